@@ -1,0 +1,64 @@
+"""Data elements as events, queries and the catalogue carry them: text, whatever the syntax was.
+
+One representation from the first byte read to the last match sent, so that nothing is translated
+twice. It is the `elements` list of the original's ImageStoredEvent (group, element, vr and value,
+all strings), widened where that form loses something: items of a sequence, binary values, and
+bulk data told by its place. It reads and writes no bytes (see `instance`) and knows no matching.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+
+class BulkReference(msgspec.Struct, frozen=True, gc=False):
+    """Where a value too large to carry stands in the stored object.
+
+    `offset` counts bytes from the first byte of the data set (after preamble and group 2);
+    `length` is the value's length in bytes, item headers included where it is encapsulated.
+    """
+
+    offset: int
+    length: int
+
+
+class Element(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One data element.
+
+    `group` and `element` are four upper-case hexadecimal digits. `value` is Unicode text: several
+    values joined by a backslash, numbers in decimal, AT as eight hexadecimal digits; empty for
+    a zero-length value. Exactly one of the others is set instead where text can't carry it:
+    `items` for SQ (and UN read as SQ), `inline_binary` (base64) for short OB, OW, OF, OD, OL,
+    OV and UN values, `bulk` for long ones of any VR.
+    """
+
+    group: str
+    element: str
+    vr: str
+    value: str = ""
+    items: list[list["Element"]] | None = None
+    inline_binary: str | None = None
+    bulk: BulkReference | None = None
+
+    @property
+    def tag(self) -> int:
+        """The tag as one number, group in the upper 16 bits."""
+        return int(self.group + self.element, 16)
+
+    @property
+    def values(self) -> list[str]:
+        """The single values of `value`, outer blanks kept; no value gives an empty list."""
+        return self.value.split("\\") if self.value else []
+
+
+def element(tag: int, vr: str, value: str = "") -> Element:
+    """An element by its tag as one number."""
+    return Element(f"{tag >> 16:04X}", f"{tag & 0xFFFF:04X}", vr, value)
+
+
+def by_tag(elements: Iterable[Element]) -> dict[int, Element]:
+    """Elements by tag; of two with one tag the first counts, as a reader would meet it."""
+    found: dict[int, Element] = {}
+    for each in elements:
+        found.setdefault(each.tag, each)
+    return found

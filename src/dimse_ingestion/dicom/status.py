@@ -1,0 +1,34 @@
+"""DIMSE statuses by name, so that no other module writes a number.
+
+This is not an error type (see `failure`): it is the vocabulary of PS3.7 annex C and of the
+service classes in PS3.4 that answer with it.
+"""
+
+from enum import IntEnum
+
+
+class Status(IntEnum):
+    """Value of Status (0000,0900) in a response."""
+
+    SUCCESS = 0x0000  # PS3.7 C.1.1
+    PROCESSING_FAILURE = 0x0110  # PS3.7 C.5.21
+    DUPLICATE_SOP_INSTANCE = 0x0111  # PS3.7 C.5.7
+    MISSING_ATTRIBUTE = 0x0120  # PS3.7 C.5.15
+    INVALID_SOP_INSTANCE = 0x0117  # PS3.7 C.5.14
+    SOP_CLASS_NOT_SUPPORTED = 0x0122  # PS3.7 C.5.24
+    NOT_AUTHORIZED = 0x0124  # PS3.7 C.5.25
+    DUPLICATE_INVOCATION = 0x0210  # PS3.7 C.5.6
+    UNRECOGNIZED_OPERATION = 0x0211  # PS3.7 C.5.23
+    MISTYPED_ARGUMENT = 0x0212  # PS3.7 C.5.18
+    OUT_OF_RESOURCES = 0xA700  # PS3.4 table B.2-1, table C.4-1
+    DOES_NOT_MATCH_SOP_CLASS = 0xA900  # PS3.4 table B.2-1 (data set), table C.4-1 (identifier)
+    CANNOT_UNDERSTAND = 0xC000  # PS3.4 table B.2-1, C000 to CFFF
+    UNABLE_TO_PROCESS = 0xC001  # PS3.4 table C.4-1, C000 to CFFF
+    CANCEL = 0xFE00  # PS3.7 C.3
+    PENDING = 0xFF00  # PS3.4 table C.4-1
+    PENDING_WITHOUT_OPTIONAL_KEYS = 0xFF01  # PS3.4 table C.4-1
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether more responses follow this one."""
+        return self in (Status.PENDING, Status.PENDING_WITHOUT_OPTIONAL_KEYS)

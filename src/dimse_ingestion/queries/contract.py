@@ -1,0 +1,45 @@
+"""What the catalogue is asked, and who answers: a level, keys, and matches streamed back.
+
+The same elements as in events, so that a key and a stored value are compared as like with like.
+What is a valid question at a level is `dicom.query_levels`' matter, what matches is
+`dicom.matching`'s.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+import msgspec
+
+from dimse_ingestion.dicom.elements import Element
+
+
+class Query(msgspec.Struct, frozen=True, kw_only=True):
+    """One question to one storage space.
+
+    `scope` is PATIENT, STUDY, SERIES or IMAGE. `keys` are matching and return keys alike: a
+    zero-length value matches everything and is returned. `limit` is the most matches wanted; one
+    more than it is never computed.
+    """
+
+    scope: str
+    keys: list[Element]
+    limit: int | None = None
+    offset: int = 0
+
+
+class QueryClient(Protocol):
+    """Who answers."""
+
+    def matches(self, query: Query) -> AsyncIterator[list[Element]]:
+        """Matches as they are found: for each, the keys asked that the catalogue has.
+
+        Always with the unique keys of the scope and of those above, and Specific Character Set
+        as stored (value empty when ASCII). Raises DimseFailure: transient A700 when the catalogue
+        is down, C001 when it refuses the question. Closing the iterator ends the query there.
+        """
+
+    async def check(self) -> None:
+        """Raise DimseFailure with a sentence when the catalogue can't be reached."""
+
+    async def close(self) -> None:
+        """Let go of connections."""

@@ -1,0 +1,103 @@
+"""The bodies of transport v1's control messages: what an operation says about itself.
+
+Each is a msgpack map whose unknown keys are ignored, so that either side may be newer. They carry
+no pixels (DATA bodies are raw bytes, see `frames`) and know neither NATS nor the clock. `Status`
+travels as its number.
+"""
+
+import msgspec
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who asked, as the proxy saw it; none of it names a patient."""
+
+    calling_ae_title: str
+    called_ae_title: str
+    peer_address: str = ""
+    implementation_class_uid: str = ""
+    implementation_version_name: str = ""
+    association_id: str = ""
+    message_id: int = 0
+
+
+class StoreOpen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One C-STORE announced: everything but the data set.
+
+    `operation_id` is a UUIDv7 as text, the same over all retries. `size` is the data set's length
+    in bytes and `sha256` its digest in hexadecimal, both of the bytes exactly as they came in
+    P-DATA, in `transfer_syntax_uid`.
+    """
+
+    operation_id: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    size: int
+    sha256: str
+    origin: Origin
+    move_originator_ae_title: str = ""
+    move_originator_message_id: int = 0
+
+
+class StoreResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a C-STORE ended. `status` 0 says: durable in the bucket and its event accepted.
+
+    `transient` says that a retry may help; the sender retries within its budget.
+    """
+
+    status: int
+    comment: str = ""
+    transient: bool = False
+    key: str = ""
+    size: int = 0
+    sha256: str = ""
+    duplicate: bool = False
+    event: str = ""
+
+
+class FindOpen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One C-FIND announced, its identifier as it came in P-DATA (a data set without group 2)."""
+
+    operation_id: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    identifier: bytes
+    origin: Origin
+    relational: bool = False
+
+
+class FindMatch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One match: its identifier in the transfer syntax of the open, and FF00 or FF01."""
+
+    status: int
+    identifier: bytes
+
+
+class FindResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a C-FIND ended: 0000, FE00, or a failure with its comment; `matches` were sent."""
+
+    status: int
+    comment: str = ""
+    matches: int = 0
+
+
+class EchoRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One C-ECHO on its way to the ingestion service and what stands behind it."""
+
+    operation_id: str
+    origin: Origin
+
+
+class EchoResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the replica found: `status` 0 only if bucket, event sink and catalogue answered.
+
+    `bucket`, `event_sink` and `catalogue` are empty when healthy, else a sentence.
+    """
+
+    status: int
+    comment: str = ""
+    replica: str = ""
+    version: str = ""
+    bucket: str = ""
+    event_sink: str = ""
+    catalogue: str = ""
