@@ -1,0 +1,21 @@
+"""What holds for every test: none may skip where everything it needs is said to be installed."""
+
+import os
+from collections.abc import Generator
+
+import pytest
+
+_LET_NONE_SKIP = bool(os.environ.get("DIMSE_TESTS_LET_NONE_SKIP"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a skip into a failure that says what was missing."""
+    report = yield
+    if _LET_NONE_SKIP and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} skipped, but nothing may skip here: {reason}"
+    return report
