@@ -1,0 +1,87 @@
+"""`dimse-ingestion standalone` in a process of its own, as a user would start it."""
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Timer
+
+_READY = re.compile(r"^ready dimse=(?P<title>.+)@(?P<host>[^@]+):(?P<port>\d+)")
+_LONGEST_START = 60.0
+_LONGEST_STOP = 30.0
+
+
+@dataclass(frozen=True)
+class Product:
+    """A product that is ready; `log` holds its log lines."""
+
+    ae_title: str
+    address: tuple[str, int]
+    data: Path
+    log: Path
+
+    @property
+    def bucket(self) -> Path:
+        """The folder that is the bucket."""
+        return self.data / "bucket"
+
+
+@contextmanager
+def running(data: Path) -> Iterator[Product]:
+    """The product on any free port, its data in `data`; stopped afterwards.
+
+    Raises RuntimeError, with the last log lines, when it doesn't become ready in 60 seconds or
+    doesn't stop cleanly.
+    """
+    data.mkdir(parents=True, exist_ok=True)
+    log = data / "standalone.log"
+    with log.open("ab") as lines:
+        process = _started(data, lines.fileno())
+        try:
+            yield _ready(process, data, log)
+        finally:
+            _stop(process, log)
+
+
+def _started(data: Path, log: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "dimse_ingestion", "standalone", "--dimse-port", "0"]
+    return subprocess.Popen(  # noqa: S603 - our own command line
+        [*command, "--data", str(data)], stdout=subprocess.PIPE, stderr=log, text=True
+    )
+
+
+def _ready(process: subprocess.Popen[str], data: Path, log: Path) -> Product:
+    assert process.stdout is not None  # noqa: S101 - a pipe was asked for
+    patience = Timer(_LONGEST_START, process.kill)
+    patience.start()
+    started = time.monotonic()
+    try:
+        for line in process.stdout:
+            if found := _READY.match(line):
+                address = (found["host"], int(found["port"]))
+                return Product(found["title"], address, data, log)
+    finally:
+        patience.cancel()
+    seconds = time.monotonic() - started
+    raise RuntimeError(f"The product was not ready after {seconds:.0f} s:\n{_last_lines(log)}")
+
+
+def _stop(process: subprocess.Popen[str], log: Path) -> None:
+    process.terminate()
+    try:
+        code = process.wait(_LONGEST_STOP)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        code = process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
+    if code != 0 and sys.exc_info()[0] is None:
+        raise RuntimeError(f"The product ended with status {code}:\n{_last_lines(log)}")
+
+
+def _last_lines(log: Path, count: int = 15) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-count:])
