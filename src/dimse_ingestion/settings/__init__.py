@@ -1,0 +1,38 @@
+"""Everything that is configured, read here and nowhere else: one frozen class per door.
+
+The environment names are the original's where it had them. A door gets its settings as an
+argument; nothing is read at import. What is mounted (ConfigMaps, Secrets) may come and go while a
+door runs, so it is read by functions (`mounted`) when needed, and a missing one is a sentence.
+"""
+
+from dimse_ingestion.settings.catalogue import CatalogueSettings
+from dimse_ingestion.settings.door import DoorSettings
+from dimse_ingestion.settings.ingestion import IngestionSettings
+from dimse_ingestion.settings.messaging import NatsSettings
+from dimse_ingestion.settings.mistakes import ConfigurationMistake
+from dimse_ingestion.settings.mounted import (
+    AzureBucket,
+    BucketLocation,
+    FolderBucket,
+    MountedMissing,
+    S3Bucket,
+    read_bucket,
+    read_credential,
+)
+from dimse_ingestion.settings.proxy import ProxySettings
+
+__all__ = [
+    "AzureBucket",
+    "BucketLocation",
+    "CatalogueSettings",
+    "ConfigurationMistake",
+    "DoorSettings",
+    "FolderBucket",
+    "IngestionSettings",
+    "MountedMissing",
+    "NatsSettings",
+    "ProxySettings",
+    "S3Bucket",
+    "read_bucket",
+    "read_credential",
+]

@@ -1,0 +1,116 @@
+"""The kinds of value a setting can have, each refusing a wrong one with a sentence and its cure."""
+
+import re
+from collections.abc import Iterable
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_settings import NoDecode
+
+from dimse_ingestion.dicom.ae_title import checked
+
+_UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*")
+_UID_LENGTH = 64  # PS3.5 9.1
+_SUBJECT = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+
+_SIZE = re.compile(r"(?P<number>[0-9]+)\s*(?P<unit>|[KMGT]i?)B?", re.IGNORECASE)
+_FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_BINARY_FACTORS = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+
+
+def _listed(value: object) -> object:
+    """A list as YAML writes it, or as the environment does: separated by commas."""
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _titles(values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(checked(value) for value in values)
+
+
+def _uids(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if len(value) > _UID_LENGTH or not _UID.fullmatch(value):
+            raise ValueError(f"{value!r} is not a UID: give numbers and dots, at most 64.")
+    return values
+
+
+def _networks(values: Iterable[object]) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(_network(value) for value in values)
+
+
+def _network(value: object) -> IPv4Network | IPv6Network:
+    if isinstance(value, IPv4Network | IPv6Network):
+        return value
+    try:
+        return ip_network(str(value))
+    except ValueError as mistake:
+        raise ValueError(f"{mistake}: give networks like 10.1.0.0/16 or 10.1.2.3.") from mistake
+
+
+def _subject(value: str) -> str:
+    if not _SUBJECT.fullmatch(value):
+        raise ValueError(
+            f"{value!r} can't be part of a NATS subject: use letters, digits, '-' and '_'."
+        )
+    return value
+
+
+def _token(value: str) -> str:
+    if "." in value:
+        raise ValueError(f"{value!r} has a dot, which parts NATS subjects: use '-' instead.")
+    return _subject(value)
+
+
+def _size(value: object) -> object:
+    """Bytes: a number, or one with a unit as Kubernetes writes it (512Mi, 4G)."""
+    if not isinstance(value, str):
+        return value
+    if not (found := _SIZE.fullmatch(value.strip())):
+        raise ValueError(f"{value!r} is not a size: give bytes, or a number with Mi or Gi.")
+    factor = (_FACTORS | _BINARY_FACTORS)[found["unit"].lower()]
+    return int(found["number"]) * factor
+
+
+def _nats_servers(value: str) -> str:
+    for server in value.split(","):
+        if not re.fullmatch(r"((nats|tls|ws|wss)://)?[^\s/:,]+(:[0-9]+)?/?", server.strip()):
+            raise ValueError(
+                f"{server.strip()!r} is not a NATS address: give host:port, nats://host:port, "
+                "tls://host:port or wss://host, several by comma, credentials kept out."
+            )
+    return value
+
+
+def _http_url(value: str) -> str:
+    if value and not re.match(r"https?://[^/\s]+", value):
+        raise ValueError(f"{value!r} is not a URL: it must begin with http:// or https://.")
+    return value.rstrip("/")
+
+
+def _existing(path: Path | None) -> Path | None:
+    if path is not None and not path.exists():
+        raise ValueError(f"there is no file {path}: mount it, or correct the path.")
+    return path
+
+
+AeTitle = Annotated[str, AfterValidator(checked)]
+AeTitles = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_titles)]
+Uids = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_uids)]
+Networks = Annotated[
+    tuple[IPv4Network | IPv6Network, ...],
+    NoDecode,
+    BeforeValidator(lambda value: _networks(_listed(value))),
+]
+Subject = Annotated[str, AfterValidator(_subject)]
+SubjectToken = Annotated[str, AfterValidator(_token)]
+NatsServers = Annotated[str, AfterValidator(_nats_servers)]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+Size = Annotated[int, BeforeValidator(_size), Field(ge=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Count = Annotated[int, Field(ge=1)]
+OptionalFile = Annotated[Path | None, AfterValidator(_existing)]

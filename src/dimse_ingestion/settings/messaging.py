@@ -1,0 +1,56 @@
+"""How a door reaches NATS and proves who it is; shared by the proxy and the ingestion service."""
+
+from typing import Literal, Self
+
+from pydantic import Field, SecretStr, model_validator
+
+from dimse_ingestion.settings.door import DoorSettings
+from dimse_ingestion.settings.kinds import NatsServers, OptionalFile, Seconds, Subject
+
+AuthMode = Literal["auto", "none", "token", "creds", "jwt-seed", "bearer", "password", "nkey"]
+
+
+class NatsSettings(DoorSettings):
+    """The connection to NATS. Credentials are read again at each connect (`read_credential`)."""
+
+    nats_url: NatsServers = Field(validation_alias="DIMSE_NATS_URL")
+    """`host:port` or a URL, several by comma."""
+    nats_tls_enabled: bool = Field(default=True, validation_alias="DIMSE_NATS_TLS_ENABLED")
+    nats_subject_root: Subject = Field(default="DIMSE", validation_alias="DIMSE_NATS_SUBJECT_ROOT")
+    nats_auth_token: SecretStr = Field(
+        default=SecretStr(""), validation_alias="DIMSE_NATS_AUTH_TOKEN"
+    )
+    """The token itself, or the absolute path of a mounted file or Secret folder that holds it."""
+    nats_auth_mode: AuthMode = Field(default="auto", validation_alias="DIMSE_NATS_AUTH_MODE")
+    nats_ca_path: OptionalFile = Field(default=None, validation_alias="DIMSE_NATS_CA_PATH")
+    nats_certificate_path: OptionalFile = Field(
+        default=None, validation_alias="DIMSE_NATS_CERTIFICATE_PATH"
+    )
+    nats_key_path: OptionalFile = Field(default=None, validation_alias="DIMSE_NATS_KEY_PATH")
+    nats_tls_handshake_first: bool = Field(
+        default=False, validation_alias="DIMSE_NATS_TLS_HANDSHAKE_FIRST"
+    )
+    nats_connect_timeout: Seconds = Field(
+        default=5.0, validation_alias="DIMSE_NATS_CONNECT_TIMEOUT"
+    )
+
+    @property
+    def nats_servers(self) -> list[str]:
+        """The addresses as URLs; where no scheme is written, it follows `nats_tls_enabled`."""
+        scheme = "tls" if self.nats_tls_enabled else "nats"
+        servers = (server.strip() for server in self.nats_url.split(","))
+        return [server if "://" in server else f"{scheme}://{server}" for server in servers]
+
+    @model_validator(mode="after")
+    def _scheme_agrees_with_tls(self) -> Self:
+        encrypted = self.nats_url.startswith(("tls://", "wss://"))
+        if "nats_tls_enabled" in self.model_fields_set and encrypted and not self.nats_tls_enabled:
+            raise ValueError(
+                "DIMSE_NATS_URL asks for TLS and DIMSE_NATS_TLS_ENABLED switches it off: "
+                "change one of them."
+            )
+        if bool(self.nats_certificate_path) != bool(self.nats_key_path):
+            raise ValueError(
+                "DIMSE_NATS_CERTIFICATE_PATH and DIMSE_NATS_KEY_PATH belong together: set both."
+            )
+        return self

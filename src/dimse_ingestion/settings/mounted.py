@@ -1,0 +1,126 @@
+"""ConfigMaps and Secrets as Kubernetes mounts them: a folder with a file for each key.
+
+They are read when needed, not at start: one that is missing makes a door not ready with a
+sentence, and the door recovers when it appears. The keys are the original's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+
+class MountedMissing(Exception):
+    """A ConfigMap, a Secret or one of its keys isn't there or can't be used; it may appear."""
+
+
+@dataclass(frozen=True, slots=True)
+class S3Bucket:
+    """A bucket that speaks S3; `endpoint` is empty for AWS itself."""
+
+    name: str
+    region: str
+    endpoint: str
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AzureBucket:
+    """A container at Azure."""
+
+    name: str
+    connection_string: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class FolderBucket:
+    """A folder, for one machine."""
+
+    path: Path
+
+
+BucketLocation = S3Bucket | AzureBucket | FolderBucket
+
+
+def read_bucket(config_path: Path, secret_path: Path) -> BucketLocation:
+    """The bucket as ConfigMap and Secret tell it now.
+
+    Raises MountedMissing with a sentence that names what is missing.
+    """
+    config = _Mount("bucket ConfigMap", config_path)
+    if folder := config.get("LOCAL_STORAGE_PATH"):
+        return FolderBucket(Path(folder))
+    secret = _Mount("bucket Secret", secret_path)
+    if "AZURE_STORAGE_CONNECTION_STRING" in secret:
+        return AzureBucket(
+            name=config.get("AZURE_CONTAINER_NAME") or config["BUCKET_NAME"],
+            connection_string=secret["AZURE_STORAGE_CONNECTION_STRING"],
+        )
+    return S3Bucket(
+        name=config["BUCKET_NAME"],
+        region=config.get("BUCKET_REGION") or "us-east-1",
+        endpoint=_endpoint(config),
+        access_key_id=secret["AWS_ACCESS_KEY_ID"],
+        secret_access_key=secret["AWS_SECRET_ACCESS_KEY"],
+    )
+
+
+def read_credential(token_or_path: str) -> Mapping[str, str]:
+    """A credential as it is now: a Secret's keys, or one named `token`; none if nothing is set.
+
+    An absolute path is read: a folder as a mounted Secret, a file as the credential itself.
+    Raises MountedMissing when nothing is there.
+    """
+    if not token_or_path:
+        return {}
+    if not token_or_path.startswith("/"):
+        return {"token": token_or_path}
+    path = Path(token_or_path)
+    if path.is_dir():
+        return dict(_Mount("credential Secret", path).keys)
+    return {"token": _text(path, f"Missing credential {path}: mount it, or correct the path.")}
+
+
+def _endpoint(config: "_Mount") -> str:
+    """BUCKET_HOST, with or without scheme, and BUCKET_PORT as one URL; http unless 443."""
+    host, port = config.get("BUCKET_HOST"), config.get("BUCKET_PORT")
+    if not host:
+        return ""
+    if "://" not in host:
+        secure = config.get("BUCKET_SECURE") or str(port in ("", "443")).lower()
+        host = f"{'https' if secure.lower() in ('true', '1', 'yes') else 'http'}://{host}"
+    return f"{host}:{port}" if port and not urlsplit(host).port else host
+
+
+class _Mount:
+    """The keys of one mounted ConfigMap or Secret, blanks and line ends around values removed."""
+
+    def __init__(self, kind: str, path: Path) -> None:
+        self._name = f"{kind} {path}"
+        if not path.is_dir():
+            raise MountedMissing(f"Missing {self._name}: create it, or correct its path.")
+        # Kubernetes keeps what it swaps in folders that begin with two dots
+        files = [each for each in path.iterdir() if each.is_file() and each.name[0] != "."]
+        self.keys = {each.name: _text(each, f"{self._name} is being changed.") for each in files}
+
+    def __getitem__(self, key: str) -> str:
+        if value := self.keys.get(key):
+            return value
+        raise MountedMissing(f"Missing key {key} in {self._name}: add it.")
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.keys
+
+    def get(self, key: str) -> str:
+        """The value, or empty."""
+        return self.keys.get(key, "")
+
+
+def _text(path: Path, sentence: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as trouble:
+        raise MountedMissing(f"{sentence} ({trouble.strerror})") from trouble
+    except UnicodeDecodeError:
+        raise MountedMissing(f"{path} is not text.") from None

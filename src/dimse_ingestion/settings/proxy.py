@@ -1,0 +1,118 @@
+"""What the proxy can be told: the AE in the imaging zone. It holds no cloud key.
+
+Also written as a YAML file (`proxy.yaml`), with these field names in snake or camel case.
+"""
+
+import re
+import socket
+import tempfile
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from dimse_ingestion.settings.kinds import (
+    AeTitle,
+    AeTitles,
+    Count,
+    Networks,
+    OptionalFile,
+    Port,
+    Seconds,
+    Size,
+    SubjectToken,
+    Uids,
+)
+from dimse_ingestion.settings.messaging import NatsSettings
+
+
+def _host_as_token() -> str:
+    """The host's name, with what a NATS subject can't have replaced."""
+    return re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname()) or "proxy"
+
+
+class ProxySettings(NatsSettings):
+    """The proxy's settings."""
+
+    proxy_id: SubjectToken = Field(
+        default_factory=_host_as_token, validation_alias="DIMSE_PROXY_ID"
+    )
+    """Tells this proxy's subjects from another's on the same root."""
+
+    # the AE
+    ae_title: AeTitle = Field(default="DICOM-INGEST", validation_alias="DIMSE_AE")
+    host: str = Field(default="0.0.0.0", validation_alias="DIMSE_HOST")  # noqa: S104 - modalities are other hosts
+    port: Port = Field(default=11112, validation_alias="DIMSE_PORT")
+    """0 takes any free port."""
+    called_ae_title_must_match: bool = Field(
+        default=True, validation_alias="DIMSE_CALLED_AE_TITLE_MUST_MATCH"
+    )
+    calling_ae_titles: AeTitles = Field(default=(), validation_alias="DIMSE_CALLING_AE_TITLES")
+    """Empty lets every calling AE title in."""
+    source_networks: Networks = Field(default=(), validation_alias="DIMSE_SOURCE_NETWORKS")
+    """Empty lets every address in."""
+    image_sop_classes: Uids = Field(default=(), validation_alias="DIMSE_IMAGE_SOP_CLASSES")
+    """Empty accepts every storage class, private ones too."""
+    transfer_syntaxes: Uids = Field(default=(), validation_alias="DIMSE_TRANSFER_SYNTAXES")
+    """Empty accepts every transfer syntax."""
+
+    # DICOM TLS
+    tls_certificate_path: OptionalFile = Field(
+        default=None, validation_alias="DIMSE_TLS_CERTIFICATE_PATH"
+    )
+    """Certificate chain (PEM): set, only TLS is spoken at the DIMSE port."""
+    tls_key_path: OptionalFile = Field(default=None, validation_alias="DIMSE_TLS_KEY_PATH")
+    tls_client_ca_path: OptionalFile = Field(
+        default=None, validation_alias="DIMSE_TLS_CLIENT_CA_PATH"
+    )
+    """Set, a modality must show a certificate of this authority."""
+
+    # limits
+    maximum_associations: Count = Field(default=64, validation_alias="DIMSE_MAXIMUM_ASSOCIATIONS")
+    maximum_pdu_length: Size = Field(
+        default=128 * 1024, validation_alias="DIMSE_MAXIMUM_PDU_LENGTH"
+    )
+    """Bytes of the longest P-DATA-TF this AE takes (PS3.8 D.1)."""
+    maximum_matches: Count = Field(default=10_000, validation_alias="DIMSE_MAXIMUM_MATCHES")
+    """A C-FIND that would give more ends with A700."""
+    maximum_identifier_length: Size = Field(
+        default=1024 * 1024, validation_alias="DIMSE_MAXIMUM_IDENTIFIER_LENGTH"
+    )
+
+    # time, in seconds
+    artim_timeout: Seconds = Field(default=30.0, validation_alias="DIMSE_ARTIM_TIMEOUT")
+    association_idle_timeout: Seconds = Field(
+        default=300.0, validation_alias="DIMSE_ASSOCIATION_IDLE_TIMEOUT"
+    )
+    """Without a message from the peer, an association is aborted."""
+    write_timeout: Seconds = Field(default=60.0, validation_alias="DIMSE_WRITE_TIMEOUT")
+    """A peer that reads nothing for so long is aborted."""
+    operation_timeout: Seconds = Field(default=50.0, validation_alias="DIMSE_OPERATION_TIMEOUT")
+    """From the last byte of a data set until A700."""
+
+    # the spool
+    spool_directory: Path = Field(
+        default_factory=lambda: Path(tempfile.gettempdir()) / "dimse-spool",
+        validation_alias="DIMSE_SPOOL_DIRECTORY",
+    )
+    spool_memory: Size = Field(default=4 * 2**20, validation_alias="DIMSE_SPOOL_MEMORY")
+    """Bytes of one data set kept in memory; a longer one goes to a file."""
+    spool_limit: Size = Field(default=16 * 2**30, validation_alias="DIMSE_SPOOL_LIMIT")
+    """Bytes all files of the spool may have together."""
+    spool_high_water: float = Field(
+        default=0.9, gt=0, le=1, validation_alias="DIMSE_SPOOL_HIGH_WATER"
+    )
+    """Part of the limit above which no new association is accepted."""
+
+    @model_validator(mode="after")
+    def _certificate_has_its_key(self) -> Self:
+        if bool(self.tls_certificate_path) != bool(self.tls_key_path):
+            raise ValueError(
+                "DIMSE_TLS_CERTIFICATE_PATH and DIMSE_TLS_KEY_PATH belong together: set both."
+            )
+        if self.tls_client_ca_path and not self.tls_certificate_path:
+            raise ValueError(
+                "DIMSE_TLS_CLIENT_CA_PATH needs a certificate of this AE: set "
+                "DIMSE_TLS_CERTIFICATE_PATH and DIMSE_TLS_KEY_PATH."
+            )
+        return self
