@@ -15,7 +15,7 @@ import yaml
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from dimse_ingestion.settings.kinds import Port, Seconds
+from dimse_ingestion.settings.kinds import HttpUrl, Port, Seconds
 from dimse_ingestion.settings.mistakes import ConfigurationMistake, told
 
 
@@ -40,6 +40,8 @@ class DoorSettings(BaseSettings):
     """0 takes any free port."""
     drain_timeout: Seconds = Field(default=100.0, validation_alias="DIMSE_DRAIN_TIMEOUT")
     """Seconds from SIGTERM until what is still under way is given up."""
+    otlp_endpoint: HttpUrl = Field(default="", validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
+    """Where traces go, OTLP over HTTP; empty exports none."""
 
     @classmethod
     def load(cls, file: Path | None = None, **arguments: Any) -> Self:

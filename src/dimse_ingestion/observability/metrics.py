@@ -1,0 +1,41 @@
+"""Every metric of every door, defined once; a room counts, nobody else names.
+
+A label has few, known values and never a patient, a UID or a peer. Names begin with the door or
+the room. What is looked at for readiness is not here (see `probes`).
+"""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100)
+
+# proxy
+proxy_associations = Gauge("dimse_proxy_associations", "Associations open now")
+proxy_associations_asked = Counter(
+    "dimse_proxy_associations_asked_total",
+    "Associations asked for, by what became of them (accepted, or the reason of the rejection)",
+    ["outcome"],
+)
+proxy_operations = Counter(
+    "dimse_proxy_operations_total",
+    "DIMSE requests answered, by service (echo, store, find, other) and final status (hexadecimal)",
+    ["service", "status"],
+)
+proxy_operation_seconds = Histogram(
+    "dimse_proxy_operation_seconds",
+    "Seconds from a request's last byte to its final response",
+    ["service"],
+    buckets=_SECONDS,
+)
+proxy_received_bytes = Counter(
+    "dimse_proxy_received_bytes_total", "Bytes of data sets received from modalities"
+)
+proxy_matches = Counter("dimse_proxy_matches_total", "C-FIND matches sent to modalities")
+proxy_spool_memory_bytes = Gauge(
+    "dimse_proxy_spool_memory_bytes", "Bytes of data sets held in memory"
+)
+proxy_spool_disk_bytes = Gauge(
+    "dimse_proxy_spool_disk_bytes", "Bytes of data sets held in files of the spool"
+)
+proxy_spool_refused = Counter(
+    "dimse_proxy_spool_refused_total", "Data sets the spool had no room for"
+)

@@ -1,0 +1,79 @@
+"""One trace for one operation, from the modality's request to the catalogue's commit.
+
+W3C Trace Context travels as `traceparent` in NATS and HTTP headers. Spans are exported by OTLP if
+an endpoint is configured; without one they still give log lines their trace id. No attribute may
+name a patient.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from opentelemetry import context, trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import Span, SpanKind, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+TRACEPARENT = "traceparent"
+"""The header's name, in NATS and in HTTP."""
+
+_PROPAGATOR = TraceContextTextMapPropagator()
+
+
+def configure(door: str, otlp_endpoint: str = "") -> None:
+    """Start tracing, exporting to `otlp_endpoint` (an OTLP/HTTP base URL) if there is one.
+
+    Once per process: a second call changes nothing.
+    """
+    if isinstance(trace.get_tracer_provider(), TracerProvider):
+        return
+    provider = TracerProvider(resource=Resource.create({"service.name": f"dimse-{door}"}))
+    if otlp_endpoint:
+        exporter = OTLPSpanExporter(endpoint=f"{otlp_endpoint.rstrip('/')}/v1/traces")
+        provider.add_span_processor(BatchSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+
+
+def shut_down() -> None:
+    """Export what is left; when a door ends."""
+    provider = trace.get_tracer_provider()
+    if isinstance(provider, TracerProvider):
+        provider.shutdown()
+
+
+@contextmanager
+def span(name: str, parent: str = "", **attributes: str | int) -> Iterator[Span]:
+    """A span around one step; `parent` is the traceparent it came with, if it came from outside.
+
+    An exception marks the span as failed, by its type only: a message might name a patient.
+    """
+    outer = _PROPAGATOR.extract({TRACEPARENT: parent}) if parent else context.get_current()
+    kind = SpanKind.SERVER if parent else SpanKind.INTERNAL
+    with trace.get_tracer("dimse_ingestion").start_as_current_span(
+        name,
+        context=outer,
+        kind=kind,
+        attributes=attributes,
+        record_exception=False,
+        set_status_on_exception=False,
+    ) as made:
+        try:
+            yield made
+        except Exception as error:
+            made.set_status(StatusCode.ERROR, type(error).__name__)
+            raise
+
+
+def traceparent() -> str:
+    """The current span's traceparent, empty without one."""
+    carrier: dict[str, str] = {}
+    _PROPAGATOR.inject(carrier)
+    return carrier.get(TRACEPARENT, "")
+
+
+def headers() -> Mapping[str, str]:
+    """What to add to a message's or request's headers."""
+    parent = traceparent()
+    return {TRACEPARENT: parent} if parent else {}
