@@ -1,0 +1,222 @@
+"""The product's doors as processes of their own, by their command line and environment.
+
+Each gets free ports on 127.0.0.1, writes its log to a file, and can be stopped, killed and started
+again on the same ports. Nothing of the product is imported.
+"""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+from urllib.error import URLError
+from urllib.request import urlopen
+
+T = TypeVar("T")
+
+_LONGEST_START = 60.0
+_LONGEST_STOP = 60.0
+_INHERITED = ("PATH", "HOME", "LANG", "SSL_CERT_FILE", "TMPDIR", "VIRTUAL_ENV")
+
+
+def free_port() -> int:
+    """A port on 127.0.0.1 that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def eventually(look: Callable[[], T], wanted: Callable[[T], bool], seconds: float = 30.0) -> T:
+    """Look until what is seen is wanted; raises AssertionError that shows the last value."""
+    deadline = time.monotonic() + seconds
+    while not wanted(seen := look()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not so within {seconds} s; last seen: {seen!r}")
+        time.sleep(0.05)
+    return seen
+
+
+@dataclass
+class Door:
+    """One door; `arguments` come after `dimse-ingestion`."""
+
+    arguments: list[str]
+    environment: Mapping[str, str]
+    log: Path
+    http_port: int = 0
+    process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    def start(self) -> "Door":
+        """Start the process; doesn't wait."""
+        inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        with self.log.open("ab") as lines:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "dimse_ingestion", *self.arguments],
+                env=inherited | dict(self.environment),
+                stdout=lines,
+                stderr=lines,
+            )
+        return self
+
+    def ready(self, seconds: float = _LONGEST_START) -> "Door":
+        """Wait until /readyz answers 200; AssertionError with its last answer and the log."""
+        try:
+            eventually(self.readiness, lambda seen: seen[0] == 200, seconds)
+        except AssertionError as never:
+            raise AssertionError(f"{self.arguments}: {never}\n{self.last_lines()}") from None
+        return self
+
+    def readiness(self) -> tuple[int, str]:
+        """Status and text of /readyz; 0 when nothing answers. Fails when the process has ended."""
+        if self.process is not None and self.process.poll() is not None:
+            raise AssertionError(f"ended with {self.process.returncode}: {self.last_lines()}")
+        return self.asked("/readyz")
+
+    def asked(self, path: str) -> tuple[int, str]:
+        """Status and text of a GET; 0 and the reason when nothing answers."""
+        try:
+            with urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except URLError as refused:
+            if hasattr(refused, "code"):
+                return refused.code, refused.read().decode()  # type: ignore[attr-defined]
+            return 0, str(refused)
+        except OSError as broken:
+            return 0, str(broken)
+
+    def stop(self) -> int:
+        """SIGTERM, then wait for a clean end; the exit status."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self._waited()
+
+    def kill(self) -> None:
+        """SIGKILL: what a crash or the out-of-memory killer does."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def _waited(self) -> int:
+        assert self.process is not None
+        try:
+            return self.process.wait(_LONGEST_STOP)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"{self.arguments} did not stop:\n{self.last_lines()}") from None
+
+    @property
+    def pid(self) -> int:
+        """The running process."""
+        assert self.process is not None
+        return self.process.pid
+
+    def peak_memory(self) -> int:
+        """The most resident memory the process ever had, in bytes."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        found = re.search(r"VmHWM:\s+(\d+) kB", status)
+        assert found is not None
+        return int(found[1]) * 1024
+
+    def last_lines(self, count: int = 30) -> str:
+        """The end of its log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-count:])
+
+    def lines(self) -> list[str]:
+        """Its whole log."""
+        return self.log.read_text(errors="replace").splitlines()
+
+
+@dataclass
+class StorageSpace:
+    """The doors of one storage space around one NATS, with a folder as bucket and SQLite.
+
+    `nats_url` and `nats_token` are the server's; `extra` is added to each door's environment.
+    """
+
+    folder: Path
+    nats_url: str
+    nats_token: str = ""
+    subject_root: str = "DIMSE"
+    database_url: str = ""
+    extra: Mapping[str, str] = field(default_factory=dict)
+    doors: list[Door] = field(default_factory=list, init=False)
+    catalogue_port: int = field(default_factory=free_port, init=False)
+    dimse_port: int = field(default_factory=free_port, init=False)
+
+    @property
+    def bucket(self) -> Path:
+        """The folder that is the bucket."""
+        return self.folder / "bucket"
+
+    def catalogue(self) -> Door:
+        """The catalogue, not started."""
+        url = self.database_url or f"sqlite+aiosqlite:///{self.folder}/catalogue.db"
+        return self._door("catalogue", {"DATABASE_URL": url}, self.catalogue_port)
+
+    def ingestion(self, name: str = "ingestion") -> Door:
+        """One replica of the ingestion service, not started."""
+        config, secret = self.folder / "config", self.folder / "secret"
+        config.mkdir(parents=True, exist_ok=True)
+        secret.mkdir(exist_ok=True)
+        self.bucket.mkdir(exist_ok=True)
+        (config / "LOCAL_STORAGE_PATH").write_text(str(self.bucket))
+        catalogue = f"http://127.0.0.1:{self.catalogue_port}"
+        return self._door(
+            "ingestion",
+            self._messaging
+            | {
+                "BUCKET_CONFIG_PATH": str(config),
+                "BUCKET_SECRET_PATH": str(secret),
+                "PROVIDER_NAME": "provider",
+                "K_SINK": f"{catalogue}/events",
+                "QUERY_ENDPOINT": catalogue,
+                "DIMSE_REPLICA_ID": name,
+            },
+            log=name,
+        )
+
+    def proxy(self, name: str = "proxy") -> Door:
+        """The proxy, not started."""
+        return self._door(
+            "proxy",
+            self._messaging
+            | {
+                "DIMSE_HOST": "127.0.0.1",
+                "DIMSE_PORT": str(self.dimse_port),
+                "DIMSE_PROXY_ID": name,
+                "DIMSE_SPOOL_DIRECTORY": str(self.folder / f"spool-{name}"),
+            },
+            log=name,
+        )
+
+    @property
+    def _messaging(self) -> dict[str, str]:
+        secure = self.nats_url.startswith(("tls:", "wss:"))
+        return {
+            "DIMSE_NATS_URL": self.nats_url,
+            "DIMSE_NATS_TLS_ENABLED": str(secure).lower(),
+            "DIMSE_NATS_AUTH_TOKEN": self.nats_token,
+            "DIMSE_NATS_SUBJECT_ROOT": self.subject_root,
+        }
+
+    def _door(
+        self, command: str, environment: dict[str, str], http_port: int = 0, log: str = ""
+    ) -> Door:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        port = http_port or free_port()
+        http = {"DIMSE_HTTP_HOST": "127.0.0.1", "DIMSE_HTTP_PORT": str(port)}
+        path = self.folder / f"{log or command}.log"
+        door = Door([command], http | environment | dict(self.extra), path, port)
+        self.doors.append(door)
+        return door
+
+    def close(self) -> None:
+        """Kill what still runs."""
+        for door in self.doors:
+            door.kill()

@@ -1,0 +1,125 @@
+"""The command line: pick a door, load its settings, run it. A door is imported only when picked.
+
+Not a place for defaults (see `settings`) or for work: each command hands over in a line or two.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="A hospital's images into the cloud: DIMSE proxy, ingestion service and catalogue.",
+)
+
+_WRONG_CONFIGURATION = 2
+_Config = Annotated[
+    Path | None, typer.Option(help="proxy.yaml: the settings as keys; the environment wins.")
+]
+
+
+@app.command()
+def demo(
+    data: Annotated[
+        Path | None, typer.Option(help="Keep bucket, catalogue and log here instead of nowhere.")
+    ] = None,
+) -> None:
+    """Send real images through the whole system, look them up again, prove that all arrived."""
+    from dimse_ingestion.demo.telling import tell
+
+    raise typer.Exit(tell(data))
+
+
+@app.command()
+def standalone(
+    data: Annotated[Path, typer.Option(help="bucket/, catalogue.db and spool/.")] = Path(
+        "dimse-data"
+    ),
+    dimse_port: Annotated[int, typer.Option(min=0, max=65535, help="0 = any free one.")] = 11112,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    ae_title: Annotated[str, typer.Option(help="Called AE title.")] = "DICOM-INGEST",
+    provider: Annotated[str, typer.Option(help="The storage space's provider name.")] = "provider",
+) -> None:
+    """Run everything on this machine: NATS, proxy, ingestion, catalogue, a folder as bucket."""
+    from dimse_ingestion.standalone.running import Standalone, run
+
+    asked = Standalone(
+        data=data, dimse_port=dimse_port, host=host, ae_title=ae_title, provider=provider
+    )
+    _run(lambda: run(asked))
+
+
+@app.command()
+def proxy(config: _Config = None) -> None:
+    """Run the AE in the imaging zone."""
+    from dimse_ingestion.proxy.app import run
+    from dimse_ingestion.settings import ProxySettings
+
+    _run(lambda: run(ProxySettings.load(config)))
+
+
+@app.command()
+def ingestion() -> None:
+    """Run the ingestion service beside the bucket."""
+    from dimse_ingestion.ingestion.app import run
+    from dimse_ingestion.settings import IngestionSettings
+
+    _run(lambda: run(IngestionSettings.load()))
+
+
+@app.command()
+def catalogue() -> None:
+    """Run the event sink and query side."""
+    from dimse_ingestion.catalogue.app import run
+    from dimse_ingestion.settings import CatalogueSettings
+
+    _run(lambda: run(CatalogueSettings.load()))
+
+
+@app.command()
+def check(
+    door: Annotated[str, typer.Argument(help="proxy, ingestion or catalogue.")],
+    config: _Config = None,
+) -> None:
+    """Say what is wrong with a door's configuration, one line for each thing looked at."""
+    from dimse_ingestion.checking import run
+
+    _run(lambda: run(door, config))
+
+
+@app.command()
+def reindex(
+    parallel: Annotated[int, typer.Option(min=1, help="Objects read at once.")] = 8,
+) -> None:
+    """Rebuild the catalogue from the bucket alone; configured like the ingestion service."""
+    from dimse_ingestion.reindexing import run
+    from dimse_ingestion.settings import IngestionSettings
+
+    _run(lambda: run(IngestionSettings.load(), parallel=parallel))
+
+
+def main() -> None:
+    """Entry point of the `dimse-ingestion` command."""
+    app()
+
+
+def _run(door: Callable[[], Awaitable[int]]) -> None:
+    """Run a door to its end; a wrong configuration ends with status 2 and its sentences."""
+    from dimse_ingestion.settings import ConfigurationMistake
+
+    try:
+        status = asyncio.run(_awaited(door))
+    except ConfigurationMistake as mistake:
+        for sentence in mistake.sentences:
+            typer.echo(sentence, err=True)
+        raise typer.Exit(_WRONG_CONFIGURATION) from None
+    raise typer.Exit(status)
+
+
+async def _awaited(door: Callable[[], Awaitable[int]]) -> int:
+    return await door()
