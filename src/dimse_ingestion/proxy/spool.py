@@ -1,0 +1,115 @@
+"""Where data sets stand from their first fragment until their operation has its result.
+
+Memory for short ones, a file for those that are long or come while memory is scarce; a limit over
+all files. A file is named by its operation, never by a SOP Instance UID, and unlinked as soon as
+it is open: whatever happens to the process, nothing is left behind and nobody else's bytes are
+deleted. It is no outbox: a modality that was not answered sends again.
+"""
+
+import errno
+import os
+import shutil
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
+from dimse_ingestion.observability import metrics
+from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.proxy.spooled import Spooled
+
+_LOG = logger(__name__)
+_SUFFIX = ".dataset"
+_FREE_AGAIN = 64 * 2**20
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_THREADS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bytes: of one data set in memory, of all in memory, of all in files; and the high water."""
+
+    memory: int = 4 * 2**20
+    memory_in_all: int = 64 * 2**20
+    disk: int = 16 * 2**30
+    high_water: float = 0.9
+
+
+class Spool:
+    """Every data set the proxy holds, and the room that is left."""
+
+    def __init__(self, directory: Path, limits: Limits) -> None:
+        self._directory = directory
+        self.limits = limits
+        self.memory_used = 0
+        self.disk_used = 0
+        self._broken = ""
+        self.executor: Executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="spool")
+
+    def prepare(self) -> None:
+        """Make the directory and remove what a crash left between opening and unlinking.
+
+        Raises OSError when it can't be used.
+        """
+        self._directory.mkdir(parents=True, exist_ok=True)
+        for leftover in self._directory.glob(f"*{_SUFFIX}"):
+            leftover.unlink(missing_ok=True)
+            _LOG.info("Leftover removed from the spool.", file=leftover.name)
+
+    def close(self) -> None:
+        """Let go of the threads; what is still open keeps its bytes."""
+        self.executor.shutdown(wait=False)
+
+    def open(self, operation_id: str) -> Spooled:
+        """Room for one data set."""
+        return Spooled(self, operation_id)
+
+    @property
+    def trouble(self) -> str:
+        """Why no new association should come in; empty when there is room."""
+        if self.disk_used > self.limits.disk * self.limits.high_water:
+            return (
+                f"The spool holds {self.disk_used} of {self.limits.disk} bytes: what it forwards "
+                "to is too slow or away, or DIMSE_SPOOL_LIMIT too small."
+            )
+        if self._broken and self._usable_again():
+            self._broken = ""
+        return self._broken
+
+    def memory_is_scarce(self, length: int, held: int) -> bool:
+        """Whether a data set with `held` bytes in memory may not take `length` more."""
+        over = held + length > self.limits.memory
+        return over or self.memory_used + length > self.limits.memory_in_all
+
+    def count(self, *, memory: int = 0, disk: int = 0) -> None:
+        """Bytes taken, or given back when negative."""
+        self.memory_used += memory
+        self.disk_used += disk
+        metrics.proxy_spool_memory_bytes.inc(memory)
+        metrics.proxy_spool_disk_bytes.inc(disk)
+
+    def reserve(self, length: int) -> None:
+        """Count bytes that go to a file. Raises OutOfResources above the limit."""
+        if self.disk_used + length > self.limits.disk:
+            metrics.proxy_spool_refused.inc()
+            raise OutOfResources("The proxy's spool is full, send again later")
+        self.count(disk=length)
+
+    def opened_file(self, operation_id: str) -> int:
+        """A descriptor of a new file without a name. Raises OSError."""
+        path = self._directory / f"{operation_id}{_SUFFIX}"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        path.unlink(missing_ok=True)
+        return descriptor
+
+    def failed(self, trouble: OSError) -> DimseFailure:
+        """What a disk's error means for the peer; the spool counts as broken from now on."""
+        metrics.proxy_spool_refused.inc()
+        what = "is full" if trouble.errno in _FULL else f"can't be written ({trouble.strerror})"
+        self._broken = f"The spool {self._directory} {what}: free space, or mount another."
+        _LOG.error("The spool can't take a data set.", reason=trouble.strerror)
+        return OutOfResources("The proxy's disk is full or broken, send again later")
+
+    def _usable_again(self) -> bool:
+        writable = os.access(self._directory, os.W_OK)
+        return writable and shutil.disk_usage(self._directory).free > _FREE_AGAIN
