@@ -1,0 +1,149 @@
+"""Who may associate, and when: titles, networks, the number of associations, drain and spool.
+
+What is refused for good (a title, a network) is told so; what is refused for now always as
+transient, so that a modality tries again. Which contexts are accepted is `dicom.contexts`' matter.
+"""
+
+from collections.abc import Callable, Mapping
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from dimse_ingestion.observability import metrics
+from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.settings import ProxySettings
+from dimse_ingestion.upper_layer.services import (
+    Acceptance,
+    AssociationRequest,
+    Rejection,
+    RejectReason,
+    RejectResult,
+)
+
+_LOG = logger(__name__)
+
+Choose = Callable[[str, tuple[str, ...]], str | None]
+"""The transfer syntax accepted for an abstract syntax (see `upper_layer.services.Acceptance`)."""
+
+_RELATIONAL = 0  # byte of the application information of a query class (PS3.4 C.5.1.1)
+
+
+class Admission:
+    """Decides on associations and counts the open ones."""
+
+    def __init__(
+        self,
+        settings: ProxySettings,
+        choose: Choose,
+        spool_trouble: Callable[[], str],
+        query_classes: frozenset[str],
+    ) -> None:
+        self._settings = settings
+        self._choose = choose
+        self._spool_trouble = spool_trouble
+        self._query_classes = query_classes
+        self._open: set[str] = set()
+        self.draining = False
+
+    @property
+    def open_associations(self) -> int:
+        """Associations accepted and not yet ended."""
+        return len(self._open)
+
+    def decide(self, request: AssociationRequest) -> Acceptance | Rejection:
+        """Let an association in, or say why not."""
+        if rejection := self._refused_now() or self._refused_for_good(request):
+            metrics.proxy_associations_asked.labels(rejection.reason.name.lower()).inc()
+            _LOG.warning("Association rejected.", **_told(request), because=rejection.because)
+            return rejection
+        self._open.add(request.association_id)
+        metrics.proxy_associations.set(len(self._open))
+        metrics.proxy_associations_asked.labels("accepted").inc()
+        _LOG.info("Association accepted.", **_told(request), contexts=len(request.proposed))
+        return Acceptance(self._choose, _extended_answers(request, self._query_classes))
+
+    def ended(self, request: AssociationRequest, how: str) -> None:
+        """One association less."""
+        if request.association_id in self._open:
+            self._open.remove(request.association_id)
+            metrics.proxy_associations.set(len(self._open))
+            _LOG.info("Association ended.", association_id=request.association_id, how=how)
+
+    def _refused_now(self) -> Rejection | None:
+        if self.draining:
+            return _transient(RejectReason.TEMPORARY_CONGESTION, "The proxy is shutting down.")
+        if len(self._open) >= self._settings.maximum_associations:
+            most = f"{len(self._open)} associations are open (DIMSE_MAXIMUM_ASSOCIATIONS)."
+            return _transient(RejectReason.LOCAL_LIMIT_EXCEEDED, most)
+        if trouble := self._spool_trouble():
+            return _transient(RejectReason.TEMPORARY_CONGESTION, trouble)
+        return None
+
+    def _refused_for_good(self, request: AssociationRequest) -> Rejection | None:
+        settings = self._settings
+        if settings.called_ae_title_must_match and request.called_ae_title != settings.ae_title:
+            return _permanent(
+                RejectReason.CALLED_AE_TITLE_NOT_RECOGNIZED,
+                f"This AE is {settings.ae_title}: correct the title at the modality or DIMSE_AE.",
+            )
+        allowed = settings.calling_ae_titles
+        if allowed and request.calling_ae_title not in allowed:
+            return _permanent(
+                RejectReason.CALLING_AE_TITLE_NOT_RECOGNIZED,
+                "The calling AE title is not in DIMSE_CALLING_AE_TITLES.",
+            )
+        if not self._from_known_network(request.peer_address):
+            return _permanent(
+                RejectReason.CALLING_AE_TITLE_NOT_RECOGNIZED,
+                "The peer's address is in none of DIMSE_SOURCE_NETWORKS.",
+            )
+        return None
+
+    def _from_known_network(self, peer_address: str) -> bool:
+        networks = self._settings.source_networks
+        if not networks:
+            return True
+        address = _address(peer_address)
+        return address is not None and any(address in network for network in networks)
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    """The peer's address; one of IPv4 that came in over an IPv6 socket as what it is."""
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = getattr(address, "ipv4_mapped", None)
+    return mapped if isinstance(mapped, IPv4Address) else address
+
+
+def _extended_answers(
+    request: AssociationRequest, query_classes: frozenset[str]
+) -> Mapping[str, bytes]:
+    """Relational queries when asked for; every other extension of a query is answered with 0."""
+    return {
+        sop_class_uid: bytes([is_relational(asked)]) + bytes(max(len(asked) - 1, 0))
+        for sop_class_uid, asked in request.extended.items()
+        if sop_class_uid in query_classes
+    }
+
+
+def is_relational(application_information: bytes) -> bool:
+    """Whether relational queries are asked for (PS3.4 C.5.1.1, byte 1)."""
+    return application_information[_RELATIONAL : _RELATIONAL + 1] == b"\x01"
+
+
+def _told(request: AssociationRequest) -> dict[str, str]:
+    return {
+        "association_id": request.association_id,
+        "calling_ae_title": request.calling_ae_title,
+        "called_ae_title": request.called_ae_title,
+        "peer_address": request.peer_address,
+        "implementation": request.implementation_version_name,
+    }
+
+
+def _transient(reason: RejectReason, because: str) -> Rejection:
+    return Rejection(RejectResult.TRANSIENT, reason, because)
+
+
+def _permanent(reason: RejectReason, because: str) -> Rejection:
+    return Rejection(RejectResult.PERMANENT, reason, because)

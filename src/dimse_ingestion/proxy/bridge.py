@@ -1,0 +1,279 @@
+"""DIMSE on one side, the transport on the other: each request is carried over and answered.
+
+It implements the upper layer's `Services`. It knows no NATS, no bucket and no catalogue: what
+they say arrives as a result with the status to answer. Which status means what is PS3.7 annex C
+and PS3.4 annexes B and C.
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from enum import IntEnum
+
+from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.observability import metrics
+from dimse_ingestion.proxy.acceptance import Admission, is_relational
+from dimse_ingestion.proxy.identifier import Identifier
+from dimse_ingestion.proxy.operation_ids import new_operation_id
+from dimse_ingestion.proxy.spool import Spool
+from dimse_ingestion.proxy.spooled import Sealed, Spooled
+from dimse_ingestion.proxy.telling import Told, told
+from dimse_ingestion.settings import ProxySettings
+from dimse_ingestion.transport.contract import Finding, Requester
+from dimse_ingestion.transport.messages import EchoRequest, EchoResult, FindOpen, Origin, StoreOpen
+from dimse_ingestion.upper_layer.services import (
+    Acceptance,
+    AssociationHandle,
+    AssociationRequest,
+    Command,
+    DataSetSink,
+    Message,
+    PresentationContext,
+    Rejection,
+)
+
+_Serve = Callable[[Message, Told], Awaitable[None]]
+_UID = re.compile(r"[0-9.]{1,64}")  # PS3.5 9.1; leading zeros are met and tolerated
+
+
+class CommandField(IntEnum):
+    """Command Field (0000,0100) of the requests served (PS3.7 E.1)."""
+
+    C_STORE_RQ = 0x0001
+    C_FIND_RQ = 0x0020
+    C_ECHO_RQ = 0x0030
+
+
+class Bridge:
+    """The proxy's `Services`, one for all associations."""
+
+    def __init__(
+        self,
+        settings: ProxySettings,
+        admission: Admission,
+        spool: Spool,
+        requester: Requester,
+        query_classes: frozenset[str],
+    ) -> None:
+        self._settings = settings
+        self._admission = admission
+        self._spool = spool
+        self._requester = requester
+        self._query_classes = query_classes
+
+    async def associate(self, request: AssociationRequest) -> Acceptance | Rejection:
+        """Decide on an association."""
+        return self._admission.decide(request)
+
+    def ended(self, association: AssociationHandle, how: str) -> None:
+        """Count an association less."""
+        self._admission.ended(association.request, how)
+
+    def open_data_set(
+        self,
+        association: AssociationHandle,  # noqa: ARG002 - the interface's
+        context: PresentationContext,  # noqa: ARG002 - the interface's
+        command: Command,
+    ) -> DataSetSink:
+        """Room for what follows a command: the spool for an instance, else some memory."""
+        if command.command_field == CommandField.C_STORE_RQ:
+            return self._spool.open(new_operation_id())
+        return Identifier(self._settings.maximum_identifier_length)
+
+    async def perform(self, message: Message) -> None:
+        """Answer one request."""
+        services: dict[int, tuple[str, _Serve]] = {
+            CommandField.C_STORE_RQ: ("store", self._store),
+            CommandField.C_FIND_RQ: ("find", self._find),
+            CommandField.C_ECHO_RQ: ("echo", self._echo),
+        }
+        name, serve = services.get(message.command.command_field, ("other", _unrecognized))
+        with told(name, message, _operation_id(message)) as telling:
+            try:
+                await serve(message, telling)
+            except DimseFailure as failure:
+                await _answer(message, telling, failure.status, failure.comment)
+            finally:
+                if message.data_set is not None:
+                    message.data_set.abandon()
+
+    async def _echo(self, message: Message, telling: Told) -> None:
+        request = EchoRequest(operation_id=telling.operation_id, origin=_origin(message))
+        result = await self._requester.echo(request)
+        telling.facts |= {"replica": result.replica, "version": result.version}
+        await _answer(message, telling, known_status(result.status), troubles_behind(result))
+
+    async def _store(self, message: Message, telling: Told) -> None:
+        telling.facts |= _instance(message.command)
+        spooled = _storable(message, self._query_classes)
+        sealed = await spooled.sealed()
+        metrics.proxy_received_bytes.inc(sealed.size)
+        telling.facts |= {"size": sealed.size, "sha256": sealed.sha256}
+        result = await self._requester.store(
+            _store_open(message, spooled.operation_id, sealed),
+            spooled,
+            deadline=self._settings.operation_timeout,
+        )
+        telling.facts |= {"key": result.key, "duplicate": result.duplicate}
+        await _answer(message, telling, known_status(result.status), result.comment)
+
+    async def _find(self, message: Message, telling: Told) -> None:
+        finding = self._requester.find(
+            _find_open(message, telling.operation_id, _question(message, self._query_classes))
+        )
+        watching = asyncio.create_task(_cancel_when_asked(message, finding))
+        try:
+            sent = await self._send_matches(message, finding)
+        finally:
+            watching.cancel()
+            finding.cancel()
+        telling.facts["matches"] = sent
+        most = self._settings.maximum_matches
+        if message.cancelled.is_set():
+            await _answer(message, telling, Status.CANCEL, "")
+        elif sent > most:
+            telling.facts["matches"] = most
+            comment = f"More than {most} matches: narrow the query"
+            await _answer(message, telling, Status.OUT_OF_RESOURCES, comment)
+        else:
+            result = finding.result
+            await _answer(message, telling, known_status(result.status), result.comment)
+
+    async def _send_matches(self, message: Message, finding: Finding) -> int:
+        """Matches met; one more than the maximum when there are more, of which none is sent."""
+        met = 0
+        async for match in finding:
+            if message.cancelled.is_set():
+                break
+            met += 1
+            if met > self._settings.maximum_matches:
+                break
+            await message.respond(known_status(match.status), identifier=match.identifier)
+            metrics.proxy_matches.inc()
+        return met
+
+
+async def _cancel_when_asked(message: Message, finding: Finding) -> None:
+    await message.cancelled.wait()
+    finding.cancel()
+
+
+async def _unrecognized(message: Message, telling: Told) -> None:
+    telling.facts["command_field"] = f"{message.command.command_field:04X}"
+    raise DimseFailure(Status.UNRECOGNIZED_OPERATION, "Only C-ECHO, C-STORE and C-FIND are served")
+
+
+async def _answer(message: Message, telling: Told, status: Status, comment: str) -> None:
+    """Send the final response."""
+    telling.status, telling.comment = status, comment
+    short = DimseFailure(status, comment).error_comment if status is not Status.SUCCESS else ""
+    await message.respond(status, comment=short)
+
+
+def _operation_id(message: Message) -> str:
+    """A data set already in the spool gave the operation its name."""
+    if isinstance(message.data_set, Spooled):
+        return message.data_set.operation_id
+    return new_operation_id()
+
+
+def _storable(message: Message, query_classes: frozenset[str]) -> Spooled:
+    """The data set of a C-STORE that can be carried. Raises DimseFailure for any other."""
+    command, context = message.command, message.context
+    if context.abstract_syntax in query_classes or not _is_the_contexts_class(message):
+        raise DimseFailure(
+            Status.SOP_CLASS_NOT_SUPPORTED, "The SOP class is not the presentation context's"
+        )
+    if not _UID.fullmatch(command.affected_sop_instance_uid):
+        raise DimseFailure(
+            Status.INVALID_SOP_INSTANCE, "The Affected SOP Instance UID is not a UID"
+        )
+    if not isinstance(message.data_set, Spooled) or not message.data_set.size:
+        raise DimseFailure(Status.CANNOT_UNDERSTAND, "The C-STORE has no data set")
+    return message.data_set
+
+
+def _is_the_contexts_class(message: Message) -> bool:
+    named = message.command.affected_sop_class_uid
+    return named == message.context.abstract_syntax and _UID.fullmatch(named) is not None
+
+
+def _question(message: Message, query_classes: frozenset[str]) -> bytes:
+    """The identifier of a C-FIND that can be carried. Raises DimseFailure for any other."""
+    if message.context.abstract_syntax not in query_classes or not _is_the_contexts_class(message):
+        raise DimseFailure(
+            Status.SOP_CLASS_NOT_SUPPORTED, "C-FIND is served for Patient and Study Root"
+        )
+    content = message.data_set.whole() if isinstance(message.data_set, Identifier) else b""
+    if not content:
+        raise DimseFailure(Status.DOES_NOT_MATCH_SOP_CLASS, "The C-FIND has no identifier")
+    return content
+
+
+def _store_open(message: Message, operation_id: str, sealed: Sealed) -> StoreOpen:
+    command = message.command
+    return StoreOpen(
+        operation_id=operation_id,
+        sop_class_uid=command.affected_sop_class_uid,
+        sop_instance_uid=command.affected_sop_instance_uid,
+        transfer_syntax_uid=message.context.transfer_syntax_uid,
+        size=sealed.size,
+        sha256=sealed.sha256,
+        origin=_origin(message),
+        move_originator_ae_title=command.move_originator_ae_title,
+        move_originator_message_id=command.move_originator_message_id,
+    )
+
+
+def _find_open(message: Message, operation_id: str, identifier: bytes) -> FindOpen:
+    sop_class_uid = message.context.abstract_syntax
+    asked = message.association.request.extended.get(sop_class_uid, b"")
+    return FindOpen(
+        operation_id=operation_id,
+        sop_class_uid=sop_class_uid,
+        transfer_syntax_uid=message.context.transfer_syntax_uid,
+        identifier=identifier,
+        origin=_origin(message),
+        relational=is_relational(asked),
+    )
+
+
+def _origin(message: Message) -> Origin:
+    request = message.association.request
+    return Origin(
+        calling_ae_title=request.calling_ae_title,
+        called_ae_title=request.called_ae_title,
+        peer_address=request.peer_address,
+        implementation_class_uid=request.implementation_class_uid,
+        implementation_version_name=request.implementation_version_name,
+        association_id=request.association_id,
+        message_id=message.command.message_id,
+    )
+
+
+def _instance(command: Command) -> dict[str, str]:
+    """What names an instance in a log line: text from the network, so only if it is a UID."""
+    named = {
+        "sop_class_uid": command.affected_sop_class_uid,
+        "sop_instance_uid": command.affected_sop_instance_uid,
+    }
+    return {name: uid if _UID.fullmatch(uid) else "" for name, uid in named.items()}
+
+
+def known_status(number: int) -> Status:
+    """The status by name; of a newer peer's unknown ones, the nearest an older SCU knows."""
+    with suppress(ValueError):
+        return Status(number)
+    with suppress(ValueError):
+        return Status(number & 0xFF00)
+    if number & 0xF000 == Status.CANNOT_UNDERSTAND:
+        return Status.CANNOT_UNDERSTAND
+    return Status.PROCESSING_FAILURE
+
+
+def troubles_behind(result: EchoResult) -> str:
+    """What an echo found wrong, in one sentence; empty when all is well."""
+    found = (result.comment, result.bucket, result.event_sink, result.catalogue)
+    return "; ".join(dict.fromkeys(each for each in found if each))

@@ -1,0 +1,59 @@
+"""What is kept of each request that was answered: one log line, a count, and its seconds.
+
+It decides nothing and sends nothing.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.observability import metrics, tracing
+from dimse_ingestion.observability.logging import bound, logger
+from dimse_ingestion.upper_layer.services import Message
+
+_LOG = logger(__name__)
+_NOT_WORTH_A_WARNING = (Status.SUCCESS, Status.CANCEL)
+
+
+class Told:
+    """One request under way: what its line will say."""
+
+    def __init__(self, service: str, operation_id: str) -> None:
+        self.service = service
+        self.operation_id = operation_id
+        self.status = Status.PROCESSING_FAILURE
+        self.comment = ""
+        self.facts: dict[str, Any] = {}
+
+
+@contextmanager
+def told(service: str, message: Message, operation_id: str) -> Iterator[Told]:
+    """Tell how a request ended, whatever way it does; a span and ids go with all within."""
+    request = message.association.request
+    telling = Told(service, operation_id)
+    started = time.monotonic()
+    ids = {"association_id": request.association_id, "operation_id": operation_id}
+    with bound(**ids), tracing.span(f"C-{service.upper()}", **ids) as span:
+        try:
+            yield telling
+        finally:
+            seconds = time.monotonic() - started
+            span.set_attribute("dicom.status", f"{telling.status:04X}")
+            metrics.proxy_operation_seconds.labels(service).observe(seconds)
+            metrics.proxy_operations.labels(service, f"{telling.status:04X}").inc()
+            _log(telling, message, seconds)
+
+
+def _log(telling: Told, message: Message, seconds: float) -> None:
+    well = telling.status in _NOT_WORTH_A_WARNING
+    (_LOG.info if well else _LOG.warning)(
+        f"C-{telling.service.upper()} {'done' if well else 'failed'}.",
+        status=f"{telling.status:04X}",
+        comment=telling.comment,
+        message_id=message.command.message_id,
+        calling_ae_title=message.association.request.calling_ae_title,
+        seconds=round(seconds, 4),
+        **telling.facts,
+    )
