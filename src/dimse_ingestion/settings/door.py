@@ -49,7 +49,7 @@ class DoorSettings(BaseSettings):
 
         Raises ConfigurationMistake, whose sentences name the variable or key and the cure.
         """
-        written = _read(file, cls._names()) if file else {}
+        written = _read(file, cls.names()) if file else {}
         from_file = {
             name: value for name, value in written.items() if not cls._in_environment(name)
         }
@@ -57,16 +57,16 @@ class DoorSettings(BaseSettings):
         try:
             return cls(**(from_file | arguments))
         except ValidationError as invalid:
-            raise told(invalid, _labels(cls._names(), sources)) from None
+            raise told(invalid, _labels(cls.names(), sources)) from None
 
     @classmethod
-    def _names(cls) -> dict[str, str]:
-        """Field → environment name."""
+    def names(cls) -> dict[str, str]:
+        """The environment name of each field."""
         return {name: str(info.validation_alias) for name, info in cls.model_fields.items()}
 
     @classmethod
     def _in_environment(cls, name: str) -> bool:
-        return bool(os.environ.get(cls._names()[name]))
+        return bool(os.environ.get(cls.names()[name]))
 
 
 def _labels(names: Mapping[str, str], sources: Mapping[str, str]) -> dict[str, str]:

@@ -1,0 +1,27 @@
+from pathlib import Path
+
+import pytest
+
+from dimse_ingestion.settings import ConfigurationMistake, ProxySettings
+
+
+def test_the_scheme_follows_tls_only_where_none_is_written() -> None:
+    settings = ProxySettings.load(nats_url="a:1, nats://b:2,wss://c", nats_tls_enabled=True)
+    assert settings.nats_servers == ["tls://a:1", "nats://b:2", "wss://c"]
+    assert ProxySettings.load(nats_url="a:1", nats_tls_enabled=False).nats_servers == ["nats://a:1"]
+
+
+def test_tls_asked_for_and_switched_off_is_refused() -> None:
+    with pytest.raises(ConfigurationMistake, match="DIMSE_NATS_TLS_ENABLED switches it off"):
+        ProxySettings.load(nats_url="tls://a:1", nats_tls_enabled=False)
+
+
+def test_a_certificate_needs_its_key(tmp_path: Path) -> None:
+    certificate = tmp_path / "tls.crt"
+    certificate.touch()
+    with pytest.raises(ConfigurationMistake, match="DIMSE_NATS_KEY_PATH belong together"):
+        ProxySettings.load(nats_url="a:1", nats_certificate_path=certificate)
+    with pytest.raises(ConfigurationMistake, match="DIMSE_TLS_KEY_PATH belong together"):
+        ProxySettings.load(nats_url="a:1", tls_certificate_path=certificate)
+    with pytest.raises(ConfigurationMistake, match="needs a certificate of this AE"):
+        ProxySettings.load(nats_url="a:1", tls_client_ca_path=certificate)
