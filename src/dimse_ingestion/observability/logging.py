@@ -20,7 +20,16 @@ _PATIENT_DATA = re.compile(
     r"patient|person|birth|accession|physician|operator_name|issuer|identifier$|^identifier"
     r"|^elements?$|^data_set$|^values?$|^keys?_asked$|^query$|^body$|password|secret|token"
 )
-_CHATTY = ("uvicorn.access", "httpx", "httpx2", "httpcore", "httpcore2", "urllib3", "aiosqlite")
+_CHATTY = (
+    "uvicorn.error",
+    "uvicorn.access",
+    "httpx",
+    "httpx2",
+    "httpcore",
+    "httpcore2",
+    "urllib3",
+    "aiosqlite",
+)
 
 
 class Logger(Protocol):

@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -14,11 +13,10 @@ from dimse_ingestion.settings import (
 
 
 @pytest.fixture(autouse=True)
-def bare_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for settings in (ProxySettings, IngestionSettings, CatalogueSettings):
         for name in settings.names().values():
             monkeypatch.delenv(name, raising=False)
-    yield
 
 
 def sentences() -> str:

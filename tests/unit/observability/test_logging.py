@@ -1,0 +1,117 @@
+import io
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from dimse_ingestion.observability import tracing
+from dimse_ingestion.observability.logging import bound, configure, logger
+
+LOG = logger("a.room")
+
+
+@pytest.fixture
+def lines() -> Iterator[io.StringIO]:
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    out = io.StringIO()
+    configure("proxy", stream=out)
+    yield out
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def only_line(lines: io.StringIO) -> dict[str, Any]:
+    (line,) = lines.getvalue().splitlines()
+    found: dict[str, Any] = json.loads(line)
+    return found
+
+
+def test_a_line_is_one_json_object_with_door_room_and_facts(lines: io.StringIO) -> None:
+    LOG.info("Stored.", size=12, sop_instance_uid="1.2.3")
+    line = only_line(lines)
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {
+        "event": "Stored.",
+        "level": "info",
+        "door": "proxy",
+        "room": "a.room",
+        "size": 12,
+        "sop_instance_uid": "1.2.3",
+    }
+
+
+def test_lines_below_the_level_are_left_out(lines: io.StringIO) -> None:
+    LOG.debug("For a developer.")
+    logging.getLogger("nats").debug("For a developer.")
+    assert lines.getvalue() == ""
+
+
+def test_ids_bound_around_are_in_each_line_and_gone_afterwards(lines: io.StringIO) -> None:
+    with bound(association_id="a1", operation_id="o1"):
+        LOG.info("Within.")
+    LOG.info("After.")
+    within, after = (json.loads(line) for line in lines.getvalue().splitlines())
+    assert (within["association_id"], within["operation_id"]) == ("a1", "o1")
+    assert "association_id" not in after
+
+
+def test_a_librarys_line_has_the_same_form(lines: io.StringIO) -> None:
+    with bound(association_id="a1"):
+        logging.getLogger("nats").warning("slow %s", "consumer")
+    line = only_line(lines)
+    assert (line["event"], line["level"], line["logger"]) == ("slow consumer", "warning", "nats")
+    assert (line["door"], line["association_id"]) == ("proxy", "a1")
+
+
+def test_a_trace_is_named(lines: io.StringIO) -> None:
+    tracing.configure("proxy")
+    trace_id = "0af7651916cd43dd8448eb211c80319c"
+    with tracing.span("C-STORE", f"00-{trace_id}-b7ad6b7169203331-01"):
+        LOG.info("Within.")
+    assert only_line(lines)["trace_id"] == trace_id
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "patient_name",
+        "patient_id",
+        "PatientID".lower(),
+        "birth_date",
+        "accession_number",
+        "referring_physician_name",
+        "identifier",
+        "elements",
+        "data_set",
+        "nats_auth_token",
+        "password",
+    ],
+)
+def test_what_may_name_a_patient_or_open_a_door_is_withheld(lines: io.StringIO, name: str) -> None:
+    LOG.warning("Careless.", **{name: "Yamada^Tarou"})
+    assert "Yamada" not in lines.getvalue()
+    assert only_line(lines)[name] == "[withheld]"
+
+
+def test_bytes_are_never_written(lines: io.StringIO) -> None:
+    LOG.warning("Careless.", fragment=b"Yamada^Tarou", other=memoryview(b"abc"))
+    line = only_line(lines)
+    assert (line["fragment"], line["other"]) == ("[12 bytes]", "[3 bytes]")
+
+
+def test_an_exception_comes_with_its_traceback_but_no_local_values(lines: io.StringIO) -> None:
+    def careless(patient: str) -> None:
+        raise ValueError(len(patient))
+
+    try:
+        careless("Yamada^Tarou")
+    except ValueError:
+        LOG.exception("A mistake of ours.")
+    line = only_line(lines)
+    assert "ValueError: 12" in line["exception"]
+    assert "raise ValueError" in line["exception"]

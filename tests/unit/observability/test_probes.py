@@ -1,0 +1,104 @@
+import asyncio
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator
+
+import pytest
+from starlette.applications import Starlette
+
+from dimse_ingestion.observability import probes
+from dimse_ingestion.observability.probes import Health
+from dimse_ingestion.observability.serving import served
+
+
+@pytest.fixture
+def health() -> Health:
+    return Health()
+
+
+@pytest.fixture
+async def port(health: Health) -> AsyncIterator[int]:
+    app = Starlette(routes=probes.routes(health))
+    async with served(app, "127.0.0.1", 0) as port:
+        yield port
+
+
+async def get(port: int, path: str) -> tuple[int, str]:
+    def ask() -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as refused:
+            return refused.code, refused.read().decode()
+
+    return await asyncio.to_thread(ask)
+
+
+async def test_a_door_without_trouble_is_ready_and_alive(port: int) -> None:
+    assert await get(port, "/readyz") == (200, "ready\n")
+    assert await get(port, "/livez") == (200, "alive\n")
+
+
+async def test_not_ready_says_why_and_is_alive(health: Health, port: int) -> None:
+    async def slow_to_tell() -> str:
+        return "Missing bucket Secret img-ingest-s3"
+
+    health.add("nats", lambda: "NATS refused the token")
+    health.add("spool", lambda: "")
+    health.add("bucket", slow_to_tell)
+    assert await get(port, "/readyz") == (
+        503,
+        "not ready\nnats: NATS refused the token\nbucket: Missing bucket Secret img-ingest-s3\n",
+    )
+    assert (await get(port, "/livez"))[0] == 200
+
+
+async def test_a_door_recovers(health: Health, port: int) -> None:
+    trouble = ["away"]
+    health.add("nats", lambda: trouble[0])
+    assert (await get(port, "/readyz"))[0] == 503
+    trouble[0] = ""
+    assert (await get(port, "/readyz"))[0] == 200
+
+
+async def test_a_draining_door_is_not_ready(health: Health, port: int) -> None:
+    health.drain()
+    status, text = await get(port, "/readyz")
+    assert status == 503
+    assert "draining" in text
+
+
+async def test_a_dead_door_fails_liveness_with_the_reason(health: Health, port: int) -> None:
+    health.dead("The listener ended.")
+    assert await get(port, "/livez") == (503, "not alive\ndead: The listener ended.\n")
+
+
+async def test_a_check_that_fails_or_hangs_is_trouble(
+    health: Health, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probes, "_LONGEST_CHECK", 0.01)
+
+    def fails() -> str:
+        raise ConnectionError("refused")
+
+    async def hangs() -> str:
+        await asyncio.Event().wait()
+        return ""
+
+    health.add("fails", fails)
+    health.add("hangs", hangs)
+    troubles = await health.troubles()
+    assert troubles["fails"] == "refused"
+    assert "no answer within" in troubles["hangs"]
+
+
+async def test_metrics_are_served(port: int) -> None:
+    status, text = await get(port, "/metrics")
+    assert status == 200
+    assert "python_info" in text
+
+
+async def test_a_port_in_use_is_said_at_once(port: int) -> None:
+    with pytest.raises(OSError, match="in use"):
+        async with served(Starlette(), "127.0.0.1", port):
+            pass
