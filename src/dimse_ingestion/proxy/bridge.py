@@ -266,11 +266,10 @@ def known_status(number: int) -> Status:
     """The status by name; of a newer peer's unknown ones, the nearest an older SCU knows."""
     with suppress(ValueError):
         return Status(number)
-    with suppress(ValueError):
-        return Status(number & 0xFF00)
     if number & 0xF000 == Status.CANNOT_UNDERSTAND:
         return Status.CANNOT_UNDERSTAND
-    return Status.PROCESSING_FAILURE
+    coarse = (Status.OUT_OF_RESOURCES, Status.DOES_NOT_MATCH_SOP_CLASS)  # A7xx, A9xx
+    return next((each for each in coarse if number & 0xFF00 == each), Status.PROCESSING_FAILURE)
 
 
 def troubles_behind(result: EchoResult) -> str:

@@ -84,7 +84,8 @@ class Spooled:
         self.size += len(fragment)
         if self._failure is None and not self._closed:
             self._take(memoryview(fragment))
-        return self._caught_up() if len(self._waiting) > _WAITING and self._spilling else None
+        behind = self._spilling and len(self._waiting) > _WAITING
+        return asyncio.shield(self._working) if behind and self._working else None
 
     def abandon(self) -> None:
         """The rest won't come."""
@@ -94,7 +95,8 @@ class Spooled:
         """The data set whole: nothing more is written. Raises the DimseFailure it met, if any."""
         if self._blocks and self._blocks[-1].room:
             self._finish(self._blocks[-1])
-        await self._caught_up()
+        if self._working is not None:
+            await asyncio.shield(self._working)
         if self._failure is not None:
             raise self._failure
         return Sealed(self.size, self._digest.hexdigest())
@@ -149,10 +151,6 @@ class Spooled:
         self._waiting.append(block)
         if self._working is None:
             self._working = asyncio.create_task(self._work(), name="spooling")
-
-    async def _caught_up(self) -> None:
-        if self._working is not None:
-            await asyncio.wait({self._working})
 
     async def _work(self) -> None:
         try:

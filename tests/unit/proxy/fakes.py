@@ -1,0 +1,147 @@
+"""The upper layer and the transport as the bridge sees them, in memory."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.settings import ProxySettings
+from dimse_ingestion.transport.contract import Source
+from dimse_ingestion.transport.messages import (
+    EchoRequest,
+    EchoResult,
+    FindMatch,
+    FindOpen,
+    FindResult,
+    StoreOpen,
+    StoreResult,
+)
+from dimse_ingestion.upper_layer.services import (
+    AssociationRequest,
+    Command,
+    DataSetSink,
+    PresentationContext,
+)
+
+CT = "1.2.840.10008.5.1.4.1.1.2"
+STUDY_ROOT = "1.2.840.10008.5.1.4.1.2.2.1"
+VERIFICATION = "1.2.840.10008.1.1"
+EXPLICIT = "1.2.840.10008.1.2.1"
+QUERY_CLASSES = frozenset({STUDY_ROOT})
+
+
+def asked(**changed: object) -> AssociationRequest:
+    facts: dict[str, object] = {
+        "association_id": "a1",
+        "called_ae_title": "DICOM-INGEST",
+        "calling_ae_title": "CT1",
+        "peer_address": "10.1.2.3",
+        "peer_port": 1042,
+        "implementation_class_uid": "1.2.3",
+        "implementation_version_name": "CT_5",
+        "proposed": {1: (CT, (EXPLICIT,))},
+    }
+    return AssociationRequest(**(facts | changed))  # type: ignore[arg-type] # by name
+
+
+def proxy_settings(**changed: object) -> ProxySettings:
+    return ProxySettings(nats_url="nats:4222", **changed)  # type: ignore[arg-type] # by name
+
+
+@dataclass
+class Association:
+    request: AssociationRequest = field(default_factory=asked)
+    aborted: str = ""
+
+    def abort(self, because: str) -> None:
+        self.aborted = because
+
+
+@dataclass
+class FakeMessage:
+    context: PresentationContext
+    command: Command
+    data_set: DataSetSink | None = None
+    association: Association = field(default_factory=Association)  # type: ignore[assignment] # narrower
+    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+    responses: list[tuple[Status, str, bytes | None]] = field(default_factory=list)
+
+    cancel_after: int = -1
+    """The responses after which the modality cancels."""
+
+    async def respond(
+        self, status: Status, *, comment: str = "", identifier: bytes | None = None
+    ) -> None:
+        self.responses.append((status, comment, identifier))
+        if len(self.responses) == self.cancel_after:
+            self.cancelled.set()
+        await asyncio.sleep(0)
+
+    @property
+    def statuses(self) -> list[Status]:
+        return [status for status, _, _ in self.responses]
+
+
+class FakeFinding:
+    def __init__(self, matches: list[FindMatch], result: FindResult, *, endless: bool) -> None:
+        self._matches, self._result, self._endless = matches, result, endless
+        self._cancelled = asyncio.Event()
+        self.given = 0
+
+    async def __aiter__(self) -> AsyncIterator[FindMatch]:
+        for match in self._matches:
+            if self._cancelled.is_set():
+                return
+            self.given += 1
+            yield match
+        if self._endless:
+            await self._cancelled.wait()
+
+    def cancel(self) -> None:
+        self._cancelled.set()
+
+    @property
+    def is_cancelled(self) -> bool:
+        return self._cancelled.is_set()
+
+    @property
+    def result(self) -> FindResult:
+        return self._result
+
+
+@dataclass
+class FakeRequester:
+    """Answers as told, and keeps what it was asked."""
+
+    echo_result: EchoResult | DimseFailure = field(
+        default_factory=lambda: EchoResult(status=0, replica="r1")
+    )
+    store_result: StoreResult = field(default_factory=lambda: StoreResult(status=0))
+    matches: list[FindMatch] = field(default_factory=list)
+    find_result: FindResult = field(default_factory=lambda: FindResult(status=0))
+    endless: bool = False
+    opens: list[StoreOpen | FindOpen | EchoRequest] = field(default_factory=list)
+    carried: list[bytes] = field(default_factory=list)
+    deadlines: list[float] = field(default_factory=list)
+    findings: list[FakeFinding] = field(default_factory=list)
+    was_asked: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def echo(self, request: EchoRequest) -> EchoResult:
+        self.opens.append(request)
+        if isinstance(self.echo_result, DimseFailure):
+            raise self.echo_result
+        return self.echo_result
+
+    async def store(self, open_: StoreOpen, source: Source, *, deadline: float) -> StoreResult:
+        self.opens.append(open_)
+        self.deadlines.append(deadline)
+        self.carried.append(source.read(0, open_.size + 1))
+        return self.store_result
+
+    def find(self, open_: FindOpen) -> FakeFinding:
+        self.opens.append(open_)
+        finding = FakeFinding(self.matches, self.find_result, endless=self.endless)
+        self.findings.append(finding)
+        self.was_asked.set()
+        return finding

@@ -1,0 +1,94 @@
+from ipaddress import ip_network
+
+import pytest
+
+from dimse_ingestion.proxy.acceptance import Admission
+from dimse_ingestion.upper_layer.services import Acceptance, Rejection, RejectReason, RejectResult
+from tests.unit.proxy.fakes import CT, EXPLICIT, QUERY_CLASSES, STUDY_ROOT, asked, proxy_settings
+
+
+def admission(*, spool_trouble: str = "", **changed: object) -> Admission:
+    return Admission(
+        proxy_settings(**changed),
+        choose=lambda _, offered: offered[0],
+        spool_trouble=lambda: spool_trouble,
+        query_classes=QUERY_CLASSES,
+    )
+
+
+def refused(decision: Acceptance | Rejection) -> tuple[RejectResult, RejectReason]:
+    assert isinstance(decision, Rejection)
+    assert decision.because
+    return decision.result, decision.reason
+
+
+def test_every_calling_title_and_address_is_let_in_by_default() -> None:
+    decision = admission().decide(asked())
+    assert isinstance(decision, Acceptance)
+    assert decision.choose(CT, (EXPLICIT,)) == EXPLICIT
+
+
+def test_a_wrong_called_title_is_refused_for_good_unless_any_will_do() -> None:
+    request = asked(called_ae_title="OTHER")
+    reason = (RejectResult.PERMANENT, RejectReason.CALLED_AE_TITLE_NOT_RECOGNIZED)
+    assert refused(admission().decide(request)) == reason
+    tolerant = admission(called_ae_title_must_match=False)
+    assert isinstance(tolerant.decide(request), Acceptance)
+
+
+def test_only_listed_calling_titles_are_let_in() -> None:
+    picky = admission(calling_ae_titles=("CT1",))
+    assert isinstance(picky.decide(asked()), Acceptance)
+    reason = (RejectResult.PERMANENT, RejectReason.CALLING_AE_TITLE_NOT_RECOGNIZED)
+    assert refused(picky.decide(asked(calling_ae_title="CT2"))) == reason
+
+
+@pytest.mark.parametrize(
+    ("address", "let_in"),
+    [
+        ("10.1.2.3", True),
+        ("::ffff:10.1.2.3", True),
+        ("fd00::1%eth0", True),
+        ("10.2.0.1", False),
+        ("fe80::1", False),
+        ("", False),
+    ],
+)
+def test_only_listed_networks_are_let_in(address: str, let_in: bool) -> None:
+    picky = admission(source_networks=(ip_network("10.1.0.0/16"), ip_network("fd00::/8")))
+    assert isinstance(picky.decide(asked(peer_address=address)), Acceptance) is let_in
+
+
+def test_one_association_too_many_is_transient_and_has_room_again() -> None:
+    small = admission(maximum_associations=1)
+    first = asked()
+    assert isinstance(small.decide(first), Acceptance)
+    reason = (RejectResult.TRANSIENT, RejectReason.LOCAL_LIMIT_EXCEEDED)
+    second = asked(association_id="a2")
+    assert refused(small.decide(second)) == reason
+    small.ended(second, "rejected")
+    assert small.open_associations == 1
+    small.ended(first, "released")
+    small.ended(first, "released")
+    assert small.open_associations == 0
+    assert isinstance(small.decide(second), Acceptance)
+
+
+def test_a_full_spool_and_a_drain_are_transient() -> None:
+    reason = (RejectResult.TRANSIENT, RejectReason.TEMPORARY_CONGESTION)
+    assert refused(admission(spool_trouble="The spool is full.").decide(asked())) == reason
+    draining = admission()
+    draining.draining = True
+    assert refused(draining.decide(asked())) == reason
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "answered"),
+    [(b"\x01", b"\x01"), (b"\x00", b"\x00"), (b"\x01\x01\x01\x01\x01", b"\x01\0\0\0\0")],
+)
+def test_relational_queries_are_agreed_to_and_nothing_else(
+    asked_for: bytes, answered: bytes
+) -> None:
+    decision = admission().decide(asked(extended={STUDY_ROOT: asked_for, CT: b"\x02"}))
+    assert isinstance(decision, Acceptance)
+    assert decision.extended == {STUDY_ROOT: answered}
