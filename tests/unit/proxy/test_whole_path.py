@@ -1,0 +1,57 @@
+import asyncio
+
+import pytest
+
+from dimse_ingestion.dicom.failure import OutOfResources
+from dimse_ingestion.proxy.whole_path import WholePath
+from dimse_ingestion.transport.messages import EchoResult
+from tests.unit.proxy.fakes import FakeRequester
+
+
+@pytest.fixture
+def requester() -> FakeRequester:
+    return FakeRequester()
+
+
+async def test_the_way_counts_as_closed_until_an_echo_proves_it(requester: FakeRequester) -> None:
+    path = WholePath(requester, "DICOM-INGEST")
+    assert path.trouble == "No echo has gone all the way yet."
+    await path.look()
+    assert path.trouble == ""
+    await path.proved_open()
+
+
+async def test_what_is_wrong_behind_is_said_and_gone_when_healed(requester: FakeRequester) -> None:
+    path = WholePath(requester, "DICOM-INGEST")
+    requester.echo_result = EchoResult(status=0x0110, catalogue="The catalogue is away")
+    await path.look()
+    assert path.trouble == "The catalogue is away"
+    requester.echo_result = OutOfResources("No ingestion service listens")
+    await path.look()
+    assert path.trouble == "No ingestion service listens"
+    requester.echo_result = EchoResult(status=0x0110)
+    await path.look()
+    assert path.trouble == "The ingestion service answered 0110H."
+    requester.echo_result = EchoResult(status=0)
+    await path.look()
+    assert path.trouble == ""
+
+
+async def test_the_watch_goes_on_after_a_mistake_of_ours(
+    requester: FakeRequester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = WholePath(requester, "DICOM-INGEST", pause_while_closed=0)
+    calls = 0
+
+    async def fails_twice(_: object) -> EchoResult:
+        nonlocal calls
+        calls += 1
+        if calls < 3:
+            raise KeyError("patient")
+        return EchoResult(status=0)
+
+    monkeypatch.setattr(requester, "echo", fails_twice)
+    watching = asyncio.create_task(path.watch())
+    await asyncio.wait_for(path.proved_open(), 10)
+    watching.cancel()
+    assert calls == 3
