@@ -53,7 +53,7 @@ class WholePath:
             trouble = _trouble(await self._requester.echo(self._request()))
         except DimseFailure as failure:
             trouble = failure.comment
-        except Exception as mistake:  # the watch goes on: it is how an operator learns of it
+        except Exception as mistake:  # noqa: BLE001 - the watch goes on: it is how an operator learns of it
             _LOG.exception("The echo of our own failed.")
             trouble = f"The echo failed ({type(mistake).__name__}): see the log."
         self._tell(trouble)
