@@ -4,6 +4,7 @@ What is refused for good (a title, a network) is told so; what is refused for no
 transient, so that a modality tries again. Which contexts are accepted is `dicom.contexts`' matter.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
@@ -41,12 +42,19 @@ class Admission:
         self._spool_trouble = spool_trouble
         self._query_classes = query_classes
         self._open: set[str] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
         self.draining = False
+        """Whether every association is refused for now."""
 
     @property
     def open_associations(self) -> int:
         """Associations accepted and not yet ended."""
         return len(self._open)
+
+    async def emptied(self) -> None:
+        """Wait until no association is open."""
+        await self._empty.wait()
 
     def decide(self, request: AssociationRequest) -> Acceptance | Rejection:
         """Let an association in, or say why not."""
@@ -55,7 +63,7 @@ class Admission:
             _LOG.warning("Association rejected.", **_told(request), because=rejection.because)
             return rejection
         self._open.add(request.association_id)
-        metrics.proxy_associations.set(len(self._open))
+        self._count()
         metrics.proxy_associations_asked.labels("accepted").inc()
         _LOG.info("Association accepted.", **_told(request), contexts=len(request.proposed))
         return Acceptance(self._choose, _extended_answers(request, self._query_classes))
@@ -64,8 +72,12 @@ class Admission:
         """One association less."""
         if request.association_id in self._open:
             self._open.remove(request.association_id)
-            metrics.proxy_associations.set(len(self._open))
+            self._count()
             _LOG.info("Association ended.", association_id=request.association_id, how=how)
+
+    def _count(self) -> None:
+        metrics.proxy_associations.set(len(self._open))
+        (self._empty.clear if self._open else self._empty.set)()
 
     def _refused_now(self) -> Rejection | None:
         if self.draining:

@@ -97,6 +97,10 @@ class ProxySettings(NatsSettings):
     )
     spool_memory: Size = Field(default=4 * 2**20, validation_alias="DIMSE_SPOOL_MEMORY")
     """Bytes of one data set kept in memory; a longer one goes to a file."""
+    spool_memory_in_all: Size = Field(
+        default=64 * 2**20, validation_alias="DIMSE_SPOOL_MEMORY_IN_ALL"
+    )
+    """Bytes of all data sets kept in memory; beyond, short ones go to files too."""
     spool_limit: Size = Field(default=16 * 2**30, validation_alias="DIMSE_SPOOL_LIMIT")
     """Bytes all files of the spool may have together."""
     spool_high_water: float = Field(

@@ -1,0 +1,151 @@
+"""The proxy from its start to its last association, whatever wires it is joined to (see `app`).
+
+Order matters at both ends: probes answer first and last; a drain refuses new associations while
+those that are open finish, so that no image under way is lost.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
+from dataclasses import dataclass
+from typing import TypeVar
+
+from starlette.applications import Starlette
+
+from dimse_ingestion.observability import probes
+from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.observability.serving import served
+from dimse_ingestion.proxy.acceptance import Admission, Choose
+from dimse_ingestion.proxy.bridge import Bridge
+from dimse_ingestion.proxy.spool import Limits, Spool
+from dimse_ingestion.proxy.whole_path import WholePath
+from dimse_ingestion.settings import ConfigurationMistake, ProxySettings
+from dimse_ingestion.transport.contract import Requester
+from dimse_ingestion.upper_layer.services import Services
+
+_LOG = logger(__name__)
+_Opened = TypeVar("_Opened")
+
+Listen = Callable[[Services], AbstractAsyncContextManager[tuple[str, int]]]
+"""Listen for associations within the block, whose value is the address; afterwards abort them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wires:
+    """What the proxy is joined to."""
+
+    requester: Requester
+    listen: Listen
+    transport_trouble: Callable[[], str]
+    choose: Choose
+    query_classes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenDoor:
+    """A proxy that listens."""
+
+    ae_title: str
+    address: tuple[str, int]
+    http_port: int
+    health: probes.Health
+    path: WholePath
+
+
+@asynccontextmanager
+async def opened(settings: ProxySettings, wires: Wires) -> AsyncIterator[OpenDoor]:
+    """The proxy, listening within the block and drained at its end.
+
+    Raises ConfigurationMistake when an address or the spool can't be used.
+    """
+    health = probes.Health()
+    with _spool(settings) as spool:
+        admission = Admission(settings, wires.choose, lambda: spool.trouble, wires.query_classes)
+        bridge = Bridge(settings, admission, spool, wires.requester, wires.query_classes)
+        path = WholePath(wires.requester, settings.ae_title)
+        _add_checks(health, wires, spool, path)
+        http = f"{settings.http_host}:{settings.http_port}"
+        dimse = f"{settings.host}:{settings.port}"
+        async with (
+            _told(_probes(settings, health), "DIMSE_HTTP_PORT", http) as http_port,
+            _watched(path),
+            _told(wires.listen(bridge), "DIMSE_PORT", dimse) as address,
+        ):
+            _LOG.info("Listening for associations.", ae_title=settings.ae_title, address=address)
+            try:
+                yield OpenDoor(settings.ae_title, address, http_port, health, path)
+            finally:
+                health.drain()
+                await _drained(admission, settings.drain_timeout)
+
+
+def _probes(settings: ProxySettings, health: probes.Health) -> AbstractAsyncContextManager[int]:
+    app = Starlette(routes=probes.routes(health))
+    return served(app, settings.http_host, settings.http_port)
+
+
+@contextmanager
+def _spool(settings: ProxySettings) -> Iterator[Spool]:
+    limits = Limits(
+        memory=settings.spool_memory,
+        memory_in_all=settings.spool_memory_in_all,
+        disk=settings.spool_limit,
+        high_water=settings.spool_high_water,
+    )
+    spool = Spool(settings.spool_directory, limits)
+    try:
+        spool.prepare()
+    except OSError as trouble:
+        raise _mistake("DIMSE_SPOOL_DIRECTORY", str(settings.spool_directory), trouble) from None
+    try:
+        yield spool
+    finally:
+        spool.close()
+
+
+@asynccontextmanager
+async def _told(
+    opening: AbstractAsyncContextManager[_Opened], variable: str, value: str
+) -> AsyncIterator[_Opened]:
+    """`opening`, with an address that can't be used told as the mistake of `variable`."""
+    async with AsyncExitStack() as stack:
+        try:
+            opened = await stack.enter_async_context(opening)
+        except OSError as trouble:
+            raise _mistake(variable, value, trouble) from None
+        yield opened
+
+
+@asynccontextmanager
+async def _watched(path: WholePath) -> AsyncIterator[None]:
+    watching = asyncio.create_task(path.watch(), name="echo of our own")
+    try:
+        yield
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+
+def _add_checks(health: probes.Health, wires: Wires, spool: Spool, path: WholePath) -> None:
+    health.add("nats", wires.transport_trouble)
+    health.add("spool", lambda: spool.trouble)
+    health.add("path", lambda: path.trouble)
+
+
+async def _drained(admission: Admission, longest: float) -> None:
+    """Refuse new associations and wait for the open ones, at most `longest` seconds."""
+    admission.draining = True
+    _LOG.info("Draining.", open_associations=admission.open_associations)
+    try:
+        await asyncio.wait_for(admission.emptied(), longest)
+    except TimeoutError:
+        _LOG.warning("Associations are aborted.", open_associations=admission.open_associations)
+
+
+def _mistake(variable: str, value: str, trouble: OSError) -> ConfigurationMistake:
+    return ConfigurationMistake([f"{variable}: {value} can't be used: {trouble.strerror}."])
