@@ -1,0 +1,36 @@
+"""UIDs (PS3.5 section 9.1): what one may look like, and the few that this house knows by name.
+
+Nothing decides on a storage class by its UID: unknown and private ones are stored like any other.
+"""
+
+import re
+
+_MAXIMUM_LENGTH = 64
+_COMPONENTS = re.compile(r"[0-9]+(\.[0-9]+)*")
+
+VERIFICATION = "1.2.840.10008.1.1"
+PATIENT_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.1.1"
+STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
+FIND_CLASSES = frozenset({PATIENT_ROOT_FIND, STUDY_ROOT_FIND})
+
+IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
+EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
+DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1.99"
+EXPLICIT_VR_BIG_ENDIAN = "1.2.840.10008.1.2.2"
+IDENTIFIER_SYNTAXES = frozenset(
+    {
+        IMPLICIT_VR_LITTLE_ENDIAN,
+        EXPLICIT_VR_LITTLE_ENDIAN,
+        DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
+        EXPLICIT_VR_BIG_ENDIAN,
+    }
+)
+"""Transfer syntaxes in which an identifier can be written: those without encapsulation."""
+
+
+def is_valid(uid: str) -> bool:
+    """Whether `uid` has only numbers and dots and at most 64 characters.
+
+    Leading zeros of a component are let pass: real devices send them.
+    """
+    return len(uid) <= _MAXIMUM_LENGTH and _COMPONENTS.fullmatch(uid) is not None

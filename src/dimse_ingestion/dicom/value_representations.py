@@ -1,0 +1,79 @@
+"""Value representations (PS3.5 section 6.2): how each is laid out, and what tags have which.
+
+Tables and the two directions of binary numbers; text is `charsets`' matter.
+"""
+
+import struct
+from functools import lru_cache
+
+from pydicom.datadict import dictionary_VR
+
+LONG_LENGTH = frozenset("OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+"""VRs whose explicit length has 32 bits (PS3.5 7.1.2)."""
+
+TEXT = frozenset("AE AS CS DA DS DT IS LO LT PN SH ST TM UC UI UR UT".split())
+UNPARTED = frozenset({"LT", "ST", "UR", "UT"})
+"""Text of one value, in which a backslash is a character."""
+
+NUMBERS = {
+    "US": "H",
+    "SS": "h",
+    "UL": "I",
+    "SL": "i",
+    "UV": "Q",
+    "SV": "q",
+    "FL": "f",
+    "FD": "d",
+}
+"""VRs of binary numbers and their struct formats."""
+
+_AMBIGUOUS = {
+    "US or SS": "US",
+    "OB or OW": "OW",
+    "US or OW": "OW",
+    "US or SS or OW": "OW",
+}
+
+
+@lru_cache(maxsize=8192)
+def vr_of(tag: int) -> str:
+    """The VR of a tag where none is written: PS3.6's, UN for what it doesn't have."""
+    if tag & 0xFFFF == 0:
+        return "UL"
+    if (tag >> 16) & 1:
+        return "LO" if 0x10 <= tag & 0xFFFF <= 0xFF else "UN"
+    try:
+        vr = dictionary_VR(tag)
+    except KeyError:
+        return "UN"
+    return _AMBIGUOUS.get(vr, vr)
+
+
+def numbers_as_text(value: bytes, vr: str, order: str) -> str:
+    """Binary numbers in decimal, joined by a backslash; `order` is struct's `<` or `>`."""
+    code = NUMBERS[vr]
+    count = len(value) // struct.calcsize(f"{order}{code}")
+    numbers = struct.unpack_from(f"{order}{count}{code}", value)
+    return "\\".join(map(repr if vr in ("FL", "FD") else str, numbers))
+
+
+def tags_as_text(value: bytes, order: str) -> str:
+    """AT values as eight hexadecimal digits each, joined by a backslash."""
+    halves = struct.unpack_from(f"{order}{len(value) // 4 * 2}H", value)
+    pairs = zip(halves[::2], halves[1::2], strict=True)
+    return "\\".join(f"{group:04X}{element:04X}" for group, element in pairs)
+
+
+def text_as_numbers(value: str, vr: str, order: str) -> bytes:
+    """The reverse of `numbers_as_text`; raises ValueError when it is no number that fits."""
+    read = float if vr in ("FL", "FD") else int
+    try:
+        return b"".join(struct.pack(order + NUMBERS[vr], read(n)) for n in value.split("\\"))
+    except (struct.error, OverflowError) as mistake:
+        raise ValueError(str(mistake)) from mistake
+
+
+def text_as_tags(value: str, order: str) -> bytes:
+    """The reverse of `tags_as_text`; raises ValueError."""
+    tags = [int(one, 16) for one in value.split("\\")]
+    return b"".join(struct.pack(f"{order}HH", tag >> 16 & 0xFFFF, tag & 0xFFFF) for tag in tags)
