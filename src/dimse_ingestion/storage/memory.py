@@ -1,0 +1,71 @@
+"""A bucket in memory: for tests and trials, with the same promises as a real one but durability.
+
+`refusing` makes it fail as a bucket does, so that what depends on one can be tested.
+"""
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from dimse_ingestion.storage.contract import StoredObject
+from dimse_ingestion.storage.sizes import exactly
+
+if TYPE_CHECKING:
+    from dimse_ingestion.dicom.failure import DimseFailure
+
+_PIECE = 1 << 20
+
+
+class MemoryBucket:
+    """Objects as a dictionary, open to be looked at."""
+
+    def __init__(self, name: str = "memory") -> None:
+        self.name = name
+        self.objects: dict[str, bytes] = {}
+        self.refusing: DimseFailure | None = None  # what every call raises while it is set
+
+    async def head(self, key: str) -> StoredObject | None:
+        """The object under `key`, or None."""
+        self._refuse()
+        found = self.objects.get(key)
+        return None if found is None else StoredObject(key, len(found))
+
+    async def put(self, key: str, chunks: AsyncIterator[bytes], size: int) -> None:
+        """Keep all chunks, once the last has come."""
+        self._refuse()
+        data = bytearray()
+        async for chunk in exactly(chunks, size):
+            data += chunk
+        self._refuse()
+        self.objects[key] = bytes(data)
+
+    async def get_range(self, key: str, offset: int, length: int) -> bytes:
+        """At most `length` bytes from `offset`; raises KeyError."""
+        self._refuse()
+        return self.objects[key][offset : offset + length]
+
+    async def stream(self, key: str) -> AsyncIterator[bytes]:
+        """The whole object in pieces of 1 MiB; raises KeyError."""
+        self._refuse()
+        data = self.objects[key]
+        for start in range(0, len(data), _PIECE):
+            yield data[start : start + _PIECE]
+
+    async def list(self, prefix: str = "") -> AsyncIterator[StoredObject]:
+        """Objects whose key begins with `prefix`, in the order of their keys."""
+        self._refuse()
+        for key in sorted(self.objects):
+            if key.startswith(prefix):
+                yield StoredObject(key, len(self.objects[key]))
+
+    async def delete(self, key: str) -> None:
+        """Forget an object; nothing happens if there is none."""
+        self._refuse()
+        self.objects.pop(key, None)
+
+    async def check(self, *, write: bool = False) -> None:  # noqa: ARG002 - both never fail
+        """Raise `refusing`, if set."""
+        self._refuse()
+
+    def _refuse(self) -> None:
+        if self.refusing:
+            raise self.refusing
