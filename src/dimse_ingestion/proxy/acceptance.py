@@ -8,6 +8,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+from dimse_ingestion.dicom.contexts import choice
+from dimse_ingestion.dicom.uids import FIND_CLASSES
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.settings import ProxySettings
@@ -21,9 +23,6 @@ from dimse_ingestion.upper_layer.services import (
 
 _LOG = logger(__name__)
 
-Choose = Callable[[str, tuple[str, ...]], str | None]
-"""The transfer syntax accepted for an abstract syntax (see `upper_layer.services.Acceptance`)."""
-
 _RELATIONAL = 0  # byte of the application information of a query class (PS3.4 C.5.1.1)
 
 
@@ -33,14 +32,11 @@ class Admission:
     def __init__(
         self,
         settings: ProxySettings,
-        choose: Choose,
         spool_trouble: Callable[[], str],
-        query_classes: frozenset[str],
     ) -> None:
         self._settings = settings
-        self._choose = choose
+        self._choose = choice(settings.image_sop_classes, settings.transfer_syntaxes)
         self._spool_trouble = spool_trouble
-        self._query_classes = query_classes
         self._open: set[str] = set()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -66,7 +62,7 @@ class Admission:
         self._count()
         metrics.proxy_associations_asked.labels("accepted").inc()
         _LOG.info("Association accepted.", **_told(request), contexts=len(request.proposed))
-        return Acceptance(self._choose, _extended_answers(request, self._query_classes))
+        return Acceptance(self._choose, _extended_answers(request))
 
     def ended(self, request: AssociationRequest, how: str) -> None:
         """One association less."""
@@ -127,14 +123,12 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
     return mapped if isinstance(mapped, IPv4Address) else address
 
 
-def _extended_answers(
-    request: AssociationRequest, query_classes: frozenset[str]
-) -> Mapping[str, bytes]:
+def _extended_answers(request: AssociationRequest) -> Mapping[str, bytes]:
     """Relational queries when asked for; every other extension of a query is answered with 0."""
     return {
         sop_class_uid: bytes([is_relational(asked)]) + bytes(max(len(asked) - 1, 0))
         for sop_class_uid, asked in request.extended.items()
-        if sop_class_uid in query_classes
+        if sop_class_uid in FIND_CLASSES
     }
 
 

@@ -6,13 +6,14 @@ and PS3.4 annexes B and C.
 """
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from enum import IntEnum
 
+from dimse_ingestion.dicom.contexts import is_storage
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.dicom.uids import FIND_CLASSES, is_valid
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.proxy.acceptance import Admission, is_relational
 from dimse_ingestion.proxy.identifier import Identifier
@@ -35,7 +36,6 @@ from dimse_ingestion.upper_layer.services import (
 )
 
 _Serve = Callable[[Message, Told], Awaitable[None]]
-_UID = re.compile(r"[0-9.]{1,64}")  # PS3.5 9.1; leading zeros are met and tolerated
 
 
 class CommandField(IntEnum):
@@ -55,13 +55,11 @@ class Bridge:
         admission: Admission,
         spool: Spool,
         requester: Requester,
-        query_classes: frozenset[str],
     ) -> None:
         self._settings = settings
         self._admission = admission
         self._spool = spool
         self._requester = requester
-        self._query_classes = query_classes
 
     async def associate(self, request: AssociationRequest) -> Acceptance | Rejection:
         """Decide on an association."""
@@ -107,7 +105,7 @@ class Bridge:
 
     async def _store(self, message: Message, telling: Told) -> None:
         telling.facts |= _instance(message.command)
-        spooled = _storable(message, self._query_classes)
+        spooled = _storable(message)
         sealed = await spooled.sealed()
         metrics.proxy_received_bytes.inc(sealed.size)
         telling.facts |= {"size": sealed.size, "sha256": sealed.sha256}
@@ -121,7 +119,7 @@ class Bridge:
 
     async def _find(self, message: Message, telling: Told) -> None:
         finding = self._requester.find(
-            _find_open(message, telling.operation_id, _question(message, self._query_classes))
+            _find_open(message, telling.operation_id, _question(message))
         )
         watching = asyncio.create_task(_cancel_when_asked(message, finding))
         try:
@@ -179,14 +177,14 @@ def _operation_id(message: Message) -> str:
     return new_operation_id()
 
 
-def _storable(message: Message, query_classes: frozenset[str]) -> Spooled:
+def _storable(message: Message) -> Spooled:
     """The data set of a C-STORE that can be carried. Raises DimseFailure for any other."""
     command, context = message.command, message.context
-    if context.abstract_syntax in query_classes or not _is_the_contexts_class(message):
+    if not is_storage(context.abstract_syntax) or not _is_the_contexts_class(message):
         raise DimseFailure(
             Status.SOP_CLASS_NOT_SUPPORTED, "The SOP class is not the presentation context's"
         )
-    if not _UID.fullmatch(command.affected_sop_instance_uid):
+    if not is_valid(command.affected_sop_instance_uid):
         raise DimseFailure(
             Status.INVALID_SOP_INSTANCE, "The Affected SOP Instance UID is not a UID"
         )
@@ -197,12 +195,12 @@ def _storable(message: Message, query_classes: frozenset[str]) -> Spooled:
 
 def _is_the_contexts_class(message: Message) -> bool:
     named = message.command.affected_sop_class_uid
-    return named == message.context.abstract_syntax and _UID.fullmatch(named) is not None
+    return named == message.context.abstract_syntax and is_valid(named)
 
 
-def _question(message: Message, query_classes: frozenset[str]) -> bytes:
+def _question(message: Message) -> bytes:
     """The identifier of a C-FIND that can be carried. Raises DimseFailure for any other."""
-    if message.context.abstract_syntax not in query_classes or not _is_the_contexts_class(message):
+    if message.context.abstract_syntax not in FIND_CLASSES or not _is_the_contexts_class(message):
         raise DimseFailure(
             Status.SOP_CLASS_NOT_SUPPORTED, "C-FIND is served for Patient and Study Root"
         )
@@ -259,7 +257,7 @@ def _instance(command: Command) -> dict[str, str]:
         "sop_class_uid": command.affected_sop_class_uid,
         "sop_instance_uid": command.affected_sop_instance_uid,
     }
-    return {name: uid if _UID.fullmatch(uid) else "" for name, uid in named.items()}
+    return {name: uid if is_valid(uid) else "" for name, uid in named.items()}
 
 
 def known_status(number: int) -> Status:

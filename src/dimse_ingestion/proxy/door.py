@@ -20,7 +20,7 @@ from starlette.applications import Starlette
 from dimse_ingestion.observability import probes
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.observability.serving import served
-from dimse_ingestion.proxy.acceptance import Admission, Choose
+from dimse_ingestion.proxy.acceptance import Admission
 from dimse_ingestion.proxy.bridge import Bridge
 from dimse_ingestion.proxy.spool import Limits, Spool
 from dimse_ingestion.proxy.whole_path import WholePath
@@ -42,8 +42,6 @@ class Wires:
     requester: Requester
     listen: Listen
     transport_trouble: Callable[[], str]
-    choose: Choose
-    query_classes: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +63,8 @@ async def opened(settings: ProxySettings, wires: Wires) -> AsyncIterator[OpenDoo
     """
     health = probes.Health()
     with _spool(settings) as spool:
-        admission = Admission(settings, wires.choose, lambda: spool.trouble, wires.query_classes)
-        bridge = Bridge(settings, admission, spool, wires.requester, wires.query_classes)
+        admission = Admission(settings, lambda: spool.trouble)
+        bridge = Bridge(settings, admission, spool, wires.requester)
         path = WholePath(wires.requester, settings.ae_title)
         _add_checks(health, wires, spool, path)
         http = f"{settings.http_host}:{settings.http_port}"

@@ -170,6 +170,9 @@ class Spooled:
         if to_file:
             self._room.reserve(length)
             self._on_disk += length
+        elif length < _HASHED_AT_ONCE:
+            self._process(block, to_file)
+            return
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._room.executor, self._process, block, to_file)
         if to_file:

@@ -28,7 +28,6 @@ CT = "1.2.840.10008.5.1.4.1.1.2"
 STUDY_ROOT = "1.2.840.10008.5.1.4.1.2.2.1"
 VERIFICATION = "1.2.840.10008.1.1"
 EXPLICIT = "1.2.840.10008.1.2.1"
-QUERY_CLASSES = frozenset({STUDY_ROOT})
 
 
 def asked(**changed: object) -> AssociationRequest:

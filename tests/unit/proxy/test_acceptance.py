@@ -4,15 +4,13 @@ import pytest
 
 from dimse_ingestion.proxy.acceptance import Admission
 from dimse_ingestion.upper_layer.services import Acceptance, Rejection, RejectReason, RejectResult
-from tests.unit.proxy.fakes import CT, EXPLICIT, QUERY_CLASSES, STUDY_ROOT, asked, proxy_settings
+from tests.unit.proxy.fakes import CT, EXPLICIT, STUDY_ROOT, asked, proxy_settings
 
 
 def admission(*, spool_trouble: str = "", **changed: object) -> Admission:
     return Admission(
         proxy_settings(**changed),
-        choose=lambda _, offered: offered[0],
         spool_trouble=lambda: spool_trouble,
-        query_classes=QUERY_CLASSES,
     )
 
 
@@ -92,3 +90,12 @@ def test_relational_queries_are_agreed_to_and_nothing_else(
     decision = admission().decide(asked(extended={STUDY_ROOT: asked_for, CT: b"\x02"}))
     assert isinstance(decision, Acceptance)
     assert decision.extended == {STUDY_ROOT: answered}
+
+
+def test_the_lists_of_classes_and_syntaxes_narrow_what_is_accepted() -> None:
+    narrow = admission(image_sop_classes=(CT,), transfer_syntaxes=(EXPLICIT,))
+    decision = narrow.decide(asked())
+    assert isinstance(decision, Acceptance)
+    assert decision.choose(CT, ("1.2.840.10008.1.2", EXPLICIT)) == EXPLICIT
+    assert decision.choose(CT, ("1.2.840.10008.1.2",)) == ""
+    assert decision.choose("1.3.46.670589.2.5.1.1", (EXPLICIT,)) is None

@@ -30,7 +30,6 @@ from dimse_ingestion.upper_layer.services import (
 from tests.unit.proxy.fakes import (
     CT,
     EXPLICIT,
-    QUERY_CLASSES,
     STUDY_ROOT,
     VERIFICATION,
     Association,
@@ -53,11 +52,9 @@ class House:
         self.requester = FakeRequester()
         admission = Admission(
             settings,
-            choose=lambda _, offered: offered[0],
             spool_trouble=lambda: self.spool.trouble,
-            query_classes=QUERY_CLASSES,
         )
-        self.bridge = Bridge(settings, admission, self.spool, self.requester, QUERY_CLASSES)
+        self.bridge = Bridge(settings, admission, self.spool, self.requester)
 
     async def answered(
         self,

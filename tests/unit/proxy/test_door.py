@@ -9,7 +9,7 @@ from dimse_ingestion.dicom.failure import OutOfResources
 from dimse_ingestion.proxy.door import OpenDoor, Wires, opened
 from dimse_ingestion.settings import ConfigurationMistake, ProxySettings
 from dimse_ingestion.upper_layer.services import Acceptance, Rejection, RejectResult, Services
-from tests.unit.proxy.fakes import QUERY_CLASSES, Association, FakeRequester, asked, proxy_settings
+from tests.unit.proxy.fakes import Association, FakeRequester, asked, proxy_settings
 
 
 class FakeListener:
@@ -64,8 +64,6 @@ def wires(listener: FakeListener, requester: FakeRequester, trouble: str = "") -
         requester=requester,
         listen=listener.listen,
         transport_trouble=lambda: trouble,
-        choose=lambda _, offered: offered[0],
-        query_classes=QUERY_CLASSES,
     )
 
 
