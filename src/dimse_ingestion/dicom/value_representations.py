@@ -8,10 +8,32 @@ from functools import lru_cache
 
 from pydicom.datadict import dictionary_VR
 
-LONG_LENGTH = frozenset("OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+LONG_LENGTH = frozenset(
+    ["OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"]
+)
 """VRs whose explicit length has 32 bits (PS3.5 7.1.2)."""
 
-TEXT = frozenset("AE AS CS DA DS DT IS LO LT PN SH ST TM UC UI UR UT".split())
+TEXT = frozenset(
+    [
+        "AE",
+        "AS",
+        "CS",
+        "DA",
+        "DS",
+        "DT",
+        "IS",
+        "LO",
+        "LT",
+        "PN",
+        "SH",
+        "ST",
+        "TM",
+        "UC",
+        "UI",
+        "UR",
+        "UT",
+    ]
+)
 UNPARTED = frozenset({"LT", "ST", "UR", "UT"})
 """Text of one value, in which a backslash is a character."""
 

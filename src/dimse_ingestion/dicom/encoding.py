@@ -1,0 +1,107 @@
+"""Elements as the bytes of a data set: identifiers of C-FIND responses (PS3.4 C.4.1.1.3.2).
+
+The reverse of `scanning` for what has no pixels, in any transfer syntax without encapsulation. It
+chooses the character set of an answer and writes sequences with explicit lengths.
+"""
+
+import struct
+import zlib
+from base64 import b64decode
+from collections.abc import Iterable
+
+from dimse_ingestion.dicom import charsets, uids
+from dimse_ingestion.dicom import value_representations as representations
+from dimse_ingestion.dicom.elements import Element, element
+
+SPECIFIC_CHARACTER_SET = 0x00080005
+_LONGEST_SHORT_VALUE = 0xFFFE
+
+
+def answer_character_set(elements: Iterable[Element], stored: str) -> str:
+    """The character set to answer in: none for ASCII, the stored one if it has all, or UTF-8."""
+    texts = [(text, vr) for text, vr in _texts(elements) if not text.isascii()]
+    if not texts:
+        return ""
+    if stored and all(charsets.can_write(text, vr, stored) for text, vr in texts):
+        return stored
+    return charsets.UTF_8
+
+
+def _texts(elements: Iterable[Element]) -> Iterable[tuple[str, str]]:
+    for each in elements:
+        yield each.value, each.vr
+        for item in each.items or ():
+            yield from _texts(item)
+
+
+def encoded(
+    elements: Iterable[Element], transfer_syntax_uid: str, specific_character_set: str = ""
+) -> bytes:
+    """The data set, its elements in order of tags, Specific Character Set put in if not empty.
+
+    Raises ValueError when a value is not what its VR says, or the transfer syntax encapsulates.
+    """
+    if transfer_syntax_uid not in uids.IDENTIFIER_SYNTAXES:
+        raise ValueError(f"No identifier can be written in {transfer_syntax_uid}.")
+    own = [each for each in elements if each.tag != SPECIFIC_CHARACTER_SET]
+    if specific_character_set:
+        own.append(element(SPECIFIC_CHARACTER_SET, "CS", specific_character_set))
+    written = _Writer(transfer_syntax_uid, specific_character_set).data_set(own)
+    if transfer_syntax_uid == uids.DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
+        return _deflated(written)
+    return written
+
+
+def _deflated(plain: bytes) -> bytes:
+    deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    data = deflater.compress(plain) + deflater.flush()
+    return data + b"\x00" * (len(data) % 2)
+
+
+class _Writer:
+    def __init__(self, transfer_syntax_uid: str, specific_character_set: str) -> None:
+        self._explicit = transfer_syntax_uid != uids.IMPLICIT_VR_LITTLE_ENDIAN
+        self._order = ">" if transfer_syntax_uid == uids.EXPLICIT_VR_BIG_ENDIAN else "<"
+        self._character_set = specific_character_set
+
+    def data_set(self, elements: Iterable[Element]) -> bytes:
+        return b"".join(map(self._element, sorted(elements, key=lambda each: each.tag)))
+
+    def _element(self, each: Element) -> bytes:
+        value = self._value(each)
+        tag = struct.pack(f"{self._order}HH", each.tag >> 16, each.tag & 0xFFFF)
+        return tag + self._vr_and_length(each.vr, len(value)) + value
+
+    def _vr_and_length(self, vr: str, length: int) -> bytes:
+        if not self._explicit:
+            return struct.pack("<I", length)
+        if vr in representations.LONG_LENGTH:
+            return vr.encode() + struct.pack(f"{self._order}2xI", length)
+        if length > _LONGEST_SHORT_VALUE:
+            raise ValueError(f"A value of VR {vr} has {length} bytes: too long to write.")
+        return vr.encode() + struct.pack(f"{self._order}H", length)
+
+    def _value(self, each: Element) -> bytes:
+        if each.items is not None:
+            return b"".join(map(self._item, each.items))
+        if each.inline_binary is not None:
+            return _padded(b64decode(each.inline_binary), each.vr)
+        if not each.value:
+            return b""
+        if each.vr in representations.NUMBERS:
+            return representations.text_as_numbers(each.value, each.vr, self._order)
+        if each.vr == "AT":
+            return representations.text_as_tags(each.value, self._order)
+        return _padded(charsets.encoded(each.value, each.vr, self._character_set), each.vr)
+
+    def _item(self, elements: Iterable[Element]) -> bytes:
+        content = self.data_set(elements)
+        return struct.pack(f"{self._order}HHI", 0xFFFE, 0xE000, len(content)) + content
+
+
+def _padded(value: bytes, vr: str) -> bytes:
+    """Even length (PS3.5 6.2): NUL for UIDs and binary, space for text."""
+    if len(value) % 2 == 0:
+        return value
+    text = vr in representations.TEXT and vr != "UI"
+    return value + (b" " if text else b"\x00")

@@ -1,0 +1,201 @@
+"""Whether an instance, series, study or patient is what a C-FIND asks for (PS3.4 C.2.2.2).
+
+Single value, list of UID, universal, wild card, range and sequence matching, as criteria that can
+be looked at (a database translates those it can) and as a predicate over elements. It knows no
+levels (see `query_levels`) and fetches nothing.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from dimse_ingestion.dicom import comparing
+from dimse_ingestion.dicom.elements import Element, by_tag
+from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.dicom.value_representations import UNPARTED
+
+WILDCARD_VRS = frozenset({"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"})
+"""VRs whose keys may have `*` and `?` (PS3.4 C.2.2.2.4)."""
+RANGE_VRS = frozenset({"DA", "DT", "TM"})
+_OFFSET_AT_END = re.compile(r"-\d{4}$")
+
+Elements = Mapping[int, Element]
+Predicate = Callable[[Elements], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Everything:
+    """Universal matching: also what has no value."""
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """Single value and list matching; values as `comparing.comparable` gives them."""
+
+    vr: str
+    values: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Like:
+    """Wild card matching: one pattern or several, comparable text with `*` and `?` in it."""
+
+    vr: str
+    patterns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """Range matching, both ends included: 8 digits for DA, 12 for TM, 20 for DT."""
+
+    vr: str
+    lowest: str
+    highest: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnyItem:
+    """Sequence matching: one item that satisfies all of these."""
+
+    criteria: Mapping[int, "Criterion"]
+
+
+Criterion = Everything | OneOf | Like | Between | AnyItem
+
+
+def criterion(key: Element) -> Criterion:
+    """What a key asks; raises DimseFailure A900 that names the tag when it can't be asked."""
+    if key.vr == "SQ" or key.items is not None:
+        return _sequence(key)
+    text = key.value.strip(" \x00")
+    if not text or (text == "*" and key.vr in WILDCARD_VRS):
+        return Everything()
+    if key.vr in RANGE_VRS:
+        return _range(text, key)
+    values = [text] if key.vr in UNPARTED else text.split("\\")
+    compared = [comparing.comparable(value, key.vr) for value in values if value.strip()]
+    if key.vr in WILDCARD_VRS and ("*" in text or "?" in text):
+        return Like(key.vr, tuple(compared))
+    return OneOf(key.vr, frozenset(compared))
+
+
+def _sequence(key: Element) -> Criterion:
+    items = key.items or []
+    if len(items) > 1:
+        raise _unaskable(key, "has more than one item")
+    asked = criteria(items[0]) if items else {}
+    return AnyItem(asked) if asked else Everything()
+
+
+def _range(text: str, key: Element) -> Criterion:
+    low, dash, high = _ends(text, key.vr)
+    for end in filter(None, (low, high)):
+        if not comparing.is_temporal(end, key.vr):
+            raise _unaskable(key, f"is no value or range of VR {key.vr}")
+    if not dash:
+        return Between(key.vr, comparing.lowest(low, key.vr), comparing.highest(low, key.vr))
+    if not low and not high:
+        return Everything()
+    return Between(key.vr, comparing.lowest(low, key.vr), comparing.highest(high, key.vr))
+
+
+def _ends(text: str, vr: str) -> tuple[str, str, str]:
+    """Both ends of a range; the dash of a time zone's offset is none of a range's."""
+    if vr != "DT" or text.count("-") <= 1:
+        single_offset = vr == "DT" and _OFFSET_AT_END.search(text) and len(text) > _SHORTEST_OFFSET
+        return (text, "", "") if single_offset and _is_moment(text) else text.partition("-")
+    for place in (index for index, each in enumerate(text) if each == "-"):
+        low, high = text[:place], text[place + 1 :]
+        if all(not end or comparing.is_temporal(end, "DT") for end in (low, high)):
+            return low, "-", high
+    return text.partition("-")
+
+
+_SHORTEST_OFFSET = 13  # YYYYMMDD-0100 could as well be two years; so many digits decide
+
+
+def _is_moment(text: str) -> bool:
+    return comparing.is_temporal(text, "DT")
+
+
+def _unaskable(key: Element, why: str) -> DimseFailure:
+    return DimseFailure(Status.DOES_NOT_MATCH_SOP_CLASS, f"Key ({key.group},{key.element}) {why}.")
+
+
+def criteria(keys: Iterable[Element]) -> dict[int, Criterion]:
+    """The criteria that exclude something, by tag; raises DimseFailure A900."""
+    asked = {key.tag: criterion(key) for key in keys}
+    return {tag: each for tag, each in asked.items() if not isinstance(each, Everything)}
+
+
+def predicate(keys: Iterable[Element]) -> Predicate:
+    """Whether all keys match; raises DimseFailure A900 when one can't be asked."""
+    return _all(criteria(keys))
+
+
+def _all(asked: Mapping[int, Criterion]) -> Predicate:
+    tests = [(tag, _test(each)) for tag, each in asked.items()]
+    return lambda elements: all(test(elements.get(tag)) for tag, test in tests)
+
+
+def _test(asked: Criterion) -> Callable[[Element | None], bool]:
+    match asked:
+        case OneOf(vr, values):
+            return _values_test(vr, lambda text: text in values)
+        case Like(vr, patterns):
+            matching = [re.compile(expression(pattern)) for pattern in patterns]
+            return _values_test(vr, lambda text: any(each.fullmatch(text) for each in matching))
+        case Between(_, low, high):
+            return _range_test(asked.vr, low, high)
+        case AnyItem(nested):
+            return _items_test(_all(nested))
+        case Everything():
+            return lambda _: True
+
+
+def _values_test(vr: str, holds: Callable[[str], bool]) -> Callable[[Element | None], bool]:
+    """Any value matches; of a person name any component group too."""
+
+    def test(stored: Element | None) -> bool:
+        if stored is None or not stored.value:
+            return False
+        values = [stored.value] if vr in UNPARTED else stored.values
+        if vr != "PN":
+            return any(holds(comparing.comparable(value, vr)) for value in values)
+        return any(holds(form) for value in values for form in name_forms(value))
+
+    return test
+
+
+def name_forms(name: str) -> list[str]:
+    """What a key for a person name may equal: the whole name, or one of its component groups."""
+    whole = comparing.folded_name(name)
+    groups = [group for group in whole.split("=") if group]
+    return groups if groups == [whole] else [whole, *groups]
+
+
+def _range_test(vr: str, low: str, high: str) -> Callable[[Element | None], bool]:
+    def test(stored: Element | None) -> bool:
+        values = stored.values if stored is not None else []
+        return any(
+            low <= comparing.lowest(value, vr) <= high
+            for value in values
+            if comparing.is_temporal(value, vr)
+        )
+
+    return test
+
+
+def _items_test(holds: Predicate) -> Callable[[Element | None], bool]:
+    def test(stored: Element | None) -> bool:
+        items = stored.items if stored is not None else None
+        return any(holds(by_tag(item)) for item in items or ())
+
+    return test
+
+
+def expression(pattern: str) -> str:
+    """A pattern with `*` and `?` as a regular expression that matches whole values."""
+    parts = {"*": ".*", "?": "."}
+    return "(?s:" + "".join(parts.get(each) or re.escape(each) for each in pattern) + ")"
