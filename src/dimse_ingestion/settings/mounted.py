@@ -23,6 +23,8 @@ class S3Bucket:
     endpoint: str
     access_key_id: str
     secret_access_key: str = field(repr=False)
+    certificate_authority: str = field(default="", repr=False)
+    """PEM certificates to trust beside the system's; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ def read_bucket(config_path: Path, secret_path: Path) -> BucketLocation:
         endpoint=_endpoint(config),
         access_key_id=secret["AWS_ACCESS_KEY_ID"],
         secret_access_key=secret["AWS_SECRET_ACCESS_KEY"],
+        certificate_authority=config.get("BUCKET_CA"),
     )
 
 

@@ -1,0 +1,104 @@
+"""What an object store says went wrong, as the failure it is for a modality, with the cure.
+
+obstore raises few types and puts the store's answer into the text, so status and code are read
+from there. The sentence comes without the store's own words: they may repeat a key or a signature.
+"""
+
+import re
+from dataclasses import dataclass
+
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+
+from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
+from dimse_ingestion.dicom.status import Status
+
+ERRORS = (BaseError, OSError, ValueError)
+"""What obstore raises; FileNotFoundError (an OSError) stands for a missing object or bucket."""
+
+_STATUS = re.compile(r"status code: (\d{3})")
+_CODE = re.compile(r"<Code>(\w+)</Code>")
+
+_REFUSALS = {
+    "InvalidAccessKeyId": "{bucket} doesn't know the access key: correct AWS_ACCESS_KEY_ID.",
+    "SignatureDoesNotMatch": "{bucket} refuses the secret key: correct AWS_SECRET_ACCESS_KEY.",
+    "AuthenticationFailed": "{bucket} refuses the key: correct AZURE_STORAGE_CONNECTION_STRING.",
+    "RequestTimeTooSkewed": "{bucket} finds our clock wrong: set the clock of this host.",
+}
+_FAILURES = {
+    "NoSuchBucket": "{bucket} is missing: create it or correct BUCKET_NAME.",
+    "ContainerNotFound": "{bucket} is missing: create it or correct AZURE_CONTAINER_NAME.",
+    "InvalidBucketName": "{bucket} can't be a bucket's name: correct BUCKET_NAME.",
+    "PermanentRedirect": "{bucket} is in another region: correct BUCKET_REGION.",
+    "AuthorizationHeaderMalformed": "{bucket} is in another region: correct BUCKET_REGION.",
+    "IllegalLocationConstraintException": "{bucket} is in another region: correct BUCKET_REGION.",
+    "XMinioStorageFull": "{bucket} is full: free or add space.",
+    "QuotaExceeded": "{bucket} is full: raise its quota or free space.",
+    "XMinioAdminBucketQuotaExceeded": "{bucket} is full: raise its quota or free space.",
+    "InsufficientStorage": "{bucket} is full: free or add space.",
+}
+_STATUSES = {
+    "404": _FAILURES["NoSuchBucket"],
+    "301": _FAILURES["PermanentRedirect"],
+    "307": _FAILURES["PermanentRedirect"],
+    "507": _FAILURES["XMinioStorageFull"],
+    "429": "{bucket} is asked too often: it is tried again.",
+    "503": "{bucket} is overloaded or starting: it is tried again.",
+}
+_TLS = re.compile(r"InvalidCertificate|invalid peer certificate|UnknownIssuer|CorruptMessage")
+_TIMED_OUT = re.compile(r"kind: (Timeout|TimedOut)|TimedOut|timed out")
+_UNREACHED = re.compile(r"kind: (Connect|Request)|error sending request|dns error")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the sentences name: the bucket, and the address it is looked for at."""
+
+    bucket: str
+    endpoint: str
+
+    def failure(self, error: Exception) -> DimseFailure:
+        """The failure that `error` is."""
+        text = str(error)
+        code = found[1] if (found := _CODE.search(text)) else ""
+        status = found[1] if (found := _STATUS.search(text)) else ""
+        if self._is_refusal(error, code, status):
+            sentence = _REFUSALS.get(code, "{bucket} denies access: grant it to the access key.")
+            return DimseFailure(Status.NOT_AUTHORIZED, self._told(sentence))
+        return OutOfResources(self._told(_sentence(code, status, text)))
+
+    def _is_refusal(self, error: Exception, code: str, status: str) -> bool:
+        denied = isinstance(error, PermissionDeniedError | UnauthenticatedError)
+        return code not in _FAILURES and (denied or code in _REFUSALS or status in ("401", "403"))
+
+    def _told(self, sentence: str) -> str:
+        told = sentence.format(bucket=f"Bucket {self.bucket}")
+        return f"{told} ({self.endpoint})"
+
+
+def is_missing(error: Exception) -> bool:
+    """Whether the object, not the bucket, is what isn't there.
+
+    A HEAD brings no code: it can't tell, and counts as the object's.
+    """
+    return isinstance(error, FileNotFoundError) and not re.search(
+        r"<Code>(NoSuchBucket|ContainerNotFound)</Code>", str(error)
+    )
+
+
+def is_beyond_end(error: Exception) -> bool:
+    """Whether a range was asked that begins where the object has ended."""
+    return "status code: 416" in str(error)
+
+
+def _sentence(code: str, status: str, text: str) -> str:
+    if known := _FAILURES.get(code) or _STATUSES.get(status):
+        return known
+    if status:
+        return "{bucket} fails (" + (code or f"HTTP {status}") + "): look at the store's log."
+    if _TLS.search(text):
+        return "{bucket}: its certificate is not trusted: set BUCKET_CA to the CA's PEM."
+    if _TIMED_OUT.search(text):
+        return "{bucket} gave no answer in time: look at the store and the network."
+    if _UNREACHED.search(text):
+        return "{bucket} is not reached: start it or correct BUCKET_HOST and BUCKET_PORT."
+    return "{bucket} fails: look at the store's log."
