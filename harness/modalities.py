@@ -1,0 +1,117 @@
+"""DCMTK's tools as modalities: strangers that send, ask and listen. Nothing of the product here.
+
+They run with TCP_NODELAY=1: DCMTK leaves Nagle's algorithm on, and each small object would cost
+45 ms of delayed acknowledgement whatever the other side does.
+"""
+
+import asyncio
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.doors import eventually, free_port
+
+_ENVIRONMENT = {"TCP_NODELAY": "1"}
+_TOOLS = ("echoscu", "storescu", "findscu", "storescp", "dcmdump", "dcmconv", "dump2dcm")
+
+
+def missing() -> str:
+    """Why DCMTK's tools can't be used here; empty when they can."""
+    absent = [tool for tool in _TOOLS if shutil.which(tool) is None]
+    return f"DCMTK is not installed ({', '.join(absent)} not on PATH)" if absent else ""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A tool that ran to its end."""
+
+    status: int
+    output: str
+
+
+@dataclass(frozen=True)
+class Peer:
+    """The AE to talk to, and under which title."""
+
+    host: str
+    port: int
+    called: str = "DICOM-INGEST"
+    calling: str = "MODALITY"
+
+    def arguments(self, *options: str) -> list[str]:
+        """Titles, options, address: what each SCU takes before files."""
+        titles = ["-aet", self.calling, "-aec", self.called]
+        return [*titles, *options, self.host, str(self.port)]
+
+
+def command(
+    tool: str, peer: Peer, options: Sequence[str], files: Sequence[Path | str]
+) -> list[str]:
+    """A tool's whole command line."""
+    return [tool, *peer.arguments(*options), *(str(file) for file in files)]
+
+
+async def ran(tool: str, *arguments: str | Path, seconds: float = 120) -> Ended:
+    """Run a tool while the loop goes on."""
+    process = await asyncio.create_subprocess_exec(
+        tool,
+        *(str(argument) for argument in arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env=os.environ | _ENVIRONMENT,
+    )
+    try:
+        output, _ = await asyncio.wait_for(process.communicate(), seconds)
+    except BaseException:
+        process.kill()
+        await process.wait()
+        raise
+    return Ended(process.returncode or 0, output.decode(errors="replace"))
+
+
+async def echoscu(peer: Peer, *options: str) -> Ended:
+    """C-ECHO."""
+    return await ran("echoscu", *peer.arguments(*options))
+
+
+async def storescu(peer: Peer, *files: Path | str, options: Sequence[str] = ()) -> Ended:
+    """C-STORE files, or folders with `+sd`."""
+    return await ran("storescu", *peer.arguments(*options), *files)
+
+
+async def findscu(peer: Peer, *keys: str, options: Sequence[str] = ("-S",)) -> Ended:
+    """C-FIND; each key as `0008,0052=STUDY`."""
+    asked = [part for key in keys for part in ("-k", key)]
+    return await ran("findscu", *peer.arguments("-v", *options, *asked))
+
+
+@contextmanager
+def storescp(folder: Path, *options: str) -> Iterator[Peer]:
+    """DCMTK's server, which stores to `folder`."""
+    port = free_port()
+    process = subprocess.Popen(
+        ["storescp", *options, "-od", str(folder), str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | _ENVIRONMENT,
+    )
+    peer = Peer("127.0.0.1", port)
+    try:
+        eventually(lambda: _echoed(peer), lambda status: status == 0)
+        yield peer
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _echoed(peer: Peer) -> int:
+    return subprocess.run(
+        command("echoscu", peer, (), ()),
+        check=False,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ).returncode

@@ -1,0 +1,108 @@
+"""Messages out of fragments: a command set, then its data set into a sink (PS3.8 annex E).
+
+A command set is gathered, a data set never is. It judges order and size, not services; no clock,
+no socket.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from dimse_ingestion.upper_layer import command_set
+from dimse_ingestion.upper_layer.pdata import Fragment
+from dimse_ingestion.upper_layer.pdus import AbortReason, ProtocolError
+from dimse_ingestion.upper_layer.services import Command, DataSetSink, PresentationContext
+
+_INVALID = AbortReason.INVALID_PDU_PARAMETER_VALUE
+_UNEXPECTED = AbortReason.UNEXPECTED_PDU_PARAMETER
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """One request, all of it received."""
+
+    context: PresentationContext
+    command: Command
+    data_set: DataSetSink | None
+
+
+class Assembly:
+    """The message an association is receiving.
+
+    `open_data_set` gives the sink for the data set after a command; `hold` is handed what a sink
+    wants waited for before more is read.
+    """
+
+    def __init__(
+        self,
+        contexts: Mapping[int, PresentationContext],
+        open_data_set: Callable[[PresentationContext, Command], DataSetSink],
+        hold: Callable[[Awaitable[None]], None],
+    ) -> None:
+        self._contexts = contexts
+        self._open_data_set = open_data_set
+        self._hold = hold
+        self._command_bytes = bytearray()
+        self._context: PresentationContext | None = None
+        self._command: Command | None = None
+        self._sink: DataSetSink | None = None
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a message has begun and isn't whole."""
+        return self._context is not None
+
+    def take(self, fragment: Fragment) -> Whole | None:
+        """Add a fragment; the message when it is its last. Raises ProtocolError."""
+        if self._context is None or self._context.context_id != fragment.context_id:
+            self._begin(fragment)
+        if fragment.is_command:
+            return self._take_command(fragment)
+        return self._take_data(fragment)
+
+    def abandon(self) -> None:
+        """The rest won't come."""
+        sink = self._sink
+        self._finish()
+        if sink is not None:
+            sink.abandon()
+
+    def _begin(self, fragment: Fragment) -> None:
+        if self._context is not None:
+            raise ProtocolError(
+                _UNEXPECTED,
+                f"A fragment of context {fragment.context_id} within a message of context "
+                f"{self._context.context_id}.",
+            )
+        context = self._contexts.get(fragment.context_id)
+        if context is None:
+            told = f"Presentation context {fragment.context_id} was not accepted."
+            raise ProtocolError(_INVALID, told)
+        self._context = context
+
+    def _take_command(self, fragment: Fragment) -> Whole | None:
+        if self._command is not None:
+            raise ProtocolError(_UNEXPECTED, "A command set where a data set was announced.")
+        if len(self._command_bytes) + len(fragment.content) > command_set.LONGEST:
+            told = f"A command set is longer than {command_set.LONGEST} bytes."
+            raise ProtocolError(_INVALID, told)
+        self._command_bytes += fragment.content
+        if not fragment.last:
+            return None
+        self._command = command_set.decode(bytes(self._command_bytes))
+        self._command_bytes.clear()
+        return None if self._command.has_data_set else self._finish()
+
+    def _take_data(self, fragment: Fragment) -> Whole | None:
+        if self._command is None or self._context is None:
+            raise ProtocolError(_UNEXPECTED, "A data set without a whole command set before it.")
+        if self._sink is None:
+            self._sink = self._open_data_set(self._context, self._command)
+        if len(fragment.content) and (waiting := self._sink.write(fragment.content)) is not None:
+            self._hold(waiting)
+        return self._finish() if fragment.last else None
+
+    def _finish(self) -> Whole | None:
+        context, command, sink = self._context, self._command, self._sink
+        self._context = self._command = self._sink = None
+        self._command_bytes.clear()
+        return Whole(context, command, sink) if context and command else None

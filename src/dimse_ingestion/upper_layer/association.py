@@ -1,0 +1,303 @@
+"""One association of an acceptor: what its state machine says, done (PS3.8 9.2).
+
+It stands between the wire (`connection`) and the services, and joins the pure parts: reading,
+negotiation, assembly, performing. It has no socket and no clock of its own.
+"""
+
+import secrets
+from collections.abc import Callable
+
+from dimse_ingestion.observability.logging import Logger, logger
+from dimse_ingestion.upper_layer import negotiation, pdata, pdus, proposals
+from dimse_ingestion.upper_layer.assembly import Assembly, Whole
+from dimse_ingestion.upper_layer.command_set import CommandField
+from dimse_ingestion.upper_layer.deciding import decide
+from dimse_ingestion.upper_layer.flow import Flow
+from dimse_ingestion.upper_layer.limits import Limits
+from dimse_ingestion.upper_layer.pdus import AbortReason, AbortSource, PduType, ProtocolError
+from dimse_ingestion.upper_layer.performing import Performer
+from dimse_ingestion.upper_layer.services import (
+    AssociationRequest,
+    Command,
+    DataSetSink,
+    PresentationContext,
+    Rejection,
+    Services,
+)
+from dimse_ingestion.upper_layer.states import Effect, Event, Machine, Role, State
+from dimse_ingestion.upper_layer.wire import Spawn, Wire
+
+_EVENTS = {
+    PduType.ASSOCIATE_RQ: Event.ASSOCIATE_RQ,
+    PduType.ASSOCIATE_AC: Event.ASSOCIATE_AC,
+    PduType.ASSOCIATE_RJ: Event.ASSOCIATE_RJ,
+    PduType.P_DATA_TF: Event.P_DATA_TF,
+    PduType.RELEASE_RQ: Event.RELEASE_RQ,
+    PduType.RELEASE_RP: Event.RELEASE_RP,
+    PduType.ABORT: Event.ABORT,
+}
+
+
+class Association:
+    """An `AssociationHandle`, once its A-ASSOCIATE-RQ is there."""
+
+    def __init__(
+        self, services: Services, limits: Limits, wire: Wire, spawn: Spawn, peer: tuple[str, int]
+    ) -> None:
+        self._services = services
+        self._limits = limits
+        self._wire = wire
+        self._spawn = spawn
+        self._peer = peer
+        self._id = secrets.token_hex(8)
+        self._log: Logger = logger(__name__).bind(association_id=self._id, peer_address=peer[0])
+        self._machine = Machine(Role.ACCEPTOR)
+        self._reader = pdata.Reader(limits.maximum_pdu_length)
+        self._performer = Performer(services, self, spawn)
+        self._flow = Flow(wire, spawn)
+        self._proposal: proposals.Proposal | None = None
+        self._request: AssociationRequest | None = None
+        self._agreement: negotiation.Agreement | None = None
+        self._assembly: Assembly | None = None
+        self._to_send = b""
+        self._abort_reason = AbortReason.UNEXPECTED_PDU
+        self._because = ""
+        self._deaf = False  # after what is no PDU, nothing that follows can be told apart
+        self._accepted = False
+        self._how = ""
+
+    # what a service may know and ask
+
+    @property
+    def request(self) -> AssociationRequest:
+        """What was asked at its start."""
+        if self._request is None:
+            raise RuntimeError("No A-ASSOCIATE-RQ has arrived yet.")
+        return self._request
+
+    def abort(self, because: str) -> None:
+        """Send A-ABORT as service user and close; `because` goes to the log."""
+        if self._machine.allows(Event.ABORT_REQUEST):
+            self._because = because
+            self._on(Event.ABORT_REQUEST)
+
+    # what the wire tells
+
+    def opened(self) -> None:
+        """The connection is there."""
+        self._on(Event.CONNECTION_INDICATED)
+
+    def received(self, received: memoryview) -> None:
+        """Bytes of the peer; the view isn't kept."""
+        if self._deaf:
+            return
+        try:
+            for found in self._reader.feed(received):
+                if isinstance(found, pdata.Fragment):
+                    self._take(found)
+                else:
+                    self._take_pdu(found)
+        except ProtocolError as error:
+            self._deaf = True
+            self._abort_reason = error.reason
+            self._because = error.because
+            self._on(Event.INVALID_PDU)
+        except Exception:  # noqa: BLE001 - a service's sink failed: this association ends, no other
+            self._deaf = True
+            self._log.exception("Receiving failed by a mistake of ours.")
+            self.abort("Receiving failed.")
+
+    def lost(self) -> None:
+        """The connection is gone."""
+        if self._machine.allows(Event.CONNECTION_CLOSED):
+            self._on(Event.CONNECTION_CLOSED)
+
+    def artim_expired(self) -> None:
+        """The peer took too long to ask, or to close."""
+        if self._machine.allows(Event.ARTIM_EXPIRED):
+            if self._machine.state is State.AWAITING_ASSOCIATE_RQ:
+                self._log.warning("Connection closed: no whole A-ASSOCIATE-RQ came in time.")
+            self._on(Event.ARTIM_EXPIRED)
+
+    @property
+    def longest_silence(self) -> float | None:
+        """Seconds the peer may be silent now; None when it is this side's turn or ARTIM runs."""
+        if self._machine.state is not State.ESTABLISHED or self._performer.busy or self._flow.held:
+            return None
+        return self._limits.dimse_timeout if self._within_message else self._limits.idle_timeout
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no message is being received, performed or answered."""
+        return not (self._performer.busy or self._within_message)
+
+    @property
+    def _within_message(self) -> bool:
+        assembling = self._assembly is not None and self._assembly.under_way
+        return assembling or self._reader.within_pdu
+
+    # what requests ask
+
+    async def respond(self, context_id: int, command: bytes, data_set: bytes | None) -> None:
+        """Send a response unless the association has ended; wait while the peer reads slowly."""
+        if self._agreement is None or not self._machine.allows(Event.P_DATA_REQUEST):
+            return
+        length = self._agreement.peer_maximum_pdu_length
+        self._on(Event.P_DATA_REQUEST, pdata.encode(context_id, command, data_set, length))
+        await self._wire.drained()
+
+    def performed(self) -> None:
+        """One request less: more may be read, a release may be answered."""
+        self._flow.backlog(self._performer.waiting)
+        if not self._performer.busy and self._machine.state is State.AWAITING_LOCAL_RELEASE:
+            self._on(Event.RELEASE_RESPONSE)
+
+    # PDUs and fragments
+
+    def _take_pdu(self, pdu: pdata.Pdu) -> None:
+        if pdu.type is PduType.ASSOCIATE_RQ and self._machine.state is State.AWAITING_ASSOCIATE_RQ:
+            self._take_proposal(proposals.decode(pdu.content))
+            return
+        if pdu.type is PduType.ABORT:
+            self._because = _told(pdus.decode_abort(pdu.content))
+        event = _EVENTS[pdu.type]
+        if self._machine.allows(event):
+            self._on(event)
+
+    def _take_proposal(self, proposal: proposals.Proposal) -> None:
+        rejection = negotiation.refused_by_provider(proposal)
+        self._proposal = proposal
+        self._request = negotiation.asked(proposal, self._id, *self._peer)
+        if rejection is None:
+            self._on(Event.ASSOCIATE_RQ)
+            return
+        self._log.warning("Association rejected.", because=rejection.because)
+        self._on(Event.ASSOCIATE_RQ, pdus.encode_reject(rejection), acceptable=False)
+
+    def _take(self, fragment: pdata.Fragment) -> None:
+        if self._assembly is None or self._how:
+            return
+        if (whole := self._assembly.take(fragment)) is not None:
+            self._take_message(whole)
+
+    def _take_message(self, whole: Whole) -> None:
+        if whole.command.command_field == CommandField.C_CANCEL_RQ:
+            self._performer.cancel(whole.command.message_id)
+            if whole.data_set is not None:
+                whole.data_set.abandon()
+            return
+        self._performer.add(whole)
+        self._flow.backlog(self._performer.waiting)
+
+    def _open_data_set(self, context: PresentationContext, command: Command) -> DataSetSink:
+        return self._services.open_data_set(self, context, command)
+
+    # the decision
+
+    async def _decide(self, proposal: proposals.Proposal) -> None:
+        length = self._limits.maximum_pdu_length
+        decided = await decide(self._services, self, proposal, length)
+        if isinstance(decided, Rejection):
+            if self._machine.allows(Event.REJECT_RESPONSE):
+                self._on(Event.REJECT_RESPONSE, pdus.encode_reject(decided))
+            return
+        self._accepted = True
+        if self._how:  # the peer didn't wait
+            self._services.ended(self, self._how)
+            return
+        self._agreement = decided
+        self._assembly = Assembly(decided.contexts, self._open_data_set, self._flow.hold)
+        self._on(Event.ACCEPT_RESPONSE, decided.answer)
+
+    # what the machine says
+
+    def _on(self, event: Event, to_send: bytes = b"", *, acceptable: bool = True) -> None:
+        """Move on; `to_send` is what the event's own SEND effect sends."""
+        self._to_send = to_send
+        for effect in self._machine.on(event, acceptable=acceptable):
+            _EFFECTS[effect](self)
+
+    def _send(self) -> None:
+        self._wire.write(self._to_send)
+
+    def _send_release_rp(self) -> None:
+        self._wire.write(pdus.encode_release_rp())
+        self._over("released")
+
+    def _send_abort_as_user(self) -> None:
+        self._wire.write(pdus.encode_abort(AbortSource.USER))
+        self._log.warning("Association aborted.", because=self._because)
+        self._over("aborted")
+
+    def _send_abort_as_provider(self) -> None:
+        reason = self._abort_reason
+        self._wire.write(pdus.encode_abort(AbortSource.PROVIDER, reason))
+        if not self._how:
+            because = self._because or "A PDU that is not expected now."
+            self._log.warning("Association aborted.", because=because, reason=reason.name.lower())
+
+    def _indicate_associate(self) -> None:
+        if self._proposal is not None:
+            self._spawn(self._decide(self._proposal), "deciding on an association")
+
+    def _indicate_release(self) -> None:
+        self._performer.cancel_all()
+        if not self._performer.busy:
+            self._on(Event.RELEASE_RESPONSE)
+
+    def _indicate_abort(self) -> None:
+        self._log.info("Association aborted by the peer.", because=self._because)
+        self._over("aborted")
+
+    def _indicate_provider_abort(self) -> None:
+        lost = self._machine.state is State.IDLE
+        if lost:
+            self._log.warning("Connection lost within an association.")
+        self._over("lost" if lost else "aborted")
+
+    def _over(self, how: str) -> None:
+        """Let go of everything, once."""
+        if self._how:
+            return
+        self._how = how
+        if self._assembly is not None:
+            self._assembly.abandon()
+        self._performer.end()
+        if self._accepted:
+            self._services.ended(self, how)
+
+    def _start_artim(self) -> None:
+        self._wire.start_artim()
+
+    def _stop_artim(self) -> None:
+        self._wire.stop_artim()
+
+    def _close(self) -> None:
+        self._wire.close()
+
+    def _nothing(self) -> None:
+        """The fragments of a P-DATA-TF follow."""
+
+
+# The effects an acceptor meets.
+_EFFECTS: dict[Effect, Callable[[Association], None]] = {
+    Effect.SEND_ASSOCIATE_AC: Association._send,
+    Effect.SEND_ASSOCIATE_RJ: Association._send,
+    Effect.SEND_P_DATA: Association._send,
+    Effect.SEND_RELEASE_RP: Association._send_release_rp,
+    Effect.SEND_ABORT_AS_USER: Association._send_abort_as_user,
+    Effect.SEND_ABORT_AS_PROVIDER: Association._send_abort_as_provider,
+    Effect.INDICATE_ASSOCIATE: Association._indicate_associate,
+    Effect.INDICATE_P_DATA: Association._nothing,
+    Effect.INDICATE_RELEASE: Association._indicate_release,
+    Effect.INDICATE_ABORT: Association._indicate_abort,
+    Effect.INDICATE_PROVIDER_ABORT: Association._indicate_provider_abort,
+    Effect.START_ARTIM: Association._start_artim,
+    Effect.STOP_ARTIM: Association._stop_artim,
+    Effect.CLOSE: Association._close,
+}
+
+
+def _told(abort: pdus.Abort) -> str:
+    who = "its user" if abort.source == AbortSource.USER else "its provider"
+    return f"A-ABORT by {who}, reason {abort.reason}."

@@ -1,0 +1,157 @@
+"""Command sets: always implicit VR little endian, group 0000, a few hundred bytes (PS3.7 6.3.1).
+
+Read and written here without a general DICOM library, which would cost more than the rest of a
+small object's way. It judges no service: which elements a message needs is the service's matter.
+"""
+
+import struct
+from collections.abc import Iterator, Mapping
+from enum import IntEnum
+
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.upper_layer.pdus import AbortReason, ProtocolError
+from dimse_ingestion.upper_layer.services import Command
+
+LONGEST = 64 * 1024
+"""Bytes of the longest command set taken; real ones have some hundred."""
+
+_ELEMENT = struct.Struct("<HHI")
+_US = struct.Struct("<H")
+_UL = struct.Struct("<I")
+_RESPONSE = 0x8000  # PS3.7 E.1: a response's Command Field is its request's with this bit
+_NO_DATA_SET = 0x0101
+_DATA_SET = 0x0001
+_COMMENT_LENGTH = 64
+_ABSENT_NUMBER = b"\0\0"
+
+
+class _Element(IntEnum):
+    """Element numbers of group 0000 (PS3.7 table E.1-1)."""
+
+    GROUP_LENGTH = 0x0000
+    AFFECTED_SOP_CLASS_UID = 0x0002
+    REQUESTED_SOP_CLASS_UID = 0x0003
+    COMMAND_FIELD = 0x0100
+    MESSAGE_ID = 0x0110
+    MESSAGE_ID_BEING_RESPONDED_TO = 0x0120
+    MOVE_DESTINATION = 0x0600
+    PRIORITY = 0x0700
+    DATA_SET_TYPE = 0x0800
+    STATUS = 0x0900
+    ERROR_COMMENT = 0x0902
+    AFFECTED_SOP_INSTANCE_UID = 0x1000
+    REQUESTED_SOP_INSTANCE_UID = 0x1001
+    MOVE_ORIGINATOR_AE_TITLE = 0x1030
+    MOVE_ORIGINATOR_MESSAGE_ID = 0x1031
+
+
+class CommandField(IntEnum):
+    """The one request handled within the upper layer (PS3.7 E.1); the others are the services'."""
+
+    C_CANCEL_RQ = 0x0FFF
+
+
+def decode(content: bytes) -> Command:
+    """A request's command set; of a C-CANCEL-RQ, `message_id` is the one being cancelled.
+
+    An N-service's requested class and instance stand in for the affected ones. Raises
+    ProtocolError when it is malformed, a response, or lacks what every request has.
+    """
+    elements = dict(_elements(content))
+    command_field = _number(elements, _Element.COMMAND_FIELD)
+    if command_field & _RESPONSE:
+        raise _invalid(f"a response ({command_field:04X}H) that nobody asked for")
+    cancel = command_field == CommandField.C_CANCEL_RQ
+    message_id = _Element.MESSAGE_ID_BEING_RESPONDED_TO if cancel else _Element.MESSAGE_ID
+    return Command(
+        command_field=command_field,
+        message_id=_number(elements, message_id),
+        affected_sop_class_uid=_text(
+            elements, _Element.AFFECTED_SOP_CLASS_UID, _Element.REQUESTED_SOP_CLASS_UID
+        ),
+        affected_sop_instance_uid=_text(
+            elements, _Element.AFFECTED_SOP_INSTANCE_UID, _Element.REQUESTED_SOP_INSTANCE_UID
+        ),
+        priority=_number(elements, _Element.PRIORITY, _ABSENT_NUMBER),
+        has_data_set=_number(elements, _Element.DATA_SET_TYPE) != _NO_DATA_SET,
+        move_originator_ae_title=_text(elements, _Element.MOVE_ORIGINATOR_AE_TITLE),
+        move_originator_message_id=_number(
+            elements, _Element.MOVE_ORIGINATOR_MESSAGE_ID, _ABSENT_NUMBER
+        ),
+        move_destination=_text(elements, _Element.MOVE_DESTINATION),
+    )
+
+
+def encode_response(
+    command: Command, status: Status, *, comment: str = "", has_data_set: bool = False
+) -> bytes:
+    """The command set that answers a request; `comment` is cut to 64 ASCII characters."""
+    elements = b"".join(_response(command, status, comment, has_data_set))
+    return _ELEMENT.pack(0, _Element.GROUP_LENGTH, _UL.size) + _UL.pack(len(elements)) + elements
+
+
+def _response(
+    command: Command, status: Status, comment: str, has_data_set: bool
+) -> Iterator[bytes]:
+    """The elements, in the order of their numbers."""
+    if command.affected_sop_class_uid:
+        yield _encode_text(_Element.AFFECTED_SOP_CLASS_UID, command.affected_sop_class_uid, b"\0")
+    yield _encode_number(_Element.COMMAND_FIELD, command.command_field | _RESPONSE)
+    yield _encode_number(_Element.MESSAGE_ID_BEING_RESPONDED_TO, command.message_id)
+    yield _encode_number(_Element.DATA_SET_TYPE, _DATA_SET if has_data_set else _NO_DATA_SET)
+    yield _encode_number(_Element.STATUS, status)
+    if comment:
+        yield _encode_text(_Element.ERROR_COMMENT, comment[:_COMMENT_LENGTH], b" ")
+    if command.affected_sop_instance_uid:
+        yield _encode_text(
+            _Element.AFFECTED_SOP_INSTANCE_UID, command.affected_sop_instance_uid, b"\0"
+        )
+
+
+def _elements(content: bytes) -> Iterator[tuple[int, bytes]]:
+    position, end = 0, len(content)
+    while position < end:
+        if position + _ELEMENT.size > end:
+            raise _invalid("it ends within an element")
+        group, number, length = _ELEMENT.unpack_from(content, position)
+        position += _ELEMENT.size
+        if group or length > end - position:
+            raise _invalid(f"its element ({group:04X},{number:04X}) has length {length}")
+        yield number, content[position : position + length]
+        position += length
+
+
+def _number(elements: Mapping[int, bytes], wanted: _Element, absent: bytes = b"") -> int:
+    value = elements.get(wanted, absent)
+    if len(value) != _US.size:
+        raise _invalid(f"(0000,{wanted:04X}) is missing or no number")
+    number: int = _US.unpack(value)[0]
+    return number
+
+
+def _text(elements: Mapping[int, bytes], *alternatives: _Element) -> str:
+    """The first one present, without its padding; what isn't ASCII as question marks."""
+    for number in alternatives:
+        if value := elements.get(number):
+            return (
+                value.decode("ascii", "replace")
+                .replace("\N{REPLACEMENT CHARACTER}", "?")
+                .strip(" \0")
+            )
+    return ""
+
+
+def _encode_number(number: _Element, value: int) -> bytes:
+    return _ELEMENT.pack(0, number, _US.size) + _US.pack(value)
+
+
+def _encode_text(number: _Element, text: str, padding: bytes) -> bytes:
+    value = text.encode("ascii", "replace")
+    value += padding * (len(value) % 2)
+    return _ELEMENT.pack(0, number, len(value)) + value
+
+
+def _invalid(what: str) -> ProtocolError:
+    return ProtocolError(
+        AbortReason.INVALID_PDU_PARAMETER_VALUE, f"A command set can't be read: {what}."
+    )

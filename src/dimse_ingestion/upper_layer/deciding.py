@@ -1,0 +1,53 @@
+"""The service's decision on an association, made into what is sent, whatever the service forgot."""
+
+from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.upper_layer.negotiation import Agreement, agree
+from dimse_ingestion.upper_layer.proposals import Proposal
+from dimse_ingestion.upper_layer.services import (
+    Acceptance,
+    AssociationHandle,
+    Rejection,
+    RejectReason,
+    RejectResult,
+    Services,
+)
+
+_LOG = logger(__name__)
+_UNABLE = Rejection(
+    RejectResult.TRANSIENT, RejectReason.TEMPORARY_CONGESTION, "The service could not decide."
+)
+
+
+async def decide(
+    services: Services, association: AssociationHandle, proposal: Proposal, maximum_pdu_length: int
+) -> Agreement | Rejection:
+    """Ask the service. A mistake of its own is logged, and a transient rejection to the peer."""
+    try:
+        answer = await services.associate(association.request)
+    except Exception:  # noqa: BLE001 - whatever a service forgot, the peer gets an answer
+        return _mistaken(association)
+    if isinstance(answer, Rejection):
+        return answer
+    return _agreed(services, association, proposal, answer, maximum_pdu_length)
+
+
+def _agreed(
+    services: Services,
+    association: AssociationHandle,
+    proposal: Proposal,
+    acceptance: Acceptance,
+    maximum_pdu_length: int,
+) -> Agreement | Rejection:
+    try:
+        return agree(proposal, acceptance, maximum_pdu_length)
+    except Exception:  # noqa: BLE001 - `choose` is the service's
+        services.ended(association, "aborted")
+        return _mistaken(association)
+
+
+def _mistaken(association: AssociationHandle) -> Rejection:
+    _LOG.exception(
+        "Deciding on an association failed by a mistake of ours.",
+        association_id=association.request.association_id,
+    )
+    return _UNABLE

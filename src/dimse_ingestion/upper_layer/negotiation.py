@@ -1,0 +1,135 @@
+"""What an acceptor answers to a proposal, once its service has decided (PS3.8 7.1; PS3.7 annex D).
+
+Pure. Which syntaxes are taken is the service's choice; here is what follows from the standard.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from dimse_ingestion.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from dimse_ingestion.upper_layer.pdus import AbortReason, ProtocolError
+from dimse_ingestion.upper_layer.proposals import (
+    APPLICATION_CONTEXT_NAME,
+    ContextAnswer,
+    ContextResult,
+    Proposal,
+    Roles,
+    UserInformation,
+    encode_accept,
+)
+from dimse_ingestion.upper_layer.services import (
+    Acceptance,
+    AssociationRequest,
+    PresentationContext,
+    Rejection,
+    RejectReason,
+    RejectResult,
+)
+
+_IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
+_SHORTEST_PDU = 128  # bytes; below it a peer couldn't take a command set in reasonable parts
+_ONE_AT_A_TIME = (1, 1)
+_AS_SCU = Roles(scu=True, scp=False)  # the requestor's roles where none were negotiated
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """An accepted association: what is sent, and what holds from now on."""
+
+    answer: bytes
+    contexts: Mapping[int, PresentationContext]
+    peer_maximum_pdu_length: int
+    """Bytes; 0 = unlimited."""
+
+
+def asked(
+    proposal: Proposal, association_id: str, peer_address: str, peer_port: int
+) -> AssociationRequest:
+    """The proposal as a service decides on it."""
+    return AssociationRequest(
+        association_id=association_id,
+        called_ae_title=proposal.called_ae_title,
+        calling_ae_title=proposal.calling_ae_title,
+        peer_address=peer_address,
+        peer_port=peer_port,
+        implementation_class_uid=proposal.user.implementation_class_uid,
+        implementation_version_name=proposal.user.implementation_version_name,
+        proposed=proposal.contexts,
+        extended=proposal.user.extended,
+    )
+
+
+def refused_by_provider(proposal: Proposal) -> Rejection | None:
+    """The rejection no service is asked about. Raises ProtocolError for an impossible length."""
+    if not proposal.is_version_1:
+        return Rejection(
+            RejectResult.PERMANENT,
+            RejectReason.PROTOCOL_VERSION_NOT_SUPPORTED,
+            f"Protocol version {proposal.protocol_version:04X}H is offered.",
+        )
+    if proposal.application_context_name != APPLICATION_CONTEXT_NAME:
+        return Rejection(
+            RejectResult.PERMANENT,
+            RejectReason.APPLICATION_CONTEXT_NOT_SUPPORTED,
+            "The application context is not DICOM's.",
+        )
+    if 0 < proposal.user.maximum_pdu_length < _SHORTEST_PDU:
+        length = proposal.user.maximum_pdu_length
+        because = f"The peer takes PDUs of {length} bytes at most, too short for any message."
+        raise ProtocolError(AbortReason.INVALID_PDU_PARAMETER_VALUE, because)
+    return None
+
+
+def agree(proposal: Proposal, acceptance: Acceptance, maximum_pdu_length: int) -> Agreement:
+    """The answer to an accepted association; `maximum_pdu_length` is what this side takes."""
+    roles = {uid: _granted(offered) for uid, offered in proposal.user.roles.items()}
+    answers = {
+        context_id: _answer(proposed, acceptance.choose, roles)
+        for context_id, proposed in proposal.contexts.items()
+    }
+    accepted = _accepted(proposal, answers)
+    classes = {context.abstract_syntax for context in accepted.values()}
+    user = UserInformation(
+        maximum_pdu_length=maximum_pdu_length,
+        implementation_class_uid=IMPLEMENTATION_CLASS_UID,
+        implementation_version_name=IMPLEMENTATION_VERSION_NAME,
+        asynchronous_operations=proposal.user.asynchronous_operations and _ONE_AT_A_TIME,
+        roles={uid: granted for uid, granted in roles.items() if uid in classes},
+        extended={uid: value for uid, value in acceptance.extended.items() if uid in classes},
+    )
+    answer = encode_accept(proposal, answers, user)
+    return Agreement(answer, accepted, proposal.user.maximum_pdu_length)
+
+
+def _granted(offered: Roles) -> Roles:
+    """This side is an SCP only: of the requestor's roles it takes that of an SCU."""
+    return Roles(scu=offered.scu, scp=False)
+
+
+def _answer(
+    proposed: tuple[str, tuple[str, ...]],
+    choose: Callable[[str, tuple[str, ...]], str | None],
+    roles: Mapping[str, Roles],
+) -> ContextAnswer:
+    abstract_syntax, transfer_syntaxes = proposed
+    chosen = choose(abstract_syntax, transfer_syntaxes)
+    if chosen and chosen in transfer_syntaxes:
+        usable = roles.get(abstract_syntax, _AS_SCU).scu
+        result = ContextResult.ACCEPTED if usable else ContextResult.USER_REJECTION
+        return ContextAnswer(result, chosen)
+    insignificant = next(iter(transfer_syntaxes), _IMPLICIT_VR_LITTLE_ENDIAN)
+    if chosen is None:
+        return ContextAnswer(ContextResult.ABSTRACT_SYNTAX_NOT_SUPPORTED, insignificant)
+    return ContextAnswer(ContextResult.TRANSFER_SYNTAXES_NOT_SUPPORTED, insignificant)
+
+
+def _accepted(
+    proposal: Proposal, answers: Mapping[int, ContextAnswer]
+) -> dict[int, PresentationContext]:
+    return {
+        context_id: PresentationContext(
+            context_id, proposal.contexts[context_id][0], answer.transfer_syntax_uid
+        )
+        for context_id, answer in answers.items()
+        if answer.result is ContextResult.ACCEPTED
+    }

@@ -1,0 +1,168 @@
+"""The hot path: PDUs out of what the socket gave, and P-DATA-TF into what it takes (PS3.8 9.3.5).
+
+A presentation data value is passed on as it arrives, without waiting for its PDU to be whole and
+without a copy; only a header, or a PDU that is no P-DATA-TF, is kept when it arrives in pieces.
+What the values mean is `assembly`'s matter.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dimse_ingestion.upper_layer.pdus import HEADER, AbortReason, PduType, ProtocolError
+
+_PDV = struct.Struct(">IBB")
+"""Item length, presentation context id, message control header (PS3.8 9.3.5.1, annex E.2)."""
+_COUNTED = 2  # bytes of that header which the item length counts
+_COMMAND, _LAST = 0x01, 0x02
+_LONGEST_OTHER = 512 * 1024  # bytes; 128 contexts of 40 transfer syntaxes take 360 KB
+_LONGEST_SENT = 128 * 1024  # bytes of a P-DATA-TF for a peer that sets no limit
+
+_TLS_HANDSHAKE = 0x16  # first byte of a ClientHello
+
+_INVALID = AbortReason.INVALID_PDU_PARAMETER_VALUE
+
+
+@dataclass(slots=True)
+class Fragment:
+    """A part of one presentation data value; `last` is the end of a command or data set."""
+
+    context_id: int
+    is_command: bool
+    last: bool
+    content: memoryview
+
+
+@dataclass(slots=True)
+class Pdu:
+    """A whole PDU; a P-DATA-TF is told when it begins, its `content` follows as fragments."""
+
+    type: PduType
+    content: bytes
+
+
+_P_DATA = Pdu(PduType.P_DATA_TF, b"")
+
+
+class Reader:
+    """Bytes of one peer in, PDUs and fragments out."""
+
+    def __init__(self, maximum_pdu_length: int) -> None:
+        self._maximum_pdu_length = maximum_pdu_length
+        self._kept = bytearray()
+        self._pdu_left = 0
+        self._pdv_left = 0
+        self._pdv = (0, 0)
+
+    def feed(self, received: memoryview) -> Iterator[Pdu | Fragment]:
+        """What these bytes complete. Fragments are views, valid until the next one is asked for.
+
+        Raises ProtocolError where the bytes are no PDU or one too long; nothing can be read after.
+        """
+        position, end = 0, len(received)
+        while position < end:
+            if self._pdv_left:
+                length = min(self._pdv_left, end - position)
+                yield self._fragment(received[position : position + length])
+                position += length
+            elif self._pdu_left:
+                header, position = self._gathered(received, position, _PDV.size)
+                if header and (empty := self._begin_pdv(header)):
+                    yield empty
+            else:
+                found, position = self._next_pdu(received, position)
+                if found:
+                    yield found
+
+    @property
+    def within_pdu(self) -> bool:
+        """Whether a PDU has begun and isn't whole."""
+        return bool(self._kept or self._pdu_left)
+
+    def _fragment(self, content: memoryview) -> Fragment:
+        self._pdv_left -= len(content)
+        self._pdu_left -= len(content)
+        context_id, control = self._pdv
+        last = not self._pdv_left and bool(control & _LAST)
+        return Fragment(context_id, bool(control & _COMMAND), last, content)
+
+    def _begin_pdv(self, header: bytes | memoryview) -> Fragment | None:
+        length, context_id, control = _PDV.unpack(header)
+        self._pdv = (context_id, control)
+        if length < _COUNTED or length + _PDV.size - _COUNTED > self._pdu_left:
+            raise ProtocolError(_INVALID, f"A presentation data value has length {length}.")
+        self._pdu_left -= _PDV.size
+        self._pdv_left = length - _COUNTED
+        return None if self._pdv_left else self._fragment(memoryview(b""))
+
+    def _gathered(
+        self, received: memoryview, position: int, wanted: int
+    ) -> tuple[bytes | memoryview, int]:
+        """`wanted` bytes, or nothing and what there is of them kept; and the position after."""
+        if not self._kept and len(received) - position >= wanted:
+            return received[position : position + wanted], position + wanted
+        missing = wanted - len(self._kept)
+        self._kept += received[position : position + missing]
+        position = min(position + missing, len(received))
+        if len(self._kept) < wanted:
+            return b"", position
+        whole = bytes(self._kept)
+        self._kept.clear()
+        return whole, position
+
+    def _next_pdu(self, received: memoryview, position: int) -> tuple[Pdu | None, int]:
+        kept = self._kept
+        if len(kept) < HEADER.size:
+            header, position = self._gathered(received, position, HEADER.size)
+            if not header:
+                self._check_type(kept[0])
+                return None, position
+            pdu_type, length = self._checked(header)
+            if pdu_type is PduType.P_DATA_TF:
+                self._pdu_left = length
+                return _P_DATA, position
+            kept += header
+        else:
+            pdu_type, length = self._checked(kept[: HEADER.size])
+        whole, position = self._gathered(received, position, HEADER.size + length)
+        return (Pdu(pdu_type, bytes(whole[HEADER.size :])) if whole else None), position
+
+    def _checked(self, header: bytes | bytearray | memoryview) -> tuple[PduType, int]:
+        number, length = HEADER.unpack(header)
+        pdu_type = self._check_type(number)
+        longest = self._maximum_pdu_length if pdu_type is PduType.P_DATA_TF else _LONGEST_OTHER
+        if length > longest:
+            told = f"A PDU of type {number} has length {length}, more than {longest}."
+            raise ProtocolError(_INVALID, told)
+        return pdu_type, length
+
+    def _check_type(self, number: int) -> PduType:
+        if not PduType.ASSOCIATE_RQ <= number <= PduType.ABORT:
+            hint = " It looks like TLS." if number == _TLS_HANDSHAKE else ""
+            told = f"The peer sent a PDU of type {number:02X}H, which is none of DICOM's.{hint}"
+            raise ProtocolError(AbortReason.UNRECOGNIZED_PDU, told)
+        return PduType(number)
+
+
+def encode(
+    context_id: int, command: bytes, data_set: bytes | None, maximum_pdu_length: int
+) -> bytes:
+    """P-DATA-TF PDUs with a command set and its data set, each not longer than the peer takes.
+
+    `maximum_pdu_length` is the peer's, 0 for unlimited (PS3.8 D.1). A PDU has one value: not
+    every peer understands a command and a data set in one.
+    """
+    longest = min(maximum_pdu_length or _LONGEST_SENT, _LONGEST_SENT) - _PDV.size
+    pieces = list(_pdus(context_id, _COMMAND, command, longest))
+    if data_set is not None:
+        pieces += _pdus(context_id, 0, data_set, longest)
+    return b"".join(pieces)
+
+
+def _pdus(context_id: int, control: int, content: bytes, longest: int) -> Iterator[bytes]:
+    for start in range(0, len(content) or 1, longest):
+        part = content[start : start + longest]
+        last = _LAST if start + longest >= len(content) else 0
+        yield HEADER.pack(PduType.P_DATA_TF, len(part) + _PDV.size)
+        yield _PDV.pack(len(part) + _COUNTED, context_id, control | last)
+        yield part

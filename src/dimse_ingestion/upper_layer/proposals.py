@@ -1,0 +1,242 @@
+"""A-ASSOCIATE-RQ read and A-ASSOCIATE-AC written (PS3.8 9.3.2, 9.3.3 and annex D; PS3.7 annex D).
+
+Items of unknown types are skipped, as PS3.8 9.3.1 demands: a newer modality isn't turned away for
+what it adds. Nothing is decided here (see `negotiation`).
+"""
+
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from dimse_ingestion.upper_layer.pdus import HEADER, AbortReason, PduType, ProtocolError
+
+APPLICATION_CONTEXT_NAME = "1.2.840.10008.3.1.1.1"
+
+_FIXED = struct.Struct(">H2x16s16s32s")
+_ITEM = struct.Struct(">BxH")
+_CONTEXT = struct.Struct(">BxBx")
+_U16 = struct.Struct(">H")
+_U32 = struct.Struct(">I")
+_PAIR = struct.Struct(">HH")
+_PROTOCOL_VERSION = 0x0001
+_PADDING = " \0"
+
+
+class _Item(IntEnum):
+    """Types of items and sub-items."""
+
+    APPLICATION_CONTEXT = 0x10
+    PROPOSED_CONTEXT = 0x20
+    ANSWERED_CONTEXT = 0x21
+    ABSTRACT_SYNTAX = 0x30
+    TRANSFER_SYNTAX = 0x40
+    USER_INFORMATION = 0x50
+    MAXIMUM_LENGTH = 0x51
+    IMPLEMENTATION_CLASS_UID = 0x52
+    ASYNCHRONOUS_OPERATIONS = 0x53
+    ROLE_SELECTION = 0x54
+    IMPLEMENTATION_VERSION_NAME = 0x55
+    EXTENDED_NEGOTIATION = 0x56
+
+
+class ContextResult(IntEnum):
+    """Result of one proposed presentation context (PS3.8 table 9-18)."""
+
+    ACCEPTED = 0
+    USER_REJECTION = 1
+    NO_REASON = 2
+    ABSTRACT_SYNTAX_NOT_SUPPORTED = 3
+    TRANSFER_SYNTAXES_NOT_SUPPORTED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """What the requestor may be for one SOP class (PS3.7 D.3.3.4)."""
+
+    scu: bool
+    scp: bool
+
+
+@dataclass(slots=True)
+class UserInformation:
+    """What both sides tell of themselves; None for what wasn't told."""
+
+    maximum_pdu_length: int = 0
+    """Bytes of the longest P-DATA-TF it takes; 0 = unlimited."""
+    implementation_class_uid: str = ""
+    implementation_version_name: str = ""
+    asynchronous_operations: tuple[int, int] | None = None
+    """Operations invoked and performed at once; 0 = unlimited."""
+    roles: dict[str, Roles] = field(default_factory=dict)
+    extended: dict[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Proposal:
+    """An A-ASSOCIATE-RQ."""
+
+    protocol_version: int
+    called: bytes
+    calling: bytes
+    """The titles' 16 bytes as they came: the answer repeats them."""
+    reserved: bytes
+    application_context_name: str = ""
+    contexts: dict[int, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
+    user: UserInformation = field(default_factory=UserInformation)
+
+    @property
+    def called_ae_title(self) -> str:
+        """Without outer blanks."""
+        return _text(self.called)
+
+    @property
+    def calling_ae_title(self) -> str:
+        """Without outer blanks."""
+        return _text(self.calling)
+
+    @property
+    def is_version_1(self) -> bool:
+        """Whether the one protocol version there is is among those offered."""
+        return bool(self.protocol_version & _PROTOCOL_VERSION)
+
+
+@dataclass(frozen=True, slots=True)
+class ContextAnswer:
+    """What became of one proposed context; the transfer syntax matters only when accepted."""
+
+    result: ContextResult
+    transfer_syntax_uid: str
+
+
+def decode(content: bytes) -> Proposal:
+    """An A-ASSOCIATE-RQ, from what follows its header. Raises ProtocolError when malformed."""
+    if len(content) < _FIXED.size:
+        raise _invalid("it is too short")
+    proposal = Proposal(*_FIXED.unpack_from(content))
+    for item_type, item in _items(content[_FIXED.size :]):
+        if item_type == _Item.APPLICATION_CONTEXT:
+            proposal.application_context_name = _text(item)
+        elif item_type == _Item.PROPOSED_CONTEXT:
+            _add_context(proposal, item)
+        elif item_type == _Item.USER_INFORMATION:
+            for sub_type, sub_item in _items(item):
+                _add_user_information(proposal.user, sub_type, sub_item)
+    return proposal
+
+
+def encode_accept(
+    proposal: Proposal, contexts: Mapping[int, ContextAnswer], user: UserInformation
+) -> bytes:
+    """The A-ASSOCIATE-AC that answers a proposal."""
+    content = b"".join(
+        (
+            _FIXED.pack(_PROTOCOL_VERSION, proposal.called, proposal.calling, proposal.reserved),
+            _item(_Item.APPLICATION_CONTEXT, APPLICATION_CONTEXT_NAME.encode()),
+            *(_answered(context_id, answer) for context_id, answer in contexts.items()),
+            _item(_Item.USER_INFORMATION, b"".join(_user_information(user))),
+        )
+    )
+    return HEADER.pack(PduType.ASSOCIATE_AC, len(content)) + content
+
+
+def _items(content: bytes) -> Iterator[tuple[int, bytes]]:
+    position = 0
+    while position < len(content):
+        if position + _ITEM.size > len(content):
+            raise _invalid("it ends within an item")
+        item_type, length = _ITEM.unpack_from(content, position)
+        position += _ITEM.size
+        if position + length > len(content):
+            raise _invalid(f"its item of type {item_type:02X}H has length {length}")
+        yield item_type, content[position : position + length]
+        position += length
+
+
+def _add_context(proposal: Proposal, item: bytes) -> None:
+    if len(item) < _CONTEXT.size:
+        raise _invalid("a presentation context is too short")
+    context_id = item[0]
+    if context_id % 2 == 0 or context_id in proposal.contexts:
+        raise _invalid(f"presentation context id {context_id} is even or there twice")
+    abstract_syntax, transfer_syntaxes = "", []
+    for sub_type, sub_item in _items(item[_CONTEXT.size :]):
+        if sub_type == _Item.ABSTRACT_SYNTAX:
+            abstract_syntax = _text(sub_item)
+        elif sub_type == _Item.TRANSFER_SYNTAX:
+            transfer_syntaxes.append(_text(sub_item))
+    proposal.contexts[context_id] = abstract_syntax, tuple(transfer_syntaxes)
+
+
+def _add_user_information(user: UserInformation, item_type: int, item: bytes) -> None:
+    try:
+        _add_known(user, item_type, item)
+    except struct.error:
+        raise _invalid(f"its item of type {item_type:02X}H is too short") from None
+
+
+def _add_known(user: UserInformation, item_type: int, item: bytes) -> None:
+    match item_type:
+        case _Item.MAXIMUM_LENGTH:
+            (user.maximum_pdu_length,) = _U32.unpack_from(item)
+        case _Item.IMPLEMENTATION_CLASS_UID:
+            user.implementation_class_uid = _text(item)
+        case _Item.IMPLEMENTATION_VERSION_NAME:
+            user.implementation_version_name = _text(item)
+        case _Item.ASYNCHRONOUS_OPERATIONS:
+            user.asynchronous_operations = _PAIR.unpack_from(item)
+        case _Item.ROLE_SELECTION:
+            sop_class_uid, rest = _uid_and_rest(item)
+            scu, scp = struct.unpack_from("??", rest)
+            user.roles[sop_class_uid] = Roles(scu, scp)
+        case _Item.EXTENDED_NEGOTIATION:
+            sop_class_uid, user.extended[sop_class_uid] = _uid_and_rest(item)
+        case _:
+            pass  # user identity, common extended negotiation, and what is still to be invented
+
+
+def _uid_and_rest(item: bytes) -> tuple[str, bytes]:
+    (length,) = _U16.unpack_from(item)
+    rest = item[_U16.size :]
+    if length > len(rest):
+        raise _invalid("a UID is longer than its item")
+    return _text(rest[:length]), rest[length:]
+
+
+def _item(item_type: _Item, content: bytes) -> bytes:
+    return _ITEM.pack(item_type, len(content)) + content
+
+
+def _answered(context_id: int, answer: ContextAnswer) -> bytes:
+    transfer_syntax = _item(_Item.TRANSFER_SYNTAX, answer.transfer_syntax_uid.encode())
+    content = _CONTEXT.pack(context_id, answer.result) + transfer_syntax
+    return _item(_Item.ANSWERED_CONTEXT, content)
+
+
+def _user_information(user: UserInformation) -> Iterator[bytes]:
+    yield _item(_Item.MAXIMUM_LENGTH, _U32.pack(user.maximum_pdu_length))
+    yield _item(_Item.IMPLEMENTATION_CLASS_UID, user.implementation_class_uid.encode())
+    if user.asynchronous_operations is not None:
+        yield _item(_Item.ASYNCHRONOUS_OPERATIONS, _PAIR.pack(*user.asynchronous_operations))
+    for sop_class_uid, roles in user.roles.items():
+        flags = bytes([roles.scu, roles.scp])
+        yield _item(_Item.ROLE_SELECTION, _counted(sop_class_uid) + flags)
+    yield _item(_Item.IMPLEMENTATION_VERSION_NAME, user.implementation_version_name.encode())
+    for sop_class_uid, information in user.extended.items():
+        yield _item(_Item.EXTENDED_NEGOTIATION, _counted(sop_class_uid) + information)
+
+
+def _counted(uid: str) -> bytes:
+    return _U16.pack(len(uid)) + uid.encode()
+
+
+def _text(content: bytes) -> str:
+    """Without its padding; what isn't ASCII as question marks."""
+    text = content.decode("ascii", "replace").replace("\N{REPLACEMENT CHARACTER}", "?")
+    return text.strip(_PADDING)
+
+
+def _invalid(what: str) -> ProtocolError:
+    return ProtocolError(
+        AbortReason.INVALID_PDU_PARAMETER_VALUE, f"The A-ASSOCIATE-RQ can't be read: {what}."
+    )
