@@ -39,3 +39,33 @@ proxy_spool_disk_bytes = Gauge(
 proxy_spool_refused = Counter(
     "dimse_proxy_spool_refused_total", "Data sets the spool had no room for"
 )
+
+# storage
+storage_requests = Counter(
+    "dimse_storage_requests_total",
+    "Calls of the bucket, by what was asked (head, put, get, list, delete, check) and outcome "
+    "(done, failed, refused)",
+    ["asked", "outcome"],
+)
+storage_put_seconds = Histogram(
+    "dimse_storage_put_seconds", "Seconds until an object was durable", buckets=_SECONDS
+)
+storage_put_bytes = Counter("dimse_storage_put_bytes_total", "Bytes of objects made durable")
+
+# events
+events_sent = Counter(
+    "dimse_events_sent_total",
+    "Events handed to the sink, by outcome (accepted, failed, refused)",
+    ["outcome"],
+)
+events_seconds = Histogram(
+    "dimse_events_seconds", "Seconds until the sink took an event or did not", buckets=_SECONDS
+)
+
+# queries
+queries_asked = Counter(
+    "dimse_queries_asked_total",
+    "Queries asked of the catalogue, by outcome (done, failed, refused, left)",
+    ["outcome"],
+)
+queries_matches = Counter("dimse_queries_matches_total", "Matches received from the catalogue")

@@ -1,0 +1,66 @@
+"""An ImageStoredEvent as bytes, and back: CloudEvents 1.0 over HTTP, JSON event format.
+
+We write structured mode. What comes in may be in binary mode too: a broker between the ingestion
+service and the catalogue is free to change it. No I/O happens here.
+"""
+
+from collections.abc import Mapping
+from urllib.parse import unquote
+
+import msgspec
+
+from dimse_ingestion.events.contract import IMAGE_STORED, ImageStored, ImageStoredEvent
+
+CONTENT_TYPE = "application/cloudevents+json"
+
+_SPECVERSION = "1.0"
+_HEADERS = ("id", "source", "type", "specversion", "time", "subject", "traceparent")
+
+_encoder = msgspec.json.Encoder()
+_events = msgspec.json.Decoder(ImageStoredEvent)
+_data = msgspec.json.Decoder(ImageStored)
+
+
+class _Always(msgspec.Struct, frozen=True):
+    """What the specification wants in every event, so default or not it is written."""
+
+    specversion: str = _SPECVERSION
+    type: str = IMAGE_STORED
+    datacontenttype: str = "application/json"
+
+
+def encoded(event: ImageStoredEvent) -> bytes:
+    """The event in structured mode, to be sent as CONTENT_TYPE."""
+    always = _Always(event.specversion, event.type, event.datacontenttype)
+    return _encoder.encode(msgspec.structs.asdict(always) | _present(event))
+
+
+def decoded(headers: Mapping[str, str], body: bytes) -> ImageStoredEvent:
+    """The event in an HTTP request, in structured or binary mode; `headers` by lower-case names.
+
+    Raises ValueError with a sentence, which repeats no value of the body, when it is none.
+    """
+    structured = headers.get("content-type", "").lower().startswith(CONTENT_TYPE)
+    try:
+        event = _events.decode(body) if structured else _binary(headers, body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        what = str(error) if isinstance(error, msgspec.ValidationError) else "malformed JSON"
+        raise ValueError(f"This is not an {IMAGE_STORED}: {what}.") from None
+    if event.specversion != _SPECVERSION or event.type != IMAGE_STORED:
+        raise ValueError(f"Only {IMAGE_STORED} of CloudEvents {_SPECVERSION} is taken here.")
+    if not event.id or not event.source:
+        raise ValueError("A CloudEvent must have an id and a source.")
+    return event
+
+
+def _present(event: ImageStoredEvent) -> dict[str, object]:
+    optional = {"time": event.time, "subject": event.subject, "traceparent": event.traceparent}
+    given = {name: value for name, value in optional.items() if value}
+    return {"id": event.id, "source": event.source} | given | {"data": event.data}
+
+
+def _binary(headers: Mapping[str, str], body: bytes) -> ImageStoredEvent:
+    found = {name: unquote(headers.get(f"ce-{name}", "")) for name in _HEADERS}
+    if not found["type"]:
+        raise ValueError(f"Send {CONTENT_TYPE}, or the attributes of a CloudEvent as headers.")
+    return ImageStoredEvent(data=_data.decode(body), **found)

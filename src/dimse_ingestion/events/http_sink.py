@@ -1,0 +1,77 @@
+"""The sink behind K_SINK: the catalogue, or a broker in front of it, asked by HTTP POST.
+
+A 2xx is the promise that the event won't be lost; nothing less is taken for one. The same event may
+be sent twice (its id says so), so a connection that broke is tried once more at once. Longer
+retrying is the transport's, which has the operation's deadline.
+"""
+
+import httpx2
+
+from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encoded
+from dimse_ingestion.events.contract import ImageStoredEvent
+from dimse_ingestion.events.failures import refusal, sink_failures
+from dimse_ingestion.observability import metrics, tracing
+
+_LONGEST_CHECK = 2.5
+_NO_OPTIONS = httpx2.codes.NOT_IMPLEMENTED
+_BROKEN = (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError, httpx2.CloseError)
+
+
+class HttpSink:
+    """The sink at `url`; an event has `timeout` seconds to be accepted."""
+
+    def __init__(self, url: str, *, timeout: float = 10.0, connections: int = 64) -> None:
+        self._url = url
+        self._timeout = timeout
+        self._client = httpx2.AsyncClient(
+            timeout=timeout,
+            limits=httpx2.Limits(
+                max_connections=connections, max_keepalive_connections=connections
+            ),
+        )
+
+    async def accept(self, event: ImageStoredEvent) -> None:
+        """Hand over one event.
+
+        Raises DimseFailure: transient A700 when the sink is down, slow or answers 5xx, 408, 425 or
+        429; 0110 when it refuses the event.
+        """
+        with metrics.events_seconds.time():
+            try:
+                await self._accept(event)
+            except DimseFailure as failure:
+                outcome = "failed" if failure.transient else "refused"
+                metrics.events_sent.labels(outcome).inc()
+                raise
+        metrics.events_sent.labels("accepted").inc()
+
+    async def check(self) -> None:
+        """Raise DimseFailure when nothing that speaks HTTP answers, or it says it is not ready.
+
+        A sink need know no more than POST, so any other answer will do.
+        """
+        async with sink_failures(self._url, min(self._timeout, _LONGEST_CHECK)):
+            answer = await self._client.options(self._url)
+        if httpx2.codes.is_server_error(answer.status_code) and answer.status_code != _NO_OPTIONS:
+            raise refusal(self._url, answer.status_code)
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        await self._client.aclose()
+
+    async def _accept(self, event: ImageStoredEvent) -> None:
+        headers = {tracing.TRACEPARENT: event.traceparent} if event.traceparent else {}
+        headers = {**headers, **tracing.headers(), "content-type": CONTENT_TYPE}
+        body = encoded(event)
+        async with sink_failures(self._url, self._timeout):
+            status = await self._posted(body, headers)
+        if not httpx2.codes.is_success(status):
+            raise refusal(self._url, status)
+
+    async def _posted(self, body: bytes, headers: dict[str, str]) -> int:
+        try:
+            answer = await self._client.post(self._url, content=body, headers=headers)
+        except _BROKEN:
+            answer = await self._client.post(self._url, content=body, headers=headers)
+        return answer.status_code

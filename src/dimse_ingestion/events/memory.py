@@ -1,0 +1,34 @@
+"""An event sink in memory: for tests and trials; it remembers what it accepted.
+
+`refusing` makes it fail as a sink does, so that what depends on one can be tested.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dimse_ingestion.dicom.failure import DimseFailure
+    from dimse_ingestion.events.contract import ImageStoredEvent
+
+
+class MemorySink:
+    """Accepted events in the order they came."""
+
+    def __init__(self) -> None:
+        self.accepted: list[ImageStoredEvent] = []
+        self.refusing: DimseFailure | None = None  # what every call raises while it is set
+
+    async def accept(self, event: "ImageStoredEvent") -> None:
+        """Remember one event."""
+        self._refuse()
+        self.accepted.append(event)
+
+    async def check(self) -> None:
+        """Raise `refusing`, if set."""
+        self._refuse()
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+    def _refuse(self) -> None:
+        if self.refusing:
+            raise self.refusing

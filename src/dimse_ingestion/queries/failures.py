@@ -1,0 +1,43 @@
+"""What goes wrong between us and the catalogue, as the failure it is, with what to do."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx2
+
+from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
+from dimse_ingestion.dicom.status import Status
+
+_TRANSIENT = {408, 425, 429}
+
+
+@contextmanager
+def catalogue_failures(endpoint: str, seconds: float) -> Iterator[None]:
+    """Raise transient A700 for what keeps the catalogue from answering, or from going on."""
+    try:
+        yield
+    except httpx2.TimeoutException:
+        raise OutOfResources(
+            f"The catalogue gave no answer in {seconds:g} s ({endpoint})."
+        ) from None
+    except (httpx2.ReadError, httpx2.RemoteProtocolError) as error:
+        raise OutOfResources(f"The catalogue broke off its answer ({endpoint}).") from error
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+        raise OutOfResources(
+            f"The catalogue is not reached: start it or correct QUERY_ENDPOINT ({endpoint})."
+        ) from error
+
+
+def refusal(endpoint: str, status: int) -> DimseFailure:
+    """The failure that an answer with this HTTP status is."""
+    if status >= 500 or status in _TRANSIENT:
+        return OutOfResources(f"The catalogue fails with HTTP {status}: see its log ({endpoint}).")
+    if status == httpx2.codes.NOT_FOUND or 300 <= status < 400:
+        return DimseFailure(
+            Status.UNABLE_TO_PROCESS,
+            f"The catalogue is not there: correct QUERY_ENDPOINT ({endpoint}).",
+        )
+    return DimseFailure(
+        Status.UNABLE_TO_PROCESS,
+        f"The catalogue refuses the query with HTTP {status} ({endpoint}).",
+    )

@@ -1,0 +1,96 @@
+"""The catalogue behind QUERY_ENDPOINT, asked by HTTP POST and read as it answers.
+
+Matches are handed on one by one and the next bytes are read only when they are wanted, so that a
+slow modality slows the catalogue's answer instead of filling memory. Closing the iterator closes
+the connection, which ends the query at the catalogue. The body is `wire`'s matter.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, aclosing
+
+import httpx2
+
+from dimse_ingestion.dicom.elements import Element
+from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
+from dimse_ingestion.observability import metrics, tracing
+from dimse_ingestion.queries.contract import Query
+from dimse_ingestion.queries.failures import catalogue_failures, refusal
+from dimse_ingestion.queries.wire import MEDIA_TYPE, PATHS, SOURCE, AnswerReader, encoded_query
+
+_LONGEST_CHECK = 2.5
+
+
+class HttpQueryClient:
+    """The catalogue at `endpoint`, asked about the storage space of `provider`.
+
+    `timeout` is for how many seconds it may be silent, not how long an answer may take.
+    """
+
+    def __init__(
+        self, endpoint: str, provider: str, *, timeout: float = 30.0, connections: int = 64
+    ) -> None:
+        self._endpoint = endpoint.rstrip("/")
+        self._provider = provider
+        self._timeout = timeout
+        self._client = httpx2.AsyncClient(
+            timeout=timeout,
+            limits=httpx2.Limits(max_connections=connections, max_keepalive_connections=8),
+        )
+
+    async def matches(self, query: Query) -> AsyncGenerator[list[Element], None]:
+        """Matches as they arrive.
+
+        Raises DimseFailure: transient A700 when the catalogue is down, slow or breaks off, the
+        failure it sent, or C001 when it refuses the question.
+        """
+        outcome = "left"
+        try:
+            async with aclosing(self._answer(query)) as answer:
+                async for match in answer:
+                    metrics.queries_matches.inc()
+                    yield match
+            outcome = "done"
+        except DimseFailure as failure:
+            outcome = "failed" if failure.transient else "refused"
+            raise
+        finally:
+            metrics.queries_asked.labels(outcome).inc()
+
+    async def check(self) -> None:
+        """Raise DimseFailure when no catalogue answers, or it says it is not ready.
+
+        Ours says so under /readyz; one that has no such page is well when it answers at all.
+        """
+        timeout = min(self._timeout, _LONGEST_CHECK)
+        with catalogue_failures(self._endpoint, timeout):
+            answer = await self._client.get(f"{self._endpoint}/readyz", timeout=timeout)
+        if answer.is_server_error:
+            raise OutOfResources(f"The catalogue is not ready: see its /readyz ({self._endpoint}).")
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        await self._client.aclose()
+
+    async def _answer(self, query: Query) -> AsyncGenerator[list[Element], None]:
+        reader = AnswerReader()
+        with catalogue_failures(self._endpoint, self._timeout):
+            async with self._asked(query) as response:
+                if not response.is_success:
+                    raise refusal(self._endpoint, response.status_code)
+                async for data in response.aiter_bytes():
+                    for match in reader.feed(data):
+                        yield match
+        reader.finish()
+
+    def _asked(self, query: Query) -> AbstractAsyncContextManager[httpx2.Response]:
+        return self._client.stream(
+            "POST",
+            self._endpoint + PATHS[query.scope],
+            params={SOURCE: self._provider},
+            content=encoded_query(query),
+            headers={
+                "content-type": "application/json",
+                "accept": MEDIA_TYPE,
+                **tracing.headers(),
+            },
+        )

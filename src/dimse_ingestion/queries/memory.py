@@ -1,0 +1,98 @@
+"""A catalogue in memory: for tests and trials, small, and with the matching of the standard.
+
+Matches of a level are its instances grouped by the unique keys down to it; the last instance of a
+group speaks for it. `refusing` makes it fail as a catalogue does.
+"""
+
+from collections.abc import AsyncGenerator, Iterable
+from typing import TYPE_CHECKING
+
+from dimse_ingestion.dicom.elements import Element, by_tag, element
+from dimse_ingestion.dicom.matching import predicate
+from dimse_ingestion.dicom.query_levels import (
+    COUNTS,
+    MODALITIES_IN_STUDY,
+    SOP_CLASSES_IN_STUDY,
+    UNIQUE_KEYS,
+    levels_to,
+)
+
+if TYPE_CHECKING:
+    from dimse_ingestion.dicom.failure import DimseFailure
+    from dimse_ingestion.queries.contract import Query
+
+_CHARACTER_SET = 0x00080005
+_COLLECTED = {MODALITIES_IN_STUDY: 0x00080060, SOP_CLASSES_IN_STUDY: 0x00080016}
+_Instance = dict[int, Element]
+
+
+class MemoryQueryClient:
+    """Instances as their elements, open to be added to."""
+
+    def __init__(self, instances: Iterable[list[Element]] = ()) -> None:
+        self.instances = list(instances)
+        self.refusing: DimseFailure | None = None  # what every call raises while it is set
+
+    async def matches(self, query: "Query") -> AsyncGenerator[list[Element], None]:
+        """Matches in the order their first instance was added."""
+        self._refuse()
+        test = predicate(query.keys)
+        found = [each for each in self._entities(query.scope) if test(each)]
+        end = None if query.limit is None else query.offset + query.limit
+        for each in found[query.offset : end]:
+            yield _answer(each, query)
+
+    async def check(self) -> None:
+        """Raise `refusing`, if set."""
+        self._refuse()
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+    def _refuse(self) -> None:
+        if self.refusing:
+            raise self.refusing
+
+    def _entities(self, scope: str) -> list[_Instance]:
+        instances = [by_tag(each) for each in self.instances]
+        return [
+            members[-1] | _computed(instances, members[-1])
+            for members in _groups(instances, scope).values()
+        ]
+
+
+def _identity(instance: _Instance, scope: str) -> tuple[str, ...]:
+    unique = (UNIQUE_KEYS[level] for level in levels_to(scope))
+    return tuple(instance[tag].value if tag in instance else "" for tag in unique)
+
+
+def _groups(instances: list[_Instance], scope: str) -> dict[tuple[str, ...], list[_Instance]]:
+    groups: dict[tuple[str, ...], list[_Instance]] = {}
+    for each in instances:
+        groups.setdefault(_identity(each, scope), []).append(each)
+    return groups
+
+
+def _computed(instances: list[_Instance], of: _Instance) -> _Instance:
+    """What no instance holds: the counts, and what the whole study's instances have together."""
+    computed = {}
+    for tag, (scope, counted) in COUNTS.items():
+        related = _related(instances, of, scope)
+        computed[tag] = element(tag, "IS", str(len(_groups(related, counted))))
+    for tag, collected in _COLLECTED.items():
+        related = [each for each in _related(instances, of, "STUDY") if collected in each]
+        values = sorted({each[collected].value for each in related})
+        vr = related[0][collected].vr if related else "UI"
+        computed[tag] = element(tag, vr, "\\".join(values))
+    return computed
+
+
+def _related(instances: list[_Instance], of: _Instance, scope: str) -> list[_Instance]:
+    return [each for each in instances if _identity(each, scope) == _identity(of, scope)]
+
+
+def _answer(entity: _Instance, query: "Query") -> list[Element]:
+    unique = {UNIQUE_KEYS[level] for level in levels_to(query.scope)}
+    wanted = {key.tag for key in query.keys} | unique
+    given = {_CHARACTER_SET: element(_CHARACTER_SET, "CS")} | entity
+    return [given[tag] for tag in sorted(given) if tag in wanted or tag == _CHARACTER_SET]
