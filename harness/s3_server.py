@@ -1,0 +1,231 @@
+"""A real S3 server on loopback, for tests: MinIO or versitygw, paused, killed, restarted, with TLS.
+
+The programs are found on PATH, in $DIMSE_TOOLS or in .tools/bin; `python -m harness.s3_server`
+builds them there with Go. A server keeps its port and its folder over restarts. Knows nothing of
+what is stored.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+import obstore
+import trustme
+from obstore.store import S3Store
+
+MODULES = {
+    "versitygw": "github.com/versity/versitygw/cmd/versitygw@v1.8.0",
+    "minio": "github.com/minio/minio@v0.0.0-20250907161309-07c3a429bfed",
+}
+"""The programs and the Go modules, pinned, that they are built from."""
+
+_TOOLS = Path(__file__).parent.parent / ".tools" / "bin"
+_LONGEST_START = 20.0
+_LONGEST_STOP = 10.0
+
+
+def binary(kind: str) -> Path | None:
+    """Where the program is, or None."""
+    places = [os.environ.get("DIMSE_TOOLS", ""), str(_TOOLS), os.environ.get("PATH", "")]
+    found = shutil.which(kind, path=os.pathsep.join(place for place in places if place))
+    return Path(found) if found else None
+
+
+def why_not(kind: str) -> str:
+    """Why a server of this kind can't be started here; empty when it can."""
+    if binary(kind):
+        return ""
+    return f"{kind} is neither on PATH nor in .tools/bin: build it by python -m harness.s3_server"
+
+
+@dataclass
+class S3Server:
+    """One server with one user, its objects below `folder`."""
+
+    kind: str
+    folder: Path
+    tls: bool = False
+    access_key: str = "storage-space"
+    secret_key: str = "a-secret-for-tests"
+    port: int = 0
+    process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    @property
+    def endpoint(self) -> str:
+        """The URL it listens at."""
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
+
+    @property
+    def authority(self) -> str:
+        """The PEM certificate of the CA its own is signed by; empty without TLS."""
+        return (self.folder / "ca.pem").read_text() if self.tls else ""
+
+    def start(self) -> "S3Server":
+        """Start it and wait until it answers."""
+        self.port = self.port or _free_port()
+        self._data.mkdir(parents=True, exist_ok=True)
+        if self.tls and not self._certificates.exists():
+            self._certify()
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self._command(),
+                env={"PATH": os.defpath, "HOME": str(self.folder), **self._environment()},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        self._wait_until_it_answers()
+        return self
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """End it, by `how`; nothing happens if it isn't running."""
+        process, self.process = self.process, None
+        if process is None:
+            return
+        process.send_signal(how)
+        process.send_signal(signal.SIGCONT)
+        try:
+            process.wait(_LONGEST_STOP)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def pause(self) -> None:
+        """Let it take connections and answer nothing."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it answer again."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+    def make_bucket(self, name: str) -> str:
+        """Make a bucket; gives its name."""
+        url = obstore.sign(self.store(name), "PUT", "", timedelta(minutes=5))
+        with urlopen(Request(url, method="PUT"), context=self._trust(), timeout=10):
+            return name
+
+    def store(self, bucket: str) -> S3Store:
+        """The bucket as an observer sees it."""
+        return S3Store(
+            bucket,
+            endpoint=self.endpoint,
+            region="us-east-1",
+            access_key_id=self.access_key,
+            secret_access_key=self.secret_key,
+            client_options={"allow_http": True} | self._observers_trust(),
+        )
+
+    def keys(self, bucket: str) -> list[str]:
+        """The keys of all objects."""
+        return sorted(meta["path"] for found in obstore.list(self.store(bucket)) for meta in found)
+
+    def unfinished_uploads(self, bucket: str) -> list[str]:
+        """What uploads that are neither completed nor aborted hold on the server's disk."""
+        places = {
+            "minio": self._data / ".minio.sys" / "multipart",
+            "versitygw": self._data / bucket / ".sgwtmp" / "multipart",
+        }
+        return [str(path) for path in places[self.kind].rglob("*") if path.is_file()]
+
+    @property
+    def _data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def _certificates(self) -> Path:
+        return self.folder / "certificates"
+
+    def _certify(self) -> None:
+        self._certificates.mkdir()
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(self.folder / "ca.pem")
+        issued = authority.issue_cert("127.0.0.1", "localhost")
+        issued.private_key_pem.write_to_path(self._certificates / "private.key")
+        issued.cert_chain_pems[0].write_to_path(self._certificates / "public.crt")
+
+    def _command(self) -> list[str]:
+        program = str(binary(self.kind))
+        address = f"127.0.0.1:{self.port}"
+        if self.kind == "minio":
+            trust = ["--certs-dir", str(self._certificates)] if self.tls else []
+            return [program, "server", *trust, "--address", address, str(self._data)]
+        certificate, key = self._certificates / "public.crt", self._certificates / "private.key"
+        trust = ["--cert", str(certificate), "--key", str(key)] if self.tls else []
+        return [program, "--port", address, "--quiet", *trust, "posix", str(self._data)]
+
+    def _environment(self) -> dict[str, str]:
+        if self.kind == "minio":
+            user = {"MINIO_ROOT_USER": self.access_key, "MINIO_ROOT_PASSWORD": self.secret_key}
+            return user | {"MINIO_BROWSER": "off", "MINIO_UPDATE": "off"}
+        return {"ROOT_ACCESS_KEY": self.access_key, "ROOT_SECRET_KEY": self.secret_key}
+
+    def _wait_until_it_answers(self) -> None:
+        deadline = time.monotonic() + _LONGEST_START
+        while (trouble := self._trouble()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        if trouble:
+            log = (self.folder / "log").read_text(errors="replace")[-2000:]
+            self.stop(signal.SIGKILL)
+            raise AssertionError(f"{self.kind} does not answer: {trouble}\n{log}")
+
+    def _trouble(self) -> str:
+        """Why it can't be used yet; MinIO answers 503 for a while."""
+        try:
+            with urlopen(self.endpoint, context=self._trust(), timeout=2):
+                return ""
+        except HTTPError as answer:
+            return "" if answer.code < 500 else str(answer)
+        except (URLError, OSError) as trouble:
+            return str(trouble)
+
+    def _trust(self) -> ssl.SSLContext | None:
+        return ssl.create_default_context(cadata=self.authority) if self.tls else None
+
+    def _observers_trust(self) -> dict[str, str]:
+        return {"root_certificate": self.authority} if self.tls else {}
+
+
+@contextmanager
+def s3_server(kind: str, folder: Path, *, tls: bool = False) -> Iterator[S3Server]:
+    """A running server of this kind until the end of the block; `folder` is its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    server = S3Server(kind, folder, tls).start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def build() -> None:
+    """Build what is missing into .tools/bin, with Go; minutes on the first run."""
+    for kind, module in MODULES.items():
+        if binary(kind):
+            continue
+        print(f"building {kind} ...", flush=True)  # noqa: T201 - a command of a developer's
+        _TOOLS.mkdir(parents=True, exist_ok=True)
+        subprocess.run(
+            ["go", "install", module], check=True, env={**os.environ, "GOBIN": str(_TOOLS)}
+        )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    sys.exit(build())
