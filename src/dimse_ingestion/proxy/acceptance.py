@@ -4,7 +4,6 @@ What is refused for good (a title, a network) is told so; what is refused for no
 transient, so that a modality tries again. Which contexts are accepted is `dicom.contexts`' matter.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
@@ -38,8 +37,6 @@ class Admission:
         self._choose = choice(settings.image_sop_classes, settings.transfer_syntaxes)
         self._spool_trouble = spool_trouble
         self._open: set[str] = set()
-        self._empty = asyncio.Event()
-        self._empty.set()
         self.draining = False
         """Whether every association is refused for now."""
 
@@ -48,10 +45,6 @@ class Admission:
         """Associations accepted and not yet ended."""
         return len(self._open)
 
-    async def emptied(self) -> None:
-        """Wait until no association is open."""
-        await self._empty.wait()
-
     def decide(self, request: AssociationRequest) -> Acceptance | Rejection:
         """Let an association in, or say why not."""
         if rejection := self._refused_now() or self._refused_for_good(request):
@@ -59,7 +52,7 @@ class Admission:
             _LOG.warning("Association rejected.", **_told(request), because=rejection.because)
             return rejection
         self._open.add(request.association_id)
-        self._count()
+        metrics.proxy_associations.set(len(self._open))
         metrics.proxy_associations_asked.labels("accepted").inc()
         _LOG.info("Association accepted.", **_told(request), contexts=len(request.proposed))
         return Acceptance(self._choose, _extended_answers(request))
@@ -68,12 +61,8 @@ class Admission:
         """One association less."""
         if request.association_id in self._open:
             self._open.remove(request.association_id)
-            self._count()
+            metrics.proxy_associations.set(len(self._open))
             _LOG.info("Association ended.", association_id=request.association_id, how=how)
-
-    def _count(self) -> None:
-        metrics.proxy_associations.set(len(self._open))
-        (self._empty.clear if self._open else self._empty.set)()
 
     def _refused_now(self) -> Rejection | None:
         if self.draining:

@@ -13,7 +13,7 @@ from contextlib import (
     contextmanager,
 )
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from starlette.applications import Starlette
 
@@ -31,8 +31,15 @@ from dimse_ingestion.upper_layer.services import Services
 _LOG = logger(__name__)
 _Opened = TypeVar("_Opened")
 
-Listen = Callable[[Services], AbstractAsyncContextManager[tuple[str, int]]]
-"""Listen for associations within the block, whose value is the address; afterwards abort them."""
+
+class Listener(Protocol):
+    """Where associations come in (see `upper_layer.acceptor`)."""
+
+    async def start(self, host: str, port: int) -> tuple[str, int]:
+        """Listen; the address. Raises OSError."""
+
+    async def stop(self, drain: float) -> None:
+        """Listen no more; let associations finish for `drain` seconds, then abort them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +47,7 @@ class Wires:
     """What the proxy is joined to."""
 
     requester: Requester
-    listen: Listen
+    listener: Callable[[Services], Listener]
     transport_trouble: Callable[[], str]
 
 
@@ -66,20 +73,22 @@ async def opened(settings: ProxySettings, wires: Wires) -> AsyncIterator[OpenDoo
         admission = Admission(settings, lambda: spool.trouble)
         bridge = Bridge(settings, admission, spool, wires.requester)
         path = WholePath(wires.requester, settings.ae_title)
+        listener = wires.listener(bridge)
         _add_checks(health, wires, spool, path)
         http = f"{settings.http_host}:{settings.http_port}"
         dimse = f"{settings.host}:{settings.port}"
         async with (
             _told(_probes(settings, health), "DIMSE_HTTP_PORT", http) as http_port,
             _watched(path),
-            _told(wires.listen(bridge), "DIMSE_PORT", dimse) as address,
+            _told(_listening(settings, listener), "DIMSE_PORT", dimse) as address,
         ):
             _LOG.info("Listening for associations.", ae_title=settings.ae_title, address=address)
             try:
                 yield OpenDoor(settings.ae_title, address, http_port, health, path)
             finally:
                 health.drain()
-                await _drained(admission, settings.drain_timeout)
+                admission.draining = True
+                _LOG.info("Draining.", open_associations=admission.open_associations)
 
 
 def _probes(settings: ProxySettings, health: probes.Health) -> AbstractAsyncContextManager[int]:
@@ -120,6 +129,15 @@ async def _told(
 
 
 @asynccontextmanager
+async def _listening(settings: ProxySettings, listener: Listener) -> AsyncIterator[tuple[str, int]]:
+    address = await listener.start(settings.host, settings.port)
+    try:
+        yield address
+    finally:
+        await listener.stop(settings.drain_timeout)
+
+
+@asynccontextmanager
 async def _watched(path: WholePath) -> AsyncIterator[None]:
     watching = asyncio.create_task(path.watch(), name="echo of our own")
     try:
@@ -133,16 +151,6 @@ def _add_checks(health: probes.Health, wires: Wires, spool: Spool, path: WholePa
     health.add("nats", wires.transport_trouble)
     health.add("spool", lambda: spool.trouble)
     health.add("path", lambda: path.trouble)
-
-
-async def _drained(admission: Admission, longest: float) -> None:
-    """Refuse new associations and wait for the open ones, at most `longest` seconds."""
-    admission.draining = True
-    _LOG.info("Draining.", open_associations=admission.open_associations)
-    try:
-        await asyncio.wait_for(admission.emptied(), longest)
-    except TimeoutError:
-        _LOG.warning("Associations are aborted.", open_associations=admission.open_associations)
 
 
 def _mistake(variable: str, value: str, trouble: OSError) -> ConfigurationMistake:

@@ -85,6 +85,8 @@ class ProxySettings(NatsSettings):
         default=300.0, validation_alias="DIMSE_ASSOCIATION_IDLE_TIMEOUT"
     )
     """Without a message from the peer, an association is aborted."""
+    message_timeout: Seconds = Field(default=60.0, validation_alias="DIMSE_MESSAGE_TIMEOUT")
+    """Without a byte from the peer within a message, its association is aborted."""
     write_timeout: Seconds = Field(default=60.0, validation_alias="DIMSE_WRITE_TIMEOUT")
     """A peer that reads nothing for so long is aborted."""
     operation_timeout: Seconds = Field(default=50.0, validation_alias="DIMSE_OPERATION_TIMEOUT")
