@@ -13,7 +13,7 @@ from dimse_ingestion.settings.messaging import NatsSettings
 
 def _host_and_nonce() -> str:
     """The pod's name and a number of this start, so that a restarted replica is another one."""
-    host = re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname()) or "replica"
+    host = re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname())[:57] or "replica"
     return f"{host}-{secrets.token_hex(3)}"
 
 

@@ -13,7 +13,7 @@ from dimse_ingestion.dicom.ae_title import checked
 
 _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*")
 _UID_LENGTH = 64  # PS3.5 9.1
-_SUBJECT = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+_SUBJECT = re.compile(r"[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64})*")
 
 _SIZE = re.compile(r"(?P<number>[0-9]+)\s*(?P<unit>|[KMGT]i?)B?", re.IGNORECASE)
 _FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -54,7 +54,7 @@ def _network(value: object) -> IPv4Network | IPv6Network:
 def _subject(value: str) -> str:
     if not _SUBJECT.fullmatch(value):
         raise ValueError(
-            f"{value!r} can't be part of a NATS subject: use letters, digits, '-' and '_'."
+            f"{value!r} can't be part of a NATS subject: use letters, digits, '-' and '_', at most 64."
         )
     return value
 
@@ -77,7 +77,9 @@ def _size(value: object) -> object:
 
 def _nats_servers(value: str) -> str:
     for server in value.split(","):
-        if not re.fullmatch(r"((nats|tls|ws|wss)://)?[^\s/:,]+(:[0-9]+)?/?", server.strip()):
+        if not re.fullmatch(
+            r"((nats|tls|ws|wss)://)?(\[[0-9a-fA-F:]+\]|[^\s/:,@]+)(:[0-9]+)?/?", server.strip()
+        ):
             raise ValueError(
                 f"{server.strip()!r} is not a NATS address: give host:port, nats://host:port, "
                 "tls://host:port or wss://host, several by comma, credentials kept out."

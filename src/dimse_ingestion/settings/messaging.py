@@ -14,7 +14,7 @@ class NatsSettings(DoorSettings):
     """The connection to NATS. Credentials are read again at each connect (`read_credential`)."""
 
     nats_url: NatsServers = Field(validation_alias="DIMSE_NATS_URL")
-    """`host:port` or a URL, several by comma."""
+    """`host:port` (the scheme then follows TLS) or a URL, several by comma."""
     nats_tls_enabled: bool = Field(default=True, validation_alias="DIMSE_NATS_TLS_ENABLED")
     nats_subject_root: Subject = Field(default="DIMSE", validation_alias="DIMSE_NATS_SUBJECT_ROOT")
     nats_auth_token: SecretStr = Field(
@@ -33,13 +33,6 @@ class NatsSettings(DoorSettings):
     nats_connect_timeout: Seconds = Field(
         default=5.0, validation_alias="DIMSE_NATS_CONNECT_TIMEOUT"
     )
-
-    @property
-    def nats_servers(self) -> list[str]:
-        """The addresses as URLs; where no scheme is written, it follows `nats_tls_enabled`."""
-        scheme = "tls" if self.nats_tls_enabled else "nats"
-        servers = (server.strip() for server in self.nats_url.split(","))
-        return [server if "://" in server else f"{scheme}://{server}" for server in servers]
 
     @model_validator(mode="after")
     def _scheme_agrees_with_tls(self) -> Self:

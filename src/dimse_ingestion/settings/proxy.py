@@ -28,7 +28,7 @@ from dimse_ingestion.settings.messaging import NatsSettings
 
 def _host_as_token() -> str:
     """The host's name, with what a NATS subject can't have replaced."""
-    return re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname()) or "proxy"
+    return re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname())[:64] or "proxy"
 
 
 class ProxySettings(NatsSettings):

@@ -32,7 +32,7 @@ def test_the_original_names_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIMSE_NATS_SUBJECT_ROOT", "RAD.CT")
     settings = ProxySettings.load()
     assert (settings.ae_title, settings.port) == ("RADIOLOGY", 104)
-    assert settings.nats_servers == ["tls://nats.example:4222"]
+    assert settings.nats_url == "nats.example:4222"
     assert settings.nats_subject_root == "RAD.CT"
 
 

@@ -5,10 +5,16 @@ import pytest
 from dimse_ingestion.settings import ConfigurationMistake, ProxySettings
 
 
-def test_the_scheme_follows_tls_only_where_none_is_written() -> None:
-    settings = ProxySettings.load(nats_url="a:1, nats://b:2,wss://c", nats_tls_enabled=True)
-    assert settings.nats_servers == ["tls://a:1", "nats://b:2", "wss://c"]
-    assert ProxySettings.load(nats_url="a:1", nats_tls_enabled=False).nats_servers == ["nats://a:1"]
+@pytest.mark.parametrize(
+    "address", ["nats:4222", "a:1, nats://b:2,wss://c", "tls://[::1]:4222", "10.0.0.1"]
+)
+def test_addresses_are_taken_as_their_users_write_them(address: str) -> None:
+    assert ProxySettings.load(nats_url=address).nats_url == address
+
+
+def test_a_credential_in_an_address_is_refused() -> None:
+    with pytest.raises(ConfigurationMistake, match="credentials kept out"):
+        ProxySettings.load(nats_url="nats://user@nats:4222")
 
 
 def test_tls_asked_for_and_switched_off_is_refused() -> None:
