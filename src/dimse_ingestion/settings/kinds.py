@@ -54,7 +54,8 @@ def _network(value: object) -> IPv4Network | IPv6Network:
 def _subject(value: str) -> str:
     if not _SUBJECT.fullmatch(value):
         raise ValueError(
-            f"{value!r} can't be part of a NATS subject: use letters, digits, '-' and '_', at most 64."
+            f"{value!r} can't be part of a NATS subject: use letters, digits, '-' and '_', "
+            "at most 64."
         )
     return value
 

@@ -31,3 +31,10 @@ def test_certificates_and_needs_are_handed_on(tmp_path: Path) -> None:
     made = link_settings(settings, "proxy p1", NEEDS)
     assert (made.tls.authority, made.tls_handshake_first) == (authority, True)
     assert (made.needs, made.name) == (NEEDS, "proxy p1")
+
+
+def test_a_token_is_in_no_repr() -> None:
+    settings = ProxySettings.load(nats_url="a:1", nats_auth_token="hush")
+    made = link_settings(settings, "proxy p1", NEEDS)
+    assert made.read_credential().token == "hush"
+    assert "hush" not in repr(made) + repr(made.read_credential())
