@@ -1,0 +1,56 @@
+"""TLS towards NATS: always verified, by the system's authorities or one of the operator's own.
+
+There is no switch to trust all: a hospital's link to the cloud is worth a certificate.
+"""
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class TlsMistake(Exception):
+    """A certificate file can't be used: the sentence says which and why. It may be mended."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """PEM files; each is read anew at each connect, so that certificates can be rotated."""
+
+    authority: Path | None = None
+    """Who signed the server's certificate; without it, the system's authorities."""
+    certificate: Path | None = None
+    """Our own certificate, for a server that asks for one."""
+    key: Path | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """A context that verifies name and chain. Raises TlsMistake."""
+        context = _trusting(self.authority)
+        if self.certificate is not None:
+            _show(context, self.certificate, self.key)
+        return context
+
+
+def _trusting(authority: Path | None) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=str(authority) if authority else None)
+    except (OSError, ssl.SSLError) as mistake:
+        raise TlsMistake(
+            f"The CA certificate of NATS can't be read from {authority} ({_reason(mistake)}): "
+            "mount a PEM file of the authority that signed the server's certificate."
+        ) from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def _show(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
+    try:
+        context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as mistake:
+        raise TlsMistake(
+            f"The client certificate for NATS can't be used: {certificate} with key {key} "
+            f"({_reason(mistake)}). Both must be PEM, and belong together."
+        ) from None
+
+
+def _reason(mistake: OSError) -> str:
+    return getattr(mistake, "reason", None) or mistake.strerror or str(mistake)

@@ -1,0 +1,154 @@
+"""The bytes' way out of a NATS connection: written at once, in order, never waited for.
+
+nats-py lets commands pass each other (a PING overtakes what is published) and copies each body
+twice; here everything is written straight into the socket's buffer, or WebSocket's queue. Counts
+nothing and knows no NATS command.
+"""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Protocol
+
+import aiohttp
+from nats.aio.transport import TcpTransport, Transport, WebSocketTransport
+
+HIGH_WATER = 2 * 1024 * 1024
+"""Bytes not yet sent at which `drained` begins to wait."""
+_WORTH_A_COPY = 16 * 1024
+
+
+class Wire(Protocol):
+    """One way out."""
+
+    encrypted: bool
+
+    def write(self, head: bytes, body: bytes = b"", tail: bytes = b"") -> None:
+        """Send, in this order."""
+
+    async def drained(self) -> None:
+        """Wait until less than HIGH_WATER is unsent. Raises OSError when the wire is cut."""
+
+    def abort(self) -> None:
+        """Cut it now, whatever is unsent."""
+
+
+def wire_of(transport: Transport, broken: Callable[[Exception], None]) -> Wire:
+    """The way out of nats-py's transport; `broken` hears of a write that failed later."""
+    if isinstance(transport, WebSocketTransport):
+        return _WebSocketWire(transport, broken)
+    if isinstance(transport, TcpTransport):
+        return _TcpWire(transport)
+    raise TypeError(f"nats-py speaks over {type(transport).__name__}, which is unknown here")
+
+
+def abort(transport: Transport | None) -> None:
+    """Cut a transport that may be half open, without waiting for its other end."""
+    if isinstance(transport, TcpTransport):
+        for writer in (transport._io_writer, transport._bare_io_writer):
+            if writer is not None:
+                writer.transport.abort()
+    elif isinstance(transport, WebSocketTransport):
+        _abort_web_socket(transport)
+
+
+class _TcpWire:
+    def __init__(self, transport: TcpTransport) -> None:
+        writer = transport._io_writer
+        if writer is None:
+            raise ConnectionResetError("the connection ended while it was opened")
+        self._writer = writer
+        self._whole = transport
+        self.encrypted = writer.get_extra_info("ssl_object") is not None
+        _quiet_at_end_of_file(writer)
+        writer.transport.set_write_buffer_limits(high=HIGH_WATER)
+
+    def write(self, head: bytes, body: bytes = b"", tail: bytes = b"") -> None:
+        if len(body) < _WORTH_A_COPY:
+            self._writer.write(b"".join((head, body, tail)))
+            return
+        self._writer.write(head)
+        self._writer.write(body)
+        self._writer.write(tail)
+
+    async def drained(self) -> None:
+        await self._writer.drain()
+
+    def abort(self) -> None:
+        abort(self._whole)
+
+
+def _quiet_at_end_of_file(writer: asyncio.StreamWriter) -> None:
+    """Spare the operator asyncio's warning that TLS can't be half closed: nats-py omits to."""
+    if isinstance(protocol := writer.transport.get_protocol(), asyncio.StreamReaderProtocol):
+        vars(protocol)["_over_ssl"] = writer.get_extra_info("ssl_object") is not None
+
+
+class _WebSocketWire:
+    """WebSocket frames can't be written without waiting, so a task of ours does it."""
+
+    def __init__(self, transport: WebSocketTransport, broken: Callable[[Exception], None]) -> None:
+        self._transport = transport
+        self._broken = broken
+        self._something = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._unsent = 0
+        self.encrypted = bool(transport._using_tls)
+        self._sending = asyncio.create_task(self._send(), name="nats websocket sending")
+
+    def write(self, head: bytes, body: bytes = b"", tail: bytes = b"") -> None:
+        self._unsent += len(head) + len(body) + len(tail)
+        write: Callable[[bytes], None] = self._transport.write
+        write(b"".join((head, body, tail)))
+        self._something.set()
+        if self._unsent > HIGH_WATER:
+            self._empty.clear()
+
+    async def drained(self) -> None:
+        await self._empty.wait()
+        if self._sending.done():
+            raise ConnectionResetError("the WebSocket is closed")
+
+    def abort(self) -> None:
+        self._sending.cancel()
+        self._empty.set()
+        _abort_web_socket(self._transport)
+
+    async def _send(self) -> None:
+        drain: Callable[[], Awaitable[None]] = self._transport.drain
+        try:
+            while True:
+                await self._something.wait()
+                self._something.clear()
+                await drain()
+                self._unsent = 0
+                self._empty.set()
+        except (OSError, RuntimeError, AttributeError) as trouble:  # what aiohttp and nats-py raise
+            self._empty.set()
+            self._broken(trouble)
+
+
+_closing: set[asyncio.Task[None]] = set()
+
+
+def _abort_web_socket(transport: WebSocketTransport) -> None:
+    """Cut the socket beneath, then let aiohttp tidy up in the background."""
+    opened = transport._ws
+    under = opened.get_extra_info("socket") if opened is not None else None
+    if under is not None:
+        with suppress(OSError):
+            under.shutdown(socket.SHUT_RDWR)
+    task = asyncio.ensure_future(_closed(transport))
+    _closing.add(task)
+    task.add_done_callback(_closing.discard)
+
+
+async def _closed(transport: WebSocketTransport) -> None:
+    opened, session = transport._ws, transport._client
+    if opened is not None:
+        with suppress(OSError, aiohttp.ClientError):
+            await opened.close()
+    if session is not None:
+        await session.close()
