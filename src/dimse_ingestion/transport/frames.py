@@ -1,162 +1,232 @@
-"""One message of transport v1: its kind in a header, its body msgpack or raw bytes.
+"""Each message of transport v1 as a value, and how it is written into headers and a body.
 
-Pure encoding. Unknown keys of a body are ignored and unknown kinds are told, so that either side
-may be newer. What a message does to a session is `sender`'s and `receiver`'s matter.
+The kind stands in the header `Dimse-Op`. Control bodies are msgpack maps whose unknown keys are
+ignored; the body of DATA is the data set's bytes as they are, its offset a header. What a message
+makes a side do is not here (see `session`, `sender`, `receiver`, `finding`).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import TypeVar
+from typing import Annotated, Any
 
 import msgspec
 
-from dimse_ingestion.transport.carrier import Delivery
 from dimse_ingestion.transport.messages import (
     EchoRequest,
+    EchoResult,
     FindMatch,
     FindOpen,
+    FindResult,
     StoreOpen,
+    StoreResult,
 )
 
-KIND = "Dimse-Op"
+OPERATION = "Dimse-Op"
 PROTOCOL = "Dimse-Proto"
 OFFSET = "Dimse-Offset"
 VERSION = "1"
+HEADROOM = 4 * 1024
+"""Bytes of a message kept for its headers: one over the server's limit cuts the connection."""
+MAXIMUM_CHUNK = 512 * 1024
+_LONGEST_OFFSET = 18  # digits
+
+_Position = Annotated[int, msgspec.Meta(ge=0)]
+_Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 
-class Kind(StrEnum):
-    """What a message is."""
-
-    OPEN = "open"
-    ACCEPT = "accept"
-    BUSY = "busy"
-    RESULT = "result"
-    DATA = "data"
-    END = "end"
-    CREDIT = "credit"
-    STATE = "state"
-    RESUME = "resume"
-    PROBE = "probe"
-    ABORT = "abort"
-    LEAVING = "leaving"
-    UNKNOWN = "unknown"
-    MATCH = "match"
-    CANCEL = "cancel"
+class MalformedFrame(Exception):
+    """A message that is none of transport v1."""
 
 
-class OpenStore(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A C-STORE asked for; `inline` is the whole data set where it is small."""
+class OtherProtocol(MalformedFrame):
+    """An open of a version that isn't spoken here."""
+
+
+class Frame(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One message."""
+
+
+# Opens, to a service's subject.
+
+
+class EchoAsked(Frame, frozen=True, kw_only=True):
+    """C-ECHO."""
+
+    request: EchoRequest
+
+
+class StoreAsked(Frame, frozen=True, kw_only=True):
+    """C-STORE; `inline` is the whole data set if it fits."""
 
     open: StoreOpen
     inline: bytes | None = None
 
 
-class OpenFind(msgspec.Struct, frozen=True, kw_only=True):
-    """A C-FIND asked for; `credit` counts the batches that may be sent."""
+class FindAsked(Frame, frozen=True, kw_only=True):
+    """C-FIND; `limit` batches of matches may be sent before the next credit."""
 
     open: FindOpen
-    credit: int
+    limit: _Position
 
 
-class OpenEcho(msgspec.Struct, frozen=True, kw_only=True):
-    """A C-ECHO asked for."""
-
-    open: EchoRequest
+# From the replica, to the inbox of the attempt.
 
 
-class Accept(msgspec.Struct, frozen=True, kw_only=True):
-    """A session is open at `subject`; bytes up to `limit` may be sent, `chunk` at once."""
+class Accept(Frame, frozen=True, kw_only=True, omit_defaults=True):
+    """The replica is at work; the session's subject, and the position and limit to go on with."""
 
     subject: str
-    limit: int = 0
-    chunk: int = 0
+    expected: _Position = 0
+    limit: _Position = 0
+    chunk: _Position = MAXIMUM_CHUNK
+    heartbeat: float = 0.0
+    lease: float = 0.0
 
 
-class Busy(msgspec.Struct, frozen=True, kw_only=True):
-    """No room now; `retry_after` in seconds."""
+class Busy(Frame, frozen=True, kw_only=True):
+    """Ask again, or ask another, after so many seconds."""
 
-    retry_after: float
-
-
-class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How far a receiver is: `expected` is the next byte (or batch), `limit` what may be sent."""
-
-    expected: int
-    limit: int = 0
+    retry_after: Annotated[float, msgspec.Meta(ge=0, le=60)]
 
 
-class End(msgspec.Struct, frozen=True, kw_only=True):
-    """All was sent."""
+class Reject(Frame, frozen=True, kw_only=True):
+    """The open can't be served by any replica of this kind."""
 
-    size: int
-    sha256: str
-
-
-class Abort(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The other end gave up."""
-
-    reason: str = ""
+    status: int
+    comment: str = ""
 
 
-class Batch(msgspec.Struct, frozen=True, kw_only=True):
-    """Matches, numbered from 0 without a gap."""
+class Progress(Frame, frozen=True):
+    """Everything has come and is being worked on."""
 
-    number: int
+
+class Result(Frame, frozen=True, kw_only=True, omit_defaults=True):
+    """The end of an operation; `batches` of matches were sent before it."""
+
+    echo: EchoResult | None = None
+    store: StoreResult | None = None
+    find: FindResult | None = None
+    batches: _Position = 0
+
+
+class Leaving(Frame, frozen=True):
+    """This replica ends before the operation can: go elsewhere."""
+
+
+class Unknown(Frame, frozen=True):
+    """This replica has no such session: go elsewhere."""
+
+
+class Match(Frame, frozen=True, kw_only=True):
+    """A numbered batch of matches."""
+
+    number: _Position
     matches: list[FindMatch]
 
 
-B = TypeVar("B")
-_encoder = msgspec.msgpack.Encoder()
+# From the proxy, to the session's subject.
 
 
-class Malformed(Exception):
-    """A message that is not one of this protocol; the sentence says why."""
+class Data(Frame, frozen=True, kw_only=True):
+    """Bytes of the data set from `offset` on."""
+
+    offset: _Position
+    content: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One message; `offset` is DATA's."""
+class End(Frame, frozen=True, kw_only=True):
+    """Every byte was sent."""
 
-    kind: Kind
-    body: bytes = b""
-    offset: int = 0
-    traceparent: str = ""
-
-    @classmethod
-    def of(cls, kind: Kind, content: msgspec.Struct | None = None, **more: str) -> "Frame":
-        """A control message."""
-        return cls(kind, _encoder.encode(content) if content is not None else b"", **more)  # type: ignore[arg-type]
-
-    def content(self, body_type: type[B]) -> B:
-        """The body; raises Malformed."""
-        try:
-            return msgspec.msgpack.decode(self.body, type=body_type)
-        except msgspec.DecodeError as broken:
-            raise Malformed(f"The body of {self.kind.value} can't be read: {broken}") from broken
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """As they travel."""
-        headers = {KIND: self.kind.value}
-        if self.kind is Kind.DATA:
-            headers[OFFSET] = str(self.offset)
-        if self.kind is Kind.OPEN:
-            headers[PROTOCOL] = VERSION
-        if self.traceparent:
-            headers["traceparent"] = self.traceparent
-        return headers
+    size: _Position
+    sha256: _Digest
 
 
-def frame_of(delivery: Delivery) -> Frame:
-    """What was delivered; raises Malformed."""
-    headers = delivery.headers
+class Probe(Frame, frozen=True, kw_only=True, omit_defaults=True):
+    """Is anybody there? `position` is what was sent (DATA) or taken (MATCH), `limit` a credit."""
+
+    position: _Position = 0
+    limit: _Position = 0
+
+
+class Cancel(Frame, frozen=True):
+    """C-CANCEL."""
+
+
+# Either way.
+
+
+class Credit(Frame, frozen=True, kw_only=True):
+    """Everything before `expected` has come; positions before `limit` may be sent."""
+
+    expected: _Position
+    limit: _Position
+
+
+class Resume(Frame, frozen=True, kw_only=True):
+    """Something was lost: go on from `expected`."""
+
+    expected: _Position
+    limit: _Position
+
+
+class Heartbeat(Frame, frozen=True):
+    """Still here."""
+
+
+class Abort(Frame, frozen=True, kw_only=True, omit_defaults=True):
+    """This side gives the session up."""
+
+    reason: str = ""
+    status: int = 0
+
+
+_OPENS: dict[str, type[Frame]] = {"ECHO": EchoAsked, "STORE": StoreAsked, "FIND": FindAsked}
+_KINDS: dict[str, type[Frame]] = _OPENS | {
+    kind.__name__.upper(): kind
+    for kind in (
+        *(Accept, Busy, Reject, Progress, Result, Leaving, Unknown, Match),
+        *(Data, End, Probe, Cancel, Credit, Resume, Heartbeat, Abort),
+    )
+}
+_NAMES = {kind: name for name, kind in _KINDS.items()}
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODERS: dict[str, msgspec.msgpack.Decoder[Any]] = {
+    name: msgspec.msgpack.Decoder(kind) for name, kind in _KINDS.items()
+}
+
+
+def chunk_size(maximum_payload: int) -> int:
+    """Bytes of body a message may have on a connection whose messages have so many in all."""
+    return max(1, min(MAXIMUM_CHUNK, maximum_payload - HEADROOM))
+
+
+def encoded(frame: Frame) -> tuple[dict[str, str], bytes]:
+    """Headers and body."""
+    name = _NAMES[type(frame)]
+    if isinstance(frame, Data):
+        return {OPERATION: name, OFFSET: str(frame.offset)}, frame.content
+    headers = {OPERATION: name}
+    if name in _OPENS:
+        headers[PROTOCOL] = VERSION
+    return headers, _ENCODER.encode(frame)
+
+
+def decoded(headers: Mapping[str, str], body: bytes) -> Frame:
+    """The frame. Raises MalformedFrame."""
+    name = headers.get(OPERATION, "")
+    if name not in _KINDS:
+        raise MalformedFrame("The kind of the message is unknown.")
+    if name in _OPENS and headers.get(PROTOCOL) != VERSION:
+        raise OtherProtocol("The message speaks another version of the protocol.")
+    if name == "DATA":
+        return Data(offset=_offset(headers.get(OFFSET, "")), content=body)
     try:
-        kind = Kind(headers.get(KIND, ""))
-        offset = int(headers.get(OFFSET, "0"))
-    except ValueError as broken:
-        raise Malformed(f"Not a message of this protocol: {broken}") from broken
-    if kind is Kind.OPEN and headers.get(PROTOCOL) != VERSION:
-        spoken = headers.get(PROTOCOL, "none")
-        raise Malformed(f"The proxy speaks transport {spoken}, this end {VERSION}: update it.")
-    return Frame(kind, delivery.body, offset, headers.get("traceparent", ""))
+        frame: Frame = _DECODERS[name].decode(body)
+    except (msgspec.MsgspecError, ValueError):
+        raise MalformedFrame(f"The body of a {name} can't be read.") from None
+    return frame
+
+
+def _offset(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= _LONGEST_OFFSET):
+        raise MalformedFrame("A DATA message has no offset.")
+    return int(text)

@@ -1,75 +1,135 @@
-"""Every subject of transport v1, made from a storage space's root; nobody else joins tokens.
+"""Every subject name of transport v1, and who may use which: nobody else writes a subject.
 
-A table of who may publish and subscribe to what stands here too, for those who write permissions
-and for the check at start. No connection is known here.
+Names are data here, pure functions of root, proxy, replica and session. The permission table is
+what an operator grants to each user, what `link` checks at start, and what `memory` enforces in
+tests, so that the three can't drift apart.
 """
 
 import re
 import secrets
 from dataclasses import dataclass
 
-_TOKEN = re.compile(r"[A-Za-z0-9_-]+")
-_SESSION_BYTES = 12
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_SESSION_BITS = 96
 QUEUE = "svc"
-"""The queue group of the ingestion replicas."""
+"""The queue group of all replicas: each open reaches one of them."""
+SERVICES = ("echo", "store", "find")
 
 
-def new_token() -> str:
-    """96 random bits: names one session or one inbox."""
-    return secrets.token_hex(_SESSION_BYTES)
+def checked_token(token: str, what: str) -> str:
+    """The token, if it can stand alone between the dots of a subject.
 
-
-def checked_token(token: str) -> str:
-    """The token; raises ValueError when it can't be one token of a subject."""
+    Raises ValueError with a sentence for an operator otherwise.
+    """
     if not _TOKEN.fullmatch(token):
-        raise ValueError(f"{token!r} can't be in a subject: use letters, digits, '-' and '_'.")
+        raise ValueError(
+            f"The {what} {token!r} can't stand in a subject: use 1 to 64 letters, digits, "
+            "hyphens and underscores."
+        )
     return token
 
 
-@dataclass(frozen=True, slots=True)
-class Permissions:
-    """What one user needs; `*` and `>` are NATS' wildcards, a queue stands after a blank."""
+def checked_root(root: str) -> str:
+    """The subject root: one or more tokens with dots between. Raises ValueError otherwise."""
+    for token in root.split("."):
+        checked_token(token, "part of the subject root")
+    return root
 
-    publish: tuple[str, ...]
-    subscribe: tuple[str, ...]
+
+def new_session() -> str:
+    """A name for a session or an inbox that nobody can guess."""
+    return secrets.token_hex(_SESSION_BITS // 8)
+
+
+def last_token(subject: str) -> str:
+    """The session in the name of a session's subject or inbox."""
+    return subject.rpartition(".")[2]
 
 
 @dataclass(frozen=True, slots=True)
 class Subjects:
-    """The subjects below one root."""
+    """The names under one storage space's root. Raises ValueError for a root that can't be one."""
 
     root: str
 
-    def service(self, verb: str) -> str:
-        """Where `verb` (echo, store, find) is asked for."""
-        return f"{self.root}.v1.svc.{checked_token(verb)}"
+    def __post_init__(self) -> None:
+        checked_root(self.root)
+
+    def service(self, service: str) -> str:
+        """Where a replica is asked to take on an operation; one of SERVICES."""
+        return f"{self.root}.v1.svc.{service}"
+
+    def replica(self, replica: str) -> str:
+        """Every session of one replica, as a wildcard."""
+        return f"{self.root}.v1.in.{checked_token(replica, 'replica id')}.>"
 
     def session(self, replica: str, session: str) -> str:
-        """Where a replica takes what belongs to one of its sessions."""
-        return f"{self.root}.v1.in.{checked_token(replica)}.{session}"
+        """One session at a replica."""
+        return f"{self.root}.v1.in.{checked_token(replica, 'replica id')}.{session}"
 
-    def inbox(self, proxy: str, token: str) -> str:
-        """Where a proxy takes the answers of one attempt."""
-        return f"{self.root}._INBOX.{checked_token(proxy)}.{token}"
+    def inboxes(self, proxy: str) -> str:
+        """Every inbox of one proxy, as a wildcard."""
+        return f"{self.inbox_prefix(proxy)}.>"
 
-    def proxy_permissions(self, proxy: str) -> Permissions:
-        """What the proxy's user needs."""
-        r = self.root
-        own = (f"{r}._INBOX.{proxy}.>", f"{r}.v1.out.{proxy}.>", f"{r}.v1.px.{proxy}.>")
-        return Permissions(
-            publish=(f"{r}.v1.svc.*", f"{r}.v1.in.>", f"{r}._SINBOX.>"),
-            subscribe=(*own, f"{r}.v1.px.* px"),
-        )
+    def inbox(self, proxy: str, session: str) -> str:
+        """Where one attempt of a proxy is answered."""
+        return f"{self.inbox_prefix(proxy)}.{session}"
 
-    def ingestion_permissions(self) -> Permissions:
-        """What the ingestion service's user needs."""
-        r = self.root
-        return Permissions(
-            publish=(f"{r}._INBOX.>", f"{r}.v1.px.>", f"{r}.v1.out.>"),
-            subscribe=(f"{r}.v1.svc.* {QUEUE}", f"{r}.v1.in.>", f"{r}._SINBOX.>"),
-        )
+    def inbox_prefix(self, proxy: str) -> str:
+        """What all inboxes of one proxy begin with."""
+        return f"{self.root}._INBOX.{checked_token(proxy, 'proxy id')}"
 
 
-def last_token(subject: str) -> str:
-    """The session or inbox token that a subject ends in."""
-    return subject.rpartition(".")[2]
+@dataclass(frozen=True, slots=True)
+class Permissions:
+    """What a user may do. A subscription with a queue group is written `subject queue`."""
+
+    publish: tuple[str, ...]
+    subscribe: tuple[str, ...]
+
+    def may_publish(self, subject: str) -> bool:
+        """Whether one message may be sent."""
+        return any(matches(pattern, subject) for pattern in self.publish)
+
+    def may_subscribe(self, subject: str, queue: str = "") -> bool:
+        """Whether this subscription is granted."""
+        return any(_grants(each, subject, queue) for each in self.subscribe)
+
+
+def proxy_permissions(root: str, proxy: str) -> Permissions:
+    """The grants of one proxy's user."""
+    root, proxy = checked_root(root), checked_token(proxy, "proxy id")
+    return Permissions(
+        publish=(f"{root}.v1.svc.*", f"{root}.v1.in.>", f"{root}._SINBOX.>"),
+        subscribe=(
+            f"{root}._INBOX.{proxy}.>",
+            f"{root}.v1.out.{proxy}.>",
+            f"{root}.v1.px.{proxy}.>",
+            f"{root}.v1.px.* px",
+        ),
+    )
+
+
+def ingestion_permissions(root: str) -> Permissions:
+    """The grants of the ingestion service's user, shared by its replicas."""
+    root = checked_root(root)
+    return Permissions(
+        publish=(f"{root}._INBOX.>", f"{root}.v1.px.>", f"{root}.v1.out.>"),
+        subscribe=(f"{root}.v1.svc.* {QUEUE}", f"{root}.v1.in.>", f"{root}._SINBOX.>"),
+    )
+
+
+def matches(pattern: str, subject: str) -> bool:
+    """Whether a subject, or a narrower pattern, lies within a pattern with `*` and a last `>`."""
+    wanted, given = pattern.split("."), subject.split(".")
+    for index, part in enumerate(wanted):
+        if part == ">":
+            return len(given) > index
+        if index >= len(given) or given[index] == ">" or part not in ("*", given[index]):
+            return False
+    return len(wanted) == len(given)
+
+
+def _grants(grant: str, subject: str, queue: str) -> bool:
+    pattern, _, granted_queue = grant.partition(" ")
+    return matches(pattern, subject) and (not granted_queue or granted_queue == queue)
