@@ -69,3 +69,51 @@ queries_asked = Counter(
     ["outcome"],
 )
 queries_matches = Counter("dimse_queries_matches_total", "Matches received from the catalogue")
+
+# ingestion
+ingestion_stored = Counter(
+    "dimse_ingestion_stored_total",
+    "Instances durable and known to the catalogue, by whether they came for the first time "
+    "(new, again)",
+    ["which"],
+)
+ingestion_store_seconds = Histogram(
+    "dimse_ingestion_store_seconds",
+    "Seconds from an accepted transfer to an accepted event",
+    buckets=_SECONDS,
+)
+
+# catalogue
+catalogue_events = Counter(
+    "dimse_catalogue_events_total",
+    "Events received, by outcome (new, known, refused, failed)",
+    ["outcome"],
+)
+catalogue_commit_events = Histogram(
+    "dimse_catalogue_commit_events",
+    "Events committed together",
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200),
+)
+catalogue_queries = Counter(
+    "dimse_catalogue_queries_total",
+    "Queries answered, by level and outcome (done, failed, left)",
+    ["level", "outcome"],
+)
+
+# transport
+transport_retries = Counter(
+    "dimse_transport_retries_total",
+    "Attempts that had no final result and were followed by another, by service",
+    ["service"],
+)
+transport_sessions = Gauge(
+    "dimse_transport_sessions", "Operations at work in this replica, by service", ["service"]
+)
+transport_refused = Counter(
+    "dimse_transport_refused_total",
+    "Opens this replica answered with busy or a rejection, by service",
+    ["service"],
+)
+transport_granted_bytes = Gauge(
+    "dimse_transport_granted_bytes", "Bytes that senders may have on the way to this replica"
+)

@@ -1,0 +1,11 @@
+"""What alembic runs: the steps on the connection that `schema.upgrade` hands in."""
+
+from alembic import context
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    transaction_per_migration=False,
+    render_as_batch=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

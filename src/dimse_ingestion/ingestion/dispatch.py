@@ -1,0 +1,116 @@
+"""The verbs behind the transport: each message put to its operation, each outcome made a result.
+
+Translation only: what an operation does is `operations`' matter, how it came here `transport`'s.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from importlib.metadata import version
+
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.observability import metrics
+from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.operations.describing import Instance
+from dimse_ingestion.operations.echoing import Echoing
+from dimse_ingestion.operations.finding import Finding, pending_status
+from dimse_ingestion.operations.storing import Stored, Storing
+from dimse_ingestion.transport.contract import Answering
+from dimse_ingestion.transport.messages import (
+    EchoRequest,
+    EchoResult,
+    FindMatch,
+    FindOpen,
+    FindResult,
+    StoreOpen,
+    StoreResult,
+)
+
+_LOG = logger(__name__)
+
+
+class Dispatch:
+    """A `transport.contract.Operations`."""
+
+    def __init__(self, replica: str, storing: Storing, finding: Finding, echoing: Echoing) -> None:
+        self._replica = replica
+        self._storing = storing
+        self._finding = finding
+        self._echoing = echoing
+
+    async def echo(self, request: EchoRequest) -> EchoResult:
+        """See the contract."""
+        wellness = await self._echoing.wellness()
+        status = Status.OUT_OF_RESOURCES if wellness.trouble else Status.SUCCESS
+        _LOG.debug("Echo answered.", operation_id=request.operation_id, status=status)
+        return EchoResult(
+            status=status,
+            comment=wellness.trouble,
+            replica=self._replica,
+            version=version("dimse-ingestion"),
+            bucket=wellness.bucket,
+            event_sink=wellness.event_sink,
+            catalogue=wellness.catalogue,
+        )
+
+    async def already_stored(self, open_: StoreOpen) -> StoreResult | None:
+        """See the contract."""
+        stored = await self._storing.already(open_.operation_id, _instance(open_))
+        return _result(open_, stored) if stored else None
+
+    async def store(self, open_: StoreOpen, chunks: AsyncIterator[bytes]) -> StoreResult:
+        """See the contract."""
+        with metrics.ingestion_store_seconds.time():
+            stored = await self._storing.store(open_.operation_id, _instance(open_), chunks)
+        return _result(open_, stored)
+
+    async def find(self, open_: FindOpen, answering: Answering) -> FindResult:
+        """See the contract."""
+        question = self._finding.question(
+            open_.identifier,
+            open_.sop_class_uid,
+            open_.transfer_syntax_uid,
+            relational=open_.relational,
+        )
+        status = pending_status(question)
+        sent = 0
+        identifiers = self._finding.answers(
+            question, open_.origin.called_ae_title, open_.transfer_syntax_uid
+        )
+        async with aclosing(identifiers) as answers:
+            async for identifier in answers:
+                if answering.cancelled:
+                    break
+                await answering.send(FindMatch(status=status, identifier=identifier))
+                sent += 1
+        ended = Status.CANCEL if answering.cancelled else Status.SUCCESS
+        _LOG.info("Query answered.", level=question.level, matches=sent, status=ended)
+        return FindResult(status=ended, matches=sent)
+
+
+def _instance(open_: StoreOpen) -> Instance:
+    return Instance(
+        sop_class_uid=open_.sop_class_uid,
+        sop_instance_uid=open_.sop_instance_uid,
+        transfer_syntax_uid=open_.transfer_syntax_uid,
+        size=open_.size,
+        sha256=open_.sha256,
+    )
+
+
+def _result(open_: StoreOpen, stored: Stored) -> StoreResult:
+    metrics.ingestion_stored.labels("again" if stored.duplicate else "new").inc()
+    _LOG.info(
+        "Instance stored.",
+        object=stored.key,
+        size=open_.size,
+        again=stored.duplicate,
+        operation_id=open_.operation_id,
+    )
+    return StoreResult(
+        status=Status.SUCCESS,
+        key=stored.key,
+        size=open_.size,
+        sha256=open_.sha256,
+        duplicate=stored.duplicate,
+        event=stored.event_id,
+    )

@@ -1,0 +1,119 @@
+"""From a data set passing by to what the catalogue is told of it.
+
+Reads the elements out of chunks on their way, checks that they are the announced instance, and
+makes the event. It writes and sends nothing.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from dimse_ingestion.dicom import uids
+from dimse_ingestion.dicom.elements import Element, by_tag
+from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.events.contract import Image, ImageStored, ImageStoredEvent, Store
+from dimse_ingestion.observability import tracing
+
+_SOP_CLASS_UID = 0x00080016
+_SOP_INSTANCE_UID = 0x00080018
+_REQUIRED = {0x0020000D: "Study Instance UID", 0x0020000E: "Series Instance UID"}
+
+
+@dataclass(frozen=True, slots=True)
+class StorageSpace:
+    """What every event of one storage space says."""
+
+    provider: str
+    event_source: str
+    wado_internal_endpoint: str = ""
+    wado_external_endpoint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """What is to be stored, as announced; `size` in bytes, `sha256` in hexadecimal."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where its object stands; `header_size` is the data set's offset in bytes."""
+
+    bucket_name: str
+    key: str
+    header_size: int
+
+
+def check_uids(instance: Instance) -> None:
+    """Raise DimseFailure A900 when an announced UID is none: it would become part of a key."""
+    for uid in (instance.sop_class_uid, instance.sop_instance_uid, instance.transfer_syntax_uid):
+        if not uids.is_valid(uid):
+            raise _mismatch("The command names an invalid UID.")
+
+
+def check_elements(instance: Instance, elements: Iterable[Element]) -> None:
+    """Raise DimseFailure A900 when the data set is not the announced instance, or has no place.
+
+    PS3.4 B.2.3: A900 where the data set does not match the SOP class.
+    """
+    found = by_tag(elements)
+    if _uid(found, _SOP_CLASS_UID) != instance.sop_class_uid:
+        raise _mismatch("SOP Class UID (0008,0016) is not the command's.")
+    if _uid(found, _SOP_INSTANCE_UID) != instance.sop_instance_uid:
+        raise _mismatch("SOP Instance UID (0008,0018) is not the command's.")
+    for tag, name in _REQUIRED.items():
+        if not uids.is_valid(_uid(found, tag)):
+            raise _mismatch(f"{name} ({tag >> 16:04X},{tag & 0xFFFF:04X}) is missing or invalid.")
+
+
+def _uid(elements: dict[int, Element], tag: int) -> str:
+    found = elements.get(tag)
+    return found.value.strip() if found else ""
+
+
+def _mismatch(sentence: str) -> DimseFailure:
+    return DimseFailure(Status.DOES_NOT_MATCH_SOP_CLASS, sentence)
+
+
+def event_id(operation_id: str, key: str) -> str:
+    """The same for every retry of an operation: UUIDv5 of the operation's id and the key."""
+    try:
+        namespace = UUID(operation_id)
+    except ValueError:
+        namespace = uuid5(NAMESPACE_URL, operation_id)
+    return str(uuid5(namespace, key))
+
+
+def stored_event(
+    operation_id: str,
+    space: StorageSpace,
+    instance: Instance,
+    location: Location,
+    elements: list[Element],
+) -> ImageStoredEvent:
+    """What the catalogue is told."""
+    store = Store(
+        provider=space.provider,
+        bucket_name=location.bucket_name,
+        object_name=location.key,
+        wado_internal_endpoint=space.wado_internal_endpoint,
+        wado_external_endpoint=space.wado_external_endpoint,
+        size=instance.size,
+        sha256=instance.sha256,
+        header_size=location.header_size,
+    )
+    return ImageStoredEvent(
+        id=event_id(operation_id, location.key),
+        source=space.event_source,
+        subject=instance.sop_instance_uid,
+        time=datetime.now(UTC).isoformat(),
+        traceparent=tracing.traceparent(),
+        data=ImageStored(image=Image(instance.transfer_syntax_uid, elements), store=store),
+    )

@@ -1,0 +1,121 @@
+"""C-FIND: an identifier asked of the catalogue, and its matches as identifiers.
+
+What may be asked at which level is `dicom.query_levels`' matter; what matches is the catalogue's.
+Here a question is put and each answer is completed and written in the right character set.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from dimse_ingestion.dicom import encoding
+from dimse_ingestion.dicom.elements import Element, by_tag, element
+from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.query_levels import (
+    INSTANCE_AVAILABILITY,
+    QUERY_RETRIEVE_LEVEL,
+    RETRIEVE_AE_TITLE,
+    UNIQUE_KEYS,
+    Asked,
+    asked,
+    levels_to,
+)
+from dimse_ingestion.dicom.scanning import scanned
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.queries.contract import Query, QueryClient
+
+
+class Finding:
+    """Answers the C-FINDs of one storage space; `maximum_matches` bounds each."""
+
+    def __init__(self, queries: QueryClient, maximum_matches: int) -> None:
+        self._queries = queries
+        self._maximum_matches = maximum_matches
+
+    def question(
+        self, identifier: bytes, sop_class_uid: str, transfer_syntax_uid: str, *, relational: bool
+    ) -> Asked:
+        """What is asked; raises DimseFailure A900 with a sentence when it can't be."""
+        try:
+            elements = scanned(identifier, transfer_syntax_uid)
+        except DimseFailure as failure:
+            raise DimseFailure(
+                Status.UNABLE_TO_PROCESS, f"The identifier can't be read: {failure.comment}"
+            ) from failure
+        return asked(elements, sop_class_uid, relational=relational)
+
+    async def answers(
+        self, question: Asked, retrieve_ae_title: str, transfer_syntax_uid: str
+    ) -> AsyncGenerator[bytes, None]:
+        """The matches, each as an identifier in `transfer_syntax_uid`.
+
+        Raises DimseFailure as the catalogue's client does, and A700 after the most matches.
+        """
+        most = self._maximum_matches
+        query = Query(scope=question.level, keys=_asked_keys(question), limit=most + 1)
+        count = 0
+        async with aclosing(self._queries.matches(query)) as matches:  # type: ignore[type-var]
+            async for match in matches:
+                if count == most:
+                    sentence = f"More than {most} matches: narrow the query."
+                    raise DimseFailure(Status.OUT_OF_RESOURCES, sentence)
+                count += 1
+                yield _identifier(match, question, retrieve_ae_title, transfer_syntax_uid)
+
+
+def pending_status(question: Asked) -> Status:
+    """FF01 when a key can't be answered (PS3.4 table C.4-1), else FF00."""
+    unsupported = bool(question.unsupported)
+    return Status.PENDING_WITHOUT_OPTIONAL_KEYS if unsupported else Status.PENDING
+
+
+def _asked_keys(question: Asked) -> list[Element]:
+    """The keys, with the unique ones of this level and those above: answers always have them."""
+    present = {key.tag for key in question.keys}
+    unique = (UNIQUE_KEYS[level] for level in levels_to(question.level))
+    vrs = {UNIQUE_KEYS["PATIENT"]: "LO"}
+    return [
+        *question.keys,
+        *(element(tag, vrs.get(tag, "UI")) for tag in unique if tag not in present),
+    ]
+
+
+def _identifier(
+    match: list[Element], question: Asked, retrieve_ae_title: str, transfer_syntax_uid: str
+) -> bytes:
+    found = by_tag(match)
+    stored = found.pop(encoding.SPECIFIC_CHARACTER_SET, None)
+    elements = _completed(found, question, retrieve_ae_title)
+    character_set = encoding.answer_character_set(elements, stored.value if stored else "")
+    try:
+        return encoding.encoded(elements, transfer_syntax_uid, character_set)
+    except ValueError:
+        return encoding.encoded(
+            [each for each in elements if _is_writable(each)], transfer_syntax_uid, character_set
+        )
+
+
+def _completed(found: dict[int, Element], question: Asked, retrieve_ae_title: str) -> list[Element]:
+    """Every key that was asked, without a value where there is none, and what an SCP adds."""
+    for key in question.keys:
+        found.setdefault(key.tag, element(key.tag, key.vr))
+    for tag, vr, value in (
+        (QUERY_RETRIEVE_LEVEL, "CS", question.level),
+        (RETRIEVE_AE_TITLE, "AE", retrieve_ae_title),
+        (INSTANCE_AVAILABILITY, "CS", "ONLINE"),
+    ):
+        found[tag] = element(tag, vr, value)
+    return [each for each in found.values() if each.bulk is None]
+
+
+def _is_writable(each: Element) -> bool:
+    """A stored value may not be what its VR says: it is left out rather than the match."""
+    try:
+        encoding.encoded([each], "1.2.840.10008.1.2.1", encoding_of_last_resort())
+    except ValueError:
+        return False
+    return True
+
+
+def encoding_of_last_resort() -> str:
+    """UTF-8, in which every value can be written."""
+    return "ISO_IR 192"

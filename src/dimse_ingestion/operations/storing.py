@@ -1,0 +1,154 @@
+"""C-STORE: an instance made durable in the bucket and known to the catalogue, in this order.
+
+Chunks go straight up while the scanner reads them; nothing becomes visible unless the data set is
+whole and is what was announced. Doing it twice is harmless: the key follows from the content, the
+event's id from operation and key. The way the bytes came (DIMSE, later HTTP) is not known here.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from dimse_ingestion.dicom import part10
+from dimse_ingestion.dicom.elements import Element
+from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.scanning import Scanner
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.events.contract import EventSink
+from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.operations.confirmed import Confirmed
+from dimse_ingestion.operations.describing import (
+    Instance,
+    Location,
+    StorageSpace,
+    check_elements,
+    check_uids,
+    event_id,
+    stored_event,
+)
+from dimse_ingestion.operations.recalling import recalled
+from dimse_ingestion.storage.contract import Bucket
+from dimse_ingestion.storage.keys import instance_key
+
+_LOG = logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An instance that is durable and known; `duplicate` when its object was there before."""
+
+    key: str
+    event_id: str
+    duplicate: bool
+
+
+class Storing:
+    """Stores instances of one storage space."""
+
+    def __init__(self, bucket: Bucket, sink: EventSink, space: StorageSpace) -> None:
+        self._bucket = bucket
+        self._sink = sink
+        self._space = space
+        self._confirmed = Confirmed()
+
+    async def already(self, operation_id: str, instance: Instance) -> Stored | None:
+        """The instance if its object is there, its event accepted (again, if need be).
+
+        Raises DimseFailure as the bucket and the sink do, A900 for UIDs that are none.
+        """
+        key = _key(instance)
+        if confirmed := self._confirmed.event_of(key):
+            return Stored(key, confirmed, duplicate=True)
+        if await self._bucket.head(key) is None:
+            return None
+        known = await self._recalled(key)
+        if known is None:
+            return None
+        header_size, elements = known
+        check_elements(instance, elements)
+        accepted = await self._tell(operation_id, instance, key, header_size, elements)
+        return Stored(key, accepted, duplicate=True)
+
+    async def store(
+        self, operation_id: str, instance: Instance, chunks: AsyncIterator[bytes]
+    ) -> Stored:
+        """Store the data set that `chunks` brings; not one is taken of what is there already.
+
+        An exception from `chunks` is raised again, and nothing becomes visible. Raises
+        DimseFailure: C000 or A900 for a data set that can't be taken, and as bucket and sink do.
+        """
+        if known := await self.already(operation_id, instance):
+            return known
+        key = _key(instance)
+        header = part10.header(
+            instance.sop_class_uid, instance.sop_instance_uid, instance.transfer_syntax_uid
+        )
+        passing = _Passing(instance, header, chunks)
+        await self._bucket.put(key, passing.object(), len(header) + instance.size)
+        accepted = await self._tell(operation_id, instance, key, len(header), passing.elements)
+        return Stored(key, accepted, duplicate=False)
+
+    async def _recalled(self, key: str) -> tuple[int, list[Element]] | None:
+        """What the object says; None for one that is damaged, which is then written anew."""
+        try:
+            found = await recalled(self._bucket, key)
+        except KeyError:
+            return None
+        except DimseFailure as failure:
+            if failure.status != Status.CANNOT_UNDERSTAND:
+                raise
+            _LOG.warning("An object is damaged and is written anew.", object=key, why=str(failure))
+            return None
+        return found.header_size, found.elements
+
+    async def _tell(
+        self,
+        operation_id: str,
+        instance: Instance,
+        key: str,
+        header_size: int,
+        elements: list[Element],
+    ) -> str:
+        location = Location(self._bucket.name, key, header_size)
+        event = stored_event(operation_id, self._space, instance, location, elements)
+        await self._sink.accept(event)
+        accepted = event_id(operation_id, key)
+        self._confirmed.add(key, accepted)
+        return accepted
+
+
+class _Passing:
+    """An object on its way up, and what was read of it."""
+
+    def __init__(self, instance: Instance, header: bytes, chunks: AsyncIterator[bytes]) -> None:
+        self.elements: list[Element] = []
+        self._instance = instance
+        self._header = header
+        self._chunks = chunks
+
+    async def object(self) -> AsyncIterator[bytes]:
+        """Header and data set. The checks stand before the end, so that a bad one never ends."""
+        scanner = Scanner(self._instance.transfer_syntax_uid)
+        waiting = self._header
+        passed = 0
+        async for chunk in self._chunks:
+            scanner.feed(chunk)
+            passed += len(chunk)
+            yield waiting
+            waiting = chunk
+        if passed != self._instance.size:
+            raise DimseFailure(
+                Status.PROCESSING_FAILURE, "The data set has another size than announced."
+            )
+        self.elements = scanner.finish()
+        check_elements(self._instance, self.elements)
+        yield waiting
+
+
+def _key(instance: Instance) -> str:
+    check_uids(instance)
+    try:
+        return instance_key(
+            instance.sha256, instance.transfer_syntax_uid, instance.sop_instance_uid
+        )
+    except ValueError as wrong:
+        raise DimseFailure(Status.DOES_NOT_MATCH_SOP_CLASS, str(wrong)) from wrong
