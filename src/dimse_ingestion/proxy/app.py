@@ -1,0 +1,80 @@
+"""The proxy joined to its real wires: DIMSE by `upper_layer`, NATS by `transport.link`.
+
+`run` is the process of its own; `running` is the same within another (`standalone`).
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from dimse_ingestion.observability import logging, tracing
+from dimse_ingestion.observability.stopping import stop_signal
+from dimse_ingestion.proxy.dicom_tls import server_context
+from dimse_ingestion.proxy.door import OpenDoor, Wires, opened
+from dimse_ingestion.settings import ProxySettings
+from dimse_ingestion.transport.configured import link_settings
+from dimse_ingestion.transport.link import Link
+from dimse_ingestion.transport.requester import CarrierRequester
+from dimse_ingestion.transport.subjects import Subjects, proxy_permissions
+from dimse_ingestion.transport.times import Times
+from dimse_ingestion.upper_layer.acceptor import Acceptor
+from dimse_ingestion.upper_layer.limits import Limits
+from dimse_ingestion.upper_layer.services import Services
+
+
+async def run(settings: ProxySettings) -> int:
+    """The proxy until it is told to stop; the process's exit status.
+
+    Raises ConfigurationMistake when it can't begin.
+    """
+    logging.configure("proxy", settings.log_level)
+    tracing.configure("proxy", settings.otlp_endpoint)
+    try:
+        with stop_signal() as told:
+            async with running(settings):
+                await told.wait()
+    finally:
+        tracing.shut_down()
+    return 0
+
+
+@asynccontextmanager
+async def running(settings: ProxySettings) -> AsyncIterator[OpenDoor]:
+    """The proxy within the block, drained at its end; it begins whether NATS is there or not.
+
+    Raises ConfigurationMistake when it can't begin.
+    """
+    tls = server_context(settings)
+
+    def acceptor(services: Services) -> Acceptor:
+        return Acceptor(services, _limits(settings), tls)
+
+    async with _linked(settings) as (link, requester):
+        wires = Wires(requester, acceptor, transport_trouble=lambda: link.trouble)
+        async with opened(settings, wires) as door:
+            yield door
+
+
+@asynccontextmanager
+async def _linked(settings: ProxySettings) -> AsyncIterator[tuple[Link, CarrierRequester]]:
+    needs = proxy_permissions(settings.nats_subject_root, settings.proxy_id)
+    link = Link(link_settings(settings, f"proxy {settings.proxy_id}", needs))
+    subjects = Subjects(settings.nats_subject_root)
+    times = Times(deadline=settings.operation_timeout)
+    requester = CarrierRequester(link, subjects, settings.proxy_id, times)
+    await link.start()
+    try:
+        await requester.start()
+        yield link, requester
+    finally:
+        await requester.close()
+        await link.close()
+
+
+def _limits(settings: ProxySettings) -> Limits:
+    return Limits(
+        maximum_pdu_length=settings.maximum_pdu_length,
+        artim_timeout=settings.artim_timeout,
+        idle_timeout=settings.association_idle_timeout,
+        dimse_timeout=settings.message_timeout,
+        write_timeout=settings.write_timeout,
+    )
