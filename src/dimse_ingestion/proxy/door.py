@@ -72,7 +72,7 @@ async def opened(settings: ProxySettings, wires: Wires) -> AsyncIterator[OpenDoo
     with _spool(settings) as spool:
         admission = Admission(settings, lambda: spool.trouble)
         bridge = Bridge(settings, admission, spool, wires.requester)
-        path = WholePath(wires.requester, settings.ae_title)
+        path = WholePath(wires.requester, settings.ae_title, wires.transport_trouble)
         listener = wires.listener(bridge)
         _add_checks(health, wires, spool, path)
         http = f"{settings.http_host}:{settings.http_port}"
@@ -150,7 +150,7 @@ async def _watched(path: WholePath) -> AsyncIterator[None]:
 def _add_checks(health: probes.Health, wires: Wires, spool: Spool, path: WholePath) -> None:
     health.add("nats", wires.transport_trouble)
     health.add("spool", lambda: spool.trouble)
-    health.add("path", lambda: path.trouble)
+    health.add("path", lambda: "" if wires.transport_trouble() else path.trouble)
 
 
 def _mistake(variable: str, value: str, trouble: OSError) -> ConfigurationMistake:

@@ -5,6 +5,7 @@ it. No association depends on it: while the way is closed, each request is answe
 """
 
 import asyncio
+from collections.abc import Callable
 
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
@@ -26,11 +27,13 @@ class WholePath:
         self,
         requester: Requester,
         ae_title: str,
+        transport_trouble: Callable[[], str],
         *,
         pause: float = _PAUSE,
         pause_while_closed: float = _PAUSE_WHILE_CLOSED,
     ) -> None:
         self._requester = requester
+        self._transport_trouble = transport_trouble
         self._origin = Origin(calling_ae_title=ae_title, called_ae_title=ae_title)
         self._pause, self._pause_while_closed = pause, pause_while_closed
         self._open = asyncio.Event()
@@ -48,15 +51,17 @@ class WholePath:
             await asyncio.sleep(self._pause_while_closed if self.trouble else self._pause)
 
     async def look(self) -> None:
-        """Echo once. Never raises but when cancelled."""
+        """Echo once, unless nothing can be carried. Never raises but when cancelled."""
+        self._tell(self._transport_trouble() or await self._echoed())
+
+    async def _echoed(self) -> str:
         try:
-            trouble = _trouble(await self._requester.echo(self._request()))
+            return _trouble(await self._requester.echo(self._request()))
         except DimseFailure as failure:
-            trouble = failure.comment
+            return failure.comment
         except Exception as mistake:  # noqa: BLE001 - the watch goes on: it is how an operator learns of it
             _LOG.exception("The echo of our own failed.")
-            trouble = f"The echo failed ({type(mistake).__name__}): see the log."
-        self._tell(trouble)
+            return f"The echo failed ({type(mistake).__name__}): see the log."
 
     def _request(self) -> EchoRequest:
         return EchoRequest(operation_id=new_operation_id(), origin=self._origin)

@@ -88,13 +88,11 @@ async def test_what_keeps_it_from_being_ready_is_said(
     settings: ProxySettings, listener: FakeListener, requester: FakeRequester
 ) -> None:
     requester.echo_result = OutOfResources("No ingestion service listens")
-    joined = wires(listener, requester, "NATS refused the token")
-    async with opened(settings, joined) as door:
+    async with opened(settings, wires(listener, requester)) as door:
         await door.path.look()
-        assert await door.health.troubles() == {
-            "nats": "NATS refused the token",
-            "path": "No ingestion service listens",
-        }
+        assert await door.health.troubles() == {"path": "No ingestion service listens"}
+    async with opened(settings, wires(listener, requester, "NATS refused the token")) as door:
+        assert await door.health.troubles() == {"nats": "NATS refused the token"}
 
 
 async def test_a_drain_refuses_new_associations_and_waits_for_the_open_ones(

@@ -14,7 +14,7 @@ def requester() -> FakeRequester:
 
 
 async def test_the_way_counts_as_closed_until_an_echo_proves_it(requester: FakeRequester) -> None:
-    path = WholePath(requester, "DICOM-INGEST")
+    path = WholePath(requester, "DICOM-INGEST", lambda: "")
     assert path.trouble == "No echo has gone all the way yet."
     await path.look()
     assert path.trouble == ""
@@ -22,7 +22,7 @@ async def test_the_way_counts_as_closed_until_an_echo_proves_it(requester: FakeR
 
 
 async def test_what_is_wrong_behind_is_said_and_gone_when_healed(requester: FakeRequester) -> None:
-    path = WholePath(requester, "DICOM-INGEST")
+    path = WholePath(requester, "DICOM-INGEST", lambda: "")
     requester.echo_result = EchoResult(status=0x0110, catalogue="The catalogue is away")
     await path.look()
     assert path.trouble == "The catalogue is away"
@@ -40,7 +40,7 @@ async def test_what_is_wrong_behind_is_said_and_gone_when_healed(requester: Fake
 async def test_the_watch_goes_on_after_a_mistake_of_ours(
     requester: FakeRequester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = WholePath(requester, "DICOM-INGEST", pause_while_closed=0)
+    path = WholePath(requester, "DICOM-INGEST", lambda: "", pause_while_closed=0)
     calls = 0
 
     async def fails_twice(_: object) -> EchoResult:
@@ -55,3 +55,14 @@ async def test_the_watch_goes_on_after_a_mistake_of_ours(
     await asyncio.wait_for(path.proved_open(), 10)
     watching.cancel()
     assert calls == 3
+
+
+async def test_while_nothing_can_be_carried_nobody_is_asked(requester: FakeRequester) -> None:
+    trouble = ["NATS is not reached"]
+    path = WholePath(requester, "DICOM-INGEST", lambda: trouble[0])
+    await path.look()
+    assert path.trouble == "NATS is not reached"
+    assert requester.opens == []
+    trouble[0] = ""
+    await path.look()
+    assert path.trouble == ""
