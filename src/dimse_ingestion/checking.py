@@ -1,0 +1,198 @@
+"""What is wrong with a door's configuration, said before a patient's image finds out.
+
+One line for each thing looked at; everything that can be looked at is, whatever failed before.
+It connects as the door would and changes nothing but an object of its own in the bucket.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from dimse_ingestion.catalogue import database
+from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.ingestion.wires import opened_wires
+from dimse_ingestion.observability import logging
+from dimse_ingestion.proxy.whole_path import WholePath
+from dimse_ingestion.settings import (
+    CatalogueSettings,
+    ConfigurationMistake,
+    IngestionSettings,
+    MountedMissing,
+    NatsSettings,
+    ProxySettings,
+    read_bucket,
+    read_credential,
+)
+from dimse_ingestion.transport.carrier import CarrierDown
+from dimse_ingestion.transport.configured import link_settings
+from dimse_ingestion.transport.link import Link
+from dimse_ingestion.transport.permissions import check_subject
+from dimse_ingestion.transport.requester import CarrierRequester
+from dimse_ingestion.transport.servers import servers_of
+from dimse_ingestion.transport.subjects import (
+    Permissions,
+    Subjects,
+    ingestion_permissions,
+    proxy_permissions,
+)
+
+_LONGEST_CONNECT = 10.0
+Look = Callable[[], Awaitable[None]]
+_TROUBLES = (DimseFailure, CarrierDown, MountedMissing, ValueError)
+
+
+class Report:
+    """Lines for an operator; `failed` once one of them tells of trouble."""
+
+    def __init__(self, console: Console) -> None:
+        self.failed = False
+        self._console = console
+
+    def well(self, what: str) -> None:
+        """One thing that is as it should be."""
+        self._console.print(f"[green]ok[/green]      {what}", highlight=False, soft_wrap=True)
+
+    def wrong(self, what: str, why: str) -> None:
+        """One thing that isn't, and the cure."""
+        self.failed = True
+        self._console.print(f"[red]wrong[/red]   {what}: {why}", highlight=False, soft_wrap=True)
+
+    async def look(self, what: str, look: Look) -> bool:
+        """Whether `look` raises nothing, said in a line."""
+        try:
+            await look()
+        except _TROUBLES as trouble:
+            self.wrong(what, getattr(trouble, "comment", "") or str(trouble))
+            return False
+        self.well(what)
+        return True
+
+
+async def run(door: str, config: Path | None = None) -> int:
+    """Check one door's configuration; 0 when all is well, else 1."""
+    checks: dict[str, Callable[[Report, Path | None], Awaitable[None]]] = {
+        "proxy": _check_proxy,
+        "ingestion": _check_ingestion,
+        "catalogue": _check_catalogue,
+    }
+    if door not in checks:
+        raise ConfigurationMistake([f"{door} is no door: give {', '.join(checks)}."])
+    logging.configure("check", "error")
+    report = Report(Console())
+    try:
+        await checks[door](report, config)
+    except ConfigurationMistake as mistake:
+        for sentence in mistake.sentences:
+            report.wrong("settings", sentence)
+    return int(report.failed)
+
+
+async def _check_proxy(report: Report, config: Path | None) -> None:
+    settings = ProxySettings.load(config)
+    report.well(f"settings: AE title {settings.ae_title}, port {settings.port}")
+    needs = proxy_permissions(settings.nats_subject_root, settings.proxy_id)
+    async with _linked(report, settings, f"proxy {settings.proxy_id}", needs) as link:
+        if link is not None:
+            await _check_way(report, settings, link)
+
+
+async def _check_way(report: Report, settings: ProxySettings, link: Link) -> None:
+    requester = CarrierRequester(link, Subjects(settings.nats_subject_root), settings.proxy_id)
+    await requester.start()
+    path = WholePath(requester, settings.ae_title, lambda: link.trouble)
+    await path.look()
+    if path.trouble:
+        report.wrong("the way to bucket and catalogue", path.trouble)
+    else:
+        report.well("the way to bucket and catalogue: a C-ECHO went all the way")
+    await requester.close()
+
+
+async def _check_ingestion(report: Report, _: Path | None) -> None:
+    settings = IngestionSettings.load()
+    report.well(f"settings: provider {settings.provider_name}")
+    needs = ingestion_permissions(settings.nats_subject_root)
+    async with _linked(report, settings, "ingestion check", needs):
+        pass
+    await report.look(
+        f"bucket as mounted at {settings.bucket_config_path}",
+        lambda: _raising(
+            lambda: read_bucket(settings.bucket_config_path, settings.bucket_secret_path)
+        ),
+    )
+    async with opened_wires(settings) as wires:
+        await report.look("bucket can be read and written", lambda: wires.bucket.check(write=True))
+        await report.look(f"event sink {settings.event_sink}", wires.sink.check)
+        await report.look(f"catalogue {settings.query_endpoint}", wires.queries.check)
+
+
+async def _check_catalogue(report: Report, _: Path | None) -> None:
+    settings = CatalogueSettings.load()
+    report.well(f"settings: duplicates {settings.duplicates}")
+    url = settings.database_url.get_secret_value()
+    try:
+        engine = database.open_engine(url)
+    except ValueError as wrong:
+        report.wrong("database", str(wrong))
+        return
+    try:
+        await report.look("database is reached", lambda: asyncio.to_thread(_reach, engine))
+    finally:
+        engine.dispose()
+
+
+def _reach(engine: database.Engine) -> None:
+    with database.failures_told(), engine.connect():
+        pass
+
+
+@asynccontextmanager
+async def _linked(
+    report: Report, settings: NatsSettings, name: str, needs: Permissions
+) -> AsyncIterator[Link | None]:
+    """A connection to NATS, checked; None when there is none."""
+    has_credential = await report.look(
+        "NATS credential is there",
+        lambda: _raising(lambda: read_credential(settings.nats_auth_token.get_secret_value())),
+    )
+    try:
+        link = Link(link_settings(settings, name, needs))
+    except ValueError as wrong:
+        report.wrong("NATS address", str(wrong))
+        yield None
+        return
+    await link.start()
+    try:
+        reached = has_credential and await report.look(
+            _reached(settings), lambda: link.reached(_LONGEST_CONNECT)
+        )
+        if reached:
+            _tell_permissions(report, link, needs)
+        yield link if reached else None
+    finally:
+        await link.close()
+
+
+def _reached(settings: NatsSettings) -> str:
+    servers = servers_of(settings.nats_url, secure=settings.nats_tls_enabled)
+    verified = all(server.encrypted for server in servers)
+    how = "certificate verified" if verified else "without TLS"
+    return f"NATS is reached at {settings.nats_url} ({how}), the credential accepted"
+
+
+def _tell_permissions(report: Report, link: Link, needs: Permissions) -> None:
+    denied = {(denial.publish, denial.subject) for denial in link.denials}
+    for publish, subjects in ((True, needs.publish), (False, needs.subscribe)):
+        for subject in subjects:
+            verb = "publish to" if publish else "subscribe to"
+            if (publish, check_subject(subject)[0]) in denied:
+                report.wrong(f"NATS permission to {verb} {subject}", "allow it to this user.")
+            else:
+                report.well(f"NATS permission to {verb} {subject}")
+
+
+async def _raising(read: Callable[[], object]) -> None:
+    read()

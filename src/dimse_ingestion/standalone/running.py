@@ -1,0 +1,118 @@
+"""All doors joined in one process, with what they need beside them; ready when an echo says so.
+
+The order of starting is that of the wires: NATS, catalogue, ingestion, proxy. The order of ending
+is the reverse, so that every door can finish what it has.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from dimse_ingestion.catalogue import app as catalogue
+from dimse_ingestion.ingestion import app as ingestion
+from dimse_ingestion.observability import logging, tracing
+from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.observability.stopping import stop_signal
+from dimse_ingestion.proxy import app as proxy
+from dimse_ingestion.proxy.door import OpenDoor
+from dimse_ingestion.settings import CatalogueSettings, IngestionSettings, ProxySettings
+from dimse_ingestion.standalone.embedded_nats import EmbeddedNats
+
+_LOG = logger(__name__)
+_LOOPBACK = "127.0.0.1"
+_LOOK_AGAIN = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Standalone:
+    """What a user asks for."""
+
+    data: Path
+    dimse_port: int
+    host: str
+    ae_title: str
+    provider: str
+
+
+async def run(asked: Standalone) -> int:
+    """Serve until told to stop; the exit status.
+
+    Raises ConfigurationMistake when an address or title can't be used.
+    """
+    logging.configure("standalone")
+    tracing.configure("standalone")
+    with stop_signal() as told:
+        async with opened(asked) as door:
+            ready = asyncio.create_task(_say_when_ready(door))
+            await told.wait()
+            ready.cancel()
+    return 0
+
+
+@asynccontextmanager
+async def opened(asked: Standalone) -> AsyncIterator[OpenDoor]:
+    """Everything, within the block."""
+    data = asked.data.resolve()
+    data.mkdir(parents=True, exist_ok=True)
+    async with AsyncExitStack() as stack:
+        nats = EmbeddedNats(data / "nats")
+        await nats.start()
+        stack.push_async_callback(nats.stop)
+        port = await stack.enter_async_context(catalogue.opened(_catalogue(data)))
+        await stack.enter_async_context(ingestion.opened(_ingestion(asked, data, nats, port)))
+        yield await stack.enter_async_context(proxy.running(_proxy(asked, data, nats)))
+
+
+async def _say_when_ready(door: OpenDoor) -> None:
+    """The one line on standard output: a C-ECHO has gone all the way."""
+    while troubles := await door.health.troubles():
+        _LOG.debug("Not ready yet.", **troubles)
+        await asyncio.sleep(_LOOK_AGAIN)
+    host, port = door.address
+    print(f"ready dimse={door.ae_title}@{host}:{port}", flush=True)  # noqa: T201 - is the interface
+
+
+def _catalogue(data: Path) -> CatalogueSettings:
+    return CatalogueSettings.load(
+        database_url=f"sqlite:///{data}/catalogue.db", http_host=_LOOPBACK, http_port=0
+    )
+
+
+def _ingestion(
+    asked: Standalone, data: Path, nats: EmbeddedNats, catalogue_port: int
+) -> IngestionSettings:
+    config = data / "bucket-config"
+    config.mkdir(exist_ok=True)
+    (data / "bucket").mkdir(exist_ok=True)
+    (config / "LOCAL_STORAGE_PATH").write_text(str(data / "bucket"))
+    address = f"http://{_LOOPBACK}:{catalogue_port}"
+    return IngestionSettings.load(
+        nats_url=nats.url,
+        nats_tls_enabled=False,
+        nats_auth_token=nats.token,
+        provider_name=asked.provider,
+        bucket_config_path=config,
+        bucket_secret_path=config,
+        event_sink=f"{address}/events",
+        query_endpoint=address,
+        http_host=_LOOPBACK,
+        http_port=0,
+        replica_id="standalone",
+    )
+
+
+def _proxy(asked: Standalone, data: Path, nats: EmbeddedNats) -> ProxySettings:
+    return ProxySettings.load(
+        nats_url=nats.url,
+        nats_tls_enabled=False,
+        nats_auth_token=nats.token,
+        proxy_id="standalone",
+        ae_title=asked.ae_title,
+        host=asked.host,
+        port=asked.dimse_port,
+        http_host=_LOOPBACK,
+        http_port=0,
+        spool_directory=data / "spool",
+    )
