@@ -4,6 +4,8 @@ It opens connections and lets go of them; what goes over one is `connection`'s a
 """
 
 import asyncio
+import os
+import socket
 import ssl
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
@@ -31,7 +33,7 @@ class Acceptor:
         self.limits = limits or Limits()
         self.buffer = memoryview(bytearray(BUFFER_LENGTH))
         self._tls = tls
-        self._count = 0
+        self._handshakes = 0
         self._connections: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -76,14 +78,7 @@ class Acceptor:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _protocol(self) -> asyncio.BaseProtocol:
-        return self._connection() if self._tls is None else _Handshake(self, self._tls)
-
-    def _connection(self) -> asyncio.BaseProtocol:
-        if self._count >= self.limits.maximum_connections:
-            _LOG.warning("Connection closed: there are too many.", open=self._count)
-            return _Closed()
-        self._count += 1
-        return Connection(self)
+        return Connection(self) if self._tls is None else _BeforeTls(self, self._tls)
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Start a task that ends with the acceptor at the latest."""
@@ -92,53 +87,56 @@ class Acceptor:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    def opened(self, connection: Connection) -> None:
-        """The connection has begun."""
+    def has_room(self) -> bool:
+        """Whether there may be one connection more; logs it when there may not."""
+        count = len(self._connections) + self._handshakes
+        if count >= self.limits.maximum_connections:
+            _LOG.warning("Connection closed: there are too many.", open=count)
+            return False
+        return True
+
+    def opened(self, connection: Connection) -> bool:
+        """The connection has begun; False when there is no room for it."""
+        if self._tls is None and not self.has_room():  # with TLS, its handshake had room
+            return False
         self._connections.add(connection)
+        return True
 
     def lost(self, connection: Connection) -> None:
         """The connection is gone."""
-        self._count -= 1
         self._connections.discard(connection)
 
-    async def secure(self, transport: asyncio.Transport, tls: ssl.SSLContext) -> None:
-        """Begin TLS on a new connection."""
-        protocol = self._connection()
+    async def secure(self, plain: socket.socket, tls: ssl.SSLContext) -> None:
+        """Speak TLS on a new connection, then begin as on a plain one."""
+        peer = plain.getpeername()
         loop = asyncio.get_running_loop()
         longest = self.limits.artim_timeout
+        self._handshakes += 1
         try:
-            secure = await loop.start_tls(
-                transport, protocol, tls, server_side=True, ssl_handshake_timeout=longest
+            await loop.connect_accepted_socket(
+                lambda: Connection(self), plain, ssl=tls, ssl_handshake_timeout=longest
             )
         except OSError as trouble:  # ssl.SSLError is one
-            self._count -= isinstance(protocol, Connection)
-            peer = transport.get_extra_info("peername") or ("",)
             _LOG.warning("TLS handshake failed.", peer_address=str(peer[0]), reason=str(trouble))
-            transport.abort()
-        else:
-            protocol.connection_made(cast("asyncio.Transport", secure))
+        finally:
+            self._handshakes -= 1
 
 
-class _Closed(asyncio.Protocol):
-    """One connection too many."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Close it."""
-        cast("asyncio.Transport", transport).abort()
-
-
-class _Handshake(asyncio.Protocol):
-    """A connection before TLS."""
+class _BeforeTls(asyncio.Protocol):
+    """A connection that was just accepted, until its socket is handed over to TLS."""
 
     def __init__(self, acceptor: Acceptor, tls: ssl.SSLContext) -> None:
         self._acceptor = acceptor
         self._tls = tls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Read nothing before TLS does."""
-        plain = cast("asyncio.Transport", transport)
-        plain.pause_reading()
-        self._acceptor.spawn(self._acceptor.secure(plain, self._tls), "TLS handshake")
+        """Read nothing: that is for TLS to do."""
+        accepted = transport.get_extra_info("socket")
+        if self._acceptor.has_room():
+            plain = socket.socket(fileno=os.dup(accepted.fileno()))
+            plain.setblocking(False)
+            self._acceptor.spawn(self._acceptor.secure(plain, self._tls), "TLS handshake")
+        cast("asyncio.Transport", transport).abort()
 
 
 def _is_over(connection: Connection, quiet: float) -> bool:

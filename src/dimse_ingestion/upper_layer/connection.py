@@ -25,8 +25,8 @@ class Host(Protocol):
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Start a task that ends with the acceptor at the latest."""
 
-    def opened(self, connection: "Connection") -> None:
-        """The connection has begun."""
+    def opened(self, connection: "Connection") -> bool:
+        """The connection has begun; False when there is no room for it."""
 
     def lost(self, connection: "Connection") -> None:
         """The connection is gone."""
@@ -59,9 +59,11 @@ class Connection(asyncio.BufferedProtocol):
         self.association = Association(
             host.services, host.limits, self, host.spawn, (str(peer[0]), int(peer[1]))
         )
-        host.opened(self)
         self.association.opened()
-        self._watch_silence()
+        if host.opened(self):
+            self._watch_silence()
+        else:
+            self._transport.abort()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the loop's interface
         """Where to read to."""

@@ -1,0 +1,128 @@
+from collections.abc import Awaitable
+
+import pytest
+
+from dimse_ingestion.upper_layer.assembly import Assembly, Whole
+from dimse_ingestion.upper_layer.pdata import Fragment
+from dimse_ingestion.upper_layer.pdus import AbortReason, ProtocolError
+from dimse_ingestion.upper_layer.services import Command, PresentationContext
+from tests.recording_services import Kept
+from tests.requestor_bytes import CT, EXPLICIT, command, store_command
+
+CONTEXTS = {1: PresentationContext(1, CT, EXPLICIT), 3: PresentationContext(3, CT, "1.2.3")}
+
+
+class Association:
+    """What an assembly is given, and what it did with it."""
+
+    def __init__(self) -> None:
+        self.sinks: list[Kept] = []
+        self.opened: list[tuple[PresentationContext, Command]] = []
+        self.held: list[Awaitable[None]] = []
+        self.assembly = Assembly(CONTEXTS, self.open_data_set, self.held.append)
+
+    def open_data_set(self, context: PresentationContext, command: Command) -> Kept:
+        self.opened.append((context, command))
+        self.sinks.append(Kept())
+        return self.sinks[-1]
+
+    def take(
+        self, content: bytes, *, context_id: int = 1, is_command: bool = False, last: bool = False
+    ) -> Whole | None:
+        return self.assembly.take(Fragment(context_id, is_command, last, memoryview(content)))
+
+    def reason(self, content: bytes, **kinds: bool | int) -> AbortReason:
+        with pytest.raises(ProtocolError) as caught:
+            self.take(content, **kinds)  # type: ignore[arg-type]
+        return caught.value.reason
+
+
+def test_a_message_is_whole_with_its_last_fragment() -> None:
+    association, asked = Association(), store_command()
+    assert association.take(asked[:40], is_command=True) is None
+    assert association.assembly.under_way
+    assert association.take(asked[40:], is_command=True, last=True) is None
+    assert association.take(b"data") is None
+    whole = association.take(b"set", last=True)
+    assert whole is not None
+    assert whole.context == CONTEXTS[1]
+    assert isinstance(whole.data_set, Kept)
+    assert whole.data_set.content == b"dataset"
+    assert association.opened == [(whole.context, whole.command)]
+    assert not association.assembly.under_way
+
+
+def test_a_command_without_data_set_is_whole_alone() -> None:
+    association = Association()
+    whole = association.take(command(0x0030), is_command=True, last=True)
+    assert whole is not None
+    assert whole.data_set is None
+    assert not association.sinks
+
+
+def test_an_empty_data_set_has_a_sink_too() -> None:
+    association = Association()
+    association.take(store_command(), is_command=True, last=True)
+    whole = association.take(b"", last=True)
+    assert whole is not None
+    assert association.sinks == [whole.data_set]
+
+
+def test_what_a_sink_waits_for_is_handed_on() -> None:
+    association = Association()
+    association.take(store_command(), is_command=True, last=True)
+    association.sinks.clear()
+
+    class Slow(Kept):
+        def write(self, fragment: bytes | memoryview) -> Awaitable[None]:
+            return awaited
+
+    async def waiting() -> None:
+        """Never run."""
+
+    awaited = waiting()
+    association.open_data_set = lambda *_: Slow()  # type: ignore[method-assign]
+    association.assembly = Assembly(CONTEXTS, association.open_data_set, association.held.append)
+    association.take(store_command(), is_command=True, last=True)
+    association.take(b"x")
+    assert association.held == [awaited]
+    awaited.close()
+
+
+def test_a_broken_off_data_set_is_abandoned() -> None:
+    association = Association()
+    association.take(store_command(), is_command=True, last=True)
+    association.take(b"data")
+    association.assembly.abandon()
+    assert association.sinks[0].abandoned
+    association.assembly.abandon()
+
+
+def test_fragments_out_of_order_are_refused() -> None:
+    association = Association()
+    assert association.reason(b"data") is AbortReason.UNEXPECTED_PDU_PARAMETER
+    association = Association()
+    association.take(store_command()[:40], is_command=True)
+    assert association.reason(b"data") is AbortReason.UNEXPECTED_PDU_PARAMETER
+    association = Association()
+    association.take(store_command(), is_command=True, last=True)
+    again = association.reason(store_command(), is_command=True, last=True)
+    assert again is AbortReason.UNEXPECTED_PDU_PARAMETER
+
+
+def test_messages_of_two_contexts_do_not_mix() -> None:
+    association = Association()
+    association.take(store_command(), is_command=True, last=True)
+    assert association.reason(b"data", context_id=3) is AbortReason.UNEXPECTED_PDU_PARAMETER
+
+
+def test_a_context_that_was_not_accepted_is_refused() -> None:
+    reason = Association().reason(command(0x0030), context_id=5, is_command=True, last=True)
+    assert reason is AbortReason.INVALID_PDU_PARAMETER_VALUE
+
+
+def test_a_command_set_has_a_longest() -> None:
+    association = Association()
+    association.take(bytes(64 * 1024), is_command=True)
+    reason = association.reason(b"x", is_command=True)
+    assert reason is AbortReason.INVALID_PDU_PARAMETER_VALUE

@@ -1,0 +1,123 @@
+from contextlib import suppress
+from io import BytesIO
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom import Dataset
+from pynetdicom.dsutils import decode as their_decode
+
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.upper_layer.command_set import decode, encode_response
+from dimse_ingestion.upper_layer.pdus import AbortReason, ProtocolError
+from dimse_ingestion.upper_layer.services import Command
+from tests.requestor_bytes import CT, INSTANCE, cancel_command, command, store_command
+
+
+def test_a_store_is_read() -> None:
+    assert decode(store_command(77)) == Command(
+        command_field=0x0001,
+        message_id=77,
+        affected_sop_class_uid=CT,
+        affected_sop_instance_uid=INSTANCE,
+        has_data_set=True,
+    )
+
+
+def test_what_a_sub_operation_and_a_move_add_is_read() -> None:
+    read = decode(
+        command(
+            0x0021,
+            MoveOriginatorApplicationEntityTitle="MOVER",
+            MoveOriginatorMessageID=9,
+            MoveDestination="ARCHIVE ",
+            Priority=1,
+        )
+    )
+    assert read.move_originator_ae_title == "MOVER"
+    assert read.move_originator_message_id == 9
+    assert read.move_destination == "ARCHIVE"
+    assert read.priority == 1
+
+
+def test_an_n_services_requested_class_stands_for_the_affected_one() -> None:
+    read = decode(command(0x0130, RequestedSOPClassUID=CT, RequestedSOPInstanceUID=INSTANCE))
+    assert (read.affected_sop_class_uid, read.affected_sop_instance_uid) == (CT, INSTANCE)
+
+
+def test_a_cancel_names_the_message_it_cancels() -> None:
+    read = decode(cancel_command(12))
+    assert (read.command_field, read.message_id, read.has_data_set) == (0x0FFF, 12, False)
+
+
+def test_a_command_set_without_group_length_and_with_odd_values_is_read() -> None:
+    content = store_command()[12:].replace(
+        len(CT + "\0").to_bytes(4, "little") + CT.encode() + b"\0",
+        len(CT).to_bytes(4, "little") + CT.encode(),
+    )
+    assert decode(content).affected_sop_class_uid == CT
+
+
+def test_text_that_is_not_ascii_is_harmless() -> None:
+    content = store_command().replace(INSTANCE.encode()[:3], b"\xff\xfe\x80")
+    assert decode(content).affected_sop_instance_uid == "???" + INSTANCE[3:]
+
+
+MALFORMED = {
+    "within an element's head": store_command()[:-30][:50],
+    "another group": b"\x08\0\x18\0\x02\0\0\x001\0",
+    "length beyond the end": b"\0\0\0\x01\xff\xff\xff\xff\x01\0",
+    "no command field": command(1, CommandField=None),
+    "no message id": command(1, MessageID=None),
+    "no data set type": command(1, CommandDataSetType=None),
+    "a response": command(0x8001, MessageIDBeingRespondedTo=1),
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("content", MALFORMED.values(), ids=MALFORMED)
+def test_what_is_no_request_is_refused(content: bytes) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        decode(content)
+    assert caught.value.reason is AbortReason.INVALID_PDU_PARAMETER_VALUE
+
+
+@given(st.binary(max_size=200))
+@settings(max_examples=200)
+def test_garbage_is_refused_and_nothing_worse(garbage: bytes) -> None:
+    with suppress(ProtocolError):
+        decode(garbage)
+
+
+def answered(status: Status, comment: str = "", *, has_data_set: bool = False) -> Dataset:
+    content = encode_response(
+        decode(store_command(77)), status, comment=comment, has_data_set=has_data_set
+    )
+    read: Dataset = their_decode(BytesIO(content), True, True)
+    assert read.CommandGroupLength == len(content) - 12
+    return read
+
+
+def test_a_response_names_its_request() -> None:
+    response = answered(Status.SUCCESS)
+    assert response.CommandField == 0x8001
+    assert response.MessageIDBeingRespondedTo == 77
+    assert response.AffectedSOPClassUID == CT
+    assert response.AffectedSOPInstanceUID == INSTANCE
+    assert response.CommandDataSetType == 0x0101
+    assert response.Status == 0
+    assert "ErrorComment" not in response
+
+
+def test_a_response_says_that_a_data_set_follows() -> None:
+    assert answered(Status.PENDING, has_data_set=True).CommandDataSetType != 0x0101
+
+
+def test_a_comment_is_cut_and_ascii() -> None:
+    assert answered(Status.OUT_OF_RESOURCES, "ü" + "x" * 99).ErrorComment == "?" + "x" * 63
+    assert answered(Status.OUT_OF_RESOURCES, "odd").ErrorComment == "odd"
+
+
+def test_elements_are_in_the_order_of_their_numbers() -> None:
+    tags = [element.tag for element in answered(Status.OUT_OF_RESOURCES, "comment")]
+    assert tags == sorted(tags)
