@@ -20,6 +20,7 @@ _CODE = re.compile(r"<Code>(\w+)</Code>")
 
 _REFUSALS = {
     "InvalidAccessKeyId": "{bucket} doesn't know the access key: correct AWS_ACCESS_KEY_ID.",
+    "XAdminUserNotFound": "{bucket} doesn't know the access key: correct AWS_ACCESS_KEY_ID.",
     "SignatureDoesNotMatch": "{bucket} refuses the secret key: correct AWS_SECRET_ACCESS_KEY.",
     "AuthenticationFailed": "{bucket} refuses the key: correct AZURE_STORAGE_CONNECTION_STRING.",
     "RequestTimeTooSkewed": "{bucket} finds our clock wrong: set the clock of this host.",
@@ -44,6 +45,8 @@ _STATUSES = {
     "429": "{bucket} is asked too often: it is tried again.",
     "503": "{bucket} is overloaded or starting: it is tried again.",
 }
+_NO_OBJECT = ("", "NoSuchKey", "BlobNotFound")
+_NO_LOCATION = "incorrectly configured region"  # obstore's words for a redirect that leads nowhere
 _TLS = re.compile(r"InvalidCertificate|invalid peer certificate|UnknownIssuer|CorruptMessage")
 _TIMED_OUT = re.compile(r"kind: (Timeout|TimedOut)|TimedOut|timed out")
 _UNREACHED = re.compile(r"kind: (Connect|Request)|error sending request|dns error")
@@ -59,7 +62,7 @@ class Place:
     def failure(self, error: Exception) -> DimseFailure:
         """The failure that `error` is."""
         text = str(error)
-        code = found[1] if (found := _CODE.search(text)) else ""
+        code = _code(text)
         status = found[1] if (found := _STATUS.search(text)) else ""
         if self._is_refusal(error, code, status):
             sentence = _REFUSALS.get(code, "{bucket} denies access: grant it to the access key.")
@@ -76,13 +79,11 @@ class Place:
 
 
 def is_missing(error: Exception) -> bool:
-    """Whether the object, not the bucket, is what isn't there.
+    """Whether the object, not the bucket or a key, is what the store does not know.
 
     A HEAD brings no code: it can't tell, and counts as the object's.
     """
-    return isinstance(error, FileNotFoundError) and not re.search(
-        r"<Code>(NoSuchBucket|ContainerNotFound)</Code>", str(error)
-    )
+    return isinstance(error, FileNotFoundError) and _code(str(error)) in _NO_OBJECT
 
 
 def is_beyond_end(error: Exception) -> bool:
@@ -90,11 +91,17 @@ def is_beyond_end(error: Exception) -> bool:
     return "status code: 416" in str(error)
 
 
+def _code(text: str) -> str:
+    return found[1] if (found := _CODE.search(text)) else ""
+
+
 def _sentence(code: str, status: str, text: str) -> str:
     if known := _FAILURES.get(code) or _STATUSES.get(status):
         return known
     if status:
         return "{bucket} fails (" + (code or f"HTTP {status}") + "): look at the store's log."
+    if _NO_LOCATION in text:
+        return _FAILURES["PermanentRedirect"]
     if _TLS.search(text):
         return "{bucket}: its certificate is not trusted: set BUCKET_CA to the CA's PEM."
     if _TIMED_OUT.search(text):

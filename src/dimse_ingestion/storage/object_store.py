@@ -4,6 +4,8 @@ Small objects are one PUT, large ones go up in parts, and all uploads of a bucke
 of memory. The store verifies each request by its SHA-256. Which store it is, is `opening`'s matter.
 """
 
+import atexit
+import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
@@ -30,6 +32,11 @@ _PARTS_AT_ONCE = 2
 _PIECE = 2 * 2**20
 _UPLOAD_MEMORY = 64 * 2**20
 _CHECKS = "checks/"
+
+# obstore's threads let go of our objects a moment after an upload has ended; if the interpreter is
+# gone by then the process aborts. Exit handlers run while it is still there.
+_LAST_MOMENT = 0.1
+atexit.register(time.sleep, _LAST_MOMENT)
 
 
 class ObjectStoreBucket:

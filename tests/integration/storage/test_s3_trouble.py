@@ -1,0 +1,174 @@
+"""Each trouble a real S3 server can be in, and the sentence and status it becomes."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.settings import S3Bucket
+from dimse_ingestion.storage.contract import Bucket
+from dimse_ingestion.storage.following import FollowingBucket
+from dimse_ingestion.storage.opening import open_bucket
+from harness.s3_server import S3Server, s3_server, why_not
+
+MIB = 2**20
+A700 = (Status.OUT_OF_RESOURCES, True)
+REFUSED = (Status.NOT_AUTHORIZED, False)
+
+
+@pytest.fixture(scope="module", params=["versitygw", "minio"])
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[S3Server]:
+    if absent := why_not(request.param):
+        pytest.skip(absent)
+    with s3_server(request.param, tmp_path_factory.mktemp(request.param)) as started:
+        started.make_bucket("space")
+        yield started
+
+
+@pytest.fixture
+def location(server: S3Server) -> S3Bucket:
+    return S3Bucket("space", "us-east-1", server.endpoint, server.access_key, server.secret_key)
+
+
+async def zeros(size: int) -> AsyncIterator[bytes]:
+    for start in range(0, size, MIB):
+        yield bytes(min(MIB, size - start))
+
+
+async def failures(bucket: Bucket) -> list[DimseFailure]:
+    """What every way to use the bucket fails with."""
+    calls = [
+        bucket.put("small", zeros(10), 10),
+        bucket.put("large", zeros(12 * MIB), 12 * MIB),
+        bucket.get_range("small", 0, 1),
+        bucket.check(),
+        bucket.check(write=True),
+    ]
+    found = []
+    for call in calls:
+        with pytest.raises(DimseFailure) as raised:
+            await call
+        found.append(raised.value)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("wrong", "kind", "sentence"),
+    [
+        ({"name": "absent"}, A700, "Bucket absent is missing: create it"),
+        ({"access_key_id": "nobody"}, REFUSED, "correct AWS_ACCESS_KEY_ID"),
+        ({"secret_access_key": "wrong-secret"}, REFUSED, "correct AWS_SECRET_ACCESS_KEY"),
+        ({"endpoint": "http://127.0.0.1:1"}, A700, "correct BUCKET_HOST and BUCKET_PORT"),
+        ({"endpoint": "http://nowhere.invalid"}, A700, "correct BUCKET_HOST and BUCKET_PORT"),
+    ],
+)
+async def test_a_wrong_configuration_is_told_with_its_cure(
+    location: S3Bucket, wrong: dict[str, str], kind: tuple[Status, bool], sentence: str
+) -> None:
+    bucket = open_bucket(replace(location, **wrong), timeout=5)
+    for failure in await failures(bucket):
+        assert (failure.status, failure.transient) == kind
+        assert sentence in failure.comment
+        assert replace(location, **wrong).secret_access_key not in failure.comment
+
+
+async def test_a_server_that_is_silent_is_given_up(server: S3Server, location: S3Bucket) -> None:
+    bucket = open_bucket(location, timeout=0.5)
+    await bucket.check()
+    server.pause()
+    try:
+        for failure in await failures(bucket):
+            assert (failure.status, failure.transient) == A700
+            assert "Bucket space gave no answer in time" in failure.comment
+    finally:
+        server.go_on()
+    await bucket.check(write=True)
+
+
+async def test_a_server_killed_in_the_middle_of_an_upload_and_back(
+    server: S3Server, location: S3Bucket
+) -> None:
+    bucket = open_bucket(location, timeout=5)
+
+    async def with_a_kill() -> AsyncIterator[bytes]:
+        for number in range(40):
+            if number == 20:
+                await asyncio.to_thread(server.stop, signal.SIGKILL)
+            yield bytes(MIB)
+
+    with pytest.raises(DimseFailure) as raised:
+        await bucket.put("killed", with_a_kill(), 40 * MIB)
+    assert (raised.value.status, raised.value.transient) == A700
+    await asyncio.to_thread(server.start)
+    assert await bucket.head("killed") is None
+    await bucket.put("killed", zeros(40 * MIB), 40 * MIB)
+    assert await bucket.head("killed") is not None
+
+
+async def test_rotated_keys_are_taken_up_without_a_restart(location: S3Bucket) -> None:
+    described = [replace(location, secret_access_key="of-last-year")]
+    bucket = FollowingBucket(lambda: described[0], fresh=3600)
+    with pytest.raises(DimseFailure) as raised:
+        await bucket.check()
+    assert raised.value.status == Status.NOT_AUTHORIZED
+    described[0] = location
+    await bucket.check(write=True)
+
+
+async def test_a_put_refused_by_keys_that_have_just_changed_may_be_repeated(
+    location: S3Bucket,
+) -> None:
+    described = [replace(location, secret_access_key="of-last-year")]
+    bucket = FollowingBucket(lambda: described[0], fresh=3600)
+    assert await failing(bucket) == Status.NOT_AUTHORIZED
+    described[0] = location
+    assert await failing(bucket) == Status.OUT_OF_RESOURCES
+    await bucket.put("rotated", zeros(10), 10)
+
+
+async def failing(bucket: Bucket) -> Status:
+    with pytest.raises(DimseFailure) as raised:
+        await bucket.put("rotated", zeros(10), 10)
+    return raised.value.status
+
+
+@pytest.fixture(scope="module", params=["versitygw", "minio"])
+def tls_server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[S3Server]:
+    if absent := why_not(request.param):
+        pytest.skip(absent)
+    with s3_server(request.param, tmp_path_factory.mktemp(request.param), tls=True) as started:
+        started.make_bucket("space")
+        yield started
+
+
+async def test_a_ca_of_ones_own_is_trusted_when_it_is_given(tls_server: S3Server) -> None:
+    location = S3Bucket(
+        "space",
+        "us-east-1",
+        tls_server.endpoint,
+        tls_server.access_key,
+        tls_server.secret_key,
+        certificate_authority=tls_server.authority,
+    )
+    bucket = open_bucket(location)
+    await bucket.check(write=True)
+    await bucket.put("large", zeros(12 * MIB), 12 * MIB)
+    for failure in await failures(open_bucket(replace(location, certificate_authority=""))):
+        assert (failure.status, failure.transient) == A700
+        assert "certificate is not trusted: set BUCKET_CA" in failure.comment
+
+
+async def test_what_is_no_certificate_is_told(tmp_path: Path) -> None:
+    location = S3Bucket("space", "us-east-1", "https://127.0.0.1:1", "a", "b", "no PEM")
+    with pytest.raises(DimseFailure, match="can't be opened") as raised:
+        open_bucket(location)
+    assert raised.value.transient

@@ -1,0 +1,123 @@
+"""Answers that the S3 servers here can't be made to give, given by a stand-in over real HTTP."""
+
+import base64
+import hashlib
+from collections.abc import AsyncIterator
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.observability.serving import served
+from dimse_ingestion.settings import AzureBucket, S3Bucket
+from dimse_ingestion.storage.contract import Bucket
+from dimse_ingestion.storage.opening import open_bucket
+
+
+class Store:
+    """Gives one answer to everything, and remembers what it was asked."""
+
+    def __init__(self, status: int = 200, code: str = "") -> None:
+        self.status = status
+        self.body = f"<Error><Code>{code}</Code><Message>m</Message></Error>" if code else ""
+        self.asked: list[tuple[str, str, dict[str, str], bytes]] = []
+        methods = ["GET", "PUT", "POST", "DELETE", "HEAD"]
+        self.app = Starlette(routes=[Route("/{rest:path}", self.answer, methods=methods)])
+
+    async def answer(self, request: Request) -> Response:
+        body = await request.body()
+        self.asked.append((request.method, request.url.path, dict(request.headers), body))
+        headers = {"etag": '"e"', "last-modified": "Mon, 01 Jan 2024 00:00:00 GMT"}
+        return Response(self.body, self.status, headers)
+
+
+async def chunks(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+def s3(port: int) -> Bucket:
+    return open_bucket(S3Bucket("space", "eu-west-1", f"http://127.0.0.1:{port}", "id", "key"))
+
+
+@pytest.mark.parametrize(
+    ("http", "code", "status", "sentence"),
+    [
+        (403, "AccessDenied", Status.NOT_AUTHORIZED, "Bucket space denies access: grant it"),
+        (403, "RequestTimeTooSkewed", Status.NOT_AUTHORIZED, "set the clock"),
+        (401, "", Status.NOT_AUTHORIZED, "denies access"),
+        (503, "SlowDown", Status.OUT_OF_RESOURCES, "overloaded"),
+        (429, "TooManyRequests", Status.OUT_OF_RESOURCES, "asked too often"),
+        (500, "InternalError", Status.OUT_OF_RESOURCES, "InternalError"),
+        (502, "", Status.OUT_OF_RESOURCES, "HTTP 502"),
+        (507, "XMinioStorageFull", Status.OUT_OF_RESOURCES, "is full: free or add space"),
+        (507, "", Status.OUT_OF_RESOURCES, "is full"),
+        (403, "QuotaExceeded", Status.OUT_OF_RESOURCES, "is full: raise its quota"),
+        (301, "PermanentRedirect", Status.OUT_OF_RESOURCES, "correct BUCKET_REGION"),
+        (400, "AuthorizationHeaderMalformed", Status.OUT_OF_RESOURCES, "correct BUCKET_REGION"),
+        (400, "InvalidBucketName", Status.OUT_OF_RESOURCES, "correct BUCKET_NAME"),
+    ],
+)
+async def test_an_answer_becomes_its_failure(
+    http: int, code: str, status: Status, sentence: str
+) -> None:
+    async with served(Store(http, code).app, "127.0.0.1", 0) as port:
+        for size in (10, 6 << 20):
+            with pytest.raises(DimseFailure) as raised:
+                await s3(port).put("x", chunks(bytes(size)), size)
+            failure = raised.value
+            assert (failure.status, failure.transient) == (
+                status,
+                status == Status.OUT_OF_RESOURCES,
+            )
+            assert sentence in failure.comment
+            assert sentence.partition(":")[0] in failure.error_comment
+
+
+async def test_a_small_object_is_one_put_that_carries_its_sha256() -> None:
+    store = Store()
+    data = bytes(range(256))
+    async with served(store.app, "127.0.0.1", 0) as port:
+        await s3(port).put("a/b.dcm", chunks(data), len(data))
+    [(method, path, headers, body)] = store.asked
+    assert (method, path, body) == ("PUT", "/space/a/b.dcm", data)
+    digest = hashlib.sha256(data)
+    assert headers["x-amz-checksum-sha256"] == base64.b64encode(digest.digest()).decode()
+    assert headers["x-amz-content-sha256"] == digest.hexdigest()
+    assert "/eu-west-1/s3/" in headers["authorization"]
+
+
+async def test_a_server_error_is_retried_few_times() -> None:
+    store = Store(503, "SlowDown")
+    async with served(store.app, "127.0.0.1", 0) as port:
+        with pytest.raises(DimseFailure):
+            await s3(port).put("x", chunks(b"abc"), 3)
+    assert 2 <= len(store.asked) <= 4
+
+
+async def test_azure_is_asked_as_the_connection_string_says() -> None:
+    store = Store(201)
+    async with served(store.app, "127.0.0.1", 0) as port:
+        key = base64.b64encode(b"account key").decode()
+        connection = (
+            f"AccountName=images;AccountKey={key};BlobEndpoint=http://127.0.0.1:{port}/images"
+        )
+        await open_bucket(AzureBucket("space", connection)).put("a/b.dcm", chunks(b"abc"), 3)
+    [(method, path, headers, body)] = store.asked
+    assert (method, path, body) == ("PUT", "/images/space/a/b.dcm", b"abc")
+    assert headers["authorization"].startswith("SharedKey images:")
+
+
+async def test_azure_refusing_the_key_is_told() -> None:
+    async with served(Store(403, "AuthenticationFailed").app, "127.0.0.1", 0) as port:
+        connection = f"AccountKey=YQ==;AccountName=a;BlobEndpoint=http://127.0.0.1:{port}/a"
+        with pytest.raises(DimseFailure, match="correct AZURE_STORAGE_CONNECTION_STRING"):
+            await open_bucket(AzureBucket("space", connection)).check()
+
+
+async def test_a_connection_string_without_sense_is_told() -> None:
+    with pytest.raises(DimseFailure, match="neither AccountKey nor"):
+        open_bucket(AzureBucket("space", "nonsense"))

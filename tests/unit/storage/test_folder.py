@@ -1,0 +1,142 @@
+"""What is special about a folder; what holds for every bucket is claimed among the integrations."""
+
+import errno
+import os
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.storage.folder import FolderBucket
+
+KEY = "instances/ab/abcd/1.2/1.2.3.dcm"
+
+
+async def chunks(*given: bytes) -> AsyncIterator[bytes]:
+    for each in given:
+        yield each
+
+
+def files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+async def failure(bucket: FolderBucket) -> DimseFailure:
+    with pytest.raises(DimseFailure) as raised:
+        await bucket.put(KEY, chunks(b"abc"), 3)
+    return raised.value
+
+
+@pytest.mark.parametrize("key", ["", "/etc/passwd", "../x", "a/../../x", "a//b", "a/./b", "a/"])
+async def test_no_key_leads_out_of_the_folder(tmp_path: Path, key: str) -> None:
+    bucket = FolderBucket(tmp_path / "bucket")
+    with pytest.raises(ValueError, match="key"):
+        await bucket.put(key, chunks(b"x"), 1)
+    with pytest.raises(ValueError, match="key"):
+        await bucket.get_range(key, 0, 1)
+
+
+async def test_file_and_every_folder_above_are_synced_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def seen_fsync(file: int) -> None:
+        place = Path(f"/proc/self/fd/{file}").readlink()
+        done.append("file" if place.is_file() else str(place.relative_to(tmp_path)))
+        fsync(file)
+
+    def seen_replace(self: Path, target: Path) -> Path:
+        done.append("rename")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", seen_fsync)
+    monkeypatch.setattr(Path, "replace", seen_replace)
+    await FolderBucket(tmp_path).put(KEY, chunks(b"abc"), 3)
+    folders = ["instances/ab/abcd/1.2", "instances/ab/abcd", "instances/ab", "instances", "."]
+    assert done == ["file", "rename", *folders]
+
+
+async def test_a_missing_folder_is_not_made(tmp_path: Path) -> None:
+    root = tmp_path / "not-mounted"
+    bucket = FolderBucket(root)
+    assert "is missing: create or mount" in (await failure(bucket)).comment
+    assert not root.exists()
+    for call in (bucket.check(), bucket.get_range(KEY, 0, 1)):
+        with pytest.raises(DimseFailure, match="is missing") as raised:
+            await call
+        assert raised.value.transient
+    with pytest.raises(DimseFailure, match="is missing"):
+        assert [found async for found in bucket.list()]
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "sentence"),
+    [
+        (errno.ENOSPC, Status.OUT_OF_RESOURCES, "is full: free space"),
+        (errno.EDQUOT, Status.OUT_OF_RESOURCES, "is full: free space"),
+        (errno.EACCES, Status.NOT_AUTHORIZED, "let this user write"),
+        (errno.EROFS, Status.NOT_AUTHORIZED, "let this user write"),
+        (errno.EIO, Status.OUT_OF_RESOURCES, "fails: Input/output error"),
+    ],
+)
+async def test_trouble_while_writing_is_told_and_leaves_nothing(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    status: Status,
+    sentence: str,
+) -> None:
+    def failing(file: int, data: bytes) -> int:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", failing)
+        told = await failure(FolderBucket(tmp_path))
+    assert told.status == status
+    assert told.transient == (status == Status.OUT_OF_RESOURCES)
+    assert sentence in told.comment
+    assert str(tmp_path) in told.comment
+    assert files(tmp_path) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+async def test_a_full_disk_is_told_by_the_system_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = os.open
+    monkeypatch.setattr(os, "open", lambda *_: opened("/dev/full", os.O_WRONLY))
+    assert "is full: free space" in (await failure(FolderBucket(tmp_path))).comment
+
+
+async def test_what_dead_processes_left_is_swept_but_not_what_others_write(tmp_path: Path) -> None:
+    uploads = tmp_path / ".uploads"
+    uploads.mkdir()
+    (uploads / "abandoned").write_bytes(b"x")
+    two_days_ago = time.time() - 48 * 3600
+    os.utime(uploads / "abandoned", (two_days_ago, two_days_ago))
+    (uploads / "under-way").write_bytes(b"y")
+    await FolderBucket(tmp_path).put(KEY, chunks(b"abc"), 3)
+    assert [left.name for left in uploads.iterdir()] == ["under-way"]
+
+
+async def test_what_is_on_its_way_is_not_listed(tmp_path: Path) -> None:
+    bucket = FolderBucket(tmp_path)
+
+    async def listing() -> AsyncIterator[bytes]:
+        yield bytes(2 << 20)
+        assert [found async for found in bucket.list()] == []
+        assert [left.stat().st_size for left in (tmp_path / ".uploads").iterdir()] == [2 << 20]
+
+    await bucket.put(KEY, listing(), 2 << 20)
+    assert [found.key async for found in bucket.list()] == [KEY]
+    assert list((tmp_path / ".uploads").iterdir()) == []
+
+
+async def test_a_check_leaves_no_file(tmp_path: Path) -> None:
+    await FolderBucket(tmp_path).check(write=True)
+    assert files(tmp_path) == []

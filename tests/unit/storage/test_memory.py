@@ -1,0 +1,27 @@
+from collections.abc import AsyncIterator
+
+import pytest
+
+from dimse_ingestion.dicom.failure import OutOfResources
+from dimse_ingestion.storage.memory import MemoryBucket
+
+
+async def test_fails_as_it_is_told() -> None:
+    bucket = MemoryBucket()
+    bucket.refusing = OutOfResources("full")
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"x"
+
+    for call in (
+        bucket.head("x"),
+        bucket.put("x", chunks(), 1),
+        bucket.get_range("x", 0, 1),
+        bucket.delete("x"),
+        bucket.check(),
+    ):
+        with pytest.raises(OutOfResources, match="full"):
+            await call
+    bucket.refusing = None
+    await bucket.check(write=True)
+    assert bucket.objects == {}
