@@ -72,10 +72,9 @@ class Connection(Client):
     def __init__(self, server: Server, holder: Holder) -> None:
         super().__init__()
         self.server = server
-        self.last_round_trip = 0.0
+        self.last_sign_of_life = 0.0
         self.refusal = ""
         self.connect_bytes = 0
-        self.retiring = False
         self._holder = holder
         self._wire: Wire | None = None
         self._ended = False
@@ -96,7 +95,7 @@ class Connection(Client):
         )
         if self._wire is None:
             self._wire = self._new_wire()
-        await self.round_trip()
+        await self._pong()
         self._status = Client.CONNECTED
 
     def send(
@@ -126,11 +125,22 @@ class Connection(Client):
         """Let a subscription go; what is on its way still comes, until the next round trip."""
         self._out.write(f"UNSUB {number}\r\n".encode())
 
-    async def round_trip(self) -> None:
-        """Go to the server and back, behind everything sent so far. Raises CarrierDown."""
-        pong: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._pongs.append(pong)
-        self._out.write(b"PING\r\n")
+    async def round_trip(self, patience: float) -> None:
+        """Go to the server and back, behind everything sent so far.
+
+        Raises CarrierDown; the connection is cut when nothing at all comes or goes for `patience`
+        seconds (a slow line with much on its way is not a dead one).
+        """
+        pong = self._pong()
+        while not pong.done():
+            before = self._progress
+            await asyncio.wait([pong], timeout=patience)
+            if pong.done():
+                break
+            if self._progress == before:
+                self.cut(f"no answer to a ping within {patience:g} s")
+                break
+            self.last_sign_of_life = time.monotonic()
         await pong
 
     async def drained(self) -> None:
@@ -149,6 +159,18 @@ class Connection(Client):
         self._abort()
         self._fail_round_trips(reason)
         self._holder.lost(self, reason)
+
+    def _pong(self) -> asyncio.Future[bool]:
+        """Send a PING; raises CarrierDown, now or when awaited."""
+        pong: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._out.write(b"PING\r\n")
+        self._pongs.append(pong)
+        return pong
+
+    @property
+    def _progress(self) -> int:
+        """Grows whenever anything comes or goes."""
+        return self._out.sent + int(self.stats["in_msgs"])
 
     @property
     def _out(self) -> Wire:
@@ -226,7 +248,7 @@ class Connection(Client):
             self._out.write(b"PONG\r\n")
 
     async def _process_pong(self) -> None:
-        self.last_round_trip = time.monotonic()
+        self.last_sign_of_life = time.monotonic()
         if self._pongs and not (pong := self._pongs.pop(0)).done():
             pong.set_result(True)
 

@@ -6,42 +6,29 @@ operations at once when messages may have been lost. Counts and resends nothing 
 """
 
 import asyncio
-import secrets
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.transport.carrier import CarrierDown, Delivery
+from dimse_ingestion.transport.connecting import Connecting, Opened
 from dimse_ingestion.transport.connection import Connection, Denial
 from dimse_ingestion.transport.credentials import Credential, CredentialMistake
 from dimse_ingestion.transport.link_settings import LinkSettings
-from dimse_ingestion.transport.link_tls import TlsMistake
-from dimse_ingestion.transport.permissions import Denials, check_subject
-from dimse_ingestion.transport.servers import Server
-from dimse_ingestion.transport.troubles import FOREIGN, why_lost, why_not_opened
+from dimse_ingestion.transport.listening import Listening, Listenings
+from dimse_ingestion.transport.permissions import Denials
+from dimse_ingestion.transport.troubles import why_lost
 
 _LOG = logger(__name__)
 _USUAL_PAYLOAD = 1024 * 1024
-_FIRST_BACK_OFF = 0.1
 _LONG_ENOUGH = 10.0
 """Seconds a connection must hold for the next try to come soon."""
 _FAREWELL = 2.0
-_RANDOM = secrets.SystemRandom()
-
-
-@dataclass(slots=True)
-class _Listening:
-    number: int
-    subject: str
-    queue: str
-    take: Callable[[Delivery], None]
-    leaving: bool = False
 
 
 class _Subscription:
-    def __init__(self, link: "Link", listening: _Listening) -> None:
+    def __init__(self, link: "Link", listening: Listening) -> None:
         self._link = link
         self._listening = listening
 
@@ -58,30 +45,28 @@ class Link:
 
     def __init__(self, settings: LinkSettings) -> None:
         self._settings = settings
-        self._servers = _RANDOM.sample(settings.servers, len(settings.servers))
+        self._connecting = Connecting(settings)
         self._connection: Connection | None = None
         self._credential = Credential("no credential")
         self._generation = 0
         self._maximum_payload = _USUAL_PAYLOAD
-        self._trouble = f"NATS at {self._servers[0].url} has not been reached yet."
+        self._trouble = f"NATS at {self._connecting.server.url} has not been reached yet."
         self._denials = Denials()
-        self._listenings: dict[int, _Listening] = {}
-        self._last_number = 0
+        self._listenings = Listenings()
         self._changed: list[Callable[[bool], None]] = []
         self._ready = asyncio.Event()
         self._wanted = asyncio.Event()
         self._wanted.set()
-        self._failures = 0
         self._closing = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def connected(self) -> bool:
-        """Whether a round trip succeeded in the last three ping intervals (30 s), unbroken."""
+        """Whether it is unbroken, with a sign of life in the last three ping intervals (30 s)."""
         connection = self._connection
         if connection is None or not self._ready.is_set():
             return False
-        return time.monotonic() - connection.last_round_trip <= 3 * self._settings.ping_interval
+        return time.monotonic() - connection.last_sign_of_life <= 3 * self._settings.ping_interval
 
     @property
     def generation(self) -> int:
@@ -140,13 +125,14 @@ class Link:
     async def subscribe(
         self, subject: str, take: Callable[[Delivery], None], *, queue: str = ""
     ) -> _Subscription:
-        """Listen, over all reconnects; when connected, the server knows of it afterwards."""
-        self._last_number += 1
-        listening = _Listening(self._last_number, subject, queue, take)
-        self._listenings[listening.number] = listening
+        """Listen, over all reconnects; when connected, the server knows of it afterwards.
+
+        Raises ValueError for what can't be a subject.
+        """
+        listening = self._listenings.add(subject, queue, take)
         if (connection := self._connection) is not None:
             with suppress(CarrierDown):
-                connection.listen(listening.number, subject, queue)
+                listening.ask(connection)
                 await self._there_and_back(connection)
         return _Subscription(self, listening)
 
@@ -166,8 +152,7 @@ class Link:
 
     def delivered(self, listening: int, delivery: Delivery) -> None:
         """A message came (Holder)."""
-        if (found := self._listenings.get(listening)) is not None:
-            found.take(delivery)
+        self._listenings.deliver(listening, delivery)
 
     def lost(self, connection: Connection, reason: str) -> None:
         """A connection has ended (Holder)."""
@@ -207,46 +192,26 @@ class Link:
     async def _supervise(self) -> None:
         while True:
             await self._wanted.wait()
-            await asyncio.sleep(self._back_off())
+            await self._connecting.pause()
             try:
-                await self._try(self._servers[self._failures % len(self._servers)])
+                await self._adopt(await self._connecting.open(self))
+            except CarrierDown as trouble:
+                self._not_opened(str(trouble))
             except Exception:  # noqa: BLE001 - reconnecting must go on, and it is logged
-                self._failures += 1
+                self._connecting.failed()
                 _LOG.exception("Connecting to NATS failed in an unforeseen way; it is tried again.")
 
-    def _back_off(self) -> float:
-        rounds = self._failures // len(self._servers)
-        if self._failures % len(self._servers):
-            return 0.0  # another server is next
-        longest = min(self._settings.longest_back_off, _FIRST_BACK_OFF * 2 ** min(rounds, 16))
-        return _RANDOM.uniform(longest / 2, longest)
-
-    async def _try(self, server: Server) -> None:
-        connection = Connection(server, self)
-        credential = self._credential
-        try:
-            credential = self._settings.read_credential()
-            async with asyncio.timeout(self._settings.connect_timeout):
-                await connection.open(self._settings.connect_options(server, credential))
-        except (CredentialMistake, TlsMistake, *FOREIGN) as trouble:
-            sentence = why_not_opened(server, trouble, credential, connection.connect_bytes)
-            self._not_opened(sentence)
-        else:
-            await self._adopt(connection, credential)
-        finally:
-            if connection is not self._connection:
-                connection.cut("it did not open")
-
     def _not_opened(self, sentence: str) -> None:
-        self._failures += 1
+        self._connecting.failed()
         if sentence != self._trouble:
             _LOG.warning("NATS is not reached.", why=sentence)
         self._trouble = sentence
 
-    async def _adopt(self, connection: Connection, credential: Credential) -> None:
+    async def _adopt(self, opened: Opened) -> None:
+        connection = opened.connection
         before, self._connection = self._connection, connection
         self._wanted.clear()
-        self._credential = credential
+        self._credential = opened.credential
         self._generation += 1
         self._maximum_payload = connection.max_payload
         self._denials.forget()
@@ -255,39 +220,26 @@ class Link:
             self._announce(connected=False)
         await self._listen_again(connection)
         if connection is self._connection:
-            self._ready.set()
-            _LOG.info("Connected to NATS.", server=connection.server.url, as_=credential.kind)
-            self._announce(connected=True)
-            self._run(self._tend(connection), "nats link tending")
+            self._settle(opened)
         if before is not None:
             self._run(self._retire(before), "nats link retiring")
 
+    def _settle(self, opened: Opened) -> None:
+        server = opened.connection.server.url
+        _LOG.info("Connected to NATS.", server=server, credential=opened.credential.kind)
+        self._ready.set()
+        self._announce(connected=True)
+        self._run(self._tend(opened.connection), "nats link tending")
+
     async def _listen_again(self, connection: Connection) -> None:
         with suppress(CarrierDown):
-            for each in self._listenings.values():
-                if not each.leaving:
-                    connection.listen(each.number, each.subject, each.queue)
-            self._ask_permissions(connection)
+            self._listenings.ask_again(connection)
+            self._listenings.check(connection, self._settings.needs)
             await self._there_and_back(connection)
 
-    def _ask_permissions(self, connection: Connection) -> None:
-        for permission in self._settings.needs.publish:
-            subject, _ = check_subject(permission)
-            connection.send(subject, b"")
-        for permission in self._settings.needs.subscribe:
-            subject, queue = check_subject(permission)
-            self._last_number += 1
-            connection.listen(self._last_number, subject, queue)
-            connection.stop_listening(self._last_number)
-
-    async def _there_and_back(self, connection: Connection, seconds: float = 0.0) -> None:
-        """A round trip; a connection too slow for it is cut. Raises CarrierDown."""
-        seconds = seconds or self._settings.connect_timeout
-        try:
-            await asyncio.wait_for(connection.round_trip(), seconds)
-        except TimeoutError:
-            connection.cut(f"no answer to a ping within {seconds:g} s")
-            raise CarrierDown(self._trouble) from None
+    async def _there_and_back(self, connection: Connection, patience: float = 0.0) -> None:
+        """A round trip; a connection that shows no life for so long is cut. Raises CarrierDown."""
+        await connection.round_trip(patience or self._settings.connect_timeout)
 
     async def _tend(self, connection: Connection) -> None:
         interval = self._settings.ping_interval
@@ -297,7 +249,7 @@ class Link:
                 await asyncio.sleep(interval)
                 await self._there_and_back(connection, 2 * interval)
                 if time.monotonic() - began > _LONG_ENOUGH:
-                    self._failures = 0
+                    self._connecting.succeeded()
                 if self._denials.all:
                     await self._ask_again(connection)
 
@@ -307,28 +259,25 @@ class Link:
             if self._settings.read_credential() != self._credential:
                 self._wanted.set()
                 return
-        for each in self._listenings.values():
-            if self._denials.subscribing(each.subject):
-                connection.listen(each.number, each.subject, each.queue)
-        self._ask_permissions(connection)
+        self._listenings.ask_again(connection, only_of=self._denials)
+        self._listenings.check(connection, self._settings.needs)
         await self._there_and_back(connection)
         self._denials.forget(3 * self._settings.ping_interval)
 
     async def _retire(self, connection: Connection) -> None:
         """Let a replaced connection hand over what is on its way."""
         with suppress(CarrierDown):
-            for number in self._listenings:
-                connection.stop_listening(number)
+            self._listenings.leave(connection)
             await self._there_and_back(connection, _FAREWELL)
         connection.cut("replaced by another")
 
-    async def _let_go(self, listening: _Listening) -> None:
+    async def _let_go(self, listening: Listening) -> None:
         listening.leaving = True
         if (connection := self._connection) is not None:
             with suppress(CarrierDown):
                 connection.stop_listening(listening.number)
                 await self._there_and_back(connection)
-        self._listenings.pop(listening.number, None)
+        self._listenings.remove(listening)
 
     def _run(self, work: Coroutine[None, None, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)

@@ -7,7 +7,8 @@ nothing and knows no NATS command.
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
@@ -23,6 +24,10 @@ class Wire(Protocol):
     """One way out."""
 
     encrypted: bool
+
+    @property
+    def sent(self) -> int:
+        """Bytes handed to the operating system so far."""
 
     def write(self, head: bytes, body: bytes = b"", tail: bytes = b"") -> None:
         """Send, in this order."""
@@ -60,11 +65,17 @@ class _TcpWire:
             raise ConnectionResetError("the connection ended while it was opened")
         self._writer = writer
         self._whole = transport
+        self._written = 0
         self.encrypted = writer.get_extra_info("ssl_object") is not None
         _quiet_at_end_of_file(writer)
         writer.transport.set_write_buffer_limits(high=HIGH_WATER)
 
+    @property
+    def sent(self) -> int:
+        return self._written - self._writer.transport.get_write_buffer_size()
+
     def write(self, head: bytes, body: bytes = b"", tail: bytes = b"") -> None:
+        self._written += len(head) + len(body) + len(tail)
         if len(body) < _WORTH_A_COPY:
             self._writer.write(b"".join((head, body, tail)))
             return
@@ -89,45 +100,56 @@ class _WebSocketWire:
     """WebSocket frames can't be written without waiting, so a task of ours does it."""
 
     def __init__(self, transport: WebSocketTransport, broken: Callable[[Exception], None]) -> None:
+        if transport._ws is None:
+            raise ConnectionResetError("the connection ended while it was opened")
         self._transport = transport
+        self._socket = transport._ws
         self._broken = broken
-        self._something = asyncio.Event()
-        self._empty = asyncio.Event()
-        self._empty.set()
+        self._frames: deque[bytes] = deque()
         self._unsent = 0
+        self._something = asyncio.Event()
+        self._little = asyncio.Event()
+        self._little.set()
+        self.sent = 0
         self.encrypted = bool(transport._using_tls)
         self._sending = asyncio.create_task(self._send(), name="nats websocket sending")
 
     def write(self, head: bytes, body: bytes = b"", tail: bytes = b"") -> None:
-        self._unsent += len(head) + len(body) + len(tail)
-        write: Callable[[bytes], None] = self._transport.write
-        write(b"".join((head, body, tail)))
+        frame = b"".join((head, body, tail))
+        self._frames.append(frame)
+        self._unsent += len(frame)
         self._something.set()
         if self._unsent > HIGH_WATER:
-            self._empty.clear()
+            self._little.clear()
 
     async def drained(self) -> None:
-        await self._empty.wait()
+        await self._little.wait()
         if self._sending.done():
             raise ConnectionResetError("the WebSocket is closed")
 
     def abort(self) -> None:
         self._sending.cancel()
-        self._empty.set()
+        self._little.set()
         _abort_web_socket(self._transport)
 
     async def _send(self) -> None:
-        drain: Callable[[], Awaitable[None]] = self._transport.drain
         try:
             while True:
                 await self._something.wait()
                 self._something.clear()
-                await drain()
-                self._unsent = 0
-                self._empty.set()
-        except (OSError, RuntimeError, AttributeError) as trouble:  # what aiohttp and nats-py raise
-            self._empty.set()
+                await self._send_frames()
+        except (OSError, RuntimeError, aiohttp.ClientError) as trouble:
+            self._little.set()
             self._broken(trouble)
+
+    async def _send_frames(self) -> None:
+        while self._frames:
+            frame = self._frames.popleft()
+            await self._socket.send_bytes(frame)
+            self._unsent -= len(frame)
+            self.sent += len(frame)
+            if self._unsent < HIGH_WATER // 4:
+                self._little.set()
 
 
 _closing: set[asyncio.Task[None]] = set()

@@ -1,0 +1,188 @@
+"""What a link carries over a real nats-server, and how it lets itself be found again."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dimse_ingestion.transport.carrier import CarrierDown
+from dimse_ingestion.transport.connection import MessageTooLarge
+from harness.nats_server import NatsServer, nats_server
+from tests.linked import Taken, eventually, made, reached, started
+
+KIB = 1024
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[NatsServer]:
+    with nats_server(tmp_path / "nats") as running:
+        yield running
+
+
+async def test_subject_body_reply_and_headers_arrive_as_they_were_sent(server: NatsServer) -> None:
+    taken = Taken()
+    async with reached(server.url) as link:
+        await link.subscribe("R.v1.>", taken)
+        headers = {"Dimse-Op": "data", "traceparent": "00-abc", "Grüße": "an alle"}
+        link.publish("R.v1.in.a", b"\r\n\x00body", reply="R.inbox", headers=headers)
+        link.publish("R.v1.in.b", b"")
+        await eventually(lambda: len(taken.deliveries), 2)
+    first, second = taken.deliveries
+    assert (first.subject, first.body, first.reply) == ("R.v1.in.a", b"\r\n\x00body", "R.inbox")
+    assert first.headers == headers
+    assert (second.subject, second.body, second.reply, dict(second.headers)) == (
+        "R.v1.in.b",
+        b"",
+        "",
+        {},
+    )
+
+
+async def test_messages_keep_their_order_whatever_their_size(server: NatsServer) -> None:
+    taken = Taken()
+    bodies = [bytes([index % 251]) * (1 if index % 3 else 200 * KIB) for index in range(100)]
+    async with reached(server.url) as link:
+        await link.subscribe("a", taken)
+        for body in bodies:
+            link.publish("a", body, headers={"n": "1"} if len(body) > 1 else None)
+        await eventually(lambda: len(taken.deliveries), len(bodies))
+    assert taken.bodies == bodies
+
+
+async def test_a_subject_nobody_listens_to_is_answered_at_once(server: NatsServer) -> None:
+    taken = Taken()
+    async with reached(server.url) as link:
+        await link.subscribe("inbox.*", taken)
+        link.publish("nobody", b"x", reply="inbox.1")
+        await eventually(lambda: [each.nobody_listened for each in taken.deliveries], [True])
+
+
+async def test_a_queue_group_shares_its_messages(server: NatsServer) -> None:
+    one, other = Taken(), Taken()
+    async with reached(server.url) as first, reached(server.url) as second:
+        await first.subscribe("svc", one, queue="svc")
+        await second.subscribe("svc", other, queue="svc")
+        for _ in range(200):
+            first.publish("svc", b"x")
+        await eventually(lambda: len(one.deliveries) + len(other.deliveries), 200)
+    assert one.deliveries
+    assert other.deliveries
+
+
+async def test_draining_hands_over_what_is_on_its_way_and_takes_nothing_new(
+    server: NatsServer,
+) -> None:
+    taken = Taken()
+    async with reached(server.url) as link:
+        subscription = await link.subscribe("a", taken)
+        for index in range(500):
+            link.publish("a", str(index).encode())
+        await subscription.drain()
+        assert len(taken.deliveries) == 500
+        link.publish("a", b"late")
+        await (await link.subscribe("b", taken)).drain()
+        assert len(taken.deliveries) == 500
+
+
+async def test_what_was_published_before_closing_arrives(server: NatsServer) -> None:
+    taken = Taken()
+    async with reached(server.url) as listener:
+        await listener.subscribe("a", taken)
+        async with reached(server.url) as link:
+            for _ in range(20):
+                link.publish("a", bytes(500 * KIB))
+        await eventually(lambda: len(taken.deliveries), 20)
+    with pytest.raises(CarrierDown, match="closed"):
+        link.publish("a", b"x")
+
+
+async def test_a_chunk_of_exactly_the_maximum_payload_passes_and_one_byte_more_is_refused_here(
+    server: NatsServer,
+) -> None:
+    taken = Taken()
+    headers = {"Dimse-Op": "data"}
+    overhead = len(b"NATS/1.0\r\nDimse-Op: data\r\n\r\n")
+    async with reached(server.url) as link:
+        await link.subscribe("a", taken)
+        link.publish("a", bytes(link.maximum_payload - overhead), headers=headers)
+        with pytest.raises(MessageTooLarge, match="max_payload"):
+            link.publish("a", bytes(link.maximum_payload - overhead + 1), headers=headers)
+        link.publish("a", b"still here")
+        await eventually(lambda: len(taken.deliveries), 2)
+        assert link.generation == 1
+
+
+async def test_the_maximum_payload_is_learned_anew_at_each_connect(server: NatsServer) -> None:
+    async with reached(server.url) as link:
+        assert link.maximum_payload == 1024 * KIB
+        server.configuration["max_payload"] = 64 * KIB
+        server.restart()
+        await eventually(lambda: link.maximum_payload, 64 * KIB)
+
+
+@pytest.mark.parametrize("subject", ["", "a b", "a\r\nPUB x 0\r\n\r\n", "a\tb"])
+async def test_a_subject_cannot_smuggle_a_command(server: NatsServer, subject: str) -> None:
+    async with reached(server.url) as link:
+        with pytest.raises(ValueError, match="not a NATS subject"):
+            link.publish(subject, b"x")
+        with pytest.raises(ValueError, match="line break"):
+            link.publish("a", b"x", headers={"a": "b\r\nc: d"})
+        if subject:
+            with pytest.raises(ValueError, match="not a NATS subject"):
+                link.publish("a", b"x", reply=subject)
+            with pytest.raises(ValueError, match="not a NATS subject"):
+                await link.subscribe(subject, Taken())
+
+
+async def test_a_flood_beyond_every_queue_of_the_client_loses_nothing(server: NatsServer) -> None:
+    count = 300_000
+    taken = Taken()
+    slow = {"ping_interval": 10.0}  # a flood takes what processor there is
+    async with reached(server.url, **slow) as link, reached(server.url, **slow) as publisher:
+        await link.subscribe("a", taken)
+        for index in range(count):
+            publisher.publish("a", b"x" * 500)
+            if index % 500 == 0:
+                await publisher.flushed()
+                await asyncio.sleep(0)
+        await eventually(lambda: len(taken.deliveries), count, 60)
+        assert link.generation == publisher.generation == 1
+
+
+async def test_flushed_waits_while_the_server_reads_nothing(server: NatsServer) -> None:
+    async with reached(server.url, ping_interval=30.0) as link:
+        server.pause()
+        for _ in range(40):
+            link.publish("a", bytes(1000 * KIB))
+        waiting = asyncio.create_task(link.flushed())
+        done, _ = await asyncio.wait([waiting], timeout=0.3)
+        assert not done
+        server.resume()
+        await asyncio.wait_for(waiting, 10)
+
+
+async def test_before_it_is_connected_a_link_takes_subscriptions_and_refuses_messages(
+    server: NatsServer,
+) -> None:
+    taken = Taken()
+    server.stop()
+    async with started(server.url) as link:
+        await link.subscribe("a", taken)
+        await eventually(lambda: link.trouble, "connection refused")
+        with pytest.raises(CarrierDown, match="connection refused"):
+            link.publish("a", b"x")
+        with pytest.raises(CarrierDown, match="connection refused"):
+            await link.flushed()
+        server.start()
+        await link.reached(10)
+        link.publish("a", b"x")
+        await eventually(lambda: taken.bodies, [b"x"])
+        assert link.trouble == ""
+
+
+async def test_a_link_that_was_never_started_says_so() -> None:
+    link = made("nats://127.0.0.1:1")
+    assert not link.connected
+    assert "not been reached" in link.trouble
+    await link.close()

@@ -1,0 +1,68 @@
+"""Links and what was seen of them, for tests against a real nats-server."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from dimse_ingestion.transport.carrier import Delivery
+from dimse_ingestion.transport.link import Link
+from dimse_ingestion.transport.link_settings import LinkSettings
+
+QUICK: dict[str, Any] = {"ping_interval": 0.2, "connect_timeout": 2.0, "longest_back_off": 0.2}
+"""Times for a test that waits for what takes half a minute in a hospital."""
+
+
+@dataclass
+class Taken:
+    """Everything a subscription was given."""
+
+    deliveries: list[Delivery] = field(default_factory=list)
+
+    def __call__(self, delivery: Delivery) -> None:
+        self.deliveries.append(delivery)
+
+    @property
+    def bodies(self) -> list[bytes]:
+        """In the order they came."""
+        return [each.body for each in self.deliveries]
+
+
+def made(addresses: str | list[str], **settings: Any) -> Link:
+    """A link that isn't started, with quick times unless told otherwise."""
+    return Link(LinkSettings(addresses=addresses, name="test", **{**QUICK, **settings}))
+
+
+@asynccontextmanager
+async def started(addresses: str | list[str], **settings: Any) -> AsyncIterator[Link]:
+    """A link that tries to connect for the length of the block."""
+    link = made(addresses, **settings)
+    await link.start()
+    try:
+        yield link
+    finally:
+        await link.close()
+
+
+@asynccontextmanager
+async def reached(addresses: str | list[str], **settings: Any) -> AsyncIterator[Link]:
+    """A link that is connected when the block begins."""
+    async with started(addresses, **settings) as link:
+        await link.reached(10)
+        yield link
+
+
+async def eventually(look: Callable[[], Any], wanted: Any = True, seconds: float = 15.0) -> None:
+    """Wait until `look` gives what is wanted, or a text that contains it; show the last value."""
+    deadline = time.monotonic() + seconds
+    while not _is(seen := look(), wanted):
+        assert time.monotonic() < deadline, f"wanted {wanted!r}, and last saw {seen!r}"
+        await asyncio.sleep(0.01)
+
+
+def _is(seen: Any, wanted: Any) -> bool:
+    if isinstance(wanted, str) and wanted:
+        return wanted in seen
+    return bool(seen == wanted)
