@@ -80,6 +80,8 @@ class Association:
         if self._machine.allows(Event.ABORT_REQUEST):
             self._because = because
             self._on(Event.ABORT_REQUEST)
+        elif self._machine.state is State.AWAITING_ASSOCIATE_RQ:  # nobody to tell
+            self._wire.close()
 
     # what the wire tells
 

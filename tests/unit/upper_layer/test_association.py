@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.upper_layer.association import Association
@@ -229,8 +230,11 @@ async def test_a_service_that_fails_to_decide_rejects_for_now() -> None:
 async def test_before_an_association_anything_else_is_aborted_as_user(
     sent: bytes, abort: str
 ) -> None:
-    acceptor = await Acceptor().get(sent)
+    acceptor = Acceptor()
+    with capture_logs() as lines:
+        await acceptor.get(sent)
     assert acceptor.said() == [abort]
+    assert len(lines) == 1
     assert acceptor.wire.artim
     assert acceptor.services.ends == []
 
@@ -255,8 +259,14 @@ WRONG = {
 @pytest.mark.parametrize(("sent", "reason"), WRONG.values(), ids=WRONG)
 async def test_a_mistake_of_the_peer_aborts_its_association(sent: bytes, reason: int) -> None:
     acceptor = await Acceptor().established()
-    await acceptor.get(sent)
+    with capture_logs() as lines:
+        await acceptor.get(sent)
     assert acceptor.said() == [f"ABORT {PROVIDER} {reason}"]
+    assert [(line["event"], line["log_level"]) for line in lines] == [
+        ("Association aborted.", "warning")
+    ]
+    assert lines[0]["because"].endswith(".")
+    assert lines[0]["peer_address"] == "10.0.0.1"
     assert acceptor.services.ends == ["aborted"]
     assert acceptor.wire.artim
     await acceptor.get(b"more", HELLO, peer.abort())
@@ -352,6 +362,19 @@ async def test_a_release_within_a_message_ends_it() -> None:
     assert acceptor.said() == ["RELEASE_RP"]
     await acceptor.get(peer.abort())
     assert acceptor.wire.closed
+
+
+async def test_before_a_proposal_there_is_nobody_to_send_an_abort() -> None:
+    acceptor = Acceptor()
+    acceptor.association.abort("shutting down")
+    assert acceptor.said() == []
+    assert acceptor.wire.closed
+
+
+async def test_a_port_that_is_only_looked_at_is_not_worth_a_line() -> None:
+    with capture_logs() as lines:
+        Acceptor().association.lost()
+    assert lines == []
 
 
 # performing

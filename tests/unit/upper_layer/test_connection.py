@@ -1,0 +1,155 @@
+"""Bytes and time of one connection, on a transport in memory."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
+
+import pytest
+
+from dimse_ingestion.upper_layer.connection import Connection
+from dimse_ingestion.upper_layer.limits import Limits
+from tests import requestor_bytes as peer
+from tests.recording_services import RecordingServices
+
+
+class MemoryTransport(asyncio.Transport):
+    """A transport that keeps what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__({"peername": ("10.0.0.1", 4711)})
+        self.written = bytearray()
+        self.closed = asyncio.Event()
+        self.reading = True
+
+    def write(self, data: Any) -> None:
+        self.written += data
+
+    def abort(self) -> None:
+        self.closed.set()
+
+    def is_closing(self) -> bool:
+        return self.closed.is_set()
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+
+class Host:
+    """An acceptor of one connection."""
+
+    def __init__(self, *, room: bool = True) -> None:
+        self.services = RecordingServices()
+        self.limits = Limits(artim_timeout=0.05, write_timeout=0.05)
+        self.buffer = memoryview(bytearray(64 * 1024))
+        self.room = room
+        self.gone: list[Connection] = []
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
+        return asyncio.create_task(work, name=name)
+
+    def opened(self, connection: Connection) -> bool:
+        return self.room
+
+    def lost(self, connection: Connection) -> None:
+        self.gone.append(connection)
+
+
+@pytest.fixture
+async def host() -> Host:
+    return Host()
+
+
+@pytest.fixture
+async def transport() -> MemoryTransport:
+    return MemoryTransport()
+
+
+@pytest.fixture
+async def connection(host: Host, transport: MemoryTransport) -> AsyncIterator[Connection]:
+    made = Connection(host)
+    made.connection_made(transport)
+    yield made
+    if not host.gone:
+        made.connection_lost(None)
+
+
+def receive(connection: Connection, content: bytes) -> None:
+    buffer = connection.get_buffer(-1)
+    buffer[: len(content)] = content
+    connection.buffer_updated(len(content))
+
+
+async def established(connection: Connection) -> None:
+    receive(connection, peer.associate_rq())
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_it_reads_into_its_hosts_buffer(host: Host, connection: Connection) -> None:
+    assert connection.get_buffer(-1) is host.buffer
+    await established(connection)
+    assert host.services.requests[0].peer_address == "10.0.0.1"
+    assert host.services.requests[0].peer_port == 4711
+
+
+async def test_without_room_it_is_closed(transport: MemoryTransport) -> None:
+    host = Host(room=False)
+    made = Connection(host)
+    made.connection_made(transport)
+    assert transport.is_closing()
+    made.connection_lost(None)
+    assert host.gone == [made]
+
+
+async def test_artim_closes(transport: MemoryTransport, connection: Connection) -> None:
+    async with asyncio.timeout(5):
+        await transport.closed.wait()
+    assert not transport.written
+    assert connection.silent_for() > 0
+
+
+async def test_a_writer_waits_until_it_may_write(connection: Connection) -> None:
+    await established(connection)
+    connection.pause_writing()
+    waiting = asyncio.create_task(connection.drained())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    connection.resume_writing()
+    await waiting
+
+
+async def test_a_peer_that_reads_nothing_is_given_up(
+    host: Host, transport: MemoryTransport, connection: Connection
+) -> None:
+    await established(connection)
+    connection.pause_writing()
+    async with asyncio.timeout(5):
+        await transport.closed.wait()
+    assert host.services.ends == ["aborted"]
+
+
+async def test_a_lost_connection_frees_its_writer_and_its_timers(
+    host: Host, connection: Connection
+) -> None:
+    await established(connection)
+    connection.pause_writing()
+    waiting = asyncio.create_task(connection.drained())
+    connection.connection_lost(None)
+    await waiting
+    assert host.services.ends == ["lost"]
+    assert host.gone == [connection]
+
+
+async def test_reading_pauses_and_goes_on_unless_it_is_closing(
+    transport: MemoryTransport, connection: Connection
+) -> None:
+    connection.pause_reading()
+    assert not transport.reading
+    connection.resume_reading()
+    assert transport.reading
+    transport.abort()
+    connection.pause_reading()
+    assert transport.reading
