@@ -59,7 +59,9 @@ class Requester(Protocol):
 class Answering(Protocol):
     """Where `Operations.find` puts its matches."""
 
-    cancelled: bool
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody wants more: C-CANCEL came, or the proxy is gone."""
 
     async def send(self, match: FindMatch) -> None:
         """Send one match; waits while the proxy has granted no credit."""
@@ -82,7 +84,8 @@ class Operations(Protocol):
         """Store one data set; taking a chunk from `chunks` gives the sender new credit.
 
         `chunks` raises DimseFailure when the transfer is broken off (lease run out, ABORT) or its
-        size or digest is not what was announced: nothing of it may then become visible.
+        size or digest is not what was announced: nothing of it may then become visible. Success
+        without having read `chunks` to their end is believed only of a `duplicate`.
         """
 
     async def find(self, open_: FindOpen, answering: Answering) -> FindResult:

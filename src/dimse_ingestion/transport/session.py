@@ -224,6 +224,10 @@ class Serving:
         self.result = result
         return self._said_now([result], now)
 
+    def supersede(self) -> None:
+        """Another session has taken over the operation."""
+        self._break("Another attempt took over")
+
     def leave(self) -> list[Frame]:
         """This replica ends before the operation."""
         if self.result is not None:

@@ -1,0 +1,244 @@
+"""What the plays are made of: operations that remember, data sets, and both ends on one bus."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.transport.contract import Answering
+from dimse_ingestion.transport.limits import Limits
+from dimse_ingestion.transport.memory import Bus, MemoryCarrier
+from dimse_ingestion.transport.messages import (
+    EchoRequest,
+    EchoResult,
+    FindMatch,
+    FindOpen,
+    FindResult,
+    Origin,
+    StoreOpen,
+    StoreResult,
+)
+from dimse_ingestion.transport.requester import CarrierRequester
+from dimse_ingestion.transport.responder import Responder
+from dimse_ingestion.transport.subjects import (
+    Subjects,
+    ingestion_permissions,
+    proxy_permissions,
+)
+from dimse_ingestion.transport.times import Times
+
+ROOT = "hospital.DIMSE"
+ORIGIN = Origin(calling_ae_title="CT1", called_ae_title="DICOM-INGEST", association_id="a1")
+KIB = 1024
+SMALL_PAYLOAD = 12 * KIB
+"""Leaves chunks of 8 KiB, so that short data sets make long sessions."""
+
+
+class Bytes:
+    """A `Source` in memory."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    def read(self, offset: int, length: int) -> bytes:
+        return self.content[offset : offset + length]
+
+
+def content_of(size: int) -> bytes:
+    """Bytes in which a wrong order shows."""
+    counted = b"".join(number.to_bytes(4, "big") for number in range(size // 4 + 1))
+    return counted[:size]
+
+
+def announced(content: bytes, operation_id: str = "op1", **changed: object) -> StoreOpen:
+    facts: dict[str, object] = {
+        "operation_id": operation_id,
+        "sop_class_uid": "1.2.840.10008.5.1.4.1.1.2",
+        "sop_instance_uid": "1.2.3",
+        "transfer_syntax_uid": "1.2.840.10008.1.2.1",
+        "size": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "origin": ORIGIN,
+    }
+    return StoreOpen(**(facts | changed))  # type: ignore[arg-type] # by name
+
+
+def asked(operation_id: str = "find1", identifier: bytes = b"identifier") -> FindOpen:
+    return FindOpen(
+        operation_id=operation_id,
+        sop_class_uid="1.2.840.10008.5.1.4.1.2.2.1",
+        transfer_syntax_uid="1.2.840.10008.1.2",
+        identifier=identifier,
+        origin=ORIGIN,
+    )
+
+
+def echoed(operation_id: str = "echo1") -> EchoRequest:
+    return EchoRequest(operation_id=operation_id, origin=ORIGIN)
+
+
+@dataclass
+class Remembering:
+    """`Operations` that keep what they were given; slow or failing as told."""
+
+    replica: str = "r1"
+    slow: float = 0.0
+    """Seconds for each chunk, match, or echo."""
+    finishing: float = 0.0
+    """Seconds between the last chunk and the result."""
+    failures: list[Exception] = field(default_factory=list)
+    """Raised one after the other, before anything else succeeds."""
+    known: dict[str, StoreResult] = field(default_factory=dict)
+    looking: float = 0.0
+    """Seconds to find out whether a digest is known."""
+    matches: list[FindMatch] = field(default_factory=list)
+    endless: bool = False
+    reads_nothing: bool = False
+
+    stored: list[bytes] = field(default_factory=list)
+    begun: int = 0
+    broken: list[DimseFailure] = field(default_factory=list)
+    found: list[FindOpen] = field(default_factory=list)
+    cancelled: int = 0
+    matches_sent: int = 0
+    most_held: int = 0
+
+    async def echo(self, request: EchoRequest) -> EchoResult:
+        await asyncio.sleep(self.slow)
+        self._fail()
+        return EchoResult(status=0, replica=self.replica)
+
+    async def already_stored(self, open_: StoreOpen) -> StoreResult | None:
+        await asyncio.sleep(self.looking)
+        return self.known.get(open_.sha256)
+
+    async def store(self, open_: StoreOpen, chunks: AsyncIterator[bytes]) -> StoreResult:
+        self.begun += 1
+        self._fail()
+        taken = bytearray()
+        try:
+            if not self.reads_nothing:
+                async for chunk in chunks:
+                    taken += chunk
+                    await asyncio.sleep(self.slow)
+        except DimseFailure as failure:
+            self.broken.append(failure)
+            raise
+        await asyncio.sleep(self.finishing)
+        self.stored.append(bytes(taken))
+        return StoreResult(status=0, key=open_.sha256, size=len(taken), sha256=open_.sha256)
+
+    async def find(self, open_: FindOpen, answering: Answering) -> FindResult:
+        self.found.append(open_)
+        self._fail()
+        sent = 0
+        for match in self._endless() if self.endless else self.matches:
+            if answering.cancelled:
+                break
+            await answering.send(match)
+            sent += 1
+            self.matches_sent = sent
+            await asyncio.sleep(self.slow)
+        if answering.cancelled:
+            self.cancelled += 1
+            return FindResult(status=Status.CANCEL, matches=sent)
+        return FindResult(status=0, matches=sent)
+
+    def _endless(self) -> "AsyncIteratorOfMatches":
+        return iter(lambda: FindMatch(status=Status.PENDING, identifier=b"x" * 500), None)
+
+    def _fail(self) -> None:
+        if self.failures:
+            raise self.failures.pop(0)
+
+
+AsyncIteratorOfMatches = object
+
+
+def numbered(count: int, size: int = 100) -> list[FindMatch]:
+    return [
+        FindMatch(status=Status.PENDING, identifier=number.to_bytes(4, "big") + bytes(size))
+        for number in range(count)
+    ]
+
+
+@dataclass
+class Play:
+    """Two ends on one bus, and more of them when asked for."""
+
+    bus: Bus
+    times: Times
+    limits: Limits
+    requester: CarrierRequester = field(init=False)
+    proxy: MemoryCarrier = field(init=False)
+    responders: list[Responder] = field(default_factory=list)
+    replicas: list[MemoryCarrier] = field(default_factory=list)
+    opened: int = 0
+
+    async def add_proxy(self, name: str) -> tuple[CarrierRequester, MemoryCarrier]:
+        carrier = self.bus.carrier(proxy_permissions(ROOT, name))
+        requester = CarrierRequester(carrier, Subjects(ROOT), name, self.times)
+        await requester.start()
+        return requester, carrier
+
+    async def add_replica(self, operations: Remembering) -> Responder:
+        carrier = self.bus.carrier(ingestion_permissions(ROOT))
+        name = f"{operations.replica}-{len(self.replicas)}"
+        responder = Responder(
+            carrier, Subjects(ROOT), name, operations, times=self.times, limits=self.limits
+        )
+        await responder.start()
+        self.replicas.append(carrier)
+        self.responders.append(responder)
+        return responder
+
+    def kill(self, index: int) -> None:
+        """A replica is gone from one moment to the next; what it was doing stops being heard."""
+        self.replicas[index].cut()
+        self.replicas[index].subscriptions.clear()
+
+    async def store(
+        self, content: bytes, operation_id: str = "op1", *, deadline: float | None = None
+    ) -> StoreResult:
+        return await self.requester.store(
+            announced(content, operation_id),
+            Bytes(content),
+            deadline=deadline or self.times.deadline,
+        )
+
+    def denied(self) -> list[str]:
+        return [each for carrier in self.bus.carriers for each in carrier.denied]
+
+
+@asynccontextmanager
+async def play(
+    *operations: Remembering,
+    times: Times | None = None,
+    limits: Limits | None = None,
+    maximum_payload: int = SMALL_PAYLOAD,
+) -> AsyncIterator[Play]:
+    """One proxy and a replica for each of `operations`, each with its user's permissions only."""
+    bus = Bus(maximum_payload=maximum_payload)
+    made = Play(bus, times or Times(), limits or Limits(window=64 * KIB, least_window=16 * KIB))
+    made.requester, made.proxy = await made.add_proxy("p1")
+    for each in operations:
+        await made.add_replica(each)
+    try:
+        yield made
+    finally:
+        for responder in made.responders:
+            await responder.close()
+        await made.requester.close()
+    assert made.denied() == []
+
+
+async def until(condition: Callable[[], object], *, within: float = 60.0) -> None:
+    """Wait, in virtual time, until something holds."""
+    clock = asyncio.get_running_loop().time
+    end = clock() + within
+    while not condition():
+        assert clock() < end, f"did not come to hold within {within} s"
+        await asyncio.sleep(0.01)
