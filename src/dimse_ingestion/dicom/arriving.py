@@ -1,8 +1,8 @@
 """Bytes as they arrive, read by a parser that may stop anywhere and go on later.
 
 A parser is a generator: it asks for bytes with `yield from`, and is resumed when more have come.
-Bytes that are only passed over are never kept. Inflating (PS3.5 A.5) happens here too, so that
-no parser knows of it.
+Bytes that are only passed over are never kept nor copied. Inflating (PS3.5 A.5) happens here too,
+so that no parser knows of it.
 """
 
 import zlib
@@ -24,12 +24,17 @@ class Arriving:
         self.ended = False
         self._buffer = bytearray()
         self._start = 0
+        self._to_pass_over = 0
 
     def add(self, data: bytes | memoryview) -> None:
-        """Take what came; what was read before is let go of."""
+        """Take what came; what was read before is let go of, what is skipped is not kept."""
         if self._start:
             del self._buffer[: self._start]
             self._start = 0
+        if self._to_pass_over:
+            step = min(self._to_pass_over, len(data))
+            self.pass_over(step)
+            data = memoryview(data)[step:]
         self._buffer += data
 
     @property
@@ -37,23 +42,40 @@ class Arriving:
         """Bytes that have come and were not read."""
         return len(self._buffer) - self._start
 
+    @property
+    def to_pass_over(self) -> int:
+        """Bytes to come that nobody will look at."""
+        return self._to_pass_over
+
+    def pass_over(self, length: int) -> None:
+        """Count so many of those as come, though they never were."""
+        step = min(length, self._to_pass_over)
+        self._to_pass_over -= step
+        self.offset += step
+
     def take(self, length: int) -> Generator[None, None, bytes]:
         """The next `length` bytes; raises Ended when they won't come."""
-        while self.available < length:
+        while len(self._buffer) - self._start < length:
             yield from self._wait()
         end = self._start + length
         taken = bytes(self._buffer[self._start : end])
-        self._advance(length)
+        self._start = end
+        self.offset += length
         return taken
 
     def skip(self, length: int) -> Parsing:
         """Pass over the next `length` bytes without keeping them."""
-        while length:
-            step = min(length, self.available)
-            self._advance(step)
-            length -= step
-            if length:
-                yield from self._wait()
+        step = min(length, self.available)
+        self._advance(step)
+        self._to_pass_over = length - step
+        while self._to_pass_over:
+            yield from self._wait()
+
+    def peek(self, length: int) -> Generator[None, None, bytes]:
+        """The next `length` bytes, still to be read; raises Ended when they won't come."""
+        while self.available < length:
+            yield from self._wait()
+        return bytes(self._buffer[self._start : self._start + length])
 
     def has_more(self) -> Generator[None, None, bool]:
         """Whether there is another byte; waits until that is known."""
@@ -82,9 +104,11 @@ class Inflating:
     def pieces(self, data: bytes | memoryview) -> Generator[bytes, None, None]:
         """What `data` holds; raises zlib.error when it isn't deflated."""
         rest: bytes | memoryview = data
-        while rest and not self._inflater.eof:
+        more = True
+        while more and not self._inflater.eof:
             piece = self._inflater.decompress(rest, _INFLATED_AT_ONCE)
             rest = self._inflater.unconsumed_tail
+            more = bool(rest) or len(piece) == _INFLATED_AT_ONCE
             if piece:
                 yield piece
 

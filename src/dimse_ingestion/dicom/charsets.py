@@ -29,7 +29,7 @@ def codecs(specific_character_set: str) -> Codecs:
         warnings.simplefilter("ignore")
         try:
             return tuple(convert_encodings(terms))
-        except LookupError:
+        except (LookupError, ValueError):  # ValueError: a NUL in a term
             return _DEFAULT
 
 

@@ -49,17 +49,24 @@ NUMBERS = {
 }
 """VRs of binary numbers and their struct formats."""
 
+SHORT_LENGTH = (TEXT | frozenset(NUMBERS) | {"AT"}) - LONG_LENGTH
+"""VRs whose explicit length has 16 bits (PS3.5 7.1.2)."""
+
 _AMBIGUOUS = {
-    "US or SS": "US",
-    "OB or OW": "OW",
-    "US or OW": "OW",
-    "US or SS or OW": "OW",
+    "US or SS": ("US", "SS"),
+    "OB or OW": ("OW", "OW"),
+    "US or OW": ("OW", "OW"),
+    "US or SS or OW": ("OW", "OW"),
 }
+"""What PS3.6 leaves open → (where pixels are unsigned, where they are signed)."""
 
 
 @lru_cache(maxsize=8192)
-def vr_of(tag: int) -> str:
-    """The VR of a tag where none is written: PS3.6's, UN for what it doesn't have."""
+def vr_of(tag: int, *, signed: bool = False) -> str:
+    """The VR of a tag where none is written: PS3.6's, UN for what it doesn't have.
+
+    `signed` says that Pixel Representation (0028,0103) is 1.
+    """
     if tag & 0xFFFF == 0:
         return "UL"
     if (tag >> 16) & 1:
@@ -68,7 +75,8 @@ def vr_of(tag: int) -> str:
         vr = dictionary_VR(tag)
     except KeyError:
         return "UN"
-    return _AMBIGUOUS.get(vr, vr)
+    unsigned_and_signed = _AMBIGUOUS.get(vr)
+    return unsigned_and_signed[signed] if unsigned_and_signed else vr
 
 
 def numbers_as_text(value: bytes, vr: str, order: str) -> str:

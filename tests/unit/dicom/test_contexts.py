@@ -1,0 +1,43 @@
+import pytest
+
+from dimse_ingestion.dicom import uids
+from dimse_ingestion.dicom.contexts import choice
+
+CT, PRIVATE = "1.2.840.10008.5.1.4.1.1.2", "1.3.46.670589.11.0.0.12.1"
+JPEG, J2K = "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.90"
+
+
+@pytest.mark.parametrize("storage_class", [CT, PRIVATE, "1.2.840.10008.5.1.4.1.1.999"])
+@pytest.mark.parametrize("syntax", [JPEG, J2K, uids.EXPLICIT_VR_BIG_ENDIAN, "1.2.3.4"])
+def test_every_storage_class_in_every_transfer_syntax(storage_class, syntax):
+    assert choice()(storage_class, (syntax,)) == syntax
+
+
+def test_the_requestors_first_transfer_syntax_wins():
+    assert choice()(CT, (JPEG, uids.IMPLICIT_VR_LITTLE_ENDIAN)) == JPEG
+
+
+@pytest.mark.parametrize(
+    "service",
+    [
+        "1.2.840.10008.1.20.1",
+        "1.2.840.10008.1.3.10",
+        "1.2.840.10008.5.1.4.31",
+        "1.2.840.10008.5.1.4.1.2.2.2",
+        "1.2.840.10008.5.1.1.9",
+    ],
+)
+def test_other_services_are_not_taken_for_storage(service):
+    assert choice()(service, (uids.IMPLICIT_VR_LITTLE_ENDIAN,)) is None
+
+
+def test_a_query_is_never_compressed():
+    assert choice()(uids.STUDY_ROOT_FIND, (JPEG,)) == ""
+
+
+def test_lists_narrow_what_is_stored():
+    choose = choice((CT,), (J2K,))
+    assert choose(PRIVATE, (J2K,)) is None
+    assert choose(CT, (JPEG, J2K)) == J2K
+    assert choose(CT, (JPEG,)) == ""
+    assert choose(uids.VERIFICATION, (uids.IMPLICIT_VR_LITTLE_ENDIAN,)) != ""

@@ -1,0 +1,87 @@
+# ruff: noqa: E501 - a case stands beside its like
+import pytest
+
+from dimse_ingestion.dicom.elements import Element, by_tag, element
+from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.matching import predicate
+from dimse_ingestion.dicom.status import Status
+
+TAGS = {
+    "PN": 0x00100010,
+    "LO": 0x00081030,
+    "CS": 0x00080061,
+    "UI": 0x0020000D,
+    "DA": 0x00080020,
+    "TM": 0x00080030,
+    "DT": 0x0040A120,
+    "IS": 0x00200013,
+    "SH": 0x00080050,
+}
+
+
+def holds(vr: str, key: str, stored: str | None) -> bool:
+    elements = [] if stored is None else [element(TAGS[vr], vr, stored)]
+    return predicate([element(TAGS[vr], vr, key)])(by_tag(elements))
+
+
+@pytest.mark.parametrize(
+    ("vr", "key", "stored"),
+    [
+        # universal
+        ("LO", "", "x"), ("LO", "", None), ("LO", "*", None), ("PN", "*", ""),
+        # single value
+        ("LO", "Thorax", "Thorax"), ("LO", "Thorax ", " Thorax"), ("IS", "7", "007"),
+        # list
+        ("UI", "1.2\\1.3", "1.3"), ("CS", "CT\\MR", "MR"), ("CS", "CT", "MR\\CT"),
+        # wild card
+        ("LO", "Th*", "Thorax"), ("LO", "*r?x", "Thorax"), ("LO", "T*x", "Thorax"), ("SH", "A*\\B*", "B1"),
+        ("LO", "100%*", "100% sure"), ("LO", "a.c*", "a.c"),
+        # names: case, width, component groups
+        ("PN", "doe^jane", "DOE^JANE"), ("PN", "DOE*", "Doe^Jane"), ("PN", "山田*", "Yamada^Tarou=山田^太郎"),
+        ("PN", "ヤマダ*", "ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎"), ("PN", "люк*", "Люкceмбypг"), ("PN", "Doe^Jane^^", "DOE^JANE"),
+        # ranges
+        ("DA", "20200101-20201231", "20200615"), ("DA", "20200615", "20200615"), ("DA", "-20200615", "20200615"),
+        ("DA", "20200615-", "20200615"), ("DA", "20200101-", "2020.06.15"), ("DA", "2020", "20200615"),
+        ("TM", "10-11", "113059.5"), ("TM", "1030", "103015"), ("TM", "-1030", "10:30:59"),
+        ("DT", "20200101-20200102", "20200101120000.0"),
+        ("DT", "20200101120000+0100", "20200101110000+0000"),
+        ("DT", "20200101100000+0000-20200101120000+0000", "20200101120000+0100"),
+    ],
+)  # fmt: skip
+def test_matches(vr, key, stored):
+    assert holds(vr, key, stored)
+
+
+@pytest.mark.parametrize(
+    ("vr", "key", "stored"),
+    [
+        ("LO", "Thorax", "thorax"), ("LO", "Thorax", None), ("LO", "Thor", "Thorax"), ("LO", "?", ""),
+        ("LO", "a.c*", "abc"), ("IS", "7", "70"), ("UI", "1.2", "1.2.3"), ("CS", "CT", "MR\\US"),
+        ("PN", "DOE", "DOE^JANE"), ("PN", "太郎*", "Yamada^Tarou=山田^太郎"),
+        ("DA", "20200101-20201231", "20210101"), ("DA", "20200615", None), ("DA", "-20200614", "20200615"),
+        ("TM", "10-11", "120000"), ("TM", "1030", "1031"),
+        ("DT", "20200101100000+0000-20200101120000+0000", "20200101130000+0000"),
+    ],
+)  # fmt: skip
+def test_does_not_match(vr, key, stored):
+    assert not holds(vr, key, stored)
+
+
+def test_a_sequence_matches_when_one_item_has_it_all():
+    def sequence(*items):
+        return Element("0040", "0275", "SQ", items=[list(item) for item in items])
+
+    one, two = element(0x00400007, "LO", "one"), element(0x00400009, "SH", "two")
+    asked = predicate([sequence([one, two])])
+    assert asked(by_tag([sequence([element(0x00400007, "LO", "x")], [one, two])]))
+    assert not asked(by_tag([sequence([one], [two])]))
+    assert not asked({})
+    assert predicate([sequence([element(0x00400007, "LO")])])({})
+
+
+@pytest.mark.parametrize("key", ["last week", "2020011", "20200101-20200101-x", "yesterday-"])
+def test_a_date_that_is_none_is_refused_by_its_tag(key):
+    with pytest.raises(DimseFailure, match=r"\(0008,0020\)") as failure:
+        predicate([element(TAGS["DA"], "DA", key)])
+    assert failure.value.status == Status.DOES_NOT_MATCH_SOP_CLASS
+    assert key not in str(failure.value)
