@@ -61,6 +61,7 @@ class Association:
         self._assembly: Assembly | None = None
         self._to_send = b""
         self._abort_reason = AbortReason.UNEXPECTED_PDU
+        self._last_type = PduType.ABORT
         self._because = ""
         self._deaf = False  # after what is no PDU, nothing that follows can be told apart
         self._accepted = False
@@ -154,14 +155,13 @@ class Association:
         if not self._performer.busy and self._machine.state is State.AWAITING_LOCAL_RELEASE:
             self._on(Event.RELEASE_RESPONSE)
 
-    # PDUs and fragments
-
     def _take_pdu(self, pdu: pdata.Pdu) -> None:
         if pdu.type is PduType.ASSOCIATE_RQ and self._machine.state is State.AWAITING_ASSOCIATE_RQ:
             self._take_proposal(proposals.decode(pdu.content))
             return
         if pdu.type is PduType.ABORT:
-            self._because = _told(pdus.decode_abort(pdu.content))
+            self._because = pdus.decode_abort(pdu.content).told
+        self._last_type = pdu.type
         event = _EVENTS[pdu.type]
         if self._machine.allows(event):
             self._on(event)
@@ -193,8 +193,6 @@ class Association:
 
     def _open_data_set(self, context: PresentationContext, command: Command) -> DataSetSink:
         return self._services.open_data_set(self, context, command)
-
-    # the decision
 
     async def _decide(self, proposal: proposals.Proposal) -> None:
         length = self._limits.maximum_pdu_length
@@ -235,7 +233,7 @@ class Association:
         reason = self._abort_reason
         self._wire.write(pdus.encode_abort(AbortSource.PROVIDER, reason))
         if not self._how:
-            because = self._because or "A PDU that is not expected now."
+            because = self._because or f"A PDU of type {self._last_type.name} is not expected now."
             self._log.warning("Association aborted.", because=because, reason=reason.name.lower())
 
     def _indicate_associate(self) -> None:
@@ -298,8 +296,3 @@ _EFFECTS: dict[Effect, Callable[[Association], None]] = {
     Effect.STOP_ARTIM: Association._stop_artim,
     Effect.CLOSE: Association._close,
 }
-
-
-def _told(abort: pdus.Abort) -> str:
-    who = "its user" if abort.source == AbortSource.USER else "its provider"
-    return f"A-ABORT by {who}, reason {abort.reason}."

@@ -64,6 +64,12 @@ class Abort:
     source: int
     reason: int
 
+    @property
+    def told(self) -> str:
+        """A sentence for the log."""
+        who = "its user" if self.source == AbortSource.USER else "its provider"
+        return f"A-ABORT by {who}, reason {self.reason}."
+
 
 def encode_reject(rejection: Rejection) -> bytes:
     """An A-ASSOCIATE-RJ (PS3.8 9.3.4)."""

@@ -210,7 +210,7 @@ async def test_a_stop_waits_for_what_is_under_way_and_aborts_the_rest() -> None:
         await other.associated()
         await busy.says(ECHO)
         await services.eventually(lambda: bool(services.performed))
-        stopping = asyncio.create_task(acceptor.stop(drain=1))
+        stopping = asyncio.create_task(acceptor.stop(drain=0.5))
         go.set()
         assert (await busy.hears())[0] == P_DATA
         await busy.release()

@@ -41,3 +41,8 @@ def test_release_pdus_are_the_standards() -> None:
 def test_an_abort_is_understood_however_short() -> None:
     assert decode_abort(bytes([0, 0, 2, 6])) == Abort(2, 6)
     assert decode_abort(b"") == Abort(0, 0)
+
+
+def test_an_abort_is_told_in_a_sentence() -> None:
+    assert Abort(2, 6).told == "A-ABORT by its provider, reason 6."
+    assert Abort(0, 0).told == "A-ABORT by its user, reason 0."
