@@ -126,6 +126,21 @@ async def test_every_transfer_syntax_storescu_proposes_arrives(
 
 
 @needs_dcmtk
+@pytest.mark.parametrize("option", ["-xi", "-xr", "-xw", "-xt", "-xd"])
+async def test_storescp_keeps_the_same_bytes(
+    acceptor: Acceptor, option: str, tmp_path: Path
+) -> None:
+    sample(*PROPOSALS[option], tmp_path)
+    (tmp_path / "theirs").mkdir()
+    with modalities.storescp(tmp_path / "theirs", "+B", "+xa") as theirs:
+        for peer in (theirs, acceptor.peer):
+            ended = await modalities.storescu(peer, tmp_path / "sample.dcm", options=[option])
+            assert ended.status == 0, ended.output
+    (kept,) = (tmp_path / "theirs").iterdir()
+    assert acceptor.services.stored == [data_set_bytes(str(kept))]
+
+
+@needs_dcmtk
 async def test_a_folder_of_many_kinds_arrives_over_several_associations_at_once(
     acceptor: Acceptor, tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """Over real sockets on 127.0.0.1; the rules themselves are played in `test_association`."""
 
 import asyncio
+import random
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -190,6 +191,22 @@ async def test_a_peer_that_reads_nothing_is_aborted() -> None:
         requestor.writer.transport.pause_reading()  # type: ignore[attr-defined]
         await requestor.says(FIND)
         await services.eventually(lambda: services.ends == ["aborted"])
+
+
+async def test_garbage_at_the_port_harms_nobody_else() -> None:
+    services = RecordingServices()
+    chance = random.Random(1)
+    hello = peer.associate_rq()
+    async with listening(services, "127.0.0.1", 0) as address, connected(address) as neighbour:
+        await neighbour.associated()
+        for length in (1, 5, 6, 74, 1000, 300_000):
+            for begun in (b"", hello[:60], hello, hello + peer.store(b"data")[:90]):
+                async with connected(address) as stranger:
+                    stranger.writer.write(begun + chance.randbytes(length))
+        await neighbour.echo()
+        await neighbour.release()
+        await services.eventually(lambda: len(services.ends) == len(services.requests))
+    assert all(sink.abandoned for sink in services.sinks)
 
 
 # the end
