@@ -41,5 +41,5 @@ $(TOOLS)/bin/uv:
 
 .venv/.locked: pyproject.toml uv.lock | $(UV)
 	@echo "preparing the environment (once) ..."
-	@$(UV) sync --quiet --locked --all-extras
+	@$(UV) sync --quiet --locked --all-extras --compile-bytecode
 	@touch $@

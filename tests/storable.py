@@ -17,6 +17,7 @@ _NO_IMAGES = {".py", ".pyc", ".md", ".txt", ".json", ".icc", ".dump", ".gz", ".z
 _NO_PART_10 = "has no file meta information: nothing says its transfer syntax"
 _NO_UIDS = "has no SOP Instance UID"
 _NO_STUDY = "has no Study Instance UID: no study could hold it"
+_PALETTES = "fall hotiron hotmetalblue pet pet20step spring summer winter".split()
 _ENDS_EARLY = "ends in the middle of a value"
 _DIRECTORY = "is a DICOMDIR, which no storage class carries"
 
@@ -28,7 +29,7 @@ NOT_STORABLE = {
     "OT-PAL-8-face.dcm": _NO_PART_10,
     "README": "is no image",
     "meta_missing_tsyntax.dcm": _NO_PART_10,
-    "no_meta_group_length.dcm": _NO_PART_10,
+    "no_meta_group_length.dcm": "has file meta information without group length, and no UIDs",
     "UN_sequence.dcm": _NO_UIDS,
     "empty_charset_LEI.dcm": _NO_UIDS,
     "nested_priv_SQ.dcm": _NO_UIDS,
@@ -42,6 +43,7 @@ NOT_STORABLE = {
     "MR_truncated.dcm": _ENDS_EARLY,
     "rtplan_truncated.dcm": _ENDS_EARLY,
     "emri_small_jpeg_2k_lossless_too_short.dcm": _ENDS_EARLY,
+    **dict.fromkeys((f"{name}.dcm" for name in _PALETTES), _NO_STUDY),
     "DICOMDIR": _DIRECTORY,
     "DICOMDIR-bigEnd": _DIRECTORY,
     "DICOMDIR-empty.dcm": _DIRECTORY,

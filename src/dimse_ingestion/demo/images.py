@@ -110,5 +110,6 @@ def _matching(folder: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
 
 
 def _is_instance(path: Path) -> bool:
+    """Whether it is an instance whose file meta information names it rightly: that is announced."""
     header = dcmread(path, stop_before_pixels=True, specific_tags=["SOPInstanceUID"])
-    return "SOPInstanceUID" in header
+    return header.get("SOPInstanceUID") == header.file_meta.get("MediaStorageSOPInstanceUID", "")
