@@ -5,7 +5,7 @@ What is a valid question at a level is `dicom.query_levels`' matter, what matche
 `dicom.matching`'s.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Protocol
 
 import msgspec
@@ -30,12 +30,12 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
 class QueryClient(Protocol):
     """Who answers."""
 
-    def matches(self, query: Query) -> AsyncIterator[list[Element]]:
+    def matches(self, query: Query) -> AsyncGenerator[list[Element], None]:
         """Matches as they are found: for each, the keys asked that the catalogue has.
 
         Always with the unique keys of the scope and of those above, and Specific Character Set
         as stored (value empty when ASCII). Raises DimseFailure: transient A700 when the catalogue
-        is down, C001 when it refuses the question. Closing the iterator ends the query there.
+        is down, C001 when it refuses the question. Closing the generator ends the query there.
         """
 
     async def check(self) -> None:

@@ -1,0 +1,182 @@
+"""The sink's client against a real HTTP server that answers as it is told."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.events.cloudevents import decoded
+from dimse_ingestion.events.http_sink import HttpSink
+from dimse_ingestion.observability import tracing
+from dimse_ingestion.observability.serving import served
+from tests.unit.events.examples import event
+
+if TYPE_CHECKING:
+    from dimse_ingestion.events.contract import ImageStoredEvent
+
+REFUSED = (Status.PROCESSING_FAILURE, False)
+TRANSIENT = (Status.OUT_OF_RESOURCES, True)
+
+
+class Sink:
+    """Answers `status` to events once `open` is set, and remembers them."""
+
+    def __init__(self) -> None:
+        self.status = 202
+        self.open = asyncio.Event()
+        self.open.set()
+        self.events: list[ImageStoredEvent] = []
+        self.headers: list[dict[str, str]] = []
+        self.peers: set[object] = set()
+        self.app = Starlette(routes=[Route("/events", self.take, methods=["POST"])])
+
+    async def take(self, request: Request) -> Response:
+        headers = dict(request.headers)
+        self.events.append(decoded(headers, await request.body()))
+        self.headers.append(headers)
+        self.peers.add(request.client)
+        await self.open.wait()
+        return Response(status_code=self.status, headers={"location": "/elsewhere"})
+
+
+@asynccontextmanager
+async def client_of(app: Starlette, **options: float) -> AsyncIterator[HttpSink]:
+    async with served(app, "127.0.0.1", 0) as port:
+        client = HttpSink(f"http://127.0.0.1:{port}/events", **options)
+        try:
+            yield client
+        finally:
+            await client.close()
+
+
+async def failure(client: HttpSink) -> DimseFailure:
+    with pytest.raises(DimseFailure) as raised:
+        await client.accept(event())
+    return raised.value
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204])
+async def test_a_2xx_is_acceptance(status: int) -> None:
+    sink = Sink()
+    sink.status = status
+    async with client_of(sink.app) as client:
+        await client.accept(event())
+    assert sink.events == [event()]
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, REFUSED),
+        (401, REFUSED),
+        (404, REFUSED),
+        (413, REFUSED),
+        (422, REFUSED),
+        (307, REFUSED),
+        (408, TRANSIENT),
+        (425, TRANSIENT),
+        (429, TRANSIENT),
+        (500, TRANSIENT),
+        (502, TRANSIENT),
+        (503, TRANSIENT),
+        (504, TRANSIENT),
+    ],
+)
+async def test_nothing_else_is(status: int, kind: tuple[Status, bool]) -> None:
+    sink = Sink()
+    sink.status = status
+    async with client_of(sink.app) as client:
+        told = await failure(client)
+    assert (told.status, told.transient) == kind
+    assert str(status) in told.comment or "correct K_SINK" in told.comment
+    assert len(sink.events) == 1
+
+
+async def test_a_sink_that_is_not_there_is_told_with_the_cure() -> None:
+    for url in ("http://127.0.0.1:1/events", "http://nowhere.invalid/", "http://["):
+        client = HttpSink(url)
+        told = await failure(client)
+        assert (told.status, told.transient) == TRANSIENT
+        assert "start it or correct K_SINK" in told.comment
+        with pytest.raises(DimseFailure, match="correct K_SINK"):
+            await client.check()
+        await client.close()
+
+
+async def test_a_sink_that_is_silent_is_given_up_in_time() -> None:
+    sink = Sink()
+    sink.open.clear()
+    async with client_of(sink.app, timeout=0.2) as client:
+        told = await failure(client)
+        sink.open.set()
+    assert (told.status, told.transient) == TRANSIENT
+    assert "no answer in 0.2 s" in told.comment
+
+
+async def test_connections_are_used_again() -> None:
+    sink = Sink()
+    async with client_of(sink.app) as client:
+        for _ in range(20):
+            await client.accept(event())
+    assert len(sink.events) == 20
+    assert len(sink.peers) == 1
+
+
+async def test_many_at_once_all_arrive() -> None:
+    sink = Sink()
+    async with client_of(sink.app) as client:
+        await asyncio.gather(*(client.accept(event(str(number))) for number in range(200)))
+    assert {each.id for each in sink.events} == {str(number) for number in range(200)}
+
+
+async def test_a_connection_that_the_sink_dropped_is_made_again() -> None:
+    dropped: list[bytes] = []
+
+    async def drop_the_first(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if len(dropped) > 0:
+            writer.write(b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n")
+        dropped.append(head)
+        writer.close()
+
+    async with await asyncio.start_server(drop_the_first, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        client = HttpSink(f"http://127.0.0.1:{port}/events")
+        await client.accept(event())
+        await client.close()
+    assert len(dropped) == 2
+
+
+async def test_the_trace_goes_along() -> None:
+    tracing.configure("tests")
+    sink = Sink()
+    async with client_of(sink.app) as client:
+        await client.accept(event())
+        with tracing.span("outer"):
+            current = tracing.traceparent()
+            await client.accept(event())
+    assert [each["traceparent"] for each in sink.headers] == [event().traceparent, current]
+
+
+async def test_the_check_asks_for_no_more_than_an_answer() -> None:
+    sink = Sink()
+    async with client_of(sink.app) as client:
+        await client.check()
+    assert sink.events == []
+
+
+async def test_the_check_believes_a_sink_that_says_it_is_not_ready() -> None:
+    async def unready(_: Request) -> Response:
+        return Response(status_code=503)
+
+    async with client_of(Starlette(routes=[Route("/events", unready, methods=["OPTIONS"])])) as it:
+        with pytest.raises(DimseFailure, match="HTTP 503"):
+            await it.check()

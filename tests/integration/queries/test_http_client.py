@@ -1,0 +1,230 @@
+"""The catalogue's client against a real HTTP server that answers as it is told."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from dimse_ingestion.dicom.elements import Element, element
+from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.observability.serving import served
+from dimse_ingestion.queries import wire
+from dimse_ingestion.queries.contract import Query
+from dimse_ingestion.queries.http_client import HttpQueryClient
+
+KEYS = [element(0x00100010, "PN", "山田*"), element(0x0020000D, "UI")]
+QUERY = Query(scope="STUDY", keys=KEYS, limit=5, offset=2)
+Answer = Callable[[], AsyncIterator[bytes]]
+
+
+def match(number: int) -> list[Element]:
+    return [element(0x0020000D, "UI", f"1.2.{number}"), element(0x00100010, "PN", "山田^太郎")]
+
+
+class Catalogue:
+    """Answers every question by `answer`, or at once by `status`."""
+
+    def __init__(self, answer: Answer | None = None, status: int = 200) -> None:
+        self.answer = answer
+        self.status = status
+        self.ready = 200
+        self.asked: list[tuple[str, Query]] = []
+        self.app = Starlette(
+            routes=[
+                Route("/base/query/{level}", self.take, methods=["POST"]),
+                Route("/base/readyz", self.readyz),
+            ]
+        )
+
+    async def take(self, request: Request) -> Response:
+        path = request.url.path.removeprefix("/base")
+        query = wire.decoded_query(path, await request.body())
+        self.asked.append((request.query_params[wire.SOURCE], query))
+        if self.answer is None:
+            return Response(status_code=self.status)
+        return StreamingResponse(self.answer(), self.status, media_type=wire.MEDIA_TYPE)
+
+    async def readyz(self, _: Request) -> Response:
+        return Response("not ready\n", self.ready)
+
+
+@asynccontextmanager
+async def client_of(app: Starlette, silence: float = 10.0) -> AsyncIterator[HttpQueryClient]:
+    async with served(app, "127.0.0.1", 0) as port:
+        client = HttpQueryClient(f"http://127.0.0.1:{port}/base/", "provider 1", timeout=silence)
+        try:
+            yield client
+        finally:
+            await client.close()
+
+
+async def failure(client: HttpQueryClient) -> DimseFailure:
+    with pytest.raises(DimseFailure) as raised:
+        [each async for each in client.matches(QUERY)]
+    return raised.value
+
+
+async def three() -> AsyncIterator[bytes]:
+    for number in range(3):
+        yield wire.encoded_match(match(number))
+    yield wire.encoded_end(3)
+
+
+async def test_asks_and_gives_what_is_answered() -> None:
+    catalogue = Catalogue(three)
+    async with client_of(catalogue.app) as client:
+        assert [each async for each in client.matches(QUERY)] == [match(n) for n in range(3)]
+    assert catalogue.asked == [("provider 1", QUERY)]
+
+
+@pytest.mark.parametrize("scope", wire.PATHS)
+async def test_each_scope_is_asked_at_its_address(scope: str) -> None:
+    catalogue = Catalogue(three)
+    async with client_of(catalogue.app) as client:
+        query = Query(scope=scope, keys=KEYS)
+        assert len([each async for each in client.matches(query)]) == 3
+    assert catalogue.asked == [("provider 1", query)]
+
+
+async def test_a_match_is_given_while_the_next_is_looked_for() -> None:
+    seen = asyncio.Event()
+
+    async def answer() -> AsyncIterator[bytes]:
+        yield wire.encoded_match(match(0))
+        await seen.wait()
+        yield wire.encoded_match(match(1))
+        yield wire.encoded_end(2)
+
+    async with client_of(Catalogue(answer).app) as client:
+        found = []
+        async for each in client.matches(QUERY):
+            found.append(each)
+            seen.set()
+    assert found == [match(0), match(1)]
+
+
+async def test_closing_ends_the_query_at_the_catalogue() -> None:
+    ended = asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        try:
+            for number in range(10**9):
+                yield wire.encoded_match(match(number))
+                await asyncio.sleep(0)
+        finally:
+            ended.set()
+
+    async with client_of(Catalogue(endless).app) as client:
+        async with aclosing(client.matches(QUERY)) as matches:
+            assert await anext(matches) == match(0)
+        await asyncio.wait_for(ended.wait(), 10)
+
+
+async def test_a_reader_that_waits_makes_the_catalogue_wait() -> None:
+    sent = 0
+
+    async def much() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while True:
+            yield wire.encoded_match([element(0x00324000, "LT", "x" * 100_000)])
+            sent += 1
+            await asyncio.sleep(0)
+
+    async with (
+        client_of(Catalogue(much).app) as client,
+        aclosing(client.matches(QUERY)) as matches,
+    ):
+        await anext(matches)
+        before = -1
+        while before != sent:  # until nothing more moves
+            before = sent
+            await asyncio.sleep(0.2)
+    assert sent < 300
+
+
+async def test_an_answer_that_breaks_off_is_transient() -> None:
+    async def silent_end() -> AsyncIterator[bytes]:
+        yield wire.encoded_match(match(0))
+
+    async def torn_connection() -> AsyncIterator[bytes]:
+        yield wire.encoded_match(match(0))
+        raise ConnectionError
+
+    for answer in (silent_end, torn_connection):
+        async with client_of(Catalogue(answer).app) as client:
+            told = await failure(client)
+        assert (told.status, told.transient) == (Status.OUT_OF_RESOURCES, True)
+        assert "broke off" in told.comment
+
+
+async def test_a_failure_in_the_middle_is_the_catalogue_s_own() -> None:
+    async def failing() -> AsyncIterator[bytes]:
+        yield wire.encoded_match(match(0))
+        yield wire.encoded_error(OutOfResources("The database is down."))
+
+    async with client_of(Catalogue(failing).app) as client:
+        matches = client.matches(QUERY)
+        assert await anext(matches) == match(0)
+        with pytest.raises(DimseFailure, match="The database is down"):
+            await anext(matches)
+
+
+@pytest.mark.parametrize(
+    ("http", "status", "sentence"),
+    [
+        (400, Status.UNABLE_TO_PROCESS, "refuses the query with HTTP 400"),
+        (413, Status.UNABLE_TO_PROCESS, "refuses the query with HTTP 413"),
+        (404, Status.UNABLE_TO_PROCESS, "correct QUERY_ENDPOINT"),
+        (307, Status.UNABLE_TO_PROCESS, "correct QUERY_ENDPOINT"),
+        (429, Status.OUT_OF_RESOURCES, "HTTP 429"),
+        (500, Status.OUT_OF_RESOURCES, "HTTP 500"),
+        (503, Status.OUT_OF_RESOURCES, "HTTP 503"),
+    ],
+)
+async def test_a_refusal_is_told(http: int, status: Status, sentence: str) -> None:
+    async with client_of(Catalogue(status=http).app) as client:
+        told = await failure(client)
+    assert (told.status, told.transient) == (status, status == Status.OUT_OF_RESOURCES)
+    assert sentence in told.comment
+
+
+async def test_a_catalogue_that_is_not_there_is_told_with_the_cure() -> None:
+    for endpoint in ("http://127.0.0.1:1", "http://nowhere.invalid", "http://["):
+        client = HttpQueryClient(endpoint, "provider")
+        told = await failure(client)
+        assert (told.status, told.transient) == (Status.OUT_OF_RESOURCES, True)
+        assert "start it or correct QUERY_ENDPOINT" in told.comment
+        with pytest.raises(DimseFailure, match="correct QUERY_ENDPOINT"):
+            await client.check()
+        await client.close()
+
+
+async def test_a_catalogue_that_falls_silent_is_given_up() -> None:
+    stuck = asyncio.Event()
+
+    async def sticking() -> AsyncIterator[bytes]:
+        yield wire.encoded_match(match(0))
+        await stuck.wait()
+
+    async with client_of(Catalogue(sticking).app, silence=0.3) as client:
+        told = await failure(client)
+        stuck.set()
+    assert (told.status, told.transient) == (Status.OUT_OF_RESOURCES, True)
+    assert "no answer in 0.3 s" in told.comment
+
+
+async def test_the_check_believes_readyz_where_there_is_one() -> None:
+    catalogue = Catalogue()
+    async with client_of(catalogue.app) as client:
+        await client.check()
+        catalogue.ready = 503
+        with pytest.raises(DimseFailure, match="not ready"):
+            await client.check()
+        catalogue.ready = 404
+        await client.check()

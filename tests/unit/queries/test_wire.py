@@ -1,0 +1,138 @@
+import json
+from collections.abc import Iterator
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dimse_ingestion.dicom.elements import Element, element
+from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.queries import wire
+from dimse_ingestion.queries.contract import Query
+from dimse_ingestion.queries.wire import AnswerReader, decoded_query, encoded_query
+
+KEYS = [
+    element(0x00100010, "PN", "山田*"),
+    element(0x0020000D, "UI"),
+    Element("0040", "0275", "SQ", items=[[element(0x00400007, "LO", "x")]]),
+]
+MATCHES = [[element(0x00100010, "PN", f"Ünal^{number}\r\n")] for number in range(5)]
+
+
+def read(reader: AnswerReader, parts: Iterator[bytes]) -> list[list[Element]]:
+    return [match for part in parts for match in reader.feed(part)]
+
+
+def one_by_one(data: bytes) -> Iterator[bytes]:
+    return (data[start : start + 1] for start in range(len(data)))
+
+
+@pytest.mark.parametrize("scope", ["PATIENT", "STUDY", "SERIES", "IMAGE"])
+def test_a_query_goes_there_and_back(scope: str) -> None:
+    query = Query(scope=scope, keys=KEYS, limit=10, offset=20)
+    assert decoded_query(wire.PATHS[scope], encoded_query(query)) == query
+
+
+def test_a_query_is_asked_as_the_original_does() -> None:
+    asked = json.loads(encoded_query(Query(scope="STUDY", keys=KEYS[:1])))
+    key = {"group": "0010", "element": "0010", "vr": "PN", "value": "山田*"}
+    assert asked == {"scope": "STUDY", "queryAttributes": [key]}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "sentence"),
+    [
+        ("/query/studies", b"", "malformed JSON"),
+        ("/query/studies", b"\xff", "malformed JSON"),
+        ("/query/studies", b"{}", "missing required field `scope`"),
+        ("/query/series", b'{"scope": "STUDY", "queryAttributes": []}', "scope is not"),
+        ("/query/other", b'{"scope": "STUDY", "queryAttributes": []}', "scope is not"),
+        ("/query/studies", b'{"scope": "STUDY", "queryAttributes": [], "offset": -1}', "negative"),
+        ("/query/studies", b'{"scope": "STUDY", "queryAttributes": [], "limit": -1}', "negative"),
+        ("/query/studies", b'{"scope": "STUDY", "queryAttributes": ["SMITH"]}', "not as agreed"),
+    ],
+)
+def test_what_is_no_query_is_refused_without_its_values(
+    path: str, body: bytes, sentence: str
+) -> None:
+    with pytest.raises(ValueError, match=sentence) as raised:
+        decoded_query(path, body)
+    assert "SMITH" not in str(raised.value)
+
+
+def whole_answer() -> bytes:
+    return b"".join(map(wire.encoded_match, MATCHES)) + wire.encoded_end(len(MATCHES))
+
+
+@given(st.lists(st.integers(0, len(whole_answer())), max_size=12))
+@settings(max_examples=50)
+def test_matches_come_whole_however_the_bytes_are_cut(cuts: list[int]) -> None:
+    data = whole_answer()
+    places = [0, *sorted(cuts), len(data)]
+    reader = AnswerReader()
+    parts = (data[start:end] for start, end in pairwise(places))
+    assert read(reader, parts) == MATCHES
+    reader.finish()
+
+
+def test_matches_are_given_before_the_answer_ends() -> None:
+    reader = AnswerReader()
+    assert list(reader.feed(wire.encoded_match(MATCHES[0]))) == MATCHES[:1]
+    assert not reader.ended
+
+
+def test_no_match_is_an_answer_too() -> None:
+    reader = AnswerReader()
+    assert read(reader, one_by_one(wire.encoded_end(0))) == []
+    reader.finish()
+
+
+@pytest.mark.parametrize("length", range(0, len(whole_answer()) - 1, 7))
+def test_an_answer_that_breaks_off_anywhere_has_failed(length: int) -> None:
+    reader = AnswerReader()
+    list(reader.feed(whole_answer()[:length]))
+    with pytest.raises(OutOfResources, match="broke off"):
+        reader.finish()
+
+
+def test_a_lost_match_is_noticed() -> None:
+    with pytest.raises(OutOfResources, match="lost"):
+        list(AnswerReader().feed(wire.encoded_match(MATCHES[0]) + wire.encoded_end(2)))
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        DimseFailure(Status.DOES_NOT_MATCH_SOP_CLASS, "No such level."),
+        OutOfResources("The database is down."),
+    ],
+)
+def test_the_catalogue_s_failure_arrives_as_it_was_sent(failure: DimseFailure) -> None:
+    with pytest.raises(DimseFailure) as raised:
+        list(AnswerReader().feed(wire.encoded_error(failure)))
+    told = raised.value
+    sent = (failure.status, failure.comment, failure.transient)
+    assert (told.status, told.comment, told.transient) == sent
+
+
+def test_a_status_of_a_later_release_is_unable_to_process() -> None:
+    line = b'{"error": {"status": 49999, "comment": "new", "transient": false}}\n'
+    with pytest.raises(DimseFailure, match="new") as raised:
+        list(AnswerReader().feed(line))
+    assert raised.value.status == Status.UNABLE_TO_PROCESS
+
+
+@pytest.mark.parametrize("line", [b"garbage\n", b"{}\n", b'[{"group": 1}]\n', b"\xff\n", b"1\n"])
+def test_other_lines_are_a_failure_that_repeats_nothing(line: bytes) -> None:
+    with pytest.raises(OutOfResources) as raised:
+        list(AnswerReader().feed(line))
+    assert "garbage" not in raised.value.comment
+
+
+def test_a_line_without_end_is_given_up() -> None:
+    reader = AnswerReader()
+    endless = (b"x" * 2**20 for _ in range(wire.LONGEST_LINE // 2**20 + 1))
+    with pytest.raises(OutOfResources, match="too long"):
+        read(reader, endless)
