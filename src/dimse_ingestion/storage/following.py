@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.settings import BucketLocation, MountedMissing
+from dimse_ingestion.storage.counting import counted
 from dimse_ingestion.storage.opening import open_bucket
 
 if TYPE_CHECKING:
@@ -48,10 +50,39 @@ class FollowingBucket:
 
     async def head(self, key: str) -> "StoredObject | None":
         """The object under `key`, or None."""
-        return await self._asked(lambda bucket: bucket.head(key))
+        return await self._asked("head", lambda bucket: bucket.head(key))
 
     async def put(self, key: str, chunks: AsyncIterator[bytes], size: int) -> None:
         """Store; a refusal by keys that have just changed is transient, for it can be repeated."""
+        with counted("put"), metrics.storage_put_seconds.time():
+            await self._put(key, chunks, size)
+        metrics.storage_put_bytes.inc(size)
+
+    async def get_range(self, key: str, offset: int, length: int) -> bytes:
+        """At most `length` bytes from `offset`; raises KeyError."""
+        return await self._asked("get", lambda bucket: bucket.get_range(key, offset, length))
+
+    async def stream(self, key: str) -> AsyncIterator[bytes]:
+        """The whole object in pieces; raises KeyError."""
+        with counted("get"):
+            async for piece in self._current().stream(key):
+                yield piece
+
+    async def list(self, prefix: str = "") -> AsyncIterator["StoredObject"]:
+        """Objects whose key begins with `prefix`."""
+        with counted("list"):
+            async for each in self._current().list(prefix):
+                yield each
+
+    async def delete(self, key: str) -> None:
+        """Remove an object."""
+        await self._asked("delete", lambda bucket: bucket.delete(key))
+
+    async def check(self, *, write: bool = False) -> None:
+        """Raise DimseFailure when there is no configuration, or the bucket does not work."""
+        await self._asked("check", lambda bucket: bucket.check(write=write))
+
+    async def _put(self, key: str, chunks: AsyncIterator[bytes], size: int) -> None:
         bucket = self._current()
         try:
             await bucket.put(key, chunks, size)
@@ -60,29 +91,11 @@ class FollowingBucket:
                 raise OutOfResources(f"Bucket {self.name} has just got new keys.") from failure
             raise
 
-    async def get_range(self, key: str, offset: int, length: int) -> bytes:
-        """At most `length` bytes from `offset`; raises KeyError."""
-        return await self._asked(lambda bucket: bucket.get_range(key, offset, length))
+    async def _asked(self, asked: str, call: Callable[["Bucket"], Awaitable[T]]) -> T:
+        with counted(asked):
+            return await self._answered(call)
 
-    async def stream(self, key: str) -> AsyncIterator[bytes]:
-        """The whole object in pieces; raises KeyError."""
-        async for piece in self._current().stream(key):
-            yield piece
-
-    async def list(self, prefix: str = "") -> AsyncIterator["StoredObject"]:
-        """Objects whose key begins with `prefix`."""
-        async for each in self._current().list(prefix):
-            yield each
-
-    async def delete(self, key: str) -> None:
-        """Remove an object."""
-        await self._asked(lambda bucket: bucket.delete(key))
-
-    async def check(self, *, write: bool = False) -> None:
-        """Raise DimseFailure when there is no configuration, or the bucket does not work."""
-        await self._asked(lambda bucket: bucket.check(write=write))
-
-    async def _asked(self, call: Callable[["Bucket"], Awaitable[T]]) -> T:
+    async def _answered(self, call: Callable[["Bucket"], Awaitable[T]]) -> T:
         """What the bucket answers; once more if it refused keys that have changed since."""
         bucket = self._current()
         try:
