@@ -5,7 +5,7 @@ finish, and closes the connection to NATS only then, so that a rolling update fa
 """
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from starlette.applications import Starlette
 
@@ -21,6 +21,7 @@ from dimse_ingestion.operations.finding import Finding
 from dimse_ingestion.operations.storing import Storing
 from dimse_ingestion.settings import ConfigurationMistake, IngestionSettings
 from dimse_ingestion.transport.configured import link_settings
+from dimse_ingestion.transport.limits import Limits
 from dimse_ingestion.transport.link import Link
 from dimse_ingestion.transport.responder import Responder
 from dimse_ingestion.transport.subjects import Subjects, ingestion_permissions
@@ -32,10 +33,12 @@ async def run(settings: IngestionSettings) -> int:
     """Serve until told to stop; the exit status."""
     logging.configure("ingestion", settings.log_level)
     tracing.configure("ingestion", settings.otlp_endpoint)
-    with stop_signal() as told:
-        async with opened(settings):
-            await told.wait()
-    tracing.shut_down()
+    try:
+        with stop_signal() as told:
+            async with opened(settings):
+                await told.wait()
+    finally:
+        tracing.shut_down()
     return 0
 
 
@@ -43,35 +46,33 @@ async def run(settings: IngestionSettings) -> int:
 async def opened(settings: IngestionSettings) -> AsyncIterator[probes.Health]:
     """The ingestion service, serving within the block and drained at its end.
 
-    Raises ConfigurationMistake when the HTTP address can't be used.
+    It begins whether NATS, bucket and catalogue are there or not. Raises ConfigurationMistake
+    when the HTTP address can't be used.
     """
     health = probes.Health()
-    async with opened_wires(settings) as wires, _probes(settings, health):
-        link = Link(
-            link_settings(
-                settings,
-                f"ingestion {settings.replica_id}",
-                ingestion_permissions(settings.nats_subject_root),
-            )
-        )
+    async with AsyncExitStack() as stack:
+        wires = await stack.enter_async_context(opened_wires(settings))
+        await _serve_probes(stack, settings, health)
+        link = _link(settings)
         responder = _responder(settings, link, wires, health)
+        stack.push_async_callback(link.close)
+        await link.start()
         try:
-            await link.start()
             await responder.start()
             _LOG.info("Serving.", replica=settings.replica_id, root=settings.nats_subject_root)
             yield health
         finally:
             health.drain()
             await responder.drain(settings.drain_timeout)
-            await link.close()
+            _LOG.info("Drained.", replica=settings.replica_id)
 
 
-@asynccontextmanager
-async def _probes(settings: IngestionSettings, health: probes.Health) -> AsyncIterator[int]:
+async def _serve_probes(
+    stack: AsyncExitStack, settings: IngestionSettings, health: probes.Health
+) -> None:
     app = Starlette(routes=probes.routes(health))
     try:
-        async with served(app, settings.http_host, settings.http_port) as port:
-            yield port
+        await stack.enter_async_context(served(app, settings.http_host, settings.http_port))
     except OSError as trouble:
         address = f"{settings.http_host}:{settings.http_port}"
         raise ConfigurationMistake(
@@ -79,24 +80,41 @@ async def _probes(settings: IngestionSettings, health: probes.Health) -> AsyncIt
         ) from None
 
 
+def _link(settings: IngestionSettings) -> Link:
+    needs = ingestion_permissions(settings.nats_subject_root)
+    return Link(link_settings(settings, f"ingestion {settings.replica_id}", needs))
+
+
 def _responder(
     settings: IngestionSettings, link: Link, wires: Wires, health: probes.Health
 ) -> Responder:
-    space = StorageSpace(
+    echoing = Echoing(lambda: wires.bucket.check(write=True), wires.sink.check, wires.queries.check)
+    _add_checks(health, link, echoing)
+    dispatch = Dispatch(
+        settings.replica_id,
+        Storing(wires.bucket, wires.sink, _space(settings)),
+        Finding(wires.queries, settings.maximum_matches),
+        echoing,
+    )
+    subjects = Subjects(settings.nats_subject_root)
+    return Responder(link, subjects, settings.replica_id, dispatch, limits=_limits(settings))
+
+
+def _space(settings: IngestionSettings) -> StorageSpace:
+    return StorageSpace(
         provider=settings.provider_name,
         event_source=settings.event_source,
         wado_internal_endpoint=settings.wado_internal_endpoint,
         wado_external_endpoint=settings.wado_external_endpoint,
     )
-    echoing = Echoing(lambda: wires.bucket.check(write=True), wires.sink.check, wires.queries.check)
-    _add_checks(health, link, echoing)
-    dispatch = Dispatch(
-        settings.replica_id,
-        Storing(wires.bucket, wires.sink, space),
-        Finding(wires.queries, settings.maximum_matches),
-        echoing,
+
+
+def _limits(settings: IngestionSettings) -> Limits:
+    return Limits(
+        sessions=settings.maximum_sessions,
+        window=settings.window,
+        granted=settings.grant_limit,
     )
-    return Responder(link, Subjects(settings.nats_subject_root), settings.replica_id, dispatch)
 
 
 def _add_checks(health: probes.Health, link: Link, echoing: Echoing) -> None:

@@ -3,10 +3,13 @@
 Translation only: what an operation does is `operations`' matter, how it came here `transport`'s.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import aclosing
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from importlib.metadata import version
 
+from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.query_levels import Asked
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
@@ -26,6 +29,7 @@ from dimse_ingestion.transport.messages import (
 )
 
 _LOG = logger(__name__)
+_CANCEL_SEEN_WITHIN = 0.2  # seconds, while no match comes
 
 
 class Dispatch:
@@ -41,7 +45,7 @@ class Dispatch:
         """See the contract."""
         wellness = await self._echoing.wellness()
         status = Status.OUT_OF_RESOURCES if wellness.trouble else Status.SUCCESS
-        _LOG.debug("Echo answered.", operation_id=request.operation_id, status=status)
+        _LOG.debug("Echo answered.", operation_id=request.operation_id, trouble=wellness.trouble)
         return EchoResult(
             status=status,
             comment=wellness.trouble,
@@ -54,37 +58,82 @@ class Dispatch:
 
     async def already_stored(self, open_: StoreOpen) -> StoreResult | None:
         """See the contract."""
-        stored = await self._storing.already(open_.operation_id, _instance(open_))
+        with _failures_told("store", sop_instance_uid=open_.sop_instance_uid):
+            stored = await self._storing.already(open_.operation_id, _instance(open_))
         return _result(open_, stored) if stored else None
 
     async def store(self, open_: StoreOpen, chunks: AsyncIterator[bytes]) -> StoreResult:
         """See the contract."""
-        with metrics.ingestion_store_seconds.time():
+        with (
+            _failures_told("store", sop_instance_uid=open_.sop_instance_uid),
+            metrics.ingestion_store_seconds.time(),
+        ):
             stored = await self._storing.store(open_.operation_id, _instance(open_), chunks)
         return _result(open_, stored)
 
     async def find(self, open_: FindOpen, answering: Answering) -> FindResult:
         """See the contract."""
-        question = self._finding.question(
-            open_.identifier,
-            open_.sop_class_uid,
-            open_.transfer_syntax_uid,
-            relational=open_.relational,
-        )
+        with _failures_told("find"):
+            question = self._finding.question(
+                open_.identifier,
+                open_.sop_class_uid,
+                open_.transfer_syntax_uid,
+                relational=open_.relational,
+            )
+            sent = await self._answer(question, open_, answering)
+        ended = Status.CANCEL if answering.cancelled else Status.SUCCESS
+        _LOG.info("Query answered.", level=question.level, matches=sent, status=f"{ended:04X}")
+        return FindResult(status=ended, matches=sent)
+
+    async def _answer(self, question: Asked, open_: FindOpen, answering: Answering) -> int:
+        """Send what matches until it ends or is cancelled; how many were sent."""
         status = pending_status(question)
         sent = 0
         identifiers = self._finding.answers(
             question, open_.origin.called_ae_title, open_.transfer_syntax_uid
         )
-        async with aclosing(identifiers) as answers:
+        async with _until_cancelled(answering), aclosing(identifiers) as answers:
             async for identifier in answers:
                 if answering.cancelled:
                     break
                 await answering.send(FindMatch(status=status, identifier=identifier))
                 sent += 1
-        ended = Status.CANCEL if answering.cancelled else Status.SUCCESS
-        _LOG.info("Query answered.", level=question.level, matches=sent, status=ended)
-        return FindResult(status=ended, matches=sent)
+        return sent
+
+
+@asynccontextmanager
+async def _until_cancelled(answering: Answering) -> AsyncIterator[None]:
+    """Leave the block soon after a C-CANCEL, though the catalogue is silent."""
+    patience = asyncio.timeout(None)
+    watching = asyncio.create_task(_watch(answering, patience), name="watch for C-CANCEL")
+    try:
+        async with patience:
+            yield
+    except TimeoutError:
+        if not patience.expired():
+            raise
+    finally:
+        watching.cancel()
+
+
+async def _watch(answering: Answering, patience: asyncio.Timeout) -> None:
+    while not answering.cancelled:  # noqa: ASYNC110 - the contract has no event for it
+        await asyncio.sleep(_CANCEL_SEEN_WITHIN)
+    patience.reschedule(asyncio.get_running_loop().time())
+
+
+@contextmanager
+def _failures_told(service: str, **facts: str) -> Iterator[None]:
+    """Count and log what an operation couldn't do; the transport makes it the result."""
+    try:
+        yield
+    except DimseFailure as failure:
+        status = f"{failure.status:04X}"
+        metrics.ingestion_failures.labels(service, status).inc()
+        _LOG.warning(
+            "An operation failed.", service=service, status=status, why=failure.comment, **facts
+        )
+        raise
 
 
 def _instance(open_: StoreOpen) -> Instance:

@@ -82,6 +82,11 @@ ingestion_store_seconds = Histogram(
     "Seconds from an accepted transfer to an accepted event",
     buckets=_SECONDS,
 )
+ingestion_failures = Counter(
+    "dimse_ingestion_failures_total",
+    "Operations that failed, by service (store, find) and DIMSE status",
+    ["service", "status"],
+)
 
 # catalogue
 catalogue_events = Counter(

@@ -1,25 +1,27 @@
-"""Keys whose object is durable and whose event was accepted, as far as this replica remembers.
+"""Instances whose event was accepted, as far as this replica remembers.
 
-Only a short cut: what is not remembered is confirmed again, which does no harm.
+Only a short cut: what is not remembered is told again, which does no harm. It says nothing of the
+object, which may have been removed since.
 """
 
 from collections import OrderedDict
 
 
 class Confirmed:
-    """The last `most` confirmed keys."""
+    """The event ids of the last `most` instances that the sink knows."""
 
-    def __init__(self, most: int = 100_000) -> None:
+    def __init__(self, most: int = 20_000) -> None:
         self._most = most
-        self._keys: OrderedDict[str, str] = OrderedDict()
+        self._events: OrderedDict[tuple[str, str], str] = OrderedDict()
 
-    def add(self, key: str, event_id: str) -> None:
-        """Remember that the sink accepted this event."""
-        self._keys[key] = event_id
-        self._keys.move_to_end(key)
-        while len(self._keys) > self._most:
-            self._keys.popitem(last=False)
+    def add(self, key: str, sop_class_uid: str, event_id: str) -> None:
+        """Remember that the sink accepted the event of an object, told to be of this class."""
+        instance = (key, sop_class_uid)
+        self._events[instance] = event_id
+        self._events.move_to_end(instance)
+        while len(self._events) > self._most:
+            self._events.popitem(last=False)
 
-    def event_of(self, key: str) -> str:
+    def event_of(self, key: str, sop_class_uid: str) -> str:
         """The accepted event's id, empty when none is remembered."""
-        return self._keys.get(key, "")
+        return self._events.get((key, sop_class_uid), "")

@@ -37,18 +37,24 @@ class Echoing:
         catalogue: Callable[[], Awaitable[None]],
     ) -> None:
         self._checks = (bucket, event_sink, catalogue)
-        self._seen: Wellness = Wellness()
+        self._seen = Wellness()
         self._seen_at = float("-inf")
-        self._looking = asyncio.Lock()
+        self._looking: asyncio.Task[None] | None = None
 
     async def wellness(self) -> Wellness:
-        """How things are now, or were within the last second."""
-        async with self._looking:
-            now = asyncio.get_running_loop().time()
-            if now - self._seen_at >= _REMEMBERED:
-                self._seen = Wellness(*await asyncio.gather(*map(_told, self._checks)))
-                self._seen_at = now
-            return self._seen
+        """How things are now, or were within the last second; whoever asks meanwhile waits too."""
+        if self._now() - self._seen_at >= _REMEMBERED:
+            if self._looking is None or self._looking.done():
+                self._looking = asyncio.create_task(self._look(), name="look at all wires")
+            await asyncio.shield(self._looking)  # one who asked may leave, the others still wait
+        return self._seen
+
+    async def _look(self) -> None:
+        self._seen = Wellness(*await asyncio.gather(*map(_told, self._checks)))
+        self._seen_at = self._now()
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
 
 
 async def _told(check: Callable[[], Awaitable[None]]) -> str:

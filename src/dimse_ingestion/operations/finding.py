@@ -7,7 +7,7 @@ Here a question is put and each answer is completed and written in the right cha
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from dimse_ingestion.dicom import encoding
+from dimse_ingestion.dicom import charsets, encoding
 from dimse_ingestion.dicom.elements import Element, by_tag, element
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.query_levels import (
@@ -53,7 +53,7 @@ class Finding:
         most = self._maximum_matches
         query = Query(scope=question.level, keys=_asked_keys(question), limit=most + 1)
         count = 0
-        async with aclosing(self._queries.matches(query)) as matches:  # type: ignore[type-var]
+        async with aclosing(self._queries.matches(query)) as matches:
             async for match in matches:
                 if count == most:
                     sentence = f"More than {most} matches: narrow the query."
@@ -89,9 +89,8 @@ def _identifier(
     try:
         return encoding.encoded(elements, transfer_syntax_uid, character_set)
     except ValueError:
-        return encoding.encoded(
-            [each for each in elements if _is_writable(each)], transfer_syntax_uid, character_set
-        )
+        writable = [each for each in elements if _is_writable(each, transfer_syntax_uid)]
+        return encoding.encoded(writable, transfer_syntax_uid, character_set)
 
 
 def _completed(found: dict[int, Element], question: Asked, retrieve_ae_title: str) -> list[Element]:
@@ -104,18 +103,13 @@ def _completed(found: dict[int, Element], question: Asked, retrieve_ae_title: st
         (INSTANCE_AVAILABILITY, "CS", "ONLINE"),
     ):
         found[tag] = element(tag, vr, value)
-    return [each for each in found.values() if each.bulk is None]
+    return [each if each.bulk is None else element(each.tag, each.vr) for each in found.values()]
 
 
-def _is_writable(each: Element) -> bool:
+def _is_writable(each: Element, transfer_syntax_uid: str) -> bool:
     """A stored value may not be what its VR says: it is left out rather than the match."""
     try:
-        encoding.encoded([each], "1.2.840.10008.1.2.1", encoding_of_last_resort())
+        encoding.encoded([each], transfer_syntax_uid, charsets.UTF_8)
     except ValueError:
         return False
     return True
-
-
-def encoding_of_last_resort() -> str:
-    """UTF-8, in which every value can be written."""
-    return "ISO_IR 192"

@@ -4,14 +4,18 @@ For an instance that comes again and for a catalogue that is rebuilt. Large valu
 range reads, so a large object costs a few small ones.
 """
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from dataclasses import dataclass
 
 from dimse_ingestion.dicom import part10
 from dimse_ingestion.dicom.elements import Element
+from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.scanning import Scanner
-from dimse_ingestion.storage.contract import Bucket
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.storage.contract import Bucket, StoredObject
+
+_FIRST_READ = 64 * 1024  # most objects have their pixels, if not their end, within these bytes
+_LONGEST_READ = 2 * 2**20
+_WORTH_SKIPPING = 256 * 1024  # a shorter way is read on: a request costs more than its bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,23 +27,32 @@ class Recalled:
     elements: list[Element]
 
 
-async def recalled(bucket: Bucket, key: str) -> Recalled:
+async def recalled(bucket: Bucket, there: StoredObject) -> Recalled:
     """Read an object's elements.
 
-    Raises KeyError when it isn't there, DimseFailure C000 when it is no DICOM object.
+    Raises KeyError when it isn't there, DimseFailure C000 when it is no whole DICOM object, and
+    as the bucket does.
     """
-    head = await bucket.get_range(key, 0, part10.LONGEST)
-    header_size = part10.data_set_offset(head)
-    transfer_syntax_uid = part10.transfer_syntax_uid(head[:header_size])
+    first = await bucket.get_range(there.key, 0, _FIRST_READ)
+    header_size = part10.data_set_offset(first)
+    transfer_syntax_uid = part10.transfer_syntax_uid(first[:header_size])
     scanner = Scanner(transfer_syntax_uid)
-    async with aclosing(_data_set(bucket, key, header_size)) as pieces:
-        async for piece in pieces:
-            scanner.feed(piece)
+    scanner.feed(first[header_size:])
+    await _read_on(bucket, there, scanner, len(first))
     return Recalled(header_size, transfer_syntax_uid, scanner.finish())
 
 
-async def _data_set(bucket: Bucket, key: str, header_size: int) -> AsyncGenerator[bytes, None]:
-    passed = 0
-    async for piece in bucket.stream(key):
-        yield piece[max(header_size - passed, 0) :]
-        passed += len(piece)
+async def _read_on(bucket: Bucket, there: StoredObject, scanner: Scanner, offset: int) -> None:
+    length = _FIRST_READ
+    while offset < there.size:
+        if scanner.to_pass_over >= _WORTH_SKIPPING:
+            skipped = min(scanner.to_pass_over, there.size - offset)
+            scanner.pass_over(skipped)
+            offset += skipped
+            continue
+        length = min(2 * length, _LONGEST_READ)
+        piece = await bucket.get_range(there.key, offset, length)
+        if not piece:
+            raise DimseFailure(Status.CANNOT_UNDERSTAND, "The object has become shorter.")
+        scanner.feed(piece)
+        offset += len(piece)

@@ -25,8 +25,8 @@ from dimse_ingestion.operations.describing import (
     event_id,
     stored_event,
 )
-from dimse_ingestion.operations.recalling import recalled
-from dimse_ingestion.storage.contract import Bucket
+from dimse_ingestion.operations.recalling import Recalled, recalled
+from dimse_ingestion.storage.contract import Bucket, StoredObject
 from dimse_ingestion.storage.keys import instance_key
 
 _LOG = logger(__name__)
@@ -56,16 +56,16 @@ class Storing:
         Raises DimseFailure as the bucket and the sink do, A900 for UIDs that are none.
         """
         key = _key(instance)
-        if confirmed := self._confirmed.event_of(key):
-            return Stored(key, confirmed, duplicate=True)
-        if await self._bucket.head(key) is None:
+        there = await self._bucket.head(key)
+        if there is None:
             return None
-        known = await self._recalled(key)
+        if confirmed := self._confirmed.event_of(key, instance.sop_class_uid):
+            return Stored(key, confirmed, duplicate=True)
+        known = await self._recalled(instance, there)
         if known is None:
             return None
-        header_size, elements = known
-        check_elements(instance, elements)
-        accepted = await self._tell(operation_id, instance, key, header_size, elements)
+        check_elements(instance, known.elements)
+        accepted = await self._tell(operation_id, instance, key, known.header_size, known.elements)
         return Stored(key, accepted, duplicate=True)
 
     async def store(
@@ -87,18 +87,21 @@ class Storing:
         accepted = await self._tell(operation_id, instance, key, len(header), passing.elements)
         return Stored(key, accepted, duplicate=False)
 
-    async def _recalled(self, key: str) -> tuple[int, list[Element]] | None:
+    async def _recalled(self, instance: Instance, there: StoredObject) -> Recalled | None:
         """What the object says; None for one that is damaged, which is then written anew."""
         try:
-            found = await recalled(self._bucket, key)
+            found = await recalled(self._bucket, there)
         except KeyError:
             return None
         except DimseFailure as failure:
             if failure.status != Status.CANNOT_UNDERSTAND:
                 raise
-            _LOG.warning("An object is damaged and is written anew.", object=key, why=str(failure))
+            _LOG.warning("A damaged object is written anew.", object=there.key, why=str(failure))
             return None
-        return found.header_size, found.elements
+        if found.header_size + instance.size != there.size:
+            _LOG.warning("An object of another size is written anew.", object=there.key)
+            return None
+        return found
 
     async def _tell(
         self,
@@ -112,7 +115,7 @@ class Storing:
         event = stored_event(operation_id, self._space, instance, location, elements)
         await self._sink.accept(event)
         accepted = event_id(operation_id, key)
-        self._confirmed.add(key, accepted)
+        self._confirmed.add(key, instance.sop_class_uid, accepted)
         return accepted
 
 
