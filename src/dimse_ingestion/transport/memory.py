@@ -34,7 +34,8 @@ class MemorySubscription:
 
     async def drain(self) -> None:
         """Take no new message, hand over those on the way, then let go."""
-        self.carrier.subscriptions.remove(self)
+        if self in self.carrier.subscriptions:
+            self.carrier.subscriptions.remove(self)
         await asyncio.sleep(0)
 
 
@@ -130,6 +131,7 @@ class MemoryCarrier:
         """Listen from now on."""
         if self._permissions and not self._permissions.may_subscribe(subject, queue):
             self._deny(f"subscribe to {subject}")
+            return MemorySubscription(self, subject, take, queue)  # never listened to
         made = MemorySubscription(self, subject, take, queue)
         self.subscriptions.append(made)
         return made

@@ -2,13 +2,17 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable
+import itertools
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.transport.carrier import Delivery
 from dimse_ingestion.transport.contract import Answering
+from dimse_ingestion.transport.frames import OPERATION
 from dimse_ingestion.transport.limits import Limits
 from dimse_ingestion.transport.memory import Bus, MemoryCarrier
 from dimse_ingestion.transport.messages import (
@@ -95,16 +99,21 @@ class Remembering:
     looking: float = 0.0
     """Seconds to find out whether a digest is known."""
     matches: list[FindMatch] = field(default_factory=list)
+    waiting: float = 0.0
+    """Seconds before the first match."""
     endless: bool = False
     reads_nothing: bool = False
 
+    taking: bytearray = field(default_factory=bytearray)
+    """The data set being read, the last one begun if there are several."""
+    at_once: int = 0
+    most_at_once: int = 0
     stored: list[bytes] = field(default_factory=list)
     begun: int = 0
     broken: list[DimseFailure] = field(default_factory=list)
     found: list[FindOpen] = field(default_factory=list)
     cancelled: int = 0
     matches_sent: int = 0
-    most_held: int = 0
 
     async def echo(self, request: EchoRequest) -> EchoResult:
         await asyncio.sleep(self.slow)
@@ -118,15 +127,22 @@ class Remembering:
     async def store(self, open_: StoreOpen, chunks: AsyncIterator[bytes]) -> StoreResult:
         self.begun += 1
         self._fail()
-        taken = bytearray()
+        self.at_once += 1
+        self.most_at_once = max(self.at_once, self.most_at_once)
         try:
-            if not self.reads_nothing:
-                async for chunk in chunks:
-                    taken += chunk
-                    await asyncio.sleep(self.slow)
+            return await self._stored(open_, chunks)
         except DimseFailure as failure:
             self.broken.append(failure)
             raise
+        finally:
+            self.at_once -= 1
+
+    async def _stored(self, open_: StoreOpen, chunks: AsyncIterator[bytes]) -> StoreResult:
+        self.taking = taken = bytearray()
+        if not self.reads_nothing:
+            async for chunk in chunks:
+                taken += chunk
+                await asyncio.sleep(self.slow)
         await asyncio.sleep(self.finishing)
         self.stored.append(bytes(taken))
         return StoreResult(status=0, key=open_.sha256, size=len(taken), sha256=open_.sha256)
@@ -135,7 +151,8 @@ class Remembering:
         self.found.append(open_)
         self._fail()
         sent = 0
-        for match in self._endless() if self.endless else self.matches:
+        await asyncio.sleep(self.waiting)
+        for match in _endless() if self.endless else self.matches:
             if answering.cancelled:
                 break
             await answering.send(match)
@@ -147,15 +164,13 @@ class Remembering:
             return FindResult(status=Status.CANCEL, matches=sent)
         return FindResult(status=0, matches=sent)
 
-    def _endless(self) -> "AsyncIteratorOfMatches":
-        return iter(lambda: FindMatch(status=Status.PENDING, identifier=b"x" * 500), None)
-
     def _fail(self) -> None:
         if self.failures:
             raise self.failures.pop(0)
 
 
-AsyncIteratorOfMatches = object
+def _endless() -> Iterator[FindMatch]:
+    return itertools.repeat(FindMatch(status=Status.PENDING, identifier=bytes(500)))
 
 
 def numbered(count: int, size: int = 100) -> list[FindMatch]:
@@ -165,18 +180,29 @@ def numbered(count: int, size: int = 100) -> list[FindMatch]:
     ]
 
 
+class CountingBus(Bus):
+    """A bus that knows how many messages of each kind were published."""
+
+    def __init__(self, maximum_payload: int) -> None:
+        super().__init__(maximum_payload)
+        self.kinds: Counter[str] = Counter()
+
+    def route(self, sender: MemoryCarrier, message: Delivery) -> None:
+        self.kinds[message.headers.get(OPERATION, "")] += 1
+        super().route(sender, message)
+
+
 @dataclass
 class Play:
     """Two ends on one bus, and more of them when asked for."""
 
-    bus: Bus
+    bus: CountingBus
     times: Times
     limits: Limits
     requester: CarrierRequester = field(init=False)
     proxy: MemoryCarrier = field(init=False)
     responders: list[Responder] = field(default_factory=list)
     replicas: list[MemoryCarrier] = field(default_factory=list)
-    opened: int = 0
 
     async def add_proxy(self, name: str) -> tuple[CarrierRequester, MemoryCarrier]:
         carrier = self.bus.carrier(proxy_permissions(ROOT, name))
@@ -200,6 +226,12 @@ class Play:
         self.replicas[index].cut()
         self.replicas[index].subscriptions.clear()
 
+    def hang(self, index: int) -> None:
+        """A replica neither takes nor says anything any more, but the server believes in it."""
+        for subscription in self.replicas[index].subscriptions:
+            subscription.take = lambda _: None
+        self.replicas[index].publish = lambda *_, **__: None  # type: ignore[method-assign] # mute
+
     async def store(
         self, content: bytes, operation_id: str = "op1", *, deadline: float | None = None
     ) -> StoreResult:
@@ -221,7 +253,7 @@ async def play(
     maximum_payload: int = SMALL_PAYLOAD,
 ) -> AsyncIterator[Play]:
     """One proxy and a replica for each of `operations`, each with its user's permissions only."""
-    bus = Bus(maximum_payload=maximum_payload)
+    bus = CountingBus(maximum_payload=maximum_payload)
     made = Play(bus, times or Times(), limits or Limits(window=64 * KIB, least_window=16 * KIB))
     made.requester, made.proxy = await made.add_proxy("p1")
     for each in operations:

@@ -1,8 +1,31 @@
+import asyncio
+import hashlib
+
 import pytest
 
+from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
 from dimse_ingestion.dicom.status import Status
-from tests.unit.transport.parts import KIB, Remembering, content_of, play
+from dimse_ingestion.transport.limits import Limits
+from dimse_ingestion.transport.messages import StoreResult
+from dimse_ingestion.transport.times import Times
+from tests.unit.transport.misfortunes import lose
+from tests.unit.transport.parts import (
+    KIB,
+    Bytes,
+    Remembering,
+    announced,
+    content_of,
+    echoed,
+    play,
+    until,
+)
 from tests.unit.transport.virtual_time import played
+
+LONG = content_of(200 * KIB)
+
+
+def clock() -> float:
+    return asyncio.get_running_loop().time()
 
 
 @pytest.mark.parametrize("size", [0, 1, 1000, 7 * KIB, 8 * KIB, 100 * KIB, 100 * KIB + 1])
@@ -13,5 +36,483 @@ def test_the_bytes_arrive_as_they_were(size: int) -> None:
             result = await both.store(content_of(size))
         assert (result.status, result.size) == (Status.SUCCESS, size)
         assert replica.stored == [content_of(size)]
+
+    played(it())
+
+
+def test_a_small_instance_takes_one_round_trip() -> None:
+    async def it() -> None:
+        async with play(Remembering()) as both:
+            await both.store(content_of(1000))
+            assert both.bus.published == 2
+
+    played(it())
+
+
+def test_a_stored_instance_is_not_carried_again() -> None:
+    async def it() -> None:
+        known = StoreResult(status=0, key="k", duplicate=True)
+        replica = Remembering(known={hashlib.sha256(LONG).hexdigest(): known})
+        async with play(replica) as both:
+            assert await both.store(LONG) == known
+            assert both.bus.published == 2
+        assert replica.begun == 0
+
+    played(it())
+
+
+def test_a_replica_that_looks_for_long_whether_it_has_the_instance_is_waited_for() -> None:
+    async def it() -> None:
+        replica = Remembering(looking=7.0)
+        async with play(replica) as both:
+            assert (await both.store(LONG)).status == Status.SUCCESS
+        assert replica.begun == 1
+
+    played(it())
+
+
+def test_a_small_instance_that_takes_long_to_store_is_not_opened_anew() -> None:
+    async def it() -> None:
+        replicas = Remembering(finishing=30.0), Remembering(finishing=30.0)
+        async with play(*replicas) as both:
+            assert (await both.store(content_of(100))).status == Status.SUCCESS
+        assert sum(each.begun for each in replicas) == 1
+
+    played(it())
+
+
+def test_nobody_listens() -> None:
+    async def it() -> None:
+        async with play() as both:
+            begun = clock()
+            result = await both.store(LONG)
+            assert (result.status, result.comment) == (Status.OUT_OF_RESOURCES, "Nobody listens")
+            assert 5 < clock() - begun <= both.times.open_budget
+
+    played(it())
+
+
+def test_a_replica_that_starts_late_is_found() -> None:
+    async def it() -> None:
+        async with play() as both:
+            storing = asyncio.create_task(both.store(LONG))
+            await asyncio.sleep(4)
+            await both.add_replica(Remembering())
+            assert (await storing).status == Status.SUCCESS
+
+    played(it())
+
+
+def test_a_result_that_comes_too_late_is_a700() -> None:
+    async def it() -> None:
+        async with play(Remembering(finishing=300.0)) as both:
+            begun = clock()
+            result = await both.store(LONG, deadline=50.0)
+            assert result.status == Status.OUT_OF_RESOURCES
+            assert clock() - begun == pytest.approx(50.0)
+
+    played(it())
+
+
+def test_a_failure_for_now_is_tried_again() -> None:
+    async def it() -> None:
+        replica = Remembering(failures=[OutOfResources("bucket"), OutOfResources("bucket")])
+        async with play(replica) as both:
+            assert (await both.store(LONG)).status == Status.SUCCESS
+            assert (await both.store(content_of(9), "op2")).status == Status.SUCCESS
+        assert replica.stored == [LONG, content_of(9)]
+
+    played(it())
+
+
+def test_a_failure_that_stays_is_told_as_the_replica_told_it() -> None:
+    async def it() -> None:
+        replica = Remembering(failures=[OutOfResources("The bucket is full")] * 1000)
+        async with play(replica) as both:
+            begun = clock()
+            result = await both.store(LONG)
+            assert result.status == Status.OUT_OF_RESOURCES
+            assert result.comment == "The bucket is full"
+            assert clock() - begun <= both.times.deadline
+        assert 5 < replica.begun < 40
+
+    played(it())
+
+
+def test_a_failure_for_good_is_not_tried_again() -> None:
+    async def it() -> None:
+        replica = Remembering(failures=[DimseFailure(Status.CANNOT_UNDERSTAND, "It ends early")])
+        async with play(replica) as both:
+            result = await both.store(LONG)
+            assert (result.status, result.comment) == (Status.CANNOT_UNDERSTAND, "It ends early")
+        assert replica.begun == 1
+
+    played(it())
+
+
+def test_a_mistake_in_an_operation_is_0110_and_says_no_more() -> None:
+    async def it() -> None:
+        async with play(Remembering(failures=[ValueError("Doe^John")])) as both:
+            result = await both.store(LONG)
+            assert result.status == Status.PROCESSING_FAILURE
+            assert result.comment == "internal error"
+
+    played(it())
+
+
+def test_success_is_not_believed_of_what_was_not_read() -> None:
+    async def it() -> None:
+        async with play(Remembering(reads_nothing=True)) as both:
+            assert (await both.store(LONG)).status == Status.PROCESSING_FAILURE
+            assert (await both.store(content_of(9), "op2")).status == Status.PROCESSING_FAILURE
+
+    played(it())
+
+
+@pytest.mark.parametrize("size", [1000, 100 * KIB])
+def test_bytes_other_than_announced_are_never_stored(size: int) -> None:
+    async def it() -> None:
+        replica = Remembering()
+        async with play(replica) as both:
+            wrong = bytes(size)
+            announcement = announced(content_of(size))
+            result = await both.requester.store(announcement, Bytes(wrong), deadline=5.0)
+        assert result.status == Status.OUT_OF_RESOURCES
+        assert replica.stored == []
+        assert replica.begun > 1
+
+    played(it())
+
+
+def test_an_instance_shorter_than_announced_is_never_stored() -> None:
+    async def it() -> None:
+        replica = Remembering()
+        async with play(replica) as both:
+            announcement = announced(LONG)
+            result = await both.requester.store(announcement, Bytes(LONG[:-1]), deadline=5.0)
+        assert result.status == Status.OUT_OF_RESOURCES
+        assert replica.stored == []
+
+    played(it())
+
+
+def test_a_slow_bucket_bounds_what_is_on_the_way() -> None:
+    async def it() -> None:
+        replica = Remembering(slow=0.5)
+        async with play(replica) as both:
+            storing = asyncio.create_task(both.store(LONG))
+            most = 0
+            while not storing.done():
+                await asyncio.sleep(0.1)
+                sent = both.bus.kinds["DATA"]
+                most = max(most, sent - len(replica.taking) // (8 * KIB))
+            assert storing.result().status == Status.SUCCESS
+        assert 0 < most <= 64 // 8 + 1
+
+    played(it())
+
+
+def test_a_slow_bucket_does_not_end_the_lease() -> None:
+    async def it() -> None:
+        replica = Remembering(slow=30.0)
+        async with play(replica, times=Times(deadline=5000)) as both:
+            assert (await both.store(content_of(80 * KIB))).status == Status.SUCCESS
+        assert replica.begun == 1
+
+    played(it(), within=100_000)
+
+
+def test_too_many_at_once_wait_for_their_turn() -> None:
+    async def it() -> None:
+        replica = Remembering(finishing=1.0)
+        async with play(replica, limits=Limits(sessions=2)) as both:
+            results = await asyncio.gather(
+                *(both.store(content_of(50 * KIB + n), f"op{n}") for n in range(10))
+            )
+            assert {each.status for each in results} == {Status.SUCCESS}
+            assert both.bus.kinds["BUSY"] > 0
+        assert replica.most_at_once == 2
+
+    played(it())
+
+
+def test_what_all_may_send_is_bounded() -> None:
+    async def it() -> None:
+        replica = Remembering(slow=0.1)
+        limits = Limits(window=64 * KIB, least_window=64 * KIB, granted=160 * KIB)
+        async with play(replica, limits=limits) as both:
+            results = await asyncio.gather(*(both.store(LONG, f"op{n}") for n in range(6)))
+            assert {each.status for each in results} == {Status.SUCCESS}
+        assert replica.most_at_once == 2
+
+    played(it())
+
+
+def test_busy_to_the_end_is_a700() -> None:
+    async def it() -> None:
+        async with play(Remembering(), limits=Limits(sessions=0)) as both:
+            result = await both.store(LONG)
+            assert result.status == Status.OUT_OF_RESOURCES
+            assert result.comment == "The replica is busy"
+
+    played(it())
+
+
+def test_a_replica_that_dies_is_left_for_another() -> None:
+    async def it() -> None:
+        first, second = Remembering("r1", slow=0.1), Remembering("r2", slow=0.1)
+        async with play(first, second) as both:
+            storing = asyncio.create_task(both.store(LONG))
+            await until(lambda: first.taking or second.taking)
+            both.kill(0 if first.taking else 1)
+            assert (await storing).status == Status.SUCCESS
+        assert first.stored + second.stored == [LONG]
+
+    played(it())
+
+
+def test_a_replica_that_dies_alone_is_waited_for_and_then_a700() -> None:
+    async def it() -> None:
+        replica = Remembering(slow=0.1)
+        async with play(replica) as both:
+            storing = asyncio.create_task(both.store(LONG))
+            await until(lambda: replica.taking)
+            both.kill(0)
+            assert (await storing).status == Status.OUT_OF_RESOURCES
+            await until(lambda: replica.broken)
+        assert replica.stored == []
+
+    played(it())
+
+
+def test_a_replica_that_hangs_is_left_for_another() -> None:
+    async def it() -> None:
+        first, second = Remembering("r1", slow=0.1), Remembering("r2", slow=0.1)
+        async with play(first, second) as both:
+            storing = asyncio.create_task(both.store(LONG))
+            await until(lambda: first.taking or second.taking)
+            both.hang(0 if first.taking else 1)
+            assert (await storing).status == Status.SUCCESS
+
+    played(it())
+
+
+@pytest.mark.parametrize("away", [0.0, 0.5, 2.5, 8.0])
+@pytest.mark.parametrize("whose", ["proxy", "replica"])
+def test_a_connection_that_breaks_and_comes_back_loses_nothing(away: float, whose: str) -> None:
+    async def it() -> None:
+        replica = Remembering(slow=0.05)
+        async with play(replica) as both:
+            carrier = both.proxy if whose == "proxy" else both.replicas[0]
+            storing = asyncio.create_task(both.store(LONG))
+            await until(lambda: len(replica.taking) > len(LONG) // 3)
+            carrier.cut()
+            await asyncio.sleep(away)
+            carrier.restore()
+            assert (await storing).status == Status.SUCCESS
+        assert replica.stored[-1] == LONG
+
+    played(it())
+
+
+def test_a_short_break_is_resumed_and_not_begun_anew() -> None:
+    async def it() -> None:
+        replica = Remembering(slow=0.05)
+        async with play(replica) as both:
+            storing = asyncio.create_task(both.store(LONG))
+            await until(lambda: len(replica.taking) > len(LONG) // 3)
+            both.proxy.cut()
+            await asyncio.sleep(0.5)
+            both.proxy.restore()
+            assert (await storing).status == Status.SUCCESS
+        assert replica.begun == 1
+
+    played(it())
+
+
+def test_without_any_connection_it_is_a700_within_the_open_budget() -> None:
+    async def it() -> None:
+        async with play(Remembering()) as both:
+            both.proxy.cut()
+            begun = clock()
+            assert (await both.store(LONG)).status == Status.OUT_OF_RESOURCES
+            assert clock() - begun <= both.times.open_budget
+
+    played(it())
+
+
+def test_a_sender_that_falls_silent_ends_its_lease() -> None:
+    async def it() -> None:
+        replica = Remembering(slow=0.1)
+        async with play(replica) as both:
+            storing = asyncio.create_task(both.store(LONG))
+            await until(lambda: replica.taking)
+            both.proxy.cut()
+            storing.cancel()
+            await until(lambda: replica.broken)
+            assert both.responders[0].sessions == 0
+        assert replica.stored == []
+
+    played(it())
+
+
+def test_an_operation_nobody_waits_for_is_aborted_at_once() -> None:
+    async def it() -> None:
+        replica = Remembering(slow=0.1)
+        async with play(replica) as both:
+            storing = asyncio.create_task(both.store(LONG))
+            await until(lambda: replica.taking)
+            storing.cancel()
+            await until(lambda: replica.broken, within=1.0)
+        assert replica.stored == []
+
+    played(it())
+
+
+@pytest.mark.parametrize("kind", ["ACCEPT", "CREDIT", "DATA", "END", "PROGRESS", "RESULT", "STORE"])
+@pytest.mark.parametrize("size", [1000, 200 * KIB])
+def test_the_first_of_each_kind_may_be_lost(kind: str, size: int) -> None:
+    async def it() -> None:
+        replica = Remembering()
+        async with play(replica) as both:
+            both.bus.fate = lose(kind, first=1)
+            assert (await both.store(content_of(size))).status == Status.SUCCESS
+        assert set(replica.stored) == {content_of(size)}
+        assert replica.begun == 1
+
+    played(it())
+
+
+def test_a_second_open_of_an_operation_under_way_goes_on_with_it() -> None:
+    async def it() -> None:
+        replica = Remembering(slow=0.2)
+        async with play(replica) as both:
+            first = asyncio.create_task(both.store(LONG))
+            await until(lambda: replica.taking)
+            second = asyncio.create_task(both.store(LONG))
+            assert (await second).status == Status.SUCCESS
+            first.cancel()
+        assert replica.begun == 1
+
+    played(it())
+
+
+def test_a_second_open_of_an_operation_that_is_done_has_its_result() -> None:
+    async def it() -> None:
+        replica = Remembering()
+        async with play(replica) as both:
+            first = await both.store(LONG)
+            published = both.bus.published
+            assert await both.store(LONG) == first
+            assert both.bus.published == published + 2
+        assert replica.begun == 1
+
+    played(it())
+
+
+def test_another_data_set_under_the_same_operation_id_is_another_operation() -> None:
+    async def it() -> None:
+        replica = Remembering()
+        async with play(replica) as both:
+            await both.store(LONG)
+            await both.store(LONG[1:])
+        assert replica.stored == [LONG, LONG[1:]]
+
+    played(it())
+
+
+def test_a_drain_takes_nothing_new_and_finishes_what_is_open() -> None:
+    async def it() -> None:
+        first, second = Remembering("r1", slow=0.1), Remembering("r2", slow=0.1)
+        async with play(first, second) as both:
+            storing = [asyncio.create_task(both.store(LONG, f"op{n}")) for n in range(4)]
+            await until(lambda: first.begun + second.begun == 4)
+            await both.responders[0].drain(60)
+            begun = first.begun
+            assert len(first.stored) == begun > 0
+            results = await asyncio.gather(*storing, *(both.store(LONG, f"l{n}") for n in range(4)))
+            assert {each.status for each in results} == {Status.SUCCESS}
+        assert first.begun == begun
+        assert first.broken == []
+
+    played(it())
+
+
+def test_what_a_drain_can_not_finish_goes_elsewhere_at_once() -> None:
+    async def it() -> None:
+        first, second = Remembering("r1", slow=2), Remembering("r2")
+        async with play(first) as both:
+            storing = asyncio.create_task(both.store(LONG))
+            await until(lambda: first.taking)
+            await both.add_replica(second)
+            left = clock() + 3
+            await both.responders[0].drain(3)
+            assert clock() == pytest.approx(left)
+            assert (await storing).status == Status.SUCCESS
+            assert clock() - left < 1
+        assert (first.stored, second.stored) == ([], [LONG])
+
+    played(it())
+
+
+def test_replicas_rolling_under_load_lose_nothing() -> None:
+    async def it() -> None:
+        replicas = [Remembering("r", slow=0.02)]
+        async with play(replicas[0]) as both:
+            storing = []
+            for round_ in range(5):
+                storing += [
+                    asyncio.create_task(both.store(content_of(90 * KIB + n), f"{round_}-{n}"))
+                    for n in range(6)
+                ]
+                await asyncio.sleep(0.3)
+                replicas.append(Remembering("r", slow=0.02))
+                await both.add_replica(replicas[-1])
+                await both.responders[-2].drain(30)
+                await both.responders[-2].close()
+            results = await asyncio.gather(*storing)
+            assert {each.status for each in results} == {Status.SUCCESS}
+        assert sum(each.begun for each in replicas) == 30
+
+    played(it())
+
+
+def test_two_proxies_on_one_root_hear_only_their_own_answers() -> None:
+    async def it() -> None:
+        replica = Remembering()
+        async with play(replica) as both:
+            other, _ = await both.add_proxy("p2")
+            mine, theirs = content_of(90 * KIB), content_of(91 * KIB)
+            results = await asyncio.gather(
+                both.store(mine, "op1"),
+                other.store(announced(theirs, "op2"), Bytes(theirs), deadline=50.0),
+            )
+            assert [each.size for each in results] == [90 * KIB, 91 * KIB]
+            await other.close()
+        assert sorted(map(len, replica.stored)) == [90 * KIB, 91 * KIB]
+
+    played(it())
+
+
+def test_a_restored_connection_with_smaller_messages_gets_smaller_chunks() -> None:
+    async def it() -> None:
+        replica = Remembering(slow=0.05)
+        async with play(replica) as both:
+            storing = asyncio.create_task(both.store(LONG))
+            await until(lambda: len(replica.taking) > len(LONG) // 3)
+            both.proxy.cut()
+            both.bus.maximum_payload = 6 * KIB
+            both.proxy.restore()
+            assert (await storing).status == Status.SUCCESS
+        assert replica.stored == [LONG]
+
+    played(it())
+
+
+def test_an_echo_goes_all_the_way() -> None:
+    async def it() -> None:
+        async with play(Remembering("r7", slow=1.5)) as both:
+            assert (await both.requester.echo(echoed())).replica == "r7"
+            assert both.bus.kinds["ECHO"] == 1
 
     played(it())

@@ -1,0 +1,216 @@
+import asyncio
+
+import pytest
+
+from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.transport.messages import FindMatch, FindResult
+from dimse_ingestion.transport.times import Times
+from tests.unit.transport.misfortunes import lose
+from tests.unit.transport.parts import KIB, Play, Remembering, asked, numbered, play, until
+from tests.unit.transport.virtual_time import played
+
+
+async def answered(both: Play) -> tuple[list[FindMatch], FindResult]:
+    finding = both.requester.find(asked())
+    got = [match async for match in finding]
+    return got, finding.result
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 5000])
+def test_every_match_arrives_in_order(count: int) -> None:
+    async def it() -> None:
+        async with play(Remembering(matches=numbered(count))) as both:
+            assert await answered(both) == (numbered(count), FindResult(status=0, matches=count))
+            await until(lambda: both.responders[0].sessions == 0, within=1.0)
+
+    played(it())
+
+
+def test_the_first_match_does_not_wait_for_a_full_batch() -> None:
+    async def it() -> None:
+        async with play(Remembering(matches=numbered(3), slow=10.0)) as both:
+            clock = asyncio.get_running_loop().time
+            begun = clock()
+            async for _ in both.requester.find(asked()):
+                assert clock() - begun < 1.0
+                break
+
+    played(it())
+
+
+def test_many_matches_travel_together() -> None:
+    async def it() -> None:
+        async with play(Remembering(matches=numbered(2000)), maximum_payload=1024 * KIB) as both:
+            both.bus.fate = lambda _: (0.005,)
+            got, _ = await answered(both)
+            assert got == numbered(2000)
+            assert both.bus.kinds["MATCH"] < 20
+
+    played(it())
+
+
+def test_a_slow_modality_holds_the_catalogue_back() -> None:
+    async def it() -> None:
+        replica = Remembering(matches=numbered(3000))
+        async with play(replica) as both:
+            finding = both.requester.find(asked())
+            got = 0
+            async for _ in finding:
+                got += 1
+                if got % 500 == 0:
+                    await asyncio.sleep(90)
+                    per_batch = 8 * KIB // 104
+                    assert replica.matches_sent - got < 11 * per_batch
+            assert (got, finding.result.status) == (3000, Status.SUCCESS)
+
+    played(it())
+
+
+def test_a_cancel_ends_the_iteration_at_once_and_the_replica_soon() -> None:
+    async def it() -> None:
+        replica = Remembering(endless=True)
+        async with play(replica) as both:
+            finding = both.requester.find(asked())
+            met = 0
+            async for _ in finding:
+                met += 1
+                if met == 100:
+                    finding.cancel()
+            assert met == 100
+            assert finding.result == FindResult(status=Status.CANCEL, matches=100)
+            await until(lambda: replica.cancelled == 1, within=1.0)
+            await until(lambda: both.responders[0].sessions == 0, within=1.0)
+
+    played(it())
+
+
+def test_a_cancel_before_any_match() -> None:
+    async def it() -> None:
+        replica = Remembering(endless=True, slow=5.0)
+        async with play(replica) as both:
+            finding = both.requester.find(asked())
+            asyncio.get_running_loop().call_later(2.0, finding.cancel)
+            got = [match async for match in finding]
+            assert (len(got), finding.result.status) == (1, Status.CANCEL)
+
+    played(it())
+
+
+def test_a_cancel_while_nobody_listens() -> None:
+    async def it() -> None:
+        async with play() as both:
+            finding = both.requester.find(asked())
+            asyncio.get_running_loop().call_later(2.0, finding.cancel)
+            assert [match async for match in finding] == []
+            assert finding.result.status == Status.CANCEL
+
+    played(it())
+
+
+def test_a_lost_cancel_is_told_again() -> None:
+    async def it() -> None:
+        replica = Remembering(endless=True)
+        async with play(replica) as both:
+            both.bus.fate = lose("CANCEL", first=10)
+            finding = both.requester.find(asked())
+            async for _ in finding:
+                finding.cancel()
+            await until(lambda: replica.cancelled == 1, within=30.0)
+
+    played(it())
+
+
+def test_a_proxy_that_is_gone_ends_the_query() -> None:
+    async def it() -> None:
+        replica = Remembering(endless=True)
+        async with play(replica) as both:
+            finding = both.requester.find(asked())
+            async for _ in finding:
+                both.proxy.cut()
+                finding.cancel()
+            await until(lambda: replica.cancelled == 1, within=30.0)
+
+    played(it())
+
+
+@pytest.mark.parametrize("lost", ["FIND", "ACCEPT", "MATCH", "CREDIT", "RESULT"])
+@pytest.mark.parametrize("count", [0, 1, 2000])
+def test_the_first_of_each_kind_may_be_lost(lost: str, count: int) -> None:
+    async def it() -> None:
+        async with play(Remembering(matches=numbered(count))) as both:
+            both.bus.fate = lose(lost, first=1)
+            got, result = await answered(both)
+            assert (got, result.status) == (numbered(count), Status.SUCCESS)
+
+    played(it())
+
+
+def test_a_failure_is_the_result() -> None:
+    async def it() -> None:
+        failure = DimseFailure(Status.DOES_NOT_MATCH_SOP_CLASS, "No level")
+        async with play(Remembering(failures=[failure])) as both:
+            _, result = await answered(both)
+            assert (result.status, result.comment) == (failure.status, "No level")
+
+    played(it())
+
+
+def test_a_replica_that_dies_before_the_first_match_is_left_for_another() -> None:
+    async def it() -> None:
+        replicas = [Remembering(f"r{n}", matches=numbered(5), waiting=8.0) for n in (1, 2)]
+        async with play(*replicas) as both:
+            answering = asyncio.create_task(answered(both))
+            await until(lambda: replicas[0].found or replicas[1].found)
+            both.kill(0 if replicas[0].found else 1)
+            got, result = await answering
+            assert (got, result.status) == (numbered(5), Status.SUCCESS)
+
+    played(it())
+
+
+def test_a_replica_that_dies_after_the_first_match_is_told() -> None:
+    async def it() -> None:
+        replicas = [Remembering(f"r{n}", matches=numbered(50), slow=0.5) for n in (1, 2)]
+        async with play(*replicas) as both:
+            finding = both.requester.find(asked())
+            got = []
+            async for match in finding:
+                got.append(match)
+                both.kill(0 if replicas[0].found else 1)
+            assert finding.result.status == Status.OUT_OF_RESOURCES
+            assert got == numbered(50)[: len(got)]
+
+    played(it())
+
+
+def test_a_query_without_progress_is_a700() -> None:
+    async def it() -> None:
+        replica = Remembering(matches=numbered(1), waiting=10_000.0)
+        async with play(replica, times=Times(deadline=50)) as both:
+            clock = asyncio.get_running_loop().time
+            begun = clock()
+            _, result = await answered(both)
+            assert result.status == Status.OUT_OF_RESOURCES
+            assert clock() - begun == pytest.approx(50.0)
+
+    played(it(), within=100_000)
+
+
+def test_an_identifier_too_long_for_a_message() -> None:
+    async def it() -> None:
+        async with play(Remembering()) as both:
+            finding = both.requester.find(asked(identifier=bytes(20 * KIB)))
+            assert [match async for match in finding] == []
+            assert finding.result.status == Status.OUT_OF_RESOURCES
+
+    played(it())
+
+
+def test_a_match_too_long_for_a_message() -> None:
+    async def it() -> None:
+        async with play(Remembering(matches=numbered(1, size=20 * KIB))) as both:
+            _, result = await answered(both)
+            assert result.status == Status.UNABLE_TO_PROCESS
+
+    played(it())

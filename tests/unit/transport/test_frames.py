@@ -1,0 +1,93 @@
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dimse_ingestion.transport import frames
+from dimse_ingestion.transport.frames import Frame, MalformedFrame, decoded, encoded
+from dimse_ingestion.transport.messages import FindMatch, StoreResult
+from tests.unit.transport.parts import announced, asked, echoed
+
+DIGEST = "0" * 64
+EACH = [
+    frames.EchoAsked(request=echoed()),
+    frames.StoreAsked(open=announced(b"x")),
+    frames.StoreAsked(open=announced(b"\0\xff"), inline=b"\0\xff"),
+    frames.FindAsked(open=asked(), limit=8),
+    frames.Accept(subject="R.v1.in.r.s", expected=3, limit=7, chunk=9, heartbeat=5.0, lease=20.0),
+    frames.Busy(retry_after=0.5),
+    frames.Reject(status=0x110, comment="no"),
+    frames.Progress(),
+    frames.Result(store=StoreResult(status=0, key="k"), batches=3),
+    frames.Leaving(),
+    frames.Unknown(),
+    frames.Match(number=2, matches=[FindMatch(status=0xFF00, identifier=b"\0")]),
+    frames.Data(offset=10**12, content=b"\0\xff"),
+    frames.End(size=5, sha256=DIGEST),
+    frames.Probe(position=5, limit=8),
+    frames.Cancel(),
+    frames.Credit(expected=1, limit=2),
+    frames.Resume(expected=1, limit=2),
+    frames.Heartbeat(),
+    frames.Abort(reason="because", status=0xA700),
+]
+
+
+@pytest.mark.parametrize("frame", EACH, ids=lambda frame: type(frame).__name__)
+def test_a_frame_is_read_as_it_was_written(frame: Frame) -> None:
+    headers, body = encoded(frame)
+    assert decoded(headers, body) == frame
+    written = sum(len(name) + len(value) + 4 for name, value in headers.items())
+    assert written + 200 < frames.HEADROOM  # room for a traceparent and the version line
+
+
+def test_every_kind_is_tried_here() -> None:
+    assert {type(frame) for frame in EACH} == set(Frame.__subclasses__())
+
+
+def test_data_travels_as_it_is() -> None:
+    content = b"\0" * 1000
+    assert encoded(frames.Data(offset=7, content=content))[1] is content
+
+
+def test_unknown_keys_are_ignored() -> None:
+    body = msgspec.msgpack.encode({"expected": 1, "limit": 2, "of_a_newer_version": [1]})
+    assert decoded({"Dimse-Op": "CREDIT"}, body) == frames.Credit(expected=1, limit=2)
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ({}, b""),
+        ({"Dimse-Op": "NOTHING"}, b""),
+        ({"Dimse-Op": "CREDIT"}, b""),
+        ({"Dimse-Op": "CREDIT"}, msgspec.msgpack.encode({"expected": -1, "limit": 2})),
+        ({"Dimse-Op": "DATA"}, b"x"),
+        ({"Dimse-Op": "DATA", "Dimse-Offset": "-1"}, b"x"),
+        ({"Dimse-Op": "DATA", "Dimse-Offset": "²"}, b"x"),
+        ({"Dimse-Op": "DATA", "Dimse-Offset": "9" * 5000}, b"x"),
+        ({"Dimse-Op": "ECHO"}, b""),
+        ({"Dimse-Op": "ECHO", "Dimse-Proto": "2"}, b""),
+        ({"Dimse-Op": "BUSY"}, msgspec.msgpack.encode({"retry_after": 1e9})),
+    ],
+)
+def test_what_is_no_frame_is_refused(headers: dict[str, str], body: bytes) -> None:
+    with pytest.raises(MalformedFrame):
+        decoded(headers, body)
+
+
+@given(kind=st.sampled_from(sorted(frames._KINDS)), body=st.binary(max_size=60))
+def test_garbage_is_refused_and_nothing_else_is_raised(kind: str, body: bytes) -> None:
+    headers = {"Dimse-Op": kind, "Dimse-Proto": "1", "Dimse-Offset": "0"}
+    try:
+        decoded(headers, body)
+    except MalformedFrame:
+        return
+
+
+@pytest.mark.parametrize(
+    ("maximum_payload", "chunk"),
+    [(1024 * 1024, 512 * 1024), (64 * 1024, 60 * 1024), (8 * 1024 * 1024, 512 * 1024)],
+)
+def test_a_chunk_leaves_room_for_headers(maximum_payload: int, chunk: int) -> None:
+    assert frames.chunk_size(maximum_payload) == chunk

@@ -1,0 +1,145 @@
+"""Whatever is lost, doubled, delayed or cut: one result, and success only of what was stored."""
+
+import asyncio
+from collections.abc import Sequence
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.transport.messages import FindMatch
+from tests.unit.transport.misfortunes import drawn
+from tests.unit.transport.parts import KIB, Play, Remembering, asked, content_of, numbered, play
+from tests.unit.transport.virtual_time import played
+
+_DELAYS = st.sampled_from([0.0, 0.0, 0.0, 0.01, 0.3, 1.5, 4.0])
+_FATES = st.lists(st.lists(_DELAYS, max_size=2), max_size=60)
+_RANDOM_LOSS = st.lists(st.sampled_from([(), (0.0,), (0.0,), (0.0,)]), max_size=300)
+_SIZES = st.sampled_from([0, 1, 5 * KIB, 8 * KIB, 70 * KIB, 150 * KIB + 3])
+_CUTS = st.lists(
+    st.tuples(st.integers(0, 2), st.floats(0.0, 1.0), st.sampled_from([0.0, 0.2, 3.0, 12.0])),
+    max_size=4,
+)
+
+
+async def _suffer(both: Play, cuts: Sequence[tuple[int, float, float]]) -> None:
+    """Cut and restore connections: the proxy's (0) and the replicas' (1 and 2)."""
+    for index, after, away in cuts:
+        carrier = [both.proxy, *both.replicas][index]
+        await asyncio.sleep(after)
+        carrier.cut()
+        await asyncio.sleep(away)
+        carrier.restore()
+
+
+@settings(max_examples=120, deadline=None)
+@given(fates=_FATES, size=_SIZES, slow=st.sampled_from([0.0, 0.02, 0.5]))
+def test_messages_lost_doubled_and_reordered(
+    fates: list[list[float]], size: int, slow: float
+) -> None:
+    async def it() -> None:
+        content = content_of(size)
+        replicas = Remembering("r1", slow=slow), Remembering("r2", slow=slow)
+        async with play(*replicas) as both:
+            both.bus.fate = drawn(fates)
+            result = await both.store(content)
+            stored = replicas[0].stored + replicas[1].stored
+            assert all(each == content for each in stored)
+            if result.status == Status.SUCCESS:
+                assert stored
+                assert result.size == size
+            else:
+                assert result.status == Status.OUT_OF_RESOURCES
+            both.bus.fate = drawn([])
+            assert (await both.store(content)).status == Status.SUCCESS
+
+    played(it())
+
+
+@settings(max_examples=60, deadline=None)
+@given(fates=_RANDOM_LOSS)
+def test_a_quarter_of_the_messages_lost(fates: list[tuple[float, ...]]) -> None:
+    async def it() -> None:
+        content = content_of(300 * KIB)
+        replica = Remembering()
+        async with play(replica) as both:
+            both.bus.fate = drawn(fates)
+            result = await both.store(content)
+            assert all(each == content for each in replica.stored)
+            assert (result.status == Status.SUCCESS) <= bool(replica.stored)
+
+    played(it())
+
+
+@settings(max_examples=60, deadline=None)
+@given(cuts=_CUTS, fates=_FATES, size=_SIZES)
+def test_connections_cut_while_messages_are_lost(
+    cuts: list[tuple[int, float, float]], fates: list[list[float]], size: int
+) -> None:
+    async def it() -> None:
+        content = content_of(size)
+        replicas = Remembering("r1", slow=0.05), Remembering("r2", slow=0.05)
+        async with play(*replicas) as both:
+            both.bus.fate = drawn(fates)
+            suffering = asyncio.create_task(_suffer(both, cuts))
+            result = await both.store(content)
+            stored = replicas[0].stored + replicas[1].stored
+            assert all(each == content for each in stored)
+            assert (result.status == Status.SUCCESS) <= bool(stored)
+            await suffering
+            assert (await both.store(content, "later")).status == Status.SUCCESS
+
+    played(it())
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    fates=_FATES,
+    cuts=_CUTS,
+    matches=st.integers(0, 120).map(lambda count: numbered(count, size=900)),
+    slow=st.sampled_from([0.0, 0.01]),
+)
+def test_matches_arrive_each_once_and_in_order_or_the_query_says_that_it_failed(
+    fates: list[list[float]],
+    cuts: list[tuple[int, float, float]],
+    matches: list[FindMatch],
+    slow: float,
+) -> None:
+    async def it() -> None:
+        replicas = [Remembering(f"r{n}", matches=matches, slow=slow) for n in (1, 2)]
+        async with play(*replicas) as both:
+            both.bus.fate = drawn(fates)
+            suffering = asyncio.create_task(_suffer(both, cuts))
+            finding = both.requester.find(asked())
+            got = [match async for match in finding]
+            assert got == matches[: len(got)]
+            if finding.result.status == Status.SUCCESS:
+                assert got == matches
+                assert finding.result.matches == len(matches)
+            else:
+                assert finding.result.status == Status.OUT_OF_RESOURCES
+            await suffering
+
+    played(it())
+
+
+@settings(max_examples=40, deadline=None)
+@given(fates=_FATES, after=st.integers(0, 200))
+def test_a_cancelled_query_ends_with_fe00_at_both_ends(
+    fates: list[list[float]], after: int
+) -> None:
+    async def it() -> None:
+        replica = Remembering(endless=True)
+        async with play(replica) as both:
+            both.bus.fate = drawn(fates)
+            finding = both.requester.find(asked())
+            met = 0
+            async for _ in finding:
+                met += 1
+                if met > after:
+                    finding.cancel()
+            assert finding.result.status in (Status.CANCEL, Status.OUT_OF_RESOURCES)
+            await both.responders[0].drain(100)
+            assert replica.cancelled == len(replica.found)
+
+    played(it())
