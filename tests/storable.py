@@ -17,7 +17,7 @@ _NO_IMAGES = {".py", ".pyc", ".md", ".txt", ".json", ".icc", ".dump", ".gz", ".z
 _NO_PART_10 = "has no file meta information: nothing says its transfer syntax"
 _NO_UIDS = "has no SOP Instance UID"
 _NO_STUDY = "has no Study Instance UID: no study could hold it"
-_PALETTES = "fall hotiron hotmetalblue pet pet20step spring summer winter".split()
+_PALETTES = ["fall", "hotiron", "hotmetalblue", "pet", "pet20step", "spring", "summer", "winter"]
 _ENDS_EARLY = "ends in the middle of a value"
 _DIRECTORY = "is a DICOMDIR, which no storage class carries"
 
@@ -44,6 +44,7 @@ NOT_STORABLE = {
     "rtplan_truncated.dcm": _ENDS_EARLY,
     "emri_small_jpeg_2k_lossless_too_short.dcm": _ENDS_EARLY,
     **dict.fromkeys((f"{name}.dcm" for name in _PALETTES), _NO_STUDY),
+    "bad_sequence.dcm": "has a SOP Instance UID with letters in it",
     "DICOMDIR": _DIRECTORY,
     "DICOMDIR-bigEnd": _DIRECTORY,
     "DICOMDIR-empty.dcm": _DIRECTORY,

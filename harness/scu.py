@@ -1,0 +1,124 @@
+"""A second SCU, pynetdicom's: sends files as they are, asks, and tells each status.
+
+Beside DCMTK's tools (`modalities`) because it sends every transfer syntax, tells every status and
+comment, and can be many at once in threads. Nothing of the product here.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom import Dataset, dcmread
+from pydicom.uid import UID
+from pynetdicom import AE, _config
+from pynetdicom.association import Association
+
+from harness.modalities import Peer
+
+VERIFICATION = UID("1.2.840.10008.1.1")
+PATIENT_ROOT_FIND = UID("1.2.840.10008.5.1.4.1.2.1.1")
+STUDY_ROOT_FIND = UID("1.2.840.10008.5.1.4.1.2.2.1")
+_config.STORE_SEND_CHUNKED_DATASET = True
+_MOST_CONTEXTS = 128
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How one C-STORE ended; `status` is -1 when the association ended without an answer."""
+
+    path: Path
+    status: int
+    comment: str = ""
+
+
+@contextmanager
+def associated(
+    peer: Peer, contexts: Sequence[tuple[str, str | None]], seconds: float = 120
+) -> Iterator[Association]:
+    """An association; raises ConnectionError when it isn't accepted."""
+    ae = AE(ae_title=peer.calling)
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = seconds
+    for abstract_syntax, transfer_syntax in contexts:
+        ae.add_requested_context(abstract_syntax, transfer_syntax)
+    assoc = ae.associate(peer.host, peer.port, ae_title=peer.called)
+    if not assoc.is_established:
+        raise ConnectionError("the association was not accepted")
+    try:
+        yield assoc
+    finally:
+        assoc.release()
+
+
+def stored(peer: Peer, files: Sequence[Path]) -> list[Answer]:
+    """Send files, on as many associations as their contexts need; goes on after a lost one."""
+    answers: list[Answer] = []
+    for contexts, group in _grouped(files):
+        waiting = list(group)
+        while waiting:
+            answers += _stored_on_one(peer, contexts, waiting)
+            waiting = waiting[_sent(answers, waiting) :]
+    return answers
+
+
+def _sent(answers: Sequence[Answer], waiting: Sequence[Path]) -> int:
+    done = {answer.path for answer in answers}
+    return sum(path in done for path in waiting)
+
+
+def _stored_on_one(
+    peer: Peer, contexts: Sequence[tuple[str, str | None]], files: Sequence[Path]
+) -> list[Answer]:
+    answers: list[Answer] = []
+    try:
+        with associated(peer, contexts) as assoc:
+            for path in files:
+                response = assoc.send_c_store(path)
+                if "Status" not in response:
+                    return [*answers, Answer(path, -1, "no answer")]
+                comment = str(response.get("ErrorComment", ""))
+                answers.append(Answer(path, int(response.Status), comment))
+    except (ConnectionError, RuntimeError) as lost:
+        return [*answers, Answer(files[len(answers)], -1, str(lost))]
+    return answers
+
+
+def _grouped(
+    files: Sequence[Path],
+) -> Iterator[tuple[list[tuple[str, str | None]], list[Path]]]:
+    contexts: dict[tuple[str, str | None], None] = {}
+    group: list[Path] = []
+    for path in files:
+        meta = dcmread(path, stop_before_pixels=True, specific_tags=[]).file_meta
+        context = (str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID))
+        if len(contexts | {context: None}) > _MOST_CONTEXTS:
+            yield list(contexts), group
+            contexts, group = {}, []
+        contexts[context] = None
+        group.append(path)
+    if group:
+        yield list(contexts), group
+
+
+async def stored_meanwhile(peer: Peer, files: Sequence[Path]) -> list[Answer]:
+    """The same in a thread, while the loop goes on."""
+    return await asyncio.to_thread(stored, peer, files)
+
+
+def found(peer: Peer, identifier: Dataset, model: UID = STUDY_ROOT_FIND) -> list[Dataset]:
+    """The matches of one C-FIND; raises AssertionError when it ends in a failure."""
+    matches: list[Dataset] = []
+    with associated(peer, [(model, None)]) as assoc:
+        for response, match in assoc.send_c_find(identifier, model):
+            if match is not None:
+                matches.append(match)
+            elif response.get("Status") != 0:
+                raise AssertionError(f"C-FIND ended with {response}")
+    return matches
+
+
+def echoed(peer: Peer) -> int:
+    """The status of a C-ECHO."""
+    with associated(peer, [(VERIFICATION, None)]) as assoc:
+        return int(assoc.send_c_echo().Status)

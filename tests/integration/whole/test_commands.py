@@ -1,0 +1,163 @@
+"""The commands as a user types them: standalone, demo, check, reindex."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from harness import scu
+from harness.instances import made_instances
+from harness.modalities import Peer
+from tests.integration.whole.conftest import System
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "dimse_ingestion", *arguments]
+
+
+@contextmanager
+def standalone(data: Path) -> Iterator[tuple[subprocess.Popen[str], Peer]]:
+    with (data.parent / "standalone.log").open("ab") as log:
+        process = subprocess.Popen(
+            command("standalone", "--data", str(data), "--dimse-port", "0"),
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    found = re.fullmatch(r"ready dimse=DICOM-INGEST@127\.0\.0\.1:(\d+)\n", line)
+    try:
+        assert found, (line, (data.parent / "standalone.log").read_text()[-3000:])
+        yield process, Peer("127.0.0.1", int(found[1]))
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_standalone_stops_cleanly_and_finds_everything_again(
+    tmp_path: Path, stop: signal.Signals
+) -> None:
+    made = made_instances(tmp_path / "in", 3, 4096)
+    with standalone(tmp_path / "data") as (process, peer):
+        assert [a.status for a in scu.stored(peer, [m.path for m in made])] == [0, 0, 0]
+        process.send_signal(stop)
+        assert process.wait(60) == 0
+    with standalone(tmp_path / "data") as (_, peer):
+        assert len(_images(peer, made[0].path)) == 3
+        assert [a.status for a in scu.stored(peer, [made[0].path])] == [0]
+    assert len(list((tmp_path / "data" / "bucket").rglob("*.dcm"))) == 3
+
+
+def test_standalone_killed_leaves_no_server_behind_and_loses_nothing(tmp_path: Path) -> None:
+    made = made_instances(tmp_path / "in", 2, 4096)
+    with standalone(tmp_path / "data") as (process, peer):
+        assert [a.status for a in scu.stored(peer, [m.path for m in made])] == [0, 0]
+        process.kill()
+        process.wait()
+    with standalone(tmp_path / "data") as (_, peer):
+        assert len(_images(peer, made[0].path)) == 2
+
+
+def _images(peer: Peer, like: Path) -> list[object]:
+    from pydicom import Dataset, dcmread
+
+    header = dcmread(like, stop_before_pixels=True)
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel = "IMAGE"
+    identifier.StudyInstanceUID = header.StudyInstanceUID
+    identifier.SeriesInstanceUID = header.SeriesInstanceUID
+    identifier.SOPInstanceUID = ""
+    return list(scu.found(peer, identifier))
+
+
+def test_the_demo_proves_itself(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        command("demo", "--data", str(tmp_path / "demo")),
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
+    assert "byte for byte" in ended.stdout
+    assert "storescu" in ended.stdout
+
+
+def environment_of(door: object) -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], **door.environment}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("which", ["proxy", "ingestion", "catalogue"])
+def test_check_finds_nothing_wrong_in_a_right_configuration(shared: System, which: str) -> None:
+    door = next(each for each in shared.space.doors if each.arguments == [which])
+    ended = subprocess.run(
+        command("check", which),
+        env=environment_of(door),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "wrong" not in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("which", "variable", "value", "told"),
+    [
+        ("proxy", "DIMSE_AE", "A-TITLE-THAT-IS-TOO-LONG", "DIMSE_AE"),
+        ("proxy", "DIMSE_NATS_URL", "nats://127.0.0.1:1", "NATS"),
+        ("ingestion", "BUCKET_CONFIG_PATH", "/nowhere", "/nowhere"),
+        ("ingestion", "K_SINK", "http://127.0.0.1:1/events", "event sink"),
+        ("catalogue", "DATABASE_URL", "nonsense://", "DATABASE_URL"),
+    ],
+)
+def test_check_names_what_is_wrong(
+    shared: System, which: str, variable: str, value: str, told: str
+) -> None:
+    door = next(each for each in shared.space.doors if each.arguments == [which])
+    ended = subprocess.run(
+        command("check", which),
+        env=environment_of(door) | {variable: value},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode != 0
+    (line,) = [
+        line
+        for line in (ended.stdout + ended.stderr).splitlines()
+        if "wrong" in line and told in line
+    ][:1]
+    assert told in line
+
+
+def test_reindex_rebuilds_the_catalogue_from_the_bucket(system: System, tmp_path: Path) -> None:
+    made = made_instances(tmp_path / "in", 5, 4096)
+    assert all(a.status == 0 for a in scu.stored(system.peer, [m.path for m in made]))
+    system.catalogue.kill()
+    for part in system.space.folder.glob("catalogue.db*"):
+        part.unlink()
+    system.catalogue.start().ready()
+    assert not system.catalogued(made[0].sop_instance_uid)
+    ended = subprocess.run(
+        command("reindex"),
+        env=environment_of(system.ingestion[0]),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "5 instances" in ended.stdout
+    assert all(system.catalogued(m.sop_instance_uid) for m in made)
