@@ -82,7 +82,12 @@ class Dispatch:
             )
             sent = await self._answer(question, open_, answering)
         ended = Status.CANCEL if answering.cancelled else Status.SUCCESS
-        _LOG.info("Query answered.", level=question.level, matches=sent, status=f"{ended:04X}")
+        _LOG.info(
+            "Query answered.",
+            query_retrieve_level=question.level,
+            matches=sent,
+            status=f"{ended:04X}",
+        )
         return FindResult(status=ended, matches=sent)
 
     async def _answer(self, question: Asked, open_: FindOpen, answering: Answering) -> int:

@@ -1,0 +1,227 @@
+import asyncio
+import io
+import json
+import logging as stdlib_logging
+from collections.abc import AsyncGenerator, Iterator
+
+import pytest
+import structlog
+from prometheus_client import REGISTRY
+
+from dimse_ingestion.dicom import encoding, uids
+from dimse_ingestion.dicom.elements import Element, element
+from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.ingestion.dispatch import Dispatch
+from dimse_ingestion.observability import logging
+from dimse_ingestion.operations.echoing import Echoing
+from dimse_ingestion.operations.finding import Finding
+from dimse_ingestion.queries.contract import Query
+from dimse_ingestion.queries.memory import MemoryQueryClient
+from dimse_ingestion.transport.messages import (
+    EchoRequest,
+    FindMatch,
+    FindOpen,
+    Origin,
+    StoreOpen,
+)
+from tests.unit.operations.instances import (
+    CT,
+    DOWN,
+    EXPLICIT,
+    FACTS,
+    OPERATION,
+    SOP_INSTANCE,
+    Space,
+    announced,
+    chunks,
+    data_set,
+    key_of,
+    space,
+)
+
+ORIGIN = Origin(calling_ae_title="CT1", called_ae_title="DICOM-INGEST")
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> Iterator[io.StringIO]:
+    """What is logged, from debug on."""
+    root = stdlib_logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    out = io.StringIO()
+    logging.configure("ingestion", "debug", stream=out)
+    caplog.set_level("WARNING", "asyncio")
+    yield out
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def dispatch(made: Space, queries: MemoryQueryClient | None = None) -> Dispatch:
+    client = queries or MemoryQueryClient()
+    echoing = Echoing(made.bucket.check, made.sink.check, client.check)
+    return Dispatch("replica-1", made.storing, Finding(client, 100), echoing)
+
+
+def store_open(content: bytes) -> StoreOpen:
+    instance = announced(content)
+    return StoreOpen(
+        operation_id=OPERATION,
+        sop_class_uid=CT,
+        sop_instance_uid=SOP_INSTANCE,
+        transfer_syntax_uid=EXPLICIT,
+        size=instance.size,
+        sha256=instance.sha256,
+        origin=ORIGIN,
+    )
+
+
+def find_open(level: str = "STUDY") -> FindOpen:
+    asked = [element(0x00080052, "CS", level), element(0x00100010, "PN", "D*")]
+    return FindOpen(
+        operation_id=OPERATION,
+        sop_class_uid=uids.STUDY_ROOT_FIND,
+        transfer_syntax_uid=EXPLICIT,
+        identifier=encoding.encoded(asked, EXPLICIT),
+        origin=ORIGIN,
+    )
+
+
+class Answers:
+    """An `Answering` that is cancelled after so many matches."""
+
+    def __init__(self, cancel_after: int = 1000) -> None:
+        self.matches: list[FindMatch] = []
+        self.cancelled = cancel_after == 0
+        self._cancel_after = cancel_after
+
+    async def send(self, match: FindMatch) -> None:
+        self.matches.append(match)
+        self.cancelled = len(self.matches) >= self._cancel_after
+
+
+class Silent(MemoryQueryClient):
+    """A catalogue that gives one match and then nothing, not even an end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = asyncio.Event()
+        self.left = False
+
+    async def matches(self, query: Query) -> AsyncGenerator[list[Element], None]:
+        try:
+            yield list(FACTS.values())
+            self.asked.set()
+            await asyncio.Event().wait()
+        finally:
+            self.left = True
+
+
+def studies(count: int) -> MemoryQueryClient:
+    return MemoryQueryClient(
+        [*(FACTS | {0x0020000D: element(0x0020000D, "UI", f"1.2.{number}")}).values()]
+        for number in range(count)
+    )
+
+
+async def test_a_stored_instance_is_a_result_with_all_its_facts() -> None:
+    made, content = space(), data_set()
+    result = await dispatch(made).store(store_open(content), chunks(content))
+    assert (result.status, result.duplicate) == (Status.SUCCESS, False)
+    assert result.key in made.bucket.objects
+    assert (result.size, result.sha256) == (len(content), announced(content).sha256)
+    assert [result.event] == made.events
+
+
+async def test_what_is_there_already_is_a_duplicate_and_what_is_not_is_nothing() -> None:
+    made, content = space(), data_set()
+    operations = dispatch(made)
+    assert await operations.already_stored(store_open(content)) is None
+    await operations.store(store_open(content), chunks(content))
+    result = await operations.already_stored(store_open(content))
+    assert result is not None
+    assert (result.duplicate, result.key) == (True, key_of(announced(content)))
+
+
+async def test_a_failure_is_counted_logged_once_and_raised(lines: io.StringIO) -> None:
+    made, content = space(), data_set()
+    made.sink.refusing = DOWN
+    before = failures("store", "A700")
+    with pytest.raises(DimseFailure) as raised:
+        await dispatch(made).store(store_open(content), chunks(content))
+    assert raised.value is DOWN
+    assert failures("store", "A700") == before + 1
+    (line,) = map(json.loads, lines.getvalue().splitlines())
+    assert (line["level"], line["why"], line["sop_instance_uid"]) == (
+        "warning",
+        "It is down.",
+        SOP_INSTANCE,
+    )
+
+
+def failures(service: str, status: str) -> float:
+    labels = {"service": service, "status": status}
+    return REGISTRY.get_sample_value("dimse_ingestion_failures_total", labels) or 0.0
+
+
+async def test_no_line_names_the_patient(lines: io.StringIO) -> None:
+    made, content = space(), data_set()
+    operations = dispatch(made, MemoryQueryClient([list(FACTS.values())]))
+    await operations.store(store_open(content), chunks(content))
+    await operations.find(find_open(), Answers())
+    broken = data_set(element(0x0020000E, "UI", "Doe^Jane"))
+    with pytest.raises(DimseFailure):
+        await operations.store(store_open(broken), chunks(broken))
+    with pytest.raises(DimseFailure):
+        await operations.find(find_open(level="DOE"), Answers())
+    logged = lines.getvalue()
+    assert "Instance stored" in logged
+    assert "Query answered" in logged
+    for secret in ("Doe", "DOE", "Jane", "4711", "D*"):
+        assert secret not in logged
+
+
+async def test_matches_go_out_and_success_counts_them() -> None:
+    answering = Answers()
+    result = await dispatch(space(), studies(3)).find(find_open(), answering)
+    assert (result.status, result.matches) == (Status.SUCCESS, 3)
+    assert [match.status for match in answering.matches] == [Status.PENDING] * 3
+
+
+@pytest.mark.parametrize("after", [0, 1, 2])
+async def test_a_cancelled_query_ends_between_matches(after: int) -> None:
+    answering = Answers(cancel_after=after)
+    result = await dispatch(space(), studies(3)).find(find_open(), answering)
+    assert (result.status, result.matches) == (Status.CANCEL, after)
+    assert len(answering.matches) == after
+
+
+async def test_a_cancelled_query_ends_though_the_catalogue_is_silent() -> None:
+    catalogue, answering = Silent(), Answers()
+    finding = asyncio.create_task(dispatch(space(), catalogue).find(find_open(), answering))
+    await asyncio.wait_for(catalogue.asked.wait(), 10)
+    answering.cancelled = True
+    result = await asyncio.wait_for(finding, 10)
+    assert (result.status, result.matches, catalogue.left) == (Status.CANCEL, 1, True)
+
+
+async def test_a_query_of_a_catalogue_that_is_down_is_its_failure() -> None:
+    catalogue = MemoryQueryClient()
+    catalogue.refusing = DOWN
+    with pytest.raises(DimseFailure) as raised:
+        await dispatch(space(), catalogue).find(find_open(), Answers())
+    assert raised.value is DOWN
+
+
+async def test_an_echo_says_who_answers_and_that_all_is_well() -> None:
+    result = await dispatch(space()).echo(EchoRequest(operation_id=OPERATION, origin=ORIGIN))
+    assert (result.status, result.replica, result.comment) == (Status.SUCCESS, "replica-1", "")
+    assert result.version
+
+
+async def test_an_echo_says_what_is_not_well() -> None:
+    made = space()
+    made.sink.refusing = DOWN
+    result = await dispatch(made).echo(EchoRequest(operation_id=OPERATION, origin=ORIGIN))
+    assert (result.status, result.comment) == (Status.OUT_OF_RESOURCES, "It is down.")
+    assert (result.bucket, result.event_sink, result.catalogue) == ("", "It is down.", "")
