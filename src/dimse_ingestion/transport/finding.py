@@ -136,6 +136,11 @@ class Answerer(Serving):
         return self.result is None or bool(self._kept)
 
     @property
+    def joinable(self) -> bool:
+        """Whether another attempt can have every batch from the first."""
+        return super().joinable and not self.cancelled and self._out.confirmed == 0
+
+    @property
     def room(self) -> bool:
         """Whether another match may be added."""
         return not self._kept or self._kept[-1].number < self._out.next
@@ -216,5 +221,6 @@ class Answerer(Serving):
         return [Progress() if self.result is None else self.result]
 
     def _answer_to_join(self, now: float) -> list[Frame]:
-        frames = self.accept(now)
-        return frames if self.result is None else [*frames, self.result]
+        self._out.next = 0
+        again = self._send(now)
+        return [*self.accept(now), *again, *([self.result] if self.result else [])]
