@@ -17,13 +17,18 @@ _SHAPE = {
     "TM": re.compile(r"\d{2}(\d{2}(\d{2}\d{0,6})?)?"),
     "DT": re.compile(r"\d{4}(\d{2}(\d{2}(\d{2}(\d{2}(\d{2}\d{0,6})?)?)?)?)?"),
 }
+_WIDE_EQUALS_SIGN = "\uff1d"  # stands within Japanese names, where it separates no groups
 _OFFSET = re.compile(r"(?P<local>.*?)(?P<offset>[+-]\d{4})?")
 
 
 def folded_name(name: str) -> str:
     """A person name (or a component group) without case, width, and what is not significant."""
-    folded = unicodedata.normalize("NFKC", name).casefold()
-    return "=".join(group.strip().rstrip("^ ") for group in folded.split("=")).rstrip("=")
+    return "=".join(map(_folded_group, name.split("="))).rstrip("=")
+
+
+def _folded_group(group: str) -> str:
+    folded = unicodedata.normalize("NFKC", group).casefold()
+    return folded.replace("=", _WIDE_EQUALS_SIGN).strip().rstrip("^ ")
 
 
 def name_groups(name: str) -> list[str]:

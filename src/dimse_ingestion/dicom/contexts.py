@@ -6,27 +6,35 @@ lost. This decides on names only; the negotiation itself is the upper layer's.
 
 from collections.abc import Callable
 
+from pydicom.config import IGNORE
+from pydicom.uid import UID
+
 from dimse_ingestion.dicom.uids import FIND_CLASSES, IDENTIFIER_SYNTAXES, VERIFICATION
 
 Choose = Callable[[str, tuple[str, ...]], str | None]
 """Abstract syntax, proposed transfer syntaxes → the accepted one; None refuses the abstract
 syntax, an empty string all its transfer syntaxes."""
 
-_DIMSE_SERVICES = (
-    "1.2.840.10008.1.",  # media storage directory, storage commitment, logs ...
-    "1.2.840.10008.5.1.1.",  # print management
-    "1.2.840.10008.5.1.4.1.2.",  # query/retrieve
-    "1.2.840.10008.5.1.4.31",  # modality worklist
-    "1.2.840.10008.5.1.4.32",  # general purpose worklist
-    "1.2.840.10008.5.1.4.33",  # instance availability
-    "1.2.840.10008.5.1.4.34.6",  # unified procedure step
-    "1.2.840.10008.3.1.2.3.",  # performed procedure step
+_NO_STORAGE = frozenset(
+    {
+        "1.2.840.10008.1.3.10",  # Media Storage Directory Storage: DICOMDIR, PS3.4 I
+        "1.2.840.10008.1.20.1",  # Storage Commitment Push Model
+        "1.2.840.10008.1.20.2",  # Storage Commitment Pull Model
+    }
 )
 
 
 def is_storage(abstract_syntax: str) -> bool:
-    """Whether an abstract syntax is taken for a storage class: all but the known services."""
-    return not abstract_syntax.startswith(_DIMSE_SERVICES)
+    """Whether an abstract syntax is taken for a storage class.
+
+    All are that PS3.6 names so, that it keeps without a name, and that it doesn't know.
+    """
+    if abstract_syntax in _NO_STORAGE:
+        return False
+    known = UID(abstract_syntax, validation_mode=IGNORE)
+    if not known.type:
+        return True
+    return known.type == "SOP Class" and ("Storage" in known.name or not known.name)
 
 
 def choice(sop_classes: tuple[str, ...] = (), transfer_syntaxes: tuple[str, ...] = ()) -> Choose:

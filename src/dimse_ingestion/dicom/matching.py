@@ -46,6 +46,18 @@ class Like:
 
 
 @dataclass(frozen=True, slots=True)
+class Named:
+    """Person names asked group by group; every pattern that isn't empty must match its group.
+
+    `names` are alternatives, each of folded patterns in the order alphabetic, ideographic,
+    phonetic (PS3.4 C.2.2.2.1.1). A name of one group is asked by `OneOf` or `Like` and matches
+    any group.
+    """
+
+    names: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Between:
     """Range matching, both ends included: 8 digits for DA, 12 for TM, 20 for DT."""
 
@@ -61,7 +73,7 @@ class AnyItem:
     criteria: Mapping[int, "Criterion"]
 
 
-Criterion = Everything | OneOf | Like | Between | AnyItem
+Criterion = Everything | OneOf | Like | Named | Between | AnyItem
 
 
 def criterion(key: Element) -> Criterion:
@@ -75,9 +87,27 @@ def criterion(key: Element) -> Criterion:
         return _range(text, key)
     values = [text] if key.vr in UNPARTED else text.split("\\")
     compared = [comparing.comparable(value, key.vr) for value in values if value.strip()]
+    if key.vr == "PN":
+        return _name(compared)
     if key.vr in WILDCARD_VRS and ("*" in text or "?" in text):
         return Like(key.vr, tuple(compared))
     return OneOf(key.vr, frozenset(compared))
+
+
+def _name(names: list[str]) -> Criterion:
+    if any("=" in name for name in names):
+        return Named(tuple(tuple(name.split("=")) for name in names))
+    if any("*" in name or "?" in name for name in names):
+        return Like("PN", tuple(pattern for name in names for pattern in _name_patterns(name)))
+    return OneOf("PN", frozenset(names))
+
+
+def _name_patterns(pattern: str) -> list[str]:
+    """The pattern, and what it is to a name whose last components are absent: `doe^*` is `doe`."""
+    patterns = [pattern]
+    while patterns[-1].endswith("^*"):
+        patterns.append(patterns[-1].removesuffix("^*"))
+    return patterns
 
 
 def _sequence(key: Element) -> Criterion:
@@ -144,10 +174,11 @@ def _test(asked: Criterion) -> Callable[[Element | None], bool]:
         case OneOf(vr, values):
             return _values_test(vr, lambda text: text in values)
         case Like(vr, patterns):
-            matching = [re.compile(expression(pattern)) for pattern in patterns]
-            return _values_test(vr, lambda text: any(each.fullmatch(text) for each in matching))
-        case Between(_, low, high):
-            return _range_test(asked.vr, low, high)
+            return _values_test(vr, _matcher(patterns))
+        case Named(names):
+            return _names_test(names)
+        case Between(vr, low, high):
+            return _range_test(vr, low, high)
         case AnyItem(nested):
             return _items_test(_all(nested))
         case Everything():
@@ -175,6 +206,27 @@ def name_forms(name: str) -> list[str]:
     return groups if groups == [whole] else [whole, *groups]
 
 
+def _names_test(names: tuple[tuple[str, ...], ...]) -> Callable[[Element | None], bool]:
+    asked = [[_matcher(_name_patterns(group or "*")) for group in name] for name in names]
+
+    def test(stored: Element | None) -> bool:
+        groups = [comparing.name_groups(name) for name in (stored.values if stored else ())]
+        return any(_match_groupwise(each, held) for each in asked for held in groups)
+
+    return test
+
+
+def _match_groupwise(asked: list[Callable[[str], bool]], held: list[str]) -> bool:
+    padded = held + [""] * (len(asked) - len(held))
+    return all(holds(group) for holds, group in zip(asked, padded, strict=False))
+
+
+def _matcher(patterns: Iterable[str]) -> Callable[[str], bool]:
+    """Whether a text matches one of the patterns."""
+    compiled = [re.compile(expression(pattern)) for pattern in patterns]
+    return lambda text: any(each.fullmatch(text) for each in compiled)
+
+
 def _range_test(vr: str, low: str, high: str) -> Callable[[Element | None], bool]:
     def test(stored: Element | None) -> bool:
         values = stored.values if stored is not None else []
@@ -196,6 +248,16 @@ def _items_test(holds: Predicate) -> Callable[[Element | None], bool]:
 
 
 def expression(pattern: str) -> str:
-    """A pattern with `*` and `?` as a regular expression that matches whole values."""
-    parts = {"*": ".*", "?": "."}
-    return "(?s:" + "".join(parts.get(each) or re.escape(each) for each in pattern) + ")"
+    """A pattern with `*` and `?` as a regular expression that matches whole values.
+
+    What stands between two `*` is looked for once, so that no pattern takes long (atomic groups).
+    """
+    first, *others = (_literal(part) for part in pattern.split("*"))
+    if not others:
+        return f"(?s:{first})"
+    *middle, last = others
+    return f"(?s:{first}{''.join(f'(?>.*?{part})' for part in middle if part)}.*{last})"
+
+
+def _literal(text: str) -> str:
+    return "".join("." if each == "?" else re.escape(each) for each in text)

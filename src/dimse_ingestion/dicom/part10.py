@@ -6,15 +6,20 @@ an object written twice is written alike. It holds no AE title and no date.
 
 import struct
 
+from dimse_ingestion.dicom.elements import by_tag
 from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.scanning import scanned
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.dicom.uids import EXPLICIT_VR_LITTLE_ENDIAN
 
 IMPLEMENTATION_CLASS_UID = "2.25.190146791043182537444806132342625375407"
 """Of the writer of these heads; a release doesn't change it (PS3.7 D.3.3.2)."""
 IMPLEMENTATION_VERSION_NAME = "DIMSE_INGESTION"
 
 _PREAMBLE = bytes(128) + b"DICM"
+_PREAMBLE_LENGTH = len(_PREAMBLE)
 _GROUP_LENGTH_END = 144
+_TRANSFER_SYNTAX_UID = 0x00020010
 LONGEST = 2048
 """Bytes within which a head of ours always ends."""
 
@@ -53,9 +58,8 @@ def data_set_offset(head: bytes) -> int:
 
 
 def transfer_syntax_uid(head: bytes) -> str:
-    """The transfer syntax a head tells; raises DimseFailure C000 when it tells none."""
-    place = head.find(b"\x02\x00\x10\x00UI", 132)
-    if place < 0:
+    """The transfer syntax that a whole head tells; raises DimseFailure C000 when it tells none."""
+    told = by_tag(scanned(head[_PREAMBLE_LENGTH:], EXPLICIT_VR_LITTLE_ENDIAN))
+    if _TRANSFER_SYNTAX_UID not in told:
         raise DimseFailure(Status.CANNOT_UNDERSTAND, "The object names no transfer syntax.")
-    length = int.from_bytes(head[place + 6 : place + 8], "little")
-    return head[place + 8 : place + 8 + length].rstrip(b"\x00 ").decode("ascii", "replace")
+    return told[_TRANSFER_SYNTAX_UID].value

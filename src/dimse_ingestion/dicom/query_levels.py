@@ -129,8 +129,7 @@ def _is_answerable(key: Element, level: str) -> bool:
     if key.tag in supported(level):
         return True
     private = (key.tag >> 16) & 1
-    below = any(key.tag in KEYS[each] for each in LEVELS)
-    return level == "IMAGE" and not private and not below
+    return level == "IMAGE" and not private
 
 
 def _mismatch(sentence: str) -> DimseFailure:

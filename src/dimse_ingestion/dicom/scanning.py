@@ -8,7 +8,7 @@ annex A) is read; nothing is decoded but text. It keeps no bytes and decides on 
 import zlib
 from base64 import b64encode
 from collections.abc import Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from dimse_ingestion.dicom import charsets, element_headers, uids
 from dimse_ingestion.dicom import value_representations as representations
@@ -61,6 +61,14 @@ class _Place:
     budget: _Budget
     depth: int = 0
     signed: bool = False
+
+    def inside(self, syntax: Syntax, budget: _Budget, depth: int) -> "_Place":
+        """What holds at first for what is nested here."""
+        return _Place(syntax, self.codecs, budget, depth, self.signed)
+
+    def read_as(self, syntax: Syntax) -> "_Place":
+        """The same place, written otherwise."""
+        return self.inside(syntax, self.budget, self.depth)
 
     def learn(self, found: Element) -> None:
         """Take notice of an element that says how others are to be read."""
@@ -141,6 +149,7 @@ class Scanner:
         place = _Place(syntax, charsets.codecs(""), kept)
         while (yield from self._source.has_more()):
             header = yield from self._header(place)
+            _check_begins_element(header)
             found = yield from self._value(header, place)
             if found is None:
                 continue
@@ -150,13 +159,6 @@ class Scanner:
             self._elements.append(found)
 
     def _header(self, place: _Place) -> Generator[None, None, Header]:
-        """The next header of an element."""
-        header = yield from self._any_header(place)
-        if header.is_delimiter:
-            raise _misunderstood(f"Tag {header.tag:08X} where an element should begin.")
-        return header
-
-    def _any_header(self, place: _Place) -> Generator[None, None, Header]:
         return element_headers.read(self._source, place.syntax, signed=place.signed)
 
     def _value(self, header: Header, place: _Place) -> Generator[None, None, Element | None]:
@@ -171,11 +173,11 @@ class Scanner:
     def _unknown(self, header: Header, place: _Place) -> Generator[None, None, Element | None]:
         """UN is implicit VR little endian inside (PS3.5 6.2.2), of the VR that its tag has."""
         if header.is_undefined and not header.is_pixel_data:
-            return (yield from self._sequence(header, replace(place, syntax=IMPLICIT_LITTLE)))
+            return (yield from self._sequence(header, place.read_as(IMPLICIT_LITTLE)))
         header = header._replace(vr=representations.vr_of(header.tag, signed=place.signed))
         if header.is_undefined:
             return (yield from self._encapsulated(header, place))
-        place = replace(place, syntax=IMPLICIT_LITTLE)
+        place = place.read_as(IMPLICIT_LITTLE)
         if header.vr != "SQ" or not header.length:
             return (yield from self._plain(header, place))
         if (yield from self._source.peek(len(_FIRST_ITEM))) == _FIRST_ITEM:
@@ -198,7 +200,7 @@ class Scanner:
     def _encapsulated(self, header: Header, place: _Place) -> Generator[None, None, Element]:
         begin = end = self._source.offset
         while True:
-            item = yield from self._any_header(place)
+            item = yield from self._header(place)
             if item.tag == element_headers.SEQUENCE_END:
                 return header._replace(vr="OB").reference(begin, end)
             if item.tag != element_headers.ITEM or item.is_undefined:
@@ -213,7 +215,7 @@ class Scanner:
         outer = place.budget
         inner = _Budget(min(outer.left, self._limits.sequence)) if place.depth == 0 else outer
         allowed = inner.left
-        within = replace(place, budget=inner, depth=place.depth + 1)
+        within = place.inside(place.syntax, inner, place.depth + 1)
         items, end = yield from self._items(header, within)
         if place.depth:
             return header.sequence(items)
@@ -231,12 +233,12 @@ class Scanner:
         stop = None if header.is_undefined else source.offset + header.length
         while stop is None or source.offset < stop:
             end = source.offset
-            item = yield from self._any_header(place)
+            item = yield from self._header(place)
             if item.tag == element_headers.SEQUENCE_END:
                 return items, end
             if item.tag != element_headers.ITEM:
                 raise _misunderstood(f"Tag {item.tag:08X} where an item should begin.")
-            elements = yield from self._item(item, replace(place))
+            elements = yield from self._item(item, place.read_as(place.syntax))
             if place.budget.spend():
                 items.append(elements)
         if source.offset != stop:
@@ -246,13 +248,15 @@ class Scanner:
     def _item(self, item: Header, place: _Place) -> Generator[None, None, list[Element]]:
         elements: list[Element] = []
         source = self._source
+        if place.budget.left < 0 and not item.is_undefined:
+            yield from source.skip(item.length)
+            return elements
         stop = None if item.is_undefined else source.offset + item.length
         while stop is None or source.offset < stop:
-            header = yield from self._any_header(place)
+            header = yield from self._header(place)
             if header.tag == element_headers.ITEM_END:
                 return elements
-            if header.is_delimiter:
-                raise _misunderstood(f"Tag {header.tag:08X} where an element should begin.")
+            _check_begins_element(header)
             found = yield from self._value(header, place)
             if found is not None:
                 place.learn(found)
@@ -261,6 +265,11 @@ class Scanner:
         if source.offset != stop:
             raise _misunderstood("An item is longer than it says.")
         return elements
+
+
+def _check_begins_element(header: Header) -> None:
+    if header.is_delimiter:
+        raise _misunderstood(f"Tag {header.tag:08X} where an element should begin.")
 
 
 def _text_kept(found: Element) -> str:

@@ -25,6 +25,10 @@ def test_the_requestors_first_transfer_syntax_wins():
         "1.2.840.10008.5.1.4.31",
         "1.2.840.10008.5.1.4.1.2.2.2",
         "1.2.840.10008.5.1.1.9",
+        "1.2.840.10008.5.1.4.38.2",
+        "1.2.840.10008.5.1.4.1.1.200.4",
+        "1.2.840.10008.1.20.1.1",
+        "1.2.840.10008.1.2.1",
     ],
 )
 def test_other_services_are_not_taken_for_storage(service):
@@ -41,3 +45,17 @@ def test_lists_narrow_what_is_stored():
     assert choose(CT, (JPEG, J2K)) == J2K
     assert choose(CT, (JPEG,)) == ""
     assert choose(uids.VERIFICATION, (uids.IMPLICIT_VR_LITTLE_ENDIAN,)) != ""
+
+
+@pytest.mark.parametrize(
+    "rare",
+    [
+        "1.2.840.10008.5.1.1.27",  # Stored Print Storage, retired
+        "1.2.840.10008.5.1.4.34.7",  # RT Beams Delivery Instruction Storage
+        "1.2.840.10008.5.1.4.38.1",  # Hanging Protocol Storage
+        "1.2.840.10008.5.1.4.1.1.40",  # retired, without a name
+        "not even a UID",
+    ],
+)
+def test_rare_storage_classes_are_not_taken_for_services(rare):
+    assert choice()(rare, (JPEG,)) == JPEG

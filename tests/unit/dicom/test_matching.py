@@ -1,9 +1,13 @@
 # ruff: noqa: E501 - a case stands beside its like
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dimse_ingestion.dicom.elements import Element, by_tag, element
 from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.matching import predicate
+from dimse_ingestion.dicom.matching import expression, predicate
 from dimse_ingestion.dicom.status import Status
 
 TAGS = {
@@ -16,6 +20,7 @@ TAGS = {
     "DT": 0x0040A120,
     "IS": 0x00200013,
     "SH": 0x00080050,
+    "LT": 0x00104000,
 }
 
 
@@ -39,6 +44,11 @@ def holds(vr: str, key: str, stored: str | None) -> bool:
         # names: case, width, component groups
         ("PN", "doe^jane", "DOE^JANE"), ("PN", "DOE*", "Doe^Jane"), ("PN", "山田*", "Yamada^Tarou=山田^太郎"),
         ("PN", "ヤマダ*", "ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎"), ("PN", "люк*", "Люкceмбypг"), ("PN", "Doe^Jane^^", "DOE^JANE"),
+        # group by group, and components that are absent
+        ("PN", "=山田*", "Yamada^Tarou=山田^太郎"), ("PN", "yamada*=山田*=やまだ*", "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+        ("PN", "==やまだ*", "Yamada^Tarou=山田^太郎=やまだ^たろう"), ("PN", "やまだ*", "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+        ("PN", "Yamada^Tarou=山田^太郎", "YAMADA^TAROU=山田^太郎=やまだ^たろう"), ("PN", "=ジャン＝ポール", "Jean-Paul=ジャン＝ポール"),
+        ("PN", "doe^*", "DOE"), ("PN", "doe^*^*", "DOE^JANE"), ("PN", "doe^*", "DOE^JANE^^"), ("PN", "a\\doe*", "DOE^JANE"),
         # ranges
         ("DA", "20200101-20201231", "20200615"), ("DA", "20200615", "20200615"), ("DA", "-20200615", "20200615"),
         ("DA", "20200615-", "20200615"), ("DA", "20200101-", "2020.06.15"), ("DA", "2020", "20200615"),
@@ -58,6 +68,8 @@ def test_matches(vr, key, stored):
         ("LO", "Thorax", "thorax"), ("LO", "Thorax", None), ("LO", "Thor", "Thorax"), ("LO", "?", ""),
         ("LO", "a.c*", "abc"), ("IS", "7", "70"), ("UI", "1.2", "1.2.3"), ("CS", "CT", "MR\\US"),
         ("PN", "DOE", "DOE^JANE"), ("PN", "太郎*", "Yamada^Tarou=山田^太郎"),
+        ("PN", "=yamada*", "Yamada^Tarou=山田^太郎"), ("PN", "sato*=山田*", "Yamada^Tarou=山田^太郎"), ("PN", "=山田*", "Yamada^Tarou"),
+        ("PN", "doe^j*", "DOE"), ("UI", "1.2.*", "1.2.3"),
         ("DA", "20200101-20201231", "20210101"), ("DA", "20200615", None), ("DA", "-20200614", "20200615"),
         ("TM", "10-11", "120000"), ("TM", "1030", "1031"),
         ("DT", "20200101100000+0000-20200101120000+0000", "20200101130000+0000"),
@@ -65,6 +77,20 @@ def test_matches(vr, key, stored):
 )  # fmt: skip
 def test_does_not_match(vr, key, stored):
     assert not holds(vr, key, stored)
+
+
+def test_a_pattern_of_many_asterisks_takes_no_time():
+    assert not holds("LT", "*a" * 60 + "*b", "a" * 60_000)
+    assert holds("LT", "*a" * 60 + "*b", "a" * 60_000 + "b")
+
+
+PATTERN, TEXT = (st.text(alphabet=letters, max_size=8) for letters in ("ab*?", "ab"))
+
+
+@given(PATTERN, TEXT)
+def test_wild_cards_mean_what_a_plain_expression_says(pattern, text):
+    plain = pattern.replace("*", ".*").replace("?", ".")
+    assert bool(re.fullmatch(expression(pattern), text)) == bool(re.fullmatch(plain, text))
 
 
 def test_a_sequence_matches_when_one_item_has_it_all():
