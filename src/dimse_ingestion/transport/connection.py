@@ -96,6 +96,8 @@ class Connection(Client):
         if self._wire is None:
             self._wire = self._new_wire()
         await self._pong()
+        if self._ended:  # with the same bytes that brought the pong
+            raise ConnectionResetError(self.refusal or "the server ended it")
         self._status = Client.CONNECTED
 
     def send(

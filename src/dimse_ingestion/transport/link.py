@@ -190,7 +190,7 @@ class Link:
                 _LOG.exception("A change of the connection to NATS could not be told on.")
 
     async def _supervise(self) -> None:
-        while True:
+        while not self._closing:
             await self._wanted.wait()
             await self._connecting.pause()
             try:
@@ -266,10 +266,12 @@ class Link:
 
     async def _retire(self, connection: Connection) -> None:
         """Let a replaced connection hand over what is on its way."""
-        with suppress(CarrierDown):
-            self._listenings.leave(connection)
-            await self._there_and_back(connection, _FAREWELL)
-        connection.cut("replaced by another")
+        try:
+            with suppress(CarrierDown):
+                self._listenings.leave(connection)
+                await self._there_and_back(connection, _FAREWELL)
+        finally:
+            connection.cut("replaced by another")
 
     async def _let_go(self, listening: Listening) -> None:
         listening.leaving = True
@@ -285,7 +287,7 @@ class Link:
         task.add_done_callback(self._tasks.discard)
 
     async def _end_tasks(self) -> None:
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        while tasks := list(self._tasks):
+            for task in tasks:
+                task.cancel()  # more than once: nats-py and wait_for may swallow one
+            await asyncio.wait(tasks, timeout=0.1)

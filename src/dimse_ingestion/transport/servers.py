@@ -59,14 +59,17 @@ def _server(address: str, *, secure: bool) -> Server:
         port = parts.port
     except ValueError:
         raise _mistake(address) from None
-    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or parts.path.strip("/"):
+    host = parts.hostname
+    if parts.scheme not in _DEFAULT_PORTS or not host or parts.path.strip("/"):
+        raise _mistake(address)
+    if any(letter.isspace() for letter in host):
         raise _mistake(address)
     if parts.username is not None:
         raise AddressMistake(
             f"The NATS address of {parts.hostname} has a credential in it: take it out and put it "
             "into the token Secret, which no log shows."
         )
-    return Server(parts.scheme, parts.hostname, port or _DEFAULT_PORTS[parts.scheme])
+    return Server(parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme])
 
 
 def _mistake(address: str) -> AddressMistake:

@@ -73,6 +73,11 @@ def _told(trouble: Exception, credential: Credential) -> str:
         return f"can't be found ({trouble.strerror}): correct natsUrl, or the name server."
     if isinstance(trouble, ConnectionRefusedError):
         return "is not reached (connection refused): start it, or correct natsUrl."
+    if isinstance(trouble, ConnectionError):
+        return (
+            f"ended the connection before it let us in ({said}): its log says why; it may ask "
+            "for a client certificate."
+        )
     return f"is not reached ({said or type(trouble).__name__}): look at the server and natsUrl."
 
 
@@ -92,8 +97,9 @@ def _tls(trouble: Exception) -> str | None:
             "signed it, and an address that it names."
         )
     if isinstance(error, ssl.SSLError):
+        reason = getattr(error, "reason", None) or error
         return (
-            f"failed in the TLS handshake ({error.reason or error}): it may ask for a client "
+            f"failed in the TLS handshake ({reason}): it may ask for a client "
             "certificate, not speak TLS at this port, or do the handshake first."
         )
     return None

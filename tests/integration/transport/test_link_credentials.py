@@ -1,0 +1,235 @@
+"""Being let in by a real nats-server, being turned away, and what an operator is told of it."""
+
+import base64
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dimse_ingestion.settings.mounted import MountedMissing
+from dimse_ingestion.transport.subjects import proxy_permissions
+from harness.nats_accounts import Operator, user_key
+from harness.nats_server import NatsServer, nats_server
+from tests.linked import Taken, eventually, reached, started
+
+PATIENT: dict[str, Any] = {"ping_interval": 60.0}
+
+
+@pytest.fixture(scope="module")
+def operator() -> Operator:
+    return Operator()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[NatsServer]:
+    with nats_server(tmp_path / "nats") as running:
+        yield running
+
+
+@pytest.fixture
+def guarded(tmp_path: Path, operator: Operator) -> Iterator[NatsServer]:
+    """A server in operator mode."""
+    with nats_server(tmp_path / "guarded", operator.configuration) as running:
+        yield running
+
+
+def _lets_in(server: NatsServer, **authorization: Any) -> None:
+    server.configuration["authorization"] = authorization
+    server.restart()
+
+
+def _foreign_jwt(subject: str, padding: int = 0) -> str:
+    parts = ({"alg": "RS256"}, {"sub": subject, "aud": "nats", "pad": "x" * padding})
+    coded = (base64.urlsafe_b64encode(json.dumps(part).encode()).decode() for part in parts)
+    return ".".join((*coded, "c2ln")).replace("=", "")
+
+
+async def _is_let_in(server: NatsServer, keys: Mapping[str, str], **settings: Any) -> None:
+    taken = Taken()
+    async with reached(server.url, credential=lambda: keys, **settings) as link:
+        await link.subscribe("a", taken)
+        link.publish("a", b"x")
+        await eventually(lambda: taken.bodies, [b"x"])
+        assert link.trouble == ""
+
+
+async def test_a_creds_file_lets_in(guarded: NatsServer, operator: Operator) -> None:
+    creds = operator.user().credentials_file
+    await _is_let_in(guarded, {"token": creds})
+    await _is_let_in(guarded, {"nats.creds": creds})
+
+
+async def test_a_user_jwt_and_its_seed_let_in(guarded: NatsServer, operator: Operator) -> None:
+    user = operator.user()
+    await _is_let_in(guarded, {"token": user.jwt, "seed": user.seed + "\n"})
+
+
+async def test_a_bearer_jwt_lets_in(guarded: NatsServer, operator: Operator) -> None:
+    await _is_let_in(guarded, {"token": operator.user(bearer=True).jwt})
+
+
+async def test_an_nkey_seed_lets_in(server: NatsServer) -> None:
+    key = user_key()
+    _lets_in(server, users=[{"nkey": key.public}])
+    await _is_let_in(server, {"token": key.seed})
+
+
+async def test_a_plain_token_lets_in(server: NatsServer) -> None:
+    _lets_in(server, token="s3cret")
+    await _is_let_in(server, {"token": "s3cret"})
+
+
+async def test_a_jwt_of_kubernetes_lets_in_as_a_password(server: NatsServer) -> None:
+    jwt = _foreign_jwt("system:serviceaccount:imaging:dimse-proxy")
+    _lets_in(server, users=[{"user": "dimse-proxy", "password": jwt}])
+    await _is_let_in(server, {"token": jwt})
+
+
+async def test_the_auth_mode_overrules_what_a_token_looks_like(server: NatsServer) -> None:
+    jwt = _foreign_jwt("system:serviceaccount:imaging:dimse-proxy")
+    _lets_in(server, token=jwt)
+    await _is_let_in(server, {"token": jwt}, auth_mode="token")
+
+
+async def test_a_wrong_token_is_told_and_healed_by_another(server: NatsServer) -> None:
+    _lets_in(server, token="right")
+    keys = {"token": "wrong"}
+    async with started(server.url, credential=lambda: keys, **PATIENT) as link:
+        await eventually(lambda: link.trouble, "We came with a plain token")
+        assert "Authorization Violation" in link.trouble
+        assert "wrong" not in link.trouble
+        keys = {"token": "right"}
+        await link.reached(10)
+        assert link.trouble == ""
+
+
+async def test_a_rotated_token_is_read_at_the_next_connect(server: NatsServer) -> None:
+    _lets_in(server, token="first")
+    keys = {"token": "first"}
+    async with reached(server.url, credential=lambda: keys, **PATIENT) as link:
+        keys = {"token": "second"}
+        _lets_in(server, token="second")
+        await eventually(lambda: (link.connected, link.generation), (True, 2))
+
+
+async def test_a_secret_that_is_missing_is_told_and_waited_for(server: NatsServer) -> None:
+    _lets_in(server, token="right")
+    keys: dict[str, str] = {}
+
+    def read() -> dict[str, str]:
+        if not keys:
+            raise MountedMissing("Missing credential Secret /etc/nats: create it.")
+        return keys
+
+    async with started(server.url, credential=read) as link:
+        await eventually(lambda: link.trouble, "Missing credential Secret /etc/nats: create it.")
+        keys["token"] = "right"
+        await link.reached(10)
+
+
+async def test_an_expired_jwt_leads_to_a_new_connection_with_a_new_one(
+    guarded: NatsServer, operator: Operator
+) -> None:
+    users = [operator.user(expires_in=2), operator.user()]
+
+    def read() -> dict[str, str]:
+        return {"token": users[0].credentials_file}
+
+    async with reached(guarded.url, credential=read, **PATIENT) as link:
+        first = users.pop(0)
+        changes = list[bool]()
+        link.on_change(changes.append)
+        await eventually(lambda: changes, [False, True])
+        assert (link.generation, link.trouble) == (2, "")
+        users.insert(0, first)
+        guarded.restart()
+        await eventually(lambda: link.trouble, "It has expired.")
+        assert "We came with a creds file" in link.trouble
+
+
+async def test_a_5_kb_token_needs_a_longer_control_line_and_is_told_so(
+    server: NatsServer,
+) -> None:
+    jwt = _foreign_jwt("system:serviceaccount:imaging:proxy", padding=3800)
+    assert len(jwt) > 5000
+    _lets_in(server, users=[{"user": "proxy", "password": jwt}])
+    async with started(server.url, credential=lambda: {"token": jwt}) as link:
+        await eventually(lambda: link.trouble, "raise max_control_line")
+        assert jwt not in link.trouble
+        server.configuration["max_control_line"] = 65536
+        server.restart()
+        await link.reached(10)
+
+
+async def test_every_denied_need_is_found_at_start(guarded: NatsServer, operator: Operator) -> None:
+    needs = proxy_permissions("R", "p")
+    user = operator.user(
+        may_publish=["R.v1.svc.*", "R._SINBOX.>"],
+        may_subscribe=["R._INBOX.p.>", "R.v1.out.p.>", "R.v1.px.p.>", "R.v1.px.* px"],
+    )
+    keys = {"token": user.credentials_file}
+    async with reached(guarded.url, credential=lambda: keys, needs=needs) as link:
+        assert link.connected
+        await eventually(lambda: link.trouble, "may not publish to R.v1.in.permission-check")
+        assert len(link.denials) == 1
+
+
+async def test_a_user_with_just_what_it_needs_is_without_trouble(
+    guarded: NatsServer, operator: Operator
+) -> None:
+    needs = proxy_permissions("R", "p")
+    user = operator.user(may_publish=needs.publish, may_subscribe=needs.subscribe)
+    keys = {"token": user.credentials_file}
+    async with reached(guarded.url, credential=lambda: keys, needs=needs) as link:
+        await (await link.subscribe("R._INBOX.p.x", Taken())).drain()
+        assert link.trouble == ""
+
+
+async def test_a_denied_subject_is_told_whenever_it_happens(
+    guarded: NatsServer, operator: Operator
+) -> None:
+    user = operator.user(may_publish=["Mine.>"], may_subscribe=["Mine.>"])
+    keys = {"token": user.credentials_file}
+    async with reached(guarded.url, credential=lambda: keys, **PATIENT) as link:
+        link.publish("Yours.a", b"x")
+        await eventually(lambda: link.trouble, "may not publish to Yours.a")
+        await link.subscribe("Yours.b", Taken(), queue="q")
+        await eventually(lambda: [each.subject for each in link.denials], ["Yours.a", "Yours.b"])
+        assert "1 more" in link.trouble
+        assert link.generation == 1
+
+
+async def test_a_denial_is_healed_by_new_credentials_without_a_restart(
+    guarded: NatsServer, operator: Operator
+) -> None:
+    user = operator.user(may_publish=["a"], may_subscribe=["b"])
+    taken = Taken()
+    async with reached(guarded.url, credential=lambda: {"token": user.credentials_file}) as link:
+        await link.subscribe("a", taken)
+        await eventually(lambda: link.trouble, "may not subscribe to a")
+        user = operator.user(may_publish=["a"], may_subscribe=["a"])
+        await eventually(lambda: link.trouble, wanted="")
+        await eventually(lambda: (link.connected, link.generation), (True, 2))
+        link.publish("a", b"x")
+        await eventually(lambda: taken.bodies, [b"x"])
+
+
+async def test_a_denial_is_forgotten_when_the_server_grants_the_subject(
+    server: NatsServer,
+) -> None:
+    def grant(*subjects: str) -> dict[str, Any]:
+        permissions = {"publish": [*subjects, "x"], "subscribe": [*subjects, "x"]}
+        return {"users": [{"user": "u", "password": "p", "permissions": permissions}]}
+
+    _lets_in(server, **grant())
+    taken = Taken()
+    async with reached(server.url, credential=lambda: {"user": "u", "password": "p"}) as link:
+        await link.subscribe("a", taken)
+        await eventually(lambda: link.trouble, "may not subscribe to a")
+        server.configuration["authorization"] = grant("a")
+        server.reload()
+        await eventually(lambda: (link.connected, link.trouble), (True, ""))
+        link.publish("a", b"x")
+        await eventually(lambda: taken.bodies, [b"x"])

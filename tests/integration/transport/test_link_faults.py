@@ -1,0 +1,269 @@
+"""Each way in which NATS, the network or the client library fails, and what a link makes of it."""
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from dimse_ingestion.transport.carrier import CarrierDown, Delivery
+from harness.nats_server import NatsServer, free_port, nats_server
+from tests.linked import Taken, eventually, reached, started
+
+PATIENT: dict[str, Any] = {"ping_interval": 60.0}
+"""No ping within the test: what is noticed was noticed at once."""
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[NatsServer]:
+    with nats_server(tmp_path / "nats") as running:
+        yield running
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[NatsServer]:
+    with nats_server(tmp_path / "other") as running:
+        yield running
+
+
+async def test_a_killed_server_is_told_at_once_and_found_again(server: NatsServer) -> None:
+    taken, changes = Taken(), list[bool]()
+    async with reached(server.url, **PATIENT) as link:
+        await link.subscribe("a", taken)
+        link.on_change(changes.append)
+        server.kill()
+        await eventually(lambda: changes, [False])
+        assert not link.connected
+        assert "lost" in link.trouble or "not reached" in link.trouble
+        with pytest.raises(CarrierDown):
+            link.publish("a", b"x")
+        server.start()
+        await eventually(lambda: changes, [False, True])
+        assert (link.connected, link.generation, link.trouble) == (True, 2, "")
+        link.publish("a", b"x")
+        await eventually(lambda: taken.bodies, [b"x"])
+
+
+async def test_whoever_waits_for_the_buffer_hears_that_the_connection_broke(
+    server: NatsServer,
+) -> None:
+    async with reached(server.url, **PATIENT) as link:
+        server.pause()
+        for _ in range(40):
+            link.publish("a", bytes(1_000_000))
+        waiting = asyncio.create_task(link.flushed())
+        await asyncio.sleep(0)
+        server.kill()
+        with pytest.raises(CarrierDown):
+            await asyncio.wait_for(waiting, 10)
+
+
+async def test_a_server_that_holds_still_is_left_for_another_even_with_bytes_unsent(
+    server: NatsServer, other: NatsServer
+) -> None:
+    async with reached([server.url, other.url]) as link:
+        first, second = (server, other) if _clients(server) else (other, server)
+        first.pause()
+        for _ in range(40):
+            link.publish("a", bytes(1_000_000))
+        await eventually(lambda: link.generation, 2)
+        await eventually(lambda: (link.connected, _clients(second) > 0), (True, True))
+        first.resume()
+
+
+async def test_a_server_that_holds_still_is_told_and_found_again_when_it_goes_on(
+    server: NatsServer,
+) -> None:
+    async with reached(server.url) as link:
+        server.pause()
+        await eventually(lambda: link.connected, wanted=False)
+        await eventually(lambda: link.trouble, "did not answer in time")
+        server.resume()
+        await eventually(lambda: (link.connected, link.trouble), (True, ""))
+
+
+async def test_a_link_whose_pings_stopped_does_not_say_connected(server: NatsServer) -> None:
+    async with reached(server.url) as link:
+        for task in asyncio.all_tasks():
+            if task.get_name() == "nats link tending":
+                task.cancel()  # whatever kept the pings from being sent
+        await eventually(lambda: link.connected, wanted=False)
+        assert "no answer to a ping" in link.trouble
+
+
+async def test_a_server_that_starts_late_is_reached(tmp_path: Path) -> None:
+    server = NatsServer(tmp_path / "nats")
+    async with started(server.url) as link:
+        await eventually(lambda: link.trouble, "connection refused")
+        server.start()
+        try:
+            await link.reached(10)
+            assert link.trouble == ""
+        finally:
+            server.kill()
+
+
+async def test_a_name_that_does_not_resolve_is_said() -> None:
+    async with started("nats://nowhere.invalid:4222") as link:
+        await eventually(lambda: link.trouble, "nowhere.invalid:4222 can't be found")
+
+
+async def test_something_that_is_not_nats_is_said() -> None:
+    async def greets(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mail.example ESMTP\r\n")
+
+    async with _listening(greets) as address, started(address) as link:
+        await eventually(lambda: link.trouble, "expecting INFO")
+
+
+async def test_a_server_that_never_greets_holds_up_no_try() -> None:
+    tries = list[int]()
+
+    async def is_silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        tries.append(1)
+        await reader.read()
+
+    async with _listening(is_silent) as address, started(address, connect_timeout=0.2) as link:
+        await eventually(lambda: len(tries) >= 3)
+        assert "did not answer in time" in link.trouble
+
+
+@pytest.mark.parametrize("pings", [2, 3], ids=["while connecting", "when connected"])
+async def test_an_error_the_server_ends_a_connection_with_leads_to_a_new_one(pings: int) -> None:
+    """Whatever the error: nats-py would give up for good."""
+    connections = list[int]()
+
+    async def ends_the_first(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(1)
+        await _greeted(reader, writer, pings)
+        if len(connections) == 1:
+            writer.write(b"-ERR 'Something Unheard Of'\r\n")
+
+    async with _listening(ends_the_first) as address, started(address) as link:
+        await eventually(lambda: (len(connections), link.connected), (2, True))
+        assert link.trouble == ""
+
+
+async def test_a_pong_nobody_awaits_any_more_ends_nothing(server: NatsServer) -> None:
+    async with reached(server.url, **PATIENT) as link:
+        server.pause()
+        waiting = asyncio.create_task(link.subscribe("a", Taken()))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await waiting
+        server.resume()
+        taken = Taken()
+        await link.subscribe("b", taken)
+        link.publish("b", b"x")
+        await eventually(lambda: taken.bodies, [b"x"])
+        assert link.generation == 1
+
+
+async def test_what_is_raised_while_taking_or_telling_stops_nothing(server: NatsServer) -> None:
+    taken, changes = Taken(), list[bool]()
+
+    def fails(_: object) -> None:
+        raise RuntimeError("a mistake of ours")
+
+    def fails_then_takes(delivery: Delivery) -> None:
+        taken(delivery)
+        fails(delivery)
+
+    async with reached(server.url, **PATIENT) as link:
+        link.on_change(fails)
+        link.on_change(changes.append)
+        await link.subscribe("a", fails_then_takes)
+        link.publish("a", b"1")
+        link.publish("a", b"2")
+        await eventually(lambda: taken.bodies, [b"1", b"2"])
+        server.restart()
+        await eventually(lambda: changes, [False, True])
+        link.publish("a", b"3")
+        await eventually(lambda: taken.bodies, [b"1", b"2", b"3"])
+
+
+async def test_a_server_about_to_stop_is_left_before_it_does(
+    server: NatsServer, other: NatsServer
+) -> None:
+    patience = {"lame_duck_duration": "60s", "lame_duck_grace_period": "50s"}
+    for each in (server, other):
+        each.configuration.update(patience)
+        each.restart()
+    taken = Taken()
+    async with reached([server.url, other.url], **PATIENT) as link:
+        await link.subscribe("a", taken)
+        leaving = server if _clients(server) else other
+        leaving.enter_lame_duck_mode()
+        await eventually(lambda: (link.generation, link.connected), (2, True))
+        link.publish("a", b"x")
+        await eventually(lambda: taken.bodies, [b"x"])
+
+
+async def test_a_lone_server_about_to_stop_is_used_until_it_does(server: NatsServer) -> None:
+    server.configuration |= {"lame_duck_duration": "60s", "lame_duck_grace_period": "50s"}
+    server.restart()
+    taken = Taken()
+    async with reached(server.url) as link:
+        await link.subscribe("a", taken)
+        server.enter_lame_duck_mode()
+        await eventually(link._wanted.is_set)
+        for _ in range(5):
+            link.publish("a", b"x")
+            await asyncio.sleep(0.1)
+        assert (len(taken.deliveries), link.generation, link.trouble) == (5, 1, "")
+        server.restart()
+        await eventually(lambda: (link.generation, link.connected), (2, True))
+
+
+async def test_tries_are_spread_out_in_time() -> None:
+    tries = list[float]()
+
+    async def turns_away(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tries.append(asyncio.get_running_loop().time())
+        writer.close()
+
+    async with _listening(turns_away) as address, started(address, longest_back_off=0.8):
+        await eventually(lambda: len(tries) >= 5)
+    pauses = [later - earlier for earlier, later in itertools.pairwise(tries)]
+    assert pauses[3] >= 0.4
+    assert pauses[0] >= 0.1
+
+
+def _clients(server: NatsServer) -> int:
+    """How many connections a server has, by its process' own sockets."""
+    assert server.process is not None
+    connections = psutil.Process(server.process.pid).net_connections()
+    return sum(each.status == psutil.CONN_ESTABLISHED for each in connections)
+
+
+async def _greeted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pings: int) -> None:
+    """Greet as NATS does, as far as a client needs to feel at home."""
+    writer.write(b'INFO {"server_id":"x","version":"2.15.1","headers":true,"max_payload":1000}\r\n')
+    for _ in range(pings):
+        while not (await reader.readline()).startswith(b"PING"):
+            pass
+        writer.write(b"PONG\r\n")
+    asyncio.get_running_loop().create_task(_answer_pings(reader, writer))
+
+
+async def _answer_pings(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while line := await reader.readline():
+        if line.startswith(b"PING"):
+            writer.write(b"PONG\r\n")
+
+
+@asynccontextmanager
+async def _listening(serve: Any) -> AsyncIterator[str]:
+    """A server that isn't one of NATS', at the address yielded."""
+    port = free_port()
+    server = await asyncio.start_server(serve, "127.0.0.1", port)
+    try:
+        yield f"nats://127.0.0.1:{port}"
+    finally:
+        server.close()

@@ -1,0 +1,175 @@
+"""TLS towards a real nats-server: verified, or not spoken at all."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dimse_ingestion.transport.link_tls import TlsFiles
+from harness.nats_server import NatsServer, ServerTls, free_port, nats_server
+from tests.linked import Taken, eventually, reached, started
+
+SECRET = "do-not-tell-anyone"
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> ServerTls:
+    return ServerTls.made_in(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="module")
+def strangers(tmp_path_factory: pytest.TempPathFactory) -> ServerTls:
+    return ServerTls.made_in(tmp_path_factory.mktemp("strangers"))
+
+
+@pytest.fixture
+def server(tmp_path: Path, tls: ServerTls) -> Iterator[NatsServer]:
+    with nats_server(tmp_path / "nats", {"tls": tls.configuration()}) as running:
+        yield running
+
+
+async def _carries(address: str, **settings: Any) -> None:
+    taken = Taken()
+    async with reached(address, **settings) as link:
+        await link.subscribe("a", taken)
+        bodies = [bytes([index]) * 300_000 for index in range(20)]
+        for body in bodies:
+            link.publish("a", body, headers={"a": "b"})
+            await link.flushed()
+        await eventually(lambda: len(taken.deliveries), len(bodies))
+        assert taken.bodies == bodies
+        assert link.trouble == ""
+
+
+@pytest.mark.parametrize("scheme", ["", "tls://", "nats://"])
+async def test_a_server_of_an_authority_of_our_own_is_reached(
+    server: NatsServer, tls: ServerTls, scheme: str
+) -> None:
+    await _carries(f"{scheme}{server.address}", tls=TlsFiles(tls.ca_file))
+
+
+async def test_the_handshake_may_come_first(server: NatsServer, tls: ServerTls) -> None:
+    server.configuration["tls"]["handshake_first"] = True
+    server.restart()
+    files = TlsFiles(tls.ca_file)
+    async with started(server.url, tls=files, connect_timeout=0.5) as link:
+        await eventually(lambda: link.trouble, "handshake first")
+    await _carries(server.url, tls=files, tls_handshake_first=True)
+
+
+async def test_a_client_certificate_is_shown_where_it_is_asked_for(
+    server: NatsServer, tls: ServerTls
+) -> None:
+    server.configuration["tls"] = tls.configuration(client_certificates=True)
+    server.restart()
+    async with started(server.url, tls=TlsFiles(tls.ca_file)) as link:
+        await eventually(lambda: link.trouble, "may ask for a client certificate")
+    files = TlsFiles(tls.ca_file, tls.client_certificate_file, tls.client_key_file)
+    await _carries(server.url, tls=files)
+
+
+async def test_a_certificate_of_a_stranger_is_told_and_a_mended_authority_heals_it(
+    server: NatsServer, tls: ServerTls, strangers: ServerTls, tmp_path: Path
+) -> None:
+    authority = tmp_path / "ca.pem"
+    authority.write_bytes(strangers.ca_file.read_bytes())
+    async with started(server.url, tls=TlsFiles(authority)) as link:
+        await eventually(lambda: link.trouble, "certificate that is not trusted")
+        assert "give the CA that signed it" in link.trouble
+        authority.write_bytes(tls.ca_file.read_bytes())
+        await link.reached(10)
+
+
+async def test_a_name_the_certificate_lacks_is_told(server: NatsServer, tls: ServerTls) -> None:
+    address = f"tls://127.0.0.2:{server.port}"
+    server.configuration["host"] = "0.0.0.0"
+    server.restart()
+    async with started(address, tls=TlsFiles(tls.ca_file)) as link:
+        await eventually(lambda: link.trouble, f"{address} shows a certificate that is not trusted")
+
+
+async def test_an_authority_that_is_no_certificate_is_told(server: NatsServer) -> None:
+    async with started(server.url, tls=TlsFiles(Path(__file__))) as link:
+        await eventually(lambda: link.trouble, "CA certificate of NATS can't be read")
+
+
+async def test_nothing_is_told_to_a_server_that_offers_no_tls() -> None:
+    heard = bytearray()
+
+    async def offers_no_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'INFO {"server_id":"x","headers":true,"auth_required":true}\r\n')
+        while data := await reader.read(1000):
+            heard.extend(data)
+
+    port = free_port()
+    listening = await asyncio.start_server(offers_no_tls, "127.0.0.1", port)
+    keys = {"token": SECRET}
+    async with started(f"tls://127.0.0.1:{port}", credential=lambda: keys) as link:
+        await eventually(lambda: link.trouble, "offers no TLS")
+        assert SECRET not in link.trouble
+    listening.close()
+    assert bytes(heard) == b""
+
+
+async def test_a_real_server_without_tls_is_refused_too(tmp_path: Path) -> None:
+    with nats_server(tmp_path / "plain") as plain:
+        async with started(f"tls://{plain.address}") as link:
+            await eventually(lambda: link.trouble, "offers no TLS, so no credential was told to it")
+            assert not link.connected
+
+
+async def test_a_killed_server_is_found_again_over_tls(server: NatsServer, tls: ServerTls) -> None:
+    changes = list[bool]()
+    async with reached(server.url, tls=TlsFiles(tls.ca_file), ping_interval=60.0) as link:
+        link.on_change(changes.append)
+        server.restart()
+        await eventually(lambda: changes, [False, True])
+
+
+@pytest.fixture
+def web(tmp_path: Path, tls: ServerTls) -> Iterator[tuple[NatsServer, str]]:
+    """A server and its address for WebSocket."""
+    port = free_port()
+    configuration = {"port": port, "host": "127.0.0.1", "tls": tls.configuration()}
+    del configuration["tls"]["ca_file"]
+    with nats_server(tmp_path / "web", {"websocket": configuration}) as running:
+        yield running, f"wss://127.0.0.1:{port}"
+
+
+async def test_web_sockets_carry_the_same(web: tuple[NatsServer, str], tls: ServerTls) -> None:
+    await _carries(web[1], tls=TlsFiles(tls.ca_file))
+
+
+async def test_a_web_socket_that_breaks_is_told_at_once_and_made_anew(
+    web: tuple[NatsServer, str], tls: ServerTls
+) -> None:
+    server, address = web
+    changes = list[bool]()
+    async with reached(address, tls=TlsFiles(tls.ca_file), ping_interval=60.0) as link:
+        link.on_change(changes.append)
+        server.kill()
+        await eventually(lambda: changes, [False])
+        server.start()
+        await eventually(lambda: changes, [False, True])
+
+
+async def test_a_web_socket_of_a_stranger_is_told(
+    web: tuple[NatsServer, str], strangers: ServerTls
+) -> None:
+    async with started(web[1], tls=TlsFiles(strangers.ca_file)) as link:
+        await eventually(lambda: link.trouble, "certificate that is not trusted")
+
+
+async def test_a_web_socket_held_still_with_bytes_unsent_is_cut(
+    web: tuple[NatsServer, str], tls: ServerTls
+) -> None:
+    server, address = web
+    async with reached(address, tls=TlsFiles(tls.ca_file)) as link:
+        server.pause()
+        for _ in range(40):
+            link.publish("a", bytes(1_000_000))
+        await eventually(lambda: link.connected, wanted=False)
+        server.resume()
+        await eventually(lambda: (link.connected, link.generation), (True, 2))
