@@ -1,0 +1,83 @@
+"""A replica in a process of its own, for tests that kill it: writes what it is given to a folder.
+
+`python -m tests.replica URL ROOT REPLICA FOLDER [SECONDS_PER_CHUNK]`; prints `ready`, drains at
+SIGTERM. An object's name is its digest, and it has that name only once it is whole.
+"""
+
+import asyncio
+import hashlib
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from dimse_ingestion.observability.logging import configure
+from dimse_ingestion.transport.contract import Answering
+from dimse_ingestion.transport.link import Link
+from dimse_ingestion.transport.link_settings import LinkSettings
+from dimse_ingestion.transport.messages import (
+    EchoRequest,
+    EchoResult,
+    FindOpen,
+    FindResult,
+    StoreOpen,
+    StoreResult,
+)
+from dimse_ingestion.transport.responder import Responder
+from dimse_ingestion.transport.subjects import Subjects, ingestion_permissions
+
+
+class Folder:
+    """`Operations` on a folder; begins a file `<digest>.<replica>.part` before it has the whole."""
+
+    def __init__(self, folder: Path, replica: str, seconds_per_chunk: float) -> None:
+        self._folder, self._replica, self._pause = folder, replica, seconds_per_chunk
+
+    async def echo(self, request: EchoRequest) -> EchoResult:
+        return EchoResult(status=0, replica=self._replica)
+
+    async def already_stored(self, open_: StoreOpen) -> StoreResult | None:
+        return None
+
+    async def store(self, open_: StoreOpen, chunks: AsyncIterator[bytes]) -> StoreResult:
+        digest, size = hashlib.sha256(), 0
+        part = self._folder / f"{open_.sha256}.{self._replica}.part"
+        with part.open("wb", buffering=0) as file:
+            async for chunk in chunks:
+                await asyncio.to_thread(file.write, chunk)
+                await asyncio.to_thread(digest.update, chunk)
+                size += len(chunk)
+                await asyncio.sleep(self._pause)
+        part.rename(self._folder / digest.hexdigest())
+        return StoreResult(status=0, key=digest.hexdigest(), size=size, sha256=open_.sha256)
+
+    async def find(self, open_: FindOpen, answering: Answering) -> FindResult:
+        return FindResult(status=0)
+
+
+async def main(url: str, root: str, replica: str, folder: str, pause: str = "0") -> None:
+    """Serve until SIGTERM."""
+    configure("replica", "warning")
+    told = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
+    needs = ingestion_permissions(root)
+    link = Link(
+        LinkSettings(
+            addresses=url, name=replica, needs=needs, ping_interval=1, longest_back_off=0.2
+        )
+    )
+    await link.start()
+    await link.reached(10)
+    operations = Folder(Path(folder), replica, float(pause))
+    responder = Responder(link, Subjects(root), replica, operations)
+    await responder.start()
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    await told.wait()
+    await responder.drain(30)
+    await responder.close()
+    await link.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))
