@@ -68,6 +68,8 @@ class Attempt:
             self._news.set()
 
     def _send(self, frames: list[Frame]) -> None:
+        if not self.machine.subject:
+            return  # a result that was kept comes from no session any more
         for frame in frames:
             self._publish(self.machine.subject, frame, {})
 

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from dimse_ingestion.transport.frames import Result
 from dimse_ingestion.transport.messages import EchoRequest, FindOpen, StoreOpen
 
-_MOST = 20_000
+_MOST = 10_000
 Request = EchoRequest | StoreOpen | FindOpen
 
 
@@ -18,14 +18,15 @@ class Kept:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._sessions: OrderedDict[str, tuple[float, Request, Result]] = OrderedDict()
+        self._sessions: OrderedDict[str, tuple[float, Request | None, Result]] = OrderedDict()
         self._requests: dict[Request, Result] = {}
 
     def put(self, session: str, request: Request, result: Result, now: float) -> None:
         """Keep how a session ended."""
         self._expire(now)
-        self._sessions[session] = (now + self._seconds, request, result)
-        if result.store is not None and not result.store.transient:
+        final = result.store is not None and not result.store.transient
+        self._sessions[session] = (now + self._seconds, request if final else None, result)
+        if final:
             self._requests[request] = result
 
     def of_session(self, session: str, now: float) -> Result | None:
@@ -45,5 +46,5 @@ class Kept:
             if now < until and len(self._sessions) < _MOST:
                 return
             del self._sessions[session]
-            if self._requests.get(request) is result:
+            if request is not None and self._requests.get(request) is result:
                 del self._requests[request]

@@ -195,7 +195,7 @@ class Sessions:
         ):
             hosted.finish(await work)
             await _taken_over(hosted)
-        if hosted.machine.result is not None:
+        if hosted.machine.result is not None and not hosted.machine.broken:
             self._kept.put(session.name, session.request, hosted.machine.result, self._now())
 
     def _forget(self, session: _Session, service: str) -> None:

@@ -214,3 +214,21 @@ def test_a_match_too_long_for_a_message() -> None:
             assert result.status == Status.UNABLE_TO_PROCESS
 
     played(it())
+
+
+def test_a_query_whose_last_matches_nobody_has_any_more_is_a700_and_not_asked_for_ever() -> None:
+    async def it() -> None:
+        async with play(Remembering(matches=numbered(200, size=900))) as both:
+            finding = both.requester.find(asked())
+            got = []
+            async for match in finding:
+                got.append(match)
+                if len(got) == 10:
+                    both.proxy.cut()
+                    await asyncio.sleep(100)
+                    both.proxy.restore()
+            assert finding.result.status == Status.OUT_OF_RESOURCES
+            assert got == numbered(200, size=900)[: len(got)]
+            assert both.bus.published < 200
+
+    played(it())
