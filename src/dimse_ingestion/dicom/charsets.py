@@ -4,6 +4,7 @@ Which values are text is the VR's matter; this knows which of them Specific Char
 """
 
 import warnings
+from contextlib import suppress
 
 from pydicom.charset import convert_encodings, decode_bytes, encode_string
 
@@ -15,6 +16,8 @@ _TEXT_ENDS = {0x09, 0x0A, 0x0C, 0x0D}
 _NAME_ENDS = _TEXT_ENDS | {0x5C, 0x5E, 0x3D}
 _VALUE_ENDS = _TEXT_ENDS | {0x5C}
 _DEFAULT = ("iso8859",)
+_IR_58 = "iso_ir_58"
+_IR_58_ESCAPE = b"\x1b$)A"  # GB 2312 to G1, PS3.3 table C.12-4
 
 Codecs = tuple[str, ...]
 """Python codecs in the order of Specific Character Set's values."""
@@ -41,7 +44,10 @@ def decoded(value: bytes, vr: str, in_codecs: Codecs) -> str:
         return value.decode("latin-1").rstrip("\x00 ")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return decode_bytes(value, in_codecs, _ends(vr)).rstrip("\x00 ")
+        text = decode_bytes(value, in_codecs, _ends(vr))
+    if _IR_58 in in_codecs:
+        text = text.replace(_IR_58_ESCAPE.decode("ascii"), "")  # pydicom leaves it in
+    return text.rstrip("\x00 ")
 
 
 def _ends(vr: str) -> set[int]:
@@ -75,6 +81,9 @@ def _parted(text: str, end: str) -> list[str]:
 def _encoded(text: str, in_codecs: Codecs) -> bytes:
     if text.isascii():
         return text.encode("ascii")
+    if _IR_58 in in_codecs[1:]:
+        with suppress(UnicodeError):  # pydicom leaves its escape sequence out
+            return _IR_58_ESCAPE + text.encode(_IR_58)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return encode_string(text, in_codecs)

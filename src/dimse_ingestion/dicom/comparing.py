@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 
 _NUMERIC = frozenset({"DS", "FD", "FL", "IS", "SL", "SS", "SV", "UL", "US", "UV"})
+_LARGEST_EXPONENT = 400  # beyond that of FD: written out, others would fill memory
 _TEMPORAL = frozenset({"DA", "DT", "TM"})
 _LOWEST = {"DA": "00000101", "TM": "000000000000", "DT": "00000101000000000000"}
 _HIGHEST = {"DA": "99991231", "TM": "235959999999", "DT": "99991231235959999999"}
@@ -18,6 +19,7 @@ _SHAPE = {
     "DT": re.compile(r"\d{4}(\d{2}(\d{2}(\d{2}(\d{2}(\d{2}\d{0,6})?)?)?)?)?"),
 }
 _WIDE_EQUALS_SIGN = "\uff1d"  # stands within Japanese names, where it separates no groups
+_INSIGNIFICANT_END = re.compile(r"[\s^]+\Z")
 _OFFSET = re.compile(r"(?P<local>.*?)(?P<offset>[+-]\d{4})?")
 
 
@@ -27,8 +29,12 @@ def folded_name(name: str) -> str:
 
 
 def _folded_group(group: str) -> str:
-    folded = unicodedata.normalize("NFKC", group).casefold()
-    return folded.replace("=", _WIDE_EQUALS_SIGN).strip().rstrip("^ ")
+    folded = _compatible(_compatible(group).casefold()).replace("=", _WIDE_EQUALS_SIGN)
+    return _INSIGNIFICANT_END.sub("", folded).lstrip()
+
+
+def _compatible(text: str) -> str:
+    return unicodedata.normalize("NFKC", text)
 
 
 def name_groups(name: str) -> list[str]:
@@ -50,9 +56,12 @@ def comparable(value: str, vr: str) -> str:
 
 def _number(text: str) -> str:
     try:
-        return f"{Decimal(text).normalize():f}"
+        number = Decimal(text)
     except InvalidOperation:
         return text
+    if not number.is_finite() or abs(number.adjusted()) > _LARGEST_EXPONENT:
+        return text
+    return f"{number.normalize():f}"
 
 
 def is_temporal(text: str, vr: str) -> bool:

@@ -3,7 +3,7 @@
 One representation from the first byte read to the last match sent, so that nothing is translated
 twice. It is the `elements` list of the original's ImageStoredEvent (group, element, vr and value,
 all strings), widened where that form loses something: items of a sequence, binary values, and
-bulk data told by its place. It reads and writes no bytes (see `instance`) and knows no matching.
+bulk data told by its place. It reads and writes no bytes (see `scanning`, `encoding`).
 """
 
 from collections.abc import Iterable
