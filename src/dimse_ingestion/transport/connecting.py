@@ -7,6 +7,7 @@ or certificate can hold up the next try. Says in a sentence why a try failed; re
 import asyncio
 import secrets
 from dataclasses import dataclass
+from typing import Any
 
 from dimse_ingestion.transport.carrier import CarrierDown
 from dimse_ingestion.transport.connection import Connection, Holder
@@ -62,9 +63,9 @@ class Connecting:
         server, connection = self.server, Connection(self.server, holder)
         credential = Credential("no credential")
         try:
-            credential = self._settings.read_credential()
             async with asyncio.timeout(self._settings.connect_timeout):
-                await connection.open(self._settings.connect_options(server, credential))
+                credential = await asyncio.to_thread(self._settings.read_credential)
+                await connection.open(await self._options(server, credential))
         except (CredentialMistake, TlsMistake, *FOREIGN) as trouble:
             connection.cut("it did not open")
             sentence = why_not_opened(server, trouble, credential, connection.connect_bytes)
@@ -73,3 +74,7 @@ class Connecting:
             connection.cut("it did not open")
             raise
         return Opened(connection, credential)
+
+    async def _options(self, server: Server, credential: Credential) -> dict[str, Any]:
+        """Off the loop: to read the system's authorities takes a tenth of a second."""
+        return await asyncio.to_thread(self._settings.connect_options, server, credential)

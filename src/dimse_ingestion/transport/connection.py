@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from nats.aio.client import Client, Srv
+from nats.errors import Error as NatsError
 
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.transport import headers as header_block
 from dimse_ingestion.transport.carrier import CarrierDown, Delivery
 from dimse_ingestion.transport.servers import Server
-from dimse_ingestion.transport.wires import Wire, abort, wire_of
+from dimse_ingestion.transport.wires import READ_SIZE, Wire, abort, wire_of
 
 _LOG = logger(__name__)
 _UNSAFE_SUBJECT = re.compile(r"[\s\x00]")
@@ -99,6 +100,11 @@ class Connection(Client):
         if self._ended:  # with the same bytes that brought the pong
             raise ConnectionResetError(self.refusal or "the server ended it")
         self._status = Client.CONNECTED
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether what we say can't be overheard."""
+        return self._wire is not None and self._wire.encrypted
 
     def send(
         self, subject: str, body: bytes, reply: str = "", headers: Mapping[str, str] | None = None
@@ -219,17 +225,23 @@ class Connection(Client):
         return command
 
     async def _read_loop(self) -> None:
-        await super()._read_loop()
-        self.cut(self.refusal or "the server ended it")
+        reason = "the server ended it"
+        try:
+            while self._transport is not None and (data := await self._transport.read(READ_SIZE)):
+                await self._ps.parse(data)
+        except (OSError, NatsError) as trouble:
+            reason = str(trouble)
+        except Exception as trouble:  # noqa: BLE001 - a new connection is the cure, and it is logged
+            _LOG.exception("What NATS sent could not be read.")
+            reason = type(trouble).__name__
+        finally:
+            self.cut(self.refusal or reason)
 
     async def _ping_interval(self) -> None:
         """Nothing: whoever holds the connection asks for round trips."""
 
     async def _flusher(self) -> None:
         """Nothing: what is written is on its way."""
-
-    async def _process_op_err(self, e: Exception) -> None:
-        self.cut(self.refusal or str(e) or type(e).__name__)
 
     async def _process_err(self, err_msg: str) -> None:
         said = self._said_by_the_server() or err_msg.strip("'")

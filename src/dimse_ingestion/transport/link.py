@@ -225,8 +225,12 @@ class Link:
             self._run(self._retire(before), "nats link retiring")
 
     def _settle(self, opened: Opened) -> None:
-        server = opened.connection.server.url
-        _LOG.info("Connected to NATS.", server=server, credential=opened.credential.kind)
+        _LOG.info(
+            "Connected to NATS.",
+            server=opened.connection.server.url,
+            encrypted=opened.connection.encrypted,
+            credential=opened.credential.kind,
+        )
         self._ready.set()
         self._announce(connected=True)
         self._run(self._tend(opened.connection), "nats link tending")
