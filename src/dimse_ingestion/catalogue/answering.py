@@ -1,24 +1,27 @@
 """Queries out: matches found a page at a time, decided in Python by the standard's rules.
 
-SQL narrows (`selecting`), `dicom.matching` decides. A page is a statement of its own, so that a
-slow reader holds no transaction; memory is bounded by a page.
+SQL narrows (`selecting`), `dicom.matching` decides. A page is a transaction of its own, so that a
+slow reader holds neither a connection nor a snapshot; memory is bounded by a page.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Iterator
+from concurrent.futures import Executor
+from threading import Event
 from typing import Any
 
 from sqlalchemy import Connection, Engine
 
 from dimse_ingestion.catalogue import selecting
-from dimse_ingestion.catalogue.database import failures_told
+from dimse_ingestion.catalogue.database import failures_told, reading
 from dimse_ingestion.catalogue.described import decoded
 from dimse_ingestion.dicom.elements import Element, by_tag, element
 from dimse_ingestion.dicom.encoding import SPECIFIC_CHARACTER_SET
-from dimse_ingestion.dicom.matching import Criterion, Predicate, criteria, predicate
+from dimse_ingestion.dicom.matching import criteria, predicate
 from dimse_ingestion.dicom.query_levels import (
     COUNTS,
+    KEYS,
+    LEVELS,
     MODALITIES_IN_STUDY,
     SOP_CLASSES_IN_STUDY,
     UNIQUE_KEYS,
@@ -27,94 +30,127 @@ from dimse_ingestion.dicom.query_levels import (
 from dimse_ingestion.queries.contract import Query
 
 _FIRST_PAGE = 50
-_PAGE = 500
+_LARGEST_PAGE = 800
+_LONG_PAGE = 2 * 2**20  # bytes, compressed
+_TELLING = {level: selecting.telling(level) for level in LEVELS}
 _IN_STUDY = {MODALITIES_IN_STUDY: "CS", SOP_CLASSES_IN_STUDY: "UI"}
+_Match = list[Element]
 
 
-async def matches(engine: Engine, query: Query, source: str) -> AsyncIterator[list[Element]]:
-    """The matches of one storage space, each with the keys asked that are known.
+async def pages(
+    engine: Engine, query: Query, source: str, executor: Executor, longest: float
+) -> AsyncGenerator[list[_Match], None]:
+    """The matches of one storage space, each with the keys asked that are known, some at a time.
 
-    Raises DimseFailure: A900 for a key that can't be asked, transient A700 when the database
-    fails.
+    Pages are fetched in `executor`; each may take `longest` seconds. Raises DimseFailure: A900 for
+    a key that can't be asked, transient A700 when the database fails or takes too long.
     """
-    asking = _Asking(engine, query, source)
-    skipped = given = 0
-    while (found := await asyncio.to_thread(asking.next_page)) is not None:
-        for match in found:
-            if query.limit is not None and given >= query.limit:
+    asking = _Asking(engine, query, source, longest)
+    loop = asyncio.get_running_loop()
+    skip, left = query.offset, query.limit
+    try:
+        while left != 0:
+            found = await loop.run_in_executor(executor, asking.next_page)
+            if found is None:
                 return
-            if skipped < query.offset:
-                skipped += 1
-                continue
-            given += 1
-            yield match
-        if query.limit is not None and given >= query.limit:
-            return
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """What is known of one patient, study, series or instance."""
-
-    ids: dict[str, int]
-    elements: dict[int, Element]
+            given, skip = found[skip:][:left], max(0, skip - len(found))
+            left = left if left is None else left - len(given)
+            if given:
+                yield given
+    finally:
+        asking.left.set()
 
 
 class _Asking:
     """One query under way; every page in a thread of its own."""
 
-    def __init__(self, engine: Engine, query: Query, source: str) -> None:
+    def __init__(self, engine: Engine, query: Query, source: str, longest: float) -> None:
+        self.left = Event()  # nobody waits any more
         self._engine = engine
+        self._longest = longest
         self._level = query.scope
         self._source = source
         self._returned = {key.tag for key in query.keys} | {
             SPECIFIC_CHARACTER_SET,
             *(UNIQUE_KEYS[level] for level in levels_to(query.scope)),
         }
-        self._criteria: dict[int, Criterion] = criteria(query.keys)
-        self._holds: Predicate = predicate(query.keys)
-        self._computed = [key.tag for key in query.keys if key.tag in COUNTS.keys() | _IN_STUDY]
-        self._after = 0
+        self._criteria = criteria(query.keys)
+        self._holds = predicate(query.keys)
+        self._computing = _Computing(source, query)
+        self._after: object = None
         self._size = _FIRST_PAGE
 
-    def next_page(self) -> list[list[Element]] | None:
+    def next_page(self) -> list[_Match] | None:
         """The matches among the next rows; None when there are no more rows."""
-        with failures_told(), self._engine.connect() as connection:
-            rows = connection.execute(
-                selecting.page(self._level, self._source, self._criteria, self._after, self._size)
-            ).all()
-            if not rows:
-                return None
-            self._after = rows[-1].id
-            self._size = _PAGE
-            return list(self._matching(connection, rows))
+        with failures_told(), reading(self._engine, self._longest, self.left) as connection:
+            return self._page(connection)
 
-    def _matching(self, connection: Connection, rows: Any) -> Iterator[list[Element]]:
-        for row in rows:
-            known = self._known(row)
-            for tag in self._computed:
-                if value := self._compute(connection, tag, known.ids):
-                    known.elements[tag] = value
-            if self._holds(known.elements):
-                yield [each for tag, each in known.elements.items() if tag in self._returned]
-
-    def _known(self, row: Any) -> _Row:
-        values = row._mapping
-        elements: dict[int, Element] = {}
-        ids: dict[str, int] = {}
-        for level in levels_to(self._level):
-            ids[level] = values[f"{level}_id"]
-            elements |= by_tag(decoded(values[f"{level}_elements"]))
-        return _Row(ids, elements)
-
-    def _compute(self, connection: Connection, tag: int, ids: dict[str, int]) -> Element | None:
-        if tag in COUNTS:
-            of, below = COUNTS[tag]
-            if of not in ids:
-                return None
-            number = connection.execute(selecting.counted(of, below, ids[of])).scalar_one()
-            return element(tag, "IS", str(number))
-        if "STUDY" not in ids:
+    def _page(self, connection: Connection) -> list[_Match] | None:
+        rows = connection.execute(
+            selecting.page(self._level, self._source, self._criteria, self._after, self._size)
+        ).all()
+        if not rows:
             return None
-        found = connection.execute(selecting.distinct_in_study(tag, ids["STUDY"])).scalars()
-        return element(tag, _IN_STUDY[tag], "\\".join(sorted(filter(None, found))))
+        self._after = rows[-1].place
+        self._size = _next_size(self._size, self._level, rows)
+        return list(self._matching(connection, rows))
+
+    def _matching(self, connection: Connection, rows: Any) -> Iterator[_Match]:
+        known = [(row._mapping, _known(self._level, row._mapping)) for row in rows]
+        self._computing.add(connection, known)
+        for _, elements in known:
+            if self._holds(elements):
+                yield [elements[tag] for tag in sorted(elements) if tag in self._returned]
+
+
+def _next_size(size: int, level: str, rows: Any) -> int:
+    """Twice as many rows, unless what was kept of these is long."""
+    length = sum(len(row._mapping[f"{_TELLING[level][-1]}_elements"]) for row in rows)
+    return max(1, size // 2) if length > _LONG_PAGE else min(2 * size, _LARGEST_PAGE)
+
+
+def _known(level: str, row: Any) -> dict[int, Element]:
+    """What a row says: keys of a level above by that level alone, so that levels agree."""
+    elements = {SPECIFIC_CHARACTER_SET: element(SPECIFIC_CHARACTER_SET, "CS")}
+    above: frozenset[int] = frozenset()
+    for each in _TELLING[level]:
+        own = by_tag(decoded(row[f"{each}_elements"]))
+        elements |= {tag: told for tag, told in own.items() if tag not in above}
+        above |= KEYS[each] | KEYS["PATIENT"]
+    return elements
+
+
+class _Computing:
+    """The keys no instance holds: numbers of related ones, what a study has in all."""
+
+    def __init__(self, source: str, query: Query) -> None:
+        self._source = source
+        levels = levels_to(query.scope)
+        tags = {key.tag for key in query.keys}
+        self._counts = [tag for tag in tags if tag in COUNTS and COUNTS[tag][0] in levels]
+        self._collected = [tag for tag in tags if tag in _IN_STUDY and "STUDY" in levels]
+
+    def add(self, connection: Connection, known: list[tuple[Any, dict[int, Element]]]) -> None:
+        """Add them to each row's elements, by one statement for each key."""
+        for tag in self._counts:
+            of, below = COUNTS[tag]
+            identities = {row[f"{of}_id"] for row, _ in known}
+            statement = selecting.counted(of, below, self._source, identities)
+            numbers = {row[0]: row[1] for row in connection.execute(statement)}
+            for row, elements in known:
+                elements[tag] = element(tag, "IS", str(numbers.get(row[f"{of}_id"], 0)))
+        for tag in self._collected:
+            collected = self._of_studies(connection, tag, {row["STUDY_id"] for row, _ in known})
+            for row, elements in known:
+                values = sorted(collected.get(row["STUDY_id"], ()))
+                elements[tag] = element(tag, _IN_STUDY[tag], "\\".join(values))
+
+    def _of_studies(
+        self, connection: Connection, tag: int, studies: set[object]
+    ) -> dict[object, set[str]]:
+        collected: dict[object, set[str]] = {}
+        statement = selecting.distinct_in_studies(tag, studies)
+        for study, value in connection.execute(statement):
+            if value:
+                collected.setdefault(study, set()).add(value)
+        return collected

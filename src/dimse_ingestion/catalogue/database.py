@@ -1,25 +1,42 @@
-"""The database behind the catalogue: opened, brought to the current schema, its failures mapped.
+"""The database behind the catalogue: opened, read and written in transactions, its failures mapped.
 
 SQLAlchemy's synchronous engine, used in threads: a batch of events is one hop, not one for each
-statement. SQLite and PostgreSQL alike; which one is the URL's matter.
+statement. SQLite and PostgreSQL alike; which one is the URL's matter. What the tables are is
+`tables`' matter, how they come about `migrating`'s.
 """
 
+import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnectionInTime
 
 from dimse_ingestion.dicom.failure import OutOfResources
+from dimse_ingestion.observability.logging import logger
 
-_SYNCHRONOUS = {"sqlite+aiosqlite": "sqlite", "postgresql": "postgresql+psycopg"}
-_ADVISORY_LOCK = 0x44494D53  # any number: that of those who change this schema
-_BUSY_SECONDS = 10
+_LOG = logger(__name__)
+_DRIVERS = {
+    "sqlite+aiosqlite": "sqlite",
+    "postgresql": "postgresql+psycopg",
+    "postgres": "postgresql+psycopg",
+}
+_WRITERS_LOCK = 0x44494D53  # any number: that of those who write this catalogue
+_PATIENCE = 10  # seconds for a lock, a connection from the pool, an answer on a dead connection
+_FEWEST_CONNECTIONS = 3  # one that commits, one that answers, one for the probe
+_STEPS_BETWEEN_LOOKS = 20_000  # of SQLite's machine, some milliseconds
+_POSTGRESQL = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": _PATIENCE * 1000,
+}
 
 
 def open_engine(url: str, connections: int = 10) -> Engine:
@@ -29,58 +46,104 @@ def open_engine(url: str, connections: int = 10) -> Engine:
     """
     try:
         parsed = make_url(url)
-        parsed = parsed.set(drivername=_SYNCHRONOUS.get(parsed.drivername, parsed.drivername))
-        return _engine(parsed, connections)
-    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as wrong:
+        parsed = parsed.set(drivername=_DRIVERS.get(parsed.drivername, parsed.drivername))
+        return _engine(parsed, max(connections, _FEWEST_CONNECTIONS))
+    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError, ValueError) as wrong:
         raise ValueError(
             "DATABASE_URL is no database this catalogue knows: give "
             "postgresql+psycopg://user:password@host/name or sqlite:////path/catalogue.db."
         ) from wrong
 
 
-def _engine(url: Any, connections: int) -> Engine:
-    if url.drivername != "sqlite":
-        return create_engine(url, pool_size=connections, pool_pre_ping=True, pool_timeout=10)
-    if url.database:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
-    event.listen(engine, "connect", _prepare_sqlite)
+def _engine(url: URL, connections: int) -> Engine:
+    sqlite = url.drivername == "sqlite"
+    if not url.database or url.drivername not in ("sqlite", "postgresql+psycopg"):
+        raise ValueError(url.drivername)
+    engine = create_engine(
+        url,
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=_PATIENCE,
+        pool_pre_ping=not sqlite,
+        hide_parameters=True,
+        connect_args={"timeout": _PATIENCE} if sqlite else _POSTGRESQL,
+    )
+    if sqlite:
+        event.listen(engine, "do_connect", lambda *_: _make_private(Path(str(url.database))))
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _make_private(path: Path) -> None:
+    """The file with its patients' names is its owner's alone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:
     """WAL for readers beside the writer; FULL because a 2xx must outlive a power cut."""
+    connection.isolation_level = None  # transactions are begun by us, not by its driver
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 
-def upgrade(engine: Engine) -> None:
-    """Bring the schema to what this release needs; several replicas may do so at once.
+def _begin_sqlite(connection: Connection) -> None:
+    """A writer takes its lock first: one that read before could not wait for another."""
+    writes = connection.get_execution_options().get("writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
-    Raises transient A700 when the database can't be reached or changed.
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A transaction that writes, one at a time in all replicas; committed at the block's end.
+
+    One writer because a batch decides by what it read. Errors of the database pass.
     """
-    with failures_told(), engine.begin() as connection:
+    with engine.execution_options(writes=True).begin() as connection:
         if connection.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
-        command.upgrade(_alembic(connection), "head")
+            connection.execute(text(f"SET LOCAL lock_timeout = '{_PATIENCE}s'"))
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITERS_LOCK})
+        yield connection
 
 
-def _alembic(connection: Connection) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.attributes["connection"] = connection
-    return config
+@contextmanager
+def reading(engine: Engine, longest: float, left: Event) -> Iterator[Connection]:
+    """A connection whose statements end after `longest` seconds; in SQLite also when `left`."""
+    with engine.connect() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text(f"SET LOCAL statement_timeout = {int(longest * 1000)}"))
+            yield connection
+            return
+        deadline = time.monotonic() + longest
+        driver: Any = connection.connection.driver_connection
+        driver.set_progress_handler(
+            lambda: left.is_set() or time.monotonic() > deadline, _STEPS_BETWEEN_LOOKS
+        )
+        try:
+            yield connection
+        finally:
+            driver.set_progress_handler(None, 0)
 
 
 def check(engine: Engine) -> None:
-    """Raise transient A700 when the database can't be asked."""
+    """Raise transient A700 when the database can't be asked, or not be written."""
     with failures_told(), engine.connect() as connection:
         connection.execute(text("SELECT 1 FROM objects WHERE id < 0"))
+        if connection.dialect.name == "postgresql":
+            read_only = connection.execute(text("SHOW transaction_read_only")).scalar() == "on"
+        else:
+            read_only = not os.access(str(engine.url.database), os.W_OK)
+    if read_only:
+        raise OutOfResources(_KNOWN["readonly"])
 
 
 @contextmanager
 def failures_told() -> Iterator[None]:
-    """Map the database's errors; what it says of values stays out."""
+    """Map the database's errors; what it says of values stays out.
+
+    Raises transient A700 with a sentence.
+    """
     try:
         yield
     except NoConnectionInTime as error:
@@ -89,17 +152,41 @@ def failures_told() -> Iterator[None]:
         raise OutOfResources(_sentence(error)) from error
     except SQLAlchemyError as error:
         raise OutOfResources("The catalogue's database failed.") from error
+    except OSError as error:
+        raise OutOfResources(f"The database's file can't be used: {error.strerror}.") from error
+
+
+_KNOWN = {
+    "locked": "The catalogue's database is locked.",
+    "lock timeout": "The catalogue's database is locked.",
+    "full": "The catalogue's database or its disk is full.",
+    "no space left": "The catalogue's database or its disk is full.",
+    "readonly": "The catalogue's database is read-only.",
+    "read-only": "The catalogue's database is read-only.",
+    "password": "The catalogue's database refused the credential.",
+    "statement timeout": "The catalogue's database took too long.",
+    "interrupted": "The catalogue's database took too long.",
+    "starting up": "The catalogue's database is starting up.",
+    "shutting down": "The catalogue's database is shutting down.",
+    "too many": "The catalogue's database has too many clients.",
+    "no such table": "The catalogue's database has no tables: it was never migrated.",
+    "relation": "The catalogue's database has no tables: it was never migrated.",
+    "not a database": "The catalogue's file is no database: move it away, then reindex.",
+    "malformed": "The catalogue's file is damaged: move it away, then reindex.",
+    "unable to open": "The catalogue's database file can't be opened.",
+    "connection": "The catalogue's database can't be reached.",
+}
 
 
 def _sentence(error: DBAPIError) -> str:
-    first = str(error.orig).splitlines()[0] if str(error.orig) else ""
-    known = {
-        "locked": "The catalogue's database is locked.",
-        "full": "The catalogue's database or its disk is full.",
-        "readonly": "The catalogue's database is read-only.",
-        "password": "The catalogue's database refused the credential.",
-        "connection": "The catalogue's database can't be reached.",
-        "no such table": "The catalogue's database has no tables: it was never migrated.",
-    }
-    lower = first.lower()
-    return next((told for word, told in known.items() if word in lower), "The database failed.")
+    """Ours for what is known; else the kind, since the database's own may name a patient."""
+    lines = str(error.orig).lower().splitlines() or [""]
+    for word, told in _KNOWN.items():
+        if word in lines[0]:
+            return told
+    _LOG.error(
+        "The database failed in a way not known.",
+        kind=type(error.orig).__name__,
+        state=getattr(error.orig, "sqlstate", None) or getattr(error.orig, "sqlite_errorname", ""),
+    )
+    return f"The catalogue's database failed ({type(error.orig).__name__})."

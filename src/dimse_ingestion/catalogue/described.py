@@ -3,8 +3,11 @@
 Pure: no database. Which tags belong to a level is `dicom.query_levels`' table.
 """
 
+import hashlib
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -15,17 +18,25 @@ from dimse_ingestion.dicom.encoding import SPECIFIC_CHARACTER_SET
 from dimse_ingestion.dicom.query_levels import COUNTS, KEYS, UNIQUE_KEYS
 from dimse_ingestion.events.contract import ImageStoredEvent
 
-_PATIENT_NAME = 0x00100010
+PATIENT_NAME = 0x00100010
+_PATIENT_ID = 0x00100020
 _ISSUER = 0x00100021
+_SOP_CLASS_UID = 0x00080016
 _COMPRESSED = b"z"
 _PLAIN = b"j"
 _WORTH_COMPRESSING = 512
+_LONGEST_KEY = 300  # characters: PostgreSQL's index entries have at most 2.7 KB
+_LONGEST_NAME = 1024  # bytes of an object's name, as S3 allows
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(list[Element])
 Row = dict[str, Any]
+Elements = Mapping[int, Element]
 
 COLUMNS: dict[str, dict[int, tuple[str, str]]] = {
-    "PATIENT": {0x00100020: ("patient_id", "LO")},
+    "PATIENT": {
+        _PATIENT_ID: ("patient_id", "LO"),
+        0x00100030: ("patient_birth_date", "DA"),
+    },
     "STUDY": {
         0x0020000D: ("study_instance_uid", "UI"),
         0x00080020: ("study_date", "DA"),
@@ -40,7 +51,7 @@ COLUMNS: dict[str, dict[int, tuple[str, str]]] = {
     },
     "IMAGE": {
         0x00080018: ("sop_instance_uid", "UI"),
-        0x00080016: ("sop_class_uid", "UI"),
+        _SOP_CLASS_UID: ("sop_class_uid", "UI"),
         0x00200013: ("instance_number", "IS"),
     },
 }
@@ -51,11 +62,21 @@ COLUMNS: dict[str, dict[int, tuple[str, str]]] = {
 class Described:
     """The rows that one event makes or changes, without ids."""
 
-    patient: Row
     study: Row
     series: Row
     instance: Row
     object: Row
+
+    @property
+    def rank(self) -> str:
+        """Its place in the order in which objects were stored; no two are equal."""
+        return str(self.object["rank"])
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What tells its object from others."""
+        kept = self.object
+        return kept["source"], kept["bucket_name"], kept["object_name"]
 
 
 def described(event: ImageStoredEvent) -> Described:
@@ -63,62 +84,115 @@ def described(event: ImageStoredEvent) -> Described:
 
     Raises ValueError with a sentence that names the tag when a UID is missing.
     """
+    store = event.data.store
     elements = by_tag(event.data.image.elements)
     for level in ("STUDY", "SERIES", "IMAGE"):
         _check_uid(elements, UNIQUE_KEYS[level])
-    source = {"source": event.data.store.provider}
-    return Described(
-        patient=source | _patient(elements),
-        study=source | _level("STUDY", elements),
-        series=_level("SERIES", elements),
-        instance=source | _columns("IMAGE", elements),
-        object=source | _object(event, elements),
-    )
+    if not store.provider or not 0 < len(store.object_name.encode()) <= _LONGEST_NAME:
+        raise ValueError("The event must name its provider and its object.")
+    rank = _rank(event)
+    study, series = levels(elements, store.provider, rank)
+    instance = {"source": store.provider, "rank": rank} | _columns("IMAGE", elements)
+    instance["sop_class_uid"] = instance["sop_class_uid"] or ""
+    return Described(study, series, instance, _object(event, elements, rank))
 
 
-def _check_uid(elements: dict[int, Element], tag: int) -> None:
+def levels(elements: Elements, source: str, rank: str) -> tuple[Row, Row]:
+    """The rows of study and series as an instance tells them."""
+    study = _level("PATIENT", "STUDY", elements=elements) | _patient(elements)
+    series = _level("SERIES", elements=elements)
+    return {"source": source, "rank": rank} | study, {"rank": rank} | series
+
+
+def _check_uid(elements: Elements, tag: int) -> None:
     found = elements.get(tag)
-    if found is None or not uids.is_valid(found.value.strip()):
+    if found is None or not uids.is_valid(found.value.strip(" \0")):
         raise ValueError(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) is missing or no UID.")
 
 
-def _patient(elements: dict[int, Element]) -> Row:
-    name = elements.get(_PATIENT_NAME)
-    folded = comparing.folded_name(name.value) if name else ""
-    issuer = elements.get(_ISSUER)
-    row = _level("PATIENT", elements)
-    return row | {"name": f"={folded}=", "issuer": issuer.value.strip() if issuer else ""}
-
-
-def _level(level: str, elements: dict[int, Element]) -> Row:
-    wanted = (KEYS[level] | {SPECIFIC_CHARACTER_SET}) - COUNTS.keys()
-    kept = [each for tag, each in elements.items() if tag in wanted]
-    return _columns(level, elements) | {"elements": encoded(kept)}
-
-
-def _columns(level: str, elements: dict[int, Element]) -> Row:
-    return {name: _column(elements.get(tag), vr) for tag, (name, vr) in COLUMNS[level].items()}
-
-
-def _column(found: Element | None, vr: str) -> str:
-    if found is None or not found.values:
-        return ""
-    return comparing.comparable(found.values[0], vr)
-
-
-def _object(event: ImageStoredEvent, elements: dict[int, Element]) -> Row:
+def _rank(event: ImageStoredEvent) -> str:
+    """By the time of the event, not of its arrival: retries may pass each other."""
+    now = datetime.now(UTC)
+    try:
+        stored = min(datetime.fromisoformat(event.time).astimezone(UTC), now)
+    except (ValueError, OverflowError):
+        stored = now
     store = event.data.store
+    return _clean(f"{stored:%Y%m%d%H%M%S%f} {store.bucket_name}/{store.object_name}")
+
+
+def _patient(elements: Elements) -> Row:
+    patient_id, issuer = (_stripped(elements, tag) for tag in (_PATIENT_ID, _ISSUER))
+    study = _stripped(elements, UNIQUE_KEYS["STUDY"])
+    key = f"{patient_id}\x1f{issuer}" if patient_id else f"\x1f\x1f{study}"
+    return {"patient_key": _bounded(key)} | _name(elements.get(PATIENT_NAME))
+
+
+def _name(found: Element | None) -> Row:
+    """The folded name; its second and third group apart, so that each can be searched."""
+    folded = _comparable(found, "PN")
+    groups = [*folded.split("="), "", ""] if folded is not None else [None] * 3
     return {
-        "object_name": store.object_name,
-        "event_id": event.id,
+        "patient_name": folded,
+        "patient_name_ideographic": groups[1],
+        "patient_name_phonetic": groups[2],
+    }
+
+
+def _level(*names: str, elements: Elements) -> Row:
+    wanted = ({SPECIFIC_CHARACTER_SET}.union(*(KEYS[name] for name in names))) - COUNTS.keys()
+    kept = [each for tag, each in elements.items() if tag in wanted]
+    columns = [_columns(name, elements) for name in names]
+    return {"elements": encoded(kept)} | {key: row[key] for row in columns for key in row}
+
+
+def _columns(level: str, elements: Elements) -> Row:
+    return {name: _comparable(elements.get(tag), vr) for tag, (name, vr) in COLUMNS[level].items()}
+
+
+def _comparable(found: Element | None, vr: str) -> str | None:
+    """A value as SQL compares it; None when it is none that SQL can compare."""
+    if found is None or not found.value:
+        return None if found is not None and (found.items or found.bulk) else ""
+    value = comparing.comparable(found.value, vr)
+    hidden = "\0" in (found.value if vr == "PN" else value)
+    apart = hidden or "\\" in value or len(value) > _LONGEST_KEY
+    return None if apart else value
+
+
+def _stripped(elements: Elements, tag: int) -> str:
+    found = elements.get(tag)
+    return _clean(found.value.strip(" \0")) if found else ""
+
+
+def _clean(text: str) -> str:
+    """Without NUL, which no text in PostgreSQL can have."""
+    return text.replace("\0", "")
+
+
+def _bounded(text: str) -> str:
+    if len(text) <= _LONGEST_KEY:
+        return text
+    return f"sha256 {hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def _object(event: ImageStoredEvent, elements: Elements, rank: str) -> Row:
+    store = event.data.store
+    texts = {
+        "source": store.provider,
         "bucket_name": store.bucket_name,
-        "sop_instance_uid": elements[UNIQUE_KEYS["IMAGE"]].value.strip(),
+        "object_name": store.object_name,
+        "rank": rank,
+        "event_id": event.id,
+        "sop_instance_uid": elements[UNIQUE_KEYS["IMAGE"]].value.strip(" \0"),
         "transfer_syntax_uid": event.data.image.transfer_syntax_uid,
         "sha256": store.sha256,
-        "size": store.size,
-        "header_size": store.header_size,
         "wado_internal_endpoint": store.wado_internal_endpoint,
         "wado_external_endpoint": store.wado_external_endpoint,
+    }
+    return {name: _clean(text) for name, text in texts.items()} | {
+        "size": store.size,
+        "header_size": store.header_size,
         "elements": encoded(event.data.image.elements),
     }
 

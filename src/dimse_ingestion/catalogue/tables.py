@@ -1,9 +1,10 @@
-"""The catalogue's tables: what is known of patients, studies, series, instances and objects.
+"""The catalogue's tables: what is known of studies, series, instances and the objects behind them.
 
 Each level keeps the elements that answer queries as JSON, and the keys asked most as columns,
-normalized for comparison (`dicom.comparing`), so that SQL can narrow what Python then decides. All
-objects are kept; an instance points to the one that answers for it. How the schema came about is
-`migrations`' matter.
+normalized for comparison (`dicom.comparing`), so that SQL can narrow what Python then decides. A
+patient is what the studies of one patient key say together, so there is no table of patients to be
+kept in step. All objects are kept; an instance points to the one that answers for it. How the
+schema came about is `migrations`' matter.
 """
 
 from sqlalchemy import (
@@ -28,6 +29,8 @@ metadata = MetaData(
     }
 )
 Identity = BigInteger().with_variant(Integer, "sqlite")
+Text = String().with_variant(String(collation="C"), "postgresql")
+"""Compared by code points in both databases, as Python does."""
 
 
 def _id() -> "Column[int]":
@@ -35,93 +38,104 @@ def _id() -> "Column[int]":
 
 
 def _text(name: str) -> "Column[str]":
-    return Column(name, String, nullable=False, server_default="")
+    return Column(name, Text, nullable=False)
+
+
+def _key(name: str) -> "Column[str]":
+    """A normalized key: empty where there is no value, NULL where only Python can compare it."""
+    return Column(name, Text, nullable=True)
 
 
 def _elements() -> "Column[bytes]":
     return Column("elements", LargeBinary, nullable=False)
 
 
-def _parent(name: str, table: str) -> "Column[int]":
-    return Column(name, Identity, ForeignKey(f"{table}.id"), nullable=False, index=True)
+def _of(name: str, table: str) -> "Column[int]":
+    return Column(name, Identity, ForeignKey(f"{table}.id"), nullable=False)
 
-
-patients = Table(
-    "patients",
-    metadata,
-    _id(),
-    _text("source"),
-    _text("patient_id"),
-    _text("issuer"),
-    _text("name"),
-    _elements(),
-    UniqueConstraint("source", "patient_id", "issuer"),
-    Index(None, "source", "name"),
-)
-"""`name` is folded, its component groups between equals signs: `=yamada^tarou=山田^太郎=`."""
 
 studies = Table(
     "studies",
     metadata,
     _id(),
     _text("source"),
-    _parent("patient", "patients"),
     _text("study_instance_uid"),
-    _text("study_date"),
-    _text("study_time"),
-    _text("accession_number"),
-    _text("study_id"),
+    _text("rank"),
+    _text("patient_key"),
+    _key("patient_id"),
+    _key("patient_name"),
+    _key("patient_name_ideographic"),
+    _key("patient_name_phonetic"),
+    _key("patient_birth_date"),
+    _key("study_date"),
+    _key("study_time"),
+    _key("accession_number"),
+    _key("study_id"),
     _elements(),
     UniqueConstraint("source", "study_instance_uid"),
+    Index(None, "source", "patient_key", "rank"),
+    Index(None, "source", "patient_id"),
+    Index(None, "source", "patient_name"),
+    Index(None, "source", "patient_name_ideographic"),
+    Index(None, "source", "patient_name_phonetic"),
+    Index(None, "source", "patient_birth_date"),
     Index(None, "source", "study_date"),
     Index(None, "source", "accession_number"),
 )
-"""`study_date` has 8 digits, `study_time` 12, both empty where there is none."""
+"""`elements` are patient and study keys, of the answering instance with the highest `rank`.
+`patient_name` is the folded name with all its component groups; dates have 8 digits, times 12."""
 
 series = Table(
     "series",
     metadata,
     _id(),
-    _parent("study", "studies"),
+    _of("study", "studies"),
     _text("series_instance_uid"),
-    _text("modality"),
-    _text("series_number"),
+    _text("rank"),
+    _key("modality"),
+    _key("series_number"),
     _elements(),
     UniqueConstraint("study", "series_instance_uid"),
     Index(None, "series_instance_uid"),
 )
-
-instances = Table(
-    "instances",
-    metadata,
-    _id(),
-    _text("source"),
-    _parent("series", "series"),
-    _text("sop_instance_uid"),
-    _text("sop_class_uid"),
-    _text("instance_number"),
-    Column("object", Identity, ForeignKey("objects.id"), nullable=False),
-    UniqueConstraint("source", "sop_instance_uid"),
-)
-"""`object` is the one that answers (`duplicates: latest | first`)."""
 
 objects = Table(
     "objects",
     metadata,
     _id(),
     _text("source"),
-    _text("object_name"),
-    _text("event_id"),
     _text("bucket_name"),
+    _text("object_name"),
+    _text("rank"),
+    _text("event_id"),
     _text("sop_instance_uid"),
     _text("transfer_syntax_uid"),
     _text("sha256"),
-    Column("size", BigInteger, nullable=False, server_default="0"),
-    Column("header_size", Integer, nullable=False, server_default="0"),
+    Column("size", BigInteger, nullable=False),
+    Column("header_size", Integer, nullable=False),
     _text("wado_internal_endpoint"),
     _text("wado_external_endpoint"),
     _elements(),
-    UniqueConstraint("source", "object_name"),
+    UniqueConstraint("source", "bucket_name", "object_name"),
     Index(None, "source", "sop_instance_uid"),
 )
-"""`elements` are all of the instance's, compressed JSON; `size` in bytes, of the data set."""
+"""`elements` are all of the instance's; `size` counts the data set's bytes. `rank` orders objects
+by when they were stored."""
+
+instances = Table(
+    "instances",
+    metadata,
+    _id(),
+    _text("source"),
+    _text("sop_instance_uid"),
+    _text("rank"),
+    _of("study", "studies"),
+    _of("series", "series"),
+    _of("object", "objects"),
+    _text("sop_class_uid"),
+    _key("instance_number"),
+    UniqueConstraint("source", "sop_instance_uid"),
+    Index(None, "study", "sop_class_uid"),
+    Index(None, "series"),
+)
+"""`object` is the one that answers (`duplicates: latest | first`), `rank` its rank."""

@@ -1,4 +1,4 @@
-"""What alembic runs: the steps on the connection that `schema.upgrade` hands in."""
+"""What alembic runs: the steps on the connection that `migrating.upgrade` hands in."""
 
 from alembic import context
 

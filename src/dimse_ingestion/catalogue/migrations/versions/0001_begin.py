@@ -1,4 +1,4 @@
-"""The first schema: patients, studies, series, instances, objects."""
+"""The first schema: studies, series, instances, objects."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,27 +10,24 @@ branch_labels = None
 depends_on = None
 
 _IDENTITY = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+_TEXT = sa.String().with_variant(sa.String(collation="C"), "postgresql")
 
 
-def _id() -> "sa.Column[int]":
-    return sa.Column("id", _IDENTITY, primary_key=True, autoincrement=True)
+def _texts(*names: str) -> "list[SchemaItem]":
+    return [sa.Column(name, _TEXT, nullable=False) for name in names]
 
 
-def _text(name: str) -> "sa.Column[str]":
-    return sa.Column(name, sa.String, nullable=False, server_default="")
+def _keys(*names: str) -> "list[SchemaItem]":
+    return [sa.Column(name, _TEXT, nullable=True) for name in names]
 
 
-def _texts(*names: str) -> "list[sa.Column[str]]":
-    return [_text(name) for name in names]
-
-
-def _elements() -> "sa.Column[bytes]":
-    return sa.Column("elements", sa.LargeBinary, nullable=False)
+def _number(name: str, kind: "sa.types.TypeEngine[int]") -> "sa.Column[int]":
+    return sa.Column(name, kind, nullable=False)
 
 
 def _reference(table: str, name: str, target: str) -> list[SchemaItem]:
     return [
-        sa.Column(name, _IDENTITY, nullable=False),
+        _number(name, _IDENTITY),
         sa.ForeignKeyConstraint([name], [f"{target}.id"], name=f"fk_{table}_{name}"),
     ]
 
@@ -38,11 +35,15 @@ def _reference(table: str, name: str, target: str) -> list[SchemaItem]:
 def _table(name: str, *items: SchemaItem, unique: tuple[str, ...]) -> None:
     op.create_table(
         name,
-        _id(),
+        sa.Column("id", _IDENTITY, primary_key=True, autoincrement=True),
         *items,
         sa.PrimaryKeyConstraint("id", name=f"pk_{name}"),
         sa.UniqueConstraint(*unique, name=f"uq_{name}_{'_'.join(unique)}"),
     )
+
+
+def _elements() -> "sa.Column[bytes]":
+    return sa.Column("elements", sa.LargeBinary, nullable=False)
 
 
 def _index(table: str, *columns: str) -> None:
@@ -51,56 +52,69 @@ def _index(table: str, *columns: str) -> None:
 
 def upgrade() -> None:
     """Make the tables."""
-    _table(
-        "patients",
-        *_texts("source", "patient_id", "issuer", "name"),
-        _elements(),
-        unique=("source", "patient_id", "issuer"),
-    )
+    _studies()
+    _series()
+    _objects()
+    _instances()
+
+
+def _studies() -> None:
+    patient = ("patient_id", "patient_name", "patient_name_ideographic", "patient_name_phonetic")
     _table(
         "studies",
-        _text("source"),
-        *_reference("studies", "patient", "patients"),
-        *_texts("study_instance_uid", "study_date", "study_time", "accession_number", "study_id"),
+        *_texts("source", "study_instance_uid", "rank", "patient_key"),
+        *_keys(*patient, "patient_birth_date"),
+        *_keys("study_date", "study_time", "accession_number", "study_id"),
         _elements(),
         unique=("source", "study_instance_uid"),
     )
+    _index("studies", "source", "patient_key", "rank")
+    for key in (*patient, "patient_birth_date", "study_date", "accession_number"):
+        _index("studies", "source", key)
+
+
+def _series() -> None:
     _table(
         "series",
         *_reference("series", "study", "studies"),
-        *_texts("series_instance_uid", "modality", "series_number"),
+        *_texts("series_instance_uid", "rank"),
+        *_keys("modality", "series_number"),
         _elements(),
         unique=("study", "series_instance_uid"),
     )
+    _index("series", "series_instance_uid")
+
+
+def _objects() -> None:
     _table(
         "objects",
-        *_texts("source", "object_name", "event_id", "bucket_name", "sop_instance_uid"),
+        *_texts("source", "bucket_name", "object_name", "rank", "event_id", "sop_instance_uid"),
         *_texts("transfer_syntax_uid", "sha256"),
-        sa.Column("size", sa.BigInteger, nullable=False, server_default="0"),
-        sa.Column("header_size", sa.Integer, nullable=False, server_default="0"),
+        _number("size", sa.BigInteger()),
+        _number("header_size", sa.Integer()),
         *_texts("wado_internal_endpoint", "wado_external_endpoint"),
         _elements(),
-        unique=("source", "object_name"),
+        unique=("source", "bucket_name", "object_name"),
     )
+    _index("objects", "source", "sop_instance_uid")
+
+
+def _instances() -> None:
     _table(
         "instances",
-        _text("source"),
+        *_texts("source", "sop_instance_uid", "rank"),
+        *_reference("instances", "study", "studies"),
         *_reference("instances", "series", "series"),
-        *_texts("sop_instance_uid", "sop_class_uid", "instance_number"),
         *_reference("instances", "object", "objects"),
+        *_texts("sop_class_uid"),
+        *_keys("instance_number"),
         unique=("source", "sop_instance_uid"),
     )
-    _index("patients", "source", "name")
-    _index("studies", "patient")
-    _index("studies", "source", "study_date")
-    _index("studies", "source", "accession_number")
-    _index("series", "study")
-    _index("series", "series_instance_uid")
+    _index("instances", "study", "sop_class_uid")
     _index("instances", "series")
-    _index("objects", "source", "sop_instance_uid")
 
 
 def downgrade() -> None:
     """Remove the tables: the bucket can fill them again (`dimse-ingestion reindex`)."""
-    for table in ("instances", "objects", "series", "studies", "patients"):
+    for table in ("instances", "objects", "series", "studies"):
         op.drop_table(table)

@@ -1,0 +1,44 @@
+"""The schema brought to what this release needs, by code, whoever starts first.
+
+The steps are `migrations`'. Each replica may try at once: the writers' lock lets one work, the
+others find it done.
+"""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+from sqlalchemy import Connection, Engine, text
+
+from dimse_ingestion.catalogue.database import failures_told, writing
+from dimse_ingestion.dicom.failure import OutOfResources
+
+
+def upgrade(engine: Engine) -> None:
+    """Bring the schema up to date; does nothing when it is.
+
+    Raises transient A700 when the database can't be reached or changed, or is a newer release's.
+    """
+    with failures_told(), writing(engine) as connection:
+        _check_encoding(connection)
+        try:
+            command.upgrade(_alembic(connection), "head")
+        except CommandError as unknown:
+            sentence = "The catalogue's database was made by a newer release: run that one."
+            raise OutOfResources(sentence) from unknown
+
+
+def _check_encoding(connection: Connection) -> None:
+    if connection.dialect.name != "postgresql":
+        return
+    encoding = connection.execute(text("SHOW server_encoding")).scalar()
+    if encoding != "UTF8":
+        raise OutOfResources(f"The database's encoding is {encoding}: make one with UTF8.")
+
+
+def _alembic(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    return config

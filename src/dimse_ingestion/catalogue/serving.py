@@ -1,0 +1,171 @@
+"""What the catalogue answers over HTTP: events, queries, probes.
+
+An event's 2xx means committed. A query's answer is streamed, and its last line says how it ended.
+Which address it listens at is `app`'s matter.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+
+from sqlalchemy import Engine
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from dimse_ingestion.catalogue import database, migrating
+from dimse_ingestion.catalogue.answering import pages
+from dimse_ingestion.catalogue.bodies import Bodies, BodyTooLong
+from dimse_ingestion.catalogue.committing import Committing
+from dimse_ingestion.catalogue.recording import record
+from dimse_ingestion.dicom.elements import Element
+from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.events import cloudevents
+from dimse_ingestion.observability import metrics, probes, tracing
+from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.queries import wire
+from dimse_ingestion.queries.contract import Query
+from dimse_ingestion.settings import CatalogueSettings
+
+_LOG = logger(__name__)
+_BETWEEN_TRIES = 1.0
+_OTHERS = 2  # connections for what is no query: the commit and the probe
+_UNAVAILABLE = 503
+
+
+class Door:
+    """The HTTP side; `migrate` and `commit` are to be run beside it."""
+
+    def __init__(self, engine: Engine, settings: CatalogueSettings) -> None:
+        self.health = probes.Health()
+        self._engine = engine
+        self._settings = settings
+        self._unmigrated = "The database was not reached yet."
+        self._committing = Committing(
+            lambda events: record(engine, events, settings.duplicates), settings.commit_size
+        )
+        self._bodies = Bodies(settings.maximum_event_length)
+        readers = max(1, settings.maximum_connections - _OTHERS)
+        self._readers = ThreadPoolExecutor(readers, "query")
+        self.health.add("database", self._database_trouble)
+        self.app = Starlette(routes=self._routes())
+
+    def _routes(self) -> list[Route]:
+        queries = [Route(path, self._query, methods=["POST"]) for path in wire.PATHS.values()]
+        events = Route("/events", self._event, methods=["POST"])
+        return [events, *queries, *probes.routes(self.health)]
+
+    async def migrate(self) -> None:
+        """Bring the schema up to date, trying until the database is there."""
+        while self._unmigrated:
+            try:
+                await asyncio.to_thread(migrating.upgrade, self._engine)
+                self._unmigrated = ""
+            except DimseFailure as failure:
+                self._unmigrated = failure.comment
+                _LOG.warning("The database can't be used yet.", why=failure.comment)
+                await asyncio.sleep(_BETWEEN_TRIES)
+
+    async def commit(self) -> None:
+        """Commit events until cancelled."""
+        await self._committing.run()
+
+    def close(self) -> None:
+        """Let go of threads."""
+        self._readers.shutdown(wait=False, cancel_futures=True)
+
+    async def _database_trouble(self) -> str:
+        if trouble := self._unmigrated or self._committing.trouble:
+            return trouble
+        try:
+            await asyncio.to_thread(database.check, self._engine)
+        except DimseFailure as failure:
+            return failure.comment
+        return ""
+
+    async def _event(self, request: Request) -> Response:
+        """2xx only after the commit."""
+        try:
+            async with self._bodies.body(request) as body:
+                event = cloudevents.decoded(request.headers, body)
+                self._check_migrated()
+                with tracing.span("catalogue event", event.traceparent):
+                    outcome = await self._committing.committed(event)
+        except BodyTooLong as wrong:
+            return _refused(413, str(wrong))
+        except ValueError as wrong:
+            return _refused(400, str(wrong))
+        except DimseFailure as failure:
+            metrics.catalogue_events.labels("failed").inc()
+            return _problem(_UNAVAILABLE, failure.comment)
+        if isinstance(outcome, ValueError):
+            return _refused(422, str(outcome))
+        metrics.catalogue_events.labels(outcome).inc()
+        return Response(status_code=202)
+
+    def _check_migrated(self) -> None:
+        if self._unmigrated:
+            raise OutOfResources(self._unmigrated)
+
+    async def _query(self, request: Request) -> Response:
+        source = request.query_params.get(wire.SOURCE, "")
+        if not source:
+            return _problem(400, "Name the provider that is asked: ?source=PROVIDER.")
+        try:
+            async with self._bodies.body(request) as body:
+                query = wire.decoded_query(request.url.path, body)
+        except BodyTooLong as wrong:
+            return _problem(413, str(wrong))
+        except ValueError as wrong:
+            return _problem(400, str(wrong))
+        except DimseFailure as failure:
+            return _problem(_UNAVAILABLE, failure.comment)
+        return StreamingResponse(self._answer(query, source), media_type=wire.MEDIA_TYPE)
+
+    async def _answer(self, query: Query, source: str) -> AsyncIterator[bytes]:
+        """The answer's lines, those of a page at once."""
+        outcome = "left"
+        count = 0
+        try:
+            async with aclosing(self._pages(query, source)) as found:
+                async for page in found:
+                    count += len(page)
+                    yield b"".join(map(wire.encoded_match, page))
+            outcome = "done"
+            yield wire.encoded_end(count)
+        except DimseFailure as failure:
+            outcome = "failed"
+            yield wire.encoded_error(failure)
+        finally:
+            metrics.catalogue_queries.labels(query.scope, outcome).inc()
+
+    async def _pages(self, query: Query, source: str) -> AsyncGenerator[list[list[Element]], None]:
+        """As `answering` finds them; raises A700 after the most matches there may be."""
+        self._check_migrated()
+        left = self._settings.maximum_matches
+        timeout = self._settings.query_timeout
+        async with aclosing(pages(self._engine, query, source, self._readers, timeout)) as found:
+            async for page in found:
+                yield page[:left]
+                left -= len(page)
+                if left < 0:
+                    sentence = f"More than {self._settings.maximum_matches} matches: narrow it."
+                    raise DimseFailure(Status.OUT_OF_RESOURCES, sentence)
+
+
+def _refused(status: int, detail: str) -> Response:
+    metrics.catalogue_events.labels("refused").inc()
+    return _problem(status, detail)
+
+
+def _problem(status: int, detail: str) -> Response:
+    """RFC 9457; what may succeed later says when to ask again."""
+    return JSONResponse(
+        {"title": detail, "status": status},
+        status_code=status,
+        headers={"retry-after": "1"} if status == _UNAVAILABLE else None,
+        media_type="application/problem+json",
+    )
