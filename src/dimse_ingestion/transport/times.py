@@ -37,5 +37,5 @@ class Times:
     """A replica that has no result by then says that it is at work."""
     kept: float = 120.0
     """A replica answers for a finished session so long."""
-    busy_pause: float = 0.5
+    busy_pause: float = 0.1
     """What a busy replica asks others to wait."""

@@ -85,6 +85,23 @@ def test_a_cancel_ends_the_iteration_at_once_and_the_replica_soon() -> None:
     played(it())
 
 
+@pytest.mark.parametrize("count", [50, 500, 3000])
+@pytest.mark.parametrize("delay", [0.0, 0.003, 1.0])
+def test_a_cancel_after_the_last_match_was_found_leaves_no_session(
+    count: int, delay: float
+) -> None:
+    async def it() -> None:
+        async with play(Remembering(matches=numbered(count))) as both:
+            both.bus.fate = lambda _: (0.002,)
+            finding = both.requester.find(asked())
+            async for _ in finding:
+                await asyncio.sleep(delay)
+                finding.cancel()
+            await until(lambda: both.responders[0].sessions == 0, within=1.0)
+
+    played(it())
+
+
 def test_a_cancel_before_any_match() -> None:
     async def it() -> None:
         replica = Remembering(endless=True, slow=5.0)

@@ -1,16 +1,20 @@
 import asyncio
 import hashlib
+from typing import TYPE_CHECKING
 
 import pytest
 
 from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.transport.frames import StoreAsked, encoded
 from dimse_ingestion.transport.limits import Limits
 from dimse_ingestion.transport.messages import StoreResult
+from dimse_ingestion.transport.subjects import SERVICES, Subjects
 from dimse_ingestion.transport.times import Times
 from tests.unit.transport.misfortunes import lose
 from tests.unit.transport.parts import (
     KIB,
+    ROOT,
     Bytes,
     Remembering,
     announced,
@@ -20,6 +24,9 @@ from tests.unit.transport.parts import (
     until,
 )
 from tests.unit.transport.virtual_time import played
+
+if TYPE_CHECKING:
+    from dimse_ingestion.transport.carrier import Delivery
 
 LONG = content_of(200 * KIB)
 
@@ -150,7 +157,9 @@ def test_a_failure_for_good_is_not_tried_again() -> None:
     played(it())
 
 
-def test_a_mistake_in_an_operation_is_0110_and_says_no_more() -> None:
+def test_a_mistake_in_an_operation_is_0110_and_says_no_more(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     async def it() -> None:
         async with play(Remembering(failures=[ValueError("Doe^John")])) as both:
             result = await both.store(LONG)
@@ -158,6 +167,10 @@ def test_a_mistake_in_an_operation_is_0110_and_says_no_more() -> None:
             assert result.comment == "internal error"
 
     played(it())
+    logged = capsys.readouterr().out
+    assert "ValueError" in logged
+    assert "parts.py" in logged
+    assert "Doe" not in logged
 
 
 def test_success_is_not_believed_of_what_was_not_read() -> None:
@@ -514,5 +527,60 @@ def test_an_echo_goes_all_the_way() -> None:
         async with play(Remembering("r7", slow=1.5)) as both:
             assert (await both.requester.echo(echoed())).replica == "r7"
             assert both.bus.kinds["ECHO"] == 1
+
+    played(it())
+
+
+def test_an_open_that_makes_no_sense_is_rejected() -> None:
+    async def it() -> None:
+        replica = Remembering()
+        async with play(replica) as both:
+            for wrong in (
+                announced(LONG, sha256="../../etc"),
+                announced(LONG, size=-1),
+                announced(LONG, operation_id=""),
+            ):
+                result = await both.requester.store(wrong, Bytes(b""), deadline=50.0)
+                assert result.status == Status.PROCESSING_FAILURE
+        assert replica.begun == 0
+
+    played(it())
+
+
+def test_an_open_of_another_version_is_rejected() -> None:
+    async def it() -> None:
+        async with play(Remembering()) as both:
+            got: list[Delivery] = []
+            subjects = Subjects(ROOT)
+            stranger = both.bus.carrier()
+            await stranger.subscribe(subjects.inbox("px", "1"), got.append)
+            headers, body = encoded(StoreAsked(open=announced(LONG)))
+            headers["Dimse-Proto"] = "2"
+            service, inbox = subjects.service("store"), subjects.inbox("px", "1")
+            stranger.publish(service, body, reply=inbox, headers=headers)
+            await until(lambda: got)
+            assert got[0].headers["Dimse-Op"] == "REJECT"
+
+    played(it())
+
+
+def test_garbage_on_any_subject_harms_nobody() -> None:
+    async def it() -> None:
+        replica = Remembering(slow=0.05)
+        async with play(replica) as both:
+            storing = asyncio.create_task(both.store(LONG))
+            await until(lambda: replica.taking)
+            stranger, subjects = both.bus.carrier(), Subjects(ROOT)
+            inbox = subjects.inbox("stranger", "1")
+            for subject in (
+                *(subjects.service(each) for each in SERVICES),
+                subjects.session("r1-0", "unknown"),
+                subjects.inbox("p1", "unknown"),
+            ):
+                stranger.publish(subject, b"\xc1", headers={"Dimse-Op": "DATA"})
+                stranger.publish(subject, b"\xc1", headers={"Dimse-Op": "CREDIT"}, reply=inbox)
+                stranger.publish(subject, b"")
+            assert (await storing).status == Status.SUCCESS
+        assert replica.begun == 1
 
     played(it())
