@@ -7,7 +7,7 @@ UV := $(shell command -v uv 2>/dev/null || echo $(TOOLS)/bin/uv)
 RUN := $(UV) run --no-sync
 PYTEST_OPTIONS ?=
 
-.PHONY: help demo test lint unit integration bench clean
+.PHONY: help demo test lint unit integration bench environment s3-servers clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,10 +27,15 @@ unit: .venv/.locked ## What needs no other process
 	$(RUN) pytest tests/unit -n auto $(PYTEST_OPTIONS)
 
 integration: .venv/.locked ## Real NATS, S3, PostgreSQL, DCMTK and Orthanc, as far as they are installed
-	$(RUN) pytest tests/integration tests/conformance $(PYTEST_OPTIONS)
+	$(RUN) pytest tests/integration tests/conformance -n 2 --dist loadfile $(PYTEST_OPTIONS)
 
 bench: .venv/.locked ## Receiving and the whole path against DCMTK and pynetdicom, in one table
 	$(RUN) python -m benchmarks
+
+environment: .venv/.locked ## Only prepare what the other commands run in
+
+s3-servers: .venv/.locked ## Build the S3 servers that tests use, from Go modules (minutes, once)
+	$(RUN) python -m harness.s3_server
 
 clean: ## Remove the environment and everything built
 	rm -rf .venv $(TOOLS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
