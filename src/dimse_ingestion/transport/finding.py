@@ -199,7 +199,7 @@ class Answerer(Serving):
     def _flow(self, frame: Frame, now: float) -> list[Frame]:
         if isinstance(frame, Cancel):
             self.cancelled = True
-            return []
+            return self.finish(self._closed, now) if self._closed else []  # lets go of the rest
         if isinstance(frame, Credit | Resume | Probe):
             return self._credited(frame, now)
         return super()._flow(frame, now)

@@ -4,6 +4,8 @@ import pytest
 
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.transport.finding import Answerer
+from dimse_ingestion.transport.frames import Cancel, Result
 from dimse_ingestion.transport.messages import FindMatch, FindResult
 from dimse_ingestion.transport.times import Times
 from tests.unit.transport.misfortunes import lose
@@ -85,21 +87,15 @@ def test_a_cancel_ends_the_iteration_at_once_and_the_replica_soon() -> None:
     played(it())
 
 
-@pytest.mark.parametrize("count", [50, 500, 3000])
-@pytest.mark.parametrize("delay", [0.0, 0.003, 1.0])
-def test_a_cancel_after_the_last_match_was_found_leaves_no_session(
-    count: int, delay: float
-) -> None:
-    async def it() -> None:
-        async with play(Remembering(matches=numbered(count))) as both:
-            both.bus.fate = lambda _: (0.002,)
-            finding = both.requester.find(asked())
-            async for _ in finding:
-                await asyncio.sleep(delay)
-                finding.cancel()
-            await until(lambda: both.responders[0].sessions == 0, within=1.0)
-
-    played(it())
+@pytest.mark.parametrize("credit", [1, 8])
+def test_a_cancel_that_comes_after_the_last_match_was_found_ends_the_session(credit: int) -> None:
+    answerer = Answerer("session", credit, 8 * KIB, Times(), 0.0)
+    for match in numbered(3):
+        answerer.add(match, 0.0)
+    answerer.finish(Result(find=FindResult(status=0, matches=3)), 0.0)
+    assert not answerer.done
+    answerer.receive(Cancel(), 0.1)
+    assert answerer.done
 
 
 def test_a_cancel_before_any_match() -> None:
