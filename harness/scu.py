@@ -14,6 +14,7 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import UID
 from pynetdicom import AE, _config
 from pynetdicom.association import Association
+from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 
 from harness.modalities import Peer
 
@@ -33,16 +34,30 @@ class Answer:
     comment: str = ""
 
 
+def _extended(sop_class_uid: str, information: bytes) -> SOPClassExtendedNegotiation:
+    negotiation = SOPClassExtendedNegotiation()
+    negotiation.sop_class_uid = UID(sop_class_uid)
+    negotiation.service_class_application_information = information
+    return negotiation
+
+
 @contextmanager
 def associated(
-    peer: Peer, contexts: Sequence[tuple[str, str | None]], seconds: float = 120
+    peer: Peer,
+    contexts: Sequence[tuple[str, str | None]],
+    seconds: float = 120,
+    extended: bytes = b"",
 ) -> Iterator[Association]:
-    """An association; raises ConnectionError when it isn't accepted."""
+    """An association, with `extended` negotiation of the first class if there is any.
+
+    Raises ConnectionError when it isn't accepted.
+    """
     ae = AE(ae_title=peer.calling)
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = seconds
     for abstract_syntax, transfer_syntax in contexts:
         ae.add_requested_context(abstract_syntax, transfer_syntax)
-    assoc = ae.associate(peer.host, peer.port, ae_title=peer.called)
+    negotiation = [_extended(contexts[0][0], extended)] if extended else None
+    assoc = ae.associate(peer.host, peer.port, ae_title=peer.called, ext_neg=negotiation)
     if not assoc.is_established:
         raise ConnectionError("the association was not accepted")
     try:
@@ -106,10 +121,12 @@ async def stored_meanwhile(peer: Peer, files: Sequence[Path]) -> list[Answer]:
     return await asyncio.to_thread(stored, peer, files)
 
 
-def found(peer: Peer, identifier: Dataset, model: UID = STUDY_ROOT_FIND) -> list[Dataset]:
+def found(
+    peer: Peer, identifier: Dataset, model: UID = STUDY_ROOT_FIND, extended: bytes = b""
+) -> list[Dataset]:
     """The matches of one C-FIND; raises AssertionError when it ends in a failure."""
     matches: list[Dataset] = []
-    with associated(peer, [(model, None)]) as assoc:
+    with associated(peer, [(model, None)], extended=extended) as assoc:
         for response, match in assoc.send_c_find(identifier, model):
             if match is not None:
                 matches.append(match)

@@ -74,8 +74,9 @@ class _Asking:
             SPECIFIC_CHARACTER_SET,
             *(UNIQUE_KEYS[level] for level in levels_to(query.scope)),
         }
-        self._criteria = criteria(query.keys)
-        self._holds = predicate(query.keys)
+        combined = query.combined_date_time
+        self._criteria = criteria(query.keys, combined_date_time=combined)
+        self._holds = predicate(query.keys, combined_date_time=combined)
         self._computing = _Computing(source, query)
         self._after: object = None
         self._size = _FIRST_PAGE

@@ -11,7 +11,7 @@ from sqlalchemy import true as always
 
 from dimse_ingestion.catalogue.described import COLUMNS, PATIENT_NAME
 from dimse_ingestion.catalogue.tables import instances, objects, series, studies
-from dimse_ingestion.dicom.matching import Between, Criterion, Like, OneOf
+from dimse_ingestion.dicom.matching import Between, Criterion, Like, OneOf, Within
 from dimse_ingestion.dicom.query_levels import (
     MODALITIES_IN_STUDY,
     SOP_CLASSES_IN_STUDY,
@@ -95,6 +95,9 @@ def _conditions(level: str, criteria: Mapping[int, Criterion]) -> Iterator[Colum
                 yield _has(instances, instances.c.sop_class_uid, values)
             case OneOf("PN") | Like("PN") if tag == PATIENT_NAME:
                 yield _name_condition(criterion)
+            case Within(_, low, high):
+                days = Between("DA", low[:8], high[:8])
+                yield from _column_condition(level, tag, days)
             case OneOf() | Like() | Between():
                 yield from _column_condition(level, tag, criterion)
 

@@ -112,4 +112,5 @@ def _matching(folder: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
 def _is_instance(path: Path) -> bool:
     """Whether it is an instance whose file meta information names it rightly: that is announced."""
     header = dcmread(path, stop_before_pixels=True, specific_tags=["SOPInstanceUID"])
-    return header.get("SOPInstanceUID") == header.file_meta.get("MediaStorageSOPInstanceUID", "")
+    announced = header.file_meta.get("MediaStorageSOPInstanceUID", "")
+    return bool(header.get("SOPInstanceUID") == announced)

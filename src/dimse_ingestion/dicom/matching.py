@@ -18,6 +18,16 @@ from dimse_ingestion.dicom.value_representations import UNPARTED
 WILDCARD_VRS = frozenset({"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"})
 """VRs whose keys may have `*` and `?` (PS3.4 C.2.2.2.4)."""
 RANGE_VRS = frozenset({"DA", "DT", "TM"})
+DATES_WITH_TIMES = {
+    0x00080020: 0x00080030,  # study
+    0x00080021: 0x00080031,  # series
+    0x00080022: 0x00080032,  # acquisition
+    0x00080023: 0x00080033,  # content
+    0x00100030: 0x00100032,  # patient's birth
+    0x00400244: 0x00400245,  # performed procedure step start
+    0x00400250: 0x00400251,  # performed procedure step end
+}
+"""Dates, and the times that stand beside them."""
 _OFFSET_AT_END = re.compile(r"-\d{4}$")
 
 Elements = Mapping[int, Element]
@@ -67,13 +77,25 @@ class Between:
 
 
 @dataclass(frozen=True, slots=True)
+class Within:
+    """Combined range matching of a date and the time beside it (PS3.4 C.2.2.2.5).
+
+    Both ends included, 20 digits as for DT; `time` is the tag of the time.
+    """
+
+    time: int
+    lowest: str
+    highest: str
+
+
+@dataclass(frozen=True, slots=True)
 class AnyItem:
     """Sequence matching: one item that satisfies all of these."""
 
     criteria: Mapping[int, "Criterion"]
 
 
-Criterion = Everything | OneOf | Like | Named | Between | AnyItem
+Criterion = Everything | OneOf | Like | Named | Between | Within | AnyItem
 
 
 def criterion(key: Element) -> Criterion:
@@ -153,23 +175,67 @@ def _unaskable(key: Element, why: str) -> DimseFailure:
     return DimseFailure(Status.DOES_NOT_MATCH_SOP_CLASS, f"Key ({key.group},{key.element}) {why}.")
 
 
-def criteria(keys: Iterable[Element]) -> dict[int, Criterion]:
-    """The criteria that exclude something, by tag; raises DimseFailure A900."""
+def criteria(keys: Iterable[Element], *, combined_date_time: bool = False) -> dict[int, Criterion]:
+    """The criteria that exclude something, by tag; raises DimseFailure A900.
+
+    With `combined_date_time`, as negotiated (PS3.4 C.5.1.1), the ranges of a date and the time
+    beside it are one range of moments.
+    """
     asked = {key.tag: criterion(key) for key in keys}
+    if combined_date_time:
+        _combine(asked)
     return {tag: each for tag, each in asked.items() if not isinstance(each, Everything)}
 
 
-def predicate(keys: Iterable[Element]) -> Predicate:
+def _combine(asked: dict[int, Criterion]) -> None:
+    for date, time in DATES_WITH_TIMES.items():
+        day, hour = asked.get(date), asked.get(time)
+        if isinstance(day, Between) and isinstance(hour, Between):
+            del asked[time]
+            asked[date] = Within(time, day.lowest + hour.lowest, day.highest + hour.highest)
+
+
+def predicate(keys: Iterable[Element], *, combined_date_time: bool = False) -> Predicate:
     """Whether all keys match; raises DimseFailure A900 when one can't be asked."""
-    return _all(criteria(keys))
+    return _all(criteria(keys, combined_date_time=combined_date_time))
 
 
 def _all(asked: Mapping[int, Criterion]) -> Predicate:
-    tests = [(tag, _test(each)) for tag, each in asked.items()]
-    return lambda elements: all(test(elements.get(tag)) for tag, test in tests)
+    tests = [_on_elements(tag, each) for tag, each in asked.items()]
+    return lambda elements: all(test(elements) for test in tests)
 
 
-def _test(asked: Criterion) -> Callable[[Element | None], bool]:
+def _on_elements(tag: int, asked: Criterion) -> Predicate:
+    if isinstance(asked, Within):
+        return _moment_test(tag, asked)
+    test = _test(asked)
+    return lambda elements: test(elements.get(tag))
+
+
+def _moment_test(date: int, asked: Within) -> Predicate:
+    """A date without a time is taken as the whole day: it matches where the day may."""
+
+    def test(elements: Elements) -> bool:
+        day = _first(elements.get(date), "DA")
+        if not day:
+            return False
+        time = _first(elements.get(asked.time), "TM")
+        if time:
+            return asked.lowest <= day + time <= asked.highest
+        return asked.lowest[:8] <= day <= asked.highest[:8]
+
+    return test
+
+
+def _first(stored: Element | None, vr: str) -> str:
+    """The first value as digits, empty when there is none."""
+    value = stored.values[0] if stored is not None and stored.values else ""
+    return comparing.lowest(value, vr) if comparing.is_temporal(value, vr) else ""
+
+
+def _test(
+    asked: OneOf | Like | Named | Between | AnyItem | Everything,
+) -> Callable[[Element | None], bool]:
     match asked:
         case OneOf(vr, values):
             return _values_test(vr, lambda text: text in values)

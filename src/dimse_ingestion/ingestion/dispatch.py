@@ -95,7 +95,10 @@ class Dispatch:
         status = pending_status(question)
         sent = 0
         identifiers = self._finding.answers(
-            question, open_.origin.called_ae_title, open_.transfer_syntax_uid
+            question,
+            open_.origin.called_ae_title,
+            open_.transfer_syntax_uid,
+            combined_date_time=open_.combined_date_time,
         )
         async with _until_cancelled(answering), aclosing(identifiers) as answers:
             async for identifier in answers:

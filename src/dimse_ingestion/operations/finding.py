@@ -44,14 +44,24 @@ class Finding:
         return asked(elements, sop_class_uid, relational=relational)
 
     async def answers(
-        self, question: Asked, retrieve_ae_title: str, transfer_syntax_uid: str
+        self,
+        question: Asked,
+        retrieve_ae_title: str,
+        transfer_syntax_uid: str,
+        *,
+        combined_date_time: bool = False,
     ) -> AsyncGenerator[bytes, None]:
         """The matches, each as an identifier in `transfer_syntax_uid`.
 
         Raises DimseFailure as the catalogue's client does, and A700 after the most matches.
         """
         most = self._maximum_matches
-        query = Query(scope=question.level, keys=_asked_keys(question), limit=most + 1)
+        query = Query(
+            scope=question.level,
+            keys=_asked_keys(question),
+            combined_date_time=combined_date_time,
+            limit=most + 1,
+        )
         count = 0
         async with aclosing(self._queries.matches(query)) as matches:
             async for match in matches:

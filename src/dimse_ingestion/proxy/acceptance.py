@@ -22,6 +22,7 @@ from dimse_ingestion.upper_layer.services import (
 
 _LOG = logger(__name__)
 
+_DATE_TIME = 1
 _RELATIONAL = 0  # byte of the application information of a query class (PS3.4 C.5.1.1)
 
 
@@ -113,12 +114,22 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
 
 
 def _extended_answers(request: AssociationRequest) -> Mapping[str, bytes]:
-    """Relational queries when asked for; every other extension of a query is answered with 0."""
+    """Relational queries and combined date-time when asked for; what else is asked gets 0."""
     return {
-        sop_class_uid: bytes([is_relational(asked)]) + bytes(max(len(asked) - 1, 0))
+        sop_class_uid: _granted(asked)
         for sop_class_uid, asked in request.extended.items()
         if sop_class_uid in FIND_CLASSES
     }
+
+
+def _granted(asked: bytes) -> bytes:
+    granted = bytes([is_relational(asked), is_date_time_combined(asked)])[: len(asked)]
+    return granted + bytes(len(asked) - len(granted))
+
+
+def is_date_time_combined(application_information: bytes) -> bool:
+    """Whether combined date-time matching is asked for (PS3.4 C.5.1.1, byte 2)."""
+    return application_information[_DATE_TIME : _DATE_TIME + 1] == b"\x01"
 
 
 def is_relational(application_information: bytes) -> bool:

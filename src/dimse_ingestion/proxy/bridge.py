@@ -15,7 +15,7 @@ from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.dicom.uids import FIND_CLASSES, is_valid
 from dimse_ingestion.observability import metrics
-from dimse_ingestion.proxy.acceptance import Admission, is_relational
+from dimse_ingestion.proxy.acceptance import Admission, is_date_time_combined, is_relational
 from dimse_ingestion.proxy.identifier import Identifier
 from dimse_ingestion.proxy.operation_ids import new_operation_id
 from dimse_ingestion.proxy.spool import Spool
@@ -235,6 +235,7 @@ def _find_open(message: Message, operation_id: str, identifier: bytes) -> FindOp
         identifier=identifier,
         origin=_origin(message),
         relational=is_relational(asked),
+        combined_date_time=is_date_time_combined(asked),
     )
 
 

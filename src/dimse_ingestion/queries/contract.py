@@ -17,12 +17,14 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     """One question to one storage space.
 
     `scope` is PATIENT, STUDY, SERIES or IMAGE. `keys` are matching and return keys alike: a
-    zero-length value matches everything and is returned. `limit` is the most matches wanted; one
+    zero-length value matches everything and is returned. `combined_date_time` makes the ranges of
+    a date and its time one range (PS3.4 C.2.2.2.5). `limit` is the most matches wanted; one
     more than it is never computed.
     """
 
     scope: str
     keys: list[Element]
+    combined_date_time: bool = False
     limit: int | None = None
     offset: int = 0
 

@@ -36,7 +36,7 @@ class MemoryQueryClient:
     async def matches(self, query: "Query") -> AsyncGenerator[list[Element], None]:
         """Matches in the order their first instance was added."""
         self._refuse()
-        test = predicate(query.keys)
+        test = predicate(query.keys, combined_date_time=query.combined_date_time)
         found = [each for each in self._entities(query.scope) if test(each)]
         end = None if query.limit is None else query.offset + query.limit
         for each in found[query.offset : end]:

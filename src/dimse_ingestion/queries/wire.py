@@ -38,6 +38,7 @@ class _Question(msgspec.Struct, frozen=True, omit_defaults=True):
     query_attributes: list[Element] = msgspec.field(name="queryAttributes")
     limit: int | None = None
     offset: int = 0
+    combined_date_time: bool = msgspec.field(default=False, name="combinedDateTime")
 
 
 class _Error(msgspec.Struct, frozen=True):
@@ -59,7 +60,9 @@ _lines = msgspec.json.Decoder(list[Element] | _Last)
 
 def encoded_query(query: Query) -> bytes:
     """The body that asks `query`."""
-    return _encoder.encode(_Question(query.scope, query.keys, query.limit, query.offset))
+    return _encoder.encode(
+        _Question(query.scope, query.keys, query.limit, query.offset, query.combined_date_time)
+    )
 
 
 def decoded_query(path: str, body: bytes) -> Query:
@@ -76,7 +79,11 @@ def decoded_query(path: str, body: bytes) -> Query:
     if asked.offset < 0 or (asked.limit is not None and asked.limit < 0):
         raise ValueError("The query's limit and offset can't be negative.")
     return Query(
-        scope=asked.scope, keys=asked.query_attributes, limit=asked.limit, offset=asked.offset
+        scope=asked.scope,
+        keys=asked.query_attributes,
+        limit=asked.limit,
+        offset=asked.offset,
+        combined_date_time=asked.combined_date_time,
     )
 
 

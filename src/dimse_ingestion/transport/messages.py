@@ -64,6 +64,7 @@ class FindOpen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     identifier: bytes
     origin: Origin
     relational: bool = False
+    combined_date_time: bool = False
 
 
 class FindMatch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

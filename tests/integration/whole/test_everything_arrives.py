@@ -165,6 +165,21 @@ def test_names_in_other_scripts_match_and_come_back_right(
     assert match.SpecificCharacterSet == character_set
 
 
+@pytest.mark.parametrize(("combined", "found"), [(b"\x00\x01", 1), (b"\x00\x00", 0)])
+def test_a_date_and_its_time_are_one_range_when_negotiated(
+    shared: System, combined: bytes, found: int
+) -> None:
+    (path,) = [each for each in storable() if each.name == "CT_small.dcm"]
+    assert scu.stored(shared.peer, [path])[0].status == 0
+    header = dcmread(path, stop_before_pixels=True)
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel = "STUDY"
+    identifier.StudyInstanceUID = header.StudyInstanceUID
+    identifier.StudyDate = f"{int(header.StudyDate) - 1}-{int(header.StudyDate) + 1}"
+    identifier.StudyTime = "2359-0001"
+    assert len(scu.found(shared.peer, identifier, extended=combined)) == found
+
+
 def test_an_echo_goes_all_the_way(shared: System) -> None:
     assert scu.echoed(shared.peer) == 0
     assert scu.echoed(Peer("127.0.0.1", shared.space.dimse_port, calling="OTHER")) == 0

@@ -93,6 +93,26 @@ def test_wild_cards_mean_what_a_plain_expression_says(pattern, text):
     assert bool(re.fullmatch(expression(pattern), text)) == bool(re.fullmatch(plain, text))
 
 
+@pytest.mark.parametrize(
+    ("date", "time", "within"),
+    [
+        ("20200101", "120000", True),
+        ("20200102", "000000", True),
+        ("20200103", "090000", True),
+        ("20200101", "090000", False),
+        ("20200103", "110000", False),
+        ("20200102", "", True),
+        ("20200104", "", False),
+        ("", "120000", False),
+    ],
+)
+def test_a_date_and_its_time_can_be_one_range(date, time, within):
+    keys = [element(TAGS["DA"], "DA", "20200101-20200103"), element(TAGS["TM"], "TM", "10-1030")]
+    stored = by_tag([element(TAGS["DA"], "DA", date), element(TAGS["TM"], "TM", time)])
+    assert predicate(keys, combined_date_time=True)(stored) is within
+    assert not predicate(keys)(stored)
+
+
 def test_a_sequence_matches_when_one_item_has_it_all():
     def sequence(*items):
         return Element("0040", "0275", "SQ", items=[list(item) for item in items])

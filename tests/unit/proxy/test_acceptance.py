@@ -84,7 +84,7 @@ def test_a_full_spool_and_a_drain_are_transient() -> None:
     ("asked_for", "answered"),
     [(b"\x01", b"\x01"), (b"\x00", b"\x00"), (b"\x01\x01\x01\x01\x01", b"\x01\0\0\0\0")],
 )
-def test_relational_queries_are_agreed_to_and_nothing_else(
+def test_relational_queries_and_combined_date_time_are_agreed_to_and_nothing_else(
     asked_for: bytes, answered: bytes
 ) -> None:
     decision = admission().decide(asked(extended={STUDY_ROOT: asked_for, CT: b"\x02"}))
