@@ -25,7 +25,7 @@ from dimse_ingestion.transport.frames import (
     Resume,
 )
 from dimse_ingestion.transport.messages import FindMatch, FindResult
-from dimse_ingestion.transport.session import NEVER, Asking, Serving
+from dimse_ingestion.transport.session import NEVER, Asking, Elsewhere, Serving
 from dimse_ingestion.transport.times import Times
 
 WINDOW = 8
@@ -100,8 +100,11 @@ class Asker(Asking):
         return [answer] if self.subject and taking is not Taking.IGNORE else []
 
     def _ended(self, frame: Frame, now: float) -> list[Frame]:  # noqa: ARG002 - the interface's
-        """A status that overtook matches is not the end yet."""
+        """A status that overtook matches is not the end yet, nor is a cancel nobody asked for."""
         if not isinstance(frame, Result):
+            return []
+        if frame.find is not None and frame.find.status == Status.CANCEL:
+            self.outcome = Elsewhere("The replica ended the query")
             return []
         if frame.batches > self._in.expected:
             self.outcome = None

@@ -44,6 +44,12 @@ class Hosted(Generic[M_co]):
         if inbox == self._inbox:
             self.say(self.machine.receive(frame, self.now()))
 
+    def doubled(self, inbox: str) -> bool:
+        """Whether an open of the attempt at `inbox` is the one this session answers already."""
+        if inbox == self._inbox:
+            self.say(self.machine.accept(self.now()))
+        return inbox == self._inbox
+
     def join(self, inbox: str) -> None:
         """Belong to another attempt of the same operation."""
         self._inbox = inbox

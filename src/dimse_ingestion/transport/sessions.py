@@ -122,6 +122,8 @@ class Sessions:
         session = self._by_request.get(request)
         if session is None:
             return False
+        if session.hosted.doubled(inbox):
+            return True
         if session.hosted.machine.joinable:
             session.hosted.join(inbox)
             return True

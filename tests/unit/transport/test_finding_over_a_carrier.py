@@ -4,9 +4,10 @@ import pytest
 
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
-from dimse_ingestion.transport.finding import Answerer
+from dimse_ingestion.transport.finding import Answerer, Asker
 from dimse_ingestion.transport.frames import Cancel, Result
 from dimse_ingestion.transport.messages import FindMatch, FindResult
+from dimse_ingestion.transport.session import Elsewhere
 from dimse_ingestion.transport.times import Times
 from tests.unit.transport.misfortunes import lose
 from tests.unit.transport.parts import KIB, Play, Remembering, asked, numbered, play, until
@@ -245,3 +246,22 @@ def test_a_query_whose_last_matches_nobody_has_any_more_is_a700_and_not_asked_fo
             assert both.bus.published < 200
 
     played(it())
+
+
+def test_an_open_that_came_twice_is_one_query() -> None:
+    async def it() -> None:
+        replica = Remembering(matches=numbered(5), slow=0.1)
+        async with play(replica) as both:
+            doubled = iter([(0.0, 0.25)])
+            both.bus.fate = lambda _: next(doubled, (0.0,))
+            got, result = await answered(both)
+            assert (got, result.status) == (numbered(5), Status.SUCCESS)
+        assert len(replica.found) == 1
+
+    played(it())
+
+
+def test_a_cancel_nobody_asked_for_is_not_the_end() -> None:
+    asker = Asker(Times(), 0.0)
+    asker.receive(Result(find=FindResult(status=Status.CANCEL)), 0.0, "session")
+    assert isinstance(asker.outcome, Elsewhere)
