@@ -82,7 +82,7 @@ def test_a_full_spool_and_a_drain_are_transient() -> None:
 
 @pytest.mark.parametrize(
     ("asked_for", "answered"),
-    [(b"\x01", b"\x01"), (b"\x00", b"\x00"), (b"\x01\x01\x01\x01\x01", b"\x01\0\0\0\0")],
+    [(b"\x01", b"\x01"), (b"\x00", b"\x00"), (b"\x01\x01\x01\x01\x01", b"\x01\x01\0\0\0")],
 )
 def test_relational_queries_and_combined_date_time_are_agreed_to_and_nothing_else(
     asked_for: bytes, answered: bytes
