@@ -1,0 +1,52 @@
+"""What an operator can set and see stands in docs/operating.md, and nothing that is gone does."""
+
+import re
+from pathlib import Path
+
+import pytest
+from prometheus_client.metrics import MetricWrapperBase
+
+from dimse_ingestion.observability import metrics
+from dimse_ingestion.settings import (
+    CatalogueSettings,
+    DoorSettings,
+    IngestionSettings,
+    ProxySettings,
+)
+
+DOORS: tuple[type[DoorSettings], ...] = (ProxySettings, IngestionSettings, CatalogueSettings)
+PAGE = (Path(__file__).parents[3] / "docs" / "operating.md").read_text(encoding="utf-8")
+
+
+def metric_names() -> set[str]:
+    """As /metrics shows them; a histogram by the name before `_bucket`."""
+    found = [each for each in vars(metrics).values() if isinstance(each, MetricWrapperBase)]
+    families = [family for each in found for family in each.collect()]
+    return {each.name + ("_total" if each.type == "counter" else "") for each in families}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_every_setting_has_a_row(door: type[DoorSettings]) -> None:
+    missing = [name for name in door.names().values() if f"\n| `{name}` |" not in PAGE]
+    assert not missing
+
+
+def test_every_metric_has_a_row() -> None:
+    assert metric_names()
+    assert not [name for name in metric_names() if f"\n| `{name}` |" not in PAGE]
+
+
+def test_no_setting_is_told_of_that_is_gone() -> None:
+    known = {name for door in DOORS for name in door.names().values()}
+    assert set(re.findall(r"\bDIMSE_[A-Z_]+\b", PAGE)) <= known
+
+
+def test_no_metric_is_told_of_that_is_gone() -> None:
+    rows = set(re.findall(r"^\| `(dimse_[a-z_]+)` \|", PAGE, re.MULTILINE))
+    assert rows == metric_names()
+
+
+def test_every_key_of_the_proxys_file_is_named() -> None:
+    for name in ProxySettings.names():
+        first, *others = name.split("_")
+        assert f"| `{first}{''.join(map(str.capitalize, others))}` |" in PAGE
