@@ -11,7 +11,9 @@ from dimse_ingestion.transport.carrier import Delivery
 from dimse_ingestion.transport.link import Link
 from dimse_ingestion.transport.link_settings import LinkSettings
 
-QUICK: dict[str, Any] = {"ping_interval": 0.2, "connect_timeout": 2.0, "longest_back_off": 0.2}
+TIMES: dict[str, Any] = {"ping_interval": 60.0, "connect_timeout": 5.0, "longest_back_off": 0.2}
+"""No ping within the test: what is noticed was noticed at once, and a busy machine cuts nothing."""
+QUICK: dict[str, Any] = {"ping_interval": 0.4, "connect_timeout": 1.0}
 """Times for a test that waits for what takes half a minute in a hospital."""
 
 
@@ -31,8 +33,8 @@ class Taken:
 
 
 def made(addresses: str | list[str], **settings: Any) -> Link:
-    """A link that isn't started, with quick times unless told otherwise."""
-    return Link(LinkSettings(addresses=addresses, name="test", **{**QUICK, **settings}))
+    """A link that isn't started, that never pings unless told otherwise."""
+    return Link(LinkSettings(addresses=addresses, name="test", **{**TIMES, **settings}))
 
 
 @asynccontextmanager

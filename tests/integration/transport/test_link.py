@@ -138,8 +138,7 @@ async def test_a_subject_cannot_smuggle_a_command(server: NatsServer, subject: s
 async def test_a_flood_beyond_every_queue_of_the_client_loses_nothing(server: NatsServer) -> None:
     count = 300_000
     taken = Taken()
-    slow = {"ping_interval": 10.0}  # a flood takes what processor there is
-    async with reached(server.url, **slow) as link, reached(server.url, **slow) as publisher:
+    async with reached(server.url) as link, reached(server.url) as publisher:
         await link.subscribe("a", taken)
         for index in range(count):
             publisher.publish("a", b"x" * 500)
@@ -151,7 +150,7 @@ async def test_a_flood_beyond_every_queue_of_the_client_loses_nothing(server: Na
 
 
 async def test_flushed_waits_while_the_server_reads_nothing(server: NatsServer) -> None:
-    async with reached(server.url, ping_interval=30.0) as link:
+    async with reached(server.url) as link:
         server.pause()
         for _ in range(40):
             link.publish("a", bytes(1000 * KIB))

@@ -12,9 +12,7 @@ from dimse_ingestion.settings.mounted import MountedMissing
 from dimse_ingestion.transport.subjects import proxy_permissions
 from harness.nats_accounts import Operator, user_key
 from harness.nats_server import NatsServer, nats_server
-from tests.linked import Taken, eventually, reached, started
-
-PATIENT: dict[str, Any] = {"ping_interval": 60.0}
+from tests.linked import QUICK, Taken, eventually, reached, started
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +94,7 @@ async def test_the_auth_mode_overrules_what_a_token_looks_like(server: NatsServe
 async def test_a_wrong_token_is_told_and_healed_by_another(server: NatsServer) -> None:
     _lets_in(server, token="right")
     keys = {"token": "wrong"}
-    async with started(server.url, credential=lambda: keys, **PATIENT) as link:
+    async with started(server.url, credential=lambda: keys) as link:
         await eventually(lambda: link.trouble, "We came with a plain token")
         assert "Authorization Violation" in link.trouble
         assert "wrong" not in link.trouble
@@ -108,7 +106,7 @@ async def test_a_wrong_token_is_told_and_healed_by_another(server: NatsServer) -
 async def test_a_rotated_token_is_read_at_the_next_connect(server: NatsServer) -> None:
     _lets_in(server, token="first")
     keys = {"token": "first"}
-    async with reached(server.url, credential=lambda: keys, **PATIENT) as link:
+    async with reached(server.url, credential=lambda: keys) as link:
         keys = {"token": "second"}
         _lets_in(server, token="second")
         await eventually(lambda: (link.connected, link.generation), (True, 2))
@@ -137,7 +135,7 @@ async def test_an_expired_jwt_leads_to_a_new_connection_with_a_new_one(
     def read() -> dict[str, str]:
         return {"token": users[0].credentials_file}
 
-    async with reached(guarded.url, credential=read, **PATIENT) as link:
+    async with reached(guarded.url, credential=read) as link:
         first = users.pop(0)
         changes = list[bool]()
         link.on_change(changes.append)
@@ -192,7 +190,7 @@ async def test_a_denied_subject_is_told_whenever_it_happens(
 ) -> None:
     user = operator.user(may_publish=["Mine.>"], may_subscribe=["Mine.>"])
     keys = {"token": user.credentials_file}
-    async with reached(guarded.url, credential=lambda: keys, **PATIENT) as link:
+    async with reached(guarded.url, credential=lambda: keys) as link:
         link.publish("Yours.a", b"x")
         await eventually(lambda: link.trouble, "may not publish to Yours.a")
         await link.subscribe("Yours.b", Taken(), queue="q")
@@ -206,7 +204,9 @@ async def test_a_denial_is_healed_by_new_credentials_without_a_restart(
 ) -> None:
     user = operator.user(may_publish=["a"], may_subscribe=["b"])
     taken = Taken()
-    async with reached(guarded.url, credential=lambda: {"token": user.credentials_file}) as link:
+    async with reached(
+        guarded.url, credential=lambda: {"token": user.credentials_file}, **QUICK
+    ) as link:
         await link.subscribe("a", taken)
         await eventually(lambda: link.trouble, "may not subscribe to a")
         user = operator.user(may_publish=["a"], may_subscribe=["a"])
@@ -225,7 +225,9 @@ async def test_a_denial_is_forgotten_when_the_server_grants_the_subject(
 
     _lets_in(server, **grant())
     taken = Taken()
-    async with reached(server.url, credential=lambda: {"user": "u", "password": "p"}) as link:
+    async with reached(
+        server.url, credential=lambda: {"user": "u", "password": "p"}, **QUICK
+    ) as link:
         await link.subscribe("a", taken)
         await eventually(lambda: link.trouble, "may not subscribe to a")
         server.configuration["authorization"] = grant("a")

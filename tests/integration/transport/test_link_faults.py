@@ -13,10 +13,7 @@ import pytest
 
 from dimse_ingestion.transport.carrier import CarrierDown, Delivery
 from harness.nats_server import NatsServer, free_port, nats_server
-from tests.linked import Taken, eventually, reached, started
-
-PATIENT: dict[str, Any] = {"ping_interval": 60.0}
-"""No ping within the test: what is noticed was noticed at once."""
+from tests.linked import QUICK, Taken, eventually, reached, started
 
 
 @pytest.fixture
@@ -33,7 +30,7 @@ def other(tmp_path: Path) -> Iterator[NatsServer]:
 
 async def test_a_killed_server_is_told_at_once_and_found_again(server: NatsServer) -> None:
     taken, changes = Taken(), list[bool]()
-    async with reached(server.url, **PATIENT) as link:
+    async with reached(server.url) as link:
         await link.subscribe("a", taken)
         link.on_change(changes.append)
         server.kill()
@@ -52,7 +49,7 @@ async def test_a_killed_server_is_told_at_once_and_found_again(server: NatsServe
 async def test_whoever_waits_for_the_buffer_hears_that_the_connection_broke(
     server: NatsServer,
 ) -> None:
-    async with reached(server.url, **PATIENT) as link:
+    async with reached(server.url) as link:
         server.pause()
         for _ in range(40):
             link.publish("a", bytes(1_000_000))
@@ -66,20 +63,21 @@ async def test_whoever_waits_for_the_buffer_hears_that_the_connection_broke(
 async def test_a_server_that_holds_still_is_left_for_another_even_with_bytes_unsent(
     server: NatsServer, other: NatsServer
 ) -> None:
-    async with reached([server.url, other.url]) as link:
+    async with reached([server.url, other.url], **QUICK) as link:
         first, second = (server, other) if _clients(server) else (other, server)
         first.pause()
         for _ in range(40):
             link.publish("a", bytes(1_000_000))
-        await eventually(lambda: link.generation, 2)
+        await eventually(lambda: link.generation > 1)
         await eventually(lambda: (link.connected, _clients(second) > 0), (True, True))
+        await eventually(lambda: _sockets_to(first), 0)
         first.resume()
 
 
 async def test_a_server_that_holds_still_is_told_and_found_again_when_it_goes_on(
     server: NatsServer,
 ) -> None:
-    async with reached(server.url) as link:
+    async with reached(server.url, **QUICK) as link:
         server.pause()
         await eventually(lambda: link.connected, wanted=False)
         await eventually(lambda: link.trouble, "did not answer in time")
@@ -88,7 +86,7 @@ async def test_a_server_that_holds_still_is_told_and_found_again_when_it_goes_on
 
 
 async def test_a_link_whose_pings_stopped_does_not_say_connected(server: NatsServer) -> None:
-    async with reached(server.url) as link:
+    async with reached(server.url, **QUICK) as link:
         for task in asyncio.all_tasks():
             if task.get_name() == "nats link tending":
                 task.cancel()  # whatever kept the pings from being sent
@@ -121,14 +119,17 @@ async def test_something_that_is_not_nats_is_said() -> None:
         await eventually(lambda: link.trouble, "expecting INFO")
 
 
-async def test_a_server_that_never_greets_holds_up_no_try() -> None:
+@pytest.mark.parametrize("pings", [None, 0, 1], ids=["no greeting", "no pong", "one pong"])
+async def test_a_server_that_falls_silent_holds_up_no_try(pings: int | None) -> None:
     tries = list[int]()
 
-    async def is_silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+    async def falls_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         tries.append(1)
+        if pings is not None:
+            await _greeted(reader, writer, pings, go_on=False)
         await reader.read()
 
-    async with _listening(is_silent) as address, started(address, connect_timeout=0.2) as link:
+    async with _listening(falls_silent) as address, started(address, connect_timeout=0.2) as link:
         await eventually(lambda: len(tries) >= 3)
         assert "did not answer in time" in link.trouble
 
@@ -150,7 +151,7 @@ async def test_an_error_the_server_ends_a_connection_with_leads_to_a_new_one(pin
 
 
 async def test_a_pong_nobody_awaits_any_more_ends_nothing(server: NatsServer) -> None:
-    async with reached(server.url, **PATIENT) as link:
+    async with reached(server.url) as link:
         server.pause()
         waiting = asyncio.create_task(link.subscribe("a", Taken()))
         await asyncio.sleep(0)
@@ -175,7 +176,7 @@ async def test_what_is_raised_while_taking_or_telling_stops_nothing(server: Nats
         taken(delivery)
         fails(delivery)
 
-    async with reached(server.url, **PATIENT) as link:
+    async with reached(server.url) as link:
         link.on_change(fails)
         link.on_change(changes.append)
         await link.subscribe("a", fails_then_takes)
@@ -196,7 +197,7 @@ async def test_a_server_about_to_stop_is_left_before_it_does(
         each.configuration.update(patience)
         each.restart()
     taken = Taken()
-    async with reached([server.url, other.url], **PATIENT) as link:
+    async with reached([server.url, other.url]) as link:
         await link.subscribe("a", taken)
         leaving = server if _clients(server) else other
         leaving.enter_lame_duck_mode()
@@ -242,14 +243,23 @@ def _clients(server: NatsServer) -> int:
     return sum(each.status == psutil.CONN_ESTABLISHED for each in connections)
 
 
-async def _greeted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pings: int) -> None:
-    """Greet as NATS does, as far as a client needs to feel at home."""
+def _sockets_to(server: NatsServer) -> int:
+    """How many connections to a server this process holds open."""
+    held = (each.raddr for each in psutil.Process().net_connections("tcp") if each.raddr)
+    return sum(address.port == server.port for address in held)
+
+
+async def _greeted(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pings: int, *, go_on: bool = True
+) -> None:
+    """Greet as NATS does, answer so many pings, and then all others or none."""
     writer.write(b'INFO {"server_id":"x","version":"2.15.1","headers":true,"max_payload":1000}\r\n')
     for _ in range(pings):
         while not (await reader.readline()).startswith(b"PING"):
             pass
         writer.write(b"PONG\r\n")
-    asyncio.get_running_loop().create_task(_answer_pings(reader, writer))
+    if go_on:
+        asyncio.get_running_loop().create_task(_answer_pings(reader, writer))
 
 
 async def _answer_pings(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

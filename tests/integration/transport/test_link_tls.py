@@ -9,7 +9,7 @@ import pytest
 
 from dimse_ingestion.transport.link_tls import TlsFiles
 from harness.nats_server import NatsServer, ServerTls, free_port, nats_server
-from tests.linked import Taken, eventually, reached, started
+from tests.linked import QUICK, Taken, eventually, reached, started
 
 SECRET = "do-not-tell-anyone"
 
@@ -122,7 +122,7 @@ async def test_a_real_server_without_tls_is_refused_too(tmp_path: Path) -> None:
 
 async def test_a_killed_server_is_found_again_over_tls(server: NatsServer, tls: ServerTls) -> None:
     changes = list[bool]()
-    async with reached(server.url, tls=TlsFiles(tls.ca_file), ping_interval=60.0) as link:
+    async with reached(server.url, tls=TlsFiles(tls.ca_file)) as link:
         link.on_change(changes.append)
         server.restart()
         await eventually(lambda: changes, [False, True])
@@ -147,7 +147,7 @@ async def test_a_web_socket_that_breaks_is_told_at_once_and_made_anew(
 ) -> None:
     server, address = web
     changes = list[bool]()
-    async with reached(address, tls=TlsFiles(tls.ca_file), ping_interval=60.0) as link:
+    async with reached(address, tls=TlsFiles(tls.ca_file)) as link:
         link.on_change(changes.append)
         server.kill()
         await eventually(lambda: changes, [False])
@@ -166,10 +166,10 @@ async def test_a_web_socket_held_still_with_bytes_unsent_is_cut(
     web: tuple[NatsServer, str], tls: ServerTls
 ) -> None:
     server, address = web
-    async with reached(address, tls=TlsFiles(tls.ca_file)) as link:
+    async with reached(address, tls=TlsFiles(tls.ca_file), **QUICK) as link:
         server.pause()
         for _ in range(40):
             link.publish("a", bytes(1_000_000))
         await eventually(lambda: link.connected, wanted=False)
         server.resume()
-        await eventually(lambda: (link.connected, link.generation), (True, 2))
+        await eventually(lambda: (link.connected, link.generation > 1), (True, True))
