@@ -14,6 +14,13 @@ from dimse_ingestion.demo.proving import Proof
 from dimse_ingestion.demo.questions import Question
 
 _SHOWN_AT_MOST = 12
+_LABELS = {
+    "NumberOfPatientRelatedStudies": "Studies",
+    "NumberOfStudyRelatedSeries": "Series",
+    "NumberOfStudyRelatedInstances": "Images",
+    "NumberOfSeriesRelatedInstances": "Images",
+}
+"""What is too long to head a column."""
 
 
 def progress_of(console: Console, sending: Iterable[Sent], total: int) -> Iterator[Sent]:
@@ -80,7 +87,7 @@ def found_table(question: Question, matches: list[Dataset]) -> Table:
     title = f"C-FIND {model} {level}: {question.told} ({len(matches)} found)"
     table = Table(title=title, title_justify="left")
     for keyword in question.columns:
-        table.add_column(keyword, overflow="fold")
+        table.add_column(_LABELS.get(keyword, keyword), overflow="fold")
     for match in matches[:_SHOWN_AT_MOST]:
         table.add_row(*(_text(match, keyword) for keyword in question.columns))
     if len(matches) > _SHOWN_AT_MOST:

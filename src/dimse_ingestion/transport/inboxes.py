@@ -36,6 +36,7 @@ class Inboxes:
         self._carrier = carrier
         self._subjects = subjects
         self._proxy_id = proxy_id
+        self._own = new_session()  # another process may be started with the same proxy id
         self._attempts: dict[str, Attempt] = {}
         self._back = asyncio.Event()
         self._subscription: Subscription | None = None
@@ -53,7 +54,7 @@ class Inboxes:
 
     def new(self) -> str:
         """The subject of a new inbox."""
-        return self._subjects.inbox(self._proxy_id, new_session())
+        return self._subjects.inbox(self._proxy_id, f"{self._own}-{new_session()}")
 
     @contextmanager
     def answering(self, attempt: Attempt) -> Iterator[None]:
@@ -82,7 +83,10 @@ class Inboxes:
             self._back.set()
 
     def _take(self, delivery: Delivery) -> None:
-        attempt = self._attempts.get(last_token(delivery.subject))
+        name = last_token(delivery.subject)
+        if not name.startswith(self._own):
+            return
+        attempt = self._attempts.get(name)
         if delivery.nobody_listened:
             if attempt:
                 attempt.nobody_listened()

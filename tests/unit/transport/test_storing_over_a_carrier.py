@@ -584,3 +584,18 @@ def test_garbage_on_any_subject_harms_nobody() -> None:
         assert replica.begun == 1
 
     played(it())
+
+
+def test_another_process_with_the_same_proxy_id_disturbs_nothing() -> None:
+    async def it() -> None:
+        replica = Remembering()
+        async with play(replica) as both:
+            await both.store(LONG, operation_id="alone")
+            alone = both.bus.published
+            await both.add_proxy("p1")
+            await both.store(content_of(200 * KIB + 1), operation_id="beside another")
+            assert both.bus.published - alone <= alone + 1
+        assert len(replica.stored) == 2
+        assert replica.begun == 2
+
+    played(it())
