@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from rich.console import Console
+from sqlalchemy import Engine
 
 from dimse_ingestion.catalogue import database
 from dimse_ingestion.dicom.failure import DimseFailure
@@ -144,7 +145,7 @@ async def _check_catalogue(report: Report, _: Path | None) -> None:
         engine.dispose()
 
 
-def _reach(engine: database.Engine) -> None:
+def _reach(engine: Engine) -> None:
     with database.failures_told(), engine.connect():
         pass
 

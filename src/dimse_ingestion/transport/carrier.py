@@ -59,7 +59,12 @@ class Carrier(Protocol):
         """Empty when healthy, else a sentence for an operator that says what is wrong."""
 
     def publish(
-        self, subject: str, body: bytes, *, reply: str = "", headers: Mapping[str, str] | None = None
+        self,
+        subject: str,
+        body: bytes,
+        *,
+        reply: str = "",
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         """Send one message: written to the connection's buffer, never waits.
 
