@@ -21,7 +21,7 @@ lint: .venv/.locked ## ruff, mypy and the import contracts
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy
-	$(RUN) lint-imports
+	$(RUN) lint-imports --no-cache
 
 unit: .venv/.locked ## What needs no other process
 	$(RUN) pytest tests/unit -n auto $(PYTEST_OPTIONS)
