@@ -61,14 +61,14 @@ class Report:
         self.failed = True
         self._console.print(f"[red]wrong[/red]   {what}: {why}", highlight=False, soft_wrap=True)
 
-    async def look(self, what: str, look: Look) -> bool:
-        """Whether `look` raises nothing, said in a line."""
+    async def look(self, what: str, look: Look, well: str = "") -> bool:
+        """Whether `look` raises nothing, said in a line about `what`, which then is `well`."""
         try:
             await look()
         except _TROUBLES as trouble:
             self.wrong(what, getattr(trouble, "comment", "") or str(trouble))
             return False
-        self.well(what)
+        self.well(f"{what}: {well}" if well else what)
         return True
 
 
@@ -125,9 +125,11 @@ async def _check_ingestion(report: Report, _: Path | None) -> None:
         ),
     )
     async with opened_wires(settings) as wires:
-        await report.look("bucket can be read and written", lambda: wires.bucket.check(write=True))
-        await report.look(f"event sink {settings.event_sink}", wires.sink.check)
-        await report.look(f"catalogue {settings.query_endpoint}", wires.queries.check)
+        await report.look(
+            "bucket", lambda: wires.bucket.check(write=True), "can be read and written"
+        )
+        await report.look(f"event sink {settings.event_sink}", wires.sink.check, "reached")
+        await report.look(f"catalogue {settings.query_endpoint}", wires.queries.check, "reached")
 
 
 async def _check_catalogue(report: Report, _: Path | None) -> None:
@@ -140,7 +142,7 @@ async def _check_catalogue(report: Report, _: Path | None) -> None:
         report.wrong("database", str(wrong))
         return
     try:
-        await report.look("database is reached", lambda: asyncio.to_thread(_reach, engine))
+        await report.look("database", lambda: asyncio.to_thread(_reach, engine), "reached")
     finally:
         engine.dispose()
 
@@ -156,7 +158,7 @@ async def _linked(
 ) -> AsyncIterator[Link | None]:
     """A connection to NATS, checked; None when there is none."""
     has_credential = await report.look(
-        "NATS credential is there",
+        "NATS credential",
         lambda: _raising(lambda: read_credential(settings.nats_auth_token.get_secret_value())),
     )
     try:
@@ -168,7 +170,9 @@ async def _linked(
     await link.start()
     try:
         reached = has_credential and await report.look(
-            _reached(settings), lambda: link.reached(_LONGEST_CONNECT)
+            f"NATS at {settings.nats_url}",
+            lambda: link.reached(_LONGEST_CONNECT),
+            _reached(settings),
         )
         if reached:
             _tell_permissions(report, link, needs)
@@ -180,8 +184,8 @@ async def _linked(
 def _reached(settings: NatsSettings) -> str:
     servers = servers_of(settings.nats_url, secure=settings.nats_tls_enabled)
     verified = all(server.encrypted for server in servers)
-    how = "certificate verified" if verified else "without TLS"
-    return f"NATS is reached at {settings.nats_url} ({how}), the credential accepted"
+    how = "with its certificate verified" if verified else "without TLS"
+    return f"reached {how}, the credential accepted"
 
 
 def _tell_permissions(report: Report, link: Link, needs: Permissions) -> None:

@@ -111,7 +111,7 @@ def _level(elements: dict[int, Element], sop_class_uid: str) -> str:
     found = elements.get(QUERY_RETRIEVE_LEVEL)
     level = found.value.strip() if found else ""
     if level not in model:
-        raise _mismatch(f"Query/Retrieve Level (0008,0052) must be one of {', '.join(model)}.")
+        raise _mismatch(f"Level (0008,0052) must be one of {', '.join(model)}.")
     return level
 
 

@@ -75,7 +75,7 @@ ingestion_stored = Counter(
     "dimse_ingestion_stored_total",
     "Instances durable and known to the catalogue, by whether they came for the first time "
     "(new, again)",
-    ["which"],
+    ["outcome"],
 )
 ingestion_store_seconds = Histogram(
     "dimse_ingestion_store_seconds",

@@ -39,7 +39,7 @@ class Finding:
             elements = scanned(identifier, transfer_syntax_uid)
         except DimseFailure as failure:
             raise DimseFailure(
-                Status.UNABLE_TO_PROCESS, f"The identifier can't be read: {failure.comment}"
+                Status.UNABLE_TO_PROCESS, f"Identifier unreadable: {failure.comment}"
             ) from failure
         return asked(elements, sop_class_uid, relational=relational)
 

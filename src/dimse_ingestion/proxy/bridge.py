@@ -60,6 +60,8 @@ class Bridge:
         self._admission = admission
         self._spool = spool
         self._requester = requester
+        self.doubt: Callable[[], None] = lambda: None
+        """Called when an operation failed for want of what lies behind (see `whole_path`)."""
 
     async def associate(self, request: AssociationRequest) -> Acceptance | Rejection:
         """Decide on an association."""
@@ -96,6 +98,8 @@ class Bridge:
             finally:
                 if message.data_set is not None:
                     message.data_set.abandon()
+                if telling.status == Status.OUT_OF_RESOURCES:
+                    self.doubt()
 
     async def _echo(self, message: Message, telling: Told) -> None:
         request = EchoRequest(operation_id=telling.operation_id, origin=_origin(message))

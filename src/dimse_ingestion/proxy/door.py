@@ -73,6 +73,7 @@ async def opened(settings: ProxySettings, wires: Wires) -> AsyncIterator[OpenDoo
         admission = Admission(settings, lambda: spool.trouble)
         bridge = Bridge(settings, admission, spool, wires.requester)
         path = WholePath(wires.requester, settings.ae_title, wires.transport_trouble)
+        bridge.doubt = path.doubt
         listener = wires.listener(bridge)
         _add_checks(health, wires, spool, path)
         http = f"{settings.http_host}:{settings.http_port}"

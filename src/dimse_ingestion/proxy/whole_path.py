@@ -6,6 +6,7 @@ it. No association depends on it: while the way is closed, each request is answe
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
@@ -16,7 +17,8 @@ from dimse_ingestion.transport.contract import Requester
 from dimse_ingestion.transport.messages import EchoRequest, EchoResult, Origin
 
 _LOG = logger(__name__)
-_PAUSE = 20.0
+_PAUSE = 10.0
+_LONGEST_ECHO = 3.0
 _PAUSE_WHILE_CLOSED = 1.0
 
 
@@ -37,6 +39,7 @@ class WholePath:
         self._origin = Origin(calling_ae_title=ae_title, called_ae_title=ae_title)
         self._pause, self._pause_while_closed = pause, pause_while_closed
         self._open = asyncio.Event()
+        self._doubted = asyncio.Event()
         self.trouble = "No echo has gone all the way yet."
         """Empty while the way is open, else a sentence."""
 
@@ -48,7 +51,14 @@ class WholePath:
         """Echo until cancelled."""
         while True:
             await self.look()
-            await asyncio.sleep(self._pause_while_closed if self.trouble else self._pause)
+            self._doubted.clear()
+            pause = self._pause_while_closed if self.trouble else self._pause
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._doubted.wait(), pause)
+
+    def doubt(self) -> None:
+        """An operation has just failed for want of what lies behind: look again at once."""
+        self._doubted.set()
 
     async def look(self) -> None:
         """Echo once, unless nothing can be carried. Never raises but when cancelled."""
@@ -56,7 +66,10 @@ class WholePath:
 
     async def _echoed(self) -> str:
         try:
-            return _trouble(await self._requester.echo(self._request()))
+            async with asyncio.timeout(_LONGEST_ECHO):
+                return _trouble(await self._requester.echo(self._request()))
+        except TimeoutError:
+            return f"No ingestion service answered an echo within {_LONGEST_ECHO:.0f} s."
         except DimseFailure as failure:
             return failure.comment
         except Exception as mistake:  # noqa: BLE001 - the watch goes on: it is how an operator learns of it

@@ -62,15 +62,17 @@ class EmbeddedNats:
         self._folder.mkdir(parents=True, exist_ok=True)
         for stale in self._folder.glob("*.ports"):
             stale.unlink()
-        self._process = await asyncio.create_subprocess_exec(
-            str(binary),
-            "--config",
-            str(self._written_configuration()),
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-            start_new_session=True,  # a Ctrl-C is ours to handle: NATS must outlive the drain
-            preexec_fn=_end_with_parent(),
-        )
+        configuration = self._written_configuration()
+        with self._complaints.open("wb") as complaints:
+            self._process = await asyncio.create_subprocess_exec(
+                str(binary),
+                "--config",
+                str(configuration),
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=complaints,
+                start_new_session=True,  # a Ctrl-C is ours to handle: NATS must outlive the drain
+                preexec_fn=_end_with_parent(),
+            )
         self.url = await self._announced(self._process)
         self._port = int(self.url.rpartition(":")[2])
 
@@ -86,8 +88,13 @@ class EmbeddedNats:
         }
         path = self._folder / "nats-server.conf"
         path.touch(mode=0o600)
-        path.write_text(json.dumps(configuration, indent=2))
+        path.write_text(json.dumps(configuration, indent=2, ensure_ascii=False), encoding="utf-8")
         return path
+
+    @property
+    def _complaints(self) -> Path:
+        """What the server says before it has a log."""
+        return self._folder / "nats-server.err"
 
     @property
     def _log(self) -> Path:
@@ -114,9 +121,9 @@ class EmbeddedNats:
         return ""
 
     def _last_log_lines(self) -> str:
-        if not self._log.exists():
-            return "it wrote no log"
-        return "\n".join(self._log.read_text(errors="replace").splitlines()[-10:])
+        written = (path for path in (self._complaints, self._log) if path.exists())
+        said = [path.read_text(errors="replace") for path in written]
+        return "\n".join("".join(said).splitlines()[-10:])
 
     async def _end(self) -> None:
         process, self._process = self._process, None

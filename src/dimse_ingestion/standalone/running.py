@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from dimse_ingestion.catalogue import app as catalogue
 from dimse_ingestion.ingestion import app as ingestion
@@ -17,12 +18,23 @@ from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.observability.stopping import stop_signal
 from dimse_ingestion.proxy import app as proxy
 from dimse_ingestion.proxy.door import OpenDoor
-from dimse_ingestion.settings import CatalogueSettings, IngestionSettings, ProxySettings
+from dimse_ingestion.settings import (
+    CatalogueSettings,
+    ConfigurationMistake,
+    IngestionSettings,
+    ProxySettings,
+)
 from dimse_ingestion.standalone.embedded_nats import EmbeddedNats
+from dimse_ingestion.standalone.owning import owned
 
 _LOG = logger(__name__)
 _LOOPBACK = "127.0.0.1"
 _LOOK_AGAIN = 0.1
+_OPTIONS = {
+    "DIMSE_PORT": "--host, --dimse-port",
+    "DIMSE_AE": "--ae-title",
+    "PROVIDER_NAME": "--provider",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +55,34 @@ async def run(asked: Standalone) -> int:
     """
     logging.configure("standalone")
     tracing.configure("standalone")
+    try:
+        await _serve(asked)
+    except ConfigurationMistake as mistake:
+        raise ConfigurationMistake(map(_as_options, mistake.sentences)) from None
+    return 0
+
+
+async def _serve(asked: Standalone) -> None:
     with stop_signal() as told:
         async with opened(asked) as door:
             ready = asyncio.create_task(_say_when_ready(door))
             await told.wait()
             ready.cancel()
-    return 0
+
+
+def _as_options(sentence: str) -> str:
+    """A mistake by the name that a user of the command line knows."""
+    for variable, option in _OPTIONS.items():
+        sentence = sentence.replace(variable, option)
+    return sentence
 
 
 @asynccontextmanager
 async def opened(asked: Standalone) -> AsyncIterator[OpenDoor]:
     """Everything, within the block."""
     data = asked.data.resolve()
-    data.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
+        stack.enter_context(owned(data))
         nats = EmbeddedNats(data / "nats")
         await nats.start()
         stack.push_async_callback(nats.stop)
@@ -76,7 +102,7 @@ async def _say_when_ready(door: OpenDoor) -> None:
 
 def _catalogue(data: Path) -> CatalogueSettings:
     return CatalogueSettings.load(
-        database_url=f"sqlite:///{data}/catalogue.db", http_host=_LOOPBACK, http_port=0
+        database_url=f"sqlite:///{quote(str(data))}/catalogue.db", http_host=_LOOPBACK, http_port=0
     )
 
 

@@ -39,7 +39,7 @@ def why_not_opened(
     if isinstance(trouble, PlaintextServer):
         return (
             f"{at} offers no TLS, so no credential was told to it: give the server a certificate, "
-            "or switch natsSecure off where the network itself is trusted."
+            "or set DIMSE_NATS_TLS_ENABLED=false where the network itself is trusted."
         )
     if connect_bytes > USUAL_CONTROL_LINE and not _refused_by_name(trouble):
         return (

@@ -57,6 +57,39 @@ def test_standalone_stops_cleanly_and_finds_everything_again(
     assert len(list((tmp_path / "data" / "bucket").rglob("*.dcm"))) == 3
 
 
+@pytest.mark.parametrize("name", ["data%41", "hash#?x", "dätä 山", 'it\'s "quoted"'])
+def test_standalone_keeps_everything_in_its_folder_whatever_its_name(
+    tmp_path: Path, name: str
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    with standalone(home / name) as (_, peer):
+        assert scu.echoed(peer) == 0
+    assert (home / name / "catalogue.db").exists()
+    assert {path.name for path in home.iterdir()} == {name, "standalone.log"}
+
+
+def refused(*arguments: str) -> str:
+    ended = subprocess.run(
+        command("standalone", "--dimse-port", "0", *arguments),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "Traceback" not in ended.stderr
+    return ended.stderr
+
+
+def test_standalone_refuses_what_it_cannot_use_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "a-file").touch()
+    assert "--data" in refused("--data", str(tmp_path / "a-file"))
+    assert "--ae-title" in refused("--data", str(tmp_path / "d"), "--ae-title", "X" * 17)
+    with standalone(tmp_path / "data"):
+        assert "in use by another" in refused("--data", str(tmp_path / "data"))
+
+
 def test_standalone_killed_leaves_no_server_behind_and_loses_nothing(tmp_path: Path) -> None:
     made = made_instances(tmp_path / "in", 2, 4096)
     with standalone(tmp_path / "data") as (process, peer):

@@ -163,7 +163,7 @@ async def test_a_catalogue_that_is_down_is_told_as_it_tells() -> None:
 
 
 async def test_an_identifier_that_cannot_be_read_is_c001() -> None:
-    with pytest.raises(DimseFailure, match="identifier can't be read") as refused:
+    with pytest.raises(DimseFailure, match="Identifier unreadable") as refused:
         await answers(Finding(MemoryQueryClient(), 3), identifier()[:-1] + b"\0\0\0")
     assert refused.value.status == Status.UNABLE_TO_PROCESS
 

@@ -66,3 +66,16 @@ async def test_while_nothing_can_be_carried_nobody_is_asked(requester: FakeReque
     trouble[0] = ""
     await path.look()
     assert path.trouble == ""
+
+
+async def test_a_doubt_looks_again_at_once() -> None:
+    requester = FakeRequester()
+    path = WholePath(requester, "DICOM-INGEST", lambda: "", pause=3600)
+    watching = asyncio.create_task(path.watch())
+    await asyncio.wait_for(path.proved_open(), 5)
+    requester.echo_result = OutOfResources("away")
+    path.doubt()
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert path.trouble == "away"
+    watching.cancel()

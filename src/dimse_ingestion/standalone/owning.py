@@ -1,0 +1,39 @@
+"""One data folder, one owner: two processes on it would take each other's spool and server."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dimse_ingestion.settings import ConfigurationMistake
+
+_LOCK = "standalone.lock"
+
+
+@contextmanager
+def owned(data: Path) -> Iterator[None]:
+    """The folder, made if it isn't there, ours within the block.
+
+    Raises ConfigurationMistake when it can't be written or another process owns it. The lock is
+    the kernel's: it ends with the process, however that ends.
+    """
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        lock = os.open(data / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as trouble:
+        raise ConfigurationMistake([f"--data: {data} can't be used: {trouble.strerror}."]) from None
+    try:
+        _take(lock, data)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _take(lock: int, data: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ConfigurationMistake(
+            [f"--data: {data} is in use by another standalone: stop it, or give another folder."]
+        ) from None
