@@ -4,10 +4,11 @@ import shutil
 import sys
 
 from benchmarks import receiving, whole_path
+from harness import modalities
 
-missing = [tool for tool in ("storescu", "storescp", "Orthanc") if shutil.which(tool) is None]
+missing = modalities.missing() or ("" if shutil.which("Orthanc") else "Orthanc is not installed")
 if missing:
-    sys.exit(f"To compare, install DCMTK and Orthanc: {', '.join(missing)} not on PATH.")
+    sys.exit(f"There is nothing to compare with: {missing}.")
 receiving.main()
 print()
 whole_path.main()

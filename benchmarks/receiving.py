@@ -21,6 +21,7 @@ from multiprocessing import get_context
 from multiprocessing.pool import Pool
 
 from harness.doors import eventually, free_port
+from harness.modalities import program
 
 _CT = b"1.2.840.10008.5.1.4.1.1.2\0"
 _EXPLICIT = b"1.2.840.10008.1.2.1"
@@ -139,7 +140,7 @@ def receiver(name: str) -> Iterator[int]:
     """A receiver as a process of its own; the port."""
     port = free_port()
     arguments = {
-        "storescp": ["storescp", "--fork", "--ignore", "-pdu", str(_LONGEST), str(port)],
+        "storescp": [program("storescp"), "--fork", "--ignore", "-pdu", str(_LONGEST), str(port)],
     }.get(name, [sys.executable, "-m", "benchmarks.receiving", name, str(port)])
     process = subprocess.Popen(arguments, env=os.environ | {"TCP_NODELAY": "1"})
     try:

@@ -8,6 +8,7 @@ import asyncio
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,8 +22,25 @@ _TOOLS = ("echoscu", "storescu", "findscu", "storescp", "dcmdump", "dcmconv", "d
 
 def missing() -> str:
     """Why DCMTK's tools can't be used here; empty when they can."""
-    absent = [tool for tool in _TOOLS if shutil.which(tool) is None]
+    absent = [tool for tool in _TOOLS if _found(tool) is None]
     return f"DCMTK is not installed ({', '.join(absent)} not on PATH)" if absent else ""
+
+
+def program(tool: str) -> str:
+    """The path of a DCMTK tool; raises FileNotFoundError when it isn't installed.
+
+    pynetdicom puts commands of the same names beside Python: those are passed over.
+    """
+    if (found := _found(tool)) is None:
+        raise FileNotFoundError(f"{tool} of DCMTK is not installed.")
+    return found
+
+
+def _found(tool: str) -> str | None:
+    beside_python = Path(sys.executable).parent
+    folders = os.environ.get("PATH", "").split(os.pathsep)
+    others = (folder for folder in folders if Path(folder) != beside_python)
+    return shutil.which(tool, path=os.pathsep.join(others))
 
 
 @dataclass(frozen=True)
@@ -52,13 +70,13 @@ def command(
     tool: str, peer: Peer, options: Sequence[str], files: Sequence[Path | str]
 ) -> list[str]:
     """A tool's whole command line."""
-    return [tool, *peer.arguments(*options), *(str(file) for file in files)]
+    return [program(tool), *peer.arguments(*options), *(str(file) for file in files)]
 
 
 async def ran(tool: str, *arguments: str | Path, seconds: float = 120) -> Ended:
     """Run a tool while the loop goes on."""
     process = await asyncio.create_subprocess_exec(
-        tool,
+        program(tool) if tool in _TOOLS else tool,
         *(str(argument) for argument in arguments),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -94,7 +112,7 @@ def storescp(folder: Path, *options: str) -> Iterator[Peer]:
     """DCMTK's server, which stores to `folder`."""
     port = free_port()
     process = subprocess.Popen(
-        ["storescp", *options, "-od", str(folder), str(port)],
+        [program("storescp"), *options, "-od", str(folder), str(port)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=os.environ | _ENVIRONMENT,
