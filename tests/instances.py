@@ -116,7 +116,7 @@ class Expected:
 
     def matches(self, asked: Query) -> list[list[Element]]:
         """All matches, in no certain order."""
-        test = predicate(asked.keys)
+        test = predicate(asked.keys, combined_date_time=asked.combined_date_time)
         wanted = {key.tag for key in asked.keys} | {_CHARACTER_SET}
         wanted |= {UNIQUE_KEYS[level] for level in levels_to(asked.scope)}
         return [

@@ -5,12 +5,13 @@ slow reader holds neither a connection nor a snapshot; memory is bounded by a pa
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import Executor
 from threading import Event
 from typing import Any
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, Select
 
 from dimse_ingestion.catalogue import selecting
 from dimse_ingestion.catalogue.database import failures_told, reading
@@ -31,6 +32,7 @@ from dimse_ingestion.queries.contract import Query
 
 _FIRST_PAGE = 50
 _LARGEST_PAGE = 800
+_MOST_CANDIDATES = 50_000
 _LONG_PAGE = 2 * 2**20  # bytes, compressed
 _TELLING = {level: selecting.telling(level) for level in LEVELS}
 _IN_STUDY = {MODALITIES_IN_STUDY: "CS", SOP_CLASSES_IN_STUDY: "UI"}
@@ -78,6 +80,9 @@ class _Asking:
         self._criteria = criteria(query.keys, combined_date_time=combined)
         self._holds = predicate(query.keys, combined_date_time=combined)
         self._computing = _Computing(source, query)
+        self._limit = query.limit
+        self._begun = False
+        self._places: deque[Any] | None = None
         self._after: object = None
         self._size = _FIRST_PAGE
 
@@ -87,14 +92,32 @@ class _Asking:
             return self._page(connection)
 
     def _page(self, connection: Connection) -> list[_Match] | None:
-        rows = connection.execute(
-            selecting.page(self._level, self._source, self._criteria, self._after, self._size)
-        ).all()
-        if not rows:
+        if self._criteria and not self._begun:
+            self._places = self._candidates(connection)
+        self._begun = True
+        rows = connection.execute(self._next_rows()).all()
+        if not rows and not self._places:
             return None
-        self._after = rows[-1].place
+        self._after = rows[-1].place if rows else self._after
         self._size = _next_size(self._size, self._level, rows)
         return list(self._matching(connection, rows))
+
+    def _candidates(self, connection: Connection) -> deque[Any] | None:
+        """Where all rows are that may match, in order; None if there are very many."""
+        few = self._limit is not None and self._limit <= _LARGEST_PAGE
+        most = _LARGEST_PAGE if few else _MOST_CANDIDATES
+        statement = selecting.candidates(self._level, self._source, self._criteria, most + 1)
+        found = connection.execute(statement).scalars().all()
+        return deque(sorted(found)) if len(found) <= most else None
+
+    def _next_rows(self) -> Select[Any]:
+        if self._places is None:
+            return selecting.page(
+                self._level, self._source, self._criteria, self._after, self._size
+            )
+        number = min(self._size, len(self._places))
+        places = [self._places.popleft() for _ in range(number)]
+        return selecting.chosen(self._level, self._source, places)
 
     def _matching(self, connection: Connection, rows: Any) -> Iterator[_Match]:
         known = [(row._mapping, _known(self._level, row._mapping)) for row in rows]

@@ -29,6 +29,13 @@ _DRIVERS = {
 _WRITERS_LOCK = 0x44494D53  # any number: that of those who write this catalogue
 _PATIENCE = 10  # seconds for a lock, a connection from the pool, an answer on a dead connection
 _FEWEST_CONNECTIONS = 3  # one that commits, one that answers, one for the probe
+_WRITERS_SETTINGS = text("""
+    SELECT set_config('lock_timeout', :milliseconds, true),
+           set_config('synchronous_commit', CASE synchronous WHEN 'off' THEN 'on'
+                                            ELSE synchronous END, true)
+      FROM current_setting('synchronous_commit') AS synchronous
+""")
+"""A server told not to wait for its disk waits for ours: a 2xx must outlive a crash."""
 _STEPS_BETWEEN_LOOKS = 20_000  # of SQLite's machine, some milliseconds
 _POSTGRESQL = {
     "connect_timeout": 5,
@@ -100,9 +107,10 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
     One writer because a batch decides by what it read. Errors of the database pass.
     """
-    with engine.execution_options(writes=True).begin() as connection:
+    with engine.connect().execution_options(writes=True) as connection, connection.begin():
         if connection.dialect.name == "postgresql":
-            connection.execute(text(f"SET LOCAL lock_timeout = '{_PATIENCE}s'"))
+            patience = {"milliseconds": str(int(_PATIENCE * 1000))}
+            connection.execute(_WRITERS_SETTINGS, patience)
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITERS_LOCK})
         yield connection
 

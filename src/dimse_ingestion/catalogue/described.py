@@ -5,7 +5,7 @@ Pure: no database. Which tags belong to a level is `dicom.query_levels`' table.
 
 import hashlib
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from dimse_ingestion.dicom import comparing, uids
-from dimse_ingestion.dicom.elements import Element, by_tag
+from dimse_ingestion.dicom.elements import Element
 from dimse_ingestion.dicom.encoding import SPECIFIC_CHARACTER_SET
 from dimse_ingestion.dicom.query_levels import COUNTS, KEYS, UNIQUE_KEYS
 from dimse_ingestion.events.contract import ImageStoredEvent
@@ -56,27 +56,46 @@ COLUMNS: dict[str, dict[int, tuple[str, str]]] = {
     },
 }
 """Tag → column and VR, for the keys that SQL compares."""
+_KEPT = frozenset({SPECIFIC_CHARACTER_SET})
+_KNOWN = {f"{tag:08X}": tag for tag in _KEPT.union(*KEYS.values()) - COUNTS.keys()}
 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """The rows that one event makes or changes, without ids."""
+    """What one event makes or changes, without ids.
 
-    study: Row
-    series: Row
+    `rank` is its place in the order in which objects were stored; no two are equal. `told` are the
+    elements that its study and series may keep.
+    """
+
+    source: str
+    rank: str
+    told: Elements
     instance: Row
     object: Row
 
     @property
-    def rank(self) -> str:
-        """Its place in the order in which objects were stored; no two are equal."""
-        return str(self.object["rank"])
-
-    @property
     def key(self) -> tuple[str, str, str]:
         """What tells its object from others."""
-        kept = self.object
-        return kept["source"], kept["bucket_name"], kept["object_name"]
+        return self.source, self.object["bucket_name"], self.object["object_name"]
+
+    @property
+    def study_instance_uid(self) -> str:
+        """Of the study it is in."""
+        return _stripped(self.told, UNIQUE_KEYS["STUDY"])
+
+    @property
+    def series_instance_uid(self) -> str:
+        """Of the series it is in."""
+        return _stripped(self.told, UNIQUE_KEYS["SERIES"])
+
+    def study(self) -> Row:
+        """Its study's row, as it tells it."""
+        return study_row(self.told, self.source, self.rank)
+
+    def series(self) -> Row:
+        """Its series' row, as it tells it, without the study's id."""
+        return series_row(self.told, self.rank)
 
 
 def described(event: ImageStoredEvent) -> Described:
@@ -85,23 +104,35 @@ def described(event: ImageStoredEvent) -> Described:
     Raises ValueError with a sentence that names the tag when a UID is missing.
     """
     store = event.data.store
-    elements = by_tag(event.data.image.elements)
+    told = by_known_tag(event.data.image.elements)
     for level in ("STUDY", "SERIES", "IMAGE"):
-        _check_uid(elements, UNIQUE_KEYS[level])
+        _check_uid(told, UNIQUE_KEYS[level])
     if not store.provider or not 0 < len(store.object_name.encode()) <= _LONGEST_NAME:
         raise ValueError("The event must name its provider and its object.")
-    rank = _rank(event)
-    study, series = levels(elements, store.provider, rank)
-    instance = {"source": store.provider, "rank": rank} | _columns("IMAGE", elements)
+    source, rank = _clean(store.provider), _rank(event)
+    instance = {"source": source, "rank": rank} | _columns("IMAGE", told)
     instance["sop_class_uid"] = instance["sop_class_uid"] or ""
-    return Described(study, series, instance, _object(event, elements, rank))
+    return Described(source, rank, told, instance, _object(event, instance))
 
 
-def levels(elements: Elements, source: str, rank: str) -> tuple[Row, Row]:
-    """The rows of study and series as an instance tells them."""
-    study = _level("PATIENT", "STUDY", elements=elements) | _patient(elements)
-    series = _level("SERIES", elements=elements)
-    return {"source": source, "rank": rank} | study, {"rank": rank} | series
+def by_known_tag(elements: Iterable[Element]) -> dict[int, Element]:
+    """The elements that some level keeps, by tag; of two with one tag the first counts."""
+    found: dict[int, Element] = {}
+    for each in elements:
+        if tag := _KNOWN.get(each.group + each.element):
+            found.setdefault(tag, each)
+    return found
+
+
+def study_row(told: Elements, source: str, rank: str) -> Row:
+    """A study's row as an instance tells it."""
+    row = {"source": source, "rank": rank, "elements": _kept(told, "PATIENT", "STUDY")}
+    return row | _columns("PATIENT", told) | _columns("STUDY", told) | _patient(told)
+
+
+def series_row(told: Elements, rank: str) -> Row:
+    """A series' row as an instance tells it, without the study's id."""
+    return {"rank": rank, "elements": _kept(told, "SERIES")} | _columns("SERIES", told)
 
 
 def _check_uid(elements: Elements, tag: int) -> None:
@@ -139,11 +170,9 @@ def _name(found: Element | None) -> Row:
     }
 
 
-def _level(*names: str, elements: Elements) -> Row:
-    wanted = ({SPECIFIC_CHARACTER_SET}.union(*(KEYS[name] for name in names))) - COUNTS.keys()
-    kept = [each for tag, each in elements.items() if tag in wanted]
-    columns = [_columns(name, elements) for name in names]
-    return {"elements": encoded(kept)} | {key: row[key] for row in columns for key in row}
+def _kept(told: Elements, *names: str) -> bytes:
+    wanted = _KEPT.union(*(KEYS[name] for name in names))
+    return encoded([each for tag, each in told.items() if tag in wanted])
 
 
 def _columns(level: str, elements: Elements) -> Row:
@@ -176,25 +205,27 @@ def _bounded(text: str) -> str:
     return f"sha256 {hashlib.sha256(text.encode()).hexdigest()}"
 
 
-def _object(event: ImageStoredEvent, elements: Elements, rank: str) -> Row:
+def _object(event: ImageStoredEvent, instance: Row) -> Row:
     store = event.data.store
     texts = {
-        "source": store.provider,
         "bucket_name": store.bucket_name,
         "object_name": store.object_name,
-        "rank": rank,
         "event_id": event.id,
-        "sop_instance_uid": elements[UNIQUE_KEYS["IMAGE"]].value.strip(" \0"),
         "transfer_syntax_uid": event.data.image.transfer_syntax_uid,
         "sha256": store.sha256,
         "wado_internal_endpoint": store.wado_internal_endpoint,
         "wado_external_endpoint": store.wado_external_endpoint,
     }
-    return {name: _clean(text) for name, text in texts.items()} | {
-        "size": store.size,
-        "header_size": store.header_size,
-        "elements": encoded(event.data.image.elements),
-    }
+    shared = {name: instance[name] for name in ("source", "rank", "sop_instance_uid")}
+    return (
+        {name: _clean(text) for name, text in texts.items()}
+        | shared
+        | {
+            "size": store.size,
+            "header_size": store.header_size,
+            "elements": encoded(event.data.image.elements),
+        }
+    )
 
 
 def encoded(elements: list[Element]) -> bytes:

@@ -5,20 +5,45 @@ the order of events, because one that loses an instance is told anew from those 
 object answers for an instance is decided in `recording`.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Table, bindparam, delete, insert, select, update
 
-from dimse_ingestion.catalogue.described import Described, Row, decoded, levels
+from dimse_ingestion.catalogue.described import (
+    Described,
+    Row,
+    by_known_tag,
+    decoded,
+    series_row,
+    study_row,
+)
 from dimse_ingestion.catalogue.tables import instances, objects, series, studies
-from dimse_ingestion.dicom.elements import by_tag
 
 Duplicates = Literal["latest", "first"]
-_Key = tuple[Any, ...]
-_STUDY_KEY = ("source", "study_instance_uid")
-_SERIES_KEY = ("study", "series_instance_uid")
+_Key = tuple[Any, str]
+
+
+class _Statements:
+    """What is done with one table, put together once: that costs more than its execution."""
+
+    def __init__(self, table: Table, whose: str, which: str) -> None:
+        keys = table.c[whose], table.c[which]
+        self.find = select(table.c.id, table.c.rank, *keys).where(
+            keys[0].in_(bindparam("whose", expanding=True)),
+            keys[1].in_(bindparam("which", expanding=True)),
+        )
+        self.insert = insert(table).returning(table.c.id, sort_by_parameter_order=True)
+        new: dict[Any, Any] = {
+            each: bindparam(f"new_{each.name}") for each in table.c if each is not table.c.id
+        }
+        self.update = update(table).where(table.c.id == bindparam("its_id")).values(new)
+
+
+_STUDIES = _Statements(studies, "source", "study_instance_uid")
+_SERIES = _Statements(series, "study", "series_instance_uid")
+_INSTANCES = _Statements(instances, "source", "sop_instance_uid")
 
 
 def prefers(duplicates: Duplicates, rank: str, earlier: str) -> bool:
@@ -39,78 +64,81 @@ def place(connection: Connection, answering: Sequence[Answering]) -> None:
     """Write instances, series and studies for what answers from now on."""
     if not answering:
         return
-    study_of = _kept(connection, studies, _STUDY_KEY, [each.told.study for each in answering])
-    rows = [
-        each.told.series | {"study": study_of[_key(each.told.study, _STUDY_KEY)]}
-        for each in answering
+    told = [each.told for each in answering]
+    study_keys = [(each.source, each.study_instance_uid) for each in told]
+    best = _best(study_keys, told)
+    study_of = _brought_up_to_date(connection, _STUDIES, best, lambda key: best[key].study())
+
+    series_keys = [
+        (study_of[key], each.series_instance_uid)
+        for key, each in zip(study_keys, told, strict=True)
     ]
-    series_of = _kept(connection, series, _SERIES_KEY, rows)
+    first = _best(series_keys, told)
+    series_of = _brought_up_to_date(
+        connection, _SERIES, first, lambda key: first[key].series() | {"study": key[0]}
+    )
     placed = [
-        each.told.instance
-        | {"study": row["study"], "series": series_of[_key(row, _SERIES_KEY)]}
-        | {"object": each.object}
-        for each, row in zip(answering, rows, strict=True)
+        each.told.instance | {"study": key[0], "series": series_of[key], "object": each.object}
+        for each, key in zip(answering, series_keys, strict=True)
     ]
     _write(connection, answering, placed)
     _settle(connection, _left(answering, placed))
 
 
-def _key(row: Any, names: Iterable[str]) -> _Key:
-    return tuple(row[name] for name in names)
+def _best(keys: Iterable[_Key], told: Iterable[Described]) -> dict[_Key, Described]:
+    """Of those with one key, the one with the highest rank."""
+    best: dict[_Key, Described] = {}
+    for key, each in zip(keys, told, strict=True):
+        if key not in best or each.rank > best[key].rank:
+            best[key] = each
+    return best
 
 
-def _kept(
-    connection: Connection, table: Table, unique: tuple[str, str], rows: Iterable[Row]
+def _brought_up_to_date(
+    connection: Connection,
+    statements: _Statements,
+    told: Mapping[_Key, Described],
+    row: Callable[[_Key], Row],
 ) -> dict[_Key, int]:
-    """The ids of rows, which are inserted where missing and told anew where outranked."""
-    best: dict[_Key, Row] = {}
-    for row in rows:
-        key = _key(row, unique)
-        if key not in best or row["rank"] > best[key]["rank"]:
-            best[key] = row
-    found = _found(connection, table, unique, best)
+    """The ids of rows by key, which are inserted where missing and told anew where outranked."""
+    found = _found(connection, statements, told)
     ids = {key: identity for key, (identity, _) in found.items()}
-    missing = {key: row for key, row in best.items() if key not in found}
-    if missing:
-        statement = insert(table).returning(table.c.id, sort_by_parameter_order=True)
-        made = connection.execute(statement, list(missing.values())).scalars()
+    if missing := [key for key in told if key not in found]:
+        made = connection.execute(statements.insert, [row(key) for key in missing]).scalars()
         ids |= dict(zip(missing, made, strict=True))
-    outranked = [key for key, (_, rank) in found.items() if best[key]["rank"] > rank]
-    _update(connection, table, [best[key] | {"id": ids[key]} for key in outranked])
+    outranked = [key for key, (_, rank) in found.items() if told[key].rank > rank]
+    _update(connection, statements, [(ids[key], row(key)) for key in outranked])
     return ids
 
 
 def _found(
-    connection: Connection, table: Table, unique: tuple[str, str], keys: Collection[_Key]
+    connection: Connection, statements: _Statements, keys: Collection[_Key]
 ) -> dict[_Key, tuple[int, str]]:
     """Id and rank by key, of those of `keys` that are there."""
-    columns = [table.c[name] for name in unique]
-    may_be = [column.in_({key[place] for key in keys}) for place, column in enumerate(columns)]
-    rows = connection.execute(select(table.c.id, table.c.rank, *columns).where(*may_be))
-    found = {tuple(row[2:]): (row[0], row[1]) for row in rows}
+    wanted = {"whose": list({key[0] for key in keys}), "which": list({key[1] for key in keys})}
+    rows = connection.execute(statements.find, wanted)
+    found = {(row[2], row[3]): (row[0], row[1]) for row in rows}
     return {key: found[key] for key in keys if key in found}
 
 
-def _update(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-    """Write all columns of rows that have an id."""
+def _update(
+    connection: Connection, statements: _Statements, rows: Sequence[tuple[int, Row]]
+) -> None:
+    """Write rows by their ids."""
     if rows:
-        statement = update(table).where(table.c.id == bindparam("its_id"))
-        values: Row = {name: bindparam(f"new_{name}") for name in rows[0]}
-        parameters = [{f"new_{name}": row[name] for name in row} for row in rows]
-        for each, row in zip(parameters, rows, strict=True):
-            each["its_id"] = row["id"]
-        connection.execute(statement.values(values), parameters)
+        parameters = [
+            {"its_id": identity} | {f"new_{name}": value for name, value in row.items()}
+            for identity, row in rows
+        ]
+        connection.execute(statements.update, parameters)
 
 
 def _write(connection: Connection, answering: Sequence[Answering], placed: Sequence[Row]) -> None:
     pairs = list(zip(answering, placed, strict=True))
     if new := [row for each, row in pairs if each.earlier is None]:
-        connection.execute(insert(instances), new)
-    _update(
-        connection,
-        instances,
-        [row | {"id": each.earlier.id} for each, row in pairs if each.earlier is not None],
-    )
+        connection.execute(_INSTANCES.insert, new)
+    again = [(each.earlier.id, row) for each, row in pairs if each.earlier is not None]
+    _update(connection, _INSTANCES, again)
 
 
 def _left(answering: Sequence[Answering], placed: Sequence[Row]) -> list[Any]:
@@ -145,6 +173,10 @@ def _tell_anew(connection: Connection, table: Table, identity: int) -> None:
     if found is None:
         connection.execute(delete(table).where(table.c.id == identity))
         return
-    study, of_series = levels(by_tag(decoded(found.elements)), found.source, found.rank)
-    row = of_series if table is series else study
+    told = by_known_tag(decoded(found.elements))
+    row = (
+        series_row(told, found.rank)
+        if table is series
+        else study_row(told, found.source, found.rank)
+    )
     connection.execute(update(table).where(table.c.id == identity).values(row))

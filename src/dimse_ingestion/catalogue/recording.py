@@ -8,7 +8,7 @@ order: what the catalogue says in the end is the same. Gathering batches is `com
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy import Connection, Engine, bindparam, insert, select
 from sqlalchemy.exc import DataError, IntegrityError
 
 from dimse_ingestion.catalogue.database import failures_told, writing
@@ -19,6 +19,13 @@ from dimse_ingestion.events.contract import ImageStoredEvent
 
 Outcome = Literal["new", "known"] | ValueError
 _Key = tuple[str, ...]
+_OBJECTS = select(objects.c.source, objects.c.bucket_name, objects.c.object_name).where(
+    objects.c.object_name.in_(bindparam("names", expanding=True))
+)
+_INSTANCES = select(instances).where(
+    instances.c.sop_instance_uid.in_(bindparam("uids", expanding=True))
+)
+_INSERT = insert(objects).returning(objects.c.id, sort_by_parameter_order=True)
 _REFUSALS = (DataError, IntegrityError)
 
 
@@ -69,17 +76,15 @@ def _unknown(connection: Connection, told: Sequence[Described]) -> list[Describe
     first: dict[_Key, Described] = {}
     for each in told:
         first.setdefault(each.key, each)
-    names = (objects.c.source, objects.c.bucket_name, objects.c.object_name)
-    same = objects.c.object_name.in_({key[-1] for key in first})
-    known = {tuple(row) for row in connection.execute(select(*names).where(same))}
+    names = list({key[-1] for key in first})
+    known = {tuple(row) for row in connection.execute(_OBJECTS, {"names": names})}
     return [each for key, each in first.items() if key not in known]
 
 
 def _inserted(connection: Connection, fresh: list[Described]) -> list[tuple[Described, int]]:
     if not fresh:
         return []
-    statement = insert(objects).returning(objects.c.id, sort_by_parameter_order=True)
-    ids = connection.execute(statement, [each.object for each in fresh]).scalars()
+    ids = connection.execute(_INSERT, [each.object for each in fresh]).scalars()
     return list(zip(fresh, ids, strict=True))
 
 
@@ -101,8 +106,7 @@ def _answering(
 
 
 def _earlier(connection: Connection, keys: Iterable[_Key]) -> dict[_Key, Any]:
-    same = instances.c.sop_instance_uid.in_({key[-1] for key in keys})
-    found = connection.execute(select(instances).where(same)).all()
+    found = connection.execute(_INSTANCES, {"uids": list({key[-1] for key in keys})}).all()
     return {_instance(row._mapping): row for row in found}
 
 

@@ -72,15 +72,15 @@ studies = Table(
     _key("accession_number"),
     _key("study_id"),
     _elements(),
-    UniqueConstraint("source", "study_instance_uid"),
-    Index(None, "source", "patient_key", "rank"),
-    Index(None, "source", "patient_id"),
-    Index(None, "source", "patient_name"),
-    Index(None, "source", "patient_name_ideographic"),
-    Index(None, "source", "patient_name_phonetic"),
-    Index(None, "source", "patient_birth_date"),
-    Index(None, "source", "study_date"),
-    Index(None, "source", "accession_number"),
+    UniqueConstraint("study_instance_uid", "source"),
+    Index(None, "patient_key", "source", "rank"),
+    Index(None, "patient_id", "source"),
+    Index(None, "patient_name", "source"),
+    Index(None, "patient_name_ideographic", "source"),
+    Index(None, "patient_name_phonetic", "source"),
+    Index(None, "patient_birth_date", "source"),
+    Index(None, "study_date", "source"),
+    Index(None, "accession_number", "source"),
 )
 """`elements` are patient and study keys, of the answering instance with the highest `rank`.
 `patient_name` is the folded name with all its component groups; dates have 8 digits, times 12."""
@@ -95,8 +95,8 @@ series = Table(
     _key("modality"),
     _key("series_number"),
     _elements(),
-    UniqueConstraint("study", "series_instance_uid"),
-    Index(None, "series_instance_uid"),
+    UniqueConstraint("series_instance_uid", "study"),
+    Index(None, "study"),
 )
 
 objects = Table(
@@ -116,8 +116,8 @@ objects = Table(
     _text("wado_internal_endpoint"),
     _text("wado_external_endpoint"),
     _elements(),
-    UniqueConstraint("source", "bucket_name", "object_name"),
-    Index(None, "source", "sop_instance_uid"),
+    UniqueConstraint("object_name", "bucket_name", "source"),
+    Index(None, "sop_instance_uid", "source"),
 )
 """`elements` are all of the instance's; `size` counts the data set's bytes. `rank` orders objects
 by when they were stored."""
@@ -134,7 +134,7 @@ instances = Table(
     _of("object", "objects"),
     _text("sop_class_uid"),
     _key("instance_number"),
-    UniqueConstraint("source", "sop_instance_uid"),
+    UniqueConstraint("sop_instance_uid", "source"),
     Index(None, "study", "sop_class_uid"),
     Index(None, "series"),
 )

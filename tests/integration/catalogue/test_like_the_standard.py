@@ -75,6 +75,10 @@ KEYS = {
             "*_*",
             "strasse*",
             "Smith^John\\=山田",
+            "Yamada*=山田*",
+            "*^*=山田^太郎^*=やまだ^?ろう",
+            "=山田^*\\wang^*",
+            "a=z=",
             "wang*",
             "홍*",
             "ק*",
@@ -153,7 +157,7 @@ def queries(draw: st.DrawFn) -> Query:
         each: draw(st.sampled_from(KEYS[each][1] if each in KEYS else UNIQUE[each]))
         for each in sorted(keys)
     }
-    return Query(scope=scope, keys=elements(**values))
+    return Query(scope=scope, keys=elements(**values), combined_date_time=draw(st.booleans()))
 
 
 def comparable(matches: list[list[Element]]) -> list[str]:

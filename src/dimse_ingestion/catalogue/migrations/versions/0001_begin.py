@@ -66,11 +66,11 @@ def _studies() -> None:
         *_keys(*patient, "patient_birth_date"),
         *_keys("study_date", "study_time", "accession_number", "study_id"),
         _elements(),
-        unique=("source", "study_instance_uid"),
+        unique=("study_instance_uid", "source"),
     )
-    _index("studies", "source", "patient_key", "rank")
+    _index("studies", "patient_key", "source", "rank")
     for key in (*patient, "patient_birth_date", "study_date", "accession_number"):
-        _index("studies", "source", key)
+        _index("studies", key, "source")
 
 
 def _series() -> None:
@@ -80,9 +80,9 @@ def _series() -> None:
         *_texts("series_instance_uid", "rank"),
         *_keys("modality", "series_number"),
         _elements(),
-        unique=("study", "series_instance_uid"),
+        unique=("series_instance_uid", "study"),
     )
-    _index("series", "series_instance_uid")
+    _index("series", "study")
 
 
 def _objects() -> None:
@@ -94,9 +94,9 @@ def _objects() -> None:
         _number("header_size", sa.Integer()),
         *_texts("wado_internal_endpoint", "wado_external_endpoint"),
         _elements(),
-        unique=("source", "bucket_name", "object_name"),
+        unique=("object_name", "bucket_name", "source"),
     )
-    _index("objects", "source", "sop_instance_uid")
+    _index("objects", "sop_instance_uid", "source")
 
 
 def _instances() -> None:
@@ -108,7 +108,7 @@ def _instances() -> None:
         *_reference("instances", "object", "objects"),
         *_texts("sop_class_uid"),
         *_keys("instance_number"),
-        unique=("source", "sop_instance_uid"),
+        unique=("sop_instance_uid", "source"),
     )
     _index("instances", "study", "sop_class_uid")
     _index("instances", "series")

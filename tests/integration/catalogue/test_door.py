@@ -1,0 +1,273 @@
+"""The catalogue's door over HTTP, with the clients that the ingestion service uses."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+
+import httpx2
+import pytest
+from sqlalchemy import Engine
+
+from dimse_ingestion.catalogue import answering
+from dimse_ingestion.catalogue.app import opened
+from dimse_ingestion.catalogue.database import open_engine
+from dimse_ingestion.catalogue.migrating import upgrade
+from dimse_ingestion.catalogue.recording import record
+from dimse_ingestion.dicom.elements import Element
+from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encoded
+from dimse_ingestion.events.http_sink import HttpSink
+from dimse_ingestion.queries.contract import Query
+from dimse_ingestion.queries.http_client import HttpQueryClient
+from dimse_ingestion.settings import CatalogueSettings, ConfigurationMistake
+from harness.doors import free_port
+from harness.postgresql import PostgreSQL
+from tests.asking import ask
+from tests.instances import PROVIDER, event, query, read
+
+HEADERS = {"content-type": CONTENT_TYPE}
+
+
+def told_to(database_url: str, **more: object) -> CatalogueSettings:
+    return CatalogueSettings.load(
+        database_url=database_url, http_host="127.0.0.1", http_port=0, **more
+    )
+
+
+async def ready(client: httpx2.AsyncClient, wanted: int = 200, saying: str = "") -> None:
+    """Wait until /readyz answers `wanted`, and says this."""
+    await shown(client, "/readyz", wanted, saying)
+
+
+async def shown(client: httpx2.AsyncClient, path: str, wanted: int = 200, saying: str = "") -> None:
+    """Wait until a GET of `path` answers `wanted`, and says this."""
+    answer = None
+    try:
+        async with asyncio.timeout(20):
+            while True:
+                answer = await client.get(path)
+                if answer.status_code == wanted and saying in answer.text:
+                    return
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise AssertionError(f"{path} last said {answer and answer.text}") from None
+
+
+@pytest.fixture
+async def client(database_url: str) -> AsyncIterator[httpx2.AsyncClient]:
+    settings = told_to(database_url, maximum_event_length=100_000, maximum_matches=1000)
+    async with (
+        opened(settings) as port,
+        httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as asking,
+    ):
+        await ready(asking)
+        yield asking
+
+
+async def asked(client: httpx2.AsyncClient, question: Query) -> list[list[Element]]:
+    catalogue = HttpQueryClient(str(client.base_url), PROVIDER)
+    async with aclosing(catalogue.matches(question)) as found:
+        matches = [match async for match in found]
+    await catalogue.close()
+    return matches
+
+
+async def test_what_is_told_is_found(client: httpx2.AsyncClient) -> None:
+    sink = HttpSink(f"{client.base_url}/events")
+    await sink.check()
+    await asyncio.gather(
+        *(
+            sink.accept(event(f"o{n}", instance=f"3.{n}", PatientName="山田^太郎", PatientID="1"))
+            for n in range(30)
+        )
+    )
+    await sink.close()
+    [match] = await asked(
+        client, query("STUDY", PatientName="山*", NumberOfStudyRelatedInstances="")
+    )
+    assert read(match, "NumberOfStudyRelatedInstances") == "30"
+    assert len(await asked(client, query("IMAGE", limit=7))) == 7
+    first = await asked(client, query("IMAGE", limit=7, offset=3))
+    assert first == (await asked(client, query("IMAGE")))[3:10]
+    assert await asked(client, query("IMAGE", limit=0)) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (b"garbage", HEADERS, 400),
+        (b"{}", HEADERS, 400),
+        (b"{}", {"content-type": "application/json"}, 400),
+        (b" " * 100_001, HEADERS, 413),
+        (encoded(event(instance="none")), HEADERS, 422),
+        (encoded(event("a")), HEADERS, 202),
+    ],
+)
+async def test_an_event_is_answered_with_what_became_of_it(
+    client: httpx2.AsyncClient, body: bytes, headers: dict[str, str], status: int
+) -> None:
+    answer = await client.post("/events", content=body, headers=headers)
+    assert (answer.status_code, answer.text) == (status, answer.text)
+
+
+async def test_a_query_that_is_none_is_refused(client: httpx2.AsyncClient) -> None:
+    for path, body in (
+        ("/query/studies", b'{"scope": "STUDY", "queryAttributes": []}'),
+        ("/query/studies?source=a", b'{"scope": "IMAGE", "queryAttributes": []}'),
+        ("/query/studies?source=a", b"nothing"),
+    ):
+        answer = await client.post(path, content=body)
+        assert answer.status_code == 400, answer.text
+
+
+async def test_a_key_that_cant_be_asked_ends_in_a900(client: httpx2.AsyncClient) -> None:
+    with pytest.raises(DimseFailure) as failure:
+        await asked(client, query("STUDY", StudyDate="yesterday"))
+    assert failure.value.status == Status.DOES_NOT_MATCH_SOP_CLASS
+
+
+async def test_too_many_matches_end_in_a700_not_in_memory(
+    client: httpx2.AsyncClient, database_url: str
+) -> None:
+    engine = open_engine(database_url)
+    told = [event(f"o{n}", instance=f"3.{n}") for n in range(1001)]
+    await asyncio.to_thread(record, engine, told, "latest")
+    engine.dispose()
+    with pytest.raises(DimseFailure, match="More than 1000") as failure:
+        await asked(client, query("IMAGE"))
+    assert failure.value.status == Status.OUT_OF_RESOURCES
+    assert len(await asked(client, query("IMAGE", limit=1000))) == 1000
+
+
+async def test_an_asker_who_leaves_ends_the_query(
+    client: httpx2.AsyncClient, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = open_engine(database_url)
+    told = [event(f"o{n}", instance=f"3.{n}", ImageComments="x" * 4000) for n in range(900)]
+    await asyncio.to_thread(record, engine, told, "latest")
+    engine.dispose()
+    monkeypatch.setattr(answering, "_LARGEST_PAGE", 1)
+    monkeypatch.setattr(answering, "_FIRST_PAGE", 1)
+    catalogue = HttpQueryClient(str(client.base_url), PROVIDER)
+    async with aclosing(catalogue.matches(query("IMAGE", ImageComments=""))) as found:
+        await anext(found)
+    await catalogue.close()
+
+    await shown(client, "/metrics", saying='outcome="left"')
+
+
+async def test_probes_and_metrics(client: httpx2.AsyncClient) -> None:
+    await client.post("/events", content=encoded(event("a")), headers=HEADERS)
+    assert (await client.get("/livez")).status_code == 200
+    assert (await client.get("/readyz")).status_code == 200
+    assert "dimse_catalogue_events_total" in (await client.get("/metrics")).text
+
+
+async def test_what_was_taken_is_committed_before_the_end(
+    database_url: str, engine: Engine
+) -> None:
+    async with opened(told_to(database_url)) as port:
+        posting = httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30)
+        await ready(posting)
+        sent = [
+            asyncio.create_task(
+                posting.post(
+                    "/events", content=encoded(event(f"o{n}", instance=f"3.{n}")), headers=HEADERS
+                )
+            )
+            for n in range(50)
+        ]
+        await asyncio.wait(sent, return_when=asyncio.FIRST_COMPLETED)
+    answers = await asyncio.gather(*sent, return_exceptions=True)
+    await posting.aclose()
+    accepted = sum(isinstance(each, httpx2.Response) and each.is_success for each in answers)
+    assert accepted > 0
+    assert len(await asyncio.to_thread(ask, engine, query("IMAGE"))) >= accepted
+
+
+async def test_a_locked_database_is_503_and_then_well_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dimse_ingestion.catalogue.database._PATIENCE", 0.2)
+    path = tmp_path / "catalogue.db"
+    async with (
+        opened(told_to(f"sqlite:///{path}")) as port,
+        httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
+    ):
+        await ready(client)
+        with sqlite3.connect(path, isolation_level=None) as other:
+            other.execute("BEGIN IMMEDIATE")
+            answer = await client.post("/events", content=encoded(event("a")), headers=HEADERS)
+            assert (answer.status_code, answer.json()["title"]) == (
+                503,
+                "The catalogue's database is locked.",
+            )
+            assert "retry-after" in answer.headers
+            await ready(client, 503, "locked")
+        other.close()
+        answer = await client.post("/events", content=encoded(event("a")), headers=HEADERS)
+        assert answer.status_code == 202
+        await ready(client)
+
+
+def test_a_full_database_is_503_and_nothing_is_half(tmp_path: Path) -> None:
+    path = tmp_path / "catalogue.db"
+    engine = open_engine(f"sqlite:///{path}")
+    upgrade(engine)
+    with engine.connect() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.connection.driver_connection.execute(f"PRAGMA max_page_count={pages + 4}")
+    bulky = [event(f"o{n}", instance=f"3.{n}", PatientName=f"{n}" * 2000) for n in range(50)]
+    with pytest.raises(DimseFailure, match="full") as failure:
+        record(engine, bulky, "latest")
+    assert failure.value.transient
+    assert ask(engine, query("IMAGE")) == []
+    engine.dispose()
+
+
+async def test_the_door_waits_for_its_database(server: PostgreSQL, tmp_path: Path) -> None:
+    absent = PostgreSQL(tmp_path / "late", port=free_port())
+    async with (
+        opened(told_to(absent.url())) as port,
+        httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
+    ):
+        await ready(client, 503, "can't be reached")
+        answer = await client.post("/events", content=encoded(event("a")), headers=HEADERS)
+        assert answer.status_code == 503
+        with pytest.raises(DimseFailure, match="can't be reached") as failure:
+            await asked(client, query("STUDY"))
+        assert failure.value.transient
+        try:
+            await asyncio.to_thread(absent.start)
+            await ready(client)
+            answer = await client.post("/events", content=encoded(event("a")), headers=HEADERS)
+            assert answer.status_code == 202
+            await asyncio.to_thread(absent.kill)
+            answer = await client.post("/events", content=encoded(event("b")), headers=HEADERS)
+            assert answer.status_code == 503
+            await ready(client, 503)
+            await asyncio.to_thread(absent.start)
+            await ready(client)
+            assert len(await asked(client, query("IMAGE"))) == 1
+        finally:
+            absent.stop()
+
+
+@pytest.mark.parametrize(
+    "url", ["nonsense", "mysql://user:secret@host/name", "sqlite://", "postgresql://u:secret@h:x/y"]
+)
+async def test_a_url_that_is_no_database_is_a_mistake_without_its_password(url: str) -> None:
+    with pytest.raises(ConfigurationMistake, match="DATABASE_URL") as mistake:
+        async with opened(told_to(url)):
+            pass
+    assert "secret" not in str(mistake.value)
+
+
+def test_the_file_is_its_owners_alone(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path}/deep/catalogue.db")
+    upgrade(engine)
+    assert (tmp_path / "deep" / "catalogue.db").stat().st_mode & 0o077 == 0
+    engine.dispose()

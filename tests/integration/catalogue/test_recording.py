@@ -1,0 +1,176 @@
+"""What the catalogue makes of events: each object once, in any order, and one bad one alone."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import permutations
+
+import msgspec
+import pytest
+from sqlalchemy import Engine, func, select
+
+from dimse_ingestion.catalogue import placing, recording
+from dimse_ingestion.catalogue.database import open_engine
+from dimse_ingestion.catalogue.described import Described, described
+from dimse_ingestion.catalogue.recording import record
+from dimse_ingestion.catalogue.tables import instances, objects, series, studies
+from dimse_ingestion.dicom.elements import BulkReference, Element
+from tests.asking import ask
+from tests.instances import event, query, read
+
+
+def count(engine: Engine, table: object) -> int:
+    with engine.connect() as connection:
+        return int(connection.execute(select(func.count()).select_from(table)).scalar_one())  # type: ignore[arg-type]
+
+
+def test_an_event_told_again_changes_nothing(engine: Engine) -> None:
+    told = event("a", PatientID="1")
+    assert record(engine, [told, told], "latest") == ["new", "known"]
+    again = msgspec.structs.replace(told, id="another", time="2027-01-01T00:00:00Z")
+    assert record(engine, [told, again], "latest") == ["known", "known"]
+    assert count(engine, objects) == count(engine, instances) == 1
+
+
+def test_one_object_name_in_two_buckets_or_spaces_is_two_objects(engine: Engine) -> None:
+    told = event("a")
+    other = msgspec.structs.replace(told.data.store, bucket_name="other")
+    moved = msgspec.structs.replace(told, data=msgspec.structs.replace(told.data, store=other))
+    elsewhere = event("a", provider="cardiology")
+    assert record(engine, [told, moved, elsewhere], "latest") == ["new", "new", "new"]
+    assert len(ask(engine, query("IMAGE"))) == 1
+    assert len(ask(engine, query("IMAGE"), "cardiology")) == 1
+    assert ask(engine, query("IMAGE"), "nobody") == []
+
+
+@pytest.mark.parametrize(("duplicates", "expected"), [("latest", "third"), ("first", "first")])
+def test_which_object_answers_goes_by_when_it_was_stored(
+    engine: Engine, duplicates: placing.Duplicates, expected: str
+) -> None:
+    told = [
+        event(name, second=second, StudyDescription=name)
+        for second, name in enumerate(["first", "second", "third"])
+    ]
+    for number, order in enumerate(permutations(told)):
+        provider = f"space{number}"
+        stores = [msgspec.structs.replace(each.data.store, provider=provider) for each in order]
+        for each, store in zip(order, stores, strict=True):
+            data = msgspec.structs.replace(each.data, store=store)
+            record(engine, [msgspec.structs.replace(each, data=data)], duplicates)
+        [match] = ask(engine, query("STUDY", StudyDescription=""), provider)
+        assert read(match, "StudyDescription") == expected
+    assert count(engine, objects) == 18
+
+
+def test_an_instance_that_moves_leaves_no_empty_study_behind(engine: Engine) -> None:
+    record(engine, [event("a", study="1.1", series="2.1", PatientID="A")], "latest")
+    moved = event("b", second=1, study="1.2", series="2.2", PatientID="B")
+    record(engine, [moved], "latest")
+    assert [read(each, "PatientID") for each in ask(engine, query("PATIENT"))] == ["B"]
+    assert count(engine, studies) == count(engine, series) == 1
+    assert count(engine, objects) == 2
+
+
+def test_a_study_that_loses_its_latest_instance_says_what_the_others_say(engine: Engine) -> None:
+    record(
+        engine,
+        [
+            event("a", second=1, instance="3.1", StudyDescription="before"),
+            event("b", second=2, instance="3.2", StudyDescription="wrong"),
+        ],
+        "latest",
+    )
+    record(engine, [event("c", second=3, study="1.9", instance="3.2")], "latest")
+    [match] = ask(engine, query("STUDY", StudyInstanceUID="1.2.1", StudyDescription=""))
+    assert read(match, "StudyDescription") == "before"
+
+
+def test_studies_without_a_patient_id_are_not_taken_for_one_patient(engine: Engine) -> None:
+    told = [
+        event("a", study="1.1", instance="3.1", PatientID="", PatientName="Doe^Jane"),
+        event("b", study="1.2", instance="3.2", PatientName="Roe^Richard"),
+    ]
+    record(engine, told, "latest")
+    names = sorted(str(read(each, "PatientName")) for each in ask(engine, _named("")))
+    assert names == ["Doe^Jane", "Roe^Richard"]
+
+
+def _named(pattern: str) -> object:
+    return query("PATIENT", PatientName=pattern)
+
+
+def test_a_name_corrected_later_holds_for_the_study_and_its_instances(engine: Engine) -> None:
+    record(engine, [event("a", instance="3.1", PatientID="1", PatientName="Sm1th")], "latest")
+    late = event("b", second=5, instance="3.2", PatientID="1", PatientName="Smith")
+    record(engine, [late], "latest")
+    for scope, expected in (("PATIENT", 1), ("STUDY", 1), ("SERIES", 1), ("IMAGE", 2)):
+        found = ask(engine, query(scope, PatientName="smith"))
+        assert [read(each, "PatientName") for each in found] == ["Smith"] * expected
+        assert ask(engine, query(scope, PatientName="sm1th")) == []
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        event("bad", instance="not a uid"),
+        event("bad", study=""),
+        event("bad", series="1." * 40),
+        event("x" * 1100),
+        event("bad", provider=""),
+    ],
+)
+def test_a_bad_event_is_refused_alone(engine: Engine, bad: recording.ImageStoredEvent) -> None:
+    outcomes = record(engine, [event("a"), bad, event("b", instance="3.2")], "latest")
+    assert outcomes[0] == outcomes[2] == "new"
+    assert isinstance(outcomes[1], ValueError)
+
+
+def test_what_only_the_database_refuses_is_refused_alone(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoiled(told: recording.ImageStoredEvent) -> Described:
+        kept = described(told)
+        if told.data.store.object_name == "bad":
+            return replace(kept, object=kept.object | {"size": None})
+        return kept
+
+    monkeypatch.setattr(recording, "described", spoiled)
+    told = [event("a"), event("bad", instance="3.3"), event("b", instance="3.2")]
+    outcomes = record(engine, told, "latest")
+    assert outcomes[0] == outcomes[2] == "new"
+    assert isinstance(outcomes[1], ValueError)
+    assert count(engine, objects) == count(engine, instances) == 2
+
+
+def test_values_no_database_likes_are_kept_and_found(engine: Engine) -> None:
+    odd = {
+        "PatientName": "Nul\0in^Name",
+        "PatientID": "A\0B",
+        "AccessionNumber": "x" * 40_000,
+        "StudyID": "\ud7ff\U0010ffff",
+        "InstanceNumber": "1e999999999",
+        "StudyDate": "99999999",
+    }
+    told = event("a\0", **odd, more=[Element("0008", "103E", "LO", bulk=BulkReference(1, 2))])
+    assert record(engine, [told], "latest") == ["new"]
+    for keyword, value in odd.items():
+        asked = query("IMAGE", **{keyword: value if "\0" not in value else ""})
+        [match] = ask(engine, asked)
+        assert read(match, keyword) == value
+
+
+def test_replicas_record_at_once(database_url: str, engine: Engine) -> None:
+    """Two engines, as two replicas have, telling each other's events in other orders."""
+    told = [
+        event(f"o{number}", second=number, study=f"1.{number % 3}", instance=f"3.{number % 20}")
+        for number in range(60)
+    ]
+    other = open_engine(database_url)
+    batches = [told[start : start + 7] for start in range(0, 60, 7)]
+    with ThreadPoolExecutor(2) as executor:
+        ours = executor.map(lambda batch: record(engine, batch, "latest"), batches)
+        theirs = executor.map(lambda batch: record(other, batch, "latest"), reversed(batches))
+        outcomes = [each for batch in (*ours, *theirs) for each in batch]
+    other.dispose()
+    assert (outcomes.count("new"), outcomes.count("known")) == (60, 60)
+    assert count(engine, objects) == 60
+    assert len(ask(engine, query("IMAGE"))) == 20
