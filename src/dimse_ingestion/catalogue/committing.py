@@ -19,6 +19,7 @@ from dimse_ingestion.observability.logging import logger
 
 _LOG = logger(__name__)
 Commit = Callable[[Sequence[ImageStoredEvent]], list[Outcome]]
+_NEVER = ("", float("-inf"))
 _TROUBLE_LASTS = 5.0  # seconds; then events are let in again, to see
 
 
@@ -36,7 +37,7 @@ class Committing:
         self._most = most
         self._waiting: deque[_Waiting] = deque()
         self._news = asyncio.Event()
-        self._failed = ("", float("-inf"))
+        self._failed = _NEVER
 
     @property
     def trouble(self) -> str:
@@ -83,7 +84,6 @@ class Committing:
             self._fail(batch, OutOfResources("The catalogue is shutting down."))
             raise
         except DimseFailure as failure:
-            self._failed = (failure.comment, time.monotonic())
             _LOG.warning("Events were not committed.", events=len(batch), why=failure.comment)
             self._fail(batch, failure)
             return
@@ -91,12 +91,13 @@ class Committing:
             _LOG.exception("Events could not be committed.", events=len(batch))
             self._fail(batch, OutOfResources(f"The catalogue failed ({type(error).__name__})."))
             return
-        self._failed = ("", float("-inf"))
+        self._failed = _NEVER
         for each, outcome in zip(batch, outcomes, strict=True):
             if not each.outcome.done():
                 each.outcome.set_result(outcome)
 
     def _fail(self, batch: Sequence[_Waiting], failure: DimseFailure) -> None:
+        self._failed = (failure.comment, time.monotonic())
         for each in batch:
             if not each.outcome.done():
                 each.outcome.set_exception(failure)
