@@ -73,12 +73,21 @@ def ingestion() -> None:
 
 
 @app.command()
-def catalogue() -> None:
+def catalogue(
+    migrate_only: Annotated[
+        bool,
+        typer.Option("--migrate-only", help="Bring the database's schema up to date, and end."),
+    ] = False,
+) -> None:
     """Run the event sink and query side."""
-    from dimse_ingestion.catalogue.app import run
+    from dimse_ingestion.catalogue.app import migrate, run
     from dimse_ingestion.settings import CatalogueSettings
 
-    _run(lambda: run(CatalogueSettings.load()))
+    async def door() -> int:
+        settings = CatalogueSettings.load()
+        return migrate(settings) if migrate_only else await run(settings)
+
+    _run(door)
 
 
 @app.command()

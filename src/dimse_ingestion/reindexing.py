@@ -169,7 +169,7 @@ class Reindexing:
         location = Location(self._bucket.name, each.key, read.header_size)
         operation = str(uuid5(NAMESPACE_URL, f"reindex/{each.key}"))
         await self._sink.accept(
-            stored_event(operation, self._space, instance, location, read.elements)
+            stored_event(operation, self._space, instance, location, read.elements, each.stored_at)
         )
 
 

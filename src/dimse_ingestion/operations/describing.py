@@ -97,8 +97,9 @@ def stored_event(
     instance: Instance,
     location: Location,
     elements: list[Element],
+    stored_at: datetime | None = None,
 ) -> ImageStoredEvent:
-    """What the catalogue is told."""
+    """What the catalogue is told; `stored_at` is now if not given."""
     store = Store(
         provider=space.provider,
         bucket_name=location.bucket_name,
@@ -113,7 +114,7 @@ def stored_event(
         id=event_id(operation_id, location.key),
         source=space.event_source,
         subject=instance.sop_instance_uid,
-        time=datetime.now(UTC).isoformat(),
+        time=(stored_at or datetime.now(UTC)).astimezone(UTC).isoformat(),
         traceparent=tracing.traceparent(),
         data=ImageStored(image=Image(instance.transfer_syntax_uid, elements), store=store),
     )

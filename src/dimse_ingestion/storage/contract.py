@@ -4,16 +4,21 @@ Implemented on obstore (S3, Azure, a folder) and in memory. What a key means is 
 """
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """An object that is there; `size` in bytes."""
+    """An object that is there; `size` in bytes.
+
+    `stored_at` is when it became visible, with a time zone; None where the bucket can't tell.
+    """
 
     key: str
     size: int
+    stored_at: datetime | None = field(default=None, compare=False)
 
 
 class Bucket(Protocol):

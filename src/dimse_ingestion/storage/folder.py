@@ -9,9 +9,11 @@ would otherwise be taken for an empty bucket.
 import asyncio
 import os
 import secrets
+import stat
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -37,8 +39,7 @@ class FolderBucket:
         """The object under `key`, or None."""
         path = self._path(key)
         with folder_failure(self._root):
-            size = await asyncio.to_thread(_size, path)
-        return None if size is None else StoredObject(key, size)
+            return await asyncio.to_thread(_object, path, key)
 
     async def put(self, key: str, chunks: AsyncIterator[bytes], size: int) -> None:
         """Write, sync, rename, sync: in batches of 1 MiB, each in a thread."""
@@ -189,9 +190,12 @@ async def _batches(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytearray]:
         yield batch
 
 
-def _size(path: Path) -> int | None:
+def _object(path: Path, key: str) -> StoredObject | None:
     try:
-        return path.stat().st_size if path.is_file() else None
+        seen = path.stat()
+        if not stat.S_ISREG(seen.st_mode):
+            return None
+        return StoredObject(key, seen.st_size, datetime.fromtimestamp(seen.st_mtime, UTC))
     except (FileNotFoundError, NotADirectoryError):
         return None
 
@@ -213,8 +217,8 @@ def _walk(root: Path, prefix: str) -> Iterator[StoredObject]:
         for file in sorted(files):
             path = Path(folder, file)
             key = path.relative_to(root).as_posix()
-            if key.startswith(prefix) and (size := _size(path)) is not None:
-                yield StoredObject(key, size)
+            if key.startswith(prefix) and (found := _object(path, key)) is not None:
+                yield found
 
 
 def _unless_missing(error: OSError) -> None:

@@ -55,7 +55,7 @@ class ObjectStoreBucket:
                 meta = await obstore.head_async(self._store, key)
         except KeyError:
             return None
-        return StoredObject(key, meta["size"])
+        return StoredObject(key, meta["size"], meta["last_modified"])
 
     async def put(self, key: str, chunks: AsyncIterator[bytes], size: int) -> None:
         """One PUT up to 5 MiB, parts above; waits while other uploads hold the memory."""
@@ -123,7 +123,7 @@ class ObjectStoreBucket:
                 return
             for meta in found:
                 if meta["path"].startswith(prefix):
-                    yield StoredObject(meta["path"], meta["size"])
+                    yield StoredObject(meta["path"], meta["size"], meta["last_modified"])
 
     async def delete(self, key: str) -> None:
         """Remove an object; nothing happens if there is none."""

@@ -194,3 +194,44 @@ def test_reindex_rebuilds_the_catalogue_from_the_bucket(system: System, tmp_path
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "5 instances" in ended.stdout
     assert all(system.catalogued(m.sop_instance_uid) for m in made)
+
+
+def instance_number_of(system: System, like: Path) -> str:
+    from pydicom import Dataset, dcmread
+
+    header = dcmread(like, stop_before_pixels=True)
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel = "IMAGE"
+    identifier.StudyInstanceUID = header.StudyInstanceUID
+    identifier.SeriesInstanceUID = header.SeriesInstanceUID
+    identifier.SOPInstanceUID = header.SOPInstanceUID
+    identifier.InstanceNumber = ""
+    (match,) = scu.found(system.peer, identifier)
+    return str(match.InstanceNumber)
+
+
+def test_reindex_lets_the_latest_data_set_answer_as_before(system: System, tmp_path: Path) -> None:
+    (first,) = made_instances(tmp_path / "in", 1, 4096)
+    content = first.path.read_bytes()
+    others = []
+    for number in b"123456789":
+        other = tmp_path / f"{number}.dcm"
+        at = content.index(b"\x20\x00\x13\x00IS")
+        other.write_bytes(content[: at + 8] + bytes([number]) + content[at + 9 :])
+        others.append(other)
+    assert all(a.status == 0 for a in scu.stored(system.peer, [first.path, *others]))
+    assert instance_number_of(system, first.path) == "9"
+    system.catalogue.kill()
+    for part in system.space.folder.glob("catalogue.db*"):
+        part.unlink()
+    system.catalogue.start().ready()
+    ended = subprocess.run(
+        command("reindex"),
+        env=environment_of(system.ingestion[0]),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert instance_number_of(system, first.path) == "9"
