@@ -20,6 +20,8 @@ from typing import Any
 
 import trustme
 
+from harness.doors import free_port
+
 _LONGEST_START = 10.0
 _LONGEST_STOP = 10.0
 
@@ -29,13 +31,6 @@ def nats_server_binary() -> Path | None:
     beside_python = Path(sys.executable).parent / "nats-server"
     found = beside_python if beside_python.exists() else shutil.which("nats-server")
     return Path(found) if found else None
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass(frozen=True)

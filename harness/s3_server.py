@@ -8,7 +8,6 @@ what is stored.
 import os
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -24,6 +23,8 @@ from urllib.request import Request, urlopen
 import obstore
 import trustme
 from obstore.store import S3Store
+
+from harness.doors import free_port
 
 MODULES = {
     "versitygw": "github.com/versity/versitygw/cmd/versitygw@v1.8.0",
@@ -74,7 +75,7 @@ class S3Server:
 
     def start(self) -> "S3Server":
         """Start it and wait until it answers."""
-        self.port = self.port or _free_port()
+        self.port = self.port or free_port()
         self._data.mkdir(parents=True, exist_ok=True)
         if self.tls and not self._certificates.exists():
             self._certify()
@@ -219,12 +220,6 @@ def build() -> None:
         subprocess.run(
             ["go", "install", module], check=True, env={**os.environ, "GOBIN": str(_TOOLS)}
         )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

@@ -34,8 +34,8 @@ from dimse_ingestion.transport.messages import (
 )
 from dimse_ingestion.transport.requester import CarrierRequester
 from dimse_ingestion.transport.subjects import Subjects
-from harness.doors import StorageSpace
-from harness.nats_server import NatsServer, free_port, nats_server
+from harness.doors import StorageSpace, free_port
+from harness.nats_server import NatsServer, nats_server
 from tests.linked import reached
 from tests.unit.operations.instances import (
     CT,

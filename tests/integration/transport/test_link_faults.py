@@ -12,7 +12,8 @@ import psutil
 import pytest
 
 from dimse_ingestion.transport.carrier import CarrierDown, Delivery
-from harness.nats_server import NatsServer, free_port, nats_server
+from harness.doors import free_port
+from harness.nats_server import NatsServer, nats_server
 from tests.linked import QUICK, Taken, eventually, reached, started
 
 

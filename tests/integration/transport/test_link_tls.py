@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from dimse_ingestion.transport.link_tls import TlsFiles
-from harness.nats_server import NatsServer, ServerTls, free_port, nats_server
+from harness.doors import free_port
+from harness.nats_server import NatsServer, ServerTls, nats_server
 from tests.linked import QUICK, Taken, eventually, reached, started
 
 SECRET = "do-not-tell-anyone"
