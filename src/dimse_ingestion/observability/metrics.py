@@ -30,15 +30,11 @@ proxy_received_bytes = Counter(
     "dimse_proxy_received_bytes_total", "Bytes of data sets received from modalities"
 )
 proxy_matches = Counter("dimse_proxy_matches_total", "C-FIND matches sent to modalities")
-proxy_spool_memory_bytes = Gauge(
-    "dimse_proxy_spool_memory_bytes", "Bytes of data sets held in memory"
-)
-proxy_spool_disk_bytes = Gauge(
-    "dimse_proxy_spool_disk_bytes", "Bytes of data sets held in files of the spool"
-)
-proxy_spool_refused = Counter(
-    "dimse_proxy_spool_refused_total", "Data sets the spool had no room for"
-)
+
+# spooling
+spool_memory_bytes = Gauge("dimse_spool_memory_bytes", "Bytes of data sets held in memory")
+spool_disk_bytes = Gauge("dimse_spool_disk_bytes", "Bytes of data sets held in files of the spool")
+spool_refused = Counter("dimse_spool_refused_total", "Data sets the spool had no room for")
 
 # storage
 storage_requests = Counter(

@@ -22,9 +22,9 @@ from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.observability.serving import served
 from dimse_ingestion.proxy.acceptance import Admission
 from dimse_ingestion.proxy.bridge import Bridge
-from dimse_ingestion.proxy.spool import Limits, Spool
 from dimse_ingestion.proxy.whole_path import WholePath
 from dimse_ingestion.settings import ConfigurationMistake, ProxySettings
+from dimse_ingestion.spooling.spool import Limits, Spool
 from dimse_ingestion.transport.contract import Requester
 from dimse_ingestion.upper_layer.services import Services
 

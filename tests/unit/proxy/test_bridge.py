@@ -11,7 +11,7 @@ from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.proxy.acceptance import Admission
 from dimse_ingestion.proxy.bridge import Bridge, CommandField, known_status
-from dimse_ingestion.proxy.spool import Limits, Spool
+from dimse_ingestion.spooling.spool import Limits, Spool
 from dimse_ingestion.transport.messages import (
     EchoRequest,
     EchoResult,

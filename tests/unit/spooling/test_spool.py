@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
-from dimse_ingestion.proxy.spool import Limits, Spool
-from dimse_ingestion.proxy.spooled import Sealed, Spooled
+from dimse_ingestion.spooling.spool import Limits, Spool
+from dimse_ingestion.spooling.spooled import Sealed, Spooled
 
 MIB = 2**20
 

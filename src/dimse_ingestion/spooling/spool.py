@@ -16,7 +16,7 @@ from pathlib import Path
 from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
-from dimse_ingestion.proxy.spooled import Spooled
+from dimse_ingestion.spooling.spooled import Spooled
 
 _LOG = logger(__name__)
 _SUFFIX = ".dataset"
@@ -36,7 +36,7 @@ class Limits:
 
 
 class Spool:
-    """Every data set the proxy holds, and the room that is left."""
+    """Every data set a door holds, and the room that is left."""
 
     def __init__(self, directory: Path, limits: Limits) -> None:
         self._directory = directory
@@ -85,14 +85,14 @@ class Spool:
         """Bytes taken, or given back when negative."""
         self.memory_used += memory
         self.disk_used += disk
-        metrics.proxy_spool_memory_bytes.inc(memory)
-        metrics.proxy_spool_disk_bytes.inc(disk)
+        metrics.spool_memory_bytes.inc(memory)
+        metrics.spool_disk_bytes.inc(disk)
 
     def reserve(self, length: int) -> None:
         """Count bytes that go to a file. Raises OutOfResources above the limit."""
         if self.disk_used + length > self.limits.disk:
-            metrics.proxy_spool_refused.inc()
-            raise OutOfResources("The proxy's spool is full, send again later")
+            metrics.spool_refused.inc()
+            raise OutOfResources("The spool is full, send again later")
         self.count(disk=length)
 
     def opened_file(self, operation_id: str) -> int:
@@ -104,11 +104,11 @@ class Spool:
 
     def failed(self, trouble: OSError) -> DimseFailure:
         """What a disk's error means for the peer; the spool counts as broken from now on."""
-        metrics.proxy_spool_refused.inc()
+        metrics.spool_refused.inc()
         what = "is full" if trouble.errno in _FULL else f"can't be written ({trouble.strerror})"
         self._broken = f"The spool {self._directory} {what}: free space, or mount another."
         _LOG.error("The spool can't take a data set.", reason=trouble.strerror)
-        return OutOfResources("The proxy's disk is full or broken, send again later")
+        return OutOfResources("The spool's disk is full or broken, send again later")
 
     def _usable_again(self) -> bool:
         writable = os.access(self._directory, os.W_OK)

@@ -1,4 +1,4 @@
-"""One data set on its way through the proxy: fragments in, its digest, and reads at any offset.
+"""One data set on its way through a door: fragments in, its digest, and reads at any offset.
 
 It is the upper layer's sink and the transport's source. Bytes are kept in blocks; a full block is
 hashed, and written once the data set has outgrown memory, by a thread, in order. Nothing here
