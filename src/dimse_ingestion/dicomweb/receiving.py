@@ -1,0 +1,140 @@
+"""One instance as it arrives in a request: a Part-10 file, spooled and told apart while it comes.
+
+Its data set goes to the spool, which digests it; its first elements are read on the way, because
+an instance must be announced (UIDs, syntax, length, digest) before it can be stored. A part that
+can't be taken is read to its end and told by its failure, so that the parts after it can be.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from dimse_ingestion.dicom import part10
+from dimse_ingestion.dicom.elements import by_tag
+from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.scanning import Scanner
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.operations.describing import Instance
+from dimse_ingestion.spooling.spooled import Spooled
+
+_SOP_CLASS_UID = 0x00080016
+_SOP_INSTANCE_UID = 0x00080018
+STUDY_INSTANCE_UID = 0x0020000D
+_BEGINNING = 144  # preamble, prefix and the group length of group 2 (PS3.10 section 7.1)
+_LONGEST_HEAD = 64 * 1024
+_READ_AT_ONCE = 64 * 1024
+_CHUNK = 512 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What an instance says it is; empty where it says nothing."""
+
+    sop_class_uid: str = ""
+    sop_instance_uid: str = ""
+    study_instance_uid: str = ""
+
+
+class Receiving:
+    """One part; write all of it, then seal it. Takes over `spooled`, which `close` lets go of."""
+
+    def __init__(self, spooled: Spooled) -> None:
+        self.named = Named()
+        self._spooled = spooled
+        self._head = bytearray()
+        self._scanner: Scanner | None = None
+        self._transfer_syntax_uid = ""
+        self._identified = False
+        self._failure: DimseFailure | None = None
+
+    async def write(self, content: bytes) -> None:
+        """Take the next bytes; what is wrong with them is told by `sealed`."""
+        if self._failure is not None:
+            return
+        try:
+            data_set = content if self._transfer_syntax_uid else self._after_head(content)
+            self._identify(data_set)
+            waiting = self._spooled.write(data_set)
+        except DimseFailure as failure:
+            self._failure = failure
+            return
+        if waiting is not None:
+            await waiting
+
+    async def sealed(self) -> Instance:
+        """The whole instance as it is announced to `operations.storing`.
+
+        Raises DimseFailure: C000 for what is no Part-10 file, A900 where UIDs are missing, A700
+        when there was no room for it.
+        """
+        if self._failure is not None:
+            raise self._failure
+        if self._scanner is None:
+            raise _not_understood("it ends within its file meta information")
+        if not self._identified:
+            self._scanner.finish()
+            self._learn(self._scanner)
+        whole = await self._spooled.sealed()
+        if not self.named.sop_class_uid or not self.named.sop_instance_uid:
+            raise DimseFailure(
+                Status.DOES_NOT_MATCH_SOP_CLASS,
+                "SOP Class UID (0008,0016) or SOP Instance UID (0008,0018) is missing.",
+            )
+        return Instance(
+            sop_class_uid=self.named.sop_class_uid,
+            sop_instance_uid=self.named.sop_instance_uid,
+            transfer_syntax_uid=self._transfer_syntax_uid,
+            size=whole.size,
+            sha256=whole.sha256,
+        )
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The data set, once sealed."""
+        for offset in range(0, self._spooled.size, _CHUNK):
+            yield self._spooled.read(offset, _CHUNK)
+
+    def close(self) -> None:
+        """Let go of the spool's room."""
+        self._spooled.close()
+
+    def _after_head(self, content: bytes) -> bytes:
+        """Collect preamble and group 2; what of `content` is data set already."""
+        self._head += content
+        if len(self._head) < _BEGINNING:
+            return b""
+        try:
+            length = part10.data_set_offset(bytes(self._head[:_BEGINNING]))
+        except DimseFailure:
+            raise _not_understood("it has no preamble and group length (PS3.10 7.1)") from None
+        if length > _LONGEST_HEAD:
+            raise _not_understood(f"its file meta information has {length} bytes")
+        if len(self._head) < length:
+            return b""
+        self._transfer_syntax_uid = part10.transfer_syntax_uid(bytes(self._head[:length]))
+        self._scanner = Scanner(self._transfer_syntax_uid)
+        data_set = bytes(self._head[length:])
+        self._head.clear()
+        return data_set
+
+    def _identify(self, data_set: bytes) -> None:
+        """Read on until everything that names the instance has passed."""
+        if self._identified or self._scanner is None:
+            return
+        for start in range(0, len(data_set), _READ_AT_ONCE):
+            self._scanner.feed(memoryview(data_set)[start : start + _READ_AT_ONCE])
+            read = self._scanner.elements
+            if read and read[-1].tag > STUDY_INSTANCE_UID:
+                self._learn(self._scanner)
+                return
+
+    def _learn(self, scanner: Scanner) -> None:
+        found = by_tag(scanner.elements)
+        texts = (
+            found[tag].value.strip(" \0") if tag in found else ""
+            for tag in (_SOP_CLASS_UID, _SOP_INSTANCE_UID, STUDY_INSTANCE_UID)
+        )
+        self.named = Named(*texts)
+        self._identified = True
+
+
+def _not_understood(why: str) -> DimseFailure:
+    return DimseFailure(Status.CANNOT_UNDERSTAND, f"The part is no DICOM file: {why}.")

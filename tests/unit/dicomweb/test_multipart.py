@@ -1,0 +1,120 @@
+"""Multipart bodies in pieces of any size: what goes in comes out, what is broken is told."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dimse_ingestion.dicomweb.multipart import (
+    Event,
+    MultipartBroken,
+    MultipartReader,
+    PartBegun,
+    PartBytes,
+    PartEnded,
+    media_type,
+)
+
+BOUNDARY = "frontier"
+
+
+def body(*contents: bytes, end: bytes = b"--\r\n") -> bytes:
+    parts = (
+        b"--frontier\r\nContent-Type: application/dicom\r\n\r\n" + content + b"\r\n"
+        for content in contents
+    )
+    return b"".join(parts) + b"--frontier" + end
+
+
+def read(data: bytes, *sizes: int) -> list[Event]:
+    reader = MultipartReader(BOUNDARY)
+    events: list[Event] = []
+    start = 0
+    for size in sizes or (len(data),):
+        events += reader.feed(data[start : start + size])
+        start += size
+    events += reader.feed(data[start:])
+    reader.finish()
+    return events
+
+
+def contents(events: list[Event]) -> list[bytes]:
+    found: list[bytes] = []
+    for event in events:
+        if isinstance(event, PartBegun):
+            found.append(b"")
+        elif isinstance(event, PartBytes):
+            found[-1] += event.content
+    return found
+
+
+def test_a_part_comes_with_its_headers_and_ends() -> None:
+    events = read(body(b"abc"))
+    assert events[0] == PartBegun({"content-type": "application/dicom"})
+    assert contents(events) == [b"abc"]
+    assert events[-1] == PartEnded()
+
+
+@given(
+    st.lists(
+        st.lists(
+            st.sampled_from(
+                [b"\r", b"\n", b"\r\n", b"--frontier", b"\r\n--fron", b"-", b"x", b"\0"]
+            ),
+            max_size=8,
+        ).map(b"".join),
+        min_size=1,
+        max_size=4,
+    ),
+    st.lists(st.integers(0, 20), max_size=40),
+)
+def test_any_content_survives_any_split(parts: list[bytes], sizes: list[int]) -> None:
+    parts = [part for part in parts if b"\r\n--frontier" not in b"\r\n" + part] or [b""]
+    assert contents(read(body(*parts), *sizes)) == parts
+
+
+def test_byte_by_byte() -> None:
+    whole = body(b"\r\n--frontie", b"", b"\r\n--frontierX", b"--frontier")
+    assert contents(read(whole, *[1] * len(whole))) == contents(read(whole))
+
+
+def test_what_follows_the_last_boundary_is_passed_over() -> None:
+    assert contents(read(body(b"abc") + b"epilogue\r\n--frontier\r\n")) == [b"abc"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"--frontier", body(b"abc")[:-20], body(b"abc", b"def")[:-6], body(b"abc", end=b"\r\n")],
+)
+def test_a_body_cut_short_is_told(data: bytes) -> None:
+    with pytest.raises(MultipartBroken, match="send it whole"):
+        read(data)
+
+
+@pytest.mark.parametrize(
+    "data", [b"something else", b"--other\r\n\r\nabc\r\n--other--", b"--frontierX\r\n\r\nabc"]
+)
+def test_a_body_with_another_boundary_is_told(data: bytes) -> None:
+    with pytest.raises(MultipartBroken, match="malformed before its first part"):
+        read(data)
+
+
+def test_a_flood_of_headers_is_told() -> None:
+    many = b"".join(b"X-%d: y\r\n" % number for number in range(100))
+    with pytest.raises(MultipartBroken, match="header count"):
+        read(b"--frontier\r\n" + many + b"\r\nabc\r\n--frontier--")
+    with pytest.raises(MultipartBroken, match="header size"):
+        read(b"--frontier\r\nX: " + b"y" * 10_000 + b"\r\n\r\nabc\r\n--frontier--")
+
+
+@pytest.mark.parametrize("boundary", ["", "x" * 71, "ends in a blank ", "new\nline", "ä"])
+def test_a_boundary_that_is_none_is_told(boundary: str) -> None:
+    with pytest.raises(MultipartBroken, match="boundary"):
+        MultipartReader(boundary)
+
+
+def test_media_types_with_their_parameters() -> None:
+    told = media_type('Multipart/Related; Type="application/dicom"; boundary="a b"')
+    assert told == ("multipart/related", {"type": "application/dicom", "boundary": "a b"})
+    assert media_type("application/dicom") == ("application/dicom", {})
+    assert media_type("") == ("", {})
+    assert media_type("nonsense") == ("", {})
