@@ -24,8 +24,6 @@ from dimse_ingestion.settings import (
     MountedMissing,
     NatsSettings,
     ProxySettings,
-    read_bucket,
-    read_credential,
 )
 from dimse_ingestion.transport.carrier import CarrierDown
 from dimse_ingestion.transport.configured import link_settings
@@ -120,9 +118,7 @@ async def _check_ingestion(report: Report, _: Path | None) -> None:
         pass
     await report.look(
         f"bucket as mounted at {settings.bucket_config_path}",
-        lambda: _raising(
-            lambda: read_bucket(settings.bucket_config_path, settings.bucket_secret_path)
-        ),
+        lambda: _raising(settings.read_bucket),
     )
     async with opened_wires(settings) as wires:
         await report.look(
@@ -159,7 +155,7 @@ async def _linked(
     """A connection to NATS, checked; None when there is none."""
     has_credential = await report.look(
         "NATS credential",
-        lambda: _raising(lambda: read_credential(settings.nats_auth_token.get_secret_value())),
+        lambda: _raising(settings.read_credential),
     )
     try:
         link = Link(link_settings(settings, name, needs))

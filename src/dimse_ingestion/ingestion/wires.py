@@ -8,7 +8,7 @@ from dimse_ingestion.events.contract import EventSink
 from dimse_ingestion.events.http_sink import HttpSink
 from dimse_ingestion.queries.contract import QueryClient
 from dimse_ingestion.queries.http_client import HttpQueryClient
-from dimse_ingestion.settings import IngestionSettings, read_bucket
+from dimse_ingestion.settings import IngestionSettings
 from dimse_ingestion.storage.contract import Bucket
 from dimse_ingestion.storage.following import FollowingBucket
 
@@ -25,10 +25,7 @@ class Wires:
 @asynccontextmanager
 async def opened_wires(settings: IngestionSettings) -> AsyncIterator[Wires]:
     """Bucket, event sink and catalogue; nothing is reached for yet."""
-    bucket = FollowingBucket(
-        lambda: read_bucket(settings.bucket_config_path, settings.bucket_secret_path),
-        timeout=settings.bucket_timeout,
-    )
+    bucket = FollowingBucket(settings.read_bucket, timeout=settings.bucket_timeout)
     sink = HttpSink(settings.event_sink, timeout=settings.event_timeout)
     queries = HttpQueryClient(
         settings.query_endpoint, settings.provider_name, timeout=settings.query_timeout

@@ -16,8 +16,10 @@ from dimse_ingestion.settings.mounted import (
     FolderBucket,
     MountedMissing,
     S3Bucket,
+    check_mounted,
     read_bucket,
     read_credential,
+    read_database_url,
 )
 from dimse_ingestion.settings.proxy import ProxySettings
 
@@ -33,6 +35,8 @@ __all__ = [
     "NatsSettings",
     "ProxySettings",
     "S3Bucket",
+    "check_mounted",
     "read_bucket",
     "read_credential",
+    "read_database_url",
 ]

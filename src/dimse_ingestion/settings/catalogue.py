@@ -6,13 +6,19 @@ from pydantic import Field, SecretStr
 
 from dimse_ingestion.settings.door import DoorSettings
 from dimse_ingestion.settings.kinds import Count, Seconds, Size
+from dimse_ingestion.settings.mounted import read_database_url
 
 
 class CatalogueSettings(DoorSettings):
     """The catalogue's settings."""
 
     database_url: SecretStr = Field(validation_alias="DATABASE_URL")
-    """SQLAlchemy's: `postgresql+psycopg://user:password@host/name` or `sqlite+aiosqlite:///file`."""
+    """SQLAlchemy's: `postgresql+psycopg://user:password@host/name` or `sqlite:////folder/file`.
+
+    Or the absolute path of a mounted file or Secret folder that holds it.
+    """
+    database_secret_name: str = Field(default="", validation_alias="DATABASE_SECRET_NAME")
+    """What a sentence calls that Secret; without it, its path."""
     duplicates: Literal["latest", "first"] = Field(
         default="latest", validation_alias="DIMSE_DUPLICATES"
     )
@@ -26,3 +32,7 @@ class CatalogueSettings(DoorSettings):
     """Bytes of the longest event taken."""
     maximum_matches: Count = Field(default=100_000, validation_alias="DIMSE_MAXIMUM_MATCHES")
     query_timeout: Seconds = Field(default=30.0, validation_alias="DIMSE_QUERY_TIMEOUT")
+
+    def read_database_url(self) -> str:
+        """The database's URL, as it is mounted now or as it was given. Raises MountedMissing."""
+        return read_database_url(self.database_url.get_secret_value(), self.database_secret_name)

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from dimse_ingestion.settings.kinds import Count, HttpUrl, Seconds, Size, SubjectToken
 from dimse_ingestion.settings.messaging import NatsSettings
+from dimse_ingestion.settings.mounted import BucketLocation, read_bucket
 
 
 def _host_and_nonce() -> str:
@@ -18,7 +19,7 @@ def _host_and_nonce() -> str:
 
 
 class IngestionSettings(NatsSettings):
-    """The ingestion service's settings. The bucket is read by `read_bucket`."""
+    """The ingestion service's settings. The bucket is read when needed, and may be missing."""
 
     replica_id: SubjectToken = Field(
         default_factory=_host_and_nonce, validation_alias="DIMSE_REPLICA_ID"
@@ -31,6 +32,9 @@ class IngestionSettings(NatsSettings):
     bucket_secret_path: Path = Field(
         default=Path("/etc/bucket/secret"), validation_alias="BUCKET_SECRET_PATH"
     )
+    bucket_config_name: str = Field(default="", validation_alias="BUCKET_CONFIG_NAME")
+    """What a sentence calls the ConfigMap; without it, its path."""
+    bucket_secret_name: str = Field(default="", validation_alias="BUCKET_SECRET_NAME")
 
     # events out, questions out
     event_source: str = Field(
@@ -54,3 +58,12 @@ class IngestionSettings(NatsSettings):
     bucket_timeout: Seconds = Field(default=20.0, validation_alias="DIMSE_BUCKET_TIMEOUT")
     event_timeout: Seconds = Field(default=10.0, validation_alias="DIMSE_EVENT_TIMEOUT")
     query_timeout: Seconds = Field(default=30.0, validation_alias="DIMSE_QUERY_TIMEOUT")
+
+    def read_bucket(self) -> BucketLocation:
+        """The bucket, as it is mounted now. Raises MountedMissing."""
+        return read_bucket(
+            self.bucket_config_path,
+            self.bucket_secret_path,
+            config_name=self.bucket_config_name,
+            secret_name=self.bucket_secret_name,
+        )

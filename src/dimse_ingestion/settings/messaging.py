@@ -1,17 +1,20 @@
 """How a door reaches NATS and proves who it is; shared by the proxy and the ingestion service."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
 from dimse_ingestion.settings.door import DoorSettings
-from dimse_ingestion.settings.kinds import NatsServers, OptionalFile, Seconds, Subject
+from dimse_ingestion.settings.kinds import NatsServers, Seconds, Subject
+from dimse_ingestion.settings.mounted import read_credential
 
 AuthMode = Literal["auto", "none", "token", "creds", "jwt-seed", "bearer", "password", "nkey"]
 
 
 class NatsSettings(DoorSettings):
-    """The connection to NATS. Credentials are read again at each connect (`read_credential`)."""
+    """The connection to NATS. What is mounted is read again at each connect, and may be missing."""
 
     nats_url: NatsServers = Field(validation_alias="DIMSE_NATS_URL")
     """`host:port` (the scheme then follows TLS) or a URL, several by comma."""
@@ -22,17 +25,29 @@ class NatsSettings(DoorSettings):
     )
     """The token itself, or the absolute path of a mounted file or Secret folder that holds it."""
     nats_auth_mode: AuthMode = Field(default="auto", validation_alias="DIMSE_NATS_AUTH_MODE")
-    nats_ca_path: OptionalFile = Field(default=None, validation_alias="DIMSE_NATS_CA_PATH")
-    nats_certificate_path: OptionalFile = Field(
+    nats_ca_path: Path | None = Field(default=None, validation_alias="DIMSE_NATS_CA_PATH")
+    nats_certificate_path: Path | None = Field(
         default=None, validation_alias="DIMSE_NATS_CERTIFICATE_PATH"
     )
-    nats_key_path: OptionalFile = Field(default=None, validation_alias="DIMSE_NATS_KEY_PATH")
+    nats_key_path: Path | None = Field(default=None, validation_alias="DIMSE_NATS_KEY_PATH")
     nats_tls_handshake_first: bool = Field(
         default=False, validation_alias="DIMSE_NATS_TLS_HANDSHAKE_FIRST"
     )
     nats_connect_timeout: Seconds = Field(
         default=5.0, validation_alias="DIMSE_NATS_CONNECT_TIMEOUT"
     )
+
+    # what a sentence calls the Secrets that are mounted; without it, their paths
+    nats_token_secret_name: str = Field(default="", validation_alias="DIMSE_NATS_TOKEN_SECRET_NAME")
+    nats_ca_secret_name: str = Field(default="", validation_alias="DIMSE_NATS_CA_SECRET_NAME")
+    nats_certificate_secret_name: str = Field(
+        default="", validation_alias="DIMSE_NATS_CERTIFICATE_SECRET_NAME"
+    )
+
+    def read_credential(self) -> Mapping[str, str]:
+        """Who we are to NATS, as it is mounted now. Raises MountedMissing."""
+        token = self.nats_auth_token.get_secret_value()
+        return read_credential(token, self.nats_token_secret_name)
 
     @model_validator(mode="after")
     def _scheme_agrees_with_tls(self) -> Self:

@@ -1,7 +1,9 @@
 """ConfigMaps and Secrets as Kubernetes mounts them: a folder with a file for each key.
 
 They are read when needed, not at start: one that is missing makes a door not ready with a
-sentence, and the door recovers when it appears. The keys are the original's.
+sentence, and the door recovers when it appears. An optional volume whose object is missing is an
+empty folder. The keys are the original's. A sentence calls an object by its name in Kubernetes
+where a setting tells it, else by its path.
 """
 
 from collections.abc import Mapping
@@ -45,15 +47,17 @@ class FolderBucket:
 BucketLocation = S3Bucket | AzureBucket | FolderBucket
 
 
-def read_bucket(config_path: Path, secret_path: Path) -> BucketLocation:
+def read_bucket(
+    config_path: Path, secret_path: Path, *, config_name: str = "", secret_name: str = ""
+) -> BucketLocation:
     """The bucket as ConfigMap and Secret tell it now.
 
     Raises MountedMissing with a sentence that names what is missing.
     """
-    config = _Mount("bucket ConfigMap", config_path)
+    config = _Mount("bucket ConfigMap", config_path, config_name)
     if folder := config.get("LOCAL_STORAGE_PATH"):
         return FolderBucket(Path(folder))
-    secret = _Mount("bucket Secret", secret_path)
+    secret = _Mount("bucket Secret", secret_path, secret_name)
     if "AZURE_STORAGE_CONNECTION_STRING" in secret:
         return AzureBucket(
             name=config.get("AZURE_CONTAINER_NAME") or config["BUCKET_NAME"],
@@ -69,7 +73,7 @@ def read_bucket(config_path: Path, secret_path: Path) -> BucketLocation:
     )
 
 
-def read_credential(token_or_path: str) -> Mapping[str, str]:
+def read_credential(token_or_path: str, name: str = "") -> Mapping[str, str]:
     """A credential as it is now: a Secret's keys, or one named `token`; none if nothing is set.
 
     An absolute path is read: a folder as a mounted Secret, a file as the credential itself.
@@ -81,8 +85,36 @@ def read_credential(token_or_path: str) -> Mapping[str, str]:
         return {"token": token_or_path}
     path = Path(token_or_path)
     if path.is_dir():
-        return dict(_Mount("credential Secret", path).keys)
+        return dict(_Mount("NATS credential Secret", path, name).keys)
+    check_mounted("NATS credential Secret", path, name)
     return {"token": _text(path, f"Missing credential {path}: mount it, or correct the path.")}
+
+
+def read_database_url(url_or_path: str, name: str = "") -> str:
+    """A database's URL as it is now, given or mounted: a file, or a Secret's `DATABASE_URL`.
+
+    Raises MountedMissing when nothing is there.
+    """
+    if not url_or_path.startswith("/"):
+        return url_or_path
+    path = Path(url_or_path)
+    if path.is_dir():
+        secret = _Mount("database Secret", path, name)
+        return secret.get("url") or secret["DATABASE_URL"]
+    check_mounted("database Secret", path, name)
+    if url := _text(path, f"Missing database URL {path}: mount it, or correct the path."):
+        return url
+    raise MountedMissing(f"{path} is empty: put the database's URL into it.")
+
+
+def check_mounted(kind: str, file: Path, name: str) -> None:
+    """Raise MountedMissing when a key's `file` of the Secret or ConfigMap `name` isn't there.
+
+    Without a name nothing is raised: whoever reads the file knows it by its path.
+    """
+    if not name or file.exists():
+        return
+    raise _Mount(kind, file.parent, name).missing(file.name)
 
 
 def _endpoint(config: "_Mount") -> str:
@@ -99,18 +131,20 @@ def _endpoint(config: "_Mount") -> str:
 class _Mount:
     """The keys of one mounted ConfigMap or Secret, blanks and line ends around values removed."""
 
-    def __init__(self, kind: str, path: Path) -> None:
-        self._name = f"{kind} {path}"
-        if not path.is_dir():
-            raise MountedMissing(f"Missing {self._name}: create it, or correct its path.")
+    def __init__(self, kind: str, path: Path, name: str) -> None:
+        self._name = f"{kind} {name or path}"
         # Kubernetes keeps what it swaps in folders that begin with two dots
-        files = [each for each in path.iterdir() if each.is_file() and each.name[0] != "."]
+        entries = path.iterdir() if path.is_dir() else ()
+        files = [each for each in entries if each.is_file() and each.name[0] != "."]
+        if not files:
+            cure = "create it" if name else "create it, or correct its path"
+            raise MountedMissing(f"Missing {self._name}: {cure}.")
         self.keys = {each.name: _text(each, f"{self._name} is being changed.") for each in files}
 
     def __getitem__(self, key: str) -> str:
         if value := self.keys.get(key):
             return value
-        raise MountedMissing(f"Missing key {key} in {self._name}: add it.")
+        raise self.missing(key)
 
     def __contains__(self, key: str) -> bool:
         return key in self.keys
@@ -118,6 +152,10 @@ class _Mount:
     def get(self, key: str) -> str:
         """The value, or empty."""
         return self.keys.get(key, "")
+
+    def missing(self, key: str) -> MountedMissing:
+        """What to raise for a key that isn't there."""
+        return MountedMissing(f"Missing key {key} in {self._name}: add it.")
 
 
 def _text(path: Path, sentence: str) -> str:

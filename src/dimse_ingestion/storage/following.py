@@ -45,6 +45,7 @@ class FollowingBucket:
         self._fresh = fresh
         self._open = opened
         self._read_at = float("-inf")
+        self._missing = ""
         self._location: BucketLocation | None = None
         self._bucket: Bucket | None = None
 
@@ -121,16 +122,22 @@ class FollowingBucket:
         location: BucketLocation | None
         try:
             location = self._read()
+            self._missing = ""
         except MountedMissing as missing:
             if last is None:
                 raise OutOfResources(str(missing)) from None
-            _LOG.warning("the bucket's last configuration stays in use", because=str(missing))
+            self._tell_missing(str(missing))
             location = self._location
         self._read_at = time.monotonic()
         return last if last and location == self._location else self._opened(location)
 
+    def _tell_missing(self, missing: str) -> None:
+        if missing != self._missing:
+            _LOG.warning("The bucket's last configuration stays in use.", because=missing)
+        self._missing = missing
+
     def _opened(self, location: BucketLocation | None) -> "Bucket":
         bucket = self._open(location, timeout=self._timeout)
         self._location, self.name = location, bucket.name
-        _LOG.info("bucket opened", bucket=self.name)
+        _LOG.info("The bucket is opened.", bucket=self.name)
         return bucket

@@ -7,6 +7,8 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
+from dimse_ingestion.settings import MountedMissing, check_mounted
+
 
 class TlsMistake(Exception):
     """A certificate file can't be used: the sentence says which and why. It may be mended."""
@@ -21,13 +23,27 @@ class TlsFiles:
     certificate: Path | None = None
     """Our own certificate, for a server that asks for one."""
     key: Path | None = None
+    authority_secret: str = ""
+    """What a sentence calls the Secret that the authority is mounted from; empty for its path."""
+    certificate_secret: str = ""
 
     def context(self) -> ssl.SSLContext:
         """A context that verifies name and chain. Raises TlsMistake."""
+        self._check_mounted()
         context = _trusting(self.authority)
         if self.certificate is not None:
             _show(context, self.certificate, self.key)
         return context
+
+    def _check_mounted(self) -> None:
+        try:
+            if self.authority is not None:
+                check_mounted("NATS CA Secret", self.authority, self.authority_secret)
+            for file in (self.certificate, self.key):
+                if file is not None:
+                    check_mounted("NATS client certificate Secret", file, self.certificate_secret)
+        except MountedMissing as missing:
+            raise TlsMistake(str(missing)) from None
 
 
 def _trusting(authority: Path | None) -> ssl.SSLContext:

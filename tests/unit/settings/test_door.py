@@ -60,7 +60,7 @@ def test_all_missing_are_named_at_once() -> None:
         ("DIMSE_NATS_URL", "http://nats:4222", "is not a NATS address"),
         ("DIMSE_NATS_SUBJECT_ROOT", "DIMSE.>", "NATS subject"),
         ("DIMSE_PROXY_ID", "a.b", "has a dot"),
-        ("DIMSE_NATS_CA_PATH", "/nowhere/ca.pem", "there is no file /nowhere/ca.pem"),
+        ("DIMSE_TLS_CLIENT_CA_PATH", "/nowhere/ca.pem", "there is no file /nowhere/ca.pem"),
         ("DIMSE_OPERATION_TIMEOUT", "0", "DIMSE_OPERATION_TIMEOUT: "),
         ("DIMSE_LOG_LEVEL", "loud", "DIMSE_LOG_LEVEL: "),
     ],

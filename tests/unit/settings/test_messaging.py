@@ -31,3 +31,14 @@ def test_a_certificate_needs_its_key(tmp_path: Path) -> None:
         ProxySettings.load(nats_url="a:1", tls_certificate_path=certificate)
     with pytest.raises(ConfigurationMistake, match="needs a certificate of this AE"):
         ProxySettings.load(nats_url="a:1", tls_client_ca_path=certificate)
+
+
+def test_what_is_mounted_for_nats_may_be_missing_at_the_start() -> None:
+    settings = ProxySettings.load(
+        nats_url="a:1",
+        nats_auth_token="/nowhere/token",
+        nats_ca_path="/nowhere/ca.crt",
+        nats_certificate_path="/nowhere/tls.crt",
+        nats_key_path="/nowhere/tls.key",
+    )
+    assert settings.nats_ca_path == Path("/nowhere/ca.crt")

@@ -7,8 +7,10 @@ from dimse_ingestion.settings import (
     FolderBucket,
     MountedMissing,
     S3Bucket,
+    check_mounted,
     read_bucket,
     read_credential,
+    read_database_url,
 )
 
 
@@ -72,6 +74,9 @@ def test_what_is_missing_is_named_and_found_when_it_appears(tmp_path: Path) -> N
     with pytest.raises(MountedMissing, match=f"Missing bucket ConfigMap {config}"):
         read_bucket(config, secret)
     mounted(config)
+    with pytest.raises(MountedMissing, match=f"Missing bucket ConfigMap {config}"):
+        read_bucket(config, secret)
+    mounted(config, BUCKET_REGION="us-south")
     with pytest.raises(MountedMissing, match=f"Missing bucket Secret {secret}"):
         read_bucket(config, secret)
     s3_secret(tmp_path)
@@ -99,3 +104,67 @@ def test_a_credential_is_a_value_a_file_or_nothing(tmp_path: Path) -> None:
     assert read_credential(str(file)) == {"token": "first"}
     file.write_text("rotated\n")
     assert read_credential(str(file)) == {"token": "rotated"}
+
+
+def told(config: Path, secret: Path) -> str:
+    with pytest.raises(MountedMissing) as missing:
+        read_bucket(config, secret, config_name="space", secret_name="img-ingest-s3")
+    return str(missing.value)
+
+
+def test_what_is_missing_is_called_as_kubernetes_calls_it(tmp_path: Path) -> None:
+    config, secret = mounted(tmp_path / "config"), mounted(tmp_path / "secret")
+    assert told(config, secret) == "Missing bucket ConfigMap space: create it."
+    mounted(config, BUCKET_REGION="us-south")
+    assert told(config, secret) == "Missing bucket Secret img-ingest-s3: create it."
+    mounted(secret, AWS_ACCESS_KEY_ID="id")
+    assert told(config, secret) == "Missing key BUCKET_NAME in bucket ConfigMap space: add it."
+    mounted(config, BUCKET_NAME="images")
+    assert told(config, secret) == (
+        "Missing key AWS_SECRET_ACCESS_KEY in bucket Secret img-ingest-s3: add it."
+    )
+
+
+@pytest.mark.parametrize("path", ["", "token"])
+def test_an_empty_credential_secret_is_missing(tmp_path: Path, path: str) -> None:
+    with pytest.raises(MountedMissing) as missing:
+        read_credential(str(tmp_path / path), "radiology-nats")
+    assert str(missing.value) == "Missing NATS credential Secret radiology-nats: create it."
+
+
+def test_a_file_that_is_missing_is_a_key_of_its_secret(tmp_path: Path) -> None:
+    file = tmp_path / "ca.crt"
+    check_mounted("NATS CA Secret", file, "")
+    with pytest.raises(MountedMissing, match="Missing NATS CA Secret nats-ca: create it"):
+        check_mounted("NATS CA Secret", file, "nats-ca")
+    mounted(tmp_path, other="x")
+    with pytest.raises(MountedMissing, match=r"Missing key ca\.crt in NATS CA Secret nats-ca"):
+        check_mounted("NATS CA Secret", file, "nats-ca")
+    file.touch()
+    check_mounted("NATS CA Secret", file, "nats-ca")
+
+
+def test_a_database_url_is_given_or_mounted(tmp_path: Path) -> None:
+    assert read_database_url("sqlite:////data/catalogue.db") == "sqlite:////data/catalogue.db"
+    secret = mounted(tmp_path / "secret")
+    with pytest.raises(MountedMissing, match=f"Missing database Secret {secret}"):
+        read_database_url(str(secret))
+    with pytest.raises(MountedMissing, match="Missing database Secret core-db: create it"):
+        read_database_url(str(secret), "core-db")
+    mounted(secret, password="hush")
+    with pytest.raises(MountedMissing, match="Missing key DATABASE_URL in database Secret core-db"):
+        read_database_url(str(secret), "core-db")
+    mounted(secret, DATABASE_URL="postgresql://a/b\n")
+    assert read_database_url(str(secret)) == "postgresql://a/b"
+    assert read_database_url(str(secret / "DATABASE_URL")) == "postgresql://a/b"
+    mounted(tmp_path / "other", url="postgresql://c/d")
+    assert read_database_url(str(tmp_path / "other")) == "postgresql://c/d"
+
+
+def test_a_database_url_in_a_file_that_is_missing_or_empty(tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    with pytest.raises(MountedMissing, match=f"Missing database URL {file}: mount it"):
+        read_database_url(str(file))
+    file.touch()
+    with pytest.raises(MountedMissing, match=f"{file} is empty"):
+        read_database_url(str(file))

@@ -32,3 +32,19 @@ def test_a_missing_authority_is_told(tmp_path: Path) -> None:
 def test_a_key_that_does_not_belong_is_told(made: ServerTls) -> None:
     with pytest.raises(TlsMistake, match="belong together"):
         TlsFiles(made.ca_file, made.client_certificate_file, made.key_file).context()
+
+
+def test_a_missing_secret_is_called_by_its_name_and_found_when_it_appears(
+    made: ServerTls, tmp_path: Path
+) -> None:
+    authority = tmp_path / "ca.crt"
+    files = TlsFiles(authority, authority_secret="nats-ca")
+    with pytest.raises(TlsMistake, match=r"^Missing NATS CA Secret nats-ca: create it\.$"):
+        files.context()
+    authority.write_bytes(made.ca_file.read_bytes())
+    assert len(files.context().get_ca_certs()) == 1
+    ours = TlsFiles(
+        authority, tmp_path / "tls.crt", tmp_path / "tls.key", certificate_secret="nats-client"
+    )
+    with pytest.raises(TlsMistake, match=r"Missing key tls\.crt in NATS client certificate Secret"):
+        ours.context()
