@@ -37,7 +37,7 @@ async def received(spool: Spool, content: bytes, size: int = 10_000) -> tuple[Re
 
 @pytest.mark.parametrize("path", storable(), ids=lambda path: path.name)
 async def test_every_storable_file_is_announced_as_it_is(spool: Spool, path: Path) -> None:
-    receiving, instance = await received(spool, path.read_bytes())
+    receiving, instance = await received(spool, path.read_bytes())  # noqa: ASYNC240 - a small file of a test
     told = dcmread(path, stop_before_pixels=True)
     data_set = data_set_of(path)
     assert b"".join([chunk async for chunk in receiving.chunks()]) == data_set
