@@ -1,0 +1,56 @@
+{{/* Names and labels: an object is <fullname>-<component>, so that another release finds it. */}}
+
+{{- define "dimse-ingestion.fullname" -}}
+{{- .Values.fullnameOverride | default .Release.Name | trunc 52 | trimSuffix "-" }}
+{{- end }}
+
+{{/* Of a dict of root and component. */}}
+{{- define "dimse-ingestion.name" -}}
+{{- printf "%s-%s" (include "dimse-ingestion.fullname" .root) .component }}
+{{- end }}
+
+{{- define "dimse-ingestion.selector" -}}
+app.kubernetes.io/name: {{ .root.Chart.Name }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end }}
+
+{{- define "dimse-ingestion.labels" -}}
+{{ include "dimse-ingestion.selector" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* The metadata of a component's object; `annotations` beside root and component are its own. */}}
+{{- define "dimse-ingestion.metadata" -}}
+name: {{ include "dimse-ingestion.name" . }}
+namespace: {{ .root.Release.Namespace }}
+labels:
+  {{- include "dimse-ingestion.labels" . | nindent 2 }}
+{{- with merge (dict) (.annotations | default dict) .root.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "dimse-ingestion.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create }}
+{{- .Values.serviceAccount.name | default (include "dimse-ingestion.fullname" .) }}
+{{- else }}
+{{- .Values.serviceAccount.name | default "default" }}
+{{- end }}
+{{- end }}
+
+{{/* Tag or digest is looked for behind the last slash: a registry's port is no tag. */}}
+{{- define "dimse-ingestion.image" -}}
+{{- $last := splitList "/" .Values.image | last }}
+{{- if or (contains ":" $last) (contains "@" $last) }}
+{{- .Values.image }}
+{{- else }}
+{{- printf "%s:%s" .Values.image .Chart.AppVersion }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,18 @@
+{{/* A component's Service, from a dict of root, component and ports (YAML); `service` is its values. */}}
+{{- define "dimse-ingestion.service" -}}
+{{- $service := .service | default dict }}
+{{- $type := $service.type | default "ClusterIP" }}
+apiVersion: v1
+kind: Service
+metadata:
+  {{- include "dimse-ingestion.metadata" (merge (dict "annotations" ($service.annotations | default dict)) .) | nindent 2 }}
+spec:
+  type: {{ $type }}
+  {{- if and $service.externalTrafficPolicy (ne $type "ClusterIP") }}
+  externalTrafficPolicy: {{ $service.externalTrafficPolicy }}
+  {{- end }}
+  selector:
+    {{- include "dimse-ingestion.selector" . | nindent 4 }}
+  ports:
+    {{- .ports | nindent 4 }}
+{{- end }}

@@ -1,0 +1,73 @@
+{{/* What follows from the storage space's values: which catalogue, which addresses. */}}
+
+{{/* "true" where this release runs a catalogue, else empty. */}}
+{{- define "dimse-ingestion.ownCatalogue" -}}
+{{- if eq (toString .Values.catalogue.enabled) "auto" }}
+{{- if not .Values.dicomEventDrivenIngestionName }}true{{ end }}
+{{- else if .Values.catalogue.enabled }}true{{ end }}
+{{- end }}
+
+{{/* "true" where that catalogue keeps SQLite's file. */}}
+{{- define "dimse-ingestion.sqlite" -}}
+{{- if not .Values.catalogue.database.secretName }}true{{ end }}
+{{- end }}
+
+{{/* "true" where a component of this release works on the bucket. */}}
+{{- define "dimse-ingestion.storageSpace" -}}
+{{- if or .Values.ingestion.enabled .Values.dicomweb.enabled }}true{{ end }}
+{{- end }}
+
+{{- define "dimse-ingestion.catalogueUrl" -}}
+{{- $name := .Values.dicomEventDrivenIngestionName }}
+{{- if not $name }}
+{{- printf "http://%s-catalogue:8080" (include "dimse-ingestion.fullname" .) }}
+{{- else if contains "." $name }}
+{{- $parts := splitList "." $name }}
+{{- printf "http://%s-catalogue.%s:8080" (first $parts) (last $parts) }}
+{{- else }}
+{{- printf "http://%s-catalogue:8080" $name }}
+{{- end }}
+{{- end }}
+
+{{- define "dimse-ingestion.eventSink" -}}
+{{- .Values.eventSink | default (printf "%s/events" (include "dimse-ingestion.catalogueUrl" .)) }}
+{{- end }}
+
+{{- define "dimse-ingestion.queryEndpoint" -}}
+{{- .Values.queryEndpoint | default (include "dimse-ingestion.catalogueUrl" .) }}
+{{- end }}
+
+{{- define "dimse-ingestion.wadoInternalEndpoint" -}}
+{{- if .Values.wadoInternalEndpoint }}
+{{- .Values.wadoInternalEndpoint }}
+{{- else if .Values.dicomweb.enabled }}
+{{- printf "http://%s-dicomweb.%s:%v/dicomweb" (include "dimse-ingestion.fullname" .) .Release.Namespace .Values.dicomweb.service.port }}
+{{- end }}
+{{- end }}
+
+{{- define "dimse-ingestion.wadoExternalEndpoint" -}}
+{{- $ingress := .Values.dicomweb.ingress }}
+{{- if .Values.wadoExternalEndpoint }}
+{{- .Values.wadoExternalEndpoint }}
+{{- else if and .Values.dicomweb.enabled $ingress.enabled }}
+{{- printf "%s://%s%s/dicomweb" (ternary "https" "http" (ne $ingress.tlsSecret "")) $ingress.host (trimSuffix "/" $ingress.path) }}
+{{- end }}
+{{- end }}
+
+{{/* "true" where an address has a scheme that speaks TLS, or has none and natsSecure says so. */}}
+{{- define "dimse-ingestion.natsTls" -}}
+{{- range splitList "," .Values.natsUrl }}
+{{- if or (hasPrefix "tls://" (trim .)) (hasPrefix "wss://" (trim .)) (and $.Values.natsSecure (not (contains "://" .))) }}true{{ end }}
+{{- end }}
+{{- end }}
+
+{{/* The ports in natsUrl, as JSON: where its scheme's own is meant, that. */}}
+{{- define "dimse-ingestion.natsPorts" -}}
+{{- $ports := list }}
+{{- range splitList "," .Values.natsUrl }}
+{{- $own := ternary 443 (ternary 80 4222 (hasPrefix "ws://" (trim .))) (hasPrefix "wss://" (trim .)) }}
+{{- $written := regexFind ":[0-9]+/?$" (trim .) | trimPrefix ":" | trimSuffix "/" }}
+{{- $ports = append $ports (ternary $own (int $written) (eq $written "")) }}
+{{- end }}
+{{- uniq $ports | toJson }}
+{{- end }}
