@@ -29,6 +29,7 @@ _CHATTY = (
     "httpcore2",
     "urllib3",
     "aiosqlite",
+    "python_multipart",
 )
 
 

@@ -84,6 +84,24 @@ ingestion_failures = Counter(
     ["service", "status"],
 )
 
+# dicomweb
+dicomweb_stored = Counter(
+    "dimse_dicomweb_stored_total",
+    "Instances of STOW-RS durable and known to the catalogue, by whether they came for the first "
+    "time (new, again)",
+    ["outcome"],
+)
+dicomweb_store_seconds = Histogram(
+    "dimse_dicomweb_store_seconds",
+    "Seconds from an instance received whole to an accepted event",
+    buckets=_SECONDS,
+)
+dicomweb_store_failures = Counter(
+    "dimse_dicomweb_store_failures_total",
+    "Instances of STOW-RS that were not stored, by failure reason (hexadecimal)",
+    ["status"],
+)
+
 # catalogue
 catalogue_events = Counter(
     "dimse_catalogue_events_total",
