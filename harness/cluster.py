@@ -1,0 +1,153 @@
+"""The Kubernetes cluster that end-to-end tests run on: one of kind's, or one that is there already.
+
+What kind needs is found, downloaded or built (harness.tools, harness.airgap). A cluster of ours
+stays until `deleted` is called, so that a second run starts at once.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness import registries, volumes
+from harness.airgap import building, pins
+from harness.commands import Say, Unusable, output, succeeds
+from harness.tools import tool
+
+NAME = "dimse"
+"""What the cluster is called unless told otherwise."""
+
+_PROJECT = Path(__file__).parent.parent
+_STATE = _PROJECT / ".tools" / "clusters"
+_PATIENCE = "180s"
+
+_AIRGAP_NEEDS: dict[str, Any] = {
+    # the node carries a bridge network of its own, for one node, without NetworkPolicy
+    "networking": {"disableDefaultCNI": True},
+    # where the host grants no CAP_SYS_RESOURCE the kubelet shall only warn
+    "featureGates": {"KubeletInUserNamespace": True},
+}
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster that answers; `name` is kind's, and empty for one that was there before."""
+
+    name: str
+    kubeconfig: Path
+
+    @property
+    def node(self) -> str:
+        """The container that is the node of a cluster of ours."""
+        return f"{self.name}-control-plane"
+
+    def outside(self, node_port: int) -> tuple[str, int]:
+        """The host and port at which a NodePort is reached from this machine."""
+        if not self.name:
+            return _address(self.kubeconfig), node_port
+        return published(output("docker", "port", self.node, f"{node_port}/tcp"))
+
+    def load(self, *images: str) -> None:
+        """Bring Docker images into the node; a cluster not ours pulls them from its registry."""
+        if self.name and images:
+            output(tool("kind", _silent), "load", "docker-image", "--name", self.name, *images)
+
+    def on_node(self, *command: str, given: str | None = None) -> str:
+        """What a command says on the node of a cluster of ours."""
+        return output("docker", "exec", "-i", self.node, *command, given=given)
+
+
+def created(name: str = NAME, *, say: Say) -> Cluster:
+    """The cluster called `name`, made unless it is there. Raises Unusable with the cure."""
+    image = _node_image(say)
+    kind, cluster = tool("kind", say), Cluster(name, kubeconfig_of(name))
+    if name in existing_names(kind):
+        say(f"the cluster {name} is there")
+        cluster.kubeconfig.write_text(output(kind, "get", "kubeconfig", "--name", name))
+    else:
+        say(f"creating the cluster {name} from {image}")
+        _create(kind, cluster, image)
+    if image == pins.NODE_IMAGE:
+        volumes.offered(cluster.on_node)
+    return cluster
+
+
+def existing(kubeconfig: Path) -> Cluster:
+    """The cluster that `kubeconfig` names, which is never deleted here."""
+    if not kubeconfig.is_file():
+        raise Unusable(f"{kubeconfig} is not a file: name the kubeconfig of a cluster that exists")
+    ours = {kubeconfig_of(path.stem).resolve(): path.stem for path in _STATE.glob("*.kubeconfig")}
+    return Cluster(ours.get(kubeconfig.resolve(), ""), kubeconfig)
+
+
+def deleted(name: str = NAME, *, say: Say) -> None:
+    """Leave nothing of the cluster called `name`."""
+    kind = tool("kind", say)
+    if name in existing_names(kind):
+        say(f"deleting the cluster {name}")
+        output(kind, "delete", "cluster", "--name", name, env=_own_kubeconfig(name))
+    kubeconfig_of(name).unlink(missing_ok=True)
+
+
+def existing_names(kind: Path) -> list[str]:
+    """The clusters that kind knows; none when Docker isn't running."""
+    return output(kind, "get", "clusters").split() if succeeds("docker", "info") else []
+
+
+def kubeconfig_of(name: str) -> Path:
+    """Where the kubeconfig of a cluster of ours lies."""
+    return _STATE / f"{name}.kubeconfig"
+
+
+def merged(config: dict[str, Any], needs: dict[str, Any]) -> dict[str, Any]:
+    """A kind configuration with what is needed beside it; what is needed wins."""
+    both = {key: config[key] | needs[key] for key in config.keys() & needs.keys()}
+    return config | needs | both
+
+
+def published(answer: str) -> tuple[str, int]:
+    """Host and port out of what `docker port` says; Unusable when it isn't published."""
+    found = re.search(r"^([\d.]+):(\d+)$", answer, re.MULTILINE)
+    if not found:
+        raise Unusable("that NodePort is not published: see extraPortMappings in kind-config.yaml")
+    return found[1], int(found[2])
+
+
+def _node_image(say: Say) -> str:
+    if not registries.reached():
+        return building.ready(say)
+    if succeeds("docker", "info"):
+        return pins.PULLED_NODE_IMAGE
+    raise Unusable("Docker does not answer: install and start it, or join the group docker")
+
+
+def _create(kind: Path, cluster: Cluster, image: str) -> None:
+    _STATE.mkdir(parents=True, exist_ok=True)
+    config = yaml.safe_load((_PROJECT / "kind-config.yaml").read_text())
+    if image == pins.NODE_IMAGE:
+        config = merged(config, _AIRGAP_NEEDS)
+    output(
+        *(kind, "create", "cluster", "--name", cluster.name, "--image", image),
+        *("--kubeconfig", cluster.kubeconfig, "--config", "-", "--wait", _PATIENCE),
+        given=yaml.safe_dump(config),
+    )
+
+
+def _own_kubeconfig(name: str) -> dict[str, str]:
+    return {"KUBECONFIG": str(kubeconfig_of(name))}
+
+
+def _address(kubeconfig: Path) -> str:
+    """The host of the API server, which for a small cluster is a node's as well."""
+    servers = [
+        each["cluster"]["server"] for each in yaml.safe_load(kubeconfig.read_text())["clusters"]
+    ]
+    found = re.match(r"https://\[?([^\]/]+?)\]?(?::\d+)?(?:/|$)", servers[0])
+    assert found is not None
+    return found[1]
+
+
+def _silent(_line: str) -> None:
+    """For what has nothing to tell."""

@@ -1,0 +1,67 @@
+"""Other programs, run to their end: one that fails is told with what it said last.
+
+Not for what keeps running (harness.doors, harness.airgap.engine).
+"""
+
+import os
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+Say = Callable[[str], None]
+"""Where progress is told, a line at a time."""
+
+_SHOWN = 30
+
+
+class Unusable(Exception):
+    """This machine can't do what was asked; the message says why, and the cure."""
+
+
+def output(
+    *command: str | Path,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    given: str | None = None,
+    seconds: float = 600,
+) -> str:
+    """What `command` writes to standard output, with `env` added to the environment.
+
+    `given` is its standard input. Raises Unusable when it isn't installed, doesn't end within
+    `seconds`, or exits with another status than 0.
+    """
+    words = [str(word) for word in command]
+    try:
+        done = subprocess.run(
+            words,
+            env={**os.environ, **(env or {})},
+            cwd=cwd,
+            input=given,
+            stdin=None if given is not None else subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=seconds,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise Unusable(f"{words[0]} is not installed, or not on PATH") from None
+    except subprocess.TimeoutExpired:
+        raise Unusable(f"{' '.join(words[:4])} has not ended after {seconds:.0f} s") from None
+    if done.returncode:
+        raise Unusable(f"{' '.join(words[:4])} failed:\n{last_lines(done.stderr or done.stdout)}")
+    return done.stdout
+
+
+def succeeds(*command: str | Path, env: Mapping[str, str] | None = None) -> bool:
+    """Whether `command` is there and exits with 0."""
+    try:
+        output(*command, env=env)
+    except Unusable:
+        return False
+    return True
+
+
+def last_lines(text: str, count: int = _SHOWN) -> str:
+    """The end of what a program said."""
+    return "\n".join(text.strip().splitlines()[-count:])
