@@ -97,8 +97,8 @@ class StoringParts:
             return Outcome(receiving.named, failure=failure)
         except Exception:  # noqa: BLE001 - one instance must not take the others' answers with it
             _LOG.exception("A mistake of ours kept an instance from being stored.")
-            failure = DimseFailure(Status.PROCESSING_FAILURE, "internal error")
-            return Outcome(receiving.named, failure=failure)
+            ours = DimseFailure(Status.PROCESSING_FAILURE, "internal error")
+            return Outcome(receiving.named, failure=ours)
         finally:
             receiving.close()
         _told(instance, stored.key, operation_id, again=stored.duplicate)
