@@ -1,14 +1,14 @@
 """NATS' operator mode, minted here: an operator, one account, and users with their permissions.
 
 A small encoder of NATS JWTs (ed25519-nkey) over the nkeys library; the server checks everything
-it makes. For tests and demonstrations: keys live in memory.
+it makes. For tests and demonstrations: keys live in memory, or where `Operator.saved` is put.
 """
 
 import base64
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,8 +23,8 @@ _NO_LIMITS = {"subs": -1, "data": -1, "payload": -1}
 class Key:
     """An ed25519 key as NATS writes it."""
 
-    def __init__(self, kind: int) -> None:
-        self.seed: str = nkeys.encode_seed(os.urandom(32), kind).decode()
+    def __init__(self, kind: int, seed: str = "") -> None:
+        self.seed: str = seed or nkeys.encode_seed(os.urandom(32), kind).decode()
         self.public: str = self._pair().public_key.decode().rstrip("=")
 
     def sign(self, text: bytes) -> bytes:
@@ -62,6 +62,16 @@ class Operator:
 
     key: Key = field(default_factory=lambda: Key(_OPERATOR))
     account: Key = field(default_factory=lambda: Key(_ACCOUNT))
+
+    @property
+    def saved(self) -> dict[str, str]:
+        """The seeds, from which `loaded` makes the same operator again."""
+        return {"operator.nk": self.key.seed, "account.nk": self.account.seed}
+
+    @classmethod
+    def loaded(cls, saved: Mapping[str, str]) -> "Operator":
+        """The operator that was saved; KeyError when a seed is missing."""
+        return cls(Key(_OPERATOR, saved["operator.nk"]), Key(_ACCOUNT, saved["account.nk"]))
 
     @property
     def configuration(self) -> dict[str, Any]:

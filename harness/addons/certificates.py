@@ -1,0 +1,25 @@
+"""A server's certificate by a CA of its own, made once for an addon and kept in its Secret."""
+
+from collections.abc import Iterable
+
+import trustme
+
+
+def certified(*names: str) -> dict[str, str]:
+    """A new CA and a server's certificate for these host names and addresses, as PEM.
+
+    Keys as in a Secret of type `kubernetes.io/tls`: `ca.crt`, `tls.crt`, `tls.key`.
+    """
+    authority = trustme.CA()
+    issued = authority.issue_cert(*dict.fromkeys(names))
+    return {
+        "ca.crt": authority.cert_pem.bytes().decode(),
+        "tls.crt": "".join(part.bytes().decode() for part in issued.cert_chain_pems),
+        "tls.key": issued.private_key_pem.bytes().decode(),
+    }
+
+
+def names_of(service: str, namespace: str, outside: Iterable[str] = ()) -> list[str]:
+    """Every name a Service is called by: in the cluster, on this machine, and those `outside`."""
+    inside = f"{service}.{namespace}.svc"
+    return [inside, f"{inside}.cluster.local", service, "localhost", "127.0.0.1", *outside]

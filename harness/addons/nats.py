@@ -1,0 +1,127 @@
+"""NATS in the cluster, as a hospital meets it: TLS by an own CA, operator mode, a user for each door.
+
+What a user may do is the table of docs/operating.md, *NATS permissions*, and no more. JetStream is
+off. The operator's seeds, the CA and the server's key stand in the Secret `nats-authority`.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from harness.addons.certificates import certified, names_of
+from harness.addons.workload import NAMESPACE, SecretFiles, Workload, revision
+from harness.images import third_party
+from harness.kubernetes_objects import Namespace
+from harness.nats_accounts import Operator
+
+if TYPE_CHECKING:
+    from harness.cluster import Cluster
+
+NODE_PORT = 30422
+_AUTHORITY = "nats-authority"
+_CONFIGURATION = "nats-configuration"
+_PATH = "/etc/nats"
+
+
+@dataclass(frozen=True)
+class NatsAddon:
+    """NATS as it runs in `namespace`; made by `installed`."""
+
+    namespace: Namespace
+    operator: Operator
+    ca_pem: str
+    url_outside: str
+    url_inside: str = f"tls://nats.{NAMESPACE}.svc:4222"
+
+    def proxy_credentials(self, root: str, proxy_id: str, expires_in: float | None = None) -> str:
+        """A credentials file for proxy `proxy_id` on the subject root; `expires_in` is in seconds."""
+        return self.operator.user(
+            may_publish=[f"{root}.v1.svc.*", f"{root}.v1.in.>", f"{root}._SINBOX.>"],
+            may_subscribe=[
+                f"{root}._INBOX.{proxy_id}.>",
+                f"{root}.v1.out.{proxy_id}.>",
+                f"{root}.v1.px.{proxy_id}.>",
+                f"{root}.v1.px.* px",
+            ],
+            expires_in=expires_in,
+        ).credentials_file
+
+    def ingestion_credentials(self, root: str, expires_in: float | None = None) -> str:
+        """A credentials file for the ingestion service of the subject root, for all its replicas."""
+        return self.operator.user(
+            may_publish=[f"{root}._INBOX.>", f"{root}.v1.px.>", f"{root}.v1.out.>"],
+            may_subscribe=[f"{root}.v1.svc.* svc", f"{root}.v1.in.>", f"{root}._SINBOX.>"],
+            expires_in=expires_in,
+        ).credentials_file
+
+    def restart(self) -> None:
+        """Crash it and wait for the next one; clients are cut off and find it again."""
+        for pod in self.namespace.pods("app.kubernetes.io/name=nats"):
+            self.namespace.kill(pod["metadata"]["name"])
+        self.namespace.wait_until_rolled_out("nats")
+
+    def stop(self) -> None:
+        """Let none run, and wait until none does."""
+        self.namespace.scale("nats", 0)
+
+    def start(self) -> None:
+        """Let it run again, and wait until it is ready."""
+        self.namespace.scale("nats", 1)
+
+    def removed(self) -> None:
+        """Remove it, its keys too; credentials minted before are worth nothing then."""
+        for kind in ("Deployment", "Service", "Secret"):
+            self.namespace.remove_all(kind, "app.kubernetes.io/name=nats")
+
+
+def installed(cluster: "Cluster") -> NatsAddon:
+    """Have NATS run and be ready in the cluster; what runs already is kept, keys and all."""
+    image = third_party("nats")
+    cluster.load(image)
+    namespace = Namespace(cluster.kubeconfig, NAMESPACE).made()
+    host, port = cluster.outside(NODE_PORT)
+    authority = _authority(namespace, host)
+    operator = Operator.loaded(authority)
+    configuration = namespace.kept_secret(_CONFIGURATION, lambda: _secret(operator), "nats")
+    workload = _workload(image, revision(authority, configuration))
+    namespace.apply(*workload.objects({"client": NODE_PORT}))
+    namespace.wait_until_rolled_out("nats")
+    return NatsAddon(namespace, operator, authority["ca.crt"], f"tls://{host}:{port}")
+
+
+def _authority(namespace: Namespace, host: str) -> dict[str, str]:
+    names = names_of("nats", NAMESPACE, [host])
+    return namespace.kept_secret(_AUTHORITY, lambda: Operator().saved | certified(*names), "nats")
+
+
+def _secret(operator: Operator) -> dict[str, str]:
+    return {"nats.json": json.dumps(_configuration(operator), indent=2)}
+
+
+def _configuration(operator: Operator) -> dict[str, Any]:
+    """The server's settings; a grant limit of 32 MiB asks for 64 MiB pending."""
+    return {
+        "port": 4222,
+        "http_port": 8222,
+        "max_payload": 1024 * 1024,
+        "max_pending": 64 * 1024 * 1024,
+        "write_deadline": "10s",
+        "tls": {"cert_file": f"{_PATH}/tls/tls.crt", "key_file": f"{_PATH}/tls/tls.key"},
+        **operator.configuration,
+    }
+
+
+def _workload(image: str, of: str) -> Workload:
+    return Workload(
+        name="nats",
+        image=image,
+        user=1000,
+        ports={"client": 4222, "monitor": 8222},
+        arguments=["--config", f"{_PATH}/configuration/nats.json"],
+        readiness={"httpGet": {"path": "/healthz", "port": "monitor"}},
+        secrets=[
+            SecretFiles(_CONFIGURATION, f"{_PATH}/configuration", {"nats.json": "nats.json"}),
+            SecretFiles(_AUTHORITY, f"{_PATH}/tls", {"tls.crt": "tls.crt", "tls.key": "tls.key"}),
+        ],
+        revision=of,
+    )
