@@ -131,10 +131,9 @@ async def _check_ingestion(report: Report, _: Path | None) -> None:
 async def _check_catalogue(report: Report, _: Path | None) -> None:
     settings = CatalogueSettings.load()
     report.well(f"settings: duplicates {settings.duplicates}")
-    url = settings.database_url.get_secret_value()
     try:
-        engine = database.open_engine(url)
-    except ValueError as wrong:
+        engine = database.open_engine(settings.read_database_url())
+    except (MountedMissing, ValueError) as wrong:
         report.wrong("database", str(wrong))
         return
     try:

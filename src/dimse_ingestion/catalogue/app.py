@@ -7,11 +7,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from sqlalchemy import Engine
-
-from dimse_ingestion.catalogue import database, migrating
+from dimse_ingestion.catalogue.database import open_engine
+from dimse_ingestion.catalogue.following import FollowingDatabase
 from dimse_ingestion.catalogue.serving import Door
-from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.observability import logging, tracing
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.observability.serving import served
@@ -35,16 +33,10 @@ async def run(settings: CatalogueSettings) -> int:
 def migrate(settings: CatalogueSettings) -> int:
     """Bring the schema up to date and end; the exit status."""
     logging.configure("catalogue", settings.log_level)
-    engine = _engine(settings)
-    try:
-        migrating.upgrade(engine)
-    except DimseFailure as failure:
-        _LOG.error("The database was not brought up to date.", why=failure.comment)
-        return 1
-    finally:
-        engine.dispose()
-    _LOG.info("The database has the schema of this release.")
-    return 0
+    following = _following(settings)
+    done = following.look()
+    following.close()
+    return 0 if done else 1
 
 
 @asynccontextmanager
@@ -52,13 +44,13 @@ async def opened(settings: CatalogueSettings) -> AsyncIterator[int]:
     """The catalogue, serving within the block, whose value is its HTTP port.
 
     At the block's end, what was taken is committed and answered first. Raises ConfigurationMistake
-    when the database's URL or the HTTP address can't be used.
+    when the database's URL (unless it is mounted) or the HTTP address can't be used.
     """
-    engine = _engine(settings)
+    following = _following(settings)
     address = f"{settings.http_host}:{settings.http_port}"
     try:
         async with (
-            _at_work(Door(engine, settings)) as door,
+            _at_work(Door(following, settings)) as door,
             served(door.app, settings.http_host, settings.http_port) as port,
         ):
             _LOG.info("Listening for events and queries.", port=port)
@@ -71,13 +63,15 @@ async def opened(settings: CatalogueSettings) -> AsyncIterator[int]:
             [f"DIMSE_HTTP_PORT: {address} can't be used: {trouble.strerror}."]
         ) from None
     finally:
-        engine.dispose()
+        following.close()
 
 
 @asynccontextmanager
 async def _at_work(door: Door) -> AsyncIterator[Door]:
-    """The door with its database made ready and its commits running; they end after the block."""
-    tasks = [asyncio.create_task(each) for each in (door.migrate(), door.commit())]
+    """The door with its database followed and its commits running; they end after the block."""
+    tasks = [
+        asyncio.create_task(each) for each in (door.follow(), door.commit(), door.health.watch())
+    ]
     try:
         yield door
     finally:
@@ -87,9 +81,14 @@ async def _at_work(door: Door) -> AsyncIterator[Door]:
         door.close()
 
 
-def _engine(settings: CatalogueSettings) -> Engine:
-    url = settings.database_url.get_secret_value()
+def _following(settings: CatalogueSettings) -> FollowingDatabase:
+    if not settings.database_is_mounted:
+        _check_url(settings.database_url.get_secret_value())
+    return FollowingDatabase(settings.read_database_url, settings.maximum_connections)
+
+
+def _check_url(url: str) -> None:
     try:
-        return database.open_engine(url, settings.maximum_connections)
+        open_engine(url).dispose()
     except ValueError as wrong:
         raise ConfigurationMistake([str(wrong)]) from None

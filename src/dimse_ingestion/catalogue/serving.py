@@ -9,43 +9,42 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 
-from sqlalchemy import Engine
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from dimse_ingestion.catalogue import database, migrating
+from dimse_ingestion.catalogue import database
 from dimse_ingestion.catalogue.answering import pages
 from dimse_ingestion.catalogue.bodies import Bodies, BodyTooLong
 from dimse_ingestion.catalogue.committing import Committing
+from dimse_ingestion.catalogue.following import FollowingDatabase
 from dimse_ingestion.catalogue.recording import record
 from dimse_ingestion.dicom.elements import Element
 from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.events import cloudevents
 from dimse_ingestion.observability import metrics, probes, tracing
-from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.queries import wire
 from dimse_ingestion.queries.contract import Query
 from dimse_ingestion.settings import CatalogueSettings
 
-_LOG = logger(__name__)
 _BETWEEN_TRIES = 1.0
+_BETWEEN_LOOKS = 5.0  # seconds until a rotated password is seen
 _OTHERS = 2  # connections for what is no query: the commit and the probe
 _UNAVAILABLE = 503
 
 
 class Door:
-    """The HTTP side; `migrate` and `commit` are to be run beside it."""
+    """The HTTP side; `follow` and `commit` are to be run beside it."""
 
-    def __init__(self, engine: Engine, settings: CatalogueSettings) -> None:
-        self.health = probes.Health()
-        self._engine = engine
+    def __init__(self, following: FollowingDatabase, settings: CatalogueSettings) -> None:
+        self.health = probes.Health("catalogue")
+        self._database = following
         self._settings = settings
-        self._unmigrated = "The database was not reached yet."
         self._committing = Committing(
-            lambda events: record(engine, events, settings.duplicates), settings.commit_size
+            lambda events: record(following.engine, events, settings.duplicates),
+            settings.commit_size,
         )
         self._bodies = Bodies(settings.maximum_event_length)
         readers = max(1, settings.maximum_connections - _OTHERS)
@@ -58,16 +57,11 @@ class Door:
         events = Route("/events", self._event, methods=["POST"])
         return [events, *queries, *probes.routes(self.health)]
 
-    async def migrate(self) -> None:
-        """Bring the schema up to date, trying until the database is there."""
-        while self._unmigrated:
-            try:
-                await asyncio.to_thread(migrating.upgrade, self._engine)
-                self._unmigrated = ""
-            except DimseFailure as failure:
-                self._unmigrated = failure.comment
-                _LOG.warning("The database can't be used yet.", why=failure.comment)
-                await asyncio.sleep(_BETWEEN_TRIES)
+    async def follow(self) -> None:
+        """Have the database that is mounted in use, with its schema up to date, until cancelled."""
+        while True:
+            in_use = await asyncio.to_thread(self._database.look)
+            await asyncio.sleep(_BETWEEN_LOOKS if in_use else _BETWEEN_TRIES)
 
     async def commit(self) -> None:
         """Commit events until cancelled."""
@@ -78,10 +72,10 @@ class Door:
         self._readers.shutdown(wait=False, cancel_futures=True)
 
     async def _database_trouble(self) -> str:
-        if trouble := self._unmigrated or self._committing.trouble:
+        if trouble := self._database.trouble or self._committing.trouble:
             return trouble
         try:
-            await asyncio.to_thread(database.check, self._engine)
+            await asyncio.to_thread(database.check, self._database.engine)
         except DimseFailure as failure:
             return failure.comment
         return ""
@@ -91,7 +85,7 @@ class Door:
         try:
             async with self._bodies.body(request) as body:
                 event = cloudevents.decoded(request.headers, body)
-                self._check_migrated()
+                self._check_database()
                 with tracing.span("catalogue event", event.traceparent):
                     outcome = await self._committing.committed(event)
         except BodyTooLong as wrong:
@@ -106,9 +100,9 @@ class Door:
         metrics.catalogue_events.labels(outcome).inc()
         return Response(status_code=202)
 
-    def _check_migrated(self) -> None:
-        if self._unmigrated:
-            raise OutOfResources(self._unmigrated)
+    def _check_database(self) -> None:
+        if self._database.trouble:
+            raise OutOfResources(self._database.trouble)
 
     async def _query(self, request: Request) -> Response:
         source = request.query_params.get(wire.SOURCE, "")
@@ -144,10 +138,10 @@ class Door:
 
     async def _pages(self, query: Query, source: str) -> AsyncGenerator[list[list[Element]], None]:
         """As `answering` finds them; raises A700 after the most matches there may be."""
-        self._check_migrated()
+        engine = self._database.engine
         left = self._settings.maximum_matches
         timeout = self._settings.query_timeout
-        async with aclosing(pages(self._engine, query, source, self._readers, timeout)) as found:
+        async with aclosing(pages(engine, query, source, self._readers, timeout)) as found:
             async for page in found:
                 yield page[:left]
                 left -= len(page)

@@ -49,7 +49,7 @@ async def opened(settings: IngestionSettings) -> AsyncIterator[probes.Health]:
     It begins whether NATS, bucket and catalogue are there or not. Raises ConfigurationMistake
     when the HTTP address can't be used.
     """
-    health = probes.Health()
+    health = probes.Health("ingestion service")
     async with AsyncExitStack() as stack:
         wires = await stack.enter_async_context(opened_wires(settings))
         await _serve_probes(stack, settings, health)
@@ -57,6 +57,7 @@ async def opened(settings: IngestionSettings) -> AsyncIterator[probes.Health]:
         responder = _responder(settings, link, wires, health)
         stack.push_async_callback(link.close)
         await link.start()
+        await stack.enter_async_context(probes.watched(health))
         try:
             await responder.start()
             _LOG.info("Serving.", replica=settings.replica_id, root=settings.nats_subject_root)

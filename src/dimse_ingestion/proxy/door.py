@@ -68,7 +68,7 @@ async def opened(settings: ProxySettings, wires: Wires) -> AsyncIterator[OpenDoo
 
     Raises ConfigurationMistake when an address or the spool can't be used.
     """
-    health = probes.Health()
+    health = probes.Health("proxy")
     with _spool(settings) as spool:
         admission = Admission(settings, lambda: spool.trouble)
         bridge = Bridge(settings, admission, spool, wires.requester)
@@ -81,6 +81,7 @@ async def opened(settings: ProxySettings, wires: Wires) -> AsyncIterator[OpenDoo
         async with (
             _told(_probes(settings, health), "DIMSE_HTTP_PORT", http) as http_port,
             _watched(path),
+            probes.watched(health),
             _told(_listening(settings, listener), "DIMSE_PORT", dimse) as address,
         ):
             _LOG.info("Listening for associations.", ae_title=settings.ae_title, address=address)

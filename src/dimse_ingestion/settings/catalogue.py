@@ -33,6 +33,11 @@ class CatalogueSettings(DoorSettings):
     maximum_matches: Count = Field(default=100_000, validation_alias="DIMSE_MAXIMUM_MATCHES")
     query_timeout: Seconds = Field(default=30.0, validation_alias="DIMSE_QUERY_TIMEOUT")
 
+    @property
+    def database_is_mounted(self) -> bool:
+        """Whether the URL stands in a file, and so may appear and change."""
+        return self.database_url.get_secret_value().startswith("/")
+
     def read_database_url(self) -> str:
         """The database's URL, as it is mounted now or as it was given. Raises MountedMissing."""
         return read_database_url(self.database_url.get_secret_value(), self.database_secret_name)

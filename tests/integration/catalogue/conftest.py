@@ -10,6 +10,9 @@ from sqlalchemy import Engine
 from dimse_ingestion.catalogue.database import open_engine
 from dimse_ingestion.catalogue.migrating import upgrade
 from harness.postgresql import PostgreSQL, postgresql, why_not
+from tests.log_lines import lines
+
+__all__ = ["lines"]
 
 _NUMBERS = count()
 

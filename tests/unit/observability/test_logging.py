@@ -1,28 +1,14 @@
 import io
 import json
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import structlog
 
 from dimse_ingestion.observability import tracing
-from dimse_ingestion.observability.logging import bound, configure, logger
+from dimse_ingestion.observability.logging import bound, logger
 
 LOG = logger("a.room")
-
-
-@pytest.fixture
-def lines() -> Iterator[io.StringIO]:
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    out = io.StringIO()
-    configure("proxy", stream=out)
-    yield out
-    structlog.reset_defaults()
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 def only_line(lines: io.StringIO) -> dict[str, Any]:

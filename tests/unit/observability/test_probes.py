@@ -1,4 +1,6 @@
 import asyncio
+import io
+import json
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
@@ -68,9 +70,37 @@ async def test_a_draining_door_is_not_ready(health: Health, port: int) -> None:
     assert "draining" in text
 
 
-async def test_a_dead_door_fails_liveness_with_the_reason(health: Health, port: int) -> None:
-    health.dead("The listener ended.")
-    assert await get(port, "/livez") == (503, "not alive\ndead: The listener ended.\n")
+def told(lines: io.StringIO) -> list[tuple[str, object]]:
+    """What was logged since it was last asked for."""
+    found = [json.loads(line) for line in lines.getvalue().splitlines()]
+    lines.seek(lines.truncate(0))
+    return [(line["event"], line.get("because")) for line in found]
+
+
+async def test_the_log_tells_of_each_change_once(lines: io.StringIO) -> None:
+    health, trouble = Health("proxy"), ["Missing bucket Secret img-ingest-s3: create it."]
+    health.add("nats", lambda: "")
+    health.add("bucket", lambda: trouble[0])
+    for _ in range(3):
+        await health.troubles()
+    assert told(lines) == [("The proxy is not ready.", {"bucket": trouble[0]})]
+    trouble[0] = ""
+    for _ in range(3):
+        await health.troubles()
+    assert told(lines) == [("The proxy is ready.", None)]
+
+
+async def test_the_log_tells_though_nobody_asks(
+    lines: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probes, "_LONGEST_UNASKED", 0.01)
+    looks = asyncio.Semaphore(0)
+    health = Health("proxy")
+    health.add("nats", lambda: looks.release() or "away")  # type: ignore[func-returns-value]
+    async with probes.watched(health), asyncio.timeout(10):
+        for _ in range(3):
+            await looks.acquire()
+    assert told(lines) == [("The proxy is not ready.", {"nats": "away"})]
 
 
 async def test_a_check_that_fails_or_hangs_is_trouble(

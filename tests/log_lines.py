@@ -1,0 +1,23 @@
+"""What was logged, as an operator sees it; a fixture that several rooms' tests take."""
+
+import io
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from dimse_ingestion.observability.logging import configure
+
+
+@pytest.fixture
+def lines() -> Iterator[io.StringIO]:
+    """The log's lines."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    out = io.StringIO()
+    configure("proxy", stream=out)
+    yield out
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)

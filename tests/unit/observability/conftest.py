@@ -1,0 +1,3 @@
+from tests.log_lines import lines
+
+__all__ = ["lines"]
