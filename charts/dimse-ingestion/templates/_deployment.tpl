@@ -35,5 +35,5 @@ spec:
         {{- toYaml . | nindent 8 }}
       {{- end }}
     spec:
-      {{- include "dimse-ingestion.pod" . | nindent 6 }}
+      {{- include "dimse-ingestion.pod" . | trim | nindent 6 }}
 {{- end }}

@@ -59,13 +59,15 @@ name: {{ .component }}
 {{ include "dimse-ingestion.image.fields" .root }}
 args: {{ .args | default (list .component) | toJson }}
 env:
-  {{- include "dimse-ingestion.variables" (merge (dict) $settings $component $every) | nindent 2 }}
+  {{- include "dimse-ingestion.variables" (merge (dict) $settings $component $every) | trim | nindent 2 }}
   {{- with $own.extraEnv }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
 ports:
   - {name: http, containerPort: 8080}
-  {{- include (printf "dimse-ingestion.%s.ports" .component) .root | nindent 2 }}
+  {{- with include (printf "dimse-ingestion.%s.ports" .component) .root | trim }}
+  {{- . | nindent 2 }}
+  {{- end }}
 {{ include "dimse-ingestion.probes" .root }}
 {{- with .preStopSeconds }}
 lifecycle:
@@ -78,7 +80,7 @@ securityContext:
   {{- toYaml .root.Values.securityContext | nindent 2 }}
 volumeMounts:
   - {name: tmp, mountPath: /tmp}
-  {{- include "dimse-ingestion.volumeMounts" .mounts | nindent 2 }}
+  {{- include "dimse-ingestion.volumeMounts" .mounts | trim | nindent 2 }}
   {{- with $own.extraVolumeMounts }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
@@ -94,7 +96,7 @@ containers:
   - {{ include "dimse-ingestion.container" (merge (dict "mounts" $mounts) .) | nindent 4 | trim }}
 volumes:
   - {name: tmp, emptyDir: {}}
-  {{- include "dimse-ingestion.volumes" $mounts | nindent 2 }}
+  {{- include "dimse-ingestion.volumes" $mounts | trim | nindent 2 }}
   {{- with $own.extraVolumes }}
   {{- toYaml . | nindent 2 }}
   {{- end }}

@@ -1,0 +1,56 @@
+{{/* Pieces of NetworkPolicies; the arrows stand in each component's file. */}}
+
+{{- define "dimse-ingestion.networkPolicy.head" -}}
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata:
+  {{- include "dimse-ingestion.metadata" . | nindent 2 }}
+spec:
+  podSelector:
+    matchLabels:
+      {{- include "dimse-ingestion.selector" . | nindent 6 }}
+  policyTypes: {{ ternary "[Ingress, Egress]" "[Ingress]" .root.Values.networkPolicy.egress.enabled }}
+{{- end }}
+
+{{/* A rule to `ports` (a list), from `from` (a list of peers; none: everybody). */}}
+{{- define "dimse-ingestion.networkPolicy.from" -}}
+- ports:
+    {{- range .ports }}
+    - {port: {{ . }}, protocol: TCP}
+    {{- end }}
+  {{- with .from }}
+  from:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end }}
+
+{{/* Rules to `rules` (as they are), or anywhere at `ports` where there are none. */}}
+{{- define "dimse-ingestion.networkPolicy.to" -}}
+{{- if .rules }}
+{{- toYaml .rules }}
+{{- else }}
+- ports:
+    {{- range .ports }}
+    - {port: {{ . }}, protocol: TCP}
+    {{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "dimse-ingestion.networkPolicy.toNameServers" -}}
+- ports:
+    - {port: 53, protocol: UDP}
+    - {port: 53, protocol: TCP}
+{{- end }}
+
+{{/* The catalogue of this release, or of another in whatever namespace. */}}
+{{- define "dimse-ingestion.networkPolicy.toCatalogue" -}}
+- ports:
+    - {port: 8080, protocol: TCP}
+  to:
+    - podSelector:
+        matchLabels: {app.kubernetes.io/name: {{ .Chart.Name }}, app.kubernetes.io/component: catalogue}
+      {{- if contains "." .Values.dicomEventDrivenIngestionName }}
+      namespaceSelector:
+        matchLabels: {kubernetes.io/metadata.name: {{ splitList "." .Values.dicomEventDrivenIngestionName | last }}}
+      {{- end }}
+{{- end }}

@@ -1,0 +1,40 @@
+{{/* NATS comes by the environment, as at the ingestion service; the AE by `proxy.yaml`, as in a hospital. */}}
+{{- define "dimse-ingestion.proxy.env" -}}
+{{- include "dimse-ingestion.env.nats" (dict "root" . "secret" .Values.proxy.natsTokenSecret) }}
+{{- end }}
+
+{{- define "dimse-ingestion.proxy.file" -}}
+{{- $file := dict "aeTitle" .Values.applicationEntityTitle "proxyId" .Values.proxy.proxyId "port" 11112 "spoolDirectory" "/var/lib/dimse/spool" }}
+{{- if .Values.proxy.tlsSecret }}
+{{- $file = merge $file (dict "tlsCertificatePath" "/etc/dicom-tls/certificate/tls.crt" "tlsKeyPath" "/etc/dicom-tls/certificate/tls.key") }}
+{{- end }}
+{{- if .Values.proxy.tlsClientCaSecret }}
+{{- $_ := set $file "tlsClientCaPath" "/etc/dicom-tls/client-ca/ca.crt" }}
+{{- end }}
+{{- merge (dict) .Values.proxy.settings $file | toYaml }}
+{{- end }}
+
+{{/* DICOM TLS is read once, at the start: its Secrets are waited for, not optional. */}}
+{{- define "dimse-ingestion.proxy.mounts" -}}
+- name: config
+  mountPath: /etc/dimse
+  configMap: {name: {{ include "dimse-ingestion.name" (dict "root" . "component" "proxy") }}}
+- name: spool
+  mountPath: /var/lib/dimse
+  {{- toYaml .Values.proxy.spoolVolume | nindent 2 }}
+{{- with .Values.proxy.tlsSecret }}
+- name: dicom-tls
+  mountPath: /etc/dicom-tls/certificate
+  secret: {secretName: {{ . }}}
+{{- end }}
+{{- with .Values.proxy.tlsClientCaSecret }}
+- name: dicom-client-ca
+  mountPath: /etc/dicom-tls/client-ca
+  secret: {secretName: {{ . }}}
+{{- end }}
+{{ include "dimse-ingestion.mounts.nats" (dict "root" . "secret" .Values.proxy.natsTokenSecret) }}
+{{- end }}
+
+{{- define "dimse-ingestion.proxy.ports" -}}
+- {name: dimse, containerPort: 11112}
+{{- end }}
