@@ -1,0 +1,87 @@
+{{/* Every mistake that lies between values, a line each: what is wrong, and the cure. What a single
+     value can be is values.schema.json's. `validate.yaml` fails with them all at once. */}}
+
+{{- define "dimse-ingestion.mistakes" -}}
+{{- include "dimse-ingestion.mistakes.required" . }}
+{{- include "dimse-ingestion.mistakes.catalogue" . }}
+{{- include "dimse-ingestion.mistakes.nats" . }}
+{{- include "dimse-ingestion.mistakes.doors" . }}
+{{- range $component := list "ingestion" "catalogue" "dicomweb" }}
+{{- if include "dimse-ingestion.has" (dict "root" $ "component" $component) }}
+{{- include "dimse-ingestion.mistakes.availability" (dict "root" $ "component" $component) }}
+{{- end }}
+{{- end }}
+{{- range $component := list "ingestion" "catalogue" "dicomweb" "proxy" }}
+{{- include "dimse-ingestion.mistakes.extraEnv" (dict "root" $ "component" $component) }}
+{{- end }}
+{{- end }}
+
+{{- define "dimse-ingestion.mistakes.required" -}}
+{{- $v := .Values }}
+{{- $own := include "dimse-ingestion.ownCatalogue" . }}
+{{- $nothing := not (or $v.ingestion.enabled $v.dicomweb.enabled $v.proxy.enabled $own) }}
+{{- if $nothing }}
+Nothing is enabled: set ingestion.enabled, catalogue.enabled, dicomweb.enabled or proxy.enabled to true.
+{{- end }}
+{{- if include "dimse-ingestion.storageSpace" . }}
+{{- if not $v.bucketConfigName }}
+bucketConfigName is missing: name the ConfigMap that has BUCKET_NAME and, for a store other than AWS, BUCKET_HOST.
+{{- end }}
+{{- if not (or $v.bucketSecretName $v.bucketFolder.volume) }}
+bucketSecretName is missing: name the Secret that has AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AZURE_STORAGE_CONNECTION_STRING; or give bucketFolder.volume.
+{{- end }}
+{{- if not $v.providerName }}
+providerName is missing: give the name under which this storage space stands in the catalogue.
+{{- end }}
+{{- end }}
+{{- if and (or $v.ingestion.enabled $v.proxy.enabled) (not $v.natsUrl) }}
+natsUrl is missing: give the address of NATS, like nats.example.org:4222.
+{{- end }}
+{{- if and $v.proxy.enabled (not $v.proxy.proxyId) }}
+proxy.proxyId is missing: give the id that stands in the proxy's NATS permissions.
+{{- end }}
+{{- end }}
+
+{{- define "dimse-ingestion.mistakes.catalogue" -}}
+{{- $v := .Values }}
+{{- $own := include "dimse-ingestion.ownCatalogue" . }}
+{{- $elsewhere := or $v.dicomEventDrivenIngestionName (and $v.eventSink $v.queryEndpoint) }}
+{{- if and (include "dimse-ingestion.storageSpace" .) (not $own) (not $elsewhere) }}
+There is no catalogue: set catalogue.enabled to auto, or name the release that has one in dicomEventDrivenIngestionName.
+{{- end }}
+{{- if and $own $v.dicomEventDrivenIngestionName }}
+There are two catalogues: leave catalogue.enabled at auto to use that of release {{ $v.dicomEventDrivenIngestionName }}, or empty dicomEventDrivenIngestionName to run an own one.
+{{- end }}
+{{- if and $own (include "dimse-ingestion.sqlite" .) }}
+{{- if gt (int $v.catalogue.replicas) 1 }}
+catalogue.replicas is {{ $v.catalogue.replicas }}, and SQLite takes one: set it to 1, or name a Secret with a PostgreSQL URL in catalogue.database.secretName.
+{{- end }}
+{{- if not $v.catalogue.persistence.enabled }}
+The catalogue would forget everything at its next start: set catalogue.persistence.enabled to true, or name a Secret with a PostgreSQL URL in catalogue.database.secretName.
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "dimse-ingestion.mistakes.nats" -}}
+{{- $v := .Values }}
+{{- range $address := splitList "," $v.natsUrl }}
+{{- $address = trim $address }}
+{{- if contains "@" $address }}
+natsUrl has a credential in it: take it out and name the Secret that holds it in natsTokenSecret.
+{{- else if not (regexMatch "^((nats|tls|ws|wss)://)?(\\[[0-9a-fA-F:]+\\]|[^][[:space:]/:,@]+)(:[0-9]+)?/?$" $address) }}
+{{- if $v.natsUrl }}
+natsUrl has {{ $address | quote }}, which is not an address: write host:port, tls://host:port, wss://host or nats://host:port, several by comma.
+{{- end }}
+{{- else if and (regexMatch "^(tls|wss)://" $address) (not $v.natsSecure) }}
+natsUrl asks for TLS ({{ $address }}) and natsSecure is false: set natsSecure to true, or write nats:// or ws://.
+{{- else if and (regexMatch "^(nats|ws)://" $address) $v.natsSecure }}
+natsUrl speaks without TLS ({{ $address }}) and natsSecure is true: write tls:// or wss://, or set natsSecure to false.
+{{- end }}
+{{- end }}
+{{- if and $v.natsClientCertificateSecret $v.natsUrl (not (include "dimse-ingestion.natsTls" .)) }}
+natsClientCertificateSecret needs TLS: set natsSecure to true, or empty it.
+{{- end }}
+{{- if and $v.natsCaSecret $v.natsUrl (not (include "dimse-ingestion.natsTls" .)) }}
+natsCaSecret needs TLS: set natsSecure to true, or empty it.
+{{- end }}
+{{- end }}

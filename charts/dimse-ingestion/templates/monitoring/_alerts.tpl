@@ -1,0 +1,102 @@
+{{/* The alerts, a list in YAML. OF stands for the labels of the component's series; `todo` is the
+     runbook's sentence, docs/operating.md has the rest. */}}
+{{- define "dimse-ingestion.alerts" -}}
+- alert: DimseIngestionNotScraped
+  component: ingestion
+  expr: (count(up{OF} == 1) or vector(0)) == 0
+  for: 2m
+  severity: critical
+  summary: No ingestion replica answers.
+  todo: Look at the pods' events and logs; without one, every C-STORE ends with A700 "Nobody listens".
+- alert: DimseIngestionNotReady
+  component: ingestion
+  expr: kube_pod_status_ready{condition="true",POD} == 0
+  for: 5m
+  severity: critical
+  summary: An ingestion replica is not ready.
+  todo: Its log and /readyz have a sentence that names what is missing.
+- alert: DimseCatalogueNotReady
+  component: catalogue
+  expr: kube_pod_status_ready{condition="true",POD} == 0
+  for: 5m
+  severity: critical
+  summary: A replica of the catalogue is not ready.
+  todo: Its log and /readyz have a sentence about the database. Nothing is answered as stored meanwhile.
+- alert: DimseBucketRefuses
+  component: ingestion
+  expr: sum(increase(dimse_storage_requests_total{outcome="refused",OF}[10m])) > 0
+  severity: critical
+  summary: The bucket refuses requests.
+  todo: Key or policy are wrong. The replica's /readyz says which; correct the bucket's Secret, it is read again within 5 s of its mount.
+- alert: DimseEventsRefused
+  component: ingestion
+  expr: sum(increase(dimse_events_sent_total{outcome="refused",OF}[10m])) > 0
+  severity: critical
+  summary: The event sink refuses events.
+  todo: Correct eventSink, or see the sink's log. Nothing is answered as stored meanwhile.
+- alert: DimseStoreFails
+  component: ingestion
+  expr: sum by (status) (increase(dimse_ingestion_failures_total{service="store",OF}[10m])) > 0
+  severity: warning
+  summary: C-STOREs fail.
+  todo: Find the status and the "why" of the log line "An operation failed." in the runbook. The modality still has the images.
+- alert: DimseStoreSlow
+  component: ingestion
+  expr: histogram_quantile(0.99, sum by (le) (rate(dimse_ingestion_store_seconds_bucket{OF}[10m]))) > 25
+  for: 10m
+  severity: warning
+  summary: One C-STORE in a hundred takes more than 25 s.
+  todo: Half of the time until A700 is used. Compare dimse_storage_put_seconds with dimse_events_seconds to see which is slow.
+- alert: DimseReplicasFull
+  component: ingestion
+  expr: sum(rate(dimse_transport_refused_total{OF}[5m])) > 0
+  for: 10m
+  severity: warning
+  summary: Ingestion replicas tell proxies to ask again.
+  todo: Add replicas, or switch on ingestion.autoscaling.
+- alert: DimseCatalogueRefusesEvents
+  component: catalogue
+  expr: sum(increase(dimse_catalogue_events_total{outcome="refused",OF}[10m])) > 0
+  severity: critical
+  summary: The catalogue can't record an event.
+  todo: See its log and the answer's title; are both of the same release?
+- alert: DimseCatalogueQueriesFail
+  component: catalogue
+  expr: sum(increase(dimse_catalogue_queries_total{outcome="failed",OF}[10m])) > 0
+  severity: warning
+  summary: Queries of the catalogue fail.
+  todo: See its log; the database's load, locks, connections.
+- alert: DimseProxyStoreFails
+  component: proxy
+  expr: sum by (status) (increase(dimse_proxy_operations_total{service="store",status!="0000",OF}[10m])) > 0
+  severity: warning
+  summary: An image was not taken.
+  todo: Find the status and the comment of the log line "C-STORE failed." in the runbook. The modality still has the image.
+- alert: DimseProxyAssociationsRejected
+  component: proxy
+  expr: sum by (outcome) (increase(dimse_proxy_associations_asked_total{outcome!="accepted",OF}[10m])) > 0
+  severity: warning
+  summary: A modality is refused.
+  todo: The log line "Association rejected." says why.
+- alert: DimseProxySpoolFull
+  component: proxy
+  expr: sum(increase(dimse_proxy_spool_refused_total{OF}[10m])) > 0
+  severity: critical
+  summary: The proxy's spool has no room.
+  todo: Look why forwarding is slow; else raise proxy.settings.spoolLimit and proxy.spoolVolume.
+{{- end }}
+
+{{/* "true" where this release has the component `component`. */}}
+{{- define "dimse-ingestion.has" -}}
+{{- if eq .component "catalogue" }}
+{{- include "dimse-ingestion.ownCatalogue" .root }}
+{{- else if (index .root.Values .component).enabled }}true{{ end }}
+{{- end }}
+
+{{/* An alert's expression for this release's component. */}}
+{{- define "dimse-ingestion.alert.expr" -}}
+{{- $name := include "dimse-ingestion.name" (dict "root" .root "component" .alert.component) }}
+{{- $of := printf "namespace=%q,service=%q" .root.Release.Namespace $name }}
+{{- $pod := printf "namespace=%q,pod=~%q" .root.Release.Namespace (printf "%s-[a-z0-9]+-[a-z0-9]+" $name) }}
+{{- .alert.expr | replace "OF" $of | replace "POD" $pod }}
+{{- end }}
