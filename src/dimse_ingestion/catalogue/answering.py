@@ -6,10 +6,10 @@ slow reader holds neither a connection nor a snapshot; memory is bounded by a pa
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import Executor
 from threading import Event
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Engine, Select
 
@@ -28,7 +28,7 @@ from dimse_ingestion.dicom.query_levels import (
     UNIQUE_KEYS,
     levels_to,
 )
-from dimse_ingestion.queries.contract import Query
+from dimse_ingestion.queries.contract import Located, Query
 
 _FIRST_PAGE = 50
 _LARGEST_PAGE = 800
@@ -36,18 +36,36 @@ _MOST_CANDIDATES = 50_000
 _LONG_PAGE = 2 * 2**20  # bytes, compressed
 _TELLING = {level: selecting.telling(level) for level in LEVELS}
 _IN_STUDY = {MODALITIES_IN_STUDY: "CS", SOP_CLASSES_IN_STUDY: "UI"}
-_Match = list[Element]
+_Known = dict[int, Element]
+_Found = TypeVar("_Found")
+_Shown = Callable[[Any, _Known], _Found]
+"""What a row that matches is given as; from the row and what it says."""
 
 
-async def pages(
+def pages(
     engine: Engine, query: Query, source: str, executor: Executor, longest: float
-) -> AsyncGenerator[list[_Match], None]:
+) -> AsyncGenerator[list[list[Element]], None]:
     """The matches of one storage space, each with the keys asked that are known, some at a time.
 
     Pages are fetched in `executor`; each may take `longest` seconds. Raises DimseFailure: A900 for
     a key that can't be asked, transient A700 when the database fails or takes too long.
     """
-    asking = _Asking(engine, query, source, longest)
+    return _pages(
+        lambda: _Asking(engine, query, source, longest, _returned(query)), query, executor
+    )
+
+
+def located_pages(
+    engine: Engine, query: Query, source: str, executor: Executor, longest: float
+) -> AsyncGenerator[list[Located], None]:
+    """The instances that match, with the objects that answer for them; otherwise like `pages`."""
+    return _pages(lambda: _Asking(engine, query, source, longest, _located), query, executor)
+
+
+async def _pages(
+    asked: "Callable[[], _Asking[_Found]]", query: Query, executor: Executor
+) -> AsyncGenerator[list[_Found], None]:
+    asking = asked()
     loop = asyncio.get_running_loop()
     skip, left = query.offset, query.limit
     try:
@@ -63,19 +81,18 @@ async def pages(
         asking.left.set()
 
 
-class _Asking:
+class _Asking(Generic[_Found]):
     """One query under way; every page in a thread of its own."""
 
-    def __init__(self, engine: Engine, query: Query, source: str, longest: float) -> None:
+    def __init__(
+        self, engine: Engine, query: Query, source: str, longest: float, shown: _Shown[_Found]
+    ) -> None:
         self.left = Event()  # nobody waits any more
         self._engine = engine
         self._longest = longest
         self._level = query.scope
         self._source = source
-        self._returned = {key.tag for key in query.keys} | {
-            SPECIFIC_CHARACTER_SET,
-            *(UNIQUE_KEYS[level] for level in levels_to(query.scope)),
-        }
+        self._shown = shown
         combined = query.combined_date_time
         self._criteria = criteria(query.keys, combined_date_time=combined)
         self._holds = predicate(query.keys, combined_date_time=combined)
@@ -86,12 +103,12 @@ class _Asking:
         self._after: object = None
         self._size = _FIRST_PAGE
 
-    def next_page(self) -> list[_Match] | None:
+    def next_page(self) -> list[_Found] | None:
         """The matches among the next rows; None when there are no more rows."""
         with failures_told(), reading(self._engine, self._longest, self.left) as connection:
             return self._page(connection)
 
-    def _page(self, connection: Connection) -> list[_Match] | None:
+    def _page(self, connection: Connection) -> list[_Found] | None:
         if self._criteria and not self._begun:
             self._places = self._candidates(connection)
         self._begun = True
@@ -119,12 +136,29 @@ class _Asking:
         places = [self._places.popleft() for _ in range(number)]
         return selecting.chosen(self._level, self._source, places)
 
-    def _matching(self, connection: Connection, rows: Any) -> Iterator[_Match]:
+    def _matching(self, connection: Connection, rows: Any) -> Iterator[_Found]:
         known = [(row._mapping, _known(self._level, row._mapping)) for row in rows]
         self._computing.add(connection, known)
-        for _, elements in known:
+        for row, elements in known:
             if self._holds(elements):
-                yield [elements[tag] for tag in sorted(elements) if tag in self._returned]
+                yield self._shown(row, elements)
+
+
+def _returned(query: Query) -> _Shown[list[Element]]:
+    """A match: the keys asked with the unique ones, or all that are known."""
+    unique = (UNIQUE_KEYS[level] for level in levels_to(query.scope))
+    wanted = {key.tag for key in query.keys} | {SPECIFIC_CHARACTER_SET, *unique}
+
+    def returned(_: Any, known: _Known) -> list[Element]:
+        return [known[tag] for tag in sorted(known) if query.all_keys or tag in wanted]
+
+    return returned
+
+
+def _located(row: Any, _: _Known) -> Located:
+    """What the object itself says, not what its study and series do."""
+    place = {column: row[column] for column in selecting.PLACE}
+    return Located(elements=decoded(row["IMAGE_elements"]), **place)
 
 
 def _next_size(size: int, level: str, rows: Any) -> int:
@@ -133,7 +167,7 @@ def _next_size(size: int, level: str, rows: Any) -> int:
     return max(1, size // 2) if length > _LONG_PAGE else min(2 * size, _LARGEST_PAGE)
 
 
-def _known(level: str, row: Any) -> dict[int, Element]:
+def _known(level: str, row: Any) -> _Known:
     """What a row says: keys of a level above by that level alone, so that levels agree."""
     elements = {SPECIFIC_CHARACTER_SET: element(SPECIFIC_CHARACTER_SET, "CS")}
     above: frozenset[int] = frozenset()
@@ -144,13 +178,21 @@ def _known(level: str, row: Any) -> dict[int, Element]:
     return elements
 
 
+def _computed_for_all(query: Query) -> set[int]:
+    """What the entities of a level have beside their elements."""
+    if not query.all_keys:
+        return set()
+    own = {tag for tag, (level, _) in COUNTS.items() if level == query.scope}
+    return own | (_IN_STUDY.keys() if query.scope == "STUDY" else set())
+
+
 class _Computing:
     """The keys no instance holds: numbers of related ones, what a study has in all."""
 
     def __init__(self, source: str, query: Query) -> None:
         self._source = source
         levels = levels_to(query.scope)
-        tags = {key.tag for key in query.keys}
+        tags = {key.tag for key in query.keys} | _computed_for_all(query)
         self._counts = [tag for tag in tags if tag in COUNTS and COUNTS[tag][0] in levels]
         self._collected = [tag for tag in tags if tag in _IN_STUDY and "STUDY" in levels]
 

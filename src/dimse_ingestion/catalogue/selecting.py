@@ -24,6 +24,15 @@ KEYSET = {
     "IMAGE": instances.c.id,
 }
 """What tells the rows of a level apart, and the order in which they are given."""
+PLACE = (
+    "transfer_syntax_uid",
+    "bucket_name",
+    "object_name",
+    "size",
+    "header_size",
+    "sha256",
+)
+"""The columns of IMAGE rows that tell where the object stands."""
 _SERIES_OF_STUDIES = studies.join(series, series.c.study == studies.c.id)
 _JOINED: dict[str, FromClause] = {
     "PATIENT": studies,
@@ -79,12 +88,17 @@ def telling(level: str) -> list[str]:
 
 
 def _columns(level: str) -> Iterator[ColumnElement[Any]]:
-    """`place`; for each level down to this one `<level>_id`; of those that tell, the elements."""
+    """`place`; for each level down to this one `<level>_id`; of those that tell, the elements.
+
+    Of IMAGE also those of `PLACE`.
+    """
     yield KEYSET[level].label("place")
     for each in levels_to(level):
         yield KEYSET[each].label(f"{each}_id")
     for each in telling(level):
         yield _ELEMENTS[each].c.elements.label(f"{each}_elements")
+    if level == "IMAGE":
+        yield from (objects.c[name] for name in PLACE)
 
 
 def _speaks_for_its_patient() -> ColumnElement[bool]:

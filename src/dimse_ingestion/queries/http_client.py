@@ -7,17 +7,28 @@ the connection, which ends the query at the catalogue. The body is `wire`'s matt
 
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, aclosing
+from typing import TypeVar
 
 import httpx2
 
 from dimse_ingestion.dicom.elements import Element
 from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
 from dimse_ingestion.observability import metrics, tracing
-from dimse_ingestion.queries.contract import Query
+from dimse_ingestion.queries.contract import Located, Query
 from dimse_ingestion.queries.failures import catalogue_failures, refusal
-from dimse_ingestion.queries.wire import MEDIA_TYPE, PATHS, SOURCE, AnswerReader, encoded_query
+from dimse_ingestion.queries.wire import (
+    MEDIA_TYPE,
+    OBJECTS,
+    PATHS,
+    SOURCE,
+    AnswerReader,
+    encoded_query,
+    match_reader,
+    object_reader,
+)
 
 _LONGEST_CHECK = 2.5
+_Found = TypeVar("_Found", list[Element], Located)
 
 
 class HttpQueryClient:
@@ -37,15 +48,25 @@ class HttpQueryClient:
             limits=httpx2.Limits(max_connections=connections, max_keepalive_connections=8),
         )
 
-    async def matches(self, query: Query) -> AsyncGenerator[list[Element], None]:
+    def matches(self, query: Query) -> AsyncGenerator[list[Element], None]:
         """Matches as they arrive.
 
         Raises DimseFailure: transient A700 when the catalogue is down, slow or breaks off, the
         failure it sent, or C001 when it refuses the question.
         """
+        return self._found(PATHS[query.scope], query, match_reader())
+
+    def objects(self, query: Query) -> AsyncGenerator[Located, None]:
+        """Instances with their objects as they arrive; raises as `matches` does."""
+        return self._found(OBJECTS, query, object_reader())
+
+    async def _found(
+        self, path: str, query: Query, reader: AnswerReader[_Found]
+    ) -> AsyncGenerator[_Found, None]:
+        """What is found, counted."""
         outcome = "left"
         try:
-            async with aclosing(self._answer(query)) as answer:
+            async with aclosing(self._answer(path, query, reader)) as answer:
                 async for match in answer:
                     metrics.queries_matches.inc()
                     yield match
@@ -71,10 +92,11 @@ class HttpQueryClient:
         """Let go of connections."""
         await self._client.aclose()
 
-    async def _answer(self, query: Query) -> AsyncGenerator[list[Element], None]:
-        reader = AnswerReader()
+    async def _answer(
+        self, path: str, query: Query, reader: AnswerReader[_Found]
+    ) -> AsyncGenerator[_Found, None]:
         with catalogue_failures(self._endpoint, self._timeout):
-            async with self._asked(query) as response:
+            async with self._asked(path, query) as response:
                 if not response.is_success:
                     raise refusal(self._endpoint, response.status_code)
                 async for data in response.aiter_bytes():
@@ -82,10 +104,10 @@ class HttpQueryClient:
                         yield match
         reader.finish()
 
-    def _asked(self, query: Query) -> AbstractAsyncContextManager[httpx2.Response]:
+    def _asked(self, path: str, query: Query) -> AbstractAsyncContextManager[httpx2.Response]:
         return self._client.stream(
             "POST",
-            self._endpoint + PATHS[query.scope],
+            self._endpoint + path,
             params={SOURCE: self._provider},
             content=encoded_query(query),
             headers={

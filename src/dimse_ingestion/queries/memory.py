@@ -15,7 +15,9 @@ from dimse_ingestion.dicom.query_levels import (
     SOP_CLASSES_IN_STUDY,
     UNIQUE_KEYS,
     levels_to,
+    supported,
 )
+from dimse_ingestion.queries.contract import Located
 
 if TYPE_CHECKING:
     from dimse_ingestion.dicom.failure import DimseFailure
@@ -31,16 +33,26 @@ class MemoryQueryClient:
 
     def __init__(self, instances: Iterable[list[Element]] = ()) -> None:
         self.instances = list(instances)
+        self._objects: dict[str, Located] = {}
         self.refusing: DimseFailure | None = None  # what every call raises while it is set
+
+    def add(self, located: Located) -> None:
+        """Add an instance with its object."""
+        self.instances.append(located.elements)
+        self._objects[_instance_uid(by_tag(located.elements))] = located
 
     async def matches(self, query: "Query") -> AsyncGenerator[list[Element], None]:
         """Matches in the order their first instance was added."""
         self._refuse()
-        test = predicate(query.keys, combined_date_time=query.combined_date_time)
-        found = [each for each in self._entities(query.scope) if test(each)]
-        end = None if query.limit is None else query.offset + query.limit
-        for each in found[query.offset : end]:
+        for each in self._found(query):
             yield _answer(each, query)
+
+    async def objects(self, query: "Query") -> AsyncGenerator[Located, None]:
+        """Those of the matching instances that were added with their objects."""
+        self._refuse()
+        for each in self._found(query):
+            if located := self._objects.get(_instance_uid(each)):
+                yield located
 
     async def check(self) -> None:
         """Raise `refusing`, if set."""
@@ -53,12 +65,22 @@ class MemoryQueryClient:
         if self.refusing:
             raise self.refusing
 
+    def _found(self, query: "Query") -> list[_Instance]:
+        test = predicate(query.keys, combined_date_time=query.combined_date_time)
+        found = [each for each in self._entities(query.scope) if test(each)]
+        end = None if query.limit is None else query.offset + query.limit
+        return found[query.offset : end]
+
     def _entities(self, scope: str) -> list[_Instance]:
         instances = [by_tag(each) for each in self.instances]
         return [
             members[-1] | _computed(instances, members[-1])
             for members in _groups(instances, scope).values()
         ]
+
+
+def _instance_uid(instance: _Instance) -> str:
+    return instance[UNIQUE_KEYS["IMAGE"]].value
 
 
 def _identity(instance: _Instance, scope: str) -> tuple[str, ...]:
@@ -93,6 +115,8 @@ def _related(instances: list[_Instance], of: _Instance, scope: str) -> list[_Ins
 
 def _answer(entity: _Instance, query: "Query") -> list[Element]:
     unique = {UNIQUE_KEYS[level] for level in levels_to(query.scope)}
-    wanted = {key.tag for key in query.keys} | unique
+    wanted = {key.tag for key in query.keys} | unique | {_CHARACTER_SET}
     given = {_CHARACTER_SET: element(_CHARACTER_SET, "CS")} | entity
-    return [given[tag] for tag in sorted(given) if tag in wanted or tag == _CHARACTER_SET]
+    if query.all_keys:
+        wanted |= supported(query.scope) if query.scope != "IMAGE" else given.keys()
+    return [given[tag] for tag in sorted(given) if tag in wanted]

@@ -1,18 +1,20 @@
 """A question to the catalogue and its streamed answer as HTTP bodies, for both ends.
 
-Asked by POST to `/query/{patients|studies|series|instances}` as one JSON object; answered as
-NDJSON, one line a match and a last line that says how it ended. A body that breaks off without that
-last line has failed: HTTP alone would let half an answer pass for a whole one. No I/O happens here.
+Asked by POST to `/query/{patients|studies|series|instances|objects}` as one JSON object; answered
+as NDJSON, one line a match and a last line that says how it ended. A body that breaks off without
+that last line has failed: HTTP alone would let half an answer pass for a whole one. No I/O happens
+here.
 """
 
 from collections.abc import Iterator
+from typing import Generic, TypeVar
 
 import msgspec
 
 from dimse_ingestion.dicom.elements import Element
 from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
 from dimse_ingestion.dicom.status import Status
-from dimse_ingestion.queries.contract import Query
+from dimse_ingestion.queries.contract import Located, Query
 
 PATHS = {
     "PATIENT": "/query/patients",
@@ -22,6 +24,9 @@ PATHS = {
 }
 """Where each scope is asked, below the query endpoint."""
 
+OBJECTS = "/query/objects"
+"""Where instances are asked with their objects."""
+
 SOURCE = "source"
 """The query parameter that names the provider asked."""
 
@@ -30,7 +35,9 @@ MEDIA_TYPE = "application/x-ndjson"
 LONGEST_LINE = 8 * 2**20
 """Bytes of the longest match taken: far above a data set's elements without bulk data."""
 
-_SCOPES = {path: scope for scope, path in PATHS.items()}
+_SCOPES = {path: scope for scope, path in PATHS.items()} | {OBJECTS: "IMAGE"}
+_Found = TypeVar("_Found", list[Element], Located)
+"""A match: elements, or an instance with its object; an array each, while the last line is none."""
 
 
 class _Question(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -39,6 +46,7 @@ class _Question(msgspec.Struct, frozen=True, omit_defaults=True):
     limit: int | None = None
     offset: int = 0
     combined_date_time: bool = msgspec.field(default=False, name="combinedDateTime")
+    all_keys: bool = msgspec.field(default=False, name="allKeys")
 
 
 class _Error(msgspec.Struct, frozen=True):
@@ -55,13 +63,22 @@ class _Last(msgspec.Struct, frozen=True, omit_defaults=True):
 
 _encoder = msgspec.json.Encoder()
 _questions = msgspec.json.Decoder(_Question)
-_lines = msgspec.json.Decoder(list[Element] | _Last)
+_matches = msgspec.json.Decoder(list[Element])
+_objects = msgspec.json.Decoder(Located)
+_lasts = msgspec.json.Decoder(_Last)
 
 
 def encoded_query(query: Query) -> bytes:
     """The body that asks `query`."""
     return _encoder.encode(
-        _Question(query.scope, query.keys, query.limit, query.offset, query.combined_date_time)
+        _Question(
+            query.scope,
+            query.keys,
+            query.limit,
+            query.offset,
+            query.combined_date_time,
+            query.all_keys,
+        )
     )
 
 
@@ -84,11 +101,12 @@ def decoded_query(path: str, body: bytes) -> Query:
         limit=asked.limit,
         offset=asked.offset,
         combined_date_time=asked.combined_date_time,
+        all_keys=asked.all_keys,
     )
 
 
-def encoded_match(match: list[Element]) -> bytes:
-    """One line of an answer: a match."""
+def encoded_match(match: list[Element] | Located) -> bytes:
+    """One line of an answer: a match, or one with its object."""
     return _encoder.encode(match) + b"\n"
 
 
@@ -103,18 +121,19 @@ def encoded_error(failure: DimseFailure) -> bytes:
     return _encoder.encode(_Last(error=error)) + b"\n"
 
 
-class AnswerReader:
+class AnswerReader(Generic[_Found]):
     """An answer as its bytes arrive; feed them, take matches, and finish.
 
-    After `ended`, nothing more is taken.
+    After `ended`, nothing more is taken. Made by `match_reader` and `object_reader`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, matches: msgspec.json.Decoder[_Found]) -> None:
+        self._matches: msgspec.json.Decoder[_Found] = matches
         self._rest = bytearray()
         self._count = 0
         self.ended = False
 
-    def feed(self, data: bytes) -> Iterator[list[Element]]:
+    def feed(self, data: bytes) -> Iterator[_Found]:
         """The matches that `data` completes.
 
         Raises DimseFailure: the one the catalogue sent; transient A700 when the answer is not as
@@ -135,16 +154,16 @@ class AnswerReader:
         if not self.ended:
             raise OutOfResources("The catalogue broke off its answer.")
 
-    def _read(self, line: bytes) -> Iterator[list[Element]]:
+    def _read(self, line: bytes) -> Iterator[_Found]:
         try:
-            read = _lines.decode(line)
+            if line.startswith(b"{"):
+                self._end(_lasts.decode(line))
+                return
+            found = self._matches.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise OutOfResources("The catalogue sent an answer that is not as agreed.") from None
-        if isinstance(read, _Last):
-            self._end(read)
-        else:
-            self._count += 1
-            yield read
+        self._count += 1
+        yield found
 
     def _end(self, last: _Last) -> None:
         self.ended = True
@@ -152,6 +171,16 @@ class AnswerReader:
             raise _failure(last.error)
         if not last.end or last.count != self._count:
             raise OutOfResources("Matches were lost on the way from the catalogue.")
+
+
+def match_reader() -> AnswerReader[list[Element]]:
+    """Reads the answer of one of `PATHS`."""
+    return AnswerReader(_matches)
+
+
+def object_reader() -> AnswerReader[Located]:
+    """Reads the answer of `OBJECTS`."""
+    return AnswerReader(_objects)
 
 
 def _failure(error: _Error) -> DimseFailure:

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 import httpx2
+import msgspec
 import pytest
 from sqlalchemy import Engine
 
@@ -271,3 +272,37 @@ def test_the_file_is_its_owners_alone(tmp_path: Path) -> None:
     upgrade(engine)
     assert (tmp_path / "deep" / "catalogue.db").stat().st_mode & 0o077 == 0
     engine.dispose()
+
+
+async def test_instances_are_found_with_the_objects_that_answer(
+    client: httpx2.AsyncClient,
+) -> None:
+    sink = HttpSink(f"{client.base_url}/events")
+    told = [
+        event(f"o{n}", instance=f"3.{n}", PatientID="1", ImageComments="fine") for n in range(3)
+    ]
+    for each in told:
+        await sink.accept(each)
+    await sink.close()
+    catalogue = HttpQueryClient(str(client.base_url), PROVIDER)
+    found = [each async for each in catalogue.objects(query("IMAGE", SOPInstanceUID="3.1"))]
+    await catalogue.close()
+    assert [each.object_name for each in found] == [told[1].data.store.object_name]
+    assert found[0].elements == told[1].data.image.elements
+    assert found[0].transfer_syntax_uid == told[1].data.image.transfer_syntax_uid
+
+
+@pytest.mark.parametrize(
+    ("level", "comments"), [("STUDY", False), ("SERIES", False), ("IMAGE", True)]
+)
+async def test_all_keys_gives_what_a_level_knows(
+    client: httpx2.AsyncClient, level: str, comments: bool
+) -> None:
+    sink = HttpSink(f"{client.base_url}/events")
+    await sink.accept(event("o1", instance="3.1", PatientID="1", StudyID="7", ImageComments="fine"))
+    await sink.close()
+    everything = msgspec.structs.replace(query(level), all_keys=True)
+    [match] = await asked(client, everything)
+    assert read(match, "PatientID") == "1"
+    assert (read(match, "ImageComments") is not None) == comments
+    assert (read(match, "ModalitiesInStudy") is not None) == (level == "STUDY")

@@ -2,7 +2,7 @@ import pytest
 
 from dimse_ingestion.dicom.elements import by_tag, element
 from dimse_ingestion.dicom.failure import OutOfResources
-from dimse_ingestion.queries.contract import Query
+from dimse_ingestion.queries.contract import Located, Query
 from dimse_ingestion.queries.memory import MemoryQueryClient
 from tests.unit.queries.examples import INSTANCE, NAME, PATIENT, SERIES, STUDY, instance
 
@@ -66,3 +66,32 @@ async def test_fails_as_it_is_told() -> None:
     with pytest.raises(OutOfResources, match="down"):
         await client.check()
     await client.close()
+
+
+async def test_all_keys_gives_what_the_level_knows() -> None:
+    client = MemoryQueryClient(INSTANCES)
+    query = Query(scope="STUDY", keys=[element(STUDY, "UI", "1.1")], all_keys=True)
+    [match] = [by_tag(match) async for match in client.matches(query)]
+    assert match[NAME].value == "Doe^Jane"
+    assert match[0x00201208].value == "3"
+    assert INSTANCE not in match
+
+
+async def test_objects_are_found_like_instances() -> None:
+    client = MemoryQueryClient()
+    objects = [
+        Located(
+            elements=each,
+            transfer_syntax_uid="1.2.840.10008.1.2.1",
+            bucket_name="bucket",
+            object_name=f"instances/{number}",
+            size=10,
+            header_size=0,
+            sha256="00" * 32,
+        )
+        for number, each in enumerate(INSTANCES)
+    ]
+    for each in objects:
+        client.add(each)
+    query = Query(scope="IMAGE", keys=[element(SERIES, "UI", "1.1.1")], offset=1)
+    assert [each async for each in client.objects(query)] == objects[1:2]

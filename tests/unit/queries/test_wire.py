@@ -10,8 +10,8 @@ from dimse_ingestion.dicom.elements import Element, element
 from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.queries import wire
-from dimse_ingestion.queries.contract import Query
-from dimse_ingestion.queries.wire import AnswerReader, decoded_query, encoded_query
+from dimse_ingestion.queries.contract import Located, Query
+from dimse_ingestion.queries.wire import AnswerReader, decoded_query, encoded_query, match_reader
 
 KEYS = [
     element(0x00100010, "PN", "山田*"),
@@ -21,7 +21,7 @@ KEYS = [
 MATCHES = [[element(0x00100010, "PN", f"Ünal^{number}\r\n")] for number in range(5)]
 
 
-def read(reader: AnswerReader, parts: Iterator[bytes]) -> list[list[Element]]:
+def read(reader: AnswerReader[list[Element]], parts: Iterator[bytes]) -> list[list[Element]]:
     return [match for part in parts for match in reader.feed(part)]
 
 
@@ -71,27 +71,27 @@ def whole_answer() -> bytes:
 def test_matches_come_whole_however_the_bytes_are_cut(cuts: list[int]) -> None:
     data = whole_answer()
     places = [0, *sorted(cuts), len(data)]
-    reader = AnswerReader()
+    reader = match_reader()
     parts = (data[start:end] for start, end in pairwise(places))
     assert read(reader, parts) == MATCHES
     reader.finish()
 
 
 def test_matches_are_given_before_the_answer_ends() -> None:
-    reader = AnswerReader()
+    reader = match_reader()
     assert list(reader.feed(wire.encoded_match(MATCHES[0]))) == MATCHES[:1]
     assert not reader.ended
 
 
 def test_no_match_is_an_answer_too() -> None:
-    reader = AnswerReader()
+    reader = match_reader()
     assert read(reader, one_by_one(wire.encoded_end(0))) == []
     reader.finish()
 
 
 @pytest.mark.parametrize("length", range(0, len(whole_answer()) - 1, 7))
 def test_an_answer_that_breaks_off_anywhere_has_failed(length: int) -> None:
-    reader = AnswerReader()
+    reader = match_reader()
     list(reader.feed(whole_answer()[:length]))
     with pytest.raises(OutOfResources, match="broke off"):
         reader.finish()
@@ -99,7 +99,7 @@ def test_an_answer_that_breaks_off_anywhere_has_failed(length: int) -> None:
 
 def test_a_lost_match_is_noticed() -> None:
     with pytest.raises(OutOfResources, match="lost"):
-        list(AnswerReader().feed(wire.encoded_match(MATCHES[0]) + wire.encoded_end(2)))
+        list(match_reader().feed(wire.encoded_match(MATCHES[0]) + wire.encoded_end(2)))
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_lost_match_is_noticed() -> None:
 )
 def test_the_catalogue_s_failure_arrives_as_it_was_sent(failure: DimseFailure) -> None:
     with pytest.raises(DimseFailure) as raised:
-        list(AnswerReader().feed(wire.encoded_error(failure)))
+        list(match_reader().feed(wire.encoded_error(failure)))
     told = raised.value
     sent = (failure.status, failure.comment, failure.transient)
     assert (told.status, told.comment, told.transient) == sent
@@ -120,19 +120,46 @@ def test_the_catalogue_s_failure_arrives_as_it_was_sent(failure: DimseFailure) -
 def test_a_status_of_a_later_release_is_unable_to_process() -> None:
     line = b'{"error": {"status": 49999, "comment": "new", "transient": false}}\n'
     with pytest.raises(DimseFailure, match="new") as raised:
-        list(AnswerReader().feed(line))
+        list(match_reader().feed(line))
     assert raised.value.status == Status.UNABLE_TO_PROCESS
 
 
 @pytest.mark.parametrize("line", [b"garbage\n", b"{}\n", b'[{"group": 1}]\n', b"\xff\n", b"1\n"])
 def test_other_lines_are_a_failure_that_repeats_nothing(line: bytes) -> None:
     with pytest.raises(OutOfResources) as raised:
-        list(AnswerReader().feed(line))
+        list(match_reader().feed(line))
     assert "garbage" not in raised.value.comment
 
 
 def test_a_line_without_end_is_given_up() -> None:
-    reader = AnswerReader()
+    reader = match_reader()
     endless = (b"x" * 2**20 for _ in range(wire.LONGEST_LINE // 2**20 + 1))
     with pytest.raises(OutOfResources, match="too long"):
         read(reader, endless)
+
+
+def located(number: int) -> Located:
+    return Located(
+        elements=MATCHES[number],
+        transfer_syntax_uid="1.2.840.10008.1.2.1",
+        bucket_name="bucket",
+        object_name=f"instances/{number}",
+        size=1000,
+        header_size=300,
+        sha256="ab" * 32,
+    )
+
+
+def test_objects_are_asked_and_answered_on_a_path_of_their_own() -> None:
+    asked = Query(scope="IMAGE", keys=KEYS, all_keys=True)
+    assert decoded_query(wire.OBJECTS, encoded_query(asked)) == asked
+    found = [located(0), located(1)]
+    reader = wire.object_reader()
+    body = b"".join(map(wire.encoded_match, found)) + wire.encoded_end(2)
+    assert [each for part in one_by_one(body) for each in reader.feed(part)] == found
+    reader.finish()
+
+
+def test_objects_are_of_instances_only() -> None:
+    with pytest.raises(ValueError, match="scope is not"):
+        decoded_query(wire.OBJECTS, encoded_query(Query(scope="STUDY", keys=[])))
