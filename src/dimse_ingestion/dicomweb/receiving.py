@@ -18,7 +18,9 @@ from dimse_ingestion.spooling.spooled import Spooled
 
 _SOP_CLASS_UID = 0x00080016
 _SOP_INSTANCE_UID = 0x00080018
-STUDY_INSTANCE_UID = 0x0020000D
+_STUDY_INSTANCE_UID = 0x0020000D
+_SERIES_INSTANCE_UID = 0x0020000E
+_NAMES = (_SOP_CLASS_UID, _SOP_INSTANCE_UID, _STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID)
 _BEGINNING = 144  # preamble, prefix and the group length of group 2 (PS3.10 section 7.1)
 _LONGEST_HEAD = 64 * 1024
 _READ_AT_ONCE = 64 * 1024
@@ -32,6 +34,7 @@ class Named:
     sop_class_uid: str = ""
     sop_instance_uid: str = ""
     study_instance_uid: str = ""
+    series_instance_uid: str = ""
 
 
 class Receiving:
@@ -122,16 +125,13 @@ class Receiving:
         for start in range(0, len(data_set), _READ_AT_ONCE):
             self._scanner.feed(memoryview(data_set)[start : start + _READ_AT_ONCE])
             read = self._scanner.elements
-            if read and read[-1].tag > STUDY_INSTANCE_UID:
+            if read and read[-1].tag > _SERIES_INSTANCE_UID:
                 self._learn(self._scanner)
                 return
 
     def _learn(self, scanner: Scanner) -> None:
         found = by_tag(scanner.elements)
-        texts = (
-            found[tag].value.strip(" \0") if tag in found else ""
-            for tag in (_SOP_CLASS_UID, _SOP_INSTANCE_UID, STUDY_INSTANCE_UID)
-        )
+        texts = (found[tag].value.strip(" \0") if tag in found else "" for tag in _NAMES)
         self.named = Named(*texts)
         self._identified = True
 

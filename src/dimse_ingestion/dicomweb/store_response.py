@@ -3,7 +3,7 @@
 Pure: outcomes in, elements and an HTTP status out.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from dimse_ingestion.dicom.elements import Element, element
@@ -18,18 +18,17 @@ _OTHER_FAILURES_SEQUENCE = 0x0008119A
 _REFERENCED_SOP_CLASS_UID = 0x00081150
 _REFERENCED_SOP_INSTANCE_UID = 0x00081155
 
+RetrieveUrl = Callable[[str, str, str], str]
+"""Where a study, a series of it, an instance of that can be had; empty for no such level."""
+
 _OK, _ACCEPTED, _CONFLICT, _UNAVAILABLE = 200, 202, 409, 503
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One instance of a request; `failure` is None for one that is durable and known.
-
-    `retrieve_url` is where it can be had.
-    """
+    """One instance of a request; `failure` is None for one that is durable and known."""
 
     named: Named
-    retrieve_url: str = ""
     failure: DimseFailure | None = None
 
 
@@ -46,27 +45,18 @@ def http_status(outcomes: Sequence[Outcome]) -> int:
     return _UNAVAILABLE if all(each.transient for each in failures) else _CONFLICT
 
 
-def response_elements(outcomes: Iterable[Outcome], study_url: str = "") -> list[Element]:
-    """The response's data set (PS3.18 table I.2-1); `study_url` when all are of one study."""
-    stored: list[list[Element]] = []
-    failed: list[list[Element]] = []
-    others: list[list[Element]] = []
-    for each in outcomes:
-        if each.failure is None:
-            stored.append(
-                [*_referenced(each.named), element(_RETRIEVE_URL, "UR", each.retrieve_url)]
-            )
-        elif each.named.sop_instance_uid:
-            failed.append([*_referenced(each.named), _reason(each.failure)])
-        else:
-            others.append([_reason(each.failure)])
+def response_elements(outcomes: Sequence[Outcome], url: RetrieveUrl) -> list[Element]:
+    """The response's data set (PS3.18 table I.2-1)."""
     sequences = (
-        (_FAILED_SOP_SEQUENCE, failed),
-        (_REFERENCED_SOP_SEQUENCE, stored),
-        (_OTHER_FAILURES_SEQUENCE, others),
+        (_FAILED_SOP_SEQUENCE, [_failed(each) for each in outcomes if _is_named_failure(each)]),
+        (_REFERENCED_SOP_SEQUENCE, [_stored(each, url) for each in outcomes if not each.failure]),
+        (_OTHER_FAILURES_SEQUENCE, [_other(each) for each in outcomes if _is_other_failure(each)]),
     )
     told = [_sequence(tag, items) for tag, items in sequences if items]
-    return [element(_RETRIEVE_URL, "UR", study_url), *told] if study_url else told
+    studies = {each.named.study_instance_uid for each in outcomes if not each.failure}
+    if len(studies) != 1:
+        return told
+    return [element(_RETRIEVE_URL, "UR", url(studies.pop(), "", "")), *told]
 
 
 def sentences(outcomes: Iterable[Outcome], most: int = 5) -> list[str]:
@@ -75,15 +65,34 @@ def sentences(outcomes: Iterable[Outcome], most: int = 5) -> list[str]:
     return list(dict.fromkeys(told))[:most]
 
 
+def _is_named_failure(each: Outcome) -> bool:
+    return each.failure is not None and bool(each.named.sop_instance_uid)
+
+
+def _is_other_failure(each: Outcome) -> bool:
+    return each.failure is not None and not each.named.sop_instance_uid
+
+
+def _stored(each: Outcome, url: RetrieveUrl) -> list[Element]:
+    named = each.named
+    where = url(named.study_instance_uid, named.series_instance_uid, named.sop_instance_uid)
+    return [*_referenced(named), element(_RETRIEVE_URL, "UR", where)]
+
+
+def _failed(each: Outcome) -> list[Element]:
+    return [*_referenced(each.named), *_other(each)]
+
+
+def _other(each: Outcome) -> list[Element]:
+    reason = int(each.failure.status) if each.failure else 0
+    return [element(_FAILURE_REASON, "US", str(reason))]
+
+
 def _referenced(named: Named) -> list[Element]:
     return [
         element(_REFERENCED_SOP_CLASS_UID, "UI", named.sop_class_uid),
         element(_REFERENCED_SOP_INSTANCE_UID, "UI", named.sop_instance_uid),
     ]
-
-
-def _reason(failure: DimseFailure) -> Element:
-    return element(_FAILURE_REASON, "US", str(int(failure.status)))
 
 
 def _sequence(tag: int, items: list[list[Element]]) -> Element:

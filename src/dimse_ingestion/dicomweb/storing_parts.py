@@ -6,7 +6,6 @@ what was whole is stored whatever becomes of the rest of the request.
 """
 
 import asyncio
-from collections.abc import Callable
 from uuid import uuid4
 
 from dimse_ingestion.dicom.failure import DimseFailure
@@ -26,17 +25,13 @@ _AT_ONCE = 8
 class StoringParts:
     """One request's parts; `study` is the one they must be in, empty for any.
 
-    `retrieve_url` says where an instance can be had. Use as an asynchronous context manager: at
-    its end nothing of the request is held any more.
+    Use as an asynchronous context manager: at its end nothing of the request is held any more.
     """
 
-    def __init__(
-        self, spool: Spool, storing: Storing, study: str, retrieve_url: Callable[[Named], str]
-    ) -> None:
+    def __init__(self, spool: Spool, storing: Storing, study: str) -> None:
         self._spool = spool
         self._storing = storing
         self._study = study
-        self._retrieve_url = retrieve_url
         self._tasks: list[asyncio.Future[Outcome]] = []
         self._room = asyncio.Semaphore(_AT_ONCE)
         self._receiving: Receiving | None = None
@@ -102,7 +97,7 @@ class StoringParts:
         finally:
             receiving.close()
         _told(instance, stored.key, operation_id, again=stored.duplicate)
-        return Outcome(receiving.named, self._retrieve_url(receiving.named))
+        return Outcome(receiving.named)
 
     def _check_study(self, named: Named) -> None:
         if self._study and named.study_instance_uid != self._study:

@@ -13,7 +13,7 @@ from dimse_ingestion.dicomweb.store_response import (
     sentences,
 )
 
-STORED = Outcome(Named("1.2.3", "1.2.3.1", "1.2"), retrieve_url="http://here/studies/1.2")
+STORED = Outcome(Named("1.2.3", "1.2.3.1", "1.2", "1.2.1"))
 REFUSED = Outcome(
     Named("1.2.3", "1.2.3.2", "1.2"),
     failure=DimseFailure(Status.DOES_NOT_MATCH_SOP_CLASS, "It is another."),
@@ -39,13 +39,17 @@ def test_the_status_says_whether_all_some_or_none_is_stored(
     assert http_status(outcomes) == status
 
 
+def url(*uids: str) -> str:
+    return "/".join(("here", *filter(None, uids)))
+
+
 def test_each_outcome_has_its_sequence() -> None:
-    told = by_tag(response_elements([STORED, REFUSED, BROKEN], "http://here/studies/1.2"))
+    told = by_tag(response_elements([STORED, REFUSED, BROKEN], url))
     assert list(told) == sorted(told)
-    assert told[0x00081190].value == "http://here/studies/1.2"
+    assert told[0x00081190].value == "here/1.2"
     (stored,) = map(by_tag, told[0x00081199].items or [])
     assert stored[0x00081155].value == "1.2.3.1"
-    assert stored[0x00081190].value == "http://here/studies/1.2"
+    assert stored[0x00081190].value == "here/1.2/1.2.1/1.2.3.1"
     (failed,) = map(by_tag, told[0x00081198].items or [])
     assert (failed[0x00081150].value, failed[0x00081155].value) == ("1.2.3", "1.2.3.2")
     assert int(failed[0x00081197].value) == 0xA900
@@ -54,7 +58,13 @@ def test_each_outcome_has_its_sequence() -> None:
 
 
 def test_nothing_is_told_of_what_is_not() -> None:
-    assert [each.tag for each in response_elements([STORED])] == [0x00081199]
+    assert [each.tag for each in response_elements([STORED], url)] == [0x00081190, 0x00081199]
+    assert [each.tag for each in response_elements([BROKEN], url)] == [0x0008119A]
+
+
+def test_no_study_is_told_where_there_are_two() -> None:
+    other = Outcome(Named("1.2.3", "1.2.4.1", "1.4", "1.4.1"))
+    assert [each.tag for each in response_elements([STORED, other], url)] == [0x00081199]
 
 
 def test_a_reason_is_said_once() -> None:
