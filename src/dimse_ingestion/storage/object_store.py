@@ -28,7 +28,7 @@ PART_SIZE = 5 * 2**20
 """Bytes of a part; also the largest object that is one PUT. S3 takes no smaller parts."""
 
 _PARTS = 10_000  # S3's most for one object
-_PARTS_AT_ONCE = 2
+_PARTS_AT_ONCE = 1  # or an abort leaves one behind (see `uploading`)
 _PIECE = 2 * 2**20
 _UPLOAD_MEMORY = 64 * 2**20
 _CHECKS = "checks/"

@@ -2,7 +2,8 @@
 
 obstore takes an asynchronous iterator and aborts the upload when that raises, but not when its
 caller is cancelled. So the source is read in the caller's task and handed over, and every way it
-can end badly becomes an exception in the iterator that obstore sees.
+can end badly becomes an exception in the iterator that obstore sees. A part still under way at the
+abort would outlive it in some stores; with one part at a time, none is.
 """
 
 import asyncio
@@ -10,8 +11,9 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 Send = Callable[[AsyncIterator[bytes]], Coroutine[Any, Any, None]]
-"""Uploads what an iterator gives, and aborts when that raises."""
+"""Uploads what an iterator gives, one part at a time, and aborts when that raises."""
 
+_AHEAD = 10  # chunks; of the transport's largest, a part of 5 MiB
 _LONGEST_ABORT = 10.0
 _ending: set[asyncio.Task[None]] = set()  # asyncio does not keep a task that nobody waits for
 
@@ -21,10 +23,11 @@ class _Aborted(Exception):
 
 
 class _Feed:
-    """Chunks handed from one task to another, one at a time."""
+    """Chunks handed from one task to another, a part of them while another part is sent."""
 
     def __init__(self) -> None:
-        self._queue: asyncio.Queue[bytes | _Aborted | None] = asyncio.Queue(maxsize=1)
+        self._queue: asyncio.Queue[bytes | _Aborted | None] = asyncio.Queue(maxsize=_AHEAD)
+        self._aborting = False
 
     def __aiter__(self) -> "_Feed":
         return self
@@ -34,15 +37,23 @@ class _Feed:
         if chunk is None:
             raise StopAsyncIteration
         if isinstance(chunk, _Aborted):
-            raise chunk
+            return self._none_or_abort(chunk)
         return chunk
+
+    def _none_or_abort(self, aborted: _Aborted) -> bytes:
+        """First no bytes: obstore takes them only once the part under way has ended."""
+        if self._aborting:
+            raise aborted
+        self._aborting = True
+        self._queue.put_nowait(aborted)
+        return b""
 
     async def give(self, chunk: bytes | None) -> None:
         """Wait for room and hand over a chunk, or None as the end."""
         await self._queue.put(chunk)
 
     def abort(self) -> None:
-        """Have the reader fail at its next read."""
+        """Have the reader fail as soon as nothing is under way."""
         while not self._queue.empty():
             self._queue.get_nowait()
         self._queue.put_nowait(_Aborted())
