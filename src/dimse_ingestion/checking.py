@@ -13,10 +13,10 @@ from rich.console import Console
 from sqlalchemy import Engine
 
 from dimse_ingestion.catalogue import database
-from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.ingestion.wires import opened_wires
 from dimse_ingestion.observability import logging
 from dimse_ingestion.proxy.whole_path import WholePath
+from dimse_ingestion.reporting import Report
 from dimse_ingestion.settings import (
     CatalogueSettings,
     ConfigurationMistake,
@@ -25,7 +25,6 @@ from dimse_ingestion.settings import (
     NatsSettings,
     ProxySettings,
 )
-from dimse_ingestion.transport.carrier import CarrierDown
 from dimse_ingestion.transport.configured import link_settings
 from dimse_ingestion.transport.link import Link
 from dimse_ingestion.transport.permissions import check_subject
@@ -39,35 +38,6 @@ from dimse_ingestion.transport.subjects import (
 )
 
 _LONGEST_CONNECT = 10.0
-Look = Callable[[], Awaitable[None]]
-_TROUBLES = (DimseFailure, CarrierDown, MountedMissing, ValueError)
-
-
-class Report:
-    """Lines for an operator; `failed` once one of them tells of trouble."""
-
-    def __init__(self, console: Console) -> None:
-        self.failed = False
-        self._console = console
-
-    def well(self, what: str) -> None:
-        """One thing that is as it should be."""
-        self._console.print(f"[green]ok[/green]      {what}", highlight=False, soft_wrap=True)
-
-    def wrong(self, what: str, why: str) -> None:
-        """One thing that isn't, and the cure."""
-        self.failed = True
-        self._console.print(f"[red]wrong[/red]   {what}: {why}", highlight=False, soft_wrap=True)
-
-    async def look(self, what: str, look: Look, well: str = "") -> bool:
-        """Whether `look` raises nothing, said in a line about `what`, which then is `well`."""
-        try:
-            await look()
-        except _TROUBLES as trouble:
-            self.wrong(what, getattr(trouble, "comment", "") or str(trouble))
-            return False
-        self.well(f"{what}: {well}" if well else what)
-        return True
 
 
 async def run(door: str, config: Path | None = None) -> int:

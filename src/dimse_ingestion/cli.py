@@ -102,6 +102,24 @@ def check(
 
 
 @app.command()
+def prove(
+    config: _Config = None,
+    to: Annotated[
+        str, typer.Option(help="HOST:PORT of a proxy that runs; else one of its own is opened.")
+    ] = "",
+    called: Annotated[str, typer.Option(help="AE title of that proxy.")] = "DICOM-INGEST",
+    calling: Annotated[str, typer.Option(help="AE title to come with.")] = "DIMSE-PROVE",
+    wait: Annotated[
+        float, typer.Option(min=0, help="Seconds an own proxy's echo may take to go all the way.")
+    ] = 60.0,
+) -> None:
+    """Store a test instance and find it again; its own proxy is configured as `proxy` is."""
+    from dimse_ingestion.proving import address_of, run, run_at
+
+    _run(lambda: run_at(address_of(to), called, calling) if to else run(config, wait))
+
+
+@app.command()
 def reindex(
     parallel: Annotated[int, typer.Option(min=1, help="Objects read at once.")] = 8,
 ) -> None:

@@ -4,15 +4,13 @@ Chosen to be what a hospital has: several modalities, compressed and uncompresse
 syntaxes, multi-frame, reports and plans, names in eleven character sets. Nothing is downloaded.
 """
 
-import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import pydicom
 from pydicom import dcmread
-from pydicom.uid import UID
+
+from dimse_ingestion.modality.instance_file import InstanceFile
 
 _SHIPPED_BY_PYDICOM = (
     "CT_small.dcm",
@@ -46,42 +44,9 @@ _SHIPPED_BY_PYDICOM_DATA = (
 _CHARACTER_SETS = "chr*.dcm"
 
 
-@dataclass(frozen=True)
-class DemoImage:
-    """One file with one storable instance."""
-
-    path: Path
-
-    @cached_property
-    def header(self) -> pydicom.FileDataset:
-        """Everything before the pixels."""
-        return dcmread(self.path, stop_before_pixels=True)
-
-    @property
-    def transfer_syntax(self) -> UID:
-        """As the file meta information says."""
-        return self.header.file_meta.TransferSyntaxUID
-
-    @cached_property
-    def data_set(self) -> bytes:
-        """The bytes after the file meta information: what travels in a C-STORE."""
-        return self.path.read_bytes()[data_set_offset(self.path) :]
-
-    @cached_property
-    def sha256(self) -> str:
-        """Digest of the data set, in hexadecimal."""
-        return hashlib.sha256(self.data_set).hexdigest()
-
-
-def data_set_offset(path: Path) -> int:
-    """Where the data set begins in a Part-10 file (PS3.10 section 7.1), in bytes."""
-    head = path.open("rb").read(144)
-    return 144 + int.from_bytes(head[140:144], "little")
-
-
-def shipped_images() -> list[DemoImage]:
+def shipped_images() -> list[InstanceFile]:
     """The images, in the order they are sent; raises FileNotFoundError when one is missing."""
-    return [DemoImage(path) for path in _paths() if _is_instance(path)]
+    return [InstanceFile(path) for path in _paths() if _is_instance(path)]
 
 
 def _paths() -> Iterator[Path]:

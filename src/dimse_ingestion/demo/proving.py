@@ -4,8 +4,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from dimse_ingestion.demo.images import DemoImage, data_set_offset
-from dimse_ingestion.demo.modality import Sent
+from dimse_ingestion.modality.associating import Sent
+from dimse_ingestion.modality.instance_file import InstanceFile, data_set_offset
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class Proof:
 
     objects: int
     identical: int
-    missing: list[DemoImage]
+    missing: list[InstanceFile]
     unexpected: list[Path]
 
 

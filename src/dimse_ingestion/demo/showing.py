@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from dimse_ingestion.demo.modality import Sent
 from dimse_ingestion.demo.proving import Proof
 from dimse_ingestion.demo.questions import Question
+from dimse_ingestion.modality.associating import Sent
 
 _SHOWN_AT_MOST = 12
 _LABELS = {

@@ -7,11 +7,12 @@ from pydicom import Dataset
 from rich.console import Console
 
 from dimse_ingestion.demo import questions, showing
-from dimse_ingestion.demo.images import DemoImage, shipped_images
-from dimse_ingestion.demo.modality import Modality, Sent
+from dimse_ingestion.demo.images import shipped_images
 from dimse_ingestion.demo.product import Product, running
 from dimse_ingestion.demo.proving import proof
 from dimse_ingestion.demo.questions import Question
+from dimse_ingestion.modality.associating import Modality, Sent
+from dimse_ingestion.modality.instance_file import InstanceFile
 
 _NAMES_BY_WILDCARD = (
     ("山*", "Japanese, by ideographs: PatientName=山*"),
@@ -49,7 +50,7 @@ class Demo:
         self._console.print(f"C-ECHO {product.ae_title}@{host}:{port}: {status:04X}H")
         self._expect(status == 0, f"C-ECHO was answered with {status:04X}H")
 
-    def _send(self, modality: Modality, images: list[DemoImage]) -> list[Sent]:
+    def _send(self, modality: Modality, images: list[InstanceFile]) -> list[Sent]:
         sending = showing.progress_of(self._console, modality.send(images), len(images))
         sent = list(sending)
         self._console.print(showing.stored_table(sent))
@@ -58,7 +59,7 @@ class Demo:
             self._expect(each.status == 0, reason)
         return sent
 
-    def _send_again(self, modality: Modality, image: DemoImage) -> None:
+    def _send_again(self, modality: Modality, image: InstanceFile) -> None:
         (again,) = modality.send([image])
         self._console.print(
             f"{image.path.name} sent once more: {again.status:04X}H, nothing new is written."

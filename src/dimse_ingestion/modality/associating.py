@@ -14,68 +14,90 @@ from pydicom.uid import UID
 from pynetdicom import AE, _config
 from pynetdicom.association import Association
 
-from dimse_ingestion.demo.images import DemoImage
+from dimse_ingestion.modality.instance_file import InstanceFile
 
 _VERIFICATION = UID("1.2.840.10008.1.1")
 _PATIENT_ROOT_FIND = UID("1.2.840.10008.5.1.4.1.2.1.1")
 _STUDY_ROOT_FIND = UID("1.2.840.10008.5.1.4.1.2.2.1")
-_FAILED_TO_CONNECT = "The proxy did not accept the association"
+_LONGEST_CONNECT = 10.0
+_LONGEST_ANSWER = 120.0
+"""Seconds; a proxy answers within its operation time-out, of 50 s unless told otherwise."""
+
+
+class Unanswered(RuntimeError):
+    """The other side did not do its part: the sentence says what."""
 
 
 @dataclass(frozen=True)
 class Sent:
     """How one C-STORE ended; `seconds` from request to response."""
 
-    image: DemoImage
+    image: InstanceFile
     status: int
     comment: str
     seconds: float
 
 
 class Modality:
-    """An AE that sends images and asks for them; `address` is (host, port)."""
+    """An AE that sends images and asks for them; `address` is (host, port).
 
-    def __init__(self, address: tuple[str, int], called_ae_title: str) -> None:
+    Each of its methods may raise Unanswered.
+    """
+
+    def __init__(
+        self, address: tuple[str, int], called_ae_title: str, calling_ae_title: str = "DEMO"
+    ) -> None:
         _config.STORE_SEND_CHUNKED_DATASET = True
         self._address = address
         self._called = called_ae_title
+        self._calling = calling_ae_title
 
     def echo(self) -> int:
         """The status of a C-ECHO."""
         with self._associated([(_VERIFICATION, None)]) as assoc:
             return _status(assoc.send_c_echo())
 
-    def send(self, images: list[DemoImage]) -> Iterator[Sent]:
+    def send(self, images: list[InstanceFile]) -> Iterator[Sent]:
         """Send each image once, on one association for each kind of image."""
         for contexts, group in _grouped(images):
             with self._associated(contexts) as assoc:
                 yield from (_stored(assoc, image) for image in group)
 
     def find(self, identifier: Dataset, *, patient_root: bool = False) -> list[Dataset]:
-        """The matches; raises RuntimeError when the C-FIND ends in a failure."""
+        """The matches; raises Unanswered when the C-FIND ends in a failure."""
         model = _PATIENT_ROOT_FIND if patient_root else _STUDY_ROOT_FIND
         with self._associated([(model, None)]) as assoc:
             return list(_matches(assoc.send_c_find(identifier, model)))
 
     @contextmanager
     def _associated(self, contexts: list[tuple[str, str | None]]) -> Iterator[Association]:
-        ae = AE(ae_title="DEMO")
+        ae = AE(ae_title=self._calling)
+        ae.connection_timeout = _LONGEST_CONNECT
+        ae.dimse_timeout = _LONGEST_ANSWER
         for abstract_syntax, transfer_syntax in contexts:
             ae.add_requested_context(abstract_syntax, transfer_syntax)
         host, port = self._address
         assoc = ae.associate(host, port, ae_title=self._called)
         if not assoc.is_established:
-            raise RuntimeError(f"{_FAILED_TO_CONNECT} at {host}:{port}.")
+            raise Unanswered(f"{self._called}@{host}:{port} {_why_not(assoc)}.")
         try:
             yield assoc
         finally:
             assoc.release()
 
 
+def _why_not(assoc: Association) -> str:
+    """What became of an association that was not established."""
+    answer = assoc.acceptor.primitive
+    if assoc.is_rejected and answer is not None:
+        return f"rejected the association ({answer.result_str}: {answer.reason_str})"
+    return "is not reached, or accepts none of the presentation contexts"
+
+
 def _grouped(
-    images: list[DemoImage],
-) -> Iterator[tuple[list[tuple[str, str | None]], list[DemoImage]]]:
-    groups: dict[str, list[DemoImage]] = {}
+    images: list[InstanceFile],
+) -> Iterator[tuple[list[tuple[str, str | None]], list[InstanceFile]]]:
+    groups: dict[str, list[InstanceFile]] = {}
     for image in images:
         groups.setdefault(str(image.header.SOPClassUID), []).append(image)
     for sop_class, group in groups.items():
@@ -83,7 +105,7 @@ def _grouped(
         yield [(sop_class, syntax) for syntax in syntaxes], group
 
 
-def _stored(assoc: Association, image: DemoImage) -> Sent:
+def _stored(assoc: Association, image: InstanceFile) -> Sent:
     started = time.perf_counter()
     response = assoc.send_c_store(image.path)
     seconds = time.perf_counter() - started
@@ -92,7 +114,7 @@ def _stored(assoc: Association, image: DemoImage) -> Sent:
 
 def _status(response: Dataset) -> int:
     if "Status" not in response:
-        raise RuntimeError("The proxy ended the association without an answer.")
+        raise Unanswered("The association ended without an answer.")
     return int(response.Status)
 
 
@@ -102,4 +124,5 @@ def _matches(responses: Iterator[tuple[Dataset, Dataset | None]]) -> Iterator[Da
         if identifier is not None:
             yield identifier
         elif status != 0:
-            raise RuntimeError(f"C-FIND ended with {status:04X}H {response.get('ErrorComment')}")
+            comment = str(response.get("ErrorComment", ""))
+            raise Unanswered(f"C-FIND ended with {status:04X}H {comment}".rstrip())
