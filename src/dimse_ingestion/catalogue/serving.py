@@ -5,7 +5,7 @@ Which address it listens at is `app`'s matter.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 
@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from dimse_ingestion.catalogue import database
-from dimse_ingestion.catalogue.answering import pages
+from dimse_ingestion.catalogue.answering import located_pages, pages
 from dimse_ingestion.catalogue.bodies import Bodies, BodyTooLong
 from dimse_ingestion.catalogue.committing import Committing
 from dimse_ingestion.catalogue.following import FollowingDatabase
@@ -26,7 +26,7 @@ from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.events import cloudevents
 from dimse_ingestion.observability import metrics, probes, tracing
 from dimse_ingestion.queries import wire
-from dimse_ingestion.queries.contract import Query
+from dimse_ingestion.queries.contract import Located, Query
 from dimse_ingestion.settings import CatalogueSettings
 
 _BETWEEN_TRIES = 1.0
@@ -53,7 +53,8 @@ class Door:
         self.app = Starlette(routes=self._routes())
 
     def _routes(self) -> list[Route]:
-        queries = [Route(path, self._query, methods=["POST"]) for path in wire.PATHS.values()]
+        paths = [*wire.PATHS.values(), wire.OBJECTS]
+        queries = [Route(path, self._query, methods=["POST"]) for path in paths]
         events = Route("/events", self._event, methods=["POST"])
         return [events, *queries, *probes.routes(self.health)]
 
@@ -117,14 +118,15 @@ class Door:
             return _problem(400, str(wrong))
         except DimseFailure as failure:
             return _problem(_UNAVAILABLE, failure.comment)
-        return StreamingResponse(self._answer(query, source), media_type=wire.MEDIA_TYPE)
+        lines = self._answer(query, source, objects=request.url.path == wire.OBJECTS)
+        return StreamingResponse(lines, media_type=wire.MEDIA_TYPE)
 
-    async def _answer(self, query: Query, source: str) -> AsyncIterator[bytes]:
+    async def _answer(self, query: Query, source: str, *, objects: bool) -> AsyncIterator[bytes]:
         """The answer's lines, those of a page at once."""
         outcome = "left"
         count = 0
         try:
-            async with aclosing(self._pages(query, source)) as found:
+            async with aclosing(self._pages(query, source, objects=objects)) as found:
                 async for page in found:
                     count += len(page)
                     yield b"".join(map(wire.encoded_match, page))
@@ -136,12 +138,15 @@ class Door:
         finally:
             metrics.catalogue_queries.labels(query.scope, outcome).inc()
 
-    async def _pages(self, query: Query, source: str) -> AsyncGenerator[list[list[Element]], None]:
+    async def _pages(
+        self, query: Query, source: str, *, objects: bool
+    ) -> AsyncGenerator[Sequence[list[Element] | Located], None]:
         """As `answering` finds them; raises A700 after the most matches there may be."""
         engine = self._database.engine
         left = self._settings.maximum_matches
         timeout = self._settings.query_timeout
-        async with aclosing(pages(engine, query, source, self._readers, timeout)) as found:
+        asked = located_pages if objects else pages
+        async with aclosing(asked(engine, query, source, self._readers, timeout)) as found:
             async for page in found:
                 yield page[:left]
                 left -= len(page)
