@@ -78,8 +78,6 @@ class Accept(Frame, frozen=True, kw_only=True, omit_defaults=True):
     expected: _Position = 0
     limit: _Position = 0
     chunk: _Position = MAXIMUM_CHUNK
-    heartbeat: float = 0.0
-    lease: float = 0.0
 
 
 class Busy(Frame, frozen=True, kw_only=True):
@@ -168,10 +166,6 @@ class Resume(Frame, frozen=True, kw_only=True):
     limit: _Position
 
 
-class Heartbeat(Frame, frozen=True):
-    """Still here."""
-
-
 class Abort(Frame, frozen=True, kw_only=True, omit_defaults=True):
     """This side gives the session up."""
 
@@ -184,7 +178,7 @@ _KINDS: dict[str, type[Frame]] = _OPENS | {
     kind.__name__.upper(): kind
     for kind in (
         *(Accept, Busy, Reject, Progress, Result, Leaving, Unknown, Match),
-        *(Data, End, Probe, Cancel, Credit, Resume, Heartbeat, Abort),
+        *(Data, End, Probe, Cancel, Credit, Resume, Abort),
     )
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}

@@ -95,8 +95,6 @@ class Receiver(Serving):
             expected=self._in.expected,
             limit=self._in.limit,
             chunk=self._chunk,
-            heartbeat=self.times.heartbeat,
-            lease=self.times.lease,
         )
 
     def _flow(self, frame: Frame, now: float) -> list[Frame]:

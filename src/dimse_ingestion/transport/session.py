@@ -13,7 +13,6 @@ from dimse_ingestion.transport.frames import (
     Busy,
     End,
     Frame,
-    Heartbeat,
     Leaving,
     Probe,
     Progress,
@@ -268,7 +267,7 @@ class Serving:
         return frames
 
     def _acceptance(self) -> Accept:
-        return Accept(subject=self.subject, heartbeat=self.times.heartbeat, lease=self.times.lease)
+        return Accept(subject=self.subject)
 
     def _answer_to_join(self, now: float) -> list[Frame]:
         return self.accept(now) if self.result is None else [self.result]
@@ -280,5 +279,5 @@ class Serving:
     def _flow(self, frame: Frame, now: float) -> list[Frame]:  # noqa: ARG002 - for subclasses
         """Take a frame; when nothing flows, every question has the same answer."""
         if self.result is not None:
-            return [] if isinstance(frame, Heartbeat | Abort) else [self.result]
+            return [] if isinstance(frame, Abort) else [self.result]
         return [Progress()] if isinstance(frame, Probe | End) else []

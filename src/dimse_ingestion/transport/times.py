@@ -30,7 +30,7 @@ class Times:
     unanswered: float = 10.0
     """Probes that nobody refuses and nobody answers: go elsewhere (a replica that hangs)."""
     heartbeat: float = 5.0
-    """The longest either side says nothing."""
+    """The longest a replica at work says nothing."""
     lease: float = 20.0
     """A replica that hears nothing for so long gives up the session."""
     accept_after: float = 0.5

@@ -14,7 +14,7 @@ EACH = [
     frames.StoreAsked(open=announced(b"x")),
     frames.StoreAsked(open=announced(b"\0\xff"), inline=b"\0\xff"),
     frames.FindAsked(open=asked(), limit=8),
-    frames.Accept(subject="R.v1.in.r.s", expected=3, limit=7, chunk=9, heartbeat=5.0, lease=20.0),
+    frames.Accept(subject="R.v1.in.r.s", expected=3, limit=7, chunk=9),
     frames.Busy(retry_after=0.5),
     frames.Reject(status=0x110, comment="no"),
     frames.Progress(),
@@ -28,7 +28,6 @@ EACH = [
     frames.Cancel(),
     frames.Credit(expected=1, limit=2),
     frames.Resume(expected=1, limit=2),
-    frames.Heartbeat(),
     frames.Abort(reason="because", status=0xA700),
 ]
 
