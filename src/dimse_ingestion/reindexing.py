@@ -15,7 +15,7 @@ from dimse_ingestion.dicom.elements import by_tag
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.events.contract import EventSink
-from dimse_ingestion.ingestion.wires import opened_wires
+from dimse_ingestion.operations.wires import opened_wires
 from dimse_ingestion.observability import logging
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.operations.describing import (

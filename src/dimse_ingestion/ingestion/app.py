@@ -10,12 +10,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from starlette.applications import Starlette
 
 from dimse_ingestion.ingestion.dispatch import Dispatch
-from dimse_ingestion.ingestion.wires import Wires, opened_wires
+from dimse_ingestion.operations.wires import Wires, opened_wires, storage_space
 from dimse_ingestion.observability import logging, probes, tracing
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.observability.serving import served
 from dimse_ingestion.observability.stopping import stop_signal
-from dimse_ingestion.operations.describing import StorageSpace
 from dimse_ingestion.operations.echoing import Echoing
 from dimse_ingestion.operations.finding import Finding
 from dimse_ingestion.operations.storing import Storing
@@ -93,21 +92,12 @@ def _responder(
     _add_checks(health, link, echoing)
     dispatch = Dispatch(
         settings.replica_id,
-        Storing(wires.bucket, wires.sink, _space(settings)),
+        Storing(wires.bucket, wires.sink, storage_space(settings)),
         Finding(wires.queries, settings.maximum_matches),
         echoing,
     )
     subjects = Subjects(settings.nats_subject_root)
     return Responder(link, subjects, settings.replica_id, dispatch, limits=_limits(settings))
-
-
-def _space(settings: IngestionSettings) -> StorageSpace:
-    return StorageSpace(
-        provider=settings.provider_name,
-        event_source=settings.event_source,
-        wado_internal_endpoint=settings.wado_internal_endpoint,
-        wado_external_endpoint=settings.wado_external_endpoint,
-    )
 
 
 def _limits(settings: IngestionSettings) -> Limits:

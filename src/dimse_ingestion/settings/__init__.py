@@ -6,6 +6,7 @@ door runs, so it is read by functions (`mounted`) when needed, and a missing one
 """
 
 from dimse_ingestion.settings.catalogue import CatalogueSettings
+from dimse_ingestion.settings.dicomweb import DicomwebSettings
 from dimse_ingestion.settings.door import DoorSettings
 from dimse_ingestion.settings.ingestion import IngestionSettings
 from dimse_ingestion.settings.messaging import NatsSettings
@@ -22,12 +23,14 @@ from dimse_ingestion.settings.mounted import (
     read_database_url,
 )
 from dimse_ingestion.settings.proxy import ProxySettings
+from dimse_ingestion.settings.storage_space import StorageSpaceSettings
 
 __all__ = [
     "AzureBucket",
     "BucketLocation",
     "CatalogueSettings",
     "ConfigurationMistake",
+    "DicomwebSettings",
     "DoorSettings",
     "FolderBucket",
     "IngestionSettings",
@@ -35,6 +38,7 @@ __all__ = [
     "NatsSettings",
     "ProxySettings",
     "S3Bucket",
+    "StorageSpaceSettings",
     "check_mounted",
     "read_bucket",
     "read_credential",

@@ -103,6 +103,7 @@ def _existing(path: Path | None) -> Path | None:
 AeTitle = Annotated[str, AfterValidator(checked)]
 AeTitles = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_titles)]
 Uids = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_uids)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 Networks = Annotated[
     tuple[IPv4Network | IPv6Network, ...],
     NoDecode,

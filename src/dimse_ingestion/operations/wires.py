@@ -1,4 +1,4 @@
-"""The real wires of the ingestion service, made from its settings; opened here, used elsewhere."""
+"""The real wires of a storage space, made from a door's settings; opened here, used elsewhere."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -6,16 +6,17 @@ from dataclasses import dataclass
 
 from dimse_ingestion.events.contract import EventSink
 from dimse_ingestion.events.http_sink import HttpSink
+from dimse_ingestion.operations.describing import StorageSpace
 from dimse_ingestion.queries.contract import QueryClient
 from dimse_ingestion.queries.http_client import HttpQueryClient
-from dimse_ingestion.settings import IngestionSettings
+from dimse_ingestion.settings import StorageSpaceSettings
 from dimse_ingestion.storage.contract import Bucket
 from dimse_ingestion.storage.following import FollowingBucket
 
 
 @dataclass(frozen=True, slots=True)
 class Wires:
-    """What stands behind the ingestion service."""
+    """What stands behind a door that stores and finds."""
 
     bucket: Bucket
     sink: EventSink
@@ -23,7 +24,7 @@ class Wires:
 
 
 @asynccontextmanager
-async def opened_wires(settings: IngestionSettings) -> AsyncIterator[Wires]:
+async def opened_wires(settings: StorageSpaceSettings) -> AsyncIterator[Wires]:
     """Bucket, event sink and catalogue; nothing is reached for yet."""
     bucket = FollowingBucket(settings.read_bucket, timeout=settings.bucket_timeout)
     sink = HttpSink(settings.event_sink, timeout=settings.event_timeout)
@@ -35,3 +36,13 @@ async def opened_wires(settings: IngestionSettings) -> AsyncIterator[Wires]:
     finally:
         await sink.close()
         await queries.close()
+
+
+def storage_space(settings: StorageSpaceSettings) -> StorageSpace:
+    """What every event of this door says."""
+    return StorageSpace(
+        provider=settings.provider_name,
+        event_source=settings.event_source,
+        wado_internal_endpoint=settings.wado_internal_endpoint,
+        wado_external_endpoint=settings.wado_external_endpoint,
+    )

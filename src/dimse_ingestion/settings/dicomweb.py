@@ -1,0 +1,85 @@
+"""What the DICOMweb door can be told beside its storage space: address, access, limits."""
+
+import tempfile
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from dimse_ingestion.settings.kinds import Count, HttpUrl, Names, Networks, Port, Seconds, Size
+from dimse_ingestion.settings.storage_space import StorageSpaceSettings
+
+
+class DicomwebSettings(StorageSpaceSettings):
+    """The DICOMweb door's settings. Probes and metrics stay on the port of every door."""
+
+    # the address
+    dicomweb_host: str = Field(default="0.0.0.0", validation_alias="DICOMWEB_HTTP_HOST")  # noqa: S104 - viewers are other hosts
+    dicomweb_port: Port = Field(default=8081, validation_alias="DICOMWEB_HTTP_PORT")
+    """Services under /dicomweb, the page at /; 0 takes any free port."""
+    external_address: HttpUrl = Field(default="", validation_alias="DICOMWEB_EXTERNAL_ADDRESS")
+    """Base of the addresses in answers, before /dicomweb; empty: as the client reached it."""
+    trusted_proxies: Networks = Field(default=(), validation_alias="DICOMWEB_TRUSTED_PROXIES")
+    """The networks whose forwarded headers count."""
+
+    # access
+    access: Literal["off", "bearer", "header"] = Field(
+        default="off", validation_alias="DICOMWEB_AUTH"
+    )
+    jwks_url: HttpUrl = Field(default="", validation_alias="DICOMWEB_JWKS_URL")
+    token_issuer: str = Field(default="", validation_alias="DICOMWEB_TOKEN_ISSUER")
+    token_audience: str = Field(default="", validation_alias="DICOMWEB_TOKEN_AUDIENCE")
+    user_header: str = Field(
+        default="X-Forwarded-User", min_length=1, validation_alias="DICOMWEB_USER_HEADER"
+    )
+    """Set by a trusted proxy for a user it knows."""
+    cors_origins: Names = Field(default=(), validation_alias="DICOMWEB_CORS_ORIGINS")
+    """The origins whose pages may ask; `*` is every one."""
+
+    # limits
+    maximum_matches: Count = Field(default=5000, validation_alias="DICOMWEB_MAXIMUM_MATCHES")
+    """More are cut off with a warning; the client asks for them by `offset`."""
+    maximum_body: Size = Field(default=16 * 2**30, validation_alias="DICOMWEB_MAXIMUM_BODY")
+    """Bytes of one request."""
+    maximum_parts: Count = Field(default=10_000, validation_alias="DICOMWEB_MAXIMUM_PARTS")
+    maximum_requests: Count = Field(default=128, validation_alias="DICOMWEB_MAXIMUM_REQUESTS")
+    """At work at once; one more is answered 503."""
+    workers: Count = Field(default=2, validation_alias="DICOMWEB_WORKERS")
+    """Processes that decode pixels."""
+
+    # time, in seconds
+    silence: Seconds = Field(default=60.0, validation_alias="DICOMWEB_SILENCE")
+    """A client that neither sends nor reads a byte for so long is left."""
+
+    # the spool of what is being stored
+    spool_directory: Path = Field(
+        default_factory=lambda: Path(tempfile.gettempdir()) / "dicomweb-spool",
+        validation_alias="DICOMWEB_SPOOL_DIRECTORY",
+    )
+    spool_memory: Size = Field(default=4 * 2**20, validation_alias="DICOMWEB_SPOOL_MEMORY")
+    """Bytes of one data set kept in memory; a longer one goes to a file."""
+    spool_memory_in_all: Size = Field(
+        default=64 * 2**20, validation_alias="DICOMWEB_SPOOL_MEMORY_IN_ALL"
+    )
+    spool_limit: Size = Field(default=16 * 2**30, validation_alias="DICOMWEB_SPOOL_LIMIT")
+    """Bytes all files of the spool may have together."""
+
+    @model_validator(mode="after")
+    def _access_can_be_decided(self) -> Self:
+        if self.access == "bearer":
+            self._check_bearer()
+        if self.access == "header" and not self.trusted_proxies:
+            raise ValueError(
+                "DICOMWEB_AUTH is header, and no proxy is trusted with it: set "
+                "DICOMWEB_TRUSTED_PROXIES to its networks."
+            )
+        return self
+
+    def _check_bearer(self) -> None:
+        wanted = {
+            "DICOMWEB_JWKS_URL": self.jwks_url,
+            "DICOMWEB_TOKEN_ISSUER": self.token_issuer,
+            "DICOMWEB_TOKEN_AUDIENCE": self.token_audience,
+        }
+        if missing := [name for name, value in wanted.items() if not value]:
+            raise ValueError(f"DICOMWEB_AUTH is bearer: set {', '.join(missing)}, too.")
