@@ -1,0 +1,111 @@
+"""Every door starts with nothing mounted, says what it misses, and recovers when it appears."""
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from harness import scu
+from harness.doors import Door, StorageSpace, eventually
+from harness.modalities import Peer
+from harness.nats_server import NatsServer, ServerTls, nats_server
+
+TOKEN = "a-token-for-tests"
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> ServerTls:
+    return ServerTls.made_in(tmp_path / "tls")
+
+
+@pytest.fixture
+def nats(tmp_path: Path, tls: ServerTls) -> Iterator[NatsServer]:
+    configuration = {
+        "tls": tls.configuration(client_certificates=True),
+        "authorization": {"token": TOKEN},
+    }
+    with nats_server(tmp_path / "nats", configuration) as running:
+        yield running
+
+
+@pytest.fixture
+def mounts(tmp_path: Path) -> Path:
+    """Optional volumes whose ConfigMaps and Secrets were not created: empty folders."""
+    for name in ("token", "ca", "client", "bucket-config", "bucket-secret", "database"):
+        (tmp_path / "mounts" / name).mkdir(parents=True)
+    return tmp_path / "mounts"
+
+
+@pytest.fixture
+def space(tmp_path: Path, nats: NatsServer, mounts: Path) -> Iterator[StorageSpace]:
+    made = StorageSpace(
+        tmp_path / "space",
+        nats.url,
+        nats_token=str(mounts / "token"),
+        database_url=str(mounts / "database"),
+        extra={
+            "DIMSE_NATS_TOKEN_SECRET_NAME": "radiology-nats",
+            "DIMSE_NATS_CA_PATH": str(mounts / "ca" / "ca.crt"),
+            "DIMSE_NATS_CA_SECRET_NAME": "nats-ca",
+            "DIMSE_NATS_CERTIFICATE_PATH": str(mounts / "client" / "tls.crt"),
+            "DIMSE_NATS_KEY_PATH": str(mounts / "client" / "tls.key"),
+            "DIMSE_NATS_CERTIFICATE_SECRET_NAME": "nats-client",
+            "BUCKET_CONFIG_PATH": str(mounts / "bucket-config"),
+            "BUCKET_SECRET_PATH": str(mounts / "bucket-secret"),
+            "BUCKET_CONFIG_NAME": "img-ingest",
+            "BUCKET_SECRET_NAME": "img-ingest-s3",
+            "DATABASE_SECRET_NAME": "core-database",
+        },
+    )
+    yield made
+    made.close()
+
+
+def says(door: Door, sentence: str) -> None:
+    eventually(door.readiness, lambda seen: seen[0] == 503 and sentence in seen[1])
+    assert door.asked("/livez")[0] == 200
+
+
+def readiness_told(door: Door) -> list[str]:
+    """What the log says of readiness, in its order."""
+    lines = [json.loads(line) for line in door.lines()]
+    return [
+        f"{line['event']} {json.dumps(line.get('because', ''))}"
+        for line in lines
+        if line["event"].endswith("ready.")
+    ]
+
+
+def test_doors_wait_for_what_is_mounted_name_it_and_recover(
+    space: StorageSpace, mounts: Path, tls: ServerTls
+) -> None:
+    catalogue, ingestion, proxy = doors = (
+        space.catalogue().start(),
+        space.ingestion().start(),
+        space.proxy().start(),
+    )
+    says(catalogue, "database: Missing database Secret core-database: create it.")
+    says(ingestion, "bucket: Missing bucket ConfigMap img-ingest: create it.")
+    for door in (ingestion, proxy):
+        says(door, "nats: Missing NATS credential Secret radiology-nats: create it.")
+    (mounts / "token" / "token").write_text(TOKEN)
+    says(proxy, "nats: Missing NATS CA Secret nats-ca: create it.")
+    (mounts / "ca" / "ca.crt").write_bytes(tls.ca_file.read_bytes())
+    says(proxy, "nats: Missing NATS client certificate Secret nats-client: create it.")
+    (mounts / "client" / "tls.crt").write_bytes(tls.client_certificate_file.read_bytes())
+    says(proxy, "nats: Missing key tls.key in NATS client certificate Secret nats-client: add it.")
+    (mounts / "client" / "tls.key").write_bytes(tls.client_key_file.read_bytes())
+
+    (mounts / "bucket-config" / "BUCKET_REGION").write_text("us-south")
+    says(ingestion, "bucket: Missing bucket Secret img-ingest-s3: create it.")
+    (mounts / "bucket-config" / "LOCAL_STORAGE_PATH").write_text(str(space.bucket))
+    (mounts / "database" / "DATABASE_URL").write_text(f"sqlite:///{space.folder}/catalogue.db")
+    for door in doors:
+        door.ready()
+    assert scu.echoed(Peer("127.0.0.1", space.dimse_port)) == 0
+    for door in doors:
+        told = eventually(partial(readiness_told, door), lambda told: "is ready" in told[-1])
+        assert all(line != following for line, following in pairwise(told))
