@@ -1,0 +1,97 @@
+"""The DICOMweb door from its start to its last request, joined to its real wires.
+
+Two ports: the services at one, probes and metrics at the other, which is not for the world. A
+drain says not ready first; requests under way then have ten seconds.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from starlette.applications import Starlette
+from starlette.types import ASGIApp
+
+from dimse_ingestion.dicomweb.addresses import Addresses
+from dimse_ingestion.dicomweb.routing import Door, Service, application
+from dimse_ingestion.observability import logging, probes, tracing
+from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.observability.serving import served
+from dimse_ingestion.observability.stopping import stop_signal
+from dimse_ingestion.operations.echoing import Echoing
+from dimse_ingestion.operations.wires import Wires, opened_wires
+from dimse_ingestion.settings import ConfigurationMistake, DicomwebSettings
+
+_LOG = logger(__name__)
+SERVICES: tuple[Service, ...] = ()
+"""Each answers at its own addresses."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenDoor:
+    """The door, open: the port of its services, and how it is."""
+
+    port: int
+    health: probes.Health
+
+
+async def run(settings: DicomwebSettings) -> int:
+    """Serve until told to stop; the exit status."""
+    logging.configure("dicomweb", settings.log_level)
+    tracing.configure("dicomweb", settings.otlp_endpoint)
+    try:
+        with stop_signal() as told:
+            async with opened(settings):
+                await told.wait()
+    finally:
+        tracing.shut_down()
+    return 0
+
+
+@asynccontextmanager
+async def opened(settings: DicomwebSettings) -> AsyncIterator[OpenDoor]:
+    """The door, serving within the block and drained at its end.
+
+    It begins whether bucket and catalogue are there or not. Raises ConfigurationMistake when an
+    address can't be used.
+    """
+    health = probes.Health("dicomweb")
+    async with AsyncExitStack() as stack:
+        wires = await stack.enter_async_context(opened_wires(settings))
+        _add_checks(health, wires)
+        probed = Starlette(routes=probes.routes(health))
+        await _serve(stack, probed, settings.http_host, settings.http_port, "DIMSE_HTTP_PORT")
+        addresses = Addresses(settings.external_address, settings.trusted_proxies)
+        services = application(Door(settings, wires, addresses), SERVICES)
+        host, port = settings.dicomweb_host, settings.dicomweb_port
+        port = await _serve(stack, services, host, port, "DICOMWEB_HTTP_PORT")
+        _LOG.info("Serving.", port=port)
+        try:
+            yield OpenDoor(port, health)
+        finally:
+            health.drain()
+
+
+async def _serve(stack: AsyncExitStack, app: ASGIApp, host: str, port: int, name: str) -> int:
+    try:
+        return await stack.enter_async_context(served(app, host, port))
+    except OSError as trouble:
+        raise ConfigurationMistake(
+            [f"{name}: {host}:{port} can't be used: {trouble.strerror}."]
+        ) from None
+
+
+def _add_checks(health: probes.Health, wires: Wires) -> None:
+    echoing = Echoing(lambda: wires.bucket.check(write=True), wires.sink.check, wires.queries.check)
+
+    async def bucket() -> str:
+        return (await echoing.wellness()).bucket
+
+    async def event_sink() -> str:
+        return (await echoing.wellness()).event_sink
+
+    async def catalogue() -> str:
+        return (await echoing.wellness()).catalogue
+
+    health.add("bucket", bucket)
+    health.add("event sink", event_sink)
+    health.add("catalogue", catalogue)
