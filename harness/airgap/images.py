@@ -1,0 +1,70 @@
+"""Images made without a registry: of root folders, and of one program upon another image."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.airgap import pins
+from harness.airgap.cache import Cache
+from harness.commands import output, succeeds
+
+BASE_PACKAGES = ("iptables", "conntrack", "ca-certificates", "python3", "python3-venv")
+"""What is in the Debian image: kube-proxy's tools, and what the product's image is built upon."""
+
+_LONGEST_BOOTSTRAP = 1800.0
+
+
+def there(image: str) -> bool:
+    """Whether the engine has the image."""
+    return succeeds("docker", "image", "inspect", image)
+
+
+@contextmanager
+def root_folder(cache: Cache, packages: Sequence[str]) -> Iterator[Path]:
+    """A small Debian with these packages, until the end of the block."""
+    (archives := cache.root / "debs").mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="root-", dir=cache.root) as folder:
+        Path(folder).chmod(0o755)
+        output(
+            *("debootstrap", "--variant=minbase", f"--cache-dir={archives}"),
+            *(f"--include={','.join(packages)}", pins.DEBIAN, folder),
+            seconds=_LONGEST_BOOTSTRAP,
+        )
+        yield Path(folder)
+
+
+def imported(folder: Path, image: str) -> None:
+    """Make an image of a root folder."""
+    for archive in (folder / "var/cache/apt/archives").glob("*.deb"):
+        archive.unlink()
+    shutil.rmtree(folder / "var/lib/apt/lists", ignore_errors=True)
+    output("sh", "-c", 'set -e; tar -C "$0" -c . | docker import - "$1"', str(folder), image)
+
+
+def debian(cache: Cache) -> None:
+    """Make the Debian image unless it is there."""
+    if not there(pins.DEBIAN_IMAGE):
+        with root_folder(cache, BASE_PACKAGES) as folder:
+            imported(folder, pins.DEBIAN_IMAGE)
+
+
+def built(image: str, lines: Sequence[str], programs: Sequence[Path] = ()) -> None:
+    """Make an image by a Dockerfile of these lines, the programs lying beside it."""
+    with tempfile.TemporaryDirectory(prefix="image-") as folder:
+        for program in programs:
+            shutil.copy(program, folder)
+        (Path(folder) / "Dockerfile").write_text("\n".join(lines) + "\n")
+        output("docker", "build", "--quiet", "--tag", image, folder, env={"DOCKER_BUILDKIT": "0"})
+
+
+def of_program(image: str, program: Path, base: str = "scratch") -> None:
+    """Make an image that runs one program, unless it is there."""
+    if not there(image):
+        place = f"/usr/local/bin/{program.name}"
+        built(
+            image,
+            [f"FROM {base}", f"COPY {program.name} {place}", f'ENTRYPOINT ["{place}"]'],
+            [program],
+        )
