@@ -1,0 +1,208 @@
+"""The DICOM JSON Model (PS3.18 annex F): elements to JSON objects, and back.
+
+Numbers are JSON numbers where one can carry them, names are split into their component groups, and
+bulk data is told by an address that the caller makes. It serializes nothing and fetches nothing.
+"""
+
+import math
+from base64 import b64decode
+from binascii import Error as NotBase64
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from dimse_ingestion.dicom import charsets
+from dimse_ingestion.dicom.elements import Element
+from dimse_ingestion.dicom.value_representations import NUMBERS, TEXT, UNPARTED
+
+Path = tuple[str, ...]
+"""Tag digits; before them, for what is in a sequence, its tag and the item's number from 1."""
+Address = Callable[[Path], str]
+Bulk = Callable[[str, str, str], Element]
+"""From tag digits, VR and BulkDataURI to the element that stands for it."""
+
+GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
+_SPECIFIC_CHARACTER_SET = "00080005"
+_DECIMALS = frozenset({"DS", "FD", "FL"})
+_INTEGERS = frozenset({"IS", "SL", "SS", "SV", "UL", "US", "UV"})
+_LARGEST_EXACT = 2**53 - 1  # of a JSON number in most readers
+_NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+_FINITE_OR_NOT = {"NaN": "nan", "Infinity": "inf", "-Infinity": "-inf"}
+_DEEPEST = 64
+_VRS = TEXT | NUMBERS.keys() | {"AT", "OB", "OD", "OF", "OL", "OV", "OW", "SQ", "UN"}
+
+JsonObject = dict[str, Any]
+
+
+def to_json(elements: Iterable[Element], address: Address, above: Path = ()) -> JsonObject:
+    """A data set as a JSON object; `address` makes the BulkDataURI of a value by its path."""
+    return {
+        each.group + each.element: _attribute(each, address, (*above, each.group + each.element))
+        for each in sorted(elements, key=lambda each: each.tag)
+    }
+
+
+def _attribute(each: Element, address: Address, path: Path) -> JsonObject:
+    if each.bulk is not None:
+        # SQ has no BulkDataURI (F.2.6): what is too long to be read is told as unknown
+        return {"vr": "UN" if each.vr == "SQ" else each.vr, "BulkDataURI": address(path)}
+    if each.items is not None:
+        return _with("SQ", "Value", _items(each.items, address, path))
+    if each.inline_binary is not None:
+        return _with(each.vr, "InlineBinary", each.inline_binary)
+    if path[-1] == _SPECIFIC_CHARACTER_SET and each.value:
+        return _with("CS", "Value", [charsets.UTF_8])
+    return _with(each.vr, "Value", _values(each))
+
+
+def _with(vr: str, name: str, value: Any) -> JsonObject:
+    """An empty value is absent (F.2.5)."""
+    return {"vr": vr, name: value} if value else {"vr": vr}
+
+
+def _items(items: Iterable[list[Element]], address: Address, path: Path) -> list[JsonObject]:
+    return [
+        to_json(item, address, (*path, str(number))) for number, item in enumerate(items, start=1)
+    ]
+
+
+def _values(each: Element) -> list[Any]:
+    read = _reader(each.vr)
+    texts = [each.value] if each.vr in UNPARTED else each.values
+    values = [read(text.rstrip(" \0")) for text in texts]
+    return values if any(value is not None for value in values) else []
+
+
+def _reader(vr: str) -> Callable[[str], Any]:
+    if vr == "PN":
+        return _name
+    if vr in _INTEGERS:
+        return _integer
+    return _decimal if vr in _DECIMALS else _text
+
+
+def _text(text: str) -> str | None:
+    return text or None
+
+
+def _name(text: str) -> JsonObject | None:
+    groups = dict(zip(GROUPS, text.split("="), strict=False))
+    return {name: group for name, group in groups.items() if group} or None
+
+
+def _integer(text: str) -> int | str | None:
+    """A string where a number can't carry it, or where it is none."""
+    try:
+        number = int(text)
+    except ValueError:
+        return text.strip() or None
+    return number if abs(number) <= _LARGEST_EXACT else str(number)
+
+
+def _decimal(text: str) -> float | int | str | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return text.strip() or None
+    if not math.isfinite(number):
+        return _NOT_FINITE[str(number)]
+    return int(number) if number.is_integer() and abs(number) <= _LARGEST_EXACT else number
+
+
+def from_json(data_set: object, bulk: Bulk, depth: int = 0) -> list[Element]:
+    """The elements of a JSON object, in order of their tags.
+
+    `bulk` makes those whose value stands elsewhere. Raises ValueError with a sentence that names
+    the tag and repeats no value.
+    """
+    if not isinstance(data_set, dict):
+        raise _mistake("A data set must be a JSON object.")
+    if depth > _DEEPEST:
+        raise ValueError(f"Sequences are nested deeper than {_DEEPEST}.")
+    read = [_element(tag, attribute, bulk, depth) for tag, attribute in data_set.items()]
+    return sorted(read, key=lambda each: each.tag)
+
+
+def _element(written: str, attribute: object, bulk: Bulk, depth: int) -> Element:
+    tag = _tag(written)
+    if not isinstance(attribute, dict):
+        raise _mistake(f"{tag} must be a JSON object with a vr.")
+    vr = attribute.get("vr")
+    if vr not in _VRS:
+        raise ValueError(f"{tag} has no vr that PS3.5 knows.")
+    if "BulkDataURI" in attribute:
+        return bulk(tag, vr, str(attribute["BulkDataURI"]))
+    empty = Element(tag[:4], tag[4:], vr)
+    if "InlineBinary" in attribute:
+        return _binary(empty, attribute["InlineBinary"])
+    return _valued(empty, attribute, bulk, depth)
+
+
+def _mistake(sentence: str) -> ValueError:
+    return ValueError(sentence)
+
+
+def _tag(written: str) -> str:
+    if len(written) != 8 or not all(each in "0123456789abcdefABCDEF" for each in written):
+        raise ValueError("A key of a data set must be a tag: eight hexadecimal digits.")
+    return written.upper()
+
+
+def _binary(empty: Element, value: object) -> Element:
+    try:
+        b64decode(str(value), validate=True)
+    except (NotBase64, ValueError):
+        raise ValueError(f"InlineBinary of {empty.group}{empty.element} is not base64.") from None
+    return Element(empty.group, empty.element, empty.vr, inline_binary=str(value))
+
+
+def _valued(empty: Element, attribute: Mapping[str, Any], bulk: Bulk, depth: int) -> Element:
+    tag = empty.group + empty.element
+    values = attribute.get("Value") or []
+    if not isinstance(values, list):
+        raise _mistake(f"Value of {tag} must be an array.")
+    if empty.vr == "SQ":
+        items = [from_json({} if item is None else item, bulk, depth + 1) for item in values]
+        return Element(empty.group, empty.element, "SQ", items=items)
+    try:
+        texts = [_written(value, empty.vr) for value in values]
+    except (TypeError, ValueError):
+        raise ValueError(f"A value of {tag} is none of VR {empty.vr}.") from None
+    return Element(empty.group, empty.element, empty.vr, "\\".join(texts))
+
+
+def _written(value: object, vr: str) -> str:
+    """One value as text; raises TypeError or ValueError."""
+    if value is None:
+        return ""
+    if vr == "PN":
+        return _written_name(value)
+    if vr in NUMBERS:
+        return _written_number(value, vr)
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise TypeError
+    text = str(value)
+    if isinstance(value, str) and vr not in UNPARTED and "\\" in text:
+        raise ValueError
+    return text
+
+
+def _written_name(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, dict):
+        raise TypeError
+    groups = [str(value.get(group) or "") for group in GROUPS]
+    if any("\\" in group or "=" in group for group in groups):
+        raise ValueError
+    return "=".join(groups).rstrip("=")
+
+
+def _written_number(value: object, vr: str) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise TypeError
+    if vr in _DECIMALS:
+        return repr(float(_FINITE_OR_NOT.get(value, value) if isinstance(value, str) else value))
+    number = int(value)
+    if isinstance(value, float) and number != value:
+        raise ValueError
+    return str(number)

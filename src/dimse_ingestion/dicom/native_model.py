@@ -1,0 +1,161 @@
+"""The Native DICOM Model (PS3.19 annex A.1): elements to XML, and back.
+
+The same as `dicom_json` in the other syntax; an answer's root element is a data set.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from xml.etree.ElementTree import Element as Node
+from xml.etree.ElementTree import SubElement, tostring
+
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import ParseError, fromstring
+from pydicom.datadict import keyword_for_tag
+
+from dimse_ingestion.dicom import charsets
+from dimse_ingestion.dicom.dicom_json import GROUPS, Address, Bulk, Path, from_json
+from dimse_ingestion.dicom.elements import Element
+from dimse_ingestion.dicom.value_representations import UNPARTED
+
+NAMESPACE = "http://dicom.nema.org/PS3.19/models/NativeDICOM"
+_COMPONENTS = ("FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffix")
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_SPECIFIC_CHARACTER_SET = "00080005"
+_DEEPEST = 64
+
+
+def to_xml(elements: Iterable[Element], address: Address) -> bytes:
+    """A data set as an XML document in UTF-8; `address` makes the uri of bulk data by its path."""
+    root = Node("NativeDicomModel", {"xmlns": NAMESPACE, "xml:space": "preserve"})
+    _add(root, elements, address, ())
+    document: bytes = tostring(root, encoding="utf-8", xml_declaration=True)
+    return document
+
+
+def _add(parent: Node, elements: Iterable[Element], address: Address, above: Path) -> None:
+    creators: dict[str, str] = {}
+    for each in sorted(elements, key=lambda each: each.tag):
+        if creator := _creator_told(each):
+            creators[creator] = each.value.strip()
+        _add_attribute(parent, each, address, (*above, each.group + each.element), creators)
+
+
+def _creator_told(each: Element) -> str:
+    """The block of private elements that this one reserves (PS3.5 7.8.1)."""
+    reserves = int(each.group, 16) & 1 and each.element[:2] == "00" and each.element >= "0010"
+    return each.group + each.element[2:] if reserves else ""
+
+
+def _add_attribute(
+    parent: Node, each: Element, address: Address, path: Path, creators: dict[str, str]
+) -> None:
+    vr = "UN" if each.vr == "SQ" and each.bulk is not None else each.vr
+    about = {"tag": path[-1], "vr": vr}
+    if keyword := keyword_for_tag(each.tag):
+        about["keyword"] = keyword
+    if int(each.group, 16) & 1 and (creator := creators.get(each.group + each.element[:2])):
+        about["privateCreator"] = _in_xml(creator)
+    _fill(SubElement(parent, "DicomAttribute", about), each, address, path)
+
+
+def _fill(node: Node, each: Element, address: Address, path: Path) -> None:
+    if each.bulk is not None:
+        SubElement(node, "BulkData", {"uri": address(path)})
+    elif each.inline_binary is not None:
+        SubElement(node, "InlineBinary").text = each.inline_binary
+    elif each.items is not None:
+        for number, item in enumerate(each.items, start=1):
+            inner = SubElement(node, "Item", {"number": str(number)})
+            _add(inner, item, address, (*path, str(number)))
+    else:
+        _fill_values(node, each, path)
+
+
+def _fill_values(node: Node, each: Element, path: Path) -> None:
+    value = charsets.UTF_8 if path[-1] == _SPECIFIC_CHARACTER_SET and each.value else each.value
+    values = [value] if each.vr in UNPARTED else value.split("\\")
+    for number, text in enumerate(values, start=1):
+        if not (told := _in_xml(text.rstrip(" \0"))):
+            continue
+        if each.vr == "PN":
+            _fill_name(SubElement(node, "PersonName", {"number": str(number)}), told)
+        else:
+            SubElement(node, "Value", {"number": str(number)}).text = told
+
+
+def _fill_name(node: Node, name: str) -> None:
+    for group, text in zip(GROUPS, name.split("="), strict=False):
+        components = [part for part in zip(_COMPONENTS, text.split("^"), strict=False) if part[1]]
+        if components:
+            inner = SubElement(node, group)
+            for component, part in components:
+                SubElement(inner, component).text = part
+
+
+def _in_xml(text: str) -> str:
+    """Without what XML 1.0 has no way to write."""
+    return _NOT_IN_XML.sub("", text)
+
+
+def from_xml(document: bytes, bulk: Bulk) -> list[Element]:
+    """The elements of an XML document, in order of their tags.
+
+    `bulk` makes those whose value stands elsewhere. Raises ValueError with a sentence that names
+    the tag and repeats no value.
+    """
+    try:
+        root = fromstring(document, forbid_dtd=True)
+    except (ParseError, DefusedXmlException, LookupError, ValueError):
+        raise ValueError("The document is not XML without a DTD.") from None
+    if _name(root) != "NativeDicomModel":
+        raise ValueError("The document's root is not NativeDicomModel.")
+    return from_json(_data_set(root, 0), bulk)
+
+
+def _data_set(parent: Node, depth: int) -> dict[str, object]:
+    """The same data set in the JSON model, which says what may be in it."""
+    if depth > _DEEPEST:
+        raise ValueError(f"Sequences are nested deeper than {_DEEPEST}.")
+    return {
+        each.get("tag", ""): _attribute(each, depth)
+        for each in parent
+        if _name(each) == "DicomAttribute"
+    }
+
+
+def _attribute(node: Node, depth: int) -> dict[str, object]:
+    attribute: dict[str, object] = {"vr": node.get("vr")}
+    values: dict[int, object] = {}
+    for each in node:
+        match _name(each):
+            case "BulkData":
+                attribute["BulkDataURI"] = each.get("uri") or each.get("uuid") or ""
+            case "InlineBinary":
+                attribute["InlineBinary"] = "".join((each.text or "").split())
+            case "Item":
+                values[_number(each)] = _data_set(each, depth + 1)
+            case "PersonName":
+                values[_number(each)] = dict(_groups(each))
+            case "Value":
+                values[_number(each)] = each.text
+    if values:
+        attribute["Value"] = [values.get(number) for number in range(1, max(values) + 1)]
+    return attribute
+
+
+def _groups(node: Node) -> Iterator[tuple[str, str]]:
+    for group in node:
+        parts = {_name(each): each.text or "" for each in group}
+        yield _name(group), "^".join(parts.get(each, "") for each in _COMPONENTS).rstrip("^")
+
+
+def _number(node: Node) -> int:
+    number = int(text) if (text := node.get("number", "1")).isdecimal() else 0
+    if not 1 <= number <= 1_000_000:
+        raise ValueError("A number of a value or item is none.")
+    return number
+
+
+def _name(node: Node) -> str:
+    """Without its namespace."""
+    return node.tag.rpartition("}")[2]
