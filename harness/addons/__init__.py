@@ -1,5 +1,6 @@
 """What the product stands on in tests: NATS, an S3 store, a database, each in namespace `addons`.
 
-Each addon is installed by `installed(cluster)`, as often as one likes, keeps its keys in a Secret so
+Each addon is installed by `installed(cluster)`, as often as one likes, keeps its keys in a Secret
+so
 that another process finds them again, and is removed by `.removed()`.
 """

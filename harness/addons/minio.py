@@ -1,7 +1,8 @@
 """An S3 store in the cluster: MinIO over TLS, with a user and a policy for each bucket.
 
 A bucket's user may do what docs/operating.md asks for (list, read, write, remove, abort uploads) in
-that bucket alone. Objects stand on a volume, so that `stop` and `start` lose none. The root user and
+that bucket alone. Objects stand on a volume, so that `stop` and `start` lose none. The root user
+and
 the CA stand in the Secret `minio-authority`; a bucket's keys follow from the root user's.
 """
 
@@ -84,7 +85,7 @@ class MinioAddon:
         return bucket
 
     def removed_bucket(self, bucket: str) -> None:
-        """Remove a bucket with all its objects, its user and its policy; what is missing is fine."""
+        """Remove a bucket with all its objects, its user and its policy; what is missing is fine."""  # noqa: E501
         if self._client.bucket_exists(bucket):
             every = (DeleteObject(key) for key in self.keys(bucket))
             troubles = list(self._client.remove_objects(bucket, every))
@@ -93,7 +94,7 @@ class MinioAddon:
         self.revoke(bucket)
 
     def rotate(self, bucket: str) -> dict[str, str]:
-        """Another key for a bucket beside its own, as its Secret; `revoke` ends the own one's use."""
+        """Another key for a bucket beside its own, as its Secret; `revoke` ends the own one's use."""  # noqa: E501
         name, key = f"{_user(bucket)}-{secrets.token_hex(4)}", secrets.token_urlsafe(24)
         self._admin.user_add(name, key)
         self._admin.policy_set(_user(bucket), user=name)

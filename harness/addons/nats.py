@@ -1,4 +1,4 @@
-"""NATS in the cluster, as a hospital meets it: TLS by an own CA, operator mode, a user for each door.
+"""NATS in the cluster as a hospital meets it: TLS by an own CA, operator mode, a user a door.
 
 What a user may do is the table of docs/operating.md, *NATS permissions*, and no more. JetStream is
 off. The operator's seeds, the CA and the server's key stand in the Secret `nats-authority`.
@@ -34,7 +34,7 @@ class NatsAddon:
     url_inside: str = f"tls://nats.{NAMESPACE}.svc:4222"
 
     def proxy_credentials(self, root: str, proxy_id: str, expires_in: float | None = None) -> str:
-        """A credentials file for proxy `proxy_id` on the subject root; `expires_in` is in seconds."""
+        """A credentials file for proxy `proxy_id` on the subject root; `expires_in` is in seconds."""  # noqa: E501
         return self.operator.user(
             may_publish=[f"{root}.v1.svc.*", f"{root}.v1.in.>", f"{root}._SINBOX.>"],
             may_subscribe=[
@@ -47,7 +47,7 @@ class NatsAddon:
         ).credentials_file
 
     def ingestion_credentials(self, root: str, expires_in: float | None = None) -> str:
-        """A credentials file for the ingestion service of the subject root, for all its replicas."""
+        """A credentials file for the ingestion service of the subject root, for all its replicas."""  # noqa: E501
         return self.operator.user(
             may_publish=[f"{root}._INBOX.>", f"{root}.v1.px.>", f"{root}.v1.out.>"],
             may_subscribe=[f"{root}.v1.svc.* svc", f"{root}.v1.in.>", f"{root}._SINBOX.>"],

@@ -1,4 +1,4 @@
-"""The Kubernetes objects an addon is made of: one pod behind one NodePort, small and without rights.
+"""The Kubernetes objects an addon is made of: one pod behind one NodePort, without rights.
 
 Plain dictionaries, nothing is applied here.
 """
@@ -25,7 +25,8 @@ class SecretFiles:
 class Workload:
     """One container of one pod. `ports` are container ports by name.
 
-    `user` is the numeric user, and group, it runs as. `secret_environment` names, for each variable,
+    `user` is the numeric user, and group, it runs as. `secret_environment` names, for each
+    variable,
     the Secret whose key of the same name is its value. `data` is where a volume of `data_size` is
     mounted; empty: nothing is kept. Another `revision` starts the pod anew.
     """

@@ -13,8 +13,8 @@ from rich.console import Console
 from sqlalchemy import Engine
 
 from dimse_ingestion.catalogue import database
-from dimse_ingestion.operations.wires import opened_wires
 from dimse_ingestion.observability import logging
+from dimse_ingestion.operations.wires import opened_wires
 from dimse_ingestion.proxy.whole_path import WholePath
 from dimse_ingestion.reporting import Report
 from dimse_ingestion.settings import (

@@ -15,7 +15,6 @@ from dimse_ingestion.dicom.elements import by_tag
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.events.contract import EventSink
-from dimse_ingestion.operations.wires import opened_wires
 from dimse_ingestion.observability import logging
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.operations.describing import (
@@ -26,6 +25,7 @@ from dimse_ingestion.operations.describing import (
     stored_event,
 )
 from dimse_ingestion.operations.recalling import Recalled, recalled
+from dimse_ingestion.operations.wires import opened_wires
 from dimse_ingestion.settings import IngestionSettings
 from dimse_ingestion.storage import keys
 from dimse_ingestion.storage.contract import Bucket, StoredObject

@@ -10,7 +10,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from starlette.applications import Starlette
 
 from dimse_ingestion.ingestion.dispatch import Dispatch
-from dimse_ingestion.operations.wires import Wires, opened_wires, storage_space
 from dimse_ingestion.observability import logging, probes, tracing
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.observability.serving import served
@@ -18,6 +17,7 @@ from dimse_ingestion.observability.stopping import stop_signal
 from dimse_ingestion.operations.echoing import Echoing
 from dimse_ingestion.operations.finding import Finding
 from dimse_ingestion.operations.storing import Storing
+from dimse_ingestion.operations.wires import Wires, opened_wires, storage_space
 from dimse_ingestion.settings import ConfigurationMistake, IngestionSettings
 from dimse_ingestion.transport.configured import link_settings
 from dimse_ingestion.transport.limits import Limits
