@@ -90,8 +90,12 @@ class Header(NamedTuple):
 
     def reference(self, begin: int, end: int) -> Element:
         """The element whose value stands between two offsets of the data set."""
+        return self.referring(BulkReference(begin, end - begin))
+
+    def referring(self, bulk: BulkReference) -> Element:
+        """The element whose value stands elsewhere."""
         group, number = _digits(self.tag)
-        return Element(group, number, self.vr, bulk=BulkReference(begin, end - begin))
+        return Element(group, number, self.vr, bulk=bulk)
 
 
 @lru_cache(maxsize=8192)

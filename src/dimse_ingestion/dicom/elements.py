@@ -11,15 +11,18 @@ from collections.abc import Iterable
 import msgspec
 
 
-class BulkReference(msgspec.Struct, frozen=True, gc=False):
+class BulkReference(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Where a value too large to carry stands in the stored object.
 
     `offset` counts bytes from the first byte of the data set (after preamble and group 2);
     `length` is the value's length in bytes, item headers included where it is encapsulated.
+    `fragments` are the lengths of its items in order, the Basic Offset Table's first (PS3.5 A.4),
+    item headers not included; None where it isn't encapsulated, has one fragment or too many.
     """
 
     offset: int
     length: int
+    fragments: tuple[int, ...] | None = None
 
 
 class Element(msgspec.Struct, frozen=True, omit_defaults=True):

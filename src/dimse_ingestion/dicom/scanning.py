@@ -2,80 +2,25 @@
 
 Incremental and bounded: chunks of any size go in, pixel data and other large values are passed
 over, so that a 2 GiB object costs no more memory than its header. Every transfer syntax (PS3.5
-annex A) is read; nothing is decoded but text. It keeps no bytes and decides on no operation.
+annex A) is read; nothing is decoded but text. Of encapsulated pixel data it notes how long each
+fragment is, so that a frame can be read alone. It keeps no bytes and decides on no operation.
 """
 
 import zlib
 from base64 import b64encode
 from collections.abc import Generator
-from dataclasses import dataclass
 
 from dimse_ingestion.dicom import charsets, element_headers, uids
 from dimse_ingestion.dicom import value_representations as representations
 from dimse_ingestion.dicom.arriving import Arriving, Ended, Inflating, Parsing
 from dimse_ingestion.dicom.element_headers import IMPLICIT_LITTLE, Header, Syntax
-from dimse_ingestion.dicom.elements import Element
+from dimse_ingestion.dicom.elements import BulkReference, Element
 from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.keeping import Budget, Fragments, Limits, Place
 from dimse_ingestion.dicom.status import Status
 
-_SPECIFIC_CHARACTER_SET = 0x00080005
-_PIXEL_REPRESENTATION = 0x00280103
 _DATA_SET_TRAILING_PADDING = 0xFFFCFFFC
 _FIRST_ITEM = b"\xfe\xff\x00\xe0"
-_ELEMENT_COST = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What is kept at the most, in bytes; a larger value or sequence becomes a reference.
-
-    `text` and `binary` bound one value, `sequence` and `kept` what a sequence and the whole data
-    set cost: an element or item costs 256 and what its value holds. `depth` bounds nesting.
-    """
-
-    text: int = 64 * 1024
-    binary: int = 1024
-    sequence: int = 4 * 2**20
-    kept: int = 16 * 2**20
-    depth: int = 64
-
-
-class _Budget:
-    """What may still be kept."""
-
-    def __init__(self, left: int) -> None:
-        self.left = left
-
-    def spend(self, value: str = "") -> bool:
-        """Whether one more element or item may be kept."""
-        self.left -= _ELEMENT_COST + len(value)
-        return self.left >= 0
-
-
-@dataclass(slots=True)
-class _Place:
-    """What holds for the elements of a data set or an item; items inherit, and may differ."""
-
-    syntax: Syntax
-    codecs: charsets.Codecs
-    budget: _Budget
-    depth: int = 0
-    signed: bool = False
-
-    def inside(self, syntax: Syntax, budget: _Budget, depth: int) -> "_Place":
-        """What holds at first for what is nested here."""
-        return _Place(syntax, self.codecs, budget, depth, self.signed)
-
-    def read_as(self, syntax: Syntax) -> "_Place":
-        """The same place, written otherwise."""
-        return self.inside(syntax, self.budget, self.depth)
-
-    def learn(self, found: Element) -> None:
-        """Take notice of an element that says how others are to be read."""
-        if found.group == "0008" and found.tag == _SPECIFIC_CHARACTER_SET:
-            self.codecs = charsets.codecs(found.value)
-        elif found.group == "0028" and found.tag == _PIXEL_REPRESENTATION:
-            self.signed = found.value == "1"
 
 
 class Scanner:
@@ -145,8 +90,8 @@ class Scanner:
             raise
 
     def _data_set(self, syntax: Syntax) -> Parsing:
-        kept = _Budget(self._limits.kept)
-        place = _Place(syntax, charsets.codecs(""), kept)
+        kept = Budget(self._limits.kept)
+        place = Place(syntax, charsets.codecs(""), kept)
         while (yield from self._source.has_more()):
             header = yield from self._header(place)
             _check_begins_element(header)
@@ -158,10 +103,10 @@ class Scanner:
             place.learn(found)
             self._elements.append(found)
 
-    def _header(self, place: _Place) -> Generator[None, None, Header]:
+    def _header(self, place: Place) -> Generator[None, None, Header]:
         return element_headers.read(self._source, place.syntax, signed=place.signed)
 
-    def _value(self, header: Header, place: _Place) -> Generator[None, None, Element | None]:
+    def _value(self, header: Header, place: Place) -> Generator[None, None, Element | None]:
         if header.vr == "UN":
             return self._unknown(header, place)
         if header.is_undefined and (header.is_pixel_data or header.vr in ("OB", "OW")):
@@ -170,7 +115,7 @@ class Scanner:
             return self._sequence(header, place)
         return self._plain(header, place)
 
-    def _unknown(self, header: Header, place: _Place) -> Generator[None, None, Element | None]:
+    def _unknown(self, header: Header, place: Place) -> Generator[None, None, Element | None]:
         """UN is implicit VR little endian inside (PS3.5 6.2.2), of the VR that its tag has."""
         if header.is_undefined and not header.is_pixel_data:
             return (yield from self._sequence(header, place.read_as(IMPLICIT_LITTLE)))
@@ -184,7 +129,7 @@ class Scanner:
             return (yield from self._sequence(header, place))
         return (yield from self._plain(header._replace(vr="UN"), place))
 
-    def _plain(self, header: Header, place: _Place) -> Generator[None, None, Element | None]:
+    def _plain(self, header: Header, place: Place) -> Generator[None, None, Element | None]:
         tag, vr, length = header
         if tag & 0xFFFF == 0 or tag == _DATA_SET_TRAILING_PADDING:
             yield from self._source.skip(length)
@@ -197,23 +142,26 @@ class Scanner:
         value = yield from self._source.take(length)
         return _read(header, value, place)
 
-    def _encapsulated(self, header: Header, place: _Place) -> Generator[None, None, Element]:
+    def _encapsulated(self, header: Header, place: Place) -> Generator[None, None, Element]:
         begin = end = self._source.offset
+        fragments = Fragments(self._limits.fragments if place.depth == 0 else 0)
         while True:
             item = yield from self._header(place)
             if item.tag == element_headers.SEQUENCE_END:
-                return header._replace(vr="OB").reference(begin, end)
+                bulk = BulkReference(begin, end - begin, fragments.noted(place.budget))
+                return header._replace(vr="OB").referring(bulk)
             if item.tag != element_headers.ITEM or item.is_undefined:
                 raise _misunderstood(f"Tag {item.tag:08X} among the fragments of pixel data.")
+            fragments.add(item.length)
             yield from self._source.skip(item.length)
             end = self._source.offset
 
-    def _sequence(self, header: Header, place: _Place) -> Generator[None, None, Element]:
+    def _sequence(self, header: Header, place: Place) -> Generator[None, None, Element]:
         if place.depth >= self._limits.depth:
             raise _misunderstood(f"Sequences are nested deeper than {place.depth}.")
         begin = self._source.offset
         outer = place.budget
-        inner = _Budget(min(outer.left, self._limits.sequence)) if place.depth == 0 else outer
+        inner = Budget(min(outer.left, self._limits.sequence)) if place.depth == 0 else outer
         allowed = inner.left
         within = place.inside(place.syntax, inner, place.depth + 1)
         items, end = yield from self._items(header, within)
@@ -225,7 +173,7 @@ class Scanner:
         return header.sequence(items)
 
     def _items(
-        self, header: Header, place: _Place
+        self, header: Header, place: Place
     ) -> Generator[None, None, tuple[list[list[Element]], int]]:
         """The items, and where the last of them ends."""
         items: list[list[Element]] = []
@@ -245,7 +193,7 @@ class Scanner:
             raise _misunderstood(f"The items of {header.tag:08X} are longer than it says.")
         return items, source.offset
 
-    def _item(self, item: Header, place: _Place) -> Generator[None, None, list[Element]]:
+    def _item(self, item: Header, place: Place) -> Generator[None, None, list[Element]]:
         elements: list[Element] = []
         source = self._source
         if place.budget.left < 0 and not item.is_undefined:
@@ -276,7 +224,7 @@ def _text_kept(found: Element) -> str:
     return found.value or found.inline_binary or ""
 
 
-def _read(header: Header, value: bytes, place: _Place) -> Element:
+def _read(header: Header, value: bytes, place: Place) -> Element:
     vr = header.vr
     if not value:
         return header.element()
