@@ -19,7 +19,8 @@ from dimse_ingestion.dicom.value_representations import UNPARTED
 
 NAMESPACE = "http://dicom.nema.org/PS3.19/models/NativeDICOM"
 _COMPONENTS = ("FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffix")
-_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0010ffff]")
+_RETURN = "\ufdd0"  # no character: stands for the carriage return, which is lost unless escaped
 _SPECIFIC_CHARACTER_SET = "00080005"
 _DEEPEST = 64
 
@@ -29,7 +30,7 @@ def to_xml(elements: Iterable[Element], address: Address) -> bytes:
     root = Node("NativeDicomModel", {"xmlns": NAMESPACE, "xml:space": "preserve"})
     _add(root, elements, address, ())
     document: bytes = tostring(root, encoding="utf-8", xml_declaration=True)
-    return document
+    return document.replace(_RETURN.encode(), b"&#13;")
 
 
 def _add(parent: Node, elements: Iterable[Element], address: Address, above: Path) -> None:
@@ -74,13 +75,14 @@ def _fill(node: Node, each: Element, address: Address, path: Path) -> None:
 def _fill_values(node: Node, each: Element, path: Path) -> None:
     value = charsets.UTF_8 if path[-1] == _SPECIFIC_CHARACTER_SET and each.value else each.value
     values = [value] if each.vr in UNPARTED else value.split("\\")
-    for number, text in enumerate(values, start=1):
-        if not (told := _in_xml(text.rstrip(" \0"))):
-            continue
+    told = [_in_xml(text.rstrip(" \0")) for text in values]
+    if not any(told):
+        return
+    for number, text in enumerate(told, start=1):
         if each.vr == "PN":
-            _fill_name(SubElement(node, "PersonName", {"number": str(number)}), told)
+            _fill_name(SubElement(node, "PersonName", {"number": str(number)}), text)
         else:
-            SubElement(node, "Value", {"number": str(number)}).text = told
+            SubElement(node, "Value", {"number": str(number)}).text = text
 
 
 def _fill_name(node: Node, name: str) -> None:
@@ -94,7 +96,7 @@ def _fill_name(node: Node, name: str) -> None:
 
 def _in_xml(text: str) -> str:
     """Without what XML 1.0 has no way to write."""
-    return _NOT_IN_XML.sub("", text)
+    return _NOT_IN_XML.sub("", text).replace("\r", _RETURN)
 
 
 def from_xml(document: bytes, bulk: Bulk) -> list[Element]:

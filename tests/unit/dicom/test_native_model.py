@@ -1,0 +1,111 @@
+"""The XML model says what the JSON model says, over the files that pydicom ships."""
+
+from xml.etree import ElementTree as ET
+
+import pytest
+from pydicom import dcmread
+
+from dimse_ingestion.dicom.dicom_json import to_json
+from dimse_ingestion.dicom.elements import BulkReference, Element, element
+from dimse_ingestion.dicom.native_model import NAMESPACE, from_xml, to_xml
+from dimse_ingestion.dicom.scanning import scanned
+from tests.storable import NOT_STORABLE, Shipped, data_set_of, shipped
+
+READABLE = [each for each in shipped() if not each.reason and each.name not in NOT_STORABLE]
+IN = {"n": NAMESPACE}
+
+
+def address(path: tuple[str, ...]) -> str:
+    return f"https://here/{'/'.join(path)}"
+
+
+def syntax_of(file: Shipped) -> str:
+    return str(dcmread(file.path, stop_before_pixels=True).file_meta.TransferSyntaxUID)
+
+
+def placeholder(tag: str, vr: str, uri: str) -> Element:
+    assert uri.startswith("https://here/")
+    return Element(tag[:4], tag[4:], vr, bulk=BulkReference(0, 0))
+
+
+def significant(told: object) -> object:
+    """Without empty components at a name's end, and names that have no other."""
+    match told:
+        case {"vr": "PN", "Value": [*names]}:
+            told_names = [significant(name) for name in names]
+            return {"vr": "PN", "Value": told_names} if any(told_names) else {"vr": "PN"}
+        case {"Alphabetic": str(name)} if not name.strip("^"):
+            return None
+        case {"Alphabetic": str(name)}:
+            return told | {"Alphabetic": name.rstrip("^")}
+        case dict():
+            return {key: significant(value) for key, value in told.items()}
+        case list():
+            return [significant(each) for each in told]
+    return told
+
+
+@pytest.mark.parametrize("file", READABLE, ids=lambda file: file.name)
+def test_what_is_written_is_read_again(file: Shipped) -> None:
+    elements = scanned(data_set_of(file.path), syntax_of(file))
+    read = from_xml(to_xml(elements, address), placeholder)
+    assert significant(to_json(read, address)) == significant(to_json(elements, address))
+
+
+def test_a_name_has_its_components() -> None:
+    name = element(0x00100010, "PN", "Yamada^Tarou^^Dr=山田^太郎")
+    root = ET.fromstring(to_xml([name], address))
+    [attribute] = root.findall("n:DicomAttribute", IN)
+    assert attribute.attrib == {"tag": "00100010", "vr": "PN", "keyword": "PatientName"}
+    path = "n:PersonName[@number='1']/n:{}/n:{}"
+    found = {
+        (group, part): attribute.findtext(path.format(group, part), None, IN)
+        for group in ("Alphabetic", "Ideographic", "Phonetic")
+        for part in ("FamilyName", "GivenName", "MiddleName", "NamePrefix")
+    }
+    assert {key: text for key, text in found.items() if text} == {
+        ("Alphabetic", "FamilyName"): "Yamada",
+        ("Alphabetic", "GivenName"): "Tarou",
+        ("Alphabetic", "NamePrefix"): "Dr",
+        ("Ideographic", "FamilyName"): "山田",
+        ("Ideographic", "GivenName"): "太郎",
+    }
+
+
+def test_a_private_element_names_its_creator() -> None:
+    elements = [element(0x00090010, "LO", "ACME 1.0"), element(0x00091001, "LO", "x")]
+    root = ET.fromstring(to_xml(elements, address))
+    assert [each.get("privateCreator") for each in root] == [None, "ACME 1.0"]
+
+
+def test_what_xml_can_t_write_is_left_out() -> None:
+    written = to_xml([element(0x00104000, "LT", "a\x0cb\x1b\ud800\t")], address)
+    [attribute] = ET.fromstring(written)
+    assert attribute.findtext("n:Value", None, IN) == "ab\t"
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"",
+        b"SMITH",
+        b"<NativeDicomModel>",
+        b'<?xml version="1.0" encoding="SMITH"?><NativeDicomModel/>',
+        b"<other/>",
+        b'<!DOCTYPE a [<!ENTITY b "SMITH">]><NativeDicomModel>&b;</NativeDicomModel>',
+        b'<NativeDicomModel><DicomAttribute tag="SMITH" vr="PN"/></NativeDicomModel>',
+        (
+            b'<NativeDicomModel><DicomAttribute tag="00100010" vr="PN">'
+            b'<Value number="99999999">SMITH</Value></DicomAttribute></NativeDicomModel>'
+        ),
+    ],
+)
+def test_what_is_no_data_set_is_refused_without_its_values(document: bytes) -> None:
+    with pytest.raises(ValueError, match=r"\.$") as raised:
+        from_xml(document, placeholder)
+    assert "SMITH" not in str(raised.value)
+
+
+def test_an_empty_sequence_and_an_empty_value_come_back() -> None:
+    elements = [element(0x00080050, "SH"), Element("0040", "0275", "SQ", items=[[]])]
+    assert from_xml(to_xml(elements, address), placeholder) == elements
