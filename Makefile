@@ -6,8 +6,10 @@ TOOLS := .tools
 UV := $(shell command -v uv 2>/dev/null || echo $(TOOLS)/bin/uv)
 RUN := $(UV) run --no-sync
 PYTEST_OPTIONS ?=
+# only one that was asked for in so many words: a KUBECONFIG of the shell's may be a hospital's
+CHOSEN_CLUSTER := $(if $(filter command line,$(origin KUBECONFIG)),$(KUBECONFIG))
 
-.PHONY: help demo test lint unit integration bench environment s3-servers clean
+.PHONY: help demo test lint unit integration e2e image up down status bench environment s3-servers clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +30,21 @@ unit: .venv/.locked ## What needs no other process
 
 integration: .venv/.locked ## Real NATS, S3, PostgreSQL, DCMTK and Orthanc, as far as they are installed
 	$(RUN) pytest tests/integration tests/conformance -n 2 --dist loadfile $(PYTEST_OPTIONS)
+
+e2e: .venv/.locked ## On a kind cluster, end to end; KEEP=1 leaves it, KUBECONFIG=FILE uses one that exists
+	$(RUN) python -m harness e2e $(if $(KEEP),--keep) $(if $(CHOSEN_CLUSTER),--kubeconfig $(CHOSEN_CLUSTER)) $(PYTEST_OPTIONS)
+
+image: .venv/.locked ## The container image of all doors
+	$(RUN) python -m harness.images
+
+up: .venv/.locked ## A cluster to play with, and where everything in it is reached
+	@$(RUN) python -m harness up
+
+down: .venv/.locked ## Delete that cluster, and stop what was started for it
+	@$(RUN) python -m harness down
+
+status: .venv/.locked ## Whether that cluster is there, and its addresses
+	@$(RUN) python -m harness status
 
 bench: .venv/.locked ## Receiving and the whole path against DCMTK and pynetdicom, in one table
 	$(RUN) python -m benchmarks

@@ -1,8 +1,8 @@
 """A real S3 server on loopback, for tests: MinIO or versitygw, paused, killed, restarted, with TLS.
 
-The programs are found on PATH, in $DIMSE_TOOLS or in .tools/bin; `python -m harness.s3_server`
-builds them there with Go. A server keeps its port and its folder over restarts. Knows nothing of
-what is stored.
+The programs are found on PATH, in $DIMSE_TOOLS, in .tools/bin or in the airgap's cache, where
+`python -m harness.s3_server` builds them with Go. A server keeps its port and its folder over
+restarts. Knows nothing of what is stored.
 """
 
 import os
@@ -24,13 +24,12 @@ import obstore
 import trustme
 from obstore.store import S3Store
 
+from harness.airgap import go_programs
+from harness.airgap.cache import cache
 from harness.doors import free_port
 
-MODULES = {
-    "versitygw": "github.com/versity/versitygw/cmd/versitygw@v1.8.0",
-    "minio": "github.com/minio/minio@v0.0.0-20250907161309-07c3a429bfed",
-}
-"""The programs and the Go modules, pinned, that they are built from."""
+KINDS = ("versitygw", "minio")
+"""The programs; harness.airgap.pins has the Go modules that they are built from."""
 
 _TOOLS = Path(__file__).parent.parent / ".tools" / "bin"
 _LONGEST_START = 20.0
@@ -39,7 +38,8 @@ _LONGEST_STOP = 10.0
 
 def binary(kind: str) -> Path | None:
     """Where the program is, or None."""
-    places = [os.environ.get("DIMSE_TOOLS", ""), str(_TOOLS), os.environ.get("PATH", "")]
+    built = str(cache().programs)
+    places = [os.environ.get("DIMSE_TOOLS", ""), str(_TOOLS), built, os.environ.get("PATH", "")]
     found = shutil.which(kind, path=os.pathsep.join(place for place in places if place))
     return Path(found) if found else None
 
@@ -48,7 +48,7 @@ def why_not(kind: str) -> str:
     """Why a server of this kind can't be started here; empty when it can."""
     if binary(kind):
         return ""
-    return f"{kind} is neither on PATH nor in .tools/bin: build it by python -m harness.s3_server"
+    return f"{kind} is neither on PATH nor in the cache: build it by python -m harness.s3_server"
 
 
 @dataclass
@@ -211,15 +211,11 @@ def s3_server(kind: str, folder: Path, *, tls: bool = False) -> Iterator[S3Serve
 
 
 def build() -> None:
-    """Build what is missing into .tools/bin, with Go; minutes on the first run."""
-    for kind, module in MODULES.items():
-        if binary(kind):
-            continue
-        print(f"building {kind} ...", flush=True)  # noqa: T201 - a command of a developer's
-        _TOOLS.mkdir(parents=True, exist_ok=True)
-        subprocess.run(
-            ["go", "install", module], check=True, env={**os.environ, "GOBIN": str(_TOOLS)}
-        )
+    """Build what is missing where the airgap finds it, too; minutes on the first run."""
+    for kind in KINDS:
+        if not binary(kind):
+            print(f"building {kind} ...", flush=True)  # noqa: T201 - a command of a developer's
+            go_programs.installed(cache(), kind)
 
 
 if __name__ == "__main__":
