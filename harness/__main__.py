@@ -9,7 +9,6 @@ import typer
 from harness import cluster, end_to_end, registries
 from harness.airgap import engine
 from harness.commands import Unusable
-from harness.tools import installed
 
 commands = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 
@@ -50,10 +49,9 @@ def e2e(
 @commands.command()
 def status(name: Name = cluster.NAME) -> None:
     """Say what is there; the exit status is 1 when there is no cluster."""
-    kind = installed("kind")
     say(f"image registries are {'' if registries.reached() else 'not '}reached")
     say(f"Docker {'answers' if engine.running() else 'does not answer'}")
-    if kind is None or name not in cluster.existing_names(kind):
+    if not cluster.answers(name):
         say(f"no cluster {name}: python -m harness up")
         raise typer.Exit(1)
     _told(cluster.Cluster(name, cluster.kubeconfig_of(name)))

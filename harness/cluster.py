@@ -63,10 +63,12 @@ def created(name: str = NAME, *, say: Say) -> Cluster:
     """The cluster called `name`, made unless it is there. Raises Unusable with the cure."""
     image = _node_image(say)
     kind, cluster = tool("kind", say), Cluster(name, kubeconfig_of(name))
-    if name in existing_names(kind):
+    if answers(name):
         say(f"the cluster {name} is there")
+        _STATE.mkdir(parents=True, exist_ok=True)
         cluster.kubeconfig.write_text(output(kind, "get", "kubeconfig", "--name", name))
     else:
+        deleted(name, say=say)
         say(f"creating the cluster {name} from {image}")
         _create(kind, cluster, image)
     if image == pins.NODE_IMAGE:
@@ -89,6 +91,12 @@ def deleted(name: str = NAME, *, say: Say) -> None:
         say(f"deleting the cluster {name}")
         output(kind, "delete", "cluster", "--name", name, env=_own_kubeconfig(name))
     kubeconfig_of(name).unlink(missing_ok=True)
+
+
+def answers(name: str) -> bool:
+    """Whether the cluster called `name` is there and its API server ready, not just its remains."""
+    asked = ("kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", "get", "--raw", "/readyz")
+    return succeeds("docker", "exec", f"{name}-control-plane", *asked)
 
 
 def existing_names(kind: Path) -> list[str]:

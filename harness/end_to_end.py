@@ -1,6 +1,6 @@
 """`make e2e`: the cluster, the tests on it, and the end of what was made for them.
 
-A cluster that exists is left as it is, and so is ours when it shall be kept.
+A cluster that was there before is left as it is, and so is ours when it shall be kept.
 """
 
 import subprocess
@@ -31,14 +31,14 @@ def _cluster(kubeconfig: Path | None, keep: bool, say: Say) -> Iterator[cluster.
     if kubeconfig is not None:
         yield cluster.existing(kubeconfig)
         return
-    ran_before = engine.running()
+    engine_ran, was_there = engine.running(), cluster.answers(cluster.NAME)
     try:
         yield cluster.created(say=say)
     finally:
-        if keep:
+        if keep or was_there:
             say("the cluster is kept: make status tells where it is, make down ends it")
         else:
-            ended(say, stop_engine=not ran_before)
+            ended(say, stop_engine=not engine_ran)
 
 
 def ended(say: Say, name: str = cluster.NAME, *, stop_engine: bool = True) -> None:
