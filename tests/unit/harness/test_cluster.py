@@ -1,0 +1,59 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from harness.__main__ import ADDRESSES, addresses
+from harness.cluster import Cluster, existing, merged, published
+from harness.commands import Unusable
+
+PROJECT = Path(__file__).parents[3]
+
+
+def test_what_is_needed_is_merged_into_a_configuration():
+    config = {"nodes": [1], "networking": {"ipFamily": "ipv4", "disableDefaultCNI": False}}
+    needs = {"networking": {"disableDefaultCNI": True}, "featureGates": {"A": True}}
+    assert merged(config, needs) == {
+        "nodes": [1],
+        "networking": {"ipFamily": "ipv4", "disableDefaultCNI": True},
+        "featureGates": {"A": True},
+    }
+
+
+def test_a_published_port_is_read():
+    assert published("127.0.0.1:43941\n") == ("127.0.0.1", 43941)
+
+
+def test_one_that_is_not_published_names_the_file():
+    with pytest.raises(Unusable, match=r"extraPortMappings in kind-config\.yaml"):
+        published("")
+
+
+def test_the_configuration_lets_in_only_from_this_machine_what_up_tells():
+    (node,) = yaml.safe_load((PROJECT / "kind-config.yaml").read_text())["nodes"]
+    mappings = node["extraPortMappings"]
+    assert {each["containerPort"] for each in mappings} == set(ADDRESSES.values())
+    assert {each["listenAddress"] for each in mappings} == {"127.0.0.1"}
+
+
+def test_a_cluster_that_exists_is_reached_where_its_api_server_is(tmp_path):
+    kubeconfig = tmp_path / "kubeconfig"
+    for server in ("https://10.1.2.3:6443", "https://10.1.2.3/k8s", "https://10.1.2.3"):
+        kubeconfig.write_text(yaml.safe_dump({"clusters": [{"cluster": {"server": server}}]}))
+        cluster = existing(kubeconfig)
+        assert cluster == Cluster("", kubeconfig)
+        assert cluster.outside(30422) == ("10.1.2.3", 30422)
+
+
+def test_a_kubeconfig_that_is_no_file_is_said():
+    with pytest.raises(Unusable, match="/none is not a file: name the kubeconfig"):
+        existing(Path("/none"))
+
+
+def test_addresses_are_told_a_line_each():
+    lines = addresses(Path("/k"), {"NATS": ("127.0.0.1", 1), "MinIO": ("127.0.0.1", 2)})
+    assert lines[0] == "export KUBECONFIG=/k"
+    assert [line.split() for line in lines[2:]] == [
+        ["NATS", "127.0.0.1:1"],
+        ["MinIO", "127.0.0.1:2"],
+    ]
