@@ -6,6 +6,7 @@ the next run begins where this one was cut off.
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.airgap import engine, go_programs, images, machine, node_image, pins
@@ -13,8 +14,14 @@ from harness.airgap.cache import Cache, cache
 from harness.airgap.progress import Progress
 from harness.commands import Say
 
-Step = tuple[str, Callable[[], object], Callable[[], bool]]
-"""What is told, what is done, and whether it needs no doing."""
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to build: what is told, whether it is there, and how it is made."""
+
+    title: str
+    there: Callable[[], bool]
+    make: Callable[[], object]
 
 
 def ready(say: Say) -> str:
@@ -23,68 +30,89 @@ def ready(say: Say) -> str:
     The first time takes minutes. Raises Unusable with what this machine lacks.
     """
     kept = cache()
-    if not (engine.running() and images.there(pins.NODE_IMAGE)):
+    if not engine.running():
         machine.prepared(say)
         engine.started(kept, say)
-    todo = [step for step in steps(kept) if not step[2]()]
-    progress = Progress(len(todo), say)
-    with ThreadPoolExecutor(max_workers=1) as beside:
-        # debootstrap mostly waits for the disk and the mirror: it costs nothing beside a Go build
-        debian = beside.submit(images.debian, kept) if todo else None
-        for title, do, _ in todo:
-            with progress.step(title):
-                if title.startswith("image"):
-                    assert debian is not None
-                    debian.result()
-                do()
+    programs = missing(program_steps(kept))
+    made = missing(image_steps(kept))
+    if programs or made:
+        machine.prepared(say)
+        _build(kept, programs, made, say)
     return pins.NODE_IMAGE
-
-
-def steps(kept: Cache) -> list[Step]:
-    """All steps, programs first: they take longest, and images are made of them."""
-    programs = ("kind", "helm", "nats-server", "minio")
-    return [
-        (
-            "building Kubernetes, etcd and CoreDNS",
-            lambda: go_programs.node_programs(kept),
-            lambda: _has(kept, go_programs.NODE_PROGRAMS) or images.there(pins.NODE_IMAGE),
-        ),
-        *(_program_step(kept, name) for name in programs),
-        (
-            "image of NATS",
-            lambda: images.of_program(pins.NATS_IMAGE, kept.program("nats-server")),
-            lambda: images.there(pins.NATS_IMAGE),
-        ),
-        (
-            "image of MinIO",
-            lambda: images.of_program(pins.MINIO_IMAGE, kept.program("minio"), pins.DEBIAN_IMAGE),
-            lambda: images.there(pins.MINIO_IMAGE),
-        ),
-        (
-            "image of the node",
-            lambda: node_image.made(kept),
-            lambda: images.there(pins.NODE_IMAGE),
-        ),
-    ]
 
 
 def program(name: str, say: Say) -> Path:
     """kind, helm or kubectl, built unless it is there."""
     kept = cache()
-    if kept.has(name):
-        return kept.program(name)
-    machine.prepared(say)
-    say(f"building {name}")
-    if name != "kubectl":
-        return go_programs.installed(kept, name)
-    go_programs.node_programs(kept)
-    kept.program(name).symlink_to("kubernetes")
+    if not kept.has(name):
+        machine.prepared(say)
+        say(f"building {name}")
+        _built(kept, name)
     return kept.program(name)
 
 
+def program_steps(kept: Cache) -> list[Step]:
+    """What is built from Go modules; Kubernetes only until it is in the node's image."""
+    return [
+        Step(
+            "building Kubernetes, etcd and CoreDNS",
+            lambda: images.there(pins.NODE_IMAGE) or all(map(kept.has, go_programs.NODE_PROGRAMS)),
+            lambda: go_programs.node_programs(kept),
+        ),
+        *(_program_step(kept, name) for name in ("kind", "helm", "nats-server", "minio")),
+    ]
+
+
+def image_steps(kept: Cache) -> list[Step]:
+    """What is made of Debian and the programs."""
+    return [
+        _image_step(pins.DEBIAN_IMAGE, lambda: images.debian(kept)),
+        _image_step(
+            pins.NATS_IMAGE,
+            lambda: images.of_program(pins.NATS_IMAGE, kept.program("nats-server")),
+        ),
+        _image_step(
+            pins.MINIO_IMAGE,
+            lambda: images.of_program(pins.MINIO_IMAGE, kept.program("minio"), pins.DEBIAN_IMAGE),
+        ),
+        _image_step(pins.NODE_IMAGE, lambda: node_image.made(kept)),
+    ]
+
+
+def missing(steps: list[Step]) -> list[Step]:
+    """Those whose thing isn't there."""
+    return [step for step in steps if not step.there()]
+
+
+def _build(kept: Cache, programs: list[Step], made: list[Step], say: Say) -> None:
+    """Make the Debian image beside the programs: it waits for the mirror most of the time."""
+    progress = Progress(len(programs) + len(made), say)
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        debian = beside.submit(images.debian, kept)
+        for step in programs:
+            with progress.step(step.title):
+                step.make()
+        for step in made:
+            with progress.step(step.title):
+                debian.result()
+                step.make()
+
+
 def _program_step(kept: Cache, name: str) -> Step:
-    return f"building {name}", lambda: go_programs.installed(kept, name), lambda: kept.has(name)
+    return Step(
+        f"building {name}",
+        lambda: kept.has(name),
+        lambda: go_programs.installed(kept, name),
+    )
 
 
-def _has(kept: Cache, names: tuple[str, ...]) -> bool:
-    return all(kept.has(name) for name in names)
+def _image_step(image: str, make: Callable[[], object]) -> Step:
+    return Step(f"making the image {image}", lambda: images.there(image), make)
+
+
+def _built(kept: Cache, name: str) -> None:
+    if name == "kubectl":
+        go_programs.node_programs(kept)
+        kept.program(name).symlink_to("kubernetes")
+    else:
+        go_programs.installed(kept, name)
