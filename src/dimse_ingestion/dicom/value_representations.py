@@ -52,6 +52,9 @@ NUMBERS = {
 SHORT_LENGTH = (TEXT | frozenset(NUMBERS) | {"AT"}) - LONG_LENGTH
 """VRs whose explicit length has 16 bits (PS3.5 7.1.2)."""
 
+_WORDS = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
+_WORDS |= {vr: struct.calcsize(f"<{code}") for vr, code in NUMBERS.items()} | {"AT": 2}
+
 _AMBIGUOUS = {
     "US or SS": ("US", "SS"),
     "OB or OW": ("OW", "OW"),
@@ -107,3 +110,15 @@ def text_as_tags(value: str, order: str) -> bytes:
     """The reverse of `tags_as_text`; raises ValueError."""
     tags = [int(one, 16) for one in value.split("\\")]
     return b"".join(struct.pack(f"{order}HH", tag >> 16 & 0xFFFF, tag & 0xFFFF) for tag in tags)
+
+
+def little_endian(value: bytes, vr: str) -> bytes:
+    """A value of whole words as PS3.5 7.3's little endian has it, from big endian."""
+    size = _WORDS.get(vr, 1)
+    if size == 1:
+        return value
+    swapped = bytearray(value)
+    whole = len(value) // size * size
+    for place in range(size):
+        swapped[place:whole:size] = value[size - 1 - place : whole : size]
+    return bytes(swapped)

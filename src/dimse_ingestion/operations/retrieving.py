@@ -1,0 +1,226 @@
+"""WADO-RS, C-GET: the instances of a study, series or one, and the bytes of their objects.
+
+The catalogue says where an object stands, the bucket gives it. Small objects are fetched ahead of
+their turn, within a bound that all requests share, so that a thousand of them on an object store
+are not a thousand round trips one after the other. What asks (HTTP, later DIMSE) is not known here.
+"""
+
+import asyncio
+import zlib
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from dimse_ingestion.dicom import uids
+from dimse_ingestion.dicom.arriving import Inflating
+from dimse_ingestion.dicom.elements import Element, element
+from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.query_levels import UNIQUE_KEYS
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.dicom.value_representations import little_endian
+from dimse_ingestion.queries.contract import Located, Query, QueryClient
+from dimse_ingestion.storage.contract import Bucket
+
+PIECE = 2 * 2**20
+"""Bytes of one read of a large object."""
+
+AT_ONCE = 16
+_SMALL = 2 * 2**20
+_ROOM = 64 * 2**20
+
+
+class ObjectMissing(LookupError):
+    """An instance that the catalogue knows, and whose object is not in the bucket."""
+
+    def __init__(self, located: Located) -> None:
+        super().__init__(
+            "The catalogue knows this instance, but its object is not in the bucket any more: "
+            "restore it there, or rebuild the catalogue from the bucket."
+        )
+        self.located = located
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """An instance and its whole object; `chunks` is None when that is missing."""
+
+    located: Located
+    chunks: AsyncIterator[bytes] | None
+
+
+def object_size(located: Located) -> int:
+    """Bytes of the object: head and data set."""
+    return located.header_size + located.size
+
+
+def _level_keys(study: str, series: str, instance: str) -> list[Element]:
+    levels = (("STUDY", study), ("SERIES", series), ("IMAGE", instance))
+    return [element(UNIQUE_KEYS[level], "UI", uid) for level, uid in levels if uid]
+
+
+class Retrieving:
+    """Retrieves from one storage space; every method raises DimseFailure as the wires do."""
+
+    def __init__(self, bucket: Bucket, queries: QueryClient) -> None:
+        self._bucket = bucket
+        self._queries = queries
+        self._room = _ROOM
+
+    def located(
+        self, study: str, series: str = "", instance: str = ""
+    ) -> AsyncGenerator[Located, None]:
+        """The instances of what the UIDs name; close it when it is not read to its end."""
+        keys = _level_keys(study, series, instance)
+        return self._queries.objects(Query(scope="IMAGE", keys=keys))
+
+    async def one(self, study: str, series: str, instance: str) -> Located | None:
+        """One instance, or None when the catalogue does not know it."""
+        async with aclosing(self.located(study, series, instance)) as found:
+            return await anext(found, None)
+
+    async def objects(
+        self, instances: AsyncGenerator[Located, None]
+    ) -> AsyncGenerator[Retrieved, None]:
+        """The objects of instances in their order, small ones fetched ahead.
+
+        The chunks of one must be read, or given up, before the next is asked for.
+        """
+        waiting: deque[_Coming] = deque()
+        more = True
+        try:
+            while True:
+                while more and len(waiting) < AT_ONCE:
+                    located = await anext(instances, None)
+                    more = located is not None
+                    if located is not None:
+                        waiting.append(self._begun(located))
+                if not waiting:
+                    return
+                coming = waiting.popleft()
+                try:
+                    yield await self._retrieved(coming)
+                finally:
+                    self._room += coming.held
+        finally:
+            self._room += sum(coming.held for coming in waiting)
+            await _cancelled([each.task for each in waiting if each.task is not None])
+            await instances.aclose()
+
+    async def object_range(
+        self, located: Located, offset: int, length: int
+    ) -> AsyncGenerator[bytes, None]:
+        """So many bytes of the object from `offset`, in pieces, one read ahead.
+
+        Raises ObjectMissing, transient A700 when the object ends before that.
+        """
+        starts = range(offset, offset + length, PIECE)
+        sizes = [min(PIECE, offset + length - start) for start in starts]
+        ahead: asyncio.Task[bytes] | None = None
+        try:
+            for start, size, following in zip(starts, sizes, [*sizes[1:], 0], strict=True):
+                piece = await (ahead or self.read(located, start, size))
+                ahead = None
+                if following:
+                    ahead = asyncio.create_task(self.read(located, start + size, following))
+                yield piece
+        finally:
+            if ahead is not None:
+                await _cancelled([ahead])
+
+    async def read(self, located: Located, offset: int, length: int) -> bytes:
+        """So many bytes of the object in one read; fails as `object_range`."""
+        try:
+            found = await self._bucket.get_range(located.object_name, offset, length)
+        except KeyError:
+            raise ObjectMissing(located) from None
+        if len(found) != length:
+            raise DimseFailure(
+                Status.PROCESSING_FAILURE,
+                "An object in the bucket is shorter than the catalogue says: it is damaged.",
+            )
+        return found
+
+    def data_set_range(
+        self, located: Located, offset: int, length: int
+    ) -> AsyncGenerator[bytes, None]:
+        """So many bytes of the data set from `offset`, inflated where it is deflated."""
+        if located.transfer_syntax_uid == uids.DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
+            return self._inflated_range(located, offset, length)
+        return self.object_range(located, located.header_size + offset, length)
+
+    async def value(self, located: Located, of: Element) -> AsyncGenerator[bytes, None]:
+        """The bytes of a value that stands in the object, in little endian (PS3.18 8.7.3.2)."""
+        if of.bulk is None:
+            return
+        swaps = located.transfer_syntax_uid == uids.EXPLICIT_VR_BIG_ENDIAN
+        async with aclosing(self.data_set_range(located, of.bulk.offset, of.bulk.length)) as pieces:
+            async for piece in pieces:  # of whole words: PIECE is a multiple of any
+                yield little_endian(piece, of.vr) if swaps else piece
+
+    def _begun(self, located: Located) -> "_Coming":
+        size = object_size(located)
+        if size > min(_SMALL, self._room):
+            return _Coming(located, None, 0)
+        self._room -= size
+        return _Coming(located, asyncio.create_task(self.read(located, 0, size)), size)
+
+    async def _retrieved(self, coming: "_Coming") -> Retrieved:
+        located = coming.located
+        pieces = self.object_range(located, 0, object_size(located))
+        try:
+            first = await (coming.task or anext(pieces))
+        except ObjectMissing:
+            return Retrieved(located, None)
+        return Retrieved(located, _one(first) if coming.task else _joined(first, pieces))
+
+    async def _inflated_range(
+        self, located: Located, offset: int, length: int
+    ) -> AsyncGenerator[bytes, None]:
+        inflating, place, end = Inflating(), 0, offset + length
+        whole = self.object_range(located, located.header_size, located.size)
+        async with aclosing(whole) as pieces:
+            async for piece in pieces:
+                for plain in _inflated(inflating, piece):
+                    begin = max(0, offset - place)
+                    wanted = plain[begin : max(begin, end - place)]
+                    place += len(plain)
+                    if wanted:
+                        yield wanted
+                if place >= end:
+                    return
+
+
+@dataclass(frozen=True, slots=True)
+class _Coming:
+    """An instance whose turn will come; `held` bytes of the room are its."""
+
+    located: Located
+    task: asyncio.Task[bytes] | None
+    held: int
+
+
+async def _one(piece: bytes) -> AsyncGenerator[bytes, None]:
+    yield piece
+
+
+async def _joined(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    async with aclosing(rest):
+        yield first
+        async for piece in rest:
+            yield piece
+
+
+def _inflated(inflating: Inflating, piece: bytes) -> list[bytes]:
+    try:
+        return list(inflating.pieces(piece))
+    except zlib.error:
+        raise DimseFailure(
+            Status.PROCESSING_FAILURE, "The instance's deflated data set is damaged."
+        ) from None
+
+
+async def _cancelled(tasks: list[asyncio.Task[bytes]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
