@@ -9,15 +9,15 @@ PYTEST_OPTIONS ?=
 # only one that was asked for in so many words: a KUBECONFIG of the shell's may be a hospital's
 CHOSEN_CLUSTER := $(if $(filter command line,$(origin KUBECONFIG)),$(KUBECONFIG))
 
-.PHONY: help demo test lint unit integration e2e image up down status bench environment s3-servers clean
+.PHONY: help demo test lint unit chart chart-documents integration e2e image up down status bench environment s3-servers clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/.locked ## Send real images through the whole system, look them up again, show it
 	@$(RUN) dimse-ingestion demo
 
-test: lint unit integration ## Everything that is claimed: lint, unit, integration and conformance tests
+test: lint unit chart integration ## Everything that is claimed: lint, unit, chart, integration and conformance tests
 
 lint: .venv/.locked ## ruff, mypy and the import contracts
 	$(RUN) ruff check .
@@ -27,6 +27,12 @@ lint: .venv/.locked ## ruff, mypy and the import contracts
 
 unit: .venv/.locked ## What needs no other process
 	$(RUN) pytest tests/unit -n auto $(PYTEST_OPTIONS)
+
+chart: .venv/.locked ## The chart's every rendering, without helm and without a cluster
+	$(RUN) pytest tests/chart -n auto $(PYTEST_OPTIONS)
+
+chart-documents: .venv/.locked ## Make the chart's README and schema from its values.yaml
+	$(RUN) python -m harness.chart_documents
 
 integration: .venv/.locked ## Real NATS, S3, PostgreSQL, DCMTK and Orthanc, as far as they are installed
 	$(RUN) pytest tests/integration tests/conformance -n 2 --dist loadfile $(PYTEST_OPTIONS)

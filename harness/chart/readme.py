@@ -1,0 +1,106 @@
+"""The chart's README.md from values.yaml, Chart.yaml and the examples' first lines."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness.chart.values_file import Section, Value
+
+_HEAD = """\
+# {name}
+
+{description}.
+
+```sh
+helm install radiology charts/dimse-ingestion --namespace imaging --create-namespace \\
+  --values radiology.yaml
+```
+
+One release is one storage space. This is version {version}, for Kubernetes {kubernetes} or newer.
+
+- [docs/kubernetes.md](../../docs/kubernetes.md) goes by task
+- [docs/operating.md](../../docs/operating.md) has settings, metrics and the runbook
+- `NOTES.txt` prints the `proxy.yaml` for the imaging zone
+- `helm test` proves the release
+
+`values.schema.json` refuses a key that is unknown and a value of the wrong kind; values that don't
+go together end in a sentence for each. This file and the schema are made from `values.yaml` by
+`make chart-documents`.
+"""
+
+
+def readme_text(chart: Path, sections: tuple[Section, ...]) -> str:
+    """The file's content."""
+    about = yaml.safe_load((chart / "Chart.yaml").read_text(encoding="utf-8"))
+    head = _HEAD.format(
+        name=about["name"],
+        description=about["description"],
+        kubernetes=_oldest(about["kubeVersion"]),
+        version=about["version"],
+    )
+    parts = [head, *_examples(chart), "## Values\n", *map(_section, sections)]
+    return "\n".join(parts)
+
+
+def _oldest(versions: str) -> str:
+    """`>=1.30.0-0` as a reader says it."""
+    return versions.removeprefix(">=").removesuffix("-0").removesuffix(".0")
+
+
+def _examples(chart: Path) -> Iterator[str]:
+    yield "## To copy\n"
+    yield "| file | what it is |\n|---|---|"
+    for file in sorted((chart / "examples").rglob("*")):
+        if file.is_file():
+            name = file.relative_to(chart)
+            yield f"| [{name}]({name}) | {_cell(_first_sentence(file))} |"
+    yield ""
+
+
+def _first_sentence(file: Path) -> str:
+    """What an example's first comment lines say."""
+    words: list[str] = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        said = line.removeprefix("#").strip()
+        if not line.startswith("#") or not said:
+            break
+        words.append(said)
+        if said.endswith("."):
+            break
+    return " ".join(words).split(". ")[0].removesuffix(".") + "."
+
+
+def _section(section: Section) -> str:
+    text = f"{section.text}\n\n" if section.text else ""
+    rows = "\n".join(map(_row, section.values))
+    return f"### {section.heading}\n\n{text}| value | default | meaning |\n|---|---|---|\n{rows}\n"
+
+
+def _row(value: Value) -> str:
+    meaning = " ".join(part for part in (value.sentence, _taken(value.fragment)) if part)
+    return f"| `{value.name}` | {_shown(value.default)} | {_cell(meaning)} |"
+
+
+def _taken(fragment: dict[str, Any]) -> str:
+    """What an enumeration, or a map of named keys, takes."""
+    if "enum" in fragment:
+        return f"One of {_listed(fragment['enum'])}."
+    if fragment.get("additionalProperties") is False and "properties" in fragment:
+        return f"Keys: {_listed(fragment['properties'])}."
+    return ""
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(f"`{name if isinstance(name, str) else json.dumps(name)}`" for name in names)
+
+
+def _shown(default: Any) -> str:
+    text = json.dumps(default, ensure_ascii=False)
+    return f"`{_cell(text)}`"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

@@ -1,0 +1,56 @@
+"""`python -m harness.chart_documents`: the chart's README.md and values.schema.json.
+
+Both are made from values.yaml alone, the same bytes each time; `--check` writes nothing and ends
+with 1 where a file is not current.
+"""
+
+import sys
+from pathlib import Path
+
+from harness.chart import CHART
+from harness.chart.readme import readme_text
+from harness.chart.schema import schema_text
+from harness.chart.values_file import ValuesFileMistake, read
+
+
+def documents(chart: Path = CHART) -> dict[Path, str]:
+    """Each generated file with the content it should have. Raises ValuesFileMistake."""
+    sections = read(chart / "values.yaml")
+    values = [value for section in sections for value in section.values]
+    return {
+        chart / "README.md": readme_text(chart, sections),
+        chart / "values.schema.json": schema_text(values),
+    }
+
+
+def outdated(chart: Path = CHART) -> list[Path]:
+    """The files that are not as they should be."""
+    return [
+        file
+        for file, content in documents(chart).items()
+        if not file.exists() or file.read_text(encoding="utf-8") != content
+    ]
+
+
+def main(arguments: list[str]) -> int:
+    """Write the files, or with `--check` only look at them; gives the exit status."""
+    try:
+        stale = outdated()
+    except ValuesFileMistake as mistake:
+        return _said(str(mistake))
+    if "--check" in arguments and stale:
+        return _said(
+            "\n".join(f"{file} is not current: run make chart-documents." for file in stale)
+        )
+    for file in stale:
+        file.write_text(documents()[file], encoding="utf-8")
+    return 0
+
+
+def _said(sentence: str) -> int:
+    sys.stderr.write(f"{sentence}\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
