@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
+from dimse_ingestion.dicomweb import metadata, qido
 from dimse_ingestion.dicomweb.addresses import Addresses
 from dimse_ingestion.dicomweb.routing import Door, Service, application
 from dimse_ingestion.observability import logging, probes, tracing
@@ -22,7 +23,7 @@ from dimse_ingestion.operations.wires import Wires, opened_wires
 from dimse_ingestion.settings import ConfigurationMistake, DicomwebSettings
 
 _LOG = logger(__name__)
-SERVICES: tuple[Service, ...] = ()
+SERVICES: tuple[Service, ...] = (qido.routes, metadata.routes)
 """Each answers at its own addresses."""
 
 

@@ -1,7 +1,7 @@
 """Every address the door answers at, gathered from the services; each service names its own.
 
 A service is a function that, for an opened `Door`, gives its routes; a new one takes a line in
-`app`. What holds for every request (access, limits, compression) is wrapped around them here.
+`app`. What holds for every request (limits, CORS, access) is wrapped around them here.
 """
 
 from collections.abc import Callable, Iterable
@@ -10,12 +10,18 @@ from dataclasses import dataclass
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import BaseRoute
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match, Route
 
-from dimse_ingestion.dicomweb import problems
+from dimse_ingestion.dicomweb import capabilities, problems
+from dimse_ingestion.dicomweb.access import Access, check_of
 from dimse_ingestion.dicomweb.addresses import Addresses
+from dimse_ingestion.dicomweb.limiting import Limiting
 from dimse_ingestion.operations.wires import Wires
 from dimse_ingestion.settings import DicomwebSettings
+
+_NOT_ALLOWED = 405
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +40,38 @@ def application(door: Door, services: Iterable[Service]) -> Starlette:
     """All services of the door as one application."""
     routes = [route for service in services for route in service(door)]
     return Starlette(
-        routes=routes,
-        middleware=list(_around(door.settings)),
-        exception_handlers=problems.HANDLERS,
+        routes=[*routes, *capabilities.routes(door.addresses, routes)],
+        middleware=list(_around(door)),
+        exception_handlers={**problems.HANDLERS, _NOT_ALLOWED: _not_allowed},
     )
 
 
-def _around(settings: DicomwebSettings) -> Iterable[Middleware]:
+def _around(door: Door) -> Iterable[Middleware]:
+    settings = door.settings
+    yield Middleware(Limiting, most=settings.maximum_requests, silence=settings.silence)
     if settings.cors_origins:
         yield Middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "HEAD", "POST", "OPTIONS"],
             allow_headers=["*"],
-            expose_headers=["ETag", "Warning", "Content-Range"],
+            expose_headers=["ETag", "Warning", "Content-Range", "Content-Location"],
         )
+    if check := check_of(settings, door.addresses):
+        yield Middleware(Access, check=check)
+
+
+async def _not_allowed(request: Request, error: Exception) -> Response:
+    """405 with the methods of all services at this address."""
+    response = await problems.answer(request, error)
+    response.headers["allow"] = ", ".join(sorted(_methods_at(request)))
+    return response
+
+
+def _methods_at(request: Request) -> set[str]:
+    here = (
+        route.methods
+        for route in request.app.routes
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+    )
+    return {method for methods in here for method in methods or ()}

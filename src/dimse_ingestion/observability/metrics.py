@@ -85,6 +85,16 @@ ingestion_failures = Counter(
 )
 
 # dicomweb
+dicomweb_requests = Counter(
+    "dimse_dicomweb_requests_total",
+    "Requests answered, by method (GET, HEAD, POST, OPTIONS, other) and HTTP status",
+    ["method", "status"],
+)
+dicomweb_request_seconds = Histogram(
+    "dimse_dicomweb_request_seconds",
+    "Seconds from a request's head to the end of its answer",
+    buckets=_SECONDS,
+)
 dicomweb_stored = Counter(
     "dimse_dicomweb_stored_total",
     "Instances of STOW-RS durable and known to the catalogue, by whether they came for the first "

@@ -9,10 +9,13 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _LONGEST_STOP = 10
+_LONGEST_HEAD = 20  # seconds until a request's head must be there
 
 
 class _Server(uvicorn.Server):
@@ -20,6 +23,53 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Leave the signals to the door."""
         yield
+
+
+class _Protocol(H11Protocol):
+    """HTTP/1.1 that waits for no head of a request for ever, and refuses with a problem."""
+
+    _patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client comes."""
+        super().connection_made(transport)
+        self._wait_for_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """A client goes."""
+        self._wait_no_more()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Some bytes, which may complete a head or begin the next one."""
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._wait_no_more()
+        elif self._patience is None:
+            self._wait_for_head()
+
+    def send_400_response(self, msg: str) -> None:
+        """What is no HTTP/1.1, or too long a head."""
+        self._refuse("400 Bad Request", f"{msg.rstrip('.')}, or its head is too long.")
+
+    def _wait_for_head(self) -> None:
+        self._patience = self.loop.call_later(_LONGEST_HEAD, self._give_up)
+
+    def _wait_no_more(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+        self._patience = None
+
+    def _give_up(self) -> None:
+        self._refuse("408 Request Timeout", f"No request came whole in {_LONGEST_HEAD} s.")
+
+    def _refuse(self, status: str, detail: str) -> None:
+        number, _, title = status.partition(" ")
+        body = f'{{"title":"{title}","status":{number},"detail":"{detail}"}}'
+        head = f"HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\n"
+        tail = f"content-length: {len(body)}\r\nconnection: close\r\n\r\n{body}"
+        self.transport.write((head + tail).encode("ascii", "replace"))
+        self.transport.close()
 
 
 @asynccontextmanager
@@ -32,6 +82,8 @@ async def served(app: ASGIApp, host: str, port: int) -> AsyncIterator[int]:
     listening = _listening(host, port)
     configuration = uvicorn.Config(
         app,
+        http=_Protocol,
+        proxy_headers=False,  # whose headers count is the application's matter
         log_config=None,
         access_log=False,
         server_header=False,

@@ -9,12 +9,18 @@ from prometheus_client.metrics import MetricWrapperBase
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.settings import (
     CatalogueSettings,
+    DicomwebSettings,
     DoorSettings,
     IngestionSettings,
     ProxySettings,
 )
 
-DOORS: tuple[type[DoorSettings], ...] = (ProxySettings, IngestionSettings, CatalogueSettings)
+DOORS: tuple[type[DoorSettings], ...] = (
+    ProxySettings,
+    IngestionSettings,
+    DicomwebSettings,
+    CatalogueSettings,
+)
 PAGE = (Path(__file__).parents[3] / "docs" / "operating.md").read_text(encoding="utf-8")
 
 
@@ -38,7 +44,7 @@ def test_every_metric_has_a_row() -> None:
 
 def test_no_setting_is_told_of_that_is_gone() -> None:
     known = {name for door in DOORS for name in door.names().values()}
-    assert set(re.findall(r"\bDIMSE_[A-Z_]+\b", PAGE)) <= known
+    assert set(re.findall(r"\b(?:DIMSE|DICOMWEB)_[A-Z_]+\b", PAGE)) <= known
 
 
 def test_no_metric_is_told_of_that_is_gone() -> None:
