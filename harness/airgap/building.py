@@ -56,7 +56,7 @@ def program_steps(kept: Cache) -> list[Step]:
     return [
         Step(
             "building Kubernetes, etcd and CoreDNS",
-            lambda: images.there(pins.NODE_IMAGE) or all(map(kept.has, go_programs.NODE_PROGRAMS)),
+            lambda: images.there(pins.NODE_IMAGE) or _all_there(kept),
             lambda: go_programs.node_programs(kept),
         ),
         *(_program_step(kept, name) for name in ("kind", "helm", "nats-server", "minio")),
@@ -101,13 +101,17 @@ def _build(kept: Cache, programs: list[Step], made: list[Step], say: Say) -> Non
 def _program_step(kept: Cache, name: str) -> Step:
     return Step(
         f"building {name}",
-        lambda: kept.has(name),
+        lambda: go_programs.there(kept, name),
         lambda: go_programs.installed(kept, name),
     )
 
 
 def _image_step(image: str, make: Callable[[], object]) -> Step:
     return Step(f"making the image {image}", lambda: images.there(image), make)
+
+
+def _all_there(kept: Cache) -> bool:
+    return all(go_programs.there(kept, name) for name in go_programs.NODE_PROGRAMS)
 
 
 def _built(kept: Cache, name: str) -> None:

@@ -1,5 +1,10 @@
-"""Programs built from Go modules into the cache; one that is there isn't built again."""
+"""Programs built from Go modules into the cache; one that is there isn't built again.
 
+Beside each stands what it was built from, so that another pin builds it anew. One without that was
+brought by somebody else, and is taken as it is.
+"""
+
+import hashlib
 import json
 from pathlib import Path
 
@@ -14,17 +19,35 @@ _VERSION = "k8s.io/component-base/version"
 _LONGEST_BUILD = 3600.0
 
 
+def there(cache: Cache, name: str) -> bool:
+    """Whether the program has been built from what is pinned now."""
+    note = _note(cache, name)
+    return cache.has(name) and (not note.exists() or note.read_text() == source(name))
+
+
+def source(name: str) -> str:
+    """What the program is built from: a module's version, or the content of our own module."""
+    if name not in NODE_PROGRAMS:
+        return pins.PROGRAMS[name]
+    files = sorted(pins.NODE_MODULE.glob("*/*.go")) + [pins.NODE_MODULE / "go.mod"]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
 def installed(cache: Cache, name: str) -> Path:
     """The program of this name in pins.PROGRAMS."""
-    if not cache.has(name):
+    if not there(cache, name):
         _install(cache, [pins.PROGRAMS[name]], ["-s", "-w"])
+        _note(cache, name).write_text(source(name))
     return cache.program(name)
 
 
 def node_programs(cache: Cache) -> None:
     """Everything that runs on the node: compiled together, since most of it is shared."""
-    if not all(cache.has(name) for name in NODE_PROGRAMS):
-        _install(cache, ["./..."], ["-s", "-w", *version_flags(pins.KUBERNETES)], pins.NODE_MODULE)
+    if all(there(cache, name) for name in NODE_PROGRAMS):
+        return
+    _install(cache, ["./..."], ["-s", "-w", *version_flags(pins.KUBERNETES)], pins.NODE_MODULE)
+    for name in NODE_PROGRAMS:
+        _note(cache, name).write_text(source(name))
 
 
 def version_flags(version: str) -> list[str]:
@@ -38,6 +61,10 @@ def kinds_files(cache: Cache) -> Path:
     """The files of kind's own base image, out of its module."""
     said = _go(cache, "mod", "download", "-json", f"sigs.k8s.io/kind@{pins.KIND}")
     return Path(json.loads(said)["Dir"]) / "images" / "base" / "files"
+
+
+def _note(cache: Cache, name: str) -> Path:
+    return cache.programs / f".{name}.built-from"
 
 
 def _install(

@@ -1,0 +1,38 @@
+import pytest
+
+from harness.airgap import go_programs, pins
+from harness.airgap.cache import Cache
+
+
+@pytest.fixture
+def cache(tmp_path):
+    found = Cache(tmp_path)
+    found.programs.mkdir()
+    return found
+
+
+def placed(cache: Cache, name: str, built_from: str | None) -> None:
+    cache.program(name).write_text("")
+    cache.program(name).chmod(0o755)
+    if built_from is not None:
+        (cache.programs / f".{name}.built-from").write_text(built_from)
+
+
+@pytest.mark.parametrize("name", ["kind", "kubernetes"])
+def test_a_program_is_there_while_its_pin_stands(cache, name):
+    assert not go_programs.there(cache, name)
+    placed(cache, name, go_programs.source(name))
+    assert go_programs.there(cache, name)
+    placed(cache, name, "an older pin")
+    assert not go_programs.there(cache, name)
+
+
+def test_one_that_somebody_else_brought_is_taken(cache):
+    placed(cache, "helm", None)
+    assert go_programs.there(cache, "helm")
+    assert go_programs.installed(cache, "helm") == cache.program("helm")
+
+
+def test_what_the_node_runs_is_known_by_its_source():
+    assert len({go_programs.source(name) for name in go_programs.NODE_PROGRAMS}) == 1
+    assert go_programs.source("helm") == pins.PROGRAMS["helm"]
