@@ -29,7 +29,7 @@ def source(name: str) -> str:
     """What the program is built from: a module's version, or the content of our own module."""
     if name not in NODE_PROGRAMS:
         return pins.PROGRAMS[name]
-    files = sorted(pins.NODE_MODULE.glob("*/*.go")) + [pins.NODE_MODULE / "go.mod"]
+    files = [*sorted(pins.NODE_MODULE.glob("*/*.go")), pins.NODE_MODULE / "go.mod"]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
