@@ -41,15 +41,23 @@ def standalone(
         "dimse-data"
     ),
     dimse_port: Annotated[int, typer.Option(min=0, max=65535, help="0 = any free one.")] = 11112,
+    http_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="DICOMweb's and the page's; 0 = any free one.")
+    ] = 8080,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     ae_title: Annotated[str, typer.Option(help="Called AE title.")] = "DICOM-INGEST",
     provider: Annotated[str, typer.Option(help="The storage space's provider name.")] = "provider",
 ) -> None:
-    """Run everything on this machine: NATS, proxy, ingestion, catalogue, a folder as bucket."""
+    """Run everything on this machine: NATS, proxy, ingestion, DICOMweb, catalogue, a folder."""
     from dimse_ingestion.standalone.running import Standalone, run
 
     asked = Standalone(
-        data=data, dimse_port=dimse_port, host=host, ae_title=ae_title, provider=provider
+        data=data,
+        dimse_port=dimse_port,
+        http_port=http_port,
+        host=host,
+        ae_title=ae_title,
+        provider=provider,
     )
     _run(lambda: run(asked))
 
@@ -70,6 +78,15 @@ def ingestion() -> None:
     from dimse_ingestion.settings import IngestionSettings
 
     _run(lambda: run(IngestionSettings.load()))
+
+
+@app.command()
+def dicomweb() -> None:
+    """Run STOW-RS, QIDO-RS and WADO-RS on the same storage space."""
+    from dimse_ingestion.dicomweb.app import run
+    from dimse_ingestion.settings import DicomwebSettings
+
+    _run(lambda: run(DicomwebSettings.load()))
 
 
 @app.command()

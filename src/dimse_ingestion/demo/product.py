@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Timer
 
-_READY = re.compile(r"^ready dimse=(?P<title>.+)@(?P<host>[^@]+):(?P<port>\d+)")
+_READY = re.compile(r"^ready dimse=(?P<title>.+)@(?P<host>[^@ ]+):(?P<port>\d+)( |$)")
 _LONGEST_START = 60.0
 _LONGEST_STOP = 30.0
 
@@ -49,6 +49,7 @@ def running(data: Path) -> Iterator[Product]:
 
 def _started(data: Path, log: int) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "dimse_ingestion", "standalone", "--dimse-port", "0"]
+    command += ["--http-port", "0"]
     return subprocess.Popen(  # noqa: S603 - our own command line
         [*command, "--data", str(data)], stdout=subprocess.PIPE, stderr=log, text=True
     )

@@ -1,17 +1,20 @@
 """All doors joined in one process, with what they need beside them; ready when an echo says so.
 
-The order of starting is that of the wires: NATS, catalogue, ingestion, proxy. The order of ending
-is the reverse, so that every door can finish what it has.
+The order of starting is that of the wires: NATS, catalogue, ingestion, DICOMweb, proxy. The order
+of ending is the reverse, so that every door can finish what it has.
 """
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from dimse_ingestion.catalogue import app as catalogue
+from dimse_ingestion.dicomweb import app as dicomweb
 from dimse_ingestion.ingestion import app as ingestion
 from dimse_ingestion.observability import logging, tracing
 from dimse_ingestion.observability.logging import logger
@@ -21,6 +24,7 @@ from dimse_ingestion.proxy.door import OpenDoor
 from dimse_ingestion.settings import (
     CatalogueSettings,
     ConfigurationMistake,
+    DicomwebSettings,
     IngestionSettings,
     ProxySettings,
 )
@@ -32,6 +36,7 @@ _LOOPBACK = "127.0.0.1"
 _LOOK_AGAIN = 0.1
 _OPTIONS = {
     "DIMSE_PORT": "--host, --dimse-port",
+    "DICOMWEB_HTTP_PORT": "--host, --http-port",
     "DIMSE_AE": "--ae-title",
     "PROVIDER_NAME": "--provider",
 }
@@ -43,9 +48,19 @@ class Standalone:
 
     data: Path
     dimse_port: int
+    http_port: int
     host: str
     ae_title: str
     provider: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenDoors:
+    """Everything, open; `http` is the address of DICOMweb's door, without /dicomweb."""
+
+    proxy: OpenDoor
+    dicomweb: dicomweb.OpenDoor
+    http: str
 
 
 async def run(asked: Standalone) -> int:
@@ -64,8 +79,8 @@ async def run(asked: Standalone) -> int:
 
 async def _serve(asked: Standalone) -> None:
     with stop_signal() as told:
-        async with opened(asked) as door:
-            ready = asyncio.create_task(_say_when_ready(door))
+        async with opened(asked) as doors:
+            ready = asyncio.create_task(_say_when_ready(doors))
             await told.wait()
             ready.cancel()
 
@@ -78,26 +93,48 @@ def _as_options(sentence: str) -> str:
 
 
 @asynccontextmanager
-async def opened(asked: Standalone) -> AsyncIterator[OpenDoor]:
+async def opened(asked: Standalone) -> AsyncIterator[OpenDoors]:
     """Everything, within the block."""
     data = asked.data.resolve()
+    http_port = asked.http_port or _free_port(asked.host)
+    http = f"http://{_in_url(asked.host)}:{http_port}"
     async with AsyncExitStack() as stack:
         stack.enter_context(owned(data))
         nats = EmbeddedNats(data / "nats")
         await nats.start()
         stack.push_async_callback(nats.stop)
         port = await stack.enter_async_context(catalogue.opened(_catalogue(data)))
-        await stack.enter_async_context(ingestion.opened(_ingestion(asked, data, nats, port)))
-        yield await stack.enter_async_context(proxy.running(_proxy(asked, data, nats)))
+        space = _space(asked, data, port, http)
+        await stack.enter_async_context(ingestion.opened(_ingestion(space, nats)))
+        web = await stack.enter_async_context(
+            dicomweb.opened(_dicomweb(asked, data, space, http_port))
+        )
+        yield OpenDoors(
+            await stack.enter_async_context(proxy.running(_proxy(asked, data, nats))), web, http
+        )
 
 
-async def _say_when_ready(door: OpenDoor) -> None:
-    """The one line on standard output: a C-ECHO has gone all the way."""
-    while troubles := await door.health.troubles():
-        _LOG.debug("Not ready yet.", **troubles)
-        await asyncio.sleep(_LOOK_AGAIN)
-    host, port = door.address
-    print(f"ready dimse={door.ae_title}@{host}:{port}", flush=True)  # noqa: T201 - is the interface
+async def _say_when_ready(doors: OpenDoors) -> None:
+    """The one line on standard output: a C-ECHO has gone all the way, and DICOMweb is ready."""
+    for health in (doors.proxy.health, doors.dicomweb.health):
+        while troubles := await health.troubles():
+            _LOG.debug("Not ready yet.", **troubles)
+            await asyncio.sleep(_LOOK_AGAIN)
+    host, port = doors.proxy.address
+    dimse = f"dimse={doors.proxy.ae_title}@{host}:{port}"
+    print(f"ready {dimse} http={doors.http}", flush=True)  # noqa: T201 - is the interface
+
+
+def _free_port(host: str) -> int:
+    """A port nobody listens on: events name DICOMweb's address before its door is open."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family) as listening:
+        port: int = listening.getsockname()[1]
+        return port
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _catalogue(data: Path) -> CatalogueSettings:
@@ -106,26 +143,44 @@ def _catalogue(data: Path) -> CatalogueSettings:
     )
 
 
-def _ingestion(
-    asked: Standalone, data: Path, nats: EmbeddedNats, catalogue_port: int
-) -> IngestionSettings:
+def _space(asked: Standalone, data: Path, catalogue_port: int, http: str) -> dict[str, Any]:
+    """What ingestion service and DICOMweb have in common."""
     config = data / "bucket-config"
     config.mkdir(exist_ok=True)
     (data / "bucket").mkdir(exist_ok=True)
     (config / "LOCAL_STORAGE_PATH").write_text(str(data / "bucket"))
     address = f"http://{_LOOPBACK}:{catalogue_port}"
+    return {
+        "provider_name": asked.provider,
+        "bucket_config_path": config,
+        "bucket_secret_path": config,
+        "event_sink": f"{address}/events",
+        "query_endpoint": address,
+        "wado_internal_endpoint": f"{http}/dicomweb",
+        "wado_external_endpoint": f"{http}/dicomweb",
+        "http_host": _LOOPBACK,
+        "http_port": 0,
+    }
+
+
+def _ingestion(space: dict[str, Any], nats: EmbeddedNats) -> IngestionSettings:
     return IngestionSettings.load(
+        **space,
         nats_url=nats.url,
         nats_tls_enabled=False,
         nats_auth_token=nats.token,
-        provider_name=asked.provider,
-        bucket_config_path=config,
-        bucket_secret_path=config,
-        event_sink=f"{address}/events",
-        query_endpoint=address,
-        http_host=_LOOPBACK,
-        http_port=0,
         replica_id="standalone",
+    )
+
+
+def _dicomweb(
+    asked: Standalone, data: Path, space: dict[str, Any], http_port: int
+) -> DicomwebSettings:
+    return DicomwebSettings.load(
+        **space,
+        dicomweb_host=asked.host,
+        dicomweb_port=http_port,
+        spool_directory=data / "dicomweb-spool",
     )
 
 

@@ -25,14 +25,16 @@ def command(*arguments: str) -> list[str]:
 def standalone(data: Path) -> Iterator[tuple[subprocess.Popen[str], Peer]]:
     with (data.parent / "standalone.log").open("ab") as log:
         process = subprocess.Popen(
-            command("standalone", "--data", str(data), "--dimse-port", "0"),
+            command("standalone", "--data", str(data), "--dimse-port", "0", "--http-port", "0"),
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
         )
     assert process.stdout is not None
     line = process.stdout.readline()
-    found = re.fullmatch(r"ready dimse=DICOM-INGEST@127\.0\.0\.1:(\d+)\n", line)
+    found = re.fullmatch(
+        r"ready dimse=DICOM-INGEST@127\.0\.0\.1:(\d+) http=http://127\.0\.0\.1:\d+\n", line
+    )
     try:
         assert found, (line, (data.parent / "standalone.log").read_text()[-3000:])
         yield process, Peer("127.0.0.1", int(found[1]))
@@ -71,7 +73,7 @@ def test_standalone_keeps_everything_in_its_folder_whatever_its_name(
 
 def refused(*arguments: str) -> str:
     ended = subprocess.run(
-        command("standalone", "--dimse-port", "0", *arguments),
+        command("standalone", "--dimse-port", "0", "--http-port", "0", *arguments),
         capture_output=True,
         text=True,
         timeout=60,
