@@ -1,0 +1,169 @@
+"""Each mistake between values ends in its own sentence, and no sentence goes untested."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from harness.chart import CHART
+from harness.chart.rendering import Refused, rendered, shipped_values
+
+SPACE = shipped_values("ci/minimal-values.yaml")
+PROXY = {"enabled": True, "proxyId": "ward7"}
+
+MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
+    "nothing runs": (
+        {"ingestion": {"enabled": False}, "catalogue": {"enabled": False}},
+        "Nothing is enabled: set ingestion.enabled, ",
+    ),
+    "no ConfigMap of the bucket": ({"bucketConfigName": ""}, "bucketConfigName is missing: "),
+    "no Secret of the bucket": ({"bucketSecretName": ""}, "bucketSecretName is missing: "),
+    "no provider": ({"providerName": ""}, "providerName is missing: "),
+    "no NATS": ({"natsUrl": ""}, "natsUrl is missing: "),
+    "proxy without id": ({"proxy": {"enabled": True}}, "proxy.proxyId is missing: "),
+    "no catalogue": ({"catalogue": {"enabled": False}}, "There is no catalogue: "),
+    "only half of a foreign catalogue": (
+        {"catalogue": {"enabled": False}, "eventSink": "http://broker"},
+        "There is no catalogue: ",
+    ),
+    "two catalogues": (
+        {"catalogue": {"enabled": True}, "dicomEventDrivenIngestionName": "core"},
+        "There are two catalogues: leave catalogue.enabled at auto to use that of release core, ",
+    ),
+    "two writers of one file": (
+        {"catalogue": {"replicas": 2}},
+        "catalogue.replicas is 2, and SQLite takes one: ",
+    ),
+    "catalogue that forgets": (
+        {"catalogue": {"persistence": {"enabled": False}}},
+        "The catalogue would forget everything at its next start: ",
+    ),
+    "password in the address": (
+        {"natsUrl": "tls://user:secret@nats:4222"},
+        "natsUrl has a credential in it: ",
+    ),
+    "no address": (
+        {"natsUrl": "nats.example.org:4222,http://nats"},
+        'natsUrl has "http://nats", which is not an address: ',
+    ),
+    "TLS asked for and switched off": (
+        {"natsUrl": "wss://nats", "natsSecure": False},
+        "natsUrl asks for TLS (wss://nats) and natsSecure is false: ",
+    ),
+    "TLS switched on and not asked for": (
+        {"natsUrl": "nats://nats:4222"},
+        "natsUrl speaks without TLS (nats://nats:4222) and natsSecure is true: ",
+    ),
+    "client certificate without TLS": (
+        {"natsSecure": False, "natsClientCertificateSecret": "client"},
+        "natsClientCertificateSecret needs TLS: ",
+    ),
+    "authority without TLS": (
+        {"natsSecure": False, "natsCaSecret": "ca"},
+        "natsCaSecret needs TLS: ",
+    ),
+    "AE title too long": (
+        {"applicationEntityTitle": "SEVENTEEN-LETTERS"},
+        'applicationEntityTitle "SEVENTEEN-LETTERS" is no AE title: ',
+    ),
+    "AE title of nothing but spaces": (
+        {"applicationEntityTitle": "   "},
+        "applicationEntityTitle has nothing but spaces: ",
+    ),
+    "authority for modalities without a certificate": (
+        {"proxy": PROXY | {"tlsClientCaSecret": "ca"}},
+        "proxy.tlsClientCaSecret needs a certificate of the proxy: ",
+    ),
+    "two proxies of one id": (
+        {"proxy": PROXY, "test": {"proxyId": "ward7"}},
+        "proxy.proxyId and test.proxyId are both ward7: ",
+    ),
+    "Ingress without host": (
+        {"dicomweb": {"enabled": True, "ingress": {"enabled": True}}},
+        "dicomweb.ingress.host is missing: ",
+    ),
+    "Ingress to nothing": (
+        {"dicomweb": {"ingress": {"enabled": True, "host": "images.example.org"}}},
+        "dicomweb.ingress leads nowhere: ",
+    ),
+    "Prometheus shut out": (
+        {"serviceMonitor": {"enabled": True}},
+        "Prometheus would not reach the catalogue: ",
+    ),
+    "most below fewest": (
+        {"ingestion": {"autoscaling": {"enabled": True, "minReplicas": 7}}},
+        "ingestion.autoscaling.maxReplicas (6) is less than minReplicas (7): ",
+    ),
+    "nodes never drained": (
+        {"ingestion": {"podDisruptionBudget": {"minAvailable": 2}}},
+        "ingestion.podDisruptionBudget.minAvailable (2) of 2 lets no node be drained: ",
+    ),
+    "nodes never drained, by percentage": (
+        {"ingestion": {"podDisruptionBudget": {"minAvailable": "100%"}}},
+        "ingestion.podDisruptionBudget.minAvailable (100%) of 2 lets no node be drained: ",
+    ),
+    "variable set twice": (
+        {"ingestion": {"extraEnv": [{"name": "DIMSE_NATS_URL", "value": "other"}]}},
+        "ingestion.extraEnv sets DIMSE_NATS_URL, which the chart sets: ",
+    ),
+    "setting and variable": (
+        {
+            "catalogue": {
+                "settings": {"DIMSE_COMMIT_SIZE": 10},
+                "extraEnv": [{"name": "DIMSE_COMMIT_SIZE", "value": "20"}],
+            }
+        },
+        "catalogue.extraEnv sets DIMSE_COMMIT_SIZE, which the chart sets: ",
+    ),
+}
+
+
+def _told(mistaken: dict[str, Any]) -> list[str]:
+    with pytest.raises(Refused) as refused:
+        rendered(SPACE | mistaken)
+    return refused.value.sentences
+
+
+@pytest.mark.parametrize(("mistaken", "sentence"), MISTAKES.values(), ids=MISTAKES)
+def test_mistake_is_told_alone_and_with_a_cure(mistaken: dict[str, Any], sentence: str) -> None:
+    (told,) = _told(mistaken)
+    assert told.startswith(sentence)
+    assert told.endswith((".", ")."))
+    assert ": " in told
+
+
+def test_mistakes_are_told_all_at_once() -> None:
+    told = _told({"providerName": "", "natsUrl": "", "applicationEntityTitle": ""})
+    assert len(told) == 3
+
+
+def test_no_sentence_goes_untested() -> None:
+    told = [sentence for mistaken, _ in MISTAKES.values() for sentence in _told(mistaken)]
+    untested = [
+        sentence
+        for sentence in _sentences()
+        if not any(re.fullmatch(_pattern(sentence), each) for each in told)
+    ]
+    assert not untested
+
+
+def test_mistakes_fail_in_one_place() -> None:
+    failing = [
+        str(file.relative_to(CHART))
+        for file in (CHART / "templates").rglob("*")
+        if file.is_file() and re.search(r"\b(fail|required)\b [\"(]", file.read_text())
+    ]
+    assert failing == ["templates/validate.yaml"]
+
+
+def _sentences() -> Iterator[str]:
+    """The lines of the mistakes' templates that are neither comment nor control."""
+    for file in (CHART / "templates").glob("_mistakes*.tpl"):
+        text = re.sub(r"\{\{-?/\*.*?\*/-?\}\}", "", file.read_text(), flags=re.DOTALL)
+        yield from (line for line in text.splitlines() if line and not line.startswith("{{-"))
+
+
+def _pattern(sentence: str) -> str:
+    """What a template's line may become."""
+    return ".+".join(re.escape(part) for part in re.split(r"\{\{.*?\}\}", sentence))
