@@ -40,9 +40,10 @@ class Namespace:
     kubeconfig: Path
     name: str
 
-    def made(self) -> "Namespace":
-        """Make it unless it is there; gives itself."""
-        manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.name}}
+    def made(self, labels: Mapping[str, str] | None = None) -> "Namespace":
+        """Make it with these labels unless it is there; gives itself."""
+        metadata = {"name": self.name, "labels": dict(labels or {})}
+        manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
         eventually(lambda: self._settled("Namespace", self.name), bool, _LONGEST_REMOVAL)
         self.apply(manifest)
         return self
@@ -92,7 +93,16 @@ class Namespace:
         """Remove every object of a kind whose labels fit, and wait until none is left."""
         for each in self.listed(kind, selector):
             self.delete(kind, each["metadata"]["name"])
-        eventually(lambda: self.listed(kind, selector), lambda seen: not seen, seconds)
+        self.wait_until_none(kind, selector, seconds)
+
+    def wait_until_none(
+        self, kind: str, selector: str = "", seconds: float = _LONGEST_REMOVAL
+    ) -> None:
+        """Wait until no object of a kind has labels that fit; AssertionError names those left."""
+        eventually(lambda: self._names(kind, selector), lambda seen: not seen, seconds)
+
+    def _names(self, kind: str, selector: str) -> list[str]:
+        return [str(each["metadata"]["name"]) for each in self.listed(kind, selector)]
 
     def patch(self, kind: str, name: str, change: Mapping[str, Any]) -> None:
         """Change an object by a merge patch: a key that is None is removed."""

@@ -1,0 +1,67 @@
+"""The imaging zone: a proxy as a process outside the cluster, reaching NATS over TLS as a hospital's.
+
+Its spool, its credential and its log stand in a folder of its own. Modalities are
+`harness.modalities` and `harness.scu`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.doors import Door, free_port
+from harness.modalities import Peer
+
+AE_TITLE = "DICOM-INGEST"
+
+
+@dataclass(frozen=True)
+class NatsAccess:
+    """What a proxy is given to come in by: address, authority, its own credential."""
+
+    url: str
+    ca_pem: str
+    credentials: str
+
+
+@dataclass(frozen=True)
+class ImagingZone:
+    """One proxy and the AE that modalities reach it by."""
+
+    folder: Path
+    proxy: Door
+    peer: Peer
+
+    def opened(self) -> "ImagingZone":
+        """Start the proxy and wait until an echo went all the way; gives itself."""
+        self.proxy.start().ready()
+        return self
+
+    def closed(self) -> None:
+        """End the proxy, whatever it is doing."""
+        self.proxy.kill()
+
+    def credential_changed(self, credentials: str) -> None:
+        """Put another credential where the proxy reads it at its next connect."""
+        (self.folder / "nats.creds").write_text(credentials)
+
+
+def zone(folder: Path, access: NatsAccess, subject_root: str, proxy_id: str) -> ImagingZone:
+    """A proxy `proxy_id` of the storage space with this subject root, not started."""
+    folder.mkdir(parents=True)
+    (folder / "nats.creds").write_text(access.credentials)
+    (folder / "nats-ca.crt").write_text(access.ca_pem)
+    port, http_port = free_port(), free_port()
+    environment = {
+        "DIMSE_AE": AE_TITLE,
+        "DIMSE_HOST": "127.0.0.1",
+        "DIMSE_PORT": str(port),
+        "DIMSE_HTTP_HOST": "127.0.0.1",
+        "DIMSE_HTTP_PORT": str(http_port),
+        "DIMSE_PROXY_ID": proxy_id,
+        "DIMSE_NATS_URL": access.url,
+        "DIMSE_NATS_SUBJECT_ROOT": subject_root,
+        "DIMSE_NATS_AUTH_TOKEN": str(folder / "nats.creds"),
+        "DIMSE_NATS_CA_PATH": str(folder / "nats-ca.crt"),
+        "DIMSE_SPOOL_DIRECTORY": str(folder / "spool"),
+    }
+    door = Door(["proxy"], environment, folder / "proxy.log", http_port)
+    return ImagingZone(folder, door, Peer("127.0.0.1", port, AE_TITLE))

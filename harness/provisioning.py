@@ -1,0 +1,165 @@
+"""One storage space on the cluster, as its operator provides for it: bucket, Secrets, values, release.
+
+What a hospital's platform team does beside `helm install`. All names follow from the space's own,
+its subject root and its bucket are of this run alone, and `removed` leaves nothing.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from harness import pod_http
+from harness.addons.minio import MinioAddon
+from harness.addons.nats import NatsAddon
+from harness.imaging_zone import ImagingZone, NatsAccess, zone
+from harness.kubernetes_objects import Namespace
+from harness.release import Release
+
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+"""The label by which a namespace takes only pods of the restricted Pod Security Standard."""
+
+TEST_PROXY = "helm-test"
+
+
+@dataclass(frozen=True)
+class Platform:
+    """What spaces stand on: the addons, and the product's image in the cluster."""
+
+    kubeconfig: Path
+    nats: NatsAddon
+    minio: MinioAddon
+    image: str
+
+
+@dataclass(frozen=True)
+class Space:
+    """The storage space `name` in `namespace`; `run` tells its bucket from another run's.
+
+    `catalogue` is the catalogue's release when it isn't the space's own. `given` are further values.
+    """
+
+    platform: Platform
+    namespace: Namespace
+    name: str
+    run: str
+    catalogue: Release | None = None
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def bucket(self) -> str:
+        """The bucket's name."""
+        return f"{self.name}-{self.run}"
+
+    @property
+    def subject_root(self) -> str:
+        """The root of its subjects on NATS."""
+        return f"E2E.{self.name}-{self.run}"
+
+    @property
+    def bucket_object(self) -> str:
+        """The name of its bucket's ConfigMap and Secret."""
+        return f"{self.name}-bucket"
+
+    @property
+    def nats_secret(self) -> str:
+        """The name of the Secret with the ingestion service's credential."""
+        return f"{self.name}-nats"
+
+    @cached_property
+    def release(self) -> Release:
+        """Its release, installed or not."""
+        return Release(self.namespace, self.name)
+
+    def values(self, **more: Any) -> dict[str, Any]:
+        """Its values file; `more` replaces keys."""
+        own = {
+            "image": self.platform.image,
+            "replicas": 2,
+            "bucketConfigName": self.bucket_object,
+            "bucketSecretName": self.bucket_object,
+            "providerName": self.name,
+            "dicomEventDrivenIngestionName": self.catalogue.name if self.catalogue else "",
+            "natsUrl": self.platform.nats.url_inside,
+            "natsSubjectRoot": self.subject_root,
+            "natsTokenSecret": self.nats_secret,
+            "natsCaSecret": "nats-ca",
+            "test": {"natsTokenSecret": f"{self.name}-test"},
+            "ingestion": {"resources": _SMALL},
+            "catalogue": {"resources": _SMALL, "persistence": {"size": "1Gi"}},
+        }
+        return own | dict(self.given) | more
+
+    def provided(self) -> "Space":
+        """Have its bucket, ConfigMap and Secrets; gives itself."""
+        nats = self.platform.nats
+        self.bucket_provided()
+        self.nats_provided(nats.ingestion_credentials(self.subject_root))
+        self.namespace.put_secret("nats-ca", {"ca.crt": nats.ca_pem})
+        credentials = nats.proxy_credentials(self.subject_root, TEST_PROXY)
+        self.namespace.put_secret(f"{self.name}-test", {"nats.creds": credentials})
+        return self
+
+    def bucket_provided(self) -> None:
+        """Have its bucket, and the ConfigMap and the Secret that lead to it."""
+        minio = self.platform.minio
+        minio.made_bucket(self.bucket)
+        self.namespace.put_config_map(self.bucket_object, minio.bucket_config(self.bucket))
+        self.namespace.put_secret(self.bucket_object, minio.bucket_secret(self.bucket))
+
+    def nats_provided(self, credentials: str) -> None:
+        """Have the Secret with this credential of the ingestion service."""
+        self.namespace.put_secret(self.nats_secret, {"nats.creds": credentials})
+
+    def installed(self) -> "Space":
+        """Provide for it and install its release; gives itself."""
+        self.provided().release.installed(self.values())
+        return self
+
+    def removed(self) -> None:
+        """Uninstall it and remove its bucket; its namespace is another's to remove."""
+        self.release.uninstalled()
+        self.platform.minio.removed_bucket(self.bucket)
+
+    def zone(self, folder: Path, proxy_id: str = "ward7") -> ImagingZone:
+        """A proxy outside the cluster that belongs to it, not started."""
+        return zone(folder, self.access(proxy_id), self.subject_root, proxy_id)
+
+    def access(self, proxy_id: str = "ward7") -> NatsAccess:
+        """What one of its proxies comes into NATS by."""
+        nats = self.platform.nats
+        credentials = nats.proxy_credentials(self.subject_root, proxy_id)
+        return NatsAccess(nats.url_outside, nats.ca_pem, credentials)
+
+    def objects(self) -> dict[str, bytes]:
+        """The instances in its bucket by their keys, read from outside the cluster."""
+        minio = self.platform.minio
+        keys = [key for key in minio.keys(self.bucket) if key.startswith("instances/")]
+        return {key: minio.read(self.bucket, key) for key in keys}
+
+    def catalogued(self) -> set[str]:
+        """The SOP Instance UIDs that the catalogue knows of this space, asked in its own pod."""
+        release = self.catalogue or self.release
+        (pod, *_) = release.pod_names("catalogue")
+        body = {"scope": "IMAGE", "queryAttributes": [_SOP_INSTANCE_UID]}
+        path = f"/query/instances?source={self.name}"
+        answer = pod_http.asked(release.namespace, pod, path, body)
+        assert answer.status == 200, answer
+        *matches, end = [json.loads(line) for line in answer.text.splitlines()]
+        assert end["end"], end
+        return {_sop_instance_uid(match) for match in matches}
+
+
+_SOP_INSTANCE_UID = {"group": "0008", "element": "0018", "vr": "UI", "value": ""}
+_SMALL = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
+
+
+def _sop_instance_uid(match: Mapping[str, Any]) -> str:
+    (found,) = [
+        each["value"]
+        for each in match["elements"]
+        if (each["group"], each["element"]) == ("0008", "0018")
+    ]
+    return str(found)

@@ -1,0 +1,98 @@
+"""A Helm release of the chart, by the helm binary, as an operator installs it.
+
+Values are dictionaries as in a values file. Nothing here knows what a storage space is made of
+(harness.provisioning); what Kubernetes makes of a release is seen by harness.kubernetes_objects.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from harness.commands import output
+from harness.kubernetes_objects import Namespace
+from harness.tools import tool
+
+Values = Mapping[str, Any]
+
+CHART = Path(__file__).parent.parent / "charts" / "dimse-ingestion"
+_LONGEST = 180
+_FIRST_LOOK = {
+    # what a test waits for again and again; a hospital has no need to ask each second
+    "probes": {
+        "startup": {"periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 120},
+        "readiness": {"periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 3},
+    }
+}
+
+
+@dataclass(frozen=True)
+class Release:
+    """The release called `name` in `namespace`, installed or not."""
+
+    namespace: Namespace
+    name: str
+
+    def installed(self, values: Values, *, wait: bool = True) -> "Release":
+        """Install it, and wait until all its pods are ready unless told otherwise; gives itself."""
+        self._helm("install", self.name, str(CHART), *_waiting(wait), given=values)
+        return self
+
+    def upgraded(self, values: Values, *, wait: bool = True) -> None:
+        """Give it these values and no others, and wait until its pods are of them and ready."""
+        self._helm("upgrade", self.name, str(CHART), *_waiting(wait), given=values)
+
+    def uninstalled(self) -> None:
+        """Uninstall it and wait until its pods are gone; nothing happens when there is none."""
+        self._helm("uninstall", self.name, "--ignore-not-found", *_waiting(True))
+        self.namespace.wait_until_none("Pod", self.selector())
+
+    def tested(self) -> str:
+        """What `helm test` and the test's log say; Unusable with both when it fails."""
+        return self._helm("test", self.name, "--logs", "--timeout", f"{_LONGEST}s")
+
+    def notes(self) -> str:
+        """What the operator is told at the end of an installation."""
+        return self._helm("get", "notes", self.name)
+
+    def everything(self) -> str:
+        """All that Helm knows of it: values, manifests, hooks, notes."""
+        return self._helm("get", "all", self.name)
+
+    def selector(self, component: str = "") -> str:
+        """The labels of its objects, or of those of one component."""
+        labels = f"app.kubernetes.io/instance={self.name}"
+        return f"{labels},app.kubernetes.io/component={component}" if component else labels
+
+    def pods(self, component: str) -> list[dict[str, Any]]:
+        """A component's pods that are not on their way out."""
+        return self.namespace.pods(self.selector(component))
+
+    def pod_names(self, component: str) -> list[str]:
+        """Their names."""
+        return [str(each["metadata"]["name"]) for each in self.pods(component)]
+
+    def restarted(self, component: str) -> None:
+        """What `kubectl rollout restart` does, and wait until it is done."""
+        deployment = f"{self.name}-{component}"
+        annotation = {"kubectl.kubernetes.io/restartedAt": datetime.now(UTC).isoformat()}
+        change = {"spec": {"template": {"metadata": {"annotations": annotation}}}}
+        self.namespace.patch("Deployment", deployment, change)
+        self.namespace.wait_until_rolled_out(deployment)
+
+    def _helm(self, *arguments: str, given: Values | None = None) -> str:
+        place = ["--kubeconfig", str(self.namespace.kubeconfig), "-n", self.namespace.name]
+        values = None if given is None else json.dumps(_FIRST_LOOK | dict(given))
+        more = [] if given is None else ["--values", "-"]
+        helm = tool("helm", _silent)
+        return output(helm, *arguments, *place, *more, given=values, seconds=_LONGEST + 60)
+
+
+def _waiting(wait: bool) -> list[str]:
+    return ["--wait", "--timeout", f"{_LONGEST}s"] if wait else []
+
+
+def _silent(_line: str) -> None:
+    """For what has nothing to tell: where helm comes from was told before."""
