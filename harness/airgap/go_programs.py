@@ -12,7 +12,7 @@ from harness.airgap import machine, pins
 from harness.airgap.cache import Cache
 from harness.commands import Unusable, output
 
-NODE_PROGRAMS = ("kubernetes", "etcd", "coredns")
+NODE_PROGRAMS = ("kubernetes", "etcd", "coredns", "pause")
 """What pins.NODE_MODULE builds."""
 
 _VERSION = "k8s.io/component-base/version"

@@ -6,6 +6,8 @@ networks other than a bridge on the one node.
 
 import contextlib
 import shutil
+import tarfile
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,6 +47,9 @@ _KUBERNETES_IMAGE = f"airgap/kubernetes:{pins.KUBERNETES}"
 _CONTAINER = "airgap-node"
 _LONGEST_CONTAINERD = 30.0
 _FOLDERS = ("etc/containerd", "etc/kubernetes/manifests", "opt/cni/bin")
+
+COMMANDS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubeadm")
+"""What the program kubernetes is called by in images; the node itself has kubelet and kubectl."""
 
 SANDBOX = "registry.k8s.io/pause:3.10"
 """What the node's containerd starts each pod with."""
@@ -102,20 +107,27 @@ def component(image: str) -> str:
 
 def _made_one(cache: Cache, image: str) -> None:
     match component(image):
-        case "etcd" | "coredns" as name:
+        case "etcd" | "coredns" | "pause" as name:
             images.of_program(image, cache.program(name))
-        case "pause":
-            images.built(image, [f"FROM {pins.DEBIAN_IMAGE}", 'ENTRYPOINT ["sleep", "infinity"]'])
+        case "kube-proxy":  # it calls iptables, so Debian is laid over it
+            debian = f"COPY --from={pins.DEBIAN_IMAGE} / /"
+            images.built(image, [f"FROM {_KUBERNETES_IMAGE}", debian, 'ENTRYPOINT ["kube-proxy"]'])
         case name:
             images.built(image, [f"FROM {_KUBERNETES_IMAGE}", f'ENTRYPOINT ["{name}"]'])
 
 
 def _kubernetes_image(cache: Cache) -> None:
-    """All commands in one layer, which the images of each then share."""
-    names = "kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubeadm"
-    linked = f"cd /usr/local/bin && for name in {names}; do ln -s kubernetes $name; done"
-    lines = [f"FROM {pins.DEBIAN_IMAGE}", "COPY kubernetes /usr/local/bin/", f"RUN {linked}"]
-    images.built(_KUBERNETES_IMAGE, lines, [cache.program("kubernetes")])
+    """All commands in one layer, and nothing below it: a node unpacks it before any pod starts."""
+    with tempfile.TemporaryDirectory(dir=cache.root) as folder:
+        archive = Path(folder) / "commands.tar"
+        with tarfile.open(archive, "w") as packed:
+            packed.add(cache.program("kubernetes"), "usr/local/bin/kubernetes")
+            for name in COMMANDS:
+                link = tarfile.TarInfo(f"usr/local/bin/{name}")
+                link.type, link.linkname = tarfile.SYMTYPE, "kubernetes"
+                packed.addfile(link)
+        path = "ENV PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        images.built(_KUBERNETES_IMAGE, ["FROM scratch", f"ADD {archive.name} /", path], [archive])
 
 
 @contextlib.contextmanager
