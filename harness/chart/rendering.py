@@ -105,7 +105,7 @@ def rendered(
         manifest
         for file, text in sorted(files.items())
         if file.endswith(".yaml")
-        for manifest in yaml.safe_load_all(text)
+        for manifest in yaml.load_all(text, Loader=yaml.CSafeLoader)
         if manifest
     )
     return Rendering(merged, tuple(manifests), notes)
