@@ -5,12 +5,14 @@ the fragments of an object that has too many) is read once and remembered for th
 """
 
 import asyncio
+from base64 import b64decode, b64encode
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
 from dimse_ingestion.dicom import frames, uids
+from dimse_ingestion.dicom.elements import Element
 from dimse_ingestion.dicom.frames import (
     EncapsulatedFrame,
     FragmentIndex,
@@ -18,6 +20,7 @@ from dimse_ingestion.dicom.frames import (
     NativeFrame,
     NoFrame,
 )
+from dimse_ingestion.dicom.presenting import presentation_elements
 from dimse_ingestion.dicom.value_representations import little_endian
 from dimse_ingestion.operations.retrieving import AT_ONCE, PIECE, Retrieving
 from dimse_ingestion.queries.contract import Located
@@ -104,6 +107,26 @@ class FrameReading:
         words = -(-(odd + where.length) // 2) * 2
         read = await self._data_set(place.located, where.offset - odd, words)
         return where.frame(_swapped(place, read)[odd : odd + where.length])
+
+    async def presentation(self, located: Located, number: int) -> list[Element]:
+        """What a frame is shown by, long tables read out of the object; in little endian."""
+        return await self._resolved(located, presentation_elements(located.elements, number))
+
+    async def _resolved(self, located: Located, elements: Iterable[Element]) -> list[Element]:
+        return [await self._resolved_one(located, each) for each in elements]
+
+    async def _resolved_one(self, located: Located, each: Element) -> Element:
+        if each.items is not None:
+            items = [await self._resolved(located, item) for item in each.items]
+            return Element(each.group, each.element, each.vr, items=items)
+        if each.bulk is not None:
+            value = b"".join([piece async for piece in self._retrieving.value(located, each)])
+        elif each.inline_binary and located.transfer_syntax_uid == uids.EXPLICIT_VR_BIG_ENDIAN:
+            value = little_endian(b64decode(each.inline_binary), each.vr)
+        else:
+            return each
+        # OW, for the length of US has but 16 bits
+        return Element(each.group, each.element, "OW", inline_binary=b64encode(value).decode())
 
     async def _data_set(self, located: Located, offset: int, length: int) -> bytes:
         if located.transfer_syntax_uid != uids.DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
