@@ -1,5 +1,6 @@
 """Images made without a registry: of root folders, and of one program upon another image."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from harness.commands import output, succeeds
 BASE_PACKAGES = ("iptables", "conntrack", "ca-certificates", "python3", "python3-venv")
 """What is in the Debian image: kube-proxy's tools, and what the product's image is built upon."""
 
+_PUBLIC_MIRROR = "http://deb.debian.org/debian"
 _LONGEST_BOOTSTRAP = 1800.0
 
 
@@ -29,10 +31,19 @@ def root_folder(cache: Cache, packages: Sequence[str]) -> Iterator[Path]:
         Path(folder).chmod(0o755)
         output(
             *("debootstrap", "--variant=minbase", f"--cache-dir={archives}"),
-            *(f"--include={','.join(packages)}", pins.DEBIAN, folder),
+            *(f"--include={','.join(packages)}", pins.DEBIAN, folder, mirror()),
             seconds=_LONGEST_BOOTSTRAP,
         )
         yield Path(folder)
+
+
+def mirror() -> str:
+    """Where Debian's packages come from: $AIRGAP_DEBIAN_MIRROR, or where apt takes them from."""
+    if chosen := os.environ.get("AIRGAP_DEBIAN_MIRROR"):
+        return chosen
+    wanted = ("$(SITE)", "Created-By: Packages", f"Codename: {pins.DEBIAN}")
+    sites = output("apt-get", "indextargets", "--format", *wanted).split()
+    return sites[0] if sites else _PUBLIC_MIRROR
 
 
 def imported(folder: Path, image: str) -> None:
