@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from harness import cluster, end_to_end, registries
+from harness import cluster, end_to_end, playground, registries
 from harness.airgap import engine
 from harness.commands import Unusable
 
@@ -25,9 +25,16 @@ def say(line: str) -> None:
 
 
 @commands.command()
-def up(name: Name = cluster.NAME) -> None:
-    """Make the cluster, unless it is there, and say where everything is."""
-    _told(cluster.created(name, say=say))
+def up(
+    name: Name = cluster.NAME,
+    bare: Annotated[bool, typer.Option(help="Install nothing in the cluster.")] = False,
+) -> None:
+    """Make the cluster, unless it is there, with a storage space in it, and say how to use it."""
+    made = cluster.created(name, say=say)
+    lines = [] if bare else playground.installed(made, say).told()
+    _told(made)
+    for line in lines:
+        say(line)
 
 
 @commands.command()

@@ -1,0 +1,87 @@
+"""What `python -m harness up` leaves to play with: the addons, one storage space, a proxy's files.
+
+The space is installed by the chart as a hospital's is; nothing is tested here.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from harness.addons import minio, nats
+from harness.cluster import Cluster
+from harness.commands import Say, Unusable
+from harness.images import product_image
+from harness.kubernetes_objects import Namespace
+from harness.provisioning import Platform, Space
+
+NAMESPACE = "playground"
+NAME = "radiology"
+
+_PROXY_ID = "ward7"
+_FOLDER = Path(__file__).parent.parent / ".tools" / NAMESPACE
+
+
+@dataclass(frozen=True)
+class Playground:
+    """A storage space that is installed, and the configuration of a proxy that belongs to it."""
+
+    space: Space
+    proxy_configuration: Path
+
+    def told(self) -> list[str]:
+        """How to use it, a line each."""
+        platform = self.space.platform
+        return [
+            f"the storage space {NAME} is in the namespace {NAMESPACE}; NATS and MinIO in addons",
+            f"  NATS         {platform.nats.url_outside}",
+            f"  MinIO        {platform.minio.address}, bucket {self.space.bucket}",
+            "start a proxy outside the cluster:",
+            f"  .venv/bin/dimse-ingestion proxy --config {self.proxy_configuration}",
+            "and send it images:",
+            "  storescu -aec DICOM-INGEST 127.0.0.1 11112 IMAGE.dcm",
+        ]
+
+
+def installed(cluster: Cluster, say: Say) -> Playground:
+    """Have the addons and the space run in the cluster; what is there is brought up to date."""
+    image = product_image(say)
+    cluster.load(image)
+    say("installing NATS and MinIO")
+    addons = nats.installed(cluster), minio.installed(cluster)
+    namespace = Namespace(cluster.kubeconfig, NAMESPACE).made()
+    space = Space(Platform(cluster.kubeconfig, *addons, image), namespace, NAME, NAMESPACE)
+    say(f"installing the storage space {NAME}")
+    _brought_up_to_date(space.provided())
+    return Playground(space, written(space, _FOLDER))
+
+
+def _brought_up_to_date(space: Space) -> None:
+    try:
+        space.release.notes()
+    except Unusable:
+        space.release.installed(space.values())
+    else:
+        space.release.upgraded(space.values())
+
+
+def written(space: Space, folder: Path) -> Path:
+    """Write what a proxy of the space is configured by; gives its proxy.yaml."""
+    folder.mkdir(parents=True, exist_ok=True)
+    access = space.access(_PROXY_ID)
+    (folder / "nats.creds").write_text(access.credentials)
+    (folder / "nats.creds").chmod(0o600)
+    (folder / "nats-ca.crt").write_text(access.ca_pem)
+    configuration = {
+        "aeTitle": "DICOM-INGEST",
+        "host": "127.0.0.1",
+        "port": 11112,
+        "proxyId": _PROXY_ID,
+        "natsUrl": access.url,
+        "natsSubjectRoot": space.subject_root,
+        "natsAuthToken": str(folder / "nats.creds"),
+        "natsCaPath": str(folder / "nats-ca.crt"),
+        "spoolDirectory": str(folder / "spool"),
+    }
+    (folder / "proxy.yaml").write_text(yaml.safe_dump(configuration, sort_keys=False))
+    return folder / "proxy.yaml"
