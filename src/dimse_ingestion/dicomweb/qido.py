@@ -25,6 +25,7 @@ from dimse_ingestion.dicomweb.searching import Search, search
 from dimse_ingestion.queries.contract import Query
 
 _NO_CONTENT = 204
+_CHARSET = 0x00080005
 _RETRIEVE_URL = 0x00081190
 _PATHS = {
     "STUDY": ("/studies",),
@@ -77,6 +78,14 @@ class _Asked:
         if self.level == "IMAGE" and not self.within.series:
             tags |= _RETURNED["SERIES"]
         return tags
+
+    def shown(self, match: Iterable[Element]) -> Iterable[Element]:
+        """Of a match what is returned: a catalogue gives every unique key."""
+        keys = {each.tag for each in self.search.keys}
+        shown = self.returned() | keys | {UNIQUE_KEYS[level] for level in _PATHS}
+        for each in match:
+            if each.tag in shown or self.search.everything or (each.value and each.tag == _CHARSET):
+                yield each
 
     def query(self, most: int) -> Query:
         """The question; one match more than is wanted says that there are more."""
@@ -139,7 +148,7 @@ class _Searching:
         async with aclosing(self._door.wires.queries.matches(asked.query(most))) as matches:
             async for match in matches:
                 of = _resource(asked.level, match)
-                completed = [*match, *_added(asked.level, f"{base}{of.path}")]
+                completed = [*asked.shown(match), *_added(asked.level, f"{base}{of.path}")]
                 found.append(form.encoded(completed, partial(bulk_data, base, of)))
         return found
 

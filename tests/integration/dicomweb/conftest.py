@@ -1,0 +1,97 @@
+"""A storage space with its DICOMweb door in this process: SQLite, a folder as bucket, real HTTP."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import httpx2
+import pytest
+from pydicom import dcmread
+
+from dimse_ingestion.catalogue import app as catalogue
+from dimse_ingestion.dicomweb import app as dicomweb
+from dimse_ingestion.events.contract import ImageStoredEvent
+from dimse_ingestion.operations.describing import Instance
+from dimse_ingestion.operations.storing import Stored, Storing
+from dimse_ingestion.operations.wires import Wires, opened_wires, storage_space
+from dimse_ingestion.settings import CatalogueSettings, DicomwebSettings
+from tests.instances import PROVIDER
+from tests.storable import data_set_of
+
+
+@dataclass(frozen=True)
+class Space:
+    """What runs: the door's address, a client of it, and the way around it."""
+
+    address: str
+    client: httpx2.AsyncClient
+    wires: Wires
+    settings: DicomwebSettings
+
+    @property
+    def base(self) -> str:
+        """Of the services."""
+        return f"{self.address}/dicomweb"
+
+    async def tell(self, events: Iterable[ImageStoredEvent]) -> None:
+        """Have the catalogue know instances that are in no bucket."""
+        for each in events:
+            await self.wires.sink.accept(each)
+
+    async def store(self, path: Path) -> Stored:
+        """Store a file as the ingestion service does."""
+        head = dcmread(path, stop_before_pixels=True)
+        data_set = data_set_of(path)
+        instance = Instance(
+            sop_class_uid=head.SOPClassUID,
+            sop_instance_uid=head.SOPInstanceUID,
+            transfer_syntax_uid=head.file_meta.TransferSyntaxUID,
+            size=len(data_set),
+            sha256=sha256(data_set).hexdigest(),
+        )
+
+        async def chunks() -> AsyncIterator[bytes]:
+            yield data_set
+
+        storing = Storing(self.wires.bucket, self.wires.sink, storage_space(self.settings))
+        return await storing.store(path.name, instance, chunks())
+
+
+@asynccontextmanager
+async def space_in(folder: Path, **more: object) -> AsyncIterator[Space]:
+    """A storage space in a folder; `more` are settings of the door."""
+    config, bucket = folder / "config", folder / "bucket"
+    config.mkdir(parents=True)
+    bucket.mkdir()
+    (config / "LOCAL_STORAGE_PATH").write_text(str(bucket))
+    own = {"http_host": "127.0.0.1", "http_port": 0}
+    async with AsyncExitStack() as stack:
+        database = CatalogueSettings.load(database_url=f"sqlite:///{folder}/catalogue.db", **own)
+        port = await stack.enter_async_context(catalogue.opened(database))
+        settings = DicomwebSettings.load(
+            **own,
+            provider_name=PROVIDER,
+            bucket_config_path=config,
+            bucket_secret_path=config,
+            event_sink=f"http://127.0.0.1:{port}/events",
+            query_endpoint=f"http://127.0.0.1:{port}",
+            dicomweb_host="127.0.0.1",
+            dicomweb_port=0,
+            spool_directory=folder / "spool",
+            **more,
+        )
+        wires = await stack.enter_async_context(opened_wires(settings))
+        door = await stack.enter_async_context(dicomweb.opened(settings))
+        while await door.health.troubles():
+            pass
+        address = f"http://127.0.0.1:{door.port}"
+        client = httpx2.AsyncClient(base_url=f"{address}/dicomweb", timeout=30)
+        yield Space(address, await stack.enter_async_context(client), wires, settings)
+
+
+@pytest.fixture
+async def space(tmp_path: Path) -> AsyncIterator[Space]:
+    async with space_in(tmp_path / "space") as opened:
+        yield opened

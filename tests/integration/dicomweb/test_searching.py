@@ -1,0 +1,281 @@
+"""QIDO-RS over HTTP finds what C-FIND finds, and tells it as PS3.18 says."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterator
+from email import message_from_bytes
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+import pytest_asyncio
+from dicomweb_client.api import DICOMwebClient
+
+from dimse_ingestion.dicom.elements import Element, element
+from dimse_ingestion.dicom.query_levels import UNIQUE_KEYS, levels_to
+from dimse_ingestion.events.contract import ImageStoredEvent
+from tests.askable import INSTANCES, KEYS, LEVELS, SERIES, STUDIES, UNIQUE
+from tests.instances import KEYWORDS, Expected, event, query
+from tests.integration.dicomweb.conftest import Space, space_in
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+SEARCHED = {"STUDY": "/studies", "SERIES": "/series", "IMAGE": "/instances"}
+QUESTIONS = [
+    (level, keyword, value)
+    for level in SEARCHED
+    for keyword in LEVELS[level]
+    for value in dict.fromkeys([*UNIQUE.get(keyword, []), *KEYS.get(keyword, ([], []))[1]])
+]
+REQUEST = Element(
+    "0040",
+    "0275",
+    "SQ",
+    items=[[element(0x00400007, "LO", "Head"), element(0x00400009, "SH", "STEP1")]],
+)
+
+
+def stored() -> list[ImageStoredEvent]:
+    """Instances that say all kinds of things, the same in every run."""
+    chance = random.Random(18)
+    return [
+        event(
+            f"o{second}",
+            second=second,
+            study=chance.choice(STUDIES),
+            series=chance.choice(SERIES),
+            instance=chance.choice(INSTANCES),
+            **{
+                keyword: chance.choice(values)
+                for keyword, (values, _) in KEYS.items()
+                if values and keyword not in ("SOPClassUID", "SpecificCharacterSet")
+            },
+        )
+        for second in range(40)
+    ]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def full(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Space]:
+    async with space_in(tmp_path_factory.mktemp("full") / "space") as opened:
+        await opened.tell(stored())
+        yield opened
+
+
+def identities(level: str, found: list[dict[str, dict[str, list[str]]]]) -> list[tuple[str, ...]]:
+    tags = [f"{UNIQUE_KEYS[each]:08X}" for each in levels_to(level)[1:]]
+    return sorted(tuple(each[tag]["Value"][0] for tag in tags) for each in found)
+
+
+def wanted(level: str, matches: list[list[Element]]) -> list[tuple[str, ...]]:
+    tags = [UNIQUE_KEYS[each] for each in levels_to(level)[1:]]
+    values = [{each.tag: each.value for each in match} for match in matches]
+    return sorted(tuple(each[tag] for tag in tags) for each in values)
+
+
+@pytest.mark.parametrize("by", ["keyword", "tag"])
+async def test_finds_what_the_standard_s_rules_find(full: Space, by: str) -> None:
+    expected = Expected(stored(), "latest")
+    for level, keyword, value in QUESTIONS if by == "keyword" else QUESTIONS[::7]:
+        name = keyword if by == "keyword" else f"{KEYWORDS[keyword][0]:08x}"
+        if "," in value:
+            continue
+        answer = await full.client.get(SEARCHED[level], params={name: value})
+        assert answer.status_code in (200, 204), (level, keyword, value, answer.text)
+        found = answer.json() if answer.content else []
+        matches = expected.matches(query(level, **{keyword: value}))
+        assert identities(level, found) == wanted(level, matches), (level, keyword, value)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def few(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Space]:
+    """Two studies; the first has two series, of two instances and of one."""
+    async with space_in(tmp_path_factory.mktemp("few") / "space") as opened:
+        await tell_few(opened)
+        yield opened
+
+
+async def tell_few(space: Space) -> None:
+    placed = [("1.1", "1.1.1", "3.1"), ("1.1", "1.1.1", "3.2"), ("1.1", "1.1.2", "3.3")]
+    placed.append(("1.2", "1.2.1", "3.4"))
+    about = {"PatientName": "山田^太郎", "PatientID": "P1", "StudyDate": "20260101"}
+    await space.tell(
+        event(
+            study=study,
+            series=series,
+            instance=instance,
+            Modality="CT" if series == "1.1.1" else "MR",
+            InstanceNumber="7",
+            more=[REQUEST],
+            **about,
+        )
+        for study, series, instance in placed
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "number"),
+    [
+        ("/studies", 2),
+        ("/series", 3),
+        ("/instances", 4),
+        ("/studies/1.1/series", 2),
+        ("/studies/1.1/instances", 3),
+        ("/series/1.1.1/instances", 2),
+        ("/studies/1.1/series/1.1.1/instances", 2),
+        ("/studies/1.2/series/1.1.1/instances", 0),
+        ("/studies/9.9/series", 0),
+    ],
+)
+async def test_every_path_has_its_own(few: Space, path: str, number: int) -> None:
+    answer = await few.client.get(path)
+    assert answer.status_code == (200 if number else 204)
+    assert len(answer.json() if number else []) == number
+    assert answer.headers.get("content-type") == ("application/dicom+json" if number else None)
+
+
+async def test_a_study_tells_what_the_standard_wants(few: Space) -> None:
+    [study] = (await few.client.get("/studies?StudyInstanceUID=1.1")).json()
+    assert study["00081190"] == {"vr": "UR", "Value": [f"{few.base}/studies/1.1"]}
+    assert study["00080056"]["Value"] == ["ONLINE"]
+    assert study["00080061"]["Value"] == ["CT", "MR"]
+    assert study["00100010"]["Value"] == [{"Alphabetic": "山田^太郎"}]
+    assert (study["00201206"]["Value"], study["00201208"]["Value"]) == ([2], [3])
+
+
+async def test_a_series_tells_of_its_study_where_the_address_does_not(few: Space) -> None:
+    [alone] = (await few.client.get("/series?SeriesInstanceUID=1.1.2")).json()
+    assert alone["00081190"]["Value"] == [f"{few.base}/studies/1.1/series/1.1.2"]
+    assert alone["00400275"]["Value"][0]["00400009"]["Value"] == ["STEP1"]
+    assert "00100010" in alone
+    within = (await few.client.get("/studies/1.1/series")).json()
+    assert all("00100010" not in each for each in within)
+
+
+async def test_an_instance_tells_where_it_is(few: Space) -> None:
+    [found] = (await few.client.get("/studies/1.1/series/1.1.2/instances")).json()
+    url = f"{few.base}/studies/1.1/series/1.1.2/instances/3.3"
+    assert found["00081190"]["Value"] == [url]
+    assert found["00200013"]["Value"] == [7]
+
+
+async def test_included_fields_come_besides(few: Space) -> None:
+    path = "/studies/1.1/series/1.1.2/instances"
+    for asked in ("PatientID,00080020", "PatientID&includefield=StudyDate", "all"):
+        [found] = (await few.client.get(f"{path}?includefield={asked}")).json()
+        assert found["00100020"]["Value"] == ["P1"], asked
+        assert found["00080020"]["Value"] == ["20260101"], asked
+    [alone] = (await few.client.get(path)).json()
+    assert "00100020" not in alone
+
+
+@pytest.mark.parametrize(
+    ("asked", "number"),
+    [
+        ("00400275.00400009=STEP1", 3),
+        ("RequestAttributesSequence.ScheduledProcedureStepID=STEP*", 3),
+        ("00400275.00400009=STEP1&00400275.00400007=Head", 3),
+        ("00400275.00400009=STEP1&00400275.00400007=Foot", 0),
+        ("00400275.00400009=STEP2", 0),
+    ],
+)
+async def test_within_sequences(few: Space, asked: str, number: int) -> None:
+    answer = await few.client.get(f"/series?{asked}")
+    assert len(answer.json() if answer.content else []) == number
+
+
+async def test_pages_follow_each_other_and_say_when_there_is_more(few: Space) -> None:
+    seen = []
+    for offset in range(5):
+        answer = await few.client.get(f"/instances?limit=1&offset={offset}")
+        more = answer.headers.get("warning", "")
+        assert (f'299 {few.base} "There are additional' in more) == (offset < 3)
+        seen += identities("IMAGE", answer.json() if answer.content else [])
+    assert [each[-1] for each in seen] == ["3.1", "3.2", "3.3", "3.4"]
+    assert (await few.client.get("/instances?limit=0")).status_code == 204
+
+
+async def test_our_own_maximum_cuts_with_a_warning(tmp_path: Path) -> None:
+    async with space_in(tmp_path / "space", maximum_matches=2) as opened:
+        await opened.tell(event(study=f"1.{n}", instance=f"3.{n}") for n in range(3))
+        answer = await opened.client.get("/studies")
+    assert len(answer.json()) == 2
+    assert "additional results" in answer.headers["warning"]
+
+
+async def test_what_is_not_done_is_said(few: Space) -> None:
+    answer = await few.client.get("/studies?fuzzymatching=true&PatientName=*")
+    assert len(answer.json()) == 2
+    assert "fuzzymatching parameter is not supported" in answer.headers["warning"]
+    assert "warning" not in (await few.client.get("/studies?fuzzymatching=false")).headers
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ("NoSuchThing=1", "NoSuchThing is no attribute"),
+        ("0010001=1", "is no attribute"),
+        ("PatientName.PatientID=1", "no path through sequences"),
+        ("SOPInstanceUID=1.2", "(0008,0018) can't be searched for among studies"),
+        ("includefield=Nonsense", "Nonsense is no attribute"),
+        ("limit=-1", "limit must be one number"),
+        ("limit=1&limit=2", "limit must be one number"),
+        ("StudyDate=yesterday", "(0008,0020)"),
+        ("fuzzymatching=maybe", "must be true or false"),
+        ("PatientID=1&PatientID=2", "asked twice"),
+    ],
+)
+async def test_what_cannot_be_asked_is_a_sentence(few: Space, asked: str, sentence: str) -> None:
+    answer = await few.client.get(f"/studies?{asked}")
+    assert answer.status_code == 400
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert sentence in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("uid", ["1.2.x", "1" * 65, "%2e%2e%2fetc", "1.2%00"])
+async def test_what_is_no_uid_reaches_nothing(few: Space, uid: str) -> None:
+    answer = await few.client.get(f"/studies/{uid}/series")
+    assert answer.status_code in (400, 404)
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def parts(content_type: str, body: bytes) -> Iterator[ET.Element]:
+    whole = message_from_bytes(b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + body)
+    for part in whole.get_payload():
+        assert part.get_content_type() == "application/dicom+xml"
+        yield ET.fromstring(part.get_payload(decode=True))
+
+
+async def test_xml_says_the_same(few: Space) -> None:
+    accept = {"accept": 'multipart/related; type="application/dicom+xml"'}
+    answer = await few.client.get("/studies", headers=accept)
+    found = list(parts(answer.headers["content-type"], answer.content))
+    json = (await few.client.get("/studies")).json()
+    assert [{node.get("tag") for node in each} for each in found] == [each.keys() for each in json]
+
+
+async def test_nothing_else_is_acceptable(few: Space) -> None:
+    answer = await few.client.get("/studies", headers={"accept": "text/html"})
+    assert answer.status_code == 406
+    assert "application/dicom+json" in answer.json()["detail"]
+
+
+async def test_answers_are_compressed_for_who_wants_it(few: Space) -> None:
+    answer = await few.client.get("/instances", headers={"accept-encoding": "gzip"})
+    assert answer.headers["content-encoding"] == "gzip"
+    plain = await few.client.get("/instances", headers={"accept-encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    assert plain.json() == answer.json()
+
+
+async def test_a_client_of_others_searches_everything(few: Space) -> None:
+    def asked() -> tuple[int, int, int, list[dict[str, object]]]:
+        client = DICOMwebClient(few.base)
+        return (
+            len(client.search_for_studies(search_filters={"PatientID": "P1"}, fields=["StudyID"])),
+            len(client.search_for_series("1.1", get_remaining=True)),
+            len(client.search_for_instances("1.1", "1.1.1", limit=1, get_remaining=True)),
+            client.search_for_instances(fuzzymatching=True),
+        )
+
+    studies, series, instances, everything = await asyncio.to_thread(asked)
+    assert (studies, series, instances, len(everything)) == (2, 2, 2, 4)
