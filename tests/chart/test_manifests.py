@@ -176,6 +176,16 @@ def test_whole_release_takes_another_name_with_it() -> None:
     assert _names(other) == renamed
 
 
+def test_longest_name_of_a_release_fits_and_is_found() -> None:
+    longest = "r" * 45 + "-" + "r" * 7  # Helm takes 53
+    core = rendered(shipped_values("ci/everything-on-values.yaml"), name=longest)
+    assert all(NAME.fullmatch(name) for name in _names(core))
+    values = shipped_values("examples/radiology.yaml") | {"dicomEventDrivenIngestionName": longest}
+    asked = rendered(values).pod("ingestion").environment["QUERY_ENDPOINT"]
+    service = _named(core, "Service", asked.removeprefix("http://").removesuffix(":8080"))
+    assert service["metadata"]["labels"]["app.kubernetes.io/component"] == "catalogue"
+
+
 def _own(rendering: Rendering) -> Iterator[Manifest]:
     """The manifests that are the chart's, not of `extraObjects`."""
     return (each for each in rendering.manifests if "labels" in each["metadata"])

@@ -1,12 +1,17 @@
 {{/* Names and labels: an object is <fullname>-<component>, so that another release finds it. */}}
 
 {{- define "dimse-ingestion.fullname" -}}
-{{- .Values.fullnameOverride | default .Release.Name | trunc 52 | trimSuffix "-" }}
+{{- include "dimse-ingestion.shortened" (.Values.fullnameOverride | default .Release.Name) }}
 {{- end }}
 
-{{/* Of a dict of root and component. */}}
+{{/* A release's name, so that the longest name of its objects is a label of DNS (63). */}}
+{{- define "dimse-ingestion.shortened" -}}
+{{- . | trunc 46 | trimSuffix "-" }}
+{{- end }}
+
+{{/* Of a dict of root and component; `suffix` tells a second object of a kind. */}}
 {{- define "dimse-ingestion.name" -}}
-{{- printf "%s-%s" (include "dimse-ingestion.fullname" .root) .component }}
+{{- printf "%s-%s%s" (include "dimse-ingestion.fullname" .root) .component (.suffix | default "") }}
 {{- end }}
 
 {{- define "dimse-ingestion.selector" -}}

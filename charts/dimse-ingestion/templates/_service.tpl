@@ -1,4 +1,5 @@
-{{/* A component's Service, from a dict of root, component and ports (YAML); `service` is its values. */}}
+{{/* A component's Service, from a dict of root, component and ports (YAML); `service` is its values,
+     `suffix` goes behind its name. */}}
 {{- define "dimse-ingestion.service" -}}
 {{- $service := .service | default dict }}
 {{- $type := $service.type | default "ClusterIP" }}
@@ -15,4 +16,9 @@ spec:
     {{- include "dimse-ingestion.selector" . | nindent 4 }}
   ports:
     {{- .ports | nindent 4 }}
+{{- end }}
+
+{{/* Metrics and probes of a component whose own Service may lead out of the cluster. */}}
+{{- define "dimse-ingestion.metricsService" -}}
+{{- include "dimse-ingestion.service" (merge (dict "suffix" "-metrics" "ports" "- {name: http, port: 8080, targetPort: http}") .) }}
 {{- end }}

@@ -23,9 +23,9 @@
 {{- printf "http://%s-catalogue:8080" (include "dimse-ingestion.fullname" .) }}
 {{- else if contains "." $name }}
 {{- $parts := splitList "." $name }}
-{{- printf "http://%s-catalogue.%s:8080" (first $parts) (last $parts) }}
+{{- printf "http://%s-catalogue.%s:8080" (first $parts | include "dimse-ingestion.shortened") (last $parts) }}
 {{- else }}
-{{- printf "http://%s-catalogue:8080" $name }}
+{{- printf "http://%s-catalogue:8080" (include "dimse-ingestion.shortened" $name) }}
 {{- end }}
 {{- end }}
 

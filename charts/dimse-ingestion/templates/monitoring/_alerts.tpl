@@ -1,4 +1,4 @@
-{{/* The alerts, a list in YAML. OF stands for the labels of the component's series; `todo` is the
+{{/* The alerts, a list in YAML. OF stands for the labels of the component's pods; `todo` is the
      runbook's sentence, docs/operating.md has the rest. */}}
 {{- define "dimse-ingestion.alerts" -}}
 - alert: DimseIngestionNotScraped
@@ -10,14 +10,14 @@
   todo: Look at the pods' events and logs; without one, every C-STORE ends with A700 "Nobody listens".
 - alert: DimseIngestionNotReady
   component: ingestion
-  expr: kube_pod_status_ready{condition="true",POD} == 0
+  expr: kube_pod_status_ready{condition="true",OF} == 0
   for: 5m
   severity: critical
   summary: An ingestion replica is not ready.
   todo: Its log and /readyz have a sentence that names what is missing.
 - alert: DimseCatalogueNotReady
   component: catalogue
-  expr: kube_pod_status_ready{condition="true",POD} == 0
+  expr: kube_pod_status_ready{condition="true",OF} == 0
   for: 5m
   severity: critical
   summary: A replica of the catalogue is not ready.
@@ -80,7 +80,7 @@
   todo: The log line "Association rejected." says why.
 - alert: DimseProxySpoolFull
   component: proxy
-  expr: sum(increase(dimse_proxy_spool_refused_total{OF}[10m])) > 0
+  expr: sum(increase(dimse_spool_refused_total{OF}[10m])) > 0
   severity: critical
   summary: The proxy's spool has no room.
   todo: Look why forwarding is slow; else raise proxy.settings.spoolLimit and proxy.spoolVolume.
@@ -96,7 +96,6 @@
 {{/* An alert's expression for this release's component. */}}
 {{- define "dimse-ingestion.alert.expr" -}}
 {{- $name := include "dimse-ingestion.name" (dict "root" .root "component" .alert.component) }}
-{{- $of := printf "namespace=%q,service=%q" .root.Release.Namespace $name }}
-{{- $pod := printf "namespace=%q,pod=~%q" .root.Release.Namespace (printf "%s-[a-z0-9]+-[a-z0-9]+" $name) }}
-{{- .alert.expr | replace "OF" $of | replace "POD" $pod }}
+{{- $of := printf "namespace=%q,pod=~%q" .root.Release.Namespace (printf "%s-[a-z0-9]+-[a-z0-9]+" $name) }}
+{{- .alert.expr | replace "OF" $of }}
 {{- end }}

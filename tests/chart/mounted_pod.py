@@ -1,0 +1,94 @@
+"""A rendered pod laid out on this machine: its mounts as folders, its environment pointing there.
+
+What stands in the Secrets and ConfigMaps that a user makes is made up here.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from dimse_ingestion.settings import (
+    CatalogueSettings,
+    DicomwebSettings,
+    DoorSettings,
+    IngestionSettings,
+    ProxySettings,
+)
+from harness.chart.rendering import Pod, Rendering
+
+DOORS: dict[str, type[DoorSettings]] = {
+    "ingestion": IngestionSettings,
+    "catalogue": CatalogueSettings,
+    "dicomweb": DicomwebSettings,
+    "proxy": ProxySettings,
+    "prove": ProxySettings,
+}
+"""The settings of each command."""
+
+MADE_BY_USERS = {
+    "bucket-config": {"BUCKET_NAME": "images", "BUCKET_HOST": "minio", "BUCKET_PORT": "9000"},
+    "bucket-secret": {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"},
+    "nats-token": {"nats.creds": "-----BEGIN NATS USER JWT-----"},
+    "nats-ca": {"ca.crt": "authority"},
+    "nats-client": {"tls.crt": "certificate", "tls.key": "key"},
+    "database": {"DATABASE_URL": "postgresql+psycopg://catalogue@database/catalogue"},
+    "dicom-tls": {"tls.crt": "certificate", "tls.key": "key"},
+    "dicom-client-ca": {"ca.crt": "authority"},
+}
+"""The content of each volume, by its name."""
+
+
+@dataclass(frozen=True)
+class MountedPod:
+    """A pod's mounts below `root`; `rendering` has the ConfigMaps that its release brings."""
+
+    pod: Pod
+    rendering: Rendering
+    root: Path
+
+    def mount(self, *missing: str) -> None:
+        """Lay every volume out; those named `missing` stay empty, as optional ones do."""
+        for mount in self.pod.container["volumeMounts"]:
+            folder = self.path(mount["mountPath"])
+            folder.mkdir(parents=True, exist_ok=True)
+            content = {} if mount["name"] in missing else self._content(mount["name"])
+            for key, text in content.items():
+                (folder / key).write_text(text, encoding="utf-8")
+
+    def settings(self, monkeypatch: pytest.MonkeyPatch) -> DoorSettings:
+        """The settings as the pod's own command would load them. Raises ConfigurationMistake."""
+        door = self.door
+        for name in door.names().values():
+            monkeypatch.delenv(name, raising=False)
+        for name, value in self.pod.environment.items():
+            monkeypatch.setenv(name, str(self.path(value)) if value.startswith("/") else value)
+        return door.load(self._file())
+
+    @property
+    def door(self) -> type[DoorSettings]:
+        """The settings class of the pod's command."""
+        return DOORS[self.pod.container["args"][0]]
+
+    def path(self, path: str) -> Path:
+        """Where a path of the container's lies here."""
+        return self.root / path.removeprefix("/")
+
+    def _content(self, volume: str) -> dict[str, str]:
+        config_map = self.pod.volume(volume).get("configMap", {}).get("name")
+        for each in self.rendering.of_kind("ConfigMap"):
+            if each["metadata"]["name"] == config_map:
+                return {key: self._here(text) for key, text in each["data"].items()}
+        return MADE_BY_USERS.get(volume, {})
+
+    def _here(self, text: str) -> str:
+        """A file of ours with its paths below the root."""
+        for folder in ("/etc/dicom-tls", "/var/lib"):
+            text = text.replace(folder, str(self.path(folder)))
+        return text
+
+    def _file(self) -> Path | None:
+        arguments = self.pod.container["args"]
+        if "--config" not in arguments:
+            return None
+        return self.path(arguments[arguments.index("--config") + 1])
