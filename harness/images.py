@@ -1,24 +1,219 @@
 """Container images for tests: the product's own, and those of what it stands on.
 
-`product_image` builds the Dockerfile and names the image by its content, so that an unchanged tree
-is
-not built again; `third_party` gives the official pinned image where registries are reached, else
-the one made from package registries alone (`harness.airgap`). `python -m harness.images` is
-`make image`.
+The product's is tagged by its content, so that an unchanged tree isn't built again. The others are
+the official ones where registries are reached, else made by harness.airgap or here, of packages
+alone. `python -m harness.images` is `make image`.
 """
 
-from collections.abc import Callable
-from typing import Literal
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from harness import registries
+from harness.airgap import building, images, pins
+from harness.commands import Say, Unusable, output, succeeds
 
 ThirdParty = Literal["nats", "minio", "postgresql"]
-Say = Callable[[str], None]
+
+NAME = "dimse-ingestion"
+OFFICIAL_BASE = "python:3.11-slim-bookworm"
+OFFICIAL: Mapping[ThirdParty, str] = {
+    "nats": pins.NATS_IMAGE,
+    "minio": "minio/minio:RELEASE.2025-09-07T16-13-09Z",
+    "postgresql": "postgres:15.15-bookworm",
+}
+"""Pulled where registries are reached; of the versions that the airgap builds."""
+
+BUILT: Mapping[ThirdParty, str] = {
+    "nats": pins.NATS_IMAGE,
+    "minio": pins.MINIO_IMAGE,
+    "postgresql": f"airgap/postgresql:15-{pins.DEBIAN}",
+}
+"""Used elsewhere."""
+
+CONTEXT = (
+    "Dockerfile",
+    ".dockerignore",
+    "pyproject.toml",
+    "uv.lock",
+    "README.md",
+    "LICENSE",
+    "src",
+)
+"""All that the product's image is made of."""
+
+_PROJECT = Path(__file__).parent.parent
+_AUTHORITY = "build-ca.pem"
+_AUTHORITIES = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+_LONGEST_BUILD = 1800.0
+_POSTGRESQL = (
+    f"FROM {pins.DEBIAN_IMAGE}",
+    # the official image's user, so that one manifest suits both; no cluster is made while building
+    "RUN groupadd -g 999 postgres && useradd -u 999 -g 999 -d /var/lib/postgresql postgres",
+    (
+        "RUN mkdir -p /etc/postgresql-common"
+        " && echo create_main_cluster = false > /etc/postgresql-common/createcluster.conf"
+        " && apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql-15"
+        " && rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb"
+    ),
+)
 
 
-def product_image(say: Say = print) -> str:
-    """Build the product's image unless this very tree is built; gives its reference."""
-    raise NotImplementedError
+@dataclass(frozen=True)
+class Build:
+    """What the product's image is built of: the tree in `folder`, a copy that nobody writes to.
+
+    `extras` are the project's: with `pixels` the DICOMweb door renders and decodes, too.
+    """
+
+    folder: Path
+    base: str
+    extras: str = "pixels"
+
+    @property
+    def version(self) -> str:
+        """The product's."""
+        told = tomllib.loads((self.folder / "pyproject.toml").read_text())
+        return str(told["project"]["version"])
+
+    @property
+    def image(self) -> str:
+        """Its reference, the tag being the version and a digest of all that goes into it."""
+        digest = hashlib.sha256(f"{self.base}\0{self.extras}\0".encode())
+        for path in files(self.folder):
+            digest.update(f"{path.relative_to(self.folder)}\0".encode())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        return f"{NAME}:{self.version}-{digest.hexdigest()[:12]}"
+
+    def arguments(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """The build's arguments: where packages come from is the machine's to say."""
+        pip = environment.get("PIP_INDEX_URL", "")
+        uv = environment.get("UV_DEFAULT_INDEX") or environment.get("UV_INDEX_URL") or pip
+        chosen = {"PIP_INDEX_URL": pip or uv, "UV_DEFAULT_INDEX": uv}
+        proxies = {name: environment.get(name, "") for name in _PROXIES}
+        told = {"BASE": self.base, "EXTRAS": self.extras, "VERSION": self.version}
+        return told | {name: text for name, text in (chosen | proxies).items() if text}
+
+
+def files(tree: Path) -> list[Path]:
+    """Every file of a tree that goes into the image, in order."""
+    roots = [tree / name for name in CONTEXT]
+    every = [path for root in roots for path in (root.rglob("*") if root.is_dir() else [root])]
+    return sorted(path for path in every if path.is_file() and "__pycache__" not in path.parts)
+
+
+@contextmanager
+def snapshot(tree: Path = _PROJECT) -> Iterator[Path]:
+    """A copy of those files, until the end of the block: whoever goes on writing changes no build."""
+    with tempfile.TemporaryDirectory(prefix="image-") as made:
+        for path in files(tree):
+            target = Path(made) / path.relative_to(tree)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+        yield Path(made)
+
+
+def product_image(
+    say: Say = print, base: str = "", extras: str = "pixels", *, anew: bool = False
+) -> str:
+    """Build the product's image unless it is there for this very tree; gives its reference.
+
+    The version alone is a tag of it, too. Raises Unusable with the builder's last words.
+    """
+    with snapshot() as folder:
+        build = Build(folder, base or _base(say), extras)
+        image, version = build.image, build.version
+        if anew or not images.there(image):
+            say(f"building {image} on {build.base}")
+            _built(build, anew)
+    output("docker", "tag", image, f"{NAME}:{version}")
+    return image
 
 
 def third_party(name: ThirdParty, say: Say = print) -> str:
-    """The image's reference; pulled or built so that the engine has it."""
-    raise NotImplementedError
+    """An image that the engine has now; pulled or built unless it was there."""
+    if registries.reached():
+        image = OFFICIAL[name]
+        if not images.there(image):
+            say(f"pulling {image}")
+            output("docker", "pull", "--quiet", image)
+        return image
+    image = BUILT[name]
+    if not images.there(image):
+        building.ready(say)
+    if not images.there(image):
+        say(f"building {image}")
+        _built_of_lines(image, _POSTGRESQL)
+    return image
+
+
+def authority(environment: Mapping[str, str]) -> Path | None:
+    """The CA bundle that this machine's package mirror is trusted by, where one is named."""
+    named = (Path(environment[name]) for name in _AUTHORITIES if environment.get(name))
+    return next((path for path in named if path.is_file()), None)
+
+
+def _base(say: Say) -> str:
+    if registries.reached():
+        return OFFICIAL_BASE
+    if not images.there(pins.DEBIAN_IMAGE):
+        building.ready(say)
+    return pins.DEBIAN_IMAGE
+
+
+def _built(build: Build, anew: bool) -> None:
+    arguments = build.arguments(os.environ) | {"REVISION": _revision()}
+    told = [f"--build-arg={name}={text}" for name, text in arguments.items()]
+    image = build.image
+    if trusted := authority(os.environ):
+        shutil.copyfile(trusted, build.folder / _AUTHORITY)
+    _docker_build(*told, *(["--no-cache"] if anew else []), f"--tag={image}", build.folder)
+
+
+def _built_of_lines(image: str, lines: tuple[str, ...]) -> None:
+    with tempfile.TemporaryDirectory(prefix="image-") as folder:
+        (Path(folder) / "Dockerfile").write_text("\n".join(lines) + "\n")
+        _docker_build(f"--tag={image}", folder)
+
+
+def _docker_build(*arguments: str | Path) -> None:
+    """Build; without registries by the classic builder, which asks none for a base it has."""
+    alone = {} if registries.reached() else {"DOCKER_BUILDKIT": "0"}
+    network = [] if registries.reached() else ["--network=host"]
+    output("docker", "build", *network, *arguments, env=alone, seconds=_LONGEST_BUILD)
+
+
+def _revision() -> str:
+    """The commit the tree stands at, where git knows."""
+    told = ("git", "-C", _PROJECT, "rev-parse", "HEAD")
+    return output(*told).strip() if succeeds(*told) else ""
+
+
+def main(
+    base: Annotated[str, typer.Option(help="The image to build upon.")] = "",
+    extras: Annotated[str, typer.Option(help="Extras of the project, by blanks.")] = "pixels",
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Build without the builder's cache.")
+    ] = False,
+) -> None:
+    """Build the product's image."""
+    try:
+        typer.echo(product_image(typer.echo, base, extras, anew=anew))
+    except Unusable as why:
+        typer.echo(str(why), err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)
