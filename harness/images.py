@@ -167,9 +167,7 @@ def authority(environment: Mapping[str, str]) -> Path | None:
 def _base(say: Say) -> str:
     if registries.reached():
         return OFFICIAL_BASE
-    if not images.there(pins.DEBIAN_IMAGE):
-        building.ready(say)
-    return pins.DEBIAN_IMAGE
+    return building.debian(say)
 
 
 def _built(build: Build, anew: bool) -> None:

@@ -29,16 +29,23 @@ def ready(say: Say) -> str:
 
     The first time takes minutes. Raises Unusable with what this machine lacks.
     """
-    kept = cache()
-    if not engine.running():
-        machine.prepared(say)
-        engine.started(kept, say)
+    kept = _with_engine(say)
     programs = missing(program_steps(kept))
     made = missing(image_steps(kept))
     if programs or made:
         machine.prepared(say)
         _build(kept, programs, made, say)
     return pins.NODE_IMAGE
+
+
+def debian(say: Say) -> str:
+    """The Debian image alone, which the product's image can be built upon, and the engine."""
+    kept = _with_engine(say)
+    for step in missing(image_steps(kept)[:1]):
+        machine.prepared(say)
+        with Progress(1, say).step(step.title):
+            step.make()
+    return pins.DEBIAN_IMAGE
 
 
 def program(name: str, say: Say) -> Path:
@@ -82,6 +89,14 @@ def image_steps(kept: Cache) -> list[Step]:
 def missing(steps: list[Step]) -> list[Step]:
     """Those whose thing isn't there."""
     return [step for step in steps if not step.there()]
+
+
+def _with_engine(say: Say) -> Cache:
+    kept = cache()
+    if not engine.running():
+        machine.prepared(say)
+        engine.started(kept, say)
+    return kept
 
 
 def _build(kept: Cache, programs: list[Step], made: list[Step], say: Say) -> None:
