@@ -1,4 +1,4 @@
-"""The imaging zone: a proxy as a process outside the cluster, reaching NATS over TLS as a hospital's.
+"""The imaging zone: a proxy as a process outside the cluster, which reaches NATS over TLS.
 
 Its spool, its credential and its log stand in a folder of its own. Modalities are
 `harness.modalities` and `harness.scu`.

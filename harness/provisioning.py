@@ -1,4 +1,4 @@
-"""One storage space on the cluster, as its operator provides for it: bucket, Secrets, values, release.
+"""One storage space on the cluster, provided for: its bucket, Secrets, values and release.
 
 What a hospital's platform team does beside `helm install`. All names follow from the space's own,
 its subject root and its bucket are of this run alone, and `removed` leaves nothing.
@@ -38,7 +38,7 @@ class Platform:
 class Space:
     """The storage space `name` in `namespace`; `run` tells its bucket from another run's.
 
-    `catalogue` is the catalogue's release when it isn't the space's own. `given` are further values.
+    `catalogue` is the catalogue's release when it isn't its own. `given` are further values.
     """
 
     platform: Platform

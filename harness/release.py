@@ -18,7 +18,7 @@ from harness.tools import tool
 Values = Mapping[str, Any]
 
 CHART = Path(__file__).parent.parent / "charts" / "dimse-ingestion"
-_LONGEST = 180
+_LONGEST = 90
 _FIRST_LOOK = {
     # what a test waits for again and again; a hospital has no need to ask each second
     "probes": {

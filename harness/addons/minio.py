@@ -161,7 +161,10 @@ class MinioAddon:
     @cached_property
     def _admin(self) -> Any:
         return MinioAdmin(
-            self.address, StaticProvider(*self._root), region=REGION, http_client=self._trusting
+            endpoint=self.address,
+            credentials=StaticProvider(*self._root),
+            region=REGION,
+            http_client=self._trusting,
         )
 
     @property

@@ -1,0 +1,128 @@
+"""What is kept of a failed test: pods' logs, events, manifests, releases, proxies' logs.
+
+Everything that a test works on is a witness from its making to its removal. Secrets are left out,
+and data sets too. Gathering never fails: what can't be had is told in its place.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness.commands import Unusable, last_lines
+from harness.doors import Door
+from harness.kubernetes_objects import Namespace
+from harness.release import Release
+
+FOLDER = Path(__file__).parent.parent / ".evidence"
+
+_KINDS = (
+    *("Deployment", "ReplicaSet", "Pod", "Service", "ConfigMap", "ServiceAccount"),
+    *("PersistentVolumeClaim", "PodDisruptionBudget", "NetworkPolicy"),
+)
+_SHOWN = 8
+_LONGEST_NAME = 100
+
+Files = Mapping[str, str]
+"""Texts by the names of the files they shall be."""
+
+
+@dataclass
+class Witnesses:
+    """Who can tell of what happened; `told` are functions that give files, by a name."""
+
+    told: dict[str, Callable[[], Files]] = field(default_factory=dict)
+
+    def namespace(self, namespace: Namespace) -> None:
+        """Let a namespace tell of its pods, events and objects."""
+        self.told[namespace.name] = lambda: of_namespace(namespace)
+
+    def release(self, release: Release) -> None:
+        """Let Helm tell of a release."""
+        name = f"{release.namespace.name}/{release.name}"
+        self.told[name] = lambda: {"helm.txt": release.everything()}
+
+    def door(self, name: str, door: Door) -> None:
+        """Let a process outside the cluster tell by its log."""
+        self.told[name] = lambda: {"log.txt": "\n".join(door.lines())}
+
+    def dismissed(self, name: str) -> None:
+        """Forget a witness and those below its name."""
+        self.told = {
+            each: tells
+            for each, tells in self.told.items()
+            if each != name and not each.startswith(f"{name}/")
+        }
+
+    def gathered(self, test: str, folder: Path = FOLDER) -> list[Path]:
+        """Write down what all tell, below a folder with the test's name; gives the files."""
+        place = folder / re.sub(r"[^\w.-]+", "-", test).strip("-")[-_LONGEST_NAME:]
+        return [
+            written(place / name / file, text)
+            for name, tells in self.told.items()
+            for file, text in _heard(tells).items()
+        ]
+
+
+def of_namespace(namespace: Namespace) -> Files:
+    """Events, objects without Secrets, and each container's log, of its last start too."""
+    pods = namespace.listed("Pod")
+    logs = {file: text for pod in pods for file, text in _logs(namespace, pod)}
+    return {
+        "events.txt": "\n".join(_events(namespace)),
+        "objects.yaml": yaml.safe_dump_all(_objects(namespace), sort_keys=False),
+        **logs,
+    }
+
+
+def shown(files: list[Path]) -> str:
+    """The end of each file that tells of a process, short enough for a terminal."""
+    logs = [file for file in files if file.suffix in {".log", ".txt"} and file.stat().st_size]
+    return "\n".join(f"--- {file}\n{_end(file)}" for file in logs if file.name != "helm.txt")
+
+
+def written(file: Path, text: str) -> Path:
+    """Write a file, its folders too; gives it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    return file
+
+
+def _heard(tells: Callable[[], Files]) -> Files:
+    try:
+        return tells()
+    except (Exception, Unusable) as trouble:  # noqa: BLE001 - the test's own failure matters more
+        return {"not-told.txt": f"{type(trouble).__name__}: {trouble}"}
+
+
+def _logs(namespace: Namespace, pod: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    name, status = pod["metadata"]["name"], pod.get("status", {})
+    for container in status.get("containerStatuses") or []:
+        of = container["name"]
+        yield f"{name}.{of}.log", namespace.log(name, of)
+        if container.get("restartCount"):
+            yield f"{name}.{of}.previous.log", namespace.log(name, of, previous=True)
+
+
+def _objects(namespace: Namespace) -> list[dict[str, Any]]:
+    every = [each for kind in _KINDS for each in namespace.listed(kind)]
+    for each in every:
+        each["metadata"].pop("managedFields", None)
+    return every
+
+
+def _events(namespace: Namespace) -> list[str]:
+    events = namespace.listed("Event")
+    events.sort(key=lambda each: each.get("lastTimestamp") or each.get("eventTime") or "")
+    return [
+        f"{each.get('lastTimestamp') or each.get('eventTime')} {each['type']} "
+        f"{each['involvedObject']['name']}: {each.get('message', '')}"
+        for each in events
+    ]
+
+
+def _end(file: Path) -> str:
+    return "\n".join(line[:400] for line in last_lines(file.read_text(), _SHOWN).splitlines())

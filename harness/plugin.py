@@ -1,0 +1,197 @@
+"""pytest's side of the harness: fixtures for a cluster with what spaces stand on, and evidence.
+
+Built on pytest-helm-charts: `--kubeconfig` says where the cluster is, `kube_cluster` reaches it,
+and `--test_extra_info image=REFERENCE` names an image to install in place of this tree's.
+`tests/e2e/conftest.py` takes what is here; no other test knows of it.
+"""
+
+import secrets
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from pytest_helm_charts.clusters import Cluster as ReachedCluster
+
+from harness import evidence, images
+from harness.addons import minio, nats, postgresql
+from harness.addons.postgresql import PostgresqlAddon
+from harness.addons.workload import NAMESPACE
+from harness.cluster import Cluster, existing
+from harness.commands import Unusable
+from harness.evidence import Witnesses
+from harness.imaging_zone import ImagingZone
+from harness.kubernetes_objects import Namespace
+from harness.provisioning import RESTRICTED, Platform, Space
+from harness.release import Release
+
+__all__ = [
+    "bench",
+    "cluster",
+    "database",
+    "lasting",
+    "module_bench",
+    "platform",
+    "pytest_runtest_makereport",
+]
+
+_WITNESSES = pytest.StashKey[Witnesses]()
+
+
+class Addon(Protocol):
+    """What stands in the cluster beside the product."""
+
+    def removed(self) -> None:
+        """Remove it."""
+
+
+@dataclass
+class Session:
+    """What is made once, by the first test that asks, and removed when all tests are done."""
+
+    witnesses: Witnesses
+    ending: ExitStack
+    made: dict[str, Any] = field(default_factory=dict)
+
+    def once(self, name: str, making: Callable[[], Any]) -> Any:
+        """What `making` gives, or raises, asked at the first call only."""
+        if name not in self.made:
+            self.made[name] = _outcome(making)
+        if isinstance(self.made[name], Exception):
+            raise self.made[name]
+        return self.made[name]
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """Makes namespaces, spaces and zones that end with the test, or the module, that asked."""
+
+    platform: Platform
+    witnesses: Witnesses
+    folder: Path
+    ending: ExitStack
+
+    def namespace(self, name: str) -> Namespace:
+        """A namespace of its own, which takes pods of the restricted standard alone."""
+        made = Namespace(self.platform.kubeconfig, f"{name}-{secrets.token_hex(3)}").made(
+            RESTRICTED
+        )
+        self.witnesses.namespace(made)
+        self.ending.callback(self.witnesses.dismissed, made.name)
+        self.ending.callback(made.delete, "Namespace", made.name)
+        return made
+
+    def space(
+        self, name: str, namespace: Namespace, catalogue: Release | None = None, **values: Any
+    ) -> Space:
+        """A storage space there, neither provided for nor installed; removed at the end."""
+        made = Space(self.platform, namespace, name, secrets.token_hex(3), catalogue, values)
+        self.release(made.release)
+        self.ending.callback(self.platform.minio.removed_bucket, made.bucket)
+        return made
+
+    def release(self, release: Release) -> Release:
+        """Have a release uninstalled at the end; gives it."""
+        self.witnesses.release(release)
+        self.ending.callback(release.uninstalled)
+        return release
+
+    def zone(self, space: Space, proxy_id: str = "ward7") -> ImagingZone:
+        """A proxy outside the cluster that belongs to the space, not started."""
+        return self.ended(space.zone(self.folder / f"{space.bucket}-{proxy_id}", proxy_id))
+
+    def ended(self, zone: ImagingZone) -> ImagingZone:
+        """Have a proxy ended at the end; gives it."""
+        name = f"proxy-{zone.folder.name}"
+        self.witnesses.door(name, zone.proxy)
+        self.ending.callback(self.witnesses.dismissed, name)
+        self.ending.callback(zone.closed)
+        return zone
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Keep the evidence of a failure before anything is removed, and show the end of it."""
+    report = yield
+    witnesses = item.session.stash.get(_WITNESSES, None)
+    if report.failed and report.when != "teardown" and witnesses is not None:
+        files = witnesses.gathered(item.nodeid.removeprefix("tests/e2e/"))
+        report.sections.append(("evidence", evidence.shown(files)))
+    return report
+
+
+@pytest.fixture(scope="session")
+def lasting(request: pytest.FixtureRequest) -> Iterator[Session]:
+    """What outlives modules."""
+    witnesses = request.session.stash.setdefault(_WITNESSES, Witnesses())
+    with ExitStack() as ending:
+        yield Session(witnesses, ending)
+
+
+@pytest.fixture(scope="module")
+def cluster(kube_cluster: ReachedCluster) -> Cluster:
+    """The cluster under test."""
+    assert kube_cluster.kube_config_path is not None
+    return existing(Path(kube_cluster.kube_config_path))
+
+
+@pytest.fixture(scope="module")
+def platform(cluster: Cluster, lasting: Session, test_extra_info: dict[str, str]) -> Platform:
+    """NATS, MinIO and the product's image on the cluster."""
+    image = test_extra_info.get("image")
+    return lasting.once("platform", lambda: _platform(cluster, lasting, image))
+
+
+@pytest.fixture(scope="module")
+def database(cluster: Cluster, lasting: Session) -> PostgresqlAddon:
+    """PostgreSQL on the cluster."""
+    return lasting.once("postgresql", lambda: _database(cluster, lasting))
+
+
+@pytest.fixture
+def bench(platform: Platform, lasting: Session, tmp_path: Path) -> Iterator[Workbench]:
+    """What a test makes, ended with it."""
+    with ExitStack() as ending:
+        yield Workbench(platform, lasting.witnesses, tmp_path, ending)
+
+
+@pytest.fixture(scope="module")
+def module_bench(
+    platform: Platform, lasting: Session, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Workbench]:
+    """What a module's tests share, ended with the last of them."""
+    with ExitStack() as ending:
+        folder = tmp_path_factory.mktemp("shared")
+        yield Workbench(platform, lasting.witnesses, folder, ending)
+
+
+def _platform(cluster: Cluster, lasting: Session, image: str | None) -> Platform:
+    chosen = image or images.product_image()
+    cluster.load(chosen)
+    lasting.witnesses.namespace(Namespace(cluster.kubeconfig, NAMESPACE))
+    made = Platform(cluster.kubeconfig, nats.installed(cluster), minio.installed(cluster), chosen)
+    _removed_from_a_foreign(cluster, lasting, made.nats, made.minio)
+    return made
+
+
+def _database(cluster: Cluster, lasting: Session) -> PostgresqlAddon:
+    made = postgresql.installed(cluster)
+    _removed_from_a_foreign(cluster, lasting, made)
+    return made
+
+
+def _removed_from_a_foreign(cluster: Cluster, lasting: Session, *addons: Addon) -> None:
+    """A cluster of ours is ended, or kept to play with; another's is left as it was."""
+    for addon in addons if not cluster.name else ():
+        lasting.ending.callback(addon.removed)
+
+
+def _outcome(making: Callable[[], Any]) -> Any:
+    try:
+        return making()
+    except (Exception, Unusable) as failed:  # noqa: BLE001 - told to each test that asks
+        return failed

@@ -1,0 +1,46 @@
+"""What end-to-end tests take from the harness, and the space that those share who only look.
+
+No test here knows the product's source: it is met by DIMSE, HTTP, S3, NATS and Kubernetes.
+`make e2e` runs them; elsewhere they skip.
+"""
+
+from dataclasses import dataclass
+
+import pytest
+
+from harness.imaging_zone import ImagingZone
+from harness.plugin import *  # noqa: F403 - pytest finds fixtures and hooks by name here
+from harness.plugin import Session, Workbench
+from harness.provisioning import Platform, Space
+
+_LONGEST = 240
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A space with two replicas and its own catalogue, and a proxy outside: only looked at."""
+
+    space: Space
+    zone: ImagingZone
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--kubeconfig"):
+        for item in items:
+            item.add_marker(pytest.mark.skip(reason="no cluster was named: make e2e"))
+    for item in items:
+        item.add_marker(pytest.mark.timeout(_LONGEST))
+
+
+@pytest.fixture(scope="module")
+def observed(
+    platform: Platform, lasting: Session, tmp_path_factory: pytest.TempPathFactory
+) -> Observed:
+    folder = tmp_path_factory.mktemp("observed")
+    bench = Workbench(platform, lasting.witnesses, folder, lasting.ending)
+    return lasting.once("observed", lambda: _observed(bench))
+
+
+def _observed(bench: Workbench) -> Observed:
+    space = bench.space("radiology", bench.namespace("observed")).installed()
+    return Observed(space, bench.zone(space).opened())
