@@ -9,8 +9,13 @@ import kubernetes_validate
 import pytest
 from jsonschema import Draft7Validator
 
-from harness.chart.rendering import Manifest, Pod, Rendering, rendered, shipped_values
+from harness.chart import CHART
+from harness.chart.changing import merged, with_value
+from harness.chart.rendering import Manifest, Pod, Rendering, Values, rendered, shipped_values
+from harness.chart.values_file import values_of
 
+EVERYTHING = shipped_values("ci/everything-on-values.yaml")
+VALUE_PATHS = [value.path for value in values_of(CHART / "values.yaml")]
 VERSIONS = ("1.30", "1.34", kubernetes_validate.latest_version())  # Chart.yaml's oldest, kind's
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
@@ -64,7 +69,7 @@ def test_manifests_keep_to_strict_schemas(rendering: Rendering, version: str) ->
 
 
 def test_custom_resources_keep_to_their_operators_words() -> None:
-    rendering = rendered(shipped_values("ci/everything-on-values.yaml"))
+    rendering = rendered(EVERYTHING)
     for kind, schema in CUSTOM_SPECS.items():
         (manifest,) = rendering.of_kind(kind)
         assert manifest["apiVersion"] == "monitoring.coreos.com/v1"
@@ -93,7 +98,7 @@ def test_objects_carry_the_release_and_its_namespace(rendering: Rendering) -> No
 
 
 def test_common_labels_and_annotations_stand_on_every_object() -> None:
-    rendering = rendered(shipped_values("ci/everything-on-values.yaml"))
+    rendering = rendered(EVERYTHING)
     for manifest in _own(rendering):
         assert manifest["metadata"]["labels"]["hospital"] == "north", manifest["kind"]
         assert "contact" in manifest["metadata"]["annotations"], manifest["kind"]
@@ -153,7 +158,7 @@ def test_claims_and_config_maps_of_the_release_exist(rendering: Rendering) -> No
 
 
 def test_autoscalers_and_ingresses_lead_somewhere() -> None:
-    rendering = rendered(shipped_values("ci/everything-on-values.yaml"))
+    rendering = rendered(EVERYTHING)
     for scaler in rendering.of_kind("HorizontalPodAutoscaler"):
         target = scaler["spec"]["scaleTargetRef"]
         (deployment,) = [
@@ -178,12 +183,36 @@ def test_whole_release_takes_another_name_with_it() -> None:
 
 def test_longest_name_of_a_release_fits_and_is_found() -> None:
     longest = "r" * 45 + "-" + "r" * 7  # Helm takes 53
-    core = rendered(shipped_values("ci/everything-on-values.yaml"), name=longest)
+    core = rendered(EVERYTHING, name=longest)
     assert all(NAME.fullmatch(name) for name in _names(core))
     values = shipped_values("examples/radiology.yaml") | {"dicomEventDrivenIngestionName": longest}
     asked = rendered(values).pod("ingestion").environment["QUERY_ENDPOINT"]
     service = _named(core, "Service", asked.removeprefix("http://").removesuffix(":8080"))
     assert service["metadata"]["labels"]["app.kubernetes.io/component"] == "catalogue"
+
+
+@pytest.mark.parametrize("name", ["123", "1e3", "no", "null", "0x1f", "2024-01-01"])
+def test_names_that_yaml_would_misread_stay_names(name: str) -> None:
+    values = merged(EVERYTHING, _every_name(name))
+    for manifest in rendered(values, name=name, namespace=name).manifests:
+        assert manifest["metadata"].get("namespace", name) == name
+        if manifest["kind"] not in CUSTOM_SPECS:
+            kubernetes_validate.validate(manifest, "1.34", strict=True)
+    for pod in rendered(values, name=name).pods():
+        secrets = [each["secret"]["secretName"] for each in pod.spec["volumes"] if "secret" in each]
+        assert set(secrets) <= {name}
+
+
+def _every_name(name: str) -> Values:
+    """Each value that is the name of an object, with that name."""
+    keys = [
+        path for path in VALUE_PATHS if path[-1].endswith(("Secret", "ConfigName", "SecretName"))
+    ]
+    others = [("catalogue", "database", "secretName"), ("dicomweb", "ingress", "className")]
+    values: Values = {"providerName": name}
+    for path in (*keys, *others):
+        values = with_value(values, path, name)
+    return values
 
 
 def _own(rendering: Rendering) -> Iterator[Manifest]:

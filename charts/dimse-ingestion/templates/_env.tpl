@@ -45,32 +45,32 @@
 {{- if .secret }}
 - name: nats-token
   mountPath: /etc/nats/token
-  secret: {secretName: {{ .secret }}, optional: true}
+  secret: {secretName: {{ .secret | quote }}, optional: true}
 {{- end }}
 {{- with .root.Values.natsCaSecret }}
 - name: nats-ca
   mountPath: /etc/nats/ca
-  secret: {secretName: {{ . }}, optional: true}
+  secret: {secretName: {{ . | quote }}, optional: true}
 {{- end }}
 {{- with .root.Values.natsClientCertificateSecret }}
 - name: nats-client
   mountPath: /etc/nats/client
-  secret: {secretName: {{ . }}, optional: true}
+  secret: {secretName: {{ . | quote }}, optional: true}
 {{- end }}
 {{- end }}
 
 {{- define "dimse-ingestion.mounts.space" -}}
 - name: bucket-config
   mountPath: /etc/bucket/config
-  configMap: {name: {{ .Values.bucketConfigName }}, optional: true}
+  configMap: {name: {{ .Values.bucketConfigName | quote }}, optional: true}
 {{- with .Values.bucketSecretName }}
 - name: bucket-secret
   mountPath: /etc/bucket/secret
-  secret: {secretName: {{ . }}, optional: true}
+  secret: {secretName: {{ . | quote }}, optional: true}
 {{- end }}
 {{- with .Values.bucketFolder.volume }}
 - name: bucket-folder
-  mountPath: {{ $.Values.bucketFolder.mountPath }}
+  mountPath: {{ $.Values.bucketFolder.mountPath | quote }}
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}

@@ -51,6 +51,6 @@ spec:
         matchLabels: {app.kubernetes.io/name: {{ .Chart.Name }}, app.kubernetes.io/component: catalogue}
       {{- if contains "." .Values.dicomEventDrivenIngestionName }}
       namespaceSelector:
-        matchLabels: {kubernetes.io/metadata.name: {{ splitList "." .Values.dicomEventDrivenIngestionName | last }}}
+        matchLabels: {kubernetes.io/metadata.name: {{ splitList "." .Values.dicomEventDrivenIngestionName | last | quote }}}
       {{- end }}
 {{- end }}

@@ -2,7 +2,7 @@
      `<component>.env` (a map, in JSON), `<component>.mounts` (see `_env.tpl`), `<component>.ports`. */}}
 
 {{- define "dimse-ingestion.image.fields" -}}
-image: {{ include "dimse-ingestion.image" . }}
+image: {{ include "dimse-ingestion.image" . | quote }}
 imagePullPolicy: {{ .Values.imagePullPolicy }}
 {{- end }}
 
@@ -20,7 +20,7 @@ readinessProbe:
 
 {{/* Who runs the pod, as whom, and from which image: also the test's. */}}
 {{- define "dimse-ingestion.identity" -}}
-serviceAccountName: {{ include "dimse-ingestion.serviceAccountName" . }}
+serviceAccountName: {{ include "dimse-ingestion.serviceAccountName" . | quote }}
 automountServiceAccountToken: false
 enableServiceLinks: false
 {{- with .Values.imagePullSecrets }}

@@ -9,12 +9,12 @@
 {{- with .Values.catalogue.database.secretName }}
 - name: database
   mountPath: /etc/database
-  secret: {secretName: {{ . }}, optional: true}
+  secret: {secretName: {{ . | quote }}, optional: true}
 {{- else }}
 - name: data
   mountPath: /var/lib/dimse
   persistentVolumeClaim:
-    claimName: {{ $.Values.catalogue.persistence.existingClaim | default (include "dimse-ingestion.name" (dict "root" $ "component" "catalogue")) }}
+    claimName: {{ $.Values.catalogue.persistence.existingClaim | default (include "dimse-ingestion.name" (dict "root" $ "component" "catalogue")) | quote }}
 {{- end }}
 {{- end }}
 

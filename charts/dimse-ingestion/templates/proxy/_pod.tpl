@@ -25,12 +25,12 @@
 {{- with .Values.proxy.tlsSecret }}
 - name: dicom-tls
   mountPath: /etc/dicom-tls/certificate
-  secret: {secretName: {{ . }}}
+  secret: {secretName: {{ . | quote }}}
 {{- end }}
 {{- with .Values.proxy.tlsClientCaSecret }}
 - name: dicom-client-ca
   mountPath: /etc/dicom-tls/client-ca
-  secret: {secretName: {{ . }}}
+  secret: {secretName: {{ . | quote }}}
 {{- end }}
 {{ include "dimse-ingestion.mounts.nats" (dict "root" . "secret" .Values.proxy.natsTokenSecret) }}
 {{- end }}
