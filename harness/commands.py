@@ -49,7 +49,8 @@ def output(
     except subprocess.TimeoutExpired:
         raise Unusable(f"{' '.join(words[:4])} has not ended after {seconds:.0f} s") from None
     if done.returncode:
-        raise Unusable(f"{' '.join(words[:4])} failed:\n{last_lines(done.stderr or done.stdout)}")
+        said = last_lines(f"{done.stdout}\n{done.stderr}")
+        raise Unusable(f"{' '.join(words[:4])} failed:\n{said}")
     return done.stdout
 
 
