@@ -36,7 +36,7 @@ def _tag(part: str, written: str) -> int:
 def _named(part: str) -> int | None:
     if len(part) == 8 and _HEXADECIMAL.issuperset(part):
         return int(part, 16)
-    return tag_for_keyword(part)
+    return tag_for_keyword(part) if part else None
 
 
 def _unknown(written: str, why: str) -> Problem:

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _LONGEST_STOP = 10
 _LONGEST_HEAD = 20  # seconds until a request's head must be there
+_LINGER = 1.0  # seconds in which a client can read why it was refused
 
 
 class _Server(uvicorn.Server):
@@ -29,6 +30,7 @@ class _Protocol(H11Protocol):
     """HTTP/1.1 that waits for no head of a request for ever, and refuses with a problem."""
 
     _patience: asyncio.TimerHandle | None = None
+    _refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client comes."""
@@ -42,8 +44,10 @@ class _Protocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Some bytes, which may complete a head or begin the next one."""
+        if self._refused:
+            return
         super().data_received(data)
-        if self.conn.their_state is not h11.IDLE:
+        if self._refused or self.conn.their_state is not h11.IDLE:
             self._wait_no_more()
         elif self._patience is None:
             self._wait_for_head()
@@ -69,7 +73,9 @@ class _Protocol(H11Protocol):
         head = f"HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\n"
         tail = f"content-length: {len(body)}\r\nconnection: close\r\n\r\n{body}"
         self.transport.write((head + tail).encode("ascii", "replace"))
-        self.transport.close()
+        self._refused = True
+        # what still comes is read and dropped: closed at once, the answer would be lost with it
+        self.loop.call_later(_LINGER, self.transport.close)
 
 
 @asynccontextmanager

@@ -45,9 +45,9 @@ class Space:
         head = dcmread(path, stop_before_pixels=True)
         data_set = data_set_of(path)
         instance = Instance(
-            sop_class_uid=head.SOPClassUID,
-            sop_instance_uid=head.SOPInstanceUID,
-            transfer_syntax_uid=head.file_meta.TransferSyntaxUID,
+            sop_class_uid=str(head.SOPClassUID),
+            sop_instance_uid=str(head.SOPInstanceUID),
+            transfer_syntax_uid=str(head.file_meta.TransferSyntaxUID),
             size=len(data_set),
             sha256=sha256(data_set).hexdigest(),
         )

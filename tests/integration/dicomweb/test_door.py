@@ -1,0 +1,192 @@
+"""The door as a whole: addresses, capabilities, methods, CORS, access, limits, and bad clients."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from xml.etree import ElementTree as ET
+
+import httpx2
+import pytest
+
+from dimse_ingestion.dicomweb import app as dicomweb
+from dimse_ingestion.observability import serving
+from dimse_ingestion.settings import ConfigurationMistake, DicomwebSettings
+from tests.instances import event
+from tests.integration.dicomweb.conftest import Space, space_in
+from tests.unit.dicomweb.tokens import AUDIENCE, ISSUER, SigningKey, token
+
+WADL = "{http://wadl.dev.java.net/2009/02}"
+
+
+@pytest.mark.parametrize("method", ["GET", "OPTIONS"])
+async def test_it_says_what_it_can(space: Space, method: str) -> None:
+    told = (await space.client.request(method, "/")).json()
+    assert told["base"] == space.base
+    resources = {each["path"]: each["methods"] for each in told["resources"]}
+    assert "GET" in resources["/studies"]
+    assert "GET" in resources["/studies/{study}/series/{series}/instances/{instance}/metadata"]
+
+
+async def test_it_says_so_as_the_standard_has_it(space: Space) -> None:
+    accept = {"accept": "application/vnd.sun.wadl+xml"}
+    answer = await space.client.request("OPTIONS", "", headers=accept)
+    root = ET.fromstring(answer.content)
+    paths = [each.get("path") for each in root.iter(f"{WADL}resource")]
+    assert "/studies/{study}/series" in paths
+
+
+async def test_what_is_not_there_is_a_problem(space: Space) -> None:
+    missing = await space.client.get("/nothing")
+    assert (missing.status_code, missing.json()["status"]) == (404, 404)
+    refused = await space.client.delete("/studies")
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert refused.status_code == 405
+    assert {"GET", "HEAD"} <= set(refused.headers["allow"].split(", "))
+
+
+async def test_addresses_are_as_a_trusted_proxy_was_reached(tmp_path: Path) -> None:
+    forwarded = {"x-forwarded-proto": "https", "x-forwarded-host": "pacs.example"}
+    for trusted, wanted in (("127.0.0.0/8", "https://pacs.example/dicomweb"), ("10.0.0.1", "")):
+        folder = tmp_path / trusted.replace("/", "-")
+        async with space_in(folder, trusted_proxies=trusted) as opened:
+            await opened.tell([event()])
+            answer = await opened.client.get("/studies", headers=forwarded)
+            [study] = answer.json()
+            url = study["00081190"]["Value"][0]
+            assert url.startswith((wanted or opened.base) + "/studies/")
+
+
+async def test_a_configured_address_is_told(tmp_path: Path) -> None:
+    async with space_in(tmp_path / "space", external_address="https://pacs.example") as opened:
+        await opened.tell([event()])
+        [study] = (await opened.client.get("/studies")).json()
+    assert study["00081190"]["Value"] == ["https://pacs.example/dicomweb/studies/1.2.1"]
+
+
+async def test_pages_of_other_origins_may_ask_if_told(tmp_path: Path) -> None:
+    origin = {"origin": "https://viewer.example", "access-control-request-method": "GET"}
+    async with space_in(tmp_path / "a", cors_origins="https://viewer.example") as opened:
+        asked = await opened.client.options("/studies", headers=origin)
+        assert asked.headers["access-control-allow-origin"] == "https://viewer.example"
+        answer = await opened.client.get("/studies", headers={"origin": "https://other.example"})
+        assert "access-control-allow-origin" not in answer.headers
+
+
+@contextmanager
+def issuer(keys: list[SigningKey]) -> Iterator[str]:
+    """The issuer's published keys, at the URL given."""
+
+    class Published(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps({"keys": [each.published() for each in keys]}).encode()
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Published)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/keys"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture
+async def guarded(tmp_path: Path) -> AsyncIterator[tuple[Space, SigningKey]]:
+    key = SigningKey("one")
+    with issuer([key]) as url:
+        bearer = {"access": "bearer", "jwks_url": url}
+        about = {"token_issuer": ISSUER, "token_audience": AUDIENCE}
+        async with space_in(tmp_path / "space", **bearer, **about) as opened:
+            yield opened, key
+
+
+async def test_only_bearers_of_a_token_may_ask(guarded: tuple[Space, SigningKey]) -> None:
+    space, key = guarded
+    refused = await space.client.get("/studies")
+    assert refused.status_code == 401
+    assert refused.headers["www-authenticate"].startswith("Bearer ")
+    headers = {"authorization": f"Bearer {token(key)}"}
+    assert (await space.client.get("/studies", headers=headers)).status_code == 204
+    late = {"authorization": f"Bearer {token(key, seconds=-3600)}"}
+    expired = await space.client.get("/studies", headers=late)
+    assert "has expired" in expired.json()["detail"]
+    assert 'error="invalid_token"' in expired.headers["www-authenticate"]
+
+
+async def test_a_trusted_proxy_names_the_user(tmp_path: Path) -> None:
+    trusted = {"access": "header", "trusted_proxies": "127.0.0.1", "user_header": "X-User"}
+    async with space_in(tmp_path / "space", **trusted) as opened:
+        assert (await opened.client.get("/studies")).status_code == 401
+        named = await opened.client.get("/studies", headers={"x-user": "jane"})
+        assert named.status_code == 204
+
+
+async def test_one_request_too_many_is_told_to_come_again(tmp_path: Path) -> None:
+    async with space_in(tmp_path / "space", maximum_requests=1) as opened:
+        asked = [opened.client.get("/studies") for _ in range(20)]
+        statuses = {each.status_code for each in await asyncio.gather(*asked)}
+    assert 503 in statuses
+    assert statuses <= {204, 503}
+
+
+async def said_to(space: Space, *requests: bytes) -> bytes:
+    """What the door says to these bytes until it closes; each but the first follows an answer."""
+    url = httpx2.URL(space.address)
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    answer = b""
+    for request in requests[:-1]:
+        writer.write(request)
+        answer += await reader.readuntil(b"\r\n\r\n")
+    writer.write(requests[-1])
+    answer += await asyncio.wait_for(reader.read(), 20)
+    writer.close()
+    return answer
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"\x16\x03\x01\x02\x00\x01",
+        b"GET /dicomweb/studies\r\n\r\n",
+        b"GET /dicomweb/studies HTTP/1.1\r\n" + b"x: y\r\n" * 50_000 + b"\r\n",
+        b"GET /dicomweb/studies?" + b"a" * 200_000 + b" HTTP/1.1\r\n\r\n",
+    ],
+    ids=["tls", "http-0.9", "header-flood", "long-line"],
+)
+async def test_what_is_no_request_is_a_problem(space: Space, request_bytes: bytes) -> None:
+    answer = await said_to(space, request_bytes)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"application/problem+json" in answer
+    assert (await space.client.get("/studies")).status_code == 204
+
+
+async def test_a_head_that_never_ends_is_given_up(
+    space: Space, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "_LONGEST_HEAD", 0.2)
+    answer = await said_to(space, b"GET /dicomweb/studies HTTP/1.1\r\nhost: x\r\n")
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    first = b"GET /dicomweb/studies HTTP/1.1\r\nhost: x\r\n\r\n"
+    second = await said_to(space, first, b"GET /dicom")
+    assert second.startswith(b"HTTP/1.1 204 ")
+    assert b"HTTP/1.1 408 " in second
+
+
+async def test_a_port_in_use_is_a_sentence(space: Space) -> None:
+    port = httpx2.URL(space.address).port
+    taken = DicomwebSettings(**(space.settings.model_dump() | {"dicomweb_port": port}))
+    with pytest.raises(ConfigurationMistake, match=r"DICOMWEB_HTTP_PORT: 127\.0\.0\.1"):
+        async with dicomweb.opened(taken):
+            pass

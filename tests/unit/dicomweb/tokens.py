@@ -1,0 +1,30 @@
+"""Tokens and the keys that sign them, as an issuer has them."""
+
+import json
+import time
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec
+
+ISSUER = "https://issuer.example"
+AUDIENCE = "dicomweb"
+
+
+class SigningKey:
+    """A private key with the id that tokens name it by."""
+
+    def __init__(self, key_id: str) -> None:
+        self.key_id = key_id
+        self.private = ec.generate_private_key(ec.SECP256R1())
+
+    def published(self) -> dict[str, Any]:
+        """Its public half, as RFC 7517 writes it."""
+        written = jwt.algorithms.ECAlgorithm.to_jwk(self.private.public_key())
+        return json.loads(written) | {"kid": self.key_id, "use": "sig", "alg": "ES256"}
+
+
+def token(key: SigningKey, seconds: int = 60, **claims: object) -> str:
+    """A token signed by `key` that is good for so many seconds."""
+    content = {"iss": ISSUER, "aud": AUDIENCE, "exp": int(time.time()) + seconds, "sub": "jane"}
+    return jwt.encode(content | claims, key.private, "ES256", headers={"kid": key.key_id})
