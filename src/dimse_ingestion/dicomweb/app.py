@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
-from dimse_ingestion.dicomweb import metadata, qido
+from dimse_ingestion.dicomweb import metadata, qido, wado
 from dimse_ingestion.dicomweb.addresses import Addresses
 from dimse_ingestion.dicomweb.routing import Door, Service, application
 from dimse_ingestion.observability import logging, probes, tracing
@@ -23,7 +23,7 @@ from dimse_ingestion.operations.wires import Wires, opened_wires
 from dimse_ingestion.settings import ConfigurationMistake, DicomwebSettings
 
 _LOG = logger(__name__)
-SERVICES: tuple[Service, ...] = (qido.routes, metadata.routes)
+SERVICES: tuple[Service, ...] = (qido.routes, metadata.routes, wado.routes)
 """Each answers at its own addresses."""
 
 
@@ -62,7 +62,7 @@ async def opened(settings: DicomwebSettings) -> AsyncIterator[OpenDoor]:
         probed = Starlette(routes=probes.routes(health))
         await _serve(stack, probed, settings.http_host, settings.http_port, "DIMSE_HTTP_PORT")
         addresses = Addresses(settings.external_address, settings.trusted_proxies)
-        services = application(Door(settings, wires, addresses), SERVICES)
+        services = application(Door(settings, wires, addresses, stack), SERVICES)
         host, port = settings.dicomweb_host, settings.dicomweb_port
         port = await _serve(stack, services, host, port, "DICOMWEB_HTTP_PORT")
         _LOG.info("Serving.", port=port)

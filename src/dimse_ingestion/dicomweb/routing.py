@@ -5,6 +5,7 @@ A service is a function that, for an opened `Door`, gives its routes; a new one 
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
@@ -26,11 +27,15 @@ _NOT_ALLOWED = 405
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """What a service is given: settings, what stands behind the door, the addresses it names."""
+    """What a service is given: settings, what stands behind the door, the addresses it names.
+
+    What a service opens, it leaves to `closing`, which ends with the door.
+    """
 
     settings: DicomwebSettings
     wires: Wires
     addresses: Addresses
+    closing: AsyncExitStack
 
 
 Service = Callable[[Door], Iterable[BaseRoute]]

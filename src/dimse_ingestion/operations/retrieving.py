@@ -8,7 +8,7 @@ are not a thousand round trips one after the other. What asks (HTTP, later DIMSE
 import asyncio
 import zlib
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -28,6 +28,7 @@ PIECE = 2 * 2**20
 AT_ONCE = 16
 _SMALL = 2 * 2**20
 _ROOM = 64 * 2**20
+_LONGEST_WORD = 8
 
 
 class ObjectMissing(LookupError):
@@ -43,10 +44,14 @@ class ObjectMissing(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Retrieved:
-    """An instance and its whole object; `chunks` is None when that is missing."""
+    """An instance and its whole object; `chunks` is None when that is missing.
+
+    `missing` is how many of those fetched ahead with the first one are.
+    """
 
     located: Located
-    chunks: AsyncIterator[bytes] | None
+    chunks: AsyncGenerator[bytes, None] | None
+    missing: int = 0
 
 
 def object_size(located: Located) -> int:
@@ -87,7 +92,7 @@ class Retrieving:
         The chunks of one must be read, or given up, before the next is asked for.
         """
         waiting: deque[_Coming] = deque()
-        more = True
+        more, missing = True, -1
         try:
             while True:
                 while more and len(waiting) < AT_ONCE:
@@ -97,9 +102,11 @@ class Retrieving:
                         waiting.append(self._begun(located))
                 if not waiting:
                     return
+                if missing < 0:
+                    missing = await _missing([each.task for each in waiting])
                 coming = waiting.popleft()
                 try:
-                    yield await self._retrieved(coming)
+                    yield await self._retrieved(coming, missing)
                 finally:
                     self._room += coming.held
         finally:
@@ -149,14 +156,23 @@ class Retrieving:
             return self._inflated_range(located, offset, length)
         return self.object_range(located, located.header_size + offset, length)
 
-    async def value(self, located: Located, of: Element) -> AsyncGenerator[bytes, None]:
-        """The bytes of a value that stands in the object, in little endian (PS3.18 8.7.3.2)."""
+    async def value(
+        self, located: Located, of: Element, offset: int = 0, length: int | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """A value that stands in the object, or a part of it, in little endian (PS3.18 8.7.3.2)."""
         if of.bulk is None:
             return
+        length = of.bulk.length if length is None else length
         swaps = located.transfer_syntax_uid == uids.EXPLICIT_VR_BIG_ENDIAN
-        async with aclosing(self.data_set_range(located, of.bulk.offset, of.bulk.length)) as pieces:
+        odd = offset % _LONGEST_WORD if swaps else 0
+        begin, end = of.bulk.offset + offset - odd, of.bulk.offset + offset + length
+        if swaps:
+            end = min(end + -(end - begin) % _LONGEST_WORD, of.bulk.offset + of.bulk.length)
+        async with aclosing(self.data_set_range(located, begin, end - begin)) as pieces:
             async for piece in pieces:  # of whole words: PIECE is a multiple of any
-                yield little_endian(piece, of.vr) if swaps else piece
+                plain = little_endian(piece, of.vr)[odd : odd + length] if swaps else piece
+                odd, length = 0, length - len(plain)
+                yield plain
 
     def _begun(self, located: Located) -> "_Coming":
         size = object_size(located)
@@ -165,14 +181,15 @@ class Retrieving:
         self._room -= size
         return _Coming(located, asyncio.create_task(self.read(located, 0, size)), size)
 
-    async def _retrieved(self, coming: "_Coming") -> Retrieved:
+    async def _retrieved(self, coming: "_Coming", missing: int) -> Retrieved:
         located = coming.located
         pieces = self.object_range(located, 0, object_size(located))
         try:
             first = await (coming.task or anext(pieces))
         except ObjectMissing:
-            return Retrieved(located, None)
-        return Retrieved(located, _one(first) if coming.task else _joined(first, pieces))
+            return Retrieved(located, None, missing)
+        chunks = _one(first) if coming.task else _joined(first, pieces)
+        return Retrieved(located, chunks, missing)
 
     async def _inflated_range(
         self, located: Located, offset: int, length: int
@@ -218,6 +235,12 @@ def _inflated(inflating: Inflating, piece: bytes) -> list[bytes]:
         raise DimseFailure(
             Status.PROCESSING_FAILURE, "The instance's deflated data set is damaged."
         ) from None
+
+
+async def _missing(tasks: list[asyncio.Task[bytes] | None]) -> int:
+    """How many of these find no object; what else is wrong is told in its turn."""
+    found = await asyncio.gather(*filter(None, tasks), return_exceptions=True)
+    return sum(isinstance(each, ObjectMissing) for each in found)
 
 
 async def _cancelled(tasks: list[asyncio.Task[bytes]]) -> None:

@@ -1,0 +1,166 @@
+"""Rendered resources and thumbnails (PS3.18 sections 10.4.1.1.3 and 10.4.1.1.4): PNG or JPEG.
+
+One picture as it is, several as multipart. An instance of several frames is shown by its middle
+one, a study or a series by all its images, their thumbnail by the image in the middle.
+"""
+
+import hashlib
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import partial
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from dimse_ingestion.dicom.frames import NoFrame, image_pixels
+from dimse_ingestion.dicomweb.accepting import accepted, chosen
+from dimse_ingestion.dicomweb.addresses import SERVICES, resource
+from dimse_ingestion.dicomweb.conditional import is_unchanged
+from dimse_ingestion.dicomweb.frames import frame_numbers
+from dimse_ingestion.dicomweb.media_types import MULTIPART
+from dimse_ingestion.dicomweb.parts import Answer, Part, multipart
+from dimse_ingestion.dicomweb.problems import Problem
+from dimse_ingestion.dicomweb.reading import NOT_FOUND, Reading, entity_tag, gone, tagged
+from dimse_ingestion.dicomweb.rendering import check_size, job
+from dimse_ingestion.dicomweb.views import JPEG, PNG, View, ignored, rendered_view, thumbnail_view
+from dimse_ingestion.operations.ahead import ahead
+from dimse_ingestion.operations.retrieving import ObjectMissing
+from dimse_ingestion.queries.contract import Located
+
+_STUDY = f"{SERVICES}/studies/{{study}}"
+_SERIES = f"{_STUDY}/series/{{series}}"
+_INSTANCE = f"{_SERIES}/instances/{{instance}}"
+_FRAMES = f"{_INSTANCE}/frames/{{list}}"
+_NOT_MODIFIED, _NOT_ACCEPTABLE = 304, 406
+_OFFERS = [JPEG, PNG, f'{MULTIPART}; type="{JPEG}"', f'{MULTIPART}; type="{PNG}"']
+_AT_ONCE = 4
+_MOST_IMAGES = 2000
+_Views = Callable[[Mapping[str, str], str], View]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A frame of an instance that is to be pictured."""
+
+    instance: Located
+    number: int
+
+
+def routes(reading: Reading) -> Iterable[BaseRoute]:
+    """Where pictures are had."""
+    for path in (_STUDY, _SERIES, _INSTANCE, _FRAMES):
+        for name, views in (("rendered", rendered_view), ("thumbnail", thumbnail_view)):
+            yield Route(f"{path}/{name}", _answer(reading, views), methods=["GET"])
+
+
+def _answer(reading: Reading, views: _Views) -> Callable[[Request], object]:
+    async def answer(request: Request) -> Response:
+        offer = chosen(accepted(request), _OFFERS).offer
+        view = views(request.query_params, PNG if PNG in offer else JPEG)
+        shown = await _shown(reading, request, is_one=view.is_thumbnail)
+        headers = {**tagged(tag_of(shown, view)), **_warning(request.query_params)}
+        if is_unchanged(request, headers["etag"]):
+            return Response(status_code=_NOT_MODIFIED, headers=headers)
+        if len(shown) == 1 and not offer.startswith(MULTIPART):
+            return await picture(reading, shown[0], view, headers)
+        parts = _parts(reading, request, shown, view)
+        return await multipart(request, parts, view.media_type, Answer(headers=headers))
+
+    return answer
+
+
+async def picture(
+    reading: Reading, shown: Shown, view: View, headers: Mapping[str, str]
+) -> Response:
+    """One picture as the whole body; raises Problem."""
+    content = await _pictured(reading, view, shown)
+    return Response(content, headers=dict(headers), media_type=view.media_type)
+
+
+def middle_frame(instance: Located) -> Shown:
+    """What an instance is shown by; raises Problem 406 for one that is no image."""
+    try:
+        number = image_pixels(instance.elements).number_of_frames
+    except NoFrame as none:
+        raise Problem(_NOT_ACCEPTABLE, f"{none} Retrieve it as application/dicom.") from None
+    return Shown(instance, number // 2 + 1)
+
+
+async def _shown(reading: Reading, request: Request, *, is_one: bool) -> Sequence[Shown]:
+    """The frames that a resource is shown by; raises Problem."""
+    wanted = resource(request)
+    if wanted.instance:
+        instance = await reading.one(wanted)
+        if frames := request.path_params.get("list"):
+            middle_frame(instance)
+            numbers = frame_numbers(frames)
+            return [Shown(instance, number) for number in numbers[: 1 if is_one else None]]
+        return [middle_frame(instance)]
+    images = await _images(reading, wanted.study, wanted.series)
+    return [images[len(images) // 2]] if is_one else images
+
+
+async def _images(reading: Reading, study: str, series: str) -> Sequence[Shown]:
+    """The images of a study or series, at most 2000; raises Problem."""
+    found: list[Shown] = []
+    others = 0
+    async with aclosing(reading.retrieving.located(study, series)) as instances:
+        async for each in instances:
+            try:
+                found.append(middle_frame(each))
+            except Problem:
+                others += 1
+            if len(found) == _MOST_IMAGES:
+                break
+    if found:
+        return found
+    if others:
+        raise Problem(_NOT_ACCEPTABLE, "There is no image in it: retrieve it as application/dicom.")
+    raise Problem(NOT_FOUND, "Nothing with these UIDs is stored here.")
+
+
+async def _parts(
+    reading: Reading, request: Request, shown: Sequence[Shown], view: View
+) -> AsyncGenerator[Part, None]:
+    jobs = (partial(_pictured, reading, view, each) for each in shown)
+    of = iter(shown)
+    async with aclosing(ahead(jobs, _AT_ONCE)) as pictures:
+        async for content in pictures:
+            location = f"{reading.location(request, next(of).instance)}/rendered"
+            yield Part(view.media_type, _one(content), location)
+
+
+async def _one(content: bytes) -> AsyncGenerator[bytes, None]:
+    yield content
+
+
+async def _pictured(reading: Reading, view: View, shown: Shown) -> bytes:
+    instance = shown.instance
+    try:
+        (place,) = await reading.frames.places(instance, [shown.number])
+        check_size(place.pixels)
+        frame = await reading.frames.whole(place)
+        elements = await reading.frames.presentation(instance, shown.number)
+    except NoFrame as none:
+        raise Problem(NOT_FOUND, str(none)) from None
+    except ObjectMissing as missing:
+        raise gone(missing) from None
+    asked = job(frame, elements, place.pixels, instance.transfer_syntax_uid)
+    return await reading.rendering.pictured(asked, view)
+
+
+def tag_of(shown: Sequence[Shown], view: View) -> str:
+    """An entity tag of what is shown and how."""
+    of = hashlib.sha256(repr(view).encode())
+    for each in shown:
+        of.update(f"{each.instance.sha256} {each.number}".encode())
+    return entity_tag(shown[0].instance, of.hexdigest()[:16])
+
+
+def _warning(parameters: Mapping[str, str]) -> Mapping[str, str]:
+    names = ignored(parameters)
+    if not names:
+        return {}
+    return {"warning": f'299 dicomweb "{" and ".join(names)} changed nothing: not supported."'}

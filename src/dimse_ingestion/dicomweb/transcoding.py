@@ -1,0 +1,66 @@
+"""An instance in another transfer syntax than it is stored in: explicit VR little endian.
+
+The object goes to a file, a process of `rendering` writes another, and that is streamed: so that
+neither stands in the door's memory.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from pathlib import Path
+
+from dimse_ingestion.dicom.frames import NoFrame, image_pixels
+from dimse_ingestion.dicomweb.media_types import DECODABLE, is_native
+from dimse_ingestion.dicomweb.problems import Problem
+from dimse_ingestion.dicomweb.reading import Reading
+from dimse_ingestion.dicomweb.rendering import MOST_TRANSCODED
+from dimse_ingestion.operations.retrieving import object_size
+from dimse_ingestion.queries.contract import Located
+
+_NOT_ACCEPTABLE = 406
+_PIECE = 1 << 20
+
+
+def hindrance(instance: Located) -> str:
+    """Why an instance can't be transcoded, a sentence; empty when it can."""
+    if object_size(instance) + _decoded_size(instance) > MOST_TRANSCODED:
+        return (
+            f"Instances of more than {MOST_TRANSCODED} bytes are not transcoded: "
+            "ask for transfer-syntax=*, or for single frames."
+        )
+    syntax = instance.transfer_syntax_uid
+    if not is_native(syntax) and syntax not in DECODABLE and _decoded_size(instance):
+        return (
+            f"Transfer syntax {syntax} can't be decoded here: ask for transfer-syntax=* "
+            "to have the instance as it is stored."
+        )
+    return ""
+
+
+async def transcoded(
+    reading: Reading, instance: Located, chunks: AsyncGenerator[bytes, None]
+) -> AsyncGenerator[bytes, None]:
+    """The instance of `chunks` in explicit VR little endian; raises Problem."""
+    if why := hindrance(instance):
+        raise Problem(_NOT_ACCEPTABLE, why)
+    await asyncio.to_thread(reading.directory.mkdir, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=reading.directory, prefix="transcoding-") as folder:
+        source, target = Path(folder, "stored.dcm"), Path(folder, "explicit.dcm")
+        with await asyncio.to_thread(source.open, "wb") as file:
+            async with aclosing(chunks):
+                async for chunk in chunks:
+                    await asyncio.to_thread(file.write, chunk)
+        await reading.rendering.transcoded(source, target)
+        with await asyncio.to_thread(target.open, "rb") as made:
+            while piece := await asyncio.to_thread(made.read, _PIECE):
+                yield piece
+
+
+def _decoded_size(instance: Located) -> int:
+    """Bytes of all frames uncompressed; 0 for what is no image."""
+    try:
+        pixels = image_pixels(instance.elements)
+    except NoFrame:
+        return 0
+    return pixels.native_bits // 8 * pixels.number_of_frames
