@@ -35,28 +35,26 @@ JsonObject = dict[str, Any]
 
 def to_json(elements: Iterable[Element], address: Address, above: Path = ()) -> JsonObject:
     """A data set as a JSON object; `address` makes the BulkDataURI of a value by its path."""
-    return {
-        each.group + each.element: _attribute(each, address, (*above, each.group + each.element))
-        for each in sorted(elements, key=lambda each: each.tag)
-    }
+    pairs = sorted(((each.group + each.element, each) for each in elements), key=_digits)
+    return {tag: _attribute(tag, each, address, above) for tag, each in pairs}
 
 
-def _attribute(each: Element, address: Address, path: Path) -> JsonObject:
+def _digits(pair: tuple[str, Element]) -> str:
+    return pair[0]
+
+
+def _attribute(tag: str, each: Element, address: Address, above: Path) -> JsonObject:
+    if each.value:
+        return _text_attribute(tag, each)
     if each.bulk is not None:
         # SQ has no BulkDataURI (F.2.6): what is too long to be read is told as unknown
-        return {"vr": "UN" if each.vr == "SQ" else each.vr, "BulkDataURI": address(path)}
-    if each.items is not None:
-        return _with("SQ", "Value", _items(each.items, address, path))
-    if each.inline_binary is not None:
-        return _with(each.vr, "InlineBinary", each.inline_binary)
-    if path[-1] == _SPECIFIC_CHARACTER_SET and each.value:
-        return _with("CS", "Value", [charsets.UTF_8])
-    return _with(each.vr, "Value", _values(each))
-
-
-def _with(vr: str, name: str, value: Any) -> JsonObject:
-    """An empty value is absent (F.2.5)."""
-    return {"vr": vr, name: value} if value else {"vr": vr}
+        vr = "UN" if each.vr == "SQ" else each.vr
+        return {"vr": vr, "BulkDataURI": address((*above, tag))}
+    if each.items:
+        return {"vr": "SQ", "Value": _items(each.items, address, (*above, tag))}
+    if each.inline_binary:
+        return {"vr": each.vr, "InlineBinary": each.inline_binary}
+    return {"vr": each.vr}  # an empty value is absent (F.2.5)
 
 
 def _items(items: Iterable[list[Element]], address: Address, path: Path) -> list[JsonObject]:
@@ -65,19 +63,17 @@ def _items(items: Iterable[list[Element]], address: Address, path: Path) -> list
     ]
 
 
-def _values(each: Element) -> list[Any]:
-    read = _reader(each.vr)
-    texts = [each.value] if each.vr in UNPARTED else each.values
-    values = [read(text.rstrip(" \0")) for text in texts]
-    return values if any(value is not None for value in values) else []
-
-
-def _reader(vr: str) -> Callable[[str], Any]:
-    if vr == "PN":
-        return _name
-    if vr in _INTEGERS:
-        return _integer
-    return _decimal if vr in _DECIMALS else _text
+def _text_attribute(tag: str, each: Element) -> JsonObject:
+    vr, value = each.vr, each.value
+    if tag == _SPECIFIC_CHARACTER_SET:
+        return {"vr": vr, "Value": [charsets.UTF_8]}
+    read = _READERS.get(vr, _text)
+    if "\\" not in value or vr in UNPARTED:
+        one = read(value.rstrip(" \0"))
+        return {"vr": vr} if one is None else {"vr": vr, "Value": [one]}
+    values = [read(text.rstrip(" \0")) for text in value.split("\\")]
+    # among others an empty value is null, alone it is absent (F.2.5)
+    return {"vr": vr, "Value": values} if values.count(None) < len(values) else {"vr": vr}
 
 
 def _text(text: str) -> str | None:
@@ -106,6 +102,13 @@ def _decimal(text: str) -> float | int | str | None:
     if not math.isfinite(number):
         return _NOT_FINITE[str(number)]
     return int(number) if number.is_integer() and abs(number) <= _LARGEST_EXACT else number
+
+
+_READERS: dict[str, Callable[[str], Any]] = {
+    "PN": _name,
+    **dict.fromkeys(_INTEGERS, _integer),
+    **dict.fromkeys(_DECIMALS, _decimal),
+}
 
 
 def from_json(data_set: object, bulk: Bulk, depth: int = 0) -> list[Element]:

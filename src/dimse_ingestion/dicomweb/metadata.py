@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from dimse_ingestion.dicom.elements import by_tag, element
+from dimse_ingestion.dicom.elements import element
 from dimse_ingestion.dicom.query_levels import UNIQUE_KEYS
 from dimse_ingestion.dicomweb.addresses import SERVICES, Resource, bulk_data, resource
 from dimse_ingestion.dicomweb.conditional import is_unchanged
@@ -27,6 +27,7 @@ from dimse_ingestion.queries.contract import Located, Query
 
 _LONGEST_HELD = 16 * 2**20
 _NOT_FOUND, _NOT_MODIFIED = 404, 304
+_UNIQUE = [f"{UNIQUE_KEYS[level]:08X}" for level in ("STUDY", "SERIES", "IMAGE")]
 _PATHS = (
     "/studies/{study}/metadata",
     "/studies/{study}/series/{series}/metadata",
@@ -66,9 +67,8 @@ async def _encoded(
 
 
 def _resource(instance: Located) -> Resource:
-    found = by_tag(instance.elements)
-    levels = ("STUDY", "SERIES", "IMAGE")
-    return Resource(*(found[UNIQUE_KEYS[level]].value.strip(" \0") for level in levels))
+    found = {each.group + each.element: each.value for each in instance.elements}
+    return Resource(*(found.get(tag, "").strip(" \0") for tag in _UNIQUE))
 
 
 async def _answered(
