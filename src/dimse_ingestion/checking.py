@@ -20,10 +20,12 @@ from dimse_ingestion.reporting import Report
 from dimse_ingestion.settings import (
     CatalogueSettings,
     ConfigurationMistake,
+    DicomwebSettings,
     IngestionSettings,
     MountedMissing,
     NatsSettings,
     ProxySettings,
+    StorageSpaceSettings,
 )
 from dimse_ingestion.transport.configured import link_settings
 from dimse_ingestion.transport.link import Link
@@ -45,6 +47,7 @@ async def run(door: str, config: Path | None = None) -> int:
     checks: dict[str, Callable[[Report, Path | None], Awaitable[None]]] = {
         "proxy": _check_proxy,
         "ingestion": _check_ingestion,
+        "dicomweb": _check_dicomweb,
         "catalogue": _check_catalogue,
     }
     if door not in checks:
@@ -86,6 +89,17 @@ async def _check_ingestion(report: Report, _: Path | None) -> None:
     needs = ingestion_permissions(settings.nats_subject_root)
     async with _linked(report, settings, "ingestion check", needs):
         pass
+    await _check_space(report, settings)
+
+
+async def _check_dicomweb(report: Report, _: Path | None) -> None:
+    settings = DicomwebSettings.load()
+    report.well(f"settings: provider {settings.provider_name}, access {settings.access}")
+    await _check_space(report, settings)
+
+
+async def _check_space(report: Report, settings: StorageSpaceSettings) -> None:
+    """Bucket, event sink and catalogue."""
     await report.look(
         f"bucket as mounted at {settings.bucket_config_path}",
         lambda: _raising(settings.read_bucket),

@@ -109,7 +109,7 @@ def catalogue(
 
 @app.command()
 def check(
-    door: Annotated[str, typer.Argument(help="proxy, ingestion or catalogue.")],
+    door: Annotated[str, typer.Argument(help="proxy, ingestion, dicomweb or catalogue.")],
     config: _Config = None,
 ) -> None:
     """Say what is wrong with a door's configuration, one line for each thing looked at."""

@@ -1,5 +1,6 @@
 """The commands as a user types them: standalone, demo, check, reindex."""
 
+import json
 import os
 import re
 import signal
@@ -8,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -23,6 +25,13 @@ def command(*arguments: str) -> list[str]:
 
 @contextmanager
 def standalone(data: Path) -> Iterator[tuple[subprocess.Popen[str], Peer]]:
+    with standing(data) as (process, peer, _):
+        yield process, peer
+
+
+@contextmanager
+def standing(data: Path) -> Iterator[tuple[subprocess.Popen[str], Peer, str]]:
+    """The process, its AE, and the address of its DICOMweb door."""
     with (data.parent / "standalone.log").open("ab") as log:
         process = subprocess.Popen(
             command("standalone", "--data", str(data), "--dimse-port", "0", "--http-port", "0"),
@@ -33,11 +42,11 @@ def standalone(data: Path) -> Iterator[tuple[subprocess.Popen[str], Peer]]:
     assert process.stdout is not None
     line = process.stdout.readline()
     found = re.fullmatch(
-        r"ready dimse=DICOM-INGEST@127\.0\.0\.1:(\d+) http=http://127\.0\.0\.1:\d+\n", line
+        r"ready dimse=DICOM-INGEST@127\.0\.0\.1:(\d+) http=(http://127\.0\.0\.1:\d+)\n", line
     )
     try:
         assert found, (line, (data.parent / "standalone.log").read_text()[-3000:])
-        yield process, Peer("127.0.0.1", int(found[1]))
+        yield process, Peer("127.0.0.1", int(found[1])), found[2]
     finally:
         process.kill()
         process.wait()
@@ -57,6 +66,17 @@ def test_standalone_stops_cleanly_and_finds_everything_again(
         assert len(_images(peer, made[0].path)) == 3
         assert [a.status for a in scu.stored(peer, [made[0].path])] == [0]
     assert len(list((tmp_path / "data" / "bucket").rglob("*.dcm"))) == 3
+
+
+def test_what_came_by_dimse_is_found_by_dicomweb(tmp_path: Path) -> None:
+    made = made_instances(tmp_path / "in", 2, 4096)
+    with standing(tmp_path / "data") as (_, peer, address):
+        assert [a.status for a in scu.stored(peer, [m.path for m in made])] == [0, 0]
+        with urlopen(f"{address}/dicomweb/instances", timeout=30) as answer:
+            found = json.load(answer)
+    retrieved = {each["00081190"]["Value"][0] for each in found}
+    assert len(retrieved) == 2
+    assert all(each.startswith(f"{address}/dicomweb/studies/") for each in retrieved)
 
 
 @pytest.mark.parametrize("name", ["data%41", "hash#?x", "dätä 山", 'it\'s "quoted"'])
@@ -131,9 +151,10 @@ def environment_of(door: object) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], **door.environment}  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("which", ["proxy", "ingestion", "catalogue"])
+@pytest.mark.parametrize("which", ["proxy", "ingestion", "dicomweb", "catalogue"])
 def test_check_finds_nothing_wrong_in_a_right_configuration(shared: System, which: str) -> None:
-    door = next(each for each in shared.space.doors if each.arguments == [which])
+    as_door = "ingestion" if which == "dicomweb" else which  # is told the same, and more
+    door = next(each for each in shared.space.doors if each.arguments == [as_door])
     ended = subprocess.run(
         command("check", which),
         env=environment_of(door),
