@@ -17,7 +17,7 @@ class BulkReference(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     `offset` counts bytes from the first byte of the data set (after preamble and group 2);
     `length` is the value's length in bytes, item headers included where it is encapsulated.
     `fragments` are the lengths of its items in order, the Basic Offset Table's first (PS3.5 A.4),
-    item headers not included; None where it isn't encapsulated, has one fragment or too many.
+    item headers not included; None where it isn't encapsulated, or has too many.
     """
 
     offset: int

@@ -13,7 +13,7 @@ _SPECIFIC_CHARACTER_SET = 0x00080005
 _PIXEL_REPRESENTATION = 0x00280103
 _ELEMENT_COST = 256
 _FRAGMENT_COST = 8
-_TELLING = 3  # a Basic Offset Table and one fragment need no index
+_TELLING = 2  # a Basic Offset Table and a fragment
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ so that no client takes it for whole.
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
 from starlette.requests import Request
@@ -50,7 +50,7 @@ async def multipart(
 ) -> Response:
     """Parts of one media type as multipart/related.
 
-    The first part is made before the answer begins: what hinders it is raised to the caller.
+    The first part is begun before the answer is: what hinders it is raised to the caller.
     """
     boundary = uuid4().hex
     content_type = f'multipart/related; type="{part_type}"; boundary={boundary}'
@@ -58,6 +58,9 @@ async def multipart(
         await parts.aclose()
         return _only_head(content_type, answer)
     first = await anext(parts, None)
+    if first is not None:
+        begun = _following(await anext(first.chunks, b""), first.chunks)
+        first = replace(first, chunks=begun)
     body = _written(boundary, first, parts)
     return Streamed(body, answer.status, answer.headers, media_type=content_type)
 

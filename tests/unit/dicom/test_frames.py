@@ -34,7 +34,7 @@ def lengths_of(data_set: bytes, bulk) -> tuple[int, ...]:
 def encapsulated_frames(data_set: bytes, elements: list[Element]) -> list[bytes]:
     pixels = image_pixels(elements)
     walked = lengths_of(data_set, pixels.bulk)
-    assert pixels.bulk.fragments in (walked, None if len(walked) < 3 else walked)
+    assert pixels.bulk.fragments == walked
     index = FragmentIndex(pixels, walked)
     if index.is_plain:
         starts = index.plain_starts()

@@ -1,0 +1,68 @@
+"""What tests of retrieving share: files in a space, where they are had, and parts of an answer."""
+
+from email.message import Message
+from pathlib import Path
+
+from pydicom import Dataset, dcmread
+
+from dimse_ingestion.dicomweb.multipart import MultipartReader, PartBegun, PartBytes
+from dimse_ingestion.observability import metrics
+from tests.storable import storable
+
+FILES = {path.name: path for path in storable()}
+
+
+def of(name: str) -> Dataset:
+    """A file's data set."""
+    return dcmread(FILES[name])
+
+
+def path_of(name: str) -> str:
+    """Where its instance is had, below the services."""
+    head = dcmread(FILES[name], stop_before_pixels=True)
+    return (
+        f"/studies/{head.StudyInstanceUID}/series/{head.SeriesInstanceUID}"
+        f"/instances/{head.SOPInstanceUID}"
+    )
+
+
+def study_of(name: str) -> str:
+    """Where its study is had."""
+    return f"/studies/{dcmread(FILES[name], stop_before_pixels=True).StudyInstanceUID}"
+
+
+def reads() -> float:
+    """Reads of the bucket so far, by all in this process."""
+    samples = (each for family in metrics.storage_requests.collect() for each in family.samples)
+    return sum(
+        each.value
+        for each in samples
+        if each.labels.get("asked") == "get" and each.name.endswith("_total")
+    )
+
+
+def parts_of(answer: object) -> list[tuple[str, bytes]]:
+    """Content-Type and content of each part; fails for a body that is not whole."""
+    message = Message()
+    message["content-type"] = answer.headers["content-type"]
+    assert message.get_content_type() == "multipart/related"
+    reader = MultipartReader(str(message.get_param("boundary")))
+    parts: list[tuple[str, bytearray]] = []
+    for event in reader.feed(answer.content):
+        if isinstance(event, PartBegun):
+            parts.append((event.headers["content-type"], bytearray()))
+        elif isinstance(event, PartBytes):
+            parts[-1][1].extend(event.content)
+    reader.finish()
+    return [(content_type, bytes(content)) for content_type, content in parts]
+
+
+def data_set_behind(head: bytes) -> bytes:
+    """What follows preamble and group 2 of a Part-10 file."""
+    return head[144 + int.from_bytes(head[140:144], "little") :]
+
+
+def only_file(folder: Path) -> Path:
+    """The one object of a bucket folder."""
+    [found] = folder.rglob("*.dcm")
+    return found
