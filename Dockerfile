@@ -41,8 +41,9 @@ RUN set -eu; \
         "$packages"/*.dist-info/uv_cache.json; \
     find "$packages" -name __pycache__ -prune -exec rm -rf {} +; \
     PYTHONHASHSEED=0 bin/python -m compileall -q --invalidation-mode unchecked-hash "$packages"; \
-    mkdir -p /state/var/lib/dimse; \
-    find /opt/dimse-ingestion /state -exec touch -h -d "@${SOURCE_DATE_EPOCH}" {} +
+    mkdir -p /image/opt; \
+    mv /opt/dimse-ingestion /image/opt/; \
+    find /image -exec touch -h -d "@${SOURCE_DATE_EPOCH}" {} +
 
 # The base without what no door needs: package managers, documentation, and programs that may
 # become root. Taken whole into an empty image, so that what was removed is really not there.
@@ -59,7 +60,7 @@ RUN set -eu; \
         /usr/sbin/iptables* /usr/sbin/ip6tables* /usr/sbin/xtables* /usr/sbin/arptables* /usr/sbin/ebtables* \
         /usr/lib/x86_64-linux-gnu/xtables /usr/sbin/conntrack \
         /var/cache /var/log /var/lib/apt /var/lib/dpkg/info /tmp /build; \
-    mkdir -m 1777 /tmp; \
+    mkdir -m 1777 /tmp /var/lib/dimse; \
     find / -xdev -name __pycache__ -prune -exec rm -rf {} +; \
     python3 -m compileall -q --invalidation-mode unchecked-hash /usr/lib/python3* /usr/local/lib/python3* || true; \
     find / -xdev -newermt "@${SOURCE_DATE_EPOCH}" ! -path '/proc*' ! -path '/sys*' ! -path '/dev*' \
@@ -74,8 +75,7 @@ LABEL org.opencontainers.image.title="dimse-ingestion" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=system / /
-COPY --from=packages /opt/dimse-ingestion /opt/dimse-ingestion
-COPY --from=packages --chown=10001:10001 /state/var/lib/dimse /var/lib/dimse
+COPY --from=packages /image /
 ENV PATH=/opt/dimse-ingestion/bin:/usr/local/bin:/usr/bin:/bin \
     LANG=C.UTF-8 \
     HOME=/tmp \

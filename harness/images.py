@@ -115,7 +115,7 @@ def files(tree: Path) -> list[Path]:
 
 @contextmanager
 def snapshot(tree: Path = _PROJECT) -> Iterator[Path]:
-    """A copy of those files, until the end of the block: whoever goes on writing changes no build."""
+    """A copy of those files until the end of the block: who goes on writing changes no build."""
     with tempfile.TemporaryDirectory(prefix="image-") as made:
         for path in files(tree):
             target = Path(made) / path.relative_to(tree)

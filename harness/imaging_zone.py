@@ -4,6 +4,7 @@ Its spool, its credential and its log stand in a folder of its own. Modalities a
 `harness.modalities` and `harness.scu`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,8 +45,17 @@ class ImagingZone:
         (self.folder / "nats.creds").write_text(credentials)
 
 
-def zone(folder: Path, access: NatsAccess, subject_root: str, proxy_id: str) -> ImagingZone:
-    """A proxy `proxy_id` of the storage space with this subject root, not started."""
+def zone(
+    folder: Path,
+    access: NatsAccess,
+    subject_root: str,
+    proxy_id: str,
+    settings: Mapping[str, str] | None = None,
+) -> ImagingZone:
+    """A proxy `proxy_id` of the storage space with this subject root, not started.
+
+    `settings` are further variables of its environment.
+    """
     folder.mkdir(parents=True)
     (folder / "nats.creds").write_text(access.credentials)
     (folder / "nats-ca.crt").write_text(access.ca_pem)
@@ -63,5 +73,5 @@ def zone(folder: Path, access: NatsAccess, subject_root: str, proxy_id: str) -> 
         "DIMSE_NATS_CA_PATH": str(folder / "nats-ca.crt"),
         "DIMSE_SPOOL_DIRECTORY": str(folder / "spool"),
     }
-    door = Door(["proxy"], environment, folder / "proxy.log", http_port)
+    door = Door(["proxy"], environment | dict(settings or {}), folder / "proxy.log", http_port)
     return ImagingZone(folder, door, Peer("127.0.0.1", port, AE_TITLE))

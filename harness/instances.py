@@ -25,6 +25,12 @@ class MadeInstance:
     size: int
 
 
+def data_set_in(content: bytes) -> bytes:
+    """What stands behind the file meta information (PS3.10 section 7.1) of a Part-10 file."""
+    assert content[128:132] == b"DICM", "no Part-10 file"
+    return content[144 + int.from_bytes(content[140:144], "little") :]
+
+
 def made_instances(folder: Path, count: int, pixel_bytes: int) -> list[MadeInstance]:
     """`count` CT images of one series in one study."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -98,9 +98,10 @@ class Workbench:
         self.ending.callback(release.uninstalled)
         return release
 
-    def zone(self, space: Space, proxy_id: str = "ward7") -> ImagingZone:
+    def zone(self, space: Space, proxy_id: str = "ward7", **settings: str) -> ImagingZone:
         """A proxy outside the cluster that belongs to the space, not started."""
-        return self.ended(space.zone(self.folder / f"{space.bucket}-{proxy_id}", proxy_id))
+        folder = self.folder / f"{space.bucket}-{proxy_id}"
+        return self.ended(space.zone(folder, proxy_id, **settings))
 
     def ended(self, zone: ImagingZone) -> ImagingZone:
         """Have a proxy ended at the end; gives it."""

@@ -5,7 +5,7 @@ its subject root and its bucket are of this run alone, and `removed` leaves noth
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -123,9 +123,9 @@ class Space:
         self.release.uninstalled()
         self.platform.minio.removed_bucket(self.bucket)
 
-    def zone(self, folder: Path, proxy_id: str = "ward7") -> ImagingZone:
+    def zone(self, folder: Path, proxy_id: str = "ward7", **settings: str) -> ImagingZone:
         """A proxy outside the cluster that belongs to it, not started."""
-        return zone(folder, self.access(proxy_id), self.subject_root, proxy_id)
+        return zone(folder, self.access(proxy_id), self.subject_root, proxy_id, settings)
 
     def access(self, proxy_id: str = "ward7") -> NatsAccess:
         """What one of its proxies comes into NATS by."""
@@ -156,10 +156,6 @@ _SOP_INSTANCE_UID = {"group": "0008", "element": "0018", "vr": "UI", "value": ""
 _SMALL = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
 
 
-def _sop_instance_uid(match: Mapping[str, Any]) -> str:
-    (found,) = [
-        each["value"]
-        for each in match["elements"]
-        if (each["group"], each["element"]) == ("0008", "0018")
-    ]
-    return str(found)
+def _sop_instance_uid(match: Sequence[Mapping[str, Any]]) -> str:
+    (found,) = [each for each in match if (each["group"], each["element"]) == ("0008", "0018")]
+    return str(found["value"])

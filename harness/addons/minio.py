@@ -19,6 +19,7 @@ import urllib3
 from minio import Minio, MinioAdmin
 from minio.credentials import StaticProvider
 from minio.deleteobjects import DeleteObject
+from minio.error import S3Error
 
 from harness.addons.certificates import certified, names_of
 from harness.addons.workload import NAMESPACE, SecretFiles, Workload, derived, revision
@@ -104,6 +105,16 @@ class MinioAddon:
         """Let a bucket's own user be unknown; `made_bucket` makes it known again."""
         if _user(bucket) in json.loads(self._admin.user_list()):
             self._admin.user_remove(_user(bucket))
+
+    def admits(self, bucket: str, keys: Mapping[str, str]) -> bool:
+        """Whether these keys, as a Secret has them, may look into a bucket."""
+        user, password = keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"]
+        asking = Minio(self.address, user, password, region=REGION, http_client=self._trusting)
+        try:
+            list(asking.list_objects(bucket, prefix="checks/"))
+        except S3Error:
+            return False
+        return True
 
     def keys(self, bucket: str) -> list[str]:
         """The keys of all objects, in order."""

@@ -109,9 +109,9 @@ def _written() -> dict[str, set[str]]:
     defined = re.findall(
         r'(Counter|Gauge|Histogram)\(\s*"(\w+)",(.*?)\n?\)\n', METRICS.read_text(), re.DOTALL
     )
-    written = {}
+    written: dict[str, set[str]] = {}
     for kind, name, rest in defined:
-        labels = {"le"} if kind == "Histogram" else set()
+        labels: set[str] = {"le"} if kind == "Histogram" else set()
         for listed in re.findall(r"\[([^\]]*)\]", rest):
             labels |= set(re.findall(r'"(\w+)"', listed))
         written |= {f"{name}{suffix}": labels for suffix in SUFFIXES[kind]}
@@ -122,7 +122,7 @@ def _series(expression: Any) -> Iterator[Series]:
     """The selectors of an expression, however deep."""
     if isinstance(expression, promql_parser.VectorSelector):
         labels = frozenset(matcher.name for matcher in expression.matchers.matchers)
-        yield Series(expression.name, labels)
+        yield Series(str(expression.name), labels)
     for part in ("expr", "lhs", "rhs", "vector_selector"):
         if (below := getattr(expression, part, None)) is not None:
             yield from _series(below)

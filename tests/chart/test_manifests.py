@@ -205,12 +205,10 @@ def test_names_that_yaml_would_misread_stay_names(name: str) -> None:
 
 def _every_name(name: str) -> Values:
     """Each value that is the name of an object, with that name."""
-    keys = [
-        path for path in VALUE_PATHS if path[-1].endswith(("Secret", "ConfigName", "SecretName"))
-    ]
-    others = [("catalogue", "database", "secretName"), ("dicomweb", "ingress", "className")]
+    ends = ("Secret", "ConfigName", "SecretName", "secretName", "className")
+    keys = [path for path in VALUE_PATHS if path[-1].endswith(ends)]
     values: Values = {"providerName": name}
-    for path in (*keys, *others):
+    for path in keys:
         values = with_value(values, path, name)
     return values
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 import yaml
+from helm_python import lint
 
 from harness.chart import CHART
 from harness.chart.changing import with_value
@@ -98,3 +99,9 @@ def _repeated(node: yaml.Node) -> Iterator[str]:
     elif isinstance(node, yaml.SequenceNode):
         for content in node.value:
             yield from _repeated(content)
+
+
+@pytest.mark.parametrize("name", sorted(values_files()))
+def test_helm_finds_nothing_to_remark(name: str) -> None:
+    found = lint(CHART, shipped_values(name), strict=True)["messages"]
+    assert [each for each in found if "icon is recommended" not in each["error"]] == []

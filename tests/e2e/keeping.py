@@ -1,0 +1,40 @@
+"""What it means that an image was kept: bytes in the bucket under the documented key, an entry."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydicom import Dataset, dcmread
+
+from harness.instances import data_set_in
+from harness.provisioning import Space
+
+
+def key_of(path: Path) -> str:
+    """Where docs/architecture.md says that an instance stands."""
+    digest = hashlib.sha256(data_set_in(path.read_bytes())).hexdigest()
+    meta = dcmread(path, stop_before_pixels=True).file_meta
+    syntax, uid = meta.TransferSyntaxUID, meta.MediaStorageSOPInstanceUID
+    return f"instances/{digest[:2]}/{digest}/{syntax}/{uid}.dcm"
+
+
+def sop_instance_uid(path: Path) -> str:
+    return str(dcmread(path, stop_before_pixels=True).SOPInstanceUID)
+
+
+def assert_kept(space: Space, files: Iterable[Path]) -> None:
+    """Each is in the space's bucket byte for byte, and the catalogue knows it."""
+    objects, catalogued = space.objects(), space.catalogued()
+    for path in files:
+        stored = data_set_in(objects[key_of(path)])
+        assert stored == data_set_in(path.read_bytes()), path.name
+        assert sop_instance_uid(path) in catalogued, path.name
+
+
+def study(path: Path) -> Dataset:
+    """The identifier that asks for an image's study."""
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel = "STUDY"
+    identifier.StudyInstanceUID = dcmread(path, stop_before_pixels=True).StudyInstanceUID
+    identifier.PatientID = ""
+    return identifier
