@@ -96,11 +96,17 @@ def _pixels(job: Job) -> Pixels:
     data_set = _data_set(job)
     if not data_set.file_meta.TransferSyntaxUID.is_encapsulated:
         return pixel_array(data_set)
-    decoder = get_decoder(job.transfer_syntax_uid)
-    if not decoder.is_available:
+    if not _has_decoder(job.transfer_syntax_uid):
         raise Undecodable("Its transfer syntax can't be decoded here.")
     _check_size(job.frame, data_set)
     return pixel_array(data_set)
+
+
+def _has_decoder(transfer_syntax_uid: str) -> bool:
+    try:
+        return bool(get_decoder(transfer_syntax_uid).is_available)
+    except NotImplementedError:
+        return False
 
 
 def _data_set(job: Job) -> Dataset:

@@ -106,7 +106,8 @@ class Rendering:
             self._asked -= 1
 
     def _started(self) -> "ProcessPool":
-        if self._pool is None:
+        """The pool; another in place of one that a dying process has taken with it."""
+        if self._pool is None or not self._pool.active:
             self._pool = _pool(self._workers)
         return self._pool
 

@@ -1,0 +1,125 @@
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from dimse_ingestion.dicom.elements import BulkReference, Element, element
+from dimse_ingestion.dicom.frames import image_pixels
+from dimse_ingestion.dicomweb import decoding
+from dimse_ingestion.dicomweb.problems import Problem
+from dimse_ingestion.dicomweb.rendering import Rendering, check_size, job
+from dimse_ingestion.dicomweb.views import Job, View
+
+EXPLICIT = "1.2.840.10008.1.2.1"
+JPEG_2000 = "1.2.840.10008.1.2.4.90"
+
+
+def asked(rows: int = 4, columns: int = 4, syntax: str = EXPLICIT, frame: bytes = b"") -> Job:
+    elements = described(rows, columns)
+    held = [*elements, Element("7FE0", "0010", "OW", bulk=BulkReference(0, 1))]
+    return job(frame or bytes(rows * columns), elements, image_pixels(held), syntax)
+
+
+def described(rows: int, columns: int) -> list[Element]:
+    return [
+        element(0x00280002, "US", "1"),
+        element(0x00280004, "CS", "MONOCHROME2"),
+        element(0x00280010, "US", str(rows)),
+        element(0x00280011, "US", str(columns)),
+        element(0x00280100, "US", "8"),
+        element(0x00280101, "US", "8"),
+        element(0x00280102, "US", "7"),
+        element(0x00280103, "US", "0"),
+    ]
+
+
+def children() -> set[int]:
+    return {
+        each.pid
+        for each in psutil.Process().children(recursive=True)
+        if "spawn_main" in " ".join(each.cmdline())
+    }
+
+
+async def test_processes_start_with_the_first_image_and_end_with_the_door():
+    before = children()
+    async with Rendering(1) as rendering:
+        assert children() == before
+        picture = await rendering.pictured(asked(), View(media_type="image/png"))
+        assert picture.startswith(b"\x89PNG")
+        assert len(children() - before) == 1
+    assert children() == before
+
+
+async def test_a_process_that_dies_fails_one_image_and_is_replaced():
+    before = children()
+    async with Rendering(1) as rendering:
+        await rendering.decoded(asked())
+        [worker] = children() - before
+        large = asked(8000, 8000)
+        at_work = asyncio.create_task(rendering.pictured(large, View(media_type="image/png")))
+        while psutil.Process(worker).cpu_percent(0.05) < 20 and not at_work.done():  # noqa: ASYNC110 - another process is watched
+            await asyncio.sleep(0)
+        os.kill(worker, signal.SIGKILL)
+        with pytest.raises(Problem, match="did not survive") as problem:
+            await at_work
+        assert problem.value.status == 500
+        assert len(await rendering.decoded(asked())) == 16
+
+
+async def test_a_decode_that_takes_too_long_is_given_up_and_others_go_on():
+    async with Rendering(1, longest_decode=0.3) as rendering:
+        rendering._longest_decode = 60
+        await rendering.decoded(asked())  # the process is there
+        rendering._longest_decode = 0.3
+        began = time.monotonic()
+        with pytest.raises(Problem, match=r"longer than 0\.3 s") as problem:
+            await rendering.pictured(asked(12000, 12000), View(media_type="image/png"))
+        assert problem.value.status == 500
+        assert time.monotonic() - began < 10
+        rendering._longest_decode = 60
+        assert len(await rendering.decoded(asked())) == 16
+
+
+async def test_pixels_that_are_no_code_stream_are_406_with_a_sentence():
+    async with Rendering(1) as rendering:
+        with pytest.raises(Problem, match="damaged") as problem:
+            await rendering.decoded(asked(syntax=JPEG_2000, frame=b"no code stream"))
+        assert problem.value.status == 406
+
+
+async def test_a_syntax_without_a_decoder_says_so():
+    async with Rendering(1) as rendering:
+        with pytest.raises(Problem, match="syntax can't be decoded here"):
+            await rendering.decoded(asked(syntax="1.2.840.10008.1.2.4.103", frame=b"1234"))
+
+
+async def test_more_images_than_may_wait_are_503():
+    rendering = Rendering(1)
+    rendering._asked = 32
+    with pytest.raises(Problem, match="Too many") as problem:
+        await rendering.decoded(asked())
+    assert problem.value.status == 503
+    assert problem.value.headers["retry-after"]
+
+
+def test_a_frame_too_large_to_be_decoded_is_refused_before_it_is_read():
+    held = [*described(60000, 60000), Element("7FE0", "0010", "OW", bulk=BulkReference(0, 1))]
+    with pytest.raises(Problem, match="60000 rows") as problem:
+        check_size(image_pixels(held))
+    assert problem.value.status == 413
+
+
+def test_the_door_itself_loads_no_pixel_library():
+    """`decoding` is named, not imported, by what runs in the door's process."""
+    source = Path(decoding.__file__).parent
+    importing = [
+        path.name
+        for path in source.glob("*.py")
+        if "import decoding" in path.read_text() or "dicomweb.decoding import" in path.read_text()
+    ]
+    assert importing == []
