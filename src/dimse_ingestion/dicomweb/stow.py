@@ -6,13 +6,17 @@ are stored `storing_parts`', what is answered `store_response`'s.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
 
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.dicomweb.addresses import SERVICES, Resource, resource
+from dimse_ingestion.dicomweb.media_types import DICOM, MULTIPART, OCTET_STREAM
 from dimse_ingestion.dicomweb.multipart import (
     Event,
     MultipartBroken,
@@ -22,14 +26,22 @@ from dimse_ingestion.dicomweb.multipart import (
     media_type,
 )
 from dimse_ingestion.dicomweb.problems import Problem
-from dimse_ingestion.dicomweb.store_response import Outcome
+from dimse_ingestion.dicomweb.representing import form_for
+from dimse_ingestion.dicomweb.routing import Door
+from dimse_ingestion.dicomweb.store_response import (
+    Outcome,
+    http_status,
+    response_elements,
+    sentences,
+)
 from dimse_ingestion.dicomweb.storing_parts import StoringParts
 from dimse_ingestion.operations.storing import Storing
+from dimse_ingestion.operations.wires import storage_space
+from dimse_ingestion.settings import ConfigurationMistake, DicomwebSettings
+from dimse_ingestion.spooling import spool as spooling
 from dimse_ingestion.spooling.spool import Spool
 
-DICOM = "application/dicom"
-MULTIPART = "multipart/related"
-_BAD_REQUEST, _TIMEOUT, _TOO_LARGE, _UNSUPPORTED = 400, 408, 413, 415
+_BAD_REQUEST, _TIMEOUT, _TOO_LARGE, _UNSUPPORTED, _UNAVAILABLE = 400, 408, 413, 415, 503
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +51,59 @@ class Limits:
     body: int
     parts: int
     silence: float
+
+
+def routes(door: Door) -> Iterable[BaseRoute]:
+    """Where instances are stored."""
+    spool = _spool(door.settings)
+    door.closing.callback(spool.close)
+    space = storage_space(door.settings)
+    limits = Limits(
+        body=door.settings.maximum_body,
+        parts=door.settings.maximum_parts,
+        silence=door.settings.silence,
+    )
+    stow = Stow(spool, Storing(door.wires.bucket, door.wires.sink, space), limits)
+
+    async def answer(request: Request) -> Response:
+        form = form_for(request)  # what can't be answered is not stored either
+        outcomes = await stow.store(request, resource(request).study)
+        base = door.addresses.base(request)
+        told = response_elements(outcomes, lambda *uids: f"{base}{Resource(*uids).path}")
+        body = form.encoded(told, _no_bulk_data)
+        whole = body if form.media_type == f"{DICOM}+json" else form.body([body])
+        response = Response(whole, http_status(outcomes), media_type=form.media_type)
+        for sentence in sentences(outcomes):
+            response.headers.append("warning", f'299 {base} "{sentence}"')
+        if response.status_code == _UNAVAILABLE:
+            response.headers["retry-after"] = "1"
+        return response
+
+    for path in ("/studies", "/studies/{study}"):
+        yield Route(f"{SERVICES}{path}", answer, methods=["POST"])
+
+
+def _spool(settings: DicomwebSettings) -> Spool:
+    spool = Spool(
+        settings.spool_directory,
+        spooling.Limits(
+            memory=settings.spool_memory,
+            memory_in_all=settings.spool_memory_in_all,
+            disk=settings.spool_limit,
+        ),
+    )
+    try:
+        spool.prepare()
+    except OSError as trouble:
+        raise ConfigurationMistake(
+            [f"DICOMWEB_SPOOL_DIRECTORY: {settings.spool_directory}: {trouble.strerror}."]
+        ) from None
+    return spool
+
+
+def _no_bulk_data(path: Sequence[str]) -> str:
+    """A response has none."""
+    raise ValueError(f"{'/'.join(path)} is no bulk data.")
 
 
 class Stow:
@@ -132,7 +197,7 @@ async def _read_one(body: AsyncIterator[bytes], parts: StoringParts) -> None:
 def _no_instance(headers: Mapping[str, str]) -> DimseFailure | None:
     """Why a part by its headers is no Part-10 file; None when it may be one."""
     kind, _ = media_type(headers.get("content-type", DICOM))
-    if kind in (DICOM, "application/octet-stream"):
+    if kind in (DICOM, OCTET_STREAM):
         return None
     return DimseFailure(
         Status.CANNOT_UNDERSTAND, f"A part has the media type {kind or 'unknown'}: send {DICOM}."
@@ -143,7 +208,7 @@ def _unsupported(kind: str) -> Problem:
     return Problem(
         _UNSUPPORTED,
         f"Content-Type {kind or 'is missing or unreadable'}: send {MULTIPART} with type {DICOM}, "
-        f"{DICOM}+json or {DICOM}+xml, or one instance as {DICOM}.",
+        f"or one instance as {DICOM}.",
     )
 
 
