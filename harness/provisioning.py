@@ -81,7 +81,7 @@ class Space:
             "bucketConfigName": self.bucket_object,
             "bucketSecretName": self.bucket_object,
             "providerName": self.name,
-            "dicomEventDrivenIngestionName": self.catalogue.name if self.catalogue else "",
+            "dicomEventDrivenIngestionName": self._catalogue_name,
             "natsUrl": self.platform.nats.url_inside,
             "natsSubjectRoot": self.subject_root,
             "natsTokenSecret": self.nats_secret,
@@ -133,11 +133,22 @@ class Space:
         credentials = nats.proxy_credentials(self.subject_root, proxy_id)
         return NatsAccess(nats.url_outside, nats.ca_pem, credentials)
 
-    def objects(self) -> dict[str, bytes]:
-        """The instances in its bucket by their keys, read from outside the cluster."""
-        minio = self.platform.minio
-        keys = [key for key in minio.keys(self.bucket) if key.startswith("instances/")]
-        return {key: minio.read(self.bucket, key) for key in keys}
+    @property
+    def _catalogue_name(self) -> str:
+        """Its catalogue's release, as it is called from its namespace; empty: its own."""
+        if self.catalogue is None:
+            return ""
+        there = self.catalogue.namespace.name
+        return self.catalogue.name + ("" if there == self.namespace.name else f".{there}")
+
+    def keys(self) -> set[str]:
+        """The keys of the instances in its bucket."""
+        every = self.platform.minio.keys(self.bucket)
+        return {key for key in every if key.startswith("instances/")}
+
+    def read(self, key: str) -> bytes:
+        """An object of its bucket, read from outside the cluster."""
+        return self.platform.minio.read(self.bucket, key)
 
     def catalogued(self) -> set[str]:
         """The SOP Instance UIDs that the catalogue knows of this space, asked in its own pod."""

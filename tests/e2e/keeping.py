@@ -24,11 +24,12 @@ def sop_instance_uid(path: Path) -> str:
 
 def assert_kept(space: Space, files: Iterable[Path]) -> None:
     """Each is in the space's bucket byte for byte, and the catalogue knows it."""
-    objects, catalogued = space.objects(), space.catalogued()
+    keys, catalogued = space.keys(), space.catalogued()
     for path in files:
-        stored = data_set_in(objects[key_of(path)])
-        assert stored == data_set_in(path.read_bytes()), path.name
-        assert sop_instance_uid(path) in catalogued, path.name
+        assert key_of(path) in keys, path
+        stored = data_set_in(space.read(key_of(path)))
+        assert stored == data_set_in(path.read_bytes()), path
+        assert sop_instance_uid(path) in catalogued, path
 
 
 def study(path: Path) -> Dataset:
