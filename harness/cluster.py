@@ -54,6 +54,14 @@ class Cluster:
         if self.name and images:
             output(tool("kind", _silent), "load", "docker-image", "--name", self.name, *images)
 
+    def crashed(self, container_id: str) -> None:
+        """Kill a container's first process by SIGKILL, as the kernel does when memory is short.
+
+        `container_id` is as a pod's status tells it. Only on a cluster of ours.
+        """
+        _, _, container = container_id.partition("://")
+        self.on_node("ctr", "-n", "k8s.io", "task", "kill", "-s", "SIGKILL", container)
+
     def on_node(self, *command: str, given: str | None = None) -> str:
         """What a command says on the node of a cluster of ours."""
         return output("docker", "exec", "-i", self.node, *command, given=given)

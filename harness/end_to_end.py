@@ -15,13 +15,14 @@ from harness.airgap.cache import cache
 from harness.commands import Say
 
 TESTS = Path("tests/e2e")
+_LITTLE_KEPT = ("-o", "tmp_path_retention_policy=failed")  # modalities under load write gigabytes
 _PROJECT = Path(__file__).parent.parent
 
 
 def run(kubeconfig: Path | None, keep: bool, options: Sequence[str], say: Say) -> int:
     """Run the tests with pytest's `options`; gives pytest's exit status."""
     with _cluster(kubeconfig, keep, say) as chosen:
-        command = [sys.executable, "-m", "pytest", str(TESTS)]
+        command = [sys.executable, "-m", "pytest", str(TESTS), *_LITTLE_KEPT]
         told = ["--kubeconfig", str(chosen.kubeconfig.resolve()), *options]
         return subprocess.run([*command, *told], cwd=_PROJECT, check=False).returncode
 

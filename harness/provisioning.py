@@ -141,7 +141,7 @@ class Space:
         there = self.catalogue.namespace.name
         return self.catalogue.name + ("" if there == self.namespace.name else f".{there}")
 
-    def keys(self) -> set[str]:
+    def instances(self) -> set[str]:
         """The keys of the instances in its bucket."""
         every = self.platform.minio.keys(self.bucket)
         return {key for key in every if key.startswith("instances/")}

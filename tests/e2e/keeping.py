@@ -24,7 +24,7 @@ def sop_instance_uid(path: Path) -> str:
 
 def assert_kept(space: Space, files: Iterable[Path]) -> None:
     """Each is in the space's bucket byte for byte, and the catalogue knows it."""
-    keys, catalogued = space.keys(), space.catalogued()
+    keys, catalogued = space.instances(), space.catalogued()
     for path in files:
         assert key_of(path) in keys, path
         stored = data_set_in(space.read(key_of(path)))

@@ -61,7 +61,7 @@ def test_each_keeps_its_own_and_finds_no_other_s(
         (answer,) = scu.stored(one.zone.peer, [made.path])
         assert answer.status == 0, answer
         assert_kept(one.space, [made.path])
-        assert key_of(made.path) not in other.space.keys()
+        assert key_of(made.path) not in other.space.instances()
         assert sop_instance_uid(made.path) not in other.space.catalogued()
         assert len(scu.found(one.zone.peer, study(made.path))) == 1
         assert scu.found(other.zone.peer, study(made.path)) == []
@@ -74,14 +74,14 @@ def test_a_proxy_with_the_other_s_credential_serves_nobody_and_says_why(
     stranger = bench.ended(
         zone(tmp_path / "stranger", cardiology.access(), radiology.subject_root, "ward7")
     )
-    before = radiology.keys()
+    before = radiology.instances()
     stranger.proxy.start()
     _, why = eventually(stranger.proxy.readiness, lambda seen: "NATS denies us" in seen[1])
     assert radiology.subject_root in why
     (made,) = made_instances(tmp_path / "in", 1, 2**16)
     (answer,) = scu.stored(stranger.peer, [made.path])
     assert answer.status != 0
-    assert radiology.keys() == before
+    assert radiology.instances() == before
 
 
 @pytest.mark.parametrize("subject", ["v1.svc.store", "v1.in.any.any", "_SINBOX.any.any"])
