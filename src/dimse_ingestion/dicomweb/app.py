@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
-from dimse_ingestion.dicomweb import metadata, qido, stow, wado
+from dimse_ingestion.dicomweb import metadata, page, qido, stow, wado
 from dimse_ingestion.dicomweb.addresses import Addresses
 from dimse_ingestion.dicomweb.routing import Door, Service, application
 from dimse_ingestion.observability import logging, probes, tracing
@@ -23,7 +23,13 @@ from dimse_ingestion.operations.wires import Wires, opened_wires
 from dimse_ingestion.settings import ConfigurationMistake, DicomwebSettings
 
 _LOG = logger(__name__)
-SERVICES: tuple[Service, ...] = (stow.routes, qido.routes, metadata.routes, wado.routes)
+SERVICES: tuple[Service, ...] = (
+    stow.routes,
+    qido.routes,
+    metadata.routes,
+    wado.routes,
+    page.routes,
+)
 """Each answers at its own addresses."""
 
 

@@ -1,0 +1,123 @@
+// The list of studies: a filter, a page of matches, and the way to the next one.
+
+import { found } from "./asking.js";
+import { byId, inAnyScript, made } from "./building.js";
+import { thumbnail } from "./pictures.js";
+import { counted, date, names, number, text, time, values } from "./reading.js";
+
+const PAGE = 24;
+const state = { offset: 0, asking: new AbortController() };
+
+/** Have the list's controls do what they say; `ask` shows the list and tells of refusals. */
+export function prepareStudies(ask) {
+  const filter = byId("filter");
+  const begin = () => {
+    state.offset = 0;
+    ask();
+  };
+  filter.addEventListener("submit", (event) => {
+    event.preventDefault();
+    begin();
+  });
+  filter.addEventListener("reset", () => setTimeout(begin));
+  filter.elements.modality.addEventListener("change", begin);
+  byId("previous-page").addEventListener("click", () => turn(-PAGE, ask));
+  byId("next-page").addEventListener("click", () => turn(PAGE, ask));
+  byId("studies").addEventListener("keydown", walk);
+}
+
+function turn(by, ask) {
+  state.offset = Math.max(0, state.offset + by);
+  ask();
+  byId("content").focus();
+  window.scrollTo(0, 0);
+}
+
+/** Ask for the page of studies, and show it. */
+export async function showStudies() {
+  state.asking.abort();
+  state.asking = new AbortController();
+  const list = byId("studies");
+  list.setAttribute("aria-busy", "true");
+  try {
+    const parameters = { ...wanted(), limit: PAGE, offset: state.offset };
+    const { matches, isMore } = await found("studies", parameters, state.asking.signal);
+    list.replaceChildren(...matches.map(row));
+    tell(matches.length, isMore);
+  } finally {
+    list.removeAttribute("aria-busy");
+  }
+}
+
+function wanted() {
+  const { name, id, from, to, modality } = byId("filter").elements;
+  const parameters = {};
+  if (name.value.trim()) parameters.PatientName = anywhere(name.value.trim().replace(/,\s*/, "^"));
+  if (id.value.trim()) parameters.PatientID = anywhere(id.value.trim());
+  if (from.value || to.value) parameters.StudyDate = `${digits(from.value)}-${digits(to.value)}`;
+  if (modality.value) parameters.ModalitiesInStudy = modality.value;
+  return parameters;
+}
+
+function anywhere(typed) {
+  return /[*?]/.test(typed) ? typed : `*${typed}*`;
+}
+
+function digits(day) {
+  return day.replaceAll("-", "");
+}
+
+function tell(count, isMore) {
+  const isFiltered = Object.keys(wanted()).length > 0;
+  const nothing = byId("nothing");
+  nothing.hidden = count > 0;
+  nothing.textContent = isFiltered
+    ? "No study matches: take something out of the filter."
+    : "There is no study here yet: send one by C-STORE or STOW-RS.";
+  byId("pages").hidden = !isMore && state.offset === 0;
+  byId("previous-page").disabled = state.offset === 0;
+  byId("next-page").disabled = !isMore;
+  byId("page-told").textContent = count
+    ? `Studies ${state.offset + 1} to ${state.offset + count}`
+    : "No more studies";
+}
+
+function row(study) {
+  const uid = text(study, "StudyInstanceUID");
+  const modalities = values(study, "ModalitiesInStudy").join(" ");
+  const [name = "No name", ...others] = names(study);
+  const link = made(
+    "a",
+    "study",
+    thumbnail(`studies/${uid}`, modalities),
+    made(
+      "span",
+      "who",
+      inAnyScript("strong", "", name),
+      ...others.map((each) => inAnyScript("span", "other", each)),
+      inAnyScript("span", "id", text(study, "PatientID")),
+    ),
+    made("span", "when", date(study, "StudyDate"), " ", made("span", "faint", time(study, "StudyTime"))),
+    made("span", "modality", modalities),
+    inAnyScript("span", "what", text(study, "StudyDescription")),
+    made("span", "counts", counts(study)),
+  );
+  link.href = `#study=${uid}`;
+  return made("li", "", link);
+}
+
+function counts(study) {
+  const series = counted(number(study, "NumberOfStudyRelatedSeries"), "series", "series");
+  const images = number(study, "NumberOfStudyRelatedInstances");
+  return `${series}, ${counted(images, "image", "images")}`;
+}
+
+/** Arrow keys go from study to study, as Tab does. */
+function walk(event) {
+  const steps = { ArrowDown: "nextElementSibling", ArrowUp: "previousElementSibling" };
+  const step = steps[event.key];
+  const next = step && event.target.closest("li")?.[step];
+  if (!next) return;
+  event.preventDefault();
+  next.firstElementChild.focus();
+}
