@@ -60,10 +60,21 @@ def associated(
     assoc = ae.associate(peer.host, peer.port, ae_title=peer.called, ext_neg=negotiation)
     if not assoc.is_established:
         raise ConnectionError("the association was not accepted")
+    _leave_answers_alone(assoc)
     try:
         yield assoc
     finally:
         assoc.release()
+
+
+def _leave_answers_alone(assoc: Association) -> None:
+    """Have only those who wait for an answer get messages.
+
+    pynetdicom's reactor looks for requests, and on a busy machine takes the answer to ours, which
+    it drops as unexpected. A requestor is asked nothing.
+    """
+    waited_for = assoc.dimse.get_msg
+    assoc.dimse.get_msg = lambda block=False: waited_for(block) if block else (None, None)
 
 
 def stored(peer: Peer, files: Sequence[Path]) -> list[Answer]:

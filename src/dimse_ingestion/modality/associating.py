@@ -80,10 +80,22 @@ class Modality:
         assoc = ae.associate(host, port, ae_title=self._called)
         if not assoc.is_established:
             raise Unanswered(f"{self._called}@{host}:{port} {_why_not(assoc)}.")
+        _leave_answers_alone(assoc)
         try:
             yield assoc
         finally:
             assoc.release()
+
+
+def _leave_answers_alone(assoc: Association) -> None:
+    """Keep pynetdicom's reactor, which serves requests, from taking the answer to one of ours.
+
+    It looks for any message; on a busy machine it finds the answer that `send_c_store` waits for,
+    drops it ("unexpected C-STORE service message"), and the wait runs to its time-out. A requestor
+    is asked nothing, so only those who wait get messages.
+    """
+    waited_for = assoc.dimse.get_msg
+    assoc.dimse.get_msg = lambda block=False: waited_for(block) if block else (None, None)  # type: ignore[method-assign]
 
 
 def _why_not(assoc: Association) -> str:
