@@ -1,12 +1,8 @@
 """The door as a whole: addresses, capabilities, methods, CORS, access, limits, and bad clients."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import AsyncIterator
 from pathlib import Path
-from threading import Thread
 from xml.etree import ElementTree as ET
 
 import httpx2
@@ -17,7 +13,7 @@ from dimse_ingestion.observability import serving
 from dimse_ingestion.settings import ConfigurationMistake, DicomwebSettings
 from tests.instances import event
 from tests.integration.dicomweb.conftest import Space, space_in
-from tests.unit.dicomweb.tokens import AUDIENCE, ISSUER, SigningKey, token
+from tests.unit.dicomweb.tokens import AUDIENCE, ISSUER, SigningKey, issuer, token
 
 WADL = "{http://wadl.dev.java.net/2009/02}"
 
@@ -74,32 +70,6 @@ async def test_pages_of_other_origins_may_ask_if_told(tmp_path: Path) -> None:
         assert asked.headers["access-control-allow-origin"] == "https://viewer.example"
         answer = await opened.client.get("/studies", headers={"origin": "https://other.example"})
         assert "access-control-allow-origin" not in answer.headers
-
-
-@contextmanager
-def issuer(keys: list[SigningKey]) -> Iterator[str]:
-    """The issuer's published keys, at the URL given."""
-
-    class Published(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = json.dumps({"keys": [each.published() for each in keys]}).encode()
-            self.send_response(200)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Published)
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/keys"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @pytest.fixture

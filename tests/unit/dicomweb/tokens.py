@@ -2,6 +2,10 @@
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import Any
 
 import jwt
@@ -28,3 +32,29 @@ def token(key: SigningKey, seconds: int = 60, **claims: object) -> str:
     """A token signed by `key` that is good for so many seconds."""
     content = {"iss": ISSUER, "aud": AUDIENCE, "exp": int(time.time()) + seconds, "sub": "jane"}
     return jwt.encode(content | claims, key.private, "ES256", headers={"kid": key.key_id})
+
+
+@contextmanager
+def issuer(keys: list[SigningKey]) -> Iterator[str]:
+    """The issuer's published keys, at the URL given."""
+
+    class Published(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps({"keys": [each.published() for each in keys]}).encode()
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Published)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/keys"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,13 +1,22 @@
 // One series, image by image and frame by frame, rendered by the service to the size it is shown at.
 
-import { found, picture } from "./asking.js";
+import { found } from "./asking.js";
 import { byId } from "./building.js";
 import { counted, number, text, values } from "./reading.js";
+import { forget, rendered } from "./rendering.js";
 
 const STEP = 256; // sizes are asked for in steps, so that a cache has them
 const LARGEST = 2048;
 const MOST_PAGES = 20;
-const state = { path: "", instances: [], index: 0, frame: 1, asking: new AbortController() };
+const state = {
+  path: "",
+  instances: [],
+  index: 0,
+  frame: 1,
+  isWanted: false,
+  isAtWork: false,
+  asking: new AbortController(),
+};
 let announce = () => {};
 
 /** Have the viewer's controls do what they say; `guarded` tells of what is refused. */
@@ -28,7 +37,9 @@ export function prepareViewer(guarded) {
 export function clearViewer() {
   state.asking.abort();
   state.instances = [];
+  state.isWanted = false;
   byId("viewer").hidden = true;
+  forget();
 }
 
 /** Ask for the instances of a series, and show the first. */
@@ -63,7 +74,7 @@ function toImage(index) {
   if (!(index in state.instances)) return;
   state.index = index;
   const frames = frameCount();
-  state.frame = Math.floor(frames / 2) + 1; // as the service does, and thumbnails show
+  state.frame = middleFrame(index);
   byId("image-number").value = index + 1;
   byId("frame-number").max = frames;
   byId("frame-control").hidden = frames < 2;
@@ -81,42 +92,68 @@ function toFrame(frame) {
   announce(show);
 }
 
+/** What an image of several frames is shown by first, as its thumbnail is. */
+function middleFrame(index) {
+  return Math.floor(frameCount(index) / 2) + 1;
+}
+
 function frameCount(index = state.index) {
   return Math.max(1, number(state.instances[index], "NumberOfFrames", 1));
 }
 
+/** Show what is wanted now. While a picture is awaited others may be wanted: only the last is. */
 async function show() {
-  state.asking.abort();
-  state.asking = new AbortController();
-  const { signal } = state.asking;
-  const instance = state.instances[state.index];
-  tell(instance);
+  tell(state.instances[state.index]);
+  state.isWanted = true;
+  if (state.isAtWork) return;
+  state.isAtWork = true;
+  byId("stage").setAttribute("aria-busy", "true");
+  try {
+    while (state.isWanted) {
+      state.isWanted = false;
+      await put(state.index, state.frame);
+    }
+    ahead();
+  } finally {
+    state.isAtWork = false;
+    byId("stage").removeAttribute("aria-busy");
+  }
+}
+
+async function put(index, frame) {
+  const instance = state.instances[index];
+  if (!instance) return;
   if (!number(instance, "Rows")) {
     nothing("This is no image: retrieve it as DICOM to read it.");
     return;
   }
-  byId("stage").setAttribute("aria-busy", "true");
   try {
-    await put(await rendered(state.index, state.frame, signal), signal);
-    ahead(signal);
+    const image = await rendered(...addressed(index, frame));
+    if (instance === state.instances[index]) replace(image);
   } catch (error) {
-    if (error.name === "AbortError" || error.status === 401) throw error;
+    if (error.status === 401) throw error;
     nothing(error.message);
-  } finally {
-    if (!signal.aborted) byId("stage").removeAttribute("aria-busy");
   }
 }
 
-function rendered(index, frame, signal) {
+function replace(image) {
+  image.alt = byId("image-told").textContent;
+  image.id = "image";
+  byId("image").replaceWith(image);
+  byId("no-image").hidden = true;
+}
+
+/** The address of a picture, and with which parameters it is asked for. */
+function addressed(index, frame) {
   const instance = state.instances[index];
-  const path = `${state.path}/instances/${text(instance, "SOPInstanceUID")}/frames/${frame}`;
   const parameters = {};
   const side = wantedSide();
   if (Math.max(number(instance, "Rows"), number(instance, "Columns")) > side) {
     parameters.viewport = `${side},${side}`;
   }
   if (byId("window-preset").value) parameters.window = chosenWindow();
-  return picture(`${path}/rendered`, parameters, signal);
+  const uid = text(instance, "SOPInstanceUID");
+  return [`${state.path}/instances/${uid}/frames/${frame}`, parameters];
 }
 
 /** Pixels that the longer side of the stage has, in steps. */
@@ -126,30 +163,13 @@ function wantedSide() {
   return Math.min(LARGEST, Math.max(2, Math.ceil(pixels / STEP)) * STEP);
 }
 
-async function put(url, signal) {
-  const loading = new Image();
-  loading.src = url;
-  try {
-    await loading.decode();
-    if (signal.aborted) return;
-    const image = byId("image");
-    image.src = url;
-    await image.decode();
-    image.alt = byId("image-told").textContent;
-    image.hidden = false;
-    byId("no-image").hidden = true;
-  } finally {
-    URL.revokeObjectURL(url);
-  }
-}
-
-/** The next picture, asked for before it is wanted: the browser keeps it, or at least its way. */
-function ahead(signal) {
+/** Ask for the next picture before it is wanted. */
+function ahead() {
   const isFrame = state.frame < frameCount();
   const index = isFrame ? state.index : state.index + 1;
   if (!(index in state.instances) || !number(state.instances[index], "Rows")) return;
-  const frame = isFrame ? state.frame + 1 : Math.floor(frameCount(index) / 2) + 1;
-  rendered(index, frame, signal).then(URL.revokeObjectURL, () => {});
+  const frame = isFrame ? state.frame + 1 : middleFrame(index);
+  rendered(...addressed(index, frame)).catch(() => {}); // told when it is wanted
 }
 
 function nothing(why) {

@@ -1,0 +1,46 @@
+"""A proxy that gives the door a path prefix, as an ingress does, and strips it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+
+@contextmanager
+def below(prefix: str, door: str) -> Iterator[str]:
+    """The address, with the prefix, at which `door` is reached; other paths are 404."""
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if not self.path.startswith(f"{prefix}/"):
+                self.send_error(404)
+                return
+            accept = {"accept": self.headers.get("accept", "*/*")}
+            request = Request(f"{door}{self.path.removeprefix(prefix)}", headers=accept)
+            try:
+                with urlopen(request, timeout=30) as answer:
+                    self._pass_on(answer.status, answer.headers["content-type"], answer.read())
+            except HTTPError as refused:
+                self._pass_on(refused.code, refused.headers["content-type"], refused.read())
+
+        def _pass_on(self, status: int, kind: str | None, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("content-type", kind or "text/plain")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}{prefix}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
