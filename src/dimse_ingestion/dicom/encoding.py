@@ -52,6 +52,16 @@ def encoded(
     return written
 
 
+def explicit_element(each: Element, specific_character_set: str) -> bytes:
+    """One element in explicit VR little endian; raises ValueError as `encoded` does."""
+    return _Writer(uids.EXPLICIT_VR_LITTLE_ENDIAN, specific_character_set).element(each)
+
+
+def explicit_header(each: Element, length: int) -> bytes:
+    """Tag, VR and a length in bytes, in explicit VR little endian."""
+    return _Writer(uids.EXPLICIT_VR_LITTLE_ENDIAN, "").header(each, length)
+
+
 def _deflated(plain: bytes) -> bytes:
     deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     data = deflater.compress(plain) + deflater.flush()
@@ -65,12 +75,15 @@ class _Writer:
         self._character_set = specific_character_set
 
     def data_set(self, elements: Iterable[Element]) -> bytes:
-        return b"".join(map(self._element, sorted(elements, key=lambda each: each.tag)))
+        return b"".join(map(self.element, sorted(elements, key=lambda each: each.tag)))
 
-    def _element(self, each: Element) -> bytes:
+    def element(self, each: Element) -> bytes:
         value = self._value(each)
+        return self.header(each, len(value)) + value
+
+    def header(self, each: Element, length: int) -> bytes:
         tag = struct.pack(f"{self._order}HH", each.tag >> 16, each.tag & 0xFFFF)
-        return tag + self._vr_and_length(each.vr, len(value)) + value
+        return tag + self._vr_and_length(each.vr, length)
 
     def _vr_and_length(self, vr: str, length: int) -> bytes:
         if not self._explicit:
@@ -78,7 +91,9 @@ class _Writer:
         if vr in representations.LONG_LENGTH:
             return vr.encode() + struct.pack(f"{self._order}2xI", length)
         if length > _LONGEST_SHORT_VALUE:
-            raise ValueError(f"A value of VR {vr} has {length} bytes: too long to write.")
+            if self._order == ">":
+                raise ValueError(f"A value of VR {vr} has {length} bytes: too long to write.")
+            return b"UN" + struct.pack("<2xI", length)  # PS3.5 6.2.2, note 6
         return vr.encode() + struct.pack(f"{self._order}H", length)
 
     def _value(self, each: Element) -> bytes:

@@ -24,6 +24,7 @@ class Status(IntEnum):
     DOES_NOT_MATCH_SOP_CLASS = 0xA900  # PS3.4 table B.2-1 (data set), table C.4-1 (identifier)
     CANNOT_UNDERSTAND = 0xC000  # PS3.4 table B.2-1, C000 to CFFF
     UNABLE_TO_PROCESS = 0xC001  # PS3.4 table C.4-1, C000 to CFFF
+    TRANSFER_SYNTAX_NOT_SUPPORTED = 0xC122  # PS3.18 table I.2-2
     CANCEL = 0xFE00  # PS3.7 C.3
     PENDING = 0xFF00  # PS3.4 table C.4-1
     PENDING_WITHOUT_OPTIONAL_KEYS = 0xFF01  # PS3.4 table C.4-1

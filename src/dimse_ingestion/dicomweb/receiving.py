@@ -5,11 +5,11 @@ an instance must be announced (UIDs, syntax, length, digest) before it can be st
 can't be taken is read to its end and told by its failure, so that the parts after it can be.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
 from dimse_ingestion.dicom import part10
-from dimse_ingestion.dicom.elements import by_tag
+from dimse_ingestion.dicom.elements import Element, by_tag
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.scanning import Scanner
 from dimse_ingestion.dicom.status import Status
@@ -35,6 +35,22 @@ class Named:
     sop_instance_uid: str = ""
     study_instance_uid: str = ""
     series_instance_uid: str = ""
+
+
+def named_by(elements: Iterable[Element]) -> Named:
+    """What the elements of a data set name."""
+    found = by_tag(elements)
+    texts = (found[tag].value.strip(" \0") if tag in found else "" for tag in _NAMES)
+    return Named(*(text.encode("ascii", "replace").decode() for text in texts))
+
+
+def check_named(named: Named) -> None:
+    """Raise DimseFailure A900 when there is no SOP class or no SOP instance."""
+    if not named.sop_class_uid or not named.sop_instance_uid:
+        raise DimseFailure(
+            Status.DOES_NOT_MATCH_SOP_CLASS,
+            "SOP Class UID (0008,0016) or SOP Instance UID (0008,0018) is missing.",
+        )
 
 
 class Receiving:
@@ -77,11 +93,7 @@ class Receiving:
             self._scanner.finish()
             self._learn(self._scanner)
         whole = await self._spooled.sealed()
-        if not self.named.sop_class_uid or not self.named.sop_instance_uid:
-            raise DimseFailure(
-                Status.DOES_NOT_MATCH_SOP_CLASS,
-                "SOP Class UID (0008,0016) or SOP Instance UID (0008,0018) is missing.",
-            )
+        check_named(self.named)
         return Instance(
             sop_class_uid=self.named.sop_class_uid,
             sop_instance_uid=self.named.sop_instance_uid,
@@ -130,9 +142,7 @@ class Receiving:
                 return
 
     def _learn(self, scanner: Scanner) -> None:
-        found = by_tag(scanner.elements)
-        texts = (found[tag].value.strip(" \0") if tag in found else "" for tag in _NAMES)
-        self.named = Named(*texts)
+        self.named = named_by(scanner.elements)
         self._identified = True
 
 

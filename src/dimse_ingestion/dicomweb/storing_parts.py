@@ -6,10 +6,14 @@ what was whole is stored whatever becomes of the rest of the request.
 """
 
 import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Protocol
 from uuid import uuid4
 
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.dicomweb.media_types import DICOM, OCTET_STREAM
+from dimse_ingestion.dicomweb.multipart import media_type
 from dimse_ingestion.dicomweb.receiving import Named, Receiving
 from dimse_ingestion.dicomweb.store_response import Outcome
 from dimse_ingestion.observability import metrics
@@ -20,6 +24,21 @@ from dimse_ingestion.spooling.spool import Spool
 
 _LOG = logger(__name__)
 _AT_ONCE = 8
+
+
+class Arrived(Protocol):
+    """An instance that is there in whole (see `receiving`, `composed`)."""
+
+    named: Named
+
+    async def sealed(self) -> Instance:
+        """As it is announced; raises DimseFailure when it can't be stored."""
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Its data set, once sealed."""
+
+    def close(self) -> None:
+        """Let go of what it holds."""
 
 
 class StoringParts:
@@ -36,6 +55,7 @@ class StoringParts:
         self._room = asyncio.Semaphore(_AT_ONCE)
         self._receiving: Receiving | None = None
         self._operation_id = ""
+        self._at_end: list[Callable[[], None]] = []
 
     async def __aenter__(self) -> "StoringParts":
         return self
@@ -44,14 +64,25 @@ class StoringParts:
         if self._receiving is not None:
             self._receiving.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for let_go in self._at_end:
+            let_go()
+
+    def at_end(self, let_go: Callable[[], None]) -> None:
+        """Have something let go of when nothing is being stored any more."""
+        self._at_end.append(let_go)
 
     @property
     def count(self) -> int:
         """Instances that are whole."""
         return len(self._tasks)
 
-    def begin(self) -> None:
-        """A part begins."""
+    def begin(self, headers: Mapping[str, str]) -> None:
+        """A part begins; one that by its headers is no Part-10 file is refused."""
+        kind, _ = media_type(headers.get("content-type", DICOM))
+        if kind not in (DICOM, OCTET_STREAM):
+            sentence = f"A part has the media type {kind or 'unknown'}: send {DICOM}."
+            self.refuse(DimseFailure(Status.CANNOT_UNDERSTAND, sentence))
+            return
         self._operation_id = str(uuid4())
         self._receiving = Receiving(self._spool.open(self._operation_id))
 
@@ -65,8 +96,15 @@ class StoringParts:
         receiving, self._receiving = self._receiving, None
         if receiving is None:
             return
+        await self.add(receiving, self._operation_id)
+
+    async def finish(self) -> None:
+        """No part follows."""
+
+    async def add(self, arrived: Arrived, operation_id: str = "") -> None:
+        """Store what is whole, as soon as there is room beside the others."""
         await self._room.acquire()
-        storing = self._stored(self._operation_id, receiving)
+        storing = self._stored(operation_id or str(uuid4()), arrived)
         task = asyncio.create_task(storing, name="store a part")
         task.add_done_callback(lambda _: self._room.release())
         self._tasks.append(task)
@@ -81,23 +119,23 @@ class StoringParts:
         """What became of each, in the order of the parts."""
         return list(await asyncio.gather(*self._tasks))
 
-    async def _stored(self, operation_id: str, receiving: Receiving) -> Outcome:
+    async def _stored(self, operation_id: str, arrived: Arrived) -> Outcome:
         try:
-            instance = await receiving.sealed()
-            self._check_study(receiving.named)
+            instance = await arrived.sealed()
+            self._check_study(arrived.named)
             with metrics.dicomweb_store_seconds.time():
-                stored = await self._storing.store(operation_id, instance, receiving.chunks())
+                stored = await self._storing.store(operation_id, instance, arrived.chunks())
         except DimseFailure as failure:
-            _told_failure(failure, receiving.named)
-            return Outcome(receiving.named, failure=failure)
+            _told_failure(failure, arrived.named)
+            return Outcome(arrived.named, failure=failure)
         except Exception:  # noqa: BLE001 - one instance must not take the others' answers with it
             _LOG.exception("A mistake of ours kept an instance from being stored.")
             ours = DimseFailure(Status.PROCESSING_FAILURE, "internal error")
-            return Outcome(receiving.named, failure=ours)
+            return Outcome(arrived.named, failure=ours)
         finally:
-            receiving.close()
+            arrived.close()
         _told(instance, stored.key, operation_id, again=stored.duplicate)
-        return Outcome(receiving.named)
+        return Outcome(arrived.named)
 
     def _check_study(self, named: Named) -> None:
         if self._study and named.study_instance_uid != self._study:

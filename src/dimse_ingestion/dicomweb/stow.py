@@ -8,15 +8,17 @@ are stored `storing_parts`', what is answered `store_response`'s.
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
+from uuid import uuid4
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.dicomweb.addresses import SERVICES, Resource, resource
-from dimse_ingestion.dicomweb.media_types import DICOM, MULTIPART, OCTET_STREAM
+from dimse_ingestion.dicomweb.bulk_parts import BulkParts
+from dimse_ingestion.dicomweb.media_types import DICOM, MULTIPART
+from dimse_ingestion.dicomweb.metadata_parts import METADATA, MetadataParts
 from dimse_ingestion.dicomweb.multipart import (
     Event,
     MultipartBroken,
@@ -106,6 +108,26 @@ def _no_bulk_data(path: Sequence[str]) -> str:
     raise ValueError(f"{'/'.join(path)} is no bulk data.")
 
 
+class Parts(Protocol):
+    """What takes the parts of one request (see `storing_parts`, `metadata_parts`)."""
+
+    @property
+    def count(self) -> int:
+        """Parts so far."""
+
+    def begin(self, headers: Mapping[str, str]) -> None:
+        """A part begins."""
+
+    async def write(self, content: bytes) -> None:
+        """Some of its bytes."""
+
+    async def end(self) -> None:
+        """The part is whole."""
+
+    async def finish(self) -> None:
+        """No part follows."""
+
+
 class Stow:
     """Takes the requests of one storage space."""
 
@@ -120,25 +142,36 @@ class Stow:
         Raises Problem when the request can't be read to its end; what was whole is stored then,
         too, and the sentence says so.
         """
-        kind, parameters = media_type(request.headers.get("content-type", ""))
+        content_type = request.headers.get("content-type", "")
+        kind, parameters = media_type(content_type)
+        of_parts = parameters.get("type", DICOM).lower() if kind == MULTIPART else kind
+        if of_parts not in (DICOM, *METADATA):
+            raise _unsupported(kind, of_parts)
         body = self._body(request)
-        async with StoringParts(self._spool, self._storing, study) as parts:
+        async with StoringParts(self._spool, self._storing, study) as storing:
+            parts = self._parts(of_parts, str(request.url), storing)
             try:
                 if kind == MULTIPART:
                     await self._read_parts(parameters.get("boundary", ""), body, parts)
-                elif kind == DICOM:
-                    await _read_one(body, parts)
                 else:
-                    raise _unsupported(kind)
+                    await _read_one(content_type, body, parts)
+                await parts.finish()
             except MultipartBroken as broken:
-                raise _broken_off(_BAD_REQUEST, str(broken), await parts.outcomes()) from None
+                raise _broken_off(_BAD_REQUEST, str(broken), await storing.outcomes()) from None
             except Problem as problem:
-                raise _broken_off(problem.status, problem.detail, await parts.outcomes()) from None
-            return await parts.outcomes()
+                told = await storing.outcomes()
+                raise _broken_off(problem.status, problem.detail, told) from None
+            return await storing.outcomes()
 
-    async def _read_parts(
-        self, boundary: str, body: AsyncIterator[bytes], parts: StoringParts
-    ) -> None:
+    def _parts(self, of_parts: str, address: str, storing: StoringParts) -> Parts:
+        """What takes the parts of a request."""
+        if of_parts == DICOM:
+            return storing
+        bulk = BulkParts(self._spool.open(str(uuid4())), address)
+        storing.at_end(bulk.close)
+        return MetadataParts(bulk, storing)
+
+    async def _read_parts(self, boundary: str, body: AsyncIterator[bytes], parts: Parts) -> None:
         reader = MultipartReader(boundary)
         async for data in body:
             for event in reader.feed(data):
@@ -147,7 +180,7 @@ class Stow:
         if not parts.count:
             raise Problem(_BAD_REQUEST, "The multipart body has no part: send instances in it.")
 
-    async def _take(self, event: Event, parts: StoringParts) -> None:
+    async def _take(self, event: Event, parts: Parts) -> None:
         if isinstance(event, PartBytes):
             await parts.write(event.content)
         elif not isinstance(event, PartBegun):
@@ -158,10 +191,8 @@ class Stow:
                 f"The request has more than {self._limits.parts} parts "
                 "(DICOMWEB_MAXIMUM_PARTS): send the rest in another.",
             )
-        elif kept_out := _no_instance(event.headers):
-            parts.refuse(kept_out)
         else:
-            parts.begin()
+            parts.begin(event.headers)
 
     async def _body(self, request: Request) -> AsyncIterator[bytes]:
         """The request's bytes. Raises Problem when they are too many, or stop coming."""
@@ -187,28 +218,18 @@ class Stow:
             yield data
 
 
-async def _read_one(body: AsyncIterator[bytes], parts: StoringParts) -> None:
-    parts.begin()
+async def _read_one(content_type: str, body: AsyncIterator[bytes], parts: Parts) -> None:
+    parts.begin({"content-type": content_type})
     async for data in body:
         await parts.write(data)
     await parts.end()
 
 
-def _no_instance(headers: Mapping[str, str]) -> DimseFailure | None:
-    """Why a part by its headers is no Part-10 file; None when it may be one."""
-    kind, _ = media_type(headers.get("content-type", DICOM))
-    if kind in (DICOM, OCTET_STREAM):
-        return None
-    return DimseFailure(
-        Status.CANNOT_UNDERSTAND, f"A part has the media type {kind or 'unknown'}: send {DICOM}."
-    )
-
-
-def _unsupported(kind: str) -> Problem:
+def _unsupported(kind: str, of_parts: str) -> Problem:
+    told = f"{kind} of {of_parts}" if kind == MULTIPART else kind or "is missing or unreadable"
+    offers = ", ".join((DICOM, *sorted(METADATA)))
     return Problem(
-        _UNSUPPORTED,
-        f"Content-Type {kind or 'is missing or unreadable'}: send {MULTIPART} with type {DICOM}, "
-        f"or one instance as {DICOM}.",
+        _UNSUPPORTED, f"Content-Type {told}: send {MULTIPART} with one of type {offers}."
     )
 
 

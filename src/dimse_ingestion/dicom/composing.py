@@ -1,0 +1,127 @@
+"""A data set put together from elements, and from values that stand elsewhere (PS3.5 7, A.4).
+
+What arrives as metadata and bulk data becomes explicit VR little endian, or a syntax that
+encapsulates its pixels. Long values come out as references, so that none is in memory; sequences
+around them have undefined lengths. It reads no value.
+"""
+
+import struct
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from dimse_ingestion.dicom.elements import BulkReference, Element, by_tag
+from dimse_ingestion.dicom.encoding import (
+    SPECIFIC_CHARACTER_SET,
+    answer_character_set,
+    explicit_element,
+    explicit_header,
+)
+from dimse_ingestion.dicom.frames import PIXEL_DATA
+from dimse_ingestion.dicom.value_representations import TEXT
+
+Piece = bytes | BulkReference
+Stretches = Callable[[BulkReference], Sequence[BulkReference]]
+"""Where the parts of a value stand, in order: of encapsulated pixel data, its fragments."""
+
+_UNDEFINED = 0xFFFFFFFF
+_FIRST_GROUP = 0x0008  # below are command sets, file meta information and directories
+_LAST_GROUP = 0xFFFE  # delimiters of items
+_OF_ANOTHER_ENCODING = frozenset({0x7FE00001, 0x7FE00002, 0x7FE00003, 0xFFFCFFFC})
+"""Offset tables and padding: true only of the bytes they came with."""
+
+
+def _marker(element: int, length: int) -> bytes:
+    return struct.pack("<HHI", 0xFFFE, element, length)
+
+
+_ITEM, _ITEM_END, _SEQUENCE_END = (
+    _marker(0xE000, _UNDEFINED),
+    _marker(0xE00D, 0),
+    _marker(0xE0DD, 0),
+)
+_NO_OFFSETS = _marker(0xE000, 0)
+
+
+def composed(
+    elements: Iterable[Element], stretches: Stretches, *, encapsulated: bool = False
+) -> Iterator[Piece]:
+    """The data set in pieces, in order; raises ValueError for a value that is none of its VR.
+
+    File meta information, group lengths and offset tables are left out, and items take the data
+    set's character set: the told one if it can write every value, else UTF-8.
+    """
+    own = _cleaned(elements)
+    told = by_tag(own).get(SPECIFIC_CHARACTER_SET)
+    character_set = answer_character_set(own, told.value if told else "")
+    if character_set:
+        put = Element("0008", "0005", "CS", character_set)
+        own = [put, *(each for each in own if each.tag != SPECIFIC_CHARACTER_SET)]
+    return _Composer(stretches, character_set, encapsulated).pieces(own)
+
+
+def _cleaned(elements: Iterable[Element], *, inner: bool = False) -> list[Element]:
+    kept = by_tag(each for each in elements if _belongs(each.tag))
+    if inner:
+        kept.pop(SPECIFIC_CHARACTER_SET, None)
+    return [_with_clean_items(each) for each in kept.values()]
+
+
+def _belongs(tag: int) -> bool:
+    group = tag >> 16
+    return bool(
+        _FIRST_GROUP <= group != _LAST_GROUP and tag & 0xFFFF and tag not in _OF_ANOTHER_ENCODING
+    )
+
+
+def _with_clean_items(each: Element) -> Element:
+    if each.items is None:
+        return each
+    items = [_cleaned(item, inner=True) for item in each.items]
+    return Element(each.group, each.element, each.vr, items=items)
+
+
+@dataclass(frozen=True, slots=True)
+class _Composer:
+    stretches: Stretches
+    character_set: str
+    encapsulated: bool
+
+    def pieces(self, elements: Iterable[Element], depth: int = 0) -> Iterator[Piece]:
+        for each in sorted(elements, key=lambda each: each.tag):
+            if each.bulk is not None and each.tag == PIXEL_DATA and self.encapsulated and not depth:
+                yield from self._fragments(each, each.bulk)
+            elif each.bulk is not None:
+                yield from self._value(each, each.bulk)
+            elif each.items and _holds_bulk(each):
+                yield from self._sequence(each, depth)
+            else:
+                yield explicit_element(each, self.character_set)
+
+    def _value(self, each: Element, bulk: BulkReference) -> Iterator[Piece]:
+        parts = self.stretches(bulk)
+        length = sum(part.length for part in parts)
+        yield explicit_header(each, length + length % 2)
+        yield from parts
+        if length % 2:
+            yield b" " if each.vr in TEXT - {"UI"} else b"\0"
+
+    def _fragments(self, each: Element, bulk: BulkReference) -> Iterator[Piece]:
+        yield explicit_header(Element(each.group, each.element, "OB"), _UNDEFINED) + _NO_OFFSETS
+        for part in self.stretches(bulk):
+            yield _marker(0xE000, part.length + part.length % 2)
+            yield part
+            yield bytes(part.length % 2)
+        yield _SEQUENCE_END
+
+    def _sequence(self, each: Element, depth: int) -> Iterator[Piece]:
+        yield explicit_header(each, _UNDEFINED)
+        for item in each.items or ():
+            yield _ITEM
+            yield from self.pieces(item, depth + 1)
+            yield _ITEM_END
+        yield _SEQUENCE_END
+
+
+def _holds_bulk(each: Element) -> bool:
+    inner = (found for item in each.items or () for found in item)
+    return any(found.bulk is not None or _holds_bulk(found) for found in inner)
