@@ -20,6 +20,7 @@ _VERIFICATION = UID("1.2.840.10008.1.1")
 _PATIENT_ROOT_FIND = UID("1.2.840.10008.5.1.4.1.2.1.1")
 _STUDY_ROOT_FIND = UID("1.2.840.10008.5.1.4.1.2.2.1")
 _LONGEST_CONNECT = 10.0
+_TRIES = 3
 _LONGEST_ANSWER = 120.0
 """Seconds; a proxy answers within its operation time-out, of 50 s unless told otherwise."""
 
@@ -69,6 +70,19 @@ class Modality:
         with self._associated([(model, None)]) as assoc:
             return list(_matches(assoc.send_c_find(identifier, model)))
 
+    def _asked(self, ae: AE) -> Association:
+        """The association asked for, established or not.
+
+        Asked again when it ended without an answer: on a busy machine pynetdicom overlooks a
+        rejection that is followed by the connection's end.
+        """
+        host, port = self._address
+        for _ in range(_TRIES):
+            assoc = ae.associate(host, port, ae_title=self._called)
+            if assoc.is_established or assoc.acceptor.primitive is not None:
+                break
+        return assoc
+
     @contextmanager
     def _associated(self, contexts: list[tuple[str, str | None]]) -> Iterator[Association]:
         ae = AE(ae_title=self._calling)
@@ -77,7 +91,7 @@ class Modality:
         for abstract_syntax, transfer_syntax in contexts:
             ae.add_requested_context(abstract_syntax, transfer_syntax)
         host, port = self._address
-        assoc = ae.associate(host, port, ae_title=self._called)
+        assoc = self._asked(ae)
         if not assoc.is_established:
             raise Unanswered(f"{self._called}@{host}:{port} {_why_not(assoc)}.")
         _leave_answers_alone(assoc)
