@@ -10,17 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Timer
 
-_READY = re.compile(r"^ready dimse=(?P<title>.+)@(?P<host>[^@ ]+):(?P<port>\d+)( |$)")
+_READY = re.compile(
+    r"^ready dimse=(?P<title>.+)@(?P<host>[^@ ]+):(?P<port>\d+) http=(?P<http>\S+)$"
+)
 _LONGEST_START = 60.0
 _LONGEST_STOP = 30.0
 
 
 @dataclass(frozen=True)
 class Product:
-    """A product that is ready; `log` holds its log lines."""
+    """A product that is ready; `page` is where a browser looks, `log` holds its log lines."""
 
     ae_title: str
     address: tuple[str, int]
+    page: str
     data: Path
     log: Path
 
@@ -64,7 +67,7 @@ def _ready(process: subprocess.Popen[str], data: Path, log: Path) -> Product:
         for line in process.stdout:
             if found := _READY.match(line):
                 address = (found["host"], int(found["port"]))
-                return Product(found["title"], address, data, log)
+                return Product(found["title"], address, f"{found['http']}/", data, log)
     finally:
         patience.cancel()
     seconds = time.monotonic() - started

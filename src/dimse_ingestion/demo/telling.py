@@ -1,8 +1,11 @@
 """The demo from start to end: send, ask, prove, and say how to go on."""
 
+import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
+import httpx2
 from pydicom import Dataset
 from rich.console import Console
 
@@ -43,6 +46,7 @@ class Demo:
             self._send_again(modality, images[0])
             self._ask(modality, sent)
             self._prove(product, sent)
+            self._let_look(product)
 
     def _echo(self, modality: Modality, product: Product) -> None:
         host, port = product.address
@@ -93,6 +97,15 @@ class Demo:
         self._expect(not seen.missing, f"{len(seen.missing)} images did not arrive")
         self._expect(not seen.unexpected, f"{len(seen.unexpected)} objects are not what was sent")
 
+    def _let_look(self, product: Product) -> None:
+        """Leave the page to whoever sits at a terminal, for as long as they like."""
+        answer = httpx2.get(product.page)
+        self._expect(answer.is_success, f"the page was answered with {answer.status_code}")
+        if self._console.is_terminal and sys.stdin.isatty():
+            self._console.print(f"Look at the images in a browser: {product.page}")
+            with suppress(EOFError, KeyboardInterrupt):
+                self._console.input("The page is there until you press Enter. ")
+
     def _expect(self, held: bool, otherwise: str) -> None:
         if not held:
             self.failures.append(otherwise)
@@ -121,6 +134,7 @@ def _end(console: Console, failures: list[str]) -> int:
     console.print(
         "\nEverything arrived. With your own images:\n"
         "  dimse-ingestion standalone        # keeps the same running, in ./dimse-data\n"
+        "  http://127.0.0.1:8080/            # its page, in a browser: studies, series, images\n"
         "  storescu -aec DICOM-INGEST 127.0.0.1 11112 YOUR.dcm\n"
         "  findscu -S -aec DICOM-INGEST -k QueryRetrieveLevel=STUDY -k PatientName 127.0.0.1 11112"
     )
