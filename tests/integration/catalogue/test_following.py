@@ -2,7 +2,7 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -51,11 +51,17 @@ async def catalogue(secret: Path) -> AsyncIterator[httpx2.AsyncClient]:
         yield client
 
 
-async def ready(client: httpx2.AsyncClient, wanted: int = 200, saying: str = "") -> None:
+async def ready(
+    client: httpx2.AsyncClient,
+    wanted: int = 200,
+    saying: str = "",
+    meanwhile: Callable[[], object] = lambda: None,
+) -> None:
     answer = None
     try:
         async with asyncio.timeout(20):
             while True:
+                meanwhile()
                 answer = await client.get("/readyz")
                 if answer.status_code == wanted and saying in answer.text:
                     return
@@ -122,8 +128,8 @@ async def test_a_rotated_password_is_taken_up_without_a_new_start(
     async with catalogue(secret) as client:
         await ready(client)
         _run(administrator, "ALTER ROLE rotating PASSWORD 'second'")
-        _run(administrator, _DISCONNECT)
-        await ready(client, 503, "refused the credential")
+        # again and again: a connection that is just being opened is not seen yet
+        await ready(client, 503, "refused the credential", lambda: _run(administrator, _DISCONNECT))
         (secret / "DATABASE_URL").write_text(f"postgresql://rotating:second@{address}")
         await ready(client)
         assert (await told(client, "a")).status_code == 202
