@@ -84,7 +84,12 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
         "dicomweb.ingress.host is missing: ",
     ),
     "Ingress to nothing": (
-        {"dicomweb": {"ingress": {"enabled": True, "host": "images.example.org"}}},
+        {
+            "dicomweb": {
+                "enabled": False,
+                "ingress": {"enabled": True, "host": "images.example.org"},
+            }
+        },
         "dicomweb.ingress leads nowhere: ",
     ),
     "Prometheus shut out": (

@@ -41,6 +41,7 @@ SPECIAL = {
     "natsUrl": "other.example.org:4222",
     "dicomEventDrivenIngestionName": "core",
     "catalogue.enabled": False,
+    "dicomweb.enabled": False,
     "ingestion.podDisruptionBudget.minAvailable": 1,
     "catalogue.podDisruptionBudget.minAvailable": 1,
     "dicomweb.podDisruptionBudget.minAvailable": 1,

@@ -19,7 +19,7 @@
 {{- define "dimse-ingestion.mistakes.required" -}}
 {{- $v := .Values }}
 {{- $own := include "dimse-ingestion.ownCatalogue" . }}
-{{- $nothing := not (or $v.ingestion.enabled $v.dicomweb.enabled $v.proxy.enabled $own) }}
+{{- $nothing := not (or $v.ingestion.enabled (include "dimse-ingestion.hasDicomweb" .) $v.proxy.enabled $own) }}
 {{- if $nothing }}
 Nothing is enabled: set ingestion.enabled, catalogue.enabled, dicomweb.enabled or proxy.enabled to true.
 {{- end }}

@@ -17,7 +17,7 @@ proxy.proxyId and test.proxyId are both {{ $v.test.proxyId }}: two proxies must 
 {{- if not $v.dicomweb.ingress.host }}
 dicomweb.ingress.host is missing: give the host that DICOMweb is reached at, or set dicomweb.ingress.enabled to false.
 {{- end }}
-{{- if not $v.dicomweb.enabled }}
+{{- if not (include "dimse-ingestion.hasDicomweb" .) }}
 dicomweb.ingress leads nowhere: set dicomweb.enabled to true, or dicomweb.ingress.enabled to false.
 {{- end }}
 {{- end }}

@@ -14,7 +14,14 @@
 
 {{/* "true" where a component of this release works on the bucket. */}}
 {{- define "dimse-ingestion.storageSpace" -}}
-{{- if or .Values.ingestion.enabled .Values.dicomweb.enabled }}true{{ end }}
+{{- if or .Values.ingestion.enabled (include "dimse-ingestion.hasDicomweb" .) }}true{{ end }}
+{{- end }}
+
+{{/* "true" where this release runs the DICOMweb ingestion service, else empty. */}}
+{{- define "dimse-ingestion.hasDicomweb" -}}
+{{- if eq (toString .Values.dicomweb.enabled) "auto" }}
+{{- if .Values.ingestion.enabled }}true{{ end }}
+{{- else if .Values.dicomweb.enabled }}true{{ end }}
 {{- end }}
 
 {{- define "dimse-ingestion.catalogueUrl" -}}
@@ -40,7 +47,7 @@
 {{- define "dimse-ingestion.wadoInternalEndpoint" -}}
 {{- if .Values.wadoInternalEndpoint }}
 {{- .Values.wadoInternalEndpoint }}
-{{- else if .Values.dicomweb.enabled }}
+{{- else if include "dimse-ingestion.hasDicomweb" . }}
 {{- printf "http://%s-dicomweb.%s:%v/dicomweb" (include "dimse-ingestion.fullname" .) .Release.Namespace .Values.dicomweb.service.port }}
 {{- end }}
 {{- end }}
@@ -49,7 +56,7 @@
 {{- $ingress := .Values.dicomweb.ingress }}
 {{- if .Values.wadoExternalEndpoint }}
 {{- .Values.wadoExternalEndpoint }}
-{{- else if and .Values.dicomweb.enabled $ingress.enabled }}
+{{- else if and (include "dimse-ingestion.hasDicomweb" .) $ingress.enabled }}
 {{- printf "%s://%s%s/dicomweb" (ternary "https" "http" (ne $ingress.tlsSecret "")) $ingress.host (trimSuffix "/" $ingress.path) }}
 {{- end }}
 {{- end }}
