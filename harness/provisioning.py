@@ -88,6 +88,7 @@ class Space:
             "natsCaSecret": "nats-ca",
             "test": {"natsTokenSecret": f"{self.name}-test"},
             "ingestion": {"resources": _SMALL},
+            "dicomweb": {"enabled": False},
             "catalogue": {"resources": _SMALL, "persistence": {"size": "1Gi"}},
         }
         return own | dict(self.given) | more
@@ -95,19 +96,24 @@ class Space:
     def provided(self) -> "Space":
         """Have its bucket, ConfigMap and Secrets; gives itself."""
         nats = self.platform.nats
-        self.bucket_provided()
+        self.bucket_told()
+        self.bucket_key_provided()
         self.nats_provided(nats.ingestion_credentials(self.subject_root))
         self.namespace.put_secret("nats-ca", {"ca.crt": nats.ca_pem})
         credentials = nats.proxy_credentials(self.subject_root, TEST_PROXY)
         self.namespace.put_secret(f"{self.name}-test", {"nats.creds": credentials})
         return self
 
-    def bucket_provided(self) -> None:
-        """Have its bucket, and the ConfigMap and the Secret that lead to it."""
+    def bucket_told(self) -> None:
+        """Have its bucket, and the ConfigMap that tells where it is."""
         minio = self.platform.minio
         minio.made_bucket(self.bucket)
         self.namespace.put_config_map(self.bucket_object, minio.bucket_config(self.bucket))
-        self.namespace.put_secret(self.bucket_object, minio.bucket_secret(self.bucket))
+
+    def bucket_key_provided(self) -> None:
+        """Have the Secret with its bucket's key."""
+        keys = self.platform.minio.bucket_secret(self.bucket)
+        self.namespace.put_secret(self.bucket_object, keys)
 
     def nats_provided(self, credentials: str) -> None:
         """Have the Secret with this credential of the ingestion service."""

@@ -1,0 +1,127 @@
+"""Secrets and ConfigMaps that come late, and credentials exchanged while doors are at work."""
+
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from harness import pod_http, scu
+from harness.doors import eventually
+from harness.imaging_zone import ImagingZone, NatsAccess, zone
+from harness.instances import made_instances
+from harness.load import Load, sending
+from harness.plugin import Workbench
+from harness.provisioning import Space
+from harness.release import Release
+from tests.e2e.keeping import assert_kept
+
+MOUNTED_WITHIN = 150.0
+"""Seconds that a kubelet as Kubernetes ships it may take to show a changed Secret to a pod."""
+VALID = 50.0
+"""Seconds that a credential is valid which shall expire while it is in use."""
+
+
+def says(space: Space, check: str, sentence: str) -> None:
+    """Wait until the ingestion service says this of a check in /readyz, and then in its log."""
+    (pod,) = space.release.pod_names("ingestion")
+
+    def readiness() -> str:
+        answer = pod_http.asked(space.namespace, pod, "/readyz")
+        return answer.text if answer.status == 503 else ""
+
+    eventually(readiness, lambda text: f"{check}: {sentence}" in text, MOUNTED_WITHIN)
+    eventually(lambda: space.namespace.log(pod), lambda log: sentence in log)
+
+
+def restarts(release: Release) -> list[int]:
+    containers = [
+        each for pod in release.pods("ingestion") for each in pod["status"]["containerStatuses"]
+    ]
+    return [int(each["restartCount"]) for each in containers]
+
+
+def test_what_is_missing_is_named_and_taken_up_when_it_appears(
+    bench: Workbench, tmp_path: Path
+) -> None:
+    space = bench.space("late", bench.namespace("late"), replicas=1)
+    space.release.installed(space.values(), wait=False)
+    eventually(lambda: running(space), bool, MOUNTED_WITHIN)
+    says(space, "nats", f"Missing NATS credential Secret {space.nats_secret}: create it.")
+    says(space, "bucket", f"Missing bucket ConfigMap {space.bucket_object}: create it.")
+    space.bucket_told()
+    says(space, "bucket", f"Missing bucket Secret {space.bucket_object}: create it.")
+    space.provided()
+    space.namespace.wait_until_rolled_out(f"{space.name}-ingestion", MOUNTED_WITHIN)
+    assert restarts(space.release) == [0]
+    assert_stores(space, bench.zone(space).opened(), tmp_path)
+
+
+def running(space: Space) -> bool:
+    pods = space.release.pods("ingestion")
+    return [pod["status"]["phase"] for pod in pods] == ["Running"]
+
+
+def assert_stores(space: Space, zone: ImagingZone, folder: Path) -> None:
+    (made,) = made_instances(folder / "in", 1, 2**16)
+    (answer,) = scu.stored(zone.peer, [made.path])
+    assert answer.status == 0, answer
+    assert_kept(space, [made.path])
+
+
+def test_a_bucket_key_is_exchanged_without_a_failed_operation(
+    bench: Workbench, tmp_path: Path
+) -> None:
+    space = bench.space("rotating", bench.namespace("rotating")).installed()
+    ward, minio = bench.zone(space).opened(), space.platform.minio
+    old, new = minio.bucket_secret(space.bucket), minio.rotate(space.bucket)
+    with sending(ward.peer, tmp_path) as load:
+        space.namespace.put_secret(space.bucket_object, new)
+        eventually_mounted(space, "/etc/bucket/secret/AWS_ACCESS_KEY_ID", new["AWS_ACCESS_KEY_ID"])
+        minio.revoke(space.bucket)
+        load.goes_on()
+    assert not minio.admits(space.bucket, old)
+    assert_unharmed(space, load)
+
+
+def test_a_nats_credential_that_expires_is_exchanged_without_a_failed_operation(
+    bench: Workbench, tmp_path: Path
+) -> None:
+    space = bench.space("expiring", bench.namespace("expiring"), replicas=1).provided()
+    nats, root = space.platform.nats, space.subject_root
+    until = time.monotonic() + VALID
+    space.nats_provided(nats.ingestion_credentials(root, expires_in=VALID))
+    short = nats.proxy_credentials(root, "ward7", expires_in=VALID)
+    ward = bench.ended(zone(tmp_path / "ward7", access_with(space, short), root, "ward7"))
+    space.release.installed(space.values())
+    ward.opened()
+    lasting = nats.ingestion_credentials(root)
+    space.nats_provided(lasting)
+    ward.credential_changed(nats.proxy_credentials(root, "ward7"))
+    eventually_mounted(space, "/etc/nats/token/nats.creds", lasting)
+    left = until - time.monotonic()
+    assert left > 0, "the credential expired before another was there: let VALID be longer"
+    with sending(ward.peer, tmp_path) as load:
+        eventually(time.monotonic, lambda now: now > until, left + 1)
+        load.goes_on()
+    assert "xpired" in "".join(ward.proxy.lines())
+    assert_unharmed(space, load)
+
+
+def access_with(space: Space, credentials: str) -> NatsAccess:
+    return replace(space.access(), credentials=credentials)
+
+
+def eventually_mounted(space: Space, path: str, content: str) -> None:
+    """Wait until every replica of the ingestion service could read this."""
+    for pod in space.release.pod_names("ingestion"):
+        eventually(
+            partial(space.namespace.execute, pod, ["cat", path]),
+            lambda seen: seen == content,
+            MOUNTED_WITHIN,
+        )
+
+
+def assert_unharmed(space: Space, load: Load) -> None:
+    assert load.failed == []
+    assert set(restarts(space.release)) == {0}
+    assert_kept(space, load.succeeded)
