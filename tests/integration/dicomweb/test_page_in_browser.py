@@ -80,7 +80,7 @@ async def test_studies_are_shown_with_thumbnails(shown: Space, browser: Browsing
     await expect(page.locator(".study")).to_have_count(4)
     jane = page.locator(".study", has_text="Doe, Jane")
     await expect(jane).to_contain_text("2004-01-19")
-    await expect(jane).to_contain_text(f"1 series, {IMAGES} images")
+    await expect(jane).to_contain_text(f"1 series, {IMAGES} instances")
     await expect(jane.locator(".modality")).to_have_text("CT")
     await expect(jane.locator(".thumbnail img")).to_be_visible()
     plan = page.locator(".study", has_text="RTPLAN")
@@ -155,6 +155,7 @@ async def test_what_is_no_image_is_told(shown: Space, browser: Browsing) -> None
     await page.goto(shown.address)
     await opened_at(page, str(dcmread(FILES[NO_IMAGE]).PatientID))
     await expect(page.get_by_text("This is no image")).to_be_visible()
+    await expect(page.get_by_role("button", name="Apply")).to_be_hidden()
 
 
 async def test_a_name_is_text_whatever_it_holds(shown: Space, browser: Browsing) -> None:

@@ -108,8 +108,8 @@ function row(study) {
 
 function counts(study) {
   const series = counted(number(study, "NumberOfStudyRelatedSeries"), "series", "series");
-  const images = number(study, "NumberOfStudyRelatedInstances");
-  return `${series}, ${counted(images, "image", "images")}`;
+  const instances = number(study, "NumberOfStudyRelatedInstances");
+  return `${series}, ${counted(instances, "instance", "instances")}`;
 }
 
 /** Arrow keys go from study to study, as Tab does. */

@@ -60,7 +60,7 @@ function card(study, series, guarded) {
       "",
       made("strong", "", `${modality} ${text(series, "SeriesNumber")}`.trim()),
       inAnyScript("span", "what", text(series, "SeriesDescription")),
-      made("span", "faint", counted(count, "image", "images")),
+      made("span", "faint", counted(count, "instance", "instances")),
     ),
   );
   button.type = "button";

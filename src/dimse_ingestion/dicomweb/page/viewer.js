@@ -123,7 +123,8 @@ async function show() {
 async function put(index, frame) {
   const instance = state.instances[index];
   if (!instance) return;
-  if (!number(instance, "Rows")) {
+  byId("window").hidden = !number(instance, "Rows");
+  if (byId("window").hidden) {
     nothing("This is no image: retrieve it as DICOM to read it.");
     return;
   }
