@@ -36,6 +36,7 @@ _FRAMES = f"{_INSTANCE}/frames/{{list}}"
 _NOT_MODIFIED, _NOT_ACCEPTABLE = 304, 406
 _OFFERS = [JPEG, PNG, f'{MULTIPART}; type="{JPEG}"', f'{MULTIPART}; type="{PNG}"']
 _AT_ONCE = 4
+_ENOUGH_TO_CHOOSE = 40  # that one may stand for a study of thousands
 _MOST_IMAGES = 2000
 _Views = Callable[[Mapping[str, str], str], View]
 
@@ -98,12 +99,13 @@ async def _shown(reading: Reading, request: Request, *, is_one: bool) -> Sequenc
             numbers = frame_numbers(frames)
             return [Shown(instance, number) for number in numbers[: 1 if is_one else None]]
         return [middle_frame(instance)]
-    images = await _images(reading, wanted.study, wanted.series)
+    most = _ENOUGH_TO_CHOOSE if is_one else _MOST_IMAGES
+    images = await _images(reading, wanted.study, wanted.series, most)
     return [images[len(images) // 2]] if is_one else images
 
 
-async def _images(reading: Reading, study: str, series: str) -> Sequence[Shown]:
-    """The images of a study or series, at most 2000; raises Problem."""
+async def _images(reading: Reading, study: str, series: str, most: int) -> Sequence[Shown]:
+    """The first images of a study or series, at most `most`; raises Problem."""
     found: list[Shown] = []
     others = 0
     async with aclosing(reading.retrieving.located(study, series)) as instances:
@@ -112,7 +114,7 @@ async def _images(reading: Reading, study: str, series: str) -> Sequence[Shown]:
                 found.append(middle_frame(each))
             except Problem:
                 others += 1
-            if len(found) == _MOST_IMAGES:
+            if len(found) == most:
                 break
     if found:
         return found
