@@ -54,6 +54,11 @@ class ImagePixels:
         halved = self.photometric_interpretation == "YBR_FULL_422"
         return bits // 3 * 2 if halved else bits
 
+    @property
+    def word_vr(self) -> str:
+        """The VR whose words are those of the pixels, which big endian has the other way round."""
+        return {16: "OW", 32: "OL", 64: "OV"}.get(self.bits_allocated, self.vr)
+
     def check_number(self, number: int) -> None:
         """Raise NoFrame unless there is a frame of this number, counted from 1."""
         if not 1 <= number <= self.number_of_frames:

@@ -197,5 +197,4 @@ def _swapped(place: FramePlace, piece: bytes) -> bytes:
     """In little endian, as frames are given (PS3.18 8.7.3.2)."""
     if place.located.transfer_syntax_uid != uids.EXPLICIT_VR_BIG_ENDIAN:
         return piece
-    words = {16: "OW", 32: "OL", 64: "OV"}
-    return little_endian(piece, words.get(place.pixels.bits_allocated, place.pixels.vr))
+    return little_endian(piece, place.pixels.word_vr)

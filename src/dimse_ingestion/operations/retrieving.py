@@ -16,6 +16,7 @@ from dimse_ingestion.dicom import uids
 from dimse_ingestion.dicom.arriving import Inflating
 from dimse_ingestion.dicom.elements import Element, element
 from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.frames import PIXEL_DATA, NoFrame, image_pixels
 from dimse_ingestion.dicom.query_levels import UNIQUE_KEYS
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.dicom.value_representations import little_endian
@@ -164,13 +165,14 @@ class Retrieving:
             return
         length = of.bulk.length if length is None else length
         swaps = located.transfer_syntax_uid == uids.EXPLICIT_VR_BIG_ENDIAN
+        word_vr = _word_vr(located, of) if swaps else of.vr
         odd = offset % _LONGEST_WORD if swaps else 0
         begin, end = of.bulk.offset + offset - odd, of.bulk.offset + offset + length
         if swaps:
             end = min(end + -(end - begin) % _LONGEST_WORD, of.bulk.offset + of.bulk.length)
         async with aclosing(self.data_set_range(located, begin, end - begin)) as pieces:
             async for piece in pieces:  # of whole words: PIECE is a multiple of any
-                plain = little_endian(piece, of.vr)[odd : odd + length] if swaps else piece
+                plain = little_endian(piece, word_vr)[odd : odd + length] if swaps else piece
                 odd, length = 0, length - len(plain)
                 yield plain
 
@@ -247,3 +249,11 @@ async def _cancelled(tasks: list[asyncio.Task[bytes]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _word_vr(located: Located, of: Element) -> str:
+    """The VR whose words a value has: those of pixels follow their Bits Allocated."""
+    try:
+        return image_pixels(located.elements).word_vr if of.tag == PIXEL_DATA else of.vr
+    except NoFrame:
+        return of.vr
