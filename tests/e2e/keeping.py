@@ -3,10 +3,13 @@
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
+from uuid import uuid4
 
 from pydicom import Dataset, dcmread
 
-from harness.instances import data_set_in
+from harness import scu
+from harness.instances import data_set_in, made_instances
+from harness.modalities import Peer
 from harness.provisioning import Space
 
 
@@ -30,6 +33,15 @@ def assert_kept(space: Space, files: Iterable[Path]) -> None:
         stored = data_set_in(space.read(key_of(path)))
         assert stored == data_set_in(path.read_bytes()), path
         assert sop_instance_uid(path) in catalogued, path
+
+
+def assert_stores(space: Space, peer: Peer, folder: Path) -> Path:
+    """An image made now is answered with success, and kept; gives its file."""
+    (made,) = made_instances(folder / uuid4().hex, 1, 2**16)
+    (answer,) = scu.stored(peer, [made.path])
+    assert answer.status == 0, answer
+    assert_kept(space, [made.path])
+    return made.path
 
 
 def study(path: Path) -> Dataset:

@@ -5,39 +5,16 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from harness import pod_http, scu
 from harness.doors import eventually
-from harness.imaging_zone import ImagingZone, NatsAccess, zone
-from harness.instances import made_instances
+from harness.imaging_zone import NatsAccess, zone
 from harness.load import Load, sending
 from harness.plugin import Workbench
 from harness.provisioning import Space
-from harness.release import Release
-from tests.e2e.keeping import assert_kept
+from tests.e2e.keeping import assert_kept, assert_stores
+from tests.e2e.readiness import MOUNTED_WITHIN, restarts, running, says
 
-MOUNTED_WITHIN = 150.0
-"""Seconds that a kubelet as Kubernetes ships it may take to show a changed Secret to a pod."""
 VALID = 50.0
 """Seconds that a credential is valid which shall expire while it is in use."""
-
-
-def says(space: Space, check: str, sentence: str) -> None:
-    """Wait until the ingestion service says this of a check in /readyz, and then in its log."""
-    (pod,) = space.release.pod_names("ingestion")
-
-    def readiness() -> str:
-        answer = pod_http.asked(space.namespace, pod, "/readyz")
-        return answer.text if answer.status == 503 else ""
-
-    eventually(readiness, lambda text: f"{check}: {sentence}" in text, MOUNTED_WITHIN)
-    eventually(lambda: space.namespace.log(pod), lambda log: sentence in log)
-
-
-def restarts(release: Release) -> list[int]:
-    containers = [
-        each for pod in release.pods("ingestion") for each in pod["status"]["containerStatuses"]
-    ]
-    return [int(each["restartCount"]) for each in containers]
 
 
 def test_what_is_missing_is_named_and_taken_up_when_it_appears(
@@ -45,27 +22,15 @@ def test_what_is_missing_is_named_and_taken_up_when_it_appears(
 ) -> None:
     space = bench.space("late", bench.namespace("late"), replicas=1)
     space.release.installed(space.values(), wait=False)
-    eventually(lambda: running(space), bool, MOUNTED_WITHIN)
+    running(space)
     says(space, "nats", f"Missing NATS credential Secret {space.nats_secret}: create it.")
     says(space, "bucket", f"Missing bucket ConfigMap {space.bucket_object}: create it.")
     space.bucket_told()
     says(space, "bucket", f"Missing bucket Secret {space.bucket_object}: create it.")
     space.provided()
     space.namespace.wait_until_rolled_out(f"{space.name}-ingestion", MOUNTED_WITHIN)
-    assert restarts(space.release) == [0]
-    assert_stores(space, bench.zone(space).opened(), tmp_path)
-
-
-def running(space: Space) -> bool:
-    pods = space.release.pods("ingestion")
-    return [pod["status"]["phase"] for pod in pods] == ["Running"]
-
-
-def assert_stores(space: Space, zone: ImagingZone, folder: Path) -> None:
-    (made,) = made_instances(folder / "in", 1, 2**16)
-    (answer,) = scu.stored(zone.peer, [made.path])
-    assert answer.status == 0, answer
-    assert_kept(space, [made.path])
+    assert restarts(space) == [0]
+    assert_stores(space, bench.zone(space).opened().peer, tmp_path)
 
 
 def test_a_bucket_key_is_exchanged_without_a_failed_operation(
@@ -123,5 +88,5 @@ def eventually_mounted(space: Space, path: str, content: str) -> None:
 
 def assert_unharmed(space: Space, load: Load) -> None:
     assert load.failed == []
-    assert set(restarts(space.release)) == {0}
+    assert set(restarts(space)) == {0}
     assert_kept(space, load.succeeded)

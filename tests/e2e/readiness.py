@@ -1,0 +1,36 @@
+"""What pods say of themselves while something they need is missing or wrong."""
+
+from harness import pod_http
+from harness.doors import eventually
+from harness.provisioning import Space
+
+MOUNTED_WITHIN = 150.0
+"""Seconds that a kubelet as Kubernetes ships it may take to show a changed Secret to a pod."""
+
+
+def says(space: Space, check: str, sentence: str) -> None:
+    """Wait until the ingestion service says this of a check in /readyz, and then in its log."""
+    (pod,) = space.release.pod_names("ingestion")
+
+    def readiness() -> str:
+        answer = pod_http.asked(space.namespace, pod, "/readyz")
+        return answer.text if answer.status == 503 else ""
+
+    eventually(readiness, lambda text: f"{check}: {sentence}" in text, MOUNTED_WITHIN)
+    eventually(lambda: space.namespace.log(pod), lambda log: sentence in log)
+
+
+def running(space: Space) -> None:
+    """Wait until the ingestion service's only pod runs, ready or not."""
+    eventually(lambda: _phases(space), lambda seen: seen == ["Running"], MOUNTED_WITHIN)
+
+
+def restarts(space: Space) -> list[int]:
+    """How often each of the ingestion service's containers was started again."""
+    pods = space.release.pods("ingestion")
+    containers = [each for pod in pods for each in pod["status"]["containerStatuses"]]
+    return [int(each["restartCount"]) for each in containers]
+
+
+def _phases(space: Space) -> list[str]:
+    return [str(pod["status"]["phase"]) for pod in space.release.pods("ingestion")]
