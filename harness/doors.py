@@ -148,6 +148,7 @@ class StorageSpace:
     doors: list[Door] = field(default_factory=list, init=False)
     catalogue_port: int = field(default_factory=free_port, init=False)
     dimse_port: int = field(default_factory=free_port, init=False)
+    dicomweb_port: int = field(default_factory=free_port, init=False)
 
     @property
     def bucket(self) -> Path:
@@ -161,25 +162,17 @@ class StorageSpace:
 
     def ingestion(self, name: str = "ingestion") -> Door:
         """One replica of the ingestion service, not started."""
-        config, secret = self.folder / "config", self.folder / "secret"
-        config.mkdir(parents=True, exist_ok=True)
-        secret.mkdir(exist_ok=True)
-        self.bucket.mkdir(exist_ok=True)
-        (config / "LOCAL_STORAGE_PATH").write_text(str(self.bucket))
-        catalogue = f"http://127.0.0.1:{self.catalogue_port}"
-        return self._door(
-            "ingestion",
-            self._messaging
-            | {
-                "BUCKET_CONFIG_PATH": str(config),
-                "BUCKET_SECRET_PATH": str(secret),
-                "PROVIDER_NAME": "provider",
-                "K_SINK": f"{catalogue}/events",
-                "QUERY_ENDPOINT": catalogue,
-                "DIMSE_REPLICA_ID": name,
-            },
-            log=name,
-        )
+        replica = {"DIMSE_REPLICA_ID": name}
+        return self._door("ingestion", self._messaging | self._storage | replica, log=name)
+
+    def dicomweb(self) -> Door:
+        """The DICOMweb door, not started."""
+        own = {
+            "DICOMWEB_HTTP_HOST": "127.0.0.1",
+            "DICOMWEB_HTTP_PORT": str(self.dicomweb_port),
+            "DICOMWEB_SPOOL_DIRECTORY": str(self.folder / "spool-dicomweb"),
+        }
+        return self._door("dicomweb", self._storage | own)
 
     def proxy(self, name: str = "proxy") -> Door:
         """The proxy, not started."""
@@ -194,6 +187,23 @@ class StorageSpace:
             },
             log=name,
         )
+
+    @property
+    def _storage(self) -> dict[str, str]:
+        """What the doors at the bucket share; its folders are made."""
+        config, secret = self.folder / "config", self.folder / "secret"
+        config.mkdir(parents=True, exist_ok=True)
+        secret.mkdir(exist_ok=True)
+        self.bucket.mkdir(exist_ok=True)
+        (config / "LOCAL_STORAGE_PATH").write_text(str(self.bucket))
+        catalogue = f"http://127.0.0.1:{self.catalogue_port}"
+        return {
+            "BUCKET_CONFIG_PATH": str(config),
+            "BUCKET_SECRET_PATH": str(secret),
+            "PROVIDER_NAME": "provider",
+            "K_SINK": f"{catalogue}/events",
+            "QUERY_ENDPOINT": catalogue,
+        }
 
     @property
     def _messaging(self) -> dict[str, str]:

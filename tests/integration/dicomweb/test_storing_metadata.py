@@ -1,0 +1,253 @@
+"""STOW-RS of metadata and bulk data: what is retrieved so is stored so, and is the same again."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import numpy as np
+import pytest
+from pydicom import Dataset, dcmread
+from pydicom.data import get_testdata_file
+from pydicom.encaps import generate_frames
+from pydicom.filebase import DicomBytesIO
+from pydicom.uid import generate_uid
+
+from tests.integration.dicomweb.conftest import Space
+from tests.integration.dicomweb.retrieved import FILES, parts_of, path_of
+
+JSON, XML = "application/dicom+json", "application/dicom+xml"
+Parts = list[tuple[dict[str, str], bytes]]
+SWAPPED = {"gdcm-US-ALOKA-16_big.dcm"}  # big endian palettes, which pydicom reads as they are
+UIDS = ("00080018", "0020000D", "0020000E")
+LOCATION = "Content-Location"
+
+
+def related(parts: Parts) -> bytes:
+    heads = ("".join(f"{name}: {value}\r\n" for name, value in head.items()) for head, _ in parts)
+    bodies = (content for _, content in parts)
+    told = (
+        b"--frontier\r\n" + head.encode() + b"\r\n" + body + b"\r\n"
+        for head, body in zip(heads, bodies, strict=True)
+    )
+    return b"".join(told) + b"--frontier--\r\n"
+
+
+async def sent(space: Space, parts: Parts, kind: str = JSON) -> httpx2.Response:
+    content_type = f'multipart/related; type="{kind}"; boundary=frontier'
+    return await space.client.post(
+        "/studies", content=related(parts), headers={"content-type": content_type}
+    )
+
+
+def metadata(*data_sets: object) -> tuple[dict[str, str], bytes]:
+    return {"Content-Type": JSON}, json.dumps(data_sets).encode()
+
+
+def image(**more: Any) -> dict[str, Any]:
+    """The metadata of CT_small with other pixels, and what else is given by tag."""
+    told = dcmread(str(get_testdata_file("CT_small.dcm", download=False)), stop_before_pixels=True)
+    told.Rows, told.Columns = 2, 3
+    pixels = {"7FE00010": {"vr": "OW", "BulkDataURI": "pixels"}}
+    return told.to_json_dict() | pixels | {tag.strip("_"): value for tag, value in more.items()}
+
+
+def pixels(content: bytes, kind: str = "application/octet-stream") -> tuple[dict[str, str], bytes]:
+    return {"Content-Type": kind, LOCATION: "pixels"}, content
+
+
+def reason(response: httpx2.Response) -> int:
+    (failed,) = Dataset.from_json(response.json()).FailedSOPSequence
+    return int(failed.FailureReason)
+
+
+async def stored(space: Space, response: httpx2.Response) -> Dataset:
+    """The only instance a request stored, retrieved."""
+    assert response.status_code == 200, response.text
+    (referenced,) = Dataset.from_json(response.json()).ReferencedSOPSequence
+    answer = await space.client.get(
+        referenced.RetrieveURL, headers={"accept": "application/dicom; transfer-syntax=*"}
+    )
+    return dcmread(DicomBytesIO(answer.content))
+
+
+def bulk_addresses(data_set: dict[str, Any]) -> Iterator[str]:
+    for attribute in data_set.values():
+        if "BulkDataURI" in attribute:
+            yield attribute["BulkDataURI"]
+        if attribute["vr"] == "SQ":
+            for item in attribute.get("Value", []):
+                yield from bulk_addresses(item)
+
+
+async def bulk_parts(space: Space, addresses: set[str]) -> Parts:
+    """What is at the addresses, each as it is kept."""
+    found: Parts = []
+    for address in addresses:
+        anything = 'multipart/related; type="*/*"; transfer-syntax=*'
+        answer = await space.client.get(address, headers={"accept": anything})
+        assert answer.status_code == 200, answer.text
+        for content_type, content in parts_of(answer):
+            found.append(({"Content-Type": content_type, LOCATION: address}, content))
+    return found
+
+
+def plain(data_set: Dataset) -> Dataset:
+    """What must be the same, whatever the encoding: all but UIDs, pixels, padding, lengths."""
+    for keyword in ("SpecificCharacterSet", "PixelData", *UIDS):
+        data_set.pop(keyword, None)
+    for tag in [each.tag for each in data_set if not each.tag.element or each.tag == 0xFFFCFFFC]:
+        del data_set[tag]
+    for each in data_set:
+        if each.VR == "CS" and each.VM > 1:
+            each.value = [text.rstrip() for text in each.value]
+    return data_set
+
+
+def frames(data_set: Dataset) -> list[bytes]:
+    """The frames as they are stored, without padding; native ones in little endian."""
+    if "PixelData" not in data_set:
+        return []
+    syntax = data_set.file_meta.TransferSyntaxUID
+    if syntax.is_encapsulated:
+        number = int(data_set.get("NumberOfFrames", 1) or 1)
+        return [
+            each.rstrip(b"\0")
+            for each in generate_frames(data_set.PixelData, number_of_frames=number)
+        ]
+    if syntax.is_little_endian or data_set["PixelData"].VR == "OB":
+        return [data_set.PixelData.rstrip(b"\0")]
+    word = max(2, data_set.BitsAllocated // 8)  # of OW, whose bytes are the other way round
+    pairs = np.frombuffer(data_set.PixelData, f">u{word}").astype(f"<u{word}")
+    return [pairs.tobytes().rstrip(b"\0")]
+
+
+async def round_trip(space: Space, name: str) -> tuple[Dataset, Dataset]:
+    """An instance as it was, and as it is after metadata and bulk data of it were stored."""
+    await space.store(FILES[name])
+    (told,) = (await space.client.get(f"{path_of(name)}/metadata")).json()
+    parts = await bulk_parts(space, set(bulk_addresses(told)))
+    for tag in UIDS:
+        told[tag]["Value"] = [generate_uid()]
+    again = await stored(space, await sent(space, [metadata(told), *parts]))
+    assert again.SOPInstanceUID == told["00080018"]["Value"][0]
+    return dcmread(FILES[name]), again
+
+
+async def test_what_is_retrieved_as_metadata_and_bulk_data_is_stored_the_same(
+    space: Space,
+) -> None:
+    others = []
+    for name in sorted(FILES.keys() - SWAPPED):
+        before, after = await round_trip(space, name)
+        if frames(before) != frames(after) or plain(before) != plain(after):
+            others.append(name)
+    assert not others
+
+
+@pytest.mark.parametrize("name", ["CT_small.dcm", "MR_small.dcm", "rtplan.dcm", "reportsi.dcm"])
+async def test_xml_is_stored_like_json(space: Space, name: str) -> None:
+    await space.store(FILES[name])
+    accept = {"accept": f'multipart/related; type="{XML}"'}
+    path = f"{path_of(name)}/metadata"
+    ((_, document),) = parts_of(await space.client.get(path, headers=accept))
+    (told,) = (await space.client.get(path)).json()
+    parts = await bulk_parts(space, set(bulk_addresses(told)))
+    own = f">{told['00080018']['Value'][0]}<".encode()
+    document = document.replace(own, f">{generate_uid()}<".encode())
+    again = await stored(space, await sent(space, [({"Content-Type": XML}, document), *parts], XML))
+    before = dcmread(FILES[name])
+    assert (frames(again), plain(again)) == (frames(before), plain(before))
+
+
+async def test_pixels_are_found_wherever_their_part_stands(space: Space) -> None:
+    after = await stored(space, await sent(space, [metadata(image()), pixels(b"twelve bytes")]))
+    before = await stored(space, await sent(space, [pixels(b"twelve bytes"), metadata(image())]))
+    assert after.PixelData == before.PixelData == b"twelve bytes"
+    assert after.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1"
+
+
+async def test_short_values_come_inline_and_odd_ones_are_padded(space: Space) -> None:
+    told = image(_7FE00010={"vr": "OB", "InlineBinary": "b2RkIQ=="}) | {
+        "00990101": {"vr": "UN", "BulkDataURI": "cid:odd"}
+    }
+    odd = ({"Content-Type": "application/octet-stream", "Content-ID": "<odd>"}, b"odd")
+    again = await stored(space, await sent(space, [metadata(told), odd]))
+    assert (again.PixelData, again[0x00990101].value) == (b"odd!", b"odd\0")
+
+
+async def test_each_compressed_frame_is_a_part_and_a_fragment(space: Space) -> None:
+    told = image(_00280008={"vr": "IS", "Value": [2]})
+    kind = "image/jls; transfer-syntax=1.2.840.10008.1.2.4.81"
+    parts = [metadata(told), pixels(b"one!", kind), pixels(b"another", kind)]
+    again = await stored(space, await sent(space, parts))
+    assert again.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.4.81"
+    assert frames(again) == [b"one!", b"another"]
+    short = await sent(space, parts[:2])
+    assert (short.status_code, reason(short)) == (409, 0xC000)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "image/jpeg",
+        "image/png",
+        "image/jphc",
+        "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.2",
+    ],
+)
+async def test_pixels_of_no_clear_transfer_syntax_are_told(space: Space, kind: str) -> None:
+    response = await sent(space, [metadata(image()), pixels(b"no picture", kind)])
+    assert (response.status_code, reason(response)) == (409, 0xC122)
+    assert "transfer-syntax" in response.headers["warning"]
+
+
+async def test_bulk_data_that_did_not_come_fails_its_own_instance_only(space: Space) -> None:
+    lost = image(_00080018={"vr": "UI", "Value": ["1.2.3"]}) | {
+        "00990101": {"vr": "OB", "BulkDataURI": "lost"}
+    }
+    response = await sent(space, [metadata(lost, image()), pixels(b"twelve bytes")])
+    assert (response.status_code, reason(response)) == (202, 0xC000)
+    assert "00990101" in response.headers["warning"]
+
+
+async def test_only_uids_are_demanded(space: Space) -> None:
+    bare = {tag: image()[tag] for tag in ("00080016", *UIDS)}
+    assert (await sent(space, [metadata(bare)])).status_code == 200
+    for tag in UIDS:
+        without = {each: value for each, value in bare.items() if each != tag}
+        assert (await sent(space, [metadata(without)])).status_code == 409
+
+
+@pytest.mark.parametrize(
+    ("parts", "status", "why"),
+    [
+        ([({"Content-Type": JSON}, b"[{")], 400, "is not application/dicom+json"),
+        ([({"Content-Type": JSON}, b"[NaN]")], 400, "is not application/dicom+json"),
+        ([({"Content-Type": JSON}, b"[" * 100_000)], 400, "is not application/dicom+json"),
+        ([({"Content-Type": JSON}, b"\xff")], 400, "UTF-8"),
+        ([pixels(b"alone")], 400, "No part of the request is"),
+        ([({"Content-Type": JSON}, b" " * (32 * 2**20 + 1))], 413, "bulk data"),
+    ],
+    ids=["cut", "constant", "deep", "charset", "none", "long"],
+)
+async def test_metadata_that_is_none_is_told(
+    space: Space, parts: Parts, status: int, why: str
+) -> None:
+    response = await sent(space, parts)
+    assert response.status_code == status
+    assert why in response.json()["detail"]
+
+
+@pytest.mark.parametrize("told", [[1], {"0": {}}, {"00080018": {"vr": "XX"}}])
+async def test_an_instance_that_is_none_fails_for_itself(space: Space, told: object) -> None:
+    response = await sent(space, [metadata(told, image()), pixels(b"twelve bytes")])
+    assert response.status_code == 202
+    (other,) = Dataset.from_json(response.json()).OtherFailuresSequence
+    assert other.FailureReason == 0xC000
+
+
+async def test_a_type_that_holds_no_instances_is_415(space: Space) -> None:
+    response = await sent(space, [pixels(b"twelve bytes")], "image/jpeg")
+    assert response.status_code == 415
+    assert JSON in response.json()["detail"]
