@@ -1,0 +1,1 @@
+"""The operator's door: custom resources in, releases of the one chart out; see docs/operator.md."""
