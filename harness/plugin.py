@@ -84,10 +84,13 @@ class Workbench:
         return made
 
     def space(
-        self, name: str, namespace: Namespace, catalogue: Release | None = None, **values: Any
+        self, name: str, namespace: Namespace, core: Release | None = None, **values: Any
     ) -> Space:
-        """A storage space there, neither provided for nor installed; removed at the end."""
-        made = Space(self.platform, namespace, name, secrets.token_hex(3), catalogue, values)
+        """A storage space there, neither provided for nor installed; removed at the end.
+
+        `core` is a release whose catalogue it shares; `values` are further ones of its own.
+        """
+        made = Space(self.platform, namespace, name, secrets.token_hex(3), core, values)
         self.release(made.release)
         self.ending.callback(self.platform.minio.removed_bucket, made.bucket)
         return made

@@ -1,0 +1,79 @@
+"""The catalogue in PostgreSQL: two replicas that are replaced while modalities send and ask."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness import scu
+from harness.addons.postgresql import PostgresqlAddon
+from harness.imaging_zone import ImagingZone
+from harness.load import sending
+from harness.plugin import Workbench
+from harness.provisioning import Space
+from tests.e2e.keeping import assert_kept, assert_stores, sop_instance_uid, study
+
+SECRET = "catalogue-database"
+
+
+@dataclass(frozen=True)
+class Catalogued:
+    """A space whose catalogue is the database `name`, and its proxy."""
+
+    space: Space
+    zone: ImagingZone
+    name: str
+
+
+@pytest.fixture(scope="module")
+def catalogued(module_bench: Workbench, database: PostgresqlAddon) -> Iterator[Catalogued]:
+    space = module_bench.space(
+        "archive",
+        module_bench.namespace("archive"),
+        replicas=1,
+        catalogue={"database": {"secretName": SECRET}, "replicas": 2},
+    )
+    name = space.bucket.replace("-", "_")
+    space.namespace.put_secret(SECRET, {"DATABASE_URL": database.database(name)})
+    space.installed()
+    yield Catalogued(space, module_bench.zone(space).opened(), name)
+    space.release.uninstalled()
+    database.removed_database(name)
+
+
+def test_what_is_stored_stands_in_the_database_and_is_found(
+    catalogued: Catalogued, database: PostgresqlAddon, tmp_path: Path
+) -> None:
+    path = assert_stores(catalogued.space, catalogued.zone.peer, tmp_path)
+    rows = database.asked("SELECT sop_instance_uid FROM instances", catalogued.name)
+    assert sop_instance_uid(path) in rows.splitlines()
+    assert len(scu.found(catalogued.zone.peer, study(path))) == 1
+
+
+def test_no_volume_is_claimed(catalogued: Catalogued) -> None:
+    assert catalogued.space.namespace.listed("PersistentVolumeClaim") == []
+    assert len(catalogued.space.release.pods("catalogue")) == 2
+
+
+def test_a_rolling_restart_of_the_catalogue_fails_no_operation(
+    catalogued: Catalogued, tmp_path: Path
+) -> None:
+    before = set(catalogued.space.release.pod_names("catalogue"))
+    with sending(catalogued.zone.peer, tmp_path) as load:
+        catalogued.space.release.restarted("catalogue")
+        load.goes_on()
+    assert before.isdisjoint(catalogued.space.release.pod_names("catalogue"))
+    assert load.failed == []
+    assert_kept(catalogued.space, load.succeeded)
+
+
+def test_a_database_that_stops_and_starts_under_load_loses_nothing(
+    catalogued: Catalogued, database: PostgresqlAddon, tmp_path: Path
+) -> None:
+    with sending(catalogued.zone.peer, tmp_path) as load:
+        database.stop()
+        database.start()
+        load.goes_on()
+    assert load.failed == []
+    assert_kept(catalogued.space, load.succeeded)
