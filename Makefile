@@ -52,7 +52,7 @@ down: .venv/.locked ## Delete that cluster, and stop what was started for it
 status: .venv/.locked ## Whether that cluster is there, and its addresses
 	@$(RUN) python -m harness status
 
-bench: .venv/.locked ## Receiving and the whole path against DCMTK and pynetdicom, in one table
+bench: .venv/.locked ## Receiving and the whole path against DCMTK, pynetdicom and Orthanc; DICOMweb's costs
 	$(RUN) python -m benchmarks
 
 environment: .venv/.locked ## Only prepare what the other commands run in

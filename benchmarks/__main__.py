@@ -1,9 +1,9 @@
-"""`make bench`: receiving, then the whole path; ratios against peers in the same run."""
+"""`make bench`: receiving and the whole path against peers in the same run, then DICOMweb."""
 
 import shutil
 import sys
 
-from benchmarks import receiving, whole_path
+from benchmarks import dicomweb, receiving, whole_path
 from harness import modalities
 
 missing = modalities.missing() or ("" if shutil.which("Orthanc") else "Orthanc is not installed")
@@ -12,3 +12,5 @@ if missing:
 receiving.main()
 print()
 whole_path.main()
+print()
+dicomweb.main()

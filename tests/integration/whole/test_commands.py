@@ -12,6 +12,8 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+from dicomweb_client.api import DICOMwebClient
+from pydicom import Dataset, dcmread
 
 from harness import scu
 from harness.instances import made_instances
@@ -68,6 +70,20 @@ def test_standalone_stops_cleanly_and_finds_everything_again(
     assert len(list((tmp_path / "data" / "bucket").rglob("*.dcm"))) == 3
 
 
+def test_what_came_by_dimse_is_retrieved_and_what_came_by_stow_is_found(tmp_path: Path) -> None:
+    by_dimse = made_instances(tmp_path / "dimse", 1, 4096)[0].path
+    by_stow = made_instances(tmp_path / "stow", 2, 4096)
+    with standing(tmp_path / "data") as (_, peer, address):
+        assert [a.status for a in scu.stored(peer, [by_dimse])] == [0]
+        client = DICOMwebClient(f"{address}/dicomweb")
+        sent = dcmread(by_dimse)
+        uids = sent.StudyInstanceUID, sent.SeriesInstanceUID, sent.SOPInstanceUID
+        assert client.retrieve_instance(*uids) == sent
+        client.store_instances([dcmread(each.path) for each in by_stow])
+        found = {each.SOPInstanceUID for each in _images(peer, by_stow[0].path)}
+        assert found == {each.sop_instance_uid for each in by_stow}
+
+
 def test_what_came_by_dimse_is_found_by_dicomweb(tmp_path: Path) -> None:
     made = made_instances(tmp_path / "in", 2, 4096)
     with standing(tmp_path / "data") as (_, peer, address):
@@ -122,9 +138,7 @@ def test_standalone_killed_leaves_no_server_behind_and_loses_nothing(tmp_path: P
         assert len(_images(peer, made[0].path)) == 2
 
 
-def _images(peer: Peer, like: Path) -> list[object]:
-    from pydicom import Dataset, dcmread
-
+def _images(peer: Peer, like: Path) -> list[Dataset]:
     header = dcmread(like, stop_before_pixels=True)
     identifier = Dataset()
     identifier.QueryRetrieveLevel = "IMAGE"
