@@ -1,0 +1,32 @@
+"""All that stands in a namespace, of whatever kind the cluster knows.
+
+For what shall be left and what shall not; single objects are `harness.kubernetes_objects`' matter.
+"""
+
+from collections.abc import Iterator
+
+from kubernetes import config
+from kubernetes.dynamic import DynamicClient
+from kubernetes.dynamic.resource import Resource, ResourceList
+
+from harness.kubernetes_objects import Namespace
+
+_NOTES = {"Event", "Endpoints", "EndpointSlice", "Lease", "PodMetrics"}
+"""What Kubernetes notes of others by itself, and lets go in its own time."""
+
+
+def inventory(namespace: Namespace) -> set[str]:
+    """Every object as `Kind/name`."""
+    client = DynamicClient(config.new_client_from_config(str(namespace.kubeconfig)))
+    return {
+        f"{kind.kind}/{each['metadata']['name']}"
+        for kind in _listed(client)
+        for each in client.get(kind, namespace=namespace.name).to_dict()["items"]
+    }
+
+
+def _listed(client: DynamicClient) -> Iterator[Resource]:
+    """The kinds whose objects stand in namespaces and can be listed."""
+    for kind in client.resources.search(namespaced=True):
+        if not isinstance(kind, ResourceList) and "list" in kind.verbs and kind.kind not in _NOTES:
+            yield kind

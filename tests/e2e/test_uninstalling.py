@@ -1,0 +1,27 @@
+"""What `helm uninstall` leaves: what the operator made, and every image."""
+
+from pathlib import Path
+
+from harness.inventory import inventory
+from harness.plugin import Workbench
+from tests.e2e.keeping import assert_stores, key_of
+
+
+def test_nothing_is_left_but_the_bucket_and_what_the_operator_made(
+    bench: Workbench, tmp_path: Path
+) -> None:
+    space = bench.space("leaving", bench.namespace("leaving")).provided()
+    namespace = space.namespace
+    before = inventory(namespace)
+    space.release.installed(space.values())
+    kept = key_of(assert_stores(space, bench.zone(space).opened().peer, tmp_path))
+    space.release.tested()
+    assert {each.partition("/")[0] for each in inventory(namespace) - before} >= {
+        *("Deployment", "Pod", "Service", "ServiceAccount"),
+        *("PersistentVolumeClaim", "NetworkPolicy", "PodDisruptionBudget"),
+    }
+    space.release.uninstalled()
+    assert inventory(namespace) == before
+    assert kept in space.instances()
+    secret = space.platform.minio.bucket_secret(space.bucket)
+    assert namespace.secret(space.bucket_object) == secret
