@@ -29,6 +29,8 @@ PIECE = 2 * 2**20
 AT_ONCE = 16
 _SMALL = 2 * 2**20
 _ROOM = 64 * 2**20
+_LESS = 8
+_AT_A_READER = 3  # pieces: one sent, one read ahead, one that the client has not taken
 _LONGEST_WORD = 8
 
 
@@ -120,21 +122,33 @@ class Retrieving:
     ) -> AsyncGenerator[bytes, None]:
         """So many bytes of the object from `offset`, in pieces, one read ahead.
 
+        Where too many ask at once the pieces are smaller, and read when the one before is gone.
         Raises ObjectMissing, transient A700 when the object ends before that.
         """
-        starts = range(offset, offset + length, PIECE)
-        sizes = [min(PIECE, offset + length - start) for start in starts]
+        end, held = offset + length, 0
         ahead: asyncio.Task[bytes] | None = None
         try:
-            for start, size, following in zip(starts, sizes, [*sizes[1:], 0], strict=True):
-                piece = await (ahead or self.read(located, start, size))
-                ahead = None
-                if following:
-                    ahead = asyncio.create_task(self.read(located, start + size, following))
+            while offset < end:
+                held = held or self._granted(end - offset)
+                size = min(PIECE if held else PIECE // _LESS, end - offset)
+                piece = await (ahead or self.read(located, offset, size))
+                offset += len(piece)
+                following = min(PIECE, end - offset) if held else 0
+                read = self.read(located, offset, following) if following else None
+                ahead = asyncio.create_task(read) if read else None
                 yield piece
         finally:
+            self._room += held
             if ahead is not None:
                 await _cancelled([ahead])
+
+    def _granted(self, length: int) -> int:
+        """Room for what one reader has at once of so many bytes: 0 when there is none."""
+        wanted = min(length, _AT_A_READER * PIECE)
+        if wanted > self._room:
+            return 0
+        self._room -= wanted
+        return wanted
 
     async def read(self, located: Located, offset: int, length: int) -> bytes:
         """So many bytes of the object in one read; fails as `object_range`."""

@@ -154,6 +154,7 @@ def test_readers_that_read_nothing_are_left(door: tuple[StorageSpace, Door]) -> 
         eventually(lambda: _left(dicomweb), lambda left: left >= 40)
         assert got(space, "/studies", "application/dicom+json").status == 200
     assert dicomweb.readiness()[0] == 200
+    assert dicomweb.peak_memory() < BOUNDED + BOUNDED // 2
 
 
 def _left(door: Door) -> int:
