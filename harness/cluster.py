@@ -49,6 +49,10 @@ class Cluster:
             return _address(self.kubeconfig), node_port
         return published(output("docker", "port", self.node, f"{node_port}/tcp"))
 
+    def enforces_network_policies(self) -> bool:
+        """Whether its network does: kind's own does, the airgap's bridge doesn't, others may."""
+        return not self.name or registries.reached()
+
     def load(self, *images: str) -> None:
         """Bring Docker images into the node; a cluster not ours pulls them from its registry."""
         if self.name and images:

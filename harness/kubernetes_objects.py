@@ -1,8 +1,7 @@
 """A namespace of a cluster as the harness works on it: manifests applied, watched, removed.
 
 A thin layer over the `kubernetes` client: objects are plain dictionaries as in YAML, and waiting
-ends
-with what was last seen. Knows nothing of what the objects are for; Helm releases are
+ends with what was last seen. Knows nothing of what the objects are for; Helm releases are
 `harness.release`.
 """
 

@@ -5,9 +5,11 @@ No test here knows the product's source: it is met by DIMSE, HTTP, S3, NATS and 
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
+from harness.cluster import existing
 from harness.imaging_zone import ImagingZone
 from harness.plugin import *  # noqa: F403 - pytest finds fixtures and hooks by name here
 from harness.plugin import Session, Workbench
@@ -25,11 +27,15 @@ class Observed:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("--kubeconfig"):
-        for item in items:
-            item.add_marker(pytest.mark.skip(reason="no cluster was named: make e2e"))
+    kubeconfig = config.getoption("--kubeconfig")
     for item in items:
         item.add_marker(pytest.mark.timeout(_LONGEST))
+        if not kubeconfig:
+            item.add_marker(pytest.mark.skip(reason="no cluster was named: make e2e"))
+    if kubeconfig and not existing(Path(kubeconfig)).enforces_network_policies():
+        needing = [item for item in items if item.get_closest_marker("network_policies")]
+        config.hook.pytest_deselected(items=needing)
+        items[:] = [item for item in items if item not in needing]
 
 
 @pytest.fixture(scope="module")
