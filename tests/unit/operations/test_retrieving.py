@@ -101,6 +101,21 @@ async def test_without_room_nothing_is_fetched_ahead_and_all_is_given_back(monke
     assert reading._room == 1000
 
 
+async def test_many_readers_of_large_objects_have_smaller_pieces(monkeypatch):
+    monkeypatch.setattr(room, "PIECE", 800)
+    monkeypatch.setattr(room, "_ROOM", 5000)
+    archive = await archive_of(1, pixels=4000)
+    reading = retrieving(archive)
+    [located] = [each async for each in reading.located("1.2.3")]
+    ranges = [reading.object_range(located, 0, 4000) for _ in range(4)]
+    begun = [await anext(each) for each in ranges]
+    assert [len(each) for each in begun] == [800, 800, 100, 100]
+    stored = archive.bucket.objects[located.object_name][:4000]
+    for first, rest in zip(begun, ranges, strict=True):
+        assert first + await whole(rest) == stored
+    assert reading._room == 5000
+
+
 async def test_who_leaves_early_leaves_nothing_at_work():
     archive = await archive_of(30)
     reading = retrieving(archive)
