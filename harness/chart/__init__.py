@@ -1,5 +1,7 @@
-"""The chart as tests and its generated documents see it; needs no helm binary and no cluster."""
+"""The charts as tests and their generated documents see them; needs no helm binary, no cluster."""
 
 from pathlib import Path
 
-CHART = Path(__file__).resolve().parents[2] / "charts" / "dimse-ingestion"
+_CHARTS = Path(__file__).resolve().parents[2] / "charts"
+CHART = _CHARTS / "dimse-ingestion"
+OPERATOR_CHART = _CHARTS / "dimse-ingestion-operator"

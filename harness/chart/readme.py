@@ -1,4 +1,4 @@
-"""The chart's README.md from values.yaml, Chart.yaml and the examples' first lines."""
+"""A chart's README.md from values.yaml, Chart.yaml and the examples' first lines."""
 
 import json
 from collections.abc import Iterator
@@ -14,6 +14,12 @@ _HEAD = """\
 
 {description}.
 
+{about}
+`values.schema.json` refuses a key that is unknown and a value of the wrong kind{mistakes}. This
+file and the schema are made from `values.yaml` by `make chart-documents`.
+"""
+_ABOUT = {
+    "dimse-ingestion": """\
 ```sh
 helm install radiology charts/dimse-ingestion --namespace imaging --create-namespace \\
   --values radiology.yaml
@@ -25,21 +31,29 @@ One release is one storage space. This is version {version}, for Kubernetes {kub
 - [docs/operating.md](../../docs/operating.md) has settings, metrics and the runbook
 - `NOTES.txt` prints the `proxy.yaml` for the imaging zone
 - `helm test` proves the release
+""",
+    "dimse-ingestion-operator": """\
+```sh
+helm install imaging charts/dimse-ingestion-operator --namespace imaging-operator \\
+  --create-namespace
+```
 
-`values.schema.json` refuses a key that is unknown and a value of the wrong kind; values that don't
-go together end in a sentence for each. This file and the schema are made from `values.yaml` by
-`make chart-documents`.
-"""
+One release serves a cluster. This is version {version}, for Kubernetes {kubernetes} or newer.
+[docs/operator.md](../../docs/operator.md) tells what the resources take, and what becomes of them.
+""",
+}
+_MISTAKES = "; values that don't\ngo together end in a sentence for each"
 
 
 def readme_text(chart: Path, sections: tuple[Section, ...]) -> str:
     """The file's content."""
     about = yaml.safe_load((chart / "Chart.yaml").read_text(encoding="utf-8"))
+    oldest = _oldest(about["kubeVersion"])
     head = _HEAD.format(
         name=about["name"],
         description=about["description"],
-        kubernetes=_oldest(about["kubeVersion"]),
-        version=about["version"],
+        about=_ABOUT[about["name"]].format(kubernetes=oldest, version=about["version"]),
+        mistakes=_MISTAKES if (chart / "templates" / "validate.yaml").exists() else "",
     )
     parts = [head, *_examples(chart), "## Values\n", *map(_section, sections)]
     return "\n".join(parts)

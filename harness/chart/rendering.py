@@ -92,12 +92,16 @@ class Rendering:
 
 
 def rendered(
-    values: Values | None = None, *, name: str = "radiology", namespace: str = "imaging"
+    values: Values | None = None,
+    *,
+    name: str = "radiology",
+    namespace: str = "imaging",
+    chart: Path = CHART,
 ) -> Rendering:
     """What `helm install NAME -n NAMESPACE` would make of values. Raises Refused."""
     try:
-        files = _chart().render(values or {}, name=name, namespace=namespace)
-        merged = _chart().merge_values(values or {})
+        files = _chart(chart).render(values or {}, name=name, namespace=namespace)
+        merged = _chart(chart).merge_values(values or {})
     except HelmError as error:
         raise Refused(str(error)) from None
     notes = next(text for file, text in files.items() if file.endswith("NOTES.txt"))
@@ -124,5 +128,5 @@ def shipped_values(name: str) -> Values:
 
 
 @cache
-def _chart() -> Chart:
-    return Chart.load(CHART)
+def _chart(folder: Path) -> Chart:
+    return Chart.load(folder)

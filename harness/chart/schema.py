@@ -13,12 +13,12 @@ from harness.chart.values_file import Value
 _TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array"}
 
 
-def schema_text(values: Iterable[Value]) -> str:
+def schema_text(values: Iterable[Value], chart: str) -> str:
     """The file's content."""
-    return json.dumps(schema_of(values), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(schema_of(values, chart), indent=2, ensure_ascii=False) + "\n"
 
 
-def schema_of(values: Iterable[Value]) -> dict[str, Any]:
+def schema_of(values: Iterable[Value], chart: str = "dimse-ingestion") -> dict[str, Any]:
     """The schema of a whole values file."""
     root = _group()
     for value in values:
@@ -30,7 +30,7 @@ def schema_of(values: Iterable[Value]) -> dict[str, Any]:
     }
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
-        "title": "Values of the chart dimse-ingestion",
+        "title": f"Values of the chart {chart}",
     } | root
 
 
