@@ -1,7 +1,8 @@
 """Elements as the bytes of a data set: identifiers of C-FIND responses (PS3.4 C.4.1.1.3.2).
 
 The reverse of `scanning` for what has no pixels, in any transfer syntax without encapsulation. It
-chooses the character set of an answer and writes sequences with explicit lengths.
+chooses the character set of an answer and writes sequences with explicit lengths. Data sets with
+values that stand elsewhere are `composing`'s matter, which has their elements written here.
 """
 
 import struct

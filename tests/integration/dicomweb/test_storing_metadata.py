@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -13,7 +14,7 @@ from pydicom.encaps import generate_frames
 from pydicom.filebase import DicomBytesIO
 from pydicom.uid import generate_uid
 
-from tests.integration.dicomweb.conftest import Space
+from tests.integration.dicomweb.conftest import Space, space_in
 from tests.integration.dicomweb.retrieved import FILES, parts_of, path_of
 
 JSON, XML = "application/dicom+json", "application/dicom+xml"
@@ -251,3 +252,32 @@ async def test_a_type_that_holds_no_instances_is_415(space: Space) -> None:
     response = await sent(space, [pixels(b"twelve bytes")], "image/jpeg")
     assert response.status_code == 415
     assert JSON in response.json()["detail"]
+
+
+async def test_a_request_cut_short_stores_nothing(space: Space) -> None:
+    whole = related([metadata(image()), pixels(b"twelve bytes")])
+    kind = f'multipart/related; type="{JSON}"; boundary=frontier'
+    for end in (200, len(whole) - 40, len(whole) - 4):
+        response = await space.client.post(
+            "/studies", content=whole[:end], headers={"content-type": kind}
+        )
+        assert response.status_code == 400
+        assert "without its last boundary" in response.json()["detail"]
+    assert not [each async for each in space.wires.bucket.list("instances/")]
+
+
+async def test_a_full_spool_is_503_and_the_room_comes_back(tmp_path: Path) -> None:
+    async with space_in(tmp_path, spool_memory=1000, spool_limit=600_000) as space:
+        full = await sent(space, [metadata(image()), pixels(bytes(1_000_000))])
+        assert (full.status_code, full.headers["retry-after"]) == (503, "1")
+        for _ in range(3):
+            fits = await sent(space, [metadata(image()), pixels(bytes(500_000))])
+            assert fits.status_code == 200
+
+
+async def test_a_thousand_instances_come_in_one_request(space: Space) -> None:
+    uids = [f"1.2.3.{number}" for number in range(1000)]
+    told = [image(_00080018={"vr": "UI", "Value": [uid]}) for uid in uids]
+    response = await sent(space, [metadata(*told), pixels(b"twelve bytes")])
+    assert response.status_code == 200
+    assert len(Dataset.from_json(response.json()).ReferencedSOPSequence) == 1000
