@@ -70,7 +70,6 @@ properties:
     description: The kind, {{ .kind }}.
   metadata:
     type: object
-    description: Name, labels and annotations.
   spec:
     type: object
     description: What is wished for.
