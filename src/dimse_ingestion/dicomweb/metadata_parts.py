@@ -28,10 +28,14 @@ _BETWEEN = re.compile(r"[\s,]*")
 
 
 class MetadataParts:
-    """Takes the parts of one request, and has `storing` store what they make when all are there."""
+    """Takes the parts of one request, and has `storing` store what they make when all are there.
 
-    def __init__(self, bulk: BulkParts, storing: StoringParts) -> None:
+    `most` bytes of bulk data may be named in all: a part named often would be stored as often.
+    """
+
+    def __init__(self, bulk: BulkParts, storing: StoringParts, most: int) -> None:
         self._bulk = bulk
+        self._left = most
         self._storing = storing
         self._part: KeptPart | None = None
         self._documents: list[KeptPart] = []
@@ -94,6 +98,13 @@ class MetadataParts:
                 raise ValueError(f"{tag} is a sequence: it can't be bulk data.")
             parts = self._bulk.at(address)
             length = sum(each.length for each in parts)
+            self._left -= length
+            if self._left < 0:
+                raise Problem(
+                    _TOO_LARGE,
+                    "The metadata names more bulk data than a request may have "
+                    "(DICOMWEB_MAXIMUM_BODY): send it in several requests.",
+                )
             values.append(BulkValue(tag, parts))
             return Element(tag[:4], tag[4:], vr, bulk=BulkReference(len(values) - 1, length))
 

@@ -169,7 +169,7 @@ class Stow:
             return storing
         bulk = BulkParts(self._spool.open(str(uuid4())), address)
         storing.at_end(bulk.close)
-        return MetadataParts(bulk, storing)
+        return MetadataParts(bulk, storing, self._limits.body)
 
     async def _read_parts(self, boundary: str, body: AsyncIterator[bytes], parts: Parts) -> None:
         reader = MultipartReader(boundary)

@@ -281,3 +281,11 @@ async def test_a_thousand_instances_come_in_one_request(space: Space) -> None:
     response = await sent(space, [metadata(*told), pixels(b"twelve bytes")])
     assert response.status_code == 200
     assert len(Dataset.from_json(response.json()).ReferencedSOPSequence) == 1000
+
+
+async def test_a_part_named_too_often_is_413(tmp_path: Path) -> None:
+    async with space_in(tmp_path, maximum_body=100_000) as space:
+        parts = [metadata(*[image()] * 3), pixels(bytes(40_000))]
+        response = await sent(space, parts)
+        assert response.status_code == 413
+        assert "2 instances were stored" in response.json()["detail"]
