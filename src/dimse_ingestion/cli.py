@@ -108,6 +108,15 @@ def catalogue(
 
 
 @app.command()
+def operator() -> None:
+    """Make releases of a cluster's custom resources (needs the extra `operator`)."""
+    from dimse_ingestion.operator.app import run
+    from dimse_ingestion.settings import OperatorSettings
+
+    _run(lambda: run(OperatorSettings.load()))
+
+
+@app.command()
 def check(
     door: Annotated[str, typer.Argument(help="proxy, ingestion, dicomweb or catalogue.")],
     config: _Config = None,

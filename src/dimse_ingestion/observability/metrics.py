@@ -129,6 +129,24 @@ catalogue_queries = Counter(
     ["level", "outcome"],
 )
 
+# operator
+operator_looks = Counter(
+    "dimse_operator_looks_total",
+    "Looks at custom resources, by kind and outcome (done, failed, refused)",
+    ["kind", "outcome"],
+)
+operator_look_seconds = Histogram(
+    "dimse_operator_look_seconds",
+    "Seconds from the begin of a look at a resource until its status was told",
+    buckets=_SECONDS,
+)
+operator_resources = Gauge(
+    "dimse_operator_resources", "Custom resources, by kind and phase", ["kind", "phase"]
+)
+operator_leading = Gauge(
+    "dimse_operator_leading", "1 in the replica that works, 0 in those that wait"
+)
+
 # transport
 transport_retries = Counter(
     "dimse_transport_retries_total",

@@ -22,6 +22,7 @@ from dimse_ingestion.settings.mounted import (
     read_credential,
     read_database_url,
 )
+from dimse_ingestion.settings.operator import OperatorSettings
 from dimse_ingestion.settings.proxy import ProxySettings
 from dimse_ingestion.settings.storage_space import StorageSpaceSettings
 
@@ -36,6 +37,7 @@ __all__ = [
     "IngestionSettings",
     "MountedMissing",
     "NatsSettings",
+    "OperatorSettings",
     "ProxySettings",
     "S3Bucket",
     "StorageSpaceSettings",

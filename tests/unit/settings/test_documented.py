@@ -12,6 +12,7 @@ from dimse_ingestion.settings import (
     DicomwebSettings,
     DoorSettings,
     IngestionSettings,
+    OperatorSettings,
     ProxySettings,
 )
 
@@ -20,6 +21,7 @@ DOORS: tuple[type[DoorSettings], ...] = (
     IngestionSettings,
     DicomwebSettings,
     CatalogueSettings,
+    OperatorSettings,
 )
 PAGE = (Path(__file__).parents[3] / "docs" / "operating.md").read_text(encoding="utf-8")
 

@@ -1,0 +1,131 @@
+"""The operator's door: joins the API server, kopf's watches, the workers and the probes."""
+
+import asyncio
+import logging as stdlib_logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import kopf
+from kubernetes.aio.client import ApiClient
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from dimse_ingestion.observability import logging
+from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.observability.probes import Health, routes, watched
+from dimse_ingestion.observability.serving import served
+from dimse_ingestion.observability.stopping import stop_signal
+from dimse_ingestion.operator.cluster import Cluster, cluster_of, connected
+from dimse_ingestion.operator.handlers import registry_of, settings_of, tell
+from dimse_ingestion.operator.leading import candidate
+from dimse_ingestion.operator.reconciling import Reconciler
+from dimse_ingestion.operator.rendering import Renderer, chart_folder
+from dimse_ingestion.operator.values import merged
+from dimse_ingestion.operator.watchfulness import Watchfulness
+from dimse_ingestion.operator.workers import Workers
+from dimse_ingestion.settings import ConfigurationMistake, OperatorSettings
+
+_LOG = logger(__name__)
+
+
+class Operator:
+    """One replica of the operator."""
+
+    def __init__(self, settings: OperatorSettings) -> None:
+        self._settings = settings
+        self._watchfulness: Watchfulness | None = None
+        self.health = Health("operator")
+        self.health.add("watch", lambda: self.trouble)
+
+    @property
+    def trouble(self) -> str:
+        """What only a new start helps against, in a sentence; empty when there is none."""
+        return self._watchfulness.trouble if self._watchfulness else ""
+
+    @property
+    def app(self) -> Starlette:
+        """/livez, which fails when a watch is dead, /readyz and /metrics."""
+
+        async def livez(_: Request) -> Response:
+            trouble = self.trouble
+            return PlainTextResponse(f"{trouble or 'alive'}\n", 503 if trouble else 200)
+
+        others = [each for each in routes(self.health) if each.path != "/livez"]
+        return Starlette(routes=[Route("/livez", livez), *others])
+
+    async def run(self, client: ApiClient, told: asyncio.Event) -> int:
+        """Wait until this replica may work, then work until told to stop; the exit status.
+
+        1 when the Lease was lost: another may work, so this one has to begin anew.
+        """
+        async with candidate(client, self._settings) as leadership:
+            await _first(told, leadership.begun, leadership.ended)
+            if leadership.begun.is_set() and not told.is_set():
+                async with cluster_of(client) as cluster:
+                    await self._work(cluster, leadership.ended)
+            return 1 if leadership.ended.is_set() else 0
+
+    async def _work(self, cluster: Cluster, stop: asyncio.Event) -> None:
+        """Watch and look until `stop`, or a signal, which is kopf's from now on."""
+        reconciler = Reconciler(cluster, self._renderer(), self._defaults, tell)
+        workers = Workers(reconciler.look, self._settings.resync)
+        namespaces = self._settings.namespaces
+        watchfulness = Watchfulness(cluster, reconciler.known, namespaces)
+        self._watchfulness = watchfulness
+        comparing = asyncio.create_task(watchfulness.run(), name="comparing")
+        try:
+            await kopf.operator(
+                registry=registry_of(reconciler, workers),
+                settings=settings_of(self._settings),
+                standalone=True,
+                clusterwide=not namespaces,
+                namespaces=namespaces,
+                stop_flag=stop,
+            )
+        finally:
+            comparing.cancel()
+            await asyncio.gather(comparing, return_exceptions=True)
+
+    @property
+    def _defaults(self) -> dict[str, object]:
+        own = {"image": self._settings.image} if self._settings.image else {}
+        return merged(self._settings.defaults, own)
+
+    def _renderer(self) -> Renderer:
+        return Renderer(self._settings.chart or chart_folder())
+
+
+async def run(settings: OperatorSettings) -> int:
+    """Serve until told to stop; the exit status."""
+    logging.configure("operator", settings.log_level)
+    stdlib_logging.getLogger("kopf.objects").setLevel(stdlib_logging.WARNING)  # a line an event
+    operator = Operator(settings)
+    with stop_signal() as told:
+        async with _probed(operator, settings), connected() as client:
+            return await operator.run(client, told)
+
+
+@asynccontextmanager
+async def _probed(operator: Operator, settings: OperatorSettings) -> AsyncIterator[None]:
+    address = f"{settings.http_host}:{settings.http_port}"
+    try:
+        async with (
+            served(operator.app, settings.http_host, settings.http_port) as port,
+            watched(operator.health),
+        ):
+            _LOG.info("Listening for probes.", port=port)
+            yield
+    except OSError as trouble:
+        raise ConfigurationMistake(
+            [f"DIMSE_HTTP_PORT: {address} can't be used: {trouble.strerror}."]
+        ) from None
+
+
+async def _first(*events: asyncio.Event) -> None:
+    """Wait until one of them is set."""
+    waiting = [asyncio.create_task(each.wait()) for each in events]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()

@@ -1,0 +1,223 @@
+"""The API server, as far as a release needs it: five requests, each bounded in time.
+
+Answers that say no are sentences (`Refusal`); no answer at all is `Unreachable`, to be tried again.
+"""
+
+import asyncio
+import json
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.client.exceptions import ApiException
+from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+from kubernetes.aio.dynamic import DynamicClient
+from kubernetes.aio.dynamic.exceptions import ResourceNotFoundError
+
+from dimse_ingestion.operator.kinds import GROUP
+from dimse_ingestion.operator.resources import MANAGER, Key, Manifest
+from dimse_ingestion.settings import ConfigurationMistake
+
+_LONGEST = 15.0
+_NOT_FOUND = 404
+_FORBIDDEN = 403
+_TOO_BUSY = frozenset({429, 500, 502, 503, 504})
+
+
+class Unreachable(Exception):
+    """The API server gave no answer, or had no time."""
+
+
+class Refusal(Exception):
+    """The API server said no; the sentence says to what, why, and where known the cure."""
+
+    def __init__(self, sentence: str, status: int = 0) -> None:
+        self.status = status
+        super().__init__(sentence)
+
+
+class Cluster:
+    """Requests to one API server."""
+
+    def __init__(self, client: DynamicClient) -> None:
+        self._client = client
+        self._discovering = asyncio.Lock()  # a kind that isn't known has everything asked anew
+
+    async def applied(self, manifest: Manifest) -> Manifest:
+        """Make an object what the manifest says; what others say beside it stays."""
+        named, namespace = _named(manifest), manifest["metadata"]["namespace"]
+        resource = await self._resource(manifest["apiVersion"], manifest["kind"])
+        if not resource.namespaced:
+            raise Refusal(f"{named} belongs to no namespace: make it yourself.")
+        return await self._asked(
+            f"{named} can't be applied",
+            self._client.server_side_apply(
+                resource,
+                body=manifest,
+                namespace=namespace,
+                field_manager=MANAGER,
+                force_conflicts=True,
+                _request_timeout=_LONGEST,
+            ),
+        )
+
+    async def found(
+        self, api_version: str, kind: str, namespace: str, name: str
+    ) -> Manifest | None:
+        """An object, or None when there is none."""
+        resource = await self._resource(api_version, kind)
+        request = self._client.get(
+            resource, name=name, namespace=namespace, _request_timeout=_LONGEST
+        )
+        try:
+            return await self._asked(f"{kind} {name} can't be read", request)
+        except Refusal as refusal:
+            if refusal.status == _NOT_FOUND:
+                return None
+            raise
+
+    async def listed(
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str = "",
+        labels: Mapping[str, str] = {},
+    ) -> list[Manifest]:
+        """Every object of a kind with these labels; of all namespaces when none is named."""
+        resource = await self._resource(api_version, kind)
+        chosen = ",".join(f"{name}={value}" for name, value in labels.items())
+        answer = await self._asked(
+            f"{kind} can't be listed",
+            self._client.get(
+                resource,
+                namespace=namespace or None,
+                label_selector=chosen or None,
+                _request_timeout=_LONGEST,
+            ),
+        )
+        return [each | {"apiVersion": api_version, "kind": kind} for each in answer["items"]]
+
+    async def deleted(self, manifest: Manifest) -> None:
+        """Delete an object and what is its own; none being there is well, too."""
+        metadata = manifest["metadata"]
+        resource = await self._resource(manifest["apiVersion"], manifest["kind"])
+        try:
+            await self._asked(
+                f"{_named(manifest)} can't be deleted",
+                self._client.delete(
+                    resource,
+                    name=metadata["name"],
+                    namespace=metadata["namespace"],
+                    # the very one that was seen, and its pods with it
+                    body={
+                        "preconditions": {"uid": metadata["uid"]},
+                        "propagationPolicy": "Background",
+                    },
+                    _request_timeout=_LONGEST,
+                ),
+            )
+        except Refusal as refusal:
+            if refusal.status != _NOT_FOUND:
+                raise
+
+    async def told(self, api_version: str, key: Key, status: Mapping[str, Any]) -> None:
+        """Write a custom resource's status; one that is gone needs none."""
+        resource = await self._resource(api_version, key.kind)
+        request = self._client.patch(
+            resource.subresources["status"],
+            body={"status": status},
+            name=key.name,
+            namespace=key.namespace,
+            content_type="application/merge-patch+json",
+            field_manager=MANAGER,
+            _request_timeout=_LONGEST,
+        )
+        try:
+            await self._asked(f"The status of {key} can't be written", request)
+        except Refusal as refusal:
+            if refusal.status != _NOT_FOUND:
+                raise
+
+    async def _resource(self, api_version: str, kind: str) -> Any:
+        try:
+            async with self._discovering:
+                return await self._bounded(
+                    self._client.resources.get(api_version=api_version, kind=kind)
+                )
+        except ResourceNotFoundError:
+            raise Refusal(_unknown(api_version, kind)) from None
+
+    async def _asked(self, failed: str, request: Any) -> Manifest:
+        answer = await self._bounded(request, failed)
+        found: Manifest = answer.to_dict()
+        return found
+
+    async def _bounded(self, request: Any, failed: str = "The API can't be discovered") -> Any:
+        try:
+            async with asyncio.timeout(_LONGEST * 2):
+                return await request
+        except ApiException as refused:
+            if refused.status in _TOO_BUSY or not refused.status:
+                raise Unreachable(f"{failed}: {_reason(refused)}.") from None
+            raise Refusal(f"{failed}: {_why(refused)}", refused.status) from None
+        except (TimeoutError, aiohttp.ClientError, OSError) as trouble:
+            raise Unreachable(f"{failed}: {trouble or 'no answer'}.") from None
+
+
+@asynccontextmanager
+async def connected() -> AsyncIterator[ApiClient]:
+    """A client of the API server that the pod is in, or that $KUBECONFIG names.
+
+    Raises ConfigurationMistake when there is neither.
+    """
+    configuration = Configuration()
+    try:
+        load_incluster_config(client_configuration=configuration)
+    except ConfigException:
+        try:
+            await load_kube_config(client_configuration=configuration)
+        except (ConfigException, OSError) as trouble:
+            raise ConfigurationMistake(
+                [f"There is no API server: run in a pod, or name one in KUBECONFIG ({trouble})."]
+            ) from None
+    async with ApiClient(configuration) as client:
+        yield client
+
+
+@asynccontextmanager
+async def cluster_of(client: ApiClient) -> AsyncIterator[Cluster]:
+    """The requests of a client; what it discovers is forgotten after the block."""
+    with tempfile.TemporaryDirectory(prefix="discovery-") as folder:
+        dynamic = DynamicClient(client, cache_file=str(Path(folder) / "kinds.json"))
+        yield Cluster(await dynamic)
+
+
+def _named(manifest: Manifest) -> str:
+    return f"{manifest['kind']} {manifest['metadata']['name']}"
+
+
+def _why(refused: ApiException) -> str:
+    reason = _reason(refused).rstrip(".")
+    if refused.status == _FORBIDDEN:
+        return f"{reason}. Give the operator that right (rbac.extraRules of its chart)."
+    return f"{reason}."
+
+
+def _reason(refused: ApiException) -> str:
+    try:
+        return str(json.loads(refused.body or "")["message"])
+    except (TypeError, ValueError, KeyError):
+        return str(refused.reason or refused.status or "no answer")
+
+
+def _unknown(api_version: str, kind: str) -> str:
+    if api_version.startswith(GROUP):
+        return f"The cluster knows no {kind} ({api_version}): install the operator's chart."
+    return (
+        f"The cluster knows no {kind} ({api_version}): install what brings it, "
+        "or take it out of the values."
+    )

@@ -1,0 +1,41 @@
+"""What the operator can be told: what it looks after, and how one of several of it is chosen."""
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from dimse_ingestion.settings.door import DoorSettings
+from dimse_ingestion.settings.kinds import Names, Seconds
+
+
+class OperatorSettings(DoorSettings):
+    """The operator's settings. The API server is the pod's own, or the one $KUBECONFIG names."""
+
+    image: str = Field(default="", validation_alias="DIMSE_OPERATOR_IMAGE")
+    """Image of the pods of a resource that names none; empty leaves it to the chart."""
+    namespaces: Names = Field(default=(), validation_alias="DIMSE_OPERATOR_NAMESPACES")
+    """Looked after; none named: all of them."""
+    defaults: dict[str, Any] = Field(
+        default_factory=dict, validation_alias="DIMSE_OPERATOR_DEFAULTS"
+    )
+    """Values of every release, as JSON."""
+    resync: Seconds = Field(default=300.0, validation_alias="DIMSE_OPERATOR_RESYNC")
+    """Seconds until a resource is looked at again of which nothing was heard."""
+    lease: str = Field(default="dimse-ingestion-operator", validation_alias="DIMSE_OPERATOR_LEASE")
+    """Name of the Lease that the working replica holds."""
+    lease_namespace: str = Field(default="default", validation_alias="DIMSE_OPERATOR_NAMESPACE")
+    lease_seconds: int = Field(
+        default=15, ge=5, le=600, validation_alias="DIMSE_OPERATOR_LEASE_SECONDS"
+    )
+    """Seconds after which another replica takes over from a silent one."""
+    identity: str = Field(
+        default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}",
+        min_length=1,
+        validation_alias="DIMSE_OPERATOR_IDENTITY",
+    )
+    """What this replica is called in the Lease."""
+    chart: Path | None = Field(default=None, validation_alias="DIMSE_OPERATOR_CHART")
+    """Folder of the one chart; none: the one this program came with."""

@@ -1,0 +1,170 @@
+"""What a test asks of the API server, as kubectl would: apply, change, delete, look."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import yaml
+from kubernetes.dynamic import DynamicClient
+from kubernetes.dynamic.exceptions import DynamicApiError, NotFoundError
+
+from harness.api_server import ApiServer
+from harness.chart import OPERATOR_CHART
+from harness.doors import eventually
+
+Manifest = dict[str, Any]
+
+ACCOUNT = "operators:imaging"
+EXAMPLES = OPERATOR_CHART / "examples"
+GROUP = "imaging-ingestion.alvearie.org"
+OURS = f"{GROUP}/v1alpha1"
+MADE = (
+    ("apps/v1", "Deployment"),
+    ("v1", "Service"),
+    ("v1", "ServiceAccount"),
+    ("v1", "PersistentVolumeClaim"),
+    ("networking.k8s.io/v1", "NetworkPolicy"),
+    ("policy/v1", "PodDisruptionBudget"),
+    ("autoscaling/v2", "HorizontalPodAutoscaler"),
+)
+_KINDS = ("DimseIngestionService", "DicomwebIngestionService", "DicomEventDrivenIngestion")
+_NUMBERS = itertools.count(1)
+
+
+def example(name: str) -> Manifest:
+    """A resource of the chart's examples, unchanged."""
+    manifest: Manifest = yaml.safe_load((Path(EXAMPLES) / name).read_text(encoding="utf-8"))
+    return manifest
+
+
+class Asked:
+    """Requests in one namespace, by who may do everything."""
+
+    def __init__(self, server: ApiServer, namespace: str) -> None:
+        self.namespace = namespace
+        self._client = DynamicClient(
+            server.client(), cache_file=str(server.folder / f"kinds-of-{namespace}")
+        )
+
+    @classmethod
+    def in_new_namespace(cls, server: ApiServer) -> "Asked":
+        """Requests in a namespace that is made for them."""
+        asked = cls(server, f"space-{next(_NUMBERS)}")
+        asked.make_namespace()
+        return asked
+
+    def make_namespace(self) -> None:
+        """Make it."""
+        kind = self._client.resources.get(api_version="v1", kind="Namespace")
+        kind.create(body={"metadata": {"name": self.namespace}})
+
+    def apply(self, manifest: Manifest) -> Manifest:
+        """What `kubectl apply --server-side` does. Raises DynamicApiError."""
+        kind = self._client.resources.get(api_version=manifest["apiVersion"], kind=manifest["kind"])
+        namespace = manifest["metadata"].get("namespace", self.namespace)
+        place = {"namespace": namespace} if kind.namespaced else {}
+        answer = kind.server_side_apply(
+            body=manifest, field_manager="kubectl", force_conflicts=True, **place
+        )
+        return dict(answer.to_dict())
+
+    def refused(self, manifest: Manifest) -> str:
+        """Why the API server doesn't take it; AssertionError when it does."""
+        try:
+            self.apply(manifest)
+        except DynamicApiError as error:
+            return str(error.body)
+        raise AssertionError(f"{manifest} was taken")
+
+    def found(self, api_version: str, kind: str, name: str) -> Manifest | None:
+        """The object, or None."""
+        resource = self._client.resources.get(api_version=api_version, kind=kind)
+        try:
+            return dict(resource.get(name=name, namespace=self.namespace).to_dict())
+        except NotFoundError:
+            return None
+
+    def named(self, api_version: str, kind: str) -> set[str]:
+        """The names of a kind's objects."""
+        resource = self._client.resources.get(api_version=api_version, kind=kind)
+        items = resource.get(namespace=self.namespace).to_dict()["items"]
+        return {each["metadata"]["name"] for each in items}
+
+    def made(self) -> set[str]:
+        """Everything of the kinds that a release is made of, as `Kind/name`."""
+        return {f"{kind}/{name}" for version, kind in MADE for name in self.named(version, kind)}
+
+    def events(self, name: str) -> list[str]:
+        """The messages of the Events about an object."""
+        resource = self._client.resources.get(api_version="v1", kind="Event")
+        items = resource.get(namespace=self.namespace).to_dict()["items"]
+        return [each["message"] for each in items if each["involvedObject"]["name"] == name]
+
+    def patch(
+        self, api_version: str, kind: str, name: str, change: Manifest, sub: str = ""
+    ) -> None:
+        """A merge patch, of a subresource when one is named."""
+        resource = self._client.resources.get(api_version=api_version, kind=kind)
+        place = resource.subresources[sub] if sub else resource
+        self._client.patch(
+            place,
+            body=change,
+            name=name,
+            namespace=self.namespace,
+            content_type="application/merge-patch+json",
+        )
+
+    def delete(self, api_version: str, kind: str, name: str, **how: Any) -> None:
+        """Delete it; what it owns goes after it, unless told otherwise."""
+        resource = self._client.resources.get(api_version=api_version, kind=kind)
+        resource.delete(name=name, namespace=self.namespace, **how)
+
+    def delete_resources(self) -> None:
+        """Delete every custom resource of the namespace."""
+        for kind in (*_KINDS, "DimseProxy"):
+            for name in self.named(OURS, kind):
+                self.delete(OURS, kind, name)
+
+    def status(self, manifest: Manifest) -> Manifest:
+        """A custom resource's status; empty when nothing is told yet."""
+        found = self.found(OURS, manifest["kind"], manifest["metadata"]["name"])
+        return dict((found or {}).get("status") or {})
+
+    def phase(self, manifest: Manifest, wanted: str, saying: str = "") -> Manifest:
+        """Wait for a phase and a message; gives the status. AssertionError with the last one."""
+        return eventually(
+            lambda: self.status(manifest),
+            lambda seen: seen.get("phase") == wanted and saying in seen.get("message", ""),
+        )
+
+    def have_pods(self, name: str, available: int | None = None) -> None:
+        """Say of a Deployment, once it is there, that its pods are; all unless told how many."""
+        deployment = eventually(
+            lambda: self.found("apps/v1", "Deployment", name), lambda seen: seen is not None
+        )
+        assert deployment is not None
+        replicas = deployment["spec"]["replicas"]
+        status = {
+            "observedGeneration": deployment["metadata"]["generation"],
+            "replicas": replicas,
+            "updatedReplicas": replicas,
+            "availableReplicas": replicas if available is None else available,
+            "readyReplicas": replicas if available is None else available,
+        }
+        self.patch("apps/v1", "Deployment", name, {"status": status}, "status")
+
+    def make_what_is_named(self) -> None:
+        """The bucket's ConfigMap and Secret and the NATS credential of the example."""
+        self.apply(config_map("img-ingest-s3", BUCKET_NAME="images"))
+        self.apply(secret("img-ingest-s3", AWS_ACCESS_KEY_ID="key", AWS_SECRET_ACCESS_KEY="secret"))
+        self.apply(secret("nats-dicom-ingest-token-lhllv", token="token"))
+
+
+def config_map(name: str, **data: str) -> Manifest:
+    """A ConfigMap."""
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
+
+
+def secret(name: str, **data: str) -> Manifest:
+    """A Secret."""
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}

@@ -1,0 +1,71 @@
+"""A real API server with the operator's chart in it, and the operator as a process of its own.
+
+The operator comes with the account and the roles of its chart, so that a right that is missing
+fails here. No pod runs: what a Deployment has is said by the tests.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.api_server import ApiServer, api_server, why_not
+from harness.chart import OPERATOR_CHART
+from harness.chart.rendering import rendered
+from harness.doors import Door, free_port
+from tests.integration.operator.asked import ACCOUNT, Asked
+
+OPERATORS, _, NAME = ACCOUNT.partition(":")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    if absent := why_not():
+        pytest.skip(absent)
+    with api_server(tmp_path_factory.mktemp("api"), [ACCOUNT]) as started:
+        asked = Asked(started, OPERATORS)
+        asked.make_namespace()
+        for manifest in rendered(name=NAME, namespace=OPERATORS, chart=OPERATOR_CHART).manifests:
+            asked.apply(manifest)
+        started.collect_garbage()
+        yield started
+
+
+@pytest.fixture
+def asked(server: ApiServer) -> Iterator[Asked]:
+    """Requests in a namespace that is this test's own."""
+    asked = Asked.in_new_namespace(server)
+    yield asked
+    asked.delete_resources()
+
+
+@pytest.fixture
+def operator(server: ApiServer, asked: Asked, tmp_path: Path) -> Iterator[Door]:
+    """A running operator that looks after that namespace; killed at the end."""
+    door = operator_door(server, tmp_path / "operator.log", asked.namespace).start().ready()
+    yield door
+    door.kill()
+
+
+def operator_door(
+    server: ApiServer, log: Path, namespace: str, identity: str = "first", **environment: str
+) -> Door:
+    """An operator of one namespace, not started; those of one namespace share a Lease."""
+    port = free_port()
+    return Door(
+        ["operator"],
+        {
+            "KUBECONFIG": str(server.kubeconfig(ACCOUNT)),
+            "DIMSE_HTTP_HOST": "127.0.0.1",
+            "DIMSE_HTTP_PORT": str(port),
+            "DIMSE_OPERATOR_IMAGE": "registry.example.org/dimse-ingestion:1",
+            "DIMSE_OPERATOR_NAMESPACES": namespace,
+            "DIMSE_OPERATOR_NAMESPACE": OPERATORS,
+            "DIMSE_OPERATOR_LEASE": NAME,
+            "DIMSE_OPERATOR_LEASE_SECONDS": "5",
+            "DIMSE_OPERATOR_IDENTITY": f"{namespace}-{identity}",
+            **environment,
+        },
+        log,
+        port,
+    )
