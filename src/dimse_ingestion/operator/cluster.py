@@ -51,8 +51,6 @@ class Cluster:
         """Make an object what the manifest says; what others say beside it stays."""
         named, namespace = _named(manifest), manifest["metadata"]["namespace"]
         resource = await self._resource(manifest["apiVersion"], manifest["kind"])
-        if not resource.namespaced:
-            raise Refusal(f"{named} belongs to no namespace: make it yourself.")
         return await self._asked(
             f"{named} can't be applied",
             self._client.server_side_apply(
@@ -145,11 +143,14 @@ class Cluster:
     async def _resource(self, api_version: str, kind: str) -> Any:
         try:
             async with self._discovering:
-                return await self._bounded(
+                resource = await self._bounded(
                     self._client.resources.get(api_version=api_version, kind=kind)
                 )
         except ResourceNotFoundError:
             raise Refusal(_unknown(api_version, kind)) from None
+        if not resource.namespaced:
+            raise Refusal(f"A {kind} belongs to no namespace: make it yourself.")
+        return resource
 
     async def _asked(self, failed: str, request: Any) -> Manifest:
         answer = await self._bounded(request, failed)

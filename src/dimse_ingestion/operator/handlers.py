@@ -11,7 +11,7 @@ from typing import Any
 import kopf
 
 from dimse_ingestion.observability.logging import logger
-from dimse_ingestion.operator.kinds import GROUP, KINDS
+from dimse_ingestion.operator.kinds import GROUP, KINDS, VERSION
 from dimse_ingestion.operator.reconciling import Reconciler
 from dimse_ingestion.operator.resources import (
     CHART_NAME,
@@ -68,9 +68,14 @@ def registry_of(reconciler: Reconciler, workers: Workers) -> kopf.OperatorRegist
     def login(**known: Any) -> kopf.ConnectionInfo | None:
         return kopf.login_with_service_account(**known) or kopf.login_via_client(**known)
 
+    async def close(**_: Any) -> None:
+        await workers.close()
+
     kopf.on.login(registry=registry)(login)
+    kopf.on.cleanup(registry=registry)(close)
     for kind in KINDS:
-        kopf.on.event(GROUP, kind.plural, registry=registry)(resource_seen)
+        # by version: of a group whose kinds have different ones, kopf would see the newest alone
+        kopf.on.event(GROUP, VERSION, kind.plural, registry=registry)(resource_seen)
     for group, plural in (*_MADE, *_NAMED):
         kopf.on.event(group, plural, registry=registry)(object_seen)
     return registry

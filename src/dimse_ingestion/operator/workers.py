@@ -39,6 +39,13 @@ class Workers:
         if task := self._tasks.pop(key, None):
             task.cancel()
 
+    async def close(self) -> None:
+        """End all of them."""
+        tasks = [*self._tasks.values()]
+        for key in [*self._tasks]:
+            self.forget(key)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     async def _work(self, key: Key) -> None:
         woken, pause = self._woken[key], 0.0
         while True:

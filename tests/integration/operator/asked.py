@@ -114,6 +114,30 @@ class Asked:
             content_type="application/merge-patch+json",
         )
 
+    def define(self, name: str, versions: list[Manifest]) -> None:
+        """Have a definition with these versions, and wait until all are served."""
+        kind = self._client.resources.get(
+            api_version="apiextensions.k8s.io/v1", kind="CustomResourceDefinition"
+        )
+        self._client.patch(
+            kind,
+            body={"spec": {"versions": versions}},
+            name=name,
+            content_type="application/merge-patch+json",
+        )
+        plural = name.partition(".")[0]
+        for each in versions:
+            eventually(lambda each=each: self._serves(plural, each["name"]), bool)
+
+    def _serves(self, plural: str, version: str) -> bool:
+        """Whether a request for such resources is answered."""
+        path = f"/apis/{GROUP}/{version}/namespaces/{self.namespace}/{plural}"
+        try:
+            self._client.request("get", path)
+        except DynamicApiError:
+            return False
+        return True
+
     def delete(self, api_version: str, kind: str, name: str, **how: Any) -> None:
         """Delete it; what it owns goes after it, unless told otherwise."""
         resource = self._client.resources.get(api_version=api_version, kind=kind)

@@ -39,18 +39,19 @@ def asked(server: ApiServer) -> Iterator[Asked]:
     asked.delete_resources()
 
 
-@pytest.fixture
-def operator(server: ApiServer, asked: Asked, tmp_path: Path) -> Iterator[Door]:
-    """A running operator that looks after that namespace; killed at the end."""
-    door = operator_door(server, tmp_path / "operator.log", asked.namespace).start().ready()
+@pytest.fixture(scope="module")
+def operator(server: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    """A running operator that looks after every namespace."""
+    log = tmp_path_factory.mktemp("operator") / "operator.log"
+    door = operator_door(server, log).start().ready()
     yield door
-    door.kill()
+    door.stop()
 
 
 def operator_door(
-    server: ApiServer, log: Path, namespace: str, identity: str = "first", **environment: str
+    server: ApiServer, log: Path, namespace: str = "", identity: str = "first"
 ) -> Door:
-    """An operator of one namespace, not started; those of one namespace share a Lease."""
+    """An operator of one namespace, or of all, not started; there is one Lease for all of it."""
     port = free_port()
     return Door(
         ["operator"],
@@ -63,8 +64,7 @@ def operator_door(
             "DIMSE_OPERATOR_NAMESPACE": OPERATORS,
             "DIMSE_OPERATOR_LEASE": NAME,
             "DIMSE_OPERATOR_LEASE_SECONDS": "5",
-            "DIMSE_OPERATOR_IDENTITY": f"{namespace}-{identity}",
-            **environment,
+            "DIMSE_OPERATOR_IDENTITY": identity,
         },
         log,
         port,

@@ -1,0 +1,129 @@
+"""What the API server makes of the definitions: it refuses, defaults, and serves two versions."""
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.api_server import ApiServer
+from harness.doors import Door
+from tests.integration.operator.asked import GROUP, OURS, Asked, Manifest, example
+from tests.integration.operator.conftest import operator_door
+
+SPACE, WEB = example("img-ingest.yaml"), example("img-ingest-web.yaml")
+CORE, PROXY = example("core.yaml"), example("ward7.yaml")
+DEFINITION = f"dimseingestionservices.{GROUP}"
+
+
+def changed(manifest: Manifest, **spec: Any) -> Manifest:
+    """The resource with fields of its spec changed; None takes one out."""
+    result = copy.deepcopy(manifest)
+    result["spec"] = {
+        name: content
+        for name, content in (result.get("spec", {}) | spec).items()
+        if content is not None
+    }
+    return result
+
+
+def renamed(manifest: Manifest, name: str) -> Manifest:
+    return copy.deepcopy(manifest) | {"metadata": {"name": name}}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "said"),
+    [
+        (changed(SPACE, applicationEntityTitle="A" * 17), "may not be more than 16"),
+        (changed(SPACE, applicationEntityTitle="WARD\\7"), "an AE title has 1 to 16"),
+        (changed(SPACE, applicationEntityTitle="   "), "an AE title has 1 to 16"),
+        (changed(SPACE, natsSubjectRoot="DIMSE.>"), "a subject root is one or more tokens"),
+        (changed(SPACE, natsSubjectRoot="DIMSE..A"), "a subject root is one or more tokens"),
+        (changed(SPACE, natsSubjectRoot="A" * 65), "a subject root is one or more tokens"),
+        (changed(SPACE, natsUrl="nats://user:pw@nats:4222"), "no credential stands in natsUrl"),
+        (changed(SPACE, natsUrl=None), "natsUrl: Required"),
+        (changed(SPACE, providerName=None), "providerName: Required"),
+        (changed(SPACE, bucketSecretName=None), "bucketSecretName names the Secret"),
+        (changed(SPACE, bucketSecretName="Not_A_Name"), "bucketSecretName"),
+        (changed(SPACE, replicas=-1), "replicas"),
+        (changed(SPACE, imagePullPolicy="Sometimes"), "imagePullPolicy"),
+        (changed(SPACE, natsSecure="yes"), "natsSecure"),
+        (changed(WEB, dicomEventDrivenIngestionName=None), "dicomEventDrivenIngestionName"),
+        (changed(CORE, replicas=2), "more than one replica needs PostgreSQL"),
+        (changed(PROXY, tlsSecret=None, tlsClientCaSecret="ca"), "needs a certificate"),
+        (renamed(SPACE, "img.ingest"), "the name begins with a letter"),
+        (renamed(SPACE, "7-ingest"), "the name begins with a letter"),
+        (renamed(SPACE, "i" * 47), "the name begins with a letter"),
+    ],
+)
+def test_what_can_only_be_wrong_is_refused(asked: Asked, manifest: Manifest, said: str) -> None:
+    assert said in asked.refused(manifest)
+
+
+@pytest.mark.parametrize("manifest", [SPACE, WEB, CORE, PROXY], ids=lambda each: each["kind"])
+def test_examples_are_taken(asked: Asked, manifest: Manifest) -> None:
+    assert asked.apply(manifest)["spec"]["imagePullPolicy"] == "IfNotPresent"
+
+
+def test_provider_name_must_not_change_and_all_else_may(asked: Asked) -> None:
+    asked.apply(SPACE)
+    assert "providerName must not change" in asked.refused(changed(SPACE, providerName="other"))
+    asked.apply(changed(SPACE, natsSubjectRoot="OTHER", bucketConfigName="other"))
+
+
+def test_what_is_not_said_is_the_charts_default(asked: Asked) -> None:
+    fewest = changed(SPACE, applicationEntityTitle=None, natsSubjectRoot=None, natsSecure=None)
+    spec = asked.apply(fewest)["spec"]
+    assert spec["applicationEntityTitle"] == "DICOM-INGEST"
+    assert spec["natsSubjectRoot"] == "DIMSE"
+    assert spec["natsSecure"] is True
+    assert spec["replicas"] == 2
+    assert "image" not in spec
+
+
+def test_a_catalogue_needs_no_spec(asked: Asked) -> None:
+    bare = {"apiVersion": OURS, "kind": "DicomEventDrivenIngestion", "metadata": {"name": "core"}}
+    assert asked.apply(bare)["spec"]["replicas"] == 1
+
+
+def test_open_field_is_kept_as_it_is(asked: Asked) -> None:
+    values = {"ingestion": {"podLabels": {"ward": "7"}}, "extraObjects": [{"a": [1, 2.5, None]}]}
+    assert asked.apply(changed(SPACE, values=values))["spec"]["values"] == values
+
+
+@pytest.fixture
+def two_versions(asked: Asked) -> Iterator[None]:
+    """The definition with a second version served, as a later release may have it."""
+    definition = asked.found("apiextensions.k8s.io/v1", "CustomResourceDefinition", DEFINITION)
+    assert definition is not None
+    (first,) = definition["spec"]["versions"]
+    second = copy.deepcopy(first) | {"name": "v1beta1", "storage": False}
+    second["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["added"] = {
+        "type": "string"
+    }
+    asked.define(DEFINITION, [first, second])
+    yield
+    asked.delete_resources()
+    asked.define(DEFINITION, [first])
+
+
+def test_operator_goes_on_with_two_versions(
+    asked: Asked, server: ApiServer, two_versions: None, tmp_path: Path
+) -> None:
+    asked.make_what_is_named()
+    asked.apply(CORE)
+    asked.apply(SPACE)
+    asked.apply(renamed(SPACE, "newer") | {"apiVersion": f"{GROUP}/v1beta1"})
+    door = operator_door(server, tmp_path / "operator.log", asked.namespace)
+    try:
+        _both_become_ready(door, asked)
+    finally:
+        door.kill()
+
+
+def _both_become_ready(door: Door, asked: Asked) -> None:
+    door.start().ready()
+    for name in ("img-ingest", "newer"):
+        asked.have_pods(f"{name}-ingestion")
+        asked.phase(renamed(SPACE, name), "Ready")
