@@ -18,7 +18,7 @@ from dimse_ingestion.observability.probes import Health, routes, watched
 from dimse_ingestion.observability.serving import served
 from dimse_ingestion.observability.stopping import stop_signal
 from dimse_ingestion.operator.cluster import Cluster, cluster_of, connected
-from dimse_ingestion.operator.handlers import registry_of, settings_of, tell
+from dimse_ingestion.operator.handlers import Handlers, settings_of, tell
 from dimse_ingestion.operator.leading import candidate
 from dimse_ingestion.operator.reconciling import Reconciler
 from dimse_ingestion.operator.rendering import Renderer, chart_folder
@@ -67,17 +67,21 @@ class Operator:
                     await self._work(cluster, leadership.ended)
             return 1 if leadership.ended.is_set() else 0
 
-    async def _work(self, cluster: Cluster, stop: asyncio.Event) -> None:
-        """Watch and look until `stop`, or a signal, which is kopf's from now on."""
+    async def _work(self, cluster: Cluster, lost: asyncio.Event) -> None:
+        """Watch and look until the Lease is lost, or a signal comes, which is kopf's from now on."""
+        stop = asyncio.Event()
         reconciler = Reconciler(cluster, self._renderer(), self._defaults, tell)
         workers = Workers(reconciler.look, self._settings.resync)
         namespaces = self._settings.namespaces
         watchfulness = Watchfulness(cluster, reconciler.known, namespaces)
         self._watchfulness = watchfulness
-        comparing = asyncio.create_task(watchfulness.run(), name="comparing")
+        beside = [
+            asyncio.create_task(watchfulness.run(), name="comparing"),
+            asyncio.create_task(_passed_on(lost, stop), name="stop without a Lease"),
+        ]
         try:
             await kopf.operator(
-                registry=registry_of(reconciler, workers),
+                registry=Handlers(reconciler, workers, stop).registry(),
                 settings=settings_of(self._settings),
                 standalone=True,
                 clusterwide=not namespaces,
@@ -85,8 +89,9 @@ class Operator:
                 stop_flag=stop,
             )
         finally:
-            comparing.cancel()
-            await asyncio.gather(comparing, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
 
     @property
     def _defaults(self) -> dict[str, object]:
@@ -121,6 +126,11 @@ async def _probed(operator: Operator, settings: OperatorSettings) -> AsyncIterat
         raise ConfigurationMistake(
             [f"DIMSE_HTTP_PORT: {address} can't be used: {trouble.strerror}."]
         ) from None
+
+
+async def _passed_on(event: asyncio.Event, to: asyncio.Event) -> None:
+    await event.wait()
+    to.set()
 
 
 async def _first(*events: asyncio.Event) -> None:

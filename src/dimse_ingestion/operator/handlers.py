@@ -6,6 +6,7 @@ annotations of the user's resources, and see edges of the resource alone; here a
 causes as good as the spec.
 """
 
+import asyncio
 from typing import Any
 
 import kopf
@@ -38,47 +39,66 @@ _MADE = (
 )
 """Watched by the chart's label, so that a catalogue which Helm installed is seen, too."""
 _NAMED = (("", "configmaps"), ("", "secrets"))
-_KINDS_OF = {"configmaps": "ConfigMap", "secrets": "Secret", "services": "Service"}
+_KINDS_OF = {
+    "configmaps": "ConfigMap",
+    "persistentvolumeclaims": "PersistentVolumeClaim",
+    "secrets": "Secret",
+    "services": "Service",
+}
+"""Of what may be named by a resource."""
 
 
-def registry_of(reconciler: Reconciler, workers: Workers) -> kopf.OperatorRegistry:
-    """The handlers, told to kopf."""
-    registry = kopf.OperatorRegistry()
+class Handlers:
+    """The handlers, which know the resources and wake the workers; at the end they set `stop`."""
 
-    async def resource_seen(body: kopf.Body, type: str | None, **_: Any) -> None:  # noqa: A002
+    def __init__(self, reconciler: Reconciler, workers: Workers, stop: asyncio.Event) -> None:
+        self._reconciler = reconciler
+        self._workers = workers
+        self._stop = stop
+
+    def registry(self) -> kopf.OperatorRegistry:
+        """All of them, as kopf takes them."""
+        registry = kopf.OperatorRegistry()
+        kopf.on.login(registry=registry)(_login)
+        kopf.on.cleanup(registry=registry)(self.close)
+        for kind in KINDS:
+            # by version: else kopf sees of a group those kinds alone that have its newest
+            kopf.on.event(GROUP, VERSION, kind.plural, registry=registry)(self.resource_seen)
+        for group, plural in (*_MADE, *_NAMED):
+            kopf.on.event(group, plural, registry=registry)(self.object_seen)
+        return registry
+
+    async def resource_seen(self, body: kopf.Body, type: str | None, **_: Any) -> None:  # noqa: A002
+        """A custom resource is there, has changed or is gone."""
         resource = Resource(dict(body))
-        key = resource.key
+        key, known = resource.key, self._reconciler.known
         if type == "DELETED":
-            workers.forget(key)
-            reconciler.forget(key)
+            self._workers.forget(key)
+            self._reconciler.forget(key)
             return
-        before, reconciler.known[key] = reconciler.known.get(key), resource
+        before, known[key] = known.get(key), resource
         if before is None or _differ(before, resource):
-            workers.wake(key)
+            self._workers.wake(key)
 
-    async def object_seen(body: kopf.Body, resource: kopf.Resource, **_: Any) -> None:
+    async def object_seen(self, body: kopf.Body, resource: kopf.Resource, **_: Any) -> None:
+        """An object is there, has changed or is gone: made for a resource, or named by some."""
         metadata = body.metadata
-        owner = owner_of(metadata.labels, metadata.namespace or "")
-        if owner in reconciler.known:
-            workers.wake(owner)
-        kind = _KINDS_OF.get(resource.plural, body.get("kind", ""))
-        for key in reconciler.naming(kind, metadata.namespace or "", metadata.name or ""):
-            workers.wake(key)
+        namespace, name = metadata.namespace or "", metadata.name or ""
+        owner = owner_of(metadata.labels, namespace)
+        if owner in self._reconciler.known:
+            self._workers.wake(owner)
+        kind = _KINDS_OF.get(resource.plural, "")
+        for key in self._reconciler.naming(kind, namespace, name):
+            self._workers.wake(key)
 
-    def login(**known: Any) -> kopf.ConnectionInfo | None:
-        return kopf.login_with_service_account(**known) or kopf.login_via_client(**known)
+    async def close(self, **_: Any) -> None:
+        """The operator ends."""
+        await self._workers.close()
+        self._stop.set()  # else kopf waits for whoever waits for it
 
-    async def close(**_: Any) -> None:
-        await workers.close()
 
-    kopf.on.login(registry=registry)(login)
-    kopf.on.cleanup(registry=registry)(close)
-    for kind in KINDS:
-        # by version: of a group whose kinds have different ones, kopf would see the newest alone
-        kopf.on.event(GROUP, VERSION, kind.plural, registry=registry)(resource_seen)
-    for group, plural in (*_MADE, *_NAMED):
-        kopf.on.event(group, plural, registry=registry)(object_seen)
-    return registry
+def _login(**known: Any) -> kopf.ConnectionInfo | None:
+    return kopf.login_with_service_account(**known) or kopf.login_via_client(**known)
 
 
 def settings_of(settings: OperatorSettings) -> kopf.OperatorSettings:
