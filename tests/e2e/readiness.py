@@ -1,5 +1,7 @@
 """What pods say of themselves while something they need is missing or wrong."""
 
+from functools import partial
+
 from harness import pod_http
 from harness.doors import eventually
 from harness.provisioning import Space
@@ -23,6 +25,16 @@ def says(space: Space, check: str, sentence: str) -> None:
 def running(space: Space) -> None:
     """Wait until the ingestion service's only pod runs, ready or not."""
     eventually(lambda: _phases(space), lambda seen: seen == ["Running"], MOUNTED_WITHIN)
+
+
+def eventually_mounted(space: Space, path: str, content: str) -> None:
+    """Wait until every replica of the ingestion service could read this."""
+    for pod in space.release.pod_names("ingestion"):
+        eventually(
+            partial(space.namespace.execute, pod, ["cat", path]),
+            lambda seen: seen == content,
+            MOUNTED_WITHIN,
+        )
 
 
 def restarts(space: Space) -> list[int]:

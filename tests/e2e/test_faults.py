@@ -51,16 +51,17 @@ def test_an_ingestion_service_that_trusts_another_authority_tells_it_until_it_ha
 
 
 def test_a_bucket_that_is_down_ends_in_a700_and_is_got_over(
-    observed: Observed, tmp_path: Path
+    observed: Observed, bench: Workbench, tmp_path: Path
 ) -> None:
-    minio = observed.space.platform.minio
+    space, minio = observed.space, observed.space.platform.minio
+    ward = bench.zone(space, "ward9", DIMSE_OPERATION_TIMEOUT="10").opened()
     (made,) = made_instances(tmp_path / "in", 1, 2**16)
     minio.stop()
     try:
-        (answer,) = scu.stored(observed.zone.peer, [made.path])
+        (answer,) = scu.stored(ward.peer, [made.path])
     finally:
         minio.start()
     assert answer.status == OUT_OF_RESOURCES, answer
     assert "bucket" in answer.comment.lower(), answer
-    observed.zone.proxy.ready()
-    assert_stores(observed.space, observed.zone.peer, tmp_path)
+    ward.proxy.ready()
+    assert_stores(space, ward.peer, tmp_path)

@@ -1,7 +1,7 @@
 """What happens to releases and to what they stand on while modalities send: nothing is lost.
 
-One space with two replicas; every test sends without a pause while something is replaced, killed
-or cut off.
+One space with two replicas; every test sends without a pause while something is replaced, killed,
+exchanged or cut off.
 """
 
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from harness.load import Load, sending
 from harness.plugin import Workbench
 from harness.provisioning import Space
 from tests.e2e.keeping import assert_kept
+from tests.e2e.readiness import eventually_mounted, restarts
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,20 @@ def container(space: Space, pod: str) -> dict[str, Any]:
     (found,) = [p for p in space.release.pods("ingestion") if p["metadata"]["name"] == pod]
     (status,) = found["status"]["containerStatuses"]
     return dict(status)
+
+
+def test_a_bucket_key_is_exchanged_without_a_failed_operation(busy: Busy, tmp_path: Path) -> None:
+    space, minio = busy.space, busy.space.platform.minio
+    old, new = minio.bucket_secret(space.bucket), minio.rotate(space.bucket)
+    before = pods(busy), restarts(space)
+    with sending(busy.zone.peer, tmp_path) as load:
+        space.namespace.put_secret(space.bucket_object, new)
+        eventually_mounted(space, "/etc/bucket/secret/AWS_ACCESS_KEY_ID", new["AWS_ACCESS_KEY_ID"])
+        minio.revoke(space.bucket)
+        load.goes_on()
+    assert not minio.admits(space.bucket, old)
+    assert (pods(busy), restarts(space)) == before
+    assert_nothing_failed(busy, load)
 
 
 def test_nats_restarted_loses_nothing(busy: Busy, tmp_path: Path) -> None:

@@ -1,17 +1,16 @@
-"""Secrets and ConfigMaps that come late, and credentials exchanged while doors are at work."""
+"""Secrets and ConfigMaps that come late, and credentials for NATS that expire at work."""
 
 import time
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from harness.doors import eventually
 from harness.imaging_zone import NatsAccess, zone
-from harness.load import Load, sending
+from harness.load import sending
 from harness.plugin import Workbench
 from harness.provisioning import Space
 from tests.e2e.keeping import assert_kept, assert_stores
-from tests.e2e.readiness import MOUNTED_WITHIN, restarts, running, says
+from tests.e2e.readiness import MOUNTED_WITHIN, eventually_mounted, restarts, running, says
 
 VALID = 50.0
 """Seconds that a credential is valid which shall expire while it is in use."""
@@ -31,21 +30,6 @@ def test_what_is_missing_is_named_and_taken_up_when_it_appears(
     space.namespace.wait_until_rolled_out(f"{space.name}-ingestion", MOUNTED_WITHIN)
     assert restarts(space) == [0]
     assert_stores(space, bench.zone(space).opened().peer, tmp_path)
-
-
-def test_a_bucket_key_is_exchanged_without_a_failed_operation(
-    bench: Workbench, tmp_path: Path
-) -> None:
-    space = bench.space("rotating", bench.namespace("rotating")).installed()
-    ward, minio = bench.zone(space).opened(), space.platform.minio
-    old, new = minio.bucket_secret(space.bucket), minio.rotate(space.bucket)
-    with sending(ward.peer, tmp_path) as load:
-        space.namespace.put_secret(space.bucket_object, new)
-        eventually_mounted(space, "/etc/bucket/secret/AWS_ACCESS_KEY_ID", new["AWS_ACCESS_KEY_ID"])
-        minio.revoke(space.bucket)
-        load.goes_on()
-    assert not minio.admits(space.bucket, old)
-    assert_unharmed(space, load)
 
 
 def test_a_nats_credential_that_expires_is_exchanged_without_a_failed_operation(
@@ -69,24 +53,10 @@ def test_a_nats_credential_that_expires_is_exchanged_without_a_failed_operation(
         eventually(time.monotonic, lambda now: now > until, left + 1)
         load.goes_on()
     assert "xpired" in "".join(ward.proxy.lines())
-    assert_unharmed(space, load)
+    assert load.failed == []
+    assert restarts(space) == [0]
+    assert_kept(space, load.succeeded)
 
 
 def access_with(space: Space, credentials: str) -> NatsAccess:
     return replace(space.access(), credentials=credentials)
-
-
-def eventually_mounted(space: Space, path: str, content: str) -> None:
-    """Wait until every replica of the ingestion service could read this."""
-    for pod in space.release.pod_names("ingestion"):
-        eventually(
-            partial(space.namespace.execute, pod, ["cat", path]),
-            lambda seen: seen == content,
-            MOUNTED_WITHIN,
-        )
-
-
-def assert_unharmed(space: Space, load: Load) -> None:
-    assert load.failed == []
-    assert set(restarts(space)) == {0}
-    assert_kept(space, load.succeeded)
