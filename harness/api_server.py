@@ -18,7 +18,7 @@ from pathlib import Path
 import trustme
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from kubernetes.client import ApiClient, CoreV1Api
+from kubernetes.client import ApiClient, CoreV1Api, RbacAuthorizationV1Api
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config import new_client_from_config
 from urllib3.exceptions import HTTPError
@@ -151,8 +151,10 @@ class ApiServer:
 
 
 def _answers(client: ApiClient) -> bool:
-    """Whether it is ready, and has the namespace that every request of a test may be in."""
+    """Whether it is ready, with its own roles and the namespace `default`."""
     try:
+        roles = RbacAuthorizationV1Api(client)
+        roles.read_cluster_role_binding("system:discovery", _request_timeout=2)
         CoreV1Api(client).read_namespace("default", _request_timeout=2)
     except (ApiException, HTTPError):
         return False

@@ -17,7 +17,7 @@ from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.observability.probes import Health, routes, watched
 from dimse_ingestion.observability.serving import served
 from dimse_ingestion.observability.stopping import stop_signal
-from dimse_ingestion.operator.cluster import Cluster, cluster_of, connected
+from dimse_ingestion.operator.cluster import Cluster, Refusal, Unreachable, cluster_of, connected
 from dimse_ingestion.operator.handlers import Handlers, settings_of, tell
 from dimse_ingestion.operator.leading import candidate
 from dimse_ingestion.operator.reconciling import Reconciler
@@ -68,7 +68,7 @@ class Operator:
             return 1 if leadership.ended.is_set() else 0
 
     async def _work(self, cluster: Cluster, lost: asyncio.Event) -> None:
-        """Watch and look until the Lease is lost, or a signal comes, which is kopf's from now on."""
+        """Watch and look until the Lease is lost or a signal comes, which is kopf's to take."""
         stop = asyncio.Event()
         reconciler = Reconciler(cluster, self._renderer(), self._defaults, tell)
         workers = Workers(reconciler.look, self._settings.resync)
@@ -109,7 +109,11 @@ async def run(settings: OperatorSettings) -> int:
     operator = Operator(settings)
     with stop_signal() as told:
         async with _probed(operator, settings), connected() as client:
-            return await operator.run(client, told)
+            try:
+                return await operator.run(client, told)
+            except (Refusal, Unreachable) as trouble:
+                _LOG.error("The operator can't work.", because=str(trouble))
+                return 1
 
 
 @asynccontextmanager

@@ -143,7 +143,7 @@ class Cluster:
     async def _resource(self, api_version: str, kind: str) -> Any:
         try:
             async with self._discovering:
-                resource = await self._bounded(
+                resource = await _bounded(
                     self._client.resources.get(api_version=api_version, kind=kind)
                 )
         except ResourceNotFoundError:
@@ -153,20 +153,9 @@ class Cluster:
         return resource
 
     async def _asked(self, failed: str, request: Any) -> Manifest:
-        answer = await self._bounded(request, failed)
+        answer = await _bounded(request, failed)
         found: Manifest = answer.to_dict()
         return found
-
-    async def _bounded(self, request: Any, failed: str = "The API can't be discovered") -> Any:
-        try:
-            async with asyncio.timeout(_LONGEST * 2):
-                return await request
-        except ApiException as refused:
-            if refused.status in _TOO_BUSY or not refused.status:
-                raise Unreachable(f"{failed}: {_reason(refused)}.") from None
-            raise Refusal(f"{failed}: {_why(refused)}", refused.status) from None
-        except (TimeoutError, aiohttp.ClientError, OSError) as trouble:
-            raise Unreachable(f"{failed}: {trouble or 'no answer'}.") from None
 
 
 @asynccontextmanager
@@ -191,10 +180,25 @@ async def connected() -> AsyncIterator[ApiClient]:
 
 @asynccontextmanager
 async def cluster_of(client: ApiClient) -> AsyncIterator[Cluster]:
-    """The requests of a client; what it discovers is forgotten after the block."""
+    """The requests of a client; what it discovers is forgotten after the block.
+
+    Raises Unreachable, Refusal.
+    """
     with tempfile.TemporaryDirectory(prefix="discovery-") as folder:
         dynamic = DynamicClient(client, cache_file=str(Path(folder) / "kinds.json"))
-        yield Cluster(await dynamic)
+        yield Cluster(await _bounded(dynamic))
+
+
+async def _bounded(request: Any, failed: str = "The API can't be discovered") -> Any:
+    try:
+        async with asyncio.timeout(_LONGEST * 2):
+            return await request
+    except ApiException as refused:
+        if refused.status in _TOO_BUSY or not refused.status:
+            raise Unreachable(f"{failed}: {_reason(refused)}.") from None
+        raise Refusal(f"{failed}: {_why(refused)}", refused.status) from None
+    except (TimeoutError, aiohttp.ClientError, OSError) as trouble:
+        raise Unreachable(f"{failed}: {trouble or 'no answer'}.") from None
 
 
 def _named(manifest: Manifest) -> str:

@@ -60,14 +60,13 @@ class _Lock(LeaseLock):
 
     async def give_back(self) -> None:
         """Let another take the Lease at once."""
-        if self.lease_reference is None or self.lease_reference.spec is None:
-            return
-        self.lease_reference.spec.holder_identity = None
         try:
             async with asyncio.timeout(_RETRY):
-                await self.api_instance.replace_namespaced_lease(
-                    self.name, self.namespace, self.lease_reference
-                )
+                lease = await self.api_instance.read_namespaced_lease(self.name, self.namespace)
+                if lease.spec is None or lease.spec.holder_identity != self.identity:
+                    return
+                lease.spec.holder_identity = None
+                await self.api_instance.replace_namespaced_lease(self.name, self.namespace, lease)
         except (ApiException, *_NO_ANSWER):
             _LOG.warning("The Lease was not given back: it ends by itself.")
 
@@ -89,9 +88,10 @@ async def candidate(client: ApiClient, settings: OperatorSettings) -> AsyncItera
     try:
         yield leadership
     finally:
+        held = leadership.begun.is_set() and not leadership.ended.is_set()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        if leadership.begun.is_set() and not leadership.ended.is_set():
+        if held:
             await lock.give_back()
         metrics.operator_leading.set(0)
 
