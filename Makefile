@@ -9,7 +9,7 @@ PYTEST_OPTIONS ?=
 # only one that was asked for in so many words: a KUBECONFIG of the shell's may be a hospital's
 CHOSEN_CLUSTER := $(if $(filter command line,$(origin KUBECONFIG)),$(KUBECONFIG))
 
-.PHONY: help demo test lint unit chart chart-documents integration e2e image up down status bench environment s3-servers clean
+.PHONY: help demo test lint unit chart chart-documents integration e2e image up down status bench environment s3-servers api-server clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ environment: .venv/.locked ## Only prepare what the other commands run in
 
 s3-servers: .venv/.locked ## Build the S3 servers that tests use, from Go modules (minutes, once)
 	$(RUN) python -m harness.s3_server
+
+api-server: .venv/.locked ## Build the Kubernetes API server that tests use, from Go modules (minutes, once)
+	$(RUN) python -m harness.api_server
 
 clean: ## Remove the environment and everything built
 	rm -rf .venv $(TOOLS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

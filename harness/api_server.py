@@ -3,6 +3,7 @@
 Both listen on free ports of 127.0.0.1 with certificates of their own. Users come by tokens, with
 RBAC, so that an account's rights are those its roles give it. The garbage collector is the only
 controller, started when asked for: no pod ever runs, so what a Deployment has is a test's to say.
+The programs are the airgap's; `python -m harness.api_server` builds them with Go.
 """
 
 import json
@@ -23,6 +24,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config import new_client_from_config
 from urllib3.exceptions import HTTPError
 
+from harness.airgap import go_programs
 from harness.airgap.cache import cache
 from harness.doors import free_port
 
@@ -33,8 +35,16 @@ _LONGEST_STOP = 10.0
 
 def why_not() -> str:
     """Why no API server can be started here, in a sentence; empty when it can."""
-    absent = [name for name in _PROGRAMS if not cache().has(name)]
-    return f"{', '.join(absent)} not built: python -m harness.airgap builds them" if absent else ""
+    absent = [name for name in _PROGRAMS if binary(name) is None]
+    if not absent:
+        return ""
+    return f"{', '.join(absent)} not in the cache: build them by python -m harness.api_server"
+
+
+def binary(name: str) -> Path | None:
+    """The program, or the one that is all of Kubernetes' and goes by the name it is called by."""
+    names = (name,) if name == "etcd" else (name, "kubernetes")
+    return next((cache().program(each) for each in names if cache().has(each)), None)
 
 
 @dataclass
@@ -112,7 +122,7 @@ class ApiServer:
     def _run(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
         with (self.folder / f"{program}.log").open("ab") as log:
             process = subprocess.Popen(
-                [str(cache().program(program)), *arguments], stdout=log, stderr=log
+                [program, *arguments], executable=binary(program), stdout=log, stderr=log
             )
         self._processes.append(process)
         return process
@@ -203,3 +213,14 @@ def api_server(folder: Path, accounts: Sequence[str] = ()) -> Iterator[ApiServer
         yield server
     finally:
         server.kill()
+
+
+def build() -> None:
+    """Build what is missing where the airgap finds it, too; minutes on the first run."""
+    if why_not():
+        print("building etcd and kube-apiserver ...", flush=True)  # noqa: T201 - a developer's
+        go_programs.node_programs(cache())
+
+
+if __name__ == "__main__":
+    build()
