@@ -1,4 +1,5 @@
-# One image for all doors; arguments pick one: docker run dimse-ingestion proxy
+# One image for all doors; arguments pick one: docker run dimse-ingestion proxy. Only the operator has
+# its own, by --build-arg EXTRAS=operator: Helm's engine and a Kubernetes client are nobody else's.
 #
 # BASE is any image with Python 3.11 or newer, its venv module and CA certificates. Builds with the
 # classic builder, too. What is installed is what uv.lock says, by digest. In a network whose package
@@ -27,7 +28,8 @@ RUN set -eu; \
         --python /opt/dimse-ingestion/bin/python -r locked.txt
 COPY README.md LICENSE ./
 COPY src src
-# What only its authors need goes; every file gets one time, so that the same tree makes the same
+COPY charts/dimse-ingestion charts/dimse-ingestion
+# What only its authors need goes, and Helm's library but for the one of three that is loaded; every file gets one time, so that the same tree makes the same
 # layer; bytecode is bound to no time and is never looked at again.
 RUN set -eu; \
     /build/tools/bin/hatchling build -t wheel -d wheel; \
@@ -37,6 +39,7 @@ RUN set -eu; \
     packages=$(echo lib/python3*/site-packages); \
     find "$packages" -type d \( -name tests -o -name test_files \) -prune -exec rm -rf {} +; \
     find "$packages" \( -name '*.pyx' -o -name '*.pxd' -o -name '*.c' -o -name '*.h' -o -name '*.cpp' \) -delete; \
+    rm -f "$packages"/helm_python/lib/libhelm_c.so "$packages"/helm_python/lib/libhelm_c.so.[0-9]; \
     rm -f bin/activate* bin/Activate.ps1 "$packages"/*.dist-info/direct_url.json \
         "$packages"/*.dist-info/uv_cache.json; \
     find "$packages" -name __pycache__ -prune -exec rm -rf {} +; \

@@ -26,6 +26,7 @@ from harness.commands import Say, Unusable, output, succeeds
 ThirdParty = Literal["nats", "minio", "postgresql"]
 
 NAME = "dimse-ingestion"
+EXTRAS = "pixels"
 OFFICIAL_BASE = "python:3.11-slim-bookworm"
 OFFICIAL: Mapping[ThirdParty, str] = {
     "nats": pins.NATS_IMAGE,
@@ -49,6 +50,7 @@ CONTEXT = (
     "README.md",
     "LICENSE",
     "src",
+    "charts/dimse-ingestion",
 )
 """All that the product's image is made of."""
 
@@ -74,12 +76,13 @@ _POSTGRESQL = (
 class Build:
     """What the product's image is built of: the tree in `folder`, a copy that nobody writes to.
 
-    `extras` are the project's: with `pixels` the DICOMweb door renders and decodes, too.
+    `extras` are the project's: with `pixels` the DICOMweb door renders and decodes, with
+    `operator` it is the operator's image.
     """
 
     folder: Path
     base: str
-    extras: str = "pixels"
+    extras: str = EXTRAS
 
     @property
     def version(self) -> str:
@@ -94,7 +97,12 @@ class Build:
         for path in files(self.folder):
             digest.update(f"{path.relative_to(self.folder)}\0".encode())
             digest.update(hashlib.sha256(path.read_bytes()).digest())
-        return f"{NAME}:{self.version}-{digest.hexdigest()[:12]}"
+        return f"{self.name}:{self.version}-{digest.hexdigest()[:12]}"
+
+    @property
+    def name(self) -> str:
+        """What the image is called: the operator's is another."""
+        return f"{NAME}-operator" if "operator" in self.extras.split() else NAME
 
     def arguments(self, environment: Mapping[str, str]) -> dict[str, str]:
         """The build's arguments: where packages come from is the machine's to say."""
@@ -125,7 +133,7 @@ def snapshot(tree: Path = _PROJECT) -> Iterator[Path]:
 
 
 def product_image(
-    say: Say = print, base: str = "", extras: str = "pixels", *, anew: bool = False
+    say: Say = print, base: str = "", extras: str = EXTRAS, *, anew: bool = False
 ) -> str:
     """Build the product's image unless it is there for this very tree; gives its reference.
 
@@ -133,11 +141,11 @@ def product_image(
     """
     with snapshot() as folder:
         build = Build(folder, base or _base(say), extras)
-        image, version = build.image, build.version
+        image, version = build.image, f"{build.name}:{build.version}"
         if anew or not images.there(image):
             say(f"building {image} on {build.base}")
             _built(build, anew)
-    output("docker", "tag", image, f"{NAME}:{version}")
+    output("docker", "tag", image, version)
     return image
 
 
@@ -200,7 +208,7 @@ def _revision() -> str:
 
 def main(
     base: Annotated[str, typer.Option(help="The image to build upon.")] = "",
-    extras: Annotated[str, typer.Option(help="Extras of the project, by blanks.")] = "pixels",
+    extras: Annotated[str, typer.Option(help="Extras of the project, by blanks.")] = EXTRAS,
     anew: Annotated[
         bool, typer.Option("--anew", help="Build without the builder's cache.")
     ] = False,

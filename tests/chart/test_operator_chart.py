@@ -173,13 +173,13 @@ def test_the_pod_meets_the_restricted_standard_and_is_probed() -> None:
         assert pod.container[f"{probe}Probe"]["httpGet"] == {"path": path, "port": "http"}
 
 
-def test_pods_that_it_makes_have_its_own_image_unless_told() -> None:
-    image = "registry.example.org:5000/dimse-ingestion"
-    (own,) = of_operator({"image": image}).pods()
-    assert own.container["image"] == f"{image}:0.1.0"
-    assert own.environment["DIMSE_OPERATOR_IMAGE"] == f"{image}:0.1.0"
-    (other,) = of_operator({"image": image, "componentImage": "other:7"}).pods()
-    assert other.environment["DIMSE_OPERATOR_IMAGE"] == "other:7"
+def test_an_image_without_a_tag_has_the_charts_version() -> None:
+    registry = "registry.example.org:5000"
+    (pod,) = of_operator({"image": f"{registry}/operator", "componentImage": "other:7"}).pods()
+    assert pod.container["image"] == f"{registry}/operator:0.1.0"
+    assert pod.environment["DIMSE_OPERATOR_IMAGE"] == "other:7"
+    (bare,) = of_operator().pods()
+    assert bare.environment["DIMSE_OPERATOR_IMAGE"] == "dimse-ingestion:0.1.0"
 
 
 def test_schema_takes_its_defaults_and_refuses_a_slip_of_the_pen() -> None:

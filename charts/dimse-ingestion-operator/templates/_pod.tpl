@@ -48,10 +48,9 @@ volumes:
 {{- end }}
 
 {{- define "dimse-ingestion-operator.env" -}}
-{{- $image := .Values.componentImage | default .Values.image }}
 - {name: DIMSE_LOG_LEVEL, value: {{ .Values.logLevel | quote }}}
 - {name: DIMSE_HTTP_PORT, value: "8080"}
-- {name: DIMSE_OPERATOR_IMAGE, value: {{ include "dimse-ingestion-operator.image" (dict "root" . "image" $image) | quote }}}
+- {name: DIMSE_OPERATOR_IMAGE, value: {{ include "dimse-ingestion-operator.image" (dict "root" . "image" .Values.componentImage) | quote }}}
 - {name: DIMSE_OPERATOR_NAMESPACES, value: {{ join "," .Values.watchNamespaces | quote }}}
 - {name: DIMSE_OPERATOR_DEFAULTS, value: {{ .Values.defaults | toJson | quote }}}
 - {name: DIMSE_OPERATOR_RESYNC, value: {{ .Values.resyncSeconds | quote }}}
