@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx2
+import psycopg
 import pytest
 from sqlalchemy import text
 
@@ -16,6 +17,7 @@ from dimse_ingestion.catalogue.database import open_engine
 from dimse_ingestion.catalogue.following import FollowingDatabase
 from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encoded
 from dimse_ingestion.settings import CatalogueSettings
+from harness.doors import eventually
 from harness.postgresql import PostgreSQL
 from tests.instances import event
 
@@ -120,10 +122,10 @@ async def test_a_rotated_password_is_taken_up_without_a_new_start(
     server: PostgreSQL, secret: Path
 ) -> None:
     administrator = server.make_database("rotated")
-    _ask_for_a_password(server, administrator)
     _run(administrator, "CREATE ROLE rotating LOGIN PASSWORD 'first'")
     _run(administrator, "ALTER DATABASE rotated OWNER TO rotating")
     address = administrator.split("@")[1]
+    _ask_for_a_password(server, administrator, f"postgresql://rotating:wrong@{address}")
     (secret / "DATABASE_URL").write_text(f"postgresql://rotating:first@{address}")
     async with catalogue(secret) as client:
         await ready(client)
@@ -138,10 +140,20 @@ async def test_a_rotated_password_is_taken_up_without_a_new_start(
 _DISCONNECT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'rotating'"
 
 
-def _ask_for_a_password(server: PostgreSQL, administrator: str) -> None:
+def _ask_for_a_password(server: PostgreSQL, administrator: str, wrong: str) -> None:
+    """Have the server refuse `wrong`; it takes its rules up when it gets to it."""
     rules = server.folder / "data" / "pg_hba.conf"
     rules.write_text(f"host rotated rotating 127.0.0.1/32 scram-sha-256\n{rules.read_text()}")
     _run(administrator, "SELECT pg_reload_conf()")
+    eventually(lambda: _admits(wrong), lambda admitted: not admitted)
+
+
+def _admits(url: str) -> bool:
+    try:
+        psycopg.connect(url).close()
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 def _run(url: str, statement: str) -> None:
