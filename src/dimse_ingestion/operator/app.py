@@ -83,6 +83,8 @@ class Operator:
             await kopf.operator(
                 registry=Handlers(reconciler, workers, stop).registry(),
                 settings=settings_of(self._settings),
+                # else asked of the system's users, among whom a container's is not
+                identity=self._settings.identity,  # type: ignore[arg-type]
                 standalone=True,
                 clusterwide=not namespaces,
                 namespaces=namespaces,
