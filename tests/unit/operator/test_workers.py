@@ -1,0 +1,91 @@
+"""A worker for each resource: looks are one at a time, repeated when they fail, and independent."""
+
+import asyncio
+
+import pytest
+
+from dimse_ingestion.operator import workers as module
+from dimse_ingestion.operator.resources import Key
+from dimse_ingestion.operator.workers import Workers
+
+ONE, OTHER = (Key("DimseProxy", "imaging", name) for name in ("one", "other"))
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_SETTLE", 0.0)
+    monkeypatch.setattr(module, "_FIRST_PAUSE", 0.01)
+
+
+class Looks:
+    """Counts the looks; one named in `bad` fails so often, one in `hangs` never ends."""
+
+    def __init__(self, bad: int = 0, hangs: Key | None = None) -> None:
+        self.seen: list[Key] = []
+        self._bad, self._hangs = bad, hangs
+        self.changed = asyncio.Condition()
+
+    async def look(self, key: Key) -> bool:
+        async with self.changed:
+            self.seen.append(key)
+            self.changed.notify_all()
+        if key == self._hangs:
+            await asyncio.Event().wait()
+        if self._bad:
+            self._bad -= 1
+            raise RuntimeError("down")
+        return True
+
+    async def until(self, count: int) -> None:
+        async with asyncio.timeout(5), self.changed:
+            await self.changed.wait_for(lambda: len(self.seen) >= count)
+
+
+async def test_calls_at_once_are_one_look() -> None:
+    looks = Looks()
+    workers = Workers(looks.look, 60)
+    for _ in range(5):
+        workers.wake(ONE)
+    workers.wake(OTHER)
+    await looks.until(2)
+    assert sorted(each.name for each in looks.seen) == ["one", "other"]
+    await workers.close()
+
+
+async def test_a_failed_look_is_repeated() -> None:
+    looks = Looks(bad=3)
+    workers = Workers(looks.look, 60)
+    workers.wake(ONE)
+    await looks.until(4)
+    await workers.close()
+
+
+async def test_nothing_heard_is_looked_at_again() -> None:
+    looks = Looks()
+    workers = Workers(looks.look, 0.01)
+    workers.wake(ONE)
+    await looks.until(3)
+    await workers.close()
+
+
+async def test_one_that_hangs_holds_up_no_other() -> None:
+    looks = Looks(hangs=ONE)
+    workers = Workers(looks.look, 60)
+    workers.wake(ONE)
+    workers.wake(OTHER)
+    await looks.until(2)
+    assert OTHER in looks.seen
+    await workers.close()
+
+
+async def test_one_that_is_gone_is_looked_at_no_more() -> None:
+    looks = Looks()
+    workers = Workers(looks.look, 0.01)
+    workers.wake(ONE)
+    await looks.until(1)
+    workers.forget(ONE)
+    count = len(looks.seen)
+    workers.wake(OTHER)
+    await looks.until(count + 3)
+    assert set(looks.seen[count:]) == {OTHER}
+    await workers.close()
