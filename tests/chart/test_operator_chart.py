@@ -8,7 +8,7 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 
-from harness.chart import CHART, OPERATOR_CHART
+from harness.chart import OPERATOR_CHART
 from harness.chart.rendering import Manifest, Refused, Rendering, Values, rendered, shipped_values
 from harness.chart.schema import schema_of
 from harness.chart.values_file import values_of
@@ -80,18 +80,6 @@ def test_every_field_is_described(kind: str) -> None:
         if not said and ".imagePullSecrets." not in path and path != ".metadata"
     ]
     assert not silent
-
-
-@pytest.mark.parametrize("kind", EVERY_KIND)
-def test_a_field_takes_what_the_chart_takes(kind: str) -> None:
-    """Each is looked for in the chart's schema by its name, or by the last part of its path."""
-    chart = {value.path: value for value in values_of(CHART / "values.yaml")}
-    for name, field in spec_of(kind)["properties"].items():
-        if name == "values":
-            continue
-        alike = [value for path, value in chart.items() if path[-1] == name or path == (name,)]
-        patterns = {value.fragment.get("pattern") for value in alike}
-        assert field.get("pattern") in patterns or name == "databaseSecretName", name
 
 
 def test_example_has_only_known_fields() -> None:

@@ -3,12 +3,30 @@
 import os
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+import yaml
+from pydantic import BeforeValidator, Field
+from pydantic_settings import NoDecode
 
 from dimse_ingestion.settings.door import DoorSettings
 from dimse_ingestion.settings.kinds import Names, Seconds
+
+
+def _values(written: object) -> object:
+    """A map as JSON or YAML writes it."""
+    if not isinstance(written, str):
+        return written
+    try:
+        values = yaml.safe_load(written) or {}
+    except yaml.YAMLError as trouble:
+        raise ValueError(f"it is not JSON: {trouble}") from None
+    if not isinstance(values, dict):
+        raise ValueError('it is no map of values: give one like {"logLevel": "debug"}.')
+    return values
+
+
+_Values = Annotated[dict[str, Any], NoDecode, BeforeValidator(_values)]
 
 
 class OperatorSettings(DoorSettings):
@@ -18,9 +36,7 @@ class OperatorSettings(DoorSettings):
     """Image of the pods of a resource that names none; empty leaves it to the chart."""
     namespaces: Names = Field(default=(), validation_alias="DIMSE_OPERATOR_NAMESPACES")
     """Looked after; none named: all of them."""
-    defaults: dict[str, Any] = Field(
-        default_factory=dict, validation_alias="DIMSE_OPERATOR_DEFAULTS"
-    )
+    defaults: _Values = Field(default_factory=dict, validation_alias="DIMSE_OPERATOR_DEFAULTS")
     """Values of every release, as JSON."""
     resync: Seconds = Field(default=300.0, validation_alias="DIMSE_OPERATOR_RESYNC")
     """Seconds until a resource is looked at again of which nothing was heard."""
