@@ -22,7 +22,8 @@ def _values(written: object) -> object:
     except yaml.YAMLError as trouble:
         raise ValueError(f"it is not JSON: {trouble}") from None
     if not isinstance(values, dict):
-        raise ValueError('it is no map of values: give one like {"logLevel": "debug"}.')
+        mistake = 'it is no map of values: give one like {"logLevel": "debug"}.'
+        raise ValueError(mistake)  # noqa: TRY004 - pydantic makes a sentence of this one
     return values
 
 
