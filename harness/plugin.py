@@ -174,6 +174,11 @@ def module_bench(
 
 
 def _platform(cluster: Cluster, lasting: Session, image: str | None) -> Platform:
+    if not image and not cluster.name:
+        raise Unusable(
+            "a cluster that was there before pulls the product's image itself: push it, and name it"
+            " by PYTEST_OPTIONS='--test_extra_info image=REGISTRY/IMAGE:TAG'"
+        )
     chosen = image or images.product_image()
     cluster.load(chosen)
     lasting.witnesses.namespace(Namespace(cluster.kubeconfig, NAMESPACE))
