@@ -54,7 +54,7 @@ def test_a_bucket_that_is_down_ends_in_a700_and_is_got_over(
     observed: Observed, bench: Workbench, tmp_path: Path
 ) -> None:
     space, minio = observed.space, observed.space.platform.minio
-    ward = bench.zone(space, "ward9", DIMSE_OPERATION_TIMEOUT="10").opened()
+    ward = bench.zone(space, "ward9", DIMSE_OPERATION_TIMEOUT="30").opened()
     (made,) = made_instances(tmp_path / "in", 1, 2**16)
     minio.stop()
     try:
