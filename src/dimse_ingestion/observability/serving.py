@@ -1,7 +1,8 @@
 """An HTTP application served inside a running event loop, stopped without signals.
 
 A door has one event loop and handles its signals itself; uvicorn only speaks HTTP here. What is
-served is the caller's (see `probes`).
+served is the caller's (see `probes`). At the end no request is lost that a client may already have
+sent on a connection it keeps: what comes within a moment is answered, with `Connection: close`.
 """
 
 import asyncio
@@ -11,12 +12,12 @@ from contextlib import asynccontextmanager, contextmanager
 
 import h11
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-_LONGEST_STOP = 10
+_LONGEST_STOP = 10.0
 _LONGEST_HEAD = 20  # seconds until a request's head must be there
-_LINGER = 1.0  # seconds in which a client can read why it was refused
+_LINGER = 1.0  # seconds in which a client reads why it was refused, or asks once more at the end
 
 
 class _Server(uvicorn.Server):
@@ -56,6 +57,15 @@ class _Protocol(H11Protocol):
         """What is no HTTP/1.1, or too long a head."""
         self._refuse("400 Bad Request", f"{msg.rstrip('.')}, or its head is too long.")
 
+    def shutdown(self) -> None:
+        """The server ends: wait for the last request rather than cut it off on its way."""
+        self.timeout_keep_alive = _LINGER  # type: ignore[assignment] # only ever a timer's delay
+        if self.cycle is None or self.cycle.response_complete:
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                _LINGER, self.timeout_keep_alive_handler
+            )
+
     def _wait_for_head(self) -> None:
         self._patience = self.loop.call_later(_LONGEST_HEAD, self._give_up)
 
@@ -78,30 +88,52 @@ class _Protocol(H11Protocol):
         self.loop.call_later(_LINGER, self.transport.close)
 
 
+class _Ending:
+    """Tells with each answer that it is its connection's last one, once `begun` is set."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self.begun = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+
+        async def telling(message: Message) -> None:
+            if self.begun and message["type"] == "http.response.start":
+                last = (b"connection", b"close")
+                message = {**message, "headers": [*message.get("headers", ()), last]}
+            await send(message)
+
+        await self._app(scope, receive, telling)
+
+
 @asynccontextmanager
-async def served(app: ASGIApp, host: str, port: int) -> AsyncIterator[int]:
+async def served(
+    app: ASGIApp, host: str, port: int, longest_stop: float = _LONGEST_STOP
+) -> AsyncIterator[int]:
     """Serve `app` until the end of the block; gives the port (a free one is taken for 0).
 
     Raises OSError when the address can't be listened on. At the end, requests under way have
-    10 seconds.
+    `longest_stop` seconds.
     """
     listening = _listening(host, port)
+    ending = _Ending(app)
     configuration = uvicorn.Config(
-        app,
+        ending,
         http=_Protocol,
         proxy_headers=False,  # whose headers count is the application's matter
         log_config=None,
         access_log=False,
         server_header=False,
         lifespan="off",
-        timeout_graceful_shutdown=_LONGEST_STOP,
+        timeout_graceful_shutdown=longest_stop,  # type: ignore[arg-type] # it is waited for so long
     )
     server = _Server(configuration)
     serving = asyncio.create_task(server.serve(sockets=[listening]), name=f"http on {port}")
     try:
         yield listening.getsockname()[1]
     finally:
-        server.should_exit = True
+        ending.begun = server.should_exit = True
         await serving
         listening.close()
 
