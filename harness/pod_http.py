@@ -4,7 +4,8 @@ For what a pod tells of itself (`/readyz`, `/metrics`) and for a catalogue that 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from typing import Any
@@ -26,32 +27,45 @@ class Answered:
 
 
 def asked(
-    namespace: Namespace, pod: str, path: str, body: Mapping[str, Any] | None = None
+    namespace: Namespace,
+    pod: str,
+    path: str,
+    body: Mapping[str, Any] | None = None,
+    *,
+    port: int = PORT,
+    headers: Mapping[str, str] | None = None,
 ) -> Answered:
     """A GET of the pod's HTTP port, or a POST of JSON when there is a `body`."""
+    sent = {"Connection": "close", "Content-Type": "application/json", **(headers or {})}
     try:
-        return _asked(namespace, pod, path, body)
+        with _connected(namespace, pod, port) as speaking:
+            return _spoken(speaking, path, body, sent)
     except (OSError, HTTPException, client.ApiException) as broken:
         return Answered(0, str(broken))
 
 
-def _asked(namespace: Namespace, pod: str, path: str, body: Mapping[str, Any] | None) -> Answered:
+@contextmanager
+def _connected(namespace: Namespace, pod: str, port: int) -> Iterator[HTTPConnection]:
     core = client.CoreV1Api(config.new_client_from_config(str(namespace.kubeconfig)))
     forwarded = portforward(
-        core.connect_get_namespaced_pod_portforward, pod, namespace.name, ports=str(PORT)
+        core.connect_get_namespaced_pod_portforward, pod, namespace.name, ports=str(port)
     )
     try:
-        return _spoken(forwarded.socket(PORT), path, body)
+        speaking = HTTPConnection("pod", port)
+        speaking.sock = forwarded.socket(port)
+        speaking.sock.setblocking(True)
+        yield speaking
     finally:
         forwarded.close()
 
 
-def _spoken(connected: Any, path: str, body: Mapping[str, Any] | None) -> Answered:
-    connected.setblocking(True)
-    speaking = HTTPConnection("pod", PORT)
-    speaking.sock = connected
-    headers = {"Connection": "close", "Content-Type": "application/json"}
+def _spoken(
+    speaking: HTTPConnection,
+    path: str,
+    body: Mapping[str, Any] | None,
+    headers: Mapping[str, str],
+) -> Answered:
     method = "GET" if body is None else "POST"
-    speaking.request(method, path, None if body is None else json.dumps(body), headers)
+    speaking.request(method, path, None if body is None else json.dumps(body), dict(headers))
     answer = speaking.getresponse()
     return Answered(answer.status, answer.read().decode())

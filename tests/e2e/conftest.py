@@ -15,13 +15,14 @@ from harness.imaging_zone import ImagingZone
 from harness.plugin import *  # noqa: F403 - pytest finds fixtures and hooks by name here
 from harness.plugin import Session, Workbench
 from harness.provisioning import Platform, Space
+from harness.reading import THROUGH_A_NODE_PORT
 
 _LONGEST = 240
 
 
 @dataclass(frozen=True)
 class Observed:
-    """A space with two replicas and its own catalogue, and a proxy outside: only looked at."""
+    """A space with all that the chart has by default, and a proxy outside: only looked at."""
 
     space: Space
     zone: ImagingZone
@@ -49,5 +50,6 @@ def observed(
 
 
 def _observed(bench: Workbench) -> Observed:
-    space = bench.space("radiology", bench.namespace("observed")).installed()
+    namespace = bench.namespace("observed")
+    space = bench.space("radiology", namespace, dicomweb=THROUGH_A_NODE_PORT).installed()
     return Observed(space, bench.zone(space).opened())
