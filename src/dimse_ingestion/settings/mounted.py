@@ -44,6 +44,8 @@ class FolderBucket:
     path: Path
 
 
+_CREDENTIAL_KEYS = ("token", "nats.creds", "seed", "user")
+
 BucketLocation = S3Bucket | AzureBucket | FolderBucket
 
 
@@ -77,7 +79,7 @@ def read_credential(token_or_path: str, name: str = "") -> Mapping[str, str]:
     """A credential as it is now: a Secret's keys, or one named `token`; none if nothing is set.
 
     An absolute path is read: a folder as a mounted Secret, a file as the credential itself.
-    Raises MountedMissing when nothing is there.
+    Raises MountedMissing when nothing is there, or nothing under a key that is looked at.
     """
     if not token_or_path:
         return {}
@@ -85,7 +87,10 @@ def read_credential(token_or_path: str, name: str = "") -> Mapping[str, str]:
         return {"token": token_or_path}
     path = Path(token_or_path)
     if path.is_dir():
-        return dict(_Mount("NATS credential Secret", path, name).keys)
+        secret = _Mount("NATS credential Secret", path, name)
+        if not any(secret.get(key) for key in _CREDENTIAL_KEYS):
+            raise secret.missing("nats.creds (or token, or user and password)")
+        return dict(secret.keys)
     check_mounted("NATS credential Secret", path, name)
     return {"token": _text(path, f"Missing credential {path}: mount it, or correct the path.")}
 

@@ -132,6 +132,15 @@ def test_an_empty_credential_secret_is_missing(tmp_path: Path, path: str) -> Non
     assert str(missing.value) == "Missing NATS credential Secret radiology-nats: create it."
 
 
+def test_a_credential_under_another_key_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(MountedMissing) as missing:
+        read_credential(str(mounted(tmp_path, jwt="eyJ")), "radiology-nats")
+    assert str(missing.value) == (
+        "Missing key nats.creds (or token, or user and password) in NATS credential Secret "
+        "radiology-nats: add it."
+    )
+
+
 def test_a_file_that_is_missing_is_a_key_of_its_secret(tmp_path: Path) -> None:
     file = tmp_path / "ca.crt"
     check_mounted("NATS CA Secret", file, "")
