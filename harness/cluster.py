@@ -160,12 +160,20 @@ def _own_kubeconfig(name: str) -> dict[str, str]:
 
 
 def _address(kubeconfig: Path) -> str:
-    """The host of the API server, which for a small cluster is a node's as well."""
-    servers = [
-        each["cluster"]["server"] for each in yaml.safe_load(kubeconfig.read_text())["clusters"]
-    ]
-    found = re.match(r"https://\[?([^\]/]+?)\]?(?::\d+)?(?:/|$)", servers[0])
-    assert found is not None
+    """The host of the current context's API server, which for a small cluster is a node's as well.
+
+    Raises Unusable when there is none.
+    """
+    told = yaml.safe_load(kubeconfig.read_text()) or {}
+    contexts = {each["name"]: each["context"] for each in told.get("contexts") or ()}
+    clusters = {each["name"]: each["cluster"] for each in told.get("clusters") or ()}
+    context = contexts.get(told.get("current-context"), {})
+    server = clusters.get(context.get("cluster"), {}).get("server", "")
+    found = re.match(r"https?://\[?([^\]/]+?)\]?(?::\d+)?(?:/|$)", server)
+    if found is None:
+        raise Unusable(
+            f"{kubeconfig} has no current context with a cluster: kubectl config use-context"
+        )
     return found[1]
 
 

@@ -39,10 +39,28 @@ def test_the_configuration_lets_in_only_from_this_machine_what_up_tells():
 def test_a_cluster_that_exists_is_reached_where_its_api_server_is(tmp_path):
     kubeconfig = tmp_path / "kubeconfig"
     for server in ("https://10.1.2.3:6443", "https://10.1.2.3/k8s", "https://10.1.2.3"):
-        kubeconfig.write_text(yaml.safe_dump({"clusters": [{"cluster": {"server": server}}]}))
+        kubeconfig.write_text(of_two_clusters(server))
         cluster = existing(kubeconfig)
         assert cluster == Cluster("", kubeconfig)
         assert cluster.outside(30422) == ("10.1.2.3", 30422)
+
+
+def test_a_kubeconfig_without_a_current_context_is_said(tmp_path):
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(of_two_clusters("https://10.1.2.3", current="gone"))
+    with pytest.raises(Unusable, match="no current context"):
+        existing(kubeconfig).outside(30422)
+
+
+def of_two_clusters(server: str, current: str = "test") -> str:
+    servers = {"production": "https://prod.example:6443", "test": server}
+    return yaml.safe_dump(
+        {
+            "clusters": [{"name": k, "cluster": {"server": v}} for k, v in servers.items()],
+            "contexts": [{"name": each, "context": {"cluster": each}} for each in servers],
+            "current-context": current,
+        }
+    )
 
 
 def test_a_kubeconfig_that_is_no_file_is_said():
