@@ -29,8 +29,9 @@ RUN set -eu; \
 COPY README.md LICENSE ./
 COPY src src
 COPY charts/dimse-ingestion charts/dimse-ingestion
-# What only its authors need goes, and Helm's library but for the one of three that is loaded; every file gets one time, so that the same tree makes the same
-# layer; bytecode is bound to no time and is never looked at again.
+# What only its authors need goes, and Helm's library but for the one of three that is loaded; every
+# file gets one time, and no record of what is gone stays, so that the same tree makes the same layer;
+# bytecode is bound to no time and is never looked at again.
 RUN set -eu; \
     /build/tools/bin/hatchling build -t wheel -d wheel; \
     /build/tools/bin/uv pip install --quiet --no-cache --no-deps --offline \
@@ -42,6 +43,7 @@ RUN set -eu; \
     rm -f "$packages"/helm_python/lib/libhelm_c.so "$packages"/helm_python/lib/libhelm_c.so.[0-9]; \
     rm -f bin/activate* bin/Activate.ps1 "$packages"/*.dist-info/direct_url.json \
         "$packages"/*.dist-info/uv_cache.json; \
+    sed -i '/uv_cache\.json\|direct_url\.json/d' "$packages"/*.dist-info/RECORD; \
     find "$packages" -name __pycache__ -prune -exec rm -rf {} +; \
     PYTHONHASHSEED=0 bin/python -m compileall -q --invalidation-mode unchecked-hash "$packages"; \
     mkdir -p /image/opt; \
@@ -79,8 +81,10 @@ LABEL org.opencontainers.image.title="dimse-ingestion" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=system / /
 COPY --from=packages /image /
+# SSL_CERT_FILE: psycopg brings an OpenSSL that looks for authorities where this image has none
 ENV PATH=/opt/dimse-ingestion/bin:/usr/local/bin:/usr/bin:/bin \
     LANG=C.UTF-8 \
+    SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
     HOME=/tmp \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
