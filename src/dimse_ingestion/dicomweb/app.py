@@ -1,15 +1,15 @@
 """The DICOMweb door from its start to its last request, joined to its real wires.
 
 Two ports: the services at one, probes and metrics at the other, which is not for the world. A
-drain says not ready first; requests under way then have ten seconds.
+drain says not ready first; requests under way then have the time that is set for it, since a study
+that is read or stored may take minutes.
 """
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
-from starlette.types import ASGIApp
 
 from dimse_ingestion.dicomweb import metadata, page, qido, stow, wado
 from dimse_ingestion.dicomweb.addresses import Addresses
@@ -66,11 +66,13 @@ async def opened(settings: DicomwebSettings) -> AsyncIterator[OpenDoor]:
         wires = await stack.enter_async_context(opened_wires(settings))
         _add_checks(health, wires)
         probed = Starlette(routes=probes.routes(health))
-        await _serve(stack, probed, settings.http_host, settings.http_port, "DIMSE_HTTP_PORT")
+        host, port = settings.http_host, settings.http_port
+        await _serve(stack, served(probed, host, port), f"DIMSE_HTTP_PORT: {host}:{port}")
         addresses = Addresses(settings.external_address, settings.trusted_proxies)
         services = application(Door(settings, wires, addresses, stack), SERVICES)
         host, port = settings.dicomweb_host, settings.dicomweb_port
-        port = await _serve(stack, services, host, port, "DICOMWEB_HTTP_PORT")
+        serving = served(services, host, port, settings.drain_timeout)
+        port = await _serve(stack, serving, f"DICOMWEB_HTTP_PORT: {host}:{port}")
         _LOG.info("Serving.", port=port)
         try:
             yield OpenDoor(port, health)
@@ -78,13 +80,14 @@ async def opened(settings: DicomwebSettings) -> AsyncIterator[OpenDoor]:
             health.drain()
 
 
-async def _serve(stack: AsyncExitStack, app: ASGIApp, host: str, port: int, name: str) -> int:
+async def _serve(
+    stack: AsyncExitStack, serving: AbstractAsyncContextManager[int], where: str
+) -> int:
+    """The port; `where` is the setting and its value, for a sentence when it can't be had."""
     try:
-        return await stack.enter_async_context(served(app, host, port))
+        return await stack.enter_async_context(serving)
     except OSError as trouble:
-        raise ConfigurationMistake(
-            [f"{name}: {host}:{port} can't be used: {trouble.strerror}."]
-        ) from None
+        raise ConfigurationMistake([f"{where} can't be used: {trouble.strerror}."]) from None
 
 
 def _add_checks(health: probes.Health, wires: Wires) -> None:

@@ -154,6 +154,18 @@ async def test_a_head_that_never_ends_is_given_up(
     assert b"HTTP/1.1 408 " in second
 
 
+async def test_what_is_under_way_at_the_end_has_the_time_that_is_set(tmp_path: Path) -> None:
+    async with space_in(tmp_path, drain_timeout=0.2) as space:
+        url = httpx2.URL(space.address)
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        head = "POST /dicomweb/studies HTTP/1.1\r\nhost: x\r\ncontent-type: application/dicom\r\n"
+        writer.write(f"{head}content-length: 9\r\nexpect: 100-continue\r\n\r\n".encode())
+        assert b"100" in await reader.readuntil(b"\r\n\r\n")
+        begin = asyncio.get_running_loop().time()
+    assert asyncio.get_running_loop().time() - begin < 5
+    writer.close()
+
+
 async def test_a_port_in_use_is_a_sentence(space: Space) -> None:
     port = httpx2.URL(space.address).port
     taken = DicomwebSettings(**(space.settings.model_dump() | {"dicomweb_port": port}))
