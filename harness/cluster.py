@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from harness import registries, volumes
+from harness import registries, service_addresses, volumes
 from harness.airgap import building, pins
 from harness.commands import Say, Unusable, output, succeeds
 from harness.tools import tool
@@ -85,6 +85,7 @@ def created(name: str = NAME, *, say: Say) -> Cluster:
         _create(kind, cluster, image)
     if image == pins.NODE_IMAGE:
         volumes.offered(cluster.on_node)
+        service_addresses.kept_inside(cluster.on_node)
     return cluster
 
 

@@ -1,0 +1,25 @@
+"""Addresses of Services on a cluster whose network lets every packet out: nobody else answers them.
+
+Until kube-proxy hears of a Service, and once it was removed, a packet to its address would leave
+the node by the host's default route. Where something answers there for every address, a pod that
+starts early would take it for the Service, and keep the connection.
+"""
+
+from typing import Protocol
+
+SERVICES = "10.96.0.0/16"
+"""Where kind's control plane has Services' addresses."""
+
+_RULE = f"FORWARD -d {SERVICES} -j REJECT"
+
+
+class Node(Protocol):
+    """Runs a command on the cluster's node; gives its output."""
+
+    def __call__(self, *command: str) -> str:
+        """The command's words."""
+
+
+def kept_inside(node: Node) -> None:
+    """Have packets refused that still go to a Service's address when they would leave the node."""
+    node("sh", "-c", f"iptables -C {_RULE} 2>/dev/null || iptables -A {_RULE}")
