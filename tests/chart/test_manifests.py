@@ -166,7 +166,7 @@ def test_autoscalers_and_ingresses_lead_somewhere() -> None:
             for each in rendering.of_kind(target["kind"])
             if each["metadata"]["name"] == target["name"]
         ]
-        assert "replicas" not in deployment["spec"], "an upgrade would undo the scaling"
+        assert "replicas" not in deployment["spec"], "a sync would undo the scaling"
     for ingress in rendering.of_kind("Ingress"):
         backend = ingress["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]
         service = _named(rendering, "Service", backend["name"])

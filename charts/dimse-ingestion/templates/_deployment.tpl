@@ -1,6 +1,5 @@
-{{/* A component's Deployment, from a dict of: root, component, replicas (none where a
-     HorizontalPodAutoscaler decides), gracePeriod, and, where they differ, recreate, args,
-     preStopSeconds, podAnnotations. */}}
+{{/* A component's Deployment, from a dict of: root, component, replicas (what the values say),
+     gracePeriod, and, where they differ, recreate, args, preStopSeconds, podAnnotations. */}}
 
 {{- define "dimse-ingestion.deployment" -}}
 {{- $own := index .root.Values .component }}
@@ -9,8 +8,8 @@ kind: Deployment
 metadata:
   {{- include "dimse-ingestion.metadata" . | nindent 2 }}
 spec:
-  {{- if hasKey . "replicas" }}
-  replicas: {{ .replicas }}
+  {{- with include "dimse-ingestion.replicas" . }}
+  replicas: {{ . }}
   {{- end }}
   revisionHistoryLimit: 3
   strategy:

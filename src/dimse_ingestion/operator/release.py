@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from dimse_ingestion.operator.cluster import Cluster, Refusal
 from dimse_ingestion.operator.rendering import kept
-from dimse_ingestion.operator.resources import Manifest, Resource, owner_of
+from dimse_ingestion.operator.resources import MANAGER, Manifest, Resource, owner_of
 
 KINDS = (
     ("v1", "ServiceAccount"),
@@ -62,7 +62,7 @@ class Releases:
             try:
                 if not looked_at:
                     await self._refuse_what_is_anothers(each, resource)
-                applied.objects.append(await self._cluster.applied(each))
+                applied.objects.append(await self._cluster.applied(await self._scaled(each)))
             except Refusal as refusal:
                 applied.troubles.append(str(refusal))
         if not looked_at:
@@ -74,6 +74,22 @@ class Releases:
     def forget(self, uid: str) -> None:
         """Of a resource that is gone."""
         self._ours.pop(uid, None)
+
+    async def _scaled(self, wanted: Manifest) -> Manifest:
+        """A Deployment that leaves its replicas to an autoscaler, with those there are now.
+
+        As long as the field is ours, to leave it out would make them 1. It is no longer ours once
+        the autoscaler has changed it.
+        """
+        if wanted["kind"] != "Deployment" or "replicas" in wanted["spec"]:
+            return wanted
+        metadata = wanted["metadata"]
+        there = await self._cluster.found(
+            wanted["apiVersion"], wanted["kind"], metadata["namespace"], metadata["name"]
+        )
+        if there is None or not there["spec"]["replicas"] or not _says_replicas(there):
+            return wanted
+        return wanted | {"spec": wanted["spec"] | {"replicas": there["spec"]["replicas"]}}
 
     async def _refuse_what_is_anothers(self, wanted: Manifest, resource: Resource) -> None:
         """An object of that name which is not this resource's is not taken over."""
@@ -119,6 +135,16 @@ def _kinds(wanted: Iterable[tuple[str, str, str]]) -> list[tuple[str, str]]:
 
 def _identity(manifest: Manifest) -> tuple[str, str, str]:
     return manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"]
+
+
+def _says_replicas(there: Manifest) -> bool:
+    """Whether a Deployment's number of replicas is what we last said."""
+    return any(
+        each["manager"] == MANAGER
+        and each["operation"] == "Apply"
+        and "f:replicas" in each["fieldsV1"].get("f:spec", {})
+        for each in there["metadata"].get("managedFields") or []
+    )
 
 
 def _is_of(there: Manifest, resource: Resource) -> bool:

@@ -131,12 +131,21 @@ class Asked:
 
     def _serves(self, plural: str, version: str) -> bool:
         """Whether a request for such resources is answered."""
-        path = f"/apis/{GROUP}/{version}/namespaces/{self.namespace}/{plural}"
+        return self._answers(f"/apis/{GROUP}/{version}/namespaces/{self.namespace}/{plural}")
+
+    def _answers(self, path: str) -> bool:
         try:
             self._client.request("get", path)
         except DynamicApiError:
             return False
         return True
+
+    def served(self, definition: Manifest) -> None:
+        """Wait until the kind that was just defined is one that may be asked for."""
+        spec = definition["spec"]
+        (version,) = spec["versions"]
+        path = f"/apis/{spec['group']}/{version['name']}/{spec['names']['plural']}"
+        eventually(lambda: self._answers(path), bool)
 
     def delete(self, api_version: str, kind: str, name: str, **how: Any) -> None:
         """Delete it; what it owns goes after it, unless told otherwise."""

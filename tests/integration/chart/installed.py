@@ -1,0 +1,78 @@
+"""A release on a real API server: installed, changed, rolled back, and scaled as autoscalers do."""
+
+from typing import Any
+
+from helm_python import Config
+
+from harness.api_server import ApiServer
+from harness.chart import CHART
+from tests.integration.operator.asked import Asked, Manifest
+
+Values = dict[str, Any]
+NAME = "radiology"
+
+
+def _definition(kind: str, plural: str) -> Manifest:
+    """A kind of the Prometheus Operator's that takes any spec."""
+    group = "monitoring.coreos.com"
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": {"kind": kind, "plural": plural},
+            "versions": [version],
+        },
+    }
+
+
+MONITORING = (
+    _definition("ServiceMonitor", "servicemonitors"),
+    _definition("PrometheusRule", "prometheusrules"),
+)
+
+
+class Installed:
+    """One release, by Helm's library; what it does is `helm`'s default."""
+
+    def __init__(self, server: ApiServer, asked: Asked) -> None:
+        self.asked = asked
+        self._helm = Config(kubeconfig_path=server.kubeconfig(), namespace=asked.namespace)
+
+    @classmethod
+    def in_new_namespace(cls, server: ApiServer) -> "Installed":
+        """In a namespace that is made for it."""
+        return cls(server, Asked.in_new_namespace(server))
+
+    def install(self, values: Values) -> None:
+        """`helm install`. Raises HelmError."""
+        self._helm.install(CHART, NAME, values, namespace=self.asked.namespace)
+
+    def upgrade(self, values: Values) -> None:
+        """`helm upgrade`, with these values alone. Raises HelmError."""
+        self._helm.upgrade(CHART, NAME, values, namespace=self.asked.namespace, reset_values=True)
+
+    def roll_back(self, revision: int) -> None:
+        """`helm rollback`. Raises HelmError."""
+        self._helm.rollback(NAME, version=revision)
+
+    def uninstall(self) -> None:
+        """`helm uninstall`, if it is there."""
+        if self._helm.list():
+            self._helm.uninstall(NAME)
+        self._helm.close()
+
+    def replicas(self, component: str = "ingestion") -> int:
+        """How many the component's Deployment asks for."""
+        deployment = self.asked.found("apps/v1", "Deployment", f"{NAME}-{component}")
+        assert deployment is not None
+        return int(deployment["spec"]["replicas"])
+
+    def scale(self, replicas: int, component: str = "ingestion") -> None:
+        """What a HorizontalPodAutoscaler does."""
+        change = {"spec": {"replicas": replicas}}
+        self.asked.patch("apps/v1", "Deployment", f"{NAME}-{component}", change, "scale")
