@@ -40,6 +40,12 @@ class Witnesses:
         """Let a namespace tell of its pods, events and objects."""
         self.told[namespace.name] = lambda: of_namespace(namespace)
 
+    def resource(self, namespace: Namespace, kind: str, name: str) -> None:
+        """Let a custom resource tell of itself."""
+        self.told[f"{namespace.name}/{kind}-{name}"] = lambda: {
+            "resource.yaml": yaml.safe_dump(namespace.read(kind, name), sort_keys=False)
+        }
+
     def release(self, release: Release) -> None:
         """Let Helm tell of a release."""
         name = f"{release.namespace.name}/{release.name}"

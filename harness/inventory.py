@@ -4,9 +4,11 @@ For what shall be left and what shall not; single objects are `harness.kubernete
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 from kubernetes import config
 from kubernetes.dynamic import DynamicClient
+from kubernetes.dynamic.exceptions import NotFoundError
 from kubernetes.dynamic.resource import Resource, ResourceList
 
 from harness.kubernetes_objects import Namespace
@@ -18,11 +20,20 @@ _NOTES = {"Event", "Endpoints", "EndpointSlice", "Lease", "PodMetrics"}
 def inventory(namespace: Namespace) -> set[str]:
     """Every object as `Kind/name`."""
     client = DynamicClient(config.new_client_from_config(str(namespace.kubeconfig)))
+    client.resources.invalidate_cache()  # of custom resources come and gone since the last look
     return {
         f"{kind.kind}/{each['metadata']['name']}"
         for kind in _listed(client)
-        for each in client.get(kind, namespace=namespace.name).to_dict()["items"]
+        for each in _items(client, kind, namespace.name)
     }
+
+
+def _items(client: DynamicClient, kind: Resource, namespace: str) -> list[dict[str, Any]]:
+    """All of a kind; none of one whose definition is gone by now."""
+    try:
+        return list(client.get(kind, namespace=namespace).to_dict()["items"])
+    except NotFoundError:
+        return []
 
 
 def _listed(client: DynamicClient) -> Iterator[Resource]:

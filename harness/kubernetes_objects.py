@@ -255,6 +255,7 @@ class Namespace:
         return client.CoreV1Api(config.new_client_from_config(str(self.kubeconfig)))
 
 
+_OURS = "imaging-ingestion.alvearie.org/v1alpha1"
 _GROUPS = {
     "Deployment": "apps/v1",
     "StatefulSet": "apps/v1",
@@ -266,6 +267,13 @@ _GROUPS = {
     "Role": "rbac.authorization.k8s.io/v1",
     "RoleBinding": "rbac.authorization.k8s.io/v1",
     "StorageClass": "storage.k8s.io/v1",
+    "ClusterRole": "rbac.authorization.k8s.io/v1",
+    "ClusterRoleBinding": "rbac.authorization.k8s.io/v1",
+    "CustomResourceDefinition": "apiextensions.k8s.io/v1",
+    "DicomEventDrivenIngestion": _OURS,
+    "DicomwebIngestionService": _OURS,
+    "DimseIngestionService": _OURS,
+    "DimseProxy": _OURS,
 }
 
 

@@ -10,7 +10,7 @@ import yaml
 
 from harness.addons import minio, nats
 from harness.cluster import Cluster
-from harness.commands import Say, Unusable
+from harness.commands import Say
 from harness.images import product_image
 from harness.kubernetes_objects import Namespace
 from harness.provisioning import Platform, Space
@@ -52,17 +52,8 @@ def installed(cluster: Cluster, say: Say) -> Playground:
     namespace = Namespace(cluster.kubeconfig, NAMESPACE).made()
     space = Space(Platform(cluster.kubeconfig, *addons, image), namespace, NAME, NAMESPACE)
     say(f"installing the storage space {NAME}")
-    _brought_up_to_date(space.provided())
+    space.provided().release.brought_about(space.values())
     return Playground(space, written(space, _FOLDER))
-
-
-def _brought_up_to_date(space: Space) -> None:
-    try:
-        space.release.notes()
-    except Unusable:
-        space.release.installed(space.values())
-    else:
-        space.release.upgraded(space.values())
 
 
 def written(space: Space, folder: Path) -> Path:

@@ -1,8 +1,8 @@
 """pytest's side of the harness: fixtures for a cluster with what spaces stand on, and evidence.
 
 Built on pytest-helm-charts: `--kubeconfig` says where the cluster is, `kube_cluster` reaches it,
-and `--test_extra_info image=REFERENCE` names an image to install in place of this tree's.
-`tests/e2e/conftest.py` takes what is here; no other test knows of it.
+and `--test_extra_info image=REFERENCE,operator_image=REFERENCE` names images to install in place of
+this tree's. `tests/e2e/conftest.py` takes what is here; no other test knows of it.
 """
 
 import secrets
@@ -23,7 +23,8 @@ from harness.cluster import Cluster, existing
 from harness.commands import Unusable
 from harness.evidence import Witnesses
 from harness.imaging_zone import ImagingZone
-from harness.kubernetes_objects import Namespace
+from harness.kubernetes_objects import Manifest, Namespace
+from harness.operating import AskedSpace, Operator, Resource
 from harness.provisioning import RESTRICTED, Platform, Space
 from harness.release import Release
 
@@ -33,6 +34,7 @@ __all__ = [
     "database",
     "lasting",
     "module_bench",
+    "operator",
     "platform",
     "pytest_runtest_makereport",
 ]
@@ -93,6 +95,28 @@ class Workbench:
         made = Space(self.platform, namespace, name, secrets.token_hex(3), core, values)
         self.release(made.release)
         self.ending.callback(self.platform.minio.removed_bucket, made.bucket)
+        return made
+
+    def asked_space(self, manifest: Manifest, namespace: Namespace) -> AskedSpace:
+        """What a DimseIngestionService asks for, neither provided for nor applied; removed at the end."""  # noqa: E501
+        core = manifest["spec"].get("dicomEventDrivenIngestionName")
+        made = AskedSpace(
+            self.platform,
+            namespace,
+            manifest["metadata"]["name"],
+            secrets.token_hex(3),
+            Release(namespace, core) if core else None,
+            manifest=manifest,
+        )
+        self.ending.callback(self.platform.minio.removed_bucket, made.bucket)
+        self.resource(manifest, namespace)
+        return made
+
+    def resource(self, manifest: Manifest, namespace: Namespace) -> Resource:
+        """A custom resource there, not applied; deleted at the end."""
+        made = Resource(namespace, manifest)
+        self.witnesses.resource(namespace, made.kind, made.name)
+        self.ending.callback(made.deleted)
         return made
 
     def release(self, release: Release) -> Release:
@@ -156,6 +180,13 @@ def database(cluster: Cluster, lasting: Session) -> PostgresqlAddon:
     return lasting.once("postgresql", lambda: _database(cluster, lasting))
 
 
+@pytest.fixture(scope="module")
+def operator(platform: Platform, lasting: Session, test_extra_info: dict[str, str]) -> Operator:
+    """The operator on the cluster, looking after every namespace."""
+    image = test_extra_info.get("operator_image")
+    return lasting.once("operator", lambda: _operator(platform, lasting, image))
+
+
 @pytest.fixture
 def bench(platform: Platform, lasting: Session, tmp_path: Path) -> Iterator[Workbench]:
     """What a test makes, ended with it."""
@@ -174,17 +205,36 @@ def module_bench(
 
 
 def _platform(cluster: Cluster, lasting: Session, image: str | None) -> Platform:
-    if not image and not cluster.name:
-        raise Unusable(
-            "a cluster that was there before pulls the product's image itself: push it, and name it"
-            " by PYTEST_OPTIONS='--test_extra_info image=REGISTRY/IMAGE:TAG'"
-        )
-    chosen = image or images.product_image()
-    cluster.load(chosen)
+    chosen = _chosen(cluster, "image", image, images.EXTRAS)
     lasting.witnesses.namespace(Namespace(cluster.kubeconfig, NAMESPACE))
     made = Platform(cluster.kubeconfig, nats.installed(cluster), minio.installed(cluster), chosen)
     _removed_from_a_foreign(cluster, lasting, made.nats, made.minio)
     return made
+
+
+def _operator(platform: Platform, lasting: Session, image: str | None) -> Operator:
+    cluster = existing(platform.kubeconfig)
+    chosen = _chosen(cluster, "operator_image", image, "operator")
+    made = Operator(platform, chosen)
+    if made.is_known() and not cluster.name:
+        raise Unusable("the cluster has the operator's definitions already: test elsewhere")
+    lasting.witnesses.namespace(made.namespace)
+    for removed in (platform.nats.world_name.removed, made.removed):
+        lasting.ending.callback(removed)
+    platform.nats.world_name.made()
+    return made.installed()
+
+
+def _chosen(cluster: Cluster, told_as: str, image: str | None, extras: str) -> str:
+    """The image that was named, else this tree's, and that it is in the cluster."""
+    if not image and not cluster.name:
+        raise Unusable(
+            "a cluster that was there before pulls the product's image itself: push it, and name it"
+            f" by PYTEST_OPTIONS='--test_extra_info {told_as}=REGISTRY/IMAGE:TAG'"
+        )
+    chosen = image or images.product_image(extras=extras)
+    cluster.load(chosen)
+    return chosen
 
 
 def _database(cluster: Cluster, lasting: Session) -> PostgresqlAddon:

@@ -68,6 +68,11 @@ class Space:
         """The name of the Secret with the ingestion service's credential."""
         return f"{self.name}-nats"
 
+    @property
+    def provider(self) -> str:
+        """The name under which its instances stand in the catalogue."""
+        return self.name
+
     @cached_property
     def release(self) -> Release:
         """Its release, installed or not."""
@@ -80,16 +85,16 @@ class Space:
             "replicas": 2,
             "bucketConfigName": self.bucket_object,
             "bucketSecretName": self.bucket_object,
-            "providerName": self.name,
+            "providerName": self.provider,
             "dicomEventDrivenIngestionName": self._catalogue_name,
             "natsUrl": self.platform.nats.url_inside,
             "natsSubjectRoot": self.subject_root,
             "natsTokenSecret": self.nats_secret,
             "natsCaSecret": "nats-ca",
             "test": {"natsTokenSecret": f"{self.name}-test"},
-            "ingestion": {"resources": _SMALL},
+            "ingestion": {"resources": SMALL},
             "dicomweb": {"enabled": False},
-            "catalogue": {"resources": _SMALL, "persistence": {"size": "1Gi"}},
+            "catalogue": {"resources": SMALL, "persistence": {"size": "1Gi"}},
         }
         return own | dict(self.given) | more
 
@@ -161,7 +166,7 @@ class Space:
         release = self.catalogue or self.release
         (pod, *_) = release.pod_names("catalogue")
         body = {"scope": "IMAGE", "queryAttributes": [_SOP_INSTANCE_UID]}
-        path = f"/query/instances?source={self.name}"
+        path = f"/query/instances?source={self.provider}"
         answer = pod_http.asked(release.namespace, pod, path, body)
         assert answer.status == 200, answer
         *matches, end = [json.loads(line) for line in answer.text.splitlines()]
@@ -170,7 +175,7 @@ class Space:
 
 
 _SOP_INSTANCE_UID = {"group": "0008", "element": "0018", "vr": "UI", "value": ""}
-_SMALL = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
+SMALL = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
 
 
 def _sop_instance_uid(match: Sequence[Mapping[str, Any]]) -> str:

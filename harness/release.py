@@ -1,4 +1,4 @@
-"""A Helm release of the chart, by the helm binary, as an operator installs it.
+"""A Helm release of the chart, or of another, by the helm binary, as an operator installs it.
 
 Values are dictionaries as in a values file. Nothing here knows what a storage space is made of
 (harness.provisioning); what Kubernetes makes of a release is seen by harness.kubernetes_objects.
@@ -19,13 +19,14 @@ Values = Mapping[str, Any]
 
 CHART = Path(__file__).parent.parent / "charts" / "dimse-ingestion"
 _LONGEST = 90
-_FIRST_LOOK = {
+FIRST_LOOK = {
     # what a test waits for again and again; a hospital has no need to ask each second
     "probes": {
         "startup": {"periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 120},
         "readiness": {"periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 3},
     }
 }
+"""Values that come with every release of the chart."""
 
 
 @dataclass(frozen=True)
@@ -34,15 +35,23 @@ class Release:
 
     namespace: Namespace
     name: str
+    chart: Path = CHART
 
     def installed(self, values: Values, *, wait: bool = True) -> "Release":
         """Install it, and wait until all its pods are ready unless told otherwise; gives itself."""
-        self._helm("install", self.name, str(CHART), *_waiting(wait), given=values)
+        self._helm("install", self.name, str(self.chart), *_waiting(wait), given=values)
+        return self
+
+    def brought_about(self, values: Values) -> "Release":
+        """Install it, or give it these values where it is installed; gives itself."""
+        self._helm(
+            "upgrade", "--install", self.name, str(self.chart), *_waiting(True), given=values
+        )
         return self
 
     def upgraded(self, values: Values, *, wait: bool = True) -> None:
         """Give it these values and no others, and wait until its pods are of them and ready."""
-        self._helm("upgrade", self.name, str(CHART), *_waiting(wait), given=values)
+        self._helm("upgrade", self.name, str(self.chart), *_waiting(wait), given=values)
 
     def uninstalled(self) -> None:
         """Uninstall it and wait until its pods are gone; nothing happens when there is none."""
@@ -84,7 +93,8 @@ class Release:
 
     def _helm(self, *arguments: str, given: Values | None = None) -> str:
         place = ["--kubeconfig", str(self.namespace.kubeconfig), "-n", self.namespace.name]
-        values = None if given is None else json.dumps(_FIRST_LOOK | dict(given))
+        always = FIRST_LOOK if self.chart == CHART else {}
+        values = None if given is None else json.dumps(always | dict(given))
         more = [] if given is None else ["--values", "-"]
         helm = tool("helm", _silent)
         return output(helm, *arguments, *place, *more, given=values, seconds=_LONGEST + 60)

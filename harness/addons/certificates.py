@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import trustme
+from cryptography import x509
 
 
 def certified(*names: str) -> dict[str, str]:
@@ -17,6 +18,13 @@ def certified(*names: str) -> dict[str, str]:
         "tls.crt": "".join(part.bytes().decode() for part in issued.cert_chain_pems),
         "tls.key": issued.private_key_pem.bytes().decode(),
     }
+
+
+def is_for(certificate_pem: str, names: Iterable[str]) -> bool:
+    """Whether a server's certificate is for all these names."""
+    certificate = x509.load_pem_x509_certificate(certificate_pem.encode())
+    told = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    return set(names) <= {str(each.value) for each in told.value}
 
 
 def names_of(service: str, namespace: str, outside: Iterable[str] = ()) -> list[str]:

@@ -8,16 +8,19 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.addons.certificates import certified, names_of
+from harness.addons.certificates import certified, is_for, names_of
 from harness.addons.workload import NAMESPACE, SecretFiles, Workload, revision
+from harness.addons.world_names import WorldName
 from harness.images import third_party
 from harness.kubernetes_objects import Namespace
-from harness.nats_accounts import Operator
+from harness.nats_accounts import Operator, User
 
 if TYPE_CHECKING:
     from harness.cluster import Cluster
 
 NODE_PORT = 30422
+WORLD_NAME = "0a0527d6.nip.io"
+"""What the original's users call it in their resources, at port 443: `NatsAddon.world_name`."""
 _AUTHORITY = "nats-authority"
 _CONFIGURATION = "nats-configuration"
 _PATH = "/etc/nats"
@@ -32,6 +35,11 @@ class NatsAddon:
     ca_pem: str
     url_outside: str
     url_inside: str = f"tls://nats.{NAMESPACE}.svc:4222"
+
+    @property
+    def world_name(self) -> WorldName:
+        """The name by which the original's users' resources call it, made or not."""
+        return WorldName(WORLD_NAME, 443, self.namespace, "nats", "client")
 
     def proxy_credentials(self, root: str, proxy_id: str, expires_in: float | None = None) -> str:
         """A credentials file for proxy `proxy_id` on the subject root; `expires_in` is in seconds."""  # noqa: E501
@@ -48,11 +56,18 @@ class NatsAddon:
 
     def ingestion_credentials(self, root: str, expires_in: float | None = None) -> str:
         """A credentials file for the ingestion service of the subject root, for all its replicas."""  # noqa: E501
+        return self._ingestion(root, expires_in=expires_in).credentials_file
+
+    def ingestion_token(self, root: str) -> str:
+        """The same as a bearer's JWT, which needs no seed."""
+        return self._ingestion(root, bearer=True).jwt
+
+    def _ingestion(self, root: str, **how: Any) -> User:
         return self.operator.user(
             may_publish=[f"{root}._INBOX.>", f"{root}.v1.px.>", f"{root}.v1.out.>"],
             may_subscribe=[f"{root}.v1.svc.* svc", f"{root}.v1.in.>", f"{root}._SINBOX.>"],
-            expires_in=expires_in,
-        ).credentials_file
+            **how,
+        )
 
     def restart(self) -> None:
         """Crash it and wait for the next one; clients are cut off and find it again."""
@@ -90,8 +105,13 @@ def installed(cluster: "Cluster") -> NatsAddon:
 
 
 def _authority(namespace: Namespace, host: str) -> dict[str, str]:
-    names = names_of("nats", NAMESPACE, [host])
-    return namespace.kept_secret(_AUTHORITY, lambda: Operator().saved | certified(*names), "nats")
+    """Its keys and certificate; a kept certificate that lacks a name makes way for another."""
+    names = names_of("nats", NAMESPACE, [host, WORLD_NAME])
+    kept = namespace.kept_secret(_AUTHORITY, lambda: Operator().saved | certified(*names), "nats")
+    if is_for(kept["tls.crt"], names):
+        return kept
+    namespace.delete("Secret", _AUTHORITY)
+    return namespace.kept_secret(_AUTHORITY, lambda: kept | certified(*names), "nats")
 
 
 def _secret(operator: Operator) -> dict[str, str]:
