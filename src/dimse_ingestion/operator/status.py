@@ -136,17 +136,31 @@ def _wanted(deployment: Mapping[str, Any]) -> int:
     return int(deployment["spec"].get("replicas", 1))
 
 
+def _available(deployment: Mapping[str, Any]) -> int:
+    return int(deployment.get("status", {}).get("availableReplicas", 0))
+
+
+def _is_seen(deployment: Mapping[str, Any]) -> bool:
+    """Whether its status is about its newest spec."""
+    seen = deployment.get("status", {}).get("observedGeneration")
+    return bool(seen == deployment["metadata"].get("generation"))
+
+
+def _newest(deployment: Mapping[str, Any]) -> int:
+    """How many of its pods, ready or not, are of the newest spec."""
+    return (
+        int(deployment.get("status", {}).get("updatedReplicas", 0)) if _is_seen(deployment) else 0
+    )
+
+
 def _is_rolled_out(deployment: Mapping[str, Any]) -> bool:
-    """Whether all its pods, ready or not, are of the newest template."""
-    status = deployment.get("status", {})
-    current = status.get("observedGeneration") == deployment["metadata"].get("generation")
-    updated = int(status.get("updatedReplicas", 0))
-    return current and updated >= _wanted(deployment) and updated == status.get("replicas", 0)
+    """Whether all its pods are of the newest spec."""
+    newest, there = _newest(deployment), deployment.get("status", {}).get("replicas", 0)
+    return _is_seen(deployment) and newest >= _wanted(deployment) and newest == there
 
 
 def _is_ready(deployment: Mapping[str, Any]) -> bool:
-    available = int(deployment.get("status", {}).get("availableReplicas", 0))
-    return _is_rolled_out(deployment) and available >= _wanted(deployment)
+    return _is_rolled_out(deployment) and _available(deployment) >= _wanted(deployment)
 
 
 def _is_stuck(deployment: Mapping[str, Any]) -> bool:
@@ -156,8 +170,11 @@ def _is_stuck(deployment: Mapping[str, Any]) -> bool:
 
 
 def _progress(deployment: Mapping[str, Any]) -> str:
-    available = deployment.get("status", {}).get("availableReplicas", 0)
     name, wanted = deployment["metadata"]["name"], _wanted(deployment)
+    available = _available(deployment)
+    if available >= wanted:
+        newest = _newest(deployment)
+        return f"Deployment {name} exchanges its pods: {newest} of {wanted} are of the newest spec."
     return (
         f"Deployment {name} has {available} of {wanted} pods ready; "
         "their logs and /readyz say what they wait for."

@@ -105,7 +105,7 @@ def test_a_change_of_the_spec_reaches_the_pods(asked: Asked, space: Manifest) ->
     )
     variables = {each["name"]: each.get("value") for each in container(asked)["env"]}
     assert variables["DIMSE_NATS_SUBJECT_ROOT"] == "OTHER"
-    asked.phase(SPACE, "Progressing", "pods ready")
+    asked.phase(SPACE, "Progressing", "exchanges its pods")
     asked.have_pods(INGESTION)
     assert asked.phase(SPACE, "Ready")["observedGeneration"] == 2
 

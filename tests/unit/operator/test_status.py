@@ -21,7 +21,7 @@ def told(seen: Seen, before: dict[str, Any] | None = None) -> dict[str, Any]:
     [
         (Seen(deployments=[deployment()]), {}, "Ready", "Everything is there"),
         (Seen(deployments=[deployment(available=1)]), {}, "Progressing", "has 1 of 2 pods"),
-        (Seen(deployments=[deployment(updated=1)]), WAS_READY, "Progressing", "has 2 of 2 pods"),
+        (Seen(deployments=[deployment(updated=1)]), WAS_READY, "Progressing", "1 of 2 are of the"),
         (Seen(deployments=[deployment(available=1)]), WAS_READY, "Degraded", "has 1 of 2 pods"),
         (Seen(deployments=[deployment(available=0, **STUCK)]), {}, "Degraded", "has 0 of 2 pods"),
         (Seen(missing=["Missing a."]), {}, "Pending", "Missing a."),
@@ -41,7 +41,9 @@ def test_phase_and_message(seen: Seen, before: dict[str, Any], phase: str, said:
 
 def test_a_rollout_that_kubernetes_has_not_seen_is_under_way() -> None:
     unseen = deployment(observedGeneration=3)
-    assert told(Seen(deployments=[unseen]), WAS_READY)["phase"] == "Progressing"
+    status = told(Seen(deployments=[unseen]), WAS_READY)
+    assert status["phase"] == "Progressing"
+    assert "exchanges its pods: 0 of 2 are of the newest spec" in status["message"]
 
 
 def test_none_wanted_is_ready() -> None:
