@@ -136,6 +136,14 @@ def test_namespaces_that_are_named_bound_the_rights() -> None:
     assert roles == {"imaging", "cardiology", "operators"}
 
 
+def test_a_default_that_no_resource_would_get_is_refused() -> None:
+    with pytest.raises(Refused) as refused:
+        of_operator({"defaults": {"imagePullPolicy": "Always", "natsSecure": False}})
+    for field in ("imagePullPolicy", "natsSecure"):
+        assert f"defaults.{field} reaches no resource" in str(refused.value)
+    of_operator({"defaults": {"natsCaSecret": "nats-ca", "imagePullSecrets": [{"name": "a"}]}})
+
+
 def test_a_binding_is_of_a_role_that_is_there() -> None:
     for values in VARIANTS:
         rendering = of_operator(values)
