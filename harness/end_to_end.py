@@ -1,6 +1,7 @@
-"""`make e2e`: the cluster, the tests on it, and the end of what was made for them.
+"""`make e2e`: the cluster and what stands in it, the tests on it, and the end of what was made.
 
-A cluster that was there before is left as it is, and so is ours when it shall be kept.
+A cluster that was there before is left as it was, and so is ours when it shall be kept. Images are
+built and addons installed before the first test, where progress is seen.
 """
 
 import subprocess
@@ -9,28 +10,56 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness import cluster
+import pytest
+
+from harness import cluster, images
+from harness.addons import minio, nats, postgresql
+from harness.addons.workload import NAMESPACE
 from harness.airgap import engine
 from harness.airgap.cache import cache
 from harness.commands import Say
+from harness.kubernetes_objects import Namespace
 
 TESTS = Path("tests/e2e")
 _LITTLE_KEPT = ("-o", "tmp_path_retention_policy=failed")  # modalities under load write gigabytes
 _PROJECT = Path(__file__).parent.parent
+_TOGETHER = ("-m", "not alone", "-n", "2", "--dist", "loadgroup")
+_ALONE = ("-m", "alone")
+_NO_TESTS = int(pytest.ExitCode.NO_TESTS_COLLECTED)
 
 
 def run(kubeconfig: Path | None, keep: bool, options: Sequence[str], say: Say) -> int:
-    """Run the tests with pytest's `options`; gives pytest's exit status."""
+    """Run the tests with pytest's `options`; gives pytest's exit status.
+
+    First those that may run side by side, then those that stop what others stand on.
+    """
     with _cluster(kubeconfig, keep, say) as chosen:
-        command = [sys.executable, "-m", "pytest", str(TESTS), *_LITTLE_KEPT]
-        told = ["--kubeconfig", str(chosen.kubeconfig.resolve()), *options]
-        return subprocess.run([*command, *told], cwd=_PROJECT, check=False).returncode
+        _prepared(chosen, options, say)
+        seen = [_tested(chosen, (*how, *options)) for how in (_TOGETHER, _ALONE)]
+    bad = [status for status in seen if status not in (0, _NO_TESTS)]
+    return bad[0] if bad else min(seen)
+
+
+def _tested(chosen: cluster.Cluster, options: Sequence[str]) -> int:
+    command = [sys.executable, "-m", "pytest", str(TESTS), *_LITTLE_KEPT]
+    told = ["--kubeconfig", str(chosen.kubeconfig.resolve()), *options]
+    return subprocess.run([*command, *told], cwd=_PROJECT, check=False).returncode
+
+
+def _prepared(chosen: cluster.Cluster, options: Sequence[str], say: Say) -> None:
+    """Have the images and the addons that tests will ask for."""
+    if not any("image=" in option for option in options) and chosen.name:
+        chosen.load(*(images.product_image(say, extras=each) for each in images.PRODUCTS))
+    for addon in (nats, minio, postgresql):
+        say(f"installing {addon.__name__.rpartition('.')[2]}")
+        addon.installed(chosen)
 
 
 @contextmanager
 def _cluster(kubeconfig: Path | None, keep: bool, say: Say) -> Iterator[cluster.Cluster]:
     if kubeconfig is not None:
-        yield cluster.existing(kubeconfig)
+        with _addons_removed(cluster.existing(kubeconfig), keep) as chosen:
+            yield chosen
         return
     engine_ran, was_there = engine.running(), cluster.answers(cluster.NAME)
     try:
@@ -40,6 +69,18 @@ def _cluster(kubeconfig: Path | None, keep: bool, say: Say) -> Iterator[cluster.
             say("the cluster is kept: make status tells where it is, make down ends it")
         else:
             ended(say, stop_engine=not engine_ran)
+
+
+@contextmanager
+def _addons_removed(foreign: cluster.Cluster, keep: bool) -> Iterator[cluster.Cluster]:
+    """Leave another's cluster as it was, the addons' namespace being ours alone."""
+    addons = Namespace(foreign.kubeconfig, NAMESPACE)
+    was_there = addons.read("Namespace", NAMESPACE) is not None
+    try:
+        yield foreign
+    finally:
+        if not keep and not was_there:
+            addons.removed()
 
 
 def ended(say: Say, name: str = cluster.NAME, *, stop_engine: bool = True) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -23,10 +23,16 @@ from harness import registries
 from harness.airgap import building, images, pins
 from harness.commands import Say, Unusable, output, succeeds
 
+if TYPE_CHECKING:
+    from harness.cluster import Cluster
+
 ThirdParty = Literal["nats", "minio", "postgresql"]
 
 NAME = "dimse-ingestion"
 EXTRAS = "pixels"
+OPERATOR_EXTRAS = "operator"
+PRODUCTS = (EXTRAS, OPERATOR_EXTRAS)
+"""The extras of each image that the product consists of."""
 OFFICIAL_BASE = "python:3.11-slim-bookworm"
 OFFICIAL: Mapping[ThirdParty, str] = {
     "nats": pins.NATS_IMAGE,
@@ -163,6 +169,15 @@ def third_party(name: ThirdParty, say: Say = print) -> str:
     if not images.there(image):
         say(f"building {image}")
         _built_of_lines(image, _POSTGRESQL)
+    return image
+
+
+def in_cluster(cluster: "Cluster", name: ThirdParty) -> str:
+    """An image that the cluster's nodes have, or, where it isn't ours, pull by themselves."""
+    if not cluster.name:
+        return OFFICIAL[name]
+    image = third_party(name)
+    cluster.load(image)
     return image
 
 

@@ -24,7 +24,7 @@ from minio.error import S3Error
 from harness.addons.certificates import certified, names_of
 from harness.addons.workload import NAMESPACE, SecretFiles, Workload, derived, revision
 from harness.doors import eventually
-from harness.images import third_party
+from harness.images import in_cluster
 from harness.kubernetes_objects import Namespace
 
 if TYPE_CHECKING:
@@ -190,8 +190,7 @@ class MinioAddon:
 
 def installed(cluster: "Cluster") -> MinioAddon:
     """Have MinIO run and be ready in the cluster; what runs already is kept, objects and all."""
-    image = third_party("minio")
-    cluster.load(image)
+    image = in_cluster(cluster, "minio")
     namespace = Namespace(cluster.kubeconfig, NAMESPACE).made()
     host, port = cluster.outside(NODE_PORT)
     authority = _authority(namespace, host)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from harness.addons.certificates import certified, is_for, names_of
 from harness.addons.workload import NAMESPACE, SecretFiles, Workload, revision
 from harness.addons.world_names import WorldName
-from harness.images import third_party
+from harness.images import in_cluster
 from harness.kubernetes_objects import Namespace
 from harness.nats_accounts import Operator, User
 
@@ -91,8 +91,7 @@ class NatsAddon:
 
 def installed(cluster: "Cluster") -> NatsAddon:
     """Have NATS run and be ready in the cluster; what runs already is kept, keys and all."""
-    image = third_party("nats")
-    cluster.load(image)
+    image = in_cluster(cluster, "nats")
     namespace = Namespace(cluster.kubeconfig, NAMESPACE).made()
     host, port = cluster.outside(NODE_PORT)
     authority = _authority(namespace, host)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.addons.workload import NAMESPACE, SecretFiles, Workload, derived, revision
-from harness.images import third_party
+from harness.images import in_cluster
 from harness.kubernetes_objects import Namespace
 
 if TYPE_CHECKING:
@@ -81,8 +81,7 @@ class PostgresqlAddon:
 
 def installed(cluster: "Cluster") -> PostgresqlAddon:
     """Have PostgreSQL run and be ready in the cluster; what runs already is kept, data and all."""
-    image = third_party("postgresql")
-    cluster.load(image)
+    image = in_cluster(cluster, "postgresql")
     namespace = Namespace(cluster.kubeconfig, NAMESPACE).made()
     authority = namespace.kept_secret(
         _AUTHORITY,

@@ -32,12 +32,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kubeconfig = config.getoption("--kubeconfig")
     for item in (each for each in items if Path(__file__).parent in each.path.parents):
         item.add_marker(pytest.mark.timeout(_LONGEST))
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
         if not kubeconfig:
             item.add_marker(pytest.mark.skip(reason="no cluster was named: make e2e"))
     if kubeconfig and not existing(Path(kubeconfig)).enforces_network_policies():
         needing = [item for item in items if item.get_closest_marker("network_policies")]
         config.hook.pytest_deselected(items=needing)
         items[:] = [item for item in items if item not in needing]
+
+
+def _group(item: pytest.Item) -> str:
+    """Whose tests run one after the other: what they share is there once in the cluster."""
+    asked = getattr(item, "fixturenames", ())
+    shared = [each for each in ("operator", "observed") if each in asked]
+    return shared[0] if shared else item.path.stem
 
 
 @pytest.fixture(scope="module")

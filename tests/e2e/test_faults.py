@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import trustme
 
 from harness import scu
@@ -50,6 +51,7 @@ def test_an_ingestion_service_that_trusts_another_authority_tells_it_until_it_ha
     assert_stores(space, bench.zone(space).opened().peer, tmp_path)
 
 
+@pytest.mark.alone
 def test_a_bucket_that_is_down_ends_in_a700_and_is_got_over(
     observed: Observed, bench: Workbench, tmp_path: Path
 ) -> None:

@@ -112,6 +112,7 @@ def test_a_bucket_key_is_exchanged_without_a_failed_operation(busy: Busy, tmp_pa
     assert_nothing_failed(busy, load)
 
 
+@pytest.mark.alone
 def test_nats_restarted_loses_nothing(busy: Busy, tmp_path: Path) -> None:
     with sending(busy.zone.peer, tmp_path) as load:
         busy.space.platform.nats.restart()
