@@ -21,15 +21,17 @@ from harness.doors import eventually
 NODE_PORT = 30810
 _PATIENCE = 30.0
 
-THROUGH_A_NODE_PORT: Mapping[str, Any] = {
-    "service": {"type": "NodePort", "nodePort": NODE_PORT},
-    # the default is made for a node of its own, tests share one with the whole cluster
-    "resources": {
-        "requests": {"cpu": "50m", "memory": "256Mi"},
-        "limits": {"memory": "1536Mi"},
-    },
+BY_DEFAULT: Mapping[str, Any] = {
+    # what the default reserves is for a node of its own; tests have one for everything
+    "resources": {"requests": {"cpu": "50m", "memory": "256Mi"}, "limits": {"memory": "1536Mi"}},
 }
-"""The chart's `dicomweb` of a space that is read from outside, whole but for what it reserves."""
+"""The chart's `dicomweb` as a space has it that says nothing of it, but for what it reserves."""
+
+THROUGH_A_NODE_PORT: Mapping[str, Any] = {
+    **BY_DEFAULT,
+    "service": {"type": "NodePort", "nodePort": NODE_PORT},
+}
+"""The same where it is read from outside; one space of a cluster at a time."""
 
 
 @dataclass(frozen=True)

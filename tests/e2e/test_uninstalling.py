@@ -4,14 +4,15 @@ from pathlib import Path
 
 from harness.inventory import inventory
 from harness.plugin import Workbench
+from harness.reading import BY_DEFAULT
 from tests.e2e.keeping import assert_stores, key_of
 
 
 def test_nothing_is_left_but_the_bucket_and_what_the_operator_made(
     bench: Workbench, tmp_path: Path
 ) -> None:
-    space = bench.space("leaving", bench.namespace("leaving")).provided()
-    namespace = space.namespace
+    namespace = bench.namespace("leaving")
+    space = bench.space("leaving", namespace, dicomweb=BY_DEFAULT).provided()
     before = inventory(namespace)
     space.release.installed(space.values())
     kept = key_of(assert_stores(space, bench.zone(space).opened().peer, tmp_path))
