@@ -28,6 +28,7 @@ class Observed:
     zone: ImagingZone
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist looks for groups once
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     kubeconfig = config.getoption("--kubeconfig")
     for item in (each for each in items if Path(__file__).parent in each.path.parents):
