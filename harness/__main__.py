@@ -14,8 +14,8 @@ commands = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 
 Name = Annotated[str, typer.Option(help="What the cluster is called.")]
 
-ADDRESSES = {"NATS": 30422, "MinIO": 30900, "DICOMweb": 30810, "PostgreSQL": 30432}
-"""What kind-config.yaml lets in from this machine, and by which node port."""
+ADDRESSES = {"NATS": 30422, "MinIO": 30900, "DICOMweb": playground.NODE_PORT}
+"""What kind-config.yaml lets in from this machine beside the tests' own, by its node port."""
 
 
 def say(line: str) -> None:

@@ -4,6 +4,7 @@ A cluster that was there before is left as it was, and so is ours when it shall 
 built and addons installed before the first test, where progress is seen.
 """
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import cluster, images
+from harness import cluster, evidence, images
 from harness.addons import minio, nats, postgresql
 from harness.addons.workload import NAMESPACE
 from harness.airgap import engine
@@ -33,6 +34,7 @@ def run(kubeconfig: Path | None, keep: bool, options: Sequence[str], say: Say) -
 
     First those that may run side by side, then those that stop what others stand on.
     """
+    shutil.rmtree(evidence.FOLDER, ignore_errors=True)
     with _cluster(kubeconfig, keep, say) as chosen:
         _prepared(chosen, options, say)
         seen = [_tested(chosen, (*how, *options)) for how in (_TOGETHER, _ALONE)]

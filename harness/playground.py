@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from harness import reading
 from harness.addons import minio, nats
 from harness.cluster import Cluster
 from harness.commands import Say
@@ -17,6 +18,8 @@ from harness.provisioning import Platform, Space
 
 NAMESPACE = "playground"
 NAME = "radiology"
+NODE_PORT = 30820
+"""By which its DICOMweb service is reached from this machine."""
 
 _PROXY_ID = "ward7"
 _FOLDER = Path(__file__).parent.parent / ".tools" / NAMESPACE
@@ -28,6 +31,8 @@ class Playground:
 
     space: Space
     proxy_configuration: Path
+    dicomweb: str
+    """Where its DICOMweb service and its page are."""
 
     def told(self) -> list[str]:
         """How to use it, a line each."""
@@ -38,8 +43,10 @@ class Playground:
             f"  MinIO        {platform.minio.address}, bucket {self.space.bucket}",
             "start a proxy outside the cluster:",
             f"  .venv/bin/dimse-ingestion proxy --config {self.proxy_configuration}",
-            "and send it images:",
+            "send it images:",
             "  storescu -aec DICOM-INGEST 127.0.0.1 11112 IMAGE.dcm",
+            "and look at them:",
+            f"  {self.dicomweb}/",
         ]
 
 
@@ -52,8 +59,10 @@ def installed(cluster: Cluster, say: Say) -> Playground:
     namespace = Namespace(cluster.kubeconfig, NAMESPACE).made()
     space = Space(Platform(cluster.kubeconfig, *addons, image), namespace, NAME, NAMESPACE)
     say(f"installing the storage space {NAME}")
-    space.provided().release.brought_about(space.values())
-    return Playground(space, written(space, _FOLDER))
+    dicomweb = reading.BY_DEFAULT | {"service": {"type": "NodePort", "nodePort": NODE_PORT}}
+    space.provided().release.brought_about(space.values(dicomweb=dicomweb))
+    host, port = cluster.outside(NODE_PORT)
+    return Playground(space, written(space, _FOLDER), f"http://{host}:{port}")
 
 
 def written(space: Space, folder: Path) -> Path:

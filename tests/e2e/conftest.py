@@ -1,8 +1,7 @@
 """What end-to-end tests take from the harness, and the space that those share who only look.
 
 No test here knows the product's source: it is met by DIMSE, HTTP, S3, NATS and Kubernetes.
-`make e2e` runs them; elsewhere they skip. On a cluster that exists, which pulls a pushed image:
-`make e2e KUBECONFIG=FILE PYTEST_OPTIONS='--test_extra_info image=REGISTRY/IMAGE:TAG'`.
+`make e2e` runs them; elsewhere they skip. docs/end-to-end.md tells of a cluster that exists.
 """
 
 from dataclasses import dataclass

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from harness import reading
 from harness.__main__ import ADDRESSES, addresses
 from harness.cluster import Cluster, existing, merged, published
 from harness.commands import Unusable
@@ -32,7 +33,7 @@ def test_one_that_is_not_published_names_the_file():
 def test_the_configuration_lets_in_only_from_this_machine_what_up_tells():
     (node,) = yaml.safe_load((PROJECT / "kind-config.yaml").read_text())["nodes"]
     mappings = node["extraPortMappings"]
-    assert {each["containerPort"] for each in mappings} == set(ADDRESSES.values())
+    assert {each["containerPort"] for each in mappings} == {*ADDRESSES.values(), reading.NODE_PORT}
     assert {each["listenAddress"] for each in mappings} == {"127.0.0.1"}
 
 
