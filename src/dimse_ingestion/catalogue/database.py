@@ -6,6 +6,7 @@ statement. SQLite and PostgreSQL alike; which one is the URL's matter. What the 
 """
 
 import os
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ _DRIVERS = {
 }
 _WRITERS_LOCK = 0x44494D53  # any number: that of those who write this catalogue
 _PATIENCE = 10  # seconds for a lock, a connection from the pool, an answer on a dead connection
+_PAUSE = 0.02  # seconds until SQLite is asked again
 _FEWEST_CONNECTIONS = 3  # one that commits, one that answers, one for the probe
 _WRITERS_SETTINGS = text("""
     SELECT set_config('lock_timeout', :milliseconds, true),
@@ -91,8 +93,23 @@ def _make_private(path: Path) -> None:
 def _prepare_sqlite(connection: Any, _: Any) -> None:
     """WAL for readers beside the writer; FULL because a 2xx must outlive a power cut."""
     connection.isolation_level = None  # transactions are begun by us, not by its driver
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    _log_ahead(connection)
+    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _log_ahead(connection: sqlite3.Connection) -> None:
+    """Tried again while another does it: that is refused at once, whatever SQLite waits else."""
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as refused:
+            if refused.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(_PAUSE)
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:
