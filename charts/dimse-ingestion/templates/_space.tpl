@@ -57,7 +57,7 @@
 {{- if .Values.wadoExternalEndpoint }}
 {{- .Values.wadoExternalEndpoint }}
 {{- else if and (include "dimse-ingestion.hasDicomweb" .) $ingress.enabled }}
-{{- printf "%s://%s%s/dicomweb" (ternary "https" "http" (ne $ingress.tlsSecret "")) $ingress.host (trimSuffix "/" $ingress.path) }}
+{{- printf "%s/dicomweb" (include "dimse-ingestion.dicomweb.ingressAddress" .) }}
 {{- end }}
 {{- end }}
 

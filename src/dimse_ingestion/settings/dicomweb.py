@@ -19,6 +19,8 @@ class DicomwebSettings(StorageSpaceSettings):
     """Services under /dicomweb, the page at /; 0 takes any free port."""
     external_address: HttpUrl = Field(default="", validation_alias="DICOMWEB_EXTERNAL_ADDRESS")
     """Base of the addresses in answers, before /dicomweb; empty: as the client reached it."""
+    external_port: Port = Field(default=0, validation_alias="DICOMWEB_EXTERNAL_PORT")
+    """Where clients reach it that name no port in Host; 0: where it listens."""
     trusted_proxies: Networks = Field(default=(), validation_alias="DICOMWEB_TRUSTED_PROXIES")
     """The networks whose forwarded headers count."""
 
@@ -50,6 +52,8 @@ class DicomwebSettings(StorageSpaceSettings):
     # time, in seconds
     silence: Seconds = Field(default=60.0, validation_alias="DICOMWEB_SILENCE")
     """A client that neither sends nor reads a byte for so long is left."""
+    least_rate: Size = Field(default=2**10, validation_alias="DICOMWEB_LEAST_RATE")
+    """Bytes in a second; a client that moves fewer is left as if it were silent, only later."""
 
     # the spool of what is being stored
     spool_directory: Path = Field(

@@ -1,5 +1,25 @@
+{{/* The address an Ingress gives the door, before /dicomweb; empty where there is none, or where its
+     proxies tell more of it (TLS that is not this Ingress' own) by headers that are trusted. */}}
+{{- define "dimse-ingestion.dicomweb.externalAddress" -}}
+{{- $ingress := .Values.dicomweb.ingress }}
+{{- $told := and .Values.dicomweb.settings.DICOMWEB_TRUSTED_PROXIES (not $ingress.tlsSecret) }}
+{{- if and (include "dimse-ingestion.hasDicomweb" .) $ingress.enabled (not $told) (not (contains "*" $ingress.host)) }}
+{{- include "dimse-ingestion.dicomweb.ingressAddress" . }}
+{{- end }}
+{{- end }}
+
+{{- define "dimse-ingestion.dicomweb.ingressAddress" -}}
+{{- $ingress := .Values.dicomweb.ingress }}
+{{- $below := regexFind "^(/[A-Za-z0-9._~-]+)*" $ingress.path | trimSuffix "/dicomweb" }}
+{{- printf "%s://%s%s" (ternary "https" "http" (ne $ingress.tlsSecret "")) $ingress.host $below }}
+{{- end }}
+
 {{- define "dimse-ingestion.dicomweb.env" -}}
-{{- include "dimse-ingestion.env.space" . | fromJson | merge (dict "DICOMWEB_HTTP_PORT" 8081 "DICOMWEB_SPOOL_DIRECTORY" "/var/lib/dimse/spool") | toJson }}
+{{- $map := dict "DICOMWEB_HTTP_PORT" 8081 "DICOMWEB_EXTERNAL_PORT" .Values.dicomweb.service.port "DICOMWEB_SPOOL_DIRECTORY" "/var/lib/dimse/spool" }}
+{{- with include "dimse-ingestion.dicomweb.externalAddress" . }}
+{{- $_ := set $map "DICOMWEB_EXTERNAL_ADDRESS" . }}
+{{- end }}
+{{- include "dimse-ingestion.env.space" . | fromJson | merge $map | toJson }}
 {{- end }}
 
 {{- define "dimse-ingestion.dicomweb.mounts" -}}
