@@ -1,4 +1,4 @@
-"""The API server, as far as a release needs it: five requests, each bounded in time.
+"""The API server, as far as a release needs it: six requests, each bounded in time.
 
 Answers that say no are sentences (`Refusal`); no answer at all is `Unreachable`, to be tried again.
 """
@@ -6,7 +6,7 @@ Answers that say no are sentences (`Refusal`); no answer at all is `Unreachable`
 import asyncio
 import json
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,24 @@ class Cluster:
                 namespace=namespace,
                 field_manager=MANAGER,
                 force_conflicts=True,
+                _request_timeout=_LONGEST,
+            ),
+        )
+
+    async def owned(self, there: Manifest, managed: Sequence[Mapping[str, Any]]) -> None:
+        """Say whose an object's fields are, as long as it is what was seen."""
+        metadata = there["metadata"]
+        resource = await self._resource(there["apiVersion"], there["kind"])
+        version = metadata["resourceVersion"]
+        await self._asked(
+            f"{_named(there)} can't be put right",
+            self._client.patch(
+                resource,
+                body={"metadata": {"resourceVersion": version, "managedFields": managed}},
+                name=metadata["name"],
+                namespace=metadata["namespace"],
+                content_type="application/merge-patch+json",
+                field_manager=MANAGER,
                 _request_timeout=_LONGEST,
             ),
         )

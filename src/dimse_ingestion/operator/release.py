@@ -14,9 +14,15 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.operator.cluster import Cluster, Refusal
+from dimse_ingestion.operator.edits import taken_over
 from dimse_ingestion.operator.rendering import kept
 from dimse_ingestion.operator.resources import MANAGER, Manifest, Resource, owner_of
+
+_LOG = logger(__name__)
+_CONFLICT = 409
+_INVALID = 422
 
 KINDS = (
     ("v1", "ServiceAccount"),
@@ -62,7 +68,7 @@ class Releases:
             try:
                 if not looked_at:
                     await self._refuse_what_is_anothers(each, resource)
-                applied.objects.append(await self._cluster.applied(await self._scaled(each)))
+                applied.objects.append(await self._put_right(await self._scaled(each)))
             except Refusal as refusal:
                 applied.troubles.append(str(refusal))
         if not looked_at:
@@ -75,6 +81,37 @@ class Releases:
         """Of a resource that is gone."""
         self._ours.pop(uid, None)
 
+    async def _put_right(self, wanted: Manifest) -> Manifest:
+        """Apply; and where somebody has added something, apply again without it."""
+        try:
+            there = await self._cluster.applied(wanted)
+        except Refusal as refusal:
+            # what was added and what is wanted may not go together
+            if refusal.status != _INVALID or not await self._taken_over(await self._there(wanted)):
+                raise
+            return await self._cluster.applied(wanted)
+        return await self._cluster.applied(wanted) if await self._taken_over(there) else there
+
+    async def _taken_over(self, there: Manifest | None) -> bool:
+        """Make ours what others wrote into an object's spec; whether there was anything."""
+        managed = taken_over(there) if there else None
+        if there is None or managed is None:
+            return False
+        try:
+            await self._cluster.owned(there, managed)
+        except Refusal as refusal:
+            if refusal.status != _CONFLICT:
+                raise
+            return False  # somebody has just written again, which wakes the next look
+        _LOG.info("What was edited by hand is put right.", object=_identity(there))
+        return True
+
+    async def _there(self, wanted: Manifest) -> Manifest | None:
+        metadata = wanted["metadata"]
+        return await self._cluster.found(
+            wanted["apiVersion"], wanted["kind"], metadata["namespace"], metadata["name"]
+        )
+
     async def _scaled(self, wanted: Manifest) -> Manifest:
         """A Deployment that leaves its replicas to an autoscaler, with those there are now.
 
@@ -83,24 +120,18 @@ class Releases:
         """
         if wanted["kind"] != "Deployment" or "replicas" in wanted["spec"]:
             return wanted
-        metadata = wanted["metadata"]
-        there = await self._cluster.found(
-            wanted["apiVersion"], wanted["kind"], metadata["namespace"], metadata["name"]
-        )
+        there = await self._there(wanted)
         if there is None or not there["spec"]["replicas"] or not _says_replicas(there):
             return wanted
         return wanted | {"spec": wanted["spec"] | {"replicas": there["spec"]["replicas"]}}
 
     async def _refuse_what_is_anothers(self, wanted: Manifest, resource: Resource) -> None:
         """An object of that name which is not this resource's is not taken over."""
-        metadata = wanted["metadata"]
-        there = await self._cluster.found(
-            wanted["apiVersion"], wanted["kind"], metadata["namespace"], metadata["name"]
-        )
+        there = await self._there(wanted)
         if there is None or _is_of(there, resource):
             return
         raise Refusal(
-            f"{wanted['kind']} {metadata['name']} is there and not of this resource: "
+            f"{wanted['kind']} {wanted['metadata']['name']} is there and not of this resource: "
             "delete it, or give the resource another name."
         )
 

@@ -114,6 +114,16 @@ class Asked:
             content_type="application/merge-patch+json",
         )
 
+    def edit(self, api_version: str, kind: str, name: str, change: Manifest) -> None:
+        """What `kubectl patch` does: lists are joined by their keys."""
+        resource = self._client.resources.get(api_version=api_version, kind=kind)
+        resource.patch(
+            body=change,
+            name=name,
+            namespace=self.namespace,
+            content_type="application/strategic-merge-patch+json",
+        )
+
     def define(self, name: str, versions: list[Manifest]) -> None:
         """Have a definition with these versions, and wait until all are served."""
         kind = self._client.resources.get(
