@@ -99,9 +99,9 @@ def existing(kubeconfig: Path) -> Cluster:
 
 def deleted(name: str = NAME, *, say: Say) -> None:
     """Leave nothing of the cluster called `name`."""
-    kind = tool("kind", say)
-    if name in existing_names(kind):
+    if succeeds("docker", "container", "inspect", f"{name}-control-plane"):
         say(f"deleting the cluster {name}")
+        kind = tool("kind", say)
         output(kind, "delete", "cluster", "--name", name, env=_own_kubeconfig(name))
     kubeconfig_of(name).unlink(missing_ok=True)
 
@@ -110,11 +110,6 @@ def answers(name: str) -> bool:
     """Whether the cluster called `name` is there and its API server ready, not just its remains."""
     asked = ("kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", "get", "--raw", "/readyz")
     return succeeds("docker", "exec", f"{name}-control-plane", *asked)
-
-
-def existing_names(kind: Path) -> list[str]:
-    """The clusters that kind knows; none when Docker isn't running."""
-    return output(kind, "get", "clusters").split() if succeeds("docker", "info") else []
 
 
 def kubeconfig_of(name: str) -> Path:
