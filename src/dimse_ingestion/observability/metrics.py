@@ -132,7 +132,8 @@ catalogue_queries = Counter(
 # operator
 operator_looks = Counter(
     "dimse_operator_looks_total",
-    "Looks at custom resources, by kind and outcome (done, failed, refused)",
+    "Looks at custom resources, by kind and outcome (done, refused: the spec, failed: what it "
+    "asks for can't be made, unreachable: the API server, broken: its status can't be told)",
     ["kind", "outcome"],
 )
 operator_look_seconds = Histogram(

@@ -12,7 +12,7 @@ from typing import Any
 
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
-from dimse_ingestion.operator.cluster import Cluster, Refusal
+from dimse_ingestion.operator.cluster import Cluster, Refusal, Unreachable
 from dimse_ingestion.operator.references import Reference, references
 from dimse_ingestion.operator.release import Releases
 from dimse_ingestion.operator.rendering import READ_AT_START, Renderer
@@ -67,12 +67,29 @@ class Reconciler:
         resource = self.known.get(key)
         if resource is None or resource.goes:
             return True
-        with metrics.operator_look_seconds.time():
-            seen = await self._seen(resource)
-            await self._tell_status(resource, seen)
-        outcome = "refused" if seen.mistakes else "failed" if seen.troubles else "done"
-        metrics.operator_looks.labels(key.kind, outcome).inc()
+        outcome = "broken"
+        try:
+            with metrics.operator_look_seconds.time():
+                seen = await self._told(resource)
+            outcome = "refused" if seen.mistakes else "failed" if seen.troubles else "done"
+        except Unreachable:
+            outcome = "unreachable"
+            raise
+        finally:
+            metrics.operator_looks.labels(key.kind, outcome).inc()
         return not seen.troubles
+
+    async def _told(self, resource: Resource) -> Seen:
+        """See, and tell what was seen, whatever it was."""
+        try:
+            seen = await self._seen(resource)
+        except Unreachable:
+            raise
+        except Exception as error:  # noqa: BLE001 - else nobody would be told of this resource
+            _LOG.exception("A look at a resource broke off.", resource=str(resource.key))
+            seen = Seen(troubles=[_broken(error)])
+        await self._tell_status(resource, seen)
+        return seen
 
     async def _seen(self, resource: Resource) -> Seen:
         key = resource.key
@@ -156,6 +173,15 @@ class Reconciler:
         )
         kind = "Normal" if status["phase"] in ("Ready", "Progressing") else "Warning"
         self._tell(resource, kind, told["reason"], status["message"])
+
+
+def _broken(error: Exception) -> str:
+    """What is said of what nobody has thought of."""
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    return (
+        f"This release can't be made ({said}): look at the spec's extraObjects, if it has some; "
+        "else the operator's log says where to report it."
+    )
 
 
 def _reading(manifest: Manifest, digest: str) -> Manifest:

@@ -4,8 +4,10 @@ What `helm template` would write, without hooks (no one runs `helm test` here), 
 as its resource's. A claim that is to be kept has no owner, so that it stays when the resource goes.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 from helm_python import Chart
@@ -18,6 +20,8 @@ from dimse_ingestion.operator.values import SpecMistake, Values
 _KEEP = "helm.sh/resource-policy"
 _HOOK = "helm.sh/hook"
 _FIRST = ("ServiceAccount", "ConfigMap", "PersistentVolumeClaim", "Service")
+_SHOWN = 60
+_UNFIT_FOR_A_NAME = re.compile(r"[/%\s]")
 READ_AT_START = f"{GROUP}/read-at-start"
 """Annotation of a pod: a digest of what it reads once, so that a new one is a new start."""
 
@@ -42,11 +46,13 @@ class Renderer:
         an object would stand outside the resource's namespace.
         """
         objects = [*self._rendered(resource, values)]
+        if unfit := [sentence for each in objects for sentence in _why_unfit(each)]:
+            raise SpecMistake(*unfit)
         if foreign := [each for each in objects if not _stays_within(each, resource)]:
             raise SpecMistake(*map(_foreign, foreign))
         return [_marked(each, resource) for each in sorted(objects, key=_rank)]
 
-    def _rendered(self, resource: Resource, values: Values) -> Iterator[Manifest]:
+    def _rendered(self, resource: Resource, values: Values) -> Iterator[Any]:
         try:
             key = resource.key
             files = self._chart.render(values, name=key.name, namespace=key.namespace)
@@ -54,7 +60,7 @@ class Renderer:
             raise SpecMistake(*_sentences(str(error))) from None
         for file, text in sorted(files.items()):
             if file.endswith(".yaml"):
-                yield from filter(_is_wanted, yaml.safe_load_all(text))
+                yield from filter(_is_wanted, _read(file, text))
 
 
 def kept(manifest: Manifest) -> bool:
@@ -63,10 +69,58 @@ def kept(manifest: Manifest) -> bool:
     return str(annotations.get(_KEEP)) == "keep"
 
 
-def _is_wanted(manifest: Manifest | None) -> bool:
-    if not manifest:
-        return False
-    return _HOOK not in (manifest.get("metadata", {}).get("annotations") or {})
+def _read(file: str, text: str) -> list[Any]:
+    """What a rendered file says.
+
+    Raises SpecMistake: the chart's own are YAML, extraObjects may not be.
+    """
+    try:
+        return [*yaml.safe_load_all(text)]
+    except yaml.YAMLError as error:
+        said = " ".join(str(error).split())
+        raise SpecMistake(f"{Path(file).name} is no YAML: {said}.") from None
+
+
+def _is_wanted(manifest: Any) -> bool:
+    return bool(manifest) and not (isinstance(manifest, dict) and _is_hook(manifest))
+
+
+def _is_hook(manifest: Manifest) -> bool:
+    metadata = manifest.get("metadata")
+    annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
+    return isinstance(annotations, dict) and _HOOK in annotations
+
+
+def _why_unfit(manifest: Any) -> Iterator[str]:
+    """A sentence when something is no object of Kubernetes, which only extraObjects may bring."""
+    if not isinstance(manifest, dict):
+        yield f"extraObjects: {_short(manifest)} is no object: write apiVersion, kind and metadata."
+        return
+    kind, metadata = manifest.get("kind"), manifest.get("metadata")
+    if not all(_is_word(manifest.get(each)) for each in ("apiVersion", "kind")):
+        yield f"extraObjects: {_short(manifest)} has no apiVersion or no kind: write both."
+    elif kind == "List" or "items" in manifest:
+        yield f"extraObjects: a {kind} is not taken: write each of its items by itself."
+    elif not isinstance(metadata, dict) or not _is_name(metadata.get("name")):
+        yield f"extraObjects: a {kind} has no metadata.name that could be one: correct it."
+    else:
+        for each in ("labels", "annotations"):
+            if not isinstance(metadata.get(each) or {}, dict):
+                yield f"extraObjects: {kind} {metadata['name']}: metadata.{each} is to be a map."
+
+
+def _is_word(said: Any) -> bool:
+    return isinstance(said, str) and bool(said)
+
+
+def _is_name(said: Any) -> bool:
+    """Whether it could be a part of a URL, as each name is; the API server says the rest."""
+    return _is_word(said) and not _UNFIT_FOR_A_NAME.search(said) and said not in (".", "..")
+
+
+def _short(said: Any) -> str:
+    text = str(said)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _rank(manifest: Manifest) -> int:

@@ -155,6 +155,9 @@ def test_an_autoscaler_decides_on_replicas_where_it_is_asked_for(
             {"extraObjects": [extra("v1", "Namespace")]},
             "belongs to no namespace",
         ),
+        ({"extraObjects": ["kind: [unclosed"]}, "is no YAML"),
+        ({"extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap"}]}, "no metadata.name"),
+        ({"extraObjects": [extra("apps/v1", "Deployment")]}, "This release can't be made"),
     ],
 )
 def test_a_bad_spec_fails_with_its_sentence_and_holds_up_no_other(
@@ -172,6 +175,17 @@ def test_a_bad_spec_fails_with_its_sentence_and_holds_up_no_other(
     asked.apply(renamed(SPACE, "bad"))
     asked.have_pods("bad-ingestion")
     asked.phase(bad, "Ready")
+
+
+def test_what_was_ready_and_breaks_is_told(asked: Asked, space: Manifest, operator: Door) -> None:
+    asked.apply(changed(SPACE, values={"extraObjects": [extra("apps/v1", "Deployment")]}))
+    status = asked.phase(SPACE, "Failed", "This release can't be made")
+    assert status["observedGeneration"] == 2
+    eventually(
+        lambda: asked.events("img-ingest"),
+        lambda seen: any("This release can't be made" in each for each in seen),
+    )
+    assert 'outcome="failed"' in operator.asked("/metrics")[1]
 
 
 def test_what_is_anothers_is_not_taken_over(asked: Asked, operator: Door) -> None:

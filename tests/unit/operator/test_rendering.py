@@ -85,6 +85,31 @@ def test_what_the_chart_does_not_take_is_said(spec: dict[str, Any], said: str) -
         objects(**spec)
 
 
+def named(**metadata: Any) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        ("hello", "hello is no object"),
+        ("kind: [unclosed", "is no YAML"),
+        ("{{ fail", "extraobjects"),
+        ({"kind": "ConfigMap", "metadata": {"name": "a"}}, "has no apiVersion or no kind"),
+        ({"apiVersion": "v1", "kind": "ConfigMap"}, "no metadata.name"),
+        (named(), "no metadata.name"),
+        (named(name=5), "no metadata.name"),
+        (named(name="x/y z"), "no metadata.name"),
+        (named(name="a", labels="b"), "ConfigMap a: metadata.labels is to be a map"),
+        (named(name="a", annotations=["b"]), "metadata.annotations is to be a map"),
+        ({"apiVersion": "v1", "kind": "List", "items": [named(name="a")]}, "a List is not taken"),
+    ],
+)
+def test_what_is_no_object_is_said(extra: Any, said: str) -> None:
+    with pytest.raises(SpecMistake, match=said):
+        objects(values={"extraObjects": [extra]})
+
+
 def missing(**spec: Any) -> list[str]:
     named = references(objects(**spec), values(**spec), "imaging")
     return [each.missing for each in named]
