@@ -103,7 +103,8 @@ class ApiServer:
 
     def client(self, account: str = "") -> ApiClient:
         """A client with that account's rights."""
-        return new_client_from_config(str(self.kubeconfig(account)))
+        made: ApiClient = new_client_from_config(str(self.kubeconfig(account)))
+        return made
 
     def pause(self) -> None:
         """Let it hold its connections and answer nothing."""

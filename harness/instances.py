@@ -6,6 +6,7 @@ Written as Part-10 files, so that any SCU can send them. Not for real images (py
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from pydicom import Dataset, FileMetaDataset
 from pydicom.filebase import DicomFileLike
@@ -60,7 +61,7 @@ def _made(path: Path, study: UID, series: UID, number: int, pixel_bytes: int) ->
     return MadeInstance(path, str(data_set.SOPInstanceUID), sha256, size)
 
 
-def _head(file: object, data_set: Dataset) -> int:
+def _head(file: BinaryIO, data_set: Dataset) -> int:
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = data_set.SOPClassUID
     meta.MediaStorageSOPInstanceUID = data_set.SOPInstanceUID

@@ -244,7 +244,8 @@ class Namespace:
 
     @cached_property
     def _client(self) -> client.ApiClient:
-        return config.new_client_from_config(str(self.kubeconfig))
+        made: client.ApiClient = config.new_client_from_config(str(self.kubeconfig))
+        return made
 
     @cached_property
     def _dynamic(self) -> DynamicClient:
@@ -294,7 +295,7 @@ def _waiting(pod: Mapping[str, Any]) -> list[str]:
 
 def _reason(refused: ApiException) -> str:
     try:
-        return str(json.loads(refused.body)["message"])
+        return str(json.loads(refused.body or "")["message"])
     except (TypeError, ValueError, KeyError):
         return str(refused.reason)
 

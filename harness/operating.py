@@ -224,7 +224,7 @@ def changed(manifest: Manifest, name: str, **spec: Any) -> dict[str, Any]:
 
 def kubectl(namespace: Namespace, *arguments: str | Path) -> str:
     """What kubectl says, asked in a namespace."""
-    place = ["--kubeconfig", namespace.kubeconfig, "-n", namespace.name]
+    place: list[str | Path] = ["--kubeconfig", namespace.kubeconfig, "-n", namespace.name]
     return output(tool("kubectl", _silent), *place, *arguments)
 
 

@@ -59,7 +59,8 @@ def installed(cluster: Cluster, say: Say) -> Playground:
     namespace = Namespace(cluster.kubeconfig, NAMESPACE).made()
     space = Space(Platform(cluster.kubeconfig, *addons, image), namespace, NAME, NAMESPACE)
     say(f"installing the storage space {NAME}")
-    dicomweb = reading.BY_DEFAULT | {"service": {"type": "NodePort", "nodePort": NODE_PORT}}
+    service = {"type": "NodePort", "nodePort": NODE_PORT}
+    dicomweb = {**reading.BY_DEFAULT, "service": service}
     space.provided().release.brought_about(space.values(dicomweb=dicomweb))
     host, port = cluster.outside(NODE_PORT)
     return Playground(space, written(space, _FOLDER), f"http://{host}:{port}")

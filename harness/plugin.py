@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
 import pytest
 from pytest_helm_charts.clusters import Cluster as ReachedCluster
@@ -42,11 +42,7 @@ __all__ = [
 _WITNESSES = pytest.StashKey[Witnesses]()
 
 
-class Addon(Protocol):
-    """What stands in the cluster beside the product."""
-
-    def removed(self) -> None:
-        """Remove it."""
+Made = TypeVar("Made")
 
 
 @dataclass
@@ -57,13 +53,14 @@ class Session:
     ending: ExitStack
     made: dict[str, Any] = field(default_factory=dict)
 
-    def once(self, name: str, making: Callable[[], Any]) -> Any:
+    def once(self, name: str, making: Callable[[], Made]) -> Made:
         """What `making` gives, or raises, asked at the first call only."""
         if name not in self.made:
             self.made[name] = _outcome(making)
         if isinstance(self.made[name], Exception):
             raise self.made[name]
-        return self.made[name]
+        made: Made = self.made[name]
+        return made
 
 
 @dataclass(frozen=True)
@@ -177,7 +174,7 @@ def platform(cluster: Cluster, lasting: Session, test_extra_info: dict[str, str]
 @pytest.fixture(scope="module")
 def database(cluster: Cluster, lasting: Session) -> PostgresqlAddon:
     """PostgreSQL on the cluster."""
-    return lasting.once("postgresql", lambda: _database(cluster, lasting))
+    return lasting.once("postgresql", lambda: postgresql.installed(cluster))
 
 
 @pytest.fixture(scope="module")
@@ -207,9 +204,7 @@ def module_bench(
 def _platform(cluster: Cluster, lasting: Session, image: str | None) -> Platform:
     chosen = _chosen(cluster, "image", image, images.EXTRAS)
     lasting.witnesses.namespace(Namespace(cluster.kubeconfig, NAMESPACE))
-    made = Platform(cluster.kubeconfig, nats.installed(cluster), minio.installed(cluster), chosen)
-    _removed_from_a_foreign(cluster, lasting, made.nats, made.minio)
-    return made
+    return Platform(cluster.kubeconfig, nats.installed(cluster), minio.installed(cluster), chosen)
 
 
 def _operator(platform: Platform, lasting: Session, image: str | None) -> Operator:
@@ -235,18 +230,6 @@ def _chosen(cluster: Cluster, told_as: str, image: str | None, extras: str) -> s
     chosen = image or images.product_image(extras=extras)
     cluster.load(chosen)
     return chosen
-
-
-def _database(cluster: Cluster, lasting: Session) -> PostgresqlAddon:
-    made = postgresql.installed(cluster)
-    _removed_from_a_foreign(cluster, lasting, made)
-    return made
-
-
-def _removed_from_a_foreign(cluster: Cluster, lasting: Session, *addons: Addon) -> None:
-    """A cluster of ours is ended, or kept to play with; another's is left as it was."""
-    for addon in addons if not cluster.name else ():
-        lasting.ending.callback(addon.removed)
 
 
 def _outcome(making: Callable[[], Any]) -> Any:

@@ -10,13 +10,13 @@ import shutil
 import signal
 import ssl
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
@@ -27,6 +27,9 @@ from obstore.store import S3Store
 from harness.airgap import go_programs
 from harness.airgap.cache import cache
 from harness.doors import free_port
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig
 
 KINDS = ("versitygw", "minio")
 """The programs; harness.airgap.pins has the Go modules that they are built from."""
@@ -126,7 +129,7 @@ class S3Server:
             region="us-east-1",
             access_key_id=self.access_key,
             secret_access_key=self.secret_key,
-            client_options={"allow_http": True} | self._observers_trust(),
+            client_options=cast("ClientConfig", {"allow_http": True} | self._observers_trust()),
         )
 
     def keys(self, bucket: str) -> list[str]:
@@ -219,4 +222,4 @@ def build() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(build())
+    build()

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydicom import Dataset, dcmread
 from pydicom.uid import UID
@@ -56,7 +57,7 @@ def associated(
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = seconds
     for abstract_syntax, transfer_syntax in contexts:
         ae.add_requested_context(abstract_syntax, transfer_syntax)
-    negotiation = [_extended(contexts[0][0], extended)] if extended else None
+    negotiation: list[Any] | None = [_extended(contexts[0][0], extended)] if extended else None
     assoc = ae.associate(peer.host, peer.port, ae_title=peer.called, ext_neg=negotiation)
     if not assoc.is_established:
         raise ConnectionError("the association was not accepted")
@@ -74,7 +75,8 @@ def _leave_answers_alone(assoc: Association) -> None:
     it drops as unexpected. A requestor is asked nothing.
     """
     waited_for = assoc.dimse.get_msg
-    assoc.dimse.get_msg = lambda block=False: waited_for(block) if block else (None, None)
+    services: Any = assoc.dimse
+    services.get_msg = lambda block=False: waited_for(block) if block else (None, None)
 
 
 def stored(peer: Peer, files: Sequence[Path]) -> list[Answer]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import urllib3
 from minio import Minio, MinioAdmin
-from minio.credentials import StaticProvider
+from minio.credentials.providers import StaticProvider
 from minio.deleteobjects import DeleteObject
 from minio.error import S3Error
 

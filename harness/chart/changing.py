@@ -10,8 +10,10 @@ def merged(values: Values, over: Values) -> Values:
     result = dict(values)
     for key, content in over.items():
         below = result.get(key)
-        both_maps = isinstance(content, dict) and isinstance(below, dict)
-        result[key] = merged(below, content) if both_maps else content
+        if isinstance(content, dict) and isinstance(below, dict):
+            result[key] = merged(below, content)
+        else:
+            result[key] = content
     return result
 
 

@@ -37,7 +37,7 @@ def fields_text(sections: Iterable[Section]) -> str:
 
 def field_schema(value: Value) -> dict[str, Any]:
     """A value's schema as a structural one; a default that says nothing is left out."""
-    schema = _structural(value_schema(value))
+    schema: dict[str, Any] = _structural(value_schema(value))
     if "enum" in schema:
         schema["type"] = "string"
     if not value.default and not isinstance(value.default, bool | int):
