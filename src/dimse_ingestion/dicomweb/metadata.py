@@ -11,7 +11,6 @@ from contextlib import aclosing
 from functools import partial
 
 from starlette.middleware import Middleware
-from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
@@ -19,6 +18,7 @@ from starlette.routing import BaseRoute, Route
 from dimse_ingestion.dicom.elements import element
 from dimse_ingestion.dicom.query_levels import UNIQUE_KEYS
 from dimse_ingestion.dicomweb.addresses import SERVICES, Resource, bulk_data, resource
+from dimse_ingestion.dicomweb.compressing import Compressing
 from dimse_ingestion.dicomweb.conditional import is_unchanged
 from dimse_ingestion.dicomweb.problems import Problem
 from dimse_ingestion.dicomweb.representing import Form, form_for
@@ -44,7 +44,7 @@ def routes(door: Door) -> Iterable[BaseRoute]:
         instances = door.wires.queries.objects(instances_of(wanted))
         return await _answered(request, form, _encoded(instances, form, base))
 
-    compressing = [Middleware(GZipMiddleware, compresslevel=5)]
+    compressing = [Middleware(Compressing)]
     for path in _PATHS:
         yield Route(f"{SERVICES}{path}", answer, methods=["GET"], middleware=compressing)
 

@@ -13,11 +13,11 @@ from mimetypes import guess_type
 from pathlib import PurePath
 
 from starlette.middleware import Middleware
-from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from dimse_ingestion.dicomweb.compressing import Compressing
 from dimse_ingestion.dicomweb.conditional import is_unchanged
 from dimse_ingestion.dicomweb.routing import Door
 
@@ -64,7 +64,7 @@ class File:
 
 def routes(_door: Door) -> Iterable[BaseRoute]:
     """Where the page and its files are."""
-    compressing = [Middleware(GZipMiddleware)]
+    compressing = [Middleware(Compressing, level=9)]
     for name, file in page_files().items():
         path = "/" if name == _INDEX else f"/{_FOLDER}/{name}"
         yield Route(path, file.answer, methods=["GET"], middleware=compressing)
