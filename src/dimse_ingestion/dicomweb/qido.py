@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from starlette.middleware import Middleware
-from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -19,9 +18,11 @@ from dimse_ingestion.dicom.elements import Element, by_tag, element
 from dimse_ingestion.dicom.query_levels import INSTANCE_AVAILABILITY, UNIQUE_KEYS
 from dimse_ingestion.dicom.value_representations import vr_of
 from dimse_ingestion.dicomweb.addresses import SERVICES, Resource, bulk_data, resource
+from dimse_ingestion.dicomweb.compressing import Compressing
 from dimse_ingestion.dicomweb.representing import Form, form_for
 from dimse_ingestion.dicomweb.routing import Door
 from dimse_ingestion.dicomweb.searching import Search, search
+from dimse_ingestion.dicomweb.warning_headers import warning
 from dimse_ingestion.queries.contract import Query
 
 _NO_CONTENT = 204
@@ -110,7 +111,7 @@ def routes(door: Door) -> Iterable[BaseRoute]:
                 f"{SERVICES}{path}",
                 searching.at(level),
                 methods=["GET"],
-                middleware=[Middleware(GZipMiddleware, compresslevel=5)],
+                middleware=[Middleware(Compressing)],
             )
 
 
@@ -138,7 +139,7 @@ class _Searching:
         warnings = list(asked.search.warnings)
         if len(found) > most:
             warnings.append("There are additional results that can be requested.")
-        return _response(form, found[:most], [f'299 {base} "{each}"' for each in warnings])
+        return _response(form, found[:most], [warning(base, each) for each in warnings])
 
     async def _found(self, asked: _Asked, most: int, form: Form, base: str) -> list[bytes]:
         """The matches, encoded; one more than `most` when there are more."""
@@ -158,8 +159,8 @@ def _response(form: Form, found: Sequence[bytes], warnings: list[str]) -> Respon
         response = Response(status_code=_NO_CONTENT)
     else:
         response = Response(form.body(found), media_type=form.media_type)
-    for warning in warnings:
-        response.headers.append("warning", warning)
+    for each in warnings:
+        response.headers.append("warning", each)
     return response
 
 

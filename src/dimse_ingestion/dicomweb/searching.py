@@ -23,6 +23,7 @@ _UNSUPPORTED = {
 }
 """What can be asked for and is not done → what was done instead."""
 _LISTED = frozenset({"CS", "UI"})  # VRs whose values have no comma: it parts several
+_UNPRINTABLE = frozenset(map(chr, range(32))) - set("\t\n\f\r")
 _NAMES = {"STUDY": "studies", "SERIES": "series", "IMAGE": "instances"}
 _Path = tuple[int, ...]
 
@@ -91,6 +92,8 @@ def _warnings(asked: dict[str, list[str]]) -> Iterable[str]:
 def _one(name: str, values: list[str]) -> str:
     if len(values) > 1:
         raise Problem(_BAD_REQUEST, f"{name} is asked twice: give several values as a list.")
+    if not _UNPRINTABLE.isdisjoint(values[0]):
+        raise Problem(_BAD_REQUEST, f"{name} has a control character in its value.")
     return values[0]
 
 
