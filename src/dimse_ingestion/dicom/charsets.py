@@ -65,6 +65,20 @@ def can_write(text: str, vr: str, specific_character_set: str) -> bool:
     return decoded(_written(text, vr, named), vr, named) == text.rstrip("\x00 ")
 
 
+def is_writable(text: str, vr: str) -> bool:
+    """Whether there is a character set for every character: lone surrogates have none.
+
+    Values that Specific Character Set does not govern are ASCII.
+    """
+    if vr not in _GOVERNED:
+        return text.isascii()
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _written(text: str, vr: str, in_codecs: Codecs) -> bytes:
     """Each part by itself, so that each begins in the first character set again."""
     parts = [text]

@@ -24,6 +24,7 @@ Stretches = Callable[[BulkReference], Sequence[BulkReference]]
 """Where the parts of a value stand, in order: of encapsulated pixel data, its fragments."""
 
 _UNDEFINED = 0xFFFFFFFF
+_FILE_META = 0x0002
 _FIRST_GROUP = 0x0008  # below are command sets, file meta information and directories
 _LAST_GROUP = 0xFFFE  # delimiters of items
 _OF_ANOTHER_ENCODING = frozenset({0x7FE00001, 0x7FE00002, 0x7FE00003, 0xFFFCFFFC})
@@ -57,6 +58,21 @@ def composed(
         put = Element("0008", "0005", "CS", character_set)
         own = [put, *(each for each in own if each.tag != SPECIFIC_CHARACTER_SET)]
     return _Composer(stretches, character_set, encapsulated).pieces(own)
+
+
+def leaves_out(elements: Iterable[Element]) -> bool:
+    """Whether `composed` leaves out more than file meta information and group lengths."""
+    return any(
+        not _belongs(each.tag) and each.tag >> 16 != _FILE_META and each.tag & 0xFFFF
+        for each in _all(elements)
+    )
+
+
+def _all(elements: Iterable[Element]) -> Iterator[Element]:
+    for each in elements:
+        yield each
+        for item in each.items or ():
+            yield from _all(item)
 
 
 def _cleaned(elements: Iterable[Element], *, inner: bool = False) -> list[Element]:

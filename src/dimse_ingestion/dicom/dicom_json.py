@@ -130,7 +130,7 @@ def _element(written: str, attribute: object, bulk: Bulk, depth: int) -> Element
     if not isinstance(attribute, dict):
         raise _mistake(f"{tag} must be a JSON object with a vr.")
     vr = attribute.get("vr")
-    if vr not in _VRS:
+    if not isinstance(vr, str) or vr not in _VRS:
         raise ValueError(f"{tag} has no vr that PS3.5 knows.")
     if "BulkDataURI" in attribute:
         return bulk(tag, vr, str(attribute["BulkDataURI"]))
@@ -168,21 +168,28 @@ def _valued(empty: Element, attribute: Mapping[str, Any], bulk: Bulk, depth: int
         return Element(empty.group, empty.element, "SQ", items=items)
     try:
         texts = [_written(value, empty.vr) for value in values]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"A value of {tag} is none of VR {empty.vr}.") from None
     return Element(empty.group, empty.element, empty.vr, "\\".join(texts))
 
 
 def _written(value: object, vr: str) -> str:
-    """One value as text; raises TypeError or ValueError."""
+    """One value as text; raises TypeError, ValueError or OverflowError."""
     if value is None:
         return ""
-    if vr == "PN":
-        return _written_name(value)
     if vr in NUMBERS:
         return _written_number(value, vr)
+    text = _written_name(value) if vr == "PN" else _written_text(value, vr)
+    if not charsets.is_writable(text, vr):
+        raise ValueError
+    return text
+
+
+def _written_text(value: object, vr: str) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise TypeError
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError
     text = str(value)
     if isinstance(value, str) and vr not in UNPARTED and "\\" in text:
         raise ValueError

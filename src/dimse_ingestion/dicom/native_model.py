@@ -25,6 +25,10 @@ _SPECIFIC_CHARACTER_SET = "00080005"
 _DEEPEST = 64
 
 
+class NoXml(ValueError):
+    """A document that is no XML, or has a DTD."""
+
+
 def to_xml(elements: Iterable[Element], address: Address) -> bytes:
     """A data set as an XML document in UTF-8; `address` makes the uri of bulk data by its path."""
     root = Node("NativeDicomModel", {"xmlns": NAMESPACE, "xml:space": "preserve"})
@@ -103,12 +107,12 @@ def from_xml(document: bytes, bulk: Bulk) -> list[Element]:
     """The elements of an XML document, in order of their tags.
 
     `bulk` makes those whose value stands elsewhere. Raises ValueError with a sentence that names
-    the tag and repeats no value.
+    the tag and repeats no value, NoXml where there is no XML at all.
     """
     try:
         root = fromstring(document, forbid_dtd=True)
     except (ParseError, DefusedXmlException, LookupError, ValueError):
-        raise ValueError("The document is not XML without a DTD.") from None
+        raise NoXml("The document is not XML without a DTD.") from None
     if _name(root) != "NativeDicomModel":
         raise ValueError("The document's root is not NativeDicomModel.")
     return from_json(_data_set(root, 0), bulk)

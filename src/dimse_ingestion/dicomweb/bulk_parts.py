@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 from urllib.parse import urljoin
 
 from dimse_ingestion.dicom.elements import BulkReference
+from dimse_ingestion.dicomweb.problems import Problem
 from dimse_ingestion.spooling.spooled import Spooled
+
+_BAD_REQUEST = 400
 
 
 @dataclass(slots=True)
@@ -36,7 +39,7 @@ class BulkParts:
     _by_address: dict[str, list[KeptPart]] = field(default_factory=dict)
 
     def begin(self, headers: Mapping[str, str]) -> KeptPart:
-        """A part that follows the ones before."""
+        """A part that follows the ones before; raises Problem 400 for one at no address."""
         part = KeptPart(headers.get("content-type", ""), self.spooled.size)
         for address in self._addresses(headers):
             self._by_address.setdefault(address, []).append(part)
@@ -54,7 +57,10 @@ class BulkParts:
         await self.spooled.sealed()
 
     def at(self, address: str) -> list[KeptPart]:
-        """The parts at a BulkDataURI, in order; none where it names none of the request."""
+        """The parts at a BulkDataURI, in order; none where it names none of the request.
+
+        Raises ValueError for what is no address.
+        """
         return self._by_address.get(urljoin(self.base, address), [])
 
     def read(self, stretch: BulkReference, longest: int) -> Iterator[bytes]:
@@ -69,6 +75,9 @@ class BulkParts:
 
     def _addresses(self, headers: Mapping[str, str]) -> Iterator[str]:
         if location := headers.get("content-location", ""):
-            yield urljoin(self.base, location)
+            try:
+                yield urljoin(self.base, location)
+            except ValueError:
+                raise Problem(_BAD_REQUEST, "A part's Content-Location is no address.") from None
         if name := headers.get("content-id", "").strip("<>"):
             yield f"cid:{name}"

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 
-from dimse_ingestion.dicom.composing import composed
+from dimse_ingestion.dicom.composing import composed, leaves_out
 from dimse_ingestion.dicom.elements import BulkReference, Element, by_tag
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.frames import PIXEL_DATA
@@ -33,7 +33,10 @@ class BulkValue:
 
 
 class Composed:
-    """An instance of `elements`; their bulk references count in `values`, which stand in `bulk`."""
+    """An instance of `elements`; their bulk references count in `values`, which stand in `bulk`.
+
+    `left_out` says whether some of them are not stored.
+    """
 
     def __init__(
         self, elements: list[Element], values: Sequence[BulkValue], bulk: BulkParts
@@ -43,6 +46,7 @@ class Composed:
         self._values = values
         self._bulk = bulk
         self._encapsulated = False
+        self.left_out = leaves_out(elements)
 
     async def sealed(self) -> Instance:
         """The instance as it is announced.

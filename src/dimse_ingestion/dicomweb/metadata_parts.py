@@ -6,12 +6,12 @@ name by BulkDataURI. All are spooled, and when the last has come each instance i
 
 import re
 from collections.abc import Iterator, Mapping
-from json import JSONDecodeError, JSONDecoder
+from json import JSONDecoder
 
 from dimse_ingestion.dicom.dicom_json import Bulk, from_json
 from dimse_ingestion.dicom.elements import BulkReference, Element
 from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.native_model import from_xml
+from dimse_ingestion.dicom.native_model import NoXml, from_xml
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.dicomweb.bulk_parts import BulkParts, KeptPart
 from dimse_ingestion.dicomweb.composed import BulkValue, Composed
@@ -71,20 +71,23 @@ class MetadataParts:
             raise Problem(_BAD_REQUEST, f"No part of the request is {JSON} or {XML}.")
         await self._bulk.sealed()
         for document in self._documents:
-            if media_type(document.content_type)[0] == XML:
-                await self._store(self._content(document))
-                continue
-            for data_set in _data_sets(self._content(document)):
-                await self._store(data_set)
+            content = self._content(document)
+            is_xml = media_type(document.content_type)[0] == XML
+            for told in [content] if is_xml else _data_sets(content):
+                await self._store(told)
+        if not self._storing.count:
+            raise Problem(_BAD_REQUEST, "The metadata has no instance: send data sets in it.")
 
     def _content(self, part: KeptPart) -> bytes:
         return b"".join(self._bulk.read(part.stretch, _READ_AT_ONCE))
 
     async def _store(self, told: object) -> None:
-        """An instance: a document of XML, or what a JSON object says."""
+        """An instance: a document of XML, or what a JSON object says. Raises Problem 400."""
         values: list[BulkValue] = []
         try:
             elements = _elements(told, self._values_into(values))
+        except NoXml as mistake:
+            raise Problem(_BAD_REQUEST, f"The metadata is not {XML}: {mistake}") from None
         except ValueError as mistake:
             self._storing.refuse(DimseFailure(Status.CANNOT_UNDERSTAND, str(mistake)))
             return
@@ -96,7 +99,10 @@ class MetadataParts:
         def referring(tag: str, vr: str, address: str) -> Element:
             if vr == "SQ":
                 raise ValueError(f"{tag} is a sequence: it can't be bulk data.")
-            parts = self._bulk.at(address)
+            try:
+                parts = self._bulk.at(address)
+            except ValueError:
+                raise ValueError(f"BulkDataURI of {tag} is no address.") from None
             length = sum(each.length for each in parts)
             self._left -= length
             if self._left < 0:
@@ -128,7 +134,7 @@ def _data_sets(document: bytes) -> Iterator[object]:
         while text[(place := _end_of_blank(text, place)) : place + 1] != "]":
             data_set, place = decoder.raw_decode(text, place)
             yield data_set
-    except (JSONDecodeError, UnicodeDecodeError, RecursionError, _NoConstant):
+    except (ValueError, RecursionError):  # also of a number that has too many digits
         sentence = f"The metadata is not {JSON}: send an array of data sets in UTF-8."
         raise Problem(_BAD_REQUEST, sentence) from None
 
@@ -138,9 +144,6 @@ def _end_of_blank(text: str, place: int) -> int:
     return found.end() if found else place
 
 
-class _NoConstant(ValueError):
-    """NaN and Infinity, which JSON has not."""
-
-
 def _no_constant(_: str) -> object:
-    raise _NoConstant
+    """NaN and Infinity, which JSON has not."""
+    raise ValueError

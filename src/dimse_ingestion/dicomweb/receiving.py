@@ -56,6 +56,8 @@ def check_named(named: Named) -> None:
 class Receiving:
     """One part; write all of it, then seal it. Takes over `spooled`, which `close` lets go of."""
 
+    left_out = False
+
     def __init__(self, spooled: Spooled) -> None:
         self.named = Named()
         self._spooled = spooled

@@ -11,6 +11,7 @@ from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicomweb.receiving import Named
 
 _RETRIEVE_URL = 0x00081190
+_WARNING_REASON = 0x00081196
 _FAILURE_REASON = 0x00081197
 _FAILED_SOP_SEQUENCE = 0x00081198
 _REFERENCED_SOP_SEQUENCE = 0x00081199
@@ -25,11 +26,29 @@ _OK, _ACCEPTED, _CONFLICT, _UNAVAILABLE = 200, 202, 409, 503
 
 
 @dataclass(frozen=True, slots=True)
+class Warned:
+    """What there is to say of an instance that is stored; `reason` is 0 for none of I.2-1."""
+
+    sentence: str
+    reason: int = 0
+
+
+LEFT_OUT = Warned(
+    "Elements that are true of another encoding only, or of none, are left out.", 0xB006
+)
+KNOWN_OTHERWISE = Warned(
+    "A SOP Instance UID was known with other content: all are kept, and one answers "
+    "(DIMSE_DUPLICATES)."
+)
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """One instance of a request; `failure` is None for one that is durable and known."""
 
     named: Named
     failure: DimseFailure | None = None
+    warnings: tuple[Warned, ...] = ()
 
 
 def http_status(outcomes: Sequence[Outcome]) -> int:
@@ -60,9 +79,10 @@ def response_elements(outcomes: Sequence[Outcome], url: RetrieveUrl) -> list[Ele
 
 
 def sentences(outcomes: Iterable[Outcome], most: int = 5) -> list[str]:
-    """Why instances failed, each reason once, for a person."""
-    told = (each.failure.comment for each in outcomes if each.failure is not None)
-    return list(dict.fromkeys(told))[:most]
+    """Why instances failed and what is odd with others, each once, for a person."""
+    told = [each.failure.comment for each in outcomes if each.failure is not None]
+    warned = [warning.sentence for each in outcomes for warning in each.warnings]
+    return list(dict.fromkeys(told))[:most] + list(dict.fromkeys(warned))
 
 
 def _is_named_failure(each: Outcome) -> bool:
@@ -76,7 +96,9 @@ def _is_other_failure(each: Outcome) -> bool:
 def _stored(each: Outcome, url: RetrieveUrl) -> list[Element]:
     named = each.named
     where = url(named.study_instance_uid, named.series_instance_uid, named.sop_instance_uid)
-    return [*_referenced(named), element(_RETRIEVE_URL, "UR", where)]
+    reasons = [warning.reason for warning in each.warnings if warning.reason]
+    warned = [element(_WARNING_REASON, "US", str(reason)) for reason in reasons[:1]]
+    return [*_referenced(named), element(_RETRIEVE_URL, "UR", where), *warned]
 
 
 def _failed(each: Outcome) -> list[Element]:

@@ -12,14 +12,15 @@ from uuid import uuid4
 
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.dicomweb.likening import Likening
 from dimse_ingestion.dicomweb.media_types import DICOM, OCTET_STREAM
 from dimse_ingestion.dicomweb.multipart import media_type
 from dimse_ingestion.dicomweb.receiving import Named, Receiving
-from dimse_ingestion.dicomweb.store_response import Outcome
+from dimse_ingestion.dicomweb.store_response import KNOWN_OTHERWISE, LEFT_OUT, Outcome
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.operations.describing import Instance
-from dimse_ingestion.operations.storing import Storing
+from dimse_ingestion.operations.storing import Stored, Storing
 from dimse_ingestion.spooling.spool import Spool
 
 _LOG = logger(__name__)
@@ -30,6 +31,7 @@ class Arrived(Protocol):
     """An instance that is there in whole (see `receiving`, `composed`)."""
 
     named: Named
+    left_out: bool
 
     async def sealed(self) -> Instance:
         """As it is announced; raises DimseFailure when it can't be stored."""
@@ -47,9 +49,11 @@ class StoringParts:
     Use as an asynchronous context manager: at its end nothing of the request is held any more.
     """
 
-    def __init__(self, spool: Spool, storing: Storing, study: str) -> None:
+    def __init__(self, spool: Spool, storing: Storing, likening: Likening, study: str) -> None:
         self._spool = spool
         self._storing = storing
+        self._likening = likening
+        self._brought: dict[str, str] = {}  # SOP Instance UID → digest
         self._study = study
         self._tasks: list[asyncio.Future[Outcome]] = []
         self._room = asyncio.Semaphore(_AT_ONCE)
@@ -124,7 +128,7 @@ class StoringParts:
             instance = await arrived.sealed()
             self._check_study(arrived.named)
             with metrics.dicomweb_store_seconds.time():
-                stored = await self._storing.store(operation_id, instance, arrived.chunks())
+                stored, otherwise = await self._likened(operation_id, instance, arrived)
         except DimseFailure as failure:
             _told_failure(failure, arrived.named)
             return Outcome(arrived.named, failure=failure)
@@ -135,7 +139,23 @@ class StoringParts:
         finally:
             arrived.close()
         _told(instance, stored.key, operation_id, again=stored.duplicate)
-        return Outcome(arrived.named)
+        warnings = [LEFT_OUT] * arrived.left_out + [KNOWN_OTHERWISE] * otherwise
+        return Outcome(arrived.named, warnings=tuple(warnings))
+
+    async def _likened(
+        self, operation_id: str, instance: Instance, arrived: Arrived
+    ) -> tuple[Stored, bool]:
+        """The instance stored, and whether it was known with other content before."""
+        known = asyncio.create_task(self._is_known_otherwise(instance), name="liken a part")
+        try:
+            chunks = _ending_after(known, arrived.chunks())
+            return await self._storing.store(operation_id, instance, chunks), await known
+        finally:
+            known.cancel()
+
+    async def _is_known_otherwise(self, instance: Instance) -> bool:
+        brought = self._brought.setdefault(instance.sop_instance_uid, instance.sha256)
+        return brought != instance.sha256 or await self._likening.known_otherwise(instance)
 
     def _check_study(self, named: Named) -> None:
         if self._study and named.study_instance_uid != self._study:
@@ -143,6 +163,15 @@ class StoringParts:
                 Status.DOES_NOT_MATCH_SOP_CLASS,
                 "Study Instance UID (0020,000D) is not that of the address it was sent to.",
             )
+
+
+async def _ending_after(
+    known: asyncio.Future[bool], chunks: AsyncIterator[bytes]
+) -> AsyncIterator[bytes]:
+    """The chunks; their end waits, so that the catalogue is not told before it has been asked."""
+    async for chunk in chunks:
+        yield chunk
+    await known
 
 
 def _told(instance: Instance, key: str, operation_id: str, *, again: bool) -> None:

@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Route
 
 from dimse_ingestion.dicomweb.addresses import SERVICES, Resource, resource
 from dimse_ingestion.dicomweb.bulk_parts import BulkParts
+from dimse_ingestion.dicomweb.likening import Likening
 from dimse_ingestion.dicomweb.media_types import DICOM, MULTIPART
 from dimse_ingestion.dicomweb.metadata_parts import METADATA, MetadataParts
 from dimse_ingestion.dicomweb.multipart import (
@@ -37,6 +38,7 @@ from dimse_ingestion.dicomweb.store_response import (
     sentences,
 )
 from dimse_ingestion.dicomweb.storing_parts import StoringParts
+from dimse_ingestion.dicomweb.warning_headers import warning
 from dimse_ingestion.operations.storing import Storing
 from dimse_ingestion.operations.wires import storage_space
 from dimse_ingestion.settings import ConfigurationMistake, DicomwebSettings
@@ -65,7 +67,8 @@ def routes(door: Door) -> Iterable[BaseRoute]:
         parts=door.settings.maximum_parts,
         silence=door.settings.silence,
     )
-    stow = Stow(spool, Storing(door.wires.bucket, door.wires.sink, space), limits)
+    storing = Storing(door.wires.bucket, door.wires.sink, space)
+    stow = Stow(spool, storing, Likening(door.wires.queries), limits)
 
     async def answer(request: Request) -> Response:
         form = form_for(request)  # what can't be answered is not stored either
@@ -76,7 +79,7 @@ def routes(door: Door) -> Iterable[BaseRoute]:
         whole = body if form.media_type == f"{DICOM}+json" else form.body([body])
         response = Response(whole, http_status(outcomes), media_type=form.media_type)
         for sentence in sentences(outcomes):
-            response.headers.append("warning", f'299 {base} "{sentence}"')
+            response.headers.append("warning", warning(base, sentence))
         if response.status_code == _UNAVAILABLE:
             response.headers["retry-after"] = "1"
         return response
@@ -131,9 +134,10 @@ class Parts(Protocol):
 class Stow:
     """Takes the requests of one storage space."""
 
-    def __init__(self, spool: Spool, storing: Storing, limits: Limits) -> None:
+    def __init__(self, spool: Spool, storing: Storing, likening: Likening, limits: Limits) -> None:
         self._spool = spool
         self._storing = storing
+        self._likening = likening
         self._limits = limits
 
     async def store(self, request: Request, study: str = "") -> list[Outcome]:
@@ -148,7 +152,7 @@ class Stow:
         if of_parts not in (DICOM, *METADATA):
             raise _unsupported(kind, of_parts)
         body = self._body(request)
-        async with StoringParts(self._spool, self._storing, study) as storing:
+        async with StoringParts(self._spool, self._storing, self._likening, study) as storing:
             parts = self._parts(of_parts, str(request.url), storing)
             try:
                 if kind == MULTIPART:

@@ -60,15 +60,17 @@ class Space:
 
 
 @asynccontextmanager
-async def space_in(folder: Path, **more: object) -> AsyncIterator[Space]:
-    """A storage space in a folder; `more` are settings of the door."""
+async def space_in(folder: Path, policy: str = "latest", **more: object) -> AsyncIterator[Space]:
+    """A storage space in a folder; `policy` is for duplicates, `more` are settings of the door."""
     config, bucket = folder / "config", folder / "bucket"
     config.mkdir(parents=True)
     bucket.mkdir()
     (config / "LOCAL_STORAGE_PATH").write_text(str(bucket))
     own = {"http_host": "127.0.0.1", "http_port": 0}
     async with AsyncExitStack() as stack:
-        database = CatalogueSettings.load(database_url=f"sqlite:///{folder}/catalogue.db", **own)
+        database = CatalogueSettings.load(
+            database_url=f"sqlite:///{folder}/catalogue.db", duplicates=policy, **own
+        )
         port = await stack.enter_async_context(catalogue.opened(database))
         settings = DicomwebSettings.load(
             **own,

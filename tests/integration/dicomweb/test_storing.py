@@ -2,8 +2,10 @@
 
 import asyncio
 import hashlib
+import re
 import shutil
 from collections.abc import AsyncIterator
+from io import BytesIO
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -85,6 +87,53 @@ async def test_the_same_instance_again_is_stored_once(space: Space) -> None:
     for _ in range(2):
         assert (await sent(space, body(file("MR_small.dcm")))).status_code == 200
     assert len(await kept(space)) == 1
+
+
+KNOWN = "was known with other content"
+
+
+def another(study: str = "", **more: str) -> bytes:
+    """CT_small with other values."""
+    instance = dcmread(str(get_testdata_file("CT_small.dcm", download=False)))
+    instance.StudyInstanceUID = study or instance.StudyInstanceUID
+    for keyword, value in more.items():
+        setattr(instance, keyword, value)
+    written = BytesIO()
+    instance.save_as(written)
+    return written.getvalue()
+
+
+@pytest.mark.parametrize("policy", ["latest", "first"])
+async def test_the_same_uid_with_other_content_is_stored_and_said(
+    tmp_path: Path, policy: str
+) -> None:
+    async with space_in(tmp_path, policy=policy) as space:
+        first = await sent(space, body(another(PatientID="A")))
+        assert (first.status_code, "warning" in first.headers) == (200, False)
+        for other in (another(PatientID="B"), another("1.2.3.4", PatientID="A")):
+            response = await sent(space, body(other, file("MR_small.dcm")))
+            assert response.status_code == 200
+            assert len(told(response).ReferencedSOPSequence) == 2
+            assert response.headers["warning"].count(KNOWN) == 1
+        assert len(await kept(space)) == 4
+
+
+async def test_the_same_uid_twice_in_a_request_is_said_too(space: Space) -> None:
+    response = await sent(space, body(another(PatientID="A"), another(PatientID="B")))
+    assert response.status_code == 200
+    assert KNOWN in response.headers["warning"]
+
+
+@pytest.mark.parametrize(
+    "kind", [b"a/\x00b", b"a/b\nX: y", b"a/\x01b", b'a/"b', b"a/\\b", "a/\u20acb".encode(), b'"']
+)
+async def test_whatever_a_part_s_content_type_is_it_is_answered(space: Space, kind: bytes) -> None:
+    bad = b"--frontier\r\nContent-Type: " + kind + b"\r\n\r\nx\r\n"
+    response = await sent(space, bad + body(file("MR_small.dcm")))
+    assert response.status_code == 202
+    assert len(told(response).ReferencedSOPSequence) == 1
+    quoted = r'"(?:[ !#-\[\]-~]|\\["\\])*"'
+    assert re.fullmatch(rf"299 \S+ {quoted}", response.headers["warning"])
 
 
 async def test_one_bad_instance_fails_for_itself(space: Space) -> None:

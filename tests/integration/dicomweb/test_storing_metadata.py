@@ -227,10 +227,22 @@ async def test_only_uids_are_demanded(space: Space) -> None:
         ([({"Content-Type": JSON}, b"[NaN]")], 400, "is not application/dicom+json"),
         ([({"Content-Type": JSON}, b"[" * 100_000)], 400, "is not application/dicom+json"),
         ([({"Content-Type": JSON}, b"\xff")], 400, "UTF-8"),
+        (
+            [({"Content-Type": JSON}, b"[" + b"9" * 5000 + b"]")],
+            400,
+            "is not application/dicom+json",
+        ),
+        ([({"Content-Type": JSON}, b" [ ] ")], 400, "no instance"),
+        ([({"Content-Type": XML}, b"<NativeDicomModel>")], 400, "is not application/dicom+xml"),
+        ([({"Content-Type": XML}, b"")], 400, "is not application/dicom+xml"),
+        ([metadata(image()), ({LOCATION: "http://[::1"}, b"")], 400, "Content-Location"),
         ([pixels(b"alone")], 400, "No part of the request is"),
         ([({"Content-Type": JSON}, b" " * (32 * 2**20 + 1))], 413, "bulk data"),
     ],
-    ids=["cut", "constant", "deep", "charset", "none", "long"],
+    ids=[
+        *("cut", "constant", "deep", "charset", "huge number", "no instance"),
+        *("XML cut", "XML empty", "no address", "none", "long"),
+    ],
 )
 async def test_metadata_that_is_none_is_told(
     space: Space, parts: Parts, status: int, why: str
@@ -240,12 +252,40 @@ async def test_metadata_that_is_none_is_told(
     assert why in response.json()["detail"]
 
 
-@pytest.mark.parametrize("told", [[1], {"0": {}}, {"00080018": {"vr": "XX"}}])
+@pytest.mark.parametrize(
+    "told",
+    [
+        [1],
+        {"0": {}},
+        {"00080018": {"vr": "XX"}},
+        {"00080018": {"vr": []}},
+        {"00189306": {"vr": "FD", "Value": [10**400]}},
+        {"00100010": {"vr": "PN", "Value": [{"Alphabetic": "\ud800"}]}},
+    ],
+)
 async def test_an_instance_that_is_none_fails_for_itself(space: Space, told: object) -> None:
     response = await sent(space, [metadata(told, image()), pixels(b"twelve bytes")])
     assert response.status_code == 202
     (other,) = Dataset.from_json(response.json()).OtherFailuresSequence
     assert other.FailureReason == 0xC000
+
+
+async def test_a_bulk_data_address_that_is_none_is_said_in_our_words(space: Space) -> None:
+    told = image() | {"00990101": {"vr": "OB", "BulkDataURI": "http://[::1"}}
+    response = await sent(space, [metadata(told)])
+    assert response.status_code == 409
+    assert "BulkDataURI of 00990101 is no address" in response.headers["warning"]
+
+
+async def test_elements_left_out_are_told_with_their_instance(space: Space) -> None:
+    offsets = {"7FE00001": {"vr": "OV", "InlineBinary": "AAAAAAAAAAA="}}
+    lengths = {"00080000": {"vr": "UL", "Value": [1]}, "00020010": {"vr": "UI", "Value": ["1.2"]}}
+    other = image(_00080018={"vr": "UI", "Value": ["1.2.3"]}) | lengths
+    response = await sent(space, [metadata(image() | offsets, other), pixels(b"twelve bytes")])
+    assert response.status_code == 200
+    first, second = Dataset.from_json(response.json()).ReferencedSOPSequence
+    assert first.WarningReason == 0xB006
+    assert "WarningReason" not in second
 
 
 async def test_a_type_that_holds_no_instances_is_415(space: Space) -> None:

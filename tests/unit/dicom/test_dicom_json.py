@@ -159,6 +159,13 @@ def test_the_character_set_is_that_of_the_answer() -> None:
         ({"00280010": {"vr": "US", "Value": [True]}}, "none of VR US"),
         ({"00280010": {"vr": "OB", "InlineBinary": "SMITH!"}}, "not base64"),
         ({"00081140": {"vr": "SQ", "Value": ["SMITH"]}}, "must be a JSON object"),
+        ({"00280010": {"vr": ["SMITH"], "Value": [1]}}, "00280010 has no vr"),
+        ({"00280010": {"vr": "US", "Value": [math.inf]}}, "none of VR US"),
+        ({"00281052": {"vr": "DS", "Value": [math.inf]}}, "none of VR DS"),
+        ({"00189306": {"vr": "FD", "Value": [10**400]}}, "none of VR FD"),
+        ({"00100010": {"vr": "PN", "Value": [{"Alphabetic": "SMITH\ud800"}]}}, "none of VR PN"),
+        ({"00104000": {"vr": "LT", "Value": ["\udfffSMITH"]}}, "none of VR LT"),
+        ({"00080060": {"vr": "CS", "Value": ["SMITH\u00c9"]}}, "none of VR CS"),
     ],
 )
 def test_what_is_no_data_set_is_refused_without_its_values(data_set: object, sentence: str) -> None:

@@ -7,7 +7,7 @@ from pydicom import dcmread
 
 from dimse_ingestion.dicom.dicom_json import to_json
 from dimse_ingestion.dicom.elements import BulkReference, Element, element
-from dimse_ingestion.dicom.native_model import NAMESPACE, from_xml, to_xml
+from dimse_ingestion.dicom.native_model import NAMESPACE, NoXml, from_xml, to_xml
 from dimse_ingestion.dicom.scanning import scanned
 from tests.storable import NOT_STORABLE, Shipped, data_set_of, shipped
 
@@ -104,6 +104,15 @@ def test_what_is_no_data_set_is_refused_without_its_values(document: bytes) -> N
     with pytest.raises(ValueError, match=r"\.$") as raised:
         from_xml(document, placeholder)
     assert "SMITH" not in str(raised.value)
+
+
+@pytest.mark.parametrize("document", [b"", b"SMITH", b"<a>", b"<!DOCTYPE a []><a/>"])
+def test_what_is_no_xml_is_told_from_an_instance_that_is_none(document: bytes) -> None:
+    with pytest.raises(NoXml):
+        from_xml(document, placeholder)
+    with pytest.raises(ValueError, match="root") as raised:
+        from_xml(b"<other/>", placeholder)
+    assert not isinstance(raised.value, NoXml)
 
 
 def test_an_empty_sequence_and_an_empty_value_come_back() -> None:

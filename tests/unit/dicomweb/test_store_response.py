@@ -1,5 +1,7 @@
 """Each outcome stands where PS3.18 annex I has it, and the status follows."""
 
+from dataclasses import replace
+
 import pytest
 
 from dimse_ingestion.dicom.elements import by_tag
@@ -8,6 +10,7 @@ from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.dicomweb.receiving import Named
 from dimse_ingestion.dicomweb.store_response import (
     Outcome,
+    Warned,
     http_status,
     response_elements,
     sentences,
@@ -55,6 +58,20 @@ def test_each_outcome_has_its_sequence() -> None:
     assert int(failed[0x00081197].value) == 0xA900
     (other,) = map(by_tag, told[0x0008119A].items or [])
     assert int(other[0x00081197].value) == 0xC000
+
+
+def test_a_warning_stands_with_its_instance() -> None:
+    warned = replace(STORED, warnings=(Warned("Some was left out.", 0xB006), Warned("It is odd.")))
+    told = by_tag(response_elements([STORED, warned], url))
+    first, second = map(by_tag, told[0x00081199].items or [])
+    assert 0x00081196 not in first
+    assert int(second[0x00081196].value) == 0xB006
+    assert sentences([REFUSED, warned]) == [
+        "It is another.",
+        "Some was left out.",
+        "It is odd.",
+    ]
+    assert http_status([STORED, warned]) == 200
 
 
 def test_nothing_is_told_of_what_is_not() -> None:
