@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from http.client import HTTPConnection, HTTPResponse
 from itertools import repeat
 from pathlib import Path
+from select import select
 
 import pytest
 
@@ -122,21 +123,20 @@ def test_a_flood_of_headers_is_refused_and_the_door_stays(
         for _ in range(20):
             address = ("127.0.0.1", space.dicomweb_port)
             peer = stack.enter_context(socket.create_connection(address, timeout=30))
-            assert _flooded(peer)
-    assert got(space, "/studies", "application/dicom+json").status == 200
+            assert _flooded(peer).startswith(b"HTTP/1.1 4")
+    assert got(space, "/studies", "application/dicom+json").status in (200, 204)
     assert dicomweb.readiness()[0] == 200
     assert dicomweb.peak_memory() < BOUNDED
 
 
-def _flooded(peer: socket.socket) -> bool:
-    """Whether a request of endless headers was ended from the other side."""
-    try:
-        peer.sendall(b"GET /dicomweb/studies HTTP/1.1\r\nHost: door\r\n")
-        for line in repeat(b"X-Header: " + b"x" * 1000 + b"\r\n", 10_000):
-            peer.sendall(line)
-        return b" 4" in peer.recv(1000)
-    except (BrokenPipeError, ConnectionResetError):
-        return True
+def _flooded(peer: socket.socket) -> bytes:
+    """What a request of endless headers is answered, by who reads while writing."""
+    peer.sendall(b"GET /dicomweb/studies HTTP/1.1\r\nHost: door\r\n")
+    for line in repeat(b"X-Header: " + b"x" * 1000 + b"\r\n", 10_000):
+        if select([peer], [], [], 0)[0]:
+            break
+        peer.sendall(line)
+    return peer.recv(1000)
 
 
 def test_readers_that_read_nothing_are_left(door: tuple[StorageSpace, Door]) -> None:
