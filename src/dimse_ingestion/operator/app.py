@@ -3,7 +3,7 @@
 import asyncio
 import logging as stdlib_logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import kopf
 from kubernetes.aio.client import ApiClient
@@ -18,10 +18,11 @@ from dimse_ingestion.observability.probes import Health, routes, watched
 from dimse_ingestion.observability.serving import served
 from dimse_ingestion.observability.stopping import stop_signal
 from dimse_ingestion.operator.cluster import Cluster, Refusal, Unreachable, cluster_of, connected
+from dimse_ingestion.operator.confining import ConfinedRenderer, confined
 from dimse_ingestion.operator.handlers import Handlers, settings_of, tell
 from dimse_ingestion.operator.leading import candidate
 from dimse_ingestion.operator.reconciling import Reconciler
-from dimse_ingestion.operator.rendering import Renderer, chart_folder
+from dimse_ingestion.operator.rendering import chart_folder
 from dimse_ingestion.operator.values import merged
 from dimse_ingestion.operator.watchfulness import Watchfulness
 from dimse_ingestion.operator.workers import Workers
@@ -63,14 +64,16 @@ class Operator:
         async with candidate(client, self._settings) as leadership:
             await _first(told, leadership.begun, leadership.ended)
             if leadership.begun.is_set() and not told.is_set():
-                async with cluster_of(client) as cluster:
-                    await self._work(cluster, leadership.ended)
+                async with cluster_of(client) as cluster, self._renderer() as renderer:
+                    await self._work(cluster, renderer, leadership.ended)
             return 1 if leadership.ended.is_set() else 0
 
-    async def _work(self, cluster: Cluster, lost: asyncio.Event) -> None:
+    async def _work(
+        self, cluster: Cluster, renderer: ConfinedRenderer, lost: asyncio.Event
+    ) -> None:
         """Watch and look until the Lease is lost or a signal comes, which is kopf's to take."""
         stop = asyncio.Event()
-        reconciler = Reconciler(cluster, self._renderer(), self._defaults, tell)
+        reconciler = Reconciler(cluster, renderer, self._defaults, tell)
         workers = Workers(reconciler.look, self._settings.resync)
         namespaces = self._settings.namespaces
         watchfulness = Watchfulness(cluster, reconciler.known, namespaces)
@@ -100,8 +103,8 @@ class Operator:
         own = {"image": self._settings.image} if self._settings.image else {}
         return merged(self._settings.defaults, own)
 
-    def _renderer(self) -> Renderer:
-        return Renderer(self._settings.chart or chart_folder())
+    def _renderer(self) -> AbstractAsyncContextManager[ConfinedRenderer]:
+        return confined(self._settings.chart or chart_folder())
 
 
 async def run(settings: OperatorSettings) -> int:

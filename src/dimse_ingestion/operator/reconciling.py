@@ -13,9 +13,10 @@ from typing import Any
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.operator.cluster import Cluster, Refusal, Unreachable
+from dimse_ingestion.operator.confining import ConfinedRenderer, RenderingBroke
 from dimse_ingestion.operator.references import Reference, references
 from dimse_ingestion.operator.release import Releases
-from dimse_ingestion.operator.rendering import READ_AT_START, Renderer
+from dimse_ingestion.operator.rendering import READ_AT_START
 from dimse_ingestion.operator.resources import Key, Manifest, Resource
 from dimse_ingestion.operator.status import Seen, secondary_resources, status_of
 from dimse_ingestion.operator.values import SpecMistake, values_of
@@ -37,7 +38,7 @@ class Reconciler:
     """Looks at resources; `known` are those that are there, as they were last seen."""
 
     def __init__(
-        self, cluster: Cluster, renderer: Renderer, defaults: Mapping[str, Any], tell: Tell
+        self, cluster: Cluster, renderer: ConfinedRenderer, defaults: Mapping[str, Any], tell: Tell
     ) -> None:
         self.known: dict[Key, Resource] = {}
         self._cluster = cluster
@@ -95,9 +96,13 @@ class Reconciler:
         key = resource.key
         try:
             values = values_of(resource.kind, key.name, resource.spec, self._defaults)
-            objects = self._renderer.objects(resource, values)
+            objects = await self._renderer.objects(resource, values)
         except SpecMistake as mistake:
             return Seen(mistakes=mistake.sentences)
+        except RenderingBroke as broke:
+            return Seen(
+                troubles=[f"The rendering of the chart broke off, and is repeated: {broke}"]
+            )
         named = await self._named(key, references(objects, values, key.namespace))
         if named.read_at_start:
             objects = [_reading(each, named.read_at_start) for each in objects]

@@ -177,6 +177,26 @@ def test_a_bad_spec_fails_with_its_sentence_and_holds_up_no_other(
     asked.phase(bad, "Ready")
 
 
+FOR_EVER = """apiVersion: v1
+kind: ConfigMap
+metadata: {name: a}
+data: {a: "{{ range until 100000 }}{{ range until 20000 }}{{ end }}{{ end }}"}
+"""
+
+
+def test_a_template_without_end_holds_up_no_other(asked: Asked, operator: Door) -> None:
+    asked.apply(changed(renamed(SPACE, "bad"), values={"extraObjects": [FOR_EVER]}))
+    asked.apply(SPACE)
+    eventually(
+        lambda: asked.found("apps/v1", "Deployment", INGESTION),
+        lambda seen: seen is not None and operator.asked("/livez")[0] == 200,
+        4,  # the template has five seconds
+    )
+    assert not asked.status(renamed(SPACE, "bad"))
+    asked.phase(renamed(SPACE, "bad"), "Failed", "extraObjects are not rendered within 5 s")
+    assert "dimse_operator_leading 1.0" in operator.asked("/metrics")[1]
+
+
 def test_what_was_ready_and_breaks_is_told(asked: Asked, space: Manifest, operator: Door) -> None:
     asked.apply(changed(SPACE, values={"extraObjects": [extra("apps/v1", "Deployment")]}))
     status = asked.phase(SPACE, "Failed", "This release can't be made")
