@@ -135,6 +135,17 @@ def test_mounts_have_their_volumes_and_volumes_their_mounts(rendering: Rendering
         assert len(paths) == len(set(paths))
 
 
+@pytest.mark.parametrize("component", ["dicomweb", "proxy"])
+@pytest.mark.parametrize("kind", ["emptyDir", "persistentVolumeClaim"])
+def test_spool_is_of_one_kind(component: str, kind: str) -> None:
+    """Helm merges the default's volume into what is given."""
+    given = {"emptyDir": {"medium": "Memory"}, "persistentVolumeClaim": {"claimName": "spool"}}
+    values = with_value(EVERYTHING, (component, "spoolVolume"), {kind: given[kind]})
+    volume = rendered(values).pod(component).volume("spool")
+    assert volume.keys() == {"name", kind}
+    assert given[kind].items() <= volume[kind].items()
+
+
 def test_rotation_reaches_every_mount(rendering: Rendering) -> None:
     """A file mounted by subPath never changes."""
     for pod in rendering.pods():

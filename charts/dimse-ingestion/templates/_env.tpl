@@ -89,3 +89,8 @@
   {{- end }}
 {{- end }}
 {{- end }}
+
+{{/* A spool's volume. Helm merges the default's emptyDir into what is given beside it. */}}
+{{- define "dimse-ingestion.spoolVolume" -}}
+{{- (gt (len .) 1) | ternary (omit . "emptyDir") . | toYaml }}
+{{- end }}

@@ -26,7 +26,7 @@
 {{- include "dimse-ingestion.mounts.space" . }}
 - name: spool
   mountPath: /var/lib/dimse
-  {{- toYaml .Values.dicomweb.spoolVolume | nindent 2 }}
+  {{- include "dimse-ingestion.spoolVolume" .Values.dicomweb.spoolVolume | nindent 2 }}
 {{- end }}
 
 {{- define "dimse-ingestion.dicomweb.ports" -}}

@@ -21,7 +21,7 @@
   configMap: {name: {{ include "dimse-ingestion.name" (dict "root" . "component" "proxy") }}}
 - name: spool
   mountPath: /var/lib/dimse
-  {{- toYaml .Values.proxy.spoolVolume | nindent 2 }}
+  {{- include "dimse-ingestion.spoolVolume" .Values.proxy.spoolVolume | nindent 2 }}
 {{- with .Values.proxy.tlsSecret }}
 - name: dicom-tls
   mountPath: /etc/dicom-tls/certificate
