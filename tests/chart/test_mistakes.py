@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from harness.chart import CHART
+from harness.chart.changing import merged
 from harness.chart.rendering import Refused, rendered, shipped_values
 
 SPACE = shipped_values("ci/minimal-values.yaml")
@@ -136,6 +137,13 @@ def test_mistake_is_told_alone_and_with_a_cure(mistaken: dict[str, Any], sentenc
     assert told.startswith(sentence)
     assert told.endswith((".", ")."))
     assert ": " in told
+
+
+@pytest.mark.parametrize("component", ["ingestion", "dicomweb"])
+def test_nothing_is_a_mistake_of_what_does_not_run(component: str) -> None:
+    """A file of values may be shared by a catalogue and its spaces."""
+    shared = {component: {"podDisruptionBudget": {"minAvailable": 2}}}
+    assert rendered(merged(shipped_values("ci/core-only-values.yaml"), shared)).manifests
 
 
 def test_mistakes_are_told_all_at_once() -> None:

@@ -78,3 +78,12 @@
 {{- end }}
 {{- uniq $ports | toJson }}
 {{- end }}
+
+{{/* "true" where this release has the component `component`. */}}
+{{- define "dimse-ingestion.has" -}}
+{{- if eq .component "catalogue" }}
+{{- include "dimse-ingestion.ownCatalogue" .root }}
+{{- else if eq .component "dicomweb" }}
+{{- include "dimse-ingestion.hasDicomweb" .root }}
+{{- else if (index .root.Values .component).enabled }}true{{ end }}
+{{- end }}

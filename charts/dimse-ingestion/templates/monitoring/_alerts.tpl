@@ -86,13 +86,6 @@
   todo: Look why forwarding is slow; else raise proxy.settings.spoolLimit and proxy.spoolVolume.
 {{- end }}
 
-{{/* "true" where this release has the component `component`. */}}
-{{- define "dimse-ingestion.has" -}}
-{{- if eq .component "catalogue" }}
-{{- include "dimse-ingestion.ownCatalogue" .root }}
-{{- else if (index .root.Values .component).enabled }}true{{ end }}
-{{- end }}
-
 {{/* An alert's expression for this release's component. */}}
 {{- define "dimse-ingestion.alert.expr" -}}
 {{- $name := include "dimse-ingestion.name" (dict "root" .root "component" .alert.component) }}
