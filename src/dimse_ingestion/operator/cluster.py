@@ -5,6 +5,7 @@ Answers that say no are sentences (`Refusal`); no answer at all is `Unreachable`
 
 import asyncio
 import json
+import re
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -25,6 +26,8 @@ from dimse_ingestion.settings import ConfigurationMistake
 _LONGEST = 15.0
 _NOT_FOUND = 404
 _FORBIDDEN = 403
+_WITHOUT_A_RIGHT = re.compile(r'User "[^"]*" cannot ')
+"""What RBAC says; a quota, a policy or a namespace that goes forbids by the same status."""
 _TOO_BUSY = frozenset({429, 500, 502, 503, 504})
 
 
@@ -225,7 +228,7 @@ def _named(manifest: Manifest) -> str:
 
 def _why(refused: ApiException) -> str:
     reason = _reason(refused).rstrip(".")
-    if refused.status == _FORBIDDEN:
+    if refused.status == _FORBIDDEN and _WITHOUT_A_RIGHT.search(reason):
         return f"{reason}. Give the operator that right (rbac.extraRules of its chart)."
     return f"{reason}."
 

@@ -177,6 +177,18 @@ def test_a_bad_spec_fails_with_its_sentence_and_holds_up_no_other(
     asked.phase(bad, "Ready")
 
 
+def test_a_quota_is_told_as_one(asked: Asked, operator: Door) -> None:
+    hard = {"count/services": "0"}
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}}
+    asked.apply(quota | {"spec": {"hard": hard}})
+    # no controller counts here
+    status = {"status": {"hard": hard, "used": hard}}
+    asked.patch("v1", "ResourceQuota", "none", status, "status")
+    asked.apply(SPACE)
+    message = asked.phase(SPACE, "Failed", "exceeded quota: none")["message"]
+    assert "rbac" not in message
+
+
 FOR_EVER = """apiVersion: v1
 kind: ConfigMap
 metadata: {name: a}
