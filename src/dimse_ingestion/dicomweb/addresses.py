@@ -1,14 +1,16 @@
 """Which resource a request means, and which addresses answers name (PS3.18 tables 10.1-1, 8.2-1).
 
 Addresses are as the client reached the door: by the configured one, by a trusted proxy's forwarded
-headers, or by Host. UIDs of a path are checked here before anything else is done with them.
+headers, or by Host. A Host without a port that comes straight from a client gets the door's: HTTP
+means 80 by it, but dicomweb-client leaves the port out whatever it is. UIDs of a path are checked
+here before anything else is done with them.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from starlette.requests import Request
 
@@ -19,7 +21,9 @@ SERVICES = "/dicomweb"
 """The path below which the services are."""
 
 _BAD_REQUEST = 400
-_HOST = re.compile(r"[A-Za-z0-9_.-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
+_NAME = r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])"
+_HOST = re.compile(rf"{_NAME}(:[0-9]{{1,5}})?")
+_HTTP_PORT = 80
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 _NAMES = {"study": "Study", "series": "Series", "instance": "SOP"}
 
@@ -58,11 +62,20 @@ def _uid(request: Request, name: str) -> str:
 
 
 class Addresses:
-    """Addresses for answers; `external` is configured, without the services' path."""
+    """Addresses for answers; `external` is configured, without the services' path.
 
-    def __init__(self, external: str, trusted: Networks) -> None:
+    `port` is the one clients reach the door at; 0 for the one it listens at.
+    """
+
+    def __init__(self, external: str, trusted: Networks, port: int = 0) -> None:
         self._external = external.rstrip("/").removesuffix(SERVICES)
         self._trusted = trusted
+        self._port = port
+
+    @property
+    def prefix(self) -> str:
+        """The path of the configured address: a proxy that does not strip it sends it along."""
+        return urlsplit(self._external).path
 
     def base(self, request: Request) -> str:
         """Where the client reaches the services, without a slash at the end."""
@@ -74,7 +87,7 @@ class Addresses:
             return self._external
         forwarded = self._forwarded(request)
         scheme = forwarded.get("proto", request.url.scheme)
-        host = forwarded.get("host", request.headers.get("host", ""))
+        host = forwarded.get("host", self._host(request))
         if scheme not in ("http", "https") or not _HOST.fullmatch(host):
             raise Problem(_BAD_REQUEST, "The request does not say at which host it was aimed.")
         prefix = forwarded.get("prefix", "").rstrip("/")
@@ -87,6 +100,14 @@ class Addresses:
         except ValueError:
             return False
         return any(peer in network for network in self._trusted)
+
+    def _host(self, request: Request) -> str:
+        """Host, with the port that is meant."""
+        host = request.headers.get("host", "")
+        port = self._port or (request.scope.get("server") or ("", 0))[1]
+        if port in (None, 0, _HTTP_PORT) or self.is_trusted(request):
+            return host
+        return f"{host}:{port}" if re.fullmatch(_NAME, host) else host
 
     def _forwarded(self, request: Request) -> dict[str, str]:
         """What a trusted proxy says of how it was reached (RFC 7239 and its forerunners)."""

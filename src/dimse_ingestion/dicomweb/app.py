@@ -68,7 +68,9 @@ async def opened(settings: DicomwebSettings) -> AsyncIterator[OpenDoor]:
         probed = Starlette(routes=probes.routes(health))
         host, port = settings.http_host, settings.http_port
         await _serve(stack, served(probed, host, port), f"DIMSE_HTTP_PORT: {host}:{port}")
-        addresses = Addresses(settings.external_address, settings.trusted_proxies)
+        addresses = Addresses(
+            settings.external_address, settings.trusted_proxies, settings.external_port
+        )
         services = application(Door(settings, wires, addresses, stack), SERVICES)
         host, port = settings.dicomweb_host, settings.dicomweb_port
         serving = served(services, host, port, settings.drain_timeout)

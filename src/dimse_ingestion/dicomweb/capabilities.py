@@ -37,8 +37,7 @@ def routes(addresses: Addresses, others: Sequence[BaseRoute]) -> Iterable[BaseRo
         }
         return JSONResponse(told, media_type=form)
 
-    for path in (SERVICES, f"{SERVICES}/"):
-        yield Route(path, answer, methods=["GET", "OPTIONS"])
+    yield Route(SERVICES, answer, methods=["GET", "OPTIONS"])
 
 
 def _services(others: Iterable[BaseRoute]) -> dict[str, list[str]]:

@@ -14,15 +14,25 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
+from starlette.types import ASGIApp
 
 from dimse_ingestion.dicomweb import capabilities, problems
 from dimse_ingestion.dicomweb.access import Access, check_of
 from dimse_ingestion.dicomweb.addresses import Addresses
-from dimse_ingestion.dicomweb.limiting import Limiting
+from dimse_ingestion.dicomweb.limiting import Limiting, Limits, one_too_many
+from dimse_ingestion.dicomweb.reaching import Reaching
 from dimse_ingestion.operations.wires import Wires
 from dimse_ingestion.settings import DicomwebSettings
 
 _NOT_ALLOWED = 405
+_EXPOSED = (
+    "ETag",
+    "Warning",
+    "Content-Range",
+    "Content-Location",
+    "Retry-After",
+    "WWW-Authenticate",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,26 +54,37 @@ Service = Callable[[Door], Iterable[BaseRoute]]
 def application(door: Door, services: Iterable[Service]) -> Starlette:
     """All services of the door as one application."""
     routes = [route for service in services for route in service(door)]
-    return Starlette(
+    services_and_more = Starlette(
         routes=[*routes, *capabilities.routes(door.addresses, routes)],
         middleware=list(_around(door)),
         exception_handlers={**problems.HANDLERS, _NOT_ALLOWED: _not_allowed},
     )
+    # it would name the host that the request has, which a client behind a proxy can't reach
+    services_and_more.router.redirect_slashes = False
+    return services_and_more
 
 
 def _around(door: Door) -> Iterable[Middleware]:
     settings = door.settings
-    yield Middleware(Limiting, most=settings.maximum_requests, silence=settings.silence)
+    limits = Limits(settings.maximum_requests, settings.silence, settings.least_rate)
+    refusing = _shared(one_too_many, settings) if settings.cors_origins else one_too_many
+    yield Middleware(Limiting, limits=limits, refusing=refusing)
     if settings.cors_origins:
-        yield Middleware(
-            CORSMiddleware,
-            allow_origins=settings.cors_origins,
-            allow_methods=["GET", "HEAD", "POST", "OPTIONS"],
-            allow_headers=["*"],
-            expose_headers=["ETag", "Warning", "Content-Range", "Content-Location"],
-        )
+        yield Middleware(_shared, settings=settings)
+    yield Middleware(Reaching, addresses=door.addresses)
     if check := check_of(settings, door.addresses):
         yield Middleware(Access, check=check)
+
+
+def _shared(app: ASGIApp, settings: DicomwebSettings) -> ASGIApp:
+    """What pages of other origins may ask and read."""
+    return CORSMiddleware(
+        app,
+        allow_origins=settings.cors_origins,
+        allow_methods=["GET", "HEAD", "POST", "OPTIONS"],
+        allow_headers=["*"],
+        expose_headers=_EXPOSED,
+    )
 
 
 async def _not_allowed(request: Request, error: Exception) -> Response:

@@ -5,7 +5,6 @@ that memory is bounded whatever is sent. What a part holds is `receiving`'s matt
 are stored `storing_parts`', what is answered `store_response`'s.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -45,16 +44,15 @@ from dimse_ingestion.settings import ConfigurationMistake, DicomwebSettings
 from dimse_ingestion.spooling import spool as spooling
 from dimse_ingestion.spooling.spool import Spool
 
-_BAD_REQUEST, _TIMEOUT, _TOO_LARGE, _UNSUPPORTED, _UNAVAILABLE = 400, 408, 413, 415, 503
+_BAD_REQUEST, _TOO_LARGE, _UNSUPPORTED, _UNAVAILABLE = 400, 413, 415, 503
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Of one request: bytes, parts, and seconds without a byte."""
+    """Of one request: bytes and parts."""
 
     body: int
     parts: int
-    silence: float
 
 
 def routes(door: Door) -> Iterable[BaseRoute]:
@@ -62,11 +60,7 @@ def routes(door: Door) -> Iterable[BaseRoute]:
     spool = _spool(door.settings)
     door.closing.callback(spool.close)
     space = storage_space(door.settings)
-    limits = Limits(
-        body=door.settings.maximum_body,
-        parts=door.settings.maximum_parts,
-        silence=door.settings.silence,
-    )
+    limits = Limits(door.settings.maximum_body, door.settings.maximum_parts)
     storing = Storing(door.wires.bucket, door.wires.sink, space)
     stow = Stow(spool, storing, Likening(door.wires.queries), limits)
 
@@ -161,10 +155,10 @@ class Stow:
                     await _read_one(content_type, body, parts)
                 await parts.finish()
             except MultipartBroken as broken:
-                raise _broken_off(_BAD_REQUEST, str(broken), await storing.outcomes()) from None
+                problem = Problem(_BAD_REQUEST, str(broken))
+                raise _broken_off(problem, await storing.outcomes()) from None
             except Problem as problem:
-                told = await storing.outcomes()
-                raise _broken_off(problem.status, problem.detail, told) from None
+                raise _broken_off(problem, await storing.outcomes()) from None
             return await storing.outcomes()
 
     def _parts(self, of_parts: str, address: str, storing: StoringParts) -> Parts:
@@ -204,10 +198,7 @@ class Stow:
         stream = aiter(request.stream())
         while True:
             try:
-                data = await asyncio.wait_for(anext(stream, None), self._limits.silence)
-            except TimeoutError:
-                sentence = f"No byte came for {self._limits.silence:.0f} s: send faster."
-                raise Problem(_TIMEOUT, sentence) from None
+                data = await anext(stream, None)
             except ClientDisconnect:
                 raise Problem(_BAD_REQUEST, "The connection ended within the body.") from None
             if data is None:
@@ -237,7 +228,8 @@ def _unsupported(kind: str, of_parts: str) -> Problem:
     )
 
 
-def _broken_off(status: int, why: str, outcomes: list[Outcome]) -> Problem:
+def _broken_off(problem: Problem, outcomes: list[Outcome]) -> Problem:
+    """The problem, and how much was stored before it."""
     stored = sum(each.failure is None for each in outcomes)
     before = f" Before that, {stored} instances were stored." if stored else ""
-    return Problem(status, f"{why}{before}")
+    return Problem(problem.status, f"{problem.detail}{before}", headers=problem.headers)

@@ -63,6 +63,56 @@ async def test_a_configured_address_is_told(tmp_path: Path) -> None:
     assert study["00081190"]["Value"] == ["https://pacs.example/dicomweb/studies/1.2.1"]
 
 
+async def test_the_path_of_a_configured_address_is_served_whether_stripped_or_not(
+    tmp_path: Path,
+) -> None:
+    external = {"external_address": "https://pacs.example/radiology"}
+    async with space_in(tmp_path / "space", **external) as opened:
+        await opened.tell([event()])
+        below = f"{opened.address}/radiology"
+        for base in (opened.base, f"{below}/dicomweb"):
+            [study] = (await opened.client.get(f"{base}/studies")).json()
+            url = study["00081190"]["Value"][0]
+            assert url == "https://pacs.example/radiology/dicomweb/studies/1.2.1"
+        moved = await opened.client.get(below)
+        assert (moved.status_code, moved.headers["location"]) == (308, "/radiology/")
+        assert (await opened.client.get(f"{below}/")).text.startswith("<!doctype html>")
+        assert (await opened.client.get(f"{below}s/dicomweb/studies")).status_code == 404
+
+
+async def test_only_bearers_may_ask_below_a_configured_path(tmp_path: Path) -> None:
+    key = SigningKey("one")
+    with issuer([key]) as url:
+        bearer = {"access": "bearer", "jwks_url": url}
+        about = {"token_issuer": ISSUER, "token_audience": AUDIENCE}
+        external = {"external_address": "https://pacs.example/radiology"}
+        async with space_in(tmp_path / "space", **bearer, **about, **external) as opened:
+            refused = await opened.client.get(f"{opened.address}/radiology/dicomweb/studies")
+            assert refused.status_code == 401
+
+
+async def test_a_slash_at_the_end_leads_nowhere_else(tmp_path: Path) -> None:
+    async with space_in(tmp_path / "space", external_address="https://pacs.example") as opened:
+        await opened.tell([event()])
+        for path in ("/studies/", "/", "/studies/1.2.1/series/"):
+            assert (await opened.client.get(path)).status_code == 200
+        missing = await opened.client.get("/nothing/")
+        assert (missing.status_code, "location" in missing.headers) == (404, False)
+        posted = await opened.client.post("/studies/", headers={"content-type": "text/plain"})
+        assert posted.status_code == 415
+
+
+async def test_pages_of_other_origins_are_told_when_there_is_no_place(tmp_path: Path) -> None:
+    origin = {"origin": "https://viewer.example"}
+    allowed = {"cors_origins": "https://viewer.example", "maximum_requests": 1}
+    async with space_in(tmp_path / "space", **allowed) as opened:
+        asked = [opened.client.get("/studies", headers=origin) for _ in range(20)]
+        answers = await asyncio.gather(*asked)
+    refused = next(each for each in answers if each.status_code == 503)
+    assert refused.headers["access-control-allow-origin"] == "https://viewer.example"
+    assert "Retry-After" in refused.headers["access-control-expose-headers"]
+
+
 async def test_pages_of_other_origins_may_ask_if_told(tmp_path: Path) -> None:
     origin = {"origin": "https://viewer.example", "access-control-request-method": "GET"}
     async with space_in(tmp_path / "a", cors_origins="https://viewer.example") as opened:
@@ -109,6 +159,27 @@ async def test_one_request_too_many_is_told_to_come_again(tmp_path: Path) -> Non
         statuses = {each.status_code for each in await asyncio.gather(*asked)}
     assert 503 in statuses
     assert statuses <= {204, 503}
+
+
+async def test_others_are_answered_while_slow_bodies_take_every_place(tmp_path: Path) -> None:
+    async with space_in(tmp_path / "space", maximum_requests=8) as opened:
+        url = httpx2.URL(opened.address)
+        head = "POST /dicomweb/studies HTTP/1.1\r\nhost: x\r\ncontent-type: application/dicom\r\n"
+        slow = [await asyncio.open_connection(url.host, url.port) for _ in range(8)]
+        for _, writer in slow:
+            writer.write(f"{head}content-length: 1000000\r\n\r\nab".encode())
+        answers = [asyncio.create_task(reader.readline()) for reader, _ in slow]
+        await asyncio.wait(answers, return_when=asyncio.FIRST_COMPLETED)
+        assert all(b" 503 " in each.result() for each in answers if each.done())
+        assert (await opened.client.get("/studies")).status_code == 204
+        posted = {"headers": {"content-type": "application/dicom"}, "content": bytes(200)}
+        statuses: list[int] = []
+        while 409 not in statuses:  # refused only until the slow ones are seen to be slow
+            statuses.append((await opened.client.post("/studies", **posted)).status_code)
+        assert set(statuses) <= {503, 409}
+        for _, writer in slow:
+            writer.close()
+        await asyncio.gather(*answers)
 
 
 async def said_to(space: Space, *requests: bytes) -> bytes:

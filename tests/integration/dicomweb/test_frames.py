@@ -191,6 +191,21 @@ async def test_bulk_data_is_had_by_the_addresses_of_metadata(images: Images, nam
     assert pixels == (of(name).PixelData if name != BIG_ENDIAN else all_samples_of(name))
 
 
+async def test_a_client_has_bulk_data_by_metadata_it_asked_for_itself(images: Images) -> None:
+    """It names no port in Host, and is told addresses with it all the same."""
+    name = "CT_small.dcm"
+    client, pixels = DICOMwebClient(images[name].base), of(name).PixelData
+    uids = (of(name).StudyInstanceUID, of(name).SeriesInstanceUID, of(name).SOPInstanceUID)
+
+    def ask() -> tuple[str, list[list[bytes]]]:
+        address = client.retrieve_instance_metadata(*uids)["7FE00010"]["BulkDataURI"]
+        return address, [client.retrieve_bulkdata(address), list(client.iter_bulkdata(address))]
+
+    address, found = await asyncio.to_thread(ask)
+    assert address.startswith(images[name].base)
+    assert found == [[pixels], [pixels]]
+
+
 async def test_bulk_data_in_ranges(images: Images) -> None:
     for name in ("CT_small.dcm", "emri_small_big_endian.dcm"):
         path = f"{path_of(name)}/bulkdata/7FE00010"

@@ -17,6 +17,7 @@ def reached(client: str = "10.1.2.3", **headers: str) -> Request:
             "scheme": "http",
             "path": "/dicomweb/studies",
             "client": (client, 5000),
+            "server": ("10.9.9.9", 8081),
             "headers": [(name.encode(), value.encode()) for name, value in given.items()],
         }
     )
@@ -51,6 +52,42 @@ def test_strangers_forward_nothing() -> None:
     request = reached("192.0.2.1", x_forwarded_host="evil.example", forwarded="host=evil.example")
     assert Addresses("", TRUSTED).base(request) == "http://inside:8081/dicomweb"
     assert not Addresses("", TRUSTED).is_trusted(request)
+
+
+@pytest.mark.parametrize(
+    ("host", "told", "base"),
+    [
+        ("127.0.0.1", 0, "127.0.0.1:8081"),
+        ("[fd00::1]", 0, "[fd00::1]:8081"),
+        ("pacs.example", 4242, "pacs.example:4242"),
+        ("pacs.example", 80, "pacs.example"),
+        ("pacs.example:99", 4242, "pacs.example:99"),
+    ],
+)
+def test_a_host_without_port_gets_that_of_the_door(host: str, told: int, base: str) -> None:
+    """Clients send such ones that came to another port than 80, as dicomweb-client does."""
+    request = reached("192.0.2.1", host=host)
+    assert Addresses("", TRUSTED, told).base(request) == f"http://{base}/dicomweb"
+
+
+def test_a_host_without_port_that_a_trusted_proxy_passes_on_is_meant_so() -> None:
+    assert Addresses("", TRUSTED).base(reached(host="pacs.example")) == (
+        "http://pacs.example/dicomweb"
+    )
+
+
+@pytest.mark.parametrize(
+    ("external", "prefix"),
+    [
+        ("", ""),
+        ("https://pacs.example/", ""),
+        ("https://pacs.example/dicomweb", ""),
+        ("https://pacs.example/radiology/dicomweb/", "/radiology"),
+        ("https://pacs.example/radiology/north", "/radiology/north"),
+    ],
+)
+def test_a_configured_address_may_have_a_path(external: str, prefix: str) -> None:
+    assert Addresses(external, TRUSTED).prefix == prefix
 
 
 @pytest.mark.parametrize("external", ["https://pacs.example", "https://pacs.example/dicomweb/"])
