@@ -54,6 +54,13 @@ def test_pods_of_an_alert_are_those_of_a_deployment(everything: Rendering) -> No
         assert len(matched) == 1, rule["alert"]
 
 
+def test_every_component_has_an_alert(everything: Rendering) -> None:
+    expressions = [rule["expr"] for rule in _rules(everything)]
+    for deployment in everything.of_kind("Deployment"):
+        own = [each for each in expressions if f"{deployment['metadata']['name']}-[" in each]
+        assert len(own) > 1, deployment["metadata"]["name"]
+
+
 def test_every_component_is_scraped_once(everything: Rendering) -> None:
     (monitor,) = everything.of_kind("ServiceMonitor")
     wanted = monitor["spec"]["selector"]["matchLabels"]
@@ -78,6 +85,13 @@ def test_alerts_say_what_and_what_to_do(everything: Rendering) -> None:
         assert rule["annotations"]["summary"].endswith(" (release radiology in imaging)")
         assert rule["annotations"]["description"].endswith((".", "?"))
         assert rule["labels"]["severity"] in {"critical", "warning"}
+
+
+def test_log_lines_that_are_named_are_written(everything: Rendering) -> None:
+    sources = "".join(file.read_text() for file in METRICS.parents[1].rglob("*.py"))
+    for rule in _rules(everything):
+        for line in re.findall(r'log line "([^"]+)"', rule["annotations"]["description"]):
+            assert f'"{line}"' in sources, rule["alert"]
 
 
 def test_alerts_may_be_left_out_and_added() -> None:

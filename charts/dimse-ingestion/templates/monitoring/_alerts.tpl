@@ -66,6 +66,26 @@
   severity: warning
   summary: Queries of the catalogue fail.
   todo: See its log; the database's load, locks, connections.
+- alert: DimseDicomwebNotReady
+  component: dicomweb
+  expr: kube_pod_status_ready{condition="true",OF} == 0
+  for: 5m
+  severity: critical
+  summary: A replica of the DICOMweb service is not ready.
+  todo: Its log and /readyz have a sentence that names what is missing.
+- alert: DimseDicomwebStoreFails
+  component: dicomweb
+  expr: sum by (status) (increase(dimse_dicomweb_store_failures_total{OF}[10m])) > 0
+  severity: warning
+  summary: Instances of STOW-RS are not stored.
+  todo: Find the status and the "why" of the log line "An instance was not stored." in the runbook. The client was told, and still has the instances.
+- alert: DimseDicomwebRequestsFail
+  component: dicomweb
+  expr: sum by (status) (increase(dimse_dicomweb_requests_total{status=~"5..",OF}[10m])) > 0
+  for: 5m
+  severity: warning
+  summary: DICOMweb requests end with an error of ours.
+  todo: The log line "A request failed." says why. With 503 bucket or catalogue are down, or replicas are full - add some, or switch on dicomweb.autoscaling.
 - alert: DimseProxyStoreFails
   component: proxy
   expr: sum by (status) (increase(dimse_proxy_operations_total{service="store",status!="0000",OF}[10m])) > 0
