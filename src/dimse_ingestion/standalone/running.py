@@ -29,6 +29,7 @@ from dimse_ingestion.settings import (
     ProxySettings,
 )
 from dimse_ingestion.standalone.embedded_nats import EmbeddedNats
+from dimse_ingestion.standalone.naming import named
 from dimse_ingestion.standalone.owning import owned
 
 _LOG = logger(__name__)
@@ -97,7 +98,7 @@ async def opened(asked: Standalone) -> AsyncIterator[OpenDoors]:
     """Everything, within the block."""
     data = asked.data.resolve()
     http_port = asked.http_port or _free_port(asked.host)
-    http = f"http://{_in_url(asked.host)}:{http_port}"
+    http = f"http://{_in_url(named(asked.host))}:{http_port}"
     async with AsyncExitStack() as stack:
         stack.enter_context(owned(data))
         nats = EmbeddedNats(data / "nats")
@@ -121,7 +122,7 @@ async def _say_when_ready(doors: OpenDoors) -> None:
             _LOG.debug("Not ready yet.", **troubles)
             await asyncio.sleep(_LOOK_AGAIN)
     host, port = doors.proxy.address
-    dimse = f"dimse={doors.proxy.ae_title}@{host}:{port}"
+    dimse = f"dimse={doors.proxy.ae_title}@{named(host)}:{port}"
     print(f"ready {dimse} http={doors.http}", flush=True)  # noqa: T201 - is the interface
 
 

@@ -32,11 +32,14 @@ def standalone(data: Path) -> Iterator[tuple[subprocess.Popen[str], Peer]]:
 
 
 @contextmanager
-def standing(data: Path) -> Iterator[tuple[subprocess.Popen[str], Peer, str]]:
-    """The process, its AE, and the address of its DICOMweb door."""
+def standing(
+    data: Path, *options: str, host: str = r"127\.0\.0\.1"
+) -> Iterator[tuple[subprocess.Popen[str], Peer, str]]:
+    """The process, its AE, and the address of its DICOMweb door; `host` is a pattern."""
+    ports = ("--dimse-port", "0", "--http-port", "0")
     with (data.parent / "standalone.log").open("ab") as log:
         process = subprocess.Popen(
-            command("standalone", "--data", str(data), "--dimse-port", "0", "--http-port", "0"),
+            command("standalone", "--data", str(data), *ports, *options),
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
@@ -44,15 +47,23 @@ def standing(data: Path) -> Iterator[tuple[subprocess.Popen[str], Peer, str]]:
     assert process.stdout is not None
     line = process.stdout.readline()
     found = re.fullmatch(
-        r"ready dimse=DICOM-INGEST@127\.0\.0\.1:(\d+) http=(http://127\.0\.0\.1:\d+)\n", line
+        rf"ready dimse=DICOM-INGEST@({host}):(\d+) http=(http://{host}:\d+)\n", line
     )
     try:
         assert found, (line, (data.parent / "standalone.log").read_text()[-3000:])
-        yield process, Peer("127.0.0.1", int(found[1])), found[2]
+        yield process, Peer(found[1], int(found[2])), found[3]
     finally:
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+def test_standalone_at_every_address_names_one_that_can_be_asked(tmp_path: Path) -> None:
+    (made,) = made_instances(tmp_path / "in", 1, 4096)
+    anywhere = r"(?!0\.0\.0\.0)[0-9.]+"
+    with standing(tmp_path / "data", "--host", "0.0.0.0", host=anywhere) as (_, peer, http):
+        assert [a.status for a in scu.stored(peer, [made.path])] == [0]
+        assert len(DICOMwebClient(f"{http}/dicomweb").search_for_studies()) == 1
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])

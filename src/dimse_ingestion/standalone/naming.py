@@ -1,0 +1,37 @@
+"""Under which host others reach what listens: events and the ready line name it.
+
+A host that means every address of this machine (0.0.0.0, ::) is none that anybody can ask. Of the
+addresses, that one is named which this machine has towards others.
+"""
+
+import socket
+from ipaddress import ip_address
+
+_ELSEWHERE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}  # RFC 5737, RFC 3849
+_DISCARD = 9
+
+
+def named(host: str) -> str:
+    """A host to listen on as others are told it."""
+    if not _means_every_address(host):
+        return host
+    families = (socket.AF_INET6, socket.AF_INET) if ":" in host else (socket.AF_INET,)
+    found = filter(None, map(_towards_others, families))
+    return next(found, "::1" if ":" in host else "127.0.0.1")
+
+
+def _means_every_address(host: str) -> bool:
+    try:
+        return ip_address(host or "0.0.0.0").is_unspecified  # noqa: S104 - what is asked about
+    except ValueError:
+        return False
+
+
+def _towards_others(family: socket.AddressFamily) -> str:
+    """This machine's address on the way out; empty if there is none. Nothing is sent."""
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as asking:
+            asking.connect((_ELSEWHERE[family], _DISCARD))
+            return str(asking.getsockname()[0])
+    except OSError:
+        return ""
