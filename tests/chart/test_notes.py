@@ -52,6 +52,17 @@ def test_notes_say_how_to_prove_it_only_where_that_is_offered(rendering: Renderi
     assert ("helm test radiology --namespace imaging" in rendering.notes) == offered
 
 
+def test_notes_name_what_a_pod_waits_for_without_a_word(rendering: Rendering) -> None:
+    waited_for = {
+        volume["secret"]["secretName"]
+        for pod in rendering.pods()
+        for volume in pod.spec["volumes"]
+        if not volume.get("secret", {"optional": True}).get("optional")
+    }
+    (told,) = re.findall(r"waits, without a log, for (.+):", rendering.notes) or ("",)
+    assert set(re.findall(r"Secret (\S+)", told)) == waited_for
+
+
 def test_notes_have_no_holes(rendering: Rendering) -> None:
     assert not re.findall(r"<no value>|%!|<nil>|ConfigMap (,|\.)|\n\n\n", rendering.notes)
 
