@@ -2,7 +2,7 @@
      proxies tell more of it (TLS that is not this Ingress' own) by headers that are trusted. */}}
 {{- define "dimse-ingestion.dicomweb.externalAddress" -}}
 {{- $ingress := .Values.dicomweb.ingress }}
-{{- $told := and .Values.dicomweb.settings.DICOMWEB_TRUSTED_PROXIES (not $ingress.tlsSecret) }}
+{{- $told := and (index .Values.dicomweb.settings "DICOMWEB_TRUSTED_PROXIES") (not $ingress.tlsSecret) }}
 {{- if and (include "dimse-ingestion.hasDicomweb" .) $ingress.enabled (not $told) (not (contains "*" $ingress.host)) }}
 {{- include "dimse-ingestion.dicomweb.ingressAddress" . }}
 {{- end }}
