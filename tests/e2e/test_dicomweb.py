@@ -174,3 +174,18 @@ def test_a_rolling_restart_fails_no_reader(
     assert len(before) == 2
     assert before.isdisjoint(release.pod_names("dicomweb"))
     assert reading.failed == []
+
+
+def test_no_log_tells_of_a_patient_who_was_looked_for(
+    observed: Observed, viewer: Viewer, tmp_path: Path
+) -> None:
+    sent = copied("chrGerm.dcm", tmp_path)
+    viewer.client.store_instances([sent.data_set])
+    asked = {"PatientName": "Äneas*", "StudyInstanceUID": sent.uids[0]}
+    (found,) = viewer.client.search_for_studies(search_filters=asked)
+    assert str(Dataset.from_json(found).PatientName) == "Äneas^Rüdiger"
+    release = observed.space.release
+    text = "\n".join(release.namespace.log(pod) for pod in release.pod_names("dicomweb"))
+    assert "timestamp" in text
+    for secret in ("neas", "%C3%84", "SCSGERM", "Rüdiger", "R\\u00fcdiger"):
+        assert secret not in text
