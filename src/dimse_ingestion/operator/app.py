@@ -20,6 +20,7 @@ from dimse_ingestion.observability.stopping import stop_signal
 from dimse_ingestion.operator.cluster import Cluster, Refusal, Unreachable, cluster_of, connected
 from dimse_ingestion.operator.confining import ConfinedRenderer, confined
 from dimse_ingestion.operator.handlers import Handlers, settings_of, tell
+from dimse_ingestion.operator.hearing import Hearing
 from dimse_ingestion.operator.leading import candidate
 from dimse_ingestion.operator.reconciling import Reconciler
 from dimse_ingestion.operator.rendering import chart_folder
@@ -37,13 +38,16 @@ class Operator:
     def __init__(self, settings: OperatorSettings) -> None:
         self._settings = settings
         self._watchfulness: Watchfulness | None = None
+        self._hearing = Hearing(settings.namespaces)
         self.health = Health("operator")
         self.health.add("watch", lambda: self.trouble)
 
     @property
     def trouble(self) -> str:
         """What only a new start helps against, in a sentence; empty when there is none."""
-        return self._watchfulness.trouble if self._watchfulness else ""
+        if self._watchfulness is None:
+            return ""
+        return self._watchfulness.trouble or self._hearing.trouble
 
     @property
     def app(self) -> Starlette:
@@ -73,10 +77,10 @@ class Operator:
     ) -> None:
         """Watch and look until the Lease is lost or a signal comes, which is kopf's to take."""
         stop = asyncio.Event()
-        reconciler = Reconciler(cluster, renderer, self._defaults, tell)
+        reconciler = Reconciler(cluster, renderer, self._defaults, tell, self._hearing)
         workers = Workers(reconciler.look, self._settings.resync)
         namespaces = self._settings.namespaces
-        watchfulness = Watchfulness(cluster, reconciler.known, namespaces)
+        watchfulness = Watchfulness(cluster, reconciler.known, namespaces, workers.wake)
         self._watchfulness = watchfulness
         beside = [
             asyncio.create_task(watchfulness.run(), name="comparing"),

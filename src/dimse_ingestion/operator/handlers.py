@@ -80,8 +80,15 @@ class Handlers:
         if before is None or _differ(before, resource):
             self._workers.wake(key)
 
-    async def object_seen(self, body: kopf.Body, resource: kopf.Resource, **_: Any) -> None:
+    async def object_seen(
+        self,
+        body: kopf.Body,
+        resource: kopf.Resource,
+        type: str | None,  # noqa: A002
+        **_: Any,
+    ) -> None:
         """An object is there, has changed or is gone: made for a resource, or named by some."""
+        self._reconciler.hearing.heard(dict(body), gone=type == "DELETED")
         metadata = body.metadata
         namespace, name = metadata.namespace or "", metadata.name or ""
         owner = owner_of(metadata.labels, namespace)

@@ -14,6 +14,7 @@ from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.operator.cluster import Cluster, Refusal, Unreachable
 from dimse_ingestion.operator.confining import ConfinedRenderer, RenderingBroke
+from dimse_ingestion.operator.hearing import Hearing
 from dimse_ingestion.operator.references import Reference, references
 from dimse_ingestion.operator.release import Releases
 from dimse_ingestion.operator.rendering import READ_AT_START
@@ -38,9 +39,15 @@ class Reconciler:
     """Looks at resources; `known` are those that are there, as they were last seen."""
 
     def __init__(
-        self, cluster: Cluster, renderer: ConfinedRenderer, defaults: Mapping[str, Any], tell: Tell
+        self,
+        cluster: Cluster,
+        renderer: ConfinedRenderer,
+        defaults: Mapping[str, Any],
+        tell: Tell,
+        hearing: Hearing,
     ) -> None:
         self.known: dict[Key, Resource] = {}
+        self.hearing = hearing
         self._cluster = cluster
         self._renderer = renderer
         self._releases = Releases(cluster)
@@ -66,19 +73,33 @@ class Reconciler:
         Raises Unreachable when the API server doesn't answer.
         """
         resource = self.known.get(key)
-        if resource is None or resource.goes:
+        if resource is None or resource.goes or not await self._is_there(resource):
             return True
-        outcome = "broken"
         try:
             with metrics.operator_look_seconds.time():
                 seen = await self._told(resource)
-            outcome = "refused" if seen.mistakes else "failed" if seen.troubles else "done"
-        except Unreachable:
-            outcome = "unreachable"
-            raise
-        finally:
+        except Exception as error:
+            outcome = "unreachable" if isinstance(error, Unreachable) else "broken"
             metrics.operator_looks.labels(key.kind, outcome).inc()
+            raise
+        outcome = "refused" if seen.mistakes else "failed" if seen.troubles else "done"
+        metrics.operator_looks.labels(key.kind, outcome).inc()
         return not seen.troubles
+
+    async def _is_there(self, resource: Resource) -> bool:
+        """Whether it still is; one that has gone unheard is forgotten, so that nothing is made."""
+        key = resource.key
+        try:
+            there = await self._cluster.found(
+                resource.body["apiVersion"], key.kind, key.namespace, key.name
+            )
+        except Refusal:
+            return True  # what is wrong is found, and told, by what follows
+        if there is not None and there["metadata"]["uid"] == resource.metadata["uid"]:
+            return True
+        if self.known.get(key) is resource:
+            self.forget(key)
+        return False
 
     async def _told(self, resource: Resource) -> Seen:
         """See, and tell what was seen, whatever it was."""
@@ -93,7 +114,7 @@ class Reconciler:
         return seen
 
     async def _seen(self, resource: Resource) -> Seen:
-        key = resource.key
+        key, since = resource.key, self.hearing.now()
         try:
             values = values_of(resource.kind, key.name, resource.spec, self._defaults)
             objects = await self._renderer.objects(resource, values)
@@ -108,6 +129,8 @@ class Reconciler:
             objects = [_reading(each, named.read_at_start) for each in objects]
         await self._announce(resource, objects)
         applied = await self._releases.apply(resource, objects)
+        for each in applied.objects:
+            self.hearing.found(each, since)
         deployments = [each for each in applied.objects if each["kind"] == "Deployment"]
         return Seen((), applied.troubles, named.missing, deployments, objects)
 
@@ -125,10 +148,16 @@ class Reconciler:
 
     async def _looked_up(self, named: Reference) -> Manifest | None:
         """What is named; what the operator may not see is taken as there."""
+        since = self.hearing.now()
         try:
-            return await self._cluster.found("v1", named.kind, named.namespace, named.name)
+            there = await self._cluster.found("v1", named.kind, named.namespace, named.name)
         except Refusal:
             return {}
+        if there is None:
+            self.hearing.missed(named.kind, named.namespace, named.name)
+        else:
+            self.hearing.found(there, since)
+        return there
 
     async def _announce(self, resource: Resource, objects: list[Manifest]) -> None:
         """Before the first objects are made, tell which: someone may be waiting for a sign."""

@@ -49,7 +49,7 @@ async def test_what_is_not_heard_of_in_time(
 ) -> None:
     told: dict[Key, Resource] = {known.key: known} if known else {}
     clock = Clock()
-    watchfulness = Watchfulness(Listing(there), told, (), clock)  # type: ignore[arg-type]
+    watchfulness = Watchfulness(Listing(there), told, (), [].append, clock)  # type: ignore[arg-type]
     await watchfulness.compare()
     assert watchfulness.trouble == ""
     clock.now = 121.0
@@ -60,9 +60,41 @@ async def test_what_is_not_heard_of_in_time(
 async def test_what_comes_late_is_no_trouble() -> None:
     told: dict[Key, Resource] = {}
     clock = Clock()
-    watchfulness = Watchfulness(Listing(resource()), told, (), clock)  # type: ignore[arg-type]
+    watchfulness = Watchfulness(Listing(resource()), told, (), [].append, clock)  # type: ignore[arg-type]
     await watchfulness.compare()
     told[resource().key] = resource()
     await watchfulness.compare()
     clock.now = 121.0
     assert watchfulness.trouble == ""
+
+
+async def test_what_has_gone_unheard_is_looked_at_and_is_trouble_if_that_does_not_help() -> None:
+    one = resource()
+    told, looked_at, clock = {one.key: one}, list[Key](), Clock()
+    watchfulness = Watchfulness(Listing(), told, (), looked_at.append, clock)  # type: ignore[arg-type]
+    await watchfulness.compare()
+    assert looked_at == [one.key]
+    clock.now = 121.0
+    await watchfulness.compare()
+    assert "has not told of DimseIngestionService imaging/img-ingest" in watchfulness.trouble
+    told.clear()
+    await watchfulness.compare()
+    assert watchfulness.trouble == ""
+    assert len(looked_at) == 2
+
+
+async def test_what_comes_or_goes_during_the_comparison_is_no_trouble() -> None:
+    told: dict[Key, Resource] = {resource().key: resource()}
+    looked_at = list[Key]()
+
+    class Going(Listing):
+        async def listed(self, *of: Any, **chosen: Any) -> list[Any]:
+            told.clear()
+            return []
+
+    clock = Clock()
+    watchfulness = Watchfulness(Going(), told, (), looked_at.append, clock)  # type: ignore[arg-type]
+    await watchfulness.compare()
+    clock.now = 121.0
+    assert watchfulness.trouble == ""
+    assert not looked_at

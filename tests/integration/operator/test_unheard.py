@@ -1,0 +1,102 @@
+"""What no watch has told of: a look goes by the cluster, and knows what should have been told."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.config import load_kube_config
+
+from dimse_ingestion.operator.cluster import cluster_of
+from dimse_ingestion.operator.confining import confined
+from dimse_ingestion.operator.hearing import Hearing
+from dimse_ingestion.operator.reconciling import Reconciler
+from dimse_ingestion.operator.rendering import chart_folder
+from dimse_ingestion.operator.resources import Resource
+from harness.api_server import ApiServer
+from tests.integration.operator.asked import ACCOUNT, OURS, Asked, Manifest, example
+
+SPACE = example("img-ingest.yaml")
+
+
+class Deaf:
+    """A reconciler that no watch tells anything, and its clock."""
+
+    def __init__(self, *of: Any) -> None:
+        self.now = 0.0
+        self.hearing = Hearing((), lambda: self.now)
+        self.reconciler = Reconciler(*of, {}, lambda *_: None, self.hearing)
+
+    async def look(self, resource: Resource) -> None:
+        self.reconciler.known.setdefault(resource.key, resource)
+        assert await self.reconciler.look(resource.key)
+
+
+@pytest.fixture
+async def deaf(server: ApiServer) -> AsyncIterator[Deaf]:
+    configuration = Configuration()
+    await load_kube_config(str(server.kubeconfig(ACCOUNT)), client_configuration=configuration)
+    async with (
+        ApiClient(configuration) as client,
+        cluster_of(client) as cluster,
+        confined(chart_folder()) as renderer,
+    ):
+        yield Deaf(cluster, renderer)
+
+
+async def test_a_resource_that_has_gone_unheard_is_forgotten(asked: Asked, deaf: Deaf) -> None:
+    resource = Resource(asked.apply(SPACE))
+    asked.delete(OURS, "DimseIngestionService", "img-ingest")
+    await deaf.look(resource)
+    assert not asked.made()
+    assert not deaf.reconciler.known
+
+
+async def test_one_that_was_made_again_unheard_is_left_to_the_watch(
+    asked: Asked, deaf: Deaf
+) -> None:
+    resource = Resource(asked.apply(SPACE))
+    asked.delete(OURS, "DimseIngestionService", "img-ingest")
+    asked.apply(SPACE)
+    await deaf.look(resource)
+    assert not asked.made()
+
+
+@pytest.mark.parametrize(
+    ("version", "kind", "name"),
+    [
+        ("apps/v1", "Deployment", "img-ingest-ingestion"),
+        ("v1", "Secret", "img-ingest-s3"),
+        ("v1", "ConfigMap", "img-ingest-s3"),
+    ],
+)
+async def test_an_object_of_which_nothing_was_told_is_a_dead_watch(
+    asked: Asked, deaf: Deaf, version: str, kind: str, name: str
+) -> None:
+    asked.make_what_is_named()
+    resource = Resource(asked.apply(SPACE))
+    await deaf.look(resource)
+    deaf.now = 121.0
+    for each in _watched(asked):
+        if (each["kind"], each["metadata"]["name"]) != (kind, name):
+            deaf.hearing.heard(each)
+    assert f"{kind} {asked.namespace}/{name}" in deaf.hearing.trouble
+    found = asked.found(version, kind, name)
+    assert found is not None
+    deaf.hearing.heard(found)
+    assert deaf.hearing.trouble == ""
+
+
+def _watched(asked: Asked) -> list[Manifest]:
+    """Every object whose watch is looked after."""
+    return [
+        {"kind": kind} | found
+        for version, kind in (
+            ("apps/v1", "Deployment"),
+            ("v1", "Service"),
+            ("v1", "Secret"),
+            ("v1", "ConfigMap"),
+        )
+        for name in asked.named(version, kind)
+        if (found := asked.found(version, kind, name))
+    ]
