@@ -44,7 +44,7 @@ def field_schema(value: Value) -> dict[str, Any]:
         schema.pop("default")
     if value.name in _OF_THE_OPERATOR:
         schema.pop("default")
-        schema["description"] = "Image of the pods. Empty: the operator's default."
+        schema["description"] = "Image of the pods. Not said: the operator's default."
     return schema
 
 

@@ -104,6 +104,13 @@ def test_alerts_may_be_left_out_and_added() -> None:
     assert rules[-1] == added
 
 
+def test_nothing_is_missed_that_nobody_scrapes() -> None:
+    values = shipped_values("ci/minimal-values.yaml") | {"prometheusRule": {"enabled": True}}
+    assert "DimseIngestionNotScraped" not in {rule["alert"] for rule in _rules(rendered(values))}
+    values |= {"serviceMonitor": {"enabled": True}, "networkPolicy": {"enabled": False}}
+    assert "DimseIngestionNotScraped" in {rule["alert"] for rule in _rules(rendered(values))}
+
+
 def test_no_alert_for_what_a_release_does_not_run() -> None:
     values = shipped_values("ci/core-only-values.yaml") | {"prometheusRule": {"enabled": True}}
     assert {rule["alert"] for rule in _rules(rendered(values))} == {

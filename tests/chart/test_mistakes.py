@@ -109,6 +109,78 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
         {"ingestion": {"podDisruptionBudget": {"minAvailable": "100%"}}},
         "ingestion.podDisruptionBudget.minAvailable (100%) of 2 lets no node be drained: ",
     ),
+    "nodes never drained, by a percentage that is rounded up": (
+        {"ingestion": {"podDisruptionBudget": {"minAvailable": "60%"}}},
+        "ingestion.podDisruptionBudget.minAvailable (60%) of 2 lets no node be drained: ",
+    ),
+    "catalogue of its own, by name": (
+        {"dicomEventDrivenIngestionName": "radiology"},
+        "dicomEventDrivenIngestionName is this release itself, ",
+    ),
+    "catalogue of its own, by name and namespace": (
+        {"dicomEventDrivenIngestionName": "radiology.imaging"},
+        "dicomEventDrivenIngestionName is this release itself, ",
+    ),
+    "event sink not let out": (
+        {"eventSink": "http://broker:8080", "networkPolicy": {"egress": {"enabled": True}}},
+        "networkPolicy.egress.extra has no rule for eventSink (http://broker:8080): ",
+    ),
+    "traces not let out": (
+        {"otlpEndpoint": "http://otel:4318", "networkPolicy": {"egress": {"enabled": True}}},
+        "networkPolicy.egress.extra has no rule for otlpEndpoint (http://otel:4318): ",
+    ),
+    "keys of tokens not let out": (
+        {
+            "dicomweb": {"settings": {"DICOMWEB_JWKS_URL": "https://login/keys"}},
+            "networkPolicy": {"egress": {"enabled": True}},
+        },
+        "networkPolicy.egress.extra has no rule for dicomweb.settings.DICOMWEB_JWKS_URL (",
+    ),
+    "port on nodes of a Service that has none": (
+        {"dicomweb": {"service": {"nodePort": 30081}}},
+        "dicomweb.service.nodePort needs a port on the nodes: ",
+    ),
+    "label that the chart sets": (
+        {"commonLabels": {"app.kubernetes.io/version": "2"}},
+        "commonLabels has app.kubernetes.io/version, ",
+    ),
+    "label by which pods are found": (
+        {"ingestion": {"podLabels": {"app.kubernetes.io/component": "other"}}},
+        "ingestion.podLabels has app.kubernetes.io/component, ",
+    ),
+    "folder over what a pod has": (
+        {"bucketFolder": {"volume": {"emptyDir": {}}, "mountPath": "/tmp"}},
+        "bucketFolder.mountPath /tmp would hide what the pods have there: ",
+    ),
+    "volume of the pod's own name": (
+        {"catalogue": {"extraVolumes": [{"name": "data", "emptyDir": {}}]}},
+        "catalogue.extraVolumes has a volume named data, ",
+    ),
+    "two volumes of one name": (
+        {"dicomweb": {"extraVolumes": [{"name": "a", "emptyDir": {}}] * 2}},
+        "dicomweb.extraVolumes has a volume named a, ",
+    ),
+    "mount over another": (
+        {
+            "ingestion": {
+                "extraVolumes": [{"name": "a", "emptyDir": {}}],
+                "extraVolumeMounts": [{"name": "a", "mountPath": "/etc/bucket/config"}],
+            }
+        },
+        "ingestion.extraVolumeMounts mounts /etc/bucket/config, where something is mounted ",
+    ),
+    "mount of nothing": (
+        {"ingestion": {"extraVolumeMounts": [{"name": "a", "mountPath": "/a"}]}},
+        "ingestion.extraVolumeMounts mounts a, and there is no such volume: ",
+    ),
+    "no port": (
+        {"natsUrl": "nats.example.org:99999"},
+        'natsUrl has "nats.example.org:99999", which is not an address: ',
+    ),
+    "own variable twice": (
+        {"ingestion": {"extraEnv": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}},
+        "ingestion.extraEnv sets A twice: ",
+    ),
     "variable set twice": (
         {"ingestion": {"extraEnv": [{"name": "DIMSE_NATS_URL", "value": "other"}]}},
         "ingestion.extraEnv sets DIMSE_NATS_URL, which the chart sets: ",
@@ -137,6 +209,22 @@ def test_mistake_is_told_alone_and_with_a_cure(mistaken: dict[str, Any], sentenc
     assert told.startswith(sentence)
     assert told.endswith((".", ")."))
     assert ": " in told
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"ingestion": {"podDisruptionBudget": {"minAvailable": "50%"}}},
+        {"ingestion": {"autoscaling": {"enabled": True}}, "replicas": 1},
+        {"dicomEventDrivenIngestionName": "radiology.elsewhere"},
+        {"catalogue": {"enabled": False}, "dicomEventDrivenIngestionName": "radiology"},
+        {"bucketFolder": {"volume": {"emptyDir": {}}, "mountPath": "/var/lib/dimse-images"}},
+        {"natsUrl": "nats:65535,[fd00::1]:4222"},
+    ],
+    ids=str,
+)
+def test_what_is_only_near_a_mistake_is_taken(values: dict[str, Any]) -> None:
+    assert rendered(SPACE | values).manifests
 
 
 @pytest.mark.parametrize("component", ["ingestion", "dicomweb"])

@@ -54,6 +54,16 @@ def test_wrong_kind_is_refused_with_the_place(value: Value) -> None:
         ({"replicas": -1}, "at '/replicas': minimum: got -1, want 0"),
         ({"natsSubjectRoot": "DIMSE.>"}, "at '/natsSubjectRoot': 'DIMSE.>' does not match pattern"),
         ({"logLevel": "loud"}, "at '/logLevel': value must be one of 'debug', 'info'"),
+        ({"image": ""}, "at '/image': '' does not match pattern"),
+        ({"image": ":0.1.0"}, "at '/image': ':0.1.0' does not match pattern"),
+        (
+            {"serviceAccount": {"name": "Bad_Name"}},
+            "at '/serviceAccount/name': 'Bad_Name' does not match pattern",
+        ),
+        (
+            {"catalogue": {"persistence": {"existingClaim": "Bad_Name"}}},
+            "at '/catalogue/persistence/existingClaim': 'Bad_Name' does not match pattern",
+        ),
         (
             {"ingestion": {"settings": {"DIMSE_MAXIMUM_SESIONS": 1}}},
             "at '/ingestion/settings': additional properties 'DIMSE_MAXIMUM_SESIONS' not allowed",

@@ -6,13 +6,15 @@
 {{- include "dimse-ingestion.mistakes.catalogue" . }}
 {{- include "dimse-ingestion.mistakes.nats" . }}
 {{- include "dimse-ingestion.mistakes.doors" . }}
+{{- include "dimse-ingestion.mistakes.everywhere" . }}
+{{- include "dimse-ingestion.mistakes.egress" . }}
 {{- range $component := list "ingestion" "catalogue" "dicomweb" }}
 {{- if include "dimse-ingestion.has" (dict "root" $ "component" $component) }}
 {{- include "dimse-ingestion.mistakes.availability" (dict "root" $ "component" $component) }}
 {{- end }}
 {{- end }}
 {{- range $component := list "ingestion" "catalogue" "dicomweb" "proxy" }}
-{{- include "dimse-ingestion.mistakes.extraEnv" (dict "root" $ "component" $component) }}
+{{- include "dimse-ingestion.mistakes.pod" (dict "root" $ "component" $component) }}
 {{- end }}
 {{- end }}
 
@@ -49,6 +51,9 @@ proxy.proxyId is missing: give the id that stands in the proxy's NATS permission
 {{- if and (include "dimse-ingestion.storageSpace" .) (not $own) (not $elsewhere) }}
 There is no catalogue: set catalogue.enabled to auto, or name the release that has one in dicomEventDrivenIngestionName.
 {{- end }}
+{{- if and (eq (toString $v.catalogue.enabled) "auto") (include "dimse-ingestion.namesItself" .) }}
+dicomEventDrivenIngestionName is this release itself, which then runs no catalogue: empty it to have one, or name another release.
+{{- end }}
 {{- if and $own $v.dicomEventDrivenIngestionName }}
 There are two catalogues: leave catalogue.enabled at auto to use that of release {{ $v.dicomEventDrivenIngestionName }}, or empty dicomEventDrivenIngestionName to run an own one.
 {{- end }}
@@ -68,7 +73,7 @@ The catalogue would forget everything at its next start: set catalogue.persisten
 {{- $address = trim $address }}
 {{- if contains "@" $address }}
 natsUrl has a credential in it: take it out and name the Secret that holds it in natsTokenSecret.
-{{- else if not (regexMatch "^((nats|tls|ws|wss)://)?(\\[[0-9a-fA-F:]+\\]|[^][[:space:]/:,@]+)(:[0-9]+)?/?$" $address) }}
+{{- else if or (not (regexMatch "^((nats|tls|ws|wss)://)?(\\[[0-9a-fA-F:]+\\]|[^][[:space:]/:,@]+)(:[1-9][0-9]{0,4})?/?$" $address)) (gt (int (regexFind ":[0-9]+/?$" $address | trimAll ":/")) 65535) }}
 {{- if $v.natsUrl }}
 natsUrl has {{ $address | quote }}, which is not an address: write host:port, tls://host:port, wss://host or nats://host:port, several by comma.
 {{- end }}

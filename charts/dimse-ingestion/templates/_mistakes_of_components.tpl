@@ -21,8 +21,48 @@ dicomweb.ingress.host is missing: give the host that DICOMweb is reached at, or 
 dicomweb.ingress leads nowhere: set dicomweb.enabled to true, or dicomweb.ingress.enabled to false.
 {{- end }}
 {{- end }}
+{{- range $component := list "dicomweb" "proxy" }}
+{{- $service := (index $v $component).service }}
+{{- if and $service.nodePort (eq $service.type "ClusterIP") (include "dimse-ingestion.has" (dict "root" $ "component" $component)) }}
+{{ $component }}.service.nodePort needs a port on the nodes: set {{ $component }}.service.type to NodePort, or empty it.
+{{- end }}
+{{- end }}
 {{- if and $v.serviceMonitor.enabled $v.networkPolicy.enabled (include "dimse-ingestion.ownCatalogue" .) (not $v.networkPolicy.metricsFrom) }}
 Prometheus would not reach the catalogue: name its namespace in networkPolicy.metricsFrom, or set serviceMonitor.enabled to false.
+{{- end }}
+{{- end }}
+
+{{/* What names or mounts of every object may not be. */}}
+{{- define "dimse-ingestion.mistakes.everywhere" -}}
+{{- $labels := include "dimse-ingestion.ownLabels" (dict "root" . "component" "release") | fromYaml }}
+{{- range $label, $_ := .Values.commonLabels }}
+{{- if hasKey $labels $label }}
+commonLabels has {{ $label }}, which the chart sets: take it out.
+{{- end }}
+{{- end }}
+{{- $folder := .Values.bucketFolder }}
+{{- if and $folder.volume (regexMatch "^/(tmp|etc|etc/.*|var|var/lib|var/lib/dimse(/.*)?)?/?$" $folder.mountPath) }}
+bucketFolder.mountPath {{ $folder.mountPath }} would hide what the pods have there: mount it elsewhere, at /var/lib/images, say.
+{{- end }}
+{{- end }}
+
+{{/* Whatever stands somewhere else must be let out. */}}
+{{- define "dimse-ingestion.mistakes.egress" -}}
+{{- $v := .Values }}
+{{- $named := dict "otlpEndpoint" $v.otlpEndpoint }}
+{{- if include "dimse-ingestion.storageSpace" . }}
+{{- $_ := set $named "eventSink" $v.eventSink }}
+{{- $_ := set $named "queryEndpoint" $v.queryEndpoint }}
+{{- end }}
+{{- if include "dimse-ingestion.hasDicomweb" . }}
+{{- $_ := set $named "dicomweb.settings.DICOMWEB_JWKS_URL" (get $v.dicomweb.settings "DICOMWEB_JWKS_URL") }}
+{{- end }}
+{{- if and $v.networkPolicy.enabled $v.networkPolicy.egress.enabled (not $v.networkPolicy.egress.extra) }}
+{{- range $name, $url := $named }}
+{{- if $url }}
+networkPolicy.egress.extra has no rule for {{ $name }} ({{ $url }}): give the one by which pods reach it.
+{{- end }}
+{{- end }}
 {{- end }}
 {{- end }}
 
@@ -35,20 +75,13 @@ Prometheus would not reach the catalogue: name its namespace in networkPolicy.me
 {{- end }}
 {{- $least := $own.podDisruptionBudget.minAvailable }}
 {{- if and $own.podDisruptionBudget.enabled (not (kindIs "invalid" $least)) }}
-{{- if or (eq (toString $least) "100%") (and (not (kindIs "string" $least)) (ge (int $least) $fewest)) }}
+{{- $pods := int $least }}
+{{- if kindIs "string" $least }}
+{{- /* as Kubernetes does: up to the next whole pod */}}
+{{- $pods = div (add (mul (trimSuffix "%" $least | int) $fewest) 99) 100 }}
+{{- end }}
+{{- if ge (int $pods) $fewest }}
 {{ .component }}.podDisruptionBudget.minAvailable ({{ $least }}) of {{ $fewest }} lets no node be drained: add replicas, or give maxUnavailable instead.
-{{- end }}
-{{- end }}
-{{- end }}
-
-{{- define "dimse-ingestion.mistakes.extraEnv" -}}
-{{- $every := include "dimse-ingestion.env.every" .root | fromJson }}
-{{- $component := include (printf "dimse-ingestion.%s.env" .component) .root | fromJson }}
-{{- $own := index .root.Values .component }}
-{{- $set := merge (dict) $every $component (ternary (dict) $own.settings (eq .component "proxy")) }}
-{{- range $variable := $own.extraEnv }}
-{{- if hasKey $set $variable.name }}
-{{ $.component }}.extraEnv sets {{ $variable.name }}, which the chart sets: use the value made for it, or {{ $.component }}.settings.
 {{- end }}
 {{- end }}
 {{- end }}

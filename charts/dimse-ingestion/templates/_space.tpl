@@ -7,6 +7,13 @@
 {{- else if .Values.catalogue.enabled }}true{{ end }}
 {{- end }}
 
+{{/* "true" where the release whose catalogue is named would be this one. */}}
+{{- define "dimse-ingestion.namesItself" -}}
+{{- $parts := splitList "." .Values.dicomEventDrivenIngestionName }}
+{{- $name := first $parts | include "dimse-ingestion.shortened" }}
+{{- if and (eq $name (include "dimse-ingestion.fullname" .)) (has (rest $parts | join ".") (list "" .Release.Namespace)) }}true{{ end }}
+{{- end }}
+
 {{/* "true" where that catalogue keeps SQLite's file. */}}
 {{- define "dimse-ingestion.sqlite" -}}
 {{- if not .Values.catalogue.database.secretName }}true{{ end }}

@@ -39,7 +39,7 @@ def values_of(
     for field, path in kind.fields.items():
         if field in spec:
             values = merged(values, _at(path, spec[field]))
-    return values
+    return _with_no_second_catalogue(values)
 
 
 def merged(values: Mapping[str, Any], over: Mapping[str, Any]) -> Values:
@@ -72,6 +72,18 @@ def _of_kind(kind: Kind, name: str) -> Values:
 def _catalogue(kind: Kind) -> bool | str:
     """A storage space without a catalogue to report to runs its own, as the chart has it."""
     return {"catalogue": True, "proxy": False}.get(kind.component, "auto")
+
+
+def _with_no_second_catalogue(values: Values) -> Values:
+    """Where another catalogue is named, the release has none, in so many words.
+
+    That one may have this release's name: it is of a resource of another kind. The chart, left to
+    itself, takes the name for the release's own.
+    """
+    enabled = values["catalogue"]["enabled"]
+    if values.get("dicomEventDrivenIngestionName") and enabled == "auto":
+        return merged(values, {"catalogue": {"enabled": False}})
+    return values
 
 
 def _shortened(name: str) -> str:

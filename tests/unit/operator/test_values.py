@@ -120,6 +120,12 @@ def test_space_finds_the_catalogue_that_it_names() -> None:
     assert services == ["core-catalogue"]
 
 
+def test_space_and_its_catalogue_may_have_one_name() -> None:
+    spec = EXAMPLE | {"dicomEventDrivenIngestionName": "core"}
+    space = of_spec(DIMSE_INGESTION_SERVICE, spec, name="core")
+    assert {pod.component for pod in space.pods()} == {"ingestion"}
+
+
 def test_space_that_names_no_catalogue_runs_its_own() -> None:
     spec = EXAMPLE | {"dicomEventDrivenIngestionName": ""}
     components = {pod.component for pod in of_spec(DIMSE_INGESTION_SERVICE, spec).pods()}
