@@ -17,6 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _LONGEST_STOP = 10.0
 _LONGEST_HEAD = 20  # seconds until a request's head must be there
+_KEPT_ALIVE = 75  # seconds; longer than what stands before us keeps its connections (nginx: 60)
 _LINGER = 1.0  # seconds in which a client reads why it was refused, or asks once more at the end
 
 
@@ -126,6 +127,7 @@ async def served(
         access_log=False,
         server_header=False,
         lifespan="off",
+        timeout_keep_alive=_KEPT_ALIVE,
         timeout_graceful_shutdown=longest_stop,  # type: ignore[arg-type] # it is waited for so long
     )
     server = _Server(configuration)
