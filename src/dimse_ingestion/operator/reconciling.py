@@ -73,9 +73,11 @@ class Reconciler:
         Raises Unreachable when the API server doesn't answer.
         """
         resource = self.known.get(key)
-        if resource is None or resource.goes or not await self._is_there(resource):
+        if resource is None or resource.goes:
             return True
         try:
+            if not await self._is_there(resource):
+                return True
             with metrics.operator_look_seconds.time():
                 seen = await self._told(resource)
         except Exception as error:

@@ -6,14 +6,16 @@ from typing import Any
 import pytest
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import load_kube_config
+from prometheus_client import REGISTRY
 
-from dimse_ingestion.operator.cluster import cluster_of
+from dimse_ingestion.operator.cluster import Unreachable, cluster_of
 from dimse_ingestion.operator.confining import confined
 from dimse_ingestion.operator.hearing import Hearing
 from dimse_ingestion.operator.reconciling import Reconciler
 from dimse_ingestion.operator.rendering import chart_folder
 from dimse_ingestion.operator.resources import Resource
 from harness.api_server import ApiServer
+from harness.doors import free_port
 from tests.integration.operator.asked import ACCOUNT, OURS, Asked, Manifest, example
 
 SPACE = example("img-ingest.yaml")
@@ -33,11 +35,16 @@ class Deaf:
 
 
 @pytest.fixture
-async def deaf(server: ApiServer) -> AsyncIterator[Deaf]:
+async def connection(server: ApiServer) -> Configuration:
     configuration = Configuration()
     await load_kube_config(str(server.kubeconfig(ACCOUNT)), client_configuration=configuration)
+    return configuration
+
+
+@pytest.fixture
+async def deaf(connection: Configuration) -> AsyncIterator[Deaf]:
     async with (
-        ApiClient(configuration) as client,
+        ApiClient(connection) as client,
         cluster_of(client) as cluster,
         confined(chart_folder()) as renderer,
     ):
@@ -85,6 +92,22 @@ async def test_an_object_of_which_nothing_was_told_is_a_dead_watch(
     assert found is not None
     deaf.hearing.heard(found)
     assert deaf.hearing.trouble == ""
+
+
+async def test_a_look_without_an_answer_is_counted(
+    asked: Asked, deaf: Deaf, connection: Configuration
+) -> None:
+    before = unreachable()
+    resource = Resource(asked.apply(SPACE))
+    connection.host = f"https://127.0.0.1:{free_port()}"
+    with pytest.raises(Unreachable):
+        await deaf.look(resource)
+    assert unreachable() == before + 1
+
+
+def unreachable() -> float:
+    labels = {"kind": "DimseIngestionService", "outcome": "unreachable"}
+    return REGISTRY.get_sample_value("dimse_operator_looks_total", labels) or 0.0
 
 
 def _watched(asked: Asked) -> list[Manifest]:

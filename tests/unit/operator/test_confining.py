@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,13 +79,13 @@ async def test_who_has_no_templates_does_not_wait(renderer: ConfinedRenderer) ->
         for _ in range(3):
             assert await renderer.objects(resource(), values())
     assert not slow.done()
-    slow.cancel()
+    await _cancelled(slow)
 
 
 async def test_one_that_is_given_up_answers_no_other(renderer: ConfinedRenderer) -> None:
     given_up = asyncio.create_task(renderer.objects(resource(), saying("given up")))
     await asyncio.sleep(0)
-    given_up.cancel()
+    await _cancelled(given_up)
     objects = await renderer.objects(resource(), saying("other"))
     assert [each["data"] for each in objects if each["kind"] == "ConfigMap"] == [{"a": "other"}]
 
@@ -98,6 +99,11 @@ async def test_one_that_is_killed_is_begun_anew(renderer: ConfinedRenderer) -> N
         await slow
     assert await renderer.objects(resource(), saying("x"))
     assert await renderer.objects(resource(), values())
+
+
+async def _cancelled(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def _children() -> list[int]:
