@@ -36,10 +36,13 @@ spec:
 {{- end }}
 {{- end }}
 
+{{/* A policy sees the port of the name server's pod, which on OpenShift is 5353. */}}
 {{- define "dimse-ingestion.networkPolicy.toNameServers" -}}
 - ports:
-    - {port: 53, protocol: UDP}
-    - {port: 53, protocol: TCP}
+    {{- range list 53 5353 }}
+    - {port: {{ . }}, protocol: UDP}
+    - {port: {{ . }}, protocol: TCP}
+    {{- end }}
 {{- end }}
 
 {{/* The catalogue of this release, or of another in whatever namespace. */}}
