@@ -168,6 +168,17 @@ def test_claims_and_config_maps_of_the_release_exist(rendering: Rendering) -> No
             assert config_map.get("optional") or config_map["name"] in _names(rendering)
 
 
+def test_spread_is_of_the_components_pods_unless_said_otherwise() -> None:
+    constraint = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}
+    own = {"matchLabels": {"app": "mine"}}
+    constraints = [constraint, constraint | {"labelSelector": own}]
+    values = EVERYTHING | {"ingestion": {"topologySpreadConstraints": constraints}}
+    pod = rendered(values).pod("ingestion")
+    ours, theirs = pod.spec["topologySpreadConstraints"]
+    assert ours["labelSelector"]["matchLabels"].items() <= pod.labels.items()
+    assert theirs == constraint | {"labelSelector": own}
+
+
 def test_autoscalers_and_ingresses_lead_somewhere() -> None:
     rendering = rendered(EVERYTHING)
     for scaler in rendering.of_kind("HorizontalPodAutoscaler"):

@@ -42,10 +42,12 @@ securityContext:
 {{- with $own.topologySpreadConstraints }}
 topologySpreadConstraints:
   {{- range . }}
-  - labelSelector:
+  - {{ toYaml . | nindent 4 | trim }}
+    {{- if not .labelSelector }}
+    labelSelector:
       matchLabels:
         {{- include "dimse-ingestion.selector" $ | nindent 8 }}
-    {{- toYaml . | nindent 4 }}
+    {{- end }}
   {{- end }}
 {{- end }}
 {{- end }}
