@@ -18,6 +18,7 @@ app = typer.Typer(
 )
 
 _WRONG_CONFIGURATION = 2
+_REGISTRY = "https://registry.npmjs.org"
 _Config = Annotated[
     Path | None, typer.Option(help="proxy.yaml: the settings as keys; the environment wins.")
 ]
@@ -47,6 +48,16 @@ def standalone(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     ae_title: Annotated[str, typer.Option(help="Called AE title.")] = "DICOM-INGEST",
     provider: Annotated[str, typer.Option(help="The storage space's provider name.")] = "provider",
+    viewer: Annotated[
+        bool, typer.Option("--viewer", help="Show studies in OHIF too: downloaded once, 50 MB.")
+    ] = False,
+    viewer_registry: Annotated[
+        str,
+        typer.Option(
+            envvar=["NPM_CONFIG_REGISTRY", "npm_config_registry"],
+            help="The npm registry that has it.",
+        ),
+    ] = _REGISTRY,
 ) -> None:
     """Run everything on this machine: NATS, proxy, ingestion, DICOMweb, catalogue, a folder."""
     from dimse_ingestion.standalone.running import Standalone, run
@@ -58,6 +69,7 @@ def standalone(
         host=host,
         ae_title=ae_title,
         provider=provider,
+        viewer=(viewer_registry or _REGISTRY) if viewer else "",
     )
     _run(lambda: run(asked))
 

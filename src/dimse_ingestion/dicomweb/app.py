@@ -8,10 +8,11 @@ that is read or stored may take minutes.
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from starlette.applications import Starlette
 
-from dimse_ingestion.dicomweb import metadata, page, qido, stow, wado
+from dimse_ingestion.dicomweb import metadata, page, qido, stow, viewer, wado
 from dimse_ingestion.dicomweb.addresses import Addresses
 from dimse_ingestion.dicomweb.routing import Door, Service, application
 from dimse_ingestion.observability import logging, probes, tracing
@@ -29,6 +30,7 @@ SERVICES: tuple[Service, ...] = (
     metadata.routes,
     wado.routes,
     page.routes,
+    viewer.routes,
 )
 """Each answers at its own addresses."""
 
@@ -55,8 +57,10 @@ async def run(settings: DicomwebSettings) -> int:
 
 
 @asynccontextmanager
-async def opened(settings: DicomwebSettings) -> AsyncIterator[OpenDoor]:
-    """The door, serving within the block and drained at its end.
+async def opened(
+    settings: DicomwebSettings, viewer_files: Path | None = None
+) -> AsyncIterator[OpenDoor]:
+    """The door, serving within the block and drained at its end; a viewer too, of these files.
 
     It begins whether bucket and catalogue are there or not. Raises ConfigurationMistake when an
     address can't be used.
@@ -71,7 +75,8 @@ async def opened(settings: DicomwebSettings) -> AsyncIterator[OpenDoor]:
         addresses = Addresses(
             settings.external_address, settings.trusted_proxies, settings.external_port
         )
-        services = application(Door(settings, wires, addresses, stack), SERVICES)
+        door = Door(settings, wires, addresses, stack, viewer_files)
+        services = application(door, SERVICES)
         host, port = settings.dicomweb_host, settings.dicomweb_port
         serving = served(services, host, port, settings.drain_timeout)
         port = await _serve(stack, serving, f"DICOMWEB_HTTP_PORT: {host}:{port}")

@@ -23,6 +23,8 @@ from dimse_ingestion.dicomweb.routing import Door
 
 _FOLDER = "page"
 _INDEX = "index.html"
+_WITHOUT_VIEWER = b'<html lang="en">'
+_WITH_VIEWER = b'<html lang="en" data-viewer="viewer/viewer">'
 _NOT_MODIFIED = 304
 _POLICY = {
     "default-src": "'none'",
@@ -62,18 +64,26 @@ class File:
         return Response(self.content, headers=headers, media_type=self.media_type)
 
 
-def routes(_door: Door) -> Iterable[BaseRoute]:
+def routes(door: Door) -> Iterable[BaseRoute]:
     """Where the page and its files are."""
+    return routes_of(page_files(has_viewer=door.viewer is not None))
+
+
+def routes_of(page: dict[str, File]) -> Iterable[BaseRoute]:
+    """Where these files are."""
     compressing = [Middleware(Compressing, level=9)]
-    for name, file in page_files().items():
+    for name, file in page.items():
         path = "/" if name == _INDEX else f"/{_FOLDER}/{name}"
         yield Route(path, file.answer, methods=["GET"], middleware=compressing)
 
 
-def page_files() -> dict[str, File]:
-    """The page's files by name, from the package."""
+def page_files(*, has_viewer: bool = False) -> dict[str, File]:
+    """The page's files by name, from the package; with a viewer it links to that."""
     folder = files(__package__).joinpath(_FOLDER)
-    return {each.name: _file(each.name, each.read_bytes()) for each in folder.iterdir()}
+    contents = {each.name: each.read_bytes() for each in folder.iterdir()}
+    if has_viewer:
+        contents[_INDEX] = contents[_INDEX].replace(_WITHOUT_VIEWER, _WITH_VIEWER)
+    return {name: _file(name, content) for name, content in contents.items()}
 
 
 def _file(name: str, content: bytes) -> File:

@@ -7,6 +7,7 @@ A service is a function that, for an opened `Door`, gives its routes; a new one 
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -39,13 +40,15 @@ _EXPOSED = (
 class Door:
     """What a service is given: settings, what stands behind the door, the addresses it names.
 
-    What a service opens, it leaves to `closing`, which ends with the door.
+    What a service opens, it leaves to `closing`, which ends with the door. `viewer` is the folder
+    of a viewer's files, where the door has one.
     """
 
     settings: DicomwebSettings
     wires: Wires
     addresses: Addresses
     closing: AsyncExitStack
+    viewer: Path | None = None
 
 
 Service = Callable[[Door], Iterable[BaseRoute]]

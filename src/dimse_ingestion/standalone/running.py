@@ -31,6 +31,7 @@ from dimse_ingestion.settings import (
 from dimse_ingestion.standalone.embedded_nats import EmbeddedNats
 from dimse_ingestion.standalone.naming import named
 from dimse_ingestion.standalone.owning import owned
+from dimse_ingestion.standalone.viewer import fetched
 
 _LOG = logger(__name__)
 _LOOPBACK = "127.0.0.1"
@@ -45,7 +46,7 @@ _OPTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Standalone:
-    """What a user asks for."""
+    """What a user asks for; `viewer` is the npm registry that has one, empty for none."""
 
     data: Path
     dimse_port: int
@@ -53,6 +54,7 @@ class Standalone:
     host: str
     ae_title: str
     provider: str
+    viewer: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +74,20 @@ async def run(asked: Standalone) -> int:
     logging.configure("standalone")
     tracing.configure("standalone")
     try:
-        await _serve(asked)
+        await _serve(asked, await _viewer(asked))
     except ConfigurationMistake as mistake:
         raise ConfigurationMistake(map(_as_options, mistake.sentences)) from None
     return 0
 
 
-async def _serve(asked: Standalone) -> None:
+async def _viewer(asked: Standalone) -> Path | None:
+    """The viewer's files, before anything is opened: until then a Ctrl-C ends us at once."""
+    return await fetched(asked.data.resolve() / "viewer", asked.viewer) if asked.viewer else None
+
+
+async def _serve(asked: Standalone, viewer: Path | None) -> None:
     with stop_signal() as told:
-        async with opened(asked) as doors:
+        async with opened(asked, viewer) as doors:
             ready = asyncio.create_task(_say_when_ready(doors))
             await told.wait()
             ready.cancel()
@@ -94,7 +101,7 @@ def _as_options(sentence: str) -> str:
 
 
 @asynccontextmanager
-async def opened(asked: Standalone) -> AsyncIterator[OpenDoors]:
+async def opened(asked: Standalone, viewer: Path | None = None) -> AsyncIterator[OpenDoors]:
     """Everything, within the block."""
     data = asked.data.resolve()
     http_port = asked.http_port or _free_port(asked.host)
@@ -108,7 +115,7 @@ async def opened(asked: Standalone) -> AsyncIterator[OpenDoors]:
         space = _space(asked, data, port, http)
         await stack.enter_async_context(ingestion.opened(_ingestion(space, nats)))
         web = await stack.enter_async_context(
-            dicomweb.opened(_dicomweb(asked, data, space, http_port))
+            dicomweb.opened(_dicomweb(asked, data, space, http_port), viewer)
         )
         yield OpenDoors(
             await stack.enter_async_context(proxy.running(_proxy(asked, data, nats))), web, http

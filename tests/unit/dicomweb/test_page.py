@@ -16,8 +16,7 @@ INDEX = FILES["index.html"].content.decode()
 
 @pytest.fixture
 def client() -> Iterator[TestClient]:
-    # the page asks nothing of the door it is served at
-    with TestClient(Starlette(routes=list(page.routes(None)))) as asking:  # type: ignore[arg-type]
+    with TestClient(Starlette(routes=list(page.routes_of(FILES)))) as asking:
         yield asking
 
 
@@ -44,6 +43,12 @@ def test_nothing_but_the_page_is_served(client: TestClient) -> None:
     for path in ("/page/", "/page/index.html", "/page/../page.py", "/page/..%2fpage.py"):
         assert client.get(path).status_code == 404
     assert client.post("/").status_code == 405
+
+
+def test_where_a_viewer_is_served_it_is_told_where() -> None:
+    index = page.page_files(has_viewer=True)["index.html"].content.decode()
+    assert '<html lang="en" data-viewer="viewer/viewer">' in index
+    assert "data-viewer" not in INDEX
 
 
 def test_it_is_light() -> None:

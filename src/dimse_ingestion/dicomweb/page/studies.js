@@ -2,6 +2,7 @@
 
 import { found } from "./asking.js";
 import { byId, inAnyScript, made } from "./building.js";
+import { viewerLink } from "./opening.js";
 import { thumbnail } from "./pictures.js";
 import { counted, date, names, number, text, time, values } from "./reading.js";
 
@@ -103,7 +104,7 @@ function row(study) {
     made("span", "counts", counts(study)),
   );
   link.href = `#study=${uid}`;
-  return made("li", "", link);
+  return made("li", "", link, viewerLink(uid, name));
 }
 
 function counts(study) {

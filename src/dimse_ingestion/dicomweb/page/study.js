@@ -2,6 +2,7 @@
 
 import { found } from "./asking.js";
 import { byId, inAnyScript, made } from "./building.js";
+import { viewerLink } from "./opening.js";
 import { thumbnail } from "./pictures.js";
 import { counted, date, names, number, text, time } from "./reading.js";
 import { clearViewer, showSeries } from "./viewer.js";
@@ -40,7 +41,9 @@ function tell(study) {
     text(study, "AccessionNumber") && `accession ${text(study, "AccessionNumber")}`,
   ];
   const parts = told.filter(Boolean).map((each) => inAnyScript("span", "", each));
-  byId("study-told").replaceChildren(...parts);
+  const uid = text(study, "StudyInstanceUID");
+  const link = uid && viewerLink(uid, byId("study-name").textContent);
+  byId("study-told").replaceChildren(...[...parts, link].filter(Boolean));
 }
 
 function inOrder(one, other) {

@@ -1,0 +1,94 @@
+"""A viewer at `/viewer/`, where the door is given one: OHIF's files, with a configuration of ours.
+
+Static files only, as the page's are: they ask the services as any client does. A path that is no
+file's is one of the viewer's own addresses, so it gets the viewer. What the files are and where
+they come from is not known here.
+"""
+
+from collections.abc import Iterable
+from importlib.resources import files
+from mimetypes import MimeTypes
+from pathlib import Path, PurePosixPath
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.staticfiles import StaticFiles
+
+from dimse_ingestion.dicomweb.routing import Door
+
+_INDEX = "index.html"
+_NOT_FOUND = 404
+_CONFIGURATION = files(__package__).joinpath("viewer", "app-config.js")
+_TYPES = MimeTypes()
+_TYPES.add_type("text/javascript", ".js")
+_TYPES.add_type("text/javascript", ".mjs")
+_TYPES.add_type("application/wasm", ".wasm")
+_TYPES.add_type("font/woff2", ".woff2")
+_TYPES.add_type("application/json", ".map")
+_POLICY = {
+    "default-src": "'self'",
+    "script-src": "'self' 'unsafe-inline' 'unsafe-eval'",
+    "style-src": "'self' 'unsafe-inline'",
+    "img-src": "'self' blob: data:",
+    "font-src": "'self' data:",
+    "connect-src": "'self' blob: data:",
+    "worker-src": "'self' blob:",
+    "object-src": "'none'",
+    "base-uri": "'none'",
+    "form-action": "'none'",
+    "frame-ancestors": "'none'",
+}
+"""Looser than the page's, since OHIF needs it, but nothing from elsewhere and nothing to there."""
+
+_HEADERS = {
+    "content-security-policy": "; ".join(f"{name} {value}" for name, value in _POLICY.items()),
+    "cache-control": "no-cache",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+
+
+def routes(door: Door) -> Iterable[BaseRoute]:
+    """Where the viewer is, if there is one."""
+    return routes_of(door.viewer) if door.viewer else ()
+
+
+def routes_of(folder: Path) -> Iterable[BaseRoute]:
+    """Where the viewer of this folder is."""
+    static = StaticFiles(directory=folder)
+
+    async def answer(request: Request) -> Response:
+        path = static.get_path({**request.scope, "path": f"/{request.path_params['path']}"})
+        return await _file(static, path, request)
+
+    async def configuration(_: Request) -> Response:
+        return Response(_CONFIGURATION.read_bytes(), headers=_HEADERS, media_type=_type(".js"))
+
+    async def home(_: Request) -> Response:
+        return RedirectResponse("viewer/")
+
+    yield Route("/viewer", home, methods=["GET"])
+    yield Route("/viewer/app-config.js", configuration, methods=["GET"])
+    yield Route("/viewer/{path:path}", answer, methods=["GET"])
+
+
+async def _file(static: StaticFiles, path: str, request: Request) -> Response:
+    """The file at the path, or the viewer where the path names no file."""
+    try:
+        response = await static.get_response(path, request.scope)
+    except HTTPException as refused:
+        if refused.status_code != _NOT_FOUND or PurePosixPath(path).suffix:
+            raise
+        path = _INDEX
+        response = await static.get_response(path, request.scope)
+    response.headers.update(_HEADERS)
+    if "content-type" in response.headers:
+        response.headers["content-type"] = _type(path)
+    return response
+
+
+def _type(name: str) -> str:
+    kind = _TYPES.guess_type(f"file{PurePosixPath(name).suffix or name}")[0]
+    return kind or "application/octet-stream"
