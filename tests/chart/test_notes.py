@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from dimse_ingestion.settings import ProxySettings
-from harness.chart.rendering import Rendering, rendered, shipped_values
+from harness.chart.rendering import Rendering, Values, rendered, shipped_values
+
+INGRESS: Values = {"enabled": True, "host": "images.example.org"}
 
 
 def test_proxy_yaml_of_the_notes_reaches_the_release(
@@ -25,6 +27,8 @@ def test_proxy_yaml_of_the_notes_reaches_the_release(
     assert settings.nats_tls_handshake_first == values["natsTlsHandshakeFirst"]
     assert bool(settings.nats_ca_path) == bool(values["natsCaSecret"])
     assert bool(settings.nats_key_path) == bool(values["natsClientCertificateSecret"])
+    assert settings.nats_auth_mode == values["natsAuthMode"]
+    assert bool(settings.nats_auth_token) == bool(values["natsTokenSecret"])
 
 
 def test_ae_titles_that_yaml_would_misread_stay_text(
@@ -35,6 +39,31 @@ def test_ae_titles_that_yaml_would_misread_stay_text(
         values |= {"natsSubjectRoot": "0123"}
         settings = _printed(rendered(values), tmp_path, monkeypatch)
         assert (settings.ae_title, settings.nats_subject_root) == (title, "0123")
+
+
+@pytest.mark.parametrize(
+    ("dicomweb", "warned"),
+    [
+        ({}, False),
+        ({"ingress": INGRESS}, True),
+        ({"ingress": INGRESS, "settings": {"DICOMWEB_AUTH": "off"}}, True),
+        ({"service": {"type": "LoadBalancer"}}, True),
+        ({"ingress": INGRESS, "settings": {"DICOMWEB_AUTH": "header"}}, False),
+        ({"enabled": False, "service": {"type": "NodePort"}}, False),
+    ],
+    ids=str,
+)
+def test_notes_warn_of_a_door_that_is_open_to_all(dicomweb: Values, warned: bool) -> None:
+    notes = rendered(shipped_values("ci/minimal-values.yaml") | {"dicomweb": dicomweb}).notes
+    assert ("WARNING: whoever reaches" in notes) == warned
+    if "ingress" in dicomweb and warned:
+        assert "http://images.example.org/dicomweb" in notes.partition("WARNING")[2]
+
+
+def test_a_password_stands_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = shipped_values("ci/minimal-values.yaml")
+    values |= {"natsTokenSecret": "nats", "natsAuthMode": "password"}
+    assert _printed(rendered(values), tmp_path, monkeypatch).nats_auth_token == "/etc/dimse/nats"
 
 
 def test_notes_name_what_is_there(rendering: Rendering) -> None:

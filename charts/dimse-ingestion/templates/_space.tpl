@@ -31,6 +31,14 @@
 {{- else if .Values.dicomweb.enabled }}true{{ end }}
 {{- end }}
 
+{{/* "true" where DICOMweb is led out of the cluster and asks nobody who they are. */}}
+{{- define "dimse-ingestion.openDicomweb" -}}
+{{- $own := .Values.dicomweb }}
+{{- $out := or $own.ingress.enabled (ne $own.service.type "ClusterIP") }}
+{{- $asks := has (get $own.settings "DICOMWEB_AUTH") (list "bearer" "header") }}
+{{- if and (include "dimse-ingestion.hasDicomweb" .) $out (not $asks) }}true{{ end }}
+{{- end }}
+
 {{- define "dimse-ingestion.catalogueUrl" -}}
 {{- $name := .Values.dicomEventDrivenIngestionName }}
 {{- if not $name }}
