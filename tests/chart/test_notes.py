@@ -63,7 +63,8 @@ def test_notes_warn_of_a_door_that_is_open_to_all(dicomweb: Values, warned: bool
 def test_a_password_stands_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     values = shipped_values("ci/minimal-values.yaml")
     values |= {"natsTokenSecret": "nats", "natsAuthMode": "password"}
-    assert _printed(rendered(values), tmp_path, monkeypatch).nats_auth_token == "/etc/dimse/nats"
+    settings = _printed(rendered(values), tmp_path, monkeypatch)
+    assert settings.nats_auth_token.get_secret_value() == "/etc/dimse/nats"
 
 
 def test_notes_name_what_is_there(rendering: Rendering) -> None:
