@@ -145,5 +145,7 @@ def _listening(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     both = family == socket.AF_INET6 and host == "::" and socket.has_dualstack_ipv6()
     listening = socket.create_server((host, port), family=family, dualstack_ipv6=both)
+    # asyncio does so only for sockets that were made for TCP by name; accepted ones inherit it
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listening.setblocking(False)
     return listening

@@ -1,6 +1,7 @@
 """The end of what is served: no request is lost that was on its way, and nobody is waited for."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from dimse_ingestion.observability import serving
 from dimse_ingestion.observability.serving import served
 
 LONGEST = 1.5
@@ -129,3 +131,16 @@ async def test_an_answer_that_does_not_end_is_given_up(serving: Serving) -> None
     await kept.until(b"begin")
     await (await serving.begin_to_end())
     assert not serving.rest.is_set()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_an_answer_in_several_writes_waits_for_no_acknowledgement(host: str) -> None:
+    """asyncio sets TCP_NODELAY only where a socket was made for TCP by name."""
+    with (
+        serving._listening(host, 0) as listening,
+        socket.create_connection(listening.getsockname()[:2]),
+    ):
+        listening.setblocking(True)
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
