@@ -12,8 +12,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from dimse_ingestion.observability import serving
-from dimse_ingestion.observability.serving import served
+from dimse_ingestion.observability.serving import _listening, served
 
 LONGEST = 1.5
 
@@ -137,7 +136,7 @@ async def test_an_answer_that_does_not_end_is_given_up(serving: Serving) -> None
 def test_an_answer_in_several_writes_waits_for_no_acknowledgement(host: str) -> None:
     """asyncio sets TCP_NODELAY only where a socket was made for TCP by name."""
     with (
-        serving._listening(host, 0) as listening,
+        _listening(host, 0) as listening,
         socket.create_connection(listening.getsockname()[:2]),
     ):
         listening.setblocking(True)
