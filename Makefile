@@ -9,7 +9,7 @@ PYTEST_OPTIONS ?=
 # only one that was asked for in so many words: a KUBECONFIG of the shell's may be a hospital's
 CHOSEN_CLUSTER := $(if $(filter command line,$(origin KUBECONFIG)),$(KUBECONFIG))
 
-.PHONY: help demo test lint unit chart chart-documents integration e2e image up down status bench environment s3-servers api-server clean
+.PHONY: help demo test lint unit chart chart-documents integration e2e image up down status bench environment s3-servers api-server helm clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ s3-servers: .venv/.locked ## Build the S3 servers that tests use, from Go module
 
 api-server: .venv/.locked ## Build the Kubernetes API server that tests use, from Go modules (minutes, once)
 	$(RUN) python -m harness.api_server
+
+helm: .venv/.locked ## Download Helm, or build it, where it is missing
+	$(RUN) python -m harness.tools
 
 clean: ## Remove the environment and everything built
 	rm -rf .venv $(TOOLS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -151,8 +151,17 @@ def product_image(
         if anew or not images.there(image):
             say(f"building {image} on {build.base}")
             _built(build, anew)
+            _without_predecessors(build)
     output("docker", "tag", image, version)
     return image
+
+
+def _without_predecessors(build: Build) -> None:
+    """Each has another tag, and together they fill a disk; one that is in use stays."""
+    every = output("docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", build.name)
+    for image in every.split():
+        if image.startswith(f"{build.name}:{build.version}-") and image != build.image:
+            succeeds("docker", "image", "rm", image)
 
 
 def third_party(name: ThirdParty, say: Say = print) -> str:

@@ -56,6 +56,10 @@ async def test_a_good_token_lets_in() -> None:
         (f"Bearer {token(SigningKey('two'))}", "can't be verified"),
         (f"Bearer {jwt.encode({'iss': ISSUER}, key='', algorithm='none')}", "can't be verified"),
     ],
+    ids=[
+        *("none", "basic", "empty", "nonsense", "expired", "another audience", "another issuer"),
+        *("another signature", "another key", "an unknown key", "no signature"),
+    ],
 )
 async def test_what_lets_nobody_in(authorization: str, sentence: str) -> None:
     problem = await refusal(authorization)
