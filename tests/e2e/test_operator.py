@@ -111,6 +111,7 @@ def test_dicomweb_and_a_proxy_in_the_cluster_are_resources_too(
     space, namespace = imaging.space, imaging.space.namespace
     credentials = space.platform.nats.proxy_credentials(space.subject_root, "ward7")
     namespace.put_secret("nats-ward7", {"nats.creds": credentials})
+    namespace.put_secret("images-tls", {"tls.crt": "nobody reads it", "tls.key": "here"})
     service = {"proxy": {"service": {"type": "ClusterIP"}}}
     proxy = bench.resource(changed(PROXY, "ward7", tlsSecret=None, values=service), namespace)
     web = bench.resource(changed(WEB, WEB["metadata"]["name"], replicas=1), namespace)

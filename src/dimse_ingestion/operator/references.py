@@ -52,6 +52,7 @@ def references(objects: Iterable[Manifest], values: Values, namespace: str) -> l
     objects = [*objects]
     own = {(each["kind"], each["metadata"]["name"]) for each in objects}
     named = [each for pod in _pods(objects) for each in _of_pod(pod, namespace)]
+    named += [each for ingress in _ingresses(objects) for each in _of_ingress(ingress, namespace)]
     wanted = [each for each in named if (each.kind, each.name) not in own]
     return [*dict.fromkeys([*wanted, *_catalogue(values, namespace)])]
 
@@ -62,11 +63,46 @@ def _pods(objects: Iterable[Manifest]) -> Iterator[Mapping[str, Any]]:
             yield each["spec"]["template"]["spec"]
 
 
+def _ingresses(objects: Iterable[Manifest]) -> Iterator[Mapping[str, Any]]:
+    for each in objects:
+        if each["kind"] == "Ingress":
+            yield each["spec"]
+
+
+def _of_ingress(ingress: Mapping[str, Any], namespace: str) -> Iterator[Reference]:
+    for each in ingress.get("tls") or []:
+        if name := each.get("secretName"):
+            yield Reference("Secret", namespace, name, "Ingress certificate")
+
+
 def _of_pod(pod: Mapping[str, Any], namespace: str) -> Iterator[Reference]:
     for volume in pod.get("volumes") or []:
         yield from _of_volume(volume, namespace)
+        for source in (volume.get("projected") or {}).get("sources") or []:
+            yield from _told_by(source, "secret", "configMap", namespace)
+    for container in [*(pod.get("initContainers") or []), *(pod.get("containers") or [])]:
+        for variable in container.get("env") or []:
+            told = variable.get("valueFrom") or {}
+            yield from _told_by(told, "secretKeyRef", "configMapKeyRef", namespace, at_start=True)
+        for source in container.get("envFrom") or []:
+            yield from _told_by(source, "secretRef", "configMapRef", namespace, at_start=True)
     for each in pod.get("imagePullSecrets") or []:
         yield Reference("Secret", namespace, each["name"], "image pull")
+
+
+def _told_by(
+    source: Mapping[str, Any],
+    secret: str,
+    config_map: str,
+    namespace: str,
+    *,
+    at_start: bool = False,
+) -> Iterator[Reference]:
+    """The Secret or ConfigMap in one of these fields, unless the pod does without it."""
+    for field, kind in ((secret, "Secret"), (config_map, "ConfigMap")):
+        named = source.get(field)
+        if named and not named.get("optional"):
+            yield Reference(kind, namespace, named["name"], read_at_start=at_start)
 
 
 def _of_volume(volume: Mapping[str, Any], namespace: str) -> Iterator[Reference]:

@@ -132,7 +132,7 @@ class Releases:
             return
         raise Refusal(
             f"{wanted['kind']} {wanted['metadata']['name']} is there and not of this resource: "
-            "delete it, or give the resource another name."
+            f"{_whose(there)}give the resource another name."
         )
 
     async def _pruned(
@@ -176,6 +176,13 @@ def _says_replicas(there: Manifest) -> bool:
         and "f:replicas" in each["fieldsV1"].get("f:spec", {})
         for each in there["metadata"].get("managedFields") or []
     )
+
+
+def _whose(there: Manifest) -> str:
+    """Whose an object is, which therefore stays; what is nobody's may be deleted."""
+    for owner in there["metadata"].get("ownerReferences") or []:
+        return f"it belongs to the {owner['kind']} {owner['name']}; "
+    return "it keeps another's data; " if kept(there) else "delete it, or "
 
 
 def _is_of(there: Manifest, resource: Resource) -> bool:

@@ -41,17 +41,29 @@ class Told:
 def status_of(resource: Resource, seen: Seen, now: str) -> dict[str, Any]:
     """The whole status; `now` (RFC 3339) is when a condition that changes has changed."""
     told = _told(resource, seen)
-    component = _of_component(resource, seen.deployments)
     return {
         "phase": told.phase,
         "message": told.message,
         "ready": told.phase == "Ready",
         "observedGeneration": resource.generation,
+        **(_there(resource, seen) if seen.objects else _last_told(resource)),
+        "conditions": _conditions(resource, seen, told, now),
+    }
+
+
+def _there(resource: Resource, seen: Seen) -> dict[str, Any]:
+    component = _of_component(resource, seen.deployments)
+    return {
         "replicas": sum(each.get("status", {}).get("replicas", 0) for each in component),
         "selector": ",".join(map(_selector, component)),
-        "conditions": _conditions(resource, seen, told, now),
         "secondaryResources": secondary_resources(seen.objects),
     }
+
+
+def _last_told(resource: Resource) -> dict[str, Any]:
+    """Of a spec that gives no objects: those of the last one that did are still there."""
+    nothing = {"replicas": 0, "selector": "", "secondaryResources": {}}
+    return {name: resource.status.get(name, none) for name, none in nothing.items()}
 
 
 def secondary_resources(objects: Iterable[Manifest]) -> dict[str, list[str]]:

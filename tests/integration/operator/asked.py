@@ -197,10 +197,11 @@ class Asked:
         self.patch("apps/v1", "Deployment", name, {"status": status}, "status")
 
     def make_what_is_named(self) -> None:
-        """The bucket's ConfigMap and Secret and the NATS credential of the example."""
+        """What the examples name: the bucket's objects, NATS' credential, a certificate."""
         self.apply(config_map("img-ingest-s3", BUCKET_NAME="images"))
         self.apply(secret("img-ingest-s3", AWS_ACCESS_KEY_ID="key", AWS_SECRET_ACCESS_KEY="secret"))
         self.apply(secret("nats-dicom-ingest-token-lhllv", token="token"))
+        self.apply(secret("images-tls", **{"tls.crt": "certificate", "tls.key": "key"}))
 
 
 def config_map(name: str, **data: str) -> Manifest:

@@ -29,4 +29,6 @@ def test_the_example_becomes_ready_and_goes_without_a_trace(asked: Asked, operat
     # the claim is kept, as the example asks for
     eventually(asked.made, lambda seen: seen == {"PersistentVolumeClaim/core-catalogue"}, 60)
     assert asked.named("v1", "ConfigMap") == {"img-ingest-s3"}
-    assert asked.named("v1", "Secret") == {"img-ingest-s3", "nats-dicom-ingest-token-lhllv"}
+    assert asked.named("v1", "Secret") == {
+        *("img-ingest-s3", "nats-dicom-ingest-token-lhllv", "images-tls")
+    }

@@ -240,6 +240,24 @@ def test_what_is_anothers_is_not_taken_over(asked: Asked, operator: Door) -> Non
     asked.phase(SPACE, "Ready")
 
 
+def test_two_that_make_the_same_are_told_whose_it_is(asked: Asked, space: Manifest) -> None:
+    asked.apply(renamed(CORE, "img-ingest"))
+    asked.phase(renamed(CORE, "img-ingest"), "Progressing")
+    own = changed(SPACE, dicomEventDrivenIngestionName="")
+    asked.apply(own)
+    status = asked.phase(own, "Failed", "belongs to the DicomEventDrivenIngestion img-ingest")
+    assert "delete it" not in status["message"]
+
+
+def test_an_ingress_waits_for_its_certificate(asked: Asked, space: Manifest) -> None:
+    asked.delete("v1", "Secret", "images-tls")
+    asked.apply(WEB)
+    asked.phase(WEB, "Pending", "Missing Ingress certificate Secret images-tls.")
+    asked.apply(secret("images-tls", **{"tls.crt": "certificate", "tls.key": "key"}))
+    asked.have_pods("img-ingest-dicomweb")
+    asked.phase(WEB, "Ready")
+
+
 def test_resources_of_one_name_live_beside_each_other(asked: Asked, space: Manifest) -> None:
     asked.apply(WEB)
     asked.have_pods("img-ingest-dicomweb")

@@ -51,8 +51,16 @@ def test_none_wanted_is_ready() -> None:
 
 
 def test_scale_is_told_by_the_kinds_component() -> None:
-    status = told(Seen(deployments=[deployment()]))
+    status = told(Seen(deployments=[deployment()], objects=[deployment()]))
     assert (status["replicas"], status["selector"]) == (2, "a=1,b=2")
+
+
+def test_a_spec_that_is_refused_leaves_told_what_is_still_there() -> None:
+    ready = told(Seen(deployments=[deployment()], objects=[deployment()]))
+    refused = told(Seen(mistakes=["No c."]), ready)
+    for name in ("replicas", "selector", "secondaryResources"):
+        assert refused[name] == ready[name] != 0, name
+    assert told(Seen(mistakes=["No c."]))["secondaryResources"] == {}
 
 
 def test_a_condition_keeps_its_time_until_it_changes() -> None:
