@@ -94,7 +94,7 @@ def test_without_an_answer_it_gives_up_its_lease_and_begins_anew(
     server.pause()
     try:
         assert door.process is not None
-        assert door.process.wait(30) == 1
+        assert door.process.wait(60) == 1
     finally:
         server.resume()
     assert "The Lease could not be renewed" in door.last_lines(100)
