@@ -141,14 +141,14 @@ _DISCONNECT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usen
 
 
 def _ask_for_a_password(server: PostgreSQL, administrator: str, wrong: str) -> None:
-    """Have the server refuse `wrong`; it takes its rules up when it gets to it."""
+    """Have the server refuse `wrong`; asked again and again, as a server may miss a signal."""
     rules = server.folder / "data" / "pg_hba.conf"
     rules.write_text(f"host rotated rotating 127.0.0.1/32 scram-sha-256\n{rules.read_text()}")
+    eventually(lambda: _admits(administrator, wrong), lambda admitted: not admitted)
+
+
+def _admits(administrator: str, url: str) -> bool:
     _run(administrator, "SELECT pg_reload_conf()")
-    eventually(lambda: _admits(wrong), lambda admitted: not admitted)
-
-
-def _admits(url: str) -> bool:
     try:
         psycopg.connect(url).close()
     except psycopg.OperationalError:
