@@ -1,5 +1,6 @@
 {{/* What the operator may do: read its resources and what they name, and write what the chart of a
-     release is made of. No verb on Secrets but to see which are there; none on roles, pods, nodes. */}}
+     release is made of. Secrets are read, whose content it asks for but keeps to itself, and never
+     written; nothing is done with roles, pods and nodes. */}}
 {{- define "dimse-ingestion-operator.rules" -}}
 - apiGroups: [imaging-ingestion.alvearie.org]
   resources: [dimseingestionservices, dicomwebingestionservices, dicomeventdriveningestions, dimseproxies]
