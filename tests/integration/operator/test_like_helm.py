@@ -1,0 +1,57 @@
+"""What a resource's release is made of, against what the helm program writes of the same values."""
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from dimse_ingestion.operator.rendering import Renderer, chart_folder
+from dimse_ingestion.operator.resources import MANAGED_BY, Key, Manifest, Resource
+from dimse_ingestion.operator.values import Values, values_of
+from harness.commands import output
+from harness.tools import installed
+from tests.integration.operator.asked import example
+
+RENDERER = Renderer(chart_folder())
+
+
+@pytest.mark.parametrize("name", ["core", "img-ingest", "img-ingest-web", "ward7"])
+def test_objects_are_helms_but_for_whose_they_are(name: str) -> None:
+    manifest = example(f"{name}.yaml")
+    resource = resource_of(manifest)
+    values = values_of(resource.kind, resource.key.name, resource.spec)
+    ours = [unmarked(each, resource) for each in RENDERER.objects(resource, values)]
+    assert by_name(ours) == by_name(by_helm(resource.key, values))
+
+
+def by_helm(key: Key, values: Values) -> list[Manifest]:
+    helm = installed("helm")
+    if helm is None:
+        pytest.skip("there is no helm on PATH: make helm")
+    written = output(
+        *(helm, "template", key.name, chart_folder(), "--namespace", key.namespace),
+        *("--no-hooks", "--values", "-"),
+        given=json.dumps(values),
+    )
+    return [each for each in yaml.safe_load_all(written) if each]
+
+
+def by_name(manifests: list[Manifest]) -> dict[tuple[str, str], Manifest]:
+    return {(each["kind"], each["metadata"]["name"]): each for each in manifests}
+
+
+def unmarked(manifest: Manifest, resource: Resource) -> Manifest:
+    """Without what tells the operator that it is the resource's."""
+    metadata: dict[str, Any] = dict(manifest["metadata"])
+    metadata.pop("ownerReferences", None)
+    marks = resource.key.labels
+    assert metadata["labels"].items() >= marks.items()
+    labels = {k: v for k, v in metadata["labels"].items() if k not in marks}
+    metadata["labels"] = labels | {MANAGED_BY: "Helm"}
+    return {**manifest, "metadata": metadata}
+
+
+def resource_of(manifest: Manifest) -> Resource:
+    metadata = {"namespace": "imaging", "uid": "one", "generation": 1, **manifest["metadata"]}
+    return Resource({**manifest, "metadata": metadata})
