@@ -40,8 +40,6 @@ __all__ = [
 ]
 
 _WITNESSES = pytest.StashKey[Witnesses]()
-
-
 Made = TypeVar("Made")
 
 
@@ -209,7 +207,7 @@ def _platform(cluster: Cluster, lasting: Session, image: str | None) -> Platform
 
 def _operator(platform: Platform, lasting: Session, image: str | None) -> Operator:
     cluster = existing(platform.kubeconfig)
-    chosen = _chosen(cluster, "operator_image", image, "operator")
+    chosen = _chosen(cluster, "operator_image", image, images.OPERATOR_EXTRAS)
     made = Operator(platform, chosen)
     if made.is_known() and not cluster.name:
         raise Unusable("the cluster has the operator's definitions already: test elsewhere")

@@ -51,22 +51,16 @@ def references(objects: Iterable[Manifest], values: Values, namespace: str) -> l
     """What is named, each once, the bucket first."""
     objects = [*objects]
     own = {(each["kind"], each["metadata"]["name"]) for each in objects}
-    named = [each for pod in _pods(objects) for each in _of_pod(pod, namespace)]
-    named += [each for ingress in _ingresses(objects) for each in _of_ingress(ingress, namespace)]
+    pods = [spec["template"]["spec"] for spec in _specs(objects, "Deployment")]
+    named = [each for pod in pods for each in _of_pod(pod, namespace)]
+    for ingress in _specs(objects, "Ingress"):
+        named += _of_ingress(ingress, namespace)
     wanted = [each for each in named if (each.kind, each.name) not in own]
     return [*dict.fromkeys([*wanted, *_catalogue(values, namespace)])]
 
 
-def _pods(objects: Iterable[Manifest]) -> Iterator[Mapping[str, Any]]:
-    for each in objects:
-        if each["kind"] == "Deployment":
-            yield each["spec"]["template"]["spec"]
-
-
-def _ingresses(objects: Iterable[Manifest]) -> Iterator[Mapping[str, Any]]:
-    for each in objects:
-        if each["kind"] == "Ingress":
-            yield each["spec"]
+def _specs(objects: Iterable[Manifest], kind: str) -> list[Mapping[str, Any]]:
+    return [each["spec"] for each in objects if each["kind"] == kind]
 
 
 def _of_ingress(ingress: Mapping[str, Any], namespace: str) -> Iterator[Reference]:

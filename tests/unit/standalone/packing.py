@@ -4,12 +4,12 @@ import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha512
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from io import BytesIO
 from pathlib import Path
-from threading import Thread
 
 from dimse_ingestion.standalone.viewer import Package
+from tests.http_server import served
 
 FILES = {
     "package/package.json": b"{}",
@@ -53,12 +53,5 @@ def registry(archives: Mapping[str, bytes | Path]) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Registry)
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with served(Registry) as address:
+        yield address
