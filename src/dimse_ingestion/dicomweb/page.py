@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from dimse_ingestion.dicomweb.browser_headers import browser_headers
 from dimse_ingestion.dicomweb.compressing import Compressing
 from dimse_ingestion.dicomweb.conditional import is_unchanged
 from dimse_ingestion.dicomweb.routing import Door
@@ -40,12 +41,7 @@ _POLICY = {
 }
 """Nothing from elsewhere, nothing inline, and no text is ever taken for markup."""
 
-_HEADERS = {
-    "content-security-policy": "; ".join(f"{name} {value}" for name, value in _POLICY.items()),
-    "cache-control": "no-cache",  # kept, and asked after: the files of one version stay together
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-}
+_HEADERS = browser_headers(_POLICY)
 
 
 @dataclass(frozen=True, slots=True)

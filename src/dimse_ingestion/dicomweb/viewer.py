@@ -16,6 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.staticfiles import StaticFiles
 
+from dimse_ingestion.dicomweb.browser_headers import browser_headers
 from dimse_ingestion.dicomweb.routing import Door
 
 _INDEX = "index.html"
@@ -42,12 +43,7 @@ _POLICY = {
 }
 """Looser than the page's, since OHIF needs it, but nothing from elsewhere and nothing to there."""
 
-_HEADERS = {
-    "content-security-policy": "; ".join(f"{name} {value}" for name, value in _POLICY.items()),
-    "cache-control": "no-cache",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-}
+_HEADERS = browser_headers(_POLICY)
 
 
 def routes(door: Door) -> Iterable[BaseRoute]:
