@@ -9,6 +9,7 @@ import typer
 from harness import cluster, end_to_end, playground, registries
 from harness.airgap import engine
 from harness.commands import Unusable
+from harness.commands import print_line as say
 
 commands = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 
@@ -16,12 +17,6 @@ Name = Annotated[str, typer.Option(help="What the cluster is called.")]
 
 ADDRESSES = {"NATS": 30422, "MinIO": 30900, "DICOMweb": playground.NODE_PORT}
 """What kind-config.yaml lets in from this machine beside the tests' own, by its node port."""
-
-
-def say(line: str) -> None:
-    """Tell progress at once, a file or a terminal being there."""
-    typer.echo(line)
-    sys.stdout.flush()
 
 
 @commands.command()

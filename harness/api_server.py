@@ -26,6 +26,8 @@ from urllib3.exceptions import HTTPError
 
 from harness.airgap import go_programs
 from harness.airgap.cache import cache
+from harness.airgap.progress import Progress
+from harness.commands import Say, print_line
 from harness.doors import free_port
 
 _PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager")
@@ -216,11 +218,11 @@ def api_server(folder: Path, accounts: Sequence[str] = ()) -> Iterator[ApiServer
         server.kill()
 
 
-def build() -> None:
+def build(say: Say = print_line) -> None:
     """Build what is missing where the airgap finds it, too; minutes on the first run."""
     if why_not():
-        print("building etcd and kube-apiserver ...", flush=True)  # noqa: T201 - a developer's
-        go_programs.node_programs(cache())
+        with Progress(1, say).step("building etcd and Kubernetes"):
+            go_programs.node_programs(cache())
 
 
 if __name__ == "__main__":

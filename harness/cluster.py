@@ -13,6 +13,7 @@ import yaml
 
 from harness import registries, service_addresses, volumes
 from harness.airgap import building, pins
+from harness.airgap.progress import Progress
 from harness.commands import Say, Unusable, output, succeeds
 from harness.tools import tool
 
@@ -81,8 +82,8 @@ def created(name: str = NAME, *, say: Say) -> Cluster:
         cluster.kubeconfig.write_text(output(kind, "get", "kubeconfig", "--name", name))
     else:
         deleted(name, say=say)
-        say(f"creating the cluster {name} from {image}")
-        _create(kind, cluster, image)
+        with Progress(1, say).step(f"creating the cluster {name} from {image}"):
+            _create(kind, cluster, image)
     if image == pins.NODE_IMAGE:
         volumes.offered(cluster.on_node)
         service_addresses.kept_inside(cluster.on_node)

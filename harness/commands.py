@@ -5,6 +5,7 @@ Not for what keeps running (harness.doors, harness.airgap.engine).
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -12,6 +13,12 @@ Say = Callable[[str], None]
 """Where progress is told, a line at a time."""
 
 _SHOWN = 30
+
+
+def print_line(line: str) -> None:
+    """Print a line at once: a pipe would keep it until some kilobytes have come together."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 class Unusable(Exception):

@@ -18,6 +18,7 @@ from harness.addons import minio, nats, postgresql
 from harness.addons.workload import NAMESPACE
 from harness.airgap import engine
 from harness.airgap.cache import cache
+from harness.airgap.progress import Progress
 from harness.commands import Say
 from harness.kubernetes_objects import Namespace
 
@@ -51,10 +52,14 @@ def _tested(chosen: cluster.Cluster, options: Sequence[str]) -> int:
 def _prepared(chosen: cluster.Cluster, options: Sequence[str], say: Say) -> None:
     """Have the images and the addons that tests will ask for."""
     if not any("image=" in option for option in options) and chosen.name:
-        chosen.load(*(images.product_image(say, extras=each) for each in images.PRODUCTS))
-    for addon in (nats, minio, postgresql):
-        say(f"installing {addon.__name__.rpartition('.')[2]}")
-        addon.installed(chosen)
+        made = [images.product_image(say, extras=each) for each in images.PRODUCTS]
+        with Progress(1, say).step("loading the product's images into the node"):
+            chosen.load(*made)
+    addons = (nats, minio, postgresql)
+    progress = Progress(len(addons), say)
+    for addon in addons:
+        with progress.step(f"installing {addon.__name__.rpartition('.')[2]}"):
+            addon.installed(chosen)
 
 
 @contextmanager

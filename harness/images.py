@@ -21,7 +21,8 @@ import typer
 
 from harness import registries
 from harness.airgap import building, images, pins
-from harness.commands import Say, Unusable, output, succeeds
+from harness.airgap.progress import Progress
+from harness.commands import Say, Unusable, output, print_line, succeeds
 
 if TYPE_CHECKING:
     from harness.cluster import Cluster
@@ -139,7 +140,7 @@ def snapshot(tree: Path = _PROJECT) -> Iterator[Path]:
 
 
 def product_image(
-    say: Say = print, base: str = "", extras: str = EXTRAS, *, anew: bool = False
+    say: Say = print_line, base: str = "", extras: str = EXTRAS, *, anew: bool = False
 ) -> str:
     """Build the product's image unless it is there for this very tree; gives its reference.
 
@@ -149,8 +150,8 @@ def product_image(
         build = Build(folder, base or _base(say), extras)
         image, version = build.image, f"{build.name}:{build.version}"
         if anew or not images.there(image):
-            say(f"building {image} on {build.base}")
-            _built(build, anew)
+            with Progress(1, say).step(f"building {image} on {build.base}"):
+                _built(build, anew)
             _without_predecessors(build)
     output("docker", "tag", image, version)
     return image
@@ -164,20 +165,20 @@ def _without_predecessors(build: Build) -> None:
             succeeds("docker", "image", "rm", image)
 
 
-def third_party(name: ThirdParty, say: Say = print) -> str:
+def third_party(name: ThirdParty, say: Say = print_line) -> str:
     """An image that the engine has now; pulled or built unless it was there."""
     if registries.reached():
         image = OFFICIAL[name]
         if not images.there(image):
-            say(f"pulling {image}")
-            output("docker", "pull", "--quiet", image)
+            with Progress(1, say).step(f"pulling {image}"):
+                output("docker", "pull", "--quiet", image)
         return image
     image = BUILT[name]
     if not images.there(image):
         building.ready(say)
     if not images.there(image):
-        say(f"building {image}")
-        _built_of_lines(image, _POSTGRESQL)
+        with Progress(1, say).step(f"building {image}"):
+            _built_of_lines(image, _POSTGRESQL)
     return image
 
 
@@ -239,7 +240,7 @@ def main(
 ) -> None:
     """Build the product's image."""
     try:
-        typer.echo(product_image(typer.echo, base, extras, anew=anew))
+        typer.echo(product_image(print_line, base, extras, anew=anew))
     except Unusable as why:
         typer.echo(str(why), err=True)
         sys.exit(1)

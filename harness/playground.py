@@ -10,6 +10,7 @@ import yaml
 
 from harness import reading
 from harness.addons import minio, nats
+from harness.airgap.progress import Progress
 from harness.cluster import Cluster
 from harness.commands import Say
 from harness.images import product_image
@@ -53,15 +54,17 @@ class Playground:
 def installed(cluster: Cluster, say: Say) -> Playground:
     """Have the addons and the space run in the cluster; what is there is brought up to date."""
     image = product_image(say)
-    cluster.load(image)
-    say("installing NATS and MinIO")
-    addons = nats.installed(cluster), minio.installed(cluster)
+    progress = Progress(3, say)
+    with progress.step("loading the product's image into the node"):
+        cluster.load(image)
+    with progress.step("installing NATS and MinIO"):
+        addons = nats.installed(cluster), minio.installed(cluster)
     namespace = Namespace(cluster.kubeconfig, NAMESPACE).made()
     space = Space(Platform(cluster.kubeconfig, *addons, image), namespace, NAME, NAMESPACE)
-    say(f"installing the storage space {NAME}")
     service = {"type": "NodePort", "nodePort": NODE_PORT}
     dicomweb = {**reading.BY_DEFAULT, "service": service}
-    space.provided().release.brought_about(space.values(dicomweb=dicomweb))
+    with progress.step(f"installing the storage space {NAME}"):
+        space.provided().release.brought_about(space.values(dicomweb=dicomweb))
     host, port = cluster.outside(NODE_PORT)
     return Playground(space, written(space, _FOLDER), f"http://{host}:{port}")
 

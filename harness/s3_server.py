@@ -26,6 +26,8 @@ from obstore.store import S3Store
 
 from harness.airgap import go_programs
 from harness.airgap.cache import cache
+from harness.airgap.progress import Progress
+from harness.commands import Say, print_line
 from harness.doors import free_port
 
 if TYPE_CHECKING:
@@ -213,11 +215,12 @@ def s3_server(kind: str, folder: Path, *, tls: bool = False) -> Iterator[S3Serve
         server.stop()
 
 
-def build() -> None:
+def build(say: Say = print_line) -> None:
     """Build what is missing where the airgap finds it, too; minutes on the first run."""
-    for kind in KINDS:
-        if not binary(kind):
-            print(f"building {kind} ...", flush=True)  # noqa: T201 - a command of a developer's
+    missing = [kind for kind in KINDS if not binary(kind)]
+    progress = Progress(len(missing), say)
+    for kind in missing:
+        with progress.step(f"building {kind}"):
             go_programs.installed(cache(), kind)
 
 

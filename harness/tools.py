@@ -16,7 +16,8 @@ from urllib.request import urlopen
 from harness import registries
 from harness.airgap import pins
 from harness.airgap.cache import cache
-from harness.commands import Say, Unusable
+from harness.airgap.progress import Progress
+from harness.commands import Say, Unusable, print_line
 
 Tool = Literal["kind", "helm", "kubectl"]
 
@@ -72,10 +73,10 @@ def installed(name: Tool) -> Path | None:
 
 def _downloaded(name: Tool, say: Say) -> Path:
     wanted = downloads(platform.system().lower(), _architecture())[name]
-    say(f"downloading {wanted.url}")
     _DOWNLOADED.mkdir(parents=True, exist_ok=True)
     program = _DOWNLOADED / name
-    program.write_bytes(wanted.fetched())
+    with Progress(1, say).step(f"downloading {wanted.url}"):
+        program.write_bytes(wanted.fetched())
     program.chmod(0o755)
     return program
 
@@ -103,4 +104,4 @@ def _member(archive: bytes, name: str) -> bytes:
 
 
 if __name__ == "__main__":
-    print(tool("helm", print))  # noqa: T201 - a command of a developer's
+    print_line(str(tool("helm", print_line)))

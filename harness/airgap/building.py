@@ -53,8 +53,8 @@ def program(name: str, say: Say) -> Path:
     kept = cache()
     if not kept.has(name):
         machine.prepared(say)
-        say(f"building {name}")
-        _built(kept, name)
+        with Progress(1, say).step(f"building {name}"):
+            _built(kept, name)
     return kept.program(name)
 
 

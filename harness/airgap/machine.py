@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from harness.airgap.progress import Progress
 from harness.commands import Say, Unusable, output
 
 PACKAGES = ("docker.io", "containerd", "runc", "debootstrap", "iptables")
@@ -24,8 +25,8 @@ def prepared(say: Say) -> None:
         raise Unusable("\n".join(said))
     missing = [package for package in PACKAGES if not _installed(package)]
     if missing:
-        say(f"installing {' '.join(missing)}")
-        _install(missing)
+        with Progress(1, say).step(f"installing {' '.join(missing)}"):
+            _install(missing)
 
 
 def unfit(release: Mapping[str, str], user: int, go: tuple[int, ...]) -> list[str]:

@@ -1,4 +1,8 @@
-"""Progress of steps that take minutes, as lines: which of how many, since when, and how long."""
+"""Progress of steps that take minutes, as lines: which of how many, since when, and how long.
+
+Each step prints a line at its begin and at its end, and between them one every 25 seconds, so that
+whoever reads a log of continuous integration sees that nothing hangs.
+"""
 
 import threading
 import time
@@ -8,8 +12,8 @@ from dataclasses import dataclass, field
 
 from harness.commands import Say
 
-_QUIET = 30.0
-"""Seconds after which a step says that it is still at it."""
+_QUIET = 25.0
+"""Seconds between two lines of a step that goes on; a loaded machine makes some more of them."""
 
 
 def clock(seconds: float) -> str:
@@ -23,12 +27,13 @@ class Progress:
 
     total: int
     say: Say
+    quiet: float = _QUIET
     done: int = field(default=0, init=False)
     since: float = field(default_factory=time.monotonic, init=False)
 
     @contextmanager
     def step(self, title: str) -> Iterator[None]:
-        """One step, told at its begin, every half minute, and at its end."""
+        """Report one step: at its begin, while it goes on, and at its end."""
         self.done += 1
         began, over = time.monotonic(), threading.Event()
         self._tell(f"{title} ...")
@@ -42,7 +47,7 @@ class Progress:
         self._tell(f"{title}: done in {clock(time.monotonic() - began)}")
 
     def _still(self, title: str, began: float, over: threading.Event) -> None:
-        while not over.wait(_QUIET):
+        while not over.wait(self.quiet):
             self._tell(f"{title}, for {clock(time.monotonic() - began)}")
 
     def _tell(self, line: str) -> None:

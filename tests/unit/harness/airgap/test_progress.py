@@ -1,3 +1,5 @@
+import threading
+
 import pytest
 
 from harness.airgap.progress import Progress, clock
@@ -23,3 +25,17 @@ def test_a_step_that_fails_is_not_told_as_done():
     with pytest.raises(OSError, match="no room"), Progress(1, told.append).step("one"):
         raise OSError("no room")
     assert len(told) == 1
+
+
+def test_a_step_that_goes_on_is_reported_again_and_again():
+    reported: list[str] = []
+    again = threading.Event()
+
+    def report(line: str) -> None:
+        reported.append(line)
+        if len(reported) > 2:
+            again.set()
+
+    with Progress(1, report, quiet=0.01).step("building minio"):
+        assert again.wait(30)
+    assert all("building minio, for 00:0" in line for line in reported[1:-1])
