@@ -31,3 +31,15 @@ def pytest_make_collect_report(
         report.outcome = "failed"
         report.longrepr = f"{collector.nodeid} skipped, but nothing may skip here"
     return report
+
+
+_LONGEST_ID = 80
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a long value by its argument, which pytest numbers.
+
+    Workers of pytest-xdist collect for themselves and must come to the same names, which the
+    content of an archive with the time in it, say, does not give.
+    """
+    return argname if isinstance(val, str | bytes) and len(val) > _LONGEST_ID else None
