@@ -86,6 +86,7 @@ ENV PATH=/opt/dimse-ingestion/bin:/usr/local/bin:/usr/bin:/bin \
     LANG=C.UTF-8 \
     SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
     HOME=/tmp \
+    STATE_DIRECTORY=/var/lib/dimse \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 WORKDIR /var/lib/dimse

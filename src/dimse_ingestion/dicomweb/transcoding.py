@@ -17,6 +17,7 @@ from dimse_ingestion.dicomweb.reading import Reading
 from dimse_ingestion.dicomweb.rendering import MOST_TRANSCODED
 from dimse_ingestion.operations.retrieving import object_size
 from dimse_ingestion.queries.contract import Located
+from dimse_ingestion.spooling.directory import create_directory
 
 _NOT_ACCEPTABLE = 406
 _PIECE = 1 << 20
@@ -44,7 +45,7 @@ async def transcoded(
     """The instance of `chunks` in explicit VR little endian; raises Problem."""
     if why := hindrance(instance):
         raise Problem(_NOT_ACCEPTABLE, why)
-    await asyncio.to_thread(reading.directory.mkdir, parents=True, exist_ok=True)
+    await asyncio.to_thread(create_directory, reading.directory)
     with tempfile.TemporaryDirectory(dir=reading.directory, prefix="transcoding-") as folder:
         source, target = Path(folder, "stored.dcm"), Path(folder, "explicit.dcm")
         with await asyncio.to_thread(source.open, "wb") as file:

@@ -1,12 +1,12 @@
 """What the DICOMweb door can be told beside its storage space: address, access, limits."""
 
-import tempfile
 from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from dimse_ingestion.settings.kinds import Count, HttpUrl, Names, Networks, Port, Seconds, Size
+from dimse_ingestion.settings.state import state_directory
 from dimse_ingestion.settings.storage_space import StorageSpaceSettings
 
 
@@ -57,7 +57,7 @@ class DicomwebSettings(StorageSpaceSettings):
 
     # the spool of what is being stored
     spool_directory: Path = Field(
-        default_factory=lambda: Path(tempfile.gettempdir()) / "dicomweb-spool",
+        default_factory=lambda: state_directory("dicomweb-spool"),
         validation_alias="DICOMWEB_SPOOL_DIRECTORY",
     )
     spool_memory: Size = Field(default=4 * 2**20, validation_alias="DICOMWEB_SPOOL_MEMORY")

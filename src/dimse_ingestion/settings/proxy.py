@@ -5,7 +5,6 @@ Also written as a YAML file (`proxy.yaml`), with these field names in snake or c
 
 import re
 import socket
-import tempfile
 from pathlib import Path
 from typing import Self
 
@@ -24,6 +23,7 @@ from dimse_ingestion.settings.kinds import (
     Uids,
 )
 from dimse_ingestion.settings.messaging import NatsSettings
+from dimse_ingestion.settings.state import state_directory
 
 
 def _host_as_token() -> str:
@@ -94,7 +94,7 @@ class ProxySettings(NatsSettings):
 
     # the spool
     spool_directory: Path = Field(
-        default_factory=lambda: Path(tempfile.gettempdir()) / "dimse-spool",
+        default_factory=lambda: state_directory("spool"),
         validation_alias="DIMSE_SPOOL_DIRECTORY",
     )
     spool_memory: Size = Field(default=4 * 2**20, validation_alias="DIMSE_SPOOL_MEMORY")

@@ -4,11 +4,11 @@ Memory for short ones, a file for those that are long or come while memory is sc
 all files. A file is named by its operation, never by a SOP Instance UID, and unlinked as soon as
 it is open: whatever happens to the process, nothing is left behind and nobody else's bytes are
 deleted. It is no outbox: a modality that was not answered sends again.
+
+The directory may vanish while the service runs; it is made again (see `directory`).
 """
 
 import errno
-import os
-import shutil
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +16,10 @@ from pathlib import Path
 from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.spooling import directory as folder
 from dimse_ingestion.spooling.spooled import Spooled
 
 _LOG = logger(__name__)
-_SUFFIX = ".dataset"
-_FREE_AGAIN = 64 * 2**20
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _THREADS = 4
 
@@ -47,14 +46,19 @@ class Spool:
         self.executor: Executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="spool")
 
     def prepare(self) -> None:
-        """Make the directory and remove what a crash left between opening and unlinking.
+        """Make the directory, write to it, and remove what a crash left there.
 
-        Raises OSError when it can't be used.
+        A full disk is trouble that may pass, so the spool begins with it. Raises OSError when the
+        directory can't be used.
         """
-        self._directory.mkdir(parents=True, exist_ok=True)
-        for leftover in self._directory.glob(f"*{_SUFFIX}"):
-            leftover.unlink(missing_ok=True)
-            _LOG.info("Leftover removed from the spool.", file=leftover.name)
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            folder.remove_leftovers(self._directory)
+            folder.check_writable(self._directory)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            self.failed(error)
 
     def close(self) -> None:
         """Let go of the threads; what is still open keeps its bytes."""
@@ -96,20 +100,28 @@ class Spool:
         self.count(disk=length)
 
     def opened_file(self, operation_id: str) -> int:
-        """A descriptor of a new file without a name. Raises OSError."""
-        path = self._directory / f"{operation_id}{_SUFFIX}"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        path.unlink(missing_ok=True)
-        return descriptor
+        """Return the descriptor of a new file without a name. Raises OSError."""
+        return folder.open_unnamed(self._directory, operation_id)
 
     def failed(self, trouble: OSError) -> DimseFailure:
-        """What a disk's error means for the peer; the spool counts as broken from now on."""
+        """Return the failure that a disk's error is; the spool is broken from now on."""
         metrics.spool_refused.inc()
-        what = "is full" if trouble.errno in _FULL else f"can't be written ({trouble.strerror})"
-        self._broken = f"The spool {self._directory} {what}: free space, or mount another."
+        self._broken = self._sentence(trouble)
         _LOG.error("The spool can't take a data set.", reason=trouble.strerror)
         return OutOfResources("The spool's disk is full or broken, send again later")
 
+    def _sentence(self, error: OSError) -> str:
+        what = "is full" if error.errno in _FULL else f"can't be written ({error.strerror})"
+        return f"The spool {self._directory} {what}: free space, or mount another."
+
     def _usable_again(self) -> bool:
-        writable = os.access(self._directory, os.W_OK)
-        return writable and shutil.disk_usage(self._directory).free > _FREE_AGAIN
+        """Return whether a file can be written now, in a directory made again if need be."""
+        try:
+            folder.check_writable(self._directory)
+            usable = folder.has_room(self._directory)
+        except OSError as error:
+            self._broken = self._sentence(error)
+            return False
+        if usable:
+            _LOG.info("The spool can be written again.", directory=str(self._directory))
+        return usable

@@ -150,23 +150,74 @@ async def test_a_full_disk_is_a700_and_trouble_until_there_is_room(
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(spool, "_usable_again", lambda: False)
     with monkeypatch.context() as disk:
         disk.setattr(os, "write", full)
         with pytest.raises(DimseFailure, match="disk is full") as failure:
             await filled(spool.open("operation"), bytes(2 * MIB))
-    assert failure.value.status is Status.OUT_OF_RESOURCES
-    assert "is full" in spool.trouble
-    monkeypatch.setattr(spool, "_usable_again", lambda: True)
+        assert failure.value.status is Status.OUT_OF_RESOURCES
+        assert "is full" in spool.trouble
+    with monkeypatch.context() as disk:
+        disk.setattr("dimse_ingestion.spooling.directory.has_room", lambda _: False)
+        assert "is full" in spool.trouble
     assert spool.trouble == ""
     assert (spool.memory_used, spool.disk_used) == (0, 0)
 
 
-async def test_a_directory_that_vanished_is_a700(spool: Spool, tmp_path: Path) -> None:
+async def test_a_directory_that_vanished_is_made_again(spool: Spool, tmp_path: Path) -> None:
     (tmp_path / "spool").rmdir()
+    spooled = spool.open("operation")
+    await filled(spooled, bytes(2 * MIB))
+    assert whole(spooled) == bytes(2 * MIB)
+    assert spool.trouble == ""
+    spooled.close()
+
+
+async def test_a_directory_that_cannot_be_made_is_a700_until_it_can(
+    spool: Spool, tmp_path: Path
+) -> None:
+    (tmp_path / "spool").rmdir()
+    (tmp_path / "spool").write_text("a file in its place")
     with pytest.raises(DimseFailure) as failure:
         await filled(spool.open("operation"), bytes(2 * MIB))
     assert failure.value.status is Status.OUT_OF_RESOURCES
+    assert str(tmp_path) not in failure.value.comment
+    assert spool.trouble == (
+        f"The spool {tmp_path / 'spool'} can't be written (Not a directory): "
+        "free space, or mount another."
+    )
+    (tmp_path / "spool").unlink()
+    assert spool.trouble == ""
+    spooled = spool.open("operation")
+    await filled(spooled, bytes(2 * MIB))
+    spooled.close()
+
+
+async def test_trouble_tells_what_is_wrong_now(spool: Spool, tmp_path: Path) -> None:
+    spool.failed(OSError(errno.EIO, "Input/output error"))
+    (tmp_path / "spool").rmdir()
+    (tmp_path / "spool").write_text("a file in its place")
+    assert "Not a directory" in spool.trouble
+
+
+def test_a_full_disk_at_the_start_is_trouble_that_may_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    spool = Spool(tmp_path / "spool", Limits())
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "write", full)
+        spool.prepare()
+        assert "is full" in spool.trouble
+    assert spool.trouble == ""
+    spool.close()
+
+
+def test_a_directory_that_cannot_be_used_is_refused_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="Not a directory"):
+        Spool(tmp_path / "file" / "spool", Limits()).prepare()
 
 
 async def test_two_of_one_name_never_share_bytes(spool: Spool) -> None:
