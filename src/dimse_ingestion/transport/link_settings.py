@@ -41,7 +41,7 @@ class LinkSettings:
     """The longest that one try may take as a whole."""
     ping_interval: float = 10.0
     """A ping not answered for twice as long ends the connection."""
-    longest_back_off: float = 5.0
+    longest_back_off: float = 2.0
 
     @property
     def servers(self) -> tuple[Server, ...]:

@@ -1,8 +1,8 @@
 """When an operation is tried again, after how long, and when that ends.
 
-Pure: the outcome of an attempt goes in, a pause or the end comes out. Nobody reaching a replica
-for the open budget ends it, and so does the operation's deadline; a replica that is busy or fails
-for now is tried until the deadline.
+Pure: the outcome of an attempt goes in, a pause or the end comes out. An operation ends when no
+replica was reached for the open budget, and at its deadline; a replica that is busy or fails for
+now is tried until the deadline.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,11 @@ class Patience:
         """Why the last attempt had no result."""
 
     def pause(self, failed: Elsewhere | Result, now: float) -> float | None:
-        """Seconds until the next attempt; None when there is to be none."""
+        """Return the seconds until the next attempt, or None when there is to be none.
+
+        A pause that would last beyond the end is shortened, so that the last attempt is made as
+        late as it can still succeed: what was away may be back by then.
+        """
         after = 0.0
         if isinstance(failed, Elsewhere):
             self.because, after = failed.because, failed.after
@@ -35,17 +39,11 @@ class Patience:
             self._reached = now
         pause = self._jittered(after)
         self._failures += 1
-        over = now + pause >= min(self.ends, self._reached + self._times.open_budget)
-        return None if over else pause
-
-    def reached(self, now: float) -> None:
-        """A replica has answered."""
-        self._reached = now
-
-    @property
-    def next_end(self) -> float:
-        """Until when a connection may be waited for."""
-        return min(self.ends, self._reached + self._times.open_budget)
+        budget_ends = self._reached + self._times.open_budget
+        if now + pause < min(self.ends, budget_ends):
+            return pause
+        shortened = min(self.ends - self._times.last_attempt, budget_ends) - now
+        return shortened if shortened >= self._times.first_pause else None
 
     def _jittered(self, after: float) -> float:
         growing = self._times.first_pause * 2.0 ** min(self._failures, 16)

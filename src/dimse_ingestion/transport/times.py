@@ -21,6 +21,8 @@ class Times:
     first_pause: float = 0.05
     """Before the first retry; doubled for each further one, and jittered."""
     longest_pause: float = 4.0
+    last_attempt: float = 1.0
+    """The last attempt begins so long before the deadline, when a pause would go beyond it."""
     silence: float = 1.0
     """Without a word from the replica, the asking side probes."""
     doubt_interval: float = 0.25
