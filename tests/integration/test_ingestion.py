@@ -16,6 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from prometheus_client import REGISTRY
 
 from dimse_ingestion.catalogue import app as catalogue
 from dimse_ingestion.dicom import encoding, uids
@@ -36,6 +37,7 @@ from dimse_ingestion.transport.requester import CarrierRequester
 from dimse_ingestion.transport.subjects import Subjects
 from harness.doors import StorageSpace, free_port
 from harness.nats_server import NatsServer, nats_server
+from harness.s3_server import S3Server, s3_server, why_not
 from tests.linked import reached
 from tests.unit.operations.instances import (
     CT,
@@ -179,6 +181,17 @@ class System:
         self.config.mkdir(exist_ok=True)
         (self.config / "LOCAL_STORAGE_PATH").write_text(str(self.bucket))
 
+    def configure_s3(self, server: S3Server, secret_key: str) -> None:
+        """Have the bucket `space` of a server in place of the folder."""
+        (self.config / "LOCAL_STORAGE_PATH").unlink(missing_ok=True)
+        for name, value in {
+            "BUCKET_NAME": "space",
+            "BUCKET_HOST": server.endpoint,
+            "AWS_ACCESS_KEY_ID": server.access_key,
+            "AWS_SECRET_ACCESS_KEY": secret_key,
+        }.items():
+            (self.config / name).write_text(value)
+
     async def store(self, image: Image, deadline: float = 20.0) -> Any:
         return await self.requester.store(image.open, image.held, deadline=deadline)
 
@@ -298,6 +311,34 @@ async def test_with_the_catalogue_down_there_is_no_success_and_the_retry_brings_
     result = await storing
     assert (result.status, system.objects) == (Status.SUCCESS, {sent.key: sent.object})
     assert await system.found_instances() == ["1.2.9.1"]
+
+
+async def test_a_bucket_that_refuses_the_key_for_a_while_costs_no_image(
+    system: System, tmp_path: Path
+) -> None:
+    if absent := why_not("versitygw"):
+        pytest.skip(absent)
+    with s3_server("versitygw", tmp_path / "s3") as server:
+        server.make_bucket("space")
+        system.configure_s3(server, secret_key="of-last-year")
+        health = await system.start_ingestion("replica-2")
+        await system.stop("replica-1")
+        sent = image()
+        refused = await system.store(sent, deadline=2.0)
+        assert (refused.status, refused.transient) == (Status.NOT_AUTHORIZED, True)
+        before = refusals()
+        storing = asyncio.create_task(system.store(sent))
+        await troubled(health, lambda _: refusals() > before)
+        assert not storing.done()
+        system.configure_s3(server, secret_key=server.secret_key)
+        assert (await storing).status == Status.SUCCESS
+    assert await system.found_instances() == ["1.2.9.1"]
+
+
+def refusals() -> float:
+    """C-STOREs that a replica ended with 0124 so far."""
+    labels = {"service": "store", "status": "0124"}
+    return REGISTRY.get_sample_value("dimse_ingestion_failures_total", labels) or 0.0
 
 
 async def test_many_at_once_all_arrive(system: System) -> None:

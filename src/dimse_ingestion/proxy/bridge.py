@@ -36,6 +36,8 @@ from dimse_ingestion.upper_layer.services import (
 )
 
 _Serve = Callable[[Message, Told], Awaitable[None]]
+_DOUBTFUL = (Status.OUT_OF_RESOURCES, Status.NOT_AUTHORIZED)
+"""What is down, or refuses a key: readiness is looked at anew."""
 
 
 class CommandField(IntEnum):
@@ -98,7 +100,7 @@ class Bridge:
             finally:
                 if message.data_set is not None:
                     message.data_set.abandon()
-                if telling.status == Status.OUT_OF_RESOURCES:
+                if telling.status in _DOUBTFUL:
                     self.doubt()
 
     async def _echo(self, message: Message, telling: Told) -> None:

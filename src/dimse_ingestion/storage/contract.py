@@ -24,8 +24,9 @@ class StoredObject:
 class Bucket(Protocol):
     """One bucket (or container, or folder).
 
-    Every method raises DimseFailure: transient A700 when the bucket is down, full, throttling or
-    missing, 0124 when access is refused. The sentence names the bucket and what to do.
+    Every method raises DimseFailure: A700 when the bucket is down, full, throttling or missing,
+    0124 when access is refused. Both are transient, because somebody may put it right meanwhile;
+    A700 for an object too large for the store is not. The sentence names the bucket and the cure.
     """
 
     name: str

@@ -4,21 +4,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.observability import metrics
+
+_OUTCOMES = {Status.NOT_AUTHORIZED: "refused", Status.OUT_OF_RESOURCES: "failed"}
 
 
 @contextmanager
 def counted(asked: str) -> Iterator[None]:
-    """Count what happens within: done, or failed (transient) or refused.
+    """Count what happens within: done, refused (access is denied), or failed.
 
-    A missing object is an answer. A put whose source gives up with a DimseFailure counts as its
-    failure says; what else ends a call is not the bucket's doing and not counted.
+    A missing object is an answer. What else ends a call is not the bucket's doing and not counted:
+    a put's source may give up with a failure of its own.
     """
     try:
         yield
     except DimseFailure as failure:
-        outcome = "failed" if failure.transient else "refused"
-        metrics.storage_requests.labels(asked, outcome).inc()
+        if outcome := _OUTCOMES.get(failure.status):
+            metrics.storage_requests.labels(asked, outcome).inc()
         raise
     except KeyError:
         metrics.storage_requests.labels(asked, "done").inc()

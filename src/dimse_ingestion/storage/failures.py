@@ -2,6 +2,10 @@
 
 obstore raises few types and puts the store's answer into the text, so status and code are read
 from there. The sentence comes without the store's own words: they may repeat a key or a signature.
+
+Whatever somebody can put right at the store or in its configuration is transient: a policy, a key
+or a bucket may be back within the time of the operation. Only an object that is too large for the
+store stays so. docs/operating.md has the table.
 """
 
 import re
@@ -37,6 +41,10 @@ _FAILURES = {
     "XMinioAdminBucketQuotaExceeded": "{bucket} is full: raise its quota or free space.",
     "InsufficientStorage": "{bucket} is full: free or add space.",
 }
+_TOO_LARGE = {
+    "EntityTooLarge": "{bucket} takes no object of this size: raise the store's limit.",
+    "RequestBodyTooLarge": "{bucket} takes no object of this size: raise the store's limit.",
+}
 _STATUSES = {
     "404": _FAILURES["NoSuchBucket"],
     "301": _FAILURES["PermanentRedirect"],
@@ -66,7 +74,9 @@ class Place:
         status = found[1] if (found := _STATUS.search(text)) else ""
         if self._is_refusal(error, code, status):
             sentence = _REFUSALS.get(code, "{bucket} denies access: grant it to the access key.")
-            return DimseFailure(Status.NOT_AUTHORIZED, self._told(sentence))
+            return DimseFailure(Status.NOT_AUTHORIZED, self._told(sentence), transient=True)
+        if code in _TOO_LARGE:
+            return DimseFailure(Status.OUT_OF_RESOURCES, self._told(_TOO_LARGE[code]))
         return OutOfResources(self._told(_sentence(code, status, text)))
 
     def _is_refusal(self, error: Exception, code: str, status: str) -> bool:

@@ -1,4 +1,8 @@
-"""Errors of the file system as the failures they are for a modality, with what to do about them."""
+"""Errors of the file system as the failures they are for a modality, with what to do about them.
+
+Transient are all that somebody can put right while the operation waits (see `failures`): a file
+system that is read-only, full or not mounted. Only a file that is too large for it stays so.
+"""
 
 import errno
 from collections.abc import Iterator
@@ -8,7 +12,7 @@ from pathlib import Path
 from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
 from dimse_ingestion.dicom.status import Status
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
@@ -31,6 +35,12 @@ def _failure(root: Path, error: OSError) -> DimseFailure:
         return DimseFailure(
             Status.NOT_AUTHORIZED,
             f"Bucket folder is closed to us: let this user write to {root} ({error.strerror}).",
+            transient=True,
+        )
+    if error.errno == errno.EFBIG:
+        return DimseFailure(
+            Status.OUT_OF_RESOURCES,
+            f"Bucket folder {root} takes no file of this size: raise its file system's limit.",
         )
     if not root.is_dir():
         return OutOfResources(f"Bucket folder is missing: create or mount {root}.")

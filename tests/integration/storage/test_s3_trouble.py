@@ -18,7 +18,7 @@ from harness.s3_server import S3Server, s3_server, why_not
 
 MIB = 2**20
 A700 = (Status.OUT_OF_RESOURCES, True)
-REFUSED = (Status.NOT_AUTHORIZED, False)
+REFUSED = (Status.NOT_AUTHORIZED, True)
 
 
 @pytest.fixture(scope="module", params=["versitygw", "minio"])

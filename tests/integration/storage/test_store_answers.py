@@ -69,12 +69,17 @@ async def test_an_answer_becomes_its_failure(
             with pytest.raises(DimseFailure) as raised:
                 await s3(port).put("x", chunks(bytes(size)), size)
             failure = raised.value
-            assert (failure.status, failure.transient) == (
-                status,
-                status == Status.OUT_OF_RESOURCES,
-            )
+            assert (failure.status, failure.transient) == (status, True)
             assert sentence in failure.comment
             assert sentence.partition(":")[0] in failure.error_comment
+
+
+@pytest.mark.parametrize("code", ["EntityTooLarge", "RequestBodyTooLarge"])
+async def test_an_object_too_large_for_the_store_stays_so(code: str) -> None:
+    async with served(Store(413, code).app, "127.0.0.1", 0) as port:
+        with pytest.raises(DimseFailure, match="takes no object of this size") as raised:
+            await s3(port).put("x", chunks(b"abc"), 3)
+    assert (raised.value.status, raised.value.transient) == (Status.OUT_OF_RESOURCES, False)
 
 
 async def test_a_small_object_is_one_put_that_carries_its_sha256() -> None:

@@ -15,7 +15,8 @@ def count(outcome: str) -> float:
     ("ending", "outcome"),
     [
         (OutOfResources("full"), "failed"),
-        (DimseFailure(Status.NOT_AUTHORIZED, "denied"), "refused"),
+        (DimseFailure(Status.OUT_OF_RESOURCES, "too large"), "failed"),
+        (DimseFailure(Status.NOT_AUTHORIZED, "denied", transient=True), "refused"),
         (KeyError("x"), "done"),
     ],
 )
@@ -36,4 +37,6 @@ def test_counts_what_goes_well_and_not_what_is_none_of_the_bucket_s_doing() -> N
     assert counts() == [done + 1, failed, refused]
     with pytest.raises(ValueError, match="source"), counted("put"):
         raise ValueError("source")
+    with pytest.raises(DimseFailure, match="source"), counted("put"):
+        raise DimseFailure(Status.CANNOT_UNDERSTAND, "source")
     assert counts() == [done + 1, failed, refused]

@@ -75,13 +75,15 @@ async def test_a_missing_folder_is_not_made(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "status", "sentence"),
+    ("number", "status", "transient", "sentence"),
     [
-        (errno.ENOSPC, Status.OUT_OF_RESOURCES, "is full: free space"),
-        (errno.EDQUOT, Status.OUT_OF_RESOURCES, "is full: free space"),
-        (errno.EACCES, Status.NOT_AUTHORIZED, "let this user write"),
-        (errno.EROFS, Status.NOT_AUTHORIZED, "let this user write"),
-        (errno.EIO, Status.OUT_OF_RESOURCES, "fails: Input/output error"),
+        (errno.ENOSPC, Status.OUT_OF_RESOURCES, True, "is full: free space"),
+        (errno.EDQUOT, Status.OUT_OF_RESOURCES, True, "is full: free space"),
+        (errno.EFBIG, Status.OUT_OF_RESOURCES, False, "takes no file of this size"),
+        (errno.EACCES, Status.NOT_AUTHORIZED, True, "let this user write"),
+        (errno.EPERM, Status.NOT_AUTHORIZED, True, "let this user write"),
+        (errno.EROFS, Status.NOT_AUTHORIZED, True, "let this user write"),
+        (errno.EIO, Status.OUT_OF_RESOURCES, True, "fails: Input/output error"),
     ],
 )
 async def test_trouble_while_writing_is_told_and_leaves_nothing(
@@ -89,6 +91,7 @@ async def test_trouble_while_writing_is_told_and_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
     number: int,
     status: Status,
+    transient: bool,
     sentence: str,
 ) -> None:
     def failing(file: int, data: bytes) -> int:
@@ -97,8 +100,7 @@ async def test_trouble_while_writing_is_told_and_leaves_nothing(
     with monkeypatch.context() as patched:
         patched.setattr(os, "write", failing)
         told = await failure(FolderBucket(tmp_path))
-    assert told.status == status
-    assert told.transient == (status == Status.OUT_OF_RESOURCES)
+    assert (told.status, told.transient) == (status, transient)
     assert sentence in told.comment
     assert str(tmp_path) in told.comment
     assert files(tmp_path) == []
