@@ -29,7 +29,7 @@ class SigningKey:
         return json.loads(written) | {"kid": self.key_id, "use": "sig", "alg": "ES256"}
 
 
-def token(key: SigningKey, seconds: int = 60, **claims: object) -> str:
+def token(key: SigningKey, seconds: int = 3600, **claims: object) -> str:
     """A token signed by `key` that is good for so many seconds."""
     content = {"iss": ISSUER, "aud": AUDIENCE, "exp": int(time.time()) + seconds, "sub": "jane"}
     return jwt.encode(content | claims, key.private, "ES256", headers={"kid": key.key_id})
