@@ -4,8 +4,6 @@ The only module that imports pixel libraries, and it is imported in those proces
 that crashes, loops or eats memory ends one of them. Every function takes and gives bytes or paths.
 """
 
-import struct
-from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,21 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom import Dataset, FileMetaDataset, dcmread
-from pydicom.encaps import encapsulate
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.filereader import read_dataset
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian
 
+from dimse_ingestion.dicom.code_streams import NoSize, claimed_size
 from dimse_ingestion.dicom.value_representations import little_endian
 from dimse_ingestion.dicomweb.views import Job, View, Window
 
 Pixels = NDArray[Any]
 _EIGHT_BITS = 255
 _COLOURED = 3  # dimensions: rows, columns, samples
-_STARTS_OF_FRAME = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xF7}
-_JPEG_2000_SIZE = b"\xff\x4f\xff\x51"
+_MOST_TILES = 16_384  # a decoder needs kilobytes for each, whatever its size
 
 
 class Undecodable(ValueError):
@@ -64,6 +62,9 @@ def transcoded(source: Path, target: Path) -> None:
     data_set: Dataset = dcmread(source)
     syntax = data_set.file_meta.TransferSyntaxUID
     if syntax.is_encapsulated:
+        number = int(data_set.get("NumberOfFrames", 1) or 1)
+        for frame in generate_frames(data_set.PixelData, number_of_frames=number):
+            check_size(frame, data_set)
         data_set.decompress(as_rgb=True, generate_instance_uid=False)
     elif syntax == ExplicitVRBigEndian:
         data_set = _little_endian(data_set)
@@ -98,7 +99,7 @@ def _pixels(job: Job) -> Pixels:
         return pixel_array(data_set)
     if not _has_decoder(job.transfer_syntax_uid):
         raise Undecodable("Its transfer syntax can't be decoded here.")
-    _check_size(job.frame, data_set)
+    check_size(job.frame, data_set)
     return pixel_array(data_set)
 
 
@@ -122,30 +123,22 @@ def _data_set(job: Job) -> Dataset:
     return data_set
 
 
-def _check_size(frame: bytes, data_set: Dataset) -> None:
-    """Raise Undecodable where the compressed image is larger than the instance says."""
-    for rows, columns in _sizes(frame):
-        if rows * columns > data_set.Rows * data_set.Columns:
-            raise Undecodable("The compressed image is larger than the instance says.")
+def check_size(frame: bytes, data_set: Dataset) -> None:
+    """Raise Undecodable where the compressed image is larger than the instance says.
 
-
-def _sizes(frame: bytes) -> Iterator[tuple[int, int]]:
-    """Rows and columns that the code stream itself tells: of JPEG, JPEG-LS and JPEG 2000."""
-    if (place := frame.find(_JPEG_2000_SIZE, 0, 4096)) >= 0:
-        size = frame[place + 8 : place + 24]
-        if len(size) == 16:
-            width, height, left, top = struct.unpack(">4I", size)
-            yield height - top, width - left
-    if frame[:2] != b"\xff\xd8":
+    A decoder allocates what the code stream claims before it finds that there is less.
+    """
+    try:
+        size = claimed_size(frame, data_set.file_meta.TransferSyntaxUID)
+    except NoSize as none:
+        raise Undecodable(str(none)) from None
+    if size is None:
         return
-    place = 2
-    while place + 9 <= len(frame) and frame[place] == 0xFF:
-        marker = frame[place + 1]
-        if marker in _STARTS_OF_FRAME:
-            yield struct.unpack_from(">HH", frame, place + 5)
-        if marker == 0xDA:
-            return
-        place += 2 + int.from_bytes(frame[place + 2 : place + 4], "big")
+    expected = data_set.Rows * data_set.Columns * data_set.get("SamplesPerPixel", 1)
+    if size.samples > expected:
+        raise Undecodable("The compressed image is larger than the instance says.")
+    if size.tiles > _MOST_TILES:
+        raise Undecodable(f"The compressed image has more than {_MOST_TILES} tiles.")
 
 
 def _greys(pixels: Pixels, job: Job, window: Window | None) -> Pixels:

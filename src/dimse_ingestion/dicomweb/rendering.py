@@ -1,18 +1,20 @@
-"""Pixels decoded and pictured in processes beside the door, which may die of it.
+"""Pixels decoded and pictured in processes beside the service, which may die of it.
 
 Processes are started with the first image, replaced after a crash, ended when a decode takes too
-long, and given nothing that is larger decoded than they may hold. What they run is `decoding`.
+long or has taken too much memory, and given nothing that is larger decoded than they may hold.
+What they run is `decoding`.
 """
 
 import asyncio
 import multiprocessing
 import os
 import resource
+import time
 from concurrent.futures import TimeoutError as TookTooLong
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from dimse_ingestion.dicom import uids
 from dimse_ingestion.dicom.elements import Element
@@ -37,9 +39,14 @@ MOST_DECODED = 256 * 2**20
 MOST_TRANSCODED = 512 * 2**20
 """Bytes of an instance whose pixels are decompressed as a whole."""
 
-_MEMORY = 6 * 2**30  # of a process: addresses, of which a few per cent are memory
+_ADDRESSES = 4 * 2**30  # of a process: a decoder that wants more fails
+_MOST_IDLE = 384 * 2**20  # bytes that a process may hold between two jobs
 _WAITING_PER_WORKER = 32
 _JOBS_OF_A_PROCESS = 500  # then another takes its place: codecs leak
+_MOST_IDLE_NAME = "_DECODER_MOST_IDLE"  # known to the process alone
+_EXHAUSTED, _RETIRED = 71, 75  # exit codes
+_ATTEMPTS = 4  # of a job whose process ended before it began
+_ACKNOWLEDGED = 0.2  # seconds in which the pool learns which process has the job
 _KEYWORDS = {"OF": "FloatPixelData", "OD": "DoubleFloatPixelData"}
 
 
@@ -93,26 +100,44 @@ class Rendering:
             )
         self._asked += 1
         try:
-            future = self._started().submit(perform, longest, name, arguments)
-            return await asyncio.wrap_future(future)
-        except TookTooLong:
-            raise _failed(f"Decoding took longer than {longest:g} s and was given up") from None
-        except ValueError as undecodable:
-            raise Problem(_NOT_ACCEPTABLE, str(undecodable)) from None
-        except (OSError, RuntimeError) as died:  # pebble's ProcessExpired, among others
-            _LOG.warning("A decoding process failed.", job=name, error=type(died).__name__)
-            raise _failed("The decoder did not survive this image") from None
+            return await self._tried(name, longest, arguments)
         finally:
             self._asked -= 1
+
+    async def _tried(self, name: str, longest: float, arguments: tuple[object, ...]) -> Any:
+        """Run a job; again where its process ended before the job began. Raises Problem."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                future = self._started().submit(perform, longest, name, arguments)
+                return await asyncio.wrap_future(future)
+            except TookTooLong:
+                raise _failed(f"Decoding took longer than {longest:g} s and was given up") from None
+            except ValueError as undecodable:
+                raise Problem(_NOT_ACCEPTABLE, str(undecodable)) from None
+            except (OSError, RuntimeError) as died:  # pebble's ProcessExpired, among others
+                code = getattr(died, "exitcode", None)
+                if code == _EXHAUSTED:
+                    raise _exhausted() from None
+                has_begun = isinstance(died, OSError) and code != _RETIRED
+                if has_begun or attempt == _ATTEMPTS - 1:
+                    _LOG.warning("A decoding process failed.", job=name, error=type(died).__name__)
+                    raise _failed("The decoder did not survive this image") from None
+        raise AssertionError  # the last attempt returns or raises
 
     def _started(self) -> "ProcessPool":
         """The pool; another in place of one that a dying process has taken with it."""
         if self._pool is None or not self._pool.active:
-            self._pool = _pool(self._workers)
+            self._pool = pool(self._workers)
         return self._pool
 
 
-def _pool(workers: int) -> "ProcessPool":
+def pool(
+    workers: int, *, addresses: int = _ADDRESSES, most_idle: int = _MOST_IDLE
+) -> "ProcessPool":
+    """Return a pool of processes that hold at most so many bytes at work, and between two jobs.
+
+    Raises Problem 406 where the libraries are not installed.
+    """
     try:
         from pebble import ProcessPool
     except ImportError:
@@ -124,25 +149,58 @@ def _pool(workers: int) -> "ProcessPool":
         max_workers=workers,
         max_tasks=_JOBS_OF_A_PROCESS,
         initializer=_bounded,
+        initargs=(addresses, most_idle),
         context=multiprocessing.get_context("spawn"),
     )
 
 
-def _bounded() -> None:
+def _bounded(addresses: int, most_idle: int) -> None:
     """In a new process: no more memory than is sane, and no threads beside its own."""
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    resource.setrlimit(resource.RLIMIT_AS, (addresses, addresses))
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    os.environ[_MOST_IDLE_NAME] = str(most_idle)
 
 
 def perform(name: str, arguments: tuple[object, ...]) -> Any:
-    """In a process of the pool: one of `decoding`'s functions; raises ValueError."""
-    function: Callable[..., Any] = getattr(import_module("dimse_ingestion.dicomweb.decoding"), name)
+    """In a process of the pool: one of `decoding`'s functions; raises ValueError.
+
+    A process that ran out of memory, or still holds too much of it, does not take another job:
+    codecs lose what they allocated before they failed, and good images would be refused after.
+    """
+    if _holds_too_much():
+        _end_process(_RETIRED)
     try:
+        function: Callable[..., Any] = getattr(
+            import_module("dimse_ingestion.dicomweb.decoding"), name
+        )
         return function(*arguments)
+    except MemoryError:
+        _end_process(_EXHAUSTED)
     except Exception as error:  # noqa: BLE001 - codecs raise anything, and some of it can't be pickled
+        if _holds_too_much():
+            _end_process(_EXHAUSTED)
         known = type(error).__name__ == "Undecodable"
         why = str(error) if known else "Its pixel data is damaged, or of a kind unknown here."
         raise ValueError(f"The instance can't be decoded. {why}") from None
+
+
+def _holds_too_much() -> bool:
+    """Tell whether this process holds more memory than it may between two jobs."""
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    return int(pages) * resource.getpagesize() > int(os.environ[_MOST_IDLE_NAME])
+
+
+def _end_process(code: int) -> NoReturn:
+    """End this process; the pool is given time to learn that it has the job."""
+    time.sleep(_ACKNOWLEDGED)
+    os._exit(code)
+
+
+def _exhausted() -> Problem:
+    return Problem(
+        _TOO_LARGE,
+        "Decoding this image needs more memory than is allowed: retrieve it as it is stored.",
+    )
 
 
 def _failed(why: str) -> Problem:

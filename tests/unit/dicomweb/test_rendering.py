@@ -1,7 +1,9 @@
 import asyncio
 import os
 import signal
+import struct
 import time
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -10,11 +12,13 @@ import pytest
 from dimse_ingestion.dicom.elements import BulkReference, Element, element
 from dimse_ingestion.dicom.frames import image_pixels
 from dimse_ingestion.dicomweb import decoding
+from dimse_ingestion.dicomweb import rendering as room
 from dimse_ingestion.dicomweb.problems import Problem
 from dimse_ingestion.dicomweb.rendering import Rendering, check_size, job
 from dimse_ingestion.dicomweb.views import Job, View
 
 EXPLICIT = "1.2.840.10008.1.2.1"
+JPEG = "1.2.840.10008.1.2.4.50"
 JPEG_2000 = "1.2.840.10008.1.2.4.90"
 
 
@@ -62,7 +66,8 @@ async def test_a_process_that_dies_fails_one_image_and_is_replaced():
         [worker] = children() - before
         large = asked(8000, 8000)
         at_work = asyncio.create_task(rendering.pictured(large, View(media_type="image/png")))
-        while psutil.Process(worker).cpu_percent(0.05) < 20 and not at_work.done():  # noqa: ASYNC110 - another process is watched
+        held = psutil.Process(worker).memory_info
+        while held().rss < 300 * 2**20 and not at_work.done():  # noqa: ASYNC110 - another process is watched
             await asyncio.sleep(0)
         os.kill(worker, signal.SIGKILL)
         with pytest.raises(Problem, match="did not survive") as problem:
@@ -85,9 +90,53 @@ async def test_a_decode_that_takes_too_long_is_given_up_and_others_go_on():
         assert len(await rendering.decoded(asked())) == 16
 
 
+def jpeg_of(side: int) -> bytes:
+    """A JPEG of a few bytes whose header claims a square image."""
+    header = struct.pack(">BBHBHHB", 0xFF, 0xC0, 11, 8, side, side, 1) + b"\x01\x11\x00"
+    tables = b"\xff\xdb\x00\x43\x00" + b"\1" * 64 + b"\xff\xc4\x00\x14\x00\1" + bytes(16)
+    scan = b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00" + bytes(20)
+    return b"\xff\xd8\xff\xff" + tables[1:] + header + scan + b"\xff\xd9"
+
+
+@pytest.mark.parametrize("syntax", [JPEG, JPEG_2000])
+async def test_a_small_code_stream_that_claims_a_large_image_is_refused_and_costs_nothing(syntax):
+    before = children()
+    async with Rendering(1) as rendering:
+        for _ in range(3):
+            with pytest.raises(Problem, match=r"larger than|no JPEG 2000") as problem:
+                await rendering.decoded(asked(16, 16, syntax, jpeg_of(65500)))
+            assert problem.value.status == 406
+        [worker] = children() - before
+        assert psutil.Process(worker).memory_info().rss < 300 * 2**20
+        assert len(await rendering.decoded(asked())) == 16
+
+
+async def test_a_process_without_memory_is_replaced_before_the_next_image(monkeypatch):
+    monkeypatch.setattr(room, "pool", partial(room.pool, addresses=1 << 30))
+    before = children()
+    async with Rendering(1) as rendering:
+        await rendering.decoded(asked())
+        [worker] = children() - before
+        with pytest.raises(Problem, match="more memory than is allowed") as problem:
+            await rendering.pictured(asked(14000, 14000), View(media_type="image/png"))
+        assert problem.value.status == 413
+        assert len(await rendering.decoded(asked())) == 16
+        assert worker not in children()
+
+
+async def test_a_process_that_holds_too_much_gives_its_job_to_another(monkeypatch):
+    monkeypatch.setattr(room, "pool", partial(whole := room.pool, most_idle=1))
+    async with Rendering(1) as rendering:
+        with pytest.raises(Problem, match="did not survive"):
+            await rendering.decoded(asked())
+    monkeypatch.setattr(room, "pool", whole)
+    async with Rendering(1) as rendering:
+        assert len(await rendering.decoded(asked())) == 16
+
+
 async def test_pixels_that_are_no_code_stream_are_406_with_a_sentence():
     async with Rendering(1) as rendering:
-        with pytest.raises(Problem, match="damaged") as problem:
+        with pytest.raises(Problem, match="no JPEG 2000") as problem:
             await rendering.decoded(asked(syntax=JPEG_2000, frame=b"no code stream"))
         assert problem.value.status == 406
 

@@ -1,0 +1,167 @@
+"""Headers of compressed images: what size a code stream claims, where an image begins and ends.
+
+JPEG (ISO/IEC 10918-1 annex B), JPEG-LS (14495-1 annex C), JPEG 2000 and HTJ2K (15444-1 annexes A
+and I), RLE (PS3.5 annex G). Headers alone are read, nothing is decoded: a decoder must not be given
+a code stream that claims more than its instance, and fragments are told apart by their markers.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_BASE = "1.2.840.10008.1.2"
+_JPEG = frozenset(f"{_BASE}.4.{n}" for n in (50, 51, 57, 70, 80, 81))
+_JPEG_2000 = frozenset(f"{_BASE}.4.{n}" for n in (90, 91, 92, 93, 201, 202, 203))
+RLE_LOSSLESS = f"{_BASE}.5"
+
+_START_OF_IMAGE, _START_OF_CODE_STREAM = b"\xff\xd8", b"\xff\x4f\xff\x51"
+_END_OF_IMAGE = b"\xff\xd9"  # of JPEG, JPEG-LS and JPEG 2000 alike
+_JP2_SIGNATURE = b"\0\0\0\x0cjP  \r\n\x87\n"
+_CODE_STREAM_BOX = b"jp2c"
+_STARTS_OF_FRAME = frozenset({*range(0xC0, 0xD0), 0xDE, 0xF7}) - {0xC4, 0xC8, 0xCC}
+_START_OF_SCAN, _JPEG_LS_PARAMETERS, _OVERSIZE = 0xDA, 0xF8, 4
+_DEFINE_NUMBER_OF_LINES = b"\xff\xdc\x00\x04"
+_WITHOUT_LENGTH = frozenset({0x00, 0x01, *range(0xD0, 0xDA)})
+_MOST_SEGMENTS, _RLE_HEADER = 15, 64
+
+BEGIN_LENGTH = 12
+"""Bytes at a fragment's begin that tell whether an image begins there."""
+
+END_LENGTH = 10
+"""Bytes at a fragment's end in which the marker that ends an image may stand, before padding."""
+
+
+class NoSize(ValueError):
+    """The code stream has no header that tells its size; the sentence says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What a code stream claims to decode to; `tiles` is 1 where it has none."""
+
+    rows: int
+    columns: int
+    samples_per_pixel: int
+    tiles: int = 1
+
+    @property
+    def samples(self) -> int:
+        """Samples of the whole image."""
+        return self.rows * self.columns * self.samples_per_pixel
+
+
+def claimed_size(code_stream: bytes, transfer_syntax_uid: str) -> Size | None:
+    """Return the largest size the headers claim; None where the syntax has no such header.
+
+    Raises NoSize when the code stream does not begin as its transfer syntax says.
+    """
+    if transfer_syntax_uid in _JPEG_2000:
+        return _jpeg_2000_size(code_stream)
+    if transfer_syntax_uid in _JPEG:
+        return _jpeg_size(code_stream)
+    if transfer_syntax_uid == RLE_LOSSLESS and not _is_rle_header(code_stream):
+        raise NoSize("The frame has no RLE header.")
+    return None
+
+
+def has_markers(transfer_syntax_uid: str) -> bool:
+    """Tell whether images of a transfer syntax begin and end with markers."""
+    return transfer_syntax_uid in _JPEG or transfer_syntax_uid in _JPEG_2000
+
+
+def begins_image(begin: bytes, transfer_syntax_uid: str) -> bool:
+    """Tell whether a fragment that begins with these bytes begins an image."""
+    if transfer_syntax_uid in _JPEG_2000:
+        return begin.startswith((_START_OF_CODE_STREAM, _JP2_SIGNATURE[:BEGIN_LENGTH]))
+    if transfer_syntax_uid in _JPEG:
+        return begin[:2] == _START_OF_IMAGE and begin[2:3] in (b"", b"\xff")
+    return transfer_syntax_uid == RLE_LOSSLESS and _is_rle_header(begin)
+
+
+def ends_image(end: bytes) -> bool:
+    """Tell whether the last bytes of a fragment, and of those before it, end an image."""
+    return _END_OF_IMAGE in end[-END_LENGTH:]
+
+
+def _is_rle_header(begin: bytes) -> bool:
+    if len(begin) < 8:
+        return False
+    segments, first = struct.unpack_from("<II", begin)
+    return 1 <= segments <= _MOST_SEGMENTS and bool(first == _RLE_HEADER)
+
+
+def _jpeg_2000_size(code_stream: bytes) -> Size:
+    """Read the SIZ marker segment, which follows the start of code stream."""
+    place = _code_stream_offset(code_stream)
+    fixed = code_stream[place + 8 : place + 42]
+    if code_stream[place : place + 4] != _START_OF_CODE_STREAM or len(fixed) < 34:
+        raise NoSize("The frame holds no JPEG 2000 code stream.")
+    right, bottom, left, top, across, down, first_x, first_y, samples = struct.unpack(">8IH", fixed)
+    if not across or not down or right <= left or bottom <= top:
+        raise NoSize("The JPEG 2000 code stream claims an impossible size.")
+    tiles = -(-(right - first_x) // across) * -(-(bottom - first_y) // down)
+    return Size(bottom - top, right - left, samples, tiles)
+
+
+def _code_stream_offset(data: bytes) -> int:
+    """Return where the code stream begins: at once, or in its box of a JP2 file."""
+    place = 0
+    while data.startswith(_JP2_SIGNATURE) and place + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, place)
+        header = 8
+        if length == 1:
+            length, header = int.from_bytes(data[place + 8 : place + 16], "big"), 16
+        if kind == _CODE_STREAM_BOX:
+            return place + header
+        if length < header:
+            break
+        place += length
+    return place
+
+
+def _jpeg_size(code_stream: bytes) -> Size:
+    sizes = list(_jpeg_sizes(code_stream))
+    if not sizes:
+        raise NoSize("The frame holds no JPEG with a frame header.")
+    return max(sizes, key=lambda size: size.samples)
+
+
+def _jpeg_sizes(code_stream: bytes) -> Iterator[Size]:
+    """Read every frame header before the first scan; later ones are no larger, or damage."""
+    samples = 1
+    for marker, segment in _segments(code_stream):
+        if marker in _STARTS_OF_FRAME and len(segment) >= 6:
+            rows, columns, samples = struct.unpack_from(">HHB", segment, 1)
+            rows = rows or _number_of_lines(code_stream)
+            yield Size(rows, columns, samples)
+        elif marker == _JPEG_LS_PARAMETERS and segment[:1] == bytes([_OVERSIZE]):
+            width = segment[1] if len(segment) > 1 else 0
+            rows = int.from_bytes(segment[2 : 2 + width], "big")
+            yield Size(rows, int.from_bytes(segment[2 + width : 2 + 2 * width], "big"), samples)
+
+
+def _number_of_lines(code_stream: bytes) -> int:
+    """Return the rows that a DNL marker after the first scan tells, which a header left out."""
+    place = code_stream.find(_DEFINE_NUMBER_OF_LINES) + len(_DEFINE_NUMBER_OF_LINES)
+    if place < len(_DEFINE_NUMBER_OF_LINES):
+        return 0
+    return int.from_bytes(code_stream[place : place + 2], "big")
+
+
+def _segments(code_stream: bytes) -> Iterator[tuple[int, memoryview]]:
+    """Yield the marker segments before the first scan, over fill bytes and what is no marker."""
+    view = memoryview(code_stream)
+    place = code_stream.find(0xFF)
+    while 0 <= place < len(code_stream) - 3:
+        marker = code_stream[place + 1]
+        if marker == 0xFF:
+            place += 1
+            continue
+        if marker == _START_OF_SCAN:
+            return
+        begin = place + 2
+        if marker not in _WITHOUT_LENGTH:
+            length = max(2, int.from_bytes(view[begin : begin + 2], "big"))
+            yield marker, view[begin + 2 : begin + length]
+            begin += length
+        place = code_stream.find(0xFF, begin)
