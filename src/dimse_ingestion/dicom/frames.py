@@ -1,14 +1,12 @@
-"""Where a frame's bytes stand in the pixel data of an instance, told by its elements alone.
+"""Where an uncompressed frame stands in the pixel data of an instance, by its elements alone.
 
-PS3.5 section 8 (native, also bit-packed) and annex A.4 (encapsulated, one fragment a frame or
-several), PS3.3 section C.7.6.3. It reads and decodes nothing: it says what to read, and puts
-together what was read.
+PS3.5 section 8 (native, also bit-packed), PS3.3 section C.7.6.3. Frames are cut by arithmetic,
+which is held against the stored length first: writers differ about subsampled colours, odd bits and
+padding. It reads and decodes nothing; frames of fragments are `fragments`' matter.
 """
 
-from bisect import bisect_left
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from itertools import accumulate
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from dimse_ingestion.dicom.elements import BulkReference, Element, by_tag
 
@@ -16,13 +14,12 @@ PIXEL_DATA = 0x7FE00010
 PIXEL_DATA_TAGS = (PIXEL_DATA, 0x7FE00008, 0x7FE00009)
 """Pixel Data, Float Pixel Data, Double Float Pixel Data: an instance has one of them."""
 
-_ITEM_HEADER = 8
 _SAMPLES_PER_PIXEL, _PHOTOMETRIC_INTERPRETATION = 0x00280002, 0x00280004
 _NUMBER_OF_FRAMES, _ROWS, _COLUMNS = 0x00280008, 0x00280010, 0x00280011
 _BITS_ALLOCATED = 0x00280100
-_END_OF_IMAGE = b"\xff\xd9"  # of JPEG, JPEG-LS and JPEG 2000 alike
-END_LENGTH = 10
-"""Bytes at a fragment's end in which the marker that ends an image may stand."""
+_BYTE = 8
+_SUBSAMPLED = {"YBR_FULL_422": (2, 3), "YBR_PARTIAL_422": (2, 3), "YBR_PARTIAL_420": (1, 2)}
+"""The share of its samples that a subsampled frame stores (PS3.3 C.7.6.3.1.2)."""
 
 
 class NoFrame(ValueError):
@@ -31,7 +28,10 @@ class NoFrame(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ImagePixels:
-    """What the Image Pixel module says of every frame; `bulk` is the whole of the pixel data."""
+    """What the Image Pixel module says of every frame; `bulk` is the whole of the pixel data.
+
+    `padding_bits` stand after each frame and are none of it.
+    """
 
     vr: str
     bulk: BulkReference
@@ -41,6 +41,7 @@ class ImagePixels:
     bits_allocated: int
     photometric_interpretation: str
     number_of_frames: int
+    padding_bits: int = 0
 
     @property
     def pixels(self) -> int:
@@ -51,8 +52,18 @@ class ImagePixels:
     def native_bits(self) -> int:
         """Bits of a frame that is not compressed."""
         bits = self.pixels * self.samples_per_pixel * self.bits_allocated
-        halved = self.photometric_interpretation == "YBR_FULL_422"
-        return bits // 3 * 2 if halved else bits
+        share, of = _SUBSAMPLED.get(self.photometric_interpretation, (1, 1))
+        return bits // of * share if self.samples_per_pixel == 3 else bits
+
+    @property
+    def native_bytes(self) -> int:
+        """Bytes of a frame that is not compressed and begins with a byte."""
+        return -(-self.native_bits // _BYTE)
+
+    @property
+    def stride(self) -> int:
+        """Bits from the begin of an uncompressed frame to that of the next."""
+        return self.native_bits + self.padding_bits
 
     @property
     def word_vr(self) -> str:
@@ -130,101 +141,59 @@ class NativeFrame:
         return bits.to_bytes(-(-self.bits // 8), "little")
 
 
+def native_pixels(pixels: ImagePixels) -> ImagePixels:
+    """Return the pixels as the stored length shows that they were written.
+
+    Raises NoFrame where no way of writing frames of this size gives the stored length.
+    """
+    layouts = list(_layouts(pixels))
+    for each in layouts:
+        if _has_length(each, each.number_of_frames):
+            return each
+    for each in layouts:  # Number of Frames is wrong, the frames are whole
+        if _has_length(each, pixels.bulk.length * _BYTE // each.stride):
+            return each
+    number = pixels.number_of_frames
+    expected = -(-pixels.stride * number // _BYTE)
+    excess = pixels.bulk.length - expected
+    if excess >= 0 and (number == 1 or excess < number):
+        return pixels
+    raise NoFrame(
+        f"The pixel data has {pixels.bulk.length} bytes, and Number of Frames, Rows, Columns, "
+        f"Samples per Pixel and Bits Allocated make {expected}: its frames can't be told apart. "
+        "Retrieve the instance or its bulk data as a whole."
+    )
+
+
+def _has_length(pixels: ImagePixels, number: int) -> bool:
+    """Tell whether so many frames are as long as what is stored, or end a byte earlier."""
+    if number < 1:
+        return False
+    last = pixels.native_bits + (number - 1) * pixels.stride
+    whole = {-(-bits // _BYTE) for bits in (last, last + pixels.padding_bits)}
+    return any(pixels.bulk.length in (each, each + each % 2) for each in whole)
+
+
+def _layouts(pixels: ImagePixels) -> Iterator[ImagePixels]:
+    """Yield the ways in which frames of this size are written, the declared one first."""
+    yield pixels
+    if pixels.samples_per_pixel == 3 and pixels.photometric_interpretation.startswith("YBR"):
+        for colour in ("YBR_FULL", "YBR_FULL_422"):
+            yield replace(pixels, photometric_interpretation=colour)
+    bits = pixels.bits_allocated
+    if bits % _BYTE:
+        yield replace(pixels, bits_allocated=next(n for n in (8, 16, 32, 64, bits) if n >= bits))
+    if pixels.native_bits % (2 * _BYTE):  # each frame padded as if it stood alone
+        yield replace(pixels, padding_bits=-pixels.native_bits % _BYTE)
+        yield replace(pixels, padding_bits=-pixels.native_bits % (2 * _BYTE))
+
+
 def native_frame(pixels: ImagePixels, number: int) -> NativeFrame:
     """Where frame `number`, counted from 1, stands uncompressed; raises NoFrame."""
     pixels.check_number(number)
-    first_bit = (number - 1) * pixels.native_bits
-    begin, shift = divmod(first_bit, 8)
-    end = -(-(first_bit + pixels.native_bits) // 8)
+    first_bit = (number - 1) * pixels.stride
+    begin, shift = divmod(first_bit, _BYTE)
+    end = -(-(first_bit + pixels.native_bits) // _BYTE)
     if end > pixels.bulk.length:
         raise NoFrame(f"The pixel data ends before frame {number}.")
     return NativeFrame(pixels.bulk.offset + begin, end - begin, shift, pixels.native_bits)
-
-
-@dataclass(frozen=True, slots=True)
-class EncapsulatedFrame:
-    """A frame as `length` bytes at `offset` of the data set, with item headers between fragments.
-
-    `fragments` are the lengths of the fragments in bytes.
-    """
-
-    offset: int
-    length: int
-    fragments: tuple[int, ...]
-
-    def frame(self, read: bytes) -> bytes:
-        """The frame in what was read there; raises NoFrame when that is too short."""
-        if len(read) < self.length:
-            raise NoFrame("The pixel data is shorter than its fragments say.")
-        if len(self.fragments) == 1:
-            return read
-        begins = accumulate((each + _ITEM_HEADER for each in self.fragments), initial=0)
-        pairs = zip(begins, self.fragments, strict=False)
-        return b"".join(read[begin : begin + length] for begin, length in pairs)
-
-
-class FragmentIndex:
-    """The fragments of encapsulated pixel data; `lengths` begins with the Basic Offset Table's."""
-
-    def __init__(self, pixels: ImagePixels, lengths: Sequence[int]) -> None:
-        if len(lengths) <= 1:
-            raise NoFrame("The pixel data holds no fragment.")
-        self._pixels = pixels
-        self._lengths = tuple(lengths[1:])
-        self.table_offset = pixels.bulk.offset + _ITEM_HEADER
-        """Where the Basic Offset Table stands in the data set."""
-        self.table_length = lengths[0]
-        steps = (length + _ITEM_HEADER for length in self._lengths)
-        self._items = tuple(accumulate(steps, initial=0))
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether frames and fragments need nothing else to be told apart."""
-        return self._pixels.number_of_frames in (1, len(self._lengths))
-
-    def plain_starts(self) -> tuple[int, ...]:
-        """The first fragment of each frame where that is plain."""
-        return tuple(range(len(self._lengths))) if self._pixels.number_of_frames > 1 else (0,)
-
-    def starts_by_table(self, table: bytes) -> tuple[int, ...]:
-        """The first fragment of each frame by a Basic Offset Table; raises NoFrame."""
-        offsets = [int.from_bytes(table[i : i + 4], "little") for i in range(0, len(table), 4)]
-        starts = tuple(bisect_left(self._items, offset) for offset in offsets)
-        if starts[:1] != (0,) or any(
-            self._items[s] != o for s, o in zip(starts, offsets, strict=True)
-        ):
-            raise NoFrame("The Basic Offset Table does not fit the fragments.")
-        return self._checked(starts)
-
-    def starts_by_ends(self, ends: Iterable[bytes]) -> tuple[int, ...]:
-        """The first fragment of each frame by the last bytes of every fragment; raises NoFrame."""
-        closing = [i for i, end in enumerate(ends, 1) if _END_OF_IMAGE in end]
-        return self._checked((0, *(i for i in closing if i < len(self._lengths))))
-
-    def ends(self) -> list[tuple[int, int]]:
-        """Offset and length of every fragment's last bytes."""
-        begin = self.table_offset + self.table_length
-        pairs = zip(self._items, self._lengths, strict=False)
-        whole = ((begin + item + _ITEM_HEADER, length) for item, length in pairs)
-        return [
-            (offset + max(0, length - END_LENGTH), min(length, END_LENGTH))
-            for offset, length in whole
-        ]
-
-    def frame(self, starts: Sequence[int], number: int) -> EncapsulatedFrame:
-        """Where frame `number`, counted from 1, stands; raises NoFrame."""
-        self._pixels.check_number(number)
-        begin = starts[number - 1]
-        end = starts[number] if number < len(starts) else len(self._lengths)
-        first = self._items[begin] + _ITEM_HEADER
-        offset = self.table_offset + self.table_length + first
-        return EncapsulatedFrame(offset, self._items[end] - first, self._lengths[begin:end])
-
-    def _checked(self, starts: tuple[int, ...]) -> tuple[int, ...]:
-        if len(starts) < self._pixels.number_of_frames:
-            raise NoFrame(
-                f"The pixel data has {len(self._lengths)} fragments for "
-                f"{self._pixels.number_of_frames} frames and nothing that tells them apart: "
-                "retrieve the instance or its bulk data as a whole."
-            )
-        return starts

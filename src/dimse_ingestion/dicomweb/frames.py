@@ -16,7 +16,7 @@ from dimse_ingestion.dicom.frames import NoFrame
 from dimse_ingestion.dicomweb.accepting import accepted
 from dimse_ingestion.dicomweb.addresses import SERVICES, resource
 from dimse_ingestion.dicomweb.conditional import is_unchanged
-from dimse_ingestion.dicomweb.media_types import Form, frame_form, is_native
+from dimse_ingestion.dicomweb.media_types import Form, frame_form, has_samples
 from dimse_ingestion.dicomweb.parts import Answer, Part, multipart, single
 from dimse_ingestion.dicomweb.problems import Problem
 from dimse_ingestion.dicomweb.reading import NOT_FOUND, Reading, entity_tag, gone, tagged
@@ -94,7 +94,7 @@ async def _frames(
 def is_decoding(form: Form, instance: Located) -> bool:
     """Whether frames must be decoded to be given so."""
     stored = instance.transfer_syntax_uid
-    return not is_native(stored) and form.transfer_syntax_uid != stored
+    return not has_samples(stored) and form.transfer_syntax_uid != stored
 
 
 async def _parts(

@@ -30,7 +30,7 @@ _COMPRESSED = {
     **dict.fromkeys((f"{_BASE}.4.{n}" for n in range(102, 109)), "video/mp4"),
 }
 DECODABLE = frozenset(
-    f"{_BASE}.{end}" for end in ("5", *(f"4.{n}" for n in (50, 51, 57, 70, 80, 81, 90, 91)))
+    f"{_BASE}.{end}" for end in ("1.98", "5", *(f"4.{n}" for n in (50, 51, 57, 70, 80, 81, 90, 91)))
 ) | frozenset(f"{_BASE}.4.{n}" for n in (201, 202, 203))
 """Compressed transfer syntaxes whose pixels can be decoded."""
 
@@ -57,9 +57,19 @@ class Form:
         return f"{self.media_type}; transfer-syntax={self.transfer_syntax_uid}"
 
 
+def media_type_of(transfer_syntax_uid: str) -> str:
+    """Return the media type of compressed frames or of a video (PS3.18 table 8.7.3-5)."""
+    return _COMPRESSED.get(transfer_syntax_uid, OCTET_STREAM)
+
+
 def is_native(transfer_syntax_uid: str) -> bool:
     """Whether pixels are stored uncompressed."""
     return transfer_syntax_uid in uids.IDENTIFIER_SYNTAXES
+
+
+def has_samples(transfer_syntax_uid: str) -> bool:
+    """Tell whether frames are stored as their samples, in fragments or not."""
+    return is_native(transfer_syntax_uid) or transfer_syntax_uid == uids.ENCAPSULATED_UNCOMPRESSED
 
 
 def frame_forms(stored: str) -> list[Form]:
@@ -67,9 +77,11 @@ def frame_forms(stored: str) -> list[Form]:
     plain = [Form(OCTET_STREAM, EXPLICIT, True), Form(OCTET_STREAM, EXPLICIT, False)]
     if is_native(stored):
         return plain
-    media_type = _COMPRESSED.get(stored, OCTET_STREAM)
-    compressed = [Form(media_type, stored, True), Form(media_type, stored, False)]
     as_bytes = [Form(OCTET_STREAM, stored, True), Form(OCTET_STREAM, stored, False)]
+    if has_samples(stored):
+        return [*plain, *as_bytes]
+    media_type = media_type_of(stored)
+    compressed = [Form(media_type, stored, True), Form(media_type, stored, False)]
     return [*compressed, *plain, *as_bytes]
 
 

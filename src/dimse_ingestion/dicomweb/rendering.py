@@ -17,9 +17,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from dimse_ingestion.dicom import uids
-from dimse_ingestion.dicom.elements import Element
+from dimse_ingestion.dicom.elements import Element, element
 from dimse_ingestion.dicom.encoding import encoded
 from dimse_ingestion.dicom.frames import ImagePixels
+from dimse_ingestion.dicomweb.media_types import has_samples
 from dimse_ingestion.dicomweb.problems import Problem
 from dimse_ingestion.dicomweb.views import Job, View
 from dimse_ingestion.observability.logging import logger
@@ -47,6 +48,8 @@ _MOST_IDLE_NAME = "_DECODER_MOST_IDLE"  # known to the process alone
 _EXHAUSTED, _RETIRED = 71, 75  # exit codes
 _ATTEMPTS = 4  # of a job whose process ended before it began
 _ACKNOWLEDGED = 0.2  # seconds in which the pool learns which process has the job
+_PHOTOMETRIC_INTERPRETATION, _BITS_ALLOCATED = 0x00280004, 0x00280100
+_LAYOUT = (_PHOTOMETRIC_INTERPRETATION, _BITS_ALLOCATED)  # as they were found to be written
 _KEYWORDS = {"OF": "FloatPixelData", "OD": "DoubleFloatPixelData"}
 
 
@@ -224,10 +227,15 @@ def job(
 
     Raises Problem 406 when its elements can't be read as an image's.
     """
-    is_encapsulated = transfer_syntax_uid not in uids.IDENTIFIER_SYNTAXES
+    is_encapsulated = not has_samples(transfer_syntax_uid)
     syntax = transfer_syntax_uid if is_encapsulated else uids.EXPLICIT_VR_LITTLE_ENDIAN
+    stored = [each for each in presentation if each.tag not in _LAYOUT]
+    stored += [
+        element(_PHOTOMETRIC_INTERPRETATION, "CS", pixels.photometric_interpretation),
+        element(_BITS_ALLOCATED, "US", str(pixels.bits_allocated)),
+    ]
     try:
-        written = encoded(presentation, uids.EXPLICIT_VR_LITTLE_ENDIAN)
+        written = encoded(stored, uids.EXPLICIT_VR_LITTLE_ENDIAN)
     except ValueError:
         raise Problem(_NOT_ACCEPTABLE, "The instance's image attributes are damaged.") from None
     keyword = _KEYWORDS.get(pixels.vr, "PixelData")

@@ -1,37 +1,28 @@
 """Single frames out of an object: one range read each, for a frame of 1 GiB's thousandth.
 
-Where a frame stands is `dicom.frames`' matter. What is not in the catalogue (a Basic Offset Table,
-the fragments of an object that has too many) is read once and remembered for the next frame.
+Where a frame stands is `dicom.frames`' matter, and `fragment_reading`'s where it is encapsulated.
 """
 
-import asyncio
 from base64 import b64decode, b64encode
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dimse_ingestion.dicom import frames, uids
-from dimse_ingestion.dicom.elements import Element
-from dimse_ingestion.dicom.frames import (
-    EncapsulatedFrame,
-    FragmentIndex,
-    ImagePixels,
-    NativeFrame,
-    NoFrame,
-)
+from dimse_ingestion.dicom.code_streams import begins_image, ends_image, has_markers
+from dimse_ingestion.dicom.elements import BulkReference, Element
+from dimse_ingestion.dicom.fragments import ITEM_HEADER, EncapsulatedFrame, Place
+from dimse_ingestion.dicom.frames import ImagePixels, NativeFrame
 from dimse_ingestion.dicom.presenting import presentation_elements
 from dimse_ingestion.dicom.value_representations import little_endian
-from dimse_ingestion.operations.retrieving import AT_ONCE, PIECE, Retrieving
+from dimse_ingestion.operations.fragment_reading import FragmentReading
+from dimse_ingestion.operations.retrieving import PIECE, Retrieving
 from dimse_ingestion.queries.contract import Located
 
-_ITEM = b"\xfe\xff\x00\xe0"
-_ITEM_HEADER = 8
-_WALKED_AT_ONCE = 64 * 1024
-_REMEMBERED = 64
 _READ_WHOLE = 4 * PIECE
 _BYTE = 8
 _NATIVE = uids.IDENTIFIER_SYNTAXES
+_UNCOMPRESSED = _NATIVE | {uids.ENCAPSULATED_UNCOMPRESSED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +38,13 @@ class FramePlace:
     def length(self) -> int:
         """Bytes of the frame as it is given."""
         if isinstance(self.place, NativeFrame):
-            return -(-self.place.bits // 8)
-        return sum(self.place.fragments)
+            return -(-self.place.bits // _BYTE)
+        return self.pixels.native_bytes if self.has_samples else sum(self.place.fragments)
 
-
-@dataclass(frozen=True, slots=True)
-class _Frames:
-    """What tells the frames of one instance apart."""
-
-    index: FragmentIndex
-    starts: Sequence[int]
+    @property
+    def has_samples(self) -> bool:
+        """Whether it is the samples themselves, in fragments or not."""
+        return self.located.transfer_syntax_uid in _UNCOMPRESSED
 
 
 class FrameReading:
@@ -64,7 +52,7 @@ class FrameReading:
 
     def __init__(self, retrieving: Retrieving) -> None:
         self._retrieving = retrieving
-        self._known: OrderedDict[str, _Frames] = OrderedDict()
+        self._fragments = FragmentReading(retrieving)
 
     async def places(self, located: Located, numbers: Sequence[int]) -> list[FramePlace]:
         """Where frames stand, by their numbers from 1.
@@ -74,14 +62,25 @@ class FrameReading:
         pixels = frames.image_pixels(located.elements)
         for number in numbers:
             pixels.check_number(number)
-        found: list[NativeFrame | EncapsulatedFrame]
-        if located.transfer_syntax_uid in _NATIVE:
-            found = [frames.native_frame(pixels, number) for number in numbers]
+        if _is_native(located, pixels):
+            pixels = frames.native_pixels(pixels)
+            native = [frames.native_frame(pixels, number) for number in numbers]
+            pairs = zip(numbers, native, strict=True)
+            return [FramePlace(located, pixels, number, place) for number, place in pairs]
+        found = await self._fragments.frames(located, pixels, numbers)
+        return [
+            _encapsulated(located, pixels, number, place)
+            for number, place in zip(numbers, found, strict=True)
+        ]
+
+    async def all_places(self, located: Located) -> list[FramePlace]:
+        """Where all frames stand; fails as `places`."""
+        pixels = frames.image_pixels(located.elements)
+        if _is_native(located, pixels):
+            await self.places(located, [pixels.number_of_frames])
         else:
-            known = await self._frames(located, pixels)
-            found = [known.index.frame(known.starts, number) for number in numbers]
-        pairs = zip(numbers, found, strict=True)
-        return [FramePlace(located, pixels, number, place) for number, place in pairs]
+            await self._fragments.index(located, pixels)
+        return await self.places(located, range(1, pixels.number_of_frames + 1))
 
     async def chunks(self, place: FramePlace) -> AsyncGenerator[bytes, None]:
         """A frame's bytes: one read where it is small, pieces else."""
@@ -95,18 +94,48 @@ class FrameReading:
             async with aclosing(pieces):
                 async for piece in pieces:
                     yield _swapped(place, piece)
-            offset += length + _ITEM_HEADER
+            offset += length + ITEM_HEADER
+
+    async def fragments(self, located: Located) -> list[Place]:
+        """Where all fragments stand, whatever frames they are of; raises NoFrame."""
+        pixels = frames.image_pixels(located.elements)
+        index = await self._fragments.index(located, replace(pixels, number_of_frames=1))
+        return index.whole()
+
+    async def joined(
+        self, located: Located, fragments: Sequence[Place], offset: int, length: int
+    ) -> AsyncGenerator[bytes, None]:
+        """So many bytes from `offset` of fragments after each other, without their headers."""
+        end, begin = offset + length, 0
+        for at, size in fragments:
+            first, last = max(offset - begin, 0), min(end - begin, size)
+            begin += size
+            if first < last:
+                pieces = self._retrieving.data_set_range(located, at + first, last - first)
+                async with aclosing(pieces):
+                    async for piece in pieces:
+                        yield piece
 
     async def whole(self, place: FramePlace) -> bytes:
-        """A frame's bytes at once."""
+        """A frame's bytes at once; raises NoFrame where they are not one frame."""
         where = place.place
         if not _has_bytes_in_words(place):
-            read = await self._data_set(place.located, where.offset, where.length)
-            return where.frame(_swapped(place, read))
+            read = await self._fragments.data_set(place.located, where.offset, where.length)
+            frame = where.frame(_swapped(place, read))
+            await self._check(place, frame)
+            return frame[: place.length]
         odd = (where.offset - place.pixels.bulk.offset) % 2
         words = -(-(odd + where.length) // 2) * 2
-        read = await self._data_set(place.located, where.offset - odd, words)
+        read = await self._fragments.data_set(place.located, where.offset - odd, words)
         return where.frame(_swapped(place, read)[odd : odd + where.length])
+
+    async def _check(self, place: FramePlace, frame: bytes) -> None:
+        """Raise NoFrame where a fragment taken for a frame begins or ends within an image."""
+        syntax = place.located.transfer_syntax_uid
+        if not has_markers(syntax) or isinstance(place.place, NativeFrame):
+            return
+        if begins_image(frame[:12], syntax) != ends_image(frame[-10:]):
+            await self._fragments.check_plain(place.located, place.pixels)
 
     async def presentation(self, located: Located, number: int) -> list[Element]:
         """What a frame is shown by, long tables read out of the object; in little endian."""
@@ -128,63 +157,29 @@ class FrameReading:
         # OW, for the length of US has but 16 bits
         return Element(each.group, each.element, "OW", inline_binary=b64encode(value).decode())
 
-    async def _data_set(self, located: Located, offset: int, length: int) -> bytes:
-        if located.transfer_syntax_uid != uids.DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
-            return await self._retrieving.read(located, located.header_size + offset, length)
-        pieces = self._retrieving.data_set_range(located, offset, length)
-        return b"".join([piece async for piece in pieces])
 
-    async def _frames(self, located: Located, pixels: ImagePixels) -> _Frames:
-        if (known := self._known.get(located.object_name)) is not None:
-            self._known.move_to_end(located.object_name)
-            return known
-        index = await self._index(located, pixels)
-        known = _Frames(index, await self._starts(located, index))
-        self._known[located.object_name] = known
-        while len(self._known) > _REMEMBERED:
-            self._known.popitem(last=False)
-        return known
+def _is_native(located: Located, pixels: ImagePixels) -> bool:
+    """Whether the pixel data is no fragments, whatever the transfer syntax says of the rest."""
+    return located.transfer_syntax_uid in _NATIVE and pixels.bulk.fragments is None
 
-    async def _index(self, located: Located, pixels: ImagePixels) -> FragmentIndex:
-        lengths = pixels.bulk.fragments or await self._walked(located, pixels)
-        return FragmentIndex(pixels, lengths)
 
-    async def _starts(self, located: Located, index: FragmentIndex) -> Sequence[int]:
-        if index.is_plain:
-            return index.plain_starts()
-        if index.table_length:
-            table = await self._data_set(located, index.table_offset, index.table_length)
-            return index.starts_by_table(table)
-        return index.starts_by_ends(await self._ends(located, index))
-
-    async def _ends(self, located: Located, index: FragmentIndex) -> list[bytes]:
-        """The last bytes of every fragment, a few read at once."""
-        places, ends = index.ends(), []
-        for start in range(0, len(places), AT_ONCE):
-            some = places[start : start + AT_ONCE]
-            ends += await asyncio.gather(*(self._data_set(located, *place) for place in some))
-        return ends
-
-    async def _walked(self, located: Located, pixels: ImagePixels) -> list[int]:
-        """The items' lengths, from one item's header to the next."""
-        place, end = pixels.bulk.offset, pixels.bulk.offset + pixels.bulk.length
-        lengths: list[int] = []
-        read, read_at = b"", place
-        while place < end:
-            if not read_at <= place <= read_at + len(read) - _ITEM_HEADER:
-                read_at = place
-                read = await self._data_set(located, place, min(_WALKED_AT_ONCE, end - place))
-            header = read[place - read_at : place - read_at + _ITEM_HEADER]
-            if header[:4] != _ITEM:
-                raise NoFrame("The pixel data has no fragments that frames could be told by.")
-            lengths.append(int.from_bytes(header[4:], "little"))
-            place += _ITEM_HEADER + lengths[-1]
-        return lengths
+def _encapsulated(
+    located: Located, pixels: ImagePixels, number: int, place: EncapsulatedFrame
+) -> FramePlace:
+    """A frame of fragments; of samples its length is held against the stored one."""
+    found = FramePlace(located, pixels, number, place)
+    if not found.has_samples:
+        return found
+    stored = BulkReference(place.offset, sum(place.fragments))
+    alone = frames.native_pixels(replace(pixels, bulk=stored, number_of_frames=1))
+    whole = replace(alone, bulk=pixels.bulk, number_of_frames=pixels.number_of_frames)
+    return FramePlace(located, whole, number, place)
 
 
 def _must_be_whole(place: FramePlace) -> bool:
-    packed = isinstance(place.place, NativeFrame) and (place.place.shift or place.place.bits % 8)
-    return bool(packed) or _has_bytes_in_words(place)
+    if not isinstance(place.place, NativeFrame):
+        return place.has_samples
+    return bool(place.place.shift or place.place.bits % _BYTE) or _has_bytes_in_words(place)
 
 
 def _has_bytes_in_words(place: FramePlace) -> bool:

@@ -1,54 +1,21 @@
-import struct
 from copy import deepcopy
-from itertools import accumulate
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydicom import dcmread
-from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import iter_pixels
 
 from dimse_ingestion.dicom import frames
-from dimse_ingestion.dicom.elements import Element, element
-from dimse_ingestion.dicom.frames import FragmentIndex, NoFrame, image_pixels, native_frame
-from dimse_ingestion.dicom.keeping import Limits
-from dimse_ingestion.dicom.scanning import Scanner, scanned
+from dimse_ingestion.dicom.elements import BulkReference, Element, element
+from dimse_ingestion.dicom.frames import NoFrame, image_pixels, native_frame, native_pixels
+from dimse_ingestion.dicom.scanning import scanned
 from tests.storable import data_set_of, storable
 
-JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
-EXPLICIT = "1.2.840.10008.1.2.1"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 DEFLATED = "1.2.840.10008.1.2.1.99"
 
 
-def lengths_of(data_set: bytes, bulk) -> tuple[int, ...]:
-    """The item lengths, by walking."""
-    found, place = [], bulk.offset
-    while place < bulk.offset + bulk.length:
-        found.append(int.from_bytes(data_set[place + 4 : place + 8], "little"))
-        place += 8 + found[-1]
-    return tuple(found)
-
-
-def encapsulated_frames(data_set: bytes, elements: list[Element]) -> list[bytes]:
-    pixels = image_pixels(elements)
-    walked = lengths_of(data_set, pixels.bulk)
-    assert pixels.bulk.fragments == walked
-    index = FragmentIndex(pixels, walked)
-    if index.is_plain:
-        starts = index.plain_starts()
-    elif index.table_length:
-        table = data_set[index.table_offset : index.table_offset + index.table_length]
-        starts = index.starts_by_table(table)
-    else:
-        starts = index.starts_by_ends(data_set[o : o + n] for o, n in index.ends())
-    places = [index.frame(starts, n) for n in range(1, pixels.number_of_frames + 1)]
-    return [each.frame(data_set[each.offset : each.offset + each.length]) for each in places]
-
-
 def native_frames(data_set: bytes, elements: list[Element]) -> list[bytes]:
-    pixels = image_pixels(elements)
+    pixels = native_pixels(image_pixels(elements))
     places = [native_frame(pixels, n) for n in range(1, pixels.number_of_frames + 1)]
     return [each.frame(data_set[each.offset : each.offset + each.length]) for each in places]
 
@@ -65,22 +32,11 @@ def syntax_of(path) -> str:
     return dcmread(path, stop_before_pixels=True).file_meta.TransferSyntaxUID
 
 
-ENCAPSULATED = [path for path in IMAGES if syntax_of(path).is_encapsulated]
 NATIVE = [
     path
     for path in IMAGES
     if not syntax_of(path).is_encapsulated and syntax_of(path) not in (DEFLATED, BIG_ENDIAN)
 ]
-
-
-@pytest.mark.parametrize("path", ENCAPSULATED, ids=lambda path: path.name)
-def test_encapsulated_frames_are_those_of_pydicom(path):
-    theirs = dcmread(path)
-    data_set = data_set_of(path)
-    mine = encapsulated_frames(data_set, scanned(data_set, syntax_of(path)))
-    number = int(theirs.get("NumberOfFrames", 1) or 1)
-    expected = list(generate_frames(theirs.PixelData, number_of_frames=number))
-    assert [each.rstrip(b"\0") for each in mine] == [each.rstrip(b"\0") for each in expected]
 
 
 @pytest.mark.parametrize("path", NATIVE, ids=lambda path: path.name)
@@ -96,56 +52,8 @@ def test_native_frames_hold_the_samples_that_pydicom_decodes(path):
 
 
 def test_the_files_have_all_kinds():
-    assert len(ENCAPSULATED) > 30
     assert len(NATIVE) > 60
     assert any(dcmread(each, stop_before_pixels=True).BitsAllocated == 1 for each in NATIVE)
-
-
-def image(number_of_frames: int, pixel_data: bytes) -> bytes:
-    """A data set of 8 by 8 pixels."""
-    frames_text = str(number_of_frames).encode().ljust(4)
-    short = [
-        (0x0002, b"US", struct.pack("<H", 1)),
-        (0x0008, b"IS", frames_text),
-        (0x0010, b"US", struct.pack("<H", 8)),
-        (0x0011, b"US", struct.pack("<H", 8)),
-        (0x0100, b"US", struct.pack("<H", 8)),
-    ]
-    head = b"".join(
-        struct.pack("<HH2sH", 0x0028, number, vr, len(value)) + value for number, vr, value in short
-    )
-    end = struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
-    return head + struct.pack("<HH2s2xI", 0x7FE0, 0x10, b"OB", 0xFFFFFFFF) + pixel_data + end
-
-
-@pytest.mark.parametrize("has_table", [True, False])
-@given(sizes=st.lists(st.integers(4, 40), min_size=2, max_size=6), pieces=st.integers(1, 3))
-def test_frames_of_several_fragments_are_put_together(has_table, sizes, pieces):
-    whole = [bytes([n + 1]) * (2 * size) + b"\xff\xd9" for n, size in enumerate(sizes)]
-    data = encapsulate(whole, fragments_per_frame=pieces, has_bot=has_table)
-    data_set = image(len(whole), data)
-    assert encapsulated_frames(data_set, scanned(data_set, JPEG_BASELINE)) == whole
-
-
-def test_fragments_that_nothing_tells_apart_are_refused():
-    data = encapsulate([b"ab" * 20, b"cd" * 20], fragments_per_frame=2, has_bot=False)
-    data_set = image(2, data)
-    with pytest.raises(NoFrame, match="4 fragments for 2 frames"):
-        encapsulated_frames(data_set, scanned(data_set, JPEG_BASELINE))
-
-
-def test_a_table_that_does_not_fit_is_refused():
-    elements = scanned(image(2, encapsulate([b"ab", b"cd"])), JPEG_BASELINE)
-    index = FragmentIndex(image_pixels(elements), (8, 4, 4))
-    with pytest.raises(NoFrame, match="does not fit"):
-        index.starts_by_table(struct.pack("<II", 0, 11))
-
-
-def test_more_fragments_than_are_noted_leave_no_index():
-    data_set = image(4, encapsulate([b"ab"] * 4))
-    scanner = Scanner(JPEG_BASELINE, Limits(fragments=4))
-    scanner.feed(data_set)
-    assert image_pixels(scanner.finish()).bulk.fragments is None
 
 
 def test_bit_packed_frames_are_moved_to_begin_with_a_byte():
@@ -163,8 +71,7 @@ def test_bit_packed_frames_are_moved_to_begin_with_a_byte():
 
 @pytest.mark.parametrize("number", [0, 3, -1])
 def test_a_frame_that_is_not_there_is_told_with_the_number_of_those_that_are(number):
-    data_set = image(2, encapsulate([b"ab", b"cd"]))
-    pixels = image_pixels(scanned(data_set, JPEG_BASELINE))
+    pixels = stored(2, 128)
     with pytest.raises(NoFrame, match="has 2 frames"):
         native_frame(pixels, number)
 
@@ -174,10 +81,87 @@ def test_what_has_no_pixels_is_no_image():
         image_pixels([element(0x00080060, "CS", "SR")])
 
 
-def test_offsets_add_up():
-    lengths = (0, 10, 20, 30)
-    data_set = image(3, b"")
-    pixels = image_pixels(scanned(data_set, JPEG_BASELINE))
-    index = FragmentIndex(pixels, lengths)
-    begins = [index.frame((0, 1, 2), n).offset - pixels.bulk.offset for n in (1, 2, 3)]
-    assert begins == [16 + each for each in accumulate((18, 28), initial=0)]
+def stored(
+    number: int | str,
+    length: int,
+    *,
+    side: int = 8,
+    bits: int = 8,
+    samples: int = 1,
+    colour: str = "MONOCHROME2",
+) -> frames.ImagePixels:
+    """What is known of square frames of which `length` bytes are stored."""
+    return image_pixels(
+        [
+            element(0x00280002, "US", str(samples)),
+            element(0x00280004, "CS", colour),
+            element(0x00280008, "IS", str(number)),
+            element(0x00280010, "US", str(side)),
+            element(0x00280011, "US", str(side)),
+            element(0x00280100, "US", str(bits)),
+            Element("7FE0", "0010", "OW", bulk=BulkReference(100, length)),
+        ]
+    )
+
+
+def spans(pixels: frames.ImagePixels, number: int) -> list[tuple[int, int]]:
+    """Begin and end of each frame in the pixel data."""
+    found = native_pixels(pixels)
+    places = [native_frame(found, n) for n in range(1, number + 1)]
+    return [(each.offset - 100, each.offset - 100 + each.length) for each in places]
+
+
+@pytest.mark.parametrize(
+    ("colour", "length", "expected"),
+    [
+        ("YBR_FULL_422", 3 * 32, [(0, 32), (32, 64), (64, 96)]),
+        ("YBR_FULL_422", 3 * 48, [(0, 48), (48, 96), (96, 144)]),  # three bytes a pixel after all
+        ("YBR_FULL", 3 * 48, [(0, 48), (48, 96), (96, 144)]),
+        ("YBR_FULL", 3 * 32, [(0, 32), (32, 64), (64, 96)]),
+        ("YBR_PARTIAL_422", 3 * 32, [(0, 32), (32, 64), (64, 96)]),
+        ("YBR_PARTIAL_420", 3 * 24, [(0, 24), (24, 48), (48, 72)]),
+    ],
+)
+def test_the_stored_length_tells_whether_colours_are_subsampled(colour, length, expected):
+    pixels = stored(3, length, side=4, samples=3, colour=colour)
+    assert spans(pixels, 3) == expected
+
+
+def test_subsampled_frames_of_three_bytes_a_pixel_are_labelled_as_what_they_are():
+    pixels = stored(3, 3 * 48, side=4, samples=3, colour="YBR_FULL_422")
+    assert native_pixels(pixels).photometric_interpretation == "YBR_FULL"
+
+
+@pytest.mark.parametrize(("bits", "cell"), [(12, 16), (1, 8), (24, 24), (10, 16)])
+def test_odd_bits_in_whole_cells_are_found_by_the_length(bits, cell):
+    pixels = stored(3, 3 * 64 * cell // 8, bits=bits)
+    assert native_pixels(pixels).bits_allocated == cell
+    assert spans(pixels, 3)[1] == (64 * cell // 8, 2 * 64 * cell // 8)
+
+
+def test_frames_that_are_padded_each_are_found_by_the_length():
+    assert spans(stored(3, 3 * 10, side=3), 3) == [(0, 9), (10, 19), (20, 29)]
+    assert spans(stored(3, 28, side=3), 3) == [(0, 9), (9, 18), (18, 27)]
+    assert spans(stored(8, 8 * 2, side=3, bits=1), 2) == [(0, 2), (2, 4)]
+    assert spans(stored(8, 9 + 1, side=3, bits=1), 2) == [(0, 2), (1, 3)]
+
+
+@pytest.mark.parametrize("number", ["", "0", "1", "2", "7", "2000000000"])
+def test_whole_frames_are_right_whatever_number_of_frames_says(number):
+    pixels = stored(number, 3 * 64)
+    assert spans(pixels, 1) == [(0, 64)]
+    last = pixels.number_of_frames
+    if last > 3:
+        with pytest.raises(NoFrame, match="ends before frame"):
+            native_frame(native_pixels(pixels), last)
+
+
+@pytest.mark.parametrize("length", [0, 63, 100, 3 * 64 - 20, 3 * 64 + 3, 3 * 72])
+def test_frames_that_no_layout_explains_are_refused(length):
+    with pytest.raises(NoFrame, match="its frames can't be told apart"):
+        native_pixels(stored(3, length))
+
+
+def test_padding_behind_frames_costs_none():
+    assert spans(stored(3, 3 * 64 + 2), 3)[2] == (128, 192)
+    assert spans(stored(1, 64 + 37), 1) == [(0, 64)]

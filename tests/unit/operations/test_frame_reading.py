@@ -1,21 +1,21 @@
-import struct
-
 import pytest
 from pydicom import dcmread
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import iter_pixels
 
 from dimse_ingestion.dicom.frames import NoFrame
-from dimse_ingestion.dicom.keeping import Limits
-from dimse_ingestion.dicom.scanning import Scanner
 from dimse_ingestion.operations import frame_reading as room
 from dimse_ingestion.operations.frame_reading import FrameReading
 from dimse_ingestion.operations.retrieving import Retrieving
 from dimse_ingestion.queries.contract import Located
 from tests.retrievable import Archive
 from tests.storable import storable
+from tests.unit.operations.fragmented import fragments, jpeg, jpeg_like, stored
 
 DAMAGED = {"badVR.dcm"}
+EXPLICIT = "1.2.840.10008.1.2.1"
+UNCOMPRESSED = "1.2.840.10008.1.2.1.98"
+VIDEO = "1.2.840.10008.1.2.4.102"
 
 
 def images():
@@ -60,40 +60,6 @@ async def test_every_frame_of_every_file_is_pydicoms(path, monkeypatch):
         assert (next(iter_pixels(alone, raw=True)) == samples).all()
 
 
-def multi_frame(number: int, value: bytes) -> bytes:
-    head = b"".join(
-        struct.pack("<HH2sH", group, tag, vr, len(text)) + text
-        for group, tag, vr, text in [
-            (8, 0x16, b"UI", b"1.2.840.10008.5.1.4.1.1.3.1\0"),
-            (8, 0x18, b"UI", b"1.2.3.4\0"),
-            (0x20, 0x0D, b"UI", b"1.2\0"),
-            (0x20, 0x0E, b"UI", b"1.2.3\0"),
-            (0x28, 0x02, b"US", b"\1\0"),
-            (0x28, 0x08, b"IS", str(number).encode().ljust(6)),
-            (0x28, 0x10, b"US", b"\x10\0"),
-            (0x28, 0x11, b"US", b"\x10\0"),
-            (0x28, 0x100, b"US", b"\x08\0"),
-        ]
-    )
-    pixel_data = struct.pack("<HH2s2xI", 0x7FE0, 0x10, b"OB", 0xFFFFFFFF) + value
-    return head + pixel_data + struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
-
-
-async def stored(number: int, value: bytes) -> tuple[Archive, Located]:
-    archive = Archive()
-    located = await archive.add(
-        multi_frame(number, value),
-        "1.2.840.10008.1.2.4.50",
-        uid="1.2.3.4",
-        sop="1.2.840.10008.5.1.4.1.1.3.1",
-    )
-    return archive, located
-
-
-def jpeg_like(number: int, length: int = 5000) -> list[bytes]:
-    return [bytes([n % 250]) * length + b"\xff\xd9" for n in range(number)]
-
-
 async def test_a_frame_of_many_costs_one_read_of_its_own_length():
     frames = jpeg_like(3000)
     archive, located = await stored(3000, encapsulate(frames, has_bot=False))
@@ -102,47 +68,71 @@ async def test_a_frame_of_many_costs_one_read_of_its_own_length():
     assert [length for _, _, length in archive.bucket.reads] == [5002]
 
 
-@pytest.mark.parametrize(("has_table", "reads"), [(True, 1), (False, 600)])
-async def test_fragments_are_told_apart_once(has_table, reads):
-    frames = jpeg_like(300)
-    value = encapsulate(frames, fragments_per_frame=2, has_bot=has_table)
-    archive, located = await stored(300, value)
-    read = reading(archive)
-    for number in (7, 300):
-        place = (await read.places(located, [number]))[0]
-        assert await read.whole(place) == frames[number - 1]
-    assert len(archive.bucket.reads) == reads + 2
-
-
-async def test_what_is_not_in_the_catalogue_is_walked_once():
-    frames = jpeg_like(50, 50_000)
-    archive, located = await stored(50, encapsulate(frames, has_bot=False))
-    scanner = Scanner(located.transfer_syntax_uid, Limits(fragments=0))
-    scanner.feed(multi_frame(50, encapsulate(frames, has_bot=False)))
-    unknown = Located(
-        elements=scanner.finish(),
-        transfer_syntax_uid=located.transfer_syntax_uid,
-        bucket_name=located.bucket_name,
-        object_name=located.object_name,
-        size=located.size,
-        header_size=located.header_size,
-        sha256=located.sha256,
-    )
-    read = reading(archive)
-    for number in (1, 50, 50):
-        place = (await read.places(unknown, [number]))[0]
-        assert await read.whole(place) == frames[number - 1]
-    assert len(archive.bucket.reads) <= 50 + 3
-
-
-async def test_a_video_has_no_frames_of_its_own():
-    archive, located = await stored(100, encapsulate([b"\0\0\1\xb3" * 100], has_bot=False))
-    with pytest.raises(NoFrame, match="1 fragments for 100 frames"):
-        await reading(archive).places(located, [2])
-
-
 async def test_frames_that_are_not_there_are_refused_without_a_read():
     archive, located = await stored(3, encapsulate(jpeg_like(3), has_bot=False))
     with pytest.raises(NoFrame, match="no frame 4"):
         await reading(archive).places(located, [1, 4])
     assert not archive.bucket.reads
+
+
+async def test_samples_in_fragments_are_cut_to_their_length():
+    archive, located = await stored(2, fragments(bytes(256) + b"\1\1", bytes(256)), UNCOMPRESSED)
+    read = reading(archive)
+    for place in await read.all_places(located):
+        assert place.length == 256
+        assert await read.whole(place) == bytes(256)
+        assert [chunk async for chunk in read.chunks(place)] == [bytes(256)]
+
+
+async def test_a_fragment_with_fewer_samples_than_a_frame_is_refused():
+    archive, located = await stored(2, fragments(bytes(256), bytes(100)), UNCOMPRESSED)
+    with pytest.raises(NoFrame, match="100 bytes"):
+        await reading(archive).places(located, [2])
+
+
+async def test_fragments_in_a_native_syntax_are_frames_too():
+    archive, located = await stored(2, fragments(bytes(256), b"\2" * 256), EXPLICIT)
+    read = reading(archive)
+    (place,) = await read.places(located, [2])
+    assert await read.whole(place) == b"\2" * 256
+
+
+async def test_a_part_of_all_fragments_is_read_without_their_headers():
+    archive, located = await stored(30, fragments(b"abcdef", b"ghij", b"klmn"), VIDEO)
+    read = reading(archive)
+    places = await read.fragments(located)
+
+    async def part(offset: int, length: int) -> bytes:
+        return b"".join([each async for each in read.joined(located, places, offset, length)])
+
+    assert await part(0, 14) == b"abcdefghijklmn"
+    assert await part(4, 8) == b"efghijkl"
+    assert await part(6, 2) == b"gh"
+
+
+async def test_frames_by_the_thousand_million_are_refused_before_they_are_counted():
+    archive, located = await stored(2000000000, fragments(b"12", b"34"))
+    with pytest.raises(NoFrame, match="2 fragments for 2000000000"):
+        await reading(archive).all_places(located)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        [jpeg(1)[:30], jpeg(1)[30:], jpeg(2)[:20], jpeg(2)[20:]],
+        [jpeg(1), jpeg(2), jpeg(3)[:30], jpeg(3)[30:]],
+    ],
+)
+async def test_fragments_as_many_as_frames_that_begin_within_an_image_are_refused(wrong):
+    archive, located = await stored(4, fragments(*wrong))
+    read = reading(archive)
+    (place,) = await read.places(located, [4])
+    with pytest.raises(NoFrame, match="nothing that tells them apart"):
+        await read.whole(place)
+
+
+async def test_a_frame_whose_end_is_missing_is_still_given():
+    archive, located = await stored(2, fragments(jpeg(1)[:-2], jpeg(2)[:-2]))
+    read = reading(archive)
+    (place,) = await read.places(located, [2])
+    assert await read.whole(place) == jpeg(2)[:-2]
