@@ -17,6 +17,7 @@ from dimse_ingestion.observability import logging
 from dimse_ingestion.operations.wires import opened_wires
 from dimse_ingestion.proxy.whole_path import WholePath
 from dimse_ingestion.reporting import Report
+from dimse_ingestion.secure_http.server_certificate import ServerCertificate
 from dimse_ingestion.settings import (
     CatalogueSettings,
     ConfigurationMistake,
@@ -115,6 +116,7 @@ async def _check_space(report: Report, settings: StorageSpaceSettings) -> None:
 async def _check_catalogue(report: Report, _: Path | None) -> None:
     settings = CatalogueSettings.load()
     report.well(f"settings: duplicates {settings.duplicates}")
+    await _check_exposure(report, settings)
     try:
         engine = database.open_engine(settings.read_database_url())
     except (MountedMissing, ValueError) as wrong:
@@ -124,6 +126,27 @@ async def _check_catalogue(report: Report, _: Path | None) -> None:
         await report.look("database", lambda: asyncio.to_thread(_reach, engine), "reached")
     finally:
         engine.dispose()
+
+
+async def _check_exposure(report: Report, settings: CatalogueSettings) -> None:
+    """Certificate and token, or why there are none."""
+    try:
+        settings.refuse_exposed()
+    except ConfigurationMistake as mistake:
+        for sentence in mistake.sentences:
+            report.wrong("events and queries", sentence)
+    if settings.token.get_secret_value():
+        await report.look("token", lambda: _raising(settings.access.read_tokens), "there")
+    certificate, key = settings.certificate_path, settings.key_path
+    if certificate is None or key is None:
+        report.well(f"events and queries without TLS at {settings.http_host}")
+        return
+    following = ServerCertificate(certificate, key, "catalogue", settings.secret_name)
+    following.look()
+    if following.trouble:
+        report.wrong("certificate", following.trouble)
+    else:
+        report.well("certificate: certificate and key belong together, and are valid now")
 
 
 def _reach(engine: Engine) -> None:

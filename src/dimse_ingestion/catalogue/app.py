@@ -4,8 +4,12 @@ Joins database, commits and answers; each of them is told in its own module.
 """
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+
+from starlette.types import ASGIApp
 
 from dimse_ingestion.catalogue.database import open_engine
 from dimse_ingestion.catalogue.following import FollowingDatabase
@@ -14,9 +18,11 @@ from dimse_ingestion.observability import logging, tracing
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.observability.serving import served
 from dimse_ingestion.observability.stopping import stop_signal
+from dimse_ingestion.secure_http.server_certificate import ServerCertificate
 from dimse_ingestion.settings import CatalogueSettings, ConfigurationMistake
 
 _LOG = logger(__name__)
+_BETWEEN_LOOKS = 5.0  # seconds until a renewed certificate is seen
 
 
 async def run(settings: CatalogueSettings) -> int:
@@ -41,29 +47,88 @@ def migrate(settings: CatalogueSettings) -> int:
 
 @asynccontextmanager
 async def opened(settings: CatalogueSettings) -> AsyncIterator[int]:
-    """The catalogue, serving within the block, whose value is its HTTP port.
+    """The catalogue, serving within the block, whose value is the port of events and queries.
 
     At the block's end, what was taken is committed and answered first. Raises ConfigurationMistake
-    when the database's URL (unless it is mounted) or the HTTP address can't be used.
+    when the database's URL (unless it is mounted) or the HTTP address can't be used, or when events
+    and queries would be exposed without authentication.
     """
+    settings.refuse_exposed()
     following = _following(settings)
-    address = f"{settings.http_host}:{settings.http_port}"
     try:
         async with (
             _at_work(Door(following, settings)) as door,
-            served(door.app, settings.http_host, settings.http_port) as port,
+            _serving(door, settings) as port,
         ):
-            _LOG.info("Listening for events and queries.", port=port)
             try:
                 yield port
             finally:
                 door.health.drain()
-    except OSError as trouble:
-        raise ConfigurationMistake(
-            [f"DIMSE_HTTP_PORT: {address} can't be used: {trouble.strerror}."]
-        ) from None
     finally:
         following.close()
+
+
+@asynccontextmanager
+async def _serving(door: Door, settings: CatalogueSettings) -> AsyncIterator[int]:
+    """Serve everything at one port, or events and queries at one of their own with TLS."""
+    certificate, key = settings.certificate_path, settings.key_path
+    if certificate is None or key is None:
+        async with _served(door.api, settings, "DIMSE_HTTP_PORT", settings.http_port) as port:
+            _LOG.info("Listening for events and queries without TLS.", port=port)
+            yield port
+        return
+    async with (
+        _certificate(door, settings, certificate, key) as following,
+        _served(door.probes, settings, "DIMSE_HTTP_PORT", settings.http_port) as probes,
+        _served(
+            door.api,
+            settings,
+            "DIMSE_CATALOGUE_PORT",
+            settings.catalogue_port,
+            following.context,
+        ) as port,
+    ):
+        _LOG.info("Listening for events and queries with TLS.", port=port, probes=probes)
+        yield port
+
+
+@asynccontextmanager
+async def _certificate(
+    door: Door, settings: CatalogueSettings, certificate: Path, key: Path
+) -> AsyncIterator[ServerCertificate]:
+    """The certificate, read again within the block; its trouble makes the catalogue not ready."""
+    following = ServerCertificate(certificate, key, "catalogue", settings.secret_name)
+    door.health.add("certificate", lambda: following.trouble)
+    following.look()
+    looking = asyncio.create_task(_look(following), name="watch of the certificate")
+    try:
+        yield following
+    finally:
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
+
+
+async def _look(following: ServerCertificate) -> None:
+    while True:
+        await asyncio.sleep(_BETWEEN_LOOKS)
+        await asyncio.to_thread(following.look)
+
+
+@asynccontextmanager
+async def _served(
+    app: ASGIApp,
+    settings: CatalogueSettings,
+    setting: str,
+    port: int,
+    tls: ssl.SSLContext | None = None,
+) -> AsyncIterator[int]:
+    try:
+        async with served(app, settings.http_host, port, tls=tls) as listening:
+            yield listening
+    except OSError as trouble:
+        raise ConfigurationMistake(
+            [f"{setting}: {settings.http_host}:{port} can't be used: {trouble.strerror}."]
+        ) from None
 
 
 @asynccontextmanager

@@ -12,7 +12,8 @@ from contextlib import aclosing
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp
 
 from dimse_ingestion.catalogue import database
 from dimse_ingestion.catalogue.answering import located_pages, pages
@@ -27,7 +28,9 @@ from dimse_ingestion.events import cloudevents
 from dimse_ingestion.observability import metrics, probes, tracing
 from dimse_ingestion.queries import wire
 from dimse_ingestion.queries.contract import Located, Query
-from dimse_ingestion.settings import CatalogueSettings
+from dimse_ingestion.secure_http.bearer import RequireToken
+from dimse_ingestion.secure_http.followed import Followed
+from dimse_ingestion.settings import CatalogueSettings, MountedMissing
 
 _BETWEEN_TRIES = 1.0
 _BETWEEN_LOOKS = 5.0  # seconds until a rotated password is seen
@@ -50,13 +53,22 @@ class Door:
         readers = max(1, settings.maximum_connections - _OTHERS)
         self._readers = ThreadPoolExecutor(readers, "query")
         self.health.add("database", self._database_trouble)
-        self.app = Starlette(routes=self._routes())
+        probed = probes.routes(self.health)
+        self.api = Starlette(routes=[*probed, Mount("/", self._guarded())])
+        """Events and queries for who has the token, beside the probes for everybody."""
+        self.probes = Starlette(routes=probed)
 
-    def _routes(self) -> list[Route]:
+    def _guarded(self) -> ASGIApp:
         paths = [*wire.PATHS.values(), wire.OBJECTS]
         queries = [Route(path, self._query, methods=["POST"]) for path in paths]
         events = Route("/events", self._event, methods=["POST"])
-        return [events, *queries, *probes.routes(self.health)]
+        app = Starlette(routes=[events, *queries])
+        access = self._settings.access
+        if not access.token:
+            return app
+        tokens = Followed(access.read_tokens)
+        self.health.add("token", lambda: _missing(tokens))
+        return RequireToken(app, tokens)
 
     async def follow(self) -> None:
         """Have the database that is mounted in use, with its schema up to date, until cancelled."""
@@ -153,6 +165,14 @@ class Door:
                 if left < 0:
                     sentence = f"More than {self._settings.maximum_matches} matches: narrow it."
                     raise DimseFailure(Status.OUT_OF_RESOURCES, sentence)
+
+
+def _missing(tokens: Followed[tuple[str, ...]]) -> str:
+    try:
+        tokens.value()
+    except MountedMissing as missing:
+        return str(missing)
+    return ""
 
 
 def _refused(status: int, detail: str) -> Response:

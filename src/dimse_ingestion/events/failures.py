@@ -8,26 +8,37 @@ import httpx2
 
 from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.secure_http.failures import clear_text_failure, tls_failure, token_refused
+from dimse_ingestion.settings import MountedMissing, PeerAccess
 
 _TRANSIENT = {408, 425, 429}
 
 
 @asynccontextmanager
-async def sink_failures(url: str, seconds: float) -> AsyncIterator[None]:
+async def sink_failures(url: str, seconds: float, access: PeerAccess) -> AsyncIterator[None]:
     """Raise transient A700 for what keeps the sink from answering within `seconds`."""
     try:
         async with asyncio.timeout(seconds):
             yield
     except (TimeoutError, httpx2.TimeoutException):
         raise OutOfResources(f"The event sink gave no answer in {seconds:g} s ({url}).") from None
+    except MountedMissing as missing:
+        raise OutOfResources(str(missing)) from None
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
         raise OutOfResources(
-            f"The event sink is not reached: start it or correct K_SINK ({url})."
+            tls_failure(error, access)
+            or clear_text_failure(error, url, access)
+            or f"The event sink is not reached: start it or correct K_SINK ({url})."
         ) from error
 
 
-def refusal(url: str, status: int) -> DimseFailure:
-    """The failure that an answer with this HTTP status is."""
+def refusal(url: str, status: int, access: PeerAccess) -> DimseFailure:
+    """The failure that an answer with this HTTP status is.
+
+    A refused token is transient: it is refused for a moment while both sides get a new one.
+    """
+    if status == httpx2.codes.UNAUTHORIZED:
+        return OutOfResources(token_refused(access))
     if status >= 500 or status in _TRANSIENT:
         return OutOfResources(f"The event sink fails with HTTP {status}: see its log ({url}).")
     if 300 <= status < 400:

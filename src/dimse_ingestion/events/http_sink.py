@@ -5,6 +5,8 @@ be sent twice (its id says so), so a connection that broke is tried once more at
 retrying is the transport's, which has the operation's deadline.
 """
 
+from functools import partial
+
 import httpx2
 
 from dimse_ingestion.dicom.failure import DimseFailure
@@ -12,6 +14,8 @@ from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encoded
 from dimse_ingestion.events.contract import ImageStoredEvent
 from dimse_ingestion.events.failures import refusal, sink_failures
 from dimse_ingestion.observability import metrics, tracing
+from dimse_ingestion.secure_http.client import SecureClient
+from dimse_ingestion.settings import PeerAccess
 
 _LONGEST_CHECK = 2.5
 _NO_OPTIONS = httpx2.codes.NOT_IMPLEMENTED
@@ -21,15 +25,20 @@ _BROKEN = (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError, http
 class HttpSink:
     """The sink at `url`; an event has `timeout` seconds to be accepted."""
 
-    def __init__(self, url: str, *, timeout: float = 10.0, connections: int = 64) -> None:
+    def __init__(
+        self,
+        url: str,
+        access: PeerAccess | None = None,
+        *,
+        timeout: float = 10.0,
+        connections: int = 64,
+    ) -> None:
         self._url = url
         self._timeout = timeout
-        self._client = httpx2.AsyncClient(
-            timeout=timeout,
-            limits=httpx2.Limits(
-                max_connections=connections, max_keepalive_connections=connections
-            ),
-        )
+        self._access = access or PeerAccess(peer="event sink", url_setting="K_SINK")
+        limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
+        make = partial(httpx2.AsyncClient, timeout=timeout, limits=limits)
+        self._client = SecureClient(self._access, make)
 
     async def accept(self, event: ImageStoredEvent) -> None:
         """Hand over one event.
@@ -47,31 +56,34 @@ class HttpSink:
         metrics.events_sent.labels("accepted").inc()
 
     async def check(self) -> None:
-        """Raise DimseFailure when nothing that speaks HTTP answers, or it says it is not ready.
+        """Raise DimseFailure when nothing answers, or it refuses the token or is not ready.
 
         A sink need know no more than POST, so any other answer will do.
         """
-        async with sink_failures(self._url, min(self._timeout, _LONGEST_CHECK)):
-            answer = await self._client.options(self._url)
+        async with sink_failures(self._url, min(self._timeout, _LONGEST_CHECK), self._access):
+            answer = await self._client.current().options(self._url)
+        if answer.status_code == httpx2.codes.UNAUTHORIZED:
+            raise refusal(self._url, answer.status_code, self._access)
         if httpx2.codes.is_server_error(answer.status_code) and answer.status_code != _NO_OPTIONS:
-            raise refusal(self._url, answer.status_code)
+            raise refusal(self._url, answer.status_code, self._access)
 
     async def close(self) -> None:
         """Let go of connections."""
-        await self._client.aclose()
+        await self._client.close()
 
     async def _accept(self, event: ImageStoredEvent) -> None:
         headers = {tracing.TRACEPARENT: event.traceparent} if event.traceparent else {}
         headers = {**headers, **tracing.headers(), "content-type": CONTENT_TYPE}
         body = encoded(event)
-        async with sink_failures(self._url, self._timeout):
+        async with sink_failures(self._url, self._timeout, self._access):
             status = await self._posted(body, headers)
         if not httpx2.codes.is_success(status):
-            raise refusal(self._url, status)
+            raise refusal(self._url, status, self._access)
 
     async def _posted(self, body: bytes, headers: dict[str, str]) -> int:
+        client = self._client.current()
         try:
-            answer = await self._client.post(self._url, content=body, headers=headers)
+            answer = await client.post(self._url, content=body, headers=headers)
         except _BROKEN:
-            answer = await self._client.post(self._url, content=body, headers=headers)
+            answer = await client.post(self._url, content=body, headers=headers)
         return answer.status_code

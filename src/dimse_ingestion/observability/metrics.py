@@ -118,6 +118,10 @@ catalogue_events = Counter(
     "Events received, by outcome (new, known, refused, failed)",
     ["outcome"],
 )
+catalogue_unauthorized = Counter(
+    "dimse_catalogue_unauthorized_total",
+    "Events and queries refused with 401: their bearer token was missing or wrong",
+)
 catalogue_commit_events = Histogram(
     "dimse_catalogue_commit_events",
     "Events committed together",

@@ -7,6 +7,7 @@ sent on a connection it keeps: what comes within a moment is answered, with `Con
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -110,9 +111,15 @@ class _Ending:
 
 @asynccontextmanager
 async def served(
-    app: ASGIApp, host: str, port: int, longest_stop: float = _LONGEST_STOP
+    app: ASGIApp,
+    host: str,
+    port: int,
+    longest_stop: float = _LONGEST_STOP,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[int]:
     """Serve `app` until the end of the block; gives the port (a free one is taken for 0).
+
+    With `tls`, a context of a server, nothing but TLS is spoken.
 
     Raises OSError when the address can't be listened on. At the end, requests under way have
     `longest_stop` seconds.
@@ -130,6 +137,8 @@ async def served(
         timeout_keep_alive=_KEPT_ALIVE,
         timeout_graceful_shutdown=longest_stop,  # type: ignore[arg-type] # it is waited for so long
     )
+    configuration.load()
+    configuration.ssl = tls
     server = _Server(configuration)
     serving = asyncio.create_task(server.serve(sockets=[listening]), name=f"http on {port}")
     try:

@@ -27,9 +27,12 @@ class Wires:
 async def opened_wires(settings: StorageSpaceSettings) -> AsyncIterator[Wires]:
     """Bucket, event sink and catalogue; nothing is reached for yet."""
     bucket = FollowingBucket(settings.read_bucket, timeout=settings.bucket_timeout)
-    sink = HttpSink(settings.event_sink, timeout=settings.event_timeout)
+    sink = HttpSink(settings.event_sink, settings.event_sink_access, timeout=settings.event_timeout)
     queries = HttpQueryClient(
-        settings.query_endpoint, settings.provider_name, timeout=settings.query_timeout
+        settings.query_endpoint,
+        settings.provider_name,
+        settings.catalogue_access,
+        timeout=settings.query_timeout,
     )
     try:
         yield Wires(bucket, sink, queries)

@@ -7,6 +7,7 @@ the connection, which ends the query at the catalogue. The body is `wire`'s matt
 
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, aclosing
+from functools import partial
 from typing import TypeVar
 
 import httpx2
@@ -26,6 +27,8 @@ from dimse_ingestion.queries.wire import (
     match_reader,
     object_reader,
 )
+from dimse_ingestion.secure_http.client import SecureClient
+from dimse_ingestion.settings import PeerAccess
 
 _LONGEST_CHECK = 2.5
 _Found = TypeVar("_Found", list[Element], Located)
@@ -38,15 +41,21 @@ class HttpQueryClient:
     """
 
     def __init__(
-        self, endpoint: str, provider: str, *, timeout: float = 30.0, connections: int = 64
+        self,
+        endpoint: str,
+        provider: str,
+        access: PeerAccess | None = None,
+        *,
+        timeout: float = 30.0,
+        connections: int = 64,
     ) -> None:
         self._endpoint = endpoint.rstrip("/")
         self._provider = provider
         self._timeout = timeout
-        self._client = httpx2.AsyncClient(
-            timeout=timeout,
-            limits=httpx2.Limits(max_connections=connections, max_keepalive_connections=8),
-        )
+        self._access = access or PeerAccess()
+        limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=8)
+        make = partial(httpx2.AsyncClient, timeout=timeout, limits=limits)
+        self._client = SecureClient(self._access, make)
 
     def matches(self, query: Query) -> AsyncGenerator[list[Element], None]:
         """Matches as they arrive.
@@ -78,34 +87,39 @@ class HttpQueryClient:
             metrics.queries_asked.labels(outcome).inc()
 
     async def check(self) -> None:
-        """Raise DimseFailure when no catalogue answers, or it says it is not ready.
+        """Raise DimseFailure when no catalogue answers, or it refuses the token or is not ready.
 
-        Ours says so under /readyz; one that has no such page is well when it answers at all.
+        Ours says under /readyz that it is not ready; one that has no such page is well when it
+        answers at all. /readyz may be open to everybody, so the token is proved where it counts.
         """
         timeout = min(self._timeout, _LONGEST_CHECK)
-        with catalogue_failures(self._endpoint, timeout):
-            answer = await self._client.get(f"{self._endpoint}/readyz", timeout=timeout)
+        with catalogue_failures(self._endpoint, timeout, self._access):
+            client = self._client.current()
+            answer = await client.get(f"{self._endpoint}/readyz", timeout=timeout)
+            proof = await client.options(f"{self._endpoint}{OBJECTS}", timeout=timeout)
+        if proof.status_code == httpx2.codes.UNAUTHORIZED:
+            raise refusal(self._endpoint, proof.status_code, self._access)
         if answer.is_server_error:
             raise OutOfResources(f"The catalogue is not ready: see its /readyz ({self._endpoint}).")
 
     async def close(self) -> None:
         """Let go of connections."""
-        await self._client.aclose()
+        await self._client.close()
 
     async def _answer(
         self, path: str, query: Query, reader: AnswerReader[_Found]
     ) -> AsyncGenerator[_Found, None]:
-        with catalogue_failures(self._endpoint, self._timeout):
+        with catalogue_failures(self._endpoint, self._timeout, self._access):
             async with self._asked(path, query) as response:
                 if not response.is_success:
-                    raise refusal(self._endpoint, response.status_code)
+                    raise refusal(self._endpoint, response.status_code, self._access)
                 async for data in response.aiter_bytes():
                     for match in reader.feed(data):
                         yield match
         reader.finish()
 
     def _asked(self, path: str, query: Query) -> AbstractAsyncContextManager[httpx2.Response]:
-        return self._client.stream(
+        return self._client.current().stream(
             "POST",
             self._endpoint + path,
             params={SOURCE: self._provider},

@@ -1,12 +1,16 @@
 """What the catalogue can be told: its database, and which of two instances answers a query."""
 
-from typing import Literal
+from pathlib import Path
+from typing import Literal, Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 
 from dimse_ingestion.settings.door import DoorSettings
-from dimse_ingestion.settings.kinds import Count, Seconds, Size
+from dimse_ingestion.settings.kinds import Count, Port, Seconds, Size
+from dimse_ingestion.settings.loopback import is_loopback
+from dimse_ingestion.settings.mistakes import ConfigurationMistake
 from dimse_ingestion.settings.mounted import read_database_url
+from dimse_ingestion.settings.peer_access import PeerAccess
 
 
 class CatalogueSettings(DoorSettings):
@@ -32,6 +36,51 @@ class CatalogueSettings(DoorSettings):
     """Bytes of the longest event taken."""
     maximum_matches: Count = Field(default=100_000, validation_alias="DIMSE_MAXIMUM_MATCHES")
     query_timeout: Seconds = Field(default=30.0, validation_alias="DIMSE_QUERY_TIMEOUT")
+
+    # who may send events and ask, and how: over TLS with a token
+    catalogue_port: Port = Field(default=8443, validation_alias="DIMSE_CATALOGUE_PORT")
+    """Where events and queries are served with TLS; probes and metrics stay at the HTTP port."""
+    certificate_path: Path | None = Field(
+        default=None, validation_alias="DIMSE_CATALOGUE_CERTIFICATE_PATH"
+    )
+    """Certificate chain (PEM). Read again when it changes."""
+    key_path: Path | None = Field(default=None, validation_alias="DIMSE_CATALOGUE_KEY_PATH")
+    token: SecretStr = Field(default=SecretStr(""), validation_alias="DIMSE_CATALOGUE_TOKEN")
+    """The token clients must send; or the absolute path of a file or mounted Secret with it."""
+    secret_name: str = Field(default="", validation_alias="DIMSE_CATALOGUE_SECRET_NAME")
+    """What a sentence calls the Secret of certificate and token; without it, its path."""
+    insecure: bool = Field(default=False, validation_alias="DIMSE_CATALOGUE_INSECURE")
+    """Whether events and queries are served without TLS beyond this machine."""
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> Self:
+        if bool(self.certificate_path) != bool(self.key_path):
+            raise ValueError(
+                "DIMSE_CATALOGUE_CERTIFICATE_PATH and DIMSE_CATALOGUE_KEY_PATH belong together: "
+                "set both."
+            )
+        if self.certificate_path and not self.token.get_secret_value():
+            raise ValueError(
+                "DIMSE_CATALOGUE_TOKEN is not set: give the token that clients must send."
+            )
+        return self
+
+    @property
+    def access(self) -> PeerAccess:
+        """Return what a client must send."""
+        return PeerAccess(token=self.token.get_secret_value(), secret_name=self.secret_name)
+
+    def refuse_exposed(self) -> None:
+        """Raise ConfigurationMistake when anybody on the network could read and write."""
+        if self.certificate_path or self.insecure or is_loopback(self.http_host):
+            return
+        sentence = (
+            "DIMSE_CATALOGUE_CERTIFICATE_PATH is not set, and events and queries carry patient "
+            "names: set it with DIMSE_CATALOGUE_KEY_PATH and DIMSE_CATALOGUE_TOKEN; or listen "
+            "on this machine only, with DIMSE_HTTP_HOST=127.0.0.1; or, where something else "
+            "encrypts and authenticates, set DIMSE_CATALOGUE_INSECURE=true."
+        )
+        raise ConfigurationMistake([sentence])
 
     @property
     def database_is_mounted(self) -> bool:

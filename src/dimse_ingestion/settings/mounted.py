@@ -95,6 +95,25 @@ def read_credential(token_or_path: str, name: str = "") -> Mapping[str, str]:
     return {"token": _text(path, f"Missing credential {path}: mount it, or correct the path.")}
 
 
+def read_tokens(token_or_path: str, kind: str, name: str = "") -> tuple[str, ...]:
+    """Return a bearer token as it is now, then the one before it if the Secret still has that.
+
+    An absolute path is read: a folder as a mounted Secret with the keys `token` and, while a token
+    is replaced, `previous-token`; a file as the token itself. Raises MountedMissing.
+    """
+    if not token_or_path.startswith("/"):
+        return (token_or_path,) if token_or_path else ()
+    path = Path(token_or_path)
+    if path.is_dir():
+        secret = _Mount(kind, path, name)
+        previous = secret.get("previous-token")
+        return (secret["token"], previous) if previous else (secret["token"],)
+    check_mounted(kind, path, name)
+    if token := _text(path, f"Missing token {path}: mount it, or correct the path."):
+        return (token,)
+    raise MountedMissing(f"{path} is empty: put the token into it.")
+
+
 def read_database_url(url_or_path: str, name: str = "") -> str:
     """A database's URL as it is now, given or mounted: a file, or a Secret's `DATABASE_URL`.
 

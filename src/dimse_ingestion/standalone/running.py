@@ -5,6 +5,7 @@ of ending is the reverse, so that every door can finish what it has.
 """
 
 import asyncio
+import secrets
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -111,8 +112,9 @@ async def opened(asked: Standalone, viewer: Path | None = None) -> AsyncIterator
         nats = EmbeddedNats(data / "nats")
         await nats.start()
         stack.push_async_callback(nats.stop)
-        port = await stack.enter_async_context(catalogue.opened(_catalogue(data)))
-        space = _space(asked, data, port, http)
+        token = secrets.token_urlsafe(32)  # other users of this machine do not have it
+        port = await stack.enter_async_context(catalogue.opened(_catalogue(data, token)))
+        space = _space(asked, data, port, http) | {"catalogue_token": token}
         await stack.enter_async_context(ingestion.opened(_ingestion(space, nats)))
         web = await stack.enter_async_context(
             dicomweb.opened(_dicomweb(asked, data, space, http_port), viewer)
@@ -145,9 +147,12 @@ def _in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _catalogue(data: Path) -> CatalogueSettings:
+def _catalogue(data: Path, token: str) -> CatalogueSettings:
     return CatalogueSettings.load(
-        database_url=f"sqlite:///{quote(str(data))}/catalogue.db", http_host=_LOOPBACK, http_port=0
+        database_url=f"sqlite:///{quote(str(data))}/catalogue.db",
+        http_host=_LOOPBACK,
+        http_port=0,
+        token=token,
     )
 
 

@@ -2,7 +2,7 @@
 {{- $url := "sqlite:////var/lib/dimse/catalogue.db" }}
 {{- $secret := .Values.catalogue.database.secretName }}
 {{- if $secret }}{{ $url = "/etc/database" }}{{ end }}
-{{- dict "DATABASE_URL" $url "DATABASE_SECRET_NAME" $secret "DIMSE_DUPLICATES" .Values.catalogue.duplicates | toJson }}
+{{- dict "DATABASE_URL" $url "DATABASE_SECRET_NAME" $secret "DIMSE_CATALOGUE_INSECURE" true "DIMSE_DUPLICATES" .Values.catalogue.duplicates | toJson }}
 {{- end }}
 
 {{- define "dimse-ingestion.catalogue.mounts" -}}

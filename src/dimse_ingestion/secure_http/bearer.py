@@ -1,0 +1,97 @@
+"""Admission by a bearer token (RFC 6750): who does not send it is answered 401, nothing else.
+
+The token is compared in constant time and never logged. Which paths need it is the caller's part.
+"""
+
+import hmac
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from dimse_ingestion.observability import metrics
+from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.secure_http.followed import Followed
+from dimse_ingestion.settings import MountedMissing
+
+_LOG = logger(__name__)
+_MISSING = "The bearer token is missing: send `Authorization: Bearer TOKEN`."
+_WRONG = "The bearer token is wrong: send the one this service was given."
+_BETWEEN_LINES = 10.0  # seconds
+_BETWEEN_READS = 1.0
+
+
+class Refusals:
+    """Logs requests without the token, a line at most every ten seconds for all of them."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._logged_at = float("-inf")
+        self._count = 0
+
+    def add(self, scope: Scope, reason: str) -> None:
+        """Count one, and log it unless another was logged just before."""
+        self._count += 1
+        if self._clock() - self._logged_at < _BETWEEN_LINES:
+            return
+        host, *_ = scope.get("client") or ("unknown",)
+        _LOG.warning(
+            "Requests without the right bearer token are refused with 401.",
+            reason=reason,
+            peer=host,
+            path=scope["path"],
+            requests=self._count,
+        )
+        self._logged_at, self._count = self._clock(), 0
+
+
+class RequireToken:
+    """ASGI middleware that lets pass who sends one of the tokens."""
+
+    def __init__(
+        self, app: ASGIApp, tokens: Followed[tuple[str, ...]], refusals: Refusals | None = None
+    ) -> None:
+        self._app = app
+        self._tokens = tokens
+        self._refusals = refusals or Refusals()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        try:
+            reason = self._reason(Headers(scope=scope).get("authorization", ""))
+        except MountedMissing as missing:
+            await _problem(HTTPStatus.SERVICE_UNAVAILABLE, str(missing))(scope, receive, send)
+            return
+        if not reason:
+            await self._app(scope, receive, send)
+            return
+        self._refusals.add(scope, reason)
+        metrics.catalogue_unauthorized.inc()
+        await _problem(HTTPStatus.UNAUTHORIZED, reason)(scope, receive, send)
+
+    def _reason(self, authorization: str) -> str:
+        """Return why a request is refused; empty when it is not. Raises MountedMissing."""
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() != "bearer":
+            return _MISSING
+        sent = token.strip().encode()
+        known = _is_one_of(sent, self._tokens.value())
+        return "" if known or _is_one_of(sent, self._tokens.value(_BETWEEN_READS)) else _WRONG
+
+
+def _is_one_of(sent: bytes, tokens: tuple[str, ...]) -> bool:
+    """Compare with every token, so that the time taken tells nothing."""
+    return any([hmac.compare_digest(sent, each.encode()) for each in tokens])  # noqa: C419
+
+
+def _problem(status: HTTPStatus, detail: str) -> JSONResponse:
+    headers = {"www-authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else None
+    return JSONResponse(
+        {"title": detail, "status": int(status)},
+        status_code=int(status),
+        headers=headers,
+        media_type="application/problem+json",
+    )

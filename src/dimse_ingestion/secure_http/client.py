@@ -1,0 +1,77 @@
+"""An HTTP client that verifies its peer by a CA and sends a bearer token, both followed.
+
+Connections are kept alive, so that a request costs no handshake. A 401 makes the token be read
+again and the request be repeated with one that was not sent yet: that is how a token is replaced
+while both sides run. The errors are `failures`' part.
+"""
+
+import ssl
+from collections.abc import Callable, Generator
+
+import httpx2
+
+from dimse_ingestion.secure_http.followed import Followed
+from dimse_ingestion.settings import PeerAccess
+
+_NEWEST = 0.0
+
+
+class BearerToken(httpx2.Auth):
+    """Sends the token in use, and after a 401 each other one that there is now."""
+
+    def __init__(self, tokens: Followed[tuple[str, ...]]) -> None:
+        self._tokens = tokens
+
+    def auth_flow(
+        self, request: httpx2.Request
+    ) -> Generator[httpx2.Request, httpx2.Response, None]:
+        """See httpx2.Auth."""
+        first = self._tokens.value()[0]
+        response = yield _authorized(request, first)
+        if response.status_code == httpx2.codes.UNAUTHORIZED:
+            for other in self._tokens.value(_NEWEST):
+                if other != first and response.status_code == httpx2.codes.UNAUTHORIZED:
+                    response = yield _authorized(request, other)
+
+
+class SecureClient:
+    """The HTTP client for one peer; `make` makes a client from `verify` and `auth`."""
+
+    def __init__(self, access: PeerAccess, make: Callable[..., httpx2.AsyncClient]) -> None:
+        self.access = access
+        self._make = make
+        self._authority = Followed(access.read_authority)
+        self._auth = BearerToken(Followed(access.read_tokens)) if access.token else None
+        self._trusted: str | None = None
+        self._clients: list[httpx2.AsyncClient] = []
+
+    def current(self) -> httpx2.AsyncClient:
+        """Return the client that trusts what is mounted now. Raises MountedMissing.
+
+        Requests under way stay with the client they began with, which is closed at the end.
+        """
+        authority = self._authority.value()
+        if authority != self._trusted:
+            self._clients.append(self._make(verify=self._verify(authority), auth=self._auth))
+            self._trusted = authority
+        return self._clients[-1]
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for client in self._clients:
+            await client.aclose()
+
+    def _verify(self, authority: str) -> ssl.SSLContext | bool:
+        if not authority:
+            return True
+        try:
+            context = ssl.create_default_context(cadata=authority)
+        except (ssl.SSLError, ValueError):
+            raise self.access.no_authority() from None
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        return context
+
+
+def _authorized(request: httpx2.Request, token: str) -> httpx2.Request:
+    request.headers["authorization"] = f"Bearer {token}"
+    return request

@@ -1,0 +1,82 @@
+"""A server's certificate, loaded again when its files change: new connections get the new one.
+
+Without a certificate the port is open and every handshake fails, until the Secret is there; why is
+told by `trouble`. A pair of files that does not fit leaves the last one in use.
+"""
+
+import ssl
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography import x509
+
+from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.settings import MountedMissing, check_mounted
+
+_LOG = logger(__name__)
+
+
+class ServerCertificate:
+    """The certificate chain and key (PEM) of a server; `kind` and `secret_name` name the Secret."""
+
+    def __init__(self, certificate: Path, key: Path, kind: str, secret_name: str = "") -> None:
+        self.context = _server_context()
+        self._files = (certificate, key)
+        self._kind = kind
+        self._secret_name = secret_name
+        self._loaded: tuple[bytes, ...] = ()
+        self._expires = datetime.max.replace(tzinfo=UTC)
+        self._problem = ""
+
+    @property
+    def trouble(self) -> str:
+        """Why clients can't connect, in a sentence; empty when they can."""
+        if not self._loaded:
+            return self._problem or "The certificate was not read yet."
+        if datetime.now(UTC) > self._expires:
+            return f"The {self._kind}'s certificate expired on {self._expires:%Y-%m-%d}: renew it."
+        return ""
+
+    def look(self) -> None:
+        """Use the files as they are now, if they can be used. Never raises."""
+        try:
+            self._take_up(self._read())
+        except MountedMissing as missing:
+            self._keep_last(str(missing))
+        except (OSError, ValueError) as mistake:  # ssl.SSLError is an OSError
+            reason = getattr(mistake, "reason", None) or mistake
+            self._keep_last(
+                f"The {self._kind}'s certificate can't be used ({reason}): certificate and key "
+                "must be PEM, and belong together."
+            )
+
+    def _read(self) -> tuple[bytes, ...]:
+        for file in self._files:
+            check_mounted(f"{self._kind} Secret", file, self._secret_name)
+        return tuple(file.read_bytes() for file in self._files)
+
+    def _take_up(self, content: tuple[bytes, ...]) -> None:
+        if content == self._loaded:
+            return
+        expires = x509.load_pem_x509_certificate(content[0]).not_valid_after_utc
+        _server_context().load_cert_chain(*self._files)  # a pair that does not fit changes nothing
+        self.context.load_cert_chain(*self._files)
+        self._loaded, self._expires, self._problem = content, expires, ""
+        _LOG.info("The certificate is in use.", expires=f"{expires:%Y-%m-%d}")
+
+    def _keep_last(self, problem: str) -> None:
+        if problem != self._problem:
+            _LOG.warning(
+                "The last certificate stays in use."
+                if self._loaded
+                else "There is no certificate.",
+                reason=problem,
+            )
+        self._problem = problem
+
+
+def _server_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context

@@ -1,0 +1,57 @@
+import io
+
+import pytest
+from starlette.responses import PlainTextResponse
+from starlette.testclient import TestClient
+
+from dimse_ingestion.secure_http.bearer import Refusals, RequireToken
+from dimse_ingestion.secure_http.followed import Followed
+from dimse_ingestion.settings import MountedMissing
+from tests.log_lines import lines
+
+__all__ = ["lines"]
+
+
+def client(*tokens: str, refusals: Refusals | None = None) -> TestClient:
+    inside = PlainTextResponse("inside")
+    return TestClient(RequireToken(inside, Followed(lambda: tokens), refusals))
+
+
+@pytest.mark.parametrize("token", ["now", "before"])
+def test_each_of_the_tokens_lets_in(token: str) -> None:
+    answer = client("now", "before").get("/", headers={"authorization": f"Bearer {token}"})
+    assert (answer.status_code, answer.text) == (200, "inside")
+
+
+@pytest.mark.parametrize("token", ["", "no", "nowhere", "NOW", "now,before"])
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "DELETE"])
+def test_nothing_else_does(method: str, token: str) -> None:
+    answer = client("now", "before").request(
+        method, "/", headers={"authorization": f"Bearer {token}"}
+    )
+    assert answer.status_code == 401
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_without_a_token_to_compare_with_nobody_is_let_in() -> None:
+    def missing() -> tuple[str, ...]:
+        raise MountedMissing("Missing key token in catalogue Secret core-catalogue: add it.")
+
+    guarded = TestClient(RequireToken(PlainTextResponse("inside"), Followed(missing)))
+    answer = guarded.get("/", headers={"authorization": "Bearer None"})
+    assert answer.status_code == 503
+    assert "Missing key token" in answer.json()["title"]
+
+
+def test_the_log_has_a_line_in_ten_seconds_for_all(lines: io.StringIO) -> None:
+    now = [0.0]
+    asking = client("now", refusals=Refusals(lambda: now[0]))
+    for _ in range(3):
+        asking.post("/events")
+    assert lines.getvalue().count("are refused with 401") == 1
+    now[0] = 10.0
+    asking.post("/events", headers={"authorization": "Bearer another"})
+    last = lines.getvalue().splitlines()[-1]
+    assert "requests" in last
+    assert "3" in last.split("requests")[1]
+    assert "another" not in lines.getvalue()

@@ -1,0 +1,59 @@
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from dimse_ingestion.secure_http.client import BearerToken, SecureClient
+from dimse_ingestion.secure_http.followed import Followed
+from dimse_ingestion.settings import MountedMissing, PeerAccess
+from tests.catalogue_secret import CatalogueSecret
+
+
+def sent(auth: BearerToken, *taken: str) -> list[str]:
+    """The headers of the requests that it takes until one of `taken` is sent."""
+    headers: list[str] = []
+    flow = auth.auth_flow(httpx2.Request("POST", "https://core"))
+    request = next(flow)
+    while True:
+        headers.append(request.headers["authorization"])
+        status = 200 if headers[-1].removeprefix("Bearer ") in taken else 401
+        try:
+            request = flow.send(httpx2.Response(status))
+        except StopIteration:
+            return headers
+
+
+def test_the_token_in_use_is_sent_first_and_the_former_after_a_401() -> None:
+    auth = BearerToken(Followed(lambda: ("new", "old")))
+    assert sent(auth, "new", "old") == ["Bearer new"]
+    assert sent(auth, "old") == ["Bearer new", "Bearer old"]
+    assert sent(auth) == ["Bearer new", "Bearer old"]
+
+
+def test_after_a_401_the_token_is_read_again() -> None:
+    tokens = iter([("old",), ("new",)])
+    auth = BearerToken(Followed(lambda: next(tokens)))
+    assert sent(auth, "new") == ["Bearer old", "Bearer new"]
+
+
+def test_a_client_stays_until_its_ca_is_another(tmp_path: Path) -> None:
+    secret = CatalogueSecret(tmp_path / "secret").put_all()
+    made = []
+
+    def make(**options: object) -> httpx2.AsyncClient:
+        made.append(options)
+        return httpx2.AsyncClient()
+
+    client = SecureClient(secret.access(), make)
+    first = client.current()
+    assert client.current() is first
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize("content", ["", "no certificate", "-----BEGIN CERTIFICATE-----\nAA=="])
+def test_a_ca_that_is_none_is_a_sentence(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "ca.crt"
+    file.write_text(content)
+    client = SecureClient(PeerAccess(authority=file), httpx2.AsyncClient)
+    with pytest.raises(MountedMissing, match=r"DIMSE_CATALOGUE_CA_PATH .*PEM file of the CA"):
+        client.current()

@@ -1,0 +1,67 @@
+import ssl
+
+import httpx2
+import pytest
+
+from dimse_ingestion.secure_http.failures import clear_text_failure, tls_failure, token_refused
+from dimse_ingestion.settings import PeerAccess
+
+SINK = PeerAccess("event sink", "K_SINK", "DIMSE_EVENT_SINK_TOKEN", "DIMSE_EVENT_SINK_CA_PATH")
+
+
+def raised(cause: Exception) -> httpx2.ConnectError:
+    """As httpx tells what asyncio met."""
+    error = httpx2.ConnectError("no connection")
+    error.__cause__ = RuntimeError("httpcore's")
+    error.__cause__.__context__ = cause
+    return error
+
+
+def not_verified(code: int, message: str) -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError()
+    error.verify_code, error.verify_message = code, message
+    return error
+
+
+def ssl_error(reason: str) -> ssl.SSLError:
+    error = ssl.SSLError()
+    error.reason = reason
+    return error
+
+
+@pytest.mark.parametrize(
+    ("cause", "said"),
+    [
+        (not_verified(10, "certificate has expired"), "certificate has expired; renew it."),
+        (not_verified(9, "certificate is not yet valid"), "not yet valid; renew it."),
+        (not_verified(62, "Hostname mismatch"), "for another host: correct K_SINK"),
+        (not_verified(64, "IP address mismatch"), "for another host: correct K_SINK"),
+        (not_verified(18, "self-signed"), "not trusted: correct DIMSE_EVENT_SINK_CA_PATH."),
+        (not_verified(20, "no issuer"), "not trusted: correct DIMSE_EVENT_SINK_CA_PATH."),
+        (ssl_error("WRONG_VERSION_NUMBER"), "does not speak TLS: correct K_SINK."),
+        (ssl_error("SSLV3_ALERT_HANDSHAKE_FAILURE"), "which may have no certificate."),
+    ],
+)
+def test_what_tls_fails_by_is_a_sentence_that_names_the_setting(
+    cause: ssl.SSLError, said: str
+) -> None:
+    sentence = tls_failure(raised(cause), SINK)
+    assert said in sentence
+    assert "event sink" in sentence
+
+
+def test_another_failure_is_not_of_tls() -> None:
+    assert tls_failure(raised(ConnectionRefusedError()), SINK) == ""
+    broken = httpx2.RemoteProtocolError("Server disconnected")
+    assert clear_text_failure(broken, "https://core", SINK) == ""
+    assert clear_text_failure(raised(OSError()), "http://core", SINK) == ""
+    assert "must begin with https://" in clear_text_failure(broken, "http://core", SINK)
+
+
+def test_a_401_names_the_setting_and_the_secret() -> None:
+    assert token_refused(SINK) == "The event sink asks for a token: set DIMSE_EVENT_SINK_TOKEN."
+    known = PeerAccess(token="/etc/catalogue", secret_name="core-catalogue")
+    assert token_refused(known) == (
+        "The catalogue refuses the token: correct DIMSE_CATALOGUE_TOKEN in catalogue Secret "
+        "core-catalogue."
+    )
