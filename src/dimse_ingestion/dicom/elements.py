@@ -31,8 +31,8 @@ class Element(msgspec.Struct, frozen=True, omit_defaults=True):
     `group` and `element` are four upper-case hexadecimal digits. `value` is Unicode text: several
     values joined by a backslash, numbers in decimal, AT as eight hexadecimal digits; empty for
     a zero-length value. Exactly one of the others is set instead where text can't carry it:
-    `items` for SQ (and UN read as SQ), `inline_binary` (base64) for short OB, OW, OF, OD, OL,
-    OV and UN values, `bulk` for long ones of any VR.
+    `items` for SQ (and UN read as SQ), `inline_binary` (base64, in little endian whatever the
+    transfer syntax) for short OB, OW, OF, OD, OL, OV and UN values, `bulk` for long ones of any VR.
     """
 
     group: str

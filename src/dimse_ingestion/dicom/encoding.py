@@ -101,7 +101,8 @@ class _Writer:
         if each.items is not None:
             return b"".join(map(self._item, each.items))
         if each.inline_binary is not None:
-            return _padded(b64decode(each.inline_binary), each.vr)
+            value = _padded(b64decode(each.inline_binary), each.vr)
+            return representations.in_byte_order(value, each.vr, self._order)
         if not each.value:
             return b""
         if each.vr in representations.NUMBERS:

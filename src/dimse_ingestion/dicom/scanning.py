@@ -234,6 +234,7 @@ def _read(header: Header, value: bytes, place: Place) -> Element:
         return header.element(representations.numbers_as_text(value, vr, place.syntax.order))
     if vr == "AT":
         return header.element(representations.tags_as_text(value, place.syntax.order))
+    value = representations.in_byte_order(value, vr, place.syntax.order)
     return header.binary(b64encode(value).decode("ascii"))
 
 

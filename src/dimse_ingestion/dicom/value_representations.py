@@ -113,9 +113,17 @@ def text_as_tags(value: str, order: str) -> bytes:
 
 
 def little_endian(value: bytes, vr: str) -> bytes:
-    """A value of whole words as PS3.5 7.3's little endian has it, from big endian."""
+    """Return a big-endian value of whole words in little endian (PS3.5 7.3)."""
+    return in_byte_order(value, vr, ">")
+
+
+def in_byte_order(value: bytes, vr: str, order: str) -> bytes:
+    """Return a value of whole words in little endian from struct's `order`, or the reverse.
+
+    Only VRs of words longer than one byte differ: OB and UN have none (PS3.5 7.3).
+    """
     size = _WORDS.get(vr, 1)
-    if size == 1:
+    if size == 1 or order == "<":
         return value
     swapped = bytearray(value)
     whole = len(value) // size * size

@@ -3,7 +3,7 @@
 Where a frame stands is `dicom.frames`' matter, and `fragment_reading`'s where it is encapsulated.
 """
 
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -148,12 +148,9 @@ class FrameReading:
         if each.items is not None:
             items = [await self._resolved(located, item) for item in each.items]
             return Element(each.group, each.element, each.vr, items=items)
-        if each.bulk is not None:
-            value = b"".join([piece async for piece in self._retrieving.value(located, each)])
-        elif each.inline_binary and located.transfer_syntax_uid == uids.EXPLICIT_VR_BIG_ENDIAN:
-            value = little_endian(b64decode(each.inline_binary), each.vr)
-        else:
+        if each.bulk is None:
             return each
+        value = b"".join([piece async for piece in self._retrieving.value(located, each)])
         # OW, for the length of US has but 16 bits
         return Element(each.group, each.element, "OW", inline_binary=b64encode(value).decode())
 

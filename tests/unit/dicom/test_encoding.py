@@ -1,3 +1,5 @@
+from base64 import b64encode
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -45,3 +47,12 @@ def test_a_transfer_syntax_that_encapsulates_is_refused():
 def test_a_value_that_is_not_what_its_vr_says_is_refused(vr, value):
     with pytest.raises(ValueError, match=r".+"):
         encoded([element(0x00280010, vr, value)], "1.2.840.10008.1.2.1")
+
+
+@pytest.mark.parametrize("syntax", sorted(IDENTIFIER_SYNTAXES))
+def test_binary_values_are_written_in_the_byte_order_of_the_transfer_syntax(syntax):
+    words = Element("0028", "1201", "OW", inline_binary=b64encode(b"\x02\x01\x04\x03").decode())
+    written = encoded([words], syntax)
+    assert scanned(written, syntax) == [words]
+    if syntax == "1.2.840.10008.1.2.2":
+        assert written.endswith(b"\x01\x02\x03\x04")

@@ -16,6 +16,7 @@ from dimse_ingestion.dicom.elements import BulkReference, Element, by_tag
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.scanning import Limits, Scanner, scanned
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.dicom.value_representations import in_byte_order
 from tests.storable import NOT_STORABLE, Shipped, data_set_of, shipped
 
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -71,7 +72,7 @@ def assert_alike(mine: list[Element], theirs: Dataset, data_set: bytes) -> None:
         elif element.bulk is not None:
             assert_bulk(element.bulk, each, data_set)
         elif not private or each.VR == "UN":
-            assert_value(element, each)
+            assert_value(element, each, ">" if theirs.original_encoding[1] is False else "<")
     assert not found
 
 
@@ -86,12 +87,13 @@ def assert_bulk(bulk: BulkReference, theirs: DataElement, data_set: bytes) -> No
         assert bulk.length == len(numbers) * 2
 
 
-def assert_value(element: Element, theirs: DataElement) -> None:
+def assert_value(element: Element, theirs: DataElement, order: str) -> None:
     value = theirs.value
     if value is None:
         assert element.value == ""
     elif isinstance(value, bytes):
-        assert b64decode(element.inline_binary or "") == value
+        little = in_byte_order(value, element.vr, order)  # pydicom gives the bytes as they stand
+        assert b64decode(element.inline_binary or "") == little
     elif element.vr in ("LT", "ST", "UT", "UR"):
         assert element.value == str(value).rstrip(" ")
     else:
@@ -338,3 +340,31 @@ def test_an_item_may_have_a_character_set_of_its_own():
     _, read, after = scanned(data_set, EXPLICIT)
     assert [item[-1].value for item in read.items or []] == [greek.strip(), "Müller"]
     assert after.value == "Müller"
+
+
+@pytest.mark.parametrize(
+    ("vr", "big", "little"),
+    [
+        ("OB", b"\x01\x02\x03\x04", b"\x01\x02\x03\x04"),
+        ("UN", b"\x01\x02\x03\x04", b"\x01\x02\x03\x04"),
+        ("OW", b"\x01\x02\x03\x04", b"\x02\x01\x04\x03"),
+        ("OF", b"\x3f\xc0\x00\x00", b"\x00\x00\xc0\x3f"),
+        ("OL", b"\x01\x02\x03\x04", b"\x04\x03\x02\x01"),
+        ("OD", b"\x01\x02\x03\x04\x05\x06\x07\x08", b"\x08\x07\x06\x05\x04\x03\x02\x01"),
+        ("OV", b"\x01\x02\x03\x04\x05\x06\x07\x08", b"\x08\x07\x06\x05\x04\x03\x02\x01"),
+    ],
+)
+def test_binary_values_of_big_endian_are_kept_in_little_endian(vr, big, little):
+    value = b"\x00\x09\x10\x10" + vr.encode() + b"\0\0" + len(big).to_bytes(4, "big") + big
+    item = b"\xff\xfe\xe0\x00" + len(value).to_bytes(4, "big") + value
+    sequence = b"\x00\x40\xa7\x30SQ\0\0" + len(item).to_bytes(4, "big") + item
+    top, nested = scanned(value + sequence, BIG_ENDIAN)
+    assert top.items is None
+    for read in (top, nested.items[0][0]):
+        assert (read.vr, b64decode(read.inline_binary)) == (vr, little)
+
+
+def test_an_unknown_value_is_little_endian_in_a_big_endian_data_set():
+    lut_data = b"\x00\x28\x30\x06UN\0\0\x00\x00\x00\x04\x02\x01\x04\x03"  # PS3.5 6.2.2
+    (read,) = scanned(lut_data, BIG_ENDIAN)
+    assert (read.vr, b64decode(read.inline_binary)) == ("OW", b"\x02\x01\x04\x03")
