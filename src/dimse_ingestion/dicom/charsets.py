@@ -1,72 +1,198 @@
-"""Text in character sets (PS3.5 section 6.1, PS3.3 C.12.1.1.2), both ways, by pydicom's codecs.
+"""Text in character sets (PS3.5 section 6.1, PS3.3 C.12.1.1.2), both ways.
 
-Which values are text is the VR's matter; this knows which of them Specific Character Set governs.
+It reads Specific Character Set, misspelt terms included, and knows which VRs it governs. Escape
+sequences within a value are `code_extensions`' matter; which values are text is the VR's.
 """
 
-import warnings
-from contextlib import suppress
+import codecs as python_codecs
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
-from pydicom.charset import convert_encodings, decode_bytes, encode_string
+from dimse_ingestion.dicom import code_extensions
+from dimse_ingestion.dicom.code_extensions import KATAKANA, LATIN_1, CodedSet
 
 UTF_8 = "ISO_IR 192"
 _GOVERNED = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 _UNPARTED = frozenset({"LT", "ST", "UT", "UR"})  # one value: a backslash is a character
-_ESCAPE = 0x1B
-_TEXT_ENDS = {0x09, 0x0A, 0x0C, 0x0D}
-_NAME_ENDS = _TEXT_ENDS | {0x5C, 0x5E, 0x3D}
-_VALUE_ENDS = _TEXT_ENDS | {0x5C}
-_DEFAULT = ("iso8859",)
-_IR_58 = "iso_ir_58"
-_IR_58_ESCAPE = b"\x1b$)A"  # GB 2312 to G1, PS3.3 table C.12-4
+_TEXT_ENDS = "\t\n\f\r"
+_NAME_ENDS = _TEXT_ENDS + "\\^="
+_VALUE_ENDS = _TEXT_ENDS + "\\"
+_PADDING = "\x00 "
+_REPLACED = "?"
 
-Codecs = tuple[str, ...]
-"""Python codecs in the order of Specific Character Set's values."""
+_DEFAULT_REPERTOIRE = 6
+_REGISTERED = {
+    13: KATAKANA,
+    58: "gb2312",
+    100: LATIN_1,
+    101: "iso8859_2",
+    109: "iso8859_3",
+    110: "iso8859_4",
+    126: "iso8859_7",
+    127: "iso8859_6",
+    138: "iso8859_8",
+    144: "iso8859_5",
+    148: "iso8859_9",
+    149: "euc_kr",
+    166: "tis_620",
+    203: "iso8859_15",
+}
+"""Python codecs of the sets with high bytes, by their ISO-IR number."""
+_PAIRED = {87: code_extensions.JIS_X_0208, 159: code_extensions.JIS_X_0212}
+_NUMBER_OF = {codec: number for number, codec in _REGISTERED.items()}
+_ONLY_BY_ESCAPE = frozenset({58, 87, 149, 159})  # PS3.3 table C.12-4
+_WHOLE = {"utf_8": UTF_8, "gb18030": "GB18030", "gbk": "GBK"}
+"""Codecs without code extensions (PS3.3 table C.12-5) and their defined terms."""
+_UTF_8_NUMBER = 192
+
+_NUMBERED = re.compile(r"(?:ISO)?[ _.-]*(?:2022)?[ _.-]*(?:IR)?[ _.-]*(\d{1,3})")
+_ISO_8859 = re.compile(r"(?:ISO)?[ _.-]*8859[ _.-]*(\d{1,2})")
+_GUO_BIAO = re.compile(r"(?:ISO[ _.-]*(?:2022)?[ _.-]*)?(GB[ _.-]*18030|GBK|GB[ _.-]*2312)")
+_SEPARATORS = re.compile(r"[ _.-]+")
+_FIELD_NAMES = re.compile(
+    r"us-ascii|ascii|latin-?[1-9]|utf-?8|(?:cp|windows-?)(?:125[0-8]|437|850|866|874|932|936|949)"
+    r"|shift-jis|sjis|euc-(?:jp|kr)|koi8-[ru]|big5"
+)
+"""Names of other systems that some devices write instead of a term."""
+_LONGEST_TERMS = 256  # characters of Specific Character Set that are looked at
+
+
+@dataclass(frozen=True, slots=True)
+class Codecs:
+    """How the text of a data set is read."""
+
+    first: str
+    """The Python codec of what has no escape sequence."""
+    extended: bool
+    """Whether escape sequences switch: UTF-8, GB18030 and GBK have none."""
+    tried: str = ""
+    """A codec that is taken where it can read all of a value: a UTF-8 named where it may not be."""
 
 
 def codecs(specific_character_set: str) -> Codecs:
-    """The codecs that the terms (joined by a backslash) name; unknown terms count as ASCII."""
-    if not specific_character_set.strip():
-        return _DEFAULT
-    terms = [term.strip() for term in specific_character_set.split("\\")]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return tuple(convert_encodings(terms))
-        except (LookupError, ValueError):  # ValueError: a NUL in a term
-            return _DEFAULT
+    """Return how text is read in the sets that the terms (joined by a backslash) name."""
+    return _codecs(specific_character_set[:_LONGEST_TERMS])
+
+
+def defined_terms(specific_character_set: str) -> str:
+    """Return the terms as the standard spells them, empty where one of them has no such term."""
+    return _defined_terms(specific_character_set[:_LONGEST_TERMS])
+
+
+@lru_cache(maxsize=256)
+def _codecs(terms: str) -> Codecs:
+    first, *others = (_codec(term) for term in terms.split("\\"))
+    if first in _WHOLE:
+        return Codecs(first, extended=False)
+    whole = next((each for each in others if each in _WHOLE), "")
+    # the default repertoire has no high bytes: those of a set that is named besides are meant
+    first = first or next((each for each in others if each and each not in _WHOLE), LATIN_1)
+    return Codecs(first, extended=True, tried=whole)
+
+
+def _codec(term: str) -> str:
+    """Return the Python codec of a term's high bytes, empty where it has none or is unknown."""
+    term = term.strip(_PADDING).upper()
+    if guo_biao := _GUO_BIAO.fullmatch(term):
+        name = _SEPARATORS.sub("", guo_biao[1])
+        return "gbk" if name == "GBK" else name.lower()
+    if part := _ISO_8859.fullmatch(term):
+        return _python_codec(f"iso8859-{int(part[1])}")
+    if (number := _number(term)) is not None:
+        return "utf_8" if number == _UTF_8_NUMBER else _REGISTERED.get(number, "")
+    name = _SEPARATORS.sub("-", term.lower())
+    return _python_codec(name) if _FIELD_NAMES.fullmatch(name) else ""
+
+
+def _number(term: str) -> int | None:
+    """Return the ISO-IR number that a term has, in whatever spelling."""
+    found = _NUMBERED.fullmatch(term)
+    return int(found[1]) if found else None
+
+
+def _python_codec(name: str) -> str:
+    try:
+        found = python_codecs.lookup(name).name.replace("-", "_")
+    except LookupError:
+        return ""
+    return {"ascii": "", "cp936": "gbk"}.get(found, found)
+
+
+@lru_cache(maxsize=256)
+def _defined_terms(terms: str) -> str:
+    split = terms.split("\\")
+    if (whole := _WHOLE.get(_codec(split[0]))) is not None:
+        return whole
+    numbers = [_registered_number(term) for term in split]
+    if None in numbers:
+        return ""
+    (first, *others) = numbers
+    if first in _ONLY_BY_ESCAPE:
+        first, others = _DEFAULT_REPERTOIRE, numbers
+    if not others:
+        return "" if first == _DEFAULT_REPERTOIRE else f"ISO_IR {first}"
+    named = [f"ISO 2022 IR {number}" for number in others if number != _DEFAULT_REPERTOIRE]
+    omitted = first == _DEFAULT_REPERTOIRE and not (split[0].strip(_PADDING) and others != numbers)
+    return "\\".join(["" if omitted else f"ISO 2022 IR {first}", *named])
+
+
+def _registered_number(term: str) -> int | None:
+    """Return a term's ISO-IR number, None where the standard has no such set."""
+    term = term.strip(_PADDING).upper()
+    if not term:
+        return _DEFAULT_REPERTOIRE
+    if (codec := _codec(term)) in _NUMBER_OF:
+        return _NUMBER_OF[codec]
+    number = _number(term)
+    return number if number in _PAIRED or number == _DEFAULT_REPERTOIRE else None
 
 
 def decoded(value: bytes, vr: str, in_codecs: Codecs) -> str:
-    """The text of a value, padding at its end removed; what can't be decoded becomes U+FFFD."""
-    if value.isascii() and _ESCAPE not in value:
-        return value.decode("ascii").rstrip("\x00 ")
+    """Return the text of a value without the padding at its end.
+
+    What can't be decoded becomes U+FFFD.
+    """
+    escaped = code_extensions.ESCAPE in value
+    if value.isascii() and not escaped:
+        return value.decode("ascii").rstrip(_PADDING)
     if vr not in _GOVERNED:
-        return value.decode("latin-1").rstrip("\x00 ")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        text = decode_bytes(value, in_codecs, _ends(vr))
-    if _IR_58 in in_codecs:
-        text = text.replace(_IR_58_ESCAPE.decode("ascii"), "")  # pydicom leaves it in
-    return text.rstrip("\x00 ")
+        return value.decode("latin-1").rstrip(_PADDING)
+    return _text(value, vr, in_codecs, escaped=escaped).rstrip(_PADDING)
 
 
-def _ends(vr: str) -> set[int]:
-    """The bytes after which the first character set holds again (PS3.5 6.1.2.5.3)."""
+def _text(value: bytes, vr: str, in_codecs: Codecs, *, escaped: bool) -> str:
+    if in_codecs.tried:
+        try:
+            return value.decode(in_codecs.tried)
+        except UnicodeDecodeError:
+            pass
+    if escaped and in_codecs.extended:
+        return code_extensions.decode(value, in_codecs.first, _ends(vr))
+    return code_extensions.decode_bytes(value, in_codecs.first)
+
+
+def _ends(vr: str) -> str:
+    """Return the characters after which the first character set holds again (PS3.5 6.1.2.5.3)."""
     if vr == "PN":
         return _NAME_ENDS
     return _TEXT_ENDS if vr in _UNPARTED else _VALUE_ENDS
 
 
 def can_write(text: str, vr: str, specific_character_set: str) -> bool:
-    """Whether every character survives being written in these character sets and read again."""
+    """Return whether every character survives being written in these sets and read again."""
     if text.isascii() or vr not in _GOVERNED:
         return True
-    named = codecs(specific_character_set)
-    return decoded(_written(text, vr, named), vr, named) == text.rstrip("\x00 ")
+    try:
+        written = _written(text, vr, specific_character_set)
+    except UnicodeEncodeError:
+        return False
+    return decoded(written, vr, codecs(specific_character_set)) == text.rstrip(_PADDING)
 
 
 def is_writable(text: str, vr: str) -> bool:
-    """Whether there is a character set for every character: lone surrogates have none.
+    """Return whether there is a character set for every character: lone surrogates have none.
 
     Values that Specific Character Set does not govern are ASCII.
     """
@@ -79,32 +205,46 @@ def is_writable(text: str, vr: str) -> bool:
     return True
 
 
-def _written(text: str, vr: str, in_codecs: Codecs) -> bytes:
-    """Each part by itself, so that each begins in the first character set again."""
-    parts = [text]
-    for end in "\\^=" if vr == "PN" else "\\":
-        parts = [piece for part in parts for piece in _parted(part, end)]
-    return b"".join(_encoded(part, in_codecs) for part in parts)
+def _written(text: str, vr: str, specific_character_set: str) -> bytes:
+    """Return a value's bytes; raises UnicodeEncodeError for a character that can't be written."""
+    terms = specific_character_set.split("\\")
+    first = _codec(terms[0])
+    if first in _WHOLE:
+        return text.encode(first)
+    if len(terms) == 1:
+        return _single_set(text, first)
+    return code_extensions.encode(text, _coded_set(terms[0]), _coded_sets(terms[1:]), _ends(vr))
 
 
-def _parted(text: str, end: str) -> list[str]:
-    first, *others = text.split(end)
-    return [first, *(piece for other in others for piece in (end, other))]
+def _single_set(text: str, codec: str) -> bytes:
+    if codec == KATAKANA:  # of Shift JIS only the letters of one byte
+        return code_extensions.encode(text, CodedSet(g1=KATAKANA), (), "")
+    return text.encode(codec or "ascii")
 
 
-def _encoded(text: str, in_codecs: Codecs) -> bytes:
-    if text.isascii():
-        return text.encode("ascii")
-    if _IR_58 in in_codecs[1:]:
-        with suppress(UnicodeError):  # pydicom leaves its escape sequence out
-            return _IR_58_ESCAPE + text.encode(_IR_58)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return encode_string(text, in_codecs)
+def _coded_sets(terms: Sequence[str]) -> list[CodedSet]:
+    return [found for term in terms if (found := _coded_set(term)) is not None]
+
+
+def _coded_set(term: str) -> CodedSet | None:
+    number = _registered_number(term)
+    if number in _PAIRED:
+        return _PAIRED[number]
+    return CodedSet(g1=_REGISTERED[number]) if number in _REGISTERED else None
 
 
 def encoded(text: str, vr: str, specific_character_set: str) -> bytes:
-    """A text value's bytes, without padding; what can't be written becomes a question mark."""
-    if vr not in _GOVERNED:
+    """Return a text value's bytes, without padding; what can't be written as a question mark."""
+    if vr not in _GOVERNED or text.isascii():
         return text.encode("ascii", "replace")
-    return _written(text, vr, codecs(specific_character_set))
+    try:
+        return _written(text, vr, specific_character_set)
+    except UnicodeEncodeError:
+        return b"".join(_or_replaced(each, vr, specific_character_set) for each in text)
+
+
+def _or_replaced(character: str, vr: str, specific_character_set: str) -> bytes:
+    try:
+        return _written(character, vr, specific_character_set)
+    except UnicodeEncodeError:
+        return _REPLACED.encode()

@@ -19,12 +19,16 @@ _LONGEST_SHORT_VALUE = 0xFFFE
 
 
 def answer_character_set(elements: Iterable[Element], stored: str) -> str:
-    """The character set to answer in: none for ASCII, the stored one if it has all, or UTF-8."""
+    """Return the terms to answer in: none for ASCII, the stored ones if they have all, or UTF-8.
+
+    Misspelt terms are answered as the standard spells them.
+    """
     texts = [(text, vr) for text, vr in _texts(elements) if not text.isascii()]
     if not texts:
         return ""
-    if stored and all(charsets.can_write(text, vr, stored) for text, vr in texts):
-        return stored
+    terms = charsets.defined_terms(stored)
+    if terms and all(charsets.can_write(text, vr, terms) for text, vr in texts):
+        return terms
     return charsets.UTF_8
 
 

@@ -55,7 +55,20 @@ def test_no_character_set_for_ascii():
     assert answer_character_set([element(PATIENT_NAME, "PN", "DOE^JANE")], "ISO_IR 100") == ""
 
 
-@pytest.mark.parametrize("terms", ["", "   ", "NONSENSE", "ISO_IR 999", "ISO_IR 100\\NONSENSE"])
+@pytest.mark.parametrize(
+    "terms",
+    [
+        "",
+        "   ",
+        "NONSENSE",
+        "ISO_IR 999",
+        "ISO_IR 100\\NONSENSE",
+        "idna",
+        "utf-16",
+        "\0",
+        "A" * 9999,
+    ],
+)
 def test_unknown_terms_still_give_text(terms):
     assert charsets.decoded(b"DOE^J\xe9", "PN", charsets.codecs(terms)).startswith("DOE^J")
 
@@ -141,3 +154,90 @@ def test_utf_8_carries_every_text(text):
 )
 def test_no_bytes_are_beyond_reading(value, terms):
     assert isinstance(charsets.decoded(value, "PN", charsets.codecs(terms)), str)
+
+
+LATIN, KOREAN, CYRILLIC = "Müller", "김희중", "Люкceмбypг"
+
+
+@pytest.mark.parametrize(
+    ("written", "term", "codec", "text"),
+    [
+        ("ISO_IR_192", "ISO_IR 192", "utf-8", "山田"),
+        ("ISO-IR 192", "ISO_IR 192", "utf-8", "山田"),
+        ("iso_ir 192", "ISO_IR 192", "utf-8", "山田"),
+        ("ISO IR 192", "ISO_IR 192", "utf-8", "山田"),
+        ("ISOIR192", "ISO_IR 192", "utf-8", "山田"),
+        ("ISO 2022 IR 192", "ISO_IR 192", "utf-8", "山田"),
+        ("ISO_IR 192\\ISO 2022 IR 87", "ISO_IR 192", "utf-8", "山田"),
+        ("UTF-8", "ISO_IR 192", "utf-8", "山田"),
+        ("utf8\0", "ISO_IR 192", "utf-8", "山田"),
+        ("gb18030", "GB18030", "gb18030", "王小东"),
+        ("GB 18030", "GB18030", "gb18030", "王小东"),
+        ("ISO 2022 GBK", "GBK", "gbk", "王小东"),
+        ("gbk", "GBK", "gbk", "王小东"),
+        ("GB2312", "\\ISO 2022 IR 58", "gb2312", "王小东"),
+        ("ISO-IR 149", "\\ISO 2022 IR 149", "euc_kr", KOREAN),
+        ("ISO_IR 149", "\\ISO 2022 IR 149", "euc_kr", KOREAN),
+        ("ISO 2022 IR 149", "\\ISO 2022 IR 149", "euc_kr", KOREAN),
+        ("\\ISO_2022_IR_149", "\\ISO 2022 IR 149", "euc_kr", KOREAN),
+        ("euc-kr", "\\ISO 2022 IR 149", "euc_kr", KOREAN),
+        ("ISO 2022 IR 6", "", "latin-1", LATIN),
+        ("ISO_IR 6", "", "latin-1", LATIN),
+        ("iso_ir_100", "ISO_IR 100", "latin-1", LATIN),
+        ("ISO_IR100", "ISO_IR 100", "latin-1", LATIN),
+        ("ISO 2022 IR 100", "ISO_IR 100", "latin-1", LATIN),
+        ("ISO-8859-1", "ISO_IR 100", "latin-1", LATIN),
+        ("ISO8859-5", "ISO_IR 144", "iso8859-5", CYRILLIC),
+        ("ISO_IR  144", "ISO_IR 144", "iso8859-5", CYRILLIC),
+        ("ISO_IR 203", "ISO_IR 203", "iso8859-15", "€URO^œ"),
+        ("ISO-IR-203", "ISO_IR 203", "iso8859-15", "€URO^œ"),
+        ("windows-1251", "", "cp1251", CYRILLIC),
+        ("\\ISO_IR 192", "", "utf-8", "山田"),
+        ("ISO_IR 100\\ISO_IR 192", "", "utf-8", "山田"),
+        ("ISO_IR 100\\ISO_IR 192", "", "latin-1", LATIN),
+    ],
+)
+def test_terms_are_understood_in_the_spellings_of_the_field(written, term, codec, text):
+    read = charsets.decoded(text.encode(codec), "PN", charsets.codecs(written))
+    assert read == text
+    assert charsets.defined_terms(written) == term
+    assert answer_character_set([element(PATIENT_NAME, "PN", text)], written) in (
+        term,
+        charsets.UTF_8,
+    )
+
+
+@pytest.mark.parametrize(
+    ("terms", "value", "text"),
+    [
+        ("ISO 2022 IR 6\\ISO 2022 IR 87", b"A^B=\x1b$B@b ", "A^B=説"),
+        ("\\ISO 2022 IR 87", b"A^B=\x1b$B@b\x1b(J", "A^B=説"),
+        ("\\ISO 2022 IR 87", b"A\x1b(JB^C", "AB^C"),
+        ("ISO 2022 IR 87", b"\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B", "山田^太郎"),
+        ("", b"\x1b$B;3ED\x1b(B", "山田"),
+        ("ISO_IR 203", b"\xa4URO^\xbd", "€URO^œ"),
+        ("\\ISO 2022 IR 203", b"\x1b-b\xa4URO^\x1b-b\xbd", "€URO^œ"),
+        (
+            "ISO 2022 IR 100\\ISO 2022 IR 144",
+            b"M\xfcller^\x1b-L\xbb\xee^\xfc",
+            "Müller^Лю^ü",
+        ),
+        ("\\ISO 2022 IR 149", b"\x1b$)C\xb1\xe8^\xc8\xf1\xc1\xdf", "김^희중"),
+        ("ISO_IR 192", "山\x1b田".encode(), "山\x1b田"),
+        ("GB18030", b"\xcd\xf5^\x81\x5c", "王^" + b"\x81\x5c".decode("gb18030")),
+    ],
+)
+def test_text_is_read_as_the_field_writes_it(terms, value, text):
+    assert charsets.decoded(value, "PN", charsets.codecs(terms)) == text
+
+
+def test_a_misspelt_term_is_answered_as_the_standard_spells_it():
+    japanese = [element(PATIENT_NAME, "PN", "山田")]
+    assert answer_character_set(japanese, "ISO_2022_IR_6\\ISO_2022_IR_87") == (
+        "ISO 2022 IR 6\\ISO 2022 IR 87"
+    )
+
+
+def test_what_no_named_set_has_is_written_as_a_question_mark():
+    assert charsets.encoded("Müller 山", "LO", "ISO_IR 100") == "Müller ?".encode("latin-1")
+    assert charsets.encoded("Ω", "LO", "\\ISO 2022 IR 144") == b"?"
