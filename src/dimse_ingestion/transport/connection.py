@@ -19,6 +19,7 @@ from nats.errors import Error as NatsError
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.transport import headers as header_block
 from dimse_ingestion.transport.carrier import CarrierDown, Delivery
+from dimse_ingestion.transport.server_protocol import Parser
 from dimse_ingestion.transport.servers import Server
 from dimse_ingestion.transport.wires import READ_SIZE, Wire, abort, wire_of
 
@@ -72,6 +73,7 @@ class Connection(Client):
 
     def __init__(self, server: Server, holder: Holder) -> None:
         super().__init__()
+        self._ps = Parser(self)  # type: ignore[assignment] # in the place of nats-py's
         self.server = server
         self.last_sign_of_life = 0.0
         self.refusal = ""
@@ -244,18 +246,12 @@ class Connection(Client):
         """Nothing: what is written is on its way."""
 
     async def _process_err(self, err_msg: str) -> None:
-        said = self._said_by_the_server() or err_msg.strip("'")
-        if denied := _DENIED.search(said):
+        if denied := _DENIED.search(err_msg):
             publish = denied["what"].lower().startswith("publish")
             self._holder.denied(Denial(publish, denied["subject"]))
             return
-        self.refusal = said
-        self.cut(said)
-
-    def _said_by_the_server(self) -> str:
-        """The error as written: the parser lowers its letters, and subjects have capitals."""
-        line, _, _ = bytes(self._ps.buf[:4096]).partition(b"\r\n")
-        return line.removeprefix(b"-ERR").strip().strip(b"'").decode("utf-8", "replace")
+        self.refusal = err_msg
+        self.cut(err_msg)
 
     async def _process_ping(self) -> None:
         if not self._ended:
@@ -270,7 +266,10 @@ class Connection(Client):
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None
     ) -> None:
         found = header_block.decoded(headers) if headers else {}
-        delivery = Delivery(subject.decode(), data, reply.decode(), found)
+        try:
+            delivery = Delivery(subject.decode(), data, reply.decode(), found)
+        except UnicodeDecodeError:
+            return  # no subject of ours, and no reply that could be answered to
         try:
             self._holder.delivered(sid, delivery)
         except Exception:  # noqa: BLE001 - reading must go on, and it is logged

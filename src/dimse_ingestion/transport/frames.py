@@ -188,6 +188,17 @@ _DECODERS: dict[str, msgspec.msgpack.Decoder[Any]] = {
 }
 
 
+_UNREADABLE = (
+    msgspec.MsgspecError,
+    ValueError,
+    TypeError,
+    OverflowError,
+    MemoryError,
+    RecursionError,  # of keys and values nested without end
+)
+"""What decoding a hostile body may raise."""
+
+
 def chunk_size(maximum_payload: int) -> int:
     """Bytes of body a message may have on a connection whose messages have so many in all."""
     return max(1, min(MAXIMUM_CHUNK, maximum_payload - HEADROOM))
@@ -215,7 +226,7 @@ def decoded(headers: Mapping[str, str], body: bytes) -> Frame:
         return Data(offset=_offset(headers.get(OFFSET, "")), content=body)
     try:
         frame: Frame = _DECODERS[name].decode(body)
-    except (msgspec.MsgspecError, ValueError):
+    except _UNREADABLE:
         raise MalformedFrame(f"The body of a {name} can't be read.") from None
     return frame
 

@@ -84,7 +84,7 @@ class Inboxes:
 
     def _take(self, delivery: Delivery) -> None:
         name = last_token(delivery.subject)
-        if not name.startswith(self._own):
+        if not name.startswith(self._own) or not self._may_answer(delivery.reply):
             return
         attempt = self._attempts.get(name)
         if delivery.nobody_listened:
@@ -98,6 +98,9 @@ class Inboxes:
             return
         if not (attempt and attempt.receive(frame, delivery.reply)):
             self._refuse(frame, delivery)
+
+    def _may_answer(self, reply: str) -> bool:
+        return not reply or self._subjects.is_session(reply)
 
     def _refuse(self, frame: Frame, delivery: Delivery) -> None:
         if not delivery.reply or isinstance(frame, _LAST_WORDS):

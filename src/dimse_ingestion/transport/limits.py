@@ -17,6 +17,8 @@ class Limits:
     """Sizes in bytes."""
 
     sessions: int = 64
+    echoes: int = 256
+    """Sessions of any kind beyond which a C-ECHO is told to ask again, too."""
     window: int = 4 * _MEBIBYTE
     """What one session may have on the way."""
     least_window: int = _MEBIBYTE

@@ -6,6 +6,7 @@ the queue group: what is open goes on while the connection stays.
 """
 
 import asyncio
+import time
 from contextlib import suppress
 
 from dimse_ingestion.dicom.status import Status
@@ -29,6 +30,7 @@ from dimse_ingestion.transport.subjects import QUEUE, SERVICES, Subjects
 from dimse_ingestion.transport.times import Times
 
 _LOG = logger(__name__)
+_PAUSE_OF_LOG = 5.0  # seconds
 
 
 class Responder:
@@ -50,6 +52,8 @@ class Responder:
         )
         self._opens: list[Subscription] = []
         self._own: Subscription | None = None
+        self._last_dropped = -_PAUSE_OF_LOG
+        self._unlogged = 0
 
     @property
     def sessions(self) -> int:
@@ -91,28 +95,42 @@ class Responder:
             self._sessions.reconnected()
 
     def _take_open(self, delivery: Delivery) -> None:
+        if not self._subjects.is_inbox(delivery.reply):
+            self._dropped("An open without an inbox to answer to was dropped.")
+            return
         try:
             frame = decoded(delivery.headers, delivery.body)
         except MalformedFrame as mistake:
             self._reject(delivery, str(mistake))
             return
-        if isinstance(frame, EchoAsked | StoreAsked | FindAsked) and delivery.reply:
+        if isinstance(frame, EchoAsked | StoreAsked | FindAsked):
             parent = delivery.headers.get(TRACEPARENT, "")
             self._sessions.open(frame, delivery.reply, parent)
 
     def _take_session(self, delivery: Delivery) -> None:
         if delivery.nobody_listened:
             return  # the proxy is gone, or about to reconnect: the lease will tell
+        if delivery.reply and not self._subjects.is_inbox(delivery.reply):
+            self._dropped("A message for a session without an inbox was dropped.")
+            return
         try:
             frame: Frame = decoded(delivery.headers, delivery.body)
         except MalformedFrame as mistake:
-            _LOG.warning("A message for a session was dropped.", reason=str(mistake))
+            self._dropped("A message for a session was dropped.", str(mistake))
             return
         self._sessions.receive(frame, delivery)
 
-    def _reject(self, delivery: Delivery, why: str) -> None:
-        _LOG.warning("An open was rejected.", reason=why)
-        headers, body = encoded(Reject(status=Status.PROCESSING_FAILURE, comment=why))
-        if delivery.reply:
-            with suppress(CarrierDown):
-                self._carrier.publish(delivery.reply, body, headers=headers)
+    def _reject(self, delivery: Delivery, reason: str) -> None:
+        self._dropped("An open was rejected.", reason)
+        headers, body = encoded(Reject(status=Status.PROCESSING_FAILURE, comment=reason))
+        with suppress(CarrierDown):
+            self._carrier.publish(delivery.reply, body, headers=headers)
+
+    def _dropped(self, event: str, reason: str = "") -> None:
+        """Log a message that is none of ours, at most one each few seconds: others may flood."""
+        now = time.monotonic()
+        if now - self._last_dropped < _PAUSE_OF_LOG:
+            self._unlogged += 1
+            return
+        _LOG.warning(event, reason=reason, unlogged=self._unlogged)
+        self._last_dropped, self._unlogged = now, 0

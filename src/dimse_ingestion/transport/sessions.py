@@ -153,7 +153,7 @@ class Sessions:
         """Bytes granted to the session, or why there is none."""
         if not _is_sound(opening):
             return Reject(status=Status.PROCESSING_FAILURE, comment="The open is malformed")
-        if isinstance(opening, EchoAsked):
+        if isinstance(opening, EchoAsked) and len(self) < self._limits.echoes:
             return 0
         size = opening.open.size if isinstance(opening, StoreAsked) else 0
         window = self._grants.reserve(size) if len(self) < self._limits.sessions else None

@@ -79,6 +79,18 @@ class Subjects:
         """What all inboxes of one proxy begin with."""
         return f"{self.root}._INBOX.{checked_token(proxy, 'proxy id')}"
 
+    def is_inbox(self, subject: str) -> bool:
+        """Return whether this is an inbox of some proxy.
+
+        A replica answers nowhere else: a reply subject is whatever the sender wrote, and one that
+        the replica may not publish to would look like a missing permission of its own.
+        """
+        return _is_pair_below(f"{self.root}._INBOX.", subject)
+
+    def is_session(self, subject: str) -> bool:
+        """Return whether this is a session of some replica: a proxy sends to no other subject."""
+        return _is_pair_below(f"{self.root}.v1.in.", subject)
+
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
@@ -117,6 +129,11 @@ def ingestion_permissions(root: str) -> Permissions:
         publish=(f"{root}._INBOX.>", f"{root}.v1.px.>", f"{root}.v1.out.>"),
         subscribe=(f"{root}.v1.svc.* {QUEUE}", f"{root}.v1.in.>", f"{root}._SINBOX.>"),
     )
+
+
+def _is_pair_below(prefix: str, subject: str) -> bool:
+    tokens = subject.removeprefix(prefix).split(".")
+    return subject.startswith(prefix) and len(tokens) == 2 and all(map(_TOKEN.fullmatch, tokens))
 
 
 def matches(pattern: str, subject: str) -> bool:

@@ -135,6 +135,35 @@ async def test_a_subject_cannot_smuggle_a_command(server: NatsServer, subject: s
                 await link.subscribe(subject, Taken())
 
 
+@pytest.mark.parametrize(
+    "published",
+    [
+        b"PUB R.x\x0by 2\r\nhi\r\n",
+        b"PUB R.x\x0cy 2\r\nhi\r\n",
+        b"PUB R.x\ry 2\r\nhi\r\n",
+        b"PUB R.\xff\xfe 2\r\nhi\r\n",
+        b"PUB R.a _\x0b_ 2\r\nhi\r\n",
+        b"PUB R.a \xff 2\r\nhi\r\n",
+        b"HPUB R.a 5 5\r\nABCDE\r\n",
+        b"HPUB R.a 15 15\r\nNATS/1.0\xff: \r\n\r\n\r\n",
+    ],
+)
+async def test_no_message_of_another_costs_the_connection(
+    server: NatsServer, published: bytes
+) -> None:
+    taken = Taken()
+    async with reached(server.url) as link:
+        await link.subscribe("R.>", taken)
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        await reader.readline()
+        hello = b'CONNECT {"verbose":false,"headers":true}\r\n'
+        writer.write(hello + published + b"PUB R.last 2\r\nok\r\nPING\r\n")
+        await reader.readuntil(b"PONG")
+        await eventually(lambda: taken.bodies[-1:], [b"ok"])
+        assert (link.generation, link.trouble) == (1, "")
+        writer.close()
+
+
 async def test_a_flood_beyond_every_queue_of_the_client_loses_nothing(server: NatsServer) -> None:
     count = 300_000
     taken = Taken()

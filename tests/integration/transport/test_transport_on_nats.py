@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.transport.frames import EchoAsked, encoded
 from dimse_ingestion.transport.limits import Limits
 from dimse_ingestion.transport.link import Link
 from dimse_ingestion.transport.messages import EchoRequest, Origin, StoreOpen, StoreResult
@@ -193,6 +194,37 @@ async def test_each_end_needs_no_more_than_its_permissions(tmp_path: Path) -> No
             finding = asking.find(asked())
             assert [match async for match in finding] == numbered(1000)
             assert (ours.denials, theirs.denials) == ((), ())
+            await asking.close()
+            await serving.close()
+
+
+@pytest.mark.parametrize(
+    "reply", [f"{ROOT}.v1.svc.store", f"{ROOT}._INBOX.p1.>", "elsewhere", f"{ROOT}._INBOX.p1"]
+)
+async def test_a_forged_reply_makes_no_replica_unready(tmp_path: Path, reply: str) -> None:
+    grants = {"ingestion": ingestion_permissions(ROOT), "evil": proxy_permissions(ROOT, "evil")}
+    users = [
+        {"user": name, "password": "pw", "permissions": _as_configured(each)}
+        for name, each in grants.items()
+    ]
+    headers, body = encoded(EchoAsked(request=EchoRequest(operation_id="e1", origin=ORIGIN)))
+    with nats_server(tmp_path / "other", {"authorization": {"users": users}}) as server:
+        async with (
+            reached(
+                server.url, credential=lambda: {"user": "ingestion", "password": "pw"}
+            ) as theirs,
+            reached(server.url, credential=lambda: {"user": "evil", "password": "pw"}) as evil,
+        ):
+            serving = Responder(theirs, Subjects(ROOT), "r1", Remembering())
+            asking = CarrierRequester(evil, Subjects(ROOT), "evil")
+            await serving.start()
+            await asking.start()
+            for subject in ("v1.svc.echo", "v1.in.r1.s1"):
+                for each in (headers, {}, {"Dimse-Op": "PROBE"}):
+                    evil.publish(f"{ROOT}.{subject}", body, reply=reply, headers=each)
+            echo = EchoRequest(operation_id="e2", origin=ORIGIN)
+            assert (await asking.echo(echo)).status == Status.SUCCESS
+            assert (theirs.trouble, theirs.denials) == ("", ())
             await asking.close()
             await serving.close()
 

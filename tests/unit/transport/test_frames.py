@@ -1,6 +1,9 @@
+import tracemalloc
+from contextlib import suppress
+
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dimse_ingestion.transport import frames
@@ -73,6 +76,67 @@ def test_unknown_keys_are_ignored() -> None:
 def test_what_is_no_frame_is_refused(headers: dict[str, str], body: bytes) -> None:
     with pytest.raises(MalformedFrame):
         decoded(headers, body)
+
+
+DEEP = 100_000
+HOSTILE = {
+    "arrays": b"\x91" * DEEP,
+    "maps": b"\x81\xa1a" * DEEP,
+    "keys": b"\x81" * DEEP,
+    "arrays as keys": (b"\x81" + b"\x91") * DEEP,
+    "nested in an unknown key": b"\x81\xa1x" + b"\x91" * DEEP + b"\xc0",
+    "array of 4 G": b"\xdd\xff\xff\xff\xff",
+    "map of 4 G": b"\xdf\xff\xff\xff\xff",
+    "string of 4 GB": b"\x81\xdb\xff\xff\xff\xff",
+    "bytes of 4 GB": b"\x81\xa1x\xc6\xff\xff\xff\xff",
+    "extension of 4 GB": b"\xc9\xff\xff\xff\xff\x01",
+    "extension as a value": b"\x81\xa1x\xd4\x7f\x00",
+    "extension as a key": b"\x81\xd4\x7f\x00\x01",
+    "timestamp": b"\x81\xa1x\xd6\xff\x00\x00\x00\x00",
+    "timestamp out of range": b"\x81\xa1x\xc7\x0c\xff" + b"\xff" * 12,
+    "no UTF-8": b"\x81\xa1\xff\x01",
+    "number of 64 bits": b"\x82\xa8expected\xcf" + b"\xff" * 8 + b"\xa5limit\x01",
+    "a double that is none": b"\x81\xabretry_after\xcb\x7f\xf8" + bytes(6),
+    "reserved": b"\xc1",
+}
+
+
+@pytest.mark.parametrize("kind", sorted(frames._KINDS))
+@pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_hostile_body_is_refused_and_nothing_else_is_raised(kind: str, body: bytes) -> None:
+    headers = {"Dimse-Op": kind, "Dimse-Proto": "1", "Dimse-Offset": "0"}
+    tracemalloc.start()
+    try:
+        with suppress(MalformedFrame):
+            decoded(headers, body)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats()
+    | st.text(max_size=5)
+    | st.binary(max_size=5)
+    | st.builds(msgspec.msgpack.Ext, st.integers(-128, 127), st.binary(max_size=4)),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+)
+KEYS = st.sampled_from(
+    ["open", "request", "inline", "limit", "expected", "matches", "status", "subject", "size"]
+)
+
+
+@settings(deadline=None)
+@given(kind=st.sampled_from(sorted(frames._KINDS)), value=st.dictionaries(KEYS, VALUES) | VALUES)
+def test_any_value_is_a_frame_or_refused(kind: str, value: object) -> None:
+    headers = {"Dimse-Op": kind, "Dimse-Proto": "1", "Dimse-Offset": "0"}
+    with suppress(MalformedFrame):
+        decoded(headers, msgspec.msgpack.encode(value))
 
 
 @given(kind=st.sampled_from(sorted(frames._KINDS)), body=st.binary(max_size=60))

@@ -79,3 +79,28 @@ def test_each_user_may_do_what_it_must_and_nothing_of_another_space() -> None:
     for each in (proxy, ingestion):
         assert not each.may_publish(other.session("r", "s"))
         assert not each.may_subscribe(other.replica("r"))
+
+
+@pytest.mark.parametrize(
+    ("subject", "inbox", "session"),
+    [
+        ("A.b._INBOX.p1.s-1", True, False),
+        ("A.b.v1.in.r1.s1", False, True),
+        ("A.b._INBOX.p1", False, False),
+        ("A.b._INBOX.p1.s.t", False, False),
+        ("A.b._INBOX.p1.>", False, False),
+        ("A.b._INBOX.*.s", False, False),
+        ("A.b._INBOX.p1.", False, False),
+        ("A.b._INBOX.p1.s\n", False, False),
+        ("A.b._INBOX.p1." + "s" * 65, False, False),
+        ("A.b.v1.svc.store", False, False),
+        ("B._INBOX.p1.s1", False, False),
+        ("X.A.b._INBOX.p1.s1", False, False),
+        ("", False, False),
+    ],
+)
+def test_only_an_inbox_and_a_session_are_answered_to(
+    subject: str, inbox: bool, session: bool
+) -> None:
+    subjects = Subjects("A.b")
+    assert (subjects.is_inbox(subject), subjects.is_session(subject)) == (inbox, session)

@@ -1,0 +1,117 @@
+"""What a NATS server sends, read to the letter of its protocol.
+
+nats-py's parser takes any white space for the end of a field, and ends the connection at a line
+it does not know. A subject or a reply may have control characters and bytes that are no UTF-8,
+which whoever may publish chooses: one message would cost every listener its connection. Here a
+field ends at a blank, as the server writes it, and a message that can't be for us is skipped.
+"""
+
+import asyncio
+import json
+from typing import Any, Protocol
+
+from nats.errors import ProtocolError
+
+_LINE_END = b"\r\n"
+_LONGEST_LINE = 1024 * 1024  # bytes; an INFO names every server of a cluster
+_MESSAGES_A_TURN = 128
+"""Messages after which others may run: a flood of small ones holds nobody up."""
+
+
+class Receiver(Protocol):
+    """Who is called for each thing read, by nats-py's names."""
+
+    async def _process_msg(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None
+    ) -> None: ...
+
+    async def _process_err(self, err_msg: str) -> None: ...
+
+    async def _process_ping(self) -> None: ...
+
+    async def _process_pong(self) -> None: ...
+
+    async def _process_info(self, info: dict[str, Any]) -> None: ...
+
+
+class Parser:
+    """Bytes of one connection in, calls of `receiver` out; in nats-py's parser's place."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        self._messages = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was begun."""
+        self._buffer = bytearray()
+        self._fields: list[bytes] = []
+        self._headers = self._total = 0
+
+    async def parse(self, data: bytes) -> None:
+        """Take the next bytes. Raises ProtocolError for what no server says."""
+        self._buffer += data
+        while await (self._message() if self._fields else self._line()):
+            pass
+
+    async def _line(self) -> bool:
+        """Read one line; return whether there was a whole one."""
+        end = self._buffer.find(_LINE_END)
+        if end < 0:
+            if len(self._buffer) > _LONGEST_LINE:
+                raise ProtocolError("a line without an end")
+            return False
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + len(_LINE_END)]
+        verb, _, rest = line.partition(b" ")
+        await self._take(verb.upper(), rest)
+        return True
+
+    async def _take(self, verb: bytes, rest: bytes) -> None:
+        receiver = self._receiver
+        if verb in (b"MSG", b"HMSG"):
+            self._begin_message(rest.split(b" "), headers=verb == b"HMSG")
+        elif verb == b"PING":
+            await receiver._process_ping()
+        elif verb == b"PONG":
+            await receiver._process_pong()
+        elif verb == b"-ERR":
+            await receiver._process_err(rest.decode("utf-8", "replace").strip(" '"))
+        elif verb == b"INFO":
+            await receiver._process_info(json.loads(rest))
+        elif verb != b"+OK":
+            raise ProtocolError("a line that no server says")
+
+    def _begin_message(self, fields: list[bytes], *, headers: bool) -> None:
+        """Note what a message is: subject, number, reply if any, lengths of headers and all."""
+        sizes = 2 if headers else 1
+        if not 2 + sizes <= len(fields) <= 3 + sizes:
+            raise ProtocolError("a message with another number of fields")
+        try:
+            lengths = [int(field) for field in fields[-sizes:]]
+        except ValueError:
+            raise ProtocolError("a message without a length") from None
+        self._headers, self._total = (lengths[0] if headers else 0), lengths[-1]
+        self._fields = fields[:-sizes]
+
+    async def _message(self) -> bool:
+        """Hand over a message; return whether it was whole."""
+        total = self._total
+        if len(self._buffer) < total + len(_LINE_END):
+            return False
+        headers = bytes(self._buffer[: self._headers]) if self._headers else None
+        body = bytes(self._buffer[self._headers : total])
+        del self._buffer[: total + len(_LINE_END)]
+        subject, number, *reply = self._fields
+        self._fields = []
+        await self._receiver._process_msg(
+            int(number), subject, reply[0] if reply else b"", body, headers
+        )
+        await self._let_others_run()
+        return True
+
+    async def _let_others_run(self) -> None:
+        self._messages += 1
+        if self._messages >= _MESSAGES_A_TURN:
+            self._messages = 0
+            await asyncio.sleep(0)

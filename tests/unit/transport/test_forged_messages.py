@@ -1,0 +1,90 @@
+"""What a hostile user publishes to a replica and a proxy: dropped, and everybody else is served."""
+
+import structlog
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dimse_ingestion.transport.frames import _KINDS, StoreAsked, encoded
+from dimse_ingestion.transport.subjects import Subjects
+from tests.unit.transport.parts import ROOT, Play, Remembering, announced, asked, content_of, play
+from tests.unit.transport.test_frames import EACH
+from tests.unit.transport.virtual_time import played
+
+SUBJECTS = Subjects(ROOT)
+REPLIES = st.sampled_from(
+    [
+        "",
+        SUBJECTS.inbox("p1", "s"),
+        SUBJECTS.inbox("p9", "s"),
+        f"{ROOT}.v1.svc.store",
+        f"{ROOT}.v1.in.r1.s1",
+        f"{ROOT}._INBOX.p1.>",
+        f"{ROOT}._INBOX.*.s",
+        "elsewhere",
+        "\x0b",
+    ]
+)
+HEADERS = st.dictionaries(
+    st.sampled_from(["Dimse-Op", "Dimse-Proto", "Dimse-Offset", "traceparent", "Status"]),
+    st.sampled_from([*_KINDS, "1", "0", "503", "-1", "9" * 30, "00-" + "a" * 32 + "-b-01", "\xff"]),
+)
+FRAMES = st.sampled_from(EACH).map(encoded)
+FORGED = st.tuples(FRAMES | st.tuples(HEADERS, st.binary(max_size=40)), REPLIES)
+
+
+def forge(made: Play, subject: str, headers: dict[str, str], body: bytes, reply: str) -> None:
+    """Publish as a user without any limit of its own."""
+    made.bus.carrier(None).publish(subject, body, reply=reply, headers=headers)
+
+
+@settings(deadline=None, max_examples=60)
+@given(forged=st.lists(FORGED, max_size=12))
+def test_forged_messages_stop_nothing(
+    forged: list[tuple[tuple[dict[str, str], bytes], str]],
+) -> None:
+    async def scene() -> None:
+        async with play(Remembering(replica="r1")) as made:
+            for (headers, body), reply in forged:
+                for subject in (
+                    SUBJECTS.service("store"),
+                    SUBJECTS.service("find"),
+                    SUBJECTS.session("r1-0", "s"),
+                    SUBJECTS.inbox("p1", "s"),
+                    made.requester._inboxes.new(),
+                ):
+                    forge(made, subject, headers, body, reply)
+            content = content_of(20_000)
+            assert (await made.store(content, "mine")).status == 0
+            assert [each async for each in made.requester.find(asked("mine"))] == []
+            assert made.denied() == []
+
+    with structlog.testing.capture_logs() as lines:
+        played(scene())
+    assert not [line for line in lines if line["log_level"] in ("error", "critical")]
+
+
+def test_an_open_that_asks_to_be_answered_elsewhere_is_not_performed() -> None:
+    async def scene() -> None:
+        operations = Remembering(replica="r1")
+        async with play(operations) as made:
+            headers, body = encoded(StoreAsked(open=announced(b"x"), inline=b"x"))
+            for reply in ("", f"{ROOT}.v1.svc.store", f"{ROOT}._INBOX.p1.>"):
+                forge(made, SUBJECTS.service("store"), dict(headers), body, reply)
+            assert (await made.store(b"mine", "mine")).status == 0
+            assert operations.stored == [b"mine"]
+            assert made.denied() == []
+
+    played(scene())
+
+
+def test_a_flood_of_dropped_messages_is_no_flood_of_log_lines() -> None:
+    async def scene() -> None:
+        async with play(Remembering(replica="r1")) as made:
+            for _ in range(1000):
+                forge(made, SUBJECTS.service("store"), {}, b"", "")
+                forge(made, SUBJECTS.session("r1-0", "s"), {}, b"", "")
+            assert (await made.store(b"mine", "mine")).status == 0
+
+    with structlog.testing.capture_logs() as lines:
+        played(scene())
+    assert 0 < len([line for line in lines if "dropped" in line["event"]]) < 20
