@@ -1,8 +1,9 @@
 """Bytes as they arrive, read by a parser that may stop anywhere and go on later.
 
 A parser is a generator: it asks for bytes with `yield from`, and is resumed when more have come.
-Bytes that are only passed over are never kept nor copied. Inflating (PS3.5 A.5) happens here too,
-so that no parser knows of it.
+It also stops when it has done a slice of work, so that a data set of a million elements leaves the
+event loop free in between. Bytes that are only passed over are never kept nor copied. Inflating
+(PS3.5 A.5) happens here too, so that no parser knows of it.
 """
 
 import zlib
@@ -22,25 +23,28 @@ class Arriving:
     def __init__(self) -> None:
         self.offset = 0
         self.ended = False
-        self._buffer = bytearray()
-        self._start = 0
+        self.paused = False
+        """Whether the parser stopped to leave time to others, though it has bytes to go on."""
+        self.buffer = bytearray()
+        self.start = 0
+        """Where in `buffer` the byte at `offset` stands."""
         self._to_pass_over = 0
 
     def add(self, data: bytes | memoryview) -> None:
         """Take what came; what was read before is let go of, what is skipped is not kept."""
-        if self._start:
-            del self._buffer[: self._start]
-            self._start = 0
+        if self.start:
+            del self.buffer[: self.start]
+            self.start = 0
         if self._to_pass_over:
             step = min(self._to_pass_over, len(data))
             self.pass_over(step)
             data = memoryview(data)[step:]
-        self._buffer += data
+        self.buffer += data
 
     @property
     def available(self) -> int:
         """Bytes that have come and were not read."""
-        return len(self._buffer) - self._start
+        return len(self.buffer) - self.start
 
     @property
     def to_pass_over(self) -> int:
@@ -53,56 +57,63 @@ class Arriving:
         self._to_pass_over -= step
         self.offset += step
 
-    def take(self, length: int) -> Generator[None, None, bytes]:
-        """The next `length` bytes; raises Ended when they won't come."""
-        while len(self._buffer) - self._start < length:
-            yield from self._wait()
-        end = self._start + length
-        taken = bytes(self._buffer[self._start : end])
-        self._start = end
+    def advance(self, length: int) -> None:
+        """Go on behind `length` bytes that have come; back, if negative, over what was just read.
+
+        Bytes that were read can be read again until the parser next waits for more.
+        """
+        self.start += length
         self.offset += length
+
+    def take(self, length: int) -> Generator[None, None, bytes]:
+        """Return the next `length` bytes; raises Ended when they won't come."""
+        yield from self.have(length)
+        taken = bytes(self.buffer[self.start : self.start + length])
+        self.advance(length)
         return taken
+
+    def have(self, length: int) -> Parsing:
+        """Wait until the next `length` bytes have come; raises Ended when they won't."""
+        while len(self.buffer) - self.start < length:
+            if self.ended:
+                raise Ended
+            yield
 
     def skip(self, length: int) -> Parsing:
         """Pass over the next `length` bytes without keeping them."""
         step = min(length, self.available)
-        self._advance(step)
+        self.advance(step)
         self._to_pass_over = length - step
         while self._to_pass_over:
-            yield from self._wait()
+            if self.ended:
+                raise Ended
+            yield
 
     def peek(self, length: int) -> Generator[None, None, bytes]:
-        """The next `length` bytes, still to be read; raises Ended when they won't come."""
-        while self.available < length:
-            yield from self._wait()
-        return bytes(self._buffer[self._start : self._start + length])
+        """Return the next `length` bytes, still to be read; raises Ended when they won't come."""
+        yield from self.have(length)
+        return bytes(self.buffer[self.start : self.start + length])
 
-    def has_more(self) -> Generator[None, None, bool]:
-        """Whether there is another byte; waits until that is known."""
-        while not self.available:
-            if self.ended:
-                return False
+    def up_to(self, length: int) -> Generator[None, None, bytes]:
+        """Return the next `length` bytes, still to be read, or all there are before the end."""
+        while self.available < length and not self.ended:
             yield
-        return True
+        return bytes(self.buffer[self.start : self.start + length])
 
-    def _wait(self) -> Parsing:
-        if self.ended:
-            raise Ended
+    def pause(self) -> Parsing:
+        """Stop to leave time to others."""
+        self.paused = True
         yield
-
-    def _advance(self, length: int) -> None:
-        self._start += length
-        self.offset += length
 
 
 class Inflating:
-    """Deflated bytes made plain, a bounded piece at a time."""
+    """Inflates deflated bytes, a bounded piece at a time."""
 
     def __init__(self) -> None:
         self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
 
     def pieces(self, data: bytes | memoryview) -> Generator[bytes, None, None]:
-        """What `data` holds; raises zlib.error when it isn't deflated."""
+        """Yield what `data` holds; raises zlib.error when it isn't deflated."""
         rest: bytes | memoryview = data
         more = True
         while more and not self._inflater.eof:

@@ -4,7 +4,6 @@ Read from bytes as they arrive. What the value means is `scanning`'s matter.
 """
 
 import struct
-from collections.abc import Generator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -17,7 +16,14 @@ from dimse_ingestion.dicom.elements import BulkReference, Element
 ITEM = 0xFFFEE000
 ITEM_END = 0xFFFEE00D
 SEQUENCE_END = 0xFFFEE0DD
+_DELIMITERS = 0xFFFE
 _UNDEFINED = 0xFFFFFFFF
+SHORTEST = 8
+LONGEST = 12
+"""Bytes of a header, at the least and the most."""
+
+_SHORT_VRS = {vr.encode(): vr for vr in representations.SHORT_LENGTH}
+_LONG_VRS = {vr.encode(): vr for vr in representations.LONG_LENGTH}
 _PIXEL_DATA = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 
 
@@ -28,12 +34,13 @@ class Syntax:
     explicit: bool
     order: str
     tag_and_length: struct.Struct
-    tag_and_short_length: struct.Struct
+    tag_vr_and_length: struct.Struct
+    """With a length of 16 bits."""
     long_length: struct.Struct
 
 
 def _layout(order: str, *, explicit: bool) -> Syntax:
-    layouts = (struct.Struct(order + fields) for fields in ("HHI", "HH2xH", "I"))
+    layouts = (struct.Struct(order + fields) for fields in ("HHI", "HH2sH", "I"))
     return Syntax(explicit, order, *layouts)
 
 
@@ -103,26 +110,83 @@ def _digits(tag: int) -> tuple[str, str]:
     return f"{tag >> 16:04X}", f"{tag & 0xFFFF:04X}"
 
 
-def read(source: Arriving, syntax: Syntax, *, signed: bool) -> Generator[None, None, Header]:
-    """The next header; raises Ended when it doesn't come whole.
+def read_available(source: Arriving, syntax: Syntax, *, signed: bool) -> Header:
+    """Return the next header, of which all bytes have come.
 
     `signed` settles VRs that depend on Pixel Representation, where none is written.
     """
-    raw = yield from source.take(8)
-    group, number, length = syntax.tag_and_length.unpack(raw)
+    buffer, start = source.buffer, source.start
+    if not syntax.explicit:
+        return _of_tag(source, syntax, signed=signed)
+    group, number, written, length = syntax.tag_vr_and_length.unpack_from(buffer, start)
+    if group == _DELIMITERS:
+        return _of_tag(source, syntax, signed=signed)
     tag = group << 16 | number
-    vr = raw[4:6].decode("latin-1")
-    if not syntax.explicit or not _is_vr(vr) or group == 0xFFFE:
-        return Header(tag, representations.vr_of(tag, signed=signed), length)
-    length = syntax.tag_and_short_length.unpack(raw)[2]
-    if vr in representations.LONG_LENGTH or (
-        vr not in representations.SHORT_LENGTH and not length  # of a VR yet to come, 7.1.2
-    ):
-        (length,) = syntax.long_length.unpack((yield from source.take(4)))
+    if vr := _SHORT_VRS.get(written):
+        source.start = start + SHORTEST
+        source.offset += SHORTEST
+        return Header(tag, vr, length)
+    if vr := _LONG_VRS.get(written):
+        (length,) = syntax.long_length.unpack_from(buffer, start + SHORTEST)
+        source.advance(LONGEST)
+        return Header(tag, vr, length)
+    return _of_unknown_vr(source, syntax, tag, bytes(buffer[start + 4 : start + 8]), signed=signed)
+
+
+def _of_tag(source: Arriving, syntax: Syntax, *, signed: bool) -> Header:
+    """Return a header without a VR, of the VR that its tag has."""
+    group, number, length = syntax.tag_and_length.unpack_from(source.buffer, source.start)
+    source.advance(SHORTEST)
+    tag = group << 16 | number
+    vr = "" if group == _DELIMITERS else representations.vr_of(tag, signed=signed)
     return Header(tag, vr, length)
 
 
-@lru_cache(maxsize=1024)
-def _is_vr(written: str) -> bool:
-    """Two capital letters; other bytes are a length, from writers that forgot the VR."""
-    return written.isascii() and written.isalpha() and written.isupper()
+def _of_unknown_vr(
+    source: Arriving, syntax: Syntax, tag: int, written: bytes, *, signed: bool
+) -> Header:
+    """Return a header whose VR no edition of PS3.5 has, of the VR that its tag has.
+
+    One of capital letters is of an edition yet to come: its length has 32 bits (PS3.5 7.1.2),
+    unless bytes that are reserved there hold one of 16. Others (`??`, `--`, blanks) come from
+    senders that know no VR, with a length of 16 bits; bytes that are no text are a length of 32
+    bits, from writers that forgot the VR.
+    """
+    start = source.start
+    if _is_long_by_unknown_vr(written):
+        (length,) = syntax.long_length.unpack_from(source.buffer, start + SHORTEST)
+        source.advance(LONGEST)
+    elif _is_placeholder(written):
+        length = syntax.tag_vr_and_length.unpack_from(source.buffer, start)[3]
+        source.advance(SHORTEST)
+    else:
+        return _of_tag(source, syntax, signed=signed)
+    vr = representations.vr_of(tag, signed=signed)
+    return Header(tag, "UN" if vr == "SQ" else vr, length)
+
+
+def is_long(source: Arriving, syntax: Syntax) -> bool:
+    """Return whether the header whose first 8 bytes have come has 12."""
+    start = source.start
+    if not syntax.explicit or syntax.tag_and_length.unpack_from(source.buffer, start)[0] == (
+        _DELIMITERS
+    ):
+        return False
+    written = bytes(source.buffer[start + 4 : start + 8])
+    return written[:2] in _LONG_VRS or (
+        written[:2] not in _SHORT_VRS and _is_long_by_unknown_vr(written)
+    )
+
+
+def _is_long_by_unknown_vr(written: bytes) -> bool:
+    return _is_capital(written[:2]) and written[2:] == b"\0\0"
+
+
+def _is_capital(vr: bytes) -> bool:
+    return vr.isalpha() and vr.isupper()
+
+
+def _is_placeholder(written: bytes) -> bool:
+    """Whether text, or NULs before a length, stand where a VR should."""
+    vr, length = written[:2], written[2:]
+    return all(0x20 <= byte < 0x7F for byte in vr) or (vr == b"\0\0" and length != b"\0\0")

@@ -25,7 +25,7 @@ class BulkReference(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     fragments: tuple[int, ...] | None = None
 
 
-class Element(msgspec.Struct, frozen=True, omit_defaults=True):
+class Element(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One data element.
 
     `group` and `element` are four upper-case hexadecimal digits. `value` is Unicode text: several

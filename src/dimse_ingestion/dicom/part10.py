@@ -59,7 +59,7 @@ def data_set_offset(head: bytes) -> int:
 
 def transfer_syntax_uid(head: bytes) -> str:
     """The transfer syntax that a whole head tells; raises DimseFailure C000 when it tells none."""
-    told = by_tag(scanned(head[_PREAMBLE_LENGTH:], EXPLICIT_VR_LITTLE_ENDIAN))
+    told = by_tag(scanned(head[_PREAMBLE_LENGTH:], EXPLICIT_VR_LITTLE_ENDIAN, is_file_meta=True))
     if _TRANSFER_SYNTAX_UID not in told:
         raise DimseFailure(Status.CANNOT_UNDERSTAND, "The object names no transfer syntax.")
     return told[_TRANSFER_SYNTAX_UID].value

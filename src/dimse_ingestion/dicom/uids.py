@@ -19,6 +19,15 @@ DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1.99"
 EXPLICIT_VR_BIG_ENDIAN = "1.2.840.10008.1.2.2"
 ENCAPSULATED_UNCOMPRESSED = "1.2.840.10008.1.2.1.98"
 """Explicit VR little endian, each frame's samples in a fragment (PS3.5 A.4.11)."""
+DEFLATED = frozenset(
+    {
+        DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
+        "1.2.840.10008.1.2.4.95",  # JPIP Referenced Deflate
+        "1.2.840.10008.1.2.4.205",  # JPIP HTJ2K Referenced Deflate
+    }
+)
+"""Transfer syntaxes whose whole data set is deflated (PS3.5 A.5)."""
+
 IDENTIFIER_SYNTAXES = frozenset(
     {
         IMPLICIT_VR_LITTLE_ENDIAN,

@@ -5,12 +5,14 @@ an instance must be announced (UIDs, syntax, length, digest) before it can be st
 can't be taken is read to its end and told by its failure, so that the parts after it can be.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
 from dimse_ingestion.dicom import part10
 from dimse_ingestion.dicom.elements import Element, by_tag
 from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.keeping import Limits
 from dimse_ingestion.dicom.scanning import Scanner
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.operations.describing import Instance
@@ -25,6 +27,7 @@ _BEGINNING = 144  # preamble, prefix and the group length of group 2 (PS3.10 sec
 _LONGEST_HEAD = 64 * 1024
 _READ_AT_ONCE = 64 * 1024
 _CHUNK = 512 * 1024
+_LIMITS = Limits(sequence=0, kept=4 * 2**20)  # no sequence names an instance
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ class Receiving:
             return
         try:
             data_set = content if self._transfer_syntax_uid else self._after_head(content)
-            self._identify(data_set)
+            await self._identify(data_set)
             waiting = self._spooled.write(data_set)
         except DimseFailure as failure:
             self._failure = failure
@@ -127,17 +130,18 @@ class Receiving:
         if len(self._head) < length:
             return b""
         self._transfer_syntax_uid = part10.transfer_syntax_uid(bytes(self._head[:length]))
-        self._scanner = Scanner(self._transfer_syntax_uid)
+        self._scanner = Scanner(self._transfer_syntax_uid, _LIMITS)
         data_set = bytes(self._head[length:])
         self._head.clear()
         return data_set
 
-    def _identify(self, data_set: bytes) -> None:
+    async def _identify(self, data_set: bytes) -> None:
         """Read on until everything that names the instance has passed."""
         if self._identified or self._scanner is None:
             return
         for start in range(0, len(data_set), _READ_AT_ONCE):
-            self._scanner.feed(memoryview(data_set)[start : start + _READ_AT_ONCE])
+            for _ in self._scanner.feeding(memoryview(data_set)[start : start + _READ_AT_ONCE]):
+                await asyncio.sleep(0)
             read = self._scanner.elements
             if read and read[-1].tag > _SERIES_INSTANCE_UID:
                 self._learn(self._scanner)

@@ -16,6 +16,7 @@ from dimse_ingestion.observability.serving import served
 from dimse_ingestion.observability.stopping import stop_signal
 from dimse_ingestion.operations.echoing import Echoing
 from dimse_ingestion.operations.finding import Finding
+from dimse_ingestion.operations.scan_pacing import ScanPacing
 from dimse_ingestion.operations.storing import Storing
 from dimse_ingestion.operations.wires import Wires, opened_wires, storage_space
 from dimse_ingestion.settings import ConfigurationMistake, IngestionSettings
@@ -90,10 +91,11 @@ def _responder(
 ) -> Responder:
     echoing = Echoing(lambda: wires.bucket.check(write=True), wires.sink.check, wires.queries.check)
     _add_checks(health, link, echoing)
+    pacing = ScanPacing()
     dispatch = Dispatch(
         settings.replica_id,
-        Storing(wires.bucket, wires.sink, storage_space(settings)),
-        Finding(wires.queries, settings.maximum_matches),
+        Storing(wires.bucket, wires.sink, storage_space(settings), pacing),
+        Finding(wires.queries, settings.maximum_matches, pacing),
         echoing,
     )
     subjects = Subjects(settings.nats_subject_root)

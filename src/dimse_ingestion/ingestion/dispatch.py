@@ -74,7 +74,7 @@ class Dispatch:
     async def find(self, open_: FindOpen, answering: Answering) -> FindResult:
         """See the contract."""
         with _failures_told("find"):
-            question = self._finding.question(
+            question = await self._finding.question(
                 open_.identifier,
                 open_.sop_class_uid,
                 open_.transfer_syntax_uid,

@@ -7,7 +7,7 @@ Here a question is put and each answer is completed and written in the right cha
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from dimse_ingestion.dicom import charsets, encoding
+from dimse_ingestion.dicom import charsets, encoding, keeping
 from dimse_ingestion.dicom.elements import Element, by_tag, element
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.query_levels import (
@@ -19,29 +19,45 @@ from dimse_ingestion.dicom.query_levels import (
     asked,
     levels_to,
 )
-from dimse_ingestion.dicom.scanning import scanned
+from dimse_ingestion.dicom.scanning import Scanner
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.operations.scan_pacing import ScanPacing
 from dimse_ingestion.queries.contract import Query, QueryClient
 
 
 class Finding:
     """Answers the C-FINDs of one storage space; `maximum_matches` bounds each."""
 
-    def __init__(self, queries: QueryClient, maximum_matches: int) -> None:
+    def __init__(
+        self, queries: QueryClient, maximum_matches: int, pacing: ScanPacing | None = None
+    ) -> None:
         self._queries = queries
         self._maximum_matches = maximum_matches
+        self._pacing = pacing or ScanPacing()
 
-    def question(
+    async def question(
         self, identifier: bytes, sop_class_uid: str, transfer_syntax_uid: str, *, relational: bool
     ) -> Asked:
-        """What is asked; raises DimseFailure A900 with a sentence when it can't be."""
+        """Return what is asked.
+
+        Raises DimseFailure with a sentence: C001 for an identifier that can't be read, A900 for a
+        question that can't be asked, transient A700 when too much is read at once.
+        """
         try:
-            elements = scanned(identifier, transfer_syntax_uid)
+            elements = await self._elements(identifier, transfer_syntax_uid)
         except DimseFailure as failure:
+            if failure.transient:
+                raise
             raise DimseFailure(
                 Status.UNABLE_TO_PROCESS, f"Identifier unreadable: {failure.comment}"
             ) from failure
         return asked(elements, sop_class_uid, relational=relational)
+
+    async def _elements(self, identifier: bytes, transfer_syntax_uid: str) -> list[Element]:
+        scanner = Scanner(transfer_syntax_uid, keeping.IDENTIFIER)
+        with self._pacing.share() as share:
+            await share.feed(scanner, identifier)
+            return scanner.finish()
 
     async def answers(
         self,

@@ -11,6 +11,7 @@ from dimse_ingestion.dicom.elements import Element
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.scanning import Scanner
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.operations.scan_pacing import ScanPacing, ScanShare
 from dimse_ingestion.storage.contract import Bucket, StoredObject
 
 _FIRST_READ = 64 * 1024  # most objects have their pixels, if not their end, within these bytes
@@ -27,8 +28,8 @@ class Recalled:
     elements: list[Element]
 
 
-async def recalled(bucket: Bucket, there: StoredObject) -> Recalled:
-    """Read an object's elements.
+async def recalled(bucket: Bucket, there: StoredObject, share: ScanShare | None = None) -> Recalled:
+    """Read an object's elements, paced by `share` where others wait for the event loop.
 
     Raises KeyError when it isn't there, DimseFailure C000 when it is no whole DICOM object, and
     as the bucket does.
@@ -37,12 +38,15 @@ async def recalled(bucket: Bucket, there: StoredObject) -> Recalled:
     header_size = part10.data_set_offset(first)
     transfer_syntax_uid = part10.transfer_syntax_uid(first[:header_size])
     scanner = Scanner(transfer_syntax_uid)
-    scanner.feed(first[header_size:])
-    await _read_on(bucket, there, scanner, len(first))
+    share = share or ScanShare(ScanPacing())
+    await share.feed(scanner, first[header_size:])
+    await _read_on(bucket, there, scanner, len(first), share)
     return Recalled(header_size, transfer_syntax_uid, scanner.finish())
 
 
-async def _read_on(bucket: Bucket, there: StoredObject, scanner: Scanner, offset: int) -> None:
+async def _read_on(
+    bucket: Bucket, there: StoredObject, scanner: Scanner, offset: int, share: ScanShare
+) -> None:
     length = _FIRST_READ
     while offset < there.size:
         if scanner.to_pass_over >= _WORTH_SKIPPING:
@@ -54,5 +58,5 @@ async def _read_on(bucket: Bucket, there: StoredObject, scanner: Scanner, offset
         piece = await bucket.get_range(there.key, offset, length)
         if not piece:
             raise DimseFailure(Status.CANNOT_UNDERSTAND, "The object has become shorter.")
-        scanner.feed(piece)
+        await share.feed(scanner, piece)
         offset += len(piece)

@@ -26,6 +26,7 @@ from dimse_ingestion.operations.describing import (
     stored_event,
 )
 from dimse_ingestion.operations.recalling import Recalled, recalled
+from dimse_ingestion.operations.scan_pacing import ScanPacing, ScanShare
 from dimse_ingestion.storage.contract import Bucket, StoredObject
 from dimse_ingestion.storage.keys import instance_key
 
@@ -44,10 +45,17 @@ class Stored:
 class Storing:
     """Stores instances of one storage space."""
 
-    def __init__(self, bucket: Bucket, sink: EventSink, space: StorageSpace) -> None:
+    def __init__(
+        self,
+        bucket: Bucket,
+        sink: EventSink,
+        space: StorageSpace,
+        pacing: ScanPacing | None = None,
+    ) -> None:
         self._bucket = bucket
         self._sink = sink
         self._space = space
+        self._pacing = pacing or ScanPacing()
         self._confirmed = Confirmed()
 
     async def already(self, operation_id: str, instance: Instance) -> Stored | None:
@@ -61,11 +69,13 @@ class Storing:
             return None
         if confirmed := self._confirmed.event_of(key, instance.sop_class_uid):
             return Stored(key, confirmed, duplicate=True)
-        known = await self._recalled(instance, there)
-        if known is None:
-            return None
-        check_elements(instance, known.elements)
-        accepted = await self._tell(operation_id, instance, key, known.header_size, known.elements)
+        with self._pacing.share() as share:
+            known = await self._recalled(instance, there, share)
+            if known is None:
+                return None
+            check_elements(instance, known.elements)
+            elements = known.elements
+            accepted = await self._tell(operation_id, instance, key, known.header_size, elements)
         return Stored(key, accepted, duplicate=True)
 
     async def store(
@@ -82,15 +92,18 @@ class Storing:
         header = part10.header(
             instance.sop_class_uid, instance.sop_instance_uid, instance.transfer_syntax_uid
         )
-        passing = _Passing(instance, header, chunks)
-        await self._bucket.put(key, passing.object(), len(header) + instance.size)
-        accepted = await self._tell(operation_id, instance, key, len(header), passing.elements)
+        with self._pacing.share() as share:
+            passing = _Passing(instance, header, chunks, share)
+            await self._bucket.put(key, passing.object(), len(header) + instance.size)
+            accepted = await self._tell(operation_id, instance, key, len(header), passing.elements)
         return Stored(key, accepted, duplicate=False)
 
-    async def _recalled(self, instance: Instance, there: StoredObject) -> Recalled | None:
+    async def _recalled(
+        self, instance: Instance, there: StoredObject, share: ScanShare
+    ) -> Recalled | None:
         """What the object says; None for one that is damaged, which is then written anew."""
         try:
-            found = await recalled(self._bucket, there)
+            found = await recalled(self._bucket, there, share)
         except KeyError:
             return None
         except DimseFailure as failure:
@@ -122,8 +135,11 @@ class Storing:
 class _Passing:
     """An object on its way up, and what was read of it."""
 
-    def __init__(self, instance: Instance, header: bytes, chunks: AsyncIterator[bytes]) -> None:
+    def __init__(
+        self, instance: Instance, header: bytes, chunks: AsyncIterator[bytes], share: ScanShare
+    ) -> None:
         self.elements: list[Element] = []
+        self._share = share
         self._instance = instance
         self._header = header
         self._chunks = chunks
@@ -134,7 +150,7 @@ class _Passing:
         waiting = self._header
         passed = 0
         async for chunk in self._chunks:
-            scanner.feed(chunk)
+            await self._share.feed(scanner, chunk)
             passed += len(chunk)
             yield waiting
             waiting = chunk

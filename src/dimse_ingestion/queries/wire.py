@@ -32,8 +32,8 @@ SOURCE = "source"
 
 MEDIA_TYPE = "application/x-ndjson"
 
-LONGEST_LINE = 8 * 2**20
-"""Bytes of the longest match taken: far above a data set's elements without bulk data."""
+LONGEST_LINE = 64 * 2**20
+"""Bytes of the longest match taken: twice those of the elements that are kept of a data set."""
 
 _SCOPES = {path: scope for scope, path in PATHS.items()} | {OBJECTS: "IMAGE"}
 _Found = TypeVar("_Found", list[Element], Located)

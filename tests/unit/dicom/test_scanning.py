@@ -60,7 +60,7 @@ def assert_alike(mine: list[Element], theirs: Dataset, data_set: bytes) -> None:
     """All elements of one data set or item are pydicom's, private VRs it knows by name aside."""
     found = by_tag(mine)
     for each in theirs:
-        if each.tag.element == 0 or each.tag == 0xFFFCFFFC:
+        if each.tag.element == 0 or each.tag == 0xFFFCFFFC or each.tag.group in (2, 4, 6):
             continue
         element = found.pop(int(each.tag))
         private = each.tag.is_private and element.vr == "UN"
@@ -223,7 +223,7 @@ def test_a_sequence_too_large_to_carry_becomes_a_reference():
     item = b"\xfe\xff\x00\xe0" + (10).to_bytes(4, "little") + b"\x08\x00\x05\x00CS\x02\x00AB"
     items = item * 50
     data_set = explicit(b"\x08\x00\x15\x11", b"SQ", len(items)) + items
-    scanner = Scanner(EXPLICIT, Limits(sequence=20 * 256))
+    scanner = Scanner(EXPLICIT, Limits(sequence=len(items) - 1))
     scanner.feed(data_set)
     (sequence,) = scanner.finish()
     assert sequence.bulk is not None
@@ -239,9 +239,9 @@ def test_sequences_nested_without_end_are_refused():
 
 
 def test_more_elements_than_can_be_taken_are_refused():
-    scanner = Scanner(EXPLICIT, Limits(kept=10 * 256))
+    scanner = Scanner(EXPLICIT, Limits(kept=10 * 58))
     with pytest.raises(DimseFailure, match="more elements"):
-        scanner.feed(b"\x09\x00\x01\x10LO\x02\x00AB" * 11)
+        scanner.feed(b"".join(b"\x09\x00%c\x10LO\x02\x00AB" % each for each in range(12)))
 
 
 def sequence_without_end(item: bytes) -> Iterator[bytes]:
@@ -305,7 +305,7 @@ def test_a_converter_that_knew_no_vrs_loses_nothing():
     rows = b"\x28\x00\x10\x00UN\0\0\x02\0\0\0\x07\x00"
     code = b"\xfe\xff\x00\xe0\x0a\0\0\0\x08\x00\x00\x01\x02\0\0\0AB"
     sequence = b"\x08\x00\x32\x10UN\0\0" + len(code).to_bytes(4, "little") + code
-    opaque = b"\x08\x00\x32\x10UN\0\0\x04\0\0\0oops"
+    opaque = b"\x08\x00\x40\x11UN\0\0\x04\0\0\0oops"
     read = scanned(uid + rows + sequence + opaque, EXPLICIT)
     assert [each.vr for each in read] == ["UI", "US", "SQ", "UN"]
     assert [each.value for each in read] == ["1.2.3", "7", "", ""]
@@ -321,7 +321,7 @@ def test_values_that_depend_on_pixel_representation(representation, read):
 
 def test_a_vr_yet_to_come_has_a_long_length():
     read = scanned(explicit(b"\x09\x00\x01\x10", b"ZZ", 2) + b"AB", EXPLICIT)
-    assert [(each.vr, each.inline_binary) for each in read] == [("ZZ", "QUI=")]
+    assert [(each.vr, each.inline_binary) for each in read] == [("UN", "QUI=")]
 
 
 def test_an_item_may_have_a_character_set_of_its_own():

@@ -34,7 +34,7 @@ def identifier(*keys: Element, level: str = "STUDY", syntax: str = EXPLICIT) -> 
 async def answers(
     finding: Finding, asked: bytes, *, syntax: str = EXPLICIT, root: str = uids.STUDY_ROOT_FIND
 ) -> list[bytes]:
-    question = finding.question(asked, root, syntax, relational=False)
+    question = await finding.question(asked, root, syntax, relational=False)
     return [each async for each in finding.answers(question, "DICOM-INGEST", syntax)]
 
 
@@ -133,7 +133,9 @@ async def test_as_many_matches_as_allowed_end_well(stored: int, sent: int) -> No
 async def test_more_matches_than_allowed_end_with_a700_after_the_allowed_ones() -> None:
     catalogue = Given(*(instance(number) for number in range(5)))
     finding = Finding(catalogue, 3)
-    question = finding.question(identifier(), uids.STUDY_ROOT_FIND, EXPLICIT, relational=False)
+    question = await finding.question(
+        identifier(), uids.STUDY_ROOT_FIND, EXPLICIT, relational=False
+    )
     found = finding.answers(question, "DICOM-INGEST", EXPLICIT)
     for _ in range(3):
         assert await anext(found)
@@ -147,7 +149,9 @@ async def test_more_matches_than_allowed_end_with_a700_after_the_allowed_ones() 
 async def test_leaving_the_answers_ends_the_query_at_the_catalogue() -> None:
     catalogue = Given(instance(1), instance(2))
     finding = Finding(catalogue, 3)
-    question = finding.question(identifier(), uids.STUDY_ROOT_FIND, EXPLICIT, relational=False)
+    question = await finding.question(
+        identifier(), uids.STUDY_ROOT_FIND, EXPLICIT, relational=False
+    )
     found = finding.answers(question, "DICOM-INGEST", EXPLICIT)
     await anext(found)
     await found.aclose()
@@ -164,7 +168,7 @@ async def test_a_catalogue_that_is_down_is_told_as_it_tells() -> None:
 
 async def test_an_identifier_that_cannot_be_read_is_c001() -> None:
     with pytest.raises(DimseFailure, match="Identifier unreadable") as refused:
-        await answers(Finding(MemoryQueryClient(), 3), identifier()[:-1] + b"\0\0\0")
+        await answers(Finding(MemoryQueryClient(), 3), identifier()[:-1] + b"\0\0\1")
     assert refused.value.status == Status.UNABLE_TO_PROCESS
 
 
@@ -174,7 +178,7 @@ async def test_an_identifier_at_a_wrong_level_is_a900() -> None:
     assert refused.value.status == Status.DOES_NOT_MATCH_SOP_CLASS
 
 
-def test_a_key_that_is_not_supported_makes_ff01() -> None:
+async def test_a_key_that_is_not_supported_makes_ff01() -> None:
     finding = Finding(MemoryQueryClient(), 3)
     private = element(0x00091010, "LO")
     for keys, status in (
@@ -182,5 +186,5 @@ def test_a_key_that_is_not_supported_makes_ff01() -> None:
         ((*ASKED, private), Status.PENDING_WITHOUT_OPTIONAL_KEYS),
     ):
         asked = identifier(*keys)
-        question = finding.question(asked, uids.STUDY_ROOT_FIND, EXPLICIT, relational=False)
+        question = await finding.question(asked, uids.STUDY_ROOT_FIND, EXPLICIT, relational=False)
         assert pending_status(question) == status

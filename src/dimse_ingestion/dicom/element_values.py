@@ -1,0 +1,32 @@
+"""A short value's bytes as an element holds them: text, numbers in decimal, or base64 (PS3.5 6.2).
+
+What is short, and where its bytes come from, is `parsing`'s matter.
+"""
+
+from base64 import b64encode
+
+from dimse_ingestion.dicom import charsets
+from dimse_ingestion.dicom import value_representations as representations
+from dimse_ingestion.dicom.element_headers import Header
+from dimse_ingestion.dicom.elements import Element
+from dimse_ingestion.dicom.keeping import Place
+
+
+def text_kept(found: Element) -> str:
+    """Return the text that is kept of an element's value."""
+    return found.value or found.inline_binary or ""
+
+
+def decode(header: Header, value: bytes, place: Place) -> Element:
+    """Return the element of a header and the bytes of its value."""
+    vr = header.vr
+    if not value:
+        return header.element()
+    if vr in representations.TEXT:
+        return header.element(charsets.decoded(value, vr, place.codecs))
+    if vr in representations.NUMBERS:
+        return header.element(representations.numbers_as_text(value, vr, place.syntax.order))
+    if vr == "AT":
+        return header.element(representations.tags_as_text(value, place.syntax.order))
+    value = representations.in_byte_order(value, vr, place.syntax.order)
+    return header.binary(b64encode(value).decode("ascii"))

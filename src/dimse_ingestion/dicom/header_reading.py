@@ -1,0 +1,76 @@
+"""Headers read one after another out of bytes as they arrive, in slices of bounded work.
+
+Every element, item and fragment begins by a header, so that work is counted here: after a slice
+the parser stops for others, and after all that may be read it fails. What stands behind a header
+is `parsing`'s matter, how one is written that of `element_headers`.
+"""
+
+from collections.abc import Generator
+
+from dimse_ingestion.dicom import element_headers
+from dimse_ingestion.dicom.arriving import Arriving, Parsing
+from dimse_ingestion.dicom.element_headers import Header
+from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.keeping import Place
+from dimse_ingestion.dicom.status import Status
+
+_SLICE = 1024  # elements, items and fragments, about 3 ms of work
+
+
+class Malformed(DimseFailure):
+    """Items that are none: of a value whose length is known, it can be kept as bytes."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(Status.CANNOT_UNDERSTAND, sentence)
+
+
+class HeaderReader:
+    """Reads at most `parts` headers out of `source`; `work_left` of a slice may be spent otherwise.
+
+    Raises DimseFailure C000 for more.
+    """
+
+    def __init__(self, source: Arriving, parts: int) -> None:
+        self._source = source
+        self._parts = self._parts_left = parts
+        self._slice = self.work_left = min(_SLICE, parts)
+
+    def next(self, place: Place) -> Generator[None, None, Header]:
+        """Return the next header; raises Malformed where it passes the end of what it is in."""
+        if self.work_left <= 0:
+            yield from self._end_slice()
+        self.work_left -= 1
+        source = self._source
+        length = element_headers.SHORTEST
+        yield from source.have(min(length, place.end - source.offset))
+        if source.offset + length <= place.end and element_headers.is_long(source, place.syntax):
+            length = element_headers.LONGEST
+        if source.offset + length > place.end:
+            raise Malformed("An element begins where the item or sequence around it ends.")
+        yield from source.have(length)
+        return element_headers.read_available(source, place.syntax, signed=place.signed)
+
+    def at_hand(self, place: Place) -> Header | None:
+        """Return the next header without a generator, if it has come within the slice of work."""
+        source = self._source
+        if (
+            self.work_left <= 0
+            or len(source.buffer) - source.start < element_headers.LONGEST
+            or source.offset + element_headers.LONGEST > place.end
+        ):
+            return None
+        self.work_left -= 1
+        return element_headers.read_available(source, place.syntax, signed=place.signed)
+
+    def _end_slice(self) -> Parsing:
+        """Leave time to others; raises DimseFailure when all work is done that may be."""
+        self._parts_left -= self._slice - self.work_left
+        if self._parts_left <= 0:
+            raise misunderstood(f"The data set has more than {self._parts} elements and fragments.")
+        self._slice = self.work_left = min(_SLICE, self._parts_left)
+        yield from self._source.pause()
+
+
+def misunderstood(sentence: str) -> DimseFailure:
+    """Return the failure of a data set that can't be read."""
+    return DimseFailure(Status.CANNOT_UNDERSTAND, sentence)

@@ -1,0 +1,270 @@
+"""The elements of a data set, taken one after another out of bytes as they arrive (PS3.5 7).
+
+A parser that walks and keeps nothing but elements: pixel data and other large values are passed
+over and become references. What a sender did wrong costs no more than need be: items that can't be
+read are kept as the bytes they are, where their length is known. Feeding bytes, inflating them and
+telling failures is `scanning`'s matter, how much is kept that of `keeping`.
+"""
+
+from collections.abc import Generator
+
+from dimse_ingestion.dicom import charsets, element_headers
+from dimse_ingestion.dicom import value_representations as representations
+from dimse_ingestion.dicom.arriving import Arriving, Parsing
+from dimse_ingestion.dicom.element_headers import IMPLICIT_LITTLE, Header, Syntax
+from dimse_ingestion.dicom.element_values import decode, text_kept
+from dimse_ingestion.dicom.elements import BulkReference, Element
+from dimse_ingestion.dicom.header_reading import HeaderReader, Malformed, misunderstood
+from dimse_ingestion.dicom.keeping import TEACHING, Budget, Fragments, Kept, Limits, Place
+
+_DATA_SET_TRAILING_PADDING = 0xFFFCFFFC
+_FILE_META = 0x0002
+_NOT_OF_DATA_SETS = frozenset({0x0000, 0x0002, 0x0004, 0x0006})
+"""Groups of command sets, file meta information and directories: no data set is read by them."""
+_SHORT = 255
+_SIMPLE = representations.SHORT_LENGTH
+_BYTES_OF_A_PART = (256, 16)  # of text, of numbers: so many cost the time of one more element
+
+
+class Parser:
+    """Reads one data set out of `source`; `elements` are those read so far.
+
+    It stops after a slice of work (see `Arriving.paused`), and raises DimseFailure C000 for what
+    can't be understood. `is_file_meta` reads group 2, which no data set may have.
+    """
+
+    def __init__(self, source: Arriving, limits: Limits, *, is_file_meta: bool = False) -> None:
+        self.elements: list[Element] = []
+        self.budget = Budget(limits.kept)
+        self._source = source
+        self._limits = limits
+        self._is_file_meta = is_file_meta
+        self._tags: set[int] = set()
+        self._headers = HeaderReader(source, limits.parts)
+
+    def data_set(self, syntax: Syntax) -> Parsing:
+        """Read a whole data set; raises Ended where it is cut."""
+        place = Place(syntax, charsets.codecs(""), Kept(self.budget))
+        while not (yield from self._is_over()):
+            header = self._headers.at_hand(place) or (yield from self._headers.next(place))
+            if header.tag == element_headers.ITEM_END and not header.length:
+                continue  # of a sender that took the data set for an item
+            _check_begins_element(header)
+            if header.tag >> 16 == _FILE_META and not self._is_file_meta:
+                raise misunderstood("The data set holds group 0002: send it without file meta.")
+            found = self._value_at_hand(header, place) or (yield from self._value(header, place))
+            if found is not None and self._is_new(header.tag):
+                if header.tag in TEACHING:
+                    place.learn(header.tag, found)
+                self._keep(header, found)
+
+    def _keep(self, header: Header, found: Element) -> None:
+        """Keep an element; one of text that is too much in all becomes a reference."""
+        text = text_kept(found)
+        if not self.budget.spend(text, on_small=not text or header.length <= _SHORT):
+            end = self._source.offset
+            found = header.reference(end - header.length, end)
+            if not self.budget.spend(on_small=True):
+                raise misunderstood("The data set has more elements than can be taken.")
+        self.elements.append(found)
+
+    def _is_over(self) -> Generator[None, None, bool]:
+        """Whether nothing follows but a few zeros, with which some senders pad."""
+        source = self._source
+        if source.available >= element_headers.SHORTEST:
+            return False
+        rest = yield from source.up_to(element_headers.SHORTEST)
+        return len(rest) < element_headers.SHORTEST and not any(rest)
+
+    def _is_new(self, tag: int) -> bool:
+        """Whether an element counts: the first of its tag, and of a group that data sets have."""
+        if tag in self._tags or (tag >> 16 in _NOT_OF_DATA_SETS and not self._is_file_meta):
+            return False
+        self._tags.add(tag)
+        return True
+
+    def _value_at_hand(self, header: Header, place: Place) -> Element | None:
+        """A short value that is kept, if it has come; no generator then, as most values need none.
+
+        Nothing is read where None is returned.
+        """
+        tag, vr, length = header
+        source = self._source
+        if (
+            length > _SHORT
+            or vr not in _SIMPLE
+            or not tag & 0xFFFF
+            or len(source.buffer) - source.start < length
+            or source.offset + length > place.end
+            or not place.kept.holds
+        ):
+            return None
+        start = source.start
+        source.start = start + length
+        source.offset += length
+        return decode(header, bytes(source.buffer[start : source.start]), place)
+
+    def _value(self, header: Header, place: Place) -> Generator[None, None, Element | None]:
+        if not header.is_undefined and self._source.offset + header.length > place.end:
+            raise Malformed(f"The value of {header.tag:08X} is longer than what it is in.")
+        if header.vr == "UN":
+            return self._unknown(header, place)
+        if header.is_undefined and (header.is_pixel_data or header.vr in ("OB", "OW")):
+            return self._encapsulated(header, place)
+        if header.vr == "SQ" or header.is_undefined:
+            return self._sequence(header, place)
+        return self._plain(header, place)
+
+    def _unknown(self, header: Header, place: Place) -> Generator[None, None, Element | None]:
+        """UN is implicit VR little endian inside (PS3.5 6.2.2), of the VR that its tag has."""
+        if header.is_undefined and not header.is_pixel_data:
+            return self._sequence(header, place.read_as(IMPLICIT_LITTLE))
+        header = header._replace(vr=representations.vr_of(header.tag, signed=place.signed))
+        if header.is_undefined:
+            return self._encapsulated(header, place)
+        place = place.read_as(IMPLICIT_LITTLE)
+        return (self._sequence if header.vr == "SQ" else self._plain)(header, place)
+
+    def _plain(self, header: Header, place: Place) -> Generator[None, None, Element | None]:
+        tag, vr, length = header
+        source = self._source
+        if tag & 0xFFFF == 0 or tag == _DATA_SET_TRAILING_PADDING or not place.kept.holds:
+            yield from source.skip(length)
+            return None
+        longest = self._limits.text if vr in representations.TEXT else self._limits.binary
+        if length > longest or header.is_pixel_data:
+            begin = source.offset
+            yield from source.skip(length)
+            return header.reference(begin, source.offset)
+        self._headers.work_left -= length // _BYTES_OF_A_PART[vr in representations.NUMBERS]
+        value = yield from source.take(length)
+        return decode(header, value, place)
+
+    def _encapsulated(self, header: Header, place: Place) -> Generator[None, None, Element]:
+        source = self._source
+        begin = end = source.offset
+        fragments = Fragments(self._limits.fragments if place.depth == 0 else 0)
+        while True:
+            end = self._fragments_at_hand(place, fragments, end)
+            item = self._headers.at_hand(place) or (yield from self._headers.next(place))
+            if item.tag == element_headers.SEQUENCE_END:
+                noted = fragments.noted(self.budget) if place.depth == 0 else None
+                bulk = BulkReference(begin, end - begin, noted)
+                return header._replace(vr="OB").referring(bulk)
+            if item.tag != element_headers.ITEM or item.is_undefined:
+                raise misunderstood(f"Tag {item.tag:08X} among the fragments of pixel data.")
+            fragments.add(item.length)
+            if item.length:
+                yield from source.skip(item.length)
+            end = source.offset
+
+    def _fragments_at_hand(self, place: Place, fragments: Fragments, end: int) -> int:
+        """Pass over whole fragments that have come; the offset where the last of them ends."""
+        source, unpack_from = self._source, place.syntax.tag_and_length.unpack_from
+        start = begin = source.start
+        buffer, last = source.buffer, len(source.buffer) - element_headers.SHORTEST
+        work_left = self._headers.work_left
+        while work_left > 0 and start <= last:
+            group, number, length = unpack_from(buffer, start)
+            following = start + element_headers.SHORTEST + length
+            if group << 16 | number != element_headers.ITEM or following > len(buffer):
+                break
+            fragments.add(length)
+            start, work_left = following, work_left - 1
+        self._headers.work_left = work_left
+        source.advance(start - begin)
+        return source.offset if start > begin else end
+
+    def _sequence(self, header: Header, place: Place) -> Generator[None, None, Element | None]:
+        """The items of a sequence; a value of known length that has none in it is kept as bytes."""
+        source, begin = self._source, self._source.offset
+        if place.depth >= self._limits.depth:
+            raise misunderstood(f"Sequences are nested deeper than {place.depth}.")
+        if header.is_undefined:
+            return (yield from self._read_sequence(header, place, place.end))
+        if place.depth == 0 and header.length > self._limits.sequence:
+            yield from source.skip(header.length)
+            return header._replace(vr="SQ").reference(begin, source.offset)
+        is_short = header.length <= self._limits.binary
+        if is_short:
+            yield from source.have(header.length)  # to be read again as bytes
+        end = begin + header.length
+        try:
+            return (yield from self._read_sequence(header, place, end))
+        except Malformed:
+            source.advance(min(0, (begin if is_short else end) - source.offset))
+        if is_short:
+            return (yield from self._plain(header._replace(vr="UN"), place))
+        yield from source.skip(end - source.offset)
+        return header._replace(vr="UN").reference(begin, end)
+
+    def _read_sequence(
+        self, header: Header, place: Place, end: int
+    ) -> Generator[None, None, Element]:
+        """A sequence, or its reference where it is too large; raises Malformed."""
+        begin, kept = self._source.offset, place.kept
+        if place.depth == 0:
+            kept = Kept(self.budget, begin + self._limits.sequence)
+        within = place.inside(kept, place.depth + 1, end)
+        try:
+            items, last = yield from self._items(within, is_undefined=header.is_undefined)
+        except Malformed:
+            kept.give_up() if place.depth == 0 else None
+            raise
+        if place.depth == 0 and not kept.holds:
+            return header._replace(vr="SQ").reference(begin, last)
+        return header.sequence(items)
+
+    def _items(
+        self, place: Place, *, is_undefined: bool
+    ) -> Generator[None, None, tuple[list[list[Element]], int]]:
+        """The items, and where the last of them ends."""
+        items: list[list[Element]] = []
+        source = self._source
+        while source.offset < place.end:
+            last = source.offset
+            item = self._headers.at_hand(place) or (yield from self._headers.next(place))
+            if item.tag == element_headers.SEQUENCE_END and (
+                is_undefined or source.offset == place.end
+            ):
+                return items, last
+            if item.tag != element_headers.ITEM:
+                raise Malformed(f"Tag {item.tag:08X} where an item should begin.")
+            elements = yield from self._item(item, place)
+            if place.kept.add(source.offset):
+                items.append(elements)
+            else:
+                items.clear()
+        return items, source.offset
+
+    def _item(self, item: Header, around: Place) -> Generator[None, None, list[Element]]:
+        """The elements of an item, which ends at its delimiter or with the sequence around it."""
+        elements: list[Element] = []
+        source = self._source
+        end = around.end if item.is_undefined else source.offset + item.length
+        if end > around.end:
+            raise Malformed("An item is longer than its sequence.")
+        if not around.kept.holds and not item.is_undefined:
+            yield from source.skip(item.length)
+            return elements
+        place, tags = around.inside(around.kept, around.depth, end), set[int]()
+        while source.offset < end:
+            header = self._headers.at_hand(place) or (yield from self._headers.next(place))
+            tag = header.tag
+            if tag == element_headers.ITEM_END and (item.is_undefined or source.offset == end):
+                return elements
+            _check_begins_element(header)
+            found = self._value_at_hand(header, place) or (yield from self._value(header, place))
+            if found is None or tag >> 16 in _NOT_OF_DATA_SETS or tag in tags:
+                continue
+            tags.add(tag)
+            if tag in TEACHING:
+                place.learn(tag, found)
+            if place.kept.add(source.offset, text_kept(found)):
+                elements.append(found)
+        return elements
+
+
+def _check_begins_element(header: Header) -> None:
+    if header.is_delimiter:
+        raise Malformed(f"Tag {header.tag:08X} where an element should begin.")
