@@ -9,7 +9,7 @@ PYTEST_OPTIONS ?=
 # only one that was asked for in so many words: a KUBECONFIG of the shell's may be a hospital's
 CHOSEN_CLUSTER := $(if $(filter command line,$(origin KUBECONFIG)),$(KUBECONFIG))
 
-.PHONY: help demo test lint unit chart chart-documents integration e2e image up down status bench environment s3-servers api-server helm clean
+.PHONY: help demo test lint unit chart chart-documents integration fuzz e2e image up down status bench environment s3-servers api-server helm clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,7 +17,7 @@ help: ## This list
 demo: .venv/.locked ## Send real images through the whole system, look them up again, show it
 	@$(RUN) dimse-ingestion demo
 
-test: lint unit chart integration ## Everything that is claimed: lint, unit, chart, integration and conformance tests
+test: lint unit chart integration fuzz ## Everything that is claimed: lint, unit, chart, integration and conformance tests, a minute of fuzzing
 
 lint: .venv/.locked ## ruff, mypy and the import contracts
 	$(RUN) ruff check .
@@ -36,6 +36,9 @@ chart-documents: .venv/.locked ## Make the chart's README and schema from its va
 
 integration: .venv/.locked ## Real NATS, S3, PostgreSQL, DCMTK and Orthanc, as far as they are installed
 	$(RUN) pytest tests/integration tests/conformance -n 2 --dist loadfile $(PYTEST_OPTIONS)
+
+fuzz: .venv/.locked ## Random and mutated input at each service; SECONDS=600 for longer, FUZZ_SEED=1 from that seed
+	FUZZ_SECONDS=$(if $(filter command line,$(origin SECONDS)),$(SECONDS),60) $(RUN) pytest tests/fuzz $(PYTEST_OPTIONS)
 
 e2e: .venv/.locked ## On a kind cluster, end to end; KEEP=1 leaves it, KUBECONFIG=FILE uses one that exists
 	$(RUN) python -m harness e2e $(if $(KEEP),--keep) $(if $(CHOSEN_CLUSTER),--kubeconfig $(CHOSEN_CLUSTER)) $(PYTEST_OPTIONS)
