@@ -4,11 +4,14 @@ Not a place for defaults (see `settings`) or for work: each command hands over i
 """
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from dimse_ingestion.command_errors import errors_as_sentences, requires_extra
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -17,7 +20,6 @@ app = typer.Typer(
     help="A hospital's images into the cloud: DIMSE proxy, ingestion service and catalogue.",
 )
 
-_WRONG_CONFIGURATION = 2
 _REGISTRY = "https://registry.npmjs.org"
 _Config = Annotated[
     Path | None, typer.Option(help="proxy.yaml: the settings as keys; the environment wins.")
@@ -31,9 +33,11 @@ def demo(
     ] = None,
 ) -> None:
     """Send real images through the whole system, look them up again, prove that all arrived."""
-    from dimse_ingestion.demo.telling import tell
+    with requires_extra("standalone"):
+        from dimse_ingestion.demo.telling import tell
 
-    raise typer.Exit(tell(data))
+    with errors_as_sentences():
+        raise typer.Exit(tell(data))
 
 
 @app.command()
@@ -41,13 +45,27 @@ def standalone(
     data: Annotated[Path, typer.Option(help="bucket/, catalogue.db and spool/.")] = Path(
         "dimse-data"
     ),
-    dimse_port: Annotated[int, typer.Option(min=0, max=65535, help="0 = any free one.")] = 11112,
+    dimse_port: Annotated[
+        int, typer.Option(min=0, max=65535, envvar="DIMSE_PORT", help="0 = any free one.")
+    ] = 11112,
     http_port: Annotated[
-        int, typer.Option(min=0, max=65535, help="DICOMweb's and the page's; 0 = any free one.")
+        int,
+        typer.Option(
+            min=0,
+            max=65535,
+            envvar="DICOMWEB_HTTP_PORT",
+            help="DICOMweb's and the page's; 0 = any free one.",
+        ),
     ] = 8080,
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    ae_title: Annotated[str, typer.Option(help="Called AE title.")] = "DICOM-INGEST",
-    provider: Annotated[str, typer.Option(help="The storage space's provider name.")] = "provider",
+    host: Annotated[
+        str, typer.Option(envvar="DIMSE_HOST", help="The address to listen on.")
+    ] = "127.0.0.1",
+    ae_title: Annotated[
+        str, typer.Option(envvar=["DIMSE_AE", "DIMSE_AE_TITLE"], help="Called AE title.")
+    ] = "DICOM-INGEST",
+    provider: Annotated[
+        str, typer.Option(envvar="PROVIDER_NAME", help="The storage space's provider name.")
+    ] = "provider",
     viewer: Annotated[
         bool, typer.Option("--viewer", help="Show studies in OHIF too: downloaded once, 50 MB.")
     ] = False,
@@ -60,7 +78,8 @@ def standalone(
     ] = _REGISTRY,
 ) -> None:
     """Run everything on this machine: NATS, proxy, ingestion, DICOMweb, catalogue, a folder."""
-    from dimse_ingestion.standalone.running import Standalone, run
+    with requires_extra("standalone"):
+        from dimse_ingestion.standalone.running import Standalone, run
 
     asked = Standalone(
         data=data,
@@ -122,8 +141,9 @@ def catalogue(
 @app.command()
 def operator() -> None:
     """Make releases of a cluster's custom resources (needs the extra `operator`)."""
-    from dimse_ingestion.operator.app import run
-    from dimse_ingestion.settings import OperatorSettings
+    with requires_extra("operator"):
+        from dimse_ingestion.operator.app import run
+        from dimse_ingestion.settings import OperatorSettings
 
     _run(lambda: run(OperatorSettings.load()))
 
@@ -136,7 +156,7 @@ def check(
     """Say what is wrong with a door's configuration, one line for each thing looked at."""
     from dimse_ingestion.checking import run
 
-    _run(lambda: run(door, config))
+    _run(lambda: run(door, config), logs=False)
 
 
 @app.command()
@@ -154,12 +174,12 @@ def prove(
     """Store a test instance and find it again; its own proxy is configured as `proxy` is."""
     from dimse_ingestion.proving import address_of, run, run_at
 
-    _run(lambda: run_at(address_of(to), called, calling) if to else run(config, wait))
+    _run(lambda: run_at(address_of(to), called, calling) if to else run(config, wait), logs=False)
 
 
 @app.command()
 def reindex(
-    parallel: Annotated[int, typer.Option(min=1, help="Objects read at once.")] = 8,
+    parallel: Annotated[int, typer.Option(min=1, max=1000, help="Objects read at once.")] = 8,
 ) -> None:
     """Rebuild the catalogue from the bucket alone; configured like the ingestion service."""
     from dimse_ingestion.reindexing import run
@@ -173,17 +193,25 @@ def main() -> None:
     app()
 
 
-def _run(door: Callable[[], Awaitable[int]]) -> None:
-    """Run a door to its end; a wrong configuration ends with status 2 and its sentences."""
-    from dimse_ingestion.settings import ConfigurationMistake
-
-    try:
+def _run(door: Callable[[], Awaitable[int]], *, logs: bool = True) -> None:
+    """Run a command to its end; `logs` says that it writes JSON lines to standard error."""
+    with errors_as_sentences():
+        _warn_of_unknown_variables(logs=logs)
         status = asyncio.run(_awaited(door))
-    except ConfigurationMistake as mistake:
-        for sentence in mistake.sentences:
-            typer.echo(sentence, err=True)
-        raise typer.Exit(_WRONG_CONFIGURATION) from None
     raise typer.Exit(status)
+
+
+def _warn_of_unknown_variables(*, logs: bool) -> None:
+    from dimse_ingestion.observability import logging
+    from dimse_ingestion.settings.unknown_variables import unknown_variables
+
+    if logs:
+        logging.configure("settings")
+    for sentence in unknown_variables(os.environ):
+        if logs:
+            logging.logger(__name__).warning("A variable is ignored.", reason=sentence)
+        else:
+            typer.echo(f"warning: {sentence}", err=True)
 
 
 async def _awaited(door: Callable[[], Awaitable[int]]) -> int:

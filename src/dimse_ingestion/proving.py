@@ -12,6 +12,7 @@ from pathlib import Path
 from pydicom import Dataset
 from rich.console import Console
 
+from dimse_ingestion.dicom.ae_title import checked
 from dimse_ingestion.modality.associating import Modality, Unanswered
 from dimse_ingestion.modality.instance_file import InstanceFile
 from dimse_ingestion.modality.sample import written
@@ -26,6 +27,7 @@ _LOOPBACK = "127.0.0.1"
 _FOUND_WITHIN = 10.0
 """Seconds after the C-STORE; an event that takes its way through a broker is not there at once."""
 _PAUSE = 0.5
+_LAST_PORT, _DIGITS = 65535, 5
 
 
 async def run(config: Path | None, longest: float) -> int:
@@ -49,9 +51,10 @@ async def run(config: Path | None, longest: float) -> int:
 
 async def run_at(address: tuple[str, int], called_ae_title: str, calling_ae_title: str) -> int:
     """Prove the way by the proxy that listens at `address`. 0 when all went well, else 1."""
+    called, calling = _title("--called", called_ae_title), _title("--calling", calling_ae_title)
     report = _report()
     with tempfile.TemporaryDirectory(prefix="dimse-prove-") as folder:
-        modality = Modality(address, called_ae_title, calling_ae_title)
+        modality = Modality(address, called, calling)
         await _prove(report, modality, Path(folder))
     return int(report.failed)
 
@@ -59,9 +62,17 @@ async def run_at(address: tuple[str, int], called_ae_title: str, calling_ae_titl
 def address_of(text: str) -> tuple[str, int]:
     """The address written `host:port`. Raises ConfigurationMistake."""
     host, _, port = text.rpartition(":")
-    if not host or not port.isascii() or not port.isdecimal():
+    is_port = port.isascii() and port.isdecimal() and len(port) <= _DIGITS
+    if not host or not is_port or not 0 < int(port) <= _LAST_PORT:
         raise ConfigurationMistake([f"--to {text}: give host:port, as in 10.1.2.3:11112."])
     return host.strip("[]"), int(port)
+
+
+def _title(option: str, ae_title: str) -> str:
+    try:
+        return checked(ae_title)
+    except ValueError as wrong:
+        raise ConfigurationMistake([f"{option}: {wrong}"]) from None
 
 
 def _report() -> Report:

@@ -55,7 +55,7 @@ class Tally:
 async def run(settings: IngestionSettings, *, parallel: int = 8) -> int:
     """Rebuild, and say how it went; exit status 1 when an object was left out."""
     logging.configure("reindex", settings.log_level)
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(markup=False, highlight=False, soft_wrap=True)
     space = StorageSpace(
         settings.provider_name,
         settings.event_source,
@@ -68,7 +68,7 @@ async def run(settings: IngestionSettings, *, parallel: int = 8) -> int:
             wires.sink,
             space,
             progress=lambda tally: console.print(str(tally)),
-            left_out=lambda key, why: console.print(f"left out: {key}: {why}", markup=False),
+            left_out=lambda key, why: console.print(f"left out: {key}: {why}"),
         )
         try:
             await reindexing.run(parallel)

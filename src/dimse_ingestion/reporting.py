@@ -6,6 +6,7 @@ What is looked at is the commands' matter (`checking`, `proving`).
 from collections.abc import Awaitable, Callable
 
 from rich.console import Console
+from rich.text import Text
 
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.settings import MountedMissing
@@ -24,12 +25,12 @@ class Report:
 
     def well(self, what: str) -> None:
         """One thing that is as it should be."""
-        self._console.print(f"[green]ok[/green]      {what}", highlight=False, soft_wrap=True)
+        self._print("ok", "green", what)
 
     def wrong(self, what: str, why: str) -> None:
         """One thing that isn't, and the cure."""
         self.failed = True
-        self._console.print(f"[red]wrong[/red]   {what}: {why}", highlight=False, soft_wrap=True)
+        self._print("wrong", "red", f"{what}: {why}")
 
     async def look(self, what: str, look: Look, well: str = "") -> bool:
         """Whether `look` raises nothing, said in a line about `what`, which then is `well`."""
@@ -40,3 +41,8 @@ class Report:
             return False
         self.well(f"{what}: {well}" if well else what)
         return True
+
+    def _print(self, word: str, color: str, text: str) -> None:
+        """Print a line whose text is no markup, whatever brackets are in it."""
+        line = Text.assemble((word, color), " " * (8 - len(word)), text)
+        self._console.print(line, highlight=False, soft_wrap=True)

@@ -4,12 +4,9 @@ Joins database, commits and answers; each of them is told in its own module.
 """
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-
-from starlette.types import ASGIApp
 
 from dimse_ingestion.catalogue.database import open_engine
 from dimse_ingestion.catalogue.following import FollowingDatabase
@@ -71,21 +68,22 @@ async def opened(settings: CatalogueSettings) -> AsyncIterator[int]:
 @asynccontextmanager
 async def _serving(door: Door, settings: CatalogueSettings) -> AsyncIterator[int]:
     """Serve everything at one port, or events and queries at one of their own with TLS."""
+    host, http_port = settings.http_host, settings.http_port
     certificate, key = settings.certificate_path, settings.key_path
     if certificate is None or key is None:
-        async with _served(door.api, settings, "DIMSE_HTTP_PORT", settings.http_port) as port:
+        async with served(door.api, host, http_port, setting="DIMSE_HTTP_PORT") as port:
             _LOG.info("Listening for events and queries without TLS.", port=port)
             yield port
         return
     async with (
         _certificate(door, settings, certificate, key) as following,
-        _served(door.probes, settings, "DIMSE_HTTP_PORT", settings.http_port) as probes,
-        _served(
+        served(door.probes, host, http_port, setting="DIMSE_HTTP_PORT") as probes,
+        served(
             door.api,
-            settings,
-            "DIMSE_CATALOGUE_PORT",
+            host,
             settings.catalogue_port,
-            following.context,
+            tls=following.context,
+            setting="DIMSE_CATALOGUE_PORT",
         ) as port,
     ):
         _LOG.info("Listening for events and queries with TLS.", port=port, probes=probes)
@@ -112,23 +110,6 @@ async def _look(following: ServerCertificate) -> None:
     while True:
         await asyncio.sleep(_BETWEEN_LOOKS)
         await asyncio.to_thread(following.look)
-
-
-@asynccontextmanager
-async def _served(
-    app: ASGIApp,
-    settings: CatalogueSettings,
-    setting: str,
-    port: int,
-    tls: ssl.SSLContext | None = None,
-) -> AsyncIterator[int]:
-    try:
-        async with served(app, settings.http_host, port, tls=tls) as listening:
-            yield listening
-    except OSError as trouble:
-        raise ConfigurationMistake(
-            [f"{setting}: {settings.http_host}:{port} can't be used: {trouble.strerror}."]
-        ) from None
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ from pydicom.uid import UID
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 from dimse_ingestion.demo.proving import Proof
 from dimse_ingestion.demo.questions import Question
@@ -29,7 +30,7 @@ def progress_of(console: Console, sending: Iterable[Sent], total: int) -> Iterat
         TextColumn("[bold]C-STORE"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
     )
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=total)
@@ -102,10 +103,10 @@ def _text(match: Dataset, keyword: str) -> str:
     return "" if value is None else str(value)
 
 
-def proof_lines(proof: Proof) -> Iterator[str]:
+def proof_lines(proof: Proof) -> Iterator[Text]:
     """What the bucket was found to hold."""
-    yield f"{proof.identical} data sets stand in the bucket byte for byte."
+    yield Text(f"{proof.identical} data sets stand in the bucket byte for byte.")
     for image in proof.missing:
-        yield f"[red]missing in the bucket: {image.path.name}[/red]"
+        yield Text(f"missing in the bucket: {image.path.name}", "red")
     for path in proof.unexpected:
-        yield f"[red]not what was sent: {path}[/red]"
+        yield Text(f"not what was sent: {path}", "red")

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx2
 from pydicom import Dataset
 from rich.console import Console
+from rich.text import Text
 
 from dimse_ingestion.demo import questions, showing
 from dimse_ingestion.demo.images import shipped_images
@@ -113,7 +114,7 @@ class Demo:
 
 def tell(data: Path | None) -> int:
     """Run the demo; the exit status. Without `data` everything is removed at the end."""
-    console = Console(width=None if Console().is_terminal else 140)
+    console = Console(width=None if Console().is_terminal else 140, markup=False)
     demo = Demo(console)
     try:
         if data is not None:
@@ -128,7 +129,7 @@ def tell(data: Path | None) -> int:
 
 def _end(console: Console, failures: list[str]) -> int:
     for reason in failures:
-        console.print(f"[red]failed:[/red] {reason}")
+        console.print(Text.assemble(("failed:", "red"), f" {reason}"))
     if failures:
         return 1
     console.print(

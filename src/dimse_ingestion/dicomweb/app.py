@@ -6,7 +6,7 @@ that is read or stored may take minutes.
 """
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from dimse_ingestion.observability.serving import served
 from dimse_ingestion.observability.stopping import stop_signal
 from dimse_ingestion.operations.echoing import Echoing
 from dimse_ingestion.operations.wires import Wires, opened_wires
-from dimse_ingestion.settings import ConfigurationMistake, DicomwebSettings
+from dimse_ingestion.settings import DicomwebSettings
 
 _LOG = logger(__name__)
 SERVICES: tuple[Service, ...] = (
@@ -71,30 +71,21 @@ async def opened(
         _add_checks(health, wires)
         probed = Starlette(routes=probes.routes(health))
         host, port = settings.http_host, settings.http_port
-        await _serve(stack, served(probed, host, port), f"DIMSE_HTTP_PORT: {host}:{port}")
+        await stack.enter_async_context(served(probed, host, port, setting="DIMSE_HTTP_PORT"))
         addresses = Addresses(
             settings.external_address, settings.trusted_proxies, settings.external_port
         )
         door = Door(settings, wires, addresses, stack, viewer_files)
         services = application(door, SERVICES)
         host, port = settings.dicomweb_host, settings.dicomweb_port
-        serving = served(services, host, port, settings.drain_timeout)
-        port = await _serve(stack, serving, f"DICOMWEB_HTTP_PORT: {host}:{port}")
+        port = await stack.enter_async_context(
+            served(services, host, port, settings.drain_timeout, setting="DICOMWEB_HTTP_PORT")
+        )
         _LOG.info("Serving.", port=port)
         try:
             yield OpenDoor(port, health)
         finally:
             health.drain()
-
-
-async def _serve(
-    stack: AsyncExitStack, serving: AbstractAsyncContextManager[int], where: str
-) -> int:
-    """The port; `where` is the setting and its value, for a sentence when it can't be had."""
-    try:
-        return await stack.enter_async_context(serving)
-    except OSError as trouble:
-        raise ConfigurationMistake([f"{where} can't be used: {trouble.strerror}."]) from None
 
 
 def _add_checks(health: probes.Health, wires: Wires) -> None:

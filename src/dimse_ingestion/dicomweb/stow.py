@@ -40,7 +40,8 @@ from dimse_ingestion.dicomweb.storing_parts import StoringParts
 from dimse_ingestion.dicomweb.warning_headers import warning
 from dimse_ingestion.operations.storing import Storing
 from dimse_ingestion.operations.wires import storage_space
-from dimse_ingestion.settings import ConfigurationMistake, DicomwebSettings
+from dimse_ingestion.settings import DicomwebSettings
+from dimse_ingestion.settings.mistakes import directory_mistake
 from dimse_ingestion.spooling import spool as spooling
 from dimse_ingestion.spooling.spool import Spool
 
@@ -94,9 +95,8 @@ def _spool(settings: DicomwebSettings) -> Spool:
     try:
         spool.prepare()
     except OSError as trouble:
-        raise ConfigurationMistake(
-            [f"DICOMWEB_SPOOL_DIRECTORY: {settings.spool_directory}: {trouble.strerror}."]
-        ) from None
+        directory = str(settings.spool_directory)
+        raise directory_mistake("DICOMWEB_SPOOL_DIRECTORY", directory, trouble) from None
     return spool
 
 

@@ -19,7 +19,7 @@ from dimse_ingestion.operations.finding import Finding
 from dimse_ingestion.operations.scan_pacing import ScanPacing
 from dimse_ingestion.operations.storing import Storing
 from dimse_ingestion.operations.wires import Wires, opened_wires, storage_space
-from dimse_ingestion.settings import ConfigurationMistake, IngestionSettings
+from dimse_ingestion.settings import IngestionSettings
 from dimse_ingestion.transport.configured import link_settings
 from dimse_ingestion.transport.limits import Limits
 from dimse_ingestion.transport.link import Link
@@ -72,13 +72,8 @@ async def _serve_probes(
     stack: AsyncExitStack, settings: IngestionSettings, health: probes.Health
 ) -> None:
     app = Starlette(routes=probes.routes(health))
-    try:
-        await stack.enter_async_context(served(app, settings.http_host, settings.http_port))
-    except OSError as trouble:
-        address = f"{settings.http_host}:{settings.http_port}"
-        raise ConfigurationMistake(
-            [f"DIMSE_HTTP_PORT: {address} can't be used: {trouble.strerror}."]
-        ) from None
+    host, port = settings.http_host, settings.http_port
+    await stack.enter_async_context(served(app, host, port, setting="DIMSE_HTTP_PORT"))
 
 
 def _link(settings: IngestionSettings) -> Link:

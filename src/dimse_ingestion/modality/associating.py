@@ -78,7 +78,10 @@ class Modality:
         """
         host, port = self._address
         for _ in range(_TRIES):
-            assoc = ae.associate(host, port, ae_title=self._called)
+            try:
+                assoc = ae.associate(host, port, ae_title=self._called)
+            except (OSError, UnicodeError) as unknown:  # a name that can't be looked up
+                raise Unanswered(f"{host} is not known: correct the host's name.") from unknown
             if assoc.is_established or assoc.acceptor.primitive is not None:
                 break
         return assoc

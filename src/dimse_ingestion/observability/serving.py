@@ -16,6 +16,8 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from dimse_ingestion.settings.mistakes import address_mistake
+
 _LONGEST_STOP = 10.0
 _LONGEST_HEAD = 20  # seconds until a request's head must be there
 _KEPT_ALIVE = 75  # seconds; longer than what stands before us keeps its connections (nginx: 60)
@@ -116,15 +118,22 @@ async def served(
     port: int,
     longest_stop: float = _LONGEST_STOP,
     tls: ssl.SSLContext | None = None,
+    *,
+    setting: str = "",
 ) -> AsyncIterator[int]:
     """Serve `app` until the end of the block; gives the port (a free one is taken for 0).
 
     With `tls`, a context of a server, nothing but TLS is spoken.
 
-    Raises OSError when the address can't be listened on. At the end, requests under way have
-    `longest_stop` seconds.
+    Raises OSError when the address can't be listened on, or ConfigurationMistake if the name of
+    its setting is given. At the end, requests under way have `longest_stop` seconds.
     """
-    listening = _listening(host, port)
+    try:
+        listening = _listening(host, port)
+    except OSError as error:
+        if setting:
+            raise address_mistake(setting, f"{host}:{port}", error) from None
+        raise
     ending = _Ending(app)
     configuration = uvicorn.Config(
         ending,

@@ -27,7 +27,7 @@ from dimse_ingestion.operator.rendering import chart_folder
 from dimse_ingestion.operator.values import merged
 from dimse_ingestion.operator.watchfulness import Watchfulness
 from dimse_ingestion.operator.workers import Workers
-from dimse_ingestion.settings import ConfigurationMistake, OperatorSettings
+from dimse_ingestion.settings import OperatorSettings
 
 _LOG = logger(__name__)
 
@@ -127,18 +127,13 @@ async def run(settings: OperatorSettings) -> int:
 
 @asynccontextmanager
 async def _probed(operator: Operator, settings: OperatorSettings) -> AsyncIterator[None]:
-    address = f"{settings.http_host}:{settings.http_port}"
-    try:
-        async with (
-            served(operator.app, settings.http_host, settings.http_port) as port,
-            watched(operator.health),
-        ):
-            _LOG.info("Listening for probes.", port=port)
-            yield
-    except OSError as trouble:
-        raise ConfigurationMistake(
-            [f"DIMSE_HTTP_PORT: {address} can't be used: {trouble.strerror}."]
-        ) from None
+    host, port = settings.http_host, settings.http_port
+    async with (
+        served(operator.app, host, port, setting="DIMSE_HTTP_PORT") as port,
+        watched(operator.health),
+    ):
+        _LOG.info("Listening for probes.", port=port)
+        yield
 
 
 async def _passed_on(event: asyncio.Event, to: asyncio.Event) -> None:

@@ -23,7 +23,8 @@ from dimse_ingestion.observability.serving import served
 from dimse_ingestion.proxy.acceptance import Admission
 from dimse_ingestion.proxy.bridge import Bridge
 from dimse_ingestion.proxy.whole_path import WholePath
-from dimse_ingestion.settings import ConfigurationMistake, ProxySettings
+from dimse_ingestion.settings import ProxySettings
+from dimse_ingestion.settings.mistakes import address_mistake, directory_mistake
 from dimse_ingestion.spooling.spool import Limits, Spool
 from dimse_ingestion.transport.contract import Requester
 from dimse_ingestion.upper_layer.services import Services
@@ -110,7 +111,8 @@ def _spool(settings: ProxySettings) -> Iterator[Spool]:
     try:
         spool.prepare()
     except OSError as trouble:
-        raise _mistake("DIMSE_SPOOL_DIRECTORY", str(settings.spool_directory), trouble) from None
+        directory = str(settings.spool_directory)
+        raise directory_mistake("DIMSE_SPOOL_DIRECTORY", directory, trouble) from None
     try:
         yield spool
     finally:
@@ -126,7 +128,7 @@ async def _told(
         try:
             opened = await stack.enter_async_context(opening)
         except OSError as trouble:
-            raise _mistake(variable, value, trouble) from None
+            raise address_mistake(variable, value, trouble) from None
         yield opened
 
 
@@ -153,7 +155,3 @@ def _add_checks(health: probes.Health, wires: Wires, spool: Spool, path: WholePa
     health.add("nats", wires.transport_trouble)
     health.add("spool", lambda: spool.trouble)
     health.add("path", lambda: "" if wires.transport_trouble() else path.trouble)
-
-
-def _mistake(variable: str, value: str, trouble: OSError) -> ConfigurationMistake:
-    return ConfigurationMistake([f"{variable}: {value} can't be used: {trouble.strerror}."])

@@ -5,7 +5,16 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from dimse_ingestion.settings.kinds import Count, HttpUrl, Names, Networks, Port, Seconds, Size
+from dimse_ingestion.settings.kinds import (
+    Count,
+    Host,
+    HttpUrl,
+    Names,
+    Networks,
+    Port,
+    Seconds,
+    Size,
+)
 from dimse_ingestion.settings.state import state_directory
 from dimse_ingestion.settings.storage_space import StorageSpaceSettings
 
@@ -14,7 +23,7 @@ class DicomwebSettings(StorageSpaceSettings):
     """The DICOMweb door's settings. Probes and metrics stay on the port of every door."""
 
     # the address
-    dicomweb_host: str = Field(default="0.0.0.0", validation_alias="DICOMWEB_HTTP_HOST")  # noqa: S104 - viewers are other hosts
+    dicomweb_host: Host = Field(default="0.0.0.0", validation_alias="DICOMWEB_HTTP_HOST")  # noqa: S104 - viewers are other hosts
     dicomweb_port: Port = Field(default=8081, validation_alias="DICOMWEB_HTTP_PORT")
     """Services under /dicomweb, the page at /; 0 takes any free port."""
     external_address: HttpUrl = Field(default="", validation_alias="DICOMWEB_EXTERNAL_ADDRESS")

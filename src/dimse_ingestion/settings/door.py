@@ -5,18 +5,16 @@ beats the default.
 """
 
 import os
-import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
-import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from dimse_ingestion.settings.kinds import HttpUrl, Port, Seconds
+from dimse_ingestion.settings.kinds import Host, HttpUrl, Port, Seconds, trimmed
 from dimse_ingestion.settings.mistakes import ConfigurationMistake, told
+from dimse_ingestion.settings.yaml_file import read_settings
 
 
 class DoorSettings(BaseSettings):
@@ -31,10 +29,13 @@ class DoorSettings(BaseSettings):
         hide_input_in_errors=True,
     )
 
+    other_names: ClassVar[Mapping[str, str]] = {}
+    """Variables that are read beside a field's own, and the field."""
+
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", validation_alias="DIMSE_LOG_LEVEL"
     )
-    http_host: str = Field(default="0.0.0.0", validation_alias="DIMSE_HTTP_HOST")  # noqa: S104 - probed from the node
+    http_host: Host = Field(default="0.0.0.0", validation_alias="DIMSE_HTTP_HOST")  # noqa: S104 - probed from the node
     """Where /livez, /readyz and /metrics are served, and the door's own HTTP if it has one."""
     http_port: Port = Field(default=8080, validation_alias="DIMSE_HTTP_PORT")
     """0 takes any free port."""
@@ -49,13 +50,17 @@ class DoorSettings(BaseSettings):
 
         Raises ConfigurationMistake, whose sentences name the variable or key and the cure.
         """
-        written = _read(file, cls.names()) if file else {}
+        written = read_settings(file, cls.names()) if file else {}
+        by_other_name = cls._by_other_name()
         from_file = {
-            name: value for name, value in written.items() if not cls._in_environment(name)
+            name: value
+            for name, value in written.items()
+            if not (name in by_other_name or cls._in_environment(name))
         }
-        sources = {name: f"{file}: {name}" for name in from_file}
+        given = {name: os.environ[variable] for name, variable in by_other_name.items()}
+        sources = by_other_name | {name: f"{file}: {name}" for name in from_file}
         try:
-            return cls(**(from_file | arguments))
+            return cls(**(from_file | given | arguments))
         except ValidationError as invalid:
             raise told(invalid, _labels(cls.names(), sources)) from None
 
@@ -63,6 +68,33 @@ class DoorSettings(BaseSettings):
     def names(cls) -> dict[str, str]:
         """The environment name of each field."""
         return {name: str(info.validation_alias) for name, info in cls.model_fields.items()}
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _plain(cls, value: Any, info: ValidationInfo) -> Any:
+        """Blanks and line ends around a value come from the files and scripts it was read from."""
+        field = cls.model_fields[info.field_name or ""]
+        return trimmed(value, any_character=field.annotation is SecretStr)
+
+    @classmethod
+    def _by_other_name(cls) -> dict[str, str]:
+        """The fields that the environment gives by another variable than their own, and which.
+
+        Raises ConfigurationMistake for a field that it gives twice.
+        """
+        given = {
+            field: variable
+            for variable, field in cls.other_names.items()
+            if os.environ.get(variable)
+        }
+        twice = [
+            f"{variable} and {cls.names()[field]} are one setting: set one of them."
+            for field, variable in given.items()
+            if os.environ.get(cls.names()[field], os.environ[variable]) != os.environ[variable]
+        ]
+        if twice:
+            raise ConfigurationMistake(twice)
+        return given
 
     @classmethod
     def _in_environment(cls, name: str) -> bool:
@@ -76,43 +108,3 @@ def _labels(names: Mapping[str, str], sources: Mapping[str, str]) -> dict[str, s
         label = sources.get(name, variable)
         labels[name] = labels[variable] = label
     return labels
-
-
-def _read(file: Path, names: Mapping[str, str]) -> dict[str, Any]:
-    """The file's settings by field name; sections may group them (`nats: {url: ...}`)."""
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as trouble:
-        raise ConfigurationMistake([f"{file} can't be read: {trouble.strerror}."]) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as trouble:
-        raise ConfigurationMistake([f"{file} is not YAML: {trouble}"]) from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise ConfigurationMistake([f"{file} must hold settings as `key: value` lines."])
-    settings = _flat(content)
-    if unknown := [_unknown(file, key, names) for key in settings if key not in names]:
-        raise ConfigurationMistake(unknown)
-    return settings
-
-
-def _flat(section: Mapping[Any, Any], above: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in section.items():
-        name = above + _snake(str(key))
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{name}_")
-        elif value is not None:
-            flat[name] = value
-    return flat
-
-
-def _snake(key: str) -> str:
-    """`natsUrl`, `nats-url` and `nats_url` are one key."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key).replace("-", "_").lower()
-
-
-def _unknown(file: Path, key: str, names: Mapping[str, str]) -> str:
-    close = get_close_matches(key, names, n=1)
-    cure = f"did you mean {close[0]}?" if close else f"the settings are {', '.join(sorted(names))}."
-    return f"{file}: {key} is not a setting: {cure}"

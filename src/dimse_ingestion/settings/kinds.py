@@ -1,7 +1,6 @@
 """The kinds of value a setting can have, each refusing a wrong one with a sentence and its cure."""
 
 import re
-from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated
@@ -15,9 +14,54 @@ _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*")
 _UID_LENGTH = 64  # PS3.5 9.1
 _SUBJECT = re.compile(r"[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64})*")
 
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
 _SIZE = re.compile(r"(?P<number>[0-9]+)\s*(?P<unit>|[KMGT]i?)B?", re.IGNORECASE)
+_DIGITS = 18
+_LONGEST = 366 * 24 * 3600.0
+_MOST = 1_000_000
 _FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BINARY_FACTORS = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+
+
+def trimmed(value: object, *, any_character: bool = False) -> object:
+    """Return text without blanks and line ends around it, and what is no text as it is.
+
+    Raises ValueError for control characters within, unless `any_character` is set.
+    """
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if _SURROGATE.search(text):
+        raise ValueError("it is not UTF-8 text.")
+    if not any_character and (found := _CONTROL.search(text)):
+        raise ValueError(f"it has the control character U+{ord(found[0]):04X}: remove it.")
+    return text
+
+
+def checked_host(value: str) -> str:
+    """An address to listen on, or a name of one."""
+    try:
+        is_name = bool(value) and bool(value.encode("idna")) and not re.search(r"[\s/\[\]]", value)
+    except UnicodeError:
+        is_name = False
+    if not is_name:
+        raise ValueError(
+            f"{value!r} is no address to listen on: give an IP address of this host, its name, "
+            "or 0.0.0.0 for all."
+        )
+    return value
+
+
+def _port(value: object) -> object:
+    """Refuse what Kubernetes sets for a Service whose name is the variable's."""
+    if isinstance(value, str) and re.match(r"(tcp|udp)://", value):
+        raise ValueError(
+            "it is the address of a Kubernetes Service: set enableServiceLinks to false in the "
+            "pod, or rename the Service."
+        )
+    return value
 
 
 def _listed(value: object) -> object:
@@ -38,7 +82,9 @@ def _uids(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
-def _networks(values: Iterable[object]) -> tuple[IPv4Network | IPv6Network, ...]:
+def _networks(values: object) -> tuple[IPv4Network | IPv6Network, ...]:
+    if not isinstance(values, list | tuple):
+        raise ValueError(f"{values!r} is no list: give networks like [10.1.0.0/16].")  # noqa: TRY004 - pydantic takes no other
     return tuple(_network(value) for value in values)
 
 
@@ -72,6 +118,8 @@ def _size(value: object) -> object:
         return value
     if not (found := _SIZE.fullmatch(value.strip())):
         raise ValueError(f"{value!r} is not a size: give bytes, or a number with Mi or Gi.")
+    if len(found["number"]) > _DIGITS:
+        raise ValueError("it is larger than any memory or disk: give a smaller size.")
     factor = (_FACTORS | _BINARY_FACTORS)[found["unit"].lower()]
     return int(found["number"]) * factor
 
@@ -95,9 +143,16 @@ def _http_url(value: str) -> str:
 
 
 def _existing(path: Path | None) -> Path | None:
-    if path is not None and not path.exists():
+    if path is not None and not _exists(path):
         raise ValueError(f"there is no file {path}: mount it, or correct the path.")
     return path
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long, a folder that is closed to us
+        return False
 
 
 AeTitle = Annotated[str, AfterValidator(checked)]
@@ -113,8 +168,9 @@ Subject = Annotated[str, AfterValidator(_subject)]
 SubjectToken = Annotated[str, AfterValidator(_token)]
 NatsServers = Annotated[str, AfterValidator(_nats_servers)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
-Size = Annotated[int, BeforeValidator(_size), Field(ge=0)]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Port = Annotated[int, Field(ge=0, le=65535)]
-Count = Annotated[int, Field(ge=1)]
+Size = Annotated[int, BeforeValidator(_size), Field(ge=0, le=2**60)]
+Seconds = Annotated[float, Field(gt=0, le=_LONGEST, allow_inf_nan=False)]
+Host = Annotated[str, AfterValidator(checked_host)]
+Port = Annotated[int, BeforeValidator(_port), Field(ge=0, le=65535)]
+Count = Annotated[int, Field(ge=1, le=_MOST)]
 OptionalFile = Annotated[Path | None, AfterValidator(_existing)]

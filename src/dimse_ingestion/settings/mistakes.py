@@ -1,5 +1,7 @@
 """A wrong configuration told to the person who can put it right: which name, what, and the cure."""
 
+import errno
+import socket
 from collections.abc import Iterable, Mapping
 
 from pydantic import ValidationError
@@ -22,6 +24,34 @@ def told(invalid: ValidationError, names: Mapping[str, str]) -> ConfigurationMis
     return ConfigurationMistake(_sentence(each, names) for each in invalid.errors())
 
 
+def address_mistake(variable: str, address: str, error: OSError) -> ConfigurationMistake:
+    """Return the mistake that an address is which can't be listened on."""
+    return ConfigurationMistake([f"{variable}: {address} can't be used: {_reason(error)}"])
+
+
+def directory_mistake(variable: str, directory: str, error: OSError) -> ConfigurationMistake:
+    """Return the mistake that a folder is which can't be written."""
+    cure = "give a folder that this user may write to."
+    return ConfigurationMistake(
+        [f"{variable}: {directory} can't be used ({error.strerror}): {cure}"]
+    )
+
+
+def _reason(error: OSError) -> str:
+    number = error.errno or 0
+    if number in _UNKNOWN_NAME:
+        return "the name is not known: give an address of this host."
+    return _REASONS.get(number, f"{error.strerror or error}.")
+
+
+_UNKNOWN_NAME = (socket.EAI_NONAME, socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_NODATA)
+_REASONS = {
+    errno.EADDRINUSE: "another process listens there: stop it, or give another port.",
+    errno.EADDRNOTAVAIL: "this host does not have the address: give one that it has.",
+    errno.EACCES: "this user may not listen there: ports below 1024 need CAP_NET_BIND_SERVICE.",
+}
+
+
 def _sentence(error: ErrorDetails, names: Mapping[str, str]) -> str:
     field = str(error["loc"][0]) if error["loc"] else ""
     name = names.get(field, field)
@@ -29,5 +59,5 @@ def _sentence(error: ErrorDetails, names: Mapping[str, str]) -> str:
         return f"{name} is not set: it has no default."
     if error["type"] == "extra_forbidden":
         return f"{name} is not a setting."
-    reason = error["msg"].removeprefix("Value error, ")
+    reason = " ".join(error["msg"].removeprefix("Value error, ").split())
     return f"{name}: {reason[:1].lower()}{reason[1:]}" if name else reason

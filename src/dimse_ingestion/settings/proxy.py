@@ -14,6 +14,7 @@ from dimse_ingestion.settings.kinds import (
     AeTitle,
     AeTitles,
     Count,
+    Host,
     Networks,
     OptionalFile,
     Port,
@@ -34,6 +35,8 @@ def _host_as_token() -> str:
 class ProxySettings(NatsSettings):
     """The proxy's settings."""
 
+    other_names = {"DIMSE_AE_TITLE": "ae_title"}  # noqa: RUF012 - is a ClassVar of the base
+
     proxy_id: SubjectToken = Field(
         default_factory=_host_as_token, validation_alias="DIMSE_PROXY_ID"
     )
@@ -41,7 +44,7 @@ class ProxySettings(NatsSettings):
 
     # the AE
     ae_title: AeTitle = Field(default="DICOM-INGEST", validation_alias="DIMSE_AE")
-    host: str = Field(default="0.0.0.0", validation_alias="DIMSE_HOST")  # noqa: S104 - modalities are other hosts
+    host: Host = Field(default="0.0.0.0", validation_alias="DIMSE_HOST")  # noqa: S104 - modalities are other hosts
     port: Port = Field(default=11112, validation_alias="DIMSE_PORT")
     """0 takes any free port."""
     called_ae_title_must_match: bool = Field(

@@ -29,6 +29,8 @@ from dimse_ingestion.settings import (
     IngestionSettings,
     ProxySettings,
 )
+from dimse_ingestion.settings.kinds import checked_host
+from dimse_ingestion.settings.mistakes import address_mistake
 from dimse_ingestion.standalone.embedded_nats import EmbeddedNats
 from dimse_ingestion.standalone.naming import named
 from dimse_ingestion.standalone.owning import owned
@@ -105,12 +107,16 @@ def _as_options(sentence: str) -> str:
 async def opened(asked: Standalone, viewer: Path | None = None) -> AsyncIterator[OpenDoors]:
     """Everything, within the block."""
     data = asked.data.resolve()
+    try:
+        checked_host(asked.host)
+    except ValueError as wrong:
+        raise ConfigurationMistake([f"--host: {wrong}"]) from None
     http_port = asked.http_port or _free_port(asked.host)
     http = f"http://{_in_url(named(asked.host))}:{http_port}"
     async with AsyncExitStack() as stack:
         stack.enter_context(owned(data))
         nats = EmbeddedNats(data / "nats")
-        await nats.start()
+        await _start(nats)
         stack.push_async_callback(nats.stop)
         token = secrets.token_urlsafe(32)  # other users of this machine do not have it
         port = await stack.enter_async_context(catalogue.opened(_catalogue(data, token)))
@@ -122,6 +128,13 @@ async def opened(asked: Standalone, viewer: Path | None = None) -> AsyncIterator
         yield OpenDoors(
             await stack.enter_async_context(proxy.running(_proxy(asked, data, nats))), web, http
         )
+
+
+async def _start(nats: EmbeddedNats) -> None:
+    try:
+        await nats.start()
+    except (RuntimeError, OSError) as trouble:
+        raise ConfigurationMistake(str(trouble).splitlines()) from None
 
 
 async def _say_when_ready(doors: OpenDoors) -> None:
@@ -138,9 +151,12 @@ async def _say_when_ready(doors: OpenDoors) -> None:
 def _free_port(host: str) -> int:
     """A port nobody listens on: events name DICOMweb's address before its door is open."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.create_server((host, 0), family=family) as listening:
-        port: int = listening.getsockname()[1]
-        return port
+    try:
+        with socket.create_server((host, 0), family=family) as listening:
+            port: int = listening.getsockname()[1]
+            return port
+    except OSError as error:
+        raise address_mistake("--host", host, error) from None
 
 
 def _in_url(host: str) -> str:

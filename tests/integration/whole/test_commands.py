@@ -107,6 +107,56 @@ def test_standalone_refuses_what_it_cannot_use_in_one_sentence(tmp_path: Path) -
         assert "in use by another" in refused("--data", str(tmp_path / "data"))
 
 
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [("nosuch.invalid", "the name is not known"), ("a b", "is no address to listen on")],
+)
+@pytest.mark.parametrize("port", ["0", "18080"])
+def test_standalone_refuses_a_host_that_is_none(
+    tmp_path: Path, host: str, said: str, port: str
+) -> None:
+    told = refused("--data", str(tmp_path), "--host", host, "--http-port", port)
+    assert said in told.splitlines()[-1]
+
+
+def ended(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments),
+        env={"PATH": os.environ["PATH"], "DIMSE_NATS_URL": "127.0.0.1:1"} | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_brackets_in_a_setting_are_shown_as_they_are() -> None:
+    checked = ended("check", "proxy", DIMSE_AE="[/A]", DIMSE_SPOOL_DIR="/x")
+    assert checked.returncode == 1
+    assert "settings: AE title [/A], port 11112" in checked.stdout
+    assert checked.stderr == (
+        "warning: DIMSE_SPOOL_DIR is not a setting: did you mean DIMSE_SPOOL_DIRECTORY?\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (("prove", "--to", "nosuch.invalid:104"), 1, "nosuch.invalid is not known"),
+        (("prove", "--to", "127.0.0.1:99999"), 2, "give host:port"),
+        (("prove", "--to", "127.0.0.1:1", "--called", "X" * 17), 2, "--called: "),
+        (("check", "[/x]"), 2, "[/x] is no door"),
+        (("proxy", "--config", "/no/such/file"), 2, "can't be read"),
+        (("reindex",), 2, "PROVIDER_NAME is not set"),
+    ],
+)
+def test_a_command_ends_in_a_sentence(arguments: tuple[str, ...], status: int, said: str) -> None:
+    told = ended(*arguments)
+    assert told.returncode == status
+    assert said in told.stdout + told.stderr
+    assert "Traceback" not in told.stderr
+
+
 def test_standalone_killed_leaves_no_server_behind_and_loses_nothing(tmp_path: Path) -> None:
     made = made_instances(tmp_path / "in", 2, 4096)
     with standalone(tmp_path / "data") as (process, peer):

@@ -1,0 +1,97 @@
+"""Settings out of a YAML file (`proxy.yaml`): by field name, in snake or camel case, in sections.
+
+Only the file's form is judged here: that it is YAML, holds settings, and each of them once. What
+a value may be is the settings' own matter (see `kinds`).
+"""
+
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dimse_ingestion.settings.mistakes import ConfigurationMistake
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice in a mapping, of which PyYAML would keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return the mapping. Raises ConstructorError."""
+        seen = set[object]()
+        for key_node, _ in node.value:
+            key = getattr(key_node, "value", None)
+            if isinstance(key, str) and key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key} stands twice", key_node.start_mark
+                )
+            seen.add(key if isinstance(key, str) else object())
+        return super().construct_mapping(node, deep)
+
+
+def read_settings(file: Path, names: Mapping[str, str]) -> dict[str, Any]:
+    """Return the file's settings by field name; sections may group them (`nats: {url: ...}`).
+
+    Raises ConfigurationMistake with a sentence for each mistake; `names` are the known settings.
+    """
+    content = _content(file)
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigurationMistake([f"{file} must hold settings as `key: value` lines."])
+    settings = _flat(file, content)
+    if unknown := [_unknown(file, key, names) for key in settings if key not in names]:
+        raise ConfigurationMistake(unknown)
+    return settings
+
+
+def _content(file: Path) -> Any:
+    try:
+        return yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - is a SafeLoader
+    except OSError as trouble:
+        raise ConfigurationMistake([f"{file} can't be read: {trouble.strerror}."]) from None
+    except UnicodeDecodeError:
+        raise ConfigurationMistake([f"{file} is not UTF-8 text."]) from None
+    except yaml.MarkedYAMLError as broken:
+        raise ConfigurationMistake([_where(file, broken)]) from None
+    except yaml.reader.ReaderError as broken:
+        code = broken.character
+        number = code if isinstance(code, int) else ord(str(code)[:1] or " ")
+        raise ConfigurationMistake(
+            [f"{file} is not YAML: remove the character U+{number:04X}."]
+        ) from None
+    except (ValueError, TypeError, RecursionError):  # a date or number that is none, a nested key
+        raise ConfigurationMistake(
+            [f"{file} is not YAML of settings: give `key: value` lines."]
+        ) from None
+
+
+def _where(file: Path, broken: yaml.MarkedYAMLError) -> str:
+    mark = broken.problem_mark or broken.context_mark
+    place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+    problem = " ".join((broken.problem or broken.context or "it can't be read").split())
+    return f"{file} is not YAML: {place}{problem}."
+
+
+def _flat(file: Path, section: Mapping[Any, Any], above: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in section.items():
+        name = above + _snake(str(key))
+        below = _flat(file, value, f"{name}_") if isinstance(value, Mapping) else {name: value}
+        if twice := sorted(flat.keys() & below.keys()):
+            raise ConfigurationMistake([f"{file}: {twice[0]} is given twice: keep one of them."])
+        flat |= {each: given for each, given in below.items() if given is not None}
+    return flat
+
+
+def _snake(key: str) -> str:
+    """`natsUrl`, `nats-url` and `nats_url` are one key."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key).replace("-", "_").lower()
+
+
+def _unknown(file: Path, key: str, names: Mapping[str, str]) -> str:
+    close = get_close_matches(key, names, n=1)
+    cure = f"did you mean {close[0]}?" if close else f"the settings are {', '.join(sorted(names))}."
+    return f"{file}: {key} is not a setting: {cure}"
