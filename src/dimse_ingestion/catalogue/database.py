@@ -18,6 +18,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, 
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnectionInTime
 
+from dimse_ingestion.catalogue.sqlite_file import OpenFile, create_private
 from dimse_ingestion.dicom.failure import OutOfResources
 from dimse_ingestion.observability.logging import logger
 
@@ -38,6 +39,7 @@ _WRITERS_SETTINGS = text("""
       FROM current_setting('synchronous_commit') AS synchronous
 """)
 """A server told not to wait for its disk waits for ours: a 2xx must outlive a crash."""
+_OPEN_FILE = "open_file"  # of a SQLite connection: the key of its `OpenFile`
 _STEPS_BETWEEN_LOOKS = 20_000  # of SQLite's machine, some milliseconds
 _POSTGRESQL = {
     "connect_timeout": 5,
@@ -68,6 +70,8 @@ def _engine(url: URL, connections: int) -> Engine:
     sqlite = url.drivername == "sqlite"
     if not url.database or url.drivername not in ("sqlite", "postgresql+psycopg"):
         raise ValueError(url.drivername)
+    if sqlite and ":memory:" in url.database:
+        raise ValueError("A catalogue in memory would forget what it has answered for.")
     engine = create_engine(
         url,
         pool_size=connections,
@@ -78,38 +82,40 @@ def _engine(url: URL, connections: int) -> Engine:
         connect_args={"timeout": _PATIENCE} if sqlite else _POSTGRESQL,
     )
     if sqlite:
-        event.listen(engine, "do_connect", lambda *_: _make_private(Path(str(url.database))))
-        event.listen(engine, "connect", _prepare_sqlite)
+        path = _sqlite_path(url)
+        event.listen(engine, "do_connect", lambda *_: create_private(Path(path)))
+        event.listen(engine, "connect", lambda each, record: _prepare_sqlite(each, record, path))
         event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
-def _make_private(path: Path) -> None:
-    """The file with its patients' names is its owner's alone."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+def _sqlite_path(url: URL) -> str:
+    """Return the file's path, also of a SQLite URI (`file:…?uri=true`)."""
+    return str(url.database).removeprefix("file:")
 
 
-def _prepare_sqlite(connection: Any, _: Any) -> None:
+def _prepare_sqlite(connection: Any, record: Any, path: str) -> None:
     """WAL for readers beside the writer; FULL because a 2xx must outlive a power cut."""
     connection.isolation_level = None  # transactions are begun by us, not by its driver
-    _log_ahead(connection)
+    mode = _switch_to_wal(connection)
     for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+    record.info[_OPEN_FILE] = OpenFile.at(path, has_log=mode == "wal")
 
 
-def _log_ahead(connection: sqlite3.Connection) -> None:
-    """Tried again while another does it: that is refused at once, whatever SQLite waits else."""
-    until = time.monotonic() + _PATIENCE
+def _switch_to_wal(connection: sqlite3.Connection) -> str:
+    """Return the journal mode, which is not `wal` on a file system without shared memory.
+
+    Retried while another process switches: SQLite refuses that at once, whatever its timeout.
+    """
+    deadline = time.monotonic() + _PATIENCE
     while True:
         try:
-            connection.execute("PRAGMA journal_mode=WAL")
+            return str(connection.execute("PRAGMA journal_mode=WAL").fetchone()[0])
         except sqlite3.OperationalError as refused:
-            if refused.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+            if refused.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(_PAUSE)
-        else:
-            return
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -122,14 +128,27 @@ def _begin_sqlite(connection: Connection) -> None:
 def writing(engine: Engine) -> Iterator[Connection]:
     """A transaction that writes, one at a time in all replicas; committed at the block's end.
 
-    One writer because a batch decides by what it read. Errors of the database pass.
+    One writer because a batch decides by what it read. Errors of the database pass. Raises
+    transient A700 when a SQLite file is not in place any more: the commit may be lost then.
     """
-    with engine.connect().execution_options(writes=True) as connection, connection.begin():
-        if connection.dialect.name == "postgresql":
-            patience = {"milliseconds": str(int(_PATIENCE * 1000))}
-            connection.execute(_WRITERS_SETTINGS, patience)
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITERS_LOCK})
-        yield connection
+    with engine.connect().execution_options(writes=True) as connection:
+        with connection.begin():
+            if connection.dialect.name == "postgresql":
+                _wait_for_other_writers(connection)
+            yield connection
+        _check_in_place(connection)
+
+
+def _check_in_place(connection: Connection) -> None:
+    open_file: OpenFile | None = connection.info.get(_OPEN_FILE)
+    if open_file is not None:
+        open_file.check_in_place()
+
+
+def _wait_for_other_writers(connection: Connection) -> None:
+    patience = {"milliseconds": str(int(_PATIENCE * 1000))}
+    connection.execute(_WRITERS_SETTINGS, patience)
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITERS_LOCK})
 
 
 @contextmanager
@@ -155,10 +174,11 @@ def check(engine: Engine) -> None:
     """Raise transient A700 when the database can't be asked, or not be written."""
     with failures_told(), engine.connect() as connection:
         connection.execute(text("SELECT 1 FROM objects WHERE id < 0"))
+        _check_in_place(connection)
         if connection.dialect.name == "postgresql":
             read_only = connection.execute(text("SHOW transaction_read_only")).scalar() == "on"
         else:
-            read_only = not os.access(str(engine.url.database), os.W_OK)
+            read_only = not os.access(_sqlite_path(engine.url), os.W_OK)
     if read_only:
         raise OutOfResources(_KNOWN["readonly"])
 

@@ -1,18 +1,48 @@
 """Every 2xx is there after the catalogue was killed in the middle of it."""
 
 import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
+import pytest
 
 from dimse_ingestion.catalogue.database import open_engine
 from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encoded
+from dimse_ingestion.queries import wire
 from harness.doors import Door, free_port
 from tests.asking import ask
-from tests.instances import event, query, read
+from tests.instances import PROVIDER, event, query, read
 
 POSTERS = 8
 BEFORE_THE_KILL = 100
+COUNT = """
+import os, sqlite3
+connection = sqlite3.connect(os.environ["FILE"])
+connection.execute("SELECT count(*) FROM objects").fetchone()
+connection.close()
+"""
+BACK_UP = """
+import os, sqlite3
+connection = sqlite3.connect(os.environ["FILE"])
+connection.backup(sqlite3.connect(os.environ["FILE"] + ".backup"))
+connection.close()
+"""
+COPY = """
+import os, shutil
+shutil.copy(os.environ["FILE"], os.environ["FILE"] + ".copy")
+"""
+OPENING_THE_FILE = {
+    "sqlite3": ["-c", COUNT],
+    "backup": ["-c", BACK_UP],
+    "copy": ["-c", COPY],
+    "check": ["-m", "dimse_ingestion", "check", "catalogue"],
+    "migrate": ["-m", "dimse_ingestion", "catalogue", "--migrate-only"],
+}
+"""What an administrator may do beside a catalogue that runs, as arguments of Python."""
 
 
 async def post_until_it_breaks(
@@ -48,6 +78,66 @@ async def load_and_kill(door: Door) -> set[str]:
     return accepted
 
 
+async def post(client: httpx2.AsyncClient, names: list[str]) -> None:
+    for name in names:
+        body = encoded(event(name, instance=f"3.{name}"))
+        answer = await client.post("/events", content=body, headers={"content-type": CONTENT_TYPE})
+        assert answer.status_code == 202, answer.text
+
+
+async def ask_at_once(client: httpx2.AsyncClient) -> None:
+    """Have the catalogue open several connections, as questions at the same time do."""
+    path = f"{wire.PATHS['IMAGE']}?{wire.SOURCE}={PROVIDER}"
+    body = wire.encoded_query(query("IMAGE"))
+    answers = await asyncio.gather(*(client.post(path, content=body) for _ in range(16)))
+    assert [each.status_code for each in answers] == [200] * 16
+
+
+def open_in_another_process(how: str, file: Path, door: Door) -> None:
+    environment = dict(os.environ) | dict(door.environment)
+    command = [sys.executable, *OPENING_THE_FILE[how]]
+    subprocess.run(command, env=environment | {"FILE": str(file)}, check=True)
+
+
+@pytest.fixture
+def sqlite_catalogue(tmp_path: Path) -> Iterator[Door]:
+    port = free_port()
+    environment = {
+        "DATABASE_URL": f"sqlite:///{tmp_path}/catalogue.db",
+        "DIMSE_HTTP_HOST": "127.0.0.1",
+        "DIMSE_HTTP_PORT": str(port),
+    }
+    door = Door(["catalogue"], environment, tmp_path / "log", port)
+    yield door.start().ready()
+    door.kill()
+
+
+@pytest.mark.parametrize("how", OPENING_THE_FILE)
+async def post_around(how: str, file: Path, door: Door) -> None:
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{door.http_port}") as client:
+        await post(client, ["1"])
+        await ask_at_once(client)
+        await asyncio.to_thread(open_in_another_process, how, file, door)
+        await post(client, ["2", "3", "4"])
+
+
+@pytest.mark.parametrize("how", OPENING_THE_FILE)
+def test_accepted_events_outlive_a_kill_after_another_process_opened_the_file(
+    sqlite_catalogue: Door, tmp_path: Path, how: str
+) -> None:
+    file = tmp_path / "catalogue.db"
+    asyncio.run(post_around(how, file, sqlite_catalogue))
+    sqlite_catalogue.kill()
+    assert instances_in(f"sqlite:///{file}") == {"3.1", "3.2", "3.3", "3.4"}
+
+
+def instances_in(database_url: str) -> set[str | None]:
+    engine = open_engine(database_url)
+    found = {read(each, "SOPInstanceUID") for each in ask(engine, query("IMAGE"))}
+    engine.dispose()
+    return found
+
+
 def test_every_accepted_event_outlives_a_kill(database_url: str, tmp_path: Path) -> None:
     port = free_port()
     environment = {
@@ -63,8 +153,6 @@ def test_every_accepted_event_outlives_a_kill(database_url: str, tmp_path: Path)
         door.stop()
     finally:
         door.kill()
-    engine = open_engine(database_url)
-    found = {read(each, "SOPInstanceUID") for each in ask(engine, query("IMAGE"))}
-    engine.dispose()
+    found = instances_in(database_url)
     assert accepted - found == set()
     assert len(found) <= len(accepted) + POSTERS
