@@ -27,7 +27,8 @@ def presentation_elements(elements: Iterable[Element], number: int) -> list[Elem
         if each.group == _IMAGE_PIXEL_GROUP or tag in (_MODALITY, _PRESENTATION_LUT_SHAPE)
     }
     for each in _of_frame(found, number):
-        plain[each.tag] = each
+        if each.value or each.items or each.inline_binary or each.bulk:
+            plain[each.tag] = each
     plain.pop(_NUMBER_OF_FRAMES, None)
     return [each for each in _writable(plain.values()) if each.bulk is None or _is_table(each)]
 

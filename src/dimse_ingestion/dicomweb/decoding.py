@@ -1,9 +1,11 @@
 """Pixels decoded, pictured and transcoded: what runs in the processes of `rendering`.
 
-The only module that imports pixel libraries, and it is imported in those processes alone: a codec
-that crashes, loops or eats memory ends one of them. Every function takes and gives bytes or paths.
+Pixel libraries are imported here and in what is imported from here, in those processes alone: a
+codec that crashes, loops or eats memory ends one of them. Every function takes and gives bytes or
+paths. How values become shades is `shading`'s matter.
 """
 
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -11,22 +13,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydicom import Dataset, FileMetaDataset, dcmread
-from pydicom.encaps import encapsulate, generate_frames
+from pydicom import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
 from pydicom.filereader import read_dataset
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi
-from pydicom.pixels.utils import pixel_array
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian
+from pydicom.pixels.processing import convert_color_space
+from pydicom.pixels.utils import as_pixel_options
+from pydicom.uid import UID
 
 from dimse_ingestion.dicom.code_streams import NoSize, claimed_size
-from dimse_ingestion.dicom.value_representations import little_endian
-from dimse_ingestion.dicomweb.views import Job, View, Window
+from dimse_ingestion.dicomweb import part10_transcoding
+from dimse_ingestion.dicomweb.shading import colours, greys
+from dimse_ingestion.dicomweb.views import FrameBytes, Job, View
 
 Pixels = NDArray[Any]
-_EIGHT_BITS = 255
 _COLOURED = 3  # dimensions: rows, columns, samples
 _MOST_TILES = 16_384  # a decoder needs kilobytes for each, whatever its size
+_YBR, _RGB = "YBR_FULL", "RGB"
 
 
 class Undecodable(ValueError):
@@ -36,18 +39,24 @@ class Undecodable(ValueError):
 def decoded(job: Job) -> bytes:
     """A frame's samples in little endian, as explicit VR little endian holds them.
 
-    Of colours, planes are kept apart where the instance says so.
+    Colours are those of the instance's Photometric Interpretation where that outlives compression
+    (YBR_FULL), else RGB. Planes are kept apart where the instance says so.
     """
-    pixels = _pixels(job)
-    if pixels.ndim == _COLOURED and _data_set(job).get("PlanarConfiguration") == 1:
+    data_set = _data_set(job)
+    pixels, _ = _labelled(job, data_set)
+    if data_set.BitsAllocated == 1:
+        return np.packbits(pixels.ravel(), bitorder="little").tobytes()
+    if pixels.ndim == _COLOURED and data_set.PlanarConfiguration == 1:
         pixels = np.ascontiguousarray(pixels.transpose(2, 0, 1))
     return pixels.astype(pixels.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
 def pictured(job: Job, view: View) -> bytes:
     """A frame as it is looked at, as PNG or JPEG."""
-    pixels = _pixels(job)
-    shown = _colours(pixels, job) if pixels.ndim == _COLOURED else _greys(pixels, job, view.window)
+    data_set = _data_set(job)
+    pixels, _ = _pixels(job, data_set, raw=False)
+    is_coloured = pixels.ndim == _COLOURED
+    shown = colours(pixels, data_set) if is_coloured else greys(pixels, data_set, view.window)
     image = _fitted(_cropped(Image.fromarray(shown), view), view)
     target = BytesIO()
     if view.media_type == "image/png":
@@ -57,50 +66,54 @@ def pictured(job: Job, view: View) -> bytes:
     return target.getvalue()
 
 
-def transcoded(source: Path, target: Path) -> None:
-    """A Part-10 file written as explicit VR little endian, its pixels decompressed."""
-    data_set: Dataset = dcmread(source)
-    syntax = data_set.file_meta.TransferSyntaxUID
-    if syntax.is_encapsulated:
-        number = int(data_set.get("NumberOfFrames", 1) or 1)
-        for frame in generate_frames(data_set.PixelData, number_of_frames=number):
-            check_size(frame, data_set)
-        data_set.decompress(as_rgb=True, generate_instance_uid=False)
-    elif syntax == ExplicitVRBigEndian:
-        data_set = _little_endian(data_set)
-    data_set.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    for _ in data_set.iterall():
-        pass  # read every element: one that is copied raw keeps a VR that may be missing
-    data_set.save_as(target, implicit_vr=False, little_endian=True, enforce_file_format=True)
+def transcoded(source: Path, target: Path, frames: Sequence[FrameBytes], job: Job) -> None:
+    """A Part-10 file written as explicit VR little endian, its pixels decompressed.
 
-
-def _little_endian(data_set: Dataset) -> Dataset:
-    """The same data set, with values of words as little endian has them."""
-    words = {16: "OW", 32: "OL", 64: "OV"}
-    for each in data_set.iterall():
-        if each.VR in ("OW", "OF", "OL", "OD", "OV") and isinstance(each.value, bytes):
-            is_pixel_data = each.keyword == "PixelData"
-            bits = data_set.get("BitsAllocated", 0) if is_pixel_data else 0
-            each.value = little_endian(each.value, words.get(bits, each.VR))
-    fresh = Dataset(data_set)
-    fresh.file_meta = data_set.file_meta
-    fresh.set_original_encoding(
-        is_implicit_vr=False,
-        is_little_endian=True,
-        character_encoding=data_set.original_character_set,
-    )
-    return fresh
-
-
-def _pixels(job: Job) -> Pixels:
-    """The samples of the job's frame, YBR made RGB."""
+    `frames` tells where each frame's bytes stand in the file, and `job` how they are decoded; an
+    instance without compressed pixels has none of them.
+    """
+    if not frames:
+        part10_transcoding.rewritten(source, target)
+        return
     data_set = _data_set(job)
-    if not data_set.file_meta.TransferSyntaxUID.is_encapsulated:
-        return pixel_array(data_set)
-    if not _has_decoder(job.transfer_syntax_uid):
-        raise Undecodable("Its transfer syntax can't be decoded here.")
-    check_size(job.frame, data_set)
-    return pixel_array(data_set)
+    first, colour = _labelled(job.of(frames[0].read(source)), data_set)
+    layout = part10_transcoding.Layout(first, colour, len(frames), data_set.BitsAllocated)
+    part10_transcoding.decompressed(source, target, layout, _frames(source, frames, job))
+
+
+def _frames(source: Path, frames: Sequence[FrameBytes], job: Job) -> Iterator[Pixels]:
+    data_set = _data_set(job)
+    for each in frames:
+        yield _labelled(job.of(each.read(source)), data_set)[0]
+
+
+def _labelled(job: Job, data_set: Dataset) -> tuple[Pixels, str]:
+    """The samples as the instance's label says, or RGB; and the label that is theirs."""
+    pixels, found = _pixels(job, data_set, raw=True)
+    if pixels.ndim != _COLOURED:
+        return pixels, found
+    wanted = _YBR if data_set.PhotometricInterpretation == _YBR else _RGB
+    is_ybr = found.startswith("YBR")
+    if is_ybr == (wanted == _YBR):
+        return pixels, found if found == wanted or not is_ybr else wanted
+    if pixels.dtype != np.uint8:
+        return pixels, found
+    return convert_color_space(pixels, found, wanted), wanted
+
+
+def _pixels(job: Job, data_set: Dataset, *, raw: bool) -> tuple[Pixels, str]:
+    """The samples of the job's frame, and their colours' label; YBR is made RGB unless `raw`."""
+    if job.is_encapsulated:
+        if not _has_decoder(job.transfer_syntax_uid):
+            raise Undecodable("Its transfer syntax can't be decoded here.")
+        check_size(job.frame, data_set)
+    _set_pixel_data(job, data_set)
+    options = as_pixel_options(data_set)
+    if data_set.HighBit != data_set.BitsStored - 1:
+        options["correct_unused_bits"] = False  # they are not the upper ones
+    decoder = get_decoder(job.transfer_syntax_uid)
+    pixels, found = decoder.as_array(data_set, index=0, raw=raw, **options)
+    return pixels, str(found["photometric_interpretation"])
 
 
 def _has_decoder(transfer_syntax_uid: str) -> bool:
@@ -111,16 +124,43 @@ def _has_decoder(transfer_syntax_uid: str) -> bool:
 
 
 def _data_set(job: Job) -> Dataset:
-    """An image of one frame."""
+    """An image of one frame, without its pixels."""
     data_set = read_dataset(BytesIO(job.presentation), is_implicit_VR=False, is_little_endian=True)
     data_set.file_meta = FileMetaDataset()
     data_set.file_meta.TransferSyntaxUID = UID(job.transfer_syntax_uid)
     data_set.NumberOfFrames = 1
     data_set.set_original_encoding(is_implicit_vr=False, is_little_endian=True)
+    _repair(data_set)
+    return data_set
+
+
+def _repair(data_set: Dataset) -> None:
+    """Give an image what decoders ask for where it is missing or impossible (PS3.3 C.7.6.3)."""
+    samples = data_set.SamplesPerPixel = _whole(data_set, "SamplesPerPixel") or 1
+    allocated = data_set.BitsAllocated = _whole(data_set, "BitsAllocated")
+    stored = _whole(data_set, "BitsStored")
+    data_set.BitsStored = stored = stored if 1 <= stored <= allocated else allocated
+    high = _whole(data_set, "HighBit")
+    data_set.HighBit = high if stored <= high < allocated else stored - 1
+    data_set.PixelRepresentation = int(_whole(data_set, "PixelRepresentation") == 1)
+    if samples > 1:
+        data_set.PlanarConfiguration = int(_whole(data_set, "PlanarConfiguration") == 1)
+    if not data_set.get("PhotometricInterpretation"):
+        data_set.PhotometricInterpretation = "MONOCHROME2" if samples == 1 else _RGB
+
+
+def _whole(data_set: Dataset, keyword: str) -> int:
+    """An attribute's first value; 0 where it has none."""
+    try:
+        return int(np.atleast_1d(data_set.get(keyword))[0])
+    except (TypeError, ValueError, IndexError):
+        return 0
+
+
+def _set_pixel_data(job: Job, data_set: Dataset) -> None:
     frame = encapsulate([job.frame], has_bot=False) if job.is_encapsulated else job.frame
     data_set.add_new(job.keyword, "OW", frame + b"\0" * (len(frame) % 2))
     data_set[job.keyword].is_undefined_length = job.is_encapsulated
-    return data_set
 
 
 def check_size(frame: bytes, data_set: Dataset) -> None:
@@ -134,91 +174,11 @@ def check_size(frame: bytes, data_set: Dataset) -> None:
         raise Undecodable(str(none)) from None
     if size is None:
         return
-    expected = data_set.Rows * data_set.Columns * data_set.get("SamplesPerPixel", 1)
+    expected = data_set.Rows * data_set.Columns * data_set.SamplesPerPixel
     if size.samples > expected:
         raise Undecodable("The compressed image is larger than the instance says.")
     if size.tiles > _MOST_TILES:
         raise Undecodable(f"The compressed image has more than {_MOST_TILES} tiles.")
-
-
-def _greys(pixels: Pixels, job: Job, window: Window | None) -> Pixels:
-    """One sample a pixel as eight bits of grey, or of colour by a palette."""
-    data_set = _data_set(job)
-    if data_set.get("PhotometricInterpretation") == "PALETTE COLOR":
-        return _eight_bits(apply_color_lut(pixels, data_set), 16)
-    values = apply_modality_lut(_stored_bits(pixels, data_set), data_set)
-    shares = _windowed(values.astype(np.float64), data_set, window)
-    if _is_inverse(data_set):
-        shares = 1.0 - shares
-    return (shares * _EIGHT_BITS + 0.5).astype(np.uint8)
-
-
-def _stored_bits(pixels: Pixels, data_set: Dataset) -> Pixels:
-    """Without what else stands in the cells, as overlays once did (PS3.5 8.1.2)."""
-    unused = data_set.get("BitsAllocated", 16) - data_set.get("BitsStored", 16)
-    if pixels.dtype.kind not in "iu" or not 0 < unused < pixels.dtype.itemsize * 8:
-        return pixels
-    spare = pixels.dtype.itemsize * 8 - data_set.BitsStored
-    shifted: Pixels = (pixels << spare) >> spare
-    return shifted
-
-
-def _is_inverse(data_set: Dataset) -> bool:
-    shape = data_set.get("PresentationLUTShape", "")
-    return data_set.get("PhotometricInterpretation") == "MONOCHROME1" or bool(shape == "INVERSE")
-
-
-def _windowed(values: Pixels, data_set: Dataset, window: Window | None) -> Pixels:
-    """0 for black to 1 for white: by the window asked, the instance's, or its least and most."""
-    if window is None and data_set.get("VOILUTSequence"):
-        return _by_table(values, data_set)
-    window = window or _own_window(data_set)
-    if window is not None:
-        return _by_window(values, window)
-    finite = values[np.isfinite(values)]
-    least, most = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
-    return np.clip(np.nan_to_num(values - least) / ((most - least) or 1.0), 0.0, 1.0)
-
-
-def _by_table(values: Pixels, data_set: Dataset) -> Pixels:
-    """By the first VOI LUT (PS3.3 C.11.2.1.1)."""
-    bits = data_set.VOILUTSequence[0].LUTDescriptor[2]
-    looked_up: Pixels = apply_voi(values.astype(np.int64), data_set)
-    return np.clip(looked_up / float(2**bits - 1), 0.0, 1.0)
-
-
-def _own_window(data_set: Dataset) -> Window | None:
-    centers, widths = data_set.get("WindowCenter"), data_set.get("WindowWidth")
-    if centers in (None, "") or widths in (None, ""):
-        return None
-    function = str(data_set.get("VOILUTFunction", "LINEAR") or "LINEAR")
-    width = float(np.atleast_1d(widths)[0])
-    if width < 1:
-        return None
-    return Window(float(np.atleast_1d(centers)[0]), width, function.lower().replace("_", "-"))
-
-
-def _by_window(values: Pixels, window: Window) -> Pixels:
-    """PS3.3 C.11.2.1.2 and C.11.2.1.3."""
-    center, width = window.center, window.width
-    if window.function == "sigmoid":
-        return 1.0 / (1.0 + np.exp(np.clip(-4.0 * (values - center) / width, -700.0, 700.0)))
-    if window.function == "linear-exact":
-        return np.clip((values - center) / width + 0.5, 0.0, 1.0)
-    return np.clip((values - (center - 0.5)) / max(width - 1.0, 1e-6) + 0.5, 0.0, 1.0)
-
-
-def _colours(pixels: Pixels, job: Job) -> Pixels:
-    """Three samples a pixel as eight bits each."""
-    return _eight_bits(pixels[..., :3], _data_set(job).get("BitsStored", 8))
-
-
-def _eight_bits(pixels: Pixels, stored: int) -> Pixels:
-    if pixels.dtype == np.uint8:
-        return np.ascontiguousarray(pixels)
-    if pixels.dtype.kind == "f":
-        return (np.clip(pixels, 0.0, 1.0) * _EIGHT_BITS).astype(np.uint8)
-    return np.ascontiguousarray((pixels >> max(0, stored - 8)).astype(np.uint8))
 
 
 def _cropped(image: Image.Image, view: View) -> Image.Image:

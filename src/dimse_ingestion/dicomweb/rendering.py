@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import resource
 import time
+from collections.abc import Sequence
 from concurrent.futures import TimeoutError as TookTooLong
 from importlib import import_module
 from pathlib import Path
@@ -22,7 +23,7 @@ from dimse_ingestion.dicom.encoding import encoded
 from dimse_ingestion.dicom.frames import ImagePixels
 from dimse_ingestion.dicomweb.media_types import has_samples
 from dimse_ingestion.dicomweb.problems import Problem
-from dimse_ingestion.dicomweb.views import Job, View
+from dimse_ingestion.dicomweb.views import FrameBytes, Job, View
 from dimse_ingestion.observability.logging import logger
 
 if TYPE_CHECKING:
@@ -92,9 +93,11 @@ class Rendering:
         result: bytes = await self._done("pictured", self._longest_decode, job, view)
         return result
 
-    async def transcoded(self, source: Path, target: Path) -> None:
+    async def transcoded(
+        self, source: Path, target: Path, frames: Sequence[FrameBytes], how: Job
+    ) -> None:
         """A Part-10 file written as explicit VR little endian; raises Problem."""
-        await self._done("transcoded", self._longest_transcode, source, target)
+        await self._done("transcoded", self._longest_transcode, source, target, frames, how)
 
     async def _done(self, name: str, longest: float, *arguments: object) -> Any:
         if self._asked >= self._workers * _WAITING_PER_WORKER:
@@ -225,7 +228,7 @@ def job(
 ) -> Job:
     """What a process needs to know of a frame; long values of `presentation` are there.
 
-    Raises Problem 406 when its elements can't be read as an image's.
+    Elements that can't be written are left out: those that are needed were read as numbers before.
     """
     is_encapsulated = not has_samples(transfer_syntax_uid)
     syntax = transfer_syntax_uid if is_encapsulated else uids.EXPLICIT_VR_LITTLE_ENDIAN
@@ -234,9 +237,14 @@ def job(
         element(_PHOTOMETRIC_INTERPRETATION, "CS", pixels.photometric_interpretation),
         element(_BITS_ALLOCATED, "US", str(pixels.bits_allocated)),
     ]
-    try:
-        written = encoded(stored, uids.EXPLICIT_VR_LITTLE_ENDIAN)
-    except ValueError:
-        raise Problem(_NOT_ACCEPTABLE, "The instance's image attributes are damaged.") from None
+    written = encoded(filter(_is_writable, stored), uids.EXPLICIT_VR_LITTLE_ENDIAN)
     keyword = _KEYWORDS.get(pixels.vr, "PixelData")
     return Job(frame, written, syntax, is_encapsulated, keyword)
+
+
+def _is_writable(each: Element) -> bool:
+    try:
+        encoded([each], uids.EXPLICIT_VR_LITTLE_ENDIAN)
+    except ValueError:
+        return False
+    return True

@@ -8,13 +8,17 @@ import asyncio
 import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from itertools import accumulate
 from pathlib import Path
 
+from dimse_ingestion.dicom.fragments import ITEM_HEADER
 from dimse_ingestion.dicom.frames import NoFrame, image_pixels
-from dimse_ingestion.dicomweb.media_types import DECODABLE, is_native
+from dimse_ingestion.dicomweb.media_types import DECODABLE, EXPLICIT, is_native
 from dimse_ingestion.dicomweb.problems import Problem
 from dimse_ingestion.dicomweb.reading import Reading
-from dimse_ingestion.dicomweb.rendering import MOST_TRANSCODED
+from dimse_ingestion.dicomweb.rendering import MOST_TRANSCODED, job
+from dimse_ingestion.dicomweb.views import FrameBytes, Job
+from dimse_ingestion.operations.frame_reading import FramePlace
 from dimse_ingestion.operations.retrieving import object_size
 from dimse_ingestion.queries.contract import Located
 from dimse_ingestion.spooling.directory import create_directory
@@ -52,10 +56,31 @@ async def transcoded(
             async with aclosing(chunks):
                 async for chunk in chunks:
                     await asyncio.to_thread(file.write, chunk)
-        await reading.rendering.transcoded(source, target)
+        await reading.rendering.transcoded(source, target, *await _frames(reading, instance))
         with await asyncio.to_thread(target.open, "rb") as made:
             while piece := await asyncio.to_thread(made.read, _PIECE):
                 yield piece
+
+
+async def _frames(reading: Reading, instance: Located) -> tuple[list[FrameBytes], Job]:
+    """Where its compressed frames stand in its file, and how they are decoded; none of others."""
+    nothing = Job(b"", b"", EXPLICIT, is_encapsulated=False)
+    if is_native(instance.transfer_syntax_uid) or not _decoded_size(instance):
+        return [], nothing
+    try:
+        places = await reading.frames.all_places(instance)
+        shown = await reading.frames.presentation(instance, 1)
+    except NoFrame as none:
+        raise Problem(_NOT_ACCEPTABLE, str(none)) from None
+    how = job(b"", shown, places[0].pixels, instance.transfer_syntax_uid)
+    return [_in_file(each) for each in places], how
+
+
+def _in_file(frame: FramePlace) -> FrameBytes:
+    offset = frame.located.header_size + frame.place.offset
+    lengths = getattr(frame.place, "fragments", (frame.place.length,))
+    begins = accumulate((each + ITEM_HEADER for each in lengths), initial=offset)
+    return FrameBytes(tuple(zip(begins, lengths, strict=False)), frame.length)
 
 
 def _decoded_size(instance: Located) -> int:

@@ -5,7 +5,8 @@ Read from query parameters and checked, for WADO-RS and WADO-URI alike; `decodin
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from dimse_ingestion.dicomweb.problems import Problem
 
@@ -74,6 +75,27 @@ class Job:
     transfer_syntax_uid: str
     is_encapsulated: bool
     keyword: str = "PixelData"
+
+    def of(self, frame: bytes) -> "Job":
+        """Return the same for another frame."""
+        return replace(self, frame=frame)
+
+
+@dataclass(frozen=True, slots=True)
+class FrameBytes:
+    """Where a frame's bytes stand in a file: offsets and lengths, `length` of them in all."""
+
+    places: tuple[tuple[int, int], ...]
+    length: int
+
+    def read(self, path: Path) -> bytes:
+        """Read them."""
+        with path.open("rb") as file:
+            pieces = []
+            for offset, length in self.places:
+                file.seek(offset)
+                pieces.append(file.read(length))
+        return b"".join(pieces)[: self.length]
 
 
 def rendered_view(parameters: Mapping[str, str], media_type: str) -> View:

@@ -1,0 +1,70 @@
+"""Lookup tables of an image applied to its values (PS3.3 C.7.6.3.1.5, C.11.1, C.11.2, C.11.4).
+
+Writers leave them empty, or shorter than their descriptor says: what is there is used, and what is
+no table plays no part. Runs in the processes of `rendering`.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+
+Pixels = NDArray[Any]
+_MOST_ENTRIES = 2**16
+_SIGNED = 2**15
+
+
+@dataclass(frozen=True)
+class LookupTable:
+    """Values for inputs from `first` on; smaller and larger inputs have the first or last one."""
+
+    first: int
+    entries: Pixels
+    bits: int
+
+    def apply(self, values: Pixels) -> Pixels:
+        """Return what the table has for each value; for none of a value that is no number."""
+        place = np.nan_to_num(values).astype(np.int64) - self.first
+        looked_up: Pixels = self.entries[np.clip(place, 0, len(self.entries) - 1)]
+        return looked_up
+
+    @property
+    def most(self) -> int:
+        """The largest value that its bits can have."""
+        return int(2**self.bits - 1)
+
+
+def sequence_table(data_set: Dataset, keyword: str) -> LookupTable | None:
+    """Return the table of a sequence's first item, None where it has none."""
+    try:
+        items = data_set.get(keyword) or []
+        item: Dataset | None = items[0] if len(items) else None
+    except (TypeError, ValueError):
+        return None
+    return None if item is None else table(item, "LUTDescriptor", "LUTData", data_set)
+
+
+def table(item: Dataset, descriptor: str, data: str, image: Dataset) -> LookupTable | None:
+    """Return the table that two attributes make, None where they make none."""
+    try:
+        count, first, bits = (int(each) for each in item.get(descriptor))
+        value = item.get(data)
+        raw = value if isinstance(value, bytes) else np.atleast_1d(value).astype("<u2").tobytes()
+    except (TypeError, ValueError, OverflowError):
+        return None
+    count = count % _MOST_ENTRIES or _MOST_ENTRIES
+    if not 1 <= bits <= 16 or not raw:
+        return None
+    is_signed = image.get("PixelRepresentation", 0) == 1
+    first = first - 2 * _SIGNED if is_signed and first >= _SIGNED else first
+    if _has_bytes(raw, count, bits):
+        return LookupTable(first, np.frombuffer(raw, np.uint8)[:count], min(bits, 8))
+    words = np.frombuffer(raw[: len(raw) // 2 * 2], "<u2")[:count]
+    return LookupTable(first, words, bits) if len(words) else None
+
+
+def _has_bytes(raw: bytes, count: int, bits: int) -> bool:
+    """Tell whether entries are bytes: by the length, for writers differ (PS3.3 C.11.1.1.1)."""
+    return len(raw) in (count, count + count % 2) or (bits <= 8 and len(raw) < 2 * count)
