@@ -13,6 +13,7 @@ from dimse_ingestion.upper_layer.assembly import Assembly, Whole
 from dimse_ingestion.upper_layer.command_set import CommandField
 from dimse_ingestion.upper_layer.deciding import decide
 from dimse_ingestion.upper_layer.flow import Flow
+from dimse_ingestion.upper_layer.incoming import Incoming
 from dimse_ingestion.upper_layer.limits import Limits
 from dimse_ingestion.upper_layer.pdus import AbortReason, AbortSource, PduType, ProtocolError
 from dimse_ingestion.upper_layer.performing import Performer
@@ -27,15 +28,7 @@ from dimse_ingestion.upper_layer.services import (
 from dimse_ingestion.upper_layer.states import Effect, Event, Machine, Role, State
 from dimse_ingestion.upper_layer.wire import Spawn, Wire
 
-_EVENTS = {
-    PduType.ASSOCIATE_RQ: Event.ASSOCIATE_RQ,
-    PduType.ASSOCIATE_AC: Event.ASSOCIATE_AC,
-    PduType.ASSOCIATE_RJ: Event.ASSOCIATE_RJ,
-    PduType.P_DATA_TF: Event.P_DATA_TF,
-    PduType.RELEASE_RQ: Event.RELEASE_RQ,
-    PduType.RELEASE_RP: Event.RELEASE_RP,
-    PduType.ABORT: Event.ABORT,
-}
+_EVENTS = {each: Event[each.name] for each in PduType}
 
 
 class Association:
@@ -52,7 +45,7 @@ class Association:
         self._id = secrets.token_hex(8)
         self._log: Logger = logger(__name__).bind(association_id=self._id, peer_address=peer[0])
         self._machine = Machine(Role.ACCEPTOR)
-        self._reader = pdata.Reader(limits.maximum_pdu_length)
+        self._incoming = Incoming(limits.maximum_pdu_length, wire, self._take, self._is_deciding)
         self._performer = Performer(services, self, spawn)
         self._flow = Flow(wire, spawn)
         self._proposal: proposals.Proposal | None = None
@@ -63,7 +56,6 @@ class Association:
         self._abort_reason = AbortReason.UNEXPECTED_PDU
         self._last_type = PduType.ABORT
         self._because = ""
-        self._deaf = False  # after what is no PDU, nothing that follows can be told apart
         self._accepted = False
         self._how = ""
 
@@ -90,25 +82,24 @@ class Association:
         """The connection is there."""
         self._on(Event.CONNECTION_INDICATED)
 
-    def received(self, received: memoryview) -> None:
-        """Bytes of the peer; the view isn't kept."""
-        if self._deaf:
-            return
+    def received(self, received: memoryview) -> int:
+        """Take bytes of the peer; the view isn't kept.
+
+        Returns how many were taken: the rest is given again once others had their turn, or when
+        reading goes on.
+        """
         try:
-            for found in self._reader.feed(received):
-                if isinstance(found, pdata.Fragment):
-                    self._take(found)
-                else:
-                    self._take_pdu(found)
+            return self._incoming.read(received)
         except ProtocolError as error:
-            self._deaf = True
+            self._incoming.stop()
             self._abort_reason = error.reason
             self._because = error.because
             self._on(Event.INVALID_PDU)
         except Exception:  # noqa: BLE001 - a service's sink failed: this association ends, no other
-            self._deaf = True
+            self._incoming.stop()
             self._log.exception("Receiving failed by a mistake of ours.")
             self.abort("Receiving failed.")
+        return len(received)
 
     def lost(self) -> None:
         """The connection is gone."""
@@ -137,7 +128,7 @@ class Association:
     @property
     def _within_message(self) -> bool:
         assembling = self._assembly is not None and self._assembly.under_way
-        return assembling or self._reader.within_pdu
+        return assembling or self._incoming.within_pdu
 
     # what requests ask
 
@@ -176,7 +167,16 @@ class Association:
         self._log.warning("Association rejected.", because=rejection.because)
         self._on(Event.ASSOCIATE_RQ, pdus.encode_reject(rejection), acceptable=False)
 
-    def _take(self, fragment: pdata.Fragment) -> None:
+    def _is_deciding(self) -> bool:
+        return self._machine.state is State.AWAITING_LOCAL_ANSWER
+
+    def _take(self, found: pdata.Fragment | pdata.Pdu) -> None:
+        if isinstance(found, pdata.Fragment):
+            self._take_fragment(found)
+        else:
+            self._take_pdu(found)
+
+    def _take_fragment(self, fragment: pdata.Fragment) -> None:
         if self._assembly is None or self._how:
             return
         if (whole := self._assembly.take(fragment)) is not None:
@@ -197,6 +197,10 @@ class Association:
     async def _decide(self, proposal: proposals.Proposal) -> None:
         length = self._limits.maximum_pdu_length
         decided = await decide(self._services, self, proposal, length)
+        self._answer(decided)
+        self._incoming.answered()
+
+    def _answer(self, decided: negotiation.Agreement | Rejection) -> None:
         if isinstance(decided, Rejection):
             if self._machine.allows(Event.REJECT_RESPONSE):
                 self._on(Event.REJECT_RESPONSE, pdus.encode_reject(decided))
@@ -266,15 +270,6 @@ class Association:
         if self._accepted:
             self._services.ended(self, how)
 
-    def _start_artim(self) -> None:
-        self._wire.start_artim()
-
-    def _stop_artim(self) -> None:
-        self._wire.stop_artim()
-
-    def _close(self) -> None:
-        self._wire.close()
-
     def _nothing(self) -> None:
         """The fragments of a P-DATA-TF follow."""
 
@@ -292,7 +287,7 @@ _EFFECTS: dict[Effect, Callable[[Association], None]] = {
     Effect.INDICATE_RELEASE: Association._indicate_release,
     Effect.INDICATE_ABORT: Association._indicate_abort,
     Effect.INDICATE_PROVIDER_ABORT: Association._indicate_provider_abort,
-    Effect.START_ARTIM: Association._start_artim,
-    Effect.STOP_ARTIM: Association._stop_artim,
-    Effect.CLOSE: Association._close,
+    Effect.START_ARTIM: lambda each: each._wire.start_artim(),
+    Effect.STOP_ARTIM: lambda each: each._wire.stop_artim(),
+    Effect.CLOSE: lambda each: each._wire.close(),
 }

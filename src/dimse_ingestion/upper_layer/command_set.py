@@ -22,7 +22,6 @@ _RESPONSE = 0x8000  # PS3.7 E.1: a response's Command Field is its request's wit
 _NO_DATA_SET = 0x0101
 _DATA_SET = 0x0001
 _COMMENT_LENGTH = 64
-_ABSENT_NUMBER = b"\0\0"
 
 
 class _Element(IntEnum):
@@ -72,12 +71,10 @@ def decode(content: bytes) -> Command:
         affected_sop_instance_uid=_text(
             elements, _Element.AFFECTED_SOP_INSTANCE_UID, _Element.REQUESTED_SOP_INSTANCE_UID
         ),
-        priority=_number(elements, _Element.PRIORITY, _ABSENT_NUMBER),
+        priority=_optional_number(elements, _Element.PRIORITY),
         has_data_set=_number(elements, _Element.DATA_SET_TYPE) != _NO_DATA_SET,
         move_originator_ae_title=_text(elements, _Element.MOVE_ORIGINATOR_AE_TITLE),
-        move_originator_message_id=_number(
-            elements, _Element.MOVE_ORIGINATOR_MESSAGE_ID, _ABSENT_NUMBER
-        ),
+        move_originator_message_id=_optional_number(elements, _Element.MOVE_ORIGINATOR_MESSAGE_ID),
         move_destination=_text(elements, _Element.MOVE_DESTINATION),
     )
 
@@ -115,18 +112,26 @@ def _elements(content: bytes) -> Iterator[tuple[int, bytes]]:
             raise _invalid("it ends within an element")
         group, number, length = _ELEMENT.unpack_from(content, position)
         position += _ELEMENT.size
-        if group or length > end - position:
+        if length > end - position:
             raise _invalid(f"its element ({group:04X},{number:04X}) has length {length}")
-        yield number, content[position : position + length]
+        if not group:  # elements of other groups, such as a character set, say nothing here
+            yield number, content[position : position + length]
         position += length
 
 
-def _number(elements: Mapping[int, bytes], wanted: _Element, absent: bytes = b"") -> int:
-    value = elements.get(wanted, absent)
-    if len(value) != _US.size:
+def _number(elements: Mapping[int, bytes], wanted: _Element) -> int:
+    """Return a number that the request needs; of several values the first."""
+    value = elements.get(wanted, b"")
+    if len(value) < _US.size:
         raise _invalid(f"(0000,{wanted:04X}) is missing or no number")
-    number: int = _US.unpack(value)[0]
+    number: int = _US.unpack_from(value)[0]
     return number
+
+
+def _optional_number(elements: Mapping[int, bytes], wanted: _Element) -> int:
+    """Return a number, 0 where it is missing or none: nothing depends on it."""
+    value = elements.get(wanted, b"")
+    return int(_US.unpack_from(value)[0]) if len(value) >= _US.size else 0
 
 
 def _text(elements: Mapping[int, bytes], *alternatives: _Element) -> str:

@@ -43,6 +43,9 @@ class Connection(asyncio.BufferedProtocol):
         self._may_write = asyncio.Event()
         self._may_write.set()
         self._last = self._loop.time()
+        self._rest = memoryview(b"")  # read and not taken yet: others come first
+        self._reading = True
+        self._planned: asyncio.Handle | None = None
         self._artim: asyncio.TimerHandle | None = None
         self._stuck: asyncio.TimerHandle | None = None
         self._watch: asyncio.TimerHandle | None = None
@@ -72,7 +75,13 @@ class Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Take what was read."""
         self._last = self._loop.time()
-        self.association.received(self._buffer[:nbytes])
+        received = self._buffer[:nbytes]
+        if self._rest:
+            self._rest = memoryview(bytes(self._rest) + bytes(received))
+        elif (taken := self.association.received(received)) < nbytes:
+            self._rest = memoryview(bytes(received[taken:]))  # the buffer is everybody's
+            self._transport.pause_reading()
+            self._go_on_later()
 
     def eof_received(self) -> bool:
         """Half a connection is none."""
@@ -84,6 +93,7 @@ class Connection(asyncio.BufferedProtocol):
             if timer is not None:
                 timer.cancel()
         self._may_write.set()
+        self._rest = memoryview(b"")
         self.association.lost()
         self._host.lost(self)
 
@@ -116,13 +126,32 @@ class Connection(asyncio.BufferedProtocol):
 
     def pause_reading(self) -> None:
         """Read no more."""
+        self._reading = False
         if not self._transport.is_closing():
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Read again."""
         self._last = self._loop.time()
-        if not self._transport.is_closing():
+        self._reading = True
+        if self._rest:
+            self._go_on_later()
+        elif not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _go_on_later(self) -> None:
+        """Take more of what was read when others had their turn."""
+        if self._reading and self._planned is None:
+            self._planned = self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._planned = None
+        if not (self._rest and self._reading):
+            return
+        self._rest = self._rest[self.association.received(self._rest) :]
+        if self._rest:
+            self._go_on_later()
+        elif self._reading and not self._transport.is_closing():
             self._transport.resume_reading()
 
     def start_artim(self) -> None:

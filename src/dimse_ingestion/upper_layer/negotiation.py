@@ -27,7 +27,7 @@ from dimse_ingestion.upper_layer.services import (
 )
 
 _IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
-_SHORTEST_PDU = 128  # bytes; below it a peer couldn't take a command set in reasonable parts
+_SHORTEST_PDU = 14  # bytes: the header of a presentation data value and eight bytes of it
 _ONE_AT_A_TIME = (1, 1)
 _AS_SCU = Roles(scu=True, scp=False)  # the requestor's roles where none were negotiated
 
@@ -112,6 +112,9 @@ def _answer(
     roles: Mapping[str, Roles],
 ) -> ContextAnswer:
     abstract_syntax, transfer_syntaxes = proposed
+    if not abstract_syntax:
+        insignificant = next(iter(transfer_syntaxes), _IMPLICIT_VR_LITTLE_ENDIAN)
+        return ContextAnswer(ContextResult.ABSTRACT_SYNTAX_NOT_SUPPORTED, insignificant)
     chosen = choose(abstract_syntax, transfer_syntaxes)
     if chosen and chosen in transfer_syntaxes:
         usable = roles.get(abstract_syntax, _AS_SCU).scu

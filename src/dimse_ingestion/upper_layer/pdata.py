@@ -53,26 +53,30 @@ class Reader:
         self._pdu_left = 0
         self._pdv_left = 0
         self._pdv = (0, 0)
+        self.taken = 0
+        """Bytes that `feed` has read of what it was given last."""
 
     def feed(self, received: memoryview) -> Iterator[Pdu | Fragment]:
         """What these bytes complete. Fragments are views, valid until the next one is asked for.
 
         Raises ProtocolError where the bytes are no PDU or one too long; nothing can be read after.
         """
-        position, end = 0, len(received)
-        while position < end:
-            if self._pdv_left:
-                length = min(self._pdv_left, end - position)
-                yield self._fragment(received[position : position + length])
-                position += length
-            elif self._pdu_left:
-                header, position = self._gathered(received, position, _PDV.size)
-                if header and (empty := self._begin_pdv(header)):
-                    yield empty
-            else:
-                found, position = self._next_pdu(received, position)
-                if found:
-                    yield found
+        self.taken, end = 0, len(received)
+        while self.taken < end:
+            if (found := self._next(received, self.taken, end)) is not None:
+                yield found
+
+    def _next(self, received: memoryview, position: int, end: int) -> Pdu | Fragment | None:
+        """Read on from a position up to what can be told, or to the end."""
+        if self._pdv_left:
+            length = min(self._pdv_left, end - position)
+            self.taken = position + length
+            return self._fragment(received[position : self.taken])
+        if self._pdu_left:
+            header, self.taken = self._gathered(received, position, _PDV.size)
+            return self._begin_pdv(header) if header else None
+        found, self.taken = self._next_pdu(received, position)
+        return found
 
     @property
     def within_pdu(self) -> bool:
@@ -89,7 +93,8 @@ class Reader:
     def _begin_pdv(self, header: bytes | memoryview) -> Fragment | None:
         length, context_id, control = _PDV.unpack(header)
         self._pdv = (context_id, control)
-        if length < _COUNTED or length + _PDV.size - _COUNTED > self._pdu_left:
+        rest = self._pdu_left - _PDV.size + _COUNTED - length
+        if length < _COUNTED or rest < 0 or 0 < rest < _PDV.size:
             raise ProtocolError(_INVALID, f"A presentation data value has length {length}.")
         self._pdu_left -= _PDV.size
         self._pdv_left = length - _COUNTED
@@ -132,8 +137,11 @@ class Reader:
         pdu_type = self._check_type(number)
         longest = self._maximum_pdu_length if pdu_type is PduType.P_DATA_TF else _LONGEST_OTHER
         if length > longest:
-            told = f"A PDU of type {number} has length {length}, more than {longest}."
-            raise ProtocolError(_INVALID, told)
+            reason = f"A PDU of type {number} has length {length}, more than {longest}."
+            raise ProtocolError(_INVALID, reason)
+        if pdu_type is PduType.P_DATA_TF and length < _PDV.size:
+            reason = f"A P-DATA-TF has length {length}: no presentation data value fits in it."
+            raise ProtocolError(_INVALID, reason)
         return pdu_type, length
 
     def _check_type(self, number: int) -> PduType:
@@ -150,9 +158,9 @@ def encode(
     """P-DATA-TF PDUs with a command set and its data set, each not longer than the peer takes.
 
     `maximum_pdu_length` is the peer's, 0 for unlimited (PS3.8 D.1). A PDU has one value: not
-    every peer understands a command and a data set in one.
+    every peer understands a command and a data set in one. Fragments have an even length.
     """
-    longest = min(maximum_pdu_length or _LONGEST_SENT, _LONGEST_SENT) - _PDV.size
+    longest = min(maximum_pdu_length or _LONGEST_SENT, _LONGEST_SENT) - _PDV.size & ~1
     pieces = list(_pdus(context_id, _COMMAND, command, longest))
     if data_set is not None:
         pieces += _pdus(context_id, 0, data_set, longest)

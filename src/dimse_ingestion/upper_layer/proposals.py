@@ -1,11 +1,13 @@
 """A-ASSOCIATE-RQ read and A-ASSOCIATE-AC written (PS3.8 9.3.2, 9.3.3 and annex D; PS3.7 annex D).
 
 Items of unknown types are skipped, as PS3.8 9.3.1 demands: a newer modality isn't turned away for
-what it adds. Nothing is decided here (see `negotiation`).
+what it adds. What devices write otherwise than the standard says is taken where it has but one
+meaning; the conformance statement lists it. Nothing is decided here (see `negotiation`).
 """
 
 import struct
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -20,7 +22,9 @@ _U16 = struct.Struct(">H")
 _U32 = struct.Struct(">I")
 _PAIR = struct.Struct(">HH")
 _PROTOCOL_VERSION = 0x0001
-_PADDING = " \0"
+_PADDING = " \t\r\n"
+USUAL_PDU_LENGTH = 16 * 1024
+"""Bytes of a P-DATA-TF for a peer that doesn't say what it takes: every implementation takes it."""
 
 
 class _Item(IntEnum):
@@ -62,7 +66,7 @@ class Roles:
 class UserInformation:
     """What both sides tell of themselves; None for what wasn't told."""
 
-    maximum_pdu_length: int = 0
+    maximum_pdu_length: int = USUAL_PDU_LENGTH
     """Bytes of the longest P-DATA-TF it takes; 0 = unlimited."""
     implementation_class_uid: str = ""
     implementation_version_name: str = ""
@@ -87,12 +91,12 @@ class Proposal:
 
     @property
     def called_ae_title(self) -> str:
-        """Without outer blanks."""
+        """Return the title up to the first NUL, without outer blanks."""
         return _text(self.called)
 
     @property
     def calling_ae_title(self) -> str:
-        """Without outer blanks."""
+        """Return the title up to the first NUL, without outer blanks."""
         return _text(self.calling)
 
     @property
@@ -156,23 +160,31 @@ def _items(content: bytes) -> Iterator[tuple[int, bytes]]:
 def _add_context(proposal: Proposal, item: bytes) -> None:
     if len(item) < _CONTEXT.size:
         raise _invalid("a presentation context is too short")
-    context_id = item[0]
-    if context_id % 2 == 0 or context_id in proposal.contexts:
-        raise _invalid(f"presentation context id {context_id} is even or there twice")
     abstract_syntax, transfer_syntaxes = "", []
     for sub_type, sub_item in _items(item[_CONTEXT.size :]):
         if sub_type == _Item.ABSTRACT_SYNTAX:
             abstract_syntax = _text(sub_item)
         elif sub_type == _Item.TRANSFER_SYNTAX:
             transfer_syntaxes.append(_text(sub_item))
-    proposal.contexts[context_id] = abstract_syntax, tuple(transfer_syntaxes)
+    _propose(proposal.contexts, item[0], abstract_syntax, transfer_syntaxes)
+
+
+def _propose(
+    contexts: dict[int, tuple[str, tuple[str, ...]]],
+    context_id: int,
+    abstract_syntax: str,
+    transfer_syntaxes: list[str],
+) -> None:
+    """Add a context. Of two with one id the first counts, with the syntaxes of both if alike."""
+    first, syntaxes = contexts.get(context_id, (abstract_syntax, ()))
+    if first == abstract_syntax:
+        contexts[context_id] = first, (*syntaxes, *transfer_syntaxes)
 
 
 def _add_user_information(user: UserInformation, item_type: int, item: bytes) -> None:
-    try:
+    """Take note of a sub-item; one that is cut short counts as absent, for none is needed."""
+    with suppress(struct.error, ValueError):
         _add_known(user, item_type, item)
-    except struct.error:
-        raise _invalid(f"its item of type {item_type:02X}H is too short") from None
 
 
 def _add_known(user: UserInformation, item_type: int, item: bytes) -> None:
@@ -199,7 +211,7 @@ def _uid_and_rest(item: bytes) -> tuple[str, bytes]:
     (length,) = _U16.unpack_from(item)
     rest = item[_U16.size :]
     if length > len(rest):
-        raise _invalid("a UID is longer than its item")
+        raise ValueError("a UID is longer than its item")
     return _text(rest[:length]), rest[length:]
 
 
@@ -231,9 +243,12 @@ def _counted(uid: str) -> bytes:
 
 
 def _text(content: bytes) -> str:
-    """Without its padding; what isn't ASCII as question marks."""
-    text = content.decode("ascii", "replace").replace("\N{REPLACEMENT CHARACTER}", "?")
-    return text.strip(_PADDING)
+    """Return text up to the first NUL, without outer blanks; what isn't ASCII as question marks.
+
+    Some devices copy strings of C into a field, with whatever was in memory behind them.
+    """
+    text = content.partition(b"\0")[0].decode("ascii", "replace")
+    return text.replace("\N{REPLACEMENT CHARACTER}", "?").strip(_PADDING)
 
 
 def _invalid(what: str) -> ProtocolError:

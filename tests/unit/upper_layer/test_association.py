@@ -275,11 +275,34 @@ async def test_a_mistake_of_the_peer_aborts_its_association(sent: bytes, reason:
     assert acceptor.wire.closed
 
 
-async def test_a_peer_that_sends_data_before_the_answer_is_aborted() -> None:
+async def test_a_peer_that_sends_on_after_an_abort_is_cut() -> None:
+    acceptor = await Acceptor().established()
+    await acceptor.get(b"\x04\0\0\0\0\0")
+    for _ in range(4):
+        await acceptor.get(bytes(1024 * 1024))
+    assert not acceptor.wire.closed
+    await acceptor.get(b"\0")
+    assert acceptor.wire.closed
+
+
+async def test_data_before_the_answer_waits_for_it() -> None:
     acceptor = Acceptor()
-    acceptor.association.received(memoryview(HELLO + ECHO))
+    early = memoryview(HELLO + ECHO)
+    taken = acceptor.association.received(early)
+    assert (taken, acceptor.wire.reading) == (len(HELLO), False)
+    assert acceptor.association.received(early[taken:]) == 0
     await settled()
-    assert acceptor.said() == [f"ABORT {PROVIDER} 2"]
+    assert acceptor.wire.reading
+    assert acceptor.association.received(early[taken:]) == len(ECHO)
+    await settled()
+    assert acceptor.said()[0] == "ASSOCIATE_AC"
+    assert len(acceptor.services.performed) == 1
+
+
+async def test_what_else_comes_before_the_answer_does_not_wait() -> None:
+    acceptor = Acceptor()
+    acceptor.association.received(memoryview(HELLO + peer.abort()))
+    await settled()
     assert acceptor.services.ends == ["aborted"]
 
 

@@ -1,3 +1,4 @@
+import struct
 from contextlib import suppress
 from io import BytesIO
 
@@ -63,9 +64,39 @@ def test_text_that_is_not_ascii_is_harmless() -> None:
     assert decode(content).affected_sop_instance_uid == "???" + INSTANCE[3:]
 
 
+def element(number: int, value: bytes, group: int = 0) -> bytes:
+    return struct.pack("<HHI", group, number, len(value)) + value
+
+
+@pytest.mark.parametrize(
+    "added",
+    [
+        element(0x0000, b"\x04\0\0\0"),
+        element(0x0000, b"\x04\0"),
+        element(0x0005, b"ISO_IR 100", group=8),
+        element(0x0700, b"\x01"),
+        element(0x0700, b""),
+        element(0x1031, b"\x01"),
+        element(0x5010, b"xx"),
+        element(0x0110, b"\x07\0"),
+        element(0x0110, b"\x07\0\0\0"),
+        bytes(8),
+    ],
+)
+def test_what_devices_add_or_get_wrong_is_passed_over(added: bytes) -> None:
+    read = decode(store_command(7) + added)
+    assert (read.command_field, read.message_id, read.priority) == (0x0001, 7, 0)
+    assert (read.affected_sop_instance_uid, read.has_data_set) == (INSTANCE, True)
+
+
+@pytest.mark.parametrize("announced", [0x0000, 0x0001, 0x0102, 0xFEFE])
+def test_any_data_set_type_but_one_announces_a_data_set(announced: int) -> None:
+    assert decode(command(1, CommandDataSetType=announced)).has_data_set
+
+
 MALFORMED = {
     "within an element's head": store_command()[:-30][:50],
-    "another group": b"\x08\0\x18\0\x02\0\0\x001\0",
+    "only another group": b"\x08\0\x18\0\x02\0\0\x001\0",
     "length beyond the end": b"\0\0\0\x01\xff\xff\xff\xff\x01\0",
     "no command field": command(1, CommandField=None),
     "no message id": command(1, MessageID=None),

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -153,3 +154,67 @@ async def test_reading_pauses_and_goes_on_unless_it_is_closing(
     transport.abort()
     connection.pause_reading()
     assert transport.reading
+
+
+TINY = b"\0\0\0\x03\x01\0x"  # a presentation data value of one byte
+
+
+async def test_a_flood_of_tiny_values_is_taken_in_turns_and_in_order(
+    host: Host, transport: MemoryTransport, connection: Connection
+) -> None:
+    await established(connection)
+    values = 5000
+    receive(connection, peer.p_data((1, 3, peer.store_command())))
+    receive(connection, b"\x04\0" + (values * len(TINY)).to_bytes(4) + TINY * values)
+    assert not transport.reading
+    (sink,) = host.services.sinks
+    seen = [len(sink.content)]
+    while len(sink.content) < values:
+        host.buffer[:] = bytes(len(host.buffer))  # another connection reads into it
+        await asyncio.sleep(0)
+        seen.append(len(sink.content))
+    assert bytes(sink.content) == b"x" * values
+    assert max(after - before for before, after in pairwise(seen)) <= 64
+    await asyncio.sleep(0)
+    assert transport.reading
+
+
+async def test_what_was_read_already_waits_while_reading_is_paused(
+    host: Host, transport: MemoryTransport, connection: Connection
+) -> None:
+    await established(connection)
+    receive(connection, peer.p_data((1, 3, peer.store_command())))
+    receive(connection, b"\x04\0" + (500 * len(TINY)).to_bytes(4) + TINY * 500)
+    connection.pause_reading()
+    taken = len(host.services.sinks[0].content)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert len(host.services.sinks[0].content) == taken < 500
+    connection.resume_reading()
+    assert not transport.reading
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert len(host.services.sinks[0].content) == 500
+    assert transport.reading
+
+
+async def test_a_request_sent_with_the_proposal_is_performed(
+    host: Host, transport: MemoryTransport, connection: Connection
+) -> None:
+    echo = peer.p_data((1, 3, peer.command(0x0030, AffectedSOPClassUID=peer.VERIFICATION)))
+    receive(connection, peer.associate_rq() + echo)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert len(host.services.performed) == 1
+    assert transport.reading
+
+
+async def test_a_lost_connection_drops_what_was_not_taken(
+    host: Host, connection: Connection
+) -> None:
+    await established(connection)
+    receive(connection, peer.p_data((1, 3, peer.store_command())))
+    receive(connection, b"\x04\0" + (500 * len(TINY)).to_bytes(4) + TINY * 500)
+    connection.connection_lost(None)
+    await asyncio.sleep(0)
+    assert host.services.sinks[0].abandoned

@@ -139,6 +139,14 @@ def test_the_provider_refuses_other_protocols() -> None:
 
 
 def test_a_peer_that_takes_next_to_nothing_is_refused() -> None:
-    assert refused_by_provider(proposal(user=UserInformation(128))) is None
-    with pytest.raises(ProtocolError):
-        refused_by_provider(proposal(user=UserInformation(127)))
+    for taken in (0, 14, 64, 127, 128):
+        assert refused_by_provider(proposal(user=UserInformation(taken))) is None
+    for taken in (1, 13):
+        with pytest.raises(ProtocolError):
+            refused_by_provider(proposal(user=UserInformation(taken)))
+
+
+def test_a_context_without_an_abstract_syntax_is_refused() -> None:
+    nothing = proposal({1: ("", (EXPLICIT,))})
+    answered = agree(nothing, Acceptance(lambda _, syntaxes: syntaxes[0]), 4096)
+    assert not answered.contexts

@@ -115,6 +115,17 @@ def test_tls_at_a_plain_port_is_told() -> None:
         list(Reader(LONGEST).feed(memoryview(b"\x16\x03\x01")))
 
 
+@pytest.mark.parametrize("length", range(6))
+def test_a_pdu_without_a_whole_value_is_invalid_before_anything_follows(length: int) -> None:
+    assert reason_of(b"\x04\0" + length.to_bytes(4)) is AbortReason.INVALID_PDU_PARAMETER_VALUE
+
+
+@pytest.mark.parametrize("rest", range(1, 6))
+def test_a_rest_too_short_for_a_value_is_invalid(rest: int) -> None:
+    pdu = b"\x04\0" + (7 + rest).to_bytes(4) + b"\0\0\0\x03\x01\x03x"
+    assert reason_of(pdu) is AbortReason.INVALID_PDU_PARAMETER_VALUE
+
+
 @pytest.mark.parametrize("length", [0, 1, 9, 2**32 - 1])
 def test_a_value_that_does_not_fit_its_pdu_is_invalid(length: int) -> None:
     pdu = b"\x04\0" + (10).to_bytes(4) + length.to_bytes(4) + b"\x01\x03"
@@ -130,7 +141,7 @@ def test_garbage_is_read_or_refused_never_more(garbage: bytes, at: list[int]) ->
             list(reader.feed(memoryview(piece)))
 
 
-@given(st.binary(max_size=2000), st.none() | st.binary(max_size=5000), st.integers(128, 900))
+@given(st.binary(max_size=2000), st.none() | st.binary(max_size=5000), st.integers(14, 900))
 @settings(max_examples=60)
 def test_what_is_sent_is_read_again_and_keeps_to_the_peers_limit(
     command: bytes, data_set: bytes | None, maximum: int
@@ -143,6 +154,7 @@ def test_what_is_sent_is_read_again_and_keeps_to_the_peers_limit(
     fragments = [found for found in reader.feed(memoryview(sent)) if isinstance(found, Fragment)]
     assert read([sent])[1] == values
     assert sum(fragment.last for fragment in fragments) == len(values)
+    assert not any(len(each.content) % 2 for each in fragments if not each.last)
 
 
 def test_pynetdicom_reads_what_is_sent() -> None:

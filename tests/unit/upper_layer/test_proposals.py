@@ -91,17 +91,73 @@ def test_every_version_offered_is_looked_at() -> None:
     assert not decode(b"\x00\x02" + content[2:]).is_version_1
 
 
+@pytest.mark.parametrize("rest", [b"\0xyz!", b"\0\0\0\0\0", b"\0\xff\xfe#~", b" \0 #x"])
+def test_a_title_ends_at_its_first_nul(rest: bytes) -> None:
+    content = associate_rq()[HEADER:]
+    read = decode(
+        content[:4] + b"DICOM-INGEST"[:11] + rest + b"MODALITY".ljust(16, b"\0") + content[36:]
+    )
+    assert (read.called_ae_title, read.calling_ae_title) == ("DICOM-INGES", "MODALITY")
+
+
+def item(kind: int, content: bytes) -> bytes:
+    return bytes([kind, 0]) + len(content).to_bytes(2) + content
+
+
+def proposed(context_id: int, abstract_syntax: bytes, *syntaxes: bytes) -> bytes:
+    items = b"".join(item(0x40, syntax) for syntax in syntaxes)
+    return item(0x20, bytes([context_id, 0, 0, 0]) + item(0x30, abstract_syntax) + items)
+
+
+@pytest.mark.parametrize(
+    ("contexts", "read"),
+    [
+        ([(2, b"1.2", b"1.3")], {2: ("1.2", ("1.3",))}),
+        ([(0, b"1.2", b"1.3")], {0: ("1.2", ("1.3",))}),
+        ([(1, b"1.2", b"1.3"), (1, b"1.2", b"1.4")], {1: ("1.2", ("1.3", "1.4"))}),
+        ([(1, b"1.2", b"1.3"), (1, b"1.9", b"1.4")], {1: ("1.2", ("1.3",))}),
+        ([(1, b"1.2 ", b"1.3\0", b" 1.4 ", b"1.5\0x")], {1: ("1.2", ("1.3", "1.4", "1.5"))}),
+        ([(i, b"1.2", b"1.3") for i in range(256)], dict.fromkeys(range(256), ("1.2", ("1.3",)))),
+    ],
+)
+def test_contexts_of_the_field_are_read(
+    contexts: list[tuple[int, bytes]], read: dict[int, tuple[str, tuple[str, ...]]]
+) -> None:
+    items = b"".join(proposed(*each) for each in contexts)
+    assert decode(GOOD[:FIXED] + items).contexts == read
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        item(0x51, b"\x40\0"),
+        item(0x51, b""),
+        item(0x53, b"\0"),
+        item(0x54, b""),
+        item(0x54, b"\0\x011"),
+        item(0x54, b"\0\xff1.2.3\1\0"),
+        item(0x56, b"\xff\xff\0\0"),
+        item(0x58, b"\1\1\0\xf5admin"),
+        item(0x59, b"x"),
+        item(0x7F, b"of tomorrow"),
+        item(0x55, b""),
+    ],
+)
+def test_user_information_that_is_cut_short_counts_as_absent(broken: bytes) -> None:
+    assert decode(GOOD[:FIXED] + item(0x50, broken)).user == UserInformation()
+
+
+def test_a_peer_that_says_no_maximum_length_gets_what_everybody_takes() -> None:
+    assert decode(GOOD[:FIXED]).user.maximum_pdu_length == 16 * 1024
+
+
 GOOD = associate_rq()[HEADER:]
 MALFORMED = {
     "too short": GOOD[: FIXED - 1],
     "ends within an item": GOOD[:-1],
     "an item longer than the PDU": GOOD[:FIXED] + b"\x10\0\xff\xff1.2",
-    "an even context id": GOOD[:FIXED] + b"\x20\0\0\x04\x02\0\0\0",
-    "a context id twice": GOOD[:FIXED] + b"\x20\0\0\x04\x01\0\0\0" * 2,
     "a context without an id": GOOD[:FIXED] + b"\x20\0\0\0",
-    "a length of two bytes": GOOD[:FIXED] + b"\x50\0\0\x06\x51\0\0\x02\0\0",
-    "a UID longer than its item": GOOD[:FIXED] + b"\x50\0\0\x08\x56\0\0\x04\xff\xff\0\0",
-    "roles without flags": GOOD[:FIXED] + b"\x50\0\0\x07\x54\0\0\x03\0\x011",
+    "a sub-item longer than its item": GOOD[:FIXED] + b"\x50\0\0\x04\x51\0\0\x04",
 }
 
 
