@@ -4,6 +4,7 @@ For what a pod tells of itself (`/readyz`, `/metrics`) and for a catalogue that 
 """
 
 import json
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,18 +35,24 @@ def asked(
     *,
     port: int = PORT,
     headers: Mapping[str, str] | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> Answered:
-    """A GET of the pod's HTTP port, or a POST of JSON when there is a `body`."""
+    """A GET of the pod's HTTP port, or a POST of JSON when there is a `body`.
+
+    With `tls` the pod must show a certificate for localhost.
+    """
     sent = {"Connection": "close", "Content-Type": "application/json", **(headers or {})}
     try:
-        with _connected(namespace, pod, port) as speaking:
+        with _connected(namespace, pod, port, tls) as speaking:
             return _spoken(speaking, path, body, sent)
     except (OSError, HTTPException, client.ApiException) as broken:
         return Answered(0, str(broken))
 
 
 @contextmanager
-def _connected(namespace: Namespace, pod: str, port: int) -> Iterator[HTTPConnection]:
+def _connected(
+    namespace: Namespace, pod: str, port: int, tls: ssl.SSLContext | None
+) -> Iterator[HTTPConnection]:
     core = client.CoreV1Api(config.new_client_from_config(str(namespace.kubeconfig)))
     forwarded = portforward(
         core.connect_get_namespaced_pod_portforward, pod, namespace.name, ports=str(port)
@@ -54,6 +61,10 @@ def _connected(namespace: Namespace, pod: str, port: int) -> Iterator[HTTPConnec
         speaking = HTTPConnection("pod", port)
         speaking.sock = forwarded.socket(port)
         speaking.sock.setblocking(True)
+        if tls is not None:
+            # the library's wrapper has no file descriptor of its own
+            plain = getattr(speaking.sock, "_socket", speaking.sock)
+            speaking.sock = tls.wrap_socket(plain, server_hostname="localhost")
         yield speaking
     finally:
         forwarded.close()

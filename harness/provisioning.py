@@ -5,6 +5,7 @@ its subject root and its bucket are of this run alone, and `removed` leaves noth
 """
 
 import json
+import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -107,6 +108,9 @@ class Space:
         self.namespace.put_secret("nats-ca", {"ca.crt": nats.ca_pem})
         credentials = nats.proxy_credentials(self.subject_root, TEST_PROXY)
         self.namespace.put_secret(f"{self.name}-test", {"nats.creds": credentials})
+        if self.catalogue and self.catalogue.namespace.name != self.namespace.name:
+            secret = _catalogue_secret(self.catalogue)
+            self.namespace.put_secret(f"{self.catalogue.name}-catalogue", secret)
         return self
 
     def bucket_told(self) -> None:
@@ -167,11 +171,28 @@ class Space:
         (pod, *_) = release.pod_names("catalogue")
         body = {"scope": "IMAGE", "queryAttributes": [_SOP_INSTANCE_UID]}
         path = f"/query/instances?source={self.provider}"
-        answer = pod_http.asked(release.namespace, pod, path, body)
+        answer = pod_http.asked(
+            release.namespace, pod, path, body, port=8443, **_catalogue_access(release)
+        )
         assert answer.status == 200, answer
         *matches, end = [json.loads(line) for line in answer.text.splitlines()]
         assert end["end"], end
         return {_sop_instance_uid(match) for match in matches}
+
+
+def _catalogue_secret(release: Release) -> dict[str, str]:
+    """What a client of a release's catalogue needs, as the chart generated it."""
+    found = release.namespace.secret(f"{release.name}-catalogue")
+    assert found is not None
+    return {key: found[key] for key in ("ca.crt", "token")}
+
+
+def _catalogue_access(release: Release) -> dict[str, Any]:
+    secret = _catalogue_secret(release)
+    return {
+        "headers": {"Authorization": f"Bearer {secret['token']}"},
+        "tls": ssl.create_default_context(cadata=secret["ca.crt"]),
+    }
 
 
 _SOP_INSTANCE_UID = {"group": "0008", "element": "0018", "vr": "UI", "value": ""}

@@ -47,10 +47,22 @@ def test_image_is_one_of_a_registry_and_of_this_version(name: str) -> None:
 def test_everything_that_is_named_is_made(name: str) -> None:
     rendering = rendered(shipped_values(f"examples/{name}"))
     commands = _commands(name)
-    own = {each["metadata"]["name"] for each in rendering.of_kind("ConfigMap")}
+    own = {*_own(rendering), *_of_the_catalogue(rendering)}
     for kind, wanted in _named(rendering):
         made = re.search(rf"create {kind} (generic |tls )?{wanted} ", commands)
-        assert made or (kind == "configmap" and wanted in own), wanted
+        assert made or (kind, wanted) in own, wanted
+
+
+def _own(rendering: Rendering) -> Iterator[tuple[str, str]]:
+    """The Secrets and ConfigMaps that a release makes."""
+    for each in rendering.of_kind("Secret", "ConfigMap"):
+        yield each["kind"].lower(), each["metadata"]["name"]
+
+
+def _of_the_catalogue(rendering: Rendering) -> Iterator[tuple[str, str]]:
+    """Those of the catalogue's release, where that is in the same namespace."""
+    if rendering.values["dicomEventDrivenIngestionName"] == "core":
+        yield from _own(rendered(shipped_values("examples/core.yaml"), name="core"))
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

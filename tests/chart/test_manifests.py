@@ -209,7 +209,7 @@ def test_longest_name_of_a_release_fits_and_is_found() -> None:
     assert all(NAME.fullmatch(name) for name in _names(core))
     values = shipped_values("examples/radiology.yaml") | {"dicomEventDrivenIngestionName": longest}
     asked = rendered(values).pod("ingestion").environment["QUERY_ENDPOINT"]
-    service = _named(core, "Service", asked.removeprefix("http://").removesuffix(":8080"))
+    service = _named(core, "Service", asked.removeprefix("https://").removesuffix(":8443"))
     assert service["metadata"]["labels"]["app.kubernetes.io/component"] == "catalogue"
 
 

@@ -64,6 +64,22 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
         {"natsSecure": False, "natsCaSecret": "ca"},
         "natsCaSecret needs TLS: ",
     ),
+    "the catalogue's token without TLS": (
+        {"catalogueSecret": "own", "queryEndpoint": "http://catalogue.example.org"},
+        "catalogueSecret has a token, and queryEndpoint (http://catalogue.example.org) has no TLS",
+    ),
+    "the catalogue's Secret without TLS": (
+        {"catalogueSecret": "own", "catalogueSecure": False},
+        "catalogueSecret needs TLS: ",
+    ),
+    "a sink's token without a sink": (
+        {"eventSinkTokenSecret": "broker"},
+        "eventSinkTokenSecret needs a sink of its own with TLS: ",
+    ),
+    "a sink's authority without TLS": (
+        {"eventSinkCaSecret": "broker", "eventSink": "http://broker.example.org"},
+        "eventSinkCaSecret needs a sink of its own with TLS: ",
+    ),
     "AE title too long": (
         {"applicationEntityTitle": "SEVENTEEN-LETTERS"},
         'applicationEntityTitle "SEVENTEEN-LETTERS" is no AE title: ',

@@ -50,13 +50,22 @@ def test_ports_let_in_are_ports_that_are_listened_at(whole: Rendering) -> None:
 @pytest.mark.parametrize("asking", ["ingestion", "dicomweb"])
 def test_catalogue_is_reached_by_those_who_ask_it(whole: Rendering, asking: str) -> None:
     catalogue, other = whole.pod("catalogue"), whole.pod(asking)
-    assert _admits(_rules(whole, catalogue, "ingress"), "from", other, 8080)
-    assert _admits(_rules(whole, other, "egress"), "to", catalogue, 8080)
+    assert _admits(_rules(whole, catalogue, "ingress"), "from", other, 8443)
+    assert _admits(_rules(whole, other, "egress"), "to", catalogue, 8443)
+
+
+def test_without_tls_the_catalogue_is_reached_at_the_port_of_its_probes() -> None:
+    values = shipped_values("ci/minimal-values.yaml") | {"catalogueSecure": False}
+    rendering = rendered(values | {"networkPolicy": {"egress": {"enabled": True}}})
+    catalogue, other = rendering.pod("catalogue"), rendering.pod("ingestion")
+    assert _admits(_rules(rendering, catalogue, "ingress"), "from", other, 8080)
+    assert _admits(_rules(rendering, other, "egress"), "to", catalogue, 8080)
 
 
 @pytest.mark.parametrize("stranger", ["proxy", "test"])
 def test_catalogue_is_not_reached_by_others(whole: Rendering, stranger: str) -> None:
     rules = _rules(whole, whole.pod("catalogue"), "ingress")
+    assert not _admits(rules, "from", whole.pod(stranger), 8443)
     assert not _admits(rules, "from", whole.pod(stranger), 8080)
 
 

@@ -22,6 +22,7 @@ VARIANTS: tuple[Values, ...] = (
     {"defaults": {"logLevel": "debug"}, "extraEnv": [{"name": "A", "value": "b"}]},
 )
 WRITTEN = {"Deployment", "Service", "ServiceAccount", "ConfigMap", "PersistentVolumeClaim"} | {
+    "Secret",
     "NetworkPolicy",
     "Ingress",
     "PodDisruptionBudget",
@@ -114,7 +115,7 @@ def test_rights_are_those_to_write_what_the_chart_writes() -> None:
         for resource in rule["resources"]
     }
     assert all("*" not in each for each in verbs.values())
-    assert verbs["", "secrets"] == {"get", "list", "watch"}
+    assert verbs["", "secrets"] == {"get", "list", "watch", "create", "delete"}
     writable = {resource for (_, resource), may in verbs.items() if "delete" in may}
     assert writable == {_plural(kind) for kind in WRITTEN}
 

@@ -53,8 +53,15 @@ def test_no_variables_come_from_neighbouring_services(rendering: Rendering) -> N
         assert pod.spec["enableServiceLinks"] is False
 
 
-def test_no_secret_stands_in_a_manifest(rendering: Rendering) -> None:
-    assert not rendering.of_kind("Secret")
+def test_no_secret_stands_in_a_manifest_but_the_one_that_is_generated(
+    rendering: Rendering,
+) -> None:
+    for each in rendering.of_kind("Secret"):
+        assert each["metadata"]["name"].endswith("-catalogue")
+        assert set(each["data"]) == {"ca.crt", "tls.crt", "tls.key", "token"}
+    for each in rendering.manifests:
+        if each["kind"] != "Secret":
+            assert "PRIVATE KEY" not in str(each)
 
 
 def test_resources_are_asked_for_and_memory_is_bounded(rendering: Rendering) -> None:

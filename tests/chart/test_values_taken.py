@@ -85,7 +85,7 @@ def test_spec_of_the_custom_resource_is_a_values_file() -> None:
     spec = yaml.safe_load(ISSUED_RESOURCE)["spec"]
     rendering = rendered(spec, name="img-ingest")
     environment = rendering.pod("ingestion").environment
-    assert environment["K_SINK"] == "http://core-catalogue:8080/events"
+    assert environment["K_SINK"] == "https://core-catalogue:8443/events"
     assert not [pod for pod in rendering.pods() if pod.component == "catalogue"]
 
 

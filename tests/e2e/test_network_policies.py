@@ -1,7 +1,7 @@
 """Who comes in to the catalogue when the cluster's network enforces what the chart says.
 
-A catalogue believes whoever reaches it, so that only its own release's services may. Where nothing
-is enforced (the airgap's node has a plain bridge) these tests are deselected.
+It asks for a token, and beside that only services of this chart in its namespace may knock. Where
+nothing is enforced (the airgap's node has a plain bridge) these tests are deselected.
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ else:
 """
 
 
-def connecting(namespace: Namespace, pod: str, host: str, port: int = 8080) -> str:
+def connecting(namespace: Namespace, pod: str, host: str, port: int = 8443) -> str:
     """What a connection from within a pod comes to."""
     return namespace.execute(pod, ["python3", "-c", _CONNECT, host, str(port)]).strip()
 

@@ -58,5 +58,28 @@ def test_a_nats_credential_that_expires_is_exchanged_without_a_failed_operation(
     assert_kept(space, load.succeeded)
 
 
+def test_an_upgrade_keeps_the_catalogues_secret_and_its_token_is_replaced_at_work(
+    bench: Workbench, tmp_path: Path
+) -> None:
+    space = bench.space("kept", bench.namespace("kept"), replicas=1).installed()
+    name = f"{space.name}-catalogue"
+    generated = space.namespace.secret(name)
+    assert generated is not None
+    space.release.upgraded(space.values())
+    assert space.namespace.secret(name) == generated
+    peer = bench.zone(space).opened().peer
+    assert_stores(space, peer, tmp_path)
+    with sending(peer, tmp_path) as load:
+        replaced = generated | {"token": "another", "previous-token": generated["token"]}
+        space.namespace.put_secret(name, replaced)
+        eventually_mounted(space, "/etc/catalogue/token", "another")
+        load.goes_on()
+    assert load.failed == []
+    assert restarts(space) == [0]
+    assert_kept(space, load.succeeded)
+    space.release.upgraded(space.values())
+    assert space.namespace.secret(name) == replaced
+
+
 def access_with(space: Space, credentials: str) -> NatsAccess:
     return replace(space.access(), credentials=credentials)

@@ -1,6 +1,6 @@
 {{/* What the operator may do: read its resources and what they name, and write what the chart of a
-     release is made of. Secrets are read, whose content it asks for but keeps to itself, and never
-     written; nothing is done with roles, pods and nodes. */}}
+     release is made of. Secrets are read, whose content it asks for but keeps to itself; it makes
+     those of catalogues, changes none, and deletes only what it made. Nothing is done with roles, pods and nodes. */}}
 {{- define "dimse-ingestion-operator.rules" -}}
 - apiGroups: [imaging-ingestion.alvearie.org]
   resources: [dimseingestionservices, dicomwebingestionservices, dicomeventdriveningestions, dimseproxies]
@@ -10,7 +10,7 @@
   verbs: [patch]
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [get, list, watch]
+  verbs: [get, list, watch, create, delete]
 - apiGroups: [""]
   resources: [services, serviceaccounts, configmaps, persistentvolumeclaims]
   verbs: &written [get, list, watch, create, patch, delete]

@@ -36,7 +36,7 @@
 {{- define "dimse-ingestion.env.space" -}}
 {{- $map := dict "PROVIDER_NAME" .Values.providerName "K_SINK" (include "dimse-ingestion.eventSink" .) "QUERY_ENDPOINT" (include "dimse-ingestion.queryEndpoint" .) "WADO_INTERNAL_ENDPOINT" (include "dimse-ingestion.wadoInternalEndpoint" .) "WADO_EXTERNAL_ENDPOINT" (include "dimse-ingestion.wadoExternalEndpoint" .) }}
 {{- $bucket := dict "BUCKET_CONFIG_PATH" "/etc/bucket/config" "BUCKET_CONFIG_NAME" .Values.bucketConfigName "BUCKET_SECRET_PATH" "/etc/bucket/secret" "BUCKET_SECRET_NAME" .Values.bucketSecretName }}
-{{- merge $map $bucket | toJson }}
+{{- include "dimse-ingestion.env.catalogueAccess" . | fromJson | merge $map $bucket | toJson }}
 {{- end }}
 
 {{/* Volumes and mounts are lists of {name, mountPath, and a volume's source}; `volumes` and
@@ -73,6 +73,7 @@
   mountPath: {{ $.Values.bucketFolder.mountPath | quote }}
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- include "dimse-ingestion.mounts.catalogueAccess" . }}
 {{- end }}
 
 {{- define "dimse-ingestion.volumes" -}}

@@ -4,6 +4,7 @@
 {{- define "dimse-ingestion.mistakes" -}}
 {{- include "dimse-ingestion.mistakes.required" . }}
 {{- include "dimse-ingestion.mistakes.catalogue" . }}
+{{- include "dimse-ingestion.mistakes.access" . }}
 {{- include "dimse-ingestion.mistakes.nats" . }}
 {{- include "dimse-ingestion.mistakes.doors" . }}
 {{- include "dimse-ingestion.mistakes.everywhere" . }}
@@ -63,6 +64,22 @@ catalogue.replicas is {{ $v.catalogue.replicas }}, and SQLite takes one: set it 
 {{- end }}
 {{- if not $v.catalogue.persistence.enabled }}
 The catalogue would forget everything at its next start: set catalogue.persistence.enabled to true, or name a Secret with a PostgreSQL URL in catalogue.database.secretName.
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* A token goes over TLS, or nowhere. */}}
+{{- define "dimse-ingestion.mistakes.access" -}}
+{{- $v := .Values }}
+{{- if and $v.queryEndpoint $v.catalogueSecret $v.catalogueSecure (not (hasPrefix "https://" $v.queryEndpoint)) }}
+catalogueSecret has a token, and queryEndpoint ({{ $v.queryEndpoint }}) has no TLS: write https://, or empty catalogueSecret.
+{{- end }}
+{{- if and $v.catalogueSecret (not $v.catalogueSecure) }}
+catalogueSecret needs TLS: set catalogueSecure to true, or empty it.
+{{- end }}
+{{- range $name := list "eventSinkTokenSecret" "eventSinkCaSecret" }}
+{{- if and (index $v $name) (not (hasPrefix "https://" $v.eventSink)) }}
+{{ $name }} needs a sink of its own with TLS: give its address, https://..., in eventSink, or empty it.
 {{- end }}
 {{- end }}
 {{- end }}

@@ -48,7 +48,7 @@ spec:
 {{/* The catalogue of this release, or of another in whatever namespace. */}}
 {{- define "dimse-ingestion.networkPolicy.toCatalogue" -}}
 - ports:
-    - {port: 8080, protocol: TCP}
+    - {port: {{ include "dimse-ingestion.cataloguePort" . }}, protocol: TCP}
   to:
     - podSelector:
         matchLabels: {app.kubernetes.io/name: {{ .Chart.Name }}, app.kubernetes.io/component: catalogue}

@@ -39,18 +39,6 @@
 {{- if and (include "dimse-ingestion.hasDicomweb" .) $out (not $asks) }}true{{ end }}
 {{- end }}
 
-{{- define "dimse-ingestion.catalogueUrl" -}}
-{{- $name := .Values.dicomEventDrivenIngestionName }}
-{{- if not $name }}
-{{- printf "http://%s-catalogue:8080" (include "dimse-ingestion.fullname" .) }}
-{{- else if contains "." $name }}
-{{- $parts := splitList "." $name }}
-{{- printf "http://%s-catalogue.%s:8080" (first $parts | include "dimse-ingestion.shortened") (last $parts) }}
-{{- else }}
-{{- printf "http://%s-catalogue:8080" (include "dimse-ingestion.shortened" $name) }}
-{{- end }}
-{{- end }}
-
 {{- define "dimse-ingestion.eventSink" -}}
 {{- .Values.eventSink | default (printf "%s/events" (include "dimse-ingestion.catalogueUrl" .)) }}
 {{- end }}

@@ -26,6 +26,7 @@ from dimse_ingestion.settings import ConfigurationMistake
 _LONGEST = 15.0
 _NOT_FOUND = 404
 _FORBIDDEN = 403
+_CONFLICT = 409
 _WITHOUT_A_RIGHT = re.compile(r'User "[^"]*" cannot ')
 """What RBAC says; a quota, a policy or a namespace that goes forbids by the same status."""
 _TOO_BUSY = frozenset({429, 500, 502, 503, 504})
@@ -65,6 +66,27 @@ class Cluster:
                 _request_timeout=_LONGEST,
             ),
         )
+
+    async def created(self, manifest: Manifest) -> Manifest:
+        """Create an object and return it, or the one that is there already."""
+        metadata = manifest["metadata"]
+        resource = await self._resource(manifest["apiVersion"], manifest["kind"])
+        request = self._client.create(
+            resource,
+            body=manifest,
+            namespace=metadata["namespace"],
+            field_manager=MANAGER,
+            _request_timeout=_LONGEST,
+        )
+        try:
+            return await self._asked(f"{_named(manifest)} can't be made", request)
+        except Refusal as refusal:
+            there = await self.found(
+                manifest["apiVersion"], manifest["kind"], metadata["namespace"], metadata["name"]
+            )
+            if refusal.status != _CONFLICT or there is None:
+                raise
+            return there
 
     async def owned(self, there: Manifest, managed: Sequence[Mapping[str, Any]]) -> None:
         """Say whose an object's fields are, as long as it is what was seen."""

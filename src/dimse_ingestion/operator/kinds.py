@@ -41,7 +41,11 @@ _SPACE = _alike(
     "bucketSecretName",
     "dicomEventDrivenIngestionName",
     "providerName",
+    "catalogueSecure",
+    "catalogueSecret",
     "eventSink",
+    "eventSinkTokenSecret",
+    "eventSinkCaSecret",
     "queryEndpoint",
     "wadoInternalEndpoint",
     "wadoExternalEndpoint",
@@ -74,6 +78,7 @@ DICOM_EVENT_DRIVEN_INGESTION = Kind(
     "dicomeventdriveningestions",
     "catalogue",
     _IMAGE
+    | _alike("catalogueSecure", "catalogueSecret")
     | {
         "databaseSecretName": ("catalogue", "database", "secretName"),
         "replicas": ("catalogue", "replicas"),

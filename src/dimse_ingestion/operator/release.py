@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.operator.cluster import Cluster, Refusal
 from dimse_ingestion.operator.edits import taken_over
-from dimse_ingestion.operator.rendering import kept
+from dimse_ingestion.operator.rendering import is_generated, kept
 from dimse_ingestion.operator.resources import MANAGER, Manifest, Resource, owner_of
 
 _LOG = logger(__name__)
@@ -27,6 +27,7 @@ _INVALID = 422
 KINDS = (
     ("v1", "ServiceAccount"),
     ("v1", "ConfigMap"),
+    ("v1", "Secret"),
     ("v1", "PersistentVolumeClaim"),
     ("v1", "Service"),
     ("apps/v1", "Deployment"),
@@ -68,7 +69,7 @@ class Releases:
             try:
                 if not looked_at:
                     await self._refuse_what_is_anothers(each, resource)
-                applied.objects.append(await self._put_right(await self._scaled(each)))
+                applied.objects.append(await self._put(each))
             except Refusal as refusal:
                 applied.troubles.append(str(refusal))
         if not looked_at:
@@ -80,6 +81,12 @@ class Releases:
     def forget(self, uid: str) -> None:
         """Of a resource that is gone."""
         self._ours.pop(uid, None)
+
+    async def _put(self, wanted: Manifest) -> Manifest:
+        """Make one object what it is to be; what was generated once stays as it is."""
+        if is_generated(wanted):
+            return await self._there(wanted) or await self._cluster.created(wanted)
+        return await self._put_right(await self._scaled(wanted))
 
     async def _put_right(self, wanted: Manifest) -> Manifest:
         """Apply; and where somebody has added something, apply again without it."""

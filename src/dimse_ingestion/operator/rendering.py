@@ -19,7 +19,8 @@ from dimse_ingestion.operator.values import SpecMistake, Values
 
 _KEEP = "helm.sh/resource-policy"
 _HOOK = "helm.sh/hook"
-_FIRST = ("ServiceAccount", "ConfigMap", "PersistentVolumeClaim", "Service")
+_GENERATED = f"{GROUP}/generated"
+_FIRST = ("ServiceAccount", "ConfigMap", "Secret", "PersistentVolumeClaim", "Service")
 _SHOWN = 60
 _UNFIT_FOR_A_NAME = re.compile(r"[/%\s]")
 READ_AT_START = f"{GROUP}/read-at-start"
@@ -67,6 +68,16 @@ def kept(manifest: Manifest) -> bool:
     """Whether an object outlives its release."""
     annotations = manifest["metadata"].get("annotations") or {}
     return str(annotations.get(_KEEP)) == "keep"
+
+
+def is_generated(manifest: Manifest) -> bool:
+    """Return whether each rendering makes other content, so that only the first one counts.
+
+    Of type Opaque alone: extraObjects must not have credentials of the cluster made by this way.
+    """
+    annotations = manifest["metadata"].get("annotations") or {}
+    is_opaque = manifest["kind"] == "Secret" and manifest.get("type") == "Opaque"
+    return is_opaque and _GENERATED in annotations
 
 
 def _read(file: str, text: str) -> list[Any]:

@@ -28,6 +28,8 @@ class PeerAccess:
     """PEM file of the CA that signed the peer's certificate; None: the system's CAs."""
     secret_name: str = ""
     """What a sentence calls the Secret; empty: its path."""
+    authority_secret_name: str = ""
+    """The same of the CA's Secret, where that is another one."""
 
     def read_tokens(self) -> tuple[str, ...]:
         """Return the tokens as they are now, the one in use first. Raises MountedMissing."""
@@ -42,7 +44,7 @@ class PeerAccess:
         """Return the CA's PEM, or nothing for the system's CAs. Raises MountedMissing."""
         if self.authority is None:
             return ""
-        check_mounted(self._secret, self.authority, self.secret_name)
+        check_mounted(self._secret, self.authority, self.authority_secret_name or self.secret_name)
         try:
             if pem := self.authority.read_text(encoding="ascii").strip():
                 return pem

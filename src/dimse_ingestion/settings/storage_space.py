@@ -50,6 +50,9 @@ class StorageSpaceSettings(DoorSettings):
         default=None, validation_alias="DIMSE_EVENT_SINK_CA_PATH"
     )
     event_sink_secret_name: str = Field(default="", validation_alias="DIMSE_EVENT_SINK_SECRET_NAME")
+    event_sink_ca_secret_name: str = Field(
+        default="", validation_alias="DIMSE_EVENT_SINK_CA_SECRET_NAME"
+    )
     wado_internal_endpoint: str = Field(default="", validation_alias="WADO_INTERNAL_ENDPOINT")
     wado_external_endpoint: str = Field(default="", validation_alias="WADO_EXTERNAL_ENDPOINT")
 
@@ -89,6 +92,7 @@ class StorageSpaceSettings(DoorSettings):
             token=self.event_sink_token.get_secret_value(),
             authority=self.event_sink_ca_path,
             secret_name=self.event_sink_secret_name,
+            authority_secret_name=self.event_sink_ca_secret_name,
         )
 
     @property

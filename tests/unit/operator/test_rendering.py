@@ -120,6 +120,7 @@ def test_what_is_named_is_looked_for_in_the_objects() -> None:
     assert mounted == [
         "Missing bucket ConfigMap img-ingest-s3.",
         "Missing bucket Secret img-ingest-s3.",
+        "Missing catalogue Secret core-catalogue.",
         "Missing NATS credential Secret nats-token.",
     ]
     assert "no Service core-catalogue in namespace imaging" in catalogue
@@ -131,10 +132,11 @@ def test_what_the_release_makes_is_not_looked_for() -> None:
 
 
 def test_a_catalogue_elsewhere_is_looked_for_there() -> None:
-    (said,) = [
+    secret, service = [
         each for each in missing(dicomEventDrivenIngestionName="core.other") if "catalogue" in each
     ]
-    assert "in namespace other" in said
+    assert secret == "Missing catalogue Secret core-catalogue."  # in its own namespace
+    assert "in namespace other" in service
 
 
 def test_a_broker_in_place_of_the_catalogue_is_not_looked_for() -> None:

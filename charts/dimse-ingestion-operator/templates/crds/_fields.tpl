@@ -12,10 +12,18 @@ bucketConfigName: bucketConfigName
 bucketSecretName: bucketSecretName
 dicomEventDrivenIngestionName: dicomEventDrivenIngestionName
 providerName: providerName
+{{ include "dimse-ingestion-operator.accessFields" . }}
 eventSink: eventSink
+eventSinkTokenSecret: eventSinkTokenSecret
+eventSinkCaSecret: eventSinkCaSecret
 queryEndpoint: queryEndpoint
 wadoInternalEndpoint: wadoInternalEndpoint
 wadoExternalEndpoint: wadoExternalEndpoint
+{{- end }}
+
+{{- define "dimse-ingestion-operator.accessFields" -}}
+catalogueSecure: catalogueSecure
+catalogueSecret: catalogueSecret
 {{- end }}
 
 {{- define "dimse-ingestion-operator.natsFields" -}}
