@@ -15,7 +15,22 @@ Choose = Callable[[str, tuple[str, ...]], str | None]
 """Abstract syntax, proposed transfer syntaxes → the accepted one; None refuses the abstract
 syntax, an empty string all its transfer syntaxes."""
 
-_NO_STORAGE = frozenset(
+NON_PATIENT = frozenset(
+    {
+        "1.2.840.10008.5.1.4.1.1.200.1",  # CT Defined Procedure Protocol Storage
+        "1.2.840.10008.5.1.4.1.1.200.3",  # Protocol Approval Storage
+        "1.2.840.10008.5.1.4.1.1.200.7",  # XA Defined Procedure Protocol Storage
+        "1.2.840.10008.5.1.4.1.1.201.1",  # Inventory Storage
+        "1.2.840.10008.5.1.4.38.1",  # Hanging Protocol Storage
+        "1.2.840.10008.5.1.4.39.1",  # Color Palette Storage
+        "1.2.840.10008.5.1.4.43.1",  # Generic Implant Template Storage
+        "1.2.840.10008.5.1.4.44.1",  # Implant Assembly Template Storage
+        "1.2.840.10008.5.1.4.45.1",  # Implant Template Group Storage
+    }
+)
+"""Classes of objects that belong to no patient and no study (PS3.4 annex GG): not stored here."""
+
+_NO_STORAGE = NON_PATIENT | frozenset(
     {
         "1.2.840.10008.1.3.10",  # Media Storage Directory Storage: DICOMDIR, PS3.4 I
         "1.2.840.10008.1.20.1",  # Storage Commitment Push Model
@@ -25,9 +40,10 @@ _NO_STORAGE = frozenset(
 
 
 def is_storage(abstract_syntax: str) -> bool:
-    """Whether an abstract syntax is taken for a storage class.
+    """Return whether an abstract syntax is taken for a storage class.
 
-    All are that PS3.6 names so, that it keeps without a name, and that it doesn't know.
+    All are that PS3.6 names so, that it keeps without a name, and that it doesn't know, except
+    those of `NON_PATIENT` objects: no study could hold them, so no query would find them.
     """
     if abstract_syntax in _NO_STORAGE:
         return False

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from dimse_ingestion.dicom import uids
+from dimse_ingestion.dicom.contexts import NON_PATIENT
 from dimse_ingestion.dicom.elements import Element, by_tag
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
@@ -52,7 +53,16 @@ class Location:
 
 
 def check_uids(instance: Instance) -> None:
-    """Raise DimseFailure A900 when an announced UID is none: it would become part of a key."""
+    """Raise DimseFailure when the announced UIDs rule out that the instance is stored.
+
+    A900 for one that is none, for it would become part of a key; 0122 for a class of objects that
+    belong to no study.
+    """
+    if instance.sop_class_uid in NON_PATIENT:
+        raise DimseFailure(
+            Status.SOP_CLASS_NOT_SUPPORTED,
+            "Objects of no patient (PS3.4 GG) are not stored here: they have no study.",
+        )
     for uid in (instance.sop_class_uid, instance.sop_instance_uid, instance.transfer_syntax_uid):
         if not uids.is_valid(uid):
             raise _mismatch("The command names an invalid UID.")

@@ -7,7 +7,7 @@ transient, so that a modality tries again. Which contexts are accepted is `dicom
 from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from dimse_ingestion.dicom.contexts import choice
+from dimse_ingestion.dicom.contexts import NON_PATIENT, choice
 from dimse_ingestion.dicom.uids import FIND_CLASSES
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
@@ -56,6 +56,12 @@ class Admission:
         metrics.proxy_associations.set(len(self._open))
         metrics.proxy_associations_asked.labels("accepted").inc()
         _LOG.info("Association accepted.", **_told(request), contexts=len(request.proposed))
+        if classes := sorted({name for name, _ in request.proposed.values()} & NON_PATIENT):
+            _LOG.info(
+                "Presentation contexts of objects of no patient are refused.",
+                association_id=request.association_id,
+                sop_classes=classes,
+            )
         return Acceptance(self._choose, _extended_answers(request))
 
     def ended(self, request: AssociationRequest, how: str) -> None:

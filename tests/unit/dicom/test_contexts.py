@@ -1,6 +1,9 @@
-import pytest
+import re
 
-from dimse_ingestion.dicom import uids
+import pytest
+from pydicom._uid_dict import UID_dictionary
+
+from dimse_ingestion.dicom import contexts, uids
 from dimse_ingestion.dicom.contexts import choice
 
 CT, PRIVATE = "1.2.840.10008.5.1.4.1.1.2", "1.3.46.670589.11.0.0.12.1"
@@ -35,6 +38,20 @@ def test_other_services_are_not_taken_for_storage(service):
     assert choice()(service, (uids.IMPLICIT_VR_LITTLE_ENDIAN,)) is None
 
 
+def test_every_class_of_objects_of_no_patient_is_refused():
+    """By their names, so that one which a new edition adds is not forgotten."""
+    kinds = "Defined Procedure Protocol|Approval|Inventory|Hanging|Color Palette|Implant"
+    named = {
+        uid
+        for uid, (name, kind, *_) in UID_dictionary.items()
+        if kind == "SOP Class" and re.search(rf"({kinds}).* Storage$", name)
+    }
+    assert named == contexts.NON_PATIENT
+    for uid in named:
+        assert choice()(uid, (uids.EXPLICIT_VR_LITTLE_ENDIAN,)) is None
+        assert choice((uid,))(uid, (uids.EXPLICIT_VR_LITTLE_ENDIAN,)) is None
+
+
 def test_a_query_is_never_compressed():
     assert choice()(uids.STUDY_ROOT_FIND, (JPEG,)) == ""
 
@@ -52,7 +69,7 @@ def test_lists_narrow_what_is_stored():
     [
         "1.2.840.10008.5.1.1.27",  # Stored Print Storage, retired
         "1.2.840.10008.5.1.4.34.7",  # RT Beams Delivery Instruction Storage
-        "1.2.840.10008.5.1.4.38.1",  # Hanging Protocol Storage
+        "1.2.840.10008.5.1.4.1.1.200.2",  # CT Performed Procedure Protocol Storage
         "1.2.840.10008.5.1.4.1.1.40",  # retired, without a name
         "not even a UID",
     ],

@@ -5,10 +5,12 @@ import pytest
 
 from dimse_ingestion.dicom.elements import element
 from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.observability import tracing
 from dimse_ingestion.operations.describing import (
     Location,
     check_elements,
+    check_uids,
     event_id,
     stored_event,
 )
@@ -37,6 +39,13 @@ def test_uids_padded_by_a_blank_are_the_commands() -> None:
 def test_an_instance_without_its_place_is_refused(tag: int) -> None:
     with pytest.raises(DimseFailure, match=f"{tag >> 16:04X},{tag & 0xFFFF:04X}"):
         check_elements(INSTANCE, [each for each in FACTS.values() if each.tag != tag])
+
+
+def test_an_object_of_no_patient_is_refused_before_any_byte_is_taken() -> None:
+    palette = announced(data_set(), sop_class="1.2.840.10008.5.1.4.39.1")
+    with pytest.raises(DimseFailure, match="no patient") as failure:
+        check_uids(palette)
+    assert failure.value.status == Status.SOP_CLASS_NOT_SUPPORTED
 
 
 def test_an_event_carries_utc_time_and_the_trace_it_is_part_of() -> None:
