@@ -6,10 +6,10 @@ against what can be given. It knows the syntax, not what a service offers.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from email.message import Message
 
 from starlette.requests import Request
 
+from dimse_ingestion.dicomweb.header_values import media_type, split_unquoted
 from dimse_ingestion.dicomweb.problems import Problem
 
 JSON = "application/dicom+json"
@@ -73,7 +73,7 @@ def accepted(request: Request) -> list[MediaType]:
     `accept` in the query string beats the header (PS3.18 8.3.3.1). Raises Problem 400.
     """
     written = request.query_params.getlist("accept") or request.headers.getlist("accept")
-    pieces = [piece for each in written for piece in _split(each)]
+    pieces = [piece for each in written for piece in split_unquoted(each, ",")]
     if len(pieces) > _MOST_RANGES:
         raise Problem(_BAD_REQUEST, f"Accept has more than {_MOST_RANGES} media types.")
     ranges = [parsed(piece) for piece in pieces]
@@ -82,14 +82,11 @@ def accepted(request: Request) -> list[MediaType]:
 
 def parsed(text: str) -> MediaType:
     """One media type or range with its parameters; raises Problem 400."""
-    message = Message()
-    message["content-type"] = text
-    (name, _), *rest = message.get_params(failobj=[("", "")])
-    parameters = {key.lower(): value for key, value in rest}
+    name, parameters = media_type(text)
     quality = _quality(parameters.pop("q", "1"))
-    if name.count("/") != 1 or quality is None:
+    if not name or quality is None:
         raise Problem(_BAD_REQUEST, "Accept is not a list of media types such as image/png;q=0.5.")
-    return MediaType(name.strip().lower(), parameters, quality)
+    return MediaType(name, parameters, quality)
 
 
 def chosen(ranges: Sequence[MediaType], offers: Sequence[str]) -> Chosen:
@@ -133,16 +130,3 @@ def _quality(text: str) -> float | None:
     except ValueError:
         return None
     return quality if 0 <= quality <= 1 else None
-
-
-def _split(header: str) -> list[str]:
-    """At commas that stand in no quotes."""
-    pieces = [""]
-    quoted = False
-    for each in header:
-        quoted ^= each == '"'
-        if each == "," and not quoted:
-            pieces.append("")
-        else:
-            pieces[-1] += each
-    return [piece.strip() for piece in pieces if piece.strip()]

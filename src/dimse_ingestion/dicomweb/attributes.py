@@ -4,6 +4,7 @@
 be searched is `searching`'s matter.
 """
 
+import string
 from functools import lru_cache
 
 from pydicom.datadict import tag_for_keyword
@@ -14,22 +15,30 @@ from dimse_ingestion.dicomweb.problems import Problem
 _BAD_REQUEST = 400
 _HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
 _LONGEST_TOLD = 64
+_LONGEST_ID = 1024
+_NAME_CHARACTERS = frozenset(string.ascii_letters + string.digits + "._-")
 
 
-def path_of(written: str) -> tuple[int, ...]:
-    """The tags of an attribute ID, all but the last of sequences; raises Problem 400."""
-    path = tuple(_tag(part, written) for part in written.split("."))
-    for tag in path[:-1]:
-        if vr_of(tag) != "SQ":
-            raise _unknown(written, "is no path through sequences")
-    return path
+def path_of(written: str) -> tuple[int, ...] | None:
+    """Return the tags of an attribute ID, or None where it names no attribute.
+
+    All tags but the last are sequences' tags; raises Problem 400 where they are not.
+    """
+    if len(written) > _LONGEST_ID:
+        return None
+    path = [tag for part in written.split(".") if (tag := _named(part)) is not None]
+    if len(path) <= written.count("."):
+        return None
+    if any(vr_of(tag) != "SQ" for tag in path[:-1]):
+        raise Problem(_BAD_REQUEST, f"{printable(written)} is no path through sequences.")
+    return tuple(path)
 
 
-def _tag(part: str, written: str) -> int:
-    tag = _named(part)
-    if tag is None:
-        raise _unknown(written, "is no attribute: give a keyword of PS3.6 or a tag like 00100010")
-    return tag
+def printable(name: str) -> str:
+    """Return a parameter's name for an answer, a placeholder if it may be anything but a name."""
+    if len(name) <= _LONGEST_TOLD and _NAME_CHARACTERS.issuperset(name) and name:
+        return name
+    return "(a name of other characters)"
 
 
 @lru_cache(maxsize=4096)
@@ -37,9 +46,3 @@ def _named(part: str) -> int | None:
     if len(part) == 8 and _HEXADECIMAL.issuperset(part):
         return int(part, 16)
     return tag_for_keyword(part) if part else None
-
-
-def _unknown(written: str, why: str) -> Problem:
-    # an attribute's name is told, a value never
-    told = written[:_LONGEST_TOLD] if written.replace(".", "").isalnum() else "What was asked"
-    return Problem(_BAD_REQUEST, f"{told} {why}.")

@@ -5,8 +5,8 @@ counts, and of a JPEG what its own frame header says. What stays unclear is told
 """
 
 from dimse_ingestion.dicom import uids
+from dimse_ingestion.dicomweb.header_values import media_type
 from dimse_ingestion.dicomweb.media_types import OCTET_STREAM, is_native
-from dimse_ingestion.dicomweb.multipart import media_type
 
 BEGINNING = 64 * 1024
 """Bytes of a part within which a JPEG's frame header is looked for."""

@@ -15,7 +15,7 @@ from dimse_ingestion.dicom.native_model import NoXml, from_xml
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.dicomweb.bulk_parts import BulkParts, KeptPart
 from dimse_ingestion.dicomweb.composed import BulkValue, Composed
-from dimse_ingestion.dicomweb.multipart import media_type
+from dimse_ingestion.dicomweb.header_values import media_type
 from dimse_ingestion.dicomweb.problems import Problem
 from dimse_ingestion.dicomweb.storing_parts import StoringParts
 

@@ -8,7 +8,6 @@ cut short or broken becomes a sentence. What a part means is `stow`'s matter.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from email.message import Message
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
@@ -114,14 +113,3 @@ class MultipartReader:
 
     def _end(self) -> None:
         self._ended = True
-
-
-def media_type(content_type: str) -> tuple[str, dict[str, str]]:
-    """A Content-Type's type in lower case and its parameters by lower-case names; empty if none."""
-    message = Message()
-    message["content-type"] = content_type
-    if "/" not in content_type:
-        return "", {}
-    parameters = message.get_params(unquote=True) or []
-    given = {name.lower(): value for name, value in parameters[1:] if isinstance(value, str)}
-    return message.get_content_type(), given

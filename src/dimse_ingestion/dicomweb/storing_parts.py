@@ -12,9 +12,9 @@ from uuid import uuid4
 
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.dicomweb.header_values import media_type
 from dimse_ingestion.dicomweb.likening import Likening
 from dimse_ingestion.dicomweb.media_types import DICOM, OCTET_STREAM
-from dimse_ingestion.dicomweb.multipart import media_type
 from dimse_ingestion.dicomweb.receiving import Named, Receiving
 from dimse_ingestion.dicomweb.store_response import KNOWN_OTHERWISE, LEFT_OUT, Outcome
 from dimse_ingestion.observability import metrics

@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Route
 
 from dimse_ingestion.dicomweb.addresses import SERVICES, Resource, resource
 from dimse_ingestion.dicomweb.bulk_parts import BulkParts
+from dimse_ingestion.dicomweb.header_values import media_type
 from dimse_ingestion.dicomweb.likening import Likening
 from dimse_ingestion.dicomweb.media_types import DICOM, MULTIPART
 from dimse_ingestion.dicomweb.metadata_parts import METADATA, MetadataParts
@@ -25,7 +26,6 @@ from dimse_ingestion.dicomweb.multipart import (
     MultipartReader,
     PartBegun,
     PartBytes,
-    media_type,
 )
 from dimse_ingestion.dicomweb.problems import Problem
 from dimse_ingestion.dicomweb.representing import form_for

@@ -11,7 +11,6 @@ from dimse_ingestion.dicomweb.multipart import (
     PartBegun,
     PartBytes,
     PartEnded,
-    media_type,
 )
 
 BOUNDARY = "frontier"
@@ -110,11 +109,3 @@ def test_a_flood_of_headers_is_told() -> None:
 def test_a_boundary_that_is_none_is_told(boundary: str) -> None:
     with pytest.raises(MultipartBroken, match="boundary"):
         MultipartReader(boundary)
-
-
-def test_media_types_with_their_parameters() -> None:
-    told = media_type('Multipart/Related; Type="application/dicom"; boundary="a b"')
-    assert told == ("multipart/related", {"type": "application/dicom", "boundary": "a b"})
-    assert media_type("application/dicom") == ("application/dicom", {})
-    assert media_type("") == ("", {})
-    assert media_type("nonsense") == ("", {})

@@ -42,9 +42,6 @@ def test_pages_and_what_is_answered_elsewhere() -> None:
 @pytest.mark.parametrize(
     "asked",
     [
-        [("", "x")],
-        [(".", "x")],
-        [("PatientName.", "x")],
         [("00091001", "x")],
         [("00020010", "x")],
         [("RequestAttributesSequence", "x")],
@@ -54,6 +51,13 @@ def test_pages_and_what_is_answered_elsewhere() -> None:
         [("PatientName", "a\x1bb")],
         [("RequestAttributesSequence.00400009", "\0")],
         [("limit", "\u0663")],
+        [("limit", "-1")],
+        [("offset", "")],
+        [("limit", "1"), ("limit", "1")],
+        [("PatientID", "a"), ("PatientID", "b")],
+        [("PatientID", "a"), ("00100020", "b")],
+        [("fuzzymatching", "maybe")],
+        [(f"x{number}", "") for number in range(300)],
         [("includefield", ",".join(["PatientID"] * 300))],
     ],
 )
@@ -61,3 +65,40 @@ def test_what_is_no_search_is_400_without_its_values(asked: list[tuple[str, str]
     with pytest.raises(Problem) as raised:
         search("IMAGE", asked)
     assert raised.value.status == 400
+
+
+@pytest.mark.parametrize(
+    "name", ["_", "orderby", "NoSuchKeyword", "", ".", "PatientName.", "x" * 30_000, "\0é", "a,b"]
+)
+def test_a_parameter_that_names_no_attribute_is_ignored_with_a_warning(name: str) -> None:
+    found = search("STUDY", [("PatientID", "1"), (name, "x")])
+    assert found.keys == [element(0x00100020, "LO", "1")]
+    (sentence,) = found.warnings
+    assert "Ignored query parameter" in sentence
+    assert len(sentence) < 200
+    assert sentence.isprintable()
+    assert sentence.isascii()
+
+
+def test_an_includefield_that_names_no_attribute_is_ignored_with_a_warning() -> None:
+    found = search("STUDY", [("includefield", "PatientSex,NoSuchKeyword,,all")])
+    assert found.included == {0x00100040}
+    assert found.everything
+    assert found.warnings == [
+        "Ignored includefield, which is no attribute of PS3.6: NoSuchKeyword."
+    ]
+
+
+def test_many_ignored_names_are_one_short_warning() -> None:
+    (sentence,) = search("STUDY", [(f"x{number}", "") for number in range(100)]).warnings
+    assert sentence.endswith("x0, x1, x2, x3, x4, and others.")
+
+
+@pytest.mark.parametrize("value", ["true", "TRUE", "True"])
+def test_true_is_read_in_any_case(value: str) -> None:
+    (sentence,) = search("STUDY", [("fuzzymatching", value)]).warnings
+    assert "fuzzymatching parameter is not supported" in sentence
+
+
+def test_a_number_with_many_digits_is_bounded() -> None:
+    assert search("STUDY", [("limit", "9" * 100), ("offset", "0" * 50 + "7")]).offset == 7
