@@ -13,6 +13,7 @@ from dimse_ingestion.catalogue.following import FollowingDatabase
 from dimse_ingestion.catalogue.serving import Door
 from dimse_ingestion.observability import logging, tracing
 from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.observability.series import start_series
 from dimse_ingestion.observability.serving import served
 from dimse_ingestion.observability.stopping import stop_signal
 from dimse_ingestion.secure_http.server_certificate import ServerCertificate
@@ -51,6 +52,7 @@ async def opened(settings: CatalogueSettings) -> AsyncIterator[int]:
     and queries would be exposed without authentication.
     """
     settings.refuse_exposed()
+    start_series("catalogue")
     following = _following(settings)
     try:
         async with (

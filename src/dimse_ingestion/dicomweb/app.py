@@ -17,6 +17,7 @@ from dimse_ingestion.dicomweb.addresses import Addresses
 from dimse_ingestion.dicomweb.routing import Door, Service, application
 from dimse_ingestion.observability import logging, probes, tracing
 from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.observability.series import start_series
 from dimse_ingestion.observability.serving import served
 from dimse_ingestion.observability.stopping import stop_signal
 from dimse_ingestion.operations.echoing import Echoing
@@ -66,6 +67,7 @@ async def opened(
     address can't be used.
     """
     health = probes.Health("dicomweb")
+    start_series("dicomweb")
     async with AsyncExitStack() as stack:
         wires = await stack.enter_async_context(opened_wires(settings))
         _add_checks(health, wires)

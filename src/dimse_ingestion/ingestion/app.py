@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from dimse_ingestion.ingestion.dispatch import Dispatch
 from dimse_ingestion.observability import logging, probes, tracing
 from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.observability.series import start_series
 from dimse_ingestion.observability.serving import served
 from dimse_ingestion.observability.stopping import stop_signal
 from dimse_ingestion.operations.echoing import Echoing
@@ -50,6 +51,7 @@ async def opened(settings: IngestionSettings) -> AsyncIterator[probes.Health]:
     when the HTTP address can't be used.
     """
     health = probes.Health("ingestion service")
+    start_series("ingestion")
     async with AsyncExitStack() as stack:
         wires = await stack.enter_async_context(opened_wires(settings))
         await _serve_probes(stack, settings, health)

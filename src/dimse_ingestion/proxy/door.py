@@ -19,6 +19,7 @@ from starlette.applications import Starlette
 
 from dimse_ingestion.observability import probes
 from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.observability.series import start_series
 from dimse_ingestion.observability.serving import served
 from dimse_ingestion.proxy.acceptance import Admission
 from dimse_ingestion.proxy.bridge import Bridge
@@ -70,6 +71,7 @@ async def opened(settings: ProxySettings, wires: Wires) -> AsyncIterator[OpenDoo
     Raises ConfigurationMistake when an address or the spool can't be used.
     """
     health = probes.Health("proxy")
+    start_series("proxy")
     with _spool(settings) as spool:
         admission = Admission(settings, lambda: spool.trouble)
         bridge = Bridge(settings, admission, spool, wires.requester)

@@ -33,7 +33,7 @@ def directory_mistake(variable: str, directory: str, error: OSError) -> Configur
     """Return the mistake that a folder is which can't be written."""
     cure = "give a folder that this user may write to."
     return ConfigurationMistake(
-        [f"{variable}: {directory} can't be used ({error.strerror}): {cure}"]
+        [f"{variable}: {directory} can't be used: {error.strerror}: {cure}"]
     )
 
 
@@ -46,7 +46,7 @@ def _reason(error: OSError) -> str:
 
 _UNKNOWN_NAME = (socket.EAI_NONAME, socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_NODATA)
 _REASONS = {
-    errno.EADDRINUSE: "another process listens there: stop it, or give another port.",
+    errno.EADDRINUSE: "it is in use by another process: stop that, or give another port.",
     errno.EADDRNOTAVAIL: "this host does not have the address: give one that it has.",
     errno.EACCES: "this user may not listen there: ports below 1024 need CAP_NET_BIND_SERVICE.",
 }

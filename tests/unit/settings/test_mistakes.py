@@ -10,7 +10,7 @@ from dimse_ingestion.settings.mistakes import address_mistake, directory_mistake
 @pytest.mark.parametrize(
     ("number", "cure"),
     [
-        (errno.EADDRINUSE, "another process listens there: stop it, or give another port."),
+        (errno.EADDRINUSE, "it is in use by another process: stop that, or give another port."),
         (errno.EADDRNOTAVAIL, "this host does not have the address"),
         (errno.EACCES, "ports below 1024 need CAP_NET_BIND_SERVICE"),
         (socket.EAI_NONAME, "the name is not known"),
@@ -28,5 +28,5 @@ def test_a_folder_is_told_with_its_cure() -> None:
     error = OSError(errno.EROFS, "Read-only file system")
     (sentence,) = directory_mistake("DIMSE_SPOOL_DIRECTORY", "/spool", error).sentences
     assert sentence.startswith(
-        "DIMSE_SPOOL_DIRECTORY: /spool can't be used (Read-only file system)"
+        "DIMSE_SPOOL_DIRECTORY: /spool can't be used: Read-only file system)"
     )

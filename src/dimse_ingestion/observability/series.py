@@ -1,0 +1,74 @@
+"""Series of labelled counters that are there from the start of a service, at 0.
+
+A series that begins with its first event begins at 1, and `increase()` and `rate()` never see that
+event: an alert would miss the first failure. So each counter that has known label values begins
+with all of them, in the service that counts it. Only counters: a gauge or histogram that nobody
+has set is not there.
+"""
+
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from itertools import product
+
+from prometheus_client import Counter
+
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.observability import metrics
+
+_Labels = tuple[Iterable[str], ...]
+STATUSES = tuple(f"{status:04X}" for status in Status if not status.is_pending)
+FAILURES = tuple(status for status in STATUSES if status != "0000")
+OPERATIONS = ("store", "find", "echo")
+METHODS = ("GET", "HEAD", "POST", "OPTIONS", "other")
+SERVER_ERRORS = tuple(str(status.value) for status in HTTPStatus if 500 <= status <= 505)
+ASSOCIATIONS = (
+    "accepted",
+    "no_reason_given",
+    "application_context_not_supported",
+    "calling_ae_title_not_recognized",
+    "called_ae_title_not_recognized",
+    "protocol_version_not_supported",
+    "temporary_congestion",
+    "local_limit_exceeded",
+)
+LEVELS = ("PATIENT", "STUDY", "SERIES", "IMAGE")
+
+_SPACE: Mapping[Counter, _Labels] = {
+    metrics.storage_requests: (
+        ("head", "put", "get", "list", "delete", "check"),
+        ("done", "failed", "refused"),
+    ),
+    metrics.events_sent: (("accepted", "failed", "refused"),),
+    metrics.queries_asked: (("done", "failed", "refused", "left"),),
+}
+SERIES: Mapping[str, Mapping[Counter, _Labels]] = {
+    "proxy": {
+        metrics.proxy_associations_asked: (ASSOCIATIONS,),
+        metrics.proxy_operations: ((*OPERATIONS, "other"), STATUSES),
+        metrics.transport_retries: (OPERATIONS,),
+    },
+    "ingestion": {
+        **_SPACE,
+        metrics.ingestion_stored: (("new", "again"),),
+        metrics.ingestion_failures: (("store", "find"), FAILURES),
+        metrics.transport_refused: (OPERATIONS,),
+    },
+    "dicomweb": {
+        **_SPACE,
+        metrics.dicomweb_requests: (METHODS, SERVER_ERRORS),
+        metrics.dicomweb_stored: (("new", "again"),),
+        metrics.dicomweb_store_failures: (FAILURES,),
+    },
+    "catalogue": {
+        metrics.catalogue_events: (("new", "known", "refused", "failed"),),
+        metrics.catalogue_queries: (LEVELS, ("done", "failed", "left")),
+    },
+}
+"""The counters of each service, and the values that each of their labels may have."""
+
+
+def start_series(service: str) -> None:
+    """Have every series of the service's counters at 0, unless it has counted already."""
+    for counter, labels in SERIES[service].items():
+        for values in product(*labels):
+            counter.labels(*values)

@@ -1,0 +1,201 @@
+"""Each alert is evaluated over what a service shows before and after the one event it is for."""
+
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from harness.chart.rendering import Rendering, rendered, shipped_values
+from tests.chart.promql import Samples, evaluated
+
+EVERY = 30.0
+"""Seconds between two scrapes."""
+PODS = {"namespace": "imaging", "pod": "radiology-{}-6f7c9d-x2x4z"}
+EVENTS: dict[str, tuple[str, list[tuple[str, Mapping[str, str]]]]] = {
+    "DimseBucketRefuses": (
+        "ingestion",
+        [
+            ("dimse_storage_requests_total", {"asked": asked, "outcome": "refused"})
+            for asked in ("head", "put", "get", "check")
+        ],
+    ),
+    "DimseEventsRefused": ("ingestion", [("dimse_events_sent_total", {"outcome": "refused"})]),
+    "DimseStoreFails": (
+        "ingestion",
+        [
+            ("dimse_ingestion_failures_total", {"service": "store", "status": status})
+            for status in ("A700", "A900", "C000", "0110", "0124")
+        ],
+    ),
+    "DimseReplicasFull": ("ingestion", [("dimse_transport_refused_total", {"service": "store"})]),
+    "DimseCatalogueRefusesEvents": (
+        "catalogue",
+        [("dimse_catalogue_events_total", {"outcome": "refused"})],
+    ),
+    "DimseCatalogueQueriesFail": (
+        "catalogue",
+        [
+            ("dimse_catalogue_queries_total", {"level": level, "outcome": "failed"})
+            for level in ("PATIENT", "STUDY", "SERIES", "IMAGE")
+        ],
+    ),
+    "DimseDicomwebStoreFails": (
+        "dicomweb",
+        [
+            ("dimse_dicomweb_store_failures_total", {"status": status})
+            for status in ("A700", "A900", "C000", "C122", "0110", "0124")
+        ],
+    ),
+    "DimseDicomwebRequestsFail": (
+        "dicomweb",
+        [
+            ("dimse_dicomweb_requests_total", {"method": method, "status": status})
+            for method in ("GET", "HEAD", "POST", "OPTIONS", "other")
+            for status in ("500", "502", "503")
+        ],
+    ),
+    "DimseProxyStoreFails": (
+        "proxy",
+        [
+            ("dimse_proxy_operations_total", {"service": "store", "status": status})
+            for status in ("A700", "A900", "C000", "0110", "0117", "0122", "0124")
+        ],
+    ),
+    "DimseProxyAssociationsRejected": (
+        "proxy",
+        [
+            ("dimse_proxy_associations_asked_total", {"outcome": outcome})
+            for outcome in ("temporary_congestion", "called_ae_title_not_recognized")
+        ],
+    ),
+    "DimseProxySpoolFull": ("proxy", [("dimse_spool_refused_total", {})]),
+}
+OF_STATES = {
+    "DimseIngestionNotScraped",
+    *(f"Dimse{part}NotReady" for part in ("Ingestion", "Catalogue", "Dicomweb", "Proxy")),
+    "DimseStoreSlow",
+}
+"""Alerts on what is there all the time, or on many events."""
+
+
+@pytest.fixture(scope="module")
+def rules() -> dict[str, dict[str, Any]]:
+    """Every alert of a release with every component."""
+    everything = rendered(shipped_values("ci/everything-on-values.yaml"))
+    return {rule["alert"]: rule for rule in _rules(everything)}
+
+
+def _rules(rendering: Rendering) -> Iterator[dict[str, Any]]:
+    for manifest in rendering.of_kind("PrometheusRule"):
+        for group in manifest["spec"]["groups"]:
+            yield from group["rules"]
+
+
+@cache
+def scraped(service: str) -> tuple[tuple[str, tuple[tuple[str, str], ...], float], ...]:
+    """What a service that has just begun shows at /metrics."""
+    program = (
+        "from prometheus_client import generate_latest\n"
+        "from dimse_ingestion.observability.series import start_series\n"
+        f"start_series({service!r})\n"
+        "print(generate_latest().decode())\n"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    return tuple(
+        (sample.name, tuple(sorted(sample.labels.items())), sample.value)
+        for family in text_string_to_metric_families(shown.stdout)
+        for sample in family.samples
+    )
+
+
+def series(service: str, event: tuple[str, Mapping[str, str]] | None) -> list[Samples]:
+    """Ten scrapes of a service; before the last three, one event is counted."""
+    target = {name: value.format(service) for name, value in PODS.items()}
+    wanted = (event[0], tuple(sorted(event[1].items()))) if event else None
+    times = [EVERY * number for number in range(1, 11)]
+    found = [
+        Samples(
+            name,
+            {**dict(labels), **target},
+            tuple((when, value + (when > times[6] and (name, labels) == wanted)) for when in times),
+        )
+        for name, labels, value in scraped(service)
+    ]
+    if wanted and wanted not in {(name, labels) for name, labels, _ in scraped(service)}:
+        born = tuple((when, 1.0) for when in times[7:])
+        found.append(Samples(wanted[0], {**dict(wanted[1]), **target}, born))
+    return found
+
+
+@pytest.mark.parametrize("alert", EVENTS)
+def test_the_first_event_of_each_series_fires_its_alert(
+    alert: str, rules: dict[str, dict[str, Any]]
+) -> None:
+    service, events = EVENTS[alert]
+    expression = rules[alert]["expr"]
+    assert evaluated(expression, series(service, None), 10 * EVERY) == {}
+    for event in events:
+        assert evaluated(expression, series(service, event), 10 * EVERY), event
+
+
+def test_every_alert_is_looked_at(rules: dict[str, dict[str, Any]]) -> None:
+    assert set(rules) <= EVENTS.keys() | OF_STATES
+    assert EVENTS.keys() <= set(rules)
+
+
+def test_what_is_fine_fires_nothing(rules: dict[str, dict[str, Any]]) -> None:
+    fine = [
+        ("proxy", ("dimse_proxy_operations_total", {"service": "store", "status": "0000"})),
+        ("proxy", ("dimse_proxy_associations_asked_total", {"outcome": "accepted"})),
+        ("ingestion", ("dimse_storage_requests_total", {"asked": "put", "outcome": "done"})),
+        ("catalogue", ("dimse_catalogue_events_total", {"outcome": "new"})),
+    ]
+    for service, event in fine:
+        for alert in EVENTS:
+            assert not evaluated(rules[alert]["expr"], series(service, event), 10 * EVERY)
+
+
+def test_a_pod_that_is_not_ready_fires_its_alert(rules: dict[str, dict[str, Any]]) -> None:
+    for service in ("ingestion", "catalogue", "dicomweb"):
+        target = {name: value.format(service) for name, value in PODS.items()}
+        state = {"condition": "true", **target}
+        for value, fires in ((0.0, True), (1.0, False)):
+            pods = [Samples("kube_pod_status_ready", state, ((1.0, value),))]
+            expression = rules[f"Dimse{service.capitalize()}NotReady"]["expr"]
+            assert bool(evaluated(expression, pods, 2.0)) is fires
+
+
+def test_no_replica_that_is_scraped_fires_its_alert(rules: dict[str, dict[str, Any]]) -> None:
+    target = {name: value.format("ingestion") for name, value in PODS.items()}
+    expression = rules["DimseIngestionNotScraped"]["expr"]
+    assert evaluated(expression, [], 2.0)
+    assert evaluated(expression, [Samples("up", target, ((1.0, 0.0),))], 2.0)
+    assert not evaluated(expression, [Samples("up", target, ((1.0, 1.0),))], 2.0)
+
+
+@pytest.mark.parametrize(("bucket", "fires"), [("25.0", False), ("50.0", True)])
+def test_slow_stores_fire_their_alert(
+    bucket: str, fires: bool, rules: dict[str, dict[str, Any]]
+) -> None:
+    target = {name: value.format("ingestion") for name, value in PODS.items()}
+    bounds = ("1.0", "25.0", "50.0", "+Inf")
+    counted = [
+        Samples(
+            "dimse_ingestion_store_seconds_bucket",
+            {"le": bound, **target},
+            ((1.0, 0.0), (31.0, float(bounds.index(bound) >= bounds.index(bucket)))),
+        )
+        for bound in bounds
+    ]
+    assert bool(evaluated(rules["DimseStoreSlow"]["expr"], counted, 60.0)) is fires
+
+
+def test_a_series_that_is_born_counting_has_no_increase() -> None:
+    born = [Samples("failures_total", {}, ((60.0, 1.0), (90.0, 1.0)))]
+    assert evaluated("increase(failures_total[10m]) > 0", born, 90.0) == {}
