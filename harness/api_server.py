@@ -8,7 +8,6 @@ The programs are the airgap's; `python -m harness.api_server` builds them with G
 
 import json
 import secrets
-import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -24,6 +23,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config import new_client_from_config
 from urllib3.exceptions import HTTPError
 
+from harness import pausing
 from harness.airgap import go_programs
 from harness.airgap.cache import cache
 from harness.airgap.progress import Progress
@@ -110,11 +110,11 @@ class ApiServer:
 
     def pause(self) -> None:
         """Let it hold its connections and answer nothing."""
-        self._processes[1].send_signal(signal.SIGSTOP)
+        pausing.pause(self._processes[1])
 
     def resume(self) -> None:
         """Let it go on."""
-        self._processes[1].send_signal(signal.SIGCONT)
+        pausing.resume(self._processes[1])
 
     def kill(self) -> None:
         """End everything; nothing is kept."""

@@ -32,7 +32,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def eventually(look: Callable[[], T], wanted: Callable[[T], bool], seconds: float = 30.0) -> T:
+def eventually(look: Callable[[], T], wanted: Callable[[T], bool], seconds: float = 60.0) -> T:
     """Look until what is seen is wanted; raises AssertionError that shows the last value."""
     deadline = time.monotonic() + seconds
     while not wanted(seen := look()):

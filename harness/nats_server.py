@@ -20,6 +20,7 @@ from typing import Any
 
 import trustme
 
+from harness import pausing
 from harness.doors import free_port
 
 _LONGEST_START = 10.0
@@ -123,11 +124,11 @@ class NatsServer:
 
     def pause(self) -> None:
         """Let it hold its connections and answer nothing."""
-        self._running.send_signal(signal.SIGSTOP)
+        pausing.pause(self._running)
 
     def resume(self) -> None:
         """Let it go on."""
-        self._running.send_signal(signal.SIGCONT)
+        pausing.resume(self._running)
 
     def reload(self) -> None:
         """Let it read its changed configuration, its connections kept where it can."""

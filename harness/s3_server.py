@@ -24,6 +24,7 @@ import obstore
 import trustme
 from obstore.store import S3Store
 
+from harness import pausing
 from harness.airgap import go_programs
 from harness.airgap.cache import cache
 from harness.airgap.progress import Progress
@@ -110,12 +111,12 @@ class S3Server:
     def pause(self) -> None:
         """Let it take connections and answer nothing."""
         assert self.process is not None
-        self.process.send_signal(signal.SIGSTOP)
+        pausing.pause(self.process)
 
     def go_on(self) -> None:
         """Let it answer again."""
         assert self.process is not None
-        self.process.send_signal(signal.SIGCONT)
+        pausing.resume(self.process)
 
     def make_bucket(self, name: str) -> str:
         """Make a bucket; gives its name."""

@@ -52,11 +52,11 @@ async def started(addresses: str | list[str], **settings: Any) -> AsyncIterator[
 async def reached(addresses: str | list[str], **settings: Any) -> AsyncIterator[Link]:
     """A link that is connected when the block begins."""
     async with started(addresses, **settings) as link:
-        await link.reached(10)
+        await link.reached(60)
         yield link
 
 
-async def eventually(look: Callable[[], Any], wanted: Any = True, seconds: float = 15.0) -> None:
+async def eventually(look: Callable[[], Any], wanted: Any = True, seconds: float = 60.0) -> None:
     """Wait until `look` gives what is wanted, or a text that contains it; show the last value."""
     deadline = time.monotonic() + seconds
     while not _is(seen := look(), wanted):

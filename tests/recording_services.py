@@ -86,7 +86,7 @@ class RecordingServices:
             if message.command.command_field == C_STORE_RQ and isinstance(message.data_set, Kept)
         ]
 
-    async def eventually(self, so: Callable[[], bool], seconds: float = 10) -> None:
+    async def eventually(self, so: Callable[[], bool], seconds: float = 60) -> None:
         """Wait until something is so; AssertionError with what was seen."""
         deadline = asyncio.get_running_loop().time() + seconds
         while not so():

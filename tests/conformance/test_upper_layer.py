@@ -384,7 +384,7 @@ async def test_pynetdicom_sees_why_it_was_aborted() -> None:
             ae = AE()
             ae.add_requested_context(VERIFICATION)
             assoc = ae.associate(host, port)
-            assoc.join(10)
+            assoc.join(60)
             return bool(assoc.is_aborted)
 
         assert await asyncio.to_thread(wait)

@@ -40,6 +40,7 @@ from tests.instances import event
 _OPERATION = re.compile(rb"(operation_id\xd9\x24)[0-9a-f-]{36}")
 CORPUS = Path(__file__).parent / "corpus"
 STUDY, SERIES, INSTANCE = "1.2.826.0.1.1", "1.2.826.0.1.1.1", "1.2.826.0.1.1.1.1"
+_TOLD = f"{STUDY}.9"  # a study of events alone, which no upload changes
 _JSON = "application/dicom+json"
 _PAYLOAD = 8192  # so that a few kilobytes are several chunks
 _SYNTAXES = {
@@ -201,7 +202,9 @@ def record_catalogue() -> None:
     """Write an event in both modes of CloudEvents' HTTP binding, and queries."""
     known = {"PatientName": "Doe^Jane", "PatientID": "FUZZ-1", "StudyDate": "20260102"}
     structured = cloudevents.encoded(
-        event(study=STUDY, series=SERIES, instance=INSTANCE, provider="provider", **known)
+        event(
+            study=_TOLD, series=f"{_TOLD}.1", instance=f"{_TOLD}.1.1", provider="provider", **known
+        )
     )
     line = "POST /events HTTP/1.1"
     kind = {"Content-Type": "application/cloudevents+json"}
@@ -214,7 +217,7 @@ def record_catalogue() -> None:
     keys = [
         {"group": "0010", "element": "0010", "vr": "PN", "value": "D*^J?ne"},
         {"group": "0008", "element": "0020", "vr": "DA", "value": "20260101-"},
-        {"group": "0020", "element": "000D", "vr": "UI", "value": STUDY},
+        {"group": "0020", "element": "000D", "vr": "UI", "value": _TOLD},
     ]
     for scope, path in wire.PATHS.items():
         query = json.dumps({"scope": scope, "queryAttributes": keys}).encode()

@@ -430,7 +430,7 @@ async def test_an_echo_goes_all_the_way_and_names_what_is_down(system: System) -
     assert (well.status, well.replica) == (Status.SUCCESS, "replica-1")
     await system.stop("catalogue")
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + 10
+    deadline = loop.time() + 60
     number = 0
     while (result := await asked_again(system, number := number + 1)).status == Status.SUCCESS:
         assert loop.time() < deadline, result
@@ -477,7 +477,7 @@ async def test_a_drain_lets_what_is_under_way_finish(system: System) -> None:
     under_way = asyncio.Event()
     sent.held.on_read = under_way.set
     storing = asyncio.create_task(system.store(sent))
-    await asyncio.wait_for(under_way.wait(), 10)
+    await asyncio.wait_for(under_way.wait(), 60)
     await system.stop("replica-1")
     result = await storing
     assert (result.status, system.objects) == (Status.SUCCESS, {sent.key: sent.object})

@@ -191,7 +191,7 @@ async def said_to(space: Space, *requests: bytes) -> bytes:
         writer.write(request)
         answer += await reader.readuntil(b"\r\n\r\n")
     writer.write(requests[-1])
-    answer += await asyncio.wait_for(reader.read(), 20)
+    answer += await asyncio.wait_for(reader.read(), 60)
     writer.close()
     return answer
 

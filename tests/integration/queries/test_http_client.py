@@ -123,7 +123,7 @@ async def test_closing_ends_the_query_at_the_catalogue() -> None:
     async with client_of(Catalogue(endless).app) as client:
         async with aclosing(client.matches(QUERY)) as matches:
             assert await anext(matches) == match(0)
-        await asyncio.wait_for(ended.wait(), 10)
+        await asyncio.wait_for(ended.wait(), 60)
 
 
 async def test_a_reader_that_waits_makes_the_catalogue_wait() -> None:

@@ -70,6 +70,13 @@ async def whole(bucket: Bucket, key: str) -> bytes:
     return b"".join([piece async for piece in bucket.stream(key)])
 
 
+async def nothing_unfinished(server: S3Server | None, space: str) -> None:
+    """Wait until no part is left: an abort goes on alone where the server is slow to do it."""
+    if server is not None:
+        left = lambda: server.unfinished_uploads(space)  # noqa: E731
+        await asyncio.to_thread(eventually, left, lambda found: not found, 60)
+
+
 def pattern(size: int) -> bytes:
     return (bytes(range(251)) * (size // 251 + 1))[:size]
 
@@ -149,7 +156,7 @@ async def test_a_source_that_breaks_off_leaves_nothing(
         await bucket.put("broken", breaking(), announced)
     assert await bucket.head("broken") is None
     assert [found async for found in bucket.list()] == []
-    assert server is None or server.unfinished_uploads(space) == []
+    await nothing_unfinished(server, space)
 
 
 async def test_an_oserror_of_the_source_comes_back_unchanged(bucket: Bucket) -> None:
@@ -188,7 +195,7 @@ async def test_a_cancelled_put_leaves_nothing(
         await asyncio.Event().wait()
 
     putting = asyncio.create_task(bucket.put("cancelled", sticking(), 100 * MIB))
-    await asyncio.wait_for(stuck.wait(), 20)
+    await asyncio.wait_for(stuck.wait(), 60)
     if server is not None:
         await asyncio.to_thread(eventually, lambda: server.unfinished_uploads(space), bool)
     putting.cancel()
@@ -196,7 +203,7 @@ async def test_a_cancelled_put_leaves_nothing(
         await putting
     assert await bucket.head("cancelled") is None
     assert [found async for found in bucket.list()] == []
-    assert server is None or server.unfinished_uploads(space) == []
+    await nothing_unfinished(server, space)
 
 
 async def test_nothing_is_visible_before_the_last_chunk(bucket: Bucket) -> None:

@@ -80,16 +80,16 @@ async def test_a_wrong_configuration_is_told_with_its_cure(
 
 
 async def test_a_server_that_is_silent_is_given_up(server: S3Server, location: S3Bucket) -> None:
-    bucket = open_bucket(location, timeout=0.5)
-    await bucket.check()
+    patient, impatient = open_bucket(location), open_bucket(location, timeout=0.5)
+    await patient.check()
     server.pause()
     try:
-        for failure in await failures(bucket):
+        for failure in await failures(impatient):
             assert (failure.status, failure.transient) == A700
             assert "Bucket space gave no answer in time" in failure.comment
     finally:
         server.go_on()
-    await bucket.check(write=True)
+    await patient.check(write=True)
 
 
 async def test_a_server_killed_in_the_middle_of_an_upload_and_back(
@@ -107,9 +107,10 @@ async def test_a_server_killed_in_the_middle_of_an_upload_and_back(
         await bucket.put("killed", with_a_kill(), 40 * MIB)
     assert (raised.value.status, raised.value.transient) == A700
     await asyncio.to_thread(server.start)
-    assert await bucket.head("killed") is None
-    await bucket.put("killed", zeros(40 * MIB), 40 * MIB)
-    assert await bucket.head("killed") is not None
+    patient = open_bucket(location)
+    assert await patient.head("killed") is None
+    await patient.put("killed", zeros(40 * MIB), 40 * MIB)
+    assert await patient.head("killed") is not None
 
 
 async def test_rotated_keys_are_taken_up_without_a_restart(location: S3Bucket) -> None:

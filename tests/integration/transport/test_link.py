@@ -187,7 +187,7 @@ async def test_flushed_waits_while_the_server_reads_nothing(server: NatsServer) 
         done, _ = await asyncio.wait([waiting], timeout=0.3)
         assert not done
         server.resume()
-        await asyncio.wait_for(waiting, 10)
+        await asyncio.wait_for(waiting, 60)
 
 
 async def test_before_it_is_connected_a_link_takes_subscriptions_and_refuses_messages(

@@ -58,7 +58,7 @@ async def test_whoever_waits_for_the_buffer_hears_that_the_connection_broke(
         await asyncio.sleep(0)
         server.kill()
         with pytest.raises(CarrierDown):
-            await asyncio.wait_for(waiting, 10)
+            await asyncio.wait_for(waiting, 60)
 
 
 async def test_a_server_that_holds_still_is_left_for_another_even_with_bytes_unsent(

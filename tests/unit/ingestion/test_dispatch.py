@@ -199,9 +199,9 @@ async def test_a_cancelled_query_ends_between_matches(after: int) -> None:
 async def test_a_cancelled_query_ends_though_the_catalogue_is_silent() -> None:
     catalogue, answering = Silent(), Answers()
     finding = asyncio.create_task(dispatch(space(), catalogue).find(find_open(), answering))
-    await asyncio.wait_for(catalogue.asked.wait(), 10)
+    await asyncio.wait_for(catalogue.asked.wait(), 60)
     answering.cancelled = True
-    result = await asyncio.wait_for(finding, 10)
+    result = await asyncio.wait_for(finding, 60)
     assert (result.status, result.matches, catalogue.left) == (Status.CANCEL, 1, True)
 
 

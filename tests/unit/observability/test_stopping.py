@@ -13,7 +13,7 @@ async def test_a_signal_is_an_event_and_nothing_else(number: signal.Signals) -> 
     with stop_signal() as told:
         assert not told.is_set()
         os.kill(os.getpid(), number)
-        await asyncio.wait_for(told.wait(), 10)
+        await asyncio.wait_for(told.wait(), 60)
         os.kill(os.getpid(), number)
         await asyncio.sleep(0)
     assert signal.getsignal(signal.SIGTERM) == before

@@ -37,7 +37,7 @@ class Looks:
         return True
 
     async def until(self, count: int) -> None:
-        async with asyncio.timeout(5), self.changed:
+        async with asyncio.timeout(60), self.changed:
             await self.changed.wait_for(lambda: len(self.seen) >= count)
 
 

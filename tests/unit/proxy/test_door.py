@@ -32,7 +32,7 @@ class FakeListener:
 
     async def stop(self, drain: float) -> None:
         self.drain = drain
-        await asyncio.wait_for(self.let_go.wait(), 10)
+        await asyncio.wait_for(self.let_go.wait(), 60)
         self.closed = True
 
     async def associate(self, association_id: str) -> Acceptance | Rejection:
@@ -76,7 +76,7 @@ async def test_an_open_door_is_ready_once_an_echo_went_all_the_way(
     settings: ProxySettings, listener: FakeListener, requester: FakeRequester
 ) -> None:
     async with opened(settings, wires(listener, requester)) as door:
-        await asyncio.wait_for(door.path.proved_open(), 10)
+        await asyncio.wait_for(door.path.proved_open(), 60)
         assert await door.health.troubles() == {}
         assert door.address == ("0.0.0.0", 11112)
         assert isinstance(await listener.associate("a1"), Acceptance)
@@ -119,7 +119,7 @@ async def test_a_drain_refuses_new_associations_and_waits_for_the_open_ones(
     assert not running.done()
     listener.end("a1")
     listener.let_go.set()
-    await asyncio.wait_for(running, 10)
+    await asyncio.wait_for(running, 60)
     assert listener.closed
     assert listener.drain == settings.drain_timeout
 

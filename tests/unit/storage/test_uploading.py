@@ -99,4 +99,4 @@ async def test_a_failure_of_the_upload_reaches_a_source_that_gives_on() -> None:
             yield b"chunk"
 
     with pytest.raises(ConnectionError, match="refused"):
-        await asyncio.wait_for(uploaded(refusing, endless()), 10)
+        await asyncio.wait_for(uploaded(refusing, endless()), 60)

@@ -164,10 +164,11 @@ async def test_a_silent_peer_is_aborted(limits: Limits, sent: bytes) -> None:
 
 async def test_a_peer_waiting_for_its_answer_is_not_silent() -> None:
     async def slowly(message: Message) -> None:
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(2 * patience)  # what is measured: an answer that takes longer
         await message.respond(Status.SUCCESS)
 
-    limits = Limits(idle_timeout=0.1, dimse_timeout=0.1)
+    patience = 1.5  # so long a busy machine may need from the acceptance to the request
+    limits = Limits(idle_timeout=patience, dimse_timeout=patience)
     async with (
         listening(RecordingServices(slowly), "127.0.0.1", 0, limits) as address,
         connected(address) as requestor,
