@@ -40,7 +40,7 @@ def test_other_services_are_not_taken_for_storage(service):
 
 def test_every_class_of_objects_of_no_patient_is_refused():
     """By their names, so that one which a new edition adds is not forgotten."""
-    kinds = "Defined Procedure Protocol|Approval|Inventory|Hanging|Color Palette|Implant"
+    kinds = "Defined Procedure Protocol|Approval|Inventory|Hanging|Color Palette|Template"
     named = {
         uid
         for uid, (name, kind, *_) in UID_dictionary.items()
