@@ -6,7 +6,8 @@ all strings), widened where that form loses something: items of a sequence, bina
 bulk data told by its place. It reads and writes no bytes (see `scanning`, `encoding`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 import msgspec
 
@@ -57,6 +58,19 @@ class Element(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 def element(tag: int, vr: str, value: str = "") -> Element:
     """An element by its tag as one number."""
     return Element(f"{tag >> 16:04X}", f"{tag & 0xFFFF:04X}", vr, value)
+
+
+def is_large(elements: Iterable[Element], most: int = 500) -> bool:
+    """Return whether there are more than `most` elements and items, those of sequences included."""
+    return next(islice(_parts(elements), most, None), None) is not None
+
+
+def _parts(elements: Iterable[Element]) -> Iterator[object]:
+    for each in elements:
+        yield each
+        for item in each.items or ():
+            yield item
+            yield from _parts(item)
 
 
 def by_tag(elements: Iterable[Element]) -> dict[int, Element]:

@@ -18,6 +18,11 @@ from dimse_ingestion.dicom.elements import Element
 from dimse_ingestion.dicom.value_representations import UNPARTED
 
 NAMESPACE = "http://dicom.nema.org/PS3.19/models/NativeDICOM"
+_BEGIN = (
+    b"<?xml version='1.0' encoding='utf-8'?>\n"
+    b'<NativeDicomModel xmlns="%s" xml:space="preserve">' % NAMESPACE.encode()
+)
+_END = b"</NativeDicomModel>"
 _COMPONENTS = ("FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffix")
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0010ffff]")
 _RETURN = "\ufdd0"  # no character: stands for the carriage return, which is lost unless escaped
@@ -31,14 +36,48 @@ class NoXml(ValueError):
 
 def to_xml(elements: Iterable[Element], address: Address) -> bytes:
     """A data set as an XML document in UTF-8; `address` makes the uri of bulk data by its path."""
-    root = Node("NativeDicomModel", {"xmlns": NAMESPACE, "xml:space": "preserve"})
-    _add(root, elements, address, ())
-    document: bytes = tostring(root, encoding="utf-8", xml_declaration=True)
+    creators: dict[str, str] = {}
+    pieces = [_BEGIN]
+    for each in sorted(elements, key=lambda each: each.tag):
+        pieces += _attribute_in_xml(each, address, creators)
+    document = b"".join([*pieces, _END])
     return document.replace(_RETURN.encode(), b"&#13;")
 
 
-def _add(parent: Node, elements: Iterable[Element], address: Address, above: Path) -> None:
-    creators: dict[str, str] = {}
+def _attribute_in_xml(each: Element, address: Address, creators: dict[str, str]) -> Iterator[bytes]:
+    """One attribute of the document; the items of a sequence by themselves, for there may be many.
+
+    So no more nodes are made at once than those of an item.
+    """
+    holder = Node("NativeDicomModel")
+    if not each.items:
+        _add(holder, [each], address, (), creators)
+        yield tostring(holder[0], encoding="utf-8")
+        return
+    _add(holder, [Element(each.group, each.element, "SQ")], address, (), creators)
+    yield tostring(holder[0], encoding="utf-8").removesuffix(b" />") + b">"
+    for number, item in enumerate(each.items, start=1):
+        node = _item_node(holder, number, item, address, (each.group + each.element,))
+        yield tostring(node, encoding="utf-8")
+        holder.clear()
+    yield b"</DicomAttribute>"
+
+
+def _item_node(
+    parent: Node, number: int, item: Iterable[Element], address: Address, path: Path
+) -> Node:
+    inner = SubElement(parent, "Item", {"number": str(number)})
+    _add(inner, item, address, (*path, str(number)), {})
+    return inner
+
+
+def _add(
+    parent: Node,
+    elements: Iterable[Element],
+    address: Address,
+    above: Path,
+    creators: dict[str, str],
+) -> None:
     for each in sorted(elements, key=lambda each: each.tag):
         if creator := _creator_told(each):
             creators[creator] = each.value.strip()
@@ -70,8 +109,7 @@ def _fill(node: Node, each: Element, address: Address, path: Path) -> None:
         SubElement(node, "InlineBinary").text = each.inline_binary
     elif each.items is not None:
         for number, item in enumerate(each.items, start=1):
-            inner = SubElement(node, "Item", {"number": str(number)})
-            _add(inner, item, address, (*path, str(number)))
+            _item_node(node, number, item, address, path)
     else:
         _fill_values(node, each, path)
 

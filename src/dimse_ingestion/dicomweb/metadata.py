@@ -62,7 +62,8 @@ async def _encoded(
     """Each instance's metadata, and what it is a function of."""
     async with aclosing(instances) as found:
         async for each in found:
-            encoded = form.encoded(each.elements, partial(bulk_data, base, _resource(each)))
+            address = partial(bulk_data, base, _resource(each))
+            encoded = await form.encode(each.elements, address)
             yield encoded, f"{base} {each.sha256} {each.transfer_syntax_uid}"
 
 

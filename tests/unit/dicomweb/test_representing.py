@@ -1,18 +1,24 @@
+import asyncio
 from email import message_from_bytes
 
 import orjson
 import pytest
 from starlette.requests import Request
 
-from dimse_ingestion.dicom.elements import element
-from dimse_ingestion.dicomweb.representing import form_for
+from dimse_ingestion.dicom.dicom_json import to_json
+from dimse_ingestion.dicom.elements import BulkReference, Element, element
+from dimse_ingestion.dicomweb.representing import form_for, json_document
 
 DATA_SETS = [[element(0x00100020, "LO", str(number))] for number in range(3)]
 
 
-def body(accept: str, number: int) -> tuple[str, bytes]:
+def request(accept: str) -> Request:
     headers = [(b"accept", accept.encode())]
-    form = form_for(Request({"type": "http", "headers": headers, "query_string": b""}))
+    return Request({"type": "http", "headers": headers, "query_string": b""})
+
+
+def body(accept: str, number: int) -> tuple[str, bytes]:
+    form = form_for(request(accept))
     encoded = [form.encoded(each, "/".join) for each in DATA_SETS[:number]]
     return form.media_type, form.body(encoded)
 
@@ -34,3 +40,35 @@ def test_xml_is_one_part_for_each(number: int) -> None:
     assert len(parts) == number
     assert {each.get_content_type() for each in parts} == {"application/dicom+xml"}
     assert all(each.get_payload().startswith("<?xml") for each in parts)
+
+
+def large() -> list[Element]:
+    """Some thousand elements, in one sequence of many items, one item of many elements."""
+    code = Element("0008", "0100", "SH", "A")
+    bulk = Element("0042", "0011", "OB", bulk=BulkReference(0, 9))
+    many = [element(0x00410000 + number, "LO", str(number)) for number in range(1, 1800)]
+    items = [[code, bulk, Element("0008", "1140", "SQ", items=[[bulk]])]] * 300
+    return [
+        element(0x00100010, "PN", "Doe^Jane"),
+        Element("5200", "9230", "SQ", items=items),
+        Element("5200", "9229", "SQ", items=[many, []]),
+        Element("0008", "1115", "SQ", items=[[Element("0008", "1199", "SQ", items=items)]]),
+        *many,
+    ]
+
+
+def test_a_large_data_set_is_written_like_a_small_one():
+    def address(path: tuple[str, ...]) -> str:
+        return "/".join(path)
+
+    assert json_document(large(), address) == orjson.dumps(to_json(large(), address))
+
+
+async def test_others_have_their_turns_while_a_large_data_set_is_written():
+    form, turns = form_for(request("application/dicom+json")), 0
+    writing = asyncio.create_task(form.encode(large(), "/".join))
+    while not writing.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns > 2
+    assert (await writing) == json_document(large(), "/".join)
