@@ -5,6 +5,7 @@ slow reader holds neither a connection nor a snapshot; memory is bounded by a pa
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import Executor
@@ -18,7 +19,8 @@ from dimse_ingestion.catalogue.database import failures_told, reading
 from dimse_ingestion.catalogue.described import decoded
 from dimse_ingestion.dicom.elements import Element, by_tag, element
 from dimse_ingestion.dicom.encoding import SPECIFIC_CHARACTER_SET
-from dimse_ingestion.dicom.matching import criteria, predicate
+from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.matching import all_hold, criteria
 from dimse_ingestion.dicom.query_levels import (
     COUNTS,
     KEYS,
@@ -28,6 +30,7 @@ from dimse_ingestion.dicom.query_levels import (
     UNIQUE_KEYS,
     levels_to,
 )
+from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.queries.contract import Located, Query
 
 _FIRST_PAGE = 50
@@ -65,8 +68,8 @@ def located_pages(
 async def _pages(
     asked: "Callable[[], _Asking[_Found]]", query: Query, executor: Executor
 ) -> AsyncGenerator[list[_Found], None]:
-    asking = asked()
     loop = asyncio.get_running_loop()
+    asking = await loop.run_in_executor(executor, asked)
     skip, left = query.offset, query.limit
     try:
         while left != 0:
@@ -90,12 +93,13 @@ class _Asking(Generic[_Found]):
         self.left = Event()  # nobody waits any more
         self._engine = engine
         self._longest = longest
+        self._deadline = 0.0
         self._level = query.scope
         self._source = source
         self._shown = shown
         combined = query.combined_date_time
         self._criteria = criteria(query.keys, combined_date_time=combined)
-        self._holds = predicate(query.keys, combined_date_time=combined)
+        self._holds = all_hold(self._criteria)
         self._computing = _Computing(source, query)
         self._limit = query.limit
         self._begun = False
@@ -105,6 +109,7 @@ class _Asking(Generic[_Found]):
 
     def next_page(self) -> list[_Found] | None:
         """The matches among the next rows; None when there are no more rows."""
+        self._deadline = time.monotonic() + self._longest
         with failures_told(), reading(self._engine, self._longest, self.left) as connection:
             return self._page(connection)
 
@@ -140,8 +145,15 @@ class _Asking(Generic[_Found]):
         known = [(row._mapping, _known(self._level, row._mapping)) for row in rows]
         self._computing.add(connection, known)
         for row, elements in known:
+            self._check_time()
             if self._holds(elements):
                 yield self._shown(row, elements)
+
+    def _check_time(self) -> None:
+        """Raise A700 when this page has been compared for too long, or nobody waits for it."""
+        if self.left.is_set() or time.monotonic() > self._deadline:
+            sentence = f"The query took longer than {self._longest:g} s: narrow it."
+            raise DimseFailure(Status.OUT_OF_RESOURCES, sentence)
 
 
 def _returned(query: Query) -> _Shown[list[Element]]:

@@ -18,28 +18,57 @@ from dimse_ingestion.dicom.query_levels import (
 )
 
 _TABLES = {"PATIENT": studies, "STUDY": studies, "SERIES": series, "IMAGE": instances}
-_MOST_VALUES = 5000  # a statement has at most 32766 parameters in SQLite
+_MOST_VALUES = 5000  # of one key: a statement has at most 32766 parameters in SQLite
+_MOST_VALUES_IN_ALL = 20_000
+_MOST_ALTERNATIVES = 100  # of one key: an expression may be 1000 deep in SQLite, each `or` counts
+_LONGEST_PATTERN = 1000  # characters: far beyond a key column's, and SQLite refuses long ones
 _HIGHEST = 0x10FFFF
 _SURROGATES = range(0xD800, 0xE000)
 
 
 def conditions(level: str, criteria: Mapping[int, Criterion]) -> Iterator[ColumnElement[bool]]:
-    """What must hold for a row of a level (its tables joined) that matches all of these."""
+    """Yield what must hold for a row of a level (its tables joined) that matches all of these.
+
+    A criterion too large for a statement yields nothing.
+    """
+    values_left = _MOST_VALUES_IN_ALL
     for tag, criterion in criteria.items():
-        match criterion:
-            case OneOf(_, values) if len(values) > _MOST_VALUES:
-                continue
-            case OneOf("CS", values) if tag == MODALITIES_IN_STUDY and level != "PATIENT":
-                yield _has(series, series.c.modality, values)
-            case OneOf("UI", values) if tag == SOP_CLASSES_IN_STUDY and level != "PATIENT":
-                yield _has(instances, instances.c.sop_class_uid, values)
-            case OneOf("PN") | Like("PN") | Named() if tag == PATIENT_NAME:
-                yield or_(studies.c.patient_name.is_(None), *_name_tests(criterion))
-            case Within(_, low, high):
-                days = Between("DA", low[:8], high[:8])
-                yield from _column_condition(level, tag, days)
-            case OneOf() | Like() | Between():
-                yield from _column_condition(level, tag, criterion)
+        if not _fits_a_statement(tag, criterion):
+            continue
+        if isinstance(criterion, OneOf):
+            values_left -= len(criterion.values)
+            if values_left < 0:
+                return
+        yield from _conditions(level, tag, criterion)
+
+
+def _fits_a_statement(tag: int, criterion: Criterion) -> bool:
+    match criterion:
+        case OneOf(vr, values):
+            named = tag == PATIENT_NAME and vr == "PN"
+            return len(values) <= (_MOST_ALTERNATIVES if named else _MOST_VALUES)
+        case Like(_, patterns):
+            return len(patterns) <= _MOST_ALTERNATIVES and max(map(len, patterns)) <= (
+                _LONGEST_PATTERN
+            )
+        case Named(names):
+            return len(names) <= _MOST_ALTERNATIVES
+    return True
+
+
+def _conditions(level: str, tag: int, criterion: Criterion) -> Iterator[ColumnElement[bool]]:
+    match criterion:
+        case OneOf("CS", values) if tag == MODALITIES_IN_STUDY and level != "PATIENT":
+            yield _has(series, series.c.modality, values)
+        case OneOf("UI", values) if tag == SOP_CLASSES_IN_STUDY and level != "PATIENT":
+            yield _has(instances, instances.c.sop_class_uid, values)
+        case OneOf("PN") | Like("PN") | Named() if tag == PATIENT_NAME:
+            yield or_(studies.c.patient_name.is_(None), *_name_tests(criterion))
+        case Within(_, low, high):
+            days = Between("DA", low[:8], high[:8])
+            yield from _column_condition(level, tag, days)
+        case OneOf() | Like() | Between():
+            yield from _column_condition(level, tag, criterion)
 
 
 def _has(

@@ -16,7 +16,9 @@ from dimse_ingestion.catalogue.described import Described, described
 from dimse_ingestion.catalogue.placing import Answering, Duplicates, place, prefers
 from dimse_ingestion.catalogue.tables import instances, objects
 from dimse_ingestion.events.contract import ImageStoredEvent
+from dimse_ingestion.observability.logging import logger
 
+_LOG = logger(__name__)
 Outcome = Literal["new", "known"] | ValueError
 _Key = tuple[str, ...]
 _OBJECTS = select(objects.c.source, objects.c.bucket_name, objects.c.object_name).where(
@@ -44,10 +46,14 @@ def record(
 
 
 def _described(event: ImageStoredEvent) -> Described | ValueError:
+    """Return what the event tells, or why it is refused: no event may spoil its batch."""
     try:
         return described(event)
     except ValueError as refused:
         return refused
+    except Exception as mistake:  # noqa: BLE001 - the others of the batch are right
+        _LOG.exception("An event could not be read.", event_id=event.id)
+        return ValueError(f"The event can't be recorded ({type(mistake).__name__}).")
 
 
 def _recorded(

@@ -5,9 +5,10 @@ Which address it listens at is `app`'s matter.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
+from typing import TypeVar
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -36,6 +37,8 @@ _BETWEEN_TRIES = 1.0
 _BETWEEN_LOOKS = 5.0  # seconds until a rotated password is seen
 _OTHERS = 2  # connections for what is no query: the commit and the probe
 _UNAVAILABLE = 503
+_DECODED_AT_ONCE = 256 * 1024  # bytes, some milliseconds
+_Decoded = TypeVar("_Decoded")
 
 
 class Door:
@@ -97,7 +100,7 @@ class Door:
         """2xx only after the commit."""
         try:
             async with self._bodies.body(request) as body:
-                event = cloudevents.decoded(request.headers, body)
+                event = await _decode(body, lambda: cloudevents.decoded(request.headers, body))
                 self._check_database()
                 with tracing.span("catalogue event", event.traceparent):
                     outcome = await self._committing.committed(event)
@@ -123,7 +126,7 @@ class Door:
             return _problem(400, "Name the provider that is asked: ?source=PROVIDER.")
         try:
             async with self._bodies.body(request) as body:
-                query = wire.decoded_query(request.url.path, body)
+                query = await _decode(body, lambda: wire.decoded_query(request.url.path, body))
         except BodyTooLong as wrong:
             return _problem(413, str(wrong))
         except ValueError as wrong:
@@ -173,6 +176,11 @@ def _missing(tokens: Followed[tuple[str, ...]]) -> str:
     except MountedMissing as missing:
         return str(missing)
     return ""
+
+
+async def _decode(body: bytes, decode: Callable[[], _Decoded]) -> _Decoded:
+    """Return what `decode` does; a long body is decoded beside the loop."""
+    return decode() if len(body) <= _DECODED_AT_ONCE else await asyncio.to_thread(decode)
 
 
 def _refused(status: int, detail: str) -> Response:

@@ -19,7 +19,9 @@ _SHAPE = {
     "DT": re.compile(r"\d{4}(\d{2}(\d{2}(\d{2}(\d{2}(\d{2}\d{0,6})?)?)?)?)?"),
 }
 _WIDE_EQUALS_SIGN = "\uff1d"  # stands within Japanese names, where it separates no groups
-_INSIGNIFICANT_END = re.compile(r"[\s^]+\Z")
+_LAST_BLANK = 0x3000
+_INSIGNIFICANT = "^" + "".join(each for each in map(chr, range(_LAST_BLANK + 1)) if each.isspace())
+_LONGEST_NORMALIZED = 1024  # characters: Unicode's order of combining marks takes n² steps
 _OFFSET = re.compile(r"(?P<local>.*?)(?P<offset>[+-]\d{4})?")
 
 
@@ -30,11 +32,12 @@ def folded_name(name: str) -> str:
 
 def _folded_group(group: str) -> str:
     folded = _compatible(_compatible(group).casefold()).replace("=", _WIDE_EQUALS_SIGN)
-    return _INSIGNIFICANT_END.sub("", folded).lstrip()
+    return folded.rstrip(_INSIGNIFICANT).lstrip()
 
 
 def _compatible(text: str) -> str:
-    return unicodedata.normalize("NFKC", text)
+    """Return the text without differences of width and form; a long one, no name, as it is."""
+    return unicodedata.normalize("NFKC", text) if len(text) <= _LONGEST_NORMALIZED else text
 
 
 def name_groups(name: str) -> list[str]:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from dimse_ingestion.dicom import comparing
+from dimse_ingestion.dicom import comparing, wildcards
 from dimse_ingestion.dicom.elements import Element, by_tag
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
@@ -28,6 +28,15 @@ DATES_WITH_TIMES = {
     0x00400250: 0x00400251,  # performed procedure step end
 }
 """Dates, and the times that stand beside them."""
+MOST_KEYS = 500
+"""Keys with values that a question may have, those within an item for themselves."""
+MOST_PATTERNS = 2000
+"""Values that a key with wild cards may have; groups that a key of names with `=` may."""
+LONGEST_PATTERNS = 32_768
+"""Characters of all values of a key with wild cards."""
+DEEPEST = 16
+"""Sequences that a key may be nested in."""
+_LONGEST_RANGE = 128  # characters: twice those of a DT, and some blanks
 _OFFSET_AT_END = re.compile(r"-\d{4}$")
 
 Elements = Mapping[int, Element]
@@ -98,10 +107,13 @@ class AnyItem:
 Criterion = Everything | OneOf | Like | Named | Between | Within | AnyItem
 
 
-def criterion(key: Element) -> Criterion:
-    """What a key asks; raises DimseFailure A900 that names the tag when it can't be asked."""
+def criterion(key: Element, depth: int = 0) -> Criterion:
+    """Return what a key asks for; `depth` is the number of sequences around it.
+
+    Raises DimseFailure A900 that names the tag when it can't be asked.
+    """
     if key.vr == "SQ" or key.items is not None:
-        return _sequence(key)
+        return _sequence(key, depth)
     text = key.value.strip(" \x00")
     if not text or (text == "*" and key.vr in WILDCARD_VRS):
         return Everything()
@@ -109,38 +121,57 @@ def criterion(key: Element) -> Criterion:
         return _range(text, key)
     values = [text] if key.vr in UNPARTED else text.split("\\")
     compared = [comparing.comparable(value, key.vr) for value in values if value.strip()]
+    if key.vr in WILDCARD_VRS and wildcards.has_wildcards(text):
+        _check_patterns(key, compared)
     if key.vr == "PN":
-        return _name(compared)
-    if key.vr in WILDCARD_VRS and ("*" in text or "?" in text):
+        return _name(key, compared)
+    if key.vr in WILDCARD_VRS and wildcards.has_wildcards(text):
         return Like(key.vr, tuple(compared))
     return OneOf(key.vr, frozenset(compared))
 
 
-def _name(names: list[str]) -> Criterion:
+def _check_patterns(key: Element, patterns: list[str]) -> None:
+    """Refuse what would be compared for too long with each candidate."""
+    if len(patterns) > MOST_PATTERNS:
+        raise _unaskable(key, f"has more than {MOST_PATTERNS} values, and wild cards: split it")
+    if sum(map(len, patterns)) > LONGEST_PATTERNS:
+        raise _unaskable(key, f"has wild cards, and more than {LONGEST_PATTERNS} characters")
+
+
+def _name(key: Element, names: list[str]) -> Criterion:
     if any("=" in name for name in names):
+        if sum(name.count("=") + 1 for name in names) > MOST_PATTERNS:
+            raise _unaskable(key, f"has more than {MOST_PATTERNS} component groups")
         return Named(tuple(tuple(name.split("=")) for name in names))
-    if any("*" in name or "?" in name for name in names):
+    if any(map(wildcards.has_wildcards, names)):
         return Like("PN", tuple(pattern for name in names for pattern in _name_patterns(name)))
     return OneOf("PN", frozenset(names))
 
 
 def _name_patterns(pattern: str) -> list[str]:
-    """The pattern, and what it is to a name whose last components are absent: `doe^*` is `doe`."""
-    patterns = [pattern]
-    while patterns[-1].endswith("^*"):
-        patterns.append(patterns[-1].removesuffix("^*"))
-    return patterns
+    """Return the pattern, and what it is to a name whose last components are absent.
+
+    `doe^*^*` is `doe` or `doe^*`: the latter matches whatever `doe^*^*` does.
+    """
+    present = pattern
+    while present.endswith("^*"):
+        present = present[: -len("^*")]
+    return [pattern] if present == pattern else [present, f"{present}^*"]
 
 
-def _sequence(key: Element) -> Criterion:
+def _sequence(key: Element, depth: int) -> Criterion:
     items = key.items or []
     if len(items) > 1:
         raise _unaskable(key, "has more than one item")
-    asked = criteria(items[0]) if items else {}
+    if depth >= DEEPEST:
+        raise _unaskable(key, f"is nested deeper than {DEEPEST} sequences")
+    asked = criteria(items[0], depth=depth + 1) if items else {}
     return AnyItem(asked) if asked else Everything()
 
 
 def _range(text: str, key: Element) -> Criterion:
+    if len(text) > _LONGEST_RANGE:
+        raise _unaskable(key, f"is no value or range of VR {key.vr}")
     low, dash, high = _ends(text, key.vr)
     for end in filter(None, (low, high)):
         if not comparing.is_temporal(end, key.vr):
@@ -175,16 +206,25 @@ def _unaskable(key: Element, why: str) -> DimseFailure:
     return DimseFailure(Status.DOES_NOT_MATCH_SOP_CLASS, f"Key ({key.group},{key.element}) {why}.")
 
 
-def criteria(keys: Iterable[Element], *, combined_date_time: bool = False) -> dict[int, Criterion]:
-    """The criteria that exclude something, by tag; raises DimseFailure A900.
+def criteria(
+    keys: Iterable[Element], *, combined_date_time: bool = False, depth: int = 0
+) -> dict[int, Criterion]:
+    """Return the criteria that exclude something, by tag; raises DimseFailure A900.
 
     With `combined_date_time`, as negotiated (PS3.4 C.5.1.1), the ranges of a date and the time
     beside it are one range of moments.
     """
-    asked = {key.tag: criterion(key) for key in keys}
+    asked = {key.tag: criterion(key, depth) for key in keys}
     if combined_date_time:
         _combine(asked)
-    return {tag: each for tag, each in asked.items() if not isinstance(each, Everything)}
+    excluding: dict[int, Criterion] = {
+        tag: each for tag, each in asked.items() if not isinstance(each, Everything)
+    }
+    if len(excluding) > MOST_KEYS:
+        raise DimseFailure(
+            Status.DOES_NOT_MATCH_SOP_CLASS, f"More than {MOST_KEYS} keys have values."
+        )
+    return excluding
 
 
 def _combine(asked: dict[int, Criterion]) -> None:
@@ -196,11 +236,12 @@ def _combine(asked: dict[int, Criterion]) -> None:
 
 
 def predicate(keys: Iterable[Element], *, combined_date_time: bool = False) -> Predicate:
-    """Whether all keys match; raises DimseFailure A900 when one can't be asked."""
-    return _all(criteria(keys, combined_date_time=combined_date_time))
+    """Return the test whether all keys match; raises DimseFailure A900 when one can't be asked."""
+    return all_hold(criteria(keys, combined_date_time=combined_date_time))
 
 
-def _all(asked: Mapping[int, Criterion]) -> Predicate:
+def all_hold(asked: Mapping[int, Criterion]) -> Predicate:
+    """Return the test whether elements satisfy all criteria."""
     tests = [_on_elements(tag, each) for tag, each in asked.items()]
     return lambda elements: all(test(elements) for test in tests)
 
@@ -240,13 +281,13 @@ def _test(
         case OneOf(vr, values):
             return _values_test(vr, lambda text: text in values)
         case Like(vr, patterns):
-            return _values_test(vr, _matcher(patterns))
+            return _values_test(vr, wildcards.any_of(patterns))
         case Named(names):
             return _names_test(names)
         case Between(vr, low, high):
             return _range_test(vr, low, high)
         case AnyItem(nested):
-            return _items_test(_all(nested))
+            return _items_test(all_hold(nested))
         case Everything():
             return lambda _: True
 
@@ -273,7 +314,7 @@ def name_forms(name: str) -> list[str]:
 
 
 def _names_test(names: tuple[tuple[str, ...], ...]) -> Callable[[Element | None], bool]:
-    asked = [[_matcher(_name_patterns(group or "*")) for group in name] for name in names]
+    asked = [[wildcards.any_of(_name_patterns(group or "*")) for group in name] for name in names]
 
     def test(stored: Element | None) -> bool:
         groups = [comparing.name_groups(name) for name in (stored.values if stored else ())]
@@ -285,12 +326,6 @@ def _names_test(names: tuple[tuple[str, ...], ...]) -> Callable[[Element | None]
 def _match_groupwise(asked: list[Callable[[str], bool]], held: list[str]) -> bool:
     padded = held + [""] * (len(asked) - len(held))
     return all(holds(group) for holds, group in zip(asked, padded, strict=False))
-
-
-def _matcher(patterns: Iterable[str]) -> Callable[[str], bool]:
-    """Whether a text matches one of the patterns."""
-    compiled = [re.compile(expression(pattern)) for pattern in patterns]
-    return lambda text: any(each.fullmatch(text) for each in compiled)
 
 
 def _range_test(vr: str, low: str, high: str) -> Callable[[Element | None], bool]:
@@ -311,19 +346,3 @@ def _items_test(holds: Predicate) -> Callable[[Element | None], bool]:
         return any(holds(by_tag(item)) for item in items or ())
 
     return test
-
-
-def expression(pattern: str) -> str:
-    """A pattern with `*` and `?` as a regular expression that matches whole values.
-
-    What stands between two `*` is looked for once, so that no pattern takes long (atomic groups).
-    """
-    first, *others = (_literal(part) for part in pattern.split("*"))
-    if not others:
-        return f"(?s:{first})"
-    *middle, last = others
-    return f"(?s:{first}{''.join(f'(?>.*?{part})' for part in middle if part)}.*{last})"
-
-
-def _literal(text: str) -> str:
-    return "".join("." if each == "?" else re.escape(each) for each in text)

@@ -6,6 +6,7 @@ compares no values (see `matching`).
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 from dimse_ingestion.dicom.elements import Element, by_tag
 from dimse_ingestion.dicom.failure import DimseFailure
@@ -84,6 +85,7 @@ def levels_to(level: str) -> tuple[str, ...]:
     return LEVELS[: LEVELS.index(level) + 1]
 
 
+@cache
 def supported(level: str) -> frozenset[int]:
     """The tags that can be answered at a level, those of the levels above among them."""
     return frozenset().union(*(KEYS[each] for each in levels_to(level)))
@@ -101,7 +103,8 @@ def asked(identifier: Iterable[Element], sop_class_uid: str, *, relational: bool
         _check_keys_above(elements, level, _MODELS[sop_class_uid])
     keys = [each for tag, each in elements.items() if tag not in _NOT_KEYS]
     answerable = [each for each in keys if _is_answerable(each, level)]
-    return Asked(level, answerable, [each for each in keys if each not in answerable])
+    unsupported = [each for each in keys if not _is_answerable(each, level)]
+    return Asked(level, answerable, unsupported)
 
 
 def _level(elements: dict[int, Element], sop_class_uid: str) -> str:

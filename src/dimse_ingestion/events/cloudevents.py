@@ -5,17 +5,23 @@ service and the catalogue is free to change it. No I/O happens here.
 """
 
 from collections.abc import Mapping
+from typing import TypeVar
 from urllib.parse import unquote
 
 import msgspec
 
+from dimse_ingestion.dicom import element_json
+from dimse_ingestion.events import validity
 from dimse_ingestion.events.contract import IMAGE_STORED, ImageStored, ImageStoredEvent
+
+_Decoded = TypeVar("_Decoded")
 
 CONTENT_TYPE = "application/cloudevents+json"
 
 _SPECVERSION = "1.0"
 _HEADERS = ("id", "source", "type", "specversion", "time", "subject", "traceparent")
 
+_MOST_STRUCTURES = 800_000  # elements, and items: more than what is kept of a data set can have
 _encoder = msgspec.json.Encoder()
 _events = msgspec.json.Decoder(ImageStoredEvent)
 _data = msgspec.json.Decoder(ImageStored)
@@ -38,19 +44,24 @@ def encoded(event: ImageStoredEvent) -> bytes:
 def decoded(headers: Mapping[str, str], body: bytes) -> ImageStoredEvent:
     """The event in an HTTP request, in structured or binary mode; `headers` by lower-case names.
 
-    Raises ValueError with a sentence, which repeats no value of the body, when it is none.
+    Raises ValueError with a sentence, which repeats no value of the body, when it is none, or
+    one that can't be true.
     """
     structured = headers.get("content-type", "").lower().startswith(CONTENT_TYPE)
-    try:
-        event = _events.decode(body) if structured else _binary(headers, body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        what = str(error) if isinstance(error, msgspec.ValidationError) else "malformed JSON"
-        raise ValueError(f"This is not an {IMAGE_STORED}: {what}.") from None
+    event = _decode(_events, body) if structured else _binary(headers, body)
     if event.specversion != _SPECVERSION or event.type != IMAGE_STORED:
         raise ValueError(f"Only {IMAGE_STORED} of CloudEvents {_SPECVERSION} is taken here.")
     if not event.id or not event.source:
         raise ValueError("A CloudEvent must have an id and a source.")
+    validity.check(event)
     return event
+
+
+def _decode(decoder: msgspec.json.Decoder[_Decoded], body: bytes) -> _Decoded:
+    try:
+        return element_json.decode(decoder, body, _MOST_STRUCTURES)
+    except ValueError as wrong:
+        raise ValueError(f"This is not an {IMAGE_STORED}: {wrong}.") from None
 
 
 def _present(event: ImageStoredEvent) -> dict[str, object]:
@@ -63,4 +74,4 @@ def _binary(headers: Mapping[str, str], body: bytes) -> ImageStoredEvent:
     found = {name: unquote(headers.get(f"ce-{name}", "")) for name in _HEADERS}
     if not found["type"]:
         raise ValueError(f"Send {CONTENT_TYPE}, or the attributes of a CloudEvent as headers.")
-    return ImageStoredEvent(data=_data.decode(body), **found)
+    return ImageStoredEvent(data=_decode(_data, body), **found)

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from dimse_ingestion.dicom import element_json
 from dimse_ingestion.dicom.elements import Element
 from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
 from dimse_ingestion.dicom.status import Status
@@ -35,6 +36,7 @@ MEDIA_TYPE = "application/x-ndjson"
 LONGEST_LINE = 64 * 2**20
 """Bytes of the longest match taken: twice those of the elements that are kept of a data set."""
 
+_MOST_STRUCTURES = 200_000  # keys and items: more than an identifier of 1 MiB has
 _SCOPES = {path: scope for scope, path in PATHS.items()} | {OBJECTS: "IMAGE"}
 _Found = TypeVar("_Found", list[Element], Located)
 """A match: elements, or an instance with its object; an array each, while the last line is none."""
@@ -88,9 +90,10 @@ def decoded_query(path: str, body: bytes) -> Query:
     Raises ValueError with a sentence, which repeats no value of the body, if it is none.
     """
     try:
-        asked = _questions.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"The query is not as agreed: {_place(error)}.") from None
+        asked = element_json.decode(_questions, body, _MOST_STRUCTURES)
+        element_json.check(asked.query_attributes)
+    except ValueError as wrong:
+        raise ValueError(f"The query is not as agreed: {wrong}.") from None
     if _SCOPES.get(path.rstrip("/")) != asked.scope:
         raise ValueError("The query's scope is not that of the address it was posted to.")
     if asked.offset < 0 or (asked.limit is not None and asked.limit < 0):
@@ -188,8 +191,3 @@ def _failure(error: _Error) -> DimseFailure:
     known = error.status in Status.__members__.values()
     status = Status(error.status) if known else Status.UNABLE_TO_PROCESS
     return DimseFailure(status, error.comment, transient=error.transient)
-
-
-def _place(error: Exception) -> str:
-    """Where and what, as msgspec says it: types and paths, no values."""
-    return str(error) if isinstance(error, msgspec.ValidationError) else "malformed JSON"

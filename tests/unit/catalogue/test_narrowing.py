@@ -50,6 +50,27 @@ def test_very_many_values_are_left_to_python() -> None:
     assert sql("STUDY", StudyInstanceUID="\\".join(map(str, range(5001)))) == ""
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"PatientName": "\\".join(f"Name{number}" for number in range(101))},
+        {"PatientName": "\\".join(f"Name{number}*" for number in range(101))},
+        {"PatientName": "\\".join(f"Name{number}=a" for number in range(101))},
+        {"AccessionNumber": "\\".join(f"A{number}*" for number in range(101))},
+        {"AccessionNumber": "%*" * 501},
+    ],
+)
+def test_very_many_names_or_patterns_are_left_to_python(values: dict[str, str]) -> None:
+    assert sql("STUDY", **values) == ""
+
+
+def test_all_values_together_fit_a_statement() -> None:
+    values = "\\".join(map(str, range(5000)))
+    keys = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "PatientID")
+    made = conditions("IMAGE", criteria(elements(**dict.fromkeys(keys, values))))
+    assert len(list(made)) == 4
+
+
 def test_unique_keys_are_looked_up_without_a_doubt() -> None:
     assert sql("STUDY", StudyInstanceUID="1.2") == "studies.study_instance_uid IN ('1.2')"
 

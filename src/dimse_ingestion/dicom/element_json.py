@@ -1,0 +1,89 @@
+"""What JSON of elements must be before it is believed: bounded before it is decoded, then possible.
+
+For events and queries, which come from outside: an element that no reader could use would fail
+each later answer that holds it. What an element is stands in `elements`; JSON of DICOMweb, which
+has another form, is `dicom_json`'s matter.
+"""
+
+import binascii
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import TypeVar
+
+import msgspec
+
+from dimse_ingestion.dicom.elements import BulkReference, Element
+
+DEEPEST = 64
+"""Sequences within sequences, as many as are read from a data set."""
+_Decoded = TypeVar("_Decoded")
+_TAG = re.compile(r"[0-9A-F]{8}")
+_VR = re.compile(r"[A-Z]{2}")
+_COMMAS = 4  # of an element: between its group, number, VR and value, and the next one
+_LARGEST = 2**63 - 1
+_LONGEST_FRAGMENT = 2**32 - 1
+
+
+def decode(decoder: msgspec.json.Decoder[_Decoded], body: bytes, most: int) -> _Decoded:
+    """Return what `body` holds, if it has at most `most` objects and as many arrays.
+
+    They are counted first: ten bytes of them take hundreds of bytes of memory. Raises ValueError
+    with a sentence, which repeats no value of the body, when it can't be decoded.
+    """
+    if len(body) > most:
+        _check_structures(body, most)
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error)) from None
+    except RecursionError:
+        raise ValueError("JSON that is nested too deeply") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise ValueError("malformed JSON") from None
+
+
+def _check_structures(body: bytes, most: int) -> None:
+    """Refuse a body of too many structures, or numbers: commas stand between those."""
+    counts = body.count(b"{"), body.count(b"["), body.count(b",") // _COMMAS
+    if max(counts) > most:
+        raise ValueError(f"more than {most} elements and items")
+
+
+def check(elements: Iterable[Element], depth: int = 0) -> None:
+    """Raise ValueError with a sentence, without a value, for an element that can't be one."""
+    if depth > DEEPEST:
+        raise ValueError(f"sequences are nested deeper than {DEEPEST}")
+    for each in elements:
+        if not _is_named(each.group + each.element, each.vr):
+            raise ValueError("an element's tag or VR is none")
+        if each.inline_binary is not None:
+            _check_base64(each.inline_binary)
+        if each.bulk is not None:
+            _check_reference(each.bulk)
+        for item in each.items or ():
+            check(item, depth + 1)
+
+
+@lru_cache(maxsize=8192)
+def _is_named(tag: str, vr: str) -> bool:
+    return _TAG.fullmatch(tag) is not None and _VR.fullmatch(vr) is not None
+
+
+def _check_base64(text: str) -> None:
+    try:
+        binascii.a2b_base64(text, strict_mode=True)
+    except ValueError:
+        raise ValueError("an element's inline binary value is no base64") from None
+
+
+def _check_reference(bulk: BulkReference) -> None:
+    fragments = bulk.fragments or (0,)
+    possible = (
+        0 <= bulk.offset <= _LARGEST
+        and 0 <= bulk.length <= _LARGEST
+        and min(fragments) >= 0
+        and max(fragments) <= _LONGEST_FRAGMENT
+    )
+    if not possible:
+        raise ValueError("an element's bulk reference is none")

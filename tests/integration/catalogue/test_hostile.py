@@ -1,0 +1,197 @@
+"""One hostile question or event holds up nobody else, and ends with a status and a sentence."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing
+from typing import TypeVar
+
+import httpx2
+import msgspec
+import pytest
+
+from dimse_ingestion.dicom.elements import Element, element
+from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encoded
+from dimse_ingestion.queries.contract import Query
+from dimse_ingestion.queries.http_client import HttpQueryClient
+from harness.doors import Door, free_port
+from tests.instances import PROVIDER, event, query
+
+HEADERS = {"content-type": CONTENT_TYPE}
+LONGEST_WAIT = 2.0  # seconds on a busy machine; what is mended took from ten to hundreds
+NAME, COMMENTS, STUDY_DATE, STUDY_UID = 0x00100010, 0x00104000, 0x00080020, 0x0020000D
+T = TypeVar("T")
+
+
+@pytest.fixture(scope="module")
+def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    folder = tmp_path_factory.mktemp("catalogue")
+    port = free_port()
+    environment = {
+        "DATABASE_URL": f"sqlite:///{folder}/catalogue.db",
+        "DIMSE_HTTP_HOST": "127.0.0.1",
+        "DIMSE_HTTP_PORT": str(port),
+    }
+    door = Door(["catalogue"], environment, folder / "log", port)
+    yield door.start().ready()
+    door.kill()
+
+
+@pytest.fixture
+async def client(catalogue: Door) -> AsyncIterator[httpx2.AsyncClient]:
+    address = f"http://127.0.0.1:{catalogue.http_port}"
+    async with httpx2.AsyncClient(base_url=address, timeout=60) as opened:
+        for number in range(40):
+            told = event(f"o{number}", study=f"1.2.{number}", instance=f"3.{number}", **STORED)
+            answer = await opened.post("/events", content=encoded(told), headers=HEADERS)
+            assert answer.status_code == 202, answer.text
+        yield opened
+
+
+STORED = {"PatientName": f"Doe^Jane{'^' * 5000}x", "PatientID": "1", "ImageComments": "a" * 5000}
+
+
+async def beside(client: httpx2.AsyncClient, attack: Awaitable[T]) -> T:
+    """Attack, while a bystander asks for something small all the time and is never kept waiting."""
+    under_way = asyncio.ensure_future(attack)
+    while not under_way.done():
+        began = time.monotonic()
+        assert (await client.get("/livez")).status_code == 200
+        assert await matches(client, query("STUDY", StudyInstanceUID="1.2.1"))
+        assert time.monotonic() - began < LONGEST_WAIT
+    return await under_way
+
+
+async def matches(client: httpx2.AsyncClient, asked: Query) -> list[list[Element]]:
+    queries = HttpQueryClient(str(client.base_url), PROVIDER, timeout=60)
+    async with aclosing(queries.matches(asked)) as found:
+        collected = [each async for each in found]
+    await queries.close()
+    return collected
+
+
+def listed(template: str, number: int) -> str:
+    return "\\".join(template.format(each) for each in range(number))
+
+
+def nested(depth: int) -> Element:
+    key = element(0x00080050, "SH", "a")
+    for _ in range(depth):
+        key = Element("0040", "0275", "SQ", items=[[key]])
+    return key
+
+
+ANSWERED: dict[str, tuple[list[Element], int]] = {
+    "absent components": ([element(NAME, "PN", "doe" + "^*" * 2000)], 40),
+    "names": ([element(NAME, "PN", listed("Roe^{}", 1000) + "\\Nobody")], 0),
+    "name patterns": ([element(NAME, "PN", listed("Roe^{}*", 1100) + "\\doe*")], 40),
+    "names of groups": ([element(NAME, "PN", listed("Roe^{}=a", 500) + "\\doe*")], 40),
+    "patterns": ([element(0x00100020, "LO", listed("x{}*", 1100) + "\\1*")], 40),
+    "UIDs": ([element(STUDY_UID, "UI", listed("1.2.{}", 10_000))], 40),
+    "UIDs and more": (
+        [
+            element(STUDY_UID, "UI", listed("1.2.{}", 5000)),
+            *(element(tag, "LO", listed("{}", 5000)) for tag in (0x00100020, 0x00080050)),
+            *(element(tag, "SH", listed("{}", 5000)) for tag in (0x00200010, 0x00080050)),
+            element(0x00100030, "DA", ""),
+        ],
+        0,
+    ),
+    "combining marks": ([element(NAME, "PN", "a" + "\u0301\u0316" * 16_000 + "*")], 0),
+    "asterisks": ([element(0x00104000, "LT", "*a" * 16_000 + "*b")], 0),
+}
+REFUSED: dict[str, list[Element]] = {
+    "patterns": [element(0x00100020, "LO", listed("x{}*", 3000))],
+    "a long pattern": [element(0x00104000, "LT", "a?" * 20_000 + "*")],
+    "dashes": [element(0x0008002A, "DT", "-" * 100_000)],
+    "a long date range": [element(STUDY_DATE, "DA", "20260101-" * 20_000)],
+    "levels": [nested(40)],
+    "items": [Element("0040", "0275", "SQ", items=[[]] * 20_000)],
+    "keys": [element(0x00090000 + number, "LO", "a") for number in range(20_000)],
+}
+
+
+@pytest.mark.parametrize("which", ANSWERED)
+async def test_a_large_question_is_answered_beside_others(
+    client: httpx2.AsyncClient, which: str
+) -> None:
+    keys, expected = ANSWERED[which]
+    asked = matches(client, Query(scope="STUDY", keys=keys))
+    assert len(await beside(client, asked)) == expected
+
+
+@pytest.mark.parametrize("which", REFUSED)
+async def test_a_question_that_would_take_too_long_ends_in_a900(
+    client: httpx2.AsyncClient, which: str
+) -> None:
+    asked = matches(client, Query(scope="STUDY", keys=REFUSED[which]))
+    with pytest.raises(DimseFailure) as failure:
+        await beside(client, asked)
+    assert failure.value.status == Status.DOES_NOT_MATCH_SOP_CLASS
+    assert not failure.value.transient
+
+
+def within(part: bytes) -> bytes:
+    """An event with something more among its elements."""
+    whole = encoded(event("hostile"))
+    begin = whole.index(b'"elements":[') + len(b'"elements":[')
+    return whole[:begin] + part + b"," + whole[begin:]
+
+
+def renamed(key: str) -> bytes:
+    return encoded(event(key))
+
+
+_SEQUENCE = b'{"group":"0008","element":"1140","vr":"SQ","items":['
+_ELEMENT = b'{"group":"0010","element":"0010","vr":"PN"},'
+_PIXELS = b'{"group":"7FE0","element":"0010","vr":"OB","bulk":{"offset":0,"length":1,"fragments":['
+EVENTS: dict[str, Callable[[], bytes]] = {
+    "objects": lambda: within(b"{}," * 10_000_000 + b"{}"),
+    "elements": lambda: within(_ELEMENT * 700_000 + b'{"group":"zz","element":"0010","vr":"PN"}'),
+    "numbers": lambda: within(_PIXELS + b"1," * 10_000_000 + b"1]}}"),
+    "items": lambda: within(_SEQUENCE + b"[]," * 10_000_000 + b"[]]}"),
+    "depth": lambda: within((_SEQUENCE + b"[") * 5000),
+    "levels": lambda: within((_SEQUENCE + b"[") * 90 + b"]]}" * 90),
+    "key of a parent": lambda: renamed("../../etc/passwd"),
+    "empty part": lambda: renamed("a//b"),
+    "NUL": lambda: renamed("a\0"),
+    "control character": lambda: renamed("a\nb"),
+    "long key": lambda: renamed("a" * 2000),
+    "tag": lambda: within(b'{"group":"zz","element":"0010","vr":"PN"}'),
+    "surrogate": lambda: within(b'{"group":"0010","element":"0010","vr":"PN","value":"\\ud800"}'),
+    "number": lambda: encoded(event("a")).replace(b'"size":9', b'"size":' + b"9" * 30),
+    "negative": lambda: encoded(event("a")).replace(b'"size":9', b'"size":-1'),
+}
+
+
+@pytest.mark.parametrize("which", EVENTS)
+async def test_an_impossible_event_is_400_with_a_sentence(
+    client: httpx2.AsyncClient, which: str
+) -> None:
+    posted = client.post("/events", content=EVENTS[which](), headers=HEADERS)
+    answer = await beside(client, posted)
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["title"].endswith(".")
+
+
+async def test_a_query_of_too_many_keys_or_no_tags_is_400(client: httpx2.AsyncClient) -> None:
+    bodies = [
+        b'{"scope":"STUDY","queryAttributes":[' + _SEQUENCE + b"[]," * 1_000_000 + b"[]]}]}",
+        b'{"scope":"STUDY","queryAttributes":[{"group":"zz","element":"1","vr":"LO"}]}',
+        b'{"scope":"STUDY","queryAttributes":[' + (_SEQUENCE + b"[") * 5000,
+    ]
+    for body in bodies:
+        posted = client.post(f"/query/studies?source={PROVIDER}", content=body)
+        answer = await beside(client, posted)
+        assert answer.status_code == 400, answer.text
+
+
+async def test_an_event_of_values_that_are_slow_to_compare_is_recorded(
+    client: httpx2.AsyncClient,
+) -> None:
+    odd = {"PatientName": "^" * 60_000 + "a", "PatientID": "\u0301\u0316" * 30_000}
+    told = msgspec.structs.replace(event("odd", study="1.9", instance="3.999", **odd))
+    posted = client.post("/events", content=encoded(told), headers=HEADERS)
+    assert (await beside(client, posted)).status_code == 202
