@@ -48,3 +48,11 @@ def refusal(url: str, status: int, access: PeerAccess) -> DimseFailure:
     return DimseFailure(
         Status.PROCESSING_FAILURE, f"The event sink refuses the event with HTTP {status} ({url})."
     )
+
+
+def nothing_there(url: str, status: int) -> DimseFailure:
+    """Return the failure that a wrong path is."""
+    return DimseFailure(
+        Status.PROCESSING_FAILURE,
+        f"The event sink takes no events at this path (HTTP {status}): correct K_SINK ({url}).",
+    )

@@ -12,13 +12,13 @@ import httpx2
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encoded
 from dimse_ingestion.events.contract import ImageStoredEvent
-from dimse_ingestion.events.failures import refusal, sink_failures
+from dimse_ingestion.events.failures import nothing_there, refusal, sink_failures
 from dimse_ingestion.observability import metrics, tracing
 from dimse_ingestion.secure_http.client import SecureClient
+from dimse_ingestion.secure_http.path_proof import NOT_THERE, PathProof
 from dimse_ingestion.settings import PeerAccess
 
 _LONGEST_CHECK = 2.5
-_NO_OPTIONS = httpx2.codes.NOT_IMPLEMENTED
 _BROKEN = (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError, httpx2.CloseError)
 
 
@@ -35,6 +35,7 @@ class HttpSink:
     ) -> None:
         self._url = url
         self._timeout = timeout
+        self._path = PathProof(url, min(timeout, _LONGEST_CHECK))
         self._access = access or PeerAccess(peer="event sink", url_setting="K_SINK")
         limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
         make = partial(httpx2.AsyncClient, timeout=timeout, limits=limits)
@@ -56,16 +57,17 @@ class HttpSink:
         metrics.events_sent.labels("accepted").inc()
 
     async def check(self) -> None:
-        """Raise DimseFailure when nothing answers, or it refuses the token or is not ready.
+        """Raise DimseFailure when no events can be taken at the URL.
 
-        A sink need know no more than POST, so any other answer will do.
+        Because nothing answers, the token is refused, the sink is not ready or elsewhere, or
+        nothing is at this path. No event is sent.
         """
         async with sink_failures(self._url, min(self._timeout, _LONGEST_CHECK), self._access):
-            answer = await self._client.current().options(self._url)
-        if answer.status_code == httpx2.codes.UNAUTHORIZED:
-            raise refusal(self._url, answer.status_code, self._access)
-        if httpx2.codes.is_server_error(answer.status_code) and answer.status_code != _NO_OPTIONS:
-            raise refusal(self._url, answer.status_code, self._access)
+            status = await self._path.status(self._client.current())
+        if status in NOT_THERE:
+            raise nothing_there(self._url, status)
+        if not httpx2.codes.is_success(status):
+            raise refusal(self._url, status, self._access)
 
     async def close(self) -> None:
         """Let go of connections."""

@@ -28,6 +28,7 @@ from dimse_ingestion.queries.wire import (
     object_reader,
 )
 from dimse_ingestion.secure_http.client import SecureClient
+from dimse_ingestion.secure_http.path_proof import NOT_THERE, PathProof
 from dimse_ingestion.settings import PeerAccess
 
 _LONGEST_CHECK = 2.5
@@ -52,6 +53,8 @@ class HttpQueryClient:
         self._endpoint = endpoint.rstrip("/")
         self._provider = provider
         self._timeout = timeout
+        studies = f"{self._endpoint}{PATHS['STUDY']}"
+        self._path = PathProof(studies, min(timeout, _LONGEST_CHECK))
         self._access = access or PeerAccess()
         limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=8)
         make = partial(httpx2.AsyncClient, timeout=timeout, limits=limits)
@@ -87,18 +90,18 @@ class HttpQueryClient:
             metrics.queries_asked.labels(outcome).inc()
 
     async def check(self) -> None:
-        """Raise DimseFailure when no catalogue answers, or it refuses the token or is not ready.
+        """Raise DimseFailure when no catalogue is there, it refuses the token, or is not ready.
 
-        Ours says under /readyz that it is not ready; one that has no such page is well when it
-        answers at all. /readyz may be open to everybody, so the token is proved where it counts.
+        Ours says under /readyz that it is not ready; another one need have no such page. /readyz
+        may be open to everybody, so token and path are proved where queries go.
         """
         timeout = min(self._timeout, _LONGEST_CHECK)
         with catalogue_failures(self._endpoint, timeout, self._access):
             client = self._client.current()
             answer = await client.get(f"{self._endpoint}/readyz", timeout=timeout)
-            proof = await client.options(f"{self._endpoint}{OBJECTS}", timeout=timeout)
-        if proof.status_code == httpx2.codes.UNAUTHORIZED:
-            raise refusal(self._endpoint, proof.status_code, self._access)
+            status = await self._path.status(client)
+        if status == httpx2.codes.UNAUTHORIZED or status in NOT_THERE:
+            raise refusal(self._endpoint, status, self._access)
         if answer.is_server_error:
             raise OutOfResources(f"The catalogue is not ready: see its /readyz ({self._endpoint}).")
 

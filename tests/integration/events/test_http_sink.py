@@ -181,3 +181,85 @@ async def test_the_check_believes_a_sink_that_says_it_is_not_ready() -> None:
     async with client_of(Starlette(routes=[Route("/events", unready, methods=["OPTIONS"])])) as it:
         with pytest.raises(DimseFailure, match="HTTP 503"):
             await it.check()
+
+
+@asynccontextmanager
+async def check_of(app: Starlette, path: str = "/events") -> AsyncIterator[HttpSink]:
+    async with served(app, "127.0.0.1", 0) as port:
+        client = HttpSink(f"http://127.0.0.1:{port}{path}")
+        yield client
+        await client.close()
+
+
+@pytest.mark.parametrize("path", ["/", "/event", "/events/x"])
+async def test_the_check_finds_a_wrong_path(path: str) -> None:
+    async with check_of(Sink().app, path) as client:
+        with pytest.raises(DimseFailure, match="takes no events at this path") as raised:
+            await client.check()
+    assert raised.value.status == Status.PROCESSING_FAILURE
+    assert "correct K_SINK" in raised.value.comment
+
+
+class Foreign:
+    """A sink that answers `options` to OPTIONS and `post` to what is no event."""
+
+    def __init__(self, options: int, post: int, allow: str = "") -> None:
+        self.options, self.post, self.allow = options, post, allow
+        self.asked: list[tuple[str, bytes]] = []
+        self.app = Starlette(
+            routes=[Route("/events", self.answer, methods=["OPTIONS", "POST", "GET"])]
+        )
+
+    async def answer(self, request: Request) -> Response:
+        self.asked.append((request.method, await request.body()))
+        status = self.options if request.method == "OPTIONS" else self.post
+        headers = {"allow": self.allow} if self.allow and request.method == "OPTIONS" else {}
+        return Response(status_code=status, headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("options", "allow", "post", "methods"),
+    [
+        (200, "POST, OPTIONS", 500, ["OPTIONS"]),
+        (204, "options, post", 500, ["OPTIONS"]),
+        (405, "POST", 500, ["OPTIONS"]),
+        (200, "", 400, ["OPTIONS", "POST", "OPTIONS"]),
+        (404, "", 400, ["OPTIONS", "POST", "OPTIONS"]),
+        (405, "", 415, ["OPTIONS", "POST", "OPTIONS"]),
+        (403, "", 422, ["OPTIONS", "POST", "OPTIONS"]),
+        (501, "", 202, ["OPTIONS", "POST", "OPTIONS"]),
+    ],
+)
+async def test_a_foreign_sink_is_proved_without_an_event(
+    options: int, allow: str, post: int, methods: list[str]
+) -> None:
+    sink = Foreign(options, post, allow)
+    async with check_of(sink.app) as client:
+        await client.check()
+        if len(methods) > 1:
+            await client.check()
+    assert [method for method, _ in sink.asked] == methods
+    assert {body for _, body in sink.asked} == {b""}
+
+
+@pytest.mark.parametrize(
+    ("options", "allow", "post", "said"),
+    [
+        (405, "GET, HEAD", 400, "at this path .HTTP 405."),
+        (405, "", 405, "at this path .HTTP 405."),
+        (200, "", 404, "at this path .HTTP 404."),
+        (404, "", 410, "at this path .HTTP 410."),
+        (403, "", 403, "HTTP 403"),
+        (200, "", 503, "HTTP 503"),
+        (307, "", 202, "elsewhere"),
+        (200, "", 307, "elsewhere"),
+        (401, "", 400, "401|TOKEN"),
+    ],
+)
+async def test_a_foreign_sink_that_takes_no_events_is_told(
+    options: int, allow: str, post: int, said: str
+) -> None:
+    async with check_of(Foreign(options, post, allow).app) as client:
+        for _ in range(2):
+            with pytest.raises(DimseFailure, match=said):
+                await client.check()

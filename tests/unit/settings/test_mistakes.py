@@ -27,6 +27,4 @@ def test_an_address_is_told_with_its_cure(number: int, cure: str) -> None:
 def test_a_folder_is_told_with_its_cure() -> None:
     error = OSError(errno.EROFS, "Read-only file system")
     (sentence,) = directory_mistake("DIMSE_SPOOL_DIRECTORY", "/spool", error).sentences
-    assert sentence.startswith(
-        "DIMSE_SPOOL_DIRECTORY: /spool can't be used: Read-only file system)"
-    )
+    assert sentence.startswith("DIMSE_SPOOL_DIRECTORY: /spool can't be used: Read-only file system")
