@@ -7,7 +7,7 @@ slow reader holds neither a connection nor a snapshot; memory is bounded by a pa
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from threading import Event
 from typing import Any, Generic, TypeVar
@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, Select
 
 from dimse_ingestion.catalogue import selecting
 from dimse_ingestion.catalogue.database import failures_told, reading
-from dimse_ingestion.catalogue.described import decoded
+from dimse_ingestion.catalogue.described import decoded, decoded_json, plain
 from dimse_ingestion.dicom.elements import Element, by_tag, element
 from dimse_ingestion.dicom.encoding import SPECIFIC_CHARACTER_SET
 from dimse_ingestion.dicom.failure import DimseFailure
@@ -37,6 +37,7 @@ _FIRST_PAGE = 50
 _LARGEST_PAGE = 800
 _MOST_CANDIDATES = 50_000
 _LONG_PAGE = 2 * 2**20  # bytes, compressed
+_LONG_DECODED = 8 * 2**20  # bytes of JSON, of which the elements take some ten times as many
 _TELLING = {level: selecting.telling(level) for level in LEVELS}
 _IN_STUDY = {MODALITIES_IN_STUDY: "CS", SOP_CLASSES_IN_STUDY: "UI"}
 _Known = dict[int, Element]
@@ -104,6 +105,7 @@ class _Asking(Generic[_Found]):
         self._limit = query.limit
         self._begun = False
         self._places: deque[Any] | None = None
+        self._rows: deque[Any] = deque()
         self._after: object = None
         self._size = _FIRST_PAGE
 
@@ -117,12 +119,14 @@ class _Asking(Generic[_Found]):
         if self._criteria and not self._begun:
             self._places = self._candidates(connection)
         self._begun = True
-        rows = connection.execute(self._next_rows()).all()
-        if not rows and not self._places:
-            return None
-        self._after = rows[-1].place if rows else self._after
-        self._size = _next_size(self._size, self._level, rows)
-        return list(self._matching(connection, rows))
+        if not self._rows:
+            rows = connection.execute(self._next_rows()).all()
+            if not rows and not self._places:
+                return None
+            self._after = rows[-1].place if rows else self._after
+            self._size = _next_size(self._size, self._level, rows)
+            self._rows.extend(rows)
+        return list(self._matching(connection))
 
     def _candidates(self, connection: Connection) -> deque[Any] | None:
         """Where all rows are that may match, in order; None if there are very many."""
@@ -141,8 +145,17 @@ class _Asking(Generic[_Found]):
         places = [self._places.popleft() for _ in range(number)]
         return selecting.chosen(self._level, self._source, places)
 
-    def _matching(self, connection: Connection, rows: Any) -> Iterator[_Found]:
-        known = [(row._mapping, _known(self._level, row._mapping)) for row in rows]
+    def _decoded(self) -> Iterator[tuple[Any, _Known]]:
+        """The next rows and what they say, as many as may stand in memory at once."""
+        length = 0
+        while self._rows and length < _LONG_DECODED:
+            row = self._rows.popleft()._mapping
+            told = {each: plain(row[f"{each}_elements"]) for each in _TELLING[self._level]}
+            length += sum(map(len, told.values()))
+            yield row, _known(self._level, told)
+
+    def _matching(self, connection: Connection) -> Iterator[_Found]:
+        known = list(self._decoded())
         self._computing.add(connection, known)
         for row, elements in known:
             self._check_time()
@@ -179,13 +192,13 @@ def _next_size(size: int, level: str, rows: Any) -> int:
     return max(1, size // 2) if length > _LONG_PAGE else min(2 * size, _LARGEST_PAGE)
 
 
-def _known(level: str, row: Any) -> _Known:
+def _known(level: str, told: Mapping[str, bytes]) -> _Known:
     """What a row says: keys of a level above by that level alone, so that levels agree."""
     elements = {SPECIFIC_CHARACTER_SET: element(SPECIFIC_CHARACTER_SET, "CS")}
     above: frozenset[int] = frozenset()
     for each in _TELLING[level]:
-        own = by_tag(decoded(row[f"{each}_elements"]))
-        elements |= {tag: told for tag, told in own.items() if tag not in above}
+        own = by_tag(decoded_json(told[each]))
+        elements |= {tag: value for tag, value in own.items() if tag not in above}
         above |= KEYS[each] | KEYS["PATIENT"]
     return elements
 

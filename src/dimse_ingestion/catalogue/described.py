@@ -237,6 +237,15 @@ def encoded(elements: list[Element]) -> bytes:
 
 
 def decoded(kept: bytes) -> list[Element]:
-    """The reverse of `encoded`."""
-    plain = zlib.decompress(kept[1:]) if kept[:1] == _COMPRESSED else kept[1:]
-    return _decoder.decode(plain)
+    """Return the reverse of `encoded`."""
+    return _decoder.decode(plain(kept))
+
+
+def plain(kept: bytes) -> bytes:
+    """Return elements as they are kept in JSON, whose length says what they take in memory."""
+    return zlib.decompress(kept[1:]) if kept[:1] == _COMPRESSED else kept[1:]
+
+
+def decoded_json(elements: bytes) -> list[Element]:
+    """Return the elements of `plain`."""
+    return _decoder.decode(elements)
