@@ -136,7 +136,7 @@ def _end(console: Console, failures: list[str]) -> int:
         "\nEverything arrived. With your own images:\n"
         "  dimse-ingestion standalone        # keeps the same running, in ./dimse-data\n"
         "  http://127.0.0.1:8080/            # its page, in a browser: studies, series, images\n"
-        "  storescu -aec DICOM-INGEST 127.0.0.1 11112 YOUR.dcm\n"
+        "  dcmsend -aec DICOM-INGEST 127.0.0.1 11112 YOUR.dcm\n"
         "  findscu -S -aec DICOM-INGEST -k QueryRetrieveLevel=STUDY -k PatientName 127.0.0.1 11112"
     )
     return 0
