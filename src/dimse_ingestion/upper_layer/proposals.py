@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import lru_cache
+from itertools import count, islice
 
 from dimse_ingestion.upper_layer.pdus import HEADER, AbortReason, PduType, ProtocolError
 
@@ -23,6 +25,9 @@ _U32 = struct.Struct(">I")
 _PAIR = struct.Struct(">HH")
 _PROTOCOL_VERSION = 0x0001
 _PADDING = " \t\r\n"
+_LONGEST_KNOWN = 8 * 1024  # bytes of sub-items that are remembered
+_MOST_ITEMS = 32 * 1024
+"""Items of a proposal, those within others included; 256 contexts of 60 syntaxes have half."""
 USUAL_PDU_LENGTH = 16 * 1024
 """Bytes of a P-DATA-TF for a peer that doesn't say what it takes: every implementation takes it."""
 
@@ -118,13 +123,14 @@ def decode(content: bytes) -> Proposal:
     if len(content) < _FIXED.size:
         raise _invalid("it is too short")
     proposal = Proposal(*_FIXED.unpack_from(content))
-    for item_type, item in _items(content[_FIXED.size :]):
+    seen = count()
+    for item_type, item in _items(content[_FIXED.size :], seen):
         if item_type == _Item.APPLICATION_CONTEXT:
             proposal.application_context_name = _text(item)
         elif item_type == _Item.PROPOSED_CONTEXT:
-            _add_context(proposal, item)
+            _add_context(proposal, item, seen)
         elif item_type == _Item.USER_INFORMATION:
-            for sub_type, sub_item in _items(item):
+            for sub_type, sub_item in _items(item, seen):
                 _add_user_information(proposal.user, sub_type, sub_item)
     return proposal
 
@@ -144,36 +150,64 @@ def encode_accept(
     return HEADER.pack(PduType.ASSOCIATE_AC, len(content)) + content
 
 
-def _items(content: bytes) -> Iterator[tuple[int, bytes]]:
-    position = 0
-    while position < len(content):
-        if position + _ITEM.size > len(content):
+def _items(content: bytes, seen: Iterator[int]) -> Iterator[tuple[int, bytes]]:
+    position, end, unpack = 0, len(content), _ITEM.unpack_from
+    while position < end:
+        begin = position + _ITEM.size
+        if next(seen) >= _MOST_ITEMS:
+            raise _invalid(f"it has more than {_MOST_ITEMS} items")
+        if begin > end:
             raise _invalid("it ends within an item")
-        item_type, length = _ITEM.unpack_from(content, position)
-        position += _ITEM.size
-        if position + length > len(content):
+        item_type, length = unpack(content, position)
+        position = begin + length
+        if position > end:
             raise _invalid(f"its item of type {item_type:02X}H has length {length}")
-        yield item_type, content[position : position + length]
-        position += length
+        yield item_type, content[begin:position]
 
 
-def _add_context(proposal: Proposal, item: bytes) -> None:
+def _add_context(proposal: Proposal, item: bytes, seen: Iterator[int]) -> None:
     if len(item) < _CONTEXT.size:
         raise _invalid("a presentation context is too short")
-    abstract_syntax, transfer_syntaxes = "", []
-    for sub_type, sub_item in _items(item[_CONTEXT.size :]):
+    content = item[_CONTEXT.size :]
+    split = _ITEM.size + int.from_bytes(content[2:4])  # what follows is alike in most contexts
+    abstract_syntax, before, items = _syntaxes(content[:split])
+    other_abstract_syntax, transfer_syntaxes, more_items = _syntaxes(content[split:])
+    next(islice(seen, items + more_items, None), None)
+    _propose(
+        proposal.contexts,
+        item[0],
+        other_abstract_syntax or abstract_syntax,
+        (*before, *transfer_syntaxes),
+    )
+
+
+def _syntaxes(content: bytes) -> tuple[str, tuple[str, ...], int]:
+    """Return the abstract and transfer syntaxes of sub-items, and how many sub-items they are."""
+    return _known_syntaxes(content) if len(content) <= _LONGEST_KNOWN else _read(content)
+
+
+def _read(content: bytes) -> tuple[str, tuple[str, ...], int]:
+    abstract_syntax, transfer_syntaxes, items = "", [], 0
+    for sub_type, sub_item in _items(content, count()):
+        items += 1
         if sub_type == _Item.ABSTRACT_SYNTAX:
             abstract_syntax = _text(sub_item)
         elif sub_type == _Item.TRANSFER_SYNTAX:
             transfer_syntaxes.append(_text(sub_item))
-    _propose(proposal.contexts, item[0], abstract_syntax, transfer_syntaxes)
+    return abstract_syntax, tuple(transfer_syntaxes), items
+
+
+@lru_cache(maxsize=256)
+def _known_syntaxes(content: bytes) -> tuple[str, tuple[str, ...], int]:
+    """Return what was read before: most contexts propose the same transfer syntaxes."""
+    return _read(content)
 
 
 def _propose(
     contexts: dict[int, tuple[str, tuple[str, ...]]],
     context_id: int,
     abstract_syntax: str,
-    transfer_syntaxes: list[str],
+    transfer_syntaxes: tuple[str, ...],
 ) -> None:
     """Add a context. Of two with one id the first counts, with the syntaxes of both if alike."""
     first, syntaxes = contexts.get(context_id, (abstract_syntax, ()))

@@ -157,6 +157,8 @@ MALFORMED = {
     "ends within an item": GOOD[:-1],
     "an item longer than the PDU": GOOD[:FIXED] + b"\x10\0\xff\xff1.2",
     "a context without an id": GOOD[:FIXED] + b"\x20\0\0\0",
+    "items without end": GOOD[:FIXED] + b"\x7f\0\0\0" * 33_000,
+    "sub-items without end": GOOD[:FIXED] + (b"\x20\0\0\x84\1\0\0\0" + b"\x40\0\0\0" * 32) * 1000,
     "a sub-item longer than its item": GOOD[:FIXED] + b"\x50\0\0\x04\x51\0\0\x04",
 }
 
