@@ -180,12 +180,18 @@ def prove(
 @app.command()
 def reindex(
     parallel: Annotated[int, typer.Option(min=1, max=1000, help="Objects read at once.")] = 8,
+    missing: Annotated[
+        bool,
+        typer.Option(
+            "--missing", help="Read only objects without an entry: cheap enough for each night."
+        ),
+    ] = False,
 ) -> None:
     """Rebuild the catalogue from the bucket alone; configured like the ingestion service."""
     from dimse_ingestion.reindexing import run
     from dimse_ingestion.settings import IngestionSettings
 
-    _run(lambda: run(IngestionSettings.load(), parallel=parallel))
+    _run(lambda: run(IngestionSettings.load(), parallel=parallel, missing=missing))
 
 
 def main() -> None:

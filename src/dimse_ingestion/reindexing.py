@@ -1,12 +1,16 @@
 """The catalogue rebuilt from the bucket alone: each object read again, its event sent again.
 
+Or only those objects that have no entry: what a crash left between bucket and catalogue, which was
+answered to nobody. Then the bucket is listed and compared, and hardly an object is read.
+
 Harmless to repeat and to break off: the ids are functions of the keys, and the catalogue knows an
 object by its name. Nothing is written to the bucket.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 from uuid import NAMESPACE_URL, uuid5
 
 from rich.console import Console
@@ -25,7 +29,7 @@ from dimse_ingestion.operations.describing import (
     stored_event,
 )
 from dimse_ingestion.operations.recalling import Recalled, recalled
-from dimse_ingestion.operations.wires import opened_wires
+from dimse_ingestion.operations.wires import Wires, opened_wires
 from dimse_ingestion.settings import IngestionSettings
 from dimse_ingestion.storage import keys
 from dimse_ingestion.storage.contract import Bucket, StoredObject
@@ -34,6 +38,8 @@ _LOG = logger(__name__)
 _SOP_CLASS_UID = 0x00080016
 _PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds; together as long as a catalogue takes to restart
 _EVERY = 1000
+_PAGE = 1000  # names compared at once
+_Result = TypeVar("_Result")
 _NO_OBJECTS_FAULT = frozenset({Status.OUT_OF_RESOURCES, Status.NOT_AUTHORIZED})
 
 
@@ -44,16 +50,21 @@ class Tally:
     told: int = 0
     passed_over: int = 0
     left_out: int = 0
+    known: int = 0
 
     def __str__(self) -> str:
+        known = f"{self.known} known already, " if self.known else ""
         return (
-            f"{self.told} instances told, {self.passed_over} other objects passed over, "
+            f"{self.told} instances told, {known}{self.passed_over} other objects passed over, "
             f"{self.left_out} left out"
         )
 
 
-async def run(settings: IngestionSettings, *, parallel: int = 8) -> int:
-    """Rebuild, and say how it went; exit status 1 when an object was left out."""
+async def run(settings: IngestionSettings, *, parallel: int = 8, missing: bool = False) -> int:
+    """Rebuild, and say how it went; exit status 1 when an object was left out.
+
+    With `missing` only objects without an entry are read.
+    """
     logging.configure("reindex", settings.log_level)
     console = Console(markup=False, highlight=False, soft_wrap=True)
     space = StorageSpace(
@@ -67,6 +78,7 @@ async def run(settings: IngestionSettings, *, parallel: int = 8) -> int:
             wires.bucket,
             wires.sink,
             space,
+            missing=_missing_in(wires) if missing else None,
             progress=lambda tally: console.print(str(tally)),
             left_out=lambda key, why: console.print(f"left out: {key}: {why}"),
         )
@@ -80,8 +92,21 @@ async def run(settings: IngestionSettings, *, parallel: int = 8) -> int:
     return 1 if reindexing.tally.left_out else 0
 
 
+def _missing_in(wires: Wires) -> "Missing":
+    """Return what compares names with the catalogue."""
+
+    async def missing(names: Sequence[str]) -> list[str]:
+        return await wires.queries.missing(wires.bucket.name, names)
+
+    return missing
+
+
+Missing = Callable[[Sequence[str]], Awaitable[list[str]]]
+"""Gives those of some object names that have no entry."""
+
+
 class Reindexing:
-    """Tells `sink` of every instance in `bucket`.
+    """Tells `sink` of every instance in `bucket`, or of those that `missing` gives.
 
     `progress` is called each thousand objects, `left_out` for each object that can't be told of,
     with its key and a sentence.
@@ -93,6 +118,7 @@ class Reindexing:
         sink: EventSink,
         space: StorageSpace,
         *,
+        missing: Missing | None = None,
         progress: Callable[[Tally], None] = lambda _: None,
         left_out: Callable[[str, str], None] = lambda _key, _why: None,
     ) -> None:
@@ -100,6 +126,7 @@ class Reindexing:
         self._bucket = bucket
         self._sink = sink
         self._space = space
+        self._missing = missing
         self._progress = progress
         self._left_out = left_out
 
@@ -113,13 +140,39 @@ class Reindexing:
             async with asyncio.TaskGroup() as group:
                 for _ in range(parallel):
                     group.create_task(self._work(waiting))
-                async for each in self._instances():
+                async for each in self._untold():
                     await waiting.put(each)
                 for _ in range(parallel):
                     await waiting.put(None)
         except ExceptionGroup as several:
             failures, mistakes = several.split(DimseFailure)
             raise mistakes or _first(several) from failures
+
+    async def _untold(self) -> AsyncIterator[StoredObject]:
+        """Give the instances to be told of: all, or page by page those without an entry."""
+        if self._missing is None:
+            async for each in self._instances():
+                yield each
+            return
+        page: list[StoredObject] = []
+        async for each in self._instances():
+            page.append(each)
+            if len(page) == _PAGE:
+                for missing in await self._without_entry(page):
+                    yield missing
+                page = []
+        for missing in await self._without_entry(page) if page else ():
+            yield missing
+
+    async def _without_entry(self, page: list[StoredObject]) -> list[StoredObject]:
+        names = [each.key for each in page]
+        missing = set(await self._patiently("objects", lambda: self._compared(names)))
+        self.tally.known += len(page) - len(missing)
+        self._progress(self.tally)
+        return [each for each in page if each.key in missing]
+
+    async def _compared(self, names: list[str]) -> list[str]:
+        return await self._missing(names) if self._missing else names
 
     async def _instances(self) -> AsyncIterator[StoredObject]:
         async for each in self._bucket.list(keys.INSTANCES):
@@ -136,7 +189,7 @@ class Reindexing:
 
     async def _one(self, each: StoredObject) -> None:
         try:
-            await self._tell_patiently(each)
+            await self._patiently(each.key, lambda: self._tell(each))
         except KeyError:
             self._leave_out(each.key, "it has vanished")
         except DimseFailure as failure:
@@ -150,17 +203,17 @@ class Reindexing:
         self.tally.left_out += 1
         self._left_out(key, why)
 
-    async def _tell_patiently(self, each: StoredObject) -> None:
-        """Tell of one object, over troubles that pass."""
+    async def _patiently(self, key: str, attempt: Callable[[], Awaitable[_Result]]) -> _Result:
+        """Return what `attempt` gives, over troubles that pass."""
         for pause in _PAUSES:
             try:
-                return await self._tell(each)
+                return await attempt()
             except DimseFailure as failure:
                 if not failure.transient:
                     raise
-                _LOG.warning("An object is tried again.", object=each.key, why=failure.comment)
+                _LOG.warning("An object is tried again.", object=key, why=failure.comment)
                 await asyncio.sleep(pause)
-        return await self._tell(each)
+        return await attempt()
 
     async def _tell(self, each: StoredObject) -> None:
         read = await recalled(self._bucket, each)

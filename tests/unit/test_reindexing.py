@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import pytest
 
 from dimse_ingestion import reindexing
@@ -158,6 +160,65 @@ async def test_a_bucket_that_lists_and_lets_nobody_read_breaks_it_off() -> None:
     with pytest.raises(DimseFailure) as raised:
         await reindexed(bucket, MemorySink())
     assert raised.value is denied
+
+
+class Entries:
+    """What has an entry; counts how often it was compared."""
+
+    def __init__(self, *known: str, failures: int = 0) -> None:
+        self.known, self.failures, self.compared = set(known), failures, list[int]()
+
+    async def missing(self, names: Sequence[str]) -> list[str]:
+        if self.failures:
+            self.failures -= 1
+            raise DOWN
+        self.compared.append(len(names))
+        return [each for each in names if each not in self.known]
+
+
+async def told_of_missing(bucket: MemoryBucket, entries: Entries) -> tuple[Tally, set[str]]:
+    sink = MemorySink()
+    made = Reindexing(bucket, sink, SPACE, missing=entries.missing)
+    await made.run(parallel=3)
+    return made.tally, {each.data.store.object_name for each in sink.accepted}
+
+
+async def test_only_objects_without_an_entry_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reindexing, "_PAGE", 4)
+    read: list[str] = []
+
+    class Watched(MemoryBucket):
+        async def get_range(self, key: str, offset: int, length: int) -> bytes:
+            read.append(key)
+            return await super().get_range(key, offset, length)
+
+    bucket = Watched()
+    keys = [put(bucket, number) for number in range(10)]
+    bucket.objects["instances/notes.txt"] = b""
+    entries = Entries(*keys[2:])
+    tally, told = await told_of_missing(bucket, entries)
+    assert told == set(read) == set(keys[:2])
+    assert (tally.told, tally.known, tally.passed_over) == (2, 8, 1)
+    assert str(tally).startswith("2 instances told, 8 known already, ")
+    assert entries.compared == [4, 4, 2]
+
+
+async def test_nothing_is_read_where_everything_has_an_entry() -> None:
+    bucket = MemoryBucket()
+    keys = [put(bucket, number) for number in range(3)]
+    tally, told = await told_of_missing(bucket, Entries(*keys))
+    assert (tally, told) == (Tally(known=3), set())
+    assert await told_of_missing(MemoryBucket(), Entries()) == (Tally(), set())
+
+
+async def test_a_catalogue_that_comes_back_is_waited_for_and_one_that_stays_away_ends_it() -> None:
+    bucket = MemoryBucket()
+    key = put(bucket, 1)
+    _, told = await told_of_missing(bucket, Entries(failures=2))
+    assert told == {key}
+    with pytest.raises(DimseFailure) as raised:
+        await told_of_missing(bucket, Entries(failures=3))
+    assert raised.value is DOWN
 
 
 async def test_a_mistake_of_ours_is_not_hidden_behind_a_failure() -> None:

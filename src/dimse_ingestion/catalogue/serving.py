@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
-from dimse_ingestion.catalogue import database
+from dimse_ingestion.catalogue import database, known_objects
 from dimse_ingestion.catalogue.answering import located_pages, pages
 from dimse_ingestion.catalogue.bodies import Bodies, BodyTooLong
 from dimse_ingestion.catalogue.committing import Committing
@@ -38,6 +38,7 @@ _BETWEEN_LOOKS = 5.0  # seconds until a rotated password is seen
 _OTHERS = 2  # connections for what is no query: the commit and the probe
 _UNAVAILABLE = 503
 _DECODED_AT_ONCE = 256 * 1024  # bytes, some milliseconds
+_REFUSALS = (BodyTooLong, ValueError, DimseFailure)
 _Decoded = TypeVar("_Decoded")
 
 
@@ -64,6 +65,7 @@ class Door:
     def _guarded(self) -> ASGIApp:
         paths = [*wire.PATHS.values(), wire.OBJECTS]
         queries = [Route(path, self._query, methods=["POST"]) for path in paths]
+        queries.append(Route(wire.MISSING, self._missing_objects, methods=["POST"]))
         events = Route("/events", self._event, methods=["POST"])
         app = Starlette(routes=[events, *queries])
         access = self._settings.access
@@ -120,19 +122,27 @@ class Door:
         if self._database.trouble:
             raise OutOfResources(self._database.trouble)
 
-    async def _query(self, request: Request) -> Response:
-        source = request.query_params.get(wire.SOURCE, "")
-        if not source:
-            return _problem(400, "Name the provider that is asked: ?source=PROVIDER.")
+    async def _missing_objects(self, request: Request) -> Response:
+        """Answer which of some objects have no entry."""
         try:
+            source = _source(request)
+            async with self._bodies.body(request) as body:
+                names = await _decode(body, lambda: wire.decoded_names(body))
+            asked = self._database.engine, source, names.bucket_name, names.object_names
+            loop = asyncio.get_running_loop()
+            found = await loop.run_in_executor(self._readers, known_objects.missing, *asked)
+        except _REFUSALS as refusal:
+            return _not_answered(refusal)
+        answer = wire.encoded_names(wire.ObjectNames(names.bucket_name, found))
+        return Response(answer, media_type="application/json")
+
+    async def _query(self, request: Request) -> Response:
+        try:
+            source = _source(request)
             async with self._bodies.body(request) as body:
                 query = await _decode(body, lambda: wire.decoded_query(request.url.path, body))
-        except BodyTooLong as wrong:
-            return _problem(413, str(wrong))
-        except ValueError as wrong:
-            return _problem(400, str(wrong))
-        except DimseFailure as failure:
-            return _problem(_UNAVAILABLE, failure.comment)
+        except _REFUSALS as refusal:
+            return _not_answered(refusal)
         lines = self._answer(query, source, objects=request.url.path == wire.OBJECTS)
         return StreamingResponse(lines, media_type=wire.MEDIA_TYPE)
 
@@ -181,6 +191,22 @@ def _missing(tokens: Followed[tuple[str, ...]]) -> str:
 async def _decode(body: bytes, decode: Callable[[], _Decoded]) -> _Decoded:
     """Return what `decode` does; a long body is decoded beside the loop."""
     return decode() if len(body) <= _DECODED_AT_ONCE else await asyncio.to_thread(decode)
+
+
+def _source(request: Request) -> str:
+    source = request.query_params.get(wire.SOURCE, "")
+    if not source:
+        raise ValueError("Name the provider that is asked: ?source=PROVIDER.")
+    return source
+
+
+def _not_answered(refusal: Exception) -> Response:
+    """Return the answer to a question that is refused, or can't be answered now."""
+    if isinstance(refusal, BodyTooLong):
+        return _problem(413, str(refusal))
+    if isinstance(refusal, DimseFailure):
+        return _problem(_UNAVAILABLE, refusal.comment)
+    return _problem(400, str(refusal))
 
 
 def _refused(status: int, detail: str) -> Response:

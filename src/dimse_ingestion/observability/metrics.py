@@ -132,6 +132,12 @@ catalogue_queries = Counter(
     "Queries answered, by level and outcome (done, failed, left)",
     ["level", "outcome"],
 )
+catalogue_compared = Counter(
+    "dimse_catalogue_compared_total",
+    "Objects of a bucket compared with the catalogue by reindex --missing, by outcome (known, "
+    "missing)",
+    ["outcome"],
+)
 
 # operator
 operator_looks = Counter(

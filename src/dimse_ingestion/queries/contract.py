@@ -5,7 +5,7 @@ What is a valid question at a level is `dicom.query_levels`' matter, what matche
 `dicom.matching`'s.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
 import msgspec
@@ -62,6 +62,12 @@ class QueryClient(Protocol):
         """The instances that match, with their objects, as they are found; fails like `matches`.
 
         The scope is IMAGE; keys choose and `all_keys` changes nothing.
+        """
+
+    async def missing(self, bucket_name: str, object_names: Sequence[str]) -> list[str]:
+        """Return those of the object names that have no entry; at most a page of a listing.
+
+        Raises DimseFailure as `matches` does.
         """
 
     async def check(self) -> None:

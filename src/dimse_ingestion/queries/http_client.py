@@ -5,7 +5,7 @@ slow modality slows the catalogue's answer instead of filling memory. Closing th
 the connection, which ends the query at the catalogue. The body is `wire`'s matter.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from functools import partial
 from typing import TypeVar
@@ -19,10 +19,14 @@ from dimse_ingestion.queries.contract import Located, Query
 from dimse_ingestion.queries.failures import catalogue_failures, refusal
 from dimse_ingestion.queries.wire import (
     MEDIA_TYPE,
+    MISSING,
     OBJECTS,
     PATHS,
     SOURCE,
     AnswerReader,
+    ObjectNames,
+    decoded_names,
+    encoded_names,
     encoded_query,
     match_reader,
     object_reader,
@@ -88,6 +92,23 @@ class HttpQueryClient:
             raise
         finally:
             metrics.queries_asked.labels(outcome).inc()
+
+    async def missing(self, bucket_name: str, object_names: Sequence[str]) -> list[str]:
+        """Return those of the object names that have no entry; raises as `matches` does."""
+        with catalogue_failures(self._endpoint, self._timeout, self._access):
+            answer = await self._client.current().post(
+                self._endpoint + MISSING,
+                params={SOURCE: self._provider},
+                content=encoded_names(ObjectNames(bucket_name, list(object_names))),
+                headers={"content-type": "application/json", **tracing.headers()},
+            )
+        if not answer.is_success:
+            raise refusal(self._endpoint, answer.status_code, self._access)
+        try:
+            return decoded_names(answer.content).object_names
+        except ValueError:
+            sentence = "The catalogue sent an answer that is not as agreed."
+            raise OutOfResources(sentence) from None
 
     async def check(self) -> None:
         """Raise DimseFailure when no catalogue is there, it refuses the token, or is not ready.

@@ -4,7 +4,7 @@ Matches of a level are its instances grouped by the unique keys down to it; the 
 group speaks for it. `refusing` makes it fail as a catalogue does.
 """
 
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from dimse_ingestion.dicom.elements import Element, by_tag, element
@@ -53,6 +53,12 @@ class MemoryQueryClient:
         for each in self._found(query):
             if located := self._objects.get(_instance_uid(each)):
                 yield located
+
+    async def missing(self, bucket_name: str, object_names: Sequence[str]) -> list[str]:
+        """Return the names of objects that were not added."""
+        self._refuse()
+        known = {(each.bucket_name, each.object_name) for each in self._objects.values()}
+        return [each for each in object_names if (bucket_name, each) not in known]
 
     async def check(self) -> None:
         """Raise `refusing`, if set."""

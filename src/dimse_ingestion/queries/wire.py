@@ -28,6 +28,12 @@ PATHS = {
 OBJECTS = "/query/objects"
 """Where instances are asked with their objects."""
 
+MISSING = "/query/missing"
+"""Where the names of a bucket's objects are compared with the catalogue's."""
+
+MOST_NAMES = 1000
+"""Names that are compared at once: those of a page of a bucket's listing."""
+
 SOURCE = "source"
 """The query parameter that names the provider asked."""
 
@@ -51,6 +57,13 @@ class _Question(msgspec.Struct, frozen=True, omit_defaults=True):
     all_keys: bool = msgspec.field(default=False, name="allKeys")
 
 
+class ObjectNames(msgspec.Struct, frozen=True, rename="camel"):
+    """Names of objects in a bucket, to be compared; as an answer those without an entry."""
+
+    bucket_name: str
+    object_names: list[str]
+
+
 class _Error(msgspec.Struct, frozen=True):
     status: int
     comment: str
@@ -67,6 +80,7 @@ _encoder = msgspec.json.Encoder()
 _questions = msgspec.json.Decoder(_Question)
 _matches = msgspec.json.Decoder(list[Element])
 _objects = msgspec.json.Decoder(Located)
+_names = msgspec.json.Decoder(ObjectNames)
 _lasts = msgspec.json.Decoder(_Last)
 
 
@@ -106,6 +120,25 @@ def decoded_query(path: str, body: bytes) -> Query:
         combined_date_time=asked.combined_date_time,
         all_keys=asked.all_keys,
     )
+
+
+def encoded_names(names: ObjectNames) -> bytes:
+    """Return the body that asks about objects, or answers which of them have no entry."""
+    return _encoder.encode(names)
+
+
+def decoded_names(body: bytes) -> ObjectNames:
+    """Return the names in a body posted to `MISSING`, or answered from there.
+
+    Raises ValueError with a sentence, which repeats no value of the body, if it is none.
+    """
+    try:
+        names = element_json.decode(_names, body, _MOST_STRUCTURES)
+    except ValueError as wrong:
+        raise ValueError(f"The names are not as agreed: {wrong}.") from None
+    if len(names.object_names) > MOST_NAMES:
+        raise ValueError(f"More than {MOST_NAMES} names are compared.")
+    return names
 
 
 def encoded_match(match: list[Element] | Located) -> bytes:

@@ -306,3 +306,33 @@ async def test_all_keys_gives_what_a_level_knows(
     assert read(match, "PatientID") == "1"
     assert (read(match, "ImageComments") is not None) == comments
     assert (read(match, "ModalitiesInStudy") is not None) == (level == "STUDY")
+
+
+async def test_objects_without_an_entry_are_told_apart(client: httpx2.AsyncClient) -> None:
+    sink = HttpSink(f"{client.base_url}/events")
+    for name in ("a", "b"):
+        await sink.accept(event(name, instance=f"3.{name == 'a':d}"))
+    await sink.close()
+    catalogue = HttpQueryClient(str(client.base_url), PROVIDER)
+    assert await catalogue.missing("space", ["a", "c", "b", "d"]) == ["c", "d"]
+    assert await catalogue.missing("elsewhere", ["a"]) == ["a"]
+    assert await catalogue.missing("space", []) == []
+    with pytest.raises(DimseFailure, match="refuses the query"):
+        await catalogue.missing("space", ["a"] * 1001)
+    await catalogue.close()
+    page = (await client.get("/metrics")).text
+    for outcome in ("known", "missing"):
+        assert f'dimse_catalogue_compared_total{{outcome="{outcome}"}}' in page
+    elsewhere = HttpQueryClient(str(client.base_url), "cardiology")
+    assert await elsewhere.missing("space", ["a"]) == ["a"]
+    await elsewhere.close()
+
+
+async def test_names_that_are_none_are_refused(client: httpx2.AsyncClient) -> None:
+    for path, body in (
+        ("/query/missing", b'{"bucketName":"a","objectNames":[]}'),
+        ("/query/missing?source=a", b"{}"),
+        ("/query/missing?source=a", b"[" * 100),
+    ):
+        answer = await client.post(path, content=body)
+        assert answer.status_code == 400, answer.text

@@ -1,0 +1,33 @@
+"""Which objects of a bucket have no entry: asked by names, a page of a bucket's listing at a time.
+
+An index finds each name, so that a whole archive is compared in minutes; no element is read. What
+becomes of the others is `reindexing`'s matter.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Engine, bindparam, select
+
+from dimse_ingestion.catalogue.database import failures_told
+from dimse_ingestion.catalogue.tables import objects
+from dimse_ingestion.observability import metrics
+
+_KNOWN = select(objects.c.object_name).where(
+    objects.c.object_name.in_(bindparam("names", expanding=True)),
+    objects.c.bucket_name == bindparam("bucket"),
+    objects.c.source == bindparam("source"),
+)
+
+
+def missing(engine: Engine, source: str, bucket_name: str, names: Sequence[str]) -> list[str]:
+    """Return those of the names, in their order, that no entry of the storage space has.
+
+    Raises transient A700 when the database fails.
+    """
+    parameters = {"names": list(names), "bucket": bucket_name, "source": source}
+    with failures_told(), engine.connect() as connection:
+        known = set(connection.execute(_KNOWN, parameters).scalars())
+    without = [each for each in names if each not in known]
+    metrics.catalogue_compared.labels("known").inc(len(names) - len(without))
+    metrics.catalogue_compared.labels("missing").inc(len(without))
+    return without
