@@ -1,7 +1,8 @@
 """Bulk data by the addresses that metadata gives (PS3.18 section 10.4.1.1.5), also in ranges.
 
 The value as the data set holds it, in little endian. Compressed pixel data is its frames: as they
-are stored as parts, or decoded, all after each other.
+are stored as parts, or decoded, all after each other; of a video, and where nothing tells frames
+apart, it is all fragments as one stream. A document is also given in its own media type.
 """
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
@@ -12,8 +13,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from dimse_ingestion.dicom.elements import Element, by_tag
-from dimse_ingestion.dicom.frames import PIXEL_DATA, NoFrame, image_pixels
-from dimse_ingestion.dicomweb import frames
+from dimse_ingestion.dicom.frames import PIXEL_DATA, NoFrame
+from dimse_ingestion.dicomweb import frames, streams
 from dimse_ingestion.dicomweb.accepting import accepted, chosen
 from dimse_ingestion.dicomweb.addresses import SERVICES, resource
 from dimse_ingestion.dicomweb.conditional import is_unchanged
@@ -24,11 +25,14 @@ from dimse_ingestion.dicomweb.media_types import (
     Form,
     frame_form,
     is_native,
+    is_video,
+    whole_form,
 )
 from dimse_ingestion.dicomweb.parts import Answer, Part, multipart, single
 from dimse_ingestion.dicomweb.problems import Problem
 from dimse_ingestion.dicomweb.ranges import ByteRange, byte_range
 from dimse_ingestion.dicomweb.reading import NOT_FOUND, Reading, entity_tag, gone, tagged
+from dimse_ingestion.dicomweb.streams import ENCAPSULATED_DOCUMENT, document_type
 from dimse_ingestion.operations.retrieving import ObjectMissing
 from dimse_ingestion.queries.contract import Located
 
@@ -50,7 +54,8 @@ def routes(reading: Reading) -> Iterable[BaseRoute]:
         if is_unchanged(request, headers["etag"]):
             return Response(status_code=_NOT_MODIFIED, headers=dict(headers))
         try:
-            if value.tag == PIXEL_DATA and not is_native(instance.transfer_syntax_uid):
+            is_pixels = value.tag == PIXEL_DATA and len(path) == 1  # not of an icon
+            if is_pixels and not is_native(instance.transfer_syntax_uid):
                 return await _compressed(reading, request, instance, headers)
             return await _plain(reading, request, instance, value, headers)
         except ObjectMissing as missing:
@@ -85,7 +90,13 @@ def _hexadecimal(tag: str) -> int:
 async def _plain(
     reading: Reading, request: Request, instance: Located, value: Element, headers: dict[str, str]
 ) -> Response:
-    offer = chosen(accepted(request), _OFFERS).offer
+    own = document_type(instance) if value.tag == ENCAPSULATED_DOCUMENT else ""
+    more = streams.offers(own) if own else []
+    offer = chosen(accepted(request), [*_OFFERS, *more]).offer
+    if offer in more:
+        stream = await streams.stream_of(reading, instance)
+        is_multipart = offer.startswith(MULTIPART)
+        return await streams.answer(request, stream, headers, is_multipart=is_multipart)
     if offer != OCTET_STREAM:
         body = reading.retrieving.value(instance, value)
         parts = _only(Part(OCTET_STREAM, body, str(request.url)))
@@ -105,12 +116,16 @@ async def _compressed(
     reading: Reading, request: Request, instance: Located, headers: dict[str, str]
 ) -> Response:
     """All frames of compressed pixel data."""
-    form = frame_form(accepted(request), instance.transfer_syntax_uid)
+    if is_video(instance.transfer_syntax_uid):
+        return await _stream(reading, request, instance, headers)
     try:
-        number = image_pixels(instance.elements).number_of_frames
-        places = await reading.frames.places(instance, range(1, number + 1))
+        places = await reading.frames.all_places(instance)
     except NoFrame as none:
-        raise Problem(NOT_FOUND, str(none)) from None
+        try:
+            return await _stream(reading, request, instance, headers)
+        except (NoFrame, Problem):
+            raise Problem(NOT_FOUND, str(none)) from None
+    form = frame_form(accepted(request), instance.transfer_syntax_uid)
     bodies = frames.frame_bodies(reading, places, form)
     answer = Answer(headers=headers)
     if form.is_multipart and form.transfer_syntax_uid != EXPLICIT:
@@ -119,6 +134,21 @@ async def _compressed(
     if form.is_multipart:
         return await multipart(request, _only(whole), form.media_type, answer)
     return await single(request, whole, None, answer)
+
+
+async def _stream(
+    reading: Reading, request: Request, instance: Located, headers: dict[str, str]
+) -> Response:
+    """All fragments of compressed pixel data; raises NoFrame."""
+    form = whole_form(accepted(request), instance.transfer_syntax_uid)
+    stream = await streams.joined_fragments(reading, instance)
+    return await streams.answer(
+        request,
+        stream,
+        headers,
+        content_type=form.content_type,
+        is_multipart=form.is_multipart,
+    )
 
 
 async def _parts(

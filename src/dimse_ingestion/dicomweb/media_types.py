@@ -34,8 +34,14 @@ DECODABLE = frozenset(
 ) | frozenset(f"{_BASE}.4.{n}" for n in (201, 202, 203))
 """Compressed transfer syntaxes whose pixels can be decoded."""
 
-_OLD_NAMES = {"image/x-dicom-rle": "image/dicom-rle", "image/x-jls": "image/jls"}
-"""What clients of older editions call them."""
+_FRAGMENTABLE = ".1"  # at the end of a video's transfer syntax: in several fragments
+_OLD_NAMES = {
+    "image/x-dicom-rle": "image/dicom-rle",
+    "image/x-jls": "image/jls",
+    "video/mpeg2": "video/mpeg",
+    "video/h265": "video/mp4",
+}
+"""What clients of other editions call them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,14 @@ class Form:
 
 def media_type_of(transfer_syntax_uid: str) -> str:
     """Return the media type of compressed frames or of a video (PS3.18 table 8.7.3-5)."""
-    return _COMPRESSED.get(transfer_syntax_uid, OCTET_STREAM)
+    whole = transfer_syntax_uid.removesuffix(_FRAGMENTABLE)
+    return _COMPRESSED.get(whole if is_video(whole) else transfer_syntax_uid, OCTET_STREAM)
+
+
+def is_video(transfer_syntax_uid: str) -> bool:
+    """Tell whether all frames are one stream of bytes (PS3.5 8.2.5 to 8.2.7)."""
+    kind = _COMPRESSED.get(transfer_syntax_uid.removesuffix(_FRAGMENTABLE), "")
+    return kind.startswith("video/")
 
 
 def is_native(transfer_syntax_uid: str) -> bool:
@@ -81,6 +94,7 @@ def frame_forms(stored: str) -> list[Form]:
     if has_samples(stored):
         return [*plain, *as_bytes]
     media_type = media_type_of(stored)
+    plain = [] if is_video(stored) else plain
     compressed = [Form(media_type, stored, True), Form(media_type, stored, False)]
     return [*compressed, *plain, *as_bytes]
 
@@ -91,6 +105,19 @@ def frame_form(ranges: Sequence[MediaType], stored: str, *, several: bool = Fals
     `several` frames go as parts only.
     """
     forms = [form for form in frame_forms(stored) if form.is_multipart or not several]
+    return form_of(ranges, stored, forms)
+
+
+def whole_form(ranges: Sequence[MediaType], stored: str) -> Form:
+    """The form wanted most for compressed pixel data as one stream. Raises Problem 406."""
+    forms = [form for form in frame_forms(stored) if form.transfer_syntax_uid == stored]
+    if not is_video(stored):
+        forms = [form for form in forms if form.media_type == OCTET_STREAM]
+    return form_of(ranges, stored, forms)
+
+
+def form_of(ranges: Sequence[MediaType], stored: str, forms: Sequence[Form]) -> Form:
+    """The one of these forms that is wanted most. Raises Problem 406."""
     if not ranges:
         return forms[0]
     for each in ranges:
@@ -111,7 +138,8 @@ def _fits(wanted: MediaType, form: Form, stored: str) -> bool:
         return False
     syntax = wanted.transfer_syntax
     if not syntax:  # octet-stream alone means uncompressed (PS3.18 table 8.7.3-5)
-        return form.media_type != OCTET_STREAM or form.transfer_syntax_uid == EXPLICIT
+        is_stored = form.media_type != OCTET_STREAM or is_video(stored)
+        return is_stored or form.transfer_syntax_uid == EXPLICIT or wanted.name == "*/*"
     if syntax == "*":  # as it is stored
         return form.transfer_syntax_uid == (EXPLICIT if is_native(stored) else stored)
     return syntax == form.transfer_syntax_uid

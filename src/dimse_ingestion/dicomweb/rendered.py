@@ -1,5 +1,7 @@
 """Rendered resources and thumbnails (PS3.18 sections 10.4.1.1.3 and 10.4.1.1.4): PNG or JPEG.
 
+A video and an encapsulated document are given as they are, by `streams`.
+
 One picture as it is, several as multipart. An instance of several frames is shown by its middle
 one, a study or a series by all its images, their thumbnail by the image in the middle.
 """
@@ -15,7 +17,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from dimse_ingestion.dicom.frames import NoFrame, image_pixels
-from dimse_ingestion.dicomweb.accepting import accepted, chosen
+from dimse_ingestion.dicomweb import streams
+from dimse_ingestion.dicomweb.accepting import MediaType, accepted, chosen
 from dimse_ingestion.dicomweb.addresses import SERVICES, resource
 from dimse_ingestion.dicomweb.conditional import is_unchanged
 from dimse_ingestion.dicomweb.frames import frame_numbers
@@ -24,6 +27,7 @@ from dimse_ingestion.dicomweb.parts import Answer, Part, multipart
 from dimse_ingestion.dicomweb.problems import Problem
 from dimse_ingestion.dicomweb.reading import NOT_FOUND, Reading, entity_tag, gone, tagged
 from dimse_ingestion.dicomweb.rendering import check_size, job
+from dimse_ingestion.dicomweb.streams import rendered_type
 from dimse_ingestion.dicomweb.views import JPEG, PNG, View, ignored, rendered_view, thumbnail_view
 from dimse_ingestion.operations.ahead import ahead
 from dimse_ingestion.operations.retrieving import ObjectMissing
@@ -58,9 +62,13 @@ def routes(reading: Reading) -> Iterable[BaseRoute]:
 
 def _answer(reading: Reading, views: _Views) -> Callable[[Request], object]:
     async def answer(request: Request) -> Response:
+        instance = await _instance(reading, request)
+        is_whole = views is rendered_view and "list" not in request.path_params
+        if instance is not None and is_whole and rendered_type(instance):
+            return await whole(reading, request, instance, accepted(request))
         offer = chosen(accepted(request), _OFFERS).offer
         view = views(request.query_params, PNG if PNG in offer else JPEG)
-        shown = await _shown(reading, request, is_one=view.is_thumbnail)
+        shown = await _shown(reading, request, instance, is_one=view.is_thumbnail)
         headers = {**tagged(tag_of(shown, view)), **_warning(request.query_params)}
         if is_unchanged(request, headers["etag"]):
             return Response(status_code=_NOT_MODIFIED, headers=headers)
@@ -72,12 +80,42 @@ def _answer(reading: Reading, views: _Views) -> Callable[[Request], object]:
     return answer
 
 
+async def _instance(reading: Reading, request: Request) -> Located | None:
+    """The instance a resource is of, None for a study or a series; raises Problem 404."""
+    wanted = resource(request)
+    return await reading.one(wanted) if wanted.instance else None
+
+
+async def whole(
+    reading: Reading, request: Request, instance: Located, ranges: Sequence[MediaType]
+) -> Response:
+    """A video or a document as it is; raises Problem."""
+    offer = chosen(ranges, streams.offers(rendered_type(instance))).offer
+    headers = tagged(entity_tag(instance, "whole"))
+    if is_unchanged(request, headers["etag"]):
+        return Response(status_code=_NOT_MODIFIED, headers=headers)
+    try:
+        stream = await streams.stream_of(reading, instance)
+        is_multipart = offer.startswith(MULTIPART)
+        return await streams.answer(request, stream, headers, is_multipart=is_multipart)
+    except NoFrame as none:
+        raise Problem(NOT_FOUND, str(none)) from None
+    except ObjectMissing as missing:
+        raise gone(missing) from None
+
+
 async def picture(
     reading: Reading, shown: Shown, view: View, headers: Mapping[str, str]
 ) -> Response:
     """One picture as the whole body; raises Problem."""
     content = await _pictured(reading, view, shown)
     return Response(content, headers=dict(headers), media_type=view.media_type)
+
+
+def _check_image(instance: Located) -> None:
+    """Raise Problem 406 for a video or a document: among images it is shown by none."""
+    if rendered_type(instance):
+        raise Problem(_NOT_ACCEPTABLE, "It is a video or a document.")
 
 
 def middle_frame(instance: Located) -> Shown:
@@ -89,11 +127,12 @@ def middle_frame(instance: Located) -> Shown:
     return Shown(instance, number // 2 + 1)
 
 
-async def _shown(reading: Reading, request: Request, *, is_one: bool) -> Sequence[Shown]:
+async def _shown(
+    reading: Reading, request: Request, instance: Located | None, *, is_one: bool
+) -> Sequence[Shown]:
     """The frames that a resource is shown by; raises Problem."""
     wanted = resource(request)
-    if wanted.instance:
-        instance = await reading.one(wanted)
+    if instance is not None:
         if frames := request.path_params.get("list"):
             middle_frame(instance)
             numbers = frame_numbers(frames)
@@ -111,6 +150,7 @@ async def _images(reading: Reading, study: str, series: str, most: int) -> Seque
     async with aclosing(reading.retrieving.located(study, series)) as instances:
         async for each in instances:
             try:
+                _check_image(each)
                 found.append(middle_frame(each))
             except Problem:
                 others += 1

@@ -19,7 +19,8 @@ from dimse_ingestion.dicomweb.media_types import DICOM, syntax_given
 from dimse_ingestion.dicomweb.objects import plain
 from dimse_ingestion.dicomweb.problems import Problem
 from dimse_ingestion.dicomweb.reading import Reading, tagged
-from dimse_ingestion.dicomweb.rendered import Shown, middle_frame, picture, tag_of
+from dimse_ingestion.dicomweb.rendered import Shown, middle_frame, picture, tag_of, whole
+from dimse_ingestion.dicomweb.streams import rendered_type
 from dimse_ingestion.dicomweb.transcoding import hindrance
 from dimse_ingestion.dicomweb.views import JPEG, PNG, uri_view
 from dimse_ingestion.queries.contract import Located
@@ -38,6 +39,8 @@ def routes(reading: Reading) -> Iterable[BaseRoute]:
         wanted = _resource(parameters)
         instance = await reading.one(wanted)
         offer = _media_type(request, instance)
+        if offer == rendered_type(instance):
+            return await whole(reading, request, instance, [])
         if offer == DICOM:
             return await plain(reading, request, instance, _syntax(parameters, instance))
         return await _picture(reading, request, instance, offer)
@@ -61,8 +64,9 @@ def _resource(parameters: Mapping[str, str]) -> Resource:
 
 def _media_type(request: Request, instance: Located) -> str:
     """What to answer with: by contentType, else by Accept, else JPEG for images."""
-    is_image = _is_image(instance)
-    offers = [JPEG, PNG, DICOM] if is_image else [DICOM, JPEG, PNG]
+    own = rendered_type(instance)
+    is_image = _is_image(instance) and not own
+    offers = [JPEG, PNG, DICOM] if is_image else [DICOM, *([own] if own else []), JPEG, PNG]
     written = request.query_params.get("contentType", "")
     ranges = [parsed(each) for each in written.split(",")] if written else accepted(request)
     return chosen(ranges, offers).offer

@@ -1,0 +1,210 @@
+"""Videos and documents by WADO-RS and WADO-URI: as they are, whole and in ranges."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from pydicom import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import generate_uid
+
+from tests.integration.dicomweb.conftest import Space, space_in
+from tests.integration.dicomweb.retrieved import parts_of
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+EXPLICIT = "1.2.840.10008.1.2.1"
+MPEG4, MPEG2, FRAGMENTABLE = (f"1.2.840.10008.1.2.4.{end}" for end in ("102", "100", "103.1"))
+VIDEO_CLASS = "1.2.840.10008.5.1.4.1.1.77.1.1.1"
+ENCAPSULATED = "1.2.840.10008.5.1.4.1.1.104"
+MULTI_FRAME = "1.2.840.10008.5.1.4.1.1.7.2"
+FILM = b"\0\0\0\x18ftypmp42" + bytes(range(256)) * 20
+PDF = b"%PDF-1.4\n" + b"p" * 3000 + b"\n%%EOF"
+CDA = b'<?xml version="1.0"?><ClinicalDocument xmlns="urn:hl7-org:v3"/>'
+J2K = b"\xff\x4f\xff\x51" + b"a" * 60
+
+
+def instance(sop_class: str) -> Dataset:
+    made = Dataset()
+    made.SOPClassUID, made.SOPInstanceUID = sop_class, generate_uid()
+    made.StudyInstanceUID, made.SeriesInstanceUID = generate_uid(), generate_uid()
+    made.PatientName, made.PatientID, made.Modality = "Made^Up", "MADE", "OT"
+    return made
+
+
+def image(sop_class: str, frames: int, pixels: bytes) -> Dataset:
+    made = instance(sop_class)
+    made.Rows = made.Columns = 8
+    made.SamplesPerPixel, made.PhotometricInterpretation = 1, "MONOCHROME2"
+    made.BitsAllocated = made.BitsStored = 8
+    made.HighBit, made.PixelRepresentation, made.NumberOfFrames = 7, 0, frames
+    made.PixelData = pixels
+    made["PixelData"].VR = "OB"
+    return made
+
+
+def document(end: int, content: bytes) -> Dataset:
+    made = instance(f"{ENCAPSULATED}.{end}")
+    made.MIMETypeOfEncapsulatedDocument = "text/html"  # not to be believed
+    made.EncapsulatedDocument = content + b"\0" * (len(content) % 2)
+    made.EncapsulatedDocumentLength = len(content)
+    return made
+
+
+class Put:
+    """Stores instances and knows their paths."""
+
+    def __init__(self, space: Space, folder: Path) -> None:
+        self.client = space.client
+        self._space, self._folder = space, folder
+
+    async def path(self, made: Dataset, syntax: str = EXPLICIT) -> str:
+        made.file_meta = FileMetaDataset()
+        made.file_meta.TransferSyntaxUID = syntax
+        if "PixelData" in made:
+            made["PixelData"].is_undefined_length = syntax != EXPLICIT
+        file = self._folder / f"{made.SOPInstanceUID}.dcm"
+        made.save_as(file, enforce_file_format=True)
+        await self._space.store(file)
+        series = f"/studies/{made.StudyInstanceUID}/series/{made.SeriesInstanceUID}"
+        return f"{series}/instances/{made.SOPInstanceUID}"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def put(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Put]:
+    folder = tmp_path_factory.mktemp("streams")
+    async with space_in(folder / "space") as opened:
+        yield Put(opened, folder)
+
+
+VIDEOS = [
+    (MPEG4, [FILM], "video/mp4"),
+    (MPEG2, [FILM[:1000], FILM[1000:]], "video/mpeg"),
+    (FRAGMENTABLE, [FILM[:10], FILM[10:30], FILM[30:]], "video/mp4"),
+]
+
+
+async def video(put: Put, syntax: str, pieces: list[bytes]) -> str:
+    pixels = encapsulate(pieces, has_bot=False)
+    return await put.path(image(VIDEO_CLASS, 30, pixels), syntax)
+
+
+@pytest.mark.parametrize(("syntax", "pieces", "media_type"), VIDEOS)
+async def test_a_video_is_rendered_as_the_file_it_is(put, syntax, pieces, media_type) -> None:
+    path = await video(put, syntax, pieces)
+    for accept in ("*/*", media_type, f'multipart/related; type="{media_type}"'):
+        answer = await put.client.get(f"{path}/rendered", headers={"accept": accept})
+        assert answer.status_code == 200, answer.text
+        if accept.startswith("multipart"):
+            [(kind, content)] = parts_of(answer)
+        else:
+            kind, content = answer.headers["content-type"], answer.content
+            assert int(answer.headers["content-length"]) == len(FILM)
+        assert (kind, content) == (media_type, FILM)
+    some = await put.client.get(f"{path}/rendered", headers={"range": "bytes=990-1009"})
+    assert (some.status_code, some.content) == (206, FILM[990:1010])
+    none = await put.client.get(f"{path}/rendered", headers={"accept": "image/jpeg"})
+    assert none.status_code == 406
+    assert media_type in none.json()["detail"]
+
+
+@pytest.mark.parametrize(("syntax", "pieces", "media_type"), VIDEOS)
+@pytest.mark.parametrize(
+    "accept",
+    [
+        None,
+        "*/*",
+        "{}",
+        'multipart/related; type="{}"',
+        'multipart/related; type="{}"; transfer-syntax=*',
+        'multipart/related; type="application/octet-stream"',
+        'multipart/related; type="application/octet-stream"; transfer-syntax=*',
+        "application/octet-stream",
+    ],
+)
+async def test_a_videos_bulk_data_is_its_bytes(put, syntax, pieces, media_type, accept) -> None:
+    path = await video(put, syntax, pieces)
+    metadata = (await put.client.get(f"{path}/metadata")).json()[0]
+    headers = {"accept": accept.format(media_type)} if accept else {"accept": ""}
+    answer = await put.client.get(metadata["7FE00010"]["BulkDataURI"], headers=headers)
+    assert answer.status_code == 200, answer.text
+    content = answer.content
+    if answer.headers["content-type"].startswith("multipart"):
+        [(_, content)] = parts_of(answer)
+    assert content == FILM
+
+
+async def test_frames_that_nothing_tells_apart_are_bulk_data_as_a_whole(put: Put) -> None:
+    pieces = [J2K, *(bytes([n]) * 64 for n in range(4))]
+    pixels = encapsulate(pieces, has_bot=False)
+    path = await put.path(image(MULTI_FRAME, 3, pixels), "1.2.840.10008.1.2.4.90")
+    address = f"{path}/bulkdata/7FE00010"
+    answer = await put.client.get(address, headers={"accept": "*/*"})
+    [(kind, content)] = parts_of(answer)
+    assert kind == "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.4.90"
+    assert content == b"".join(pieces)
+    decoded = await put.client.get(address, headers={"accept": "application/octet-stream"})
+    assert decoded.status_code == 404
+    assert "5 fragments for 3 frames" in decoded.json()["detail"]
+    one = await put.client.get(f"{path}/frames/2")
+    assert one.status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("end", "content", "media_type"),
+    [
+        (1, PDF, "application/pdf"),
+        (1, PDF[:301], "application/pdf"),  # short enough to be known to the catalogue
+        (2, CDA, "text/xml"),
+        (3, b"solid x\nendsolid", "model/stl"),
+    ],
+)
+async def test_a_document_is_rendered_as_the_file_it_is(put, end, content, media_type) -> None:
+    path = await put.path(document(end, content))
+    answer = await put.client.get(f"{path}/rendered")
+    assert answer.status_code == 200, answer.text
+    assert (answer.headers["content-type"], answer.content) == (media_type, content)
+    assert ("sandbox" in answer.headers.get("content-security-policy", "")) == (end == 2)
+    none = await put.client.get(f"{path}/rendered", headers={"accept": "image/png"})
+    assert none.status_code == 406
+    studies, instance_uid = path.split("/")[2:], path.split("/")[-1]
+    uri = f"/wado?requestType=WADO&studyUID={studies[0]}&seriesUID={studies[2]}"
+    old = await put.client.get(f"{uri}&objectUID={instance_uid}&contentType={media_type}")
+    assert old.content == content
+    stored = await put.client.get(f"{uri}&objectUID={instance_uid}")
+    assert stored.headers["content-type"].startswith("application/dicom")
+
+
+async def test_a_documents_bulk_data_is_given_in_its_own_media_type_too(put: Put) -> None:
+    path = await put.path(document(1, PDF))
+    address = f"{path}/bulkdata/00420011"
+    own = await put.client.get(address, headers={"accept": "application/pdf"})
+    assert (own.headers["content-type"], own.content) == ("application/pdf", PDF)
+    octets = await put.client.get(address, headers={"accept": "application/octet-stream"})
+    assert octets.content.rstrip(b"\0") == PDF
+
+
+async def test_a_study_of_an_image_and_a_video_is_shown_by_the_image(put: Put) -> None:
+    film = image(VIDEO_CLASS, 30, encapsulate([FILM], has_bot=False))
+    still = image(MULTI_FRAME, 1, bytes(64))
+    still.StudyInstanceUID = film.StudyInstanceUID
+    path = await put.path(film, MPEG4)
+    await put.path(still)
+    study = path.split("/series")[0]
+    for resource in ("rendered", "thumbnail"):
+        answer = await put.client.get(f"{study}/{resource}", headers={"accept": "image/png"})
+        assert answer.headers["content-type"] == "image/png"
+
+
+async def test_an_icons_pixels_are_not_the_images(put: Put) -> None:
+    made = image(MULTI_FRAME, 1, encapsulate([J2K + b"\xff\xd9"], has_bot=False))
+    icon = Dataset()
+    icon.Rows = icon.Columns = 64
+    icon.BitsAllocated = 8
+    icon.PixelData = bytes(range(256)) * 16
+    icon["PixelData"].VR = "OB"
+    made.IconImageSequence = [icon]
+    path = await put.path(made, "1.2.840.10008.1.2.4.90")
+    headers = {"accept": "application/octet-stream"}
+    answer = await put.client.get(f"{path}/bulkdata/00880200/1/7FE00010", headers=headers)
+    assert answer.content == icon.PixelData
