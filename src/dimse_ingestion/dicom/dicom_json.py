@@ -28,6 +28,7 @@ _LARGEST_EXACT = 2**53 - 1  # of a JSON number in most readers
 _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 _FINITE_OR_NOT = {"NaN": "nan", "Infinity": "inf", "-Infinity": "-inf"}
 _DEEPEST = 64
+_LONGEST_DS = 16  # bytes, PS3.5 table 6.2-1
 _VRS = TEXT | NUMBERS.keys() | {"AT", "OB", "OD", "OF", "OL", "OV", "OW", "SQ", "UN"}
 
 JsonObject = dict[str, Any]
@@ -190,10 +191,33 @@ def _written_text(value: object, vr: str) -> str:
         raise TypeError
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError
-    text = str(value)
+    text = _DECIMAL_TEXT[vr](value) if vr in _DECIMAL_TEXT else str(value)
     if isinstance(value, str) and vr not in UNPARTED and "\\" in text:
         raise ValueError
     return text
+
+
+def _decimal_string(value: str | int | float) -> str:
+    """Return a number as a DS of at most 16 characters, rounded if need be; a text as it is."""
+    text = value if isinstance(value, str) else repr(value)
+    digits = _LONGEST_DS
+    while not isinstance(value, str) and len(text) > _LONGEST_DS and digits:
+        digits -= 1
+        text = f"{value:.{digits}g}"
+    return text
+
+
+def _integer_string(value: str | int | float) -> str:
+    """Return a number as an IS; a text as it is. Raises ValueError for a fraction."""
+    if isinstance(value, float) and not value.is_integer():
+        raise ValueError
+    return value if isinstance(value, str) else str(int(value))
+
+
+_DECIMAL_TEXT: dict[str, Callable[[str | int | float], str]] = {
+    "DS": _decimal_string,
+    "IS": _integer_string,
+}
 
 
 def _written_name(value: object) -> str:

@@ -4,9 +4,28 @@ Foreign errors (NATS, S3, HTTP, SQL) are mapped to it where they are met, so tha
 to send `status` and `comment` to the peer. It is not for mistakes in a configuration.
 """
 
+import re
+
 from dimse_ingestion.dicom.status import Status
 
+_INSIDE = re.compile(
+    r"(?:\s+(?:at|below|to|for|of))?\s*[(']?(?:"
+    r"[a-z][a-z0-9+.-]*://[^\s)\"']*"  # a URL
+    r"|(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?(?![\w.]\w)"  # an IPv4 address
+    r"|\b[a-z][\w-]*(?:\.[\w-]+)*:\d{1,5}\b"  # host:port
+    r"|(?<![\w/])(?:/[\w~+@-][\w.~+@-]*){2,}(?<!\.)/?"  # an absolute path
+    r"|\b[\w-]+\.v1\.[\w.*>-]+"  # a NATS subject
+    r")[)']?",
+    re.IGNORECASE,
+)
+"""Addresses of the inside, with the preposition and brackets around each."""
+
 _COMMENT_LENGTH = 64  # Error Comment (0000,0902) is one LO value, PS3.7 table C.5-1
+
+
+def public(sentence: str) -> str:
+    """Return a sentence without addresses, hosts, paths and NATS subjects of this system."""
+    return _INSIDE.sub("", sentence).strip()
 
 
 class DimseFailure(Exception):
@@ -23,9 +42,20 @@ class DimseFailure(Exception):
         self.transient = transient
 
     @property
+    def public_comment(self) -> str:
+        """The comment without addresses, hosts, paths and subjects of this system.
+
+        A comment is written for the operator who reads logs and probes, and may repeat the text of
+        a foreign error. What is answered to a DIMSE or HTTP client is this.
+        """
+        return public(self.comment)
+
+    @property
     def error_comment(self) -> str:
-        """The comment as Error Comment carries it: ASCII, at most 64 characters."""
-        ascii_only = self.comment.encode("ascii", "replace").decode("ascii").replace("\\", "/")
+        """The public comment as Error Comment carries it: ASCII, at most 64 characters."""
+        ascii_only = (
+            self.public_comment.encode("ascii", "replace").decode("ascii").replace("\\", "/")
+        )
         return ascii_only[:_COMMENT_LENGTH]
 
     def __str__(self) -> str:

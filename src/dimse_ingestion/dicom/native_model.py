@@ -8,30 +8,24 @@ from collections.abc import Iterable, Iterator
 from xml.etree.ElementTree import Element as Node
 from xml.etree.ElementTree import SubElement, tostring
 
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import ParseError, fromstring
 from pydicom.datadict import keyword_for_tag
 
 from dimse_ingestion.dicom import charsets
 from dimse_ingestion.dicom.dicom_json import GROUPS, Address, Bulk, Path, from_json
 from dimse_ingestion.dicom.elements import Element
+from dimse_ingestion.dicom.native_model_reader import COMPONENTS, NativeModelReader, NoXml
 from dimse_ingestion.dicom.value_representations import UNPARTED
 
+__all__ = ["NAMESPACE", "NoXml", "from_xml", "to_xml"]
 NAMESPACE = "http://dicom.nema.org/PS3.19/models/NativeDICOM"
 _BEGIN = (
     b"<?xml version='1.0' encoding='utf-8'?>\n"
     b'<NativeDicomModel xmlns="%s" xml:space="preserve">' % NAMESPACE.encode()
 )
 _END = b"</NativeDicomModel>"
-_COMPONENTS = ("FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffix")
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0010ffff]")
 _RETURN = "\ufdd0"  # no character: stands for the carriage return, which is lost unless escaped
 _SPECIFIC_CHARACTER_SET = "00080005"
-_DEEPEST = 64
-
-
-class NoXml(ValueError):
-    """A document that is no XML, or has a DTD."""
 
 
 def to_xml(elements: Iterable[Element], address: Address) -> bytes:
@@ -129,7 +123,7 @@ def _fill_values(node: Node, each: Element, path: Path) -> None:
 
 def _fill_name(node: Node, name: str) -> None:
     for group, text in zip(GROUPS, name.split("="), strict=False):
-        components = [part for part in zip(_COMPONENTS, text.split("^"), strict=False) if part[1]]
+        components = [part for part in zip(COMPONENTS, text.split("^"), strict=False) if part[1]]
         if components:
             inner = SubElement(node, group)
             for component, part in components:
@@ -142,64 +136,9 @@ def _in_xml(text: str) -> str:
 
 
 def from_xml(document: bytes, bulk: Bulk) -> list[Element]:
-    """The elements of an XML document, in order of their tags.
+    """Return the elements of an XML document, in order of their tags.
 
     `bulk` makes those whose value stands elsewhere. Raises ValueError with a sentence that names
     the tag and repeats no value, NoXml where there is no XML at all.
     """
-    try:
-        root = fromstring(document, forbid_dtd=True)
-    except (ParseError, DefusedXmlException, LookupError, ValueError):
-        raise NoXml("The document is not XML without a DTD.") from None
-    if _name(root) != "NativeDicomModel":
-        raise ValueError("The document's root is not NativeDicomModel.")
-    return from_json(_data_set(root, 0), bulk)
-
-
-def _data_set(parent: Node, depth: int) -> dict[str, object]:
-    """The same data set in the JSON model, which says what may be in it."""
-    if depth > _DEEPEST:
-        raise ValueError(f"Sequences are nested deeper than {_DEEPEST}.")
-    return {
-        each.get("tag", ""): _attribute(each, depth)
-        for each in parent
-        if _name(each) == "DicomAttribute"
-    }
-
-
-def _attribute(node: Node, depth: int) -> dict[str, object]:
-    attribute: dict[str, object] = {"vr": node.get("vr")}
-    values: dict[int, object] = {}
-    for each in node:
-        match _name(each):
-            case "BulkData":
-                attribute["BulkDataURI"] = each.get("uri") or each.get("uuid") or ""
-            case "InlineBinary":
-                attribute["InlineBinary"] = "".join((each.text or "").split())
-            case "Item":
-                values[_number(each)] = _data_set(each, depth + 1)
-            case "PersonName":
-                values[_number(each)] = dict(_groups(each))
-            case "Value":
-                values[_number(each)] = each.text
-    if values:
-        attribute["Value"] = [values.get(number) for number in range(1, max(values) + 1)]
-    return attribute
-
-
-def _groups(node: Node) -> Iterator[tuple[str, str]]:
-    for group in node:
-        parts = {_name(each): each.text or "" for each in group}
-        yield _name(group), "^".join(parts.get(each, "") for each in _COMPONENTS).rstrip("^")
-
-
-def _number(node: Node) -> int:
-    number = int(text) if (text := node.get("number", "1")).isdecimal() else 0
-    if not 1 <= number <= 1_000_000:
-        raise ValueError("A number of a value or item is none.")
-    return number
-
-
-def _name(node: Node) -> str:
-    """Without its namespace."""
-    return node.tag.rpartition("}")[2]
+    return from_json(NativeModelReader().read(document), bulk)

@@ -10,7 +10,11 @@ from dimse_ingestion.dicom.elements import by_tag
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.scanning import scanned
 from dimse_ingestion.dicom.status import Status
-from dimse_ingestion.dicom.uids import EXPLICIT_VR_LITTLE_ENDIAN
+from dimse_ingestion.dicom.uids import (
+    DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
+    EXPLICIT_VR_LITTLE_ENDIAN,
+)
+from dimse_ingestion.dicom.value_representations import LONG_LENGTH
 
 IMPLEMENTATION_CLASS_UID = "2.25.190146791043182537444806132342625375407"
 """Of the writer of these heads; a release doesn't change it (PS3.7 D.3.3.2)."""
@@ -19,6 +23,10 @@ IMPLEMENTATION_VERSION_NAME = "DIMSE_INGESTION"
 _PREAMBLE = bytes(128) + b"DICM"
 _PREAMBLE_LENGTH = len(_PREAMBLE)
 _GROUP_LENGTH_END = 144
+_GROUP_2 = b"\x02\x00"
+_MOST_ELEMENTS = 256  # of file meta information; PS3.10 has 17
+_SHORT_HEADER, _LONG_HEADER = 8, 12
+_DEFLATED = DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN.encode()
 _TRANSFER_SYNTAX_UID = 0x00020010
 LONGEST = 2048
 """Bytes within which a head of ours always ends."""
@@ -55,6 +63,31 @@ def data_set_offset(head: bytes) -> int:
     if len(head) < _GROUP_LENGTH_END or not begins_well:
         raise DimseFailure(Status.CANNOT_UNDERSTAND, "The object is not a DICOM file.")
     return _GROUP_LENGTH_END + int.from_bytes(head[140:144], "little")
+
+
+def file_meta_end(head: bytes) -> int | None:
+    """Return where the data set of a received file begins; None if `head` has to be longer.
+
+    The end of group 2 is looked for, since (0002,0000) File Meta Information Group Length is wrong
+    in files of some writers, and would move elements between file meta information and data set.
+    It decides only before a deflated data set, whose first bytes can look like a tag. Raises
+    DimseFailure C000 when this is not a Part-10 file with a group length.
+    """
+    announced = data_set_offset(head)
+    place, deflated = _GROUP_LENGTH_END, False
+    for _ in range(_MOST_ELEMENTS):
+        if len(head) < place + _LONG_HEADER:
+            return None
+        if head[place : place + 2] != _GROUP_2 or (deflated and place == announced):
+            return place
+        vr = head[place + 4 : place + 6]
+        is_long = vr.decode("latin-1") in LONG_LENGTH
+        begin = place + (_LONG_HEADER if is_long else _SHORT_HEADER)
+        length = head[place + 8 : begin] if is_long else head[place + 6 : begin]
+        end = begin + int.from_bytes(length, "little")
+        deflated = deflated or head[begin:end].rstrip(b"\0 ") == _DEFLATED
+        place = end
+    raise DimseFailure(Status.CANNOT_UNDERSTAND, "The file meta information does not end.")
 
 
 def transfer_syntax_uid(head: bytes) -> str:

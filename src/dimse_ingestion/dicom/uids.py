@@ -39,6 +39,16 @@ IDENTIFIER_SYNTAXES = frozenset(
 """Transfer syntaxes in which an identifier can be written: those without encapsulation."""
 
 
+def without_padding(value: str) -> str:
+    """Return the value of a UI element without the NULs and spaces that pad it at its end.
+
+    PS3.5 9.1 pads with one NUL; spaces and several NULs are sent as well and are harmless. Blanks
+    before a UID and other control characters stay, so that `is_valid` refuses them: every service
+    reads UIDs by this rule, before anything is stored.
+    """
+    return value.rstrip("\0 ")
+
+
 def is_valid(uid: str) -> bool:
     """Whether `uid` has only numbers and dots and at most 64 characters.
 

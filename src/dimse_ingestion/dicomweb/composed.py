@@ -1,12 +1,12 @@
 """One instance that came as metadata and bulk data, as `operations.storing` takes one.
 
-Its data set is composed twice from the same parts, to be digested and to be stored, so that it
-never stands anywhere in whole. Explicit VR little endian, or the compressed pixels' own syntax.
+A data set longer than a chunk is composed twice from the same parts, to be digested and to be
+stored, so that it never stands anywhere in whole. Explicit VR little endian, or the compressed
+pixels' own syntax.
 """
 
-import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dimse_ingestion.dicom.composing import composed, leaves_out
@@ -17,6 +17,7 @@ from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.dicom.uids import EXPLICIT_VR_LITTLE_ENDIAN
 from dimse_ingestion.dicomweb.bulk_parts import BulkParts, KeptPart
 from dimse_ingestion.dicomweb.bulk_syntaxes import BEGINNING, holds_all_frames, syntax_of
+from dimse_ingestion.dicomweb.metadata_worker import MetadataWorker
 from dimse_ingestion.dicomweb.receiving import check_named, named_by
 from dimse_ingestion.operations.describing import Instance
 
@@ -39,13 +40,20 @@ class Composed:
     """
 
     def __init__(
-        self, elements: list[Element], values: Sequence[BulkValue], bulk: BulkParts
+        self,
+        elements: list[Element],
+        values: Sequence[BulkValue],
+        bulk: BulkParts,
+        worker: MetadataWorker,
     ) -> None:
         self.named = named_by(elements)
         self._elements = elements
         self._values = values
         self._bulk = bulk
+        self._worker = worker
         self._encapsulated = False
+        self._held: bytes | None = None
+        self._at_close: list[Callable[[], None]] = []
         self.left_out = leaves_out(elements)
 
     async def sealed(self) -> Instance:
@@ -59,7 +67,7 @@ class Composed:
         syntax = self._syntax()
         self._encapsulated = bool(syntax)
         try:
-            size, sha256 = await asyncio.to_thread(self._digested)
+            size, sha256 = await self._worker.run(self._digested)
         except ValueError:
             raise _not_understood("A value of the metadata is none of its VR.") from None
         return Instance(
@@ -72,11 +80,22 @@ class Composed:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The data set, once sealed."""
-        for chunk in self._composed():
+        if self._held is not None:
+            yield self._held
+            return
+        composing = self._composed()
+        while chunk := await self._worker.run(lambda: next(composing, b"")):
             yield chunk
 
+    def at_close(self, release: Callable[[], None]) -> None:
+        """Have something released when the instance is stored or refused."""
+        self._at_close.append(release)
+
     def close(self) -> None:
-        """Nothing is held: the parts are the request's."""
+        """Release what was given for it; the parts are the request's."""
+        self._held = None
+        while self._at_close:
+            self._at_close.pop()()
 
     def _composed(self) -> Iterator[bytes]:
         """The data set in pieces, short ones joined."""
@@ -87,13 +106,17 @@ class Composed:
                 if len(joined) >= _CHUNK:
                     yield bytes(joined)
                     joined.clear()
-        yield bytes(joined)
+        if joined:
+            yield bytes(joined)
 
     def _digested(self) -> tuple[int, str]:
         size, digest = 0, hashlib.sha256()
+        chunk = b""
         for chunk in self._composed():
             size += len(chunk)
             digest.update(chunk)
+        if size == len(chunk):  # a short one is not composed again to be stored
+            self._held = chunk
         return size, digest.hexdigest()
 
     def _stretches(self, bulk: BulkReference) -> list[BulkReference]:

@@ -63,4 +63,4 @@ class Likening:
 
 
 def _uid_of(located: Located) -> str:
-    return by_tag(located.elements)[_UID].value.strip(" \0")
+    return uids.without_padding(by_tag(located.elements)[_UID].value)

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
+from dimse_ingestion.dicom import uids
 from dimse_ingestion.dicom.elements import element
 from dimse_ingestion.dicom.query_levels import UNIQUE_KEYS
 from dimse_ingestion.dicomweb.addresses import SERVICES, Resource, bulk_data, resource
@@ -69,7 +70,7 @@ async def _encoded(
 
 def _resource(instance: Located) -> Resource:
     found = {each.group + each.element: each.value for each in instance.elements}
-    return Resource(*(found.get(tag, "").strip(" \0") for tag in _UNIQUE))
+    return Resource(*(uids.without_padding(found.get(tag, "")) for tag in _UNIQUE))
 
 
 async def _answered(

@@ -4,39 +4,55 @@ DICOM JSON has all instances in one part, XML each in one; the other parts are t
 name by BulkDataURI. All are spooled, and when the last has come each instance is stored for itself.
 """
 
-import re
-from collections.abc import Iterator, Mapping
-from json import JSONDecoder
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 
 from dimse_ingestion.dicom.dicom_json import Bulk, from_json
 from dimse_ingestion.dicom.elements import BulkReference, Element
 from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.json_document import END, JsonDocument, NoJson, TooMuch
 from dimse_ingestion.dicom.native_model import NoXml, from_xml
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.dicomweb.bulk_parts import BulkParts, KeptPart
 from dimse_ingestion.dicomweb.composed import BulkValue, Composed
 from dimse_ingestion.dicomweb.header_values import media_type
+from dimse_ingestion.dicomweb.metadata_worker import Lease, MetadataWorker
 from dimse_ingestion.dicomweb.problems import Problem
 from dimse_ingestion.dicomweb.storing_parts import StoringParts
 
 JSON, XML = "application/dicom+json", "application/dicom+xml"
 METADATA = frozenset({JSON, XML})
-_LONGEST_METADATA = 32 * 2**20
+LONGEST_METADATA = 32 * 2**20
 _READ_AT_ONCE = 1 << 20
 _BAD_REQUEST, _TOO_LARGE = 400, 413
-_BETWEEN = re.compile(r"[\s,]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Of one request: bytes and parts."""
+
+    body: int
+    parts: int
 
 
 class MetadataParts:
     """Takes the parts of one request, and has `storing` store what they make when all are there.
 
-    `most` bytes of bulk data may be named in all: a part named often would be stored as often.
+    As many bytes of bulk data as a body may have may be named in all: a part named often would be
+    stored as often. As many instances may come as a request may have parts.
     """
 
-    def __init__(self, bulk: BulkParts, storing: StoringParts, most: int) -> None:
+    def __init__(
+        self, bulk: BulkParts, storing: StoringParts, limits: Limits, worker: MetadataWorker
+    ) -> None:
         self._bulk = bulk
-        self._left = most
+        self._limits = limits
+        self._left = limits.body
         self._storing = storing
+        self._worker = worker
+        self._lengths: dict[str, int] = {}
         self._part: KeptPart | None = None
         self._documents: list[KeptPart] = []
         self.count = 0
@@ -54,10 +70,10 @@ class MetadataParts:
             return
         await self._bulk.write(self._part, content)
         is_metadata = bool(self._documents) and self._documents[-1] is self._part
-        if is_metadata and self._part.length > _LONGEST_METADATA:
+        if is_metadata and self._part.length > LONGEST_METADATA:
             raise Problem(
                 _TOO_LARGE,
-                f"The metadata has more than {_LONGEST_METADATA} bytes: send long values as bulk "
+                f"The metadata has more than {LONGEST_METADATA} bytes: send long values as bulk "
                 "data, or the instances in several requests.",
             )
 
@@ -71,27 +87,60 @@ class MetadataParts:
             raise Problem(_BAD_REQUEST, f"No part of the request is {JSON} or {XML}.")
         await self._bulk.sealed()
         for document in self._documents:
-            content = self._content(document)
-            is_xml = media_type(document.content_type)[0] == XML
-            for told in [content] if is_xml else _data_sets(content):
-                await self._store(told)
+            lease = await self._worker.lease(document.length)
+            try:
+                await self._store_document(document, lease)
+            finally:
+                lease.release()
         if not self._storing.count:
             raise Problem(_BAD_REQUEST, "The metadata has no instance: send data sets in it.")
 
-    def _content(self, part: KeptPart) -> bytes:
-        return b"".join(self._bulk.read(part.stretch, _READ_AT_ONCE))
+    async def _store_document(self, document: KeptPart, lease: Lease) -> None:
+        is_xml = media_type(document.content_type)[0] == XML
+        reading = self._xml_instances(document) if is_xml else self._json_instances(document)
+        while (found := await self._worker.run(lambda: _next_instance(reading))) is not None:
+            self._check_count()
+            if isinstance(found, DimseFailure):
+                self._storing.refuse(found)
+                await asyncio.sleep(0)
+                continue
+            found.at_close(lease.share())
+            try:
+                await self._storing.add(found)
+            except BaseException:
+                found.close()
+                raise
 
-    async def _store(self, told: object) -> None:
-        """An instance: a document of XML, or what a JSON object says. Raises Problem 400."""
+    def _check_count(self) -> None:
+        if self._storing.count >= self._limits.parts:
+            raise Problem(
+                _TOO_LARGE,
+                f"The metadata has more than {self._limits.parts} instances "
+                "(DICOMWEB_MAXIMUM_PARTS): send the rest in another request.",
+            )
+
+    def _json_instances(self, document: KeptPart) -> Iterator[Composed | DimseFailure]:
+        """Read the instances of a JSON document one by one; in the worker's thread."""
+        content = JsonDocument(self._content(document))
+        while (data_set := content.next()) is not END:
+            yield self._instance(partial(from_json, data_set))
+
+    def _xml_instances(self, document: KeptPart) -> Iterator[Composed | DimseFailure]:
+        """Read the instance of an XML document; in the worker's thread."""
+        yield self._instance(partial(from_xml, self._content(document)))
+
+    def _instance(self, read: Callable[[Bulk], list[Element]]) -> Composed | DimseFailure:
         values: list[BulkValue] = []
         try:
-            elements = _elements(told, self._values_into(values))
-        except NoXml as mistake:
-            raise Problem(_BAD_REQUEST, f"The metadata is not {XML}: {mistake}") from None
+            elements = read(self._values_into(values))
+        except NoXml:
+            raise
         except ValueError as mistake:
-            self._storing.refuse(DimseFailure(Status.CANNOT_UNDERSTAND, str(mistake)))
-            return
-        await self._storing.add(Composed(elements, values, self._bulk))
+            return DimseFailure(Status.CANNOT_UNDERSTAND, str(mistake))
+        return Composed(elements, values, self._bulk, self._worker)
+
+    def _content(self, part: KeptPart) -> bytes:
+        return b"".join(self._bulk.read(part.stretch, _READ_AT_ONCE))
 
     def _values_into(self, values: list[BulkValue]) -> Bulk:
         """Makes elements whose references count in `values`."""
@@ -103,8 +152,10 @@ class MetadataParts:
                 parts = self._bulk.at(address)
             except ValueError:
                 raise ValueError(f"BulkDataURI of {tag} is no address.") from None
-            length = sum(each.length for each in parts)
-            self._left -= length
+            if address not in self._lengths:
+                self._lengths[address] = sum(each.length for each in parts)
+            length = self._lengths[address]
+            self._left -= length + len(parts)
             if self._left < 0:
                 raise Problem(
                     _TOO_LARGE,
@@ -117,33 +168,16 @@ class MetadataParts:
         return referring
 
 
-def _elements(told: object, bulk: Bulk) -> list[Element]:
-    return from_xml(told, bulk) if isinstance(told, bytes) else from_json(told, bulk)
-
-
-def _data_sets(document: bytes) -> Iterator[object]:
-    """The objects of a JSON array, or the only one, read one by one; raises Problem 400."""
-    decoder = JSONDecoder(parse_constant=_no_constant)
+def _next_instance(
+    reading: Iterator[Composed | DimseFailure],
+) -> Composed | DimseFailure | None:
+    """Return the next instance or why it can't be one, None behind the last; raises Problem."""
     try:
-        text = document.decode("utf-8-sig")
-        place = _end_of_blank(text, 0)
-        if text[place : place + 1] != "[":
-            yield decoder.raw_decode(text, place)[0]
-            return
-        place += 1
-        while text[(place := _end_of_blank(text, place)) : place + 1] != "]":
-            data_set, place = decoder.raw_decode(text, place)
-            yield data_set
-    except (ValueError, RecursionError):  # also of a number that has too many digits
+        return next(reading, None)
+    except NoXml as mistake:
+        raise Problem(_BAD_REQUEST, f"The metadata is not {XML}: {mistake}") from None
+    except NoJson:
         sentence = f"The metadata is not {JSON}: send an array of data sets in UTF-8."
         raise Problem(_BAD_REQUEST, sentence) from None
-
-
-def _end_of_blank(text: str, place: int) -> int:
-    found = _BETWEEN.match(text, place)
-    return found.end() if found else place
-
-
-def _no_constant(_: str) -> object:
-    """NaN and Infinity, which JSON has not."""
-    raise ValueError
+    except TooMuch as too_much:
+        raise Problem(_TOO_LARGE, str(too_much)) from None

@@ -55,9 +55,9 @@ class Problem(Exception):
 def of_failure(failure: DimseFailure) -> Problem:
     """The problem that a failure of the wires is; what may succeed later says when to ask again."""
     if failure.transient:
-        return Problem(HTTPStatus.SERVICE_UNAVAILABLE, failure.comment, headers=_LATER)
+        return Problem(HTTPStatus.SERVICE_UNAVAILABLE, failure.public_comment, headers=_LATER)
     status = _STATUSES.get(failure.status, HTTPStatus.INTERNAL_SERVER_ERROR)
-    return Problem(status, failure.comment)
+    return Problem(status, failure.public_comment)
 
 
 async def answer(request: Request, error: Exception) -> Response:

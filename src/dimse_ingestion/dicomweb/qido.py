@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from dimse_ingestion.dicom import uids
 from dimse_ingestion.dicom.elements import Element, by_tag, element
 from dimse_ingestion.dicom.query_levels import INSTANCE_AVAILABILITY, UNIQUE_KEYS
 from dimse_ingestion.dicom.value_representations import vr_of
@@ -175,7 +176,7 @@ def _resource(level: str, match: Iterable[Element]) -> Resource:
     found = by_tag(match)
     levels = ("STUDY", "SERIES", "IMAGE")
     known = [found.get(UNIQUE_KEYS[each]) for each in levels[: levels.index(level) + 1]]
-    return Resource(*(each.value.strip(" \0") if each else "" for each in known))
+    return Resource(*(uids.without_padding(each.value) if each else "" for each in known))
 
 
 def _added(level: str, url: str) -> Iterable[Element]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from starlette.requests import Request
 
+from dimse_ingestion.dicom import uids
 from dimse_ingestion.dicom.elements import by_tag
 from dimse_ingestion.dicom.query_levels import UNIQUE_KEYS
 from dimse_ingestion.dicomweb.addresses import Addresses, Resource
@@ -58,7 +59,7 @@ def opened(door: Door) -> Reading:
 def resource_of(instance: Located) -> Resource:
     """An instance's UIDs."""
     found = by_tag(instance.elements)
-    return Resource(*(found[UNIQUE_KEYS[level]].value.strip(" \0") for level in _LEVELS))
+    return Resource(*(uids.without_padding(found[UNIQUE_KEYS[level]].value) for level in _LEVELS))
 
 
 def gone(missing: ObjectMissing) -> Problem:

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
-from dimse_ingestion.dicom import part10
+from dimse_ingestion.dicom import part10, uids
 from dimse_ingestion.dicom.elements import Element, by_tag
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.keeping import Limits
@@ -43,7 +43,7 @@ class Named:
 def named_by(elements: Iterable[Element]) -> Named:
     """What the elements of a data set name."""
     found = by_tag(elements)
-    texts = (found[tag].value.strip(" \0") if tag in found else "" for tag in _NAMES)
+    texts = (uids.without_padding(found[tag].value) if tag in found else "" for tag in _NAMES)
     return Named(*(text.encode("ascii", "replace").decode() for text in texts))
 
 
@@ -122,12 +122,12 @@ class Receiving:
         if len(self._head) < _BEGINNING:
             return b""
         try:
-            length = part10.data_set_offset(bytes(self._head[:_BEGINNING]))
+            length = part10.file_meta_end(bytes(self._head[:_LONGEST_HEAD]))
         except DimseFailure:
             raise _not_understood("it has no preamble and group length (PS3.10 7.1)") from None
-        if length > _LONGEST_HEAD:
-            raise _not_understood(f"its file meta information has {length} bytes")
-        if len(self._head) < length:
+        if length is None and len(self._head) >= _LONGEST_HEAD:
+            raise _not_understood(f"its file meta information has over {_LONGEST_HEAD} bytes")
+        if length is None:
             return b""
         self._transfer_syntax_uid = part10.transfer_syntax_uid(bytes(self._head[:length]))
         self._scanner = Scanner(self._transfer_syntax_uid, _LIMITS)

@@ -16,6 +16,9 @@ from dimse_ingestion.dicom.dicom_json import Address, Path, to_json
 from dimse_ingestion.dicom.elements import Element, is_large
 from dimse_ingestion.dicom.native_model import to_xml
 from dimse_ingestion.dicomweb.accepting import JSON, XML, accepted, chosen
+from dimse_ingestion.dicomweb.problems import Problem
+
+XML_DOCUMENT = "application/dicom+xml"
 
 _AT_ONCE = 500  # elements
 
@@ -42,8 +45,21 @@ class Form:
 
 
 def form_for(request: Request) -> Form:
-    """The form a request wants; raises Problem 406 when it wants none of the two."""
+    """Return the form a request wants; raises Problem 406 when it wants none of the two."""
     return _json() if chosen(accepted(request), [JSON, XML]).offer == JSON else _xml()
+
+
+def store_response_form(request: Request) -> Form:
+    """Return the form for the one data set that answers a store request (PS3.18 table 10.5.3-1).
+
+    JSON where Accept wants nothing that there is: instances are stored whatever form of answer
+    their sender expects (RFC 9110 12.4.1 allows to disregard Accept).
+    """
+    forms = {JSON: _json, XML_DOCUMENT: _xml_document, XML: _xml}
+    try:
+        return forms[chosen(accepted(request), list(forms)).offer]()
+    except Problem:
+        return _json()
 
 
 def _json() -> Form:
@@ -85,6 +101,10 @@ def _large_sequence(
         for number, item in enumerate(items, start=1)
     )
     return b'"%s":{"vr":"SQ","Value":[%s]}' % (tag.encode(), b",".join(encoded))
+
+
+def _xml_document() -> Form:
+    return Form(XML_DOCUMENT, b"", b"", b"", to_xml)
 
 
 def _xml() -> Form:

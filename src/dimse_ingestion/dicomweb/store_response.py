@@ -80,7 +80,7 @@ def response_elements(outcomes: Sequence[Outcome], url: RetrieveUrl) -> list[Ele
 
 def sentences(outcomes: Iterable[Outcome], most: int = 5) -> list[str]:
     """Why instances failed and what is odd with others, each once, for a person."""
-    told = [each.failure.comment for each in outcomes if each.failure is not None]
+    told = [each.failure.public_comment for each in outcomes if each.failure is not None]
     warned = [warning.sentence for each in outcomes for warning in each.warnings]
     return list(dict.fromkeys(told))[:most] + list(dict.fromkeys(warned))
 

@@ -5,8 +5,8 @@ that memory is bounded whatever is sent. What a part holds is `receiving`'s matt
 are stored `storing_parts`', what is answered `store_response`'s.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 from uuid import uuid4
 
@@ -19,16 +19,23 @@ from dimse_ingestion.dicomweb.bulk_parts import BulkParts
 from dimse_ingestion.dicomweb.header_values import media_type
 from dimse_ingestion.dicomweb.likening import Likening
 from dimse_ingestion.dicomweb.media_types import DICOM, MULTIPART
-from dimse_ingestion.dicomweb.metadata_parts import METADATA, MetadataParts
+from dimse_ingestion.dicomweb.metadata_parts import (
+    LONGEST_METADATA,
+    METADATA,
+    Limits,
+    MetadataParts,
+)
+from dimse_ingestion.dicomweb.metadata_worker import MetadataWorker
 from dimse_ingestion.dicomweb.multipart import (
     Event,
     MultipartBroken,
     MultipartReader,
     PartBegun,
     PartBytes,
+    PartEnded,
 )
 from dimse_ingestion.dicomweb.problems import Problem
-from dimse_ingestion.dicomweb.representing import form_for
+from dimse_ingestion.dicomweb.representing import store_response_form
 from dimse_ingestion.dicomweb.routing import Door
 from dimse_ingestion.dicomweb.store_response import (
     Outcome,
@@ -48,14 +55,6 @@ from dimse_ingestion.spooling.spool import Spool
 _BAD_REQUEST, _TOO_LARGE, _UNSUPPORTED, _UNAVAILABLE = 400, 413, 415, 503
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Of one request: bytes and parts."""
-
-    body: int
-    parts: int
-
-
 def routes(door: Door) -> Iterable[BaseRoute]:
     """Where instances are stored."""
     spool = _spool(door.settings)
@@ -63,10 +62,12 @@ def routes(door: Door) -> Iterable[BaseRoute]:
     space = storage_space(door.settings)
     limits = Limits(door.settings.maximum_body, door.settings.maximum_parts)
     storing = Storing(door.wires.bucket, door.wires.sink, space)
-    stow = Stow(spool, storing, Likening(door.wires.queries), limits)
+    worker = MetadataWorker(LONGEST_METADATA)
+    door.closing.callback(worker.close)
+    stow = Stow(spool, storing, Likening(door.wires.queries), limits, worker)
 
     async def answer(request: Request) -> Response:
-        form = form_for(request)  # what can't be answered is not stored either
+        form = store_response_form(request)
         outcomes = await stow.store(request, resource(request).study)
         base = door.addresses.base(request)
         told = response_elements(outcomes, lambda *uids: f"{base}{Resource(*uids).path}")
@@ -128,11 +129,19 @@ class Parts(Protocol):
 class Stow:
     """Takes the requests of one storage space."""
 
-    def __init__(self, spool: Spool, storing: Storing, likening: Likening, limits: Limits) -> None:
+    def __init__(
+        self,
+        spool: Spool,
+        storing: Storing,
+        likening: Likening,
+        limits: Limits,
+        worker: MetadataWorker,
+    ) -> None:
         self._spool = spool
         self._storing = storing
         self._likening = likening
         self._limits = limits
+        self._worker = worker
 
     async def store(self, request: Request, study: str = "") -> list[Outcome]:
         """Store what a request brings, into `study` if it isn't empty.
@@ -167,13 +176,15 @@ class Stow:
             return storing
         bulk = BulkParts(self._spool.open(str(uuid4())), address)
         storing.at_end(bulk.close)
-        return MetadataParts(bulk, storing, self._limits.body)
+        return MetadataParts(bulk, storing, self._limits, self._worker)
 
     async def _read_parts(self, boundary: str, body: AsyncIterator[bytes], parts: Parts) -> None:
         reader = MultipartReader(boundary)
         async for data in body:
             for event in reader.feed(data):
                 await self._take(event, parts)
+                if isinstance(event, PartEnded):
+                    await asyncio.sleep(0)  # others' turn: small parts come many at once
         reader.finish()
         if not parts.count:
             raise Problem(_BAD_REQUEST, "The multipart body has no part: send instances in it.")

@@ -85,7 +85,7 @@ def check_elements(instance: Instance, elements: Iterable[Element]) -> None:
 
 def _uid(elements: dict[int, Element], tag: int) -> str:
     found = elements.get(tag)
-    return found.value.strip() if found else ""
+    return uids.without_padding(found.value) if found else ""
 
 
 def _mismatch(sentence: str) -> DimseFailure:

@@ -198,3 +198,36 @@ def test_numbers_may_be_strings_and_names_may_be_null() -> None:
     assert math.isnan(float(read[3].values[0]))
     assert read[4].value == "0.25\\1.50"
     assert b64decode(read[5].inline_binary or "") == bytes(range(4))
+
+
+@pytest.mark.parametrize(
+    ("vr", "number", "text"),
+    [
+        ("DS", 0.1 + 0.2, "0.3"),
+        ("DS", 1 / 3, "0.33333333333333"),
+        ("DS", -1 / 3, "-0.3333333333333"),
+        ("DS", 1e-300 / 3, "3.333333333e-301"),
+        ("DS", 12345678901234567890, "1.2345678901e+19"),
+        ("DS", 0.1, "0.1"),
+        ("DS", 5, "5"),
+        ("DS", "1.50", "1.50"),
+        ("IS", 7.0, "7"),
+        ("IS", -12, "-12"),
+        ("IS", "007", "007"),
+        ("LO", 5, "5"),
+    ],
+)
+def test_a_json_number_becomes_a_string_that_its_vr_allows(
+    vr: str, number: object, text: str
+) -> None:
+    [read] = from_json({"00191001": {"vr": vr, "Value": [number]}}, no_bulk)
+    assert len(read.value) <= 16
+    assert read.value == text or float(read.value) == pytest.approx(float(text), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("vr", "number"), [("IS", 7.5), ("IS", 1e400), ("DS", 1e400), ("IS", True), ("DS", [1])]
+)
+def test_a_json_number_that_its_vr_has_not_is_refused(vr: str, number: object) -> None:
+    with pytest.raises(ValueError, match=f"none of VR {vr}"):
+        from_json({"00191001": {"vr": vr, "Value": [number]}}, no_bulk)

@@ -55,3 +55,34 @@ def test_every_head_says_what_it_was_made_from(sop_class, instance, transfer_syn
     assert part10.transfer_syntax_uid(head) == transfer_syntax
     assert len(head) == part10.data_set_offset(head) <= part10.LONGEST
     assert len(head) % 2 == 0
+
+
+FILE_META = part10.header("1.2.840.10008.5.1.4.1.1.7", "1.2.3", "1.2.840.10008.1.2.1")
+DATA_SET = b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100"
+
+
+def with_group_length(length: int) -> bytes:
+    return FILE_META[:140] + length.to_bytes(4, "little") + FILE_META[144:]
+
+
+@pytest.mark.parametrize("length", [0, 1, 18, len(FILE_META), 2**32 - 1, len(FILE_META) - 160])
+def test_a_wrong_group_length_moves_no_element(length):
+    assert part10.file_meta_end(with_group_length(length) + DATA_SET) == len(FILE_META)
+
+
+def test_the_end_of_file_meta_information_waits_for_the_data_set():
+    whole = FILE_META + DATA_SET
+    for end in range(144, len(FILE_META) + 12):
+        assert part10.file_meta_end(whole[:end]) is None
+    assert part10.file_meta_end(whole[: len(FILE_META) + 12]) == len(FILE_META)
+
+
+def test_a_deflated_data_set_that_looks_like_group_2_is_none():
+    deflated = part10.header("1.2.840.10008.5.1.4.1.1.7", "1.2.3", "1.2.840.10008.1.2.1.99")
+    assert part10.file_meta_end(deflated + b"\x02\x00" + bytes(20)) == len(deflated)
+
+
+def test_file_meta_information_without_end_is_told():
+    endless = with_group_length(0)[:144] + b"\x02\x00\x10\x00UI\0\0" * 1000
+    with pytest.raises(DimseFailure, match="does not end"):
+        part10.file_meta_end(endless)

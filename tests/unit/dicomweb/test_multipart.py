@@ -109,3 +109,68 @@ def test_a_flood_of_headers_is_told() -> None:
 def test_a_boundary_that_is_none_is_told(boundary: str) -> None:
     with pytest.raises(MultipartBroken, match="boundary"):
         MultipartReader(boundary)
+
+
+PART = b"Content-Type: application/dicom\r\n\r\nabc\r\n"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\r\n--frontier\r\n" + PART + b"--frontier--\r\n",
+        b"This is a multi-part message.\r\n--frontier\r\n" + PART + b"--frontier--",
+        b"a --frontier in a line, --frontierX\n--frontier\r\n" + PART + b"--frontier--",
+        b"--frontier \t \r\n" + PART + b"--frontier-- \r\n",
+        b"--frontier\r\n" + PART + b"--frontier--\r\nthe end\r\n--frontier\r\n",
+        b"--frontier\r\n" + PART.replace(b": ", b":\r\n ") + b"--frontier--",
+        b"--frontier\r\n" + PART.replace(b": ", b":\r\n\t ").upper() + b"--frontier--",
+        (b"--frontier\r\n" + PART + b"--frontier--\r\n").replace(b"\r\n", b"\n"),
+        (b"preamble\r\n--frontier\r\n" + PART + b"--frontier--").replace(b"\r\n", b"\n"),
+    ],
+    ids=[
+        *("line before", "preamble", "near boundaries", "blanks", "epilogue", "folded"),
+        *("folded in upper case", "line feeds", "preamble and line feeds"),
+    ],
+)
+def test_a_body_is_read_as_mime_has_it(data: bytes) -> None:
+    for events in (read(data), read(data, *[1] * len(data)), read(data, *[7] * len(data))):
+        assert [each.lower() for each in contents(events)] == [b"abc"]
+        assert isinstance(events[0], PartBegun)
+        assert events[0].headers["content-type"].lower() == "application/dicom"
+
+
+def test_a_bare_line_feed_before_a_boundary_is_content_where_lines_end_with_both() -> None:
+    assert contents(read(body(b"a\n--frontier\r\nb"))) == [b"a\n--frontier\r\nb"]
+
+
+def test_carriage_returns_before_line_feeds_are_content_where_lines_end_with_one() -> None:
+    assert contents(read(body(b"a\r").replace(b"\r\n", b"\n"))) == [b"a\r"]
+
+
+@pytest.mark.parametrize("boundary", ["x" * 70, "a b", "'()+_,-./:=?", "=_next.part"])
+def test_any_boundary_of_mime_is_found(boundary: str) -> None:
+    data = b"--frontier\r\n" + PART + b"--frontier--"
+    reader = MultipartReader(boundary)
+    events = list(reader.feed(data.replace(b"frontier", boundary.encode())))
+    reader.finish()
+    assert contents(events) == [b"abc"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"--frontier\r\nno colon\r\n\r\nabc\r\n--frontier--",
+        b"--frontier\r\n: no name\r\n\r\nabc\r\n--frontier--",
+        b"--frontier\r\n folded from nothing\r\n\r\nabc\r\n--frontier--",
+    ],
+)
+def test_what_mime_has_not_is_malformed(data: bytes) -> None:
+    with pytest.raises(MultipartBroken, match="malformed"):
+        read(data)
+
+
+def test_events_come_as_they_are_asked_for() -> None:
+    reader = MultipartReader(BOUNDARY)
+    events = reader.feed(body(*[b""] * 1000))
+    assert isinstance(next(events), PartBegun)
+    assert isinstance(next(events), PartEnded)

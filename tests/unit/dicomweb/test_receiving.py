@@ -64,7 +64,18 @@ async def test_the_size_of_the_pieces_makes_no_difference(spool: Spool, size: in
         (b"", "ends within its file meta information"),
         (file("CT_small.dcm")[:200], "ends within its file meta information"),
         (b"no DICOM at all" * 100, "no preamble"),
-        (bytes(128) + b"DICM\x02\x00\x00\x00UL\x04\x00\xff\xff\xff\x7f" + bytes(100), "has 2147"),
+        (
+            bytes(128) + b"DICM\x02\x00\x00\x00UL\x04\x00\xff\xff\xff\x7f" + bytes(100),
+            "no transfer syntax",
+        ),
+        (
+            bytes(128)
+            + b"DICM\x02\0\0\0UL\x04\0"
+            + bytes(4)
+            + b"\2\0\1\0OB\0\0\0\0\1\0"
+            + bytes(2**17),
+            "has over",
+        ),
         (file("CT_small.dcm")[:600], "ends early"),
     ],
 )

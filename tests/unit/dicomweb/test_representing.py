@@ -7,7 +7,11 @@ from starlette.requests import Request
 
 from dimse_ingestion.dicom.dicom_json import to_json
 from dimse_ingestion.dicom.elements import BulkReference, Element, element
-from dimse_ingestion.dicomweb.representing import form_for, json_document
+from dimse_ingestion.dicomweb.representing import (
+    form_for,
+    json_document,
+    store_response_form,
+)
 
 DATA_SETS = [[element(0x00100020, "LO", str(number))] for number in range(3)]
 
@@ -72,3 +76,22 @@ async def test_others_have_their_turns_while_a_large_data_set_is_written():
         turns += 1
     assert turns > 2
     assert (await writing) == json_document(large(), "/".join)
+
+
+@pytest.mark.parametrize(
+    ("accept", "media_type"),
+    [
+        ("*/*", "application/dicom+json"),
+        ("application/dicom+xml", "application/dicom+xml"),
+        ('multipart/related; type="application/dicom+xml"', "multipart/related"),
+        ("application/xml", "application/dicom+json"),
+        ("text/html;q=0.9", "application/dicom+json"),
+        ("no media type", "application/dicom+json"),
+    ],
+)
+def test_a_store_request_is_answered_in_a_form_whatever_is_accepted(
+    accept: str, media_type: str
+) -> None:
+    headers = [(b"accept", accept.encode())]
+    request = Request({"type": "http", "headers": headers, "query_string": b""})
+    assert store_response_form(request).media_type.partition(";")[0] == media_type

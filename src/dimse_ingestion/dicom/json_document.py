@@ -1,0 +1,100 @@
+"""A JSON document of data sets (PS3.18 annex F), read one data set after another.
+
+Each data set is decoded for itself, and a long one is counted before it is decoded, so that no
+document takes many times its own size in memory. What a data set says is read by `dicom_json`.
+"""
+
+import re
+from json import JSONDecoder
+
+from dimse_ingestion.dicom.metadata_limits import MOST_ELEMENTS, MOST_VALUES, TOO_MUCH
+
+END = object()
+"""No data set follows."""
+
+_WINDOW = 256 * 1024  # characters that may be decoded without having been counted
+_BETWEEN = re.compile(r"[\s,]*+")
+_NEXT_BRACKET = re.compile(
+    r'[^"{}\[\]]*+(?:"(?:[^"\\]++|\\.)*+"[^"{}\[\]]*+)*+([{}\[\]])', re.DOTALL
+)
+"""Up to the next bracket that stands in no string."""
+
+
+class NoJson(ValueError):
+    """A document that is no JSON in UTF-8."""
+
+
+class TooMuch(ValueError):
+    """A data set that would take too much memory."""
+
+
+class JsonDocument:
+    """The data sets of one array, or the only one."""
+
+    def __init__(self, document: bytes) -> None:
+        """Raise NoJson for what is no UTF-8."""
+        try:
+            self._text = document.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise NoJson from None
+        self._decoder = JSONDecoder(
+            parse_constant=_refuse_constant, object_pairs_hook=_without_repeated_keys
+        )
+        self._place = self._end_of_blank(0)
+        self._is_array = self._text.startswith("[", self._place)
+        self._place += self._is_array
+        self._ended = False
+
+    def next(self) -> object:
+        """Return the next data set as decoded, END behind the last; raises NoJson and TooMuch."""
+        self._place = self._end_of_blank(self._place)
+        if self._ended or (self._is_array and self._text.startswith("]", self._place)):
+            return END
+        self._ended = not self._is_array
+        found, self._place = self._decoded()
+        return found
+
+    def _decoded(self) -> tuple[object, int]:
+        window = self._text[self._place : self._place + _WINDOW]
+        try:
+            found, length = self._decoder.raw_decode(window)
+        except (ValueError, RecursionError):  # a number can have too many digits
+            if len(window) < _WINDOW:
+                raise NoJson from None
+        else:
+            return found, self._place + length
+        self._check_amount()
+        try:
+            return self._decoder.raw_decode(self._text, self._place)
+        except (ValueError, RecursionError):
+            raise NoJson from None
+
+    def _check_amount(self) -> None:
+        """Raise TooMuch when the next data set has more than may be decoded."""
+        place, depth, brackets = self._place, 0, 0
+        while depth > 0 or not brackets:
+            found = _NEXT_BRACKET.match(self._text, place)
+            if not found:
+                raise NoJson
+            place = found.end()
+            depth += 1 if found[1] in "{[" else -1
+            brackets += 1
+            if brackets > 4 * MOST_ELEMENTS:  # of an element two objects: itself and its values
+                raise TooMuch(TOO_MUCH)
+        if self._text.count(",", self._place, place) > MOST_VALUES:
+            raise TooMuch(TOO_MUCH)
+
+    def _end_of_blank(self, place: int) -> int:
+        found = _BETWEEN.match(self._text, place)
+        return found.end() if found else place
+
+
+def _refuse_constant(_: str) -> object:
+    """Refuse NaN and Infinity, which JSON has not."""
+    raise ValueError
+
+
+def _without_repeated_keys(pairs: list[tuple[str, object]]) -> dict[str, object] | None:
+    """Return the object; None, which is no data set and no attribute, if a key stands twice."""
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else None
