@@ -29,7 +29,8 @@ def there(asked: Asked) -> Manifest:
 
 def looked_at_again(asked: Asked, size: str) -> None:
     """Have the resource changed, and wait until its release is what it says now."""
-    asked.apply(changed(CORE, values={"catalogue": {"podAnnotations": {"size": size}}}))
+    catalogue = CORE["spec"]["values"]["catalogue"] | {"podAnnotations": {"size": size}}
+    asked.apply(changed(CORE, values={"catalogue": catalogue}))
     eventually(
         lambda: asked.found("apps/v1", "Deployment", "core-catalogue"),
         lambda seen: (
@@ -82,7 +83,10 @@ def test_deleted_it_is_generated_anew(asked: Asked, generated: Manifest) -> None
 def test_it_goes_when_another_is_named(asked: Asked, generated: Manifest) -> None:
     asked.apply(changed(CORE, catalogueSecret="own"))
     eventually(lambda: asked.found(*SECRET), lambda seen: seen is None, 60)
-    asked.phase(CORE, "Pending", "Missing catalogue Secret own.")
+    eventually(
+        lambda: asked.status(CORE).get("message", ""),
+        lambda seen: "Missing catalogue Secret own." in seen,
+    )
     asked.apply(secret("own", **{"tls.crt": "certificate", "tls.key": "key", "token": "token"}))
     asked.have_pods("core-catalogue")
     asked.phase(CORE, "Ready")
