@@ -20,6 +20,7 @@ from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encoded
 from dimse_ingestion.events.http_sink import HttpSink
 from dimse_ingestion.observability import metrics
+from dimse_ingestion.queries import wire
 from dimse_ingestion.queries.http_client import HttpQueryClient
 from dimse_ingestion.secure_http import followed
 from dimse_ingestion.settings import CatalogueSettings, ConfigurationMistake, PeerAccess
@@ -237,12 +238,12 @@ async def test_a_401_has_a_sentence_and_the_log_has_a_line(
 ) -> None:
     before = metrics.catalogue_unauthorized._value.get()
     async with httpx2.AsyncClient(verify=tls(secret), base_url=url) as client:
-        for path in ("/events", "/query/studies?source=radiology", "/query/objects?source=a"):
+        for path in ("/events", "/query/studies?source=a", wire.OBJECTS, wire.MISSING, "/nothing"):
             answer = await client.post(path, content=b"{}", headers={**HEADERS, **authorization})
             assert answer.status_code == 401
             assert answer.headers["www-authenticate"] == "Bearer"
             assert said in answer.json()["title"]
-    assert metrics.catalogue_unauthorized._value.get() - before == 3
+    assert metrics.catalogue_unauthorized._value.get() - before == 5
     logged = [line for line in lines.getvalue().splitlines() if "bearer token" in line]
     assert len(logged) == 1  # not one for each request
     assert '"path":"/events"' in logged[0].replace(": ", ":")
@@ -263,6 +264,17 @@ async def refusal(url: str, access: PeerAccess) -> str:
     except DimseFailure as failure:
         return failure.comment
     return ""
+
+
+async def test_a_long_event_with_a_wrong_token_is_told_the_same(
+    url: str, secret: CatalogueSecret
+) -> None:
+    sink = HttpSink(f"{url}/events", secret.access(token="another"))
+    long = event("a", ImageComments="x" * 8_000_000)
+    for _ in range(3):
+        with pytest.raises(DimseFailure, match="refuses the token: correct DIMSE_CATALOGUE_TOKEN"):
+            await sink.accept(long)
+    await sink.close()
 
 
 async def test_a_token_is_replaced_while_both_run(url: str, secret: CatalogueSecret) -> None:
