@@ -36,6 +36,8 @@ class Parser:
     def __init__(self, source: Arriving, limits: Limits, *, is_file_meta: bool = False) -> None:
         self.elements: list[Element] = []
         self.budget = Budget(limits.kept)
+        self.repeats = False
+        """Whether a tag came twice in a data set or item, of which the first counts."""
         self._source = source
         self._limits = limits
         self._is_file_meta = is_file_meta
@@ -79,6 +81,7 @@ class Parser:
     def _is_new(self, tag: int) -> bool:
         """Whether an element counts: the first of its tag, and of a group that data sets have."""
         if tag in self._tags or (tag >> 16 in _NOT_OF_DATA_SETS and not self._is_file_meta):
+            self.repeats |= tag in self._tags
             return False
         self._tags.add(tag)
         return True
@@ -256,6 +259,7 @@ class Parser:
             _check_begins_element(header)
             found = self._value_at_hand(header, place) or (yield from self._value(header, place))
             if found is None or tag >> 16 in _NOT_OF_DATA_SETS or tag in tags:
+                self.repeats |= tag in tags
                 continue
             tags.add(tag)
             if tag in TEACHING:

@@ -85,6 +85,11 @@ class Scanner:
         return self._parser.elements
 
     @property
+    def repeats(self) -> bool:
+        """Whether a tag came twice in a data set or item, of which the first counts."""
+        return self._parser.repeats
+
+    @property
     def cost(self) -> int:
         """What is kept so far, as `Limits.kept` counts it."""
         return self._limits.kept - self._parser.budget.left

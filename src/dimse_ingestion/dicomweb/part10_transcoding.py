@@ -18,6 +18,7 @@ from pydicom.filewriter import write_dataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from dimse_ingestion.dicom.value_representations import little_endian
+from dimse_ingestion.dicomweb import agreement
 
 Pixels = NDArray[Any]
 _PIXEL_DATA = 0x7FE00010
@@ -56,6 +57,7 @@ class Layout:
 def rewritten(source: Path, target: Path) -> None:
     """Write a file whose pixels are not compressed."""
     data_set: Dataset = dcmread(source)
+    agreement.check(source, data_set)
     if data_set.file_meta.TransferSyntaxUID == ExplicitVRBigEndian:
         data_set = _little_endian(data_set)
     _save(data_set, target)
@@ -64,6 +66,7 @@ def rewritten(source: Path, target: Path) -> None:
 def decompressed(source: Path, target: Path, layout: Layout, frames: Iterable[Pixels]) -> None:
     """Write a file with decoded frames in place of its compressed ones."""
     data_set: Dataset = dcmread(source, defer_size=_DEFERRED)
+    agreement.check(source, data_set)
     behind = Dataset({tag: data_set[tag] for tag in data_set.keys() if tag > _PIXEL_DATA})  # noqa: SIM118 - a data set iterates over elements
     for tag in [tag for tag in data_set.keys() if tag >= _PIXEL_DATA]:  # noqa: SIM118
         del data_set[tag]

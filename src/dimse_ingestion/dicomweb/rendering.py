@@ -185,7 +185,7 @@ def perform(name: str, arguments: tuple[object, ...]) -> Any:
     except Exception as error:  # noqa: BLE001 - codecs raise anything, and some of it can't be pickled
         if _holds_too_much():
             _end_process(_EXHAUSTED)
-        known = type(error).__name__ == "Undecodable"
+        known = type(error).__name__ in ("Undecodable", "Disagreement")
         why = str(error) if known else "Its pixel data is damaged, or of a kind unknown here."
         raise ValueError(f"The instance can't be decoded. {why}") from None
 

@@ -1,0 +1,95 @@
+"""Whether pydicom reads a file as this project does, before it writes the file anew.
+
+What senders got wrong is read all the same by `dicom.parsing`; pydicom takes some of it otherwise,
+and would write an instance that lacks elements, or has the next ones within a value. Such a file is
+not transcoded: it is given as it is stored.
+"""
+
+from base64 import b64decode
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydicom import DataElement, Dataset
+from pydicom.dataelem import RawDataElement
+
+from dimse_ingestion.dicom import part10
+from dimse_ingestion.dicom.elements import Element
+from dimse_ingestion.dicom.frames import PIXEL_DATA_TAGS
+from dimse_ingestion.dicom.scanning import Scanner
+from dimse_ingestion.dicom.value_representations import LONG_LENGTH, SHORT_LENGTH, vr_of
+
+_NOT_OF_DATA_SETS = (0x0000, 0x0002, 0x0004, 0x0006)
+_PADDING = 0xFFFCFFFC
+_AT_ONCE = 1 << 20
+_HEAD = 64 * 1024
+
+
+class Disagreement(ValueError):
+    """A file that pydicom reads otherwise than it is read here."""
+
+
+def check(source: Path, data_set: Dataset) -> None:
+    """Raise Disagreement unless `data_set` has what stands in the file; name VRs of the standard.
+
+    Elements of groups that no data set has are removed from it.
+    """
+    scanner = _scanned(source)
+    _clean(data_set)
+    if scanner.repeats or not _is_alike(scanner.elements, data_set):
+        raise Disagreement(
+            "Some of its elements can't be written in another transfer syntax: "
+            "ask for transfer-syntax=*."
+        )
+
+
+def _scanned(source: Path) -> Scanner:
+    """The file's data set, its large values not read."""
+    with source.open("rb") as file:
+        head = file.read(_HEAD)
+        offset = part10.data_set_offset(head)
+        scanner = Scanner(part10.transfer_syntax_uid(head[:offset]))
+        file.seek(offset)
+        while chunk := file.read(_AT_ONCE):
+            scanner.feed(chunk)
+            if skipped := scanner.to_pass_over:
+                place = file.tell()
+                skipped = min(skipped, source.stat().st_size - place)
+                scanner.pass_over(skipped)
+                file.seek(place + skipped)
+        scanner.finish()
+    return scanner
+
+
+def _clean(data_set: Dataset) -> None:
+    for tag in list(data_set.keys()):
+        raw: Any = data_set.get_item(tag)
+        if tag.group in _NOT_OF_DATA_SETS:
+            del data_set[tag]
+        elif isinstance(raw, RawDataElement) and raw.VR is not None and not _is_standard(raw.VR):
+            data_set[tag] = raw._replace(VR=vr_of(tag))
+
+
+def _is_standard(vr: str) -> bool:
+    return vr in LONG_LENGTH or vr in SHORT_LENGTH
+
+
+def _is_alike(elements: Iterable[Element], data_set: Dataset) -> bool:
+    told = {each.tag: each for each in elements}
+    tags = {int(tag) for tag in data_set.keys() if tag.element and tag != _PADDING}  # noqa: SIM118 - a data set iterates over elements
+    return tags == told.keys() and all(
+        _has_same(each, data_set[tag]) for tag, each in told.items() if tag not in PIXEL_DATA_TAGS
+    )
+
+
+def _has_same(each: Element, read: DataElement) -> bool:
+    """Whether items and binary values are the same; text and numbers can't be mistaken."""
+    if each.items is not None:
+        items = list(read.value or ()) if read.VR == "SQ" else []
+        pairs = zip(each.items, items, strict=False)
+        return len(items) == len(each.items) and all(_is_alike(*pair) for pair in pairs)
+    if each.inline_binary is not None and isinstance(read.value, bytes):
+        return len(b64decode(each.inline_binary)) == len(read.value)
+    if each.bulk is not None and isinstance(read.value, bytes):
+        return each.bulk.length == len(read.value)
+    return each.vr != "UN" or read.VR != "SQ"
