@@ -93,8 +93,9 @@ class Association:
         except ProtocolError as error:
             self._incoming.stop()
             self._abort_reason = error.reason
-            self._because = error.because
-            self._on(Event.INVALID_PDU)
+            if self._machine.allows(Event.INVALID_PDU):  # it may have followed an A-ABORT
+                self._because = error.because
+                self._on(Event.INVALID_PDU)
         except Exception:  # noqa: BLE001 - a service's sink failed: this association ends, no other
             self._incoming.stop()
             self._log.exception("Receiving failed by a mistake of ours.")

@@ -275,6 +275,15 @@ async def test_a_mistake_of_the_peer_aborts_its_association(sent: bytes, reason:
     assert acceptor.wire.closed
 
 
+@pytest.mark.parametrize("garbage", [b"GET / HTTP/1.1", b"\x04\0\0\0\0\0", bytes(100)])
+async def test_what_follows_a_peers_abort_is_passed_over(garbage: bytes) -> None:
+    acceptor = await Acceptor().established()
+    await acceptor.get(peer.abort() + garbage)
+    await acceptor.get(garbage)
+    assert acceptor.services.ends == ["aborted"]
+    assert acceptor.wire.closed
+
+
 async def test_a_peer_that_sends_on_after_an_abort_is_cut() -> None:
     acceptor = await Acceptor().established()
     await acceptor.get(b"\x04\0\0\0\0\0")
