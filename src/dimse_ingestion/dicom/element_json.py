@@ -18,7 +18,7 @@ from dimse_ingestion.dicom.elements import BulkReference, Element
 DEEPEST = 64
 """Sequences within sequences, as many as are read from a data set."""
 _Decoded = TypeVar("_Decoded")
-_TAG = re.compile(r"[0-9A-F]{8}")
+_HALF = re.compile(r"[0-9A-F]{4}")  # of a tag
 _VR = re.compile(r"[A-Z]{2}")
 _COMMAS = 4  # of an element: between its group, number, VR and value, and the next one
 _LARGEST = 2**63 - 1
@@ -55,19 +55,25 @@ def check(elements: Iterable[Element], depth: int = 0) -> None:
     if depth > DEEPEST:
         raise ValueError(f"sequences are nested deeper than {DEEPEST}")
     for each in elements:
-        if not _is_named(each.group + each.element, each.vr):
+        if not _is_named(each.group, each.element, each.vr):
             raise ValueError("an element's tag or VR is none")
-        if each.inline_binary is not None:
-            _check_base64(each.inline_binary)
-        if each.bulk is not None:
-            _check_reference(each.bulk)
-        for item in each.items or ():
-            check(item, depth + 1)
+        if each.items is not None or each.inline_binary is not None or each.bulk is not None:
+            _check_other_value(each, depth)
+
+
+def _check_other_value(of: Element, depth: int) -> None:
+    """Check what an element has instead of text."""
+    if of.inline_binary is not None:
+        _check_base64(of.inline_binary)
+    if of.bulk is not None:
+        _check_reference(of.bulk)
+    for item in of.items or ():
+        check(item, depth + 1)
 
 
 @lru_cache(maxsize=8192)
-def _is_named(tag: str, vr: str) -> bool:
-    return _TAG.fullmatch(tag) is not None and _VR.fullmatch(vr) is not None
+def _is_named(group: str, number: str, vr: str) -> bool:
+    return bool(_HALF.fullmatch(group) and _HALF.fullmatch(number) and _VR.fullmatch(vr))
 
 
 def _check_base64(text: str) -> None:

@@ -3,9 +3,10 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -250,8 +251,14 @@ def test_reindex_rebuilds_the_catalogue_from_the_bucket(system: System, tmp_path
         part.unlink()
     system.catalogue.start().ready()
     assert not system.catalogued(made[0].sop_instance_uid)
+    assert "5 instances" in reindexed(system)
+    assert all(system.catalogued(m.sop_instance_uid) for m in made)
+
+
+def reindexed(system: System, *options: str) -> str:
+    """Run the command beside the bucket; what it says."""
     ended = subprocess.run(
-        command("reindex"),
+        command("reindex", *options),
         env=environment_of(system.ingestion[0]),
         capture_output=True,
         text=True,
@@ -259,8 +266,34 @@ def test_reindex_rebuilds_the_catalogue_from_the_bucket(system: System, tmp_path
         check=False,
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "5 instances" in ended.stdout
-    assert all(system.catalogued(m.sop_instance_uid) for m in made)
+    return ended.stdout
+
+
+def test_an_object_that_a_crash_left_without_an_entry_is_found(
+    system: System, tmp_path: Path
+) -> None:
+    """The catalogue as it was before the last commit, and the bucket as it is."""
+    made = made_instances(tmp_path / "in", 4, 4096)
+    paths = [each.path for each in made]
+    assert all(a.status == 0 for a in scu.stored(system.peer, paths[:3]))
+    before = tmp_path / "before.db"
+    with (
+        closing(sqlite3.connect(system.space.folder / "catalogue.db")) as running,
+        closing(sqlite3.connect(before)) as copy,
+    ):
+        running.backup(copy)
+    assert scu.stored(system.peer, paths[3:])[0].status == 0
+    system.catalogue.kill()
+    for part in system.space.folder.glob("catalogue.db*"):
+        part.unlink()
+    before.rename(system.space.folder / "catalogue.db")
+    system.catalogue.start().ready()
+    assert not system.catalogued(made[3].sop_instance_uid)
+    assert reindexed(system, "--missing").endswith(
+        "1 instances told, 3 known already, 0 other objects passed over, 0 left out\n"
+    )
+    assert system.catalogued(made[3].sop_instance_uid)
+    assert "0 instances told, 4 known already" in reindexed(system, "--missing")
 
 
 def instance_number_of(system: System, like: Path) -> str:
