@@ -70,6 +70,14 @@ class ImagePixels:
         """The VR whose words are those of the pixels, which big endian has the other way round."""
         return {16: "OW", 32: "OL", 64: "OV"}.get(self.bits_allocated, self.vr)
 
+    @property
+    def middle_frame(self) -> int:
+        """The number of the frame that stands for all, among those that are stored whole."""
+        number = self.number_of_frames
+        if self.bulk.fragments is None:
+            number = min(number, self.bulk.length * _BYTE // self.stride)
+        return min(number // 2 + 1, self.number_of_frames)
+
     def check_number(self, number: int) -> None:
         """Raise NoFrame unless there is a frame of this number, counted from 1."""
         if not 1 <= number <= self.number_of_frames:
@@ -92,7 +100,7 @@ def image_pixels(elements: Iterable[Element]) -> ImagePixels:
             samples_per_pixel=_number(found, _SAMPLES_PER_PIXEL, 1),
             bits_allocated=_number(found, _BITS_ALLOCATED),
             photometric_interpretation=_text(found, _PHOTOMETRIC_INTERPRETATION),
-            number_of_frames=_number(found, _NUMBER_OF_FRAMES, 1) or 1,
+            number_of_frames=_number_of_frames(found),
         )
     except ValueError as wrong:
         raise NoFrame(f"The instance's image attributes are damaged: {wrong}.") from None
@@ -112,6 +120,14 @@ def _number(found: dict[int, Element], tag: int, otherwise: int | None = None) -
     if number < 0:
         raise ValueError(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) is negative")
     return number
+
+
+def _number_of_frames(found: dict[int, Element]) -> int:
+    """Return Number of Frames, 1 where it is no number: frames are held against what is stored."""
+    text = _text(found, _NUMBER_OF_FRAMES)
+    whole, _, fraction = text.partition(".")
+    is_number = whole.isascii() and whole.isdecimal() and not fraction.strip("0")
+    return (int(whole) if is_number else 1) or 1
 
 
 def _text(found: dict[int, Element], tag: int) -> str:

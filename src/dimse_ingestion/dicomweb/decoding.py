@@ -16,6 +16,7 @@ from PIL import Image
 from pydicom import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.filereader import read_dataset
+from pydicom.pixels.common import PhotometricInterpretation
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import convert_color_space
 from pydicom.pixels.utils import as_pixel_options
@@ -136,6 +137,7 @@ def _data_set(job: Job) -> Dataset:
 
 def _repair(data_set: Dataset) -> None:
     """Give an image what decoders ask for where it is missing or impossible (PS3.3 C.7.6.3)."""
+    data_set.Rows, data_set.Columns = _whole(data_set, "Rows"), _whole(data_set, "Columns")
     samples = data_set.SamplesPerPixel = _whole(data_set, "SamplesPerPixel") or 1
     allocated = data_set.BitsAllocated = _whole(data_set, "BitsAllocated")
     stored = _whole(data_set, "BitsStored")
@@ -145,7 +147,7 @@ def _repair(data_set: Dataset) -> None:
     data_set.PixelRepresentation = int(_whole(data_set, "PixelRepresentation") == 1)
     if samples > 1:
         data_set.PlanarConfiguration = int(_whole(data_set, "PlanarConfiguration") == 1)
-    if not data_set.get("PhotometricInterpretation"):
+    if data_set.get("PhotometricInterpretation") not in list(PhotometricInterpretation):
         data_set.PhotometricInterpretation = "MONOCHROME2" if samples == 1 else _RGB
 
 

@@ -121,10 +121,10 @@ def _check_image(instance: Located) -> None:
 def middle_frame(instance: Located) -> Shown:
     """What an instance is shown by; raises Problem 406 for one that is no image."""
     try:
-        number = image_pixels(instance.elements).number_of_frames
+        number = image_pixels(instance.elements).middle_frame
     except NoFrame as none:
         raise Problem(_NOT_ACCEPTABLE, f"{none} Retrieve it as application/dicom.") from None
-    return Shown(instance, number // 2 + 1)
+    return Shown(instance, number)
 
 
 async def _shown(

@@ -27,11 +27,10 @@ _COLOURS = ("Red", "Green", "Blue")
 def greys(pixels: Pixels, data_set: Dataset, window: Window | None) -> Pixels:
     """Return one sample a pixel as eight bits of grey, or of colours by a palette."""
     if data_set.get("PhotometricInterpretation") == "PALETTE COLOR":
-        palette = _palette(data_set)
-        if palette is not None:
+        if (palette := _palette(data_set)) is not None:
             return _by_palette(pixels, palette)
-        if "SegmentedRedPaletteColorLookupTableData" in data_set:
-            return _eight_bits(apply_color_lut(pixels, data_set), 16)
+        if (coloured := _by_segmented_palette(pixels, data_set)) is not None:
+            return coloured
     prepared = _values(data_set)
     shade = _shade(pixels, prepared, data_set, window)
     shown = np.empty(pixels.shape, np.uint8)
@@ -166,6 +165,16 @@ def _by_palette(pixels: Pixels, palette: list[LookupTable]) -> Pixels:
         for part, target in zip(_strips(pixels), _strips(shown[..., number]), strict=True):
             target[...] = eight.apply(part)
     return shown
+
+
+def _by_segmented_palette(pixels: Pixels, data_set: Dataset) -> Pixels | None:
+    """Return colours by a palette in segments (PS3.3 C.7.9.2), None where it is none."""
+    if "SegmentedRedPaletteColorLookupTableData" not in data_set:
+        return None
+    try:
+        return _eight_bits(apply_color_lut(pixels, data_set)[..., :3], 16)
+    except Exception:  # noqa: BLE001 - it fails by many kinds of errors
+        return None
 
 
 def _used_bits(palette: LookupTable) -> int:

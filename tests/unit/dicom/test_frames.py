@@ -146,6 +146,19 @@ def test_frames_that_are_padded_each_are_found_by_the_length():
     assert spans(stored(8, 9 + 1, side=3, bits=1), 2) == [(0, 2), (1, 3)]
 
 
+@pytest.mark.parametrize(
+    ("number", "expected"), [("3.0", 3), ("03", 3), ("-3", 1), ("abc", 1), ("2.5", 1), ("1e9", 1)]
+)
+def test_a_number_of_frames_that_is_none_counts_as_one(number, expected):
+    assert stored(number, 3 * 64).number_of_frames == expected
+
+
+@pytest.mark.parametrize(("number", "expected"), [(1, 1), (2, 2), (3, 2), (9, 2), (2000000000, 2)])
+def test_the_middle_frame_is_one_that_is_stored(number, expected):
+    assert stored(number, 3 * 64).middle_frame == expected
+    assert stored(number, 0).middle_frame == 1
+
+
 @pytest.mark.parametrize("number", ["", "0", "1", "2", "7", "2000000000"])
 def test_whole_frames_are_right_whatever_number_of_frames_says(number):
     pixels = stored(number, 3 * 64)

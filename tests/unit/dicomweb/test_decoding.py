@@ -223,6 +223,8 @@ def test_what_is_empty_or_no_number_does_not_cost_the_picture(more):
         [element(0x00280103, "US", "")],
         [element(0x00280002, "US", "")],
         [element(0x00280004, "CS", "")],
+        [element(0x00280004, "CS", "WHATEVER")],
+        [element(0x00280010, "US", "1\\9")],
     ],
 )
 def test_what_decoders_ask_for_is_supplied(more):
@@ -273,6 +275,13 @@ def test_a_palette_may_begin_below_zero():
 def test_a_palette_without_a_colour_is_shown_in_grey():
     colours = [each for each in palette(16, 0, 0xFF00) if each.element != "1203"]
     assert shades(greys([0, 50, 100], *colours, photometric="PALETTE COLOR")) == [0, 128, 255]
+
+
+def test_a_palette_whose_segments_are_none_is_shown_in_grey():
+    descriptors = [each for each in palette(16, 0, 1) if each.element < "1200"]
+    segments = [words(0x00281221 + n, 7, 9) for n in range(3)]
+    asked = greys([0, 50, 100], *descriptors, *segments, photometric="PALETTE COLOR")
+    assert shades(asked) == [0, 128, 255]
 
 
 def test_strips_are_shown_by_the_range_of_all_of_them(monkeypatch):
