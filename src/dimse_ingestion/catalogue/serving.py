@@ -60,7 +60,12 @@ class Door:
         probed = probes.routes(self.health)
         self.api = Starlette(routes=[*probed, Mount("/", self._guarded())])
         """Events and queries for who has the token, beside the probes for everybody."""
-        self.probes = Starlette(routes=probed)
+        elsewhere = [
+            Route(path, _misdirected, methods=["POST", "OPTIONS"])
+            for path in ("/events", "/query/{level}")
+        ]
+        self.probes = Starlette(routes=[*probed, *elsewhere])
+        """The probes alone, where events and queries have a port of their own."""
 
     def _guarded(self) -> ASGIApp:
         paths = [*wire.PATHS.values(), wire.OBJECTS]
@@ -186,6 +191,11 @@ def _missing(tokens: Followed[tuple[str, ...]]) -> str:
     except MountedMissing as missing:
         return str(missing)
     return ""
+
+
+async def _misdirected(_: Request) -> Response:
+    """Tell a client that came to the port of the probes (RFC 9110 15.5.20)."""
+    return _problem(421, "Events and queries are served over TLS, at another port.")
 
 
 async def _decode(body: bytes, decode: Callable[[], _Decoded]) -> _Decoded:

@@ -7,7 +7,12 @@ import httpx2
 
 from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
 from dimse_ingestion.dicom.status import Status
-from dimse_ingestion.secure_http.failures import clear_text_failure, tls_failure, token_refused
+from dimse_ingestion.secure_http.failures import (
+    clear_text_failure,
+    misdirected,
+    tls_failure,
+    token_refused,
+)
 from dimse_ingestion.settings import MountedMissing, PeerAccess
 
 _TRANSIENT = {408, 425, 429}
@@ -39,10 +44,13 @@ def catalogue_failures(endpoint: str, seconds: float, access: PeerAccess) -> Ite
 def refusal(endpoint: str, status: int, access: PeerAccess) -> DimseFailure:
     """The failure that an answer with this HTTP status is.
 
-    A refused token is transient: it is refused for a moment while both sides get a new one.
+    A refused token is transient: it is refused for a moment while both sides get a new one. So is
+    another port, while both sides are changed to TLS.
     """
     if status == httpx2.codes.UNAUTHORIZED:
         return OutOfResources(token_refused(access))
+    if status == httpx2.codes.MISDIRECTED_REQUEST:
+        return OutOfResources(misdirected(access))
     if status >= 500 or status in _TRANSIENT:
         return OutOfResources(f"The catalogue fails with HTTP {status}: see its log ({endpoint}).")
     if status == httpx2.codes.NOT_FOUND or 300 <= status < 400:

@@ -36,6 +36,7 @@ from dimse_ingestion.secure_http.path_proof import NOT_THERE, PathProof
 from dimse_ingestion.settings import PeerAccess
 
 _LONGEST_CHECK = 2.5
+_REFUSED_HERE = NOT_THERE | {httpx2.codes.UNAUTHORIZED, httpx2.codes.MISDIRECTED_REQUEST}
 _Found = TypeVar("_Found", list[Element], Located)
 
 
@@ -121,7 +122,7 @@ class HttpQueryClient:
             client = self._client.current()
             answer = await client.get(f"{self._endpoint}/readyz", timeout=timeout)
             status = await self._path.status(client)
-        if status == httpx2.codes.UNAUTHORIZED or status in NOT_THERE:
+        if status in _REFUSED_HERE:
             raise refusal(self._endpoint, status, self._access)
         if answer.is_server_error:
             raise OutOfResources(f"The catalogue is not ready: see its /readyz ({self._endpoint}).")

@@ -47,6 +47,11 @@ def token_refused(access: PeerAccess) -> str:
     return f"The {access.peer} refuses the token: correct {access.token_setting}{where}."
 
 
+def misdirected(access: PeerAccess) -> str:
+    """Return the sentence for a 421."""
+    return f"The {access.peer} takes this over TLS, at another port: correct {access.url_setting}."
+
+
 def _not_verified(error: ssl.SSLCertVerificationError, access: PeerAccess) -> str:
     if error.verify_code in _EXPIRED:
         return (

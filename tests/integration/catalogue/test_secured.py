@@ -202,6 +202,14 @@ async def test_plain_http_at_the_port_of_tls_is_told(url: str, secret: Catalogue
         assert "if it speaks TLS, QUERY_ENDPOINT must begin with https://" in failure.comment
 
 
+async def test_a_client_at_the_port_of_the_probes_is_told_and_loses_nothing(
+    url: str, probes: int
+) -> None:
+    for failure in await failures(f"http://127.0.0.1:{probes}", PeerAccess()):
+        assert (failure.status, failure.transient) == TRANSIENT
+        assert "takes this over TLS, at another port: correct QUERY_ENDPOINT" in failure.comment
+
+
 async def test_tls_at_a_port_of_plain_http_is_told(
     url: str, secret: CatalogueSecret, probes: int
 ) -> None:
@@ -215,7 +223,8 @@ async def test_probes_stay_open_and_take_no_events(url: str, probes: int) -> Non
             assert (await client.get(path)).status_code == 200
         for path in ("/events", "/query/studies?source=radiology"):
             answer = await client.post(path, content=encoded(event("a")), headers=HEADERS)
-            assert answer.status_code == 404
+            assert answer.status_code == 421
+            assert "over TLS, at another port" in answer.json()["title"]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,12 @@ import ssl
 import httpx2
 import pytest
 
-from dimse_ingestion.secure_http.failures import clear_text_failure, tls_failure, token_refused
+from dimse_ingestion.secure_http.failures import (
+    clear_text_failure,
+    misdirected,
+    tls_failure,
+    token_refused,
+)
 from dimse_ingestion.settings import PeerAccess
 
 SINK = PeerAccess("event sink", "K_SINK", "DIMSE_EVENT_SINK_TOKEN", "DIMSE_EVENT_SINK_CA_PATH")
@@ -56,6 +61,12 @@ def test_another_failure_is_not_of_tls() -> None:
     assert clear_text_failure(broken, "https://core", SINK) == ""
     assert clear_text_failure(raised(OSError()), "http://core", SINK) == ""
     assert "must begin with https://" in clear_text_failure(broken, "http://core", SINK)
+
+
+def test_a_421_names_the_setting() -> None:
+    assert misdirected(SINK) == (
+        "The event sink takes this over TLS, at another port: correct K_SINK."
+    )
 
 
 def test_a_401_names_the_setting_and_the_secret() -> None:
