@@ -9,12 +9,12 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from dimse_ingestion.dicom.elements import BulkReference, Element, by_tag
+from dimse_ingestion.dicom.elements import BulkReference, Element
 from dimse_ingestion.dicom.encoding import (
-    SPECIFIC_CHARACTER_SET,
+    GROUP_AND_ELEMENT,
     answer_character_set,
-    explicit_element,
     explicit_header,
+    explicit_writer,
 )
 from dimse_ingestion.dicom.frames import PIXEL_DATA
 from dimse_ingestion.dicom.value_representations import TEXT
@@ -24,10 +24,15 @@ Stretches = Callable[[BulkReference], Sequence[BulkReference]]
 """Where the parts of a value stand, in order: of encapsulated pixel data, its fragments."""
 
 _UNDEFINED = 0xFFFFFFFF
-_FILE_META = 0x0002
-_FIRST_GROUP = 0x0008  # below are command sets, file meta information and directories
-_LAST_GROUP = 0xFFFE  # delimiters of items
-_OF_ANOTHER_ENCODING = frozenset({0x7FE00001, 0x7FE00002, 0x7FE00003, 0xFFFCFFFC})
+_FILE_META = "0002"
+_FIRST_GROUP = "0008"  # below are command sets, file meta information and directories
+_LAST_GROUP = "FFFE"  # delimiters of items
+_GROUP_LENGTH = "0000"
+_CHARACTER_SET = ("0008", "0005")
+_PIXELS = (f"{PIXEL_DATA >> 16:04X}", f"{PIXEL_DATA & 0xFFFF:04X}")
+_OF_ANOTHER_ENCODING = frozenset(
+    {("7FE0", "0001"), ("7FE0", "0002"), ("7FE0", "0003"), ("FFFC", "FFFC")}
+)
 """Offset tables and padding: true only of the bytes they came with."""
 
 
@@ -52,18 +57,19 @@ def composed(
     set's character set: the told one if it can write every value, else UTF-8.
     """
     own = _cleaned(elements)
-    told = by_tag(own).get(SPECIFIC_CHARACTER_SET)
-    character_set = answer_character_set(own, told.value if told else "")
+    named = [each.value for each in own if (each.group, each.element) == _CHARACTER_SET]
+    character_set = answer_character_set(own, named[0] if named else "")
     if character_set:
-        put = Element("0008", "0005", "CS", character_set)
-        own = [put, *(each for each in own if each.tag != SPECIFIC_CHARACTER_SET)]
-    return _Composer(stretches, character_set, encapsulated).pieces(own)
+        put = Element(*_CHARACTER_SET, "CS", character_set)
+        own = [put, *(each for each in own if (each.group, each.element) != _CHARACTER_SET)]
+    writer = explicit_writer(character_set)
+    return _Composer(stretches, writer, encapsulated).pieces(own)
 
 
 def leaves_out(elements: Iterable[Element]) -> bool:
     """Whether `composed` leaves out more than file meta information and group lengths."""
     return any(
-        not _belongs(each.tag) and each.tag >> 16 != _FILE_META and each.tag & 0xFFFF
+        not _belongs(each) and each.group != _FILE_META and each.element != _GROUP_LENGTH
         for each in _all(elements)
     )
 
@@ -76,42 +82,49 @@ def _all(elements: Iterable[Element]) -> Iterator[Element]:
 
 
 def _cleaned(elements: Iterable[Element], *, inner: bool = False) -> list[Element]:
-    kept = by_tag(each for each in elements if _belongs(each.tag))
+    """Return what belongs to the data set; of two elements with one tag the first."""
+    kept: dict[tuple[str, str], Element] = {}
+    for each in elements:
+        if _belongs(each):
+            kept.setdefault((each.group, each.element), each)
     if inner:
-        kept.pop(SPECIFIC_CHARACTER_SET, None)
-    return [_with_clean_items(each) for each in kept.values()]
+        kept.pop(_CHARACTER_SET, None)
+    return [_with_clean_items(each) if each.items else each for each in kept.values()]
 
 
-def _belongs(tag: int) -> bool:
-    group = tag >> 16
-    return bool(
-        _FIRST_GROUP <= group != _LAST_GROUP and tag & 0xFFFF and tag not in _OF_ANOTHER_ENCODING
+def _belongs(each: Element) -> bool:
+    return (
+        _FIRST_GROUP <= each.group != _LAST_GROUP
+        and each.element != _GROUP_LENGTH
+        and (each.group, each.element) not in _OF_ANOTHER_ENCODING
     )
 
 
 def _with_clean_items(each: Element) -> Element:
-    if each.items is None:
-        return each
-    items = [_cleaned(item, inner=True) for item in each.items]
+    items = [_cleaned(item, inner=True) for item in each.items or ()]
     return Element(each.group, each.element, each.vr, items=items)
 
 
 @dataclass(frozen=True, slots=True)
 class _Composer:
     stretches: Stretches
-    character_set: str
+    write: Callable[[Element], bytes]
     encapsulated: bool
 
     def pieces(self, elements: Iterable[Element], depth: int = 0) -> Iterator[Piece]:
-        for each in sorted(elements, key=lambda each: each.tag):
-            if each.bulk is not None and each.tag == PIXEL_DATA and self.encapsulated and not depth:
-                yield from self._fragments(each, each.bulk)
-            elif each.bulk is not None:
-                yield from self._value(each, each.bulk)
+        for each in sorted(elements, key=GROUP_AND_ELEMENT):
+            if each.bulk is not None:
+                yield from self._bulk(each, each.bulk, depth)
             elif each.items and _holds_bulk(each):
                 yield from self._sequence(each, depth)
             else:
-                yield explicit_element(each, self.character_set)
+                yield self.write(each)
+
+    def _bulk(self, each: Element, bulk: BulkReference, depth: int) -> Iterator[Piece]:
+        is_pixel_data = (each.group, each.element) == _PIXELS
+        if is_pixel_data and self.encapsulated and not depth:
+            return self._fragments(each, bulk)
+        return self._value(each, bulk)
 
     def _value(self, each: Element, bulk: BulkReference) -> Iterator[Piece]:
         parts = self.stretches(bulk)

@@ -7,7 +7,9 @@ bulk data is told by an address that the caller makes. It serializes nothing and
 import math
 from base64 import b64decode
 from binascii import Error as NotBase64
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 from dimse_ingestion.dicom import charsets
@@ -28,6 +30,8 @@ _LARGEST_EXACT = 2**53 - 1  # of a JSON number in most readers
 _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 _FINITE_OR_NOT = {"NaN": "nan", "Infinity": "inf", "-Infinity": "-inf"}
 _DEEPEST = 64
+_HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
+_GROUP_AND_ELEMENT = attrgetter("group", "element")
 _LONGEST_DS = 16  # bytes, PS3.5 table 6.2-1
 _VRS = TEXT | NUMBERS.keys() | {"AT", "OB", "OD", "OF", "OL", "OV", "OW", "SQ", "UN"}
 
@@ -123,11 +127,15 @@ def from_json(data_set: object, bulk: Bulk, depth: int = 0) -> list[Element]:
     if depth > _DEEPEST:
         raise ValueError(f"Sequences are nested deeper than {_DEEPEST}.")
     read = [_element(tag, attribute, bulk, depth) for tag, attribute in data_set.items()]
-    return sorted(read, key=lambda each: each.tag)
+    read.sort(key=_GROUP_AND_ELEMENT)
+    if len({_GROUP_AND_ELEMENT(each) for each in read}) < len(read):
+        raise ValueError("A data set has a tag twice.")
+    return read
 
 
 def _element(written: str, attribute: object, bulk: Bulk, depth: int) -> Element:
-    tag = _tag(written)
+    group, number = _tag(written)
+    tag = group + number
     if not isinstance(attribute, dict):
         raise _mistake(f"{tag} must be a JSON object with a vr.")
     vr = attribute.get("vr")
@@ -135,20 +143,31 @@ def _element(written: str, attribute: object, bulk: Bulk, depth: int) -> Element
         raise ValueError(f"{tag} has no vr that PS3.5 knows.")
     if "BulkDataURI" in attribute:
         return bulk(tag, vr, str(attribute["BulkDataURI"]))
-    empty = Element(tag[:4], tag[4:], vr)
     if "InlineBinary" in attribute:
-        return _binary(empty, attribute["InlineBinary"])
-    return _valued(empty, attribute, bulk, depth)
+        return _binary(Element(group, number, vr), attribute["InlineBinary"])
+    values = attribute.get("Value") or []
+    if not isinstance(values, list):
+        raise _mistake(f"Value of {tag} must be an array.")
+    if vr == "SQ":
+        items = [from_json({} if item is None else item, bulk, depth + 1) for item in values]
+        return Element(group, number, "SQ", items=items)
+    try:
+        texts = [_written(value, vr) for value in values]
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"A value of {tag} is none of VR {vr}.") from None
+    return Element(group, number, vr, "\\".join(texts))
 
 
 def _mistake(sentence: str) -> ValueError:
     return ValueError(sentence)
 
 
-def _tag(written: str) -> str:
-    if len(written) != 8 or not all(each in "0123456789abcdefABCDEF" for each in written):
+@lru_cache(maxsize=8192)
+def _tag(written: str) -> tuple[str, str]:
+    """Return group and element of a tag; raises ValueError for what is none."""
+    if len(written) != 8 or not _HEXADECIMAL.issuperset(written):
         raise ValueError("A key of a data set must be a tag: eight hexadecimal digits.")
-    return written.upper()
+    return written[:4].upper(), written[4:].upper()
 
 
 def _binary(empty: Element, value: object) -> Element:
@@ -159,21 +178,6 @@ def _binary(empty: Element, value: object) -> Element:
     return Element(empty.group, empty.element, empty.vr, inline_binary=str(value))
 
 
-def _valued(empty: Element, attribute: Mapping[str, Any], bulk: Bulk, depth: int) -> Element:
-    tag = empty.group + empty.element
-    values = attribute.get("Value") or []
-    if not isinstance(values, list):
-        raise _mistake(f"Value of {tag} must be an array.")
-    if empty.vr == "SQ":
-        items = [from_json({} if item is None else item, bulk, depth + 1) for item in values]
-        return Element(empty.group, empty.element, "SQ", items=items)
-    try:
-        texts = [_written(value, empty.vr) for value in values]
-    except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"A value of {tag} is none of VR {empty.vr}.") from None
-    return Element(empty.group, empty.element, empty.vr, "\\".join(texts))
-
-
 def _written(value: object, vr: str) -> str:
     """One value as text; raises TypeError, ValueError or OverflowError."""
     if value is None:
@@ -181,7 +185,7 @@ def _written(value: object, vr: str) -> str:
     if vr in NUMBERS:
         return _written_number(value, vr)
     text = _written_name(value) if vr == "PN" else _written_text(value, vr)
-    if not charsets.is_writable(text, vr):
+    if not text.isascii() and not charsets.is_writable(text, vr):
         raise ValueError
     return text
 

@@ -8,13 +8,17 @@ values that stand elsewhere are `composing`'s matter, which has their elements w
 import struct
 import zlib
 from base64 import b64decode
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from operator import attrgetter
 
 from dimse_ingestion.dicom import charsets, uids
 from dimse_ingestion.dicom import value_representations as representations
 from dimse_ingestion.dicom.elements import Element, element
 
 SPECIFIC_CHARACTER_SET = 0x00080005
+GROUP_AND_ELEMENT = attrgetter("group", "element")
+"""Orders elements as their tags do, without making numbers of them."""
 _LONGEST_SHORT_VALUE = 0xFFFE
 
 
@@ -57,9 +61,9 @@ def encoded(
     return written
 
 
-def explicit_element(each: Element, specific_character_set: str) -> bytes:
-    """One element in explicit VR little endian; raises ValueError as `encoded` does."""
-    return _Writer(uids.EXPLICIT_VR_LITTLE_ENDIAN, specific_character_set).element(each)
+def explicit_writer(specific_character_set: str) -> Callable[[Element], bytes]:
+    """Return what writes an element in explicit VR little endian; it raises as `encoded` does."""
+    return _Writer(uids.EXPLICIT_VR_LITTLE_ENDIAN, specific_character_set).element
 
 
 def explicit_header(each: Element, length: int) -> bytes:
@@ -73,6 +77,11 @@ def _deflated(plain: bytes) -> bytes:
     return data + b"\x00" * (len(data) % 2)
 
 
+@lru_cache(maxsize=8192)
+def _tag(group: str, element_number: str, order: str) -> bytes:
+    return struct.pack(f"{order}HH", int(group, 16), int(element_number, 16))
+
+
 class _Writer:
     def __init__(self, transfer_syntax_uid: str, specific_character_set: str) -> None:
         self._explicit = transfer_syntax_uid != uids.IMPLICIT_VR_LITTLE_ENDIAN
@@ -80,15 +89,14 @@ class _Writer:
         self._character_set = specific_character_set
 
     def data_set(self, elements: Iterable[Element]) -> bytes:
-        return b"".join(map(self.element, sorted(elements, key=lambda each: each.tag)))
+        return b"".join(map(self.element, sorted(elements, key=GROUP_AND_ELEMENT)))
 
     def element(self, each: Element) -> bytes:
         value = self._value(each)
         return self.header(each, len(value)) + value
 
     def header(self, each: Element, length: int) -> bytes:
-        tag = struct.pack(f"{self._order}HH", each.tag >> 16, each.tag & 0xFFFF)
-        return tag + self._vr_and_length(each.vr, length)
+        return _tag(each.group, each.element, self._order) + self._vr_and_length(each.vr, length)
 
     def _vr_and_length(self, vr: str, length: int) -> bytes:
         if not self._explicit:
@@ -113,6 +121,8 @@ class _Writer:
             return representations.text_as_numbers(each.value, each.vr, self._order)
         if each.vr == "AT":
             return representations.text_as_tags(each.value, self._order)
+        if each.value.isascii():
+            return _padded(each.value.encode("ascii"), each.vr)
         return _padded(charsets.encoded(each.value, each.vr, self._character_set), each.vr)
 
     def _item(self, elements: Iterable[Element]) -> bytes:
