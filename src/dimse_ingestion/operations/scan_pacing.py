@@ -1,8 +1,8 @@
 """What the scans of one process may take of it: time of the event loop, and memory.
 
 A data set of some kilobytes may hold a million elements. Scans work in slices; between two slices
-of any of them the event loop has a turn, so that echoes and other stores go on. What all keep
-together is bounded: beyond that a scan fails with A700, and the sender may try again.
+of any of them the event loop has a turn, so that echoes and other stores go on. Scans that keep
+much take turns, so that a process needs memory for a few of them only.
 """
 
 import asyncio
@@ -10,17 +10,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dimse_ingestion.dicom.failure import OutOfResources
+from dimse_ingestion.dicom.keeping import Limits
 from dimse_ingestion.dicom.scanning import Scanner
 
-_ROOM = 64 * 2**20  # bytes of events, some 200 MiB of elements
+_MOST = Limits().kept
+_ROOM = 2 * _MOST + 4 * 2**20  # bytes of events, some 200 MiB of elements
+_SMALL = 512 * 1024  # bytes of an event: thousands of elements, kept without asking
+_LONGEST_WAIT = 30.0
 
 
 class ScanPacing:
-    """Shared by all scans of a process; `room` is what they may keep, as `Scanner.cost` counts."""
+    """Shared by all scans of a process; `room` is what large ones may keep (`Scanner.cost`).
 
-    def __init__(self, room: int = _ROOM) -> None:
+    A scan waits for `longest_wait` seconds for room.
+    """
+
+    def __init__(self, room: int = _ROOM, longest_wait: float = _LONGEST_WAIT) -> None:
         self._room = room
-        self._turn = asyncio.Lock()
+        self._longest_wait = longest_wait
+        self._slices = asyncio.Lock()
+        self._queue = asyncio.Lock()
+        self._released = asyncio.Event()
 
     @contextmanager
     def share(self) -> Iterator["ScanShare"]:
@@ -29,22 +39,34 @@ class ScanPacing:
         try:
             yield share
         finally:
-            self.reserve(-share.held)
+            self.release(share.held)
 
-    def reserve(self, cost: int) -> None:
-        """Count what a scan keeps; raises transient A700 when there is no room for it."""
-        if cost > self._room:
-            raise OutOfResources("Too many large data sets are read at once: send again later.")
-        self._room -= cost
+    async def reserve(self, cost: int) -> None:
+        """Wait for room in the order of asking; raises transient A700 when there is none."""
+        try:
+            async with asyncio.timeout(self._longest_wait), self._queue:
+                while cost > self._room:
+                    self._released.clear()
+                    await self._released.wait()
+                self._room -= cost
+        except TimeoutError:
+            raise OutOfResources(
+                "Too many large data sets are read at once: send again later."
+            ) from None
+
+    def release(self, cost: int) -> None:
+        """Give room back."""
+        self._room += cost
+        self._released.set()
 
     async def leave_turn(self) -> None:
         """Let everything else that waits for the event loop run first."""
-        async with self._turn:
+        async with self._slices:
             await asyncio.sleep(0)
 
 
 class ScanShare:
-    """One scan's part in the pacing; `held` is what it keeps."""
+    """One scan's part in the pacing; `held` is the room it has."""
 
     def __init__(self, pacing: ScanPacing) -> None:
         self.held = 0
@@ -53,11 +75,18 @@ class ScanShare:
     async def feed(self, scanner: Scanner, chunk: bytes | memoryview) -> None:
         """Feed a chunk, in slices; raises DimseFailure as the scanner does, and transient A700."""
         for _ in scanner.feeding(chunk):
-            self._count(scanner)
+            if scanner.cost > max(self.held, _SMALL):
+                await self._grow()
             await self._pacing.leave_turn()
-        self._count(scanner)
+        if self.held and scanner.to_pass_over:
+            self._shrink(scanner.cost)
 
-    def _count(self, scanner: Scanner) -> None:
-        more = scanner.cost - self.held
-        self._pacing.reserve(more)
-        self.held += more
+    async def _grow(self) -> None:
+        """Have room for all that a scan may keep: by small steps, all would wait for each other."""
+        await self._pacing.reserve(_MOST - self.held)
+        self.held = _MOST
+
+    def _shrink(self, cost: int) -> None:
+        """Keep only what is needed while a long value passes."""
+        self._pacing.release(self.held - cost)
+        self.held = cost

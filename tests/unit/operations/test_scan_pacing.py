@@ -4,12 +4,15 @@ import struct
 import pytest
 
 from dimse_ingestion.dicom.failure import OutOfResources
+from dimse_ingestion.dicom.keeping import Limits
 from dimse_ingestion.dicom.scanning import Scanner
 from dimse_ingestion.operations.scan_pacing import ScanPacing
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 ITEM = struct.pack("<HHI", 0xFFFE, 0xE000, 0)
+KEPT = Limits().kept
 MANY_ITEMS = struct.pack("<HH2s2xI", 0x0008, 0x1115, b"SQ", 20_000 * len(ITEM)) + ITEM * 20_000
+FEW_ITEMS = struct.pack("<HH2s2xI", 0x0008, 0x1115, b"SQ", 5_000 * len(ITEM)) + ITEM * 5_000
 
 
 async def test_the_event_loop_has_a_turn_between_any_two_slices() -> None:
@@ -40,22 +43,38 @@ async def test_the_event_loop_has_a_turn_between_any_two_slices() -> None:
     assert max(ran.count(turn) for turn in set(ran[5:])) == 1  # all five may begin at once
 
 
-async def test_what_all_scans_keep_is_bounded_and_given_back() -> None:
-    pacing, scanner = ScanPacing(room=2_000_000), Scanner(EXPLICIT)
+async def fed(pacing: ScanPacing, *chunks: bytes) -> Scanner:
+    scanner = Scanner(EXPLICIT)
     with pacing.share() as share:
-        await share.feed(scanner, MANY_ITEMS)
-        assert share.held == scanner.cost > 800_000
-        with pacing.share() as other:
-            await other.feed(Scanner(EXPLICIT), MANY_ITEMS)
-            with pytest.raises(OutOfResources, match="send again"), pacing.share() as third:
-                await third.feed(Scanner(EXPLICIT), MANY_ITEMS)
+        for chunk in chunks:
+            await share.feed(scanner, chunk)
+    return scanner
+
+
+async def test_scans_that_keep_much_take_turns_and_all_come_to_an_end() -> None:
+    pacing = ScanPacing(room=KEPT)
+    found = await asyncio.gather(*(fed(pacing, MANY_ITEMS) for _ in range(5)))
+    assert {len(each.elements[0].items or []) for each in found} == {20_000}
+
+
+async def test_a_scan_that_keeps_much_waits_for_others_to_end() -> None:
+    pacing = ScanPacing(room=KEPT, longest_wait=0.01)
     with pacing.share() as share:
         await share.feed(Scanner(EXPLICIT), MANY_ITEMS)
+        assert share.held == KEPT
+        with pytest.raises(OutOfResources, match="send again"):
+            await fed(pacing, MANY_ITEMS)
+        await fed(pacing, FEW_ITEMS)
+    await fed(pacing, MANY_ITEMS)
 
 
-async def test_a_sequence_that_is_not_kept_gives_its_room_back() -> None:
-    pacing = ScanPacing()
-    endless = struct.pack("<HH2s2xI", 0x0008, 0x1115, b"SQ", 0xFFFFFFFF) + ITEM * 600_000
+async def test_a_scan_needs_less_room_while_its_pixels_pass() -> None:
+    pacing, scanner = ScanPacing(room=2 * KEPT), Scanner(EXPLICIT)
     with pacing.share() as share:
-        await share.feed(Scanner(EXPLICIT), endless)
-        assert share.held < 1000
+        await share.feed(scanner, MANY_ITEMS)
+        await share.feed(scanner, struct.pack("<HH2s2xI", 0x7FE0, 0x0010, b"OW", 2**31))
+        assert share.held == scanner.cost < KEPT
+
+
+async def test_a_scan_of_few_elements_asks_for_no_room() -> None:
+    await fed(ScanPacing(room=0), FEW_ITEMS)
