@@ -17,7 +17,8 @@ from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.observability.probes import Health, routes, watched
 from dimse_ingestion.observability.serving import served
 from dimse_ingestion.observability.stopping import stop_signal
-from dimse_ingestion.operator.cluster import Cluster, Refusal, Unreachable, cluster_of, connected
+from dimse_ingestion.operator.api_errors import Refusal, Unreachable
+from dimse_ingestion.operator.cluster import Cluster, cluster_of, connected
 from dimse_ingestion.operator.confining import ConfinedRenderer, confined
 from dimse_ingestion.operator.handlers import Handlers, settings_of, tell
 from dimse_ingestion.operator.hearing import Hearing

@@ -3,45 +3,24 @@
 Answers that say no are sentences (`Refusal`); no answer at all is `Unreachable`, to be tried again.
 """
 
-import asyncio
-import json
-import re
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
-from kubernetes.aio.client.exceptions import ApiException
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 from kubernetes.aio.dynamic import DynamicClient
-from kubernetes.aio.dynamic.exceptions import ResourceNotFoundError
 
-from dimse_ingestion.operator.kinds import GROUP
-from dimse_ingestion.operator.resources import MANAGER, Key, Manifest
+from dimse_ingestion.operator.api_errors import Refusal, bounded
+from dimse_ingestion.operator.discovery import Kinds
+from dimse_ingestion.operator.resources import MANAGER, REPLICAS_MANAGER, Key, Manifest
 from dimse_ingestion.settings import ConfigurationMistake
 
 _LONGEST = 15.0
 _NOT_FOUND = 404
-_FORBIDDEN = 403
 _CONFLICT = 409
-_WITHOUT_A_RIGHT = re.compile(r'User "[^"]*" cannot ')
-"""What RBAC says; a quota, a policy or a namespace that goes forbids by the same status."""
-_TOO_BUSY = frozenset({429, 500, 502, 503, 504})
-
-
-class Unreachable(Exception):
-    """The API server gave no answer, or had no time."""
-
-
-class Refusal(Exception):
-    """The API server said no; the sentence says to what, why, and where known the cure."""
-
-    def __init__(self, sentence: str, status: int = 0) -> None:
-        self.status = status
-        super().__init__(sentence)
 
 
 class Cluster:
@@ -49,12 +28,12 @@ class Cluster:
 
     def __init__(self, client: DynamicClient) -> None:
         self._client = client
-        self._discovering = asyncio.Lock()  # a kind that isn't known has everything asked anew
+        self._kinds = Kinds(client)
 
     async def applied(self, manifest: Manifest) -> Manifest:
         """Make an object what the manifest says; what others say beside it stays."""
         named, namespace = _named(manifest), manifest["metadata"]["namespace"]
-        resource = await self._resource(manifest["apiVersion"], manifest["kind"])
+        resource = await self._kinds.resource(manifest["apiVersion"], manifest["kind"])
         return await self._asked(
             f"{named} can't be applied",
             self._client.server_side_apply(
@@ -70,7 +49,7 @@ class Cluster:
     async def created(self, manifest: Manifest) -> Manifest:
         """Create an object and return it, or the one that is there already."""
         metadata = manifest["metadata"]
-        resource = await self._resource(manifest["apiVersion"], manifest["kind"])
+        resource = await self._kinds.resource(manifest["apiVersion"], manifest["kind"])
         request = self._client.create(
             resource,
             body=manifest,
@@ -88,10 +67,38 @@ class Cluster:
                 raise
             return there
 
+    async def hand_over_replicas(self, there: Manifest) -> bool:
+        """Own an object's number of replicas by another field manager; False if it has changed.
+
+        The number then stays when our manager no longer says it, until an autoscaler, which owns
+        what it changes, says another.
+        """
+        metadata, kind = there["metadata"], {name: there[name] for name in ("apiVersion", "kind")}
+        resource = await self._kinds.resource(*kind.values())
+        body = kind | {
+            "metadata": {name: metadata[name] for name in ("name", "namespace", "resourceVersion")},
+            "spec": {"replicas": there["spec"]["replicas"]},
+        }
+        request = self._client.server_side_apply(
+            resource,
+            body=body,
+            namespace=metadata["namespace"],
+            field_manager=REPLICAS_MANAGER,
+            force_conflicts=True,
+            _request_timeout=_LONGEST,
+        )
+        try:
+            await self._asked(f"The replicas of {_named(there)} can't be handed over", request)
+        except Refusal as refusal:
+            if refusal.status != _CONFLICT:
+                raise
+            return False
+        return True
+
     async def owned(self, there: Manifest, managed: Sequence[Mapping[str, Any]]) -> None:
         """Say whose an object's fields are, as long as it is what was seen."""
         metadata = there["metadata"]
-        resource = await self._resource(there["apiVersion"], there["kind"])
+        resource = await self._kinds.resource(there["apiVersion"], there["kind"])
         version = metadata["resourceVersion"]
         await self._asked(
             f"{_named(there)} can't be put right",
@@ -110,7 +117,7 @@ class Cluster:
         self, api_version: str, kind: str, namespace: str, name: str
     ) -> Manifest | None:
         """An object, or None when there is none."""
-        resource = await self._resource(api_version, kind)
+        resource = await self._kinds.resource(api_version, kind)
         request = self._client.get(
             resource, name=name, namespace=namespace, _request_timeout=_LONGEST
         )
@@ -129,7 +136,7 @@ class Cluster:
         labels: Mapping[str, str] = {},
     ) -> list[Manifest]:
         """Every object of a kind with these labels; of all namespaces when none is named."""
-        resource = await self._resource(api_version, kind)
+        resource = await self._kinds.resource(api_version, kind)
         chosen = ",".join(f"{name}={value}" for name, value in labels.items())
         answer = await self._asked(
             f"{kind} can't be listed",
@@ -145,7 +152,7 @@ class Cluster:
     async def deleted(self, manifest: Manifest) -> None:
         """Delete an object and what is its own; none being there is well, too."""
         metadata = manifest["metadata"]
-        resource = await self._resource(manifest["apiVersion"], manifest["kind"])
+        resource = await self._kinds.resource(manifest["apiVersion"], manifest["kind"])
         try:
             await self._asked(
                 f"{_named(manifest)} can't be deleted",
@@ -167,7 +174,7 @@ class Cluster:
 
     async def told(self, api_version: str, key: Key, status: Mapping[str, Any]) -> None:
         """Write a custom resource's status; one that is gone needs none."""
-        resource = await self._resource(api_version, key.kind)
+        resource = await self._kinds.resource(api_version, key.kind)
         request = self._client.patch(
             resource.subresources["status"],
             body={"status": status},
@@ -183,20 +190,8 @@ class Cluster:
             if refusal.status != _NOT_FOUND:
                 raise
 
-    async def _resource(self, api_version: str, kind: str) -> Any:
-        try:
-            async with self._discovering:
-                resource = await _bounded(
-                    self._client.resources.get(api_version=api_version, kind=kind)
-                )
-        except ResourceNotFoundError:
-            raise Refusal(_unknown(api_version, kind)) from None
-        if not resource.namespaced:
-            raise Refusal(f"A {kind} belongs to no namespace: make it yourself.")
-        return resource
-
     async def _asked(self, failed: str, request: Any) -> Manifest:
-        answer = await _bounded(request, failed)
+        answer = await bounded(request, failed)
         found: Manifest = answer.to_dict()
         return found
 
@@ -229,43 +224,8 @@ async def cluster_of(client: ApiClient) -> AsyncIterator[Cluster]:
     """
     with tempfile.TemporaryDirectory(prefix="discovery-") as folder:
         dynamic = DynamicClient(client, cache_file=str(Path(folder) / "kinds.json"))
-        yield Cluster(await _bounded(dynamic))
-
-
-async def _bounded(request: Any, failed: str = "The API can't be discovered") -> Any:
-    try:
-        async with asyncio.timeout(_LONGEST * 2):
-            return await request
-    except ApiException as refused:
-        if refused.status in _TOO_BUSY or not refused.status:
-            raise Unreachable(f"{failed}: {_reason(refused)}.") from None
-        raise Refusal(f"{failed}: {_why(refused)}", refused.status) from None
-    except (TimeoutError, aiohttp.ClientError, OSError) as trouble:
-        raise Unreachable(f"{failed}: {trouble or 'no answer'}.") from None
+        yield Cluster(await bounded(dynamic))
 
 
 def _named(manifest: Manifest) -> str:
     return f"{manifest['kind']} {manifest['metadata']['name']}"
-
-
-def _why(refused: ApiException) -> str:
-    reason = _reason(refused).rstrip(".")
-    if refused.status == _FORBIDDEN and _WITHOUT_A_RIGHT.search(reason):
-        return f"{reason}. Give the operator that right (rbac.extraRules of its chart)."
-    return f"{reason}."
-
-
-def _reason(refused: ApiException) -> str:
-    try:
-        return str(json.loads(refused.body or "")["message"])
-    except (TypeError, ValueError, KeyError):
-        return str(refused.reason or refused.status or "no answer")
-
-
-def _unknown(api_version: str, kind: str) -> str:
-    if api_version.startswith(GROUP):
-        return f"The cluster knows no {kind} ({api_version}): install the operator's chart."
-    return (
-        f"The cluster knows no {kind} ({api_version}): install what brings it, "
-        "or take it out of the values."
-    )

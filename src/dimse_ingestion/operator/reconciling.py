@@ -12,7 +12,8 @@ from typing import Any
 
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
-from dimse_ingestion.operator.cluster import Cluster, Refusal, Unreachable
+from dimse_ingestion.operator.api_errors import Refusal, Unreachable
+from dimse_ingestion.operator.cluster import Cluster
 from dimse_ingestion.operator.confining import ConfinedRenderer, RenderingBroke
 from dimse_ingestion.operator.hearing import Hearing
 from dimse_ingestion.operator.references import Reference, references

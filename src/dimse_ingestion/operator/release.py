@@ -15,7 +15,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from dimse_ingestion.observability.logging import logger
-from dimse_ingestion.operator.cluster import Cluster, Refusal
+from dimse_ingestion.operator.api_errors import Refusal
+from dimse_ingestion.operator.cluster import Cluster
 from dimse_ingestion.operator.edits import taken_over
 from dimse_ingestion.operator.rendering import is_generated, kept
 from dimse_ingestion.operator.resources import MANAGER, Manifest, Resource, owner_of
@@ -23,6 +24,7 @@ from dimse_ingestion.operator.resources import MANAGER, Manifest, Resource, owne
 _LOG = logger(__name__)
 _CONFLICT = 409
 _INVALID = 422
+_HANDOVERS = 10
 
 KINDS = (
     ("v1", "ServiceAccount"),
@@ -86,7 +88,9 @@ class Releases:
         """Make one object what it is to be; what was generated once stays as it is."""
         if is_generated(wanted):
             return await self._there(wanted) or await self._cluster.created(wanted)
-        return await self._put_right(await self._scaled(wanted))
+        if _leaves_replicas(wanted):
+            await self._hand_over_replicas(wanted)
+        return await self._put_right(wanted)
 
     async def _put_right(self, wanted: Manifest) -> Manifest:
         """Apply; and where somebody has added something, apply again without it."""
@@ -119,18 +123,20 @@ class Releases:
             wanted["apiVersion"], wanted["kind"], metadata["namespace"], metadata["name"]
         )
 
-    async def _scaled(self, wanted: Manifest) -> Manifest:
-        """A Deployment that leaves its replicas to an autoscaler, with those there are now.
+    async def _hand_over_replicas(self, wanted: Manifest) -> None:
+        """Give up a Deployment's number of replicas, so that applying leaves it as it is.
 
-        As long as the field is ours, to leave it out would make them 1. It is no longer ours once
-        the autoscaler has changed it.
+        While the field is ours, to leave it out would make the number 1; to say the number that was
+        read would overwrite what an autoscaler has said since. None (0) is no number to keep: an
+        autoscaler does nothing there.
         """
-        if wanted["kind"] != "Deployment" or "replicas" in wanted["spec"]:
-            return wanted
-        there = await self._there(wanted)
-        if there is None or not there["spec"]["replicas"] or not _says_replicas(there):
-            return wanted
-        return wanted | {"spec": wanted["spec"] | {"replicas": there["spec"]["replicas"]}}
+        for _ in range(_HANDOVERS):
+            there = await self._there(wanted)
+            if there is None or not there["spec"]["replicas"] or not _owns_replicas(there):
+                return
+            if await self._cluster.hand_over_replicas(there):
+                return
+        raise Refusal(f"The replicas of Deployment {wanted['metadata']['name']} change too often.")
 
     async def _refuse_what_is_anothers(self, wanted: Manifest, resource: Resource) -> None:
         """An object of that name which is not this resource's is not taken over."""
@@ -175,8 +181,13 @@ def _identity(manifest: Manifest) -> tuple[str, str, str]:
     return manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"]
 
 
-def _says_replicas(there: Manifest) -> bool:
-    """Whether a Deployment's number of replicas is what we last said."""
+def _leaves_replicas(wanted: Manifest) -> bool:
+    """Whether a manifest is of a Deployment whose number of replicas is an autoscaler's."""
+    return wanted["kind"] == "Deployment" and "replicas" not in wanted["spec"]
+
+
+def _owns_replicas(there: Manifest) -> bool:
+    """Whether our field manager alone, or among others, owns a Deployment's number of replicas."""
     return any(
         each["manager"] == MANAGER
         and each["operation"] == "Apply"

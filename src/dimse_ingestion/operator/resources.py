@@ -10,6 +10,8 @@ Manifest = dict[str, Any]
 
 MANAGER = "dimse-ingestion-operator"
 """Field manager, and value of `app.kubernetes.io/managed-by`."""
+REPLICAS_MANAGER = f"{MANAGER}-replicas"
+"""Field manager of a number of replicas that is an autoscaler's to change."""
 MANAGED_BY = "app.kubernetes.io/managed-by"
 OWNER_KIND = f"{GROUP}/kind"
 OWNER_NAME = f"{GROUP}/name"

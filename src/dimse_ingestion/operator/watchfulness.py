@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Collection, Mapping
 
 from dimse_ingestion.observability.logging import logger
-from dimse_ingestion.operator.cluster import Cluster, Refusal, Unreachable
+from dimse_ingestion.operator.api_errors import Refusal, Unreachable
+from dimse_ingestion.operator.cluster import Cluster
 from dimse_ingestion.operator.hearing import PATIENCE, silence
 from dimse_ingestion.operator.kinds import KINDS
 from dimse_ingestion.operator.resources import Key, Manifest, Resource

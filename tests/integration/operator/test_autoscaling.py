@@ -1,7 +1,16 @@
-"""An autoscaler that a spec switches on has its number from then on."""
+"""An autoscaler that a spec switches on has its number from then on, whenever it says it."""
 
+import asyncio
+
+import pytest
+from kubernetes.aio.config import new_client_from_config
+
+from dimse_ingestion.operator.cluster import cluster_of
+from dimse_ingestion.operator.release import Releases
+from dimse_ingestion.operator.resources import MANAGER, Manifest, Resource
+from harness.api_server import ApiServer
 from harness.doors import Door, eventually
-from tests.integration.operator.asked import Asked, example
+from tests.integration.operator.asked import ACCOUNT, Asked, example
 from tests.integration.operator.test_definitions import changed
 
 SPACE = changed(example("img-ingest.yaml"), replicas=5)
@@ -40,3 +49,67 @@ def test_switching_it_on_takes_no_replica_away_nor_does_what_follows(
     asked.patch("apps/v1", "Deployment", INGESTION, {"spec": {"replicas": 7}}, "scale")
     applied(asked, "warning")
     assert replicas(asked) == 7
+
+
+def owners_of_replicas(asked: Asked) -> set[str]:
+    """The field managers that say the number of replicas."""
+    deployment = asked.found("apps/v1", "Deployment", INGESTION)
+    assert deployment is not None
+    return {
+        each["manager"]
+        for each in deployment["metadata"]["managedFields"]
+        if "f:replicas" in each["fieldsV1"].get("f:spec", {})
+    }
+
+
+def test_the_operator_does_not_own_the_number_of_an_autoscaler(
+    asked: Asked, operator: Door
+) -> None:
+    asked.apply(SPACE)
+    eventually(lambda: replicas(asked), lambda seen: seen == 5)
+    assert owners_of_replicas(asked) == {MANAGER}
+    applied(asked, "debug")
+    assert MANAGER not in owners_of_replicas(asked)
+    asked.patch("apps/v1", "Deployment", INGESTION, {"spec": {"replicas": 7}}, "scale")
+    asked.apply(SPACE)  # without an autoscaler
+    eventually(lambda: replicas(asked), lambda seen: seen == 5)
+    assert MANAGER in owners_of_replicas(asked)
+
+
+async def test_a_number_that_is_said_between_reading_and_applying_stays(
+    asked: Asked, server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resource = Resource(asked.apply(example("img-ingest.yaml")))
+    wanted = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "scaled", "namespace": asked.namespace, "labels": resource.key.labels},
+        "spec": {
+            "selector": {"matchLabels": {"app": "scaled"}},
+            "template": {
+                "metadata": {"labels": {"app": "scaled"}},
+                "spec": {"containers": [{"name": "one", "image": "registry.example.org/one:1"}]},
+            },
+        },
+    }
+    fixed = wanted | {"spec": wanted["spec"] | {"replicas": 2}}
+    async with (
+        await new_client_from_config(str(server.kubeconfig(ACCOUNT))) as client,
+        cluster_of(client) as cluster,
+    ):
+        releases = Releases(cluster)
+        assert (await releases.apply(resource, [fixed])).troubles == []
+        numbers, found = [5, 6], cluster.found
+
+        async def found_then_scaled(api_version: str, kind: str, *which: str) -> Manifest | None:
+            there = await found(api_version, kind, *which)
+            scale = {"spec": {"replicas": numbers.pop(0)}}
+            await asyncio.to_thread(asked.patch, api_version, kind, "scaled", scale, "scale")
+            return there
+
+        monkeypatch.setattr(cluster, "found", found_then_scaled)
+        assert (await releases.apply(resource, [wanted])).troubles == []
+    assert numbers == []
+    scaled = asked.found("apps/v1", "Deployment", "scaled")
+    assert scaled is not None
+    assert scaled["spec"]["replicas"] == 6

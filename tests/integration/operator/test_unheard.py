@@ -8,7 +8,8 @@ from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import load_kube_config
 from prometheus_client import REGISTRY
 
-from dimse_ingestion.operator.cluster import Unreachable, cluster_of
+from dimse_ingestion.operator.api_errors import Unreachable
+from dimse_ingestion.operator.cluster import cluster_of
 from dimse_ingestion.operator.confining import confined
 from dimse_ingestion.operator.hearing import Hearing
 from dimse_ingestion.operator.reconciling import Reconciler

@@ -1,0 +1,29 @@
+"""What the operator knows of the cluster's kinds, when its questions about them are cut off."""
+
+import asyncio
+
+import pytest
+from kubernetes.aio.config import new_client_from_config
+
+from dimse_ingestion.operator.api_errors import Refusal
+from dimse_ingestion.operator.cluster import cluster_of
+from harness.api_server import ApiServer
+from tests.integration.operator.asked import ACCOUNT, Asked
+
+
+async def test_a_discovery_that_is_cancelled_is_begun_anew(asked: Asked, server: ApiServer) -> None:
+    """As when a resource is deleted while its release is being made."""
+    async with (
+        await new_client_from_config(str(server.kubeconfig(ACCOUNT))) as client,
+        cluster_of(client) as cluster,
+    ):
+        server.pause()
+        try:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(1):
+                    await cluster.found("no.such/v1", "No", asked.namespace, "a")
+        finally:
+            server.resume()
+        assert await cluster.found("apps/v1", "Deployment", asked.namespace, "a") is None
+        with pytest.raises(Refusal, match="The cluster knows no No"):
+            await cluster.found("no.such/v1", "No", asked.namespace, "a")
