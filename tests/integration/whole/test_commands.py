@@ -219,6 +219,8 @@ def test_check_finds_nothing_wrong_in_a_right_configuration(shared: System, whic
         ("proxy", "DIMSE_NATS_URL", "nats://127.0.0.1:1", "NATS"),
         ("ingestion", "BUCKET_CONFIG_PATH", "/nowhere", "/nowhere"),
         ("ingestion", "K_SINK", "http://127.0.0.1:1/events", "event sink"),
+        ("ingestion", "K_SINK", "{K_SINK}/elsewhere", "takes no events at this path"),
+        ("ingestion", "QUERY_ENDPOINT", "{QUERY_ENDPOINT}/x", "is not there"),
         ("catalogue", "DATABASE_URL", "nonsense://", "DATABASE_URL"),
     ],
 )
@@ -226,9 +228,10 @@ def test_check_names_what_is_wrong(
     shared: System, which: str, variable: str, value: str, told: str
 ) -> None:
     door = next(each for each in shared.space.doors if each.arguments == [which])
+    environment = environment_of(door)
     ended = subprocess.run(
         command("check", which),
-        env=environment_of(door) | {variable: value},
+        env=environment | {variable: value.format(**environment)},
         capture_output=True,
         text=True,
         timeout=60,
