@@ -52,7 +52,14 @@ class SecureClient:
         """
         authority = self._authority.value()
         if authority != self._trusted:
-            self._clients.append(self._make(verify=self._verify(authority), auth=self._auth))
+            self._clients.append(
+                self._make(
+                    verify=self._verify(authority),
+                    auth=self._auth,
+                    # HTTPS_PROXY is for what is outside; a peer with a CA of its own is not
+                    trust_env=self.access.authority is None,
+                )
+            )
             self._trusted = authority
         return self._clients[-1]
 

@@ -134,6 +134,15 @@ async def test_who_has_ca_and_token_stores_and_finds(url: str, secret: Catalogue
     assert await found(url, secret.access()) == 1
 
 
+async def test_a_proxy_for_the_world_outside_is_not_asked(
+    url: str, secret: CatalogueSecret, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(variable, f"http://127.0.0.1:{free_port()}")
+    await stored(url, secret.access())
+    assert await found(url, secret.access()) == 1
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [

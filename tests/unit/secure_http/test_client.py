@@ -47,7 +47,10 @@ def test_a_client_stays_until_its_ca_is_another(tmp_path: Path) -> None:
     client = SecureClient(secret.access(), make)
     first = client.current()
     assert client.current() is first
-    assert len(made) == 1
+    (options,) = made
+    assert options["trust_env"] is False  # HTTPS_PROXY is for what is outside
+    SecureClient(PeerAccess(), make).current()
+    assert made[1]["trust_env"] is True
 
 
 @pytest.mark.parametrize("content", ["", "no certificate", "-----BEGIN CERTIFICATE-----\nAA=="])
