@@ -55,13 +55,18 @@ def routes(reading: Reading) -> Iterable[BaseRoute]:
             return Response(status_code=_NOT_MODIFIED, headers=dict(headers))
         try:
             is_pixels = value.tag == PIXEL_DATA and len(path) == 1  # not of an icon
-            if is_pixels and not is_native(instance.transfer_syntax_uid):
+            if is_pixels and _is_encapsulated(instance, value):
                 return await _compressed(reading, request, instance, headers)
             return await _plain(reading, request, instance, value, headers)
         except ObjectMissing as missing:
             raise gone(missing) from None
 
     yield Route(_PATH, answer, methods=["GET"])
+
+
+def _is_encapsulated(instance: Located, pixel_data: Element) -> bool:
+    has_fragments = pixel_data.bulk is not None and pixel_data.bulk.fragments is not None
+    return has_fragments or not is_native(instance.transfer_syntax_uid)
 
 
 def value_at(elements: Iterable[Element], path: Sequence[str]) -> Element:

@@ -75,6 +75,8 @@ class FragmentReading:
 
     async def data_set(self, located: Located, offset: int, length: int) -> bytes:
         """So many bytes of the data set from `offset`."""
+        if not length:
+            return b""  # a range of no bytes is none to a bucket
         if located.transfer_syntax_uid != uids.DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
             return await self._retrieving.read(located, located.header_size + offset, length)
         pieces = self._retrieving.data_set_range(located, offset, length)

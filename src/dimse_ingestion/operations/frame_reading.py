@@ -12,7 +12,7 @@ from dimse_ingestion.dicom import frames, uids
 from dimse_ingestion.dicom.code_streams import begins_image, ends_image, has_markers
 from dimse_ingestion.dicom.elements import BulkReference, Element
 from dimse_ingestion.dicom.fragments import ITEM_HEADER, EncapsulatedFrame, Place
-from dimse_ingestion.dicom.frames import ImagePixels, NativeFrame
+from dimse_ingestion.dicom.frames import ImagePixels, NativeFrame, NoFrame
 from dimse_ingestion.dicom.presenting import presentation_elements
 from dimse_ingestion.dicom.value_representations import little_endian
 from dimse_ingestion.operations.fragment_reading import FragmentReading
@@ -164,6 +164,8 @@ def _encapsulated(
     located: Located, pixels: ImagePixels, number: int, place: EncapsulatedFrame
 ) -> FramePlace:
     """A frame of fragments; of samples its length is held against the stored one."""
+    if not any(place.fragments):
+        raise NoFrame(f"Frame {number} is empty: the pixel data has no bytes for it.")
     found = FramePlace(located, pixels, number, place)
     if not found.has_samples:
         return found

@@ -51,6 +51,12 @@ def document(end: int, content: bytes) -> Dataset:
     return made
 
 
+def with_undefined_length(file: bytes) -> bytes:
+    """A file whose last element is its pixel data, as writers of fragments end it."""
+    place = file.rindex(b"\xe0\x7f\x10\x00OB\0\0") + 8
+    return file[:place] + b"\xff" * 4 + file[place + 4 :] + b"\xfe\xff\xdd\xe0" + bytes(4)
+
+
 class Put:
     """Stores instances and knows their paths."""
 
@@ -58,13 +64,17 @@ class Put:
         self.client = space.client
         self._space, self._folder = space, folder
 
-    async def path(self, made: Dataset, syntax: str = EXPLICIT) -> str:
+    async def path(
+        self, made: Dataset, syntax: str = EXPLICIT, *, is_undefined: bool = False
+    ) -> str:
         made.file_meta = FileMetaDataset()
         made.file_meta.TransferSyntaxUID = syntax
         if "PixelData" in made:
             made["PixelData"].is_undefined_length = syntax != EXPLICIT
         file = self._folder / f"{made.SOPInstanceUID}.dcm"
         made.save_as(file, enforce_file_format=True)
+        if is_undefined:
+            file.write_bytes(with_undefined_length(file.read_bytes()))
         await self._space.store(file)
         series = f"/studies/{made.StudyInstanceUID}/series/{made.SeriesInstanceUID}"
         return f"{series}/instances/{made.SOPInstanceUID}"
@@ -208,3 +218,11 @@ async def test_an_icons_pixels_are_not_the_images(put: Put) -> None:
     headers = {"accept": "application/octet-stream"}
     answer = await put.client.get(f"{path}/bulkdata/00880200/1/7FE00010", headers=headers)
     assert answer.content == icon.PixelData
+
+
+async def test_fragments_in_a_native_syntax_are_bulk_data_without_their_headers(put: Put) -> None:
+    made = image(MULTI_FRAME, 2, encapsulate([bytes(64), b"\2" * 64], has_bot=False))
+    path = await put.path(made, is_undefined=True)
+    headers = {"accept": "application/octet-stream"}
+    answer = await put.client.get(f"{path}/bulkdata/7FE00010", headers=headers)
+    assert answer.content == bytes(64) + b"\2" * 64

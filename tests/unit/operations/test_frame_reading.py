@@ -136,3 +136,24 @@ async def test_a_frame_whose_end_is_missing_is_still_given():
     read = reading(archive)
     (place,) = await read.places(located, [2])
     assert await read.whole(place) == jpeg(2)[:-2]
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+async def test_an_empty_fragment_is_no_frame(number):
+    value = fragments(*[b"" if n == number else jpeg(n) for n in (1, 2, 3)])
+    archive, located = await stored(3, value)
+    read = reading(archive)
+    with pytest.raises(NoFrame, match=f"Frame {number} is empty"):
+        await read.places(located, [number])
+    (other,) = await read.places(located, [number % 3 + 1])
+    assert await read.whole(other) == jpeg(number % 3 + 1)
+    assert all(length for _, _, length in archive.bucket.reads)
+
+
+async def test_empty_fragments_among_others_change_no_frame():
+    value = fragments(b"", jpeg(1)[:30], jpeg(1)[30:], b"", jpeg(2), b"")
+    archive, located = await stored(2, value)
+    read = reading(archive)
+    with pytest.raises(NoFrame, match="nothing that tells them apart"):
+        await read.places(located, [1])
+    assert all(length for _, _, length in archive.bucket.reads)
