@@ -10,9 +10,11 @@ from collections.abc import Callable, Generator
 
 import httpx2
 
+from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.secure_http.followed import Followed
-from dimse_ingestion.settings import PeerAccess
+from dimse_ingestion.settings import MountedMissing, PeerAccess
 
+_LOG = logger(__name__)
 _NEWEST = 0.0
 
 
@@ -52,16 +54,22 @@ class SecureClient:
         """
         authority = self._authority.value()
         if authority != self._trusted:
-            self._clients.append(
-                self._make(
-                    verify=self._verify(authority),
-                    auth=self._auth,
-                    # HTTPS_PROXY is for what is outside; a peer with a CA of its own is not
-                    trust_env=self.access.authority is None,
-                )
-            )
-            self._trusted = authority
+            self._take_up(authority)
         return self._clients[-1]
+
+    def _take_up(self, authority: str) -> None:
+        """Make a client that trusts `authority`; one that can't be read leaves the last in use."""
+        try:
+            verify = self._verify(authority)
+        except MountedMissing as missing:
+            if not self._clients:
+                raise
+            _LOG.warning("The last CA stays in use.", reason=str(missing))
+        else:
+            # HTTPS_PROXY is for what is outside; a peer with a CA of its own is not
+            trust_env = self.access.authority is None
+            self._clients.append(self._make(verify=verify, auth=self._auth, trust_env=trust_env))
+        self._trusted = authority
 
     async def close(self) -> None:
         """Close all connections."""

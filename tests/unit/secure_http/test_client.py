@@ -2,7 +2,9 @@ from pathlib import Path
 
 import httpx2
 import pytest
+import trustme
 
+from dimse_ingestion.secure_http import followed
 from dimse_ingestion.secure_http.client import BearerToken, SecureClient
 from dimse_ingestion.secure_http.followed import Followed
 from dimse_ingestion.settings import MountedMissing, PeerAccess
@@ -51,6 +53,21 @@ def test_a_client_stays_until_its_ca_is_another(tmp_path: Path) -> None:
     assert options["trust_env"] is False  # HTTPS_PROXY is for what is outside
     SecureClient(PeerAccess(), make).current()
     assert made[1]["trust_env"] is True
+
+
+def test_a_ca_that_becomes_none_leaves_the_last_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(followed, "_FRESH", -1.0)
+    secret = CatalogueSecret(tmp_path / "secret").put_all()
+    client = SecureClient(secret.access(), httpx2.AsyncClient)
+    first = client.current()
+    for content in ("no certificate", ""):
+        secret.put({"ca.crt": content, "token": "secret-1"})
+        assert client.current() is first
+    secret.authority = trustme.CA()
+    secret.put_all()
+    assert client.current() is not first
 
 
 @pytest.mark.parametrize("content", ["", "no certificate", "-----BEGIN CERTIFICATE-----\nAA=="])
