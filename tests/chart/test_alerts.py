@@ -117,6 +117,7 @@ def test_no_alert_for_what_a_release_does_not_run() -> None:
         "DimseCatalogueNotReady",
         "DimseCatalogueRefusesEvents",
         "DimseCatalogueQueriesFail",
+        "DimseObjectsWithoutEntry",
     }
 
 

@@ -36,6 +36,10 @@ EVENTS: dict[str, tuple[str, list[tuple[str, Mapping[str, str]]]]] = {
         "catalogue",
         [("dimse_catalogue_events_total", {"outcome": "refused"})],
     ),
+    "DimseObjectsWithoutEntry": (
+        "catalogue",
+        [("dimse_catalogue_compared_total", {"outcome": "missing"})],
+    ),
     "DimseCatalogueQueriesFail": (
         "catalogue",
         [
@@ -155,6 +159,7 @@ def test_what_is_fine_fires_nothing(rules: dict[str, dict[str, Any]]) -> None:
         ("proxy", ("dimse_proxy_associations_asked_total", {"outcome": "accepted"})),
         ("ingestion", ("dimse_storage_requests_total", {"asked": "put", "outcome": "done"})),
         ("catalogue", ("dimse_catalogue_events_total", {"outcome": "new"})),
+        ("catalogue", ("dimse_catalogue_compared_total", {"outcome": "known"})),
     ]
     for service, event in fine:
         for alert in EVENTS:

@@ -62,6 +62,7 @@ SERIES: Mapping[str, Mapping[Counter, _Labels]] = {
     "catalogue": {
         metrics.catalogue_events: (("new", "known", "refused", "failed"),),
         metrics.catalogue_queries: (LEVELS, ("done", "failed", "left")),
+        metrics.catalogue_compared: (("known", "missing"),),
     },
 }
 """The counters of each service, and the values that each of their labels may have."""

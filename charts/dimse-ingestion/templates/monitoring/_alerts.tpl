@@ -60,6 +60,12 @@
   severity: critical
   summary: The catalogue can't record an event.
   todo: See its log and the answer's title; are both of the same release?
+- alert: DimseObjectsWithoutEntry
+  component: catalogue
+  expr: sum(increase(dimse_catalogue_compared_total{outcome="missing",OF}[10m])) > 0
+  severity: warning
+  summary: Objects of the bucket had no entry in the catalogue.
+  todo: reindex --missing told of them, unless it says what it left out. Which service ended between bucket and catalogue?
 - alert: DimseCatalogueQueriesFail
   component: catalogue
   expr: sum(increase(dimse_catalogue_queries_total{outcome="failed",OF}[10m])) > 0
