@@ -43,17 +43,23 @@ def conditions(level: str, criteria: Mapping[int, Criterion]) -> Iterator[Column
 
 
 def _fits_a_statement(tag: int, criterion: Criterion) -> bool:
+    """Return whether a statement may have it: few enough alternatives, and no NUL in a text."""
     match criterion:
         case OneOf(vr, values):
             named = tag == PATIENT_NAME and vr == "PN"
-            return len(values) <= (_MOST_ALTERNATIVES if named else _MOST_VALUES)
+            few = len(values) <= (_MOST_ALTERNATIVES if named else _MOST_VALUES)
+            return few and _has_no_nul(values)
         case Like(_, patterns):
-            return len(patterns) <= _MOST_ALTERNATIVES and max(map(len, patterns)) <= (
-                _LONGEST_PATTERN
-            )
+            few = len(patterns) <= _MOST_ALTERNATIVES
+            return few and max(map(len, patterns)) <= _LONGEST_PATTERN and _has_no_nul(patterns)
         case Named(names):
-            return len(names) <= _MOST_ALTERNATIVES
+            return len(names) <= _MOST_ALTERNATIVES and all(map(_has_no_nul, names))
     return True
+
+
+def _has_no_nul(texts: Iterable[str]) -> bool:
+    """Return whether PostgreSQL can have these texts; what it can't have is in no key column."""
+    return not any("\0" in each for each in texts)
 
 
 def _conditions(level: str, tag: int, criterion: Criterion) -> Iterator[ColumnElement[bool]]:

@@ -205,7 +205,7 @@ async def _decode(body: bytes, decode: Callable[[], _Decoded]) -> _Decoded:
 
 def _source(request: Request) -> str:
     source = request.query_params.get(wire.SOURCE, "")
-    if not source:
+    if not source or "\0" in source:
         raise ValueError("Name the provider that is asked: ?source=PROVIDER.")
     return source
 

@@ -153,9 +153,10 @@ def test_values_no_database_likes_are_kept_and_found(engine: Engine) -> None:
     told = event("a\0", **odd, more=[Element("0008", "103E", "LO", bulk=BulkReference(1, 2))])
     assert record(engine, [told], "latest") == ["new"]
     for keyword, value in odd.items():
-        asked = query("IMAGE", **{keyword: value if "\0" not in value else ""})
-        [match] = ask(engine, asked)
+        [match] = ask(engine, query("IMAGE", **{keyword: value}))
         assert read(match, keyword) == value
+    for pattern in ("Nul\0in*", "Nul\0in^Name=\0*"):
+        assert len(ask(engine, query("IMAGE", PatientName=pattern))) == (pattern[-2:] == "n*")
 
 
 def test_replicas_record_at_once(database_url: str, engine: Engine) -> None:

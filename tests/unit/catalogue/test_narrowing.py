@@ -58,9 +58,12 @@ def test_very_many_values_are_left_to_python() -> None:
         {"PatientName": "\\".join(f"Name{number}=a" for number in range(101))},
         {"AccessionNumber": "\\".join(f"A{number}*" for number in range(101))},
         {"AccessionNumber": "%*" * 501},
+        {"AccessionNumber": "a\0b"},
+        {"AccessionNumber": "a\0*"},
+        {"PatientName": "a\0b=c"},
     ],
 )
-def test_very_many_names_or_patterns_are_left_to_python(values: dict[str, str]) -> None:
+def test_what_no_statement_may_have_is_left_to_python(values: dict[str, str]) -> None:
     assert sql("STUDY", **values) == ""
 
 
