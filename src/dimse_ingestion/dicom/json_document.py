@@ -12,7 +12,8 @@ from dimse_ingestion.dicom.metadata_limits import MOST_ELEMENTS, MOST_VALUES, TO
 END = object()
 """No data set follows."""
 
-_WINDOW = 256 * 1024  # characters that may be decoded without having been counted
+_WINDOWS = (32 * 1024, 256 * 1024)  # characters that may be decoded without having been counted
+_DEEPEST = 256  # brackets: three for each of 64 sequences, and what is around and within
 _BETWEEN = re.compile(r"[\s,]*+")
 _NEXT_BRACKET = re.compile(
     r'[^"{}\[\]]*+(?:"(?:[^"\\]++|\\.)*+"[^"{}\[\]]*+)*+([{}\[\]])', re.DOTALL
@@ -55,14 +56,15 @@ class JsonDocument:
         return found
 
     def _decoded(self) -> tuple[object, int]:
-        window = self._text[self._place : self._place + _WINDOW]
-        try:
-            found, length = self._decoder.raw_decode(window)
-        except (ValueError, RecursionError):  # a number can have too many digits
-            if len(window) < _WINDOW:
-                raise NoJson from None
-        else:
-            return found, self._place + length
+        for longest in _WINDOWS:
+            window = self._text[self._place : self._place + longest]
+            try:
+                found, length = self._decoder.raw_decode(window)
+            except (ValueError, RecursionError):  # a number can have too many digits
+                if len(window) < longest:
+                    raise NoJson from None
+            else:
+                return found, self._place + length
         self._check_amount()
         try:
             return self._decoder.raw_decode(self._text, self._place)
@@ -79,6 +81,8 @@ class JsonDocument:
             place = found.end()
             depth += 1 if found[1] in "{[" else -1
             brackets += 1
+            if depth > _DEEPEST:
+                raise NoJson
             if brackets > 4 * MOST_ELEMENTS:  # of an element two objects: itself and its values
                 raise TooMuch(TOO_MUCH)
         if self._text.count(",", self._place, place) > MOST_VALUES:

@@ -16,7 +16,11 @@ from starlette.routing import BaseRoute, Route
 
 from dimse_ingestion.dicom import uids
 from dimse_ingestion.dicom.elements import Element, by_tag, element
-from dimse_ingestion.dicom.query_levels import INSTANCE_AVAILABILITY, UNIQUE_KEYS
+from dimse_ingestion.dicom.query_levels import (
+    INSTANCE_AVAILABILITY,
+    MODALITIES_IN_STUDY,
+    UNIQUE_KEYS,
+)
 from dimse_ingestion.dicom.value_representations import vr_of
 from dimse_ingestion.dicomweb.addresses import SERVICES, Resource, bulk_data, resource
 from dimse_ingestion.dicomweb.compressing import Compressing
@@ -82,10 +86,16 @@ class _Asked:
         return tags
 
     def shown(self, match: Iterable[Element]) -> Iterable[Element]:
-        """Of a match what is returned: a catalogue gives every unique key."""
+        """Give what is returned of a match: a catalogue gives every unique key.
+
+        Modalities in Study is left out where it has no value (type 1C in PS3.18 table 10.6.3-3):
+        viewers take it for a list of values wherever it is present.
+        """
         keys = {each.tag for each in self.search.keys}
         shown = self.returned() | keys | {UNIQUE_KEYS[level] for level in _PATHS}
         for each in match:
+            if each.tag == MODALITIES_IN_STUDY and not each.value:
+                continue
             if each.tag in shown or self.search.everything or (each.value and each.tag == _CHARSET):
                 yield each
 

@@ -112,6 +112,14 @@ async def tell_few(space: Space) -> None:
     )
 
 
+async def test_modalities_in_study_are_left_out_where_there_is_none(tmp_path: Path) -> None:
+    async with space_in(tmp_path / "space") as space:
+        await space.tell([event(study="1.9", series="1.9.1", instance="1.9.1.1")])
+        for query_string in ("", "?includefield=00080061", "?includefield=all"):
+            (found,) = (await space.client.get(f"/studies{query_string}")).json()
+            assert "00080061" not in found
+
+
 @pytest.mark.parametrize(
     ("path", "number"),
     [

@@ -323,6 +323,23 @@ async def test_a_thousand_instances_come_in_one_request(space: Space) -> None:
     assert len(Dataset.from_json(response.json()).ReferencedSOPSequence) == 1000
 
 
+async def test_more_instances_than_parts_are_413(tmp_path: Path) -> None:
+    async with space_in(tmp_path, maximum_parts=3) as space:
+        response = await sent(space, [metadata(*[{}] * 4)])
+        assert response.status_code == 413
+        assert "DICOMWEB_MAXIMUM_PARTS" in response.json()["detail"]
+
+
+async def test_an_xml_item_far_from_its_number_fails_alone(space: Space) -> None:
+    document = (
+        b'<NativeDicomModel><DicomAttribute tag="00081140" vr="SQ">'
+        b'<Item number="1000000"/></DicomAttribute></NativeDicomModel>'
+    )
+    response = await sent(space, [({"Content-Type": XML}, document)], XML)
+    assert response.status_code == 409
+    assert "items whose numbers are not" in response.headers["warning"]
+
+
 async def test_a_part_named_too_often_is_413(tmp_path: Path) -> None:
     async with space_in(tmp_path, maximum_body=100_000) as space:
         parts = [metadata(*[image()] * 3), pixels(bytes(40_000))]
