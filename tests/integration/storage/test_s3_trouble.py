@@ -11,9 +11,11 @@ import pytest
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.settings import S3Bucket
+from dimse_ingestion.storage import uploading
 from dimse_ingestion.storage.contract import Bucket
 from dimse_ingestion.storage.following import FollowingBucket
 from dimse_ingestion.storage.opening import open_bucket
+from harness.doors import eventually
 from harness.s3_server import S3Server, s3_server, why_not
 
 MIB = 2**20
@@ -90,6 +92,36 @@ async def test_a_server_that_is_silent_is_given_up(server: S3Server, location: S
     finally:
         server.go_on()
     await patient.check(write=True)
+
+
+class BrokenOff(Exception):
+    pass
+
+
+async def test_an_abort_that_takes_long_goes_on_alone_and_leaves_nothing(
+    server: S3Server, location: S3Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploading, "_LONGEST_ABORT", 0.1)
+    bucket = open_bucket(location)
+    of_others = set(server.unfinished_uploads("space"))
+
+    def left() -> set[str]:
+        return set(server.unfinished_uploads("space")) - of_others
+
+    async def breaking() -> AsyncIterator[bytes]:
+        for _ in range(20):
+            yield bytes(MIB)
+        server.pause()
+        raise BrokenOff
+
+    try:
+        with pytest.raises(BrokenOff):
+            await bucket.put("broken", breaking(), 40 * MIB)
+        assert left()
+    finally:
+        server.go_on()
+    await asyncio.to_thread(eventually, left, lambda found: not found)
+    assert await bucket.head("broken") is None
 
 
 async def test_a_server_killed_in_the_middle_of_an_upload_and_back(
