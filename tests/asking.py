@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from sqlalchemy import Engine
 
-from dimse_ingestion.catalogue.answering import pages
+from dimse_ingestion.catalogue.query import pages
 from dimse_ingestion.dicom.elements import Element
 from dimse_ingestion.queries.contract import Query
 from tests.instances import PROVIDER

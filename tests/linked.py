@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dimse_ingestion.transport.carrier import Delivery
-from dimse_ingestion.transport.link import Link
-from dimse_ingestion.transport.link_settings import LinkSettings
+from dimse_ingestion.transport.nats.client import Link
+from dimse_ingestion.transport.nats.options import LinkSettings
 
 TIMES: dict[str, Any] = {"ping_interval": 60.0, "connect_timeout": 5.0, "longest_back_off": 0.2}
 """No ping within the test: what is noticed was noticed at once, and a busy machine cuts nothing."""

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from dimse_ingestion.observability.logging import configure
 from dimse_ingestion.transport.contract import Answering
-from dimse_ingestion.transport.link import Link
-from dimse_ingestion.transport.link_settings import LinkSettings
-from dimse_ingestion.transport.messages import (
+from dimse_ingestion.transport.nats.client import Link
+from dimse_ingestion.transport.nats.options import LinkSettings
+from dimse_ingestion.transport.protocol.messages import (
     EchoRequest,
     EchoResult,
     FindOpen,
@@ -23,8 +23,8 @@ from dimse_ingestion.transport.messages import (
     StoreOpen,
     StoreResult,
 )
-from dimse_ingestion.transport.responder import Responder
-from dimse_ingestion.transport.subjects import Subjects, ingestion_permissions
+from dimse_ingestion.transport.protocol.subjects import Subjects, ingestion_permissions
+from dimse_ingestion.transport.server.server import Responder
 
 
 class Folder:

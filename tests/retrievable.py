@@ -8,8 +8,8 @@ from uuid import uuid4
 from pydicom import dcmread
 
 from dimse_ingestion.events.memory import MemorySink
-from dimse_ingestion.operations.describing import Instance, StorageSpace
-from dimse_ingestion.operations.storing import Storing
+from dimse_ingestion.operations.event_builder import Instance, StorageSpace
+from dimse_ingestion.operations.store import Storing
 from dimse_ingestion.queries.contract import Located
 from dimse_ingestion.queries.memory import MemoryQueryClient
 from dimse_ingestion.storage.memory import MemoryBucket

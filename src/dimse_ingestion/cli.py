@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from dimse_ingestion.command_errors import errors_as_sentences, requires_extra
+from dimse_ingestion.commands.errors import errors_as_sentences, requires_extra
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,7 +34,7 @@ def demo(
 ) -> None:
     """Send real images through the whole system, look them up again, prove that all arrived."""
     with requires_extra("standalone"):
-        from dimse_ingestion.demo.telling import tell
+        from dimse_ingestion.commands.demo.telling import tell
 
     with errors_as_sentences():
         raise typer.Exit(tell(data))
@@ -79,7 +79,7 @@ def standalone(
 ) -> None:
     """Run everything on this machine: NATS, proxy, ingestion, DICOMweb, catalogue, a folder."""
     with requires_extra("standalone"):
-        from dimse_ingestion.standalone.running import Standalone, run
+        from dimse_ingestion.commands.standalone.running import Standalone, run
 
     asked = Standalone(
         data=data,
@@ -154,7 +154,7 @@ def check(
     config: _Config = None,
 ) -> None:
     """Say what is wrong with a door's configuration, one line for each thing looked at."""
-    from dimse_ingestion.checking import run
+    from dimse_ingestion.commands.check import run
 
     _run(lambda: run(door, config), logs=False)
 
@@ -172,7 +172,7 @@ def prove(
     ] = 60.0,
 ) -> None:
     """Store a test instance and find it again; its own proxy is configured as `proxy` is."""
-    from dimse_ingestion.proving import address_of, run, run_at
+    from dimse_ingestion.commands.prove import address_of, run, run_at
 
     _run(lambda: run_at(address_of(to), called, calling) if to else run(config, wait), logs=False)
 
@@ -188,7 +188,7 @@ def reindex(
     ] = False,
 ) -> None:
     """Rebuild the catalogue from the bucket alone; configured like the ingestion service."""
-    from dimse_ingestion.reindexing import run
+    from dimse_ingestion.commands.reindex import run
     from dimse_ingestion.settings import IngestionSettings
 
     _run(lambda: run(IngestionSettings.load(), parallel=parallel, missing=missing))

@@ -26,15 +26,15 @@ from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.ingestion import app as ingestion
 from dimse_ingestion.observability.probes import Health
 from dimse_ingestion.settings import CatalogueSettings, IngestionSettings
-from dimse_ingestion.transport.messages import (
+from dimse_ingestion.transport.client.client import CarrierRequester
+from dimse_ingestion.transport.protocol.messages import (
     EchoRequest,
     FindOpen,
     FindResult,
     Origin,
     StoreOpen,
 )
-from dimse_ingestion.transport.requester import CarrierRequester
-from dimse_ingestion.transport.subjects import Subjects
+from dimse_ingestion.transport.protocol.subjects import Subjects
 from harness.doors import StorageSpace, free_port
 from harness.nats_server import NatsServer, nats_server
 from harness.s3_server import S3Server, s3_server, why_not

@@ -9,13 +9,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from dimse_ingestion.catalogue.database import open_engine
-from dimse_ingestion.catalogue.following import FollowingDatabase
-from dimse_ingestion.catalogue.serving import Door
+from dimse_ingestion.catalogue.http_api import Door
+from dimse_ingestion.catalogue.rotating import FollowingDatabase
 from dimse_ingestion.observability import logging, tracing
+from dimse_ingestion.observability.http_server import served
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.observability.series import start_series
-from dimse_ingestion.observability.serving import served
-from dimse_ingestion.observability.stopping import stop_signal
+from dimse_ingestion.observability.shutdown import stop_signal
 from dimse_ingestion.secure_http.server_certificate import ServerCertificate
 from dimse_ingestion.settings import CatalogueSettings, ConfigurationMistake
 

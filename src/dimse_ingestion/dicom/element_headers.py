@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from dimse_ingestion.dicom import uids
 from dimse_ingestion.dicom import value_representations as representations
-from dimse_ingestion.dicom.arriving import Arriving
+from dimse_ingestion.dicom.byte_feed import Arriving
 from dimse_ingestion.dicom.elements import BulkReference, Element
 
 ITEM = 0xFFFEE000

@@ -9,7 +9,7 @@ from dimse_ingestion.dicom import charsets
 from dimse_ingestion.dicom import value_representations as representations
 from dimse_ingestion.dicom.element_headers import Header
 from dimse_ingestion.dicom.elements import Element
-from dimse_ingestion.dicom.keeping import Place
+from dimse_ingestion.dicom.limits import Place
 
 
 def text_kept(found: Element) -> str:

@@ -8,10 +8,10 @@ is `parsing`'s matter, how one is written that of `element_headers`.
 from collections.abc import Generator
 
 from dimse_ingestion.dicom import element_headers
-from dimse_ingestion.dicom.arriving import Arriving, Parsing
+from dimse_ingestion.dicom.byte_feed import Arriving, Parsing
 from dimse_ingestion.dicom.element_headers import Header
 from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.keeping import Place
+from dimse_ingestion.dicom.limits import Place
 from dimse_ingestion.dicom.status import Status
 
 _SLICE = 1024  # elements, items and fragments, about 3 ms of work

@@ -10,12 +10,12 @@ from collections.abc import Generator
 
 from dimse_ingestion.dicom import charsets, element_headers
 from dimse_ingestion.dicom import value_representations as representations
-from dimse_ingestion.dicom.arriving import Arriving, Parsing
+from dimse_ingestion.dicom.byte_feed import Arriving, Parsing
 from dimse_ingestion.dicom.element_headers import IMPLICIT_LITTLE, Header, Syntax
 from dimse_ingestion.dicom.element_values import decode, text_kept
 from dimse_ingestion.dicom.elements import BulkReference, Element
 from dimse_ingestion.dicom.header_reading import HeaderReader, Malformed, misunderstood
-from dimse_ingestion.dicom.keeping import TEACHING, Budget, Fragments, Kept, Limits, Place
+from dimse_ingestion.dicom.limits import TEACHING, Budget, Fragments, Kept, Limits, Place
 
 _DATA_SET_TRAILING_PADDING = 0xFFFCFFFC
 _FILE_META = 0x0002

@@ -11,11 +11,11 @@ import zlib
 from collections.abc import Iterator
 
 from dimse_ingestion.dicom import element_headers, uids
-from dimse_ingestion.dicom.arriving import Arriving, Ended, Inflating
+from dimse_ingestion.dicom.byte_feed import Arriving, Ended, Inflating
 from dimse_ingestion.dicom.elements import Element
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.header_reading import misunderstood
-from dimse_ingestion.dicom.keeping import Limits
+from dimse_ingestion.dicom.limits import Limits
 from dimse_ingestion.dicom.parsing import Parser
 
 _PIECES_OF_A_SLICE = 8  # inflated

@@ -12,16 +12,19 @@ from pathlib import Path
 
 from starlette.applications import Starlette
 
-from dimse_ingestion.dicomweb import metadata, page, qido, stow, viewer, wado
-from dimse_ingestion.dicomweb.addresses import Addresses
+from dimse_ingestion.dicomweb import page, viewer
+from dimse_ingestion.dicomweb.http.urls import Addresses
+from dimse_ingestion.dicomweb.retrieve import metadata, wado_rs
 from dimse_ingestion.dicomweb.routing import Door, Service, application
+from dimse_ingestion.dicomweb.search import qido
+from dimse_ingestion.dicomweb.store import stow
 from dimse_ingestion.observability import logging, probes, tracing
+from dimse_ingestion.observability.http_server import served
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.observability.series import start_series
-from dimse_ingestion.observability.serving import served
-from dimse_ingestion.observability.stopping import stop_signal
-from dimse_ingestion.operations.echoing import Echoing
-from dimse_ingestion.operations.wires import Wires, opened_wires
+from dimse_ingestion.observability.shutdown import stop_signal
+from dimse_ingestion.operations.composition import Wires, opened_wires
+from dimse_ingestion.operations.echo import Echoing
 from dimse_ingestion.settings import DicomwebSettings
 
 _LOG = logger(__name__)
@@ -29,7 +32,7 @@ SERVICES: tuple[Service, ...] = (
     stow.routes,
     qido.routes,
     metadata.routes,
-    wado.routes,
+    wado_rs.routes,
     page.routes,
     viewer.routes,
 )

@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from dimse_ingestion.dicomweb.accepting import accepted, chosen
-from dimse_ingestion.dicomweb.addresses import SERVICES, Addresses
+from dimse_ingestion.dicomweb.http.content_negotiation import accepted, chosen
+from dimse_ingestion.dicomweb.http.urls import SERVICES, Addresses
 
 _WADL = "application/vnd.sun.wadl+xml"
 _JSON = "application/json"

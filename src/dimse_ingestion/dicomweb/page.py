@@ -17,9 +17,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from dimse_ingestion.dicomweb.browser_headers import browser_headers
-from dimse_ingestion.dicomweb.compressing import Compressing
-from dimse_ingestion.dicomweb.conditional import is_unchanged
+from dimse_ingestion.dicomweb.http.browser_headers import browser_headers
+from dimse_ingestion.dicomweb.http.conditional import is_unchanged
+from dimse_ingestion.dicomweb.middleware.compression import Compressing
 from dimse_ingestion.dicomweb.routing import Door
 
 _FOLDER = "page"

@@ -17,12 +17,13 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp
 
-from dimse_ingestion.dicomweb import capabilities, problems
-from dimse_ingestion.dicomweb.access import Access, check_of
-from dimse_ingestion.dicomweb.addresses import Addresses
-from dimse_ingestion.dicomweb.limiting import Limiting, Limits, one_too_many
-from dimse_ingestion.dicomweb.reaching import Reaching
-from dimse_ingestion.operations.wires import Wires
+from dimse_ingestion.dicomweb import capabilities
+from dimse_ingestion.dicomweb.http import problems
+from dimse_ingestion.dicomweb.http.urls import Addresses
+from dimse_ingestion.dicomweb.middleware.admission import Limiting, Limits, one_too_many
+from dimse_ingestion.dicomweb.middleware.auth import Access, check_of
+from dimse_ingestion.dicomweb.middleware.path_prefix import Reaching
+from dimse_ingestion.operations.composition import Wires
 from dimse_ingestion.settings import DicomwebSettings
 
 _NOT_ALLOWED = 405

@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.staticfiles import StaticFiles
 
-from dimse_ingestion.dicomweb.browser_headers import browser_headers
+from dimse_ingestion.dicomweb.http.browser_headers import browser_headers
 from dimse_ingestion.dicomweb.routing import Door
 
 _INDEX = "index.html"

@@ -11,21 +11,21 @@ from starlette.applications import Starlette
 
 from dimse_ingestion.ingestion.dispatch import Dispatch
 from dimse_ingestion.observability import logging, probes, tracing
+from dimse_ingestion.observability.http_server import served
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.observability.series import start_series
-from dimse_ingestion.observability.serving import served
-from dimse_ingestion.observability.stopping import stop_signal
-from dimse_ingestion.operations.echoing import Echoing
-from dimse_ingestion.operations.finding import Finding
+from dimse_ingestion.observability.shutdown import stop_signal
+from dimse_ingestion.operations.composition import Wires, opened_wires, storage_space
+from dimse_ingestion.operations.echo import Echoing
+from dimse_ingestion.operations.find import Finding
 from dimse_ingestion.operations.scan_pacing import ScanPacing
-from dimse_ingestion.operations.storing import Storing
-from dimse_ingestion.operations.wires import Wires, opened_wires, storage_space
+from dimse_ingestion.operations.store import Storing
 from dimse_ingestion.settings import IngestionSettings
-from dimse_ingestion.transport.configured import link_settings
-from dimse_ingestion.transport.limits import Limits
-from dimse_ingestion.transport.link import Link
-from dimse_ingestion.transport.responder import Responder
-from dimse_ingestion.transport.subjects import Subjects, ingestion_permissions
+from dimse_ingestion.transport.nats.client import Link
+from dimse_ingestion.transport.nats.from_settings import link_settings
+from dimse_ingestion.transport.protocol.subjects import Subjects, ingestion_permissions
+from dimse_ingestion.transport.server.flow_limits import Limits
+from dimse_ingestion.transport.server.server import Responder
 
 _LOG = logger(__name__)
 

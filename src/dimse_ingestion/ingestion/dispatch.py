@@ -13,12 +13,12 @@ from dimse_ingestion.dicom.query_levels import Asked
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
-from dimse_ingestion.operations.describing import Instance
-from dimse_ingestion.operations.echoing import Echoing
-from dimse_ingestion.operations.finding import Finding, pending_status
-from dimse_ingestion.operations.storing import Stored, Storing
+from dimse_ingestion.operations.echo import Echoing
+from dimse_ingestion.operations.event_builder import Instance
+from dimse_ingestion.operations.find import Finding, pending_status
+from dimse_ingestion.operations.store import Stored, Storing
 from dimse_ingestion.transport.contract import Answering
-from dimse_ingestion.transport.messages import (
+from dimse_ingestion.transport.protocol.messages import (
     EchoRequest,
     EchoResult,
     FindMatch,

@@ -20,7 +20,7 @@ from dimse_ingestion.dicom.fragments import (
     Place,
 )
 from dimse_ingestion.dicom.frames import ImagePixels, NoFrame
-from dimse_ingestion.operations.retrieving import AT_ONCE, Retrieving
+from dimse_ingestion.operations.retrieve import AT_ONCE, Retrieving
 from dimse_ingestion.queries.contract import Located
 
 _EXTENDED_OFFSET_TABLE = 0x7FE00001

@@ -13,10 +13,10 @@ from dimse_ingestion.dicom.code_streams import begins_image, ends_image, has_mar
 from dimse_ingestion.dicom.elements import BulkReference, Element
 from dimse_ingestion.dicom.fragments import ITEM_HEADER, EncapsulatedFrame, Place
 from dimse_ingestion.dicom.frames import ImagePixels, NativeFrame, NoFrame
-from dimse_ingestion.dicom.presenting import presentation_elements
+from dimse_ingestion.dicom.presentation_state import presentation_elements
 from dimse_ingestion.dicom.value_representations import little_endian
 from dimse_ingestion.operations.fragment_reading import FragmentReading
-from dimse_ingestion.operations.retrieving import PIECE, Retrieving
+from dimse_ingestion.operations.retrieve import PIECE, Retrieving
 from dimse_ingestion.queries.contract import Located
 
 _READ_WHOLE = 4 * PIECE

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dimse_ingestion.dicom.failure import OutOfResources
-from dimse_ingestion.dicom.keeping import Limits
+from dimse_ingestion.dicom.limits import Limits
 from dimse_ingestion.dicom.scanning import Scanner
 
 _MOST = Limits().kept

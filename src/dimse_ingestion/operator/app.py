@@ -13,20 +13,20 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from dimse_ingestion.observability import logging
+from dimse_ingestion.observability.http_server import served
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.observability.probes import Health, routes, watched
-from dimse_ingestion.observability.serving import served
-from dimse_ingestion.observability.stopping import stop_signal
+from dimse_ingestion.observability.shutdown import stop_signal
 from dimse_ingestion.operator.api_errors import Refusal, Unreachable
 from dimse_ingestion.operator.cluster import Cluster, cluster_of, connected
-from dimse_ingestion.operator.confining import ConfinedRenderer, confined
 from dimse_ingestion.operator.handlers import Handlers, settings_of, tell
-from dimse_ingestion.operator.hearing import Hearing
-from dimse_ingestion.operator.leading import candidate
-from dimse_ingestion.operator.reconciling import Reconciler
-from dimse_ingestion.operator.rendering import chart_folder
+from dimse_ingestion.operator.leader_election import candidate
+from dimse_ingestion.operator.reconcile import Reconciler
+from dimse_ingestion.operator.render import chart_folder
+from dimse_ingestion.operator.render_sandbox import ConfinedRenderer, confined
 from dimse_ingestion.operator.values import merged
-from dimse_ingestion.operator.watchfulness import Watchfulness
+from dimse_ingestion.operator.watch_check import Hearing
+from dimse_ingestion.operator.watch_health import Watchfulness
 from dimse_ingestion.operator.workers import Workers
 from dimse_ingestion.settings import OperatorSettings
 

@@ -13,7 +13,7 @@ import kopf
 
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.operator.kinds import GROUP, KINDS, VERSION
-from dimse_ingestion.operator.reconciling import Reconciler
+from dimse_ingestion.operator.reconcile import Reconciler
 from dimse_ingestion.operator.resources import (
     CHART_NAME,
     MANAGER,

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.operator.api_errors import Refusal
 from dimse_ingestion.operator.cluster import Cluster
-from dimse_ingestion.operator.edits import taken_over
-from dimse_ingestion.operator.rendering import is_generated, kept
+from dimse_ingestion.operator.managed_fields import taken_over
+from dimse_ingestion.operator.render import is_generated, kept
 from dimse_ingestion.operator.resources import MANAGER, Manifest, Resource, owner_of
 
 _LOG = logger(__name__)

@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from dimse_ingestion.observability import logging, tracing
-from dimse_ingestion.observability.stopping import stop_signal
+from dimse_ingestion.observability.shutdown import stop_signal
 from dimse_ingestion.proxy.dicom_tls import server_context
-from dimse_ingestion.proxy.door import OpenDoor, Wires, opened
+from dimse_ingestion.proxy.service import OpenDoor, Wires, opened
 from dimse_ingestion.settings import ProxySettings
-from dimse_ingestion.transport.configured import link_settings
-from dimse_ingestion.transport.link import Link
-from dimse_ingestion.transport.requester import CarrierRequester
-from dimse_ingestion.transport.subjects import Subjects, proxy_permissions
-from dimse_ingestion.transport.times import Times
+from dimse_ingestion.transport.client.client import CarrierRequester
+from dimse_ingestion.transport.nats.client import Link
+from dimse_ingestion.transport.nats.from_settings import link_settings
+from dimse_ingestion.transport.protocol.subjects import Subjects, proxy_permissions
+from dimse_ingestion.transport.protocol.timeouts import Times
 from dimse_ingestion.upper_layer.acceptor import Acceptor
 from dimse_ingestion.upper_layer.limits import Limits
 from dimse_ingestion.upper_layer.services import Services

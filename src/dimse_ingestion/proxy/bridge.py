@@ -18,12 +18,18 @@ from dimse_ingestion.observability import metrics
 from dimse_ingestion.proxy.acceptance import Admission, is_date_time_combined, is_relational
 from dimse_ingestion.proxy.identifier import Identifier
 from dimse_ingestion.proxy.operation_ids import new_operation_id
-from dimse_ingestion.proxy.telling import Told, told
+from dimse_ingestion.proxy.request_log import Told, told
 from dimse_ingestion.settings import ProxySettings
 from dimse_ingestion.spooling.spool import Spool
 from dimse_ingestion.spooling.spooled import Sealed, Spooled
 from dimse_ingestion.transport.contract import Finding, Requester
-from dimse_ingestion.transport.messages import EchoRequest, EchoResult, FindOpen, Origin, StoreOpen
+from dimse_ingestion.transport.protocol.messages import (
+    EchoRequest,
+    EchoResult,
+    FindOpen,
+    Origin,
+    StoreOpen,
+)
 from dimse_ingestion.upper_layer.services import (
     Acceptance,
     AssociationHandle,

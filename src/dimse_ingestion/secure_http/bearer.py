@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
-from dimse_ingestion.secure_http.followed import Followed
+from dimse_ingestion.secure_http.mounted_value import Followed
 from dimse_ingestion.settings import MountedMissing
 
 _LOG = logger(__name__)

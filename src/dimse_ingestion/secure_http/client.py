@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator
 import httpx2
 
 from dimse_ingestion.observability.logging import logger
-from dimse_ingestion.secure_http.followed import Followed
+from dimse_ingestion.secure_http.mounted_value import Followed
 from dimse_ingestion.settings import MountedMissing, PeerAccess
 
 _LOG = logger(__name__)

@@ -7,10 +7,9 @@ door runs, so it is read by functions (`mounted`) when needed, and a missing one
 
 from dimse_ingestion.settings.catalogue import CatalogueSettings
 from dimse_ingestion.settings.dicomweb import DicomwebSettings
-from dimse_ingestion.settings.door import DoorSettings
+from dimse_ingestion.settings.errors import ConfigurationMistake
 from dimse_ingestion.settings.ingestion import IngestionSettings
 from dimse_ingestion.settings.messaging import NatsSettings
-from dimse_ingestion.settings.mistakes import ConfigurationMistake
 from dimse_ingestion.settings.mounted import (
     AzureBucket,
     BucketLocation,
@@ -25,6 +24,7 @@ from dimse_ingestion.settings.mounted import (
 from dimse_ingestion.settings.operator import OperatorSettings
 from dimse_ingestion.settings.peer_access import PeerAccess
 from dimse_ingestion.settings.proxy import ProxySettings
+from dimse_ingestion.settings.service import DoorSettings
 from dimse_ingestion.settings.storage_space import StorageSpaceSettings
 
 __all__ = [

@@ -5,12 +5,12 @@ from typing import Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from dimse_ingestion.settings.door import DoorSettings
-from dimse_ingestion.settings.kinds import Count, Port, Seconds, Size
+from dimse_ingestion.settings.errors import ConfigurationMistake
 from dimse_ingestion.settings.loopback import is_loopback
-from dimse_ingestion.settings.mistakes import ConfigurationMistake
 from dimse_ingestion.settings.mounted import read_database_url
 from dimse_ingestion.settings.peer_access import PeerAccess
+from dimse_ingestion.settings.service import DoorSettings
+from dimse_ingestion.settings.types import Count, Port, Seconds, Size
 
 
 class CatalogueSettings(DoorSettings):

@@ -5,7 +5,9 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from dimse_ingestion.settings.kinds import (
+from dimse_ingestion.settings.state import state_directory
+from dimse_ingestion.settings.storage_space import StorageSpaceSettings
+from dimse_ingestion.settings.types import (
     Count,
     Host,
     HttpUrl,
@@ -15,8 +17,6 @@ from dimse_ingestion.settings.kinds import (
     Seconds,
     Size,
 )
-from dimse_ingestion.settings.state import state_directory
-from dimse_ingestion.settings.storage_space import StorageSpaceSettings
 
 
 class DicomwebSettings(StorageSpaceSettings):

@@ -6,9 +6,9 @@ import socket
 
 from pydantic import Field
 
-from dimse_ingestion.settings.kinds import Count, Size, SubjectToken
 from dimse_ingestion.settings.messaging import NatsSettings
 from dimse_ingestion.settings.storage_space import StorageSpaceSettings
+from dimse_ingestion.settings.types import Count, Size, SubjectToken
 
 
 def _host_and_nonce() -> str:

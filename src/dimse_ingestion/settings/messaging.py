@@ -6,9 +6,9 @@ from typing import Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from dimse_ingestion.settings.door import DoorSettings
-from dimse_ingestion.settings.kinds import NatsServers, Seconds, Subject
 from dimse_ingestion.settings.mounted import read_credential
+from dimse_ingestion.settings.service import DoorSettings
+from dimse_ingestion.settings.types import NatsServers, Seconds, Subject
 
 AuthMode = Literal["auto", "none", "token", "creds", "jwt-seed", "bearer", "password", "nkey"]
 

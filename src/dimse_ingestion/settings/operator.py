@@ -9,8 +9,8 @@ import yaml
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
 
-from dimse_ingestion.settings.door import DoorSettings
-from dimse_ingestion.settings.kinds import Names, Seconds
+from dimse_ingestion.settings.service import DoorSettings
+from dimse_ingestion.settings.types import Names, Seconds
 
 
 def _values(written: object) -> object:

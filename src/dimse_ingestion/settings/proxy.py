@@ -10,7 +10,9 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from dimse_ingestion.settings.kinds import (
+from dimse_ingestion.settings.messaging import NatsSettings
+from dimse_ingestion.settings.state import state_directory
+from dimse_ingestion.settings.types import (
     AeTitle,
     AeTitles,
     Count,
@@ -23,8 +25,6 @@ from dimse_ingestion.settings.kinds import (
     SubjectToken,
     Uids,
 )
-from dimse_ingestion.settings.messaging import NatsSettings
-from dimse_ingestion.settings.state import state_directory
 
 
 def _host_as_token() -> str:

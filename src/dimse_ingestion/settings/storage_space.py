@@ -7,11 +7,11 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 
-from dimse_ingestion.settings.door import DoorSettings
-from dimse_ingestion.settings.kinds import HttpUrl, Seconds
 from dimse_ingestion.settings.loopback import is_open_http
 from dimse_ingestion.settings.mounted import BucketLocation, read_bucket
 from dimse_ingestion.settings.peer_access import PeerAccess
+from dimse_ingestion.settings.service import DoorSettings
+from dimse_ingestion.settings.types import HttpUrl, Seconds
 
 
 class StorageSpaceSettings(DoorSettings):

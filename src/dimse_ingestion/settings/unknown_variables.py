@@ -10,10 +10,10 @@ from difflib import get_close_matches
 
 from dimse_ingestion.settings.catalogue import CatalogueSettings
 from dimse_ingestion.settings.dicomweb import DicomwebSettings
-from dimse_ingestion.settings.door import DoorSettings
 from dimse_ingestion.settings.ingestion import IngestionSettings
 from dimse_ingestion.settings.operator import OperatorSettings
 from dimse_ingestion.settings.proxy import ProxySettings
+from dimse_ingestion.settings.service import DoorSettings
 
 SERVICES: tuple[type[DoorSettings], ...] = (
     ProxySettings,

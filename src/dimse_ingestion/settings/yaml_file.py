@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from dimse_ingestion.settings.mistakes import ConfigurationMistake
+from dimse_ingestion.settings.errors import ConfigurationMistake
 
 
 class _Loader(yaml.SafeLoader):

@@ -15,11 +15,11 @@ import obstore
 from obstore.exceptions import BaseError
 
 from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.storage.budget import Budget
 from dimse_ingestion.storage.contract import StoredObject
 from dimse_ingestion.storage.failures import ERRORS, Place, is_beyond_end, is_missing
+from dimse_ingestion.storage.memory_budget import Budget
+from dimse_ingestion.storage.multipart_upload import uploaded
 from dimse_ingestion.storage.sizes import exactly
-from dimse_ingestion.storage.uploading import uploaded
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore

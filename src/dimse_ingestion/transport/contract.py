@@ -7,7 +7,7 @@ in-memory carrier (`memory`) both stand behind these, so that a door is tested w
 from collections.abc import AsyncIterator
 from typing import Protocol
 
-from dimse_ingestion.transport.messages import (
+from dimse_ingestion.transport.protocol.messages import (
     EchoRequest,
     EchoResult,
     FindMatch,

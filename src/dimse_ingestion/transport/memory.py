@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dimse_ingestion.transport.carrier import NO_RESPONDERS, CarrierDown, Delivery
-from dimse_ingestion.transport.subjects import Permissions, matches
+from dimse_ingestion.transport.protocol.subjects import Permissions, matches
 
 Fate = Callable[[Delivery], Sequence[float]]
 """Seconds after which each copy of a message arrives: none drops it, two double it."""

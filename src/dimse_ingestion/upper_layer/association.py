@@ -11,12 +11,12 @@ from dimse_ingestion.observability.logging import Logger, logger
 from dimse_ingestion.upper_layer import negotiation, pdata, pdus, proposals
 from dimse_ingestion.upper_layer.assembly import Assembly, Whole
 from dimse_ingestion.upper_layer.command_set import CommandField
-from dimse_ingestion.upper_layer.deciding import decide
-from dimse_ingestion.upper_layer.flow import Flow
+from dimse_ingestion.upper_layer.decisions import decide
+from dimse_ingestion.upper_layer.execute import Performer
+from dimse_ingestion.upper_layer.flow_control import Flow
 from dimse_ingestion.upper_layer.incoming import Incoming
 from dimse_ingestion.upper_layer.limits import Limits
 from dimse_ingestion.upper_layer.pdus import AbortReason, AbortSource, PduType, ProtocolError
-from dimse_ingestion.upper_layer.performing import Performer
 from dimse_ingestion.upper_layer.services import (
     AssociationRequest,
     Command,

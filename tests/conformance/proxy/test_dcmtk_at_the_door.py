@@ -11,8 +11,8 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
 from dimse_ingestion.dicom.failure import OutOfResources
-from dimse_ingestion.proxy.door import OpenDoor, Wires, opened
-from dimse_ingestion.transport.messages import FindMatch, StoreOpen, StoreResult
+from dimse_ingestion.proxy.service import OpenDoor, Wires, opened
+from dimse_ingestion.transport.protocol.messages import FindMatch, StoreOpen, StoreResult
 from dimse_ingestion.upper_layer.acceptor import Acceptor
 from harness import modalities
 from harness.modalities import Ended, Peer

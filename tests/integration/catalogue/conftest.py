@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine
 
 from dimse_ingestion.catalogue.database import open_engine
-from dimse_ingestion.catalogue.migrating import upgrade
+from dimse_ingestion.catalogue.migrate import upgrade
 from harness.postgresql import PostgreSQL, postgresql, why_not
 from tests.log_lines import lines
 

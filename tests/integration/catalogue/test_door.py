@@ -11,11 +11,11 @@ import msgspec
 import pytest
 from sqlalchemy import Engine
 
-from dimse_ingestion.catalogue import answering
+from dimse_ingestion.catalogue import query as answering
 from dimse_ingestion.catalogue.app import opened
 from dimse_ingestion.catalogue.database import open_engine
-from dimse_ingestion.catalogue.migrating import upgrade
-from dimse_ingestion.catalogue.recording import record
+from dimse_ingestion.catalogue.migrate import upgrade
+from dimse_ingestion.catalogue.record import record
 from dimse_ingestion.dicom.elements import Element
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status

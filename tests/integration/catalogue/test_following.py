@@ -11,10 +11,10 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from dimse_ingestion.catalogue import serving
+from dimse_ingestion.catalogue import http_api
 from dimse_ingestion.catalogue.app import opened
 from dimse_ingestion.catalogue.database import open_engine
-from dimse_ingestion.catalogue.following import FollowingDatabase
+from dimse_ingestion.catalogue.rotating import FollowingDatabase
 from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encoded
 from dimse_ingestion.settings import CatalogueSettings
 from harness.doors import eventually
@@ -26,8 +26,8 @@ HEADERS = {"content-type": CONTENT_TYPE}
 
 @pytest.fixture(autouse=True)
 def looked_at_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "_BETWEEN_LOOKS", 0.05)
-    monkeypatch.setattr(serving, "_BETWEEN_TRIES", 0.05)
+    monkeypatch.setattr(http_api, "_BETWEEN_LOOKS", 0.05)
+    monkeypatch.setattr(http_api, "_BETWEEN_TRIES", 0.05)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, delete
 
-from dimse_ingestion.catalogue.recording import record
+from dimse_ingestion.catalogue.record import record
 from dimse_ingestion.catalogue.tables import metadata
 from dimse_ingestion.dicom.elements import Element
 from dimse_ingestion.events.contract import ImageStoredEvent

@@ -8,8 +8,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine, text
 
 from dimse_ingestion.catalogue.database import check, open_engine
-from dimse_ingestion.catalogue.migrating import upgrade
-from dimse_ingestion.catalogue.recording import record
+from dimse_ingestion.catalogue.migrate import upgrade
+from dimse_ingestion.catalogue.record import record
 from dimse_ingestion.catalogue.tables import metadata
 from dimse_ingestion.dicom.failure import DimseFailure
 from tests.instances import event

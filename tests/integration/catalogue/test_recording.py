@@ -8,10 +8,11 @@ import msgspec
 import pytest
 from sqlalchemy import Engine, func, select
 
-from dimse_ingestion.catalogue import placing, recording
+from dimse_ingestion.catalogue import hierarchy
+from dimse_ingestion.catalogue import record as recording
 from dimse_ingestion.catalogue.database import open_engine
-from dimse_ingestion.catalogue.described import Described, described
-from dimse_ingestion.catalogue.recording import record
+from dimse_ingestion.catalogue.event_rows import Described, described
+from dimse_ingestion.catalogue.record import record
 from dimse_ingestion.catalogue.tables import instances, objects, series, studies
 from dimse_ingestion.dicom.elements import BulkReference, Element
 from tests.asking import ask
@@ -44,7 +45,7 @@ def test_one_object_name_in_two_buckets_or_spaces_is_two_objects(engine: Engine)
 
 @pytest.mark.parametrize(("duplicates", "expected"), [("latest", "third"), ("first", "first")])
 def test_which_object_answers_goes_by_when_it_was_stored(
-    engine: Engine, duplicates: placing.Duplicates, expected: str
+    engine: Engine, duplicates: hierarchy.Duplicates, expected: str
 ) -> None:
     told = [
         event(name, second=second, StudyDescription=name)

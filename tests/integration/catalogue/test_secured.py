@@ -22,7 +22,7 @@ from dimse_ingestion.events.http_sink import HttpSink
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.queries import wire
 from dimse_ingestion.queries.http_client import HttpQueryClient
-from dimse_ingestion.secure_http import followed
+from dimse_ingestion.secure_http import mounted_value
 from dimse_ingestion.settings import CatalogueSettings, ConfigurationMistake, PeerAccess
 from harness.doors import free_port
 from tests.catalogue_secret import EXPIRED, CatalogueSecret, certificate_keys
@@ -36,7 +36,7 @@ HEADERS = {"content-type": CONTENT_TYPE}
 @pytest.fixture(autouse=True)
 def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app, "_BETWEEN_LOOKS", 0.02)
-    monkeypatch.setattr(followed, "_FRESH", 0.02)
+    monkeypatch.setattr(mounted_value, "_FRESH", 0.02)
 
 
 @pytest.fixture

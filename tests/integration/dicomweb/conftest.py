@@ -13,9 +13,9 @@ from pydicom import dcmread
 from dimse_ingestion.catalogue import app as catalogue
 from dimse_ingestion.dicomweb import app as dicomweb
 from dimse_ingestion.events.contract import ImageStoredEvent
-from dimse_ingestion.operations.describing import Instance
-from dimse_ingestion.operations.storing import Stored, Storing
-from dimse_ingestion.operations.wires import Wires, opened_wires, storage_space
+from dimse_ingestion.operations.composition import Wires, opened_wires, storage_space
+from dimse_ingestion.operations.event_builder import Instance
+from dimse_ingestion.operations.store import Stored, Storing
 from dimse_ingestion.settings import CatalogueSettings, DicomwebSettings
 from tests.instances import PROVIDER
 from tests.storable import data_set_of

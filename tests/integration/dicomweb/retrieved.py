@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydicom import Dataset, dcmread
 
-from dimse_ingestion.dicomweb.multipart import MultipartReader, PartBegun, PartBytes
+from dimse_ingestion.dicomweb.http.multipart_reader import MultipartReader, PartBegun, PartBytes
 from dimse_ingestion.observability import metrics
 from tests.storable import storable
 

@@ -16,7 +16,7 @@ from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.events.cloudevents import decoded
 from dimse_ingestion.events.http_sink import HttpSink
 from dimse_ingestion.observability import tracing
-from dimse_ingestion.observability.serving import served
+from dimse_ingestion.observability.http_server import served
 from tests.unit.events.examples import event
 
 if TYPE_CHECKING:

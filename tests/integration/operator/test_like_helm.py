@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from dimse_ingestion.operator.rendering import Renderer, chart_folder, is_generated
+from dimse_ingestion.operator.render import Renderer, chart_folder, is_generated
 from dimse_ingestion.operator.resources import MANAGED_BY, Key, Manifest, Resource
 from dimse_ingestion.operator.values import Values, values_of
 from harness.commands import output

@@ -10,11 +10,11 @@ from prometheus_client import REGISTRY
 
 from dimse_ingestion.operator.api_errors import Unreachable
 from dimse_ingestion.operator.cluster import cluster_of
-from dimse_ingestion.operator.confining import confined
-from dimse_ingestion.operator.hearing import Hearing
-from dimse_ingestion.operator.reconciling import Reconciler
-from dimse_ingestion.operator.rendering import chart_folder
+from dimse_ingestion.operator.reconcile import Reconciler
+from dimse_ingestion.operator.render import chart_folder
+from dimse_ingestion.operator.render_sandbox import confined
 from dimse_ingestion.operator.resources import Resource
+from dimse_ingestion.operator.watch_check import Hearing
 from harness.api_server import ApiServer
 from harness.doors import free_port
 from tests.integration.operator.asked import ACCOUNT, OURS, Asked, Manifest, example

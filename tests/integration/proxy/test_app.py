@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dimse_ingestion.proxy.app import running
-from dimse_ingestion.proxy.door import OpenDoor
+from dimse_ingestion.proxy.service import OpenDoor
 from dimse_ingestion.settings import ProxySettings
 from harness import modalities
 from harness.doors import free_port

@@ -11,12 +11,12 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from dimse_ingestion.proxy.app import running
-from dimse_ingestion.proxy.door import OpenDoor
+from dimse_ingestion.proxy.service import OpenDoor
 from dimse_ingestion.settings import ProxySettings
-from dimse_ingestion.transport.configured import link_settings
 from dimse_ingestion.transport.contract import Answering
-from dimse_ingestion.transport.link import Link
-from dimse_ingestion.transport.messages import (
+from dimse_ingestion.transport.nats.client import Link
+from dimse_ingestion.transport.nats.from_settings import link_settings
+from dimse_ingestion.transport.protocol.messages import (
     EchoRequest,
     EchoResult,
     FindMatch,
@@ -25,8 +25,8 @@ from dimse_ingestion.transport.messages import (
     StoreOpen,
     StoreResult,
 )
-from dimse_ingestion.transport.responder import Responder
-from dimse_ingestion.transport.subjects import Subjects, ingestion_permissions
+from dimse_ingestion.transport.protocol.subjects import Subjects, ingestion_permissions
+from dimse_ingestion.transport.server.server import Responder
 from harness import modalities
 from harness.modalities import Peer
 from harness.nats_server import NatsServer, nats_server

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from dimse_ingestion.dicom.elements import Element, element
 from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
 from dimse_ingestion.dicom.status import Status
-from dimse_ingestion.observability.serving import served
+from dimse_ingestion.observability.http_server import served
 from dimse_ingestion.queries import wire
 from dimse_ingestion.queries.contract import Query
 from dimse_ingestion.queries.http_client import HttpQueryClient

@@ -11,8 +11,8 @@ from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.settings import FolderBucket, S3Bucket
 from dimse_ingestion.storage.contract import Bucket, StoredObject
+from dimse_ingestion.storage.factory import open_bucket
 from dimse_ingestion.storage.memory import MemoryBucket
-from dimse_ingestion.storage.opening import open_bucket
 from harness.doors import eventually
 from harness.s3_server import S3Server, s3_server, why_not
 

@@ -11,10 +11,10 @@ import pytest
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.settings import S3Bucket
-from dimse_ingestion.storage import uploading
+from dimse_ingestion.storage import multipart_upload
 from dimse_ingestion.storage.contract import Bucket
-from dimse_ingestion.storage.following import FollowingBucket
-from dimse_ingestion.storage.opening import open_bucket
+from dimse_ingestion.storage.factory import open_bucket
+from dimse_ingestion.storage.rotating import FollowingBucket
 from harness.doors import eventually
 from harness.s3_server import S3Server, s3_server, why_not
 
@@ -101,7 +101,7 @@ class BrokenOff(Exception):
 async def test_an_abort_that_takes_long_goes_on_alone_and_leaves_nothing(
     server: S3Server, location: S3Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(uploading, "_LONGEST_ABORT", 0.1)
+    monkeypatch.setattr(multipart_upload, "_LONGEST_ABORT", 0.1)
     bucket = open_bucket(location)
     of_others = set(server.unfinished_uploads("space"))
 

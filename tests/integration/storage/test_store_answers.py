@@ -12,10 +12,10 @@ from starlette.routing import Route
 
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
-from dimse_ingestion.observability.serving import served
+from dimse_ingestion.observability.http_server import served
 from dimse_ingestion.settings import AzureBucket, S3Bucket
 from dimse_ingestion.storage.contract import Bucket
-from dimse_ingestion.storage.opening import open_bucket
+from dimse_ingestion.storage.factory import open_bucket
 
 
 class Store:

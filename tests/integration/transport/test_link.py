@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dimse_ingestion.transport.carrier import CarrierDown
-from dimse_ingestion.transport.connection import MessageTooLarge
+from dimse_ingestion.transport.nats.connection import MessageTooLarge
 from harness.nats_server import NatsServer, nats_server
 from tests.linked import Taken, eventually, made, reached, started
 

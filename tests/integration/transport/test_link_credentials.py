@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dimse_ingestion.settings.mounted import MountedMissing
-from dimse_ingestion.transport.subjects import proxy_permissions
+from dimse_ingestion.transport.protocol.subjects import proxy_permissions
 from harness.nats_accounts import Operator, user_key
 from harness.nats_server import NatsServer, nats_server
 from tests.linked import QUICK, Taken, eventually, reached, started

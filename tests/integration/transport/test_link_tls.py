@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dimse_ingestion.transport.link_tls import TlsFiles
+from dimse_ingestion.transport.nats.tls import TlsFiles
 from harness.doors import free_port
 from harness.nats_server import NatsServer, ServerTls, nats_server
 from tests.linked import QUICK, Taken, eventually, reached, started

@@ -14,19 +14,19 @@ import psutil
 import pytest
 
 from dimse_ingestion.dicom.status import Status
-from dimse_ingestion.transport.frames import EchoAsked, encoded
-from dimse_ingestion.transport.limits import Limits
-from dimse_ingestion.transport.link import Link
-from dimse_ingestion.transport.messages import EchoRequest, Origin, StoreOpen, StoreResult
-from dimse_ingestion.transport.requester import CarrierRequester
-from dimse_ingestion.transport.responder import Responder
-from dimse_ingestion.transport.subjects import (
+from dimse_ingestion.transport.client.client import CarrierRequester
+from dimse_ingestion.transport.nats.client import Link
+from dimse_ingestion.transport.protocol.codec import EchoAsked, encoded
+from dimse_ingestion.transport.protocol.messages import EchoRequest, Origin, StoreOpen, StoreResult
+from dimse_ingestion.transport.protocol.subjects import (
     Permissions,
     Subjects,
     ingestion_permissions,
     proxy_permissions,
 )
-from dimse_ingestion.transport.times import Times
+from dimse_ingestion.transport.protocol.timeouts import Times
+from dimse_ingestion.transport.server.flow_limits import Limits
+from dimse_ingestion.transport.server.server import Responder
 from harness.nats_server import NatsServer, nats_server
 from tests.linked import eventually, reached
 from tests.unit.transport.parts import Bytes, Remembering, announced, asked, numbered

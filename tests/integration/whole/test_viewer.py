@@ -10,12 +10,12 @@ import pytest
 from playwright.async_api import Page, expect
 from pydicom import dcmread
 
-from dimse_ingestion.standalone.viewer import OHIF
+from dimse_ingestion.commands.standalone.viewer import OHIF
 from harness import scu
 from tests.integration.dicomweb.browsing import Browsing, browsing, missing
 from tests.integration.dicomweb.retrieved import FILES
 from tests.integration.whole.standing import standing
-from tests.unit.standalone.packing import registry
+from tests.unit.commands.standalone.packing import registry
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 PLAIN, IN_JPEG_2000 = "CT_small.dcm", "JPEG2000.dcm"

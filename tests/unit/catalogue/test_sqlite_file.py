@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from dimse_ingestion.catalogue.database import check, open_engine, writing
-from dimse_ingestion.catalogue.migrating import upgrade
-from dimse_ingestion.catalogue.recording import record
+from dimse_ingestion.catalogue.migrate import upgrade
+from dimse_ingestion.catalogue.record import record
 from dimse_ingestion.catalogue.sqlite_file import create_private
 from dimse_ingestion.dicom.failure import DimseFailure
 from tests.instances import event

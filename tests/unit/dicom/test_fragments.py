@@ -9,7 +9,7 @@ from pydicom.encaps import encapsulate, generate_frames
 
 from dimse_ingestion.dicom.fragments import FragmentIndex
 from dimse_ingestion.dicom.frames import NoFrame, image_pixels
-from dimse_ingestion.dicom.keeping import Limits
+from dimse_ingestion.dicom.limits import Limits
 from dimse_ingestion.dicom.scanning import Scanner, scanned
 from tests.storable import data_set_of, storable
 

@@ -9,7 +9,7 @@ import pytest
 
 from dimse_ingestion.dicom.elements import Element
 from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.keeping import Limits
+from dimse_ingestion.dicom.limits import Limits
 from dimse_ingestion.dicom.scanning import Scanner, scanned
 from dimse_ingestion.dicom.status import Status
 

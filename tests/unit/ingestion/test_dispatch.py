@@ -14,11 +14,11 @@ from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.ingestion.dispatch import Dispatch
 from dimse_ingestion.observability import logging
-from dimse_ingestion.operations.echoing import Echoing
-from dimse_ingestion.operations.finding import Finding
+from dimse_ingestion.operations.echo import Echoing
+from dimse_ingestion.operations.find import Finding
 from dimse_ingestion.queries.contract import Query
 from dimse_ingestion.queries.memory import MemoryQueryClient
-from dimse_ingestion.transport.messages import (
+from dimse_ingestion.transport.protocol.messages import (
     EchoRequest,
     FindMatch,
     FindOpen,

@@ -9,8 +9,8 @@ import pytest
 from starlette.applications import Starlette
 
 from dimse_ingestion.observability import probes
+from dimse_ingestion.observability.http_server import served
 from dimse_ingestion.observability.probes import Health
-from dimse_ingestion.observability.serving import served
 
 
 @pytest.fixture

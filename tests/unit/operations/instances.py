@@ -10,8 +10,8 @@ from dimse_ingestion.dicom import encoding, part10
 from dimse_ingestion.dicom.elements import Element, element
 from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
 from dimse_ingestion.events.memory import MemorySink
-from dimse_ingestion.operations.describing import Instance, StorageSpace
-from dimse_ingestion.operations.storing import Storing
+from dimse_ingestion.operations.event_builder import Instance, StorageSpace
+from dimse_ingestion.operations.store import Storing
 from dimse_ingestion.storage.keys import instance_key
 from dimse_ingestion.storage.memory import MemoryBucket
 

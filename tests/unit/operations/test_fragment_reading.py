@@ -4,10 +4,10 @@ import pytest
 from pydicom.encaps import encapsulate
 
 from dimse_ingestion.dicom.frames import NoFrame
-from dimse_ingestion.dicom.keeping import Limits
+from dimse_ingestion.dicom.limits import Limits
 from dimse_ingestion.dicom.scanning import Scanner
 from dimse_ingestion.operations.frame_reading import FrameReading
-from dimse_ingestion.operations.retrieving import Retrieving
+from dimse_ingestion.operations.retrieve import Retrieving
 from dimse_ingestion.queries.contract import Located
 from tests.retrievable import Archive
 from tests.unit.operations.fragmented import fragments, jpeg, jpeg_like, multi_frame, stored

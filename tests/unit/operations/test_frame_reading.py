@@ -6,7 +6,7 @@ from pydicom.pixels import iter_pixels
 from dimse_ingestion.dicom.frames import NoFrame
 from dimse_ingestion.operations import frame_reading as room
 from dimse_ingestion.operations.frame_reading import FrameReading
-from dimse_ingestion.operations.retrieving import Retrieving
+from dimse_ingestion.operations.retrieve import Retrieving
 from dimse_ingestion.queries.contract import Located
 from tests.retrievable import Archive
 from tests.storable import storable

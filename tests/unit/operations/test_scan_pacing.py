@@ -4,7 +4,7 @@ import struct
 import pytest
 
 from dimse_ingestion.dicom.failure import OutOfResources
-from dimse_ingestion.dicom.keeping import Limits
+from dimse_ingestion.dicom.limits import Limits
 from dimse_ingestion.dicom.scanning import Scanner
 from dimse_ingestion.operations.scan_pacing import ScanPacing
 

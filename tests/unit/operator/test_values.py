@@ -14,7 +14,7 @@ from dimse_ingestion.operator.kinds import (
     OPEN_FIELD,
     Kind,
 )
-from dimse_ingestion.operator.rendering import is_generated
+from dimse_ingestion.operator.render import is_generated
 from dimse_ingestion.operator.values import SpecMistake, merged, values_of
 from harness.chart import CHART
 from harness.chart.rendering import Manifest, Rendering, rendered, shipped_values

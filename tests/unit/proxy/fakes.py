@@ -8,7 +8,7 @@ from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.settings import ProxySettings
 from dimse_ingestion.transport.contract import Source
-from dimse_ingestion.transport.messages import (
+from dimse_ingestion.transport.protocol.messages import (
     EchoRequest,
     EchoResult,
     FindMatch,

@@ -12,7 +12,7 @@ from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.proxy.acceptance import Admission
 from dimse_ingestion.proxy.bridge import Bridge, CommandField, known_status
 from dimse_ingestion.spooling.spool import Limits, Spool
-from dimse_ingestion.transport.messages import (
+from dimse_ingestion.transport.protocol.messages import (
     EchoRequest,
     EchoResult,
     FindMatch,

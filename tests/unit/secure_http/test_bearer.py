@@ -5,7 +5,7 @@ from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 
 from dimse_ingestion.secure_http.bearer import Refusals, RequireToken
-from dimse_ingestion.secure_http.followed import Followed
+from dimse_ingestion.secure_http.mounted_value import Followed
 from dimse_ingestion.settings import MountedMissing
 from tests.log_lines import lines
 

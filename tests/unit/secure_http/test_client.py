@@ -4,9 +4,9 @@ import httpx2
 import pytest
 import trustme
 
-from dimse_ingestion.secure_http import followed
+from dimse_ingestion.secure_http import mounted_value
 from dimse_ingestion.secure_http.client import BearerToken, SecureClient
-from dimse_ingestion.secure_http.followed import Followed
+from dimse_ingestion.secure_http.mounted_value import Followed
 from dimse_ingestion.settings import MountedMissing, PeerAccess
 from tests.catalogue_secret import CatalogueSecret
 
@@ -58,7 +58,7 @@ def test_a_client_stays_until_its_ca_is_another(tmp_path: Path) -> None:
 def test_a_ca_that_becomes_none_leaves_the_last_in_use(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(followed, "_FRESH", -1.0)
+    monkeypatch.setattr(mounted_value, "_FRESH", -1.0)
     secret = CatalogueSecret(tmp_path / "secret").put_all()
     client = SecureClient(secret.access(), httpx2.AsyncClient)
     first = client.current()

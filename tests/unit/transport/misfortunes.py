@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from dimse_ingestion.transport.carrier import Delivery
-from dimse_ingestion.transport.frames import OPERATION
+from dimse_ingestion.transport.protocol.codec import OPERATION
 
 Fate = Callable[[Delivery], Sequence[float]]
 

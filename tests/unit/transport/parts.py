@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.transport.carrier import Delivery
+from dimse_ingestion.transport.client.client import CarrierRequester
 from dimse_ingestion.transport.contract import Answering
-from dimse_ingestion.transport.frames import OPERATION
-from dimse_ingestion.transport.limits import Limits
 from dimse_ingestion.transport.memory import Bus, MemoryCarrier
-from dimse_ingestion.transport.messages import (
+from dimse_ingestion.transport.protocol.codec import OPERATION
+from dimse_ingestion.transport.protocol.messages import (
     EchoRequest,
     EchoResult,
     FindMatch,
@@ -25,14 +25,14 @@ from dimse_ingestion.transport.messages import (
     StoreOpen,
     StoreResult,
 )
-from dimse_ingestion.transport.requester import CarrierRequester
-from dimse_ingestion.transport.responder import Responder
-from dimse_ingestion.transport.subjects import (
+from dimse_ingestion.transport.protocol.subjects import (
     Subjects,
     ingestion_permissions,
     proxy_permissions,
 )
-from dimse_ingestion.transport.times import Times
+from dimse_ingestion.transport.protocol.timeouts import Times
+from dimse_ingestion.transport.server.flow_limits import Limits
+from dimse_ingestion.transport.server.server import Responder
 
 ROOT = "hospital.DIMSE"
 ORIGIN = Origin(calling_ae_title="CT1", called_ae_title="DICOM-INGEST", association_id="a1")

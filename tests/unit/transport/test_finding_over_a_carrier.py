@@ -4,11 +4,11 @@ import pytest
 
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
-from dimse_ingestion.transport.finding import Answerer, Asker
-from dimse_ingestion.transport.frames import Cancel, Result
-from dimse_ingestion.transport.messages import FindMatch, FindResult
-from dimse_ingestion.transport.session import Elsewhere
-from dimse_ingestion.transport.times import Times
+from dimse_ingestion.transport.protocol.codec import Cancel, Result
+from dimse_ingestion.transport.protocol.find import Answerer, Asker
+from dimse_ingestion.transport.protocol.messages import FindMatch, FindResult
+from dimse_ingestion.transport.protocol.state import Elsewhere
+from dimse_ingestion.transport.protocol.timeouts import Times
 from tests.unit.transport.misfortunes import lose
 from tests.unit.transport.parts import KIB, Play, Remembering, asked, numbered, play, until
 from tests.unit.transport.virtual_time import played

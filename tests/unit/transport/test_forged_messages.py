@@ -4,10 +4,10 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dimse_ingestion.transport.frames import _KINDS, StoreAsked, encoded
-from dimse_ingestion.transport.subjects import Subjects
+from dimse_ingestion.transport.protocol.codec import _KINDS, StoreAsked, encoded
+from dimse_ingestion.transport.protocol.subjects import Subjects
 from tests.unit.transport.parts import ROOT, Play, Remembering, announced, asked, content_of, play
-from tests.unit.transport.test_frames import EACH
+from tests.unit.transport.protocol.test_codec import EACH
 from tests.unit.transport.virtual_time import played
 
 SUBJECTS = Subjects(ROOT)

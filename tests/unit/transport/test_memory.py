@@ -4,7 +4,7 @@ import pytest
 
 from dimse_ingestion.transport.carrier import CarrierDown, Delivery
 from dimse_ingestion.transport.memory import Bus
-from dimse_ingestion.transport.subjects import proxy_permissions
+from dimse_ingestion.transport.protocol.subjects import proxy_permissions
 
 
 async def settled() -> None:

@@ -6,11 +6,11 @@ import pytest
 
 from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
 from dimse_ingestion.dicom.status import Status
-from dimse_ingestion.transport.frames import StoreAsked, encoded
-from dimse_ingestion.transport.limits import Limits
-from dimse_ingestion.transport.messages import StoreResult
-from dimse_ingestion.transport.subjects import SERVICES, Subjects
-from dimse_ingestion.transport.times import Times
+from dimse_ingestion.transport.protocol.codec import StoreAsked, encoded
+from dimse_ingestion.transport.protocol.messages import StoreResult
+from dimse_ingestion.transport.protocol.subjects import SERVICES, Subjects
+from dimse_ingestion.transport.protocol.timeouts import Times
+from dimse_ingestion.transport.server.flow_limits import Limits
 from tests.unit.transport.misfortunes import lose
 from tests.unit.transport.parts import (
     KIB,

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dimse_ingestion.dicom.status import Status
-from dimse_ingestion.transport.messages import FindMatch
+from dimse_ingestion.transport.protocol.messages import FindMatch
 from tests.unit.transport.misfortunes import drawn
 from tests.unit.transport.parts import KIB, Play, Remembering, asked, content_of, numbered, play
 from tests.unit.transport.virtual_time import played

@@ -1,0 +1,181 @@
+"""What of a question SQL can decide: criteria as conditions on the key columns.
+
+Never narrower than the question: what SQL can't decide exactly `answering` decides in Python. A key
+column is NULL where only Python can compare the value, so each comparison lets NULL pass.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from sqlalchemy import ColumnElement, FromClause, and_, exists, literal, or_, select, true
+
+from dimse_ingestion.catalogue.event_rows import COLUMNS, PATIENT_NAME
+from dimse_ingestion.catalogue.tables import instances, series, studies
+from dimse_ingestion.dicom.matching import Between, Criterion, Like, Named, OneOf, Within
+from dimse_ingestion.dicom.query_levels import (
+    MODALITIES_IN_STUDY,
+    SOP_CLASSES_IN_STUDY,
+    levels_to,
+)
+
+_TABLES = {"PATIENT": studies, "STUDY": studies, "SERIES": series, "IMAGE": instances}
+_MOST_VALUES = 5000  # of one key: a statement has at most 32766 parameters in SQLite
+_MOST_VALUES_IN_ALL = 20_000
+_MOST_ALTERNATIVES = 100  # of one key: an expression may be 1000 deep in SQLite, each `or` counts
+_LONGEST_PATTERN = 1000  # characters: far beyond a key column's, and SQLite refuses long ones
+_HIGHEST = 0x10FFFF
+_SURROGATES = range(0xD800, 0xE000)
+
+
+def conditions(level: str, criteria: Mapping[int, Criterion]) -> Iterator[ColumnElement[bool]]:
+    """Yield what must hold for a row of a level (its tables joined) that matches all of these.
+
+    A criterion too large for a statement yields nothing.
+    """
+    values_left = _MOST_VALUES_IN_ALL
+    for tag, criterion in criteria.items():
+        if not _fits_a_statement(tag, criterion):
+            continue
+        if isinstance(criterion, OneOf):
+            values_left -= len(criterion.values)
+            if values_left < 0:
+                return
+        yield from _conditions(level, tag, criterion)
+
+
+def _fits_a_statement(tag: int, criterion: Criterion) -> bool:
+    """Return whether a statement may have it: few enough alternatives, and no NUL in a text."""
+    match criterion:
+        case OneOf(vr, values):
+            named = tag == PATIENT_NAME and vr == "PN"
+            few = len(values) <= (_MOST_ALTERNATIVES if named else _MOST_VALUES)
+            return few and _has_no_nul(values)
+        case Like(_, patterns):
+            few = len(patterns) <= _MOST_ALTERNATIVES
+            return few and max(map(len, patterns)) <= _LONGEST_PATTERN and _has_no_nul(patterns)
+        case Named(names):
+            return len(names) <= _MOST_ALTERNATIVES and all(map(_has_no_nul, names))
+    return True
+
+
+def _has_no_nul(texts: Iterable[str]) -> bool:
+    """Return whether PostgreSQL can have these texts; what it can't have is in no key column."""
+    return not any("\0" in each for each in texts)
+
+
+def _conditions(level: str, tag: int, criterion: Criterion) -> Iterator[ColumnElement[bool]]:
+    match criterion:
+        case OneOf("CS", values) if tag == MODALITIES_IN_STUDY and level != "PATIENT":
+            yield _has(series, series.c.modality, values)
+        case OneOf("UI", values) if tag == SOP_CLASSES_IN_STUDY and level != "PATIENT":
+            yield _has(instances, instances.c.sop_class_uid, values)
+        case OneOf("PN") | Like("PN") | Named() if tag == PATIENT_NAME:
+            yield or_(studies.c.patient_name.is_(None), *_name_tests(criterion))
+        case Within(_, low, high):
+            days = Between("DA", low[:8], high[:8])
+            yield from _column_condition(level, tag, days)
+        case OneOf() | Like() | Between():
+            yield from _column_condition(level, tag, criterion)
+
+
+def _has(
+    table: FromClause, column: ColumnElement[str], values: Iterable[str]
+) -> ColumnElement[bool]:
+    below = table.alias()
+    has = below.c.study == studies.c.id, below.c[str(column.key)].in_(sorted(values))
+    return exists(select(below.c.id).where(*has).correlate(studies))
+
+
+def _column_condition(
+    level: str, tag: int, criterion: OneOf | Like | Between
+) -> Iterator[ColumnElement[bool]]:
+    for each in levels_to(level):
+        name, vr = COLUMNS[each].get(tag, ("", ""))
+        if vr == criterion.vr:
+            column = _TABLES[each].c[name]
+            compared = _compared(column, criterion)
+            yield or_(column.is_(None), compared) if column.nullable else compared
+
+
+def _compared(column: ColumnElement[str], criterion: OneOf | Like | Between) -> ColumnElement[bool]:
+    match criterion:
+        case OneOf(_, values):
+            return column.in_(sorted(values))
+        case Like(_, patterns):
+            return or_(*(_like(column, each) for each in patterns))
+        case Between(_, low, high):
+            return (column >= low) & (column <= high)
+
+
+def _like(column: ColumnElement[str], pattern: str) -> ColumnElement[bool]:
+    """A pattern that begins with letters is a range, which an index finds."""
+    like = column.like(_translated(pattern), escape="\\")
+    beginning = _beginning(pattern)
+    return _begins(column, beginning) & like if beginning else like
+
+
+def _name_tests(criterion: OneOf | Like | Named) -> Iterator[ColumnElement[bool]]:
+    """One of these holds for a name that matches: as a whole, by one group, or group by group."""
+    match criterion:
+        case OneOf(_, values):
+            yield from map(_is_named, sorted(values))
+        case Like(_, patterns):
+            yield from map(_is_named_like, patterns)
+        case Named(names):
+            yield from map(_is_named_groupwise, names)
+
+
+def _is_named(value: str) -> ColumnElement[bool]:
+    whole = studies.c.patient_name == value
+    if "=" in value:
+        return whole
+    first = _begins(studies.c.patient_name, f"{value}=")
+    return or_(whole, first, *(group == value for group in _LATER_GROUPS))
+
+
+def _is_named_like(pattern: str) -> ColumnElement[bool]:
+    beginning = _beginning(pattern).split("=")[0]
+    if not beginning:
+        return studies.c.patient_name.like(f"%{_translated(pattern)}%", escape="\\")
+    begins = (_begins(group, beginning) for group in (studies.c.patient_name, *_LATER_GROUPS))
+    return or_(*begins)
+
+
+def _is_named_groupwise(patterns: tuple[str, ...]) -> ColumnElement[bool]:
+    """Each group begins as asked; the first stands at the beginning of the whole name."""
+    groups = (studies.c.patient_name, *_LATER_GROUPS)
+    beginnings = map(_beginning_without_last_components, patterns)
+    pairs = zip(groups, beginnings, strict=False)
+    return and_(true(), *(_begins(group, beginning) for group, beginning in pairs if beginning))
+
+
+def _beginning_without_last_components(pattern: str) -> str:
+    """`doe^*` matches `doe` too."""
+    while pattern.endswith("^*"):
+        pattern = pattern.removesuffix("^*")
+    return _beginning(pattern)
+
+
+_LATER_GROUPS = (studies.c.patient_name_ideographic, studies.c.patient_name_phonetic)
+
+
+def _beginning(pattern: str) -> str:
+    return pattern.replace("?", "*").split("*")[0]
+
+
+def _begins(column: ColumnElement[str], beginning: str) -> ColumnElement[bool]:
+    after = _successor(beginning)
+    return (column >= beginning) & (column < after if after else literal(value=True))
+
+
+def _successor(text: str) -> str:
+    """The first text, by code points, that comes after all that begin with `text`."""
+    kept = text.rstrip(chr(_HIGHEST))
+    if not kept:
+        return ""
+    following = ord(kept[-1]) + 1
+    return kept[:-1] + chr(_SURROGATES.stop if following in _SURROGATES else following)
+
+
+def _translated(pattern: str) -> str:
+    escaped = pattern.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return escaped.replace("*", "%").replace("?", "_")

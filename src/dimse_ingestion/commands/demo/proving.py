@@ -1,0 +1,34 @@
+"""Whether what was answered with success is really there: the bucket read without our code."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from dimse_ingestion.scu.associating import Sent
+from dimse_ingestion.scu.instance_file import InstanceFile, data_set_offset
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What the bucket holds of what was sent."""
+
+    objects: int
+    identical: int
+    missing: list[InstanceFile]
+    unexpected: list[Path]
+
+
+def proof(bucket: Path, sent: list[Sent]) -> Proof:
+    """Compare each object's data set with each image's, byte for byte (by SHA-256)."""
+    stored = {_digest(path): path for path in sorted(bucket.rglob("*.dcm"))}
+    wanted = {each.image.sha256: each.image for each in sent}
+    return Proof(
+        objects=len(stored),
+        identical=sum(digest in stored for digest in wanted),
+        missing=[image for digest, image in wanted.items() if digest not in stored],
+        unexpected=[path for digest, path in stored.items() if digest not in wanted],
+    )
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()[data_set_offset(path) :]).hexdigest()

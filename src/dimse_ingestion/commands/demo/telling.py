@@ -1,0 +1,142 @@
+"""The demo from start to end: send, ask, prove, and say how to go on."""
+
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import httpx2
+from pydicom import Dataset
+from rich.console import Console
+from rich.text import Text
+
+from dimse_ingestion.commands.demo import questions, showing
+from dimse_ingestion.commands.demo.images import shipped_images
+from dimse_ingestion.commands.demo.product import Product, running
+from dimse_ingestion.commands.demo.proving import proof
+from dimse_ingestion.commands.demo.questions import Question
+from dimse_ingestion.scu.associating import Modality, Sent
+from dimse_ingestion.scu.instance_file import InstanceFile
+
+_NAMES_BY_WILDCARD = (
+    ("山*", "Japanese, by ideographs: PatientName=山*"),
+    ("*김*", "Korean: PatientName=*김*"),
+    ("люк*", "Cyrillic, small letters: PatientName=люк*"),
+    ("Διον*", "Greek: PatientName=Διον*"),
+    ("王*", "Chinese: PatientName=王*"),
+    ("قباني*", "Arabic: PatientName=قباني*"),
+    ("שרון*", "Hebrew: PatientName=שרון*"),
+)
+
+
+class Demo:
+    """One run; `failures` gathers the reasons why it should not end with success."""
+
+    def __init__(self, console: Console) -> None:
+        self.failures: list[str] = []
+        self._console = console
+
+    def run(self, data: Path) -> None:
+        """All of it, with the product's data in `data`."""
+        images = shipped_images()
+        self._console.print("Starting NATS, catalogue, ingestion and proxy ...")
+        with running(data) as product:
+            modality = Modality(product.address, product.ae_title)
+            self._echo(modality, product)
+            sent = self._send(modality, images)
+            self._send_again(modality, images[0])
+            self._ask(modality, sent)
+            self._prove(product, sent)
+            self._let_look(product)
+
+    def _echo(self, modality: Modality, product: Product) -> None:
+        host, port = product.address
+        status = modality.echo()
+        self._console.print(f"C-ECHO {product.ae_title}@{host}:{port}: {status:04X}H")
+        self._expect(status == 0, f"C-ECHO was answered with {status:04X}H")
+
+    def _send(self, modality: Modality, images: list[InstanceFile]) -> list[Sent]:
+        sending = showing.progress_of(self._console, modality.send(images), len(images))
+        sent = list(sending)
+        self._console.print(showing.stored_table(sent))
+        for each in sent:
+            reason = f"{each.image.path.name}: {each.status:04X}H {each.comment}"
+            self._expect(each.status == 0, reason)
+        return sent
+
+    def _send_again(self, modality: Modality, image: InstanceFile) -> None:
+        (again,) = modality.send([image])
+        self._console.print(
+            f"{image.path.name} sent once more: {again.status:04X}H, nothing new is written."
+        )
+        self._expect(again.status == 0, f"{image.path.name} again: {again.status:04X}H")
+
+    def _ask(self, modality: Modality, sent: list[Sent]) -> None:
+        people = self._found(modality, questions.patients())
+        known = {str(each.image.header.get("PatientID", "")) for each in sent}
+        answered = {str(each.get("PatientID", "")) for each in people}
+        self._expect(known <= answered, f"patients not found: {len(known - answered)}")
+        studies = self._found(modality, questions.studies("", "all studies"))
+        largest = max(studies, key=lambda study: int(study.NumberOfStudyRelatedInstances))
+        series = self._found(modality, questions.series(largest.StudyInstanceUID))
+        self._found(
+            modality, questions.instances(largest.StudyInstanceUID, series[0].SeriesInstanceUID)
+        )
+        for pattern, told in _NAMES_BY_WILDCARD:
+            self._found(modality, questions.studies(pattern, told))
+
+    def _found(self, modality: Modality, question: Question) -> list[Dataset]:
+        matches = modality.find(question.identifier, patient_root=question.patient_root)
+        self._console.print(showing.found_table(question, matches))
+        self._expect(bool(matches), f"nothing found for {question.told}")
+        return matches
+
+    def _prove(self, product: Product, sent: list[Sent]) -> None:
+        seen = proof(product.bucket, sent)
+        for line in showing.proof_lines(seen):
+            self._console.print(line)
+        self._expect(not seen.missing, f"{len(seen.missing)} images did not arrive")
+        self._expect(not seen.unexpected, f"{len(seen.unexpected)} objects are not what was sent")
+
+    def _let_look(self, product: Product) -> None:
+        """Leave the page to whoever sits at a terminal, for as long as they like."""
+        answer = httpx2.get(product.page)
+        self._expect(answer.is_success, f"the page was answered with {answer.status_code}")
+        if self._console.is_terminal and sys.stdin.isatty():
+            self._console.print(f"Look at the images in a browser: {product.page}")
+            with suppress(EOFError, KeyboardInterrupt):
+                self._console.input("The page is there until you press Enter. ")
+
+    def _expect(self, held: bool, otherwise: str) -> None:
+        if not held:
+            self.failures.append(otherwise)
+
+
+def tell(data: Path | None) -> int:
+    """Run the demo; the exit status. Without `data` everything is removed at the end."""
+    console = Console(width=None if Console().is_terminal else 140, markup=False)
+    demo = Demo(console)
+    try:
+        if data is not None:
+            demo.run(data)
+        else:
+            with tempfile.TemporaryDirectory(prefix="dimse-demo-") as folder:
+                demo.run(Path(folder))
+    except (RuntimeError, OSError) as broken:
+        demo.failures.append(str(broken))
+    return _end(console, demo.failures)
+
+
+def _end(console: Console, failures: list[str]) -> int:
+    for reason in failures:
+        console.print(Text.assemble(("failed:", "red"), f" {reason}"))
+    if failures:
+        return 1
+    console.print(
+        "\nEverything arrived. With your own images:\n"
+        "  dimse-ingestion standalone        # keeps the same running, in ./dimse-data\n"
+        "  http://127.0.0.1:8080/            # its page, in a browser: studies, series, images\n"
+        "  dcmsend -aec DICOM-INGEST 127.0.0.1 11112 YOUR.dcm\n"
+        "  findscu -S -aec DICOM-INGEST -k QueryRetrieveLevel=STUDY -k PatientName 127.0.0.1 11112"
+    )
+    return 0

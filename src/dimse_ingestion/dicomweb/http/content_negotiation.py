@@ -1,0 +1,132 @@
+"""Which representation a client wants (RFC 9110 section 12.5.1, PS3.18 section 8.7).
+
+Media ranges with their quality, from the Accept header and the `accept` query parameter, weighed
+against what can be given. It knows the syntax, not what a service offers.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from starlette.requests import Request
+
+from dimse_ingestion.dicomweb.http.header_values import media_type, split_unquoted
+from dimse_ingestion.dicomweb.http.problems import Problem
+
+JSON = "application/dicom+json"
+XML = 'multipart/related; type="application/dicom+xml"'
+_NOT_ACCEPTABLE = 406
+_BAD_REQUEST = 400
+_MOST_RANGES = 100
+_ALIASES = {"application/json": "application/dicom+json"}
+
+
+@dataclass(frozen=True, slots=True)
+class MediaType:
+    """A media type or range; `parameters` by lower-case name, without `q`.
+
+    `type/*` and `*/*` are ranges. `quality` is 0 to 1, and 0 refuses.
+    """
+
+    name: str
+    parameters: dict[str, str] = field(default_factory=dict)
+    quality: float = 1.0
+
+    @property
+    def part(self) -> str:
+        """Of `multipart/related` the media type of its parts, empty for any; else its name."""
+        if self.name != "multipart/related":
+            return self.name
+        return self.parameters.get("type", "").lower()
+
+    @property
+    def transfer_syntax(self) -> str:
+        """The parameter of that name: a UID, `*`, or empty."""
+        return self.parameters.get("transfer-syntax", "")
+
+    @property
+    def specificity(self) -> int:
+        """More for a range that fewer types are in."""
+        wildcards = self.name.count("*")
+        return (2 - wildcards) * 10 + len(self.parameters)
+
+    def includes(self, offer: "MediaType") -> bool:
+        """Whether the offer is in this range, whatever transfer syntax it has."""
+        if not _covers(_ALIASES.get(self.name, self.name), offer.name):
+            return False
+        return not self.part or offer.name != "multipart/related" or _same_part(self, offer)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What to give: one of the offers, and the ranges it is in, the most wanted first.
+
+    No range is there when the client doesn't mind.
+    """
+
+    offer: str
+    ranges: list[MediaType]
+
+
+def accepted(request: Request) -> list[MediaType]:
+    """The media ranges a request wants, the most wanted first; none when it doesn't mind.
+
+    `accept` in the query string beats the header (PS3.18 8.3.3.1). Raises Problem 400.
+    """
+    written = request.query_params.getlist("accept") or request.headers.getlist("accept")
+    pieces = [piece for each in written for piece in split_unquoted(each, ",")]
+    if len(pieces) > _MOST_RANGES:
+        raise Problem(_BAD_REQUEST, f"Accept has more than {_MOST_RANGES} media types.")
+    ranges = [parsed(piece) for piece in pieces]
+    return sorted(ranges, key=lambda each: (-each.quality, -each.specificity))
+
+
+def parsed(text: str) -> MediaType:
+    """One media type or range with its parameters; raises Problem 400."""
+    name, parameters = media_type(text)
+    quality = _quality(parameters.pop("q", "1"))
+    if not name or quality is None:
+        raise Problem(_BAD_REQUEST, "Accept is not a list of media types such as image/png;q=0.5.")
+    return MediaType(name, parameters, quality)
+
+
+def chosen(ranges: Sequence[MediaType], offers: Sequence[str]) -> Chosen:
+    """The offer the client wants most, the first of equal ones; raises Problem 406 for none.
+
+    Offers are media types, `multipart/related` with its `type`.
+    """
+    if not ranges:
+        return Chosen(offers[0], [])
+    weighed = [(_weight(ranges, parsed(offer)), offer) for offer in offers]
+    best, offer = max(weighed, key=lambda pair: pair[0])
+    if best <= 0:
+        raise Problem(
+            _NOT_ACCEPTABLE, f"Accept wants none of what there is: {'; or '.join(offers)}."
+        )
+    return Chosen(offer, [each for each in ranges if each.quality and each.includes(parsed(offer))])
+
+
+def _weight(ranges: Iterable[MediaType], offer: MediaType) -> float:
+    """The quality of the most specific range it is in (RFC 9110 12.5.1), the best of equal ones."""
+    within = [each for each in ranges if each.includes(offer)]
+    best = max(within, key=lambda each: (each.specificity, each.quality), default=None)
+    return best.quality if best else 0.0
+
+
+def _covers(wanted: str, name: str) -> bool:
+    if wanted == "*/*":
+        return True
+    return wanted == name or (wanted.endswith("/*") and name.startswith(wanted[:-1]))
+
+
+def _same_part(wanted: MediaType, offer: MediaType) -> bool:
+    if wanted.name != "multipart/related":
+        return True
+    return _covers(_ALIASES.get(wanted.part, wanted.part), offer.part)
+
+
+def _quality(text: str) -> float | None:
+    try:
+        quality = float(text)
+    except ValueError:
+        return None
+    return quality if 0 <= quality <= 1 else None

@@ -1,0 +1,119 @@
+"""Data sets as the body of an answer: DICOM JSON as one array, XML as parts of multipart/related.
+
+PS3.18 section 8.7.3. What the data sets are is each service's matter; each is encoded as it comes,
+so that an answer can be streamed.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from uuid import uuid4
+
+import orjson
+from starlette.requests import Request
+
+from dimse_ingestion.dicom.dicom_json import Address, Path, to_json
+from dimse_ingestion.dicom.elements import Element, is_large
+from dimse_ingestion.dicom.native_model import to_xml
+from dimse_ingestion.dicomweb.http.content_negotiation import JSON, XML, accepted, chosen
+from dimse_ingestion.dicomweb.http.problems import Problem
+
+XML_DOCUMENT = "application/dicom+xml"
+
+_AT_ONCE = 500  # elements
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How data sets are written after each other: what stands before, between and after them."""
+
+    media_type: str
+    begin: bytes
+    between: bytes
+    end: bytes
+    encoded: Callable[[Iterable[Element], Address], bytes]
+
+    async def encode(self, elements: list[Element], address: Address) -> bytes:
+        """Return one data set encoded; a large one in a thread, so that others need not wait."""
+        if is_large(elements):
+            return await asyncio.to_thread(self.encoded, elements, address)
+        return self.encoded(elements, address)
+
+    def body(self, encoded: Iterable[bytes]) -> bytes:
+        """The whole body of what was encoded."""
+        return self.begin + self.between.join(encoded) + self.end
+
+
+def form_for(request: Request) -> Form:
+    """Return the form a request wants; raises Problem 406 when it wants none of the two."""
+    return _json() if chosen(accepted(request), [JSON, XML]).offer == JSON else _xml()
+
+
+def store_response_form(request: Request) -> Form:
+    """Return the form for the one data set that answers a store request (PS3.18 table 10.5.3-1).
+
+    JSON where Accept wants nothing that there is: instances are stored whatever form of answer
+    their sender expects (RFC 9110 12.4.1 allows to disregard Accept).
+    """
+    forms = {JSON: _json, XML_DOCUMENT: _xml_document, XML: _xml}
+    try:
+        return forms[chosen(accepted(request), list(forms)).offer]()
+    except Problem:
+        return _json()
+
+
+def _json() -> Form:
+    return Form(JSON, b"[", b",", b"]", json_document)
+
+
+def json_document(elements: Iterable[Element], address: Address) -> bytes:
+    """Return a data set as a JSON object."""
+    return b"{%s}" % b",".join(_members(elements, address, ()))
+
+
+def _members(elements: Iterable[Element], address: Address, above: Path) -> Iterator[bytes]:
+    """The members of a data set's JSON object, so that never all of a large one are objects."""
+    some: list[Element] = []
+    for each in sorted(elements, key=lambda each: each.group + each.element):
+        if each.items and is_large([each]):
+            yield from _some_members(some, address, above)
+            some.clear()
+            yield _large_sequence(each, each.items, address, above)
+        else:
+            some.append(each)
+            if len(some) == _AT_ONCE:
+                yield from _some_members(some, address, above)
+                some.clear()
+    yield from _some_members(some, address, above)
+
+
+def _some_members(elements: list[Element], address: Address, above: Path) -> Iterator[bytes]:
+    if elements:
+        yield orjson.dumps(to_json(elements, address, above))[1:-1]
+
+
+def _large_sequence(
+    each: Element, items: list[list[Element]], address: Address, above: Path
+) -> bytes:
+    tag = each.group + each.element
+    encoded = (
+        b"{%s}" % b",".join(_members(item, address, (*above, tag, str(number))))
+        for number, item in enumerate(items, start=1)
+    )
+    return b'"%s":{"vr":"SQ","Value":[%s]}' % (tag.encode(), b",".join(encoded))
+
+
+def _xml_document() -> Form:
+    return Form(XML_DOCUMENT, b"", b"", b"", to_xml)
+
+
+def _xml() -> Form:
+    boundary = uuid4().hex
+    head = f"--{boundary}\r\nContent-Type: application/dicom+xml\r\n\r\n".encode()
+    return Form(
+        f"{XML}; boundary={boundary}",
+        head,
+        b"\r\n" + head,
+        f"\r\n--{boundary}--\r\n".encode(),
+        to_xml,
+    )

@@ -1,0 +1,207 @@
+"""Pixels decoded, pictured and transcoded: what runs in the processes of `rendering`.
+
+Pixel libraries are imported here and in what is imported from here, in those processes alone: a
+codec that crashes, loops or eats memory ends one of them. Every function takes and gives bytes or
+paths. How values become shades is `shading`'s matter.
+"""
+
+from collections.abc import Iterator, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydicom import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.filereader import read_dataset
+from pydicom.pixels.common import PhotometricInterpretation
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.processing import convert_color_space
+from pydicom.pixels.utils import as_pixel_options
+from pydicom.uid import UID
+
+from dimse_ingestion.dicom.code_streams import NoSize, claimed_size
+from dimse_ingestion.dicomweb.pixels import part10_transcoding
+from dimse_ingestion.dicomweb.pixels.display import colours, greys
+from dimse_ingestion.dicomweb.pixels.render_parameters import FrameBytes, Job, View
+
+Pixels = NDArray[Any]
+_COLOURED = 3  # dimensions: rows, columns, samples
+_MOST_TILES = 16_384  # a decoder needs kilobytes for each, whatever its size
+_YBR, _RGB = "YBR_FULL", "RGB"
+
+
+class Undecodable(ValueError):
+    """Pixels that can't be decoded; the sentence says why, without a value of them."""
+
+
+def decoded(job: Job) -> bytes:
+    """A frame's samples in little endian, as explicit VR little endian holds them.
+
+    Colours are those of the instance's Photometric Interpretation where that outlives compression
+    (YBR_FULL), else RGB. Planes are kept apart where the instance says so.
+    """
+    data_set = _data_set(job)
+    pixels, _ = _labelled(job, data_set)
+    if data_set.BitsAllocated == 1:
+        return np.packbits(pixels.ravel(), bitorder="little").tobytes()
+    if pixels.ndim == _COLOURED and data_set.PlanarConfiguration == 1:
+        pixels = np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    return pixels.astype(pixels.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def pictured(job: Job, view: View) -> bytes:
+    """A frame as it is looked at, as PNG or JPEG."""
+    data_set = _data_set(job)
+    pixels, _ = _pixels(job, data_set, raw=False)
+    is_coloured = pixels.ndim == _COLOURED
+    shown = colours(pixels, data_set) if is_coloured else greys(pixels, data_set, view.window)
+    image = _fitted(_cropped(Image.fromarray(shown), view), view)
+    target = BytesIO()
+    if view.media_type == "image/png":
+        image.save(target, "PNG", compress_level=3)
+    else:
+        image.save(target, "JPEG", quality=view.quality)
+    return target.getvalue()
+
+
+def transcoded(source: Path, target: Path, frames: Sequence[FrameBytes], job: Job) -> None:
+    """A Part-10 file written as explicit VR little endian, its pixels decompressed.
+
+    `frames` tells where each frame's bytes stand in the file, and `job` how they are decoded; an
+    instance without compressed pixels has none of them.
+    """
+    if not frames:
+        part10_transcoding.rewritten(source, target)
+        return
+    data_set = _data_set(job)
+    first, colour = _labelled(job.of(frames[0].read(source)), data_set)
+    layout = part10_transcoding.Layout(first, colour, len(frames), data_set.BitsAllocated)
+    part10_transcoding.decompressed(source, target, layout, _frames(source, frames, job))
+
+
+def _frames(source: Path, frames: Sequence[FrameBytes], job: Job) -> Iterator[Pixels]:
+    data_set = _data_set(job)
+    for each in frames:
+        yield _labelled(job.of(each.read(source)), data_set)[0]
+
+
+def _labelled(job: Job, data_set: Dataset) -> tuple[Pixels, str]:
+    """The samples as the instance's label says, or RGB; and the label that is theirs."""
+    pixels, found = _pixels(job, data_set, raw=True)
+    if pixels.ndim != _COLOURED:
+        return pixels, found
+    wanted = _YBR if data_set.PhotometricInterpretation == _YBR else _RGB
+    is_ybr = found.startswith("YBR")
+    if is_ybr == (wanted == _YBR):
+        return pixels, found if found == wanted or not is_ybr else wanted
+    if pixels.dtype != np.uint8:
+        return pixels, found
+    return convert_color_space(pixels, found, wanted), wanted
+
+
+def _pixels(job: Job, data_set: Dataset, *, raw: bool) -> tuple[Pixels, str]:
+    """The samples of the job's frame, and their colours' label; YBR is made RGB unless `raw`."""
+    if job.is_encapsulated:
+        if not _has_decoder(job.transfer_syntax_uid):
+            raise Undecodable("Its transfer syntax can't be decoded here.")
+        check_size(job.frame, data_set)
+    _set_pixel_data(job, data_set)
+    options = as_pixel_options(data_set)
+    if data_set.HighBit != data_set.BitsStored - 1:
+        options["correct_unused_bits"] = False  # they are not the upper ones
+    decoder = get_decoder(job.transfer_syntax_uid)
+    pixels, found = decoder.as_array(data_set, index=0, raw=raw, **options)
+    return pixels, str(found["photometric_interpretation"])
+
+
+def _has_decoder(transfer_syntax_uid: str) -> bool:
+    try:
+        return bool(get_decoder(transfer_syntax_uid).is_available)
+    except NotImplementedError:
+        return False
+
+
+def _data_set(job: Job) -> Dataset:
+    """An image of one frame, without its pixels."""
+    data_set = read_dataset(BytesIO(job.presentation), is_implicit_VR=False, is_little_endian=True)
+    data_set.file_meta = FileMetaDataset()
+    data_set.file_meta.TransferSyntaxUID = UID(job.transfer_syntax_uid)
+    data_set.NumberOfFrames = 1
+    data_set.set_original_encoding(is_implicit_vr=False, is_little_endian=True)
+    _repair(data_set)
+    return data_set
+
+
+def _repair(data_set: Dataset) -> None:
+    """Give an image what decoders ask for where it is missing or impossible (PS3.3 C.7.6.3)."""
+    data_set.Rows, data_set.Columns = _whole(data_set, "Rows"), _whole(data_set, "Columns")
+    samples = data_set.SamplesPerPixel = _whole(data_set, "SamplesPerPixel") or 1
+    allocated = data_set.BitsAllocated = _whole(data_set, "BitsAllocated")
+    stored = _whole(data_set, "BitsStored")
+    data_set.BitsStored = stored = stored if 1 <= stored <= allocated else allocated
+    high = _whole(data_set, "HighBit")
+    data_set.HighBit = high if stored <= high < allocated else stored - 1
+    data_set.PixelRepresentation = int(_whole(data_set, "PixelRepresentation") == 1)
+    if samples > 1:
+        data_set.PlanarConfiguration = int(_whole(data_set, "PlanarConfiguration") == 1)
+    if data_set.get("PhotometricInterpretation") not in list(PhotometricInterpretation):
+        data_set.PhotometricInterpretation = "MONOCHROME2" if samples == 1 else _RGB
+
+
+def _whole(data_set: Dataset, keyword: str) -> int:
+    """An attribute's first value; 0 where it has none."""
+    try:
+        return int(np.atleast_1d(data_set.get(keyword))[0])
+    except (TypeError, ValueError, IndexError):
+        return 0
+
+
+def _set_pixel_data(job: Job, data_set: Dataset) -> None:
+    frame = encapsulate([job.frame], has_bot=False) if job.is_encapsulated else job.frame
+    data_set.add_new(job.keyword, "OW", frame + b"\0" * (len(frame) % 2))
+    data_set[job.keyword].is_undefined_length = job.is_encapsulated
+
+
+def check_size(frame: bytes, data_set: Dataset) -> None:
+    """Raise Undecodable where the compressed image is larger than the instance says.
+
+    A decoder allocates what the code stream claims before it finds that there is less.
+    """
+    try:
+        size = claimed_size(frame, data_set.file_meta.TransferSyntaxUID)
+    except NoSize as none:
+        raise Undecodable(str(none)) from None
+    if size is None:
+        return
+    expected = data_set.Rows * data_set.Columns * data_set.SamplesPerPixel
+    if size.samples > expected:
+        raise Undecodable("The compressed image is larger than the instance says.")
+    if size.tiles > _MOST_TILES:
+        raise Undecodable(f"The compressed image has more than {_MOST_TILES} tiles.")
+
+
+def _cropped(image: Image.Image, view: View) -> Image.Image:
+    """The region asked; a negative width or height mirrors it (PS3.18 8.3.5.1.3)."""
+    if view.region is None:
+        return image
+    x, y, width, height = view.region.within(image.width, image.height)
+    image = image.crop((x, y, x + abs(width), y + abs(height)))
+    if width < 0:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    if height < 0:
+        image = image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+    return image
+
+
+def _fitted(image: Image.Image, view: View) -> Image.Image:
+    """Scaled to fit, its aspect kept; a thumbnail is never made larger than the image."""
+    if view.size is None:
+        return image
+    scale = min(view.size[0] / image.width, view.size[1] / image.height)
+    if view.is_thumbnail:
+        scale = min(scale, 1.0)
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    return image.resize(size, Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR)

@@ -1,0 +1,250 @@
+"""Pixels decoded and pictured in processes beside the service, which may die of it.
+
+Processes are started with the first image, replaced after a crash, ended when a decode takes too
+long or has taken too much memory, and given nothing that is larger decoded than they may hold.
+What they run is `decoding`.
+"""
+
+import asyncio
+import multiprocessing
+import os
+import resource
+import time
+from collections.abc import Sequence
+from concurrent.futures import TimeoutError as TookTooLong
+from importlib import import_module
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn, Self
+
+from dimse_ingestion.dicom import uids
+from dimse_ingestion.dicom.elements import Element, element
+from dimse_ingestion.dicom.encoding import encoded
+from dimse_ingestion.dicom.frames import ImagePixels
+from dimse_ingestion.dicomweb.http.media_types import has_samples
+from dimse_ingestion.dicomweb.http.problems import Problem
+from dimse_ingestion.dicomweb.pixels.render_parameters import FrameBytes, Job, View
+from dimse_ingestion.observability.logging import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pebble import ProcessPool
+
+_LOG = logger(__name__)
+_TOO_LARGE, _FAILED, _UNAVAILABLE, _NOT_ACCEPTABLE = 413, 500, 503, 406
+_LONGEST_DECODE = 30.0
+_LONGEST_TRANSCODE = 120.0
+MOST_DECODED = 256 * 2**20
+"""Bytes of one frame, decoded."""
+
+MOST_TRANSCODED = 512 * 2**20
+"""Bytes of an instance whose pixels are decompressed as a whole."""
+
+_ADDRESSES = 4 * 2**30  # of a process: a decoder that wants more fails
+_MOST_IDLE = 384 * 2**20  # bytes that a process may hold between two jobs
+_WAITING_PER_WORKER = 32
+_JOBS_OF_A_PROCESS = 500  # then another takes its place: codecs leak
+_MOST_IDLE_NAME = "_DECODER_MOST_IDLE"  # known to the process alone
+_EXHAUSTED, _RETIRED = 71, 75  # exit codes
+_ATTEMPTS = 4  # of a job whose process ended before it began
+_ACKNOWLEDGED = 0.2  # seconds in which the pool learns which process has the job
+_PHOTOMETRIC_INTERPRETATION, _BITS_ALLOCATED = 0x00280004, 0x00280100
+_LAYOUT = (_PHOTOMETRIC_INTERPRETATION, _BITS_ALLOCATED)  # as they were found to be written
+_KEYWORDS = {"OF": "FloatPixelData", "OD": "DoubleFloatPixelData"}
+
+
+class Rendering:
+    """A pool of `workers` processes; an asynchronous context manager that ends them."""
+
+    def __init__(
+        self,
+        workers: int,
+        *,
+        longest_decode: float = _LONGEST_DECODE,
+        longest_transcode: float = _LONGEST_TRANSCODE,
+    ) -> None:
+        self._workers = workers
+        self._longest_decode = longest_decode
+        self._longest_transcode = longest_transcode
+        self._pool: ProcessPool | None = None
+        self._asked = 0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if (pool := self._pool) is not None:
+            pool.stop()  # type: ignore[no-untyped-call]
+            await asyncio.to_thread(pool.join)
+
+    async def decoded(self, job: Job) -> bytes:
+        """A frame's samples in little endian; raises Problem."""
+        result: bytes = await self._done("decoded", self._longest_decode, job)
+        return result
+
+    async def pictured(self, job: Job, view: View) -> bytes:
+        """A frame as PNG or JPEG; raises Problem."""
+        result: bytes = await self._done("pictured", self._longest_decode, job, view)
+        return result
+
+    async def transcoded(
+        self, source: Path, target: Path, frames: Sequence[FrameBytes], how: Job
+    ) -> None:
+        """A Part-10 file written as explicit VR little endian; raises Problem."""
+        await self._done("transcoded", self._longest_transcode, source, target, frames, how)
+
+    async def _done(self, name: str, longest: float, *arguments: object) -> Any:
+        if self._asked >= self._workers * _WAITING_PER_WORKER:
+            raise Problem(
+                _UNAVAILABLE, "Too many images wait to be decoded.", headers={"retry-after": "1"}
+            )
+        self._asked += 1
+        try:
+            return await self._tried(name, longest, arguments)
+        finally:
+            self._asked -= 1
+
+    async def _tried(self, name: str, longest: float, arguments: tuple[object, ...]) -> Any:
+        """Run a job; again where its process ended before the job began. Raises Problem."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                future = self._started().submit(perform, longest, name, arguments)
+                return await asyncio.wrap_future(future)
+            except TookTooLong:
+                raise _failed(f"Decoding took longer than {longest:g} s and was given up") from None
+            except ValueError as undecodable:
+                raise Problem(_NOT_ACCEPTABLE, str(undecodable)) from None
+            except (OSError, RuntimeError) as died:  # pebble's ProcessExpired, among others
+                code = getattr(died, "exitcode", None)
+                if code == _EXHAUSTED:
+                    raise _exhausted() from None
+                has_begun = isinstance(died, OSError) and code != _RETIRED
+                if has_begun or attempt == _ATTEMPTS - 1:
+                    _LOG.warning("A decoding process failed.", job=name, error=type(died).__name__)
+                    raise _failed("The decoder did not survive this image") from None
+        raise AssertionError  # the last attempt returns or raises
+
+    def _started(self) -> "ProcessPool":
+        """The pool; another in place of one that a dying process has taken with it."""
+        if self._pool is None or not self._pool.active:
+            self._pool = pool(self._workers)
+        return self._pool
+
+
+def pool(
+    workers: int, *, addresses: int = _ADDRESSES, most_idle: int = _MOST_IDLE
+) -> "ProcessPool":
+    """Return a pool of processes that hold at most so many bytes at work, and between two jobs.
+
+    Raises Problem 406 where the libraries are not installed.
+    """
+    try:
+        from pebble import ProcessPool
+    except ImportError:
+        raise Problem(
+            _NOT_ACCEPTABLE,
+            "Pixels can't be decoded here: dimse-ingestion was installed without [pixels].",
+        ) from None
+    return ProcessPool(
+        max_workers=workers,
+        max_tasks=_JOBS_OF_A_PROCESS,
+        initializer=_bounded,
+        initargs=(addresses, most_idle),
+        context=multiprocessing.get_context("spawn"),
+    )
+
+
+def _bounded(addresses: int, most_idle: int) -> None:
+    """In a new process: no more memory than is sane, and no threads beside its own."""
+    resource.setrlimit(resource.RLIMIT_AS, (addresses, addresses))
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    os.environ[_MOST_IDLE_NAME] = str(most_idle)
+
+
+def perform(name: str, arguments: tuple[object, ...]) -> Any:
+    """In a process of the pool: one of `decoding`'s functions; raises ValueError.
+
+    A process that ran out of memory, or still holds too much of it, does not take another job:
+    codecs lose what they allocated before they failed, and good images would be refused after.
+    """
+    if _holds_too_much():
+        _end_process(_RETIRED)
+    try:
+        function: Callable[..., Any] = getattr(
+            import_module("dimse_ingestion.dicomweb.pixels.decoder"), name
+        )
+        return function(*arguments)
+    except MemoryError:
+        _end_process(_EXHAUSTED)
+    except Exception as error:  # noqa: BLE001 - codecs raise anything, and some of it can't be pickled
+        if _holds_too_much():
+            _end_process(_EXHAUSTED)
+        known = type(error).__name__ in ("Undecodable", "Disagreement")
+        why = str(error) if known else "Its pixel data is damaged, or of a kind unknown here."
+        raise ValueError(f"The instance can't be decoded. {why}") from None
+
+
+def _holds_too_much() -> bool:
+    """Tell whether this process holds more memory than it may between two jobs."""
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    return int(pages) * resource.getpagesize() > int(os.environ[_MOST_IDLE_NAME])
+
+
+def _end_process(code: int) -> NoReturn:
+    """End this process; the pool is given time to learn that it has the job."""
+    time.sleep(_ACKNOWLEDGED)
+    os._exit(code)
+
+
+def _exhausted() -> Problem:
+    return Problem(
+        _TOO_LARGE,
+        "Decoding this image needs more memory than is allowed: retrieve it as it is stored.",
+    )
+
+
+def _failed(why: str) -> Problem:
+    return Problem(_FAILED, f"{why}: retrieve the instance as it is stored.")
+
+
+def check_size(pixels: ImagePixels) -> None:
+    """Raise Problem 413 for a frame that is too large to be decoded."""
+    if pixels.native_bits > MOST_DECODED * 8 or pixels.pixels * 4 > MOST_DECODED:
+        raise Problem(
+            _TOO_LARGE,
+            f"A frame of {pixels.rows} rows and {pixels.columns} columns is too large to be "
+            "decoded here: retrieve it as it is stored.",
+        )
+
+
+def job(
+    frame: bytes, presentation: list[Element], pixels: ImagePixels, transfer_syntax_uid: str
+) -> Job:
+    """What a process needs to know of a frame; long values of `presentation` are there.
+
+    Elements that can't be written are left out: those that are needed were read as numbers before.
+    """
+    is_encapsulated = not has_samples(transfer_syntax_uid)
+    syntax = transfer_syntax_uid if is_encapsulated else uids.EXPLICIT_VR_LITTLE_ENDIAN
+    stored = [each for each in presentation if each.tag not in _LAYOUT]
+    stored += [
+        element(_PHOTOMETRIC_INTERPRETATION, "CS", pixels.photometric_interpretation),
+        element(_BITS_ALLOCATED, "US", str(pixels.bits_allocated)),
+    ]
+    written = encoded(filter(_is_writable, stored), uids.EXPLICIT_VR_LITTLE_ENDIAN)
+    keyword = _KEYWORDS.get(pixels.vr, "PixelData")
+    return Job(frame, written, syntax, is_encapsulated, keyword)
+
+
+def _is_writable(each: Element) -> bool:
+    try:
+        encoded([each], uids.EXPLICIT_VR_LITTLE_ENDIAN)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,190 @@
+"""Stored values as eight bits of grey or colour (PS3.3 C.7.6.3, C.11), strip by strip.
+
+Every attribute applied here is optional: one that is empty or no number plays no part, for a
+picture is worth more than its window. Runs in the processes of `rendering`.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.multival import MultiValue
+from pydicom.pixels.processing import apply_color_lut
+
+from dimse_ingestion.dicomweb.pixels.lookup_tables import LookupTable, sequence_table, table
+from dimse_ingestion.dicomweb.pixels.render_parameters import Window
+
+Pixels = NDArray[Any]
+_Shading = Callable[[Pixels], Pixels]
+_EIGHT_BITS = 255
+_STRIP = 2**20  # pixels: values have eight bytes each on their way
+_COLOURS = ("Red", "Green", "Blue")
+
+
+def greys(pixels: Pixels, data_set: Dataset, window: Window | None) -> Pixels:
+    """Return one sample a pixel as eight bits of grey, or of colours by a palette."""
+    if data_set.get("PhotometricInterpretation") == "PALETTE COLOR":
+        if (palette := _palette(data_set)) is not None:
+            return _by_palette(pixels, palette)
+        if (coloured := _by_segmented_palette(pixels, data_set)) is not None:
+            return coloured
+    prepared = _values(data_set)
+    shade = _shade(pixels, prepared, data_set, window)
+    shown = np.empty(pixels.shape, np.uint8)
+    for part, target in zip(_strips(pixels), _strips(shown), strict=True):
+        target[...] = shade(prepared(part)) * _EIGHT_BITS + 0.5
+    return shown
+
+
+def colours(pixels: Pixels, data_set: Dataset) -> Pixels:
+    """Return three samples a pixel as eight bits each."""
+    return _eight_bits(pixels[..., :3], data_set.get("BitsStored", 8))
+
+
+def numbers(data_set: Dataset, keyword: str) -> list[float]:
+    """Return an attribute's values; none where it is missing, empty, or one of them no number."""
+    try:
+        value = data_set.get(keyword)
+        found = [float(each) for each in (value if isinstance(value, MultiValue) else [value])]
+    except (TypeError, ValueError):
+        return []
+    return found if all(map(math.isfinite, found)) else []
+
+
+def _strips(pixels: Pixels) -> Iterator[Pixels]:
+    rows = max(1, _STRIP // max(1, pixels.shape[1]))
+    for row in range(0, pixels.shape[0], rows):
+        yield pixels[row : row + rows]
+
+
+def _values(data_set: Dataset) -> _Shading:
+    """Return what makes values after the modality LUT of stored ones."""
+    lookup = sequence_table(data_set, "ModalityLUTSequence")
+    slope = (numbers(data_set, "RescaleSlope") or [1.0])[0] or 1.0
+    intercept = (numbers(data_set, "RescaleIntercept") or [0.0])[0]
+
+    def values(pixels: Pixels) -> Pixels:
+        stored = _stored_bits(pixels, data_set)
+        if lookup is not None:
+            return lookup.apply(stored).astype(np.float64)
+        rescaled: Pixels = stored.astype(np.float64) * slope + intercept
+        return rescaled
+
+    return values
+
+
+def _stored_bits(pixels: Pixels, data_set: Dataset) -> Pixels:
+    """Without what else stands in the cells, as overlays once did (PS3.5 8.1.2)."""
+    cell = pixels.dtype.itemsize * 8
+    stored = data_set.get("BitsStored", cell)
+    if pixels.dtype.kind not in "iu" or not 0 < stored < min(cell, data_set.BitsAllocated):
+        return pixels
+    above = cell - 1 - min(data_set.get("HighBit", stored - 1), cell - 1)
+    shifted: Pixels = (pixels << above) >> (cell - stored)
+    return shifted
+
+
+def _shade(pixels: Pixels, values: _Shading, data_set: Dataset, window: Window | None) -> _Shading:
+    """Return what makes 0 for black to 1 for white of values."""
+    shade = _voi(pixels, values, data_set, window)
+    shape = data_set.get("PresentationLUTShape", "")
+    is_inverse = data_set.get("PhotometricInterpretation") == "MONOCHROME1" or shape == "INVERSE"
+    return (lambda each: 1.0 - shade(each)) if is_inverse else shade
+
+
+def _voi(pixels: Pixels, values: _Shading, data_set: Dataset, window: Window | None) -> _Shading:
+    """By the window asked, the instance's table or window, or from its least to its most."""
+    lookup = sequence_table(data_set, "VOILUTSequence") if window is None else None
+    if lookup is not None:
+        return _by_table(lookup)
+    window = window or _own_window(data_set)
+    if window is not None:
+        return _by_window(window)
+    return _by_range(*_range(values(part) for part in _strips(pixels)))
+
+
+def _by_table(lookup: LookupTable) -> _Shading:
+    """By the first VOI LUT (PS3.3 C.11.2.1.1)."""
+    return lambda values: np.clip(lookup.apply(values) / float(lookup.most), 0.0, 1.0)
+
+
+def _own_window(data_set: Dataset) -> Window | None:
+    """Return the first window that is one."""
+    function = str(data_set.get("VOILUTFunction") or "LINEAR").lower().replace("_", "-")
+    pairs = zip(numbers(data_set, "WindowCenter"), numbers(data_set, "WindowWidth"), strict=False)
+    least = 1.0 if function not in ("linear-exact", "sigmoid") else math.ulp(0.0)
+    return next((Window(c, w, function) for c, w in pairs if w >= least), None)
+
+
+def _by_window(window: Window) -> _Shading:
+    """PS3.3 C.11.2.1.2 and C.11.2.1.3."""
+    center, width = window.center, window.width
+    if window.function == "sigmoid":
+        return lambda values: (
+            1.0 / (1.0 + np.exp(np.clip(-4.0 * (values - center) / width, -700.0, 700.0)))
+        )
+    if window.function != "linear-exact":
+        center, width = center - 0.5, max(width - 1.0, 1e-6)
+    return lambda values: np.nan_to_num(np.clip((values - center) / width + 0.5, 0.0, 1.0))
+
+
+def _range(strips: Iterator[Pixels]) -> tuple[float, float]:
+    """Return the least and the most of the values that are numbers."""
+    least, most = math.inf, -math.inf
+    for strip in strips:
+        finite = strip[np.isfinite(strip)]
+        if finite.size:
+            least, most = min(least, finite.min()), max(most, finite.max())
+    return (float(least), float(most)) if least <= most else (0.0, 1.0)
+
+
+def _by_range(least: float, most: float) -> _Shading:
+    width = (most - least) or 1.0
+    return lambda values: np.clip(np.nan_to_num((values - least) / width), 0.0, 1.0)
+
+
+def _palette(data_set: Dataset) -> list[LookupTable] | None:
+    """Return a table for each colour, None where one is missing."""
+    name = "{}PaletteColorLookupTable"
+    found = [
+        table(data_set, f"{name.format(each)}Descriptor", f"{name.format(each)}Data", data_set)
+        for each in _COLOURS
+    ]
+    whole = [each for each in found if each is not None]
+    return whole if len(whole) == len(_COLOURS) else None
+
+
+def _by_palette(pixels: Pixels, palette: list[LookupTable]) -> Pixels:
+    shown = np.empty((*pixels.shape, len(palette)), np.uint8)
+    for number, each in enumerate(palette):
+        entries = each.entries >> max(0, _used_bits(each) - 8)
+        eight = LookupTable(each.first, entries.astype(np.uint8), 8)
+        for part, target in zip(_strips(pixels), _strips(shown[..., number]), strict=True):
+            target[...] = eight.apply(part)
+    return shown
+
+
+def _by_segmented_palette(pixels: Pixels, data_set: Dataset) -> Pixels | None:
+    """Return colours by a palette in segments (PS3.3 C.7.9.2), None where it is none."""
+    if "SegmentedRedPaletteColorLookupTableData" not in data_set:
+        return None
+    try:
+        return _eight_bits(apply_color_lut(pixels, data_set)[..., :3], 16)
+    except Exception:  # noqa: BLE001 - it fails by many kinds of errors
+        return None
+
+
+def _used_bits(palette: LookupTable) -> int:
+    """Return the bits of entries: of 16 some writers use the lower 8 (PS3.3 C.7.6.3.1.6)."""
+    return max(8, palette.bits)
+
+
+def _eight_bits(pixels: Pixels, stored: int) -> Pixels:
+    if pixels.dtype == np.uint8:
+        return np.ascontiguousarray(pixels)
+    if pixels.dtype.kind == "f":
+        return (np.clip(pixels, 0.0, 1.0) * _EIGHT_BITS).astype(np.uint8)
+    return np.ascontiguousarray((pixels >> max(0, stored - 8)).astype(np.uint8))

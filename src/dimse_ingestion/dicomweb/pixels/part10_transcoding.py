@@ -1,0 +1,142 @@
+"""Part-10 files written again as explicit VR little endian (PS3.10 section 7, PS3.5 annex A).
+
+Compressed pixels come decoded, a frame at a time, and go to the file as they come: neither the
+object nor its pixels stand in memory. Runs in the processes of `rendering`.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset, dcmread
+from pydicom.dataset import FileDataset
+from pydicom.filebase import DicomIO
+from pydicom.filewriter import write_dataset
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
+
+from dimse_ingestion.dicom.value_representations import little_endian
+from dimse_ingestion.dicomweb.pixels import pydicom_agreement
+
+Pixels = NDArray[Any]
+_PIXEL_DATA = 0x7FE00010
+_OFFSET_TABLES = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
+_DEFERRED = "1 MB"
+_BYTE = 8
+_COLOURED = 3  # dimensions: rows, columns, samples
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How decoded frames are laid out: like the `first` one, labelled `colour`."""
+
+    first: Pixels
+    colour: str
+    number: int
+    bits_allocated: int
+
+    @property
+    def length(self) -> int:
+        """Bytes of all frames, padded to an even number."""
+        bits = self.first.size * (1 if self.bits_allocated == 1 else self.first.itemsize * _BYTE)
+        length = -(-bits * self.number // _BYTE)
+        return length + length % 2
+
+    def describe(self, data_set: Dataset) -> None:
+        """Have an image's attributes say so."""
+        data_set.NumberOfFrames = self.number
+        data_set.PhotometricInterpretation = self.colour
+        if self.bits_allocated != 1:
+            data_set.BitsAllocated = self.first.itemsize * _BYTE
+        if self.first.ndim == _COLOURED:
+            data_set.PlanarConfiguration = 0
+
+
+def rewritten(source: Path, target: Path) -> None:
+    """Write a file whose pixels are not compressed."""
+    data_set: Dataset = dcmread(source)
+    pydicom_agreement.check(source, data_set)
+    if data_set.file_meta.TransferSyntaxUID == ExplicitVRBigEndian:
+        data_set = _little_endian(data_set)
+    _save(data_set, target)
+
+
+def decompressed(source: Path, target: Path, layout: Layout, frames: Iterable[Pixels]) -> None:
+    """Write a file with decoded frames in place of its compressed ones."""
+    data_set: Dataset = dcmread(source, defer_size=_DEFERRED)
+    pydicom_agreement.check(source, data_set)
+    behind = Dataset({tag: data_set[tag] for tag in data_set.keys() if tag > _PIXEL_DATA})  # noqa: SIM118 - a data set iterates over elements
+    for tag in [tag for tag in data_set.keys() if tag >= _PIXEL_DATA]:  # noqa: SIM118
+        del data_set[tag]
+    for keyword in _OFFSET_TABLES:
+        if keyword in data_set:
+            delattr(data_set, keyword)
+    had_number = "NumberOfFrames" in data_set
+    layout.describe(data_set)
+    if layout.number == 1 and not had_number:
+        del data_set.NumberOfFrames
+    _save(data_set, target)
+    with target.open("ab") as file:
+        _write_pixel_data(file, layout, frames)
+        _append(file, behind)
+
+
+def _save(data_set: Dataset, target: Path) -> None:
+    data_set.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    for _ in data_set.iterall():
+        pass  # read every element: one that is copied raw keeps a VR that may be missing
+    data_set.save_as(target, implicit_vr=False, little_endian=True, enforce_file_format=True)
+
+
+def _append(file: BinaryIO, data_set: Dataset) -> None:
+    """Write elements that stand behind the pixel data."""
+    whole = FileDataset("", data_set, is_implicit_VR=False, is_little_endian=True)
+    whole.set_original_encoding(is_implicit_vr=False, is_little_endian=True)
+    output = DicomIO(file)
+    output.is_implicit_VR, output.is_little_endian = False, True
+    write_dataset(output, whole)
+
+
+def _write_pixel_data(file: BinaryIO, layout: Layout, frames: Iterable[Pixels]) -> None:
+    vr = b"OB" if layout.first.itemsize == 1 else b"OW"
+    length = layout.length
+    file.write(b"\xe0\x7f\x10\x00" + vr + b"\0\0" + length.to_bytes(4, "little"))
+    pieces = _packed(frames) if layout.bits_allocated == 1 else _samples(frames)
+    written = sum(file.write(piece) for piece in pieces)
+    file.write(bytes(length - written))
+
+
+def _samples(frames: Iterable[Pixels]) -> Iterator[bytes]:
+    for each in frames:
+        yield each.astype(each.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def _packed(frames: Iterable[Pixels]) -> Iterator[bytes]:
+    """Bits of frames right after each other (PS3.5 8.1.1)."""
+    left = np.empty(0, np.uint8)
+    for each in frames:
+        bits = np.concatenate([left, each.ravel()])
+        whole = len(bits) // _BYTE * _BYTE
+        yield np.packbits(bits[:whole], bitorder="little").tobytes()
+        left = bits[whole:]
+    yield np.packbits(left, bitorder="little").tobytes()
+
+
+def _little_endian(data_set: Dataset) -> Dataset:
+    """The same data set, with values of words as little endian has them."""
+    words = {16: "OW", 32: "OL", 64: "OV"}
+    for each in data_set.iterall():
+        if each.VR in ("OW", "OF", "OL", "OD", "OV") and isinstance(each.value, bytes):
+            is_pixel_data = each.keyword == "PixelData"
+            bits = data_set.get("BitsAllocated", 0) if is_pixel_data else 0
+            each.value = little_endian(each.value, words.get(bits, each.VR))
+    fresh = Dataset(data_set)
+    fresh.file_meta = data_set.file_meta
+    fresh.set_original_encoding(
+        is_implicit_vr=False,
+        is_little_endian=True,
+        character_encoding=data_set.original_character_set,
+    )
+    return fresh

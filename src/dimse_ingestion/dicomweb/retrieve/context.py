@@ -1,0 +1,78 @@
+"""What the retrieving services of a door share: objects, frames, pictures, and who is asked for.
+
+A service finds its instance here, so that one that isn't there is told in one way.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.requests import Request
+
+from dimse_ingestion.dicom import uids
+from dimse_ingestion.dicom.elements import by_tag
+from dimse_ingestion.dicom.query_levels import UNIQUE_KEYS
+from dimse_ingestion.dicomweb.http.problems import Problem
+from dimse_ingestion.dicomweb.http.urls import Addresses, Resource
+from dimse_ingestion.dicomweb.pixels.decoder_pool import Rendering
+from dimse_ingestion.dicomweb.routing import Door
+from dimse_ingestion.operations.frame_reading import FrameReading
+from dimse_ingestion.operations.retrieve import ObjectMissing, Retrieving
+from dimse_ingestion.queries.contract import Located
+
+NOT_FOUND, GONE = 404, 410
+_LEVELS = ("STUDY", "SERIES", "IMAGE")
+CACHING = {"cache-control": "private, no-cache"}
+"""An instance may be sent again with other content: clients ask whether theirs still holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One for a door. `directory` is where instances are put while they are transcoded."""
+
+    retrieving: Retrieving
+    frames: FrameReading
+    rendering: Rendering
+    addresses: Addresses
+    directory: Path
+
+    async def one(self, wanted: Resource) -> Located:
+        """The instance that a resource names; raises Problem 404."""
+        found = await self.retrieving.one(wanted.study, wanted.series, wanted.instance)
+        if found is None:
+            raise Problem(NOT_FOUND, "No instance with these UIDs is stored here.")
+        return found
+
+    def location(self, request: Request, of: Located) -> str:
+        """Where an instance is had."""
+        return f"{self.addresses.base(request)}{resource_of(of).path}"
+
+
+def opened(door: Door) -> Reading:
+    """What a door's services share; its processes end with the door."""
+    rendering = Rendering(door.settings.workers)
+    door.closing.push_async_exit(rendering)
+    retrieving = Retrieving(door.wires.bucket, door.wires.queries)
+    directory = door.settings.spool_directory
+    return Reading(retrieving, FrameReading(retrieving), rendering, door.addresses, directory)
+
+
+def resource_of(instance: Located) -> Resource:
+    """An instance's UIDs."""
+    found = by_tag(instance.elements)
+    return Resource(*(uids.without_padding(found[UNIQUE_KEYS[level]].value) for level in _LEVELS))
+
+
+def gone(missing: ObjectMissing) -> Problem:
+    """The problem that a missing object is."""
+    return Problem(GONE, str(missing))
+
+
+def entity_tag(instance: Located, *of: object) -> str:
+    """The entity tag of what is made of an instance by `of`; of its object itself without."""
+    made = "".join(f"-{each}" for each in of)
+    return f'"{instance.sha256[:40]}{made}"'
+
+
+def tagged(tag: str) -> dict[str, str]:
+    """The headers that let a client keep an answer."""
+    return {"etag": tag, **CACHING}

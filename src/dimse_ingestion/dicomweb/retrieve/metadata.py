@@ -1,0 +1,104 @@
+"""Metadata of a study, a series or an instance (PS3.18 section 10.4.1.1.2), from the catalogue.
+
+No object is opened: the catalogue has every element, and large values are told by address. An
+answer that fits into memory has an entity tag, so that a viewer that asks again gets 304; a longer
+one is streamed.
+"""
+
+import hashlib
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import aclosing
+from functools import partial
+
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import BaseRoute, Route
+
+from dimse_ingestion.dicom import uids
+from dimse_ingestion.dicom.elements import element
+from dimse_ingestion.dicom.query_levels import UNIQUE_KEYS
+from dimse_ingestion.dicomweb.http.conditional import is_unchanged
+from dimse_ingestion.dicomweb.http.problems import Problem
+from dimse_ingestion.dicomweb.http.representations import Form, form_for
+from dimse_ingestion.dicomweb.http.urls import SERVICES, Resource, bulk_data, resource
+from dimse_ingestion.dicomweb.middleware.compression import Compressing
+from dimse_ingestion.dicomweb.routing import Door
+from dimse_ingestion.queries.contract import Located, Query
+
+_LONGEST_HELD = 16 * 2**20
+_NOT_FOUND, _NOT_MODIFIED = 404, 304
+_UNIQUE = [f"{UNIQUE_KEYS[level]:08X}" for level in ("STUDY", "SERIES", "IMAGE")]
+_PATHS = (
+    "/studies/{study}/metadata",
+    "/studies/{study}/series/{series}/metadata",
+    "/studies/{study}/series/{series}/instances/{instance}/metadata",
+)
+
+
+def routes(door: Door) -> Iterable[BaseRoute]:
+    """Where metadata is had."""
+
+    async def answer(request: Request) -> Response:
+        wanted = resource(request)
+        form, base = form_for(request), door.addresses.base(request)
+        instances = door.wires.queries.objects(instances_of(wanted))
+        return await _answered(request, form, _encoded(instances, form, base))
+
+    compressing = [Middleware(Compressing)]
+    for path in _PATHS:
+        yield Route(f"{SERVICES}{path}", answer, methods=["GET"], middleware=compressing)
+
+
+def instances_of(wanted: Resource) -> Query:
+    """The question for all instances of a study, of a series, or for one."""
+    levels = {"STUDY": wanted.study, "SERIES": wanted.series, "IMAGE": wanted.instance}
+    keys = [element(UNIQUE_KEYS[level], "UI", uid) for level, uid in levels.items() if uid]
+    return Query(scope="IMAGE", keys=keys)
+
+
+async def _encoded(
+    instances: AsyncGenerator[Located, None], form: Form, base: str
+) -> AsyncGenerator[tuple[bytes, str], None]:
+    """Each instance's metadata, and what it is a function of."""
+    async with aclosing(instances) as found:
+        async for each in found:
+            address = partial(bulk_data, base, _resource(each))
+            encoded = await form.encode(each.elements, address)
+            yield encoded, f"{base} {each.sha256} {each.transfer_syntax_uid}"
+
+
+def _resource(instance: Located) -> Resource:
+    found = {each.group + each.element: each.value for each in instance.elements}
+    return Resource(*(uids.without_padding(found.get(tag, "")) for tag in _UNIQUE))
+
+
+async def _answered(
+    request: Request, form: Form, encoded: AsyncGenerator[tuple[bytes, str], None]
+) -> Response:
+    held: list[bytes] = []
+    tag = hashlib.sha256(form.media_type.partition(";")[0].encode())
+    length = 0
+    async for each, digest in encoded:
+        held.append(each)
+        tag.update(digest.encode())
+        length += len(each)
+        if length > _LONGEST_HELD:
+            return StreamingResponse(_streamed(form, held, encoded), media_type=form.media_type)
+    if not held:
+        raise Problem(_NOT_FOUND, "Nothing with these UIDs is stored here.")
+    headers = {"etag": f'W/"{tag.hexdigest()[:32]}"', "cache-control": "private, no-cache"}
+    if is_unchanged(request, headers["etag"]):
+        return Response(status_code=_NOT_MODIFIED, headers=headers)
+    return Response(form.body(held), headers=headers, media_type=form.media_type)
+
+
+async def _streamed(
+    form: Form, held: list[bytes], rest: AsyncGenerator[tuple[bytes, str], None]
+) -> AsyncIterator[bytes]:
+    async with aclosing(rest) as following:
+        yield form.begin + form.between.join(held)
+        held.clear()
+        async for each, _ in following:
+            yield form.between + each
+        yield form.end

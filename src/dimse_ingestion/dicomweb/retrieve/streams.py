@@ -1,0 +1,130 @@
+"""Videos and encapsulated documents as the files they are (PS3.18 sections 8.7.4 and 8.7.3.5).
+
+A video is all fragments of its pixel data, a document the value of Encapsulated Document: one body
+of one media type, with its length and in ranges, so that a browser plays and shows it.
+"""
+
+from base64 import b64decode
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dimse_ingestion.dicom.elements import Element, by_tag
+from dimse_ingestion.dicomweb.http.media_types import MULTIPART, is_video, media_type_of
+from dimse_ingestion.dicomweb.http.multipart_writer import Answer, Part, multipart, single
+from dimse_ingestion.dicomweb.http.ranges import ByteRange, byte_range
+from dimse_ingestion.dicomweb.retrieve.context import Reading
+from dimse_ingestion.queries.contract import Located
+
+ENCAPSULATED_DOCUMENT = 0x00420011
+_DOCUMENT_LENGTH, _SOP_CLASS_UID = 0x00420015, 0x00080016
+_ENCAPSULATED = "1.2.840.10008.5.1.4.1.1.104"
+_DOCUMENTS = {
+    f"{_ENCAPSULATED}.1": "application/pdf",
+    f"{_ENCAPSULATED}.2": "text/xml",
+    f"{_ENCAPSULATED}.3": "model/stl",
+    f"{_ENCAPSULATED}.4": "model/obj",
+    f"{_ENCAPSULATED}.5": "model/mtl",
+}
+"""By SOP class: what an object says of its own media type is not for a browser to believe."""
+
+_OK, _PARTIAL = 200, 206
+_NO_SCRIPTS = {
+    "content-security-policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'",
+    "x-content-type-options": "nosniff",
+}
+_Chunks = Callable[[int, int], AsyncGenerator[bytes, None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One body of `length` bytes; `chunks` reads so many from an offset."""
+
+    media_type: str
+    length: int
+    chunks: _Chunks
+
+
+def rendered_type(instance: Located) -> str:
+    """The media type an instance is shown in without being rendered; empty for images."""
+    if is_video(instance.transfer_syntax_uid):
+        return media_type_of(instance.transfer_syntax_uid)
+    return document_type(instance)
+
+
+def document_type(instance: Located) -> str:
+    """The media type of an instance's encapsulated document; empty where it has none."""
+    found = by_tag(instance.elements)
+    document, sop_class = found.get(ENCAPSULATED_DOCUMENT), found.get(_SOP_CLASS_UID)
+    if document is None or sop_class is None:
+        return ""
+    return _DOCUMENTS.get(sop_class.value.strip(" \0"), "")
+
+
+async def stream_of(reading: Reading, instance: Located) -> Stream:
+    """An instance's video or document; raises NoFrame for a video without fragments."""
+    if is_video(instance.transfer_syntax_uid):
+        return await joined_fragments(reading, instance)
+    found = by_tag(instance.elements)
+    document = found[ENCAPSULATED_DOCUMENT]
+    media_type, length = document_type(instance), _length(document, found.get(_DOCUMENT_LENGTH))
+    if document.bulk is not None:
+        chunks: _Chunks = partial(reading.retrieving.value, instance, document)
+        return Stream(media_type, length, chunks)
+    return Stream(media_type, length, partial(_part, b64decode(document.inline_binary or "")))
+
+
+async def joined_fragments(reading: Reading, instance: Located) -> Stream:
+    """All fragments of an instance's pixel data after each other; raises NoFrame."""
+    fragments = await reading.frames.fragments(instance)
+    length = sum(size for _, size in fragments)
+    media_type = media_type_of(instance.transfer_syntax_uid)
+    return Stream(media_type, length, partial(reading.frames.joined, instance, fragments))
+
+
+async def answer(
+    request: Request,
+    stream: Stream,
+    headers: Mapping[str, str],
+    *,
+    content_type: str = "",
+    is_multipart: bool = False,
+) -> Response:
+    """A stream as the whole body, in the range asked, or as the one part of multipart."""
+    content_type = content_type or stream.media_type
+    if stream.media_type == "text/xml":
+        headers = {**headers, **_NO_SCRIPTS}
+    if is_multipart:
+        part = Part(content_type, stream.chunks(0, stream.length), str(request.url))
+        part_type = content_type.partition(";")[0]
+        return await multipart(request, _only(part), part_type, Answer(headers=headers))
+    headers = {**headers, "accept-ranges": "bytes"}
+    asked = byte_range(request, stream.length, headers["etag"])
+    if asked is not None:
+        headers["content-range"] = asked.content_range
+    where = asked or ByteRange(0, stream.length, stream.length)
+    part = Part(content_type, stream.chunks(where.offset, where.length))
+    return await single(request, part, where.length, Answer(_PARTIAL if asked else _OK, headers))
+
+
+def offers(media_type: str) -> list[str]:
+    """A media type alone, and as the type of a part."""
+    return [media_type, f'{MULTIPART}; type="{media_type}"']
+
+
+def _length(document: Element, told: Element | None) -> int:
+    """Bytes of a document: without the padding where its length is told (PS3.3 C.24.2.1)."""
+    stored = document.bulk.length if document.bulk else len(b64decode(document.inline_binary or ""))
+    unpadded = told.value if told is not None else ""
+    return stored - 1 if unpadded == str(stored - 1) else stored
+
+
+async def _part(value: bytes, offset: int, length: int) -> AsyncGenerator[bytes, None]:
+    yield value[offset : offset + length]
+
+
+async def _only(part: Part) -> AsyncGenerator[Part, None]:
+    yield part

@@ -1,0 +1,92 @@
+"""An instance in another transfer syntax than it is stored in: explicit VR little endian.
+
+The object goes to a file, a process of `rendering` writes another, and that is streamed: so that
+neither stands in the door's memory.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from itertools import accumulate
+from pathlib import Path
+
+from dimse_ingestion.dicom.fragments import ITEM_HEADER
+from dimse_ingestion.dicom.frames import NoFrame, image_pixels
+from dimse_ingestion.dicomweb.http.media_types import DECODABLE, EXPLICIT, is_native
+from dimse_ingestion.dicomweb.http.problems import Problem
+from dimse_ingestion.dicomweb.pixels.decoder_pool import MOST_TRANSCODED, job
+from dimse_ingestion.dicomweb.pixels.render_parameters import FrameBytes, Job
+from dimse_ingestion.dicomweb.retrieve.context import Reading
+from dimse_ingestion.operations.frame_reading import FramePlace
+from dimse_ingestion.operations.retrieve import object_size
+from dimse_ingestion.queries.contract import Located
+from dimse_ingestion.spooling.directory import create_directory
+
+_NOT_ACCEPTABLE = 406
+_PIECE = 1 << 20
+
+
+def hindrance(instance: Located) -> str:
+    """Why an instance can't be transcoded, a sentence; empty when it can."""
+    if object_size(instance) + _decoded_size(instance) > MOST_TRANSCODED:
+        return (
+            f"Instances of more than {MOST_TRANSCODED} bytes are not transcoded: "
+            "ask for transfer-syntax=*, or for single frames."
+        )
+    syntax = instance.transfer_syntax_uid
+    if not is_native(syntax) and syntax not in DECODABLE and _decoded_size(instance):
+        return (
+            f"Transfer syntax {syntax} can't be decoded here: ask for transfer-syntax=* "
+            "to have the instance as it is stored."
+        )
+    return ""
+
+
+async def transcoded(
+    reading: Reading, instance: Located, chunks: AsyncGenerator[bytes, None]
+) -> AsyncGenerator[bytes, None]:
+    """The instance of `chunks` in explicit VR little endian; raises Problem."""
+    if why := hindrance(instance):
+        raise Problem(_NOT_ACCEPTABLE, why)
+    await asyncio.to_thread(create_directory, reading.directory)
+    with tempfile.TemporaryDirectory(dir=reading.directory, prefix="transcoding-") as folder:
+        source, target = Path(folder, "stored.dcm"), Path(folder, "explicit.dcm")
+        with await asyncio.to_thread(source.open, "wb") as file:
+            async with aclosing(chunks):
+                async for chunk in chunks:
+                    await asyncio.to_thread(file.write, chunk)
+        await reading.rendering.transcoded(source, target, *await _frames(reading, instance))
+        with await asyncio.to_thread(target.open, "rb") as made:
+            while piece := await asyncio.to_thread(made.read, _PIECE):
+                yield piece
+
+
+async def _frames(reading: Reading, instance: Located) -> tuple[list[FrameBytes], Job]:
+    """Where its compressed frames stand in its file, and how they are decoded; none of others."""
+    nothing = Job(b"", b"", EXPLICIT, is_encapsulated=False)
+    if is_native(instance.transfer_syntax_uid) or not _decoded_size(instance):
+        return [], nothing
+    try:
+        places = await reading.frames.all_places(instance)
+        shown = await reading.frames.presentation(instance, 1)
+    except NoFrame as none:
+        raise Problem(_NOT_ACCEPTABLE, str(none)) from None
+    how = job(b"", shown, places[0].pixels, instance.transfer_syntax_uid)
+    return [_in_file(each) for each in places], how
+
+
+def _in_file(frame: FramePlace) -> FrameBytes:
+    offset = frame.located.header_size + frame.place.offset
+    lengths = getattr(frame.place, "fragments", (frame.place.length,))
+    begins = accumulate((each + ITEM_HEADER for each in lengths), initial=offset)
+    return FrameBytes(tuple(zip(begins, lengths, strict=False)), frame.length)
+
+
+def _decoded_size(instance: Located) -> int:
+    """Bytes of all frames uncompressed; 0 for what is no image."""
+    try:
+        pixels = image_pixels(instance.elements)
+    except NoFrame:
+        return 0
+    return pixels.native_bits // 8 * pixels.number_of_frames

@@ -1,0 +1,235 @@
+"""WADO-RS of whole instances (PS3.18 section 10.4): a study, a series or one, streamed.
+
+By default as they are stored, byte for byte. What can't be given of a study is left out and told
+by 206 (table 10.4.3-1); where it turns out too late for that the answer breaks off, and the next
+one says 206. The resources of single instances are at their addresses by their own modules.
+"""
+
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from dimse_ingestion.dicomweb.http.conditional import is_unchanged
+from dimse_ingestion.dicomweb.http.content_negotiation import accepted, chosen
+from dimse_ingestion.dicomweb.http.media_types import (
+    DICOM,
+    MULTIPART,
+    syntax_given,
+    wanted_syntaxes,
+)
+from dimse_ingestion.dicomweb.http.multipart_writer import Answer, BrokenOff, Part, multipart
+from dimse_ingestion.dicomweb.http.problems import Problem
+from dimse_ingestion.dicomweb.http.urls import SERVICES, resource
+from dimse_ingestion.dicomweb.retrieve import bulk_data, frames, rendered, wado_uri
+from dimse_ingestion.dicomweb.retrieve.context import (
+    GONE,
+    NOT_FOUND,
+    Reading,
+    entity_tag,
+    gone,
+    opened,
+    tagged,
+)
+from dimse_ingestion.dicomweb.retrieve.instance import plain
+from dimse_ingestion.dicomweb.retrieve.transcoding import hindrance, transcoded
+from dimse_ingestion.dicomweb.routing import Door
+from dimse_ingestion.operations.retrieve import ObjectMissing, Retrieved, object_size
+from dimse_ingestion.queries.contract import Located
+
+_OK, _PARTIAL, _NOT_MODIFIED, _NOT_ACCEPTABLE = 200, 206, 304, 406
+_OFFER = f'{MULTIPART}; type="{DICOM}"'
+_STUDY = f"{SERVICES}/studies/{{study}}"
+_SERIES = f"{_STUDY}/series/{{series}}"
+_INSTANCE = f"{_SERIES}/instances/{{instance}}"
+_LEFT_OUT = {"warning": '299 dicomweb "Some instances could not be given and are left out."'}
+_REMEMBERED = 1000
+
+
+def routes(door: Door) -> Iterable[BaseRoute]:
+    """Where instances and what is in them are had."""
+    reading = opened(door)
+    wado = Wado(reading)
+    for path in (_STUDY, _SERIES):
+        yield Route(path, wado.several, methods=["GET"])
+    yield Route(_INSTANCE, wado.one, methods=["GET"])
+    for service in (frames, bulk_data, rendered, wado_uri):
+        yield from service.routes(reading)
+
+
+class Wado:
+    """Answers for whole instances."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+        self._incomplete: OrderedDict[str, None] = OrderedDict()
+
+    async def several(self, request: Request) -> Response:
+        """The instances of a study or a series, as multipart."""
+        wanted = resource(request)
+        syntaxes = wanted_syntaxes(chosen(accepted(request), [_OFFER]).ranges)
+        located = self._reading.retrieving.located(wanted.study, wanted.series)
+        is_partial = wanted.path in self._incomplete
+        if "*" not in syntaxes:
+            is_partial |= await self._leaves_some_out(wanted.study, wanted.series, syntaxes)
+            located = _given(located, syntaxes)
+        if request.method == "HEAD":
+            return await self._head(request, located)
+        objects = self._reading.retrieving.objects(located)
+        first = await _first(objects)
+        is_partial |= first.missing > 0
+        answer = Answer(_PARTIAL, _LEFT_OUT) if is_partial else Answer()
+        parts = self._parts(request, first, objects, syntaxes, answer)
+        try:
+            return await multipart(request, parts, DICOM, answer)
+        except BaseException:
+            await objects.aclose()
+            raise
+
+    async def one(self, request: Request) -> Response:
+        """One instance, as multipart of one part or as it is."""
+        wanted = resource(request)
+        choice = chosen(accepted(request), [_OFFER, DICOM])
+        instance = await self._reading.one(wanted)
+        syntaxes = wanted_syntaxes(choice.ranges)
+        if (syntax := _syntax(instance, syntaxes)) is None:
+            raise Problem(_NOT_ACCEPTABLE, _why_not(instance, syntaxes))
+        is_stored = syntax == instance.transfer_syntax_uid
+        headers = tagged(entity_tag(instance, *([] if is_stored else ["explicit"])))
+        if is_unchanged(request, headers["etag"]):
+            return Response(status_code=_NOT_MODIFIED, headers=dict(headers))
+        try:
+            if choice.offer == DICOM:
+                return await plain(self._reading, request, instance, syntax)
+            part = self._part(request, instance, syntax, self._whole(instance))
+            return await multipart(request, _only(part), DICOM, Answer(headers=headers))
+        except ObjectMissing as missing:
+            raise gone(missing) from None
+
+    def _whole(self, instance: Located) -> AsyncGenerator[bytes, None]:
+        return self._reading.retrieving.object_range(instance, 0, object_size(instance))
+
+    async def _head(self, request: Request, located: AsyncGenerator[Located, None]) -> Response:
+        async with aclosing(located):
+            if await anext(located, None) is None:
+                raise _nothing()
+        return await multipart(request, _no_parts(), DICOM, Answer())
+
+    async def _leaves_some_out(self, study: str, series: str, syntaxes: Sequence[str]) -> bool:
+        """Whether some can't be given so; raises Problem 404 for none at all, 406 for no one."""
+        number = given = 0
+        why = ""
+        async with aclosing(self._reading.retrieving.located(study, series)) as instances:
+            async for each in instances:
+                number += 1
+                if _syntax(each, syntaxes) is None:
+                    why = _why_not(each, syntaxes)
+                else:
+                    given += 1
+        if number and not given:
+            raise Problem(_NOT_ACCEPTABLE, why)
+        return given < number
+
+    async def _parts(
+        self,
+        request: Request,
+        first: Retrieved,
+        rest: AsyncGenerator[Retrieved, None],
+        syntaxes: Sequence[str],
+        answer: Answer,
+    ) -> AsyncGenerator[Part, None]:
+        lost = 0
+        async with aclosing(rest):
+            async for each in _chained(first, rest):
+                syntax = _syntax(each.located, syntaxes)
+                if each.chunks is None or syntax is None:
+                    lost += 1
+                else:
+                    yield self._part(request, each.located, syntax, each.chunks)
+        if lost and answer.status == _OK:
+            self._remember(resource(request).path)
+            raise BrokenOff(f"{lost} objects are missing in the bucket; asked again: 206.")
+
+    def _part(
+        self,
+        request: Request,
+        instance: Located,
+        syntax: str,
+        chunks: AsyncGenerator[bytes, None],
+    ) -> Part:
+        location = self._reading.location(request, instance)
+        if syntax != instance.transfer_syntax_uid:
+            chunks = transcoded(self._reading, instance, chunks)
+        return Part(f"{DICOM}; transfer-syntax={syntax}", chunks, location)
+
+    def _remember(self, path: str) -> None:
+        self._incomplete[path] = None
+        while len(self._incomplete) > _REMEMBERED:
+            self._incomplete.popitem(last=False)
+
+
+def _syntax(instance: Located, wanted: Sequence[str]) -> str | None:
+    """The transfer syntax it is given in; None when it can't be."""
+    syntax = syntax_given(wanted, instance.transfer_syntax_uid)
+    return None if syntax != instance.transfer_syntax_uid and hindrance(instance) else syntax
+
+
+def _why_not(instance: Located, wanted: Sequence[str]) -> str:
+    if syntax_given(wanted, instance.transfer_syntax_uid) is not None:
+        return hindrance(instance)
+    return (
+        f"It is stored in transfer syntax {instance.transfer_syntax_uid}, and can be given in it "
+        "(transfer-syntax=*) or in 1.2.840.10008.1.2.1."
+    )
+
+
+async def _given(
+    located: AsyncGenerator[Located, None], syntaxes: Sequence[str]
+) -> AsyncGenerator[Located, None]:
+    """Those that can be given."""
+    async with aclosing(located):
+        async for each in located:
+            if _syntax(each, syntaxes) is not None:
+                yield each
+
+
+async def _first(objects: AsyncGenerator[Retrieved, None]) -> Retrieved:
+    """The first that is there; raises Problem 404 or 410 when none is."""
+    skipped = 0
+    async for each in objects:
+        if each.chunks is not None:
+            return replace(each, missing=max(skipped, each.missing))
+        skipped += 1
+    if skipped:
+        raise Problem(
+            GONE,
+            "The catalogue knows these instances, but none of their objects is in the bucket: "
+            "restore them there, or rebuild the catalogue from the bucket.",
+        )
+    raise _nothing()
+
+
+def _nothing() -> Problem:
+    return Problem(NOT_FOUND, "Nothing with these UIDs is stored here.")
+
+
+async def _chained(
+    first: Retrieved, rest: AsyncGenerator[Retrieved, None]
+) -> AsyncGenerator[Retrieved, None]:
+    yield first
+    async for each in rest:
+        yield each
+
+
+async def _only(part: Part) -> AsyncGenerator[Part, None]:
+    yield part
+
+
+async def _no_parts() -> AsyncGenerator[Part, None]:
+    none: tuple[Part, ...] = ()
+    for each in none:
+        yield each

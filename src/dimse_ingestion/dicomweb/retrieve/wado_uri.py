@@ -1,0 +1,109 @@
+"""WADO-URI (PS3.18 section 9): one instance by query parameters, for older viewers.
+
+As application/dicom, or an image of it as JPEG or PNG. It shares everything with WADO-RS but the
+way a question is written.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from dimse_ingestion.dicom import uids
+from dimse_ingestion.dicomweb.http.conditional import is_unchanged
+from dimse_ingestion.dicomweb.http.content_negotiation import accepted, chosen, parsed
+from dimse_ingestion.dicomweb.http.media_types import DICOM, syntax_given
+from dimse_ingestion.dicomweb.http.problems import Problem
+from dimse_ingestion.dicomweb.http.urls import SERVICES, Resource
+from dimse_ingestion.dicomweb.pixels.render_parameters import JPEG, PNG, uri_view
+from dimse_ingestion.dicomweb.retrieve.context import Reading, tagged
+from dimse_ingestion.dicomweb.retrieve.frames import frame_numbers
+from dimse_ingestion.dicomweb.retrieve.instance import plain
+from dimse_ingestion.dicomweb.retrieve.rendered import Shown, middle_frame, picture, tag_of, whole
+from dimse_ingestion.dicomweb.retrieve.streams import rendered_type
+from dimse_ingestion.dicomweb.retrieve.transcoding import hindrance
+from dimse_ingestion.queries.contract import Located
+
+_PATH = f"{SERVICES}/wado"
+_BAD_REQUEST, _NOT_MODIFIED, _NOT_ACCEPTABLE = 400, 304, 406
+_UID_NAMES = ("studyUID", "seriesUID", "objectUID")
+_NOT_OFFERED = ("anonymize", "presentationUID", "presentationSeriesUID")
+
+
+def routes(reading: Reading) -> Iterable[BaseRoute]:
+    """Where it is asked."""
+
+    async def answer(request: Request) -> Response:
+        parameters = request.query_params
+        wanted = _resource(parameters)
+        instance = await reading.one(wanted)
+        offer = _media_type(request, instance)
+        if offer == rendered_type(instance):
+            return await whole(reading, request, instance, [])
+        if offer == DICOM:
+            return await plain(reading, request, instance, _syntax(parameters, instance))
+        return await _picture(reading, request, instance, offer)
+
+    yield Route(_PATH, answer, methods=["GET"])
+
+
+def _resource(parameters: Mapping[str, str]) -> Resource:
+    """The instance named; raises Problem 400."""
+    if parameters.get("requestType") != "WADO":
+        raise Problem(_BAD_REQUEST, "requestType must be WADO (PS3.18 section 9.1.2.1.1).")
+    for name in _NOT_OFFERED:
+        if parameters.get(name):
+            raise Problem(_BAD_REQUEST, f"{name} is not offered: leave it out.")
+    values = [parameters.get(name, "") for name in _UID_NAMES]
+    for name, value in zip(_UID_NAMES, values, strict=True):
+        if not uids.is_valid(value):
+            raise Problem(_BAD_REQUEST, f"{name} must be a UID: numbers and dots, at most 64.")
+    return Resource(*values)
+
+
+def _media_type(request: Request, instance: Located) -> str:
+    """What to answer with: by contentType, else by Accept, else JPEG for images."""
+    own = rendered_type(instance)
+    is_image = _is_image(instance) and not own
+    offers = [JPEG, PNG, DICOM] if is_image else [DICOM, *([own] if own else []), JPEG, PNG]
+    written = request.query_params.get("contentType", "")
+    ranges = [parsed(each) for each in written.split(",")] if written else accepted(request)
+    return chosen(ranges, offers).offer
+
+
+def _is_image(instance: Located) -> bool:
+    try:
+        middle_frame(instance)
+    except Problem:
+        return False
+    return True
+
+
+def _syntax(parameters: Mapping[str, str], instance: Located) -> str:
+    """The transfer syntax asked, the stored one by default; raises Problem 406."""
+    asked = parameters.get("transferSyntax", "") or "*"
+    syntax = syntax_given([asked], instance.transfer_syntax_uid)
+    if syntax is None:
+        raise Problem(
+            _NOT_ACCEPTABLE,
+            f"It is stored in transfer syntax {instance.transfer_syntax_uid}, and can be given in "
+            "it or in 1.2.840.10008.1.2.1.",
+        )
+    if syntax != instance.transfer_syntax_uid and (why := hindrance(instance)):
+        raise Problem(_NOT_ACCEPTABLE, why)
+    return syntax
+
+
+async def _picture(
+    reading: Reading, request: Request, instance: Located, media_type: str
+) -> Response:
+    parameters = request.query_params
+    view = uri_view(parameters, media_type)
+    shown = middle_frame(instance)
+    if written := parameters.get("frameNumber"):
+        shown = Shown(instance, frame_numbers(written)[0])
+    headers = tagged(tag_of([shown], view))
+    if is_unchanged(request, headers["etag"]):
+        return Response(status_code=_NOT_MODIFIED, headers=dict(headers))
+    return await picture(reading, shown, view, headers)

@@ -1,0 +1,195 @@
+"""QIDO-RS (PS3.18 section 10.6): searches for studies, series and instances.
+
+The same question as a C-FIND, put to the same catalogue, so both doors find the same. What is
+asked is `searching`'s matter; here it is put, and each match is completed to what a level returns.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import partial
+
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from dimse_ingestion.dicom import uids
+from dimse_ingestion.dicom.elements import Element, by_tag, element
+from dimse_ingestion.dicom.query_levels import (
+    INSTANCE_AVAILABILITY,
+    MODALITIES_IN_STUDY,
+    UNIQUE_KEYS,
+)
+from dimse_ingestion.dicom.value_representations import vr_of
+from dimse_ingestion.dicomweb.http.representations import Form, form_for
+from dimse_ingestion.dicomweb.http.urls import SERVICES, Resource, bulk_data, resource
+from dimse_ingestion.dicomweb.http.warning_headers import warning
+from dimse_ingestion.dicomweb.middleware.compression import Compressing
+from dimse_ingestion.dicomweb.routing import Door
+from dimse_ingestion.dicomweb.search.query_parameters import Search, search
+from dimse_ingestion.queries.contract import Query
+
+_NO_CONTENT = 204
+_CHARSET = 0x00080005
+_RETRIEVE_URL = 0x00081190
+_PATHS = {
+    "STUDY": ("/studies",),
+    "SERIES": ("/series", "/studies/{study}/series"),
+    "IMAGE": (
+        "/instances",
+        "/studies/{study}/instances",
+        "/series/{series}/instances",
+        "/studies/{study}/series/{series}/instances",
+    ),
+}
+"""Level → where it is searched (PS3.18 table 10.6.1-1)."""
+
+_RETURNED = {
+    "STUDY": frozenset(
+        # date, time, accession number, modalities, referring physician, time zone, description
+        {0x00080020, 0x00080030, 0x00080050, 0x00080061, 0x00080090, 0x00080201, 0x00081030}
+        # patient's name, ID, birth date, sex; instance UID, ID; numbers of series and instances
+        | {0x00100010, 0x00100020, 0x00100030, 0x00100040}
+        | {0x0020000D, 0x00200010, 0x00201206, 0x00201208}
+    ),
+    "SERIES": frozenset(
+        # modality, time zone, description, instance UID, number, number of instances
+        {0x00080060, 0x00080201, 0x0008103E, 0x0020000E, 0x00200011, 0x00201209}
+        # performed procedure step, request attributes
+        | {0x00400244, 0x00400245, 0x00400275}
+    ),
+    "IMAGE": frozenset(
+        # SOP class and instance, time zone, number, frames, rows, columns, bits
+        {0x00080016, 0x00080018, 0x00080201, 0x00200013}
+        | {0x00280008, 0x00280010, 0x00280011, 0x00280100}
+    ),
+}
+"""What each level returns unasked (PS3.18 tables 10.6.3-3 to 10.6.3-5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A search, where it was asked."""
+
+    level: str
+    within: Resource
+    search: Search
+
+    def returned(self) -> frozenset[int]:
+        """The tags returned: unasked ones of the level, and of those above that it may not know."""
+        tags = _RETURNED[self.level] | self.search.included
+        if self.level != "STUDY" and not self.within.study:
+            tags |= _RETURNED["STUDY"]
+        if self.level == "IMAGE" and not self.within.series:
+            tags |= _RETURNED["SERIES"]
+        return tags
+
+    def shown(self, match: Iterable[Element]) -> Iterable[Element]:
+        """Give what is returned of a match: a catalogue gives every unique key.
+
+        Modalities in Study is left out where it has no value (type 1C in PS3.18 table 10.6.3-3):
+        viewers take it for a list of values wherever it is present.
+        """
+        keys = {each.tag for each in self.search.keys}
+        shown = self.returned() | keys | {UNIQUE_KEYS[level] for level in _PATHS}
+        for each in match:
+            if each.tag == MODALITIES_IN_STUDY and not each.value:
+                continue
+            if each.tag in shown or self.search.everything or (each.value and each.tag == _CHARSET):
+                yield each
+
+    def query(self, most: int) -> Query:
+        """The question; one match more than is wanted says that there are more."""
+        keys = {each.tag: each for each in (*self.search.keys, *_unique(self.within))}
+        for tag in self.returned():
+            keys.setdefault(tag, element(tag, vr_of(tag)))
+        return Query(
+            scope=self.level,
+            keys=list(keys.values()),
+            limit=most + 1,
+            offset=self.search.offset,
+            all_keys=self.search.everything,
+        )
+
+
+def routes(door: Door) -> Iterable[BaseRoute]:
+    """Where studies, series and instances are searched."""
+    searching = _Searching(door)
+    for level, paths in _PATHS.items():
+        for path in paths:
+            yield Route(
+                f"{SERVICES}{path}",
+                searching.at(level),
+                methods=["GET"],
+                middleware=[Middleware(Compressing)],
+            )
+
+
+class _Searching:
+    def __init__(self, door: Door) -> None:
+        self._door = door
+
+    def at(self, level: str) -> Callable[[Request], Awaitable[Response]]:
+        """What answers the searches of a level."""
+
+        async def answer(request: Request) -> Response:
+            asked = _Asked(
+                level, resource(request), search(level, request.query_params.multi_items())
+            )
+            return await self._answer(request, asked)
+
+        return answer
+
+    async def _answer(self, request: Request, asked: _Asked) -> Response:
+        form = form_for(request)
+        base = self._door.addresses.base(request)
+        maximum = self._door.settings.maximum_matches
+        most = min(maximum, maximum if asked.search.limit is None else asked.search.limit)
+        found = await self._found(asked, most, form, base)
+        warnings = list(asked.search.warnings)
+        if len(found) > most:
+            warnings.append("There are additional results that can be requested.")
+        return _response(form, found[:most], [warning(base, each) for each in warnings])
+
+    async def _found(self, asked: _Asked, most: int, form: Form, base: str) -> list[bytes]:
+        """The matches, encoded; one more than `most` when there are more."""
+        found: list[bytes] = []
+        if most == 0:
+            return found
+        async with aclosing(self._door.wires.queries.matches(asked.query(most))) as matches:
+            async for match in matches:
+                of = _resource(asked.level, match)
+                completed = [*asked.shown(match), *_added(asked.level, f"{base}{of.path}")]
+                found.append(form.encoded(completed, partial(bulk_data, base, of)))
+        return found
+
+
+def _response(form: Form, found: Sequence[bytes], warnings: list[str]) -> Response:
+    if not found:
+        response = Response(status_code=_NO_CONTENT)
+    else:
+        response = Response(form.body(found), media_type=form.media_type)
+    for each in warnings:
+        response.headers.append("warning", each)
+    return response
+
+
+def _unique(within: Resource) -> Iterable[Element]:
+    """The keys that the address gives."""
+    levels = (("STUDY", within.study), ("SERIES", within.series))
+    return (element(UNIQUE_KEYS[level], "UI", uid) for level, uid in levels if uid)
+
+
+def _resource(level: str, match: Iterable[Element]) -> Resource:
+    """What was matched."""
+    found = by_tag(match)
+    levels = ("STUDY", "SERIES", "IMAGE")
+    known = [found.get(UNIQUE_KEYS[each]) for each in levels[: levels.index(level) + 1]]
+    return Resource(*(uids.without_padding(each.value) if each else "" for each in known))
+
+
+def _added(level: str, url: str) -> Iterable[Element]:
+    yield element(_RETRIEVE_URL, "UR", url)
+    if level != "SERIES":
+        yield element(INSTANCE_AVAILABILITY, "CS", "ONLINE")

@@ -1,0 +1,156 @@
+"""One instance as it arrives in a request: a Part-10 file, spooled and told apart while it comes.
+
+Its data set goes to the spool, which digests it; its first elements are read on the way, because
+an instance must be announced (UIDs, syntax, length, digest) before it can be stored. A part that
+can't be taken is read to its end and told by its failure, so that the parts after it can be.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+
+from dimse_ingestion.dicom import part10, uids
+from dimse_ingestion.dicom.elements import Element, by_tag
+from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.limits import Limits
+from dimse_ingestion.dicom.scanning import Scanner
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.operations.event_builder import Instance
+from dimse_ingestion.spooling.spooled import Spooled
+
+_SOP_CLASS_UID = 0x00080016
+_SOP_INSTANCE_UID = 0x00080018
+_STUDY_INSTANCE_UID = 0x0020000D
+_SERIES_INSTANCE_UID = 0x0020000E
+_NAMES = (_SOP_CLASS_UID, _SOP_INSTANCE_UID, _STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID)
+_BEGINNING = 144  # preamble, prefix and the group length of group 2 (PS3.10 section 7.1)
+_LONGEST_HEAD = 64 * 1024
+_READ_AT_ONCE = 64 * 1024
+_CHUNK = 512 * 1024
+_LIMITS = Limits(sequence=0, kept=4 * 2**20)  # no sequence names an instance
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What an instance says it is; empty where it says nothing."""
+
+    sop_class_uid: str = ""
+    sop_instance_uid: str = ""
+    study_instance_uid: str = ""
+    series_instance_uid: str = ""
+
+
+def named_by(elements: Iterable[Element]) -> Named:
+    """What the elements of a data set name."""
+    found = by_tag(elements)
+    texts = (uids.without_padding(found[tag].value) if tag in found else "" for tag in _NAMES)
+    return Named(*(text.encode("ascii", "replace").decode() for text in texts))
+
+
+def check_named(named: Named) -> None:
+    """Raise DimseFailure A900 when there is no SOP class or no SOP instance."""
+    if not named.sop_class_uid or not named.sop_instance_uid:
+        raise DimseFailure(
+            Status.DOES_NOT_MATCH_SOP_CLASS,
+            "SOP Class UID (0008,0016) or SOP Instance UID (0008,0018) is missing.",
+        )
+
+
+class Receiving:
+    """One part; write all of it, then seal it. Takes over `spooled`, which `close` lets go of."""
+
+    left_out = False
+
+    def __init__(self, spooled: Spooled) -> None:
+        self.named = Named()
+        self._spooled = spooled
+        self._head = bytearray()
+        self._scanner: Scanner | None = None
+        self._transfer_syntax_uid = ""
+        self._identified = False
+        self._failure: DimseFailure | None = None
+
+    async def write(self, content: bytes) -> None:
+        """Take the next bytes; what is wrong with them is told by `sealed`."""
+        if self._failure is not None:
+            return
+        try:
+            data_set = content if self._transfer_syntax_uid else self._after_head(content)
+            await self._identify(data_set)
+            waiting = self._spooled.write(data_set)
+        except DimseFailure as failure:
+            self._failure = failure
+            return
+        if waiting is not None:
+            await waiting
+
+    async def sealed(self) -> Instance:
+        """The whole instance as it is announced to `operations.storing`.
+
+        Raises DimseFailure: C000 for what is no Part-10 file, A900 where UIDs are missing, A700
+        when there was no room for it.
+        """
+        if self._failure is not None:
+            raise self._failure
+        if self._scanner is None:
+            raise _not_understood("it ends within its file meta information")
+        if not self._identified:
+            self._scanner.finish()
+            self._learn(self._scanner)
+        whole = await self._spooled.sealed()
+        check_named(self.named)
+        return Instance(
+            sop_class_uid=self.named.sop_class_uid,
+            sop_instance_uid=self.named.sop_instance_uid,
+            transfer_syntax_uid=self._transfer_syntax_uid,
+            size=whole.size,
+            sha256=whole.sha256,
+        )
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The data set, once sealed."""
+        for offset in range(0, self._spooled.size, _CHUNK):
+            yield self._spooled.read(offset, _CHUNK)
+
+    def close(self) -> None:
+        """Let go of the spool's room."""
+        self._spooled.close()
+
+    def _after_head(self, content: bytes) -> bytes:
+        """Collect preamble and group 2; what of `content` is data set already."""
+        self._head += content
+        if len(self._head) < _BEGINNING:
+            return b""
+        try:
+            length = part10.file_meta_end(bytes(self._head[:_LONGEST_HEAD]))
+        except DimseFailure:
+            raise _not_understood("it has no preamble and group length (PS3.10 7.1)") from None
+        if length is None and len(self._head) >= _LONGEST_HEAD:
+            raise _not_understood(f"its file meta information has over {_LONGEST_HEAD} bytes")
+        if length is None:
+            return b""
+        self._transfer_syntax_uid = part10.transfer_syntax_uid(bytes(self._head[:length]))
+        self._scanner = Scanner(self._transfer_syntax_uid, _LIMITS)
+        data_set = bytes(self._head[length:])
+        self._head.clear()
+        return data_set
+
+    async def _identify(self, data_set: bytes) -> None:
+        """Read on until everything that names the instance has passed."""
+        if self._identified or self._scanner is None:
+            return
+        for start in range(0, len(data_set), _READ_AT_ONCE):
+            for _ in self._scanner.feeding(memoryview(data_set)[start : start + _READ_AT_ONCE]):
+                await asyncio.sleep(0)
+            read = self._scanner.elements
+            if read and read[-1].tag > _SERIES_INSTANCE_UID:
+                self._learn(self._scanner)
+                return
+
+    def _learn(self, scanner: Scanner) -> None:
+        self.named = named_by(scanner.elements)
+        self._identified = True
+
+
+def _not_understood(why: str) -> DimseFailure:
+    return DimseFailure(Status.CANNOT_UNDERSTAND, f"The part is no DICOM file: {why}.")

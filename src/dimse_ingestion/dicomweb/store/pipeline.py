@@ -1,0 +1,192 @@
+"""The instances of one STOW-RS request, stored while the request is still being read.
+
+A part is spooled as it comes and stored beside those that follow it, a bounded number at once: an
+object store answers each slowly and many quickly. Each instance succeeds or fails for itself, and
+what was whole is stored whatever becomes of the rest of the request.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Protocol
+from uuid import uuid4
+
+from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.dicomweb.http.header_values import media_type
+from dimse_ingestion.dicomweb.http.media_types import DICOM, OCTET_STREAM
+from dimse_ingestion.dicomweb.store.part10_upload import Named, Receiving
+from dimse_ingestion.dicomweb.store.response import KNOWN_OTHERWISE, LEFT_OUT, Outcome
+from dimse_ingestion.dicomweb.store.uid_conflicts import Likening
+from dimse_ingestion.observability import metrics
+from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.operations.event_builder import Instance
+from dimse_ingestion.operations.store import Stored, Storing
+from dimse_ingestion.spooling.spool import Spool
+
+_LOG = logger(__name__)
+_AT_ONCE = 8
+
+
+class Arrived(Protocol):
+    """An instance that is there in whole (see `receiving`, `composed`)."""
+
+    named: Named
+    left_out: bool
+
+    async def sealed(self) -> Instance:
+        """As it is announced; raises DimseFailure when it can't be stored."""
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Its data set, once sealed."""
+
+    def close(self) -> None:
+        """Let go of what it holds."""
+
+
+class StoringParts:
+    """One request's parts; `study` is the one they must be in, empty for any.
+
+    Use as an asynchronous context manager: at its end nothing of the request is held any more.
+    """
+
+    def __init__(self, spool: Spool, storing: Storing, likening: Likening, study: str) -> None:
+        self._spool = spool
+        self._storing = storing
+        self._likening = likening
+        self._brought: dict[str, str] = {}  # SOP Instance UID → digest
+        self._study = study
+        self._tasks: list[asyncio.Future[Outcome]] = []
+        self._room = asyncio.Semaphore(_AT_ONCE)
+        self._receiving: Receiving | None = None
+        self._operation_id = ""
+        self._at_end: list[Callable[[], None]] = []
+
+    async def __aenter__(self) -> "StoringParts":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._receiving is not None:
+            self._receiving.close()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for let_go in self._at_end:
+            let_go()
+
+    def at_end(self, let_go: Callable[[], None]) -> None:
+        """Have something let go of when nothing is being stored any more."""
+        self._at_end.append(let_go)
+
+    @property
+    def count(self) -> int:
+        """Instances that are whole."""
+        return len(self._tasks)
+
+    def begin(self, headers: Mapping[str, str]) -> None:
+        """A part begins; one that by its headers is no Part-10 file is refused."""
+        kind, _ = media_type(headers.get("content-type", DICOM))
+        if kind not in (DICOM, OCTET_STREAM):
+            sentence = f"A part has the media type {kind or 'unknown'}: send {DICOM}."
+            self.refuse(DimseFailure(Status.CANNOT_UNDERSTAND, sentence))
+            return
+        self._operation_id = str(uuid4())
+        self._receiving = Receiving(self._spool.open(self._operation_id))
+
+    async def write(self, content: bytes) -> None:
+        """Some of its bytes."""
+        if self._receiving is not None:
+            await self._receiving.write(content)
+
+    async def end(self) -> None:
+        """The part is whole: store it, as soon as there is room beside the others."""
+        receiving, self._receiving = self._receiving, None
+        if receiving is None:
+            return
+        await self.add(receiving, self._operation_id)
+
+    async def finish(self) -> None:
+        """No part follows."""
+
+    async def add(self, arrived: Arrived, operation_id: str = "") -> None:
+        """Store what is whole, as soon as there is room beside the others."""
+        await self._room.acquire()
+        storing = self._stored(operation_id or str(uuid4()), arrived)
+        task = asyncio.create_task(storing, name="store a part")
+        task.add_done_callback(lambda _: self._room.release())
+        self._tasks.append(task)
+
+    def refuse(self, failure: DimseFailure) -> None:
+        """A part that can't be an instance."""
+        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        outcome.set_result(Outcome(Named(), failure=failure))
+        self._tasks.append(outcome)
+
+    async def outcomes(self) -> list[Outcome]:
+        """What became of each, in the order of the parts."""
+        return list(await asyncio.gather(*self._tasks))
+
+    async def _stored(self, operation_id: str, arrived: Arrived) -> Outcome:
+        try:
+            instance = await arrived.sealed()
+            self._check_study(arrived.named)
+            with metrics.dicomweb_store_seconds.time():
+                stored, otherwise = await self._likened(operation_id, instance, arrived)
+        except DimseFailure as failure:
+            _told_failure(failure, arrived.named)
+            return Outcome(arrived.named, failure=failure)
+        except Exception:  # noqa: BLE001 - one instance must not take the others' answers with it
+            _LOG.exception("A mistake of ours kept an instance from being stored.")
+            ours = DimseFailure(Status.PROCESSING_FAILURE, "internal error")
+            return Outcome(arrived.named, failure=ours)
+        finally:
+            arrived.close()
+        _told(instance, stored.key, operation_id, again=stored.duplicate)
+        warnings = [LEFT_OUT] * arrived.left_out + [KNOWN_OTHERWISE] * otherwise
+        return Outcome(arrived.named, warnings=tuple(warnings))
+
+    async def _likened(
+        self, operation_id: str, instance: Instance, arrived: Arrived
+    ) -> tuple[Stored, bool]:
+        """The instance stored, and whether it was known with other content before."""
+        known = asyncio.create_task(self._is_known_otherwise(instance), name="liken a part")
+        try:
+            chunks = _ending_after(known, arrived.chunks())
+            return await self._storing.store(operation_id, instance, chunks), await known
+        finally:
+            known.cancel()
+
+    async def _is_known_otherwise(self, instance: Instance) -> bool:
+        brought = self._brought.setdefault(instance.sop_instance_uid, instance.sha256)
+        return brought != instance.sha256 or await self._likening.known_otherwise(instance)
+
+    def _check_study(self, named: Named) -> None:
+        if self._study and named.study_instance_uid != self._study:
+            raise DimseFailure(
+                Status.DOES_NOT_MATCH_SOP_CLASS,
+                "Study Instance UID (0020,000D) is not that of the address it was sent to.",
+            )
+
+
+async def _ending_after(
+    known: asyncio.Future[bool], chunks: AsyncIterator[bytes]
+) -> AsyncIterator[bytes]:
+    """The chunks; their end waits, so that the catalogue is not told before it has been asked."""
+    async for chunk in chunks:
+        yield chunk
+    await known
+
+
+def _told(instance: Instance, key: str, operation_id: str, *, again: bool) -> None:
+    metrics.dicomweb_stored.labels("again" if again else "new").inc()
+    _LOG.info(
+        "Instance stored.", object=key, size=instance.size, again=again, operation_id=operation_id
+    )
+
+
+def _told_failure(failure: DimseFailure, named: Named) -> None:
+    status = f"{failure.status:04X}"
+    metrics.dicomweb_store_failures.labels(status).inc()
+    _LOG.warning(
+        "An instance was not stored.",
+        status=status,
+        why=failure.comment,
+        sop_instance_uid=named.sop_instance_uid,
+    )

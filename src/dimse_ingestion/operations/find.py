@@ -1,0 +1,141 @@
+"""C-FIND: an identifier asked of the catalogue, and its matches as identifiers.
+
+What may be asked at which level is `dicom.query_levels`' matter; what matches is the catalogue's.
+Here a question is put and each answer is completed and written in the right character set.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from dimse_ingestion.dicom import charsets, encoding, limits
+from dimse_ingestion.dicom.elements import Element, by_tag, element
+from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.query_levels import (
+    INSTANCE_AVAILABILITY,
+    QUERY_RETRIEVE_LEVEL,
+    RETRIEVE_AE_TITLE,
+    UNIQUE_KEYS,
+    Asked,
+    asked,
+    levels_to,
+)
+from dimse_ingestion.dicom.scanning import Scanner
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.operations.scan_pacing import ScanPacing
+from dimse_ingestion.queries.contract import Query, QueryClient
+
+
+class Finding:
+    """Answers the C-FINDs of one storage space; `maximum_matches` bounds each."""
+
+    def __init__(
+        self, queries: QueryClient, maximum_matches: int, pacing: ScanPacing | None = None
+    ) -> None:
+        self._queries = queries
+        self._maximum_matches = maximum_matches
+        self._pacing = pacing or ScanPacing()
+
+    async def question(
+        self, identifier: bytes, sop_class_uid: str, transfer_syntax_uid: str, *, relational: bool
+    ) -> Asked:
+        """Return what is asked.
+
+        Raises DimseFailure with a sentence: C001 for an identifier that can't be read, A900 for a
+        question that can't be asked, transient A700 when too much is read at once.
+        """
+        try:
+            elements = await self._elements(identifier, transfer_syntax_uid)
+        except DimseFailure as failure:
+            if failure.transient:
+                raise
+            raise DimseFailure(
+                Status.UNABLE_TO_PROCESS, f"Identifier unreadable: {failure.comment}"
+            ) from failure
+        return asked(elements, sop_class_uid, relational=relational)
+
+    async def _elements(self, identifier: bytes, transfer_syntax_uid: str) -> list[Element]:
+        scanner = Scanner(transfer_syntax_uid, limits.IDENTIFIER)
+        with self._pacing.share() as share:
+            await share.feed(scanner, identifier)
+            return scanner.finish()
+
+    async def answers(
+        self,
+        question: Asked,
+        retrieve_ae_title: str,
+        transfer_syntax_uid: str,
+        *,
+        combined_date_time: bool = False,
+    ) -> AsyncGenerator[bytes, None]:
+        """The matches, each as an identifier in `transfer_syntax_uid`.
+
+        Raises DimseFailure as the catalogue's client does, and A700 after the most matches.
+        """
+        most = self._maximum_matches
+        query = Query(
+            scope=question.level,
+            keys=_asked_keys(question),
+            combined_date_time=combined_date_time,
+            limit=most + 1,
+        )
+        count = 0
+        async with aclosing(self._queries.matches(query)) as matches:
+            async for match in matches:
+                if count == most:
+                    sentence = f"More than {most} matches: narrow the query."
+                    raise DimseFailure(Status.OUT_OF_RESOURCES, sentence)
+                count += 1
+                yield _identifier(match, question, retrieve_ae_title, transfer_syntax_uid)
+
+
+def pending_status(question: Asked) -> Status:
+    """FF01 when a key can't be answered (PS3.4 table C.4-1), else FF00."""
+    unsupported = bool(question.unsupported)
+    return Status.PENDING_WITHOUT_OPTIONAL_KEYS if unsupported else Status.PENDING
+
+
+def _asked_keys(question: Asked) -> list[Element]:
+    """The keys, with the unique ones of this level and those above: answers always have them."""
+    present = {key.tag for key in question.keys}
+    unique = (UNIQUE_KEYS[level] for level in levels_to(question.level))
+    vrs = {UNIQUE_KEYS["PATIENT"]: "LO"}
+    return [
+        *question.keys,
+        *(element(tag, vrs.get(tag, "UI")) for tag in unique if tag not in present),
+    ]
+
+
+def _identifier(
+    match: list[Element], question: Asked, retrieve_ae_title: str, transfer_syntax_uid: str
+) -> bytes:
+    found = by_tag(match)
+    stored = found.pop(encoding.SPECIFIC_CHARACTER_SET, None)
+    elements = _completed(found, question, retrieve_ae_title)
+    character_set = encoding.answer_character_set(elements, stored.value if stored else "")
+    try:
+        return encoding.encoded(elements, transfer_syntax_uid, character_set)
+    except ValueError:
+        writable = [each for each in elements if _is_writable(each, transfer_syntax_uid)]
+        return encoding.encoded(writable, transfer_syntax_uid, character_set)
+
+
+def _completed(found: dict[int, Element], question: Asked, retrieve_ae_title: str) -> list[Element]:
+    """Every key that was asked, without a value where there is none, and what an SCP adds."""
+    for key in question.keys:
+        found.setdefault(key.tag, element(key.tag, key.vr))
+    for tag, vr, value in (
+        (QUERY_RETRIEVE_LEVEL, "CS", question.level),
+        (RETRIEVE_AE_TITLE, "AE", retrieve_ae_title),
+        (INSTANCE_AVAILABILITY, "CS", "ONLINE"),
+    ):
+        found[tag] = element(tag, vr, value)
+    return [each if each.bulk is None else element(each.tag, each.vr) for each in found.values()]
+
+
+def _is_writable(each: Element, transfer_syntax_uid: str) -> bool:
+    """A stored value may not be what its VR says: it is left out rather than the match."""
+    try:
+        encoding.encoded([each], transfer_syntax_uid, charsets.UTF_8)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,173 @@
+"""C-STORE: an instance made durable in the bucket and known to the catalogue, in this order.
+
+Chunks go straight up while the scanner reads them; nothing becomes visible unless the data set is
+whole and is what was announced. Doing it twice is harmless: the key follows from the content, the
+event's id from operation and key. The way the bytes came (DIMSE, later HTTP) is not known here.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from dimse_ingestion.dicom import part10
+from dimse_ingestion.dicom.elements import Element
+from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.scanning import Scanner
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.events.contract import EventSink
+from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.operations.event_builder import (
+    Instance,
+    Location,
+    StorageSpace,
+    check_elements,
+    check_uids,
+    event_id,
+    stored_event,
+)
+from dimse_ingestion.operations.event_cache import Confirmed
+from dimse_ingestion.operations.object_reader import Recalled, recalled
+from dimse_ingestion.operations.scan_pacing import ScanPacing, ScanShare
+from dimse_ingestion.storage.contract import Bucket, StoredObject
+from dimse_ingestion.storage.keys import instance_key
+
+_LOG = logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An instance that is durable and known; `duplicate` when its object was there before."""
+
+    key: str
+    event_id: str
+    duplicate: bool
+
+
+class Storing:
+    """Stores instances of one storage space."""
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        sink: EventSink,
+        space: StorageSpace,
+        pacing: ScanPacing | None = None,
+    ) -> None:
+        self._bucket = bucket
+        self._sink = sink
+        self._space = space
+        self._pacing = pacing or ScanPacing()
+        self._confirmed = Confirmed()
+
+    async def already(self, operation_id: str, instance: Instance) -> Stored | None:
+        """The instance if its object is there, its event accepted (again, if need be).
+
+        Raises DimseFailure as the bucket and the sink do, A900 for UIDs that are none.
+        """
+        key = _key(instance)
+        there = await self._bucket.head(key)
+        if there is None:
+            return None
+        if confirmed := self._confirmed.event_of(key, instance.sop_class_uid):
+            return Stored(key, confirmed, duplicate=True)
+        with self._pacing.share() as share:
+            known = await self._recalled(instance, there, share)
+            if known is None:
+                return None
+            check_elements(instance, known.elements)
+            elements = known.elements
+            accepted = await self._tell(operation_id, instance, key, known.header_size, elements)
+        return Stored(key, accepted, duplicate=True)
+
+    async def store(
+        self, operation_id: str, instance: Instance, chunks: AsyncIterator[bytes]
+    ) -> Stored:
+        """Store the data set that `chunks` brings; not one is taken of what is there already.
+
+        An exception from `chunks` is raised again, and nothing becomes visible. Raises
+        DimseFailure: C000 or A900 for a data set that can't be taken, and as bucket and sink do.
+        """
+        if known := await self.already(operation_id, instance):
+            return known
+        key = _key(instance)
+        header = part10.header(
+            instance.sop_class_uid, instance.sop_instance_uid, instance.transfer_syntax_uid
+        )
+        with self._pacing.share() as share:
+            passing = _Passing(instance, header, chunks, share)
+            await self._bucket.put(key, passing.object(), len(header) + instance.size)
+            accepted = await self._tell(operation_id, instance, key, len(header), passing.elements)
+        return Stored(key, accepted, duplicate=False)
+
+    async def _recalled(
+        self, instance: Instance, there: StoredObject, share: ScanShare
+    ) -> Recalled | None:
+        """What the object says; None for one that is damaged, which is then written anew."""
+        try:
+            found = await recalled(self._bucket, there, share)
+        except KeyError:
+            return None
+        except DimseFailure as failure:
+            if failure.status != Status.CANNOT_UNDERSTAND:
+                raise
+            _LOG.warning("A damaged object is written anew.", object=there.key, why=str(failure))
+            return None
+        if found.header_size + instance.size != there.size:
+            _LOG.warning("An object of another size is written anew.", object=there.key)
+            return None
+        return found
+
+    async def _tell(
+        self,
+        operation_id: str,
+        instance: Instance,
+        key: str,
+        header_size: int,
+        elements: list[Element],
+    ) -> str:
+        location = Location(self._bucket.name, key, header_size)
+        event = stored_event(operation_id, self._space, instance, location, elements)
+        await self._sink.accept(event)
+        accepted = event_id(operation_id, key)
+        self._confirmed.add(key, instance.sop_class_uid, accepted)
+        return accepted
+
+
+class _Passing:
+    """An object on its way up, and what was read of it."""
+
+    def __init__(
+        self, instance: Instance, header: bytes, chunks: AsyncIterator[bytes], share: ScanShare
+    ) -> None:
+        self.elements: list[Element] = []
+        self._share = share
+        self._instance = instance
+        self._header = header
+        self._chunks = chunks
+
+    async def object(self) -> AsyncIterator[bytes]:
+        """Header and data set. The checks stand before the end, so that a bad one never ends."""
+        scanner = Scanner(self._instance.transfer_syntax_uid)
+        waiting = self._header
+        passed = 0
+        async for chunk in self._chunks:
+            await self._share.feed(scanner, chunk)
+            passed += len(chunk)
+            yield waiting
+            waiting = chunk
+        if passed != self._instance.size:
+            raise DimseFailure(
+                Status.PROCESSING_FAILURE, "The data set has another size than announced."
+            )
+        self.elements = scanner.finish()
+        check_elements(self._instance, self.elements)
+        yield waiting
+
+
+def _key(instance: Instance) -> str:
+    check_uids(instance)
+    try:
+        return instance_key(
+            instance.sha256, instance.transfer_syntax_uid, instance.sop_instance_uid
+        )
+    except ValueError as wrong:
+        raise DimseFailure(Status.DOES_NOT_MATCH_SOP_CLASS, str(wrong)) from wrong

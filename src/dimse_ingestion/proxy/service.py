@@ -1,0 +1,159 @@
+"""The proxy from its start to its last association, whatever wires it is joined to (see `app`).
+
+Order matters at both ends: probes answer first and last; a drain refuses new associations while
+those that are open finish, so that no image under way is lost.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from starlette.applications import Starlette
+
+from dimse_ingestion.observability import probes
+from dimse_ingestion.observability.http_server import served
+from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.observability.series import start_series
+from dimse_ingestion.proxy.acceptance import Admission
+from dimse_ingestion.proxy.bridge import Bridge
+from dimse_ingestion.proxy.upstream_probe import WholePath
+from dimse_ingestion.settings import ProxySettings
+from dimse_ingestion.settings.errors import address_mistake, directory_mistake
+from dimse_ingestion.spooling.spool import Limits, Spool
+from dimse_ingestion.transport.contract import Requester
+from dimse_ingestion.upper_layer.services import Services
+
+_LOG = logger(__name__)
+_Opened = TypeVar("_Opened")
+
+
+class Listener(Protocol):
+    """Where associations come in (see `upper_layer.acceptor`)."""
+
+    async def start(self, host: str, port: int) -> tuple[str, int]:
+        """Listen; the address. Raises OSError."""
+
+    async def stop(self, drain: float) -> None:
+        """Listen no more; let associations finish for `drain` seconds, then abort them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wires:
+    """What the proxy is joined to."""
+
+    requester: Requester
+    listener: Callable[[Services], Listener]
+    transport_trouble: Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenDoor:
+    """A proxy that listens."""
+
+    ae_title: str
+    address: tuple[str, int]
+    http_port: int
+    health: probes.Health
+    path: WholePath
+
+
+@asynccontextmanager
+async def opened(settings: ProxySettings, wires: Wires) -> AsyncIterator[OpenDoor]:
+    """The proxy, listening within the block and drained at its end.
+
+    Raises ConfigurationMistake when an address or the spool can't be used.
+    """
+    health = probes.Health("proxy")
+    start_series("proxy")
+    with _spool(settings) as spool:
+        admission = Admission(settings, lambda: spool.trouble)
+        bridge = Bridge(settings, admission, spool, wires.requester)
+        path = WholePath(wires.requester, settings.ae_title, wires.transport_trouble)
+        bridge.doubt = path.doubt
+        listener = wires.listener(bridge)
+        _add_checks(health, wires, spool, path)
+        http = f"{settings.http_host}:{settings.http_port}"
+        dimse = f"{settings.host}:{settings.port}"
+        async with (
+            _told(_probes(settings, health), "DIMSE_HTTP_PORT", http) as http_port,
+            _watched(path),
+            probes.watched(health),
+            _told(_listening(settings, listener), "DIMSE_PORT", dimse) as address,
+        ):
+            _LOG.info("Listening for associations.", ae_title=settings.ae_title, address=address)
+            try:
+                yield OpenDoor(settings.ae_title, address, http_port, health, path)
+            finally:
+                health.drain()
+                admission.draining = True
+                _LOG.info("Draining.", open_associations=admission.open_associations)
+
+
+def _probes(settings: ProxySettings, health: probes.Health) -> AbstractAsyncContextManager[int]:
+    app = Starlette(routes=probes.routes(health))
+    return served(app, settings.http_host, settings.http_port)
+
+
+@contextmanager
+def _spool(settings: ProxySettings) -> Iterator[Spool]:
+    limits = Limits(
+        memory=settings.spool_memory,
+        memory_in_all=settings.spool_memory_in_all,
+        disk=settings.spool_limit,
+        high_water=settings.spool_high_water,
+    )
+    spool = Spool(settings.spool_directory, limits)
+    try:
+        spool.prepare()
+    except OSError as trouble:
+        directory = str(settings.spool_directory)
+        raise directory_mistake("DIMSE_SPOOL_DIRECTORY", directory, trouble) from None
+    try:
+        yield spool
+    finally:
+        spool.close()
+
+
+@asynccontextmanager
+async def _told(
+    opening: AbstractAsyncContextManager[_Opened], variable: str, value: str
+) -> AsyncIterator[_Opened]:
+    """`opening`, with an address that can't be used told as the mistake of `variable`."""
+    async with AsyncExitStack() as stack:
+        try:
+            opened = await stack.enter_async_context(opening)
+        except OSError as trouble:
+            raise address_mistake(variable, value, trouble) from None
+        yield opened
+
+
+@asynccontextmanager
+async def _listening(settings: ProxySettings, listener: Listener) -> AsyncIterator[tuple[str, int]]:
+    address = await listener.start(settings.host, settings.port)
+    try:
+        yield address
+    finally:
+        await listener.stop(settings.drain_timeout)
+
+
+@asynccontextmanager
+async def _watched(path: WholePath) -> AsyncIterator[None]:
+    watching = asyncio.create_task(path.watch(), name="echo of our own")
+    try:
+        yield
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+
+def _add_checks(health: probes.Health, wires: Wires, spool: Spool, path: WholePath) -> None:
+    health.add("nats", wires.transport_trouble)
+    health.add("spool", lambda: spool.trouble)
+    health.add("path", lambda: "" if wires.transport_trouble() else path.trouble)

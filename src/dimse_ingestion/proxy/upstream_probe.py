@@ -1,0 +1,94 @@
+"""Whether the way from here to bucket and catalogue is open: an echo of our own, again and again.
+
+What a modality's C-ECHO would be told, known before it asks; readiness and `standalone` look at
+it. No association depends on it: while the way is closed, each request is answered for itself.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.proxy.bridge import troubles_behind
+from dimse_ingestion.proxy.operation_ids import new_operation_id
+from dimse_ingestion.transport.contract import Requester
+from dimse_ingestion.transport.protocol.messages import EchoRequest, EchoResult, Origin
+
+_LOG = logger(__name__)
+_PAUSE = 10.0
+_LONGEST_ECHO = 3.0
+_PAUSE_WHILE_CLOSED = 1.0
+
+
+class WholePath:
+    """The last echo's outcome."""
+
+    def __init__(
+        self,
+        requester: Requester,
+        ae_title: str,
+        transport_trouble: Callable[[], str],
+        *,
+        pause: float = _PAUSE,
+        pause_while_closed: float = _PAUSE_WHILE_CLOSED,
+    ) -> None:
+        self._requester = requester
+        self._transport_trouble = transport_trouble
+        self._origin = Origin(calling_ae_title=ae_title, called_ae_title=ae_title)
+        self._pause, self._pause_while_closed = pause, pause_while_closed
+        self._open = asyncio.Event()
+        self._doubted = asyncio.Event()
+        self.trouble = "No echo has gone all the way yet."
+        """Empty while the way is open, else a sentence."""
+
+    async def proved_open(self) -> None:
+        """Wait until an echo has gone all the way."""
+        await self._open.wait()
+
+    async def watch(self) -> None:
+        """Echo until cancelled."""
+        while True:
+            await self.look()
+            self._doubted.clear()
+            pause = self._pause_while_closed if self.trouble else self._pause
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._doubted.wait(), pause)
+
+    def doubt(self) -> None:
+        """An operation has just failed for want of what lies behind: look again at once."""
+        self._doubted.set()
+
+    async def look(self) -> None:
+        """Echo once, unless nothing can be carried. Never raises but when cancelled."""
+        self._tell(self._transport_trouble() or await self._echoed())
+
+    async def _echoed(self) -> str:
+        try:
+            async with asyncio.timeout(_LONGEST_ECHO):
+                return _trouble(await self._requester.echo(self._request()))
+        except TimeoutError:
+            return f"No ingestion service answered an echo within {_LONGEST_ECHO:.0f} s."
+        except DimseFailure as failure:
+            return failure.comment
+        except Exception as mistake:  # noqa: BLE001 - the watch goes on: it is how an operator learns of it
+            _LOG.exception("The echo of our own failed.")
+            return f"The echo failed ({type(mistake).__name__}): see the log."
+
+    def _request(self) -> EchoRequest:
+        return EchoRequest(operation_id=new_operation_id(), origin=self._origin)
+
+    def _tell(self, trouble: str) -> None:
+        if trouble and trouble != self.trouble:
+            _LOG.warning("The way to bucket and catalogue is closed.", reason=trouble)
+        if not trouble and self.trouble:
+            _LOG.info("The way to bucket and catalogue is open.")
+        self.trouble = trouble
+        (self._open.clear if trouble else self._open.set)()
+
+
+def _trouble(result: EchoResult) -> str:
+    if result.status == Status.SUCCESS:
+        return ""
+    return troubles_behind(result) or f"The ingestion service answered {result.status:04X}H."

@@ -1,0 +1,143 @@
+"""A bucket whose configuration is looked at again while it is used, so that keys can be rotated.
+
+Kubernetes changes mounted files in place. They are read again every few seconds, and at once when
+access is refused. A configuration that can't be read any more leaves the last one in use; one that
+never could makes every call fail with the sentence that says what is missing.
+"""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.observability import metrics
+from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.settings import BucketLocation, MountedMissing
+from dimse_ingestion.storage.factory import open_bucket
+from dimse_ingestion.storage.metrics import counted
+
+if TYPE_CHECKING:
+    from dimse_ingestion.storage.contract import Bucket, StoredObject
+
+T = TypeVar("T")
+_LOG = logger(__name__)
+
+
+class FollowingBucket:
+    """The bucket that `read` describes now; `read` raises MountedMissing when it describes none.
+
+    `fresh` is for how many seconds a configuration is trusted, `timeout` how many a request may
+    take.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], BucketLocation],
+        *,
+        timeout: float = 20.0,
+        fresh: float = 5.0,
+        opened: Callable[..., "Bucket"] = open_bucket,
+    ) -> None:
+        self.name = ""
+        self._read = read
+        self._timeout = timeout
+        self._fresh = fresh
+        self._open = opened
+        self._read_at = float("-inf")
+        self._missing = ""
+        self._location: BucketLocation | None = None
+        self._bucket: Bucket | None = None
+
+    async def head(self, key: str) -> "StoredObject | None":
+        """The object under `key`, or None."""
+        return await self._asked("head", lambda bucket: bucket.head(key))
+
+    async def put(self, key: str, chunks: AsyncIterator[bytes], size: int) -> None:
+        """Store; a refusal by keys that have just changed is transient, for it can be repeated."""
+        with counted("put"), metrics.storage_put_seconds.time():
+            await self._put(key, chunks, size)
+        metrics.storage_put_bytes.inc(size)
+
+    async def get_range(self, key: str, offset: int, length: int) -> bytes:
+        """At most `length` bytes from `offset`; raises KeyError."""
+        return await self._asked("get", lambda bucket: bucket.get_range(key, offset, length))
+
+    async def stream(self, key: str) -> AsyncIterator[bytes]:
+        """The whole object in pieces; raises KeyError."""
+        with counted("get"):
+            async for piece in self._current().stream(key):
+                yield piece
+
+    async def list(self, prefix: str = "") -> AsyncIterator["StoredObject"]:
+        """Objects whose key begins with `prefix`."""
+        with counted("list"):
+            async for each in self._current().list(prefix):
+                yield each
+
+    async def delete(self, key: str) -> None:
+        """Remove an object."""
+        await self._asked("delete", lambda bucket: bucket.delete(key))
+
+    async def check(self, *, write: bool = False) -> None:
+        """Raise DimseFailure when there is no configuration, or the bucket does not work."""
+        await self._asked("check", lambda bucket: bucket.check(write=write))
+
+    async def _put(self, key: str, chunks: AsyncIterator[bytes], size: int) -> None:
+        bucket = self._current()
+        try:
+            await bucket.put(key, chunks, size)
+        except DimseFailure as failure:
+            if self._has_new_keys(failure, bucket):
+                raise OutOfResources(f"Bucket {self.name} has just got new keys.") from failure
+            raise
+
+    async def _asked(self, asked: str, call: Callable[["Bucket"], Awaitable[T]]) -> T:
+        with counted(asked):
+            return await self._answered(call)
+
+    async def _answered(self, call: Callable[["Bucket"], Awaitable[T]]) -> T:
+        """What the bucket answers; once more if it refused keys that have changed since."""
+        bucket = self._current()
+        try:
+            return await call(bucket)
+        except DimseFailure as failure:
+            if not self._has_new_keys(failure, bucket):
+                raise
+        return await call(self._current())
+
+    def _has_new_keys(self, failure: DimseFailure, refused: "Bucket") -> bool:
+        if failure.status != Status.NOT_AUTHORIZED:
+            return False
+        self._read_at = float("-inf")
+        return self._current() is not refused
+
+    def _current(self) -> "Bucket":
+        bucket = self._bucket
+        if bucket is None or time.monotonic() - self._read_at > self._fresh:
+            bucket = self._bucket = self._read_again(bucket)
+        return bucket
+
+    def _read_again(self, last: "Bucket | None") -> "Bucket":
+        location: BucketLocation | None
+        try:
+            location = self._read()
+            self._missing = ""
+        except MountedMissing as missing:
+            if last is None:
+                raise OutOfResources(str(missing)) from None
+            self._tell_missing(str(missing))
+            location = self._location
+        self._read_at = time.monotonic()
+        return last if last and location == self._location else self._opened(location)
+
+    def _tell_missing(self, missing: str) -> None:
+        if missing != self._missing:
+            _LOG.warning("The bucket's last configuration stays in use.", because=missing)
+        self._missing = missing
+
+    def _opened(self, location: BucketLocation | None) -> "Bucket":
+        bucket = self._open(location, timeout=self._timeout)
+        self._location, self.name = location, bucket.name
+        _LOG.info("The bucket is opened.", bucket=self.name)
+        return bucket

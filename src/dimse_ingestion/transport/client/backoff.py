@@ -1,0 +1,50 @@
+"""When an operation is tried again, after how long, and when that ends.
+
+Pure: the outcome of an attempt goes in, a pause or the end comes out. An operation ends when no
+replica was reached for the open budget, and at its deadline; a replica that is busy or fails for
+now is tried until the deadline.
+"""
+
+from collections.abc import Callable
+
+from dimse_ingestion.transport.protocol.codec import Result
+from dimse_ingestion.transport.protocol.state import Elsewhere
+from dimse_ingestion.transport.protocol.timeouts import Times
+
+
+class Patience:
+    """One operation's; `random` gives numbers from 0 to 1."""
+
+    def __init__(
+        self, times: Times, now: float, deadline: float, random: Callable[[], float]
+    ) -> None:
+        self.ends = now + deadline
+        self._times = times
+        self._random = random
+        self._reached = now
+        self._failures = 0
+        self.because = "No answer in time"
+        """Why the last attempt had no result."""
+
+    def pause(self, failed: Elsewhere | Result, now: float) -> float | None:
+        """Return the seconds until the next attempt, or None when there is to be none.
+
+        A pause that would last beyond the end is shortened, so that the last attempt is made as
+        late as it can still succeed: what was away may be back by then.
+        """
+        after = 0.0
+        if isinstance(failed, Elsewhere):
+            self.because, after = failed.because, failed.after
+        if isinstance(failed, Result) or failed.reached:
+            self._reached = now
+        pause = self._jittered(after)
+        self._failures += 1
+        budget_ends = self._reached + self._times.open_budget
+        if now + pause < min(self.ends, budget_ends):
+            return pause
+        shortened = min(self.ends - self._times.last_attempt, budget_ends) - now
+        return shortened if shortened >= self._times.first_pause else None
+
+    def _jittered(self, after: float) -> float:
+        growing = self._times.first_pause * 2.0 ** min(self._failures, 16)
+        return (after + min(self._times.longest_pause, growing)) * (0.5 + self._random() / 2)

@@ -1,0 +1,115 @@
+"""The proxy's end of the transport: a `Requester` over any carrier.
+
+It says what each service opens with and what its end means. How attempts follow each other is
+`retrying`'s, how a query streams is `querying`'s.
+"""
+
+from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.transport.carrier import Carrier
+from dimse_ingestion.transport.client.attempt import Attempt, StoreAttempt
+from dimse_ingestion.transport.client.find_client import Query
+from dimse_ingestion.transport.client.inboxes import Inboxes
+from dimse_ingestion.transport.client.retry import Final, GaveUp, Operation, Retrying
+from dimse_ingestion.transport.contract import Source
+from dimse_ingestion.transport.protocol.codec import (
+    EchoAsked,
+    Reject,
+    StoreAsked,
+    chunk_size,
+    encoded,
+)
+from dimse_ingestion.transport.protocol.messages import (
+    EchoRequest,
+    EchoResult,
+    FindOpen,
+    StoreOpen,
+    StoreResult,
+)
+from dimse_ingestion.transport.protocol.state import Asking, Outcome
+from dimse_ingestion.transport.protocol.store_sender import Sender
+from dimse_ingestion.transport.protocol.subjects import Subjects
+from dimse_ingestion.transport.protocol.timeouts import Times
+
+_INLINE_OVERHEAD = 16  # bytes that msgpack and the field's name add to an inline data set
+
+
+class CarrierRequester:
+    """A `Requester`; `proxy_id` names this proxy's inboxes."""
+
+    def __init__(
+        self, carrier: Carrier, subjects: Subjects, proxy_id: str, times: Times | None = None
+    ) -> None:
+        self._carrier = carrier
+        self._inboxes = Inboxes(carrier, subjects, proxy_id)
+        self._retrying = Retrying(carrier, subjects, self._inboxes, times or Times())
+
+    async def start(self) -> None:
+        """Listen for answers. Raises CarrierDown."""
+        await self._inboxes.start()
+
+    async def close(self) -> None:
+        """Listen no more; the carrier stays."""
+        await self._inboxes.close()
+
+    async def echo(self, request: EchoRequest) -> EchoResult:
+        """Go all the way. Raises DimseFailure when no replica answers within the budget."""
+        retrying = self._retrying
+        operation = Operation("echo", request.operation_id, retrying.times.echo_deadline)
+
+        async def once() -> Outcome:
+            machine = Asking(retrying.times, retrying.now())
+            attempt = Attempt(self._carrier, self._inboxes.new(), machine)
+            return await retrying.play(operation, attempt, EchoAsked(request=request))
+
+        try:
+            return _echoed(await retrying.until_final(operation, once))
+        except GaveUp as why:
+            raise OutOfResources(str(why)) from None
+
+    async def store(self, open_: StoreOpen, source: Source, *, deadline: float) -> StoreResult:
+        """Carry one data set and bring back its result; after `deadline` seconds, A700."""
+        operation = Operation("store", open_.operation_id, deadline)
+
+        async def once() -> Outcome:
+            return await self._store_once(operation, open_, source)
+
+        try:
+            return _stored(await self._retrying.until_final(operation, once))
+        except GaveUp as why:
+            return StoreResult(status=Status.OUT_OF_RESOURCES, comment=str(why), transient=True)
+
+    def find(self, open_: FindOpen) -> Query:
+        """Start one query."""
+        return Query(self._retrying, open_)
+
+    async def _store_once(self, operation: Operation, open_: StoreOpen, source: Source) -> Outcome:
+        retrying = self._retrying
+        chunk = chunk_size(self._carrier.maximum_payload)
+        machine = Sender(open_.size, open_.sha256, chunk, retrying.times, retrying.now())
+        attempt = StoreAttempt(self._carrier, self._inboxes.new(), machine, source)
+        return await retrying.play(operation, attempt, _opening(open_, source, chunk))
+
+
+def _opening(open_: StoreOpen, source: Source, chunk: int) -> StoreAsked:
+    """The open, with the data set in it if both fit into one chunk."""
+    bare = StoreAsked(open=open_)
+    if open_.size + len(encoded(bare)[1]) + _INLINE_OVERHEAD > chunk:
+        return bare
+    return StoreAsked(open=open_, inline=source.read(0, open_.size))
+
+
+def _stored(final: Final) -> StoreResult:
+    if isinstance(final, Reject):
+        return StoreResult(status=final.status, comment=final.comment)
+    return final.store or StoreResult(
+        status=Status.PROCESSING_FAILURE, comment="The answer has no result"
+    )
+
+
+def _echoed(final: Final) -> EchoResult:
+    if isinstance(final, Reject):
+        return EchoResult(status=final.status, comment=final.comment)
+    if final.echo is None:
+        raise DimseFailure(Status.PROCESSING_FAILURE, "The answer has no result")
+    return final.echo

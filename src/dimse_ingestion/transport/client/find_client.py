@@ -1,0 +1,137 @@
+"""One C-FIND at the proxy: a `Finding` whose matches come as fast as the modality takes them.
+
+Attempts go on by themselves in a task; the iteration takes batches from the one under way. Once a
+match was handed on, a lost replica ends the query with A700: another one would begin anew, and the
+modality would see matches twice.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.transport.carrier import Carrier
+from dimse_ingestion.transport.client.attempt import Attempt
+from dimse_ingestion.transport.client.retry import Final, GaveUp, Operation, Retrying
+from dimse_ingestion.transport.protocol.codec import FindAsked, Reject, chunk_size, encoded
+from dimse_ingestion.transport.protocol.find import Asker
+from dimse_ingestion.transport.protocol.messages import FindMatch, FindOpen, FindResult
+from dimse_ingestion.transport.protocol.state import Elsewhere, Outcome
+
+
+class FindAttempt(Attempt):
+    """One attempt of a C-FIND; says when something came."""
+
+    machine: Asker
+
+    def __init__(
+        self, carrier: Carrier, inbox: str, machine: Asker, something_came: Callable[[], None]
+    ) -> None:
+        super().__init__(carrier, inbox, machine)
+        self._something_came = something_came
+
+    def taken(self) -> None:
+        """The modality has the oldest batch."""
+        self.say(self.machine.taken(self._clock()))
+
+    async def _move(self) -> None:
+        self._something_came()
+
+
+class Query:
+    """A `Finding`, begun when made."""
+
+    def __init__(self, retrying: Retrying, open_: FindOpen) -> None:
+        self._retrying = retrying
+        self._open = open_
+        self._operation = Operation(
+            "find", open_.operation_id, retrying.times.deadline, ends_attempts=False
+        )
+        self._attempt: FindAttempt | None = None
+        self._result: FindResult | None = None
+        self._given = 0
+        self._news = asyncio.Event()
+        self._task = asyncio.create_task(self._carry())
+
+    async def __aiter__(self) -> AsyncIterator[FindMatch]:
+        """The matches in the order the catalogue gave them."""
+        while attempt := await self._with_matches():
+            for match in attempt.machine.arrived[0]:
+                if self._is_cancelled:
+                    return
+                self._given += 1
+                yield match
+            attempt.taken()
+
+    def cancel(self) -> None:
+        """End now; the replica is told and not waited for."""
+        if self._result is not None and not self._left:
+            return
+        if self._attempt:
+            self._attempt.say(self._attempt.machine.cancel())
+        self._task.cancel()
+        self._end(FindResult(status=Status.CANCEL, matches=self._given))
+
+    @property
+    def result(self) -> FindResult:
+        """The end of it; only after iteration ended."""
+        if self._result is None:
+            raise RuntimeError("The query has not ended yet.")
+        return self._result
+
+    @property
+    def _left(self) -> bool:
+        """Whether matches have come that the modality has not got."""
+        return self._attempt is not None and bool(self._attempt.machine.arrived)
+
+    @property
+    def _is_cancelled(self) -> bool:
+        return self._result is not None and self._result.status == Status.CANCEL
+
+    async def _with_matches(self) -> FindAttempt | None:
+        """The attempt whose next batch is to be handed on; None at the end."""
+        while not (self._left or self._result):
+            self._news.clear()
+            await self._news.wait()
+            if self._task.done() and not self._task.cancelled():
+                self._task.result()  # a mistake of ours is not swallowed
+        return self._attempt if self._left and not self._is_cancelled else None
+
+    async def _carry(self) -> None:
+        try:
+            final = await self._retrying.until_final(self._operation, self._once)
+        except GaveUp as why:
+            self._end(FindResult(status=Status.OUT_OF_RESOURCES, comment=str(why)))
+        else:
+            self._end(_found(final))
+        finally:
+            self._news.set()
+
+    def _end(self, result: FindResult) -> None:
+        self._result = result
+        self._news.set()
+
+    async def _once(self) -> Outcome:
+        carrier, times = self._retrying.carrier, self._retrying.times
+        machine = Asker(times, self._retrying.now())
+        opening = FindAsked(open=self._open, limit=machine.limit)
+        if len(encoded(opening)[1]) > chunk_size(carrier.maximum_payload):
+            return Reject(status=Status.OUT_OF_RESOURCES, comment="The identifier is too long")
+        inbox = self._retrying.inboxes.new()
+        self._attempt = FindAttempt(carrier, inbox, machine, self._news.set)
+        outcome = await self._retrying.play(self._operation, self._attempt, opening)
+        return self._lost(outcome) if isinstance(outcome, Elsewhere) else outcome
+
+    def _lost(self, outcome: Elsewhere) -> Outcome:
+        """Begin anew elsewhere, unless the modality has seen some of it."""
+        if not self._given:
+            self._attempt = None
+            return outcome
+        return Reject(status=Status.OUT_OF_RESOURCES, comment=outcome.because)
+
+
+def _found(final: Final) -> FindResult:
+    if isinstance(final, Reject):
+        return FindResult(status=final.status, comment=final.comment)
+    return final.find or FindResult(
+        status=Status.PROCESSING_FAILURE, comment="The answer has no result"
+    )

@@ -1,0 +1,110 @@
+"""A proxy's inboxes: one wildcard subscription, and each message to the attempt it is for.
+
+Whatever still works for an attempt that nobody waits for is told to stop. An attempt has an inbox
+of its own, so that an answer to an older one can't be taken for one to this.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.transport.carrier import Carrier, CarrierDown, Delivery, Subscription
+from dimse_ingestion.transport.client.attempt import Attempt
+from dimse_ingestion.transport.protocol.codec import (
+    Abort,
+    Busy,
+    Frame,
+    Leaving,
+    MalformedFrame,
+    Reject,
+    Result,
+    Unknown,
+    decoded,
+    encoded,
+)
+from dimse_ingestion.transport.protocol.subjects import Subjects, last_token, new_session
+
+_LOG = logger(__name__)
+_LAST_WORDS = (Busy, Reject, Result, Leaving, Unknown, Abort)
+
+
+class Inboxes:
+    """All inboxes of one proxy on one carrier."""
+
+    def __init__(self, carrier: Carrier, subjects: Subjects, proxy_id: str) -> None:
+        self._carrier = carrier
+        self._subjects = subjects
+        self._proxy_id = proxy_id
+        self._own = new_session()  # another process may be started with the same proxy id
+        self._attempts: dict[str, Attempt] = {}
+        self._back = asyncio.Event()
+        self._subscription: Subscription | None = None
+
+    async def start(self) -> None:
+        """Listen."""
+        self._carrier.on_change(self._changed)
+        everything = self._subjects.inboxes(self._proxy_id)
+        self._subscription = await self._carrier.subscribe(everything, self._take)
+
+    async def close(self) -> None:
+        """Listen no more."""
+        if self._subscription:
+            await self._subscription.drain()
+
+    def new(self) -> str:
+        """The subject of a new inbox."""
+        return self._subjects.inbox(self._proxy_id, f"{self._own}-{new_session()}")
+
+    @contextmanager
+    def answering(self, attempt: Attempt) -> Iterator[None]:
+        """Within, messages to the attempt's inbox reach it."""
+        name = last_token(attempt.inbox)
+        self._attempts[name] = attempt
+        try:
+            yield
+        finally:
+            del self._attempts[name]
+
+    async def pause(self, seconds: float) -> None:
+        """Wait; without a connection, only until it is back."""
+        if self._carrier.connected:
+            await asyncio.sleep(seconds)
+            return
+        self._back.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._back.wait()
+
+    def _changed(self, connected: bool) -> None:
+        for attempt in list(self._attempts.values()):
+            attempt.changed(connected=connected)
+        if connected:
+            self._back.set()
+
+    def _take(self, delivery: Delivery) -> None:
+        name = last_token(delivery.subject)
+        if not name.startswith(self._own) or not self._may_answer(delivery.reply):
+            return
+        attempt = self._attempts.get(name)
+        if delivery.nobody_listened:
+            if attempt:
+                attempt.nobody_listened()
+            return
+        try:
+            frame = decoded(delivery.headers, delivery.body)
+        except MalformedFrame as mistake:
+            _LOG.warning("A replica's message was dropped.", reason=str(mistake))
+            return
+        if not (attempt and attempt.receive(frame, delivery.reply)):
+            self._refuse(frame, delivery)
+
+    def _may_answer(self, reply: str) -> bool:
+        return not reply or self._subjects.is_session(reply)
+
+    def _refuse(self, frame: Frame, delivery: Delivery) -> None:
+        if not delivery.reply or isinstance(frame, _LAST_WORDS):
+            return
+        headers, body = encoded(Abort(reason="Nobody waits for this"))
+        with suppress(CarrierDown):
+            self._carrier.publish(delivery.reply, body, reply=delivery.subject, headers=headers)

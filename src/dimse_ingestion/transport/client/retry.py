@@ -1,0 +1,120 @@
+"""An operation's attempts, one after the other, until one has a result or patience ends.
+
+Every attempt is a new open under the same operation id, so that whichever replica gets it knows
+what has been done already. What an attempt says and hears is not looked at (see `attempts`).
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from dimse_ingestion.observability import metrics, tracing
+from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.transport.carrier import Carrier
+from dimse_ingestion.transport.client.attempt import Attempt
+from dimse_ingestion.transport.client.backoff import Patience
+from dimse_ingestion.transport.client.inboxes import Inboxes
+from dimse_ingestion.transport.protocol.codec import Frame, Reject, Result
+from dimse_ingestion.transport.protocol.state import Elsewhere, Outcome
+from dimse_ingestion.transport.protocol.subjects import Subjects
+from dimse_ingestion.transport.protocol.timeouts import Times
+
+_LOG = logger(__name__)
+Final = Result | Reject
+
+
+class GaveUp(Exception):
+    """No attempt had a final result; the sentence says what stood in the way of the last one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What all attempts of one operation share."""
+
+    service: str
+    operation_id: str
+    deadline: float
+    """Seconds from its start in which attempts may begin."""
+    ends_attempts: bool = True
+    """Whether the deadline also ends an attempt under way."""
+
+
+class Retrying:
+    """Everything an attempt needs, for all operations of one proxy."""
+
+    def __init__(
+        self, carrier: Carrier, subjects: Subjects, inboxes: Inboxes, times: Times
+    ) -> None:
+        self.carrier, self.inboxes, self.times = carrier, inboxes, times
+        self._subjects = subjects
+
+    def now(self) -> float:
+        """The event loop's time in seconds."""
+        return asyncio.get_running_loop().time()
+
+    async def play(self, operation: Operation, attempt: Attempt, opening: Frame) -> Outcome:
+        """One attempt, from its open to its outcome."""
+        service = self._subjects.service(operation.service)
+        with self.inboxes.answering(attempt):
+            return await attempt.run(service, opening, tracing.headers())
+
+    async def until_final(
+        self, operation: Operation, attempt: Callable[[], Awaitable[Outcome]]
+    ) -> Final:
+        """The final result; a transient failure only when there's no time for another attempt.
+
+        Raises GaveUp.
+        """
+        patience = Patience(self.times, self.now(), operation.deadline, random.random)
+        failed: Result | None = None
+        while True:
+            outcome = await _bounded(attempt, patience, operation)
+            if isinstance(outcome, Reject):
+                return outcome
+            if isinstance(outcome, Result):
+                if not _is_transient(outcome):
+                    return outcome
+                failed = outcome
+            pause = patience.pause(outcome, self.now())
+            if pause is None:
+                return _last(failed, patience)
+            _tell(operation, outcome, pause)
+            await self.inboxes.pause(pause)
+
+
+async def _bounded(
+    attempt: Callable[[], Awaitable[Outcome]], patience: Patience, operation: Operation
+) -> Outcome:
+    try:
+        async with asyncio.timeout_at(patience.ends if operation.ends_attempts else None):
+            return await attempt()
+    except TimeoutError:
+        return Elsewhere("No answer in time", reached=False)
+
+
+def _is_transient(result: Result) -> bool:
+    return result.store is not None and result.store.transient
+
+
+def _last(failed: Result | None, patience: Patience) -> Result:
+    """What a replica said is worth more than that a later attempt had no answer."""
+    if failed is None:
+        raise GaveUp(patience.because)
+    return failed
+
+
+def _tell(operation: Operation, outcome: Elsewhere | Result, pause: float) -> None:
+    metrics.transport_retries.labels(operation.service).inc()
+    failed = outcome.because if isinstance(outcome, Elsewhere) else _comment(outcome)
+    _LOG.info(
+        "The operation is tried again.",
+        operation_id=operation.operation_id,
+        service=operation.service,
+        reason=failed,
+        pause=round(pause, 3),
+    )
+
+
+def _comment(result: Result) -> str:
+    return result.store.comment if result.store else ""

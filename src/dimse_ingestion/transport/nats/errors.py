@@ -1,0 +1,105 @@
+"""What keeps us from NATS, as a sentence with its cure: foreign errors end at this border."""
+
+import asyncio
+import socket
+import ssl
+
+import aiohttp
+from nats.errors import Error as NatsError
+
+from dimse_ingestion.transport.carrier import CarrierDown
+from dimse_ingestion.transport.nats.connection import PlaintextServer
+from dimse_ingestion.transport.nats.credentials import Credential, CredentialMistake
+from dimse_ingestion.transport.nats.server_urls import Server
+from dimse_ingestion.transport.nats.tls import TlsMistake
+
+USUAL_CONTROL_LINE = 4096
+"""Bytes of a CONNECT that a nats-server takes unless its max_control_line is raised."""
+
+FOREIGN = (
+    OSError,
+    TimeoutError,
+    asyncio.IncompleteReadError,
+    NatsError,
+    aiohttp.ClientError,
+    ValueError,
+    CarrierDown,
+    PlaintextServer,
+)
+"""What opening a connection may raise."""
+
+
+def why_not_opened(
+    server: Server, trouble: Exception, credential: Credential, connect_bytes: int = 0
+) -> str:
+    """The sentence for a connection that did not come about."""
+    at = f"NATS at {server.url}"
+    if isinstance(trouble, CredentialMistake | TlsMistake):
+        return str(trouble)
+    if isinstance(trouble, PlaintextServer):
+        return (
+            f"{at} offers no TLS, so no credential was told to it: give the server a certificate, "
+            "or set DIMSE_NATS_TLS_ENABLED=false where the network itself is trusted."
+        )
+    if connect_bytes > USUAL_CONTROL_LINE and not _refused_by_name(trouble):
+        return (
+            f"{at} ended the connection at our CONNECT of {connect_bytes} bytes: the token is "
+            "long; raise max_control_line in the server's configuration (64KB is plenty)."
+        )
+    return f"{at} {_told(trouble, credential)}"
+
+
+def why_lost(server: Server, reason: str) -> str:
+    """The sentence for a connection that was there."""
+    return f"The connection to NATS at {server.url} was lost ({reason}); it is tried again."
+
+
+def _refused_by_name(trouble: Exception) -> bool:
+    return "authorization violation" in str(trouble).lower()
+
+
+def _told(trouble: Exception, credential: Credential) -> str:
+    said = str(trouble).removeprefix("nats: ").strip("' ")
+    if _refused_by_name(trouble) or "authentication" in said.lower():
+        return _refused(said, credential)
+    if (tls := _tls(trouble)) is not None:
+        return tls
+    if isinstance(trouble, TimeoutError):
+        return (
+            "did not answer in time: look at the network in between, and set 'TLS handshake "
+            "first' if the server has it."
+        )
+    if isinstance(trouble, socket.gaierror):
+        return f"can't be found ({trouble.strerror}): correct natsUrl, or the name server."
+    if isinstance(trouble, ConnectionRefusedError):
+        return "is not reached (connection refused): start it, or correct natsUrl."
+    if isinstance(trouble, ConnectionError):
+        return (
+            f"ended the connection before it let us in ({said}): its log says why; it may ask "
+            "for a client certificate."
+        )
+    return f"is not reached ({said or type(trouble).__name__}): look at the server and natsUrl."
+
+
+def _refused(said: str, credential: Credential) -> str:
+    cause = " It has expired." if credential.expired else ""
+    return (
+        f"refuses us ({said}). We came with {credential.kind}.{cause} Renew it in the token "
+        "Secret; it is read again at each try."
+    )
+
+
+def _tls(trouble: Exception) -> str | None:
+    error = getattr(trouble, "certificate_error", None) or trouble
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"shows a certificate that is not trusted ({error.verify_message}): give the CA that "
+            "signed it, and an address that it names."
+        )
+    if isinstance(error, ssl.SSLError):
+        reason = getattr(error, "reason", None) or error
+        return (
+            f"failed in the TLS handshake ({reason}): it may ask for a client "
+            "certificate, not speak TLS at this port, or do the handshake first."
+        )
+    return None

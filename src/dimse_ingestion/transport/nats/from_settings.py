@@ -1,0 +1,27 @@
+"""A door's settings made into what a link needs, for the proxy and the ingestion service alike."""
+
+from dimse_ingestion.settings import NatsSettings
+from dimse_ingestion.transport.nats.options import LinkSettings
+from dimse_ingestion.transport.nats.tls import TlsFiles
+from dimse_ingestion.transport.protocol.subjects import Permissions
+
+
+def link_settings(settings: NatsSettings, name: str, needs: Permissions) -> LinkSettings:
+    """How `name`, which must be allowed what it `needs`, reaches NATS."""
+    return LinkSettings(
+        addresses=settings.nats_url,
+        name=name,
+        secure=settings.nats_tls_enabled,
+        credential=settings.read_credential,
+        auth_mode=settings.nats_auth_mode,
+        tls=TlsFiles(
+            settings.nats_ca_path,
+            settings.nats_certificate_path,
+            settings.nats_key_path,
+            authority_secret=settings.nats_ca_secret_name,
+            certificate_secret=settings.nats_certificate_secret_name,
+        ),
+        tls_handshake_first=settings.nats_tls_handshake_first,
+        needs=needs,
+        connect_timeout=settings.nats_connect_timeout,
+    )

@@ -1,0 +1,76 @@
+"""What a link listens to, by the numbers under which it asks each new connection for it."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dimse_ingestion.transport.carrier import Delivery
+from dimse_ingestion.transport.nats.connection import Connection
+from dimse_ingestion.transport.nats.permissions import Denials, check_subject
+from dimse_ingestion.transport.protocol.subjects import Permissions
+
+_PATTERN = re.compile(r"[^\s\x00]+")
+
+
+@dataclass(slots=True)
+class Listening:
+    """One subject listened to, over all connections."""
+
+    number: int
+    subject: str
+    queue: str
+    take: Callable[[Delivery], None]
+    leaving: bool = False
+
+    def ask(self, connection: Connection) -> None:
+        """Subscribe on a connection. Raises CarrierDown."""
+        connection.listen(self.number, self.subject, self.queue)
+
+
+class Listenings:
+    """All of a link's."""
+
+    def __init__(self) -> None:
+        self._by_number: dict[int, Listening] = {}
+        self._last_number = 0
+
+    def add(self, subject: str, queue: str, take: Callable[[Delivery], None]) -> Listening:
+        """One more. Raises ValueError for what can't be a subject or a queue."""
+        if not _PATTERN.fullmatch(subject) or (queue and not _PATTERN.fullmatch(queue)):
+            raise ValueError(f"not a NATS subject: {subject!r} (queue {queue!r})")
+        made = Listening(self._new_number(), subject, queue, take)
+        self._by_number[made.number] = made
+        return made
+
+    def remove(self, listening: Listening) -> None:
+        """Hand nothing more to it."""
+        self._by_number.pop(listening.number, None)
+
+    def deliver(self, number: int, delivery: Delivery) -> None:
+        """Hand a message to whom it is for, if it still listens."""
+        if (found := self._by_number.get(number)) is not None:
+            found.take(delivery)
+
+    def ask_again(self, connection: Connection, only_of: Denials | None = None) -> None:
+        """Ask a connection for all, or for those that were denied. Raises CarrierDown."""
+        for each in self._by_number.values():
+            if not each.leaving and (only_of is None or only_of.subscribing(each.subject)):
+                each.ask(connection)
+
+    def leave(self, connection: Connection) -> None:
+        """Ask a connection for nothing more. Raises CarrierDown."""
+        for number in self._by_number:
+            connection.stop_listening(number)
+
+    def check(self, connection: Connection, needs: Permissions) -> None:
+        """Do what a user needs to do, where nobody is; denials follow. Raises CarrierDown."""
+        for permission in needs.publish:
+            connection.send(check_subject(permission)[0], b"")
+        for permission in needs.subscribe:
+            number = self._new_number()
+            connection.listen(number, *check_subject(permission))
+            connection.stop_listening(number)
+
+    def _new_number(self) -> int:
+        self._last_number += 1
+        return self._last_number

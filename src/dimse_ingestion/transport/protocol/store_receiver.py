@@ -1,0 +1,132 @@
+"""The receiving end of one C-STORE session: takes chunks in order, grants credit, says the result.
+
+Sans-IO (see `session`). It counts bytes and hands them on; digest and bucket are the driver's.
+What it holds is bounded by the window granted.
+"""
+
+from collections import deque
+
+from dimse_ingestion.transport.protocol.codec import (
+    Accept,
+    Credit,
+    Data,
+    End,
+    Frame,
+    Probe,
+    Progress,
+    Resume,
+)
+from dimse_ingestion.transport.protocol.flow_control import Inflow, Taking
+from dimse_ingestion.transport.protocol.state import Serving
+from dimse_ingestion.transport.protocol.timeouts import Times
+
+_CREDITS_PER_WINDOW = 4
+
+
+class Receiver(Serving):
+    """One session that takes `size` bytes; all of them came `inline` with the open, or none."""
+
+    def __init__(
+        self,
+        subject: str,
+        size: int,
+        sha256: str,
+        chunk: int,
+        times: Times,
+        now: float,
+        *,
+        inline: bytes | None = None,
+    ) -> None:
+        super().__init__(subject, times, now)
+        self.arrived: deque[bytes] = deque()
+        """Chunks taken and not yet worked on, in order."""
+        self._size, self._sha256, self._chunk = size, sha256, chunk
+        self._in = Inflow()
+        self._window = 0
+        self._consumed = 0
+        self._end_seen = False
+        if inline is not None:
+            self._take_inline(inline)
+
+    def _take_inline(self, content: bytes) -> None:
+        if len(content) != self._size:
+            self._break("The data set has not the announced size")
+            return
+        self._in.limit = self._in.expected = self._size
+        self._end_seen = True
+        if content:
+            self.arrived.append(content)
+
+    @property
+    def complete(self) -> bool:
+        """Every byte and the END have come."""
+        return self._end_seen and self._in.expected == self._size
+
+    @property
+    def leased(self) -> bool:
+        """Whether bytes are still to come."""
+        return not self.complete
+
+    def grant(self, window: int, now: float) -> list[Frame]:
+        """Let the sender begin."""
+        self._window = window
+        self._in.limit = max(self._in.limit, min(self._size, self._consumed + window))
+        return self._said_now([self._credit()], now) if self._accept_sent else self.accept(now)
+
+    def consumed(self, length: int, now: float) -> list[Frame]:
+        """So many bytes have gone on: room for new ones."""
+        self._consumed += length
+        limit = min(self._size, self._consumed + self._window)
+        worth_saying = limit - self._in.limit >= self._window // _CREDITS_PER_WINDOW
+        if limit <= self._in.limit or not (worth_saying or limit == self._size):
+            return []
+        self._in.limit = limit
+        return self._said_now([self._credit()], now)
+
+    def reconnected(self, now: float) -> list[Frame]:
+        """What was on the way may be lost: say where to go on."""
+        if self.result is not None or self.broken or not self._accept_sent or self.complete:
+            return []
+        return self._said_now([self._resume()], now)
+
+    def _acceptance(self) -> Accept:
+        return Accept(
+            subject=self.subject,
+            expected=self._in.expected,
+            limit=self._in.limit,
+            chunk=self._chunk,
+        )
+
+    def _flow(self, frame: Frame, now: float) -> list[Frame]:
+        if self.result is not None or self.complete:
+            return super()._flow(frame, now)
+        if isinstance(frame, Data):
+            return self._take(frame)
+        if isinstance(frame, End):
+            return self._end(frame)
+        if isinstance(frame, Probe):
+            missing = frame.position > self._in.expected
+            return [self._resume() if missing else self._credit()]
+        return []
+
+    def _take(self, frame: Data) -> list[Frame]:
+        taking = self._in.take(frame.offset, len(frame.content))
+        if taking is Taking.TAKE:
+            self.arrived.append(frame.content)
+        return [self._resume()] if taking is Taking.ASK_AGAIN else []
+
+    def _end(self, frame: End) -> list[Frame]:
+        if (frame.size, frame.sha256) != (self._size, self._sha256):
+            self._break("The data set is not the one announced")
+            return []
+        if self._in.expected < self._size:
+            lost = self._in.take(self._size, 0) is Taking.ASK_AGAIN
+            return [self._resume()] if lost else []
+        self._end_seen = True
+        return [Progress()]
+
+    def _credit(self) -> Credit:
+        return Credit(expected=self._in.expected, limit=self._in.limit)
+
+    def _resume(self) -> Resume:
+        return Resume(expected=self._in.expected, limit=self._in.limit)

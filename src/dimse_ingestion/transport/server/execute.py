@@ -1,0 +1,93 @@
+"""An operation under way at a replica: the verb is called, whatever comes of it becomes a result.
+
+A DimseFailure is the answer it carries; any other exception is a mistake of ours, told to the log
+by its kind and place only (its words may name a patient) and to the peer not at all.
+"""
+
+import traceback
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.transport.contract import Operations
+from dimse_ingestion.transport.protocol.codec import Result
+from dimse_ingestion.transport.protocol.find import Answerer
+from dimse_ingestion.transport.protocol.messages import (
+    EchoRequest,
+    EchoResult,
+    FindOpen,
+    FindResult,
+    StoreOpen,
+    StoreResult,
+)
+from dimse_ingestion.transport.protocol.store_receiver import Receiver
+from dimse_ingestion.transport.server.session_driver import Answers, Chunks, Hosted
+
+_LOG = logger(__name__)
+T = TypeVar("T")
+
+
+class Performing:
+    """The verbs, each from its request to its result."""
+
+    def __init__(self, operations: Operations) -> None:
+        self._operations = operations
+
+    async def echo(self, request: EchoRequest) -> Result:
+        """C-ECHO."""
+        try:
+            return Result(echo=await _told(self._operations.echo(request)))
+        except DimseFailure as failure:
+            return Result(echo=EchoResult(status=failure.status, comment=failure.comment))
+
+    async def store(
+        self, open_: StoreOpen, hosted: Hosted[Receiver], window: int, *, inline: bool
+    ) -> Result:
+        """C-STORE; the sender gets its `window` when the instance isn't stored already."""
+        try:
+            return Result(store=await _told(self._store(open_, hosted, window, inline=inline)))
+        except DimseFailure as failure:
+            return Result(
+                store=StoreResult(
+                    status=failure.status, comment=failure.comment, transient=failure.transient
+                )
+            )
+
+    async def find(self, open_: FindOpen, hosted: Hosted[Answerer]) -> Result:
+        """C-FIND."""
+        try:
+            return Result(find=await _told(self._operations.find(open_, Answers(hosted))))
+        except DimseFailure as failure:
+            return Result(find=FindResult(status=failure.status, comment=failure.comment))
+
+    async def _store(
+        self, open_: StoreOpen, hosted: Hosted[Receiver], window: int, *, inline: bool
+    ) -> StoreResult:
+        known = None if inline else await self._operations.already_stored(open_)
+        if known is not None:
+            return known
+        if not inline:
+            hosted.say(hosted.machine.grant(window, hosted.now()))
+        chunks = Chunks(hosted, open_.sha256)
+        result = await self._operations.store(open_, chunks)
+        if result.status == Status.SUCCESS and not (chunks.verified or result.duplicate):
+            raise DimseFailure(Status.PROCESSING_FAILURE, "Stored without having read everything")
+        return result
+
+
+async def _told(work: Awaitable[T]) -> T:
+    try:
+        return await work
+    except DimseFailure:
+        raise
+    except Exception as mistake:  # noqa: BLE001 - the operation must have a result
+        _LOG.error("An operation failed by mistake.", error=type(mistake).__name__, at=_at(mistake))
+        raise DimseFailure(Status.PROCESSING_FAILURE, "internal error") from None
+
+
+def _at(mistake: Exception) -> list[str]:
+    """Where it was raised: file and line of each call, without the words of the error."""
+    frames = traceback.extract_tb(mistake.__traceback__)
+    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]

@@ -1,0 +1,241 @@
+"""The sessions of one replica: opened, joined by a second attempt, refused when there are too many.
+
+Each has a task that performs its operation. It decides in callbacks that must not block, and
+leaves the playing of a session to `hosting` and the calling of a verb to `performing`.
+"""
+
+import asyncio
+import re
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.observability import metrics, tracing
+from dimse_ingestion.observability.logging import bound
+from dimse_ingestion.transport.carrier import Carrier, CarrierDown, Delivery
+from dimse_ingestion.transport.contract import Operations
+from dimse_ingestion.transport.protocol.codec import (
+    Abort,
+    Busy,
+    Cancel,
+    Credit,
+    EchoAsked,
+    FindAsked,
+    Frame,
+    Reject,
+    Result,
+    StoreAsked,
+    Unknown,
+    chunk_size,
+    encoded,
+)
+from dimse_ingestion.transport.protocol.find import Answerer
+from dimse_ingestion.transport.protocol.messages import StoreOpen
+from dimse_ingestion.transport.protocol.state import Serving
+from dimse_ingestion.transport.protocol.store_receiver import Receiver
+from dimse_ingestion.transport.protocol.subjects import Subjects, last_token, new_session
+from dimse_ingestion.transport.protocol.timeouts import Times
+from dimse_ingestion.transport.server.execute import Performing
+from dimse_ingestion.transport.server.flow_limits import Grants, Limits
+from dimse_ingestion.transport.server.result_cache import Kept, Request
+from dimse_ingestion.transport.server.session_driver import Hosted
+
+_NOT_ANSWERED = (Abort, Cancel, Credit)
+_LONGEST_OPERATION_ID = 64
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+Opening = EchoAsked | StoreAsked | FindAsked
+
+
+@dataclass(slots=True, eq=False)
+class _Session:
+    name: str
+    request: Request
+    hosted: Hosted[Serving]
+    window: int = 0
+
+
+class Sessions:
+    """Every session of the replica `replica_id`."""
+
+    def __init__(
+        self,
+        carrier: Carrier,
+        subjects: Subjects,
+        replica_id: str,
+        operations: Operations,
+        times: Times,
+        limits: Limits,
+    ) -> None:
+        self._carrier, self._subjects, self._replica_id = carrier, subjects, replica_id
+        self._performing = Performing(operations)
+        self._times, self._limits = times, limits
+        self._grants = Grants(limits)
+        self._kept = Kept(times.kept)
+        self._by_name: dict[str, _Session] = {}
+        self._by_request: dict[Request, _Session] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def open(self, opening: Opening, inbox: str, parent: str) -> None:
+        """Take on an operation, answered at `inbox`; `parent` is its traceparent."""
+        request = _request(opening)
+        known = self._kept.of_request(request, self._now())
+        if known is not None:
+            self._answer(inbox, known)
+        elif not self._joined(request, inbox):
+            self._begin(opening, inbox, parent)
+
+    def receive(self, frame: Frame, delivery: Delivery) -> None:
+        """Take what came for a session."""
+        name = last_token(delivery.subject)
+        if session := self._by_name.get(name):
+            session.hosted.receive(frame, delivery.reply)
+        elif delivery.reply and not isinstance(frame, _NOT_ANSWERED):
+            self._answer(delivery.reply, self._kept.of_session(name, self._now()) or Unknown())
+
+    def reconnected(self) -> None:
+        """What was on the way may be lost."""
+        for session in self._by_name.values():
+            machine = session.hosted.machine
+            if isinstance(machine, Receiver):
+                session.hosted.say(machine.reconnected(session.hosted.now()))
+
+    async def finished(self) -> None:
+        """Wait until there is no session."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def leave(self) -> None:
+        """Tell the senders of those that are left to go elsewhere, and end them."""
+        for session in list(self._by_name.values()):
+            session.hosted.say(session.hosted.machine.leave())
+        for task in self._tasks:
+            task.cancel()
+        await self.finished()
+
+    def _joined(self, request: Request, inbox: str) -> bool:
+        """Whether the operation is under way here; then this attempt has its session now."""
+        session = self._by_request.get(request)
+        if session is None:
+            return False
+        if session.hosted.doubled(inbox):
+            return True
+        if session.hosted.machine.joinable:
+            session.hosted.join(inbox)
+            return True
+        session.hosted.machine.supersede()
+        session.hosted.say([])
+        return False
+
+    def _begin(self, opening: Opening, inbox: str, parent: str) -> None:
+        window = self._reserved(opening)
+        if isinstance(window, Frame):
+            metrics.transport_refused.labels(_service(opening)).inc()
+            self._answer(inbox, window)
+            return
+        name = new_session()
+        subject = self._subjects.session(self._replica_id, name)
+        hosted, work = self._work(opening, subject, inbox, window)
+        session = _Session(name, _request(opening), hosted, window)
+        self._by_name[name] = self._by_request[session.request] = session
+        metrics.transport_sessions.labels(_service(opening)).inc()
+        task = asyncio.create_task(self._carry(session, work, _service(opening), parent))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: self._forget(session, _service(opening)))
+        task.add_done_callback(lambda _: work.close())  # it may have been ended before it began
+
+    def _reserved(self, opening: Opening) -> int | Busy | Reject:
+        """Bytes granted to the session, or why there is none."""
+        if not _is_sound(opening):
+            return Reject(status=Status.PROCESSING_FAILURE, comment="The open is malformed")
+        if isinstance(opening, EchoAsked) and len(self) < self._limits.echoes:
+            return 0
+        size = opening.open.size if isinstance(opening, StoreAsked) else 0
+        window = self._grants.reserve(size) if len(self) < self._limits.sessions else None
+        return Busy(retry_after=self._times.busy_pause) if window is None else window
+
+    def _work(
+        self, opening: Opening, subject: str, inbox: str, window: int
+    ) -> tuple[Hosted[Serving], Coroutine[Any, Any, Result]]:
+        """The session's driver, and its operation."""
+        now, times, performing = self._now(), self._times, self._performing
+        if isinstance(opening, StoreAsked):
+            storing = Hosted(self._carrier, self._receiver(opening, subject), inbox)
+            inline = opening.inline is not None
+            return storing, performing.store(opening.open, storing, window, inline=inline)
+        if isinstance(opening, FindAsked):
+            answerer = Answerer(subject, opening.limit, self._chunk, times, now)
+            finding = Hosted(self._carrier, answerer, inbox)
+            return finding, performing.find(opening.open, finding)
+        echoing = Hosted(self._carrier, Serving(subject, times, now), inbox)
+        return echoing, performing.echo(opening.request)
+
+    def _receiver(self, opening: StoreAsked, subject: str) -> Receiver:
+        size, sha256 = opening.open.size, opening.open.sha256
+        content = opening.inline
+        now = self._now()
+        return Receiver(subject, size, sha256, self._chunk, self._times, now, inline=content)
+
+    @property
+    def _chunk(self) -> int:
+        return min(self._limits.chunk, chunk_size(self._carrier.maximum_payload))
+
+    async def _carry(
+        self, session: _Session, work: Coroutine[Any, Any, Result], service: str, parent: str
+    ) -> None:
+        """One session from its open until nobody can ask for anything of it but its result."""
+        hosted, operation_id = session.hosted, session.request.operation_id
+        association_id = session.request.origin.association_id
+        with (
+            bound(operation_id=operation_id, association_id=association_id),
+            tracing.span(f"transport.{service}", parent, operation_id=operation_id),
+        ):
+            hosted.finish(await work)
+            await _taken_over(hosted)
+        if hosted.machine.result is not None and not hosted.machine.broken:
+            self._kept.put(session.name, session.request, hosted.machine.result, self._now())
+
+    def _forget(self, session: _Session, service: str) -> None:
+        session.hosted.close()
+        self._grants.release(session.window)
+        del self._by_name[session.name]
+        if self._by_request.get(session.request) is session:
+            del self._by_request[session.request]
+        metrics.transport_sessions.labels(service).dec()
+
+    def _answer(self, inbox: str, frame: Frame) -> None:
+        headers, body = encoded(frame)
+        with suppress(CarrierDown):
+            self._carrier.publish(inbox, body, headers=headers)
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+async def _taken_over(hosted: Hosted[Serving]) -> None:
+    """Wait until the proxy has every batch of matches, or is gone."""
+    machine = hosted.machine
+    while isinstance(machine, Answerer) and not machine.done and not machine.broken:
+        await hosted.something_new()
+
+
+def _request(opening: Opening) -> Request:
+    return opening.request if isinstance(opening, EchoAsked) else opening.open
+
+
+def _service(opening: Opening) -> str:
+    return {EchoAsked: "echo", StoreAsked: "store", FindAsked: "find"}[type(opening)]
+
+
+def _is_sound(opening: Opening) -> bool:
+    """Whether what later stands in logs, sizes and keys is what it says."""
+    request = _request(opening)
+    named = 0 < len(request.operation_id) <= _LONGEST_OPERATION_ID
+    if isinstance(request, StoreOpen):
+        return named and request.size >= 0 and bool(_DIGEST.fullmatch(request.sha256))
+    return named

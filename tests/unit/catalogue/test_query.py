@@ -1,0 +1,47 @@
+"""What a page of an answer may take of memory; what matches is proven with both databases."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from dimse_ingestion.catalogue.database import open_engine
+from dimse_ingestion.catalogue.migrate import upgrade
+from dimse_ingestion.catalogue.query import located_pages
+from dimse_ingestion.catalogue.record import record
+from dimse_ingestion.dicom.elements import Element, element
+from tests.instances import PROVIDER, event, query, read
+
+ABOUT_3_MIB = [Element("5200", "9230", "SQ", items=[[element(0x00180050, "DS", "0.625")]] * 50_000)]
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    opened = open_engine(f"sqlite:///{tmp_path}/catalogue.db")
+    upgrade(opened)
+    yield opened
+    opened.dispose()
+
+
+async def pages(engine: Engine, limit: int | None = None) -> list[list[str | None]]:
+    with ThreadPoolExecutor(1) as executor:
+        found = located_pages(engine, query("IMAGE", limit), PROVIDER, executor, 60.0)
+        return [[read(each.elements, "SOPInstanceUID") for each in page] async for page in found]
+
+
+async def test_large_instances_come_a_few_at_a_time_and_all(engine: Engine) -> None:
+    uids = [f"1.2.1.1.{number}" for number in range(7)]
+    events = [event(instance=uid, more=ABOUT_3_MIB) for uid in uids]
+    small = event(instance="1.2.1.1.9")
+    record(engine, [*events, small], "latest")
+    found = await pages(engine)
+    assert sorted(uid or "" for page in found for uid in page) == [*uids, "1.2.1.1.9"]
+    assert max(map(len, found)) <= 4
+    assert sum(map(len, await pages(engine, limit=4))) == 4
+
+
+async def test_small_instances_come_in_one_page(engine: Engine) -> None:
+    record(engine, [event(instance=f"1.2.1.1.{number}") for number in range(40)], "latest")
+    assert [len(page) for page in await pages(engine)] == [40]

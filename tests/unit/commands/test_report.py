@@ -1,0 +1,22 @@
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from dimse_ingestion.commands.report import Report
+from dimse_ingestion.dicom.failure import OutOfResources
+
+
+@pytest.mark.parametrize("text", ["[/A]", "[bold]x", "a\\[b", "%s {0}"])
+async def test_brackets_in_what_is_told_are_no_markup(text: str) -> None:
+    out = StringIO()
+    report = Report(Console(file=out))
+
+    async def fails() -> None:
+        raise OutOfResources(text)
+
+    report.well(text)
+    report.wrong(text, text)
+    assert not await report.look(text, fails)
+    assert out.getvalue() == f"ok      {text}\n" + 2 * f"wrong   {text}: {text}\n"
+    assert report.failed

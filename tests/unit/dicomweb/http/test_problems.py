@@ -1,0 +1,39 @@
+import json
+
+import pytest
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.dicomweb.http.problems import Problem, answer
+
+REQUEST = Request({"type": "http", "method": "GET"})
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "detail"),
+    [
+        (Problem(415, "Send DICOM."), 415, "Send DICOM."),
+        (OutOfResources("The bucket is down."), 503, "The bucket is down."),
+        (DimseFailure(Status.DOES_NOT_MATCH_SOP_CLASS, "No key."), 400, "No key."),
+        (DimseFailure(Status.OUT_OF_RESOURCES, "Too many."), 413, "Too many."),
+        (DimseFailure(Status.NOT_AUTHORIZED, "Refused."), 502, "Refused."),
+        (DimseFailure(Status.PROCESSING_FAILURE, "Odd."), 500, "Odd."),
+        (HTTPException(404), 404, "There is nothing at this address"),
+        (RuntimeError("SMITH^JOHN"), 500, "A mistake of ours"),
+    ],
+)
+async def test_every_refusal_is_a_problem(error: Exception, status: int, detail: str) -> None:
+    response = await answer(REQUEST, error)
+    told = json.loads(bytes(response.body))
+    assert (response.status_code, told["status"]) == (status, status)
+    assert response.media_type == "application/problem+json"
+    assert told["detail"].startswith(detail)
+    assert told["title"]
+    assert "SMITH" not in str(told)
+
+
+async def test_what_may_succeed_later_says_when() -> None:
+    assert (await answer(REQUEST, OutOfResources("Down."))).headers["retry-after"] == "1"
+    assert "retry-after" not in (await answer(REQUEST, Problem(400, "Wrong."))).headers

@@ -1,0 +1,46 @@
+"""gzip for who wants it more than nothing, and for nobody else."""
+
+import pytest
+from starlette.responses import PlainTextResponse
+from starlette.testclient import TestClient
+
+from dimse_ingestion.dicomweb.middleware.compression import Compressing, wants_gzip
+
+
+@pytest.mark.parametrize(
+    ("header", "wanted"),
+    [
+        ("", False),
+        ("gzip", True),
+        ("GZip;Q=1", True),
+        ("x-gzip", True),
+        ("br, gzip;q=0.2", True),
+        ("*", True),
+        ("gzip;q=0", False),
+        ("gzip; q=0.000", False),
+        ("*, gzip;q=0", False),
+        ("*;q=0", False),
+        ("identity", False),
+        ("identity, gzip;q=0.5", False),
+        ("identity;q=0.5, gzip;q=0.5", True),
+        ("identity;q=0, *", True),
+        ("gzip;q=0.001, *;q=0", True),
+        ("not-gzip", False),
+        ("gzip;q=much", False),
+        ("gzip;q=nan", False),
+        (",;=,", False),
+    ],
+)
+def test_codings_are_weighed(header: str, wanted: bool) -> None:
+    assert wants_gzip(header) is wanted
+
+
+@pytest.mark.parametrize(("header", "coding"), [("gzip", "gzip"), ("gzip;q=0, br", None)])
+def test_the_answer_is_the_same_either_way_and_caches_are_told(
+    header: str, coding: str | None
+) -> None:
+    client = TestClient(Compressing(PlainTextResponse("x" * 1000)))
+    answer = client.get("/", headers={"accept-encoding": header})
+    assert answer.text == "x" * 1000
+    assert answer.headers.get("content-encoding") == coding
+    assert answer.headers["vary"] == "Accept-Encoding"

@@ -1,0 +1,339 @@
+import struct
+from base64 import b64encode
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydicom import dcmread
+from pydicom.pixels import iter_pixels
+
+from dimse_ingestion.dicom.elements import BulkReference, Element, element
+from dimse_ingestion.dicom.frames import image_pixels, native_pixels
+from dimse_ingestion.dicomweb.pixels import decoder, display
+from dimse_ingestion.dicomweb.pixels.decoder import Undecodable
+from dimse_ingestion.dicomweb.pixels.decoder_pool import job
+from dimse_ingestion.dicomweb.pixels.render_parameters import Job, Region, View, Window
+from dimse_ingestion.operations.frame_reading import FrameReading
+from dimse_ingestion.operations.retrieve import Retrieving
+from tests.retrievable import Archive
+from tests.storable import storable
+
+EXPLICIT = "1.2.840.10008.1.2.1"
+UNKNOWN_TO_CODECS = {
+    "badVR.dcm",  # has 1A frames
+    "JPEG-lossy.dcm",  # 12 bits in a file that says baseline
+    "JPEG2000-embedded-sequence-delimiter.dcm",  # holds no code stream
+}
+PNG = View(media_type="image/png")
+
+
+def images():
+    for path in storable():
+        if path.name in UNKNOWN_TO_CODECS:
+            continue
+        head = dcmread(path, specific_tags=["PixelData"])
+        if "PixelData" in head:
+            yield path
+
+
+async def job_of(path, number: int = 1) -> Job:
+    archive = Archive()
+    located = await archive.add_file(path)
+    pixels = image_pixels(located.elements)
+    reading = FrameReading(Retrieving(archive.bucket, archive.queries))
+    frame = await reading.whole((await reading.places(located, [number]))[0])
+    shown = await reading.presentation(located, number)
+    return job(frame, shown, pixels, located.transfer_syntax_uid)
+
+
+def opened(picture: bytes) -> np.ndarray:
+    return np.asarray(Image.open(BytesIO(picture)))
+
+
+@pytest.mark.parametrize("path", list(images()), ids=lambda path: path.name)
+async def test_every_image_is_decoded_as_pydicom_does_and_pictured(path):
+    asked = await job_of(path)
+    theirs = dcmread(path)
+    is_ybr = theirs.PhotometricInterpretation == "YBR_FULL"  # and stays so: metadata says it
+    expected = next(iter_pixels(theirs, raw=is_ybr))
+    pixels = np.frombuffer(decoder.decoded(asked), expected.dtype.newbyteorder("<"))
+    if theirs.get("PlanarConfiguration") == 1:
+        expected = expected.transpose(2, 0, 1)
+    if theirs.get("BitsAllocated") == 1:
+        expected = np.packbits(expected.ravel(), bitorder="little")
+    assert (pixels.reshape(expected.shape) == expected).all()
+    picture = opened(decoder.pictured(asked, PNG))
+    assert picture.shape[:2] == (theirs.Rows, theirs.Columns)
+
+
+def greys(values: list[int], *more: Element, photometric: str = "MONOCHROME2") -> Job:
+    """A frame of one row of 16 bits, signed; an element of `more` takes its tag's place."""
+    elements = [
+        element(0x00280002, "US", "1"),
+        element(0x00280004, "CS", photometric),
+        element(0x00280010, "US", "1"),
+        element(0x00280011, "US", str(len(values))),
+        element(0x00280100, "US", "16"),
+        element(0x00280101, "US", "16"),
+        element(0x00280102, "US", "15"),
+        element(0x00280103, "US", "1"),
+    ]
+    own = {each.tag for each in more}
+    elements = [*(each for each in elements if each.tag not in own), *more]
+    held = [*elements, Element("7FE0", "0010", "OW", bulk=BulkReference(0, len(values) * 2))]
+    frame = struct.pack(f"<{len(values)}h", *values)
+    return job(frame, elements, image_pixels(held), EXPLICIT)
+
+
+def shades(asked: Job, view: View = PNG) -> list[int]:
+    return opened(decoder.pictured(asked, view))[0].tolist()
+
+
+WINDOW = [element(0x00281050, "DS", "50"), element(0x00281051, "DS", "101")]
+
+
+def test_the_instances_window_is_applied():
+    assert shades(greys([-1000, 0, 50, 100, 1000], *WINDOW)) == [0, 1, 129, 255, 255]
+
+
+def test_a_window_asked_is_applied_instead_after_the_modality_lut():
+    rescale = [element(0x00281052, "DS", "-1024"), element(0x00281053, "DS", "1")]
+    view = View(media_type="image/png", window=Window(0, 101))
+    assert shades(greys([0, 1024, 2048], *rescale, *WINDOW), view) == [0, 129, 255]
+
+
+def test_without_a_window_least_is_black_and_most_is_white():
+    assert shades(greys([-100, 0, 100])) == [0, 128, 255]
+    assert shades(greys([7, 7])) == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [("linear", [1, 255]), ("linear-exact", [1, 254]), ("sigmoid", [31, 224])],
+)
+def test_every_function_of_a_window(function, expected):
+    view = View(media_type="image/png", window=Window(50, 101, function))
+    assert shades(greys([0, 100]), view) == pytest.approx(expected, abs=1)
+
+
+def test_monochrome1_and_an_inverse_shape_are_light_where_values_are_low():
+    assert shades(greys([0, 100], photometric="MONOCHROME1")) == [255, 0]
+    assert shades(greys([0, 100], element(0x20500020, "CS", "INVERSE"))) == [255, 0]
+
+
+def test_a_voi_lut_goes_before_the_window():
+    table = struct.pack("<4H", 0, 255, 128, 64)
+    lut = [
+        element(0x00283002, "US", "4\\0\\8"),
+        Element("0028", "3006", "OW", inline_binary=b64encode(table).decode()),
+    ]
+    sequence = Element("0028", "3010", "SQ", items=[lut])
+    assert shades(greys([0, 1, 2, 3], sequence, *WINDOW)) == [0, 255, 128, 64]
+
+
+def test_a_region_is_cut_mirrored_and_scaled_to_fit():
+    asked = greys([0, 50, 100])
+    cut = View(media_type="image/png", region=Region(1, 0, 2, 1))
+    assert shades(asked, cut) == [128, 255]
+    mirrored = View(media_type="image/png", region=Region(1, 0, -2, 1))
+    assert shades(asked, mirrored) == [255, 128]
+    small = View(media_type="image/png", size=(6, 6))
+    assert opened(decoder.pictured(asked, small)).shape == (2, 6)
+
+
+def test_a_thumbnail_is_not_made_larger_than_its_image():
+    view = View(media_type="image/jpeg", size=(200, 200), is_thumbnail=True)
+    assert opened(decoder.pictured(greys([0, 50, 100]), view)).shape == (1, 3)
+
+
+async def test_a_palette_is_applied():
+    path = next(each for each in images() if each.name == "OBXXXX1A.dcm")
+    picture = opened(decoder.pictured(await job_of(path), PNG))
+    assert picture.shape == (600, 800, 3)
+
+
+@pytest.mark.parametrize(
+    "name", ["SC_rgb_dcmtk_+eb+cr.dcm", "JPEG2000.dcm", "emri_small_jpeg_ls_lossless.dcm"]
+)
+async def test_a_code_stream_larger_than_the_instance_says_is_refused(name):
+    path = next(each for each in images() if each.name == name)
+    asked = await job_of(path)
+    small = decoder._data_set(asked)
+    decoder.check_size(asked.frame, small)
+    small.Rows = small.Columns = 2
+    with pytest.raises(Undecodable, match="larger than the instance says"):
+        decoder.check_size(asked.frame, small)
+
+
+def sequence(tag: int, *item: Element) -> Element:
+    return Element(f"{tag >> 16:04X}", f"{tag & 0xFFFF:04X}", "SQ", items=[list(item)])
+
+
+def words(tag: int, *values: int) -> Element:
+    value = b64encode(struct.pack(f"<{len(values)}H", *values)).decode()
+    return Element(f"{tag >> 16:04X}", f"{tag & 0xFFFF:04X}", "OW", inline_binary=value)
+
+
+SLOPE, INTERCEPT, CENTER, WIDTH = 0x00281053, 0x00281052, 0x00281050, 0x00281051
+DESCRIPTOR, DATA = 0x00283002, 0x00283006
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        [element(SLOPE, "DS", ""), element(INTERCEPT, "DS", "")],
+        [element(SLOPE, "DS", "1"), element(INTERCEPT, "DS", "")],
+        [element(SLOPE, "DS", "0"), element(INTERCEPT, "DS", "0")],
+        [element(SLOPE, "DS", "abc"), element(INTERCEPT, "DS", "nan")],
+        [element(SLOPE, "DS", "é")],
+        [element(CENTER, "DS", "40,5"), element(WIDTH, "DS", "abc")],
+        [element(CENTER, "DS", ""), element(WIDTH, "DS", "")],
+        [element(CENTER, "DS", "50"), element(WIDTH, "DS", "0")],
+        [element(CENTER, "DS", "50"), element(WIDTH, "DS", "-7")],
+        [element(CENTER, "DS", "inf"), element(WIDTH, "DS", "1e400")],
+        [element(CENTER, "DS", "50")],
+        [element(0x20500020, "CS", "")],
+        [element(0x00280120, "US", ""), element(0x00280120, "SS", "")],
+        *(
+            [sequence(tag, *item)]
+            for tag in (0x00283000, 0x00283010)
+            for item in (
+                [],
+                [element(DESCRIPTOR, "US", "")],
+                [element(DESCRIPTOR, "US", "2\\0")],
+                [element(DESCRIPTOR, "US", "2\\0\\16"), element(DATA, "US", "")],
+                [element(DESCRIPTOR, "US", "2\\0\\0"), words(DATA, 1, 2)],
+            )
+        ),
+        [Element("0028", "3000", "SQ", items=[]), Element("0028", "3010", "SQ", items=[])],
+    ],
+    ids=str,
+)
+def test_what_is_empty_or_no_number_does_not_cost_the_picture(more):
+    assert shades(greys([-100, 0, 100], *more)) == [0, 128, 255]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        [element(0x00280101, "US", "")],
+        [element(0x00280101, "US", "0"), element(0x00280102, "US", "99")],
+        [element(0x00280101, "US", "77")],
+        [element(0x00280103, "US", "")],
+        [element(0x00280002, "US", "")],
+        [element(0x00280004, "CS", "")],
+        [element(0x00280004, "CS", "WHATEVER")],
+        [element(0x00280010, "US", "1\\9")],
+    ],
+)
+def test_what_decoders_ask_for_is_supplied(more):
+    assert shades(greys([0, 50, 100], *more)) == [0, 128, 255]
+
+
+def test_the_second_of_two_windows_is_taken_where_the_first_is_none():
+    windows = [element(CENTER, "DS", "7\\50"), element(WIDTH, "DS", "0\\101")]
+    assert shades(greys([0, 50, 100], *windows)) == [1, 129, 255]
+
+
+def test_bits_that_are_not_the_lowest_are_found_by_the_high_bit():
+    bits = [element(0x00280101, "US", "12"), element(0x00280102, "US", "15")]
+    unsigned = [*bits, element(0x00280103, "US", "0")]
+    assert shades(greys([0x000F, 0x0500, 0x0A00], *unsigned)) == [0, 128, 255]
+    assert shades(greys([-0x0500, 0x000F, 0x0500], *bits)) == [0, 128, 255]
+
+
+def test_a_modality_lut_is_applied_before_the_window():
+    lut = sequence(0x00283000, element(DESCRIPTOR, "US", "3\\10\\16"), words(DATA, 0, 50, 100))
+    assert shades(greys([9, 10, 11, 12, 99], lut, *WINDOW)) == [1, 1, 129, 255, 255]
+
+
+def palette(bits: int, *entries: int, first: int = 0) -> list[Element]:
+    return [
+        each
+        for n in range(3)
+        for each in (
+            element(0x00281101 + n, "US", f"{len(entries)}\\{first}\\{bits}"),
+            words(0x00281201 + n, *entries),
+        )
+    ]
+
+
+def test_a_palette_shorter_than_its_descriptor_says_gives_its_last_colour_to_the_rest():
+    colours = [each for each in palette(16, 0, 0x8000, 0xFF00) if each.element >= "1200"]
+    longer = [element(0x00281101 + n, "US", "256\\0\\16") for n in range(3)]
+    asked = greys([0, 1, 2, 200], *longer, *colours, photometric="PALETTE COLOR")
+    assert [red for red, _, _ in shades(asked)] == [0, 0x80, 0xFF, 0xFF]
+
+
+def test_a_palette_may_begin_below_zero():
+    colours = palette(16, 0, 0x8000, 0xFF00, first=0xFFFF)
+    asked = greys([-1, 0, 1], *colours, photometric="PALETTE COLOR")
+    assert [red for red, _, _ in shades(asked)] == [0, 0x80, 0xFF]
+
+
+def test_a_palette_without_a_colour_is_shown_in_grey():
+    colours = [each for each in palette(16, 0, 0xFF00) if each.element != "1203"]
+    assert shades(greys([0, 50, 100], *colours, photometric="PALETTE COLOR")) == [0, 128, 255]
+
+
+def test_a_palette_whose_segments_are_none_is_shown_in_grey():
+    descriptors = [each for each in palette(16, 0, 1) if each.element < "1200"]
+    segments = [words(0x00281221 + n, 7, 9) for n in range(3)]
+    asked = greys([0, 50, 100], *descriptors, *segments, photometric="PALETTE COLOR")
+    assert shades(asked) == [0, 128, 255]
+
+
+def test_strips_are_shown_by_the_range_of_all_of_them(monkeypatch):
+    monkeypatch.setattr(display, "_STRIP", 3)
+    elements = [
+        element(0x00280002, "US", "1"),
+        element(0x00280004, "CS", "MONOCHROME2"),
+        element(0x00280010, "US", "5"),
+        element(0x00280011, "US", "3"),
+        element(0x00280100, "US", "8"),
+    ]
+    held = [*elements, Element("7FE0", "0010", "OB", bulk=BulkReference(0, 15))]
+    asked = job(bytes(range(0, 30, 2)), elements, image_pixels(held), EXPLICIT)
+    picture = opened(decoder.pictured(asked, PNG)).ravel().tolist()
+    assert picture == [round(n * 255 / 14) for n in range(15)]
+
+
+def rle(*segments: bytes) -> bytes:
+    """A frame of rows of one value each, PackBits (PS3.5 annex G)."""
+    ends = [64 + sum(map(len, segments[:n])) for n in range(len(segments))]
+    ends += [0] * (15 - len(segments))
+    return struct.pack("<16I", len(segments), *ends) + b"".join(segments)
+
+
+@pytest.mark.parametrize("label", ["YBR_FULL", "RGB"])
+def test_colours_stay_those_of_the_label_where_compression_keeps_them(label):
+    elements = [
+        element(0x00280002, "US", "3"),
+        element(0x00280004, "CS", label),
+        element(0x00280006, "US", "0"),
+        element(0x00280010, "US", "8"),
+        element(0x00280011, "US", "8"),
+        element(0x00280100, "US", "8"),
+    ]
+    held = [*elements, Element("7FE0", "0010", "OB", bulk=BulkReference(0, 70))]
+    frame = rle(*(bytes([193, value]) for value in (86, 91, 244)))
+    asked = job(frame, elements, image_pixels(held), "1.2.840.10008.1.2.5")
+    assert list(decoder.decoded(asked)[:3]) == [86, 91, 244]
+    shown = opened(decoder.pictured(asked, PNG))[0, 0].tolist()
+    assert shown == ([249, 16, 20] if label == "YBR_FULL" else [86, 91, 244])
+
+
+def test_subsampled_frames_of_three_bytes_a_pixel_are_shown_in_their_colours():
+    elements = [
+        element(0x00280002, "US", "3"),
+        element(0x00280004, "CS", "YBR_FULL_422"),
+        element(0x00280006, "US", "0"),
+        element(0x00280010, "US", "4"),
+        element(0x00280011, "US", "4"),
+        element(0x00280100, "US", "8"),
+    ]
+    held = [*elements, Element("7FE0", "0010", "OB", bulk=BulkReference(0, 48))]
+    whole = native_pixels(image_pixels(held))
+    asked = job(bytes([86, 91, 244]) * 16, elements, whole, EXPLICIT)
+    assert opened(decoder.pictured(asked, PNG))[3, 3].tolist() == [249, 16, 20]

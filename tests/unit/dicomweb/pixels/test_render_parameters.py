@@ -1,0 +1,95 @@
+import pytest
+
+from dimse_ingestion.dicomweb.http.problems import Problem
+from dimse_ingestion.dicomweb.pixels.render_parameters import (
+    Region,
+    Window,
+    ignored,
+    rendered_view,
+    thumbnail_view,
+    uri_view,
+)
+
+
+def test_a_window_has_center_width_and_function():
+    view = rendered_view({"window": "40,400,LINEAR_EXACT"}, "image/png")
+    assert view.window == Window(40, 400, "linear-exact")
+    assert rendered_view({"window": "40.5,400"}, "image/png").window == Window(40.5, 400)
+
+
+def test_a_viewport_has_a_size_and_a_region():
+    view = rendered_view({"viewport": "100,200,10,20,-30,40"}, "image/jpeg")
+    assert (view.size, view.region) == ((100, 200), Region(10, 20, -30, 40))
+    assert rendered_view({"viewport": "100,200"}, "image/jpeg").region is None
+    assert rendered_view({"viewport": "100,200,,,50,"}, "image/jpeg").region == Region(0, 0, 50, 0)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"window": "40"},
+        {"window": "40,0"},
+        {"window": "40,nan"},
+        {"window": "40,400,cubic"},
+        {"window": "1,2,3,4"},
+        {"viewport": "100"},
+        {"viewport": "0,100"},
+        {"viewport": "100000,100"},
+        {"viewport": "a,b"},
+        {"quality": "0"},
+        {"quality": "101"},
+        {"quality": "high"},
+    ],
+)
+def test_what_can_not_be_is_400_with_what_can(parameters):
+    with pytest.raises(Problem, match="must") as problem:
+        rendered_view(parameters, "image/jpeg")
+    assert problem.value.status == 400
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"windowCenter": "1"},
+        {"windowWidth": "1"},
+        {"rows": "0"},
+        {"columns": "x"},
+        {"region": "0,0,1"},
+        {"region": "0.5,0,0.5,1"},
+        {"region": "0,0,1,2"},
+        {"imageQuality": "1000"},
+    ],
+)
+def test_of_wado_uri_too(parameters):
+    with pytest.raises(Problem) as problem:
+        uri_view(parameters, "image/jpeg")
+    assert problem.value.status == 400
+
+
+def test_wado_uri_tells_corners_as_shares():
+    view = uri_view({"region": "0.25,0.5,0.75,1", "rows": "10"}, "image/jpeg")
+    assert view.region.within(100, 200) == (25, 100, 50, 100)
+    assert view.size == (8192, 10)
+
+
+@pytest.mark.parametrize(
+    ("region", "expected"),
+    [
+        (Region(0, 0, 0, 0), (0, 0, 10, 20)),
+        (Region(8, 0, 100, 0), (8, 0, 2, 20)),
+        (Region(100, 100, 1, 1), (9, 19, 1, 1)),
+        (Region(2, 2, -3, 4), (2, 2, -3, 4)),
+    ],
+)
+def test_a_region_stays_within_its_image(region, expected):
+    assert region.within(10, 20) == expected
+
+
+def test_a_thumbnail_is_small_unless_a_viewport_asks():
+    assert thumbnail_view({}, "image/jpeg").size == (200, 200)
+    assert thumbnail_view({"viewport": "64,32"}, "image/jpeg").size == (64, 32)
+
+
+def test_what_is_ignored_is_named():
+    assert ignored({"annotation": "patient", "iccprofile": "srgb"}) == ["annotation", "iccprofile"]
+    assert ignored({"window": "1,2"}) == []

@@ -1,0 +1,88 @@
+import struct
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from pydicom import Dataset, dcmread
+from pydicom.pixels import iter_pixels
+
+from dimse_ingestion.dicomweb.http.problems import Problem
+from dimse_ingestion.dicomweb.http.urls import Addresses
+from dimse_ingestion.dicomweb.pixels import decoder
+from dimse_ingestion.dicomweb.pixels.decoder_pool import Rendering
+from dimse_ingestion.dicomweb.retrieve import transcoding
+from dimse_ingestion.dicomweb.retrieve.context import Reading
+from dimse_ingestion.operations.frame_reading import FrameReading
+from dimse_ingestion.operations.retrieve import Retrieving, object_size
+from dimse_ingestion.queries.contract import Located
+from tests.retrievable import Archive
+from tests.unit.dicomweb.pixels.test_decoder import images
+from tests.unit.operations.fragmented import fragments, stored
+
+EXPLICIT = "1.2.840.10008.1.2.1"
+UNCOMPRESSED = "1.2.840.10008.1.2.1.98"
+RLE = "1.2.840.10008.1.2.5"
+
+
+class Here(Rendering):
+    """Transcodes in this process."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+
+    async def transcoded(self, *arguments: object) -> None:
+        decoder.transcoded(*arguments)
+
+
+def reading(archive: Archive, folder: Path) -> Reading:
+    retrieving = Retrieving(archive.bucket, archive.queries)
+    return Reading(retrieving, FrameReading(retrieving), Here(), Addresses("", trusted=()), folder)
+
+
+async def transcoded(archive: Archive, located: Located, folder: Path) -> Dataset:
+    read = reading(archive, folder)
+    chunks = read.retrieving.object_range(located, 0, object_size(located))
+    pieces = [each async for each in transcoding.transcoded(read, located, chunks)]
+    return dcmread(BytesIO(b"".join(pieces)))
+
+
+@pytest.mark.parametrize("path", list(images()), ids=lambda path: path.name)
+async def test_every_image_is_transcoded_to_what_it_was(path, tmp_path):
+    theirs = dcmread(path)
+    archive = Archive()
+    mine = await transcoded(archive, await archive.add_file(path), tmp_path)
+    assert mine.file_meta.TransferSyntaxUID == EXPLICIT
+    assert mine.SOPInstanceUID == theirs.SOPInstanceUID
+    for one, other in zip(iter_pixels(mine), iter_pixels(theirs), strict=True):
+        assert (one == other).all()
+    own = {each.tag for each in theirs if each.tag.element}  # no group lengths
+    assert {each.tag for each in mine} >= own
+    assert not list(tmp_path.iterdir())
+
+
+async def test_samples_in_fragments_become_native(tmp_path):
+    archive, located = await stored(2, fragments(bytes(256), b"\2" * 256), UNCOMPRESSED)
+    mine = await transcoded(archive, located, tmp_path)
+    assert mine.PixelData == bytes(256) + b"\2" * 256
+    assert mine.NumberOfFrames == 2
+
+
+def rle(*values: int) -> bytes:
+    """256 pixels of each value, of one byte."""
+    run = b"".join(struct.pack("bB", -127, value) * 2 for value in values)
+    return struct.pack("<16I", 1, 64, *[0] * 14) + run
+
+
+async def test_frames_are_cut_as_for_everybody_else(tmp_path):
+    """A table of zeros, two fragments a frame."""
+    halves = [half for n in (1, 2) for half in (rle(n)[:64], rle(n)[64:])]
+    archive, located = await stored(2, fragments(*halves, table=bytes(8)), RLE)
+    mine = await transcoded(archive, located, tmp_path)
+    assert mine.PixelData == b"\1" * 256 + b"\2" * 256
+
+
+async def test_frames_that_nothing_tells_apart_are_refused(tmp_path):
+    archive, located = await stored(2, fragments(b"12", b"34", b"56"), RLE)
+    with pytest.raises(Problem, match="3 fragments for 2 frames") as problem:
+        await transcoded(archive, located, tmp_path)
+    assert problem.value.status == 406

@@ -1,0 +1,61 @@
+"""Parts on disk are found by whatever address names them, and read where they stand."""
+
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from dimse_ingestion.dicomweb.store.bulk_data_upload import BulkParts
+from dimse_ingestion.spooling.spool import Limits, Spool
+
+
+@pytest.fixture
+async def parts(tmp_path: Path) -> AsyncIterator[BulkParts]:
+    spool = Spool(tmp_path, Limits(memory=10))
+    spool.prepare()
+    bulk = BulkParts(spool.open("operation"), "http://door/dicomweb/studies")
+    yield bulk
+    bulk.close()
+    assert (spool.memory_used, spool.disk_used) == (0, 0)
+    spool.close()
+
+
+async def put(parts: BulkParts, content: bytes, headers: Mapping[str, str]) -> None:
+    part = parts.begin(headers)
+    for start in range(0, len(content), 7):
+        await parts.write(part, content[start : start + 7])
+
+
+@pytest.mark.parametrize(
+    ("headers", "address"),
+    [
+        ({"content-location": "http://door/bulk/1"}, "http://door/bulk/1"),
+        ({"content-location": "bulk"}, "http://door/dicomweb/bulk"),
+        ({"content-location": "http://door/dicomweb/bulk"}, "bulk"),
+        ({"content-location": "/bulk"}, "/bulk"),
+        ({"content-id": "<name@sender>"}, "cid:name@sender"),
+        ({"content-location": "urn:uuid:1"}, "urn:uuid:1"),
+    ],
+)
+async def test_a_part_is_found_by_its_address(
+    parts: BulkParts, headers: Mapping[str, str], address: str
+) -> None:
+    await put(parts, b"another", {})
+    await put(parts, b"the value that is meant", headers)
+    await parts.sealed()
+    (found,) = parts.at(address)
+    assert list(parts.read(found.stretch, 10)) == [b"the value ", b"that is me", b"ant"]
+
+
+async def test_parts_of_one_address_are_kept_in_order(parts: BulkParts) -> None:
+    for content in (b"one", b"", b"three"):
+        await put(parts, content, {"content-location": "frames"})
+        await put(parts, b"between", {"content-location": "others"})
+    await parts.sealed()
+    found = [b"".join(parts.read(each.stretch, 100)) for each in parts.at("frames")]
+    assert found == [b"one", b"", b"three"]
+
+
+async def test_an_address_of_nothing_finds_nothing(parts: BulkParts) -> None:
+    await put(parts, b"unnamed", {})
+    assert parts.at("") == parts.at("bulk") == []

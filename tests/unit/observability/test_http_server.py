@@ -1,0 +1,145 @@
+"""The end of what is served: no request is lost that was on its way, and nobody is waited for."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from dimse_ingestion.observability.http_server import _listening, served
+
+LONGEST = 1.5
+
+
+@dataclass
+class Connection:
+    """One that a client keeps."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    def send(self, path: str) -> None:
+        self.writer.write(f"GET {path} HTTP/1.1\r\nhost: here\r\n\r\n".encode())
+
+    async def until(self, end: bytes) -> bytes:
+        return await self.reader.readuntil(end)
+
+    async def is_closed(self) -> bool:
+        return await self.reader.read() == b""
+
+
+@dataclass
+class Serving:
+    """What is served, with an answer that goes on until `rest` is set."""
+
+    port: int
+    stack: AsyncExitStack
+    rest: asyncio.Event
+
+    async def connected(self) -> Connection:
+        return Connection(*await asyncio.open_connection("127.0.0.1", self.port))
+
+    async def begin_to_end(self) -> asyncio.Task[None]:
+        """Have it end; gives the end, once nobody new is let in."""
+        end = asyncio.create_task(self.stack.aclose())
+        while await self._lets_in():
+            pass
+        return end
+
+    async def _lets_in(self) -> bool:
+        try:
+            (await self.connected()).writer.close()
+        except OSError:
+            return False
+        return True
+
+
+@pytest.fixture
+async def serving() -> AsyncIterator[Serving]:
+    rest = asyncio.Event()
+
+    async def quick(_: Request) -> Response:
+        return PlainTextResponse("all of it")
+
+    async def slow(_: Request) -> Response:
+        async def pieces() -> AsyncIterator[bytes]:
+            yield b"begin"
+            await rest.wait()
+            yield b"rest!"
+
+        return StreamingResponse(pieces(), headers={"content-length": "10"})
+
+    app = Starlette(routes=[Route("/quick", quick), Route("/slow", slow)])
+    async with asyncio.timeout(10), AsyncExitStack() as stack:
+        port = await stack.enter_async_context(served(app, "127.0.0.1", 0, LONGEST))
+        yield Serving(port, stack, rest)
+
+
+async def test_a_connection_is_kept(serving: Serving) -> None:
+    kept = await serving.connected()
+    for _ in range(2):
+        kept.send("/quick")
+        assert b"connection: close" not in (await kept.until(b"all of it")).lower()
+
+
+async def test_a_request_that_meets_the_end_on_a_kept_connection_is_answered_as_the_last(
+    serving: Serving,
+) -> None:
+    kept = await serving.connected()
+    kept.send("/quick")
+    await kept.until(b"all of it")
+    end = await serving.begin_to_end()
+    kept.send("/quick")
+    answer = await kept.until(b"all of it")
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b"connection: close" in answer.lower()
+    assert await kept.is_closed()
+    await end
+
+
+async def test_an_answer_under_way_is_finished_and_one_more_is_given(serving: Serving) -> None:
+    kept = await serving.connected()
+    kept.send("/slow")
+    await kept.until(b"begin")
+    end = await serving.begin_to_end()
+    serving.rest.set()
+    await kept.until(b"rest!")
+    kept.send("/quick")
+    assert b"connection: close" in (await kept.until(b"all of it")).lower()
+    await end
+
+
+async def test_who_asks_nothing_more_is_not_waited_for(serving: Serving) -> None:
+    kept, silent = await serving.connected(), await serving.connected()
+    kept.send("/quick")
+    await kept.until(b"all of it")
+    await (await serving.begin_to_end())
+    assert await kept.is_closed()
+    assert await silent.is_closed()
+
+
+async def test_an_answer_that_does_not_end_is_given_up(serving: Serving) -> None:
+    kept = await serving.connected()
+    kept.send("/slow")
+    await kept.until(b"begin")
+    await (await serving.begin_to_end())
+    assert not serving.rest.is_set()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_an_answer_in_several_writes_waits_for_no_acknowledgement(host: str) -> None:
+    """asyncio sets TCP_NODELAY only where a socket was made for TCP by name."""
+    with (
+        _listening(host, 0) as listening,
+        socket.create_connection(listening.getsockname()[:2]),
+    ):
+        listening.setblocking(True)
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

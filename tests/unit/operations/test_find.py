@@ -1,0 +1,190 @@
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from dimse_ingestion.dicom import encoding, uids
+from dimse_ingestion.dicom.elements import BulkReference, Element, by_tag, element
+from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.scanning import scanned
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.operations.find import Finding, pending_status
+from dimse_ingestion.queries.contract import Query
+from dimse_ingestion.queries.memory import MemoryQueryClient
+from tests.unit.operations.instances import DEFLATED, DOWN, EXPLICIT, FACTS, IMPLICIT
+
+CHARACTER_SET, LEVEL, NAME = 0x00080005, 0x00080052, 0x00100010
+STUDY_UID, PATIENT_ID, STUDY_DATE = 0x0020000D, 0x00100020, 0x00080020
+ASKED = (element(NAME, "PN"), element(STUDY_UID, "UI"), element(STUDY_DATE, "DA"))
+
+
+def instance(number: int, *changed: Element) -> list[Element]:
+    """One of a study of its own."""
+    own = (
+        element(0x00080018, "UI", f"1.2.9.{number}"),
+        element(STUDY_UID, "UI", f"1.2.3.{number}"),
+        element(0x0020000E, "UI", f"1.2.4.{number}"),
+    )
+    return list((FACTS | {each.tag: each for each in (*own, *changed)}).values())
+
+
+def identifier(*keys: Element, level: str = "STUDY", syntax: str = EXPLICIT) -> bytes:
+    return encoding.encoded([element(LEVEL, "CS", level), *(keys or ASKED)], syntax)
+
+
+async def answers(
+    finding: Finding, asked: bytes, *, syntax: str = EXPLICIT, root: str = uids.STUDY_ROOT_FIND
+) -> list[bytes]:
+    question = await finding.question(asked, root, syntax, relational=False)
+    return [each async for each in finding.answers(question, "DICOM-INGEST", syntax)]
+
+
+async def only_answer(
+    client: "MemoryQueryClient | Given", *keys: Element, syntax: str = EXPLICIT
+) -> dict[int, Element]:
+    (found,) = await answers(Finding(client, 10), identifier(*keys, syntax=syntax), syntax=syntax)
+    return by_tag(scanned(found, syntax))
+
+
+class Given(MemoryQueryClient):
+    """A catalogue that answers what it is given, and remembers what it was asked."""
+
+    def __init__(self, *matches: list[Element]) -> None:
+        super().__init__()
+        self.given = matches
+        self.queries: list[Query] = []
+        self.closed = False
+
+    async def matches(self, query: Query) -> AsyncGenerator[list[Element], None]:
+        self.queries.append(query)
+        try:
+            for match in self.given:
+                yield match
+        finally:
+            self.closed = True
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT, DEFLATED, uids.EXPLICIT_VR_BIG_ENDIAN])
+async def test_a_match_has_every_key_asked_and_what_an_scp_adds(syntax: str) -> None:
+    found = await only_answer(MemoryQueryClient([instance(1)]), syntax=syntax)
+    assert {tag: each.value for tag, each in found.items()} == {
+        LEVEL: "STUDY",
+        0x00080054: "DICOM-INGEST",
+        0x00080056: "ONLINE",
+        NAME: "Doe^Jane",
+        STUDY_UID: "1.2.3.1",
+        STUDY_DATE: "",
+        PATIENT_ID: "4711",
+    }
+
+
+async def test_unique_keys_of_the_levels_above_are_asked_though_they_were_not() -> None:
+    catalogue = Given()
+    asked = [element(STUDY_UID, "UI", "1.2"), element(0x0020000E, "UI")]
+    await answers(Finding(catalogue, 10), identifier(*asked, level="SERIES"))
+    (query,) = catalogue.queries
+    assert query.scope == "SERIES"
+    assert {(key.tag, key.vr) for key in query.keys} == {
+        (STUDY_UID, "UI"),
+        (0x0020000E, "UI"),
+        (PATIENT_ID, "LO"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "stored", "answered"),
+    [
+        ("Doe^Jane", "ISO_IR 100", None),
+        ("Müller^Jörg", "ISO_IR 100", "ISO_IR 100"),
+        ("Müller^Jörg", "", "ISO_IR 192"),
+        ("Люкceмбypг", "ISO_IR 144", "ISO_IR 144"),
+        ("Люкceмбypг", "ISO_IR 100", "ISO_IR 192"),
+        ("Yamada^Tarou=山田^太郎", "\\ISO 2022 IR 87", "\\ISO 2022 IR 87"),
+    ],
+)
+async def test_the_character_set_is_the_stored_one_while_it_has_every_letter(
+    name: str, stored: str, answered: str | None
+) -> None:
+    match = [element(CHARACTER_SET, "CS", stored), element(NAME, "PN", name)]
+    found = await only_answer(Given(match))
+    assert found[NAME].value == name
+    assert (found[CHARACTER_SET].value if CHARACTER_SET in found else None) == answered
+
+
+async def test_a_value_stored_elsewhere_is_answered_without_value() -> None:
+    comments = Element("0010", "4000", "LT", bulk=BulkReference(500, 100_000))
+    found = await only_answer(Given([comments]), element(0x00104000, "LT"))
+    assert found[0x00104000].value == ""
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT])
+async def test_a_value_that_cannot_be_written_costs_itself_and_not_the_match(syntax: str) -> None:
+    wrong = element(0x00201206, "US", "many")
+    found = await only_answer(Given([element(NAME, "PN", "Doe^Jane"), wrong]), syntax=syntax)
+    assert found[NAME].value == "Doe^Jane"
+    assert 0x00201206 not in found
+
+
+@pytest.mark.parametrize(("stored", "sent"), [(2, 2), (3, 3)])
+async def test_as_many_matches_as_allowed_end_well(stored: int, sent: int) -> None:
+    client = MemoryQueryClient([instance(number) for number in range(stored)])
+    assert len(await answers(Finding(client, 3), identifier())) == sent
+
+
+async def test_more_matches_than_allowed_end_with_a700_after_the_allowed_ones() -> None:
+    catalogue = Given(*(instance(number) for number in range(5)))
+    finding = Finding(catalogue, 3)
+    question = await finding.question(
+        identifier(), uids.STUDY_ROOT_FIND, EXPLICIT, relational=False
+    )
+    found = finding.answers(question, "DICOM-INGEST", EXPLICIT)
+    for _ in range(3):
+        assert await anext(found)
+    with pytest.raises(DimseFailure, match="More than 3 matches") as ended:
+        await anext(found)
+    assert ended.value.status == Status.OUT_OF_RESOURCES
+    assert (ended.value.transient, catalogue.queries[0].limit) == (False, 4)
+    assert catalogue.closed
+
+
+async def test_leaving_the_answers_ends_the_query_at_the_catalogue() -> None:
+    catalogue = Given(instance(1), instance(2))
+    finding = Finding(catalogue, 3)
+    question = await finding.question(
+        identifier(), uids.STUDY_ROOT_FIND, EXPLICIT, relational=False
+    )
+    found = finding.answers(question, "DICOM-INGEST", EXPLICIT)
+    await anext(found)
+    await found.aclose()
+    assert catalogue.closed
+
+
+async def test_a_catalogue_that_is_down_is_told_as_it_tells() -> None:
+    client = MemoryQueryClient()
+    client.refusing = DOWN
+    with pytest.raises(DimseFailure) as refused:
+        await answers(Finding(client, 3), identifier())
+    assert refused.value is DOWN
+
+
+async def test_an_identifier_that_cannot_be_read_is_c001() -> None:
+    with pytest.raises(DimseFailure, match="Identifier unreadable") as refused:
+        await answers(Finding(MemoryQueryClient(), 3), identifier()[:-1] + b"\0\0\1")
+    assert refused.value.status == Status.UNABLE_TO_PROCESS
+
+
+async def test_an_identifier_at_a_wrong_level_is_a900() -> None:
+    with pytest.raises(DimseFailure, match="0008,0052") as refused:
+        await answers(Finding(MemoryQueryClient(), 3), identifier(level="PATIENT"))
+    assert refused.value.status == Status.DOES_NOT_MATCH_SOP_CLASS
+
+
+async def test_a_key_that_is_not_supported_makes_ff01() -> None:
+    finding = Finding(MemoryQueryClient(), 3)
+    private = element(0x00091010, "LO")
+    for keys, status in (
+        (ASKED, Status.PENDING),
+        ((*ASKED, private), Status.PENDING_WITHOUT_OPTIONAL_KEYS),
+    ):
+        asked = identifier(*keys)
+        question = await finding.question(asked, uids.STUDY_ROOT_FIND, EXPLICIT, relational=False)
+        assert pending_status(question) == status

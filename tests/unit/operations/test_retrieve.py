@@ -1,0 +1,199 @@
+import asyncio
+import struct
+
+import pytest
+from pydicom import dcmread
+
+from dimse_ingestion.dicom.elements import by_tag
+from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
+from dimse_ingestion.operations import retrieve as room
+from dimse_ingestion.operations.retrieve import ObjectMissing, Retrieving
+from tests.retrievable import Archive
+from tests.storable import data_set_of, storable
+
+EXPLICIT = "1.2.840.10008.1.2.1"
+BIG_ENDIAN = "1.2.840.10008.1.2.2"
+CT = "1.2.840.10008.5.1.4.1.1.2"
+SERIES = "1.2.826.0.1.3680043.8.498.2"
+
+
+def short(group: int, number: int, vr: bytes, value: bytes) -> bytes:
+    value += b"\0" * (len(value) % 2)
+    return struct.pack("<HH2sH", group, number, vr, len(value)) + value
+
+
+def instance(number: int, pixels: int = 16) -> tuple[bytes, str]:
+    uid = f"{SERIES}.{number}"
+    data_set = (
+        short(8, 0x16, b"UI", CT.encode())
+        + short(8, 0x18, b"UI", uid.encode())
+        + short(0x20, 0x0D, b"UI", b"1.2.3")
+        + short(0x20, 0x0E, b"UI", SERIES.encode())
+        + struct.pack("<HH2s2xI", 0x7FE0, 0x10, b"OW", pixels)
+        + bytes([number % 256]) * pixels
+    )
+    return data_set, uid
+
+
+async def archive_of(number: int, pixels: int = 16) -> Archive:
+    archive = Archive()
+    for each in range(number):
+        data_set, uid = instance(each, pixels)
+        await archive.add(data_set, EXPLICIT, uid=uid, sop=CT)
+    return archive
+
+
+def retrieving(archive: Archive) -> Retrieving:
+    return Retrieving(archive.bucket, archive.queries)
+
+
+async def whole(chunks) -> bytes:
+    return b"".join([chunk async for chunk in chunks])
+
+
+async def test_objects_come_in_order_and_whole_one_read_each():
+    archive = await archive_of(40)
+    reading = retrieving(archive)
+    got = [
+        (each.located.object_name, await whole(each.chunks))
+        async for each in reading.objects(reading.located("1.2.3"))
+    ]
+    assert got == list(archive.bucket.objects.items())
+    assert len(archive.bucket.reads) == 40
+
+
+async def test_small_objects_are_fetched_together_within_the_bound():
+    archive = await archive_of(40)
+    at_work = most = 0
+    real = archive.bucket.get_range
+
+    async def slow(key: str, offset: int, length: int) -> bytes:
+        nonlocal at_work, most
+        at_work += 1
+        most = max(most, at_work)
+        await asyncio.sleep(0)
+        at_work -= 1
+        return await real(key, offset, length)
+
+    archive.bucket.get_range = slow
+    reading = retrieving(archive)
+    async for each in reading.objects(reading.located("1.2.3")):
+        await whole(each.chunks)
+    assert 8 <= most <= room.AT_ONCE
+
+
+async def test_a_large_object_is_read_in_pieces(monkeypatch):
+    monkeypatch.setattr(room, "PIECE", 1000)
+    monkeypatch.setattr(room, "_SMALL", 1000)
+    archive = await archive_of(3, pixels=4500)
+    reading = retrieving(archive)
+    got = [await whole(each.chunks) async for each in reading.objects(reading.located("1.2.3"))]
+    assert got == list(archive.bucket.objects.values())
+    assert max(length for _, _, length in archive.bucket.reads) == 1000
+
+
+async def test_without_room_nothing_is_fetched_ahead_and_all_is_given_back(monkeypatch):
+    monkeypatch.setattr(room, "_ROOM", 1000)
+    archive = await archive_of(10, pixels=400)
+    reading = retrieving(archive)
+    got = [await whole(each.chunks) async for each in reading.objects(reading.located("1.2.3"))]
+    assert got == list(archive.bucket.objects.values())
+    assert reading._room == 1000
+
+
+async def test_many_readers_of_large_objects_have_smaller_pieces(monkeypatch):
+    monkeypatch.setattr(room, "PIECE", 800)
+    monkeypatch.setattr(room, "_ROOM", 5000)
+    archive = await archive_of(1, pixels=4000)
+    reading = retrieving(archive)
+    [located] = [each async for each in reading.located("1.2.3")]
+    ranges = [reading.object_range(located, 0, 4000) for _ in range(4)]
+    begun = [await anext(each) for each in ranges]
+    assert [len(each) for each in begun] == [800, 800, 100, 100]
+    stored = archive.bucket.objects[located.object_name][:4000]
+    for first, rest in zip(begun, ranges, strict=True):
+        assert first + await whole(rest) == stored
+    assert reading._room == 5000
+
+
+async def test_who_leaves_early_leaves_nothing_at_work():
+    archive = await archive_of(30)
+    reading = retrieving(archive)
+    before = asyncio.all_tasks()
+    objects = reading.objects(reading.located("1.2.3"))
+    await anext(objects)
+    await objects.aclose()
+    assert asyncio.all_tasks() == before
+    assert reading._room == room._ROOM
+
+
+async def test_a_missing_object_is_told_and_the_others_come():
+    archive = await archive_of(5)
+    gone = list(archive.bucket.objects)[2]
+    del archive.bucket.objects[gone]
+    reading = retrieving(archive)
+    found = [each.chunks is not None async for each in reading.objects(reading.located("1.2.3"))]
+    assert found == [True, True, False, True, True]
+
+
+async def test_a_bucket_that_is_down_fails_as_it_says():
+    archive = await archive_of(2)
+    archive.bucket.refusing = OutOfResources("The bucket is down.")
+    reading = retrieving(archive)
+    with pytest.raises(OutOfResources, match="down"):
+        await anext(reading.objects(reading.located("1.2.3")))
+
+
+async def test_an_object_that_was_cut_short_is_damaged():
+    archive = await archive_of(1)
+    key = next(iter(archive.bucket.objects))
+    archive.bucket.objects[key] = archive.bucket.objects[key][:-1]
+    reading = retrieving(archive)
+    with pytest.raises(DimseFailure, match="shorter than the catalogue says"):
+        await anext(reading.objects(reading.located("1.2.3")))
+
+
+async def test_one_instance_is_found_by_its_uids_and_no_other():
+    archive = await archive_of(3)
+    reading = retrieving(archive)
+    found = await reading.one("1.2.3", SERIES, f"{SERIES}.1")
+    assert found
+    assert by_tag(found.elements)[0x00080018].value == f"{SERIES}.1"
+    assert await reading.one("1.2.3", SERIES, f"{SERIES}.7") is None
+    assert await reading.one("1.2.4", SERIES, f"{SERIES}.1") is None
+
+
+async def test_a_range_of_a_missing_object_says_what_to_do():
+    archive = await archive_of(1)
+    reading = retrieving(archive)
+    found = await reading.one("1.2.3", SERIES, f"{SERIES}.0")
+    archive.bucket.objects.clear()
+    with pytest.raises(ObjectMissing, match="rebuild the catalogue"):
+        await reading.read(found, 0, 10)
+
+
+@pytest.mark.parametrize("path", storable(), ids=lambda path: path.name)
+async def test_bulk_values_are_those_of_the_data_set_in_little_endian(path):
+    archive = Archive()
+    located = await archive.add_file(path)
+    reading = retrieving(archive)
+    if located.transfer_syntax_uid in ("1.2.840.10008.1.2.1.99", BIG_ENDIAN):
+        return
+    data_set = data_set_of(path)
+    for each in located.elements:
+        if bulk := each.bulk:
+            value = await whole(reading.value(located, each))
+            assert value == data_set[bulk.offset : bulk.offset + bulk.length]
+
+
+@pytest.mark.parametrize(
+    ("stored", "plain"),
+    [("image_dfl.dcm", None), ("MR_small_bigendian.dcm", "MR_small.dcm")],
+)
+async def test_deflated_and_big_endian_values_are_given_plain(stored, plain):
+    paths = {path.name: path for path in storable()}
+    archive = Archive()
+    located = await archive.add_file(paths[stored])
+    pixel_data = by_tag(located.elements)[0x7FE00010]
+    value = await whole(retrieving(archive).value(located, pixel_data))
+    assert value == dcmread(paths[plain or stored]).PixelData

@@ -1,0 +1,76 @@
+"""Whose each field of a spec is: others' become ours, but those that are theirs to say."""
+
+from typing import Any
+
+import pytest
+
+from dimse_ingestion.operator.managed_fields import taken_over
+from dimse_ingestion.operator.resources import MANAGER, Manifest
+
+RESTART = {
+    "f:template": {"f:metadata": {"f:annotations": {"f:kubectl.kubernetes.io/restartedAt": {}}}}
+}
+PAUSE = {"f:paused": {}}
+
+
+def entry(spec: dict[str, Any], manager: str = "kubectl-edit", **facts: Any) -> dict[str, Any]:
+    said = {"manager": manager, "operation": "Update", "apiVersion": "apps/v1"}
+    return said | {"fieldsV1": {"f:spec": spec}} | facts
+
+
+OURS = entry({"f:selector": {}}, MANAGER, operation="Apply")
+
+
+def there(*entries: dict[str, Any], kind: str = "Deployment") -> Manifest:
+    return {"kind": kind, "metadata": {"name": "a", "managedFields": [OURS, *entries]}}
+
+
+def specs(managed: list[dict[str, Any]] | None) -> dict[str, Any]:
+    """What each manager has of the spec."""
+    return {each["manager"]: each["fieldsV1"].get("f:spec") for each in managed or []}
+
+
+@pytest.mark.parametrize("operation", ["Update", "Apply"])
+def test_what_another_has_written_becomes_ours(operation: str) -> None:
+    container = {"k:other": {".": {}, "f:image": {}}}
+    spec = PAUSE | {"f:template": {"f:spec": {"f:containers": container}}}
+    managed = taken_over(there(entry(spec, operation=operation)))
+    assert specs(managed) == {MANAGER: {"f:selector": {}} | spec}
+
+
+def test_what_is_anothers_to_say_stays_theirs() -> None:
+    marks = {"fieldsV1": {"f:metadata": {"f:labels": {"f:team": {}}}, "f:spec": RESTART | PAUSE}}
+    managed = taken_over(there(entry({}, **marks), entry({"f:replicas": {}} | PAUSE, "other")))
+    assert specs(managed) == {
+        MANAGER: {"f:selector": {}} | PAUSE,
+        "kubectl-edit": RESTART,
+        "other": {"f:replicas": {}},
+    }
+    assert "f:metadata" in (managed or [])[1]["fieldsV1"]
+
+
+def test_a_map_stays_of_which_something_stays() -> None:
+    annotations = {".": {}, "f:kubectl.kubernetes.io/restartedAt": {}, "f:other": {}}
+    edit = entry({"f:template": {"f:metadata": {"f:annotations": annotations}}})
+    kept = {".": {}, "f:kubectl.kubernetes.io/restartedAt": {}}
+    taken = specs(taken_over(there(edit)))
+    assert taken["kubectl-edit"] == {"f:template": {"f:metadata": {"f:annotations": kept}}}
+    assert taken[MANAGER]["f:template"] == {"f:metadata": {"f:annotations": {"f:other": {}}}}
+
+
+@pytest.mark.parametrize(
+    "object_",
+    [
+        there(),
+        there(entry(RESTART)),
+        there(entry(PAUSE, subresource="status")),
+        there(entry(PAUSE, MANAGER)),
+        there(entry(PAUSE, apiVersion="apps/v0")),
+        there(entry(PAUSE), kind="PersistentVolumeClaim"),
+        {"kind": "Deployment", "metadata": {"managedFields": [entry(PAUSE)]}},
+        {"kind": "Deployment", "metadata": {}},
+    ],
+    ids=["ours", "restart", "status", "webhook", "version", "claim", "never applied", "unmanaged"],
+)
+def test_nothing_else_is_touched(object_: Manifest) -> None:
+    assert taken_over(object_) is None

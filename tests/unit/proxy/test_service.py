@@ -1,0 +1,153 @@
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from dimse_ingestion.dicom.failure import OutOfResources
+from dimse_ingestion.proxy.service import OpenDoor, Wires, opened
+from dimse_ingestion.settings import ConfigurationMistake, ProxySettings
+from dimse_ingestion.upper_layer.services import Acceptance, Rejection, RejectResult, Services
+from tests.unit.proxy.fakes import Association, FakeRequester, asked, proxy_settings
+
+
+class FakeListener:
+    """Listens nowhere; keeps what it was given to serve."""
+
+    def __init__(self) -> None:
+        self.services: Services | None = None
+        self.closed = False
+        self.trouble: OSError | None = None
+        self.drain = 0.0
+        self.let_go = asyncio.Event()
+        self.let_go.set()
+
+    def serving(self, services: Services) -> "FakeListener":
+        self.services = services
+        return self
+
+    async def start(self, host: str, port: int) -> tuple[str, int]:
+        if self.trouble is not None:
+            raise self.trouble
+        return host, port
+
+    async def stop(self, drain: float) -> None:
+        self.drain = drain
+        await asyncio.wait_for(self.let_go.wait(), 60)
+        self.closed = True
+
+    async def associate(self, association_id: str) -> Acceptance | Rejection:
+        assert self.services is not None
+        return await self.services.associate(asked(association_id=association_id))
+
+    def end(self, association_id: str) -> None:
+        assert self.services is not None
+        self.services.ended(Association(asked(association_id=association_id)), "released")
+
+
+@pytest.fixture
+def listener() -> FakeListener:
+    return FakeListener()
+
+
+@pytest.fixture
+def requester() -> FakeRequester:
+    return FakeRequester()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> ProxySettings:
+    return local(tmp_path)
+
+
+def local(directory: Path, **changed: object) -> ProxySettings:
+    own = {"spool_directory": directory, "http_host": "127.0.0.1", "http_port": 0}
+    return proxy_settings(**(own | changed))
+
+
+def wires(listener: FakeListener, requester: FakeRequester, trouble: str = "") -> Wires:
+    return Wires(
+        requester=requester,
+        listener=listener.serving,
+        transport_trouble=lambda: trouble,
+    )
+
+
+async def test_an_open_door_is_ready_once_an_echo_went_all_the_way(
+    settings: ProxySettings, listener: FakeListener, requester: FakeRequester
+) -> None:
+    async with opened(settings, wires(listener, requester)) as door:
+        await asyncio.wait_for(door.path.proved_open(), 60)
+        assert await door.health.troubles() == {}
+        assert door.address == ("0.0.0.0", 11112)
+        assert isinstance(await listener.associate("a1"), Acceptance)
+        listener.end("a1")
+    assert listener.closed
+
+
+async def test_what_keeps_it_from_being_ready_is_said(
+    settings: ProxySettings, listener: FakeListener, requester: FakeRequester
+) -> None:
+    requester.echo_result = OutOfResources("No ingestion service listens")
+    async with opened(settings, wires(listener, requester)) as door:
+        await door.path.look()
+        assert await door.health.troubles() == {"path": "No ingestion service listens"}
+    async with opened(settings, wires(listener, requester, "NATS refused the token")) as door:
+        assert await door.health.troubles() == {"nats": "NATS refused the token"}
+
+
+async def test_a_drain_refuses_new_associations_and_waits_for_the_open_ones(
+    settings: ProxySettings, listener: FakeListener, requester: FakeRequester
+) -> None:
+    stopping, door_open = asyncio.Event(), asyncio.get_running_loop().create_future()
+
+    async def run() -> None:
+        async with opened(settings, wires(listener, requester)) as door:
+            door_open.set_result(door)
+            await stopping.wait()
+
+    running = asyncio.create_task(run())
+    door: OpenDoor = await door_open
+    await listener.associate("a1")
+    listener.let_go.clear()
+    stopping.set()
+    await asyncio.sleep(0)
+    refused = await listener.associate("a2")
+    assert isinstance(refused, Rejection)
+    assert refused.result is RejectResult.TRANSIENT
+    assert "draining" in await door.health.troubles()
+    assert not listener.closed
+    assert not running.done()
+    listener.end("a1")
+    listener.let_go.set()
+    await asyncio.wait_for(running, 60)
+    assert listener.closed
+    assert listener.drain == settings.drain_timeout
+
+
+async def test_a_port_in_use_is_a_configuration_mistake(
+    settings: ProxySettings, listener: FakeListener, requester: FakeRequester
+) -> None:
+    listener.trouble = OSError(98, "Address already in use")
+    with pytest.raises(ConfigurationMistake, match=r"DIMSE_PORT: 0\.0\.0\.0:11112 .* in use"):
+        async with opened(settings, wires(listener, requester)):
+            pass
+
+
+async def test_an_http_port_in_use_is_a_configuration_mistake(
+    tmp_path: Path, listener: FakeListener, requester: FakeRequester
+) -> None:
+    async with opened(local(tmp_path), wires(listener, requester)) as door:
+        second = local(tmp_path, http_port=door.http_port)
+        with pytest.raises(ConfigurationMistake, match=r"DIMSE_HTTP_PORT: .* in use"):
+            async with opened(second, wires(FakeListener(), requester)):
+                pass
+
+
+async def test_a_spool_that_can_not_be_made_is_a_configuration_mistake(
+    tmp_path: Path, listener: FakeListener, requester: FakeRequester
+) -> None:
+    (tmp_path / "file").touch()
+    settings = local(tmp_path / "file" / "spool")
+    with pytest.raises(ConfigurationMistake, match=r"DIMSE_SPOOL_DIRECTORY: .* Not a directory"):
+        async with opened(settings, wires(listener, requester)):
+            pass

@@ -1,0 +1,42 @@
+import pytest
+from prometheus_client import REGISTRY
+
+from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.storage.metrics import counted
+
+
+def count(outcome: str) -> float:
+    labels = {"asked": "put", "outcome": outcome}
+    return REGISTRY.get_sample_value("dimse_storage_requests_total", labels) or 0.0
+
+
+@pytest.mark.parametrize(
+    ("ending", "outcome"),
+    [
+        (OutOfResources("full"), "failed"),
+        (DimseFailure(Status.OUT_OF_RESOURCES, "too large"), "failed"),
+        (DimseFailure(Status.NOT_AUTHORIZED, "denied", transient=True), "refused"),
+        (KeyError("x"), "done"),
+    ],
+)
+def test_counts_how_a_call_ends(ending: Exception, outcome: str) -> None:
+    before = count(outcome)
+    with pytest.raises(type(ending)), counted("put"):
+        raise ending
+    assert count(outcome) == before + 1
+
+
+def test_counts_what_goes_well_and_not_what_is_none_of_the_bucket_s_doing() -> None:
+    def counts() -> list[float]:
+        return [count(outcome) for outcome in ("done", "failed", "refused")]
+
+    done, failed, refused = counts()
+    with counted("put"):
+        pass
+    assert counts() == [done + 1, failed, refused]
+    with pytest.raises(ValueError, match="source"), counted("put"):
+        raise ValueError("source")
+    with pytest.raises(DimseFailure, match="source"), counted("put"):
+        raise DimseFailure(Status.CANNOT_UNDERSTAND, "source")
+    assert counts() == [done + 1, failed, refused]

@@ -1,0 +1,124 @@
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.settings import BucketLocation, FolderBucket, MountedMissing
+from dimse_ingestion.storage.memory import MemoryBucket
+from dimse_ingestion.storage.rotating import FollowingBucket
+
+OLD, NEW = FolderBucket(Path("/old")), FolderBucket(Path("/new"))
+DENIED = DimseFailure(Status.NOT_AUTHORIZED, "denied")
+
+
+class Mounted:
+    """What is mounted, and the bucket that each configuration opens."""
+
+    def __init__(self) -> None:
+        self.location: BucketLocation | None = OLD
+        self.buckets = {OLD: MemoryBucket("old"), NEW: MemoryBucket("new")}
+        self.opened: list[BucketLocation] = []
+
+    def read(self) -> BucketLocation:
+        if self.location is None:
+            raise MountedMissing("Missing bucket Secret img-ingest-s3: create it.")
+        return self.location
+
+    def open(self, location: FolderBucket, *, timeout: float) -> MemoryBucket:
+        assert timeout == 7
+        self.opened.append(location)
+        return self.buckets[location]
+
+    def following(self, fresh: float = 3600) -> FollowingBucket:
+        return FollowingBucket(self.read, timeout=7, fresh=fresh, opened=self.open)
+
+
+async def chunks() -> AsyncIterator[bytes]:
+    yield b"abc"
+
+
+async def test_opens_once_what_stays_the_same() -> None:
+    mounted = Mounted()
+    bucket = mounted.following(fresh=-1)
+    await bucket.put("x", chunks(), 3)
+    await bucket.check()
+    assert mounted.opened == [OLD]
+    assert bucket.name == "old"
+    assert mounted.buckets[OLD].objects == {"x": b"abc"}
+
+
+async def test_takes_up_what_has_changed() -> None:
+    mounted = Mounted()
+    bucket = mounted.following(fresh=-1)
+    await bucket.check()
+    mounted.location = NEW
+    await bucket.put("x", chunks(), 3)
+    assert bucket.name == "new"
+    assert "x" in mounted.buckets[NEW].objects
+
+
+async def test_says_what_is_missing_until_it_appears() -> None:
+    mounted = Mounted()
+    mounted.location = None
+    bucket = mounted.following()
+    for call in (bucket.check(), bucket.head("x"), bucket.put("x", chunks(), 3)):
+        with pytest.raises(OutOfResources, match="Missing bucket Secret img-ingest-s3"):
+            await call
+    mounted.location = OLD
+    await bucket.check()
+
+
+async def test_keeps_the_last_while_nothing_can_be_read() -> None:
+    mounted = Mounted()
+    bucket = mounted.following(fresh=-1)
+    await bucket.check()
+    mounted.location = None
+    await bucket.put("x", chunks(), 3)
+    assert "x" in mounted.buckets[OLD].objects
+
+
+async def test_looks_again_at_once_when_refused() -> None:
+    mounted = Mounted()
+    bucket = mounted.following()
+    await bucket.check()
+    mounted.location = NEW
+    await bucket.check()
+    assert mounted.opened == [OLD]
+    mounted.buckets[OLD].refusing = DENIED
+    await bucket.check()
+    assert mounted.opened == [OLD, NEW]
+
+
+async def test_a_refusal_by_what_has_not_changed_stays_one() -> None:
+    mounted = Mounted()
+    mounted.buckets[OLD].refusing = DENIED
+    bucket = mounted.following()
+    for call in (bucket.check(), bucket.put("x", chunks(), 3)):
+        with pytest.raises(DimseFailure) as raised:
+            await call
+        assert raised.value is DENIED
+
+
+async def test_a_refused_put_is_transient_when_the_keys_have_changed() -> None:
+    mounted = Mounted()
+    bucket = mounted.following()
+    await bucket.check()
+    mounted.buckets[OLD].refusing = DENIED
+    mounted.location = NEW
+    with pytest.raises(OutOfResources):
+        await bucket.put("x", chunks(), 3)
+    await bucket.put("x", chunks(), 3)
+    assert "x" in mounted.buckets[NEW].objects
+
+
+async def test_streams_and_lists_through() -> None:
+    mounted = Mounted()
+    bucket = mounted.following()
+    await bucket.put("a/x", chunks(), 3)
+    assert [piece async for piece in bucket.stream("a/x")] == [b"abc"]
+    assert [found.key async for found in bucket.list("a/")] == ["a/x"]
+    assert await bucket.get_range("a/x", 1, 1) == b"b"
+    await bucket.delete("a/x")
+    assert await bucket.head("a/x") is None

@@ -1,0 +1,83 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dimse_ingestion.transport.client.backoff import Patience
+from dimse_ingestion.transport.protocol.codec import Result
+from dimse_ingestion.transport.protocol.messages import StoreResult
+from dimse_ingestion.transport.protocol.state import Elsewhere
+from dimse_ingestion.transport.protocol.timeouts import Times
+
+TIMES = Times(first_pause=1.0, longest_pause=4.0, open_budget=10.0)
+NOBODY = Elsewhere("Nobody listens", reached=False)
+FAILED = Result(store=StoreResult(status=0xA700, transient=True))
+
+
+def patience(random: float = 1.0, deadline: float = 50.0) -> Patience:
+    return Patience(TIMES, 0.0, deadline, lambda: random)
+
+
+def test_pauses_grow_to_a_limit() -> None:
+    one = patience()
+    assert [one.pause(FAILED, 0.0) for _ in range(5)] == [1, 2, 4, 4, 4]
+
+
+def test_pauses_are_jittered_by_half() -> None:
+    assert patience(random=0.0).pause(FAILED, 0.0) == 0.5
+
+
+def test_a_replica_may_ask_for_more() -> None:
+    assert patience().pause(Elsewhere("busy", after=3.0), 0.0) == 4.0
+
+
+def test_nobody_reached_for_the_open_budget_ends_it() -> None:
+    one = patience()
+    assert one.pause(NOBODY, 8.9) == 1.0
+    assert one.pause(NOBODY, 10.0) is None
+    assert one.because == "Nobody listens"
+
+
+def test_the_last_pause_is_shortened_to_the_end_of_the_open_budget() -> None:
+    one = patience()
+    assert [one.pause(NOBODY, now) for now in (0.0, 1.0, 3.0)] == [1, 2, 4]
+    assert one.pause(NOBODY, 7.2) == pytest.approx(2.8)
+    assert one.pause(NOBODY, 10.0) is None
+
+
+def test_a_replica_that_answers_renews_the_open_budget() -> None:
+    one = patience()
+    assert one.pause(FAILED, 9.5) is not None
+    assert one.pause(NOBODY, 16.0) is not None
+    assert one.pause(NOBODY, 19.5) is None
+
+
+def test_the_last_attempt_is_left_time_before_the_deadline() -> None:
+    one = patience(deadline=5.0)
+    assert one.pause(FAILED, 0.0) == 1.0
+    assert one.pause(FAILED, 2.0) == 2.0
+    assert one.pause(FAILED, 3.0) == 1.0
+    assert one.pause(FAILED, 4.0) is None
+
+
+def test_nothing_is_tried_at_the_deadline_or_later() -> None:
+    one = patience(deadline=5.0)
+    assert one.pause(FAILED, 4.999) is None
+    assert one.pause(FAILED, 60.0) is None
+
+
+@given(
+    outcomes=st.lists(st.sampled_from([NOBODY, FAILED]), max_size=60),
+    random=st.floats(0, 1),
+    took=st.floats(0, 3),
+)
+def test_attempts_end_and_never_begin_after_the_deadline(
+    outcomes: list[Elsewhere | Result], random: float, took: float
+) -> None:
+    now, one = 0.0, patience(random)
+    for outcome in outcomes:
+        pause = one.pause(outcome, now + took)
+        if pause is None:
+            return
+        assert pause > 0
+        now += took + pause
+        assert now < 50.0

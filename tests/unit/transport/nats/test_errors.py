@@ -1,0 +1,64 @@
+import socket
+import ssl
+
+import pytest
+from nats.errors import Error as NatsError
+
+from dimse_ingestion.transport.nats.connection import PlaintextServer
+from dimse_ingestion.transport.nats.credentials import Credential, CredentialMistake
+from dimse_ingestion.transport.nats.errors import FOREIGN, why_lost, why_not_opened
+from dimse_ingestion.transport.nats.server_urls import Server
+
+SERVER = Server("tls", "nats.example", 4222)
+TOKEN = Credential("a plain token", token="s3cret")
+UNTRUSTED = ssl.SSLCertVerificationError(1, "certificate verify failed")
+UNTRUSTED.verify_message = "self-signed certificate"
+
+
+@pytest.mark.parametrize(
+    ("trouble", "told"),
+    [
+        (ConnectionRefusedError(111, "refused"), "is not reached (connection refused): start it"),
+        (socket.gaierror(-2, "Name or service not known"), "can't be found (Name or service"),
+        (TimeoutError(), "did not answer in time"),
+        (UNTRUSTED, "not trusted (self-signed certificate): give the CA"),
+        (ssl.SSLError(1, "wrong version number"), "failed in the TLS handshake"),
+        (NatsError("nats: 'Authorization Violation'"), "We came with a plain token."),
+        (NatsError("nats: 'User Authentication Expired'"), "Renew it in the token Secret"),
+        (PlaintextServer(), "offers no TLS, so no credential was told to it"),
+        (
+            ConnectionResetError(104, "Connection reset by peer"),
+            "before it let us in ([Errno 104] Connection",
+        ),
+        (NatsError("nats: strange"), "is not reached (strange)"),
+    ],
+)
+def test_each_trouble_has_its_sentence(trouble: Exception, told: str) -> None:
+    assert isinstance(trouble, FOREIGN)
+    sentence = why_not_opened(SERVER, trouble, TOKEN)
+    assert sentence.startswith("NATS at tls://nats.example:4222 ")
+    assert told in sentence
+    assert "s3cret" not in sentence
+
+
+def test_a_mistake_of_the_operator_speaks_for_itself() -> None:
+    assert why_not_opened(SERVER, CredentialMistake("Put it there."), TOKEN) == "Put it there."
+
+
+def test_a_long_connect_that_ends_without_a_refusal_names_the_cure() -> None:
+    gone = ConnectionResetError(104, "Connection reset by peer")
+    assert "max_control_line" in why_not_opened(SERVER, gone, TOKEN, connect_bytes=5000)
+    assert "max_control_line" not in why_not_opened(SERVER, gone, TOKEN, connect_bytes=500)
+    refused = NatsError("nats: 'Authorization Violation'")
+    assert "max_control_line" not in why_not_opened(SERVER, refused, TOKEN, connect_bytes=5000)
+
+
+def test_an_expired_credential_is_named_as_the_cause() -> None:
+    old = Credential("a creds file", expires=1.0)
+    refused = NatsError("nats: 'Authorization Violation'")
+    assert "It has expired." in why_not_opened(SERVER, refused, old)
+    assert "It has expired." not in why_not_opened(SERVER, refused, TOKEN)
+
+
+def test_a_lost_connection_is_said_to_be_tried_again() -> None:
+    assert "was lost (why); it is tried again" in why_lost(SERVER, "why")

@@ -1,0 +1,61 @@
+import pytest
+
+from dimse_ingestion.transport.carrier import CarrierDown
+from dimse_ingestion.transport.nats.connection import Connection, Denial
+from dimse_ingestion.transport.nats.options import LinkSettings
+from dimse_ingestion.transport.nats.reconnect import Connecting
+from dimse_ingestion.transport.nats.server_urls import AddressMistake
+
+
+class Nobody:
+    def delivered(self, listening: int, delivery: object) -> None: ...
+    def lost(self, connection: Connection, reason: str) -> None: ...
+    def denied(self, denial: Denial) -> None: ...
+    def asked_to_leave(self, connection: Connection) -> None: ...
+
+
+def connecting(addresses: str, **settings: float) -> Connecting:
+    return Connecting(LinkSettings(addresses=addresses, name="test", **settings))  # type: ignore[arg-type]
+
+
+def test_servers_take_turns() -> None:
+    tries = connecting("nats://a:1,nats://b:2,nats://c:3")
+    order = []
+    for _ in range(6):
+        order.append(tries.server.host)
+        tries.failed()
+    assert sorted(order[:3]) == ["a", "b", "c"]
+    assert order[:3] == order[3:]
+
+
+async def test_a_pause_grows_only_when_all_servers_have_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses = list[float]()
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr("asyncio.sleep", sleep)
+    tries = connecting("nats://a:1,nats://b:2", longest_back_off=1.0)
+    for _ in range(20):
+        await tries.pause()
+        tries.failed()
+    assert len(pauses) == 10
+    assert pauses[0] <= 0.1 < pauses[2] <= 0.4
+    assert all(0.5 <= pause <= 1.0 for pause in pauses[4:])
+    assert len(set(pauses[4:])) > 1
+    tries.succeeded()
+    await tries.pause()
+    assert pauses[-1] <= 0.1
+
+
+async def test_a_try_that_fails_says_why() -> None:
+    tries = connecting("nats://127.0.0.1:1")
+    with pytest.raises(CarrierDown, match=r"nats://127\.0\.0\.1:1 is not reached"):
+        await tries.open(Nobody())
+
+
+def test_without_an_address_there_is_nothing_to_try() -> None:
+    with pytest.raises(AddressMistake):
+        connecting("")

@@ -1,0 +1,53 @@
+from dimse_ingestion.transport.protocol.flow_control import Inflow, Outflow, Taking
+
+
+def inflow(limit: int = 100) -> Inflow:
+    made = Inflow()
+    made.limit = limit
+    return made
+
+
+def test_only_what_is_next_is_taken() -> None:
+    stream = inflow()
+    assert stream.take(0, 10) is Taking.TAKE
+    assert stream.take(0, 10) is Taking.IGNORE
+    assert stream.take(10, 10) is Taking.TAKE
+    assert stream.expected == 20
+
+
+def test_one_gap_is_asked_for_once_in_each_pass() -> None:
+    stream = inflow()
+    assert stream.take(10, 10) is Taking.ASK_AGAIN
+    assert stream.take(20, 10) is Taking.IGNORE
+    assert stream.take(10, 10) is Taking.ASK_AGAIN  # it went back, and the first is lost again
+    assert stream.take(0, 10) is Taking.TAKE
+    assert stream.take(20, 10) is Taking.ASK_AGAIN
+
+
+def test_what_was_not_granted_is_not_taken() -> None:
+    assert inflow(limit=15).take(10, 10) is Taking.IGNORE
+    assert inflow(limit=5).take(0, 10) is Taking.IGNORE
+
+
+def test_credit_only_grows() -> None:
+    stream = Outflow()
+    stream.granted(0, 30)
+    stream.granted(0, 20)
+    assert (stream.limit, stream.room) == (30, 30)
+
+
+def test_a_resume_goes_back_unless_it_is_old() -> None:
+    stream = Outflow()
+    stream.granted(0, 100)
+    stream.next = 50
+    assert stream.resumed(20, 100)
+    assert (stream.next, stream.confirmed) == (20, 20)
+    stream.next = 60
+    assert not stream.resumed(10, 100)
+    assert stream.next == 60
+
+
+def test_what_the_other_end_has_already_is_not_sent() -> None:
+    stream = Outflow()
+    stream.granted(40, 100)
+    assert stream.next == 40

@@ -1,0 +1,221 @@
+"""The two machines against each other, without a carrier, a loop or a clock."""
+
+from dimse_ingestion.transport.protocol.codec import (
+    Accept,
+    Credit,
+    Data,
+    End,
+    Frame,
+    Leaving,
+    Probe,
+    Progress,
+    Result,
+    Resume,
+    Unknown,
+)
+from dimse_ingestion.transport.protocol.messages import StoreResult
+from dimse_ingestion.transport.protocol.state import NEVER, Elsewhere
+from dimse_ingestion.transport.protocol.store_receiver import Receiver
+from dimse_ingestion.transport.protocol.store_sender import Sender
+from dimse_ingestion.transport.protocol.timeouts import Times
+
+TIMES = Times()
+DIGEST = "0" * 64
+SUBJECT = "R.v1.in.r.s"
+DONE = Result(store=StoreResult(status=0))
+
+
+def ends(size: int = 100, window: int = 40) -> tuple[Sender, Receiver]:
+    """An accepted session of chunks of 10 bytes, nothing sent yet."""
+    sender = Sender(size, DIGEST, 10, TIMES, 0.0)
+    receiver = Receiver(SUBJECT, size, DIGEST, 10, TIMES, 0.0)
+    for frame in receiver.grant(window, 0.0):
+        assert sender.receive(frame, 0.0, SUBJECT) == []
+    return sender, receiver
+
+
+def data(sender: Sender) -> list[Data]:
+    sent = []
+    while piece := sender.next_data():
+        sent.append(Data(offset=piece[0], content=bytes(piece[1])))
+    return sent
+
+
+def taken(receiver: Receiver, frames: list[Data], now: float = 0.0) -> list[Frame]:
+    return [answer for frame in frames for answer in receiver.receive(frame, now)]
+
+
+def test_the_sender_stops_at_the_limit_and_goes_on_with_credit() -> None:
+    sender, receiver = ends()
+    assert [each.offset for each in data(sender)] == [0, 10, 20, 30]
+    assert sender.due(0.0) == []
+    sender.receive(Credit(expected=40, limit=50), 0.0, SUBJECT)
+    assert [each.offset for each in data(sender)] == [40]
+    assert not receiver.complete
+
+
+def test_credit_is_given_each_quarter_window_and_no_more_often() -> None:
+    sender, receiver = ends(size=1000)
+    taken(receiver, data(sender))
+    assert receiver.consumed(5, 0.0) == []
+    assert receiver.consumed(5, 0.0) == [Credit(expected=40, limit=50)]
+
+
+def test_end_follows_the_last_byte_and_is_answered_each_time() -> None:
+    sender, receiver = ends(size=25)
+    taken(receiver, data(sender))
+    (end,) = sender.due(0.0)
+    assert end == End(size=25, sha256=DIGEST)
+    assert sender.due(0.0) == []
+    assert receiver.receive(end, 0.0) == [Progress()]
+    assert receiver.complete
+    assert receiver.receive(end, 0.0) == [Progress()]
+    assert receiver.finish(DONE, 0.0) == [DONE]
+    assert receiver.receive(end, 0.0) == [DONE]
+
+
+def test_a_lost_chunk_is_sent_again_and_only_asked_for_once() -> None:
+    sender, receiver = ends()
+    sent = data(sender)
+    answers = taken(receiver, [sent[0], *sent[2:]])
+    assert answers == [Resume(expected=10, limit=40)]
+    sender.receive(answers[0], 0.0, SUBJECT)
+    assert taken(receiver, data(sender)) == []
+    assert b"".join(receiver.arrived) == bytes(40)
+
+
+def test_a_lost_last_chunk_is_missed_at_the_end() -> None:
+    sender, receiver = ends(size=20)
+    sent = data(sender)
+    taken(receiver, sent[:1])
+    (end,) = sender.due(0.0)
+    assert receiver.receive(end, 0.0) == [Resume(expected=10, limit=20)]
+    assert not receiver.complete
+
+
+def test_another_end_than_announced_breaks_the_session() -> None:
+    sender, receiver = ends(size=20)
+    taken(receiver, data(sender))
+    receiver.receive(End(size=20, sha256="1" * 64), 0.0)
+    assert receiver.broken
+    assert not receiver.complete
+
+
+def test_silence_is_probed_and_the_answer_says_what_is_missing() -> None:
+    sender, receiver = ends()
+    sent = data(sender)
+    taken(receiver, sent[:2])
+    assert sender.due(0.9) == []
+    (probe,) = sender.due(1.0)
+    assert probe == Probe(position=40)
+    assert receiver.receive(probe, 1.0) == [Resume(expected=20, limit=40)]
+    taken(receiver, sent[2:], 1.0)
+    assert receiver.receive(probe, 1.0) == [Credit(expected=40, limit=40)]
+
+
+def test_a_server_that_finds_nobody_is_doubted_and_then_believed() -> None:
+    sender, _ = ends()
+    sender.nobody_listened(5.0)
+    assert sender.next_data() is None
+    asked = 0
+    now = 5.0
+    while sender.outcome is None:
+        now = sender.wake_at
+        asked += len(sender.due(now))
+        sender.nobody_listened(now)
+    assert asked > 8
+    assert now == 8.0
+    assert isinstance(sender.outcome, Elsewhere)
+
+
+def test_an_answer_ends_the_doubt() -> None:
+    sender, _ = ends()
+    sender.nobody_listened(5.0)
+    sender.receive(Credit(expected=0, limit=40), 6.0, SUBJECT)
+    assert len(data(sender)) == 4
+
+
+def test_a_hanging_replica_is_left_after_a_while() -> None:
+    sender, _ = ends()
+    data(sender)
+    now = 0.0
+    while sender.outcome is None:
+        now = sender.wake_at
+        sender.due(now)
+    assert now == TIMES.unanswered
+
+
+def test_an_open_without_an_answer_is_given_up_after_two_seconds() -> None:
+    sender = Sender(10, DIGEST, 10, TIMES, 0.0)
+    sender.due(1.9)
+    assert sender.outcome is None
+    sender.due(2.0)
+    assert sender.outcome == Elsewhere("No answer to the open", reached=False)
+    assert sender.wake_at == NEVER
+
+
+def test_leaving_and_unknown_send_it_elsewhere_at_once() -> None:
+    for frame in (Leaving(), Unknown()):
+        sender, _ = ends()
+        sender.receive(frame, 0.0, SUBJECT)
+        assert isinstance(sender.outcome, Elsewhere)
+
+
+def test_a_reconnect_is_probed_at_once() -> None:
+    sender, _ = ends()
+    data(sender)
+    sender.interrupted(0.1)
+    assert sender.due(1.5) == []
+    assert sender.restored(2.0) == [Probe(position=40)]
+
+
+def test_a_replica_that_expects_more_than_there_is_is_left() -> None:
+    sender, _ = ends(size=20)
+    sender.receive(Credit(expected=30, limit=40), 0.0, SUBJECT)
+    assert isinstance(sender.outcome, Elsewhere)
+
+
+def test_another_attempt_goes_on_where_the_session_is() -> None:
+    sender, receiver = ends()
+    taken(receiver, data(sender)[:3])
+    second = Sender(100, DIGEST, 10, TIMES, 5.0)
+    (accept,) = receiver.joined(5.0)
+    assert isinstance(accept, Accept)
+    second.receive(accept, 5.0, SUBJECT)
+    assert data(second)[0].offset == 30
+
+
+def test_a_silent_sender_loses_its_lease_but_not_once_everything_has_come() -> None:
+    sender, receiver = ends(size=20)
+    taken(receiver, data(sender))
+    (end,) = sender.due(0.0)
+    receiver.receive(end, 19.0)
+    receiver.due(500.0)
+    assert not receiver.broken
+    _, silent = ends()
+    assert silent.wake_at <= 20.0
+    silent.due(20.0)
+    assert silent.broken
+
+
+def test_a_receiver_at_work_says_so_every_heartbeat() -> None:
+    sender, receiver = ends(size=20)
+    taken(receiver, data(sender))
+    receiver.receive(sender.due(0.0)[0], 0.0)
+    assert receiver.wake_at == TIMES.heartbeat
+    assert receiver.due(TIMES.heartbeat) == [Progress()]
+
+
+def test_what_came_inline_needs_no_accept_when_it_is_quick() -> None:
+    receiver = Receiver(SUBJECT, 3, DIGEST, 10, TIMES, 0.0, inline=b"abc")
+    assert receiver.complete
+    assert receiver.finish(DONE, 0.4) == [DONE]
+    slow = Receiver(SUBJECT, 3, DIGEST, 10, TIMES, 0.0, inline=b"abc")
+    assert slow.wake_at == TIMES.accept_after
+    (accept,) = slow.due(TIMES.accept_after)
+    assert isinstance(accept, Accept)
+    assert accept.expected == 3
+
+
+def test_inline_bytes_of_another_length_break_the_session() -> None:
+    assert Receiver(SUBJECT, 4, DIGEST, 10, TIMES, 0.0, inline=b"abc").broken

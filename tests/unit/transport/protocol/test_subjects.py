@@ -1,0 +1,106 @@
+import pytest
+
+from dimse_ingestion.transport.protocol.subjects import (
+    SERVICES,
+    Subjects,
+    checked_root,
+    checked_token,
+    ingestion_permissions,
+    last_token,
+    matches,
+    new_session,
+    proxy_permissions,
+)
+
+
+@pytest.mark.parametrize("token", ["", "a.b", "*", ">", "a b", "ä", "x" * 65])
+def test_what_can_not_stand_in_a_subject(token: str) -> None:
+    with pytest.raises(ValueError, match="can't stand in a subject"):
+        checked_token(token, "proxy id")
+
+
+@pytest.mark.parametrize("root", ["", ".", "a.", "a..b", "DIMSE.>"])
+def test_what_can_not_be_a_root(root: str) -> None:
+    with pytest.raises(ValueError, match="subject root"):
+        checked_root(root)
+    with pytest.raises(ValueError, match="subject root"):
+        Subjects(root)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "subject", "expected"),
+    [
+        ("a.b", "a.b", True),
+        ("a.b", "a.b.c", False),
+        ("a.*", "a.b", True),
+        ("a.*", "a.b.c", False),
+        ("a.*", "a", False),
+        ("a.>", "a.b.c", True),
+        ("a.>", "a", False),
+        ("a.>", "a.>", True),
+        ("a.*", "a.>", False),
+        ("*.b", "a.b", True),
+    ],
+)
+def test_wildcards(pattern: str, subject: str, *, expected: bool) -> None:
+    assert matches(pattern, subject) is expected
+
+
+def test_names_are_as_the_protocol_says() -> None:
+    subjects = Subjects("DIMSE")
+    assert subjects.service("store") == "DIMSE.v1.svc.store"
+    assert subjects.replica("r1") == "DIMSE.v1.in.r1.>"
+    assert subjects.session("r1", "s1") == "DIMSE.v1.in.r1.s1"
+    assert subjects.inboxes("p1") == "DIMSE._INBOX.p1.>"
+    assert last_token(subjects.inbox("p1", "s1")) == "s1"
+
+
+def test_a_session_can_not_be_guessed() -> None:
+    assert len({new_session() for _ in range(1000)}) == 1000
+    assert len(new_session()) == 96 // 4
+
+
+def test_each_user_may_do_what_it_must_and_nothing_of_another_space() -> None:
+    subjects, proxy, ingestion = (
+        Subjects("A"),
+        proxy_permissions("A", "p1"),
+        ingestion_permissions("A"),
+    )
+    for service in SERVICES:
+        assert proxy.may_publish(subjects.service(service))
+        assert ingestion.may_subscribe(subjects.service(service), "svc")
+        assert not ingestion.may_subscribe(subjects.service(service))
+        assert not proxy.may_subscribe(subjects.service(service), "svc")
+    assert proxy.may_subscribe(subjects.inboxes("p1"))
+    assert not proxy.may_subscribe(subjects.inboxes("p2"))
+    assert not ingestion.may_subscribe(subjects.inboxes("p1"))
+    assert ingestion.may_publish(subjects.inbox("p2", "s"))
+    other = Subjects("B")
+    for each in (proxy, ingestion):
+        assert not each.may_publish(other.session("r", "s"))
+        assert not each.may_subscribe(other.replica("r"))
+
+
+@pytest.mark.parametrize(
+    ("subject", "inbox", "session"),
+    [
+        ("A.b._INBOX.p1.s-1", True, False),
+        ("A.b.v1.in.r1.s1", False, True),
+        ("A.b._INBOX.p1", False, False),
+        ("A.b._INBOX.p1.s.t", False, False),
+        ("A.b._INBOX.p1.>", False, False),
+        ("A.b._INBOX.*.s", False, False),
+        ("A.b._INBOX.p1.", False, False),
+        ("A.b._INBOX.p1.s\n", False, False),
+        ("A.b._INBOX.p1." + "s" * 65, False, False),
+        ("A.b.v1.svc.store", False, False),
+        ("B._INBOX.p1.s1", False, False),
+        ("X.A.b._INBOX.p1.s1", False, False),
+        ("", False, False),
+    ],
+)
+def test_only_an_inbox_and_a_session_are_answered_to(
+    subject: str, inbox: bool, session: bool
+) -> None:
+    subjects = Subjects("A.b")
+    assert (subjects.is_inbox(subject), subjects.is_session(subject)) == (inbox, session)
