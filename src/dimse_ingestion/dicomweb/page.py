@@ -8,6 +8,7 @@ behind whatever path prefix a proxy gives it.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
+from http import HTTPStatus
 from importlib.resources import files
 from mimetypes import guess_type
 from pathlib import PurePath
@@ -26,7 +27,6 @@ _FOLDER = "page"
 _INDEX = "index.html"
 _WITHOUT_VIEWER = b'<html lang="en">'
 _WITH_VIEWER = b'<html lang="en" data-viewer="viewer/viewer">'
-_NOT_MODIFIED = 304
 _POLICY = {
     "default-src": "'none'",
     "script-src": "'self'",
@@ -56,7 +56,7 @@ class File:
         """The file, or that the client has it."""
         headers = {**_HEADERS, "etag": self.entity_tag}
         if is_unchanged(request, self.entity_tag):
-            return Response(status_code=_NOT_MODIFIED, headers=headers)
+            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
         return Response(self.content, headers=headers, media_type=self.media_type)
 
 

@@ -7,6 +7,7 @@ A service is a function that, for an opened `Door`, gives its routes; a new one 
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -26,7 +27,6 @@ from dimse_ingestion.dicomweb.middleware.path_prefix import Reaching
 from dimse_ingestion.operations.composition import Wires
 from dimse_ingestion.settings import DicomwebSettings
 
-_NOT_ALLOWED = 405
 _EXPOSED = (
     "ETag",
     "Warning",
@@ -61,7 +61,7 @@ def application(door: Door, services: Iterable[Service]) -> Starlette:
     services_and_more = Starlette(
         routes=[*routes, *capabilities.routes(door.addresses, routes)],
         middleware=list(_around(door)),
-        exception_handlers={**problems.HANDLERS, _NOT_ALLOWED: _not_allowed},
+        exception_handlers={**problems.HANDLERS, HTTPStatus.METHOD_NOT_ALLOWED: _not_allowed},
     )
     # it would name the host that the request has, which a client behind a proxy can't reach
     services_and_more.router.redirect_slashes = False

@@ -6,6 +6,7 @@ they come from is not known here.
 """
 
 from collections.abc import Iterable
+from http import HTTPStatus
 from importlib.resources import files
 from mimetypes import MimeTypes
 from pathlib import Path, PurePosixPath
@@ -20,7 +21,6 @@ from dimse_ingestion.dicomweb.http.browser_headers import browser_headers
 from dimse_ingestion.dicomweb.routing import Door
 
 _INDEX = "index.html"
-_NOT_FOUND = 404
 _CONFIGURATION = files(__package__).joinpath("viewer", "app-config.js")
 _TYPES = MimeTypes()
 _TYPES.add_type("text/javascript", ".js")
@@ -75,7 +75,7 @@ async def _file(static: StaticFiles, path: str, request: Request) -> Response:
     try:
         response = await static.get_response(path, request.scope)
     except HTTPException as refused:
-        if refused.status_code != _NOT_FOUND or PurePosixPath(path).suffix:
+        if refused.status_code != HTTPStatus.NOT_FOUND or PurePosixPath(path).suffix:
             raise
         path = _INDEX
         response = await static.get_response(path, request.scope)

@@ -6,6 +6,7 @@ against what can be given. It knows the syntax, not what a service offers.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 from starlette.requests import Request
 
@@ -14,8 +15,6 @@ from dimse_ingestion.dicomweb.http.problems import Problem
 
 JSON = "application/dicom+json"
 XML = 'multipart/related; type="application/dicom+xml"'
-_NOT_ACCEPTABLE = 406
-_BAD_REQUEST = 400
 _MOST_RANGES = 100
 _ALIASES = {"application/json": "application/dicom+json"}
 
@@ -75,7 +74,7 @@ def accepted(request: Request) -> list[MediaType]:
     written = request.query_params.getlist("accept") or request.headers.getlist("accept")
     pieces = [piece for each in written for piece in split_unquoted(each, ",")]
     if len(pieces) > _MOST_RANGES:
-        raise Problem(_BAD_REQUEST, f"Accept has more than {_MOST_RANGES} media types.")
+        raise Problem(HTTPStatus.BAD_REQUEST, f"Accept has more than {_MOST_RANGES} media types.")
     ranges = [parsed(piece) for piece in pieces]
     return sorted(ranges, key=lambda each: (-each.quality, -each.specificity))
 
@@ -85,7 +84,9 @@ def parsed(text: str) -> MediaType:
     name, parameters = media_type(text)
     quality = _quality(parameters.pop("q", "1"))
     if not name or quality is None:
-        raise Problem(_BAD_REQUEST, "Accept is not a list of media types such as image/png;q=0.5.")
+        raise Problem(
+            HTTPStatus.BAD_REQUEST, "Accept is not a list of media types such as image/png;q=0.5."
+        )
     return MediaType(name, parameters, quality)
 
 
@@ -100,7 +101,8 @@ def chosen(ranges: Sequence[MediaType], offers: Sequence[str]) -> Chosen:
     best, offer = max(weighed, key=lambda pair: pair[0])
     if best <= 0:
         raise Problem(
-            _NOT_ACCEPTABLE, f"Accept wants none of what there is: {'; or '.join(offers)}."
+            HTTPStatus.NOT_ACCEPTABLE,
+            f"Accept wants none of what there is: {'; or '.join(offers)}.",
         )
     return Chosen(offer, [each for each in ranges if each.quality and each.includes(parsed(offer))])
 

@@ -6,6 +6,7 @@ of application/dicom (8.7.3.5.2): without one, and for `*`, the stored one is gi
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from dimse_ingestion.dicom import uids
 from dimse_ingestion.dicomweb.http.content_negotiation import MediaType, parsed
@@ -15,7 +16,6 @@ DICOM = "application/dicom"
 OCTET_STREAM = "application/octet-stream"
 MULTIPART = "multipart/related"
 EXPLICIT = uids.EXPLICIT_VR_LITTLE_ENDIAN
-_NOT_ACCEPTABLE = 406
 _ANY = ("", "*")
 _BASE = "1.2.840.10008.1.2"
 _COMPRESSED = {
@@ -126,7 +126,8 @@ def form_of(ranges: Sequence[MediaType], stored: str, forms: Sequence[Form]) -> 
             return wanted[0]
     offered = "; or ".join(dict.fromkeys(form.content_type for form in forms))
     raise Problem(
-        _NOT_ACCEPTABLE, f"Accept wants none of what these frames can be given as: {offered}."
+        HTTPStatus.NOT_ACCEPTABLE,
+        f"Accept wants none of what these frames can be given as: {offered}.",
     )
 
 

@@ -8,6 +8,7 @@ so that no client takes it for whole.
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from uuid import uuid4
 
 from starlette.requests import Request
@@ -21,7 +22,6 @@ from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.operations.retrieve import ObjectMissing
 
 _LOG = logger(__name__)
-_OK = 200
 
 
 class BrokenOff(Exception):
@@ -41,7 +41,7 @@ class Part:
 class Answer:
     """What stands before the parts: status, and headers."""
 
-    status: int = _OK
+    status: int = HTTPStatus.OK
     headers: Mapping[str, str] = field(default_factory=dict)
 
 

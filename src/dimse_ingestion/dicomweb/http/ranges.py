@@ -5,13 +5,13 @@ Several ranges, or a unit other than bytes, are answered with the whole, as the 
 
 import re
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from starlette.requests import Request
 
 from dimse_ingestion.dicomweb.http.problems import Problem
 
 _RANGE = re.compile(r"bytes\s*=\s*(\d{0,19})-(\d{0,19})", re.IGNORECASE)
-_UNSATISFIABLE = 416
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def byte_range(request: Request, whole: int, entity_tag: str) -> ByteRange | Non
     last = min(int(end), whole - 1) if begin and end else whole - 1
     if not whole or offset > last:
         raise Problem(
-            _UNSATISFIABLE,
+            HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
             f"There is no such range: there are {whole} bytes.",
             headers={"content-range": f"bytes */{whole}"},
         )

@@ -9,6 +9,7 @@ here before anything else is done with them.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from urllib.parse import quote, urlsplit
 
@@ -20,7 +21,6 @@ from dimse_ingestion.dicomweb.http.problems import Problem
 SERVICES = "/dicomweb"
 """The path below which the services are."""
 
-_BAD_REQUEST = 400
 _NAME = r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])"
 _HOST = re.compile(rf"{_NAME}(:[0-9]{{1,5}})?")
 _HTTP_PORT = 80
@@ -54,7 +54,7 @@ def _uid(request: Request, name: str) -> str:
     value: str = request.path_params.get(name, "")
     if value and not uids.is_valid(value):
         raise Problem(
-            _BAD_REQUEST,
+            HTTPStatus.BAD_REQUEST,
             f"The {_NAMES[name]} Instance UID in the address is none: "
             "give numbers and dots, at most 64.",
         )
@@ -89,7 +89,9 @@ class Addresses:
         scheme = forwarded.get("proto", request.url.scheme)
         host = forwarded.get("host", self._host(request))
         if scheme not in ("http", "https") or not _HOST.fullmatch(host):
-            raise Problem(_BAD_REQUEST, "The request does not say at which host it was aimed.")
+            raise Problem(
+                HTTPStatus.BAD_REQUEST, "The request does not say at which host it was aimed."
+            )
         prefix = forwarded.get("prefix", "").rstrip("/")
         return f"{scheme}://{host}{prefix if _PREFIX.fullmatch(prefix) else ''}"
 

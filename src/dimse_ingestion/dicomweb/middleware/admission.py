@@ -7,6 +7,7 @@ part of them. Bounds on what a body holds are the services' that take them.
 """
 
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -16,7 +17,6 @@ from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
 
 _LOG = logger(__name__)
-_TIMEOUT, _UNAVAILABLE = 408, 503
 _LATER = {"retry-after": "1"}
 _METHODS = frozenset({"GET", "HEAD", "POST", "OPTIONS"})
 # seconds a client must be behind to lose its place: it sends in small pieces and reads large ones
@@ -44,7 +44,7 @@ class Limits:
 async def one_too_many(scope: Scope, receive: Receive, send: Send) -> None:
     """The answer to a request for which there is no place."""
     problem = Problem(
-        _UNAVAILABLE, "Too many requests are at work: ask again.", headers=_LATER
+        HTTPStatus.SERVICE_UNAVAILABLE, "Too many requests are at work: ask again.", headers=_LATER
     ).response()
     await problem(scope, receive, send)
 
@@ -153,9 +153,9 @@ class _Client:
     def _too_slow(self) -> Problem:
         if self._must_leave:
             sentence = "Too many requests are at work, and this one's body came slowest: ask again."
-            return Problem(_UNAVAILABLE, sentence, headers=_LATER)
+            return Problem(HTTPStatus.SERVICE_UNAVAILABLE, sentence, headers=_LATER)
         return Problem(
-            _TIMEOUT,
+            HTTPStatus.REQUEST_TIMEOUT,
             f"The body came slower than {self._limits.least_rate} bytes a second, by "
             f"{self._limits.silence:.0f} s (DICOMWEB_LEAST_RATE, DICOMWEB_SILENCE): send faster.",
         )

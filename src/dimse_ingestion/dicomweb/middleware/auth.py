@@ -4,6 +4,7 @@ Around all services; what is no service (the page's files) has no patient data a
 A refusal is 401 with WWW-Authenticate (RFC 6750). Which keys sign tokens is `signing_keys`' matter.
 """
 
+from http import HTTPStatus
 from typing import Protocol
 
 import jwt
@@ -15,7 +16,6 @@ from dimse_ingestion.dicomweb.http.urls import Addresses
 from dimse_ingestion.dicomweb.middleware.jwks import SigningKeys
 from dimse_ingestion.settings import DicomwebSettings
 
-_UNAUTHORIZED = 401
 _LEEWAY = 30  # seconds by which clocks may differ
 _ALGORITHMS = [
     *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
@@ -115,10 +115,10 @@ class Bearer:
 
 def _refused(scheme: str, why: str) -> Problem:
     challenge = {"www-authenticate": f'{scheme} realm="dicomweb"'}
-    return Problem(_UNAUTHORIZED, why, headers=challenge)
+    return Problem(HTTPStatus.UNAUTHORIZED, why, headers=challenge)
 
 
 def _invalid(why: str) -> Problem:
     told = why.replace('"', "'")
     challenge = f'Bearer realm="dicomweb", error="invalid_token", error_description="{told}"'
-    return Problem(_UNAUTHORIZED, why, headers={"www-authenticate": challenge})
+    return Problem(HTTPStatus.UNAUTHORIZED, why, headers={"www-authenticate": challenge})

@@ -7,6 +7,7 @@ hammer the issuer. When it is down, the keys last seen stay in use.
 
 import asyncio
 import time
+from http import HTTPStatus
 
 import httpx2
 import jwt
@@ -15,7 +16,6 @@ from dimse_ingestion.dicomweb.http.problems import Problem
 from dimse_ingestion.observability.logging import logger
 
 _LOG = logger(__name__)
-_UNAVAILABLE = 503
 _KEPT_FOR = 3600.0
 _NOT_SOONER_THAN = 10.0
 _LONGEST_FETCH = 5.0
@@ -43,7 +43,7 @@ class SigningKeys:
             return found
         if not self._keys:
             raise Problem(
-                _UNAVAILABLE,
+                HTTPStatus.SERVICE_UNAVAILABLE,
                 "The keys that sign tokens can't be had: see DICOMWEB_JWKS_URL.",
                 headers={"retry-after": "10"},
             )

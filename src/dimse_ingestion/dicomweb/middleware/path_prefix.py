@@ -5,12 +5,12 @@ strip that path or not. Services don't mind a slash at the end. No client is red
 body would have to be sent again, to a host that the request may not know.
 """
 
+from http import HTTPStatus
+
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dimse_ingestion.dicomweb.http.urls import SERVICES, Addresses
-
-_MOVED = 308
 
 
 class Reaching:
@@ -26,7 +26,7 @@ class Reaching:
         if scope["type"] == "http":
             if self._prefix and scope["path"] == self._prefix:
                 # the page's addresses are relative to a path that ends with a slash
-                answering = RedirectResponse(f"{self._prefix}/", _MOVED)
+                answering = RedirectResponse(f"{self._prefix}/", HTTPStatus.PERMANENT_REDIRECT)
             scope = {**scope, "path": self._within(scope["path"])}
         await answering(scope, receive, send)
 

@@ -12,6 +12,7 @@ import resource
 import time
 from collections.abc import Sequence
 from concurrent.futures import TimeoutError as TookTooLong
+from http import HTTPStatus
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from pebble import ProcessPool
 
 _LOG = logger(__name__)
-_TOO_LARGE, _FAILED, _UNAVAILABLE, _NOT_ACCEPTABLE = 413, 500, 503, 406
 _LONGEST_DECODE = 30.0
 _LONGEST_TRANSCODE = 120.0
 MOST_DECODED = 256 * 2**20
@@ -102,7 +102,9 @@ class Rendering:
     async def _done(self, name: str, longest: float, *arguments: object) -> Any:
         if self._asked >= self._workers * _WAITING_PER_WORKER:
             raise Problem(
-                _UNAVAILABLE, "Too many images wait to be decoded.", headers={"retry-after": "1"}
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "Too many images wait to be decoded.",
+                headers={"retry-after": "1"},
             )
         self._asked += 1
         try:
@@ -119,7 +121,7 @@ class Rendering:
             except TookTooLong:
                 raise _failed(f"Decoding took longer than {longest:g} s and was given up") from None
             except ValueError as undecodable:
-                raise Problem(_NOT_ACCEPTABLE, str(undecodable)) from None
+                raise Problem(HTTPStatus.NOT_ACCEPTABLE, str(undecodable)) from None
             except (OSError, RuntimeError) as died:  # pebble's ProcessExpired, among others
                 code = getattr(died, "exitcode", None)
                 if code == _EXHAUSTED:
@@ -148,7 +150,7 @@ def pool(
         from pebble import ProcessPool
     except ImportError:
         raise Problem(
-            _NOT_ACCEPTABLE,
+            HTTPStatus.NOT_ACCEPTABLE,
             "Pixels can't be decoded here: dimse-ingestion was installed without [pixels].",
         ) from None
     return ProcessPool(
@@ -204,20 +206,22 @@ def _end_process(code: int) -> NoReturn:
 
 def _exhausted() -> Problem:
     return Problem(
-        _TOO_LARGE,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "Decoding this image needs more memory than is allowed: retrieve it as it is stored.",
     )
 
 
 def _failed(why: str) -> Problem:
-    return Problem(_FAILED, f"{why}: retrieve the instance as it is stored.")
+    return Problem(
+        HTTPStatus.INTERNAL_SERVER_ERROR, f"{why}: retrieve the instance as it is stored."
+    )
 
 
 def check_size(pixels: ImagePixels) -> None:
     """Raise Problem 413 for a frame that is too large to be decoded."""
     if pixels.native_bits > MOST_DECODED * 8 or pixels.pixels * 4 > MOST_DECODED:
         raise Problem(
-            _TOO_LARGE,
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
             f"A frame of {pixels.rows} rows and {pixels.columns} columns is too large to be "
             "decoded here: retrieve it as it is stored.",
         )

@@ -6,11 +6,11 @@ Read from query parameters and checked, for WADO-RS and WADO-URI alike; `decodin
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from pathlib import Path
 
 from dimse_ingestion.dicomweb.http.problems import Problem
 
-_BAD_REQUEST = 400
 _LONGEST_SIDE = 8192
 _QUALITY, _THUMBNAIL_QUALITY = 90, 75
 _THUMBNAIL_SIDE = 200
@@ -121,7 +121,9 @@ def uri_view(parameters: Mapping[str, str], media_type: str) -> View:
     """The view of a WADO-URI request (PS3.18 section 9.1.2.2); raises Problem 400."""
     center, width = parameters.get("windowCenter", ""), parameters.get("windowWidth", "")
     if bool(center) != bool(width):
-        raise Problem(_BAD_REQUEST, "windowCenter and windowWidth go together: give both or none.")
+        raise Problem(
+            HTTPStatus.BAD_REQUEST, "windowCenter and windowWidth go together: give both or none."
+        )
     return View(
         media_type=media_type,
         quality=_quality(parameters.get("imageQuality", "")),
@@ -143,7 +145,7 @@ def _numbers(name: str, text: str) -> list[float]:
     except ValueError:
         numbers = [math.nan]
     if not all(map(math.isfinite, numbers)):
-        raise Problem(_BAD_REQUEST, f"{name} must be numbers joined by commas.")
+        raise Problem(HTTPStatus.BAD_REQUEST, f"{name} must be numbers joined by commas.")
     return numbers
 
 
@@ -155,7 +157,7 @@ def _window(text: str) -> Window | None:
     numbers = _numbers("window", ",".join(parts))
     if len(numbers) != 2 or numbers[1] < 1 or function not in _FUNCTIONS:
         raise Problem(
-            _BAD_REQUEST,
+            HTTPStatus.BAD_REQUEST,
             "window must be center,width,function: a width of 1 or more, and "
             f"{', '.join(_FUNCTIONS)} as function.",
         )
@@ -168,7 +170,7 @@ def _viewport(text: str) -> tuple[tuple[int, int] | None, Region | None]:
         return None, None
     numbers = _numbers("viewport", text)
     if len(numbers) not in (2, 4, 6):
-        raise Problem(_BAD_REQUEST, "viewport must be vw,vh or vw,vh,sx,sy,sw,sh.")
+        raise Problem(HTTPStatus.BAD_REQUEST, "viewport must be vw,vh or vw,vh,sx,sy,sw,sh.")
     size = _size("viewport", numbers[0], numbers[1])
     region = numbers[2:] + [0.0] * (6 - len(numbers))
     x, y, across, down = region
@@ -177,7 +179,9 @@ def _viewport(text: str) -> tuple[tuple[int, int] | None, Region | None]:
 
 def _size(name: str, width: float, height: float) -> tuple[int, int]:
     if not (1 <= width <= _LONGEST_SIDE and 1 <= height <= _LONGEST_SIDE):
-        raise Problem(_BAD_REQUEST, f"{name} must ask for 1 to {_LONGEST_SIDE} pixels a side.")
+        raise Problem(
+            HTTPStatus.BAD_REQUEST, f"{name} must ask for 1 to {_LONGEST_SIDE} pixels a side."
+        )
     return round(width), round(height)
 
 
@@ -196,10 +200,14 @@ def _corners(text: str) -> Region | None:
         return None
     numbers = _numbers("region", text)
     if len(numbers) != 4 or not 0 <= numbers[0] < numbers[2] <= 1:
-        raise Problem(_BAD_REQUEST, "region must be x1,y1,x2,y2 as shares of the image, 0 to 1.")
+        raise Problem(
+            HTTPStatus.BAD_REQUEST, "region must be x1,y1,x2,y2 as shares of the image, 0 to 1."
+        )
     x1, y1, x2, y2 = numbers
     if not 0 <= y1 < y2 <= 1:
-        raise Problem(_BAD_REQUEST, "region must be x1,y1,x2,y2 as shares of the image, 0 to 1.")
+        raise Problem(
+            HTTPStatus.BAD_REQUEST, "region must be x1,y1,x2,y2 as shares of the image, 0 to 1."
+        )
     return Region(x1, y1, x2 - x1, y2 - y1, is_relative=True)
 
 
@@ -208,5 +216,5 @@ def _quality(text: str) -> int:
         return _QUALITY
     quality = _numbers("quality", text)[0]
     if not 1 <= quality <= 100:
-        raise Problem(_BAD_REQUEST, "quality must be 1 to 100.")
+        raise Problem(HTTPStatus.BAD_REQUEST, "quality must be 1 to 100.")
     return round(quality)

@@ -7,6 +7,7 @@ apart, it is all fragments as one stream. A document is also given in its own me
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
+from http import HTTPStatus
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -31,7 +32,7 @@ from dimse_ingestion.dicomweb.http.problems import Problem
 from dimse_ingestion.dicomweb.http.ranges import ByteRange, byte_range
 from dimse_ingestion.dicomweb.http.urls import SERVICES, resource
 from dimse_ingestion.dicomweb.retrieve import frames, streams
-from dimse_ingestion.dicomweb.retrieve.context import NOT_FOUND, Reading, entity_tag, gone, tagged
+from dimse_ingestion.dicomweb.retrieve.context import Reading, entity_tag, gone, tagged
 from dimse_ingestion.dicomweb.retrieve.streams import ENCAPSULATED_DOCUMENT, document_type
 from dimse_ingestion.operations.retrieve import ObjectMissing
 from dimse_ingestion.queries.contract import Located
@@ -39,7 +40,6 @@ from dimse_ingestion.queries.contract import Located
 _PATH = (
     f"{SERVICES}/studies/{{study}}/series/{{series}}/instances/{{instance}}/bulkdata/{{of:path}}"
 )
-_OK, _PARTIAL, _NOT_MODIFIED = 200, 206, 304
 _OFFERS = [f'{MULTIPART}; type="{OCTET_STREAM}"', OCTET_STREAM]
 
 
@@ -52,7 +52,7 @@ def routes(reading: Reading) -> Iterable[BaseRoute]:
         value = value_at(instance.elements, path)
         headers = tagged(entity_tag(instance, "bulkdata", "-".join(path)))
         if is_unchanged(request, headers["etag"]):
-            return Response(status_code=_NOT_MODIFIED, headers=dict(headers))
+            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=dict(headers))
         try:
             is_pixels = value.tag == PIXEL_DATA and len(path) == 1  # not of an icon
             if is_pixels and _is_encapsulated(instance, value):
@@ -82,7 +82,9 @@ def value_at(elements: Iterable[Element], path: Sequence[str]) -> Element:
         items = found.items[int(rest[0]) - 1 : int(rest[0])]
         if items:
             return value_at(items[0], rest[1:])
-    raise Problem(NOT_FOUND, "The instance has no bulk data at this address: see its metadata.")
+    raise Problem(
+        HTTPStatus.NOT_FOUND, "The instance has no bulk data at this address: see its metadata."
+    )
 
 
 def _hexadecimal(tag: str) -> int:
@@ -113,7 +115,7 @@ async def _plain(
         headers["content-range"] = asked.content_range
     where = asked or ByteRange(0, length, length)
     body = reading.retrieving.value(instance, value, where.offset, where.length)
-    answer = Answer(_PARTIAL if asked else _OK, headers)
+    answer = Answer(HTTPStatus.PARTIAL_CONTENT if asked else HTTPStatus.OK, headers)
     return await single(request, Part(OCTET_STREAM, body), where.length, answer)
 
 
@@ -129,7 +131,7 @@ async def _compressed(
         try:
             return await _stream(reading, request, instance, headers)
         except (NoFrame, Problem):
-            raise Problem(NOT_FOUND, str(none)) from None
+            raise Problem(HTTPStatus.NOT_FOUND, str(none)) from None
     form = frame_form(accepted(request), instance.transfer_syntax_uid)
     bodies = frames.frame_bodies(reading, places, form)
     answer = Answer(headers=headers)

@@ -4,6 +4,7 @@ A service finds its instance here, so that one that isn't there is told in one w
 """
 
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
 from starlette.requests import Request
@@ -19,7 +20,6 @@ from dimse_ingestion.operations.frame_reading import FrameReading
 from dimse_ingestion.operations.retrieve import ObjectMissing, Retrieving
 from dimse_ingestion.queries.contract import Located
 
-NOT_FOUND, GONE = 404, 410
 _LEVELS = ("STUDY", "SERIES", "IMAGE")
 CACHING = {"cache-control": "private, no-cache"}
 """An instance may be sent again with other content: clients ask whether theirs still holds."""
@@ -39,7 +39,7 @@ class Reading:
         """The instance that a resource names; raises Problem 404."""
         found = await self.retrieving.one(wanted.study, wanted.series, wanted.instance)
         if found is None:
-            raise Problem(NOT_FOUND, "No instance with these UIDs is stored here.")
+            raise Problem(HTTPStatus.NOT_FOUND, "No instance with these UIDs is stored here.")
         return found
 
     def location(self, request: Request, of: Located) -> str:
@@ -64,7 +64,7 @@ def resource_of(instance: Located) -> Resource:
 
 def gone(missing: ObjectMissing) -> Problem:
     """The problem that a missing object is."""
-    return Problem(GONE, str(missing))
+    return Problem(HTTPStatus.GONE, str(missing))
 
 
 def entity_tag(instance: Located, *of: object) -> str:

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from functools import partial
+from http import HTTPStatus
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,14 +21,13 @@ from dimse_ingestion.dicomweb.http.multipart_writer import Answer, Part, multipa
 from dimse_ingestion.dicomweb.http.problems import Problem
 from dimse_ingestion.dicomweb.http.urls import SERVICES, resource
 from dimse_ingestion.dicomweb.pixels.decoder_pool import check_size, job
-from dimse_ingestion.dicomweb.retrieve.context import NOT_FOUND, Reading, entity_tag, gone, tagged
+from dimse_ingestion.dicomweb.retrieve.context import Reading, entity_tag, gone, tagged
 from dimse_ingestion.operations.frame_reading import FramePlace
 from dimse_ingestion.operations.prefetch import ahead
 from dimse_ingestion.operations.retrieve import ObjectMissing
 from dimse_ingestion.queries.contract import Located
 
 _PATH = f"{SERVICES}/studies/{{study}}/series/{{series}}/instances/{{instance}}/frames/{{list}}"
-_BAD_REQUEST, _NOT_MODIFIED = 400, 304
 _MOST_FRAMES = 100_000
 _FETCHED_AT_ONCE = 8
 _DECODED_AT_ONCE = 4
@@ -45,11 +45,11 @@ def routes(reading: Reading) -> Iterable[BaseRoute]:
         form = frame_form(ranges, instance.transfer_syntax_uid, several=len(numbers) > 1)
         headers = tagged(entity_tag(instance, "frames", _digest(numbers), form.name))
         if is_unchanged(request, headers["etag"]):
-            return Response(status_code=_NOT_MODIFIED, headers=dict(headers))
+            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=dict(headers))
         try:
             return await _frames(reading, request, instance, numbers, form, Answer(headers=headers))
         except NoFrame as none:
-            raise Problem(NOT_FOUND, str(none)) from None
+            raise Problem(HTTPStatus.NOT_FOUND, str(none)) from None
         except ObjectMissing as missing:
             raise gone(missing) from None
 
@@ -62,7 +62,9 @@ def frame_numbers(text: str) -> list[int]:
     if len(pieces) > _MOST_FRAMES or not all(
         each.isascii() and each.isdigit() and len(each) <= 9 for each in pieces
     ):
-        raise Problem(_BAD_REQUEST, "Frames are told by their numbers from 1, joined by commas.")
+        raise Problem(
+            HTTPStatus.BAD_REQUEST, "Frames are told by their numbers from 1, joined by commas."
+        )
     return [int(each) for each in pieces]
 
 

@@ -3,6 +3,8 @@
 Shared by WADO-RS and WADO-URI.
 """
 
+from http import HTTPStatus
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -13,8 +15,6 @@ from dimse_ingestion.dicomweb.retrieve.context import Reading, entity_tag, gone,
 from dimse_ingestion.dicomweb.retrieve.transcoding import transcoded
 from dimse_ingestion.operations.retrieve import ObjectMissing, object_size
 from dimse_ingestion.queries.contract import Located
-
-_OK, _PARTIAL = 200, 206
 
 
 async def plain(reading: Reading, request: Request, instance: Located, syntax: str) -> Response:
@@ -32,7 +32,7 @@ async def plain(reading: Reading, request: Request, instance: Located, syntax: s
         headers["content-range"] = asked.content_range
     where = asked or ByteRange(0, whole, whole)
     chunks = reading.retrieving.object_range(instance, where.offset, where.length)
-    answer = Answer(_PARTIAL if asked else _OK, headers)
+    answer = Answer(HTTPStatus.PARTIAL_CONTENT if asked else HTTPStatus.OK, headers)
     try:
         return await single(request, Part(content_type, chunks), where.length, answer)
     except ObjectMissing as missing:

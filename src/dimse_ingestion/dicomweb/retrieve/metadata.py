@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing
 from functools import partial
+from http import HTTPStatus
 
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -27,7 +28,6 @@ from dimse_ingestion.dicomweb.routing import Door
 from dimse_ingestion.queries.contract import Located, Query
 
 _LONGEST_HELD = 16 * 2**20
-_NOT_FOUND, _NOT_MODIFIED = 404, 304
 _UNIQUE = [f"{UNIQUE_KEYS[level]:08X}" for level in ("STUDY", "SERIES", "IMAGE")]
 _PATHS = (
     "/studies/{study}/metadata",
@@ -86,10 +86,10 @@ async def _answered(
         if length > _LONGEST_HELD:
             return StreamingResponse(_streamed(form, held, encoded), media_type=form.media_type)
     if not held:
-        raise Problem(_NOT_FOUND, "Nothing with these UIDs is stored here.")
+        raise Problem(HTTPStatus.NOT_FOUND, "Nothing with these UIDs is stored here.")
     headers = {"etag": f'W/"{tag.hexdigest()[:32]}"', "cache-control": "private, no-cache"}
     if is_unchanged(request, headers["etag"]):
-        return Response(status_code=_NOT_MODIFIED, headers=headers)
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     return Response(form.body(held), headers=headers, media_type=form.media_type)
 
 

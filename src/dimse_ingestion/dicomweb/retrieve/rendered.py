@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequenc
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -33,7 +34,7 @@ from dimse_ingestion.dicomweb.pixels.render_parameters import (
     thumbnail_view,
 )
 from dimse_ingestion.dicomweb.retrieve import streams
-from dimse_ingestion.dicomweb.retrieve.context import NOT_FOUND, Reading, entity_tag, gone, tagged
+from dimse_ingestion.dicomweb.retrieve.context import Reading, entity_tag, gone, tagged
 from dimse_ingestion.dicomweb.retrieve.frames import frame_numbers
 from dimse_ingestion.dicomweb.retrieve.streams import rendered_type
 from dimse_ingestion.operations.prefetch import ahead
@@ -44,7 +45,6 @@ _STUDY = f"{SERVICES}/studies/{{study}}"
 _SERIES = f"{_STUDY}/series/{{series}}"
 _INSTANCE = f"{_SERIES}/instances/{{instance}}"
 _FRAMES = f"{_INSTANCE}/frames/{{list}}"
-_NOT_MODIFIED, _NOT_ACCEPTABLE = 304, 406
 _OFFERS = [JPEG, PNG, f'{MULTIPART}; type="{JPEG}"', f'{MULTIPART}; type="{PNG}"']
 _AT_ONCE = 4
 _ENOUGH_TO_CHOOSE = 40  # that one may stand for a study of thousands
@@ -78,7 +78,7 @@ def _answer(reading: Reading, views: _Views) -> Callable[[Request], object]:
         shown = await _shown(reading, request, instance, is_one=view.is_thumbnail)
         headers = {**tagged(tag_of(shown, view)), **_warning(request.query_params)}
         if is_unchanged(request, headers["etag"]):
-            return Response(status_code=_NOT_MODIFIED, headers=headers)
+            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
         if len(shown) == 1 and not offer.startswith(MULTIPART):
             return await picture(reading, shown[0], view, headers)
         parts = _parts(reading, request, shown, view)
@@ -100,13 +100,13 @@ async def whole(
     offer = chosen(ranges, streams.offers(rendered_type(instance))).offer
     headers = tagged(entity_tag(instance, "whole"))
     if is_unchanged(request, headers["etag"]):
-        return Response(status_code=_NOT_MODIFIED, headers=headers)
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     try:
         stream = await streams.stream_of(reading, instance)
         is_multipart = offer.startswith(MULTIPART)
         return await streams.answer(request, stream, headers, is_multipart=is_multipart)
     except NoFrame as none:
-        raise Problem(NOT_FOUND, str(none)) from None
+        raise Problem(HTTPStatus.NOT_FOUND, str(none)) from None
     except ObjectMissing as missing:
         raise gone(missing) from None
 
@@ -122,7 +122,7 @@ async def picture(
 def _check_image(instance: Located) -> None:
     """Raise Problem 406 for a video or a document: among images it is shown by none."""
     if rendered_type(instance):
-        raise Problem(_NOT_ACCEPTABLE, "It is a video or a document.")
+        raise Problem(HTTPStatus.NOT_ACCEPTABLE, "It is a video or a document.")
 
 
 def middle_frame(instance: Located) -> Shown:
@@ -130,7 +130,9 @@ def middle_frame(instance: Located) -> Shown:
     try:
         number = image_pixels(instance.elements).middle_frame
     except NoFrame as none:
-        raise Problem(_NOT_ACCEPTABLE, f"{none} Retrieve it as application/dicom.") from None
+        raise Problem(
+            HTTPStatus.NOT_ACCEPTABLE, f"{none} Retrieve it as application/dicom."
+        ) from None
     return Shown(instance, number)
 
 
@@ -166,8 +168,10 @@ async def _images(reading: Reading, study: str, series: str, most: int) -> Seque
     if found:
         return found
     if others:
-        raise Problem(_NOT_ACCEPTABLE, "There is no image in it: retrieve it as application/dicom.")
-    raise Problem(NOT_FOUND, "Nothing with these UIDs is stored here.")
+        raise Problem(
+            HTTPStatus.NOT_ACCEPTABLE, "There is no image in it: retrieve it as application/dicom."
+        )
+    raise Problem(HTTPStatus.NOT_FOUND, "Nothing with these UIDs is stored here.")
 
 
 async def _parts(
@@ -193,7 +197,7 @@ async def _pictured(reading: Reading, view: View, shown: Shown) -> bytes:
         frame = await reading.frames.whole(place)
         elements = await reading.frames.presentation(instance, shown.number)
     except NoFrame as none:
-        raise Problem(NOT_FOUND, str(none)) from None
+        raise Problem(HTTPStatus.NOT_FOUND, str(none)) from None
     except ObjectMissing as missing:
         raise gone(missing) from None
     asked = job(frame, elements, place.pixels, instance.transfer_syntax_uid)

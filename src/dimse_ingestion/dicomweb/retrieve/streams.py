@@ -8,6 +8,7 @@ from base64 import b64decode
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -31,7 +32,6 @@ _DOCUMENTS = {
 }
 """By SOP class: what an object says of its own media type is not for a browser to believe."""
 
-_OK, _PARTIAL = 200, 206
 _NO_SCRIPTS = {
     "content-security-policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'",
     "x-content-type-options": "nosniff",
@@ -107,7 +107,12 @@ async def answer(
         headers["content-range"] = asked.content_range
     where = asked or ByteRange(0, stream.length, stream.length)
     part = Part(content_type, stream.chunks(where.offset, where.length))
-    return await single(request, part, where.length, Answer(_PARTIAL if asked else _OK, headers))
+    return await single(
+        request,
+        part,
+        where.length,
+        Answer(HTTPStatus.PARTIAL_CONTENT if asked else HTTPStatus.OK, headers),
+    )
 
 
 def offers(media_type: str) -> list[str]:

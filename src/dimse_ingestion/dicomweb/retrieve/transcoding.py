@@ -8,6 +8,7 @@ import asyncio
 import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from http import HTTPStatus
 from itertools import accumulate
 from pathlib import Path
 
@@ -23,7 +24,6 @@ from dimse_ingestion.operations.retrieve import object_size
 from dimse_ingestion.queries.contract import Located
 from dimse_ingestion.spooling.directory import create_directory
 
-_NOT_ACCEPTABLE = 406
 _PIECE = 1 << 20
 
 
@@ -48,7 +48,7 @@ async def transcoded(
 ) -> AsyncGenerator[bytes, None]:
     """The instance of `chunks` in explicit VR little endian; raises Problem."""
     if why := hindrance(instance):
-        raise Problem(_NOT_ACCEPTABLE, why)
+        raise Problem(HTTPStatus.NOT_ACCEPTABLE, why)
     await asyncio.to_thread(create_directory, reading.directory)
     with tempfile.TemporaryDirectory(dir=reading.directory, prefix="transcoding-") as folder:
         source, target = Path(folder, "stored.dcm"), Path(folder, "explicit.dcm")
@@ -71,7 +71,7 @@ async def _frames(reading: Reading, instance: Located) -> tuple[list[FrameBytes]
         places = await reading.frames.all_places(instance)
         shown = await reading.frames.presentation(instance, 1)
     except NoFrame as none:
-        raise Problem(_NOT_ACCEPTABLE, str(none)) from None
+        raise Problem(HTTPStatus.NOT_ACCEPTABLE, str(none)) from None
     how = job(b"", shown, places[0].pixels, instance.transfer_syntax_uid)
     return [_in_file(each) for each in places], how
 

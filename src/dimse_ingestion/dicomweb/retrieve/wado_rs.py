@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from http import HTTPStatus
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -26,22 +27,13 @@ from dimse_ingestion.dicomweb.http.multipart_writer import Answer, BrokenOff, Pa
 from dimse_ingestion.dicomweb.http.problems import Problem
 from dimse_ingestion.dicomweb.http.urls import SERVICES, resource
 from dimse_ingestion.dicomweb.retrieve import bulk_data, frames, rendered, wado_uri
-from dimse_ingestion.dicomweb.retrieve.context import (
-    GONE,
-    NOT_FOUND,
-    Reading,
-    entity_tag,
-    gone,
-    opened,
-    tagged,
-)
+from dimse_ingestion.dicomweb.retrieve.context import Reading, entity_tag, gone, opened, tagged
 from dimse_ingestion.dicomweb.retrieve.instance import plain
 from dimse_ingestion.dicomweb.retrieve.transcoding import hindrance, transcoded
 from dimse_ingestion.dicomweb.routing import Door
 from dimse_ingestion.operations.retrieve import ObjectMissing, Retrieved, object_size
 from dimse_ingestion.queries.contract import Located
 
-_OK, _PARTIAL, _NOT_MODIFIED, _NOT_ACCEPTABLE = 200, 206, 304, 406
 _OFFER = f'{MULTIPART}; type="{DICOM}"'
 _STUDY = f"{SERVICES}/studies/{{study}}"
 _SERIES = f"{_STUDY}/series/{{series}}"
@@ -82,7 +74,7 @@ class Wado:
         objects = self._reading.retrieving.objects(located)
         first = await _first(objects)
         is_partial |= first.missing > 0
-        answer = Answer(_PARTIAL, _LEFT_OUT) if is_partial else Answer()
+        answer = Answer(HTTPStatus.PARTIAL_CONTENT, _LEFT_OUT) if is_partial else Answer()
         parts = self._parts(request, first, objects, syntaxes, answer)
         try:
             return await multipart(request, parts, DICOM, answer)
@@ -97,11 +89,11 @@ class Wado:
         instance = await self._reading.one(wanted)
         syntaxes = wanted_syntaxes(choice.ranges)
         if (syntax := _syntax(instance, syntaxes)) is None:
-            raise Problem(_NOT_ACCEPTABLE, _why_not(instance, syntaxes))
+            raise Problem(HTTPStatus.NOT_ACCEPTABLE, _why_not(instance, syntaxes))
         is_stored = syntax == instance.transfer_syntax_uid
         headers = tagged(entity_tag(instance, *([] if is_stored else ["explicit"])))
         if is_unchanged(request, headers["etag"]):
-            return Response(status_code=_NOT_MODIFIED, headers=dict(headers))
+            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=dict(headers))
         try:
             if choice.offer == DICOM:
                 return await plain(self._reading, request, instance, syntax)
@@ -131,7 +123,7 @@ class Wado:
                 else:
                     given += 1
         if number and not given:
-            raise Problem(_NOT_ACCEPTABLE, why)
+            raise Problem(HTTPStatus.NOT_ACCEPTABLE, why)
         return given < number
 
     async def _parts(
@@ -150,7 +142,7 @@ class Wado:
                     lost += 1
                 else:
                     yield self._part(request, each.located, syntax, each.chunks)
-        if lost and answer.status == _OK:
+        if lost and answer.status == HTTPStatus.OK:
             self._remember(resource(request).path)
             raise BrokenOff(f"{lost} objects are missing in the bucket; asked again: 206.")
 
@@ -206,7 +198,7 @@ async def _first(objects: AsyncGenerator[Retrieved, None]) -> Retrieved:
         skipped += 1
     if skipped:
         raise Problem(
-            GONE,
+            HTTPStatus.GONE,
             "The catalogue knows these instances, but none of their objects is in the bucket: "
             "restore them there, or rebuild the catalogue from the bucket.",
         )
@@ -214,7 +206,7 @@ async def _first(objects: AsyncGenerator[Retrieved, None]) -> Retrieved:
 
 
 def _nothing() -> Problem:
-    return Problem(NOT_FOUND, "Nothing with these UIDs is stored here.")
+    return Problem(HTTPStatus.NOT_FOUND, "Nothing with these UIDs is stored here.")
 
 
 async def _chained(

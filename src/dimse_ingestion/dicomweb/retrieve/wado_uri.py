@@ -5,6 +5,7 @@ way a question is written.
 """
 
 from collections.abc import Iterable, Mapping
+from http import HTTPStatus
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -26,7 +27,6 @@ from dimse_ingestion.dicomweb.retrieve.transcoding import hindrance
 from dimse_ingestion.queries.contract import Located
 
 _PATH = f"{SERVICES}/wado"
-_BAD_REQUEST, _NOT_MODIFIED, _NOT_ACCEPTABLE = 400, 304, 406
 _UID_NAMES = ("studyUID", "seriesUID", "objectUID")
 _NOT_OFFERED = ("anonymize", "presentationUID", "presentationSeriesUID")
 
@@ -51,14 +51,18 @@ def routes(reading: Reading) -> Iterable[BaseRoute]:
 def _resource(parameters: Mapping[str, str]) -> Resource:
     """The instance named; raises Problem 400."""
     if parameters.get("requestType") != "WADO":
-        raise Problem(_BAD_REQUEST, "requestType must be WADO (PS3.18 section 9.1.2.1.1).")
+        raise Problem(
+            HTTPStatus.BAD_REQUEST, "requestType must be WADO (PS3.18 section 9.1.2.1.1)."
+        )
     for name in _NOT_OFFERED:
         if parameters.get(name):
-            raise Problem(_BAD_REQUEST, f"{name} is not offered: leave it out.")
+            raise Problem(HTTPStatus.BAD_REQUEST, f"{name} is not offered: leave it out.")
     values = [parameters.get(name, "") for name in _UID_NAMES]
     for name, value in zip(_UID_NAMES, values, strict=True):
         if not uids.is_valid(value):
-            raise Problem(_BAD_REQUEST, f"{name} must be a UID: numbers and dots, at most 64.")
+            raise Problem(
+                HTTPStatus.BAD_REQUEST, f"{name} must be a UID: numbers and dots, at most 64."
+            )
     return Resource(*values)
 
 
@@ -86,12 +90,12 @@ def _syntax(parameters: Mapping[str, str], instance: Located) -> str:
     syntax = syntax_given([asked], instance.transfer_syntax_uid)
     if syntax is None:
         raise Problem(
-            _NOT_ACCEPTABLE,
+            HTTPStatus.NOT_ACCEPTABLE,
             f"It is stored in transfer syntax {instance.transfer_syntax_uid}, and can be given in "
             "it or in 1.2.840.10008.1.2.1.",
         )
     if syntax != instance.transfer_syntax_uid and (why := hindrance(instance)):
-        raise Problem(_NOT_ACCEPTABLE, why)
+        raise Problem(HTTPStatus.NOT_ACCEPTABLE, why)
     return syntax
 
 
@@ -105,5 +109,5 @@ async def _picture(
         shown = Shown(instance, frame_numbers(written)[0])
     headers = tagged(tag_of([shown], view))
     if is_unchanged(request, headers["etag"]):
-        return Response(status_code=_NOT_MODIFIED, headers=dict(headers))
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=dict(headers))
     return await picture(reading, shown, view, headers)

@@ -6,13 +6,13 @@ be searched is `searching`'s matter.
 
 import string
 from functools import lru_cache
+from http import HTTPStatus
 
 from pydicom.datadict import tag_for_keyword
 
 from dimse_ingestion.dicom.value_representations import vr_of
 from dimse_ingestion.dicomweb.http.problems import Problem
 
-_BAD_REQUEST = 400
 _HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
 _LONGEST_TOLD = 64
 _LONGEST_ID = 1024
@@ -30,7 +30,7 @@ def path_of(written: str) -> tuple[int, ...] | None:
     if len(path) <= written.count("."):
         return None
     if any(vr_of(tag) != "SQ" for tag in path[:-1]):
-        raise Problem(_BAD_REQUEST, f"{printable(written)} is no path through sequences.")
+        raise Problem(HTTPStatus.BAD_REQUEST, f"{printable(written)} is no path through sequences.")
     return tuple(path)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -30,7 +31,6 @@ from dimse_ingestion.dicomweb.routing import Door
 from dimse_ingestion.dicomweb.search.query_parameters import Search, search
 from dimse_ingestion.queries.contract import Query
 
-_NO_CONTENT = 204
 _CHARSET = 0x00080005
 _RETRIEVE_URL = 0x00081190
 _PATHS = {
@@ -167,7 +167,7 @@ class _Searching:
 
 def _response(form: Form, found: Sequence[bytes], warnings: list[str]) -> Response:
     if not found:
-        response = Response(status_code=_NO_CONTENT)
+        response = Response(status_code=HTTPStatus.NO_CONTENT)
     else:
         response = Response(form.body(found), media_type=form.media_type)
     for each in warnings:

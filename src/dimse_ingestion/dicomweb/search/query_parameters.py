@@ -6,6 +6,7 @@ Attributes to match become the same keys that a C-FIND has; what a level can ans
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 from dimse_ingestion.dicom.elements import Element, element
 from dimse_ingestion.dicom.query_levels import supported
@@ -13,7 +14,6 @@ from dimse_ingestion.dicom.value_representations import vr_of
 from dimse_ingestion.dicomweb.http.problems import Problem
 from dimse_ingestion.dicomweb.search.attribute_names import path_of, printable
 
-_BAD_REQUEST = 400
 _MOST_ATTRIBUTES = 200
 _MOST_LISTED = 5  # names in a warning
 _ANSWERED_ELSEWHERE = frozenset({"accept", "charset"})
@@ -76,7 +76,7 @@ def _number(values: dict[str, list[str]], name: str) -> int | None:
     if written is None:
         return None
     if len(written) > 1 or not written[0].isascii() or not written[0].isdecimal():
-        raise Problem(_BAD_REQUEST, f"{name} must be one number, 0 or more.")
+        raise Problem(HTTPStatus.BAD_REQUEST, f"{name} must be one number, 0 or more.")
     return min(int(written[0].lstrip("0")[:18] or "0"), 2**53)
 
 
@@ -87,7 +87,7 @@ def _unsupported(values: dict[str, list[str]]) -> Iterable[str]:
     for name, instead in _UNSUPPORTED.items():
         value = values.pop(name, ["false"])[-1].lower()
         if value not in ("true", "false"):
-            raise Problem(_BAD_REQUEST, f"{name} must be true or false.")
+            raise Problem(HTTPStatus.BAD_REQUEST, f"{name} must be true or false.")
         if value == "true":
             yield f"The {name} parameter is not supported. {instead}"
 
@@ -124,19 +124,21 @@ def _ignored(kind: str, names: Sequence[str]) -> Iterable[str]:
 
 def _check_count(count: int) -> None:
     if count > _MOST_ATTRIBUTES:
-        raise Problem(_BAD_REQUEST, f"The search names more than {_MOST_ATTRIBUTES} attributes.")
+        raise Problem(
+            HTTPStatus.BAD_REQUEST, f"The search names more than {_MOST_ATTRIBUTES} attributes."
+        )
 
 
 def _one(name: str, values: list[str]) -> str:
     if len(values) > 1:
         raise _repeated(name)
     if not _UNPRINTABLE.isdisjoint(values[0]):
-        raise Problem(_BAD_REQUEST, f"{name} has a control character in its value.")
+        raise Problem(HTTPStatus.BAD_REQUEST, f"{name} has a control character in its value.")
     return values[0]
 
 
 def _repeated(name: str) -> Problem:
-    return Problem(_BAD_REQUEST, f"{name} is asked twice: give several values as a list.")
+    return Problem(HTTPStatus.BAD_REQUEST, f"{name} is asked twice: give several values as a list.")
 
 
 def _check_levels(level: str, paths: Iterable[_Path]) -> None:
@@ -151,7 +153,9 @@ def _check_searchable(level: str, path: _Path) -> None:
     private = (tag >> 16) & 1
     if level != "IMAGE" or private or tag >> 16 < 8:
         told = f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
-        raise Problem(_BAD_REQUEST, f"{told} can't be searched for among {_NAMES[level]}.")
+        raise Problem(
+            HTTPStatus.BAD_REQUEST, f"{told} can't be searched for among {_NAMES[level]}."
+        )
 
 
 def _keys(matched: dict[_Path, str]) -> list[Element]:
@@ -170,5 +174,7 @@ def _key(tag: int, inner: dict[_Path, str]) -> Element:
     value = inner[()]
     if vr == "SQ" and (value or len(inner) > 1):
         told = f"{tag:08X}"
-        raise Problem(_BAD_REQUEST, f"{told} is a sequence: ask for an attribute within it.")
+        raise Problem(
+            HTTPStatus.BAD_REQUEST, f"{told} is a sequence: ask for an attribute within it."
+        )
     return element(tag, vr, value.replace(",", "\\") if vr in _LISTED else value)

@@ -7,13 +7,12 @@ Content-ID (RFC 2557). What metadata says is `metadata_parts`' matter.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from urllib.parse import urljoin
 
 from dimse_ingestion.dicom.elements import BulkReference
 from dimse_ingestion.dicomweb.http.problems import Problem
 from dimse_ingestion.spooling.spooled import Spooled
-
-_BAD_REQUEST = 400
 
 
 @dataclass(slots=True)
@@ -78,6 +77,8 @@ class BulkParts:
             try:
                 yield urljoin(self.base, location)
             except ValueError:
-                raise Problem(_BAD_REQUEST, "A part's Content-Location is no address.") from None
+                raise Problem(
+                    HTTPStatus.BAD_REQUEST, "A part's Content-Location is no address."
+                ) from None
         if name := headers.get("content-id", "").strip("<>"):
             yield f"cid:{name}"

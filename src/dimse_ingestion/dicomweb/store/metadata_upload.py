@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 
 from dimse_ingestion.dicom.dicom_json import Bulk, from_json
 from dimse_ingestion.dicom.elements import BulkReference, Element
@@ -26,7 +27,6 @@ JSON, XML = "application/dicom+json", "application/dicom+xml"
 METADATA = frozenset({JSON, XML})
 LONGEST_METADATA = 32 * 2**20
 _READ_AT_ONCE = 1 << 20
-_BAD_REQUEST, _TOO_LARGE = 400, 413
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class MetadataParts:
         is_metadata = bool(self._documents) and self._documents[-1] is self._part
         if is_metadata and self._part.length > LONGEST_METADATA:
             raise Problem(
-                _TOO_LARGE,
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 f"The metadata has more than {LONGEST_METADATA} bytes: send long values as bulk "
                 "data, or the instances in several requests.",
             )
@@ -84,7 +84,7 @@ class MetadataParts:
     async def finish(self) -> None:
         """All parts are there: store their instances. Raises Problem 400, DimseFailure A700."""
         if self.count and not self._documents:
-            raise Problem(_BAD_REQUEST, f"No part of the request is {JSON} or {XML}.")
+            raise Problem(HTTPStatus.BAD_REQUEST, f"No part of the request is {JSON} or {XML}.")
         await self._bulk.sealed()
         for document in self._documents:
             lease = await self._worker.lease(document.length)
@@ -93,7 +93,9 @@ class MetadataParts:
             finally:
                 lease.release()
         if not self._storing.count:
-            raise Problem(_BAD_REQUEST, "The metadata has no instance: send data sets in it.")
+            raise Problem(
+                HTTPStatus.BAD_REQUEST, "The metadata has no instance: send data sets in it."
+            )
 
     async def _store_document(self, document: KeptPart, lease: Lease) -> None:
         is_xml = media_type(document.content_type)[0] == XML
@@ -114,7 +116,7 @@ class MetadataParts:
     def _check_count(self) -> None:
         if self._storing.count >= self._limits.parts:
             raise Problem(
-                _TOO_LARGE,
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 f"The metadata has more than {self._limits.parts} instances "
                 "(DICOMWEB_MAXIMUM_PARTS): send the rest in another request.",
             )
@@ -158,7 +160,7 @@ class MetadataParts:
             self._left -= length + len(parts)
             if self._left < 0:
                 raise Problem(
-                    _TOO_LARGE,
+                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                     "The metadata names more bulk data than a request may have "
                     "(DICOMWEB_MAXIMUM_BODY): send it in several requests.",
                 )
@@ -175,9 +177,9 @@ def _next_instance(
     try:
         return next(reading, None)
     except NoXml as mistake:
-        raise Problem(_BAD_REQUEST, f"The metadata is not {XML}: {mistake}") from None
+        raise Problem(HTTPStatus.BAD_REQUEST, f"The metadata is not {XML}: {mistake}") from None
     except NoJson:
         sentence = f"The metadata is not {JSON}: send an array of data sets in UTF-8."
-        raise Problem(_BAD_REQUEST, sentence) from None
+        raise Problem(HTTPStatus.BAD_REQUEST, sentence) from None
     except TooMuch as too_much:
-        raise Problem(_TOO_LARGE, str(too_much)) from None
+        raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(too_much)) from None

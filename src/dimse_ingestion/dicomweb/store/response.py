@@ -5,6 +5,7 @@ Pure: outcomes in, elements and an HTTP status out.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from dimse_ingestion.dicom.elements import Element, element
 from dimse_ingestion.dicom.failure import DimseFailure
@@ -21,8 +22,6 @@ _REFERENCED_SOP_INSTANCE_UID = 0x00081155
 
 RetrieveUrl = Callable[[str, str, str], str]
 """Where a study, a series of it, an instance of that can be had; empty for no such level."""
-
-_OK, _ACCEPTED, _CONFLICT, _UNAVAILABLE = 200, 202, 409, 503
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +57,14 @@ def http_status(outcomes: Sequence[Outcome]) -> int:
     """
     failures = [each.failure for each in outcomes if each.failure is not None]
     if not failures:
-        return _OK
+        return HTTPStatus.OK
     if len(failures) < len(outcomes):
-        return _ACCEPTED
-    return _UNAVAILABLE if all(each.transient for each in failures) else _CONFLICT
+        return HTTPStatus.ACCEPTED
+    return (
+        HTTPStatus.SERVICE_UNAVAILABLE
+        if all(each.transient for each in failures)
+        else HTTPStatus.CONFLICT
+    )
 
 
 def response_elements(outcomes: Sequence[Outcome], url: RetrieveUrl) -> list[Element]:

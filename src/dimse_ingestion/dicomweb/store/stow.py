@@ -7,6 +7,7 @@ are stored `storing_parts`', what is answered `store_response`'s.
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Protocol
 from uuid import uuid4
 
@@ -52,8 +53,6 @@ from dimse_ingestion.settings.errors import directory_mistake
 from dimse_ingestion.spooling import spool as spooling
 from dimse_ingestion.spooling.spool import Spool
 
-_BAD_REQUEST, _TOO_LARGE, _UNSUPPORTED, _UNAVAILABLE = 400, 413, 415, 503
-
 
 def routes(door: Door) -> Iterable[BaseRoute]:
     """Where instances are stored."""
@@ -76,7 +75,7 @@ def routes(door: Door) -> Iterable[BaseRoute]:
         response = Response(whole, http_status(outcomes), media_type=form.media_type)
         for sentence in sentences(outcomes):
             response.headers.append("warning", warning(base, sentence))
-        if response.status_code == _UNAVAILABLE:
+        if response.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
             response.headers["retry-after"] = "1"
         return response
 
@@ -164,7 +163,7 @@ class Stow:
                     await _read_one(content_type, body, parts)
                 await parts.finish()
             except MultipartBroken as broken:
-                problem = Problem(_BAD_REQUEST, str(broken))
+                problem = Problem(HTTPStatus.BAD_REQUEST, str(broken))
                 raise _broken_off(problem, await storing.outcomes()) from None
             except Problem as problem:
                 raise _broken_off(problem, await storing.outcomes()) from None
@@ -187,7 +186,9 @@ class Stow:
                     await asyncio.sleep(0)  # others' turn: small parts come many at once
         reader.finish()
         if not parts.count:
-            raise Problem(_BAD_REQUEST, "The multipart body has no part: send instances in it.")
+            raise Problem(
+                HTTPStatus.BAD_REQUEST, "The multipart body has no part: send instances in it."
+            )
 
     async def _take(self, event: Event, parts: Parts) -> None:
         if isinstance(event, PartBytes):
@@ -196,7 +197,7 @@ class Stow:
             await parts.end()
         elif parts.count == self._limits.parts:
             raise Problem(
-                _TOO_LARGE,
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 f"The request has more than {self._limits.parts} parts "
                 "(DICOMWEB_MAXIMUM_PARTS): send the rest in another.",
             )
@@ -211,13 +212,15 @@ class Stow:
             try:
                 data = await anext(stream, None)
             except ClientDisconnect:
-                raise Problem(_BAD_REQUEST, "The connection ended within the body.") from None
+                raise Problem(
+                    HTTPStatus.BAD_REQUEST, "The connection ended within the body."
+                ) from None
             if data is None:
                 return
             length += len(data)
             if length > self._limits.body:
                 raise Problem(
-                    _TOO_LARGE,
+                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                     f"The request has more than {self._limits.body} bytes "
                     "(DICOMWEB_MAXIMUM_BODY): send it in several.",
                 )
@@ -235,7 +238,8 @@ def _unsupported(kind: str, of_parts: str) -> Problem:
     told = f"{kind} of {of_parts}" if kind == MULTIPART else kind or "is missing or unreadable"
     offers = ", ".join((DICOM, *sorted(METADATA)))
     return Problem(
-        _UNSUPPORTED, f"Content-Type {told}: send {MULTIPART} with one of type {offers}."
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        f"Content-Type {told}: send {MULTIPART} with one of type {offers}.",
     )
 
 
