@@ -12,7 +12,7 @@ from dimse_ingestion.catalogue.database import open_engine
 from dimse_ingestion.catalogue.http_api import Door
 from dimse_ingestion.catalogue.rotating import FollowingDatabase
 from dimse_ingestion.observability import logging, tracing
-from dimse_ingestion.observability.http_server import served
+from dimse_ingestion.observability.http_server import serve
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.observability.series import start_series
 from dimse_ingestion.observability.shutdown import stop_signal
@@ -73,14 +73,14 @@ async def _serving(door: Door, settings: CatalogueSettings) -> AsyncIterator[int
     host, http_port = settings.http_host, settings.http_port
     certificate, key = settings.certificate_path, settings.key_path
     if certificate is None or key is None:
-        async with served(door.api, host, http_port, setting="DIMSE_HTTP_PORT") as port:
+        async with serve(door.api, host, http_port, setting="DIMSE_HTTP_PORT") as port:
             _LOG.info("Listening for events and queries without TLS.", port=port)
             yield port
         return
     async with (
         _certificate(door, settings, certificate, key) as following,
-        served(door.probes, host, http_port, setting="DIMSE_HTTP_PORT") as probes,
-        served(
+        serve(door.probes, host, http_port, setting="DIMSE_HTTP_PORT") as probes,
+        serve(
             door.api,
             host,
             settings.catalogue_port,

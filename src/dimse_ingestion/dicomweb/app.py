@@ -19,7 +19,7 @@ from dimse_ingestion.dicomweb.routing import Door, Service, application
 from dimse_ingestion.dicomweb.search import qido
 from dimse_ingestion.dicomweb.store import stow
 from dimse_ingestion.observability import logging, probes, tracing
-from dimse_ingestion.observability.http_server import served
+from dimse_ingestion.observability.http_server import serve
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.observability.series import start_series
 from dimse_ingestion.observability.shutdown import stop_signal
@@ -76,7 +76,7 @@ async def opened(
         _add_checks(health, wires)
         probed = Starlette(routes=probes.routes(health))
         host, port = settings.http_host, settings.http_port
-        await stack.enter_async_context(served(probed, host, port, setting="DIMSE_HTTP_PORT"))
+        await stack.enter_async_context(serve(probed, host, port, setting="DIMSE_HTTP_PORT"))
         addresses = Addresses(
             settings.external_address, settings.trusted_proxies, settings.external_port
         )
@@ -84,7 +84,7 @@ async def opened(
         services = application(door, SERVICES)
         host, port = settings.dicomweb_host, settings.dicomweb_port
         port = await stack.enter_async_context(
-            served(services, host, port, settings.drain_timeout, setting="DICOMWEB_HTTP_PORT")
+            serve(services, host, port, settings.drain_timeout, setting="DICOMWEB_HTTP_PORT")
         )
         _LOG.info("Serving.", port=port)
         try:

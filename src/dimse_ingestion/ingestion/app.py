@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 
 from dimse_ingestion.ingestion.dispatch import Dispatch
 from dimse_ingestion.observability import logging, probes, tracing
-from dimse_ingestion.observability.http_server import served
+from dimse_ingestion.observability.http_server import serve
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.observability.series import start_series
 from dimse_ingestion.observability.shutdown import stop_signal
@@ -59,7 +59,7 @@ async def opened(settings: IngestionSettings) -> AsyncIterator[probes.Health]:
         responder = _responder(settings, link, wires, health)
         stack.push_async_callback(link.close)
         await link.start()
-        await stack.enter_async_context(probes.watched(health))
+        await stack.enter_async_context(probes.watch_readiness(health))
         try:
             await responder.start()
             _LOG.info("Serving.", replica=settings.replica_id, root=settings.nats_subject_root)
@@ -75,7 +75,7 @@ async def _serve_probes(
 ) -> None:
     app = Starlette(routes=probes.routes(health))
     host, port = settings.http_host, settings.http_port
-    await stack.enter_async_context(served(app, host, port, setting="DIMSE_HTTP_PORT"))
+    await stack.enter_async_context(serve(app, host, port, setting="DIMSE_HTTP_PORT"))
 
 
 def _link(settings: IngestionSettings) -> Link:

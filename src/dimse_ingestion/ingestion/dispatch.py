@@ -139,7 +139,11 @@ def _failures_told(service: str, **facts: str) -> Iterator[None]:
         status = f"{failure.status:04X}"
         metrics.ingestion_failures.labels(service, status).inc()
         _LOG.warning(
-            "An operation failed.", service=service, status=status, why=failure.comment, **facts
+            "An operation failed.",
+            operation=service,
+            status=status,
+            reason=failure.comment,
+            **facts,
         )
         raise
 

@@ -1,8 +1,9 @@
-"""An HTTP application served inside a running event loop, stopped without signals.
+"""An HTTP server (uvicorn) for an ASGI application inside a running event loop.
 
-A door has one event loop and handles its signals itself; uvicorn only speaks HTTP here. What is
-served is the caller's (see `probes`). At the end no request is lost that a client may already have
-sent on a connection it keeps: what comes within a moment is answered, with `Connection: close`.
+A service has one event loop and handles its signals itself; uvicorn implements HTTP/1.1 alone. The
+application is the caller's (see `probes`). A shutdown loses no request that a client may already
+have sent on a persistent connection: one that arrives within `_LINGER` seconds is answered, with
+`Connection: close` (RFC 9112, 9.6).
 """
 
 import asyncio
@@ -19,50 +20,50 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from dimse_ingestion.settings.errors import address_mistake
 
 _LONGEST_STOP = 10.0
-_LONGEST_HEAD = 20  # seconds until a request's head must be there
-_KEPT_ALIVE = 75  # seconds; longer than what stands before us keeps its connections (nginx: 60)
-_LINGER = 1.0  # seconds in which a client reads why it was refused, or asks once more at the end
+_HEAD_TIMEOUT = 20  # seconds until a request's head must be complete
+_KEEP_ALIVE = 75  # seconds; longer than a reverse proxy keeps its idle connections (nginx: 60)
+_LINGER = 1.0  # seconds for a client to read an error, or to send a last request at shutdown
 
 
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave the signals to the door."""
+        """Install no signal handlers: the service has its own."""
         yield
 
 
 class _Protocol(H11Protocol):
-    """HTTP/1.1 that waits for no head of a request for ever, and refuses with a problem."""
+    """HTTP/1.1 with a timeout for a request's head, and errors as problem details (RFC 9457)."""
 
-    _patience: asyncio.TimerHandle | None = None
+    _head_timer: asyncio.TimerHandle | None = None
     _refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A client comes."""
+        """Start the timer of the first request's head."""
         super().connection_made(transport)
         self._wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """A client goes."""
-        self._wait_no_more()
+        """Cancel the timer."""
+        self._cancel_head_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Some bytes, which may complete a head or begin the next one."""
+        """Parse bytes; cancel the timer when a head is complete, start it for the next one."""
         if self._refused:
             return
         super().data_received(data)
         if self._refused or self.conn.their_state is not h11.IDLE:
-            self._wait_no_more()
-        elif self._patience is None:
+            self._cancel_head_timer()
+        elif self._head_timer is None:
             self._wait_for_head()
 
     def send_400_response(self, msg: str) -> None:
-        """What is no HTTP/1.1, or too long a head."""
+        """Answer 400 to bytes that are not HTTP/1.1, or to a head that is too long."""
         self._refuse("400 Bad Request", f"{msg.rstrip('.')}, or its head is too long.")
 
     def shutdown(self) -> None:
-        """The server ends: wait for the last request rather than cut it off on its way."""
+        """Close an idle connection after `_LINGER` seconds, so that a request in flight arrives."""
         self.timeout_keep_alive = _LINGER  # type: ignore[assignment] # only ever a timer's delay
         if self.cycle is None or self.cycle.response_complete:
             self._unset_keepalive_if_required()
@@ -71,15 +72,15 @@ class _Protocol(H11Protocol):
             )
 
     def _wait_for_head(self) -> None:
-        self._patience = self.loop.call_later(_LONGEST_HEAD, self._give_up)
+        self._head_timer = self.loop.call_later(_HEAD_TIMEOUT, self._refuse_slow_head)
 
-    def _wait_no_more(self) -> None:
-        if self._patience is not None:
-            self._patience.cancel()
-        self._patience = None
+    def _cancel_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+        self._head_timer = None
 
-    def _give_up(self) -> None:
-        self._refuse("408 Request Timeout", f"No request came whole in {_LONGEST_HEAD} s.")
+    def _refuse_slow_head(self) -> None:
+        self._refuse("408 Request Timeout", f"No complete request arrived in {_HEAD_TIMEOUT} s.")
 
     def _refuse(self, status: str, detail: str) -> None:
         number, _, title = status.partition(" ")
@@ -88,31 +89,32 @@ class _Protocol(H11Protocol):
         tail = f"content-length: {len(body)}\r\nconnection: close\r\n\r\n{body}"
         self.transport.write((head + tail).encode("ascii", "replace"))
         self._refused = True
-        # what still comes is read and dropped: closed at once, the answer would be lost with it
+        # bytes that still arrive are read and dropped: closing the socket with unread bytes in it
+        # would send a TCP reset, and the client would lose the answer
         self.loop.call_later(_LINGER, self.transport.close)
 
 
-class _Ending:
-    """Tells with each answer that it is its connection's last one, once `begun` is set."""
+class _CloseHeader:
+    """ASGI middleware that adds `Connection: close` to each response while `enabled` is set."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self.begun = False
+        self.enabled = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See ASGI."""
+        """Run the application."""
 
-        async def telling(message: Message) -> None:
-            if self.begun and message["type"] == "http.response.start":
+        async def send_with_header(message: Message) -> None:
+            if self.enabled and message["type"] == "http.response.start":
                 last = (b"connection", b"close")
                 message = {**message, "headers": [*message.get("headers", ()), last]}
             await send(message)
 
-        await self._app(scope, receive, telling)
+        await self._app(scope, receive, send_with_header)
 
 
 @asynccontextmanager
-async def served(
+async def serve(
     app: ASGIApp,
     host: str,
     port: int,
@@ -121,49 +123,50 @@ async def served(
     *,
     setting: str = "",
 ) -> AsyncIterator[int]:
-    """Serve `app` until the end of the block; gives the port (a free one is taken for 0).
+    """Serve `app` until the end of the block, whose value is the port (a free one for port 0).
 
-    With `tls`, a context of a server, nothing but TLS is spoken.
+    With `tls`, a server-side context, every connection has to use TLS.
 
-    Raises OSError when the address can't be listened on, or ConfigurationMistake if the name of
-    its setting is given. At the end, requests under way have `longest_stop` seconds.
+    Raises OSError when the address can't be bound, or ConfigurationMistake if `setting`, the name
+    of the setting with the address, is given. At the end, requests in progress have `longest_stop`
+    seconds to finish.
     """
     try:
-        listening = _listening(host, port)
+        listener = _listener(host, port)
     except OSError as error:
         if setting:
             raise address_mistake(setting, f"{host}:{port}", error) from None
         raise
-    ending = _Ending(app)
+    close_header = _CloseHeader(app)
     configuration = uvicorn.Config(
-        ending,
+        close_header,
         http=_Protocol,
-        proxy_headers=False,  # whose headers count is the application's matter
+        proxy_headers=False,  # the application decides which proxy's headers it trusts
         log_config=None,
         access_log=False,
         server_header=False,
         lifespan="off",
-        timeout_keep_alive=_KEPT_ALIVE,
-        timeout_graceful_shutdown=longest_stop,  # type: ignore[arg-type] # it is waited for so long
+        timeout_keep_alive=_KEEP_ALIVE,
+        timeout_graceful_shutdown=longest_stop,  # type: ignore[arg-type] # only ever a delay
     )
     configuration.load()
     configuration.ssl = tls
     server = _Server(configuration)
-    serving = asyncio.create_task(server.serve(sockets=[listening]), name=f"http on {port}")
+    serving = asyncio.create_task(server.serve(sockets=[listener]), name=f"http on {port}")
     try:
-        yield listening.getsockname()[1]
+        yield listener.getsockname()[1]
     finally:
-        ending.begun = server.should_exit = True
+        close_header.enabled = server.should_exit = True
         await serving
-        listening.close()
+        listener.close()
 
 
-def _listening(host: str, port: int) -> socket.socket:
-    """A socket that listens at once, so that no request is refused before uvicorn runs."""
+def _listener(host: str, port: int) -> socket.socket:
+    """Return a listening socket, so that no connection is refused before uvicorn runs."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     both = family == socket.AF_INET6 and host == "::" and socket.has_dualstack_ipv6()
-    listening = socket.create_server((host, port), family=family, dualstack_ipv6=both)
-    # asyncio does so only for sockets that were made for TCP by name; accepted ones inherit it
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    listening.setblocking(False)
-    return listening
+    listener = socket.create_server((host, port), family=family, dualstack_ipv6=both)
+    # asyncio sets TCP_NODELAY only on sockets created with IPPROTO_TCP; accepted ones inherit it
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listener.setblocking(False)
+    return listener

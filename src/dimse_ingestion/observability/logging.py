@@ -1,7 +1,7 @@
-"""Log lines an operator understands: one JSON object each, and never a patient in one.
+"""Structured logging: one JSON object a line, without patient data.
 
-`logger` is the only way the rest of the house logs. Lines of the libraries (uvicorn, nats, asyncio)
-come out in the same form. Not for metrics or traces.
+All modules log by `logger`. Lines of the libraries (uvicorn, nats, asyncio) have the same form.
+Metrics and traces are not here.
 """
 
 import logging
@@ -16,6 +16,7 @@ import structlog
 from opentelemetry import trace
 
 _WITHHELD = "[withheld]"
+_NAME = "logger_name"  # until a line is written: structlog has an argument `logger` of its own
 _PATIENT_DATA = re.compile(
     r"patient|person|birth|accession|physician|operator_name|issuer|identifier$|^identifier"
     r"|^elements?$|^data_set$|^values?$|^keys?_asked$|^query$|^body$|password|secret|token"
@@ -34,47 +35,50 @@ _CHATTY = (
 
 
 class Logger(Protocol):
-    """What of structlog's logger we use: a sentence, then facts by name."""
+    """The part of structlog's logger that is used: a sentence as the event, then named fields."""
 
-    def debug(self, event: str, **facts: Any) -> Any:
-        """For a developer."""
+    def debug(self, event: str, **fields: Any) -> Any:
+        """Log a detail for a developer."""
 
-    def info(self, event: str, **facts: Any) -> Any:
-        """What went as it should."""
+    def info(self, event: str, **fields: Any) -> Any:
+        """Log a step that succeeded."""
 
-    def warning(self, event: str, **facts: Any) -> Any:
-        """What an operator may want to look at."""
+    def warning(self, event: str, **fields: Any) -> Any:
+        """Log a problem that an operator may want to look at."""
 
-    def error(self, event: str, **facts: Any) -> Any:
-        """What failed, and what to do."""
+    def error(self, event: str, **fields: Any) -> Any:
+        """Log a failure, and what to do."""
 
-    def exception(self, event: str, **facts: Any) -> Any:
-        """An error with its traceback: a mistake of ours."""
+    def exception(self, event: str, **fields: Any) -> Any:
+        """Log an unexpected error (a bug of this program) with its traceback."""
 
-    def bind(self, **facts: Any) -> "Logger":
-        """A logger whose lines all carry these facts."""
-
-
-def logger(room: str) -> Logger:
-    """A logger whose lines carry the room (a module's `__name__`) they come from."""
-    return cast("Logger", structlog.get_logger(room=room))
+    def bind(self, **fields: Any) -> "Logger":
+        """Return a logger whose lines all have these fields."""
 
 
-def bound(**facts: str) -> AbstractContextManager[None]:
-    """Every line within carries these facts (association_id, operation_id), in this task."""
-    return cast("AbstractContextManager[None]", structlog.contextvars.bound_contextvars(**facts))
+def logger(name: str) -> Logger:
+    """Return a logger whose lines have `name` (a module's `__name__`) in the field `logger`."""
+    return cast("Logger", structlog.get_logger(**{_NAME: name}))
 
 
-def configure(door: str, level: str = "info", *, stream: TextIO | None = None) -> None:
-    """Write JSON lines to `stream` (standard error) from `level` on; once, when a door starts."""
+def log_context(**fields: str) -> AbstractContextManager[None]:
+    """Add fields (association_id, operation_id) to every line of this task within the block."""
+    return cast("AbstractContextManager[None]", structlog.contextvars.bound_contextvars(**fields))
+
+
+def configure(service: str, level: str = "info", *, stream: TextIO | None = None) -> None:
+    """Write JSON lines of `level` and above to `stream` (standard error).
+
+    Called once, when a service starts; `service` is a field of each line.
+    """
     out = stream or sys.stderr
     number = logging.getLevelNamesMapping()[level.upper()]
-    shared = _shared(door)
+    shared = _shared(service)
     structlog.configure(
         processors=[*shared, _as_json],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.WriteLoggerFactory(out),
-        cache_logger_on_first_use=False,  # a module's logger is made before this is called
+        cache_logger_on_first_use=False,  # modules create their loggers before this call
     )
     handler = logging.StreamHandler(out)
     handler.setFormatter(
@@ -88,16 +92,18 @@ def configure(door: str, level: str = "info", *, stream: TextIO | None = None) -
         logging.getLogger(name).setLevel(max(number, logging.WARNING))
 
 
-def _shared(door: str) -> list[structlog.typing.Processor]:
-    def add_door(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        line["door"] = door
+def _shared(service: str) -> list[structlog.typing.Processor]:
+    def add_origin(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        line["service"] = service
+        if _NAME in line:
+            line["logger"] = line.pop(_NAME)
         return line
 
     return [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        add_door,
+        add_origin,
         add_trace_id,
         structlog.processors.format_exc_info,
         withhold_patient_data,
@@ -105,7 +111,7 @@ def _shared(door: str) -> list[structlog.typing.Processor]:
 
 
 def add_trace_id(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Name the trace a line belongs to, if there is one."""
+    """Add the current trace's id, if there is a trace."""
     context = trace.get_current_span().get_span_context()
     if context.is_valid:
         line["trace_id"] = trace.format_trace_id(context.trace_id)
@@ -115,9 +121,9 @@ def add_trace_id(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapp
 def withhold_patient_data(
     _: Any, __: str, line: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """Replace what may name a patient or open a door, by the name of the fact, and all bytes.
+    """Replace patient data and credentials, recognized by the field's name, and all bytes.
 
-    The last guard, not the first: no caller is meant to hand in such a fact.
+    The last line of defence: callers must not log such fields in the first place.
     """
     for name, value in line.items():
         if isinstance(value, bytes | bytearray | memoryview):

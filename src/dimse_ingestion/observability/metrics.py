@@ -1,7 +1,7 @@
-"""Every metric of every door, defined once; a room counts, nobody else names.
+"""The Prometheus metrics of all services.
 
-A label has few, known values and never a patient, a UID or a peer. Names begin with the door or
-the room. What is looked at for readiness is not here (see `probes`).
+A label has few, known values, and never a patient, a UID or a peer. A metric's name begins with the
+service or the package that counts it. Readiness checks are not here (see `probes`).
 """
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -10,9 +10,9 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100
 
 # proxy
 proxy_associations = Gauge("dimse_proxy_associations", "Associations open now")
-proxy_associations_asked = Counter(
+proxy_association_requests = Counter(
     "dimse_proxy_associations_asked_total",
-    "Associations asked for, by what became of them (accepted, or the reason of the rejection)",
+    "Associations requested, by outcome (accepted, or the reason of the rejection)",
     ["outcome"],
 )
 proxy_operations = Counter(
@@ -34,13 +34,13 @@ proxy_matches = Counter("dimse_proxy_matches_total", "C-FIND matches sent to mod
 # spooling
 spool_memory_bytes = Gauge("dimse_spool_memory_bytes", "Bytes of data sets held in memory")
 spool_disk_bytes = Gauge("dimse_spool_disk_bytes", "Bytes of data sets held in files of the spool")
-spool_refused = Counter("dimse_spool_refused_total", "Data sets the spool had no room for")
+spool_refused = Counter("dimse_spool_refused_total", "Data sets refused because the spool is full")
 
 # storage
 storage_requests = Counter(
     "dimse_storage_requests_total",
-    "Calls of the bucket, by what was asked (head, put, get, list, delete, check) and outcome "
-    "(done, failed, refused)",
+    "Requests to the bucket, by kind (head, put, get, list, delete, check) and outcome (done, "
+    "failed, refused)",
     ["asked", "outcome"],
 )
 storage_put_seconds = Histogram(
@@ -51,17 +51,17 @@ storage_put_bytes = Counter("dimse_storage_put_bytes_total", "Bytes of objects m
 # events
 events_sent = Counter(
     "dimse_events_sent_total",
-    "Events handed to the sink, by outcome (accepted, failed, refused)",
+    "Events sent to the sink, by outcome (accepted, failed, refused)",
     ["outcome"],
 )
 events_seconds = Histogram(
-    "dimse_events_seconds", "Seconds until the sink took an event or did not", buckets=_SECONDS
+    "dimse_events_seconds", "Seconds until the sink answered an event or failed", buckets=_SECONDS
 )
 
 # queries
-queries_asked = Counter(
+query_requests = Counter(
     "dimse_queries_asked_total",
-    "Queries asked of the catalogue, by outcome (done, failed, refused, left)",
+    "Queries sent to the catalogue, by outcome (done, failed, refused, left)",
     ["outcome"],
 )
 queries_matches = Counter("dimse_queries_matches_total", "Matches received from the catalogue")
@@ -69,7 +69,7 @@ queries_matches = Counter("dimse_queries_matches_total", "Matches received from 
 # ingestion
 ingestion_stored = Counter(
     "dimse_ingestion_stored_total",
-    "Instances durable and known to the catalogue, by whether they came for the first time "
+    "Instances durable and known to the catalogue, by whether they were stored for the first time "
     "(new, again)",
     ["outcome"],
 )
@@ -92,18 +92,18 @@ dicomweb_requests = Counter(
 )
 dicomweb_request_seconds = Histogram(
     "dimse_dicomweb_request_seconds",
-    "Seconds from a request's head to the end of its answer",
+    "Seconds from a request's head to the end of its response",
     buckets=_SECONDS,
 )
 dicomweb_stored = Counter(
     "dimse_dicomweb_stored_total",
-    "Instances of STOW-RS durable and known to the catalogue, by whether they came for the first "
-    "time (new, again)",
+    "Instances of STOW-RS durable and known to the catalogue, by whether they were stored for the "
+    "first time (new, again)",
     ["outcome"],
 )
 dicomweb_store_seconds = Histogram(
     "dimse_dicomweb_store_seconds",
-    "Seconds from an instance received whole to an accepted event",
+    "Seconds from a completely received instance to an accepted event",
     buckets=_SECONDS,
 )
 dicomweb_store_failures = Counter(
@@ -140,38 +140,39 @@ catalogue_compared = Counter(
 )
 
 # operator
-operator_looks = Counter(
+operator_reconciliations = Counter(
     "dimse_operator_looks_total",
-    "Looks at custom resources, by kind and outcome (done, refused: the spec, failed: what it "
-    "asks for can't be made, unreachable: the API server, broken: its status can't be told)",
+    "Reconciliations of custom resources, by kind and outcome (done, refused: the spec is invalid, "
+    "failed: an object can't be applied, unreachable: the API server, broken: the status can't be "
+    "written)",
     ["kind", "outcome"],
 )
-operator_look_seconds = Histogram(
+operator_reconcile_seconds = Histogram(
     "dimse_operator_look_seconds",
-    "Seconds from the begin of a look at a resource until its status was told",
+    "Seconds from the start of a reconciliation until the resource's status was written",
     buckets=_SECONDS,
 )
 operator_resources = Gauge(
     "dimse_operator_resources", "Custom resources, by kind and phase", ["kind", "phase"]
 )
 operator_leading = Gauge(
-    "dimse_operator_leading", "1 in the replica that works, 0 in those that wait"
+    "dimse_operator_leading", "1 in the replica that holds the Lease, 0 in the others"
 )
 
 # transport
 transport_retries = Counter(
     "dimse_transport_retries_total",
-    "Attempts that had no final result and were followed by another, by service",
+    "Attempts without a final result that were followed by another, by service",
     ["service"],
 )
 transport_sessions = Gauge(
-    "dimse_transport_sessions", "Operations at work in this replica, by service", ["service"]
+    "dimse_transport_sessions", "Operations in progress in this replica, by service", ["service"]
 )
 transport_refused = Counter(
     "dimse_transport_refused_total",
-    "Opens this replica answered with busy or a rejection, by service",
+    "Requests this replica answered with busy or a rejection, by service",
     ["service"],
 )
 transport_granted_bytes = Gauge(
-    "dimse_transport_granted_bytes", "Bytes that senders may have on the way to this replica"
+    "dimse_transport_granted_bytes", "Bytes of credit that this replica has granted to senders"
 )

@@ -1,7 +1,7 @@
-"""Whether a door lives and is ready, and if not, why: what an orchestrator and a person ask.
+"""Liveness, readiness and metrics endpoints of a service, for Kubernetes and for people.
 
-`Health` collects named checks, each a sentence or nothing, and logs a line whenever what they say
-changes. A check must be quick, and one that hangs counts as trouble.
+`Health` runs named checks, each of which returns a sentence or nothing, and logs a line whenever
+the sentences change. A check must be quick; one that hangs counts as failed.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
@@ -19,60 +20,60 @@ from dimse_ingestion.observability.logging import logger
 
 _LOG = logger(__name__)
 Check = Callable[[], str | Awaitable[str]]
-"""Empty when well, else a sentence that says what is wrong and what to do."""
+"""Returns an empty string, or a sentence that says what is wrong and what to do."""
 
-_LONGEST_CHECK = 3.0
-_LONGEST_UNASKED = 10.0
+_CHECK_TIMEOUT = 3.0
+_CHECK_INTERVAL = 10.0
 
 
 class Health:
-    """The state of one door, which the log calls `door`: its checks, and whether it is draining."""
+    """The health of one service, which log lines call `name`: its checks, and its drain state."""
 
-    def __init__(self, door: str = "door") -> None:
-        self._door = door
+    def __init__(self, name: str = "service") -> None:
+        self._name = name
         self._checks: dict[str, Check] = {}
         self._draining = False
-        self._told: Mapping[str, str] | None = None
-        self._asked_at = float("-inf")
+        self._last_logged: Mapping[str, str] | None = None
+        self._checked_at = float("-inf")
 
     def add(self, name: str, check: Check) -> None:
-        """Have `check` decide, among the others, whether the door is ready."""
+        """Add a check; the service is ready when all checks pass."""
         self._checks[name] = check
 
     def drain(self) -> None:
-        """From now on not ready: the door finishes what it has and takes nothing new."""
+        """Make the service not ready: it finishes its work and accepts nothing new."""
         self._draining = True
 
     async def troubles(self) -> Mapping[str, str]:
-        """What keeps the door from being ready, by name; empty when it is."""
-        self._asked_at = time.monotonic()
-        answers = await asyncio.gather(*(_asked(check) for check in self._checks.values()))
-        found = {name: why for name, why in zip(self._checks, answers, strict=True) if why}
+        """Run the checks and return the sentences of those that fail, by name."""
+        self._checked_at = time.monotonic()
+        results = await asyncio.gather(*(_run(check) for check in self._checks.values()))
+        troubles = {name: text for name, text in zip(self._checks, results, strict=True) if text}
         if self._draining:
-            return {"draining": "The door is shutting down."} | found
-        self._tell(found)
-        return found
+            return {"draining": "The service is shutting down."} | troubles
+        self._log_change(troubles)
+        return troubles
 
     async def watch(self) -> None:
-        """Look every 10 seconds, unless somebody else does, until cancelled: for the log."""
+        """Run the checks every 10 seconds, unless /readyz does, so that changes are logged."""
         while True:
-            if time.monotonic() - self._asked_at >= _LONGEST_UNASKED:
+            if time.monotonic() - self._checked_at >= _CHECK_INTERVAL:
                 await self.troubles()
-            await asyncio.sleep(self._asked_at + _LONGEST_UNASKED - time.monotonic())
+            await asyncio.sleep(self._checked_at + _CHECK_INTERVAL - time.monotonic())
 
-    def _tell(self, troubles: Mapping[str, str]) -> None:
-        if troubles == self._told:
+    def _log_change(self, troubles: Mapping[str, str]) -> None:
+        if troubles == self._last_logged:
             return
-        self._told = troubles
+        self._last_logged = troubles
         if troubles:
-            _LOG.warning(f"The {self._door} is not ready.", because=troubles)
+            _LOG.warning(f"The {self._name} is not ready.", reason=troubles)
         else:
-            _LOG.info(f"The {self._door} is ready.")
+            _LOG.info(f"The {self._name} is ready.")
 
 
 @asynccontextmanager
-async def watched(health: Health) -> AsyncIterator[None]:
-    """Have changes of a door's readiness logged within the block, whether it is probed or not."""
+async def watch_readiness(health: Health) -> AsyncIterator[None]:
+    """Log changes of a service's readiness within the block, whether it is probed or not."""
     watching = asyncio.create_task(health.watch(), name="watch of readiness")
     try:
         yield
@@ -81,20 +82,20 @@ async def watched(health: Health) -> AsyncIterator[None]:
         await asyncio.gather(watching, return_exceptions=True)
 
 
-async def _asked(check: Check) -> str:
+async def _run(check: Check) -> str:
     try:
-        answer = check()
-        if inspect.isawaitable(answer):
-            return await asyncio.wait_for(answer, _LONGEST_CHECK)
+        result = check()
+        if inspect.isawaitable(result):
+            return await asyncio.wait_for(result, _CHECK_TIMEOUT)
     except TimeoutError:
-        return f"The check gave no answer within {_LONGEST_CHECK:.0f} s."
-    except Exception as error:  # noqa: BLE001 - whatever it is, the door isn't ready
+        return f"The check gave no answer within {_CHECK_TIMEOUT:.0f} s."
+    except Exception as error:  # noqa: BLE001 - whatever it is, the service isn't ready
         return str(error) or type(error).__name__
-    return answer
+    return result
 
 
 def routes(health: Health) -> list[Route]:
-    """/livez (answered by whoever can answer at all), /readyz and /metrics of a door."""
+    """Return the routes /livez (200 as long as the event loop runs), /readyz and /metrics."""
 
     async def livez(_: Request) -> Response:
         return PlainTextResponse("alive\n")
@@ -111,5 +112,5 @@ def routes(health: Health) -> list[Route]:
 def _readiness(troubles: Mapping[str, str]) -> Response:
     if not troubles:
         return PlainTextResponse("ready\n")
-    lines = ["not ready", *(f"{name}: {why}" for name, why in troubles.items())]
-    return PlainTextResponse("\n".join(lines) + "\n", status_code=503)
+    lines = ["not ready", *(f"{name}: {trouble}" for name, trouble in troubles.items())]
+    return PlainTextResponse("\n".join(lines) + "\n", HTTPStatus.SERVICE_UNAVAILABLE)

@@ -1,9 +1,8 @@
-"""Series of labelled counters that are there from the start of a service, at 0.
+"""Initial values (0) of the series of labelled counters, set when a service starts.
 
-A series that begins with its first event begins at 1, and `increase()` and `rate()` never see that
-event: an alert would miss the first failure. So each counter that has known label values begins
-with all of them, in the service that counts it. Only counters: a gauge or histogram that nobody
-has set is not there.
+A series that first appears with its first event starts at 1, and `increase()` and `rate()` never
+see that event: an alert would miss the first failure. So each counter with known label values
+starts with all of them, in the service that counts it. Gauges and histograms are left out.
 """
 
 from collections.abc import Iterable, Mapping
@@ -39,11 +38,11 @@ _SPACE: Mapping[Counter, _Labels] = {
         ("done", "failed", "refused"),
     ),
     metrics.events_sent: (("accepted", "failed", "refused"),),
-    metrics.queries_asked: (("done", "failed", "refused", "left"),),
+    metrics.query_requests: (("done", "failed", "refused", "left"),),
 }
 SERIES: Mapping[str, Mapping[Counter, _Labels]] = {
     "proxy": {
-        metrics.proxy_associations_asked: (ASSOCIATIONS,),
+        metrics.proxy_association_requests: (ASSOCIATIONS,),
         metrics.proxy_operations: ((*OPERATIONS, "other"), STATUSES),
         metrics.transport_retries: (OPERATIONS,),
     },
@@ -69,7 +68,7 @@ SERIES: Mapping[str, Mapping[Counter, _Labels]] = {
 
 
 def start_series(service: str) -> None:
-    """Have every series of the service's counters at 0, unless it has counted already."""
+    """Create every series of the service's counters at 0; those that have counted stay as is."""
     for counter, labels in SERIES[service].items():
         for values in product(*labels):
             counter.labels(*values)

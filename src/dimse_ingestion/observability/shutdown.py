@@ -1,6 +1,6 @@
-"""Being told to stop: SIGTERM by an orchestrator, SIGINT by a person at a terminal.
+"""The stop signal: SIGTERM by an orchestrator, SIGINT by a person at a terminal.
 
-A door waits for it and then drains; a second signal during the drain changes nothing.
+A service waits for it and then drains; a second signal during the drain changes nothing.
 """
 
 import asyncio
@@ -16,18 +16,18 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 @contextmanager
 def stop_signal() -> Iterator[asyncio.Event]:
-    """An event set by the first signal; within the block signals do nothing else."""
+    """Handle the signals within the block, whose value is an event that the first one sets."""
     loop = asyncio.get_running_loop()
-    told = asyncio.Event()
+    stop = asyncio.Event()
 
-    def take(number: signal.Signals) -> None:
-        _LOG.info("Told to stop.", signal=number.name)
-        told.set()
+    def handle(number: signal.Signals) -> None:
+        _LOG.info("Received a signal to stop.", signal=number.name)
+        stop.set()
 
     for each in _SIGNALS:
-        loop.add_signal_handler(each, take, each)
+        loop.add_signal_handler(each, handle, each)
     try:
-        yield told
+        yield stop
     finally:
         for each in _SIGNALS:
             loop.remove_signal_handler(each)

@@ -1,8 +1,8 @@
-"""One trace for one operation, from the modality's request to the catalogue's commit.
+"""Distributed tracing: one trace an operation, from the modality's request to the commit.
 
-W3C Trace Context travels as `traceparent` in NATS and HTTP headers. Spans are exported by OTLP if
-an endpoint is configured; without one they still give log lines their trace id. No attribute may
-name a patient.
+The W3C Trace Context is passed on as `traceparent` in NATS and HTTP headers. Spans are exported by
+OTLP if an endpoint is configured; without one they still give log lines their trace id. No
+attribute may hold patient data.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,14 +22,14 @@ TRACEPARENT = "traceparent"
 _PROPAGATOR = TraceContextTextMapPropagator()
 
 
-def configure(door: str, otlp_endpoint: str = "") -> None:
-    """Start tracing, exporting to `otlp_endpoint` (an OTLP/HTTP base URL) if there is one.
+def configure(service: str, otlp_endpoint: str = "") -> None:
+    """Start tracing, with an export to `otlp_endpoint` (an OTLP/HTTP base URL) if there is one.
 
-    Once per process: a second call changes nothing.
+    A second call in the same process changes nothing.
     """
     if isinstance(trace.get_tracer_provider(), TracerProvider):
         return
-    provider = TracerProvider(resource=Resource.create({"service.name": f"dimse-{door}"}))
+    provider = TracerProvider(resource=Resource.create({"service.name": f"dimse-{service}"}))
     if otlp_endpoint:
         exporter = OTLPSpanExporter(endpoint=f"{otlp_endpoint.rstrip('/')}/v1/traces")
         provider.add_span_processor(BatchSpanProcessor(exporter))
@@ -37,7 +37,7 @@ def configure(door: str, otlp_endpoint: str = "") -> None:
 
 
 def shut_down() -> None:
-    """Export what is left; when a door ends."""
+    """Export the remaining spans; called when a service ends."""
     provider = trace.get_tracer_provider()
     if isinstance(provider, TracerProvider):
         provider.shutdown()
@@ -45,9 +45,9 @@ def shut_down() -> None:
 
 @contextmanager
 def span(name: str, parent: str = "", **attributes: str | int) -> Iterator[Span]:
-    """A span around one step; `parent` is the traceparent it came with, if it came from outside.
+    """Record a span around the block; `parent` is the traceparent of the request, if it had one.
 
-    An exception marks the span as failed, by its type only: a message might name a patient.
+    An exception marks the span as failed, by its type only: its message might name a patient.
     """
     outer = _PROPAGATOR.extract({TRACEPARENT: parent}) if parent else context.get_current()
     kind = SpanKind.SERVER if parent else SpanKind.INTERNAL
@@ -58,22 +58,22 @@ def span(name: str, parent: str = "", **attributes: str | int) -> Iterator[Span]
         attributes=attributes,
         record_exception=False,
         set_status_on_exception=False,
-    ) as made:
+    ) as current:
         try:
-            yield made
+            yield current
         except Exception as error:
-            made.set_status(StatusCode.ERROR, type(error).__name__)
+            current.set_status(StatusCode.ERROR, type(error).__name__)
             raise
 
 
 def traceparent() -> str:
-    """The current span's traceparent, empty without one."""
+    """Return the current span's traceparent, or an empty string."""
     carrier: dict[str, str] = {}
     _PROPAGATOR.inject(carrier)
     return carrier.get(TRACEPARENT, "")
 
 
 def headers() -> Mapping[str, str]:
-    """What to add to a message's or request's headers."""
+    """Return the headers to add to a message or request."""
     parent = traceparent()
     return {TRACEPARENT: parent} if parent else {}

@@ -13,9 +13,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from dimse_ingestion.observability import logging
-from dimse_ingestion.observability.http_server import served
+from dimse_ingestion.observability.http_server import serve
 from dimse_ingestion.observability.logging import logger
-from dimse_ingestion.observability.probes import Health, routes, watched
+from dimse_ingestion.observability.probes import Health, routes, watch_readiness
 from dimse_ingestion.observability.shutdown import stop_signal
 from dimse_ingestion.operator.api_errors import Refusal, Unreachable
 from dimse_ingestion.operator.cluster import Cluster, cluster_of, connected
@@ -130,8 +130,8 @@ async def run(settings: OperatorSettings) -> int:
 async def _probed(operator: Operator, settings: OperatorSettings) -> AsyncIterator[None]:
     host, port = settings.http_host, settings.http_port
     async with (
-        served(operator.app, host, port, setting="DIMSE_HTTP_PORT") as port,
-        watched(operator.health),
+        serve(operator.app, host, port, setting="DIMSE_HTTP_PORT") as port,
+        watch_readiness(operator.health),
     ):
         _LOG.info("Listening for probes.", port=port)
         yield

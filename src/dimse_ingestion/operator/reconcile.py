@@ -79,14 +79,14 @@ class Reconciler:
         try:
             if not await self._is_there(resource):
                 return True
-            with metrics.operator_look_seconds.time():
+            with metrics.operator_reconcile_seconds.time():
                 seen = await self._told(resource)
         except Exception as error:
             outcome = "unreachable" if isinstance(error, Unreachable) else "broken"
-            metrics.operator_looks.labels(key.kind, outcome).inc()
+            metrics.operator_reconciliations.labels(key.kind, outcome).inc()
             raise
         outcome = "refused" if seen.mistakes else "failed" if seen.troubles else "done"
-        metrics.operator_looks.labels(key.kind, outcome).inc()
+        metrics.operator_reconciliations.labels(key.kind, outcome).inc()
         return not seen.troubles
 
     async def _is_there(self, resource: Resource) -> bool:

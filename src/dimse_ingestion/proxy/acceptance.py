@@ -49,12 +49,12 @@ class Admission:
     def decide(self, request: AssociationRequest) -> Acceptance | Rejection:
         """Let an association in, or say why not."""
         if rejection := self._refused_now() or self._refused_for_good(request):
-            metrics.proxy_associations_asked.labels(rejection.reason.name.lower()).inc()
+            metrics.proxy_association_requests.labels(rejection.reason.name.lower()).inc()
             _LOG.warning("Association rejected.", **_told(request), because=rejection.because)
             return rejection
         self._open.add(request.association_id)
         metrics.proxy_associations.set(len(self._open))
-        metrics.proxy_associations_asked.labels("accepted").inc()
+        metrics.proxy_association_requests.labels("accepted").inc()
         _LOG.info("Association accepted.", **_told(request), contexts=len(request.proposed))
         if classes := sorted({name for name, _ in request.proposed.values()} & NON_PATIENT):
             _LOG.info(

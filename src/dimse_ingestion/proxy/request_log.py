@@ -10,7 +10,7 @@ from typing import Any
 
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.observability import metrics, tracing
-from dimse_ingestion.observability.logging import bound, logger
+from dimse_ingestion.observability.logging import log_context, logger
 from dimse_ingestion.upper_layer.services import Message
 
 _LOG = logger(__name__)
@@ -35,7 +35,7 @@ def told(service: str, message: Message, operation_id: str) -> Iterator[Told]:
     telling = Told(service, operation_id)
     started = time.monotonic()
     ids = {"association_id": request.association_id, "operation_id": operation_id}
-    with bound(**ids), tracing.span(f"C-{service.upper()}", **ids) as span:
+    with log_context(**ids), tracing.span(f"C-{service.upper()}", **ids) as span:
         try:
             yield telling
         finally:

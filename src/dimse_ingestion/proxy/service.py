@@ -18,7 +18,7 @@ from typing import Protocol, TypeVar
 from starlette.applications import Starlette
 
 from dimse_ingestion.observability import probes
-from dimse_ingestion.observability.http_server import served
+from dimse_ingestion.observability.http_server import serve
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.observability.series import start_series
 from dimse_ingestion.proxy.acceptance import Admission
@@ -84,7 +84,7 @@ async def opened(settings: ProxySettings, wires: Wires) -> AsyncIterator[OpenDoo
         async with (
             _told(_probes(settings, health), "DIMSE_HTTP_PORT", http) as http_port,
             _watched(path),
-            probes.watched(health),
+            probes.watch_readiness(health),
             _told(_listening(settings, listener), "DIMSE_PORT", dimse) as address,
         ):
             _LOG.info("Listening for associations.", ae_title=settings.ae_title, address=address)
@@ -98,7 +98,7 @@ async def opened(settings: ProxySettings, wires: Wires) -> AsyncIterator[OpenDoo
 
 def _probes(settings: ProxySettings, health: probes.Health) -> AbstractAsyncContextManager[int]:
     app = Starlette(routes=probes.routes(health))
-    return served(app, settings.http_host, settings.http_port)
+    return serve(app, settings.http_host, settings.http_port)
 
 
 @contextmanager

@@ -92,7 +92,7 @@ class HttpQueryClient:
             outcome = "failed" if failure.transient else "refused"
             raise
         finally:
-            metrics.queries_asked.labels(outcome).inc()
+            metrics.query_requests.labels(outcome).inc()
 
     async def missing(self, bucket_name: str, object_names: Sequence[str]) -> list[str]:
         """Return those of the object names that have no entry; raises as `matches` does."""

@@ -216,7 +216,7 @@ async def test_what_is_no_request_is_a_problem(space: Space, request_bytes: byte
 async def test_a_head_that_never_ends_is_given_up(
     space: Space, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_server, "_LONGEST_HEAD", 0.2)
+    monkeypatch.setattr(http_server, "_HEAD_TIMEOUT", 0.2)
     answer = await said_to(space, b"GET /dicomweb/studies HTTP/1.1\r\nhost: x\r\n")
     assert answer.startswith(b"HTTP/1.1 408 ")
     first = b"GET /dicomweb/studies HTTP/1.1\r\nhost: x\r\n\r\n"

@@ -16,7 +16,7 @@ from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.events.cloudevents import decoded
 from dimse_ingestion.events.http_sink import HttpSink
 from dimse_ingestion.observability import tracing
-from dimse_ingestion.observability.http_server import served
+from dimse_ingestion.observability.http_server import serve
 from tests.unit.events.examples import event
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Sink:
 
 @asynccontextmanager
 async def client_of(app: Starlette, **options: float) -> AsyncIterator[HttpSink]:
-    async with served(app, "127.0.0.1", 0) as port:
+    async with serve(app, "127.0.0.1", 0) as port:
         client = HttpSink(f"http://127.0.0.1:{port}/events", **options)
         try:
             yield client
@@ -185,7 +185,7 @@ async def test_the_check_believes_a_sink_that_says_it_is_not_ready() -> None:
 
 @asynccontextmanager
 async def check_of(app: Starlette, path: str = "/events") -> AsyncIterator[HttpSink]:
-    async with served(app, "127.0.0.1", 0) as port:
+    async with serve(app, "127.0.0.1", 0) as port:
         client = HttpSink(f"http://127.0.0.1:{port}{path}")
         yield client
         await client.close()

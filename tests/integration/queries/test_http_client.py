@@ -13,7 +13,7 @@ from starlette.routing import Route
 from dimse_ingestion.dicom.elements import Element, element
 from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
 from dimse_ingestion.dicom.status import Status
-from dimse_ingestion.observability.http_server import served
+from dimse_ingestion.observability.http_server import serve
 from dimse_ingestion.queries import wire
 from dimse_ingestion.queries.contract import Query
 from dimse_ingestion.queries.http_client import HttpQueryClient
@@ -56,7 +56,7 @@ class Catalogue:
 
 @asynccontextmanager
 async def client_of(app: Starlette, silence: float = 10.0) -> AsyncIterator[HttpQueryClient]:
-    async with served(app, "127.0.0.1", 0) as port:
+    async with serve(app, "127.0.0.1", 0) as port:
         client = HttpQueryClient(f"http://127.0.0.1:{port}/base/", "provider 1", timeout=silence)
         try:
             yield client
@@ -231,7 +231,7 @@ async def test_the_check_believes_readyz_where_there_is_one() -> None:
 
 
 async def test_the_check_finds_a_wrong_path() -> None:
-    async with served(Catalogue().app, "127.0.0.1", 0) as port:
+    async with serve(Catalogue().app, "127.0.0.1", 0) as port:
         client = HttpQueryClient(f"http://127.0.0.1:{port}/elsewhere", "provider 1")
         with pytest.raises(DimseFailure, match="is not there: correct QUERY_ENDPOINT"):
             await client.check()

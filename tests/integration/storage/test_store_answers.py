@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
-from dimse_ingestion.observability.http_server import served
+from dimse_ingestion.observability.http_server import serve
 from dimse_ingestion.settings import AzureBucket, S3Bucket
 from dimse_ingestion.storage.contract import Bucket
 from dimse_ingestion.storage.factory import open_bucket
@@ -64,7 +64,7 @@ def s3(port: int) -> Bucket:
 async def test_an_answer_becomes_its_failure(
     http: int, code: str, status: Status, sentence: str
 ) -> None:
-    async with served(Store(http, code).app, "127.0.0.1", 0) as port:
+    async with serve(Store(http, code).app, "127.0.0.1", 0) as port:
         for size in (10, 6 << 20):
             with pytest.raises(DimseFailure) as raised:
                 await s3(port).put("x", chunks(bytes(size)), size)
@@ -76,7 +76,7 @@ async def test_an_answer_becomes_its_failure(
 
 @pytest.mark.parametrize("code", ["EntityTooLarge", "RequestBodyTooLarge"])
 async def test_an_object_too_large_for_the_store_stays_so(code: str) -> None:
-    async with served(Store(413, code).app, "127.0.0.1", 0) as port:
+    async with serve(Store(413, code).app, "127.0.0.1", 0) as port:
         with pytest.raises(DimseFailure, match="takes no object of this size") as raised:
             await s3(port).put("x", chunks(b"abc"), 3)
     assert (raised.value.status, raised.value.transient) == (Status.OUT_OF_RESOURCES, False)
@@ -85,7 +85,7 @@ async def test_an_object_too_large_for_the_store_stays_so(code: str) -> None:
 async def test_a_small_object_is_one_put_that_carries_its_sha256() -> None:
     store = Store()
     data = bytes(range(256))
-    async with served(store.app, "127.0.0.1", 0) as port:
+    async with serve(store.app, "127.0.0.1", 0) as port:
         await s3(port).put("a/b.dcm", chunks(data), len(data))
     [(method, path, headers, body)] = store.asked
     assert (method, path, body) == ("PUT", "/space/a/b.dcm", data)
@@ -97,7 +97,7 @@ async def test_a_small_object_is_one_put_that_carries_its_sha256() -> None:
 
 async def test_a_server_error_is_retried_few_times() -> None:
     store = Store(503, "SlowDown")
-    async with served(store.app, "127.0.0.1", 0) as port:
+    async with serve(store.app, "127.0.0.1", 0) as port:
         with pytest.raises(DimseFailure):
             await s3(port).put("x", chunks(b"abc"), 3)
     assert 2 <= len(store.asked) <= 4
@@ -105,7 +105,7 @@ async def test_a_server_error_is_retried_few_times() -> None:
 
 async def test_azure_is_asked_as_the_connection_string_says() -> None:
     store = Store(201)
-    async with served(store.app, "127.0.0.1", 0) as port:
+    async with serve(store.app, "127.0.0.1", 0) as port:
         key = base64.b64encode(b"account key").decode()
         connection = (
             f"AccountName=images;AccountKey={key};BlobEndpoint=http://127.0.0.1:{port}/images"
@@ -117,7 +117,7 @@ async def test_azure_is_asked_as_the_connection_string_says() -> None:
 
 
 async def test_azure_refusing_the_key_is_told() -> None:
-    async with served(Store(403, "AuthenticationFailed").app, "127.0.0.1", 0) as port:
+    async with serve(Store(403, "AuthenticationFailed").app, "127.0.0.1", 0) as port:
         connection = f"AccountKey=YQ==;AccountName=a;BlobEndpoint=http://127.0.0.1:{port}/a"
         with pytest.raises(DimseFailure, match="correct AZURE_STORAGE_CONNECTION_STRING"):
             await open_bucket(AzureBucket("space", connection)).check()

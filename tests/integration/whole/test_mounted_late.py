@@ -73,7 +73,7 @@ def readiness_told(door: Door) -> list[str]:
     """What the log says of readiness, in its order."""
     lines = [json.loads(line) for line in door.lines()]
     return [
-        f"{line['event']} {json.dumps(line.get('because', ''))}"
+        f"{line['event']} {json.dumps(line.get('reason', ''))}"
         for line in lines
         if line["event"].endswith("ready.")
     ]

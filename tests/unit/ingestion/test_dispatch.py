@@ -152,7 +152,7 @@ async def test_a_failure_is_counted_logged_once_and_raised(lines: io.StringIO) -
     assert raised.value is DOWN
     assert failures("store", "A700") == before + 1
     (line,) = map(json.loads, lines.getvalue().splitlines())
-    assert (line["level"], line["why"], line["sop_instance_uid"]) == (
+    assert (line["level"], line["reason"], line["sop_instance_uid"]) == (
         "warning",
         "It is down.",
         SOP_INSTANCE,

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from dimse_ingestion.observability.http_server import _listening, served
+from dimse_ingestion.observability.http_server import _listener, serve
 
 LONGEST = 1.5
 
@@ -77,7 +77,7 @@ async def serving() -> AsyncIterator[Serving]:
 
     app = Starlette(routes=[Route("/quick", quick), Route("/slow", slow)])
     async with asyncio.timeout(10), AsyncExitStack() as stack:
-        port = await stack.enter_async_context(served(app, "127.0.0.1", 0, LONGEST))
+        port = await stack.enter_async_context(serve(app, "127.0.0.1", 0, LONGEST))
         yield Serving(port, stack, rest)
 
 
@@ -136,10 +136,10 @@ async def test_an_answer_that_does_not_end_is_given_up(serving: Serving) -> None
 def test_an_answer_in_several_writes_waits_for_no_acknowledgement(host: str) -> None:
     """asyncio sets TCP_NODELAY only where a socket was made for TCP by name."""
     with (
-        _listening(host, 0) as listening,
-        socket.create_connection(listening.getsockname()[:2]),
+        _listener(host, 0) as listener,
+        socket.create_connection(listener.getsockname()[:2]),
     ):
-        listening.setblocking(True)
-        accepted, _ = listening.accept()
+        listener.setblocking(True)
+        accepted, _ = listener.accept()
         with accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

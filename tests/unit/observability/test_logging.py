@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from dimse_ingestion.observability import tracing
-from dimse_ingestion.observability.logging import bound, logger
+from dimse_ingestion.observability.logging import log_context, logger
 
-LOG = logger("a.room")
+LOG = logger("a.module")
 
 
 def only_line(lines: io.StringIO) -> dict[str, Any]:
@@ -17,15 +17,15 @@ def only_line(lines: io.StringIO) -> dict[str, Any]:
     return found
 
 
-def test_a_line_is_one_json_object_with_door_room_and_facts(lines: io.StringIO) -> None:
+def test_a_line_is_one_json_object_with_service_logger_and_fields(lines: io.StringIO) -> None:
     LOG.info("Stored.", size=12, sop_instance_uid="1.2.3")
     line = only_line(lines)
     assert line.pop("timestamp").endswith("Z")
     assert line == {
         "event": "Stored.",
         "level": "info",
-        "door": "proxy",
-        "room": "a.room",
+        "service": "proxy",
+        "logger": "a.module",
         "size": 12,
         "sop_instance_uid": "1.2.3",
     }
@@ -38,7 +38,7 @@ def test_lines_below_the_level_are_left_out(lines: io.StringIO) -> None:
 
 
 def test_ids_bound_around_are_in_each_line_and_gone_afterwards(lines: io.StringIO) -> None:
-    with bound(association_id="a1", operation_id="o1"):
+    with log_context(association_id="a1", operation_id="o1"):
         LOG.info("Within.")
     LOG.info("After.")
     within, after = (json.loads(line) for line in lines.getvalue().splitlines())
@@ -47,11 +47,11 @@ def test_ids_bound_around_are_in_each_line_and_gone_afterwards(lines: io.StringI
 
 
 def test_a_librarys_line_has_the_same_form(lines: io.StringIO) -> None:
-    with bound(association_id="a1"):
+    with log_context(association_id="a1"):
         logging.getLogger("nats").warning("slow %s", "consumer")
     line = only_line(lines)
     assert (line["event"], line["level"], line["logger"]) == ("slow consumer", "warning", "nats")
-    assert (line["door"], line["association_id"]) == ("proxy", "a1")
+    assert (line["service"], line["association_id"]) == ("proxy", "a1")
 
 
 def test_a_trace_is_named(lines: io.StringIO) -> None:

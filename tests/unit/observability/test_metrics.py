@@ -3,7 +3,7 @@ from prometheus_client import REGISTRY
 from dimse_ingestion.observability import metrics
 
 ALLOWED_LABELS = {
-    "outcome", "service", "status", "result", "reason", "operation", "kind", "room", "door",
+    "outcome", "service", "status", "result", "reason", "operation", "kind",
     "direction", "scope", "le", "quantile", "asked", "method",
 }  # fmt: skip
 

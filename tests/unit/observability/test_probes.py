@@ -9,7 +9,7 @@ import pytest
 from starlette.applications import Starlette
 
 from dimse_ingestion.observability import probes
-from dimse_ingestion.observability.http_server import served
+from dimse_ingestion.observability.http_server import serve
 from dimse_ingestion.observability.probes import Health
 
 
@@ -21,7 +21,7 @@ def health() -> Health:
 @pytest.fixture
 async def port(health: Health) -> AsyncIterator[int]:
     app = Starlette(routes=probes.routes(health))
-    async with served(app, "127.0.0.1", 0) as port:
+    async with serve(app, "127.0.0.1", 0) as port:
         yield port
 
 
@@ -74,7 +74,7 @@ def told(lines: io.StringIO) -> list[tuple[str, object]]:
     """What was logged since it was last asked for."""
     found = [json.loads(line) for line in lines.getvalue().splitlines()]
     lines.seek(lines.truncate(0))
-    return [(line["event"], line.get("because")) for line in found]
+    return [(line["event"], line.get("reason")) for line in found]
 
 
 async def test_the_log_tells_of_each_change_once(lines: io.StringIO) -> None:
@@ -93,11 +93,11 @@ async def test_the_log_tells_of_each_change_once(lines: io.StringIO) -> None:
 async def test_the_log_tells_though_nobody_asks(
     lines: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probes, "_LONGEST_UNASKED", 0.01)
+    monkeypatch.setattr(probes, "_CHECK_INTERVAL", 0.01)
     looks = asyncio.Semaphore(0)
     health = Health("proxy")
     health.add("nats", lambda: looks.release() or "away")  # type: ignore[func-returns-value]
-    async with probes.watched(health), asyncio.timeout(10):
+    async with probes.watch_readiness(health), asyncio.timeout(10):
         for _ in range(3):
             await looks.acquire()
     assert told(lines) == [("The proxy is not ready.", {"nats": "away"})]
@@ -106,7 +106,7 @@ async def test_the_log_tells_though_nobody_asks(
 async def test_a_check_that_fails_or_hangs_is_trouble(
     health: Health, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probes, "_LONGEST_CHECK", 0.01)
+    monkeypatch.setattr(probes, "_CHECK_TIMEOUT", 0.01)
 
     def fails() -> str:
         raise ConnectionError("refused")
@@ -130,5 +130,5 @@ async def test_metrics_are_served(port: int) -> None:
 
 async def test_a_port_in_use_is_said_at_once(port: int) -> None:
     with pytest.raises(OSError, match="in use"):
-        async with served(Starlette(), "127.0.0.1", port):
+        async with serve(Starlette(), "127.0.0.1", port):
             pass

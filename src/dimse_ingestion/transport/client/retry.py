@@ -110,7 +110,7 @@ def _tell(operation: Operation, outcome: Elsewhere | Result, pause: float) -> No
     _LOG.info(
         "The operation is tried again.",
         operation_id=operation.operation_id,
-        service=operation.service,
+        operation=operation.service,
         reason=failed,
         pause=round(pause, 3),
     )

@@ -13,7 +13,7 @@ from typing import Any
 
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.observability import metrics, tracing
-from dimse_ingestion.observability.logging import bound
+from dimse_ingestion.observability.logging import log_context
 from dimse_ingestion.transport.carrier import Carrier, CarrierDown, Delivery
 from dimse_ingestion.transport.contract import Operations
 from dimse_ingestion.transport.protocol.codec import (
@@ -192,7 +192,7 @@ class Sessions:
         hosted, operation_id = session.hosted, session.request.operation_id
         association_id = session.request.origin.association_id
         with (
-            bound(operation_id=operation_id, association_id=association_id),
+            log_context(operation_id=operation_id, association_id=association_id),
             tracing.span(f"transport.{service}", parent, operation_id=operation_id),
         ):
             hosted.finish(await work)
