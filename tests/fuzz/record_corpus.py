@@ -201,7 +201,7 @@ def _post_related(name: str, kind: str, content: bytes) -> None:
 def record_catalogue() -> None:
     """Write an event in both modes of CloudEvents' HTTP binding, and queries."""
     known = {"PatientName": "Doe^Jane", "PatientID": "FUZZ-1", "StudyDate": "20260102"}
-    structured = cloudevents.encoded(
+    structured = cloudevents.encode(
         event(
             study=_TOLD, series=f"{_TOLD}.1", instance=f"{_TOLD}.1.1", provider="provider", **known
         )

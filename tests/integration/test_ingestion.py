@@ -168,7 +168,7 @@ class System:
             http_host="127.0.0.1",
             http_port=self.catalogue_port,
         )
-        await self.start("catalogue", catalogue.opened(settings))
+        await self.start("catalogue", catalogue.running(settings))
 
     async def start_ingestion(self, replica: str = "replica-1", **changed: Any) -> Health:
         health: Health = await self.start(

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from dimse_ingestion.catalogue.database import open_engine
-from dimse_ingestion.catalogue.http_api import Door
-from dimse_ingestion.catalogue.rotating import FollowingDatabase
+from dimse_ingestion.catalogue.http_api import HttpApi
+from dimse_ingestion.catalogue.rotating import RotatingDatabase
 from dimse_ingestion.observability import logging, tracing
 from dimse_ingestion.observability.http_server import serve
 from dimse_ingestion.observability.logging import logger
@@ -28,7 +28,7 @@ async def run(settings: CatalogueSettings) -> int:
     logging.configure("catalogue", settings.log_level)
     tracing.configure("catalogue", settings.otlp_endpoint)
     with stop_signal() as told:
-        async with opened(settings):
+        async with running(settings):
             await told.wait()
     tracing.shut_down()
     return 0
@@ -44,7 +44,7 @@ def migrate(settings: CatalogueSettings) -> int:
 
 
 @asynccontextmanager
-async def opened(settings: CatalogueSettings) -> AsyncIterator[int]:
+async def running(settings: CatalogueSettings) -> AsyncIterator[int]:
     """The catalogue, serving within the block, whose value is the port of events and queries.
 
     At the block's end, what was taken is committed and answered first. Raises ConfigurationMistake
@@ -56,7 +56,7 @@ async def opened(settings: CatalogueSettings) -> AsyncIterator[int]:
     following = _following(settings)
     try:
         async with (
-            _at_work(Door(following, settings)) as door,
+            _at_work(HttpApi(following, settings)) as door,
             _serving(door, settings) as port,
         ):
             try:
@@ -68,7 +68,7 @@ async def opened(settings: CatalogueSettings) -> AsyncIterator[int]:
 
 
 @asynccontextmanager
-async def _serving(door: Door, settings: CatalogueSettings) -> AsyncIterator[int]:
+async def _serving(door: HttpApi, settings: CatalogueSettings) -> AsyncIterator[int]:
     """Serve everything at one port, or events and queries at one of their own with TLS."""
     host, http_port = settings.http_host, settings.http_port
     certificate, key = settings.certificate_path, settings.key_path
@@ -94,7 +94,7 @@ async def _serving(door: Door, settings: CatalogueSettings) -> AsyncIterator[int
 
 @asynccontextmanager
 async def _certificate(
-    door: Door, settings: CatalogueSettings, certificate: Path, key: Path
+    door: HttpApi, settings: CatalogueSettings, certificate: Path, key: Path
 ) -> AsyncIterator[ServerCertificate]:
     """The certificate, read again within the block; its trouble makes the catalogue not ready."""
     following = ServerCertificate(certificate, key, "catalogue", settings.secret_name)
@@ -115,7 +115,7 @@ async def _look(following: ServerCertificate) -> None:
 
 
 @asynccontextmanager
-async def _at_work(door: Door) -> AsyncIterator[Door]:
+async def _at_work(door: HttpApi) -> AsyncIterator[HttpApi]:
     """The door with its database followed and its commits running; they end after the block."""
     tasks = [
         asyncio.create_task(each) for each in (door.follow(), door.commit(), door.health.watch())
@@ -129,10 +129,10 @@ async def _at_work(door: Door) -> AsyncIterator[Door]:
         door.close()
 
 
-def _following(settings: CatalogueSettings) -> FollowingDatabase:
+def _following(settings: CatalogueSettings) -> RotatingDatabase:
     if not settings.database_is_mounted:
         _check_url(settings.database_url.get_secret_value())
-    return FollowingDatabase(settings.read_database_url, settings.maximum_connections)
+    return RotatingDatabase(settings.read_database_url, settings.maximum_connections)
 
 
 def _check_url(url: str) -> None:

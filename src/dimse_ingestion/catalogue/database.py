@@ -125,7 +125,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 @contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
+def write_transaction(engine: Engine) -> Iterator[Connection]:
     """A transaction that writes, one at a time in all replicas; committed at the block's end.
 
     One writer because a batch decides by what it read. Errors of the database pass. Raises
@@ -152,7 +152,7 @@ def _wait_for_other_writers(connection: Connection) -> None:
 
 
 @contextmanager
-def reading(engine: Engine, longest: float, left: Event) -> Iterator[Connection]:
+def read_connection(engine: Engine, longest: float, left: Event) -> Iterator[Connection]:
     """A connection whose statements end after `longest` seconds; in SQLite also when `left`."""
     with engine.connect() as connection:
         if connection.dialect.name == "postgresql":
@@ -172,7 +172,7 @@ def reading(engine: Engine, longest: float, left: Event) -> Iterator[Connection]
 
 def check(engine: Engine) -> None:
     """Raise transient A700 when the database can't be asked, or not be written."""
-    with failures_told(), engine.connect() as connection:
+    with database_errors(), engine.connect() as connection:
         connection.execute(text("SELECT 1 FROM objects WHERE id < 0"))
         _check_in_place(connection)
         if connection.dialect.name == "postgresql":
@@ -184,7 +184,7 @@ def check(engine: Engine) -> None:
 
 
 @contextmanager
-def failures_told() -> Iterator[None]:
+def database_errors() -> Iterator[None]:
     """Map the database's errors; what it says of values stays out.
 
     Raises transient A700 with a sentence.

@@ -61,7 +61,7 @@ _KNOWN = {f"{tag:08X}": tag for tag in _KEPT.union(*KEYS.values()) - COUNTS.keys
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
+class EventRows:
     """What one event makes or changes, without ids.
 
     `rank` is its place in the order in which objects were stored; no two are equal. `told` are the
@@ -98,7 +98,7 @@ class Described:
         return series_row(self.told, self.rank)
 
 
-def described(event: ImageStoredEvent) -> Described:
+def extract_rows(event: ImageStoredEvent) -> EventRows:
     """What an event tells.
 
     Raises ValueError with a sentence that names the tag when a UID is missing.
@@ -112,7 +112,7 @@ def described(event: ImageStoredEvent) -> Described:
     source, rank = _clean(store.provider), _rank(event)
     instance = {"source": source, "rank": rank} | _columns("IMAGE", told)
     instance["sop_class_uid"] = instance["sop_class_uid"] or ""
-    return Described(source, rank, told, instance, _object(event, instance))
+    return EventRows(source, rank, told, instance, _object(event, instance))
 
 
 def by_known_tag(elements: Iterable[Element]) -> dict[int, Element]:

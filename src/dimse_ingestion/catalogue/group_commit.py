@@ -29,7 +29,7 @@ class _Waiting:
     outcome: "asyncio.Future[Outcome]"
 
 
-class Committing:
+class GroupCommit:
     """Commits by `commit`, which runs in a thread of its own, at most `most` events at once."""
 
     def __init__(self, commit: Commit, most: int) -> None:
@@ -45,7 +45,7 @@ class Committing:
         why, when = self._failed
         return why if time.monotonic() - when < _TROUBLE_LASTS else ""
 
-    async def committed(self, event: ImageStoredEvent) -> Outcome:
+    async def submit(self, event: ImageStoredEvent) -> Outcome:
         """The outcome once it is committed; raises DimseFailure when it could not be."""
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(event, future))

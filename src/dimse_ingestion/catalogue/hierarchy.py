@@ -12,7 +12,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Table, bindparam, delete, insert, select, update
 
 from dimse_ingestion.catalogue.event_rows import (
-    Described,
+    EventRows,
     Row,
     by_known_tag,
     decoded,
@@ -46,21 +46,21 @@ _SERIES = _Statements(series, "study", "series_instance_uid")
 _INSTANCES = _Statements(instances, "source", "sop_instance_uid")
 
 
-def prefers(duplicates: Duplicates, rank: str, earlier: str) -> bool:
+def supersedes(duplicates: Duplicates, rank: str, earlier: str) -> bool:
     """Whether an object of `rank` answers rather than one of rank `earlier`."""
     return rank > earlier if duplicates == "latest" else rank < earlier
 
 
 @dataclass(frozen=True, slots=True)
-class Answering:
+class CurrentObject:
     """An object, by its id, that answers from now on; `earlier` is its instance's row till now."""
 
-    told: Described
+    told: EventRows
     object: int
     earlier: Any
 
 
-def place(connection: Connection, answering: Sequence[Answering]) -> None:
+def place(connection: Connection, answering: Sequence[CurrentObject]) -> None:
     """Write instances, series and studies for what answers from now on."""
     if not answering:
         return
@@ -85,9 +85,9 @@ def place(connection: Connection, answering: Sequence[Answering]) -> None:
     _settle(connection, _left(answering, placed))
 
 
-def _best(keys: Iterable[_Key], told: Iterable[Described]) -> dict[_Key, Described]:
+def _best(keys: Iterable[_Key], told: Iterable[EventRows]) -> dict[_Key, EventRows]:
     """Of those with one key, the one with the highest rank."""
-    best: dict[_Key, Described] = {}
+    best: dict[_Key, EventRows] = {}
     for key, each in zip(keys, told, strict=True):
         if key not in best or each.rank > best[key].rank:
             best[key] = each
@@ -97,7 +97,7 @@ def _best(keys: Iterable[_Key], told: Iterable[Described]) -> dict[_Key, Describ
 def _brought_up_to_date(
     connection: Connection,
     statements: _Statements,
-    told: Mapping[_Key, Described],
+    told: Mapping[_Key, EventRows],
     row: Callable[[_Key], Row],
 ) -> dict[_Key, int]:
     """The ids of rows by key, which are inserted where missing and told anew where outranked."""
@@ -133,7 +133,9 @@ def _update(
         connection.execute(statements.update, parameters)
 
 
-def _write(connection: Connection, answering: Sequence[Answering], placed: Sequence[Row]) -> None:
+def _write(
+    connection: Connection, answering: Sequence[CurrentObject], placed: Sequence[Row]
+) -> None:
     pairs = list(zip(answering, placed, strict=True))
     if new := [row for each, row in pairs if each.earlier is None]:
         connection.execute(_INSTANCES.insert, new)
@@ -141,7 +143,7 @@ def _write(connection: Connection, answering: Sequence[Answering], placed: Seque
     _update(connection, _INSTANCES, again)
 
 
-def _left(answering: Sequence[Answering], placed: Sequence[Row]) -> list[Any]:
+def _left(answering: Sequence[CurrentObject], placed: Sequence[Row]) -> list[Any]:
     """Instances as they were whose series or study may have lost what it said."""
     return [
         each.earlier

@@ -17,11 +17,11 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
 from dimse_ingestion.catalogue import database, known_objects
-from dimse_ingestion.catalogue.group_commit import Committing
+from dimse_ingestion.catalogue.group_commit import GroupCommit
 from dimse_ingestion.catalogue.query import located_pages, pages
 from dimse_ingestion.catalogue.record import record
-from dimse_ingestion.catalogue.request_body import Bodies, BodyTooLong
-from dimse_ingestion.catalogue.rotating import FollowingDatabase
+from dimse_ingestion.catalogue.request_body import BodyReader, BodyTooLong
+from dimse_ingestion.catalogue.rotating import RotatingDatabase
 from dimse_ingestion.dicom.elements import Element
 from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
 from dimse_ingestion.dicom.status import Status
@@ -30,7 +30,7 @@ from dimse_ingestion.observability import metrics, probes, tracing
 from dimse_ingestion.queries import wire
 from dimse_ingestion.queries.contract import Located, Query
 from dimse_ingestion.secure_http.bearer import RequireToken
-from dimse_ingestion.secure_http.mounted_value import Followed
+from dimse_ingestion.secure_http.mounted_value import MountedValue
 from dimse_ingestion.settings import CatalogueSettings, MountedMissing
 
 _BETWEEN_TRIES = 1.0
@@ -42,18 +42,18 @@ _REFUSALS = (BodyTooLong, ValueError, DimseFailure)
 _Decoded = TypeVar("_Decoded")
 
 
-class Door:
+class HttpApi:
     """The HTTP side; `follow` and `commit` are to be run beside it."""
 
-    def __init__(self, following: FollowingDatabase, settings: CatalogueSettings) -> None:
+    def __init__(self, following: RotatingDatabase, settings: CatalogueSettings) -> None:
         self.health = probes.Health("catalogue")
         self._database = following
         self._settings = settings
-        self._committing = Committing(
+        self._committing = GroupCommit(
             lambda events: record(following.engine, events, settings.duplicates),
             settings.commit_size,
         )
-        self._bodies = Bodies(settings.maximum_event_length)
+        self._bodies = BodyReader(settings.maximum_event_length)
         readers = max(1, settings.maximum_connections - _OTHERS)
         self._readers = ThreadPoolExecutor(readers, "query")
         self.health.add("database", self._database_trouble)
@@ -61,7 +61,7 @@ class Door:
         self.api = Starlette(routes=[*probed, Mount("/", self._guarded())])
         """Events and queries for who has the token, beside the probes for everybody."""
         elsewhere = [
-            Route(path, _misdirected, methods=["POST", "OPTIONS"])
+            Route(path, _wrong_port, methods=["POST", "OPTIONS"])
             for path in ("/events", "/query/{level}")
         ]
         self.probes = Starlette(routes=[*probed, *elsewhere])
@@ -76,7 +76,7 @@ class Door:
         access = self._settings.access
         if not access.token:
             return app
-        tokens = Followed(access.read_tokens)
+        tokens = MountedValue(access.read_tokens)
         self.health.add("token", lambda: _missing(tokens))
         return RequireToken(app, tokens)
 
@@ -107,10 +107,10 @@ class Door:
         """2xx only after the commit."""
         try:
             async with self._bodies.body(request) as body:
-                event = await _decode(body, lambda: cloudevents.decoded(request.headers, body))
+                event = await _decode(body, lambda: cloudevents.decode(request.headers, body))
                 self._check_database()
                 with tracing.span("catalogue event", event.traceparent):
-                    outcome = await self._committing.committed(event)
+                    outcome = await self._committing.submit(event)
         except BodyTooLong as wrong:
             return _refused(413, str(wrong))
         except ValueError as wrong:
@@ -132,20 +132,20 @@ class Door:
         try:
             source = _source(request)
             async with self._bodies.body(request) as body:
-                names = await _decode(body, lambda: wire.decoded_names(body))
+                names = await _decode(body, lambda: wire.decode_names(body))
             asked = self._database.engine, source, names.bucket_name, names.object_names
             loop = asyncio.get_running_loop()
             found = await loop.run_in_executor(self._readers, known_objects.missing, *asked)
         except _REFUSALS as refusal:
             return _not_answered(refusal)
-        answer = wire.encoded_names(wire.ObjectNames(names.bucket_name, found))
+        answer = wire.encode_names(wire.ObjectNames(names.bucket_name, found))
         return Response(answer, media_type="application/json")
 
     async def _query(self, request: Request) -> Response:
         try:
             source = _source(request)
             async with self._bodies.body(request) as body:
-                query = await _decode(body, lambda: wire.decoded_query(request.url.path, body))
+                query = await _decode(body, lambda: wire.decode_query(request.url.path, body))
         except _REFUSALS as refusal:
             return _not_answered(refusal)
         lines = self._answer(query, source, objects=request.url.path == wire.OBJECTS)
@@ -159,12 +159,12 @@ class Door:
             async with aclosing(self._pages(query, source, objects=objects)) as found:
                 async for page in found:
                     count += len(page)
-                    yield b"".join(map(wire.encoded_match, page))
+                    yield b"".join(map(wire.encode_match, page))
             outcome = "done"
-            yield wire.encoded_end(count)
+            yield wire.encode_end(count)
         except DimseFailure as failure:
             outcome = "failed"
-            yield wire.encoded_error(failure)
+            yield wire.encode_error(failure)
         finally:
             metrics.catalogue_queries.labels(query.scope, outcome).inc()
 
@@ -185,7 +185,7 @@ class Door:
                     raise DimseFailure(Status.OUT_OF_RESOURCES, sentence)
 
 
-def _missing(tokens: Followed[tuple[str, ...]]) -> str:
+def _missing(tokens: MountedValue[tuple[str, ...]]) -> str:
     try:
         tokens.value()
     except MountedMissing as missing:
@@ -193,7 +193,7 @@ def _missing(tokens: Followed[tuple[str, ...]]) -> str:
     return ""
 
 
-async def _misdirected(_: Request) -> Response:
+async def _wrong_port(_: Request) -> Response:
     """Tell a client that came to the port of the probes (RFC 9110 15.5.20)."""
     return _problem(421, "Events and queries are served over TLS, at another port.")
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Engine, bindparam, select
 
-from dimse_ingestion.catalogue.database import failures_told
+from dimse_ingestion.catalogue.database import database_errors
 from dimse_ingestion.catalogue.tables import objects
 from dimse_ingestion.observability import metrics
 
@@ -25,7 +25,7 @@ def missing(engine: Engine, source: str, bucket_name: str, names: Sequence[str])
     Raises transient A700 when the database fails.
     """
     parameters = {"names": list(names), "bucket": bucket_name, "source": source}
-    with failures_told(), engine.connect() as connection:
+    with database_errors(), engine.connect() as connection:
         known = set(connection.execute(_KNOWN, parameters).scalars())
     without = [each for each in names if each not in known]
     metrics.catalogue_compared.labels("known").inc(len(names) - len(without))

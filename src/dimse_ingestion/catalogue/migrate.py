@@ -11,7 +11,7 @@ from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, text
 
-from dimse_ingestion.catalogue.database import failures_told, writing
+from dimse_ingestion.catalogue.database import database_errors, write_transaction
 from dimse_ingestion.dicom.failure import OutOfResources
 
 
@@ -20,7 +20,7 @@ def upgrade(engine: Engine) -> None:
 
     Raises transient A700 when the database can't be reached or changed, or is a newer release's.
     """
-    with failures_told(), writing(engine) as connection:
+    with database_errors(), write_transaction(engine) as connection:
         _check_encoding(connection)
         try:
             command.upgrade(_alembic(connection), "head")

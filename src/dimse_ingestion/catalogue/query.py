@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import Connection, Engine, Select
 
 from dimse_ingestion.catalogue import sql_statements
-from dimse_ingestion.catalogue.database import failures_told, reading
+from dimse_ingestion.catalogue.database import database_errors, read_connection
 from dimse_ingestion.catalogue.event_rows import decoded, decoded_json, plain
 from dimse_ingestion.dicom.elements import Element, by_tag, element
 from dimse_ingestion.dicom.encoding import SPECIFIC_CHARACTER_SET
@@ -112,7 +112,10 @@ class _Asking(Generic[_Found]):
     def next_page(self) -> list[_Found] | None:
         """The matches among the next rows; None when there are no more rows."""
         self._deadline = time.monotonic() + self._longest
-        with failures_told(), reading(self._engine, self._longest, self.left) as connection:
+        with (
+            database_errors(),
+            read_connection(self._engine, self._longest, self.left) as connection,
+        ):
             return self._page(connection)
 
     def _page(self, connection: Connection) -> list[_Found] | None:

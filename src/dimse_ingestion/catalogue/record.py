@@ -11,9 +11,9 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Engine, bindparam, insert, select
 from sqlalchemy.exc import DataError, IntegrityError
 
-from dimse_ingestion.catalogue.database import failures_told, writing
-from dimse_ingestion.catalogue.event_rows import Described, described
-from dimse_ingestion.catalogue.hierarchy import Answering, Duplicates, place, prefers
+from dimse_ingestion.catalogue.database import database_errors, write_transaction
+from dimse_ingestion.catalogue.event_rows import EventRows, extract_rows
+from dimse_ingestion.catalogue.hierarchy import CurrentObject, Duplicates, place, supersedes
 from dimse_ingestion.catalogue.tables import instances, objects
 from dimse_ingestion.events.contract import ImageStoredEvent
 from dimse_ingestion.observability.logging import logger
@@ -39,16 +39,16 @@ def record(
     Raises DimseFailure A700 (transient) when nothing could be committed.
     """
     read = [_described(event) for event in events]
-    told = [each for each in read if isinstance(each, Described)]
-    with failures_told():
+    told = [each for each in read if isinstance(each, EventRows)]
+    with database_errors():
         outcomes = iter(_recorded(engine, told, duplicates))
-    return [next(outcomes) if isinstance(each, Described) else each for each in read]
+    return [next(outcomes) if isinstance(each, EventRows) else each for each in read]
 
 
-def _described(event: ImageStoredEvent) -> Described | ValueError:
+def _described(event: ImageStoredEvent) -> EventRows | ValueError:
     """Return what the event tells, or why it is refused: no event may spoil its batch."""
     try:
-        return described(event)
+        return extract_rows(event)
     except ValueError as refused:
         return refused
     except Exception as mistake:  # noqa: BLE001 - the others of the batch are right
@@ -57,10 +57,10 @@ def _described(event: ImageStoredEvent) -> Described | ValueError:
 
 
 def _recorded(
-    engine: Engine, told: Sequence[Described], duplicates: Duplicates
+    engine: Engine, told: Sequence[EventRows], duplicates: Duplicates
 ) -> Sequence[Outcome]:
     try:
-        with writing(engine) as connection:
+        with write_transaction(engine) as connection:
             return _record(connection, told, duplicates)
     except _REFUSALS as refused:
         if len(told) == 1:
@@ -69,7 +69,7 @@ def _recorded(
 
 
 def _record(
-    connection: Connection, told: Sequence[Described], duplicates: Duplicates
+    connection: Connection, told: Sequence[EventRows], duplicates: Duplicates
 ) -> list[Outcome]:
     fresh = _unknown(connection, told)
     ids = _inserted(connection, fresh)
@@ -77,9 +77,9 @@ def _record(
     return ["new" if any(each is kept for kept, _ in ids) else "known" for each in told]
 
 
-def _unknown(connection: Connection, told: Sequence[Described]) -> list[Described]:
+def _unknown(connection: Connection, told: Sequence[EventRows]) -> list[EventRows]:
     """Those whose object isn't kept yet, each object once."""
-    first: dict[_Key, Described] = {}
+    first: dict[_Key, EventRows] = {}
     for each in told:
         first.setdefault(each.key, each)
     names = list({key[-1] for key in first})
@@ -87,7 +87,7 @@ def _unknown(connection: Connection, told: Sequence[Described]) -> list[Describe
     return [each for key, each in first.items() if key not in known]
 
 
-def _inserted(connection: Connection, fresh: list[Described]) -> list[tuple[Described, int]]:
+def _inserted(connection: Connection, fresh: list[EventRows]) -> list[tuple[EventRows, int]]:
     if not fresh:
         return []
     ids = connection.execute(_INSERT, [each.object for each in fresh]).scalars()
@@ -95,19 +95,19 @@ def _inserted(connection: Connection, fresh: list[Described]) -> list[tuple[Desc
 
 
 def _answering(
-    connection: Connection, fresh: Iterable[tuple[Described, int]], duplicates: Duplicates
-) -> list[Answering]:
+    connection: Connection, fresh: Iterable[tuple[EventRows, int]], duplicates: Duplicates
+) -> list[CurrentObject]:
     """The fresh objects that answer from now on, with the instance whose object they replace."""
-    best: dict[_Key, tuple[Described, int]] = {}
+    best: dict[_Key, tuple[EventRows, int]] = {}
     for each in fresh:
         key = _instance(each[0].instance)
-        if key not in best or prefers(duplicates, each[0].rank, best[key][0].rank):
+        if key not in best or supersedes(duplicates, each[0].rank, best[key][0].rank):
             best[key] = each
     earlier = _earlier(connection, best)
     return [
-        Answering(told, identity, earlier.get(key))
+        CurrentObject(told, identity, earlier.get(key))
         for key, (told, identity) in best.items()
-        if key not in earlier or prefers(duplicates, told.rank, earlier[key].rank)
+        if key not in earlier or supersedes(duplicates, told.rank, earlier[key].rank)
     ]
 
 

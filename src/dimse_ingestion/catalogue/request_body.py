@@ -14,7 +14,7 @@ class BodyTooLong(Exception):
     """More bytes than one body may have; says how many those are."""
 
 
-class Bodies:
+class BodyReader:
     """Bodies of at most `longest` bytes; together `most` (one alone may be longer)."""
 
     def __init__(self, longest: int, most: int = _MOST_HELD) -> None:

@@ -17,7 +17,7 @@ from dimse_ingestion.settings import MountedMissing
 _LOG = logger(__name__)
 
 
-class FollowingDatabase:
+class RotatingDatabase:
     """The database whose URL `read` gives now; `read` raises MountedMissing when there is none.
 
     `look` may take long and belongs in a thread; the rest may be asked from any.

@@ -150,7 +150,7 @@ async def _check_exposure(report: Report, settings: CatalogueSettings) -> None:
 
 
 def _reach(engine: Engine) -> None:
-    with database.failures_told(), engine.connect():
+    with database.database_errors(), engine.connect():
         pass
 
 

@@ -176,7 +176,7 @@ class Reindexing:
 
     async def _instances(self) -> AsyncIterator[StoredObject]:
         async for each in self._bucket.list(keys.INSTANCES):
-            if keys.parsed(each.key) is None:
+            if keys.parse_key(each.key) is None:
                 self.tally.passed_over += 1
             else:
                 yield each
@@ -233,7 +233,7 @@ def _first(several: BaseExceptionGroup[BaseException]) -> BaseException:
 
 def _instance(each: StoredObject, read: Recalled) -> Instance:
     """What key and object say of themselves; `check_elements` sees whether they agree."""
-    key = keys.parsed(each.key)
+    key = keys.parse_key(each.key)
     sop_class = by_tag(read.elements).get(_SOP_CLASS_UID)
     return Instance(
         sop_class_uid=sop_class.value.strip() if sop_class else "",

@@ -35,20 +35,20 @@ class _Always(msgspec.Struct, frozen=True):
     datacontenttype: str = "application/json"
 
 
-def encoded(event: ImageStoredEvent) -> bytes:
+def encode(event: ImageStoredEvent) -> bytes:
     """The event in structured mode, to be sent as CONTENT_TYPE."""
     always = _Always(event.specversion, event.type, event.datacontenttype)
     return _encoder.encode(msgspec.structs.asdict(always) | _present(event))
 
 
-def decoded(headers: Mapping[str, str], body: bytes) -> ImageStoredEvent:
+def decode(headers: Mapping[str, str], body: bytes) -> ImageStoredEvent:
     """The event in an HTTP request, in structured or binary mode; `headers` by lower-case names.
 
     Raises ValueError with a sentence, which repeats no value of the body, when it is none, or
     one that can't be true.
     """
     structured = headers.get("content-type", "").lower().startswith(CONTENT_TYPE)
-    event = _decode(_events, body) if structured else _binary(headers, body)
+    event = _decode_json(_events, body) if structured else _binary(headers, body)
     if event.specversion != _SPECVERSION or event.type != IMAGE_STORED:
         raise ValueError(f"Only {IMAGE_STORED} of CloudEvents {_SPECVERSION} is taken here.")
     if not event.id or not event.source:
@@ -57,7 +57,7 @@ def decoded(headers: Mapping[str, str], body: bytes) -> ImageStoredEvent:
     return event
 
 
-def _decode(decoder: msgspec.json.Decoder[_Decoded], body: bytes) -> _Decoded:
+def _decode_json(decoder: msgspec.json.Decoder[_Decoded], body: bytes) -> _Decoded:
     try:
         return element_json.decode(decoder, body, _MOST_STRUCTURES)
     except ValueError as wrong:
@@ -74,4 +74,4 @@ def _binary(headers: Mapping[str, str], body: bytes) -> ImageStoredEvent:
     found = {name: unquote(headers.get(f"ce-{name}", "")) for name in _HEADERS}
     if not found["type"]:
         raise ValueError(f"Send {CONTENT_TYPE}, or the attributes of a CloudEvent as headers.")
-    return ImageStoredEvent(data=_decode(_data, body), **found)
+    return ImageStoredEvent(data=_decode_json(_data, body), **found)

@@ -10,9 +10,9 @@ from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.secure_http.failures import (
     clear_text_failure,
-    misdirected,
     tls_failure,
-    token_refused,
+    token_failure,
+    wrong_port_failure,
 )
 from dimse_ingestion.settings import MountedMissing, PeerAccess
 
@@ -44,9 +44,9 @@ def refusal(url: str, status: int, access: PeerAccess) -> DimseFailure:
     another port, while both sides are changed to TLS.
     """
     if status == httpx2.codes.UNAUTHORIZED:
-        return OutOfResources(token_refused(access))
+        return OutOfResources(token_failure(access))
     if status == httpx2.codes.MISDIRECTED_REQUEST:
-        return OutOfResources(misdirected(access))
+        return OutOfResources(wrong_port_failure(access))
     if status >= 500 or status in _TRANSIENT:
         return OutOfResources(f"The event sink fails with HTTP {status}: see its log ({url}).")
     if 300 <= status < 400:

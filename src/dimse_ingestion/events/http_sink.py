@@ -10,12 +10,12 @@ from functools import partial
 import httpx2
 
 from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encoded
+from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encode
 from dimse_ingestion.events.contract import ImageStoredEvent
 from dimse_ingestion.events.failures import nothing_there, refusal, sink_failures
 from dimse_ingestion.observability import metrics, tracing
 from dimse_ingestion.secure_http.client import SecureClient
-from dimse_ingestion.secure_http.path_proof import NOT_THERE, PathProof
+from dimse_ingestion.secure_http.path_proof import NO_HANDLER, PathProof
 from dimse_ingestion.settings import PeerAccess
 
 _LONGEST_CHECK = 2.5
@@ -64,7 +64,7 @@ class HttpSink:
         """
         async with sink_failures(self._url, min(self._timeout, _LONGEST_CHECK), self._access):
             status = await self._path.status(self._client.current())
-        if status in NOT_THERE:
+        if status in NO_HANDLER:
             raise nothing_there(self._url, status)
         if not httpx2.codes.is_success(status):
             raise refusal(self._url, status, self._access)
@@ -76,7 +76,7 @@ class HttpSink:
     async def _accept(self, event: ImageStoredEvent) -> None:
         headers = {tracing.TRACEPARENT: event.traceparent} if event.traceparent else {}
         headers = {**headers, **tracing.headers(), "content-type": CONTENT_TYPE}
-        body = encoded(event)
+        body = encode(event)
         async with sink_failures(self._url, self._timeout, self._access):
             status = await self._posted(body, headers)
         if not httpx2.codes.is_success(status):

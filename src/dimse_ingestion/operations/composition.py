@@ -11,7 +11,7 @@ from dimse_ingestion.queries.contract import QueryClient
 from dimse_ingestion.queries.http_client import HttpQueryClient
 from dimse_ingestion.settings import StorageSpaceSettings
 from dimse_ingestion.storage.contract import Bucket
-from dimse_ingestion.storage.rotating import FollowingBucket
+from dimse_ingestion.storage.rotating import RotatingBucket
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Wires:
 @asynccontextmanager
 async def opened_wires(settings: StorageSpaceSettings) -> AsyncIterator[Wires]:
     """Bucket, event sink and catalogue; nothing is reached for yet."""
-    bucket = FollowingBucket(settings.read_bucket, timeout=settings.bucket_timeout)
+    bucket = RotatingBucket(settings.read_bucket, timeout=settings.bucket_timeout)
     sink = HttpSink(settings.event_sink, settings.event_sink_access, timeout=settings.event_timeout)
     queries = HttpQueryClient(
         settings.query_endpoint,

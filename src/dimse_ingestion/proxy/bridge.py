@@ -21,7 +21,7 @@ from dimse_ingestion.proxy.operation_ids import new_operation_id
 from dimse_ingestion.proxy.request_log import Told, told
 from dimse_ingestion.settings import ProxySettings
 from dimse_ingestion.spooling.spool import Spool
-from dimse_ingestion.spooling.spooled import Sealed, Spooled
+from dimse_ingestion.spooling.spooled import Sealed, SpooledDataSet
 from dimse_ingestion.transport.contract import Finding, Requester
 from dimse_ingestion.transport.protocol.messages import (
     EchoRequest,
@@ -118,7 +118,7 @@ class Bridge:
     async def _store(self, message: Message, telling: Told) -> None:
         telling.facts |= _instance(message.command)
         spooled = _storable(message)
-        sealed = await spooled.sealed()
+        sealed = await spooled.seal()
         metrics.proxy_received_bytes.inc(sealed.size)
         telling.facts |= {"size": sealed.size, "sha256": sealed.sha256}
         result = await self._requester.store(
@@ -184,12 +184,12 @@ async def _answer(message: Message, telling: Told, status: Status, comment: str)
 
 def _operation_id(message: Message) -> str:
     """A data set already in the spool gave the operation its name."""
-    if isinstance(message.data_set, Spooled):
+    if isinstance(message.data_set, SpooledDataSet):
         return message.data_set.operation_id
     return new_operation_id()
 
 
-def _storable(message: Message) -> Spooled:
+def _storable(message: Message) -> SpooledDataSet:
     """The data set of a C-STORE that can be carried. Raises DimseFailure for any other."""
     command, context = message.command, message.context
     if not is_storage(context.abstract_syntax) or not _is_the_contexts_class(message):
@@ -200,7 +200,7 @@ def _storable(message: Message) -> Spooled:
         raise DimseFailure(
             Status.INVALID_SOP_INSTANCE, "The Affected SOP Instance UID is not a UID"
         )
-    if not isinstance(message.data_set, Spooled) or not message.data_set.size:
+    if not isinstance(message.data_set, SpooledDataSet) or not message.data_set.size:
         raise DimseFailure(Status.CANNOT_UNDERSTAND, "The C-STORE has no data set")
     return message.data_set
 

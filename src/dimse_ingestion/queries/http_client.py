@@ -25,18 +25,18 @@ from dimse_ingestion.queries.wire import (
     SOURCE,
     AnswerReader,
     ObjectNames,
-    decoded_names,
-    encoded_names,
-    encoded_query,
+    decode_names,
+    encode_names,
+    encode_query,
     match_reader,
     object_reader,
 )
 from dimse_ingestion.secure_http.client import SecureClient
-from dimse_ingestion.secure_http.path_proof import NOT_THERE, PathProof
+from dimse_ingestion.secure_http.path_proof import NO_HANDLER, PathProof
 from dimse_ingestion.settings import PeerAccess
 
 _LONGEST_CHECK = 2.5
-_REFUSED_HERE = NOT_THERE | {httpx2.codes.UNAUTHORIZED, httpx2.codes.MISDIRECTED_REQUEST}
+_REFUSED_HERE = NO_HANDLER | {httpx2.codes.UNAUTHORIZED, httpx2.codes.MISDIRECTED_REQUEST}
 _Found = TypeVar("_Found", list[Element], Located)
 
 
@@ -100,13 +100,13 @@ class HttpQueryClient:
             answer = await self._client.current().post(
                 self._endpoint + MISSING,
                 params={SOURCE: self._provider},
-                content=encoded_names(ObjectNames(bucket_name, list(object_names))),
+                content=encode_names(ObjectNames(bucket_name, list(object_names))),
                 headers={"content-type": "application/json", **tracing.headers()},
             )
         if not answer.is_success:
             raise refusal(self._endpoint, answer.status_code, self._access)
         try:
-            return decoded_names(answer.content).object_names
+            return decode_names(answer.content).object_names
         except ValueError:
             sentence = "The catalogue sent an answer that is not as agreed."
             raise OutOfResources(sentence) from None
@@ -148,7 +148,7 @@ class HttpQueryClient:
             "POST",
             self._endpoint + path,
             params={SOURCE: self._provider},
-            content=encoded_query(query),
+            content=encode_query(query),
             headers={
                 "content-type": "application/json",
                 "accept": MEDIA_TYPE,

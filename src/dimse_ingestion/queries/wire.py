@@ -84,7 +84,7 @@ _names = msgspec.json.Decoder(ObjectNames)
 _lasts = msgspec.json.Decoder(_Last)
 
 
-def encoded_query(query: Query) -> bytes:
+def encode_query(query: Query) -> bytes:
     """The body that asks `query`."""
     return _encoder.encode(
         _Question(
@@ -98,7 +98,7 @@ def encoded_query(query: Query) -> bytes:
     )
 
 
-def decoded_query(path: str, body: bytes) -> Query:
+def decode_query(path: str, body: bytes) -> Query:
     """The query in a body posted to `path`.
 
     Raises ValueError with a sentence, which repeats no value of the body, if it is none.
@@ -122,12 +122,12 @@ def decoded_query(path: str, body: bytes) -> Query:
     )
 
 
-def encoded_names(names: ObjectNames) -> bytes:
+def encode_names(names: ObjectNames) -> bytes:
     """Return the body that asks about objects, or answers which of them have no entry."""
     return _encoder.encode(names)
 
 
-def decoded_names(body: bytes) -> ObjectNames:
+def decode_names(body: bytes) -> ObjectNames:
     """Return the names in a body posted to `MISSING`, or answered from there.
 
     Raises ValueError with a sentence, which repeats no value of the body, if it is none.
@@ -141,17 +141,17 @@ def decoded_names(body: bytes) -> ObjectNames:
     return names
 
 
-def encoded_match(match: list[Element] | Located) -> bytes:
+def encode_match(match: list[Element] | Located) -> bytes:
     """One line of an answer: a match, or one with its object."""
     return _encoder.encode(match) + b"\n"
 
 
-def encoded_end(count: int) -> bytes:
+def encode_end(count: int) -> bytes:
     """The last line of an answer that is whole: `count` matches were sent."""
     return _encoder.encode(_Last(end=True, count=count)) + b"\n"
 
 
-def encoded_error(failure: DimseFailure) -> bytes:
+def encode_error(failure: DimseFailure) -> bytes:
     """The last line of an answer that failed on the way."""
     error = _Error(failure.status, failure.comment, failure.transient)
     return _encoder.encode(_Last(error=error)) + b"\n"

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
-from dimse_ingestion.secure_http.mounted_value import Followed
+from dimse_ingestion.secure_http.mounted_value import MountedValue
 from dimse_ingestion.settings import MountedMissing
 
 _LOG = logger(__name__)
@@ -52,7 +52,7 @@ class RequireToken:
     """ASGI middleware that lets pass who sends one of the tokens."""
 
     def __init__(
-        self, app: ASGIApp, tokens: Followed[tuple[str, ...]], refusals: Refusals | None = None
+        self, app: ASGIApp, tokens: MountedValue[tuple[str, ...]], refusals: Refusals | None = None
     ) -> None:
         self._app = app
         self._tokens = tokens

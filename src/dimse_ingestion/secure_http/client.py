@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator
 import httpx2
 
 from dimse_ingestion.observability.logging import logger
-from dimse_ingestion.secure_http.mounted_value import Followed
+from dimse_ingestion.secure_http.mounted_value import MountedValue
 from dimse_ingestion.settings import MountedMissing, PeerAccess
 
 _LOG = logger(__name__)
@@ -21,7 +21,7 @@ _NEWEST = 0.0
 class BearerToken(httpx2.Auth):
     """Sends the token in use, and after a 401 each other one that there is now."""
 
-    def __init__(self, tokens: Followed[tuple[str, ...]]) -> None:
+    def __init__(self, tokens: MountedValue[tuple[str, ...]]) -> None:
         self._tokens = tokens
 
     def auth_flow(
@@ -42,8 +42,8 @@ class SecureClient:
     def __init__(self, access: PeerAccess, make: Callable[..., httpx2.AsyncClient]) -> None:
         self.access = access
         self._make = make
-        self._authority = Followed(access.read_authority)
-        self._auth = BearerToken(Followed(access.read_tokens)) if access.token else None
+        self._authority = MountedValue(access.read_authority)
+        self._auth = BearerToken(MountedValue(access.read_tokens)) if access.token else None
         self._trusted: str | None = None
         self._clients: list[httpx2.AsyncClient] = []
 

@@ -39,7 +39,7 @@ def clear_text_failure(error: BaseException, url: str, access: PeerAccess) -> st
     )
 
 
-def token_refused(access: PeerAccess) -> str:
+def token_failure(access: PeerAccess) -> str:
     """Return the sentence for a 401."""
     if not access.token:
         return f"The {access.peer} asks for a token: set {access.token_setting}."
@@ -47,7 +47,7 @@ def token_refused(access: PeerAccess) -> str:
     return f"The {access.peer} refuses the token: correct {access.token_setting}{where}."
 
 
-def misdirected(access: PeerAccess) -> str:
+def wrong_port_failure(access: PeerAccess) -> str:
     """Return the sentence for a 421."""
     return f"The {access.peer} takes this over TLS, at another port: correct {access.url_setting}."
 

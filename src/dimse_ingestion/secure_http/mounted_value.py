@@ -16,7 +16,7 @@ _FRESH = 5.0  # seconds
 T = TypeVar("T")
 
 
-class Followed(Generic[T]):
+class MountedValue(Generic[T]):
     """What `read` returns, at most some seconds old; `read` raises MountedMissing."""
 
     def __init__(self, read: Callable[[], T], clock: Callable[[], float] = time.monotonic) -> None:

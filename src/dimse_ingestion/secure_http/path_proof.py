@@ -9,10 +9,10 @@ from http import HTTPStatus
 
 import httpx2
 
-NOT_THERE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.GONE})
+NO_HANDLER = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.GONE})
 """What an answer has when nothing takes a POST at its URL."""
 
-_UNCLEAR = NOT_THERE | {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_IMPLEMENTED}  # may be OPTIONS' alone
+_UNCLEAR = NO_HANDLER | {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_IMPLEMENTED}  # may be OPTIONS' alone
 
 
 class PathProof:
@@ -48,7 +48,7 @@ class PathProof:
 def _is_refusal(answer: httpx2.Response) -> bool:
     """Return whether a client error is about the path or the client, not about the body."""
     about_the_client = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
-    return answer.status_code in NOT_THERE | about_the_client
+    return answer.status_code in NO_HANDLER | about_the_client
 
 
 def _without_allowance(status: int) -> int:

@@ -54,6 +54,6 @@ def remove_leftovers(directory: Path) -> None:
         _LOG.info("Leftover removed from the spool.", file=leftover.name)
 
 
-def has_room(directory: Path) -> bool:
+def has_free_space(directory: Path) -> bool:
     """Return whether the folder's disk has room for more than a few data sets. Raises OSError."""
     return shutil.disk_usage(directory).free > _FREE_AGAIN

@@ -17,7 +17,7 @@ from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.spooling import directory as folder
-from dimse_ingestion.spooling.spooled import Spooled
+from dimse_ingestion.spooling.spooled import SpooledDataSet
 
 _LOG = logger(__name__)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -58,15 +58,15 @@ class Spool:
         except OSError as error:
             if error.errno not in _FULL:
                 raise
-            self.failed(error)
+            self.mark_broken(error)
 
     def close(self) -> None:
         """Let go of the threads; what is still open keeps its bytes."""
         self.executor.shutdown(wait=False)
 
-    def open(self, operation_id: str) -> Spooled:
+    def open(self, operation_id: str) -> SpooledDataSet:
         """Room for one data set."""
-        return Spooled(self, operation_id)
+        return SpooledDataSet(self, operation_id)
 
     @property
     def trouble(self) -> str:
@@ -80,7 +80,7 @@ class Spool:
             self._broken = ""
         return self._broken
 
-    def memory_is_scarce(self, length: int, held: int) -> bool:
+    def is_memory_scarce(self, length: int, held: int) -> bool:
         """Whether a data set with `held` bytes in memory may not take `length` more."""
         over = held + length > self.limits.memory
         return over or self.memory_used + length > self.limits.memory_in_all
@@ -99,11 +99,11 @@ class Spool:
             raise OutOfResources("The spool is full, send again later")
         self.count(disk=length)
 
-    def opened_file(self, operation_id: str) -> int:
+    def open_file(self, operation_id: str) -> int:
         """Return the descriptor of a new file without a name. Raises OSError."""
         return folder.open_unnamed(self._directory, operation_id)
 
-    def failed(self, trouble: OSError) -> DimseFailure:
+    def mark_broken(self, trouble: OSError) -> DimseFailure:
         """Return the failure that a disk's error is; the spool is broken from now on."""
         metrics.spool_refused.inc()
         self._broken = self._sentence(trouble)
@@ -118,7 +118,7 @@ class Spool:
         """Return whether a file can be written now, in a directory made again if need be."""
         try:
             folder.check_writable(self._directory)
-            usable = folder.has_room(self._directory)
+            usable = folder.has_free_space(self._directory)
         except OSError as error:
             self._broken = self._sentence(error)
             return False

@@ -32,12 +32,12 @@ class _Block:
         return _BLOCK - len(self.content)
 
 
-class Room(Protocol):
+class SpoolResources(Protocol):
     """What one data set asks of the spool (see `spool`)."""
 
     executor: Executor
 
-    def memory_is_scarce(self, length: int, held: int) -> bool:
+    def is_memory_scarce(self, length: int, held: int) -> bool:
         """Whether a data set with `held` bytes in memory may not take `length` more."""
 
     def count(self, *, memory: int = 0, disk: int = 0) -> None:
@@ -46,10 +46,10 @@ class Room(Protocol):
     def reserve(self, length: int) -> None:
         """Count bytes that go to a file. Raises OutOfResources above the limit."""
 
-    def opened_file(self, operation_id: str) -> int:
+    def open_file(self, operation_id: str) -> int:
         """A descriptor of a new file without a name. Raises OSError."""
 
-    def failed(self, trouble: OSError) -> DimseFailure:
+    def mark_broken(self, trouble: OSError) -> DimseFailure:
         """What a disk's error means for the peer."""
 
 
@@ -61,13 +61,13 @@ class Sealed:
     sha256: str
 
 
-class Spooled:
+class SpooledDataSet:
     """A `DataSetSink` until `sealed`, a `Source` until `close`."""
 
-    def __init__(self, room: Room, operation_id: str) -> None:
+    def __init__(self, room: SpoolResources, operation_id: str) -> None:
         self.operation_id = operation_id
         self.size = 0
-        self._room = room
+        self._resources = room
         self._blocks: list[_Block] = []
         self._waiting: deque[_Block] = deque()
         self._working: asyncio.Task[None] | None = None
@@ -91,7 +91,7 @@ class Spooled:
         """The rest won't come."""
         self.close()
 
-    async def sealed(self) -> Sealed:
+    async def seal(self) -> Sealed:
         """The data set whole: nothing more is written. Raises the DimseFailure it met, if any."""
         if self._blocks and self._blocks[-1].room:
             self._finish(self._blocks[-1])
@@ -122,7 +122,7 @@ class Spooled:
             self._release()
 
     def _take(self, fragment: memoryview) -> None:
-        if not self._spilling and self._room.memory_is_scarce(len(fragment), self._in_memory):
+        if not self._spilling and self._resources.is_memory_scarce(len(fragment), self._in_memory):
             self._spill()
         while fragment:
             if not self._blocks or not self._blocks[-1].room:
@@ -157,7 +157,7 @@ class Spooled:
             while self._waiting:
                 await self._work_on(self._waiting.popleft(), to_file=self._spilling)
         except OSError as trouble:
-            self._failure = self._room.failed(trouble)
+            self._failure = self._resources.mark_broken(trouble)
         except DimseFailure as failure:
             self._failure = failure
         finally:
@@ -168,13 +168,13 @@ class Spooled:
     async def _work_on(self, block: _Block, *, to_file: bool) -> None:
         length = len(block.content)
         if to_file:
-            self._room.reserve(length)
+            self._resources.reserve(length)
             self._on_disk += length
         elif length < _HASHED_AT_ONCE:
             self._process(block, to_file)
             return
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._room.executor, self._process, block, to_file)
+        await loop.run_in_executor(self._resources.executor, self._process, block, to_file)
         if to_file:
             self._blocks.remove(block)
             self._hold(-length)
@@ -186,17 +186,17 @@ class Spooled:
             block.hashed = True
         if to_file:
             if self._file < 0:
-                self._file = self._room.opened_file(self.operation_id)
+                self._file = self._resources.open_file(self.operation_id)
             _write_whole(self._file, block.content)
 
     def _hold(self, length: int) -> None:
         self._in_memory += length
-        self._room.count(memory=length)
+        self._resources.count(memory=length)
 
     def _release(self) -> None:
         self._blocks.clear()
         self._waiting.clear()
-        self._room.count(memory=-self._in_memory, disk=-self._on_disk)
+        self._resources.count(memory=-self._in_memory, disk=-self._on_disk)
         self._in_memory = self._on_disk = 0
         if self._file >= 0:
             os.close(self._file)

@@ -24,7 +24,7 @@ class AzureConnection:
     sas_token: str = field(default="", repr=False)
 
 
-def parsed(connection_string: str) -> AzureConnection:
+def parse(connection_string: str) -> AzureConnection:
     """The parts of a connection string.
 
     Raises ValueError with a sentence that names what is missing, and no value.

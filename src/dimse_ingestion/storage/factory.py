@@ -13,7 +13,7 @@ from obstore.store import AzureStore, S3Store
 from dimse_ingestion.dicom.failure import OutOfResources
 from dimse_ingestion.settings import AzureBucket, BucketLocation, FolderBucket, S3Bucket
 from dimse_ingestion.storage import azure_connection, folder
-from dimse_ingestion.storage.failures import ERRORS, Place
+from dimse_ingestion.storage.failures import ERRORS, BucketAddress
 from dimse_ingestion.storage.object_store import ObjectStoreBucket
 
 if TYPE_CHECKING:
@@ -60,11 +60,11 @@ def _s3(location: S3Bucket, timeout: timedelta) -> ObjectStoreBucket:
     retries = _retries(timeout)
     store = S3Store(location.name, config=config, client_options=options, retry_config=retries)
     place = location.endpoint or f"S3 in {location.region}"
-    return ObjectStoreBucket(location.name, store, Place(location.name, place))
+    return ObjectStoreBucket(location.name, store, BucketAddress(location.name, place))
 
 
 def _azure(location: AzureBucket, timeout: timedelta) -> ObjectStoreBucket:
-    connection = azure_connection.parsed(location.connection_string)
+    connection = azure_connection.parse(location.connection_string)
     config: AzureConfig = {
         "account_name": connection.account_name,
         "endpoint": connection.endpoint,
@@ -75,7 +75,9 @@ def _azure(location: AzureBucket, timeout: timedelta) -> ObjectStoreBucket:
         config["sas_key"] = connection.sas_token
     options, retries = _client_options(connection.endpoint, timeout), _retries(timeout)
     store = AzureStore(location.name, config=config, client_options=options, retry_config=retries)
-    return ObjectStoreBucket(location.name, store, Place(location.name, connection.endpoint))
+    return ObjectStoreBucket(
+        location.name, store, BucketAddress(location.name, connection.endpoint)
+    )
 
 
 def _client_options(endpoint: str, timeout: timedelta) -> "ClientConfig":

@@ -61,7 +61,7 @@ _UNREACHED = re.compile(r"kind: (Connect|Request)|error sending request|dns erro
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class BucketAddress:
     """What the sentences name: the bucket, and the address it is looked for at."""
 
     bucket: str

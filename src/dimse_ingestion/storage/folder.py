@@ -19,7 +19,7 @@ from pathlib import Path
 
 from dimse_ingestion.storage.contract import StoredObject
 from dimse_ingestion.storage.folder_failures import folder_failure
-from dimse_ingestion.storage.sizes import exactly
+from dimse_ingestion.storage.sizes import verify_size
 
 _UPLOADS = ".uploads"
 _PIECE = 1 << 20
@@ -46,7 +46,7 @@ class FolderBucket:
         path = self._path(key)
         upload = _Upload(self._root, path)
         try:
-            async for batch in _batches(exactly(chunks, size)):
+            async for batch in _batches(verify_size(chunks, size)):
                 with folder_failure(self._root):
                     await _to_the_end(partial(upload.write, batch))
             with folder_failure(self._root):

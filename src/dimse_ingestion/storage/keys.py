@@ -45,7 +45,7 @@ def instance_key(sha256: str, transfer_syntax_uid: str, sop_instance_uid: str) -
     return f"{INSTANCES}{sha256[:2]}/{sha256}/{transfer_syntax_uid}/{sop_instance_uid}.dcm"
 
 
-def parsed(key: str) -> InstanceKey | None:
+def parse_key(key: str) -> InstanceKey | None:
     """What `key` says, or None when it is not the key of an instance."""
     if not (found := _KEY.fullmatch(key)):
         return None

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from dimse_ingestion.storage.contract import StoredObject
-from dimse_ingestion.storage.sizes import exactly
+from dimse_ingestion.storage.sizes import verify_size
 
 if TYPE_CHECKING:
     from dimse_ingestion.dicom.failure import DimseFailure
@@ -33,7 +33,7 @@ class MemoryBucket:
         """Keep all chunks, once the last has come."""
         self._refuse()
         data = bytearray()
-        async for chunk in exactly(chunks, size):
+        async for chunk in verify_size(chunks, size):
             data += chunk
         self._refuse()
         self.objects[key] = bytes(data)

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 
-class Budget:
+class MemoryBudget:
     """`total` bytes to be shared out."""
 
     def __init__(self, total: int) -> None:

@@ -11,7 +11,7 @@ _OUTCOMES = {Status.NOT_AUTHORIZED: "refused", Status.OUT_OF_RESOURCES: "failed"
 
 
 @contextmanager
-def counted(asked: str) -> Iterator[None]:
+def request_count(operation: str) -> Iterator[None]:
     """Count what happens within: done, refused (access is denied), or failed.
 
     A missing object is an answer. What else ends a call is not the bucket's doing and not counted:
@@ -21,9 +21,9 @@ def counted(asked: str) -> Iterator[None]:
         yield
     except DimseFailure as failure:
         if outcome := _OUTCOMES.get(failure.status):
-            metrics.storage_requests.labels(asked, outcome).inc()
+            metrics.storage_requests.labels(operation, outcome).inc()
         raise
     except KeyError:
-        metrics.storage_requests.labels(asked, "done").inc()
+        metrics.storage_requests.labels(operation, "done").inc()
         raise
-    metrics.storage_requests.labels(asked, "done").inc()
+    metrics.storage_requests.labels(operation, "done").inc()

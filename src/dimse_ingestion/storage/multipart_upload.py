@@ -59,7 +59,7 @@ class _Feed:
         self._queue.put_nowait(_Aborted())
 
 
-async def uploaded(send: Send, chunks: AsyncIterator[bytes]) -> None:
+async def upload_parts(send: Send, chunks: AsyncIterator[bytes]) -> None:
     """Have `send` upload what `chunks` gives.
 
     Raises what `chunks` raises, unchanged, or what `send` does.

@@ -16,10 +16,10 @@ from obstore.exceptions import BaseError
 
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.storage.contract import StoredObject
-from dimse_ingestion.storage.failures import ERRORS, Place, is_beyond_end, is_missing
-from dimse_ingestion.storage.memory_budget import Budget
-from dimse_ingestion.storage.multipart_upload import uploaded
-from dimse_ingestion.storage.sizes import exactly
+from dimse_ingestion.storage.failures import ERRORS, BucketAddress, is_beyond_end, is_missing
+from dimse_ingestion.storage.memory_budget import MemoryBudget
+from dimse_ingestion.storage.multipart_upload import upload_parts
+from dimse_ingestion.storage.sizes import verify_size
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -42,11 +42,11 @@ atexit.register(time.sleep, _LAST_MOMENT)
 class ObjectStoreBucket:
     """One bucket at one place."""
 
-    def __init__(self, name: str, store: "ObjectStore", place: Place) -> None:
+    def __init__(self, name: str, store: "ObjectStore", place: BucketAddress) -> None:
         self.name = name
         self._store = store
-        self._place = place
-        self._budget = Budget(_UPLOAD_MEMORY)
+        self._address = place
+        self._budget = MemoryBudget(_UPLOAD_MEMORY)
 
     async def head(self, key: str) -> StoredObject | None:
         """The object under `key`, or None (also in a bucket that is missing: HEAD can't tell)."""
@@ -59,7 +59,7 @@ class ObjectStoreBucket:
 
     async def put(self, key: str, chunks: AsyncIterator[bytes], size: int) -> None:
         """One PUT up to 5 MiB, parts above; waits while other uploads hold the memory."""
-        whole = exactly(chunks, size)
+        whole = verify_size(chunks, size)
         if size <= PART_SIZE:
             async with self._budget.holding(size):
                 await self._put_small(key, whole, size)
@@ -78,7 +78,7 @@ class ObjectStoreBucket:
                 )
 
         async with self._budget.holding(part_size * (_PARTS_AT_ONCE + 1)):
-            await uploaded(send, whole)
+            await upload_parts(send, whole)
 
     async def _put_small(self, key: str, chunks: AsyncIterator[bytes], size: int) -> None:
         data = bytearray(size)
@@ -157,4 +157,4 @@ class ObjectStoreBucket:
         except ERRORS as error:
             if key is not None and is_missing(error):
                 raise KeyError(key) from None
-            raise self._place.failure(error) from error
+            raise self._address.failure(error) from error

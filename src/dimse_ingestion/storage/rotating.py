@@ -15,7 +15,7 @@ from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.settings import BucketLocation, MountedMissing
 from dimse_ingestion.storage.factory import open_bucket
-from dimse_ingestion.storage.metrics import counted
+from dimse_ingestion.storage.metrics import request_count
 
 if TYPE_CHECKING:
     from dimse_ingestion.storage.contract import Bucket, StoredObject
@@ -24,7 +24,7 @@ T = TypeVar("T")
 _LOG = logger(__name__)
 
 
-class FollowingBucket:
+class RotatingBucket:
     """The bucket that `read` describes now; `read` raises MountedMissing when it describes none.
 
     `fresh` is for how many seconds a configuration is trusted, `timeout` how many a request may
@@ -55,7 +55,7 @@ class FollowingBucket:
 
     async def put(self, key: str, chunks: AsyncIterator[bytes], size: int) -> None:
         """Store; a refusal by keys that have just changed is transient, for it can be repeated."""
-        with counted("put"), metrics.storage_put_seconds.time():
+        with request_count("put"), metrics.storage_put_seconds.time():
             await self._put(key, chunks, size)
         metrics.storage_put_bytes.inc(size)
 
@@ -65,13 +65,13 @@ class FollowingBucket:
 
     async def stream(self, key: str) -> AsyncIterator[bytes]:
         """The whole object in pieces; raises KeyError."""
-        with counted("get"):
+        with request_count("get"):
             async for piece in self._current().stream(key):
                 yield piece
 
     async def list(self, prefix: str = "") -> AsyncIterator["StoredObject"]:
         """Objects whose key begins with `prefix`."""
-        with counted("list"):
+        with request_count("list"):
             async for each in self._current().list(prefix):
                 yield each
 
@@ -93,7 +93,7 @@ class FollowingBucket:
             raise
 
     async def _asked(self, asked: str, call: Callable[["Bucket"], Awaitable[T]]) -> T:
-        with counted(asked):
+        with request_count(asked):
             return await self._answered(call)
 
     async def _answered(self, call: Callable[["Bucket"], Awaitable[T]]) -> T:

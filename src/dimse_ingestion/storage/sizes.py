@@ -6,7 +6,7 @@ from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
 
 
-async def exactly(chunks: AsyncIterator[bytes], size: int) -> AsyncIterator[bytes]:
+async def verify_size(chunks: AsyncIterator[bytes], size: int) -> AsyncIterator[bytes]:
     """The chunks as they come; raises DimseFailure 0110 when they aren't `size` bytes in all."""
     seen = 0
     async for chunk in chunks:

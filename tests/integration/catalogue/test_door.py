@@ -12,14 +12,14 @@ import pytest
 from sqlalchemy import Engine
 
 from dimse_ingestion.catalogue import query as answering
-from dimse_ingestion.catalogue.app import opened
+from dimse_ingestion.catalogue.app import running
 from dimse_ingestion.catalogue.database import open_engine
 from dimse_ingestion.catalogue.migrate import upgrade
 from dimse_ingestion.catalogue.record import record
 from dimse_ingestion.dicom.elements import Element
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
-from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encoded
+from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encode
 from dimse_ingestion.events.http_sink import HttpSink
 from dimse_ingestion.queries.contract import Query
 from dimse_ingestion.queries.http_client import HttpQueryClient
@@ -32,7 +32,7 @@ from tests.instances import PROVIDER, event, query, read
 HEADERS = {"content-type": CONTENT_TYPE}
 
 
-def told_to(database_url: str, **more: object) -> CatalogueSettings:
+def settings_for(database_url: str, **more: object) -> CatalogueSettings:
     return CatalogueSettings.load(
         database_url=database_url, http_host="127.0.0.1", http_port=0, **more
     )
@@ -59,9 +59,9 @@ async def shown(client: httpx2.AsyncClient, path: str, wanted: int = 200, saying
 
 @pytest.fixture
 async def client(database_url: str) -> AsyncIterator[httpx2.AsyncClient]:
-    settings = told_to(database_url, maximum_event_length=100_000, maximum_matches=1000)
+    settings = settings_for(database_url, maximum_event_length=100_000, maximum_matches=1000)
     async with (
-        opened(settings) as port,
+        running(settings) as port,
         httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as asking,
     ):
         await ready(asking)
@@ -103,8 +103,8 @@ async def test_what_is_told_is_found(client: httpx2.AsyncClient) -> None:
         (b"{}", HEADERS, 400),
         (b"{}", {"content-type": "application/json"}, 400),
         (b" " * 100_001, HEADERS, 413),
-        (encoded(event(instance="none")), HEADERS, 422),
-        (encoded(event("a")), HEADERS, 202),
+        (encode(event(instance="none")), HEADERS, 422),
+        (encode(event("a")), HEADERS, 202),
     ],
 )
 async def test_an_event_is_answered_with_what_became_of_it(
@@ -161,7 +161,7 @@ async def test_an_asker_who_leaves_ends_the_query(
 
 
 async def test_probes_and_metrics(client: httpx2.AsyncClient) -> None:
-    await client.post("/events", content=encoded(event("a")), headers=HEADERS)
+    await client.post("/events", content=encode(event("a")), headers=HEADERS)
     assert (await client.get("/livez")).status_code == 200
     assert (await client.get("/readyz")).status_code == 200
     assert "dimse_catalogue_events_total" in (await client.get("/metrics")).text
@@ -170,13 +170,13 @@ async def test_probes_and_metrics(client: httpx2.AsyncClient) -> None:
 async def test_what_was_taken_is_committed_before_the_end(
     database_url: str, engine: Engine
 ) -> None:
-    async with opened(told_to(database_url)) as port:
+    async with running(settings_for(database_url)) as port:
         posting = httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30)
         await ready(posting)
         sent = [
             asyncio.create_task(
                 posting.post(
-                    "/events", content=encoded(event(f"o{n}", instance=f"3.{n}")), headers=HEADERS
+                    "/events", content=encode(event(f"o{n}", instance=f"3.{n}")), headers=HEADERS
                 )
             )
             for n in range(50)
@@ -195,13 +195,13 @@ async def test_a_locked_database_is_503_and_then_well_again(
     monkeypatch.setattr("dimse_ingestion.catalogue.database._PATIENCE", 0.2)
     path = tmp_path / "catalogue.db"
     async with (
-        opened(told_to(f"sqlite:///{path}")) as port,
+        running(settings_for(f"sqlite:///{path}")) as port,
         httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
     ):
         await ready(client)
         with sqlite3.connect(path, isolation_level=None) as other:
             other.execute("BEGIN IMMEDIATE")
-            answer = await client.post("/events", content=encoded(event("a")), headers=HEADERS)
+            answer = await client.post("/events", content=encode(event("a")), headers=HEADERS)
             assert (answer.status_code, answer.json()["title"]) == (
                 503,
                 "The catalogue's database is locked.",
@@ -209,7 +209,7 @@ async def test_a_locked_database_is_503_and_then_well_again(
             assert "retry-after" in answer.headers
             await ready(client, 503, "locked")
         other.close()
-        answer = await client.post("/events", content=encoded(event("a")), headers=HEADERS)
+        answer = await client.post("/events", content=encode(event("a")), headers=HEADERS)
         assert answer.status_code == 202
         await ready(client)
 
@@ -232,11 +232,11 @@ def test_a_full_database_is_503_and_nothing_is_half(tmp_path: Path) -> None:
 async def test_the_door_waits_for_its_database(server: PostgreSQL, tmp_path: Path) -> None:
     absent = PostgreSQL(tmp_path / "late", port=free_port())
     async with (
-        opened(told_to(absent.url())) as port,
+        running(settings_for(absent.url())) as port,
         httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
     ):
         await ready(client, 503, "can't be reached")
-        answer = await client.post("/events", content=encoded(event("a")), headers=HEADERS)
+        answer = await client.post("/events", content=encode(event("a")), headers=HEADERS)
         assert answer.status_code == 503
         with pytest.raises(DimseFailure, match="can't be reached") as failure:
             await asked(client, query("STUDY"))
@@ -244,10 +244,10 @@ async def test_the_door_waits_for_its_database(server: PostgreSQL, tmp_path: Pat
         try:
             await asyncio.to_thread(absent.start)
             await ready(client)
-            answer = await client.post("/events", content=encoded(event("a")), headers=HEADERS)
+            answer = await client.post("/events", content=encode(event("a")), headers=HEADERS)
             assert answer.status_code == 202
             await asyncio.to_thread(absent.kill)
-            answer = await client.post("/events", content=encoded(event("b")), headers=HEADERS)
+            answer = await client.post("/events", content=encode(event("b")), headers=HEADERS)
             assert answer.status_code == 503
             await ready(client, 503)
             await asyncio.to_thread(absent.start)
@@ -262,7 +262,7 @@ async def test_the_door_waits_for_its_database(server: PostgreSQL, tmp_path: Pat
 )
 async def test_a_url_that_is_no_database_is_a_mistake_without_its_password(url: str) -> None:
     with pytest.raises(ConfigurationMistake, match="DATABASE_URL") as mistake:
-        async with opened(told_to(url)):
+        async with running(settings_for(url)):
             pass
     assert "secret" not in str(mistake.value)
 

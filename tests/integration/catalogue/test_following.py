@@ -12,10 +12,10 @@ import pytest
 from sqlalchemy import text
 
 from dimse_ingestion.catalogue import http_api
-from dimse_ingestion.catalogue.app import opened
+from dimse_ingestion.catalogue.app import running
 from dimse_ingestion.catalogue.database import open_engine
-from dimse_ingestion.catalogue.rotating import FollowingDatabase
-from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encoded
+from dimse_ingestion.catalogue.rotating import RotatingDatabase
+from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encode
 from dimse_ingestion.settings import CatalogueSettings
 from harness.doors import eventually
 from harness.postgresql import PostgreSQL
@@ -47,7 +47,7 @@ async def catalogue(secret: Path) -> AsyncIterator[httpx2.AsyncClient]:
         http_port=0,
     )
     async with (
-        opened(settings) as port,
+        running(settings) as port,
         httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
     ):
         yield client
@@ -73,7 +73,7 @@ async def ready(
 
 
 async def told(client: httpx2.AsyncClient, name: str) -> httpx2.Response:
-    return await client.post("/events", content=encoded(event(name)), headers=HEADERS)
+    return await client.post("/events", content=encode(event(name)), headers=HEADERS)
 
 
 async def test_a_secret_that_is_late_is_waited_for_and_named(secret: Path, tmp_path: Path) -> None:
@@ -165,6 +165,6 @@ def _run(url: str, statement: str) -> None:
 
 def test_what_stays_wrong_is_logged_once(secret: Path, lines: io.StringIO) -> None:
     settings = CatalogueSettings.load(database_url=str(secret))
-    following = FollowingDatabase(settings.read_database_url, 1)
+    following = RotatingDatabase(settings.read_database_url, 1)
     assert [following.look() for _ in range(3)] == [False] * 3
     assert lines.getvalue().count("Missing database Secret") == 1

@@ -13,7 +13,7 @@ import pytest
 from dimse_ingestion.dicom.elements import Element, element
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
-from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encoded
+from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encode
 from dimse_ingestion.queries.contract import Query
 from dimse_ingestion.queries.http_client import HttpQueryClient
 from harness.doors import Door, free_port
@@ -45,7 +45,7 @@ async def client(catalogue: Door) -> AsyncIterator[httpx2.AsyncClient]:
     async with httpx2.AsyncClient(base_url=address, timeout=60) as opened:
         for number in range(40):
             told = event(f"o{number}", study=f"1.2.{number}", instance=f"3.{number}", **STORED)
-            answer = await opened.post("/events", content=encoded(told), headers=HEADERS)
+            answer = await opened.post("/events", content=encode(told), headers=HEADERS)
             assert answer.status_code == 202, answer.text
         yield opened
 
@@ -135,13 +135,13 @@ async def test_a_question_that_would_take_too_long_ends_in_a900(
 
 def within(part: bytes) -> bytes:
     """An event with something more among its elements."""
-    whole = encoded(event("hostile"))
+    whole = encode(event("hostile"))
     begin = whole.index(b'"elements":[') + len(b'"elements":[')
     return whole[:begin] + part + b"," + whole[begin:]
 
 
 def renamed(key: str) -> bytes:
-    return encoded(event(key))
+    return encode(event(key))
 
 
 _SEQUENCE = b'{"group":"0008","element":"1140","vr":"SQ","items":['
@@ -161,8 +161,8 @@ EVENTS: dict[str, Callable[[], bytes]] = {
     "long key": lambda: renamed("a" * 2000),
     "tag": lambda: within(b'{"group":"zz","element":"0010","vr":"PN"}'),
     "surrogate": lambda: within(b'{"group":"0010","element":"0010","vr":"PN","value":"\\ud800"}'),
-    "number": lambda: encoded(event("a")).replace(b'"size":9', b'"size":' + b"9" * 30),
-    "negative": lambda: encoded(event("a")).replace(b'"size":9', b'"size":-1'),
+    "number": lambda: encode(event("a")).replace(b'"size":9', b'"size":' + b"9" * 30),
+    "negative": lambda: encode(event("a")).replace(b'"size":9', b'"size":-1'),
 }
 
 
@@ -193,5 +193,5 @@ async def test_an_event_of_values_that_are_slow_to_compare_is_recorded(
 ) -> None:
     odd = {"PatientName": "^" * 60_000 + "a", "PatientID": "\u0301\u0316" * 30_000}
     told = msgspec.structs.replace(event("odd", study="1.9", instance="3.999", **odd))
-    posted = client.post("/events", content=encoded(told), headers=HEADERS)
+    posted = client.post("/events", content=encode(told), headers=HEADERS)
     assert (await beside(client, posted)).status_code == 202

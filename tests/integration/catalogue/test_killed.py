@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from dimse_ingestion.catalogue.database import open_engine
-from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encoded
+from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encode
 from dimse_ingestion.queries import wire
 from harness.doors import Door, free_port
 from tests.asking import ask
@@ -50,7 +50,7 @@ async def post_until_it_breaks(
 ) -> None:
     for number in range(10_000):
         uid = f"3.{poster}.{number}"
-        body = encoded(event(f"o{uid}", instance=uid, study=f"1.{number % 5}", PatientID="1"))
+        body = encode(event(f"o{uid}", instance=uid, study=f"1.{number % 5}", PatientID="1"))
         try:
             answer = await client.post(
                 "/events", content=body, headers={"content-type": CONTENT_TYPE}
@@ -80,7 +80,7 @@ async def load_and_kill(door: Door) -> set[str]:
 
 async def post(client: httpx2.AsyncClient, names: list[str]) -> None:
     for name in names:
-        body = encoded(event(name, instance=f"3.{name}"))
+        body = encode(event(name, instance=f"3.{name}"))
         answer = await client.post("/events", content=body, headers={"content-type": CONTENT_TYPE})
         assert answer.status_code == 202, answer.text
 
@@ -88,7 +88,7 @@ async def post(client: httpx2.AsyncClient, names: list[str]) -> None:
 async def ask_at_once(client: httpx2.AsyncClient) -> None:
     """Have the catalogue open several connections, as questions at the same time do."""
     path = f"{wire.PATHS['IMAGE']}?{wire.SOURCE}={PROVIDER}"
-    body = wire.encoded_query(query("IMAGE"))
+    body = wire.encode_query(query("IMAGE"))
     answers = await asyncio.gather(*(client.post(path, content=body) for _ in range(16)))
     assert [each.status_code for each in answers] == [200] * 16
 

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, func, select
 from dimse_ingestion.catalogue import hierarchy
 from dimse_ingestion.catalogue import record as recording
 from dimse_ingestion.catalogue.database import open_engine
-from dimse_ingestion.catalogue.event_rows import Described, described
+from dimse_ingestion.catalogue.event_rows import EventRows, extract_rows
 from dimse_ingestion.catalogue.record import record
 from dimse_ingestion.catalogue.tables import instances, objects, series, studies
 from dimse_ingestion.dicom.elements import BulkReference, Element
@@ -128,8 +128,8 @@ def test_a_bad_event_is_refused_alone(engine: Engine, bad: recording.ImageStored
 def test_what_only_the_database_refuses_is_refused_alone(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def spoiled(told: recording.ImageStoredEvent) -> Described:
-        kept = described(told)
+    def spoiled(told: recording.ImageStoredEvent) -> EventRows:
+        kept = extract_rows(told)
         if told.data.store.object_name == "bad":
             return replace(kept, object=kept.object | {"size": None})
         return kept

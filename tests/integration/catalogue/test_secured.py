@@ -14,10 +14,10 @@ import pytest
 import trustme
 
 from dimse_ingestion.catalogue import app
-from dimse_ingestion.catalogue.app import opened
+from dimse_ingestion.catalogue.app import running
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
-from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encoded
+from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encode
 from dimse_ingestion.events.http_sink import HttpSink
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.queries import wire
@@ -53,16 +53,16 @@ def probes() -> int:
 async def catalogue(secret: CatalogueSecret, probes: int, **more: object) -> AsyncIterator[str]:
     """A catalogue that runs; its base URL."""
     settings = secret.server(secret.folder.parent, http_port=probes, **more)
-    async with opened(settings) as port:
+    async with running(settings) as port:
         yield f"https://127.0.0.1:{port}"
 
 
 @pytest.fixture
 async def url(secret: CatalogueSecret, probes: int) -> AsyncIterator[str]:
     secret.put_all()
-    async with catalogue(secret, probes) as running:
+    async with catalogue(secret, probes) as client:
         await readiness(probes, lambda text: text == "ready\n")
-        yield running
+        yield client
 
 
 async def readiness(probes: int, wanted: Callable[[str], bool]) -> str:
@@ -231,7 +231,7 @@ async def test_probes_stay_open_and_take_no_events(url: str, probes: int) -> Non
         for path in ("/livez", "/readyz", "/metrics"):
             assert (await client.get(path)).status_code == 200
         for path in ("/events", "/query/studies?source=radiology"):
-            answer = await client.post(path, content=encoded(event("a")), headers=HEADERS)
+            answer = await client.post(path, content=encode(event("a")), headers=HEADERS)
             assert answer.status_code == 421
             assert "over TLS, at another port" in answer.json()["title"]
 
@@ -271,7 +271,7 @@ async def test_a_401_has_a_sentence_and_the_log_has_a_line(
 async def test_the_scheme_may_be_written_in_any_case(url: str, secret: CatalogueSecret) -> None:
     async with httpx2.AsyncClient(verify=tls(secret), base_url=url) as client:
         headers = HEADERS | {"authorization": "bearer secret-1"}
-        answer = await client.post("/events", content=encoded(event("a")), headers=headers)
+        answer = await client.post("/events", content=encode(event("a")), headers=headers)
         assert answer.status_code == 202
 
 
@@ -374,7 +374,7 @@ async def test_events_are_not_served_to_a_network_without_tls(tmp_path: Path, ho
         database_url=f"sqlite:///{tmp_path}/catalogue.db", http_host=host, http_port=0
     )
     with pytest.raises(ConfigurationMistake, match="DIMSE_CATALOGUE_CERTIFICATE_PATH is not set"):
-        async with opened(settings):
+        async with running(settings):
             pass
 
 
@@ -385,7 +385,7 @@ async def test_without_tls_the_token_is_asked_for_on_this_machine(tmp_path: Path
         http_port=0,
         token="secret-1",
     )
-    async with opened(settings) as port:
+    async with running(settings) as port:
         url = f"http://127.0.0.1:{port}"
         await readiness(port, lambda text: text == "ready\n")
         await stored(url, PeerAccess(token="secret-1"))
@@ -400,7 +400,7 @@ async def test_an_operator_may_say_that_something_else_encrypts(tmp_path: Path) 
         http_port=0,
         insecure=True,
     )
-    async with opened(settings) as port:
+    async with running(settings) as port:
         await readiness(port, lambda text: text == "ready\n")
         await stored(f"http://127.0.0.1:{port}", PeerAccess())
 

@@ -71,7 +71,7 @@ async def space_in(folder: Path, policy: str = "latest", **more: object) -> Asyn
         database = CatalogueSettings.load(
             database_url=f"sqlite:///{folder}/catalogue.db", duplicates=policy, **own
         )
-        port = await stack.enter_async_context(catalogue.opened(database))
+        port = await stack.enter_async_context(catalogue.running(database))
         settings = DicomwebSettings.load(
             **own,
             provider_name=PROVIDER,

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
-from dimse_ingestion.events.cloudevents import decoded
+from dimse_ingestion.events.cloudevents import decode
 from dimse_ingestion.events.http_sink import HttpSink
 from dimse_ingestion.observability import tracing
 from dimse_ingestion.observability.http_server import serve
@@ -40,7 +40,7 @@ class Sink:
 
     async def take(self, request: Request) -> Response:
         headers = dict(request.headers)
-        self.events.append(decoded(headers, await request.body()))
+        self.events.append(decode(headers, await request.body()))
         self.headers.append(headers)
         self.peers.add(request.client)
         await self.open.wait()

@@ -44,7 +44,7 @@ class Catalogue:
 
     async def take(self, request: Request) -> Response:
         path = request.url.path.removeprefix("/base")
-        query = wire.decoded_query(path, await request.body())
+        query = wire.decode_query(path, await request.body())
         self.asked.append((request.query_params[wire.SOURCE], query))
         if self.answer is None:
             return Response(status_code=self.status)
@@ -72,8 +72,8 @@ async def failure(client: HttpQueryClient) -> DimseFailure:
 
 async def three() -> AsyncIterator[bytes]:
     for number in range(3):
-        yield wire.encoded_match(match(number))
-    yield wire.encoded_end(3)
+        yield wire.encode_match(match(number))
+    yield wire.encode_end(3)
 
 
 async def test_asks_and_gives_what_is_answered() -> None:
@@ -96,10 +96,10 @@ async def test_a_match_is_given_while_the_next_is_looked_for() -> None:
     seen = asyncio.Event()
 
     async def answer() -> AsyncIterator[bytes]:
-        yield wire.encoded_match(match(0))
+        yield wire.encode_match(match(0))
         await seen.wait()
-        yield wire.encoded_match(match(1))
-        yield wire.encoded_end(2)
+        yield wire.encode_match(match(1))
+        yield wire.encode_end(2)
 
     async with client_of(Catalogue(answer).app) as client:
         found = []
@@ -115,7 +115,7 @@ async def test_closing_ends_the_query_at_the_catalogue() -> None:
     async def endless() -> AsyncIterator[bytes]:
         try:
             for number in range(10**9):
-                yield wire.encoded_match(match(number))
+                yield wire.encode_match(match(number))
                 await asyncio.sleep(0)
         finally:
             ended.set()
@@ -132,7 +132,7 @@ async def test_a_reader_that_waits_makes_the_catalogue_wait() -> None:
     async def much() -> AsyncIterator[bytes]:
         nonlocal sent
         while True:
-            yield wire.encoded_match([element(0x00324000, "LT", "x" * 100_000)])
+            yield wire.encode_match([element(0x00324000, "LT", "x" * 100_000)])
             sent += 1
             await asyncio.sleep(0)
 
@@ -150,10 +150,10 @@ async def test_a_reader_that_waits_makes_the_catalogue_wait() -> None:
 
 async def test_an_answer_that_breaks_off_is_transient() -> None:
     async def silent_end() -> AsyncIterator[bytes]:
-        yield wire.encoded_match(match(0))
+        yield wire.encode_match(match(0))
 
     async def torn_connection() -> AsyncIterator[bytes]:
-        yield wire.encoded_match(match(0))
+        yield wire.encode_match(match(0))
         raise ConnectionError
 
     for answer in (silent_end, torn_connection):
@@ -165,8 +165,8 @@ async def test_an_answer_that_breaks_off_is_transient() -> None:
 
 async def test_a_failure_in_the_middle_is_the_catalogue_s_own() -> None:
     async def failing() -> AsyncIterator[bytes]:
-        yield wire.encoded_match(match(0))
-        yield wire.encoded_error(OutOfResources("The database is down."))
+        yield wire.encode_match(match(0))
+        yield wire.encode_error(OutOfResources("The database is down."))
 
     async with client_of(Catalogue(failing).app) as client:
         matches = client.matches(QUERY)
@@ -209,7 +209,7 @@ async def test_a_catalogue_that_falls_silent_is_given_up() -> None:
     stuck = asyncio.Event()
 
     async def sticking() -> AsyncIterator[bytes]:
-        yield wire.encoded_match(match(0))
+        yield wire.encode_match(match(0))
         await stuck.wait()
 
     async with client_of(Catalogue(sticking).app, silence=0.3) as client:

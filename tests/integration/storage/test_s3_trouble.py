@@ -14,7 +14,7 @@ from dimse_ingestion.settings import S3Bucket
 from dimse_ingestion.storage import multipart_upload
 from dimse_ingestion.storage.contract import Bucket
 from dimse_ingestion.storage.factory import open_bucket
-from dimse_ingestion.storage.rotating import FollowingBucket
+from dimse_ingestion.storage.rotating import RotatingBucket
 from harness.doors import eventually
 from harness.s3_server import S3Server, s3_server, why_not
 
@@ -147,7 +147,7 @@ async def test_a_server_killed_in_the_middle_of_an_upload_and_back(
 
 async def test_rotated_keys_are_taken_up_without_a_restart(location: S3Bucket) -> None:
     described = [replace(location, secret_access_key="of-last-year")]
-    bucket = FollowingBucket(lambda: described[0], fresh=3600)
+    bucket = RotatingBucket(lambda: described[0], fresh=3600)
     with pytest.raises(DimseFailure) as raised:
         await bucket.check()
     assert raised.value.status == Status.NOT_AUTHORIZED
@@ -159,7 +159,7 @@ async def test_a_put_refused_by_keys_that_have_just_changed_may_be_repeated(
     location: S3Bucket,
 ) -> None:
     described = [replace(location, secret_access_key="of-last-year")]
-    bucket = FollowingBucket(lambda: described[0], fresh=3600)
+    bucket = RotatingBucket(lambda: described[0], fresh=3600)
     assert await failing(bucket) == Status.NOT_AUTHORIZED
     described[0] = location
     assert await failing(bucket) == Status.OUT_OF_RESOURCES

@@ -3,13 +3,13 @@
 import msgspec
 import pytest
 
-from dimse_ingestion.catalogue.event_rows import decoded, described, encoded
+from dimse_ingestion.catalogue.event_rows import decoded, encoded, extract_rows
 from dimse_ingestion.dicom.elements import by_tag
 from tests.instances import CT_IMAGE, elements, event
 
 
 def test_keys_are_kept_as_they_are_compared() -> None:
-    study = described(
+    study = extract_rows(
         event(
             PatientName="Yamada^Tarou^=山田^太郎=やまだ", StudyDate="2026.01.02", StudyTime="1030"
         )
@@ -22,16 +22,16 @@ def test_keys_are_kept_as_they_are_compared() -> None:
 
 @pytest.mark.parametrize("value", ["A\\B", "x" * 301])
 def test_what_sql_cant_compare_is_null(value: str) -> None:
-    assert described(event(AccessionNumber=value)).study()["accession_number"] is None
+    assert extract_rows(event(AccessionNumber=value)).study()["accession_number"] is None
 
 
 def test_what_is_absent_is_empty_which_no_key_matches() -> None:
-    assert described(event()).study()["accession_number"] == ""
-    assert described(event(AccessionNumber="")).study()["accession_number"] == ""
+    assert extract_rows(event()).study()["accession_number"] == ""
+    assert extract_rows(event(AccessionNumber="")).study()["accession_number"] == ""
 
 
 def test_each_level_keeps_its_own_elements_and_the_object_all() -> None:
-    told = described(event(PatientID="1", StudyID="2", Modality="CT", ImageComments="3"))
+    told = extract_rows(event(PatientID="1", StudyID="2", Modality="CT", ImageComments="3"))
     assert {each.value for each in decoded(told.study()["elements"])} == {"1", "2", "1.2.1"}
     assert {each.value for each in decoded(told.series()["elements"])} == {"CT", "1.2.1.1"}
     assert len(decoded(told.object["elements"])) == 8
@@ -39,17 +39,17 @@ def test_each_level_keeps_its_own_elements_and_the_object_all() -> None:
 
 
 def test_a_patient_is_told_by_id_and_issuer_or_else_by_the_study() -> None:
-    same = [described(event(study=uid, PatientID=" 1 ")).study()["patient_key"] for uid in "12"]
+    same = [extract_rows(event(study=uid, PatientID=" 1 ")).study()["patient_key"] for uid in "12"]
     assert same[0] == same[1]
-    issued = described(event(PatientID="1", IssuerOfPatientID="H")).study()["patient_key"]
+    issued = extract_rows(event(PatientID="1", IssuerOfPatientID="H")).study()["patient_key"]
     assert issued != same[0]
-    assert len({described(event(study=uid)).study()["patient_key"] for uid in "12"}) == 2
+    assert len({extract_rows(event(study=uid)).study()["patient_key"] for uid in "12"}) == 2
 
 
 def test_the_rank_goes_by_the_time_of_storing_in_any_zone() -> None:
-    later = described(event(second=1)).rank
+    later = extract_rows(event(second=1)).rank
     earlier = msgspec.structs.replace(event(), time="2026-01-01T01:00:00+01:00")
-    assert described(earlier).rank == described(event()).rank < later
+    assert extract_rows(earlier).rank == extract_rows(event()).rank < later
 
 
 @pytest.mark.parametrize(
@@ -57,13 +57,13 @@ def test_the_rank_goes_by_the_time_of_storing_in_any_zone() -> None:
 )
 def test_a_time_that_is_none_or_to_come_counts_as_now(time: str) -> None:
     odd = msgspec.structs.replace(event(), time=time)
-    assert described(event(second=1)).rank < described(odd).rank < "2999"
+    assert extract_rows(event(second=1)).rank < extract_rows(odd).rank < "2999"
 
 
 @pytest.mark.parametrize("keyword", ["study", "series", "instance"])
 def test_an_event_without_a_place_is_refused_with_the_tag(keyword: str) -> None:
     with pytest.raises(ValueError, match=r"\(00[02][08],"):
-        described(event(**{keyword: "1.2/3"}))
+        extract_rows(event(**{keyword: "1.2/3"}))
 
 
 def test_elements_come_back_as_they_were_kept() -> None:

@@ -7,7 +7,7 @@ from threading import Event
 
 import pytest
 
-from dimse_ingestion.catalogue.group_commit import Commit, Committing
+from dimse_ingestion.catalogue.group_commit import Commit, GroupCommit
 from dimse_ingestion.catalogue.record import Outcome
 from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
 from dimse_ingestion.events.contract import ImageStoredEvent
@@ -33,16 +33,16 @@ class Commits:
 
 
 @asynccontextmanager
-async def committing(commit: Commit, most: int = 10) -> AsyncIterator[Committing]:
-    made = Committing(commit, most)
+async def committing(commit: Commit, most: int = 10) -> AsyncIterator[GroupCommit]:
+    made = GroupCommit(commit, most)
     running = asyncio.create_task(made.run())
     yield made
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 
 
-def tell(made: Committing, *names: str) -> "list[asyncio.Task[Outcome]]":
-    return [asyncio.create_task(made.committed(event(name))) for name in names]
+def tell(made: GroupCommit, *names: str) -> "list[asyncio.Task[Outcome]]":
+    return [asyncio.create_task(made.submit(event(name))) for name in names]
 
 
 async def begun(commits: Commits) -> None:

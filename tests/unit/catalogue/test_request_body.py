@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from dimse_ingestion.catalogue.request_body import Bodies, BodyTooLong
+from dimse_ingestion.catalogue.request_body import BodyReader, BodyTooLong
 from dimse_ingestion.dicom.failure import OutOfResources
 
 
@@ -24,24 +24,24 @@ def request(pieces: Sequence[bytes], *, whole: bool = True) -> Request:
 
 
 async def test_a_body_is_what_its_pieces_are() -> None:
-    async with Bodies(10).body(request([b"abc", b"", b"def"])) as body:
+    async with BodyReader(10).body(request([b"abc", b"", b"def"])) as body:
         assert body == b"abcdef"
 
 
 async def test_one_byte_too_many_is_refused() -> None:
     with pytest.raises(BodyTooLong, match="10 bytes"):
-        async with Bodies(10).body(request([b"x" * 10, b"y"])):
+        async with BodyReader(10).body(request([b"x" * 10, b"y"])):
             pass
 
 
 async def test_a_client_that_leaves_did_not_send_it_whole() -> None:
     with pytest.raises(ValueError, match="whole"):
-        async with Bodies(10).body(request([b"abc"], whole=False)):
+        async with BodyReader(10).body(request([b"abc"], whole=False)):
             pass
 
 
 async def test_what_is_held_bounds_what_is_taken_and_is_let_go() -> None:
-    bodies = Bodies(longest=10, most=12)
+    bodies = BodyReader(longest=10, most=12)
     async with bodies.body(request([b"x" * 8])):
         with pytest.raises(OutOfResources):
             async with bodies.body(request([b"x" * 5])):
@@ -53,5 +53,5 @@ async def test_what_is_held_bounds_what_is_taken_and_is_let_go() -> None:
 
 
 async def test_one_alone_may_be_longer_than_all_together() -> None:
-    async with Bodies(longest=10, most=5).body(request([b"x" * 6, b"x" * 4])) as body:
+    async with BodyReader(longest=10, most=5).body(request([b"x" * 6, b"x" * 4])) as body:
         assert len(body) == 10

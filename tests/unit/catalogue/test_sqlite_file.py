@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from dimse_ingestion.catalogue.database import check, open_engine, writing
+from dimse_ingestion.catalogue.database import check, open_engine, write_transaction
 from dimse_ingestion.catalogue.migrate import upgrade
 from dimse_ingestion.catalogue.record import record
 from dimse_ingestion.catalogue.sqlite_file import create_private
@@ -113,7 +113,7 @@ def test_nothing_is_accepted_into_a_file_that_would_be_lost(
 def test_without_a_write_ahead_log_there_is_none_to_miss(path: Path) -> None:
     """A file system without shared memory keeps SQLite at its rollback journal."""
     engine = open_engine(f"sqlite:///file:{path}?vfs=unix-none&uri=true")
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         assert connection.execute(text("PRAGMA journal_mode")).scalar() == "delete"
         connection.execute(text("CREATE TABLE objects (id INTEGER)"))
     check(engine)

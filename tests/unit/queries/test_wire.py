@@ -11,7 +11,7 @@ from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.queries import wire
 from dimse_ingestion.queries.contract import Located, Query
-from dimse_ingestion.queries.wire import AnswerReader, decoded_query, encoded_query, match_reader
+from dimse_ingestion.queries.wire import AnswerReader, decode_query, encode_query, match_reader
 
 KEYS = [
     element(0x00100010, "PN", "山田*"),
@@ -32,11 +32,11 @@ def one_by_one(data: bytes) -> Iterator[bytes]:
 @pytest.mark.parametrize("scope", ["PATIENT", "STUDY", "SERIES", "IMAGE"])
 def test_a_query_goes_there_and_back(scope: str) -> None:
     query = Query(scope=scope, keys=KEYS, limit=10, offset=20)
-    assert decoded_query(wire.PATHS[scope], encoded_query(query)) == query
+    assert decode_query(wire.PATHS[scope], encode_query(query)) == query
 
 
 def test_a_query_is_asked_as_the_original_does() -> None:
-    asked = json.loads(encoded_query(Query(scope="STUDY", keys=KEYS[:1])))
+    asked = json.loads(encode_query(Query(scope="STUDY", keys=KEYS[:1])))
     key = {"group": "0010", "element": "0010", "vr": "PN", "value": "山田*"}
     assert asked == {"scope": "STUDY", "queryAttributes": [key]}
 
@@ -58,12 +58,12 @@ def test_what_is_no_query_is_refused_without_its_values(
     path: str, body: bytes, sentence: str
 ) -> None:
     with pytest.raises(ValueError, match=sentence) as raised:
-        decoded_query(path, body)
+        decode_query(path, body)
     assert "SMITH" not in str(raised.value)
 
 
 def whole_answer() -> bytes:
-    return b"".join(map(wire.encoded_match, MATCHES)) + wire.encoded_end(len(MATCHES))
+    return b"".join(map(wire.encode_match, MATCHES)) + wire.encode_end(len(MATCHES))
 
 
 @given(st.lists(st.integers(0, len(whole_answer())), max_size=12))
@@ -79,13 +79,13 @@ def test_matches_come_whole_however_the_bytes_are_cut(cuts: list[int]) -> None:
 
 def test_matches_are_given_before_the_answer_ends() -> None:
     reader = match_reader()
-    assert list(reader.feed(wire.encoded_match(MATCHES[0]))) == MATCHES[:1]
+    assert list(reader.feed(wire.encode_match(MATCHES[0]))) == MATCHES[:1]
     assert not reader.ended
 
 
 def test_no_match_is_an_answer_too() -> None:
     reader = match_reader()
-    assert read(reader, one_by_one(wire.encoded_end(0))) == []
+    assert read(reader, one_by_one(wire.encode_end(0))) == []
     reader.finish()
 
 
@@ -99,7 +99,7 @@ def test_an_answer_that_breaks_off_anywhere_has_failed(length: int) -> None:
 
 def test_a_lost_match_is_noticed() -> None:
     with pytest.raises(OutOfResources, match="lost"):
-        list(match_reader().feed(wire.encoded_match(MATCHES[0]) + wire.encoded_end(2)))
+        list(match_reader().feed(wire.encode_match(MATCHES[0]) + wire.encode_end(2)))
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_lost_match_is_noticed() -> None:
 )
 def test_the_catalogue_s_failure_arrives_as_it_was_sent(failure: DimseFailure) -> None:
     with pytest.raises(DimseFailure) as raised:
-        list(match_reader().feed(wire.encoded_error(failure)))
+        list(match_reader().feed(wire.encode_error(failure)))
     told = raised.value
     sent = (failure.status, failure.comment, failure.transient)
     assert (told.status, told.comment, told.transient) == sent
@@ -152,14 +152,14 @@ def located(number: int) -> Located:
 
 def test_objects_are_asked_and_answered_on_a_path_of_their_own() -> None:
     asked = Query(scope="IMAGE", keys=KEYS, all_keys=True)
-    assert decoded_query(wire.OBJECTS, encoded_query(asked)) == asked
+    assert decode_query(wire.OBJECTS, encode_query(asked)) == asked
     found = [located(0), located(1)]
     reader = wire.object_reader()
-    body = b"".join(map(wire.encoded_match, found)) + wire.encoded_end(2)
+    body = b"".join(map(wire.encode_match, found)) + wire.encode_end(2)
     assert [each for part in one_by_one(body) for each in reader.feed(part)] == found
     reader.finish()
 
 
 def test_objects_are_of_instances_only() -> None:
     with pytest.raises(ValueError, match="scope is not"):
-        decoded_query(wire.OBJECTS, encoded_query(Query(scope="STUDY", keys=[])))
+        decode_query(wire.OBJECTS, encode_query(Query(scope="STUDY", keys=[])))

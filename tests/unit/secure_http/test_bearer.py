@@ -5,7 +5,7 @@ from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 
 from dimse_ingestion.secure_http.bearer import Refusals, RequireToken
-from dimse_ingestion.secure_http.mounted_value import Followed
+from dimse_ingestion.secure_http.mounted_value import MountedValue
 from dimse_ingestion.settings import MountedMissing
 from tests.log_lines import lines
 
@@ -14,7 +14,7 @@ __all__ = ["lines"]
 
 def client(*tokens: str, refusals: Refusals | None = None) -> TestClient:
     inside = PlainTextResponse("inside")
-    return TestClient(RequireToken(inside, Followed(lambda: tokens), refusals))
+    return TestClient(RequireToken(inside, MountedValue(lambda: tokens), refusals))
 
 
 @pytest.mark.parametrize("token", ["now", "before"])
@@ -37,7 +37,7 @@ def test_without_a_token_to_compare_with_nobody_is_let_in() -> None:
     def missing() -> tuple[str, ...]:
         raise MountedMissing("Missing key token in catalogue Secret core-catalogue: add it.")
 
-    guarded = TestClient(RequireToken(PlainTextResponse("inside"), Followed(missing)))
+    guarded = TestClient(RequireToken(PlainTextResponse("inside"), MountedValue(missing)))
     answer = guarded.get("/", headers={"authorization": "Bearer None"})
     assert answer.status_code == 503
     assert "Missing key token" in answer.json()["title"]

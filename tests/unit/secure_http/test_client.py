@@ -6,7 +6,7 @@ import trustme
 
 from dimse_ingestion.secure_http import mounted_value
 from dimse_ingestion.secure_http.client import BearerToken, SecureClient
-from dimse_ingestion.secure_http.mounted_value import Followed
+from dimse_ingestion.secure_http.mounted_value import MountedValue
 from dimse_ingestion.settings import MountedMissing, PeerAccess
 from tests.catalogue_secret import CatalogueSecret
 
@@ -26,7 +26,7 @@ def sent(auth: BearerToken, *taken: str) -> list[str]:
 
 
 def test_the_token_in_use_is_sent_first_and_the_former_after_a_401() -> None:
-    auth = BearerToken(Followed(lambda: ("new", "old")))
+    auth = BearerToken(MountedValue(lambda: ("new", "old")))
     assert sent(auth, "new", "old") == ["Bearer new"]
     assert sent(auth, "old") == ["Bearer new", "Bearer old"]
     assert sent(auth) == ["Bearer new", "Bearer old"]
@@ -34,7 +34,7 @@ def test_the_token_in_use_is_sent_first_and_the_former_after_a_401() -> None:
 
 def test_after_a_401_the_token_is_read_again() -> None:
     tokens = iter([("old",), ("new",)])
-    auth = BearerToken(Followed(lambda: next(tokens)))
+    auth = BearerToken(MountedValue(lambda: next(tokens)))
     assert sent(auth, "new") == ["Bearer old", "Bearer new"]
 
 

@@ -5,9 +5,9 @@ import pytest
 
 from dimse_ingestion.secure_http.failures import (
     clear_text_failure,
-    misdirected,
     tls_failure,
-    token_refused,
+    token_failure,
+    wrong_port_failure,
 )
 from dimse_ingestion.settings import PeerAccess
 
@@ -64,15 +64,15 @@ def test_another_failure_is_not_of_tls() -> None:
 
 
 def test_a_421_names_the_setting() -> None:
-    assert misdirected(SINK) == (
+    assert wrong_port_failure(SINK) == (
         "The event sink takes this over TLS, at another port: correct K_SINK."
     )
 
 
 def test_a_401_names_the_setting_and_the_secret() -> None:
-    assert token_refused(SINK) == "The event sink asks for a token: set DIMSE_EVENT_SINK_TOKEN."
+    assert token_failure(SINK) == "The event sink asks for a token: set DIMSE_EVENT_SINK_TOKEN."
     known = PeerAccess(token="/etc/catalogue", secret_name="core-catalogue")
-    assert token_refused(known) == (
+    assert token_failure(known) == (
         "The catalogue refuses the token: correct DIMSE_CATALOGUE_TOKEN in catalogue Secret "
         "core-catalogue."
     )

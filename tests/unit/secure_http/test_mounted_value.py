@@ -3,7 +3,7 @@ from collections.abc import Callable
 
 import pytest
 
-from dimse_ingestion.secure_http.mounted_value import Followed
+from dimse_ingestion.secure_http.mounted_value import MountedValue
 from dimse_ingestion.settings import MountedMissing
 from tests.log_lines import lines
 
@@ -24,7 +24,7 @@ def reading(*values: str | None) -> Callable[[], str]:
 
 def test_a_value_is_read_again_when_it_is_old() -> None:
     now = [0.0]
-    followed = Followed(reading("a", "b", "c"), lambda: now[0])
+    followed = MountedValue(reading("a", "b", "c"), lambda: now[0])
     assert [followed.value(), followed.value()] == ["a", "a"]
     now[0] = 5.1
     assert [followed.value(), followed.value()] == ["b", "b"]
@@ -35,7 +35,7 @@ def test_a_value_is_read_again_when_it_is_old() -> None:
 
 def test_the_last_value_stays_and_the_log_says_so_once(lines: io.StringIO) -> None:
     now = [0.0]
-    followed = Followed(reading("a", None, None, "b"), lambda: now[0])
+    followed = MountedValue(reading("a", None, None, "b"), lambda: now[0])
     assert followed.value() == "a"
     for now[0] in (6.0, 12.0):
         assert followed.value() == "a"
@@ -45,7 +45,7 @@ def test_the_last_value_stays_and_the_log_says_so_once(lines: io.StringIO) -> No
 
 
 def test_what_never_was_is_an_error_each_time() -> None:
-    followed = Followed(reading(None, None, "a"), lambda: 0.0)
+    followed = MountedValue(reading(None, None, "a"), lambda: 0.0)
     for _ in range(2):
         with pytest.raises(MountedMissing):
             followed.value()

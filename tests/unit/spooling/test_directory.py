@@ -44,6 +44,6 @@ def test_only_leftovers_are_removed(tmp_path: Path) -> None:
 
 
 def test_a_disk_has_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert folder.has_room(tmp_path)
+    assert folder.has_free_space(tmp_path)
     monkeypatch.setattr(folder, "_FREE_AGAIN", 2**62)
-    assert not folder.has_room(tmp_path)
+    assert not folder.has_free_space(tmp_path)

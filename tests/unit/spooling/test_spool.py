@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.spooling.spool import Limits, Spool
-from dimse_ingestion.spooling.spooled import Sealed, Spooled
+from dimse_ingestion.spooling.spooled import Sealed, SpooledDataSet
 
 MIB = 2**20
 
@@ -27,7 +27,7 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
     spool.close()
 
 
-async def filled(spooled: Spooled, content: bytes, fragment: int = 100_000) -> Sealed:
+async def filled(spooled: SpooledDataSet, content: bytes, fragment: int = 100_000) -> Sealed:
     reused = bytearray(fragment)
     for at in range(0, len(content), fragment):
         part = content[at : at + fragment]
@@ -35,10 +35,10 @@ async def filled(spooled: Spooled, content: bytes, fragment: int = 100_000) -> S
         if waiting := spooled.write(memoryview(reused)[: len(part)]):
             await waiting
         reused[:] = bytes(fragment)  # as the upper layer's buffer is used again
-    return await spooled.sealed()
+    return await spooled.seal()
 
 
-def whole(spooled: Spooled, length: int = 300_001) -> bytes:
+def whole(spooled: SpooledDataSet, length: int = 300_001) -> bytes:
     found = bytearray()
     while part := spooled.read(len(found), length):
         found += part
@@ -83,7 +83,7 @@ def test_any_fragments_give_any_range(
             if waiting := spooled.write(part):
                 await waiting
         content = b"".join(parts)
-        assert (await spooled.sealed()).sha256 == hashlib.sha256(content).hexdigest()
+        assert (await spooled.seal()).sha256 == hashlib.sha256(content).hexdigest()
         assert spooled.read(offset, length) == content[offset : offset + length]
         spooled.close()
         spool.close()
@@ -111,7 +111,7 @@ async def test_memory_is_bounded_while_the_disk_is_slow(spool: Spool) -> None:
             await waiting
         most = max(most, spool.memory_used)
     assert most < 4 * MIB
-    await spooled.sealed()
+    await spooled.seal()
     spooled.close()
 
 
@@ -157,7 +157,7 @@ async def test_a_full_disk_is_a700_and_trouble_until_there_is_room(
         assert failure.value.status is Status.OUT_OF_RESOURCES
         assert "is full" in spool.trouble
     with monkeypatch.context() as disk:
-        disk.setattr("dimse_ingestion.spooling.directory.has_room", lambda _: False)
+        disk.setattr("dimse_ingestion.spooling.directory.has_free_space", lambda _: False)
         assert "is full" in spool.trouble
     assert spool.trouble == ""
     assert (spool.memory_used, spool.disk_used) == (0, 0)
@@ -193,7 +193,7 @@ async def test_a_directory_that_cannot_be_made_is_a700_until_it_can(
 
 
 async def test_trouble_tells_what_is_wrong_now(spool: Spool, tmp_path: Path) -> None:
-    spool.failed(OSError(errno.EIO, "Input/output error"))
+    spool.mark_broken(OSError(errno.EIO, "Input/output error"))
     (tmp_path / "spool").rmdir()
     (tmp_path / "spool").write_text("a file in its place")
     assert "Not a directory" in spool.trouble
@@ -236,7 +236,7 @@ async def test_an_abandoned_data_set_leaves_nothing(spool: Spool, size: int) -> 
     spooled.write(bytes(size))
     spooled.abandon()
     spooled.write(bytes(1000))
-    await spooled.sealed()  # waits for the thread
+    await spooled.seal()  # waits for the thread
     spooled.close()
     assert (spool.memory_used, spool.disk_used) == (0, 0)
     assert open_descriptors() <= before

@@ -1,10 +1,10 @@
 import pytest
 
-from dimse_ingestion.storage.azure_connection import parsed
+from dimse_ingestion.storage.azure_connection import parse
 
 
 def test_a_key_with_the_public_endpoint() -> None:
-    connection = parsed(
+    connection = parse(
         "DefaultEndpointsProtocol=https;AccountName=images;AccountKey=a+b/c==;"
         "EndpointSuffix=core.windows.net"
     )
@@ -15,7 +15,7 @@ def test_a_key_with_the_public_endpoint() -> None:
 
 
 def test_a_signature_with_an_endpoint_of_its_own() -> None:
-    connection = parsed(
+    connection = parse(
         "BlobEndpoint=https://images.blob.core.usgovcloudapi.net/;"
         "SharedAccessSignature=?sv=2024&sig=abc%3D"
     )
@@ -25,7 +25,7 @@ def test_a_signature_with_an_endpoint_of_its_own() -> None:
 
 
 def test_the_emulator() -> None:
-    connection = parsed("UseDevelopmentStorage=true")
+    connection = parse("UseDevelopmentStorage=true")
     assert connection.endpoint == "http://127.0.0.1:10000/devstoreaccount1"
     assert connection.account_key
 
@@ -41,5 +41,5 @@ def test_the_emulator() -> None:
 )
 def test_names_what_is_missing_and_no_value(text: str, missing: str) -> None:
     with pytest.raises(ValueError, match=missing) as raised:
-        parsed(text)
+        parse(text)
     assert "secret" not in str(raised.value)

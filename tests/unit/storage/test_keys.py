@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dimse_ingestion.storage.keys import INSTANCES, InstanceKey, instance_key, parsed
+from dimse_ingestion.storage.keys import INSTANCES, InstanceKey, instance_key, parse_key
 
 SHA256 = "ab" * 32
 UIDS = st.from_regex(r"[0-2](\.[1-9][0-9]{0,8}){1,5}", fullmatch=True)
@@ -18,8 +18,8 @@ def test_the_digest_leads() -> None:
 @settings(max_examples=50)
 def test_a_key_says_what_it_was_made_of(digest: bytes, transfer_syntax: str, instance: str) -> None:
     key = instance_key(digest.hex(), transfer_syntax, instance)
-    assert parsed(key) == InstanceKey(digest.hex(), transfer_syntax, instance)
-    assert str(parsed(key)) == key
+    assert parse_key(key) == InstanceKey(digest.hex(), transfer_syntax, instance)
+    assert str(parse_key(key)) == key
 
 
 @pytest.mark.parametrize("uid", ["", "..", ".", "1.2/3", "1.2.3\n", "1.2.x", "1" * 65, "../1"])
@@ -40,4 +40,4 @@ def test_a_digest_is_a_digest(digest: str) -> None:
     "key", ["", "checks/x", f"instances/cd/{SHA256}/1.2/1.2.3.dcm", f"instances/ab/{SHA256}/1.2/1"]
 )
 def test_other_keys_say_nothing(key: str) -> None:
-    assert parsed(key) is None
+    assert parse_key(key) is None

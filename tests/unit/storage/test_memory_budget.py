@@ -1,6 +1,6 @@
 import asyncio
 
-from dimse_ingestion.storage.memory_budget import Budget
+from dimse_ingestion.storage.memory_budget import MemoryBudget
 
 
 async def settled() -> None:
@@ -12,12 +12,12 @@ async def settled() -> None:
 class Upload:
     """One that holds its share until it is told to end."""
 
-    def __init__(self, budget: Budget, share: int) -> None:
+    def __init__(self, budget: MemoryBudget, share: int) -> None:
         self.holds = False
         self._end = asyncio.Event()
         self.task = asyncio.create_task(self._run(budget, share))
 
-    async def _run(self, budget: Budget, share: int) -> None:
+    async def _run(self, budget: MemoryBudget, share: int) -> None:
         async with budget.holding(share):
             self.holds = True
             await self._end.wait()
@@ -30,7 +30,7 @@ class Upload:
 
 
 async def test_waits_for_room_in_the_order_of_asking() -> None:
-    budget = Budget(10)
+    budget = MemoryBudget(10)
     first, large, small = Upload(budget, 6), Upload(budget, 9), Upload(budget, 1)
     await settled()
     assert (first.holds, large.holds, small.holds) == (True, False, False)
@@ -39,7 +39,7 @@ async def test_waits_for_room_in_the_order_of_asking() -> None:
 
 
 async def test_one_that_wants_more_than_there_is_gets_all() -> None:
-    budget = Budget(10)
+    budget = MemoryBudget(10)
     small, huge = Upload(budget, 1), Upload(budget, 1000)
     await settled()
     assert not huge.holds
@@ -52,7 +52,7 @@ async def test_one_that_wants_more_than_there_is_gets_all() -> None:
 
 
 async def test_one_that_is_cancelled_while_waiting_lets_the_next_in() -> None:
-    budget = Budget(10)
+    budget = MemoryBudget(10)
     first, large, small = Upload(budget, 6), Upload(budget, 9), Upload(budget, 4)
     await settled()
     large.task.cancel()
@@ -65,7 +65,7 @@ async def test_one_that_is_cancelled_while_waiting_lets_the_next_in() -> None:
 
 
 async def test_one_cancelled_as_its_turn_comes_gives_it_back() -> None:
-    budget = Budget(10)
+    budget = MemoryBudget(10)
     async with budget.holding(10):
         second = Upload(budget, 10)
         await settled()

@@ -3,7 +3,7 @@ from prometheus_client import REGISTRY
 
 from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
 from dimse_ingestion.dicom.status import Status
-from dimse_ingestion.storage.metrics import counted
+from dimse_ingestion.storage.metrics import request_count
 
 
 def count(outcome: str) -> float:
@@ -22,7 +22,7 @@ def count(outcome: str) -> float:
 )
 def test_counts_how_a_call_ends(ending: Exception, outcome: str) -> None:
     before = count(outcome)
-    with pytest.raises(type(ending)), counted("put"):
+    with pytest.raises(type(ending)), request_count("put"):
         raise ending
     assert count(outcome) == before + 1
 
@@ -32,11 +32,11 @@ def test_counts_what_goes_well_and_not_what_is_none_of_the_bucket_s_doing() -> N
         return [count(outcome) for outcome in ("done", "failed", "refused")]
 
     done, failed, refused = counts()
-    with counted("put"):
+    with request_count("put"):
         pass
     assert counts() == [done + 1, failed, refused]
-    with pytest.raises(ValueError, match="source"), counted("put"):
+    with pytest.raises(ValueError, match="source"), request_count("put"):
         raise ValueError("source")
-    with pytest.raises(DimseFailure, match="source"), counted("put"):
+    with pytest.raises(DimseFailure, match="source"), request_count("put"):
         raise DimseFailure(Status.CANNOT_UNDERSTAND, "source")
     assert counts() == [done + 1, failed, refused]

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from dimse_ingestion.storage.multipart_upload import uploaded
+from dimse_ingestion.storage.multipart_upload import upload_parts
 
 
 class BrokenOffError(Exception):
@@ -50,7 +50,7 @@ async def test_what_the_source_gives_is_sent_in_its_order() -> None:
         for number in range(50):
             yield bytes([number])
 
-    await uploaded(sender.send, source())
+    await upload_parts(sender.send, source())
     assert b"".join(sender.sent) == bytes(range(50))
     assert sender.completed
 
@@ -65,7 +65,7 @@ async def test_a_part_under_way_ends_before_the_upload_is_aborted() -> None:
         raise BrokenOffError
 
     with pytest.raises(BrokenOffError):
-        await uploaded(sender.send, breaking())
+        await upload_parts(sender.send, breaking())
     assert sender.may_end.is_set()
     assert not sender.aborted_amid_a_part
     assert not sender.completed
@@ -83,7 +83,7 @@ async def test_a_source_that_is_ahead_when_it_breaks_off_is_not_sent_on() -> Non
         raise BrokenOffError
 
     with pytest.raises(BrokenOffError):
-        await uploaded(sender.send, breaking())
+        await upload_parts(sender.send, breaking())
     assert sender.sent[0] == b"a part"
     assert len(sender.sent) <= 2
     assert not sender.aborted_amid_a_part
@@ -99,4 +99,4 @@ async def test_a_failure_of_the_upload_reaches_a_source_that_gives_on() -> None:
             yield b"chunk"
 
     with pytest.raises(ConnectionError, match="refused"):
-        await asyncio.wait_for(uploaded(refusing, endless()), 60)
+        await asyncio.wait_for(upload_parts(refusing, endless()), 60)

@@ -7,7 +7,7 @@ from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.settings import BucketLocation, FolderBucket, MountedMissing
 from dimse_ingestion.storage.memory import MemoryBucket
-from dimse_ingestion.storage.rotating import FollowingBucket
+from dimse_ingestion.storage.rotating import RotatingBucket
 
 OLD, NEW = FolderBucket(Path("/old")), FolderBucket(Path("/new"))
 DENIED = DimseFailure(Status.NOT_AUTHORIZED, "denied")
@@ -31,8 +31,8 @@ class Mounted:
         self.opened.append(location)
         return self.buckets[location]
 
-    def following(self, fresh: float = 3600) -> FollowingBucket:
-        return FollowingBucket(self.read, timeout=7, fresh=fresh, opened=self.open)
+    def following(self, fresh: float = 3600) -> RotatingBucket:
+        return RotatingBucket(self.read, timeout=7, fresh=fresh, opened=self.open)
 
 
 async def chunks() -> AsyncIterator[bytes]:

@@ -119,7 +119,7 @@ async def opened(asked: Standalone, viewer: Path | None = None) -> AsyncIterator
         await _start(nats)
         stack.push_async_callback(nats.stop)
         token = secrets.token_urlsafe(32)  # other users of this machine do not have it
-        port = await stack.enter_async_context(catalogue.opened(_catalogue(data, token)))
+        port = await stack.enter_async_context(catalogue.running(_catalogue(data, token)))
         space = _space(asked, data, port, http) | {"catalogue_token": token}
         await stack.enter_async_context(ingestion.opened(_ingestion(space, nats)))
         web = await stack.enter_async_context(

@@ -12,7 +12,7 @@ from urllib.parse import urljoin
 
 from dimse_ingestion.dicom.elements import BulkReference
 from dimse_ingestion.dicomweb.http.problems import Problem
-from dimse_ingestion.spooling.spooled import Spooled
+from dimse_ingestion.spooling.spooled import SpooledDataSet
 
 
 @dataclass(slots=True)
@@ -33,7 +33,7 @@ class KeptPart:
 class BulkParts:
     """Takes over `spooled`, which `close` lets go of; addresses may be relative to `base`."""
 
-    spooled: Spooled
+    spooled: SpooledDataSet
     base: str
     _by_address: dict[str, list[KeptPart]] = field(default_factory=dict)
 
@@ -53,7 +53,7 @@ class BulkParts:
 
     async def sealed(self) -> None:
         """All parts are whole. Raises DimseFailure A700 when there was no room for them."""
-        await self.spooled.sealed()
+        await self.spooled.seal()
 
     def at(self, address: str) -> list[KeptPart]:
         """The parts at a BulkDataURI, in order; none where it names none of the request.

@@ -16,7 +16,7 @@ from dimse_ingestion.dicom.limits import Limits
 from dimse_ingestion.dicom.scanning import Scanner
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.operations.event_builder import Instance
-from dimse_ingestion.spooling.spooled import Spooled
+from dimse_ingestion.spooling.spooled import SpooledDataSet
 
 _SOP_CLASS_UID = 0x00080016
 _SOP_INSTANCE_UID = 0x00080018
@@ -61,7 +61,7 @@ class Receiving:
 
     left_out = False
 
-    def __init__(self, spooled: Spooled) -> None:
+    def __init__(self, spooled: SpooledDataSet) -> None:
         self.named = Named()
         self._spooled = spooled
         self._head = bytearray()
@@ -97,7 +97,7 @@ class Receiving:
         if not self._identified:
             self._scanner.finish()
             self._learn(self._scanner)
-        whole = await self._spooled.sealed()
+        whole = await self._spooled.seal()
         check_named(self.named)
         return Instance(
             sop_class_uid=self.named.sop_class_uid,
