@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dimse_ingestion.transport.carrier import Delivery
-from dimse_ingestion.transport.nats.client import Link
-from dimse_ingestion.transport.nats.options import LinkSettings
+from dimse_ingestion.transport.nats.client import NatsClient
+from dimse_ingestion.transport.nats.options import NatsOptions
 
 TIMES: dict[str, Any] = {"ping_interval": 60.0, "connect_timeout": 5.0, "longest_back_off": 0.2}
 """No ping within the test: what is noticed was noticed at once, and a busy machine cuts nothing."""
@@ -32,13 +32,13 @@ class Taken:
         return [each.body for each in self.deliveries]
 
 
-def made(addresses: str | list[str], **settings: Any) -> Link:
+def made(addresses: str | list[str], **settings: Any) -> NatsClient:
     """A link that isn't started, that never pings unless told otherwise."""
-    return Link(LinkSettings(addresses=addresses, name="test", **{**TIMES, **settings}))
+    return NatsClient(NatsOptions(addresses=addresses, name="test", **{**TIMES, **settings}))
 
 
 @asynccontextmanager
-async def started(addresses: str | list[str], **settings: Any) -> AsyncIterator[Link]:
+async def started(addresses: str | list[str], **settings: Any) -> AsyncIterator[NatsClient]:
     """A link that tries to connect for the length of the block."""
     link = made(addresses, **settings)
     await link.start()
@@ -49,7 +49,7 @@ async def started(addresses: str | list[str], **settings: Any) -> AsyncIterator[
 
 
 @asynccontextmanager
-async def reached(addresses: str | list[str], **settings: Any) -> AsyncIterator[Link]:
+async def reached(addresses: str | list[str], **settings: Any) -> AsyncIterator[NatsClient]:
     """A link that is connected when the block begins."""
     async with started(addresses, **settings) as link:
         await link.reached(60)

@@ -12,9 +12,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from dimse_ingestion.observability.logging import configure
-from dimse_ingestion.transport.contract import Answering
-from dimse_ingestion.transport.nats.client import Link
-from dimse_ingestion.transport.nats.options import LinkSettings
+from dimse_ingestion.transport.contract import MatchSink
+from dimse_ingestion.transport.nats.client import NatsClient
+from dimse_ingestion.transport.nats.options import NatsOptions
 from dimse_ingestion.transport.protocol.messages import (
     EchoRequest,
     EchoResult,
@@ -24,7 +24,7 @@ from dimse_ingestion.transport.protocol.messages import (
     StoreResult,
 )
 from dimse_ingestion.transport.protocol.subjects import Subjects, ingestion_permissions
-from dimse_ingestion.transport.server.server import Responder
+from dimse_ingestion.transport.server.server import TransportServer
 
 
 class Folder:
@@ -51,7 +51,7 @@ class Folder:
         part.rename(self._folder / digest.hexdigest())
         return StoreResult(status=0, key=digest.hexdigest(), size=size, sha256=open_.sha256)
 
-    async def find(self, open_: FindOpen, answering: Answering) -> FindResult:
+    async def find(self, open_: FindOpen, answering: MatchSink) -> FindResult:
         return FindResult(status=0)
 
 
@@ -61,15 +61,13 @@ async def main(url: str, root: str, replica: str, folder: str, pause: str = "0")
     told = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
     needs = ingestion_permissions(root)
-    link = Link(
-        LinkSettings(
-            addresses=url, name=replica, needs=needs, ping_interval=1, longest_back_off=0.2
-        )
+    link = NatsClient(
+        NatsOptions(addresses=url, name=replica, needs=needs, ping_interval=1, longest_back_off=0.2)
     )
     await link.start()
     await link.reached(10)
     operations = Folder(Path(folder), replica, float(pause))
-    responder = Responder(link, Subjects(root), replica, operations)
+    responder = TransportServer(link, Subjects(root), replica, operations)
     await responder.start()
     sys.stdout.write("ready\n")
     sys.stdout.flush()

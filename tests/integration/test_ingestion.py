@@ -26,7 +26,7 @@ from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.ingestion import app as ingestion
 from dimse_ingestion.observability.probes import Health
 from dimse_ingestion.settings import CatalogueSettings, IngestionSettings
-from dimse_ingestion.transport.client.client import CarrierRequester
+from dimse_ingestion.transport.client.client import CarrierClient
 from dimse_ingestion.transport.protocol.messages import (
     EchoRequest,
     FindOpen,
@@ -116,7 +116,7 @@ class System:
     folder: Path
     nats: NatsServer
     stack: AsyncExitStack
-    requester: CarrierRequester
+    requester: CarrierClient
     catalogue_port: int = field(default_factory=free_port)
     running: dict[str, AsyncExitStack] = field(default_factory=dict)
 
@@ -227,7 +227,7 @@ class System:
 async def system_in(folder: Path) -> AsyncIterator[System]:
     with nats_server(folder / "nats") as server:
         async with reached(server.url) as link, AsyncExitStack() as stack:
-            requester = CarrierRequester(link, Subjects("DIMSE"), "proxy-1")
+            requester = CarrierClient(link, Subjects("DIMSE"), "proxy-1")
             await requester.start()
             stack.push_async_callback(requester.close)
             yield System(folder, server, stack, requester)

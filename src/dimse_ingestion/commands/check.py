@@ -28,11 +28,11 @@ from dimse_ingestion.settings import (
     ProxySettings,
     StorageSpaceSettings,
 )
-from dimse_ingestion.transport.client.client import CarrierRequester
-from dimse_ingestion.transport.nats.client import Link
-from dimse_ingestion.transport.nats.from_settings import link_settings
+from dimse_ingestion.transport.client.client import CarrierClient
+from dimse_ingestion.transport.nats.client import NatsClient
+from dimse_ingestion.transport.nats.from_settings import nats_options
 from dimse_ingestion.transport.nats.permissions import check_subject
-from dimse_ingestion.transport.nats.server_urls import servers_of
+from dimse_ingestion.transport.nats.server_urls import parse_servers
 from dimse_ingestion.transport.protocol.subjects import (
     Permissions,
     Subjects,
@@ -72,8 +72,8 @@ async def _check_proxy(report: Report, config: Path | None) -> None:
             await _check_way(report, settings, link)
 
 
-async def _check_way(report: Report, settings: ProxySettings, link: Link) -> None:
-    requester = CarrierRequester(link, Subjects(settings.nats_subject_root), settings.proxy_id)
+async def _check_way(report: Report, settings: ProxySettings, link: NatsClient) -> None:
+    requester = CarrierClient(link, Subjects(settings.nats_subject_root), settings.proxy_id)
     await requester.start()
     path = WholePath(requester, settings.ae_title, lambda: link.trouble)
     await path.look()
@@ -157,14 +157,14 @@ def _reach(engine: Engine) -> None:
 @asynccontextmanager
 async def _linked(
     report: Report, settings: NatsSettings, name: str, needs: Permissions
-) -> AsyncIterator[Link | None]:
+) -> AsyncIterator[NatsClient | None]:
     """A connection to NATS, checked; None when there is none."""
     has_credential = await report.look(
         "NATS credential",
         lambda: _raising(settings.read_credential),
     )
     try:
-        link = Link(link_settings(settings, name, needs))
+        link = NatsClient(nats_options(settings, name, needs))
     except ValueError as wrong:
         report.wrong("NATS address", str(wrong))
         yield None
@@ -184,13 +184,13 @@ async def _linked(
 
 
 def _reached(settings: NatsSettings) -> str:
-    servers = servers_of(settings.nats_url, secure=settings.nats_tls_enabled)
+    servers = parse_servers(settings.nats_url, secure=settings.nats_tls_enabled)
     verified = all(server.encrypted for server in servers)
     how = "with its certificate verified" if verified else "without TLS"
     return f"reached {how}, the credential accepted"
 
 
-def _tell_permissions(report: Report, link: Link, needs: Permissions) -> None:
+def _tell_permissions(report: Report, link: NatsClient, needs: Permissions) -> None:
     denied = {(denial.publish, denial.subject) for denial in link.denials}
     for publish, subjects in ((True, needs.publish), (False, needs.subscribe)):
         for subject in subjects:

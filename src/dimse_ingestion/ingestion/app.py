@@ -21,11 +21,11 @@ from dimse_ingestion.operations.find import Finding
 from dimse_ingestion.operations.scan_pacing import ScanPacing
 from dimse_ingestion.operations.store import Storing
 from dimse_ingestion.settings import IngestionSettings
-from dimse_ingestion.transport.nats.client import Link
-from dimse_ingestion.transport.nats.from_settings import link_settings
+from dimse_ingestion.transport.nats.client import NatsClient
+from dimse_ingestion.transport.nats.from_settings import nats_options
 from dimse_ingestion.transport.protocol.subjects import Subjects, ingestion_permissions
-from dimse_ingestion.transport.server.flow_limits import Limits
-from dimse_ingestion.transport.server.server import Responder
+from dimse_ingestion.transport.server.flow_limits import FlowLimits
+from dimse_ingestion.transport.server.server import TransportServer
 
 _LOG = logger(__name__)
 
@@ -78,14 +78,14 @@ async def _serve_probes(
     await stack.enter_async_context(serve(app, host, port, setting="DIMSE_HTTP_PORT"))
 
 
-def _link(settings: IngestionSettings) -> Link:
+def _link(settings: IngestionSettings) -> NatsClient:
     needs = ingestion_permissions(settings.nats_subject_root)
-    return Link(link_settings(settings, f"ingestion {settings.replica_id}", needs))
+    return NatsClient(nats_options(settings, f"ingestion {settings.replica_id}", needs))
 
 
 def _responder(
-    settings: IngestionSettings, link: Link, wires: Wires, health: probes.Health
-) -> Responder:
+    settings: IngestionSettings, link: NatsClient, wires: Wires, health: probes.Health
+) -> TransportServer:
     echoing = Echoing(lambda: wires.bucket.check(write=True), wires.sink.check, wires.queries.check)
     _add_checks(health, link, echoing)
     pacing = ScanPacing()
@@ -96,18 +96,18 @@ def _responder(
         echoing,
     )
     subjects = Subjects(settings.nats_subject_root)
-    return Responder(link, subjects, settings.replica_id, dispatch, limits=_limits(settings))
+    return TransportServer(link, subjects, settings.replica_id, dispatch, limits=_limits(settings))
 
 
-def _limits(settings: IngestionSettings) -> Limits:
-    return Limits(
+def _limits(settings: IngestionSettings) -> FlowLimits:
+    return FlowLimits(
         sessions=settings.maximum_sessions,
         window=settings.window,
         granted=settings.grant_limit,
     )
 
 
-def _add_checks(health: probes.Health, link: Link, echoing: Echoing) -> None:
+def _add_checks(health: probes.Health, link: NatsClient, echoing: Echoing) -> None:
     async def bucket() -> str:
         return (await echoing.wellness()).bucket
 

@@ -17,7 +17,7 @@ from dimse_ingestion.operations.echo import Echoing
 from dimse_ingestion.operations.event_builder import Instance
 from dimse_ingestion.operations.find import Finding, pending_status
 from dimse_ingestion.operations.store import Stored, Storing
-from dimse_ingestion.transport.contract import Answering
+from dimse_ingestion.transport.contract import MatchSink
 from dimse_ingestion.transport.protocol.messages import (
     EchoRequest,
     EchoResult,
@@ -71,7 +71,7 @@ class Dispatch:
             stored = await self._storing.store(open_.operation_id, _instance(open_), chunks)
         return _result(open_, stored)
 
-    async def find(self, open_: FindOpen, answering: Answering) -> FindResult:
+    async def find(self, open_: FindOpen, answering: MatchSink) -> FindResult:
         """See the contract."""
         with _failures_told("find"):
             question = await self._finding.question(
@@ -90,7 +90,7 @@ class Dispatch:
         )
         return FindResult(status=ended, matches=sent)
 
-    async def _answer(self, question: Asked, open_: FindOpen, answering: Answering) -> int:
+    async def _answer(self, question: Asked, open_: FindOpen, answering: MatchSink) -> int:
         """Send what matches until it ends or is cancelled; how many were sent."""
         status = pending_status(question)
         sent = 0
@@ -110,7 +110,7 @@ class Dispatch:
 
 
 @asynccontextmanager
-async def _until_cancelled(answering: Answering) -> AsyncIterator[None]:
+async def _until_cancelled(answering: MatchSink) -> AsyncIterator[None]:
     """Leave the block soon after a C-CANCEL, though the catalogue is silent."""
     patience = asyncio.timeout(None)
     watching = asyncio.create_task(_watch(answering, patience), name="watch for C-CANCEL")
@@ -124,7 +124,7 @@ async def _until_cancelled(answering: Answering) -> AsyncIterator[None]:
         watching.cancel()
 
 
-async def _watch(answering: Answering, patience: asyncio.Timeout) -> None:
+async def _watch(answering: MatchSink, patience: asyncio.Timeout) -> None:
     while not answering.cancelled:  # noqa: ASYNC110 - the contract has no event for it
         await asyncio.sleep(_CANCEL_SEEN_WITHIN)
     patience.reschedule(asyncio.get_running_loop().time())

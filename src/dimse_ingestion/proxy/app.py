@@ -11,11 +11,11 @@ from dimse_ingestion.observability.shutdown import stop_signal
 from dimse_ingestion.proxy.dicom_tls import server_context
 from dimse_ingestion.proxy.service import OpenDoor, Wires, opened
 from dimse_ingestion.settings import ProxySettings
-from dimse_ingestion.transport.client.client import CarrierRequester
-from dimse_ingestion.transport.nats.client import Link
-from dimse_ingestion.transport.nats.from_settings import link_settings
+from dimse_ingestion.transport.client.client import CarrierClient
+from dimse_ingestion.transport.nats.client import NatsClient
+from dimse_ingestion.transport.nats.from_settings import nats_options
 from dimse_ingestion.transport.protocol.subjects import Subjects, proxy_permissions
-from dimse_ingestion.transport.protocol.timeouts import Times
+from dimse_ingestion.transport.protocol.timeouts import Timeouts
 from dimse_ingestion.upper_layer.acceptor import Acceptor
 from dimse_ingestion.upper_layer.limits import Limits
 from dimse_ingestion.upper_layer.services import Services
@@ -55,12 +55,12 @@ async def running(settings: ProxySettings) -> AsyncIterator[OpenDoor]:
 
 
 @asynccontextmanager
-async def _linked(settings: ProxySettings) -> AsyncIterator[tuple[Link, CarrierRequester]]:
+async def _linked(settings: ProxySettings) -> AsyncIterator[tuple[NatsClient, CarrierClient]]:
     needs = proxy_permissions(settings.nats_subject_root, settings.proxy_id)
-    link = Link(link_settings(settings, f"proxy {settings.proxy_id}", needs))
+    link = NatsClient(nats_options(settings, f"proxy {settings.proxy_id}", needs))
     subjects = Subjects(settings.nats_subject_root)
-    times = Times(deadline=settings.operation_timeout)
-    requester = CarrierRequester(link, subjects, settings.proxy_id, times)
+    timeouts = Timeouts(deadline=settings.operation_timeout)
+    requester = CarrierClient(link, subjects, settings.proxy_id, timeouts)
     await link.start()
     try:
         await requester.start()

@@ -22,7 +22,7 @@ from dimse_ingestion.proxy.request_log import Told, told
 from dimse_ingestion.settings import ProxySettings
 from dimse_ingestion.spooling.spool import Spool
 from dimse_ingestion.spooling.spooled import Sealed, SpooledDataSet
-from dimse_ingestion.transport.contract import Finding, Requester
+from dimse_ingestion.transport.contract import FindStream, TransportClient
 from dimse_ingestion.transport.protocol.messages import (
     EchoRequest,
     EchoResult,
@@ -62,7 +62,7 @@ class Bridge:
         settings: ProxySettings,
         admission: Admission,
         spool: Spool,
-        requester: Requester,
+        requester: TransportClient,
     ) -> None:
         self._settings = settings
         self._admission = admission
@@ -151,7 +151,7 @@ class Bridge:
             result = finding.result
             await _answer(message, telling, known_status(result.status), result.comment)
 
-    async def _send_matches(self, message: Message, finding: Finding) -> int:
+    async def _send_matches(self, message: Message, finding: FindStream) -> int:
         """Matches met; one more than the maximum when there are more, of which none is sent."""
         met = 0
         async for match in finding:
@@ -165,7 +165,7 @@ class Bridge:
         return met
 
 
-async def _cancel_when_asked(message: Message, finding: Finding) -> None:
+async def _cancel_when_asked(message: Message, finding: FindStream) -> None:
     await message.cancelled.wait()
     finding.cancel()
 

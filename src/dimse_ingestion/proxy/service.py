@@ -27,7 +27,7 @@ from dimse_ingestion.proxy.upstream_probe import WholePath
 from dimse_ingestion.settings import ProxySettings
 from dimse_ingestion.settings.errors import address_mistake, directory_mistake
 from dimse_ingestion.spooling.spool import Limits, Spool
-from dimse_ingestion.transport.contract import Requester
+from dimse_ingestion.transport.contract import TransportClient
 from dimse_ingestion.upper_layer.services import Services
 
 _LOG = logger(__name__)
@@ -48,7 +48,7 @@ class Listener(Protocol):
 class Wires:
     """What the proxy is joined to."""
 
-    requester: Requester
+    requester: TransportClient
     listener: Callable[[Services], Listener]
     transport_trouble: Callable[[], str]
 

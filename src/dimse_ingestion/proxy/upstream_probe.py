@@ -13,7 +13,7 @@ from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.proxy.bridge import troubles_behind
 from dimse_ingestion.proxy.operation_ids import new_operation_id
-from dimse_ingestion.transport.contract import Requester
+from dimse_ingestion.transport.contract import TransportClient
 from dimse_ingestion.transport.protocol.messages import EchoRequest, EchoResult, Origin
 
 _LOG = logger(__name__)
@@ -27,7 +27,7 @@ class WholePath:
 
     def __init__(
         self,
-        requester: Requester,
+        requester: TransportClient,
         ae_title: str,
         transport_trouble: Callable[[], str],
         *,

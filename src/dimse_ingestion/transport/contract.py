@@ -25,7 +25,7 @@ class Source(Protocol):
         """At most `length` bytes from `offset`; quick (memory, or a file in the page cache)."""
 
 
-class Finding(Protocol):
+class FindStream(Protocol):
     """A C-FIND under way at the proxy: iterate for the matches, then read `result`."""
 
     def __aiter__(self) -> AsyncIterator[FindMatch]:
@@ -39,7 +39,7 @@ class Finding(Protocol):
         """The end of it; only after iteration ended."""
 
 
-class Requester(Protocol):
+class TransportClient(Protocol):
     """The proxy's end."""
 
     async def echo(self, request: EchoRequest) -> EchoResult:
@@ -52,11 +52,11 @@ class Requester(Protocol):
         an operation is a StoreResult.
         """
 
-    def find(self, open_: FindOpen) -> Finding:
+    def find(self, open_: FindOpen) -> FindStream:
         """Start one query. Iterating never raises DimseFailure: the failure is the result."""
 
 
-class Answering(Protocol):
+class MatchSink(Protocol):
     """Where `Operations.find` puts its matches."""
 
     @property
@@ -88,5 +88,5 @@ class Operations(Protocol):
         without having read `chunks` to their end is believed only of a `duplicate`.
         """
 
-    async def find(self, open_: FindOpen, answering: Answering) -> FindResult:
+    async def find(self, open_: FindOpen, answering: MatchSink) -> FindResult:
         """Answer one query; looks at `answering.cancelled` between matches."""

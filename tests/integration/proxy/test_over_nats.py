@@ -13,9 +13,9 @@ from pydicom.data import get_testdata_file
 from dimse_ingestion.proxy.app import running
 from dimse_ingestion.proxy.service import OpenDoor
 from dimse_ingestion.settings import ProxySettings
-from dimse_ingestion.transport.contract import Answering
-from dimse_ingestion.transport.nats.client import Link
-from dimse_ingestion.transport.nats.from_settings import link_settings
+from dimse_ingestion.transport.contract import MatchSink
+from dimse_ingestion.transport.nats.client import NatsClient
+from dimse_ingestion.transport.nats.from_settings import nats_options
 from dimse_ingestion.transport.protocol.messages import (
     EchoRequest,
     EchoResult,
@@ -26,7 +26,7 @@ from dimse_ingestion.transport.protocol.messages import (
     StoreResult,
 )
 from dimse_ingestion.transport.protocol.subjects import Subjects, ingestion_permissions
-from dimse_ingestion.transport.server.server import Responder
+from dimse_ingestion.transport.server.server import TransportServer
 from harness import modalities
 from harness.modalities import Peer
 from harness.nats_server import NatsServer, nats_server
@@ -54,7 +54,7 @@ class KeptInMemory:
         self.stored.append((open_, content))
         return StoreResult(status=0, size=len(content))
 
-    async def find(self, open_: FindOpen, answering: Answering) -> FindResult:
+    async def find(self, open_: FindOpen, answering: MatchSink) -> FindResult:
         sent = 0
         while sent < self.matches and not answering.cancelled:
             await answering.send(FindMatch(status=0xFF00, identifier=MATCH))
@@ -91,8 +91,8 @@ def local(directory: Path, server: NatsServer) -> ProxySettings:
 @asynccontextmanager
 async def replica(settings: ProxySettings, operations: KeptInMemory) -> AsyncIterator[None]:
     root = settings.nats_subject_root
-    link = Link(link_settings(settings, "ingestion", ingestion_permissions(root)))
-    responder = Responder(link, Subjects(root), "r1", operations)
+    link = NatsClient(nats_options(settings, "ingestion", ingestion_permissions(root)))
+    responder = TransportServer(link, Subjects(root), "r1", operations)
     await link.start()
     await responder.start()
     try:

@@ -14,9 +14,9 @@ import psutil
 import pytest
 
 from dimse_ingestion.dicom.status import Status
-from dimse_ingestion.transport.client.client import CarrierRequester
-from dimse_ingestion.transport.nats.client import Link
-from dimse_ingestion.transport.protocol.codec import EchoAsked, encoded
+from dimse_ingestion.transport.client.client import CarrierClient
+from dimse_ingestion.transport.nats.client import NatsClient
+from dimse_ingestion.transport.protocol.codec import OpenEcho, encoded
 from dimse_ingestion.transport.protocol.messages import EchoRequest, Origin, StoreOpen, StoreResult
 from dimse_ingestion.transport.protocol.subjects import (
     Permissions,
@@ -24,12 +24,18 @@ from dimse_ingestion.transport.protocol.subjects import (
     ingestion_permissions,
     proxy_permissions,
 )
-from dimse_ingestion.transport.protocol.timeouts import Times
-from dimse_ingestion.transport.server.flow_limits import Limits
-from dimse_ingestion.transport.server.server import Responder
+from dimse_ingestion.transport.protocol.timeouts import Timeouts
+from dimse_ingestion.transport.server.flow_limits import FlowLimits
+from dimse_ingestion.transport.server.server import TransportServer
 from harness.nats_server import NatsServer, nats_server
 from tests.linked import eventually, reached
-from tests.unit.transport.parts import Bytes, Remembering, announced, asked, numbered
+from tests.unit.transport.parts import (
+    BytesSource,
+    FakeOperations,
+    find_open,
+    numbered,
+    store_open,
+)
 
 ROOT = "TEST.DIMSE"
 MIB = 1024 * 1024
@@ -66,8 +72,8 @@ class Generated:
     def _block(self, number: int) -> bytes:
         return number.to_bytes(8, "big") + bytes(MIB - 8)
 
-    def announced(self, operation_id: str = "op1") -> StoreOpen:
-        return announced(b"", operation_id, size=self.size, sha256=self.sha256)
+    def store_open(self, operation_id: str = "op1") -> StoreOpen:
+        return store_open(b"", operation_id, size=self.size, sha256=self.sha256)
 
 
 @dataclass
@@ -121,11 +127,11 @@ def replicas(server: NatsServer, tmp_path: Path) -> Iterator[Replicas]:
 
 @asynccontextmanager
 async def requester(
-    server: NatsServer, times: Times | None = None, proxy: str = "p1"
-) -> AsyncIterator[CarrierRequester]:
+    server: NatsServer, times: Timeouts | None = None, proxy: str = "p1"
+) -> AsyncIterator[CarrierClient]:
     needs = proxy_permissions(ROOT, proxy)
     async with reached(server.url, needs=needs) as link:
-        made = CarrierRequester(link, Subjects(ROOT), proxy, times)
+        made = CarrierClient(link, Subjects(ROOT), proxy, times)
         await made.start()
         yield made
         await made.close()
@@ -133,17 +139,17 @@ async def requester(
 
 @asynccontextmanager
 async def responder(
-    server: NatsServer, operations: Remembering, limits: Limits | None = None
-) -> AsyncIterator[tuple[Responder, Link]]:
+    server: NatsServer, operations: FakeOperations, limits: FlowLimits | None = None
+) -> AsyncIterator[tuple[TransportServer, NatsClient]]:
     async with reached(server.url, needs=ingestion_permissions(ROOT)) as link:
-        made = Responder(link, Subjects(ROOT), operations.replica, operations, limits=limits)
+        made = TransportServer(link, Subjects(ROOT), operations.replica, operations, limits=limits)
         await made.start()
         yield made, link
         await made.close()
 
 
-async def carried(asking: CarrierRequester, source: Generated, operation_id: str) -> StoreResult:
-    return await asking.store(source.announced(operation_id), source, deadline=50)
+async def carried(asking: CarrierClient, source: Generated, operation_id: str) -> StoreResult:
+    return await asking.store(source.store_open(operation_id), source, deadline=50)
 
 
 @pytest.mark.parametrize("size", [0, 1000, 500_000, 524_288, 5_000_001])
@@ -158,7 +164,7 @@ async def test_bytes_arrive_as_they_were(server: NatsServer, replicas: Replicas,
 @pytest.mark.parametrize("maximum_payload", [64 * 1024, 512 * 1024, 8 * MIB])
 async def test_a_chunk_fits_whatever_the_server_takes(tmp_path: Path, maximum_payload: int) -> None:
     configuration = {"max_payload": maximum_payload}
-    operations = Remembering()
+    operations = FakeOperations()
     with nats_server(tmp_path / "other", configuration) as server:
         async with responder(server, operations) as (_, link), requester(server) as asking:
             source = Generated(3 * MIB + 7)
@@ -177,7 +183,7 @@ async def test_each_end_needs_no_more_than_its_permissions(tmp_path: Path) -> No
         {"user": name, "password": "pw", "permissions": _as_configured(each)}
         for name, each in grants.items()
     ]
-    operations = Remembering(matches=numbered(1000))
+    operations = FakeOperations(matches=numbered(1000))
     with nats_server(tmp_path / "other", {"authorization": {"users": users}}) as server:
         async with (
             reached(
@@ -185,13 +191,13 @@ async def test_each_end_needs_no_more_than_its_permissions(tmp_path: Path) -> No
             ) as theirs,
             reached(server.url, credential=lambda: {"user": "proxy", "password": "pw"}) as ours,
         ):
-            serving = Responder(theirs, Subjects(ROOT), "r1", operations)
-            asking = CarrierRequester(ours, Subjects(ROOT), "p1")
+            serving = TransportServer(theirs, Subjects(ROOT), "r1", operations)
+            asking = CarrierClient(ours, Subjects(ROOT), "p1")
             await serving.start()
             await asking.start()
             source = Generated(3 * MIB)
             assert (await carried(asking, source, "op1")).status == Status.SUCCESS
-            finding = asking.find(asked())
+            finding = asking.find(find_open())
             assert [match async for match in finding] == numbered(1000)
             assert (ours.denials, theirs.denials) == ((), ())
             await asking.close()
@@ -207,7 +213,7 @@ async def test_a_forged_reply_makes_no_replica_unready(tmp_path: Path, reply: st
         {"user": name, "password": "pw", "permissions": _as_configured(each)}
         for name, each in grants.items()
     ]
-    headers, body = encoded(EchoAsked(request=EchoRequest(operation_id="e1", origin=ORIGIN)))
+    headers, body = encoded(OpenEcho(request=EchoRequest(operation_id="e1", origin=ORIGIN)))
     with nats_server(tmp_path / "other", {"authorization": {"users": users}}) as server:
         async with (
             reached(
@@ -215,8 +221,8 @@ async def test_a_forged_reply_makes_no_replica_unready(tmp_path: Path, reply: st
             ) as theirs,
             reached(server.url, credential=lambda: {"user": "evil", "password": "pw"}) as evil,
         ):
-            serving = Responder(theirs, Subjects(ROOT), "r1", Remembering())
-            asking = CarrierRequester(evil, Subjects(ROOT), "evil")
+            serving = TransportServer(theirs, Subjects(ROOT), "r1", FakeOperations())
+            asking = CarrierClient(evil, Subjects(ROOT), "evil")
             await serving.start()
             await asking.start()
             for subject in ("v1.svc.echo", "v1.in.r1.s1"):
@@ -316,12 +322,12 @@ async def test_replicas_rolling_under_load(server: NatsServer, replicas: Replica
 
 
 async def test_an_operation_opened_twice_is_done_once(server: NatsServer) -> None:
-    operations = Remembering(slow=0.02)
+    operations = FakeOperations(slow=0.02)
     content = bytes(3 * MIB)
     async with responder(server, operations), requester(server) as asking:
         storing = [
-            asking.store(announced(content), Bytes(content), deadline=50),
-            asking.store(announced(content), Bytes(content), deadline=50),
+            asking.store(store_open(content), BytesSource(content), deadline=50),
+            asking.store(store_open(content), BytesSource(content), deadline=50),
         ]
         done, left = await asyncio.wait(
             [asyncio.create_task(each) for each in storing], return_when=asyncio.FIRST_COMPLETED
@@ -336,7 +342,7 @@ async def test_nobody_listens_and_then_somebody_does(
     server: NatsServer, replicas: Replicas
 ) -> None:
     source = Generated(2 * MIB)
-    async with requester(server, Times(open_budget=1.0)) as asking:
+    async with requester(server, Timeouts(open_budget=1.0)) as asking:
         assert (await carried(asking, source, "op1")).status == Status.OUT_OF_RESOURCES
     async with requester(server) as asking:
         storing = asyncio.create_task(carried(asking, source, "op1"))
@@ -353,9 +359,9 @@ async def test_two_proxies_on_one_root(server: NatsServer, replicas: Replicas) -
 
 
 async def test_a_query_is_cancelled_in_the_middle(server: NatsServer) -> None:
-    operations = Remembering(endless=True)
+    operations = FakeOperations(endless=True)
     async with responder(server, operations) as (serving, _), requester(server) as asking:
-        finding = asking.find(asked())
+        finding = asking.find(find_open())
         met = 0
         async for _ in finding:
             met += 1
@@ -366,9 +372,9 @@ async def test_a_query_is_cancelled_in_the_middle(server: NatsServer) -> None:
 
 
 async def test_a_query_over_a_broken_connection_has_every_match_once(server: NatsServer) -> None:
-    operations = Remembering(matches=numbered(3000, size=1000), slow=0.0005)
+    operations = FakeOperations(matches=numbered(3000, size=1000), slow=0.0005)
     async with responder(server, operations), requester(server) as asking:
-        finding = asking.find(asked())
+        finding = asking.find(find_open())
         got = []
         async for match in finding:
             got.append(match)

@@ -88,7 +88,7 @@ def find_open(level: str = "STUDY") -> FindOpen:
 
 
 class Answers:
-    """An `Answering` that is cancelled after so many matches."""
+    """An `MatchSink` that is cancelled after so many matches."""
 
     def __init__(self, cancel_after: int = 1000) -> None:
         self.matches: list[FindMatch] = []

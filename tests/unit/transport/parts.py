@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.transport.carrier import Delivery
-from dimse_ingestion.transport.client.client import CarrierRequester
-from dimse_ingestion.transport.contract import Answering
+from dimse_ingestion.transport.client.client import CarrierClient
+from dimse_ingestion.transport.contract import MatchSink
 from dimse_ingestion.transport.memory import Bus, MemoryCarrier
 from dimse_ingestion.transport.protocol.codec import OPERATION
 from dimse_ingestion.transport.protocol.messages import (
@@ -30,9 +30,9 @@ from dimse_ingestion.transport.protocol.subjects import (
     ingestion_permissions,
     proxy_permissions,
 )
-from dimse_ingestion.transport.protocol.timeouts import Times
-from dimse_ingestion.transport.server.flow_limits import Limits
-from dimse_ingestion.transport.server.server import Responder
+from dimse_ingestion.transport.protocol.timeouts import Timeouts
+from dimse_ingestion.transport.server.flow_limits import FlowLimits
+from dimse_ingestion.transport.server.server import TransportServer
 
 ROOT = "hospital.DIMSE"
 ORIGIN = Origin(calling_ae_title="CT1", called_ae_title="DICOM-INGEST", association_id="a1")
@@ -41,7 +41,7 @@ SMALL_PAYLOAD = 12 * KIB
 """Leaves chunks of 8 KiB, so that short data sets make long sessions."""
 
 
-class Bytes:
+class BytesSource:
     """A `Source` in memory."""
 
     def __init__(self, content: bytes) -> None:
@@ -57,7 +57,7 @@ def content_of(size: int) -> bytes:
     return counted[:size]
 
 
-def announced(content: bytes, operation_id: str = "op1", **changed: object) -> StoreOpen:
+def store_open(content: bytes, operation_id: str = "op1", **changed: object) -> StoreOpen:
     facts: dict[str, object] = {
         "operation_id": operation_id,
         "sop_class_uid": "1.2.840.10008.5.1.4.1.1.2",
@@ -70,7 +70,7 @@ def announced(content: bytes, operation_id: str = "op1", **changed: object) -> S
     return StoreOpen(**(facts | changed))  # type: ignore[arg-type] # by name
 
 
-def asked(operation_id: str = "find1", identifier: bytes = b"identifier") -> FindOpen:
+def find_open(operation_id: str = "find1", identifier: bytes = b"identifier") -> FindOpen:
     return FindOpen(
         operation_id=operation_id,
         sop_class_uid="1.2.840.10008.5.1.4.1.2.2.1",
@@ -80,12 +80,12 @@ def asked(operation_id: str = "find1", identifier: bytes = b"identifier") -> Fin
     )
 
 
-def echoed(operation_id: str = "echo1") -> EchoRequest:
+def echo_request(operation_id: str = "echo1") -> EchoRequest:
     return EchoRequest(operation_id=operation_id, origin=ORIGIN)
 
 
 @dataclass
-class Remembering:
+class FakeOperations:
     """`Operations` that keep what they were given; slow or failing as told."""
 
     replica: str = "r1"
@@ -104,7 +104,7 @@ class Remembering:
     endless: bool = False
     reads_nothing: bool = False
 
-    taking: bytearray = field(default_factory=bytearray)
+    action: bytearray = field(default_factory=bytearray)
     """The data set being read, the last one begun if there are several."""
     at_once: int = 0
     most_at_once: int = 0
@@ -138,7 +138,7 @@ class Remembering:
             self.at_once -= 1
 
     async def _stored(self, open_: StoreOpen, chunks: AsyncIterator[bytes]) -> StoreResult:
-        self.taking = taken = bytearray()
+        self.action = taken = bytearray()
         if not self.reads_nothing:
             async for chunk in chunks:
                 taken += chunk
@@ -147,7 +147,7 @@ class Remembering:
         self.stored.append(bytes(taken))
         return StoreResult(status=0, key=open_.sha256, size=len(taken), sha256=open_.sha256)
 
-    async def find(self, open_: FindOpen, answering: Answering) -> FindResult:
+    async def find(self, open_: FindOpen, answering: MatchSink) -> FindResult:
         self.found.append(open_)
         self._fail()
         sent = 0
@@ -193,27 +193,27 @@ class CountingBus(Bus):
 
 
 @dataclass
-class Play:
+class ClientServerPair:
     """Two ends on one bus, and more of them when asked for."""
 
     bus: CountingBus
-    times: Times
-    limits: Limits
-    requester: CarrierRequester = field(init=False)
+    times: Timeouts
+    limits: FlowLimits
+    requester: CarrierClient = field(init=False)
     proxy: MemoryCarrier = field(init=False)
-    responders: list[Responder] = field(default_factory=list)
+    responders: list[TransportServer] = field(default_factory=list)
     replicas: list[MemoryCarrier] = field(default_factory=list)
 
-    async def add_proxy(self, name: str) -> tuple[CarrierRequester, MemoryCarrier]:
+    async def add_proxy(self, name: str) -> tuple[CarrierClient, MemoryCarrier]:
         carrier = self.bus.carrier(proxy_permissions(ROOT, name))
-        requester = CarrierRequester(carrier, Subjects(ROOT), name, self.times)
+        requester = CarrierClient(carrier, Subjects(ROOT), name, self.times)
         await requester.start()
         return requester, carrier
 
-    async def add_replica(self, operations: Remembering) -> Responder:
+    async def add_replica(self, operations: FakeOperations) -> TransportServer:
         carrier = self.bus.carrier(ingestion_permissions(ROOT))
         name = f"{operations.replica}-{len(self.replicas)}"
-        responder = Responder(
+        responder = TransportServer(
             carrier, Subjects(ROOT), name, operations, times=self.times, limits=self.limits
         )
         await responder.start()
@@ -236,8 +236,8 @@ class Play:
         self, content: bytes, operation_id: str = "op1", *, deadline: float | None = None
     ) -> StoreResult:
         return await self.requester.store(
-            announced(content, operation_id),
-            Bytes(content),
+            store_open(content, operation_id),
+            BytesSource(content),
             deadline=deadline or self.times.deadline,
         )
 
@@ -246,15 +246,17 @@ class Play:
 
 
 @asynccontextmanager
-async def play(
-    *operations: Remembering,
-    times: Times | None = None,
-    limits: Limits | None = None,
+async def client_server_pair(
+    *operations: FakeOperations,
+    times: Timeouts | None = None,
+    limits: FlowLimits | None = None,
     maximum_payload: int = SMALL_PAYLOAD,
-) -> AsyncIterator[Play]:
+) -> AsyncIterator[ClientServerPair]:
     """One proxy and a replica for each of `operations`, each with its user's permissions only."""
     bus = CountingBus(maximum_payload=maximum_payload)
-    made = Play(bus, times or Times(), limits or Limits(window=64 * KIB, least_window=16 * KIB))
+    made = ClientServerPair(
+        bus, times or Timeouts(), limits or FlowLimits(window=64 * KIB, least_window=16 * KIB)
+    )
     made.requester, made.proxy = await made.add_proxy("p1")
     for each in operations:
         await made.add_replica(each)

@@ -5,17 +5,25 @@ import pytest
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.transport.protocol.codec import Cancel, Result
-from dimse_ingestion.transport.protocol.find import Answerer, Asker
+from dimse_ingestion.transport.protocol.find import FindReceiver, FindSender
 from dimse_ingestion.transport.protocol.messages import FindMatch, FindResult
-from dimse_ingestion.transport.protocol.state import Elsewhere
-from dimse_ingestion.transport.protocol.timeouts import Times
+from dimse_ingestion.transport.protocol.state import AttemptFailed
+from dimse_ingestion.transport.protocol.timeouts import Timeouts
 from tests.unit.transport.misfortunes import lose
-from tests.unit.transport.parts import KIB, Play, Remembering, asked, numbered, play, until
-from tests.unit.transport.virtual_time import played
+from tests.unit.transport.parts import (
+    KIB,
+    ClientServerPair,
+    FakeOperations,
+    client_server_pair,
+    find_open,
+    numbered,
+    until,
+)
+from tests.unit.transport.virtual_time import run_in_virtual_time
 
 
-async def answered(both: Play) -> tuple[list[FindMatch], FindResult]:
-    finding = both.requester.find(asked())
+async def answered(both: ClientServerPair) -> tuple[list[FindMatch], FindResult]:
+    finding = both.requester.find(find_open())
     got = [match async for match in finding]
     return got, finding.result
 
@@ -23,41 +31,43 @@ async def answered(both: Play) -> tuple[list[FindMatch], FindResult]:
 @pytest.mark.parametrize("count", [0, 1, 7, 5000])
 def test_every_match_arrives_in_order(count: int) -> None:
     async def it() -> None:
-        async with play(Remembering(matches=numbered(count))) as both:
+        async with client_server_pair(FakeOperations(matches=numbered(count))) as both:
             assert await answered(both) == (numbered(count), FindResult(status=0, matches=count))
             await until(lambda: both.responders[0].sessions == 0, within=1.0)
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_the_first_match_does_not_wait_for_a_full_batch() -> None:
     async def it() -> None:
-        async with play(Remembering(matches=numbered(3), slow=10.0)) as both:
+        async with client_server_pair(FakeOperations(matches=numbered(3), slow=10.0)) as both:
             clock = asyncio.get_running_loop().time
             begun = clock()
-            async for _ in both.requester.find(asked()):
+            async for _ in both.requester.find(find_open()):
                 assert clock() - begun < 1.0
                 break
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_many_matches_travel_together() -> None:
     async def it() -> None:
-        async with play(Remembering(matches=numbered(2000)), maximum_payload=1024 * KIB) as both:
+        async with client_server_pair(
+            FakeOperations(matches=numbered(2000)), maximum_payload=1024 * KIB
+        ) as both:
             both.bus.fate = lambda _: (0.005,)
             got, _ = await answered(both)
             assert got == numbered(2000)
             assert both.bus.kinds["MATCH"] < 20
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_a_slow_modality_holds_the_catalogue_back() -> None:
     async def it() -> None:
-        replica = Remembering(matches=numbered(3000))
-        async with play(replica) as both:
-            finding = both.requester.find(asked())
+        replica = FakeOperations(matches=numbered(3000))
+        async with client_server_pair(replica) as both:
+            finding = both.requester.find(find_open())
             got = 0
             async for _ in finding:
                 got += 1
@@ -67,14 +77,14 @@ def test_a_slow_modality_holds_the_catalogue_back() -> None:
                     assert replica.matches_sent - got < 11 * per_batch
             assert (got, finding.result.status) == (3000, Status.SUCCESS)
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_a_cancel_ends_the_iteration_at_once_and_the_replica_soon() -> None:
     async def it() -> None:
-        replica = Remembering(endless=True)
-        async with play(replica) as both:
-            finding = both.requester.find(asked())
+        replica = FakeOperations(endless=True)
+        async with client_server_pair(replica) as both:
+            finding = both.requester.find(find_open())
             met = 0
             async for _ in finding:
                 met += 1
@@ -85,12 +95,12 @@ def test_a_cancel_ends_the_iteration_at_once_and_the_replica_soon() -> None:
             await until(lambda: replica.cancelled == 1, within=1.0)
             await until(lambda: both.responders[0].sessions == 0, within=1.0)
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 @pytest.mark.parametrize("credit", [1, 8])
 def test_a_cancel_that_comes_after_the_last_match_was_found_ends_the_session(credit: int) -> None:
-    answerer = Answerer("session", credit, 8 * KIB, Times(), 0.0)
+    answerer = FindSender("session", credit, 8 * KIB, Timeouts(), 0.0)
     for match in numbered(3):
         answerer.add(match, 0.0)
     answerer.finish(Result(find=FindResult(status=0, matches=3)), 0.0)
@@ -101,93 +111,93 @@ def test_a_cancel_that_comes_after_the_last_match_was_found_ends_the_session(cre
 
 def test_a_cancel_before_any_match() -> None:
     async def it() -> None:
-        replica = Remembering(endless=True, slow=5.0)
-        async with play(replica) as both:
-            finding = both.requester.find(asked())
+        replica = FakeOperations(endless=True, slow=5.0)
+        async with client_server_pair(replica) as both:
+            finding = both.requester.find(find_open())
             asyncio.get_running_loop().call_later(2.0, finding.cancel)
             got = [match async for match in finding]
             assert (len(got), finding.result.status) == (1, Status.CANCEL)
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_a_cancel_while_nobody_listens() -> None:
     async def it() -> None:
-        async with play() as both:
-            finding = both.requester.find(asked())
+        async with client_server_pair() as both:
+            finding = both.requester.find(find_open())
             asyncio.get_running_loop().call_later(2.0, finding.cancel)
             assert [match async for match in finding] == []
             assert finding.result.status == Status.CANCEL
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_a_lost_cancel_is_told_again() -> None:
     async def it() -> None:
-        replica = Remembering(endless=True)
-        async with play(replica) as both:
+        replica = FakeOperations(endless=True)
+        async with client_server_pair(replica) as both:
             both.bus.fate = lose("CANCEL", first=10)
-            finding = both.requester.find(asked())
+            finding = both.requester.find(find_open())
             async for _ in finding:
                 finding.cancel()
             await until(lambda: replica.cancelled == 1, within=30.0)
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_a_proxy_that_is_gone_ends_the_query() -> None:
     async def it() -> None:
-        replica = Remembering(endless=True)
-        async with play(replica) as both:
-            finding = both.requester.find(asked())
+        replica = FakeOperations(endless=True)
+        async with client_server_pair(replica) as both:
+            finding = both.requester.find(find_open())
             async for _ in finding:
                 both.proxy.cut()
                 finding.cancel()
             await until(lambda: replica.cancelled == 1, within=30.0)
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 @pytest.mark.parametrize("lost", ["FIND", "ACCEPT", "MATCH", "CREDIT", "RESULT"])
 @pytest.mark.parametrize("count", [0, 1, 2000])
 def test_the_first_of_each_kind_may_be_lost(lost: str, count: int) -> None:
     async def it() -> None:
-        async with play(Remembering(matches=numbered(count))) as both:
+        async with client_server_pair(FakeOperations(matches=numbered(count))) as both:
             both.bus.fate = lose(lost, first=1)
             got, result = await answered(both)
             assert (got, result.status) == (numbered(count), Status.SUCCESS)
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_a_failure_is_the_result() -> None:
     async def it() -> None:
         failure = DimseFailure(Status.DOES_NOT_MATCH_SOP_CLASS, "No level")
-        async with play(Remembering(failures=[failure])) as both:
+        async with client_server_pair(FakeOperations(failures=[failure])) as both:
             _, result = await answered(both)
             assert (result.status, result.comment) == (failure.status, "No level")
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_a_replica_that_dies_before_the_first_match_is_left_for_another() -> None:
     async def it() -> None:
-        replicas = [Remembering(f"r{n}", matches=numbered(5), waiting=8.0) for n in (1, 2)]
-        async with play(*replicas) as both:
+        replicas = [FakeOperations(f"r{n}", matches=numbered(5), waiting=8.0) for n in (1, 2)]
+        async with client_server_pair(*replicas) as both:
             answering = asyncio.create_task(answered(both))
             await until(lambda: replicas[0].found or replicas[1].found)
             both.kill(0 if replicas[0].found else 1)
             got, result = await answering
             assert (got, result.status) == (numbered(5), Status.SUCCESS)
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_a_replica_that_dies_after_the_first_match_is_told() -> None:
     async def it() -> None:
-        replicas = [Remembering(f"r{n}", matches=numbered(50), slow=0.5) for n in (1, 2)]
-        async with play(*replicas) as both:
-            finding = both.requester.find(asked())
+        replicas = [FakeOperations(f"r{n}", matches=numbered(50), slow=0.5) for n in (1, 2)]
+        async with client_server_pair(*replicas) as both:
+            finding = both.requester.find(find_open())
             got = []
             async for match in finding:
                 got.append(match)
@@ -195,45 +205,45 @@ def test_a_replica_that_dies_after_the_first_match_is_told() -> None:
             assert finding.result.status == Status.OUT_OF_RESOURCES
             assert got == numbered(50)[: len(got)]
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_a_query_without_progress_is_a700() -> None:
     async def it() -> None:
-        replica = Remembering(matches=numbered(1), waiting=10_000.0)
-        async with play(replica, times=Times(deadline=50)) as both:
+        replica = FakeOperations(matches=numbered(1), waiting=10_000.0)
+        async with client_server_pair(replica, times=Timeouts(deadline=50)) as both:
             clock = asyncio.get_running_loop().time
             begun = clock()
             _, result = await answered(both)
             assert result.status == Status.OUT_OF_RESOURCES
             assert clock() - begun == pytest.approx(50.0)
 
-    played(it(), within=100_000)
+    run_in_virtual_time(it(), within=100_000)
 
 
 def test_an_identifier_too_long_for_a_message() -> None:
     async def it() -> None:
-        async with play(Remembering()) as both:
-            finding = both.requester.find(asked(identifier=bytes(20 * KIB)))
+        async with client_server_pair(FakeOperations()) as both:
+            finding = both.requester.find(find_open(identifier=bytes(20 * KIB)))
             assert [match async for match in finding] == []
             assert finding.result.status == Status.OUT_OF_RESOURCES
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_a_match_too_long_for_a_message() -> None:
     async def it() -> None:
-        async with play(Remembering(matches=numbered(1, size=20 * KIB))) as both:
+        async with client_server_pair(FakeOperations(matches=numbered(1, size=20 * KIB))) as both:
             _, result = await answered(both)
             assert result.status == Status.UNABLE_TO_PROCESS
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_a_query_whose_last_matches_nobody_has_any_more_is_a700_and_not_asked_for_ever() -> None:
     async def it() -> None:
-        async with play(Remembering(matches=numbered(200, size=900))) as both:
-            finding = both.requester.find(asked())
+        async with client_server_pair(FakeOperations(matches=numbered(200, size=900))) as both:
+            finding = both.requester.find(find_open())
             got = []
             async for match in finding:
                 got.append(match)
@@ -245,23 +255,23 @@ def test_a_query_whose_last_matches_nobody_has_any_more_is_a700_and_not_asked_fo
             assert got == numbered(200, size=900)[: len(got)]
             assert both.bus.published < 200
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_an_open_that_came_twice_is_one_query() -> None:
     async def it() -> None:
-        replica = Remembering(matches=numbered(5), slow=0.1)
-        async with play(replica) as both:
+        replica = FakeOperations(matches=numbered(5), slow=0.1)
+        async with client_server_pair(replica) as both:
             doubled = iter([(0.0, 0.25)])
             both.bus.fate = lambda _: next(doubled, (0.0,))
             got, result = await answered(both)
             assert (got, result.status) == (numbered(5), Status.SUCCESS)
         assert len(replica.found) == 1
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_a_cancel_nobody_asked_for_is_not_the_end() -> None:
-    asker = Asker(Times(), 0.0)
+    asker = FindReceiver(Timeouts(), 0.0)
     asker.receive(Result(find=FindResult(status=Status.CANCEL)), 0.0, "session")
-    assert isinstance(asker.outcome, Elsewhere)
+    assert isinstance(asker.outcome, AttemptFailed)

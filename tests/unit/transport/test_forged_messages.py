@@ -4,11 +4,19 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dimse_ingestion.transport.protocol.codec import _KINDS, StoreAsked, encoded
+from dimse_ingestion.transport.protocol.codec import _KINDS, OpenStore, encoded
 from dimse_ingestion.transport.protocol.subjects import Subjects
-from tests.unit.transport.parts import ROOT, Play, Remembering, announced, asked, content_of, play
+from tests.unit.transport.parts import (
+    ROOT,
+    ClientServerPair,
+    FakeOperations,
+    client_server_pair,
+    content_of,
+    find_open,
+    store_open,
+)
 from tests.unit.transport.protocol.test_codec import EACH
-from tests.unit.transport.virtual_time import played
+from tests.unit.transport.virtual_time import run_in_virtual_time
 
 SUBJECTS = Subjects(ROOT)
 REPLIES = st.sampled_from(
@@ -32,7 +40,9 @@ FRAMES = st.sampled_from(EACH).map(encoded)
 FORGED = st.tuples(FRAMES | st.tuples(HEADERS, st.binary(max_size=40)), REPLIES)
 
 
-def forge(made: Play, subject: str, headers: dict[str, str], body: bytes, reply: str) -> None:
+def forge(
+    made: ClientServerPair, subject: str, headers: dict[str, str], body: bytes, reply: str
+) -> None:
     """Publish as a user without any limit of its own."""
     made.bus.carrier(None).publish(subject, body, reply=reply, headers=headers)
 
@@ -43,7 +53,7 @@ def test_forged_messages_stop_nothing(
     forged: list[tuple[tuple[dict[str, str], bytes], str]],
 ) -> None:
     async def scene() -> None:
-        async with play(Remembering(replica="r1")) as made:
+        async with client_server_pair(FakeOperations(replica="r1")) as made:
             for (headers, body), reply in forged:
                 for subject in (
                     SUBJECTS.service("store"),
@@ -55,36 +65,36 @@ def test_forged_messages_stop_nothing(
                     forge(made, subject, headers, body, reply)
             content = content_of(20_000)
             assert (await made.store(content, "mine")).status == 0
-            assert [each async for each in made.requester.find(asked("mine"))] == []
+            assert [each async for each in made.requester.find(find_open("mine"))] == []
             assert made.denied() == []
 
     with structlog.testing.capture_logs() as lines:
-        played(scene())
+        run_in_virtual_time(scene())
     assert not [line for line in lines if line["log_level"] in ("error", "critical")]
 
 
 def test_an_open_that_asks_to_be_answered_elsewhere_is_not_performed() -> None:
     async def scene() -> None:
-        operations = Remembering(replica="r1")
-        async with play(operations) as made:
-            headers, body = encoded(StoreAsked(open=announced(b"x"), inline=b"x"))
+        operations = FakeOperations(replica="r1")
+        async with client_server_pair(operations) as made:
+            headers, body = encoded(OpenStore(open=store_open(b"x"), inline=b"x"))
             for reply in ("", f"{ROOT}.v1.svc.store", f"{ROOT}._INBOX.p1.>"):
                 forge(made, SUBJECTS.service("store"), dict(headers), body, reply)
             assert (await made.store(b"mine", "mine")).status == 0
             assert operations.stored == [b"mine"]
             assert made.denied() == []
 
-    played(scene())
+    run_in_virtual_time(scene())
 
 
 def test_a_flood_of_dropped_messages_is_no_flood_of_log_lines() -> None:
     async def scene() -> None:
-        async with play(Remembering(replica="r1")) as made:
+        async with client_server_pair(FakeOperations(replica="r1")) as made:
             for _ in range(1000):
                 forge(made, SUBJECTS.service("store"), {}, b"", "")
                 forge(made, SUBJECTS.session("r1-0", "s"), {}, b"", "")
             assert (await made.store(b"mine", "mine")).status == 0
 
     with structlog.testing.capture_logs() as lines:
-        played(scene())
+        run_in_virtual_time(scene())
     assert 0 < len([line for line in lines if "dropped" in line["event"]]) < 20

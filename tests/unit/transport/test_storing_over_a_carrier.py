@@ -6,24 +6,24 @@ import pytest
 
 from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
 from dimse_ingestion.dicom.status import Status
-from dimse_ingestion.transport.protocol.codec import StoreAsked, encoded
+from dimse_ingestion.transport.protocol.codec import OpenStore, encoded
 from dimse_ingestion.transport.protocol.messages import StoreResult
 from dimse_ingestion.transport.protocol.subjects import SERVICES, Subjects
-from dimse_ingestion.transport.protocol.timeouts import Times
-from dimse_ingestion.transport.server.flow_limits import Limits
+from dimse_ingestion.transport.protocol.timeouts import Timeouts
+from dimse_ingestion.transport.server.flow_limits import FlowLimits
 from tests.unit.transport.misfortunes import lose
 from tests.unit.transport.parts import (
     KIB,
     ROOT,
-    Bytes,
-    Remembering,
-    announced,
+    BytesSource,
+    FakeOperations,
+    client_server_pair,
     content_of,
-    echoed,
-    play,
+    echo_request,
+    store_open,
     until,
 )
-from tests.unit.transport.virtual_time import played
+from tests.unit.transport.virtual_time import run_in_virtual_time
 
 if TYPE_CHECKING:
     from dimse_ingestion.transport.carrier import Delivery
@@ -38,104 +38,104 @@ def clock() -> float:
 @pytest.mark.parametrize("size", [0, 1, 1000, 7 * KIB, 8 * KIB, 100 * KIB, 100 * KIB + 1])
 def test_the_bytes_arrive_as_they_were(size: int) -> None:
     async def it() -> None:
-        replica = Remembering()
-        async with play(replica) as both:
+        replica = FakeOperations()
+        async with client_server_pair(replica) as both:
             result = await both.store(content_of(size))
         assert (result.status, result.size) == (Status.SUCCESS, size)
         assert replica.stored == [content_of(size)]
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_a_small_instance_takes_one_round_trip() -> None:
     async def it() -> None:
-        async with play(Remembering()) as both:
+        async with client_server_pair(FakeOperations()) as both:
             await both.store(content_of(1000))
             assert both.bus.published == 2
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_a_stored_instance_is_not_carried_again() -> None:
     async def it() -> None:
         known = StoreResult(status=0, key="k", duplicate=True)
-        replica = Remembering(known={hashlib.sha256(LONG).hexdigest(): known})
-        async with play(replica) as both:
+        replica = FakeOperations(known={hashlib.sha256(LONG).hexdigest(): known})
+        async with client_server_pair(replica) as both:
             assert await both.store(LONG) == known
             assert both.bus.published == 2
         assert replica.begun == 0
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_a_replica_that_looks_for_long_whether_it_has_the_instance_is_waited_for() -> None:
     async def it() -> None:
-        replica = Remembering(looking=7.0)
-        async with play(replica) as both:
+        replica = FakeOperations(looking=7.0)
+        async with client_server_pair(replica) as both:
             assert (await both.store(LONG)).status == Status.SUCCESS
         assert replica.begun == 1
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_a_small_instance_that_takes_long_to_store_is_not_opened_anew() -> None:
     async def it() -> None:
-        replicas = Remembering(finishing=30.0), Remembering(finishing=30.0)
-        async with play(*replicas) as both:
+        replicas = FakeOperations(finishing=30.0), FakeOperations(finishing=30.0)
+        async with client_server_pair(*replicas) as both:
             assert (await both.store(content_of(100))).status == Status.SUCCESS
         assert sum(each.begun for each in replicas) == 1
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_nobody_listens() -> None:
     async def it() -> None:
-        async with play() as both:
+        async with client_server_pair() as both:
             begun = clock()
             result = await both.store(LONG)
             assert (result.status, result.comment) == (Status.OUT_OF_RESOURCES, "Nobody listens")
             assert clock() - begun == pytest.approx(both.times.open_budget, abs=0.1)
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_a_replica_that_starts_late_is_found() -> None:
     async def it() -> None:
-        async with play() as both:
+        async with client_server_pair() as both:
             storing = asyncio.create_task(both.store(LONG))
             await asyncio.sleep(4)
-            await both.add_replica(Remembering())
+            await both.add_replica(FakeOperations())
             assert (await storing).status == Status.SUCCESS
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_a_result_that_comes_too_late_is_a700() -> None:
     async def it() -> None:
-        async with play(Remembering(finishing=300.0)) as both:
+        async with client_server_pair(FakeOperations(finishing=300.0)) as both:
             begun = clock()
             result = await both.store(LONG, deadline=50.0)
             assert result.status == Status.OUT_OF_RESOURCES
             assert clock() - begun == pytest.approx(50.0)
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_a_failure_for_now_is_tried_again() -> None:
     async def it() -> None:
-        replica = Remembering(failures=[OutOfResources("bucket"), OutOfResources("bucket")])
-        async with play(replica) as both:
+        replica = FakeOperations(failures=[OutOfResources("bucket"), OutOfResources("bucket")])
+        async with client_server_pair(replica) as both:
             assert (await both.store(LONG)).status == Status.SUCCESS
             assert (await both.store(content_of(9), "op2")).status == Status.SUCCESS
         assert replica.stored == [LONG, content_of(9)]
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_a_failure_that_stays_is_told_as_the_replica_told_it() -> None:
     async def it() -> None:
-        replica = Remembering(failures=[OutOfResources("The bucket is full")] * 1000)
-        async with play(replica) as both:
+        replica = FakeOperations(failures=[OutOfResources("The bucket is full")] * 1000)
+        async with client_server_pair(replica) as both:
             begun = clock()
             result = await both.store(LONG)
             assert result.status == Status.OUT_OF_RESOURCES
@@ -143,30 +143,30 @@ def test_a_failure_that_stays_is_told_as_the_replica_told_it() -> None:
             assert clock() - begun <= both.times.deadline
         assert 5 < replica.begun < 40
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_a_failure_for_good_is_not_tried_again() -> None:
     async def it() -> None:
-        replica = Remembering(failures=[DimseFailure(Status.CANNOT_UNDERSTAND, "It ends early")])
-        async with play(replica) as both:
+        replica = FakeOperations(failures=[DimseFailure(Status.CANNOT_UNDERSTAND, "It ends early")])
+        async with client_server_pair(replica) as both:
             result = await both.store(LONG)
             assert (result.status, result.comment) == (Status.CANNOT_UNDERSTAND, "It ends early")
         assert replica.begun == 1
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_a_mistake_in_an_operation_is_0110_and_says_no_more(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     async def it() -> None:
-        async with play(Remembering(failures=[ValueError("Doe^John")])) as both:
+        async with client_server_pair(FakeOperations(failures=[ValueError("Doe^John")])) as both:
             result = await both.store(LONG)
             assert result.status == Status.PROCESSING_FAILURE
             assert result.comment == "internal error"
 
-    played(it())
+    run_in_virtual_time(it())
     logged = capsys.readouterr().out
     assert "ValueError" in logged
     assert "parts.py" in logged
@@ -175,70 +175,70 @@ def test_a_mistake_in_an_operation_is_0110_and_says_no_more(
 
 def test_success_is_not_believed_of_what_was_not_read() -> None:
     async def it() -> None:
-        async with play(Remembering(reads_nothing=True)) as both:
+        async with client_server_pair(FakeOperations(reads_nothing=True)) as both:
             assert (await both.store(LONG)).status == Status.PROCESSING_FAILURE
             assert (await both.store(content_of(9), "op2")).status == Status.PROCESSING_FAILURE
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 @pytest.mark.parametrize("size", [1000, 100 * KIB])
 def test_bytes_other_than_announced_are_never_stored(size: int) -> None:
     async def it() -> None:
-        replica = Remembering()
-        async with play(replica) as both:
+        replica = FakeOperations()
+        async with client_server_pair(replica) as both:
             wrong = bytes(size)
-            announcement = announced(content_of(size))
-            result = await both.requester.store(announcement, Bytes(wrong), deadline=5.0)
+            announcement = store_open(content_of(size))
+            result = await both.requester.store(announcement, BytesSource(wrong), deadline=5.0)
         assert result.status == Status.OUT_OF_RESOURCES
         assert replica.stored == []
         assert replica.begun > 1
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_an_instance_shorter_than_announced_is_never_stored() -> None:
     async def it() -> None:
-        replica = Remembering()
-        async with play(replica) as both:
-            announcement = announced(LONG)
-            result = await both.requester.store(announcement, Bytes(LONG[:-1]), deadline=5.0)
+        replica = FakeOperations()
+        async with client_server_pair(replica) as both:
+            announcement = store_open(LONG)
+            result = await both.requester.store(announcement, BytesSource(LONG[:-1]), deadline=5.0)
         assert result.status == Status.OUT_OF_RESOURCES
         assert replica.stored == []
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_a_slow_bucket_bounds_what_is_on_the_way() -> None:
     async def it() -> None:
-        replica = Remembering(slow=0.5)
-        async with play(replica) as both:
+        replica = FakeOperations(slow=0.5)
+        async with client_server_pair(replica) as both:
             storing = asyncio.create_task(both.store(LONG))
             most = 0
             while not storing.done():
                 await asyncio.sleep(0.1)
                 sent = both.bus.kinds["DATA"]
-                most = max(most, sent - len(replica.taking) // (8 * KIB))
+                most = max(most, sent - len(replica.action) // (8 * KIB))
             assert storing.result().status == Status.SUCCESS
         assert 0 < most <= 64 // 8 + 1
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_a_slow_bucket_does_not_end_the_lease() -> None:
     async def it() -> None:
-        replica = Remembering(slow=30.0)
-        async with play(replica, times=Times(deadline=5000)) as both:
+        replica = FakeOperations(slow=30.0)
+        async with client_server_pair(replica, times=Timeouts(deadline=5000)) as both:
             assert (await both.store(content_of(80 * KIB))).status == Status.SUCCESS
         assert replica.begun == 1
 
-    played(it(), within=100_000)
+    run_in_virtual_time(it(), within=100_000)
 
 
 def test_too_many_at_once_wait_for_their_turn() -> None:
     async def it() -> None:
-        replica = Remembering(finishing=1.0)
-        async with play(replica, limits=Limits(sessions=2)) as both:
+        replica = FakeOperations(finishing=1.0)
+        async with client_server_pair(replica, limits=FlowLimits(sessions=2)) as both:
             results = await asyncio.gather(
                 *(both.store(content_of(50 * KIB + n), f"op{n}") for n in range(10))
             )
@@ -246,210 +246,210 @@ def test_too_many_at_once_wait_for_their_turn() -> None:
             assert both.bus.kinds["BUSY"] > 0
         assert replica.most_at_once == 2
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_what_all_may_send_is_bounded() -> None:
     async def it() -> None:
-        replica = Remembering(slow=0.1)
-        limits = Limits(window=64 * KIB, least_window=64 * KIB, granted=160 * KIB)
-        async with play(replica, limits=limits) as both:
+        replica = FakeOperations(slow=0.1)
+        limits = FlowLimits(window=64 * KIB, least_window=64 * KIB, granted=160 * KIB)
+        async with client_server_pair(replica, limits=limits) as both:
             results = await asyncio.gather(*(both.store(LONG, f"op{n}") for n in range(6)))
             assert {each.status for each in results} == {Status.SUCCESS}
         assert replica.most_at_once == 2
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_busy_to_the_end_is_a700() -> None:
     async def it() -> None:
-        async with play(Remembering(), limits=Limits(sessions=0)) as both:
+        async with client_server_pair(FakeOperations(), limits=FlowLimits(sessions=0)) as both:
             result = await both.store(LONG)
             assert result.status == Status.OUT_OF_RESOURCES
             assert result.comment == "The replica is busy"
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_a_replica_that_dies_is_left_for_another() -> None:
     async def it() -> None:
-        first, second = Remembering("r1", slow=0.1), Remembering("r2", slow=0.1)
-        async with play(first, second) as both:
+        first, second = FakeOperations("r1", slow=0.1), FakeOperations("r2", slow=0.1)
+        async with client_server_pair(first, second) as both:
             storing = asyncio.create_task(both.store(LONG))
-            await until(lambda: first.taking or second.taking)
-            both.kill(0 if first.taking else 1)
+            await until(lambda: first.action or second.action)
+            both.kill(0 if first.action else 1)
             assert (await storing).status == Status.SUCCESS
         assert first.stored + second.stored == [LONG]
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_a_replica_that_dies_alone_is_waited_for_and_then_a700() -> None:
     async def it() -> None:
-        replica = Remembering(slow=0.1)
-        async with play(replica) as both:
+        replica = FakeOperations(slow=0.1)
+        async with client_server_pair(replica) as both:
             storing = asyncio.create_task(both.store(LONG))
-            await until(lambda: replica.taking)
+            await until(lambda: replica.action)
             both.kill(0)
             assert (await storing).status == Status.OUT_OF_RESOURCES
             await until(lambda: replica.broken)
         assert replica.stored == []
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_a_replica_that_hangs_is_left_for_another() -> None:
     async def it() -> None:
-        first, second = Remembering("r1", slow=0.1), Remembering("r2", slow=0.1)
-        async with play(first, second) as both:
+        first, second = FakeOperations("r1", slow=0.1), FakeOperations("r2", slow=0.1)
+        async with client_server_pair(first, second) as both:
             storing = asyncio.create_task(both.store(LONG))
-            await until(lambda: first.taking or second.taking)
-            both.hang(0 if first.taking else 1)
+            await until(lambda: first.action or second.action)
+            both.hang(0 if first.action else 1)
             assert (await storing).status == Status.SUCCESS
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 @pytest.mark.parametrize("away", [0.0, 0.5, 2.5, 8.0])
 @pytest.mark.parametrize("whose", ["proxy", "replica"])
 def test_a_connection_that_breaks_and_comes_back_loses_nothing(away: float, whose: str) -> None:
     async def it() -> None:
-        replica = Remembering(slow=0.05)
-        async with play(replica) as both:
+        replica = FakeOperations(slow=0.05)
+        async with client_server_pair(replica) as both:
             carrier = both.proxy if whose == "proxy" else both.replicas[0]
             storing = asyncio.create_task(both.store(LONG))
-            await until(lambda: len(replica.taking) > len(LONG) // 3)
+            await until(lambda: len(replica.action) > len(LONG) // 3)
             carrier.cut()
             await asyncio.sleep(away)
             carrier.restore()
             assert (await storing).status == Status.SUCCESS
         assert replica.stored[-1] == LONG
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_a_short_break_is_resumed_and_not_begun_anew() -> None:
     async def it() -> None:
-        replica = Remembering(slow=0.05)
-        async with play(replica) as both:
+        replica = FakeOperations(slow=0.05)
+        async with client_server_pair(replica) as both:
             storing = asyncio.create_task(both.store(LONG))
-            await until(lambda: len(replica.taking) > len(LONG) // 3)
+            await until(lambda: len(replica.action) > len(LONG) // 3)
             both.proxy.cut()
             await asyncio.sleep(0.5)
             both.proxy.restore()
             assert (await storing).status == Status.SUCCESS
         assert replica.begun == 1
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_without_any_connection_it_is_a700_after_the_open_budget() -> None:
     async def it() -> None:
-        async with play(Remembering()) as both:
+        async with client_server_pair(FakeOperations()) as both:
             both.proxy.cut()
             begun = clock()
             assert (await both.store(LONG)).status == Status.OUT_OF_RESOURCES
             assert clock() - begun == pytest.approx(both.times.open_budget, abs=0.1)
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_a_connection_that_is_away_for_less_than_the_open_budget_costs_nothing() -> None:
     async def it() -> None:
-        async with play(Remembering()) as both:
+        async with client_server_pair(FakeOperations()) as both:
             both.proxy.cut()
             storing = asyncio.create_task(both.store(LONG))
             await asyncio.sleep(both.times.open_budget - 0.5)
             both.proxy.restore()
             assert (await storing).status == Status.SUCCESS
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_a_sender_that_falls_silent_ends_its_lease() -> None:
     async def it() -> None:
-        replica = Remembering(slow=0.1)
-        async with play(replica) as both:
+        replica = FakeOperations(slow=0.1)
+        async with client_server_pair(replica) as both:
             storing = asyncio.create_task(both.store(LONG))
-            await until(lambda: replica.taking)
+            await until(lambda: replica.action)
             both.proxy.cut()
             storing.cancel()
             await until(lambda: replica.broken)
             assert both.responders[0].sessions == 0
         assert replica.stored == []
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_an_operation_nobody_waits_for_is_aborted_at_once() -> None:
     async def it() -> None:
-        replica = Remembering(slow=0.1)
-        async with play(replica) as both:
+        replica = FakeOperations(slow=0.1)
+        async with client_server_pair(replica) as both:
             storing = asyncio.create_task(both.store(LONG))
-            await until(lambda: replica.taking)
+            await until(lambda: replica.action)
             storing.cancel()
             await until(lambda: replica.broken, within=1.0)
         assert replica.stored == []
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 @pytest.mark.parametrize("kind", ["ACCEPT", "CREDIT", "DATA", "END", "PROGRESS", "RESULT", "STORE"])
 @pytest.mark.parametrize("size", [1000, 200 * KIB])
 def test_the_first_of_each_kind_may_be_lost(kind: str, size: int) -> None:
     async def it() -> None:
-        replica = Remembering()
-        async with play(replica) as both:
+        replica = FakeOperations()
+        async with client_server_pair(replica) as both:
             both.bus.fate = lose(kind, first=1)
             assert (await both.store(content_of(size))).status == Status.SUCCESS
         assert set(replica.stored) == {content_of(size)}
         assert replica.begun == 1
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_a_second_open_of_an_operation_under_way_goes_on_with_it() -> None:
     async def it() -> None:
-        replica = Remembering(slow=0.2)
-        async with play(replica) as both:
+        replica = FakeOperations(slow=0.2)
+        async with client_server_pair(replica) as both:
             first = asyncio.create_task(both.store(LONG))
-            await until(lambda: replica.taking)
+            await until(lambda: replica.action)
             second = asyncio.create_task(both.store(LONG))
             assert (await second).status == Status.SUCCESS
             first.cancel()
         assert replica.begun == 1
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_a_second_open_of_an_operation_that_is_done_has_its_result() -> None:
     async def it() -> None:
-        replica = Remembering()
-        async with play(replica) as both:
+        replica = FakeOperations()
+        async with client_server_pair(replica) as both:
             first = await both.store(LONG)
             published = both.bus.published
             assert await both.store(LONG) == first
             assert both.bus.published == published + 2
         assert replica.begun == 1
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_another_data_set_under_the_same_operation_id_is_another_operation() -> None:
     async def it() -> None:
-        replica = Remembering()
-        async with play(replica) as both:
+        replica = FakeOperations()
+        async with client_server_pair(replica) as both:
             await both.store(LONG)
             await both.store(LONG[1:])
         assert replica.stored == [LONG, LONG[1:]]
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_a_drain_takes_nothing_new_and_finishes_what_is_open() -> None:
     async def it() -> None:
-        first, second = Remembering("r1", slow=0.1), Remembering("r2", slow=0.1)
-        async with play(first, second) as both:
+        first, second = FakeOperations("r1", slow=0.1), FakeOperations("r2", slow=0.1)
+        async with client_server_pair(first, second) as both:
             storing = [asyncio.create_task(both.store(LONG, f"op{n}")) for n in range(4)]
             await until(lambda: first.begun + second.begun == 4)
             await both.responders[0].drain(60)
@@ -460,15 +460,15 @@ def test_a_drain_takes_nothing_new_and_finishes_what_is_open() -> None:
         assert first.begun == begun
         assert first.broken == []
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_what_a_drain_can_not_finish_goes_elsewhere_at_once() -> None:
     async def it() -> None:
-        first, second = Remembering("r1", slow=2), Remembering("r2")
-        async with play(first) as both:
+        first, second = FakeOperations("r1", slow=2), FakeOperations("r2")
+        async with client_server_pair(first) as both:
             storing = asyncio.create_task(both.store(LONG))
-            await until(lambda: first.taking)
+            await until(lambda: first.action)
             await both.add_replica(second)
             left = clock() + 3
             await both.responders[0].drain(3)
@@ -477,13 +477,13 @@ def test_what_a_drain_can_not_finish_goes_elsewhere_at_once() -> None:
             assert clock() - left < 1
         assert (first.stored, second.stored) == ([], [LONG])
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_replicas_rolling_under_load_lose_nothing() -> None:
     async def it() -> None:
-        replicas = [Remembering("r", slow=0.02)]
-        async with play(replicas[0]) as both:
+        replicas = [FakeOperations("r", slow=0.02)]
+        async with client_server_pair(replicas[0]) as both:
             storing = []
             for round_ in range(5):
                 storing += [
@@ -491,7 +491,7 @@ def test_replicas_rolling_under_load_lose_nothing() -> None:
                     for n in range(6)
                 ]
                 await asyncio.sleep(0.3)
-                replicas.append(Remembering("r", slow=0.02))
+                replicas.append(FakeOperations("r", slow=0.02))
                 await both.add_replica(replicas[-1])
                 await both.responders[-2].drain(30)
                 await both.responders[-2].close()
@@ -499,89 +499,89 @@ def test_replicas_rolling_under_load_lose_nothing() -> None:
             assert {each.status for each in results} == {Status.SUCCESS}
         assert sum(each.begun for each in replicas) == 30
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_two_proxies_on_one_root_hear_only_their_own_answers() -> None:
     async def it() -> None:
-        replica = Remembering()
-        async with play(replica) as both:
+        replica = FakeOperations()
+        async with client_server_pair(replica) as both:
             other, _ = await both.add_proxy("p2")
             mine, theirs = content_of(90 * KIB), content_of(91 * KIB)
             results = await asyncio.gather(
                 both.store(mine, "op1"),
-                other.store(announced(theirs, "op2"), Bytes(theirs), deadline=50.0),
+                other.store(store_open(theirs, "op2"), BytesSource(theirs), deadline=50.0),
             )
             assert [each.size for each in results] == [90 * KIB, 91 * KIB]
             await other.close()
         assert sorted(map(len, replica.stored)) == [90 * KIB, 91 * KIB]
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_a_restored_connection_with_smaller_messages_gets_smaller_chunks() -> None:
     async def it() -> None:
-        replica = Remembering(slow=0.05)
-        async with play(replica) as both:
+        replica = FakeOperations(slow=0.05)
+        async with client_server_pair(replica) as both:
             storing = asyncio.create_task(both.store(LONG))
-            await until(lambda: len(replica.taking) > len(LONG) // 3)
+            await until(lambda: len(replica.action) > len(LONG) // 3)
             both.proxy.cut()
             both.bus.maximum_payload = 6 * KIB
             both.proxy.restore()
             assert (await storing).status == Status.SUCCESS
         assert replica.stored == [LONG]
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_an_echo_goes_all_the_way() -> None:
     async def it() -> None:
-        async with play(Remembering("r7", slow=1.5)) as both:
-            assert (await both.requester.echo(echoed())).replica == "r7"
+        async with client_server_pair(FakeOperations("r7", slow=1.5)) as both:
+            assert (await both.requester.echo(echo_request())).replica == "r7"
             assert both.bus.kinds["ECHO"] == 1
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_an_open_that_makes_no_sense_is_rejected() -> None:
     async def it() -> None:
-        replica = Remembering()
-        async with play(replica) as both:
+        replica = FakeOperations()
+        async with client_server_pair(replica) as both:
             for wrong in (
-                announced(LONG, sha256="../../etc"),
-                announced(LONG, size=-1),
-                announced(LONG, operation_id=""),
+                store_open(LONG, sha256="../../etc"),
+                store_open(LONG, size=-1),
+                store_open(LONG, operation_id=""),
             ):
-                result = await both.requester.store(wrong, Bytes(b""), deadline=50.0)
+                result = await both.requester.store(wrong, BytesSource(b""), deadline=50.0)
                 assert result.status == Status.PROCESSING_FAILURE
         assert replica.begun == 0
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_an_open_of_another_version_is_rejected() -> None:
     async def it() -> None:
-        async with play(Remembering()) as both:
+        async with client_server_pair(FakeOperations()) as both:
             got: list[Delivery] = []
             subjects = Subjects(ROOT)
             stranger = both.bus.carrier()
             await stranger.subscribe(subjects.inbox("px", "1"), got.append)
-            headers, body = encoded(StoreAsked(open=announced(LONG)))
+            headers, body = encoded(OpenStore(open=store_open(LONG)))
             headers["Dimse-Proto"] = "2"
             service, inbox = subjects.service("store"), subjects.inbox("px", "1")
             stranger.publish(service, body, reply=inbox, headers=headers)
             await until(lambda: got)
             assert got[0].headers["Dimse-Op"] == "REJECT"
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_garbage_on_any_subject_harms_nobody() -> None:
     async def it() -> None:
-        replica = Remembering(slow=0.05)
-        async with play(replica) as both:
+        replica = FakeOperations(slow=0.05)
+        async with client_server_pair(replica) as both:
             storing = asyncio.create_task(both.store(LONG))
-            await until(lambda: replica.taking)
+            await until(lambda: replica.action)
             stranger, subjects = both.bus.carrier(), Subjects(ROOT)
             inbox = subjects.inbox("stranger", "1")
             for subject in (
@@ -595,13 +595,13 @@ def test_garbage_on_any_subject_harms_nobody() -> None:
             assert (await storing).status == Status.SUCCESS
         assert replica.begun == 1
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 def test_another_process_with_the_same_proxy_id_disturbs_nothing() -> None:
     async def it() -> None:
-        replica = Remembering()
-        async with play(replica) as both:
+        replica = FakeOperations()
+        async with client_server_pair(replica) as both:
             await both.store(LONG, operation_id="alone")
             alone = both.bus.published
             await both.add_proxy("p1")
@@ -610,4 +610,4 @@ def test_another_process_with_the_same_proxy_id_disturbs_nothing() -> None:
         assert len(replica.stored) == 2
         assert replica.begun == 2
 
-    played(it())
+    run_in_virtual_time(it())

@@ -9,8 +9,16 @@ from hypothesis import strategies as st
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.transport.protocol.messages import FindMatch
 from tests.unit.transport.misfortunes import drawn
-from tests.unit.transport.parts import KIB, Play, Remembering, asked, content_of, numbered, play
-from tests.unit.transport.virtual_time import played
+from tests.unit.transport.parts import (
+    KIB,
+    ClientServerPair,
+    FakeOperations,
+    client_server_pair,
+    content_of,
+    find_open,
+    numbered,
+)
+from tests.unit.transport.virtual_time import run_in_virtual_time
 
 _DELAYS = st.sampled_from([0.0, 0.0, 0.0, 0.01, 0.3, 1.5, 4.0])
 _FATES = st.lists(st.lists(_DELAYS, max_size=2), max_size=60)
@@ -22,7 +30,7 @@ _CUTS = st.lists(
 )
 
 
-async def _suffer(both: Play, cuts: Sequence[tuple[int, float, float]]) -> None:
+async def _suffer(both: ClientServerPair, cuts: Sequence[tuple[int, float, float]]) -> None:
     """Cut and restore connections: the proxy's (0) and the replicas' (1 and 2)."""
     for index, after, away in cuts:
         carrier = [both.proxy, *both.replicas][index]
@@ -39,8 +47,8 @@ def test_messages_lost_doubled_and_reordered(
 ) -> None:
     async def it() -> None:
         content = content_of(size)
-        replicas = Remembering("r1", slow=slow), Remembering("r2", slow=slow)
-        async with play(*replicas) as both:
+        replicas = FakeOperations("r1", slow=slow), FakeOperations("r2", slow=slow)
+        async with client_server_pair(*replicas) as both:
             both.bus.fate = drawn(fates)
             result = await both.store(content)
             stored = replicas[0].stored + replicas[1].stored
@@ -53,7 +61,7 @@ def test_messages_lost_doubled_and_reordered(
             both.bus.fate = drawn([])
             assert (await both.store(content)).status == Status.SUCCESS
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 @settings(max_examples=60, deadline=None)
@@ -61,14 +69,14 @@ def test_messages_lost_doubled_and_reordered(
 def test_a_quarter_of_the_messages_lost(fates: list[tuple[float, ...]]) -> None:
     async def it() -> None:
         content = content_of(300 * KIB)
-        replica = Remembering()
-        async with play(replica) as both:
+        replica = FakeOperations()
+        async with client_server_pair(replica) as both:
             both.bus.fate = drawn(fates)
             result = await both.store(content)
             assert all(each == content for each in replica.stored)
             assert (result.status == Status.SUCCESS) <= bool(replica.stored)
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 @settings(max_examples=60, deadline=None)
@@ -78,8 +86,8 @@ def test_connections_cut_while_messages_are_lost(
 ) -> None:
     async def it() -> None:
         content = content_of(size)
-        replicas = Remembering("r1", slow=0.05), Remembering("r2", slow=0.05)
-        async with play(*replicas) as both:
+        replicas = FakeOperations("r1", slow=0.05), FakeOperations("r2", slow=0.05)
+        async with client_server_pair(*replicas) as both:
             both.bus.fate = drawn(fates)
             suffering = asyncio.create_task(_suffer(both, cuts))
             result = await both.store(content)
@@ -90,7 +98,7 @@ def test_connections_cut_while_messages_are_lost(
             both.bus.fate = drawn([])  # what was to be lost on the way is over, too
             assert (await both.store(content, "later")).status == Status.SUCCESS
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 @settings(max_examples=80, deadline=None)
@@ -107,11 +115,11 @@ def test_matches_arrive_each_once_and_in_order_or_the_query_says_that_it_failed(
     slow: float,
 ) -> None:
     async def it() -> None:
-        replicas = [Remembering(f"r{n}", matches=matches, slow=slow) for n in (1, 2)]
-        async with play(*replicas) as both:
+        replicas = [FakeOperations(f"r{n}", matches=matches, slow=slow) for n in (1, 2)]
+        async with client_server_pair(*replicas) as both:
             both.bus.fate = drawn(fates)
             suffering = asyncio.create_task(_suffer(both, cuts))
-            finding = both.requester.find(asked())
+            finding = both.requester.find(find_open())
             got = [match async for match in finding]
             assert got == matches[: len(got)]
             if finding.result.status == Status.SUCCESS:
@@ -121,7 +129,7 @@ def test_matches_arrive_each_once_and_in_order_or_the_query_says_that_it_failed(
                 assert finding.result.status == Status.OUT_OF_RESOURCES
             await suffering
 
-    played(it())
+    run_in_virtual_time(it())
 
 
 @settings(max_examples=40, deadline=None)
@@ -130,10 +138,10 @@ def test_a_cancelled_query_ends_with_fe00_at_both_ends(
     fates: list[list[float]], after: int
 ) -> None:
     async def it() -> None:
-        replica = Remembering(endless=True)
-        async with play(replica) as both:
+        replica = FakeOperations(endless=True)
+        async with client_server_pair(replica) as both:
             both.bus.fate = drawn(fates)
-            finding = both.requester.find(asked())
+            finding = both.requester.find(find_open())
             met = 0
             async for _ in finding:
                 met += 1
@@ -143,4 +151,4 @@ def test_a_cancelled_query_ends_with_fe00_at_both_ends(
             await both.responders[0].drain(100)
             assert replica.cancelled == len(replica.found)
 
-    played(it())
+    run_in_virtual_time(it())

@@ -9,7 +9,7 @@ T = TypeVar("T")
 _TICK = 1e-9  # a clock that stood still would ring the same timer for ever
 
 
-class _Jumping(selectors.DefaultSelector):
+class _JumpingSelector(selectors.DefaultSelector):
     """Waits for nothing: what it is told to wait for is the time that passes."""
 
     def __init__(self) -> None:
@@ -30,19 +30,19 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     """Time passes only while everybody waits."""
 
     def __init__(self) -> None:
-        self._jumping = _Jumping()
+        self._jumping = _JumpingSelector()
         super().__init__(self._jumping)
 
     def time(self) -> float:
         return self._jumping.now
 
 
-def played(play: Coroutine[Any, Any, T], *, within: float = 3600.0) -> T:
+def run_in_virtual_time(client_server_pair: Coroutine[Any, Any, T], *, within: float = 3600.0) -> T:
     """Run a play to its end in no time; `within` are its virtual seconds."""
 
     async def bounded() -> T:
         async with asyncio.timeout(within):
-            return await play
+            return await client_server_pair
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(bounded())

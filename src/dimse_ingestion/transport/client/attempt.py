@@ -10,22 +10,22 @@ from collections.abc import Mapping
 
 from dimse_ingestion.transport.carrier import Carrier, CarrierDown
 from dimse_ingestion.transport.contract import Source
-from dimse_ingestion.transport.protocol.codec import Data, Frame, chunk_size, encoded
-from dimse_ingestion.transport.protocol.state import NEVER, Asking, Outcome
-from dimse_ingestion.transport.protocol.store_sender import Sender
+from dimse_ingestion.transport.protocol.codec import Data, Message, chunk_size, encoded
+from dimse_ingestion.transport.protocol.state import NEVER, AttemptState, Outcome
+from dimse_ingestion.transport.protocol.store_sender import StoreSender
 
 
 class Attempt:
     """One open and what follows; answered at `inbox`."""
 
-    def __init__(self, carrier: Carrier, inbox: str, machine: Asking) -> None:
+    def __init__(self, carrier: Carrier, inbox: str, machine: AttemptState) -> None:
         self.inbox = inbox
         self.machine = machine
         self._carrier = carrier
         self._clock = asyncio.get_running_loop().time
         self._news = asyncio.Event()
 
-    async def run(self, service: str, opening: Frame, headers: Mapping[str, str]) -> Outcome:
+    async def run(self, service: str, opening: Message, headers: Mapping[str, str]) -> Outcome:
         """Open, and go on until there is an outcome. Cancelled, it tells the replica so."""
         self._publish(service, opening, headers)
         try:
@@ -39,14 +39,14 @@ class Attempt:
             self.say(self.machine.abandon("The operation ended"))
         return self.machine.outcome
 
-    def say(self, frames: list[Frame]) -> None:
+    def say(self, frames: list[Message]) -> None:
         """Send frames to the session, and look at the machine again."""
         self._send(frames)
         self._news.set()
 
     # what happens to it
 
-    def receive(self, frame: Frame, subject: str) -> bool:
+    def receive(self, frame: Message, subject: str) -> bool:
         """Take a frame that came from the session at `subject`; false if that is not this one's."""
         if subject and self.machine.subject not in ("", subject):
             return False
@@ -67,7 +67,7 @@ class Attempt:
             self.machine.interrupted(self._clock())
             self._news.set()
 
-    def _send(self, frames: list[Frame]) -> None:
+    def _send(self, frames: list[Message]) -> None:
         if not self.machine.subject:
             return  # a result that was kept comes from no session any more
         for frame in frames:
@@ -81,7 +81,7 @@ class Attempt:
     def _rechunk(self) -> None:
         """Another connection may have another maximum payload."""
 
-    def _publish(self, subject: str, frame: Frame, more: Mapping[str, str]) -> None:
+    def _publish(self, subject: str, frame: Message, more: Mapping[str, str]) -> None:
         """Send one frame; a connection that is down is the machine's matter."""
         headers, body = encoded(frame)
         try:
@@ -100,9 +100,9 @@ class Attempt:
 class StoreAttempt(Attempt):
     """One attempt of a C-STORE: reads its source only when a chunk may go."""
 
-    machine: Sender
+    machine: StoreSender
 
-    def __init__(self, carrier: Carrier, inbox: str, machine: Sender, source: Source) -> None:
+    def __init__(self, carrier: Carrier, inbox: str, machine: StoreSender, source: Source) -> None:
         super().__init__(carrier, inbox, machine)
         self._source = source
 

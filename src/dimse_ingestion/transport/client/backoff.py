@@ -8,15 +8,15 @@ now is tried until the deadline.
 from collections.abc import Callable
 
 from dimse_ingestion.transport.protocol.codec import Result
-from dimse_ingestion.transport.protocol.state import Elsewhere
-from dimse_ingestion.transport.protocol.timeouts import Times
+from dimse_ingestion.transport.protocol.state import AttemptFailed
+from dimse_ingestion.transport.protocol.timeouts import Timeouts
 
 
-class Patience:
+class RetryBudget:
     """One operation's; `random` gives numbers from 0 to 1."""
 
     def __init__(
-        self, times: Times, now: float, deadline: float, random: Callable[[], float]
+        self, times: Timeouts, now: float, deadline: float, random: Callable[[], float]
     ) -> None:
         self.ends = now + deadline
         self._times = times
@@ -26,14 +26,14 @@ class Patience:
         self.because = "No answer in time"
         """Why the last attempt had no result."""
 
-    def pause(self, failed: Elsewhere | Result, now: float) -> float | None:
+    def pause(self, failed: AttemptFailed | Result, now: float) -> float | None:
         """Return the seconds until the next attempt, or None when there is to be none.
 
         A pause that would last beyond the end is shortened, so that the last attempt is made as
         late as it can still succeed: what was away may be back by then.
         """
         after = 0.0
-        if isinstance(failed, Elsewhere):
+        if isinstance(failed, AttemptFailed):
             self.because, after = failed.because, failed.after
         if isinstance(failed, Result) or failed.reached:
             self._reached = now

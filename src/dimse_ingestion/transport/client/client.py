@@ -8,14 +8,14 @@ from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.transport.carrier import Carrier
 from dimse_ingestion.transport.client.attempt import Attempt, StoreAttempt
-from dimse_ingestion.transport.client.find_client import Query
+from dimse_ingestion.transport.client.find_client import CarrierFindStream
 from dimse_ingestion.transport.client.inboxes import Inboxes
-from dimse_ingestion.transport.client.retry import Final, GaveUp, Operation, Retrying
+from dimse_ingestion.transport.client.retry import FinalResult, Operation, Retrier, RetriesExhausted
 from dimse_ingestion.transport.contract import Source
 from dimse_ingestion.transport.protocol.codec import (
-    EchoAsked,
+    OpenEcho,
+    OpenStore,
     Reject,
-    StoreAsked,
     chunk_size,
     encoded,
 )
@@ -26,23 +26,23 @@ from dimse_ingestion.transport.protocol.messages import (
     StoreOpen,
     StoreResult,
 )
-from dimse_ingestion.transport.protocol.state import Asking, Outcome
-from dimse_ingestion.transport.protocol.store_sender import Sender
+from dimse_ingestion.transport.protocol.state import AttemptState, Outcome
+from dimse_ingestion.transport.protocol.store_sender import StoreSender
 from dimse_ingestion.transport.protocol.subjects import Subjects
-from dimse_ingestion.transport.protocol.timeouts import Times
+from dimse_ingestion.transport.protocol.timeouts import Timeouts
 
 _INLINE_OVERHEAD = 16  # bytes that msgpack and the field's name add to an inline data set
 
 
-class CarrierRequester:
+class CarrierClient:
     """A `Requester`; `proxy_id` names this proxy's inboxes."""
 
     def __init__(
-        self, carrier: Carrier, subjects: Subjects, proxy_id: str, times: Times | None = None
+        self, carrier: Carrier, subjects: Subjects, proxy_id: str, times: Timeouts | None = None
     ) -> None:
         self._carrier = carrier
         self._inboxes = Inboxes(carrier, subjects, proxy_id)
-        self._retrying = Retrying(carrier, subjects, self._inboxes, times or Times())
+        self._retrying = Retrier(carrier, subjects, self._inboxes, times or Timeouts())
 
     async def start(self) -> None:
         """Listen for answers. Raises CarrierDown."""
@@ -58,13 +58,13 @@ class CarrierRequester:
         operation = Operation("echo", request.operation_id, retrying.times.echo_deadline)
 
         async def once() -> Outcome:
-            machine = Asking(retrying.times, retrying.now())
+            machine = AttemptState(retrying.times, retrying.now())
             attempt = Attempt(self._carrier, self._inboxes.new(), machine)
-            return await retrying.play(operation, attempt, EchoAsked(request=request))
+            return await retrying.run_attempt(operation, attempt, OpenEcho(request=request))
 
         try:
             return _echoed(await retrying.until_final(operation, once))
-        except GaveUp as why:
+        except RetriesExhausted as why:
             raise OutOfResources(str(why)) from None
 
     async def store(self, open_: StoreOpen, source: Source, *, deadline: float) -> StoreResult:
@@ -76,30 +76,30 @@ class CarrierRequester:
 
         try:
             return _stored(await self._retrying.until_final(operation, once))
-        except GaveUp as why:
+        except RetriesExhausted as why:
             return StoreResult(status=Status.OUT_OF_RESOURCES, comment=str(why), transient=True)
 
-    def find(self, open_: FindOpen) -> Query:
+    def find(self, open_: FindOpen) -> CarrierFindStream:
         """Start one query."""
-        return Query(self._retrying, open_)
+        return CarrierFindStream(self._retrying, open_)
 
     async def _store_once(self, operation: Operation, open_: StoreOpen, source: Source) -> Outcome:
         retrying = self._retrying
         chunk = chunk_size(self._carrier.maximum_payload)
-        machine = Sender(open_.size, open_.sha256, chunk, retrying.times, retrying.now())
+        machine = StoreSender(open_.size, open_.sha256, chunk, retrying.times, retrying.now())
         attempt = StoreAttempt(self._carrier, self._inboxes.new(), machine, source)
-        return await retrying.play(operation, attempt, _opening(open_, source, chunk))
+        return await retrying.run_attempt(operation, attempt, _opening(open_, source, chunk))
 
 
-def _opening(open_: StoreOpen, source: Source, chunk: int) -> StoreAsked:
+def _opening(open_: StoreOpen, source: Source, chunk: int) -> OpenStore:
     """The open, with the data set in it if both fit into one chunk."""
-    bare = StoreAsked(open=open_)
+    bare = OpenStore(open=open_)
     if open_.size + len(encoded(bare)[1]) + _INLINE_OVERHEAD > chunk:
         return bare
-    return StoreAsked(open=open_, inline=source.read(0, open_.size))
+    return OpenStore(open=open_, inline=source.read(0, open_.size))
 
 
-def _stored(final: Final) -> StoreResult:
+def _stored(final: FinalResult) -> StoreResult:
     if isinstance(final, Reject):
         return StoreResult(status=final.status, comment=final.comment)
     return final.store or StoreResult(
@@ -107,7 +107,7 @@ def _stored(final: Final) -> StoreResult:
     )
 
 
-def _echoed(final: Final) -> EchoResult:
+def _echoed(final: FinalResult) -> EchoResult:
     if isinstance(final, Reject):
         return EchoResult(status=final.status, comment=final.comment)
     if final.echo is None:

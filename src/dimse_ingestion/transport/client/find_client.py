@@ -11,20 +11,24 @@ from collections.abc import AsyncIterator, Callable
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.transport.carrier import Carrier
 from dimse_ingestion.transport.client.attempt import Attempt
-from dimse_ingestion.transport.client.retry import Final, GaveUp, Operation, Retrying
-from dimse_ingestion.transport.protocol.codec import FindAsked, Reject, chunk_size, encoded
-from dimse_ingestion.transport.protocol.find import Asker
+from dimse_ingestion.transport.client.retry import FinalResult, Operation, Retrier, RetriesExhausted
+from dimse_ingestion.transport.protocol.codec import OpenFind, Reject, chunk_size, encoded
+from dimse_ingestion.transport.protocol.find import FindReceiver
 from dimse_ingestion.transport.protocol.messages import FindMatch, FindOpen, FindResult
-from dimse_ingestion.transport.protocol.state import Elsewhere, Outcome
+from dimse_ingestion.transport.protocol.state import AttemptFailed, Outcome
 
 
 class FindAttempt(Attempt):
     """One attempt of a C-FIND; says when something came."""
 
-    machine: Asker
+    machine: FindReceiver
 
     def __init__(
-        self, carrier: Carrier, inbox: str, machine: Asker, something_came: Callable[[], None]
+        self,
+        carrier: Carrier,
+        inbox: str,
+        machine: FindReceiver,
+        something_came: Callable[[], None],
     ) -> None:
         super().__init__(carrier, inbox, machine)
         self._something_came = something_came
@@ -37,10 +41,10 @@ class FindAttempt(Attempt):
         self._something_came()
 
 
-class Query:
+class CarrierFindStream:
     """A `Finding`, begun when made."""
 
-    def __init__(self, retrying: Retrying, open_: FindOpen) -> None:
+    def __init__(self, retrying: Retrier, open_: FindOpen) -> None:
         self._retrying = retrying
         self._open = open_
         self._operation = Operation(
@@ -99,7 +103,7 @@ class Query:
     async def _carry(self) -> None:
         try:
             final = await self._retrying.until_final(self._operation, self._once)
-        except GaveUp as why:
+        except RetriesExhausted as why:
             self._end(FindResult(status=Status.OUT_OF_RESOURCES, comment=str(why)))
         else:
             self._end(_found(final))
@@ -112,16 +116,16 @@ class Query:
 
     async def _once(self) -> Outcome:
         carrier, times = self._retrying.carrier, self._retrying.times
-        machine = Asker(times, self._retrying.now())
-        opening = FindAsked(open=self._open, limit=machine.limit)
+        machine = FindReceiver(times, self._retrying.now())
+        opening = OpenFind(open=self._open, limit=machine.limit)
         if len(encoded(opening)[1]) > chunk_size(carrier.maximum_payload):
             return Reject(status=Status.OUT_OF_RESOURCES, comment="The identifier is too long")
         inbox = self._retrying.inboxes.new()
         self._attempt = FindAttempt(carrier, inbox, machine, self._news.set)
-        outcome = await self._retrying.play(self._operation, self._attempt, opening)
-        return self._lost(outcome) if isinstance(outcome, Elsewhere) else outcome
+        outcome = await self._retrying.run_attempt(self._operation, self._attempt, opening)
+        return self._lost(outcome) if isinstance(outcome, AttemptFailed) else outcome
 
-    def _lost(self, outcome: Elsewhere) -> Outcome:
+    def _lost(self, outcome: AttemptFailed) -> Outcome:
         """Begin anew elsewhere, unless the modality has seen some of it."""
         if not self._given:
             self._attempt = None
@@ -129,7 +133,7 @@ class Query:
         return Reject(status=Status.OUT_OF_RESOURCES, comment=outcome.because)
 
 
-def _found(final: Final) -> FindResult:
+def _found(final: FinalResult) -> FindResult:
     if isinstance(final, Reject):
         return FindResult(status=final.status, comment=final.comment)
     return final.find or FindResult(

@@ -14,9 +14,9 @@ from dimse_ingestion.transport.client.attempt import Attempt
 from dimse_ingestion.transport.protocol.codec import (
     Abort,
     Busy,
-    Frame,
     Leaving,
-    MalformedFrame,
+    MalformedMessage,
+    Message,
     Reject,
     Result,
     Unknown,
@@ -93,7 +93,7 @@ class Inboxes:
             return
         try:
             frame = decoded(delivery.headers, delivery.body)
-        except MalformedFrame as mistake:
+        except MalformedMessage as mistake:
             _LOG.warning("A replica's message was dropped.", reason=str(mistake))
             return
         if not (attempt and attempt.receive(frame, delivery.reply)):
@@ -102,7 +102,7 @@ class Inboxes:
     def _may_answer(self, reply: str) -> bool:
         return not reply or self._subjects.is_session(reply)
 
-    def _refuse(self, frame: Frame, delivery: Delivery) -> None:
+    def _refuse(self, frame: Message, delivery: Delivery) -> None:
         if not delivery.reply or isinstance(frame, _LAST_WORDS):
             return
         headers, body = encoded(Abort(reason="Nobody waits for this"))

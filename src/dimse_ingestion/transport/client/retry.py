@@ -13,18 +13,18 @@ from dimse_ingestion.observability import metrics, tracing
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.transport.carrier import Carrier
 from dimse_ingestion.transport.client.attempt import Attempt
-from dimse_ingestion.transport.client.backoff import Patience
+from dimse_ingestion.transport.client.backoff import RetryBudget
 from dimse_ingestion.transport.client.inboxes import Inboxes
-from dimse_ingestion.transport.protocol.codec import Frame, Reject, Result
-from dimse_ingestion.transport.protocol.state import Elsewhere, Outcome
+from dimse_ingestion.transport.protocol.codec import Message, Reject, Result
+from dimse_ingestion.transport.protocol.state import AttemptFailed, Outcome
 from dimse_ingestion.transport.protocol.subjects import Subjects
-from dimse_ingestion.transport.protocol.timeouts import Times
+from dimse_ingestion.transport.protocol.timeouts import Timeouts
 
 _LOG = logger(__name__)
-Final = Result | Reject
+FinalResult = Result | Reject
 
 
-class GaveUp(Exception):
+class RetriesExhausted(Exception):
     """No attempt had a final result; the sentence says what stood in the way of the last one."""
 
 
@@ -40,11 +40,11 @@ class Operation:
     """Whether the deadline also ends an attempt under way."""
 
 
-class Retrying:
+class Retrier:
     """Everything an attempt needs, for all operations of one proxy."""
 
     def __init__(
-        self, carrier: Carrier, subjects: Subjects, inboxes: Inboxes, times: Times
+        self, carrier: Carrier, subjects: Subjects, inboxes: Inboxes, times: Timeouts
     ) -> None:
         self.carrier, self.inboxes, self.times = carrier, inboxes, times
         self._subjects = subjects
@@ -53,7 +53,9 @@ class Retrying:
         """The event loop's time in seconds."""
         return asyncio.get_running_loop().time()
 
-    async def play(self, operation: Operation, attempt: Attempt, opening: Frame) -> Outcome:
+    async def run_attempt(
+        self, operation: Operation, attempt: Attempt, opening: Message
+    ) -> Outcome:
         """One attempt, from its open to its outcome."""
         service = self._subjects.service(operation.service)
         with self.inboxes.answering(attempt):
@@ -61,12 +63,12 @@ class Retrying:
 
     async def until_final(
         self, operation: Operation, attempt: Callable[[], Awaitable[Outcome]]
-    ) -> Final:
+    ) -> FinalResult:
         """The final result; a transient failure only when there's no time for another attempt.
 
         Raises GaveUp.
         """
-        patience = Patience(self.times, self.now(), operation.deadline, random.random)
+        patience = RetryBudget(self.times, self.now(), operation.deadline, random.random)
         failed: Result | None = None
         while True:
             outcome = await _bounded(attempt, patience, operation)
@@ -84,29 +86,29 @@ class Retrying:
 
 
 async def _bounded(
-    attempt: Callable[[], Awaitable[Outcome]], patience: Patience, operation: Operation
+    attempt: Callable[[], Awaitable[Outcome]], patience: RetryBudget, operation: Operation
 ) -> Outcome:
     try:
         async with asyncio.timeout_at(patience.ends if operation.ends_attempts else None):
             return await attempt()
     except TimeoutError:
-        return Elsewhere("No answer in time", reached=False)
+        return AttemptFailed("No answer in time", reached=False)
 
 
 def _is_transient(result: Result) -> bool:
     return result.store is not None and result.store.transient
 
 
-def _last(failed: Result | None, patience: Patience) -> Result:
+def _last(failed: Result | None, patience: RetryBudget) -> Result:
     """What a replica said is worth more than that a later attempt had no answer."""
     if failed is None:
-        raise GaveUp(patience.because)
+        raise RetriesExhausted(patience.because)
     return failed
 
 
-def _tell(operation: Operation, outcome: Elsewhere | Result, pause: float) -> None:
+def _tell(operation: Operation, outcome: AttemptFailed | Result, pause: float) -> None:
     metrics.transport_retries.labels(operation.service).inc()
-    failed = outcome.because if isinstance(outcome, Elsewhere) else _comment(outcome)
+    failed = outcome.because if isinstance(outcome, AttemptFailed) else _comment(outcome)
     _LOG.info(
         "The operation is tried again.",
         operation_id=operation.operation_id,

@@ -13,12 +13,12 @@ from contextlib import suppress
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.transport.carrier import CarrierDown, Delivery
 from dimse_ingestion.transport.nats.connection import Connection, Denial
-from dimse_ingestion.transport.nats.credentials import Credential, CredentialMistake
-from dimse_ingestion.transport.nats.errors import why_lost
-from dimse_ingestion.transport.nats.options import LinkSettings
+from dimse_ingestion.transport.nats.credentials import Credential, CredentialError
+from dimse_ingestion.transport.nats.errors import connection_lost_message
+from dimse_ingestion.transport.nats.options import NatsOptions
 from dimse_ingestion.transport.nats.permissions import Denials
-from dimse_ingestion.transport.nats.reconnect import Connecting, Opened
-from dimse_ingestion.transport.nats.subscriptions import Listening, Listenings
+from dimse_ingestion.transport.nats.reconnect import Connector, OpenedConnection
+from dimse_ingestion.transport.nats.subscriptions import SubscriptionEntry, SubscriptionTable
 
 _LOG = logger(__name__)
 _USUAL_PAYLOAD = 1024 * 1024
@@ -28,7 +28,7 @@ _FAREWELL = 2.0
 
 
 class _Subscription:
-    def __init__(self, link: "Link", listening: Listening) -> None:
+    def __init__(self, link: "NatsClient", listening: SubscriptionEntry) -> None:
         self._link = link
         self._listening = listening
 
@@ -37,22 +37,22 @@ class _Subscription:
         await self._link._let_go(self._listening)
 
 
-class Link:
+class NatsClient:
     """A Carrier over NATS. `start` it, and `close` it; between, it needs no care.
 
     Raises AddressMistake when made with an address that can't be one.
     """
 
-    def __init__(self, settings: LinkSettings) -> None:
+    def __init__(self, settings: NatsOptions) -> None:
         self._settings = settings
-        self._connecting = Connecting(settings)
+        self._connecting = Connector(settings)
         self._connection: Connection | None = None
         self._credential = Credential("no credential")
         self._generation = 0
         self._maximum_payload = _USUAL_PAYLOAD
         self._trouble = f"NATS at {self._connecting.server.url} has not been reached yet."
         self._denials = Denials()
-        self._listenings = Listenings()
+        self._listenings = SubscriptionTable()
         self._changed: list[Callable[[bool], None]] = []
         self._ready = asyncio.Event()
         self._wanted = asyncio.Event()
@@ -85,7 +85,11 @@ class Link:
             return self._trouble
         if denied := self._denials.sentence:
             return denied
-        return "" if self.connected else why_lost(self._connection.server, "no answer to a ping")
+        return (
+            ""
+            if self.connected
+            else connection_lost_message(self._connection.server, "no answer to a ping")
+        )
 
     @property
     def denials(self) -> tuple[Denial, ...]:
@@ -160,7 +164,7 @@ class Link:
             return
         self._connection = None
         self._ready.clear()
-        self._trouble = why_lost(connection.server, reason)
+        self._trouble = connection_lost_message(connection.server, reason)
         self._wanted.set()
         if not self._closing:
             _LOG.warning("The connection to NATS was lost.", why=self._trouble)
@@ -207,7 +211,7 @@ class Link:
             _LOG.warning("NATS is not reached.", why=sentence)
         self._trouble = sentence
 
-    async def _adopt(self, opened: Opened) -> None:
+    async def _adopt(self, opened: OpenedConnection) -> None:
         connection = opened.connection
         before, self._connection = self._connection, connection
         self._wanted.clear()
@@ -224,7 +228,7 @@ class Link:
         if before is not None:
             self._run(self._retire(before), "nats link retiring")
 
-    def _settle(self, opened: Opened) -> None:
+    def _settle(self, opened: OpenedConnection) -> None:
         _LOG.info(
             "Connected to NATS.",
             server=opened.connection.server.url,
@@ -259,7 +263,7 @@ class Link:
 
     async def _ask_again(self, connection: Connection) -> None:
         """Find out whether what was denied is allowed by now; new credentials are tried."""
-        with suppress(CredentialMistake):
+        with suppress(CredentialError):
             if self._settings.read_credential() != self._credential:
                 self._wanted.set()
                 return
@@ -277,7 +281,7 @@ class Link:
         finally:
             connection.cut("replaced by another")
 
-    async def _let_go(self, listening: Listening) -> None:
+    async def _let_go(self, listening: SubscriptionEntry) -> None:
         listening.leaving = True
         if (connection := self._connection) is not None:
             with suppress(CarrierDown):

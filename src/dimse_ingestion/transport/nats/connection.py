@@ -21,7 +21,12 @@ from dimse_ingestion.transport.carrier import CarrierDown, Delivery
 from dimse_ingestion.transport.nats import headers as header_block
 from dimse_ingestion.transport.nats.server_protocol import Parser
 from dimse_ingestion.transport.nats.server_urls import Server
-from dimse_ingestion.transport.nats.socket_writer import READ_SIZE, Wire, abort, wire_of
+from dimse_ingestion.transport.nats.socket_writer import (
+    READ_SIZE,
+    SocketWriter,
+    abort,
+    socket_writer_for,
+)
 
 _LOG = logger(__name__)
 _UNSAFE_SUBJECT = re.compile(r"[\s\x00]")
@@ -52,7 +57,7 @@ class Denial:
         return f"the NATS user may not {verb} {self.subject}"
 
 
-class Holder(Protocol):
+class ConnectionListener(Protocol):
     """Who holds a connection; each is called at once, from within the reading."""
 
     def delivered(self, listening: int, delivery: Delivery) -> None:
@@ -71,7 +76,7 @@ class Holder(Protocol):
 class Connection(Client):
     """One connection. `open` it, use it, and let the holder hear of its end."""
 
-    def __init__(self, server: Server, holder: Holder) -> None:
+    def __init__(self, server: Server, holder: ConnectionListener) -> None:
         super().__init__()
         self._ps = Parser(self)  # type: ignore[assignment] # in the place of nats-py's
         self.server = server
@@ -79,7 +84,7 @@ class Connection(Client):
         self.refusal = ""
         self.connect_bytes = 0
         self._holder = holder
-        self._wire: Wire | None = None
+        self._wire: SocketWriter | None = None
         self._ended = False
 
     async def open(self, options: Mapping[str, Any]) -> None:
@@ -183,15 +188,15 @@ class Connection(Client):
         return self._out.sent + int(self.stats["in_msgs"])
 
     @property
-    def _out(self) -> Wire:
+    def _out(self) -> SocketWriter:
         if self._wire is None or self._ended:
             raise CarrierDown("The connection to NATS has ended.")
         return self._wire
 
-    def _new_wire(self) -> Wire:
+    def _new_wire(self) -> SocketWriter:
         if self._transport is None:
             raise ConnectionResetError("the connection ended while it was opened")
-        return wire_of(self._transport, lambda trouble: self.cut(f"it broke: {trouble}"))
+        return socket_writer_for(self._transport, lambda trouble: self.cut(f"it broke: {trouble}"))
 
     def _abort(self) -> None:
         for task in (self._reading_task, self._ping_interval_task, self._flusher_task):

@@ -23,7 +23,7 @@ _CREDS_SEED = re.compile(r"BEGIN USER NKEY SEED-+\s+(\S+)\s+-+END")
 _SEED = re.compile(r"S[A-Z][A-Z2-7]{56}")
 
 
-class CredentialMistake(Exception):
+class CredentialError(Exception):
     """The credential can't be used as it is: the sentence says what to put in its place."""
 
 
@@ -47,7 +47,7 @@ class Credential:
         return self.expires is not None and self.expires <= time.time()
 
 
-def told_apart(keys: Mapping[str, str], mode: Mode = "auto") -> Credential:
+def parse_credential(keys: Mapping[str, str], mode: Mode = "auto") -> Credential:
     """The credential in a Secret's `keys` (`token` or `nats.creds`, `seed`, `user`, `password`).
 
     `mode` overrules what its content looks like. Raises CredentialMistake with the cure.
@@ -73,7 +73,7 @@ def _content(keys: Mapping[str, str]) -> str:
     for name in ("token", "nats.creds", "seed"):
         if content := keys.get(name, "").strip():
             return content
-    raise CredentialMistake(
+    raise CredentialError(
         "The NATS credential is empty: put it under the key 'token' (or 'nats.creds') of its "
         "Secret."
     )
@@ -93,13 +93,13 @@ def _kind(content: str) -> Mode:
 def _from_creds(content: str, _: str) -> Credential:
     jwt, seed = _CREDS_JWT.search(content), _CREDS_SEED.search(content)
     if not jwt:
-        raise CredentialMistake(
+        raise CredentialError(
             "The NATS creds file has no user JWT: write it anew with 'nsc generate creds'."
         )
     if not seed and _says_bearer(_claims(jwt[1])):
         return _from_bearer(jwt[1], "")
     if not seed:
-        raise CredentialMistake(
+        raise CredentialError(
             "The NATS creds file has no seed: write it anew with 'nsc generate creds'."
         )
     return _user("a creds file", jwt[1], _user_seed(seed[1]))
@@ -107,7 +107,7 @@ def _from_creds(content: str, _: str) -> Credential:
 
 def _from_jwt_and_seed(content: str, seed: str) -> Credential:
     if not seed:
-        raise CredentialMistake(
+        raise CredentialError(
             "A NATS user JWT needs its seed: put it under the key 'seed' of the same Secret, or "
             "put in the creds file, or have the JWT issued as a bearer token."
         )
@@ -131,7 +131,7 @@ def _from_foreign_jwt(content: str, _: str) -> Credential:
     claims = _claims(content)
     user = str(claims.get("sub", "")).rpartition(":")[2]
     if not user:
-        raise CredentialMistake(
+        raise CredentialError(
             "The NATS credential is to be a user and a password, but it is no JWT with a 'sub': "
             "give the keys 'user' and 'password', or another auth mode."
         )
@@ -160,7 +160,7 @@ def _user(kind: str, jwt: str, seed: str) -> Credential:
     claims = _claims(jwt)
     role = _nats_part(claims).get("type", "user")
     if role != "user":
-        raise CredentialMistake(
+        raise CredentialError(
             f"The NATS credential is the JWT of an {role}, and a user's is needed: "
             "'nsc add user', then 'nsc generate creds'."
         )
@@ -171,11 +171,11 @@ def _user_seed(seed: str) -> str:
     try:
         prefix, _ = nkeys.decode_seed(seed.encode())
     except (nkeys.NkeysError, ValueError, IndexError):
-        raise CredentialMistake(
+        raise CredentialError(
             "The NATS seed can't be read: a user's seed is 58 characters and begins with SU."
         ) from None
     if prefix != nkeys.PREFIX_BYTE_USER:
-        raise CredentialMistake(
+        raise CredentialError(
             f"The NATS seed is not a user's (it begins with {seed[:2]}, not SU): never hand out "
             "the seed of an account or an operator."
         )

@@ -9,14 +9,14 @@ from nats.errors import Error as NatsError
 
 from dimse_ingestion.transport.carrier import CarrierDown
 from dimse_ingestion.transport.nats.connection import PlaintextServer
-from dimse_ingestion.transport.nats.credentials import Credential, CredentialMistake
+from dimse_ingestion.transport.nats.credentials import Credential, CredentialError
 from dimse_ingestion.transport.nats.server_urls import Server
-from dimse_ingestion.transport.nats.tls import TlsMistake
+from dimse_ingestion.transport.nats.tls import TlsError
 
 USUAL_CONTROL_LINE = 4096
 """Bytes of a CONNECT that a nats-server takes unless its max_control_line is raised."""
 
-FOREIGN = (
+CONNECT_ERRORS = (
     OSError,
     TimeoutError,
     asyncio.IncompleteReadError,
@@ -29,12 +29,12 @@ FOREIGN = (
 """What opening a connection may raise."""
 
 
-def why_not_opened(
+def connect_error_message(
     server: Server, trouble: Exception, credential: Credential, connect_bytes: int = 0
 ) -> str:
     """The sentence for a connection that did not come about."""
     at = f"NATS at {server.url}"
-    if isinstance(trouble, CredentialMistake | TlsMistake):
+    if isinstance(trouble, CredentialError | TlsError):
         return str(trouble)
     if isinstance(trouble, PlaintextServer):
         return (
@@ -49,7 +49,7 @@ def why_not_opened(
     return f"{at} {_told(trouble, credential)}"
 
 
-def why_lost(server: Server, reason: str) -> str:
+def connection_lost_message(server: Server, reason: str) -> str:
     """The sentence for a connection that was there."""
     return f"The connection to NATS at {server.url} was lost ({reason}); it is tried again."
 

@@ -1,14 +1,14 @@
 """A door's settings made into what a link needs, for the proxy and the ingestion service alike."""
 
 from dimse_ingestion.settings import NatsSettings
-from dimse_ingestion.transport.nats.options import LinkSettings
+from dimse_ingestion.transport.nats.options import NatsOptions
 from dimse_ingestion.transport.nats.tls import TlsFiles
 from dimse_ingestion.transport.protocol.subjects import Permissions
 
 
-def link_settings(settings: NatsSettings, name: str, needs: Permissions) -> LinkSettings:
+def nats_options(settings: NatsSettings, name: str, needs: Permissions) -> NatsOptions:
     """How `name`, which must be allowed what it `needs`, reaches NATS."""
-    return LinkSettings(
+    return NatsOptions(
         addresses=settings.nats_url,
         name=name,
         secure=settings.nats_tls_enabled,

@@ -7,18 +7,18 @@ from typing import Any
 from dimse_ingestion.settings.mounted import MountedMissing
 from dimse_ingestion.transport.nats.credentials import (
     Credential,
-    CredentialMistake,
+    CredentialError,
     Mode,
+    parse_credential,
     signature,
-    told_apart,
 )
-from dimse_ingestion.transport.nats.server_urls import Server, servers_of
+from dimse_ingestion.transport.nats.server_urls import Server, parse_servers
 from dimse_ingestion.transport.nats.tls import TlsFiles
 from dimse_ingestion.transport.protocol.subjects import Permissions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LinkSettings:
+class NatsOptions:
     """How to reach NATS and be let in. Times are in seconds."""
 
     addresses: str | Sequence[str]
@@ -46,14 +46,14 @@ class LinkSettings:
     @property
     def servers(self) -> tuple[Server, ...]:
         """The servers to try. Raises AddressMistake."""
-        return servers_of(self.addresses, secure=self.secure)
+        return parse_servers(self.addresses, secure=self.secure)
 
     def read_credential(self) -> Credential:
         """Who we are now. Raises CredentialMistake."""
         try:
-            return told_apart(self.credential(), self.auth_mode)
+            return parse_credential(self.credential(), self.auth_mode)
         except MountedMissing as missing:
-            raise CredentialMistake(str(missing)) from None
+            raise CredentialError(str(missing)) from None
 
     def connect_options(self, server: Server, credential: Credential) -> dict[str, Any]:
         """What nats-py's `connect` is given. Raises TlsMistake."""

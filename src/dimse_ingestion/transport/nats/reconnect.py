@@ -10,29 +10,29 @@ from dataclasses import dataclass
 from typing import Any
 
 from dimse_ingestion.transport.carrier import CarrierDown
-from dimse_ingestion.transport.nats.connection import Connection, Holder
-from dimse_ingestion.transport.nats.credentials import Credential, CredentialMistake
-from dimse_ingestion.transport.nats.errors import FOREIGN, why_not_opened
-from dimse_ingestion.transport.nats.options import LinkSettings
+from dimse_ingestion.transport.nats.connection import Connection, ConnectionListener
+from dimse_ingestion.transport.nats.credentials import Credential, CredentialError
+from dimse_ingestion.transport.nats.errors import CONNECT_ERRORS, connect_error_message
+from dimse_ingestion.transport.nats.options import NatsOptions
 from dimse_ingestion.transport.nats.server_urls import Server
-from dimse_ingestion.transport.nats.tls import TlsMistake
+from dimse_ingestion.transport.nats.tls import TlsError
 
 _FIRST_BACK_OFF = 0.1
 _RANDOM = secrets.SystemRandom()
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenedConnection:
     """A connection, and who we are on it."""
 
     connection: Connection
     credential: Credential
 
 
-class Connecting:
+class Connector:
     """Opens one connection after the other. Raises AddressMistake when made without a server."""
 
-    def __init__(self, settings: LinkSettings) -> None:
+    def __init__(self, settings: NatsOptions) -> None:
         self._settings = settings
         servers = settings.servers
         self._servers = _RANDOM.sample(servers, len(servers))
@@ -58,7 +58,7 @@ class Connecting:
             longest = min(self._settings.longest_back_off, _FIRST_BACK_OFF * 2 ** min(rounds, 16))
             await asyncio.sleep(_RANDOM.uniform(longest / 2, longest))
 
-    async def open(self, holder: Holder) -> Opened:
+    async def open(self, holder: ConnectionListener) -> OpenedConnection:
         """Try once. Raises CarrierDown with the sentence that says why not."""
         server, connection = self.server, Connection(self.server, holder)
         credential = Credential("no credential")
@@ -66,14 +66,14 @@ class Connecting:
             async with asyncio.timeout(self._settings.connect_timeout):
                 credential = await asyncio.to_thread(self._settings.read_credential)
                 await connection.open(await self._options(server, credential))
-        except (CredentialMistake, TlsMistake, *FOREIGN) as trouble:
+        except (CredentialError, TlsError, *CONNECT_ERRORS) as trouble:
             connection.cut("it did not open")
-            sentence = why_not_opened(server, trouble, credential, connection.connect_bytes)
+            sentence = connect_error_message(server, trouble, credential, connection.connect_bytes)
             raise CarrierDown(sentence) from trouble
         except BaseException:
             connection.cut("it did not open")
             raise
-        return Opened(connection, credential)
+        return OpenedConnection(connection, credential)
 
     async def _options(self, server: Server, credential: Credential) -> dict[str, Any]:
         """Off the loop: to read the system's authorities takes a tenth of a second."""

@@ -18,7 +18,7 @@ _MESSAGES_A_TURN = 128
 """Messages after which others may run: a flood of small ones holds nobody up."""
 
 
-class Receiver(Protocol):
+class MessageHandler(Protocol):
     """Who is called for each thing read, by nats-py's names."""
 
     async def _process_msg(
@@ -35,10 +35,10 @@ class Receiver(Protocol):
 
 
 class Parser:
-    """Bytes of one connection in, calls of `receiver` out; in nats-py's parser's place."""
+    """Bytes of one connection in, calls of `handler` out; in nats-py's parser's place."""
 
-    def __init__(self, receiver: Receiver) -> None:
-        self._receiver = receiver
+    def __init__(self, handler: MessageHandler) -> None:
+        self._handler = handler
         self._messages = 0
         self.reset()
 
@@ -68,17 +68,17 @@ class Parser:
         return True
 
     async def _take(self, verb: bytes, rest: bytes) -> None:
-        receiver = self._receiver
+        handler = self._handler
         if verb in (b"MSG", b"HMSG"):
             self._begin_message(rest.split(b" "), headers=verb == b"HMSG")
         elif verb == b"PING":
-            await receiver._process_ping()
+            await handler._process_ping()
         elif verb == b"PONG":
-            await receiver._process_pong()
+            await handler._process_pong()
         elif verb == b"-ERR":
-            await receiver._process_err(rest.decode("utf-8", "replace").strip(" '"))
+            await handler._process_err(rest.decode("utf-8", "replace").strip(" '"))
         elif verb == b"INFO":
-            await receiver._process_info(json.loads(rest))
+            await handler._process_info(json.loads(rest))
         elif verb != b"+OK":
             raise ProtocolError("a line that no server says")
 
@@ -104,7 +104,7 @@ class Parser:
         del self._buffer[: total + len(_LINE_END)]
         subject, number, *reply = self._fields
         self._fields = []
-        await self._receiver._process_msg(
+        await self._handler._process_msg(
             int(number), subject, reply[0] if reply else b"", body, headers
         )
         await self._let_others_run()

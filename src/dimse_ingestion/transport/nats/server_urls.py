@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 _DEFAULT_PORTS = {"nats": 4222, "tls": 4222, "ws": 80, "wss": 443}
 
 
-class AddressMistake(ValueError):
+class AddressError(ValueError):
     """An address that can't be one of NATS: the sentence says how to write it."""
 
 
@@ -40,7 +40,7 @@ class Server:
         return f"{self.scheme}://{host}:{self.port}"
 
 
-def servers_of(addresses: str | Iterable[str], *, secure: bool = True) -> tuple[Server, ...]:
+def parse_servers(addresses: str | Iterable[str], *, secure: bool = True) -> tuple[Server, ...]:
     """The servers of one or several addresses, in their order.
 
     `secure` is for those without a scheme: TLS or not. Raises AddressMistake with the cure.
@@ -48,7 +48,7 @@ def servers_of(addresses: str | Iterable[str], *, secure: bool = True) -> tuple[
     text = addresses if isinstance(addresses, str) else ",".join(addresses)
     found = tuple(_server(each.strip(), secure=secure) for each in text.split(",") if each.strip())
     if not found:
-        raise AddressMistake("No NATS address: give host:port, or a URL like tls://host:4222.")
+        raise AddressError("No NATS address: give host:port, or a URL like tls://host:4222.")
     return found
 
 
@@ -65,15 +65,15 @@ def _server(address: str, *, secure: bool) -> Server:
     if any(letter.isspace() for letter in host):
         raise _mistake(address)
     if parts.username is not None:
-        raise AddressMistake(
+        raise AddressError(
             f"The NATS address of {parts.hostname} has a credential in it: take it out and put it "
             "into the token Secret, which no log shows."
         )
     return Server(parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme])
 
 
-def _mistake(address: str) -> AddressMistake:
-    return AddressMistake(
+def _mistake(address: str) -> AddressError:
+    return AddressError(
         f"{address!r} is not a NATS address: give host:port, nats://host:port, tls://host:port "
         "or wss://host:port, several by comma."
     )

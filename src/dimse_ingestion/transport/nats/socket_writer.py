@@ -22,7 +22,7 @@ READ_SIZE = 256 * 1024
 _WORTH_A_COPY = 16 * 1024
 
 
-class Wire(Protocol):
+class SocketWriter(Protocol):
     """One way out."""
 
     encrypted: bool
@@ -41,12 +41,12 @@ class Wire(Protocol):
         """Cut it now, whatever is unsent."""
 
 
-def wire_of(transport: Transport, broken: Callable[[Exception], None]) -> Wire:
+def socket_writer_for(transport: Transport, broken: Callable[[Exception], None]) -> SocketWriter:
     """The way out of nats-py's transport; `broken` hears of a write that failed later."""
     if isinstance(transport, WebSocketTransport):
-        return _WebSocketWire(transport, broken)
+        return _WebSocketWriter(transport, broken)
     if isinstance(transport, TcpTransport):
-        return _TcpWire(transport)
+        return _TcpWriter(transport)
     raise TypeError(f"nats-py speaks over {type(transport).__name__}, which is unknown here")
 
 
@@ -60,7 +60,7 @@ def abort(transport: Transport | None) -> None:
         _abort_web_socket(transport)
 
 
-class _TcpWire:
+class _TcpWriter:
     def __init__(self, transport: TcpTransport) -> None:
         writer = transport._io_writer
         if writer is None:
@@ -99,7 +99,7 @@ def _quiet_at_end_of_file(writer: asyncio.StreamWriter) -> None:
         vars(protocol)["_over_ssl"] = writer.get_extra_info("ssl_object") is not None
 
 
-class _WebSocketWire:
+class _WebSocketWriter:
     """WebSocket frames can't be written without waiting, so a task of ours does it."""
 
     def __init__(self, transport: WebSocketTransport, broken: Callable[[Exception], None]) -> None:

@@ -13,7 +13,7 @@ _PATTERN = re.compile(r"[^\s\x00]+")
 
 
 @dataclass(slots=True)
-class Listening:
+class SubscriptionEntry:
     """One subject listened to, over all connections."""
 
     number: int
@@ -27,22 +27,22 @@ class Listening:
         connection.listen(self.number, self.subject, self.queue)
 
 
-class Listenings:
+class SubscriptionTable:
     """All of a link's."""
 
     def __init__(self) -> None:
-        self._by_number: dict[int, Listening] = {}
+        self._by_number: dict[int, SubscriptionEntry] = {}
         self._last_number = 0
 
-    def add(self, subject: str, queue: str, take: Callable[[Delivery], None]) -> Listening:
+    def add(self, subject: str, queue: str, take: Callable[[Delivery], None]) -> SubscriptionEntry:
         """One more. Raises ValueError for what can't be a subject or a queue."""
         if not _PATTERN.fullmatch(subject) or (queue and not _PATTERN.fullmatch(queue)):
             raise ValueError(f"not a NATS subject: {subject!r} (queue {queue!r})")
-        made = Listening(self._new_number(), subject, queue, take)
+        made = SubscriptionEntry(self._new_number(), subject, queue, take)
         self._by_number[made.number] = made
         return made
 
-    def remove(self, listening: Listening) -> None:
+    def remove(self, listening: SubscriptionEntry) -> None:
         """Hand nothing more to it."""
         self._by_number.pop(listening.number, None)
 

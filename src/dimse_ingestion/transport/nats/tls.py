@@ -10,7 +10,7 @@ from pathlib import Path
 from dimse_ingestion.settings import MountedMissing, check_mounted
 
 
-class TlsMistake(Exception):
+class TlsError(Exception):
     """A certificate file can't be used: the sentence says which and why. It may be mended."""
 
 
@@ -43,14 +43,14 @@ class TlsFiles:
                 if file is not None:
                     check_mounted("NATS client certificate Secret", file, self.certificate_secret)
         except MountedMissing as missing:
-            raise TlsMistake(str(missing)) from None
+            raise TlsError(str(missing)) from None
 
 
 def _trusting(authority: Path | None) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=str(authority) if authority else None)
     except (OSError, ssl.SSLError) as mistake:
-        raise TlsMistake(
+        raise TlsError(
             f"The CA certificate of NATS can't be read from {authority} ({_reason(mistake)}): "
             "mount a PEM file of the authority that signed the server's certificate."
         ) from None
@@ -62,7 +62,7 @@ def _show(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
     try:
         context.load_cert_chain(certificate, key)
     except (OSError, ssl.SSLError) as mistake:
-        raise TlsMistake(
+        raise TlsError(
             f"The client certificate for NATS can't be used: {certificate} with key {key} "
             f"({_reason(mistake)}). Both must be PEM, and belong together."
         ) from None

@@ -33,35 +33,35 @@ _Position = Annotated[int, msgspec.Meta(ge=0)]
 _Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 
-class MalformedFrame(Exception):
+class MalformedMessage(Exception):
     """A message that is none of transport v1."""
 
 
-class OtherProtocol(MalformedFrame):
+class UnsupportedVersion(MalformedMessage):
     """An open of a version that isn't spoken here."""
 
 
-class Frame(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One message."""
 
 
 # Opens, to a service's subject.
 
 
-class EchoAsked(Frame, frozen=True, kw_only=True):
+class OpenEcho(Message, frozen=True, kw_only=True):
     """C-ECHO."""
 
     request: EchoRequest
 
 
-class StoreAsked(Frame, frozen=True, kw_only=True):
+class OpenStore(Message, frozen=True, kw_only=True):
     """C-STORE; `inline` is the whole data set if it fits."""
 
     open: StoreOpen
     inline: bytes | None = None
 
 
-class FindAsked(Frame, frozen=True, kw_only=True):
+class OpenFind(Message, frozen=True, kw_only=True):
     """C-FIND; `limit` batches of matches may be sent before the next credit."""
 
     open: FindOpen
@@ -71,7 +71,7 @@ class FindAsked(Frame, frozen=True, kw_only=True):
 # From the replica, to the inbox of the attempt.
 
 
-class Accept(Frame, frozen=True, kw_only=True, omit_defaults=True):
+class Accept(Message, frozen=True, kw_only=True, omit_defaults=True):
     """The replica is at work; the session's subject, and the position and limit to go on with."""
 
     subject: str
@@ -80,24 +80,24 @@ class Accept(Frame, frozen=True, kw_only=True, omit_defaults=True):
     chunk: _Position = MAXIMUM_CHUNK
 
 
-class Busy(Frame, frozen=True, kw_only=True):
+class Busy(Message, frozen=True, kw_only=True):
     """Ask again, or ask another, after so many seconds."""
 
     retry_after: Annotated[float, msgspec.Meta(ge=0, le=60)]
 
 
-class Reject(Frame, frozen=True, kw_only=True):
+class Reject(Message, frozen=True, kw_only=True):
     """The open can't be served by any replica of this kind."""
 
     status: int
     comment: str = ""
 
 
-class Progress(Frame, frozen=True):
+class Progress(Message, frozen=True):
     """Everything has come and is being worked on."""
 
 
-class Result(Frame, frozen=True, kw_only=True, omit_defaults=True):
+class Result(Message, frozen=True, kw_only=True, omit_defaults=True):
     """The end of an operation; `batches` of matches were sent before it."""
 
     echo: EchoResult | None = None
@@ -106,15 +106,15 @@ class Result(Frame, frozen=True, kw_only=True, omit_defaults=True):
     batches: _Position = 0
 
 
-class Leaving(Frame, frozen=True):
+class Leaving(Message, frozen=True):
     """This replica ends before the operation can: go elsewhere."""
 
 
-class Unknown(Frame, frozen=True):
+class Unknown(Message, frozen=True):
     """This replica has no such session: go elsewhere."""
 
 
-class Match(Frame, frozen=True, kw_only=True):
+class Match(Message, frozen=True, kw_only=True):
     """A numbered batch of matches."""
 
     number: _Position
@@ -124,57 +124,57 @@ class Match(Frame, frozen=True, kw_only=True):
 # From the proxy, to the session's subject.
 
 
-class Data(Frame, frozen=True, kw_only=True):
+class Data(Message, frozen=True, kw_only=True):
     """Bytes of the data set from `offset` on."""
 
     offset: _Position
     content: bytes
 
 
-class End(Frame, frozen=True, kw_only=True):
+class End(Message, frozen=True, kw_only=True):
     """Every byte was sent."""
 
     size: _Position
     sha256: _Digest
 
 
-class Probe(Frame, frozen=True, kw_only=True, omit_defaults=True):
+class Probe(Message, frozen=True, kw_only=True, omit_defaults=True):
     """Is anybody there? `position` is what was sent (DATA) or taken (MATCH), `limit` a credit."""
 
     position: _Position = 0
     limit: _Position = 0
 
 
-class Cancel(Frame, frozen=True):
+class Cancel(Message, frozen=True):
     """C-CANCEL."""
 
 
 # Either way.
 
 
-class Credit(Frame, frozen=True, kw_only=True):
+class Credit(Message, frozen=True, kw_only=True):
     """Everything before `expected` has come; positions before `limit` may be sent."""
 
     expected: _Position
     limit: _Position
 
 
-class Resume(Frame, frozen=True, kw_only=True):
+class Resume(Message, frozen=True, kw_only=True):
     """Something was lost: go on from `expected`."""
 
     expected: _Position
     limit: _Position
 
 
-class Abort(Frame, frozen=True, kw_only=True, omit_defaults=True):
+class Abort(Message, frozen=True, kw_only=True, omit_defaults=True):
     """This side gives the session up."""
 
     reason: str = ""
     status: int = 0
 
 
-_OPENS: dict[str, type[Frame]] = {"ECHO": EchoAsked, "STORE": StoreAsked, "FIND": FindAsked}
-_KINDS: dict[str, type[Frame]] = _OPENS | {
+_OPENS: dict[str, type[Message]] = {"ECHO": OpenEcho, "STORE": OpenStore, "FIND": OpenFind}
+_KINDS: dict[str, type[Message]] = _OPENS | {
     kind.__name__.upper(): kind
     for kind in (
         *(Accept, Busy, Reject, Progress, Result, Leaving, Unknown, Match),
@@ -204,7 +204,7 @@ def chunk_size(maximum_payload: int) -> int:
     return max(1, min(MAXIMUM_CHUNK, maximum_payload - HEADROOM))
 
 
-def encoded(frame: Frame) -> tuple[dict[str, str], bytes]:
+def encoded(frame: Message) -> tuple[dict[str, str], bytes]:
     """Headers and body."""
     name = _NAMES[type(frame)]
     if isinstance(frame, Data):
@@ -215,23 +215,23 @@ def encoded(frame: Frame) -> tuple[dict[str, str], bytes]:
     return headers, _ENCODER.encode(frame)
 
 
-def decoded(headers: Mapping[str, str], body: bytes) -> Frame:
+def decoded(headers: Mapping[str, str], body: bytes) -> Message:
     """The frame. Raises MalformedFrame."""
     name = headers.get(OPERATION, "")
     if name not in _KINDS:
-        raise MalformedFrame("The kind of the message is unknown.")
+        raise MalformedMessage("The kind of the message is unknown.")
     if name in _OPENS and headers.get(PROTOCOL) != VERSION:
-        raise OtherProtocol("The message speaks another version of the protocol.")
+        raise UnsupportedVersion("The message speaks another version of the protocol.")
     if name == "DATA":
         return Data(offset=_offset(headers.get(OFFSET, "")), content=body)
     try:
-        frame: Frame = _DECODERS[name].decode(body)
+        frame: Message = _DECODERS[name].decode(body)
     except _UNREADABLE:
-        raise MalformedFrame(f"The body of a {name} can't be read.") from None
+        raise MalformedMessage(f"The body of a {name} can't be read.") from None
     return frame
 
 
 def _offset(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= _LONGEST_OFFSET):
-        raise MalformedFrame("A DATA message has no offset.")
+        raise MalformedMessage("A DATA message has no offset.")
     return int(text)

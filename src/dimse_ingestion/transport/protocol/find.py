@@ -15,18 +15,23 @@ from dimse_ingestion.transport.protocol.codec import (
     Abort,
     Cancel,
     Credit,
-    Frame,
     Match,
+    Message,
     Probe,
     Progress,
     Reject,
     Result,
     Resume,
 )
-from dimse_ingestion.transport.protocol.flow_control import Inflow, Outflow, Taking
+from dimse_ingestion.transport.protocol.flow_control import ArrivalAction, ReceiveWindow, SendWindow
 from dimse_ingestion.transport.protocol.messages import FindMatch, FindResult
-from dimse_ingestion.transport.protocol.state import NEVER, Asking, Elsewhere, Serving
-from dimse_ingestion.transport.protocol.timeouts import Times
+from dimse_ingestion.transport.protocol.state import (
+    NEVER,
+    AttemptFailed,
+    AttemptState,
+    SessionState,
+)
+from dimse_ingestion.transport.protocol.timeouts import Timeouts
 
 WINDOW = 8
 """Batches on the way, or waiting to be taken by the modality."""
@@ -35,14 +40,14 @@ _PER_MATCH = 32  # bytes that msgpack and the field names add to an identifier
 _PER_BATCH = 64
 
 
-class Asker(Asking):
+class FindReceiver(AttemptState):
     """The proxy's side: matches come out of `arrived` in order, each once."""
 
-    def __init__(self, times: Times, now: float) -> None:
+    def __init__(self, times: Timeouts, now: float) -> None:
         super().__init__(times, now)
         self.arrived: deque[list[FindMatch]] = deque()
         """Batches taken and not yet handed on."""
-        self._in = Inflow()
+        self._in = ReceiveWindow()
         self._in.limit = WINDOW
         self._moved = now
 
@@ -56,21 +61,21 @@ class Asker(Asking):
         """Batches that have come."""
         return self._in.expected
 
-    def taken(self, now: float) -> list[Frame]:
+    def taken(self, now: float) -> list[Message]:
         """The modality has the oldest batch in `arrived`: room for another."""
         self.arrived.popleft()
         self._moved = now
         self._in.limit += 1
         return [self._credit()] if self.outcome is None and self.subject else []
 
-    def cancel(self) -> list[Frame]:
+    def cancel(self) -> list[Message]:
         """The modality wants no more: the end is at once, whatever the replica does."""
         if self.outcome is not None:
             return []
         self.outcome = Result(find=FindResult(status=Status.CANCEL))
         return [Cancel()] if self.subject else []
 
-    def due(self, now: float) -> list[Frame]:
+    def due(self, now: float) -> list[Message]:
         """Do what the time asks for; a query without progress ends here."""
         if self.outcome is None and now >= self._starves_at:
             self.outcome = Reject(status=Status.OUT_OF_RESOURCES, comment="No answer in time")
@@ -86,25 +91,25 @@ class Asker(Asking):
     def _starves_at(self) -> float:
         return NEVER if self.arrived else self._moved + self.times.deadline
 
-    def _question(self) -> Frame:
+    def _question(self) -> Message:
         return Probe(position=self._in.expected, limit=self._in.limit)
 
-    def _flow(self, frame: Frame, now: float) -> list[Frame]:
+    def _flow(self, frame: Message, now: float) -> list[Message]:
         if not isinstance(frame, Match):
             return []
-        taking = self._in.take(frame.number, 1)
-        if taking is Taking.TAKE:
+        action = self._in.take(frame.number, 1)
+        if action is ArrivalAction.ACCEPT:
             self._moved = now
             self.arrived.append(frame.matches)
-        answer = self._resume() if taking is Taking.ASK_AGAIN else self._credit()
-        return [answer] if self.subject and taking is not Taking.IGNORE else []
+        answer = self._resume() if action is ArrivalAction.RESUME else self._credit()
+        return [answer] if self.subject and action is not ArrivalAction.IGNORE else []
 
-    def _ended(self, frame: Frame, now: float) -> list[Frame]:  # noqa: ARG002 - the interface's
+    def _ended(self, frame: Message, now: float) -> list[Message]:  # noqa: ARG002 - the interface's
         """A status that overtook matches is not the end yet, nor is a cancel nobody asked for."""
         if not isinstance(frame, Result):
             return []
         if frame.find is not None and frame.find.status == Status.CANCEL:
-            self.outcome = Elsewhere("The replica ended the query")
+            self.outcome = AttemptFailed("The replica ended the query")
             return []
         if frame.batches > self._in.expected:
             self.outcome = None
@@ -118,13 +123,13 @@ class Asker(Asking):
         return Resume(expected=self._in.expected, limit=self._in.limit)
 
 
-class Answerer(Serving):
+class FindSender(SessionState):
     """The replica's side: matches go in by `add` while there is `room`, batches come out."""
 
-    def __init__(self, subject: str, limit: int, chunk: int, times: Times, now: float) -> None:
+    def __init__(self, subject: str, limit: int, chunk: int, times: Timeouts, now: float) -> None:
         super().__init__(subject, times, now)
         self.cancelled = False
-        self._out = Outflow()
+        self._out = SendWindow()
         self._out.limit = limit
         self._full = min(BATCH, chunk) - _PER_BATCH
         self._kept: deque[Match] = deque()
@@ -153,7 +158,7 @@ class Answerer(Serving):
         """The result is sent and the proxy has every batch, or it is gone."""
         return self.result is not None and (not self._kept or bool(self.broken))
 
-    def add(self, match: FindMatch, now: float) -> list[Frame]:
+    def add(self, match: FindMatch, now: float) -> list[Message]:
         """Take a match. It goes out at once unless batches are on the way: then it joins others.
 
         Raises DimseFailure for a match that no message can carry.
@@ -167,7 +172,7 @@ class Answerer(Serving):
         self._open_size += size
         return self._said_now(self._send(now), now)
 
-    def finish(self, result: Result, now: float) -> list[Frame]:
+    def finish(self, result: Result, now: float) -> list[Message]:
         """No more matches: the result follows the last batch."""
         if self.cancelled or self.broken:
             self._open, self._open_size = [], 0
@@ -185,11 +190,11 @@ class Answerer(Serving):
             self._kept.append(Match(number=self._numbered, matches=self._open))
             self._open, self._open_size = [], 0
 
-    def _send(self, now: float) -> list[Frame]:
+    def _send(self, now: float) -> list[Message]:
         """Everything the credit allows; an unfilled batch only when nothing is on the way."""
         if not self._kept and self._out.room:
             self._close_batch()
-        frames: list[Frame] = list(self._within_credit())
+        frames: list[Message] = list(self._within_credit())
         if self._closed and self._out.next >= self._closed.batches and self.result is None:
             frames += super().finish(self._closed, now)
         return frames
@@ -199,7 +204,7 @@ class Answerer(Serving):
         self._out.next += len(ready)
         return ready
 
-    def _flow(self, frame: Frame, now: float) -> list[Frame]:
+    def _flow(self, frame: Message, now: float) -> list[Message]:
         if isinstance(frame, Cancel):
             self.cancelled = True
             return self.finish(self._closed, now) if self._closed else []  # lets go of the rest
@@ -207,7 +212,7 @@ class Answerer(Serving):
             return self._credited(frame, now)
         return super()._flow(frame, now)
 
-    def _credited(self, frame: Credit | Resume | Probe, now: float) -> list[Frame]:
+    def _credited(self, frame: Credit | Resume | Probe, now: float) -> list[Message]:
         expected = frame.position if isinstance(frame, Probe) else frame.expected
         if expected > self._out.next:
             return []
@@ -220,10 +225,10 @@ class Answerer(Serving):
             self._kept.popleft()
         return self._send(now) + (self._reassured() if asks_again else [])
 
-    def _reassured(self) -> list[Frame]:
+    def _reassured(self) -> list[Message]:
         return [Progress() if self.result is None else self.result]
 
-    def _answer_to_join(self, now: float) -> list[Frame]:
+    def _answer_to_join(self, now: float) -> list[Message]:
         self._out.next = 0
         again = self._send(now)
         return [*self.accept(now), *again, *([self.result] if self.result else [])]

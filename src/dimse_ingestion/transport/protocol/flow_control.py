@@ -8,7 +8,7 @@ Nothing here knows time or messages.
 from enum import Enum, auto
 
 
-class Outflow:
+class SendWindow:
     """The sending end: `next` goes up to `limit`, and back when something was lost."""
 
     def __init__(self) -> None:
@@ -37,15 +37,15 @@ class Outflow:
         return max(0, self.limit - self.next)
 
 
-class Taking(Enum):
+class ArrivalAction(Enum):
     """What to do with something that arrived."""
 
-    TAKE = auto()
+    ACCEPT = auto()
     IGNORE = auto()
-    ASK_AGAIN = auto()
+    RESUME = auto()
 
 
-class Inflow:
+class ReceiveWindow:
     """The receiving end: takes only what is next."""
 
     def __init__(self) -> None:
@@ -53,17 +53,17 @@ class Inflow:
         self.limit = 0
         self._furthest_gap = -1
 
-    def take(self, position: int, length: int) -> Taking:
+    def take(self, position: int, length: int) -> ArrivalAction:
         """Judge what arrived at a position; asks again once for all that follows one gap."""
         if position < self.expected or position + length > self.limit:
-            return Taking.IGNORE
+            return ArrivalAction.IGNORE
         if position > self.expected:
             return self._missed(position)
         self.expected += length
         self._furthest_gap = -1
-        return Taking.TAKE
+        return ArrivalAction.ACCEPT
 
-    def _missed(self, position: int) -> Taking:
+    def _missed(self, position: int) -> ArrivalAction:
         """The first after a gap, or one of a second pass, since positions only grow in a pass."""
         seen, self._furthest_gap = self._furthest_gap, position
-        return Taking.ASK_AGAIN if position <= seen or seen < 0 else Taking.IGNORE
+        return ArrivalAction.RESUME if position <= seen or seen < 0 else ArrivalAction.IGNORE

@@ -12,21 +12,21 @@ from dimse_ingestion.transport.protocol.codec import (
     Accept,
     Busy,
     End,
-    Frame,
     Leaving,
+    Message,
     Probe,
     Progress,
     Reject,
     Result,
     Unknown,
 )
-from dimse_ingestion.transport.protocol.timeouts import Times
+from dimse_ingestion.transport.protocol.timeouts import Timeouts
 
 NEVER = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
-class Elsewhere:
+class AttemptFailed:
     """This attempt won't have a result; another may. `reached`: a replica has answered it."""
 
     because: str
@@ -35,13 +35,13 @@ class Elsewhere:
     """Seconds the replica asked to wait."""
 
 
-Outcome = Result | Reject | Elsewhere
+Outcome = Result | Reject | AttemptFailed
 
 
-class Asking:
+class AttemptState:
     """One attempt, from its open to its outcome. Subclasses add what flows."""
 
-    def __init__(self, times: Times, now: float) -> None:
+    def __init__(self, times: Timeouts, now: float) -> None:
         self.times = times
         self.outcome: Outcome | None = None
         self.subject = ""
@@ -53,7 +53,7 @@ class Asking:
 
     # events
 
-    def receive(self, frame: Frame, now: float, subject: str = "") -> list[Frame]:
+    def receive(self, frame: Message, now: float, subject: str = "") -> list[Message]:
         """Take a frame that the session at `subject` sent; gives the frames to send to it."""
         if self.outcome is not None:
             return []
@@ -67,7 +67,7 @@ class Asking:
         if self.outcome is not None:
             return
         if not self.subject:
-            self.outcome = Elsewhere("Nobody listens", reached=False)
+            self.outcome = AttemptFailed("Nobody listens", reached=False)
         elif self._doubted == NEVER:
             self._doubted = now
             self._probed = now
@@ -75,16 +75,16 @@ class Asking:
     def interrupted(self, now: float) -> None:
         """The connection broke: what was on the way may be lost."""
         if self.outcome is None and not self.subject:
-            self.outcome = Elsewhere("The connection to NATS broke", reached=False)
+            self.outcome = AttemptFailed("The connection to NATS broke", reached=False)
         self._interrupted = min(now, self._interrupted)
 
-    def restored(self, now: float) -> list[Frame]:
+    def restored(self, now: float) -> list[Message]:
         """The connection is back: ask at once how far the replica is."""
         self._interrupted = self._doubted = NEVER
         self._heard = now
         return self._probe(now) if self.outcome is None and self.subject else []
 
-    def due(self, now: float) -> list[Frame]:
+    def due(self, now: float) -> list[Message]:
         """Do what the time asks for."""
         if self.outcome is not None:
             return []
@@ -92,11 +92,11 @@ class Asking:
         waiting = self.outcome is None and self.subject and self._interrupted == NEVER
         return self._probe(now) if waiting and now >= self._probe_at else []
 
-    def abandon(self, reason: str) -> list[Frame]:
+    def abandon(self, reason: str) -> list[Message]:
         """Nobody waits for this attempt any more."""
         if self.outcome is not None:
             return []
-        self.outcome = Elsewhere(reason)
+        self.outcome = AttemptFailed(reason)
         return [Abort(reason=reason)] if self.subject else []
 
     # what it waits for
@@ -131,51 +131,51 @@ class Asking:
             return self._interrupted + self.times.lease
         return min(self._doubted + self.times.doubt, self._heard + self.times.unanswered)
 
-    def _given_up(self, now: float) -> Elsewhere | None:
+    def _given_up(self, now: float) -> AttemptFailed | None:
         if now < self._give_up_at:
             return None
         if not self.subject:
-            return Elsewhere("No answer to the open", reached=False)
-        return Elsewhere("The replica is gone")
+            return AttemptFailed("No answer to the open", reached=False)
+        return AttemptFailed("The replica is gone")
 
-    def _probe(self, now: float) -> list[Frame]:
+    def _probe(self, now: float) -> list[Message]:
         self._probed = now
         return [self._question()]
 
     # for subclasses
 
-    def _question(self) -> Frame:
+    def _question(self) -> Message:
         """The probe, with how far this side is."""
         return Probe()
 
-    def _flow(self, frame: Frame, now: float) -> list[Frame]:  # noqa: ARG002 - for subclasses
+    def _flow(self, frame: Message, now: float) -> list[Message]:  # noqa: ARG002 - for subclasses
         """Take a frame that ends nothing."""
         return []
 
-    def _ended(self, frame: Frame, now: float) -> list[Frame]:  # noqa: ARG002 - for subclasses
+    def _ended(self, frame: Message, now: float) -> list[Message]:  # noqa: ARG002 - for subclasses
         """Take the frame that gave the outcome; may take the outcome back."""
         return []
 
 
-def _end(frame: Frame) -> Outcome | None:
+def _end(frame: Message) -> Outcome | None:
     """The outcome a frame brings, if it brings one."""
     if isinstance(frame, Result | Reject):
         return frame
     if isinstance(frame, Busy):
-        return Elsewhere("The replica is busy", after=frame.retry_after)
+        return AttemptFailed("The replica is busy", after=frame.retry_after)
     gone = {
         Leaving: "The replica is leaving",
         Unknown: "The replica does not know the session",
         Abort: "The replica gave the session up",
     }
     because = gone.get(type(frame))
-    return Elsewhere(because) if because else None
+    return AttemptFailed(because) if because else None
 
 
-class Serving:
+class SessionState:
     """One session at a replica, from its open until its result is sent. Subclasses add the flow."""
 
-    def __init__(self, subject: str, times: Times, now: float) -> None:
+    def __init__(self, subject: str, times: Timeouts, now: float) -> None:
         self.subject = subject
         self.times = times
         self.result: Result | None = None
@@ -188,7 +188,7 @@ class Serving:
 
     # events
 
-    def receive(self, frame: Frame, now: float) -> list[Frame]:
+    def receive(self, frame: Message, now: float) -> list[Message]:
         """Take a frame of the attempt this session belongs to; gives the frames to answer."""
         self._heard = now
         if isinstance(frame, Abort) and self.leased:
@@ -197,12 +197,12 @@ class Serving:
             return []
         return self._said_now(self._flow(frame, now), now)
 
-    def joined(self, now: float) -> list[Frame]:
+    def joined(self, now: float) -> list[Message]:
         """Another attempt of the same operation came: it goes on from where this one is."""
         self._heard = now
         return self._answer_to_join(now)
 
-    def due(self, now: float) -> list[Frame]:
+    def due(self, now: float) -> list[Message]:
         """Do what the time asks for."""
         if now >= self._lease_ends:
             self._break("The sender fell silent")
@@ -213,12 +213,12 @@ class Serving:
         beat = now >= self._said + self.times.heartbeat
         return self._said_now([Progress()], now) if beat else []
 
-    def accept(self, now: float) -> list[Frame]:
+    def accept(self, now: float) -> list[Message]:
         """Say that this replica is at work."""
         self._accept_sent = True
         return self._said_now([self._acceptance()], now)
 
-    def finish(self, result: Result, now: float) -> list[Frame]:
+    def finish(self, result: Result, now: float) -> list[Message]:
         """The operation has its result."""
         self.result = result
         return self._said_now([result], now)
@@ -227,7 +227,7 @@ class Serving:
         """Another session has taken over the operation."""
         self._break("Another attempt took over")
 
-    def leave(self) -> list[Frame]:
+    def leave(self) -> list[Message]:
         """This replica ends before the operation."""
         if self.result is not None:
             return []
@@ -261,7 +261,7 @@ class Serving:
     def _lease_ends(self) -> float:
         return self._heard + self.times.lease if self.leased else NEVER
 
-    def _said_now(self, frames: list[Frame], now: float) -> list[Frame]:
+    def _said_now(self, frames: list[Message], now: float) -> list[Message]:
         if frames:
             self._said = now
         return frames
@@ -269,14 +269,14 @@ class Serving:
     def _acceptance(self) -> Accept:
         return Accept(subject=self.subject)
 
-    def _answer_to_join(self, now: float) -> list[Frame]:
+    def _answer_to_join(self, now: float) -> list[Message]:
         return self.accept(now) if self.result is None else [self.result]
 
     def _break(self, because: str) -> None:
         """The first reason stays."""
         self.broken = self.broken or because
 
-    def _flow(self, frame: Frame, now: float) -> list[Frame]:  # noqa: ARG002 - for subclasses
+    def _flow(self, frame: Message, now: float) -> list[Message]:  # noqa: ARG002 - for subclasses
         """Take a frame; when nothing flows, every question has the same answer."""
         if self.result is not None:
             return [] if isinstance(frame, Abort) else [self.result]

@@ -11,19 +11,19 @@ from dimse_ingestion.transport.protocol.codec import (
     Credit,
     Data,
     End,
-    Frame,
+    Message,
     Probe,
     Progress,
     Resume,
 )
-from dimse_ingestion.transport.protocol.flow_control import Inflow, Taking
-from dimse_ingestion.transport.protocol.state import Serving
-from dimse_ingestion.transport.protocol.timeouts import Times
+from dimse_ingestion.transport.protocol.flow_control import ArrivalAction, ReceiveWindow
+from dimse_ingestion.transport.protocol.state import SessionState
+from dimse_ingestion.transport.protocol.timeouts import Timeouts
 
 _CREDITS_PER_WINDOW = 4
 
 
-class Receiver(Serving):
+class StoreReceiver(SessionState):
     """One session that takes `size` bytes; all of them came `inline` with the open, or none."""
 
     def __init__(
@@ -32,7 +32,7 @@ class Receiver(Serving):
         size: int,
         sha256: str,
         chunk: int,
-        times: Times,
+        times: Timeouts,
         now: float,
         *,
         inline: bytes | None = None,
@@ -41,7 +41,7 @@ class Receiver(Serving):
         self.arrived: deque[bytes] = deque()
         """Chunks taken and not yet worked on, in order."""
         self._size, self._sha256, self._chunk = size, sha256, chunk
-        self._in = Inflow()
+        self._in = ReceiveWindow()
         self._window = 0
         self._consumed = 0
         self._end_seen = False
@@ -67,13 +67,13 @@ class Receiver(Serving):
         """Whether bytes are still to come."""
         return not self.complete
 
-    def grant(self, window: int, now: float) -> list[Frame]:
+    def grant(self, window: int, now: float) -> list[Message]:
         """Let the sender begin."""
         self._window = window
         self._in.limit = max(self._in.limit, min(self._size, self._consumed + window))
         return self._said_now([self._credit()], now) if self._accept_sent else self.accept(now)
 
-    def consumed(self, length: int, now: float) -> list[Frame]:
+    def consumed(self, length: int, now: float) -> list[Message]:
         """So many bytes have gone on: room for new ones."""
         self._consumed += length
         limit = min(self._size, self._consumed + self._window)
@@ -83,7 +83,7 @@ class Receiver(Serving):
         self._in.limit = limit
         return self._said_now([self._credit()], now)
 
-    def reconnected(self, now: float) -> list[Frame]:
+    def reconnected(self, now: float) -> list[Message]:
         """What was on the way may be lost: say where to go on."""
         if self.result is not None or self.broken or not self._accept_sent or self.complete:
             return []
@@ -97,7 +97,7 @@ class Receiver(Serving):
             chunk=self._chunk,
         )
 
-    def _flow(self, frame: Frame, now: float) -> list[Frame]:
+    def _flow(self, frame: Message, now: float) -> list[Message]:
         if self.result is not None or self.complete:
             return super()._flow(frame, now)
         if isinstance(frame, Data):
@@ -109,18 +109,18 @@ class Receiver(Serving):
             return [self._resume() if missing else self._credit()]
         return []
 
-    def _take(self, frame: Data) -> list[Frame]:
-        taking = self._in.take(frame.offset, len(frame.content))
-        if taking is Taking.TAKE:
+    def _take(self, frame: Data) -> list[Message]:
+        action = self._in.take(frame.offset, len(frame.content))
+        if action is ArrivalAction.ACCEPT:
             self.arrived.append(frame.content)
-        return [self._resume()] if taking is Taking.ASK_AGAIN else []
+        return [self._resume()] if action is ArrivalAction.RESUME else []
 
-    def _end(self, frame: End) -> list[Frame]:
+    def _end(self, frame: End) -> list[Message]:
         if (frame.size, frame.sha256) != (self._size, self._sha256):
             self._break("The data set is not the one announced")
             return []
         if self._in.expected < self._size:
-            lost = self._in.take(self._size, 0) is Taking.ASK_AGAIN
+            lost = self._in.take(self._size, 0) is ArrivalAction.RESUME
             return [self._resume()] if lost else []
         self._end_seen = True
         return [Progress()]

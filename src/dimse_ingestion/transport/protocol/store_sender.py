@@ -9,24 +9,24 @@ from dimse_ingestion.transport.protocol.codec import (
     Accept,
     Credit,
     End,
-    Frame,
+    Message,
     Probe,
     Resume,
 )
-from dimse_ingestion.transport.protocol.flow_control import Outflow
-from dimse_ingestion.transport.protocol.state import Asking, Elsewhere
-from dimse_ingestion.transport.protocol.timeouts import Times
+from dimse_ingestion.transport.protocol.flow_control import SendWindow
+from dimse_ingestion.transport.protocol.state import AttemptFailed, AttemptState
+from dimse_ingestion.transport.protocol.timeouts import Timeouts
 
 
-class Sender(Asking):
+class StoreSender(AttemptState):
     """One attempt to carry `size` bytes whose digest is `sha256`."""
 
-    def __init__(self, size: int, sha256: str, chunk: int, times: Times, now: float) -> None:
+    def __init__(self, size: int, sha256: str, chunk: int, times: Timeouts, now: float) -> None:
         super().__init__(times, now)
         self._end = End(size=size, sha256=sha256)
         self._size = size
         self._chunk = chunk
-        self._out = Outflow()
+        self._out = SendWindow()
         self._end_sent = False
         self.resumed = 0
         """Times the receiver asked to go back."""
@@ -44,23 +44,23 @@ class Sender(Asking):
         self._out.next += length
         return offset, length
 
-    def due(self, now: float) -> list[Frame]:
+    def due(self, now: float) -> list[Message]:
         """Do what the time asks for, and END once every byte was sent."""
         return [*super().due(now), *self._ending()]
 
-    def _ending(self) -> list[Frame]:
+    def _ending(self) -> list[Message]:
         if self._end_sent or not self.may_send or self._out.next < self._size:
             return []
         self._end_sent = True
         return [self._end]
 
-    def _question(self) -> Frame:
+    def _question(self) -> Message:
         return Probe(position=self._size + 1 if self._end_sent else self._out.next)
 
-    def _flow(self, frame: Frame, now: float) -> list[Frame]:  # noqa: ARG002 - the interface's
+    def _flow(self, frame: Message, now: float) -> list[Message]:  # noqa: ARG002 - the interface's
         if isinstance(frame, Accept | Credit | Resume):
             if frame.expected > self._size:
-                self.outcome = Elsewhere("The replica expects more than there is")
+                self.outcome = AttemptFailed("The replica expects more than there is")
                 return [Abort(reason="There is not so much")]
             self._learn(frame)
         return self._ending()

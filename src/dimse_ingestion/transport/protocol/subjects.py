@@ -16,7 +16,7 @@ QUEUE = "svc"
 SERVICES = ("echo", "store", "find")
 
 
-def checked_token(token: str, what: str) -> str:
+def validate_token(token: str, what: str) -> str:
     """The token, if it can stand alone between the dots of a subject.
 
     Raises ValueError with a sentence for an operator otherwise.
@@ -29,10 +29,10 @@ def checked_token(token: str, what: str) -> str:
     return token
 
 
-def checked_root(root: str) -> str:
+def validate_root(root: str) -> str:
     """The subject root: one or more tokens with dots between. Raises ValueError otherwise."""
     for token in root.split("."):
-        checked_token(token, "part of the subject root")
+        validate_token(token, "part of the subject root")
     return root
 
 
@@ -53,7 +53,7 @@ class Subjects:
     root: str
 
     def __post_init__(self) -> None:
-        checked_root(self.root)
+        validate_root(self.root)
 
     def service(self, service: str) -> str:
         """Where a replica is asked to take on an operation; one of SERVICES."""
@@ -61,11 +61,11 @@ class Subjects:
 
     def replica(self, replica: str) -> str:
         """Every session of one replica, as a wildcard."""
-        return f"{self.root}.v1.in.{checked_token(replica, 'replica id')}.>"
+        return f"{self.root}.v1.in.{validate_token(replica, 'replica id')}.>"
 
     def session(self, replica: str, session: str) -> str:
         """One session at a replica."""
-        return f"{self.root}.v1.in.{checked_token(replica, 'replica id')}.{session}"
+        return f"{self.root}.v1.in.{validate_token(replica, 'replica id')}.{session}"
 
     def inboxes(self, proxy: str) -> str:
         """Every inbox of one proxy, as a wildcard."""
@@ -77,7 +77,7 @@ class Subjects:
 
     def inbox_prefix(self, proxy: str) -> str:
         """What all inboxes of one proxy begin with."""
-        return f"{self.root}._INBOX.{checked_token(proxy, 'proxy id')}"
+        return f"{self.root}._INBOX.{validate_token(proxy, 'proxy id')}"
 
     def is_inbox(self, subject: str) -> bool:
         """Return whether this is an inbox of some proxy.
@@ -110,7 +110,7 @@ class Permissions:
 
 def proxy_permissions(root: str, proxy: str) -> Permissions:
     """The grants of one proxy's user."""
-    root, proxy = checked_root(root), checked_token(proxy, "proxy id")
+    root, proxy = validate_root(root), validate_token(proxy, "proxy id")
     return Permissions(
         publish=(f"{root}.v1.svc.*", f"{root}.v1.in.>", f"{root}._SINBOX.>"),
         subscribe=(
@@ -124,7 +124,7 @@ def proxy_permissions(root: str, proxy: str) -> Permissions:
 
 def ingestion_permissions(root: str) -> Permissions:
     """The grants of the ingestion service's user, shared by its replicas."""
-    root = checked_root(root)
+    root = validate_root(root)
     return Permissions(
         publish=(f"{root}._INBOX.>", f"{root}.v1.px.>", f"{root}.v1.out.>"),
         subscribe=(f"{root}.v1.svc.* {QUEUE}", f"{root}.v1.in.>", f"{root}._SINBOX.>"),

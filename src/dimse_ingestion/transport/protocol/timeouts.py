@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Times:
+class Timeouts:
     """All in seconds."""
 
     open_timeout: float = 2.0

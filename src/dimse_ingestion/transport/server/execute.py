@@ -13,7 +13,7 @@ from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.transport.contract import Operations
 from dimse_ingestion.transport.protocol.codec import Result
-from dimse_ingestion.transport.protocol.find import Answerer
+from dimse_ingestion.transport.protocol.find import FindSender
 from dimse_ingestion.transport.protocol.messages import (
     EchoRequest,
     EchoResult,
@@ -22,14 +22,18 @@ from dimse_ingestion.transport.protocol.messages import (
     StoreOpen,
     StoreResult,
 )
-from dimse_ingestion.transport.protocol.store_receiver import Receiver
-from dimse_ingestion.transport.server.session_driver import Answers, Chunks, Hosted
+from dimse_ingestion.transport.protocol.store_receiver import StoreReceiver
+from dimse_ingestion.transport.server.session_driver import (
+    SessionDriver,
+    SessionMatchSink,
+    VerifiedChunks,
+)
 
 _LOG = logger(__name__)
 T = TypeVar("T")
 
 
-class Performing:
+class OperationExecutor:
     """The verbs, each from its request to its result."""
 
     def __init__(self, operations: Operations) -> None:
@@ -43,7 +47,7 @@ class Performing:
             return Result(echo=EchoResult(status=failure.status, comment=failure.comment))
 
     async def store(
-        self, open_: StoreOpen, hosted: Hosted[Receiver], window: int, *, inline: bool
+        self, open_: StoreOpen, hosted: SessionDriver[StoreReceiver], window: int, *, inline: bool
     ) -> Result:
         """C-STORE; the sender gets its `window` when the instance isn't stored already."""
         try:
@@ -55,22 +59,22 @@ class Performing:
                 )
             )
 
-    async def find(self, open_: FindOpen, hosted: Hosted[Answerer]) -> Result:
+    async def find(self, open_: FindOpen, hosted: SessionDriver[FindSender]) -> Result:
         """C-FIND."""
         try:
-            return Result(find=await _told(self._operations.find(open_, Answers(hosted))))
+            return Result(find=await _told(self._operations.find(open_, SessionMatchSink(hosted))))
         except DimseFailure as failure:
             return Result(find=FindResult(status=failure.status, comment=failure.comment))
 
     async def _store(
-        self, open_: StoreOpen, hosted: Hosted[Receiver], window: int, *, inline: bool
+        self, open_: StoreOpen, hosted: SessionDriver[StoreReceiver], window: int, *, inline: bool
     ) -> StoreResult:
         known = None if inline else await self._operations.already_stored(open_)
         if known is not None:
             return known
         if not inline:
             hosted.say(hosted.machine.grant(window, hosted.now()))
-        chunks = Chunks(hosted, open_.sha256)
+        chunks = VerifiedChunks(hosted, open_.sha256)
         result = await self._operations.store(open_, chunks)
         if result.status == Status.SUCCESS and not (chunks.verified or result.duplicate):
             raise DimseFailure(Status.PROCESSING_FAILURE, "Stored without having read everything")

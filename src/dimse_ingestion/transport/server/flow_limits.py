@@ -13,7 +13,7 @@ _MEBIBYTE = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class FlowLimits:
     """Sizes in bytes."""
 
     sessions: int = 64
@@ -28,10 +28,10 @@ class Limits:
     chunk: int = MAXIMUM_CHUNK
 
 
-class Grants:
+class CreditPool:
     """What is on the way to this replica, at most."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: FlowLimits) -> None:
         self._limits = limits
         self._granted = 0
 

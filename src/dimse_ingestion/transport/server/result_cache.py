@@ -13,7 +13,7 @@ _MOST = 10_000
 Request = EchoRequest | StoreOpen | FindOpen
 
 
-class Kept:
+class ResultCache:
     """Results by session, and final ones by what was asked, each for `seconds`."""
 
     def __init__(self, seconds: float) -> None:

@@ -15,25 +15,25 @@ from dimse_ingestion.observability.tracing import TRACEPARENT
 from dimse_ingestion.transport.carrier import Carrier, CarrierDown, Delivery, Subscription
 from dimse_ingestion.transport.contract import Operations
 from dimse_ingestion.transport.protocol.codec import (
-    EchoAsked,
-    FindAsked,
-    Frame,
-    MalformedFrame,
+    MalformedMessage,
+    Message,
+    OpenEcho,
+    OpenFind,
+    OpenStore,
     Reject,
-    StoreAsked,
     decoded,
     encoded,
 )
 from dimse_ingestion.transport.protocol.subjects import QUEUE, SERVICES, Subjects
-from dimse_ingestion.transport.protocol.timeouts import Times
-from dimse_ingestion.transport.server.flow_limits import Limits
+from dimse_ingestion.transport.protocol.timeouts import Timeouts
+from dimse_ingestion.transport.server.flow_limits import FlowLimits
 from dimse_ingestion.transport.server.sessions import Sessions
 
 _LOG = logger(__name__)
 _PAUSE_OF_LOG = 5.0  # seconds
 
 
-class Responder:
+class TransportServer:
     """One replica; `replica_id` must be another one after each start."""
 
     def __init__(
@@ -43,12 +43,12 @@ class Responder:
         replica_id: str,
         operations: Operations,
         *,
-        times: Times | None = None,
-        limits: Limits | None = None,
+        times: Timeouts | None = None,
+        limits: FlowLimits | None = None,
     ) -> None:
         self._carrier, self._subjects, self._replica_id = carrier, subjects, replica_id
         self._sessions = Sessions(
-            carrier, subjects, replica_id, operations, times or Times(), limits or Limits()
+            carrier, subjects, replica_id, operations, times or Timeouts(), limits or FlowLimits()
         )
         self._opens: list[Subscription] = []
         self._own: Subscription | None = None
@@ -100,10 +100,10 @@ class Responder:
             return
         try:
             frame = decoded(delivery.headers, delivery.body)
-        except MalformedFrame as mistake:
+        except MalformedMessage as mistake:
             self._reject(delivery, str(mistake))
             return
-        if isinstance(frame, EchoAsked | StoreAsked | FindAsked):
+        if isinstance(frame, OpenEcho | OpenStore | OpenFind):
             parent = delivery.headers.get(TRACEPARENT, "")
             self._sessions.open(frame, delivery.reply, parent)
 
@@ -114,8 +114,8 @@ class Responder:
             self._dropped("A message for a session without an inbox was dropped.")
             return
         try:
-            frame: Frame = decoded(delivery.headers, delivery.body)
-        except MalformedFrame as mistake:
+            frame: Message = decoded(delivery.headers, delivery.body)
+        except MalformedMessage as mistake:
             self._dropped("A message for a session was dropped.", str(mistake))
             return
         self._sessions.receive(frame, delivery)

@@ -11,18 +11,18 @@ from typing import Generic, TypeVar
 
 from dimse_ingestion.dicom.failure import OutOfResources
 from dimse_ingestion.transport.carrier import Carrier, CarrierDown
-from dimse_ingestion.transport.protocol.codec import Frame, Result, encoded
-from dimse_ingestion.transport.protocol.find import Answerer
+from dimse_ingestion.transport.protocol.codec import Message, Result, encoded
+from dimse_ingestion.transport.protocol.find import FindSender
 from dimse_ingestion.transport.protocol.messages import FindMatch
-from dimse_ingestion.transport.protocol.state import NEVER, Serving
-from dimse_ingestion.transport.protocol.store_receiver import Receiver
+from dimse_ingestion.transport.protocol.state import NEVER, SessionState
+from dimse_ingestion.transport.protocol.store_receiver import StoreReceiver
 
 _HASHED_AT_ONCE = 64 * 1024  # bytes so few that a thread would cost more than hashing them
 
-M_co = TypeVar("M_co", bound=Serving, covariant=True)
+M_co = TypeVar("M_co", bound=SessionState, covariant=True)
 
 
-class Hosted(Generic[M_co]):
+class SessionDriver(Generic[M_co]):
     """A machine, the inbox its words go to, and a timer that wakes it."""
 
     def __init__(self, carrier: Carrier, machine: M_co, inbox: str) -> None:
@@ -39,7 +39,7 @@ class Hosted(Generic[M_co]):
         """The event loop's time in seconds."""
         return self._loop.time()
 
-    def receive(self, frame: Frame, inbox: str) -> None:
+    def receive(self, frame: Message, inbox: str) -> None:
         """Take a frame of the attempt answered at `inbox`."""
         if inbox == self._inbox:
             self.say(self.machine.receive(frame, self.now()))
@@ -55,7 +55,7 @@ class Hosted(Generic[M_co]):
         self._inbox = inbox
         self.say(self.machine.joined(self.now()))
 
-    def say(self, frames: list[Frame]) -> None:
+    def say(self, frames: list[Message]) -> None:
         """Send frames to the attempt's inbox. What can't be sent now will be asked for."""
         for frame in frames:
             headers, body = encoded(frame)
@@ -98,10 +98,10 @@ class Hosted(Generic[M_co]):
         self.say(self.machine.due(self.now()))
 
 
-class Chunks:
+class VerifiedChunks:
     """The data set as the operation takes it: in order, hashed, each one giving new credit."""
 
-    def __init__(self, hosted: Hosted[Receiver], sha256: str) -> None:
+    def __init__(self, hosted: SessionDriver[StoreReceiver], sha256: str) -> None:
         self.verified = False
         """Whether every byte was taken and the digest is the announced one."""
         self._hosted = hosted
@@ -109,7 +109,7 @@ class Chunks:
         self._digest = hashlib.sha256()
         self._in_hand = 0
 
-    def __aiter__(self) -> "Chunks":
+    def __aiter__(self) -> "VerifiedChunks":
         return self
 
     async def __anext__(self) -> bytes:
@@ -152,10 +152,10 @@ class Chunks:
         self.verified = True
 
 
-class Answers:
+class SessionMatchSink:
     """An `Answering`: matches go out as fast as the proxy takes them."""
 
-    def __init__(self, hosted: Hosted[Answerer]) -> None:
+    def __init__(self, hosted: SessionDriver[FindSender]) -> None:
         self._hosted = hosted
 
     @property

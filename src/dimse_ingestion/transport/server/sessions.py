@@ -21,38 +21,38 @@ from dimse_ingestion.transport.protocol.codec import (
     Busy,
     Cancel,
     Credit,
-    EchoAsked,
-    FindAsked,
-    Frame,
+    Message,
+    OpenEcho,
+    OpenFind,
+    OpenStore,
     Reject,
     Result,
-    StoreAsked,
     Unknown,
     chunk_size,
     encoded,
 )
-from dimse_ingestion.transport.protocol.find import Answerer
+from dimse_ingestion.transport.protocol.find import FindSender
 from dimse_ingestion.transport.protocol.messages import StoreOpen
-from dimse_ingestion.transport.protocol.state import Serving
-from dimse_ingestion.transport.protocol.store_receiver import Receiver
+from dimse_ingestion.transport.protocol.state import SessionState
+from dimse_ingestion.transport.protocol.store_receiver import StoreReceiver
 from dimse_ingestion.transport.protocol.subjects import Subjects, last_token, new_session
-from dimse_ingestion.transport.protocol.timeouts import Times
-from dimse_ingestion.transport.server.execute import Performing
-from dimse_ingestion.transport.server.flow_limits import Grants, Limits
-from dimse_ingestion.transport.server.result_cache import Kept, Request
-from dimse_ingestion.transport.server.session_driver import Hosted
+from dimse_ingestion.transport.protocol.timeouts import Timeouts
+from dimse_ingestion.transport.server.execute import OperationExecutor
+from dimse_ingestion.transport.server.flow_limits import CreditPool, FlowLimits
+from dimse_ingestion.transport.server.result_cache import Request, ResultCache
+from dimse_ingestion.transport.server.session_driver import SessionDriver
 
 _NOT_ANSWERED = (Abort, Cancel, Credit)
 _LONGEST_OPERATION_ID = 64
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-Opening = EchoAsked | StoreAsked | FindAsked
+Opening = OpenEcho | OpenStore | OpenFind
 
 
 @dataclass(slots=True, eq=False)
 class _Session:
     name: str
     request: Request
-    hosted: Hosted[Serving]
+    hosted: SessionDriver[SessionState]
     window: int = 0
 
 
@@ -65,14 +65,14 @@ class Sessions:
         subjects: Subjects,
         replica_id: str,
         operations: Operations,
-        times: Times,
-        limits: Limits,
+        times: Timeouts,
+        limits: FlowLimits,
     ) -> None:
         self._carrier, self._subjects, self._replica_id = carrier, subjects, replica_id
-        self._performing = Performing(operations)
+        self._performing = OperationExecutor(operations)
         self._times, self._limits = times, limits
-        self._grants = Grants(limits)
-        self._kept = Kept(times.kept)
+        self._grants = CreditPool(limits)
+        self._kept = ResultCache(times.kept)
         self._by_name: dict[str, _Session] = {}
         self._by_request: dict[Request, _Session] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -89,7 +89,7 @@ class Sessions:
         elif not self._joined(request, inbox):
             self._begin(opening, inbox, parent)
 
-    def receive(self, frame: Frame, delivery: Delivery) -> None:
+    def receive(self, frame: Message, delivery: Delivery) -> None:
         """Take what came for a session."""
         name = last_token(delivery.subject)
         if session := self._by_name.get(name):
@@ -101,7 +101,7 @@ class Sessions:
         """What was on the way may be lost."""
         for session in self._by_name.values():
             machine = session.hosted.machine
-            if isinstance(machine, Receiver):
+            if isinstance(machine, StoreReceiver):
                 session.hosted.say(machine.reconnected(session.hosted.now()))
 
     async def finished(self) -> None:
@@ -133,7 +133,7 @@ class Sessions:
 
     def _begin(self, opening: Opening, inbox: str, parent: str) -> None:
         window = self._reserved(opening)
-        if isinstance(window, Frame):
+        if isinstance(window, Message):
             metrics.transport_refused.labels(_service(opening)).inc()
             self._answer(inbox, window)
             return
@@ -153,33 +153,33 @@ class Sessions:
         """Bytes granted to the session, or why there is none."""
         if not _is_sound(opening):
             return Reject(status=Status.PROCESSING_FAILURE, comment="The open is malformed")
-        if isinstance(opening, EchoAsked) and len(self) < self._limits.echoes:
+        if isinstance(opening, OpenEcho) and len(self) < self._limits.echoes:
             return 0
-        size = opening.open.size if isinstance(opening, StoreAsked) else 0
+        size = opening.open.size if isinstance(opening, OpenStore) else 0
         window = self._grants.reserve(size) if len(self) < self._limits.sessions else None
         return Busy(retry_after=self._times.busy_pause) if window is None else window
 
     def _work(
         self, opening: Opening, subject: str, inbox: str, window: int
-    ) -> tuple[Hosted[Serving], Coroutine[Any, Any, Result]]:
+    ) -> tuple[SessionDriver[SessionState], Coroutine[Any, Any, Result]]:
         """The session's driver, and its operation."""
         now, times, performing = self._now(), self._times, self._performing
-        if isinstance(opening, StoreAsked):
-            storing = Hosted(self._carrier, self._receiver(opening, subject), inbox)
+        if isinstance(opening, OpenStore):
+            storing = SessionDriver(self._carrier, self._receiver(opening, subject), inbox)
             inline = opening.inline is not None
             return storing, performing.store(opening.open, storing, window, inline=inline)
-        if isinstance(opening, FindAsked):
-            answerer = Answerer(subject, opening.limit, self._chunk, times, now)
-            finding = Hosted(self._carrier, answerer, inbox)
+        if isinstance(opening, OpenFind):
+            answerer = FindSender(subject, opening.limit, self._chunk, times, now)
+            finding = SessionDriver(self._carrier, answerer, inbox)
             return finding, performing.find(opening.open, finding)
-        echoing = Hosted(self._carrier, Serving(subject, times, now), inbox)
+        echoing = SessionDriver(self._carrier, SessionState(subject, times, now), inbox)
         return echoing, performing.echo(opening.request)
 
-    def _receiver(self, opening: StoreAsked, subject: str) -> Receiver:
+    def _receiver(self, opening: OpenStore, subject: str) -> StoreReceiver:
         size, sha256 = opening.open.size, opening.open.sha256
         content = opening.inline
         now = self._now()
-        return Receiver(subject, size, sha256, self._chunk, self._times, now, inline=content)
+        return StoreReceiver(subject, size, sha256, self._chunk, self._times, now, inline=content)
 
     @property
     def _chunk(self) -> int:
@@ -208,7 +208,7 @@ class Sessions:
             del self._by_request[session.request]
         metrics.transport_sessions.labels(service).dec()
 
-    def _answer(self, inbox: str, frame: Frame) -> None:
+    def _answer(self, inbox: str, frame: Message) -> None:
         headers, body = encoded(frame)
         with suppress(CarrierDown):
             self._carrier.publish(inbox, body, headers=headers)
@@ -217,19 +217,19 @@ class Sessions:
         return asyncio.get_running_loop().time()
 
 
-async def _taken_over(hosted: Hosted[Serving]) -> None:
+async def _taken_over(hosted: SessionDriver[SessionState]) -> None:
     """Wait until the proxy has every batch of matches, or is gone."""
     machine = hosted.machine
-    while isinstance(machine, Answerer) and not machine.done and not machine.broken:
+    while isinstance(machine, FindSender) and not machine.done and not machine.broken:
         await hosted.something_new()
 
 
 def _request(opening: Opening) -> Request:
-    return opening.request if isinstance(opening, EchoAsked) else opening.open
+    return opening.request if isinstance(opening, OpenEcho) else opening.open
 
 
 def _service(opening: Opening) -> str:
-    return {EchoAsked: "echo", StoreAsked: "store", FindAsked: "find"}[type(opening)]
+    return {OpenEcho: "echo", OpenStore: "store", OpenFind: "find"}[type(opening)]
 
 
 def _is_sound(opening: Opening) -> bool:

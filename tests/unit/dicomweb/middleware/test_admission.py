@@ -8,7 +8,7 @@ from starlette.types import Message, Receive, Scope, Send
 from dimse_ingestion.dicomweb.http.problems import Problem
 from dimse_ingestion.dicomweb.middleware.admission import Limiting, Limits
 from dimse_ingestion.observability import metrics
-from tests.unit.transport.virtual_time import played
+from tests.unit.transport.virtual_time import run_in_virtual_time
 
 GET: Scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
 POST: Scope = {**GET, "method": "POST", "headers": [(b"content-length", b"1000000")]}
@@ -97,7 +97,7 @@ def test_one_too_many_is_refused_until_another_ends() -> None:
         assert [each.status for each in (first, second, third)] == [200, 503, 200]
         assert (b"retry-after", b"1") in second.sent[0]["headers"]
 
-    played(play())
+    run_in_virtual_time(play())
 
 
 def test_a_client_that_reads_nothing_is_left() -> None:
@@ -109,7 +109,7 @@ def test_a_client_that_reads_nothing_is_left() -> None:
         await door.served()
         assert reading.status == 200
 
-    played(play())
+    run_in_virtual_time(play())
 
 
 @pytest.mark.parametrize("scope", [POST, CHUNKED], ids=["counted", "chunked"])
@@ -123,7 +123,7 @@ def test_a_body_that_drips_is_refused(scope: Scope) -> None:
         assert (dripping.status, steady.status) == (408, 200)
         assert b"DICOMWEB_LEAST_RATE" in dripping.sent[1]["body"]
 
-    played(play())
+    run_in_virtual_time(play())
 
 
 def test_bodies_do_not_take_all_places() -> None:
@@ -136,7 +136,7 @@ def test_bodies_do_not_take_all_places() -> None:
         assert [each.status for each in bodies] == [200, 200, 200, 503]
         assert reading.status == 200
 
-    played(play())
+    run_in_virtual_time(play())
 
 
 def test_the_slowest_body_gives_its_place_to_another() -> None:
@@ -153,7 +153,7 @@ def test_the_slowest_body_gives_its_place_to_another() -> None:
         await door.served()
         assert (coming.status, steady.status, dripping.status) == (200, 200, 408)
 
-    played(play())
+    run_in_virtual_time(play())
 
 
 def test_a_reader_that_reads_nothing_gives_its_place_to_another() -> None:
@@ -171,7 +171,7 @@ def test_a_reader_that_reads_nothing_gives_its_place_to_another() -> None:
         assert late[0].status == 200
         await door.served()
 
-    played(play())
+    run_in_virtual_time(play())
 
 
 def test_many_that_drip_stop_nobody_else() -> None:
@@ -186,7 +186,7 @@ def test_many_that_drip_stop_nobody_else() -> None:
             assert (reading.status, sending.status) == (200, 200)
         await door.served()
 
-    played(play())
+    run_in_virtual_time(play())
 
 
 @pytest.mark.parametrize(("method", "label"), [("GET", "GET"), ("BREW", "other")])

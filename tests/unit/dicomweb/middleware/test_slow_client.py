@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from dimse_ingestion.dicomweb.middleware.slow_client import Patience
-from tests.unit.transport.virtual_time import played
+from tests.unit.transport.virtual_time import run_in_virtual_time
 
 
 def passed(patience: Patience, pause: float, count: int) -> float:
@@ -19,7 +19,7 @@ def passed(patience: Patience, pause: float, count: int) -> float:
             await move()
         return asyncio.get_running_loop().time()
 
-    return played(play())
+    return run_in_virtual_time(play())
 
 
 def test_a_silent_client_is_waited_for_so_long() -> None:
@@ -54,7 +54,7 @@ def test_what_the_door_does_itself_does_not_count() -> None:
             await patience.wait(asyncio.sleep(1))
         assert patience.behind == 0
 
-    played(play())
+    run_in_virtual_time(play())
 
 
 def test_it_ends_when_told_to() -> None:
@@ -70,4 +70,4 @@ def test_it_ends_when_told_to() -> None:
         assert (patience.behind, asyncio.get_running_loop().time() < 8) == (0, True)
         return behind
 
-    assert played(play()) == pytest.approx(7, abs=0.01)
+    assert run_in_virtual_time(play()) == pytest.approx(7, abs=0.01)

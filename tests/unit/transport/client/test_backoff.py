@@ -2,19 +2,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dimse_ingestion.transport.client.backoff import Patience
+from dimse_ingestion.transport.client.backoff import RetryBudget
 from dimse_ingestion.transport.protocol.codec import Result
 from dimse_ingestion.transport.protocol.messages import StoreResult
-from dimse_ingestion.transport.protocol.state import Elsewhere
-from dimse_ingestion.transport.protocol.timeouts import Times
+from dimse_ingestion.transport.protocol.state import AttemptFailed
+from dimse_ingestion.transport.protocol.timeouts import Timeouts
 
-TIMES = Times(first_pause=1.0, longest_pause=4.0, open_budget=10.0)
-NOBODY = Elsewhere("Nobody listens", reached=False)
+TIMES = Timeouts(first_pause=1.0, longest_pause=4.0, open_budget=10.0)
+NOBODY = AttemptFailed("Nobody listens", reached=False)
 FAILED = Result(store=StoreResult(status=0xA700, transient=True))
 
 
-def patience(random: float = 1.0, deadline: float = 50.0) -> Patience:
-    return Patience(TIMES, 0.0, deadline, lambda: random)
+def patience(random: float = 1.0, deadline: float = 50.0) -> RetryBudget:
+    return RetryBudget(TIMES, 0.0, deadline, lambda: random)
 
 
 def test_pauses_grow_to_a_limit() -> None:
@@ -27,7 +27,7 @@ def test_pauses_are_jittered_by_half() -> None:
 
 
 def test_a_replica_may_ask_for_more() -> None:
-    assert patience().pause(Elsewhere("busy", after=3.0), 0.0) == 4.0
+    assert patience().pause(AttemptFailed("busy", after=3.0), 0.0) == 4.0
 
 
 def test_nobody_reached_for_the_open_budget_ends_it() -> None:
@@ -71,7 +71,7 @@ def test_nothing_is_tried_at_the_deadline_or_later() -> None:
     took=st.floats(0, 3),
 )
 def test_attempts_end_and_never_begin_after_the_deadline(
-    outcomes: list[Elsewhere | Result], random: float, took: float
+    outcomes: list[AttemptFailed | Result], random: float, took: float
 ) -> None:
     now, one = 0.0, patience(random)
     for outcome in outcomes:

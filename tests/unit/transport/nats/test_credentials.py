@@ -7,10 +7,10 @@ import nkeys
 import pytest
 
 from dimse_ingestion.transport.nats.credentials import (
-    CredentialMistake,
+    CredentialError,
     Mode,
+    parse_credential,
     signature,
-    told_apart,
 )
 from harness.nats_accounts import Key, Operator, user_key
 
@@ -27,18 +27,18 @@ def foreign_jwt(**claims: Any) -> str:
 @pytest.mark.parametrize("key", ["token", "nats.creds"])
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
 def test_a_creds_file(key: str, line_end: str) -> None:
-    found = told_apart({key: USER.credentials_file.replace("\n", line_end)})
+    found = parse_credential({key: USER.credentials_file.replace("\n", line_end)})
     assert (found.jwt, found.seed) == (USER.jwt, USER.seed)
 
 
 def test_a_user_jwt_with_its_seed() -> None:
-    found = told_apart({"token": f" {USER.jwt}\n", "seed": f"{USER.seed}\n"})
+    found = parse_credential({"token": f" {USER.jwt}\n", "seed": f"{USER.seed}\n"})
     assert (found.jwt, found.seed, found.token) == (USER.jwt, USER.seed, "")
 
 
 def test_a_bearer_jwt_needs_no_seed() -> None:
     jwt = OPERATOR.user(bearer=True).jwt
-    found = told_apart({"token": jwt})
+    found = parse_credential({"token": jwt})
     assert (found.kind, found.jwt, found.seed) == ("a bearer JWT", jwt, "")
 
 
@@ -53,36 +53,36 @@ def test_any_other_jwt_is_a_password_for_the_last_part_of_its_subject(
     subject: str, user: str
 ) -> None:
     jwt = foreign_jwt(sub=subject, exp=2_000_000_000)
-    found = told_apart({"token": jwt})
+    found = parse_credential({"token": jwt})
     assert (found.user, found.password, found.expires) == (user, jwt, 2_000_000_000)
 
 
 def test_an_nkey_seed() -> None:
     key = user_key()
-    found = told_apart({"token": key.seed})
+    found = parse_credential({"token": key.seed})
     assert (found.seed, found.jwt) == (key.seed, "")
-    assert told_apart({"seed": key.seed}).seed == key.seed
+    assert parse_credential({"seed": key.seed}).seed == key.seed
 
 
 @pytest.mark.parametrize("token", ["s3cret", "a.b.c", "SUAB", foreign_jwt(aud="nobody")])
 def test_all_else_is_a_plain_token(token: str) -> None:
-    assert told_apart({"token": f"{token}\n"}).token == token
+    assert parse_credential({"token": f"{token}\n"}).token == token
 
 
 def test_a_user_and_a_password_by_their_keys() -> None:
-    found = told_apart({"user": "u\n", "password": "p\n"})
+    found = parse_credential({"user": "u\n", "password": "p\n"})
     assert (found.user, found.password) == ("u", "p")
 
 
 def test_nothing_at_all_is_no_credential() -> None:
-    assert told_apart({}).kind == "no credential"
-    assert told_apart({"token": "ignored"}, "none").token == ""
+    assert parse_credential({}).kind == "no credential"
+    assert parse_credential({"token": "ignored"}, "none").token == ""
 
 
 @pytest.mark.parametrize("mode", ["token", "password"])
 def test_the_mode_overrules_the_looks(mode: Mode) -> None:
     jwt = foreign_jwt(sub="a:b")
-    found = told_apart({"token": jwt}, mode)
+    found = parse_credential({"token": jwt}, mode)
     assert (found.token or found.password) == jwt
     assert bool(found.token) == (mode == "token")
 
@@ -105,22 +105,22 @@ def test_the_mode_overrules_the_looks(mode: Mode) -> None:
 def test_what_cannot_be_used_is_told_with_its_cure(
     keys: dict[str, str], mode: Mode, cure: str
 ) -> None:
-    with pytest.raises(CredentialMistake, match=cure):
-        told_apart(keys, mode)
+    with pytest.raises(CredentialError, match=cure):
+        parse_credential(keys, mode)
 
 
 def test_no_secret_shows_in_a_repr_or_a_sentence() -> None:
     for keys in ({"token": USER.credentials_file}, {"token": "s3cret"}, {"token": user_key().seed}):
-        found = told_apart(keys)
+        found = parse_credential(keys)
         shown = repr(found)
         for secret in (found.jwt, found.seed, found.token, found.password):
             assert not secret or secret not in shown
 
 
 def test_a_credential_knows_its_own_end() -> None:
-    assert told_apart({"token": foreign_jwt(sub="a", exp=time.time() - 1)}).expired
-    assert not told_apart({"token": foreign_jwt(sub="a", exp=time.time() + 60)}).expired
-    assert not told_apart({"token": "plain"}).expired
+    assert parse_credential({"token": foreign_jwt(sub="a", exp=time.time() - 1)}).expired
+    assert not parse_credential({"token": foreign_jwt(sub="a", exp=time.time() + 60)}).expired
+    assert not parse_credential({"token": "plain"}).expired
 
 
 def test_a_signature_is_verified_by_the_public_key_and_a_bearer_has_none() -> None:

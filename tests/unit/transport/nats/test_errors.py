@@ -5,8 +5,12 @@ import pytest
 from nats.errors import Error as NatsError
 
 from dimse_ingestion.transport.nats.connection import PlaintextServer
-from dimse_ingestion.transport.nats.credentials import Credential, CredentialMistake
-from dimse_ingestion.transport.nats.errors import FOREIGN, why_lost, why_not_opened
+from dimse_ingestion.transport.nats.credentials import Credential, CredentialError
+from dimse_ingestion.transport.nats.errors import (
+    CONNECT_ERRORS,
+    connect_error_message,
+    connection_lost_message,
+)
 from dimse_ingestion.transport.nats.server_urls import Server
 
 SERVER = Server("tls", "nats.example", 4222)
@@ -34,31 +38,33 @@ UNTRUSTED.verify_message = "self-signed certificate"
     ],
 )
 def test_each_trouble_has_its_sentence(trouble: Exception, told: str) -> None:
-    assert isinstance(trouble, FOREIGN)
-    sentence = why_not_opened(SERVER, trouble, TOKEN)
+    assert isinstance(trouble, CONNECT_ERRORS)
+    sentence = connect_error_message(SERVER, trouble, TOKEN)
     assert sentence.startswith("NATS at tls://nats.example:4222 ")
     assert told in sentence
     assert "s3cret" not in sentence
 
 
 def test_a_mistake_of_the_operator_speaks_for_itself() -> None:
-    assert why_not_opened(SERVER, CredentialMistake("Put it there."), TOKEN) == "Put it there."
+    assert connect_error_message(SERVER, CredentialError("Put it there."), TOKEN) == "Put it there."
 
 
 def test_a_long_connect_that_ends_without_a_refusal_names_the_cure() -> None:
     gone = ConnectionResetError(104, "Connection reset by peer")
-    assert "max_control_line" in why_not_opened(SERVER, gone, TOKEN, connect_bytes=5000)
-    assert "max_control_line" not in why_not_opened(SERVER, gone, TOKEN, connect_bytes=500)
+    assert "max_control_line" in connect_error_message(SERVER, gone, TOKEN, connect_bytes=5000)
+    assert "max_control_line" not in connect_error_message(SERVER, gone, TOKEN, connect_bytes=500)
     refused = NatsError("nats: 'Authorization Violation'")
-    assert "max_control_line" not in why_not_opened(SERVER, refused, TOKEN, connect_bytes=5000)
+    assert "max_control_line" not in connect_error_message(
+        SERVER, refused, TOKEN, connect_bytes=5000
+    )
 
 
 def test_an_expired_credential_is_named_as_the_cause() -> None:
     old = Credential("a creds file", expires=1.0)
     refused = NatsError("nats: 'Authorization Violation'")
-    assert "It has expired." in why_not_opened(SERVER, refused, old)
-    assert "It has expired." not in why_not_opened(SERVER, refused, TOKEN)
+    assert "It has expired." in connect_error_message(SERVER, refused, old)
+    assert "It has expired." not in connect_error_message(SERVER, refused, TOKEN)
 
 
 def test_a_lost_connection_is_said_to_be_tried_again() -> None:
-    assert "was lost (why); it is tried again" in why_lost(SERVER, "why")
+    assert "was lost (why); it is tried again" in connection_lost_message(SERVER, "why")

@@ -1,18 +1,18 @@
 import pytest
 
 from dimse_ingestion.settings.mounted import MountedMissing
-from dimse_ingestion.transport.nats.credentials import Credential, CredentialMistake
-from dimse_ingestion.transport.nats.options import LinkSettings
+from dimse_ingestion.transport.nats.credentials import Credential, CredentialError
+from dimse_ingestion.transport.nats.options import NatsOptions
 
-SETTINGS = LinkSettings(addresses="a:1", name="proxy p1", tls_handshake_first=True)
+SETTINGS = NatsOptions(addresses="a:1", name="proxy p1", tls_handshake_first=True)
 
 
 def test_a_missing_secret_becomes_a_mistake_with_its_sentence() -> None:
     def missing() -> dict[str, str]:
         raise MountedMissing("Missing credential Secret /x: create it.")
 
-    with pytest.raises(CredentialMistake, match="Missing credential Secret /x: create it"):
-        LinkSettings(addresses="a:1", name="x", credential=missing).read_credential()
+    with pytest.raises(CredentialError, match="Missing credential Secret /x: create it"):
+        NatsOptions(addresses="a:1", name="x", credential=missing).read_credential()
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,6 @@ def test_each_kind_of_credential_says_only_what_it_must(
 
 def test_the_handshake_comes_first_only_over_tls_proper() -> None:
     for address, first in (("tls://a", True), ("nats://a", False), ("wss://a", False)):
-        settings = LinkSettings(addresses=address, name="x", tls_handshake_first=True)
+        settings = NatsOptions(addresses=address, name="x", tls_handshake_first=True)
         options = settings.connect_options(settings.servers[0], Credential(""))
         assert options["tls_handshake_first"] is first

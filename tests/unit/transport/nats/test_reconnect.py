@@ -2,9 +2,9 @@ import pytest
 
 from dimse_ingestion.transport.carrier import CarrierDown
 from dimse_ingestion.transport.nats.connection import Connection, Denial
-from dimse_ingestion.transport.nats.options import LinkSettings
-from dimse_ingestion.transport.nats.reconnect import Connecting
-from dimse_ingestion.transport.nats.server_urls import AddressMistake
+from dimse_ingestion.transport.nats.options import NatsOptions
+from dimse_ingestion.transport.nats.reconnect import Connector
+from dimse_ingestion.transport.nats.server_urls import AddressError
 
 
 class Nobody:
@@ -14,8 +14,8 @@ class Nobody:
     def asked_to_leave(self, connection: Connection) -> None: ...
 
 
-def connecting(addresses: str, **settings: float) -> Connecting:
-    return Connecting(LinkSettings(addresses=addresses, name="test", **settings))  # type: ignore[arg-type]
+def connecting(addresses: str, **settings: float) -> Connector:
+    return Connector(NatsOptions(addresses=addresses, name="test", **settings))  # type: ignore[arg-type]
 
 
 def test_servers_take_turns() -> None:
@@ -57,5 +57,5 @@ async def test_a_try_that_fails_says_why() -> None:
 
 
 def test_without_an_address_there_is_nothing_to_try() -> None:
-    with pytest.raises(AddressMistake):
+    with pytest.raises(AddressError):
         connecting("")

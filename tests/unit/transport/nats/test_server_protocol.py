@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from nats.errors import ProtocolError
 
 from dimse_ingestion.transport.nats.server_protocol import Parser
-from tests.unit.transport.virtual_time import played
+from tests.unit.transport.virtual_time import run_in_virtual_time
 
 LINES = (
     b"MSG A.b 7 2\r\nhi\r\n"
@@ -104,7 +104,7 @@ def test_garbage_is_refused_and_nothing_else_is_raised(line: bytes) -> None:
         except (ProtocolError, ValueError):
             return
 
-    played(read())
+    run_in_virtual_time(read())
 
 
 async def test_a_flood_of_small_messages_lets_others_run() -> None:

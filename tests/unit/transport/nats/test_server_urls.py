@@ -1,6 +1,6 @@
 import pytest
 
-from dimse_ingestion.transport.nats.server_urls import AddressMistake, servers_of
+from dimse_ingestion.transport.nats.server_urls import AddressError, parse_servers
 
 
 @pytest.mark.parametrize(
@@ -18,12 +18,12 @@ from dimse_ingestion.transport.nats.server_urls import AddressMistake, servers_o
     ],
 )
 def test_every_way_to_write_an_address(address: str, secure: bool, urls: list[str]) -> None:
-    assert [server.url for server in servers_of(address, secure=secure)] == urls
-    assert [each.url for each in servers_of(address.split(","), secure=secure)] == urls
+    assert [server.url for server in parse_servers(address, secure=secure)] == urls
+    assert [each.url for each in parse_servers(address.split(","), secure=secure)] == urls
 
 
 def test_only_tls_and_wss_are_encrypted() -> None:
-    servers = servers_of("nats://a,tls://b,ws://c,wss://d")
+    servers = parse_servers("nats://a,tls://b,ws://c,wss://d")
     assert [server.encrypted for server in servers] == [False, True, False, True]
     assert [server.websocket for server in servers] == [False, False, True, True]
 
@@ -32,17 +32,17 @@ def test_only_tls_and_wss_are_encrypted() -> None:
     "address", ["http://a:1", "a:port", "a:99999", "tls://", "tls://a:1/path", "a b"]
 )
 def test_what_is_no_address_is_told_with_how_to_write_one(address: str) -> None:
-    with pytest.raises(AddressMistake, match="give host:port"):
-        servers_of(address)
+    with pytest.raises(AddressError, match="give host:port"):
+        parse_servers(address)
 
 
 @pytest.mark.parametrize("address", ["", " , ", []])
 def test_no_address_is_told(address: str | list[str]) -> None:
-    with pytest.raises(AddressMistake, match="No NATS address"):
-        servers_of(address)
+    with pytest.raises(AddressError, match="No NATS address"):
+        parse_servers(address)
 
 
 def test_a_credential_in_an_address_is_refused_and_not_repeated() -> None:
-    with pytest.raises(AddressMistake, match="take it out") as mistake:
-        servers_of("nats://someone:s3cret@nats.example:4222")
+    with pytest.raises(AddressError, match="take it out") as mistake:
+        parse_servers("nats://someone:s3cret@nats.example:4222")
     assert "s3cret" not in str(mistake.value)

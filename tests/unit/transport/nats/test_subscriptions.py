@@ -1,12 +1,12 @@
 import pytest
 
 from dimse_ingestion.transport.carrier import Delivery
-from dimse_ingestion.transport.nats.subscriptions import Listenings
+from dimse_ingestion.transport.nats.subscriptions import SubscriptionTable
 
 
 def test_a_message_reaches_whom_it_is_for_until_it_leaves() -> None:
     taken = list[str]()
-    listenings = Listenings()
+    listenings = SubscriptionTable()
     one = listenings.add("a", "", lambda each: taken.append(f"one {each.subject}"))
     other = listenings.add("a", "q", lambda each: taken.append(f"other {each.subject}"))
     listenings.deliver(one.number, Delivery("a", b""))
@@ -21,4 +21,4 @@ def test_a_message_reaches_whom_it_is_for_until_it_leaves() -> None:
 )
 def test_what_could_break_out_of_its_line_is_refused(subject: str, queue: str) -> None:
     with pytest.raises(ValueError, match="not a NATS subject"):
-        Listenings().add(subject, queue, print)
+        SubscriptionTable().add(subject, queue, print)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from dimse_ingestion.transport.nats.tls import TlsFiles, TlsMistake
+from dimse_ingestion.transport.nats.tls import TlsError, TlsFiles
 from harness.nats_server import ServerTls
 
 
@@ -25,12 +25,12 @@ def test_an_authority_of_our_own_is_the_only_one_trusted(made: ServerTls) -> Non
 
 
 def test_a_missing_authority_is_told(tmp_path: Path) -> None:
-    with pytest.raises(TlsMistake, match=r"nowhere\.pem .*mount a PEM file"):
+    with pytest.raises(TlsError, match=r"nowhere\.pem .*mount a PEM file"):
         TlsFiles(tmp_path / "nowhere.pem").context()
 
 
 def test_a_key_that_does_not_belong_is_told(made: ServerTls) -> None:
-    with pytest.raises(TlsMistake, match="belong together"):
+    with pytest.raises(TlsError, match="belong together"):
         TlsFiles(made.ca_file, made.client_certificate_file, made.key_file).context()
 
 
@@ -39,12 +39,12 @@ def test_a_missing_secret_is_called_by_its_name_and_found_when_it_appears(
 ) -> None:
     authority = tmp_path / "ca.crt"
     files = TlsFiles(authority, authority_secret="nats-ca")
-    with pytest.raises(TlsMistake, match=r"^Missing NATS CA Secret nats-ca: create it\.$"):
+    with pytest.raises(TlsError, match=r"^Missing NATS CA Secret nats-ca: create it\.$"):
         files.context()
     authority.write_bytes(made.ca_file.read_bytes())
     assert len(files.context().get_ca_certs()) == 1
     ours = TlsFiles(
         authority, tmp_path / "tls.crt", tmp_path / "tls.key", certificate_secret="nats-client"
     )
-    with pytest.raises(TlsMistake, match=r"Missing key tls\.crt in NATS client certificate Secret"):
+    with pytest.raises(TlsError, match=r"Missing key tls\.crt in NATS client certificate Secret"):
         ours.context()

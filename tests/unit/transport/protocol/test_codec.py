@@ -7,16 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dimse_ingestion.transport.protocol import codec
-from dimse_ingestion.transport.protocol.codec import Frame, MalformedFrame, decoded, encoded
+from dimse_ingestion.transport.protocol.codec import MalformedMessage, Message, decoded, encoded
 from dimse_ingestion.transport.protocol.messages import FindMatch, StoreResult
-from tests.unit.transport.parts import announced, asked, echoed
+from tests.unit.transport.parts import echo_request, find_open, store_open
 
 DIGEST = "0" * 64
 EACH = [
-    codec.EchoAsked(request=echoed()),
-    codec.StoreAsked(open=announced(b"x")),
-    codec.StoreAsked(open=announced(b"\0\xff"), inline=b"\0\xff"),
-    codec.FindAsked(open=asked(), limit=8),
+    codec.OpenEcho(request=echo_request()),
+    codec.OpenStore(open=store_open(b"x")),
+    codec.OpenStore(open=store_open(b"\0\xff"), inline=b"\0\xff"),
+    codec.OpenFind(open=find_open(), limit=8),
     codec.Accept(subject="R.v1.in.r.s", expected=3, limit=7, chunk=9),
     codec.Busy(retry_after=0.5),
     codec.Reject(status=0x110, comment="no"),
@@ -36,7 +36,7 @@ EACH = [
 
 
 @pytest.mark.parametrize("frame", EACH, ids=lambda frame: type(frame).__name__)
-def test_a_frame_is_read_as_it_was_written(frame: Frame) -> None:
+def test_a_frame_is_read_as_it_was_written(frame: Message) -> None:
     headers, body = encoded(frame)
     assert decoded(headers, body) == frame
     written = sum(len(name) + len(value) + 4 for name, value in headers.items())
@@ -44,7 +44,7 @@ def test_a_frame_is_read_as_it_was_written(frame: Frame) -> None:
 
 
 def test_every_kind_is_tried_here() -> None:
-    assert {type(frame) for frame in EACH} == set(Frame.__subclasses__())
+    assert {type(frame) for frame in EACH} == set(Message.__subclasses__())
 
 
 def test_data_travels_as_it_is() -> None:
@@ -74,7 +74,7 @@ def test_unknown_keys_are_ignored() -> None:
     ],
 )
 def test_what_is_no_frame_is_refused(headers: dict[str, str], body: bytes) -> None:
-    with pytest.raises(MalformedFrame):
+    with pytest.raises(MalformedMessage):
         decoded(headers, body)
 
 
@@ -107,7 +107,7 @@ def test_a_hostile_body_is_refused_and_nothing_else_is_raised(kind: str, body: b
     headers = {"Dimse-Op": kind, "Dimse-Proto": "1", "Dimse-Offset": "0"}
     tracemalloc.start()
     try:
-        with suppress(MalformedFrame):
+        with suppress(MalformedMessage):
             decoded(headers, body)
         assert tracemalloc.get_traced_memory()[1] < 10_000_000
     finally:
@@ -135,7 +135,7 @@ KEYS = st.sampled_from(
 @given(kind=st.sampled_from(sorted(codec._KINDS)), value=st.dictionaries(KEYS, VALUES) | VALUES)
 def test_any_value_is_a_frame_or_refused(kind: str, value: object) -> None:
     headers = {"Dimse-Op": kind, "Dimse-Proto": "1", "Dimse-Offset": "0"}
-    with suppress(MalformedFrame):
+    with suppress(MalformedMessage):
         decoded(headers, msgspec.msgpack.encode(value))
 
 
@@ -144,7 +144,7 @@ def test_garbage_is_refused_and_nothing_else_is_raised(kind: str, body: bytes) -
     headers = {"Dimse-Op": kind, "Dimse-Proto": "1", "Dimse-Offset": "0"}
     try:
         decoded(headers, body)
-    except MalformedFrame:
+    except MalformedMessage:
         return
 
 

@@ -1,43 +1,43 @@
-from dimse_ingestion.transport.protocol.flow_control import Inflow, Outflow, Taking
+from dimse_ingestion.transport.protocol.flow_control import ArrivalAction, ReceiveWindow, SendWindow
 
 
-def inflow(limit: int = 100) -> Inflow:
-    made = Inflow()
+def inflow(limit: int = 100) -> ReceiveWindow:
+    made = ReceiveWindow()
     made.limit = limit
     return made
 
 
 def test_only_what_is_next_is_taken() -> None:
     stream = inflow()
-    assert stream.take(0, 10) is Taking.TAKE
-    assert stream.take(0, 10) is Taking.IGNORE
-    assert stream.take(10, 10) is Taking.TAKE
+    assert stream.take(0, 10) is ArrivalAction.ACCEPT
+    assert stream.take(0, 10) is ArrivalAction.IGNORE
+    assert stream.take(10, 10) is ArrivalAction.ACCEPT
     assert stream.expected == 20
 
 
 def test_one_gap_is_asked_for_once_in_each_pass() -> None:
     stream = inflow()
-    assert stream.take(10, 10) is Taking.ASK_AGAIN
-    assert stream.take(20, 10) is Taking.IGNORE
-    assert stream.take(10, 10) is Taking.ASK_AGAIN  # it went back, and the first is lost again
-    assert stream.take(0, 10) is Taking.TAKE
-    assert stream.take(20, 10) is Taking.ASK_AGAIN
+    assert stream.take(10, 10) is ArrivalAction.RESUME
+    assert stream.take(20, 10) is ArrivalAction.IGNORE
+    assert stream.take(10, 10) is ArrivalAction.RESUME  # it went back, and the first is lost again
+    assert stream.take(0, 10) is ArrivalAction.ACCEPT
+    assert stream.take(20, 10) is ArrivalAction.RESUME
 
 
 def test_what_was_not_granted_is_not_taken() -> None:
-    assert inflow(limit=15).take(10, 10) is Taking.IGNORE
-    assert inflow(limit=5).take(0, 10) is Taking.IGNORE
+    assert inflow(limit=15).take(10, 10) is ArrivalAction.IGNORE
+    assert inflow(limit=5).take(0, 10) is ArrivalAction.IGNORE
 
 
 def test_credit_only_grows() -> None:
-    stream = Outflow()
+    stream = SendWindow()
     stream.granted(0, 30)
     stream.granted(0, 20)
     assert (stream.limit, stream.room) == (30, 30)
 
 
 def test_a_resume_goes_back_unless_it_is_old() -> None:
-    stream = Outflow()
+    stream = SendWindow()
     stream.granted(0, 100)
     stream.next = 50
     assert stream.resumed(20, 100)
@@ -48,6 +48,6 @@ def test_a_resume_goes_back_unless_it_is_old() -> None:
 
 
 def test_what_the_other_end_has_already_is_not_sent() -> None:
-    stream = Outflow()
+    stream = SendWindow()
     stream.granted(40, 100)
     assert stream.next == 40

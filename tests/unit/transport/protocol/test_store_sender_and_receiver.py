@@ -5,8 +5,8 @@ from dimse_ingestion.transport.protocol.codec import (
     Credit,
     Data,
     End,
-    Frame,
     Leaving,
+    Message,
     Probe,
     Progress,
     Result,
@@ -14,34 +14,34 @@ from dimse_ingestion.transport.protocol.codec import (
     Unknown,
 )
 from dimse_ingestion.transport.protocol.messages import StoreResult
-from dimse_ingestion.transport.protocol.state import NEVER, Elsewhere
-from dimse_ingestion.transport.protocol.store_receiver import Receiver
-from dimse_ingestion.transport.protocol.store_sender import Sender
-from dimse_ingestion.transport.protocol.timeouts import Times
+from dimse_ingestion.transport.protocol.state import NEVER, AttemptFailed
+from dimse_ingestion.transport.protocol.store_receiver import StoreReceiver
+from dimse_ingestion.transport.protocol.store_sender import StoreSender
+from dimse_ingestion.transport.protocol.timeouts import Timeouts
 
-TIMES = Times()
+TIMES = Timeouts()
 DIGEST = "0" * 64
 SUBJECT = "R.v1.in.r.s"
 DONE = Result(store=StoreResult(status=0))
 
 
-def ends(size: int = 100, window: int = 40) -> tuple[Sender, Receiver]:
+def ends(size: int = 100, window: int = 40) -> tuple[StoreSender, StoreReceiver]:
     """An accepted session of chunks of 10 bytes, nothing sent yet."""
-    sender = Sender(size, DIGEST, 10, TIMES, 0.0)
-    receiver = Receiver(SUBJECT, size, DIGEST, 10, TIMES, 0.0)
+    sender = StoreSender(size, DIGEST, 10, TIMES, 0.0)
+    receiver = StoreReceiver(SUBJECT, size, DIGEST, 10, TIMES, 0.0)
     for frame in receiver.grant(window, 0.0):
         assert sender.receive(frame, 0.0, SUBJECT) == []
     return sender, receiver
 
 
-def data(sender: Sender) -> list[Data]:
+def data(sender: StoreSender) -> list[Data]:
     sent = []
     while piece := sender.next_data():
         sent.append(Data(offset=piece[0], content=bytes(piece[1])))
     return sent
 
 
-def taken(receiver: Receiver, frames: list[Data], now: float = 0.0) -> list[Frame]:
+def taken(receiver: StoreReceiver, frames: list[Data], now: float = 0.0) -> list[Message]:
     return [answer for frame in frames for answer in receiver.receive(frame, now)]
 
 
@@ -117,15 +117,15 @@ def test_a_server_that_finds_nobody_is_doubted_and_then_believed() -> None:
     sender, _ = ends()
     sender.nobody_listened(5.0)
     assert sender.next_data() is None
-    asked = 0
+    find_open = 0
     now = 5.0
     while sender.outcome is None:
         now = sender.wake_at
-        asked += len(sender.due(now))
+        find_open += len(sender.due(now))
         sender.nobody_listened(now)
-    assert asked > 8
+    assert find_open > 8
     assert now == 8.0
-    assert isinstance(sender.outcome, Elsewhere)
+    assert isinstance(sender.outcome, AttemptFailed)
 
 
 def test_an_answer_ends_the_doubt() -> None:
@@ -146,11 +146,11 @@ def test_a_hanging_replica_is_left_after_a_while() -> None:
 
 
 def test_an_open_without_an_answer_is_given_up_after_two_seconds() -> None:
-    sender = Sender(10, DIGEST, 10, TIMES, 0.0)
+    sender = StoreSender(10, DIGEST, 10, TIMES, 0.0)
     sender.due(1.9)
     assert sender.outcome is None
     sender.due(2.0)
-    assert sender.outcome == Elsewhere("No answer to the open", reached=False)
+    assert sender.outcome == AttemptFailed("No answer to the open", reached=False)
     assert sender.wake_at == NEVER
 
 
@@ -158,7 +158,7 @@ def test_leaving_and_unknown_send_it_elsewhere_at_once() -> None:
     for frame in (Leaving(), Unknown()):
         sender, _ = ends()
         sender.receive(frame, 0.0, SUBJECT)
-        assert isinstance(sender.outcome, Elsewhere)
+        assert isinstance(sender.outcome, AttemptFailed)
 
 
 def test_a_reconnect_is_probed_at_once() -> None:
@@ -172,13 +172,13 @@ def test_a_reconnect_is_probed_at_once() -> None:
 def test_a_replica_that_expects_more_than_there_is_is_left() -> None:
     sender, _ = ends(size=20)
     sender.receive(Credit(expected=30, limit=40), 0.0, SUBJECT)
-    assert isinstance(sender.outcome, Elsewhere)
+    assert isinstance(sender.outcome, AttemptFailed)
 
 
 def test_another_attempt_goes_on_where_the_session_is() -> None:
     sender, receiver = ends()
     taken(receiver, data(sender)[:3])
-    second = Sender(100, DIGEST, 10, TIMES, 5.0)
+    second = StoreSender(100, DIGEST, 10, TIMES, 5.0)
     (accept,) = receiver.joined(5.0)
     assert isinstance(accept, Accept)
     second.receive(accept, 5.0, SUBJECT)
@@ -207,10 +207,10 @@ def test_a_receiver_at_work_says_so_every_heartbeat() -> None:
 
 
 def test_what_came_inline_needs_no_accept_when_it_is_quick() -> None:
-    receiver = Receiver(SUBJECT, 3, DIGEST, 10, TIMES, 0.0, inline=b"abc")
+    receiver = StoreReceiver(SUBJECT, 3, DIGEST, 10, TIMES, 0.0, inline=b"abc")
     assert receiver.complete
     assert receiver.finish(DONE, 0.4) == [DONE]
-    slow = Receiver(SUBJECT, 3, DIGEST, 10, TIMES, 0.0, inline=b"abc")
+    slow = StoreReceiver(SUBJECT, 3, DIGEST, 10, TIMES, 0.0, inline=b"abc")
     assert slow.wake_at == TIMES.accept_after
     (accept,) = slow.due(TIMES.accept_after)
     assert isinstance(accept, Accept)
@@ -218,4 +218,4 @@ def test_what_came_inline_needs_no_accept_when_it_is_quick() -> None:
 
 
 def test_inline_bytes_of_another_length_break_the_session() -> None:
-    assert Receiver(SUBJECT, 4, DIGEST, 10, TIMES, 0.0, inline=b"abc").broken
+    assert StoreReceiver(SUBJECT, 4, DIGEST, 10, TIMES, 0.0, inline=b"abc").broken

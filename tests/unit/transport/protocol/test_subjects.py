@@ -3,26 +3,26 @@ import pytest
 from dimse_ingestion.transport.protocol.subjects import (
     SERVICES,
     Subjects,
-    checked_root,
-    checked_token,
     ingestion_permissions,
     last_token,
     matches,
     new_session,
     proxy_permissions,
+    validate_root,
+    validate_token,
 )
 
 
 @pytest.mark.parametrize("token", ["", "a.b", "*", ">", "a b", "ä", "x" * 65])
 def test_what_can_not_stand_in_a_subject(token: str) -> None:
     with pytest.raises(ValueError, match="can't stand in a subject"):
-        checked_token(token, "proxy id")
+        validate_token(token, "proxy id")
 
 
 @pytest.mark.parametrize("root", ["", ".", "a.", "a..b", "DIMSE.>"])
 def test_what_can_not_be_a_root(root: str) -> None:
     with pytest.raises(ValueError, match="subject root"):
-        checked_root(root)
+        validate_root(root)
     with pytest.raises(ValueError, match="subject root"):
         Subjects(root)
 

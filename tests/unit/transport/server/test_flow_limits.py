@@ -1,21 +1,21 @@
-from dimse_ingestion.transport.server.flow_limits import Grants, Limits
+from dimse_ingestion.transport.server.flow_limits import CreditPool, FlowLimits
 
-LIMITS = Limits(window=4, least_window=2, granted=10)
+LIMITS = FlowLimits(window=4, least_window=2, granted=10)
 
 
 def test_a_window_is_no_larger_than_the_data_set() -> None:
-    assert Grants(LIMITS).reserve(3) == 3
-    assert Grants(LIMITS).reserve(1000) == 4
+    assert CreditPool(LIMITS).reserve(3) == 3
+    assert CreditPool(LIMITS).reserve(1000) == 4
 
 
 def test_the_last_window_may_be_smaller_and_then_there_is_none() -> None:
-    grants = Grants(LIMITS)
+    grants = CreditPool(LIMITS)
     assert [grants.reserve(100) for _ in range(4)] == [4, 4, 2, None]
     grants.release(4)
     assert grants.reserve(100) == 4
 
 
 def test_an_empty_data_set_needs_no_room() -> None:
-    grants = Grants(Limits(window=4, least_window=2, granted=0))
+    grants = CreditPool(FlowLimits(window=4, least_window=2, granted=0))
     assert grants.reserve(0) == 0
     assert grants.reserve(1) is None

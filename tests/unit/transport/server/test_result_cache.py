@@ -1,38 +1,38 @@
 from dimse_ingestion.transport.protocol.codec import Result
 from dimse_ingestion.transport.protocol.messages import StoreResult
 from dimse_ingestion.transport.server import result_cache
-from dimse_ingestion.transport.server.result_cache import Kept
-from tests.unit.transport.parts import announced
+from dimse_ingestion.transport.server.result_cache import ResultCache
+from tests.unit.transport.parts import store_open
 
 DONE = Result(store=StoreResult(status=0, key="k"))
 FOR_NOW = Result(store=StoreResult(status=0xA700, transient=True))
-ASKED = announced(b"x")
+ASKED = store_open(b"x")
 
 
 def test_a_result_is_kept_for_its_session_and_its_operation() -> None:
-    one = Kept(120)
+    one = ResultCache(120)
     one.put("s1", ASKED, DONE, 0.0)
     assert one.of_session("s1", 119.0) == one.of_request(ASKED, 119.0) == DONE
     assert one.of_session("s1", 120.0) is one.of_request(ASKED, 120.0) is None
 
 
 def test_what_a_retry_could_better_is_kept_for_its_session_only() -> None:
-    one = Kept(120)
+    one = ResultCache(120)
     one.put("s1", ASKED, FOR_NOW, 0.0)
     assert one.of_session("s1", 1.0) == FOR_NOW
     assert one.of_request(ASKED, 1.0) is None
 
 
 def test_other_content_under_the_same_operation_id_has_no_result() -> None:
-    one = Kept(120)
+    one = ResultCache(120)
     one.put("s1", ASKED, DONE, 0.0)
-    assert one.of_request(announced(b"y"), 1.0) is None
+    assert one.of_request(store_open(b"y"), 1.0) is None
 
 
 def test_no_more_are_kept_than_memory_allows() -> None:
-    one = Kept(120)
+    one = ResultCache(120)
     for number in range(result_cache._MOST + 10):
-        one.put(f"s{number}", announced(b"x", f"op{number}"), DONE, 0.0)
+        one.put(f"s{number}", store_open(b"x", f"op{number}"), DONE, 0.0)
     assert one.of_session("s0", 0.0) is None
     assert one.of_session(f"s{result_cache._MOST + 9}", 0.0) == DONE
     assert len(one._requests) <= result_cache._MOST
