@@ -13,9 +13,9 @@ from pathlib import Path
 from starlette.applications import Starlette
 
 from dimse_ingestion.dicomweb import page, viewer
-from dimse_ingestion.dicomweb.http.urls import Addresses
+from dimse_ingestion.dicomweb.http.urls import ServiceUrls
 from dimse_ingestion.dicomweb.retrieve import metadata, wado_rs
-from dimse_ingestion.dicomweb.routing import Door, Service, application
+from dimse_ingestion.dicomweb.routing import Service, ServiceContext, application
 from dimse_ingestion.dicomweb.search import qido
 from dimse_ingestion.dicomweb.store import stow
 from dimse_ingestion.observability import logging, probes, tracing
@@ -77,10 +77,10 @@ async def opened(
         probed = Starlette(routes=probes.routes(health))
         host, port = settings.http_host, settings.http_port
         await stack.enter_async_context(serve(probed, host, port, setting="DIMSE_HTTP_PORT"))
-        addresses = Addresses(
+        addresses = ServiceUrls(
             settings.external_address, settings.trusted_proxies, settings.external_port
         )
-        door = Door(settings, wires, addresses, stack, viewer_files)
+        door = ServiceContext(settings, wires, addresses, stack, viewer_files)
         services = application(door, SERVICES)
         host, port = settings.dicomweb_host, settings.dicomweb_port
         port = await stack.enter_async_context(

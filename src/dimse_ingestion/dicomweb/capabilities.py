@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from dimse_ingestion.dicomweb.http.content_negotiation import accepted, chosen
-from dimse_ingestion.dicomweb.http.urls import SERVICES, Addresses
+from dimse_ingestion.dicomweb.http.content_negotiation import accepted_types, choose_offer
+from dimse_ingestion.dicomweb.http.urls import BASE_PATH, ServiceUrls
 
 _WADL = "application/vnd.sun.wadl+xml"
 _JSON = "application/json"
@@ -20,13 +20,13 @@ _NAMESPACE = "http://wadl.dev.java.net/2009/02"
 _PARAMETERS = ("{study}", "{series}", "{instance}")
 
 
-def routes(addresses: Addresses, others: Sequence[BaseRoute]) -> Iterable[BaseRoute]:
+def routes(urls: ServiceUrls, others: Sequence[BaseRoute]) -> Iterable[BaseRoute]:
     """Where it is told: OPTIONS and GET of the services' base."""
 
     async def answer(request: Request) -> Response:
         services = _services(others)
-        form = chosen(accepted(request), [_JSON, "application/dicom+json", _WADL]).offer
-        base = addresses.base(request)
+        form = choose_offer(accepted_types(request), [_JSON, "application/dicom+json", _WADL]).offer
+        base = urls.base(request)
         if form == _WADL:
             return Response(_as_wadl(services, base), media_type=_WADL)
         told = {
@@ -37,15 +37,15 @@ def routes(addresses: Addresses, others: Sequence[BaseRoute]) -> Iterable[BaseRo
         }
         return JSONResponse(told, media_type=form)
 
-    yield Route(SERVICES, answer, methods=["GET", "OPTIONS"])
+    yield Route(BASE_PATH, answer, methods=["GET", "OPTIONS"])
 
 
 def _services(others: Iterable[BaseRoute]) -> dict[str, list[str]]:
     """Methods by path below the base."""
     services: dict[str, set[str]] = {}
     for each in others:
-        if isinstance(each, Route) and each.path.startswith(SERVICES):
-            path = each.path.removeprefix(SERVICES)
+        if isinstance(each, Route) and each.path.startswith(BASE_PATH):
+            path = each.path.removeprefix(BASE_PATH)
             services.setdefault(path, set()).update(each.methods or ())
     return {path: sorted(methods) for path, methods in sorted(services.items())}
 

@@ -20,8 +20,8 @@ from starlette.routing import BaseRoute, Route
 
 from dimse_ingestion.dicomweb.http.browser_headers import browser_headers
 from dimse_ingestion.dicomweb.http.conditional import is_unchanged
-from dimse_ingestion.dicomweb.middleware.compression import Compressing
-from dimse_ingestion.dicomweb.routing import Door
+from dimse_ingestion.dicomweb.middleware.compression import CompressionMiddleware
+from dimse_ingestion.dicomweb.routing import ServiceContext
 
 _FOLDER = "page"
 _INDEX = "index.html"
@@ -60,14 +60,14 @@ class File:
         return Response(self.content, headers=headers, media_type=self.media_type)
 
 
-def routes(door: Door) -> Iterable[BaseRoute]:
+def routes(context: ServiceContext) -> Iterable[BaseRoute]:
     """Where the page and its files are."""
-    return routes_of(page_files(has_viewer=door.viewer is not None))
+    return routes_of(page_files(has_viewer=context.viewer is not None))
 
 
 def routes_of(page: dict[str, File]) -> Iterable[BaseRoute]:
     """Where these files are."""
-    compressing = [Middleware(Compressing, level=9)]
+    compressing = [Middleware(CompressionMiddleware, level=9)]
     for name, file in page.items():
         path = "/" if name == _INDEX else f"/{_FOLDER}/{name}"
         yield Route(path, file.answer, methods=["GET"], middleware=compressing)

@@ -20,10 +20,14 @@ from starlette.types import ASGIApp
 
 from dimse_ingestion.dicomweb import capabilities
 from dimse_ingestion.dicomweb.http import problems
-from dimse_ingestion.dicomweb.http.urls import Addresses
-from dimse_ingestion.dicomweb.middleware.admission import Limiting, Limits, one_too_many
-from dimse_ingestion.dicomweb.middleware.auth import Access, check_of
-from dimse_ingestion.dicomweb.middleware.path_prefix import Reaching
+from dimse_ingestion.dicomweb.http.urls import ServiceUrls
+from dimse_ingestion.dicomweb.middleware.admission import (
+    AdmissionLimits,
+    AdmissionMiddleware,
+    refuse_request,
+)
+from dimse_ingestion.dicomweb.middleware.auth import AuthMiddleware, authenticator
+from dimse_ingestion.dicomweb.middleware.path_prefix import PathPrefixMiddleware
 from dimse_ingestion.operations.composition import Wires
 from dimse_ingestion.settings import DicomwebSettings
 
@@ -38,7 +42,7 @@ _EXPOSED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class ServiceContext:
     """What a service is given: settings, what stands behind the door, the addresses it names.
 
     What a service opens, it leaves to `closing`, which ends with the door. `viewer` is the folder
@@ -47,20 +51,20 @@ class Door:
 
     settings: DicomwebSettings
     wires: Wires
-    addresses: Addresses
-    closing: AsyncExitStack
+    urls: ServiceUrls
+    exit_stack: AsyncExitStack
     viewer: Path | None = None
 
 
-Service = Callable[[Door], Iterable[BaseRoute]]
+Service = Callable[[ServiceContext], Iterable[BaseRoute]]
 
 
-def application(door: Door, services: Iterable[Service]) -> Starlette:
+def application(context: ServiceContext, services: Iterable[Service]) -> Starlette:
     """All services of the door as one application."""
-    routes = [route for service in services for route in service(door)]
+    routes = [route for service in services for route in service(context)]
     services_and_more = Starlette(
-        routes=[*routes, *capabilities.routes(door.addresses, routes)],
-        middleware=list(_around(door)),
+        routes=[*routes, *capabilities.routes(context.urls, routes)],
+        middleware=list(_around(context)),
         exception_handlers={**problems.HANDLERS, HTTPStatus.METHOD_NOT_ALLOWED: _not_allowed},
     )
     # it would name the host that the request has, which a client behind a proxy can't reach
@@ -68,16 +72,16 @@ def application(door: Door, services: Iterable[Service]) -> Starlette:
     return services_and_more
 
 
-def _around(door: Door) -> Iterable[Middleware]:
-    settings = door.settings
-    limits = Limits(settings.maximum_requests, settings.silence, settings.least_rate)
-    refusing = _shared(one_too_many, settings) if settings.cors_origins else one_too_many
-    yield Middleware(Limiting, limits=limits, refusing=refusing)
+def _around(context: ServiceContext) -> Iterable[Middleware]:
+    settings = context.settings
+    limits = AdmissionLimits(settings.maximum_requests, settings.silence, settings.least_rate)
+    refusing = _shared(refuse_request, settings) if settings.cors_origins else refuse_request
+    yield Middleware(AdmissionMiddleware, limits=limits, refusing=refusing)
     if settings.cors_origins:
         yield Middleware(_shared, settings=settings)
-    yield Middleware(Reaching, addresses=door.addresses)
-    if check := check_of(settings, door.addresses):
-        yield Middleware(Access, check=check)
+    yield Middleware(PathPrefixMiddleware, urls=context.urls)
+    if check := authenticator(settings, context.urls):
+        yield Middleware(AuthMiddleware, check=check)
 
 
 def _shared(app: ASGIApp, settings: DicomwebSettings) -> ASGIApp:

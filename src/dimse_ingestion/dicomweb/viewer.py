@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.staticfiles import StaticFiles
 
 from dimse_ingestion.dicomweb.http.browser_headers import browser_headers
-from dimse_ingestion.dicomweb.routing import Door
+from dimse_ingestion.dicomweb.routing import ServiceContext
 
 _INDEX = "index.html"
 _CONFIGURATION = files(__package__).joinpath("viewer", "app-config.js")
@@ -46,9 +46,9 @@ _POLICY = {
 _HEADERS = browser_headers(_POLICY)
 
 
-def routes(door: Door) -> Iterable[BaseRoute]:
+def routes(context: ServiceContext) -> Iterable[BaseRoute]:
     """Where the viewer is, if there is one."""
-    return routes_of(door.viewer) if door.viewer else ()
+    return routes_of(context.viewer) if context.viewer else ()
 
 
 def routes_of(folder: Path) -> Iterable[BaseRoute]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydicom import Dataset, dcmread
 
-from dimse_ingestion.dicomweb.http.multipart_reader import MultipartReader, PartBegun, PartBytes
+from dimse_ingestion.dicomweb.http.multipart_reader import MultipartReader, PartContent, PartHeaders
 from dimse_ingestion.observability import metrics
 from tests.storable import storable
 
@@ -49,9 +49,9 @@ def parts_of(answer: object) -> list[tuple[str, bytes]]:
     reader = MultipartReader(str(message.get_param("boundary")))
     parts: list[tuple[str, bytearray]] = []
     for event in reader.feed(answer.content):
-        if isinstance(event, PartBegun):
+        if isinstance(event, PartHeaders):
             parts.append((event.headers["content-type"], bytearray()))
-        elif isinstance(event, PartBytes):
+        elif isinstance(event, PartContent):
             parts[-1][1].extend(event.content)
     reader.finish()
     return [(content_type, bytes(content)) for content_type, content in parts]

@@ -18,13 +18,13 @@ from tests.integration.dicomweb.conftest import Space, space_in
 from tests.integration.dicomweb.retrieved import FILES, parts_of, path_of
 
 JSON, XML = "application/dicom+json", "application/dicom+xml"
-Parts = list[tuple[dict[str, str], bytes]]
+PartHandler = list[tuple[dict[str, str], bytes]]
 SWAPPED = {"gdcm-US-ALOKA-16_big.dcm"}  # big endian palettes, which pydicom reads as they are
 UIDS = ("00080018", "0020000D", "0020000E")
 LOCATION = "Content-Location"
 
 
-def related(parts: Parts) -> bytes:
+def related(parts: PartHandler) -> bytes:
     heads = ("".join(f"{name}: {value}\r\n" for name, value in head.items()) for head, _ in parts)
     bodies = (content for _, content in parts)
     told = (
@@ -34,7 +34,7 @@ def related(parts: Parts) -> bytes:
     return b"".join(told) + b"--frontier--\r\n"
 
 
-async def sent(space: Space, parts: Parts, kind: str = JSON) -> httpx2.Response:
+async def sent(space: Space, parts: PartHandler, kind: str = JSON) -> httpx2.Response:
     content_type = f'multipart/related; type="{kind}"; boundary=frontier'
     return await space.client.post(
         "/studies", content=related(parts), headers={"content-type": content_type}
@@ -81,9 +81,9 @@ def bulk_addresses(data_set: dict[str, Any]) -> Iterator[str]:
                 yield from bulk_addresses(item)
 
 
-async def bulk_parts(space: Space, addresses: set[str]) -> Parts:
+async def bulk_parts(space: Space, addresses: set[str]) -> PartHandler:
     """What is at the addresses, each as it is kept."""
-    found: Parts = []
+    found: PartHandler = []
     for address in addresses:
         anything = 'multipart/related; type="*/*"; transfer-syntax=*'
         answer = await space.client.get(address, headers={"accept": anything})
@@ -245,7 +245,7 @@ async def test_only_uids_are_demanded(space: Space) -> None:
     ],
 )
 async def test_metadata_that_is_none_is_told(
-    space: Space, parts: Parts, status: int, why: str
+    space: Space, parts: PartHandler, status: int, why: str
 ) -> None:
     response = await sent(space, parts)
     assert response.status_code == status

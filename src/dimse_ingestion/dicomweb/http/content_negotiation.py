@@ -56,7 +56,7 @@ class MediaType:
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class Choice:
     """What to give: one of the offers, and the ranges it is in, the most wanted first.
 
     No range is there when the client doesn't mind.
@@ -66,7 +66,7 @@ class Chosen:
     ranges: list[MediaType]
 
 
-def accepted(request: Request) -> list[MediaType]:
+def accepted_types(request: Request) -> list[MediaType]:
     """The media ranges a request wants, the most wanted first; none when it doesn't mind.
 
     `accept` in the query string beats the header (PS3.18 8.3.3.1). Raises Problem 400.
@@ -75,11 +75,11 @@ def accepted(request: Request) -> list[MediaType]:
     pieces = [piece for each in written for piece in split_unquoted(each, ",")]
     if len(pieces) > _MOST_RANGES:
         raise Problem(HTTPStatus.BAD_REQUEST, f"Accept has more than {_MOST_RANGES} media types.")
-    ranges = [parsed(piece) for piece in pieces]
+    ranges = [parse_media_type(piece) for piece in pieces]
     return sorted(ranges, key=lambda each: (-each.quality, -each.specificity))
 
 
-def parsed(text: str) -> MediaType:
+def parse_media_type(text: str) -> MediaType:
     """One media type or range with its parameters; raises Problem 400."""
     name, parameters = media_type(text)
     quality = _quality(parameters.pop("q", "1"))
@@ -90,21 +90,23 @@ def parsed(text: str) -> MediaType:
     return MediaType(name, parameters, quality)
 
 
-def chosen(ranges: Sequence[MediaType], offers: Sequence[str]) -> Chosen:
+def choose_offer(ranges: Sequence[MediaType], offers: Sequence[str]) -> Choice:
     """The offer the client wants most, the first of equal ones; raises Problem 406 for none.
 
     Offers are media types, `multipart/related` with its `type`.
     """
     if not ranges:
-        return Chosen(offers[0], [])
-    weighed = [(_weight(ranges, parsed(offer)), offer) for offer in offers]
+        return Choice(offers[0], [])
+    weighed = [(_weight(ranges, parse_media_type(offer)), offer) for offer in offers]
     best, offer = max(weighed, key=lambda pair: pair[0])
     if best <= 0:
         raise Problem(
             HTTPStatus.NOT_ACCEPTABLE,
             f"Accept wants none of what there is: {'; or '.join(offers)}.",
         )
-    return Chosen(offer, [each for each in ranges if each.quality and each.includes(parsed(offer))])
+    return Choice(
+        offer, [each for each in ranges if each.quality and each.includes(parse_media_type(offer))]
+    )
 
 
 def _weight(ranges: Iterable[MediaType], offer: MediaType) -> float:

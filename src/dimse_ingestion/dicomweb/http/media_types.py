@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from dimse_ingestion.dicom import uids
-from dimse_ingestion.dicomweb.http.content_negotiation import MediaType, parsed
+from dimse_ingestion.dicomweb.http.content_negotiation import MediaType, parse_media_type
 from dimse_ingestion.dicomweb.http.problems import Problem
 
 DICOM = "application/dicom"
@@ -45,7 +45,7 @@ _OLD_NAMES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class FrameFormat:
     """How frames are given: the media type of one, its transfer syntax, and whether as parts."""
 
     media_type: str
@@ -85,38 +85,40 @@ def has_samples(transfer_syntax_uid: str) -> bool:
     return is_native(transfer_syntax_uid) or transfer_syntax_uid == uids.ENCAPSULATED_UNCOMPRESSED
 
 
-def frame_forms(stored: str) -> list[Form]:
+def frame_formats(stored: str) -> list[FrameFormat]:
     """The forms a frame of an instance can be given in, the best first."""
-    plain = [Form(OCTET_STREAM, EXPLICIT, True), Form(OCTET_STREAM, EXPLICIT, False)]
+    plain = [FrameFormat(OCTET_STREAM, EXPLICIT, True), FrameFormat(OCTET_STREAM, EXPLICIT, False)]
     if is_native(stored):
         return plain
-    as_bytes = [Form(OCTET_STREAM, stored, True), Form(OCTET_STREAM, stored, False)]
+    as_bytes = [FrameFormat(OCTET_STREAM, stored, True), FrameFormat(OCTET_STREAM, stored, False)]
     if has_samples(stored):
         return [*plain, *as_bytes]
     media_type = media_type_of(stored)
     plain = [] if is_video(stored) else plain
-    compressed = [Form(media_type, stored, True), Form(media_type, stored, False)]
+    compressed = [FrameFormat(media_type, stored, True), FrameFormat(media_type, stored, False)]
     return [*compressed, *plain, *as_bytes]
 
 
-def frame_form(ranges: Sequence[MediaType], stored: str, *, several: bool = False) -> Form:
+def frame_format(ranges: Sequence[MediaType], stored: str, *, several: bool = False) -> FrameFormat:
     """The form wanted most; the first one for who doesn't mind. Raises Problem 406.
 
     `several` frames go as parts only.
     """
-    forms = [form for form in frame_forms(stored) if form.is_multipart or not several]
-    return form_of(ranges, stored, forms)
+    forms = [form for form in frame_formats(stored) if form.is_multipart or not several]
+    return choose_format(ranges, stored, forms)
 
 
-def whole_form(ranges: Sequence[MediaType], stored: str) -> Form:
+def stream_format(ranges: Sequence[MediaType], stored: str) -> FrameFormat:
     """The form wanted most for compressed pixel data as one stream. Raises Problem 406."""
-    forms = [form for form in frame_forms(stored) if form.transfer_syntax_uid == stored]
+    forms = [form for form in frame_formats(stored) if form.transfer_syntax_uid == stored]
     if not is_video(stored):
         forms = [form for form in forms if form.media_type == OCTET_STREAM]
-    return form_of(ranges, stored, forms)
+    return choose_format(ranges, stored, forms)
 
 
-def form_of(ranges: Sequence[MediaType], stored: str, forms: Sequence[Form]) -> Form:
+def choose_format(
+    ranges: Sequence[MediaType], stored: str, forms: Sequence[FrameFormat]
+) -> FrameFormat:
     """The one of these forms that is wanted most. Raises Problem 406."""
     if not ranges:
         return forms[0]
@@ -131,11 +133,11 @@ def form_of(ranges: Sequence[MediaType], stored: str, forms: Sequence[Form]) -> 
     )
 
 
-def _fits(wanted: MediaType, form: Form, stored: str) -> bool:
+def _fits(wanted: MediaType, form: FrameFormat, stored: str) -> bool:
     name = _OLD_NAMES.get(wanted.name, wanted.name)
     parameters = wanted.parameters | {"type": _OLD_NAMES.get(wanted.part, wanted.part)}
     offer = f'{MULTIPART}; type="{form.media_type}"' if form.is_multipart else form.media_type
-    if not MediaType(name, parameters).includes(parsed(offer)):
+    if not MediaType(name, parameters).includes(parse_media_type(offer)):
         return False
     syntax = wanted.transfer_syntax
     if not syntax:  # octet-stream alone means uncompressed (PS3.18 table 8.7.3-5)
@@ -153,7 +155,7 @@ def wanted_syntaxes(ranges: Sequence[MediaType]) -> list[str]:
     return ["*" if each.transfer_syntax in _ANY else each.transfer_syntax for each in ranges]
 
 
-def syntax_given(wanted: Sequence[str], stored: str) -> str | None:
+def offered_syntax(wanted: Sequence[str], stored: str) -> str | None:
     """The transfer syntax an instance is given in; None when none that is wanted can be made."""
     for each in wanted:
         if each in ("*", stored):

@@ -18,30 +18,30 @@ _LONGEST_PADDING = 256  # bytes of blanks after a boundary
 _BLANKS = b" \t"
 
 
-class MultipartBroken(ValueError):
+class MalformedMultipart(ValueError):
     """A body that is no multipart, or ends before its last boundary; the sentence says where."""
 
 
 @dataclass(frozen=True, slots=True)
-class PartBegun:
+class PartHeaders:
     """The headers of a part, by lower-case names."""
 
     headers: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class PartBytes:
+class PartContent:
     """Some of its content."""
 
     content: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class PartEnded:
+class PartEnd:
     """The part is whole."""
 
 
-Event = PartBegun | PartBytes | PartEnded
+Event = PartHeaders | PartContent | PartEnd
 
 
 class _Line(Enum):
@@ -65,7 +65,7 @@ class MultipartReader:
 
     def __init__(self, boundary: str) -> None:
         if not _BOUNDARY.fullmatch(boundary):
-            raise MultipartBroken(
+            raise MalformedMultipart(
                 "The boundary of the multipart body is missing or malformed: give "
                 'multipart/related; type="…"; boundary=… as Content-Type.'
             )
@@ -96,7 +96,7 @@ class MultipartReader:
             return
         if self._state is _State.PREAMBLE and (self._skipped or self._holds_text()):
             raise self._broken("the boundary that Content-Type names does not occur in it")
-        raise MultipartBroken(
+        raise MalformedMultipart(
             f"The multipart body ends {self._where}, without its last boundary: send it whole."
         )
 
@@ -113,7 +113,7 @@ class MultipartReader:
                 del self._buffer[:place]
                 return False
             if self._state is _State.CONTENT:
-                yield PartEnded()
+                yield PartEnd()
             self._pass_boundary(line, end)
             return True
         safe = max(0, len(self._buffer) - len(self._delimiter) + 1)
@@ -127,7 +127,7 @@ class MultipartReader:
         if self._state is _State.PREAMBLE:
             self._skipped += end - begin
         elif end > begin:
-            yield PartBytes(bytes(self._buffer[begin:end]))
+            yield PartContent(bytes(self._buffer[begin:end]))
 
     def _pass_boundary(self, line: _Line, end: int) -> None:
         if self._state is _State.PREAMBLE and self._buffer[:end].endswith(b"\r\n"):
@@ -159,7 +159,7 @@ class MultipartReader:
             line = bytes(self._buffer[begin:end]).removesuffix(b"\r")
             begin = end + 1
             if not line:
-                yield PartBegun(self._headers(lines))
+                yield PartHeaders(self._headers(lines))
                 self._state = _State.CONTENT
                 del self._buffer[:begin]
                 return True
@@ -199,5 +199,5 @@ class MultipartReader:
         """Whether what came last can't be the beginning of a boundary line."""
         return not self._delimiter.startswith(self._buffer[: len(self._delimiter)])
 
-    def _broken(self, why: str) -> MultipartBroken:
-        return MultipartBroken(f"The multipart body is malformed {self._where}: {why}.")
+    def _broken(self, why: str) -> MalformedMultipart:
+        return MalformedMultipart(f"The multipart body is malformed {self._where}: {why}.")

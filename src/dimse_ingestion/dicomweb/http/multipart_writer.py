@@ -24,7 +24,7 @@ from dimse_ingestion.operations.retrieve import ObjectMissing
 _LOG = logger(__name__)
 
 
-class BrokenOff(Exception):
+class IncompleteResponse(Exception):
     """An answer that has begun and can't be ended; the sentence says why."""
 
 
@@ -38,15 +38,15 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ResponseHead:
     """What stands before the parts: status, and headers."""
 
     status: int = HTTPStatus.OK
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-async def multipart(
-    request: Request, parts: AsyncGenerator[Part, None], part_type: str, answer: Answer
+async def multipart_response(
+    request: Request, parts: AsyncGenerator[Part, None], part_type: str, answer: ResponseHead
 ) -> Response:
     """Parts of one media type as multipart/related.
 
@@ -62,24 +62,26 @@ async def multipart(
         begun = _following(await anext(first.chunks, b""), first.chunks)
         first = replace(first, chunks=begun)
     body = _written(boundary, first, parts)
-    return Streamed(body, answer.status, answer.headers, media_type=content_type)
+    return StreamedResponse(body, answer.status, answer.headers, media_type=content_type)
 
 
-async def single(request: Request, part: Part, length: int | None, answer: Answer) -> Response:
+async def single_response(
+    request: Request, part: Part, length: int | None, answer: ResponseHead
+) -> Response:
     """One part as the whole body; `length` in bytes where it is known."""
     headers = dict(answer.headers)
     if length is not None:
         headers["content-length"] = str(length)
     if part.location:
         headers["content-location"] = part.location
-    answer = Answer(answer.status, headers)
+    answer = ResponseHead(answer.status, headers)
     if request.method == "HEAD":
         return _only_head(part.content_type, answer)
     body = _following(await anext(part.chunks, b""), part.chunks)
-    return Streamed(body, answer.status, headers, media_type=part.content_type)
+    return StreamedResponse(body, answer.status, headers, media_type=part.content_type)
 
 
-def _only_head(content_type: str, answer: Answer) -> Response:
+def _only_head(content_type: str, answer: ResponseHead) -> Response:
     response = Response(status_code=answer.status, headers=dict(answer.headers))
     if "content-length" not in answer.headers:
         del response.headers["content-length"]
@@ -116,7 +118,7 @@ def _head(boundary: str, part: Part) -> bytes:
     return f"--{boundary}\r\nContent-Type: {part.content_type}\r\n{location}\r\n".encode()
 
 
-class Streamed(StreamingResponse):
+class StreamedResponse(StreamingResponse):
     """A streamed answer that ends the connection where its body breaks off."""
 
     def __init__(
@@ -133,7 +135,7 @@ class Streamed(StreamingResponse):
         """See ASGI; what returns without its last message is cut off by the server."""
         try:
             await super().__call__(scope, receive, send)
-        except (BrokenOff, DimseFailure, Problem, ObjectMissing, NoFrame) as error:
+        except (IncompleteResponse, DimseFailure, Problem, ObjectMissing, NoFrame) as error:
             _LOG.warning("An answer broke off.", why=str(error))
         finally:
             if isinstance(self.body_iterator, AsyncGenerator):

@@ -52,7 +52,7 @@ class Problem(Exception):
         return JSONResponse(content, self.status, self.headers, media_type=MEDIA_TYPE)
 
 
-def of_failure(failure: DimseFailure) -> Problem:
+def from_failure(failure: DimseFailure) -> Problem:
     """The problem that a failure of the wires is; what may succeed later says when to ask again."""
     if failure.transient:
         return Problem(HTTPStatus.SERVICE_UNAVAILABLE, failure.public_comment, headers=_LATER)
@@ -75,7 +75,7 @@ def _problem(error: Exception) -> Problem:
         case Problem():
             return error
         case DimseFailure():
-            return of_failure(error)
+            return from_failure(error)
         case HTTPException():
             status = HTTPStatus(error.status_code)
             return Problem(status, _ROUTING.get(status, error.detail), headers=error.headers)

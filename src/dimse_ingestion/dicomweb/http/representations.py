@@ -15,7 +15,12 @@ from starlette.requests import Request
 from dimse_ingestion.dicom.dicom_json import Address, Path, to_json
 from dimse_ingestion.dicom.elements import Element, is_large
 from dimse_ingestion.dicom.native_model import to_xml
-from dimse_ingestion.dicomweb.http.content_negotiation import JSON, XML, accepted, chosen
+from dimse_ingestion.dicomweb.http.content_negotiation import (
+    JSON,
+    XML,
+    accepted_types,
+    choose_offer,
+)
 from dimse_ingestion.dicomweb.http.problems import Problem
 
 XML_DOCUMENT = "application/dicom+xml"
@@ -24,7 +29,7 @@ _AT_ONCE = 500  # elements
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class DataSetFormat:
     """How data sets are written after each other: what stands before, between and after them."""
 
     media_type: str
@@ -44,12 +49,12 @@ class Form:
         return self.begin + self.between.join(encoded) + self.end
 
 
-def form_for(request: Request) -> Form:
+def data_set_format(request: Request) -> DataSetFormat:
     """Return the form a request wants; raises Problem 406 when it wants none of the two."""
-    return _json() if chosen(accepted(request), [JSON, XML]).offer == JSON else _xml()
+    return _json() if choose_offer(accepted_types(request), [JSON, XML]).offer == JSON else _xml()
 
 
-def store_response_form(request: Request) -> Form:
+def store_response_format(request: Request) -> DataSetFormat:
     """Return the form for the one data set that answers a store request (PS3.18 table 10.5.3-1).
 
     JSON where Accept wants nothing that there is: instances are stored whatever form of answer
@@ -57,13 +62,13 @@ def store_response_form(request: Request) -> Form:
     """
     forms = {JSON: _json, XML_DOCUMENT: _xml_document, XML: _xml}
     try:
-        return forms[chosen(accepted(request), list(forms)).offer]()
+        return forms[choose_offer(accepted_types(request), list(forms)).offer]()
     except Problem:
         return _json()
 
 
-def _json() -> Form:
-    return Form(JSON, b"[", b",", b"]", json_document)
+def _json() -> DataSetFormat:
+    return DataSetFormat(JSON, b"[", b",", b"]", json_document)
 
 
 def json_document(elements: Iterable[Element], address: Address) -> bytes:
@@ -103,14 +108,14 @@ def _large_sequence(
     return b'"%s":{"vr":"SQ","Value":[%s]}' % (tag.encode(), b",".join(encoded))
 
 
-def _xml_document() -> Form:
-    return Form(XML_DOCUMENT, b"", b"", b"", to_xml)
+def _xml_document() -> DataSetFormat:
+    return DataSetFormat(XML_DOCUMENT, b"", b"", b"", to_xml)
 
 
-def _xml() -> Form:
+def _xml() -> DataSetFormat:
     boundary = uuid4().hex
     head = f"--{boundary}\r\nContent-Type: application/dicom+xml\r\n\r\n".encode()
-    return Form(
+    return DataSetFormat(
         f"{XML}; boundary={boundary}",
         head,
         b"\r\n" + head,

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from dimse_ingestion.dicom import uids
 from dimse_ingestion.dicomweb.http.problems import Problem
 
-SERVICES = "/dicomweb"
+BASE_PATH = "/dicomweb"
 """The path below which the services are."""
 
 _NAME = r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])"
@@ -61,14 +61,14 @@ def _uid(request: Request, name: str) -> str:
     return value
 
 
-class Addresses:
+class ServiceUrls:
     """Addresses for answers; `external` is configured, without the services' path.
 
     `port` is the one clients reach the door at; 0 for the one it listens at.
     """
 
     def __init__(self, external: str, trusted: Networks, port: int = 0) -> None:
-        self._external = external.rstrip("/").removesuffix(SERVICES)
+        self._external = external.rstrip("/").removesuffix(BASE_PATH)
         self._trusted = trusted
         self._port = port
 
@@ -79,7 +79,7 @@ class Addresses:
 
     def base(self, request: Request) -> str:
         """Where the client reaches the services, without a slash at the end."""
-        return f"{self.root(request)}{SERVICES}"
+        return f"{self.root(request)}{BASE_PATH}"
 
     def root(self, request: Request) -> str:
         """Where the client reaches the door, without a slash at the end."""

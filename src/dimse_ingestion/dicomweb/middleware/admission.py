@@ -12,7 +12,7 @@ from http import HTTPStatus
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dimse_ingestion.dicomweb.http.problems import Problem
-from dimse_ingestion.dicomweb.middleware.slow_client import Patience
+from dimse_ingestion.dicomweb.middleware.slow_client import ProgressTimeout
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
 
@@ -23,12 +23,12 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "OPTIONS"})
 _BEHIND_SENDING, _BEHIND_READING = 1.0, 5.0
 
 
-class ClientLeft(Exception):
+class SlowReader(Exception):
     """A client that reads nothing, or too slowly."""
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class AdmissionLimits:
     """Requests at once; seconds a client may be silent; bytes a second that it must move."""
 
     requests: int
@@ -41,7 +41,7 @@ class Limits:
         return max(1, self.requests * 3 // 4)
 
 
-async def one_too_many(scope: Scope, receive: Receive, send: Send) -> None:
+async def refuse_request(scope: Scope, receive: Receive, send: Send) -> None:
     """The answer to a request for which there is no place."""
     problem = Problem(
         HTTPStatus.SERVICE_UNAVAILABLE, "Too many requests are at work: ask again.", headers=_LATER
@@ -49,10 +49,12 @@ async def one_too_many(scope: Scope, receive: Receive, send: Send) -> None:
     await problem(scope, receive, send)
 
 
-class Limiting:
+class AdmissionMiddleware:
     """Has `app` answer within the limits, and `refusing` what is too many."""
 
-    def __init__(self, app: ASGIApp, limits: Limits, refusing: ASGIApp = one_too_many) -> None:
+    def __init__(
+        self, app: ASGIApp, limits: AdmissionLimits, refusing: ASGIApp = refuse_request
+    ) -> None:
         self._app = app
         self._limits = limits
         self._refusing = refusing
@@ -68,7 +70,7 @@ class Limiting:
         try:
             with metrics.dicomweb_request_seconds.time():
                 await answering(scope, client.receive, client.send)
-        except ClientLeft:
+        except SlowReader:
             _LOG.info("A client that read nothing was left.", method=scope["method"])
         finally:
             self._at_work.discard(client)
@@ -96,14 +98,14 @@ class Limiting:
 class _Client:
     """Who is at the other end of one request: waited for with patience, its answer counted."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, limits: Limits) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, limits: AdmissionLimits) -> None:
         self.has_body = _has_body(scope)
         self._method = scope["method"] if scope["method"] in _METHODS else "other"
         self._receive = receive
         self._send = send
         self._limits = limits
-        self._sending = Patience(limits.silence, limits.least_rate)
-        self._reading = Patience(limits.silence, limits.least_rate)
+        self._sending = ProgressTimeout(limits.silence, limits.least_rate)
+        self._reading = ProgressTimeout(limits.silence, limits.least_rate)
         self._is_whole = False
         self._is_answered = False
         self._must_leave = False
@@ -141,7 +143,7 @@ class _Client:
         try:
             await self._reading.wait(self._send(message))
         except TimeoutError:
-            raise ClientLeft from None
+            raise SlowReader from None
         self._reading.moved(len(message.get("body", b"")))
 
     def _given_up(self) -> Message:

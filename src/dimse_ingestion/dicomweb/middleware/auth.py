@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dimse_ingestion.dicomweb.http.problems import Problem
-from dimse_ingestion.dicomweb.http.urls import Addresses
+from dimse_ingestion.dicomweb.http.urls import ServiceUrls
 from dimse_ingestion.dicomweb.middleware.jwks import SigningKeys
 from dimse_ingestion.settings import DicomwebSettings
 
@@ -32,7 +32,7 @@ class Check(Protocol):
         """Raise Problem when it may not be asked."""
 
 
-class Access:
+class AuthMiddleware:
     """Lets requests through to `app` that `check` lets pass."""
 
     def __init__(self, app: ASGIApp, check: Check) -> None:
@@ -50,27 +50,27 @@ class Access:
         await answering(scope, receive, send)
 
 
-def check_of(settings: DicomwebSettings, addresses: Addresses) -> Check | None:
+def authenticator(settings: DicomwebSettings, urls: ServiceUrls) -> Check | None:
     """What decides as configured; None lets everybody in."""
     match settings.access:
         case "bearer":
             keys = SigningKeys(settings.jwks_url)
             return Bearer(keys, settings.token_issuer, settings.token_audience)
         case "header":
-            return TrustedHeader(addresses, settings.user_header)
+            return TrustedHeader(urls, settings.user_header)
     return None
 
 
 class TrustedHeader:
     """A trusted proxy says by a header that it knows the user."""
 
-    def __init__(self, addresses: Addresses, header: str) -> None:
-        self._addresses = addresses
+    def __init__(self, urls: ServiceUrls, header: str) -> None:
+        self._urls = urls
         self._header = header
 
     async def __call__(self, request: Request) -> None:
         """Raise Problem 401."""
-        if not self._addresses.is_trusted(request):
+        if not self._urls.is_trusted(request):
             raise _refused("Proxy", "Ask by the proxy that signs users in: others are not trusted.")
         if not request.headers.get(self._header, "").strip():
             raise _refused("Proxy", f"The proxy names no user in {self._header}: sign in there.")

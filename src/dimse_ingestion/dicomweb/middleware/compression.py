@@ -12,7 +12,7 @@ _GZIP = ("gzip", "x-gzip")
 _LEVEL = 5
 
 
-class Compressing:
+class CompressionMiddleware:
     """Compresses what `app` answers, if that is wanted and worth it."""
 
     def __init__(self, app: ASGIApp, level: int = _LEVEL) -> None:
@@ -24,12 +24,12 @@ class Compressing:
             scope = {**scope, "headers": list(scope["headers"])}
             accepted = ", ".join(Headers(scope=scope).getlist("accept-encoding"))
             MutableHeaders(scope=scope)["accept-encoding"] = (
-                "gzip" if wants_gzip(accepted) else "identity"
+                "gzip" if accepts_gzip(accepted) else "identity"
             )
         await self._compressing(scope, receive, send)
 
 
-def wants_gzip(accept_encoding: str) -> bool:
+def accepts_gzip(accept_encoding: str) -> bool:
     """Whether gzip is accepted, and wanted no less than the plain answer."""
     qualities = dict(_weighed(each) for each in accept_encoding.split(","))
     anything = qualities.get("*", 0.0)

@@ -10,15 +10,15 @@ from http import HTTPStatus
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from dimse_ingestion.dicomweb.http.urls import SERVICES, Addresses
+from dimse_ingestion.dicomweb.http.urls import BASE_PATH, ServiceUrls
 
 
-class Reaching:
+class PathPrefixMiddleware:
     """Has `app` see paths as they are within the door."""
 
-    def __init__(self, app: ASGIApp, addresses: Addresses) -> None:
+    def __init__(self, app: ASGIApp, urls: ServiceUrls) -> None:
         self._app = app
-        self._prefix = addresses.prefix
+        self._prefix = urls.prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -33,4 +33,4 @@ class Reaching:
     def _within(self, path: str) -> str:
         if self._prefix and path.startswith(f"{self._prefix}/"):
             path = path.removeprefix(self._prefix)
-        return path.removesuffix("/") if path.startswith(f"{SERVICES}/") else path
+        return path.removesuffix("/") if path.startswith(f"{BASE_PATH}/") else path

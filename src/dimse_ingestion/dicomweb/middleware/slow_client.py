@@ -11,7 +11,7 @@ from typing import TypeVar
 _Moved = TypeVar("_Moved")
 
 
-class Patience:
+class ProgressTimeout:
     """With one client in one direction: at most `seconds`, `rate` bytes bring one of them back.
 
     With the rate 0 any byte brings them all back.

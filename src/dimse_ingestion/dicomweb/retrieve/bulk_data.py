@@ -16,21 +16,26 @@ from starlette.routing import BaseRoute, Route
 from dimse_ingestion.dicom.elements import Element, by_tag
 from dimse_ingestion.dicom.frames import PIXEL_DATA, NoFrame
 from dimse_ingestion.dicomweb.http.conditional import is_unchanged
-from dimse_ingestion.dicomweb.http.content_negotiation import accepted, chosen
+from dimse_ingestion.dicomweb.http.content_negotiation import accepted_types, choose_offer
 from dimse_ingestion.dicomweb.http.media_types import (
     EXPLICIT,
     MULTIPART,
     OCTET_STREAM,
-    Form,
-    frame_form,
+    FrameFormat,
+    frame_format,
     is_native,
     is_video,
-    whole_form,
+    stream_format,
 )
-from dimse_ingestion.dicomweb.http.multipart_writer import Answer, Part, multipart, single
+from dimse_ingestion.dicomweb.http.multipart_writer import (
+    Part,
+    ResponseHead,
+    multipart_response,
+    single_response,
+)
 from dimse_ingestion.dicomweb.http.problems import Problem
 from dimse_ingestion.dicomweb.http.ranges import ByteRange, byte_range
-from dimse_ingestion.dicomweb.http.urls import SERVICES, resource
+from dimse_ingestion.dicomweb.http.urls import BASE_PATH, resource
 from dimse_ingestion.dicomweb.retrieve import frames, streams
 from dimse_ingestion.dicomweb.retrieve.context import Reading, entity_tag, gone, tagged
 from dimse_ingestion.dicomweb.retrieve.streams import ENCAPSULATED_DOCUMENT, document_type
@@ -38,7 +43,7 @@ from dimse_ingestion.operations.retrieve import ObjectMissing
 from dimse_ingestion.queries.contract import Located
 
 _PATH = (
-    f"{SERVICES}/studies/{{study}}/series/{{series}}/instances/{{instance}}/bulkdata/{{of:path}}"
+    f"{BASE_PATH}/studies/{{study}}/series/{{series}}/instances/{{instance}}/bulkdata/{{of:path}}"
 )
 _OFFERS = [f'{MULTIPART}; type="{OCTET_STREAM}"', OCTET_STREAM]
 
@@ -99,7 +104,7 @@ async def _plain(
 ) -> Response:
     own = document_type(instance) if value.tag == ENCAPSULATED_DOCUMENT else ""
     more = streams.offers(own) if own else []
-    offer = chosen(accepted(request), [*_OFFERS, *more]).offer
+    offer = choose_offer(accepted_types(request), [*_OFFERS, *more]).offer
     if offer in more:
         stream = await streams.stream_of(reading, instance)
         is_multipart = offer.startswith(MULTIPART)
@@ -107,7 +112,7 @@ async def _plain(
     if offer != OCTET_STREAM:
         body = reading.retrieving.value(instance, value)
         parts = _only(Part(OCTET_STREAM, body, str(request.url)))
-        return await multipart(request, parts, OCTET_STREAM, Answer(headers=headers))
+        return await multipart_response(request, parts, OCTET_STREAM, ResponseHead(headers=headers))
     length = value.bulk.length if value.bulk else 0
     headers["accept-ranges"] = "bytes"
     asked = byte_range(request, length, headers["etag"])
@@ -115,8 +120,8 @@ async def _plain(
         headers["content-range"] = asked.content_range
     where = asked or ByteRange(0, length, length)
     body = reading.retrieving.value(instance, value, where.offset, where.length)
-    answer = Answer(HTTPStatus.PARTIAL_CONTENT if asked else HTTPStatus.OK, headers)
-    return await single(request, Part(OCTET_STREAM, body), where.length, answer)
+    answer = ResponseHead(HTTPStatus.PARTIAL_CONTENT if asked else HTTPStatus.OK, headers)
+    return await single_response(request, Part(OCTET_STREAM, body), where.length, answer)
 
 
 async def _compressed(
@@ -132,22 +137,22 @@ async def _compressed(
             return await _stream(reading, request, instance, headers)
         except (NoFrame, Problem):
             raise Problem(HTTPStatus.NOT_FOUND, str(none)) from None
-    form = frame_form(accepted(request), instance.transfer_syntax_uid)
+    form = frame_format(accepted_types(request), instance.transfer_syntax_uid)
     bodies = frames.frame_bodies(reading, places, form)
-    answer = Answer(headers=headers)
+    answer = ResponseHead(headers=headers)
     if form.is_multipart and form.transfer_syntax_uid != EXPLICIT:
-        return await multipart(request, _parts(bodies, form), form.media_type, answer)
+        return await multipart_response(request, _parts(bodies, form), form.media_type, answer)
     whole = Part(form.content_type, _joined(bodies))
     if form.is_multipart:
-        return await multipart(request, _only(whole), form.media_type, answer)
-    return await single(request, whole, None, answer)
+        return await multipart_response(request, _only(whole), form.media_type, answer)
+    return await single_response(request, whole, None, answer)
 
 
 async def _stream(
     reading: Reading, request: Request, instance: Located, headers: dict[str, str]
 ) -> Response:
     """All fragments of compressed pixel data; raises NoFrame."""
-    form = whole_form(accepted(request), instance.transfer_syntax_uid)
+    form = stream_format(accepted_types(request), instance.transfer_syntax_uid)
     stream = await streams.joined_fragments(reading, instance)
     return await streams.answer(
         request,
@@ -159,7 +164,7 @@ async def _stream(
 
 
 async def _parts(
-    bodies: AsyncGenerator[AsyncGenerator[bytes, None], None], form: Form
+    bodies: AsyncGenerator[AsyncGenerator[bytes, None], None], form: FrameFormat
 ) -> AsyncGenerator[Part, None]:
     async with aclosing(bodies):
         async for body in bodies:

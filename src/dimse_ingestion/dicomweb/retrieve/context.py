@@ -13,9 +13,9 @@ from dimse_ingestion.dicom import uids
 from dimse_ingestion.dicom.elements import by_tag
 from dimse_ingestion.dicom.query_levels import UNIQUE_KEYS
 from dimse_ingestion.dicomweb.http.problems import Problem
-from dimse_ingestion.dicomweb.http.urls import Addresses, Resource
+from dimse_ingestion.dicomweb.http.urls import Resource, ServiceUrls
 from dimse_ingestion.dicomweb.pixels.decoder_pool import Rendering
-from dimse_ingestion.dicomweb.routing import Door
+from dimse_ingestion.dicomweb.routing import ServiceContext
 from dimse_ingestion.operations.frame_reading import FrameReading
 from dimse_ingestion.operations.retrieve import ObjectMissing, Retrieving
 from dimse_ingestion.queries.contract import Located
@@ -32,7 +32,7 @@ class Reading:
     retrieving: Retrieving
     frames: FrameReading
     rendering: Rendering
-    addresses: Addresses
+    urls: ServiceUrls
     directory: Path
 
     async def one(self, wanted: Resource) -> Located:
@@ -44,16 +44,16 @@ class Reading:
 
     def location(self, request: Request, of: Located) -> str:
         """Where an instance is had."""
-        return f"{self.addresses.base(request)}{resource_of(of).path}"
+        return f"{self.urls.base(request)}{resource_of(of).path}"
 
 
-def opened(door: Door) -> Reading:
+def opened(context: ServiceContext) -> Reading:
     """What a door's services share; its processes end with the door."""
-    rendering = Rendering(door.settings.workers)
-    door.closing.push_async_exit(rendering)
-    retrieving = Retrieving(door.wires.bucket, door.wires.queries)
-    directory = door.settings.spool_directory
-    return Reading(retrieving, FrameReading(retrieving), rendering, door.addresses, directory)
+    rendering = Rendering(context.settings.workers)
+    context.exit_stack.push_async_exit(rendering)
+    retrieving = Retrieving(context.wires.bucket, context.wires.queries)
+    directory = context.settings.spool_directory
+    return Reading(retrieving, FrameReading(retrieving), rendering, context.urls, directory)
 
 
 def resource_of(instance: Located) -> Resource:

@@ -15,11 +15,16 @@ from starlette.routing import BaseRoute, Route
 
 from dimse_ingestion.dicom.frames import NoFrame
 from dimse_ingestion.dicomweb.http.conditional import is_unchanged
-from dimse_ingestion.dicomweb.http.content_negotiation import accepted
-from dimse_ingestion.dicomweb.http.media_types import Form, frame_form, has_samples
-from dimse_ingestion.dicomweb.http.multipart_writer import Answer, Part, multipart, single
+from dimse_ingestion.dicomweb.http.content_negotiation import accepted_types
+from dimse_ingestion.dicomweb.http.media_types import FrameFormat, frame_format, has_samples
+from dimse_ingestion.dicomweb.http.multipart_writer import (
+    Part,
+    ResponseHead,
+    multipart_response,
+    single_response,
+)
 from dimse_ingestion.dicomweb.http.problems import Problem
-from dimse_ingestion.dicomweb.http.urls import SERVICES, resource
+from dimse_ingestion.dicomweb.http.urls import BASE_PATH, resource
 from dimse_ingestion.dicomweb.pixels.decoder_pool import check_size, job
 from dimse_ingestion.dicomweb.retrieve.context import Reading, entity_tag, gone, tagged
 from dimse_ingestion.operations.frame_reading import FramePlace
@@ -27,7 +32,7 @@ from dimse_ingestion.operations.prefetch import ahead
 from dimse_ingestion.operations.retrieve import ObjectMissing
 from dimse_ingestion.queries.contract import Located
 
-_PATH = f"{SERVICES}/studies/{{study}}/series/{{series}}/instances/{{instance}}/frames/{{list}}"
+_PATH = f"{BASE_PATH}/studies/{{study}}/series/{{series}}/instances/{{instance}}/frames/{{list}}"
 _MOST_FRAMES = 100_000
 _FETCHED_AT_ONCE = 8
 _DECODED_AT_ONCE = 4
@@ -41,13 +46,15 @@ def routes(reading: Reading) -> Iterable[BaseRoute]:
     async def answer(request: Request) -> Response:
         wanted, numbers = resource(request), frame_numbers(request.path_params["list"])
         instance = await reading.one(wanted)
-        ranges = accepted(request)
-        form = frame_form(ranges, instance.transfer_syntax_uid, several=len(numbers) > 1)
+        ranges = accepted_types(request)
+        form = frame_format(ranges, instance.transfer_syntax_uid, several=len(numbers) > 1)
         headers = tagged(entity_tag(instance, "frames", _digest(numbers), form.name))
         if is_unchanged(request, headers["etag"]):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=dict(headers))
         try:
-            return await _frames(reading, request, instance, numbers, form, Answer(headers=headers))
+            return await _frames(
+                reading, request, instance, numbers, form, ResponseHead(headers=headers)
+            )
         except NoFrame as none:
             raise Problem(HTTPStatus.NOT_FOUND, str(none)) from None
         except ObjectMissing as missing:
@@ -79,21 +86,21 @@ async def _frames(
     request: Request,
     instance: Located,
     numbers: Sequence[int],
-    form: Form,
-    answer: Answer,
+    form: FrameFormat,
+    answer: ResponseHead,
 ) -> Response:
     places = await reading.frames.places(instance, numbers)
     bodies = frame_bodies(reading, places, form)
     base = f"{reading.location(request, instance)}/frames"
     if form.is_multipart:
         parts = _parts(bodies, places, form, base)
-        return await multipart(request, parts, form.media_type, answer)
+        return await multipart_response(request, parts, form.media_type, answer)
     length = None if is_decoding(form, instance) else places[0].length
     body = _none() if request.method == "HEAD" else await anext(bodies)
-    return await single(request, Part(form.content_type, body), length, answer)
+    return await single_response(request, Part(form.content_type, body), length, answer)
 
 
-def is_decoding(form: Form, instance: Located) -> bool:
+def is_decoding(form: FrameFormat, instance: Located) -> bool:
     """Whether frames must be decoded to be given so."""
     stored = instance.transfer_syntax_uid
     return not has_samples(stored) and form.transfer_syntax_uid != stored
@@ -102,7 +109,7 @@ def is_decoding(form: Form, instance: Located) -> bool:
 async def _parts(
     bodies: AsyncGenerator[AsyncGenerator[bytes, None], None],
     places: Sequence[FramePlace],
-    form: Form,
+    form: FrameFormat,
     base: str,
 ) -> AsyncGenerator[Part, None]:
     numbers = iter(places)
@@ -112,7 +119,7 @@ async def _parts(
 
 
 async def frame_bodies(
-    reading: Reading, places: Sequence[FramePlace], form: Form
+    reading: Reading, places: Sequence[FramePlace], form: FrameFormat
 ) -> AsyncGenerator[AsyncGenerator[bytes, None], None]:
     """The bytes of each frame, in order, small ones fetched or decoded ahead."""
     if is_decoding(form, places[0].located):

@@ -21,10 +21,10 @@ from dimse_ingestion.dicom.elements import element
 from dimse_ingestion.dicom.query_levels import UNIQUE_KEYS
 from dimse_ingestion.dicomweb.http.conditional import is_unchanged
 from dimse_ingestion.dicomweb.http.problems import Problem
-from dimse_ingestion.dicomweb.http.representations import Form, form_for
-from dimse_ingestion.dicomweb.http.urls import SERVICES, Resource, bulk_data, resource
-from dimse_ingestion.dicomweb.middleware.compression import Compressing
-from dimse_ingestion.dicomweb.routing import Door
+from dimse_ingestion.dicomweb.http.representations import DataSetFormat, data_set_format
+from dimse_ingestion.dicomweb.http.urls import BASE_PATH, Resource, bulk_data, resource
+from dimse_ingestion.dicomweb.middleware.compression import CompressionMiddleware
+from dimse_ingestion.dicomweb.routing import ServiceContext
 from dimse_ingestion.queries.contract import Located, Query
 
 _LONGEST_HELD = 16 * 2**20
@@ -36,18 +36,18 @@ _PATHS = (
 )
 
 
-def routes(door: Door) -> Iterable[BaseRoute]:
+def routes(context: ServiceContext) -> Iterable[BaseRoute]:
     """Where metadata is had."""
 
     async def answer(request: Request) -> Response:
         wanted = resource(request)
-        form, base = form_for(request), door.addresses.base(request)
-        instances = door.wires.queries.objects(instances_of(wanted))
+        form, base = data_set_format(request), context.urls.base(request)
+        instances = context.wires.queries.objects(instances_of(wanted))
         return await _answered(request, form, _encoded(instances, form, base))
 
-    compressing = [Middleware(Compressing)]
+    compressing = [Middleware(CompressionMiddleware)]
     for path in _PATHS:
-        yield Route(f"{SERVICES}{path}", answer, methods=["GET"], middleware=compressing)
+        yield Route(f"{BASE_PATH}{path}", answer, methods=["GET"], middleware=compressing)
 
 
 def instances_of(wanted: Resource) -> Query:
@@ -58,7 +58,7 @@ def instances_of(wanted: Resource) -> Query:
 
 
 async def _encoded(
-    instances: AsyncGenerator[Located, None], form: Form, base: str
+    instances: AsyncGenerator[Located, None], form: DataSetFormat, base: str
 ) -> AsyncGenerator[tuple[bytes, str], None]:
     """Each instance's metadata, and what it is a function of."""
     async with aclosing(instances) as found:
@@ -74,7 +74,7 @@ def _resource(instance: Located) -> Resource:
 
 
 async def _answered(
-    request: Request, form: Form, encoded: AsyncGenerator[tuple[bytes, str], None]
+    request: Request, form: DataSetFormat, encoded: AsyncGenerator[tuple[bytes, str], None]
 ) -> Response:
     held: list[bytes] = []
     tag = hashlib.sha256(form.media_type.partition(";")[0].encode())
@@ -94,7 +94,7 @@ async def _answered(
 
 
 async def _streamed(
-    form: Form, held: list[bytes], rest: AsyncGenerator[tuple[bytes, str], None]
+    form: DataSetFormat, held: list[bytes], rest: AsyncGenerator[tuple[bytes, str], None]
 ) -> AsyncIterator[bytes]:
     async with aclosing(rest) as following:
         yield form.begin + form.between.join(held)

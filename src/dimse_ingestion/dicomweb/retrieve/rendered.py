@@ -19,11 +19,15 @@ from starlette.routing import BaseRoute, Route
 
 from dimse_ingestion.dicom.frames import NoFrame, image_pixels
 from dimse_ingestion.dicomweb.http.conditional import is_unchanged
-from dimse_ingestion.dicomweb.http.content_negotiation import MediaType, accepted, chosen
+from dimse_ingestion.dicomweb.http.content_negotiation import (
+    MediaType,
+    accepted_types,
+    choose_offer,
+)
 from dimse_ingestion.dicomweb.http.media_types import MULTIPART
-from dimse_ingestion.dicomweb.http.multipart_writer import Answer, Part, multipart
+from dimse_ingestion.dicomweb.http.multipart_writer import Part, ResponseHead, multipart_response
 from dimse_ingestion.dicomweb.http.problems import Problem
-from dimse_ingestion.dicomweb.http.urls import SERVICES, resource
+from dimse_ingestion.dicomweb.http.urls import BASE_PATH, resource
 from dimse_ingestion.dicomweb.pixels.decoder_pool import check_size, job
 from dimse_ingestion.dicomweb.pixels.render_parameters import (
     JPEG,
@@ -41,7 +45,7 @@ from dimse_ingestion.operations.prefetch import ahead
 from dimse_ingestion.operations.retrieve import ObjectMissing
 from dimse_ingestion.queries.contract import Located
 
-_STUDY = f"{SERVICES}/studies/{{study}}"
+_STUDY = f"{BASE_PATH}/studies/{{study}}"
 _SERIES = f"{_STUDY}/series/{{series}}"
 _INSTANCE = f"{_SERIES}/instances/{{instance}}"
 _FRAMES = f"{_INSTANCE}/frames/{{list}}"
@@ -72,8 +76,8 @@ def _answer(reading: Reading, views: _Views) -> Callable[[Request], object]:
         instance = await _instance(reading, request)
         is_whole = views is rendered_view and "list" not in request.path_params
         if instance is not None and is_whole and rendered_type(instance):
-            return await whole(reading, request, instance, accepted(request))
-        offer = chosen(accepted(request), _OFFERS).offer
+            return await whole(reading, request, instance, accepted_types(request))
+        offer = choose_offer(accepted_types(request), _OFFERS).offer
         view = views(request.query_params, PNG if PNG in offer else JPEG)
         shown = await _shown(reading, request, instance, is_one=view.is_thumbnail)
         headers = {**tagged(tag_of(shown, view)), **_warning(request.query_params)}
@@ -82,7 +86,9 @@ def _answer(reading: Reading, views: _Views) -> Callable[[Request], object]:
         if len(shown) == 1 and not offer.startswith(MULTIPART):
             return await picture(reading, shown[0], view, headers)
         parts = _parts(reading, request, shown, view)
-        return await multipart(request, parts, view.media_type, Answer(headers=headers))
+        return await multipart_response(
+            request, parts, view.media_type, ResponseHead(headers=headers)
+        )
 
     return answer
 
@@ -97,7 +103,7 @@ async def whole(
     reading: Reading, request: Request, instance: Located, ranges: Sequence[MediaType]
 ) -> Response:
     """A video or a document as it is; raises Problem."""
-    offer = chosen(ranges, streams.offers(rendered_type(instance))).offer
+    offer = choose_offer(ranges, streams.offers(rendered_type(instance))).offer
     headers = tagged(entity_tag(instance, "whole"))
     if is_unchanged(request, headers["etag"]):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)

@@ -15,7 +15,12 @@ from starlette.responses import Response
 
 from dimse_ingestion.dicom.elements import Element, by_tag
 from dimse_ingestion.dicomweb.http.media_types import MULTIPART, is_video, media_type_of
-from dimse_ingestion.dicomweb.http.multipart_writer import Answer, Part, multipart, single
+from dimse_ingestion.dicomweb.http.multipart_writer import (
+    Part,
+    ResponseHead,
+    multipart_response,
+    single_response,
+)
 from dimse_ingestion.dicomweb.http.ranges import ByteRange, byte_range
 from dimse_ingestion.dicomweb.retrieve.context import Reading
 from dimse_ingestion.queries.contract import Located
@@ -100,18 +105,20 @@ async def answer(
     if is_multipart:
         part = Part(content_type, stream.chunks(0, stream.length), str(request.url))
         part_type = content_type.partition(";")[0]
-        return await multipart(request, _only(part), part_type, Answer(headers=headers))
+        return await multipart_response(
+            request, _only(part), part_type, ResponseHead(headers=headers)
+        )
     headers = {**headers, "accept-ranges": "bytes"}
     asked = byte_range(request, stream.length, headers["etag"])
     if asked is not None:
         headers["content-range"] = asked.content_range
     where = asked or ByteRange(0, stream.length, stream.length)
     part = Part(content_type, stream.chunks(where.offset, where.length))
-    return await single(
+    return await single_response(
         request,
         part,
         where.length,
-        Answer(HTTPStatus.PARTIAL_CONTENT if asked else HTTPStatus.OK, headers),
+        ResponseHead(HTTPStatus.PARTIAL_CONTENT if asked else HTTPStatus.OK, headers),
     )
 
 

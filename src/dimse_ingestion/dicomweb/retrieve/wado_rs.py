@@ -16,35 +16,40 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from dimse_ingestion.dicomweb.http.conditional import is_unchanged
-from dimse_ingestion.dicomweb.http.content_negotiation import accepted, chosen
+from dimse_ingestion.dicomweb.http.content_negotiation import accepted_types, choose_offer
 from dimse_ingestion.dicomweb.http.media_types import (
     DICOM,
     MULTIPART,
-    syntax_given,
+    offered_syntax,
     wanted_syntaxes,
 )
-from dimse_ingestion.dicomweb.http.multipart_writer import Answer, BrokenOff, Part, multipart
+from dimse_ingestion.dicomweb.http.multipart_writer import (
+    IncompleteResponse,
+    Part,
+    ResponseHead,
+    multipart_response,
+)
 from dimse_ingestion.dicomweb.http.problems import Problem
-from dimse_ingestion.dicomweb.http.urls import SERVICES, resource
+from dimse_ingestion.dicomweb.http.urls import BASE_PATH, resource
 from dimse_ingestion.dicomweb.retrieve import bulk_data, frames, rendered, wado_uri
 from dimse_ingestion.dicomweb.retrieve.context import Reading, entity_tag, gone, opened, tagged
 from dimse_ingestion.dicomweb.retrieve.instance import plain
 from dimse_ingestion.dicomweb.retrieve.transcoding import hindrance, transcoded
-from dimse_ingestion.dicomweb.routing import Door
+from dimse_ingestion.dicomweb.routing import ServiceContext
 from dimse_ingestion.operations.retrieve import ObjectMissing, Retrieved, object_size
 from dimse_ingestion.queries.contract import Located
 
 _OFFER = f'{MULTIPART}; type="{DICOM}"'
-_STUDY = f"{SERVICES}/studies/{{study}}"
+_STUDY = f"{BASE_PATH}/studies/{{study}}"
 _SERIES = f"{_STUDY}/series/{{series}}"
 _INSTANCE = f"{_SERIES}/instances/{{instance}}"
 _LEFT_OUT = {"warning": '299 dicomweb "Some instances could not be given and are left out."'}
 _REMEMBERED = 1000
 
 
-def routes(door: Door) -> Iterable[BaseRoute]:
+def routes(context: ServiceContext) -> Iterable[BaseRoute]:
     """Where instances and what is in them are had."""
-    reading = opened(door)
+    reading = opened(context)
     wado = Wado(reading)
     for path in (_STUDY, _SERIES):
         yield Route(path, wado.several, methods=["GET"])
@@ -63,7 +68,7 @@ class Wado:
     async def several(self, request: Request) -> Response:
         """The instances of a study or a series, as multipart."""
         wanted = resource(request)
-        syntaxes = wanted_syntaxes(chosen(accepted(request), [_OFFER]).ranges)
+        syntaxes = wanted_syntaxes(choose_offer(accepted_types(request), [_OFFER]).ranges)
         located = self._reading.retrieving.located(wanted.study, wanted.series)
         is_partial = wanted.path in self._incomplete
         if "*" not in syntaxes:
@@ -74,10 +79,12 @@ class Wado:
         objects = self._reading.retrieving.objects(located)
         first = await _first(objects)
         is_partial |= first.missing > 0
-        answer = Answer(HTTPStatus.PARTIAL_CONTENT, _LEFT_OUT) if is_partial else Answer()
+        answer = (
+            ResponseHead(HTTPStatus.PARTIAL_CONTENT, _LEFT_OUT) if is_partial else ResponseHead()
+        )
         parts = self._parts(request, first, objects, syntaxes, answer)
         try:
-            return await multipart(request, parts, DICOM, answer)
+            return await multipart_response(request, parts, DICOM, answer)
         except BaseException:
             await objects.aclose()
             raise
@@ -85,7 +92,7 @@ class Wado:
     async def one(self, request: Request) -> Response:
         """One instance, as multipart of one part or as it is."""
         wanted = resource(request)
-        choice = chosen(accepted(request), [_OFFER, DICOM])
+        choice = choose_offer(accepted_types(request), [_OFFER, DICOM])
         instance = await self._reading.one(wanted)
         syntaxes = wanted_syntaxes(choice.ranges)
         if (syntax := _syntax(instance, syntaxes)) is None:
@@ -98,7 +105,9 @@ class Wado:
             if choice.offer == DICOM:
                 return await plain(self._reading, request, instance, syntax)
             part = self._part(request, instance, syntax, self._whole(instance))
-            return await multipart(request, _only(part), DICOM, Answer(headers=headers))
+            return await multipart_response(
+                request, _only(part), DICOM, ResponseHead(headers=headers)
+            )
         except ObjectMissing as missing:
             raise gone(missing) from None
 
@@ -109,7 +118,7 @@ class Wado:
         async with aclosing(located):
             if await anext(located, None) is None:
                 raise _nothing()
-        return await multipart(request, _no_parts(), DICOM, Answer())
+        return await multipart_response(request, _no_parts(), DICOM, ResponseHead())
 
     async def _leaves_some_out(self, study: str, series: str, syntaxes: Sequence[str]) -> bool:
         """Whether some can't be given so; raises Problem 404 for none at all, 406 for no one."""
@@ -132,7 +141,7 @@ class Wado:
         first: Retrieved,
         rest: AsyncGenerator[Retrieved, None],
         syntaxes: Sequence[str],
-        answer: Answer,
+        answer: ResponseHead,
     ) -> AsyncGenerator[Part, None]:
         lost = 0
         async with aclosing(rest):
@@ -144,7 +153,7 @@ class Wado:
                     yield self._part(request, each.located, syntax, each.chunks)
         if lost and answer.status == HTTPStatus.OK:
             self._remember(resource(request).path)
-            raise BrokenOff(f"{lost} objects are missing in the bucket; asked again: 206.")
+            raise IncompleteResponse(f"{lost} objects are missing in the bucket; asked again: 206.")
 
     def _part(
         self,
@@ -166,12 +175,12 @@ class Wado:
 
 def _syntax(instance: Located, wanted: Sequence[str]) -> str | None:
     """The transfer syntax it is given in; None when it can't be."""
-    syntax = syntax_given(wanted, instance.transfer_syntax_uid)
+    syntax = offered_syntax(wanted, instance.transfer_syntax_uid)
     return None if syntax != instance.transfer_syntax_uid and hindrance(instance) else syntax
 
 
 def _why_not(instance: Located, wanted: Sequence[str]) -> str:
-    if syntax_given(wanted, instance.transfer_syntax_uid) is not None:
+    if offered_syntax(wanted, instance.transfer_syntax_uid) is not None:
         return hindrance(instance)
     return (
         f"It is stored in transfer syntax {instance.transfer_syntax_uid}, and can be given in it "

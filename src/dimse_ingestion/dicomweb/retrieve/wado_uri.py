@@ -13,10 +13,14 @@ from starlette.routing import BaseRoute, Route
 
 from dimse_ingestion.dicom import uids
 from dimse_ingestion.dicomweb.http.conditional import is_unchanged
-from dimse_ingestion.dicomweb.http.content_negotiation import accepted, chosen, parsed
-from dimse_ingestion.dicomweb.http.media_types import DICOM, syntax_given
+from dimse_ingestion.dicomweb.http.content_negotiation import (
+    accepted_types,
+    choose_offer,
+    parse_media_type,
+)
+from dimse_ingestion.dicomweb.http.media_types import DICOM, offered_syntax
 from dimse_ingestion.dicomweb.http.problems import Problem
-from dimse_ingestion.dicomweb.http.urls import SERVICES, Resource
+from dimse_ingestion.dicomweb.http.urls import BASE_PATH, Resource
 from dimse_ingestion.dicomweb.pixels.render_parameters import JPEG, PNG, uri_view
 from dimse_ingestion.dicomweb.retrieve.context import Reading, tagged
 from dimse_ingestion.dicomweb.retrieve.frames import frame_numbers
@@ -26,7 +30,7 @@ from dimse_ingestion.dicomweb.retrieve.streams import rendered_type
 from dimse_ingestion.dicomweb.retrieve.transcoding import hindrance
 from dimse_ingestion.queries.contract import Located
 
-_PATH = f"{SERVICES}/wado"
+_PATH = f"{BASE_PATH}/wado"
 _UID_NAMES = ("studyUID", "seriesUID", "objectUID")
 _NOT_OFFERED = ("anonymize", "presentationUID", "presentationSeriesUID")
 
@@ -72,8 +76,12 @@ def _media_type(request: Request, instance: Located) -> str:
     is_image = _is_image(instance) and not own
     offers = [JPEG, PNG, DICOM] if is_image else [DICOM, *([own] if own else []), JPEG, PNG]
     written = request.query_params.get("contentType", "")
-    ranges = [parsed(each) for each in written.split(",")] if written else accepted(request)
-    return chosen(ranges, offers).offer
+    ranges = (
+        [parse_media_type(each) for each in written.split(",")]
+        if written
+        else accepted_types(request)
+    )
+    return choose_offer(ranges, offers).offer
 
 
 def _is_image(instance: Located) -> bool:
@@ -87,7 +95,7 @@ def _is_image(instance: Located) -> bool:
 def _syntax(parameters: Mapping[str, str], instance: Located) -> str:
     """The transfer syntax asked, the stored one by default; raises Problem 406."""
     asked = parameters.get("transferSyntax", "") or "*"
-    syntax = syntax_given([asked], instance.transfer_syntax_uid)
+    syntax = offered_syntax([asked], instance.transfer_syntax_uid)
     if syntax is None:
         raise Problem(
             HTTPStatus.NOT_ACCEPTABLE,

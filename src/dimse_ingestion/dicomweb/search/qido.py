@@ -23,11 +23,11 @@ from dimse_ingestion.dicom.query_levels import (
     UNIQUE_KEYS,
 )
 from dimse_ingestion.dicom.value_representations import vr_of
-from dimse_ingestion.dicomweb.http.representations import Form, form_for
-from dimse_ingestion.dicomweb.http.urls import SERVICES, Resource, bulk_data, resource
+from dimse_ingestion.dicomweb.http.representations import DataSetFormat, data_set_format
+from dimse_ingestion.dicomweb.http.urls import BASE_PATH, Resource, bulk_data, resource
 from dimse_ingestion.dicomweb.http.warning_headers import warning
-from dimse_ingestion.dicomweb.middleware.compression import Compressing
-from dimse_ingestion.dicomweb.routing import Door
+from dimse_ingestion.dicomweb.middleware.compression import CompressionMiddleware
+from dimse_ingestion.dicomweb.routing import ServiceContext
 from dimse_ingestion.dicomweb.search.query_parameters import Search, search
 from dimse_ingestion.queries.contract import Query
 
@@ -113,22 +113,22 @@ class _Asked:
         )
 
 
-def routes(door: Door) -> Iterable[BaseRoute]:
+def routes(context: ServiceContext) -> Iterable[BaseRoute]:
     """Where studies, series and instances are searched."""
-    searching = _Searching(door)
+    searching = _Searching(context)
     for level, paths in _PATHS.items():
         for path in paths:
             yield Route(
-                f"{SERVICES}{path}",
+                f"{BASE_PATH}{path}",
                 searching.at(level),
                 methods=["GET"],
-                middleware=[Middleware(Compressing)],
+                middleware=[Middleware(CompressionMiddleware)],
             )
 
 
 class _Searching:
-    def __init__(self, door: Door) -> None:
-        self._door = door
+    def __init__(self, context: ServiceContext) -> None:
+        self._context = context
 
     def at(self, level: str) -> Callable[[Request], Awaitable[Response]]:
         """What answers the searches of a level."""
@@ -142,9 +142,9 @@ class _Searching:
         return answer
 
     async def _answer(self, request: Request, asked: _Asked) -> Response:
-        form = form_for(request)
-        base = self._door.addresses.base(request)
-        maximum = self._door.settings.maximum_matches
+        form = data_set_format(request)
+        base = self._context.urls.base(request)
+        maximum = self._context.settings.maximum_matches
         most = min(maximum, maximum if asked.search.limit is None else asked.search.limit)
         found = await self._found(asked, most, form, base)
         warnings = list(asked.search.warnings)
@@ -152,12 +152,12 @@ class _Searching:
             warnings.append("There are additional results that can be requested.")
         return _response(form, found[:most], [warning(base, each) for each in warnings])
 
-    async def _found(self, asked: _Asked, most: int, form: Form, base: str) -> list[bytes]:
+    async def _found(self, asked: _Asked, most: int, form: DataSetFormat, base: str) -> list[bytes]:
         """The matches, encoded; one more than `most` when there are more."""
         found: list[bytes] = []
         if most == 0:
             return found
-        async with aclosing(self._door.wires.queries.matches(asked.query(most))) as matches:
+        async with aclosing(self._context.wires.queries.matches(asked.query(most))) as matches:
             async for match in matches:
                 of = _resource(asked.level, match)
                 completed = [*asked.shown(match), *_added(asked.level, f"{base}{of.path}")]
@@ -165,7 +165,7 @@ class _Searching:
         return found
 
 
-def _response(form: Form, found: Sequence[bytes], warnings: list[str]) -> Response:
+def _response(form: DataSetFormat, found: Sequence[bytes], warnings: list[str]) -> Response:
     if not found:
         response = Response(status_code=HTTPStatus.NO_CONTENT)
     else:

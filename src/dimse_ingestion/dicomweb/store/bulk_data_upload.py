@@ -16,7 +16,7 @@ from dimse_ingestion.spooling.spooled import SpooledDataSet
 
 
 @dataclass(slots=True)
-class KeptPart:
+class SpooledPart:
     """One part: its Content-Type, and where it stands, in bytes of the file."""
 
     content_type: str
@@ -30,21 +30,21 @@ class KeptPart:
 
 
 @dataclass(slots=True)
-class BulkParts:
+class BulkDataUpload:
     """Takes over `spooled`, which `close` lets go of; addresses may be relative to `base`."""
 
     spooled: SpooledDataSet
     base: str
-    _by_address: dict[str, list[KeptPart]] = field(default_factory=dict)
+    _by_address: dict[str, list[SpooledPart]] = field(default_factory=dict)
 
-    def begin(self, headers: Mapping[str, str]) -> KeptPart:
+    def begin(self, headers: Mapping[str, str]) -> SpooledPart:
         """A part that follows the ones before; raises Problem 400 for one at no address."""
-        part = KeptPart(headers.get("content-type", ""), self.spooled.size)
+        part = SpooledPart(headers.get("content-type", ""), self.spooled.size)
         for address in self._addresses(headers):
             self._by_address.setdefault(address, []).append(part)
         return part
 
-    async def write(self, part: KeptPart, content: bytes) -> None:
+    async def write(self, part: SpooledPart, content: bytes) -> None:
         """Some of the last part's bytes."""
         part.length += len(content)
         waiting = self.spooled.write(content)
@@ -55,7 +55,7 @@ class BulkParts:
         """All parts are whole. Raises DimseFailure A700 when there was no room for them."""
         await self.spooled.seal()
 
-    def at(self, address: str) -> list[KeptPart]:
+    def at(self, address: str) -> list[SpooledPart]:
         """The parts at a BulkDataURI, in order; none where it names none of the request.
 
         Raises ValueError for what is no address.

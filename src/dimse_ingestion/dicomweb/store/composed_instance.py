@@ -16,9 +16,9 @@ from dimse_ingestion.dicom.frames import PIXEL_DATA
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.dicom.uids import EXPLICIT_VR_LITTLE_ENDIAN
 from dimse_ingestion.dicomweb.store.bulk_data_syntaxes import BEGINNING, holds_all_frames, syntax_of
-from dimse_ingestion.dicomweb.store.bulk_data_upload import BulkParts, KeptPart
+from dimse_ingestion.dicomweb.store.bulk_data_upload import BulkDataUpload, SpooledPart
 from dimse_ingestion.dicomweb.store.metadata_worker import MetadataWorker
-from dimse_ingestion.dicomweb.store.part10_upload import check_named, named_by
+from dimse_ingestion.dicomweb.store.part10_upload import check_identity, identity_of
 from dimse_ingestion.operations.event_builder import Instance
 
 _NUMBER_OF_FRAMES = 0x00280008
@@ -30,10 +30,10 @@ class BulkValue:
     """A value that its metadata told by address: the element, and the parts found there."""
 
     tag: str
-    parts: Sequence[KeptPart]
+    parts: Sequence[SpooledPart]
 
 
-class Composed:
+class ComposedInstance:
     """An instance of `elements`; their bulk references count in `values`, which stand in `bulk`.
 
     `left_out` says whether some of them are not stored.
@@ -43,10 +43,10 @@ class Composed:
         self,
         elements: list[Element],
         values: Sequence[BulkValue],
-        bulk: BulkParts,
+        bulk: BulkDataUpload,
         worker: MetadataWorker,
     ) -> None:
-        self.named = named_by(elements)
+        self.named = identity_of(elements)
         self._elements = elements
         self._values = values
         self._bulk = bulk
@@ -62,7 +62,7 @@ class Composed:
         Raises DimseFailure: A900 where UIDs are missing, C122 for compressed pixels of which no
         transfer syntax is clear, C000 where bulk data is missing or a value is none of its VR.
         """
-        check_named(self.named)
+        check_identity(self.named)
         self._check_values()
         syntax = self._syntax()
         self._encapsulated = bool(syntax)
@@ -148,7 +148,7 @@ class Composed:
             _check_frames(found, len(parts))
         return syntax
 
-    def _beginning(self, part: KeptPart) -> bytes:
+    def _beginning(self, part: SpooledPart) -> bytes:
         return self._bulk.spooled.read(part.offset, min(part.length, BEGINNING))
 
 

@@ -18,10 +18,10 @@ from dimse_ingestion.dicom.native_model import NoXml, from_xml
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.dicomweb.http.header_values import media_type
 from dimse_ingestion.dicomweb.http.problems import Problem
-from dimse_ingestion.dicomweb.store.bulk_data_upload import BulkParts, KeptPart
-from dimse_ingestion.dicomweb.store.composed_instance import BulkValue, Composed
+from dimse_ingestion.dicomweb.store.bulk_data_upload import BulkDataUpload, SpooledPart
+from dimse_ingestion.dicomweb.store.composed_instance import BulkValue, ComposedInstance
 from dimse_ingestion.dicomweb.store.metadata_worker import Lease, MetadataWorker
-from dimse_ingestion.dicomweb.store.pipeline import StoringParts
+from dimse_ingestion.dicomweb.store.pipeline import StorePipeline
 
 JSON, XML = "application/dicom+json", "application/dicom+xml"
 METADATA = frozenset({JSON, XML})
@@ -37,7 +37,7 @@ class Limits:
     parts: int
 
 
-class MetadataParts:
+class MetadataUpload:
     """Takes the parts of one request, and has `storing` store what they make when all are there.
 
     As many bytes of bulk data as a body may have may be named in all: a part named often would be
@@ -45,7 +45,7 @@ class MetadataParts:
     """
 
     def __init__(
-        self, bulk: BulkParts, storing: StoringParts, limits: Limits, worker: MetadataWorker
+        self, bulk: BulkDataUpload, storing: StorePipeline, limits: Limits, worker: MetadataWorker
     ) -> None:
         self._bulk = bulk
         self._limits = limits
@@ -53,8 +53,8 @@ class MetadataParts:
         self._storing = storing
         self._worker = worker
         self._lengths: dict[str, int] = {}
-        self._part: KeptPart | None = None
-        self._documents: list[KeptPart] = []
+        self._part: SpooledPart | None = None
+        self._documents: list[SpooledPart] = []
         self.count = 0
 
     def begin(self, headers: Mapping[str, str]) -> None:
@@ -97,7 +97,7 @@ class MetadataParts:
                 HTTPStatus.BAD_REQUEST, "The metadata has no instance: send data sets in it."
             )
 
-    async def _store_document(self, document: KeptPart, lease: Lease) -> None:
+    async def _store_document(self, document: SpooledPart, lease: Lease) -> None:
         is_xml = media_type(document.content_type)[0] == XML
         reading = self._xml_instances(document) if is_xml else self._json_instances(document)
         while (found := await self._worker.run(lambda: _next_instance(reading))) is not None:
@@ -121,17 +121,17 @@ class MetadataParts:
                 "(DICOMWEB_MAXIMUM_PARTS): send the rest in another request.",
             )
 
-    def _json_instances(self, document: KeptPart) -> Iterator[Composed | DimseFailure]:
+    def _json_instances(self, document: SpooledPart) -> Iterator[ComposedInstance | DimseFailure]:
         """Read the instances of a JSON document one by one; in the worker's thread."""
         content = JsonDocument(self._content(document))
         while (data_set := content.next()) is not END:
             yield self._instance(partial(from_json, data_set))
 
-    def _xml_instances(self, document: KeptPart) -> Iterator[Composed | DimseFailure]:
+    def _xml_instances(self, document: SpooledPart) -> Iterator[ComposedInstance | DimseFailure]:
         """Read the instance of an XML document; in the worker's thread."""
         yield self._instance(partial(from_xml, self._content(document)))
 
-    def _instance(self, read: Callable[[Bulk], list[Element]]) -> Composed | DimseFailure:
+    def _instance(self, read: Callable[[Bulk], list[Element]]) -> ComposedInstance | DimseFailure:
         values: list[BulkValue] = []
         try:
             elements = read(self._values_into(values))
@@ -139,9 +139,9 @@ class MetadataParts:
             raise
         except ValueError as mistake:
             return DimseFailure(Status.CANNOT_UNDERSTAND, str(mistake))
-        return Composed(elements, values, self._bulk, self._worker)
+        return ComposedInstance(elements, values, self._bulk, self._worker)
 
-    def _content(self, part: KeptPart) -> bytes:
+    def _content(self, part: SpooledPart) -> bytes:
         return b"".join(self._bulk.read(part.stretch, _READ_AT_ONCE))
 
     def _values_into(self, values: list[BulkValue]) -> Bulk:
@@ -171,8 +171,8 @@ class MetadataParts:
 
 
 def _next_instance(
-    reading: Iterator[Composed | DimseFailure],
-) -> Composed | DimseFailure | None:
+    reading: Iterator[ComposedInstance | DimseFailure],
+) -> ComposedInstance | DimseFailure | None:
     """Return the next instance or why it can't be one, None behind the last; raises Problem."""
     try:
         return next(reading, None)

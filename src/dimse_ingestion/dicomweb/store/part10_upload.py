@@ -31,7 +31,7 @@ _LIMITS = Limits(sequence=0, kept=4 * 2**20)  # no sequence names an instance
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class InstanceIdentity:
     """What an instance says it is; empty where it says nothing."""
 
     sop_class_uid: str = ""
@@ -40,14 +40,14 @@ class Named:
     series_instance_uid: str = ""
 
 
-def named_by(elements: Iterable[Element]) -> Named:
+def identity_of(elements: Iterable[Element]) -> InstanceIdentity:
     """What the elements of a data set name."""
     found = by_tag(elements)
     texts = (uids.without_padding(found[tag].value) if tag in found else "" for tag in _NAMES)
-    return Named(*(text.encode("ascii", "replace").decode() for text in texts))
+    return InstanceIdentity(*(text.encode("ascii", "replace").decode() for text in texts))
 
 
-def check_named(named: Named) -> None:
+def check_identity(named: InstanceIdentity) -> None:
     """Raise DimseFailure A900 when there is no SOP class or no SOP instance."""
     if not named.sop_class_uid or not named.sop_instance_uid:
         raise DimseFailure(
@@ -56,13 +56,13 @@ def check_named(named: Named) -> None:
         )
 
 
-class Receiving:
+class Part10Upload:
     """One part; write all of it, then seal it. Takes over `spooled`, which `close` lets go of."""
 
     left_out = False
 
     def __init__(self, spooled: SpooledDataSet) -> None:
-        self.named = Named()
+        self.named = InstanceIdentity()
         self._spooled = spooled
         self._head = bytearray()
         self._scanner: Scanner | None = None
@@ -98,7 +98,7 @@ class Receiving:
             self._scanner.finish()
             self._learn(self._scanner)
         whole = await self._spooled.seal()
-        check_named(self.named)
+        check_identity(self.named)
         return Instance(
             sop_class_uid=self.named.sop_class_uid,
             sop_instance_uid=self.named.sop_instance_uid,
@@ -148,7 +148,7 @@ class Receiving:
                 return
 
     def _learn(self, scanner: Scanner) -> None:
-        self.named = named_by(scanner.elements)
+        self.named = identity_of(scanner.elements)
         self._identified = True
 
 

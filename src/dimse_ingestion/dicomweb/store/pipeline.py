@@ -14,9 +14,9 @@ from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.dicomweb.http.header_values import media_type
 from dimse_ingestion.dicomweb.http.media_types import DICOM, OCTET_STREAM
-from dimse_ingestion.dicomweb.store.part10_upload import Named, Receiving
-from dimse_ingestion.dicomweb.store.response import KNOWN_OTHERWISE, LEFT_OUT, Outcome
-from dimse_ingestion.dicomweb.store.uid_conflicts import Likening
+from dimse_ingestion.dicomweb.store.part10_upload import InstanceIdentity, Part10Upload
+from dimse_ingestion.dicomweb.store.response import ELEMENTS_OMITTED, UID_CONFLICT, Outcome
+from dimse_ingestion.dicomweb.store.uid_conflicts import UidConflicts
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.operations.event_builder import Instance
@@ -27,10 +27,10 @@ _LOG = logger(__name__)
 _AT_ONCE = 8
 
 
-class Arrived(Protocol):
+class UploadedInstance(Protocol):
     """An instance that is there in whole (see `receiving`, `composed`)."""
 
-    named: Named
+    named: InstanceIdentity
     left_out: bool
 
     async def sealed(self) -> Instance:
@@ -43,13 +43,13 @@ class Arrived(Protocol):
         """Let go of what it holds."""
 
 
-class StoringParts:
+class StorePipeline:
     """One request's parts; `study` is the one they must be in, empty for any.
 
     Use as an asynchronous context manager: at its end nothing of the request is held any more.
     """
 
-    def __init__(self, spool: Spool, storing: Storing, likening: Likening, study: str) -> None:
+    def __init__(self, spool: Spool, storing: Storing, likening: UidConflicts, study: str) -> None:
         self._spool = spool
         self._storing = storing
         self._likening = likening
@@ -57,11 +57,11 @@ class StoringParts:
         self._study = study
         self._tasks: list[asyncio.Future[Outcome]] = []
         self._room = asyncio.Semaphore(_AT_ONCE)
-        self._receiving: Receiving | None = None
+        self._receiving: Part10Upload | None = None
         self._operation_id = ""
         self._at_end: list[Callable[[], None]] = []
 
-    async def __aenter__(self) -> "StoringParts":
+    async def __aenter__(self) -> "StorePipeline":
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -88,7 +88,7 @@ class StoringParts:
             self.refuse(DimseFailure(Status.CANNOT_UNDERSTAND, sentence))
             return
         self._operation_id = str(uuid4())
-        self._receiving = Receiving(self._spool.open(self._operation_id))
+        self._receiving = Part10Upload(self._spool.open(self._operation_id))
 
     async def write(self, content: bytes) -> None:
         """Some of its bytes."""
@@ -105,7 +105,7 @@ class StoringParts:
     async def finish(self) -> None:
         """No part follows."""
 
-    async def add(self, arrived: Arrived, operation_id: str = "") -> None:
+    async def add(self, arrived: UploadedInstance, operation_id: str = "") -> None:
         """Store what is whole, as soon as there is room beside the others."""
         await self._room.acquire()
         storing = self._stored(operation_id or str(uuid4()), arrived)
@@ -116,14 +116,14 @@ class StoringParts:
     def refuse(self, failure: DimseFailure) -> None:
         """A part that can't be an instance."""
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        outcome.set_result(Outcome(Named(), failure=failure))
+        outcome.set_result(Outcome(InstanceIdentity(), failure=failure))
         self._tasks.append(outcome)
 
     async def outcomes(self) -> list[Outcome]:
         """What became of each, in the order of the parts."""
         return list(await asyncio.gather(*self._tasks))
 
-    async def _stored(self, operation_id: str, arrived: Arrived) -> Outcome:
+    async def _stored(self, operation_id: str, arrived: UploadedInstance) -> Outcome:
         try:
             instance = await arrived.sealed()
             self._check_study(arrived.named)
@@ -139,11 +139,11 @@ class StoringParts:
         finally:
             arrived.close()
         _told(instance, stored.key, operation_id, again=stored.duplicate)
-        warnings = [LEFT_OUT] * arrived.left_out + [KNOWN_OTHERWISE] * otherwise
+        warnings = [ELEMENTS_OMITTED] * arrived.left_out + [UID_CONFLICT] * otherwise
         return Outcome(arrived.named, warnings=tuple(warnings))
 
     async def _likened(
-        self, operation_id: str, instance: Instance, arrived: Arrived
+        self, operation_id: str, instance: Instance, arrived: UploadedInstance
     ) -> tuple[Stored, bool]:
         """The instance stored, and whether it was known with other content before."""
         known = asyncio.create_task(self._is_known_otherwise(instance), name="liken a part")
@@ -155,9 +155,9 @@ class StoringParts:
 
     async def _is_known_otherwise(self, instance: Instance) -> bool:
         brought = self._brought.setdefault(instance.sop_instance_uid, instance.sha256)
-        return brought != instance.sha256 or await self._likening.known_otherwise(instance)
+        return brought != instance.sha256 or await self._likening.is_conflicting(instance)
 
-    def _check_study(self, named: Named) -> None:
+    def _check_study(self, named: InstanceIdentity) -> None:
         if self._study and named.study_instance_uid != self._study:
             raise DimseFailure(
                 Status.DOES_NOT_MATCH_SOP_CLASS,
@@ -181,7 +181,7 @@ def _told(instance: Instance, key: str, operation_id: str, *, again: bool) -> No
     )
 
 
-def _told_failure(failure: DimseFailure, named: Named) -> None:
+def _told_failure(failure: DimseFailure, named: InstanceIdentity) -> None:
     status = f"{failure.status:04X}"
     metrics.dicomweb_store_failures.labels(status).inc()
     _LOG.warning(

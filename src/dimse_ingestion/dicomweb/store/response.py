@@ -9,7 +9,7 @@ from http import HTTPStatus
 
 from dimse_ingestion.dicom.elements import Element, element
 from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicomweb.store.part10_upload import Named
+from dimse_ingestion.dicomweb.store.part10_upload import InstanceIdentity
 
 _RETRIEVE_URL = 0x00081190
 _WARNING_REASON = 0x00081196
@@ -25,17 +25,17 @@ RetrieveUrl = Callable[[str, str, str], str]
 
 
 @dataclass(frozen=True, slots=True)
-class Warned:
+class StoreWarning:
     """What there is to say of an instance that is stored; `reason` is 0 for none of I.2-1."""
 
     sentence: str
     reason: int = 0
 
 
-LEFT_OUT = Warned(
+ELEMENTS_OMITTED = StoreWarning(
     "Elements that are true of another encoding only, or of none, are left out.", 0xB006
 )
-KNOWN_OTHERWISE = Warned(
+UID_CONFLICT = StoreWarning(
     "A SOP Instance UID was known with other content: all are kept, and one answers "
     "(DIMSE_DUPLICATES)."
 )
@@ -45,9 +45,9 @@ KNOWN_OTHERWISE = Warned(
 class Outcome:
     """One instance of a request; `failure` is None for one that is durable and known."""
 
-    named: Named
+    named: InstanceIdentity
     failure: DimseFailure | None = None
-    warnings: tuple[Warned, ...] = ()
+    warnings: tuple[StoreWarning, ...] = ()
 
 
 def http_status(outcomes: Sequence[Outcome]) -> int:
@@ -113,7 +113,7 @@ def _other(each: Outcome) -> list[Element]:
     return [element(_FAILURE_REASON, "US", str(reason))]
 
 
-def _referenced(named: Named) -> list[Element]:
+def _referenced(named: InstanceIdentity) -> list[Element]:
     return [
         element(_REFERENCED_SOP_CLASS_UID, "UI", named.sop_class_uid),
         element(_REFERENCED_SOP_INSTANCE_UID, "UI", named.sop_instance_uid),

@@ -19,33 +19,33 @@ from dimse_ingestion.dicomweb.http.header_values import media_type
 from dimse_ingestion.dicomweb.http.media_types import DICOM, MULTIPART
 from dimse_ingestion.dicomweb.http.multipart_reader import (
     Event,
-    MultipartBroken,
+    MalformedMultipart,
     MultipartReader,
-    PartBegun,
-    PartBytes,
-    PartEnded,
+    PartContent,
+    PartEnd,
+    PartHeaders,
 )
 from dimse_ingestion.dicomweb.http.problems import Problem
-from dimse_ingestion.dicomweb.http.representations import store_response_form
-from dimse_ingestion.dicomweb.http.urls import SERVICES, Resource, resource
+from dimse_ingestion.dicomweb.http.representations import store_response_format
+from dimse_ingestion.dicomweb.http.urls import BASE_PATH, Resource, resource
 from dimse_ingestion.dicomweb.http.warning_headers import warning
-from dimse_ingestion.dicomweb.routing import Door
-from dimse_ingestion.dicomweb.store.bulk_data_upload import BulkParts
+from dimse_ingestion.dicomweb.routing import ServiceContext
+from dimse_ingestion.dicomweb.store.bulk_data_upload import BulkDataUpload
 from dimse_ingestion.dicomweb.store.metadata_upload import (
     LONGEST_METADATA,
     METADATA,
     Limits,
-    MetadataParts,
+    MetadataUpload,
 )
 from dimse_ingestion.dicomweb.store.metadata_worker import MetadataWorker
-from dimse_ingestion.dicomweb.store.pipeline import StoringParts
+from dimse_ingestion.dicomweb.store.pipeline import StorePipeline
 from dimse_ingestion.dicomweb.store.response import (
     Outcome,
     http_status,
     response_elements,
     sentences,
 )
-from dimse_ingestion.dicomweb.store.uid_conflicts import Likening
+from dimse_ingestion.dicomweb.store.uid_conflicts import UidConflicts
 from dimse_ingestion.operations.composition import storage_space
 from dimse_ingestion.operations.store import Storing
 from dimse_ingestion.settings import DicomwebSettings
@@ -54,21 +54,21 @@ from dimse_ingestion.spooling import spool as spooling
 from dimse_ingestion.spooling.spool import Spool
 
 
-def routes(door: Door) -> Iterable[BaseRoute]:
+def routes(context: ServiceContext) -> Iterable[BaseRoute]:
     """Where instances are stored."""
-    spool = _spool(door.settings)
-    door.closing.callback(spool.close)
-    space = storage_space(door.settings)
-    limits = Limits(door.settings.maximum_body, door.settings.maximum_parts)
-    storing = Storing(door.wires.bucket, door.wires.sink, space)
+    spool = _spool(context.settings)
+    context.exit_stack.callback(spool.close)
+    space = storage_space(context.settings)
+    limits = Limits(context.settings.maximum_body, context.settings.maximum_parts)
+    storing = Storing(context.wires.bucket, context.wires.sink, space)
     worker = MetadataWorker(LONGEST_METADATA)
-    door.closing.callback(worker.close)
-    stow = Stow(spool, storing, Likening(door.wires.queries), limits, worker)
+    context.exit_stack.callback(worker.close)
+    stow = StowService(spool, storing, UidConflicts(context.wires.queries), limits, worker)
 
     async def answer(request: Request) -> Response:
-        form = store_response_form(request)
+        form = store_response_format(request)
         outcomes = await stow.store(request, resource(request).study)
-        base = door.addresses.base(request)
+        base = context.urls.base(request)
         told = response_elements(outcomes, lambda *uids: f"{base}{Resource(*uids).path}")
         body = form.encoded(told, _no_bulk_data)
         whole = body if form.media_type == f"{DICOM}+json" else form.body([body])
@@ -80,7 +80,7 @@ def routes(door: Door) -> Iterable[BaseRoute]:
         return response
 
     for path in ("/studies", "/studies/{study}"):
-        yield Route(f"{SERVICES}{path}", answer, methods=["POST"])
+        yield Route(f"{BASE_PATH}{path}", answer, methods=["POST"])
 
 
 def _spool(settings: DicomwebSettings) -> Spool:
@@ -105,7 +105,7 @@ def _no_bulk_data(path: Sequence[str]) -> str:
     raise ValueError(f"{'/'.join(path)} is no bulk data.")
 
 
-class Parts(Protocol):
+class PartHandler(Protocol):
     """What takes the parts of one request (see `storing_parts`, `metadata_parts`)."""
 
     @property
@@ -125,14 +125,14 @@ class Parts(Protocol):
         """No part follows."""
 
 
-class Stow:
+class StowService:
     """Takes the requests of one storage space."""
 
     def __init__(
         self,
         spool: Spool,
         storing: Storing,
-        likening: Likening,
+        likening: UidConflicts,
         limits: Limits,
         worker: MetadataWorker,
     ) -> None:
@@ -154,7 +154,7 @@ class Stow:
         if of_parts not in (DICOM, *METADATA):
             raise _unsupported(kind, of_parts)
         body = self._body(request)
-        async with StoringParts(self._spool, self._storing, self._likening, study) as storing:
+        async with StorePipeline(self._spool, self._storing, self._likening, study) as storing:
             parts = self._parts(of_parts, str(request.url), storing)
             try:
                 if kind == MULTIPART:
@@ -162,27 +162,29 @@ class Stow:
                 else:
                     await _read_one(content_type, body, parts)
                 await parts.finish()
-            except MultipartBroken as broken:
+            except MalformedMultipart as broken:
                 problem = Problem(HTTPStatus.BAD_REQUEST, str(broken))
                 raise _broken_off(problem, await storing.outcomes()) from None
             except Problem as problem:
                 raise _broken_off(problem, await storing.outcomes()) from None
             return await storing.outcomes()
 
-    def _parts(self, of_parts: str, address: str, storing: StoringParts) -> Parts:
+    def _parts(self, of_parts: str, address: str, storing: StorePipeline) -> PartHandler:
         """What takes the parts of a request."""
         if of_parts == DICOM:
             return storing
-        bulk = BulkParts(self._spool.open(str(uuid4())), address)
+        bulk = BulkDataUpload(self._spool.open(str(uuid4())), address)
         storing.at_end(bulk.close)
-        return MetadataParts(bulk, storing, self._limits, self._worker)
+        return MetadataUpload(bulk, storing, self._limits, self._worker)
 
-    async def _read_parts(self, boundary: str, body: AsyncIterator[bytes], parts: Parts) -> None:
+    async def _read_parts(
+        self, boundary: str, body: AsyncIterator[bytes], parts: PartHandler
+    ) -> None:
         reader = MultipartReader(boundary)
         async for data in body:
             for event in reader.feed(data):
                 await self._take(event, parts)
-                if isinstance(event, PartEnded):
+                if isinstance(event, PartEnd):
                     await asyncio.sleep(0)  # others' turn: small parts come many at once
         reader.finish()
         if not parts.count:
@@ -190,10 +192,10 @@ class Stow:
                 HTTPStatus.BAD_REQUEST, "The multipart body has no part: send instances in it."
             )
 
-    async def _take(self, event: Event, parts: Parts) -> None:
-        if isinstance(event, PartBytes):
+    async def _take(self, event: Event, parts: PartHandler) -> None:
+        if isinstance(event, PartContent):
             await parts.write(event.content)
-        elif not isinstance(event, PartBegun):
+        elif not isinstance(event, PartHeaders):
             await parts.end()
         elif parts.count == self._limits.parts:
             raise Problem(
@@ -227,7 +229,7 @@ class Stow:
             yield data
 
 
-async def _read_one(content_type: str, body: AsyncIterator[bytes], parts: Parts) -> None:
+async def _read_one(content_type: str, body: AsyncIterator[bytes], parts: PartHandler) -> None:
     parts.begin({"content-type": content_type})
     async for data in body:
         await parts.write(data)

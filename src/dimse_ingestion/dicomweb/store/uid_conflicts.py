@@ -21,7 +21,7 @@ _LONGEST = 5.0  # seconds, while the instance itself is on its way to the bucket
 _UID = UNIQUE_KEYS["IMAGE"]
 
 
-class Likening:
+class UidConflicts:
     """Likens instances to what the catalogue answers for their UIDs."""
 
     def __init__(self, queries: QueryClient) -> None:
@@ -29,7 +29,7 @@ class Likening:
         self._waiting: dict[str, asyncio.Future[str]] = {}
         self._asking: asyncio.Task[None] | None = None
 
-    async def known_otherwise(self, instance: Instance) -> bool:
+    async def is_conflicting(self, instance: Instance) -> bool:
         """Whether another content answers for its UID; no where the catalogue can't say."""
         if not uids.is_valid(instance.sop_instance_uid):
             return False  # it is refused anyway

@@ -1,7 +1,13 @@
 import pytest
 from starlette.requests import Request
 
-from dimse_ingestion.dicomweb.http.content_negotiation import JSON, XML, MediaType, accepted, chosen
+from dimse_ingestion.dicomweb.http.content_negotiation import (
+    JSON,
+    XML,
+    MediaType,
+    accepted_types,
+    choose_offer,
+)
 from dimse_ingestion.dicomweb.http.problems import Problem
 
 DICOM = 'multipart/related; type="application/dicom"'
@@ -13,7 +19,7 @@ def asking(*accept: str, query: str = "") -> Request:
 
 
 def offer(accept: str, *offers: str) -> str:
-    return chosen(accepted(asking(accept)), offers).offer
+    return choose_offer(accepted_types(asking(accept)), offers).offer
 
 
 @pytest.mark.parametrize(
@@ -38,7 +44,7 @@ def test_the_most_wanted_is_chosen(accept: str, wanted: str) -> None:
 
 
 def test_whoever_says_nothing_gets_the_first() -> None:
-    assert chosen(accepted(asking()), [JSON, XML]).offer == JSON
+    assert choose_offer(accepted_types(asking()), [JSON, XML]).offer == JSON
 
 
 @pytest.mark.parametrize(
@@ -55,14 +61,14 @@ def test_what_there_is_not_is_406(accept: str) -> None:
 )
 def test_what_is_no_list_of_media_types_is_400(accept: str) -> None:
     with pytest.raises(Problem) as raised:
-        accepted(asking(accept))
+        accepted_types(asking(accept))
     assert raised.value.status == 400
 
 
 def test_the_query_string_beats_the_header() -> None:
     assert (
-        chosen(
-            accepted(
+        choose_offer(
+            accepted_types(
                 asking("*/*", query="accept=multipart/related;type=%22application/dicom%2Bxml%22")
             ),
             [JSON, XML],
@@ -72,13 +78,15 @@ def test_the_query_string_beats_the_header() -> None:
 
 
 def test_several_headers_are_one_list_and_quotes_hide_commas() -> None:
-    ranges = accepted(asking('multipart/related; type="image/png, or so"; q=0.2', "image/jpeg"))
+    ranges = accepted_types(
+        asking('multipart/related; type="image/png, or so"; q=0.2', "image/jpeg")
+    )
     assert [each.name for each in ranges] == ["image/jpeg", "multipart/related"]
 
 
 def test_the_ranges_tell_the_transfer_syntaxes_in_order() -> None:
     asked = f"{DICOM}; transfer-syntax=1.2.4; q=0.3, {DICOM}; transfer-syntax=*, text/html"
-    found = chosen(accepted(asking(asked)), [DICOM])
+    found = choose_offer(accepted_types(asking(asked)), [DICOM])
     assert [each.transfer_syntax for each in found.ranges] == ["*", "1.2.4"]
     assert {each.part for each in found.ranges} == {"application/dicom"}
 

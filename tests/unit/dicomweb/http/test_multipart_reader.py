@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 
 from dimse_ingestion.dicomweb.http.multipart_reader import (
     Event,
-    MultipartBroken,
+    MalformedMultipart,
     MultipartReader,
-    PartBegun,
-    PartBytes,
-    PartEnded,
+    PartContent,
+    PartEnd,
+    PartHeaders,
 )
 
 BOUNDARY = "frontier"
@@ -39,18 +39,18 @@ def read(data: bytes, *sizes: int) -> list[Event]:
 def contents(events: list[Event]) -> list[bytes]:
     found: list[bytes] = []
     for event in events:
-        if isinstance(event, PartBegun):
+        if isinstance(event, PartHeaders):
             found.append(b"")
-        elif isinstance(event, PartBytes):
+        elif isinstance(event, PartContent):
             found[-1] += event.content
     return found
 
 
 def test_a_part_comes_with_its_headers_and_ends() -> None:
     events = read(body(b"abc"))
-    assert events[0] == PartBegun({"content-type": "application/dicom"})
+    assert events[0] == PartHeaders({"content-type": "application/dicom"})
     assert contents(events) == [b"abc"]
-    assert events[-1] == PartEnded()
+    assert events[-1] == PartEnd()
 
 
 @given(
@@ -85,7 +85,7 @@ def test_what_follows_the_last_boundary_is_passed_over() -> None:
     [b"", b"--frontier", body(b"abc")[:-20], body(b"abc", b"def")[:-6], body(b"abc", end=b"\r\n")],
 )
 def test_a_body_cut_short_is_told(data: bytes) -> None:
-    with pytest.raises(MultipartBroken, match="send it whole"):
+    with pytest.raises(MalformedMultipart, match="send it whole"):
         read(data)
 
 
@@ -93,21 +93,21 @@ def test_a_body_cut_short_is_told(data: bytes) -> None:
     "data", [b"something else", b"--other\r\n\r\nabc\r\n--other--", b"--frontierX\r\n\r\nabc"]
 )
 def test_a_body_with_another_boundary_is_told(data: bytes) -> None:
-    with pytest.raises(MultipartBroken, match="malformed before its first part"):
+    with pytest.raises(MalformedMultipart, match="malformed before its first part"):
         read(data)
 
 
 def test_a_flood_of_headers_is_told() -> None:
     many = b"".join(b"X-%d: y\r\n" % number for number in range(100))
-    with pytest.raises(MultipartBroken, match="header count"):
+    with pytest.raises(MalformedMultipart, match="header count"):
         read(b"--frontier\r\n" + many + b"\r\nabc\r\n--frontier--")
-    with pytest.raises(MultipartBroken, match="header size"):
+    with pytest.raises(MalformedMultipart, match="header size"):
         read(b"--frontier\r\nX: " + b"y" * 10_000 + b"\r\n\r\nabc\r\n--frontier--")
 
 
 @pytest.mark.parametrize("boundary", ["", "x" * 71, "ends in a blank ", "new\nline", "ä"])
 def test_a_boundary_that_is_none_is_told(boundary: str) -> None:
-    with pytest.raises(MultipartBroken, match="boundary"):
+    with pytest.raises(MalformedMultipart, match="boundary"):
         MultipartReader(boundary)
 
 
@@ -135,7 +135,7 @@ PART = b"Content-Type: application/dicom\r\n\r\nabc\r\n"
 def test_a_body_is_read_as_mime_has_it(data: bytes) -> None:
     for events in (read(data), read(data, *[1] * len(data)), read(data, *[7] * len(data))):
         assert [each.lower() for each in contents(events)] == [b"abc"]
-        assert isinstance(events[0], PartBegun)
+        assert isinstance(events[0], PartHeaders)
         assert events[0].headers["content-type"].lower() == "application/dicom"
 
 
@@ -165,12 +165,12 @@ def test_any_boundary_of_mime_is_found(boundary: str) -> None:
     ],
 )
 def test_what_mime_has_not_is_malformed(data: bytes) -> None:
-    with pytest.raises(MultipartBroken, match="malformed"):
+    with pytest.raises(MalformedMultipart, match="malformed"):
         read(data)
 
 
 def test_events_come_as_they_are_asked_for() -> None:
     reader = MultipartReader(BOUNDARY)
     events = reader.feed(body(*[b""] * 1000))
-    assert isinstance(next(events), PartBegun)
-    assert isinstance(next(events), PartEnded)
+    assert isinstance(next(events), PartHeaders)
+    assert isinstance(next(events), PartEnd)

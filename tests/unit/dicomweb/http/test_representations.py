@@ -8,9 +8,9 @@ from starlette.requests import Request
 from dimse_ingestion.dicom.dicom_json import to_json
 from dimse_ingestion.dicom.elements import BulkReference, Element, element
 from dimse_ingestion.dicomweb.http.representations import (
-    form_for,
+    data_set_format,
     json_document,
-    store_response_form,
+    store_response_format,
 )
 
 DATA_SETS = [[element(0x00100020, "LO", str(number))] for number in range(3)]
@@ -22,7 +22,7 @@ def request(accept: str) -> Request:
 
 
 def body(accept: str, number: int) -> tuple[str, bytes]:
-    form = form_for(request(accept))
+    form = data_set_format(request(accept))
     encoded = [form.encoded(each, "/".join) for each in DATA_SETS[:number]]
     return form.media_type, form.body(encoded)
 
@@ -69,7 +69,7 @@ def test_a_large_data_set_is_written_like_a_small_one():
 
 
 async def test_others_have_their_turns_while_a_large_data_set_is_written():
-    form, turns = form_for(request("application/dicom+json")), 0
+    form, turns = data_set_format(request("application/dicom+json")), 0
     writing = asyncio.create_task(form.encode(large(), "/".join))
     while not writing.done():
         await asyncio.sleep(0)
@@ -94,4 +94,4 @@ def test_a_store_request_is_answered_in_a_form_whatever_is_accepted(
 ) -> None:
     headers = [(b"accept", accept.encode())]
     request = Request({"type": "http", "headers": headers, "query_string": b""})
-    assert store_response_form(request).media_type.partition(";")[0] == media_type
+    assert store_response_format(request).media_type.partition(";")[0] == media_type

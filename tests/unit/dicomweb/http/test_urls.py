@@ -4,7 +4,7 @@ import pytest
 from starlette.requests import Request
 
 from dimse_ingestion.dicomweb.http.problems import Problem
-from dimse_ingestion.dicomweb.http.urls import Addresses, Resource, bulk_data, resource
+from dimse_ingestion.dicomweb.http.urls import Resource, ServiceUrls, bulk_data, resource
 
 TRUSTED = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
 
@@ -45,13 +45,13 @@ def reached(client: str = "10.1.2.3", **headers: str) -> Request:
     ],
 )
 def test_the_base_is_as_the_client_reached_it(headers: dict[str, str], base: str) -> None:
-    assert Addresses("", TRUSTED).base(reached(**headers)) == f"{base}/dicomweb"
+    assert ServiceUrls("", TRUSTED).base(reached(**headers)) == f"{base}/dicomweb"
 
 
 def test_strangers_forward_nothing() -> None:
     request = reached("192.0.2.1", x_forwarded_host="evil.example", forwarded="host=evil.example")
-    assert Addresses("", TRUSTED).base(request) == "http://inside:8081/dicomweb"
-    assert not Addresses("", TRUSTED).is_trusted(request)
+    assert ServiceUrls("", TRUSTED).base(request) == "http://inside:8081/dicomweb"
+    assert not ServiceUrls("", TRUSTED).is_trusted(request)
 
 
 @pytest.mark.parametrize(
@@ -67,11 +67,11 @@ def test_strangers_forward_nothing() -> None:
 def test_a_host_without_port_gets_that_of_the_door(host: str, told: int, base: str) -> None:
     """Clients send such ones that came to another port than 80, as dicomweb-client does."""
     request = reached("192.0.2.1", host=host)
-    assert Addresses("", TRUSTED, told).base(request) == f"http://{base}/dicomweb"
+    assert ServiceUrls("", TRUSTED, told).base(request) == f"http://{base}/dicomweb"
 
 
 def test_a_host_without_port_that_a_trusted_proxy_passes_on_is_meant_so() -> None:
-    assert Addresses("", TRUSTED).base(reached(host="pacs.example")) == (
+    assert ServiceUrls("", TRUSTED).base(reached(host="pacs.example")) == (
         "http://pacs.example/dicomweb"
     )
 
@@ -87,19 +87,19 @@ def test_a_host_without_port_that_a_trusted_proxy_passes_on_is_meant_so() -> Non
     ],
 )
 def test_a_configured_address_may_have_a_path(external: str, prefix: str) -> None:
-    assert Addresses(external, TRUSTED).prefix == prefix
+    assert ServiceUrls(external, TRUSTED).prefix == prefix
 
 
 @pytest.mark.parametrize("external", ["https://pacs.example", "https://pacs.example/dicomweb/"])
 def test_what_is_configured_beats_all(external: str) -> None:
     request = reached(x_forwarded_host="other.example")
-    assert Addresses(external, TRUSTED).base(request) == "https://pacs.example/dicomweb"
+    assert ServiceUrls(external, TRUSTED).base(request) == "https://pacs.example/dicomweb"
 
 
 @pytest.mark.parametrize("host", ["", 'a"b', "a b", "a/b", "user@host"])
 def test_a_host_that_is_none_is_refused(host: str) -> None:
     with pytest.raises(Problem):
-        Addresses("", ()).base(reached(host=host))
+        ServiceUrls("", ()).base(reached(host=host))
 
 
 def at(**uids: str) -> Request:

@@ -6,7 +6,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from dimse_ingestion.dicomweb.http.problems import Problem
-from dimse_ingestion.dicomweb.middleware.admission import Limiting, Limits
+from dimse_ingestion.dicomweb.middleware.admission import AdmissionLimits, AdmissionMiddleware
 from dimse_ingestion.observability import metrics
 from tests.unit.transport.virtual_time import run_in_virtual_time
 
@@ -60,11 +60,13 @@ async def service(scope: Scope, receive: Receive, send: Send) -> None:
         await PlainTextResponse("done")(scope, receive, send)
 
 
-class Door:
+class ServiceContext:
     """The service within limits, and who is at it."""
 
     def __init__(self, requests: int = 4) -> None:
-        self.limiting = Limiting(service, Limits(requests, silence=60, least_rate=1000))
+        self.limiting = AdmissionMiddleware(
+            service, AdmissionLimits(requests, silence=60, least_rate=1000)
+        )
         self._tasks: list[asyncio.Task[None]] = []
 
     def comes(self, client: Client, scope: Scope = GET) -> Client:
@@ -86,7 +88,7 @@ def test_one_too_many_is_refused_until_another_ends() -> None:
             await may_end.wait()
             await PlainTextResponse("done")(scope, receive, send)
 
-        limiting = Limiting(slow, Limits(1, silence=60, least_rate=1000))
+        limiting = AdmissionMiddleware(slow, AdmissionLimits(1, silence=60, least_rate=1000))
         first, second, third = Client(), Client(), Client()
         under_way = asyncio.create_task(limiting(GET, first.receive, first.send))
         await asyncio.sleep(3000)  # it is the door's own work that takes so long
@@ -102,7 +104,7 @@ def test_one_too_many_is_refused_until_another_ends() -> None:
 
 def test_a_client_that_reads_nothing_is_left() -> None:
     async def play() -> None:
-        door = Door(requests=1)
+        door = ServiceContext(requests=1)
         door.comes(Client(reads=False))
         assert await door.served() == pytest.approx(60, abs=1)
         reading = door.comes(Client())
@@ -115,7 +117,7 @@ def test_a_client_that_reads_nothing_is_left() -> None:
 @pytest.mark.parametrize("scope", [POST, CHUNKED], ids=["counted", "chunked"])
 def test_a_body_that_drips_is_refused(scope: Scope) -> None:
     async def play() -> None:
-        door = Door()
+        door = ServiceContext()
         dripping, steady = Client(1, 10), Client(1000, 1)
         door.comes(dripping, scope)
         door.comes(steady, scope)
@@ -128,7 +130,7 @@ def test_a_body_that_drips_is_refused(scope: Scope) -> None:
 
 def test_bodies_do_not_take_all_places() -> None:
     async def play() -> None:
-        door = Door()
+        door = ServiceContext()
         bodies = [door.comes(Client(2000, 1), POST) for _ in range(4)]
         await asyncio.sleep(10)
         reading = door.comes(Client())
@@ -141,7 +143,7 @@ def test_bodies_do_not_take_all_places() -> None:
 
 def test_the_slowest_body_gives_its_place_to_another() -> None:
     async def play() -> None:
-        door = Door()
+        door = ServiceContext()
         dripping, slower, steady = Client(100, 1), Client(1, 1), Client(2000, 1)
         for each in (dripping, slower, steady):
             door.comes(each, POST)
@@ -158,7 +160,7 @@ def test_the_slowest_body_gives_its_place_to_another() -> None:
 
 def test_a_reader_that_reads_nothing_gives_its_place_to_another() -> None:
     async def play() -> None:
-        door = Door(requests=2)
+        door = ServiceContext(requests=2)
         for _ in range(2):
             door.comes(Client(reads=False))
         await asyncio.sleep(1)
@@ -176,7 +178,7 @@ def test_a_reader_that_reads_nothing_gives_its_place_to_another() -> None:
 
 def test_many_that_drip_stop_nobody_else() -> None:
     async def play() -> None:
-        door = Door(requests=128)
+        door = ServiceContext(requests=128)
         for _ in range(128):
             door.comes(Client(1, 10), POST)
         for _ in range(8):
@@ -193,6 +195,8 @@ def test_many_that_drip_stop_nobody_else() -> None:
 async def test_answers_are_counted(method: str, label: str) -> None:
     before = counted(label, "200")
     client = Client()
-    limiting = Limiting(PlainTextResponse("done"), Limits(1, silence=5, least_rate=0))
+    limiting = AdmissionMiddleware(
+        PlainTextResponse("done"), AdmissionLimits(1, silence=5, least_rate=0)
+    )
     await limiting({**GET, "method": method}, client.receive, client.send)
     assert counted(label, "200") == before + 1

@@ -5,7 +5,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from dimse_ingestion.dicomweb.http.problems import Problem
-from dimse_ingestion.dicomweb.middleware.auth import Access, Bearer
+from dimse_ingestion.dicomweb.middleware.auth import AuthMiddleware, Bearer
 from dimse_ingestion.dicomweb.middleware.jwks import SigningKeys
 from tests.unit.dicomweb.tokens import AUDIENCE, ISSUER, SigningKey, token
 
@@ -97,7 +97,7 @@ async def status_at(path: str) -> int:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    await Access(app, refuse)(asking("", path).scope, receive, send)
+    await AuthMiddleware(app, refuse)(asking("", path).scope, receive, send)
     return int(sent[0]["status"])
 
 

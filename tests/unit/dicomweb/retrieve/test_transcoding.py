@@ -7,7 +7,7 @@ from pydicom import Dataset, dcmread
 from pydicom.pixels import iter_pixels
 
 from dimse_ingestion.dicomweb.http.problems import Problem
-from dimse_ingestion.dicomweb.http.urls import Addresses
+from dimse_ingestion.dicomweb.http.urls import ServiceUrls
 from dimse_ingestion.dicomweb.pixels import decoder
 from dimse_ingestion.dicomweb.pixels.decoder_pool import Rendering
 from dimse_ingestion.dicomweb.retrieve import transcoding
@@ -36,7 +36,9 @@ class Here(Rendering):
 
 def reading(archive: Archive, folder: Path) -> Reading:
     retrieving = Retrieving(archive.bucket, archive.queries)
-    return Reading(retrieving, FrameReading(retrieving), Here(), Addresses("", trusted=()), folder)
+    return Reading(
+        retrieving, FrameReading(retrieving), Here(), ServiceUrls("", trusted=()), folder
+    )
 
 
 async def transcoded(archive: Archive, located: Located, folder: Path) -> Dataset:

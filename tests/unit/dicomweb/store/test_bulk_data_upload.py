@@ -5,22 +5,22 @@ from pathlib import Path
 
 import pytest
 
-from dimse_ingestion.dicomweb.store.bulk_data_upload import BulkParts
+from dimse_ingestion.dicomweb.store.bulk_data_upload import BulkDataUpload
 from dimse_ingestion.spooling.spool import Limits, Spool
 
 
 @pytest.fixture
-async def parts(tmp_path: Path) -> AsyncIterator[BulkParts]:
+async def parts(tmp_path: Path) -> AsyncIterator[BulkDataUpload]:
     spool = Spool(tmp_path, Limits(memory=10))
     spool.prepare()
-    bulk = BulkParts(spool.open("operation"), "http://door/dicomweb/studies")
+    bulk = BulkDataUpload(spool.open("operation"), "http://door/dicomweb/studies")
     yield bulk
     bulk.close()
     assert (spool.memory_used, spool.disk_used) == (0, 0)
     spool.close()
 
 
-async def put(parts: BulkParts, content: bytes, headers: Mapping[str, str]) -> None:
+async def put(parts: BulkDataUpload, content: bytes, headers: Mapping[str, str]) -> None:
     part = parts.begin(headers)
     for start in range(0, len(content), 7):
         await parts.write(part, content[start : start + 7])
@@ -38,7 +38,7 @@ async def put(parts: BulkParts, content: bytes, headers: Mapping[str, str]) -> N
     ],
 )
 async def test_a_part_is_found_by_its_address(
-    parts: BulkParts, headers: Mapping[str, str], address: str
+    parts: BulkDataUpload, headers: Mapping[str, str], address: str
 ) -> None:
     await put(parts, b"another", {})
     await put(parts, b"the value that is meant", headers)
@@ -47,7 +47,7 @@ async def test_a_part_is_found_by_its_address(
     assert list(parts.read(found.stretch, 10)) == [b"the value ", b"that is me", b"ant"]
 
 
-async def test_parts_of_one_address_are_kept_in_order(parts: BulkParts) -> None:
+async def test_parts_of_one_address_are_kept_in_order(parts: BulkDataUpload) -> None:
     for content in (b"one", b"", b"three"):
         await put(parts, content, {"content-location": "frames"})
         await put(parts, b"between", {"content-location": "others"})
@@ -56,6 +56,6 @@ async def test_parts_of_one_address_are_kept_in_order(parts: BulkParts) -> None:
     assert found == [b"one", b"", b"three"]
 
 
-async def test_an_address_of_nothing_finds_nothing(parts: BulkParts) -> None:
+async def test_an_address_of_nothing_finds_nothing(parts: BulkDataUpload) -> None:
     await put(parts, b"unnamed", {})
     assert parts.at("") == parts.at("bulk") == []

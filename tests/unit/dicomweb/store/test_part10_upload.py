@@ -10,7 +10,7 @@ from pydicom.data import get_testdata_file
 
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
-from dimse_ingestion.dicomweb.store.part10_upload import Receiving
+from dimse_ingestion.dicomweb.store.part10_upload import Part10Upload
 from dimse_ingestion.operations.event_builder import Instance
 from dimse_ingestion.spooling.spool import Limits, Spool
 from tests.storable import data_set_of, storable
@@ -28,8 +28,10 @@ def file(name: str) -> bytes:
     return Path(str(get_testdata_file(name, download=False))).read_bytes()
 
 
-async def received(spool: Spool, content: bytes, size: int = 10_000) -> tuple[Receiving, Instance]:
-    receiving = Receiving(spool.open("operation"))
+async def received(
+    spool: Spool, content: bytes, size: int = 10_000
+) -> tuple[Part10Upload, Instance]:
+    receiving = Part10Upload(spool.open("operation"))
     for start in range(0, len(content), size):
         await receiving.write(content[start : start + size])
     return receiving, await receiving.sealed()
@@ -93,7 +95,7 @@ async def test_an_instance_without_uids_does_not_match(spool: Spool) -> None:
 
 async def test_a_full_spool_is_told_and_gives_its_room_back(tmp_path: Path) -> None:
     spool = Spool(tmp_path, Limits(memory=1000, disk=10_000))
-    receiving = Receiving(spool.open("operation"))
+    receiving = Part10Upload(spool.open("operation"))
     await receiving.write(file("CT_small.dcm"))
     with pytest.raises(DimseFailure, match="spool is full") as failure:
         await receiving.sealed()

@@ -7,22 +7,26 @@ import pytest
 from dimse_ingestion.dicom.elements import by_tag
 from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
 from dimse_ingestion.dicom.status import Status
-from dimse_ingestion.dicomweb.store.part10_upload import Named
+from dimse_ingestion.dicomweb.store.part10_upload import InstanceIdentity
 from dimse_ingestion.dicomweb.store.response import (
     Outcome,
-    Warned,
+    StoreWarning,
     http_status,
     response_elements,
     sentences,
 )
 
-STORED = Outcome(Named("1.2.3", "1.2.3.1", "1.2", "1.2.1"))
+STORED = Outcome(InstanceIdentity("1.2.3", "1.2.3.1", "1.2", "1.2.1"))
 REFUSED = Outcome(
-    Named("1.2.3", "1.2.3.2", "1.2"),
+    InstanceIdentity("1.2.3", "1.2.3.2", "1.2"),
     failure=DimseFailure(Status.DOES_NOT_MATCH_SOP_CLASS, "It is another."),
 )
-BROKEN = Outcome(Named(), failure=DimseFailure(Status.CANNOT_UNDERSTAND, "It is no DICOM file."))
-BUSY = Outcome(Named("1.2.3", "1.2.3.3", "1.2"), failure=OutOfResources("The bucket is away."))
+BROKEN = Outcome(
+    InstanceIdentity(), failure=DimseFailure(Status.CANNOT_UNDERSTAND, "It is no DICOM file.")
+)
+BUSY = Outcome(
+    InstanceIdentity("1.2.3", "1.2.3.3", "1.2"), failure=OutOfResources("The bucket is away.")
+)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +65,9 @@ def test_each_outcome_has_its_sequence() -> None:
 
 
 def test_a_warning_stands_with_its_instance() -> None:
-    warned = replace(STORED, warnings=(Warned("Some was left out.", 0xB006), Warned("It is odd.")))
+    warned = replace(
+        STORED, warnings=(StoreWarning("Some was left out.", 0xB006), StoreWarning("It is odd."))
+    )
     told = by_tag(response_elements([STORED, warned], url))
     first, second = map(by_tag, told[0x00081199].items or [])
     assert 0x00081196 not in first
@@ -80,7 +86,7 @@ def test_nothing_is_told_of_what_is_not() -> None:
 
 
 def test_no_study_is_told_where_there_are_two() -> None:
-    other = Outcome(Named("1.2.3", "1.2.4.1", "1.4", "1.4.1"))
+    other = Outcome(InstanceIdentity("1.2.3", "1.2.4.1", "1.4", "1.4.1"))
     assert [each.tag for each in response_elements([STORED, other], url)] == [0x00081199]
 
 

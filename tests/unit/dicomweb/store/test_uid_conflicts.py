@@ -8,7 +8,7 @@ import pytest
 from dimse_ingestion.dicom.elements import element
 from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
 from dimse_ingestion.dicom.status import Status
-from dimse_ingestion.dicomweb.store.uid_conflicts import Likening
+from dimse_ingestion.dicomweb.store.uid_conflicts import UidConflicts
 from dimse_ingestion.operations.event_builder import Instance
 from dimse_ingestion.queries.contract import Located, Query
 from dimse_ingestion.queries.memory import MemoryQueryClient
@@ -51,14 +51,14 @@ def queries() -> Counting:
 
 
 async def test_only_another_content_of_the_same_uid_is_noticed(queries: Counting) -> None:
-    likening = Likening(queries)
-    told = [await likening.known_otherwise(instance(uid)) for uid in ("1.2.1", "1.2.2", "1.2.3")]
+    likening = UidConflicts(queries)
+    told = [await likening.is_conflicting(instance(uid)) for uid in ("1.2.1", "1.2.2", "1.2.3")]
     assert told == [True, False, False]
 
 
 async def test_those_that_come_meanwhile_are_asked_together(queries: Counting) -> None:
-    likening = Likening(queries)
-    asked = (likening.known_otherwise(instance(f"1.2.{each % 50}")) for each in range(500))
+    likening = UidConflicts(queries)
+    asked = (likening.is_conflicting(instance(f"1.2.{each % 50}")) for each in range(500))
     assert sum(await asyncio.gather(*asked)) == 10
     assert queries.asked <= 2
 
@@ -70,17 +70,17 @@ async def test_those_that_come_meanwhile_are_asked_together(queries: Counting) -
 async def test_a_catalogue_that_can_t_say_hinders_nothing(
     queries: Counting, trouble: Exception
 ) -> None:
-    likening = Likening(queries)
+    likening = UidConflicts(queries)
     queries.refusing = trouble  # type: ignore[assignment] # whatever a client may raise
-    assert not await likening.known_otherwise(instance("1.2.1"))
+    assert not await likening.is_conflicting(instance("1.2.1"))
     queries.refusing = None
-    assert await likening.known_otherwise(instance("1.2.1"))
+    assert await likening.is_conflicting(instance("1.2.1"))
 
 
 async def test_who_is_cancelled_takes_no_other_with_it(queries: Counting) -> None:
-    likening = Likening(queries)
+    likening = UidConflicts(queries)
     first, second = (
-        asyncio.ensure_future(likening.known_otherwise(instance("1.2.1"))) for _ in range(2)
+        asyncio.ensure_future(likening.is_conflicting(instance("1.2.1"))) for _ in range(2)
     )
     await asyncio.sleep(0)
     first.cancel()
@@ -88,5 +88,5 @@ async def test_who_is_cancelled_takes_no_other_with_it(queries: Counting) -> Non
 
 
 async def test_what_is_no_uid_is_not_asked(queries: Counting) -> None:
-    assert not await Likening(queries).known_otherwise(instance("1.2.*"))
+    assert not await UidConflicts(queries).is_conflicting(instance("1.2.*"))
     assert queries.asked == 0
