@@ -51,7 +51,7 @@ class Folder:
         part.rename(self._folder / digest.hexdigest())
         return StoreResult(status=0, key=digest.hexdigest(), size=size, sha256=open_.sha256)
 
-    async def find(self, open_: FindOpen, answering: MatchSink) -> FindResult:
+    async def find(self, open_: FindOpen, sink: MatchSink) -> FindResult:
         return FindResult(status=0)
 
 

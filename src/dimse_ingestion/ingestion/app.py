@@ -103,7 +103,7 @@ def _limits(settings: IngestionSettings) -> FlowLimits:
     return FlowLimits(
         sessions=settings.maximum_sessions,
         window=settings.window,
-        granted=settings.grant_limit,
+        total_window=settings.grant_limit,
     )
 
 

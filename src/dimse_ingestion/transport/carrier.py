@@ -27,7 +27,7 @@ class Delivery:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def nobody_listened(self) -> bool:
+    def is_no_responders(self) -> bool:
         """Whether this is the server's answer that the subject had no subscription."""
         return not self.body and self.headers.get("Status", "").startswith(NO_RESPONDERS)
 
@@ -71,7 +71,7 @@ class Carrier(Protocol):
         Raises CarrierDown when not connected.
         """
 
-    async def flushed(self) -> None:
+    async def wait_writable(self) -> None:
         """Wait until the send buffer is below its high-water mark. Raises CarrierDown."""
 
     async def subscribe(

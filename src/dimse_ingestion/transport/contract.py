@@ -88,5 +88,5 @@ class Operations(Protocol):
         without having read `chunks` to their end is believed only of a `duplicate`.
         """
 
-    async def find(self, open_: FindOpen, answering: MatchSink) -> FindResult:
+    async def find(self, open_: FindOpen, sink: MatchSink) -> FindResult:
         """Answer one query; looks at `answering.cancelled` between matches."""

@@ -120,7 +120,7 @@ class MemoryCarrier:
             return
         self._bus.route(self, Delivery(subject, body, reply, taken))
 
-    async def flushed(self) -> None:
+    async def wait_writable(self) -> None:
         """Let others run. Raises CarrierDown."""
         await asyncio.sleep(0)
         self._check_connected()

@@ -54,12 +54,12 @@ class KeptInMemory:
         self.stored.append((open_, content))
         return StoreResult(status=0, size=len(content))
 
-    async def find(self, open_: FindOpen, answering: MatchSink) -> FindResult:
+    async def find(self, open_: FindOpen, sink: MatchSink) -> FindResult:
         sent = 0
-        while sent < self.matches and not answering.cancelled:
-            await answering.send(FindMatch(status=0xFF00, identifier=MATCH))
+        while sent < self.matches and not sink.cancelled:
+            await sink.send(FindMatch(status=0xFF00, identifier=MATCH))
             sent += 1
-        return FindResult(status=0xFE00 if answering.cancelled else 0, matches=sent)
+        return FindResult(status=0xFE00 if sink.cancelled else 0, matches=sent)
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ async def test_a_subject_nobody_listens_to_is_answered_at_once(server: NatsServe
     async with reached(server.url) as link:
         await link.subscribe("inbox.*", taken)
         link.publish("nobody", b"x", reply="inbox.1")
-        await eventually(lambda: [each.nobody_listened for each in taken.deliveries], [True])
+        await eventually(lambda: [each.is_no_responders for each in taken.deliveries], [True])
 
 
 async def test_a_queue_group_shares_its_messages(server: NatsServer) -> None:
@@ -172,7 +172,7 @@ async def test_a_flood_beyond_every_queue_of_the_client_loses_nothing(server: Na
         for index in range(count):
             publisher.publish("a", b"x" * 500)
             if index % 500 == 0:
-                await publisher.flushed()
+                await publisher.wait_writable()
                 await asyncio.sleep(0)
         await eventually(lambda: len(taken.deliveries), count, 60)
         assert link.generation == publisher.generation == 1
@@ -183,7 +183,7 @@ async def test_flushed_waits_while_the_server_reads_nothing(server: NatsServer) 
         server.pause()
         for _ in range(40):
             link.publish("a", bytes(1000 * KIB))
-        waiting = asyncio.create_task(link.flushed())
+        waiting = asyncio.create_task(link.wait_writable())
         done, _ = await asyncio.wait([waiting], timeout=0.3)
         assert not done
         server.resume()
@@ -201,7 +201,7 @@ async def test_before_it_is_connected_a_link_takes_subscriptions_and_refuses_mes
         with pytest.raises(CarrierDown, match="connection refused"):
             link.publish("a", b"x")
         with pytest.raises(CarrierDown, match="connection refused"):
-            await link.flushed()
+            await link.wait_writable()
         server.start()
         await link.reached(10)
         link.publish("a", b"x")

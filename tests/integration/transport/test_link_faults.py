@@ -54,7 +54,7 @@ async def test_whoever_waits_for_the_buffer_hears_that_the_connection_broke(
         server.pause()
         for _ in range(40):
             link.publish("a", bytes(1_000_000))
-        waiting = asyncio.create_task(link.flushed())
+        waiting = asyncio.create_task(link.wait_writable())
         await asyncio.sleep(0)
         server.kill()
         with pytest.raises(CarrierDown):

@@ -38,7 +38,7 @@ async def _carries(address: str, **settings: Any) -> None:
         bodies = [bytes([index]) * 300_000 for index in range(20)]
         for body in bodies:
             link.publish("a", body, headers={"a": "b"})
-            await link.flushed()
+            await link.wait_writable()
         await eventually(lambda: len(taken.deliveries), len(bodies))
         assert taken.bodies == bodies
         assert link.trouble == ""

@@ -16,7 +16,7 @@ import pytest
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.transport.client.client import CarrierClient
 from dimse_ingestion.transport.nats.client import NatsClient
-from dimse_ingestion.transport.protocol.codec import OpenEcho, encoded
+from dimse_ingestion.transport.protocol.codec import OpenEcho, encode
 from dimse_ingestion.transport.protocol.messages import EchoRequest, Origin, StoreOpen, StoreResult
 from dimse_ingestion.transport.protocol.subjects import (
     Permissions,
@@ -127,11 +127,11 @@ def replicas(server: NatsServer, tmp_path: Path) -> Iterator[Replicas]:
 
 @asynccontextmanager
 async def requester(
-    server: NatsServer, times: Timeouts | None = None, proxy: str = "p1"
+    server: NatsServer, timeouts: Timeouts | None = None, proxy: str = "p1"
 ) -> AsyncIterator[CarrierClient]:
     needs = proxy_permissions(ROOT, proxy)
     async with reached(server.url, needs=needs) as link:
-        made = CarrierClient(link, Subjects(ROOT), proxy, times)
+        made = CarrierClient(link, Subjects(ROOT), proxy, timeouts)
         await made.start()
         yield made
         await made.close()
@@ -213,7 +213,7 @@ async def test_a_forged_reply_makes_no_replica_unready(tmp_path: Path, reply: st
         {"user": name, "password": "pw", "permissions": _as_configured(each)}
         for name, each in grants.items()
     ]
-    headers, body = encoded(OpenEcho(request=EchoRequest(operation_id="e1", origin=ORIGIN)))
+    headers, body = encode(OpenEcho(request=EchoRequest(operation_id="e1", origin=ORIGIN)))
     with nats_server(tmp_path / "other", {"authorization": {"users": users}}) as server:
         async with (
             reached(

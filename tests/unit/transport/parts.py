@@ -57,8 +57,8 @@ def content_of(size: int) -> bytes:
     return counted[:size]
 
 
-def store_open(content: bytes, operation_id: str = "op1", **changed: object) -> StoreOpen:
-    facts: dict[str, object] = {
+def store_open(content: bytes, operation_id: str = "op1", **overrides: object) -> StoreOpen:
+    fields: dict[str, object] = {
         "operation_id": operation_id,
         "sop_class_uid": "1.2.840.10008.5.1.4.1.1.2",
         "sop_instance_uid": "1.2.3",
@@ -67,7 +67,7 @@ def store_open(content: bytes, operation_id: str = "op1", **changed: object) -> 
         "sha256": hashlib.sha256(content).hexdigest(),
         "origin": ORIGIN,
     }
-    return StoreOpen(**(facts | changed))  # type: ignore[arg-type] # by name
+    return StoreOpen(**(fields | overrides))  # type: ignore[arg-type] # by name
 
 
 def find_open(operation_id: str = "find1", identifier: bytes = b"identifier") -> FindOpen:
@@ -110,7 +110,7 @@ class FakeOperations:
     most_at_once: int = 0
     stored: list[bytes] = field(default_factory=list)
     begun: int = 0
-    broken: list[DimseFailure] = field(default_factory=list)
+    store_failures: list[DimseFailure] = field(default_factory=list)
     found: list[FindOpen] = field(default_factory=list)
     cancelled: int = 0
     matches_sent: int = 0
@@ -132,7 +132,7 @@ class FakeOperations:
         try:
             return await self._stored(open_, chunks)
         except DimseFailure as failure:
-            self.broken.append(failure)
+            self.store_failures.append(failure)
             raise
         finally:
             self.at_once -= 1
@@ -147,19 +147,19 @@ class FakeOperations:
         self.stored.append(bytes(taken))
         return StoreResult(status=0, key=open_.sha256, size=len(taken), sha256=open_.sha256)
 
-    async def find(self, open_: FindOpen, answering: MatchSink) -> FindResult:
+    async def find(self, open_: FindOpen, sink: MatchSink) -> FindResult:
         self.found.append(open_)
         self._fail()
         sent = 0
         await asyncio.sleep(self.waiting)
         for match in _endless() if self.endless else self.matches:
-            if answering.cancelled:
+            if sink.cancelled:
                 break
-            await answering.send(match)
+            await sink.send(match)
             sent += 1
             self.matches_sent = sent
             await asyncio.sleep(self.slow)
-        if answering.cancelled:
+        if sink.cancelled:
             self.cancelled += 1
             return FindResult(status=Status.CANCEL, matches=sent)
         return FindResult(status=0, matches=sent)
@@ -197,7 +197,7 @@ class ClientServerPair:
     """Two ends on one bus, and more of them when asked for."""
 
     bus: CountingBus
-    times: Timeouts
+    timeouts: Timeouts
     limits: FlowLimits
     requester: CarrierClient = field(init=False)
     proxy: MemoryCarrier = field(init=False)
@@ -206,7 +206,7 @@ class ClientServerPair:
 
     async def add_proxy(self, name: str) -> tuple[CarrierClient, MemoryCarrier]:
         carrier = self.bus.carrier(proxy_permissions(ROOT, name))
-        requester = CarrierClient(carrier, Subjects(ROOT), name, self.times)
+        requester = CarrierClient(carrier, Subjects(ROOT), name, self.timeouts)
         await requester.start()
         return requester, carrier
 
@@ -214,7 +214,7 @@ class ClientServerPair:
         carrier = self.bus.carrier(ingestion_permissions(ROOT))
         name = f"{operations.replica}-{len(self.replicas)}"
         responder = TransportServer(
-            carrier, Subjects(ROOT), name, operations, times=self.times, limits=self.limits
+            carrier, Subjects(ROOT), name, operations, timeouts=self.timeouts, limits=self.limits
         )
         await responder.start()
         self.replicas.append(carrier)
@@ -238,7 +238,7 @@ class ClientServerPair:
         return await self.requester.store(
             store_open(content, operation_id),
             BytesSource(content),
-            deadline=deadline or self.times.deadline,
+            deadline=deadline or self.timeouts.deadline,
         )
 
     def denied(self) -> list[str]:
@@ -248,14 +248,14 @@ class ClientServerPair:
 @asynccontextmanager
 async def client_server_pair(
     *operations: FakeOperations,
-    times: Timeouts | None = None,
+    timeouts: Timeouts | None = None,
     limits: FlowLimits | None = None,
     maximum_payload: int = SMALL_PAYLOAD,
 ) -> AsyncIterator[ClientServerPair]:
     """One proxy and a replica for each of `operations`, each with its user's permissions only."""
     bus = CountingBus(maximum_payload=maximum_payload)
     made = ClientServerPair(
-        bus, times or Timeouts(), limits or FlowLimits(window=64 * KIB, least_window=16 * KIB)
+        bus, timeouts or Timeouts(), limits or FlowLimits(window=64 * KIB, min_window=16 * KIB)
     )
     made.requester, made.proxy = await made.add_proxy("p1")
     for each in operations:

@@ -104,9 +104,9 @@ def test_a_cancel_that_comes_after_the_last_match_was_found_ends_the_session(cre
     for match in numbered(3):
         answerer.add(match, 0.0)
     answerer.finish(Result(find=FindResult(status=0, matches=3)), 0.0)
-    assert not answerer.done
+    assert not answerer.is_done
     answerer.receive(Cancel(), 0.1)
-    assert answerer.done
+    assert answerer.is_done
 
 
 def test_a_cancel_before_any_match() -> None:
@@ -184,10 +184,10 @@ def test_a_replica_that_dies_before_the_first_match_is_left_for_another() -> Non
     async def it() -> None:
         replicas = [FakeOperations(f"r{n}", matches=numbered(5), waiting=8.0) for n in (1, 2)]
         async with client_server_pair(*replicas) as both:
-            answering = asyncio.create_task(answered(both))
+            sink = asyncio.create_task(answered(both))
             await until(lambda: replicas[0].found or replicas[1].found)
             both.kill(0 if replicas[0].found else 1)
-            got, result = await answering
+            got, result = await sink
             assert (got, result.status) == (numbered(5), Status.SUCCESS)
 
     run_in_virtual_time(it())
@@ -211,7 +211,7 @@ def test_a_replica_that_dies_after_the_first_match_is_told() -> None:
 def test_a_query_without_progress_is_a700() -> None:
     async def it() -> None:
         replica = FakeOperations(matches=numbered(1), waiting=10_000.0)
-        async with client_server_pair(replica, times=Timeouts(deadline=50)) as both:
+        async with client_server_pair(replica, timeouts=Timeouts(deadline=50)) as both:
             clock = asyncio.get_running_loop().time
             begun = clock()
             _, result = await answered(both)

@@ -4,7 +4,7 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dimse_ingestion.transport.protocol.codec import _KINDS, OpenStore, encoded
+from dimse_ingestion.transport.protocol.codec import _KINDS, OpenStore, encode
 from dimse_ingestion.transport.protocol.subjects import Subjects
 from tests.unit.transport.parts import (
     ROOT,
@@ -36,7 +36,7 @@ HEADERS = st.dictionaries(
     st.sampled_from(["Dimse-Op", "Dimse-Proto", "Dimse-Offset", "traceparent", "Status"]),
     st.sampled_from([*_KINDS, "1", "0", "503", "-1", "9" * 30, "00-" + "a" * 32 + "-b-01", "\xff"]),
 )
-FRAMES = st.sampled_from(EACH).map(encoded)
+FRAMES = st.sampled_from(EACH).map(encode)
 FORGED = st.tuples(FRAMES | st.tuples(HEADERS, st.binary(max_size=40)), REPLIES)
 
 
@@ -77,7 +77,7 @@ def test_an_open_that_asks_to_be_answered_elsewhere_is_not_performed() -> None:
     async def scene() -> None:
         operations = FakeOperations(replica="r1")
         async with client_server_pair(operations) as made:
-            headers, body = encoded(OpenStore(open=store_open(b"x"), inline=b"x"))
+            headers, body = encode(OpenStore(open=store_open(b"x"), inline=b"x"))
             for reply in ("", f"{ROOT}.v1.svc.store", f"{ROOT}._INBOX.p1.>"):
                 forge(made, SUBJECTS.service("store"), dict(headers), body, reply)
             assert (await made.store(b"mine", "mine")).status == 0

@@ -40,7 +40,7 @@ async def test_nobody_listened() -> None:
     await asking.subscribe("inbox.>", got.append)
     asking.publish("nobody.there", b"x", reply="inbox.1")
     await settled()
-    assert [(each.subject, each.nobody_listened) for each in got] == [("inbox.1", True)]
+    assert [(each.subject, each.is_no_responders) for each in got] == [("inbox.1", True)]
 
 
 async def test_a_cut_loses_what_is_on_the_way_and_is_told() -> None:
@@ -53,7 +53,7 @@ async def test_a_cut_loses_what_is_on_the_way_and_is_told() -> None:
     with pytest.raises(CarrierDown):
         one.publish("a", b"2")
     with pytest.raises(CarrierDown):
-        await one.flushed()
+        await one.wait_writable()
     one.restore()
     one.publish("a", b"3")
     await settled()

@@ -6,7 +6,7 @@ import pytest
 
 from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
 from dimse_ingestion.dicom.status import Status
-from dimse_ingestion.transport.protocol.codec import OpenStore, encoded
+from dimse_ingestion.transport.protocol.codec import OpenStore, encode
 from dimse_ingestion.transport.protocol.messages import StoreResult
 from dimse_ingestion.transport.protocol.subjects import SERVICES, Subjects
 from dimse_ingestion.transport.protocol.timeouts import Timeouts
@@ -94,7 +94,7 @@ def test_nobody_listens() -> None:
             begun = clock()
             result = await both.store(LONG)
             assert (result.status, result.comment) == (Status.OUT_OF_RESOURCES, "Nobody listens")
-            assert clock() - begun == pytest.approx(both.times.open_budget, abs=0.1)
+            assert clock() - begun == pytest.approx(both.timeouts.open_budget, abs=0.1)
 
     run_in_virtual_time(it())
 
@@ -140,7 +140,7 @@ def test_a_failure_that_stays_is_told_as_the_replica_told_it() -> None:
             result = await both.store(LONG)
             assert result.status == Status.OUT_OF_RESOURCES
             assert result.comment == "The bucket is full"
-            assert clock() - begun <= both.times.deadline
+            assert clock() - begun <= both.timeouts.deadline
         assert 5 < replica.begun < 40
 
     run_in_virtual_time(it())
@@ -228,7 +228,7 @@ def test_a_slow_bucket_bounds_what_is_on_the_way() -> None:
 def test_a_slow_bucket_does_not_end_the_lease() -> None:
     async def it() -> None:
         replica = FakeOperations(slow=30.0)
-        async with client_server_pair(replica, times=Timeouts(deadline=5000)) as both:
+        async with client_server_pair(replica, timeouts=Timeouts(deadline=5000)) as both:
             assert (await both.store(content_of(80 * KIB))).status == Status.SUCCESS
         assert replica.begun == 1
 
@@ -252,7 +252,7 @@ def test_too_many_at_once_wait_for_their_turn() -> None:
 def test_what_all_may_send_is_bounded() -> None:
     async def it() -> None:
         replica = FakeOperations(slow=0.1)
-        limits = FlowLimits(window=64 * KIB, least_window=64 * KIB, granted=160 * KIB)
+        limits = FlowLimits(window=64 * KIB, min_window=64 * KIB, total_window=160 * KIB)
         async with client_server_pair(replica, limits=limits) as both:
             results = await asyncio.gather(*(both.store(LONG, f"op{n}") for n in range(6)))
             assert {each.status for each in results} == {Status.SUCCESS}
@@ -292,7 +292,7 @@ def test_a_replica_that_dies_alone_is_waited_for_and_then_a700() -> None:
             await until(lambda: replica.action)
             both.kill(0)
             assert (await storing).status == Status.OUT_OF_RESOURCES
-            await until(lambda: replica.broken)
+            await until(lambda: replica.store_failures)
         assert replica.stored == []
 
     run_in_virtual_time(it())
@@ -349,7 +349,7 @@ def test_without_any_connection_it_is_a700_after_the_open_budget() -> None:
             both.proxy.cut()
             begun = clock()
             assert (await both.store(LONG)).status == Status.OUT_OF_RESOURCES
-            assert clock() - begun == pytest.approx(both.times.open_budget, abs=0.1)
+            assert clock() - begun == pytest.approx(both.timeouts.open_budget, abs=0.1)
 
     run_in_virtual_time(it())
 
@@ -359,7 +359,7 @@ def test_a_connection_that_is_away_for_less_than_the_open_budget_costs_nothing()
         async with client_server_pair(FakeOperations()) as both:
             both.proxy.cut()
             storing = asyncio.create_task(both.store(LONG))
-            await asyncio.sleep(both.times.open_budget - 0.5)
+            await asyncio.sleep(both.timeouts.open_budget - 0.5)
             both.proxy.restore()
             assert (await storing).status == Status.SUCCESS
 
@@ -374,7 +374,7 @@ def test_a_sender_that_falls_silent_ends_its_lease() -> None:
             await until(lambda: replica.action)
             both.proxy.cut()
             storing.cancel()
-            await until(lambda: replica.broken)
+            await until(lambda: replica.store_failures)
             assert both.responders[0].sessions == 0
         assert replica.stored == []
 
@@ -388,7 +388,7 @@ def test_an_operation_nobody_waits_for_is_aborted_at_once() -> None:
             storing = asyncio.create_task(both.store(LONG))
             await until(lambda: replica.action)
             storing.cancel()
-            await until(lambda: replica.broken, within=1.0)
+            await until(lambda: replica.store_failures, within=1.0)
         assert replica.stored == []
 
     run_in_virtual_time(it())
@@ -458,7 +458,7 @@ def test_a_drain_takes_nothing_new_and_finishes_what_is_open() -> None:
             results = await asyncio.gather(*storing, *(both.store(LONG, f"l{n}") for n in range(4)))
             assert {each.status for each in results} == {Status.SUCCESS}
         assert first.begun == begun
-        assert first.broken == []
+        assert first.store_failures == []
 
     run_in_virtual_time(it())
 
@@ -566,7 +566,7 @@ def test_an_open_of_another_version_is_rejected() -> None:
             subjects = Subjects(ROOT)
             stranger = both.bus.carrier()
             await stranger.subscribe(subjects.inbox("px", "1"), got.append)
-            headers, body = encoded(OpenStore(open=store_open(LONG)))
+            headers, body = encode(OpenStore(open=store_open(LONG)))
             headers["Dimse-Proto"] = "2"
             service, inbox = subjects.service("store"), subjects.inbox("px", "1")
             stranger.publish(service, body, reply=inbox, headers=headers)

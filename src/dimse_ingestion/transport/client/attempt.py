@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from dimse_ingestion.transport.carrier import Carrier, CarrierDown
 from dimse_ingestion.transport.contract import Source
-from dimse_ingestion.transport.protocol.codec import Data, Message, chunk_size, encoded
+from dimse_ingestion.transport.protocol.codec import Data, Message, chunk_size, encode
 from dimse_ingestion.transport.protocol.state import NEVER, AttemptState, Outcome
 from dimse_ingestion.transport.protocol.store_sender import StoreSender
 
@@ -23,76 +23,76 @@ class Attempt:
         self.machine = machine
         self._carrier = carrier
         self._clock = asyncio.get_running_loop().time
-        self._news = asyncio.Event()
+        self._wakeup = asyncio.Event()
 
     async def run(self, service: str, opening: Message, headers: Mapping[str, str]) -> Outcome:
         """Open, and go on until there is an outcome. Cancelled, it tells the replica so."""
         self._publish(service, opening, headers)
         try:
             while self.machine.outcome is None:
-                self._news.clear()
-                self._send(self.machine.due(self._clock()))
-                await self._move()
+                self._wakeup.clear()
+                self._send(self.machine.on_timer(self._clock()))
+                await self._send_flow()
                 if self.machine.outcome is None:
-                    await self._news_or(self.machine.wake_at)
+                    await self._wait_until(self.machine.wake_at)
         finally:
-            self.say(self.machine.abandon("The operation ended"))
+            self.send(self.machine.abandon("The operation ended"))
         return self.machine.outcome
 
-    def say(self, frames: list[Message]) -> None:
+    def send(self, messages: list[Message]) -> None:
         """Send frames to the session, and look at the machine again."""
-        self._send(frames)
-        self._news.set()
+        self._send(messages)
+        self._wakeup.set()
 
     # what happens to it
 
-    def receive(self, frame: Message, subject: str) -> bool:
+    def receive(self, message: Message, subject: str) -> bool:
         """Take a frame that came from the session at `subject`; false if that is not this one's."""
         if subject and self.machine.subject not in ("", subject):
             return False
-        self.say(self.machine.receive(frame, self._clock(), subject))
+        self.send(self.machine.receive(message, self._clock(), subject))
         return True
 
-    def nobody_listened(self) -> None:
+    def on_no_responders(self) -> None:
         """The server found nobody to take what was sent."""
-        self.machine.nobody_listened(self._clock())
-        self._news.set()
+        self.machine.on_no_responders(self._clock())
+        self._wakeup.set()
 
-    def changed(self, *, connected: bool) -> None:
+    def on_connection_change(self, *, connected: bool) -> None:
         """The connection broke or is back."""
         if connected:
-            self._rechunk()
-            self.say(self.machine.restored(self._clock()))
+            self._update_chunk_size()
+            self.send(self.machine.on_reconnect(self._clock()))
         else:
-            self.machine.interrupted(self._clock())
-            self._news.set()
+            self.machine.on_disconnect(self._clock())
+            self._wakeup.set()
 
-    def _send(self, frames: list[Message]) -> None:
+    def _send(self, messages: list[Message]) -> None:
         if not self.machine.subject:
             return  # a result that was kept comes from no session any more
-        for frame in frames:
-            self._publish(self.machine.subject, frame, {})
+        for message in messages:
+            self._publish(self.machine.subject, message, {})
 
     # for subclasses
 
-    async def _move(self) -> None:
+    async def _send_flow(self) -> None:
         """Send what flows."""
 
-    def _rechunk(self) -> None:
+    def _update_chunk_size(self) -> None:
         """Another connection may have another maximum payload."""
 
-    def _publish(self, subject: str, frame: Message, more: Mapping[str, str]) -> None:
+    def _publish(self, subject: str, message: Message, more: Mapping[str, str]) -> None:
         """Send one frame; a connection that is down is the machine's matter."""
-        headers, body = encoded(frame)
+        headers, body = encode(message)
         try:
             self._carrier.publish(subject, body, reply=self.inbox, headers={**headers, **more})
         except CarrierDown:
-            self.machine.interrupted(self._clock())
+            self.machine.on_disconnect(self._clock())
 
-    async def _news_or(self, when: float) -> None:
+    async def _wait_until(self, when: float) -> None:
         try:
             async with asyncio.timeout_at(None if when == NEVER else when):
-                await self._news.wait()
+                await self._wakeup.wait()
         except TimeoutError:
             return
 
@@ -106,19 +106,19 @@ class StoreAttempt(Attempt):
         super().__init__(carrier, inbox, machine)
         self._source = source
 
-    async def _move(self) -> None:
-        while piece := self.machine.next_data():
+    async def _send_flow(self) -> None:
+        while piece := self.machine.next_chunk():
             offset, length = piece
             content = self._source.read(offset, length)
             self._publish(self.machine.subject, Data(offset=offset, content=content), {})
-            await self._flushed()
-        self._send(self.machine.due(self._clock()))
+            await self._wait_writable()
+        self._send(self.machine.on_timer(self._clock()))
 
-    async def _flushed(self) -> None:
+    async def _wait_writable(self) -> None:
         try:
-            await self._carrier.flushed()
+            await self._carrier.wait_writable()
         except CarrierDown:
-            self.machine.interrupted(self._clock())
+            self.machine.on_disconnect(self._clock())
 
-    def _rechunk(self) -> None:
-        self.machine.rechunk(chunk_size(self._carrier.maximum_payload))
+    def _update_chunk_size(self) -> None:
+        self.machine.set_chunk_size(chunk_size(self._carrier.maximum_payload))

@@ -16,14 +16,14 @@ class RetryBudget:
     """One operation's; `random` gives numbers from 0 to 1."""
 
     def __init__(
-        self, times: Timeouts, now: float, deadline: float, random: Callable[[], float]
+        self, timeouts: Timeouts, now: float, deadline: float, random: Callable[[], float]
     ) -> None:
-        self.ends = now + deadline
-        self._times = times
+        self.deadline_at = now + deadline
+        self._timeouts = timeouts
         self._random = random
         self._reached = now
         self._failures = 0
-        self.because = "No answer in time"
+        self.reason = "No answer in time"
         """Why the last attempt had no result."""
 
     def pause(self, failed: AttemptFailed | Result, now: float) -> float | None:
@@ -32,19 +32,19 @@ class RetryBudget:
         A pause that would last beyond the end is shortened, so that the last attempt is made as
         late as it can still succeed: what was away may be back by then.
         """
-        after = 0.0
+        retry_after = 0.0
         if isinstance(failed, AttemptFailed):
-            self.because, after = failed.because, failed.after
-        if isinstance(failed, Result) or failed.reached:
+            self.reason, retry_after = failed.reason, failed.retry_after
+        if isinstance(failed, Result) or failed.replica_answered:
             self._reached = now
-        pause = self._jittered(after)
+        pause = self._jittered(retry_after)
         self._failures += 1
-        budget_ends = self._reached + self._times.open_budget
-        if now + pause < min(self.ends, budget_ends):
+        budget_ends = self._reached + self._timeouts.open_budget
+        if now + pause < min(self.deadline_at, budget_ends):
             return pause
-        shortened = min(self.ends - self._times.last_attempt, budget_ends) - now
-        return shortened if shortened >= self._times.first_pause else None
+        shortened = min(self.deadline_at - self._timeouts.last_attempt_margin, budget_ends) - now
+        return shortened if shortened >= self._timeouts.first_backoff else None
 
-    def _jittered(self, after: float) -> float:
-        growing = self._times.first_pause * 2.0 ** min(self._failures, 16)
-        return (after + min(self._times.longest_pause, growing)) * (0.5 + self._random() / 2)
+    def _jittered(self, retry_after: float) -> float:
+        growing = self._timeouts.first_backoff * 2.0 ** min(self._failures, 16)
+        return (retry_after + min(self._timeouts.max_backoff, growing)) * (0.5 + self._random() / 2)

@@ -17,7 +17,7 @@ from dimse_ingestion.transport.protocol.codec import (
     OpenStore,
     Reject,
     chunk_size,
-    encoded,
+    encode,
 )
 from dimse_ingestion.transport.protocol.messages import (
     EchoRequest,
@@ -38,11 +38,11 @@ class CarrierClient:
     """A `Requester`; `proxy_id` names this proxy's inboxes."""
 
     def __init__(
-        self, carrier: Carrier, subjects: Subjects, proxy_id: str, times: Timeouts | None = None
+        self, carrier: Carrier, subjects: Subjects, proxy_id: str, timeouts: Timeouts | None = None
     ) -> None:
         self._carrier = carrier
         self._inboxes = Inboxes(carrier, subjects, proxy_id)
-        self._retrying = Retrier(carrier, subjects, self._inboxes, times or Timeouts())
+        self._retrier = Retrier(carrier, subjects, self._inboxes, timeouts or Timeouts())
 
     async def start(self) -> None:
         """Listen for answers. Raises CarrierDown."""
@@ -54,16 +54,16 @@ class CarrierClient:
 
     async def echo(self, request: EchoRequest) -> EchoResult:
         """Go all the way. Raises DimseFailure when no replica answers within the budget."""
-        retrying = self._retrying
-        operation = Operation("echo", request.operation_id, retrying.times.echo_deadline)
+        retrier = self._retrier
+        operation = Operation("echo", request.operation_id, retrier.timeouts.echo_deadline)
 
-        async def once() -> Outcome:
-            machine = AttemptState(retrying.times, retrying.now())
+        async def run_attempt() -> Outcome:
+            machine = AttemptState(retrier.timeouts, retrier.now())
             attempt = Attempt(self._carrier, self._inboxes.new(), machine)
-            return await retrying.run_attempt(operation, attempt, OpenEcho(request=request))
+            return await retrier.run_attempt(operation, attempt, OpenEcho(request=request))
 
         try:
-            return _echoed(await retrying.until_final(operation, once))
+            return _to_echo_result(await retrier.run(operation, run_attempt))
         except RetriesExhausted as why:
             raise OutOfResources(str(why)) from None
 
@@ -71,35 +71,37 @@ class CarrierClient:
         """Carry one data set and bring back its result; after `deadline` seconds, A700."""
         operation = Operation("store", open_.operation_id, deadline)
 
-        async def once() -> Outcome:
-            return await self._store_once(operation, open_, source)
+        async def run_attempt() -> Outcome:
+            return await self._run_store_attempt(operation, open_, source)
 
         try:
-            return _stored(await self._retrying.until_final(operation, once))
+            return _to_store_result(await self._retrier.run(operation, run_attempt))
         except RetriesExhausted as why:
             return StoreResult(status=Status.OUT_OF_RESOURCES, comment=str(why), transient=True)
 
     def find(self, open_: FindOpen) -> CarrierFindStream:
         """Start one query."""
-        return CarrierFindStream(self._retrying, open_)
+        return CarrierFindStream(self._retrier, open_)
 
-    async def _store_once(self, operation: Operation, open_: StoreOpen, source: Source) -> Outcome:
-        retrying = self._retrying
+    async def _run_store_attempt(
+        self, operation: Operation, open_: StoreOpen, source: Source
+    ) -> Outcome:
+        retrier = self._retrier
         chunk = chunk_size(self._carrier.maximum_payload)
-        machine = StoreSender(open_.size, open_.sha256, chunk, retrying.times, retrying.now())
+        machine = StoreSender(open_.size, open_.sha256, chunk, retrier.timeouts, retrier.now())
         attempt = StoreAttempt(self._carrier, self._inboxes.new(), machine, source)
-        return await retrying.run_attempt(operation, attempt, _opening(open_, source, chunk))
+        return await retrier.run_attempt(operation, attempt, _build_open(open_, source, chunk))
 
 
-def _opening(open_: StoreOpen, source: Source, chunk: int) -> OpenStore:
+def _build_open(open_: StoreOpen, source: Source, chunk: int) -> OpenStore:
     """The open, with the data set in it if both fit into one chunk."""
     bare = OpenStore(open=open_)
-    if open_.size + len(encoded(bare)[1]) + _INLINE_OVERHEAD > chunk:
+    if open_.size + len(encode(bare)[1]) + _INLINE_OVERHEAD > chunk:
         return bare
     return OpenStore(open=open_, inline=source.read(0, open_.size))
 
 
-def _stored(final: FinalResult) -> StoreResult:
+def _to_store_result(final: FinalResult) -> StoreResult:
     if isinstance(final, Reject):
         return StoreResult(status=final.status, comment=final.comment)
     return final.store or StoreResult(
@@ -107,7 +109,7 @@ def _stored(final: FinalResult) -> StoreResult:
     )
 
 
-def _echoed(final: FinalResult) -> EchoResult:
+def _to_echo_result(final: FinalResult) -> EchoResult:
     if isinstance(final, Reject):
         return EchoResult(status=final.status, comment=final.comment)
     if final.echo is None:

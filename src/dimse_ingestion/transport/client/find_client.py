@@ -12,7 +12,7 @@ from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.transport.carrier import Carrier
 from dimse_ingestion.transport.client.attempt import Attempt
 from dimse_ingestion.transport.client.retry import FinalResult, Operation, Retrier, RetriesExhausted
-from dimse_ingestion.transport.protocol.codec import OpenFind, Reject, chunk_size, encoded
+from dimse_ingestion.transport.protocol.codec import OpenFind, Reject, chunk_size, encode
 from dimse_ingestion.transport.protocol.find import FindReceiver
 from dimse_ingestion.transport.protocol.messages import FindMatch, FindOpen, FindResult
 from dimse_ingestion.transport.protocol.state import AttemptFailed, Outcome
@@ -28,52 +28,52 @@ class FindAttempt(Attempt):
         carrier: Carrier,
         inbox: str,
         machine: FindReceiver,
-        something_came: Callable[[], None],
+        on_progress: Callable[[], None],
     ) -> None:
         super().__init__(carrier, inbox, machine)
-        self._something_came = something_came
+        self._on_progress = on_progress
 
-    def taken(self) -> None:
+    def pop_batch(self) -> None:
         """The modality has the oldest batch."""
-        self.say(self.machine.taken(self._clock()))
+        self.send(self.machine.pop_batch(self._clock()))
 
-    async def _move(self) -> None:
-        self._something_came()
+    async def _send_flow(self) -> None:
+        self._on_progress()
 
 
 class CarrierFindStream:
     """A `Finding`, begun when made."""
 
-    def __init__(self, retrying: Retrier, open_: FindOpen) -> None:
-        self._retrying = retrying
+    def __init__(self, retrier: Retrier, open_: FindOpen) -> None:
+        self._retrier = retrier
         self._open = open_
         self._operation = Operation(
-            "find", open_.operation_id, retrying.times.deadline, ends_attempts=False
+            "find", open_.operation_id, retrier.timeouts.deadline, limits_attempts=False
         )
         self._attempt: FindAttempt | None = None
         self._result: FindResult | None = None
-        self._given = 0
-        self._news = asyncio.Event()
-        self._task = asyncio.create_task(self._carry())
+        self._delivered = 0
+        self._wakeup = asyncio.Event()
+        self._task = asyncio.create_task(self._run())
 
     async def __aiter__(self) -> AsyncIterator[FindMatch]:
         """The matches in the order the catalogue gave them."""
-        while attempt := await self._with_matches():
+        while attempt := await self._next_attempt():
             for match in attempt.machine.arrived[0]:
                 if self._is_cancelled:
                     return
-                self._given += 1
+                self._delivered += 1
                 yield match
-            attempt.taken()
+            attempt.pop_batch()
 
     def cancel(self) -> None:
         """End now; the replica is told and not waited for."""
-        if self._result is not None and not self._left:
+        if self._result is not None and not self._has_undelivered:
             return
         if self._attempt:
-            self._attempt.say(self._attempt.machine.cancel())
+            self._attempt.send(self._attempt.machine.cancel())
         self._task.cancel()
-        self._end(FindResult(status=Status.CANCEL, matches=self._given))
+        self._end(FindResult(status=Status.CANCEL, matches=self._delivered))
 
     @property
     def result(self) -> FindResult:
@@ -83,7 +83,7 @@ class CarrierFindStream:
         return self._result
 
     @property
-    def _left(self) -> bool:
+    def _has_undelivered(self) -> bool:
         """Whether matches have come that the modality has not got."""
         return self._attempt is not None and bool(self._attempt.machine.arrived)
 
@@ -91,49 +91,49 @@ class CarrierFindStream:
     def _is_cancelled(self) -> bool:
         return self._result is not None and self._result.status == Status.CANCEL
 
-    async def _with_matches(self) -> FindAttempt | None:
+    async def _next_attempt(self) -> FindAttempt | None:
         """The attempt whose next batch is to be handed on; None at the end."""
-        while not (self._left or self._result):
-            self._news.clear()
-            await self._news.wait()
+        while not (self._has_undelivered or self._result):
+            self._wakeup.clear()
+            await self._wakeup.wait()
             if self._task.done() and not self._task.cancelled():
                 self._task.result()  # a mistake of ours is not swallowed
-        return self._attempt if self._left and not self._is_cancelled else None
+        return self._attempt if self._has_undelivered and not self._is_cancelled else None
 
-    async def _carry(self) -> None:
+    async def _run(self) -> None:
         try:
-            final = await self._retrying.until_final(self._operation, self._once)
+            final = await self._retrier.run(self._operation, self._run_attempt)
         except RetriesExhausted as why:
             self._end(FindResult(status=Status.OUT_OF_RESOURCES, comment=str(why)))
         else:
-            self._end(_found(final))
+            self._end(_to_find_result(final))
         finally:
-            self._news.set()
+            self._wakeup.set()
 
     def _end(self, result: FindResult) -> None:
         self._result = result
-        self._news.set()
+        self._wakeup.set()
 
-    async def _once(self) -> Outcome:
-        carrier, times = self._retrying.carrier, self._retrying.times
-        machine = FindReceiver(times, self._retrying.now())
+    async def _run_attempt(self) -> Outcome:
+        carrier, timeouts = self._retrier.carrier, self._retrier.timeouts
+        machine = FindReceiver(timeouts, self._retrier.now())
         opening = OpenFind(open=self._open, limit=machine.limit)
-        if len(encoded(opening)[1]) > chunk_size(carrier.maximum_payload):
+        if len(encode(opening)[1]) > chunk_size(carrier.maximum_payload):
             return Reject(status=Status.OUT_OF_RESOURCES, comment="The identifier is too long")
-        inbox = self._retrying.inboxes.new()
-        self._attempt = FindAttempt(carrier, inbox, machine, self._news.set)
-        outcome = await self._retrying.run_attempt(self._operation, self._attempt, opening)
+        inbox = self._retrier.inboxes.new()
+        self._attempt = FindAttempt(carrier, inbox, machine, self._wakeup.set)
+        outcome = await self._retrier.run_attempt(self._operation, self._attempt, opening)
         return self._lost(outcome) if isinstance(outcome, AttemptFailed) else outcome
 
     def _lost(self, outcome: AttemptFailed) -> Outcome:
         """Begin anew elsewhere, unless the modality has seen some of it."""
-        if not self._given:
+        if not self._delivered:
             self._attempt = None
             return outcome
-        return Reject(status=Status.OUT_OF_RESOURCES, comment=outcome.because)
+        return Reject(status=Status.OUT_OF_RESOURCES, comment=outcome.reason)
 
 
-def _found(final: FinalResult) -> FindResult:
+def _to_find_result(final: FinalResult) -> FindResult:
     if isinstance(final, Reject):
         return FindResult(status=final.status, comment=final.comment)
     return final.find or FindResult(

@@ -20,13 +20,13 @@ from dimse_ingestion.transport.protocol.codec import (
     Reject,
     Result,
     Unknown,
-    decoded,
-    encoded,
+    decode,
+    encode,
 )
 from dimse_ingestion.transport.protocol.subjects import Subjects, last_token, new_session
 
 _LOG = logger(__name__)
-_LAST_WORDS = (Busy, Reject, Result, Leaving, Unknown, Abort)
+_FINAL_MESSAGES = (Busy, Reject, Result, Leaving, Unknown, Abort)
 
 
 class Inboxes:
@@ -36,14 +36,14 @@ class Inboxes:
         self._carrier = carrier
         self._subjects = subjects
         self._proxy_id = proxy_id
-        self._own = new_session()  # another process may be started with the same proxy id
+        self._instance_id = new_session()  # another process may be started with the same proxy id
         self._attempts: dict[str, Attempt] = {}
-        self._back = asyncio.Event()
+        self._reconnected = asyncio.Event()
         self._subscription: Subscription | None = None
 
     async def start(self) -> None:
         """Listen."""
-        self._carrier.on_change(self._changed)
+        self._carrier.on_change(self._on_connection_change)
         everything = self._subjects.inboxes(self._proxy_id)
         self._subscription = await self._carrier.subscribe(everything, self._take)
 
@@ -54,10 +54,10 @@ class Inboxes:
 
     def new(self) -> str:
         """The subject of a new inbox."""
-        return self._subjects.inbox(self._proxy_id, f"{self._own}-{new_session()}")
+        return self._subjects.inbox(self._proxy_id, f"{self._instance_id}-{new_session()}")
 
     @contextmanager
-    def answering(self, attempt: Attempt) -> Iterator[None]:
+    def registered(self, attempt: Attempt) -> Iterator[None]:
         """Within, messages to the attempt's inbox reach it."""
         name = last_token(attempt.inbox)
         self._attempts[name] = attempt
@@ -71,40 +71,40 @@ class Inboxes:
         if self._carrier.connected:
             await asyncio.sleep(seconds)
             return
-        self._back.clear()
+        self._reconnected.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._back.wait()
+                await self._reconnected.wait()
 
-    def _changed(self, connected: bool) -> None:
+    def _on_connection_change(self, connected: bool) -> None:
         for attempt in list(self._attempts.values()):
-            attempt.changed(connected=connected)
+            attempt.on_connection_change(connected=connected)
         if connected:
-            self._back.set()
+            self._reconnected.set()
 
     def _take(self, delivery: Delivery) -> None:
         name = last_token(delivery.subject)
-        if not name.startswith(self._own) or not self._may_answer(delivery.reply):
+        if not name.startswith(self._instance_id) or not self._is_valid_reply(delivery.reply):
             return
         attempt = self._attempts.get(name)
-        if delivery.nobody_listened:
+        if delivery.is_no_responders:
             if attempt:
-                attempt.nobody_listened()
+                attempt.on_no_responders()
             return
         try:
-            frame = decoded(delivery.headers, delivery.body)
-        except MalformedMessage as mistake:
-            _LOG.warning("A replica's message was dropped.", reason=str(mistake))
+            message = decode(delivery.headers, delivery.body)
+        except MalformedMessage as error:
+            _LOG.warning("A replica's message was dropped.", reason=str(error))
             return
-        if not (attempt and attempt.receive(frame, delivery.reply)):
-            self._refuse(frame, delivery)
+        if not (attempt and attempt.receive(message, delivery.reply)):
+            self._abort_sender(message, delivery)
 
-    def _may_answer(self, reply: str) -> bool:
+    def _is_valid_reply(self, reply: str) -> bool:
         return not reply or self._subjects.is_session(reply)
 
-    def _refuse(self, frame: Message, delivery: Delivery) -> None:
-        if not delivery.reply or isinstance(frame, _LAST_WORDS):
+    def _abort_sender(self, message: Message, delivery: Delivery) -> None:
+        if not delivery.reply or isinstance(message, _FINAL_MESSAGES):
             return
-        headers, body = encoded(Abort(reason="Nobody waits for this"))
+        headers, body = encode(Abort(reason="Nobody waits for this"))
         with suppress(CarrierDown):
             self._carrier.publish(delivery.reply, body, reply=delivery.subject, headers=headers)

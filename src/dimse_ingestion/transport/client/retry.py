@@ -36,7 +36,7 @@ class Operation:
     operation_id: str
     deadline: float
     """Seconds from its start in which attempts may begin."""
-    ends_attempts: bool = True
+    limits_attempts: bool = True
     """Whether the deadline also ends an attempt under way."""
 
 
@@ -44,9 +44,9 @@ class Retrier:
     """Everything an attempt needs, for all operations of one proxy."""
 
     def __init__(
-        self, carrier: Carrier, subjects: Subjects, inboxes: Inboxes, times: Timeouts
+        self, carrier: Carrier, subjects: Subjects, inboxes: Inboxes, timeouts: Timeouts
     ) -> None:
-        self.carrier, self.inboxes, self.times = carrier, inboxes, times
+        self.carrier, self.inboxes, self.timeouts = carrier, inboxes, timeouts
         self._subjects = subjects
 
     def now(self) -> float:
@@ -58,57 +58,57 @@ class Retrier:
     ) -> Outcome:
         """One attempt, from its open to its outcome."""
         service = self._subjects.service(operation.service)
-        with self.inboxes.answering(attempt):
+        with self.inboxes.registered(attempt):
             return await attempt.run(service, opening, tracing.headers())
 
-    async def until_final(
+    async def run(
         self, operation: Operation, attempt: Callable[[], Awaitable[Outcome]]
     ) -> FinalResult:
         """The final result; a transient failure only when there's no time for another attempt.
 
         Raises GaveUp.
         """
-        patience = RetryBudget(self.times, self.now(), operation.deadline, random.random)
+        budget = RetryBudget(self.timeouts, self.now(), operation.deadline, random.random)
         failed: Result | None = None
         while True:
-            outcome = await _bounded(attempt, patience, operation)
+            outcome = await _run_within_deadline(attempt, budget, operation)
             if isinstance(outcome, Reject):
                 return outcome
             if isinstance(outcome, Result):
                 if not _is_transient(outcome):
                     return outcome
                 failed = outcome
-            pause = patience.pause(outcome, self.now())
+            pause = budget.pause(outcome, self.now())
             if pause is None:
-                return _last(failed, patience)
-            _tell(operation, outcome, pause)
+                return _last_result(failed, budget)
+            _log_retry(operation, outcome, pause)
             await self.inboxes.pause(pause)
 
 
-async def _bounded(
-    attempt: Callable[[], Awaitable[Outcome]], patience: RetryBudget, operation: Operation
+async def _run_within_deadline(
+    attempt: Callable[[], Awaitable[Outcome]], budget: RetryBudget, operation: Operation
 ) -> Outcome:
     try:
-        async with asyncio.timeout_at(patience.ends if operation.ends_attempts else None):
+        async with asyncio.timeout_at(budget.deadline_at if operation.limits_attempts else None):
             return await attempt()
     except TimeoutError:
-        return AttemptFailed("No answer in time", reached=False)
+        return AttemptFailed("No answer in time", replica_answered=False)
 
 
 def _is_transient(result: Result) -> bool:
     return result.store is not None and result.store.transient
 
 
-def _last(failed: Result | None, patience: RetryBudget) -> Result:
+def _last_result(failed: Result | None, budget: RetryBudget) -> Result:
     """What a replica said is worth more than that a later attempt had no answer."""
     if failed is None:
-        raise RetriesExhausted(patience.because)
+        raise RetriesExhausted(budget.reason)
     return failed
 
 
-def _tell(operation: Operation, outcome: AttemptFailed | Result, pause: float) -> None:
+def _log_retry(operation: Operation, outcome: AttemptFailed | Result, pause: float) -> None:
     metrics.transport_retries.labels(operation.service).inc()
-    failed = outcome.because if isinstance(outcome, AttemptFailed) else _comment(outcome)
+    failed = outcome.reason if isinstance(outcome, AttemptFailed) else _comment(outcome)
     _LOG.info(
         "The operation is tried again.",
         operation_id=operation.operation_id,

@@ -122,7 +122,7 @@ class NatsClient:
         """
         self._current().send(subject, body, reply, headers)
 
-    async def flushed(self) -> None:
+    async def wait_writable(self) -> None:
         """Wait until less than 2 MiB is unsent. Raises CarrierDown."""
         await self._current().drained()
 

@@ -27,7 +27,7 @@ VERSION = "1"
 HEADROOM = 4 * 1024
 """Bytes of a message kept for its headers: one over the server's limit cuts the connection."""
 MAXIMUM_CHUNK = 512 * 1024
-_LONGEST_OFFSET = 18  # digits
+_MAX_OFFSET_DIGITS = 18  # digits
 
 _Position = Annotated[int, msgspec.Meta(ge=0)]
 _Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
@@ -188,7 +188,7 @@ _DECODERS: dict[str, msgspec.msgpack.Decoder[Any]] = {
 }
 
 
-_UNREADABLE = (
+_DECODE_ERRORS = (
     msgspec.MsgspecError,
     ValueError,
     TypeError,
@@ -204,18 +204,18 @@ def chunk_size(maximum_payload: int) -> int:
     return max(1, min(MAXIMUM_CHUNK, maximum_payload - HEADROOM))
 
 
-def encoded(frame: Message) -> tuple[dict[str, str], bytes]:
+def encode(message: Message) -> tuple[dict[str, str], bytes]:
     """Headers and body."""
-    name = _NAMES[type(frame)]
-    if isinstance(frame, Data):
-        return {OPERATION: name, OFFSET: str(frame.offset)}, frame.content
+    name = _NAMES[type(message)]
+    if isinstance(message, Data):
+        return {OPERATION: name, OFFSET: str(message.offset)}, message.content
     headers = {OPERATION: name}
     if name in _OPENS:
         headers[PROTOCOL] = VERSION
-    return headers, _ENCODER.encode(frame)
+    return headers, _ENCODER.encode(message)
 
 
-def decoded(headers: Mapping[str, str], body: bytes) -> Message:
+def decode(headers: Mapping[str, str], body: bytes) -> Message:
     """The frame. Raises MalformedFrame."""
     name = headers.get(OPERATION, "")
     if name not in _KINDS:
@@ -225,13 +225,13 @@ def decoded(headers: Mapping[str, str], body: bytes) -> Message:
     if name == "DATA":
         return Data(offset=_offset(headers.get(OFFSET, "")), content=body)
     try:
-        frame: Message = _DECODERS[name].decode(body)
-    except _UNREADABLE:
+        message: Message = _DECODERS[name].decode(body)
+    except _DECODE_ERRORS:
         raise MalformedMessage(f"The body of a {name} can't be read.") from None
-    return frame
+    return message
 
 
 def _offset(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) <= _LONGEST_OFFSET):
+    if not (text.isascii() and text.isdecimal() and len(text) <= _MAX_OFFSET_DIGITS):
         raise MalformedMessage("A DATA message has no offset.")
     return int(text)

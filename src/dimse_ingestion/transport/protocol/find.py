@@ -43,29 +43,29 @@ _PER_BATCH = 64
 class FindReceiver(AttemptState):
     """The proxy's side: matches come out of `arrived` in order, each once."""
 
-    def __init__(self, times: Timeouts, now: float) -> None:
-        super().__init__(times, now)
+    def __init__(self, timeouts: Timeouts, now: float) -> None:
+        super().__init__(timeouts, now)
         self.arrived: deque[list[FindMatch]] = deque()
         """Batches taken and not yet handed on."""
-        self._in = ReceiveWindow()
-        self._in.limit = WINDOW
-        self._moved = now
+        self._receive_window = ReceiveWindow()
+        self._receive_window.limit = WINDOW
+        self._last_progress = now
 
     @property
     def limit(self) -> int:
         """The credit that goes with the open."""
-        return self._in.limit
+        return self._receive_window.limit
 
     @property
     def received(self) -> int:
         """Batches that have come."""
-        return self._in.expected
+        return self._receive_window.expected
 
-    def taken(self, now: float) -> list[Message]:
+    def pop_batch(self, now: float) -> list[Message]:
         """The modality has the oldest batch in `arrived`: room for another."""
         self.arrived.popleft()
-        self._moved = now
-        self._in.limit += 1
+        self._last_progress = now
+        self._receive_window.limit += 1
         return [self._credit()] if self.outcome is None and self.subject else []
 
     def cancel(self) -> list[Message]:
@@ -75,88 +75,90 @@ class FindReceiver(AttemptState):
         self.outcome = Result(find=FindResult(status=Status.CANCEL))
         return [Cancel()] if self.subject else []
 
-    def due(self, now: float) -> list[Message]:
+    def on_timer(self, now: float) -> list[Message]:
         """Do what the time asks for; a query without progress ends here."""
-        if self.outcome is None and now >= self._starves_at:
+        if self.outcome is None and now >= self._progress_deadline:
             self.outcome = Reject(status=Status.OUT_OF_RESOURCES, comment="No answer in time")
             return [Abort(reason="No answer in time")] if self.subject else []
-        return super().due(now)
+        return super().on_timer(now)
 
     @property
     def wake_at(self) -> float:
         """When `due` is to be called, if nothing happens before."""
-        return NEVER if self.outcome is not None else min(super().wake_at, self._starves_at)
+        return NEVER if self.outcome is not None else min(super().wake_at, self._progress_deadline)
 
     @property
-    def _starves_at(self) -> float:
-        return NEVER if self.arrived else self._moved + self.times.deadline
+    def _progress_deadline(self) -> float:
+        return NEVER if self.arrived else self._last_progress + self.timeouts.deadline
 
-    def _question(self) -> Message:
-        return Probe(position=self._in.expected, limit=self._in.limit)
+    def _probe_message(self) -> Message:
+        return Probe(position=self._receive_window.expected, limit=self._receive_window.limit)
 
-    def _flow(self, frame: Message, now: float) -> list[Message]:
-        if not isinstance(frame, Match):
+    def _handle_flow(self, message: Message, now: float) -> list[Message]:
+        if not isinstance(message, Match):
             return []
-        action = self._in.take(frame.number, 1)
+        action = self._receive_window.take(message.number, 1)
         if action is ArrivalAction.ACCEPT:
-            self._moved = now
-            self.arrived.append(frame.matches)
+            self._last_progress = now
+            self.arrived.append(message.matches)
         answer = self._resume() if action is ArrivalAction.RESUME else self._credit()
         return [answer] if self.subject and action is not ArrivalAction.IGNORE else []
 
-    def _ended(self, frame: Message, now: float) -> list[Message]:  # noqa: ARG002 - the interface's
+    def _handle_end(self, message: Message, now: float) -> list[Message]:  # noqa: ARG002 - the interface's
         """A status that overtook matches is not the end yet, nor is a cancel nobody asked for."""
-        if not isinstance(frame, Result):
+        if not isinstance(message, Result):
             return []
-        if frame.find is not None and frame.find.status == Status.CANCEL:
+        if message.find is not None and message.find.status == Status.CANCEL:
             self.outcome = AttemptFailed("The replica ended the query")
             return []
-        if frame.batches > self._in.expected:
+        if message.batches > self._receive_window.expected:
             self.outcome = None
             return [self._resume()]
         return [self._credit()]
 
     def _credit(self) -> Credit:
-        return Credit(expected=self._in.expected, limit=self._in.limit)
+        return Credit(expected=self._receive_window.expected, limit=self._receive_window.limit)
 
     def _resume(self) -> Resume:
-        return Resume(expected=self._in.expected, limit=self._in.limit)
+        return Resume(expected=self._receive_window.expected, limit=self._receive_window.limit)
 
 
 class FindSender(SessionState):
     """The replica's side: matches go in by `add` while there is `room`, batches come out."""
 
-    def __init__(self, subject: str, limit: int, chunk: int, times: Timeouts, now: float) -> None:
-        super().__init__(subject, times, now)
+    def __init__(
+        self, subject: str, limit: int, chunk: int, timeouts: Timeouts, now: float
+    ) -> None:
+        super().__init__(subject, timeouts, now)
         self.cancelled = False
-        self._out = SendWindow()
-        self._out.limit = limit
-        self._full = min(BATCH, chunk) - _PER_BATCH
-        self._kept: deque[Match] = deque()
+        self._send_window = SendWindow()
+        self._send_window.limit = limit
+        self._max_batch_size = min(BATCH, chunk) - _PER_BATCH
+        self._unconfirmed: deque[Match] = deque()
         """Batches that may have to be sent again; the last ones may wait for credit."""
-        self._open: list[FindMatch] = []
-        self._open_size = 0
-        self._closed: Result | None = None
+        self._batch: list[FindMatch] = []
+        self._batch_size = 0
+        self._final_result: Result | None = None
 
     @property
-    def leased(self) -> bool:
+    def has_lease(self) -> bool:
         """Whether the proxy still has to take something."""
-        return self.result is None or bool(self._kept)
+        return self.result is None or bool(self._unconfirmed)
 
     @property
-    def joinable(self) -> bool:
+    def is_joinable(self) -> bool:
         """Whether another attempt can have every batch from the first."""
-        return super().joinable and not self.cancelled and self._out.confirmed == 0
+        return super().is_joinable and not self.cancelled and self._send_window.confirmed == 0
 
     @property
-    def room(self) -> bool:
+    def can_add(self) -> bool:
         """Whether another match may be added."""
-        return not self._kept or self._kept[-1].number < self._out.next
+        return not self._unconfirmed or self._unconfirmed[-1].number < self._send_window.next
 
     @property
-    def done(self) -> bool:
+    def is_done(self) -> bool:
         """The result is sent and the proxy has every batch, or it is gone."""
-        return self.result is not None and (not self._kept or bool(self.broken))
+        return self.result is not None and (not self._unconfirmed or bool(self.failure_reason))
 
     def add(self, match: FindMatch, now: float) -> list[Message]:
         """Take a match. It goes out at once unless batches are on the way: then it joins others.
@@ -164,71 +166,81 @@ class FindSender(SessionState):
         Raises DimseFailure for a match that no message can carry.
         """
         size = len(match.identifier) + _PER_MATCH
-        if size > self._full:
+        if size > self._max_batch_size:
             raise DimseFailure(Status.UNABLE_TO_PROCESS, "A match is longer than a message")
-        if self._open_size + size > self._full:
+        if self._batch_size + size > self._max_batch_size:
             self._close_batch()
-        self._open.append(match)
-        self._open_size += size
-        return self._said_now(self._send(now), now)
+        self._batch.append(match)
+        self._batch_size += size
+        return self._record_sent(self._send(now), now)
 
     def finish(self, result: Result, now: float) -> list[Message]:
         """No more matches: the result follows the last batch."""
-        if self.cancelled or self.broken:
-            self._open, self._open_size = [], 0
-            self._kept.clear()
+        if self.cancelled or self.failure_reason:
+            self._batch, self._batch_size = [], 0
+            self._unconfirmed.clear()
         self._close_batch()
-        self._closed = msgspec.structs.replace(result, batches=self._numbered)
-        return self._said_now(self._send(now), now)
+        self._final_result = msgspec.structs.replace(result, batches=self._next_number)
+        return self._record_sent(self._send(now), now)
 
     @property
-    def _numbered(self) -> int:
-        return self._kept[-1].number + 1 if self._kept else self._out.next
+    def _next_number(self) -> int:
+        return self._unconfirmed[-1].number + 1 if self._unconfirmed else self._send_window.next
 
     def _close_batch(self) -> None:
-        if self._open:
-            self._kept.append(Match(number=self._numbered, matches=self._open))
-            self._open, self._open_size = [], 0
+        if self._batch:
+            self._unconfirmed.append(Match(number=self._next_number, matches=self._batch))
+            self._batch, self._batch_size = [], 0
 
     def _send(self, now: float) -> list[Message]:
         """Everything the credit allows; an unfilled batch only when nothing is on the way."""
-        if not self._kept and self._out.room:
+        if not self._unconfirmed and self._send_window.available:
             self._close_batch()
-        frames: list[Message] = list(self._within_credit())
-        if self._closed and self._out.next >= self._closed.batches and self.result is None:
-            frames += super().finish(self._closed, now)
-        return frames
+        messages: list[Message] = list(self._within_credit())
+        if (
+            self._final_result
+            and self._send_window.next >= self._final_result.batches
+            and self.result is None
+        ):
+            messages += super().finish(self._final_result, now)
+        return messages
 
     def _within_credit(self) -> list[Match]:
-        ready = [each for each in self._kept if self._out.next <= each.number < self._out.limit]
-        self._out.next += len(ready)
+        ready = [
+            each
+            for each in self._unconfirmed
+            if self._send_window.next <= each.number < self._send_window.limit
+        ]
+        self._send_window.next += len(ready)
         return ready
 
-    def _flow(self, frame: Message, now: float) -> list[Message]:
-        if isinstance(frame, Cancel):
+    def _handle_flow(self, message: Message, now: float) -> list[Message]:
+        if isinstance(message, Cancel):
             self.cancelled = True
-            return self.finish(self._closed, now) if self._closed else []  # lets go of the rest
-        if isinstance(frame, Credit | Resume | Probe):
-            return self._credited(frame, now)
-        return super()._flow(frame, now)
+            return (
+                self.finish(self._final_result, now) if self._final_result else []
+            )  # lets go of the rest
+        if isinstance(message, Credit | Resume | Probe):
+            return self._apply_credit(message, now)
+        return super()._handle_flow(message, now)
 
-    def _credited(self, frame: Credit | Resume | Probe, now: float) -> list[Message]:
-        expected = frame.position if isinstance(frame, Probe) else frame.expected
-        if expected > self._out.next:
+    def _apply_credit(self, message: Credit | Resume | Probe, now: float) -> list[Message]:
+        expected = message.position if isinstance(message, Probe) else message.expected
+        if expected > self._send_window.next:
             return []
-        asks_again = not isinstance(frame, Credit)
-        if asks_again:
-            self._out.resumed(expected, frame.limit)
+        needs_answer = not isinstance(message, Credit)
+        if needs_answer:
+            self._send_window.apply_resume(expected, message.limit)
         else:
-            self._out.granted(expected, frame.limit)
-        while self._kept and self._kept[0].number < self._out.confirmed:
-            self._kept.popleft()
-        return self._send(now) + (self._reassured() if asks_again else [])
+            self._send_window.apply_credit(expected, message.limit)
+        while self._unconfirmed and self._unconfirmed[0].number < self._send_window.confirmed:
+            self._unconfirmed.popleft()
+        return self._send(now) + (self._probe_answer() if needs_answer else [])
 
-    def _reassured(self) -> list[Message]:
+    def _probe_answer(self) -> list[Message]:
         return [Progress() if self.result is None else self.result]
 
     def _answer_to_join(self, now: float) -> list[Message]:
-        self._out.next = 0
+        self._send_window.next = 0
         again = self._send(now)
         return [*self.accept(now), *again, *([self.result] if self.result else [])]

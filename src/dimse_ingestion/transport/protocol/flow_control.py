@@ -17,22 +17,22 @@ class SendWindow:
         self.confirmed = 0
         """Everything before has reached the other end."""
 
-    def granted(self, expected: int, limit: int) -> None:
+    def apply_credit(self, expected: int, limit: int) -> None:
         """Learn what the other end has and takes."""
         self.confirmed = max(self.confirmed, expected)
         self.limit = max(self.limit, limit)
         self.next = max(self.next, expected)
 
-    def resumed(self, expected: int, limit: int) -> bool:
+    def apply_resume(self, expected: int, limit: int) -> bool:
         """Go on from `expected`; false when the request is older than what is known."""
         fresh = expected >= self.confirmed
-        self.granted(expected, limit)
+        self.apply_credit(expected, limit)
         if fresh:
             self.next = expected
         return fresh
 
     @property
-    def room(self) -> int:
+    def available(self) -> int:
         """Positions that may be sent now."""
         return max(0, self.limit - self.next)
 
@@ -58,12 +58,12 @@ class ReceiveWindow:
         if position < self.expected or position + length > self.limit:
             return ArrivalAction.IGNORE
         if position > self.expected:
-            return self._missed(position)
+            return self._handle_gap(position)
         self.expected += length
         self._furthest_gap = -1
         return ArrivalAction.ACCEPT
 
-    def _missed(self, position: int) -> ArrivalAction:
+    def _handle_gap(self, position: int) -> ArrivalAction:
         """The first after a gap, or one of a second pass, since positions only grow in a pass."""
         seen, self._furthest_gap = self._furthest_gap, position
         return ArrivalAction.RESUME if position <= seen or seen < 0 else ArrivalAction.IGNORE

@@ -32,101 +32,103 @@ class StoreReceiver(SessionState):
         size: int,
         sha256: str,
         chunk: int,
-        times: Timeouts,
+        timeouts: Timeouts,
         now: float,
         *,
         inline: bytes | None = None,
     ) -> None:
-        super().__init__(subject, times, now)
+        super().__init__(subject, timeouts, now)
         self.arrived: deque[bytes] = deque()
         """Chunks taken and not yet worked on, in order."""
         self._size, self._sha256, self._chunk = size, sha256, chunk
-        self._in = ReceiveWindow()
+        self._receive_window = ReceiveWindow()
         self._window = 0
         self._consumed = 0
-        self._end_seen = False
+        self._end_received = False
         if inline is not None:
             self._take_inline(inline)
 
     def _take_inline(self, content: bytes) -> None:
         if len(content) != self._size:
-            self._break("The data set has not the announced size")
+            self._fail("The data set has not the announced size")
             return
-        self._in.limit = self._in.expected = self._size
-        self._end_seen = True
+        self._receive_window.limit = self._receive_window.expected = self._size
+        self._end_received = True
         if content:
             self.arrived.append(content)
 
     @property
     def complete(self) -> bool:
         """Every byte and the END have come."""
-        return self._end_seen and self._in.expected == self._size
+        return self._end_received and self._receive_window.expected == self._size
 
     @property
-    def leased(self) -> bool:
+    def has_lease(self) -> bool:
         """Whether bytes are still to come."""
         return not self.complete
 
     def grant(self, window: int, now: float) -> list[Message]:
         """Let the sender begin."""
         self._window = window
-        self._in.limit = max(self._in.limit, min(self._size, self._consumed + window))
-        return self._said_now([self._credit()], now) if self._accept_sent else self.accept(now)
+        self._receive_window.limit = max(
+            self._receive_window.limit, min(self._size, self._consumed + window)
+        )
+        return self._record_sent([self._credit()], now) if self._accept_sent else self.accept(now)
 
     def consumed(self, length: int, now: float) -> list[Message]:
         """So many bytes have gone on: room for new ones."""
         self._consumed += length
         limit = min(self._size, self._consumed + self._window)
-        worth_saying = limit - self._in.limit >= self._window // _CREDITS_PER_WINDOW
-        if limit <= self._in.limit or not (worth_saying or limit == self._size):
+        is_worth_sending = limit - self._receive_window.limit >= self._window // _CREDITS_PER_WINDOW
+        if limit <= self._receive_window.limit or not (is_worth_sending or limit == self._size):
             return []
-        self._in.limit = limit
-        return self._said_now([self._credit()], now)
+        self._receive_window.limit = limit
+        return self._record_sent([self._credit()], now)
 
-    def reconnected(self, now: float) -> list[Message]:
+    def on_reconnect(self, now: float) -> list[Message]:
         """What was on the way may be lost: say where to go on."""
-        if self.result is not None or self.broken or not self._accept_sent or self.complete:
+        if self.result is not None or self.failure_reason or not self._accept_sent or self.complete:
             return []
-        return self._said_now([self._resume()], now)
+        return self._record_sent([self._resume()], now)
 
     def _acceptance(self) -> Accept:
         return Accept(
             subject=self.subject,
-            expected=self._in.expected,
-            limit=self._in.limit,
+            expected=self._receive_window.expected,
+            limit=self._receive_window.limit,
             chunk=self._chunk,
         )
 
-    def _flow(self, frame: Message, now: float) -> list[Message]:
+    def _handle_flow(self, message: Message, now: float) -> list[Message]:
         if self.result is not None or self.complete:
-            return super()._flow(frame, now)
-        if isinstance(frame, Data):
-            return self._take(frame)
-        if isinstance(frame, End):
-            return self._end(frame)
-        if isinstance(frame, Probe):
-            missing = frame.position > self._in.expected
+            return super()._handle_flow(message, now)
+        if isinstance(message, Data):
+            return self._take(message)
+        if isinstance(message, End):
+            return self._end(message)
+        if isinstance(message, Probe):
+            missing = message.position > self._receive_window.expected
             return [self._resume() if missing else self._credit()]
         return []
 
-    def _take(self, frame: Data) -> list[Message]:
-        action = self._in.take(frame.offset, len(frame.content))
+    def _take(self, message: Data) -> list[Message]:
+        action = self._receive_window.take(message.offset, len(message.content))
         if action is ArrivalAction.ACCEPT:
-            self.arrived.append(frame.content)
+            self.arrived.append(message.content)
         return [self._resume()] if action is ArrivalAction.RESUME else []
 
-    def _end(self, frame: End) -> list[Message]:
-        if (frame.size, frame.sha256) != (self._size, self._sha256):
-            self._break("The data set is not the one announced")
+    def _end(self, message: End) -> list[Message]:
+        if (message.size, message.sha256) != (self._size, self._sha256):
+            self._fail("The data set is not the one announced")
             return []
-        if self._in.expected < self._size:
-            lost = self._in.take(self._size, 0) is ArrivalAction.RESUME
+        if self._receive_window.expected < self._size:
+            lost = self._receive_window.take(self._size, 0) is ArrivalAction.RESUME
             return [self._resume()] if lost else []
-        self._end_seen = True
+        self._end_received = True
         return [Progress()]
 
     def _credit(self) -> Credit:
-        return Credit(expected=self._in.expected, limit=self._in.limit)
+        return Credit(expected=self._receive_window.expected, limit=self._receive_window.limit)
 
     def _resume(self) -> Resume:
-        return Resume(expected=self._in.expected, limit=self._in.limit)
+        return Resume(expected=self._receive_window.expected, limit=self._receive_window.limit)

@@ -21,55 +21,55 @@ from dimse_ingestion.transport.protocol.timeouts import Timeouts
 class StoreSender(AttemptState):
     """One attempt to carry `size` bytes whose digest is `sha256`."""
 
-    def __init__(self, size: int, sha256: str, chunk: int, times: Timeouts, now: float) -> None:
-        super().__init__(times, now)
+    def __init__(self, size: int, sha256: str, chunk: int, timeouts: Timeouts, now: float) -> None:
+        super().__init__(timeouts, now)
         self._end = End(size=size, sha256=sha256)
         self._size = size
         self._chunk = chunk
-        self._out = SendWindow()
+        self._send_window = SendWindow()
         self._end_sent = False
-        self.resumed = 0
+        self.resume_count = 0
         """Times the receiver asked to go back."""
 
-    def rechunk(self, chunk: int) -> None:
+    def set_chunk_size(self, chunk: int) -> None:
         """A new connection may take other chunks."""
         self._chunk = chunk
 
-    def next_data(self) -> tuple[int, int] | None:
+    def next_chunk(self) -> tuple[int, int] | None:
         """Offset and length of the next DATA, which the driver then sends; None when it can't."""
-        length = min(self._chunk, self._out.room, self._size - self._out.next)
+        length = min(self._chunk, self._send_window.available, self._size - self._send_window.next)
         if not self.may_send or length <= 0:
             return None
-        offset = self._out.next
-        self._out.next += length
+        offset = self._send_window.next
+        self._send_window.next += length
         return offset, length
 
-    def due(self, now: float) -> list[Message]:
+    def on_timer(self, now: float) -> list[Message]:
         """Do what the time asks for, and END once every byte was sent."""
-        return [*super().due(now), *self._ending()]
+        return [*super().on_timer(now), *self._end_if_all_sent()]
 
-    def _ending(self) -> list[Message]:
-        if self._end_sent or not self.may_send or self._out.next < self._size:
+    def _end_if_all_sent(self) -> list[Message]:
+        if self._end_sent or not self.may_send or self._send_window.next < self._size:
             return []
         self._end_sent = True
         return [self._end]
 
-    def _question(self) -> Message:
-        return Probe(position=self._size + 1 if self._end_sent else self._out.next)
+    def _probe_message(self) -> Message:
+        return Probe(position=self._size + 1 if self._end_sent else self._send_window.next)
 
-    def _flow(self, frame: Message, now: float) -> list[Message]:  # noqa: ARG002 - the interface's
-        if isinstance(frame, Accept | Credit | Resume):
-            if frame.expected > self._size:
+    def _handle_flow(self, message: Message, now: float) -> list[Message]:  # noqa: ARG002 - the interface's
+        if isinstance(message, Accept | Credit | Resume):
+            if message.expected > self._size:
                 self.outcome = AttemptFailed("The replica expects more than there is")
                 return [Abort(reason="There is not so much")]
-            self._learn(frame)
-        return self._ending()
+            self._apply_credit(message)
+        return self._end_if_all_sent()
 
-    def _learn(self, frame: Accept | Credit | Resume) -> None:
-        if isinstance(frame, Accept):
-            self._chunk = min(self._chunk, max(1, frame.chunk))
-        if not isinstance(frame, Resume):
-            self._out.granted(frame.expected, frame.limit)
-        elif self._out.resumed(frame.expected, frame.limit):
-            self.resumed += 1
+    def _apply_credit(self, message: Accept | Credit | Resume) -> None:
+        if isinstance(message, Accept):
+            self._chunk = min(self._chunk, max(1, message.chunk))
+        if not isinstance(message, Resume):
+            self._send_window.apply_credit(message.expected, message.limit)
+        elif self._send_window.apply_resume(message.expected, message.limit):
+            self.resume_count += 1
             self._end_sent = False

@@ -105,7 +105,7 @@ class Permissions:
 
     def may_subscribe(self, subject: str, queue: str = "") -> bool:
         """Whether this subscription is granted."""
-        return any(_grants(each, subject, queue) for each in self.subscribe)
+        return any(_credit_pool(each, subject, queue) for each in self.subscribe)
 
 
 def proxy_permissions(root: str, proxy: str) -> Permissions:
@@ -147,6 +147,6 @@ def matches(pattern: str, subject: str) -> bool:
     return len(wanted) == len(given)
 
 
-def _grants(grant: str, subject: str, queue: str) -> bool:
+def _credit_pool(grant: str, subject: str, queue: str) -> bool:
     pattern, _, granted_queue = grant.partition(" ")
     return matches(pattern, subject) and (not granted_queue or granted_queue == queue)

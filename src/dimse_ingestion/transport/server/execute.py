@@ -42,16 +42,18 @@ class OperationExecutor:
     async def echo(self, request: EchoRequest) -> Result:
         """C-ECHO."""
         try:
-            return Result(echo=await _told(self._operations.echo(request)))
+            return Result(echo=await _run_operation(self._operations.echo(request)))
         except DimseFailure as failure:
             return Result(echo=EchoResult(status=failure.status, comment=failure.comment))
 
     async def store(
-        self, open_: StoreOpen, hosted: SessionDriver[StoreReceiver], window: int, *, inline: bool
+        self, open_: StoreOpen, driver: SessionDriver[StoreReceiver], window: int, *, inline: bool
     ) -> Result:
         """C-STORE; the sender gets its `window` when the instance isn't stored already."""
         try:
-            return Result(store=await _told(self._store(open_, hosted, window, inline=inline)))
+            return Result(
+                store=await _run_operation(self._store(open_, driver, window, inline=inline))
+            )
         except DimseFailure as failure:
             return Result(
                 store=StoreResult(
@@ -59,39 +61,45 @@ class OperationExecutor:
                 )
             )
 
-    async def find(self, open_: FindOpen, hosted: SessionDriver[FindSender]) -> Result:
+    async def find(self, open_: FindOpen, driver: SessionDriver[FindSender]) -> Result:
         """C-FIND."""
         try:
-            return Result(find=await _told(self._operations.find(open_, SessionMatchSink(hosted))))
+            return Result(
+                find=await _run_operation(self._operations.find(open_, SessionMatchSink(driver)))
+            )
         except DimseFailure as failure:
             return Result(find=FindResult(status=failure.status, comment=failure.comment))
 
     async def _store(
-        self, open_: StoreOpen, hosted: SessionDriver[StoreReceiver], window: int, *, inline: bool
+        self, open_: StoreOpen, driver: SessionDriver[StoreReceiver], window: int, *, inline: bool
     ) -> StoreResult:
         known = None if inline else await self._operations.already_stored(open_)
         if known is not None:
             return known
         if not inline:
-            hosted.say(hosted.machine.grant(window, hosted.now()))
-        chunks = VerifiedChunks(hosted, open_.sha256)
+            driver.send(driver.machine.grant(window, driver.now()))
+        chunks = VerifiedChunks(driver, open_.sha256)
         result = await self._operations.store(open_, chunks)
         if result.status == Status.SUCCESS and not (chunks.verified or result.duplicate):
             raise DimseFailure(Status.PROCESSING_FAILURE, "Stored without having read everything")
         return result
 
 
-async def _told(work: Awaitable[T]) -> T:
+async def _run_operation(work: Awaitable[T]) -> T:
     try:
         return await work
     except DimseFailure:
         raise
-    except Exception as mistake:  # noqa: BLE001 - the operation must have a result
-        _LOG.error("An operation failed by mistake.", error=type(mistake).__name__, at=_at(mistake))
+    except Exception as error:  # noqa: BLE001 - the operation must have a result
+        _LOG.error(
+            "An operation failed by mistake.",
+            error=type(error).__name__,
+            at=_traceback_lines(error),
+        )
         raise DimseFailure(Status.PROCESSING_FAILURE, "internal error") from None
 
 
-def _at(mistake: Exception) -> list[str]:
+def _traceback_lines(error: Exception) -> list[str]:
     """Where it was raised: file and line of each call, without the words of the error."""
-    frames = traceback.extract_tb(mistake.__traceback__)
-    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+    stack = traceback.extract_tb(error.__traceback__)
+    return [f"{entry.filename}:{entry.lineno} {entry.name}" for entry in stack]

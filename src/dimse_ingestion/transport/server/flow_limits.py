@@ -21,9 +21,9 @@ class FlowLimits:
     """Sessions of any kind beyond which a C-ECHO is told to ask again, too."""
     window: int = 4 * _MEBIBYTE
     """What one session may have on the way."""
-    least_window: int = _MEBIBYTE
+    min_window: int = _MEBIBYTE
     """Below this a long data set would crawl: rather be busy."""
-    granted: int = 32 * _MEBIBYTE
+    total_window: int = 32 * _MEBIBYTE
     """What all sessions may have on the way: half of what makes the server cut the connection."""
     chunk: int = MAXIMUM_CHUNK
 
@@ -38,8 +38,8 @@ class CreditPool:
     def reserve(self, size: int) -> int | None:
         """A window for a data set of `size` bytes, or None when there is no room for one."""
         wanted = min(size, self._limits.window)
-        free = self._limits.granted - self._granted
-        if free < min(wanted, self._limits.least_window):
+        free = self._limits.total_window - self._granted
+        if free < min(wanted, self._limits.min_window):
             return None
         window = min(wanted, free)
         self._count(window)

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from dimse_ingestion.transport.protocol.codec import Result
 from dimse_ingestion.transport.protocol.messages import EchoRequest, FindOpen, StoreOpen
 
-_MOST = 10_000
+_MAX_RESULTS = 10_000
 Request = EchoRequest | StoreOpen | FindOpen
 
 
@@ -29,13 +29,13 @@ class ResultCache:
         if final:
             self._requests[request] = result
 
-    def of_session(self, session: str, now: float) -> Result | None:
+    def by_session(self, session: str, now: float) -> Result | None:
         """How a session ended."""
         self._expire(now)
         entry = self._sessions.get(session)
         return entry[2] if entry else None
 
-    def of_request(self, request: Request, now: float) -> Result | None:
+    def by_request(self, request: Request, now: float) -> Result | None:
         """The final result of the same operation, asked for the same."""
         self._expire(now)
         return self._requests.get(request)
@@ -43,7 +43,7 @@ class ResultCache:
     def _expire(self, now: float) -> None:
         while self._sessions:
             session, (until, request, result) = next(iter(self._sessions.items()))
-            if now < until and len(self._sessions) < _MOST:
+            if now < until and len(self._sessions) < _MAX_RESULTS:
                 return
             del self._sessions[session]
             if request is not None and self._requests.get(request) is result:

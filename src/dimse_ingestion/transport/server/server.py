@@ -21,8 +21,8 @@ from dimse_ingestion.transport.protocol.codec import (
     OpenFind,
     OpenStore,
     Reject,
-    decoded,
-    encoded,
+    decode,
+    encode,
 )
 from dimse_ingestion.transport.protocol.subjects import QUEUE, SERVICES, Subjects
 from dimse_ingestion.transport.protocol.timeouts import Timeouts
@@ -30,7 +30,7 @@ from dimse_ingestion.transport.server.flow_limits import FlowLimits
 from dimse_ingestion.transport.server.sessions import Sessions
 
 _LOG = logger(__name__)
-_PAUSE_OF_LOG = 5.0  # seconds
+_LOG_INTERVAL = 5.0  # seconds
 
 
 class TransportServer:
@@ -43,16 +43,21 @@ class TransportServer:
         replica_id: str,
         operations: Operations,
         *,
-        times: Timeouts | None = None,
+        timeouts: Timeouts | None = None,
         limits: FlowLimits | None = None,
     ) -> None:
         self._carrier, self._subjects, self._replica_id = carrier, subjects, replica_id
         self._sessions = Sessions(
-            carrier, subjects, replica_id, operations, times or Timeouts(), limits or FlowLimits()
+            carrier,
+            subjects,
+            replica_id,
+            operations,
+            timeouts or Timeouts(),
+            limits or FlowLimits(),
         )
-        self._opens: list[Subscription] = []
-        self._own: Subscription | None = None
-        self._last_dropped = -_PAUSE_OF_LOG
+        self._service_subscriptions: list[Subscription] = []
+        self._session_subscription: Subscription | None = None
+        self._last_dropped = -_LOG_INTERVAL
         self._unlogged = 0
 
     @property
@@ -62,74 +67,76 @@ class TransportServer:
 
     async def start(self) -> None:
         """Serve. Sessions first: an open is answered with a subject that is listened to."""
-        self._carrier.on_change(self._changed)
+        self._carrier.on_change(self._on_connection_change)
         own = self._subjects.replica(self._replica_id)
-        self._own = await self._carrier.subscribe(own, self._take_session)
+        self._session_subscription = await self._carrier.subscribe(own, self._on_session_message)
         for service in SERVICES:
             subject = self._subjects.service(service)
-            self._opens.append(await self._carrier.subscribe(subject, self._take_open, queue=QUEUE))
+            self._service_subscriptions.append(
+                await self._carrier.subscribe(subject, self._on_open, queue=QUEUE)
+            )
 
     async def drain(self, deadline: float) -> None:
         """Take on nothing new, finish what is open; after `deadline` seconds send it elsewhere."""
-        for subscription in self._opens:
+        for subscription in self._service_subscriptions:
             await subscription.drain()
-        self._opens.clear()
+        self._service_subscriptions.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(deadline):
-                await self._sessions.finished()
+                await self._sessions.wait_until_idle()
         if self.sessions:
             _LOG.warning("Operations are sent to another replica.", sessions=self.sessions)
         await self._sessions.leave()
         with suppress(CarrierDown):
-            await self._carrier.flushed()
+            await self._carrier.wait_writable()
 
     async def close(self) -> None:
         """End at once what is left of a drain; the carrier stays."""
         await self.drain(0)
-        if self._own:
-            await self._own.drain()
-            self._own = None
+        if self._session_subscription:
+            await self._session_subscription.drain()
+            self._session_subscription = None
 
-    def _changed(self, connected: bool) -> None:
+    def _on_connection_change(self, connected: bool) -> None:
         if connected:
-            self._sessions.reconnected()
+            self._sessions.on_reconnect()
 
-    def _take_open(self, delivery: Delivery) -> None:
+    def _on_open(self, delivery: Delivery) -> None:
         if not self._subjects.is_inbox(delivery.reply):
-            self._dropped("An open without an inbox to answer to was dropped.")
+            self._log_dropped("An open without an inbox to answer to was dropped.")
             return
         try:
-            frame = decoded(delivery.headers, delivery.body)
-        except MalformedMessage as mistake:
-            self._reject(delivery, str(mistake))
+            message = decode(delivery.headers, delivery.body)
+        except MalformedMessage as error:
+            self._reject(delivery, str(error))
             return
-        if isinstance(frame, OpenEcho | OpenStore | OpenFind):
+        if isinstance(message, OpenEcho | OpenStore | OpenFind):
             parent = delivery.headers.get(TRACEPARENT, "")
-            self._sessions.open(frame, delivery.reply, parent)
+            self._sessions.open(message, delivery.reply, parent)
 
-    def _take_session(self, delivery: Delivery) -> None:
-        if delivery.nobody_listened:
+    def _on_session_message(self, delivery: Delivery) -> None:
+        if delivery.is_no_responders:
             return  # the proxy is gone, or about to reconnect: the lease will tell
         if delivery.reply and not self._subjects.is_inbox(delivery.reply):
-            self._dropped("A message for a session without an inbox was dropped.")
+            self._log_dropped("A message for a session without an inbox was dropped.")
             return
         try:
-            frame: Message = decoded(delivery.headers, delivery.body)
-        except MalformedMessage as mistake:
-            self._dropped("A message for a session was dropped.", str(mistake))
+            message: Message = decode(delivery.headers, delivery.body)
+        except MalformedMessage as error:
+            self._log_dropped("A message for a session was dropped.", str(error))
             return
-        self._sessions.receive(frame, delivery)
+        self._sessions.receive(message, delivery)
 
     def _reject(self, delivery: Delivery, reason: str) -> None:
-        self._dropped("An open was rejected.", reason)
-        headers, body = encoded(Reject(status=Status.PROCESSING_FAILURE, comment=reason))
+        self._log_dropped("An open was rejected.", reason)
+        headers, body = encode(Reject(status=Status.PROCESSING_FAILURE, comment=reason))
         with suppress(CarrierDown):
             self._carrier.publish(delivery.reply, body, headers=headers)
 
-    def _dropped(self, event: str, reason: str = "") -> None:
+    def _log_dropped(self, event: str, reason: str = "") -> None:
         """Log a message that is none of ours, at most one each few seconds: others may flood."""
         now = time.monotonic()
-        if now - self._last_dropped < _PAUSE_OF_LOG:
+        if now - self._last_dropped < _LOG_INTERVAL:
             self._unlogged += 1
             return
         _LOG.warning(event, reason=reason, unlogged=self._unlogged)

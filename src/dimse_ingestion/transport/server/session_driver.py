@@ -11,13 +11,13 @@ from typing import Generic, TypeVar
 
 from dimse_ingestion.dicom.failure import OutOfResources
 from dimse_ingestion.transport.carrier import Carrier, CarrierDown
-from dimse_ingestion.transport.protocol.codec import Message, Result, encoded
+from dimse_ingestion.transport.protocol.codec import Message, Result, encode
 from dimse_ingestion.transport.protocol.find import FindSender
 from dimse_ingestion.transport.protocol.messages import FindMatch
 from dimse_ingestion.transport.protocol.state import NEVER, SessionState
 from dimse_ingestion.transport.protocol.store_receiver import StoreReceiver
 
-_HASHED_AT_ONCE = 64 * 1024  # bytes so few that a thread would cost more than hashing them
+_HASH_INLINE_LIMIT = 64 * 1024  # bytes so few that a thread would cost more than hashing them
 
 M_co = TypeVar("M_co", bound=SessionState, covariant=True)
 
@@ -27,65 +27,65 @@ class SessionDriver(Generic[M_co]):
 
     def __init__(self, carrier: Carrier, machine: M_co, inbox: str) -> None:
         self.machine = machine
-        self.news = asyncio.Event()
+        self.wakeup = asyncio.Event()
         """Set whenever something came or was said."""
         self._carrier = carrier
         self._inbox = inbox
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self.say([])
+        self.send([])
 
     def now(self) -> float:
         """The event loop's time in seconds."""
         return self._loop.time()
 
-    def receive(self, frame: Message, inbox: str) -> None:
+    def receive(self, message: Message, inbox: str) -> None:
         """Take a frame of the attempt answered at `inbox`."""
         if inbox == self._inbox:
-            self.say(self.machine.receive(frame, self.now()))
+            self.send(self.machine.receive(message, self.now()))
 
-    def doubled(self, inbox: str) -> bool:
+    def resend_accept_to(self, inbox: str) -> bool:
         """Whether an open of the attempt at `inbox` is the one this session answers already."""
         if inbox == self._inbox:
-            self.say(self.machine.accept(self.now()))
+            self.send(self.machine.accept(self.now()))
         return inbox == self._inbox
 
     def join(self, inbox: str) -> None:
         """Belong to another attempt of the same operation."""
         self._inbox = inbox
-        self.say(self.machine.joined(self.now()))
+        self.send(self.machine.join(self.now()))
 
-    def say(self, frames: list[Message]) -> None:
+    def send(self, messages: list[Message]) -> None:
         """Send frames to the attempt's inbox. What can't be sent now will be asked for."""
-        for frame in frames:
-            headers, body = encoded(frame)
+        for message in messages:
+            headers, body = encode(message)
             with suppress(CarrierDown):
                 self._carrier.publish(
                     self._inbox, body, reply=self.machine.subject, headers=headers
                 )
-        self.news.set()
-        self._wake_in_time()
+        self.wakeup.set()
+        self._schedule_wake()
 
     def finish(self, result: Result) -> None:
         """The operation has its result."""
-        self.say(self.machine.finish(result, self.now()))
+        self.send(self.machine.finish(result, self.now()))
 
-    async def something_new(self) -> None:
+    async def wait_for_change(self) -> None:
         """Wait until something came or was said."""
-        self.news.clear()
-        await self.news.wait()
+        self.wakeup.clear()
+        await self.wakeup.wait()
 
-    async def flushed(self) -> None:
+    async def wait_writable(self) -> None:
         """Wait until what was said is on its way."""
         with suppress(CarrierDown):
-            await self._carrier.flushed()
+            await self._carrier.wait_writable()
 
     def close(self) -> None:
         """Wake no more."""
         if self._timer:
             self._timer.cancel()
 
-    def _wake_in_time(self) -> None:
+    def _schedule_wake(self) -> None:
         """A timer that rings too early is harmless, so it is only ever moved forward."""
         when = self.machine.wake_at
         if when == NEVER or (self._timer and self._timer.when() <= when):
@@ -95,52 +95,52 @@ class SessionDriver(Generic[M_co]):
 
     def _wake(self) -> None:
         self._timer = None
-        self.say(self.machine.due(self.now()))
+        self.send(self.machine.on_timer(self.now()))
 
 
 class VerifiedChunks:
     """The data set as the operation takes it: in order, hashed, each one giving new credit."""
 
-    def __init__(self, hosted: SessionDriver[StoreReceiver], sha256: str) -> None:
+    def __init__(self, driver: SessionDriver[StoreReceiver], sha256: str) -> None:
         self.verified = False
         """Whether every byte was taken and the digest is the announced one."""
-        self._hosted = hosted
+        self._driver = driver
         self._sha256 = sha256
         self._digest = hashlib.sha256()
-        self._in_hand = 0
+        self._uncredited = 0
 
     def __aiter__(self) -> "VerifiedChunks":
         return self
 
     async def __anext__(self) -> bytes:
         """The next chunk. Raises OutOfResources when there won't be one, or it is a wrong one."""
-        self._give_credit()
+        self._grant_credit()
         chunk = await self._next()
         if not chunk:
             self._verify()
             raise StopAsyncIteration
         await self._hash(chunk)
-        self._in_hand = len(chunk)
+        self._uncredited = len(chunk)
         return chunk
 
-    def _give_credit(self) -> None:
-        if self._in_hand:
-            hosted, length, self._in_hand = self._hosted, self._in_hand, 0
-            hosted.say(hosted.machine.consumed(length, hosted.now()))
+    def _grant_credit(self) -> None:
+        if self._uncredited:
+            driver, length, self._uncredited = self._driver, self._uncredited, 0
+            driver.send(driver.machine.consumed(length, driver.now()))
 
     async def _next(self) -> bytes:
-        machine = self._hosted.machine
-        while not machine.broken:
+        machine = self._driver.machine
+        while not machine.failure_reason:
             if machine.arrived:
                 return machine.arrived.popleft()
             if machine.complete:
                 return b""
-            await self._hosted.something_new()
+            await self._driver.wait_for_change()
         machine.arrived.clear()
-        raise OutOfResources(machine.broken)
+        raise OutOfResources(machine.failure_reason)
 
     async def _hash(self, chunk: bytes) -> None:
-        if len(chunk) <= _HASHED_AT_ONCE:
+        if len(chunk) <= _HASH_INLINE_LIMIT:
             self._digest.update(chunk)
         else:
             loop = asyncio.get_running_loop()
@@ -155,22 +155,22 @@ class VerifiedChunks:
 class SessionMatchSink:
     """An `Answering`: matches go out as fast as the proxy takes them."""
 
-    def __init__(self, hosted: SessionDriver[FindSender]) -> None:
-        self._hosted = hosted
+    def __init__(self, driver: SessionDriver[FindSender]) -> None:
+        self._driver = driver
 
     @property
     def cancelled(self) -> bool:
         """Whether nobody wants more."""
-        machine = self._hosted.machine
-        return machine.cancelled or bool(machine.broken)
+        machine = self._driver.machine
+        return machine.cancelled or bool(machine.failure_reason)
 
     async def send(self, match: FindMatch) -> None:
         """Send one match; waits while the proxy has granted no credit."""
-        hosted, machine = self._hosted, self._hosted.machine
-        while not machine.room and not self.cancelled:
-            await hosted.something_new()
+        driver, machine = self._driver, self._driver.machine
+        while not machine.can_add and not self.cancelled:
+            await driver.wait_for_change()
         if self.cancelled:
             return
-        if said := machine.add(match, hosted.now()):
-            hosted.say(said)
-            await hosted.flushed()
+        if messages := machine.add(match, driver.now()):
+            driver.send(messages)
+            await driver.wait_writable()

@@ -29,7 +29,7 @@ from dimse_ingestion.transport.protocol.codec import (
     Result,
     Unknown,
     chunk_size,
-    encoded,
+    encode,
 )
 from dimse_ingestion.transport.protocol.find import FindSender
 from dimse_ingestion.transport.protocol.messages import StoreOpen
@@ -42,7 +42,7 @@ from dimse_ingestion.transport.server.flow_limits import CreditPool, FlowLimits
 from dimse_ingestion.transport.server.result_cache import Request, ResultCache
 from dimse_ingestion.transport.server.session_driver import SessionDriver
 
-_NOT_ANSWERED = (Abort, Cancel, Credit)
+_WITHOUT_ANSWER = (Abort, Cancel, Credit)
 _LONGEST_OPERATION_ID = 64
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 Opening = OpenEcho | OpenStore | OpenFind
@@ -52,7 +52,7 @@ Opening = OpenEcho | OpenStore | OpenFind
 class _Session:
     name: str
     request: Request
-    hosted: SessionDriver[SessionState]
+    driver: SessionDriver[SessionState]
     window: int = 0
 
 
@@ -65,14 +65,14 @@ class Sessions:
         subjects: Subjects,
         replica_id: str,
         operations: Operations,
-        times: Timeouts,
+        timeouts: Timeouts,
         limits: FlowLimits,
     ) -> None:
         self._carrier, self._subjects, self._replica_id = carrier, subjects, replica_id
-        self._performing = OperationExecutor(operations)
-        self._times, self._limits = times, limits
-        self._grants = CreditPool(limits)
-        self._kept = ResultCache(times.kept)
+        self._executor = OperationExecutor(operations)
+        self._timeouts, self._limits = timeouts, limits
+        self._credit_pool = CreditPool(limits)
+        self._results = ResultCache(timeouts.result_retention)
         self._by_name: dict[str, _Session] = {}
         self._by_request: dict[Request, _Session] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -83,28 +83,28 @@ class Sessions:
     def open(self, opening: Opening, inbox: str, parent: str) -> None:
         """Take on an operation, answered at `inbox`; `parent` is its traceparent."""
         request = _request(opening)
-        known = self._kept.of_request(request, self._now())
+        known = self._results.by_request(request, self._now())
         if known is not None:
             self._answer(inbox, known)
-        elif not self._joined(request, inbox):
-            self._begin(opening, inbox, parent)
+        elif not self._join_existing(request, inbox):
+            self._start_session(opening, inbox, parent)
 
-    def receive(self, frame: Message, delivery: Delivery) -> None:
+    def receive(self, message: Message, delivery: Delivery) -> None:
         """Take what came for a session."""
         name = last_token(delivery.subject)
         if session := self._by_name.get(name):
-            session.hosted.receive(frame, delivery.reply)
-        elif delivery.reply and not isinstance(frame, _NOT_ANSWERED):
-            self._answer(delivery.reply, self._kept.of_session(name, self._now()) or Unknown())
+            session.driver.receive(message, delivery.reply)
+        elif delivery.reply and not isinstance(message, _WITHOUT_ANSWER):
+            self._answer(delivery.reply, self._results.by_session(name, self._now()) or Unknown())
 
-    def reconnected(self) -> None:
+    def on_reconnect(self) -> None:
         """What was on the way may be lost."""
         for session in self._by_name.values():
-            machine = session.hosted.machine
+            machine = session.driver.machine
             if isinstance(machine, StoreReceiver):
-                session.hosted.say(machine.reconnected(session.hosted.now()))
+                session.driver.send(machine.on_reconnect(session.driver.now()))
 
-    async def finished(self) -> None:
+    async def wait_until_idle(self) -> None:
         """Wait until there is no session."""
         while self._tasks:
             await asyncio.wait(self._tasks)
@@ -112,104 +112,106 @@ class Sessions:
     async def leave(self) -> None:
         """Tell the senders of those that are left to go elsewhere, and end them."""
         for session in list(self._by_name.values()):
-            session.hosted.say(session.hosted.machine.leave())
+            session.driver.send(session.driver.machine.leave())
         for task in self._tasks:
             task.cancel()
-        await self.finished()
+        await self.wait_until_idle()
 
-    def _joined(self, request: Request, inbox: str) -> bool:
+    def _join_existing(self, request: Request, inbox: str) -> bool:
         """Whether the operation is under way here; then this attempt has its session now."""
         session = self._by_request.get(request)
         if session is None:
             return False
-        if session.hosted.doubled(inbox):
+        if session.driver.resend_accept_to(inbox):
             return True
-        if session.hosted.machine.joinable:
-            session.hosted.join(inbox)
+        if session.driver.machine.is_joinable:
+            session.driver.join(inbox)
             return True
-        session.hosted.machine.supersede()
-        session.hosted.say([])
+        session.driver.machine.supersede()
+        session.driver.send([])
         return False
 
-    def _begin(self, opening: Opening, inbox: str, parent: str) -> None:
-        window = self._reserved(opening)
+    def _start_session(self, opening: Opening, inbox: str, parent: str) -> None:
+        window = self._reserve(opening)
         if isinstance(window, Message):
             metrics.transport_refused.labels(_service(opening)).inc()
             self._answer(inbox, window)
             return
         name = new_session()
         subject = self._subjects.session(self._replica_id, name)
-        hosted, work = self._work(opening, subject, inbox, window)
-        session = _Session(name, _request(opening), hosted, window)
+        driver, work = self._create_work(opening, subject, inbox, window)
+        session = _Session(name, _request(opening), driver, window)
         self._by_name[name] = self._by_request[session.request] = session
         metrics.transport_sessions.labels(_service(opening)).inc()
-        task = asyncio.create_task(self._carry(session, work, _service(opening), parent))
+        task = asyncio.create_task(self._run(session, work, _service(opening), parent))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(lambda _: self._forget(session, _service(opening)))
+        task.add_done_callback(lambda _: self._remove(session, _service(opening)))
         task.add_done_callback(lambda _: work.close())  # it may have been ended before it began
 
-    def _reserved(self, opening: Opening) -> int | Busy | Reject:
+    def _reserve(self, opening: Opening) -> int | Busy | Reject:
         """Bytes granted to the session, or why there is none."""
-        if not _is_sound(opening):
+        if not _is_valid(opening):
             return Reject(status=Status.PROCESSING_FAILURE, comment="The open is malformed")
         if isinstance(opening, OpenEcho) and len(self) < self._limits.echoes:
             return 0
         size = opening.open.size if isinstance(opening, OpenStore) else 0
-        window = self._grants.reserve(size) if len(self) < self._limits.sessions else None
-        return Busy(retry_after=self._times.busy_pause) if window is None else window
+        window = self._credit_pool.reserve(size) if len(self) < self._limits.sessions else None
+        return Busy(retry_after=self._timeouts.busy_retry_after) if window is None else window
 
-    def _work(
+    def _create_work(
         self, opening: Opening, subject: str, inbox: str, window: int
     ) -> tuple[SessionDriver[SessionState], Coroutine[Any, Any, Result]]:
         """The session's driver, and its operation."""
-        now, times, performing = self._now(), self._times, self._performing
+        now, timeouts, executor = self._now(), self._timeouts, self._executor
         if isinstance(opening, OpenStore):
             storing = SessionDriver(self._carrier, self._receiver(opening, subject), inbox)
             inline = opening.inline is not None
-            return storing, performing.store(opening.open, storing, window, inline=inline)
+            return storing, executor.store(opening.open, storing, window, inline=inline)
         if isinstance(opening, OpenFind):
-            answerer = FindSender(subject, opening.limit, self._chunk, times, now)
+            answerer = FindSender(subject, opening.limit, self._chunk, timeouts, now)
             finding = SessionDriver(self._carrier, answerer, inbox)
-            return finding, performing.find(opening.open, finding)
-        echoing = SessionDriver(self._carrier, SessionState(subject, times, now), inbox)
-        return echoing, performing.echo(opening.request)
+            return finding, executor.find(opening.open, finding)
+        echoing = SessionDriver(self._carrier, SessionState(subject, timeouts, now), inbox)
+        return echoing, executor.echo(opening.request)
 
     def _receiver(self, opening: OpenStore, subject: str) -> StoreReceiver:
         size, sha256 = opening.open.size, opening.open.sha256
         content = opening.inline
         now = self._now()
-        return StoreReceiver(subject, size, sha256, self._chunk, self._times, now, inline=content)
+        return StoreReceiver(
+            subject, size, sha256, self._chunk, self._timeouts, now, inline=content
+        )
 
     @property
     def _chunk(self) -> int:
         return min(self._limits.chunk, chunk_size(self._carrier.maximum_payload))
 
-    async def _carry(
+    async def _run(
         self, session: _Session, work: Coroutine[Any, Any, Result], service: str, parent: str
     ) -> None:
         """One session from its open until nobody can ask for anything of it but its result."""
-        hosted, operation_id = session.hosted, session.request.operation_id
+        driver, operation_id = session.driver, session.request.operation_id
         association_id = session.request.origin.association_id
         with (
             log_context(operation_id=operation_id, association_id=association_id),
             tracing.span(f"transport.{service}", parent, operation_id=operation_id),
         ):
-            hosted.finish(await work)
-            await _taken_over(hosted)
-        if hosted.machine.result is not None and not hosted.machine.broken:
-            self._kept.put(session.name, session.request, hosted.machine.result, self._now())
+            driver.finish(await work)
+            await _wait_until_confirmed(driver)
+        if driver.machine.result is not None and not driver.machine.failure_reason:
+            self._results.put(session.name, session.request, driver.machine.result, self._now())
 
-    def _forget(self, session: _Session, service: str) -> None:
-        session.hosted.close()
-        self._grants.release(session.window)
+    def _remove(self, session: _Session, service: str) -> None:
+        session.driver.close()
+        self._credit_pool.release(session.window)
         del self._by_name[session.name]
         if self._by_request.get(session.request) is session:
             del self._by_request[session.request]
         metrics.transport_sessions.labels(service).dec()
 
-    def _answer(self, inbox: str, frame: Message) -> None:
-        headers, body = encoded(frame)
+    def _answer(self, inbox: str, message: Message) -> None:
+        headers, body = encode(message)
         with suppress(CarrierDown):
             self._carrier.publish(inbox, body, headers=headers)
 
@@ -217,11 +219,11 @@ class Sessions:
         return asyncio.get_running_loop().time()
 
 
-async def _taken_over(hosted: SessionDriver[SessionState]) -> None:
+async def _wait_until_confirmed(driver: SessionDriver[SessionState]) -> None:
     """Wait until the proxy has every batch of matches, or is gone."""
-    machine = hosted.machine
-    while isinstance(machine, FindSender) and not machine.done and not machine.broken:
-        await hosted.something_new()
+    machine = driver.machine
+    while isinstance(machine, FindSender) and not machine.is_done and not machine.failure_reason:
+        await driver.wait_for_change()
 
 
 def _request(opening: Opening) -> Request:
@@ -232,7 +234,7 @@ def _service(opening: Opening) -> str:
     return {OpenEcho: "echo", OpenStore: "store", OpenFind: "find"}[type(opening)]
 
 
-def _is_sound(opening: Opening) -> bool:
+def _is_valid(opening: Opening) -> bool:
     """Whether what later stands in logs, sizes and keys is what it says."""
     request = _request(opening)
     named = 0 < len(request.operation_id) <= _LONGEST_OPERATION_ID

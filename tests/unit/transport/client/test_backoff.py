@@ -8,51 +8,51 @@ from dimse_ingestion.transport.protocol.messages import StoreResult
 from dimse_ingestion.transport.protocol.state import AttemptFailed
 from dimse_ingestion.transport.protocol.timeouts import Timeouts
 
-TIMES = Timeouts(first_pause=1.0, longest_pause=4.0, open_budget=10.0)
-NOBODY = AttemptFailed("Nobody listens", reached=False)
+TIMES = Timeouts(first_backoff=1.0, max_backoff=4.0, open_budget=10.0)
+NOBODY = AttemptFailed("Nobody listens", replica_answered=False)
 FAILED = Result(store=StoreResult(status=0xA700, transient=True))
 
 
-def patience(random: float = 1.0, deadline: float = 50.0) -> RetryBudget:
+def budget(random: float = 1.0, deadline: float = 50.0) -> RetryBudget:
     return RetryBudget(TIMES, 0.0, deadline, lambda: random)
 
 
 def test_pauses_grow_to_a_limit() -> None:
-    one = patience()
+    one = budget()
     assert [one.pause(FAILED, 0.0) for _ in range(5)] == [1, 2, 4, 4, 4]
 
 
 def test_pauses_are_jittered_by_half() -> None:
-    assert patience(random=0.0).pause(FAILED, 0.0) == 0.5
+    assert budget(random=0.0).pause(FAILED, 0.0) == 0.5
 
 
 def test_a_replica_may_ask_for_more() -> None:
-    assert patience().pause(AttemptFailed("busy", after=3.0), 0.0) == 4.0
+    assert budget().pause(AttemptFailed("busy", retry_after=3.0), 0.0) == 4.0
 
 
 def test_nobody_reached_for_the_open_budget_ends_it() -> None:
-    one = patience()
+    one = budget()
     assert one.pause(NOBODY, 8.9) == 1.0
     assert one.pause(NOBODY, 10.0) is None
-    assert one.because == "Nobody listens"
+    assert one.reason == "Nobody listens"
 
 
 def test_the_last_pause_is_shortened_to_the_end_of_the_open_budget() -> None:
-    one = patience()
+    one = budget()
     assert [one.pause(NOBODY, now) for now in (0.0, 1.0, 3.0)] == [1, 2, 4]
     assert one.pause(NOBODY, 7.2) == pytest.approx(2.8)
     assert one.pause(NOBODY, 10.0) is None
 
 
 def test_a_replica_that_answers_renews_the_open_budget() -> None:
-    one = patience()
+    one = budget()
     assert one.pause(FAILED, 9.5) is not None
     assert one.pause(NOBODY, 16.0) is not None
     assert one.pause(NOBODY, 19.5) is None
 
 
 def test_the_last_attempt_is_left_time_before_the_deadline() -> None:
-    one = patience(deadline=5.0)
+    one = budget(deadline=5.0)
     assert one.pause(FAILED, 0.0) == 1.0
     assert one.pause(FAILED, 2.0) == 2.0
     assert one.pause(FAILED, 3.0) == 1.0
@@ -60,7 +60,7 @@ def test_the_last_attempt_is_left_time_before_the_deadline() -> None:
 
 
 def test_nothing_is_tried_at_the_deadline_or_later() -> None:
-    one = patience(deadline=5.0)
+    one = budget(deadline=5.0)
     assert one.pause(FAILED, 4.999) is None
     assert one.pause(FAILED, 60.0) is None
 
@@ -73,7 +73,7 @@ def test_nothing_is_tried_at_the_deadline_or_later() -> None:
 def test_attempts_end_and_never_begin_after_the_deadline(
     outcomes: list[AttemptFailed | Result], random: float, took: float
 ) -> None:
-    now, one = 0.0, patience(random)
+    now, one = 0.0, budget(random)
     for outcome in outcomes:
         pause = one.pause(outcome, now + took)
         if pause is None:

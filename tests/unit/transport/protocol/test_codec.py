@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dimse_ingestion.transport.protocol import codec
-from dimse_ingestion.transport.protocol.codec import MalformedMessage, Message, decoded, encoded
+from dimse_ingestion.transport.protocol.codec import MalformedMessage, Message, decode, encode
 from dimse_ingestion.transport.protocol.messages import FindMatch, StoreResult
 from tests.unit.transport.parts import echo_request, find_open, store_open
 
@@ -35,26 +35,26 @@ EACH = [
 ]
 
 
-@pytest.mark.parametrize("frame", EACH, ids=lambda frame: type(frame).__name__)
-def test_a_frame_is_read_as_it_was_written(frame: Message) -> None:
-    headers, body = encoded(frame)
-    assert decoded(headers, body) == frame
+@pytest.mark.parametrize("message", EACH, ids=lambda message: type(message).__name__)
+def test_a_message_is_read_as_it_was_written(message: Message) -> None:
+    headers, body = encode(message)
+    assert decode(headers, body) == message
     written = sum(len(name) + len(value) + 4 for name, value in headers.items())
     assert written + 200 < codec.HEADROOM  # room for a traceparent and the version line
 
 
 def test_every_kind_is_tried_here() -> None:
-    assert {type(frame) for frame in EACH} == set(Message.__subclasses__())
+    assert {type(message) for message in EACH} == set(Message.__subclasses__())
 
 
 def test_data_travels_as_it_is() -> None:
     content = b"\0" * 1000
-    assert encoded(codec.Data(offset=7, content=content))[1] is content
+    assert encode(codec.Data(offset=7, content=content))[1] is content
 
 
 def test_unknown_keys_are_ignored() -> None:
     body = msgspec.msgpack.encode({"expected": 1, "limit": 2, "of_a_newer_version": [1]})
-    assert decoded({"Dimse-Op": "CREDIT"}, body) == codec.Credit(expected=1, limit=2)
+    assert decode({"Dimse-Op": "CREDIT"}, body) == codec.Credit(expected=1, limit=2)
 
 
 @pytest.mark.parametrize(
@@ -73,9 +73,9 @@ def test_unknown_keys_are_ignored() -> None:
         ({"Dimse-Op": "BUSY"}, msgspec.msgpack.encode({"retry_after": 1e9})),
     ],
 )
-def test_what_is_no_frame_is_refused(headers: dict[str, str], body: bytes) -> None:
+def test_what_is_no_message_is_refused(headers: dict[str, str], body: bytes) -> None:
     with pytest.raises(MalformedMessage):
-        decoded(headers, body)
+        decode(headers, body)
 
 
 DEEP = 100_000
@@ -108,7 +108,7 @@ def test_a_hostile_body_is_refused_and_nothing_else_is_raised(kind: str, body: b
     tracemalloc.start()
     try:
         with suppress(MalformedMessage):
-            decoded(headers, body)
+            decode(headers, body)
         assert tracemalloc.get_traced_memory()[1] < 10_000_000
     finally:
         tracemalloc.stop()
@@ -133,17 +133,17 @@ KEYS = st.sampled_from(
 
 @settings(deadline=None)
 @given(kind=st.sampled_from(sorted(codec._KINDS)), value=st.dictionaries(KEYS, VALUES) | VALUES)
-def test_any_value_is_a_frame_or_refused(kind: str, value: object) -> None:
+def test_any_value_is_a_message_or_refused(kind: str, value: object) -> None:
     headers = {"Dimse-Op": kind, "Dimse-Proto": "1", "Dimse-Offset": "0"}
     with suppress(MalformedMessage):
-        decoded(headers, msgspec.msgpack.encode(value))
+        decode(headers, msgspec.msgpack.encode(value))
 
 
 @given(kind=st.sampled_from(sorted(codec._KINDS)), body=st.binary(max_size=60))
 def test_garbage_is_refused_and_nothing_else_is_raised(kind: str, body: bytes) -> None:
     headers = {"Dimse-Op": kind, "Dimse-Proto": "1", "Dimse-Offset": "0"}
     try:
-        decoded(headers, body)
+        decode(headers, body)
     except MalformedMessage:
         return
 

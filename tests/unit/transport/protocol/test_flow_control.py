@@ -31,23 +31,23 @@ def test_what_was_not_granted_is_not_taken() -> None:
 
 def test_credit_only_grows() -> None:
     stream = SendWindow()
-    stream.granted(0, 30)
-    stream.granted(0, 20)
-    assert (stream.limit, stream.room) == (30, 30)
+    stream.apply_credit(0, 30)
+    stream.apply_credit(0, 20)
+    assert (stream.limit, stream.available) == (30, 30)
 
 
 def test_a_resume_goes_back_unless_it_is_old() -> None:
     stream = SendWindow()
-    stream.granted(0, 100)
+    stream.apply_credit(0, 100)
     stream.next = 50
-    assert stream.resumed(20, 100)
+    assert stream.apply_resume(20, 100)
     assert (stream.next, stream.confirmed) == (20, 20)
     stream.next = 60
-    assert not stream.resumed(10, 100)
+    assert not stream.apply_resume(10, 100)
     assert stream.next == 60
 
 
 def test_what_the_other_end_has_already_is_not_sent() -> None:
     stream = SendWindow()
-    stream.granted(40, 100)
+    stream.apply_credit(40, 100)
     assert stream.next == 40

@@ -29,26 +29,26 @@ def ends(size: int = 100, window: int = 40) -> tuple[StoreSender, StoreReceiver]
     """An accepted session of chunks of 10 bytes, nothing sent yet."""
     sender = StoreSender(size, DIGEST, 10, TIMES, 0.0)
     receiver = StoreReceiver(SUBJECT, size, DIGEST, 10, TIMES, 0.0)
-    for frame in receiver.grant(window, 0.0):
-        assert sender.receive(frame, 0.0, SUBJECT) == []
+    for message in receiver.grant(window, 0.0):
+        assert sender.receive(message, 0.0, SUBJECT) == []
     return sender, receiver
 
 
 def data(sender: StoreSender) -> list[Data]:
     sent = []
-    while piece := sender.next_data():
+    while piece := sender.next_chunk():
         sent.append(Data(offset=piece[0], content=bytes(piece[1])))
     return sent
 
 
-def taken(receiver: StoreReceiver, frames: list[Data], now: float = 0.0) -> list[Message]:
-    return [answer for frame in frames for answer in receiver.receive(frame, now)]
+def taken(receiver: StoreReceiver, messages: list[Data], now: float = 0.0) -> list[Message]:
+    return [answer for message in messages for answer in receiver.receive(message, now)]
 
 
 def test_the_sender_stops_at_the_limit_and_goes_on_with_credit() -> None:
     sender, receiver = ends()
     assert [each.offset for each in data(sender)] == [0, 10, 20, 30]
-    assert sender.due(0.0) == []
+    assert sender.on_timer(0.0) == []
     sender.receive(Credit(expected=40, limit=50), 0.0, SUBJECT)
     assert [each.offset for each in data(sender)] == [40]
     assert not receiver.complete
@@ -64,9 +64,9 @@ def test_credit_is_given_each_quarter_window_and_no_more_often() -> None:
 def test_end_follows_the_last_byte_and_is_answered_each_time() -> None:
     sender, receiver = ends(size=25)
     taken(receiver, data(sender))
-    (end,) = sender.due(0.0)
+    (end,) = sender.on_timer(0.0)
     assert end == End(size=25, sha256=DIGEST)
-    assert sender.due(0.0) == []
+    assert sender.on_timer(0.0) == []
     assert receiver.receive(end, 0.0) == [Progress()]
     assert receiver.complete
     assert receiver.receive(end, 0.0) == [Progress()]
@@ -88,7 +88,7 @@ def test_a_lost_last_chunk_is_missed_at_the_end() -> None:
     sender, receiver = ends(size=20)
     sent = data(sender)
     taken(receiver, sent[:1])
-    (end,) = sender.due(0.0)
+    (end,) = sender.on_timer(0.0)
     assert receiver.receive(end, 0.0) == [Resume(expected=10, limit=20)]
     assert not receiver.complete
 
@@ -97,7 +97,7 @@ def test_another_end_than_announced_breaks_the_session() -> None:
     sender, receiver = ends(size=20)
     taken(receiver, data(sender))
     receiver.receive(End(size=20, sha256="1" * 64), 0.0)
-    assert receiver.broken
+    assert receiver.failure_reason
     assert not receiver.complete
 
 
@@ -105,8 +105,8 @@ def test_silence_is_probed_and_the_answer_says_what_is_missing() -> None:
     sender, receiver = ends()
     sent = data(sender)
     taken(receiver, sent[:2])
-    assert sender.due(0.9) == []
-    (probe,) = sender.due(1.0)
+    assert sender.on_timer(0.9) == []
+    (probe,) = sender.on_timer(1.0)
     assert probe == Probe(position=40)
     assert receiver.receive(probe, 1.0) == [Resume(expected=20, limit=40)]
     taken(receiver, sent[2:], 1.0)
@@ -115,14 +115,14 @@ def test_silence_is_probed_and_the_answer_says_what_is_missing() -> None:
 
 def test_a_server_that_finds_nobody_is_doubted_and_then_believed() -> None:
     sender, _ = ends()
-    sender.nobody_listened(5.0)
-    assert sender.next_data() is None
+    sender.on_no_responders(5.0)
+    assert sender.next_chunk() is None
     find_open = 0
     now = 5.0
     while sender.outcome is None:
         now = sender.wake_at
-        find_open += len(sender.due(now))
-        sender.nobody_listened(now)
+        find_open += len(sender.on_timer(now))
+        sender.on_no_responders(now)
     assert find_open > 8
     assert now == 8.0
     assert isinstance(sender.outcome, AttemptFailed)
@@ -130,7 +130,7 @@ def test_a_server_that_finds_nobody_is_doubted_and_then_believed() -> None:
 
 def test_an_answer_ends_the_doubt() -> None:
     sender, _ = ends()
-    sender.nobody_listened(5.0)
+    sender.on_no_responders(5.0)
     sender.receive(Credit(expected=0, limit=40), 6.0, SUBJECT)
     assert len(data(sender)) == 4
 
@@ -141,32 +141,32 @@ def test_a_hanging_replica_is_left_after_a_while() -> None:
     now = 0.0
     while sender.outcome is None:
         now = sender.wake_at
-        sender.due(now)
-    assert now == TIMES.unanswered
+        sender.on_timer(now)
+    assert now == TIMES.probe_timeout
 
 
 def test_an_open_without_an_answer_is_given_up_after_two_seconds() -> None:
     sender = StoreSender(10, DIGEST, 10, TIMES, 0.0)
-    sender.due(1.9)
+    sender.on_timer(1.9)
     assert sender.outcome is None
-    sender.due(2.0)
-    assert sender.outcome == AttemptFailed("No answer to the open", reached=False)
+    sender.on_timer(2.0)
+    assert sender.outcome == AttemptFailed("No answer to the open", replica_answered=False)
     assert sender.wake_at == NEVER
 
 
 def test_leaving_and_unknown_send_it_elsewhere_at_once() -> None:
-    for frame in (Leaving(), Unknown()):
+    for message in (Leaving(), Unknown()):
         sender, _ = ends()
-        sender.receive(frame, 0.0, SUBJECT)
+        sender.receive(message, 0.0, SUBJECT)
         assert isinstance(sender.outcome, AttemptFailed)
 
 
 def test_a_reconnect_is_probed_at_once() -> None:
     sender, _ = ends()
     data(sender)
-    sender.interrupted(0.1)
-    assert sender.due(1.5) == []
-    assert sender.restored(2.0) == [Probe(position=40)]
+    sender.on_disconnect(0.1)
+    assert sender.on_timer(1.5) == []
+    assert sender.on_reconnect(2.0) == [Probe(position=40)]
 
 
 def test_a_replica_that_expects_more_than_there_is_is_left() -> None:
@@ -179,7 +179,7 @@ def test_another_attempt_goes_on_where_the_session_is() -> None:
     sender, receiver = ends()
     taken(receiver, data(sender)[:3])
     second = StoreSender(100, DIGEST, 10, TIMES, 5.0)
-    (accept,) = receiver.joined(5.0)
+    (accept,) = receiver.join(5.0)
     assert isinstance(accept, Accept)
     second.receive(accept, 5.0, SUBJECT)
     assert data(second)[0].offset == 30
@@ -188,22 +188,22 @@ def test_another_attempt_goes_on_where_the_session_is() -> None:
 def test_a_silent_sender_loses_its_lease_but_not_once_everything_has_come() -> None:
     sender, receiver = ends(size=20)
     taken(receiver, data(sender))
-    (end,) = sender.due(0.0)
+    (end,) = sender.on_timer(0.0)
     receiver.receive(end, 19.0)
-    receiver.due(500.0)
-    assert not receiver.broken
+    receiver.on_timer(500.0)
+    assert not receiver.failure_reason
     _, silent = ends()
     assert silent.wake_at <= 20.0
-    silent.due(20.0)
-    assert silent.broken
+    silent.on_timer(20.0)
+    assert silent.failure_reason
 
 
 def test_a_receiver_at_work_says_so_every_heartbeat() -> None:
     sender, receiver = ends(size=20)
     taken(receiver, data(sender))
-    receiver.receive(sender.due(0.0)[0], 0.0)
-    assert receiver.wake_at == TIMES.heartbeat
-    assert receiver.due(TIMES.heartbeat) == [Progress()]
+    receiver.receive(sender.on_timer(0.0)[0], 0.0)
+    assert receiver.wake_at == TIMES.heartbeat_interval
+    assert receiver.on_timer(TIMES.heartbeat_interval) == [Progress()]
 
 
 def test_what_came_inline_needs_no_accept_when_it_is_quick() -> None:
@@ -212,10 +212,10 @@ def test_what_came_inline_needs_no_accept_when_it_is_quick() -> None:
     assert receiver.finish(DONE, 0.4) == [DONE]
     slow = StoreReceiver(SUBJECT, 3, DIGEST, 10, TIMES, 0.0, inline=b"abc")
     assert slow.wake_at == TIMES.accept_after
-    (accept,) = slow.due(TIMES.accept_after)
+    (accept,) = slow.on_timer(TIMES.accept_after)
     assert isinstance(accept, Accept)
     assert accept.expected == 3
 
 
 def test_inline_bytes_of_another_length_break_the_session() -> None:
-    assert StoreReceiver(SUBJECT, 4, DIGEST, 10, TIMES, 0.0, inline=b"abc").broken
+    assert StoreReceiver(SUBJECT, 4, DIGEST, 10, TIMES, 0.0, inline=b"abc").failure_reason

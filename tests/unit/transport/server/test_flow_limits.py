@@ -1,6 +1,6 @@
 from dimse_ingestion.transport.server.flow_limits import CreditPool, FlowLimits
 
-LIMITS = FlowLimits(window=4, least_window=2, granted=10)
+LIMITS = FlowLimits(window=4, min_window=2, total_window=10)
 
 
 def test_a_window_is_no_larger_than_the_data_set() -> None:
@@ -16,6 +16,6 @@ def test_the_last_window_may_be_smaller_and_then_there_is_none() -> None:
 
 
 def test_an_empty_data_set_needs_no_room() -> None:
-    grants = CreditPool(FlowLimits(window=4, least_window=2, granted=0))
+    grants = CreditPool(FlowLimits(window=4, min_window=2, total_window=0))
     assert grants.reserve(0) == 0
     assert grants.reserve(1) is None

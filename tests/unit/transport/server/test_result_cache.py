@@ -12,27 +12,27 @@ ASKED = store_open(b"x")
 def test_a_result_is_kept_for_its_session_and_its_operation() -> None:
     one = ResultCache(120)
     one.put("s1", ASKED, DONE, 0.0)
-    assert one.of_session("s1", 119.0) == one.of_request(ASKED, 119.0) == DONE
-    assert one.of_session("s1", 120.0) is one.of_request(ASKED, 120.0) is None
+    assert one.by_session("s1", 119.0) == one.by_request(ASKED, 119.0) == DONE
+    assert one.by_session("s1", 120.0) is one.by_request(ASKED, 120.0) is None
 
 
 def test_what_a_retry_could_better_is_kept_for_its_session_only() -> None:
     one = ResultCache(120)
     one.put("s1", ASKED, FOR_NOW, 0.0)
-    assert one.of_session("s1", 1.0) == FOR_NOW
-    assert one.of_request(ASKED, 1.0) is None
+    assert one.by_session("s1", 1.0) == FOR_NOW
+    assert one.by_request(ASKED, 1.0) is None
 
 
 def test_other_content_under_the_same_operation_id_has_no_result() -> None:
     one = ResultCache(120)
     one.put("s1", ASKED, DONE, 0.0)
-    assert one.of_request(store_open(b"y"), 1.0) is None
+    assert one.by_request(store_open(b"y"), 1.0) is None
 
 
 def test_no_more_are_kept_than_memory_allows() -> None:
     one = ResultCache(120)
-    for number in range(result_cache._MOST + 10):
+    for number in range(result_cache._MAX_RESULTS + 10):
         one.put(f"s{number}", store_open(b"x", f"op{number}"), DONE, 0.0)
-    assert one.of_session("s0", 0.0) is None
-    assert one.of_session(f"s{result_cache._MOST + 9}", 0.0) == DONE
-    assert len(one._requests) <= result_cache._MOST
+    assert one.by_session("s0", 0.0) is None
+    assert one.by_session(f"s{result_cache._MAX_RESULTS + 9}", 0.0) == DONE
+    assert len(one._requests) <= result_cache._MAX_RESULTS
