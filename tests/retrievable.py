@@ -9,7 +9,7 @@ from pydicom import dcmread
 
 from dimse_ingestion.events.memory import MemorySink
 from dimse_ingestion.operations.event_builder import Instance, StorageSpace
-from dimse_ingestion.operations.store import Storing
+from dimse_ingestion.operations.store import Storer
 from dimse_ingestion.queries.contract import Located
 from dimse_ingestion.queries.memory import MemoryQueryClient
 from dimse_ingestion.storage.memory import MemoryBucket
@@ -35,7 +35,7 @@ class Archive:
         self.bucket = CountingBucket()
         self.queries = MemoryQueryClient()
         self._sink = MemorySink()
-        self._storing = Storing(self.bucket, self._sink, StorageSpace("radiology", "test"))
+        self._storing = Storer(self.bucket, self._sink, StorageSpace("radiology", "test"))
 
     async def add(
         self, data_set: bytes, transfer_syntax_uid: str, *, uid: str, sop: str

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from dimse_ingestion.catalogue import database
 from dimse_ingestion.commands.report import Report
 from dimse_ingestion.observability import logging
-from dimse_ingestion.operations.composition import opened_wires
+from dimse_ingestion.operations.composition import open_backends
 from dimse_ingestion.proxy.upstream_probe import WholePath
 from dimse_ingestion.secure_http.server_certificate import ServerCertificate
 from dimse_ingestion.settings import (
@@ -105,7 +105,7 @@ async def _check_space(report: Report, settings: StorageSpaceSettings) -> None:
         f"bucket as mounted at {settings.bucket_config_path}",
         lambda: _raising(settings.read_bucket),
     )
-    async with opened_wires(settings) as wires:
+    async with open_backends(settings) as wires:
         await report.look(
             "bucket", lambda: wires.bucket.check(write=True), "can be read and written"
         )

@@ -21,7 +21,7 @@ from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.events.contract import EventSink
 from dimse_ingestion.observability import logging
 from dimse_ingestion.observability.logging import logger
-from dimse_ingestion.operations.composition import Wires, opened_wires
+from dimse_ingestion.operations.composition import Backends, open_backends
 from dimse_ingestion.operations.event_builder import (
     Instance,
     Location,
@@ -29,7 +29,7 @@ from dimse_ingestion.operations.event_builder import (
     check_elements,
     stored_event,
 )
-from dimse_ingestion.operations.object_reader import Recalled, recalled
+from dimse_ingestion.operations.object_reader import ObjectMetadata, read_metadata
 from dimse_ingestion.settings import IngestionSettings
 from dimse_ingestion.storage import keys
 from dimse_ingestion.storage.contract import Bucket, StoredObject
@@ -73,7 +73,7 @@ async def run(settings: IngestionSettings, *, parallel: int = 8, missing: bool =
         settings.wado_internal_endpoint,
         settings.wado_external_endpoint,
     )
-    async with opened_wires(settings) as wires:
+    async with open_backends(settings) as wires:
         reindexing = Reindexing(
             wires.bucket,
             wires.sink,
@@ -92,7 +92,7 @@ async def run(settings: IngestionSettings, *, parallel: int = 8, missing: bool =
     return 1 if reindexing.tally.left_out else 0
 
 
-def _missing_in(wires: Wires) -> "Missing":
+def _missing_in(wires: Backends) -> "Missing":
     """Return what compares names with the catalogue."""
 
     async def missing(names: Sequence[str]) -> list[str]:
@@ -216,7 +216,7 @@ class Reindexing:
         return await attempt()
 
     async def _tell(self, each: StoredObject) -> None:
-        read = await recalled(self._bucket, each)
+        read = await read_metadata(self._bucket, each)
         instance = _instance(each, read)
         check_elements(instance, read.elements)
         location = Location(self._bucket.name, each.key, read.header_size)
@@ -231,7 +231,7 @@ def _first(several: BaseExceptionGroup[BaseException]) -> BaseException:
     return _first(first) if isinstance(first, BaseExceptionGroup) else first
 
 
-def _instance(each: StoredObject, read: Recalled) -> Instance:
+def _instance(each: StoredObject, read: ObjectMetadata) -> Instance:
     """What key and object say of themselves; `check_elements` sees whether they agree."""
     key = keys.parse_key(each.key)
     sop_class = by_tag(read.elements).get(_SOP_CLASS_UID)

@@ -23,8 +23,8 @@ from dimse_ingestion.observability.http_server import serve
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.observability.series import start_series
 from dimse_ingestion.observability.shutdown import stop_signal
-from dimse_ingestion.operations.composition import Wires, opened_wires
-from dimse_ingestion.operations.echo import Echoing
+from dimse_ingestion.operations.composition import Backends, open_backends
+from dimse_ingestion.operations.echo import BackendHealthCheck
 from dimse_ingestion.settings import DicomwebSettings
 
 _LOG = logger(__name__)
@@ -72,7 +72,7 @@ async def opened(
     health = probes.Health("dicomweb")
     start_series("dicomweb")
     async with AsyncExitStack() as stack:
-        wires = await stack.enter_async_context(opened_wires(settings))
+        wires = await stack.enter_async_context(open_backends(settings))
         _add_checks(health, wires)
         probed = Starlette(routes=probes.routes(health))
         host, port = settings.http_host, settings.http_port
@@ -93,17 +93,19 @@ async def opened(
             health.drain()
 
 
-def _add_checks(health: probes.Health, wires: Wires) -> None:
-    echoing = Echoing(lambda: wires.bucket.check(write=True), wires.sink.check, wires.queries.check)
+def _add_checks(health: probes.Health, wires: Backends) -> None:
+    echoing = BackendHealthCheck(
+        lambda: wires.bucket.check(write=True), wires.sink.check, wires.queries.check
+    )
 
     async def bucket() -> str:
-        return (await echoing.wellness()).bucket
+        return (await echoing.health()).bucket
 
     async def event_sink() -> str:
-        return (await echoing.wellness()).event_sink
+        return (await echoing.health()).event_sink
 
     async def catalogue() -> str:
-        return (await echoing.wellness()).catalogue
+        return (await echoing.health()).catalogue
 
     health.add("bucket", bucket)
     health.add("event sink", event_sink)

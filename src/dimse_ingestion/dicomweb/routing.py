@@ -28,7 +28,7 @@ from dimse_ingestion.dicomweb.middleware.admission import (
 )
 from dimse_ingestion.dicomweb.middleware.auth import AuthMiddleware, authenticator
 from dimse_ingestion.dicomweb.middleware.path_prefix import PathPrefixMiddleware
-from dimse_ingestion.operations.composition import Wires
+from dimse_ingestion.operations.composition import Backends
 from dimse_ingestion.settings import DicomwebSettings
 
 _EXPOSED = (
@@ -50,7 +50,7 @@ class ServiceContext:
     """
 
     settings: DicomwebSettings
-    wires: Wires
+    wires: Backends
     urls: ServiceUrls
     exit_stack: AsyncExitStack
     viewer: Path | None = None

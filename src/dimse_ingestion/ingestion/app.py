@@ -15,11 +15,11 @@ from dimse_ingestion.observability.http_server import serve
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.observability.series import start_series
 from dimse_ingestion.observability.shutdown import stop_signal
-from dimse_ingestion.operations.composition import Wires, opened_wires, storage_space
-from dimse_ingestion.operations.echo import Echoing
-from dimse_ingestion.operations.find import Finding
+from dimse_ingestion.operations.composition import Backends, open_backends, storage_space
+from dimse_ingestion.operations.echo import BackendHealthCheck
+from dimse_ingestion.operations.find import Finder
 from dimse_ingestion.operations.scan_pacing import ScanPacing
-from dimse_ingestion.operations.store import Storing
+from dimse_ingestion.operations.store import Storer
 from dimse_ingestion.settings import IngestionSettings
 from dimse_ingestion.transport.nats.client import NatsClient
 from dimse_ingestion.transport.nats.from_settings import nats_options
@@ -35,9 +35,9 @@ async def run(settings: IngestionSettings) -> int:
     logging.configure("ingestion", settings.log_level)
     tracing.configure("ingestion", settings.otlp_endpoint)
     try:
-        with stop_signal() as told:
+        with stop_signal() as stop:
             async with opened(settings):
-                await told.wait()
+                await stop.wait()
     finally:
         tracing.shut_down()
     return 0
@@ -53,10 +53,10 @@ async def opened(settings: IngestionSettings) -> AsyncIterator[probes.Health]:
     health = probes.Health("ingestion service")
     start_series("ingestion")
     async with AsyncExitStack() as stack:
-        wires = await stack.enter_async_context(opened_wires(settings))
+        backends = await stack.enter_async_context(open_backends(settings))
         await _serve_probes(stack, settings, health)
         link = _link(settings)
-        responder = _responder(settings, link, wires, health)
+        responder = _responder(settings, link, backends, health)
         stack.push_async_callback(link.close)
         await link.start()
         await stack.enter_async_context(probes.watch_readiness(health))
@@ -84,16 +84,18 @@ def _link(settings: IngestionSettings) -> NatsClient:
 
 
 def _responder(
-    settings: IngestionSettings, link: NatsClient, wires: Wires, health: probes.Health
+    settings: IngestionSettings, link: NatsClient, backends: Backends, health: probes.Health
 ) -> TransportServer:
-    echoing = Echoing(lambda: wires.bucket.check(write=True), wires.sink.check, wires.queries.check)
-    _add_checks(health, link, echoing)
+    health_check = BackendHealthCheck(
+        lambda: backends.bucket.check(write=True), backends.sink.check, backends.queries.check
+    )
+    _add_checks(health, link, health_check)
     pacing = ScanPacing()
     dispatch = Dispatch(
         settings.replica_id,
-        Storing(wires.bucket, wires.sink, storage_space(settings), pacing),
-        Finding(wires.queries, settings.maximum_matches, pacing),
-        echoing,
+        Storer(backends.bucket, backends.sink, storage_space(settings), pacing),
+        Finder(backends.queries, settings.maximum_matches, pacing),
+        health_check,
     )
     subjects = Subjects(settings.nats_subject_root)
     return TransportServer(link, subjects, settings.replica_id, dispatch, limits=_limits(settings))
@@ -107,15 +109,15 @@ def _limits(settings: IngestionSettings) -> FlowLimits:
     )
 
 
-def _add_checks(health: probes.Health, link: NatsClient, echoing: Echoing) -> None:
+def _add_checks(health: probes.Health, link: NatsClient, health_check: BackendHealthCheck) -> None:
     async def bucket() -> str:
-        return (await echoing.wellness()).bucket
+        return (await health_check.health()).bucket
 
     async def event_sink() -> str:
-        return (await echoing.wellness()).event_sink
+        return (await health_check.health()).event_sink
 
     async def catalogue() -> str:
-        return (await echoing.wellness()).catalogue
+        return (await health_check.health()).catalogue
 
     health.add("nats", lambda: link.trouble)
     health.add("bucket", bucket)

@@ -13,10 +13,10 @@ from dimse_ingestion.dicom.query_levels import Asked
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
-from dimse_ingestion.operations.echo import Echoing
+from dimse_ingestion.operations.echo import BackendHealthCheck
 from dimse_ingestion.operations.event_builder import Instance
-from dimse_ingestion.operations.find import Finding, pending_status
-from dimse_ingestion.operations.store import Stored, Storing
+from dimse_ingestion.operations.find import Finder, pending_status
+from dimse_ingestion.operations.store import Stored, Storer
 from dimse_ingestion.transport.contract import MatchSink
 from dimse_ingestion.transport.protocol.messages import (
     EchoRequest,
@@ -35,67 +35,69 @@ _CANCEL_SEEN_WITHIN = 0.2  # seconds, while no match comes
 class Dispatch:
     """A `transport.contract.Operations`."""
 
-    def __init__(self, replica: str, storing: Storing, finding: Finding, echoing: Echoing) -> None:
+    def __init__(
+        self, replica: str, storer: Storer, finder: Finder, health_check: BackendHealthCheck
+    ) -> None:
         self._replica = replica
-        self._storing = storing
-        self._finding = finding
-        self._echoing = echoing
+        self._storer = storer
+        self._finder = finder
+        self._health_check = health_check
 
     async def echo(self, request: EchoRequest) -> EchoResult:
         """See the contract."""
-        wellness = await self._echoing.wellness()
-        status = Status.OUT_OF_RESOURCES if wellness.trouble else Status.SUCCESS
-        _LOG.debug("Echo answered.", operation_id=request.operation_id, trouble=wellness.trouble)
+        health = await self._health_check.health()
+        status = Status.OUT_OF_RESOURCES if health.first_error else Status.SUCCESS
+        _LOG.debug("Echo answered.", operation_id=request.operation_id, reason=health.first_error)
         return EchoResult(
             status=status,
-            comment=wellness.trouble,
+            comment=health.first_error,
             replica=self._replica,
             version=version("dimse-ingestion"),
-            bucket=wellness.bucket,
-            event_sink=wellness.event_sink,
-            catalogue=wellness.catalogue,
+            bucket=health.bucket,
+            event_sink=health.event_sink,
+            catalogue=health.catalogue,
         )
 
     async def already_stored(self, open_: StoreOpen) -> StoreResult | None:
         """See the contract."""
-        with _failures_told("store", sop_instance_uid=open_.sop_instance_uid):
-            stored = await self._storing.already(open_.operation_id, _instance(open_))
+        with _record_failures("store", sop_instance_uid=open_.sop_instance_uid):
+            stored = await self._storer.already(open_.operation_id, _instance(open_))
         return _result(open_, stored) if stored else None
 
     async def store(self, open_: StoreOpen, chunks: AsyncIterator[bytes]) -> StoreResult:
         """See the contract."""
         with (
-            _failures_told("store", sop_instance_uid=open_.sop_instance_uid),
+            _record_failures("store", sop_instance_uid=open_.sop_instance_uid),
             metrics.ingestion_store_seconds.time(),
         ):
-            stored = await self._storing.store(open_.operation_id, _instance(open_), chunks)
+            stored = await self._storer.store(open_.operation_id, _instance(open_), chunks)
         return _result(open_, stored)
 
     async def find(self, open_: FindOpen, answering: MatchSink) -> FindResult:
         """See the contract."""
-        with _failures_told("find"):
-            question = await self._finding.question(
+        with _record_failures("find"):
+            query = await self._finder.parse_query(
                 open_.identifier,
                 open_.sop_class_uid,
                 open_.transfer_syntax_uid,
                 relational=open_.relational,
             )
-            sent = await self._answer(question, open_, answering)
+            sent = await self._send_matches(query, open_, answering)
         ended = Status.CANCEL if answering.cancelled else Status.SUCCESS
         _LOG.info(
             "Query answered.",
-            query_retrieve_level=question.level,
+            query_retrieve_level=query.level,
             matches=sent,
             status=f"{ended:04X}",
         )
         return FindResult(status=ended, matches=sent)
 
-    async def _answer(self, question: Asked, open_: FindOpen, answering: MatchSink) -> int:
+    async def _send_matches(self, query: Asked, open_: FindOpen, answering: MatchSink) -> int:
         """Send what matches until it ends or is cancelled; how many were sent."""
-        status = pending_status(question)
+        status = pending_status(query)
         sent = 0
-        identifiers = self._finding.answers(
-            question,
+        identifiers = self._finder.matches(
+            query,
             open_.origin.called_ae_title,
             open_.transfer_syntax_uid,
             combined_date_time=open_.combined_date_time,
@@ -112,26 +114,28 @@ class Dispatch:
 @asynccontextmanager
 async def _until_cancelled(answering: MatchSink) -> AsyncIterator[None]:
     """Leave the block soon after a C-CANCEL, though the catalogue is silent."""
-    patience = asyncio.timeout(None)
-    watching = asyncio.create_task(_watch(answering, patience), name="watch for C-CANCEL")
+    deadline = asyncio.timeout(None)
+    watching = asyncio.create_task(
+        _watch_for_cancel(answering, deadline), name="watch for C-CANCEL"
+    )
     try:
-        async with patience:
+        async with deadline:
             yield
     except TimeoutError:
-        if not patience.expired():
+        if not deadline.expired():
             raise
     finally:
         watching.cancel()
 
 
-async def _watch(answering: MatchSink, patience: asyncio.Timeout) -> None:
+async def _watch_for_cancel(answering: MatchSink, deadline: asyncio.Timeout) -> None:
     while not answering.cancelled:  # noqa: ASYNC110 - the contract has no event for it
         await asyncio.sleep(_CANCEL_SEEN_WITHIN)
-    patience.reschedule(asyncio.get_running_loop().time())
+    deadline.reschedule(asyncio.get_running_loop().time())
 
 
 @contextmanager
-def _failures_told(service: str, **facts: str) -> Iterator[None]:
+def _record_failures(service: str, **log_fields: str) -> Iterator[None]:
     """Count and log what an operation couldn't do; the transport makes it the result."""
     try:
         yield
@@ -143,7 +147,7 @@ def _failures_told(service: str, **facts: str) -> Iterator[None]:
             operation=service,
             status=status,
             reason=failure.comment,
-            **facts,
+            **log_fields,
         )
         raise
 

@@ -15,7 +15,7 @@ from dimse_ingestion.storage.rotating import RotatingBucket
 
 
 @dataclass(frozen=True, slots=True)
-class Wires:
+class Backends:
     """What stands behind a door that stores and finds."""
 
     bucket: Bucket
@@ -24,7 +24,7 @@ class Wires:
 
 
 @asynccontextmanager
-async def opened_wires(settings: StorageSpaceSettings) -> AsyncIterator[Wires]:
+async def open_backends(settings: StorageSpaceSettings) -> AsyncIterator[Backends]:
     """Bucket, event sink and catalogue; nothing is reached for yet."""
     bucket = RotatingBucket(settings.read_bucket, timeout=settings.bucket_timeout)
     sink = HttpSink(settings.event_sink, settings.event_sink_access, timeout=settings.event_timeout)
@@ -35,7 +35,7 @@ async def opened_wires(settings: StorageSpaceSettings) -> AsyncIterator[Wires]:
         timeout=settings.query_timeout,
     )
     try:
-        yield Wires(bucket, sink, queries)
+        yield Backends(bucket, sink, queries)
     finally:
         await sink.close()
         await queries.close()

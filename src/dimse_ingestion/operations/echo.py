@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 from dimse_ingestion.dicom.failure import DimseFailure
 
-_REMEMBERED = 1.0
-_LONGEST_CHECK = 2.5
+_CACHE_SECONDS = 1.0
+_CHECK_TIMEOUT = 2.5
 
 
 @dataclass(frozen=True, slots=True)
-class Wellness:
+class BackendHealth:
     """What is wrong with each; empty when well."""
 
     bucket: str = ""
@@ -22,12 +22,12 @@ class Wellness:
     catalogue: str = ""
 
     @property
-    def trouble(self) -> str:
+    def first_error(self) -> str:
         """The first of them, empty when all is well."""
         return self.bucket or self.event_sink or self.catalogue
 
 
-class Echoing:
+class BackendHealthCheck:
     """Asks what stands behind the ingestion service; each check raises DimseFailure."""
 
     def __init__(
@@ -37,32 +37,32 @@ class Echoing:
         catalogue: Callable[[], Awaitable[None]],
     ) -> None:
         self._checks = (bucket, event_sink, catalogue)
-        self._seen = Wellness()
-        self._seen_at = float("-inf")
-        self._looking: asyncio.Task[None] | None = None
+        self._health = BackendHealth()
+        self._checked_at = float("-inf")
+        self._check_task: asyncio.Task[None] | None = None
 
-    async def wellness(self) -> Wellness:
+    async def health(self) -> BackendHealth:
         """How things are now, or were within the last second; whoever asks meanwhile waits too."""
-        if self._now() - self._seen_at >= _REMEMBERED:
-            if self._looking is None or self._looking.done():
-                self._looking = asyncio.create_task(self._look(), name="look at all wires")
-            await asyncio.shield(self._looking)  # one who asked may leave, the others still wait
-        return self._seen
+        if self._now() - self._checked_at >= _CACHE_SECONDS:
+            if self._check_task is None or self._check_task.done():
+                self._check_task = asyncio.create_task(self._check_all(), name="look at all wires")
+            await asyncio.shield(self._check_task)  # one who asked may leave, the others still wait
+        return self._health
 
-    async def _look(self) -> None:
-        self._seen = Wellness(*await asyncio.gather(*map(_told, self._checks)))
-        self._seen_at = self._now()
+    async def _check_all(self) -> None:
+        self._health = BackendHealth(*await asyncio.gather(*map(_error_of, self._checks)))
+        self._checked_at = self._now()
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
 
-async def _told(check: Callable[[], Awaitable[None]]) -> str:
+async def _error_of(check: Callable[[], Awaitable[None]]) -> str:
     try:
-        async with asyncio.timeout(_LONGEST_CHECK):
+        async with asyncio.timeout(_CHECK_TIMEOUT):
             await check()
     except DimseFailure as failure:
         return failure.comment
     except TimeoutError:
-        return f"No answer within {_LONGEST_CHECK} s."
+        return f"No answer within {_CHECK_TIMEOUT} s."
     return ""

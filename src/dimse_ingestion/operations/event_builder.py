@@ -73,19 +73,19 @@ def check_elements(instance: Instance, elements: Iterable[Element]) -> None:
 
     PS3.4 B.2.3: A900 where the data set does not match the SOP class.
     """
-    found = by_tag(elements)
-    if _uid(found, _SOP_CLASS_UID) != instance.sop_class_uid:
+    elements_by_tag = by_tag(elements)
+    if _uid(elements_by_tag, _SOP_CLASS_UID) != instance.sop_class_uid:
         raise _mismatch("SOP Class UID (0008,0016) is not the command's.")
-    if _uid(found, _SOP_INSTANCE_UID) != instance.sop_instance_uid:
+    if _uid(elements_by_tag, _SOP_INSTANCE_UID) != instance.sop_instance_uid:
         raise _mismatch("SOP Instance UID (0008,0018) is not the command's.")
     for tag, name in _REQUIRED.items():
-        if not uids.is_valid(_uid(found, tag)):
+        if not uids.is_valid(_uid(elements_by_tag, tag)):
             raise _mismatch(f"{name} ({tag >> 16:04X},{tag & 0xFFFF:04X}) is missing or invalid.")
 
 
 def _uid(elements: dict[int, Element], tag: int) -> str:
-    found = elements.get(tag)
-    return uids.without_padding(found.value) if found else ""
+    elements_by_tag = elements.get(tag)
+    return uids.without_padding(elements_by_tag.value) if elements_by_tag else ""
 
 
 def _mismatch(sentence: str) -> DimseFailure:

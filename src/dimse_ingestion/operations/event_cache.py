@@ -7,11 +7,11 @@ object, which may have been removed since.
 from collections import OrderedDict
 
 
-class Confirmed:
+class AcceptedEvents:
     """The event ids of the last `most` instances that the sink knows."""
 
-    def __init__(self, most: int = 20_000) -> None:
-        self._most = most
+    def __init__(self, maximum: int = 20_000) -> None:
+        self._maximum = maximum
         self._events: OrderedDict[tuple[str, str], str] = OrderedDict()
 
     def add(self, key: str, sop_class_uid: str, event_id: str) -> None:
@@ -19,9 +19,9 @@ class Confirmed:
         instance = (key, sop_class_uid)
         self._events[instance] = event_id
         self._events.move_to_end(instance)
-        while len(self._events) > self._most:
+        while len(self._events) > self._maximum:
             self._events.popitem(last=False)
 
-    def event_of(self, key: str, sop_class_uid: str) -> str:
+    def event_id(self, key: str, sop_class_uid: str) -> str:
         """The accepted event's id, empty when none is remembered."""
         return self._events.get((key, sop_class_uid), "")

@@ -25,7 +25,7 @@ from dimse_ingestion.operations.scan_pacing import ScanPacing
 from dimse_ingestion.queries.contract import Query, QueryClient
 
 
-class Finding:
+class Finder:
     """Answers the C-FINDs of one storage space; `maximum_matches` bounds each."""
 
     def __init__(
@@ -35,7 +35,7 @@ class Finding:
         self._maximum_matches = maximum_matches
         self._pacing = pacing or ScanPacing()
 
-    async def question(
+    async def parse_query(
         self, identifier: bytes, sop_class_uid: str, transfer_syntax_uid: str, *, relational: bool
     ) -> Asked:
         """Return what is asked.
@@ -59,9 +59,9 @@ class Finding:
             await share.feed(scanner, identifier)
             return scanner.finish()
 
-    async def answers(
+    async def matches(
         self,
-        question: Asked,
+        query: Asked,
         retrieve_ae_title: str,
         transfer_syntax_uid: str,
         *,
@@ -71,46 +71,46 @@ class Finding:
 
         Raises DimseFailure as the catalogue's client does, and A700 after the most matches.
         """
-        most = self._maximum_matches
-        query = Query(
-            scope=question.level,
-            keys=_asked_keys(question),
+        maximum = self._maximum_matches
+        catalogue_query = Query(
+            scope=query.level,
+            keys=_query_keys(query),
             combined_date_time=combined_date_time,
-            limit=most + 1,
+            limit=maximum + 1,
         )
         count = 0
-        async with aclosing(self._queries.matches(query)) as matches:
+        async with aclosing(self._queries.matches(catalogue_query)) as matches:
             async for match in matches:
-                if count == most:
-                    sentence = f"More than {most} matches: narrow the query."
+                if count == maximum:
+                    sentence = f"More than {maximum} matches: narrow the query."
                     raise DimseFailure(Status.OUT_OF_RESOURCES, sentence)
                 count += 1
-                yield _identifier(match, question, retrieve_ae_title, transfer_syntax_uid)
+                yield _identifier(match, query, retrieve_ae_title, transfer_syntax_uid)
 
 
-def pending_status(question: Asked) -> Status:
+def pending_status(query: Asked) -> Status:
     """FF01 when a key can't be answered (PS3.4 table C.4-1), else FF00."""
-    unsupported = bool(question.unsupported)
+    unsupported = bool(query.unsupported)
     return Status.PENDING_WITHOUT_OPTIONAL_KEYS if unsupported else Status.PENDING
 
 
-def _asked_keys(question: Asked) -> list[Element]:
+def _query_keys(query: Asked) -> list[Element]:
     """The keys, with the unique ones of this level and those above: answers always have them."""
-    present = {key.tag for key in question.keys}
-    unique = (UNIQUE_KEYS[level] for level in levels_to(question.level))
+    present = {key.tag for key in query.keys}
+    unique = (UNIQUE_KEYS[level] for level in levels_to(query.level))
     vrs = {UNIQUE_KEYS["PATIENT"]: "LO"}
     return [
-        *question.keys,
+        *query.keys,
         *(element(tag, vrs.get(tag, "UI")) for tag in unique if tag not in present),
     ]
 
 
 def _identifier(
-    match: list[Element], question: Asked, retrieve_ae_title: str, transfer_syntax_uid: str
+    match: list[Element], query: Asked, retrieve_ae_title: str, transfer_syntax_uid: str
 ) -> bytes:
     found = by_tag(match)
     stored = found.pop(encoding.SPECIFIC_CHARACTER_SET, None)
-    elements = _completed(found, question, retrieve_ae_title)
+    elements = _completed(found, query, retrieve_ae_title)
     character_set = encoding.answer_character_set(elements, stored.value if stored else "")
     try:
         return encoding.encoded(elements, transfer_syntax_uid, character_set)
@@ -119,12 +119,12 @@ def _identifier(
         return encoding.encoded(writable, transfer_syntax_uid, character_set)
 
 
-def _completed(found: dict[int, Element], question: Asked, retrieve_ae_title: str) -> list[Element]:
+def _completed(found: dict[int, Element], query: Asked, retrieve_ae_title: str) -> list[Element]:
     """Every key that was asked, without a value where there is none, and what an SCP adds."""
-    for key in question.keys:
+    for key in query.keys:
         found.setdefault(key.tag, element(key.tag, key.vr))
     for tag, vr, value in (
-        (QUERY_RETRIEVE_LEVEL, "CS", question.level),
+        (QUERY_RETRIEVE_LEVEL, "CS", query.level),
         (RETRIEVE_AE_TITLE, "AE", retrieve_ae_title),
         (INSTANCE_AVAILABILITY, "CS", "ONLINE"),
     ):

@@ -15,18 +15,18 @@ from dimse_ingestion.dicom.fragments import ITEM_HEADER, EncapsulatedFrame, Plac
 from dimse_ingestion.dicom.frames import ImagePixels, NativeFrame, NoFrame
 from dimse_ingestion.dicom.presentation_state import presentation_elements
 from dimse_ingestion.dicom.value_representations import little_endian
-from dimse_ingestion.operations.fragment_reading import FragmentReading
-from dimse_ingestion.operations.retrieve import PIECE, Retrieving
+from dimse_ingestion.operations.fragment_reading import FragmentReader
+from dimse_ingestion.operations.retrieve import READ_SIZE, Retriever
 from dimse_ingestion.queries.contract import Located
 
-_READ_WHOLE = 4 * PIECE
+_MAX_WHOLE_READ = 4 * READ_SIZE
 _BYTE = 8
 _NATIVE = uids.IDENTIFIER_SYNTAXES
 _UNCOMPRESSED = _NATIVE | {uids.ENCAPSULATED_UNCOMPRESSED}
 
 
 @dataclass(frozen=True, slots=True)
-class FramePlace:
+class FrameLocation:
     """Where a frame stands."""
 
     located: Located
@@ -47,14 +47,14 @@ class FramePlace:
         return self.located.transfer_syntax_uid in _UNCOMPRESSED
 
 
-class FrameReading:
+class FrameReader:
     """Reads frames of the instances of one storage space."""
 
-    def __init__(self, retrieving: Retrieving) -> None:
-        self._retrieving = retrieving
-        self._fragments = FragmentReading(retrieving)
+    def __init__(self, retriever: Retriever) -> None:
+        self._retriever = retriever
+        self._fragments = FragmentReader(retriever)
 
-    async def places(self, located: Located, numbers: Sequence[int]) -> list[FramePlace]:
+    async def locate(self, located: Located, numbers: Sequence[int]) -> list[FrameLocation]:
         """Where frames stand, by their numbers from 1.
 
         Raises NoFrame when there is no such frame, ObjectMissing, and as the bucket does.
@@ -66,34 +66,34 @@ class FrameReading:
             pixels = frames.native_pixels(pixels)
             native = [frames.native_frame(pixels, number) for number in numbers]
             pairs = zip(numbers, native, strict=True)
-            return [FramePlace(located, pixels, number, place) for number, place in pairs]
+            return [FrameLocation(located, pixels, number, place) for number, place in pairs]
         found = await self._fragments.frames(located, pixels, numbers)
         return [
-            _encapsulated(located, pixels, number, place)
+            _encapsulated_location(located, pixels, number, place)
             for number, place in zip(numbers, found, strict=True)
         ]
 
-    async def all_places(self, located: Located) -> list[FramePlace]:
+    async def locate_all(self, located: Located) -> list[FrameLocation]:
         """Where all frames stand; fails as `places`."""
         pixels = frames.image_pixels(located.elements)
         if _is_native(located, pixels):
-            await self.places(located, [pixels.number_of_frames])
+            await self.locate(located, [pixels.number_of_frames])
         else:
             await self._fragments.index(located, pixels)
-        return await self.places(located, range(1, pixels.number_of_frames + 1))
+        return await self.locate(located, range(1, pixels.number_of_frames + 1))
 
-    async def chunks(self, place: FramePlace) -> AsyncGenerator[bytes, None]:
+    async def chunks(self, place: FrameLocation) -> AsyncGenerator[bytes, None]:
         """A frame's bytes: one read where it is small, pieces else."""
-        if place.length <= _READ_WHOLE or _must_be_whole(place):
+        if place.length <= _MAX_WHOLE_READ or _must_be_read_whole(place):
             yield await self.whole(place)
             return
         offset = place.place.offset
         fragments = getattr(place.place, "fragments", (place.place.length,))
         for length in fragments:
-            pieces = self._retrieving.data_set_range(place.located, offset, length)
+            pieces = self._retriever.data_set_range(place.located, offset, length)
             async with aclosing(pieces):
                 async for piece in pieces:
-                    yield _swapped(place, piece)
+                    yield _little_endian(place, piece)
             offset += length + ITEM_HEADER
 
     async def fragments(self, located: Located) -> list[Place]:
@@ -102,7 +102,7 @@ class FrameReading:
         index = await self._fragments.index(located, replace(pixels, number_of_frames=1))
         return index.whole()
 
-    async def joined(
+    async def read_fragments(
         self, located: Located, fragments: Sequence[Place], offset: int, length: int
     ) -> AsyncGenerator[bytes, None]:
         """So many bytes from `offset` of fragments after each other, without their headers."""
@@ -111,25 +111,27 @@ class FrameReading:
             first, last = max(offset - begin, 0), min(end - begin, size)
             begin += size
             if first < last:
-                pieces = self._retrieving.data_set_range(located, at + first, last - first)
+                pieces = self._retriever.data_set_range(located, at + first, last - first)
                 async with aclosing(pieces):
                     async for piece in pieces:
                         yield piece
 
-    async def whole(self, place: FramePlace) -> bytes:
+    async def whole(self, place: FrameLocation) -> bytes:
         """A frame's bytes at once; raises NoFrame where they are not one frame."""
-        where = place.place
+        frame_place = place.place
         if not _has_bytes_in_words(place):
-            read = await self._fragments.data_set(place.located, where.offset, where.length)
-            frame = where.frame(_swapped(place, read))
-            await self._check(place, frame)
+            read = await self._fragments.data_set(
+                place.located, frame_place.offset, frame_place.length
+            )
+            frame = frame_place.frame(_little_endian(place, read))
+            await self._check_markers(place, frame)
             return frame[: place.length]
-        odd = (where.offset - place.pixels.bulk.offset) % 2
-        words = -(-(odd + where.length) // 2) * 2
-        read = await self._fragments.data_set(place.located, where.offset - odd, words)
-        return where.frame(_swapped(place, read)[odd : odd + where.length])
+        odd = (frame_place.offset - place.pixels.bulk.offset) % 2
+        words = -(-(odd + frame_place.length) // 2) * 2
+        read = await self._fragments.data_set(place.located, frame_place.offset - odd, words)
+        return frame_place.frame(_little_endian(place, read)[odd : odd + frame_place.length])
 
-    async def _check(self, place: FramePlace, frame: bytes) -> None:
+    async def _check_markers(self, place: FrameLocation, frame: bytes) -> None:
         """Raise NoFrame where a fragment taken for a frame begins or ends within an image."""
         syntax = place.located.transfer_syntax_uid
         if not has_markers(syntax) or isinstance(place.place, NativeFrame):
@@ -137,20 +139,20 @@ class FrameReading:
         if begins_image(frame[:12], syntax) != ends_image(frame[-10:]):
             await self._fragments.check_plain(place.located, place.pixels)
 
-    async def presentation(self, located: Located, number: int) -> list[Element]:
+    async def presentation_attributes(self, located: Located, number: int) -> list[Element]:
         """What a frame is shown by, long tables read out of the object; in little endian."""
-        return await self._resolved(located, presentation_elements(located.elements, number))
+        return await self._resolve(located, presentation_elements(located.elements, number))
 
-    async def _resolved(self, located: Located, elements: Iterable[Element]) -> list[Element]:
-        return [await self._resolved_one(located, each) for each in elements]
+    async def _resolve(self, located: Located, elements: Iterable[Element]) -> list[Element]:
+        return [await self._resolve_element(located, each) for each in elements]
 
-    async def _resolved_one(self, located: Located, each: Element) -> Element:
+    async def _resolve_element(self, located: Located, each: Element) -> Element:
         if each.items is not None:
-            items = [await self._resolved(located, item) for item in each.items]
+            items = [await self._resolve(located, item) for item in each.items]
             return Element(each.group, each.element, each.vr, items=items)
         if each.bulk is None:
             return each
-        value = b"".join([piece async for piece in self._retrieving.value(located, each)])
+        value = b"".join([piece async for piece in self._retriever.value(located, each)])
         # OW, for the length of US has but 16 bits
         return Element(each.group, each.element, "OW", inline_binary=b64encode(value).decode())
 
@@ -160,34 +162,34 @@ def _is_native(located: Located, pixels: ImagePixels) -> bool:
     return located.transfer_syntax_uid in _NATIVE and pixels.bulk.fragments is None
 
 
-def _encapsulated(
+def _encapsulated_location(
     located: Located, pixels: ImagePixels, number: int, place: EncapsulatedFrame
-) -> FramePlace:
+) -> FrameLocation:
     """A frame of fragments; of samples its length is held against the stored one."""
     if not any(place.fragments):
         raise NoFrame(f"Frame {number} is empty: the pixel data has no bytes for it.")
-    found = FramePlace(located, pixels, number, place)
+    found = FrameLocation(located, pixels, number, place)
     if not found.has_samples:
         return found
     stored = BulkReference(place.offset, sum(place.fragments))
     alone = frames.native_pixels(replace(pixels, bulk=stored, number_of_frames=1))
     whole = replace(alone, bulk=pixels.bulk, number_of_frames=pixels.number_of_frames)
-    return FramePlace(located, whole, number, place)
+    return FrameLocation(located, whole, number, place)
 
 
-def _must_be_whole(place: FramePlace) -> bool:
+def _must_be_read_whole(place: FrameLocation) -> bool:
     if not isinstance(place.place, NativeFrame):
         return place.has_samples
     return bool(place.place.shift or place.place.bits % _BYTE) or _has_bytes_in_words(place)
 
 
-def _has_bytes_in_words(place: FramePlace) -> bool:
+def _has_bytes_in_words(place: FrameLocation) -> bool:
     """Whether samples of a byte stand in words of big endian: a frame may begin within one."""
     big = place.located.transfer_syntax_uid == uids.EXPLICIT_VR_BIG_ENDIAN
     return big and place.pixels.vr == "OW" and place.pixels.bits_allocated <= _BYTE
 
 
-def _swapped(place: FramePlace, piece: bytes) -> bytes:
+def _little_endian(place: FrameLocation, piece: bytes) -> bytes:
     """In little endian, as frames are given (PS3.18 8.7.3.2)."""
     if place.located.transfer_syntax_uid != uids.EXPLICIT_VR_BIG_ENDIAN:
         return piece

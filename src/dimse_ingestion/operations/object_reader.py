@@ -20,7 +20,7 @@ _WORTH_SKIPPING = 256 * 1024  # a shorter way is read on: a request costs more t
 
 
 @dataclass(frozen=True, slots=True)
-class Recalled:
+class ObjectMetadata:
     """What an object says of itself; `header_size` in bytes."""
 
     header_size: int
@@ -28,34 +28,36 @@ class Recalled:
     elements: list[Element]
 
 
-async def recalled(bucket: Bucket, there: StoredObject, share: ScanShare | None = None) -> Recalled:
+async def read_metadata(
+    bucket: Bucket, stored: StoredObject, share: ScanShare | None = None
+) -> ObjectMetadata:
     """Read an object's elements, paced by `share` where others wait for the event loop.
 
     Raises KeyError when it isn't there, DimseFailure C000 when it is no whole DICOM object, and
     as the bucket does.
     """
-    first = await bucket.get_range(there.key, 0, _FIRST_READ)
+    first = await bucket.get_range(stored.key, 0, _FIRST_READ)
     header_size = part10.data_set_offset(first)
     transfer_syntax_uid = part10.transfer_syntax_uid(first[:header_size])
     scanner = Scanner(transfer_syntax_uid)
     share = share or ScanShare(ScanPacing())
     await share.feed(scanner, first[header_size:])
-    await _read_on(bucket, there, scanner, len(first), share)
-    return Recalled(header_size, transfer_syntax_uid, scanner.finish())
+    await _read_on(bucket, stored, scanner, len(first), share)
+    return ObjectMetadata(header_size, transfer_syntax_uid, scanner.finish())
 
 
 async def _read_on(
-    bucket: Bucket, there: StoredObject, scanner: Scanner, offset: int, share: ScanShare
+    bucket: Bucket, stored: StoredObject, scanner: Scanner, offset: int, share: ScanShare
 ) -> None:
     length = _FIRST_READ
-    while offset < there.size:
+    while offset < stored.size:
         if scanner.to_pass_over >= _WORTH_SKIPPING:
-            skipped = min(scanner.to_pass_over, there.size - offset)
+            skipped = min(scanner.to_pass_over, stored.size - offset)
             scanner.pass_over(skipped)
             offset += skipped
             continue
         length = min(2 * length, _LONGEST_READ)
-        piece = await bucket.get_range(there.key, offset, length)
+        piece = await bucket.get_range(stored.key, offset, length)
         if not piece:
             raise DimseFailure(Status.CANNOT_UNDERSTAND, "The object has become shorter.")
         await share.feed(scanner, piece)

@@ -8,19 +8,19 @@ from typing import TypeVar
 _Result = TypeVar("_Result")
 
 
-async def ahead(
-    jobs: Iterable[Callable[[], Awaitable[_Result]]], at_once: int
+async def prefetch(
+    jobs: Iterable[Callable[[], Awaitable[_Result]]], concurrency: int
 ) -> AsyncGenerator[_Result, None]:
     """The results of `jobs` in their order; closing the generator cancels what was begun."""
-    waiting: deque[asyncio.Future[_Result]] = deque()
+    pending: deque[asyncio.Future[_Result]] = deque()
     try:
         for job in jobs:
-            waiting.append(asyncio.ensure_future(job()))
-            if len(waiting) >= at_once:
-                yield await waiting.popleft()
-        while waiting:
-            yield await waiting.popleft()
+            pending.append(asyncio.ensure_future(job()))
+            if len(pending) >= concurrency:
+                yield await pending.popleft()
+        while pending:
+            yield await pending.popleft()
     finally:
-        for each in waiting:
+        for each in pending:
             each.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
+        await asyncio.gather(*pending, return_exceptions=True)

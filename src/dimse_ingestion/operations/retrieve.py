@@ -23,15 +23,15 @@ from dimse_ingestion.dicom.value_representations import little_endian
 from dimse_ingestion.queries.contract import Located, Query, QueryClient
 from dimse_ingestion.storage.contract import Bucket
 
-PIECE = 2 * 2**20
+READ_SIZE = 2 * 2**20
 """Bytes of one read of a large object."""
 
-AT_ONCE = 16
-_SMALL = 2 * 2**20
-_ROOM = 64 * 2**20
-_LESS = 8
-_AT_A_READER = 3  # pieces: one sent, one read ahead, one that the client has not taken
-_LONGEST_WORD = 8
+CONCURRENT_READS = 16
+_MAX_PREFETCHED = 2 * 2**20
+_MEMORY_BUDGET = 64 * 2**20
+_REDUCTION = 8
+_READS_PER_READER = 3  # pieces: one sent, one read ahead, one that the client has not taken
+_MAX_WORD = 8
 
 
 class ObjectMissing(LookupError):
@@ -46,7 +46,7 @@ class ObjectMissing(LookupError):
 
 
 @dataclass(frozen=True, slots=True)
-class Retrieved:
+class RetrievedObject:
     """An instance and its whole object; `chunks` is None when that is missing.
 
     `missing` is how many of those fetched ahead with the first one are.
@@ -67,54 +67,54 @@ def _level_keys(study: str, series: str, instance: str) -> list[Element]:
     return [element(UNIQUE_KEYS[level], "UI", uid) for level, uid in levels if uid]
 
 
-class Retrieving:
+class Retriever:
     """Retrieves from one storage space; every method raises DimseFailure as the wires do."""
 
     def __init__(self, bucket: Bucket, queries: QueryClient) -> None:
         self._bucket = bucket
         self._queries = queries
-        self._room = _ROOM
+        self._budget = _MEMORY_BUDGET
 
-    def located(
+    def instances(
         self, study: str, series: str = "", instance: str = ""
     ) -> AsyncGenerator[Located, None]:
         """The instances of what the UIDs name; close it when it is not read to its end."""
         keys = _level_keys(study, series, instance)
         return self._queries.objects(Query(scope="IMAGE", keys=keys))
 
-    async def one(self, study: str, series: str, instance: str) -> Located | None:
+    async def instance(self, study: str, series: str, instance: str) -> Located | None:
         """One instance, or None when the catalogue does not know it."""
-        async with aclosing(self.located(study, series, instance)) as found:
-            return await anext(found, None)
+        async with aclosing(self.instances(study, series, instance)) as stored_bytes:
+            return await anext(stored_bytes, None)
 
     async def objects(
         self, instances: AsyncGenerator[Located, None]
-    ) -> AsyncGenerator[Retrieved, None]:
+    ) -> AsyncGenerator[RetrievedObject, None]:
         """The objects of instances in their order, small ones fetched ahead.
 
         The chunks of one must be read, or given up, before the next is asked for.
         """
-        waiting: deque[_Coming] = deque()
+        waiting: deque[_Prefetched] = deque()
         more, missing = True, -1
         try:
             while True:
-                while more and len(waiting) < AT_ONCE:
+                while more and len(waiting) < CONCURRENT_READS:
                     located = await anext(instances, None)
                     more = located is not None
                     if located is not None:
-                        waiting.append(self._begun(located))
+                        waiting.append(self._prefetch(located))
                 if not waiting:
                     return
                 if missing < 0:
-                    missing = await _missing([each.task for each in waiting])
-                coming = waiting.popleft()
+                    missing = await _count_missing([each.task for each in waiting])
+                prefetched = waiting.popleft()
                 try:
-                    yield await self._retrieved(coming, missing)
+                    yield await self._open(prefetched, missing)
                 finally:
-                    self._room += coming.held
+                    self._budget += prefetched.reserved
         finally:
-            self._room += sum(coming.held for coming in waiting)
-            await _cancelled([each.task for each in waiting if each.task is not None])
+            self._budget += sum(prefetched.reserved for prefetched in waiting)
+            await _cancel([each.task for each in waiting if each.task is not None])
             await instances.aclose()
 
     async def object_range(
@@ -125,43 +125,43 @@ class Retrieving:
         Where too many ask at once the pieces are smaller, and read when the one before is gone.
         Raises ObjectMissing, transient A700 when the object ends before that.
         """
-        end, held = offset + length, 0
-        ahead: asyncio.Task[bytes] | None = None
+        end, reserved = offset + length, 0
+        next_read: asyncio.Task[bytes] | None = None
         try:
             while offset < end:
-                held = held or self._granted(end - offset)
-                size = min(PIECE if held else PIECE // _LESS, end - offset)
-                piece = await (ahead or self.read(located, offset, size))
+                reserved = reserved or self._reserve(end - offset)
+                size = min(READ_SIZE if reserved else READ_SIZE // _REDUCTION, end - offset)
+                piece = await (next_read or self.read(located, offset, size))
                 offset += len(piece)
-                following = min(PIECE, end - offset) if held else 0
+                following = min(READ_SIZE, end - offset) if reserved else 0
                 read = self.read(located, offset, following) if following else None
-                ahead = asyncio.create_task(read) if read else None
+                next_read = asyncio.create_task(read) if read else None
                 yield piece
         finally:
-            self._room += held
-            if ahead is not None:
-                await _cancelled([ahead])
+            self._budget += reserved
+            if next_read is not None:
+                await _cancel([next_read])
 
-    def _granted(self, length: int) -> int:
+    def _reserve(self, length: int) -> int:
         """Room for what one reader has at once of so many bytes: 0 when there is none."""
-        wanted = min(length, _AT_A_READER * PIECE)
-        if wanted > self._room:
+        needed = min(length, _READS_PER_READER * READ_SIZE)
+        if needed > self._budget:
             return 0
-        self._room -= wanted
-        return wanted
+        self._budget -= needed
+        return needed
 
     async def read(self, located: Located, offset: int, length: int) -> bytes:
         """So many bytes of the object in one read; fails as `object_range`."""
         try:
-            found = await self._bucket.get_range(located.object_name, offset, length)
+            stored_bytes = await self._bucket.get_range(located.object_name, offset, length)
         except KeyError:
             raise ObjectMissing(located) from None
-        if len(found) != length:
+        if len(stored_bytes) != length:
             raise DimseFailure(
                 Status.PROCESSING_FAILURE,
                 "An object in the bucket is shorter than the catalogue says: it is damaged.",
             )
-        return found
+        return stored_bytes
 
     def data_set_range(
         self, located: Located, offset: int, length: int
@@ -172,40 +172,42 @@ class Retrieving:
         return self.object_range(located, located.header_size + offset, length)
 
     async def value(
-        self, located: Located, of: Element, offset: int = 0, length: int | None = None
+        self, located: Located, element_: Element, offset: int = 0, length: int | None = None
     ) -> AsyncGenerator[bytes, None]:
         """A value that stands in the object, or a part of it, in little endian (PS3.18 8.7.3.2)."""
-        if of.bulk is None:
+        if element_.bulk is None:
             return
-        length = of.bulk.length if length is None else length
-        swaps = located.transfer_syntax_uid == uids.EXPLICIT_VR_BIG_ENDIAN
-        word_vr = _word_vr(located, of) if swaps else of.vr
-        odd = offset % _LONGEST_WORD if swaps else 0
-        begin, end = of.bulk.offset + offset - odd, of.bulk.offset + offset + length
-        if swaps:
-            end = min(end + -(end - begin) % _LONGEST_WORD, of.bulk.offset + of.bulk.length)
+        length = element_.bulk.length if length is None else length
+        is_big_endian = located.transfer_syntax_uid == uids.EXPLICIT_VR_BIG_ENDIAN
+        word_vr = _word_vr(located, element_) if is_big_endian else element_.vr
+        odd = offset % _MAX_WORD if is_big_endian else 0
+        begin, end = element_.bulk.offset + offset - odd, element_.bulk.offset + offset + length
+        if is_big_endian:
+            end = min(end + -(end - begin) % _MAX_WORD, element_.bulk.offset + element_.bulk.length)
         async with aclosing(self.data_set_range(located, begin, end - begin)) as pieces:
             async for piece in pieces:  # of whole words: PIECE is a multiple of any
-                plain = little_endian(piece, word_vr)[odd : odd + length] if swaps else piece
-                odd, length = 0, length - len(plain)
-                yield plain
+                converted = (
+                    little_endian(piece, word_vr)[odd : odd + length] if is_big_endian else piece
+                )
+                odd, length = 0, length - len(converted)
+                yield converted
 
-    def _begun(self, located: Located) -> "_Coming":
+    def _prefetch(self, located: Located) -> "_Prefetched":
         size = object_size(located)
-        if size > min(_SMALL, self._room):
-            return _Coming(located, None, 0)
-        self._room -= size
-        return _Coming(located, asyncio.create_task(self.read(located, 0, size)), size)
+        if size > min(_MAX_PREFETCHED, self._budget):
+            return _Prefetched(located, None, 0)
+        self._budget -= size
+        return _Prefetched(located, asyncio.create_task(self.read(located, 0, size)), size)
 
-    async def _retrieved(self, coming: "_Coming", missing: int) -> Retrieved:
-        located = coming.located
+    async def _open(self, prefetched: "_Prefetched", missing: int) -> RetrievedObject:
+        located = prefetched.located
         pieces = self.object_range(located, 0, object_size(located))
         try:
-            first = await (coming.task or anext(pieces))
+            first = await (prefetched.task or anext(pieces))
         except ObjectMissing:
-            return Retrieved(located, None, missing)
-        chunks = _one(first) if coming.task else _joined(first, pieces)
-        return Retrieved(located, chunks, missing)
+            return RetrievedObject(located, None, missing)
+        chunks = _single(first) if prefetched.task else _prepend(first, pieces)
+        return RetrievedObject(located, chunks, missing)
 
     async def _inflated_range(
         self, located: Located, offset: int, length: int
@@ -214,37 +216,37 @@ class Retrieving:
         whole = self.object_range(located, located.header_size, located.size)
         async with aclosing(whole) as pieces:
             async for piece in pieces:
-                for plain in _inflated(inflating, piece):
+                for converted in _inflate(inflating, piece):
                     begin = max(0, offset - place)
-                    wanted = plain[begin : max(begin, end - place)]
-                    place += len(plain)
-                    if wanted:
-                        yield wanted
+                    needed = converted[begin : max(begin, end - place)]
+                    place += len(converted)
+                    if needed:
+                        yield needed
                 if place >= end:
                     return
 
 
 @dataclass(frozen=True, slots=True)
-class _Coming:
+class _Prefetched:
     """An instance whose turn will come; `held` bytes of the room are its."""
 
     located: Located
     task: asyncio.Task[bytes] | None
-    held: int
+    reserved: int
 
 
-async def _one(piece: bytes) -> AsyncGenerator[bytes, None]:
+async def _single(piece: bytes) -> AsyncGenerator[bytes, None]:
     yield piece
 
 
-async def _joined(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+async def _prepend(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
     async with aclosing(rest):
         yield first
         async for piece in rest:
             yield piece
 
 
-def _inflated(inflating: Inflating, piece: bytes) -> list[bytes]:
+def _inflate(inflating: Inflating, piece: bytes) -> list[bytes]:
     try:
         return list(inflating.pieces(piece))
     except zlib.error:
@@ -253,21 +255,21 @@ def _inflated(inflating: Inflating, piece: bytes) -> list[bytes]:
         ) from None
 
 
-async def _missing(tasks: list[asyncio.Task[bytes] | None]) -> int:
+async def _count_missing(tasks: list[asyncio.Task[bytes] | None]) -> int:
     """How many of these find no object; what else is wrong is told in its turn."""
-    found = await asyncio.gather(*filter(None, tasks), return_exceptions=True)
-    return sum(isinstance(each, ObjectMissing) for each in found)
+    stored_bytes = await asyncio.gather(*filter(None, tasks), return_exceptions=True)
+    return sum(isinstance(each, ObjectMissing) for each in stored_bytes)
 
 
-async def _cancelled(tasks: list[asyncio.Task[bytes]]) -> None:
+async def _cancel(tasks: list[asyncio.Task[bytes]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _word_vr(located: Located, of: Element) -> str:
+def _word_vr(located: Located, element_: Element) -> str:
     """The VR whose words a value has: those of pixels follow their Bits Allocated."""
     try:
-        return image_pixels(located.elements).word_vr if of.tag == PIXEL_DATA else of.vr
+        return image_pixels(located.elements).word_vr if element_.tag == PIXEL_DATA else element_.vr
     except NoFrame:
-        return of.vr
+        return element_.vr

@@ -13,10 +13,10 @@ from dimse_ingestion.dicom.failure import OutOfResources
 from dimse_ingestion.dicom.limits import Limits
 from dimse_ingestion.dicom.scanning import Scanner
 
-_MOST = Limits().kept
-_ROOM = 2 * _MOST + 4 * 2**20  # bytes of events, some 200 MiB of elements
-_SMALL = 512 * 1024  # bytes of an event: thousands of elements, kept without asking
-_LONGEST_WAIT = 30.0
+_MAX_SCAN = Limits().kept
+_BUDGET = 2 * _MAX_SCAN + 4 * 2**20  # bytes of events, some 200 MiB of elements
+_UNRESERVED = 512 * 1024  # bytes of an event: thousands of elements, kept without asking
+_MAX_WAIT = 30.0
 
 
 class ScanPacing:
@@ -25,11 +25,11 @@ class ScanPacing:
     A scan waits for `longest_wait` seconds for room.
     """
 
-    def __init__(self, room: int = _ROOM, longest_wait: float = _LONGEST_WAIT) -> None:
-        self._room = room
-        self._longest_wait = longest_wait
-        self._slices = asyncio.Lock()
-        self._queue = asyncio.Lock()
+    def __init__(self, budget: int = _BUDGET, maximum_wait: float = _MAX_WAIT) -> None:
+        self._budget = budget
+        self._maximum_wait = maximum_wait
+        self._slice_lock = asyncio.Lock()
+        self._reservation_lock = asyncio.Lock()
         self._released = asyncio.Event()
 
     @contextmanager
@@ -39,16 +39,16 @@ class ScanPacing:
         try:
             yield share
         finally:
-            self.release(share.held)
+            self.release(share.reserved)
 
     async def reserve(self, cost: int) -> None:
         """Wait for room in the order of asking; raises transient A700 when there is none."""
         try:
-            async with asyncio.timeout(self._longest_wait), self._queue:
-                while cost > self._room:
+            async with asyncio.timeout(self._maximum_wait), self._reservation_lock:
+                while cost > self._budget:
                     self._released.clear()
                     await self._released.wait()
-                self._room -= cost
+                self._budget -= cost
         except TimeoutError:
             raise OutOfResources(
                 "Too many large data sets are read at once: send again later."
@@ -56,12 +56,12 @@ class ScanPacing:
 
     def release(self, cost: int) -> None:
         """Give room back."""
-        self._room += cost
+        self._budget += cost
         self._released.set()
 
-    async def leave_turn(self) -> None:
+    async def yield_to_event_loop(self) -> None:
         """Let everything else that waits for the event loop run first."""
-        async with self._slices:
+        async with self._slice_lock:
             await asyncio.sleep(0)
 
 
@@ -69,24 +69,24 @@ class ScanShare:
     """One scan's part in the pacing; `held` is the room it has."""
 
     def __init__(self, pacing: ScanPacing) -> None:
-        self.held = 0
+        self.reserved = 0
         self._pacing = pacing
 
     async def feed(self, scanner: Scanner, chunk: bytes | memoryview) -> None:
         """Feed a chunk, in slices; raises DimseFailure as the scanner does, and transient A700."""
         for _ in scanner.feeding(chunk):
-            if scanner.cost > max(self.held, _SMALL):
+            if scanner.cost > max(self.reserved, _UNRESERVED):
                 await self._grow()
-            await self._pacing.leave_turn()
-        if self.held and scanner.to_pass_over:
+            await self._pacing.yield_to_event_loop()
+        if self.reserved and scanner.to_pass_over:
             self._shrink(scanner.cost)
 
     async def _grow(self) -> None:
         """Have room for all that a scan may keep: by small steps, all would wait for each other."""
-        await self._pacing.reserve(_MOST - self.held)
-        self.held = _MOST
+        await self._pacing.reserve(_MAX_SCAN - self.reserved)
+        self.reserved = _MAX_SCAN
 
     def _shrink(self, cost: int) -> None:
         """Keep only what is needed while a long value passes."""
-        self._pacing.release(self.held - cost)
-        self.held = cost
+        self._pacing.release(self.reserved - cost)
+        self.reserved = cost

@@ -24,8 +24,8 @@ from dimse_ingestion.operations.event_builder import (
     event_id,
     stored_event,
 )
-from dimse_ingestion.operations.event_cache import Confirmed
-from dimse_ingestion.operations.object_reader import Recalled, recalled
+from dimse_ingestion.operations.event_cache import AcceptedEvents
+from dimse_ingestion.operations.object_reader import ObjectMetadata, read_metadata
 from dimse_ingestion.operations.scan_pacing import ScanPacing, ScanShare
 from dimse_ingestion.storage.contract import Bucket, StoredObject
 from dimse_ingestion.storage.keys import instance_key
@@ -42,7 +42,7 @@ class Stored:
     duplicate: bool
 
 
-class Storing:
+class Storer:
     """Stores instances of one storage space."""
 
     def __init__(
@@ -56,26 +56,28 @@ class Storing:
         self._sink = sink
         self._space = space
         self._pacing = pacing or ScanPacing()
-        self._confirmed = Confirmed()
+        self._accepted_events = AcceptedEvents()
 
     async def already(self, operation_id: str, instance: Instance) -> Stored | None:
         """The instance if its object is there, its event accepted (again, if need be).
 
         Raises DimseFailure as the bucket and the sink do, A900 for UIDs that are none.
         """
-        key = _key(instance)
-        there = await self._bucket.head(key)
-        if there is None:
+        key = _object_key(instance)
+        existing = await self._bucket.head(key)
+        if existing is None:
             return None
-        if confirmed := self._confirmed.event_of(key, instance.sop_class_uid):
-            return Stored(key, confirmed, duplicate=True)
+        if accepted_events := self._accepted_events.event_id(key, instance.sop_class_uid):
+            return Stored(key, accepted_events, duplicate=True)
         with self._pacing.share() as share:
-            known = await self._recalled(instance, there, share)
-            if known is None:
+            metadata = await self._read_existing(instance, existing, share)
+            if metadata is None:
                 return None
-            check_elements(instance, known.elements)
-            elements = known.elements
-            accepted = await self._tell(operation_id, instance, key, known.header_size, elements)
+            check_elements(instance, metadata.elements)
+            elements = metadata.elements
+            accepted = await self._send_event(
+                operation_id, instance, key, metadata.header_size, elements
+            )
         return Stored(key, accepted, duplicate=True)
 
     async def store(
@@ -86,37 +88,39 @@ class Storing:
         An exception from `chunks` is raised again, and nothing becomes visible. Raises
         DimseFailure: C000 or A900 for a data set that can't be taken, and as bucket and sink do.
         """
-        if known := await self.already(operation_id, instance):
-            return known
-        key = _key(instance)
+        if metadata := await self.already(operation_id, instance):
+            return metadata
+        key = _object_key(instance)
         header = part10.header(
             instance.sop_class_uid, instance.sop_instance_uid, instance.transfer_syntax_uid
         )
         with self._pacing.share() as share:
-            passing = _Passing(instance, header, chunks, share)
-            await self._bucket.put(key, passing.object(), len(header) + instance.size)
-            accepted = await self._tell(operation_id, instance, key, len(header), passing.elements)
+            upload = _Upload(instance, header, chunks, share)
+            await self._bucket.put(key, upload.object(), len(header) + instance.size)
+            accepted = await self._send_event(
+                operation_id, instance, key, len(header), upload.elements
+            )
         return Stored(key, accepted, duplicate=False)
 
-    async def _recalled(
-        self, instance: Instance, there: StoredObject, share: ScanShare
-    ) -> Recalled | None:
+    async def _read_existing(
+        self, instance: Instance, existing: StoredObject, share: ScanShare
+    ) -> ObjectMetadata | None:
         """What the object says; None for one that is damaged, which is then written anew."""
         try:
-            found = await recalled(self._bucket, there, share)
+            metadata = await read_metadata(self._bucket, existing, share)
         except KeyError:
             return None
         except DimseFailure as failure:
             if failure.status != Status.CANNOT_UNDERSTAND:
                 raise
-            _LOG.warning("A damaged object is written anew.", object=there.key, why=str(failure))
+            _LOG.warning("A damaged object is written anew.", object=existing.key, why=str(failure))
             return None
-        if found.header_size + instance.size != there.size:
-            _LOG.warning("An object of another size is written anew.", object=there.key)
+        if metadata.header_size + instance.size != existing.size:
+            _LOG.warning("An object of another size is written anew.", object=existing.key)
             return None
-        return found
+        return metadata
 
-    async def _tell(
+    async def _send_event(
         self,
         operation_id: str,
         instance: Instance,
@@ -128,11 +132,11 @@ class Storing:
         event = stored_event(operation_id, self._space, instance, location, elements)
         await self._sink.accept(event)
         accepted = event_id(operation_id, key)
-        self._confirmed.add(key, instance.sop_class_uid, accepted)
+        self._accepted_events.add(key, instance.sop_class_uid, accepted)
         return accepted
 
 
-class _Passing:
+class _Upload:
     """An object on its way up, and what was read of it."""
 
     def __init__(
@@ -148,13 +152,13 @@ class _Passing:
         """Header and data set. The checks stand before the end, so that a bad one never ends."""
         scanner = Scanner(self._instance.transfer_syntax_uid)
         waiting = self._header
-        passed = 0
+        received = 0
         async for chunk in self._chunks:
             await self._share.feed(scanner, chunk)
-            passed += len(chunk)
+            received += len(chunk)
             yield waiting
             waiting = chunk
-        if passed != self._instance.size:
+        if received != self._instance.size:
             raise DimseFailure(
                 Status.PROCESSING_FAILURE, "The data set has another size than announced."
             )
@@ -163,7 +167,7 @@ class _Passing:
         yield waiting
 
 
-def _key(instance: Instance) -> str:
+def _object_key(instance: Instance) -> str:
     check_uids(instance)
     try:
         return instance_key(

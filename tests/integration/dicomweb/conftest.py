@@ -13,9 +13,9 @@ from pydicom import dcmread
 from dimse_ingestion.catalogue import app as catalogue
 from dimse_ingestion.dicomweb import app as dicomweb
 from dimse_ingestion.events.contract import ImageStoredEvent
-from dimse_ingestion.operations.composition import Wires, opened_wires, storage_space
+from dimse_ingestion.operations.composition import Backends, open_backends, storage_space
 from dimse_ingestion.operations.event_builder import Instance
-from dimse_ingestion.operations.store import Stored, Storing
+from dimse_ingestion.operations.store import Stored, Storer
 from dimse_ingestion.settings import CatalogueSettings, DicomwebSettings
 from tests.instances import PROVIDER
 from tests.storable import data_set_of
@@ -27,7 +27,7 @@ class Space:
 
     address: str
     client: httpx2.AsyncClient
-    wires: Wires
+    wires: Backends
     settings: DicomwebSettings
 
     @property
@@ -55,7 +55,7 @@ class Space:
         async def chunks() -> AsyncIterator[bytes]:
             yield data_set
 
-        storing = Storing(self.wires.bucket, self.wires.sink, storage_space(self.settings))
+        storing = Storer(self.wires.bucket, self.wires.sink, storage_space(self.settings))
         return await storing.store(path.name, instance, chunks())
 
 
@@ -84,7 +84,7 @@ async def space_in(folder: Path, policy: str = "latest", **more: object) -> Asyn
             spool_directory=folder / "spool",
             **more,
         )
-        wires = await stack.enter_async_context(opened_wires(settings))
+        wires = await stack.enter_async_context(open_backends(settings))
         door = await stack.enter_async_context(dicomweb.opened(settings))
         while await door.health.troubles():
             pass

@@ -14,8 +14,8 @@ from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.ingestion.dispatch import Dispatch
 from dimse_ingestion.observability import logging
-from dimse_ingestion.operations.echo import Echoing
-from dimse_ingestion.operations.find import Finding
+from dimse_ingestion.operations.echo import BackendHealthCheck
+from dimse_ingestion.operations.find import Finder
 from dimse_ingestion.queries.contract import Query
 from dimse_ingestion.queries.memory import MemoryQueryClient
 from dimse_ingestion.transport.protocol.messages import (
@@ -59,8 +59,8 @@ def lines(caplog: pytest.LogCaptureFixture) -> Iterator[io.StringIO]:
 
 def dispatch(made: Space, queries: MemoryQueryClient | None = None) -> Dispatch:
     client = queries or MemoryQueryClient()
-    echoing = Echoing(made.bucket.check, made.sink.check, client.check)
-    return Dispatch("replica-1", made.storing, Finding(client, 100), echoing)
+    echoing = BackendHealthCheck(made.bucket.check, made.sink.check, client.check)
+    return Dispatch("replica-1", made.storing, Finder(client, 100), echoing)
 
 
 def store_open(content: bytes) -> StoreOpen:

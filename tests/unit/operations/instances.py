@@ -11,7 +11,7 @@ from dimse_ingestion.dicom.elements import Element, element
 from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
 from dimse_ingestion.events.memory import MemorySink
 from dimse_ingestion.operations.event_builder import Instance, StorageSpace
-from dimse_ingestion.operations.store import Storing
+from dimse_ingestion.operations.store import Storer
 from dimse_ingestion.storage.keys import instance_key
 from dimse_ingestion.storage.memory import MemoryBucket
 
@@ -82,7 +82,7 @@ class Space:
 
     bucket: MemoryBucket
     sink: MemorySink
-    storing: Storing
+    storing: Storer
 
     @property
     def events(self) -> list[str]:
@@ -91,4 +91,4 @@ class Space:
 
 def space(bucket: MemoryBucket | None = None, sink: MemorySink | None = None) -> Space:
     bucket, sink = bucket or MemoryBucket(), sink or MemorySink()
-    return Space(bucket, sink, Storing(bucket, sink, SPACE))
+    return Space(bucket, sink, Storer(bucket, sink, SPACE))

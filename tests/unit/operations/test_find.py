@@ -7,7 +7,7 @@ from dimse_ingestion.dicom.elements import BulkReference, Element, by_tag, eleme
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.scanning import scanned
 from dimse_ingestion.dicom.status import Status
-from dimse_ingestion.operations.find import Finding, pending_status
+from dimse_ingestion.operations.find import Finder, pending_status
 from dimse_ingestion.queries.contract import Query
 from dimse_ingestion.queries.memory import MemoryQueryClient
 from tests.unit.operations.instances import DEFLATED, DOWN, EXPLICIT, FACTS, IMPLICIT
@@ -31,17 +31,19 @@ def identifier(*keys: Element, level: str = "STUDY", syntax: str = EXPLICIT) -> 
     return encoding.encoded([element(LEVEL, "CS", level), *(keys or ASKED)], syntax)
 
 
-async def answers(
-    finding: Finding, asked: bytes, *, syntax: str = EXPLICIT, root: str = uids.STUDY_ROOT_FIND
+async def found_matches(
+    finder: Finder, asked: bytes, *, syntax: str = EXPLICIT, root: str = uids.STUDY_ROOT_FIND
 ) -> list[bytes]:
-    question = await finding.question(asked, root, syntax, relational=False)
-    return [each async for each in finding.answers(question, "DICOM-INGEST", syntax)]
+    query = await finder.parse_query(asked, root, syntax, relational=False)
+    return [each async for each in finder.matches(query, "DICOM-INGEST", syntax)]
 
 
 async def only_answer(
     client: "MemoryQueryClient | Given", *keys: Element, syntax: str = EXPLICIT
 ) -> dict[int, Element]:
-    (found,) = await answers(Finding(client, 10), identifier(*keys, syntax=syntax), syntax=syntax)
+    (found,) = await found_matches(
+        Finder(client, 10), identifier(*keys, syntax=syntax), syntax=syntax
+    )
     return by_tag(scanned(found, syntax))
 
 
@@ -80,7 +82,7 @@ async def test_a_match_has_every_key_asked_and_what_an_scp_adds(syntax: str) -> 
 async def test_unique_keys_of_the_levels_above_are_asked_though_they_were_not() -> None:
     catalogue = Given()
     asked = [element(STUDY_UID, "UI", "1.2"), element(0x0020000E, "UI")]
-    await answers(Finding(catalogue, 10), identifier(*asked, level="SERIES"))
+    await found_matches(Finder(catalogue, 10), identifier(*asked, level="SERIES"))
     (query,) = catalogue.queries
     assert query.scope == "SERIES"
     assert {(key.tag, key.vr) for key in query.keys} == {
@@ -127,16 +129,14 @@ async def test_a_value_that_cannot_be_written_costs_itself_and_not_the_match(syn
 @pytest.mark.parametrize(("stored", "sent"), [(2, 2), (3, 3)])
 async def test_as_many_matches_as_allowed_end_well(stored: int, sent: int) -> None:
     client = MemoryQueryClient([instance(number) for number in range(stored)])
-    assert len(await answers(Finding(client, 3), identifier())) == sent
+    assert len(await found_matches(Finder(client, 3), identifier())) == sent
 
 
 async def test_more_matches_than_allowed_end_with_a700_after_the_allowed_ones() -> None:
     catalogue = Given(*(instance(number) for number in range(5)))
-    finding = Finding(catalogue, 3)
-    question = await finding.question(
-        identifier(), uids.STUDY_ROOT_FIND, EXPLICIT, relational=False
-    )
-    found = finding.answers(question, "DICOM-INGEST", EXPLICIT)
+    finder = Finder(catalogue, 3)
+    query = await finder.parse_query(identifier(), uids.STUDY_ROOT_FIND, EXPLICIT, relational=False)
+    found = finder.matches(query, "DICOM-INGEST", EXPLICIT)
     for _ in range(3):
         assert await anext(found)
     with pytest.raises(DimseFailure, match="More than 3 matches") as ended:
@@ -148,11 +148,9 @@ async def test_more_matches_than_allowed_end_with_a700_after_the_allowed_ones() 
 
 async def test_leaving_the_answers_ends_the_query_at_the_catalogue() -> None:
     catalogue = Given(instance(1), instance(2))
-    finding = Finding(catalogue, 3)
-    question = await finding.question(
-        identifier(), uids.STUDY_ROOT_FIND, EXPLICIT, relational=False
-    )
-    found = finding.answers(question, "DICOM-INGEST", EXPLICIT)
+    finder = Finder(catalogue, 3)
+    query = await finder.parse_query(identifier(), uids.STUDY_ROOT_FIND, EXPLICIT, relational=False)
+    found = finder.matches(query, "DICOM-INGEST", EXPLICIT)
     await anext(found)
     await found.aclose()
     assert catalogue.closed
@@ -162,29 +160,29 @@ async def test_a_catalogue_that_is_down_is_told_as_it_tells() -> None:
     client = MemoryQueryClient()
     client.refusing = DOWN
     with pytest.raises(DimseFailure) as refused:
-        await answers(Finding(client, 3), identifier())
+        await found_matches(Finder(client, 3), identifier())
     assert refused.value is DOWN
 
 
 async def test_an_identifier_that_cannot_be_read_is_c001() -> None:
     with pytest.raises(DimseFailure, match="Identifier unreadable") as refused:
-        await answers(Finding(MemoryQueryClient(), 3), identifier()[:-1] + b"\0\0\1")
+        await found_matches(Finder(MemoryQueryClient(), 3), identifier()[:-1] + b"\0\0\1")
     assert refused.value.status == Status.UNABLE_TO_PROCESS
 
 
 async def test_an_identifier_at_a_wrong_level_is_a900() -> None:
     with pytest.raises(DimseFailure, match="0008,0052") as refused:
-        await answers(Finding(MemoryQueryClient(), 3), identifier(level="PATIENT"))
+        await found_matches(Finder(MemoryQueryClient(), 3), identifier(level="PATIENT"))
     assert refused.value.status == Status.DOES_NOT_MATCH_SOP_CLASS
 
 
 async def test_a_key_that_is_not_supported_makes_ff01() -> None:
-    finding = Finding(MemoryQueryClient(), 3)
+    finder = Finder(MemoryQueryClient(), 3)
     private = element(0x00091010, "LO")
     for keys, status in (
         (ASKED, Status.PENDING),
         ((*ASKED, private), Status.PENDING_WITHOUT_OPTIONAL_KEYS),
     ):
         asked = identifier(*keys)
-        question = await finding.question(asked, uids.STUDY_ROOT_FIND, EXPLICIT, relational=False)
-        assert pending_status(question) == status
+        query = await finder.parse_query(asked, uids.STUDY_ROOT_FIND, EXPLICIT, relational=False)
+        assert pending_status(query) == status

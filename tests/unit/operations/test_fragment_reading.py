@@ -6,8 +6,8 @@ from pydicom.encaps import encapsulate
 from dimse_ingestion.dicom.frames import NoFrame
 from dimse_ingestion.dicom.limits import Limits
 from dimse_ingestion.dicom.scanning import Scanner
-from dimse_ingestion.operations.frame_reading import FrameReading
-from dimse_ingestion.operations.retrieve import Retrieving
+from dimse_ingestion.operations.frame_reading import FrameReader
+from dimse_ingestion.operations.retrieve import Retriever
 from dimse_ingestion.queries.contract import Located
 from tests.retrievable import Archive
 from tests.unit.operations.fragmented import fragments, jpeg, jpeg_like, multi_frame, stored
@@ -15,8 +15,8 @@ from tests.unit.operations.fragmented import fragments, jpeg, jpeg_like, multi_f
 JPEG_XL = "1.2.840.10008.1.2.4.110"
 
 
-def reading(archive: Archive) -> FrameReading:
-    return FrameReading(Retrieving(archive.bucket, archive.queries))
+def reading(archive: Archive) -> FrameReader:
+    return FrameReader(Retriever(archive.bucket, archive.queries))
 
 
 @pytest.mark.parametrize(("has_table", "reads"), [(True, 2 + 3 + 2), (False, 600)])
@@ -26,7 +26,7 @@ async def test_fragments_are_told_apart_once(has_table, reads):
     archive, located = await stored(300, value)
     read = reading(archive)
     for number in (7, 300):
-        place = (await read.places(located, [number]))[0]
+        place = (await read.locate(located, [number]))[0]
         assert await read.whole(place) == frames[number - 1]
     assert len(archive.bucket.reads) == reads + 2
 
@@ -47,7 +47,7 @@ async def test_what_is_not_in_the_catalogue_is_walked_once():
     )
     read = reading(archive)
     for number in (1, 50, 50):
-        place = (await read.places(unknown, [number]))[0]
+        place = (await read.locate(unknown, [number]))[0]
         assert await read.whole(place) == frames[number - 1]
     assert len(archive.bucket.reads) <= 50 + 3
 
@@ -55,7 +55,7 @@ async def test_what_is_not_in_the_catalogue_is_walked_once():
 async def test_a_video_has_no_frames_of_its_own():
     archive, located = await stored(100, encapsulate([b"\0\0\1\xb3" * 100], has_bot=False))
     with pytest.raises(NoFrame, match="1 fragments for 100 frames"):
-        await reading(archive).places(located, [2])
+        await reading(archive).locate(located, [2])
 
 
 def halves(number: int) -> list[bytes]:
@@ -90,7 +90,7 @@ async def test_frames_are_right_whatever_the_tables_say(basic, extended):
     archive, located = await stored(3, value, table=extended)
     for order in ([1, 2, 3], [3, 1], [2]):
         read = reading(archive)
-        for place in await read.places(located, order):
+        for place in await read.locate(located, order):
             assert await read.whole(place) == jpeg(place.number)
 
 
@@ -99,7 +99,7 @@ async def test_a_table_that_is_right_costs_reads_around_the_frame_alone():
     table = offsets(f"<{count}I", *range(0, 2 * count, 2))
     archive, located = await stored(count, fragments(*halves(count), table=table))
     read = reading(archive)
-    (place,) = await read.places(located, [100])
+    (place,) = await read.locate(located, [100])
     assert await read.whole(place) == jpeg(100)
     assert len(archive.bucket.reads) == 2 + 3 + 1  # table and first bytes; around it; itself
 
@@ -107,7 +107,7 @@ async def test_a_table_that_is_right_costs_reads_around_the_frame_alone():
 async def test_one_frame_of_many_fragments_costs_one_read_more():
     archive, located = await stored(1, fragments(*[jpeg(1)[n : n + 2] for n in range(0, 60, 2)]))
     read = reading(archive)
-    (place,) = await read.places(located, [1])
+    (place,) = await read.locate(located, [1])
     assert await read.whole(place) == jpeg(1)
     assert len(archive.bucket.reads) == 2
 
@@ -115,7 +115,7 @@ async def test_one_frame_of_many_fragments_costs_one_read_more():
 async def test_more_images_than_the_one_frame_that_is_told_are_not_one():
     archive, located = await stored(1, fragments(jpeg(1), jpeg(2), jpeg(3)))
     read = reading(archive)
-    (place,) = await read.places(located, [1])
+    (place,) = await read.locate(located, [1])
     assert place.length == len(jpeg(1))
     assert await read.whole(place) == jpeg(1)
 
@@ -124,12 +124,12 @@ async def test_a_table_is_believed_where_images_have_no_markers():
     table = struct.pack("<2I", 0, 20)
     archive, located = await stored(2, fragments(b"12", b"34", b"56", table=table), JPEG_XL)
     read = reading(archive)
-    places = await read.places(located, [1, 2])
+    places = await read.locate(located, [1, 2])
     assert [await read.whole(place) for place in places] == [b"1234", b"56"]
 
 
 async def test_fragments_without_table_and_markers_are_refused_without_reading_them():
     archive, located = await stored(2, fragments(b"12", b"34", b"56"), JPEG_XL)
     with pytest.raises(NoFrame, match="3 fragments for 2 frames"):
-        await reading(archive).places(located, [1])
+        await reading(archive).locate(located, [1])
     assert not archive.bucket.reads

@@ -4,9 +4,9 @@ from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import iter_pixels
 
 from dimse_ingestion.dicom.frames import NoFrame
-from dimse_ingestion.operations import frame_reading as room
-from dimse_ingestion.operations.frame_reading import FrameReading
-from dimse_ingestion.operations.retrieve import Retrieving
+from dimse_ingestion.operations import frame_reading
+from dimse_ingestion.operations.frame_reading import FrameReader
+from dimse_ingestion.operations.retrieve import Retriever
 from dimse_ingestion.queries.contract import Located
 from tests.retrievable import Archive
 from tests.storable import storable
@@ -24,16 +24,16 @@ def images():
             yield path
 
 
-def reading(archive: Archive) -> FrameReading:
-    return FrameReading(Retrieving(archive.bucket, archive.queries))
+def reading(archive: Archive) -> FrameReader:
+    return FrameReader(Retriever(archive.bucket, archive.queries))
 
 
 async def all_frames(archive: Archive, located: Located) -> list[bytes]:
     frames = reading(archive)
-    first = (await frames.places(located, [1]))[0]
+    first = (await frames.locate(located, [1]))[0]
     numbers = range(1, first.pixels.number_of_frames + 1)
     found = []
-    for place in await frames.places(located, numbers):
+    for place in await frames.locate(located, numbers):
         found.append(b"".join([chunk async for chunk in frames.chunks(place)]))
         assert len(found[-1]) == place.length
     return found
@@ -41,7 +41,7 @@ async def all_frames(archive: Archive, located: Located) -> list[bytes]:
 
 @pytest.mark.parametrize("path", list(images()), ids=lambda path: path.name)
 async def test_every_frame_of_every_file_is_pydicoms(path, monkeypatch):
-    monkeypatch.setattr(room, "_READ_WHOLE", 30_000)  # larger ones come in pieces
+    monkeypatch.setattr(frame_reading, "_MAX_WHOLE_READ", 30_000)  # larger ones come in pieces
     theirs = dcmread(path)
     archive = Archive()
     mine = await all_frames(archive, await archive.add_file(path))
@@ -63,7 +63,7 @@ async def test_every_frame_of_every_file_is_pydicoms(path, monkeypatch):
 async def test_a_frame_of_many_costs_one_read_of_its_own_length():
     frames = jpeg_like(3000)
     archive, located = await stored(3000, encapsulate(frames, has_bot=False))
-    place = (await (read := reading(archive)).places(located, [2000]))[0]
+    place = (await (read := reading(archive)).locate(located, [2000]))[0]
     assert await read.whole(place) == frames[1999]
     assert [length for _, _, length in archive.bucket.reads] == [5002]
 
@@ -71,14 +71,14 @@ async def test_a_frame_of_many_costs_one_read_of_its_own_length():
 async def test_frames_that_are_not_there_are_refused_without_a_read():
     archive, located = await stored(3, encapsulate(jpeg_like(3), has_bot=False))
     with pytest.raises(NoFrame, match="no frame 4"):
-        await reading(archive).places(located, [1, 4])
+        await reading(archive).locate(located, [1, 4])
     assert not archive.bucket.reads
 
 
 async def test_samples_in_fragments_are_cut_to_their_length():
     archive, located = await stored(2, fragments(bytes(256) + b"\1\1", bytes(256)), UNCOMPRESSED)
     read = reading(archive)
-    for place in await read.all_places(located):
+    for place in await read.locate_all(located):
         assert place.length == 256
         assert await read.whole(place) == bytes(256)
         assert [chunk async for chunk in read.chunks(place)] == [bytes(256)]
@@ -87,13 +87,13 @@ async def test_samples_in_fragments_are_cut_to_their_length():
 async def test_a_fragment_with_fewer_samples_than_a_frame_is_refused():
     archive, located = await stored(2, fragments(bytes(256), bytes(100)), UNCOMPRESSED)
     with pytest.raises(NoFrame, match="100 bytes"):
-        await reading(archive).places(located, [2])
+        await reading(archive).locate(located, [2])
 
 
 async def test_fragments_in_a_native_syntax_are_frames_too():
     archive, located = await stored(2, fragments(bytes(256), b"\2" * 256), EXPLICIT)
     read = reading(archive)
-    (place,) = await read.places(located, [2])
+    (place,) = await read.locate(located, [2])
     assert await read.whole(place) == b"\2" * 256
 
 
@@ -103,7 +103,9 @@ async def test_a_part_of_all_fragments_is_read_without_their_headers():
     places = await read.fragments(located)
 
     async def part(offset: int, length: int) -> bytes:
-        return b"".join([each async for each in read.joined(located, places, offset, length)])
+        return b"".join(
+            [each async for each in read.read_fragments(located, places, offset, length)]
+        )
 
     assert await part(0, 14) == b"abcdefghijklmn"
     assert await part(4, 8) == b"efghijkl"
@@ -113,7 +115,7 @@ async def test_a_part_of_all_fragments_is_read_without_their_headers():
 async def test_frames_by_the_thousand_million_are_refused_before_they_are_counted():
     archive, located = await stored(2000000000, fragments(b"12", b"34"))
     with pytest.raises(NoFrame, match="2 fragments for 2000000000"):
-        await reading(archive).all_places(located)
+        await reading(archive).locate_all(located)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +128,7 @@ async def test_frames_by_the_thousand_million_are_refused_before_they_are_counte
 async def test_fragments_as_many_as_frames_that_begin_within_an_image_are_refused(wrong):
     archive, located = await stored(4, fragments(*wrong))
     read = reading(archive)
-    (place,) = await read.places(located, [4])
+    (place,) = await read.locate(located, [4])
     with pytest.raises(NoFrame, match="nothing that tells them apart"):
         await read.whole(place)
 
@@ -134,7 +136,7 @@ async def test_fragments_as_many_as_frames_that_begin_within_an_image_are_refuse
 async def test_a_frame_whose_end_is_missing_is_still_given():
     archive, located = await stored(2, fragments(jpeg(1)[:-2], jpeg(2)[:-2]))
     read = reading(archive)
-    (place,) = await read.places(located, [2])
+    (place,) = await read.locate(located, [2])
     assert await read.whole(place) == jpeg(2)[:-2]
 
 
@@ -144,8 +146,8 @@ async def test_an_empty_fragment_is_no_frame(number):
     archive, located = await stored(3, value)
     read = reading(archive)
     with pytest.raises(NoFrame, match=f"Frame {number} is empty"):
-        await read.places(located, [number])
-    (other,) = await read.places(located, [number % 3 + 1])
+        await read.locate(located, [number])
+    (other,) = await read.locate(located, [number % 3 + 1])
     assert await read.whole(other) == jpeg(number % 3 + 1)
     assert all(length for _, _, length in archive.bucket.reads)
 
@@ -155,5 +157,5 @@ async def test_empty_fragments_among_others_change_no_frame():
     archive, located = await stored(2, value)
     read = reading(archive)
     with pytest.raises(NoFrame, match="nothing that tells them apart"):
-        await read.places(located, [1])
+        await read.locate(located, [1])
     assert all(length for _, _, length in archive.bucket.reads)

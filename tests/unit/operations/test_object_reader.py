@@ -8,7 +8,7 @@ from dimse_ingestion.dicom import part10
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.scanning import scanned
 from dimse_ingestion.dicom.status import Status
-from dimse_ingestion.operations.object_reader import recalled
+from dimse_ingestion.operations.object_reader import read_metadata
 from dimse_ingestion.storage.contract import StoredObject
 from dimse_ingestion.storage.memory import MemoryBucket
 from tests.unit.operations.instances import (
@@ -46,7 +46,7 @@ def holding(content: bytes) -> tuple[_CountingBucket, StoredObject]:
 async def test_the_elements_are_those_that_were_stored(syntax: str) -> None:
     content = data_set(syntax=syntax)
     whole = object_of(announced(content, syntax=syntax), content)
-    found = await recalled(*holding(whole))
+    found = await read_metadata(*holding(whole))
     assert found.elements == scanned(content, syntax)
     assert found.transfer_syntax_uid == syntax
     assert whole[found.header_size :] == content
@@ -55,7 +55,7 @@ async def test_the_elements_are_those_that_were_stored(syntax: str) -> None:
 async def test_a_large_object_costs_two_small_reads() -> None:
     content = data_set(pixels=bytes(64 * MEBIBYTE))
     bucket, there = holding(object_of(announced(content), content))
-    found = await recalled(bucket, there)
+    found = await read_metadata(bucket, there)
     assert found.elements == scanned(content, EXPLICIT)
     assert (bucket.requests, bucket.read) == (1, 64 * 1024)
 
@@ -64,7 +64,7 @@ async def test_what_stands_behind_the_pixels_is_read_too() -> None:
     behind = b"\xfa\xff\xfa\xffSQ\0\0\0\0\0\0"
     content = data_set(pixels=bytes(4 * MEBIBYTE)) + behind
     bucket, there = holding(object_of(announced(content), content))
-    found = await recalled(bucket, there)
+    found = await read_metadata(bucket, there)
     assert (found.elements[-1].tag, bucket.requests) == (0xFFFAFFFA, 2)
 
 
@@ -77,7 +77,7 @@ async def test_large_fragments_are_skipped_and_small_ones_read() -> None:
     content = head + fragments + b"\xfe\xff\xdd\xe0\0\0\0\0"
     jpeg = "1.2.840.10008.1.2.4.70"
     bucket, there = holding(object_of(announced(content, syntax=jpeg), content))
-    found = await recalled(bucket, there)
+    found = await read_metadata(bucket, there)
     assert found.elements == scanned(content, jpeg)
     assert bucket.read < 2 * MEBIBYTE
 
@@ -86,7 +86,7 @@ async def test_large_fragments_are_skipped_and_small_ones_read() -> None:
 async def test_an_object_cut_short_is_not_understood(left: int) -> None:
     content = data_set(pixels=bytes(5 * MEBIBYTE))
     with pytest.raises(DimseFailure) as refused:
-        await recalled(*holding(object_of(announced(content), content)[:left]))
+        await read_metadata(*holding(object_of(announced(content), content)[:left]))
     assert refused.value.status == Status.CANNOT_UNDERSTAND
 
 
@@ -94,12 +94,12 @@ async def test_an_object_shorter_than_was_listed_is_not_understood() -> None:
     content = data_set(pixels=bytes(1000))
     bucket, there = holding(object_of(announced(content), content))
     with pytest.raises(DimseFailure, match="shorter"):
-        await recalled(bucket, StoredObject(there.key, there.size + 10))
+        await read_metadata(bucket, StoredObject(there.key, there.size + 10))
 
 
 async def test_an_object_that_is_not_there_is_a_missing_key() -> None:
     with pytest.raises(KeyError):
-        await recalled(MemoryBucket(), StoredObject("key", 1000))
+        await read_metadata(MemoryBucket(), StoredObject("key", 1000))
 
 
 def shipped_files() -> list[bytes]:
@@ -118,7 +118,7 @@ async def test_every_shipped_file_is_recalled_as_it_is_read_in_one_go() -> None:
             expected = scanned(file[offset:], part10.transfer_syntax_uid(file[:offset]))
         except DimseFailure as failure:
             with pytest.raises(DimseFailure, match=re.escape(failure.comment)):
-                await recalled(*holding(file))
+                await read_metadata(*holding(file))
             continue
-        found = await recalled(*holding(file))
+        found = await read_metadata(*holding(file))
         assert (found.header_size, found.elements) == (offset, expected)

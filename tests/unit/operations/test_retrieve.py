@@ -6,8 +6,8 @@ from pydicom import dcmread
 
 from dimse_ingestion.dicom.elements import by_tag
 from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
-from dimse_ingestion.operations import retrieve as room
-from dimse_ingestion.operations.retrieve import ObjectMissing, Retrieving
+from dimse_ingestion.operations import retrieve
+from dimse_ingestion.operations.retrieve import ObjectMissing, Retriever
 from tests.retrievable import Archive
 from tests.storable import data_set_of, storable
 
@@ -43,8 +43,8 @@ async def archive_of(number: int, pixels: int = 16) -> Archive:
     return archive
 
 
-def retrieving(archive: Archive) -> Retrieving:
-    return Retrieving(archive.bucket, archive.queries)
+def retrieving(archive: Archive) -> Retriever:
+    return Retriever(archive.bucket, archive.queries)
 
 
 async def whole(chunks) -> bytes:
@@ -56,7 +56,7 @@ async def test_objects_come_in_order_and_whole_one_read_each():
     reading = retrieving(archive)
     got = [
         (each.located.object_name, await whole(each.chunks))
-        async for each in reading.objects(reading.located("1.2.3"))
+        async for each in reading.objects(reading.instances("1.2.3"))
     ]
     assert got == list(archive.bucket.objects.items())
     assert len(archive.bucket.reads) == 40
@@ -77,54 +77,54 @@ async def test_small_objects_are_fetched_together_within_the_bound():
 
     archive.bucket.get_range = slow
     reading = retrieving(archive)
-    async for each in reading.objects(reading.located("1.2.3")):
+    async for each in reading.objects(reading.instances("1.2.3")):
         await whole(each.chunks)
-    assert 8 <= most <= room.AT_ONCE
+    assert 8 <= most <= retrieve.CONCURRENT_READS
 
 
 async def test_a_large_object_is_read_in_pieces(monkeypatch):
-    monkeypatch.setattr(room, "PIECE", 1000)
-    monkeypatch.setattr(room, "_SMALL", 1000)
+    monkeypatch.setattr(retrieve, "READ_SIZE", 1000)
+    monkeypatch.setattr(retrieve, "_MAX_PREFETCHED", 1000)
     archive = await archive_of(3, pixels=4500)
     reading = retrieving(archive)
-    got = [await whole(each.chunks) async for each in reading.objects(reading.located("1.2.3"))]
+    got = [await whole(each.chunks) async for each in reading.objects(reading.instances("1.2.3"))]
     assert got == list(archive.bucket.objects.values())
     assert max(length for _, _, length in archive.bucket.reads) == 1000
 
 
 async def test_without_room_nothing_is_fetched_ahead_and_all_is_given_back(monkeypatch):
-    monkeypatch.setattr(room, "_ROOM", 1000)
+    monkeypatch.setattr(retrieve, "_MEMORY_BUDGET", 1000)
     archive = await archive_of(10, pixels=400)
     reading = retrieving(archive)
-    got = [await whole(each.chunks) async for each in reading.objects(reading.located("1.2.3"))]
+    got = [await whole(each.chunks) async for each in reading.objects(reading.instances("1.2.3"))]
     assert got == list(archive.bucket.objects.values())
-    assert reading._room == 1000
+    assert reading._budget == 1000
 
 
 async def test_many_readers_of_large_objects_have_smaller_pieces(monkeypatch):
-    monkeypatch.setattr(room, "PIECE", 800)
-    monkeypatch.setattr(room, "_ROOM", 5000)
+    monkeypatch.setattr(retrieve, "READ_SIZE", 800)
+    monkeypatch.setattr(retrieve, "_MEMORY_BUDGET", 5000)
     archive = await archive_of(1, pixels=4000)
     reading = retrieving(archive)
-    [located] = [each async for each in reading.located("1.2.3")]
+    [located] = [each async for each in reading.instances("1.2.3")]
     ranges = [reading.object_range(located, 0, 4000) for _ in range(4)]
     begun = [await anext(each) for each in ranges]
     assert [len(each) for each in begun] == [800, 800, 100, 100]
     stored = archive.bucket.objects[located.object_name][:4000]
     for first, rest in zip(begun, ranges, strict=True):
         assert first + await whole(rest) == stored
-    assert reading._room == 5000
+    assert reading._budget == 5000
 
 
 async def test_who_leaves_early_leaves_nothing_at_work():
     archive = await archive_of(30)
     reading = retrieving(archive)
     before = asyncio.all_tasks()
-    objects = reading.objects(reading.located("1.2.3"))
+    objects = reading.objects(reading.instances("1.2.3"))
     await anext(objects)
     await objects.aclose()
     assert asyncio.all_tasks() == before
-    assert reading._room == room._ROOM
+    assert reading._budget == retrieve._MEMORY_BUDGET
 
 
 async def test_a_missing_object_is_told_and_the_others_come():
@@ -132,7 +132,7 @@ async def test_a_missing_object_is_told_and_the_others_come():
     gone = list(archive.bucket.objects)[2]
     del archive.bucket.objects[gone]
     reading = retrieving(archive)
-    found = [each.chunks is not None async for each in reading.objects(reading.located("1.2.3"))]
+    found = [each.chunks is not None async for each in reading.objects(reading.instances("1.2.3"))]
     assert found == [True, True, False, True, True]
 
 
@@ -141,7 +141,7 @@ async def test_a_bucket_that_is_down_fails_as_it_says():
     archive.bucket.refusing = OutOfResources("The bucket is down.")
     reading = retrieving(archive)
     with pytest.raises(OutOfResources, match="down"):
-        await anext(reading.objects(reading.located("1.2.3")))
+        await anext(reading.objects(reading.instances("1.2.3")))
 
 
 async def test_an_object_that_was_cut_short_is_damaged():
@@ -150,23 +150,23 @@ async def test_an_object_that_was_cut_short_is_damaged():
     archive.bucket.objects[key] = archive.bucket.objects[key][:-1]
     reading = retrieving(archive)
     with pytest.raises(DimseFailure, match="shorter than the catalogue says"):
-        await anext(reading.objects(reading.located("1.2.3")))
+        await anext(reading.objects(reading.instances("1.2.3")))
 
 
 async def test_one_instance_is_found_by_its_uids_and_no_other():
     archive = await archive_of(3)
     reading = retrieving(archive)
-    found = await reading.one("1.2.3", SERIES, f"{SERIES}.1")
+    found = await reading.instance("1.2.3", SERIES, f"{SERIES}.1")
     assert found
     assert by_tag(found.elements)[0x00080018].value == f"{SERIES}.1"
-    assert await reading.one("1.2.3", SERIES, f"{SERIES}.7") is None
-    assert await reading.one("1.2.4", SERIES, f"{SERIES}.1") is None
+    assert await reading.instance("1.2.3", SERIES, f"{SERIES}.7") is None
+    assert await reading.instance("1.2.4", SERIES, f"{SERIES}.1") is None
 
 
 async def test_a_range_of_a_missing_object_says_what_to_do():
     archive = await archive_of(1)
     reading = retrieving(archive)
-    found = await reading.one("1.2.3", SERIES, f"{SERIES}.0")
+    found = await reading.instance("1.2.3", SERIES, f"{SERIES}.0")
     archive.bucket.objects.clear()
     with pytest.raises(ObjectMissing, match="rebuild the catalogue"):
         await reading.read(found, 0, 10)

@@ -52,16 +52,16 @@ async def fed(pacing: ScanPacing, *chunks: bytes) -> Scanner:
 
 
 async def test_scans_that_keep_much_take_turns_and_all_come_to_an_end() -> None:
-    pacing = ScanPacing(room=KEPT)
+    pacing = ScanPacing(budget=KEPT)
     found = await asyncio.gather(*(fed(pacing, MANY_ITEMS) for _ in range(5)))
     assert {len(each.elements[0].items or []) for each in found} == {20_000}
 
 
 async def test_a_scan_that_keeps_much_waits_for_others_to_end() -> None:
-    pacing = ScanPacing(room=KEPT, longest_wait=0.01)
+    pacing = ScanPacing(budget=KEPT, maximum_wait=0.01)
     with pacing.share() as share:
         await share.feed(Scanner(EXPLICIT), MANY_ITEMS)
-        assert share.held == KEPT
+        assert share.reserved == KEPT
         with pytest.raises(OutOfResources, match="send again"):
             await fed(pacing, MANY_ITEMS)
         await fed(pacing, FEW_ITEMS)
@@ -69,12 +69,12 @@ async def test_a_scan_that_keeps_much_waits_for_others_to_end() -> None:
 
 
 async def test_a_scan_needs_less_room_while_its_pixels_pass() -> None:
-    pacing, scanner = ScanPacing(room=2 * KEPT), Scanner(EXPLICIT)
+    pacing, scanner = ScanPacing(budget=2 * KEPT), Scanner(EXPLICIT)
     with pacing.share() as share:
         await share.feed(scanner, MANY_ITEMS)
         await share.feed(scanner, struct.pack("<HH2s2xI", 0x7FE0, 0x0010, b"OW", 2**31))
-        assert share.held == scanner.cost < KEPT
+        assert share.reserved == scanner.cost < KEPT
 
 
 async def test_a_scan_of_few_elements_asks_for_no_room() -> None:
-    await fed(ScanPacing(room=0), FEW_ITEMS)
+    await fed(ScanPacing(budget=0), FEW_ITEMS)

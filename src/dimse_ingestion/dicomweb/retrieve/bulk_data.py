@@ -131,7 +131,7 @@ async def _compressed(
     if is_video(instance.transfer_syntax_uid):
         return await _stream(reading, request, instance, headers)
     try:
-        places = await reading.frames.all_places(instance)
+        places = await reading.frames.locate_all(instance)
     except NoFrame as none:
         try:
             return await _stream(reading, request, instance, headers)

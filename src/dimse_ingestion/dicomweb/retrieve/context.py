@@ -16,8 +16,8 @@ from dimse_ingestion.dicomweb.http.problems import Problem
 from dimse_ingestion.dicomweb.http.urls import Resource, ServiceUrls
 from dimse_ingestion.dicomweb.pixels.decoder_pool import Rendering
 from dimse_ingestion.dicomweb.routing import ServiceContext
-from dimse_ingestion.operations.frame_reading import FrameReading
-from dimse_ingestion.operations.retrieve import ObjectMissing, Retrieving
+from dimse_ingestion.operations.frame_reading import FrameReader
+from dimse_ingestion.operations.retrieve import ObjectMissing, Retriever
 from dimse_ingestion.queries.contract import Located
 
 _LEVELS = ("STUDY", "SERIES", "IMAGE")
@@ -29,15 +29,15 @@ CACHING = {"cache-control": "private, no-cache"}
 class Reading:
     """One for a door. `directory` is where instances are put while they are transcoded."""
 
-    retrieving: Retrieving
-    frames: FrameReading
+    retrieving: Retriever
+    frames: FrameReader
     rendering: Rendering
     urls: ServiceUrls
     directory: Path
 
     async def one(self, wanted: Resource) -> Located:
         """The instance that a resource names; raises Problem 404."""
-        found = await self.retrieving.one(wanted.study, wanted.series, wanted.instance)
+        found = await self.retrieving.instance(wanted.study, wanted.series, wanted.instance)
         if found is None:
             raise Problem(HTTPStatus.NOT_FOUND, "No instance with these UIDs is stored here.")
         return found
@@ -51,9 +51,9 @@ def opened(context: ServiceContext) -> Reading:
     """What a door's services share; its processes end with the door."""
     rendering = Rendering(context.settings.workers)
     context.exit_stack.push_async_exit(rendering)
-    retrieving = Retrieving(context.wires.bucket, context.wires.queries)
+    retrieving = Retriever(context.wires.bucket, context.wires.queries)
     directory = context.settings.spool_directory
-    return Reading(retrieving, FrameReading(retrieving), rendering, context.urls, directory)
+    return Reading(retrieving, FrameReader(retrieving), rendering, context.urls, directory)
 
 
 def resource_of(instance: Located) -> Resource:

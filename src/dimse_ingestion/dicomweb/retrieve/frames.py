@@ -27,8 +27,8 @@ from dimse_ingestion.dicomweb.http.problems import Problem
 from dimse_ingestion.dicomweb.http.urls import BASE_PATH, resource
 from dimse_ingestion.dicomweb.pixels.decoder_pool import check_size, job
 from dimse_ingestion.dicomweb.retrieve.context import Reading, entity_tag, gone, tagged
-from dimse_ingestion.operations.frame_reading import FramePlace
-from dimse_ingestion.operations.prefetch import ahead
+from dimse_ingestion.operations.frame_reading import FrameLocation
+from dimse_ingestion.operations.prefetch import prefetch
 from dimse_ingestion.operations.retrieve import ObjectMissing
 from dimse_ingestion.queries.contract import Located
 
@@ -89,7 +89,7 @@ async def _frames(
     form: FrameFormat,
     answer: ResponseHead,
 ) -> Response:
-    places = await reading.frames.places(instance, numbers)
+    places = await reading.frames.locate(instance, numbers)
     bodies = frame_bodies(reading, places, form)
     base = f"{reading.location(request, instance)}/frames"
     if form.is_multipart:
@@ -108,7 +108,7 @@ def is_decoding(form: FrameFormat, instance: Located) -> bool:
 
 async def _parts(
     bodies: AsyncGenerator[AsyncGenerator[bytes, None], None],
-    places: Sequence[FramePlace],
+    places: Sequence[FrameLocation],
     form: FrameFormat,
     base: str,
 ) -> AsyncGenerator[Part, None]:
@@ -119,29 +119,29 @@ async def _parts(
 
 
 async def frame_bodies(
-    reading: Reading, places: Sequence[FramePlace], form: FrameFormat
+    reading: Reading, places: Sequence[FrameLocation], form: FrameFormat
 ) -> AsyncGenerator[AsyncGenerator[bytes, None], None]:
     """The bytes of each frame, in order, small ones fetched or decoded ahead."""
     if is_decoding(form, places[0].located):
         check_size(places[0].pixels)
         jobs = (partial(_decoded, reading, place) for place in places)
-        at_once = _DECODED_AT_ONCE if places[0].pixels.native_bits < 8 * _SMALL * 4 else 1
+        concurrency = _DECODED_AT_ONCE if places[0].pixels.native_bits < 8 * _SMALL * 4 else 1
     elif max(place.length for place in places) <= _SMALL:
         jobs = (partial(reading.frames.whole, place) for place in places)
-        at_once = _FETCHED_AT_ONCE
+        concurrency = _FETCHED_AT_ONCE
     else:
         for place in places:
             yield reading.frames.chunks(place)
         return
-    async with aclosing(ahead(jobs, at_once)) as frames:
+    async with aclosing(prefetch(jobs, concurrency)) as frames:
         async for frame in frames:
             yield _one(frame)
 
 
-async def _decoded(reading: Reading, place: FramePlace) -> bytes:
+async def _decoded(reading: Reading, place: FrameLocation) -> bytes:
     instance = place.located
     frame = await reading.frames.whole(place)
-    shown = await reading.frames.presentation(instance, place.number)
+    shown = await reading.frames.presentation_attributes(instance, place.number)
     return await reading.rendering.decoded(
         job(frame, shown, place.pixels, instance.transfer_syntax_uid)
     )

@@ -41,7 +41,7 @@ from dimse_ingestion.dicomweb.retrieve import streams
 from dimse_ingestion.dicomweb.retrieve.context import Reading, entity_tag, gone, tagged
 from dimse_ingestion.dicomweb.retrieve.frames import frame_numbers
 from dimse_ingestion.dicomweb.retrieve.streams import rendered_type
-from dimse_ingestion.operations.prefetch import ahead
+from dimse_ingestion.operations.prefetch import prefetch
 from dimse_ingestion.operations.retrieve import ObjectMissing
 from dimse_ingestion.queries.contract import Located
 
@@ -162,7 +162,7 @@ async def _images(reading: Reading, study: str, series: str, most: int) -> Seque
     """The first images of a study or series, at most `most`; raises Problem."""
     found: list[Shown] = []
     others = 0
-    async with aclosing(reading.retrieving.located(study, series)) as instances:
+    async with aclosing(reading.retrieving.instances(study, series)) as instances:
         async for each in instances:
             try:
                 _check_image(each)
@@ -185,7 +185,7 @@ async def _parts(
 ) -> AsyncGenerator[Part, None]:
     jobs = (partial(_pictured, reading, view, each) for each in shown)
     of = iter(shown)
-    async with aclosing(ahead(jobs, _AT_ONCE)) as pictures:
+    async with aclosing(prefetch(jobs, _AT_ONCE)) as pictures:
         async for content in pictures:
             location = f"{reading.location(request, next(of).instance)}/rendered"
             yield Part(view.media_type, _one(content), location)
@@ -198,10 +198,10 @@ async def _one(content: bytes) -> AsyncGenerator[bytes, None]:
 async def _pictured(reading: Reading, view: View, shown: Shown) -> bytes:
     instance = shown.instance
     try:
-        (place,) = await reading.frames.places(instance, [shown.number])
+        (place,) = await reading.frames.locate(instance, [shown.number])
         check_size(place.pixels)
         frame = await reading.frames.whole(place)
-        elements = await reading.frames.presentation(instance, shown.number)
+        elements = await reading.frames.presentation_attributes(instance, shown.number)
     except NoFrame as none:
         raise Problem(HTTPStatus.NOT_FOUND, str(none)) from None
     except ObjectMissing as missing:

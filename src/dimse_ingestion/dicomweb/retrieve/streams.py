@@ -87,7 +87,7 @@ async def joined_fragments(reading: Reading, instance: Located) -> Stream:
     fragments = await reading.frames.fragments(instance)
     length = sum(size for _, size in fragments)
     media_type = media_type_of(instance.transfer_syntax_uid)
-    return Stream(media_type, length, partial(reading.frames.joined, instance, fragments))
+    return Stream(media_type, length, partial(reading.frames.read_fragments, instance, fragments))
 
 
 async def answer(

@@ -19,7 +19,7 @@ from dimse_ingestion.dicomweb.http.problems import Problem
 from dimse_ingestion.dicomweb.pixels.decoder_pool import MOST_TRANSCODED, job
 from dimse_ingestion.dicomweb.pixels.render_parameters import FrameBytes, Job
 from dimse_ingestion.dicomweb.retrieve.context import Reading
-from dimse_ingestion.operations.frame_reading import FramePlace
+from dimse_ingestion.operations.frame_reading import FrameLocation
 from dimse_ingestion.operations.retrieve import object_size
 from dimse_ingestion.queries.contract import Located
 from dimse_ingestion.spooling.directory import create_directory
@@ -68,15 +68,15 @@ async def _frames(reading: Reading, instance: Located) -> tuple[list[FrameBytes]
     if is_native(instance.transfer_syntax_uid) or not _decoded_size(instance):
         return [], nothing
     try:
-        places = await reading.frames.all_places(instance)
-        shown = await reading.frames.presentation(instance, 1)
+        places = await reading.frames.locate_all(instance)
+        shown = await reading.frames.presentation_attributes(instance, 1)
     except NoFrame as none:
         raise Problem(HTTPStatus.NOT_ACCEPTABLE, str(none)) from None
     how = job(b"", shown, places[0].pixels, instance.transfer_syntax_uid)
     return [_in_file(each) for each in places], how
 
 
-def _in_file(frame: FramePlace) -> FrameBytes:
+def _in_file(frame: FrameLocation) -> FrameBytes:
     offset = frame.located.header_size + frame.place.offset
     lengths = getattr(frame.place, "fragments", (frame.place.length,))
     begins = accumulate((each + ITEM_HEADER for each in lengths), initial=offset)

@@ -36,7 +36,7 @@ from dimse_ingestion.dicomweb.retrieve.context import Reading, entity_tag, gone,
 from dimse_ingestion.dicomweb.retrieve.instance import plain
 from dimse_ingestion.dicomweb.retrieve.transcoding import hindrance, transcoded
 from dimse_ingestion.dicomweb.routing import ServiceContext
-from dimse_ingestion.operations.retrieve import ObjectMissing, Retrieved, object_size
+from dimse_ingestion.operations.retrieve import ObjectMissing, RetrievedObject, object_size
 from dimse_ingestion.queries.contract import Located
 
 _OFFER = f'{MULTIPART}; type="{DICOM}"'
@@ -69,7 +69,7 @@ class Wado:
         """The instances of a study or a series, as multipart."""
         wanted = resource(request)
         syntaxes = wanted_syntaxes(choose_offer(accepted_types(request), [_OFFER]).ranges)
-        located = self._reading.retrieving.located(wanted.study, wanted.series)
+        located = self._reading.retrieving.instances(wanted.study, wanted.series)
         is_partial = wanted.path in self._incomplete
         if "*" not in syntaxes:
             is_partial |= await self._leaves_some_out(wanted.study, wanted.series, syntaxes)
@@ -124,7 +124,7 @@ class Wado:
         """Whether some can't be given so; raises Problem 404 for none at all, 406 for no one."""
         number = given = 0
         why = ""
-        async with aclosing(self._reading.retrieving.located(study, series)) as instances:
+        async with aclosing(self._reading.retrieving.instances(study, series)) as instances:
             async for each in instances:
                 number += 1
                 if _syntax(each, syntaxes) is None:
@@ -138,8 +138,8 @@ class Wado:
     async def _parts(
         self,
         request: Request,
-        first: Retrieved,
-        rest: AsyncGenerator[Retrieved, None],
+        first: RetrievedObject,
+        rest: AsyncGenerator[RetrievedObject, None],
         syntaxes: Sequence[str],
         answer: ResponseHead,
     ) -> AsyncGenerator[Part, None]:
@@ -198,7 +198,7 @@ async def _given(
                 yield each
 
 
-async def _first(objects: AsyncGenerator[Retrieved, None]) -> Retrieved:
+async def _first(objects: AsyncGenerator[RetrievedObject, None]) -> RetrievedObject:
     """The first that is there; raises Problem 404 or 410 when none is."""
     skipped = 0
     async for each in objects:
@@ -219,8 +219,8 @@ def _nothing() -> Problem:
 
 
 async def _chained(
-    first: Retrieved, rest: AsyncGenerator[Retrieved, None]
-) -> AsyncGenerator[Retrieved, None]:
+    first: RetrievedObject, rest: AsyncGenerator[RetrievedObject, None]
+) -> AsyncGenerator[RetrievedObject, None]:
     yield first
     async for each in rest:
         yield each

@@ -20,7 +20,7 @@ from dimse_ingestion.dicomweb.store.uid_conflicts import UidConflicts
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.operations.event_builder import Instance
-from dimse_ingestion.operations.store import Stored, Storing
+from dimse_ingestion.operations.store import Stored, Storer
 from dimse_ingestion.spooling.spool import Spool
 
 _LOG = logger(__name__)
@@ -49,7 +49,7 @@ class StorePipeline:
     Use as an asynchronous context manager: at its end nothing of the request is held any more.
     """
 
-    def __init__(self, spool: Spool, storing: Storing, likening: UidConflicts, study: str) -> None:
+    def __init__(self, spool: Spool, storing: Storer, likening: UidConflicts, study: str) -> None:
         self._spool = spool
         self._storing = storing
         self._likening = likening

@@ -47,7 +47,7 @@ from dimse_ingestion.dicomweb.store.response import (
 )
 from dimse_ingestion.dicomweb.store.uid_conflicts import UidConflicts
 from dimse_ingestion.operations.composition import storage_space
-from dimse_ingestion.operations.store import Storing
+from dimse_ingestion.operations.store import Storer
 from dimse_ingestion.settings import DicomwebSettings
 from dimse_ingestion.settings.errors import directory_mistake
 from dimse_ingestion.spooling import spool as spooling
@@ -60,7 +60,7 @@ def routes(context: ServiceContext) -> Iterable[BaseRoute]:
     context.exit_stack.callback(spool.close)
     space = storage_space(context.settings)
     limits = Limits(context.settings.maximum_body, context.settings.maximum_parts)
-    storing = Storing(context.wires.bucket, context.wires.sink, space)
+    storing = Storer(context.wires.bucket, context.wires.sink, space)
     worker = MetadataWorker(LONGEST_METADATA)
     context.exit_stack.callback(worker.close)
     stow = StowService(spool, storing, UidConflicts(context.wires.queries), limits, worker)
@@ -131,7 +131,7 @@ class StowService:
     def __init__(
         self,
         spool: Spool,
-        storing: Storing,
+        storing: Storer,
         likening: UidConflicts,
         limits: Limits,
         worker: MetadataWorker,

@@ -14,8 +14,8 @@ from dimse_ingestion.dicomweb.pixels import decoder, display
 from dimse_ingestion.dicomweb.pixels.decoder import Undecodable
 from dimse_ingestion.dicomweb.pixels.decoder_pool import job
 from dimse_ingestion.dicomweb.pixels.render_parameters import Job, Region, View, Window
-from dimse_ingestion.operations.frame_reading import FrameReading
-from dimse_ingestion.operations.retrieve import Retrieving
+from dimse_ingestion.operations.frame_reading import FrameReader
+from dimse_ingestion.operations.retrieve import Retriever
 from tests.retrievable import Archive
 from tests.storable import storable
 
@@ -41,9 +41,9 @@ async def job_of(path, number: int = 1) -> Job:
     archive = Archive()
     located = await archive.add_file(path)
     pixels = image_pixels(located.elements)
-    reading = FrameReading(Retrieving(archive.bucket, archive.queries))
-    frame = await reading.whole((await reading.places(located, [number]))[0])
-    shown = await reading.presentation(located, number)
+    reading = FrameReader(Retriever(archive.bucket, archive.queries))
+    frame = await reading.whole((await reading.locate(located, [number]))[0])
+    shown = await reading.presentation_attributes(located, number)
     return job(frame, shown, pixels, located.transfer_syntax_uid)
 
 

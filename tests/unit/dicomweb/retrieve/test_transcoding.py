@@ -12,8 +12,8 @@ from dimse_ingestion.dicomweb.pixels import decoder
 from dimse_ingestion.dicomweb.pixels.decoder_pool import Rendering
 from dimse_ingestion.dicomweb.retrieve import transcoding
 from dimse_ingestion.dicomweb.retrieve.context import Reading
-from dimse_ingestion.operations.frame_reading import FrameReading
-from dimse_ingestion.operations.retrieve import Retrieving, object_size
+from dimse_ingestion.operations.frame_reading import FrameReader
+from dimse_ingestion.operations.retrieve import Retriever, object_size
 from dimse_ingestion.queries.contract import Located
 from tests.retrievable import Archive
 from tests.unit.dicomweb.pixels.test_decoder import images
@@ -35,10 +35,8 @@ class Here(Rendering):
 
 
 def reading(archive: Archive, folder: Path) -> Reading:
-    retrieving = Retrieving(archive.bucket, archive.queries)
-    return Reading(
-        retrieving, FrameReading(retrieving), Here(), ServiceUrls("", trusted=()), folder
-    )
+    retrieving = Retriever(archive.bucket, archive.queries)
+    return Reading(retrieving, FrameReader(retrieving), Here(), ServiceUrls("", trusted=()), folder)
 
 
 async def transcoded(archive: Archive, located: Located, folder: Path) -> Dataset:
