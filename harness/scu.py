@@ -24,11 +24,12 @@ PATIENT_ROOT_FIND = UID("1.2.840.10008.5.1.4.1.2.1.1")
 STUDY_ROOT_FIND = UID("1.2.840.10008.5.1.4.1.2.2.1")
 _config.STORE_SEND_CHUNKED_DATASET = True
 _MOST_CONTEXTS = 128
+NO_ANSWER = "no answer"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """How one C-STORE ended; `status` is -1 when the association ended without an answer."""
+    """How one C-STORE ended; `status` is -1 where no answer came or no context was accepted."""
 
     path: Path
     status: int
@@ -102,14 +103,23 @@ def _stored_on_one(
     try:
         with associated(peer, contexts) as assoc:
             for path in files:
-                response = assoc.send_c_store(path)
-                if "Status" not in response:
-                    return [*answers, Answer(path, -1, "no answer")]
-                comment = str(response.get("ErrorComment", ""))
-                answers.append(Answer(path, int(response.Status), comment))
+                answers.append(_stored_alone(assoc, path))
+                if answers[-1] == Answer(path, -1, NO_ANSWER):
+                    return answers
     except (ConnectionError, RuntimeError) as lost:
         return [*answers, Answer(files[len(answers)], -1, str(lost))]
     return answers
+
+
+def _stored_alone(assoc: Association, path: Path) -> Answer:
+    """Return the answer to one C-STORE; -1 where none came or its context was not accepted."""
+    try:
+        response = assoc.send_c_store(path)
+    except ValueError as no_context:
+        return Answer(path, -1, str(no_context))
+    if "Status" not in response:
+        return Answer(path, -1, NO_ANSWER)
+    return Answer(path, int(response.Status), str(response.get("ErrorComment", "")))
 
 
 def _grouped(

@@ -19,7 +19,6 @@ from tests.integration.dicomweb.retrieved import FILES, parts_of, path_of
 
 JSON, XML = "application/dicom+json", "application/dicom+xml"
 PartHandler = list[tuple[dict[str, str], bytes]]
-SWAPPED = {"gdcm-US-ALOKA-16_big.dcm"}  # big endian palettes, which pydicom reads as they are
 UIDS = ("00080018", "0020000D", "0020000E")
 LOCATION = "Content-Location"
 
@@ -94,7 +93,11 @@ async def bulk_parts(space: Space, addresses: set[str]) -> PartHandler:
 
 
 def plain(data_set: Dataset) -> Dataset:
-    """What must be the same, whatever the encoding: all but UIDs, pixels, padding, lengths."""
+    """Return what must be the same, whatever the encoding: all but UIDs, pixels, padding, lengths.
+
+    pydicom leaves the bytes of OW as they are in the file; here they are little endian.
+    """
+    big_endian = not data_set.file_meta.TransferSyntaxUID.is_little_endian
     for keyword in ("SpecificCharacterSet", "PixelData", *UIDS):
         data_set.pop(keyword, None)
     for tag in [each.tag for each in data_set if not each.tag.element or each.tag == 0xFFFCFFFC]:
@@ -102,6 +105,8 @@ def plain(data_set: Dataset) -> Dataset:
     for each in data_set:
         if each.VR == "CS" and each.VM > 1:
             each.value = [text.rstrip() for text in each.value]
+        if big_endian and each.VR == "OW":
+            each.value = np.frombuffer(each.value, ">u2").astype("<u2").tobytes()
     return data_set
 
 
@@ -139,7 +144,7 @@ async def test_what_is_retrieved_as_metadata_and_bulk_data_is_stored_the_same(
     space: Space,
 ) -> None:
     others = []
-    for name in sorted(FILES.keys() - SWAPPED):
+    for name in sorted(FILES):
         before, after = await round_trip(space, name)
         if frames(before) != frames(after) or plain(before) != plain(after):
             others.append(name)

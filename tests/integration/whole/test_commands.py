@@ -188,7 +188,7 @@ def test_the_demo_proves_itself(tmp_path: Path) -> None:
     )
     assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
     assert "byte for byte" in ended.stdout
-    assert "storescu" in ended.stdout
+    assert "dcmsend -aec" in ended.stdout
     assert "http://127.0.0.1:8080/ " in ended.stdout
 
 
