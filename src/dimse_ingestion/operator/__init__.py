@@ -1,1 +1,4 @@
-"""The operator's door: custom resources in, releases of the one chart out; see docs/operator.md."""
+"""The Kubernetes operator: applies a release of the chart for each custom resource.
+
+The chart's templates, the services and their settings are elsewhere; see docs/operator.md.
+"""

@@ -1,4 +1,4 @@
-"""Answers of the API server that say no, or none at all, as exceptions with a sentence."""
+"""Errors of the API server as exceptions with a sentence: refused requests, and no answer."""
 
 import asyncio
 import json
@@ -8,47 +8,47 @@ from typing import Any
 import aiohttp
 from kubernetes.aio.client.exceptions import ApiException
 
-_LONGEST = 30.0
+_TIMEOUT = 30.0
 _FORBIDDEN = 403
-_WITHOUT_A_RIGHT = re.compile(r'User "[^"]*" cannot ')
-"""What RBAC says; a quota, a policy or a namespace that goes forbids by the same status."""
+_RBAC_DENIAL = re.compile(r'User "[^"]*" cannot ')
+"""RBAC's message; a quota, a policy or a terminating namespace answers 403, too."""
 _TOO_BUSY = frozenset({429, 500, 502, 503, 504})
 
 
 class Unreachable(Exception):
-    """The API server gave no answer, or had no time."""
+    """The API server gave no answer, or was too busy; the request may be repeated."""
 
 
 class Refusal(Exception):
-    """The API server said no; the sentence says to what, why, and where known the cure."""
+    """The API server refused a request; the sentence says which, why, and where known the cure."""
 
     def __init__(self, sentence: str, status: int = 0) -> None:
         self.status = status
         super().__init__(sentence)
 
 
-async def bounded(request: Any, failed: str = "The API can't be discovered") -> Any:
-    """Wait for an answer of the API server. Raises Unreachable, Refusal."""
+async def send(request: Any, failed: str = "The API can't be discovered") -> Any:
+    """Wait for the API server's answer and return it. Raises Unreachable, Refusal."""
     try:
-        async with asyncio.timeout(_LONGEST):
+        async with asyncio.timeout(_TIMEOUT):
             return await request
-    except ApiException as refused:
-        if refused.status in _TOO_BUSY or not refused.status:
-            raise Unreachable(f"{failed}: {_reason(refused)}.") from None
-        raise Refusal(f"{failed}: {_why(refused)}", refused.status) from None
-    except (TimeoutError, aiohttp.ClientError, OSError) as trouble:
-        raise Unreachable(f"{failed}: {trouble or 'no answer'}.") from None
+    except ApiException as error:
+        if error.status in _TOO_BUSY or not error.status:
+            raise Unreachable(f"{failed}: {_reason(error)}.") from None
+        raise Refusal(f"{failed}: {_sentence(error)}", error.status) from None
+    except (TimeoutError, aiohttp.ClientError, OSError) as error:
+        raise Unreachable(f"{failed}: {error or 'no answer'}.") from None
 
 
-def _why(refused: ApiException) -> str:
-    reason = _reason(refused).rstrip(".")
-    if refused.status == _FORBIDDEN and _WITHOUT_A_RIGHT.search(reason):
+def _sentence(error: ApiException) -> str:
+    reason = _reason(error).rstrip(".")
+    if error.status == _FORBIDDEN and _RBAC_DENIAL.search(reason):
         return f"{reason}. Give the operator that right (rbac.extraRules of its chart)."
     return f"{reason}."
 
 
-def _reason(refused: ApiException) -> str:
+def _reason(error: ApiException) -> str:
     try:
-        return str(json.loads(refused.body or "")["message"])
+        return str(json.loads(error.body or "")["message"])
     except (TypeError, ValueError, KeyError):
-        return str(refused.reason or refused.status or "no answer")
+        return str(error.reason or error.status or "no answer")

@@ -1,4 +1,4 @@
-"""The operator's door: joins the API server, kopf's watches, the workers and the probes."""
+"""The operator's process: joins the API client, kopf's watches, the workers and the probes."""
 
 import asyncio
 import logging as stdlib_logging
@@ -18,15 +18,14 @@ from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.observability.probes import Health, routes, watch_readiness
 from dimse_ingestion.observability.shutdown import stop_signal
 from dimse_ingestion.operator.api_errors import Refusal, Unreachable
-from dimse_ingestion.operator.cluster import Cluster, cluster_of, connected
-from dimse_ingestion.operator.handlers import Handlers, settings_of, tell
+from dimse_ingestion.operator.cluster import Cluster, api_client, open_cluster
+from dimse_ingestion.operator.handlers import Handlers, kopf_settings, post_event
 from dimse_ingestion.operator.leader_election import candidate
 from dimse_ingestion.operator.reconcile import Reconciler
 from dimse_ingestion.operator.render import chart_folder
-from dimse_ingestion.operator.render_sandbox import ConfinedRenderer, confined
-from dimse_ingestion.operator.values import merged
-from dimse_ingestion.operator.watch_check import Hearing
-from dimse_ingestion.operator.watch_health import Watchfulness
+from dimse_ingestion.operator.render_sandbox import SandboxedRenderer, open_renderer
+from dimse_ingestion.operator.values import merge
+from dimse_ingestion.operator.watch_health import ObjectWatchCheck, ResourceWatchCheck
 from dimse_ingestion.operator.workers import Workers
 from dimse_ingestion.settings import OperatorSettings
 
@@ -38,21 +37,21 @@ class Operator:
 
     def __init__(self, settings: OperatorSettings) -> None:
         self._settings = settings
-        self._watchfulness: Watchfulness | None = None
-        self._hearing = Hearing(settings.namespaces)
+        self._resource_watch: ResourceWatchCheck | None = None
+        self._object_watch = ObjectWatchCheck(settings.namespaces)
         self.health = Health("operator")
         self.health.add("watch", lambda: self.trouble)
 
     @property
     def trouble(self) -> str:
-        """What only a new start helps against, in a sentence; empty when there is none."""
-        if self._watchfulness is None:
+        """A sentence when only a restart helps, as when a watch is dead; else empty."""
+        if self._resource_watch is None:
             return ""
-        return self._watchfulness.trouble or self._hearing.trouble
+        return self._resource_watch.trouble or self._object_watch.trouble
 
     @property
     def app(self) -> Starlette:
-        """/livez, which fails when a watch is dead, /readyz and /metrics."""
+        """Return the routes /livez (fails when a watch is dead), /readyz and /metrics."""
 
         async def livez(_: Request) -> Response:
             trouble = self.trouble
@@ -61,37 +60,37 @@ class Operator:
         others = [each for each in routes(self.health) if each.path != "/livez"]
         return Starlette(routes=[Route("/livez", livez), *others])
 
-    async def run(self, client: ApiClient, told: asyncio.Event) -> int:
-        """Wait until this replica may work, then work until told to stop; the exit status.
+    async def run(self, client: ApiClient, stop: asyncio.Event) -> int:
+        """Wait for the Lease, then operate until `stop` is set; return the exit status.
 
-        1 when the Lease was lost: another may work, so this one has to begin anew.
+        It is 1 when the Lease was lost: another replica may work now, so this one must restart.
         """
         async with candidate(client, self._settings) as leadership:
-            await _first(told, leadership.begun, leadership.ended)
-            if leadership.begun.is_set() and not told.is_set():
-                async with cluster_of(client) as cluster, self._renderer() as renderer:
-                    await self._work(cluster, renderer, leadership.ended)
-            return 1 if leadership.ended.is_set() else 0
+            await _wait_for_any(stop, leadership.acquired, leadership.lost)
+            if leadership.acquired.is_set() and not stop.is_set():
+                async with open_cluster(client) as cluster, self._renderer() as renderer:
+                    await self._operate(cluster, renderer, leadership.lost)
+            return 1 if leadership.lost.is_set() else 0
 
-    async def _work(
-        self, cluster: Cluster, renderer: ConfinedRenderer, lost: asyncio.Event
+    async def _operate(
+        self, cluster: Cluster, renderer: SandboxedRenderer, lost: asyncio.Event
     ) -> None:
-        """Watch and look until the Lease is lost or a signal comes, which is kopf's to take."""
+        """Watch and reconcile until the Lease is lost or a signal comes, which kopf handles."""
         stop = asyncio.Event()
-        reconciler = Reconciler(cluster, renderer, self._defaults, tell, self._hearing)
-        workers = Workers(reconciler.look, self._settings.resync)
+        reconciler = Reconciler(cluster, renderer, self._defaults, post_event, self._object_watch)
+        workers = Workers(reconciler.reconcile, self._settings.resync)
         namespaces = self._settings.namespaces
-        watchfulness = Watchfulness(cluster, reconciler.known, namespaces, workers.wake)
-        self._watchfulness = watchfulness
-        beside = [
-            asyncio.create_task(watchfulness.run(), name="comparing"),
-            asyncio.create_task(_passed_on(lost, stop), name="stop without a Lease"),
+        resource_watch = ResourceWatchCheck(cluster, reconciler.known, namespaces, workers.wake)
+        self._resource_watch = resource_watch
+        tasks = [
+            asyncio.create_task(resource_watch.run(), name="comparing"),
+            asyncio.create_task(_forward(lost, stop), name="stop without a Lease"),
         ]
         try:
             await kopf.operator(
                 registry=Handlers(reconciler, workers, stop).registry(),
-                settings=settings_of(self._settings),
-                # else asked of the system's users, among whom a container's is not
+                settings=kopf_settings(self._settings),
+                # kopf's default looks up the user's name, which a container's user does not have
                 identity=self._settings.identity,  # type: ignore[arg-type]
                 standalone=True,
                 clusterwide=not namespaces,
@@ -99,35 +98,35 @@ class Operator:
                 stop_flag=stop,
             )
         finally:
-            for task in beside:
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     @property
     def _defaults(self) -> dict[str, object]:
         own = {"image": self._settings.image} if self._settings.image else {}
-        return merged(self._settings.defaults, own)
+        return merge(self._settings.defaults, own)
 
-    def _renderer(self) -> AbstractAsyncContextManager[ConfinedRenderer]:
-        return confined(self._settings.chart or chart_folder())
+    def _renderer(self) -> AbstractAsyncContextManager[SandboxedRenderer]:
+        return open_renderer(self._settings.chart or chart_folder())
 
 
 async def run(settings: OperatorSettings) -> int:
-    """Serve until told to stop; the exit status."""
+    """Run the operator until a signal to stop; return the exit status."""
     logging.configure("operator", settings.log_level)
     stdlib_logging.getLogger("kopf.objects").setLevel(stdlib_logging.WARNING)  # a line an event
     operator = Operator(settings)
-    with stop_signal() as told:
-        async with _probed(operator, settings), connected() as client:
+    with stop_signal() as stop:
+        async with _serve_probes(operator, settings), api_client() as client:
             try:
-                return await operator.run(client, told)
+                return await operator.run(client, stop)
             except (Refusal, Unreachable) as trouble:
-                _LOG.error("The operator can't work.", because=str(trouble))
+                _LOG.error("The operator can't start.", reason=str(trouble))
                 return 1
 
 
 @asynccontextmanager
-async def _probed(operator: Operator, settings: OperatorSettings) -> AsyncIterator[None]:
+async def _serve_probes(operator: Operator, settings: OperatorSettings) -> AsyncIterator[None]:
     host, port = settings.http_host, settings.http_port
     async with (
         serve(operator.app, host, port, setting="DIMSE_HTTP_PORT") as port,
@@ -137,13 +136,13 @@ async def _probed(operator: Operator, settings: OperatorSettings) -> AsyncIterat
         yield
 
 
-async def _passed_on(event: asyncio.Event, to: asyncio.Event) -> None:
+async def _forward(event: asyncio.Event, to: asyncio.Event) -> None:
     await event.wait()
     to.set()
 
 
-async def _first(*events: asyncio.Event) -> None:
-    """Wait until one of them is set."""
+async def _wait_for_any(*events: asyncio.Event) -> None:
+    """Wait until one of the events is set."""
     waiting = [asyncio.create_task(each.wait()) for each in events]
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     for task in waiting:

@@ -1,6 +1,6 @@
-"""The API server, as far as a release needs it: six requests, each bounded in time.
+"""Requests to the Kubernetes API server that a release needs, each with a timeout.
 
-Answers that say no are sentences (`Refusal`); no answer at all is `Unreachable`, to be tried again.
+A refused request raises `Refusal` with a sentence; no answer raises `Unreachable`, to be retried.
 """
 
 import tempfile
@@ -13,7 +13,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 from kubernetes.aio.dynamic import DynamicClient
 
-from dimse_ingestion.operator.api_errors import Refusal, bounded
+from dimse_ingestion.operator.api_errors import Refusal, send
 from dimse_ingestion.operator.discovery import Kinds
 from dimse_ingestion.operator.resources import MANAGER, REPLICAS_MANAGER, Key, Manifest
 from dimse_ingestion.settings import ConfigurationMistake
@@ -24,17 +24,17 @@ _CONFLICT = 409
 
 
 class Cluster:
-    """Requests to one API server."""
+    """A client of one API server."""
 
     def __init__(self, client: DynamicClient) -> None:
         self._client = client
         self._kinds = Kinds(client)
 
-    async def applied(self, manifest: Manifest) -> Manifest:
-        """Make an object what the manifest says; what others say beside it stays."""
+    async def apply(self, manifest: Manifest) -> Manifest:
+        """Apply a manifest on the server's side; fields that it does not set stay as they are."""
         named, namespace = _named(manifest), manifest["metadata"]["namespace"]
         resource = await self._kinds.resource(manifest["apiVersion"], manifest["kind"])
-        return await self._asked(
+        return await self._send(
             f"{named} can't be applied",
             self._client.server_side_apply(
                 resource,
@@ -46,8 +46,8 @@ class Cluster:
             ),
         )
 
-    async def created(self, manifest: Manifest) -> Manifest:
-        """Create an object and return it, or the one that is there already."""
+    async def create(self, manifest: Manifest) -> Manifest:
+        """Create an object and return it, or return the one that exists already."""
         metadata = manifest["metadata"]
         resource = await self._kinds.resource(manifest["apiVersion"], manifest["kind"])
         request = self._client.create(
@@ -58,26 +58,26 @@ class Cluster:
             _request_timeout=_LONGEST,
         )
         try:
-            return await self._asked(f"{_named(manifest)} can't be made", request)
+            return await self._send(f"{_named(manifest)} can't be created", request)
         except Refusal as refusal:
-            there = await self.found(
+            live = await self.get(
                 manifest["apiVersion"], manifest["kind"], metadata["namespace"], metadata["name"]
             )
-            if refusal.status != _CONFLICT or there is None:
+            if refusal.status != _CONFLICT or live is None:
                 raise
-            return there
+            return live
 
-    async def hand_over_replicas(self, there: Manifest) -> bool:
-        """Own an object's number of replicas by another field manager; False if it has changed.
+    async def hand_over_replicas(self, live: Manifest) -> bool:
+        """Move the ownership of `spec.replicas` to another field manager; False on a conflict.
 
-        The number then stays when our manager no longer says it, until an autoscaler, which owns
-        what it changes, says another.
+        The number then stays when our manager no longer applies it, until an autoscaler, which owns
+        what it changes, sets another.
         """
-        metadata, kind = there["metadata"], {name: there[name] for name in ("apiVersion", "kind")}
+        metadata, kind = live["metadata"], {name: live[name] for name in ("apiVersion", "kind")}
         resource = await self._kinds.resource(*kind.values())
         body = kind | {
             "metadata": {name: metadata[name] for name in ("name", "namespace", "resourceVersion")},
-            "spec": {"replicas": there["spec"]["replicas"]},
+            "spec": {"replicas": live["spec"]["replicas"]},
         }
         request = self._client.server_side_apply(
             resource,
@@ -88,20 +88,22 @@ class Cluster:
             _request_timeout=_LONGEST,
         )
         try:
-            await self._asked(f"The replicas of {_named(there)} can't be handed over", request)
+            await self._send(f"The replicas of {_named(live)} can't be handed over", request)
         except Refusal as refusal:
             if refusal.status != _CONFLICT:
                 raise
             return False
         return True
 
-    async def owned(self, there: Manifest, managed: Sequence[Mapping[str, Any]]) -> None:
-        """Say whose an object's fields are, as long as it is what was seen."""
-        metadata = there["metadata"]
-        resource = await self._kinds.resource(there["apiVersion"], there["kind"])
+    async def set_managed_fields(
+        self, live: Manifest, managed: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Replace an object's managedFields, if it still has the resourceVersion that was read."""
+        metadata = live["metadata"]
+        resource = await self._kinds.resource(live["apiVersion"], live["kind"])
         version = metadata["resourceVersion"]
-        await self._asked(
-            f"{_named(there)} can't be put right",
+        await self._send(
+            f"{_named(live)} can't be repaired",
             self._client.patch(
                 resource,
                 body={"metadata": {"resourceVersion": version, "managedFields": managed}},
@@ -113,54 +115,52 @@ class Cluster:
             ),
         )
 
-    async def found(
-        self, api_version: str, kind: str, namespace: str, name: str
-    ) -> Manifest | None:
-        """An object, or None when there is none."""
+    async def get(self, api_version: str, kind: str, namespace: str, name: str) -> Manifest | None:
+        """Return an object, or None when it does not exist."""
         resource = await self._kinds.resource(api_version, kind)
         request = self._client.get(
             resource, name=name, namespace=namespace, _request_timeout=_LONGEST
         )
         try:
-            return await self._asked(f"{kind} {name} can't be read", request)
+            return await self._send(f"{kind} {name} can't be read", request)
         except Refusal as refusal:
             if refusal.status == _NOT_FOUND:
                 return None
             raise
 
-    async def listed(
+    async def list_objects(
         self,
         api_version: str,
         kind: str,
         namespace: str = "",
         labels: Mapping[str, str] = {},
     ) -> list[Manifest]:
-        """Every object of a kind with these labels; of all namespaces when none is named."""
+        """Return all objects of a kind with these labels; of every namespace when none is given."""
         resource = await self._kinds.resource(api_version, kind)
-        chosen = ",".join(f"{name}={value}" for name, value in labels.items())
-        answer = await self._asked(
+        selector = ",".join(f"{name}={value}" for name, value in labels.items())
+        answer = await self._send(
             f"{kind} can't be listed",
             self._client.get(
                 resource,
                 namespace=namespace or None,
-                label_selector=chosen or None,
+                label_selector=selector or None,
                 _request_timeout=_LONGEST,
             ),
         )
         return [each | {"apiVersion": api_version, "kind": kind} for each in answer["items"]]
 
-    async def deleted(self, manifest: Manifest) -> None:
-        """Delete an object and what is its own; none being there is well, too."""
+    async def delete(self, manifest: Manifest) -> None:
+        """Delete an object and its dependents; one that does not exist is no error."""
         metadata = manifest["metadata"]
         resource = await self._kinds.resource(manifest["apiVersion"], manifest["kind"])
         try:
-            await self._asked(
+            await self._send(
                 f"{_named(manifest)} can't be deleted",
                 self._client.delete(
                     resource,
                     name=metadata["name"],
                     namespace=metadata["namespace"],
-                    # the very one that was seen, and its pods with it
+                    # exactly the object that was read, and its pods with it
                     body={
                         "preconditions": {"uid": metadata["uid"]},
                         "propagationPolicy": "Background",
@@ -172,8 +172,8 @@ class Cluster:
             if refusal.status != _NOT_FOUND:
                 raise
 
-    async def told(self, api_version: str, key: Key, status: Mapping[str, Any]) -> None:
-        """Write a custom resource's status; one that is gone needs none."""
+    async def patch_status(self, api_version: str, key: Key, status: Mapping[str, Any]) -> None:
+        """Patch a custom resource's status; one that no longer exists is no error."""
         resource = await self._kinds.resource(api_version, key.kind)
         request = self._client.patch(
             resource.subresources["status"],
@@ -185,20 +185,20 @@ class Cluster:
             _request_timeout=_LONGEST,
         )
         try:
-            await self._asked(f"The status of {key} can't be written", request)
+            await self._send(f"The status of {key} can't be written", request)
         except Refusal as refusal:
             if refusal.status != _NOT_FOUND:
                 raise
 
-    async def _asked(self, failed: str, request: Any) -> Manifest:
-        answer = await bounded(request, failed)
-        found: Manifest = answer.to_dict()
-        return found
+    async def _send(self, failed: str, request: Any) -> Manifest:
+        answer = await send(request, failed)
+        manifest: Manifest = answer.to_dict()
+        return manifest
 
 
 @asynccontextmanager
-async def connected() -> AsyncIterator[ApiClient]:
-    """A client of the API server that the pod is in, or that $KUBECONFIG names.
+async def api_client() -> AsyncIterator[ApiClient]:
+    """Open a client of the API server of this pod's cluster, or of the one in $KUBECONFIG.
 
     Raises ConfigurationMistake when there is neither.
     """
@@ -217,14 +217,14 @@ async def connected() -> AsyncIterator[ApiClient]:
 
 
 @asynccontextmanager
-async def cluster_of(client: ApiClient) -> AsyncIterator[Cluster]:
-    """The requests of a client; what it discovers is forgotten after the block.
+async def open_cluster(client: ApiClient) -> AsyncIterator[Cluster]:
+    """Open a cluster for the block; its discovery cache is deleted after it.
 
     Raises Unreachable, Refusal.
     """
     with tempfile.TemporaryDirectory(prefix="discovery-") as folder:
         dynamic = DynamicClient(client, cache_file=str(Path(folder) / "kinds.json"))
-        yield Cluster(await bounded(dynamic))
+        yield Cluster(await send(dynamic))
 
 
 def _named(manifest: Manifest) -> str:

@@ -1,7 +1,7 @@
-"""The four custom resources: what each runs, and which value of the chart each field of it is.
+"""The four custom resources: the component each one runs, and its fields' places in the values.
 
-The fields are the original's, by its names. A pod is described in the chart alone; here stands only
-where a field goes. The CRDs are the operator's chart's; a test holds them to this table.
+The fields have the names of the original project. Pods are described by the chart alone. The CRDs
+are in the operator's chart; a test compares them with this table.
 """
 
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ Path = tuple[str, ...]
 GROUP = "imaging-ingestion.alvearie.org"
 VERSION = "v1alpha1"
 OPEN_FIELD = "values"
-"""The field that takes whatever else the chart can be told."""
+"""The field for all other values of the chart."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One custom resource; `fields` maps those of its spec to their place in the chart's values."""
+    """One custom resource; `fields` maps its fields to their place in the values."""
 
     name: str
     plural: str
@@ -26,17 +26,17 @@ class Kind:
 
     @property
     def api_version(self) -> str:
-        """As a manifest has it."""
+        """The `apiVersion` of a manifest."""
         return f"{GROUP}/{VERSION}"
 
 
-def _alike(*names: str) -> dict[str, Path]:
-    """Fields that are the chart's values word for word."""
+def _same_path(*names: str) -> dict[str, Path]:
+    """Return fields that have the same name in the chart's values."""
     return {name: (name,) for name in names}
 
 
-_IMAGE = _alike("image", "imagePullPolicy", "imagePullSecrets")
-_SPACE = _alike(
+_IMAGE = _same_path("image", "imagePullPolicy", "imagePullSecrets")
+_SPACE = _same_path(
     "bucketConfigName",
     "bucketSecretName",
     "dicomEventDrivenIngestionName",
@@ -50,7 +50,7 @@ _SPACE = _alike(
     "wadoInternalEndpoint",
     "wadoExternalEndpoint",
 )
-_NATS = _alike(
+_NATS = _same_path(
     "natsUrl",
     "natsSubjectRoot",
     "natsSecure",
@@ -59,13 +59,13 @@ _NATS = _alike(
     "natsAuthMode",
     "natsTlsHandshakeFirst",
 )
-_AE_TITLE = _alike("applicationEntityTitle")
+_AE_TITLE = _same_path("applicationEntityTitle")
 
 DIMSE_INGESTION_SERVICE = Kind(
     "DimseIngestionService",
     "dimseingestionservices",
     "ingestion",
-    _IMAGE | _SPACE | _AE_TITLE | _NATS | _alike("natsTokenSecret", "replicas"),
+    _IMAGE | _SPACE | _AE_TITLE | _NATS | _same_path("natsTokenSecret", "replicas"),
 )
 DICOMWEB_INGESTION_SERVICE = Kind(
     "DicomwebIngestionService",
@@ -78,7 +78,7 @@ DICOM_EVENT_DRIVEN_INGESTION = Kind(
     "dicomeventdriveningestions",
     "catalogue",
     _IMAGE
-    | _alike("catalogueSecure", "catalogueSecret")
+    | _same_path("catalogueSecure", "catalogueSecret")
     | {
         "databaseSecretName": ("catalogue", "database", "secretName"),
         "replicas": ("catalogue", "replicas"),

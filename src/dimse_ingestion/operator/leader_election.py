@@ -1,8 +1,8 @@
-"""Which of several replicas works: the one that holds a Lease.
+"""Leader election: of several replicas, the one that holds a Lease works.
 
-kopf's own peering is none of the kind: of two alike, both would stop. The election is the
-Kubernetes client's; here it is made to survive an API server that doesn't answer, and to give the
-Lease back.
+kopf's own peering is not used: of two replicas with the same priority, both would stop. The
+election is the Kubernetes client's; here it gets timeouts for an API server that does not answer,
+and a release of the Lease at the end.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ _RETRY = 2.0
 
 
 class _Lock(LeaseLock):
-    """A Lease whose every request has an end, well before the Lease is another's."""
+    """A Lease lock whose every request has a timeout, well before the Lease expires."""
 
     async def get(
         self, name: str, namespace: str
@@ -41,13 +41,13 @@ class _Lock(LeaseLock):
     async def create(
         self, name: str, namespace: str, election_record: LeaderElectionRecord
     ) -> bool:
-        # not by the base class: it asks for `pretty=True`, which its own client refuses
+        # not by the base class: it passes `pretty=True`, which its own client refuses
         lease = V1Lease(metadata=V1ObjectMeta(name=name), spec=self.update_lease(election_record))
         try:
             async with asyncio.timeout(_RETRY):
                 await self.api_instance.create_namespaced_lease(namespace, lease)
         except (ApiException, *_NO_ANSWER) as trouble:
-            _LOG.warning("The Lease can't be made.", lease=name, because=_reason(trouble))
+            _LOG.warning("The Lease can't be created.", lease=name, reason=_describe(trouble))
             return False
         return True
 
@@ -58,8 +58,8 @@ class _Lock(LeaseLock):
         except _NO_ANSWER:
             return False
 
-    async def give_back(self) -> None:
-        """Let another take the Lease at once."""
+    async def release(self) -> None:
+        """Clear the Lease's holder, so that another replica can take it at once."""
         try:
             async with asyncio.timeout(_RETRY):
                 lease = await self.api_instance.read_namespaced_lease(self.name, self.namespace)
@@ -68,57 +68,57 @@ class _Lock(LeaseLock):
                 lease.spec.holder_identity = None
                 await self.api_instance.replace_namespaced_lease(self.name, self.namespace, lease)
         except (ApiException, *_NO_ANSWER):
-            _LOG.warning("The Lease was not given back: it ends by itself.")
+            _LOG.warning("The Lease could not be released: it expires by itself.")
 
 
 class Leadership:
-    """Waits to be set: `begun` when this replica may work, `ended` when it may no more."""
+    """Events: `acquired` when this replica may work, `lost` when it may no longer."""
 
     def __init__(self) -> None:
-        self.begun = asyncio.Event()
-        self.ended = asyncio.Event()
+        self.acquired = asyncio.Event()
+        self.lost = asyncio.Event()
 
 
 @asynccontextmanager
 async def candidate(client: ApiClient, settings: OperatorSettings) -> AsyncIterator[Leadership]:
-    """Be a candidate within the block; its end gives the Lease back, if it was this replica's."""
+    """Take part in the election within the block; then release the Lease, if this replica's."""
     leadership = Leadership()
     lock = _Lock(settings.lease, settings.lease_namespace, settings.identity, client)
-    task = asyncio.create_task(_elected(lock, settings, leadership), name="leader election")
+    task = asyncio.create_task(_run_election(lock, settings, leadership), name="leader election")
     try:
         yield leadership
     finally:
-        held = leadership.begun.is_set() and not leadership.ended.is_set()
+        held = leadership.acquired.is_set() and not leadership.lost.is_set()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         if held:
-            await lock.give_back()
+            await lock.release()
         metrics.operator_leading.set(0)
 
 
-async def _elected(lock: _Lock, settings: OperatorSettings, leadership: Leadership) -> None:
-    async def begin() -> None:
-        _LOG.info("This replica works.", lease=settings.lease, identity=settings.identity)
+async def _run_election(lock: _Lock, settings: OperatorSettings, leadership: Leadership) -> None:
+    async def on_acquired() -> None:
+        _LOG.info("This replica holds the Lease.", lease=settings.lease, identity=settings.identity)
         metrics.operator_leading.set(1)
-        leadership.begun.set()
+        leadership.acquired.set()
 
-    async def end() -> None:
+    async def on_stopped() -> None:
         _LOG.error("The Lease could not be renewed: another replica may work now.")
 
-    # renewed until two thirds of its time are gone: the last request, too, ends within it
+    # renewed until two thirds of its duration have passed: the last request ends within it
     deadline = settings.lease_seconds * 2 / 3
     configuration = Config(
-        lock, settings.lease_seconds, deadline, min(_RETRY, deadline / 2), begin, end
+        lock, settings.lease_seconds, deadline, min(_RETRY, deadline / 2), on_acquired, on_stopped
     )
     try:
         await LeaderElection(configuration).run()
-    except Exception as error:  # noqa: BLE001 - without an election nothing may go on
-        _LOG.error("The election broke off.", because=repr(error))
+    except Exception as error:  # noqa: BLE001 - without an election no replica may work
+        _LOG.error("The leader election failed.", reason=repr(error))
     finally:
-        leadership.ended.set()
+        leadership.lost.set()
 
 
-def _reason(trouble: Exception) -> str:
+def _describe(trouble: Exception) -> str:
     if isinstance(trouble, ApiException):
         return str(trouble.reason)
     return str(trouble) or "no answer"

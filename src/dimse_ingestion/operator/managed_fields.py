@@ -1,9 +1,9 @@
-"""What others have written into the spec of an object that is a release's: pure.
+"""Fields that other managers wrote into the spec of a release's object; no request is made here.
 
-Applying on the server's side repairs only what the manifest says, and leaves what somebody adds
-beside it: a command, another container, a pause. Whose each field is stands in an object's
-`managedFields`. Fields that are made ours there are taken away by the next applying, unless the
-manifest says them. Labels and annotations of the object itself are anybody's.
+A server-side apply repairs only the fields in the manifest, and leaves what somebody adds beside
+them: a command, another container, a pause. `metadata.managedFields` says who owns each field.
+Fields made ours there are removed by the next apply, unless the manifest sets them. Labels and
+annotations of the object itself may be anybody's.
 """
 
 from collections.abc import Mapping
@@ -14,11 +14,11 @@ from dimse_ingestion.operator.resources import MANAGER, Manifest
 Fields = Mapping[str, Any]
 _Path = tuple[str, ...]
 
-_NOBODYS: frozenset[_Path] = frozenset()
-_LEFT: Mapping[str, frozenset[_Path]] = {
+_NONE: frozenset[_Path] = frozenset()
+_UNCLAIMED: Mapping[str, frozenset[_Path]] = {
     "Deployment": frozenset(
         {
-            ("f:replicas",),  # an autoscaler's, where the manifest doesn't say them
+            ("f:replicas",),  # an autoscaler's, where the manifest doesn't set them
             (
                 "f:template",
                 "f:metadata",
@@ -27,7 +27,7 @@ _LEFT: Mapping[str, frozenset[_Path]] = {
             ),
         }
     ),
-    # what the cluster allots, or who brings load balancers
+    # set by the cluster, or by a controller of load balancers
     "Service": frozenset(
         {
             ("f:clusterIP",),
@@ -39,36 +39,36 @@ _LEFT: Mapping[str, frozenset[_Path]] = {
             ("f:loadBalancerIP",),
         }
     ),
-    "NetworkPolicy": _NOBODYS,
-    "Ingress": _NOBODYS,
-    "PodDisruptionBudget": _NOBODYS,
-    "HorizontalPodAutoscaler": _NOBODYS,
-    "ServiceMonitor": _NOBODYS,
-    "PrometheusRule": _NOBODYS,
+    "NetworkPolicy": _NONE,
+    "Ingress": _NONE,
+    "PodDisruptionBudget": _NONE,
+    "HorizontalPodAutoscaler": _NONE,
+    "ServiceMonitor": _NONE,
+    "PrometheusRule": _NONE,
 }
-"""The kinds whose spec is the release's alone, but for these fields. A claim's isn't: those who
-bind it write there."""
+"""The kinds whose spec belongs to the release, except for these fields. A claim's spec does not:
+the controllers that bind it write there."""
 
 
-def taken_over(there: Manifest) -> list[dict[str, Any]] | None:
-    """An object's `managedFields` with what others wrote into its spec ours; None if there is none.
+def claimed_managed_fields(live: Manifest) -> list[dict[str, Any]] | None:
+    """Return an object's managedFields with foreign fields of its spec as ours; None without any.
 
-    A subresource's writers are left: they are controllers, or `kubectl scale`.
+    Managers of a subresource are left out: they are controllers, or `kubectl scale`.
     """
-    if there["kind"] not in _LEFT:
+    if live["kind"] not in _UNCLAIMED:
         return None
-    entries = [dict(each) for each in there["metadata"].get("managedFields") or []]
+    entries = [dict(each) for each in live["metadata"].get("managedFields") or []]
     ours = next((each for each in entries if _is_ours(each)), None)
     if ours is None:
         return None
-    found: Fields = {}
+    claimed: Fields = {}
     for each in entries:
         if _is_of_a_writer(each, ours["apiVersion"]):
-            taken, each["fieldsV1"] = _parted(each.get("fieldsV1") or {}, there["kind"])
-            found = _joined(found, taken)
-    if not found:
+            claimed, each["fieldsV1"] = _split_spec(each.get("fieldsV1") or {}, live["kind"])
+            claimed = _merge(claimed, claimed)
+    if not claimed:
         return None
-    ours["fieldsV1"] = _joined(ours["fieldsV1"], {"f:spec": found})
+    ours["fieldsV1"] = _merge(ours["fieldsV1"], {"f:spec": claimed})
     return [each for each in entries if each.get("fieldsV1")]
 
 
@@ -77,7 +77,7 @@ def _is_ours(entry: Mapping[str, Any]) -> bool:
 
 
 def _is_of_a_writer(entry: Mapping[str, Any], api_version: str) -> bool:
-    """Whether somebody else wrote the object itself, in our version: in another, fields differ."""
+    """Return whether another manager wrote the object, in our version of the API."""
     return bool(
         entry["manager"] != MANAGER
         and not entry.get("subresource")
@@ -85,31 +85,31 @@ def _is_of_a_writer(entry: Mapping[str, Any], api_version: str) -> bool:
     )
 
 
-def _parted(fields: Fields, kind: str) -> tuple[Fields, Fields]:
-    """Of one manager's fields: those of the spec to take, and all that is left."""
-    taken, left = _split(fields.get("f:spec") or {}, _LEFT[kind])
+def _split_spec(fields: Fields, kind: str) -> tuple[Fields, Fields]:
+    """Split one manager's fields into those of the spec to claim, and all others."""
+    claimed, left = _split(fields.get("f:spec") or {}, _UNCLAIMED[kind])
     others = {name: below for name, below in fields.items() if name != "f:spec"}
-    return taken, others | ({"f:spec": left} if left else {})
+    return claimed, others | ({"f:spec": left} if left else {})
 
 
-def _split(fields: Fields, kept: frozenset[_Path], at: _Path = ()) -> tuple[Fields, Fields]:
-    """Fields without those that are kept, and these."""
-    taken: dict[str, Any] = {}
+def _split(fields: Fields, unclaimed: frozenset[_Path], at: _Path = ()) -> tuple[Fields, Fields]:
+    """Split fields into those to claim, and the `unclaimed` ones."""
+    claimed: dict[str, Any] = {}
     left: dict[str, Any] = {}
     for name, below in fields.items():
-        if (*at, name) in kept:
+        if (*at, name) in unclaimed:
             left[name] = below
             continue
-        further, held = _split(below, kept, (*at, name))
-        if further or not below:
-            taken[name] = further
-        if held:
-            left[name] = held
-    if left and "." in taken:
-        left["."] = taken.pop(".")  # the map itself, of which something stays
-    return taken, left
+        claimed_below, left_below = _split(below, unclaimed, (*at, name))
+        if claimed_below or not below:
+            claimed[name] = claimed_below
+        if left_below:
+            left[name] = left_below
+    if left and "." in claimed:
+        left["."] = claimed.pop(".")  # the map itself, some of whose fields stay
+    return claimed, left
 
 
-def _joined(fields: Fields, more: Fields) -> Fields:
-    both = {name: _joined(fields.get(name) or {}, below) for name, below in more.items()}
+def _merge(fields: Fields, more: Fields) -> Fields:
+    both = {name: _merge(fields.get(name) or {}, below) for name, below in more.items()}
     return {**fields, **both}

@@ -1,7 +1,7 @@
-"""One look at one resource: its spec, what it names, its release; then what is told of it.
+"""Reconciliation of one custom resource: its spec, its references, its release, its status.
 
-Each look begins from the spec and the cluster, and from nothing that an earlier look remembers, so
-that it doesn't matter which change woke it, or whether the operator was killed in the midst of one.
+Each reconciliation starts from the spec and the cluster, and from nothing that an earlier one
+remembers: it doesn't matter which change caused it, or whether the operator was killed during one.
 """
 
 import hashlib
@@ -17,212 +17,220 @@ from dimse_ingestion.operator.cluster import Cluster
 from dimse_ingestion.operator.references import Reference, references
 from dimse_ingestion.operator.release import Releases
 from dimse_ingestion.operator.render import READ_AT_START
-from dimse_ingestion.operator.render_sandbox import ConfinedRenderer, RenderingBroke
+from dimse_ingestion.operator.render_sandbox import RenderingFailed, SandboxedRenderer
 from dimse_ingestion.operator.resources import Key, Manifest, Resource
-from dimse_ingestion.operator.status import Seen, secondary_resources, status_of
+from dimse_ingestion.operator.status import Observation, secondary_resources, status_of
 from dimse_ingestion.operator.values import SpecMistake, values_of
-from dimse_ingestion.operator.watch_check import Hearing
+from dimse_ingestion.operator.watch_health import ObjectWatchCheck
 
 _LOG = logger(__name__)
-Tell = Callable[[Resource, str, str, str], None]
-"""Posts an Event: about what, its type (Normal, Warning), reason and message."""
+PostEvent = Callable[[Resource, str, str, str], None]
+"""Posts an Event: the resource, the type (Normal, Warning), the reason and the message."""
 
 
 @dataclass(frozen=True)
-class _Named:
-    """What the spec names: sentences for what isn't there, a digest of what is read once."""
+class _References:
+    """The state of a spec's references: sentences for missing ones, a digest of those read once."""
 
     missing: tuple[str, ...]
     read_at_start: str
 
 
 class Reconciler:
-    """Looks at resources; `known` are those that are there, as they were last seen."""
+    """Reconciles resources; `known` are the existing ones, as the watches last showed them."""
 
     def __init__(
         self,
         cluster: Cluster,
-        renderer: ConfinedRenderer,
+        renderer: SandboxedRenderer,
         defaults: Mapping[str, Any],
-        tell: Tell,
-        hearing: Hearing,
+        post_event: PostEvent,
+        object_watch: ObjectWatchCheck,
     ) -> None:
         self.known: dict[Key, Resource] = {}
-        self.hearing = hearing
+        self.object_watch = object_watch
         self._cluster = cluster
         self._renderer = renderer
         self._releases = Releases(cluster)
         self._defaults = defaults
-        self._tell = tell
-        self._names: dict[Key, frozenset[tuple[str, str, str]]] = {}
+        self._post_event = post_event
+        self._reference_keys: dict[Key, frozenset[tuple[str, str, str]]] = {}
         self._phases: dict[Key, str] = {}
 
     def forget(self, key: Key) -> None:
-        """A resource is gone."""
-        self._names.pop(key, None)
-        self._count(key, None)
+        """Forget a deleted resource."""
+        self._reference_keys.pop(key, None)
+        self._count_phase(key, None)
         if resource := self.known.pop(key, None):
             self._releases.forget(resource.metadata["uid"])
 
-    def naming(self, kind: str, namespace: str, name: str) -> list[Key]:
-        """The resources that name such an object."""
-        return [key for key, names in self._names.items() if (kind, namespace, name) in names]
+    def referring_to(self, kind: str, namespace: str, name: str) -> list[Key]:
+        """Return the resources that refer to this object."""
+        return [
+            key for key, names in self._reference_keys.items() if (kind, namespace, name) in names
+        ]
 
-    async def look(self, key: Key) -> bool:
-        """Put one resource's release right and tell how it is; whether there is nothing to retry.
+    async def reconcile(self, key: Key) -> bool:
+        """Apply one resource's release and write its status; return whether no retry is needed.
 
         Raises Unreachable when the API server doesn't answer.
         """
         resource = self.known.get(key)
-        if resource is None or resource.goes:
+        if resource is None or resource.is_deleting:
             return True
         try:
-            if not await self._is_there(resource):
+            if not await self._exists(resource):
                 return True
             with metrics.operator_reconcile_seconds.time():
-                seen = await self._told(resource)
+                observation = await self._report(resource)
         except Exception as error:
             outcome = "unreachable" if isinstance(error, Unreachable) else "broken"
             metrics.operator_reconciliations.labels(key.kind, outcome).inc()
             raise
-        outcome = "refused" if seen.mistakes else "failed" if seen.troubles else "done"
+        outcome = (
+            "refused" if observation.mistakes else "failed" if observation.troubles else "done"
+        )
         metrics.operator_reconciliations.labels(key.kind, outcome).inc()
-        return not seen.troubles
+        return not observation.troubles
 
-    async def _is_there(self, resource: Resource) -> bool:
-        """Whether it still is; one that has gone unheard is forgotten, so that nothing is made."""
+    async def _exists(self, resource: Resource) -> bool:
+        """Return whether the resource exists; forget one whose deletion the watch has not shown."""
         key = resource.key
         try:
-            there = await self._cluster.found(
+            live = await self._cluster.get(
                 resource.body["apiVersion"], key.kind, key.namespace, key.name
             )
         except Refusal:
-            return True  # what is wrong is found, and told, by what follows
-        if there is not None and there["metadata"]["uid"] == resource.metadata["uid"]:
+            return True  # the steps that follow find and report what is wrong
+        if live is not None and live["metadata"]["uid"] == resource.metadata["uid"]:
             return True
         if self.known.get(key) is resource:
             self.forget(key)
         return False
 
-    async def _told(self, resource: Resource) -> Seen:
-        """See, and tell what was seen, whatever it was."""
+    async def _report(self, resource: Resource) -> Observation:
+        """Apply the release, and write the status, whatever the result."""
         try:
-            seen = await self._seen(resource)
+            observation = await self._observe(resource)
         except Unreachable:
             raise
-        except Exception as error:  # noqa: BLE001 - else nobody would be told of this resource
-            _LOG.exception("A look at a resource broke off.", resource=str(resource.key))
-            seen = Seen(troubles=[_broken(error)])
-        await self._tell_status(resource, seen)
-        return seen
+        except Exception as error:  # noqa: BLE001 - otherwise the resource's status would not say so
+            _LOG.exception("A reconciliation failed.", resource=str(resource.key))
+            observation = Observation(troubles=[_internal_error(error)])
+        await self._write_status(resource, observation)
+        return observation
 
-    async def _seen(self, resource: Resource) -> Seen:
-        key, since = resource.key, self.hearing.now()
+    async def _observe(self, resource: Resource) -> Observation:
+        key, since = resource.key, self.object_watch.now()
         try:
             values = values_of(resource.kind, key.name, resource.spec, self._defaults)
-            objects = await self._renderer.objects(resource, values)
+            objects = await self._renderer.render(resource, values)
         except SpecMistake as mistake:
-            return Seen(mistakes=mistake.sentences)
-        except RenderingBroke as broke:
-            return Seen(
-                troubles=[f"The rendering of the chart broke off, and is repeated: {broke}"]
+            return Observation(mistakes=mistake.sentences)
+        except RenderingFailed as failure:
+            return Observation(
+                troubles=[f"The chart could not be rendered, and rendering is retried: {failure}"]
             )
-        named = await self._named(key, references(objects, values, key.namespace))
+        named = await self._read_references(key, references(objects, values, key.namespace))
         if named.read_at_start:
-            objects = [_reading(each, named.read_at_start) for each in objects]
-        await self._announce(resource, objects)
+            objects = [_with_restart_annotation(each, named.read_at_start) for each in objects]
+        await self._write_first_status(resource, objects)
         applied = await self._releases.apply(resource, objects)
         for each in applied.objects:
-            self.hearing.found(each, since)
+            self.object_watch.record_read(each, since)
         deployments = [each for each in applied.objects if each["kind"] == "Deployment"]
-        return Seen((), applied.troubles, named.missing, deployments, objects)
+        return Observation((), applied.troubles, named.missing, deployments, objects)
 
-    async def _named(self, key: Key, named: list[Reference]) -> _Named:
-        self._names[key] = frozenset((each.kind, each.namespace, each.name) for each in named)
+    async def _read_references(self, key: Key, listed: list[Reference]) -> _References:
+        self._reference_keys[key] = frozenset(
+            (each.kind, each.namespace, each.name) for each in listed
+        )
         missing, digest = [], hashlib.sha256()
-        for each in named:
-            there = await self._looked_up(each)
-            if there is None:
+        for each in listed:
+            live = await self._get_reference(each)
+            if live is None:
                 missing.append(each.missing)
             elif each.read_at_start:
-                digest.update(repr(sorted((there.get("data") or {}).items())).encode())
-        once = any(each.read_at_start for each in named)
-        return _Named(tuple(missing), digest.hexdigest()[:16] if once else "")
+                digest.update(repr(sorted((live.get("data") or {}).items())).encode())
+        any_read_at_start = any(each.read_at_start for each in listed)
+        return _References(tuple(missing), digest.hexdigest()[:16] if any_read_at_start else "")
 
-    async def _looked_up(self, named: Reference) -> Manifest | None:
-        """What is named; what the operator may not see is taken as there."""
-        since = self.hearing.now()
+    async def _get_reference(self, reference: Reference) -> Manifest | None:
+        """Return the object; one that the operator has no right to read counts as existing."""
+        since = self.object_watch.now()
         try:
-            there = await self._cluster.found("v1", named.kind, named.namespace, named.name)
+            live = await self._cluster.get(
+                "v1", reference.kind, reference.namespace, reference.name
+            )
         except Refusal:
             return {}
-        if there is None:
-            self.hearing.missed(named.kind, named.namespace, named.name)
+        if live is None:
+            self.object_watch.record_absence(reference.kind, reference.namespace, reference.name)
         else:
-            self.hearing.found(there, since)
-        return there
+            self.object_watch.record_read(live, since)
+        return live
 
-    async def _announce(self, resource: Resource, objects: list[Manifest]) -> None:
-        """Before the first objects are made, tell which: someone may be waiting for a sign."""
+    async def _write_first_status(self, resource: Resource, objects: list[Manifest]) -> None:
+        """Write a first status before the objects are applied, for those who wait for one."""
         if resource.status:
             return
-        announced = {
+        status = {
             "phase": "Progressing",
-            "message": "The release is being made.",
+            "message": "The release is being applied.",
             "ready": False,
             "observedGeneration": resource.generation,
             "secondaryResources": secondary_resources(objects),
         }
-        await self._cluster.told(resource.body["apiVersion"], resource.key, announced)
+        await self._cluster.patch_status(resource.body["apiVersion"], resource.key, status)
 
-    async def _tell_status(self, resource: Resource, seen: Seen) -> None:
+    async def _write_status(self, resource: Resource, observation: Observation) -> None:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        before, status = resource.status, status_of(resource, seen, now)
-        self._count(resource.key, status["phase"])
+        before, status = resource.status, status_of(resource, observation, now)
+        self._count_phase(resource.key, status["phase"])
         if all(before.get(name) == content for name, content in status.items()):
             return
         removed = dict.fromkeys(before.get("secondaryResources") or {})
         patch = status | {"secondaryResources": removed | status["secondaryResources"]}
-        await self._cluster.told(resource.body["apiVersion"], resource.key, patch)
-        self._remember(resource, status)
+        await self._cluster.patch_status(resource.body["apiVersion"], resource.key, patch)
+        self._cache_status(resource, status)
         if before.get("message") != status["message"]:
-            self._tell_of(resource, status)
+            self._report_phase(resource, status)
 
-    def _count(self, key: Key, phase: str | None) -> None:
+    def _count_phase(self, key: Key, phase: str | None) -> None:
         if before := self._phases.pop(key, None):
             metrics.operator_resources.labels(key.kind, before).dec()
         if phase:
             self._phases[key] = phase
             metrics.operator_resources.labels(key.kind, phase).inc()
 
-    def _remember(self, resource: Resource, status: dict[str, Any]) -> None:
-        """Until the watch brings what was just written, unless it has brought something newer."""
+    def _cache_status(self, resource: Resource, status: dict[str, Any]) -> None:
+        """Keep a written status until the watch shows it, unless it has shown a newer one."""
         if self.known.get(resource.key) is resource:
             self.known[resource.key] = Resource({**resource.body, "status": status})
 
-    def _tell_of(self, resource: Resource, status: dict[str, Any]) -> None:
-        told = {each["type"]: each for each in status["conditions"]}["Ready"]
+    def _report_phase(self, resource: Resource, status: dict[str, Any]) -> None:
+        ready = {each["type"]: each for each in status["conditions"]}["Ready"]
         _LOG.info(
-            "A resource's phase is told.",
+            "A resource's phase was written.",
             resource=str(resource.key),
             phase=status["phase"],
-            because=status["message"],
+            reason=status["message"],
         )
         kind = "Normal" if status["phase"] in ("Ready", "Progressing") else "Warning"
-        self._tell(resource, kind, told["reason"], status["message"])
+        self._post_event(resource, kind, ready["reason"], status["message"])
 
 
-def _broken(error: Exception) -> str:
-    """What is said of what nobody has thought of."""
-    said = " ".join(f"{type(error).__name__}: {error}".split())
+def _internal_error(error: Exception) -> str:
+    """Return the sentence about an unexpected error."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
     return (
-        f"This release can't be made ({said}): look at the spec's extraObjects, if it has some; "
-        "else the operator's log says where to report it."
+        f"This release can't be applied ({text}): check the spec's extraObjects, if it has some; "
+        "otherwise report the error with the operator's log."
     )
 
 
-def _reading(manifest: Manifest, digest: str) -> Manifest:
-    """A Deployment whose pods start anew when what they read at their start has changed."""
+def _with_restart_annotation(manifest: Manifest, digest: str) -> Manifest:
+    """Return a Deployment whose pods restart when the objects they read at start have changed."""
     if manifest["kind"] != "Deployment":
         return manifest
     template = manifest["spec"]["template"]

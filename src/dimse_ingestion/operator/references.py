@@ -1,7 +1,7 @@
-"""What a release names and does not make: Secrets, ConfigMaps, the catalogue of another.
+"""References of a release to objects that it does not create: Secrets, ConfigMaps, a catalogue.
 
-Taken from the objects themselves, so that a volume the chart gets tomorrow is looked for, too.
-Whether they are there is asked elsewhere (`reconciling`).
+They are read from the rendered objects, so that a volume added to the chart is covered, too.
+Whether the objects exist is checked in `reconcile`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,13 +25,13 @@ _ROLES = {
     "dicom-tls": "DICOM TLS certificate",
     "dicom-client-ca": "DICOM TLS authority",
 }
-"""What the chart's volumes are for; these are missed, though a pod starts without them."""
+"""The purpose of the chart's volumes; they are reported missing even if optional for a pod."""
 _LONGEST_NAME = 46
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Something that is named; `read_at_start` where a pod reads it once and not again."""
+    """A reference to an object; `read_at_start` if a pod reads it only when it starts."""
 
     kind: str
     namespace: str
@@ -41,7 +41,7 @@ class Reference:
 
     @property
     def missing(self) -> str:
-        """What is said when it isn't there."""
+        """Return the sentence that reports the object missing."""
         if self.kind == "Service":
             return (
                 f"Missing catalogue {self.role}: there is no Service {self.name} in namespace "
@@ -52,15 +52,15 @@ class Reference:
 
 
 def references(objects: Iterable[Manifest], values: Values, namespace: str) -> list[Reference]:
-    """What is named, each once, the bucket first."""
+    """Return the references, each once, the bucket's first."""
     objects = [*objects]
     own = {(each["kind"], each["metadata"]["name"]) for each in objects}
     pods = [spec["template"]["spec"] for spec in _specs(objects, "Deployment")]
-    named = [each for pod in pods for each in _of_pod(pod, namespace)]
+    inside = [each for pod in pods for each in _of_pod(pod, namespace)]
     for ingress in _specs(objects, "Ingress"):
-        named += _of_ingress(ingress, namespace)
-    wanted = [each for each in named if (each.kind, each.name) not in own]
-    return [*dict.fromkeys([*wanted, *_catalogue(values, namespace)])]
+        inside += _of_ingress(ingress, namespace)
+    external = [each for each in inside if (each.kind, each.name) not in own]
+    return [*dict.fromkeys([*external, *_catalogue(values, namespace)])]
 
 
 def _specs(objects: Iterable[Manifest], kind: str) -> list[Mapping[str, Any]]:
@@ -77,18 +77,22 @@ def _of_pod(pod: Mapping[str, Any], namespace: str) -> Iterator[Reference]:
     for volume in pod.get("volumes") or []:
         yield from _of_volume(volume, namespace)
         for source in (volume.get("projected") or {}).get("sources") or []:
-            yield from _told_by(source, "secret", "configMap", namespace)
+            yield from _key_references(source, "secret", "configMap", namespace)
     for container in [*(pod.get("initContainers") or []), *(pod.get("containers") or [])]:
         for variable in container.get("env") or []:
-            told = variable.get("valueFrom") or {}
-            yield from _told_by(told, "secretKeyRef", "configMapKeyRef", namespace, at_start=True)
+            value_from = variable.get("valueFrom") or {}
+            yield from _key_references(
+                value_from, "secretKeyRef", "configMapKeyRef", namespace, at_start=True
+            )
         for source in container.get("envFrom") or []:
-            yield from _told_by(source, "secretRef", "configMapRef", namespace, at_start=True)
+            yield from _key_references(
+                source, "secretRef", "configMapRef", namespace, at_start=True
+            )
     for each in pod.get("imagePullSecrets") or []:
         yield Reference("Secret", namespace, each["name"], "image pull")
 
 
-def _told_by(
+def _key_references(
     source: Mapping[str, Any],
     secret: str,
     config_map: str,
@@ -96,11 +100,11 @@ def _told_by(
     *,
     at_start: bool = False,
 ) -> Iterator[Reference]:
-    """The Secret or ConfigMap in one of these fields, unless the pod does without it."""
+    """Return the Secret or ConfigMap in one of these fields, unless it is optional."""
     for field, kind in ((secret, "Secret"), (config_map, "ConfigMap")):
-        named = source.get(field)
-        if named and not named.get("optional"):
-            yield Reference(kind, namespace, named["name"], read_at_start=at_start)
+        reference = source.get(field)
+        if reference and not reference.get("optional"):
+            yield Reference(kind, namespace, reference["name"], read_at_start=at_start)
 
 
 def _of_volume(volume: Mapping[str, Any], namespace: str) -> Iterator[Reference]:
@@ -112,12 +116,12 @@ def _of_volume(volume: Mapping[str, Any], namespace: str) -> Iterator[Reference]
     ):
         source = volume.get(field)
         if source and (role or not source.get("optional")):
-            once = field == "secret" and not source.get("optional")
-            yield Reference(kind, namespace, source[key], role, read_at_start=once)
+            read_at_start = field == "secret" and not source.get("optional")
+            yield Reference(kind, namespace, source[key], role, read_at_start=read_at_start)
 
 
 def _catalogue(values: Values, namespace: str) -> Iterator[Reference]:
-    """The Service of the release that is named; none where events and queries go elsewhere."""
+    """Return the catalogue's Service, unless events and queries go elsewhere."""
     name = values.get("dicomEventDrivenIngestionName")
     if not name or (values.get("eventSink") and values.get("queryEndpoint")):
         return

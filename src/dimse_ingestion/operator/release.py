@@ -1,13 +1,13 @@
-"""The objects of one resource's release, made, put right and taken away.
+"""The objects of one resource's release: applied, repaired and pruned.
 
 They are rendered by Helm's library and applied on the server's side, not installed by the helm
-binary. Helm keeps what it did in a Secret per revision, so that it needs to write Secrets; killed
-in mid-install it leaves one that is pending, which someone has to roll back; what was edited by
-hand it sees only when the manifest changes. Applying again, instead, is the one way to install, to
-go on after kill -9, to upgrade and to repair; nothing is kept but labels on the objects themselves.
-What the values no longer ask for is found by those labels. What belongs to a resource is deleted by
-Kubernetes' garbage collector when that goes, the operator being there or not: no finalizer holds
-anything up.
+binary. Helm stores each revision in a Secret, so it needs the right to write Secrets; killed
+during an install it leaves a pending revision, which someone has to roll back; edits by hand it
+repairs only when the manifest changes. Server-side apply is the one way to install, to continue
+after kill -9, to upgrade and to repair; the only state are labels on the objects themselves.
+Objects that the values no longer ask for are found by those labels. When a resource is deleted,
+Kubernetes' garbage collector deletes its objects, whether the operator runs or not: there are no
+finalizers that could block a deletion.
 """
 
 import asyncio
@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.operator.api_errors import Refusal
 from dimse_ingestion.operator.cluster import Cluster
-from dimse_ingestion.operator.managed_fields import taken_over
-from dimse_ingestion.operator.render import is_generated, kept
+from dimse_ingestion.operator.managed_fields import claimed_managed_fields
+from dimse_ingestion.operator.render import is_generated, is_kept
 from dimse_ingestion.operator.resources import MANAGER, Manifest, Resource, owner_of
 
 _LOG = logger(__name__)
@@ -40,12 +40,12 @@ KINDS = (
     ("monitoring.coreos.com/v1", "ServiceMonitor"),
     ("monitoring.coreos.com/v1", "PrometheusRule"),
 )
-"""What the chart writes, as it may all be left from before."""
+"""All kinds that the chart writes, any of which may be left from earlier values."""
 
 
 @dataclass
-class Applied:
-    """What became of a release's objects."""
+class ApplyResult:
+    """The objects of a release as applied, and a sentence for each that could not be."""
 
     objects: list[Manifest] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
@@ -56,120 +56,126 @@ class Releases:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._ours: dict[str, frozenset[tuple[str, str, str]]] = {}
+        self._last_applied: dict[str, frozenset[tuple[str, str, str]]] = {}
 
-    async def apply(self, resource: Resource, objects: Sequence[Manifest]) -> Applied:
-        """Make what there is what `objects` say; what can't be made is told, and the rest is.
+    async def apply(self, resource: Resource, objects: Sequence[Manifest]) -> ApplyResult:
+        """Apply `objects` and prune; what can't be applied is reported, and the rest is applied.
 
         Raises Unreachable.
         """
         uid = resource.metadata["uid"]
         wanted = frozenset(map(_identity, objects))
-        looked_at = self._ours.get(uid) == wanted
-        applied = Applied()
+        unchanged = self._last_applied.get(uid) == wanted
+        result = ApplyResult()
         for each in objects:
             try:
-                if not looked_at:
-                    await self._refuse_what_is_anothers(each, resource)
-                applied.objects.append(await self._put(each))
+                if not unchanged:
+                    await self._refuse_foreign(each, resource)
+                result.objects.append(await self._apply_object(each))
             except Refusal as refusal:
-                applied.troubles.append(str(refusal))
-        if not looked_at:
-            applied.troubles += await self._pruned(resource, wanted)
-        if not applied.troubles:
-            self._ours[uid] = wanted
-        return applied
+                result.troubles.append(str(refusal))
+        if not unchanged:
+            result.troubles += await self._prune(resource, wanted)
+        if not result.troubles:
+            self._last_applied[uid] = wanted
+        return result
 
     def forget(self, uid: str) -> None:
-        """Of a resource that is gone."""
-        self._ours.pop(uid, None)
+        """Forget a resource that no longer exists."""
+        self._last_applied.pop(uid, None)
 
-    async def _put(self, wanted: Manifest) -> Manifest:
-        """Make one object what it is to be; what was generated once stays as it is."""
+    async def _apply_object(self, wanted: Manifest) -> Manifest:
+        """Apply one object; one with generated content is only created."""
         if is_generated(wanted):
-            return await self._there(wanted) or await self._cluster.created(wanted)
+            return await self._get_live(wanted) or await self._cluster.create(wanted)
         if _leaves_replicas(wanted):
             await self._hand_over_replicas(wanted)
-        return await self._put_right(wanted)
+        return await self._apply_and_claim(wanted)
 
-    async def _put_right(self, wanted: Manifest) -> Manifest:
-        """Apply; and where somebody has added something, apply again without it."""
+    async def _apply_and_claim(self, wanted: Manifest) -> Manifest:
+        """Apply; and where another manager has added fields, apply again without them."""
         try:
-            there = await self._cluster.applied(wanted)
+            live = await self._cluster.apply(wanted)
         except Refusal as refusal:
-            # what was added and what is wanted may not go together
-            if refusal.status != _INVALID or not await self._taken_over(await self._there(wanted)):
+            # added fields and those of the manifest may exclude each other
+            if refusal.status != _INVALID or not await self._claim_fields(
+                await self._get_live(wanted)
+            ):
                 raise
-            return await self._cluster.applied(wanted)
-        return await self._cluster.applied(wanted) if await self._taken_over(there) else there
+            return await self._cluster.apply(wanted)
+        return await self._cluster.apply(wanted) if await self._claim_fields(live) else live
 
-    async def _taken_over(self, there: Manifest | None) -> bool:
-        """Make ours what others wrote into an object's spec; whether there was anything."""
-        managed = taken_over(there) if there else None
-        if there is None or managed is None:
+    async def _claim_fields(self, live: Manifest | None) -> bool:
+        """Claim the fields that others wrote into an object's spec; return if there were any."""
+        managed = claimed_managed_fields(live) if live else None
+        if live is None or managed is None:
             return False
         try:
-            await self._cluster.owned(there, managed)
+            await self._cluster.set_managed_fields(live, managed)
         except Refusal as refusal:
             if refusal.status != _CONFLICT:
                 raise
-            return False  # somebody has just written again, which wakes the next look
-        _LOG.info("What was edited by hand is put right.", object=_identity(there))
+            return False  # another write came between, which wakes the next reconciliation
+        _LOG.info("An object that was edited by hand is repaired.", object=_identity(live))
         return True
 
-    async def _there(self, wanted: Manifest) -> Manifest | None:
+    async def _get_live(self, wanted: Manifest) -> Manifest | None:
         metadata = wanted["metadata"]
-        return await self._cluster.found(
+        return await self._cluster.get(
             wanted["apiVersion"], wanted["kind"], metadata["namespace"], metadata["name"]
         )
 
     async def _hand_over_replicas(self, wanted: Manifest) -> None:
         """Give up a Deployment's number of replicas, so that applying leaves it as it is.
 
-        While the field is ours, to leave it out would make the number 1; to say the number that was
-        read would overwrite what an autoscaler has said since. None (0) is no number to keep: an
-        autoscaler does nothing there.
+        While we own the field, an apply without it would set the number to 1, and an apply with the
+        number that was read would overwrite what an autoscaler has set since. 0 is not handed over:
+        an autoscaler is inactive there.
         """
         for _ in range(_HANDOVERS):
-            there = await self._there(wanted)
-            if there is None or not there["spec"]["replicas"] or not _owns_replicas(there):
+            live = await self._get_live(wanted)
+            if live is None or not live["spec"]["replicas"] or not _owns_replicas(live):
                 return
-            if await self._cluster.hand_over_replicas(there):
+            if await self._cluster.hand_over_replicas(live):
                 return
         raise Refusal(f"The replicas of Deployment {wanted['metadata']['name']} change too often.")
 
-    async def _refuse_what_is_anothers(self, wanted: Manifest, resource: Resource) -> None:
-        """An object of that name which is not this resource's is not taken over."""
-        there = await self._there(wanted)
-        if there is None or _is_of(there, resource):
+    async def _refuse_foreign(self, wanted: Manifest, resource: Resource) -> None:
+        """Raise Refusal when an object of that name exists and is not this resource's."""
+        live = await self._get_live(wanted)
+        if live is None or _belongs_to(live, resource):
             return
         raise Refusal(
-            f"{wanted['kind']} {wanted['metadata']['name']} is there and not of this resource: "
-            f"{_whose(there)}give the resource another name."
+            f"{wanted['kind']} {wanted['metadata']['name']} exists and does not belong to this "
+            f"resource: {_owner_hint(live)}give the resource another name."
         )
 
-    async def _pruned(
+    async def _prune(
         self, resource: Resource, wanted: frozenset[tuple[str, str, str]]
     ) -> list[str]:
-        """Delete what earlier values asked for; gives the sentences of what could not be."""
-        looks = await asyncio.gather(*(self._left(resource, *kind) for kind in _kinds(wanted)))
+        """Delete what only earlier values asked for; return sentences for what could not be."""
+        lists = await asyncio.gather(
+            *(self._list_labelled(resource, *kind) for kind in _kinds(wanted))
+        )
         troubles = []
-        for each in (each for left in looks for each in left):
-            if _identity(each) in wanted or kept(each) or not _is_of(each, resource):
+        for each in (each for labelled in lists for each in labelled):
+            if _identity(each) in wanted or is_kept(each) or not _belongs_to(each, resource):
                 continue
             try:
-                await self._cluster.deleted(each)
+                await self._cluster.delete(each)
             except Refusal as refusal:
                 troubles.append(str(refusal))
         return troubles
 
-    async def _left(self, resource: Resource, api_version: str, kind: str) -> list[Manifest]:
+    async def _list_labelled(
+        self, resource: Resource, api_version: str, kind: str
+    ) -> list[Manifest]:
         key = resource.key
         try:
-            return await self._cluster.listed(api_version, kind, key.namespace, key.labels)
+            return await self._cluster.list_objects(api_version, kind, key.namespace, key.labels)
         except Refusal:
-            # a kind that the cluster doesn't know, or that the operator may not see, has nothing
-            # of ours; where it should, applying has told
+            # a kind that the cluster doesn't serve, or that the operator may not list, has no
+            # objects of ours; where it should, applying has reported it
             return []
 
 
@@ -182,33 +188,33 @@ def _identity(manifest: Manifest) -> tuple[str, str, str]:
 
 
 def _leaves_replicas(wanted: Manifest) -> bool:
-    """Whether a manifest is of a Deployment whose number of replicas is an autoscaler's."""
+    """Return whether a Deployment's number of replicas is left to an autoscaler."""
     return wanted["kind"] == "Deployment" and "replicas" not in wanted["spec"]
 
 
-def _owns_replicas(there: Manifest) -> bool:
-    """Whether our field manager alone, or among others, owns a Deployment's number of replicas."""
+def _owns_replicas(live: Manifest) -> bool:
+    """Return whether our field manager owns, alone or with others, the number of replicas."""
     return any(
         each["manager"] == MANAGER
         and each["operation"] == "Apply"
         and "f:replicas" in each["fieldsV1"].get("f:spec", {})
-        for each in there["metadata"].get("managedFields") or []
+        for each in live["metadata"].get("managedFields") or []
     )
 
 
-def _whose(there: Manifest) -> str:
-    """Whose an object is, which therefore stays; what is nobody's may be deleted."""
-    for owner in there["metadata"].get("ownerReferences") or []:
+def _owner_hint(live: Manifest) -> str:
+    """Return what to know about a foreign object; one that nobody owns may be deleted."""
+    for owner in live["metadata"].get("ownerReferences") or []:
         return f"it belongs to the {owner['kind']} {owner['name']}; "
-    return "it keeps another's data; " if kept(there) else "delete it, or "
+    return "it keeps another's data; " if is_kept(live) else "delete it, or "
 
 
-def _is_of(there: Manifest, resource: Resource) -> bool:
-    """Whether an object is this resource's, or was of one by its name that is gone.
+def _belongs_to(live: Manifest, resource: Resource) -> bool:
+    """Return whether an object is this resource's, or was of a deleted one with the same name.
 
-    That one may have been deleted without its objects, or left a claim that was to be kept.
+    That one may have been deleted without its objects, or left a claim that is to be kept.
     """
-    metadata = there["metadata"]
+    metadata = live["metadata"]
     controllers = [
         owner["uid"] for owner in metadata.get("ownerReferences") or [] if owner.get("controller")
     ]

@@ -1,7 +1,8 @@
-"""Values become the objects of a release, by the one chart and Helm's own engine.
+"""Rendering of a release's objects from values, by the one chart and Helm's own engine.
 
-What `helm template` would write, without hooks (no one runs `helm test` here), each object marked
-as its resource's. A claim that is to be kept has no owner, so that it stays when the resource goes.
+The result is that of `helm template` without hooks (nobody runs `helm test` here), each object
+labelled as its resource's. A claim that is to be kept has no owner, so that it outlives the
+resource.
 """
 
 import re
@@ -24,36 +25,36 @@ _FIRST = ("ServiceAccount", "ConfigMap", "Secret", "PersistentVolumeClaim", "Ser
 _SHOWN = 60
 _UNFIT_FOR_A_NAME = re.compile(r"[/%\s]")
 READ_AT_START = f"{GROUP}/read-at-start"
-"""Annotation of a pod: a digest of what it reads once, so that a new one is a new start."""
+"""Annotation of a pod with a digest of what it reads at start, so that changes restart it."""
 
 
 def chart_folder() -> Path:
-    """The chart that this program came with: in its package, or beside its sources."""
+    """Return the folder of the chart: in this package, or beside the sources."""
     packaged = Path(__file__).parent / "chart"
     beside = Path(__file__).parents[3] / "charts" / "dimse-ingestion"
     return packaged if packaged.exists() else beside
 
 
 class Renderer:
-    """The one chart, loaded once."""
+    """Renders the one chart, which is loaded once."""
 
     def __init__(self, folder: Path) -> None:
         self._chart = Chart.load(folder)
 
-    def objects(self, resource: Resource, values: Values) -> list[Manifest]:
-        """The release's objects, in the order in which they are made.
+    def render(self, resource: Resource, values: Values) -> list[Manifest]:
+        """Return the release's objects, in the order in which they are applied.
 
-        Raises SpecMistake with the chart's own sentences when it doesn't take the values, or when
-        an object would stand outside the resource's namespace.
+        Raises SpecMistake with the chart's own sentences when it refuses the values, or when an
+        object would be outside the resource's namespace.
         """
-        objects = [*self._rendered(resource, values)]
-        if unfit := [sentence for each in objects for sentence in _why_unfit(each)]:
-            raise SpecMistake(*unfit)
-        if foreign := [each for each in objects if not _stays_within(each, resource)]:
-            raise SpecMistake(*map(_foreign, foreign))
-        return [_marked(each, resource) for each in sorted(objects, key=_rank)]
+        objects = [*self._render_files(resource, values)]
+        if mistakes := [sentence for each in objects for sentence in _object_mistakes(each)]:
+            raise SpecMistake(*mistakes)
+        if foreign := [each for each in objects if not _is_in_namespace(each, resource)]:
+            raise SpecMistake(*map(_foreign_mistake, foreign))
+        return [_with_owner(each, resource) for each in sorted(objects, key=_rank)]
 
-    def _rendered(self, resource: Resource, values: Values) -> Iterator[Any]:
+    def _render_files(self, resource: Resource, values: Values) -> Iterator[Any]:
         try:
             key = resource.key
             files = self._chart.render(values, name=key.name, namespace=key.namespace)
@@ -61,35 +62,35 @@ class Renderer:
             raise SpecMistake(*_sentences(str(error))) from None
         for file, text in sorted(files.items()):
             if file.endswith(".yaml"):
-                yield from filter(_is_wanted, _read(file, text))
+                yield from filter(_is_wanted, _parse(file, text))
 
 
-def kept(manifest: Manifest) -> bool:
-    """Whether an object outlives its release."""
+def is_kept(manifest: Manifest) -> bool:
+    """Return whether an object outlives its release."""
     annotations = manifest["metadata"].get("annotations") or {}
     return str(annotations.get(_KEEP)) == "keep"
 
 
 def is_generated(manifest: Manifest) -> bool:
-    """Return whether each rendering makes other content, so that only the first one counts.
+    """Return whether each rendering has other content (a generated token), so that the first stays.
 
-    Of type Opaque alone: extraObjects must not have credentials of the cluster made by this way.
+    Of type Opaque alone: extraObjects must not create credentials of the cluster this way.
     """
     annotations = manifest["metadata"].get("annotations") or {}
     is_opaque = manifest["kind"] == "Secret" and manifest.get("type") == "Opaque"
     return is_opaque and _GENERATED in annotations
 
 
-def _read(file: str, text: str) -> list[Any]:
-    """What a rendered file says.
+def _parse(file: str, text: str) -> list[Any]:
+    """Parse a rendered file.
 
-    Raises SpecMistake: the chart's own are YAML, extraObjects may not be.
+    Raises SpecMistake: the chart's own files are YAML, extraObjects may not be.
     """
     try:
         return [*yaml.safe_load_all(text)]
     except yaml.YAMLError as error:
-        said = " ".join(str(error).split())
-        raise SpecMistake(f"{Path(file).name} is no YAML: {said}.") from None
+        text = " ".join(str(error).split())
+        raise SpecMistake(f"{Path(file).name} is not YAML: {text}.") from None
 
 
 def _is_wanted(manifest: Any) -> bool:
@@ -102,8 +103,8 @@ def _is_hook(manifest: Manifest) -> bool:
     return isinstance(annotations, dict) and _HOOK in annotations
 
 
-def _why_unfit(manifest: Any) -> Iterator[str]:
-    """A sentence when something is no object of Kubernetes, which only extraObjects may bring."""
+def _object_mistakes(manifest: Any) -> Iterator[str]:
+    """Return sentences about what is no Kubernetes object, which only extraObjects can cause."""
     if not isinstance(manifest, dict):
         yield f"extraObjects: {_short(manifest)} is no object: write apiVersion, kind and metadata."
         return
@@ -113,58 +114,61 @@ def _why_unfit(manifest: Any) -> Iterator[str]:
     elif kind == "List" or "items" in manifest:
         yield f"extraObjects: a {kind} is not taken: write each of its items by itself."
     elif not isinstance(metadata, dict) or not _is_name(metadata.get("name")):
-        yield f"extraObjects: a {kind} has no metadata.name that could be one: correct it."
+        yield f"extraObjects: a {kind} has no valid metadata.name: correct it."
     else:
         for each in ("labels", "annotations"):
             if not isinstance(metadata.get(each) or {}, dict):
-                yield f"extraObjects: {kind} {metadata['name']}: metadata.{each} is to be a map."
+                yield f"extraObjects: {kind} {metadata['name']}: metadata.{each} must be a map."
 
 
-def _is_word(said: Any) -> bool:
-    return isinstance(said, str) and bool(said)
+def _is_word(text: Any) -> bool:
+    return isinstance(text, str) and bool(text)
 
 
-def _is_name(said: Any) -> bool:
-    """Whether it could be a part of a URL, as each name is; the API server says the rest."""
-    return _is_word(said) and not _UNFIT_FOR_A_NAME.search(said) and said not in (".", "..")
+def _is_name(text: Any) -> bool:
+    """Return whether it fits into a URL, as each name must; the API server checks the rest."""
+    return _is_word(text) and not _UNFIT_FOR_A_NAME.search(text) and text not in (".", "..")
 
 
-def _short(said: Any) -> str:
-    text = str(said)
+def _short(text: Any) -> str:
+    text = str(text)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _rank(manifest: Manifest) -> int:
-    """What a pod needs comes before it."""
+    """Return the order of applying: what a pod needs comes before it."""
     kind = manifest["kind"]
     return _FIRST.index(kind) if kind in _FIRST else len(_FIRST)
 
 
-def _stays_within(manifest: Manifest, resource: Resource) -> bool:
-    """Otherwise whoever may write a resource could write through it wherever the operator may."""
+def _is_in_namespace(manifest: Manifest, resource: Resource) -> bool:
+    """Return whether an object is in the resource's namespace.
+
+    Otherwise, whoever may write a resource could write wherever the operator may.
+    """
     namespace = manifest["metadata"].get("namespace", resource.key.namespace)
     return bool(namespace == resource.key.namespace)
 
 
-def _foreign(manifest: Manifest) -> str:
+def _foreign_mistake(manifest: Manifest) -> str:
     metadata = manifest["metadata"]
     return (
-        f"{manifest['kind']} {metadata['name']} is of namespace {metadata['namespace']}: "
-        "extraObjects are made in the resource's own; make it yourself."
+        f"{manifest['kind']} {metadata['name']} is in namespace {metadata['namespace']}: "
+        "extraObjects are created in the resource's own namespace; create it yourself."
     )
 
 
-def _marked(manifest: Manifest, resource: Resource) -> Manifest:
+def _with_owner(manifest: Manifest, resource: Resource) -> Manifest:
     metadata = dict(manifest["metadata"])
     metadata["namespace"] = resource.key.namespace
     metadata["labels"] = (metadata.get("labels") or {}) | resource.key.labels
-    if not kept(manifest):
+    if not is_kept(manifest):
         metadata["ownerReferences"] = [resource.owner_reference]
     return manifest | {"metadata": metadata}
 
 
-def _sentences(said: str) -> list[str]:
-    """What the chart says, a mistake each; or what Helm says of values that its schema refuses."""
-    lines = [line.strip() for line in said.splitlines()]
-    told = [line.removeprefix("- ") for line in lines if line.startswith("- ")]
-    return told or [" ".join(line for line in lines if line)]
+def _sentences(text: str) -> list[str]:
+    """Return the chart's sentences, one for each mistake, or Helm's message about the schema."""
+    lines = [line.strip() for line in text.splitlines()]
+    mistakes = [line.removeprefix("- ") for line in lines if line.startswith("- ")]
+    return mistakes or [" ".join(line for line in lines if line)]

@@ -1,7 +1,7 @@
-"""Renders in processes of their own (`confined`), so that no spec holds up the operator.
+"""Rendering in child processes with limits (`render_worker`), so that no spec blocks the operator.
 
-What brings templates of its own waits for its like alone: one that goes on for ever takes others of
-that sort some seconds, and the rest nothing.
+Specs with templates of their own (extraObjects) have a process of their own: one that never ends
+delays others of that sort by some seconds, and the rest not at all.
 """
 
 import asyncio
@@ -22,31 +22,31 @@ from dimse_ingestion.settings import ConfigurationMistake
 _LARGEST = 8 * 1024 * 1024
 _LONGEST_START = 30.0
 _TEMPLATES = "extraObjects"
-_BECAUSE = {
+_BOUND_EXCEEDED = {
     -signal.SIGALRM: f"are not rendered within {SECONDS:.0f} s",
     -signal.SIGABRT: f"take more than {MEBIBYTES} MiB to render",
 }
-"""Why a process ended, by its exit status: the kernel's bounds of a rendering."""
+"""The limit that a process has exceeded, by its exit status."""
 
 
-class RenderingBroke(Exception):
-    """A process gave no answer, by what is no fault of the spec: to be tried again."""
+class RenderingFailed(Exception):
+    """A process gave no answer, for a reason outside the spec: to be retried."""
 
 
-class ConfinedRenderer:
-    """The one chart, rendered elsewhere."""
+class SandboxedRenderer:
+    """Renders the one chart in child processes."""
 
     def __init__(self, folder: Path) -> None:
         self._plain = _Process(folder)
         self._templates = _Process(folder)
 
-    async def objects(self, resource: Resource, values: Values) -> list[Manifest]:
-        """What `Renderer.objects` gives. Raises SpecMistake, RenderingBroke."""
+    async def render(self, resource: Resource, values: Values) -> list[Manifest]:
+        """Return what `Renderer.render` returns. Raises SpecMistake, RenderingFailed."""
         process = self._templates if values.get(_TEMPLATES) else self._plain
-        return await process.objects(resource, values)
+        return await process.render(resource, values)
 
     async def start(self) -> None:
-        """Have the chart loaded. Raises ConfigurationMistake when it isn't one."""
+        """Start a process, which loads the chart. Raises ConfigurationMistake when it can't."""
         await self._plain.start()
 
     async def close(self) -> None:
@@ -56,9 +56,9 @@ class ConfinedRenderer:
 
 
 @asynccontextmanager
-async def confined(folder: Path) -> AsyncIterator[ConfinedRenderer]:
-    """A renderer that is ready, and ended after the block. Raises ConfigurationMistake."""
-    renderer = ConfinedRenderer(folder)
+async def open_renderer(folder: Path) -> AsyncIterator[SandboxedRenderer]:
+    """Open a started renderer for the block. Raises ConfigurationMistake."""
+    renderer = SandboxedRenderer(folder)
     try:
         await renderer.start()
         yield renderer
@@ -68,86 +68,86 @@ async def confined(folder: Path) -> AsyncIterator[ConfinedRenderer]:
 
 @dataclass(frozen=True)
 class _Running:
-    """A process that runs, and its two pipes."""
+    """A running process and its two pipes."""
 
     process: asyncio.subprocess.Process
-    questions: asyncio.StreamWriter
-    answers: asyncio.StreamReader
+    requests: asyncio.StreamWriter
+    responses: asyncio.StreamReader
 
     @classmethod
-    async def started(cls, folder: Path) -> "_Running":
+    async def start(cls, folder: Path) -> "_Running":
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "dimse_ingestion.operator.render_worker", str(folder)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=_LARGEST,
-            start_new_session=True,  # what ends the operator lets it end its processes
+            start_new_session=True,  # the operator's signals must not reach its child processes
         )
         if process.stdin is None or process.stdout is None:
-            raise RenderingBroke("It has no pipes.")
+            raise RenderingFailed("The process has no pipes.")
         return cls(process, process.stdin, process.stdout)
 
-    async def line(self, longest: float) -> dict[str, Any]:
-        """What it says next. Raises SpecMistake, RenderingBroke."""
+    async def read_line(self, longest: float) -> dict[str, Any]:
+        """Read the next line. Raises SpecMistake, RenderingFailed."""
         try:
             async with asyncio.timeout(longest):
-                line = await self.answers.readline()
-                if not line:
-                    raise _ended(await self.process.wait())
+                read_line = await self.responses.readline()
+                if not read_line:
+                    raise _exit_error(await self.process.wait())
         except TimeoutError:
-            raise RenderingBroke(f"No answer within {longest:.0f} s.") from None
+            raise RenderingFailed(f"No answer within {longest:.0f} s.") from None
         except ValueError:
             raise SpecMistake(f"{_TEMPLATES} are more than {_LARGEST // 1024**2} MiB.") from None
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+        response: dict[str, Any] = json.loads(read_line)
+        return response
 
-    async def ask(self, question: bytes) -> dict[str, Any]:
-        """Its answer. Raises SpecMistake, RenderingBroke."""
+    async def request(self, line: bytes) -> dict[str, Any]:
+        """Send a request and return the response. Raises SpecMistake, RenderingFailed."""
         try:
-            self.questions.write(question)
-            await self.questions.drain()
+            self.requests.write(line)
+            await self.requests.drain()
         except ConnectionError:
-            raise RenderingBroke("It has ended before it was asked.") from None
-        return await self.line(SECONDS * 2)
+            raise RenderingFailed("The process ended before the request.") from None
+        return await self.read_line(SECONDS * 2)
 
     async def end(self) -> None:
         if self.process.returncode is None:
             self.process.kill()
-        self.questions.close()
+        self.requests.close()
         await self.process.communicate()
 
 
 class _Process:
-    """One process, started when it is needed and begun anew where it has ended."""
+    """One process, started when needed and restarted after its end."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._running: _Running | None = None
-        self._one_at_a_time = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
-    async def objects(self, resource: Resource, values: Values) -> list[Manifest]:
-        async with self._one_at_a_time:
+    async def render(self, resource: Resource, values: Values) -> list[Manifest]:
+        async with self._lock:
             try:
                 running = await self.start()
-                answer = await running.ask(_question(resource, values))
+                response = await running.request(_request_line(resource, values))
             except BaseException:
-                await self.end()  # what it may still say is nobody's answer
+                await self.end()  # a late response must not answer the next request
                 raise
-        if "mistakes" in answer:
-            raise SpecMistake(*answer["mistakes"])
-        if "broken" in answer:
-            raise RenderingBroke(answer["broken"])
-        objects: list[Manifest] = json.loads(answer["objects"])
+        if "mistakes" in response:
+            raise SpecMistake(*response["mistakes"])
+        if "broken" in response:
+            raise RenderingFailed(response["broken"])
+        objects: list[Manifest] = json.loads(response["objects"])
         return objects
 
     async def start(self) -> _Running:
-        """The process. Raises ConfigurationMistake where it can't load the chart."""
+        """Return the running process. Raises ConfigurationMistake if it can't load the chart."""
         if self._running is not None and self._running.process.returncode is None:
             return self._running
-        self._running = await _Running.started(self._folder)
-        begun = await self._running.line(_LONGEST_START)
-        if "trouble" in begun:
-            raise ConfigurationMistake([f"The chart can't be loaded: {begun['trouble']}."])
+        self._running = await _Running.start(self._folder)
+        first = await self._running.read_line(_LONGEST_START)
+        if "trouble" in first:
+            raise ConfigurationMistake([f"The chart can't be loaded: {first['trouble']}."])
         return self._running
 
     async def end(self) -> None:
@@ -156,8 +156,8 @@ class _Process:
             await running.end()
 
 
-def _question(resource: Resource, values: Values) -> bytes:
-    """What is needed of a resource: whose the objects are."""
+def _request_line(resource: Resource, values: Values) -> bytes:
+    """Encode a request: the values, and the parts of the resource that name the owner."""
     known = ("name", "namespace", "uid")
     body = {
         "apiVersion": resource.body["apiVersion"],
@@ -167,7 +167,7 @@ def _question(resource: Resource, values: Values) -> bytes:
     return json.dumps({"resource": body, "values": values}).encode() + b"\n"
 
 
-def _ended(status: int) -> Exception:
-    if because := _BECAUSE.get(status):
-        return SpecMistake(f"{_TEMPLATES} {because}: shorten what they repeat.")
-    return RenderingBroke(f"It has ended with status {status}.")
+def _exit_error(status: int) -> Exception:
+    if bound := _BOUND_EXCEEDED.get(status):
+        return SpecMistake(f"{_TEMPLATES} {bound}: shorten what they repeat.")
+    return RenderingFailed(f"The process ended with status {status}.")

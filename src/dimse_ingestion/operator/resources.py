@@ -1,4 +1,4 @@
-"""A custom resource as it stands in the cluster, and the labels of what is made for it."""
+"""Custom resources as read from the cluster, and the labels of their objects."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ Manifest = dict[str, Any]
 MANAGER = "dimse-ingestion-operator"
 """Field manager, and value of `app.kubernetes.io/managed-by`."""
 REPLICAS_MANAGER = f"{MANAGER}-replicas"
-"""Field manager of a number of replicas that is an autoscaler's to change."""
+"""Field manager of a number of replicas that an autoscaler may change."""
 MANAGED_BY = "app.kubernetes.io/managed-by"
 OWNER_KIND = f"{GROUP}/kind"
 OWNER_NAME = f"{GROUP}/name"
@@ -23,7 +23,7 @@ _KINDS: Mapping[str, Kind] = {kind.name: kind for kind in KINDS}
 
 @dataclass(frozen=True)
 class Key:
-    """Which resource: kind, namespace and name."""
+    """The identity of a resource: kind, namespace and name."""
 
     kind: str
     namespace: str
@@ -31,7 +31,7 @@ class Key:
 
     @property
     def labels(self) -> dict[str, str]:
-        """Labels of every object that is made for it."""
+        """The labels of every object that belongs to the resource."""
         return {MANAGED_BY: MANAGER, OWNER_KIND: self.kind, OWNER_NAME: self.name}
 
     def __str__(self) -> str:
@@ -40,49 +40,49 @@ class Key:
 
 @dataclass(frozen=True)
 class Resource:
-    """One custom resource, as it was last seen."""
+    """One custom resource, as last read or watched."""
 
     body: Mapping[str, Any]
 
     @property
     def kind(self) -> Kind:
-        """What it is one of."""
+        """The resource's kind."""
         return _KINDS[self.body["kind"]]
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """Name, labels and so on."""
-        found: Mapping[str, Any] = self.body["metadata"]
-        return found
+        """The metadata: name, labels and so on."""
+        metadata: Mapping[str, Any] = self.body["metadata"]
+        return metadata
 
     @property
     def key(self) -> Key:
-        """Which one it is."""
+        """The resource's identity."""
         return Key(self.body["kind"], self.metadata["namespace"], self.metadata["name"])
 
     @property
     def generation(self) -> int:
-        """Counts the changes of its spec."""
+        """The generation, which counts the changes of the spec."""
         return int(self.metadata.get("generation", 0))
 
     @property
     def spec(self) -> Mapping[str, Any]:
-        """What is wished for."""
+        """The spec, or an empty map."""
         return self.body.get("spec") or {}
 
     @property
     def status(self) -> Mapping[str, Any]:
-        """What was last told of it."""
+        """The last written status, or an empty map."""
         return self.body.get("status") or {}
 
     @property
-    def goes(self) -> bool:
-        """Whether it is being deleted."""
+    def is_deleting(self) -> bool:
+        """Whether the resource is being deleted."""
         return "deletionTimestamp" in self.metadata
 
     @property
     def owner_reference(self) -> dict[str, Any]:
-        """How an object says that it is this one's, and goes with it.
+        """The owner reference by which an object is deleted with this resource.
 
         Without `blockOwnerDeletion`, for which the operator would need the right to finalize.
         """
@@ -96,7 +96,7 @@ class Resource:
 
 
 def owner_of(labels: Mapping[str, str], namespace: str) -> Key | None:
-    """Whose an object with these labels is; None when it is nobody's of ours."""
+    """Return the resource that an object with these labels belongs to, or None."""
     if labels.get(MANAGED_BY) != MANAGER or OWNER_NAME not in labels:
         return None
     return Key(labels.get(OWNER_KIND, ""), namespace, labels[OWNER_NAME])

@@ -1,6 +1,6 @@
-"""What is told of a resource: phase, message, conditions. Pure; time is the caller's.
+"""The status of a resource: phase, message, conditions. Pure; the caller passes the time.
 
-The phase says who has to do something: nobody (Progressing, Ready), whoever brings what is missing
+The phase says who has to act: nobody (Progressing, Ready), whoever provides what is missing
 (Pending, Degraded), whoever wrote the spec (Failed).
 """
 
@@ -15,11 +15,11 @@ _SHOWN = 3
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What was found out about a resource's release.
+class Observation:
+    """The observed state of a resource's release.
 
-    `mistakes` are the spec's, `troubles` are objects that could not be made, `missing` is what the
-    spec names; a sentence each. `deployments` are as the cluster has them.
+    `mistakes` are the spec's, `troubles` are objects that could not be applied, `missing` are
+    references to missing objects; a sentence each. `deployments` are as read from the cluster.
     """
 
     mistakes: Sequence[str] = ()
@@ -30,76 +30,80 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Told:
-    """A phase, the condition's reason and the sentence that goes with both."""
+class Summary:
+    """A phase, the reason of the condition and the message for both."""
 
     phase: str
     reason: str
     message: str
 
 
-def status_of(resource: Resource, seen: Seen, now: str) -> dict[str, Any]:
-    """The whole status; `now` (RFC 3339) is when a condition that changes has changed."""
-    told = _told(resource, seen)
+def status_of(resource: Resource, observation: Observation, now: str) -> dict[str, Any]:
+    """Return the whole status; `now` (RFC 3339) is the transition time of changed conditions."""
+    summary = _summarize(resource, observation)
     return {
-        "phase": told.phase,
-        "message": told.message,
-        "ready": told.phase == "Ready",
+        "phase": summary.phase,
+        "message": summary.message,
+        "ready": summary.phase == "Ready",
         "observedGeneration": resource.generation,
-        **(_there(resource, seen) if seen.objects else _last_told(resource)),
-        "conditions": _conditions(resource, seen, told, now),
+        **(_cluster_state(resource, observation) if observation.objects else _last_state(resource)),
+        "conditions": _conditions(resource, observation, summary, now),
     }
 
 
-def _there(resource: Resource, seen: Seen) -> dict[str, Any]:
-    component = _of_component(resource, seen.deployments)
+def _cluster_state(resource: Resource, observation: Observation) -> dict[str, Any]:
+    component = _of_component(resource, observation.deployments)
     return {
         "replicas": sum(each.get("status", {}).get("replicas", 0) for each in component),
         "selector": ",".join(map(_selector, component)),
-        "secondaryResources": secondary_resources(seen.objects),
+        "secondaryResources": secondary_resources(observation.objects),
     }
 
 
-def _last_told(resource: Resource) -> dict[str, Any]:
-    """Of a spec that gives no objects: those of the last one that did are still there."""
+def _last_state(resource: Resource) -> dict[str, Any]:
+    """Return the last state, for a spec that gives no objects: the earlier ones still exist."""
     nothing = {"replicas": 0, "selector": "", "secondaryResources": {}}
-    return {name: resource.status.get(name, none) for name, none in nothing.items()}
+    return {name: resource.status.get(name, default) for name, default in nothing.items()}
 
 
 def secondary_resources(objects: Iterable[Manifest]) -> dict[str, list[str]]:
-    """Names by kind, as the original has it."""
+    """Return names by kind, in the original project's form."""
     names: dict[str, list[str]] = {}
     for each in objects:
         names.setdefault(each["kind"], []).append(each["metadata"]["name"])
-    return {kind: sorted(found) for kind, found in sorted(names.items())}
+    return {kind: sorted(values) for kind, values in sorted(names.items())}
 
 
-def _told(resource: Resource, seen: Seen) -> Told:
-    if seen.mistakes:
-        return Told("Failed", "SpecRefused", _joined(seen.mistakes))
-    if seen.troubles:
-        return Told("Failed", "NotApplied", _joined(seen.troubles))
+def _summarize(resource: Resource, observation: Observation) -> Summary:
+    if observation.mistakes:
+        return Summary("Failed", "SpecRefused", _join_sentences(observation.mistakes))
+    if observation.troubles:
+        return Summary("Failed", "NotApplied", _join_sentences(observation.troubles))
     was_ready = resource.status.get("phase") in _WAS_READY
-    if seen.missing:
-        return Told(
-            "Degraded" if was_ready else "Pending", "ReferencesMissing", _joined(seen.missing)
+    if observation.missing:
+        return Summary(
+            "Degraded" if was_ready else "Pending",
+            "ReferencesMissing",
+            _join_sentences(observation.missing),
         )
-    waiting = [each for each in seen.deployments if not _is_ready(each)]
+    waiting = [each for each in observation.deployments if not _is_ready(each)]
     if not waiting:
-        return Told("Ready", "PodsReady", "Everything is there and ready.")
+        return Summary("Ready", "PodsReady", "Everything is there and ready.")
     stuck = [each for each in waiting if _is_stuck(each)]
-    fell = was_ready and all(_is_rolled_out(each) for each in waiting)
-    phase = "Degraded" if fell or stuck else "Progressing"
-    return Told(phase, "PodsNotReady", _joined([_progress(each) for each in waiting]))
+    has_degraded = was_ready and all(_is_rolled_out(each) for each in waiting)
+    phase = "Degraded" if has_degraded or stuck else "Progressing"
+    return Summary(phase, "PodsNotReady", _join_sentences([_progress(each) for each in waiting]))
 
 
-def _conditions(resource: Resource, seen: Seen, told: Told, now: str) -> list[dict[str, Any]]:
+def _conditions(
+    resource: Resource, observation: Observation, summary: Summary, now: str
+) -> list[dict[str, Any]]:
     before = {each["type"]: each for each in resource.status.get("conditions") or []}
     conditions = []
     for name, status, reason, message in (
-        ("Released", *_released(seen, told)),
-        ("ReferencesFound", *_found(seen)),
-        ("Ready", str(told.phase == "Ready"), told.reason, told.message),
+        ("Released", *_released_condition(observation, summary)),
+        ("ReferencesFound", *_references_condition(observation)),
+        ("Ready", str(summary.phase == "Ready"), summary.reason, summary.message),
     ):
         last = before.get(name, {})
         conditions.append(
@@ -117,24 +121,24 @@ def _conditions(resource: Resource, seen: Seen, told: Told, now: str) -> list[di
     return conditions
 
 
-def _released(seen: Seen, told: Told) -> tuple[str, str, str]:
-    if seen.mistakes or seen.troubles:
-        return "False", told.reason, told.message
+def _released_condition(observation: Observation, summary: Summary) -> tuple[str, str, str]:
+    if observation.mistakes or observation.troubles:
+        return "False", summary.reason, summary.message
     return "True", "Applied", "The release's objects are as the chart writes them."
 
 
-def _found(seen: Seen) -> tuple[str, str, str]:
-    if seen.mistakes:
+def _references_condition(observation: Observation) -> tuple[str, str, str]:
+    if observation.mistakes:
         return "Unknown", "SpecRefused", "Not looked for, since the spec is refused."
-    if seen.missing:
-        return "False", "ReferencesMissing", _joined(seen.missing)
+    if observation.missing:
+        return "False", "ReferencesMissing", _join_sentences(observation.missing)
     return "True", "Found", "What the spec names is there."
 
 
 def _of_component(
     resource: Resource, deployments: Iterable[Mapping[str, Any]]
 ) -> list[Mapping[str, Any]]:
-    """The one Deployment that the kind is named after, where it is there."""
+    """Return the Deployment that the kind is named after, if it exists."""
     suffix = f"-{resource.kind.component}"
     return [each for each in deployments if each["metadata"]["name"].endswith(suffix)]
 
@@ -152,23 +156,25 @@ def _available(deployment: Mapping[str, Any]) -> int:
     return int(deployment.get("status", {}).get("availableReplicas", 0))
 
 
-def _is_seen(deployment: Mapping[str, Any]) -> bool:
-    """Whether its status is about its newest spec."""
-    seen = deployment.get("status", {}).get("observedGeneration")
-    return bool(seen == deployment["metadata"].get("generation"))
+def _is_observed(deployment: Mapping[str, Any]) -> bool:
+    """Return whether a Deployment's status is about its newest spec."""
+    observation = deployment.get("status", {}).get("observedGeneration")
+    return bool(observation == deployment["metadata"].get("generation"))
 
 
 def _newest(deployment: Mapping[str, Any]) -> int:
-    """How many of its pods, ready or not, are of the newest spec."""
+    """Return how many of its pods, ready or not, have the newest spec."""
     return (
-        int(deployment.get("status", {}).get("updatedReplicas", 0)) if _is_seen(deployment) else 0
+        int(deployment.get("status", {}).get("updatedReplicas", 0))
+        if _is_observed(deployment)
+        else 0
     )
 
 
 def _is_rolled_out(deployment: Mapping[str, Any]) -> bool:
-    """Whether all its pods are of the newest spec."""
-    newest, there = _newest(deployment), deployment.get("status", {}).get("replicas", 0)
-    return _is_seen(deployment) and newest >= _wanted(deployment) and newest == there
+    """Return whether all its pods have the newest spec."""
+    newest, total = _newest(deployment), deployment.get("status", {}).get("replicas", 0)
+    return _is_observed(deployment) and newest >= _wanted(deployment) and newest == total
 
 
 def _is_ready(deployment: Mapping[str, Any]) -> bool:
@@ -176,7 +182,7 @@ def _is_ready(deployment: Mapping[str, Any]) -> bool:
 
 
 def _is_stuck(deployment: Mapping[str, Any]) -> bool:
-    """Whether Kubernetes has given up waiting for a rollout."""
+    """Return whether Kubernetes has given up waiting for a rollout."""
     conditions = deployment.get("status", {}).get("conditions") or []
     return any(each["type"] == "Progressing" and each["status"] == "False" for each in conditions)
 
@@ -186,15 +192,15 @@ def _progress(deployment: Mapping[str, Any]) -> str:
     available = _available(deployment)
     if available >= wanted:
         newest = _newest(deployment)
-        return f"Deployment {name} exchanges its pods: {newest} of {wanted} are of the newest spec."
+        return f"Deployment {name} replaces its pods: {newest} of {wanted} have the newest spec."
     return (
         f"Deployment {name} has {available} of {wanted} pods ready; "
         "their logs and /readyz say what they wait for."
     )
 
 
-def _joined(sentences: Sequence[str]) -> str:
-    """The first few; a hundred would help nobody."""
+def _join_sentences(sentences: Sequence[str]) -> str:
+    """Join the first few sentences, and count the others."""
     more = len(sentences) - _SHOWN
     shown = "; ".join(each.removesuffix(".") for each in sentences[:_SHOWN])
     return f"{shown}; and {more} more." if more > 0 else f"{shown}."

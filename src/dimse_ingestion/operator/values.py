@@ -1,7 +1,7 @@
-"""A resource's spec becomes the values of the one chart, its component enabled: pure.
+"""The values of a release, computed from a resource's spec; no request is made here.
 
-The chart's own schema and sentences say what is wrong with the values themselves; here is refused
-only what would be said in two places.
+The chart's own schema and checks validate the values; here only values are refused that would be
+set in two places.
 """
 
 import re
@@ -28,32 +28,32 @@ class SpecMistake(Exception):
 def values_of(
     kind: Kind, name: str, spec: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
 ) -> Values:
-    """The values of the release called `name`; `defaults` are those of every release.
+    """Return the values of the release called `name`; `defaults` are those of every release.
 
-    Raises SpecMistake when `spec.values` says what has a field of its own.
+    Raises SpecMistake when `spec.values` sets what has a field of its own.
     """
-    more = spec.get(OPEN_FIELD) or {}
-    if twice := [*_said_twice(kind, more)]:
-        raise SpecMistake(*twice)
-    values = merged(merged(_of_kind(kind, name), defaults or {}), more)
+    open_values = spec.get(OPEN_FIELD) or {}
+    if duplicates := [*_duplicate_fields(kind, open_values)]:
+        raise SpecMistake(*duplicates)
+    values = merge(merge(_of_kind(kind, name), defaults or {}), open_values)
     for field, path in kind.fields.items():
         if field in spec:
-            values = merged(values, _at(path, spec[field]))
+            values = merge(values, _at(path, spec[field]))
     return _with_no_second_catalogue(values)
 
 
-def merged(values: Mapping[str, Any], over: Mapping[str, Any]) -> Values:
-    """Values with others over them, as Helm does it: maps key by key, all else replaced."""
+def merge(values: Mapping[str, Any], over: Mapping[str, Any]) -> Values:
+    """Merge values as Helm does: maps key by key, everything else replaced."""
     result = dict(values)
     for key, content in over.items():
-        below = result.get(key)
-        both_maps = isinstance(below, Mapping) and isinstance(content, Mapping)
-        result[key] = merged(below, content) if both_maps else content  # type: ignore[arg-type]
+        current = result.get(key)
+        both_maps = isinstance(current, Mapping) and isinstance(content, Mapping)
+        result[key] = merge(current, content) if both_maps else content  # type: ignore[arg-type]
     return result
 
 
 def _of_kind(kind: Kind, name: str) -> Values:
-    """What makes a release one of this kind.
+    """Return the values that make a release one of this kind.
 
     A resource of another kind may have the same name: each has a ServiceAccount of its own.
     """
@@ -70,37 +70,37 @@ def _of_kind(kind: Kind, name: str) -> Values:
 
 
 def _catalogue(kind: Kind) -> bool | str:
-    """A storage space without a catalogue to report to runs its own, as the chart has it."""
+    """Enable a catalogue for a storage space that names none, as the chart does."""
     return {"catalogue": True, "proxy": False}.get(kind.component, "auto")
 
 
 def _with_no_second_catalogue(values: Values) -> Values:
-    """Where another catalogue is named, the release has none, in so many words.
+    """Disable the release's catalogue explicitly where another one is named.
 
-    That one may have this release's name: it is of a resource of another kind. The chart, left to
-    itself, takes the name for the release's own.
+    That one may have this release's name, when it is of a resource of another kind; the chart by
+    itself would take the name for the release's own.
     """
     enabled = values["catalogue"]["enabled"]
     if values.get("dicomEventDrivenIngestionName") and enabled == "auto":
-        return merged(values, {"catalogue": {"enabled": False}})
+        return merge(values, {"catalogue": {"enabled": False}})
     return values
 
 
 def _shortened(name: str) -> str:
-    """A release's name as the chart shortens it in the names of objects."""
+    """Shorten a release's name as the chart does in the names of objects."""
     return name[:_LONGEST_NAME].removesuffix("-")
 
 
-def _said_twice(kind: Kind, more: Mapping[str, Any]) -> list[str]:
-    """A sentence for each value that has a field of its own, or that the kind decides."""
+def _duplicate_fields(kind: Kind, open_values: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each value that has a field of its own, or that the kind decides."""
     by_field = [
-        f"spec.values.{'.'.join(path)} has a field of its own: say it in spec.{field}."
+        f"spec.values.{'.'.join(path)} has a field of its own: set it in spec.{field}."
         for field, path in kind.fields.items()
-        if _has(more, path)
+        if _has(open_values, path)
     ]
-    if _has(more, (kind.component, "enabled")):
+    if _has(open_values, (kind.component, "enabled")):
         by_field.append(
-            f"spec.values.{kind.component}.enabled is not to be said: a {kind.name} runs it always."
+            f"spec.values.{kind.component}.enabled can't be set: a {kind.name} always runs it."
         )
     return by_field
 

@@ -1,8 +1,10 @@
-"""Whether the watches still tell what happens: what a list shows must have been heard of.
+"""Detection of dead watches: what the API server shows must have come as a watch event, too.
 
-A watch can be dead and its connection alive. So the resources are listed now and then; one that the
-watch has not told of, though it had time, means that nothing but a new start helps. One that has
-gone unheard is looked at, which forgets it. Of other objects than resources: `hearing`.
+A watch can be dead although its connection is alive; then only a restart helps. Two checks:
+`ResourceWatchCheck` lists the few custom resources now and then, and compares the list with the
+events. `ObjectWatchCheck` costs no request, because listing all Secrets of a cluster would cost too
+much: each reconciliation reads the objects that its resource names or owns, and of each version
+that it reads, the watch has delivered an event, or does so soon.
 """
 
 import asyncio
@@ -13,72 +15,138 @@ from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.operator.api_errors import Refusal, Unreachable
 from dimse_ingestion.operator.cluster import Cluster
 from dimse_ingestion.operator.kinds import KINDS
-from dimse_ingestion.operator.resources import Key, Manifest, Resource
-from dimse_ingestion.operator.watch_check import PATIENCE, silence
+from dimse_ingestion.operator.resources import CHART_NAME, NAME_LABEL, Key, Manifest, Resource
 
 _LOG = logger(__name__)
-_PAUSE = 30.0
-_State = tuple[Key, str, int]
+_INTERVAL = 30.0
+_ResourceState = tuple[Key, str, int]
+_EVENT_TIMEOUT = 120.0
+_WATCHED = ("ConfigMap", "Deployment", "Secret", "Service")
+_BY_LABEL = ("Deployment", "Service")
+_ObjectKey = tuple[str, str, str]
 
 
-class Watchfulness:
-    """Compares; `known` is what the watches have told so far, `look` has a resource looked at."""
+class ObjectWatchCheck:
+    """Compares reads with watch events, for Deployments, Services, Secrets and ConfigMaps."""
+
+    def __init__(
+        self, namespaces: Collection[str] = (), clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.now = clock
+        self._namespaces = namespaces
+        self._events: dict[_ObjectKey, tuple[str, float]] = {}
+        self._missing: dict[_ObjectKey, float] = {}
+
+    @property
+    def trouble(self) -> str:
+        """A sentence when a watch is dead; else empty."""
+        now = self.now()
+        for (kind, namespace, name), since in self._missing.items():
+            if now - since > _EVENT_TIMEOUT:
+                return _dead_watch(f"{kind} {namespace}/{name}")
+        return ""
+
+    def record_event(self, manifest: Manifest, deleted: bool = False) -> None:
+        """Record a watch event about an object."""
+        key = _object_key(manifest)
+        if key[0] not in _WATCHED:
+            return
+        self._missing.pop(key, None)
+        if deleted:
+            self._events.pop(key, None)
+        else:
+            self._events[key] = (manifest["metadata"]["resourceVersion"], self.now())
+
+    def record_read(self, manifest: Manifest, since: float) -> None:
+        """Record the version of an object that a reconciliation, begun at `since`, has read."""
+        if not self._is_watched(manifest):
+            return
+        key = _object_key(manifest)
+        version, when = self._events.get(key, ("", since))
+        if version == manifest["metadata"]["resourceVersion"] or when > since:
+            self._missing.pop(key, None)
+        else:
+            self._missing.setdefault(key, self.now())
+
+    def record_absence(self, kind: str, namespace: str, name: str) -> None:
+        """Record that a reconciliation has read that no such object exists."""
+        self._events.pop((kind, namespace, name), None)
+        self._missing.pop((kind, namespace, name), None)
+
+    def _is_watched(self, manifest: Manifest) -> bool:
+        kind, namespace, _ = _object_key(manifest)
+        labels = manifest["metadata"].get("labels") or {}
+        return (
+            kind in _WATCHED
+            and (not self._namespaces or namespace in self._namespaces)
+            and (kind not in _BY_LABEL or labels.get(NAME_LABEL) == CHART_NAME)
+        )
+
+
+class ResourceWatchCheck:
+    """Compares lists with events: `known` is the state by events, `wake` starts a reconciliation.
+
+    A resource that was deleted without an event is reconciled, which forgets it.
+    """
 
     def __init__(
         self,
         cluster: Cluster,
         known: Mapping[Key, Resource],
         namespaces: Collection[str],
-        look: Callable[[Key], None],
+        wake: Callable[[Key], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cluster = cluster
         self._known = known
         self._namespaces = namespaces or ("",)
-        self._look = look
+        self._wake = wake
         self._clock = clock
-        self._unheard: dict[_State, float] = {}
+        self._missing: dict[_ResourceState, float] = {}
 
     @property
     def trouble(self) -> str:
         """A sentence when a watch is dead; else empty."""
         now = self._clock()
-        dead = [state for state, since in self._unheard.items() if now - since > PATIENCE]
+        dead = [state for state, since in self._missing.items() if now - since > _EVENT_TIMEOUT]
         if not dead:
             return ""
-        return silence(str(dead[0][0]))
+        return _dead_watch(str(dead[0][0]))
 
     async def run(self) -> None:
         """Compare every 30 s, until cancelled."""
         while True:
-            await asyncio.sleep(_PAUSE)
+            await asyncio.sleep(_INTERVAL)
             try:
                 await self.compare()
             except (Unreachable, Refusal) as trouble:
-                _LOG.warning("Resources can't be listed.", because=str(trouble))
+                _LOG.warning("Resources can't be listed.", reason=str(trouble))
 
     async def compare(self) -> None:
         """Compare once. Raises Unreachable, Refusal."""
-        before = dict(self._known)
-        there = [_state(Resource(body)) for body in await self._listed()]
-        keys = {key for key, _, _ in there}
-        left = [each for key, each in before.items() if key in self._known]
-        gone = [_state(each) for each in left if each.key not in keys]
-        for key, _, _ in gone:
-            self._look(key)
-        unheard = [*gone, *(state for state in there if not self._is_heard(state))]
+        known_before = dict(self._known)
+        listed_states = [_state(Resource(body)) for body in await self._listed()]
+        keys = {key for key, _, _ in listed_states}
+        still_known = [each for key, each in known_before.items() if key in self._known]
+        missing_states = [_state(each) for each in still_known if each.key not in keys]
+        for key, _, _ in missing_states:
+            self._wake(key)
+        missing = [
+            *missing_states,
+            *(state for state in listed_states if not self._has_event(state)),
+        ]
         now = self._clock()
-        self._unheard = {state: self._unheard.get(state, now) for state in unheard}
+        self._missing = {state: self._missing.get(state, now) for state in missing}
 
     async def _listed(self) -> list[Manifest]:
         return [
             body
             for kind in KINDS
             for namespace in self._namespaces
-            for body in await self._cluster.listed(kind.api_version, kind.name, namespace)
+            for body in await self._cluster.list_objects(kind.api_version, kind.name, namespace)
         ]
 
-    def _is_heard(self, state: _State) -> bool:
+    def _has_event(self, state: _ResourceState) -> bool:
         key, uid, generation = state
         known = self._known.get(key)
         if known is None or known.metadata["uid"] != uid:
@@ -86,5 +154,15 @@ class Watchfulness:
         return known.generation >= generation
 
 
-def _state(resource: Resource) -> _State:
+def _state(resource: Resource) -> _ResourceState:
     return resource.key, resource.metadata["uid"], resource.generation
+
+
+def _dead_watch(of: str) -> str:
+    """Return the sentence about a dead watch."""
+    return f"The watch sent no event about {of} in {_EVENT_TIMEOUT:.0f} s: it is dead."
+
+
+def _object_key(manifest: Manifest) -> _ObjectKey:
+    metadata = manifest["metadata"]
+    return manifest["kind"], metadata.get("namespace", ""), metadata["name"]

@@ -1,6 +1,6 @@
-"""One worker for each resource: woken by whatever concerns it, one look at a time, and again later.
+"""One worker for each resource, which reconciles it when woken, and again after a while.
 
-A look that fails is repeated, ever less often; one that hangs or fails holds up no other's.
+A failed reconciliation is retried with exponential backoff; one that hangs delays no others.
 """
 
 import asyncio
@@ -13,57 +13,57 @@ _LOG = logger(__name__)
 _SETTLE = 0.1
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 120.0
-Look = Callable[[Key], Awaitable[bool]]
-"""Gives whether all is well, so that the next look has time."""
+Reconcile = Callable[[Key], Awaitable[bool]]
+"""Returns whether all went well, so that the next reconciliation may wait."""
 
 
 class Workers:
-    """The workers of all resources that are there."""
+    """The workers of all known resources."""
 
-    def __init__(self, look: Look, resync: float) -> None:
-        self._look = look
+    def __init__(self, reconcile: Reconcile, resync: float) -> None:
+        self._reconcile = reconcile
         self._resync = resync
-        self._woken: dict[Key, asyncio.Event] = {}
+        self._wake_events: dict[Key, asyncio.Event] = {}
         self._tasks: dict[Key, asyncio.Task[None]] = {}
 
     def wake(self, key: Key) -> None:
-        """Have a resource looked at soon; several calls at once are one look."""
+        """Have a resource reconciled soon; several calls at once cause one reconciliation."""
         if key not in self._tasks:
-            self._woken[key] = asyncio.Event()
+            self._wake_events[key] = asyncio.Event()
             self._tasks[key] = asyncio.create_task(self._work(key), name=str(key))
-        self._woken[key].set()
+        self._wake_events[key].set()
 
     def forget(self, key: Key) -> None:
-        """A resource is gone."""
-        self._woken.pop(key, None)
+        """Stop the worker of a deleted resource."""
+        self._wake_events.pop(key, None)
         if task := self._tasks.pop(key, None):
             task.cancel()
 
     async def close(self) -> None:
-        """End all of them."""
+        """Stop all workers."""
         tasks = [*self._tasks.values()]
         for key in [*self._tasks]:
             self.forget(key)
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _work(self, key: Key) -> None:
-        woken, pause = self._woken[key], 0.0
+        wake_event, pause = self._wake_events[key], 0.0
         while True:
             try:
                 async with asyncio.timeout(pause or self._resync):
-                    await woken.wait()
+                    await wake_event.wait()
             except TimeoutError:
                 pass
             await asyncio.sleep(_SETTLE)
-            woken.clear()
-            well = await self._looked(key)
-            pause = 0.0 if well else min(max(pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
+            wake_event.clear()
+            succeeded = await self._reconcile_safely(key)
+            pause = 0.0 if succeeded else min(max(pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
 
-    async def _looked(self, key: Key) -> bool:
+    async def _reconcile_safely(self, key: Key) -> bool:
         try:
-            return await self._look(key)
-        except Exception as error:  # noqa: BLE001 - this resource is tried again, the others go on
+            return await self._reconcile(key)
+        except Exception as error:  # noqa: BLE001 - this resource is retried, the others go on
             _LOG.warning(
-                "A resource could not be looked at.", resource=str(key), because=str(error)
+                "A resource could not be reconciled.", resource=str(key), reason=str(error)
             )
             return False

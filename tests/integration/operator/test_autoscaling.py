@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from kubernetes.aio.config import new_client_from_config
 
-from dimse_ingestion.operator.cluster import cluster_of
+from dimse_ingestion.operator.cluster import open_cluster
 from dimse_ingestion.operator.release import Releases
 from dimse_ingestion.operator.resources import MANAGER, Manifest, Resource
 from harness.api_server import ApiServer
@@ -95,7 +95,7 @@ async def test_a_number_that_is_said_between_reading_and_applying_stays(
     fixed = wanted | {"spec": wanted["spec"] | {"replicas": 2}}
     async with (
         await new_client_from_config(str(server.kubeconfig(ACCOUNT))) as client,
-        cluster_of(client) as cluster,
+        open_cluster(client) as cluster,
     ):
         releases = Releases(cluster)
         assert (await releases.apply(resource, [fixed])).troubles == []

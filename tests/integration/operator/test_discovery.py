@@ -6,7 +6,7 @@ import pytest
 from kubernetes.aio.config import new_client_from_config
 
 from dimse_ingestion.operator.api_errors import Refusal
-from dimse_ingestion.operator.cluster import cluster_of
+from dimse_ingestion.operator.cluster import open_cluster
 from harness.api_server import ApiServer
 from tests.integration.operator.asked import ACCOUNT, Asked
 
@@ -15,15 +15,15 @@ async def test_a_discovery_that_is_cancelled_is_begun_anew(asked: Asked, server:
     """As when a resource is deleted while its release is being made."""
     async with (
         await new_client_from_config(str(server.kubeconfig(ACCOUNT))) as client,
-        cluster_of(client) as cluster,
+        open_cluster(client) as cluster,
     ):
         server.pause()
         try:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(1):
-                    await cluster.found("no.such/v1", "No", asked.namespace, "a")
+                    await cluster.get("no.such/v1", "No", asked.namespace, "a")
         finally:
             server.resume()
-        assert await cluster.found("apps/v1", "Deployment", asked.namespace, "a") is None
+        assert await cluster.get("apps/v1", "Deployment", asked.namespace, "a") is None
         with pytest.raises(Refusal, match="The cluster knows no No"):
-            await cluster.found("no.such/v1", "No", asked.namespace, "a")
+            await cluster.get("no.such/v1", "No", asked.namespace, "a")

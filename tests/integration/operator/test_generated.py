@@ -95,5 +95,5 @@ def test_it_goes_when_another_is_named(asked: Asked, generated: Manifest) -> Non
 def test_anothers_secret_of_that_name_is_not_taken_over(asked: Asked, operator: Door) -> None:
     asked.apply(secret("core-catalogue", token="anothers"))
     asked.apply(CORE)
-    asked.phase(CORE, "Failed", "Secret core-catalogue is there and not of this resource")
+    asked.phase(CORE, "Failed", "Secret core-catalogue exists and does not belong to this resource")
     assert base64.b64decode(there(asked)["data"]["token"]) == b"anothers"

@@ -22,7 +22,7 @@ def test_objects_are_helms_but_for_whose_they_are(name: str) -> None:
     manifest = example(f"{name}.yaml")
     resource = resource_of(manifest)
     values = values_of(resource.kind, resource.key.name, resource.spec)
-    ours = [unmarked(each, resource) for each in RENDERER.objects(resource, values)]
+    ours = [unmarked(each, resource) for each in RENDERER.render(resource, values)]
     assert by_name(ours) == by_name(map(without_generated, by_helm(resource.key, values)))
 
 

@@ -105,7 +105,7 @@ def test_a_change_of_the_spec_reaches_the_pods(asked: Asked, space: Manifest) ->
     )
     variables = {each["name"]: each.get("value") for each in container(asked)["env"]}
     assert variables["DIMSE_NATS_SUBJECT_ROOT"] == "OTHER"
-    asked.phase(SPACE, "Progressing", "exchanges its pods")
+    asked.phase(SPACE, "Progressing", "replaces its pods")
     asked.have_pods(INGESTION)
     assert asked.phase(SPACE, "Ready")["observedGeneration"] == 2
 
@@ -136,12 +136,12 @@ def test_an_autoscaler_decides_on_replicas_where_it_is_asked_for(
     ("values", "said"),
     [
         ({"ingestoin": {}}, "ingestoin"),
-        ({"natsUrl": "nats:4222"}, "say it in spec.natsUrl"),
+        ({"natsUrl": "nats:4222"}, "set it in spec.natsUrl"),
         ({"ingestion": {"enabled": False}}, "runs it always"),
         ({"catalogue": {"enabled": True}}, "There are two catalogues"),
         (
             {"extraObjects": [config_map("a") | {"metadata": {"name": "a", "namespace": "kube"}}]},
-            "is of namespace kube",
+            "is in namespace kube",
         ),
         (
             {"extraObjects": [extra("no.such/v1", "No")]},
@@ -155,9 +155,9 @@ def test_an_autoscaler_decides_on_replicas_where_it_is_asked_for(
             {"extraObjects": [extra("v1", "Namespace")]},
             "belongs to no namespace",
         ),
-        ({"extraObjects": ["kind: [unclosed"]}, "is no YAML"),
-        ({"extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap"}]}, "no metadata.name"),
-        ({"extraObjects": [extra("apps/v1", "Deployment")]}, "This release can't be made"),
+        ({"extraObjects": ["kind: [unclosed"]}, "is not YAML"),
+        ({"extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap"}]}, "has no valid metadata.name"),
+        ({"extraObjects": [extra("apps/v1", "Deployment")]}, "This release can't be applied"),
     ],
 )
 def test_a_bad_spec_fails_with_its_sentence_and_holds_up_no_other(
@@ -214,11 +214,11 @@ def test_a_template_without_end_holds_up_no_other(asked: Asked, operator: Door) 
 
 def test_what_was_ready_and_breaks_is_told(asked: Asked, space: Manifest, operator: Door) -> None:
     asked.apply(changed(SPACE, values={"extraObjects": [extra("apps/v1", "Deployment")]}))
-    status = asked.phase(SPACE, "Failed", "This release can't be made")
+    status = asked.phase(SPACE, "Failed", "This release can't be applied")
     assert status["observedGeneration"] == 2
     eventually(
         lambda: asked.events("img-ingest"),
-        lambda seen: any("This release can't be made" in each for each in seen),
+        lambda seen: any("This release can't be applied" in each for each in seen),
     )
     assert 'outcome="failed"' in operator.asked("/metrics")[1]
 
@@ -234,7 +234,7 @@ def test_what_is_anothers_is_not_taken_over(asked: Asked, operator: Door) -> Non
     }
     asked.apply(foreign)
     asked.apply(SPACE)
-    asked.phase(SPACE, "Failed", f"Service {INGESTION} is there and not of this resource")
+    asked.phase(SPACE, "Failed", f"Service {INGESTION} exists and does not belong to this resource")
     there = asked.found("v1", "Service", INGESTION)
     assert there is not None
     assert there["spec"]["selector"] == {"app": "foreign"}

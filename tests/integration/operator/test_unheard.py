@@ -9,12 +9,12 @@ from kubernetes.aio.config import load_kube_config
 from prometheus_client import REGISTRY
 
 from dimse_ingestion.operator.api_errors import Unreachable
-from dimse_ingestion.operator.cluster import cluster_of
+from dimse_ingestion.operator.cluster import open_cluster
 from dimse_ingestion.operator.reconcile import Reconciler
 from dimse_ingestion.operator.render import chart_folder
-from dimse_ingestion.operator.render_sandbox import confined
+from dimse_ingestion.operator.render_sandbox import open_renderer
 from dimse_ingestion.operator.resources import Resource
-from dimse_ingestion.operator.watch_check import Hearing
+from dimse_ingestion.operator.watch_health import ObjectWatchCheck
 from harness.api_server import ApiServer
 from harness.doors import free_port
 from tests.integration.operator.asked import ACCOUNT, OURS, Asked, Manifest, example
@@ -27,8 +27,8 @@ class Deaf:
 
     def __init__(self, *of: Any) -> None:
         self.now = 0.0
-        self.hearing = Hearing((), lambda: self.now)
-        self.reconciler = Reconciler(*of, {}, lambda *_: None, self.hearing)
+        self.object_watch = ObjectWatchCheck((), lambda: self.now)
+        self.reconciler = Reconciler(*of, {}, lambda *_: None, self.object_watch)
 
     async def look(self, resource: Resource) -> None:
         self.reconciler.known.setdefault(resource.key, resource)
@@ -46,8 +46,8 @@ async def connection(server: ApiServer) -> Configuration:
 async def deaf(connection: Configuration) -> AsyncIterator[Deaf]:
     async with (
         ApiClient(connection) as client,
-        cluster_of(client) as cluster,
-        confined(chart_folder()) as renderer,
+        open_cluster(client) as cluster,
+        open_renderer(chart_folder()) as renderer,
     ):
         yield Deaf(cluster, renderer)
 
@@ -87,12 +87,12 @@ async def test_an_object_of_which_nothing_was_told_is_a_dead_watch(
     deaf.now = 121.0
     for each in _watched(asked):
         if (each["kind"], each["metadata"]["name"]) != (kind, name):
-            deaf.hearing.heard(each)
-    assert f"{kind} {asked.namespace}/{name}" in deaf.hearing.trouble
+            deaf.object_watch.record_event(each)
+    assert f"{kind} {asked.namespace}/{name}" in deaf.object_watch.trouble
     found = asked.found(version, kind, name)
     assert found is not None
-    deaf.hearing.heard(found)
-    assert deaf.hearing.trouble == ""
+    deaf.object_watch.record_event(found)
+    assert deaf.object_watch.trouble == ""
 
 
 async def test_a_look_without_an_answer_is_counted(

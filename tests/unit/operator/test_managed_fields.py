@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from dimse_ingestion.operator.managed_fields import taken_over
+from dimse_ingestion.operator.managed_fields import claimed_managed_fields
 from dimse_ingestion.operator.resources import MANAGER, Manifest
 
 RESTART = {
@@ -34,13 +34,15 @@ def specs(managed: list[dict[str, Any]] | None) -> dict[str, Any]:
 def test_what_another_has_written_becomes_ours(operation: str) -> None:
     container = {"k:other": {".": {}, "f:image": {}}}
     spec = PAUSE | {"f:template": {"f:spec": {"f:containers": container}}}
-    managed = taken_over(there(entry(spec, operation=operation)))
+    managed = claimed_managed_fields(there(entry(spec, operation=operation)))
     assert specs(managed) == {MANAGER: {"f:selector": {}} | spec}
 
 
 def test_what_is_anothers_to_say_stays_theirs() -> None:
     marks = {"fieldsV1": {"f:metadata": {"f:labels": {"f:team": {}}}, "f:spec": RESTART | PAUSE}}
-    managed = taken_over(there(entry({}, **marks), entry({"f:replicas": {}} | PAUSE, "other")))
+    managed = claimed_managed_fields(
+        there(entry({}, **marks), entry({"f:replicas": {}} | PAUSE, "other"))
+    )
     assert specs(managed) == {
         MANAGER: {"f:selector": {}} | PAUSE,
         "kubectl-edit": RESTART,
@@ -53,7 +55,7 @@ def test_a_map_stays_of_which_something_stays() -> None:
     annotations = {".": {}, "f:kubectl.kubernetes.io/restartedAt": {}, "f:other": {}}
     edit = entry({"f:template": {"f:metadata": {"f:annotations": annotations}}})
     kept = {".": {}, "f:kubectl.kubernetes.io/restartedAt": {}}
-    taken = specs(taken_over(there(edit)))
+    taken = specs(claimed_managed_fields(there(edit)))
     assert taken["kubectl-edit"] == {"f:template": {"f:metadata": {"f:annotations": kept}}}
     assert taken[MANAGER]["f:template"] == {"f:metadata": {"f:annotations": {"f:other": {}}}}
 
@@ -73,4 +75,4 @@ def test_a_map_stays_of_which_something_stays() -> None:
     ids=["ours", "restart", "status", "webhook", "version", "claim", "never applied", "unmanaged"],
 )
 def test_nothing_else_is_touched(object_: Manifest) -> None:
-    assert taken_over(object_) is None
+    assert claimed_managed_fields(object_) is None

@@ -17,19 +17,19 @@ class Cluster:
         self.objects: dict[tuple[str, str], Manifest] = {}
         self.writes: list[str] = []
 
-    async def found(self, _: str, kind: str, __: str, name: str) -> Manifest | None:
+    async def get(self, _: str, kind: str, __: str, name: str) -> Manifest | None:
         return self.objects.get((kind, name))
 
-    async def created(self, manifest: Manifest) -> Manifest:
+    async def create(self, manifest: Manifest) -> Manifest:
         return self._written("created", manifest)
 
-    async def applied(self, manifest: Manifest) -> Manifest:
+    async def apply(self, manifest: Manifest) -> Manifest:
         return self._written("applied", manifest)
 
-    async def listed(self, _: str, kind: str, *__: Any) -> list[Manifest]:
+    async def list_objects(self, _: str, kind: str, *__: Any) -> list[Manifest]:
         return [each for (listed, _), each in self.objects.items() if listed == kind]
 
-    async def deleted(self, manifest: Manifest) -> None:
+    async def delete(self, manifest: Manifest) -> None:
         self.writes.append(f"deleted {manifest['kind']}")
         del self.objects[manifest["kind"], manifest["metadata"]["name"]]
 
@@ -106,7 +106,7 @@ async def test_a_users_secret_of_that_name_is_left(cluster: Cluster, releases: R
     cluster.objects["Secret", "core-catalogue"] = users
     applied = await releases.apply(space, [generated(space, "first")])
     (trouble,) = applied.troubles
-    assert "Secret core-catalogue is there and not of this resource" in trouble
+    assert "Secret core-catalogue exists and does not belong to this resource" in trouble
     assert cluster.objects["Secret", "core-catalogue"] is users
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from dimse_ingestion.operator.kinds import DIMSE_INGESTION_SERVICE
 from dimse_ingestion.operator.references import references
-from dimse_ingestion.operator.render import Renderer, chart_folder, kept
+from dimse_ingestion.operator.render import Renderer, chart_folder, is_kept
 from dimse_ingestion.operator.resources import Manifest, owner_of
 from dimse_ingestion.operator.values import SpecMistake, Values, values_of
 from harness.chart.rendering import rendered
@@ -21,7 +21,7 @@ def values(**spec: Any) -> Values:
 
 
 def objects(**spec: Any) -> list[Manifest]:
-    return RENDERER.objects(resource(SPEC | spec), values(**spec))
+    return RENDERER.render(resource(SPEC | spec), values(**spec))
 
 
 def test_they_are_what_helm_template_writes() -> None:
@@ -45,7 +45,7 @@ def test_each_is_marked_and_goes_with_its_resource() -> None:
 def test_a_claim_that_is_to_be_kept_has_no_owner() -> None:
     keep = {"catalogue": {"persistence": {"keep": True}}}
     claims = {
-        kept(each): "ownerReferences" in each["metadata"]
+        is_kept(each): "ownerReferences" in each["metadata"]
         for more in ({}, keep)
         for each in objects(**OWN_CATALOGUE, values=more)
         if each["kind"] == "PersistentVolumeClaim"
@@ -76,7 +76,7 @@ def test_what_a_pod_needs_is_made_before_it() -> None:
                     ]
                 }
             },
-            "ConfigMap a is of namespace kube-system",
+            "ConfigMap a is in namespace kube-system",
         ),
     ],
 )
@@ -93,15 +93,15 @@ def named(**metadata: Any) -> dict[str, Any]:
     ("extra", "said"),
     [
         ("hello", "hello is no object"),
-        ("kind: [unclosed", "is no YAML"),
+        ("kind: [unclosed", "is not YAML"),
         ("{{ fail", "extraobjects"),
         ({"kind": "ConfigMap", "metadata": {"name": "a"}}, "has no apiVersion or no kind"),
-        ({"apiVersion": "v1", "kind": "ConfigMap"}, "no metadata.name"),
-        (named(), "no metadata.name"),
-        (named(name=5), "no metadata.name"),
-        (named(name="x/y z"), "no metadata.name"),
-        (named(name="a", labels="b"), "ConfigMap a: metadata.labels is to be a map"),
-        (named(name="a", annotations=["b"]), "metadata.annotations is to be a map"),
+        ({"apiVersion": "v1", "kind": "ConfigMap"}, "has no valid metadata.name"),
+        (named(), "has no valid metadata.name"),
+        (named(name=5), "has no valid metadata.name"),
+        (named(name="x/y z"), "has no valid metadata.name"),
+        (named(name="a", labels="b"), "ConfigMap a: metadata.labels must be a map"),
+        (named(name="a", annotations=["b"]), "metadata.annotations must be a map"),
         ({"apiVersion": "v1", "kind": "List", "items": [named(name="a")]}, "a List is not taken"),
     ],
 )

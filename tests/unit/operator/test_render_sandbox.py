@@ -10,7 +10,11 @@ from typing import Any
 import pytest
 
 from dimse_ingestion.operator.render import Renderer, chart_folder
-from dimse_ingestion.operator.render_sandbox import ConfinedRenderer, RenderingBroke, confined
+from dimse_ingestion.operator.render_sandbox import (
+    RenderingFailed,
+    SandboxedRenderer,
+    open_renderer,
+)
 from dimse_ingestion.operator.values import SpecMistake, Values
 from dimse_ingestion.settings import ConfigurationMistake
 from tests.unit.operator.resources import resource
@@ -31,8 +35,8 @@ def aliases(levels: int) -> str:
 
 
 @pytest.fixture
-async def renderer() -> AsyncIterator[ConfinedRenderer]:
-    async with confined(chart_folder()) as started:
+async def renderer() -> AsyncIterator[SandboxedRenderer]:
+    async with open_renderer(chart_folder()) as started:
         yield started
 
 
@@ -44,14 +48,14 @@ def saying(text: str) -> Values:
     return extra(f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\ndata: {{a: '{text}'}}")
 
 
-async def test_it_gives_what_is_rendered_here(renderer: ConfinedRenderer) -> None:
-    here = Renderer(chart_folder()).objects(resource(), values())
-    assert await renderer.objects(resource(), values()) == here
+async def test_it_gives_what_is_rendered_here(renderer: SandboxedRenderer) -> None:
+    here = Renderer(chart_folder()).render(resource(), values())
+    assert await renderer.render(resource(), values()) == here
 
 
-async def test_what_the_chart_does_not_take_is_said(renderer: ConfinedRenderer) -> None:
+async def test_what_the_chart_does_not_take_is_said(renderer: SandboxedRenderer) -> None:
     with pytest.raises(SpecMistake, match="natsUrl is missing"):
-        await renderer.objects(resource(), values(natsUrl=""))
+        await renderer.render(resource(), values(natsUrl=""))
 
 
 @pytest.mark.parametrize(
@@ -66,38 +70,38 @@ async def test_what_the_chart_does_not_take_is_said(renderer: ConfinedRenderer) 
     ids=["for ever", "all memory", "long", "too long", "circle"],
 )
 async def test_what_has_no_end_is_ended_and_said(
-    renderer: ConfinedRenderer, asked: Values, said: str
+    renderer: SandboxedRenderer, asked: Values, said: str
 ) -> None:
     with pytest.raises(SpecMistake, match=said):
-        await renderer.objects(resource(), asked)
-    assert await renderer.objects(resource(), saying("x"))
+        await renderer.render(resource(), asked)
+    assert await renderer.render(resource(), saying("x"))
 
 
-async def test_who_has_no_templates_does_not_wait(renderer: ConfinedRenderer) -> None:
-    slow = asyncio.create_task(renderer.objects(resource(), saying(EVER)))
+async def test_who_has_no_templates_does_not_wait(renderer: SandboxedRenderer) -> None:
+    slow = asyncio.create_task(renderer.render(resource(), saying(EVER)))
     for _ in range(3):
-        assert await renderer.objects(resource(), values())
+        assert await renderer.render(resource(), values())
     assert not slow.done()
     await _cancelled(slow)
 
 
-async def test_one_that_is_given_up_answers_no_other(renderer: ConfinedRenderer) -> None:
-    given_up = asyncio.create_task(renderer.objects(resource(), saying("given up")))
+async def test_one_that_is_given_up_answers_no_other(renderer: SandboxedRenderer) -> None:
+    given_up = asyncio.create_task(renderer.render(resource(), saying("given up")))
     await asyncio.sleep(0)
     await _cancelled(given_up)
-    objects = await renderer.objects(resource(), saying("other"))
+    objects = await renderer.render(resource(), saying("other"))
     assert [each["data"] for each in objects if each["kind"] == "ConfigMap"] == [{"a": "other"}]
 
 
-async def test_one_that_is_killed_is_begun_anew(renderer: ConfinedRenderer) -> None:
-    await renderer.objects(resource(), saying("x"))
-    slow = asyncio.create_task(renderer.objects(resource(), saying(EVER)))
+async def test_one_that_is_killed_is_begun_anew(renderer: SandboxedRenderer) -> None:
+    await renderer.render(resource(), saying("x"))
+    slow = asyncio.create_task(renderer.render(resource(), saying(EVER)))
     for pid in _children():
         os.kill(pid, signal.SIGKILL)
-    with pytest.raises(RenderingBroke, match=r"status -9|has ended"):
+    with pytest.raises(RenderingFailed, match=r"status -9|has ended"):
         await slow
-    assert await renderer.objects(resource(), saying("x"))
-    assert await renderer.objects(resource(), values())
+    assert await renderer.render(resource(), saying("x"))
+    assert await renderer.render(resource(), values())
 
 
 async def _cancelled(task: asyncio.Task[Any]) -> None:
@@ -112,5 +116,5 @@ def _children() -> list[int]:
 
 async def test_what_is_no_chart_is_said_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationMistake):
-        async with confined(tmp_path):
+        async with open_renderer(tmp_path):
             pass

@@ -15,7 +15,7 @@ from dimse_ingestion.operator.kinds import (
     Kind,
 )
 from dimse_ingestion.operator.render import is_generated
-from dimse_ingestion.operator.values import SpecMistake, merged, values_of
+from dimse_ingestion.operator.values import SpecMistake, merge, values_of
 from harness.chart import CHART
 from harness.chart.rendering import Manifest, Rendering, rendered, shipped_values
 from harness.chart.values_file import read
@@ -143,11 +143,11 @@ def test_space_that_names_no_catalogue_runs_its_own() -> None:
 
 
 def test_resources_of_one_name_share_no_object() -> None:
-    seen: set[tuple[str, str]] = set()
+    observation: set[tuple[str, str]] = set()
     for kind, spec, _ in SPECS.values():
         names = {(each["kind"], each["metadata"]["name"]) for each in of_spec(kind, spec).manifests}
-        assert not names & seen
-        seen |= names
+        assert not names & observation
+        observation |= names
 
 
 def test_a_long_name_is_shortened_as_the_chart_does() -> None:
@@ -172,9 +172,9 @@ def test_open_field_may_enable_another_component() -> None:
 @pytest.mark.parametrize(
     ("kind", "values", "said"),
     [
-        (DIMSE_INGESTION_SERVICE, {"natsUrl": "a:1"}, "say it in spec.natsUrl"),
-        (DICOMWEB_INGESTION_SERVICE, {"dicomweb": {"replicas": 1}}, "say it in spec.replicas"),
-        (DIMSE_PROXY, {"proxy": {"enabled": False}}, "a DimseProxy runs it always"),
+        (DIMSE_INGESTION_SERVICE, {"natsUrl": "a:1"}, "set it in spec.natsUrl"),
+        (DICOMWEB_INGESTION_SERVICE, {"dicomweb": {"replicas": 1}}, "set it in spec.replicas"),
+        (DIMSE_PROXY, {"proxy": {"enabled": False}}, "a DimseProxy always runs it"),
     ],
 )
 def test_what_has_a_field_is_not_said_twice(kind: Kind, values: dict[str, Any], said: str) -> None:
@@ -197,7 +197,7 @@ def test_proxys_id_is_its_name_unless_given() -> None:
 
 def test_merging_changes_neither_side() -> None:
     below, over = {"a": {"b": 1}}, {"a": {"c": 2}}
-    assert merged(below, over) == {"a": {"b": 1, "c": 2}}
+    assert merge(below, over) == {"a": {"b": 1, "c": 2}}
     assert (below, over) == ({"a": {"b": 1}}, {"a": {"c": 2}})
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from dimse_ingestion.operator.resources import Key, Resource
-from dimse_ingestion.operator.watch_health import Watchfulness
+from dimse_ingestion.operator.resources import Key, Manifest, Resource
+from dimse_ingestion.operator.watch_health import ObjectWatchCheck, ResourceWatchCheck
 from tests.unit.operator.resources import resource
 
 
@@ -16,7 +16,7 @@ class Listing:
     def __init__(self, *there: Resource) -> None:
         self.there = there
 
-    async def listed(
+    async def list_objects(
         self, _version: str, kind: str, _namespace: str = "", labels: Mapping[str, str] = {}
     ) -> list[Any]:
         return [each.body for each in self.there if each.body["kind"] == kind]
@@ -49,52 +49,118 @@ async def test_what_is_not_heard_of_in_time(
 ) -> None:
     told: dict[Key, Resource] = {known.key: known} if known else {}
     clock = Clock()
-    watchfulness = Watchfulness(Listing(there), told, (), [].append, clock)  # type: ignore[arg-type]
-    await watchfulness.compare()
-    assert watchfulness.trouble == ""
+    resource_watch = ResourceWatchCheck(Listing(there), told, (), [].append, clock)  # type: ignore[arg-type]
+    await resource_watch.compare()
+    assert resource_watch.trouble == ""
     clock.now = 121.0
-    await watchfulness.compare()
-    assert bool(watchfulness.trouble) is dead
+    await resource_watch.compare()
+    assert bool(resource_watch.trouble) is dead
 
 
 async def test_what_comes_late_is_no_trouble() -> None:
     told: dict[Key, Resource] = {}
     clock = Clock()
-    watchfulness = Watchfulness(Listing(resource()), told, (), [].append, clock)  # type: ignore[arg-type]
-    await watchfulness.compare()
+    resource_watch = ResourceWatchCheck(Listing(resource()), told, (), [].append, clock)  # type: ignore[arg-type]
+    await resource_watch.compare()
     told[resource().key] = resource()
-    await watchfulness.compare()
+    await resource_watch.compare()
     clock.now = 121.0
-    assert watchfulness.trouble == ""
+    assert resource_watch.trouble == ""
 
 
 async def test_what_has_gone_unheard_is_looked_at_and_is_trouble_if_that_does_not_help() -> None:
     one = resource()
-    told, looked_at, clock = {one.key: one}, list[Key](), Clock()
-    watchfulness = Watchfulness(Listing(), told, (), looked_at.append, clock)  # type: ignore[arg-type]
-    await watchfulness.compare()
-    assert looked_at == [one.key]
+    told, woken, clock = {one.key: one}, list[Key](), Clock()
+    resource_watch = ResourceWatchCheck(Listing(), told, (), woken.append, clock)  # type: ignore[arg-type]
+    await resource_watch.compare()
+    assert woken == [one.key]
     clock.now = 121.0
-    await watchfulness.compare()
-    assert "has not told of DimseIngestionService imaging/img-ingest" in watchfulness.trouble
+    await resource_watch.compare()
+    assert "sent no event about DimseIngestionService imaging/img-ingest" in resource_watch.trouble
     told.clear()
-    await watchfulness.compare()
-    assert watchfulness.trouble == ""
-    assert len(looked_at) == 2
+    await resource_watch.compare()
+    assert resource_watch.trouble == ""
+    assert len(woken) == 2
 
 
 async def test_what_comes_or_goes_during_the_comparison_is_no_trouble() -> None:
     told: dict[Key, Resource] = {resource().key: resource()}
-    looked_at = list[Key]()
+    woken = list[Key]()
 
     class Going(Listing):
-        async def listed(self, *of: Any, **chosen: Any) -> list[Any]:
+        async def list_objects(self, *of: Any, **chosen: Any) -> list[Any]:
             told.clear()
             return []
 
     clock = Clock()
-    watchfulness = Watchfulness(Going(), told, (), looked_at.append, clock)  # type: ignore[arg-type]
-    await watchfulness.compare()
+    resource_watch = ResourceWatchCheck(Going(), told, (), woken.append, clock)  # type: ignore[arg-type]
+    await resource_watch.compare()
     clock.now = 121.0
-    assert watchfulness.trouble == ""
-    assert not looked_at
+    assert resource_watch.trouble == ""
+    assert not woken
+
+
+OURS = {"labels": {"app.kubernetes.io/name": "dimse-ingestion"}}
+
+
+def manifest(kind: str = "Secret", version: str = "5", **metadata: Any) -> Manifest:
+    named = {"name": "a", "namespace": "imaging", "resourceVersion": version}
+    return {"kind": kind, "metadata": named | metadata}
+
+
+def trouble(object_watch: ObjectWatchCheck, clock: Clock) -> str:
+    clock.now += 121.0
+    return object_watch.trouble
+
+
+@pytest.mark.parametrize(
+    ("found", "dead"),
+    [
+        (manifest(), True),
+        (manifest("ConfigMap"), True),
+        (manifest("Deployment", **OURS), True),
+        (manifest("Service", **OURS), True),
+        (manifest("Service"), False),
+        (manifest("ServiceAccount", **OURS), False),
+        (manifest(namespace="other"), False),
+    ],
+)
+def test_what_is_found_and_watched_must_be_heard_of(found: Manifest, dead: bool) -> None:
+    clock = Clock()
+    object_watch = ObjectWatchCheck(["imaging"], clock)
+    object_watch.record_read(found, 0.0)
+    assert object_watch.trouble == ""
+    assert bool(trouble(object_watch, clock)) is dead
+
+
+def test_what_was_heard_of_is_no_trouble_until_there_is_a_newer() -> None:
+    clock = Clock()
+    object_watch = ObjectWatchCheck((), clock)
+    object_watch.record_event(manifest())
+    clock.now = 1.0
+    object_watch.record_read(manifest(), 1.0)
+    assert trouble(object_watch, clock) == ""
+    object_watch.record_read(manifest(version="6"), clock.now)
+    assert "Secret imaging/a" in trouble(object_watch, clock)
+
+
+def test_what_is_heard_late_or_during_the_look_is_no_trouble() -> None:
+    clock = Clock()
+    object_watch = ObjectWatchCheck((), clock)
+    object_watch.record_read(manifest(), 0.0)
+    object_watch.record_event(manifest(version="7"))
+    assert trouble(object_watch, clock) == ""
+    object_watch.record_read(manifest(version="8"), clock.now - 200)  # one that was under way
+    assert trouble(object_watch, clock) == ""
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_what_is_gone_is_no_trouble(heard: bool) -> None:
+    clock = Clock()
+    object_watch = ObjectWatchCheck((), clock)
+    object_watch.record_read(manifest(), 0.0)
+    if heard:
+        object_watch.record_event(manifest(version="6"), deleted=True)
+    else:
+        object_watch.record_absence("Secret", "imaging", "a")
+    assert trouble(object_watch, clock) == ""

@@ -21,13 +21,13 @@ class Looks:
     """Counts the looks; one named in `bad` fails so often, one in `hangs` never ends."""
 
     def __init__(self, bad: int = 0, hangs: Key | None = None) -> None:
-        self.seen: list[Key] = []
+        self.observation: list[Key] = []
         self._bad, self._hangs = bad, hangs
         self.changed = asyncio.Condition()
 
     async def look(self, key: Key) -> bool:
         async with self.changed:
-            self.seen.append(key)
+            self.observation.append(key)
             self.changed.notify_all()
         if key == self._hangs:
             await asyncio.Event().wait()
@@ -38,7 +38,7 @@ class Looks:
 
     async def until(self, count: int) -> None:
         async with asyncio.timeout(60), self.changed:
-            await self.changed.wait_for(lambda: len(self.seen) >= count)
+            await self.changed.wait_for(lambda: len(self.observation) >= count)
 
 
 async def test_calls_at_once_are_one_look() -> None:
@@ -48,7 +48,7 @@ async def test_calls_at_once_are_one_look() -> None:
         workers.wake(ONE)
     workers.wake(OTHER)
     await looks.until(2)
-    assert sorted(each.name for each in looks.seen) == ["one", "other"]
+    assert sorted(each.name for each in looks.observation) == ["one", "other"]
     await workers.close()
 
 
@@ -74,7 +74,7 @@ async def test_one_that_hangs_holds_up_no_other() -> None:
     workers.wake(ONE)
     workers.wake(OTHER)
     await looks.until(2)
-    assert OTHER in looks.seen
+    assert OTHER in looks.observation
     await workers.close()
 
 
@@ -84,8 +84,8 @@ async def test_one_that_is_gone_is_looked_at_no_more() -> None:
     workers.wake(ONE)
     await looks.until(1)
     workers.forget(ONE)
-    count = len(looks.seen)
+    count = len(looks.observation)
     workers.wake(OTHER)
     await looks.until(count + 3)
-    assert set(looks.seen[count:]) == {OTHER}
+    assert set(looks.observation[count:]) == {OTHER}
     await workers.close()
