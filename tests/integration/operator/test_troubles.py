@@ -156,7 +156,7 @@ def test_an_autoscaler_decides_on_replicas_where_it_is_asked_for(
             "belongs to no namespace",
         ),
         ({"extraObjects": ["kind: [unclosed"]}, "is not YAML"),
-        ({"extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap"}]}, "has no valid metadata.name"),
+        ({"extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap"}]}, "no valid metadata.name"),
         ({"extraObjects": [extra("apps/v1", "Deployment")]}, "This release can't be applied"),
     ],
 )
