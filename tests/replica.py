@@ -60,21 +60,27 @@ async def main(url: str, root: str, replica: str, folder: str, pause: str = "0")
     configure("replica", "warning")
     told = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
-    needs = ingestion_permissions(root)
-    link = NatsClient(
-        NatsOptions(addresses=url, name=replica, needs=needs, ping_interval=1, longest_back_off=0.2)
+    required_permissions = ingestion_permissions(root)
+    client = NatsClient(
+        NatsOptions(
+            addresses=url,
+            name=replica,
+            required_permissions=required_permissions,
+            ping_interval=1,
+            max_backoff=0.2,
+        )
     )
-    await link.start()
-    await link.reached(10)
+    await client.start()
+    await client.wait_connected(10)
     operations = Folder(Path(folder), replica, float(pause))
-    responder = TransportServer(link, Subjects(root), replica, operations)
+    responder = TransportServer(client, Subjects(root), replica, operations)
     await responder.start()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     await told.wait()
     await responder.drain(30)
     await responder.close()
-    await link.close()
+    await client.close()
 
 
 if __name__ == "__main__":

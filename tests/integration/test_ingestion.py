@@ -38,7 +38,7 @@ from dimse_ingestion.transport.protocol.subjects import Subjects
 from harness.doors import StorageSpace, free_port
 from harness.nats_server import NatsServer, nats_server
 from harness.s3_server import S3Server, s3_server, why_not
-from tests.linked import reached
+from tests.nats_clients import connected_client
 from tests.unit.operations.instances import (
     CT,
     EXPLICIT,
@@ -226,7 +226,7 @@ class System:
 @asynccontextmanager
 async def system_in(folder: Path) -> AsyncIterator[System]:
     with nats_server(folder / "nats") as server:
-        async with reached(server.url) as link, AsyncExitStack() as stack:
+        async with connected_client(server.url) as link, AsyncExitStack() as stack:
             requester = CarrierClient(link, Subjects("DIMSE"), "proxy-1")
             await requester.start()
             stack.push_async_callback(requester.close)

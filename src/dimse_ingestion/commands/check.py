@@ -173,7 +173,7 @@ async def _linked(
     try:
         reached = has_credential and await report.look(
             f"NATS at {settings.nats_url}",
-            lambda: link.reached(_LONGEST_CONNECT),
+            lambda: link.wait_connected(_LONGEST_CONNECT),
             _reached(settings),
         )
         if reached:

@@ -9,7 +9,7 @@ import pytest
 from dimse_ingestion.transport.carrier import CarrierDown
 from dimse_ingestion.transport.nats.connection import MessageTooLarge
 from harness.nats_server import NatsServer, nats_server
-from tests.linked import Taken, eventually, made, reached, started
+from tests.nats_clients import ReceivedMessages, connected_client, eventually, made, started_client
 
 KIB = 1024
 
@@ -21,14 +21,14 @@ def server(tmp_path: Path) -> Iterator[NatsServer]:
 
 
 async def test_subject_body_reply_and_headers_arrive_as_they_were_sent(server: NatsServer) -> None:
-    taken = Taken()
-    async with reached(server.url) as link:
-        await link.subscribe("R.v1.>", taken)
+    received = ReceivedMessages()
+    async with connected_client(server.url) as client:
+        await client.subscribe("R.v1.>", received)
         headers = {"Dimse-Op": "data", "traceparent": "00-abc", "Grüße": "an alle"}
-        link.publish("R.v1.in.a", b"\r\n\x00body", reply="R.inbox", headers=headers)
-        link.publish("R.v1.in.b", b"")
-        await eventually(lambda: len(taken.deliveries), 2)
-    first, second = taken.deliveries
+        client.publish("R.v1.in.a", b"\r\n\x00body", reply="R.inbox", headers=headers)
+        client.publish("R.v1.in.b", b"")
+        await eventually(lambda: len(received.deliveries), 2)
+    first, second = received.deliveries
     assert (first.subject, first.body, first.reply) == ("R.v1.in.a", b"\r\n\x00body", "R.inbox")
     assert first.headers == headers
     assert (second.subject, second.body, second.reply, dict(second.headers)) == (
@@ -40,27 +40,27 @@ async def test_subject_body_reply_and_headers_arrive_as_they_were_sent(server: N
 
 
 async def test_messages_keep_their_order_whatever_their_size(server: NatsServer) -> None:
-    taken = Taken()
+    received = ReceivedMessages()
     bodies = [bytes([index % 251]) * (1 if index % 3 else 200 * KIB) for index in range(100)]
-    async with reached(server.url) as link:
-        await link.subscribe("a", taken)
+    async with connected_client(server.url) as client:
+        await client.subscribe("a", received)
         for body in bodies:
-            link.publish("a", body, headers={"n": "1"} if len(body) > 1 else None)
-        await eventually(lambda: len(taken.deliveries), len(bodies))
-    assert taken.bodies == bodies
+            client.publish("a", body, headers={"n": "1"} if len(body) > 1 else None)
+        await eventually(lambda: len(received.deliveries), len(bodies))
+    assert received.bodies == bodies
 
 
 async def test_a_subject_nobody_listens_to_is_answered_at_once(server: NatsServer) -> None:
-    taken = Taken()
-    async with reached(server.url) as link:
-        await link.subscribe("inbox.*", taken)
-        link.publish("nobody", b"x", reply="inbox.1")
-        await eventually(lambda: [each.is_no_responders for each in taken.deliveries], [True])
+    received = ReceivedMessages()
+    async with connected_client(server.url) as client:
+        await client.subscribe("inbox.*", received)
+        client.publish("nobody", b"x", reply="inbox.1")
+        await eventually(lambda: [each.is_no_responders for each in received.deliveries], [True])
 
 
 async def test_a_queue_group_shares_its_messages(server: NatsServer) -> None:
-    one, other = Taken(), Taken()
-    async with reached(server.url) as first, reached(server.url) as second:
+    one, other = ReceivedMessages(), ReceivedMessages()
+    async with connected_client(server.url) as first, connected_client(server.url) as second:
         await first.subscribe("svc", one, queue="svc")
         await second.subscribe("svc", other, queue="svc")
         for _ in range(200):
@@ -73,66 +73,66 @@ async def test_a_queue_group_shares_its_messages(server: NatsServer) -> None:
 async def test_draining_hands_over_what_is_on_its_way_and_takes_nothing_new(
     server: NatsServer,
 ) -> None:
-    taken = Taken()
-    async with reached(server.url) as link:
-        subscription = await link.subscribe("a", taken)
+    received = ReceivedMessages()
+    async with connected_client(server.url) as client:
+        subscription = await client.subscribe("a", received)
         for index in range(500):
-            link.publish("a", str(index).encode())
+            client.publish("a", str(index).encode())
         await subscription.drain()
-        assert len(taken.deliveries) == 500
-        link.publish("a", b"late")
-        await (await link.subscribe("b", taken)).drain()
-        assert len(taken.deliveries) == 500
+        assert len(received.deliveries) == 500
+        client.publish("a", b"late")
+        await (await client.subscribe("b", received)).drain()
+        assert len(received.deliveries) == 500
 
 
 async def test_what_was_published_before_closing_arrives(server: NatsServer) -> None:
-    taken = Taken()
-    async with reached(server.url) as listener:
-        await listener.subscribe("a", taken)
-        async with reached(server.url) as link:
+    received = ReceivedMessages()
+    async with connected_client(server.url) as listener:
+        await listener.subscribe("a", received)
+        async with connected_client(server.url) as client:
             for _ in range(20):
-                link.publish("a", bytes(500 * KIB))
-        await eventually(lambda: len(taken.deliveries), 20)
+                client.publish("a", bytes(500 * KIB))
+        await eventually(lambda: len(received.deliveries), 20)
     with pytest.raises(CarrierDown, match="closed"):
-        link.publish("a", b"x")
+        client.publish("a", b"x")
 
 
 async def test_a_chunk_of_exactly_the_maximum_payload_passes_and_one_byte_more_is_refused_here(
     server: NatsServer,
 ) -> None:
-    taken = Taken()
+    received = ReceivedMessages()
     headers = {"Dimse-Op": "data"}
     overhead = len(b"NATS/1.0\r\nDimse-Op: data\r\n\r\n")
-    async with reached(server.url) as link:
-        await link.subscribe("a", taken)
-        link.publish("a", bytes(link.maximum_payload - overhead), headers=headers)
+    async with connected_client(server.url) as client:
+        await client.subscribe("a", received)
+        client.publish("a", bytes(client.maximum_payload - overhead), headers=headers)
         with pytest.raises(MessageTooLarge, match="max_payload"):
-            link.publish("a", bytes(link.maximum_payload - overhead + 1), headers=headers)
-        link.publish("a", b"still here")
-        await eventually(lambda: len(taken.deliveries), 2)
-        assert link.generation == 1
+            client.publish("a", bytes(client.maximum_payload - overhead + 1), headers=headers)
+        client.publish("a", b"still here")
+        await eventually(lambda: len(received.deliveries), 2)
+        assert client.generation == 1
 
 
 async def test_the_maximum_payload_is_learned_anew_at_each_connect(server: NatsServer) -> None:
-    async with reached(server.url) as link:
-        assert link.maximum_payload == 1024 * KIB
+    async with connected_client(server.url) as client:
+        assert client.maximum_payload == 1024 * KIB
         server.configuration["max_payload"] = 64 * KIB
         server.restart()
-        await eventually(lambda: link.maximum_payload, 64 * KIB)
+        await eventually(lambda: client.maximum_payload, 64 * KIB)
 
 
 @pytest.mark.parametrize("subject", ["", "a b", "a\r\nPUB x 0\r\n\r\n", "a\tb"])
 async def test_a_subject_cannot_smuggle_a_command(server: NatsServer, subject: str) -> None:
-    async with reached(server.url) as link:
+    async with connected_client(server.url) as client:
         with pytest.raises(ValueError, match="not a NATS subject"):
-            link.publish(subject, b"x")
+            client.publish(subject, b"x")
         with pytest.raises(ValueError, match="line break"):
-            link.publish("a", b"x", headers={"a": "b\r\nc: d"})
+            client.publish("a", b"x", headers={"a": "b\r\nc: d"})
         if subject:
             with pytest.raises(ValueError, match="not a NATS subject"):
-                link.publish("a", b"x", reply=subject)
+                client.publish("a", b"x", reply=subject)
             with pytest.raises(ValueError, match="not a NATS subject"):
-                await link.subscribe(subject, Taken())
+                await client.subscribe(subject, ReceivedMessages())
 
 
 @pytest.mark.parametrize(
@@ -151,39 +151,39 @@ async def test_a_subject_cannot_smuggle_a_command(server: NatsServer, subject: s
 async def test_no_message_of_another_costs_the_connection(
     server: NatsServer, published: bytes
 ) -> None:
-    taken = Taken()
-    async with reached(server.url) as link:
-        await link.subscribe("R.>", taken)
+    received = ReceivedMessages()
+    async with connected_client(server.url) as client:
+        await client.subscribe("R.>", received)
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         await reader.readline()
         hello = b'CONNECT {"verbose":false,"headers":true}\r\n'
         writer.write(hello + published + b"PUB R.last 2\r\nok\r\nPING\r\n")
         await reader.readuntil(b"PONG")
-        await eventually(lambda: taken.bodies[-1:], [b"ok"])
-        assert (link.generation, link.trouble) == (1, "")
+        await eventually(lambda: received.bodies[-1:], [b"ok"])
+        assert (client.generation, client.trouble) == (1, "")
         writer.close()
 
 
 async def test_a_flood_beyond_every_queue_of_the_client_loses_nothing(server: NatsServer) -> None:
     count = 300_000
-    taken = Taken()
-    async with reached(server.url) as link, reached(server.url) as publisher:
-        await link.subscribe("a", taken)
+    received = ReceivedMessages()
+    async with connected_client(server.url) as client, connected_client(server.url) as publisher:
+        await client.subscribe("a", received)
         for index in range(count):
             publisher.publish("a", b"x" * 500)
             if index % 500 == 0:
                 await publisher.wait_writable()
                 await asyncio.sleep(0)
-        await eventually(lambda: len(taken.deliveries), count, 60)
-        assert link.generation == publisher.generation == 1
+        await eventually(lambda: len(received.deliveries), count, 60)
+        assert client.generation == publisher.generation == 1
 
 
 async def test_flushed_waits_while_the_server_reads_nothing(server: NatsServer) -> None:
-    async with reached(server.url) as link:
+    async with connected_client(server.url) as client:
         server.pause()
         for _ in range(40):
-            link.publish("a", bytes(1000 * KIB))
-        waiting = asyncio.create_task(link.wait_writable())
+            client.publish("a", bytes(1000 * KIB))
+        waiting = asyncio.create_task(client.wait_writable())
         done, _ = await asyncio.wait([waiting], timeout=0.3)
         assert not done
         server.resume()
@@ -193,24 +193,24 @@ async def test_flushed_waits_while_the_server_reads_nothing(server: NatsServer) 
 async def test_before_it_is_connected_a_link_takes_subscriptions_and_refuses_messages(
     server: NatsServer,
 ) -> None:
-    taken = Taken()
+    received = ReceivedMessages()
     server.stop()
-    async with started(server.url) as link:
-        await link.subscribe("a", taken)
-        await eventually(lambda: link.trouble, "connection refused")
+    async with started_client(server.url) as client:
+        await client.subscribe("a", received)
+        await eventually(lambda: client.trouble, "connection refused")
         with pytest.raises(CarrierDown, match="connection refused"):
-            link.publish("a", b"x")
+            client.publish("a", b"x")
         with pytest.raises(CarrierDown, match="connection refused"):
-            await link.wait_writable()
+            await client.wait_writable()
         server.start()
-        await link.reached(10)
-        link.publish("a", b"x")
-        await eventually(lambda: taken.bodies, [b"x"])
-        assert link.trouble == ""
+        await client.wait_connected(10)
+        client.publish("a", b"x")
+        await eventually(lambda: received.bodies, [b"x"])
+        assert client.trouble == ""
 
 
 async def test_a_link_that_was_never_started_says_so() -> None:
-    link = made("nats://127.0.0.1:1")
-    assert not link.connected
-    assert "not been reached" in link.trouble
-    await link.close()
+    client = made("nats://127.0.0.1:1")
+    assert not client.connected
+    assert "not been reached" in client.trouble
+    await client.close()

@@ -12,7 +12,7 @@ from dimse_ingestion.settings.mounted import MountedMissing
 from dimse_ingestion.transport.protocol.subjects import proxy_permissions
 from harness.nats_accounts import Operator, user_key
 from harness.nats_server import NatsServer, nats_server
-from tests.linked import QUICK, Taken, eventually, reached, started
+from tests.nats_clients import QUICK, ReceivedMessages, connected_client, eventually, started_client
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +45,12 @@ def _foreign_jwt(subject: str, padding: int = 0) -> str:
 
 
 async def _is_let_in(server: NatsServer, keys: Mapping[str, str], **settings: Any) -> None:
-    taken = Taken()
-    async with reached(server.url, credential=lambda: keys, **settings) as link:
-        await link.subscribe("a", taken)
-        link.publish("a", b"x")
-        await eventually(lambda: taken.bodies, [b"x"])
-        assert link.trouble == ""
+    received = ReceivedMessages()
+    async with connected_client(server.url, credential=lambda: keys, **settings) as client:
+        await client.subscribe("a", received)
+        client.publish("a", b"x")
+        await eventually(lambda: received.bodies, [b"x"])
+        assert client.trouble == ""
 
 
 async def test_a_creds_file_lets_in(guarded: NatsServer, operator: Operator) -> None:
@@ -94,22 +94,22 @@ async def test_the_auth_mode_overrules_what_a_token_looks_like(server: NatsServe
 async def test_a_wrong_token_is_told_and_healed_by_another(server: NatsServer) -> None:
     _lets_in(server, token="right")
     keys = {"token": "wrong"}
-    async with started(server.url, credential=lambda: keys) as link:
-        await eventually(lambda: link.trouble, "We came with a plain token")
-        assert "Authorization Violation" in link.trouble
-        assert "wrong" not in link.trouble
+    async with started_client(server.url, credential=lambda: keys) as client:
+        await eventually(lambda: client.trouble, "We came with a plain token")
+        assert "Authorization Violation" in client.trouble
+        assert "wrong" not in client.trouble
         keys = {"token": "right"}
-        await link.reached(10)
-        assert link.trouble == ""
+        await client.wait_connected(10)
+        assert client.trouble == ""
 
 
 async def test_a_rotated_token_is_read_at_the_next_connect(server: NatsServer) -> None:
     _lets_in(server, token="first")
     keys = {"token": "first"}
-    async with reached(server.url, credential=lambda: keys) as link:
+    async with connected_client(server.url, credential=lambda: keys) as client:
         keys = {"token": "second"}
         _lets_in(server, token="second")
-        await eventually(lambda: (link.connected, link.generation), (True, 2))
+        await eventually(lambda: (client.connected, client.generation), (True, 2))
 
 
 async def test_a_secret_that_is_missing_is_told_and_waited_for(server: NatsServer) -> None:
@@ -121,10 +121,10 @@ async def test_a_secret_that_is_missing_is_told_and_waited_for(server: NatsServe
             raise MountedMissing("Missing credential Secret /etc/nats: create it.")
         return keys
 
-    async with started(server.url, credential=read) as link:
-        await eventually(lambda: link.trouble, "Missing credential Secret /etc/nats: create it.")
+    async with started_client(server.url, credential=read) as client:
+        await eventually(lambda: client.trouble, "Missing credential Secret /etc/nats: create it.")
         keys["token"] = "right"
-        await link.reached(10)
+        await client.wait_connected(10)
 
 
 async def test_an_expired_jwt_leads_to_a_new_connection_with_a_new_one(
@@ -135,16 +135,16 @@ async def test_an_expired_jwt_leads_to_a_new_connection_with_a_new_one(
     def read() -> dict[str, str]:
         return {"token": users[0].credentials_file}
 
-    async with reached(guarded.url, credential=read) as link:
+    async with connected_client(guarded.url, credential=read) as client:
         first = users.pop(0)
         changes = list[bool]()
-        link.on_change(changes.append)
+        client.on_change(changes.append)
         await eventually(lambda: changes, [False, True])
-        assert (link.generation, link.trouble) == (2, "")
+        assert (client.generation, client.trouble) == (2, "")
         users.insert(0, first)
         guarded.restart()
-        await eventually(lambda: link.trouble, "It has expired.")
-        assert "We came with a creds file" in link.trouble
+        await eventually(lambda: client.trouble, "It has expired.")
+        assert "We came with a creds file" in client.trouble
 
 
 async def test_a_5_kb_token_needs_a_longer_control_line_and_is_told_so(
@@ -153,36 +153,42 @@ async def test_a_5_kb_token_needs_a_longer_control_line_and_is_told_so(
     jwt = _foreign_jwt("system:serviceaccount:imaging:proxy", padding=3800)
     assert len(jwt) > 5000
     _lets_in(server, users=[{"user": "proxy", "password": jwt}])
-    async with started(server.url, credential=lambda: {"token": jwt}) as link:
-        await eventually(lambda: link.trouble, "raise max_control_line")
-        assert jwt not in link.trouble
+    async with started_client(server.url, credential=lambda: {"token": jwt}) as client:
+        await eventually(lambda: client.trouble, "raise max_control_line")
+        assert jwt not in client.trouble
         server.configuration["max_control_line"] = 65536
         server.restart()
-        await link.reached(10)
+        await client.wait_connected(10)
 
 
 async def test_every_denied_need_is_found_at_start(guarded: NatsServer, operator: Operator) -> None:
-    needs = proxy_permissions("R", "p")
+    required_permissions = proxy_permissions("R", "p")
     user = operator.user(
         may_publish=["R.v1.svc.*", "R._SINBOX.>"],
         may_subscribe=["R._INBOX.p.>", "R.v1.out.p.>", "R.v1.px.p.>", "R.v1.px.* px"],
     )
     keys = {"token": user.credentials_file}
-    async with reached(guarded.url, credential=lambda: keys, needs=needs) as link:
-        assert link.connected
-        await eventually(lambda: link.trouble, "may not publish to R.v1.in.permission-check")
-        assert len(link.denials) == 1
+    async with connected_client(
+        guarded.url, credential=lambda: keys, required_permissions=required_permissions
+    ) as client:
+        assert client.connected
+        await eventually(lambda: client.trouble, "may not publish to R.v1.in.permission-check")
+        assert len(client.denials) == 1
 
 
 async def test_a_user_with_just_what_it_needs_is_without_trouble(
     guarded: NatsServer, operator: Operator
 ) -> None:
-    needs = proxy_permissions("R", "p")
-    user = operator.user(may_publish=needs.publish, may_subscribe=needs.subscribe)
+    required_permissions = proxy_permissions("R", "p")
+    user = operator.user(
+        may_publish=required_permissions.publish, may_subscribe=required_permissions.subscribe
+    )
     keys = {"token": user.credentials_file}
-    async with reached(guarded.url, credential=lambda: keys, needs=needs) as link:
-        await (await link.subscribe("R._INBOX.p.x", Taken())).drain()
-        assert link.trouble == ""
+    async with connected_client(
+        guarded.url, credential=lambda: keys, required_permissions=required_permissions
+    ) as client:
+        await (await client.subscribe("R._INBOX.p.x", ReceivedMessages())).drain()
+        assert client.trouble == ""
 
 
 async def test_a_denied_subject_is_told_whenever_it_happens(
@@ -190,30 +196,30 @@ async def test_a_denied_subject_is_told_whenever_it_happens(
 ) -> None:
     user = operator.user(may_publish=["Mine.>"], may_subscribe=["Mine.>"])
     keys = {"token": user.credentials_file}
-    async with reached(guarded.url, credential=lambda: keys) as link:
-        link.publish("Yours.a", b"x")
-        await eventually(lambda: link.trouble, "may not publish to Yours.a")
-        await link.subscribe("Yours.b", Taken(), queue="q")
-        await eventually(lambda: [each.subject for each in link.denials], ["Yours.a", "Yours.b"])
-        assert "1 more" in link.trouble
-        assert link.generation == 1
+    async with connected_client(guarded.url, credential=lambda: keys) as client:
+        client.publish("Yours.a", b"x")
+        await eventually(lambda: client.trouble, "may not publish to Yours.a")
+        await client.subscribe("Yours.b", ReceivedMessages(), queue="q")
+        await eventually(lambda: [each.subject for each in client.denials], ["Yours.a", "Yours.b"])
+        assert "1 more" in client.trouble
+        assert client.generation == 1
 
 
 async def test_a_denial_is_healed_by_new_credentials_without_a_restart(
     guarded: NatsServer, operator: Operator
 ) -> None:
     user = operator.user(may_publish=["a"], may_subscribe=["b"])
-    taken = Taken()
-    async with reached(
+    received = ReceivedMessages()
+    async with connected_client(
         guarded.url, credential=lambda: {"token": user.credentials_file}, **QUICK
-    ) as link:
-        await link.subscribe("a", taken)
-        await eventually(lambda: link.trouble, "may not subscribe to a")
+    ) as client:
+        await client.subscribe("a", received)
+        await eventually(lambda: client.trouble, "may not subscribe to a")
         user = operator.user(may_publish=["a"], may_subscribe=["a"])
-        await eventually(lambda: link.trouble, wanted="")
-        await eventually(lambda: (link.connected, link.generation), (True, 2))
-        link.publish("a", b"x")
-        await eventually(lambda: taken.bodies, [b"x"])
+        await eventually(lambda: client.trouble, wanted="")
+        await eventually(lambda: (client.connected, client.generation), (True, 2))
+        client.publish("a", b"x")
+        await eventually(lambda: received.bodies, [b"x"])
 
 
 async def test_a_denial_is_forgotten_when_the_server_grants_the_subject(
@@ -224,14 +230,14 @@ async def test_a_denial_is_forgotten_when_the_server_grants_the_subject(
         return {"users": [{"user": "u", "password": "p", "permissions": permissions}]}
 
     _lets_in(server, **grant())
-    taken = Taken()
-    async with reached(
+    received = ReceivedMessages()
+    async with connected_client(
         server.url, credential=lambda: {"user": "u", "password": "p"}, **QUICK
-    ) as link:
-        await link.subscribe("a", taken)
-        await eventually(lambda: link.trouble, "may not subscribe to a")
+    ) as client:
+        await client.subscribe("a", received)
+        await eventually(lambda: client.trouble, "may not subscribe to a")
         server.configuration["authorization"] = grant("a")
         server.reload()
-        await eventually(lambda: (link.connected, link.trouble), (True, ""))
-        link.publish("a", b"x")
-        await eventually(lambda: taken.bodies, [b"x"])
+        await eventually(lambda: (client.connected, client.trouble), (True, ""))
+        client.publish("a", b"x")
+        await eventually(lambda: received.bodies, [b"x"])

@@ -14,7 +14,7 @@ import pytest
 from dimse_ingestion.transport.carrier import CarrierDown, Delivery
 from harness.doors import free_port
 from harness.nats_server import NatsServer, nats_server
-from tests.linked import QUICK, Taken, eventually, reached, started
+from tests.nats_clients import QUICK, ReceivedMessages, connected_client, eventually, started_client
 
 
 @pytest.fixture
@@ -30,31 +30,31 @@ def other(tmp_path: Path) -> Iterator[NatsServer]:
 
 
 async def test_a_killed_server_is_told_at_once_and_found_again(server: NatsServer) -> None:
-    taken, changes = Taken(), list[bool]()
-    async with reached(server.url) as link:
-        await link.subscribe("a", taken)
-        link.on_change(changes.append)
+    received, changes = ReceivedMessages(), list[bool]()
+    async with connected_client(server.url) as client:
+        await client.subscribe("a", received)
+        client.on_change(changes.append)
         server.kill()
         await eventually(lambda: changes, [False])
-        assert not link.connected
-        assert "lost" in link.trouble or "not reached" in link.trouble
+        assert not client.connected
+        assert "lost" in client.trouble or "not reached" in client.trouble
         with pytest.raises(CarrierDown):
-            link.publish("a", b"x")
+            client.publish("a", b"x")
         server.start()
         await eventually(lambda: changes, [False, True])
-        assert (link.connected, link.generation, link.trouble) == (True, 2, "")
-        link.publish("a", b"x")
-        await eventually(lambda: taken.bodies, [b"x"])
+        assert (client.connected, client.generation, client.trouble) == (True, 2, "")
+        client.publish("a", b"x")
+        await eventually(lambda: received.bodies, [b"x"])
 
 
 async def test_whoever_waits_for_the_buffer_hears_that_the_connection_broke(
     server: NatsServer,
 ) -> None:
-    async with reached(server.url) as link:
+    async with connected_client(server.url) as client:
         server.pause()
         for _ in range(40):
-            link.publish("a", bytes(1_000_000))
-        waiting = asyncio.create_task(link.wait_writable())
+            client.publish("a", bytes(1_000_000))
+        waiting = asyncio.create_task(client.wait_writable())
         await asyncio.sleep(0)
         server.kill()
         with pytest.raises(CarrierDown):
@@ -64,13 +64,13 @@ async def test_whoever_waits_for_the_buffer_hears_that_the_connection_broke(
 async def test_a_server_that_holds_still_is_left_for_another_even_with_bytes_unsent(
     server: NatsServer, other: NatsServer
 ) -> None:
-    async with reached([server.url, other.url], **QUICK) as link:
+    async with connected_client([server.url, other.url], **QUICK) as client:
         first, second = (server, other) if _clients(server) else (other, server)
         first.pause()
         for _ in range(40):
-            link.publish("a", bytes(1_000_000))
-        await eventually(lambda: link.generation > 1)
-        await eventually(lambda: (link.connected, _clients(second) > 0), (True, True))
+            client.publish("a", bytes(1_000_000))
+        await eventually(lambda: client.generation > 1)
+        await eventually(lambda: (client.connected, _clients(second) > 0), (True, True))
         await eventually(lambda: _sockets_to(first), 0)
         first.resume()
 
@@ -78,46 +78,46 @@ async def test_a_server_that_holds_still_is_left_for_another_even_with_bytes_uns
 async def test_a_server_that_holds_still_is_told_and_found_again_when_it_goes_on(
     server: NatsServer,
 ) -> None:
-    async with reached(server.url, **QUICK) as link:
+    async with connected_client(server.url, **QUICK) as client:
         server.pause()
-        await eventually(lambda: link.connected, wanted=False)
-        await eventually(lambda: link.trouble, "did not answer in time")
+        await eventually(lambda: client.connected, wanted=False)
+        await eventually(lambda: client.trouble, "did not answer in time")
         server.resume()
-        await eventually(lambda: (link.connected, link.trouble), (True, ""))
+        await eventually(lambda: (client.connected, client.trouble), (True, ""))
 
 
 async def test_a_link_whose_pings_stopped_does_not_say_connected(server: NatsServer) -> None:
-    async with reached(server.url, **QUICK) as link:
+    async with connected_client(server.url, **QUICK) as client:
         for task in asyncio.all_tasks():
             if task.get_name() == "nats link tending":
                 task.cancel()  # whatever kept the pings from being sent
-        await eventually(lambda: link.connected, wanted=False)
-        assert "no answer to a ping" in link.trouble
+        await eventually(lambda: client.connected, wanted=False)
+        assert "no answer to a ping" in client.trouble
 
 
 async def test_a_server_that_starts_late_is_reached(tmp_path: Path) -> None:
     server = NatsServer(tmp_path / "nats")
-    async with started(server.url) as link:
-        await eventually(lambda: link.trouble, "connection refused")
+    async with started_client(server.url) as client:
+        await eventually(lambda: client.trouble, "connection refused")
         server.start()
         try:
-            await link.reached(10)
-            assert link.trouble == ""
+            await client.wait_connected(10)
+            assert client.trouble == ""
         finally:
             server.kill()
 
 
 async def test_a_name_that_does_not_resolve_is_said() -> None:
-    async with started("nats://nowhere.invalid:4222") as link:
-        await eventually(lambda: link.trouble, "nowhere.invalid:4222 can't be found")
+    async with started_client("nats://nowhere.invalid:4222") as client:
+        await eventually(lambda: client.trouble, "nowhere.invalid:4222 can't be found")
 
 
 async def test_something_that_is_not_nats_is_said() -> None:
     async def greets(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 mail.example ESMTP\r\n")
 
-    async with _listening(greets) as address, started(address) as link:
-        await eventually(lambda: link.trouble, "expecting INFO")
+    async with _listening(greets) as address, started_client(address) as client:
+        await eventually(lambda: client.trouble, "expecting INFO")
 
 
 @pytest.mark.parametrize("pings", [None, 0, 1], ids=["no greeting", "no pong", "one pong"])
@@ -130,9 +130,12 @@ async def test_a_server_that_falls_silent_holds_up_no_try(pings: int | None) -> 
             await _greeted(reader, writer, pings, go_on=False)
         await reader.read()
 
-    async with _listening(falls_silent) as address, started(address, connect_timeout=0.2) as link:
+    async with (
+        _listening(falls_silent) as address,
+        started_client(address, connect_timeout=0.2) as client,
+    ):
         await eventually(lambda: len(tries) >= 3)
-        assert "did not answer in time" in link.trouble
+        assert "did not answer in time" in client.trouble
 
 
 @pytest.mark.parametrize("pings", [2, 3], ids=["while connecting", "when connected"])
@@ -146,81 +149,81 @@ async def test_an_error_the_server_ends_a_connection_with_leads_to_a_new_one(pin
         if len(connections) == 1:
             writer.write(b"-ERR 'Something Unheard Of'\r\n")
 
-    async with _listening(ends_the_first) as address, started(address) as link:
-        await eventually(lambda: (len(connections), link.connected), (2, True))
-        assert link.trouble == ""
+    async with _listening(ends_the_first) as address, started_client(address) as client:
+        await eventually(lambda: (len(connections), client.connected), (2, True))
+        assert client.trouble == ""
 
 
 async def test_a_pong_nobody_awaits_any_more_ends_nothing(server: NatsServer) -> None:
-    async with reached(server.url) as link:
+    async with connected_client(server.url) as client:
         server.pause()
-        waiting = asyncio.create_task(link.subscribe("a", Taken()))
+        waiting = asyncio.create_task(client.subscribe("a", ReceivedMessages()))
         await asyncio.sleep(0)
         waiting.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await waiting
         server.resume()
-        taken = Taken()
-        await link.subscribe("b", taken)
-        link.publish("b", b"x")
-        await eventually(lambda: taken.bodies, [b"x"])
-        assert link.generation == 1
+        received = ReceivedMessages()
+        await client.subscribe("b", received)
+        client.publish("b", b"x")
+        await eventually(lambda: received.bodies, [b"x"])
+        assert client.generation == 1
 
 
 async def test_what_is_raised_while_taking_or_telling_stops_nothing(server: NatsServer) -> None:
-    taken, changes = Taken(), list[bool]()
+    received, changes = ReceivedMessages(), list[bool]()
 
     def fails(_: object) -> None:
         raise RuntimeError("a mistake of ours")
 
     def fails_then_takes(delivery: Delivery) -> None:
-        taken(delivery)
+        received(delivery)
         fails(delivery)
 
-    async with reached(server.url) as link:
-        link.on_change(fails)
-        link.on_change(changes.append)
-        await link.subscribe("a", fails_then_takes)
-        link.publish("a", b"1")
-        link.publish("a", b"2")
-        await eventually(lambda: taken.bodies, [b"1", b"2"])
+    async with connected_client(server.url) as client:
+        client.on_change(fails)
+        client.on_change(changes.append)
+        await client.subscribe("a", fails_then_takes)
+        client.publish("a", b"1")
+        client.publish("a", b"2")
+        await eventually(lambda: received.bodies, [b"1", b"2"])
         server.restart()
         await eventually(lambda: changes, [False, True])
-        link.publish("a", b"3")
-        await eventually(lambda: taken.bodies, [b"1", b"2", b"3"])
+        client.publish("a", b"3")
+        await eventually(lambda: received.bodies, [b"1", b"2", b"3"])
 
 
 async def test_a_server_about_to_stop_is_left_before_it_does(
     server: NatsServer, other: NatsServer
 ) -> None:
-    patience = {"lame_duck_duration": "60s", "lame_duck_grace_period": "50s"}
+    timeout = {"lame_duck_duration": "60s", "lame_duck_grace_period": "50s"}
     for each in (server, other):
-        each.configuration.update(patience)
+        each.configuration.update(timeout)
         each.restart()
-    taken = Taken()
-    async with reached([server.url, other.url]) as link:
-        await link.subscribe("a", taken)
+    received = ReceivedMessages()
+    async with connected_client([server.url, other.url]) as client:
+        await client.subscribe("a", received)
         leaving = server if _clients(server) else other
         leaving.enter_lame_duck_mode()
-        await eventually(lambda: (link.generation, link.connected), (2, True))
-        link.publish("a", b"x")
-        await eventually(lambda: taken.bodies, [b"x"])
+        await eventually(lambda: (client.generation, client.connected), (2, True))
+        client.publish("a", b"x")
+        await eventually(lambda: received.bodies, [b"x"])
 
 
 async def test_a_lone_server_about_to_stop_is_used_until_it_does(server: NatsServer) -> None:
     server.configuration |= {"lame_duck_duration": "60s", "lame_duck_grace_period": "50s"}
     server.restart()
-    taken = Taken()
-    async with reached(server.url) as link:
-        await link.subscribe("a", taken)
+    received = ReceivedMessages()
+    async with connected_client(server.url) as client:
+        await client.subscribe("a", received)
         server.enter_lame_duck_mode()
-        await eventually(link._wanted.is_set)
+        await eventually(client._wanted.is_set)
         for _ in range(5):
-            link.publish("a", b"x")
+            client.publish("a", b"x")
             await asyncio.sleep(0.1)
-        assert (len(taken.deliveries), link.generation, link.trouble) == (5, 1, "")
+        assert (len(received.deliveries), client.generation, client.trouble) == (5, 1, "")
         server.restart()
-        await eventually(lambda: (link.generation, link.connected), (2, True))
+        await eventually(lambda: (client.generation, client.connected), (2, True))
 
 
 async def test_tries_are_spread_out_in_time() -> None:
@@ -230,7 +233,7 @@ async def test_tries_are_spread_out_in_time() -> None:
         tries.append(asyncio.get_running_loop().time())
         writer.close()
 
-    async with _listening(turns_away) as address, started(address, longest_back_off=0.8):
+    async with _listening(turns_away) as address, started_client(address, max_backoff=0.8):
         await eventually(lambda: len(tries) >= 5)
     pauses = [later - earlier for earlier, later in itertools.pairwise(tries)]
     assert pauses[3] >= 0.4

@@ -10,7 +10,7 @@ import pytest
 from dimse_ingestion.transport.nats.tls import TlsFiles
 from harness.doors import free_port
 from harness.nats_server import NatsServer, ServerTls, nats_server
-from tests.linked import QUICK, Taken, eventually, reached, started
+from tests.nats_clients import QUICK, ReceivedMessages, connected_client, eventually, started_client
 
 SECRET = "do-not-tell-anyone"
 
@@ -32,16 +32,16 @@ def server(tmp_path: Path, tls: ServerTls) -> Iterator[NatsServer]:
 
 
 async def _carries(address: str, **settings: Any) -> None:
-    taken = Taken()
-    async with reached(address, **settings) as link:
-        await link.subscribe("a", taken)
+    received = ReceivedMessages()
+    async with connected_client(address, **settings) as client:
+        await client.subscribe("a", received)
         bodies = [bytes([index]) * 300_000 for index in range(20)]
         for body in bodies:
-            link.publish("a", body, headers={"a": "b"})
-            await link.wait_writable()
-        await eventually(lambda: len(taken.deliveries), len(bodies))
-        assert taken.bodies == bodies
-        assert link.trouble == ""
+            client.publish("a", body, headers={"a": "b"})
+            await client.wait_writable()
+        await eventually(lambda: len(received.deliveries), len(bodies))
+        assert received.bodies == bodies
+        assert client.trouble == ""
 
 
 @pytest.mark.parametrize("scheme", ["", "tls://", "nats://"])
@@ -55,8 +55,8 @@ async def test_the_handshake_may_come_first(server: NatsServer, tls: ServerTls) 
     server.configuration["tls"]["handshake_first"] = True
     server.restart()
     files = TlsFiles(tls.ca_file)
-    async with started(server.url, tls=files, connect_timeout=0.5) as link:
-        await eventually(lambda: link.trouble, "handshake first")
+    async with started_client(server.url, tls=files, connect_timeout=0.5) as client:
+        await eventually(lambda: client.trouble, "handshake first")
     await _carries(server.url, tls=files, tls_handshake_first=True)
 
 
@@ -65,8 +65,8 @@ async def test_a_client_certificate_is_shown_where_it_is_asked_for(
 ) -> None:
     server.configuration["tls"] = tls.configuration(client_certificates=True)
     server.restart()
-    async with started(server.url, tls=TlsFiles(tls.ca_file)) as link:
-        await eventually(lambda: link.trouble, "may ask for a client certificate")
+    async with started_client(server.url, tls=TlsFiles(tls.ca_file)) as client:
+        await eventually(lambda: client.trouble, "may ask for a client certificate")
     files = TlsFiles(tls.ca_file, tls.client_certificate_file, tls.client_key_file)
     await _carries(server.url, tls=files)
 
@@ -76,55 +76,59 @@ async def test_a_certificate_of_a_stranger_is_told_and_a_mended_authority_heals_
 ) -> None:
     authority = tmp_path / "ca.pem"
     authority.write_bytes(strangers.ca_file.read_bytes())
-    async with started(server.url, tls=TlsFiles(authority)) as link:
-        await eventually(lambda: link.trouble, "certificate that is not trusted")
-        assert "give the CA that signed it" in link.trouble
+    async with started_client(server.url, tls=TlsFiles(authority)) as client:
+        await eventually(lambda: client.trouble, "certificate that is not trusted")
+        assert "give the CA that signed it" in client.trouble
         authority.write_bytes(tls.ca_file.read_bytes())
-        await link.reached(10)
+        await client.wait_connected(10)
 
 
 async def test_a_name_the_certificate_lacks_is_told(server: NatsServer, tls: ServerTls) -> None:
     address = f"tls://127.0.0.2:{server.port}"
     server.configuration["host"] = "0.0.0.0"
     server.restart()
-    async with started(address, tls=TlsFiles(tls.ca_file)) as link:
-        await eventually(lambda: link.trouble, f"{address} shows a certificate that is not trusted")
+    async with started_client(address, tls=TlsFiles(tls.ca_file)) as client:
+        await eventually(
+            lambda: client.trouble, f"{address} shows a certificate that is not trusted"
+        )
 
 
 async def test_an_authority_that_is_no_certificate_is_told(server: NatsServer) -> None:
-    async with started(server.url, tls=TlsFiles(Path(__file__))) as link:
-        await eventually(lambda: link.trouble, "CA certificate of NATS can't be read")
+    async with started_client(server.url, tls=TlsFiles(Path(__file__))) as client:
+        await eventually(lambda: client.trouble, "CA certificate of NATS can't be read")
 
 
 async def test_nothing_is_told_to_a_server_that_offers_no_tls() -> None:
-    heard = bytearray()
+    received = bytearray()
 
     async def offers_no_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b'INFO {"server_id":"x","headers":true,"auth_required":true}\r\n')
         while data := await reader.read(1000):
-            heard.extend(data)
+            received.extend(data)
 
     port = free_port()
     listening = await asyncio.start_server(offers_no_tls, "127.0.0.1", port)
     keys = {"token": SECRET}
-    async with started(f"tls://127.0.0.1:{port}", credential=lambda: keys) as link:
-        await eventually(lambda: link.trouble, "offers no TLS")
-        assert SECRET not in link.trouble
+    async with started_client(f"tls://127.0.0.1:{port}", credential=lambda: keys) as client:
+        await eventually(lambda: client.trouble, "offers no TLS")
+        assert SECRET not in client.trouble
     listening.close()
-    assert bytes(heard) == b""
+    assert bytes(received) == b""
 
 
 async def test_a_real_server_without_tls_is_refused_too(tmp_path: Path) -> None:
     with nats_server(tmp_path / "plain") as plain:
-        async with started(f"tls://{plain.address}") as link:
-            await eventually(lambda: link.trouble, "offers no TLS, so no credential was told to it")
-            assert not link.connected
+        async with started_client(f"tls://{plain.address}") as client:
+            await eventually(
+                lambda: client.trouble, "offers no TLS, so no credential was told to it"
+            )
+            assert not client.connected
 
 
 async def test_a_killed_server_is_found_again_over_tls(server: NatsServer, tls: ServerTls) -> None:
     changes = list[bool]()
-    async with reached(server.url, tls=TlsFiles(tls.ca_file)) as link:
-        link.on_change(changes.append)
+    async with connected_client(server.url, tls=TlsFiles(tls.ca_file)) as client:
+        client.on_change(changes.append)
         server.restart()
         await eventually(lambda: changes, [False, True])
 
@@ -148,8 +152,8 @@ async def test_a_web_socket_that_breaks_is_told_at_once_and_made_anew(
 ) -> None:
     server, address = web
     changes = list[bool]()
-    async with reached(address, tls=TlsFiles(tls.ca_file)) as link:
-        link.on_change(changes.append)
+    async with connected_client(address, tls=TlsFiles(tls.ca_file)) as client:
+        client.on_change(changes.append)
         server.kill()
         await eventually(lambda: changes, [False])
         server.start()
@@ -159,18 +163,18 @@ async def test_a_web_socket_that_breaks_is_told_at_once_and_made_anew(
 async def test_a_web_socket_of_a_stranger_is_told(
     web: tuple[NatsServer, str], strangers: ServerTls
 ) -> None:
-    async with started(web[1], tls=TlsFiles(strangers.ca_file)) as link:
-        await eventually(lambda: link.trouble, "certificate that is not trusted")
+    async with started_client(web[1], tls=TlsFiles(strangers.ca_file)) as client:
+        await eventually(lambda: client.trouble, "certificate that is not trusted")
 
 
 async def test_a_web_socket_held_still_with_bytes_unsent_is_cut(
     web: tuple[NatsServer, str], tls: ServerTls
 ) -> None:
     server, address = web
-    async with reached(address, tls=TlsFiles(tls.ca_file), **QUICK) as link:
+    async with connected_client(address, tls=TlsFiles(tls.ca_file), **QUICK) as client:
         server.pause()
         for _ in range(40):
-            link.publish("a", bytes(1_000_000))
-        await eventually(lambda: link.connected, wanted=False)
+            client.publish("a", bytes(1_000_000))
+        await eventually(lambda: client.connected, wanted=False)
         server.resume()
-        await eventually(lambda: (link.connected, link.generation > 1), (True, True))
+        await eventually(lambda: (client.connected, client.generation > 1), (True, True))

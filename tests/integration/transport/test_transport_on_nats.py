@@ -28,7 +28,7 @@ from dimse_ingestion.transport.protocol.timeouts import Timeouts
 from dimse_ingestion.transport.server.flow_limits import FlowLimits
 from dimse_ingestion.transport.server.server import TransportServer
 from harness.nats_server import NatsServer, nats_server
-from tests.linked import eventually, reached
+from tests.nats_clients import connected_client, eventually
 from tests.unit.transport.parts import (
     BytesSource,
     FakeOperations,
@@ -129,9 +129,9 @@ def replicas(server: NatsServer, tmp_path: Path) -> Iterator[Replicas]:
 async def requester(
     server: NatsServer, timeouts: Timeouts | None = None, proxy: str = "p1"
 ) -> AsyncIterator[CarrierClient]:
-    needs = proxy_permissions(ROOT, proxy)
-    async with reached(server.url, needs=needs) as link:
-        made = CarrierClient(link, Subjects(ROOT), proxy, timeouts)
+    required_permissions = proxy_permissions(ROOT, proxy)
+    async with connected_client(server.url, required_permissions=required_permissions) as client:
+        made = CarrierClient(client, Subjects(ROOT), proxy, timeouts)
         await made.start()
         yield made
         await made.close()
@@ -141,10 +141,14 @@ async def requester(
 async def responder(
     server: NatsServer, operations: FakeOperations, limits: FlowLimits | None = None
 ) -> AsyncIterator[tuple[TransportServer, NatsClient]]:
-    async with reached(server.url, needs=ingestion_permissions(ROOT)) as link:
-        made = TransportServer(link, Subjects(ROOT), operations.replica, operations, limits=limits)
+    async with connected_client(
+        server.url, required_permissions=ingestion_permissions(ROOT)
+    ) as client:
+        made = TransportServer(
+            client, Subjects(ROOT), operations.replica, operations, limits=limits
+        )
         await made.start()
-        yield made, link
+        yield made, client
         await made.close()
 
 
@@ -166,10 +170,10 @@ async def test_a_chunk_fits_whatever_the_server_takes(tmp_path: Path, maximum_pa
     configuration = {"max_payload": maximum_payload}
     operations = FakeOperations()
     with nats_server(tmp_path / "other", configuration) as server:
-        async with responder(server, operations) as (_, link), requester(server) as asking:
+        async with responder(server, operations) as (_, client), requester(server) as asking:
             source = Generated(3 * MIB + 7)
             assert (await carried(asking, source, "op1")).status == Status.SUCCESS
-            assert link.generation == 1
+            assert client.generation == 1
     assert hashlib.sha256(operations.stored[0]).hexdigest() == source.sha256
 
 
@@ -186,10 +190,12 @@ async def test_each_end_needs_no_more_than_its_permissions(tmp_path: Path) -> No
     operations = FakeOperations(matches=numbered(1000))
     with nats_server(tmp_path / "other", {"authorization": {"users": users}}) as server:
         async with (
-            reached(
+            connected_client(
                 server.url, credential=lambda: {"user": "ingestion", "password": "pw"}
             ) as theirs,
-            reached(server.url, credential=lambda: {"user": "proxy", "password": "pw"}) as ours,
+            connected_client(
+                server.url, credential=lambda: {"user": "proxy", "password": "pw"}
+            ) as ours,
         ):
             serving = TransportServer(theirs, Subjects(ROOT), "r1", operations)
             asking = CarrierClient(ours, Subjects(ROOT), "p1")
@@ -216,10 +222,12 @@ async def test_a_forged_reply_makes_no_replica_unready(tmp_path: Path, reply: st
     headers, body = encode(OpenEcho(request=EchoRequest(operation_id="e1", origin=ORIGIN)))
     with nats_server(tmp_path / "other", {"authorization": {"users": users}}) as server:
         async with (
-            reached(
+            connected_client(
                 server.url, credential=lambda: {"user": "ingestion", "password": "pw"}
             ) as theirs,
-            reached(server.url, credential=lambda: {"user": "evil", "password": "pw"}) as evil,
+            connected_client(
+                server.url, credential=lambda: {"user": "evil", "password": "pw"}
+            ) as evil,
         ):
             serving = TransportServer(theirs, Subjects(ROOT), "r1", FakeOperations())
             asking = CarrierClient(evil, Subjects(ROOT), "evil")

@@ -21,20 +21,20 @@ from dimse_ingestion.transport.nats.reconnect import Connector, OpenedConnection
 from dimse_ingestion.transport.nats.subscriptions import SubscriptionEntry, SubscriptionTable
 
 _LOG = logger(__name__)
-_USUAL_PAYLOAD = 1024 * 1024
-_LONG_ENOUGH = 10.0
+_DEFAULT_MAX_PAYLOAD = 1024 * 1024
+_STABLE_AFTER = 10.0
 """Seconds a connection must hold for the next try to come soon."""
-_FAREWELL = 2.0
+_CLOSE_TIMEOUT = 2.0
 
 
 class _Subscription:
-    def __init__(self, link: "NatsClient", listening: SubscriptionEntry) -> None:
-        self._link = link
-        self._listening = listening
+    def __init__(self, client: "NatsClient", entry: SubscriptionEntry) -> None:
+        self._client = client
+        self._entry = entry
 
     async def drain(self) -> None:
         """Take no new message, hand over those on the way, then let go."""
-        await self._link._let_go(self._listening)
+        await self._client._unsubscribe(self._entry)
 
 
 class NatsClient:
@@ -45,18 +45,18 @@ class NatsClient:
 
     def __init__(self, settings: NatsOptions) -> None:
         self._settings = settings
-        self._connecting = Connector(settings)
+        self._connector = Connector(settings)
         self._connection: Connection | None = None
         self._credential = Credential("no credential")
         self._generation = 0
-        self._maximum_payload = _USUAL_PAYLOAD
-        self._trouble = f"NATS at {self._connecting.server.url} has not been reached yet."
+        self._maximum_payload = _DEFAULT_MAX_PAYLOAD
+        self._trouble = f"NATS at {self._connector.server.url} has not been reached yet."
         self._denials = Denials()
-        self._listenings = SubscriptionTable()
-        self._changed: list[Callable[[bool], None]] = []
+        self._subscriptions = SubscriptionTable()
+        self._change_callbacks: list[Callable[[bool], None]] = []
         self._ready = asyncio.Event()
-        self._wanted = asyncio.Event()
-        self._wanted.set()
+        self._reconnect_needed = asyncio.Event()
+        self._reconnect_needed.set()
         self._closing = False
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -83,8 +83,8 @@ class NatsClient:
         """Empty when healthy, else a sentence for an operator that says what is wrong."""
         if self._connection is None:
             return self._trouble
-        if denied := self._denials.sentence:
-            return denied
+        if denial := self._denials.sentence:
+            return denial
         return (
             ""
             if self.connected
@@ -98,9 +98,9 @@ class NatsClient:
 
     async def start(self) -> None:
         """Begin to connect, and return at once."""
-        self._run(self._supervise(), "nats link")
+        self._start_task(self._reconnect_loop(), "nats link")
 
-    async def reached(self, seconds: float) -> None:
+    async def wait_connected(self, seconds: float) -> None:
         """Wait for a connection. Raises CarrierDown with the trouble after so many seconds."""
         try:
             await asyncio.wait_for(self._ready.wait(), seconds)
@@ -120,11 +120,11 @@ class NatsClient:
         Raises CarrierDown when not connected, MessageTooLarge (a ValueError) above
         `maximum_payload`, and ValueError for a subject or a header that can't be one.
         """
-        self._current().send(subject, body, reply, headers)
+        self._require_connection().send(subject, body, reply, headers)
 
     async def wait_writable(self) -> None:
         """Wait until less than 2 MiB is unsent. Raises CarrierDown."""
-        await self._current().drained()
+        await self._require_connection().wait_writable()
 
     async def subscribe(
         self, subject: str, take: Callable[[Delivery], None], *, queue: str = ""
@@ -133,102 +133,102 @@ class NatsClient:
 
         Raises ValueError for what can't be a subject.
         """
-        listening = self._listenings.add(subject, queue, take)
+        entry = self._subscriptions.add(subject, queue, take)
         if (connection := self._connection) is not None:
             with suppress(CarrierDown):
-                listening.ask(connection)
-                await self._there_and_back(connection)
-        return _Subscription(self, listening)
+                entry.send_to(connection)
+                await self._round_trip(connection)
+        return _Subscription(self, entry)
 
     def on_change(self, changed: Callable[[bool], None]) -> None:
         """Call `changed(connected)` at each disconnect and each reconnect, at once."""
-        self._changed.append(changed)
+        self._change_callbacks.append(changed)
 
     async def close(self) -> None:
         """Flush, then let go of the connection."""
         self._closing = True
-        await self._end_tasks()
+        await self._cancel_tasks()
         if (connection := self._connection) is not None:
             with suppress(CarrierDown):
-                await self._there_and_back(connection, _FAREWELL)
+                await self._round_trip(connection, _CLOSE_TIMEOUT)
             connection.cut("closed by us")
         self._trouble = "The link to NATS is closed."
 
-    def delivered(self, listening: int, delivery: Delivery) -> None:
+    def on_message(self, number: int, delivery: Delivery) -> None:
         """A message came (Holder)."""
-        self._listenings.deliver(listening, delivery)
+        self._subscriptions.deliver(number, delivery)
 
-    def lost(self, connection: Connection, reason: str) -> None:
+    def on_lost(self, connection: Connection, reason: str) -> None:
         """A connection has ended (Holder)."""
         if connection is not self._connection:
             return
         self._connection = None
         self._ready.clear()
         self._trouble = connection_lost_message(connection.server, reason)
-        self._wanted.set()
+        self._reconnect_needed.set()
         if not self._closing:
             _LOG.warning("The connection to NATS was lost.", why=self._trouble)
-        self._announce(connected=False)
+        self._notify_changed(connected=False)
 
-    def denied(self, denial: Denial) -> None:
+    def on_denied(self, denial: Denial) -> None:
         """The server refused a subject (Holder)."""
         if self._denials.add(denial):
             _LOG.error("NATS denies us a subject; allow it in the user's permissions.", what=denial)
 
-    def asked_to_leave(self, connection: Connection) -> None:
+    def on_lame_duck(self, connection: Connection) -> None:
         """The server is about to stop (Holder)."""
         if connection is self._connection:
             _LOG.info("NATS is about to stop: going elsewhere.", server=connection.server.url)
-            self._wanted.set()
+            self._reconnect_needed.set()
 
-    def _current(self) -> Connection:
+    def _require_connection(self) -> Connection:
         if self._connection is None:
             raise CarrierDown(self._trouble)
         return self._connection
 
-    def _announce(self, *, connected: bool) -> None:
-        for changed in self._changed:
+    def _notify_changed(self, *, connected: bool) -> None:
+        for changed in self._change_callbacks:
             try:
                 changed(connected)
             except Exception:  # noqa: BLE001 - the others must hear of it, and it is logged
                 _LOG.exception("A change of the connection to NATS could not be told on.")
 
-    async def _supervise(self) -> None:
+    async def _reconnect_loop(self) -> None:
         while not self._closing:
-            await self._wanted.wait()
-            await self._connecting.pause()
+            await self._reconnect_needed.wait()
+            await self._connector.pause()
             try:
-                await self._adopt(await self._connecting.open(self))
+                await self._switch_to(await self._connector.open(self))
             except CarrierDown as trouble:
-                self._not_opened(str(trouble))
+                self._record_failure(str(trouble))
             except Exception:  # noqa: BLE001 - reconnecting must go on, and it is logged
-                self._connecting.failed()
+                self._connector.count_failure()
                 _LOG.exception("Connecting to NATS failed in an unforeseen way; it is tried again.")
 
-    def _not_opened(self, sentence: str) -> None:
-        self._connecting.failed()
+    def _record_failure(self, sentence: str) -> None:
+        self._connector.count_failure()
         if sentence != self._trouble:
             _LOG.warning("NATS is not reached.", why=sentence)
         self._trouble = sentence
 
-    async def _adopt(self, opened: OpenedConnection) -> None:
+    async def _switch_to(self, opened: OpenedConnection) -> None:
         connection = opened.connection
-        before, self._connection = self._connection, connection
-        self._wanted.clear()
+        previous, self._connection = self._connection, connection
+        self._reconnect_needed.clear()
         self._credential = opened.credential
         self._generation += 1
         self._maximum_payload = connection.max_payload
         self._denials.forget()
-        if before is not None:
+        if previous is not None:
             self._ready.clear()
-            self._announce(connected=False)
-        await self._listen_again(connection)
+            self._notify_changed(connected=False)
+        await self._resubscribe(connection)
         if connection is self._connection:
-            self._settle(opened)
-        if before is not None:
-            self._run(self._retire(before), "nats link retiring")
+            self._mark_ready(opened)
+        if previous is not None:
+            self._start_task(self._close_replaced(previous), "nats link retiring")
 
-    def _settle(self, opened: OpenedConnection) -> None:
+    def _mark_ready(self, opened: OpenedConnection) -> None:
         _LOG.info(
             "Connected to NATS.",
             server=opened.connection.server.url,
@@ -236,65 +236,65 @@ class NatsClient:
             credential=opened.credential.kind,
         )
         self._ready.set()
-        self._announce(connected=True)
-        self._run(self._tend(opened.connection), "nats link tending")
+        self._notify_changed(connected=True)
+        self._start_task(self._keep_alive(opened.connection), "nats link tending")
 
-    async def _listen_again(self, connection: Connection) -> None:
+    async def _resubscribe(self, connection: Connection) -> None:
         with suppress(CarrierDown):
-            self._listenings.ask_again(connection)
-            self._listenings.check(connection, self._settings.needs)
-            await self._there_and_back(connection)
+            self._subscriptions.resubscribe(connection)
+            self._subscriptions.check_permissions(connection, self._settings.required_permissions)
+            await self._round_trip(connection)
 
-    async def _there_and_back(self, connection: Connection, patience: float = 0.0) -> None:
+    async def _round_trip(self, connection: Connection, max_idle: float = 0.0) -> None:
         """A round trip; a connection that shows no life for so long is cut. Raises CarrierDown."""
-        await connection.round_trip(patience or self._settings.connect_timeout)
+        await connection.round_trip(max_idle or self._settings.connect_timeout)
 
-    async def _tend(self, connection: Connection) -> None:
+    async def _keep_alive(self, connection: Connection) -> None:
         interval = self._settings.ping_interval
-        began = time.monotonic()
+        started_at = time.monotonic()
         with suppress(CarrierDown):
             while connection is self._connection:
                 await asyncio.sleep(interval)
-                await self._there_and_back(connection, 2 * interval)
-                if time.monotonic() - began > _LONG_ENOUGH:
-                    self._connecting.succeeded()
+                await self._round_trip(connection, 2 * interval)
+                if time.monotonic() - started_at > _STABLE_AFTER:
+                    self._connector.reset_backoff()
                 if self._denials.all:
-                    await self._ask_again(connection)
+                    await self._recheck_denials(connection)
 
-    async def _ask_again(self, connection: Connection) -> None:
+    async def _recheck_denials(self, connection: Connection) -> None:
         """Find out whether what was denied is allowed by now; new credentials are tried."""
         with suppress(CredentialError):
             if self._settings.read_credential() != self._credential:
-                self._wanted.set()
+                self._reconnect_needed.set()
                 return
-        self._listenings.ask_again(connection, only_of=self._denials)
-        self._listenings.check(connection, self._settings.needs)
-        await self._there_and_back(connection)
+        self._subscriptions.resubscribe(connection, only_of=self._denials)
+        self._subscriptions.check_permissions(connection, self._settings.required_permissions)
+        await self._round_trip(connection)
         self._denials.forget(3 * self._settings.ping_interval)
 
-    async def _retire(self, connection: Connection) -> None:
+    async def _close_replaced(self, connection: Connection) -> None:
         """Let a replaced connection hand over what is on its way."""
         try:
             with suppress(CarrierDown):
-                self._listenings.leave(connection)
-                await self._there_and_back(connection, _FAREWELL)
+                self._subscriptions.unsubscribe_all(connection)
+                await self._round_trip(connection, _CLOSE_TIMEOUT)
         finally:
             connection.cut("replaced by another")
 
-    async def _let_go(self, listening: SubscriptionEntry) -> None:
-        listening.leaving = True
+    async def _unsubscribe(self, entry: SubscriptionEntry) -> None:
+        entry.leaving = True
         if (connection := self._connection) is not None:
             with suppress(CarrierDown):
-                connection.stop_listening(listening.number)
-                await self._there_and_back(connection)
-        self._listenings.remove(listening)
+                connection.send_unsub(entry.number)
+                await self._round_trip(connection)
+        self._subscriptions.remove(entry)
 
-    def _run(self, work: Coroutine[None, None, None], name: str) -> None:
+    def _start_task(self, work: Coroutine[None, None, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _end_tasks(self) -> None:
+    async def _cancel_tasks(self) -> None:
         while tasks := list(self._tasks):
             for task in tasks:
                 task.cancel()  # more than once: nats-py and wait_for may swallow one

@@ -60,31 +60,31 @@ class Denial:
 class ConnectionListener(Protocol):
     """Who holds a connection; each is called at once, from within the reading."""
 
-    def delivered(self, listening: int, delivery: Delivery) -> None:
+    def on_message(self, number: int, delivery: Delivery) -> None:
         """A message for the subscription of this number."""
 
-    def lost(self, connection: "Connection", reason: str) -> None:
+    def on_lost(self, connection: "Connection", reason: str) -> None:
         """It has ended, once and for good."""
 
-    def denied(self, denial: Denial) -> None:
+    def on_denied(self, denial: Denial) -> None:
         """The server refused a subject; the connection goes on."""
 
-    def asked_to_leave(self, connection: "Connection") -> None:
+    def on_lame_duck(self, connection: "Connection") -> None:
         """The server is about to stop: go elsewhere within its grace."""
 
 
 class Connection(Client):
     """One connection. `open` it, use it, and let the holder hear of its end."""
 
-    def __init__(self, server: Server, holder: ConnectionListener) -> None:
+    def __init__(self, server: Server, listener: ConnectionListener) -> None:
         super().__init__()
         self._ps = Parser(self)  # type: ignore[assignment] # in the place of nats-py's
         self.server = server
         self.last_sign_of_life = 0.0
         self.refusal = ""
         self.connect_bytes = 0
-        self._holder = holder
-        self._wire: SocketWriter | None = None
+        self._listener = listener
+        self._writer: SocketWriter | None = None
         self._ended = False
 
     async def open(self, options: Mapping[str, Any]) -> None:
@@ -96,14 +96,14 @@ class Connection(Client):
         await self.connect(
             servers=[self.server.url],
             allow_reconnect=False,
-            error_cb=_unheard,
+            error_cb=_ignore_error,
             lame_duck_mode_cb=self._lame_duck,
             skip_subject_validation=True,
             **options,
         )
-        if self._wire is None:
-            self._wire = self._new_wire()
-        await self._pong()
+        if self._writer is None:
+            self._writer = self._new_writer()
+        await self._request_pong()
         if self._ended:  # with the same bytes that brought the pong
             raise ConnectionResetError(self.refusal or "the server ended it")
         self._status = Client.CONNECTED
@@ -111,7 +111,7 @@ class Connection(Client):
     @property
     def encrypted(self) -> bool:
         """Whether what we say can't be overheard."""
-        return self._wire is not None and self._wire.encrypted
+        return self._writer is not None and self._writer.encrypted
 
     def send(
         self, subject: str, body: bytes, reply: str = "", headers: Mapping[str, str] | None = None
@@ -119,7 +119,7 @@ class Connection(Client):
         """Publish, into the buffer. Raises CarrierDown, MessageTooLarge, or ValueError."""
         if _UNSAFE_SUBJECT.search(subject) or _UNSAFE_SUBJECT.search(reply) or not subject:
             raise ValueError(f"not a NATS subject: {subject!r} (reply {reply!r})")
-        block = header_block.encoded(headers) if headers else b""
+        block = header_block.encode(headers) if headers else b""
         size = len(block) + len(body)
         if size > self._max_payload:
             raise MessageTooLarge(
@@ -130,38 +130,38 @@ class Connection(Client):
             head = f"HPUB {subject} {reply} {len(block)} {size}\r\n".encode() + block
         else:
             head = f"PUB {subject} {reply} {size}\r\n".encode()
-        self._out.write(head, body, b"\r\n")
+        self._open_writer.write(head, body, b"\r\n")
 
-    def listen(self, number: int, subject: str, queue: str = "") -> None:
+    def send_sub(self, number: int, subject: str, queue: str = "") -> None:
         """Subscribe under a number of our own choice."""
-        self._out.write(f"SUB {subject} {queue} {number}\r\n".encode())
+        self._open_writer.write(f"SUB {subject} {queue} {number}\r\n".encode())
 
-    def stop_listening(self, number: int) -> None:
+    def send_unsub(self, number: int) -> None:
         """Let a subscription go; what is on its way still comes, until the next round trip."""
-        self._out.write(f"UNSUB {number}\r\n".encode())
+        self._open_writer.write(f"UNSUB {number}\r\n".encode())
 
-    async def round_trip(self, patience: float) -> None:
+    async def round_trip(self, max_idle: float) -> None:
         """Go to the server and back, behind everything sent so far.
 
         Raises CarrierDown; the connection is cut when nothing at all comes or goes for `patience`
         seconds (a slow line with much on its way is not a dead one).
         """
-        pong = self._pong()
+        pong = self._request_pong()
         while not pong.done():
-            before = self._progress
-            await asyncio.wait([pong], timeout=patience)
+            previous = self._bytes_transferred
+            await asyncio.wait([pong], timeout=max_idle)
             if pong.done():
                 break
-            if self._progress == before:
-                self.cut(f"no answer to a ping within {patience:g} s")
+            if self._bytes_transferred == previous:
+                self.cut(f"no answer to a ping within {max_idle:g} s")
                 break
             self.last_sign_of_life = time.monotonic()
         await pong
 
-    async def drained(self) -> None:
+    async def wait_writable(self) -> None:
         """Wait until the buffer is below its high-water mark. Raises CarrierDown."""
         try:
-            await self._out.drained()
+            await self._open_writer.wait_writable()
         except OSError as trouble:
             raise CarrierDown(f"The connection to NATS broke: {trouble}") from None
 
@@ -173,27 +173,27 @@ class Connection(Client):
         self._status = Client.CLOSED
         self._abort()
         self._fail_round_trips(reason)
-        self._holder.lost(self, reason)
+        self._listener.on_lost(self, reason)
 
-    def _pong(self) -> asyncio.Future[bool]:
+    def _request_pong(self) -> asyncio.Future[bool]:
         """Send a PING; raises CarrierDown, now or when awaited."""
         pong: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._out.write(b"PING\r\n")
+        self._open_writer.write(b"PING\r\n")
         self._pongs.append(pong)
         return pong
 
     @property
-    def _progress(self) -> int:
+    def _bytes_transferred(self) -> int:
         """Grows whenever anything comes or goes."""
-        return self._out.sent + int(self.stats["in_msgs"])
+        return self._open_writer.sent + int(self.stats["in_msgs"])
 
     @property
-    def _out(self) -> SocketWriter:
-        if self._wire is None or self._ended:
+    def _open_writer(self) -> SocketWriter:
+        if self._writer is None or self._ended:
             raise CarrierDown("The connection to NATS has ended.")
-        return self._wire
+        return self._writer
 
-    def _new_wire(self) -> SocketWriter:
+    def _new_writer(self) -> SocketWriter:
         if self._transport is None:
             raise ConnectionResetError("the connection ended while it was opened")
         return socket_writer_for(self._transport, lambda trouble: self.cut(f"it broke: {trouble}"))
@@ -202,8 +202,8 @@ class Connection(Client):
         for task in (self._reading_task, self._ping_interval_task, self._flusher_task):
             if task is not None and task is not asyncio.current_task():
                 task.cancel()
-        if self._wire is not None:
-            self._wire.abort()
+        if self._writer is not None:
+            self._writer.abort()
         else:
             abort(self._transport)
 
@@ -215,7 +215,7 @@ class Connection(Client):
         self._pongs.clear()
 
     async def _lame_duck(self) -> None:
-        self._holder.asked_to_leave(self)
+        self._listener.on_lame_duck(self)
 
     # What follows replaces nats-py's own, by its names.
 
@@ -224,8 +224,8 @@ class Connection(Client):
         await self._connect_to_server(Srv(server.uri))
 
     def _connect_command(self) -> bytes:
-        self._wire = self._new_wire()
-        if self.server.encrypted and not self._wire.encrypted:
+        self._writer = self._new_writer()
+        if self.server.encrypted and not self._writer.encrypted:
             raise PlaintextServer
         command = super()._connect_command()
         self.connect_bytes = len(command)
@@ -251,16 +251,16 @@ class Connection(Client):
         """Nothing: what is written is on its way."""
 
     async def _process_err(self, err_msg: str) -> None:
-        if denied := _DENIED.search(err_msg):
-            publish = denied["what"].lower().startswith("publish")
-            self._holder.denied(Denial(publish, denied["subject"]))
+        if violation := _DENIED.search(err_msg):
+            publish = violation["what"].lower().startswith("publish")
+            self._listener.on_denied(Denial(publish, violation["subject"]))
             return
         self.refusal = err_msg
         self.cut(err_msg)
 
     async def _process_ping(self) -> None:
         if not self._ended:
-            self._out.write(b"PONG\r\n")
+            self._open_writer.write(b"PONG\r\n")
 
     async def _process_pong(self) -> None:
         self.last_sign_of_life = time.monotonic()
@@ -270,16 +270,16 @@ class Connection(Client):
     async def _process_msg(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None
     ) -> None:
-        found = header_block.decoded(headers) if headers else {}
+        fields = header_block.decode(headers) if headers else {}
         try:
-            delivery = Delivery(subject.decode(), data, reply.decode(), found)
+            delivery = Delivery(subject.decode(), data, reply.decode(), fields)
         except UnicodeDecodeError:
             return  # no subject of ours, and no reply that could be answered to
         try:
-            self._holder.delivered(sid, delivery)
+            self._listener.on_message(sid, delivery)
         except Exception:  # noqa: BLE001 - reading must go on, and it is logged
             _LOG.exception("A message could not be taken.", subject=delivery.subject)
 
 
-async def _unheard(_: Exception) -> None:
+async def _ignore_error(_: Exception) -> None:
     """Errors reach the holder by `lost` and `denied`; nats-py's own log would name them twice."""

@@ -58,11 +58,11 @@ def parse_credential(keys: Mapping[str, str], mode: Mode = "auto") -> Credential
         return _password(keys)
     content = _content(keys)
     if mode == "auto":
-        mode = _kind(content)
-    return _MADE[mode](content, keys.get("seed", "").strip())
+        mode = _detect_mode(content)
+    return _PARSERS[mode](content, keys.get("seed", "").strip())
 
 
-def signature(seed: str, nonce: str) -> bytes:
+def sign_nonce(seed: str, nonce: str) -> bytes:
     """The server's nonce signed, in base64; empty where a bearer JWT has no seed to sign with."""
     if not seed:
         return b""
@@ -79,14 +79,14 @@ def _content(keys: Mapping[str, str]) -> str:
     )
 
 
-def _kind(content: str) -> Mode:
+def _detect_mode(content: str) -> Mode:
     if "BEGIN NATS USER JWT" in content:
         return "creds"
     if _SEED.fullmatch(content):
         return "nkey"
     claims = _claims(content)
     if "nats" in claims:
-        return "bearer" if _says_bearer(claims) else "jwt-seed"
+        return "bearer" if _is_bearer(claims) else "jwt-seed"
     return "password" if claims.get("sub") else "token"
 
 
@@ -96,13 +96,13 @@ def _from_creds(content: str, _: str) -> Credential:
         raise CredentialError(
             "The NATS creds file has no user JWT: write it anew with 'nsc generate creds'."
         )
-    if not seed and _says_bearer(_claims(jwt[1])):
+    if not seed and _is_bearer(_claims(jwt[1])):
         return _from_bearer(jwt[1], "")
     if not seed:
         raise CredentialError(
             "The NATS creds file has no seed: write it anew with 'nsc generate creds'."
         )
-    return _user("a creds file", jwt[1], _user_seed(seed[1]))
+    return _user_credential("a creds file", jwt[1], _user_seed(seed[1]))
 
 
 def _from_jwt_and_seed(content: str, seed: str) -> Credential:
@@ -111,11 +111,11 @@ def _from_jwt_and_seed(content: str, seed: str) -> Credential:
             "A NATS user JWT needs its seed: put it under the key 'seed' of the same Secret, or "
             "put in the creds file, or have the JWT issued as a bearer token."
         )
-    return _user("a user JWT and its seed", content, _user_seed(seed))
+    return _user_credential("a user JWT and its seed", content, _user_seed(seed))
 
 
 def _from_bearer(content: str, seed: str) -> Credential:
-    return _user("a bearer JWT", content, _user_seed(seed) if seed else "")
+    return _user_credential("a bearer JWT", content, _user_seed(seed) if seed else "")
 
 
 def _from_seed(content: str, _: str) -> Credential:
@@ -146,7 +146,7 @@ def _password(keys: Mapping[str, str]) -> Credential:
     return _from_foreign_jwt(_content(keys), "")
 
 
-_MADE = {
+_PARSERS = {
     "creds": _from_creds,
     "jwt-seed": _from_jwt_and_seed,
     "bearer": _from_bearer,
@@ -156,9 +156,9 @@ _MADE = {
 }
 
 
-def _user(kind: str, jwt: str, seed: str) -> Credential:
+def _user_credential(kind: str, jwt: str, seed: str) -> Credential:
     claims = _claims(jwt)
-    role = _nats_part(claims).get("type", "user")
+    role = _nats_claims(claims).get("type", "user")
     if role != "user":
         raise CredentialError(
             f"The NATS credential is the JWT of an {role}, and a user's is needed: "
@@ -198,15 +198,15 @@ def _json(part: str) -> object:
         return None
 
 
-def _nats_part(claims: Mapping[str, Any]) -> Mapping[str, Any]:
-    found = claims.get("nats")
-    return found if isinstance(found, dict) else {}
+def _nats_claims(claims: Mapping[str, Any]) -> Mapping[str, Any]:
+    part = claims.get("nats")
+    return part if isinstance(part, dict) else {}
 
 
-def _says_bearer(claims: Mapping[str, Any]) -> bool:
-    return bool(_nats_part(claims).get("bearer_token"))
+def _is_bearer(claims: Mapping[str, Any]) -> bool:
+    return bool(_nats_claims(claims).get("bearer_token"))
 
 
 def _expiry(claims: Mapping[str, Any]) -> float | None:
-    found = claims.get("exp")
-    return float(found) if isinstance(found, int | float) and found > 0 else None
+    expires = claims.get("exp")
+    return float(expires) if isinstance(expires, int | float) and expires > 0 else None

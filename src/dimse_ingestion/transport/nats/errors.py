@@ -13,7 +13,7 @@ from dimse_ingestion.transport.nats.credentials import Credential, CredentialErr
 from dimse_ingestion.transport.nats.server_urls import Server
 from dimse_ingestion.transport.nats.tls import TlsError
 
-USUAL_CONTROL_LINE = 4096
+DEFAULT_MAX_CONTROL_LINE = 4096
 """Bytes of a CONNECT that a nats-server takes unless its max_control_line is raised."""
 
 CONNECT_ERRORS = (
@@ -41,12 +41,12 @@ def connect_error_message(
             f"{at} offers no TLS, so no credential was told to it: give the server a certificate, "
             "or set DIMSE_NATS_TLS_ENABLED=false where the network itself is trusted."
         )
-    if connect_bytes > USUAL_CONTROL_LINE and not _refused_by_name(trouble):
+    if connect_bytes > DEFAULT_MAX_CONTROL_LINE and not _is_authorization_violation(trouble):
         return (
             f"{at} ended the connection at our CONNECT of {connect_bytes} bytes: the token is "
             "long; raise max_control_line in the server's configuration (64KB is plenty)."
         )
-    return f"{at} {_told(trouble, credential)}"
+    return f"{at} {_explain(trouble, credential)}"
 
 
 def connection_lost_message(server: Server, reason: str) -> str:
@@ -54,15 +54,15 @@ def connection_lost_message(server: Server, reason: str) -> str:
     return f"The connection to NATS at {server.url} was lost ({reason}); it is tried again."
 
 
-def _refused_by_name(trouble: Exception) -> bool:
+def _is_authorization_violation(trouble: Exception) -> bool:
     return "authorization violation" in str(trouble).lower()
 
 
-def _told(trouble: Exception, credential: Credential) -> str:
-    said = str(trouble).removeprefix("nats: ").strip("' ")
-    if _refused_by_name(trouble) or "authentication" in said.lower():
-        return _refused(said, credential)
-    if (tls := _tls(trouble)) is not None:
+def _explain(trouble: Exception, credential: Credential) -> str:
+    text = str(trouble).removeprefix("nats: ").strip("' ")
+    if _is_authorization_violation(trouble) or "authentication" in text.lower():
+        return _explain_refusal(text, credential)
+    if (tls := _explain_tls(trouble)) is not None:
         return tls
     if isinstance(trouble, TimeoutError):
         return (
@@ -75,21 +75,21 @@ def _told(trouble: Exception, credential: Credential) -> str:
         return "is not reached (connection refused): start it, or correct natsUrl."
     if isinstance(trouble, ConnectionError):
         return (
-            f"ended the connection before it let us in ({said}): its log says why; it may ask "
+            f"ended the connection before it let us in ({text}): its log says why; it may ask "
             "for a client certificate."
         )
-    return f"is not reached ({said or type(trouble).__name__}): look at the server and natsUrl."
+    return f"is not reached ({text or type(trouble).__name__}): look at the server and natsUrl."
 
 
-def _refused(said: str, credential: Credential) -> str:
+def _explain_refusal(text: str, credential: Credential) -> str:
     cause = " It has expired." if credential.expired else ""
     return (
-        f"refuses us ({said}). We came with {credential.kind}.{cause} Renew it in the token "
+        f"refuses us ({text}). We came with {credential.kind}.{cause} Renew it in the token "
         "Secret; it is read again at each try."
     )
 
 
-def _tls(trouble: Exception) -> str | None:
+def _explain_tls(trouble: Exception) -> str | None:
     error = getattr(trouble, "certificate_error", None) or trouble
     if isinstance(error, ssl.SSLCertVerificationError):
         return (

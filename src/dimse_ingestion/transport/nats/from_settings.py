@@ -6,7 +6,9 @@ from dimse_ingestion.transport.nats.tls import TlsFiles
 from dimse_ingestion.transport.protocol.subjects import Permissions
 
 
-def nats_options(settings: NatsSettings, name: str, needs: Permissions) -> NatsOptions:
+def nats_options(
+    settings: NatsSettings, name: str, required_permissions: Permissions
+) -> NatsOptions:
     """How `name`, which must be allowed what it `needs`, reaches NATS."""
     return NatsOptions(
         addresses=settings.nats_url,
@@ -22,6 +24,6 @@ def nats_options(settings: NatsSettings, name: str, needs: Permissions) -> NatsO
             certificate_secret=settings.nats_certificate_secret_name,
         ),
         tls_handshake_first=settings.nats_tls_handshake_first,
-        needs=needs,
+        required_permissions=required_permissions,
         connect_timeout=settings.nats_connect_timeout,
     )

@@ -9,7 +9,7 @@ _VERSION = b"NATS/1.0"
 _LINE_END = "\r\n"
 
 
-def encoded(headers: Mapping[str, str]) -> bytes:
+def encode(headers: Mapping[str, str]) -> bytes:
     """The header block. Raises ValueError for a name or value that would break out of its line."""
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
     if lines.count("\r") != len(headers) or lines.count("\n") != len(headers):
@@ -17,7 +17,7 @@ def encoded(headers: Mapping[str, str]) -> bytes:
     return b"NATS/1.0\r\n" + lines.encode() + b"\r\n"
 
 
-def decoded(block: bytes) -> dict[str, str]:
+def decode(block: bytes) -> dict[str, str]:
     """The headers of a block; a status line gives `Status` and `Description`."""
     first, _, rest = block.decode("utf-8", "replace").partition(_LINE_END)
     headers = _status(first[len(_VERSION) :].strip())

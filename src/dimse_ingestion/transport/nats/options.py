@@ -10,7 +10,7 @@ from dimse_ingestion.transport.nats.credentials import (
     CredentialError,
     Mode,
     parse_credential,
-    signature,
+    sign_nonce,
 )
 from dimse_ingestion.transport.nats.server_urls import Server, parse_servers
 from dimse_ingestion.transport.nats.tls import TlsFiles
@@ -35,13 +35,15 @@ class NatsOptions:
     auth_mode: Mode = "auto"
     tls: TlsFiles = field(default_factory=TlsFiles)
     tls_handshake_first: bool = False
-    needs: Permissions = field(default_factory=lambda: Permissions(publish=(), subscribe=()))
+    required_permissions: Permissions = field(
+        default_factory=lambda: Permissions(publish=(), subscribe=())
+    )
     """What the user must be allowed; asked at each connect."""
     connect_timeout: float = 5.0
     """The longest that one try may take as a whole."""
     ping_interval: float = 10.0
     """A ping not answered for twice as long ends the connection."""
-    longest_back_off: float = 2.0
+    max_backoff: float = 2.0
 
     @property
     def servers(self) -> tuple[Server, ...]:
@@ -64,15 +66,15 @@ class NatsOptions:
             "tls_handshake_first": self.tls_handshake_first
             and server.encrypted
             and not server.websocket,
-            **_proof(credential),
+            **_authentication_options(credential),
         }
 
 
-def _proof(credential: Credential) -> dict[str, Any]:
+def _authentication_options(credential: Credential) -> dict[str, Any]:
     if credential.jwt:
         return {
             "user_jwt_cb": credential.jwt.encode,
-            "signature_cb": lambda nonce: signature(credential.seed, nonce),
+            "signature_cb": lambda nonce: sign_nonce(credential.seed, nonce),
         }
     if credential.seed:
         return {"nkeys_seed_str": credential.seed}

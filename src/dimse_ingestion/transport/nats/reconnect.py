@@ -17,7 +17,7 @@ from dimse_ingestion.transport.nats.options import NatsOptions
 from dimse_ingestion.transport.nats.server_urls import Server
 from dimse_ingestion.transport.nats.tls import TlsError
 
-_FIRST_BACK_OFF = 0.1
+_FIRST_BACKOFF = 0.1
 _RANDOM = secrets.SystemRandom()
 
 
@@ -43,11 +43,11 @@ class Connector:
         """The server to try next; they take turns, in an order of our own."""
         return self._servers[self._failures % len(self._servers)]
 
-    def succeeded(self) -> None:
+    def reset_backoff(self) -> None:
         """A connection has held for a while: the next try comes soon."""
         self._failures = 0
 
-    def failed(self) -> None:
+    def count_failure(self) -> None:
         """A try, or a connection that was hardly there, came to nothing."""
         self._failures += 1
 
@@ -55,12 +55,12 @@ class Connector:
         """Wait before the next try: at random, so that not all clients come at once."""
         rounds, position = divmod(self._failures, len(self._servers))
         if position == 0:  # else another server is next, and it may be well
-            longest = min(self._settings.longest_back_off, _FIRST_BACK_OFF * 2 ** min(rounds, 16))
+            longest = min(self._settings.max_backoff, _FIRST_BACKOFF * 2 ** min(rounds, 16))
             await asyncio.sleep(_RANDOM.uniform(longest / 2, longest))
 
-    async def open(self, holder: ConnectionListener) -> OpenedConnection:
+    async def open(self, listener: ConnectionListener) -> OpenedConnection:
         """Try once. Raises CarrierDown with the sentence that says why not."""
-        server, connection = self.server, Connection(self.server, holder)
+        server, connection = self.server, Connection(self.server, listener)
         credential = Credential("no credential")
         try:
             async with asyncio.timeout(self._settings.connect_timeout):

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 from nats.errors import ProtocolError
 
 _LINE_END = b"\r\n"
-_LONGEST_LINE = 1024 * 1024  # bytes; an INFO names every server of a cluster
-_MESSAGES_A_TURN = 128
+_MAX_LINE = 1024 * 1024  # bytes; an INFO names every server of a cluster
+_MESSAGES_PER_TURN = 128
 """Messages after which others may run: a flood of small ones holds nobody up."""
 
 
@@ -51,26 +51,26 @@ class Parser:
     async def parse(self, data: bytes) -> None:
         """Take the next bytes. Raises ProtocolError for what no server says."""
         self._buffer += data
-        while await (self._message() if self._fields else self._line()):
+        while await (self._read_message() if self._fields else self._read_line()):
             pass
 
-    async def _line(self) -> bool:
+    async def _read_line(self) -> bool:
         """Read one line; return whether there was a whole one."""
         end = self._buffer.find(_LINE_END)
         if end < 0:
-            if len(self._buffer) > _LONGEST_LINE:
+            if len(self._buffer) > _MAX_LINE:
                 raise ProtocolError("a line without an end")
             return False
         line = bytes(self._buffer[:end])
         del self._buffer[: end + len(_LINE_END)]
         verb, _, rest = line.partition(b" ")
-        await self._take(verb.upper(), rest)
+        await self._dispatch(verb.upper(), rest)
         return True
 
-    async def _take(self, verb: bytes, rest: bytes) -> None:
+    async def _dispatch(self, verb: bytes, rest: bytes) -> None:
         handler = self._handler
         if verb in (b"MSG", b"HMSG"):
-            self._begin_message(rest.split(b" "), headers=verb == b"HMSG")
+            self._parse_message_head(rest.split(b" "), headers=verb == b"HMSG")
         elif verb == b"PING":
             await handler._process_ping()
         elif verb == b"PONG":
@@ -82,7 +82,7 @@ class Parser:
         elif verb != b"+OK":
             raise ProtocolError("a line that no server says")
 
-    def _begin_message(self, fields: list[bytes], *, headers: bool) -> None:
+    def _parse_message_head(self, fields: list[bytes], *, headers: bool) -> None:
         """Note what a message is: subject, number, reply if any, lengths of headers and all."""
         sizes = 2 if headers else 1
         if not 2 + sizes <= len(fields) <= 3 + sizes:
@@ -94,7 +94,7 @@ class Parser:
         self._headers, self._total = (lengths[0] if headers else 0), lengths[-1]
         self._fields = fields[:-sizes]
 
-    async def _message(self) -> bool:
+    async def _read_message(self) -> bool:
         """Hand over a message; return whether it was whole."""
         total = self._total
         if len(self._buffer) < total + len(_LINE_END):
@@ -107,11 +107,11 @@ class Parser:
         await self._handler._process_msg(
             int(number), subject, reply[0] if reply else b"", body, headers
         )
-        await self._let_others_run()
+        await self._yield_to_others()
         return True
 
-    async def _let_others_run(self) -> None:
+    async def _yield_to_others(self) -> None:
         self._messages += 1
-        if self._messages >= _MESSAGES_A_TURN:
+        if self._messages >= _MESSAGES_PER_TURN:
             self._messages = 0
             await asyncio.sleep(0)

@@ -46,24 +46,26 @@ def parse_servers(addresses: str | Iterable[str], *, secure: bool = True) -> tup
     `secure` is for those without a scheme: TLS or not. Raises AddressMistake with the cure.
     """
     text = addresses if isinstance(addresses, str) else ",".join(addresses)
-    found = tuple(_server(each.strip(), secure=secure) for each in text.split(",") if each.strip())
-    if not found:
+    servers = tuple(
+        _parse_server(each.strip(), secure=secure) for each in text.split(",") if each.strip()
+    )
+    if not servers:
         raise AddressError("No NATS address: give host:port, or a URL like tls://host:4222.")
-    return found
+    return servers
 
 
-def _server(address: str, *, secure: bool) -> Server:
-    written = address if "://" in address else f"{'tls' if secure else 'nats'}://{address}"
+def _parse_server(address: str, *, secure: bool) -> Server:
+    full_url = address if "://" in address else f"{'tls' if secure else 'nats'}://{address}"
     try:
-        parts = urlsplit(written)
+        parts = urlsplit(full_url)
         port = parts.port
     except ValueError:
-        raise _mistake(address) from None
+        raise _address_error(address) from None
     host = parts.hostname
     if parts.scheme not in _DEFAULT_PORTS or not host or parts.path.strip("/"):
-        raise _mistake(address)
+        raise _address_error(address)
     if any(letter.isspace() for letter in host):
-        raise _mistake(address)
+        raise _address_error(address)
     if parts.username is not None:
         raise AddressError(
             f"The NATS address of {parts.hostname} has a credential in it: take it out and put it "
@@ -72,7 +74,7 @@ def _server(address: str, *, secure: bool) -> Server:
     return Server(parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme])
 
 
-def _mistake(address: str) -> AddressError:
+def _address_error(address: str) -> AddressError:
     return AddressError(
         f"{address!r} is not a NATS address: give host:port, nats://host:port, tls://host:port "
         "or wss://host:port, several by comma."

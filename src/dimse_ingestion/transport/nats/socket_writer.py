@@ -19,7 +19,7 @@ HIGH_WATER = 2 * 1024 * 1024
 """Bytes not yet sent at which `drained` begins to wait."""
 READ_SIZE = 256 * 1024
 """Bytes taken from the socket at once: what asyncio reads; nats-py's 32 KiB cost a fifth more."""
-_WORTH_A_COPY = 16 * 1024
+_JOIN_LIMIT = 16 * 1024
 
 
 class SocketWriter(Protocol):
@@ -34,17 +34,17 @@ class SocketWriter(Protocol):
     def write(self, head: bytes, body: bytes = b"", tail: bytes = b"") -> None:
         """Send, in this order."""
 
-    async def drained(self) -> None:
+    async def wait_writable(self) -> None:
         """Wait until less than HIGH_WATER is unsent. Raises OSError when the wire is cut."""
 
     def abort(self) -> None:
         """Cut it now, whatever is unsent."""
 
 
-def socket_writer_for(transport: Transport, broken: Callable[[Exception], None]) -> SocketWriter:
+def socket_writer_for(transport: Transport, on_error: Callable[[Exception], None]) -> SocketWriter:
     """The way out of nats-py's transport; `broken` hears of a write that failed later."""
     if isinstance(transport, WebSocketTransport):
-        return _WebSocketWriter(transport, broken)
+        return _WebSocketWriter(transport, on_error)
     if isinstance(transport, TcpTransport):
         return _TcpWriter(transport)
     raise TypeError(f"nats-py speaks over {type(transport).__name__}, which is unknown here")
@@ -66,10 +66,10 @@ class _TcpWriter:
         if writer is None:
             raise ConnectionResetError("the connection ended while it was opened")
         self._writer = writer
-        self._whole = transport
+        self._transport = transport
         self._written = 0
         self.encrypted = writer.get_extra_info("ssl_object") is not None
-        _quiet_at_end_of_file(writer)
+        _suppress_eof_warning(writer)
         vars(transport._io_reader)["_limit"] = READ_SIZE  # as StreamReader's own argument would
         writer.transport.set_write_buffer_limits(high=HIGH_WATER)
 
@@ -79,21 +79,21 @@ class _TcpWriter:
 
     def write(self, head: bytes, body: bytes = b"", tail: bytes = b"") -> None:
         self._written += len(head) + len(body) + len(tail)
-        if len(body) < _WORTH_A_COPY:
+        if len(body) < _JOIN_LIMIT:
             self._writer.write(b"".join((head, body, tail)))
             return
         self._writer.write(head)
         self._writer.write(body)
         self._writer.write(tail)
 
-    async def drained(self) -> None:
+    async def wait_writable(self) -> None:
         await self._writer.drain()
 
     def abort(self) -> None:
-        abort(self._whole)
+        abort(self._transport)
 
 
-def _quiet_at_end_of_file(writer: asyncio.StreamWriter) -> None:
+def _suppress_eof_warning(writer: asyncio.StreamWriter) -> None:
     """Spare the operator asyncio's warning that TLS can't be half closed: nats-py omits to."""
     if isinstance(protocol := writer.transport.get_protocol(), asyncio.StreamReaderProtocol):
         vars(protocol)["_over_ssl"] = writer.get_extra_info("ssl_object") is not None
@@ -102,48 +102,50 @@ def _quiet_at_end_of_file(writer: asyncio.StreamWriter) -> None:
 class _WebSocketWriter:
     """WebSocket frames can't be written without waiting, so a task of ours does it."""
 
-    def __init__(self, transport: WebSocketTransport, broken: Callable[[Exception], None]) -> None:
+    def __init__(
+        self, transport: WebSocketTransport, on_error: Callable[[Exception], None]
+    ) -> None:
         if transport._ws is None:
             raise ConnectionResetError("the connection ended while it was opened")
         self._transport = transport
         self._socket = transport._ws
-        self._broken = broken
+        self._on_error = on_error
         self._frames: deque[bytes] = deque()
         self._unsent = 0
-        self._something = asyncio.Event()
-        self._little = asyncio.Event()
-        self._little.set()
+        self._frames_queued = asyncio.Event()
+        self._below_high_water = asyncio.Event()
+        self._below_high_water.set()
         self.sent = 0
         self.encrypted = bool(transport._using_tls)
-        self._sending = asyncio.create_task(self._send(), name="nats websocket sending")
+        self._send_task = asyncio.create_task(self._send(), name="nats websocket sending")
 
     def write(self, head: bytes, body: bytes = b"", tail: bytes = b"") -> None:
         frame = b"".join((head, body, tail))
         self._frames.append(frame)
         self._unsent += len(frame)
-        self._something.set()
+        self._frames_queued.set()
         if self._unsent > HIGH_WATER:
-            self._little.clear()
+            self._below_high_water.clear()
 
-    async def drained(self) -> None:
-        await self._little.wait()
-        if self._sending.done():
+    async def wait_writable(self) -> None:
+        await self._below_high_water.wait()
+        if self._send_task.done():
             raise ConnectionResetError("the WebSocket is closed")
 
     def abort(self) -> None:
-        self._sending.cancel()
-        self._little.set()
+        self._send_task.cancel()
+        self._below_high_water.set()
         _abort_web_socket(self._transport)
 
     async def _send(self) -> None:
         try:
             while True:
-                await self._something.wait()
-                self._something.clear()
+                await self._frames_queued.wait()
+                self._frames_queued.clear()
                 await self._send_frames()
         except (OSError, RuntimeError, aiohttp.ClientError) as trouble:
-            self._little.set()
-            self._broken(trouble)
+            self._below_high_water.set()
+            self._on_error(trouble)
 
     async def _send_frames(self) -> None:
         while self._frames:
@@ -152,7 +154,7 @@ class _WebSocketWriter:
             self._unsent -= len(frame)
             self.sent += len(frame)
             if self._unsent < HIGH_WATER // 4:
-                self._little.set()
+                self._below_high_water.set()
 
 
 _closing: set[asyncio.Task[None]] = set()
@@ -165,12 +167,12 @@ def _abort_web_socket(transport: WebSocketTransport) -> None:
     if under is not None:
         with suppress(OSError):
             under.shutdown(socket.SHUT_RDWR)
-    task = asyncio.ensure_future(_closed(transport))
+    task = asyncio.ensure_future(_close_web_socket(transport))
     _closing.add(task)
     task.add_done_callback(_closing.discard)
 
 
-async def _closed(transport: WebSocketTransport) -> None:
+async def _close_web_socket(transport: WebSocketTransport) -> None:
     opened, session = transport._ws, transport._client
     if opened is not None:
         with suppress(OSError, aiohttp.ClientError):

@@ -22,9 +22,9 @@ class SubscriptionEntry:
     take: Callable[[Delivery], None]
     leaving: bool = False
 
-    def ask(self, connection: Connection) -> None:
+    def send_to(self, connection: Connection) -> None:
         """Subscribe on a connection. Raises CarrierDown."""
-        connection.listen(self.number, self.subject, self.queue)
+        connection.send_sub(self.number, self.subject, self.queue)
 
 
 class SubscriptionTable:
@@ -42,34 +42,36 @@ class SubscriptionTable:
         self._by_number[made.number] = made
         return made
 
-    def remove(self, listening: SubscriptionEntry) -> None:
+    def remove(self, entry: SubscriptionEntry) -> None:
         """Hand nothing more to it."""
-        self._by_number.pop(listening.number, None)
+        self._by_number.pop(entry.number, None)
 
     def deliver(self, number: int, delivery: Delivery) -> None:
         """Hand a message to whom it is for, if it still listens."""
-        if (found := self._by_number.get(number)) is not None:
-            found.take(delivery)
+        if (entry := self._by_number.get(number)) is not None:
+            entry.take(delivery)
 
-    def ask_again(self, connection: Connection, only_of: Denials | None = None) -> None:
+    def resubscribe(self, connection: Connection, only_of: Denials | None = None) -> None:
         """Ask a connection for all, or for those that were denied. Raises CarrierDown."""
         for each in self._by_number.values():
-            if not each.leaving and (only_of is None or only_of.subscribing(each.subject)):
-                each.ask(connection)
+            if not each.leaving and (
+                only_of is None or only_of.is_subscription_denied(each.subject)
+            ):
+                each.send_to(connection)
 
-    def leave(self, connection: Connection) -> None:
+    def unsubscribe_all(self, connection: Connection) -> None:
         """Ask a connection for nothing more. Raises CarrierDown."""
         for number in self._by_number:
-            connection.stop_listening(number)
+            connection.send_unsub(number)
 
-    def check(self, connection: Connection, needs: Permissions) -> None:
+    def check_permissions(self, connection: Connection, required_permissions: Permissions) -> None:
         """Do what a user needs to do, where nobody is; denials follow. Raises CarrierDown."""
-        for permission in needs.publish:
+        for permission in required_permissions.publish:
             connection.send(check_subject(permission)[0], b"")
-        for permission in needs.subscribe:
+        for permission in required_permissions.subscribe:
             number = self._new_number()
-            connection.listen(number, *check_subject(permission))
-            connection.stop_listening(number)
+            connection.send_sub(number, *check_subject(permission))
+            connection.send_unsub(number)
 
     def _new_number(self) -> int:
         self._last_number += 1

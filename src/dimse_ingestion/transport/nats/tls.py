@@ -30,9 +30,9 @@ class TlsFiles:
     def context(self) -> ssl.SSLContext:
         """A context that verifies name and chain. Raises TlsMistake."""
         self._check_mounted()
-        context = _trusting(self.authority)
+        context = _verifying_context(self.authority)
         if self.certificate is not None:
-            _show(context, self.certificate, self.key)
+            _load_client_certificate(context, self.certificate, self.key)
         return context
 
     def _check_mounted(self) -> None:
@@ -46,27 +46,27 @@ class TlsFiles:
             raise TlsError(str(missing)) from None
 
 
-def _trusting(authority: Path | None) -> ssl.SSLContext:
+def _verifying_context(authority: Path | None) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=str(authority) if authority else None)
-    except (OSError, ssl.SSLError) as mistake:
+    except (OSError, ssl.SSLError) as error:
         raise TlsError(
-            f"The CA certificate of NATS can't be read from {authority} ({_reason(mistake)}): "
+            f"The CA certificate of NATS can't be read from {authority} ({_reason(error)}): "
             "mount a PEM file of the authority that signed the server's certificate."
         ) from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 
 
-def _show(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
+def _load_client_certificate(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
     try:
         context.load_cert_chain(certificate, key)
-    except (OSError, ssl.SSLError) as mistake:
+    except (OSError, ssl.SSLError) as error:
         raise TlsError(
             f"The client certificate for NATS can't be used: {certificate} with key {key} "
-            f"({_reason(mistake)}). Both must be PEM, and belong together."
+            f"({_reason(error)}). Both must be PEM, and belong together."
         ) from None
 
 
-def _reason(mistake: OSError) -> str:
-    return getattr(mistake, "reason", None) or mistake.strerror or str(mistake)
+def _reason(error: OSError) -> str:
+    return getattr(error, "reason", None) or error.strerror or str(error)

@@ -10,7 +10,7 @@ from dimse_ingestion.transport.nats.credentials import (
     CredentialError,
     Mode,
     parse_credential,
-    signature,
+    sign_nonce,
 )
 from harness.nats_accounts import Key, Operator, user_key
 
@@ -125,6 +125,6 @@ def test_a_credential_knows_its_own_end() -> None:
 
 def test_a_signature_is_verified_by_the_public_key_and_a_bearer_has_none() -> None:
     key = user_key()
-    signed = base64.b64decode(signature(key.seed, "nonce"))
+    signed = base64.b64decode(sign_nonce(key.seed, "nonce"))
     assert nkeys.from_seed(bytearray(key.seed.encode())).verify(b"nonce", signed)
-    assert signature("", "nonce") == b""
+    assert sign_nonce("", "nonce") == b""

@@ -30,7 +30,7 @@ def test_certificates_and_needs_are_handed_on(tmp_path: Path) -> None:
     settings = ProxySettings(nats_url="a:1", nats_ca_path=authority, nats_tls_handshake_first=True)
     made = nats_options(settings, "proxy p1", NEEDS)
     assert (made.tls.authority, made.tls_handshake_first) == (authority, True)
-    assert (made.needs, made.name) == (NEEDS, "proxy p1")
+    assert (made.required_permissions, made.name) == (NEEDS, "proxy p1")
 
 
 def test_a_token_is_in_no_repr() -> None:

@@ -29,8 +29,8 @@ def test_denials_are_told_once_counted_and_forgotten() -> None:
     assert not denials.add(Denial(publish=True, subject="a"))
     assert denials.add(Denial(publish=False, subject="b"))
     assert "may not publish to a (and 1 more)" in denials.sentence
-    assert denials.subscribing("b")
-    assert not denials.subscribing("a")
+    assert denials.is_subscription_denied("b")
+    assert not denials.is_subscription_denied("a")
     denials.forget(seconds=60)
     assert len(denials.all) == 2
     denials.forget()

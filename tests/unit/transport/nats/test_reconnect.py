@@ -8,10 +8,10 @@ from dimse_ingestion.transport.nats.server_urls import AddressError
 
 
 class Nobody:
-    def delivered(self, listening: int, delivery: object) -> None: ...
-    def lost(self, connection: Connection, reason: str) -> None: ...
-    def denied(self, denial: Denial) -> None: ...
-    def asked_to_leave(self, connection: Connection) -> None: ...
+    def on_message(self, number: int, delivery: object) -> None: ...
+    def on_lost(self, connection: Connection, reason: str) -> None: ...
+    def on_denied(self, denial: Denial) -> None: ...
+    def on_lame_duck(self, connection: Connection) -> None: ...
 
 
 def connecting(addresses: str, **settings: float) -> Connector:
@@ -23,7 +23,7 @@ def test_servers_take_turns() -> None:
     order = []
     for _ in range(6):
         order.append(tries.server.host)
-        tries.failed()
+        tries.count_failure()
     assert sorted(order[:3]) == ["a", "b", "c"]
     assert order[:3] == order[3:]
 
@@ -37,15 +37,15 @@ async def test_a_pause_grows_only_when_all_servers_have_failed(
         pauses.append(seconds)
 
     monkeypatch.setattr("asyncio.sleep", sleep)
-    tries = connecting("nats://a:1,nats://b:2", longest_back_off=1.0)
+    tries = connecting("nats://a:1,nats://b:2", max_backoff=1.0)
     for _ in range(20):
         await tries.pause()
-        tries.failed()
+        tries.count_failure()
     assert len(pauses) == 10
     assert pauses[0] <= 0.1 < pauses[2] <= 0.4
     assert all(0.5 <= pause <= 1.0 for pause in pauses[4:])
     assert len(set(pauses[4:])) > 1
-    tries.succeeded()
+    tries.reset_backoff()
     await tries.pause()
     assert pauses[-1] <= 0.1
 

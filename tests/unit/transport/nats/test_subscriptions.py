@@ -5,15 +5,15 @@ from dimse_ingestion.transport.nats.subscriptions import SubscriptionTable
 
 
 def test_a_message_reaches_whom_it_is_for_until_it_leaves() -> None:
-    taken = list[str]()
-    listenings = SubscriptionTable()
-    one = listenings.add("a", "", lambda each: taken.append(f"one {each.subject}"))
-    other = listenings.add("a", "q", lambda each: taken.append(f"other {each.subject}"))
-    listenings.deliver(one.number, Delivery("a", b""))
-    listenings.deliver(other.number, Delivery("b", b""))
-    listenings.remove(one)
-    listenings.deliver(one.number, Delivery("c", b""))
-    assert taken == ["one a", "other b"]
+    received = list[str]()
+    table = SubscriptionTable()
+    one = table.add("a", "", lambda each: received.append(f"one {each.subject}"))
+    other = table.add("a", "q", lambda each: received.append(f"other {each.subject}"))
+    table.deliver(one.number, Delivery("a", b""))
+    table.deliver(other.number, Delivery("b", b""))
+    table.remove(one)
+    table.deliver(one.number, Delivery("c", b""))
+    assert received == ["one a", "other b"]
 
 
 @pytest.mark.parametrize(

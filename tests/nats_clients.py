@@ -11,14 +11,14 @@ from dimse_ingestion.transport.carrier import Delivery
 from dimse_ingestion.transport.nats.client import NatsClient
 from dimse_ingestion.transport.nats.options import NatsOptions
 
-TIMES: dict[str, Any] = {"ping_interval": 60.0, "connect_timeout": 5.0, "longest_back_off": 0.2}
+TIMES: dict[str, Any] = {"ping_interval": 60.0, "connect_timeout": 5.0, "max_backoff": 0.2}
 """No ping within the test: what is noticed was noticed at once, and a busy machine cuts nothing."""
 QUICK: dict[str, Any] = {"ping_interval": 0.4, "connect_timeout": 1.0}
 """Times for a test that waits for what takes half a minute in a hospital."""
 
 
 @dataclass
-class Taken:
+class ReceivedMessages:
     """Everything a subscription was given."""
 
     deliveries: list[Delivery] = field(default_factory=list)
@@ -38,28 +38,30 @@ def made(addresses: str | list[str], **settings: Any) -> NatsClient:
 
 
 @asynccontextmanager
-async def started(addresses: str | list[str], **settings: Any) -> AsyncIterator[NatsClient]:
+async def started_client(addresses: str | list[str], **settings: Any) -> AsyncIterator[NatsClient]:
     """A link that tries to connect for the length of the block."""
-    link = made(addresses, **settings)
-    await link.start()
+    client = made(addresses, **settings)
+    await client.start()
     try:
-        yield link
+        yield client
     finally:
-        await link.close()
+        await client.close()
 
 
 @asynccontextmanager
-async def reached(addresses: str | list[str], **settings: Any) -> AsyncIterator[NatsClient]:
+async def connected_client(
+    addresses: str | list[str], **settings: Any
+) -> AsyncIterator[NatsClient]:
     """A link that is connected when the block begins."""
-    async with started(addresses, **settings) as link:
-        await link.reached(60)
-        yield link
+    async with started_client(addresses, **settings) as client:
+        await client.wait_connected(60)
+        yield client
 
 
-async def eventually(look: Callable[[], Any], wanted: Any = True, seconds: float = 60.0) -> None:
+async def eventually(current: Callable[[], Any], wanted: Any = True, seconds: float = 60.0) -> None:
     """Wait until `look` gives what is wanted, or a text that contains it; show the last value."""
     deadline = time.monotonic() + seconds
-    while not _is(seen := look(), wanted):
+    while not _is(seen := current(), wanted):
         assert time.monotonic() < deadline, f"wanted {wanted!r}, and last saw {seen!r}"
         await asyncio.sleep(0.01)
 
