@@ -85,8 +85,8 @@ def handshake(settings: CatalogueSettings, authority: str, host: str) -> str:
     assert settings.certificate_path is not None
     assert settings.key_path is not None
     certificate = ServerCertificate(settings.certificate_path, settings.key_path, "catalogue")
-    certificate.look()
-    assert certificate.trouble == ""
+    certificate.reload()
+    assert certificate.problem == ""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     trusting = ssl.create_default_context(cadata=authority)
     client = trusting.wrap_bio(to_client, to_server, server_hostname=host)

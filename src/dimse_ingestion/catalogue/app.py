@@ -98,8 +98,8 @@ async def _certificate(
 ) -> AsyncIterator[ServerCertificate]:
     """The certificate, read again within the block; its trouble makes the catalogue not ready."""
     following = ServerCertificate(certificate, key, "catalogue", settings.secret_name)
-    door.health.add("certificate", lambda: following.trouble)
-    following.look()
+    door.health.add("certificate", lambda: following.problem)
+    following.reload()
     looking = asyncio.create_task(_look(following), name="watch of the certificate")
     try:
         yield following
@@ -111,7 +111,7 @@ async def _certificate(
 async def _look(following: ServerCertificate) -> None:
     while True:
         await asyncio.sleep(_BETWEEN_LOOKS)
-        await asyncio.to_thread(following.look)
+        await asyncio.to_thread(following.reload)
 
 
 @asynccontextmanager

@@ -142,9 +142,9 @@ async def _check_exposure(report: Report, settings: CatalogueSettings) -> None:
         report.well(f"events and queries without TLS at {settings.http_host}")
         return
     following = ServerCertificate(certificate, key, "catalogue", settings.secret_name)
-    following.look()
-    if following.trouble:
-        report.wrong("certificate", following.trouble)
+    following.reload()
+    if following.problem:
+        report.wrong("certificate", following.problem)
     else:
         report.well("certificate: certificate and key belong together, and are valid now")
 

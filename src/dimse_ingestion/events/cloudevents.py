@@ -1,6 +1,6 @@
-"""An ImageStoredEvent as bytes, and back: CloudEvents 1.0 over HTTP, JSON event format.
+"""Encode and decode an ImageStoredEvent: CloudEvents 1.0 over HTTP, JSON event format.
 
-We write structured mode. What comes in may be in binary mode too: a broker between the ingestion
+Events are written in structured mode, and read in binary mode too: a broker between the ingestion
 service and the catalogue is free to change it. No I/O happens here.
 """
 
@@ -21,14 +21,14 @@ CONTENT_TYPE = "application/cloudevents+json"
 _SPECVERSION = "1.0"
 _HEADERS = ("id", "source", "type", "specversion", "time", "subject", "traceparent")
 
-_MOST_STRUCTURES = 800_000  # elements, and items: more than what is kept of a data set can have
+_MOST_STRUCTURES = 800_000  # elements and items: more than a data set's event can have
 _encoder = msgspec.json.Encoder()
 _events = msgspec.json.Decoder(ImageStoredEvent)
 _data = msgspec.json.Decoder(ImageStored)
 
 
-class _Always(msgspec.Struct, frozen=True):
-    """What the specification wants in every event, so default or not it is written."""
+class _RequiredAttributes(msgspec.Struct, frozen=True):
+    """Attributes that every event must have, so they are written even with their defaults."""
 
     specversion: str = _SPECVERSION
     type: str = IMAGE_STORED
@@ -36,21 +36,21 @@ class _Always(msgspec.Struct, frozen=True):
 
 
 def encode(event: ImageStoredEvent) -> bytes:
-    """The event in structured mode, to be sent as CONTENT_TYPE."""
-    always = _Always(event.specversion, event.type, event.datacontenttype)
-    return _encoder.encode(msgspec.structs.asdict(always) | _present(event))
+    """Return the event in structured mode, to be sent as CONTENT_TYPE."""
+    required = _RequiredAttributes(event.specversion, event.type, event.datacontenttype)
+    return _encoder.encode(msgspec.structs.asdict(required) | _other_attributes(event))
 
 
 def decode(headers: Mapping[str, str], body: bytes) -> ImageStoredEvent:
-    """The event in an HTTP request, in structured or binary mode; `headers` by lower-case names.
+    """Return the event of an HTTP request in structured or binary mode.
 
-    Raises ValueError with a sentence, which repeats no value of the body, when it is none, or
-    one that can't be true.
+    `headers` have lower-case names. Raises ValueError with a sentence, which repeats no value of
+    the body, when the request is no such event or the event is invalid.
     """
     structured = headers.get("content-type", "").lower().startswith(CONTENT_TYPE)
     event = _decode_json(_events, body) if structured else _binary(headers, body)
     if event.specversion != _SPECVERSION or event.type != IMAGE_STORED:
-        raise ValueError(f"Only {IMAGE_STORED} of CloudEvents {_SPECVERSION} is taken here.")
+        raise ValueError(f"Only {IMAGE_STORED} of CloudEvents {_SPECVERSION} is accepted.")
     if not event.id or not event.source:
         raise ValueError("A CloudEvent must have an id and a source.")
     validity.check(event)
@@ -64,14 +64,14 @@ def _decode_json(decoder: msgspec.json.Decoder[_Decoded], body: bytes) -> _Decod
         raise ValueError(f"This is not an {IMAGE_STORED}: {wrong}.") from None
 
 
-def _present(event: ImageStoredEvent) -> dict[str, object]:
+def _other_attributes(event: ImageStoredEvent) -> dict[str, object]:
     optional = {"time": event.time, "subject": event.subject, "traceparent": event.traceparent}
-    given = {name: value for name, value in optional.items() if value}
-    return {"id": event.id, "source": event.source} | given | {"data": event.data}
+    present = {name: value for name, value in optional.items() if value}
+    return {"id": event.id, "source": event.source} | present | {"data": event.data}
 
 
 def _binary(headers: Mapping[str, str], body: bytes) -> ImageStoredEvent:
-    found = {name: unquote(headers.get(f"ce-{name}", "")) for name in _HEADERS}
-    if not found["type"]:
+    attributes = {name: unquote(headers.get(f"ce-{name}", "")) for name in _HEADERS}
+    if not attributes["type"]:
         raise ValueError(f"Send {CONTENT_TYPE}, or the attributes of a CloudEvent as headers.")
-    return ImageStoredEvent(data=_decode_json(_data, body), **found)
+    return ImageStoredEvent(data=_decode_json(_data, body), **attributes)

@@ -1,7 +1,7 @@
-"""What happened to an instance, as told to the catalogue, and who takes it.
+"""The ImageStoredEvent, and the interface of the sink that accepts it.
 
-The event is the original's `ImageStoredEvent` (CloudEvents 1.0), so that its consumers still work.
-It asks nothing (see `queries`) and holds no image data: pixels stand in the bucket.
+The event has the form of the original's `ImageStoredEvent` (CloudEvents 1.0), so that its consumers
+still work. It holds no image data: pixels are in the bucket. Queries are in `queries`.
 """
 
 from typing import Protocol
@@ -21,7 +21,7 @@ class Image(msgspec.Struct, frozen=True, rename={"transfer_syntax_uid": "transfe
 
 
 class Store(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """Where the instance stands.
+    """The location of the instance's object.
 
     `size` and `sha256` are the data set's, header left out; `header_size` is the byte offset of
     the data set in the object.
@@ -62,10 +62,10 @@ class ImageStoredEvent(msgspec.Struct, frozen=True, rename="lower", omit_default
 
 
 class EventSink(Protocol):
-    """Who accepts events: returning means accepted for good (a 2xx, after a commit)."""
+    """Receiver of events: a call that returns means accepted for good (a 2xx, after a commit)."""
 
     async def accept(self, event: ImageStoredEvent) -> None:
-        """Hand over one event.
+        """Send one event.
 
         Raises DimseFailure: transient A700 when the sink is down, slow or answers 5xx/429; 0110
         when it refuses the event (4xx).
@@ -75,4 +75,4 @@ class EventSink(Protocol):
         """Raise DimseFailure with a sentence when the sink can't be reached."""
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close all connections."""

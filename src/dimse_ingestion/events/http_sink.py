@@ -1,25 +1,34 @@
-"""The sink behind K_SINK: the catalogue, or a broker in front of it, asked by HTTP POST.
+"""HTTP client of the event sink at K_SINK: the catalogue, or a broker in front of it.
 
-A 2xx is the promise that the event won't be lost; nothing less is taken for one. The same event may
-be sent twice (its id says so), so a connection that broke is tried once more at once. Longer
-retrying is the transport's, which has the operation's deadline.
+Only a 2xx counts as the promise that the event won't be lost. The same event may be sent twice (a
+receiver knows it by its id), so a request whose connection broke is repeated once at once. Longer
+retries are the transport's part, which knows the operation's deadline.
 """
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 
 import httpx2
 
 from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encode
 from dimse_ingestion.events.contract import ImageStoredEvent
-from dimse_ingestion.events.failures import nothing_there, refusal, sink_failures
 from dimse_ingestion.observability import metrics, tracing
 from dimse_ingestion.secure_http.client import SecureClient
-from dimse_ingestion.secure_http.path_proof import NO_HANDLER, PathProof
+from dimse_ingestion.secure_http.failures import PeerFailures
+from dimse_ingestion.secure_http.path_probe import PathProbe
 from dimse_ingestion.settings import PeerAccess
 
-_LONGEST_CHECK = 2.5
-_BROKEN = (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError, httpx2.CloseError)
+_CHECK_TIMEOUT = 2.5  # seconds at most
+_CONNECTION_BROKEN = (
+    httpx2.RemoteProtocolError,
+    httpx2.ReadError,
+    httpx2.WriteError,
+    httpx2.CloseError,
+)
 
 
 class HttpSink:
@@ -35,14 +44,16 @@ class HttpSink:
     ) -> None:
         self._url = url
         self._timeout = timeout
-        self._path = PathProof(url, min(timeout, _LONGEST_CHECK))
-        self._access = access or PeerAccess(peer="event sink", url_setting="K_SINK")
+        self._check_timeout = min(timeout, _CHECK_TIMEOUT)
+        self._path = PathProbe(url, self._check_timeout)
+        access = access or PeerAccess(peer="event sink", url_setting="K_SINK")
+        self._failures = PeerFailures(access, url, "event", "events", Status.PROCESSING_FAILURE)
         limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
         make = partial(httpx2.AsyncClient, timeout=timeout, limits=limits)
-        self._client = SecureClient(self._access, make)
+        self._client = SecureClient(access, make)
 
     async def accept(self, event: ImageStoredEvent) -> None:
-        """Hand over one event.
+        """Send one event.
 
         Raises DimseFailure: transient A700 when the sink is down, slow or answers 5xx, 408, 425 or
         429; 0110 when it refuses the event.
@@ -57,35 +68,44 @@ class HttpSink:
         metrics.events_sent.labels("accepted").inc()
 
     async def check(self) -> None:
-        """Raise DimseFailure when no events can be taken at the URL.
+        """Raise DimseFailure when the URL takes no events.
 
-        Because nothing answers, the token is refused, the sink is not ready or elsewhere, or
-        nothing is at this path. No event is sent.
+        That is: no answer, a refused token, a sink that is not ready, a redirect, or a wrong path.
+        No event is sent.
         """
-        async with sink_failures(self._url, min(self._timeout, _LONGEST_CHECK), self._access):
+        async with self._deadline(self._check_timeout):
             status = await self._path.status(self._client.current())
-        if status in NO_HANDLER:
-            raise nothing_there(self._url, status)
         if not httpx2.codes.is_success(status):
-            raise refusal(self._url, status, self._access)
+            raise self._failures.refusal(status)
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close all connections."""
         await self._client.close()
 
     async def _accept(self, event: ImageStoredEvent) -> None:
         headers = {tracing.TRACEPARENT: event.traceparent} if event.traceparent else {}
         headers = {**headers, **tracing.headers(), "content-type": CONTENT_TYPE}
         body = encode(event)
-        async with sink_failures(self._url, self._timeout, self._access):
-            status = await self._posted(body, headers)
+        async with self._deadline(self._timeout):
+            status = await self._post(body, headers)
         if not httpx2.codes.is_success(status):
-            raise refusal(self._url, status, self._access)
+            raise self._failures.refusal(status)
 
-    async def _posted(self, body: bytes, headers: dict[str, str]) -> int:
+    @asynccontextmanager
+    async def _deadline(self, seconds: float) -> AsyncIterator[None]:
+        """Raise transient A700 for errors within the block, and when it takes too long.
+
+        httpx2's timeouts are for each read: a sink that sends a byte now and then would outlast
+        them.
+        """
+        with self._failures.mapped(seconds):
+            async with asyncio.timeout(seconds):
+                yield
+
+    async def _post(self, body: bytes, headers: dict[str, str]) -> int:
         client = self._client.current()
         try:
             answer = await client.post(self._url, content=body, headers=headers)
-        except _BROKEN:
+        except _CONNECTION_BROKEN:  # by a sink that closed an idle connection, most often
             answer = await client.post(self._url, content=body, headers=headers)
         return answer.status_code

@@ -1,6 +1,6 @@
-"""An event sink in memory: for tests and trials; it remembers what it accepted.
+"""Event sink in memory, for tests and trials; it remembers the events it accepted.
 
-`refusing` makes it fail as a sink does, so that what depends on one can be tested.
+`refusing` makes it fail as a sink does, so that its callers can be tested.
 """
 
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class MemorySink:
-    """Accepted events in the order they came."""
+    """Hold accepted events in the order of their arrival."""
 
     def __init__(self) -> None:
         self.accepted: list[ImageStoredEvent] = []
@@ -27,7 +27,7 @@ class MemorySink:
         self._refuse()
 
     async def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there are no connections."""
 
     def _refuse(self) -> None:
         if self.refusing:

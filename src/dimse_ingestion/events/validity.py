@@ -1,7 +1,7 @@
-"""Whether an ImageStoredEvent can be true: what no bucket, database or reader could use is refused.
+"""Validation of an ImageStoredEvent: refuse values that no bucket, database or reader can use.
 
-An event that is accepted is read by every later answer, so it is checked before it is taken. That
-an instance has its UIDs is the catalogue's matter, which records it by them.
+Later answers are made from accepted events, so they are checked before. The catalogue checks the
+instance's UIDs itself, because it records the instance by them.
 """
 
 import re
@@ -19,7 +19,7 @@ _SHA256 = re.compile(r"[0-9a-f]{0,64}")
 
 
 def check(event: ImageStoredEvent) -> None:
-    """Raise ValueError with a sentence, which repeats no value, when the event can't be true."""
+    """Raise ValueError with a sentence, which repeats no value, when the event is invalid."""
     store = event.data.store
     for name, text in {
         "id": event.id,
@@ -41,7 +41,7 @@ def check(event: ImageStoredEvent) -> None:
 
 
 def is_possible_key(key: str) -> bool:
-    """Return whether an object may stand under `key` in every kind of bucket."""
+    """Return whether `key` is a valid object key in every kind of bucket."""
     if not 0 < len(key.encode()) <= _LONGEST_KEY or _CONTROL_CHARACTERS.search(key):
         return False
     return not any(part in ("", ".", "..") for part in key.split("/"))

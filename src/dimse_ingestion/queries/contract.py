@@ -1,8 +1,7 @@
-"""What the catalogue is asked, and who answers: a level, keys, and matches streamed back.
+"""The query to the catalogue, and the interface of the client that sends it and streams matches.
 
-The same elements as in events, so that a key and a stored value are compared as like with like.
-What is a valid question at a level is `dicom.query_levels`' matter, what matches is
-`dicom.matching`'s.
+Keys have the same element type as events, so that a key and a stored value can be compared. Which
+keys are valid at a level is in `dicom.query_levels`, the matching rules are in `dicom.matching`.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -14,13 +13,13 @@ from dimse_ingestion.dicom.elements import Element
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
-    """One question to one storage space.
+    """A query to one storage space.
 
-    `scope` is PATIENT, STUDY, SERIES or IMAGE. `keys` are matching and return keys alike: a
+    `scope` is the level: PATIENT, STUDY, SERIES or IMAGE. `keys` are matching and return keys: a
     zero-length value matches everything and is returned. `combined_date_time` makes the ranges of
-    a date and its time one range (PS3.4 C.2.2.2.5). `limit` is the most matches wanted; one
-    more than it is never computed. `all_keys` asks for everything that is known at the level, not
-    for the keys alone (PS3.18 8.3.4.3, `includefield=all`).
+    a date and its time one range (PS3.4 C.2.2.2.5). `limit` is the largest number of matches; no
+    match beyond it is computed. `all_keys` returns all elements known at the level, not the keys
+    alone (PS3.18 8.3.4.3, `includefield=all`).
     """
 
     scope: str
@@ -32,7 +31,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Located(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """An instance, and where the object that answers for it stands.
+    """An instance, and the location of its object in the bucket.
 
     `elements` are all of the instance's. `size` and `sha256` are the data set's, header left out;
     `header_size` is the byte offset of the data set in the object.
@@ -48,20 +47,20 @@ class Located(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 
 class QueryClient(Protocol):
-    """Who answers."""
+    """Client of the catalogue."""
 
     def matches(self, query: Query) -> AsyncGenerator[list[Element], None]:
-        """Matches as they are found: for each, the keys asked (or all) that the catalogue has.
+        """Yield matches as they arrive: for each, those of the keys (or all) that have a value.
 
-        Always with the unique keys of the scope and of those above, and Specific Character Set
+        Each has the unique keys of the scope and of the levels above, and Specific Character Set
         as stored (value empty when ASCII). Raises DimseFailure: transient A700 when the catalogue
-        is down, C001 when it refuses the question. Closing the generator ends the query there.
+        is down, C001 when it refuses the query. Closing the generator ends the query there.
         """
 
     def objects(self, query: Query) -> AsyncGenerator[Located, None]:
-        """The instances that match, with their objects, as they are found; fails like `matches`.
+        """Yield the matching instances with their objects; raises as `matches` does.
 
-        The scope is IMAGE; keys choose and `all_keys` changes nothing.
+        The scope is IMAGE; keys only select, and `all_keys` changes nothing.
         """
 
     async def missing(self, bucket_name: str, object_names: Sequence[str]) -> list[str]:
@@ -74,4 +73,4 @@ class QueryClient(Protocol):
         """Raise DimseFailure with a sentence when the catalogue can't be reached."""
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close all connections."""

@@ -1,22 +1,23 @@
-"""The catalogue behind QUERY_ENDPOINT, asked by HTTP POST and read as it answers.
+"""HTTP client of the catalogue at QUERY_ENDPOINT; its answers are read as a stream.
 
-Matches are handed on one by one and the next bytes are read only when they are wanted, so that a
-slow modality slows the catalogue's answer instead of filling memory. Closing the iterator closes
-the connection, which ends the query at the catalogue. The body is `wire`'s matter.
+The next bytes are read only when the caller takes the next match, so that a slow modality slows
+down the catalogue's answer instead of filling memory. Closing the generator closes the connection,
+which ends the query at the catalogue. The bodies are encoded in `wire`.
 """
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from functools import partial
+from http import HTTPStatus
 from typing import TypeVar
 
 import httpx2
 
 from dimse_ingestion.dicom.elements import Element
 from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
+from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.observability import metrics, tracing
 from dimse_ingestion.queries.contract import Located, Query
-from dimse_ingestion.queries.failures import catalogue_failures, refusal
 from dimse_ingestion.queries.wire import (
     MEDIA_TYPE,
     MISSING,
@@ -32,16 +33,17 @@ from dimse_ingestion.queries.wire import (
     object_reader,
 )
 from dimse_ingestion.secure_http.client import SecureClient
-from dimse_ingestion.secure_http.path_proof import NO_HANDLER, PathProof
+from dimse_ingestion.secure_http.failures import PeerFailures
+from dimse_ingestion.secure_http.path_probe import NO_HANDLER, PathProbe
 from dimse_ingestion.settings import PeerAccess
 
-_LONGEST_CHECK = 2.5
-_REFUSED_HERE = NO_HANDLER | {httpx2.codes.UNAUTHORIZED, httpx2.codes.MISDIRECTED_REQUEST}
-_Found = TypeVar("_Found", list[Element], Located)
+_CHECK_TIMEOUT = 2.5  # seconds at most
+_CHECK_REFUSALS = NO_HANDLER | {HTTPStatus.UNAUTHORIZED, HTTPStatus.MISDIRECTED_REQUEST}
+_Match = TypeVar("_Match", list[Element], Located)
 
 
 class HttpQueryClient:
-    """The catalogue at `endpoint`, asked about the storage space of `provider`.
+    """Client of the catalogue at `endpoint`, for the storage space of `provider`.
 
     `timeout` is for how many seconds it may be silent, not how long an answer may take.
     """
@@ -59,28 +61,31 @@ class HttpQueryClient:
         self._provider = provider
         self._timeout = timeout
         studies = f"{self._endpoint}{PATHS['STUDY']}"
-        self._path = PathProof(studies, min(timeout, _LONGEST_CHECK))
-        self._access = access or PeerAccess()
+        self._check_timeout = min(timeout, _CHECK_TIMEOUT)
+        self._path = PathProbe(studies, self._check_timeout)
+        access = access or PeerAccess()
+        refused = Status.UNABLE_TO_PROCESS
+        self._failures = PeerFailures(access, self._endpoint, "query", "queries", refused)
         limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=8)
         make = partial(httpx2.AsyncClient, timeout=timeout, limits=limits)
-        self._client = SecureClient(self._access, make)
+        self._client = SecureClient(access, make)
 
     def matches(self, query: Query) -> AsyncGenerator[list[Element], None]:
-        """Matches as they arrive.
+        """Yield matches as they arrive.
 
         Raises DimseFailure: transient A700 when the catalogue is down, slow or breaks off, the
-        failure it sent, or C001 when it refuses the question.
+        failure it sent, or C001 when it refuses the query.
         """
-        return self._found(PATHS[query.scope], query, match_reader())
+        return self._counted_answer(PATHS[query.scope], query, match_reader())
 
     def objects(self, query: Query) -> AsyncGenerator[Located, None]:
-        """Instances with their objects as they arrive; raises as `matches` does."""
-        return self._found(OBJECTS, query, object_reader())
+        """Yield instances with their objects as they arrive; raises as `matches` does."""
+        return self._counted_answer(OBJECTS, query, object_reader())
 
-    async def _found(
-        self, path: str, query: Query, reader: AnswerReader[_Found]
-    ) -> AsyncGenerator[_Found, None]:
-        """What is found, counted."""
+    async def _counted_answer(
+        self, path: str, query: Query, reader: AnswerReader[_Match]
+    ) -> AsyncGenerator[_Match, None]:
+        """Yield the answer's matches, and count them and how the query ended."""
         outcome = "left"
         try:
             async with aclosing(self._answer(path, query, reader)) as answer:
@@ -96,7 +101,7 @@ class HttpQueryClient:
 
     async def missing(self, bucket_name: str, object_names: Sequence[str]) -> list[str]:
         """Return those of the object names that have no entry; raises as `matches` does."""
-        with catalogue_failures(self._endpoint, self._timeout, self._access):
+        with self._failures.mapped(self._timeout):
             answer = await self._client.current().post(
                 self._endpoint + MISSING,
                 params={SOURCE: self._provider},
@@ -104,46 +109,45 @@ class HttpQueryClient:
                 headers={"content-type": "application/json", **tracing.headers()},
             )
         if not answer.is_success:
-            raise refusal(self._endpoint, answer.status_code, self._access)
+            raise self._failures.refusal(answer.status_code)
         try:
             return decode_names(answer.content).object_names
         except ValueError:
-            sentence = "The catalogue sent an answer that is not as agreed."
-            raise OutOfResources(sentence) from None
+            raise OutOfResources("The catalogue sent a malformed answer.") from None
 
     async def check(self) -> None:
-        """Raise DimseFailure when no catalogue is there, it refuses the token, or is not ready.
+        """Raise DimseFailure when no catalogue answers, it refuses the token, or is not ready.
 
-        Ours says under /readyz that it is not ready; another one need have no such page. /readyz
-        may be open to everybody, so token and path are proved where queries go.
+        Our catalogue reports at /readyz that it is not ready; others may have no such page. /readyz
+        needs no token, so token and path are checked where queries are sent.
         """
-        timeout = min(self._timeout, _LONGEST_CHECK)
-        with catalogue_failures(self._endpoint, timeout, self._access):
+        with self._failures.mapped(self._check_timeout):
             client = self._client.current()
-            answer = await client.get(f"{self._endpoint}/readyz", timeout=timeout)
+            readyz = f"{self._endpoint}/readyz"
+            answer = await client.get(readyz, timeout=self._check_timeout)
             status = await self._path.status(client)
-        if status in _REFUSED_HERE:
-            raise refusal(self._endpoint, status, self._access)
+        if status in _CHECK_REFUSALS:
+            raise self._failures.refusal(status)
         if answer.is_server_error:
             raise OutOfResources(f"The catalogue is not ready: see its /readyz ({self._endpoint}).")
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close all connections."""
         await self._client.close()
 
     async def _answer(
-        self, path: str, query: Query, reader: AnswerReader[_Found]
-    ) -> AsyncGenerator[_Found, None]:
-        with catalogue_failures(self._endpoint, self._timeout, self._access):
-            async with self._asked(path, query) as response:
+        self, path: str, query: Query, reader: AnswerReader[_Match]
+    ) -> AsyncGenerator[_Match, None]:
+        with self._failures.mapped(self._timeout):
+            async with self._request(path, query) as response:
                 if not response.is_success:
-                    raise refusal(self._endpoint, response.status_code, self._access)
+                    raise self._failures.refusal(response.status_code)
                 async for data in response.aiter_bytes():
                     for match in reader.feed(data):
                         yield match
         reader.finish()
 
-    def _asked(self, path: str, query: Query) -> AbstractAsyncContextManager[httpx2.Response]:
+    def _request(self, path: str, query: Query) -> AbstractAsyncContextManager[httpx2.Response]:
         return self._client.current().stream(
             "POST",
             self._endpoint + path,

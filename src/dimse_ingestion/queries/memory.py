@@ -1,7 +1,7 @@
-"""A catalogue in memory: for tests and trials, small, and with the matching of the standard.
+"""Catalogue in memory, for tests and trials: small, with the standard's matching rules.
 
-Matches of a level are its instances grouped by the unique keys down to it; the last instance of a
-group speaks for it. `refusing` makes it fail as a catalogue does.
+A match of a level is a group of instances with the same unique keys; its elements are those of the
+group's last instance. `refusing` makes it fail as a catalogue does.
 """
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
@@ -29,7 +29,7 @@ _Instance = dict[int, Element]
 
 
 class MemoryQueryClient:
-    """Instances as their elements, open to be added to."""
+    """Answer queries from a list of instances, to which more can be added."""
 
     def __init__(self, instances: Iterable[list[Element]] = ()) -> None:
         self.instances = list(instances)
@@ -42,15 +42,15 @@ class MemoryQueryClient:
         self._objects[_instance_uid(by_tag(located.elements))] = located
 
     async def matches(self, query: "Query") -> AsyncGenerator[list[Element], None]:
-        """Matches in the order their first instance was added."""
+        """Yield matches in the order in which their first instance was added."""
         self._refuse()
-        for each in self._found(query):
+        for each in self._matching_entities(query):
             yield _answer(each, query)
 
     async def objects(self, query: "Query") -> AsyncGenerator[Located, None]:
-        """Those of the matching instances that were added with their objects."""
+        """Yield those of the matching instances that were added with their objects."""
         self._refuse()
-        for each in self._found(query):
+        for each in self._matching_entities(query):
             if located := self._objects.get(_instance_uid(each)):
                 yield located
 
@@ -65,17 +65,17 @@ class MemoryQueryClient:
         self._refuse()
 
     async def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there are no connections."""
 
     def _refuse(self) -> None:
         if self.refusing:
             raise self.refusing
 
-    def _found(self, query: "Query") -> list[_Instance]:
-        test = predicate(query.keys, combined_date_time=query.combined_date_time)
-        found = [each for each in self._entities(query.scope) if test(each)]
+    def _matching_entities(self, query: "Query") -> list[_Instance]:
+        matches = predicate(query.keys, combined_date_time=query.combined_date_time)
+        matching = [each for each in self._entities(query.scope) if matches(each)]
         end = None if query.limit is None else query.offset + query.limit
-        return found[query.offset : end]
+        return matching[query.offset : end]
 
     def _entities(self, scope: str) -> list[_Instance]:
         instances = [by_tag(each) for each in self.instances]
@@ -102,7 +102,7 @@ def _groups(instances: list[_Instance], scope: str) -> dict[tuple[str, ...], lis
 
 
 def _computed(instances: list[_Instance], of: _Instance) -> _Instance:
-    """What no instance holds: the counts, and what the whole study's instances have together."""
+    """Return the keys that no instance has: counts, and values of all of a study's instances."""
     computed = {}
     for tag, (scope, counted) in COUNTS.items():
         related = _related(instances, of, scope)
@@ -122,7 +122,7 @@ def _related(instances: list[_Instance], of: _Instance, scope: str) -> list[_Ins
 def _answer(entity: _Instance, query: "Query") -> list[Element]:
     unique = {UNIQUE_KEYS[level] for level in levels_to(query.scope)}
     wanted = {key.tag for key in query.keys} | unique | {_CHARACTER_SET}
-    given = {_CHARACTER_SET: element(_CHARACTER_SET, "CS")} | entity
+    elements = {_CHARACTER_SET: element(_CHARACTER_SET, "CS")} | entity
     if query.all_keys:
-        wanted |= supported(query.scope) if query.scope != "IMAGE" else given.keys()
-    return [given[tag] for tag in sorted(given) if tag in wanted]
+        wanted |= supported(query.scope) if query.scope != "IMAGE" else elements.keys()
+    return [elements[tag] for tag in sorted(elements) if tag in wanted]

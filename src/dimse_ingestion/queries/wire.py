@@ -1,9 +1,9 @@
-"""A question to the catalogue and its streamed answer as HTTP bodies, for both ends.
+"""HTTP bodies of a query to the catalogue and of its streamed answer, for client and server.
 
-Asked by POST to `/query/{patients|studies|series|instances|objects}` as one JSON object; answered
-as NDJSON, one line a match and a last line that says how it ended. A body that breaks off without
-that last line has failed: HTTP alone would let half an answer pass for a whole one. No I/O happens
-here.
+A query is one JSON object, sent by POST to `/query/{patients|studies|series|instances|objects}`.
+The answer is NDJSON: a line for each match, and a last line that says how it ended. A body without
+that last line is a failure: with HTTP alone, half an answer could be taken for a whole one. No I/O
+happens here.
 """
 
 from collections.abc import Iterator
@@ -23,32 +23,32 @@ PATHS = {
     "SERIES": "/query/series",
     "IMAGE": "/query/instances",
 }
-"""Where each scope is asked, below the query endpoint."""
+"""The path for queries of each scope, below the query endpoint."""
 
 OBJECTS = "/query/objects"
-"""Where instances are asked with their objects."""
+"""The path for queries whose answers have instances with their objects."""
 
 MISSING = "/query/missing"
-"""Where the names of a bucket's objects are compared with the catalogue's."""
+"""The path at which the names of a bucket's objects are compared with the catalogue's."""
 
 MOST_NAMES = 1000
-"""Names that are compared at once: those of a page of a bucket's listing."""
+"""Largest number of names in one comparison: a page of a bucket's listing."""
 
 SOURCE = "source"
-"""The query parameter that names the provider asked."""
+"""The query parameter that names the provider, whose storage space is searched."""
 
 MEDIA_TYPE = "application/x-ndjson"
 
 LONGEST_LINE = 64 * 2**20
-"""Bytes of the longest match taken: twice those of the elements that are kept of a data set."""
+"""Bytes of the longest accepted match: twice those of the elements recorded of a data set."""
 
 _MOST_STRUCTURES = 200_000  # keys and items: more than an identifier of 1 MiB has
 _SCOPES = {path: scope for scope, path in PATHS.items()} | {OBJECTS: "IMAGE"}
-_Found = TypeVar("_Found", list[Element], Located)
-"""A match: elements, or an instance with its object; an array each, while the last line is none."""
+_Match = TypeVar("_Match", list[Element], Located)
+"""A match: elements, or an instance with its object; both are arrays, the last line is none."""
 
 
-class _Question(msgspec.Struct, frozen=True, omit_defaults=True):
+class _QueryBody(msgspec.Struct, frozen=True, omit_defaults=True):
     scope: str
     query_attributes: list[Element] = msgspec.field(name="queryAttributes")
     limit: int | None = None
@@ -58,7 +58,7 @@ class _Question(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ObjectNames(msgspec.Struct, frozen=True, rename="camel"):
-    """Names of objects in a bucket, to be compared; as an answer those without an entry."""
+    """Names of objects in a bucket: those to compare, or in the answer those without an entry."""
 
     bucket_name: str
     object_names: list[str]
@@ -70,24 +70,24 @@ class _Error(msgspec.Struct, frozen=True):
     transient: bool
 
 
-class _Last(msgspec.Struct, frozen=True, omit_defaults=True):
+class _LastLine(msgspec.Struct, frozen=True, omit_defaults=True):
     end: bool = False
     count: int = 0
     error: _Error | None = None
 
 
 _encoder = msgspec.json.Encoder()
-_questions = msgspec.json.Decoder(_Question)
+_query_bodies = msgspec.json.Decoder(_QueryBody)
 _matches = msgspec.json.Decoder(list[Element])
 _objects = msgspec.json.Decoder(Located)
 _names = msgspec.json.Decoder(ObjectNames)
-_lasts = msgspec.json.Decoder(_Last)
+_last_lines = msgspec.json.Decoder(_LastLine)
 
 
 def encode_query(query: Query) -> bytes:
-    """The body that asks `query`."""
+    """Return the body of a request for `query`."""
     return _encoder.encode(
-        _Question(
+        _QueryBody(
             query.scope,
             query.keys,
             query.limit,
@@ -99,109 +99,109 @@ def encode_query(query: Query) -> bytes:
 
 
 def decode_query(path: str, body: bytes) -> Query:
-    """The query in a body posted to `path`.
+    """Return the query in a body posted to `path`.
 
-    Raises ValueError with a sentence, which repeats no value of the body, if it is none.
+    Raises ValueError with a sentence, which repeats no value of the body, if it has none.
     """
     try:
-        asked = element_json.decode(_questions, body, _MOST_STRUCTURES)
-        element_json.check(asked.query_attributes)
+        body_query = element_json.decode(_query_bodies, body, _MOST_STRUCTURES)
+        element_json.check(body_query.query_attributes)
     except ValueError as wrong:
-        raise ValueError(f"The query is not as agreed: {wrong}.") from None
-    if _SCOPES.get(path.rstrip("/")) != asked.scope:
-        raise ValueError("The query's scope is not that of the address it was posted to.")
-    if asked.offset < 0 or (asked.limit is not None and asked.limit < 0):
+        raise ValueError(f"The query is malformed: {wrong}.") from None
+    if _SCOPES.get(path.rstrip("/")) != body_query.scope:
+        raise ValueError("The query's scope is not that of the path it was posted to.")
+    if body_query.offset < 0 or (body_query.limit is not None and body_query.limit < 0):
         raise ValueError("The query's limit and offset can't be negative.")
     return Query(
-        scope=asked.scope,
-        keys=asked.query_attributes,
-        limit=asked.limit,
-        offset=asked.offset,
-        combined_date_time=asked.combined_date_time,
-        all_keys=asked.all_keys,
+        scope=body_query.scope,
+        keys=body_query.query_attributes,
+        limit=body_query.limit,
+        offset=body_query.offset,
+        combined_date_time=body_query.combined_date_time,
+        all_keys=body_query.all_keys,
     )
 
 
 def encode_names(names: ObjectNames) -> bytes:
-    """Return the body that asks about objects, or answers which of them have no entry."""
+    """Return the body with names to compare, or with those that have no entry."""
     return _encoder.encode(names)
 
 
 def decode_names(body: bytes) -> ObjectNames:
-    """Return the names in a body posted to `MISSING`, or answered from there.
+    """Return the names in a body of a request to `MISSING`, or of its answer.
 
-    Raises ValueError with a sentence, which repeats no value of the body, if it is none.
+    Raises ValueError with a sentence, which repeats no value of the body, if it has none.
     """
     try:
         names = element_json.decode(_names, body, _MOST_STRUCTURES)
     except ValueError as wrong:
-        raise ValueError(f"The names are not as agreed: {wrong}.") from None
+        raise ValueError(f"The list of names is malformed: {wrong}.") from None
     if len(names.object_names) > MOST_NAMES:
-        raise ValueError(f"More than {MOST_NAMES} names are compared.")
+        raise ValueError(f"The list has more than {MOST_NAMES} names: send fewer at once.")
     return names
 
 
 def encode_match(match: list[Element] | Located) -> bytes:
-    """One line of an answer: a match, or one with its object."""
+    """Return the line of an answer for one match."""
     return _encoder.encode(match) + b"\n"
 
 
 def encode_end(count: int) -> bytes:
-    """The last line of an answer that is whole: `count` matches were sent."""
-    return _encoder.encode(_Last(end=True, count=count)) + b"\n"
+    """Return the last line of a complete answer, in which `count` matches were sent."""
+    return _encoder.encode(_LastLine(end=True, count=count)) + b"\n"
 
 
 def encode_error(failure: DimseFailure) -> bytes:
-    """The last line of an answer that failed on the way."""
+    """Return the last line of an answer that failed."""
     error = _Error(failure.status, failure.comment, failure.transient)
-    return _encoder.encode(_Last(error=error)) + b"\n"
+    return _encoder.encode(_LastLine(error=error)) + b"\n"
 
 
-class AnswerReader(Generic[_Found]):
-    """An answer as its bytes arrive; feed them, take matches, and finish.
+class AnswerReader(Generic[_Match]):
+    """Incremental reader of an answer: `feed` its bytes, take the matches, then `finish`.
 
-    After `ended`, nothing more is taken. Made by `match_reader` and `object_reader`.
+    Bytes after the last line (`ended`) are ignored. Made by `match_reader` and `object_reader`.
     """
 
-    def __init__(self, matches: msgspec.json.Decoder[_Found]) -> None:
-        self._matches: msgspec.json.Decoder[_Found] = matches
-        self._rest = bytearray()
+    def __init__(self, matches: msgspec.json.Decoder[_Match]) -> None:
+        self._matches: msgspec.json.Decoder[_Match] = matches
+        self._partial_line = bytearray()
         self._count = 0
         self.ended = False
 
-    def feed(self, data: bytes) -> Iterator[_Found]:
-        """The matches that `data` completes.
+    def feed(self, data: bytes) -> Iterator[_Match]:
+        """Yield the matches that `data` completes.
 
-        Raises DimseFailure: the one the catalogue sent; transient A700 when the answer is not as
-        agreed, or its count is not that of the matches that arrived.
+        Raises DimseFailure: the one the catalogue sent; transient A700 when the answer is
+        malformed, or its count is not that of the matches that arrived.
         """
-        *whole, rest = data.split(b"\n")
-        for end_of_line in whole:
-            line = bytes(self._rest) + end_of_line
-            self._rest.clear()
+        *ends_of_lines, rest = data.split(b"\n")
+        for end_of_line in ends_of_lines:
+            line = bytes(self._partial_line) + end_of_line
+            self._partial_line.clear()
             if line and not self.ended:
                 yield from self._read(line)
-        self._rest += rest
-        if len(self._rest) > LONGEST_LINE:
-            raise OutOfResources("The catalogue sent a match too long to be taken.")
+        self._partial_line += rest
+        if len(self._partial_line) > LONGEST_LINE:
+            raise OutOfResources("The catalogue sent a match that is too long.")
 
     def finish(self) -> None:
-        """Say that the body is over; raises transient A700 if its last line is missing."""
+        """Mark the end of the body; raises transient A700 if its last line is missing."""
         if not self.ended:
             raise OutOfResources("The catalogue broke off its answer.")
 
-    def _read(self, line: bytes) -> Iterator[_Found]:
+    def _read(self, line: bytes) -> Iterator[_Match]:
         try:
             if line.startswith(b"{"):
-                self._end(_lasts.decode(line))
+                self._end(_last_lines.decode(line))
                 return
-            found = self._matches.decode(line)
+            match = self._matches.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            raise OutOfResources("The catalogue sent an answer that is not as agreed.") from None
+            raise OutOfResources("The catalogue sent a malformed answer.") from None
         self._count += 1
-        yield found
+        yield match
 
-    def _end(self, last: _Last) -> None:
+    def _end(self, last: _LastLine) -> None:
         self.ended = True
         if last.error:
             raise _failure(last.error)
@@ -210,17 +210,17 @@ class AnswerReader(Generic[_Found]):
 
 
 def match_reader() -> AnswerReader[list[Element]]:
-    """Reads the answer of one of `PATHS`."""
+    """Return a reader for the answer to a query at one of `PATHS`."""
     return AnswerReader(_matches)
 
 
 def object_reader() -> AnswerReader[Located]:
-    """Reads the answer of `OBJECTS`."""
+    """Return a reader for the answer to a query at `OBJECTS`."""
     return AnswerReader(_objects)
 
 
 def _failure(error: _Error) -> DimseFailure:
-    """The catalogue's failure; a status this release doesn't know is C001."""
+    """Return the failure that the catalogue sent; a status this release doesn't know is C001."""
     known = error.status in Status.__members__.values()
     status = Status(error.status) if known else Status.UNABLE_TO_PROCESS
     return DimseFailure(status, error.comment, transient=error.transient)

@@ -1,6 +1,6 @@
-"""Admission by a bearer token (RFC 6750): who does not send it is answered 401, nothing else.
+"""ASGI middleware that answers 401 to requests without the bearer token (RFC 6750).
 
-The token is compared in constant time and never logged. Which paths need it is the caller's part.
+The token is compared in constant time and never logged. The caller decides which paths need it.
 """
 
 import hmac
@@ -20,11 +20,11 @@ from dimse_ingestion.settings import MountedMissing
 _LOG = logger(__name__)
 _MISSING = "The bearer token is missing: send `Authorization: Bearer TOKEN`."
 _WRONG = "The bearer token is wrong: send the one this service was given."
-_BETWEEN_LINES = 10.0  # seconds
-_BETWEEN_READS = 1.0
+_LOG_INTERVAL = 10.0  # seconds
+_REREAD_INTERVAL = 1.0  # seconds: a wrong token does not make the Secret be read each time
 
 
-class Refusals:
+class RefusalLog:
     """Logs requests without the token, a line at most every ten seconds for all of them."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -33,9 +33,9 @@ class Refusals:
         self._count = 0
 
     def add(self, scope: Scope, reason: str) -> None:
-        """Count one, and log it unless another was logged just before."""
+        """Count a refused request, and log it unless another was logged just before."""
         self._count += 1
-        if self._clock() - self._logged_at < _BETWEEN_LINES:
+        if self._clock() - self._logged_at < _LOG_INTERVAL:
             return
         host, *_ = scope.get("client") or ("unknown",)
         _LOG.warning(
@@ -49,14 +49,17 @@ class Refusals:
 
 
 class RequireToken:
-    """ASGI middleware that lets pass who sends one of the tokens."""
+    """Pass on requests that carry one of the tokens; refuse all others with 401."""
 
     def __init__(
-        self, app: ASGIApp, tokens: MountedValue[tuple[str, ...]], refusals: Refusals | None = None
+        self,
+        app: ASGIApp,
+        tokens: MountedValue[tuple[str, ...]],
+        refusals: RefusalLog | None = None,
     ) -> None:
         self._app = app
         self._tokens = tokens
-        self._refusals = refusals or Refusals()
+        self._refusals = refusals or RefusalLog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -73,17 +76,19 @@ class RequireToken:
         await _problem(HTTPStatus.UNAUTHORIZED, reason)(scope, receive, send)
 
     def _reason(self, authorization: str) -> str:
-        """Return why a request is refused; empty when it is not. Raises MountedMissing."""
+        """Return why a request is refused, or an empty text. Raises MountedMissing."""
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer":
             return _MISSING
         sent = token.strip().encode()
-        known = _is_one_of(sent, self._tokens.value())
-        return "" if known or _is_one_of(sent, self._tokens.value(_BETWEEN_READS)) else _WRONG
+        # an unknown token may be a new one that was mounted since the last read
+        if _is_one_of(sent, self._tokens.value()):
+            return ""
+        return "" if _is_one_of(sent, self._tokens.value(_REREAD_INTERVAL)) else _WRONG
 
 
 def _is_one_of(sent: bytes, tokens: tuple[str, ...]) -> bool:
-    """Compare with every token, so that the time taken tells nothing."""
+    """Compare with every token, so that the time taken reveals nothing about them."""
     return any([hmac.compare_digest(sent, each.encode()) for each in tokens])  # noqa: C419
 
 

@@ -1,8 +1,8 @@
-"""An HTTP client that verifies its peer by a CA and sends a bearer token, both followed.
+"""HTTP client that verifies its peer by a CA and sends a bearer token; both may be rotated.
 
-Connections are kept alive, so that a request costs no handshake. A 401 makes the token be read
-again and the request be repeated with one that was not sent yet: that is how a token is replaced
-while both sides run. The errors are `failures`' part.
+Connections stay open, so that a request costs no handshake. After a 401 the token is read again and
+the request is repeated with one that was not sent yet: so a token is replaced while both sides run.
+Errors are mapped in `failures`.
 """
 
 import ssl
@@ -15,11 +15,11 @@ from dimse_ingestion.secure_http.mounted_value import MountedValue
 from dimse_ingestion.settings import MountedMissing, PeerAccess
 
 _LOG = logger(__name__)
-_NEWEST = 0.0
+_NEWEST = 0.0  # as the age of a value: read it again now
 
 
 class BearerToken(httpx2.Auth):
-    """Sends the token in use, and after a 401 each other one that there is now."""
+    """Send the token in use, and after a 401 each of the other tokens that are mounted now."""
 
     def __init__(self, tokens: MountedValue[tuple[str, ...]]) -> None:
         self._tokens = tokens
@@ -27,7 +27,7 @@ class BearerToken(httpx2.Auth):
     def auth_flow(
         self, request: httpx2.Request
     ) -> Generator[httpx2.Request, httpx2.Response, None]:
-        """See httpx2.Auth."""
+        """Add the token to the request, and repeat it with another after a 401."""
         first = self._tokens.value()[0]
         response = yield _authorized(request, first)
         if response.status_code == httpx2.codes.UNAUTHORIZED:
@@ -50,23 +50,25 @@ class SecureClient:
     def current(self) -> httpx2.AsyncClient:
         """Return the client that trusts what is mounted now. Raises MountedMissing.
 
-        Requests under way stay with the client they began with, which is closed at the end.
+        Requests under way stay with the client that sends them; it is closed by `close`.
         """
         authority = self._authority.value()
         if authority != self._trusted:
-            self._take_up(authority)
+            self._trust(authority)
         return self._clients[-1]
 
-    def _take_up(self, authority: str) -> None:
-        """Make a client that trusts `authority`; one that can't be read leaves the last in use."""
+    def _trust(self, authority: str) -> None:
+        """Make a client that trusts `authority`; a CA that can't be read leaves the last in use."""
         try:
             verify = self._verify(authority)
         except MountedMissing as missing:
             if not self._clients:
                 raise
-            _LOG.warning("The last CA stays in use.", reason=str(missing))
+            _LOG.warning(
+                "The new CA can't be used: the last one stays in use.", reason=str(missing)
+            )
         else:
-            # HTTPS_PROXY is for what is outside; a peer with a CA of its own is not
+            # HTTPS_PROXY is for peers outside the cluster; one with a CA of its own is inside
             trust_env = self.access.authority is None
             self._clients.append(self._make(verify=verify, auth=self._auth, trust_env=trust_env))
         self._trusted = authority

@@ -1,21 +1,92 @@
-"""Sentences for what goes wrong between a client and its peer in TLS or with the token.
+"""Failures of a peer (the event sink or the catalogue) with sentences that say what to do.
 
-They name the setting to correct. No URL, no path and no token stands in them.
+Errors of httpx2 and TLS and HTTP statuses become DimseFailure here, in one place for every client.
+The sentences name the setting to correct; no token stands in them. Which requests are sent is
+`events.http_sink`'s and `queries.http_client`'s part.
 """
 
 import ssl
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
 
 import httpx2
 
-from dimse_ingestion.settings import PeerAccess
+from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.secure_http.path_probe import NO_HANDLER
+from dimse_ingestion.settings import MountedMissing, PeerAccess
 
+_TRANSIENT = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+_BROKEN_OFF = (httpx2.ReadError, httpx2.RemoteProtocolError)
 _EXPIRED = {9, 10}  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
 _OTHER_HOST = {62, 64}  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
 
 
+@dataclass(frozen=True, slots=True)
+class PeerFailures:
+    """The failures of the peer at `url`.
+
+    `singular` and `plural` name what is sent to it. What it refuses for good fails with `refused`,
+    the DIMSE status; everything that may pass is a transient A700.
+    """
+
+    access: PeerAccess
+    url: str
+    singular: str
+    plural: str
+    refused: Status
+
+    @contextmanager
+    def mapped(self, seconds: float) -> Iterator[None]:
+        """Raise transient A700 for errors within the block; `seconds` is the timeout it names."""
+        peer = self.access.peer
+        try:
+            yield
+        except (TimeoutError, httpx2.TimeoutException):
+            sentence = f"The {peer} gave no answer in {seconds:g} s ({self.url})."
+            raise OutOfResources(sentence) from None
+        except MountedMissing as missing:
+            raise OutOfResources(str(missing)) from None
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+            raise OutOfResources(self._sentence(error)) from error
+
+    def refusal(self, status: int) -> DimseFailure:
+        """Return the failure for an answer with this HTTP status, which is not a 2xx.
+
+        A refused token is transient: a rotation reaches both sides within moments, not at once. So
+        is the wrong port, while both sides are changed to TLS.
+        """
+        peer, setting = self.access.peer, self.access.url_setting
+        if status == HTTPStatus.UNAUTHORIZED:
+            return OutOfResources(token_failure(self.access))
+        if status == HTTPStatus.MISDIRECTED_REQUEST:
+            return OutOfResources(wrong_port_failure(self.access))
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _TRANSIENT:
+            return OutOfResources(f"The {peer} fails with HTTP {status}: see its log ({self.url}).")
+        if status in NO_HANDLER or HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+            return DimseFailure(
+                self.refused,
+                f"The {peer} takes no {self.plural} at this path (HTTP {status}): "
+                f"correct {setting} ({self.url}).",
+            )
+        return DimseFailure(
+            self.refused, f"The {peer} refuses the {self.singular} with HTTP {status} ({self.url})."
+        )
+
+    def _sentence(self, error: Exception) -> str:
+        access = self.access
+        if known := tls_failure(error, access) or clear_text_failure(error, self.url, access):
+            return known
+        if isinstance(error, _BROKEN_OFF):
+            return f"The {access.peer} broke off its answer ({self.url})."
+        setting = access.url_setting
+        return f"The {access.peer} is not reached: start it or correct {setting} ({self.url})."
+
+
 def tls_failure(error: BaseException, access: PeerAccess) -> str:
-    """Return a sentence if TLS, or the want of it, is why `error` was raised; else nothing."""
+    """Return a sentence if TLS, or a peer without it, caused `error`; else an empty one."""
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return _not_verified(cause, access)
@@ -30,7 +101,7 @@ def tls_failure(error: BaseException, access: PeerAccess) -> str:
 
 
 def clear_text_failure(error: BaseException, url: str, access: PeerAccess) -> str:
-    """Return a sentence if a server that speaks TLS may have been asked in plain HTTP."""
+    """Return a sentence if plain HTTP may have been sent to a TLS server; else an empty one."""
     if not url.startswith("http://") or not isinstance(error, httpx2.RemoteProtocolError):
         return ""
     return (

@@ -1,7 +1,7 @@
-"""A mounted value that is read again while it is used, so that a Secret can be replaced.
+"""Value of a mounted file that is read again while it is in use, so that a Secret can be rotated.
 
-Kubernetes changes mounted files in place. A value that can't be read any more leaves the last one
-in use; one that never could be read is an error that says what is missing.
+Kubernetes changes mounted files in place. While a file can't be read, its last value stays in use;
+a file that never could be read is an error that says what is missing.
 """
 
 import time
@@ -12,12 +12,12 @@ from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.settings import MountedMissing
 
 _LOG = logger(__name__)
-_FRESH = 5.0  # seconds
+_MAX_AGE = 5.0  # seconds
 T = TypeVar("T")
 
 
 class MountedValue(Generic[T]):
-    """What `read` returns, at most some seconds old; `read` raises MountedMissing."""
+    """The result of `read`, at most some seconds old; `read` raises MountedMissing."""
 
     def __init__(self, read: Callable[[], T], clock: Callable[[], float] = time.monotonic) -> None:
         self._read = read
@@ -27,9 +27,12 @@ class MountedValue(Generic[T]):
         self._missing = ""
 
     def value(self, max_age: float | None = None) -> T:
-        """Return the value, read again if it is older. Raises MountedMissing if it never was."""
+        """Return the value, read again if it is older than `max_age` seconds.
+
+        Raises MountedMissing while it was never read.
+        """
         now = self._clock()
-        if not self._values or now - self._read_at > (_FRESH if max_age is None else max_age):
+        if not self._values or now - self._read_at > (_MAX_AGE if max_age is None else max_age):
             self._read_at = now
             self._read_again()
         return self._values[0]
@@ -43,4 +46,6 @@ class MountedValue(Generic[T]):
                 raise
             if str(missing) != self._missing:
                 self._missing = str(missing)
-                _LOG.warning("The last value of a Secret stays in use.", reason=self._missing)
+                _LOG.warning(
+                    "A Secret can't be read: its last value stays in use.", reason=self._missing
+                )

@@ -1,7 +1,7 @@
 """A server's certificate, loaded again when its files change: new connections get the new one.
 
-Without a certificate the port is open and every handshake fails, until the Secret is there; why is
-told by `trouble`. A pair of files that does not fit leaves the last one in use.
+Without a certificate the port is open and every handshake fails until the Secret exists; `problem`
+says why. Files that do not belong together leave the last certificate in use.
 """
 
 import ssl
@@ -29,18 +29,18 @@ class ServerCertificate:
         self._problem = ""
 
     @property
-    def trouble(self) -> str:
-        """Why clients can't connect, in a sentence; empty when they can."""
+    def problem(self) -> str:
+        """Return a sentence that says why clients can't connect; empty when they can."""
         if not self._loaded:
             return self._problem or "The certificate was not read yet."
         if datetime.now(UTC) > self._expires:
             return f"The {self._kind}'s certificate expired on {self._expires:%Y-%m-%d}: renew it."
         return ""
 
-    def look(self) -> None:
-        """Use the files as they are now, if they can be used. Never raises."""
+    def reload(self) -> None:
+        """Load the files as they are now, if they can be used. Never raises."""
         try:
-            self._take_up(self._read())
+            self._load(self._read())
         except MountedMissing as missing:
             self._keep_last(str(missing))
         except (OSError, ValueError) as mistake:  # ssl.SSLError is an OSError
@@ -55,11 +55,12 @@ class ServerCertificate:
             check_mounted(f"{self._kind} Secret", file, self._secret_name)
         return tuple(file.read_bytes() for file in self._files)
 
-    def _take_up(self, content: tuple[bytes, ...]) -> None:
+    def _load(self, content: tuple[bytes, ...]) -> None:
         if content == self._loaded:
             return
         expires = x509.load_pem_x509_certificate(content[0]).not_valid_after_utc
-        _server_context().load_cert_chain(*self._files)  # a pair that does not fit changes nothing
+        # first into a context of its own: a key of another certificate must not spoil the one used
+        _server_context().load_cert_chain(*self._files)
         self.context.load_cert_chain(*self._files)
         self._loaded, self._expires, self._problem = content, expires, ""
         _LOG.info("The certificate is in use.", expires=f"{expires:%Y-%m-%d}")
@@ -67,9 +68,9 @@ class ServerCertificate:
     def _keep_last(self, problem: str) -> None:
         if problem != self._problem:
             _LOG.warning(
-                "The last certificate stays in use."
+                "The new certificate can't be used: the last one stays in use."
                 if self._loaded
-                else "There is no certificate.",
+                else "There is no certificate to use: TLS handshakes fail.",
                 reason=problem,
             )
         self._problem = problem

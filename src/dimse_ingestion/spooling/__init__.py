@@ -1,5 +1,5 @@
-"""Where whole data sets wait between a peer that sends them and what takes them on.
+"""The spool: data sets wait here, in memory or in files, until their operation has its result.
 
-Shared by the doors that must know a data set's digest before they hand it on. It looks into no
-data set and knows no wire.
+Used by services that must know a data set's digest before they send it on. It parses no data set
+and knows no protocol.
 """

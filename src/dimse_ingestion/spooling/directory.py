@@ -1,8 +1,8 @@
-"""The folder of a spool on disk: made when it is missing, also while the service runs.
+"""The folder of a spool on disk: created when it is missing, also while the service runs.
 
-Cleaners of temporary files and operators delete folders that look unused. Nothing is lost by that
-(the files in use have no name), so the folder is made again. What stands in its files is
-`spooled`'s concern, how much of it may be there `spool`'s.
+Cleaners of temporary files and administrators delete folders that look unused. Nothing is lost by
+that (the files in use have no name), so the folder is created again. The contents of its files are
+`spooled`'s part, limits on their size `spool`'s.
 """
 
 import os
@@ -14,19 +14,19 @@ from dimse_ingestion.observability.logging import logger
 
 _LOG = logger(__name__)
 _SUFFIX = ".dataset"
-_FREE_AGAIN = 64 * 2**20
+_ENOUGH_FREE_SPACE = 64 * 2**20  # bytes
 
 
 def create_directory(directory: Path) -> None:
-    """Make a folder that is missing, and log it. Raises OSError."""
+    """Create a folder that is missing, and log it. Raises OSError."""
     if directory.is_dir():
         return
     directory.mkdir(parents=True, exist_ok=True)
-    _LOG.warning("The spool directory was missing and is made.", directory=str(directory))
+    _LOG.warning("The spool directory was missing: it is created.", directory=str(directory))
 
 
 def open_unnamed(directory: Path, name: str) -> int:
-    """Return the descriptor of a new file that is unlinked already. Raises OSError."""
+    """Return the descriptor of a new file that is already unlinked. Raises OSError."""
     path = directory / f"{name}{_SUFFIX}"
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
@@ -39,7 +39,7 @@ def open_unnamed(directory: Path, name: str) -> int:
 
 
 def check_writable(directory: Path) -> None:
-    """Write a byte to a file of the folder, which is made if it is missing. Raises OSError."""
+    """Write a byte to a new file in the folder, created if it is missing. Raises OSError."""
     descriptor = open_unnamed(directory, f"check-{secrets.token_hex(8)}")
     try:
         os.write(descriptor, b"\0")
@@ -55,5 +55,5 @@ def remove_leftovers(directory: Path) -> None:
 
 
 def has_free_space(directory: Path) -> bool:
-    """Return whether the folder's disk has room for more than a few data sets. Raises OSError."""
-    return shutil.disk_usage(directory).free > _FREE_AGAIN
+    """Return whether the folder's disk can take more than a few data sets. Raises OSError."""
+    return shutil.disk_usage(directory).free > _ENOUGH_FREE_SPACE

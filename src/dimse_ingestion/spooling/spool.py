@@ -1,11 +1,13 @@
-"""Where data sets stand from their first fragment until their operation has its result.
+"""The spool: it holds data sets from their first fragment until their operation has its result.
 
-Memory for short ones, a file for those that are long or come while memory is scarce; a limit over
-all files. A file is named by its operation, never by a SOP Instance UID, and unlinked as soon as
-it is open: whatever happens to the process, nothing is left behind and nobody else's bytes are
-deleted. It is no outbox: a modality that was not answered sends again.
+Short data sets stay in memory; long ones, and those that arrive while memory is scarce, go to files
+with a limit over all of them. A file is named by its operation, never by a SOP Instance UID, which
+two associations may send at once. It is unlinked as soon as it is open: however the process ends,
+nothing is left behind and no file of another operation is deleted.
 
-The directory may vanish while the service runs; it is made again (see `directory`).
+The spool is no outbox: a data set is not kept for a later attempt, because a modality without a
+response sends it again. The directory may be deleted while the service runs; it is created again
+(see `directory`).
 """
 
 import errno
@@ -26,7 +28,10 @@ _THREADS = 4
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bytes: of one data set in memory, of all in memory, of all in files; and the high water."""
+    """Limits in bytes: one data set in memory, all in memory, all in files.
+
+    `high_water` is the share of `disk` above which no new association is accepted.
+    """
 
     memory: int = 4 * 2**20
     memory_in_all: int = 64 * 2**20
@@ -35,7 +40,7 @@ class Limits:
 
 
 class Spool:
-    """Every data set a door holds, and the room that is left."""
+    """All data sets that a service holds, and the memory and disk they use."""
 
     def __init__(self, directory: Path, limits: Limits) -> None:
         self._directory = directory
@@ -46,10 +51,10 @@ class Spool:
         self.executor: Executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="spool")
 
     def prepare(self) -> None:
-        """Make the directory, write to it, and remove what a crash left there.
+        """Create the directory, write to it, and remove files that a crash left there.
 
-        A full disk is trouble that may pass, so the spool begins with it. Raises OSError when the
-        directory can't be used.
+        A full disk may get free again, so the service starts nevertheless and is not ready. Raises
+        OSError when the directory can't be used.
         """
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
@@ -61,39 +66,39 @@ class Spool:
             self.mark_broken(error)
 
     def close(self) -> None:
-        """Let go of the threads; what is still open keeps its bytes."""
+        """End the threads; data sets that are still open keep their bytes."""
         self.executor.shutdown(wait=False)
 
     def open(self, operation_id: str) -> SpooledDataSet:
-        """Room for one data set."""
+        """Return an empty data set to write to."""
         return SpooledDataSet(self, operation_id)
 
     @property
     def trouble(self) -> str:
-        """Why no new association should come in; empty when there is room."""
+        """Return why no new association may be accepted; empty when there is space."""
         if self.disk_used > self.limits.disk * self.limits.high_water:
             return (
-                f"The spool holds {self.disk_used} of {self.limits.disk} bytes: what it forwards "
-                "to is too slow or away, or DIMSE_SPOOL_LIMIT too small."
+                f"The spool holds {self.disk_used} of {self.limits.disk} bytes: its receiver is "
+                "slow or not reached, or DIMSE_SPOOL_LIMIT is too small."
             )
         if self._broken and self._usable_again():
             self._broken = ""
         return self._broken
 
     def is_memory_scarce(self, length: int, held: int) -> bool:
-        """Whether a data set with `held` bytes in memory may not take `length` more."""
+        """Return whether a data set with `held` bytes in memory must not take `length` more."""
         over = held + length > self.limits.memory
         return over or self.memory_used + length > self.limits.memory_in_all
 
     def count(self, *, memory: int = 0, disk: int = 0) -> None:
-        """Bytes taken, or given back when negative."""
+        """Add to the bytes in use; negative numbers give bytes back."""
         self.memory_used += memory
         self.disk_used += disk
         metrics.spool_memory_bytes.inc(memory)
         metrics.spool_disk_bytes.inc(disk)
 
     def reserve(self, length: int) -> None:
-        """Count bytes that go to a file. Raises OutOfResources above the limit."""
+        """Count bytes that will go to a file. Raises OutOfResources above the limit."""
         if self.disk_used + length > self.limits.disk:
             metrics.spool_refused.inc()
             raise OutOfResources("The spool is full, send again later")
@@ -104,7 +109,7 @@ class Spool:
         return folder.open_unnamed(self._directory, operation_id)
 
     def mark_broken(self, trouble: OSError) -> DimseFailure:
-        """Return the failure that a disk's error is; the spool is broken from now on."""
+        """Refuse associations until the disk works again; return the failure for this data set."""
         metrics.spool_refused.inc()
         self._broken = self._sentence(trouble)
         _LOG.error("The spool can't take a data set.", reason=trouble.strerror)
@@ -115,7 +120,7 @@ class Spool:
         return f"The spool {self._directory} {what}: free space, or mount another."
 
     def _usable_again(self) -> bool:
-        """Return whether a file can be written now, in a directory made again if need be."""
+        """Return whether a file can be written now, in a directory created again if need be."""
         try:
             folder.check_writable(self._directory)
             usable = folder.has_free_space(self._directory)

@@ -1,8 +1,8 @@
-"""One data set on its way through a door: fragments in, its digest, and reads at any offset.
+"""A data set in the spool: takes fragments, computes the digest, and is read at any offset.
 
-It is the upper layer's sink and the transport's source. Bytes are kept in blocks; a full block is
-hashed, and written once the data set has outgrown memory, by a thread, in order. Nothing here
-looks into the data set.
+It is the sink of the upper layer and the source of the transport. Bytes are held in blocks. A full
+block is hashed by a thread, in order, because the digest depends on it; once the data set has
+outgrown memory, the same thread writes it to the file. The data set is not parsed here.
 """
 
 import asyncio
@@ -17,8 +17,8 @@ from typing import Protocol
 from dimse_ingestion.dicom.failure import DimseFailure
 
 _BLOCK = 512 * 1024
-_WAITING = 2  # blocks that may wait for the thread before the peer has to
-_HASHED_AT_ONCE = 64 * 1024  # bytes so few that a thread would cost more than hashing them
+_MOST_WAITING = 2  # blocks that may wait for the thread before the peer must wait
+_HASHED_IN_PLACE = 64 * 1024  # bytes: below, a thread costs more than the hashing
 
 
 @dataclass(slots=True, eq=False)
@@ -27,50 +27,50 @@ class _Block:
     hashed: bool = False
 
     @property
-    def room(self) -> int:
-        """Bytes it still takes."""
+    def free(self) -> int:
+        """Return how many more bytes fit."""
         return _BLOCK - len(self.content)
 
 
 class SpoolResources(Protocol):
-    """What one data set asks of the spool (see `spool`)."""
+    """The spool as a data set uses it (see `spool.Spool`)."""
 
     executor: Executor
 
     def is_memory_scarce(self, length: int, held: int) -> bool:
-        """Whether a data set with `held` bytes in memory may not take `length` more."""
+        """Return whether a data set with `held` bytes in memory must not take `length` more."""
 
     def count(self, *, memory: int = 0, disk: int = 0) -> None:
-        """Bytes taken, or given back when negative."""
+        """Add to the bytes in use; negative numbers give bytes back."""
 
     def reserve(self, length: int) -> None:
-        """Count bytes that go to a file. Raises OutOfResources above the limit."""
+        """Count bytes that will go to a file. Raises OutOfResources above the limit."""
 
     def open_file(self, operation_id: str) -> int:
-        """A descriptor of a new file without a name. Raises OSError."""
+        """Return the descriptor of a new file without a name. Raises OSError."""
 
     def mark_broken(self, trouble: OSError) -> DimseFailure:
-        """What a disk's error means for the peer."""
+        """Refuse associations until the disk works again; return the failure for this data set."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """A whole data set: its length in bytes and SHA-256 in hexadecimal."""
+    """Length in bytes and SHA-256 in hexadecimal of a data set that has arrived whole."""
 
     size: int
     sha256: str
 
 
 class SpooledDataSet:
-    """A `DataSetSink` until `sealed`, a `Source` until `close`."""
+    """A `DataSetSink` until `seal`, then a `Source` until `close`."""
 
     def __init__(self, room: SpoolResources, operation_id: str) -> None:
         self.operation_id = operation_id
         self.size = 0
         self._resources = room
         self._blocks: list[_Block] = []
-        self._waiting: deque[_Block] = deque()
-        self._working: asyncio.Task[None] | None = None
+        self._waiting: deque[_Block] = deque()  # for the thread, in order
+        self._task: asyncio.Task[None] | None = None
         self._digest = hashlib.sha256()
         self._spilling = False
         self._file = -1
@@ -80,107 +80,116 @@ class SpooledDataSet:
         self._closed = False
 
     def write(self, fragment: bytes | memoryview) -> Awaitable[None] | None:
-        """Take one fragment; the awaitable is for a disk that is slower than the peer."""
+        """Add one fragment; await the result, if any, because the disk is slower than the peer.
+
+        After a failure fragments are dropped, not refused: the peer can't be answered before it has
+        sent the whole data set. `seal` raises the failure.
+        """
         self.size += len(fragment)
         if self._failure is None and not self._closed:
-            self._take(memoryview(fragment))
-        behind = self._spilling and len(self._waiting) > _WAITING
-        return asyncio.shield(self._working) if behind and self._working else None
+            self._add(memoryview(fragment))
+        behind = self._spilling and len(self._waiting) > _MOST_WAITING
+        return asyncio.shield(self._task) if behind and self._task else None
 
     def abandon(self) -> None:
-        """The rest won't come."""
+        """Give up the data set: its sender is gone."""
         self.close()
 
     async def seal(self) -> Sealed:
-        """The data set whole: nothing more is written. Raises the DimseFailure it met, if any."""
-        if self._blocks and self._blocks[-1].room:
+        """Finish writing, and return length and digest. Raises a DimseFailure of the spool."""
+        if self._blocks and self._blocks[-1].free:
             self._finish(self._blocks[-1])
-        if self._working is not None:
-            await asyncio.shield(self._working)
+        if self._task is not None:
+            await asyncio.shield(self._task)
         if self._failure is not None:
             raise self._failure
         return Sealed(self.size, self._digest.hexdigest())
 
     def read(self, offset: int, length: int) -> bytes:
-        """At most `length` bytes from `offset`; once sealed."""
+        """Return at most `length` bytes from `offset`; only after `seal`."""
         if self._spilling:
             return os.pread(self._file, length, offset)
         first, start = divmod(offset, _BLOCK)
-        found = bytearray()
+        data = bytearray()
         for block in self._blocks[first:]:
-            found += memoryview(block.content)[start : start + length - len(found)]
+            data += memoryview(block.content)[start : start + length - len(data)]
             start = 0
-            if len(found) == length:
+            if len(data) == length:
                 break
-        return bytes(found)
+        return bytes(data)
 
     def close(self) -> None:
-        """Let go of memory and disk, as soon as no thread uses them; harmless twice."""
+        """Release memory and disk as soon as no thread uses them; harmless if repeated."""
         self._closed = True
         self._waiting.clear()
-        if self._working is None:
+        if self._task is None:
             self._release()
 
-    def _take(self, fragment: memoryview) -> None:
+    def _add(self, fragment: memoryview) -> None:
         if not self._spilling and self._resources.is_memory_scarce(len(fragment), self._in_memory):
             self._spill()
         while fragment:
-            if not self._blocks or not self._blocks[-1].room:
+            if not self._blocks or not self._blocks[-1].free:
                 self._blocks.append(_Block())
             block = self._blocks[-1]
-            part = fragment[: block.room]
+            part = fragment[: block.free]
             block.content += part
-            self._hold(len(part))
+            self._count_memory(len(part))
             fragment = fragment[len(part) :]
-            if not block.room:
+            if not block.free:
                 self._finish(block)
 
     def _spill(self) -> None:
-        """From now on blocks go to a file, those first that are full already."""
+        """Write blocks to a file from now on, first those that are already full.
+
+        Blocks that wait to be hashed are queued again: the thread then hashes and writes them in
+        one step, and the file gets its blocks in the order of the data set.
+        """
         self._spilling = True
         self._waiting.clear()
         for block in self._blocks:
-            if not block.room:
+            if not block.free:
                 self._finish(block)
 
     def _finish(self, block: _Block) -> None:
         """Hash a block that gets no more bytes, and write it if there is a file."""
-        if not (self._spilling or self._working) and len(block.content) < _HASHED_AT_ONCE:
+        if not (self._spilling or self._task) and len(block.content) < _HASHED_IN_PLACE:
             self._process(block, to_file=False)
             return
         self._waiting.append(block)
-        if self._working is None:
-            self._working = asyncio.create_task(self._work(), name="spooling")
+        if self._task is None:
+            self._task = asyncio.create_task(self._process_waiting(), name="spooling")
 
-    async def _work(self) -> None:
+    async def _process_waiting(self) -> None:
         try:
             while self._waiting:
-                await self._work_on(self._waiting.popleft(), to_file=self._spilling)
+                await self._process_one(self._waiting.popleft(), to_file=self._spilling)
         except OSError as trouble:
             self._failure = self._resources.mark_broken(trouble)
         except DimseFailure as failure:
             self._failure = failure
         finally:
-            self._working = None
+            # `close` may have come while the thread used the file: then it is released here
+            self._task = None
             if self._closed or self._failure is not None:
                 self._release()
 
-    async def _work_on(self, block: _Block, *, to_file: bool) -> None:
+    async def _process_one(self, block: _Block, *, to_file: bool) -> None:
         length = len(block.content)
         if to_file:
             self._resources.reserve(length)
             self._on_disk += length
-        elif length < _HASHED_AT_ONCE:
+        elif length < _HASHED_IN_PLACE:
             self._process(block, to_file)
             return
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._resources.executor, self._process, block, to_file)
         if to_file:
             self._blocks.remove(block)
-            self._hold(-length)
+            self._count_memory(-length)
 
     def _process(self, block: _Block, to_file: bool) -> None:
-        """In a thread, one block after another."""
+        """Hash the block, and write it to the file; in a thread, one block after another."""
         if not block.hashed:
             self._digest.update(block.content)
             block.hashed = True
@@ -189,7 +198,7 @@ class SpooledDataSet:
                 self._file = self._resources.open_file(self.operation_id)
             _write_whole(self._file, block.content)
 
-    def _hold(self, length: int) -> None:
+    def _count_memory(self, length: int) -> None:
         self._in_memory += length
         self._resources.count(memory=length)
 

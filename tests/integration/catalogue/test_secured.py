@@ -354,8 +354,8 @@ async def test_a_key_that_does_not_fit_leaves_the_last_certificate_in_use(
     keys = certificate_keys(secret.authority)
     other = certificate_keys(secret.authority)["tls.key"]
     secret.put({**keys, "tls.key": other, "token": "secret-1"})
-    said = "The last certificate stays in use."
-    await becomes(partial(asyncio.to_thread, lines.getvalue), lambda log: said in log)
+    line = "The new certificate can't be used: the last one stays in use."
+    await becomes(partial(asyncio.to_thread, lines.getvalue), lambda log: line in log)
     await stored(url, secret.access())
     assert "PRIVATE KEY" not in lines.getvalue()
 

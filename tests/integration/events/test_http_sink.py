@@ -251,8 +251,8 @@ async def test_a_foreign_sink_is_proved_without_an_event(
         (404, "", 410, "at this path .HTTP 410."),
         (403, "", 403, "HTTP 403"),
         (200, "", 503, "HTTP 503"),
-        (307, "", 202, "elsewhere"),
-        (200, "", 307, "elsewhere"),
+        (307, "", 202, "at this path .HTTP 307."),
+        (200, "", 307, "at this path .HTTP 307."),
         (401, "", 400, "401|TOKEN"),
     ],
 )

@@ -233,6 +233,9 @@ async def test_the_check_believes_readyz_where_there_is_one() -> None:
 async def test_the_check_finds_a_wrong_path() -> None:
     async with serve(Catalogue().app, "127.0.0.1", 0) as port:
         client = HttpQueryClient(f"http://127.0.0.1:{port}/elsewhere", "provider 1")
-        with pytest.raises(DimseFailure, match="is not there: correct QUERY_ENDPOINT"):
+        with pytest.raises(
+            DimseFailure,
+            match=r"takes no queries at this path \(HTTP 404\): correct QUERY_ENDPOINT",
+        ):
             await client.check()
         await client.close()

@@ -220,7 +220,7 @@ def test_check_finds_nothing_wrong_in_a_right_configuration(shared: System, whic
         ("ingestion", "BUCKET_CONFIG_PATH", "/nowhere", "/nowhere"),
         ("ingestion", "K_SINK", "http://127.0.0.1:1/events", "event sink"),
         ("ingestion", "K_SINK", "{K_SINK}/elsewhere", "takes no events at this path"),
-        ("ingestion", "QUERY_ENDPOINT", "{QUERY_ENDPOINT}/x", "is not there"),
+        ("ingestion", "QUERY_ENDPOINT", "{QUERY_ENDPOINT}/x", "takes no queries at this path"),
         ("catalogue", "DATABASE_URL", "nonsense://", "DATABASE_URL"),
     ],
 )

@@ -51,7 +51,11 @@ def test_a_query_is_asked_as_the_original_does() -> None:
         ("/query/other", b'{"scope": "STUDY", "queryAttributes": []}', "scope is not"),
         ("/query/studies", b'{"scope": "STUDY", "queryAttributes": [], "offset": -1}', "negative"),
         ("/query/studies", b'{"scope": "STUDY", "queryAttributes": [], "limit": -1}', "negative"),
-        ("/query/studies", b'{"scope": "STUDY", "queryAttributes": ["SMITH"]}', "not as agreed"),
+        (
+            "/query/studies",
+            b'{"scope": "STUDY", "queryAttributes": ["SMITH"]}',
+            "The query is malformed",
+        ),
     ],
 )
 def test_what_is_no_query_is_refused_without_its_values(

@@ -4,7 +4,7 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 
-from dimse_ingestion.secure_http.bearer import Refusals, RequireToken
+from dimse_ingestion.secure_http.bearer import RefusalLog, RequireToken
 from dimse_ingestion.secure_http.mounted_value import MountedValue
 from dimse_ingestion.settings import MountedMissing
 from tests.log_lines import lines
@@ -12,7 +12,7 @@ from tests.log_lines import lines
 __all__ = ["lines"]
 
 
-def client(*tokens: str, refusals: Refusals | None = None) -> TestClient:
+def client(*tokens: str, refusals: RefusalLog | None = None) -> TestClient:
     inside = PlainTextResponse("inside")
     return TestClient(RequireToken(inside, MountedValue(lambda: tokens), refusals))
 
@@ -45,7 +45,7 @@ def test_without_a_token_to_compare_with_nobody_is_let_in() -> None:
 
 def test_the_log_has_a_line_in_ten_seconds_for_all(lines: io.StringIO) -> None:
     now = [0.0]
-    asking = client("now", refusals=Refusals(lambda: now[0]))
+    asking = client("now", refusals=RefusalLog(lambda: now[0]))
     for _ in range(3):
         asking.post("/events")
     assert lines.getvalue().count("are refused with 401") == 1

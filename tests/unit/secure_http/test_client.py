@@ -58,7 +58,7 @@ def test_a_client_stays_until_its_ca_is_another(tmp_path: Path) -> None:
 def test_a_ca_that_becomes_none_leaves_the_last_in_use(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mounted_value, "_FRESH", -1.0)
+    monkeypatch.setattr(mounted_value, "_MAX_AGE", -1.0)
     secret = CatalogueSecret(tmp_path / "secret").put_all()
     client = SecureClient(secret.access(), httpx2.AsyncClient)
     first = client.current()

@@ -3,13 +3,16 @@ import ssl
 import httpx2
 import pytest
 
+from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
+from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.secure_http.failures import (
+    PeerFailures,
     clear_text_failure,
     tls_failure,
     token_failure,
     wrong_port_failure,
 )
-from dimse_ingestion.settings import PeerAccess
+from dimse_ingestion.settings import MountedMissing, PeerAccess
 
 SINK = PeerAccess("event sink", "K_SINK", "DIMSE_EVENT_SINK_TOKEN", "DIMSE_EVENT_SINK_CA_PATH")
 
@@ -76,3 +79,58 @@ def test_a_401_names_the_setting_and_the_secret() -> None:
         "The catalogue refuses the token: correct DIMSE_CATALOGUE_TOKEN in catalogue Secret "
         "core-catalogue."
     )
+
+
+FAILURES = PeerFailures(SINK, "http://sink/events", "event", "events", Status.PROCESSING_FAILURE)
+
+
+@pytest.mark.parametrize(
+    ("status", "sentence"),
+    [
+        (404, "The event sink takes no events at this path (HTTP 404): correct K_SINK"),
+        (405, "The event sink takes no events at this path (HTTP 405): correct K_SINK"),
+        (308, "The event sink takes no events at this path (HTTP 308): correct K_SINK"),
+        (400, "The event sink refuses the event with HTTP 400"),
+    ],
+)
+def test_what_a_peer_refuses_for_good_has_the_given_status(status: int, sentence: str) -> None:
+    failure = FAILURES.refusal(status)
+    assert (failure.status, failure.transient) == (Status.PROCESSING_FAILURE, False)
+    assert failure.comment == f"{sentence} (http://sink/events)."
+
+
+@pytest.mark.parametrize("status", [401, 408, 421, 425, 429, 500, 503])
+def test_a_status_that_may_pass_is_transient(status: int) -> None:
+    failure = FAILURES.refusal(status)
+    assert (failure.status, failure.transient) == (Status.OUT_OF_RESOURCES, True)
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (TimeoutError(), "The event sink gave no answer in 2.5 s (http://sink/events)."),
+        (httpx2.ReadTimeout(""), "The event sink gave no answer in 2.5 s (http://sink/events)."),
+        (httpx2.ReadError(""), "The event sink broke off its answer (http://sink/events)."),
+        (MountedMissing("The Secret is missing."), "The Secret is missing."),
+        (
+            httpx2.ConnectError(""),
+            "The event sink is not reached: start it or correct K_SINK (http://sink/events).",
+        ),
+        (
+            httpx2.RemoteProtocolError(""),
+            "The event sink broke off: if it speaks TLS, K_SINK must begin with https://.",
+        ),
+    ],
+)
+def test_errors_of_a_request_are_transient_failures(error: Exception, sentence: str) -> None:
+    with pytest.raises(OutOfResources) as raised, FAILURES.mapped(2.5):
+        raise error
+    assert raised.value.comment == sentence
+    assert raised.value.transient
+
+
+def test_a_failure_within_the_block_passes_unchanged() -> None:
+    failure = DimseFailure(Status.PROCESSING_FAILURE, "The event is invalid.")
+    with pytest.raises(DimseFailure) as raised_failure, FAILURES.mapped(2.5):
+        raise failure
+    assert raised_failure.value is failure

@@ -19,24 +19,24 @@ def following(secret: CatalogueSecret) -> ServerCertificate:
 def test_a_certificate_is_used_when_it_is_there(secret: CatalogueSecret) -> None:
     secret.folder.mkdir()
     certificate = following(secret)
-    assert certificate.trouble == "The certificate was not read yet."
-    certificate.look()
-    assert certificate.trouble == "Missing catalogue Secret core-catalogue: create it."
+    assert certificate.problem == "The certificate was not read yet."
+    certificate.reload()
+    assert certificate.problem == "Missing catalogue Secret core-catalogue: create it."
     secret.put({"tls.crt": "", "token": "t"})
-    certificate.look()
-    assert certificate.trouble == "Missing key tls.key in catalogue Secret core-catalogue: add it."
+    certificate.reload()
+    assert certificate.problem == "Missing key tls.key in catalogue Secret core-catalogue: add it."
     secret.put_all()
-    certificate.look()
-    assert certificate.trouble == ""
+    certificate.reload()
+    assert certificate.problem == ""
 
 
 @pytest.mark.parametrize("wrong", ["tls.crt", "tls.key"])
 @pytest.mark.parametrize("content", [b"", b"nothing", b"\xff\xfe"])
 def test_what_is_no_pem_is_a_sentence(secret: CatalogueSecret, wrong: str, content: bytes) -> None:
     certificate = following(secret.put({**certificate_keys(secret.authority), wrong: content}))
-    certificate.look()
-    assert certificate.trouble.startswith("The catalogue's certificate can't be used (")
-    assert certificate.trouble.endswith("must be PEM, and belong together.")
+    certificate.reload()
+    assert certificate.problem.startswith("The catalogue's certificate can't be used (")
+    assert certificate.problem.endswith("must be PEM, and belong together.")
 
 
 def test_a_key_of_another_certificate_is_refused_and_the_last_pair_stays(
@@ -45,20 +45,20 @@ def test_a_key_of_another_certificate_is_refused_and_the_last_pair_stays(
     keys = certificate_keys(secret.authority)
     mixed = {**keys, "tls.key": certificate_keys(secret.authority)["tls.key"]}
     certificate = following(secret.put(mixed))
-    certificate.look()
-    assert "can't be used" in certificate.trouble
+    certificate.reload()
+    assert "can't be used" in certificate.problem
     secret.put(keys)
-    certificate.look()
-    assert certificate.trouble == ""
+    certificate.reload()
+    assert certificate.problem == ""
     secret.put(mixed)
-    certificate.look()
-    assert certificate.trouble == ""
+    certificate.reload()
+    assert certificate.problem == ""
 
 
 def test_an_expired_certificate_is_trouble(secret: CatalogueSecret) -> None:
     certificate = following(secret.put(certificate_keys(secret.authority, not_after=EXPIRED)))
-    certificate.look()
-    assert "expired on" in certificate.trouble
+    certificate.reload()
+    assert "expired on" in certificate.problem
     secret.put_all()
-    certificate.look()
-    assert certificate.trouble == ""
+    certificate.reload()
+    assert certificate.problem == ""

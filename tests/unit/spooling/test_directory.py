@@ -45,5 +45,5 @@ def test_only_leftovers_are_removed(tmp_path: Path) -> None:
 
 def test_a_disk_has_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert folder.has_free_space(tmp_path)
-    monkeypatch.setattr(folder, "_FREE_AGAIN", 2**62)
+    monkeypatch.setattr(folder, "_ENOUGH_FREE_SPACE", 2**62)
     assert not folder.has_free_space(tmp_path)

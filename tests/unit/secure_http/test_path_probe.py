@@ -3,7 +3,7 @@ from collections.abc import Callable
 import httpx2
 import pytest
 
-from dimse_ingestion.secure_http.path_proof import PathProof
+from dimse_ingestion.secure_http.path_probe import PathProbe
 
 URL = "http://sink/events"
 
@@ -36,7 +36,7 @@ async def test_what_a_post_would_meet(options: int, allow: str, post: int, statu
         return httpx2.Response(options, headers={"allow": allow} if allow else {})
 
     async with client_of(answer) as client:
-        assert await PathProof(URL, 2.5).status(client) == status
+        assert await PathProbe(URL, 2.5).status(client) == status
 
 
 async def test_an_empty_post_is_sent_until_it_has_proved_the_path() -> None:
@@ -47,7 +47,7 @@ async def test_an_empty_post_is_sent_until_it_has_proved_the_path() -> None:
         methods.append(request.method)
         return httpx2.Response(next(statuses) if request.method == "POST" else 404)
 
-    proof = PathProof(URL, 2.5)
+    proof = PathProbe(URL, 2.5)
     async with client_of(answer) as client:
         assert [await proof.status(client) for _ in range(5)] == [404, 503, 200, 200, 200]
     assert methods.count("POST") == 3
