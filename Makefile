@@ -6,10 +6,11 @@ TOOLS := .tools
 UV := $(shell command -v uv 2>/dev/null || echo $(TOOLS)/bin/uv)
 RUN := $(UV) run --no-sync
 PYTEST_OPTIONS ?=
+COVERAGE ?= --cov --cov-report=
 # only one that was asked for in so many words: a KUBECONFIG of the shell's may be a hospital's
 CHOSEN_CLUSTER := $(if $(filter command line,$(origin KUBECONFIG)),$(KUBECONFIG))
 
-.PHONY: help demo test lint unit chart chart-documents integration fuzz e2e image up down status bench environment s3-servers api-server helm clean
+.PHONY: help demo test lint unit chart chart-documents docs integration fuzz e2e image up down status bench environment s3-servers api-server helm clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,14 +26,18 @@ lint: .venv/.locked ## ruff, mypy and the import contracts
 	$(RUN) mypy
 	$(RUN) lint-imports --no-cache
 
-unit: .venv/.locked ## What needs no other process
-	$(RUN) pytest tests/unit -n auto $(PYTEST_OPTIONS)
+unit: .venv/.locked ## What needs no other process, with its coverage (COVERAGE= measures none)
+	$(RUN) pytest tests/unit -n auto $(COVERAGE) $(PYTEST_OPTIONS)
+	@$(if $(COVERAGE),echo "Statements of src that the unit tests execute: $$($(RUN) coverage report --format=total) %; 'coverage report' lists the others")
 
 chart: .venv/.locked ## The chart's every rendering, without helm and without a cluster
 	$(RUN) pytest tests/chart -n auto $(PYTEST_OPTIONS)
 
 chart-documents: .venv/.locked ## Make the chart's README and schema from its values.yaml
 	$(RUN) python -m harness.chart_documents
+
+docs: .venv/.locked ## Build the site of docs/, with --strict, in build/site
+	$(RUN) python -m harness.docs_site
 
 integration: .venv/.locked ## Real NATS, S3, PostgreSQL, DCMTK and Orthanc, as far as they are installed
 	$(RUN) pytest tests/integration tests/conformance -n 2 --dist loadfile $(PYTEST_OPTIONS)
@@ -70,7 +75,7 @@ helm: .venv/.locked ## Download Helm, or build it, where it is missing
 	$(RUN) python -m harness.tools
 
 clean: ## Remove the environment and everything built
-	rm -rf .venv $(TOOLS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv $(TOOLS) build .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(TOOLS)/bin/uv:
 	$(PYTHON) -m venv $(TOOLS)
@@ -78,5 +83,5 @@ $(TOOLS)/bin/uv:
 
 .venv/.locked: pyproject.toml uv.lock | $(UV)
 	@echo "preparing the environment (once) ..."
-	@$(UV) sync --quiet --locked --all-extras --compile-bytecode
+	@$(UV) sync --quiet --locked --all-extras --all-groups --compile-bytecode
 	@touch $@
