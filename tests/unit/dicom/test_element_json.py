@@ -36,6 +36,7 @@ def test_anything_else_is_refused_with_a_sentence(which: str) -> None:
         decode(DECODER, body, 2000)
 
 
+@pytest.mark.no_cover  # it measures CPU time
 def test_very_many_structures_take_no_time() -> None:
     body = SEQUENCE + b"[]," * 10_000_000
     began = time.process_time()
