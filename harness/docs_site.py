@@ -21,7 +21,10 @@ from harness.airgap.cache import cache
 ROOT = Path(__file__).parent.parent
 SITE = ROOT / "build" / "site"
 MERMAID = "11.9.0"
-_INTEGRITY = "sha512-YdPXn9slEwO0omQfQIsW6vS84weVQftIyyTGAZCwM//MGhPzL1+l6vO6bkf0wnP4tHigH1alZ5Ooy3HXI2gOag=="
+_INTEGRITY = (
+    "sha512-YdPXn9slEwO0omQfQIsW6vS84weVQftIyyTGAZCwM//M"
+    "GhPzL1+l6vO6bkf0wnP4tHigH1alZ5Ooy3HXI2gOag=="
+)
 _MEMBER = "package/dist/mermaid.min.js"
 _IN_SITE = "javascripts/mermaid.min.js"
 _LONGEST_DOWNLOAD = 120.0
