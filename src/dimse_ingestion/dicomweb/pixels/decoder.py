@@ -24,12 +24,16 @@ from pydicom.uid import UID
 
 from dimse_ingestion.dicom.code_streams import NoSize, claimed_size
 from dimse_ingestion.dicomweb.pixels import part10_transcoding
-from dimse_ingestion.dicomweb.pixels.display import colours, greys
-from dimse_ingestion.dicomweb.pixels.render_parameters import FrameBytes, Job, View
+from dimse_ingestion.dicomweb.pixels.display import colour_pixels, grey_pixels
+from dimse_ingestion.dicomweb.pixels.render_parameters import (
+    DecodeJob,
+    FrameRanges,
+    RenderParameters,
+)
 
 Pixels = NDArray[Any]
-_COLOURED = 3  # dimensions: rows, columns, samples
-_MOST_TILES = 16_384  # a decoder needs kilobytes for each, whatever its size
+_COLOUR_DIMENSIONS = 3  # dimensions: rows, columns, samples
+_MAX_TILES = 16_384  # a decoder needs kilobytes for each, whatever its size
 _YBR, _RGB = "YBR_FULL", "RGB"
 
 
@@ -37,72 +41,76 @@ class Undecodable(ValueError):
     """Pixels that can't be decoded; the sentence says why, without a value of them."""
 
 
-def decoded(job: Job) -> bytes:
+def decode(job: DecodeJob) -> bytes:
     """A frame's samples in little endian, as explicit VR little endian holds them.
 
     Colours are those of the instance's Photometric Interpretation where that outlives compression
     (YBR_FULL), else RGB. Planes are kept apart where the instance says so.
     """
     data_set = _data_set(job)
-    pixels, _ = _labelled(job, data_set)
+    pixels, _ = _decode_labelled(job, data_set)
     if data_set.BitsAllocated == 1:
         return np.packbits(pixels.ravel(), bitorder="little").tobytes()
-    if pixels.ndim == _COLOURED and data_set.PlanarConfiguration == 1:
+    if pixels.ndim == _COLOUR_DIMENSIONS and data_set.PlanarConfiguration == 1:
         pixels = np.ascontiguousarray(pixels.transpose(2, 0, 1))
     return pixels.astype(pixels.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
-def pictured(job: Job, view: View) -> bytes:
+def render(job: DecodeJob, parameters: RenderParameters) -> bytes:
     """A frame as it is looked at, as PNG or JPEG."""
     data_set = _data_set(job)
-    pixels, _ = _pixels(job, data_set, raw=False)
-    is_coloured = pixels.ndim == _COLOURED
-    shown = colours(pixels, data_set) if is_coloured else greys(pixels, data_set, view.window)
-    image = _fitted(_cropped(Image.fromarray(shown), view), view)
+    pixels, _ = _decode_samples(job, data_set, raw=False)
+    is_coloured = pixels.ndim == _COLOUR_DIMENSIONS
+    shown = (
+        colour_pixels(pixels, data_set)
+        if is_coloured
+        else grey_pixels(pixels, data_set, parameters.window)
+    )
+    image = _fit(_crop(Image.fromarray(shown), parameters), parameters)
     target = BytesIO()
-    if view.media_type == "image/png":
+    if parameters.media_type == "image/png":
         image.save(target, "PNG", compress_level=3)
     else:
-        image.save(target, "JPEG", quality=view.quality)
+        image.save(target, "JPEG", quality=parameters.quality)
     return target.getvalue()
 
 
-def transcoded(source: Path, target: Path, frames: Sequence[FrameBytes], job: Job) -> None:
+def transcode(source: Path, target: Path, frames: Sequence[FrameRanges], job: DecodeJob) -> None:
     """A Part-10 file written as explicit VR little endian, its pixels decompressed.
 
     `frames` tells where each frame's bytes stand in the file, and `job` how they are decoded; an
     instance without compressed pixels has none of them.
     """
     if not frames:
-        part10_transcoding.rewritten(source, target)
+        part10_transcoding.rewrite(source, target)
         return
     data_set = _data_set(job)
-    first, colour = _labelled(job.of(frames[0].read(source)), data_set)
+    first, colour = _decode_labelled(job.of(frames[0].read(source)), data_set)
     layout = part10_transcoding.Layout(first, colour, len(frames), data_set.BitsAllocated)
-    part10_transcoding.decompressed(source, target, layout, _frames(source, frames, job))
+    part10_transcoding.decompress(source, target, layout, _frames(source, frames, job))
 
 
-def _frames(source: Path, frames: Sequence[FrameBytes], job: Job) -> Iterator[Pixels]:
+def _frames(source: Path, frames: Sequence[FrameRanges], job: DecodeJob) -> Iterator[Pixels]:
     data_set = _data_set(job)
     for each in frames:
-        yield _labelled(job.of(each.read(source)), data_set)[0]
+        yield _decode_labelled(job.of(each.read(source)), data_set)[0]
 
 
-def _labelled(job: Job, data_set: Dataset) -> tuple[Pixels, str]:
+def _decode_labelled(job: DecodeJob, data_set: Dataset) -> tuple[Pixels, str]:
     """The samples as the instance's label says, or RGB; and the label that is theirs."""
-    pixels, found = _pixels(job, data_set, raw=True)
-    if pixels.ndim != _COLOURED:
-        return pixels, found
+    pixels, label = _decode_samples(job, data_set, raw=True)
+    if pixels.ndim != _COLOUR_DIMENSIONS:
+        return pixels, label
     wanted = _YBR if data_set.PhotometricInterpretation == _YBR else _RGB
-    is_ybr = found.startswith("YBR")
+    is_ybr = label.startswith("YBR")
     if is_ybr == (wanted == _YBR):
-        return pixels, found if found == wanted or not is_ybr else wanted
+        return pixels, label if label == wanted or not is_ybr else wanted
     if pixels.dtype != np.uint8:
-        return pixels, found
-    return convert_color_space(pixels, found, wanted), wanted
+        return pixels, label
+    return convert_color_space(pixels, label, wanted), wanted
 
 
-def _pixels(job: Job, data_set: Dataset, *, raw: bool) -> tuple[Pixels, str]:
+def _decode_samples(job: DecodeJob, data_set: Dataset, *, raw: bool) -> tuple[Pixels, str]:
     """The samples of the job's frame, and their colours' label; YBR is made RGB unless `raw`."""
     if job.is_encapsulated:
         if not _has_decoder(job.transfer_syntax_uid):
@@ -113,8 +121,8 @@ def _pixels(job: Job, data_set: Dataset, *, raw: bool) -> tuple[Pixels, str]:
     if data_set.HighBit != data_set.BitsStored - 1:
         options["correct_unused_bits"] = False  # they are not the upper ones
     decoder = get_decoder(job.transfer_syntax_uid)
-    pixels, found = decoder.as_array(data_set, index=0, raw=raw, **options)
-    return pixels, str(found["photometric_interpretation"])
+    pixels, properties = decoder.as_array(data_set, index=0, raw=raw, **options)
+    return pixels, str(properties["photometric_interpretation"])
 
 
 def _has_decoder(transfer_syntax_uid: str) -> bool:
@@ -124,7 +132,7 @@ def _has_decoder(transfer_syntax_uid: str) -> bool:
         return False
 
 
-def _data_set(job: Job) -> Dataset:
+def _data_set(job: DecodeJob) -> Dataset:
     """An image of one frame, without its pixels."""
     data_set = read_dataset(BytesIO(job.presentation), is_implicit_VR=False, is_little_endian=True)
     data_set.file_meta = FileMetaDataset()
@@ -159,7 +167,7 @@ def _whole(data_set: Dataset, keyword: str) -> int:
         return 0
 
 
-def _set_pixel_data(job: Job, data_set: Dataset) -> None:
+def _set_pixel_data(job: DecodeJob, data_set: Dataset) -> None:
     frame = encapsulate([job.frame], has_bot=False) if job.is_encapsulated else job.frame
     data_set.add_new(job.keyword, "OW", frame + b"\0" * (len(frame) % 2))
     data_set[job.keyword].is_undefined_length = job.is_encapsulated
@@ -179,15 +187,15 @@ def check_size(frame: bytes, data_set: Dataset) -> None:
     expected = data_set.Rows * data_set.Columns * data_set.SamplesPerPixel
     if size.samples > expected:
         raise Undecodable("The compressed image is larger than the instance says.")
-    if size.tiles > _MOST_TILES:
-        raise Undecodable(f"The compressed image has more than {_MOST_TILES} tiles.")
+    if size.tiles > _MAX_TILES:
+        raise Undecodable(f"The compressed image has more than {_MAX_TILES} tiles.")
 
 
-def _cropped(image: Image.Image, view: View) -> Image.Image:
+def _crop(image: Image.Image, parameters: RenderParameters) -> Image.Image:
     """The region asked; a negative width or height mirrors it (PS3.18 8.3.5.1.3)."""
-    if view.region is None:
+    if parameters.region is None:
         return image
-    x, y, width, height = view.region.within(image.width, image.height)
+    x, y, width, height = parameters.region.within(image.width, image.height)
     image = image.crop((x, y, x + abs(width), y + abs(height)))
     if width < 0:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
@@ -196,12 +204,12 @@ def _cropped(image: Image.Image, view: View) -> Image.Image:
     return image
 
 
-def _fitted(image: Image.Image, view: View) -> Image.Image:
+def _fit(image: Image.Image, parameters: RenderParameters) -> Image.Image:
     """Scaled to fit, its aspect kept; a thumbnail is never made larger than the image."""
-    if view.size is None:
+    if parameters.size is None:
         return image
-    scale = min(view.size[0] / image.width, view.size[1] / image.height)
-    if view.is_thumbnail:
+    scale = min(parameters.size[0] / image.width, parameters.size[1] / image.height)
+    if parameters.is_thumbnail:
         scale = min(scale, 1.0)
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     return image.resize(size, Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR)

@@ -24,7 +24,11 @@ from dimse_ingestion.dicom.encoding import encoded
 from dimse_ingestion.dicom.frames import ImagePixels
 from dimse_ingestion.dicomweb.http.media_types import has_samples
 from dimse_ingestion.dicomweb.http.problems import Problem
-from dimse_ingestion.dicomweb.pixels.render_parameters import FrameBytes, Job, View
+from dimse_ingestion.dicomweb.pixels.render_parameters import (
+    DecodeJob,
+    FrameRanges,
+    RenderParameters,
+)
 from dimse_ingestion.observability.logging import logger
 
 if TYPE_CHECKING:
@@ -33,42 +37,42 @@ if TYPE_CHECKING:
     from pebble import ProcessPool
 
 _LOG = logger(__name__)
-_LONGEST_DECODE = 30.0
-_LONGEST_TRANSCODE = 120.0
-MOST_DECODED = 256 * 2**20
+_DECODE_TIMEOUT = 30.0
+_TRANSCODE_TIMEOUT = 120.0
+MAX_DECODED = 256 * 2**20
 """Bytes of one frame, decoded."""
 
-MOST_TRANSCODED = 512 * 2**20
+MAX_TRANSCODED = 512 * 2**20
 """Bytes of an instance whose pixels are decompressed as a whole."""
 
-_ADDRESSES = 4 * 2**30  # of a process: a decoder that wants more fails
-_MOST_IDLE = 384 * 2**20  # bytes that a process may hold between two jobs
-_WAITING_PER_WORKER = 32
-_JOBS_OF_A_PROCESS = 500  # then another takes its place: codecs leak
-_MOST_IDLE_NAME = "_DECODER_MOST_IDLE"  # known to the process alone
+_MAX_ADDRESS_SPACE = 4 * 2**30  # of a process: a decoder that wants more fails
+_MAX_IDLE_MEMORY = 384 * 2**20  # bytes that a process may hold between two jobs
+_QUEUED_JOBS_PER_WORKER = 32
+_MAX_JOBS_PER_PROCESS = 500  # then another takes its place: codecs leak
+_IDLE_MEMORY_VARIABLE = "_DECODER_IDLE_MEMORY"  # known to the process alone
 _EXHAUSTED, _RETIRED = 71, 75  # exit codes
 _ATTEMPTS = 4  # of a job whose process ended before it began
-_ACKNOWLEDGED = 0.2  # seconds in which the pool learns which process has the job
+_ACKNOWLEDGE_SECONDS = 0.2  # seconds in which the pool learns which process has the job
 _PHOTOMETRIC_INTERPRETATION, _BITS_ALLOCATED = 0x00280004, 0x00280100
 _LAYOUT = (_PHOTOMETRIC_INTERPRETATION, _BITS_ALLOCATED)  # as they were found to be written
 _KEYWORDS = {"OF": "FloatPixelData", "OD": "DoubleFloatPixelData"}
 
 
-class Rendering:
+class DecoderPool:
     """A pool of `workers` processes; an asynchronous context manager that ends them."""
 
     def __init__(
         self,
         workers: int,
         *,
-        longest_decode: float = _LONGEST_DECODE,
-        longest_transcode: float = _LONGEST_TRANSCODE,
+        decode_timeout: float = _DECODE_TIMEOUT,
+        transcode_timeout: float = _TRANSCODE_TIMEOUT,
     ) -> None:
         self._workers = workers
-        self._longest_decode = longest_decode
-        self._longest_transcode = longest_transcode
+        self._decode_timeout = decode_timeout
+        self._transcode_timeout = transcode_timeout
         self._pool: ProcessPool | None = None
-        self._asked = 0
+        self._queued_jobs = 0
 
     async def __aenter__(self) -> Self:
         return self
@@ -79,68 +83,77 @@ class Rendering:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if (pool := self._pool) is not None:
-            pool.stop()  # type: ignore[no-untyped-call]
-            await asyncio.to_thread(pool.join)
+        if (process_pool := self._pool) is not None:
+            process_pool.stop()  # type: ignore[no-untyped-call]
+            await asyncio.to_thread(process_pool.join)
 
-    async def decoded(self, job: Job) -> bytes:
+    async def decode(self, job: DecodeJob) -> bytes:
         """A frame's samples in little endian; raises Problem."""
-        result: bytes = await self._done("decoded", self._longest_decode, job)
+        result: bytes = await self._run("decode", self._decode_timeout, job)
         return result
 
-    async def pictured(self, job: Job, view: View) -> bytes:
+    async def render(self, job: DecodeJob, parameters: RenderParameters) -> bytes:
         """A frame as PNG or JPEG; raises Problem."""
-        result: bytes = await self._done("pictured", self._longest_decode, job, view)
+        result: bytes = await self._run("render", self._decode_timeout, job, parameters)
         return result
 
-    async def transcoded(
-        self, source: Path, target: Path, frames: Sequence[FrameBytes], how: Job
+    async def transcode(
+        self, source: Path, target: Path, frames: Sequence[FrameRanges], template: DecodeJob
     ) -> None:
         """A Part-10 file written as explicit VR little endian; raises Problem."""
-        await self._done("transcoded", self._longest_transcode, source, target, frames, how)
+        await self._run("transcode", self._transcode_timeout, source, target, frames, template)
 
-    async def _done(self, name: str, longest: float, *arguments: object) -> Any:
-        if self._asked >= self._workers * _WAITING_PER_WORKER:
+    async def _run(self, name: str, timeout_seconds: float, *arguments: object) -> Any:
+        if self._queued_jobs >= self._workers * _QUEUED_JOBS_PER_WORKER:
             raise Problem(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "Too many images wait to be decoded.",
                 headers={"retry-after": "1"},
             )
-        self._asked += 1
+        self._queued_jobs += 1
         try:
-            return await self._tried(name, longest, arguments)
+            return await self._run_with_retry(name, timeout_seconds, arguments)
         finally:
-            self._asked -= 1
+            self._queued_jobs -= 1
 
-    async def _tried(self, name: str, longest: float, arguments: tuple[object, ...]) -> Any:
+    async def _run_with_retry(
+        self, name: str, timeout_seconds: float, arguments: tuple[object, ...]
+    ) -> Any:
         """Run a job; again where its process ended before the job began. Raises Problem."""
         for attempt in range(_ATTEMPTS):
             try:
-                future = self._started().submit(perform, longest, name, arguments)
+                future = self._running_pool().submit(run_job, timeout_seconds, name, arguments)
                 return await asyncio.wrap_future(future)
             except TookTooLong:
-                raise _failed(f"Decoding took longer than {longest:g} s and was given up") from None
+                raise _decoding_failed(
+                    f"Decoding took longer than {timeout_seconds:g} s and was given up"
+                ) from None
             except ValueError as undecodable:
                 raise Problem(HTTPStatus.NOT_ACCEPTABLE, str(undecodable)) from None
-            except (OSError, RuntimeError) as died:  # pebble's ProcessExpired, among others
-                code = getattr(died, "exitcode", None)
+            except (
+                OSError,
+                RuntimeError,
+            ) as process_error:  # pebble's ProcessExpired, among others
+                code = getattr(process_error, "exitcode", None)
                 if code == _EXHAUSTED:
-                    raise _exhausted() from None
-                has_begun = isinstance(died, OSError) and code != _RETIRED
-                if has_begun or attempt == _ATTEMPTS - 1:
-                    _LOG.warning("A decoding process failed.", job=name, error=type(died).__name__)
-                    raise _failed("The decoder did not survive this image") from None
+                    raise _out_of_memory() from None
+                has_started = isinstance(process_error, OSError) and code != _RETIRED
+                if has_started or attempt == _ATTEMPTS - 1:
+                    _LOG.warning(
+                        "A decoding process failed.", job=name, error=type(process_error).__name__
+                    )
+                    raise _decoding_failed("The decoder did not survive this image") from None
         raise AssertionError  # the last attempt returns or raises
 
-    def _started(self) -> "ProcessPool":
+    def _running_pool(self) -> "ProcessPool":
         """The pool; another in place of one that a dying process has taken with it."""
         if self._pool is None or not self._pool.active:
-            self._pool = pool(self._workers)
+            self._pool = process_pool(self._workers)
         return self._pool
 
 
-def pool(
-    workers: int, *, addresses: int = _ADDRESSES, most_idle: int = _MOST_IDLE
+def process_pool(
+    workers: int, *, address_space: int = _MAX_ADDRESS_SPACE, idle_memory: int = _MAX_IDLE_MEMORY
 ) -> "ProcessPool":
     """Return a pool of processes that hold at most so many bytes at work, and between two jobs.
 
@@ -155,21 +168,21 @@ def pool(
         ) from None
     return ProcessPool(
         max_workers=workers,
-        max_tasks=_JOBS_OF_A_PROCESS,
-        initializer=_bounded,
-        initargs=(addresses, most_idle),
+        max_tasks=_MAX_JOBS_PER_PROCESS,
+        initializer=_limit_process,
+        initargs=(address_space, idle_memory),
         context=multiprocessing.get_context("spawn"),
     )
 
 
-def _bounded(addresses: int, most_idle: int) -> None:
+def _limit_process(address_space: int, idle_memory: int) -> None:
     """In a new process: no more memory than is sane, and no threads beside its own."""
-    resource.setrlimit(resource.RLIMIT_AS, (addresses, addresses))
+    resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
-    os.environ[_MOST_IDLE_NAME] = str(most_idle)
+    os.environ[_IDLE_MEMORY_VARIABLE] = str(idle_memory)
 
 
-def perform(name: str, arguments: tuple[object, ...]) -> Any:
+def run_job(name: str, arguments: tuple[object, ...]) -> Any:
     """In a process of the pool: one of `decoding`'s functions; raises ValueError.
 
     A process that ran out of memory, or still holds too much of it, does not take another job:
@@ -187,39 +200,39 @@ def perform(name: str, arguments: tuple[object, ...]) -> Any:
     except Exception as error:  # noqa: BLE001 - codecs raise anything, and some of it can't be pickled
         if _holds_too_much():
             _end_process(_EXHAUSTED)
-        known = type(error).__name__ in ("Undecodable", "Disagreement")
-        why = str(error) if known else "Its pixel data is damaged, or of a kind unknown here."
-        raise ValueError(f"The instance can't be decoded. {why}") from None
+        is_known = type(error).__name__ in ("Undecodable", "Disagreement")
+        reason = str(error) if is_known else "Its pixel data is damaged, or of a kind unknown here."
+        raise ValueError(f"The instance can't be decoded. {reason}") from None
 
 
 def _holds_too_much() -> bool:
     """Tell whether this process holds more memory than it may between two jobs."""
     pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
-    return int(pages) * resource.getpagesize() > int(os.environ[_MOST_IDLE_NAME])
+    return int(pages) * resource.getpagesize() > int(os.environ[_IDLE_MEMORY_VARIABLE])
 
 
 def _end_process(code: int) -> NoReturn:
     """End this process; the pool is given time to learn that it has the job."""
-    time.sleep(_ACKNOWLEDGED)
+    time.sleep(_ACKNOWLEDGE_SECONDS)
     os._exit(code)
 
 
-def _exhausted() -> Problem:
+def _out_of_memory() -> Problem:
     return Problem(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "Decoding this image needs more memory than is allowed: retrieve it as it is stored.",
     )
 
 
-def _failed(why: str) -> Problem:
+def _decoding_failed(reason: str) -> Problem:
     return Problem(
-        HTTPStatus.INTERNAL_SERVER_ERROR, f"{why}: retrieve the instance as it is stored."
+        HTTPStatus.INTERNAL_SERVER_ERROR, f"{reason}: retrieve the instance as it is stored."
     )
 
 
 def check_size(pixels: ImagePixels) -> None:
     """Raise Problem 413 for a frame that is too large to be decoded."""
-    if pixels.native_bits > MOST_DECODED * 8 or pixels.pixels * 4 > MOST_DECODED:
+    if pixels.native_bits > MAX_DECODED * 8 or pixels.pixels * 4 > MAX_DECODED:
         raise Problem(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
             f"A frame of {pixels.rows} rows and {pixels.columns} columns is too large to be "
@@ -227,9 +240,9 @@ def check_size(pixels: ImagePixels) -> None:
         )
 
 
-def job(
+def decode_job(
     frame: bytes, presentation: list[Element], pixels: ImagePixels, transfer_syntax_uid: str
-) -> Job:
+) -> DecodeJob:
     """What a process needs to know of a frame; long values of `presentation` are there.
 
     Elements that can't be written are left out: those that are needed were read as numbers before.
@@ -243,7 +256,7 @@ def job(
     ]
     written = encoded(filter(_is_writable, stored), uids.EXPLICIT_VR_LITTLE_ENDIAN)
     keyword = _KEYWORDS.get(pixels.vr, "PixelData")
-    return Job(frame, written, syntax, is_encapsulated, keyword)
+    return DecodeJob(frame, written, syntax, is_encapsulated, keyword)
 
 
 def _is_writable(each: Element) -> bool:

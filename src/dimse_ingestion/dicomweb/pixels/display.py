@@ -24,34 +24,34 @@ _STRIP = 2**20  # pixels: values have eight bytes each on their way
 _COLOURS = ("Red", "Green", "Blue")
 
 
-def greys(pixels: Pixels, data_set: Dataset, window: Window | None) -> Pixels:
+def grey_pixels(pixels: Pixels, data_set: Dataset, window: Window | None) -> Pixels:
     """Return one sample a pixel as eight bits of grey, or of colours by a palette."""
     if data_set.get("PhotometricInterpretation") == "PALETTE COLOR":
         if (palette := _palette(data_set)) is not None:
-            return _by_palette(pixels, palette)
-        if (coloured := _by_segmented_palette(pixels, data_set)) is not None:
+            return _apply_palette(pixels, palette)
+        if (coloured := _apply_segmented_palette(pixels, data_set)) is not None:
             return coloured
-    prepared = _values(data_set)
-    shade = _shade(pixels, prepared, data_set, window)
+    prepared = _modality_lut(data_set)
+    shading = _shading(pixels, prepared, data_set, window)
     shown = np.empty(pixels.shape, np.uint8)
     for part, target in zip(_strips(pixels), _strips(shown), strict=True):
-        target[...] = shade(prepared(part)) * _EIGHT_BITS + 0.5
+        target[...] = shading(prepared(part)) * _EIGHT_BITS + 0.5
     return shown
 
 
-def colours(pixels: Pixels, data_set: Dataset) -> Pixels:
+def colour_pixels(pixels: Pixels, data_set: Dataset) -> Pixels:
     """Return three samples a pixel as eight bits each."""
-    return _eight_bits(pixels[..., :3], data_set.get("BitsStored", 8))
+    return _to_eight_bits(pixels[..., :3], data_set.get("BitsStored", 8))
 
 
 def numbers(data_set: Dataset, keyword: str) -> list[float]:
     """Return an attribute's values; none where it is missing, empty, or one of them no number."""
     try:
         value = data_set.get(keyword)
-        found = [float(each) for each in (value if isinstance(value, MultiValue) else [value])]
+        numbers_ = [float(each) for each in (value if isinstance(value, MultiValue) else [value])]
     except (TypeError, ValueError):
         return []
-    return found if all(map(math.isfinite, found)) else []
+    return numbers_ if all(map(math.isfinite, numbers_)) else []
 
 
 def _strips(pixels: Pixels) -> Iterator[Pixels]:
@@ -60,7 +60,7 @@ def _strips(pixels: Pixels) -> Iterator[Pixels]:
         yield pixels[row : row + rows]
 
 
-def _values(data_set: Dataset) -> _Shading:
+def _modality_lut(data_set: Dataset) -> _Shading:
     """Return what makes values after the modality LUT of stored ones."""
     lookup = sequence_table(data_set, "ModalityLUTSequence")
     slope = (numbers(data_set, "RescaleSlope") or [1.0])[0] or 1.0
@@ -87,31 +87,35 @@ def _stored_bits(pixels: Pixels, data_set: Dataset) -> Pixels:
     return shifted
 
 
-def _shade(pixels: Pixels, values: _Shading, data_set: Dataset, window: Window | None) -> _Shading:
+def _shading(
+    pixels: Pixels, values: _Shading, data_set: Dataset, window: Window | None
+) -> _Shading:
     """Return what makes 0 for black to 1 for white of values."""
-    shade = _voi(pixels, values, data_set, window)
+    shading = _voi_shading(pixels, values, data_set, window)
     shape = data_set.get("PresentationLUTShape", "")
     is_inverse = data_set.get("PhotometricInterpretation") == "MONOCHROME1" or shape == "INVERSE"
-    return (lambda each: 1.0 - shade(each)) if is_inverse else shade
+    return (lambda each: 1.0 - shading(each)) if is_inverse else shading
 
 
-def _voi(pixels: Pixels, values: _Shading, data_set: Dataset, window: Window | None) -> _Shading:
+def _voi_shading(
+    pixels: Pixels, values: _Shading, data_set: Dataset, window: Window | None
+) -> _Shading:
     """By the window asked, the instance's table or window, or from its least to its most."""
     lookup = sequence_table(data_set, "VOILUTSequence") if window is None else None
     if lookup is not None:
-        return _by_table(lookup)
-    window = window or _own_window(data_set)
+        return _table_shading(lookup)
+    window = window or _stored_window(data_set)
     if window is not None:
-        return _by_window(window)
-    return _by_range(*_range(values(part) for part in _strips(pixels)))
+        return _window_shading(window)
+    return _range_shading(*_range(values(part) for part in _strips(pixels)))
 
 
-def _by_table(lookup: LookupTable) -> _Shading:
+def _table_shading(lookup: LookupTable) -> _Shading:
     """By the first VOI LUT (PS3.3 C.11.2.1.1)."""
-    return lambda values: np.clip(lookup.apply(values) / float(lookup.most), 0.0, 1.0)
+    return lambda values: np.clip(lookup.apply(values) / float(lookup.maximum), 0.0, 1.0)
 
 
-def _own_window(data_set: Dataset) -> Window | None:
+def _stored_window(data_set: Dataset) -> Window | None:
     """Return the first window that is one."""
     function = str(data_set.get("VOILUTFunction") or "LINEAR").lower().replace("_", "-")
     pairs = zip(numbers(data_set, "WindowCenter"), numbers(data_set, "WindowWidth"), strict=False)
@@ -119,7 +123,7 @@ def _own_window(data_set: Dataset) -> Window | None:
     return next((Window(c, w, function) for c, w in pairs if w >= least), None)
 
 
-def _by_window(window: Window) -> _Shading:
+def _window_shading(window: Window) -> _Shading:
     """PS3.3 C.11.2.1.2 and C.11.2.1.3."""
     center, width = window.center, window.width
     if window.function == "sigmoid":
@@ -141,7 +145,7 @@ def _range(strips: Iterator[Pixels]) -> tuple[float, float]:
     return (float(least), float(most)) if least <= most else (0.0, 1.0)
 
 
-def _by_range(least: float, most: float) -> _Shading:
+def _range_shading(least: float, most: float) -> _Shading:
     width = (most - least) or 1.0
     return lambda values: np.clip(np.nan_to_num((values - least) / width), 0.0, 1.0)
 
@@ -149,15 +153,15 @@ def _by_range(least: float, most: float) -> _Shading:
 def _palette(data_set: Dataset) -> list[LookupTable] | None:
     """Return a table for each colour, None where one is missing."""
     name = "{}PaletteColorLookupTable"
-    found = [
+    tables = [
         table(data_set, f"{name.format(each)}Descriptor", f"{name.format(each)}Data", data_set)
         for each in _COLOURS
     ]
-    whole = [each for each in found if each is not None]
+    whole = [each for each in tables if each is not None]
     return whole if len(whole) == len(_COLOURS) else None
 
 
-def _by_palette(pixels: Pixels, palette: list[LookupTable]) -> Pixels:
+def _apply_palette(pixels: Pixels, palette: list[LookupTable]) -> Pixels:
     shown = np.empty((*pixels.shape, len(palette)), np.uint8)
     for number, each in enumerate(palette):
         entries = each.entries >> max(0, _used_bits(each) - 8)
@@ -167,12 +171,12 @@ def _by_palette(pixels: Pixels, palette: list[LookupTable]) -> Pixels:
     return shown
 
 
-def _by_segmented_palette(pixels: Pixels, data_set: Dataset) -> Pixels | None:
+def _apply_segmented_palette(pixels: Pixels, data_set: Dataset) -> Pixels | None:
     """Return colours by a palette in segments (PS3.3 C.7.9.2), None where it is none."""
     if "SegmentedRedPaletteColorLookupTableData" not in data_set:
         return None
     try:
-        return _eight_bits(apply_color_lut(pixels, data_set)[..., :3], 16)
+        return _to_eight_bits(apply_color_lut(pixels, data_set)[..., :3], 16)
     except Exception:  # noqa: BLE001 - it fails by many kinds of errors
         return None
 
@@ -182,7 +186,7 @@ def _used_bits(palette: LookupTable) -> int:
     return max(8, palette.bits)
 
 
-def _eight_bits(pixels: Pixels, stored: int) -> Pixels:
+def _to_eight_bits(pixels: Pixels, stored: int) -> Pixels:
     if pixels.dtype == np.uint8:
         return np.ascontiguousarray(pixels)
     if pixels.dtype.kind == "f":

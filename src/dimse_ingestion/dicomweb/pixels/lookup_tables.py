@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 Pixels = NDArray[Any]
-_MOST_ENTRIES = 2**16
+_MAX_ENTRIES = 2**16
 _SIGNED = 2**15
 
 
@@ -27,11 +27,11 @@ class LookupTable:
     def apply(self, values: Pixels) -> Pixels:
         """Return what the table has for each value; for none of a value that is no number."""
         place = np.nan_to_num(values).astype(np.int64) - self.first
-        looked_up: Pixels = self.entries[np.clip(place, 0, len(self.entries) - 1)]
-        return looked_up
+        entries: Pixels = self.entries[np.clip(place, 0, len(self.entries) - 1)]
+        return entries
 
     @property
-    def most(self) -> int:
+    def maximum(self) -> int:
         """The largest value that its bits can have."""
         return int(2**self.bits - 1)
 
@@ -54,7 +54,7 @@ def table(item: Dataset, descriptor: str, data: str, image: Dataset) -> LookupTa
         raw = value if isinstance(value, bytes) else np.atleast_1d(value).astype("<u2").tobytes()
     except (TypeError, ValueError, OverflowError):
         return None
-    count = count % _MOST_ENTRIES or _MOST_ENTRIES
+    count = count % _MAX_ENTRIES or _MAX_ENTRIES
     if not 1 <= bits <= 16 or not raw:
         return None
     is_signed = image.get("PixelRepresentation", 0) == 1

@@ -25,7 +25,7 @@ _PIXEL_DATA = 0x7FE00010
 _OFFSET_TABLES = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
 _DEFERRED = "1 MB"
 _BYTE = 8
-_COLOURED = 3  # dimensions: rows, columns, samples
+_COLOUR_DIMENSIONS = 3  # dimensions: rows, columns, samples
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ class Layout:
         data_set.PhotometricInterpretation = self.colour
         if self.bits_allocated != 1:
             data_set.BitsAllocated = self.first.itemsize * _BYTE
-        if self.first.ndim == _COLOURED:
+        if self.first.ndim == _COLOUR_DIMENSIONS:
             data_set.PlanarConfiguration = 0
 
 
-def rewritten(source: Path, target: Path) -> None:
+def rewrite(source: Path, target: Path) -> None:
     """Write a file whose pixels are not compressed."""
     data_set: Dataset = dcmread(source)
     pydicom_agreement.check(source, data_set)
@@ -63,11 +63,11 @@ def rewritten(source: Path, target: Path) -> None:
     _save(data_set, target)
 
 
-def decompressed(source: Path, target: Path, layout: Layout, frames: Iterable[Pixels]) -> None:
+def decompress(source: Path, target: Path, layout: Layout, frames: Iterable[Pixels]) -> None:
     """Write a file with decoded frames in place of its compressed ones."""
     data_set: Dataset = dcmread(source, defer_size=_DEFERRED)
     pydicom_agreement.check(source, data_set)
-    behind = Dataset({tag: data_set[tag] for tag in data_set.keys() if tag > _PIXEL_DATA})  # noqa: SIM118 - a data set iterates over elements
+    trailing = Dataset({tag: data_set[tag] for tag in data_set.keys() if tag > _PIXEL_DATA})  # noqa: SIM118 - a data set iterates over elements
     for tag in [tag for tag in data_set.keys() if tag >= _PIXEL_DATA]:  # noqa: SIM118
         del data_set[tag]
     for keyword in _OFFSET_TABLES:
@@ -80,7 +80,7 @@ def decompressed(source: Path, target: Path, layout: Layout, frames: Iterable[Pi
     _save(data_set, target)
     with target.open("ab") as file:
         _write_pixel_data(file, layout, frames)
-        _append(file, behind)
+        _append(file, trailing)
 
 
 def _save(data_set: Dataset, target: Path) -> None:

@@ -34,16 +34,16 @@ def check(source: Path, data_set: Dataset) -> None:
 
     Elements of groups that no data set has are removed from it.
     """
-    scanner = _scanned(source)
+    scanner = _scan(source)
     _clean(data_set)
-    if scanner.repeats or not _is_alike(scanner.elements, data_set):
+    if scanner.repeats or not _is_equal(scanner.elements, data_set):
         raise Disagreement(
             "Some of its elements can't be written in another transfer syntax: "
             "ask for transfer-syntax=*."
         )
 
 
-def _scanned(source: Path) -> Scanner:
+def _scan(source: Path) -> Scanner:
     """The file's data set, its large values not read."""
     with source.open("rb") as file:
         head = file.read(_HEAD)
@@ -74,20 +74,22 @@ def _is_standard(vr: str) -> bool:
     return vr in LONG_LENGTH or vr in SHORT_LENGTH
 
 
-def _is_alike(elements: Iterable[Element], data_set: Dataset) -> bool:
-    told = {each.tag: each for each in elements}
+def _is_equal(elements: Iterable[Element], data_set: Dataset) -> bool:
+    expected = {each.tag: each for each in elements}
     tags = {int(tag) for tag in data_set.keys() if tag.element and tag != _PADDING}  # noqa: SIM118 - a data set iterates over elements
-    return tags == told.keys() and all(
-        _has_same(each, data_set[tag]) for tag, each in told.items() if tag not in PIXEL_DATA_TAGS
+    return tags == expected.keys() and all(
+        _has_equal_value(each, data_set[tag])
+        for tag, each in expected.items()
+        if tag not in PIXEL_DATA_TAGS
     )
 
 
-def _has_same(each: Element, read: DataElement) -> bool:
+def _has_equal_value(each: Element, read: DataElement) -> bool:
     """Whether items and binary values are the same; text and numbers can't be mistaken."""
     if each.items is not None:
         items = list(read.value or ()) if read.VR == "SQ" else []
         pairs = zip(each.items, items, strict=False)
-        return len(items) == len(each.items) and all(_is_alike(*pair) for pair in pairs)
+        return len(items) == len(each.items) and all(_is_equal(*pair) for pair in pairs)
     if each.inline_binary is not None and isinstance(read.value, bytes):
         return len(b64decode(each.inline_binary)) == len(read.value)
     if each.bulk is not None and isinstance(read.value, bytes):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dimse_ingestion.dicomweb.http.problems import Problem
 
-_LONGEST_SIDE = 8192
+_MAX_SIDE = 8192
 _QUALITY, _THUMBNAIL_QUALITY = 90, 75
 _THUMBNAIL_SIDE = 200
 _FUNCTIONS = ("linear", "linear-exact", "sigmoid")
@@ -40,19 +40,19 @@ class Region:
     def within(self, columns: int, rows: int) -> tuple[int, int, int, int]:
         """Left, top, width and height in pixels of an image of this size, at least one each."""
         across, down = (columns, rows) if self.is_relative else (1, 1)
-        x, width = _span(self.x * across, self.width * across, columns)
-        y, height = _span(self.y * down, self.height * down, rows)
+        x, width = _pixel_span(self.x * across, self.width * across, columns)
+        y, height = _pixel_span(self.y * down, self.height * down, rows)
         return x, y, width, height
 
 
-def _span(begin: float, length: float, whole: int) -> tuple[int, int]:
+def _pixel_span(begin: float, length: float, whole: int) -> tuple[int, int]:
     start = min(max(0, round(begin)), whole - 1)
     size = min(max(1, round(abs(length)) or whole), whole - start)
     return start, -size if length < 0 else size
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class RenderParameters:
     """What picture is wanted; `size` is the width and height it must fit into, None for its own."""
 
     media_type: str = JPEG
@@ -64,7 +64,7 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class DecodeJob:
     """A frame to be decoded: its bytes, and its image's elements in explicit VR little endian.
 
     `keyword` is that of the attribute which holds the pixels.
@@ -76,13 +76,13 @@ class Job:
     is_encapsulated: bool
     keyword: str = "PixelData"
 
-    def of(self, frame: bytes) -> "Job":
+    def of(self, frame: bytes) -> "DecodeJob":
         """Return the same for another frame."""
         return replace(self, frame=frame)
 
 
 @dataclass(frozen=True, slots=True)
-class FrameBytes:
+class FrameRanges:
     """Where a frame's bytes stand in a file: offsets and lengths, `length` of them in all."""
 
     places: tuple[tuple[int, int], ...]
@@ -98,10 +98,10 @@ class FrameBytes:
         return b"".join(pieces)[: self.length]
 
 
-def rendered_view(parameters: Mapping[str, str], media_type: str) -> View:
+def rendered_parameters(parameters: Mapping[str, str], media_type: str) -> RenderParameters:
     """The view of a rendered resource; raises Problem 400."""
     size, region = _viewport(parameters.get("viewport", ""))
-    return View(
+    return RenderParameters(
         media_type=media_type,
         quality=_quality(parameters.get("quality", "")),
         window=_window(parameters.get("window", "")),
@@ -110,21 +110,21 @@ def rendered_view(parameters: Mapping[str, str], media_type: str) -> View:
     )
 
 
-def thumbnail_view(parameters: Mapping[str, str], media_type: str) -> View:
+def thumbnail_parameters(parameters: Mapping[str, str], media_type: str) -> RenderParameters:
     """The view of a thumbnail; `viewport` gives another size than 200 pixels. Problem 400."""
     size, region = _viewport(parameters.get("viewport", ""))
     size = size or (_THUMBNAIL_SIDE, _THUMBNAIL_SIDE)
-    return View(media_type, _THUMBNAIL_QUALITY, None, region, size, is_thumbnail=True)
+    return RenderParameters(media_type, _THUMBNAIL_QUALITY, None, region, size, is_thumbnail=True)
 
 
-def uri_view(parameters: Mapping[str, str], media_type: str) -> View:
+def wado_uri_parameters(parameters: Mapping[str, str], media_type: str) -> RenderParameters:
     """The view of a WADO-URI request (PS3.18 section 9.1.2.2); raises Problem 400."""
     center, width = parameters.get("windowCenter", ""), parameters.get("windowWidth", "")
     if bool(center) != bool(width):
         raise Problem(
             HTTPStatus.BAD_REQUEST, "windowCenter and windowWidth go together: give both or none."
         )
-    return View(
+    return RenderParameters(
         media_type=media_type,
         quality=_quality(parameters.get("imageQuality", "")),
         window=_window(f"{center},{width}" if center else ""),
@@ -133,7 +133,7 @@ def uri_view(parameters: Mapping[str, str], media_type: str) -> View:
     )
 
 
-def ignored(parameters: Mapping[str, str]) -> list[str]:
+def ignored_parameters(parameters: Mapping[str, str]) -> list[str]:
     """The parameters that were given and change nothing, to be told in a warning."""
     return [name for name in ("annotation", "iccprofile") if parameters.get(name)]
 
@@ -178,9 +178,9 @@ def _viewport(text: str) -> tuple[tuple[int, int] | None, Region | None]:
 
 
 def _size(name: str, width: float, height: float) -> tuple[int, int]:
-    if not (1 <= width <= _LONGEST_SIDE and 1 <= height <= _LONGEST_SIDE):
+    if not (1 <= width <= _MAX_SIDE and 1 <= height <= _MAX_SIDE):
         raise Problem(
-            HTTPStatus.BAD_REQUEST, f"{name} must ask for 1 to {_LONGEST_SIDE} pixels a side."
+            HTTPStatus.BAD_REQUEST, f"{name} must ask for 1 to {_MAX_SIDE} pixels a side."
         )
     return round(width), round(height)
 
@@ -189,8 +189,8 @@ def _rows_and_columns(parameters: Mapping[str, str]) -> tuple[int, int] | None:
     rows, columns = parameters.get("rows", ""), parameters.get("columns", "")
     if not rows and not columns:
         return None
-    height = _numbers("rows", rows)[0] if rows else _LONGEST_SIDE
-    width = _numbers("columns", columns)[0] if columns else _LONGEST_SIDE
+    height = _numbers("rows", rows)[0] if rows else _MAX_SIDE
+    width = _numbers("columns", columns)[0] if columns else _MAX_SIDE
     return _size("rows and columns", width, height)
 
 

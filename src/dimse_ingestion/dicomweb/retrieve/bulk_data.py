@@ -37,7 +37,12 @@ from dimse_ingestion.dicomweb.http.problems import Problem
 from dimse_ingestion.dicomweb.http.ranges import ByteRange, byte_range
 from dimse_ingestion.dicomweb.http.urls import BASE_PATH, resource
 from dimse_ingestion.dicomweb.retrieve import frames, streams
-from dimse_ingestion.dicomweb.retrieve.context import Reading, entity_tag, gone, tagged
+from dimse_ingestion.dicomweb.retrieve.context import (
+    RetrieveContext,
+    caching_headers,
+    entity_tag,
+    object_missing_problem,
+)
 from dimse_ingestion.dicomweb.retrieve.streams import ENCAPSULATED_DOCUMENT, document_type
 from dimse_ingestion.operations.retrieve import ObjectMissing
 from dimse_ingestion.queries.contract import Located
@@ -48,23 +53,23 @@ _PATH = (
 _OFFERS = [f'{MULTIPART}; type="{OCTET_STREAM}"', OCTET_STREAM]
 
 
-def routes(reading: Reading) -> Iterable[BaseRoute]:
+def routes(context: RetrieveContext) -> Iterable[BaseRoute]:
     """Where bulk data is had."""
 
     async def answer(request: Request) -> Response:
-        instance = await reading.one(resource(request))
+        instance = await context.instance(resource(request))
         path = request.path_params["of"].strip("/").upper().split("/")
         value = value_at(instance.elements, path)
-        headers = tagged(entity_tag(instance, "bulkdata", "-".join(path)))
+        headers = caching_headers(entity_tag(instance, "bulkdata", "-".join(path)))
         if is_unchanged(request, headers["etag"]):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=dict(headers))
         try:
             is_pixels = value.tag == PIXEL_DATA and len(path) == 1  # not of an icon
             if is_pixels and _is_encapsulated(instance, value):
-                return await _compressed(reading, request, instance, headers)
-            return await _plain(reading, request, instance, value, headers)
+                return await _frames_response(context, request, instance, headers)
+            return await _value_response(context, request, instance, value, headers)
         except ObjectMissing as missing:
-            raise gone(missing) from None
+            raise object_missing_problem(missing) from None
 
     yield Route(_PATH, answer, methods=["GET"])
 
@@ -80,11 +85,11 @@ def value_at(elements: Iterable[Element], path: Sequence[str]) -> Element:
     Raises Problem 404 when there is none whose value stands apart.
     """
     tag, *rest = path
-    found = by_tag(elements).get(_hexadecimal(tag))
-    if found is not None and not rest and found.bulk is not None:
-        return found
-    if found is not None and len(rest) > 1 and found.items and rest[0].isdecimal():
-        items = found.items[int(rest[0]) - 1 : int(rest[0])]
+    value = by_tag(elements).get(_parse_tag(tag))
+    if value is not None and not rest and value.bulk is not None:
+        return value
+    if value is not None and len(rest) > 1 and value.items and rest[0].isdecimal():
+        items = value.items[int(rest[0]) - 1 : int(rest[0])]
         if items:
             return value_at(items[0], rest[1:])
     raise Problem(
@@ -92,69 +97,73 @@ def value_at(elements: Iterable[Element], path: Sequence[str]) -> Element:
     )
 
 
-def _hexadecimal(tag: str) -> int:
+def _parse_tag(tag: str) -> int:
     try:
         return int(tag, 16)
     except ValueError:
         return -1
 
 
-async def _plain(
-    reading: Reading, request: Request, instance: Located, value: Element, headers: dict[str, str]
+async def _value_response(
+    context: RetrieveContext,
+    request: Request,
+    instance: Located,
+    value: Element,
+    headers: dict[str, str],
 ) -> Response:
-    own = document_type(instance) if value.tag == ENCAPSULATED_DOCUMENT else ""
-    more = streams.offers(own) if own else []
-    offer = choose_offer(accepted_types(request), [*_OFFERS, *more]).offer
-    if offer in more:
-        stream = await streams.stream_of(reading, instance)
+    document_media_type = document_type(instance) if value.tag == ENCAPSULATED_DOCUMENT else ""
+    document_offers = streams.offers(document_media_type) if document_media_type else []
+    offer = choose_offer(accepted_types(request), [*_OFFERS, *document_offers]).offer
+    if offer in document_offers:
+        stream = await streams.open_stream(context, instance)
         is_multipart = offer.startswith(MULTIPART)
-        return await streams.answer(request, stream, headers, is_multipart=is_multipart)
+        return await streams.stream_response(request, stream, headers, is_multipart=is_multipart)
     if offer != OCTET_STREAM:
-        body = reading.retrieving.value(instance, value)
-        parts = _only(Part(OCTET_STREAM, body, str(request.url)))
+        body = context.retriever.value(instance, value)
+        parts = _single_part(Part(OCTET_STREAM, body, str(request.url)))
         return await multipart_response(request, parts, OCTET_STREAM, ResponseHead(headers=headers))
     length = value.bulk.length if value.bulk else 0
     headers["accept-ranges"] = "bytes"
-    asked = byte_range(request, length, headers["etag"])
-    if asked is not None:
-        headers["content-range"] = asked.content_range
-    where = asked or ByteRange(0, length, length)
-    body = reading.retrieving.value(instance, value, where.offset, where.length)
-    answer = ResponseHead(HTTPStatus.PARTIAL_CONTENT if asked else HTTPStatus.OK, headers)
-    return await single_response(request, Part(OCTET_STREAM, body), where.length, answer)
+    requested_range = byte_range(request, length, headers["etag"])
+    if requested_range is not None:
+        headers["content-range"] = requested_range.content_range
+    byte_range_ = requested_range or ByteRange(0, length, length)
+    body = context.retriever.value(instance, value, byte_range_.offset, byte_range_.length)
+    answer = ResponseHead(HTTPStatus.PARTIAL_CONTENT if requested_range else HTTPStatus.OK, headers)
+    return await single_response(request, Part(OCTET_STREAM, body), byte_range_.length, answer)
 
 
-async def _compressed(
-    reading: Reading, request: Request, instance: Located, headers: dict[str, str]
+async def _frames_response(
+    context: RetrieveContext, request: Request, instance: Located, headers: dict[str, str]
 ) -> Response:
     """All frames of compressed pixel data."""
     if is_video(instance.transfer_syntax_uid):
-        return await _stream(reading, request, instance, headers)
+        return await _fragments_response(context, request, instance, headers)
     try:
-        places = await reading.frames.locate_all(instance)
-    except NoFrame as none:
+        places = await context.frames.locate_all(instance)
+    except NoFrame as no_frame:
         try:
-            return await _stream(reading, request, instance, headers)
+            return await _fragments_response(context, request, instance, headers)
         except (NoFrame, Problem):
-            raise Problem(HTTPStatus.NOT_FOUND, str(none)) from None
+            raise Problem(HTTPStatus.NOT_FOUND, str(no_frame)) from None
     form = frame_format(accepted_types(request), instance.transfer_syntax_uid)
-    bodies = frames.frame_bodies(reading, places, form)
+    bodies = frames.frame_contents(context, places, form)
     answer = ResponseHead(headers=headers)
     if form.is_multipart and form.transfer_syntax_uid != EXPLICIT:
         return await multipart_response(request, _parts(bodies, form), form.media_type, answer)
-    whole = Part(form.content_type, _joined(bodies))
+    whole = Part(form.content_type, _concatenate(bodies))
     if form.is_multipart:
-        return await multipart_response(request, _only(whole), form.media_type, answer)
+        return await multipart_response(request, _single_part(whole), form.media_type, answer)
     return await single_response(request, whole, None, answer)
 
 
-async def _stream(
-    reading: Reading, request: Request, instance: Located, headers: dict[str, str]
+async def _fragments_response(
+    context: RetrieveContext, request: Request, instance: Located, headers: dict[str, str]
 ) -> Response:
     """All fragments of compressed pixel data; raises NoFrame."""
     form = stream_format(accepted_types(request), instance.transfer_syntax_uid)
-    stream = await streams.joined_fragments(reading, instance)
-    return await streams.answer(
+    stream = await streams.open_fragments(context, instance)
+    return await streams.stream_response(
         request,
         stream,
         headers,
@@ -171,7 +180,7 @@ async def _parts(
             yield Part(form.content_type, body)
 
 
-async def _joined(
+async def _concatenate(
     bodies: AsyncGenerator[AsyncGenerator[bytes, None], None],
 ) -> AsyncGenerator[bytes, None]:
     async with aclosing(bodies):
@@ -180,5 +189,5 @@ async def _joined(
                 yield chunk
 
 
-async def _only(part: Part) -> AsyncGenerator[Part, None]:
+async def _single_part(part: Part) -> AsyncGenerator[Part, None]:
     yield part

@@ -14,7 +14,7 @@ from dimse_ingestion.dicom.elements import by_tag
 from dimse_ingestion.dicom.query_levels import UNIQUE_KEYS
 from dimse_ingestion.dicomweb.http.problems import Problem
 from dimse_ingestion.dicomweb.http.urls import Resource, ServiceUrls
-from dimse_ingestion.dicomweb.pixels.decoder_pool import Rendering
+from dimse_ingestion.dicomweb.pixels.decoder_pool import DecoderPool
 from dimse_ingestion.dicomweb.routing import ServiceContext
 from dimse_ingestion.operations.frame_reading import FrameReader
 from dimse_ingestion.operations.retrieve import ObjectMissing, Retriever
@@ -26,34 +26,34 @@ CACHING = {"cache-control": "private, no-cache"}
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class RetrieveContext:
     """One for a door. `directory` is where instances are put while they are transcoded."""
 
-    retrieving: Retriever
+    retriever: Retriever
     frames: FrameReader
-    rendering: Rendering
+    decoders: DecoderPool
     urls: ServiceUrls
     directory: Path
 
-    async def one(self, wanted: Resource) -> Located:
+    async def instance(self, target: Resource) -> Located:
         """The instance that a resource names; raises Problem 404."""
-        found = await self.retrieving.instance(wanted.study, wanted.series, wanted.instance)
-        if found is None:
+        located = await self.retriever.instance(target.study, target.series, target.instance)
+        if located is None:
             raise Problem(HTTPStatus.NOT_FOUND, "No instance with these UIDs is stored here.")
-        return found
+        return located
 
     def location(self, request: Request, of: Located) -> str:
         """Where an instance is had."""
         return f"{self.urls.base(request)}{resource_of(of).path}"
 
 
-def opened(context: ServiceContext) -> Reading:
+def open_context(service: ServiceContext) -> RetrieveContext:
     """What a door's services share; its processes end with the door."""
-    rendering = Rendering(context.settings.workers)
-    context.exit_stack.push_async_exit(rendering)
-    retrieving = Retriever(context.wires.bucket, context.wires.queries)
-    directory = context.settings.spool_directory
-    return Reading(retrieving, FrameReader(retrieving), rendering, context.urls, directory)
+    decoders = DecoderPool(service.settings.workers)
+    service.exit_stack.push_async_exit(decoders)
+    retriever = Retriever(service.wires.bucket, service.wires.queries)
+    directory = service.settings.spool_directory
+    return RetrieveContext(retriever, FrameReader(retriever), decoders, service.urls, directory)
 
 
 def resource_of(instance: Located) -> Resource:
@@ -62,7 +62,7 @@ def resource_of(instance: Located) -> Resource:
     return Resource(*(uids.without_padding(found[UNIQUE_KEYS[level]].value) for level in _LEVELS))
 
 
-def gone(missing: ObjectMissing) -> Problem:
+def object_missing_problem(missing: ObjectMissing) -> Problem:
     """The problem that a missing object is."""
     return Problem(HTTPStatus.GONE, str(missing))
 
@@ -73,6 +73,6 @@ def entity_tag(instance: Located, *of: object) -> str:
     return f'"{instance.sha256[:40]}{made}"'
 
 
-def tagged(tag: str) -> dict[str, str]:
+def caching_headers(tag: str) -> dict[str, str]:
     """The headers that let a client keep an answer."""
     return {"etag": tag, **CACHING}

@@ -27,7 +27,7 @@ from dimse_ingestion.dicomweb.middleware.compression import CompressionMiddlewar
 from dimse_ingestion.dicomweb.routing import ServiceContext
 from dimse_ingestion.queries.contract import Located, Query
 
-_LONGEST_HELD = 16 * 2**20
+_MAX_BUFFERED = 16 * 2**20
 _UNIQUE = [f"{UNIQUE_KEYS[level]:08X}" for level in ("STUDY", "SERIES", "IMAGE")]
 _PATHS = (
     "/studies/{study}/metadata",
@@ -40,65 +40,65 @@ def routes(context: ServiceContext) -> Iterable[BaseRoute]:
     """Where metadata is had."""
 
     async def answer(request: Request) -> Response:
-        wanted = resource(request)
+        target = resource(request)
         form, base = data_set_format(request), context.urls.base(request)
-        instances = context.wires.queries.objects(instances_of(wanted))
-        return await _answered(request, form, _encoded(instances, form, base))
+        instances = context.wires.queries.objects(instances_query(target))
+        return await _response(request, form, _encode(instances, form, base))
 
     compressing = [Middleware(CompressionMiddleware)]
     for path in _PATHS:
         yield Route(f"{BASE_PATH}{path}", answer, methods=["GET"], middleware=compressing)
 
 
-def instances_of(wanted: Resource) -> Query:
+def instances_query(target: Resource) -> Query:
     """The question for all instances of a study, of a series, or for one."""
-    levels = {"STUDY": wanted.study, "SERIES": wanted.series, "IMAGE": wanted.instance}
+    levels = {"STUDY": target.study, "SERIES": target.series, "IMAGE": target.instance}
     keys = [element(UNIQUE_KEYS[level], "UI", uid) for level, uid in levels.items() if uid]
     return Query(scope="IMAGE", keys=keys)
 
 
-async def _encoded(
+async def _encode(
     instances: AsyncGenerator[Located, None], form: DataSetFormat, base: str
 ) -> AsyncGenerator[tuple[bytes, str], None]:
     """Each instance's metadata, and what it is a function of."""
-    async with aclosing(instances) as found:
-        async for each in found:
+    async with aclosing(instances) as located:
+        async for each in located:
             address = partial(bulk_data, base, _resource(each))
             encoded = await form.encode(each.elements, address)
             yield encoded, f"{base} {each.sha256} {each.transfer_syntax_uid}"
 
 
 def _resource(instance: Located) -> Resource:
-    found = {each.group + each.element: each.value for each in instance.elements}
-    return Resource(*(uids.without_padding(found.get(tag, "")) for tag in _UNIQUE))
+    values = {each.group + each.element: each.value for each in instance.elements}
+    return Resource(*(uids.without_padding(values.get(tag, "")) for tag in _UNIQUE))
 
 
-async def _answered(
+async def _response(
     request: Request, form: DataSetFormat, encoded: AsyncGenerator[tuple[bytes, str], None]
 ) -> Response:
-    held: list[bytes] = []
+    buffered: list[bytes] = []
     tag = hashlib.sha256(form.media_type.partition(";")[0].encode())
     length = 0
     async for each, digest in encoded:
-        held.append(each)
+        buffered.append(each)
         tag.update(digest.encode())
         length += len(each)
-        if length > _LONGEST_HELD:
-            return StreamingResponse(_streamed(form, held, encoded), media_type=form.media_type)
-    if not held:
+        if length > _MAX_BUFFERED:
+            return StreamingResponse(_stream(form, buffered, encoded), media_type=form.media_type)
+    if not buffered:
         raise Problem(HTTPStatus.NOT_FOUND, "Nothing with these UIDs is stored here.")
     headers = {"etag": f'W/"{tag.hexdigest()[:32]}"', "cache-control": "private, no-cache"}
     if is_unchanged(request, headers["etag"]):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    return Response(form.body(held), headers=headers, media_type=form.media_type)
+    return Response(form.body(buffered), headers=headers, media_type=form.media_type)
 
 
-async def _streamed(
-    form: DataSetFormat, held: list[bytes], rest: AsyncGenerator[tuple[bytes, str], None]
+async def _stream(
+    form: DataSetFormat, buffered: list[bytes], rest: AsyncGenerator[tuple[bytes, str], None]
 ) -> AsyncIterator[bytes]:
-    async with aclosing(rest) as following:
-        yield form.begin + form.between.join(held)
-        held.clear()
-        async for each, _ in following:
+    async with aclosing(rest) as remaining:
+        yield form.begin + form.between.join(buffered)
+        buffered.clear()
+        async for each, _ in remaining:
             yield form.between + each
         yield form.end

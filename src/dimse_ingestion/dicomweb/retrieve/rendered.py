@@ -28,18 +28,23 @@ from dimse_ingestion.dicomweb.http.media_types import MULTIPART
 from dimse_ingestion.dicomweb.http.multipart_writer import Part, ResponseHead, multipart_response
 from dimse_ingestion.dicomweb.http.problems import Problem
 from dimse_ingestion.dicomweb.http.urls import BASE_PATH, resource
-from dimse_ingestion.dicomweb.pixels.decoder_pool import check_size, job
+from dimse_ingestion.dicomweb.pixels.decoder_pool import check_size, decode_job
 from dimse_ingestion.dicomweb.pixels.render_parameters import (
     JPEG,
     PNG,
-    View,
-    ignored,
-    rendered_view,
-    thumbnail_view,
+    RenderParameters,
+    ignored_parameters,
+    rendered_parameters,
+    thumbnail_parameters,
 )
 from dimse_ingestion.dicomweb.retrieve import streams
-from dimse_ingestion.dicomweb.retrieve.context import Reading, entity_tag, gone, tagged
-from dimse_ingestion.dicomweb.retrieve.frames import frame_numbers
+from dimse_ingestion.dicomweb.retrieve.context import (
+    RetrieveContext,
+    caching_headers,
+    entity_tag,
+    object_missing_problem,
+)
+from dimse_ingestion.dicomweb.retrieve.frames import parse_frame_numbers
 from dimse_ingestion.dicomweb.retrieve.streams import rendered_type
 from dimse_ingestion.operations.prefetch import prefetch
 from dimse_ingestion.operations.retrieve import ObjectMissing
@@ -50,129 +55,146 @@ _SERIES = f"{_STUDY}/series/{{series}}"
 _INSTANCE = f"{_SERIES}/instances/{{instance}}"
 _FRAMES = f"{_INSTANCE}/frames/{{list}}"
 _OFFERS = [JPEG, PNG, f'{MULTIPART}; type="{JPEG}"', f'{MULTIPART}; type="{PNG}"']
-_AT_ONCE = 4
-_ENOUGH_TO_CHOOSE = 40  # that one may stand for a study of thousands
-_MOST_IMAGES = 2000
-_Views = Callable[[Mapping[str, str], str], View]
+_CONCURRENT_RENDERS = 4
+_MAX_CANDIDATES = 40  # that one may stand for a study of thousands
+_MAX_IMAGES = 2000
+_ParseParameters = Callable[[Mapping[str, str], str], RenderParameters]
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class RenderedFrame:
     """A frame of an instance that is to be pictured."""
 
     instance: Located
     number: int
 
 
-def routes(reading: Reading) -> Iterable[BaseRoute]:
+def routes(context: RetrieveContext) -> Iterable[BaseRoute]:
     """Where pictures are had."""
     for path in (_STUDY, _SERIES, _INSTANCE, _FRAMES):
-        for name, views in (("rendered", rendered_view), ("thumbnail", thumbnail_view)):
-            yield Route(f"{path}/{name}", _answer(reading, views), methods=["GET"])
+        for name, parse_parameters in (
+            ("rendered", rendered_parameters),
+            ("thumbnail", thumbnail_parameters),
+        ):
+            yield Route(f"{path}/{name}", _answer(context, parse_parameters), methods=["GET"])
 
 
-def _answer(reading: Reading, views: _Views) -> Callable[[Request], object]:
+def _answer(
+    context: RetrieveContext, parse_parameters: _ParseParameters
+) -> Callable[[Request], object]:
     async def answer(request: Request) -> Response:
-        instance = await _instance(reading, request)
-        is_whole = views is rendered_view and "list" not in request.path_params
+        instance = await _instance(context, request)
+        is_whole = parse_parameters is rendered_parameters and "list" not in request.path_params
         if instance is not None and is_whole and rendered_type(instance):
-            return await whole(reading, request, instance, accepted_types(request))
+            return await file_response(context, request, instance, accepted_types(request))
         offer = choose_offer(accepted_types(request), _OFFERS).offer
-        view = views(request.query_params, PNG if PNG in offer else JPEG)
-        shown = await _shown(reading, request, instance, is_one=view.is_thumbnail)
-        headers = {**tagged(tag_of(shown, view)), **_warning(request.query_params)}
+        render_parameters = parse_parameters(request.query_params, PNG if PNG in offer else JPEG)
+        rendered_frames = await _frames_of(
+            context, request, instance, is_single=render_parameters.is_thumbnail
+        )
+        headers = {
+            **caching_headers(rendered_entity_tag(rendered_frames, render_parameters)),
+            **_ignored_warning(request.query_params),
+        }
         if is_unchanged(request, headers["etag"]):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-        if len(shown) == 1 and not offer.startswith(MULTIPART):
-            return await picture(reading, shown[0], view, headers)
-        parts = _parts(reading, request, shown, view)
+        if len(rendered_frames) == 1 and not offer.startswith(MULTIPART):
+            return await rendered_response(context, rendered_frames[0], render_parameters, headers)
+        parts = _parts(context, request, rendered_frames, render_parameters)
         return await multipart_response(
-            request, parts, view.media_type, ResponseHead(headers=headers)
+            request, parts, render_parameters.media_type, ResponseHead(headers=headers)
         )
 
     return answer
 
 
-async def _instance(reading: Reading, request: Request) -> Located | None:
+async def _instance(context: RetrieveContext, request: Request) -> Located | None:
     """The instance a resource is of, None for a study or a series; raises Problem 404."""
     wanted = resource(request)
-    return await reading.one(wanted) if wanted.instance else None
+    return await context.instance(wanted) if wanted.instance else None
 
 
-async def whole(
-    reading: Reading, request: Request, instance: Located, ranges: Sequence[MediaType]
+async def file_response(
+    context: RetrieveContext, request: Request, instance: Located, ranges: Sequence[MediaType]
 ) -> Response:
     """A video or a document as it is; raises Problem."""
     offer = choose_offer(ranges, streams.offers(rendered_type(instance))).offer
-    headers = tagged(entity_tag(instance, "whole"))
+    headers = caching_headers(entity_tag(instance, "whole"))
     if is_unchanged(request, headers["etag"]):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     try:
-        stream = await streams.stream_of(reading, instance)
+        stream = await streams.open_stream(context, instance)
         is_multipart = offer.startswith(MULTIPART)
-        return await streams.answer(request, stream, headers, is_multipart=is_multipart)
-    except NoFrame as none:
-        raise Problem(HTTPStatus.NOT_FOUND, str(none)) from None
+        return await streams.stream_response(request, stream, headers, is_multipart=is_multipart)
+    except NoFrame as no_frame:
+        raise Problem(HTTPStatus.NOT_FOUND, str(no_frame)) from None
     except ObjectMissing as missing:
-        raise gone(missing) from None
+        raise object_missing_problem(missing) from None
 
 
-async def picture(
-    reading: Reading, shown: Shown, view: View, headers: Mapping[str, str]
+async def rendered_response(
+    context: RetrieveContext,
+    frame: RenderedFrame,
+    render_parameters: RenderParameters,
+    headers: Mapping[str, str],
 ) -> Response:
     """One picture as the whole body; raises Problem."""
-    content = await _pictured(reading, view, shown)
-    return Response(content, headers=dict(headers), media_type=view.media_type)
+    content = await _render(context, render_parameters, frame)
+    return Response(content, headers=dict(headers), media_type=render_parameters.media_type)
 
 
-def _check_image(instance: Located) -> None:
+def _check_is_image(instance: Located) -> None:
     """Raise Problem 406 for a video or a document: among images it is shown by none."""
     if rendered_type(instance):
         raise Problem(HTTPStatus.NOT_ACCEPTABLE, "It is a video or a document.")
 
 
-def middle_frame(instance: Located) -> Shown:
+def middle_frame(instance: Located) -> RenderedFrame:
     """What an instance is shown by; raises Problem 406 for one that is no image."""
     try:
         number = image_pixels(instance.elements).middle_frame
-    except NoFrame as none:
+    except NoFrame as no_frame:
         raise Problem(
-            HTTPStatus.NOT_ACCEPTABLE, f"{none} Retrieve it as application/dicom."
+            HTTPStatus.NOT_ACCEPTABLE, f"{no_frame} Retrieve it as application/dicom."
         ) from None
-    return Shown(instance, number)
+    return RenderedFrame(instance, number)
 
 
-async def _shown(
-    reading: Reading, request: Request, instance: Located | None, *, is_one: bool
-) -> Sequence[Shown]:
+async def _frames_of(
+    context: RetrieveContext, request: Request, instance: Located | None, *, is_single: bool
+) -> Sequence[RenderedFrame]:
     """The frames that a resource is shown by; raises Problem."""
     wanted = resource(request)
     if instance is not None:
         if frames := request.path_params.get("list"):
             middle_frame(instance)
-            numbers = frame_numbers(frames)
-            return [Shown(instance, number) for number in numbers[: 1 if is_one else None]]
+            numbers = parse_frame_numbers(frames)
+            return [
+                RenderedFrame(instance, number) for number in numbers[: 1 if is_single else None]
+            ]
         return [middle_frame(instance)]
-    most = _ENOUGH_TO_CHOOSE if is_one else _MOST_IMAGES
-    images = await _images(reading, wanted.study, wanted.series, most)
-    return [images[len(images) // 2]] if is_one else images
+    maximum = _MAX_CANDIDATES if is_single else _MAX_IMAGES
+    images = await _find_images(context, wanted.study, wanted.series, maximum)
+    return [images[len(images) // 2]] if is_single else images
 
 
-async def _images(reading: Reading, study: str, series: str, most: int) -> Sequence[Shown]:
+async def _find_images(
+    context: RetrieveContext, study: str, series: str, maximum: int
+) -> Sequence[RenderedFrame]:
     """The first images of a study or series, at most `most`; raises Problem."""
-    found: list[Shown] = []
+    images: list[RenderedFrame] = []
     others = 0
-    async with aclosing(reading.retrieving.instances(study, series)) as instances:
+    async with aclosing(context.retriever.instances(study, series)) as instances:
         async for each in instances:
             try:
-                _check_image(each)
-                found.append(middle_frame(each))
+                _check_is_image(each)
+                images.append(middle_frame(each))
             except Problem:
                 others += 1
-            if len(found) == most:
+            if len(images) == maximum:
                 break
-    if found:
-        return found
+    if images:
+        return images
     if others:
         raise Problem(
             HTTPStatus.NOT_ACCEPTABLE, "There is no image in it: retrieve it as application/dicom."
@@ -181,45 +203,52 @@ async def _images(reading: Reading, study: str, series: str, most: int) -> Seque
 
 
 async def _parts(
-    reading: Reading, request: Request, shown: Sequence[Shown], view: View
+    context: RetrieveContext,
+    request: Request,
+    rendered_frames: Sequence[RenderedFrame],
+    render_parameters: RenderParameters,
 ) -> AsyncGenerator[Part, None]:
-    jobs = (partial(_pictured, reading, view, each) for each in shown)
-    of = iter(shown)
-    async with aclosing(prefetch(jobs, _AT_ONCE)) as pictures:
+    jobs = (partial(_render, context, render_parameters, each) for each in rendered_frames)
+    remaining = iter(rendered_frames)
+    async with aclosing(prefetch(jobs, _CONCURRENT_RENDERS)) as pictures:
         async for content in pictures:
-            location = f"{reading.location(request, next(of).instance)}/rendered"
-            yield Part(view.media_type, _one(content), location)
+            location = f"{context.location(request, next(remaining).instance)}/rendered"
+            yield Part(render_parameters.media_type, _single_chunk(content), location)
 
 
-async def _one(content: bytes) -> AsyncGenerator[bytes, None]:
+async def _single_chunk(content: bytes) -> AsyncGenerator[bytes, None]:
     yield content
 
 
-async def _pictured(reading: Reading, view: View, shown: Shown) -> bytes:
-    instance = shown.instance
+async def _render(
+    context: RetrieveContext, render_parameters: RenderParameters, frame: RenderedFrame
+) -> bytes:
+    instance = frame.instance
     try:
-        (place,) = await reading.frames.locate(instance, [shown.number])
+        (place,) = await context.frames.locate(instance, [frame.number])
         check_size(place.pixels)
-        frame = await reading.frames.whole(place)
-        elements = await reading.frames.presentation_attributes(instance, shown.number)
-    except NoFrame as none:
-        raise Problem(HTTPStatus.NOT_FOUND, str(none)) from None
+        data = await context.frames.whole(place)
+        elements = await context.frames.presentation_attributes(instance, frame.number)
+    except NoFrame as no_frame:
+        raise Problem(HTTPStatus.NOT_FOUND, str(no_frame)) from None
     except ObjectMissing as missing:
-        raise gone(missing) from None
-    asked = job(frame, elements, place.pixels, instance.transfer_syntax_uid)
-    return await reading.rendering.pictured(asked, view)
+        raise object_missing_problem(missing) from None
+    job = decode_job(data, elements, place.pixels, instance.transfer_syntax_uid)
+    return await context.decoders.render(job, render_parameters)
 
 
-def tag_of(shown: Sequence[Shown], view: View) -> str:
+def rendered_entity_tag(
+    rendered_frames: Sequence[RenderedFrame], render_parameters: RenderParameters
+) -> str:
     """An entity tag of what is shown and how."""
-    of = hashlib.sha256(repr(view).encode())
-    for each in shown:
+    of = hashlib.sha256(repr(render_parameters).encode())
+    for each in rendered_frames:
         of.update(f"{each.instance.sha256} {each.number}".encode())
-    return entity_tag(shown[0].instance, of.hexdigest()[:16])
+    return entity_tag(rendered_frames[0].instance, of.hexdigest()[:16])
 
 
-def _warning(parameters: Mapping[str, str]) -> Mapping[str, str]:
-    names = ignored(parameters)
+def _ignored_warning(parameters: Mapping[str, str]) -> Mapping[str, str]:
+    names = ignored_parameters(parameters)
     if not names:
         return {}
     return {"warning": f'299 dicomweb "{" and ".join(names)} changed nothing: not supported."'}

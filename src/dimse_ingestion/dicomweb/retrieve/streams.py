@@ -22,11 +22,11 @@ from dimse_ingestion.dicomweb.http.multipart_writer import (
     single_response,
 )
 from dimse_ingestion.dicomweb.http.ranges import ByteRange, byte_range
-from dimse_ingestion.dicomweb.retrieve.context import Reading
+from dimse_ingestion.dicomweb.retrieve.context import RetrieveContext
 from dimse_ingestion.queries.contract import Located
 
 ENCAPSULATED_DOCUMENT = 0x00420011
-_DOCUMENT_LENGTH, _SOP_CLASS_UID = 0x00420015, 0x00080016
+_ENCAPSULATED_DOCUMENT_LENGTH, _SOP_CLASS_UID = 0x00420015, 0x00080016
 _ENCAPSULATED = "1.2.840.10008.5.1.4.1.1.104"
 _DOCUMENTS = {
     f"{_ENCAPSULATED}.1": "application/pdf",
@@ -62,35 +62,41 @@ def rendered_type(instance: Located) -> str:
 
 def document_type(instance: Located) -> str:
     """The media type of an instance's encapsulated document; empty where it has none."""
-    found = by_tag(instance.elements)
-    document, sop_class = found.get(ENCAPSULATED_DOCUMENT), found.get(_SOP_CLASS_UID)
+    elements_by_tag = by_tag(instance.elements)
+    document, sop_class = (
+        elements_by_tag.get(ENCAPSULATED_DOCUMENT),
+        elements_by_tag.get(_SOP_CLASS_UID),
+    )
     if document is None or sop_class is None:
         return ""
     return _DOCUMENTS.get(sop_class.value.strip(" \0"), "")
 
 
-async def stream_of(reading: Reading, instance: Located) -> Stream:
+async def open_stream(context: RetrieveContext, instance: Located) -> Stream:
     """An instance's video or document; raises NoFrame for a video without fragments."""
     if is_video(instance.transfer_syntax_uid):
-        return await joined_fragments(reading, instance)
-    found = by_tag(instance.elements)
-    document = found[ENCAPSULATED_DOCUMENT]
-    media_type, length = document_type(instance), _length(document, found.get(_DOCUMENT_LENGTH))
+        return await open_fragments(context, instance)
+    elements_by_tag = by_tag(instance.elements)
+    document = elements_by_tag[ENCAPSULATED_DOCUMENT]
+    media_type, length = (
+        document_type(instance),
+        _document_length(document, elements_by_tag.get(_ENCAPSULATED_DOCUMENT_LENGTH)),
+    )
     if document.bulk is not None:
-        chunks: _Chunks = partial(reading.retrieving.value, instance, document)
+        chunks: _Chunks = partial(context.retriever.value, instance, document)
         return Stream(media_type, length, chunks)
-    return Stream(media_type, length, partial(_part, b64decode(document.inline_binary or "")))
+    return Stream(media_type, length, partial(_slice, b64decode(document.inline_binary or "")))
 
 
-async def joined_fragments(reading: Reading, instance: Located) -> Stream:
+async def open_fragments(context: RetrieveContext, instance: Located) -> Stream:
     """All fragments of an instance's pixel data after each other; raises NoFrame."""
-    fragments = await reading.frames.fragments(instance)
+    fragments = await context.frames.fragments(instance)
     length = sum(size for _, size in fragments)
     media_type = media_type_of(instance.transfer_syntax_uid)
-    return Stream(media_type, length, partial(reading.frames.read_fragments, instance, fragments))
+    return Stream(media_type, length, partial(context.frames.read_fragments, instance, fragments))
 
 
-async def answer(
+async def stream_response(
     request: Request,
     stream: Stream,
     headers: Mapping[str, str],
@@ -106,19 +112,19 @@ async def answer(
         part = Part(content_type, stream.chunks(0, stream.length), str(request.url))
         part_type = content_type.partition(";")[0]
         return await multipart_response(
-            request, _only(part), part_type, ResponseHead(headers=headers)
+            request, _single_part(part), part_type, ResponseHead(headers=headers)
         )
     headers = {**headers, "accept-ranges": "bytes"}
-    asked = byte_range(request, stream.length, headers["etag"])
-    if asked is not None:
-        headers["content-range"] = asked.content_range
-    where = asked or ByteRange(0, stream.length, stream.length)
-    part = Part(content_type, stream.chunks(where.offset, where.length))
+    requested_range = byte_range(request, stream.length, headers["etag"])
+    if requested_range is not None:
+        headers["content-range"] = requested_range.content_range
+    byte_range_ = requested_range or ByteRange(0, stream.length, stream.length)
+    part = Part(content_type, stream.chunks(byte_range_.offset, byte_range_.length))
     return await single_response(
         request,
         part,
-        where.length,
-        ResponseHead(HTTPStatus.PARTIAL_CONTENT if asked else HTTPStatus.OK, headers),
+        byte_range_.length,
+        ResponseHead(HTTPStatus.PARTIAL_CONTENT if requested_range else HTTPStatus.OK, headers),
     )
 
 
@@ -127,16 +133,16 @@ def offers(media_type: str) -> list[str]:
     return [media_type, f'{MULTIPART}; type="{media_type}"']
 
 
-def _length(document: Element, told: Element | None) -> int:
+def _document_length(document: Element, document_length: Element | None) -> int:
     """Bytes of a document: without the padding where its length is told (PS3.3 C.24.2.1)."""
     stored = document.bulk.length if document.bulk else len(b64decode(document.inline_binary or ""))
-    unpadded = told.value if told is not None else ""
+    unpadded = document_length.value if document_length is not None else ""
     return stored - 1 if unpadded == str(stored - 1) else stored
 
 
-async def _part(value: bytes, offset: int, length: int) -> AsyncGenerator[bytes, None]:
+async def _slice(value: bytes, offset: int, length: int) -> AsyncGenerator[bytes, None]:
     yield value[offset : offset + length]
 
 
-async def _only(part: Part) -> AsyncGenerator[Part, None]:
+async def _single_part(part: Part) -> AsyncGenerator[Part, None]:
     yield part

@@ -16,22 +16,22 @@ from dimse_ingestion.dicom.fragments import ITEM_HEADER
 from dimse_ingestion.dicom.frames import NoFrame, image_pixels
 from dimse_ingestion.dicomweb.http.media_types import DECODABLE, EXPLICIT, is_native
 from dimse_ingestion.dicomweb.http.problems import Problem
-from dimse_ingestion.dicomweb.pixels.decoder_pool import MOST_TRANSCODED, job
-from dimse_ingestion.dicomweb.pixels.render_parameters import FrameBytes, Job
-from dimse_ingestion.dicomweb.retrieve.context import Reading
+from dimse_ingestion.dicomweb.pixels.decoder_pool import MAX_TRANSCODED, decode_job
+from dimse_ingestion.dicomweb.pixels.render_parameters import DecodeJob, FrameRanges
+from dimse_ingestion.dicomweb.retrieve.context import RetrieveContext
 from dimse_ingestion.operations.frame_reading import FrameLocation
 from dimse_ingestion.operations.retrieve import object_size
 from dimse_ingestion.queries.contract import Located
 from dimse_ingestion.spooling.directory import create_directory
 
-_PIECE = 1 << 20
+_READ_SIZE = 1 << 20
 
 
-def hindrance(instance: Located) -> str:
+def untranscodable_reason(instance: Located) -> str:
     """Why an instance can't be transcoded, a sentence; empty when it can."""
-    if object_size(instance) + _decoded_size(instance) > MOST_TRANSCODED:
+    if object_size(instance) + _decoded_size(instance) > MAX_TRANSCODED:
         return (
-            f"Instances of more than {MOST_TRANSCODED} bytes are not transcoded: "
+            f"Instances of more than {MAX_TRANSCODED} bytes are not transcoded: "
             "ask for transfer-syntax=*, or for single frames."
         )
     syntax = instance.transfer_syntax_uid
@@ -43,44 +43,48 @@ def hindrance(instance: Located) -> str:
     return ""
 
 
-async def transcoded(
-    reading: Reading, instance: Located, chunks: AsyncGenerator[bytes, None]
+async def transcode(
+    context: RetrieveContext, instance: Located, chunks: AsyncGenerator[bytes, None]
 ) -> AsyncGenerator[bytes, None]:
     """The instance of `chunks` in explicit VR little endian; raises Problem."""
-    if why := hindrance(instance):
-        raise Problem(HTTPStatus.NOT_ACCEPTABLE, why)
-    await asyncio.to_thread(create_directory, reading.directory)
-    with tempfile.TemporaryDirectory(dir=reading.directory, prefix="transcoding-") as folder:
+    if reason := untranscodable_reason(instance):
+        raise Problem(HTTPStatus.NOT_ACCEPTABLE, reason)
+    await asyncio.to_thread(create_directory, context.directory)
+    with tempfile.TemporaryDirectory(dir=context.directory, prefix="transcoding-") as folder:
         source, target = Path(folder, "stored.dcm"), Path(folder, "explicit.dcm")
         with await asyncio.to_thread(source.open, "wb") as file:
             async with aclosing(chunks):
                 async for chunk in chunks:
                     await asyncio.to_thread(file.write, chunk)
-        await reading.rendering.transcoded(source, target, *await _frames(reading, instance))
-        with await asyncio.to_thread(target.open, "rb") as made:
-            while piece := await asyncio.to_thread(made.read, _PIECE):
+        await context.decoders.transcode(
+            source, target, *await _compressed_frames(context, instance)
+        )
+        with await asyncio.to_thread(target.open, "rb") as transcoded_file:
+            while piece := await asyncio.to_thread(transcoded_file.read, _READ_SIZE):
                 yield piece
 
 
-async def _frames(reading: Reading, instance: Located) -> tuple[list[FrameBytes], Job]:
+async def _compressed_frames(
+    context: RetrieveContext, instance: Located
+) -> tuple[list[FrameRanges], DecodeJob]:
     """Where its compressed frames stand in its file, and how they are decoded; none of others."""
-    nothing = Job(b"", b"", EXPLICIT, is_encapsulated=False)
+    no_frames = DecodeJob(b"", b"", EXPLICIT, is_encapsulated=False)
     if is_native(instance.transfer_syntax_uid) or not _decoded_size(instance):
-        return [], nothing
+        return [], no_frames
     try:
-        places = await reading.frames.locate_all(instance)
-        shown = await reading.frames.presentation_attributes(instance, 1)
-    except NoFrame as none:
-        raise Problem(HTTPStatus.NOT_ACCEPTABLE, str(none)) from None
-    how = job(b"", shown, places[0].pixels, instance.transfer_syntax_uid)
-    return [_in_file(each) for each in places], how
+        places = await context.frames.locate_all(instance)
+        presentation = await context.frames.presentation_attributes(instance, 1)
+    except NoFrame as no_frame:
+        raise Problem(HTTPStatus.NOT_ACCEPTABLE, str(no_frame)) from None
+    template = decode_job(b"", presentation, places[0].pixels, instance.transfer_syntax_uid)
+    return [_frame_ranges(each) for each in places], template
 
 
-def _in_file(frame: FrameLocation) -> FrameBytes:
+def _frame_ranges(frame: FrameLocation) -> FrameRanges:
     offset = frame.located.header_size + frame.place.offset
     lengths = getattr(frame.place, "fragments", (frame.place.length,))
     begins = accumulate((each + ITEM_HEADER for each in lengths), initial=offset)
-    return FrameBytes(tuple(zip(begins, lengths, strict=False)), frame.length)
+    return FrameRanges(tuple(zip(begins, lengths, strict=False)), frame.length)
 
 
 def _decoded_size(instance: Located) -> int:

@@ -32,9 +32,15 @@ from dimse_ingestion.dicomweb.http.multipart_writer import (
 from dimse_ingestion.dicomweb.http.problems import Problem
 from dimse_ingestion.dicomweb.http.urls import BASE_PATH, resource
 from dimse_ingestion.dicomweb.retrieve import bulk_data, frames, rendered, wado_uri
-from dimse_ingestion.dicomweb.retrieve.context import Reading, entity_tag, gone, opened, tagged
-from dimse_ingestion.dicomweb.retrieve.instance import plain
-from dimse_ingestion.dicomweb.retrieve.transcoding import hindrance, transcoded
+from dimse_ingestion.dicomweb.retrieve.context import (
+    RetrieveContext,
+    caching_headers,
+    entity_tag,
+    object_missing_problem,
+    open_context,
+)
+from dimse_ingestion.dicomweb.retrieve.instance import instance_response
+from dimse_ingestion.dicomweb.retrieve.transcoding import transcode, untranscodable_reason
 from dimse_ingestion.dicomweb.routing import ServiceContext
 from dimse_ingestion.operations.retrieve import ObjectMissing, RetrievedObject, object_size
 from dimse_ingestion.queries.contract import Located
@@ -43,44 +49,46 @@ _OFFER = f'{MULTIPART}; type="{DICOM}"'
 _STUDY = f"{BASE_PATH}/studies/{{study}}"
 _SERIES = f"{_STUDY}/series/{{series}}"
 _INSTANCE = f"{_SERIES}/instances/{{instance}}"
-_LEFT_OUT = {"warning": '299 dicomweb "Some instances could not be given and are left out."'}
-_REMEMBERED = 1000
+_PARTIAL_WARNING = {"warning": '299 dicomweb "Some instances could not be given and are left out."'}
+_MAX_REMEMBERED = 1000
 
 
 def routes(context: ServiceContext) -> Iterable[BaseRoute]:
     """Where instances and what is in them are had."""
-    reading = opened(context)
-    wado = Wado(reading)
+    retrieve_context = open_context(context)
+    handlers = WholeInstances(retrieve_context)
     for path in (_STUDY, _SERIES):
-        yield Route(path, wado.several, methods=["GET"])
-    yield Route(_INSTANCE, wado.one, methods=["GET"])
+        yield Route(path, handlers.study_or_series, methods=["GET"])
+    yield Route(_INSTANCE, handlers.instance, methods=["GET"])
     for service in (frames, bulk_data, rendered, wado_uri):
-        yield from service.routes(reading)
+        yield from service.routes(retrieve_context)
 
 
-class Wado:
+class WholeInstances:
     """Answers for whole instances."""
 
-    def __init__(self, reading: Reading) -> None:
-        self._reading = reading
+    def __init__(self, context: RetrieveContext) -> None:
+        self._context = context
         self._incomplete: OrderedDict[str, None] = OrderedDict()
 
-    async def several(self, request: Request) -> Response:
+    async def study_or_series(self, request: Request) -> Response:
         """The instances of a study or a series, as multipart."""
         wanted = resource(request)
         syntaxes = wanted_syntaxes(choose_offer(accepted_types(request), [_OFFER]).ranges)
-        located = self._reading.retrieving.instances(wanted.study, wanted.series)
+        located = self._context.retriever.instances(wanted.study, wanted.series)
         is_partial = wanted.path in self._incomplete
         if "*" not in syntaxes:
-            is_partial |= await self._leaves_some_out(wanted.study, wanted.series, syntaxes)
-            located = _given(located, syntaxes)
+            is_partial |= await self._is_partial(wanted.study, wanted.series, syntaxes)
+            located = _only_acceptable(located, syntaxes)
         if request.method == "HEAD":
             return await self._head(request, located)
-        objects = self._reading.retrieving.objects(located)
-        first = await _first(objects)
+        objects = self._context.retriever.objects(located)
+        first = await _first_present(objects)
         is_partial |= first.missing > 0
         answer = (
-            ResponseHead(HTTPStatus.PARTIAL_CONTENT, _LEFT_OUT) if is_partial else ResponseHead()
+            ResponseHead(HTTPStatus.PARTIAL_CONTENT, _PARTIAL_WARNING)
+            if is_partial
+            else ResponseHead()
         )
         parts = self._parts(request, first, objects, syntaxes, answer)
         try:
@@ -89,51 +97,51 @@ class Wado:
             await objects.aclose()
             raise
 
-    async def one(self, request: Request) -> Response:
+    async def instance(self, request: Request) -> Response:
         """One instance, as multipart of one part or as it is."""
         wanted = resource(request)
         choice = choose_offer(accepted_types(request), [_OFFER, DICOM])
-        instance = await self._reading.one(wanted)
+        instance = await self._context.instance(wanted)
         syntaxes = wanted_syntaxes(choice.ranges)
-        if (syntax := _syntax(instance, syntaxes)) is None:
-            raise Problem(HTTPStatus.NOT_ACCEPTABLE, _why_not(instance, syntaxes))
+        if (syntax := _acceptable_syntax(instance, syntaxes)) is None:
+            raise Problem(HTTPStatus.NOT_ACCEPTABLE, _not_acceptable_reason(instance, syntaxes))
         is_stored = syntax == instance.transfer_syntax_uid
-        headers = tagged(entity_tag(instance, *([] if is_stored else ["explicit"])))
+        headers = caching_headers(entity_tag(instance, *([] if is_stored else ["explicit"])))
         if is_unchanged(request, headers["etag"]):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=dict(headers))
         try:
             if choice.offer == DICOM:
-                return await plain(self._reading, request, instance, syntax)
-            part = self._part(request, instance, syntax, self._whole(instance))
+                return await instance_response(self._context, request, instance, syntax)
+            part = self._part(request, instance, syntax, self._stored_object(instance))
             return await multipart_response(
-                request, _only(part), DICOM, ResponseHead(headers=headers)
+                request, _single_part(part), DICOM, ResponseHead(headers=headers)
             )
         except ObjectMissing as missing:
-            raise gone(missing) from None
+            raise object_missing_problem(missing) from None
 
-    def _whole(self, instance: Located) -> AsyncGenerator[bytes, None]:
-        return self._reading.retrieving.object_range(instance, 0, object_size(instance))
+    def _stored_object(self, instance: Located) -> AsyncGenerator[bytes, None]:
+        return self._context.retriever.object_range(instance, 0, object_size(instance))
 
     async def _head(self, request: Request, located: AsyncGenerator[Located, None]) -> Response:
         async with aclosing(located):
             if await anext(located, None) is None:
-                raise _nothing()
+                raise _nothing_stored()
         return await multipart_response(request, _no_parts(), DICOM, ResponseHead())
 
-    async def _leaves_some_out(self, study: str, series: str, syntaxes: Sequence[str]) -> bool:
+    async def _is_partial(self, study: str, series: str, syntaxes: Sequence[str]) -> bool:
         """Whether some can't be given so; raises Problem 404 for none at all, 406 for no one."""
-        number = given = 0
-        why = ""
-        async with aclosing(self._reading.retrieving.instances(study, series)) as instances:
+        number = acceptable = 0
+        reason = ""
+        async with aclosing(self._context.retriever.instances(study, series)) as instances:
             async for each in instances:
                 number += 1
-                if _syntax(each, syntaxes) is None:
-                    why = _why_not(each, syntaxes)
+                if _acceptable_syntax(each, syntaxes) is None:
+                    reason = _not_acceptable_reason(each, syntaxes)
                 else:
-                    given += 1
-        if number and not given:
-            raise Problem(HTTPStatus.NOT_ACCEPTABLE, why)
-        return given < number
+                    acceptable += 1
+        if number and not acceptable:
+            raise Problem(HTTPStatus.NOT_ACCEPTABLE, reason)
+        return acceptable < number
 
     async def _parts(
         self,
@@ -143,17 +151,19 @@ class Wado:
         syntaxes: Sequence[str],
         answer: ResponseHead,
     ) -> AsyncGenerator[Part, None]:
-        lost = 0
+        missing = 0
         async with aclosing(rest):
-            async for each in _chained(first, rest):
-                syntax = _syntax(each.located, syntaxes)
+            async for each in _prepend(first, rest):
+                syntax = _acceptable_syntax(each.located, syntaxes)
                 if each.chunks is None or syntax is None:
-                    lost += 1
+                    missing += 1
                 else:
                     yield self._part(request, each.located, syntax, each.chunks)
-        if lost and answer.status == HTTPStatus.OK:
-            self._remember(resource(request).path)
-            raise IncompleteResponse(f"{lost} objects are missing in the bucket; asked again: 206.")
+        if missing and answer.status == HTTPStatus.OK:
+            self._remember_incomplete(resource(request).path)
+            raise IncompleteResponse(
+                f"{missing} objects are missing in the bucket; asked again: 206."
+            )
 
     def _part(
         self,
@@ -162,43 +172,47 @@ class Wado:
         syntax: str,
         chunks: AsyncGenerator[bytes, None],
     ) -> Part:
-        location = self._reading.location(request, instance)
+        location = self._context.location(request, instance)
         if syntax != instance.transfer_syntax_uid:
-            chunks = transcoded(self._reading, instance, chunks)
+            chunks = transcode(self._context, instance, chunks)
         return Part(f"{DICOM}; transfer-syntax={syntax}", chunks, location)
 
-    def _remember(self, path: str) -> None:
+    def _remember_incomplete(self, path: str) -> None:
         self._incomplete[path] = None
-        while len(self._incomplete) > _REMEMBERED:
+        while len(self._incomplete) > _MAX_REMEMBERED:
             self._incomplete.popitem(last=False)
 
 
-def _syntax(instance: Located, wanted: Sequence[str]) -> str | None:
+def _acceptable_syntax(instance: Located, wanted: Sequence[str]) -> str | None:
     """The transfer syntax it is given in; None when it can't be."""
     syntax = offered_syntax(wanted, instance.transfer_syntax_uid)
-    return None if syntax != instance.transfer_syntax_uid and hindrance(instance) else syntax
+    return (
+        None
+        if syntax != instance.transfer_syntax_uid and untranscodable_reason(instance)
+        else syntax
+    )
 
 
-def _why_not(instance: Located, wanted: Sequence[str]) -> str:
+def _not_acceptable_reason(instance: Located, wanted: Sequence[str]) -> str:
     if offered_syntax(wanted, instance.transfer_syntax_uid) is not None:
-        return hindrance(instance)
+        return untranscodable_reason(instance)
     return (
         f"It is stored in transfer syntax {instance.transfer_syntax_uid}, and can be given in it "
         "(transfer-syntax=*) or in 1.2.840.10008.1.2.1."
     )
 
 
-async def _given(
+async def _only_acceptable(
     located: AsyncGenerator[Located, None], syntaxes: Sequence[str]
 ) -> AsyncGenerator[Located, None]:
     """Those that can be given."""
     async with aclosing(located):
         async for each in located:
-            if _syntax(each, syntaxes) is not None:
+            if _acceptable_syntax(each, syntaxes) is not None:
                 yield each
 
 
-async def _first(objects: AsyncGenerator[RetrievedObject, None]) -> RetrievedObject:
+async def _first_present(objects: AsyncGenerator[RetrievedObject, None]) -> RetrievedObject:
     """The first that is there; raises Problem 404 or 410 when none is."""
     skipped = 0
     async for each in objects:
@@ -211,14 +225,14 @@ async def _first(objects: AsyncGenerator[RetrievedObject, None]) -> RetrievedObj
             "The catalogue knows these instances, but none of their objects is in the bucket: "
             "restore them there, or rebuild the catalogue from the bucket.",
         )
-    raise _nothing()
+    raise _nothing_stored()
 
 
-def _nothing() -> Problem:
+def _nothing_stored() -> Problem:
     return Problem(HTTPStatus.NOT_FOUND, "Nothing with these UIDs is stored here.")
 
 
-async def _chained(
+async def _prepend(
     first: RetrievedObject, rest: AsyncGenerator[RetrievedObject, None]
 ) -> AsyncGenerator[RetrievedObject, None]:
     yield first
@@ -226,7 +240,7 @@ async def _chained(
         yield each
 
 
-async def _only(part: Part) -> AsyncGenerator[Part, None]:
+async def _single_part(part: Part) -> AsyncGenerator[Part, None]:
     yield part
 
 

@@ -21,33 +21,41 @@ from dimse_ingestion.dicomweb.http.content_negotiation import (
 from dimse_ingestion.dicomweb.http.media_types import DICOM, offered_syntax
 from dimse_ingestion.dicomweb.http.problems import Problem
 from dimse_ingestion.dicomweb.http.urls import BASE_PATH, Resource
-from dimse_ingestion.dicomweb.pixels.render_parameters import JPEG, PNG, uri_view
-from dimse_ingestion.dicomweb.retrieve.context import Reading, tagged
-from dimse_ingestion.dicomweb.retrieve.frames import frame_numbers
-from dimse_ingestion.dicomweb.retrieve.instance import plain
-from dimse_ingestion.dicomweb.retrieve.rendered import Shown, middle_frame, picture, tag_of, whole
+from dimse_ingestion.dicomweb.pixels.render_parameters import JPEG, PNG, wado_uri_parameters
+from dimse_ingestion.dicomweb.retrieve.context import RetrieveContext, caching_headers
+from dimse_ingestion.dicomweb.retrieve.frames import parse_frame_numbers
+from dimse_ingestion.dicomweb.retrieve.instance import instance_response
+from dimse_ingestion.dicomweb.retrieve.rendered import (
+    RenderedFrame,
+    file_response,
+    middle_frame,
+    rendered_entity_tag,
+    rendered_response,
+)
 from dimse_ingestion.dicomweb.retrieve.streams import rendered_type
-from dimse_ingestion.dicomweb.retrieve.transcoding import hindrance
+from dimse_ingestion.dicomweb.retrieve.transcoding import untranscodable_reason
 from dimse_ingestion.queries.contract import Located
 
 _PATH = f"{BASE_PATH}/wado"
 _UID_NAMES = ("studyUID", "seriesUID", "objectUID")
-_NOT_OFFERED = ("anonymize", "presentationUID", "presentationSeriesUID")
+_UNSUPPORTED = ("anonymize", "presentationUID", "presentationSeriesUID")
 
 
-def routes(reading: Reading) -> Iterable[BaseRoute]:
+def routes(context: RetrieveContext) -> Iterable[BaseRoute]:
     """Where it is asked."""
 
     async def answer(request: Request) -> Response:
         parameters = request.query_params
         wanted = _resource(parameters)
-        instance = await reading.one(wanted)
+        instance = await context.instance(wanted)
         offer = _media_type(request, instance)
         if offer == rendered_type(instance):
-            return await whole(reading, request, instance, [])
+            return await file_response(context, request, instance, [])
         if offer == DICOM:
-            return await plain(reading, request, instance, _syntax(parameters, instance))
-        return await _picture(reading, request, instance, offer)
+            return await instance_response(
+                context, request, instance, _transfer_syntax(parameters, instance)
+            )
+        return await _rendered(context, request, instance, offer)
 
     yield Route(_PATH, answer, methods=["GET"])
 
@@ -58,7 +66,7 @@ def _resource(parameters: Mapping[str, str]) -> Resource:
         raise Problem(
             HTTPStatus.BAD_REQUEST, "requestType must be WADO (PS3.18 section 9.1.2.1.1)."
         )
-    for name in _NOT_OFFERED:
+    for name in _UNSUPPORTED:
         if parameters.get(name):
             raise Problem(HTTPStatus.BAD_REQUEST, f"{name} is not offered: leave it out.")
     values = [parameters.get(name, "") for name in _UID_NAMES]
@@ -92,30 +100,30 @@ def _is_image(instance: Located) -> bool:
     return True
 
 
-def _syntax(parameters: Mapping[str, str], instance: Located) -> str:
+def _transfer_syntax(parameters: Mapping[str, str], instance: Located) -> str:
     """The transfer syntax asked, the stored one by default; raises Problem 406."""
-    asked = parameters.get("transferSyntax", "") or "*"
-    syntax = offered_syntax([asked], instance.transfer_syntax_uid)
+    requested = parameters.get("transferSyntax", "") or "*"
+    syntax = offered_syntax([requested], instance.transfer_syntax_uid)
     if syntax is None:
         raise Problem(
             HTTPStatus.NOT_ACCEPTABLE,
             f"It is stored in transfer syntax {instance.transfer_syntax_uid}, and can be given in "
             "it or in 1.2.840.10008.1.2.1.",
         )
-    if syntax != instance.transfer_syntax_uid and (why := hindrance(instance)):
-        raise Problem(HTTPStatus.NOT_ACCEPTABLE, why)
+    if syntax != instance.transfer_syntax_uid and (reason := untranscodable_reason(instance)):
+        raise Problem(HTTPStatus.NOT_ACCEPTABLE, reason)
     return syntax
 
 
-async def _picture(
-    reading: Reading, request: Request, instance: Located, media_type: str
+async def _rendered(
+    context: RetrieveContext, request: Request, instance: Located, media_type: str
 ) -> Response:
     parameters = request.query_params
-    view = uri_view(parameters, media_type)
-    shown = middle_frame(instance)
+    render_parameters = wado_uri_parameters(parameters, media_type)
+    frame = middle_frame(instance)
     if written := parameters.get("frameNumber"):
-        shown = Shown(instance, frame_numbers(written)[0])
-    headers = tagged(tag_of([shown], view))
+        frame = RenderedFrame(instance, parse_frame_numbers(written)[0])
+    headers = caching_headers(rendered_entity_tag([frame], render_parameters))
     if is_unchanged(request, headers["etag"]):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=dict(headers))
-    return await picture(reading, shown, view, headers)
+    return await rendered_response(context, frame, render_parameters, headers)

@@ -14,35 +14,35 @@ from dimse_ingestion.dicom.value_representations import vr_of
 from dimse_ingestion.dicomweb.http.problems import Problem
 
 _HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
-_LONGEST_TOLD = 64
-_LONGEST_ID = 1024
+_MAX_PRINTED = 64
+_MAX_ATTRIBUTE_ID = 1024
 _NAME_CHARACTERS = frozenset(string.ascii_letters + string.digits + "._-")
 
 
-def path_of(written: str) -> tuple[int, ...] | None:
+def attribute_path(text: str) -> tuple[int, ...] | None:
     """Return the tags of an attribute ID, or None where it names no attribute.
 
     All tags but the last are sequences' tags; raises Problem 400 where they are not.
     """
-    if len(written) > _LONGEST_ID:
+    if len(text) > _MAX_ATTRIBUTE_ID:
         return None
-    path = [tag for part in written.split(".") if (tag := _named(part)) is not None]
-    if len(path) <= written.count("."):
+    path = [tag for part in text.split(".") if (tag := _tag(part)) is not None]
+    if len(path) <= text.count("."):
         return None
     if any(vr_of(tag) != "SQ" for tag in path[:-1]):
-        raise Problem(HTTPStatus.BAD_REQUEST, f"{printable(written)} is no path through sequences.")
+        raise Problem(HTTPStatus.BAD_REQUEST, f"{printable(text)} is no path through sequences.")
     return tuple(path)
 
 
 def printable(name: str) -> str:
     """Return a parameter's name for an answer, a placeholder if it may be anything but a name."""
-    if len(name) <= _LONGEST_TOLD and _NAME_CHARACTERS.issuperset(name) and name:
+    if len(name) <= _MAX_PRINTED and _NAME_CHARACTERS.issuperset(name) and name:
         return name
     return "(a name of other characters)"
 
 
 @lru_cache(maxsize=4096)
-def _named(part: str) -> int | None:
+def _tag(part: str) -> int | None:
     if len(part) == 8 and _HEXADECIMAL.issuperset(part):
         return int(part, 16)
     return tag_for_keyword(part) if part else None

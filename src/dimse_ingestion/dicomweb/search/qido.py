@@ -28,7 +28,7 @@ from dimse_ingestion.dicomweb.http.urls import BASE_PATH, Resource, bulk_data, r
 from dimse_ingestion.dicomweb.http.warning_headers import warning
 from dimse_ingestion.dicomweb.middleware.compression import CompressionMiddleware
 from dimse_ingestion.dicomweb.routing import ServiceContext
-from dimse_ingestion.dicomweb.search.query_parameters import Search, search
+from dimse_ingestion.dicomweb.search.query_parameters import Search, parse_search
 from dimse_ingestion.queries.contract import Query
 
 _CHARSET = 0x00080005
@@ -45,7 +45,7 @@ _PATHS = {
 }
 """Level → where it is searched (PS3.18 table 10.6.1-1)."""
 
-_RETURNED = {
+_DEFAULT_FIELDS = {
     "STUDY": frozenset(
         # date, time, accession number, modalities, referring physician, time zone, description
         {0x00080020, 0x00080030, 0x00080050, 0x00080061, 0x00080090, 0x00080201, 0x00081030}
@@ -69,113 +69,125 @@ _RETURNED = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _SearchRequest:
     """A search, where it was asked."""
 
     level: str
     within: Resource
     search: Search
 
-    def returned(self) -> frozenset[int]:
+    def returned_tags(self) -> frozenset[int]:
         """The tags returned: unasked ones of the level, and of those above that it may not know."""
-        tags = _RETURNED[self.level] | self.search.included
+        tags = _DEFAULT_FIELDS[self.level] | self.search.included
         if self.level != "STUDY" and not self.within.study:
-            tags |= _RETURNED["STUDY"]
+            tags |= _DEFAULT_FIELDS["STUDY"]
         if self.level == "IMAGE" and not self.within.series:
-            tags |= _RETURNED["SERIES"]
+            tags |= _DEFAULT_FIELDS["SERIES"]
         return tags
 
-    def shown(self, match: Iterable[Element]) -> Iterable[Element]:
+    def returned(self, match: Iterable[Element]) -> Iterable[Element]:
         """Give what is returned of a match: a catalogue gives every unique key.
 
         Modalities in Study is left out where it has no value (type 1C in PS3.18 table 10.6.3-3):
         viewers take it for a list of values wherever it is present.
         """
         keys = {each.tag for each in self.search.keys}
-        shown = self.returned() | keys | {UNIQUE_KEYS[level] for level in _PATHS}
+        returned = self.returned_tags() | keys | {UNIQUE_KEYS[level] for level in _PATHS}
         for each in match:
             if each.tag == MODALITIES_IN_STUDY and not each.value:
                 continue
-            if each.tag in shown or self.search.everything or (each.value and each.tag == _CHARSET):
+            if (
+                each.tag in returned
+                or self.search.all_fields
+                or (each.value and each.tag == _CHARSET)
+            ):
                 yield each
 
-    def query(self, most: int) -> Query:
+    def query(self, limit: int) -> Query:
         """The question; one match more than is wanted says that there are more."""
-        keys = {each.tag: each for each in (*self.search.keys, *_unique(self.within))}
-        for tag in self.returned():
+        keys = {each.tag: each for each in (*self.search.keys, *_unique_keys(self.within))}
+        for tag in self.returned_tags():
             keys.setdefault(tag, element(tag, vr_of(tag)))
         return Query(
             scope=self.level,
             keys=list(keys.values()),
-            limit=most + 1,
+            limit=limit + 1,
             offset=self.search.offset,
-            all_keys=self.search.everything,
+            all_keys=self.search.all_fields,
         )
 
 
 def routes(context: ServiceContext) -> Iterable[BaseRoute]:
     """Where studies, series and instances are searched."""
-    searching = _Searching(context)
+    handlers = _SearchHandlers(context)
     for level, paths in _PATHS.items():
         for path in paths:
             yield Route(
                 f"{BASE_PATH}{path}",
-                searching.at(level),
+                handlers.handler(level),
                 methods=["GET"],
                 middleware=[Middleware(CompressionMiddleware)],
             )
 
 
-class _Searching:
+class _SearchHandlers:
     def __init__(self, context: ServiceContext) -> None:
         self._context = context
 
-    def at(self, level: str) -> Callable[[Request], Awaitable[Response]]:
+    def handler(self, level: str) -> Callable[[Request], Awaitable[Response]]:
         """What answers the searches of a level."""
 
         async def answer(request: Request) -> Response:
-            asked = _Asked(
-                level, resource(request), search(level, request.query_params.multi_items())
+            search_request = _SearchRequest(
+                level, resource(request), parse_search(level, request.query_params.multi_items())
             )
-            return await self._answer(request, asked)
+            return await self._answer(request, search_request)
 
         return answer
 
-    async def _answer(self, request: Request, asked: _Asked) -> Response:
+    async def _answer(self, request: Request, search_request: _SearchRequest) -> Response:
         form = data_set_format(request)
         base = self._context.urls.base(request)
         maximum = self._context.settings.maximum_matches
-        most = min(maximum, maximum if asked.search.limit is None else asked.search.limit)
-        found = await self._found(asked, most, form, base)
-        warnings = list(asked.search.warnings)
-        if len(found) > most:
+        requested = search_request.search.limit
+        limit = maximum if requested is None else min(maximum, requested)
+        encoded = await self._encoded_matches(search_request, limit, form, base)
+        warnings = list(search_request.search.warnings)
+        if len(encoded) > limit:
             warnings.append("There are additional results that can be requested.")
-        return _response(form, found[:most], [warning(base, each) for each in warnings])
+        return _response(form, encoded[:limit], [warning(base, each) for each in warnings])
 
-    async def _found(self, asked: _Asked, most: int, form: DataSetFormat, base: str) -> list[bytes]:
+    async def _encoded_matches(
+        self, search_request: _SearchRequest, limit: int, form: DataSetFormat, base: str
+    ) -> list[bytes]:
         """The matches, encoded; one more than `most` when there are more."""
-        found: list[bytes] = []
-        if most == 0:
-            return found
-        async with aclosing(self._context.wires.queries.matches(asked.query(most))) as matches:
+        encoded: list[bytes] = []
+        if limit == 0:
+            return encoded
+        async with aclosing(
+            self._context.wires.queries.matches(search_request.query(limit))
+        ) as matches:
             async for match in matches:
-                of = _resource(asked.level, match)
-                completed = [*asked.shown(match), *_added(asked.level, f"{base}{of.path}")]
-                found.append(form.encoded(completed, partial(bulk_data, base, of)))
-        return found
+                target = _resource(search_request.level, match)
+                completed = [
+                    *search_request.returned(match),
+                    *_returned_urls(search_request.level, f"{base}{target.path}"),
+                ]
+                encoded.append(form.encoded(completed, partial(bulk_data, base, target)))
+        return encoded
 
 
-def _response(form: DataSetFormat, found: Sequence[bytes], warnings: list[str]) -> Response:
-    if not found:
+def _response(form: DataSetFormat, encoded: Sequence[bytes], warnings: list[str]) -> Response:
+    if not encoded:
         response = Response(status_code=HTTPStatus.NO_CONTENT)
     else:
-        response = Response(form.body(found), media_type=form.media_type)
+        response = Response(form.body(encoded), media_type=form.media_type)
     for each in warnings:
         response.headers.append("warning", each)
     return response
 
 
-def _unique(within: Resource) -> Iterable[Element]:
+def _unique_keys(within: Resource) -> Iterable[Element]:
     """The keys that the address gives."""
     levels = (("STUDY", within.study), ("SERIES", within.series))
     return (element(UNIQUE_KEYS[level], "UI", uid) for level, uid in levels if uid)
@@ -183,13 +195,13 @@ def _unique(within: Resource) -> Iterable[Element]:
 
 def _resource(level: str, match: Iterable[Element]) -> Resource:
     """What was matched."""
-    found = by_tag(match)
+    elements_by_tag = by_tag(match)
     levels = ("STUDY", "SERIES", "IMAGE")
-    known = [found.get(UNIQUE_KEYS[each]) for each in levels[: levels.index(level) + 1]]
+    known = [elements_by_tag.get(UNIQUE_KEYS[each]) for each in levels[: levels.index(level) + 1]]
     return Resource(*(uids.without_padding(each.value) if each else "" for each in known))
 
 
-def _added(level: str, url: str) -> Iterable[Element]:
+def _returned_urls(level: str, url: str) -> Iterable[Element]:
     yield element(_RETRIEVE_URL, "UR", url)
     if level != "SERIES":
         yield element(INSTANCE_AVAILABILITY, "CS", "ONLINE")

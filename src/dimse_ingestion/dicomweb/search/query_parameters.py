@@ -12,18 +12,18 @@ from dimse_ingestion.dicom.elements import Element, element
 from dimse_ingestion.dicom.query_levels import supported
 from dimse_ingestion.dicom.value_representations import vr_of
 from dimse_ingestion.dicomweb.http.problems import Problem
-from dimse_ingestion.dicomweb.search.attribute_names import path_of, printable
+from dimse_ingestion.dicomweb.search.attribute_names import attribute_path, printable
 
-_MOST_ATTRIBUTES = 200
-_MOST_LISTED = 5  # names in a warning
-_ANSWERED_ELSEWHERE = frozenset({"accept", "charset"})
+_MAX_ATTRIBUTES = 200
+_MAX_LISTED = 5  # names in a warning
+_HANDLED_ELSEWHERE = frozenset({"accept", "charset"})
 _UNSUPPORTED = {
     "fuzzymatching": "Only literal matching has been performed.",
     "emptyvaluematching": "An empty value has matched everything.",
     "multiplevaluematching": "Each value has been matched for itself.",
 }
 """What can be asked for and is not done → what was done instead."""
-_LISTED = frozenset({"CS", "UI"})  # VRs whose values have no comma: it parts several
+_LIST_VRS = frozenset({"CS", "UI"})  # VRs whose values have no comma: it parts several
 _UNPRINTABLE = frozenset(map(chr, range(32))) - set("\t\n\f\r")
 _NAMES = {"STUDY": "studies", "SERIES": "series", "IMAGE": "instances"}
 _Path = tuple[int, ...]
@@ -35,13 +35,13 @@ class Search:
 
     keys: list[Element]
     included: frozenset[int] = frozenset()
-    everything: bool = False
+    all_fields: bool = False
     limit: int | None = None
     offset: int = 0
     warnings: list[str] = field(default_factory=list)
 
 
-def search(level: str, parameters: Iterable[tuple[str, str]]) -> Search:
+def parse_search(level: str, parameters: Iterable[tuple[str, str]]) -> Search:
     """Return the search at a level that a query string's parameters describe.
 
     A parameter that names no attribute is ignored, with a warning (PS3.18 section 8.3). Raises
@@ -56,15 +56,15 @@ def search(level: str, parameters: Iterable[tuple[str, str]]) -> Search:
     limit, offset = _number(values, "limit"), _number(values, "offset")
     warnings = list(_unsupported(values))
     _check_count(len(values) + len(included))
-    matched, ignored = _attributes(values)
+    conditions, ignored = _attributes(values)
     fields, ignored_fields = _fields(included)
-    _check_levels(level, matched)
-    warnings += _ignored("query parameter", ignored)
-    warnings += _ignored("includefield", ignored_fields)
+    _check_levels(level, conditions)
+    warnings += _ignored_warning("query parameter", ignored)
+    warnings += _ignored_warning("includefield", ignored_fields)
     return Search(
-        keys=_keys(matched),
+        keys=_keys(conditions),
         included=fields,
-        everything="all" in included,
+        all_fields="all" in included,
         limit=limit,
         offset=offset or 0,
         warnings=warnings,
@@ -72,64 +72,64 @@ def search(level: str, parameters: Iterable[tuple[str, str]]) -> Search:
 
 
 def _number(values: dict[str, list[str]], name: str) -> int | None:
-    written = values.pop(name, None)
-    if written is None:
+    texts = values.pop(name, None)
+    if texts is None:
         return None
-    if len(written) > 1 or not written[0].isascii() or not written[0].isdecimal():
+    if len(texts) > 1 or not texts[0].isascii() or not texts[0].isdecimal():
         raise Problem(HTTPStatus.BAD_REQUEST, f"{name} must be one number, 0 or more.")
-    return min(int(written[0].lstrip("0")[:18] or "0"), 2**53)
+    return min(int(texts[0].lstrip("0")[:18] or "0"), 2**53)
 
 
 def _unsupported(values: dict[str, list[str]]) -> Iterable[str]:
     """Remove from `values` the parameters that are no attributes; give a warning for each."""
-    for name in _ANSWERED_ELSEWHERE:
+    for name in _HANDLED_ELSEWHERE:
         values.pop(name, None)
-    for name, instead in _UNSUPPORTED.items():
+    for name, replacement in _UNSUPPORTED.items():
         value = values.pop(name, ["false"])[-1].lower()
         if value not in ("true", "false"):
             raise Problem(HTTPStatus.BAD_REQUEST, f"{name} must be true or false.")
         if value == "true":
-            yield f"The {name} parameter is not supported. {instead}"
+            yield f"The {name} parameter is not supported. {replacement}"
 
 
 def _attributes(values: dict[str, list[str]]) -> tuple[dict[_Path, str], list[str]]:
     """Return the values to match by attribute, and the names that are no attributes."""
-    matched: dict[_Path, str] = {}
+    conditions: dict[_Path, str] = {}
     ignored = []
-    for name, written in values.items():
-        path = path_of(name)
+    for name, texts in values.items():
+        path = attribute_path(name)
         if path is None:
             ignored.append(name)
             continue
-        if path in matched:
+        if path in conditions:
             raise _repeated(name)
-        matched[path] = _one(name, written)
-    return matched, ignored
+        conditions[path] = _single_value(name, texts)
+    return conditions, ignored
 
 
 def _fields(included: Iterable[str]) -> tuple[frozenset[int], list[str]]:
     """Return the tags of `includefield`, and the names in it that are no attributes."""
-    paths = {name: path_of(name) for name in included if name and name != "all"}
+    paths = {name: attribute_path(name) for name in included if name and name != "all"}
     ignored = [name for name, path in paths.items() if path is None]
     return frozenset(path[0] for path in paths.values() if path is not None), ignored
 
 
-def _ignored(kind: str, names: Sequence[str]) -> Iterable[str]:
+def _ignored_warning(kind: str, names: Sequence[str]) -> Iterable[str]:
     """Give the warning that names of this kind were ignored, if there are any."""
     if names:
-        listed = ", ".join(dict.fromkeys(map(printable, names[:_MOST_LISTED])))
-        more = ", and others" if len(names) > _MOST_LISTED else ""
+        listed = ", ".join(dict.fromkeys(map(printable, names[:_MAX_LISTED])))
+        more = ", and others" if len(names) > _MAX_LISTED else ""
         yield f"Ignored {kind}, which is no attribute of PS3.6: {listed}{more}."
 
 
 def _check_count(count: int) -> None:
-    if count > _MOST_ATTRIBUTES:
+    if count > _MAX_ATTRIBUTES:
         raise Problem(
-            HTTPStatus.BAD_REQUEST, f"The search names more than {_MOST_ATTRIBUTES} attributes."
+            HTTPStatus.BAD_REQUEST, f"The search names more than {_MAX_ATTRIBUTES} attributes."
         )
 
 
-def _one(name: str, values: list[str]) -> str:
+def _single_value(name: str, values: list[str]) -> str:
     if len(values) > 1:
         raise _repeated(name)
     if not _UNPRINTABLE.isdisjoint(values[0]):
@@ -152,16 +152,16 @@ def _check_searchable(level: str, path: _Path) -> None:
         return
     private = (tag >> 16) & 1
     if level != "IMAGE" or private or tag >> 16 < 8:
-        told = f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
+        tag_text = f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
         raise Problem(
-            HTTPStatus.BAD_REQUEST, f"{told} can't be searched for among {_NAMES[level]}."
+            HTTPStatus.BAD_REQUEST, f"{tag_text} can't be searched for among {_NAMES[level]}."
         )
 
 
-def _keys(matched: dict[_Path, str]) -> list[Element]:
+def _keys(conditions: dict[_Path, str]) -> list[Element]:
     """Keys, those within one sequence in one item of it."""
     within: dict[int, dict[_Path, str]] = {}
-    for (tag, *rest), value in matched.items():
+    for (tag, *rest), value in conditions.items():
         within.setdefault(tag, {})[tuple(rest)] = value
     return [_key(tag, inner) for tag, inner in within.items()]
 
@@ -173,8 +173,8 @@ def _key(tag: int, inner: dict[_Path, str]) -> Element:
         return Element(sequence.group, sequence.element, "SQ", items=[_keys(inner)])
     value = inner[()]
     if vr == "SQ" and (value or len(inner) > 1):
-        told = f"{tag:08X}"
+        tag_text = f"{tag:08X}"
         raise Problem(
-            HTTPStatus.BAD_REQUEST, f"{told} is a sequence: ask for an attribute within it."
+            HTTPStatus.BAD_REQUEST, f"{tag_text} is a sequence: ask for an attribute within it."
         )
-    return element(tag, vr, value.replace(",", "\\") if vr in _LISTED else value)
+    return element(tag, vr, value.replace(",", "\\") if vr in _LIST_VRS else value)

@@ -12,8 +12,13 @@ from dimse_ingestion.dicom.elements import BulkReference, Element, element
 from dimse_ingestion.dicom.frames import image_pixels, native_pixels
 from dimse_ingestion.dicomweb.pixels import decoder, display
 from dimse_ingestion.dicomweb.pixels.decoder import Undecodable
-from dimse_ingestion.dicomweb.pixels.decoder_pool import job
-from dimse_ingestion.dicomweb.pixels.render_parameters import Job, Region, View, Window
+from dimse_ingestion.dicomweb.pixels.decoder_pool import decode_job
+from dimse_ingestion.dicomweb.pixels.render_parameters import (
+    DecodeJob,
+    Region,
+    RenderParameters,
+    Window,
+)
 from dimse_ingestion.operations.frame_reading import FrameReader
 from dimse_ingestion.operations.retrieve import Retriever
 from tests.retrievable import Archive
@@ -25,7 +30,7 @@ UNKNOWN_TO_CODECS = {
     "JPEG-lossy.dcm",  # 12 bits in a file that says baseline
     "JPEG2000-embedded-sequence-delimiter.dcm",  # holds no code stream
 }
-PNG = View(media_type="image/png")
+PNG = RenderParameters(media_type="image/png")
 
 
 def images():
@@ -37,37 +42,37 @@ def images():
             yield path
 
 
-async def job_of(path, number: int = 1) -> Job:
+async def job_of(path, number: int = 1) -> DecodeJob:
     archive = Archive()
     located = await archive.add_file(path)
     pixels = image_pixels(located.elements)
-    reading = FrameReader(Retriever(archive.bucket, archive.queries))
-    frame = await reading.whole((await reading.locate(located, [number]))[0])
-    shown = await reading.presentation_attributes(located, number)
-    return job(frame, shown, pixels, located.transfer_syntax_uid)
+    reader = FrameReader(Retriever(archive.bucket, archive.queries))
+    frame = await reader.whole((await reader.locate(located, [number]))[0])
+    presentation = await reader.presentation_attributes(located, number)
+    return decode_job(frame, presentation, pixels, located.transfer_syntax_uid)
 
 
-def opened(picture: bytes) -> np.ndarray:
+def open_context(picture: bytes) -> np.ndarray:
     return np.asarray(Image.open(BytesIO(picture)))
 
 
 @pytest.mark.parametrize("path", list(images()), ids=lambda path: path.name)
 async def test_every_image_is_decoded_as_pydicom_does_and_pictured(path):
-    asked = await job_of(path)
+    decode_job_of = await job_of(path)
     theirs = dcmread(path)
     is_ybr = theirs.PhotometricInterpretation == "YBR_FULL"  # and stays so: metadata says it
     expected = next(iter_pixels(theirs, raw=is_ybr))
-    pixels = np.frombuffer(decoder.decoded(asked), expected.dtype.newbyteorder("<"))
+    pixels = np.frombuffer(decoder.decode(decode_job_of), expected.dtype.newbyteorder("<"))
     if theirs.get("PlanarConfiguration") == 1:
         expected = expected.transpose(2, 0, 1)
     if theirs.get("BitsAllocated") == 1:
         expected = np.packbits(expected.ravel(), bitorder="little")
     assert (pixels.reshape(expected.shape) == expected).all()
-    picture = opened(decoder.pictured(asked, PNG))
+    picture = open_context(decoder.render(decode_job_of, PNG))
     assert picture.shape[:2] == (theirs.Rows, theirs.Columns)
 
 
-def greys(values: list[int], *more: Element, photometric: str = "MONOCHROME2") -> Job:
+def greys(values: list[int], *more: Element, photometric: str = "MONOCHROME2") -> DecodeJob:
     """A frame of one row of 16 bits, signed; an element of `more` takes its tag's place."""
     elements = [
         element(0x00280002, "US", "1"),
@@ -83,11 +88,11 @@ def greys(values: list[int], *more: Element, photometric: str = "MONOCHROME2") -
     elements = [*(each for each in elements if each.tag not in own), *more]
     held = [*elements, Element("7FE0", "0010", "OW", bulk=BulkReference(0, len(values) * 2))]
     frame = struct.pack(f"<{len(values)}h", *values)
-    return job(frame, elements, image_pixels(held), EXPLICIT)
+    return decode_job(frame, elements, image_pixels(held), EXPLICIT)
 
 
-def shades(asked: Job, view: View = PNG) -> list[int]:
-    return opened(decoder.pictured(asked, view))[0].tolist()
+def shades(decode_job_of: DecodeJob, view: RenderParameters = PNG) -> list[int]:
+    return open_context(decoder.render(decode_job_of, view))[0].tolist()
 
 
 WINDOW = [element(0x00281050, "DS", "50"), element(0x00281051, "DS", "101")]
@@ -99,7 +104,7 @@ def test_the_instances_window_is_applied():
 
 def test_a_window_asked_is_applied_instead_after_the_modality_lut():
     rescale = [element(0x00281052, "DS", "-1024"), element(0x00281053, "DS", "1")]
-    view = View(media_type="image/png", window=Window(0, 101))
+    view = RenderParameters(media_type="image/png", window=Window(0, 101))
     assert shades(greys([0, 1024, 2048], *rescale, *WINDOW), view) == [0, 129, 255]
 
 
@@ -113,7 +118,7 @@ def test_without_a_window_least_is_black_and_most_is_white():
     [("linear", [1, 255]), ("linear-exact", [1, 254]), ("sigmoid", [31, 224])],
 )
 def test_every_function_of_a_window(function, expected):
-    view = View(media_type="image/png", window=Window(50, 101, function))
+    view = RenderParameters(media_type="image/png", window=Window(50, 101, function))
     assert shades(greys([0, 100]), view) == pytest.approx(expected, abs=1)
 
 
@@ -133,23 +138,23 @@ def test_a_voi_lut_goes_before_the_window():
 
 
 def test_a_region_is_cut_mirrored_and_scaled_to_fit():
-    asked = greys([0, 50, 100])
-    cut = View(media_type="image/png", region=Region(1, 0, 2, 1))
-    assert shades(asked, cut) == [128, 255]
-    mirrored = View(media_type="image/png", region=Region(1, 0, -2, 1))
-    assert shades(asked, mirrored) == [255, 128]
-    small = View(media_type="image/png", size=(6, 6))
-    assert opened(decoder.pictured(asked, small)).shape == (2, 6)
+    decode_job_of = greys([0, 50, 100])
+    cut = RenderParameters(media_type="image/png", region=Region(1, 0, 2, 1))
+    assert shades(decode_job_of, cut) == [128, 255]
+    mirrored = RenderParameters(media_type="image/png", region=Region(1, 0, -2, 1))
+    assert shades(decode_job_of, mirrored) == [255, 128]
+    small = RenderParameters(media_type="image/png", size=(6, 6))
+    assert open_context(decoder.render(decode_job_of, small)).shape == (2, 6)
 
 
 def test_a_thumbnail_is_not_made_larger_than_its_image():
-    view = View(media_type="image/jpeg", size=(200, 200), is_thumbnail=True)
-    assert opened(decoder.pictured(greys([0, 50, 100]), view)).shape == (1, 3)
+    view = RenderParameters(media_type="image/jpeg", size=(200, 200), is_thumbnail=True)
+    assert open_context(decoder.render(greys([0, 50, 100]), view)).shape == (1, 3)
 
 
 async def test_a_palette_is_applied():
     path = next(each for each in images() if each.name == "OBXXXX1A.dcm")
-    picture = opened(decoder.pictured(await job_of(path), PNG))
+    picture = open_context(decoder.render(await job_of(path), PNG))
     assert picture.shape == (600, 800, 3)
 
 
@@ -158,12 +163,12 @@ async def test_a_palette_is_applied():
 )
 async def test_a_code_stream_larger_than_the_instance_says_is_refused(name):
     path = next(each for each in images() if each.name == name)
-    asked = await job_of(path)
-    small = decoder._data_set(asked)
-    decoder.check_size(asked.frame, small)
+    decode_job_of = await job_of(path)
+    small = decoder._data_set(decode_job_of)
+    decoder.check_size(decode_job_of.frame, small)
     small.Rows = small.Columns = 2
     with pytest.raises(Undecodable, match="larger than the instance says"):
-        decoder.check_size(asked.frame, small)
+        decoder.check_size(decode_job_of.frame, small)
 
 
 def sequence(tag: int, *item: Element) -> Element:
@@ -262,14 +267,14 @@ def palette(bits: int, *entries: int, first: int = 0) -> list[Element]:
 def test_a_palette_shorter_than_its_descriptor_says_gives_its_last_colour_to_the_rest():
     colours = [each for each in palette(16, 0, 0x8000, 0xFF00) if each.element >= "1200"]
     longer = [element(0x00281101 + n, "US", "256\\0\\16") for n in range(3)]
-    asked = greys([0, 1, 2, 200], *longer, *colours, photometric="PALETTE COLOR")
-    assert [red for red, _, _ in shades(asked)] == [0, 0x80, 0xFF, 0xFF]
+    decode_job_of = greys([0, 1, 2, 200], *longer, *colours, photometric="PALETTE COLOR")
+    assert [red for red, _, _ in shades(decode_job_of)] == [0, 0x80, 0xFF, 0xFF]
 
 
 def test_a_palette_may_begin_below_zero():
     colours = palette(16, 0, 0x8000, 0xFF00, first=0xFFFF)
-    asked = greys([-1, 0, 1], *colours, photometric="PALETTE COLOR")
-    assert [red for red, _, _ in shades(asked)] == [0, 0x80, 0xFF]
+    decode_job_of = greys([-1, 0, 1], *colours, photometric="PALETTE COLOR")
+    assert [red for red, _, _ in shades(decode_job_of)] == [0, 0x80, 0xFF]
 
 
 def test_a_palette_without_a_colour_is_shown_in_grey():
@@ -280,8 +285,8 @@ def test_a_palette_without_a_colour_is_shown_in_grey():
 def test_a_palette_whose_segments_are_none_is_shown_in_grey():
     descriptors = [each for each in palette(16, 0, 1) if each.element < "1200"]
     segments = [words(0x00281221 + n, 7, 9) for n in range(3)]
-    asked = greys([0, 50, 100], *descriptors, *segments, photometric="PALETTE COLOR")
-    assert shades(asked) == [0, 128, 255]
+    decode_job_of = greys([0, 50, 100], *descriptors, *segments, photometric="PALETTE COLOR")
+    assert shades(decode_job_of) == [0, 128, 255]
 
 
 def test_strips_are_shown_by_the_range_of_all_of_them(monkeypatch):
@@ -294,8 +299,8 @@ def test_strips_are_shown_by_the_range_of_all_of_them(monkeypatch):
         element(0x00280100, "US", "8"),
     ]
     held = [*elements, Element("7FE0", "0010", "OB", bulk=BulkReference(0, 15))]
-    asked = job(bytes(range(0, 30, 2)), elements, image_pixels(held), EXPLICIT)
-    picture = opened(decoder.pictured(asked, PNG)).ravel().tolist()
+    decode_job_of = decode_job(bytes(range(0, 30, 2)), elements, image_pixels(held), EXPLICIT)
+    picture = open_context(decoder.render(decode_job_of, PNG)).ravel().tolist()
     assert picture == [round(n * 255 / 14) for n in range(15)]
 
 
@@ -318,9 +323,9 @@ def test_colours_stay_those_of_the_label_where_compression_keeps_them(label):
     ]
     held = [*elements, Element("7FE0", "0010", "OB", bulk=BulkReference(0, 70))]
     frame = rle(*(bytes([193, value]) for value in (86, 91, 244)))
-    asked = job(frame, elements, image_pixels(held), "1.2.840.10008.1.2.5")
-    assert list(decoder.decoded(asked)[:3]) == [86, 91, 244]
-    shown = opened(decoder.pictured(asked, PNG))[0, 0].tolist()
+    decode_job_of = decode_job(frame, elements, image_pixels(held), "1.2.840.10008.1.2.5")
+    assert list(decoder.decode(decode_job_of)[:3]) == [86, 91, 244]
+    shown = open_context(decoder.render(decode_job_of, PNG))[0, 0].tolist()
     assert shown == ([249, 16, 20] if label == "YBR_FULL" else [86, 91, 244])
 
 
@@ -335,5 +340,5 @@ def test_subsampled_frames_of_three_bytes_a_pixel_are_shown_in_their_colours():
     ]
     held = [*elements, Element("7FE0", "0010", "OB", bulk=BulkReference(0, 48))]
     whole = native_pixels(image_pixels(held))
-    asked = job(bytes([86, 91, 244]) * 16, elements, whole, EXPLICIT)
-    assert opened(decoder.pictured(asked, PNG))[3, 3].tolist() == [249, 16, 20]
+    decode_job_of = decode_job(bytes([86, 91, 244]) * 16, elements, whole, EXPLICIT)
+    assert open_context(decoder.render(decode_job_of, PNG))[3, 3].tolist() == [249, 16, 20]

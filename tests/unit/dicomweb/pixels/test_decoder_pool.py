@@ -1,5 +1,6 @@
 import asyncio
 import os
+import re
 import signal
 import struct
 import time
@@ -12,23 +13,24 @@ import pytest
 from dimse_ingestion.dicom.elements import BulkReference, Element, element
 from dimse_ingestion.dicom.frames import image_pixels
 from dimse_ingestion.dicomweb.http.problems import Problem
-from dimse_ingestion.dicomweb.pixels import decoder
-from dimse_ingestion.dicomweb.pixels import decoder_pool as room
-from dimse_ingestion.dicomweb.pixels.decoder_pool import Rendering, check_size, job
-from dimse_ingestion.dicomweb.pixels.render_parameters import Job, View
+from dimse_ingestion.dicomweb.pixels import decoder, decoder_pool
+from dimse_ingestion.dicomweb.pixels.decoder_pool import DecoderPool, check_size, decode_job
+from dimse_ingestion.dicomweb.pixels.render_parameters import DecodeJob, RenderParameters
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 JPEG = "1.2.840.10008.1.2.4.50"
 JPEG_2000 = "1.2.840.10008.1.2.4.90"
 
 
-def asked(rows: int = 4, columns: int = 4, syntax: str = EXPLICIT, frame: bytes = b"") -> Job:
-    elements = described(rows, columns)
+def job_for(
+    rows: int = 4, columns: int = 4, syntax: str = EXPLICIT, frame: bytes = b""
+) -> DecodeJob:
+    elements = image_elements(rows, columns)
     held = [*elements, Element("7FE0", "0010", "OW", bulk=BulkReference(0, 1))]
-    return job(frame or bytes(rows * columns), elements, image_pixels(held), syntax)
+    return decode_job(frame or bytes(rows * columns), elements, image_pixels(held), syntax)
 
 
-def described(rows: int, columns: int) -> list[Element]:
+def image_elements(rows: int, columns: int) -> list[Element]:
     return [
         element(0x00280002, "US", "1"),
         element(0x00280004, "CS", "MONOCHROME2"),
@@ -49,50 +51,50 @@ def children() -> set[int]:
     }
 
 
-async def test_processes_start_with_the_first_image_and_end_with_the_door():
+async def test_processes_start_with_the_first_image_and_end_with_the_pool():
     before = children()
-    async with Rendering(1) as rendering:
+    async with DecoderPool(1) as pool:
         assert children() == before
-        picture = await rendering.pictured(asked(), View(media_type="image/png"))
+        picture = await pool.render(job_for(), RenderParameters(media_type="image/png"))
         assert picture.startswith(b"\x89PNG")
         assert len(children() - before) == 1
     assert children() == before
 
 
-def has_begun(rendering: Rendering) -> bool:
+def has_started(pool: DecoderPool) -> bool:
     """Whether a process has acknowledged a job."""
-    tasks = list(rendering._pool._pool_manager.task_manager.tasks.values())
+    tasks = list(pool._pool._pool_manager.task_manager.tasks.values())
     return any(task.started for task in tasks)
 
 
 async def test_a_process_that_dies_fails_one_image_and_is_replaced():
     before = children()
-    async with Rendering(1) as rendering:
-        await rendering.decoded(asked())
+    async with DecoderPool(1) as pool:
+        await pool.decode(job_for())
         [worker] = children() - before
-        large = asked(8000, 8000)
-        at_work = asyncio.create_task(rendering.pictured(large, View(media_type="image/png")))
-        while not has_begun(rendering):  # noqa: ASYNC110 - another process is watched
+        large = job_for(8000, 8000)
+        at_work = asyncio.create_task(pool.render(large, RenderParameters(media_type="image/png")))
+        while not has_started(pool):  # noqa: ASYNC110 - another process is watched
             await asyncio.sleep(0)
         os.kill(worker, signal.SIGKILL)
         with pytest.raises(Problem, match="did not survive") as problem:
             await at_work
         assert problem.value.status == 500
-        assert len(await rendering.decoded(asked())) == 16
+        assert len(await pool.decode(job_for())) == 16
 
 
-async def test_a_decode_that_takes_too_long_is_given_up_and_others_go_on():
-    async with Rendering(1, longest_decode=0.3) as rendering:
-        rendering._longest_decode = 60
-        await rendering.decoded(asked())  # the process is there
-        rendering._longest_decode = 0.3
-        began = time.monotonic()
+async def test_a_decode_that_exceeds_its_timeout_fails_and_the_next_one_succeeds():
+    async with DecoderPool(1, decode_timeout=0.3) as pool:
+        pool._decode_timeout = 60
+        await pool.decode(job_for())  # the process is there
+        pool._decode_timeout = 0.3
+        started = time.monotonic()
         with pytest.raises(Problem, match=r"longer than 0\.3 s") as problem:
-            await rendering.pictured(asked(12000, 12000), View(media_type="image/png"))
+            await pool.render(job_for(12000, 12000), RenderParameters(media_type="image/png"))
         assert problem.value.status == 500
-        assert time.monotonic() - began < 10
-        rendering._longest_decode = 60
-        assert len(await rendering.decoded(asked())) == 16
+        assert time.monotonic() - started < 10
+        pool._decode_timeout = 60
+        assert len(await pool.decode(job_for())) == 16
 
 
 def jpeg_of(side: int) -> bytes:
@@ -104,76 +106,80 @@ def jpeg_of(side: int) -> bytes:
 
 
 @pytest.mark.parametrize("syntax", [JPEG, JPEG_2000])
-async def test_a_small_code_stream_that_claims_a_large_image_is_refused_and_costs_nothing(syntax):
+async def test_a_small_code_stream_that_claims_a_large_image_is_refused_without_memory(syntax):
     before = children()
-    async with Rendering(1) as rendering:
+    async with DecoderPool(1) as pool:
         for _ in range(3):
             with pytest.raises(Problem, match=r"larger than|no JPEG 2000") as problem:
-                await rendering.decoded(asked(16, 16, syntax, jpeg_of(65500)))
+                await pool.decode(job_for(16, 16, syntax, jpeg_of(65500)))
             assert problem.value.status == 406
         [worker] = children() - before
         assert psutil.Process(worker).memory_info().rss < 300 * 2**20
-        assert len(await rendering.decoded(asked())) == 16
+        assert len(await pool.decode(job_for())) == 16
 
 
 async def test_a_process_without_memory_is_replaced_before_the_next_image(monkeypatch):
-    monkeypatch.setattr(room, "pool", partial(room.pool, addresses=1 << 30))
+    monkeypatch.setattr(
+        decoder_pool, "process_pool", partial(decoder_pool.process_pool, address_space=1 << 30)
+    )
     before = children()
-    async with Rendering(1) as rendering:
-        await rendering.decoded(asked())
+    async with DecoderPool(1) as pool:
+        await pool.decode(job_for())
         [worker] = children() - before
         with pytest.raises(Problem, match="more memory than is allowed") as problem:
-            await rendering.decoded(asked(16000, 16000, JPEG, jpeg_of(16000)))
+            await pool.decode(job_for(16000, 16000, JPEG, jpeg_of(16000)))
         assert problem.value.status == 413
-        assert len(await rendering.decoded(asked())) == 16
+        assert len(await pool.decode(job_for())) == 16
         assert worker not in children()
 
 
-async def test_a_process_that_holds_too_much_gives_its_job_to_another(monkeypatch):
-    monkeypatch.setattr(room, "pool", partial(whole := room.pool, most_idle=1))
-    async with Rendering(1) as rendering:
+async def test_a_process_that_holds_too_much_memory_passes_its_job_to_another(monkeypatch):
+    monkeypatch.setattr(
+        decoder_pool, "process_pool", partial(whole := decoder_pool.process_pool, idle_memory=1)
+    )
+    async with DecoderPool(1) as pool:
         with pytest.raises(Problem, match="did not survive"):
-            await rendering.decoded(asked())
-    monkeypatch.setattr(room, "pool", whole)
-    async with Rendering(1) as rendering:
-        assert len(await rendering.decoded(asked())) == 16
+            await pool.decode(job_for())
+    monkeypatch.setattr(decoder_pool, "process_pool", whole)
+    async with DecoderPool(1) as pool:
+        assert len(await pool.decode(job_for())) == 16
 
 
-async def test_pixels_that_are_no_code_stream_are_406_with_a_sentence():
-    async with Rendering(1) as rendering:
+async def test_pixels_that_are_not_a_code_stream_are_406():
+    async with DecoderPool(1) as pool:
         with pytest.raises(Problem, match="no JPEG 2000") as problem:
-            await rendering.decoded(asked(syntax=JPEG_2000, frame=b"no code stream"))
+            await pool.decode(job_for(syntax=JPEG_2000, frame=b"no code stream"))
         assert problem.value.status == 406
 
 
-async def test_a_syntax_without_a_decoder_says_so():
-    async with Rendering(1) as rendering:
+async def test_a_transfer_syntax_without_a_decoder_is_refused():
+    async with DecoderPool(1) as pool:
         with pytest.raises(Problem, match="syntax can't be decoded here"):
-            await rendering.decoded(asked(syntax="1.2.840.10008.1.2.4.103", frame=b"1234"))
+            await pool.decode(job_for(syntax="1.2.840.10008.1.2.4.103", frame=b"1234"))
 
 
-async def test_more_images_than_may_wait_are_503():
-    rendering = Rendering(1)
-    rendering._asked = 32
+async def test_a_full_queue_of_images_is_503():
+    pool = DecoderPool(1)
+    pool._queued_jobs = 32
     with pytest.raises(Problem, match="Too many") as problem:
-        await rendering.decoded(asked())
+        await pool.decode(job_for())
     assert problem.value.status == 503
     assert problem.value.headers["retry-after"]
 
 
 def test_a_frame_too_large_to_be_decoded_is_refused_before_it_is_read():
-    held = [*described(60000, 60000), Element("7FE0", "0010", "OW", bulk=BulkReference(0, 1))]
+    held = [*image_elements(60000, 60000), Element("7FE0", "0010", "OW", bulk=BulkReference(0, 1))]
     with pytest.raises(Problem, match="60000 rows") as problem:
         check_size(image_pixels(held))
     assert problem.value.status == 413
 
 
-def test_the_door_itself_loads_no_pixel_library():
-    """`decoding` is named, not imported, by what runs in the door's process."""
+def test_the_service_process_imports_no_pixel_library():
+    """Only worker processes import `decoder`: `decoder_pool` names it as a string."""
     source = Path(decoder.__file__).parent
     importing = [
         path.name
-        for path in source.glob("*.py")
-        if "import decoding" in path.read_text() or "dicomweb.decoding import" in path.read_text()
+        for path in source.parent.rglob("*.py")
+        if re.search(r"import decoder\b|\bpixels\.decoder import", path.read_text())
     ]
     assert importing == []

@@ -4,24 +4,26 @@ from dimse_ingestion.dicomweb.http.problems import Problem
 from dimse_ingestion.dicomweb.pixels.render_parameters import (
     Region,
     Window,
-    ignored,
-    rendered_view,
-    thumbnail_view,
-    uri_view,
+    ignored_parameters,
+    rendered_parameters,
+    thumbnail_parameters,
+    wado_uri_parameters,
 )
 
 
 def test_a_window_has_center_width_and_function():
-    view = rendered_view({"window": "40,400,LINEAR_EXACT"}, "image/png")
+    view = rendered_parameters({"window": "40,400,LINEAR_EXACT"}, "image/png")
     assert view.window == Window(40, 400, "linear-exact")
-    assert rendered_view({"window": "40.5,400"}, "image/png").window == Window(40.5, 400)
+    assert rendered_parameters({"window": "40.5,400"}, "image/png").window == Window(40.5, 400)
 
 
 def test_a_viewport_has_a_size_and_a_region():
-    view = rendered_view({"viewport": "100,200,10,20,-30,40"}, "image/jpeg")
+    view = rendered_parameters({"viewport": "100,200,10,20,-30,40"}, "image/jpeg")
     assert (view.size, view.region) == ((100, 200), Region(10, 20, -30, 40))
-    assert rendered_view({"viewport": "100,200"}, "image/jpeg").region is None
-    assert rendered_view({"viewport": "100,200,,,50,"}, "image/jpeg").region == Region(0, 0, 50, 0)
+    assert rendered_parameters({"viewport": "100,200"}, "image/jpeg").region is None
+    assert rendered_parameters({"viewport": "100,200,,,50,"}, "image/jpeg").region == Region(
+        0, 0, 50, 0
+    )
 
 
 @pytest.mark.parametrize(
@@ -43,7 +45,7 @@ def test_a_viewport_has_a_size_and_a_region():
 )
 def test_what_can_not_be_is_400_with_what_can(parameters):
     with pytest.raises(Problem, match="must") as problem:
-        rendered_view(parameters, "image/jpeg")
+        rendered_parameters(parameters, "image/jpeg")
     assert problem.value.status == 400
 
 
@@ -62,12 +64,12 @@ def test_what_can_not_be_is_400_with_what_can(parameters):
 )
 def test_of_wado_uri_too(parameters):
     with pytest.raises(Problem) as problem:
-        uri_view(parameters, "image/jpeg")
+        wado_uri_parameters(parameters, "image/jpeg")
     assert problem.value.status == 400
 
 
 def test_wado_uri_tells_corners_as_shares():
-    view = uri_view({"region": "0.25,0.5,0.75,1", "rows": "10"}, "image/jpeg")
+    view = wado_uri_parameters({"region": "0.25,0.5,0.75,1", "rows": "10"}, "image/jpeg")
     assert view.region.within(100, 200) == (25, 100, 50, 100)
     assert view.size == (8192, 10)
 
@@ -86,10 +88,13 @@ def test_a_region_stays_within_its_image(region, expected):
 
 
 def test_a_thumbnail_is_small_unless_a_viewport_asks():
-    assert thumbnail_view({}, "image/jpeg").size == (200, 200)
-    assert thumbnail_view({"viewport": "64,32"}, "image/jpeg").size == (64, 32)
+    assert thumbnail_parameters({}, "image/jpeg").size == (200, 200)
+    assert thumbnail_parameters({"viewport": "64,32"}, "image/jpeg").size == (64, 32)
 
 
 def test_what_is_ignored_is_named():
-    assert ignored({"annotation": "patient", "iccprofile": "srgb"}) == ["annotation", "iccprofile"]
-    assert ignored({"window": "1,2"}) == []
+    assert ignored_parameters({"annotation": "patient", "iccprofile": "srgb"}) == [
+        "annotation",
+        "iccprofile",
+    ]
+    assert ignored_parameters({"window": "1,2"}) == []

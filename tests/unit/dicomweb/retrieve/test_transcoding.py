@@ -9,9 +9,9 @@ from pydicom.pixels import iter_pixels
 from dimse_ingestion.dicomweb.http.problems import Problem
 from dimse_ingestion.dicomweb.http.urls import ServiceUrls
 from dimse_ingestion.dicomweb.pixels import decoder
-from dimse_ingestion.dicomweb.pixels.decoder_pool import Rendering
+from dimse_ingestion.dicomweb.pixels.decoder_pool import DecoderPool
 from dimse_ingestion.dicomweb.retrieve import transcoding
-from dimse_ingestion.dicomweb.retrieve.context import Reading
+from dimse_ingestion.dicomweb.retrieve.context import RetrieveContext
 from dimse_ingestion.operations.frame_reading import FrameReader
 from dimse_ingestion.operations.retrieve import Retriever, object_size
 from dimse_ingestion.queries.contract import Located
@@ -24,25 +24,27 @@ UNCOMPRESSED = "1.2.840.10008.1.2.1.98"
 RLE = "1.2.840.10008.1.2.5"
 
 
-class Here(Rendering):
+class Here(DecoderPool):
     """Transcodes in this process."""
 
     def __init__(self) -> None:
         super().__init__(1)
 
-    async def transcoded(self, *arguments: object) -> None:
-        decoder.transcoded(*arguments)
+    async def transcode(self, *arguments: object) -> None:
+        decoder.transcode(*arguments)
 
 
-def reading(archive: Archive, folder: Path) -> Reading:
-    retrieving = Retriever(archive.bucket, archive.queries)
-    return Reading(retrieving, FrameReader(retrieving), Here(), ServiceUrls("", trusted=()), folder)
+def context(archive: Archive, folder: Path) -> RetrieveContext:
+    retriever = Retriever(archive.bucket, archive.queries)
+    return RetrieveContext(
+        retriever, FrameReader(retriever), Here(), ServiceUrls("", trusted=()), folder
+    )
 
 
-async def transcoded(archive: Archive, located: Located, folder: Path) -> Dataset:
-    read = reading(archive, folder)
-    chunks = read.retrieving.object_range(located, 0, object_size(located))
-    pieces = [each async for each in transcoding.transcoded(read, located, chunks)]
+async def transcode(archive: Archive, located: Located, folder: Path) -> Dataset:
+    read = context(archive, folder)
+    chunks = read.retriever.object_range(located, 0, object_size(located))
+    pieces = [each async for each in transcoding.transcode(read, located, chunks)]
     return dcmread(BytesIO(b"".join(pieces)))
 
 
@@ -50,7 +52,7 @@ async def transcoded(archive: Archive, located: Located, folder: Path) -> Datase
 async def test_every_image_is_transcoded_to_what_it_was(path, tmp_path):
     theirs = dcmread(path)
     archive = Archive()
-    mine = await transcoded(archive, await archive.add_file(path), tmp_path)
+    mine = await transcode(archive, await archive.add_file(path), tmp_path)
     assert mine.file_meta.TransferSyntaxUID == EXPLICIT
     assert mine.SOPInstanceUID == theirs.SOPInstanceUID
     for one, other in zip(iter_pixels(mine), iter_pixels(theirs), strict=True):
@@ -62,7 +64,7 @@ async def test_every_image_is_transcoded_to_what_it_was(path, tmp_path):
 
 async def test_samples_in_fragments_become_native(tmp_path):
     archive, located = await stored(2, fragments(bytes(256), b"\2" * 256), UNCOMPRESSED)
-    mine = await transcoded(archive, located, tmp_path)
+    mine = await transcode(archive, located, tmp_path)
     assert mine.PixelData == bytes(256) + b"\2" * 256
     assert mine.NumberOfFrames == 2
 
@@ -77,12 +79,12 @@ async def test_frames_are_cut_as_for_everybody_else(tmp_path):
     """A table of zeros, two fragments a frame."""
     halves = [half for n in (1, 2) for half in (rle(n)[:64], rle(n)[64:])]
     archive, located = await stored(2, fragments(*halves, table=bytes(8)), RLE)
-    mine = await transcoded(archive, located, tmp_path)
+    mine = await transcode(archive, located, tmp_path)
     assert mine.PixelData == b"\1" * 256 + b"\2" * 256
 
 
 async def test_frames_that_nothing_tells_apart_are_refused(tmp_path):
     archive, located = await stored(2, fragments(b"12", b"34", b"56"), RLE)
     with pytest.raises(Problem, match="3 fragments for 2 frames") as problem:
-        await transcoded(archive, located, tmp_path)
+        await transcode(archive, located, tmp_path)
     assert problem.value.status == 406
