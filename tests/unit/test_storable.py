@@ -5,7 +5,7 @@ from pydicom import dcmread
 
 from dimse_ingestion.dicom.elements import by_tag
 from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.scanning import scanned
+from dimse_ingestion.dicom.scanning import scan
 from dimse_ingestion.dicom.uids import is_valid
 from tests.storable import NOT_STORABLE, Shipped, data_set_of, shipped
 
@@ -16,7 +16,7 @@ def is_instance(file: Shipped) -> bool:
     try:
         data_set = data_set_of(file.path)
         syntax = dcmread(file.path, stop_before_pixels=True).file_meta.TransferSyntaxUID
-        found = by_tag(scanned(data_set, syntax))
+        found = by_tag(scan(data_set, syntax))
     except (AttributeError, DimseFailure, ValueError):
         return False
     return all(tag in found and is_valid(found[tag].value) for tag in NEEDED)

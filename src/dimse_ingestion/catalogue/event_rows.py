@@ -137,7 +137,7 @@ def series_row(told: Elements, rank: str) -> Row:
 
 def _check_uid(elements: Elements, tag: int) -> None:
     found = elements.get(tag)
-    if found is None or not uids.is_valid(uids.without_padding(found.value)):
+    if found is None or not uids.is_valid(uids.strip_padding(found.value)):
         raise ValueError(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) is missing or no UID.")
 
 

@@ -20,7 +20,7 @@ from dimse_ingestion.catalogue.event_rows import decoded, decoded_json, plain
 from dimse_ingestion.dicom.elements import Element, by_tag, element
 from dimse_ingestion.dicom.encoding import SPECIFIC_CHARACTER_SET
 from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.matching import all_hold, criteria
+from dimse_ingestion.dicom.matching import all_of, criteria
 from dimse_ingestion.dicom.query_levels import (
     COUNTS,
     KEYS,
@@ -100,7 +100,7 @@ class _Asking(Generic[_Found]):
         self._shown = shown
         combined = query.combined_date_time
         self._criteria = criteria(query.keys, combined_date_time=combined)
-        self._holds = all_hold(self._criteria)
+        self._holds = all_of(self._criteria)
         self._computing = _Computing(source, query)
         self._limit = query.limit
         self._begun = False

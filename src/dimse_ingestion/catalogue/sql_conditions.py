@@ -10,7 +10,14 @@ from sqlalchemy import ColumnElement, FromClause, and_, exists, literal, or_, se
 
 from dimse_ingestion.catalogue.event_rows import COLUMNS, PATIENT_NAME
 from dimse_ingestion.catalogue.tables import instances, series, studies
-from dimse_ingestion.dicom.matching import Between, Criterion, Like, Named, OneOf, Within
+from dimse_ingestion.dicom.matching import (
+    Between,
+    Criterion,
+    DateTimeRange,
+    Like,
+    NameGroups,
+    OneOf,
+)
 from dimse_ingestion.dicom.query_levels import (
     MODALITIES_IN_STUDY,
     SOP_CLASSES_IN_STUDY,
@@ -52,7 +59,7 @@ def _fits_a_statement(tag: int, criterion: Criterion) -> bool:
         case Like(_, patterns):
             few = len(patterns) <= _MOST_ALTERNATIVES
             return few and max(map(len, patterns)) <= _LONGEST_PATTERN and _has_no_nul(patterns)
-        case Named(names):
+        case NameGroups(names):
             return len(names) <= _MOST_ALTERNATIVES and all(map(_has_no_nul, names))
     return True
 
@@ -68,9 +75,9 @@ def _conditions(level: str, tag: int, criterion: Criterion) -> Iterator[ColumnEl
             yield _has(series, series.c.modality, values)
         case OneOf("UI", values) if tag == SOP_CLASSES_IN_STUDY and level != "PATIENT":
             yield _has(instances, instances.c.sop_class_uid, values)
-        case OneOf("PN") | Like("PN") | Named() if tag == PATIENT_NAME:
+        case OneOf("PN") | Like("PN") | NameGroups() if tag == PATIENT_NAME:
             yield or_(studies.c.patient_name.is_(None), *_name_tests(criterion))
-        case Within(_, low, high):
+        case DateTimeRange(_, low, high):
             days = Between("DA", low[:8], high[:8])
             yield from _column_condition(level, tag, days)
         case OneOf() | Like() | Between():
@@ -113,14 +120,14 @@ def _like(column: ColumnElement[str], pattern: str) -> ColumnElement[bool]:
     return _begins(column, beginning) & like if beginning else like
 
 
-def _name_tests(criterion: OneOf | Like | Named) -> Iterator[ColumnElement[bool]]:
+def _name_tests(criterion: OneOf | Like | NameGroups) -> Iterator[ColumnElement[bool]]:
     """One of these holds for a name that matches: as a whole, by one group, or group by group."""
     match criterion:
         case OneOf(_, values):
             yield from map(_is_named, sorted(values))
         case Like(_, patterns):
             yield from map(_is_named_like, patterns)
-        case Named(names):
+        case NameGroups(names):
             yield from map(_is_named_groupwise, names)
 
 

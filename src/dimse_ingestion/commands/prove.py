@@ -13,7 +13,7 @@ from pydicom import Dataset
 from rich.console import Console
 
 from dimse_ingestion.commands.report import Report
-from dimse_ingestion.dicom.ae_title import checked
+from dimse_ingestion.dicom.ae_title import validate
 from dimse_ingestion.observability import logging
 from dimse_ingestion.proxy.app import running
 from dimse_ingestion.proxy.service import OpenDoor
@@ -70,7 +70,7 @@ def address_of(text: str) -> tuple[str, int]:
 
 def _title(option: str, ae_title: str) -> str:
     try:
-        return checked(ae_title)
+        return validate(ae_title)
     except ValueError as wrong:
         raise ConfigurationMistake([f"{option}: {wrong}"]) from None
 

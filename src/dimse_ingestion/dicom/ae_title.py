@@ -3,18 +3,18 @@
 _MAXIMUM_LENGTH = 16
 
 
-def normalized(ae_title: str) -> str:
+def normalize(ae_title: str) -> str:
     """The title without its outer blanks, which don't count (PS3.8 table 9-11)."""
     return ae_title.strip(" ")
 
 
-def checked(ae_title: str) -> str:
+def validate(ae_title: str) -> str:
     """The normalized title.
 
     Raises ValueError with a sentence that says what to change when it is empty, longer than 16
     characters, or has a character that an AE title can't have.
     """
-    title = normalized(ae_title)
+    title = normalize(ae_title)
     if not title:
         raise ValueError("The AE title is empty: give one of 1 to 16 characters.")
     if len(title) > _MAXIMUM_LENGTH:

@@ -9,15 +9,15 @@ event loop free in between. Bytes that are only passed over are never kept nor c
 import zlib
 from collections.abc import Generator
 
-Parsing = Generator[None, None, None]
+ParserSteps = Generator[None, None, None]
 _INFLATED_AT_ONCE = 256 * 1024
 
 
-class Ended(Exception):
+class EndOfData(Exception):
     """No more bytes will come, and the parser wants some."""
 
 
-class Arriving:
+class ByteFeed:
     """A queue of bytes with a position; `offset` counts from the first byte ever fed."""
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Arriving:
             self.start = 0
         if self._to_pass_over:
             step = min(self._to_pass_over, len(data))
-            self.pass_over(step)
+            self.mark_skipped(step)
             data = memoryview(data)[step:]
         self.buffer += data
 
@@ -47,11 +47,11 @@ class Arriving:
         return len(self.buffer) - self.start
 
     @property
-    def to_pass_over(self) -> int:
+    def skippable(self) -> int:
         """Bytes to come that nobody will look at."""
         return self._to_pass_over
 
-    def pass_over(self, length: int) -> None:
+    def mark_skipped(self, length: int) -> None:
         """Count so many of those as come, though they never were."""
         step = min(length, self._to_pass_over)
         self._to_pass_over -= step
@@ -67,46 +67,46 @@ class Arriving:
 
     def take(self, length: int) -> Generator[None, None, bytes]:
         """Return the next `length` bytes; raises Ended when they won't come."""
-        yield from self.have(length)
+        yield from self.wait_for(length)
         taken = bytes(self.buffer[self.start : self.start + length])
         self.advance(length)
         return taken
 
-    def have(self, length: int) -> Parsing:
+    def wait_for(self, length: int) -> ParserSteps:
         """Wait until the next `length` bytes have come; raises Ended when they won't."""
         while len(self.buffer) - self.start < length:
             if self.ended:
-                raise Ended
+                raise EndOfData
             yield
 
-    def skip(self, length: int) -> Parsing:
+    def skip(self, length: int) -> ParserSteps:
         """Pass over the next `length` bytes without keeping them."""
         step = min(length, self.available)
         self.advance(step)
         self._to_pass_over = length - step
         while self._to_pass_over:
             if self.ended:
-                raise Ended
+                raise EndOfData
             yield
 
     def peek(self, length: int) -> Generator[None, None, bytes]:
         """Return the next `length` bytes, still to be read; raises Ended when they won't come."""
-        yield from self.have(length)
+        yield from self.wait_for(length)
         return bytes(self.buffer[self.start : self.start + length])
 
-    def up_to(self, length: int) -> Generator[None, None, bytes]:
+    def peek_up_to(self, length: int) -> Generator[None, None, bytes]:
         """Return the next `length` bytes, still to be read, or all there are before the end."""
         while self.available < length and not self.ended:
             yield
         return bytes(self.buffer[self.start : self.start + length])
 
-    def pause(self) -> Parsing:
+    def pause(self) -> ParserSteps:
         """Stop to leave time to others."""
         self.paused = True
         yield
 
 
-class Inflating:
+class Inflater:
     """Inflates deflated bytes, a bounded piece at a time."""
 
     def __init__(self) -> None:

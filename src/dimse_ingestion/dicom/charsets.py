@@ -15,7 +15,7 @@ from dimse_ingestion.dicom.code_extensions import KATAKANA, LATIN_1, CodedSet
 
 UTF_8 = "ISO_IR 192"
 _GOVERNED = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
-_UNPARTED = frozenset({"LT", "ST", "UT", "UR"})  # one value: a backslash is a character
+SINGLE_VALUED = frozenset({"LT", "ST", "UT", "UR"})  # one value: a backslash is a character
 _TEXT_ENDS = "\t\n\f\r"
 _NAME_ENDS = _TEXT_ENDS + "\\^="
 _VALUE_ENDS = _TEXT_ENDS + "\\"
@@ -40,7 +40,7 @@ _REGISTERED = {
     203: "iso8859_15",
 }
 """Python codecs of the sets with high bytes, by their ISO-IR number."""
-_PAIRED = {87: code_extensions.JIS_X_0208, 159: code_extensions.JIS_X_0212}
+_DOUBLE_BYTE = {87: code_extensions.JIS_X_0208, 159: code_extensions.JIS_X_0212}
 _NUMBER_OF = {codec: number for number, codec in _REGISTERED.items()}
 _ONLY_BY_ESCAPE = frozenset({58, 87, 149, 159})  # PS3.3 table C.12-4
 _WHOLE = {"utf_8": UTF_8, "gb18030": "GB18030", "gbk": "GBK"}
@@ -67,7 +67,7 @@ class Codecs:
     """The Python codec of what has no escape sequence."""
     extended: bool
     """Whether escape sequences switch: UTF-8, GB18030 and GBK have none."""
-    tried: str = ""
+    preferred: str = ""
     """A codec that is taken where it can read all of a value: a UTF-8 named where it may not be."""
 
 
@@ -89,7 +89,7 @@ def _codecs(terms: str) -> Codecs:
     whole = next((each for each in others if each in _WHOLE), "")
     # the default repertoire has no high bytes: those of a set that is named besides are meant
     first = first or next((each for each in others if each and each not in _WHOLE), LATIN_1)
-    return Codecs(first, extended=True, tried=whole)
+    return Codecs(first, extended=True, preferred=whole)
 
 
 def _codec(term: str) -> str:
@@ -146,10 +146,10 @@ def _registered_number(term: str) -> int | None:
     if (codec := _codec(term)) in _NUMBER_OF:
         return _NUMBER_OF[codec]
     number = _number(term)
-    return number if number in _PAIRED or number == _DEFAULT_REPERTOIRE else None
+    return number if number in _DOUBLE_BYTE or number == _DEFAULT_REPERTOIRE else None
 
 
-def decoded(value: bytes, vr: str, in_codecs: Codecs) -> str:
+def decode(value: bytes, vr: str, in_codecs: Codecs) -> str:
     """Return the text of a value without the padding at its end.
 
     What can't be decoded becomes U+FFFD.
@@ -159,13 +159,13 @@ def decoded(value: bytes, vr: str, in_codecs: Codecs) -> str:
         return value.decode("ascii").rstrip(_PADDING)
     if vr not in _GOVERNED:
         return value.decode("latin-1").rstrip(_PADDING)
-    return _text(value, vr, in_codecs, escaped=escaped).rstrip(_PADDING)
+    return _decode(value, vr, in_codecs, escaped=escaped).rstrip(_PADDING)
 
 
-def _text(value: bytes, vr: str, in_codecs: Codecs, *, escaped: bool) -> str:
-    if in_codecs.tried:
+def _decode(value: bytes, vr: str, in_codecs: Codecs, *, escaped: bool) -> str:
+    if in_codecs.preferred:
         try:
-            return value.decode(in_codecs.tried)
+            return value.decode(in_codecs.preferred)
         except UnicodeDecodeError:
             pass
     if escaped and in_codecs.extended:
@@ -177,21 +177,21 @@ def _ends(vr: str) -> str:
     """Return the characters after which the first character set holds again (PS3.5 6.1.2.5.3)."""
     if vr == "PN":
         return _NAME_ENDS
-    return _TEXT_ENDS if vr in _UNPARTED else _VALUE_ENDS
+    return _TEXT_ENDS if vr in SINGLE_VALUED else _VALUE_ENDS
 
 
-def can_write(text: str, vr: str, specific_character_set: str) -> bool:
+def can_encode(text: str, vr: str, specific_character_set: str) -> bool:
     """Return whether every character survives being written in these sets and read again."""
     if text.isascii() or vr not in _GOVERNED:
         return True
     try:
-        written = _written(text, vr, specific_character_set)
+        written = _encode(text, vr, specific_character_set)
     except UnicodeEncodeError:
         return False
-    return decoded(written, vr, codecs(specific_character_set)) == text.rstrip(_PADDING)
+    return decode(written, vr, codecs(specific_character_set)) == text.rstrip(_PADDING)
 
 
-def is_writable(text: str, vr: str) -> bool:
+def is_encodable(text: str, vr: str) -> bool:
     """Return whether there is a character set for every character: lone surrogates have none.
 
     Values that Specific Character Set does not govern are ASCII.
@@ -205,18 +205,18 @@ def is_writable(text: str, vr: str) -> bool:
     return True
 
 
-def _written(text: str, vr: str, specific_character_set: str) -> bytes:
+def _encode(text: str, vr: str, specific_character_set: str) -> bytes:
     """Return a value's bytes; raises UnicodeEncodeError for a character that can't be written."""
     terms = specific_character_set.split("\\")
     first = _codec(terms[0])
     if first in _WHOLE:
         return text.encode(first)
     if len(terms) == 1:
-        return _single_set(text, first)
+        return _encode_single_set(text, first)
     return code_extensions.encode(text, _coded_set(terms[0]), _coded_sets(terms[1:]), _ends(vr))
 
 
-def _single_set(text: str, codec: str) -> bytes:
+def _encode_single_set(text: str, codec: str) -> bytes:
     if codec == KATAKANA:  # of Shift JIS only the letters of one byte
         return code_extensions.encode(text, CodedSet(g1=KATAKANA), (), "")
     return text.encode(codec or "ascii")
@@ -228,23 +228,23 @@ def _coded_sets(terms: Sequence[str]) -> list[CodedSet]:
 
 def _coded_set(term: str) -> CodedSet | None:
     number = _registered_number(term)
-    if number in _PAIRED:
-        return _PAIRED[number]
+    if number in _DOUBLE_BYTE:
+        return _DOUBLE_BYTE[number]
     return CodedSet(g1=_REGISTERED[number]) if number in _REGISTERED else None
 
 
-def encoded(text: str, vr: str, specific_character_set: str) -> bytes:
+def encode(text: str, vr: str, specific_character_set: str) -> bytes:
     """Return a text value's bytes, without padding; what can't be written as a question mark."""
     if vr not in _GOVERNED or text.isascii():
         return text.encode("ascii", "replace")
     try:
-        return _written(text, vr, specific_character_set)
+        return _encode(text, vr, specific_character_set)
     except UnicodeEncodeError:
-        return b"".join(_or_replaced(each, vr, specific_character_set) for each in text)
+        return b"".join(_encode_or_replace(each, vr, specific_character_set) for each in text)
 
 
-def _or_replaced(character: str, vr: str, specific_character_set: str) -> bytes:
+def _encode_or_replace(character: str, vr: str, specific_character_set: str) -> bytes:
     try:
-        return _written(character, vr, specific_character_set)
+        return _encode(character, vr, specific_character_set)
     except UnicodeEncodeError:
         return _REPLACED.encode()

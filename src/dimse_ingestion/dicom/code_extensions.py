@@ -77,18 +77,18 @@ class _Reader:
 
     def read(self, fragment: bytes) -> str:
         """Return the text of what stands between two escape sequences; the first switches."""
-        text = self._switched(fragment)
+        text = self._apply_escape(fragment)
         if self._g0 != _ASCII:
-            return self._pairs(text)
+            return self._decode_pairs(text)
         if self._g1 == self._initial_g1:
             return decode_bytes(text, self._g1)
         reset = self._delimiter.search(text)
         if reset is None:
             return decode_bytes(text, self._g1)
         before = decode_bytes(text[: reset.start()], self._g1)
-        return before + self._from_delimiter(text[reset.start() :])
+        return before + self._reset_and_decode(text[reset.start() :])
 
-    def _switched(self, fragment: bytes) -> bytes:
+    def _apply_escape(self, fragment: bytes) -> bytes:
         """Return the fragment without the escape sequence that was obeyed."""
         found = _ESCAPE_SEQUENCE.match(fragment)
         if found is None:
@@ -101,12 +101,12 @@ class _Reader:
             return fragment
         return fragment[found.end() :]
 
-    def _from_delimiter(self, text: bytes) -> str:
+    def _reset_and_decode(self, text: bytes) -> str:
         """Return text that begins with a delimiter, which brings the first sets back."""
         self._g0, self._g1 = _ASCII, self._initial_g1
         return decode_bytes(text, self._g1)
 
-    def _pairs(self, text: bytes) -> str:
+    def _decode_pairs(self, text: bytes) -> str:
         """Return text whose bytes below 80H are pairs, up to a delimiter that is none of them."""
         read: list[str] = []
         for run in _GRAPHIC.finditer(text):
@@ -117,17 +117,17 @@ class _Reader:
             else:
                 end = self._read_run(found, read)
             if end < len(found):
-                return "".join(read) + self._from_delimiter(text[run.start() + end :])
+                return "".join(read) + self._reset_and_decode(text[run.start() + end :])
         return "".join(read)
 
     def _read_run(self, run: bytes, read: list[str]) -> int:
         """Read a run of pairs; return where a delimiter ended it, or its length."""
         whole = len(run) // _PAIR * _PAIR
-        if (characters := _jis(run[:whole], self._g0)) is not None:
+        if (characters := _decode_jis(run[:whole], self._g0)) is not None:
             read.append(characters)
             return self._read_rest(run, whole, read)
         for start in range(0, whole, _PAIR):
-            character = _jis(run[start : start + _PAIR], self._g0)
+            character = _decode_jis(run[start : start + _PAIR], self._g0)
             if character is None and run[start] in self._delimiters:
                 return start
             read.append(character or "\N{REPLACEMENT CHARACTER}")
@@ -143,7 +143,7 @@ class _Reader:
         return reset.start() if reset else end
 
 
-def _jis(pairs: bytes, g0: str) -> str | None:
+def _decode_jis(pairs: bytes, g0: str) -> str | None:
     """Return the characters of pairs of bytes of JIS X 0208 or 0212, None if one is none."""
     shift = _EUC_SINGLE_SHIFT[g0]
     high = pairs.translate(_HIGH_BIT)
@@ -200,23 +200,23 @@ JIS_X_0212 = CodedSet(g0=_JIS_X_0212)
 def encode_high(character: str, g1: str) -> bytes:
     """Return the bytes above 80H of a character in a codec, none if it has no such bytes."""
     try:
-        written = character.encode(g1)
+        encoded = character.encode(g1)
     except UnicodeEncodeError:
         return b""
-    if g1 == KATAKANA and len(written) > 1:
+    if g1 == KATAKANA and len(encoded) > 1:
         return b""
-    return written if all(byte & 0x80 for byte in written) else b""
+    return encoded if all(byte & 0x80 for byte in encoded) else b""
 
 
 def _encode_jis(character: str, g0: str) -> bytes:
     try:
-        written = character.encode("euc_jp")
+        encoded = character.encode("euc_jp")
     except UnicodeEncodeError:
         return b""
     shift = _EUC_SINGLE_SHIFT[g0]
-    if len(written) != len(shift) + _PAIR or not written.startswith(shift) or written[0] == 0x8E:
+    if len(encoded) != len(shift) + _PAIR or not encoded.startswith(shift) or encoded[0] == 0x8E:
         return b""
-    return bytes(byte & 0x7F for byte in written[len(shift) :])
+    return bytes(byte & 0x7F for byte in encoded[len(shift) :])
 
 
 def encode(text: str, first: CodedSet | None, others: Sequence[CodedSet], delimiters: str) -> bytes:
@@ -231,14 +231,14 @@ def encode(text: str, first: CodedSet | None, others: Sequence[CodedSet], delimi
             writer.reset()
         writer.write(character)
     writer.reset()
-    return bytes(writer.written)
+    return bytes(writer.encoded)
 
 
 class _Writer:
     """One value's states, and its bytes."""
 
     def __init__(self, first: CodedSet | None, others: Iterable[CodedSet]) -> None:
-        self.written = bytearray()
+        self.encoded = bytearray()
         self._first = first
         self._others = tuple(others)
         self._to_single = _TO_ROMAN if first and first.g1 == KATAKANA else _TO_ASCII
@@ -247,27 +247,27 @@ class _Writer:
 
     def reset(self) -> None:
         """Go back to the first sets."""
-        self._single()
+        self._end_pairs()
         self._g1 = self._first
 
     def write(self, character: str) -> None:
         """Write one character, after the escape sequence that it needs."""
         if character.isascii():
-            self._single()
-            self.written += character.encode("ascii")
+            self._end_pairs()
+            self.encoded += character.encode("ascii")
             return
         current = self._g0 or self._g1
-        if current is not None and (written := current.encode(character)):
-            self.written += written
+        if current is not None and (encoded := current.encode(character)):
+            self.encoded += encoded
             return
         self._switch(character)
 
     def _switch(self, character: str) -> None:
         candidates = (self._first, *self._others) if self._first else self._others
         for each in candidates:
-            if written := each.encode(character):
+            if encoded := each.encode(character):
                 self._switch_to(each)
-                self.written += each.escape + written
+                self.encoded += each.escape + encoded
                 return
         raise UnicodeEncodeError("iso2022", character, 0, 1, "no character set has it")
 
@@ -275,11 +275,11 @@ class _Writer:
         if coded_set.g0:
             self._g0 = coded_set
         else:
-            self._single()
+            self._end_pairs()
             self._g1 = coded_set
 
-    def _single(self) -> None:
+    def _end_pairs(self) -> None:
         """End pairs. Readers that know one set at a time need G1 named again afterwards."""
         if self._g0 is not None:
-            self.written += self._to_single
+            self.encoded += self._to_single
             self._g0 = self._g1 = None

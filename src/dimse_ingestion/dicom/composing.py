@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from dimse_ingestion.dicom.elements import BulkReference, Element
 from dimse_ingestion.dicom.encoding import (
     GROUP_AND_ELEMENT,
-    answer_character_set,
     explicit_header,
     explicit_writer,
+    response_character_set,
 )
 from dimse_ingestion.dicom.frames import PIXEL_DATA
 from dimse_ingestion.dicom.value_representations import TEXT
 
 Piece = bytes | BulkReference
-Stretches = Callable[[BulkReference], Sequence[BulkReference]]
+LocateSegments = Callable[[BulkReference], Sequence[BulkReference]]
 """Where the parts of a value stand, in order: of encapsulated pixel data, its fragments."""
 
 _UNDEFINED = 0xFFFFFFFF
@@ -48,26 +48,26 @@ _ITEM, _ITEM_END, _SEQUENCE_END = (
 _NO_OFFSETS = _marker(0xE000, 0)
 
 
-def composed(
-    elements: Iterable[Element], stretches: Stretches, *, encapsulated: bool = False
+def compose(
+    elements: Iterable[Element], segments: LocateSegments, *, encapsulated: bool = False
 ) -> Iterator[Piece]:
     """The data set in pieces, in order; raises ValueError for a value that is none of its VR.
 
     File meta information, group lengths and offset tables are left out, and items take the data
     set's character set: the told one if it can write every value, else UTF-8.
     """
-    own = _cleaned(elements)
+    own = _clean(elements)
     named = [each.value for each in own if (each.group, each.element) == _CHARACTER_SET]
-    character_set = answer_character_set(own, named[0] if named else "")
+    character_set = response_character_set(own, named[0] if named else "")
     if character_set:
         put = Element(*_CHARACTER_SET, "CS", character_set)
         own = [put, *(each for each in own if (each.group, each.element) != _CHARACTER_SET)]
     writer = explicit_writer(character_set)
-    return _Composer(stretches, writer, encapsulated).pieces(own)
+    return _Composer(segments, writer, encapsulated).pieces(own)
 
 
-def leaves_out(elements: Iterable[Element]) -> bool:
-    """Whether `composed` leaves out more than file meta information and group lengths."""
+def has_omitted_elements(elements: Iterable[Element]) -> bool:
+    """Whether `compose` leaves out more than file meta information and group lengths."""
     return any(
         not _belongs(each) and each.group != _FILE_META and each.element != _GROUP_LENGTH
         for each in _all(elements)
@@ -81,15 +81,15 @@ def _all(elements: Iterable[Element]) -> Iterator[Element]:
             yield from _all(item)
 
 
-def _cleaned(elements: Iterable[Element], *, inner: bool = False) -> list[Element]:
+def _clean(elements: Iterable[Element], *, inner: bool = False) -> list[Element]:
     """Return what belongs to the data set; of two elements with one tag the first."""
-    kept: dict[tuple[str, str], Element] = {}
+    unique: dict[tuple[str, str], Element] = {}
     for each in elements:
         if _belongs(each):
-            kept.setdefault((each.group, each.element), each)
+            unique.setdefault((each.group, each.element), each)
     if inner:
-        kept.pop(_CHARACTER_SET, None)
-    return [_with_clean_items(each) if each.items else each for each in kept.values()]
+        unique.pop(_CHARACTER_SET, None)
+    return [_clean_items(each) if each.items else each for each in unique.values()]
 
 
 def _belongs(each: Element) -> bool:
@@ -100,14 +100,14 @@ def _belongs(each: Element) -> bool:
     )
 
 
-def _with_clean_items(each: Element) -> Element:
-    items = [_cleaned(item, inner=True) for item in each.items or ()]
+def _clean_items(each: Element) -> Element:
+    items = [_clean(item, inner=True) for item in each.items or ()]
     return Element(each.group, each.element, each.vr, items=items)
 
 
 @dataclass(frozen=True, slots=True)
 class _Composer:
-    stretches: Stretches
+    segments: LocateSegments
     write: Callable[[Element], bytes]
     encapsulated: bool
 
@@ -127,7 +127,7 @@ class _Composer:
         return self._value(each, bulk)
 
     def _value(self, each: Element, bulk: BulkReference) -> Iterator[Piece]:
-        parts = self.stretches(bulk)
+        parts = self.segments(bulk)
         length = sum(part.length for part in parts)
         yield explicit_header(each, length + length % 2)
         yield from parts
@@ -136,7 +136,7 @@ class _Composer:
 
     def _fragments(self, each: Element, bulk: BulkReference) -> Iterator[Piece]:
         yield explicit_header(Element(each.group, each.element, "OB"), _UNDEFINED) + _NO_OFFSETS
-        for part in self.stretches(bulk):
+        for part in self.segments(bulk):
             yield _marker(0xE000, part.length + part.length % 2)
             yield part
             yield bytes(part.length % 2)

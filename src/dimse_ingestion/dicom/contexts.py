@@ -11,7 +11,7 @@ from pydicom.uid import UID
 
 from dimse_ingestion.dicom.uids import FIND_CLASSES, IDENTIFIER_SYNTAXES, VERIFICATION
 
-Choose = Callable[[str, tuple[str, ...]], str | None]
+ContextPolicy = Callable[[str, tuple[str, ...]], str | None]
 """Abstract syntax, proposed transfer syntaxes → the accepted one; None refuses the abstract
 syntax, an empty string all its transfer syntaxes."""
 
@@ -53,7 +53,9 @@ def is_storage(abstract_syntax: str) -> bool:
     return known.type == "SOP Class" and ("Storage" in known.name or not known.name)
 
 
-def choice(sop_classes: tuple[str, ...] = (), transfer_syntaxes: tuple[str, ...] = ()) -> Choose:
+def context_policy(
+    sop_classes: tuple[str, ...] = (), transfer_syntaxes: tuple[str, ...] = ()
+) -> ContextPolicy:
     """The policy of an AE; a list that isn't empty narrows what is stored.
 
     The requestor's first acceptable transfer syntax wins: it knows best what it has.

@@ -14,12 +14,12 @@ from typing import Any
 
 from dimse_ingestion.dicom import charsets
 from dimse_ingestion.dicom.elements import Element
-from dimse_ingestion.dicom.value_representations import NUMBERS, TEXT, UNPARTED
+from dimse_ingestion.dicom.value_representations import NUMBERS, SINGLE_VALUED, TEXT
 
 Path = tuple[str, ...]
 """Tag digits; before them, for what is in a sequence, its tag and the item's number from 1."""
-Address = Callable[[Path], str]
-Bulk = Callable[[str, str, str], Element]
+BulkDataUri = Callable[[Path], str]
+BulkElement = Callable[[str, str, str], Element]
 """From tag digits, VR and BulkDataURI to the element that stands for it."""
 
 GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
@@ -38,7 +38,7 @@ _VRS = TEXT | NUMBERS.keys() | {"AT", "OB", "OD", "OF", "OL", "OV", "OW", "SQ", 
 JsonObject = dict[str, Any]
 
 
-def to_json(elements: Iterable[Element], address: Address, above: Path = ()) -> JsonObject:
+def to_json(elements: Iterable[Element], address: BulkDataUri, above: Path = ()) -> JsonObject:
     """A data set as a JSON object; `address` makes the BulkDataURI of a value by its path."""
     pairs = sorted(((each.group + each.element, each) for each in elements), key=_digits)
     return {tag: _attribute(tag, each, address, above) for tag, each in pairs}
@@ -48,7 +48,7 @@ def _digits(pair: tuple[str, Element]) -> str:
     return pair[0]
 
 
-def _attribute(tag: str, each: Element, address: Address, above: Path) -> JsonObject:
+def _attribute(tag: str, each: Element, address: BulkDataUri, above: Path) -> JsonObject:
     if each.value:
         return _text_attribute(tag, each)
     if each.bulk is not None:
@@ -62,7 +62,7 @@ def _attribute(tag: str, each: Element, address: Address, above: Path) -> JsonOb
     return {"vr": each.vr}  # an empty value is absent (F.2.5)
 
 
-def _items(items: Iterable[list[Element]], address: Address, path: Path) -> list[JsonObject]:
+def _items(items: Iterable[list[Element]], address: BulkDataUri, path: Path) -> list[JsonObject]:
     return [
         to_json(item, address, (*path, str(number))) for number, item in enumerate(items, start=1)
     ]
@@ -73,7 +73,7 @@ def _text_attribute(tag: str, each: Element) -> JsonObject:
     if tag == _SPECIFIC_CHARACTER_SET:
         return {"vr": vr, "Value": [charsets.UTF_8]}
     read = _READERS.get(vr, _text)
-    if "\\" not in value or vr in UNPARTED:
+    if "\\" not in value or vr in SINGLE_VALUED:
         one = read(value.rstrip(" \0"))
         return {"vr": vr} if one is None else {"vr": vr, "Value": [one]}
     values = [read(text.rstrip(" \0")) for text in value.split("\\")]
@@ -116,7 +116,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
 }
 
 
-def from_json(data_set: object, bulk: Bulk, depth: int = 0) -> list[Element]:
+def from_json(data_set: object, bulk: BulkElement, depth: int = 0) -> list[Element]:
     """The elements of a JSON object, in order of their tags.
 
     `bulk` makes those whose value stands elsewhere. Raises ValueError with a sentence that names
@@ -133,8 +133,8 @@ def from_json(data_set: object, bulk: Bulk, depth: int = 0) -> list[Element]:
     return read
 
 
-def _element(written: str, attribute: object, bulk: Bulk, depth: int) -> Element:
-    group, number = _tag(written)
+def _element(key: str, attribute: object, bulk: BulkElement, depth: int) -> Element:
+    group, number = _tag(key)
     tag = group + number
     if not isinstance(attribute, dict):
         raise _mistake(f"{tag} must be a JSON object with a vr.")
@@ -152,7 +152,7 @@ def _element(written: str, attribute: object, bulk: Bulk, depth: int) -> Element
         items = [from_json({} if item is None else item, bulk, depth + 1) for item in values]
         return Element(group, number, "SQ", items=items)
     try:
-        texts = [_written(value, vr) for value in values]
+        texts = [_value_text(value, vr) for value in values]
     except (TypeError, ValueError, OverflowError):
         raise ValueError(f"A value of {tag} is none of VR {vr}.") from None
     return Element(group, number, vr, "\\".join(texts))
@@ -163,11 +163,11 @@ def _mistake(sentence: str) -> ValueError:
 
 
 @lru_cache(maxsize=8192)
-def _tag(written: str) -> tuple[str, str]:
+def _tag(key: str) -> tuple[str, str]:
     """Return group and element of a tag; raises ValueError for what is none."""
-    if len(written) != 8 or not _HEXADECIMAL.issuperset(written):
+    if len(key) != 8 or not _HEXADECIMAL.issuperset(key):
         raise ValueError("A key of a data set must be a tag: eight hexadecimal digits.")
-    return written[:4].upper(), written[4:].upper()
+    return key[:4].upper(), key[4:].upper()
 
 
 def _binary(empty: Element, value: object) -> Element:
@@ -178,25 +178,25 @@ def _binary(empty: Element, value: object) -> Element:
     return Element(empty.group, empty.element, empty.vr, inline_binary=str(value))
 
 
-def _written(value: object, vr: str) -> str:
+def _value_text(value: object, vr: str) -> str:
     """One value as text; raises TypeError, ValueError or OverflowError."""
     if value is None:
         return ""
     if vr in NUMBERS:
-        return _written_number(value, vr)
-    text = _written_name(value) if vr == "PN" else _written_text(value, vr)
-    if not text.isascii() and not charsets.is_writable(text, vr):
+        return _number_text(value, vr)
+    text = _name_text(value) if vr == "PN" else _string_text(value, vr)
+    if not text.isascii() and not charsets.is_encodable(text, vr):
         raise ValueError
     return text
 
 
-def _written_text(value: object, vr: str) -> str:
+def _string_text(value: object, vr: str) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise TypeError
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError
     text = _DECIMAL_TEXT[vr](value) if vr in _DECIMAL_TEXT else str(value)
-    if isinstance(value, str) and vr not in UNPARTED and "\\" in text:
+    if isinstance(value, str) and vr not in SINGLE_VALUED and "\\" in text:
         raise ValueError
     return text
 
@@ -224,7 +224,7 @@ _DECIMAL_TEXT: dict[str, Callable[[str | int | float], str]] = {
 }
 
 
-def _written_name(value: object) -> str:
+def _name_text(value: object) -> str:
     if isinstance(value, str):
         return value
     if not isinstance(value, dict):
@@ -235,7 +235,7 @@ def _written_name(value: object) -> str:
     return "=".join(groups).rstrip("=")
 
 
-def _written_number(value: object, vr: str) -> str:
+def _number_text(value: object, vr: str) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise TypeError
     if vr in _DECIMALS:

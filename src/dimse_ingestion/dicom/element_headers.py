@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from dimse_ingestion.dicom import uids
 from dimse_ingestion.dicom import value_representations as representations
-from dimse_ingestion.dicom.byte_feed import Arriving
+from dimse_ingestion.dicom.byte_feed import ByteFeed
 from dimse_ingestion.dicom.elements import BulkReference, Element
 
 ITEM = 0xFFFEE000
@@ -110,7 +110,7 @@ def _digits(tag: int) -> tuple[str, str]:
     return f"{tag >> 16:04X}", f"{tag & 0xFFFF:04X}"
 
 
-def read_available(source: Arriving, syntax: Syntax, *, signed: bool) -> Header:
+def read_available(source: ByteFeed, syntax: Syntax, *, signed: bool) -> Header:
     """Return the next header, of which all bytes have come.
 
     `signed` settles VRs that depend on Pixel Representation, where none is written.
@@ -133,7 +133,7 @@ def read_available(source: Arriving, syntax: Syntax, *, signed: bool) -> Header:
     return _of_unknown_vr(source, syntax, tag, bytes(buffer[start + 4 : start + 8]), signed=signed)
 
 
-def _of_tag(source: Arriving, syntax: Syntax, *, signed: bool) -> Header:
+def _of_tag(source: ByteFeed, syntax: Syntax, *, signed: bool) -> Header:
     """Return a header without a VR, of the VR that its tag has."""
     group, number, length = syntax.tag_and_length.unpack_from(source.buffer, source.start)
     source.advance(SHORTEST)
@@ -143,7 +143,7 @@ def _of_tag(source: Arriving, syntax: Syntax, *, signed: bool) -> Header:
 
 
 def _of_unknown_vr(
-    source: Arriving, syntax: Syntax, tag: int, written: bytes, *, signed: bool
+    source: ByteFeed, syntax: Syntax, tag: int, written: bytes, *, signed: bool
 ) -> Header:
     """Return a header whose VR no edition of PS3.5 has, of the VR that its tag has.
 
@@ -165,7 +165,7 @@ def _of_unknown_vr(
     return Header(tag, "UN" if vr == "SQ" else vr, length)
 
 
-def is_long(source: Arriving, syntax: Syntax) -> bool:
+def is_long(source: ByteFeed, syntax: Syntax) -> bool:
     """Return whether the header whose first 8 bytes have come has 12."""
     start = source.start
     if not syntax.explicit or syntax.tag_and_length.unpack_from(source.buffer, start)[0] == (

@@ -9,21 +9,21 @@ from dimse_ingestion.dicom import charsets
 from dimse_ingestion.dicom import value_representations as representations
 from dimse_ingestion.dicom.element_headers import Header
 from dimse_ingestion.dicom.elements import Element
-from dimse_ingestion.dicom.limits import Place
+from dimse_ingestion.dicom.limits import Scope
 
 
-def text_kept(found: Element) -> str:
+def stored_text(found: Element) -> str:
     """Return the text that is kept of an element's value."""
     return found.value or found.inline_binary or ""
 
 
-def decode(header: Header, value: bytes, place: Place) -> Element:
+def decode(header: Header, value: bytes, place: Scope) -> Element:
     """Return the element of a header and the bytes of its value."""
     vr = header.vr
     if not value:
         return header.element()
     if vr in representations.TEXT:
-        return header.element(charsets.decoded(value, vr, place.codecs))
+        return header.element(charsets.decode(value, vr, place.codecs))
     if vr in representations.NUMBERS:
         return header.element(representations.numbers_as_text(value, vr, place.syntax.order))
     if vr == "AT":

@@ -22,7 +22,7 @@ GROUP_AND_ELEMENT = attrgetter("group", "element")
 _LONGEST_SHORT_VALUE = 0xFFFE
 
 
-def answer_character_set(elements: Iterable[Element], stored: str) -> str:
+def response_character_set(elements: Iterable[Element], stored: str) -> str:
     """Return the terms to answer in: none for ASCII, the stored ones if they have all, or UTF-8.
 
     Misspelt terms are answered as the standard spells them.
@@ -31,7 +31,7 @@ def answer_character_set(elements: Iterable[Element], stored: str) -> str:
     if not texts:
         return ""
     terms = charsets.defined_terms(stored)
-    if terms and all(charsets.can_write(text, vr, terms) for text, vr in texts):
+    if terms and all(charsets.can_encode(text, vr, terms) for text, vr in texts):
         return terms
     return charsets.UTF_8
 
@@ -43,7 +43,7 @@ def _texts(elements: Iterable[Element]) -> Iterable[tuple[str, str]]:
             yield from _texts(item)
 
 
-def encoded(
+def encode(
     elements: Iterable[Element], transfer_syntax_uid: str, specific_character_set: str = ""
 ) -> bytes:
     """The data set, its elements in order of tags, Specific Character Set put in if not empty.
@@ -57,12 +57,12 @@ def encoded(
         own.append(element(SPECIFIC_CHARACTER_SET, "CS", specific_character_set))
     written = _Writer(transfer_syntax_uid, specific_character_set).data_set(own)
     if transfer_syntax_uid == uids.DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
-        return _deflated(written)
+        return _deflate(written)
     return written
 
 
 def explicit_writer(specific_character_set: str) -> Callable[[Element], bytes]:
-    """Return what writes an element in explicit VR little endian; it raises as `encoded` does."""
+    """Return what writes an element in explicit VR little endian; it raises as `encode` does."""
     return _Writer(uids.EXPLICIT_VR_LITTLE_ENDIAN, specific_character_set).element
 
 
@@ -71,7 +71,7 @@ def explicit_header(each: Element, length: int) -> bytes:
     return _Writer(uids.EXPLICIT_VR_LITTLE_ENDIAN, "").header(each, length)
 
 
-def _deflated(plain: bytes) -> bytes:
+def _deflate(plain: bytes) -> bytes:
     deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     data = deflater.compress(plain) + deflater.flush()
     return data + b"\x00" * (len(data) % 2)
@@ -113,7 +113,7 @@ class _Writer:
         if each.items is not None:
             return b"".join(map(self._item, each.items))
         if each.inline_binary is not None:
-            value = _padded(b64decode(each.inline_binary), each.vr)
+            value = _pad(b64decode(each.inline_binary), each.vr)
             return representations.in_byte_order(value, each.vr, self._order)
         if not each.value:
             return b""
@@ -122,15 +122,15 @@ class _Writer:
         if each.vr == "AT":
             return representations.text_as_tags(each.value, self._order)
         if each.value.isascii():
-            return _padded(each.value.encode("ascii"), each.vr)
-        return _padded(charsets.encoded(each.value, each.vr, self._character_set), each.vr)
+            return _pad(each.value.encode("ascii"), each.vr)
+        return _pad(charsets.encode(each.value, each.vr, self._character_set), each.vr)
 
     def _item(self, elements: Iterable[Element]) -> bytes:
         content = self.data_set(elements)
         return struct.pack(f"{self._order}HHI", 0xFFFE, 0xE000, len(content)) + content
 
 
-def _padded(value: bytes, vr: str) -> bytes:
+def _pad(value: bytes, vr: str) -> bytes:
     """Even length (PS3.5 6.2): NUL for UIDs and binary, space for text."""
     if len(value) % 2 == 0:
         return value

@@ -23,7 +23,7 @@ _INSIDE = re.compile(
 _COMMENT_LENGTH = 64  # Error Comment (0000,0902) is one LO value, PS3.7 table C.5-1
 
 
-def public(sentence: str) -> str:
+def redact(sentence: str) -> str:
     """Return a sentence without addresses, hosts, paths and NATS subjects of this system."""
     return _INSIDE.sub("", sentence).strip()
 
@@ -48,7 +48,7 @@ class DimseFailure(Exception):
         A comment is written for the operator who reads logs and probes, and may repeat the text of
         a foreign error. What is answered to a DIMSE or HTTP client is this.
         """
-        return public(self.comment)
+        return redact(self.comment)
 
     @property
     def error_comment(self) -> str:

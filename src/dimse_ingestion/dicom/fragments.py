@@ -25,7 +25,7 @@ ITEM_HEADER = 8
 """Bytes of tag and length before each fragment."""
 
 _SHORT_OFFSET, _LONG_OFFSET = 4, 8
-Place = tuple[int, int]
+ByteRange = tuple[int, int]
 """Offset in the data set and length, in bytes."""
 
 
@@ -111,7 +111,7 @@ class FragmentIndex:
         """Whether images of this transfer syntax can be told by their bytes."""
         return has_markers(self._syntax) or self._syntax == RLE_LOSSLESS
 
-    def begin(self) -> Place:
+    def first_bytes(self) -> ByteRange:
         """Where the first fragment's first bytes stand."""
         offset = self._offset(0)
         return offset, min(self._lengths[0], BEGIN_LENGTH)
@@ -120,7 +120,7 @@ class FragmentIndex:
         """Tell whether a fragment's first bytes begin an image."""
         return begins_image(begin, self._syntax)
 
-    def boundary(self, number: int) -> Place:
+    def boundary(self, number: int) -> ByteRange:
         """Where the bytes before and after the boundary behind fragment `number` from 0 stand."""
         before = min(self._lengths[number], END_LENGTH)
         after = min(self._lengths[number + 1], BEGIN_LENGTH)
@@ -197,7 +197,7 @@ class FragmentIndex:
         length = self._items[end] - self._items[begin] - ITEM_HEADER
         return EncapsulatedFrame(self._offset(begin), length, self._lengths[begin:end])
 
-    def whole(self) -> list[Place]:
+    def whole(self) -> list[ByteRange]:
         """Where every fragment's bytes stand."""
         return [(self._offset(n), length) for n, length in enumerate(self._lengths)]
 

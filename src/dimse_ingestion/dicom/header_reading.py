@@ -8,10 +8,10 @@ is `parsing`'s matter, how one is written that of `element_headers`.
 from collections.abc import Generator
 
 from dimse_ingestion.dicom import element_headers
-from dimse_ingestion.dicom.byte_feed import Arriving, Parsing
+from dimse_ingestion.dicom.byte_feed import ByteFeed, ParserSteps
 from dimse_ingestion.dicom.element_headers import Header
 from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.limits import Place
+from dimse_ingestion.dicom.limits import Scope
 from dimse_ingestion.dicom.status import Status
 
 _SLICE = 1024  # elements, items and fragments, about 3 ms of work
@@ -30,27 +30,27 @@ class HeaderReader:
     Raises DimseFailure C000 for more.
     """
 
-    def __init__(self, source: Arriving, parts: int) -> None:
+    def __init__(self, source: ByteFeed, parts: int) -> None:
         self._source = source
         self._parts = self._parts_left = parts
         self._slice = self.work_left = min(_SLICE, parts)
 
-    def next(self, place: Place) -> Generator[None, None, Header]:
+    def next(self, place: Scope) -> Generator[None, None, Header]:
         """Return the next header; raises Malformed where it passes the end of what it is in."""
         if self.work_left <= 0:
             yield from self._end_slice()
         self.work_left -= 1
         source = self._source
         length = element_headers.SHORTEST
-        yield from source.have(min(length, place.end - source.offset))
+        yield from source.wait_for(min(length, place.end - source.offset))
         if source.offset + length <= place.end and element_headers.is_long(source, place.syntax):
             length = element_headers.LONGEST
         if source.offset + length > place.end:
             raise Malformed("An element begins where the item or sequence around it ends.")
-        yield from source.have(length)
+        yield from source.wait_for(length)
         return element_headers.read_available(source, place.syntax, signed=place.signed)
 
-    def at_hand(self, place: Place) -> Header | None:
+    def next_available(self, place: Scope) -> Header | None:
         """Return the next header without a generator, if it has come within the slice of work."""
         source = self._source
         if (
@@ -62,15 +62,17 @@ class HeaderReader:
         self.work_left -= 1
         return element_headers.read_available(source, place.syntax, signed=place.signed)
 
-    def _end_slice(self) -> Parsing:
+    def _end_slice(self) -> ParserSteps:
         """Leave time to others; raises DimseFailure when all work is done that may be."""
         self._parts_left -= self._slice - self.work_left
         if self._parts_left <= 0:
-            raise misunderstood(f"The data set has more than {self._parts} elements and fragments.")
+            raise cannot_understand(
+                f"The data set has more than {self._parts} elements and fragments."
+            )
         self._slice = self.work_left = min(_SLICE, self._parts_left)
         yield from self._source.pause()
 
 
-def misunderstood(sentence: str) -> DimseFailure:
+def cannot_understand(sentence: str) -> DimseFailure:
     """Return the failure of a data set that can't be read."""
     return DimseFailure(Status.CANNOT_UNDERSTAND, sentence)

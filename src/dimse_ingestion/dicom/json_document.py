@@ -7,7 +7,7 @@ document takes many times its own size in memory. What a data set says is read b
 import re
 from json import JSONDecoder
 
-from dimse_ingestion.dicom.metadata_limits import MOST_ELEMENTS, MOST_VALUES, TOO_MUCH
+from dimse_ingestion.dicom.metadata_limits import MOST_ELEMENTS, MOST_VALUES, TOO_LARGE
 
 END = object()
 """No data set follows."""
@@ -21,11 +21,11 @@ _NEXT_BRACKET = re.compile(
 """Up to the next bracket that stands in no string."""
 
 
-class NoJson(ValueError):
+class InvalidJson(ValueError):
     """A document that is no JSON in UTF-8."""
 
 
-class TooMuch(ValueError):
+class DataSetTooLarge(ValueError):
     """A data set that would take too much memory."""
 
 
@@ -37,7 +37,7 @@ class JsonDocument:
         try:
             self._text = document.decode("utf-8-sig")
         except UnicodeDecodeError:
-            raise NoJson from None
+            raise InvalidJson from None
         self._decoder = JSONDecoder(
             parse_constant=_refuse_constant, object_pairs_hook=_without_repeated_keys
         )
@@ -52,24 +52,24 @@ class JsonDocument:
         if self._ended or (self._is_array and self._text.startswith("]", self._place)):
             return END
         self._ended = not self._is_array
-        found, self._place = self._decoded()
+        found, self._place = self._decode()
         return found
 
-    def _decoded(self) -> tuple[object, int]:
+    def _decode(self) -> tuple[object, int]:
         for longest in _WINDOWS:
             window = self._text[self._place : self._place + longest]
             try:
                 found, length = self._decoder.raw_decode(window)
             except (ValueError, RecursionError):  # a number can have too many digits
                 if len(window) < longest:
-                    raise NoJson from None
+                    raise InvalidJson from None
             else:
                 return found, self._place + length
         self._check_amount()
         try:
             return self._decoder.raw_decode(self._text, self._place)
         except (ValueError, RecursionError):
-            raise NoJson from None
+            raise InvalidJson from None
 
     def _check_amount(self) -> None:
         """Raise TooMuch when the next data set has more than may be decoded."""
@@ -77,16 +77,16 @@ class JsonDocument:
         while depth > 0 or not brackets:
             found = _NEXT_BRACKET.match(self._text, place)
             if not found:
-                raise NoJson
+                raise InvalidJson
             place = found.end()
             depth += 1 if found[1] in "{[" else -1
             brackets += 1
             if depth > _DEEPEST:
-                raise NoJson
+                raise InvalidJson
             if brackets > 4 * MOST_ELEMENTS:  # of an element two objects: itself and its values
-                raise TooMuch(TOO_MUCH)
+                raise DataSetTooLarge(TOO_LARGE)
         if self._text.count(",", self._place, place) > MOST_VALUES:
-            raise TooMuch(TOO_MUCH)
+            raise DataSetTooLarge(TOO_LARGE)
 
     def _end_of_blank(self, place: int) -> int:
         found = _BETWEEN.match(self._text, place)

@@ -16,16 +16,16 @@ _SHORT = 16
 _ESCAPED_COST = 6  # a control character in JSON
 _FRAGMENT_COST = 8
 _RESERVED_SHARE = 8
-TEACHING = frozenset({_SPECIFIC_CHARACTER_SET, _PIXEL_REPRESENTATION})
+ENCODING_TAGS = frozenset({_SPECIFIC_CHARACTER_SET, _PIXEL_REPRESENTATION})
 """Tags of elements that say how others are to be read."""
 
-_TELLING = 2  # a Basic Offset Table and a fragment
+_LEAST_FRAGMENTS = 2  # a Basic Offset Table and a fragment
 _NOWHERE = 2**63
 _MEBIBYTE = 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ParserLimits:
     """What is kept and read at the most; a larger value or sequence becomes a reference.
 
     `text` and `binary` bound one value and `sequence` one sequence, in bytes of the data set.
@@ -46,7 +46,7 @@ class Limits:
     inflated: int = 4 * 1024 * _MEBIBYTE
 
 
-IDENTIFIER = Limits(
+IDENTIFIER = ParserLimits(
     sequence=_MEBIBYTE, kept=8 * _MEBIBYTE, parts=200_000, inflated=8 * _MEBIBYTE, fragments=0
 )
 """Of a query's identifier, which has some dozens of keys."""
@@ -87,7 +87,7 @@ def _text_cost(text: str) -> int:
     return _ESCAPED_COST * len(text)
 
 
-class Fragments:
+class FragmentLengths:
     """The lengths of the items of encapsulated pixel data, at most `most` of them."""
 
     def __init__(self, most: int) -> None:
@@ -103,38 +103,40 @@ class Fragments:
         elif self._lengths:
             self._lengths.clear()
 
-    def noted(self, budget: Budget) -> tuple[int, ...] | None:
+    def lengths(self, budget: Budget) -> tuple[int, ...] | None:
         """Return all lengths in order; None where they tell nothing, or are too many to keep."""
-        if not _TELLING <= self._seen <= self._most or not budget.spend_on_fragments(self._seen):
+        if not _LEAST_FRAGMENTS <= self._seen <= self._most or not budget.spend_on_fragments(
+            self._seen
+        ):
             return None
         return tuple(self._lengths)
 
 
-class Kept:
+class SequenceBudget:
     """Whether a sequence is kept as items: if it ends before `end` and leaves the reserve."""
 
     def __init__(self, budget: Budget, end: int = _NOWHERE) -> None:
         self.budget = budget
-        self.holds = True
+        self.is_within = True
         self._end = end
-        self._before = budget.left
+        self._initial = budget.left
 
     def add(self, offset: int, value: str = "") -> bool:
         """Return whether an element or item that ends at `offset` is kept."""
-        if not self.holds:
+        if not self.is_within:
             return False
         if offset > self._end or not self.budget.spend(value):
-            self.give_up()
-        return self.holds
+            self.discard()
+        return self.is_within
 
-    def give_up(self) -> None:
+    def discard(self) -> None:
         """Keep nothing of the sequence, which then costs nothing."""
-        self.holds = False
-        self.budget.left = self._before
+        self.is_within = False
+        self.budget.left = self._initial
 
 
 @dataclass(slots=True)
-class Place:
+class Scope:
     """What holds for the elements of a data set or an item; items inherit, and may differ.
 
     `end` is the offset that no element may pass: where the item or sequence around it ends.
@@ -142,21 +144,21 @@ class Place:
 
     syntax: Syntax
     codecs: charsets.Codecs
-    kept: Kept
+    kept: SequenceBudget
     depth: int = 0
     signed: bool = False
     end: int = _NOWHERE
 
-    def inside(self, kept: Kept, depth: int, end: int) -> "Place":
+    def nested(self, kept: SequenceBudget, depth: int, end: int) -> "Scope":
         """Return what holds at first for what is nested here."""
-        return Place(self.syntax, self.codecs, kept, depth, self.signed, end)
+        return Scope(self.syntax, self.codecs, kept, depth, self.signed, end)
 
-    def read_as(self, syntax: Syntax) -> "Place":
+    def with_syntax(self, syntax: Syntax) -> "Scope":
         """Return the same place, written otherwise."""
-        return Place(syntax, self.codecs, self.kept, self.depth, self.signed, self.end)
+        return Scope(syntax, self.codecs, self.kept, self.depth, self.signed, self.end)
 
-    def learn(self, tag: int, found: Element) -> None:
-        """Take notice of an element of `TEACHING` tags."""
+    def apply(self, tag: int, found: Element) -> None:
+        """Take notice of an element of `ENCODING_TAGS` tags."""
         if tag == _SPECIFIC_CHARACTER_SET:
             self.codecs = charsets.codecs(found.value)
         elif tag == _PIXEL_REPRESENTATION:

@@ -13,7 +13,7 @@ from dimse_ingestion.dicom import comparing, wildcards
 from dimse_ingestion.dicom.elements import Element, by_tag
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
-from dimse_ingestion.dicom.value_representations import UNPARTED
+from dimse_ingestion.dicom.value_representations import SINGLE_VALUED
 
 WILDCARD_VRS = frozenset({"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"})
 """VRs whose keys may have `*` and `?` (PS3.4 C.2.2.2.4)."""
@@ -65,7 +65,7 @@ class Like:
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class NameGroups:
     """Person names asked group by group; every pattern that isn't empty must match its group.
 
     `names` are alternatives, each of folded patterns in the order alphabetic, ideographic,
@@ -86,7 +86,7 @@ class Between:
 
 
 @dataclass(frozen=True, slots=True)
-class Within:
+class DateTimeRange:
     """Combined range matching of a date and the time beside it (PS3.4 C.2.2.2.5).
 
     Both ends included, 20 digits as for DT; `time` is the tag of the time.
@@ -104,7 +104,7 @@ class AnyItem:
     criteria: Mapping[int, "Criterion"]
 
 
-Criterion = Everything | OneOf | Like | Named | Between | Within | AnyItem
+Criterion = Everything | OneOf | Like | NameGroups | Between | DateTimeRange | AnyItem
 
 
 def criterion(key: Element, depth: int = 0) -> Criterion:
@@ -119,7 +119,7 @@ def criterion(key: Element, depth: int = 0) -> Criterion:
         return Everything()
     if key.vr in RANGE_VRS:
         return _range(text, key)
-    values = [text] if key.vr in UNPARTED else text.split("\\")
+    values = [text] if key.vr in SINGLE_VALUED else text.split("\\")
     compared = [comparing.comparable(value, key.vr) for value in values if value.strip()]
     if key.vr in WILDCARD_VRS and wildcards.has_wildcards(text):
         _check_patterns(key, compared)
@@ -133,16 +133,16 @@ def criterion(key: Element, depth: int = 0) -> Criterion:
 def _check_patterns(key: Element, patterns: list[str]) -> None:
     """Refuse what would be compared for too long with each candidate."""
     if len(patterns) > MOST_PATTERNS:
-        raise _unaskable(key, f"has more than {MOST_PATTERNS} values, and wild cards: split it")
+        raise _invalid_key(key, f"has more than {MOST_PATTERNS} values, and wild cards: split it")
     if sum(map(len, patterns)) > LONGEST_PATTERNS:
-        raise _unaskable(key, f"has wild cards, and more than {LONGEST_PATTERNS} characters")
+        raise _invalid_key(key, f"has wild cards, and more than {LONGEST_PATTERNS} characters")
 
 
 def _name(key: Element, names: list[str]) -> Criterion:
     if any("=" in name for name in names):
         if sum(name.count("=") + 1 for name in names) > MOST_PATTERNS:
-            raise _unaskable(key, f"has more than {MOST_PATTERNS} component groups")
-        return Named(tuple(tuple(name.split("=")) for name in names))
+            raise _invalid_key(key, f"has more than {MOST_PATTERNS} component groups")
+        return NameGroups(tuple(tuple(name.split("=")) for name in names))
     if any(map(wildcards.has_wildcards, names)):
         return Like("PN", tuple(pattern for name in names for pattern in _name_patterns(name)))
     return OneOf("PN", frozenset(names))
@@ -162,20 +162,20 @@ def _name_patterns(pattern: str) -> list[str]:
 def _sequence(key: Element, depth: int) -> Criterion:
     items = key.items or []
     if len(items) > 1:
-        raise _unaskable(key, "has more than one item")
+        raise _invalid_key(key, "has more than one item")
     if depth >= DEEPEST:
-        raise _unaskable(key, f"is nested deeper than {DEEPEST} sequences")
+        raise _invalid_key(key, f"is nested deeper than {DEEPEST} sequences")
     asked = criteria(items[0], depth=depth + 1) if items else {}
     return AnyItem(asked) if asked else Everything()
 
 
 def _range(text: str, key: Element) -> Criterion:
     if len(text) > _LONGEST_RANGE:
-        raise _unaskable(key, f"is no value or range of VR {key.vr}")
+        raise _invalid_key(key, f"is no value or range of VR {key.vr}")
     low, dash, high = _ends(text, key.vr)
     for end in filter(None, (low, high)):
         if not comparing.is_temporal(end, key.vr):
-            raise _unaskable(key, f"is no value or range of VR {key.vr}")
+            raise _invalid_key(key, f"is no value or range of VR {key.vr}")
     if not dash:
         return Between(key.vr, comparing.lowest(low, key.vr), comparing.highest(low, key.vr))
     if not low and not high:
@@ -202,7 +202,7 @@ def _is_moment(text: str) -> bool:
     return comparing.is_temporal(text, "DT")
 
 
-def _unaskable(key: Element, why: str) -> DimseFailure:
+def _invalid_key(key: Element, why: str) -> DimseFailure:
     return DimseFailure(Status.DOES_NOT_MATCH_SOP_CLASS, f"Key ({key.group},{key.element}) {why}.")
 
 
@@ -232,28 +232,28 @@ def _combine(asked: dict[int, Criterion]) -> None:
         day, hour = asked.get(date), asked.get(time)
         if isinstance(day, Between) and isinstance(hour, Between):
             del asked[time]
-            asked[date] = Within(time, day.lowest + hour.lowest, day.highest + hour.highest)
+            asked[date] = DateTimeRange(time, day.lowest + hour.lowest, day.highest + hour.highest)
 
 
 def predicate(keys: Iterable[Element], *, combined_date_time: bool = False) -> Predicate:
     """Return the test whether all keys match; raises DimseFailure A900 when one can't be asked."""
-    return all_hold(criteria(keys, combined_date_time=combined_date_time))
+    return all_of(criteria(keys, combined_date_time=combined_date_time))
 
 
-def all_hold(asked: Mapping[int, Criterion]) -> Predicate:
+def all_of(asked: Mapping[int, Criterion]) -> Predicate:
     """Return the test whether elements satisfy all criteria."""
     tests = [_on_elements(tag, each) for tag, each in asked.items()]
     return lambda elements: all(test(elements) for test in tests)
 
 
 def _on_elements(tag: int, asked: Criterion) -> Predicate:
-    if isinstance(asked, Within):
+    if isinstance(asked, DateTimeRange):
         return _moment_test(tag, asked)
     test = _test(asked)
     return lambda elements: test(elements.get(tag))
 
 
-def _moment_test(date: int, asked: Within) -> Predicate:
+def _moment_test(date: int, asked: DateTimeRange) -> Predicate:
     """A date without a time is taken as the whole day: it matches where the day may."""
 
     def test(elements: Elements) -> bool:
@@ -275,19 +275,19 @@ def _first(stored: Element | None, vr: str) -> str:
 
 
 def _test(
-    asked: OneOf | Like | Named | Between | AnyItem | Everything,
+    asked: OneOf | Like | NameGroups | Between | AnyItem | Everything,
 ) -> Callable[[Element | None], bool]:
     match asked:
         case OneOf(vr, values):
             return _values_test(vr, lambda text: text in values)
         case Like(vr, patterns):
             return _values_test(vr, wildcards.any_of(patterns))
-        case Named(names):
+        case NameGroups(names):
             return _names_test(names)
         case Between(vr, low, high):
             return _range_test(vr, low, high)
         case AnyItem(nested):
-            return _items_test(all_hold(nested))
+            return _items_test(all_of(nested))
         case Everything():
             return lambda _: True
 
@@ -298,7 +298,7 @@ def _values_test(vr: str, holds: Callable[[str], bool]) -> Callable[[Element | N
     def test(stored: Element | None) -> bool:
         if stored is None or not stored.value:
             return False
-        values = [stored.value] if vr in UNPARTED else stored.values
+        values = [stored.value] if vr in SINGLE_VALUED else stored.values
         if vr != "PN":
             return any(holds(comparing.comparable(value, vr)) for value in values)
         return any(holds(form) for value in values for form in name_forms(value))

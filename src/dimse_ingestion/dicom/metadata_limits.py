@@ -8,7 +8,7 @@ MOST_ELEMENTS = 500_000
 """Elements, items and values that are objects of their own."""
 MOST_VALUES = 2_000_000
 """Values, separators and absent values."""
-TOO_MUCH = (
+TOO_LARGE = (
     f"The data set has more than {MOST_ELEMENTS} elements and items, or {MOST_VALUES} values: "
     "send its long values as bulk data."
 )
@@ -26,4 +26,4 @@ class MetadataBudget:
         self._elements -= elements
         self._values -= values
         if self._elements < 0 or self._values < 0:
-            raise ValueError(TOO_MUCH)
+            raise ValueError(TOO_LARGE)

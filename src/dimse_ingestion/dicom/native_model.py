@@ -11,12 +11,12 @@ from xml.etree.ElementTree import SubElement, tostring
 from pydicom.datadict import keyword_for_tag
 
 from dimse_ingestion.dicom import charsets
-from dimse_ingestion.dicom.dicom_json import GROUPS, Address, Bulk, Path, from_json
+from dimse_ingestion.dicom.dicom_json import GROUPS, BulkDataUri, BulkElement, Path, from_json
 from dimse_ingestion.dicom.elements import Element
-from dimse_ingestion.dicom.native_model_reader import COMPONENTS, NativeModelReader, NoXml
-from dimse_ingestion.dicom.value_representations import UNPARTED
+from dimse_ingestion.dicom.native_model_reader import COMPONENTS, InvalidXml, NativeModelReader
+from dimse_ingestion.dicom.value_representations import SINGLE_VALUED
 
-__all__ = ["NAMESPACE", "NoXml", "from_xml", "to_xml"]
+__all__ = ["NAMESPACE", "InvalidXml", "from_xml", "to_xml"]
 NAMESPACE = "http://dicom.nema.org/PS3.19/models/NativeDICOM"
 _BEGIN = (
     b"<?xml version='1.0' encoding='utf-8'?>\n"
@@ -28,7 +28,7 @@ _RETURN = "\ufdd0"  # no character: stands for the carriage return, which is los
 _SPECIFIC_CHARACTER_SET = "00080005"
 
 
-def to_xml(elements: Iterable[Element], address: Address) -> bytes:
+def to_xml(elements: Iterable[Element], address: BulkDataUri) -> bytes:
     """A data set as an XML document in UTF-8; `address` makes the uri of bulk data by its path."""
     creators: dict[str, str] = {}
     pieces = [_BEGIN]
@@ -38,7 +38,9 @@ def to_xml(elements: Iterable[Element], address: Address) -> bytes:
     return document.replace(_RETURN.encode(), b"&#13;")
 
 
-def _attribute_in_xml(each: Element, address: Address, creators: dict[str, str]) -> Iterator[bytes]:
+def _attribute_in_xml(
+    each: Element, address: BulkDataUri, creators: dict[str, str]
+) -> Iterator[bytes]:
     """One attribute of the document; the items of a sequence by themselves, for there may be many.
 
     So no more nodes are made at once than those of an item.
@@ -58,7 +60,7 @@ def _attribute_in_xml(each: Element, address: Address, creators: dict[str, str])
 
 
 def _item_node(
-    parent: Node, number: int, item: Iterable[Element], address: Address, path: Path
+    parent: Node, number: int, item: Iterable[Element], address: BulkDataUri, path: Path
 ) -> Node:
     inner = SubElement(parent, "Item", {"number": str(number)})
     _add(inner, item, address, (*path, str(number)), {})
@@ -68,35 +70,35 @@ def _item_node(
 def _add(
     parent: Node,
     elements: Iterable[Element],
-    address: Address,
+    address: BulkDataUri,
     above: Path,
     creators: dict[str, str],
 ) -> None:
     for each in sorted(elements, key=lambda each: each.tag):
-        if creator := _creator_told(each):
+        if creator := _reserved_block(each):
             creators[creator] = each.value.strip()
         _add_attribute(parent, each, address, (*above, each.group + each.element), creators)
 
 
-def _creator_told(each: Element) -> str:
+def _reserved_block(each: Element) -> str:
     """The block of private elements that this one reserves (PS3.5 7.8.1)."""
     reserves = int(each.group, 16) & 1 and each.element[:2] == "00" and each.element >= "0010"
     return each.group + each.element[2:] if reserves else ""
 
 
 def _add_attribute(
-    parent: Node, each: Element, address: Address, path: Path, creators: dict[str, str]
+    parent: Node, each: Element, address: BulkDataUri, path: Path, creators: dict[str, str]
 ) -> None:
     vr = "UN" if each.vr == "SQ" and each.bulk is not None else each.vr
     about = {"tag": path[-1], "vr": vr}
     if keyword := keyword_for_tag(each.tag):
         about["keyword"] = keyword
     if int(each.group, 16) & 1 and (creator := creators.get(each.group + each.element[:2])):
-        about["privateCreator"] = _in_xml(creator)
+        about["privateCreator"] = _strip_invalid(creator)
     _fill(SubElement(parent, "DicomAttribute", about), each, address, path)
 
 
-def _fill(node: Node, each: Element, address: Address, path: Path) -> None:
+def _fill(node: Node, each: Element, address: BulkDataUri, path: Path) -> None:
     if each.bulk is not None:
         SubElement(node, "BulkData", {"uri": address(path)})
     elif each.inline_binary is not None:
@@ -110,11 +112,11 @@ def _fill(node: Node, each: Element, address: Address, path: Path) -> None:
 
 def _fill_values(node: Node, each: Element, path: Path) -> None:
     value = charsets.UTF_8 if path[-1] == _SPECIFIC_CHARACTER_SET and each.value else each.value
-    values = [value] if each.vr in UNPARTED else value.split("\\")
-    told = [_in_xml(text.rstrip(" \0")) for text in values]
-    if not any(told):
+    values = [value] if each.vr in SINGLE_VALUED else value.split("\\")
+    texts = [_strip_invalid(text.rstrip(" \0")) for text in values]
+    if not any(texts):
         return
-    for number, text in enumerate(told, start=1):
+    for number, text in enumerate(texts, start=1):
         if each.vr == "PN":
             _fill_name(SubElement(node, "PersonName", {"number": str(number)}), text)
         else:
@@ -130,12 +132,12 @@ def _fill_name(node: Node, name: str) -> None:
                 SubElement(inner, component).text = part
 
 
-def _in_xml(text: str) -> str:
+def _strip_invalid(text: str) -> str:
     """Without what XML 1.0 has no way to write."""
     return _NOT_IN_XML.sub("", text).replace("\r", _RETURN)
 
 
-def from_xml(document: bytes, bulk: Bulk) -> list[Element]:
+def from_xml(document: bytes, bulk: BulkElement) -> list[Element]:
     """Return the elements of an XML document, in order of their tags.
 
     `bulk` makes those whose value stands elsewhere. Raises ValueError with a sentence that names

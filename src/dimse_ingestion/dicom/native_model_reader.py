@@ -19,7 +19,7 @@ _NO_XML = "The document is not XML without a DTD."
 _VALUES = frozenset({"Value", "PersonName", "Item"})
 
 
-class NoXml(ValueError):
+class InvalidXml(ValueError):
     """A document that is no XML, or has a DTD."""
 
 
@@ -39,7 +39,7 @@ class NativeModelReader:
 
     def __init__(self) -> None:
         self._budget = MetadataBudget()
-        self._begun = False
+        self._has_started = False
         self._open: list[_Node] = []
         self._data_set: dict[str, object] = {}
         self._parser = expat.ParserCreate()
@@ -57,15 +57,15 @@ class NativeModelReader:
         try:
             self._parser.Parse(document, True)
         except (expat.ExpatError, LookupError, UnicodeError):
-            raise NoXml(_NO_XML) from None
+            raise InvalidXml(_NO_XML) from None
         except ValueError:
-            if self._begun:
+            if self._has_started:
                 raise
-            raise NoXml(_NO_XML) from None  # of an encoding that is declared
+            raise InvalidXml(_NO_XML) from None  # of an encoding that is declared
         return self._data_set
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
-        self._begun = True
+        self._has_started = True
         name = name.rpartition(":")[2]
         if len(self._open) > _DEEPEST_ELEMENT:
             raise ValueError(f"Sequences are nested deeper than {_DEEPEST}.")
@@ -144,4 +144,4 @@ def _tag(node: _Node) -> str:
 
 
 def _refuse_document_type(*_: object) -> None:
-    raise NoXml(_NO_XML)
+    raise InvalidXml(_NO_XML)

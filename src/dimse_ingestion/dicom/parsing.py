@@ -10,12 +10,19 @@ from collections.abc import Generator
 
 from dimse_ingestion.dicom import charsets, element_headers
 from dimse_ingestion.dicom import value_representations as representations
-from dimse_ingestion.dicom.byte_feed import Arriving, Parsing
+from dimse_ingestion.dicom.byte_feed import ByteFeed, ParserSteps
 from dimse_ingestion.dicom.element_headers import IMPLICIT_LITTLE, Header, Syntax
-from dimse_ingestion.dicom.element_values import decode, text_kept
+from dimse_ingestion.dicom.element_values import decode, stored_text
 from dimse_ingestion.dicom.elements import BulkReference, Element
-from dimse_ingestion.dicom.header_reading import HeaderReader, Malformed, misunderstood
-from dimse_ingestion.dicom.limits import TEACHING, Budget, Fragments, Kept, Limits, Place
+from dimse_ingestion.dicom.header_reading import HeaderReader, Malformed, cannot_understand
+from dimse_ingestion.dicom.limits import (
+    ENCODING_TAGS,
+    Budget,
+    FragmentLengths,
+    ParserLimits,
+    Scope,
+    SequenceBudget,
+)
 
 _DATA_SET_TRAILING_PADDING = 0xFFFCFFFC
 _FILE_META = 0x0002
@@ -33,10 +40,12 @@ class Parser:
     can't be understood. `is_file_meta` reads group 2, which no data set may have.
     """
 
-    def __init__(self, source: Arriving, limits: Limits, *, is_file_meta: bool = False) -> None:
+    def __init__(
+        self, source: ByteFeed, limits: ParserLimits, *, is_file_meta: bool = False
+    ) -> None:
         self.elements: list[Element] = []
         self.budget = Budget(limits.kept)
-        self.repeats = False
+        self.has_duplicates = False
         """Whether a tag came twice in a data set or item, of which the first counts."""
         self._source = source
         self._limits = limits
@@ -44,30 +53,30 @@ class Parser:
         self._tags: set[int] = set()
         self._headers = HeaderReader(source, limits.parts)
 
-    def data_set(self, syntax: Syntax) -> Parsing:
+    def data_set(self, syntax: Syntax) -> ParserSteps:
         """Read a whole data set; raises Ended where it is cut."""
-        place = Place(syntax, charsets.codecs(""), Kept(self.budget))
+        place = Scope(syntax, charsets.codecs(""), SequenceBudget(self.budget))
         while not (yield from self._is_over()):
-            header = self._headers.at_hand(place) or (yield from self._headers.next(place))
+            header = self._headers.next_available(place) or (yield from self._headers.next(place))
             if header.tag == element_headers.ITEM_END and not header.length:
                 continue  # of a sender that took the data set for an item
             _check_begins_element(header)
             if header.tag >> 16 == _FILE_META and not self._is_file_meta:
-                raise misunderstood("The data set holds group 0002: send it without file meta.")
-            found = self._value_at_hand(header, place) or (yield from self._value(header, place))
+                raise cannot_understand("The data set holds group 0002: send it without file meta.")
+            found = self._available_value(header, place) or (yield from self._value(header, place))
             if found is not None and self._is_new(header.tag):
-                if header.tag in TEACHING:
-                    place.learn(header.tag, found)
+                if header.tag in ENCODING_TAGS:
+                    place.apply(header.tag, found)
                 self._keep(header, found)
 
     def _keep(self, header: Header, found: Element) -> None:
         """Keep an element; one of text that is too much in all becomes a reference."""
-        text = text_kept(found)
+        text = stored_text(found)
         if not self.budget.spend(text, on_small=not text or header.length <= _SHORT):
             end = self._source.offset
             found = header.reference(end - header.length, end)
             if not self.budget.spend(on_small=True):
-                raise misunderstood("The data set has more elements than can be taken.")
+                raise cannot_understand("The data set has more elements than can be taken.")
         self.elements.append(found)
 
     def _is_over(self) -> Generator[None, None, bool]:
@@ -75,18 +84,18 @@ class Parser:
         source = self._source
         if source.available >= element_headers.SHORTEST:
             return False
-        rest = yield from source.up_to(element_headers.SHORTEST)
+        rest = yield from source.peek_up_to(element_headers.SHORTEST)
         return len(rest) < element_headers.SHORTEST and not any(rest)
 
     def _is_new(self, tag: int) -> bool:
         """Whether an element counts: the first of its tag, and of a group that data sets have."""
         if tag in self._tags or (tag >> 16 in _NOT_OF_DATA_SETS and not self._is_file_meta):
-            self.repeats |= tag in self._tags
+            self.has_duplicates |= tag in self._tags
             return False
         self._tags.add(tag)
         return True
 
-    def _value_at_hand(self, header: Header, place: Place) -> Element | None:
+    def _available_value(self, header: Header, place: Scope) -> Element | None:
         """A short value that is kept, if it has come; no generator then, as most values need none.
 
         Nothing is read where None is returned.
@@ -99,7 +108,7 @@ class Parser:
             or not tag & 0xFFFF
             or len(source.buffer) - source.start < length
             or source.offset + length > place.end
-            or not place.kept.holds
+            or not place.kept.is_within
         ):
             return None
         start = source.start
@@ -107,7 +116,7 @@ class Parser:
         source.offset += length
         return decode(header, bytes(source.buffer[start : source.start]), place)
 
-    def _value(self, header: Header, place: Place) -> Generator[None, None, Element | None]:
+    def _value(self, header: Header, place: Scope) -> Generator[None, None, Element | None]:
         if not header.is_undefined and self._source.offset + header.length > place.end:
             raise Malformed(f"The value of {header.tag:08X} is longer than what it is in.")
         if header.vr == "UN":
@@ -118,20 +127,20 @@ class Parser:
             return self._sequence(header, place)
         return self._plain(header, place)
 
-    def _unknown(self, header: Header, place: Place) -> Generator[None, None, Element | None]:
+    def _unknown(self, header: Header, place: Scope) -> Generator[None, None, Element | None]:
         """UN is implicit VR little endian inside (PS3.5 6.2.2), of the VR that its tag has."""
         if header.is_undefined and not header.is_pixel_data:
-            return self._sequence(header, place.read_as(IMPLICIT_LITTLE))
+            return self._sequence(header, place.with_syntax(IMPLICIT_LITTLE))
         header = header._replace(vr=representations.vr_of(header.tag, signed=place.signed))
         if header.is_undefined:
             return self._encapsulated(header, place)
-        place = place.read_as(IMPLICIT_LITTLE)
+        place = place.with_syntax(IMPLICIT_LITTLE)
         return (self._sequence if header.vr == "SQ" else self._plain)(header, place)
 
-    def _plain(self, header: Header, place: Place) -> Generator[None, None, Element | None]:
+    def _plain(self, header: Header, place: Scope) -> Generator[None, None, Element | None]:
         tag, vr, length = header
         source = self._source
-        if tag & 0xFFFF == 0 or tag == _DATA_SET_TRAILING_PADDING or not place.kept.holds:
+        if tag & 0xFFFF == 0 or tag == _DATA_SET_TRAILING_PADDING or not place.kept.is_within:
             yield from source.skip(length)
             return None
         longest = self._limits.text if vr in representations.TEXT else self._limits.binary
@@ -143,25 +152,25 @@ class Parser:
         value = yield from source.take(length)
         return decode(header, value, place)
 
-    def _encapsulated(self, header: Header, place: Place) -> Generator[None, None, Element]:
+    def _encapsulated(self, header: Header, place: Scope) -> Generator[None, None, Element]:
         source = self._source
         begin = end = source.offset
-        fragments = Fragments(self._limits.fragments if place.depth == 0 else 0)
+        fragments = FragmentLengths(self._limits.fragments if place.depth == 0 else 0)
         while True:
-            end = self._fragments_at_hand(place, fragments, end)
-            item = self._headers.at_hand(place) or (yield from self._headers.next(place))
+            end = self._available_fragments(place, fragments, end)
+            item = self._headers.next_available(place) or (yield from self._headers.next(place))
             if item.tag == element_headers.SEQUENCE_END:
-                noted = fragments.noted(self.budget) if place.depth == 0 else None
+                noted = fragments.lengths(self.budget) if place.depth == 0 else None
                 bulk = BulkReference(begin, end - begin, noted)
                 return header._replace(vr="OB").referring(bulk)
             if item.tag != element_headers.ITEM or item.is_undefined:
-                raise misunderstood(f"Tag {item.tag:08X} among the fragments of pixel data.")
+                raise cannot_understand(f"Tag {item.tag:08X} among the fragments of pixel data.")
             fragments.add(item.length)
             if item.length:
                 yield from source.skip(item.length)
             end = source.offset
 
-    def _fragments_at_hand(self, place: Place, fragments: Fragments, end: int) -> int:
+    def _available_fragments(self, place: Scope, fragments: FragmentLengths, end: int) -> int:
         """Pass over whole fragments that have come; the offset where the last of them ends."""
         source, unpack_from = self._source, place.syntax.tag_and_length.unpack_from
         start = begin = source.start
@@ -178,11 +187,11 @@ class Parser:
         source.advance(start - begin)
         return source.offset if start > begin else end
 
-    def _sequence(self, header: Header, place: Place) -> Generator[None, None, Element | None]:
+    def _sequence(self, header: Header, place: Scope) -> Generator[None, None, Element | None]:
         """The items of a sequence; a value of known length that has none in it is kept as bytes."""
         source, begin = self._source, self._source.offset
         if place.depth >= self._limits.depth:
-            raise misunderstood(f"Sequences are nested deeper than {place.depth}.")
+            raise cannot_understand(f"Sequences are nested deeper than {place.depth}.")
         if header.is_undefined:
             return (yield from self._read_sequence(header, place, place.end))
         if place.depth == 0 and header.length > self._limits.sequence:
@@ -190,7 +199,7 @@ class Parser:
             return header._replace(vr="SQ").reference(begin, source.offset)
         is_short = header.length <= self._limits.binary
         if is_short:
-            yield from source.have(header.length)  # to be read again as bytes
+            yield from source.wait_for(header.length)  # to be read again as bytes
         end = begin + header.length
         try:
             return (yield from self._read_sequence(header, place, end))
@@ -202,31 +211,31 @@ class Parser:
         return header._replace(vr="UN").reference(begin, end)
 
     def _read_sequence(
-        self, header: Header, place: Place, end: int
+        self, header: Header, place: Scope, end: int
     ) -> Generator[None, None, Element]:
         """A sequence, or its reference where it is too large; raises Malformed."""
         begin, kept = self._source.offset, place.kept
         if place.depth == 0:
-            kept = Kept(self.budget, begin + self._limits.sequence)
-        within = place.inside(kept, place.depth + 1, end)
+            kept = SequenceBudget(self.budget, begin + self._limits.sequence)
+        within = place.nested(kept, place.depth + 1, end)
         try:
             items, last = yield from self._items(within, is_undefined=header.is_undefined)
         except Malformed:
-            kept.give_up() if place.depth == 0 else None
+            kept.discard() if place.depth == 0 else None
             raise
-        if place.depth == 0 and not kept.holds:
+        if place.depth == 0 and not kept.is_within:
             return header._replace(vr="SQ").reference(begin, last)
         return header.sequence(items)
 
     def _items(
-        self, place: Place, *, is_undefined: bool
+        self, place: Scope, *, is_undefined: bool
     ) -> Generator[None, None, tuple[list[list[Element]], int]]:
         """The items, and where the last of them ends."""
         items: list[list[Element]] = []
         source = self._source
         while source.offset < place.end:
             last = source.offset
-            item = self._headers.at_hand(place) or (yield from self._headers.next(place))
+            item = self._headers.next_available(place) or (yield from self._headers.next(place))
             if item.tag == element_headers.SEQUENCE_END and (
                 is_undefined or source.offset == place.end
             ):
@@ -240,31 +249,31 @@ class Parser:
                 items.clear()
         return items, source.offset
 
-    def _item(self, item: Header, around: Place) -> Generator[None, None, list[Element]]:
+    def _item(self, item: Header, around: Scope) -> Generator[None, None, list[Element]]:
         """The elements of an item, which ends at its delimiter or with the sequence around it."""
         elements: list[Element] = []
         source = self._source
         end = around.end if item.is_undefined else source.offset + item.length
         if end > around.end:
             raise Malformed("An item is longer than its sequence.")
-        if not around.kept.holds and not item.is_undefined:
+        if not around.kept.is_within and not item.is_undefined:
             yield from source.skip(item.length)
             return elements
-        place, tags = around.inside(around.kept, around.depth, end), set[int]()
+        place, tags = around.nested(around.kept, around.depth, end), set[int]()
         while source.offset < end:
-            header = self._headers.at_hand(place) or (yield from self._headers.next(place))
+            header = self._headers.next_available(place) or (yield from self._headers.next(place))
             tag = header.tag
             if tag == element_headers.ITEM_END and (item.is_undefined or source.offset == end):
                 return elements
             _check_begins_element(header)
-            found = self._value_at_hand(header, place) or (yield from self._value(header, place))
+            found = self._available_value(header, place) or (yield from self._value(header, place))
             if found is None or tag >> 16 in _NOT_OF_DATA_SETS or tag in tags:
-                self.repeats |= tag in tags
+                self.has_duplicates |= tag in tags
                 continue
             tags.add(tag)
-            if tag in TEACHING:
-                place.learn(tag, found)
-            if place.kept.add(source.offset, text_kept(found)):
+            if tag in ENCODING_TAGS:
+                place.apply(tag, found)
+            if place.kept.add(source.offset, stored_text(found)):
                 elements.append(found)
         return elements
 

@@ -8,7 +8,7 @@ import struct
 
 from dimse_ingestion.dicom.elements import by_tag
 from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.scanning import scanned
+from dimse_ingestion.dicom.scanning import scan
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.dicom.uids import (
     DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
@@ -92,7 +92,7 @@ def file_meta_end(head: bytes) -> int | None:
 
 def transfer_syntax_uid(head: bytes) -> str:
     """The transfer syntax that a whole head tells; raises DimseFailure C000 when it tells none."""
-    told = by_tag(scanned(head[_PREAMBLE_LENGTH:], EXPLICIT_VR_LITTLE_ENDIAN, is_file_meta=True))
-    if _TRANSFER_SYNTAX_UID not in told:
+    elements = by_tag(scan(head[_PREAMBLE_LENGTH:], EXPLICIT_VR_LITTLE_ENDIAN, is_file_meta=True))
+    if _TRANSFER_SYNTAX_UID not in elements:
         raise DimseFailure(Status.CANNOT_UNDERSTAND, "The object names no transfer syntax.")
-    return told[_TRANSFER_SYNTAX_UID].value
+    return elements[_TRANSFER_SYNTAX_UID].value

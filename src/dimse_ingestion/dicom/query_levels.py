@@ -72,7 +72,7 @@ _MODELS = {PATIENT_ROOT_FIND: LEVELS, STUDY_ROOT_FIND: LEVELS[1:]}
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class QueryKeys:
     """A valid question: its level, the keys that can be answered, and those that can't (FF01)."""
 
     level: str
@@ -86,12 +86,14 @@ def levels_to(level: str) -> tuple[str, ...]:
 
 
 @cache
-def supported(level: str) -> frozenset[int]:
+def supported_keys(level: str) -> frozenset[int]:
     """The tags that can be answered at a level, those of the levels above among them."""
     return frozenset().union(*(KEYS[each] for each in levels_to(level)))
 
 
-def asked(identifier: Iterable[Element], sop_class_uid: str, *, relational: bool = False) -> Asked:
+def parse_query(
+    identifier: Iterable[Element], sop_class_uid: str, *, relational: bool = False
+) -> QueryKeys:
     """What an identifier asks; raises DimseFailure A900 with a sentence that names the tag.
 
     Without relational queries the unique keys of the levels above must be there with one value
@@ -104,7 +106,7 @@ def asked(identifier: Iterable[Element], sop_class_uid: str, *, relational: bool
     keys = [each for tag, each in elements.items() if tag not in _NOT_KEYS]
     answerable = [each for each in keys if _is_answerable(each, level)]
     unsupported = [each for each in keys if not _is_answerable(each, level)]
-    return Asked(level, answerable, unsupported)
+    return QueryKeys(level, answerable, unsupported)
 
 
 def _level(elements: dict[int, Element], sop_class_uid: str) -> str:
@@ -129,7 +131,7 @@ def _check_keys_above(elements: dict[int, Element], level: str, model: tuple[str
 
 
 def _is_answerable(key: Element, level: str) -> bool:
-    if key.tag in supported(level):
+    if key.tag in supported_keys(level):
         return True
     private = (key.tag >> 16) & 1
     return level == "IMAGE" and not private

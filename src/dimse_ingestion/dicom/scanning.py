@@ -11,11 +11,11 @@ import zlib
 from collections.abc import Iterator
 
 from dimse_ingestion.dicom import element_headers, uids
-from dimse_ingestion.dicom.byte_feed import Arriving, Ended, Inflating
+from dimse_ingestion.dicom.byte_feed import ByteFeed, EndOfData, Inflater
 from dimse_ingestion.dicom.elements import Element
 from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.header_reading import misunderstood
-from dimse_ingestion.dicom.limits import Limits
+from dimse_ingestion.dicom.header_reading import cannot_understand
+from dimse_ingestion.dicom.limits import ParserLimits
 from dimse_ingestion.dicom.parsing import Parser
 
 _PIECES_OF_A_SLICE = 8  # inflated
@@ -30,22 +30,26 @@ class Scanner:
     """
 
     def __init__(
-        self, transfer_syntax_uid: str, limits: Limits | None = None, *, is_file_meta: bool = False
+        self,
+        transfer_syntax_uid: str,
+        limits: ParserLimits | None = None,
+        *,
+        is_file_meta: bool = False,
     ) -> None:
-        self._limits = limits or Limits()
-        self._source = Arriving()
+        self._limits = limits or ParserLimits()
+        self._source = ByteFeed()
         self._parser = Parser(self._source, self._limits, is_file_meta=is_file_meta)
         self._parsing = self._parser.data_set(element_headers.syntax_of(transfer_syntax_uid))
-        self._inflating = Inflating() if transfer_syntax_uid in uids.DEFLATED else None
+        self._inflating = Inflater() if transfer_syntax_uid in uids.DEFLATED else None
         self._inflated = 0
         self._failure: DimseFailure | None = None
 
     def feed(self, chunk: bytes | memoryview) -> None:
         """Take the next bytes."""
-        for _ in self.feeding(chunk):
+        for _ in self.feed_in_slices(chunk):
             pass
 
-    def feeding(self, chunk: bytes | memoryview) -> Iterator[None]:
+    def feed_in_slices(self, chunk: bytes | memoryview) -> Iterator[None]:
         """Take the next bytes in slices of work; between them the caller may do something else."""
         if self._inflating is None:
             yield from self._resume(chunk)
@@ -57,26 +61,26 @@ class Scanner:
                 if number % _PIECES_OF_A_SLICE == 0:
                     yield
         except zlib.error as broken:
-            self._failure = misunderstood(f"The deflated data set is damaged ({broken}).")
+            self._failure = cannot_understand(f"The deflated data set is damaged ({broken}).")
             raise self._failure from broken
 
     def finish(self) -> list[Element]:
         """Return the elements, once all bytes were fed."""
         if self._inflating is not None and not self._inflating.complete:
-            raise self._failure or misunderstood("The deflated data set ends early.")
+            raise self._failure or cannot_understand("The deflated data set ends early.")
         self._source.ended = True
         for _ in self._resume(b""):
             pass
         return self._parser.elements
 
     @property
-    def to_pass_over(self) -> int:
+    def skippable(self) -> int:
         """How many of the next bytes are of no interest; 0 where they must be inflated to know."""
-        return 0 if self._inflating else self._source.to_pass_over
+        return 0 if self._inflating else self._source.skippable
 
-    def pass_over(self, length: int) -> None:
-        """Go on after the next `length` bytes, at most `to_pass_over`, without having them."""
-        self._source.pass_over(length)
+    def mark_skipped(self, length: int) -> None:
+        """Go on after the next `length` bytes, at most `skippable`, without having them."""
+        self._source.mark_skipped(length)
         self.feed(b"")
 
     @property
@@ -85,9 +89,9 @@ class Scanner:
         return self._parser.elements
 
     @property
-    def repeats(self) -> bool:
+    def has_duplicates(self) -> bool:
         """Whether a tag came twice in a data set or item, of which the first counts."""
-        return self._parser.repeats
+        return self._parser.has_duplicates
 
     @property
     def cost(self) -> int:
@@ -106,8 +110,10 @@ class Scanner:
                 source.paused = False
                 yield
                 next(self._parsing, None)
-        except Ended:
-            self._failure = misunderstood(f"The data set ends early, after {source.offset} bytes.")
+        except EndOfData:
+            self._failure = cannot_understand(
+                f"The data set ends early, after {source.offset} bytes."
+            )
             raise self._failure from None
         except DimseFailure as failure:
             self._failure = failure
@@ -116,13 +122,13 @@ class Scanner:
     def _count_inflated(self, length: int) -> None:
         self._inflated += length
         if self._inflated > self._limits.inflated:
-            self._failure = misunderstood(
+            self._failure = cannot_understand(
                 f"Inflated, the data set has more than {self._limits.inflated} bytes."
             )
             raise self._failure
 
 
-def scanned(
+def scan(
     data_set: bytes | memoryview, transfer_syntax_uid: str, *, is_file_meta: bool = False
 ) -> list[Element]:
     """Return the elements of a whole data set; raises DimseFailure C000."""

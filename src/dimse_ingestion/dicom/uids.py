@@ -39,7 +39,7 @@ IDENTIFIER_SYNTAXES = frozenset(
 """Transfer syntaxes in which an identifier can be written: those without encapsulation."""
 
 
-def without_padding(value: str) -> str:
+def strip_padding(value: str) -> str:
     """Return the value of a UI element without the NULs and spaces that pad it at its end.
 
     PS3.5 9.1 pads with one NUL; spaces and several NULs are sent as well and are harmless. Blanks

@@ -34,7 +34,7 @@ TEXT = frozenset(
         "UT",
     ]
 )
-UNPARTED = frozenset({"LT", "ST", "UR", "UT"})
+SINGLE_VALUED = frozenset({"LT", "ST", "UR", "UT"})
 """Text of one value, in which a backslash is a character."""
 
 NUMBERS = {

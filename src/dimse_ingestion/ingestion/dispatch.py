@@ -9,7 +9,7 @@ from contextlib import aclosing, asynccontextmanager, contextmanager
 from importlib.metadata import version
 
 from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.query_levels import Asked
+from dimse_ingestion.dicom.query_levels import QueryKeys
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
@@ -92,7 +92,7 @@ class Dispatch:
         )
         return FindResult(status=ended, matches=sent)
 
-    async def _send_matches(self, query: Asked, open_: FindOpen, answering: MatchSink) -> int:
+    async def _send_matches(self, query: QueryKeys, open_: FindOpen, answering: MatchSink) -> int:
         """Send what matches until it ends or is cancelled; how many were sent."""
         status = pending_status(query)
         sent = 0

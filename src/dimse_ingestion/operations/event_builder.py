@@ -85,7 +85,7 @@ def check_elements(instance: Instance, elements: Iterable[Element]) -> None:
 
 def _uid(elements: dict[int, Element], tag: int) -> str:
     elements_by_tag = elements.get(tag)
-    return uids.without_padding(elements_by_tag.value) if elements_by_tag else ""
+    return uids.strip_padding(elements_by_tag.value) if elements_by_tag else ""
 
 
 def _mismatch(sentence: str) -> DimseFailure:

@@ -15,9 +15,9 @@ from dimse_ingestion.dicom.query_levels import (
     QUERY_RETRIEVE_LEVEL,
     RETRIEVE_AE_TITLE,
     UNIQUE_KEYS,
-    Asked,
-    asked,
+    QueryKeys,
     levels_to,
+    parse_query,
 )
 from dimse_ingestion.dicom.scanning import Scanner
 from dimse_ingestion.dicom.status import Status
@@ -37,7 +37,7 @@ class Finder:
 
     async def parse_query(
         self, identifier: bytes, sop_class_uid: str, transfer_syntax_uid: str, *, relational: bool
-    ) -> Asked:
+    ) -> QueryKeys:
         """Return what is asked.
 
         Raises DimseFailure with a sentence: C001 for an identifier that can't be read, A900 for a
@@ -51,7 +51,7 @@ class Finder:
             raise DimseFailure(
                 Status.UNABLE_TO_PROCESS, f"Identifier unreadable: {failure.comment}"
             ) from failure
-        return asked(elements, sop_class_uid, relational=relational)
+        return parse_query(elements, sop_class_uid, relational=relational)
 
     async def _elements(self, identifier: bytes, transfer_syntax_uid: str) -> list[Element]:
         scanner = Scanner(transfer_syntax_uid, limits.IDENTIFIER)
@@ -61,7 +61,7 @@ class Finder:
 
     async def matches(
         self,
-        query: Asked,
+        query: QueryKeys,
         retrieve_ae_title: str,
         transfer_syntax_uid: str,
         *,
@@ -88,13 +88,13 @@ class Finder:
                 yield _identifier(match, query, retrieve_ae_title, transfer_syntax_uid)
 
 
-def pending_status(query: Asked) -> Status:
+def pending_status(query: QueryKeys) -> Status:
     """FF01 when a key can't be answered (PS3.4 table C.4-1), else FF00."""
     unsupported = bool(query.unsupported)
     return Status.PENDING_WITHOUT_OPTIONAL_KEYS if unsupported else Status.PENDING
 
 
-def _query_keys(query: Asked) -> list[Element]:
+def _query_keys(query: QueryKeys) -> list[Element]:
     """The keys, with the unique ones of this level and those above: answers always have them."""
     present = {key.tag for key in query.keys}
     unique = (UNIQUE_KEYS[level] for level in levels_to(query.level))
@@ -106,20 +106,22 @@ def _query_keys(query: Asked) -> list[Element]:
 
 
 def _identifier(
-    match: list[Element], query: Asked, retrieve_ae_title: str, transfer_syntax_uid: str
+    match: list[Element], query: QueryKeys, retrieve_ae_title: str, transfer_syntax_uid: str
 ) -> bytes:
     found = by_tag(match)
     stored = found.pop(encoding.SPECIFIC_CHARACTER_SET, None)
     elements = _completed(found, query, retrieve_ae_title)
-    character_set = encoding.answer_character_set(elements, stored.value if stored else "")
+    character_set = encoding.response_character_set(elements, stored.value if stored else "")
     try:
-        return encoding.encoded(elements, transfer_syntax_uid, character_set)
+        return encoding.encode(elements, transfer_syntax_uid, character_set)
     except ValueError:
         writable = [each for each in elements if _is_writable(each, transfer_syntax_uid)]
-        return encoding.encoded(writable, transfer_syntax_uid, character_set)
+        return encoding.encode(writable, transfer_syntax_uid, character_set)
 
 
-def _completed(found: dict[int, Element], query: Asked, retrieve_ae_title: str) -> list[Element]:
+def _completed(
+    found: dict[int, Element], query: QueryKeys, retrieve_ae_title: str
+) -> list[Element]:
     """Every key that was asked, without a value where there is none, and what an SCP adds."""
     for key in query.keys:
         found.setdefault(key.tag, element(key.tag, key.vr))
@@ -135,7 +137,7 @@ def _completed(found: dict[int, Element], query: Asked, retrieve_ae_title: str) 
 def _is_writable(each: Element, transfer_syntax_uid: str) -> bool:
     """A stored value may not be what its VR says: it is left out rather than the match."""
     try:
-        encoding.encoded([each], transfer_syntax_uid, charsets.UTF_8)
+        encoding.encode([each], transfer_syntax_uid, charsets.UTF_8)
     except ValueError:
         return False
     return True

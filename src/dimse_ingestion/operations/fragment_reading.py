@@ -15,9 +15,9 @@ from dimse_ingestion.dicom.elements import Element, by_tag
 from dimse_ingestion.dicom.fragments import (
     ITEM_HEADER,
     Boundary,
+    ByteRange,
     EncapsulatedFrame,
     FragmentIndex,
-    Place,
 )
 from dimse_ingestion.dicom.frames import ImagePixels, NoFrame
 from dimse_ingestion.operations.retrieve import CONCURRENT_READS, Retriever
@@ -137,7 +137,7 @@ class FragmentReader:
         return _FrameStarts(index, index.starts_by_markers(boundaries, is_image=is_image))
 
     async def _begins_image(self, located: Located, index: FragmentIndex) -> bool:
-        return index.begins_image(await self.data_set(located, *index.begin()))
+        return index.begins_image(await self.data_set(located, *index.first_bytes()))
 
     async def _is_consistent(self, located: Located, cached: _FrameStarts, number: int) -> bool:
         """Whether the bytes around a frame's fragments let them be a frame."""
@@ -152,7 +152,7 @@ class FragmentReader:
         self, located: Located, index: FragmentIndex, numbers: Sequence[int]
     ) -> list[Boundary]:
         """What stands at some neighbouring boundaries, a few read at once."""
-        places: list[Place] = [index.boundary(number) for number in numbers]
+        places: list[ByteRange] = [index.boundary(number) for number in numbers]
         reads: list[bytes] = []
         for start in range(0, len(places), CONCURRENT_READS):
             some = places[start : start + CONCURRENT_READS]

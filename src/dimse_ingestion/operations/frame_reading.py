@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from dimse_ingestion.dicom import frames, uids
 from dimse_ingestion.dicom.code_streams import begins_image, ends_image, has_markers
 from dimse_ingestion.dicom.elements import BulkReference, Element
-from dimse_ingestion.dicom.fragments import ITEM_HEADER, EncapsulatedFrame, Place
+from dimse_ingestion.dicom.fragments import ITEM_HEADER, ByteRange, EncapsulatedFrame
 from dimse_ingestion.dicom.frames import ImagePixels, NativeFrame, NoFrame
 from dimse_ingestion.dicom.presentation_state import presentation_elements
 from dimse_ingestion.dicom.value_representations import little_endian
@@ -96,14 +96,14 @@ class FrameReader:
                     yield _little_endian(place, piece)
             offset += length + ITEM_HEADER
 
-    async def fragments(self, located: Located) -> list[Place]:
+    async def fragments(self, located: Located) -> list[ByteRange]:
         """Where all fragments stand, whatever frames they are of; raises NoFrame."""
         pixels = frames.image_pixels(located.elements)
         index = await self._fragments.index(located, replace(pixels, number_of_frames=1))
         return index.whole()
 
     async def read_fragments(
-        self, located: Located, fragments: Sequence[Place], offset: int, length: int
+        self, located: Located, fragments: Sequence[ByteRange], offset: int, length: int
     ) -> AsyncGenerator[bytes, None]:
         """So many bytes from `offset` of fragments after each other, without their headers."""
         end, begin = offset + length, 0

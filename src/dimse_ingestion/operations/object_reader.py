@@ -51,9 +51,9 @@ async def _read_on(
 ) -> None:
     length = _FIRST_READ
     while offset < stored.size:
-        if scanner.to_pass_over >= _WORTH_SKIPPING:
-            skipped = min(scanner.to_pass_over, stored.size - offset)
-            scanner.pass_over(skipped)
+        if scanner.skippable >= _WORTH_SKIPPING:
+            skipped = min(scanner.skippable, stored.size - offset)
+            scanner.mark_skipped(skipped)
             offset += skipped
             continue
         length = min(2 * length, _LONGEST_READ)

@@ -13,7 +13,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from dimse_ingestion.dicom import uids
-from dimse_ingestion.dicom.byte_feed import Inflating
+from dimse_ingestion.dicom.byte_feed import Inflater
 from dimse_ingestion.dicom.elements import Element, element
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.frames import PIXEL_DATA, NoFrame, image_pixels
@@ -212,7 +212,7 @@ class Retriever:
     async def _inflated_range(
         self, located: Located, offset: int, length: int
     ) -> AsyncGenerator[bytes, None]:
-        inflating, place, end = Inflating(), 0, offset + length
+        inflating, place, end = Inflater(), 0, offset + length
         whole = self.object_range(located, located.header_size, located.size)
         async with aclosing(whole) as pieces:
             async for piece in pieces:
@@ -246,7 +246,7 @@ async def _prepend(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGene
             yield piece
 
 
-def _inflate(inflating: Inflating, piece: bytes) -> list[bytes]:
+def _inflate(inflating: Inflater, piece: bytes) -> list[bytes]:
     try:
         return list(inflating.pieces(piece))
     except zlib.error:

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dimse_ingestion.dicom.failure import OutOfResources
-from dimse_ingestion.dicom.limits import Limits
+from dimse_ingestion.dicom.limits import ParserLimits
 from dimse_ingestion.dicom.scanning import Scanner
 
-_MAX_SCAN = Limits().kept
+_MAX_SCAN = ParserLimits().kept
 _BUDGET = 2 * _MAX_SCAN + 4 * 2**20  # bytes of events, some 200 MiB of elements
 _UNRESERVED = 512 * 1024  # bytes of an event: thousands of elements, kept without asking
 _MAX_WAIT = 30.0
@@ -74,11 +74,11 @@ class ScanShare:
 
     async def feed(self, scanner: Scanner, chunk: bytes | memoryview) -> None:
         """Feed a chunk, in slices; raises DimseFailure as the scanner does, and transient A700."""
-        for _ in scanner.feeding(chunk):
+        for _ in scanner.feed_in_slices(chunk):
             if scanner.cost > max(self.reserved, _UNRESERVED):
                 await self._grow()
             await self._pacing.yield_to_event_loop()
-        if self.reserved and scanner.to_pass_over:
+        if self.reserved and scanner.skippable:
             self._shrink(scanner.cost)
 
     async def _grow(self) -> None:

@@ -7,7 +7,7 @@ transient, so that a modality tries again. Which contexts are accepted is `dicom
 from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from dimse_ingestion.dicom.contexts import NON_PATIENT, choice
+from dimse_ingestion.dicom.contexts import NON_PATIENT, context_policy
 from dimse_ingestion.dicom.uids import FIND_CLASSES
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
@@ -35,7 +35,7 @@ class Admission:
         spool_trouble: Callable[[], str],
     ) -> None:
         self._settings = settings
-        self._choose = choice(settings.image_sop_classes, settings.transfer_syntaxes)
+        self._choose = context_policy(settings.image_sop_classes, settings.transfer_syntaxes)
         self._spool_trouble = spool_trouble
         self._open: set[str] = set()
         self.draining = False

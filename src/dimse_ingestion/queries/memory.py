@@ -15,7 +15,7 @@ from dimse_ingestion.dicom.query_levels import (
     SOP_CLASSES_IN_STUDY,
     UNIQUE_KEYS,
     levels_to,
-    supported,
+    supported_keys,
 )
 from dimse_ingestion.queries.contract import Located
 
@@ -124,5 +124,5 @@ def _answer(entity: _Instance, query: "Query") -> list[Element]:
     wanted = {key.tag for key in query.keys} | unique | {_CHARACTER_SET}
     elements = {_CHARACTER_SET: element(_CHARACTER_SET, "CS")} | entity
     if query.all_keys:
-        wanted |= supported(query.scope) if query.scope != "IMAGE" else elements.keys()
+        wanted |= supported_keys(query.scope) if query.scope != "IMAGE" else elements.keys()
     return [elements[tag] for tag in sorted(elements) if tag in wanted]

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import NoDecode
 
-from dimse_ingestion.dicom.ae_title import checked
+from dimse_ingestion.dicom.ae_title import validate
 
 _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*")
 _UID_LENGTH = 64  # PS3.5 9.1
@@ -72,7 +72,7 @@ def _listed(value: object) -> object:
 
 
 def _titles(values: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(checked(value) for value in values)
+    return tuple(validate(value) for value in values)
 
 
 def _uids(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -155,7 +155,7 @@ def _exists(path: Path) -> bool:
         return False
 
 
-AeTitle = Annotated[str, AfterValidator(checked)]
+AeTitle = Annotated[str, AfterValidator(validate)]
 AeTitles = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_titles)]
 Uids = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_uids)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]

@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dimse_ingestion.dicom.byte_feed import Arriving, Ended, Inflating, Parsing
+from dimse_ingestion.dicom.byte_feed import ByteFeed, EndOfData, Inflater, ParserSteps
 
 
 def test_a_parser_waits_and_goes_on_where_it_was():
-    source, taken = Arriving(), []
+    source, taken = ByteFeed(), []
 
-    def parser() -> Parsing:
+    def parser() -> ParserSteps:
         taken.append((yield from source.take(2)))
         yield from source.skip(3)
         taken.append((yield from source.peek(1)))
@@ -26,15 +26,15 @@ def test_a_parser_waits_and_goes_on_where_it_was():
 
 @pytest.mark.parametrize("want", ["take", "skip", "peek"])
 def test_what_will_not_come_is_told(want):
-    source = Arriving()
+    source = ByteFeed()
     source.add(b"abc")
     source.ended = True
-    with pytest.raises(Ended):
+    with pytest.raises(EndOfData):
         list(getattr(source, want)(4))
 
 
 def test_what_is_passed_over_is_not_kept():
-    source = Arriving()
+    source = ByteFeed()
     passing = source.skip(10**12)
     next(passing)
     for _ in range(100):
@@ -48,7 +48,7 @@ def test_what_is_passed_over_is_not_kept():
 def test_inflating_gives_everything_in_pieces_of_any_size(data, size):
     deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     deflated = deflater.compress(data) + deflater.flush() + b"\0"
-    inflating = Inflating()
+    inflating = Inflater()
     pieces = [deflated[place : place + size] for place in range(0, len(deflated), size)]
     assert b"".join(b"".join(inflating.pieces(piece)) for piece in pieces) == data
     assert inflating.complete
@@ -58,7 +58,7 @@ def test_inflating_gives_everything_in_pieces_of_any_size(data, size):
 def test_a_small_piece_that_inflates_to_much_comes_bounded_and_whole(length):
     deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     deflated = deflater.compress(bytes(length)) + deflater.flush()
-    inflating = Inflating()
+    inflating = Inflater()
     pieces = [len(piece) for piece in inflating.pieces(deflated)]
     assert sum(pieces) == length
     assert max(pieces) <= 2**18

@@ -3,9 +3,9 @@
 from pydicom import dcmread
 from pydicom.filebase import DicomBytesIO
 
-from dimse_ingestion.dicom.composing import composed
+from dimse_ingestion.dicom.composing import compose
 from dimse_ingestion.dicom.elements import BulkReference, Element, by_tag, element
-from dimse_ingestion.dicom.scanning import scanned
+from dimse_ingestion.dicom.scanning import scan
 from dimse_ingestion.dicom.uids import EXPLICIT_VR_LITTLE_ENDIAN
 
 NAME = element(0x00100010, "PN", "Müller^Jörg")
@@ -23,7 +23,7 @@ def written(elements: list[Element], *, encapsulated: bool = False) -> bytes:
         for number, parts in enumerate(VALUES)
     }
     places: list[bytes] = []
-    pieces = composed(
+    pieces = compose(
         elements, lambda each: _noted(each, stretches, places), encapsulated=encapsulated
     )
     return b"".join(each if isinstance(each, bytes) else places.pop(0) for each in pieces)
@@ -37,7 +37,7 @@ def _noted(
 
 
 def read(data_set: bytes) -> dict[int, Element]:
-    return by_tag(scanned(data_set, EXPLICIT_VR_LITTLE_ENDIAN))
+    return by_tag(scan(data_set, EXPLICIT_VR_LITTLE_ENDIAN))
 
 
 def test_values_that_stand_elsewhere_are_put_in_and_padded() -> None:

@@ -4,7 +4,7 @@ import pytest
 from pydicom._uid_dict import UID_dictionary
 
 from dimse_ingestion.dicom import contexts, uids
-from dimse_ingestion.dicom.contexts import choice
+from dimse_ingestion.dicom.contexts import context_policy
 
 CT, PRIVATE = "1.2.840.10008.5.1.4.1.1.2", "1.3.46.670589.11.0.0.12.1"
 JPEG, J2K = "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.90"
@@ -13,11 +13,11 @@ JPEG, J2K = "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.90"
 @pytest.mark.parametrize("storage_class", [CT, PRIVATE, "1.2.840.10008.5.1.4.1.1.999"])
 @pytest.mark.parametrize("syntax", [JPEG, J2K, uids.EXPLICIT_VR_BIG_ENDIAN, "1.2.3.4"])
 def test_every_storage_class_in_every_transfer_syntax(storage_class, syntax):
-    assert choice()(storage_class, (syntax,)) == syntax
+    assert context_policy()(storage_class, (syntax,)) == syntax
 
 
 def test_the_requestors_first_transfer_syntax_wins():
-    assert choice()(CT, (JPEG, uids.IMPLICIT_VR_LITTLE_ENDIAN)) == JPEG
+    assert context_policy()(CT, (JPEG, uids.IMPLICIT_VR_LITTLE_ENDIAN)) == JPEG
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_the_requestors_first_transfer_syntax_wins():
     ],
 )
 def test_other_services_are_not_taken_for_storage(service):
-    assert choice()(service, (uids.IMPLICIT_VR_LITTLE_ENDIAN,)) is None
+    assert context_policy()(service, (uids.IMPLICIT_VR_LITTLE_ENDIAN,)) is None
 
 
 def test_every_class_of_objects_of_no_patient_is_refused():
@@ -48,16 +48,16 @@ def test_every_class_of_objects_of_no_patient_is_refused():
     }
     assert named == contexts.NON_PATIENT
     for uid in named:
-        assert choice()(uid, (uids.EXPLICIT_VR_LITTLE_ENDIAN,)) is None
-        assert choice((uid,))(uid, (uids.EXPLICIT_VR_LITTLE_ENDIAN,)) is None
+        assert context_policy()(uid, (uids.EXPLICIT_VR_LITTLE_ENDIAN,)) is None
+        assert context_policy((uid,))(uid, (uids.EXPLICIT_VR_LITTLE_ENDIAN,)) is None
 
 
 def test_a_query_is_never_compressed():
-    assert choice()(uids.STUDY_ROOT_FIND, (JPEG,)) == ""
+    assert context_policy()(uids.STUDY_ROOT_FIND, (JPEG,)) == ""
 
 
 def test_lists_narrow_what_is_stored():
-    choose = choice((CT,), (J2K,))
+    choose = context_policy((CT,), (J2K,))
     assert choose(PRIVATE, (J2K,)) is None
     assert choose(CT, (JPEG, J2K)) == J2K
     assert choose(CT, (JPEG,)) == ""
@@ -75,4 +75,4 @@ def test_lists_narrow_what_is_stored():
     ],
 )
 def test_rare_storage_classes_are_not_taken_for_services(rare):
-    assert choice()(rare, (JPEG,)) == JPEG
+    assert context_policy()(rare, (JPEG,)) == JPEG

@@ -9,12 +9,12 @@ from pydicom import Dataset, dcmread
 
 from dimse_ingestion.dicom.dicom_json import from_json, to_json
 from dimse_ingestion.dicom.elements import BulkReference, Element, element
-from dimse_ingestion.dicom.scanning import Limits, Scanner
+from dimse_ingestion.dicom.scanning import ParserLimits, Scanner
 from tests.storable import NOT_STORABLE, Shipped, data_set_of, shipped
 
 READABLE = [each for each in shipped() if not each.reason and each.name not in NOT_STORABLE]
 PADDING = "FFFCFFFC"
-LIMITS = Limits(binary=64 * 2**20)  # so that pydicom's InlineBinary can be compared
+LIMITS = ParserLimits(binary=64 * 2**20)  # so that pydicom's InlineBinary can be compared
 
 
 def address(path: tuple[str, ...]) -> str:

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dimse_ingestion.dicom.elements import Element, element
-from dimse_ingestion.dicom.encoding import encoded
-from dimse_ingestion.dicom.scanning import scanned
+from dimse_ingestion.dicom.encoding import encode
+from dimse_ingestion.dicom.scanning import scan
 from dimse_ingestion.dicom.uids import IDENTIFIER_SYNTAXES
 
 PLAIN = st.text(alphabet="ABCdef 0123", max_size=16).map(str.strip)
@@ -28,31 +28,31 @@ ANSWER = st.fixed_dictionaries(
 @given(ANSWER, st.sampled_from(sorted(IDENTIFIER_SYNTAXES)))
 def test_what_is_written_is_read_again(answer, syntax):
     elements = [element(tag, vr, value) for (tag, vr), value in sorted(answer.items())]
-    assert scanned(encoded(elements, syntax), syntax) == elements
+    assert scan(encode(elements, syntax), syntax) == elements
 
 
 @pytest.mark.parametrize("syntax", sorted(IDENTIFIER_SYNTAXES))
 def test_sequences_are_written_with_their_items(syntax):
     item = [element(0x00080100, "SH", "CODE"), element(0x00080104, "LO", "Meaning")]
     sequence = Element("0008", "1032", "SQ", items=[item, item])
-    assert scanned(encoded([sequence], syntax), syntax) == [sequence]
+    assert scan(encode([sequence], syntax), syntax) == [sequence]
 
 
 def test_a_transfer_syntax_that_encapsulates_is_refused():
     with pytest.raises(ValueError, match="identifier"):
-        encoded([], "1.2.840.10008.1.2.4.50")
+        encode([], "1.2.840.10008.1.2.4.50")
 
 
 @pytest.mark.parametrize(("vr", "value"), [("US", "many"), ("US", "70000"), ("AT", "none")])
 def test_a_value_that_is_not_what_its_vr_says_is_refused(vr, value):
     with pytest.raises(ValueError, match=r".+"):
-        encoded([element(0x00280010, vr, value)], "1.2.840.10008.1.2.1")
+        encode([element(0x00280010, vr, value)], "1.2.840.10008.1.2.1")
 
 
 @pytest.mark.parametrize("syntax", sorted(IDENTIFIER_SYNTAXES))
 def test_binary_values_are_written_in_the_byte_order_of_the_transfer_syntax(syntax):
     words = Element("0028", "1201", "OW", inline_binary=b64encode(b"\x02\x01\x04\x03").decode())
-    written = encoded([words], syntax)
-    assert scanned(written, syntax) == [words]
+    written = encode([words], syntax)
+    assert scan(written, syntax) == [words]
     if syntax == "1.2.840.10008.1.2.2":
         assert written.endswith(b"\x01\x02\x03\x04")

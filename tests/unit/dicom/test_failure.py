@@ -1,6 +1,6 @@
 import pytest
 
-from dimse_ingestion.dicom.failure import DimseFailure, public
+from dimse_ingestion.dicom.failure import DimseFailure, redact
 from dimse_ingestion.dicom.status import Status
 
 
@@ -45,4 +45,4 @@ def test_a_public_comment_has_no_address_of_the_inside(comment: str, wanted: str
     ],
 )
 def test_other_sentences_stay_as_they_are(sentence: str) -> None:
-    assert public(sentence) == sentence
+    assert redact(sentence) == sentence

@@ -9,8 +9,8 @@ from pydicom.encaps import encapsulate, generate_frames
 
 from dimse_ingestion.dicom.fragments import FragmentIndex
 from dimse_ingestion.dicom.frames import NoFrame, image_pixels
-from dimse_ingestion.dicom.limits import Limits
-from dimse_ingestion.dicom.scanning import Scanner, scanned
+from dimse_ingestion.dicom.limits import ParserLimits
+from dimse_ingestion.dicom.scanning import Scanner, scan
 from tests.storable import data_set_of, storable
 
 JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
@@ -29,7 +29,7 @@ def lengths_of(data_set: bytes, bulk) -> tuple[int, ...]:
 
 
 def index_of(data_set: bytes, syntax: str = JPEG_BASELINE) -> FragmentIndex:
-    pixels = image_pixels(scanned(data_set, syntax))
+    pixels = image_pixels(scan(data_set, syntax))
     walked = lengths_of(data_set, pixels.bulk)
     assert pixels.bulk.fragments == walked
     return FragmentIndex(pixels, walked, syntax)
@@ -41,13 +41,13 @@ def read(data_set: bytes, place: tuple[int, int]) -> bytes:
 
 def starts_by_markers(data_set: bytes, index: FragmentIndex) -> tuple[int, ...]:
     reads = [read(data_set, index.boundary(n)) for n in range(index.number - 1)]
-    is_image = index.begins_image(read(data_set, index.begin()))
+    is_image = index.begins_image(read(data_set, index.first_bytes()))
     return index.starts_by_markers(index.boundaries(reads), is_image=is_image)
 
 
 def encapsulated_frames(data_set: bytes, syntax: str) -> list[bytes]:
     index = index_of(data_set, syntax)
-    number = image_pixels(scanned(data_set, syntax)).number_of_frames
+    number = image_pixels(scan(data_set, syntax)).number_of_frames
     if index.is_plain:
         starts = index.plain_starts()
     elif number == 1:
@@ -231,7 +231,7 @@ def test_fewer_fragments_than_frames_are_refused_at_once():
 
 def test_more_fragments_than_are_noted_leave_no_index():
     data_set = image(4, encapsulate([b"ab"] * 4))
-    scanner = Scanner(JPEG_BASELINE, Limits(fragments=4))
+    scanner = Scanner(JPEG_BASELINE, ParserLimits(fragments=4))
     scanner.feed(data_set)
     assert image_pixels(scanner.finish()).bulk.fragments is None
 
@@ -239,7 +239,7 @@ def test_more_fragments_than_are_noted_leave_no_index():
 def test_offsets_add_up():
     lengths = (0, 10, 20, 30)
     data_set = image(3, b"")
-    pixels = image_pixels(scanned(data_set, JPEG_BASELINE))
+    pixels = image_pixels(scan(data_set, JPEG_BASELINE))
     index = FragmentIndex(pixels, lengths, JPEG_BASELINE)
     begins = [index.frame((0, 1, 2), n).offset - pixels.bulk.offset for n in (1, 2, 3)]
     assert begins == [16 + each for each in accumulate((18, 28), initial=0)]

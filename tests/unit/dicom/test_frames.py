@@ -7,7 +7,7 @@ from pydicom.pixels import iter_pixels
 from dimse_ingestion.dicom import frames
 from dimse_ingestion.dicom.elements import BulkReference, Element, element
 from dimse_ingestion.dicom.frames import NoFrame, image_pixels, native_frame, native_pixels
-from dimse_ingestion.dicom.scanning import scanned
+from dimse_ingestion.dicom.scanning import scan
 from tests.storable import data_set_of, storable
 
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
@@ -43,7 +43,7 @@ NATIVE = [
 def test_native_frames_hold_the_samples_that_pydicom_decodes(path):
     theirs = dcmread(path)
     data_set = data_set_of(path)
-    mine = native_frames(data_set, scanned(data_set, syntax_of(path)))
+    mine = native_frames(data_set, scan(data_set, syntax_of(path)))
     alone = deepcopy(theirs)
     alone.NumberOfFrames = 1
     for frame, expected in zip(mine, iter_pixels(theirs, raw=True), strict=True):

@@ -3,7 +3,7 @@ import tracemalloc
 import pytest
 
 from dimse_ingestion.dicom import json_document
-from dimse_ingestion.dicom.json_document import END, JsonDocument, NoJson, TooMuch
+from dimse_ingestion.dicom.json_document import END, DataSetTooLarge, InvalidJson, JsonDocument
 
 
 def data_sets(document: bytes) -> list[object]:
@@ -57,7 +57,7 @@ def test_a_data_set_of_any_length_is_read(length: int) -> None:
     ],
 )
 def test_what_is_no_json_is_told(document: bytes) -> None:
-    with pytest.raises(NoJson):
+    with pytest.raises(InvalidJson):
         data_sets(document)
 
 
@@ -70,7 +70,7 @@ def test_too_many_values_are_refused_before_they_take_memory(
     document = b'[{"a": [' + (value + b",") * 300_000 + value + b"]}]"
     tracemalloc.start()
     try:
-        with pytest.raises(TooMuch, match="bulk"):
+        with pytest.raises(DataSetTooLarge, match="bulk"):
             data_sets(document)
         assert tracemalloc.get_traced_memory()[1] < 2 * len(document) + 16 * 2**20
     finally:

@@ -7,8 +7,8 @@ from pydicom import dcmread
 
 from dimse_ingestion.dicom.dicom_json import to_json
 from dimse_ingestion.dicom.elements import BulkReference, Element, element
-from dimse_ingestion.dicom.native_model import NAMESPACE, NoXml, from_xml, to_xml
-from dimse_ingestion.dicom.scanning import scanned
+from dimse_ingestion.dicom.native_model import NAMESPACE, InvalidXml, from_xml, to_xml
+from dimse_ingestion.dicom.scanning import scan
 from tests.storable import NOT_STORABLE, Shipped, data_set_of, shipped
 
 READABLE = [each for each in shipped() if not each.reason and each.name not in NOT_STORABLE]
@@ -47,7 +47,7 @@ def significant(told: object) -> object:
 
 @pytest.mark.parametrize("file", READABLE, ids=lambda file: file.name)
 def test_what_is_written_is_read_again(file: Shipped) -> None:
-    elements = scanned(data_set_of(file.path), syntax_of(file))
+    elements = scan(data_set_of(file.path), syntax_of(file))
     read = from_xml(to_xml(elements, address), placeholder)
     assert significant(to_json(read, address)) == significant(to_json(elements, address))
 
@@ -108,11 +108,11 @@ def test_what_is_no_data_set_is_refused_without_its_values(document: bytes) -> N
 
 @pytest.mark.parametrize("document", [b"", b"SMITH", b"<a>", b"<!DOCTYPE a []><a/>"])
 def test_what_is_no_xml_is_told_from_an_instance_that_is_none(document: bytes) -> None:
-    with pytest.raises(NoXml):
+    with pytest.raises(InvalidXml):
         from_xml(document, placeholder)
     with pytest.raises(ValueError, match="root") as raised:
         from_xml(b"<other/>", placeholder)
-    assert not isinstance(raised.value, NoXml)
+    assert not isinstance(raised.value, InvalidXml)
 
 
 def test_an_empty_sequence_and_an_empty_value_come_back() -> None:

@@ -2,7 +2,7 @@ import tracemalloc
 
 import pytest
 
-from dimse_ingestion.dicom.native_model_reader import NativeModelReader, NoXml
+from dimse_ingestion.dicom.native_model_reader import InvalidXml, NativeModelReader
 
 
 def read(content: str | bytes) -> dict[str, object]:
@@ -90,5 +90,5 @@ def test_many_elements_are_refused() -> None:
     ],
 )
 def test_what_is_no_xml_without_entities_is_told(document: bytes) -> None:
-    with pytest.raises(NoXml):
+    with pytest.raises(InvalidXml):
         NativeModelReader().read(document)

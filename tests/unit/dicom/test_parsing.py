@@ -9,8 +9,8 @@ import pytest
 
 from dimse_ingestion.dicom.elements import Element
 from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.limits import Limits
-from dimse_ingestion.dicom.scanning import Scanner, scanned
+from dimse_ingestion.dicom.limits import ParserLimits
+from dimse_ingestion.dicom.scanning import Scanner, scan
 from dimse_ingestion.dicom.status import Status
 
 EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
@@ -49,7 +49,7 @@ MEANT = [[Element("0008", "0100", "SH", "A")]]
 
 def between(data: bytes, syntax: str = EXPLICIT) -> Element:
     """The one element that is read between two others, which are read as well."""
-    before, found, after = scanned(BEFORE + data + AFTER, syntax)
+    before, found, after = scan(BEFORE + data + AFTER, syntax)
     assert (before.value, after.value) == ("1.2.3", "4711")
     return found
 
@@ -123,23 +123,23 @@ def test_elements_name_only_vrs_of_the_standard():
 
 @pytest.mark.parametrize("zeros", [1, 6, 7, 8, 12, 16, 1001])
 def test_zeros_behind_the_last_element_are_padding(zeros):
-    assert len(scanned(BEFORE + AFTER + bytes(zeros), EXPLICIT)) == 2
+    assert len(scan(BEFORE + AFTER + bytes(zeros), EXPLICIT)) == 2
 
 
 @pytest.mark.parametrize("rest", [b"\n", b"\0\0\1", b"junk", b"junkjunk", marker(SEQUENCE_END)])
 def test_other_bytes_behind_the_last_element_are_refused(rest):
     with pytest.raises(DimseFailure):
-        scanned(BEFORE + AFTER + rest, EXPLICIT)
+        scan(BEFORE + AFTER + rest, EXPLICIT)
 
 
 def test_a_stray_item_delimitation_is_passed_over():
-    read = scanned(BEFORE + marker(ITEM_END) + AFTER + marker(ITEM_END), EXPLICIT)
+    read = scan(BEFORE + marker(ITEM_END) + AFTER + marker(ITEM_END), EXPLICIT)
     assert [each.value for each in read] == ["1.2.3", "4711"]
 
 
 def test_item_delimitations_within_pixels_are_pixels():
     pixels = marker(ITEM_END) * 4
-    (found,) = scanned(long(0x7FE00010, b"OW", pixels), EXPLICIT)
+    (found,) = scan(long(0x7FE00010, b"OW", pixels), EXPLICIT)
     assert found.bulk is not None
     assert found.bulk.length == len(pixels)
 
@@ -147,31 +147,31 @@ def test_item_delimitations_within_pixels_are_pixels():
 def test_of_two_elements_with_one_tag_the_first_counts():
     twice = short(0x00080100, b"SH", b"A ") + short(0x00080100, b"SH", b"B ")
     assert between(long(0x00081115, b"SQ", item(twice))).items == MEANT
-    assert [each.value for each in scanned(twice, EXPLICIT)] == ["A"]
+    assert [each.value for each in scan(twice, EXPLICIT)] == ["A"]
 
 
 @pytest.mark.parametrize("group", [0x0000, 0x0004, 0x0006])
 def test_elements_of_commands_and_directories_are_not_believed(group):
     stray = short(group << 16 | 0x0016, b"UI", b"9.9\0")
-    assert [each.value for each in scanned(stray + BEFORE, EXPLICIT)] == ["1.2.3"]
+    assert [each.value for each in scan(stray + BEFORE, EXPLICIT)] == ["1.2.3"]
     assert between(long(0x00081115, b"SQ", item(stray + CODE))).items == MEANT
 
 
 def test_file_meta_information_in_a_data_set_is_refused():
     with pytest.raises(DimseFailure, match="group 0002") as failure:
-        scanned(short(0x00020010, b"UI", b"1.2\0") + BEFORE, EXPLICIT)
+        scan(short(0x00020010, b"UI", b"1.2\0") + BEFORE, EXPLICIT)
     assert failure.value.status == Status.CANNOT_UNDERSTAND
 
 
 def test_group_lengths_are_passed_over_whatever_they_say():
     lengths = short(0x00080000, b"UL", b"\xff" * 4) + short(0x00100000, b"UL", b"\0\0")
-    assert len(scanned(lengths + BEFORE, EXPLICIT)) == 1
+    assert len(scan(lengths + BEFORE, EXPLICIT)) == 1
 
 
 def test_a_private_sequence_in_implicit_vr_is_read_where_it_ends_by_a_delimiter():
     items = item(IMPLICIT_CODE) + marker(SEQUENCE_END)
     data = tag(0x00091010) + struct.pack("<I", UNDEFINED) + items
-    (found,) = scanned(data, IMPLICIT)
+    (found,) = scan(data, IMPLICIT)
     assert found.items == MEANT
 
 
@@ -183,7 +183,7 @@ def deflated(data: bytes) -> bytes:
 @pytest.mark.parametrize("rest", [b"", b"\0", b"anything at all"])
 @pytest.mark.parametrize("syntax", [DEFLATED, JPIP_DEFLATED])
 def test_what_follows_the_deflated_stream_is_not_read(rest, syntax):
-    assert scanned(deflated(BEFORE) + rest, syntax) == scanned(BEFORE, EXPLICIT)
+    assert scan(deflated(BEFORE) + rest, syntax) == scan(BEFORE, EXPLICIT)
 
 
 def test_a_sequence_of_less_than_the_limit_is_kept_whatever_it_costs():
@@ -195,7 +195,7 @@ def test_a_sequence_of_less_than_the_limit_is_kept_whatever_it_costs():
     )
     for content in contents:
         each = item(content)
-        most = Limits(sequence=2**16, kept=30 * 2**14)  # the shares of the defaults
+        most = ParserLimits(sequence=2**16, kept=30 * 2**14)  # the shares of the defaults
         scanner = Scanner(EXPLICIT, most)
         number = 2**16 // len(each)
         scanner.feed(long(0x00081115, b"SQ", each * number) + AFTER)
@@ -205,7 +205,7 @@ def test_a_sequence_of_less_than_the_limit_is_kept_whatever_it_costs():
 
 def test_sequences_leave_room_for_the_elements_after_them():
     sequences = b"".join(long(0x00410010 + number, b"SQ", item(CODE) * 500) for number in range(10))
-    scanner = Scanner(EXPLICIT, Limits(kept=100_000))
+    scanner = Scanner(EXPLICIT, ParserLimits(kept=100_000))
     scanner.feed(sequences + AFTER)
     read = scanner.finish()
     assert read[0].items is not None
@@ -215,7 +215,7 @@ def test_sequences_leave_room_for_the_elements_after_them():
 
 def test_text_that_is_too_much_in_all_becomes_references():
     texts = b"".join(long(0x00410010 + number, b"UT", b"A" * 1000) for number in range(20))
-    scanner = Scanner(EXPLICIT, Limits(kept=10_000))
+    scanner = Scanner(EXPLICIT, ParserLimits(kept=10_000))
     scanner.feed(texts + AFTER)
     read = scanner.finish()
     assert len(read[0].value) == 1000
@@ -247,7 +247,7 @@ SEQUENCE = long(0x00081115, b"SQ", b"", UNDEFINED)
     ],
 )
 def test_more_parts_than_may_be_read_are_refused(begin, part):
-    scanner = Scanner(EXPLICIT, Limits(parts=10_000))
+    scanner = Scanner(EXPLICIT, ParserLimits(parts=10_000))
     told = first_failure(scanner, islice(endless(begin, part), 128))
     assert told.status == Status.CANNOT_UNDERSTAND
     assert "more than 10000 elements and fragments" in told.comment
@@ -264,7 +264,7 @@ def first_failure(scanner: Scanner, chunks: Iterable[bytes]) -> DimseFailure:
 
 def test_a_deflated_data_set_may_not_inflate_without_end():
     bomb = deflated(long(0x7FE00010, b"OW", b"", 2**30) + bytes(2**22))
-    scanner = Scanner(DEFLATED, Limits(inflated=2**20))
+    scanner = Scanner(DEFLATED, ParserLimits(inflated=2**20))
     with pytest.raises(DimseFailure, match="Inflated"):
         scanner.feed(bomb)
     with pytest.raises(DimseFailure, match="Inflated"):
@@ -272,7 +272,7 @@ def test_a_deflated_data_set_may_not_inflate_without_end():
 
 
 def slices(data: bytes, syntax: str = EXPLICIT) -> int:
-    return sum(1 for _ in Scanner(syntax).feeding(data))
+    return sum(1 for _ in Scanner(syntax).feed_in_slices(data))
 
 
 @pytest.mark.parametrize("wrapped", [bytes, deflated])

@@ -2,7 +2,7 @@ import pytest
 
 from dimse_ingestion.dicom.elements import element
 from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.query_levels import asked
+from dimse_ingestion.dicom.query_levels import parse_query
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.dicom.uids import PATIENT_ROOT_FIND, STUDY_ROOT_FIND
 
@@ -27,7 +27,7 @@ def identifier(level, *above, **more):
     ],
 )
 def test_each_level_of_each_model_can_be_asked(model, level, above):
-    question = asked(identifier(level, *above), model)
+    question = parse_query(identifier(level, *above), model)
     assert question.level == level
     assert len(question.keys) == len(above)
     assert question.unsupported == []
@@ -46,7 +46,7 @@ def test_each_level_of_each_model_can_be_asked(model, level, above):
 )
 def test_a_level_without_what_it_needs_is_refused(model, level, above, told):
     with pytest.raises(DimseFailure, match=told) as failure:
-        asked(identifier(level, *above), model)
+        parse_query(identifier(level, *above), model)
     assert failure.value.status == Status.DOES_NOT_MATCH_SOP_CLASS
 
 
@@ -54,13 +54,13 @@ def test_a_level_without_what_it_needs_is_refused(model, level, above, told):
 def test_a_unique_key_above_must_have_one_value(value):
     keys = [element(LEVEL, "CS", "SERIES"), element(STUDY, "UI", value)]
     with pytest.raises(DimseFailure, match="one value"):
-        asked(keys, STUDY_ROOT_FIND)
-    assert asked(keys, STUDY_ROOT_FIND, relational=True).level == "SERIES"
+        parse_query(keys, STUDY_ROOT_FIND)
+    assert parse_query(keys, STUDY_ROOT_FIND, relational=True).level == "SERIES"
 
 
 def test_keys_that_cannot_be_answered_are_told_apart():
     rows, private = element(0x00280010, "US"), element(0x00091001, "LO")
-    question = asked(identifier("STUDY", keys=[rows, private]), STUDY_ROOT_FIND)
+    question = parse_query(identifier("STUDY", keys=[rows, private]), STUDY_ROOT_FIND)
     assert question.unsupported == [rows, private]
-    question = asked(identifier("IMAGE", "STUDY", "SERIES", keys=[rows]), STUDY_ROOT_FIND)
+    question = parse_query(identifier("IMAGE", "STUDY", "SERIES", keys=[rows]), STUDY_ROOT_FIND)
     assert question.unsupported == []

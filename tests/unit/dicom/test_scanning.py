@@ -14,7 +14,7 @@ from pydicom.multival import MultiValue
 
 from dimse_ingestion.dicom.elements import BulkReference, Element, by_tag
 from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.scanning import Limits, Scanner, scanned
+from dimse_ingestion.dicom.scanning import ParserLimits, Scanner, scan
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.dicom.value_representations import in_byte_order
 from tests.storable import NOT_STORABLE, Shipped, data_set_of, shipped
@@ -34,7 +34,7 @@ READABLE = [
 
 def outcome(data: bytes, syntax: str) -> "str | Status":
     try:
-        scanned(data, syntax)
+        scan(data, syntax)
     except DimseFailure as failure:
         return failure.status
     return "read"
@@ -118,7 +118,7 @@ def assert_one_value(vr: str, mine: str, theirs: object) -> None:
 def test_reads_what_pydicom_reads_and_refers_to_the_very_bytes(file):
     theirs = dcmread(file.path)
     syntax = theirs.file_meta.TransferSyntaxUID
-    mine = scanned(data_set_of(file.path), syntax)
+    mine = scan(data_set_of(file.path), syntax)
     assert_alike(mine, theirs, inflated(file))
 
 
@@ -133,7 +133,7 @@ def test_chunks_of_any_size_change_nothing(file):
         step = sizes.choice((1, 1, 2, 7, 100, 5000)) if place < 20_000 else 2**18
         scanner.feed(data_set[place : place + step])
         place += step
-    assert scanner.finish() == scanned(data_set, syntax)
+    assert scanner.finish() == scan(data_set, syntax)
 
 
 @pytest.mark.parametrize("file", [each for each in READABLE if each.path.stat().st_size < 4000])
@@ -142,13 +142,13 @@ def test_one_byte_at_a_time_changes_nothing(file):
     scanner = Scanner(syntax_of(file.path))
     for place in range(len(data_set)):
         scanner.feed(data_set[place : place + 1])
-    assert scanner.finish() == scanned(data_set, syntax_of(file.path))
+    assert scanner.finish() == scan(data_set, syntax_of(file.path))
 
 
 def read_of_the_beginning(data_set: bytes, syntax: str) -> list[Element]:
     """What can be read of it, nothing where that is told to end early."""
     try:
-        return scanned(data_set, syntax)
+        return scan(data_set, syntax)
     except DimseFailure:
         return []
 
@@ -157,7 +157,7 @@ def read_of_the_beginning(data_set: bytes, syntax: str) -> list[Element]:
 def test_a_data_set_cut_anywhere_is_told_or_ends_between_elements(name):
     (file,) = [each for each in shipped() if each.name == name]
     data_set, syntax = data_set_of(file.path), syntax_of(file.path)
-    whole = scanned(data_set, syntax)
+    whole = scan(data_set, syntax)
     ends = range(0, len(data_set) - 1, len(data_set) // 400)
     read = [read_of_the_beginning(data_set[:end], syntax) for end in ends]
     assert all(elements == whole[: len(elements)] for elements in read)
@@ -169,19 +169,19 @@ def test_a_data_set_that_ends_early_is_told(name):
     (file,) = [each for each in shipped() if each.name == name]
     syntax = dcmread(file.path, stop_before_pixels=True).file_meta.TransferSyntaxUID
     with pytest.raises(DimseFailure, match="ends early") as failure:
-        scanned(data_set_of(file.path), syntax)
+        scan(data_set_of(file.path), syntax)
     assert failure.value.status == Status.CANNOT_UNDERSTAND
 
 
 def test_a_deflated_data_set_that_ends_early_is_told():
     (file,) = [each for each in shipped() if each.name == "image_dfl.dcm"]
     with pytest.raises(DimseFailure, match="ends early"):
-        scanned(data_set_of(file.path)[:-200], DEFLATED)
+        scan(data_set_of(file.path)[:-200], DEFLATED)
 
 
 def test_what_is_not_deflated_is_told():
     with pytest.raises(DimseFailure, match="deflated"):
-        scanned(b"\xff" * 100, DEFLATED)
+        scan(b"\xff" * 100, DEFLATED)
 
 
 @settings(max_examples=300, deadline=None)
@@ -223,7 +223,7 @@ def test_a_sequence_too_large_to_carry_becomes_a_reference():
     item = b"\xfe\xff\x00\xe0" + (10).to_bytes(4, "little") + b"\x08\x00\x05\x00CS\x02\x00AB"
     items = item * 50
     data_set = explicit(b"\x08\x00\x15\x11", b"SQ", len(items)) + items
-    scanner = Scanner(EXPLICIT, Limits(sequence=len(items) - 1))
+    scanner = Scanner(EXPLICIT, ParserLimits(sequence=len(items) - 1))
     scanner.feed(data_set)
     (sequence,) = scanner.finish()
     assert sequence.bulk is not None
@@ -235,11 +235,11 @@ def test_sequences_nested_without_end_are_refused():
         explicit(b"\x08\x00\x15\x11", b"SQ", 0xFFFFFFFF) + b"\xfe\xff\x00\xe0" + b"\xff" * 4
     ) * 100
     with pytest.raises(DimseFailure, match="nested"):
-        scanned(nested, EXPLICIT)
+        scan(nested, EXPLICIT)
 
 
 def test_more_elements_than_can_be_taken_are_refused():
-    scanner = Scanner(EXPLICIT, Limits(kept=10 * 58))
+    scanner = Scanner(EXPLICIT, ParserLimits(kept=10 * 58))
     with pytest.raises(DimseFailure, match="more elements"):
         scanner.feed(b"".join(b"\x09\x00%c\x10LO\x02\x00AB" % each for each in range(12)))
 
@@ -276,7 +276,7 @@ FULL_ITEM = (
     ids=["empty items", "full items", "sequences of empty items", "sequences of full items"],
 )
 def test_no_data_set_fills_the_memory(endless):
-    limits = Limits(sequence=2**15, kept=2**17)
+    limits = ParserLimits(sequence=2**15, kept=2**17)
     scanner = Scanner(EXPLICIT, limits)
     tracemalloc.start()
     fed = 0
@@ -306,7 +306,7 @@ def test_a_converter_that_knew_no_vrs_loses_nothing():
     code = b"\xfe\xff\x00\xe0\x0a\0\0\0\x08\x00\x00\x01\x02\0\0\0AB"
     sequence = b"\x08\x00\x32\x10UN\0\0" + len(code).to_bytes(4, "little") + code
     opaque = b"\x08\x00\x40\x11UN\0\0\x04\0\0\0oops"
-    read = scanned(uid + rows + sequence + opaque, EXPLICIT)
+    read = scan(uid + rows + sequence + opaque, EXPLICIT)
     assert [each.vr for each in read] == ["UI", "US", "SQ", "UN"]
     assert [each.value for each in read] == ["1.2.3", "7", "", ""]
     assert read[2].items == [[Element("0008", "0100", "SH", "AB")]]
@@ -315,12 +315,12 @@ def test_a_converter_that_knew_no_vrs_loses_nothing():
 @pytest.mark.parametrize(("representation", "read"), [(0, ("US", "65535")), (1, ("SS", "-1"))])
 def test_values_that_depend_on_pixel_representation(representation, read):
     signed = b"\x28\x00\x03\x01\x02\0\0\0" + bytes([representation, 0])
-    smallest = scanned(signed + b"\x28\x00\x06\x01\x02\0\0\0\xff\xff", IMPLICIT)[1]
+    smallest = scan(signed + b"\x28\x00\x06\x01\x02\0\0\0\xff\xff", IMPLICIT)[1]
     assert (smallest.vr, smallest.value) == read
 
 
 def test_a_vr_yet_to_come_has_a_long_length():
-    read = scanned(explicit(b"\x09\x00\x01\x10", b"ZZ", 2) + b"AB", EXPLICIT)
+    read = scan(explicit(b"\x09\x00\x01\x10", b"ZZ", 2) + b"AB", EXPLICIT)
     assert [(each.vr, each.inline_binary) for each in read] == [("UN", "QUI=")]
 
 
@@ -337,7 +337,7 @@ def test_an_item_may_have_a_character_set_of_its_own():
     )
     sequence = explicit(b"\x08\x00\x40\x11", b"SQ", len(items)) + items
     data_set = text(b"\x08\0\5\0", b"CS", b"ISO_IR 100") + sequence + inherited
-    _, read, after = scanned(data_set, EXPLICIT)
+    _, read, after = scan(data_set, EXPLICIT)
     assert [item[-1].value for item in read.items or []] == [greek.strip(), "Müller"]
     assert after.value == "Müller"
 
@@ -358,7 +358,7 @@ def test_binary_values_of_big_endian_are_kept_in_little_endian(vr, big, little):
     value = b"\x00\x09\x10\x10" + vr.encode() + b"\0\0" + len(big).to_bytes(4, "big") + big
     item = b"\xff\xfe\xe0\x00" + len(value).to_bytes(4, "big") + value
     sequence = b"\x00\x40\xa7\x30SQ\0\0" + len(item).to_bytes(4, "big") + item
-    top, nested = scanned(value + sequence, BIG_ENDIAN)
+    top, nested = scan(value + sequence, BIG_ENDIAN)
     assert top.items is None
     for read in (top, nested.items[0][0]):
         assert (read.vr, b64decode(read.inline_binary)) == (vr, little)
@@ -366,5 +366,5 @@ def test_binary_values_of_big_endian_are_kept_in_little_endian(vr, big, little):
 
 def test_an_unknown_value_is_little_endian_in_a_big_endian_data_set():
     lut_data = b"\x00\x28\x30\x06UN\0\0\x00\x00\x00\x04\x02\x01\x04\x03"  # PS3.5 6.2.2
-    (read,) = scanned(lut_data, BIG_ENDIAN)
+    (read,) = scan(lut_data, BIG_ENDIAN)
     assert (read.vr, b64decode(read.inline_binary)) == ("OW", b"\x02\x01\x04\x03")

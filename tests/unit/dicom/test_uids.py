@@ -18,9 +18,9 @@ def test_what_could_leave_its_place_in_a_key_is_none(uid):
 
 @pytest.mark.parametrize("value", ["1.2", "1.2\0", "1.2 ", "1.2\0\0", "1.2 \0 "])
 def test_padding_at_the_end_is_no_part_of_a_uid(value):
-    assert uids.without_padding(value) == "1.2"
+    assert uids.strip_padding(value) == "1.2"
 
 
 @pytest.mark.parametrize("value", [" 1.2", "1.2\t", "1.2\n", "1.2\f ", "\0001.2", "1.2\r\n"])
 def test_other_blanks_are_left_for_the_check(value):
-    assert not uids.is_valid(uids.without_padding(value))
+    assert not uids.is_valid(uids.strip_padding(value))

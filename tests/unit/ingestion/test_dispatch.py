@@ -82,7 +82,7 @@ def find_open(level: str = "STUDY") -> FindOpen:
         operation_id=OPERATION,
         sop_class_uid=uids.STUDY_ROOT_FIND,
         transfer_syntax_uid=EXPLICIT,
-        identifier=encoding.encoded(asked, EXPLICIT),
+        identifier=encoding.encode(asked, EXPLICIT),
         origin=ORIGIN,
     )
 

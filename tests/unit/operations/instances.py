@@ -38,7 +38,7 @@ def data_set(
 ) -> bytes:
     """A data set with these elements changed, and OW pixels at its end."""
     facts = FACTS | {each.tag: each for each in changed}
-    head = encoding.encoded([facts[tag] for tag in facts if tag not in set(without)], syntax)
+    head = encoding.encode([facts[tag] for tag in facts if tag not in set(without)], syntax)
     if not pixels:
         return head
     vr = b"OW\0\0" if syntax == EXPLICIT else b""

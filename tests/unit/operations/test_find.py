@@ -5,7 +5,7 @@ import pytest
 from dimse_ingestion.dicom import encoding, uids
 from dimse_ingestion.dicom.elements import BulkReference, Element, by_tag, element
 from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.scanning import scanned
+from dimse_ingestion.dicom.scanning import scan
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.operations.find import Finder, pending_status
 from dimse_ingestion.queries.contract import Query
@@ -28,7 +28,7 @@ def instance(number: int, *changed: Element) -> list[Element]:
 
 
 def identifier(*keys: Element, level: str = "STUDY", syntax: str = EXPLICIT) -> bytes:
-    return encoding.encoded([element(LEVEL, "CS", level), *(keys or ASKED)], syntax)
+    return encoding.encode([element(LEVEL, "CS", level), *(keys or ASKED)], syntax)
 
 
 async def found_matches(
@@ -44,7 +44,7 @@ async def only_answer(
     (found,) = await found_matches(
         Finder(client, 10), identifier(*keys, syntax=syntax), syntax=syntax
     )
-    return by_tag(scanned(found, syntax))
+    return by_tag(scan(found, syntax))
 
 
 class Given(MemoryQueryClient):

@@ -4,7 +4,7 @@ import pytest
 from pydicom.encaps import encapsulate
 
 from dimse_ingestion.dicom.frames import NoFrame
-from dimse_ingestion.dicom.limits import Limits
+from dimse_ingestion.dicom.limits import ParserLimits
 from dimse_ingestion.dicom.scanning import Scanner
 from dimse_ingestion.operations.frame_reading import FrameReader
 from dimse_ingestion.operations.retrieve import Retriever
@@ -34,7 +34,7 @@ async def test_fragments_are_told_apart_once(has_table, reads):
 async def test_what_is_not_in_the_catalogue_is_walked_once():
     frames = jpeg_like(50, 50_000)
     archive, located = await stored(50, encapsulate(frames, has_bot=False))
-    scanner = Scanner(located.transfer_syntax_uid, Limits(fragments=0))
+    scanner = Scanner(located.transfer_syntax_uid, ParserLimits(fragments=0))
     scanner.feed(multi_frame(50, encapsulate(frames, has_bot=False)))
     unknown = Located(
         elements=scanner.finish(),

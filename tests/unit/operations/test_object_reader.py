@@ -6,7 +6,7 @@ import pytest
 
 from dimse_ingestion.dicom import part10
 from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.scanning import scanned
+from dimse_ingestion.dicom.scanning import scan
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.operations.object_reader import read_metadata
 from dimse_ingestion.storage.contract import StoredObject
@@ -47,7 +47,7 @@ async def test_the_elements_are_those_that_were_stored(syntax: str) -> None:
     content = data_set(syntax=syntax)
     whole = object_of(announced(content, syntax=syntax), content)
     found = await read_metadata(*holding(whole))
-    assert found.elements == scanned(content, syntax)
+    assert found.elements == scan(content, syntax)
     assert found.transfer_syntax_uid == syntax
     assert whole[found.header_size :] == content
 
@@ -56,7 +56,7 @@ async def test_a_large_object_costs_two_small_reads() -> None:
     content = data_set(pixels=bytes(64 * MEBIBYTE))
     bucket, there = holding(object_of(announced(content), content))
     found = await read_metadata(bucket, there)
-    assert found.elements == scanned(content, EXPLICIT)
+    assert found.elements == scan(content, EXPLICIT)
     assert (bucket.requests, bucket.read) == (1, 64 * 1024)
 
 
@@ -78,7 +78,7 @@ async def test_large_fragments_are_skipped_and_small_ones_read() -> None:
     jpeg = "1.2.840.10008.1.2.4.70"
     bucket, there = holding(object_of(announced(content, syntax=jpeg), content))
     found = await read_metadata(bucket, there)
-    assert found.elements == scanned(content, jpeg)
+    assert found.elements == scan(content, jpeg)
     assert bucket.read < 2 * MEBIBYTE
 
 
@@ -115,7 +115,7 @@ async def test_every_shipped_file_is_recalled_as_it_is_read_in_one_go() -> None:
     for file in files:
         offset = part10.data_set_offset(file)
         try:
-            expected = scanned(file[offset:], part10.transfer_syntax_uid(file[:offset]))
+            expected = scan(file[offset:], part10.transfer_syntax_uid(file[:offset]))
         except DimseFailure as failure:
             with pytest.raises(DimseFailure, match=re.escape(failure.comment)):
                 await read_metadata(*holding(file))

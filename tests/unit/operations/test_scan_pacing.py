@@ -4,13 +4,13 @@ import struct
 import pytest
 
 from dimse_ingestion.dicom.failure import OutOfResources
-from dimse_ingestion.dicom.limits import Limits
+from dimse_ingestion.dicom.limits import ParserLimits
 from dimse_ingestion.dicom.scanning import Scanner
 from dimse_ingestion.operations.scan_pacing import ScanPacing
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 ITEM = struct.pack("<HHI", 0xFFFE, 0xE000, 0)
-KEPT = Limits().kept
+KEPT = ParserLimits().kept
 MANY_ITEMS = struct.pack("<HH2s2xI", 0x0008, 0x1115, b"SQ", 20_000 * len(ITEM)) + ITEM * 20_000
 FEW_ITEMS = struct.pack("<HH2s2xI", 0x0008, 0x1115, b"SQ", 5_000 * len(ITEM)) + ITEM * 5_000
 
@@ -21,8 +21,8 @@ async def test_the_event_loop_has_a_turn_between_any_two_slices() -> None:
     ran: list[int] = []
 
     class Noting(Scanner):
-        def feeding(self, chunk):
-            for each in super().feeding(chunk):
+        def feed_in_slices(self, chunk):
+            for each in super().feed_in_slices(chunk):
                 ran.append(turns)
                 yield each
 

@@ -12,7 +12,7 @@ from uuid import uuid4
 import orjson
 from starlette.requests import Request
 
-from dimse_ingestion.dicom.dicom_json import Address, Path, to_json
+from dimse_ingestion.dicom.dicom_json import BulkDataUri, Path, to_json
 from dimse_ingestion.dicom.elements import Element, is_large
 from dimse_ingestion.dicom.native_model import to_xml
 from dimse_ingestion.dicomweb.http.content_negotiation import (
@@ -36,9 +36,9 @@ class DataSetFormat:
     begin: bytes
     between: bytes
     end: bytes
-    encoded: Callable[[Iterable[Element], Address], bytes]
+    encoded: Callable[[Iterable[Element], BulkDataUri], bytes]
 
-    async def encode(self, elements: list[Element], address: Address) -> bytes:
+    async def encode(self, elements: list[Element], address: BulkDataUri) -> bytes:
         """Return one data set encoded; a large one in a thread, so that others need not wait."""
         if is_large(elements):
             return await asyncio.to_thread(self.encoded, elements, address)
@@ -71,12 +71,12 @@ def _json() -> DataSetFormat:
     return DataSetFormat(JSON, b"[", b",", b"]", json_document)
 
 
-def json_document(elements: Iterable[Element], address: Address) -> bytes:
+def json_document(elements: Iterable[Element], address: BulkDataUri) -> bytes:
     """Return a data set as a JSON object."""
     return b"{%s}" % b",".join(_members(elements, address, ()))
 
 
-def _members(elements: Iterable[Element], address: Address, above: Path) -> Iterator[bytes]:
+def _members(elements: Iterable[Element], address: BulkDataUri, above: Path) -> Iterator[bytes]:
     """The members of a data set's JSON object, so that never all of a large one are objects."""
     some: list[Element] = []
     for each in sorted(elements, key=lambda each: each.group + each.element):
@@ -92,13 +92,13 @@ def _members(elements: Iterable[Element], address: Address, above: Path) -> Iter
     yield from _some_members(some, address, above)
 
 
-def _some_members(elements: list[Element], address: Address, above: Path) -> Iterator[bytes]:
+def _some_members(elements: list[Element], address: BulkDataUri, above: Path) -> Iterator[bytes]:
     if elements:
         yield orjson.dumps(to_json(elements, address, above))[1:-1]
 
 
 def _large_sequence(
-    each: Element, items: list[list[Element]], address: Address, above: Path
+    each: Element, items: list[list[Element]], address: BulkDataUri, above: Path
 ) -> bytes:
     tag = each.group + each.element
     encoded = (

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from dimse_ingestion.dicom import uids
 from dimse_ingestion.dicom.elements import Element, element
-from dimse_ingestion.dicom.encoding import encoded
+from dimse_ingestion.dicom.encoding import encode
 from dimse_ingestion.dicom.frames import ImagePixels
 from dimse_ingestion.dicomweb.http.media_types import has_samples
 from dimse_ingestion.dicomweb.http.problems import Problem
@@ -254,14 +254,14 @@ def decode_job(
         element(_PHOTOMETRIC_INTERPRETATION, "CS", pixels.photometric_interpretation),
         element(_BITS_ALLOCATED, "US", str(pixels.bits_allocated)),
     ]
-    written = encoded(filter(_is_writable, stored), uids.EXPLICIT_VR_LITTLE_ENDIAN)
+    written = encode(filter(_is_writable, stored), uids.EXPLICIT_VR_LITTLE_ENDIAN)
     keyword = _KEYWORDS.get(pixels.vr, "PixelData")
     return DecodeJob(frame, written, syntax, is_encapsulated, keyword)
 
 
 def _is_writable(each: Element) -> bool:
     try:
-        encoded([each], uids.EXPLICIT_VR_LITTLE_ENDIAN)
+        encode([each], uids.EXPLICIT_VR_LITTLE_ENDIAN)
     except ValueError:
         return False
     return True

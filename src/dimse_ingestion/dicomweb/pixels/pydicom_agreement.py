@@ -36,7 +36,7 @@ def check(source: Path, data_set: Dataset) -> None:
     """
     scanner = _scan(source)
     _clean(data_set)
-    if scanner.repeats or not _is_equal(scanner.elements, data_set):
+    if scanner.has_duplicates or not _is_equal(scanner.elements, data_set):
         raise Disagreement(
             "Some of its elements can't be written in another transfer syntax: "
             "ask for transfer-syntax=*."
@@ -52,10 +52,10 @@ def _scan(source: Path) -> Scanner:
         file.seek(offset)
         while chunk := file.read(_AT_ONCE):
             scanner.feed(chunk)
-            if skipped := scanner.to_pass_over:
+            if skipped := scanner.skippable:
                 place = file.tell()
                 skipped = min(skipped, source.stat().st_size - place)
-                scanner.pass_over(skipped)
+                scanner.mark_skipped(skipped)
                 file.seek(place + skipped)
         scanner.finish()
     return scanner

@@ -59,7 +59,7 @@ def open_context(service: ServiceContext) -> RetrieveContext:
 def resource_of(instance: Located) -> Resource:
     """An instance's UIDs."""
     found = by_tag(instance.elements)
-    return Resource(*(uids.without_padding(found[UNIQUE_KEYS[level]].value) for level in _LEVELS))
+    return Resource(*(uids.strip_padding(found[UNIQUE_KEYS[level]].value) for level in _LEVELS))
 
 
 def object_missing_problem(missing: ObjectMissing) -> Problem:

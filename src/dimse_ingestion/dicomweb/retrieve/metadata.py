@@ -70,7 +70,7 @@ async def _encode(
 
 def _resource(instance: Located) -> Resource:
     values = {each.group + each.element: each.value for each in instance.elements}
-    return Resource(*(uids.without_padding(values.get(tag, "")) for tag in _UNIQUE))
+    return Resource(*(uids.strip_padding(values.get(tag, "")) for tag in _UNIQUE))
 
 
 async def _response(

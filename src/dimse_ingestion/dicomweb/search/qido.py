@@ -198,7 +198,7 @@ def _resource(level: str, match: Iterable[Element]) -> Resource:
     elements_by_tag = by_tag(match)
     levels = ("STUDY", "SERIES", "IMAGE")
     known = [elements_by_tag.get(UNIQUE_KEYS[each]) for each in levels[: levels.index(level) + 1]]
-    return Resource(*(uids.without_padding(each.value) if each else "" for each in known))
+    return Resource(*(uids.strip_padding(each.value) if each else "" for each in known))
 
 
 def _returned_urls(level: str, url: str) -> Iterable[Element]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from dimse_ingestion.dicom.elements import Element, element
-from dimse_ingestion.dicom.query_levels import supported
+from dimse_ingestion.dicom.query_levels import supported_keys
 from dimse_ingestion.dicom.value_representations import vr_of
 from dimse_ingestion.dicomweb.http.problems import Problem
 from dimse_ingestion.dicomweb.search.attribute_names import attribute_path, printable
@@ -148,7 +148,7 @@ def _check_levels(level: str, paths: Iterable[_Path]) -> None:
 
 def _check_searchable(level: str, path: _Path) -> None:
     tag = path[0]
-    if tag in supported(level):
+    if tag in supported_keys(level):
         return
     private = (tag >> 16) & 1
     if level != "IMAGE" or private or tag >> 16 < 8:

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from dimse_ingestion.dicom.composing import composed, leaves_out
+from dimse_ingestion.dicom.composing import compose, has_omitted_elements
 from dimse_ingestion.dicom.elements import BulkReference, Element, by_tag
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.frames import PIXEL_DATA
@@ -54,7 +54,7 @@ class ComposedInstance:
         self._encapsulated = False
         self._held: bytes | None = None
         self._at_close: list[Callable[[], None]] = []
-        self.left_out = leaves_out(elements)
+        self.left_out = has_omitted_elements(elements)
 
     async def sealed(self) -> Instance:
         """The instance as it is announced.
@@ -100,7 +100,7 @@ class ComposedInstance:
     def _composed(self) -> Iterator[bytes]:
         """The data set in pieces, short ones joined."""
         joined = bytearray()
-        for piece in composed(self._elements, self._stretches, encapsulated=self._encapsulated):
+        for piece in compose(self._elements, self._stretches, encapsulated=self._encapsulated):
             for part in [piece] if isinstance(piece, bytes) else self._bulk.read(piece, _CHUNK):
                 joined += part
                 if len(joined) >= _CHUNK:

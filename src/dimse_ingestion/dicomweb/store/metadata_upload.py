@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 
-from dimse_ingestion.dicom.dicom_json import Bulk, from_json
+from dimse_ingestion.dicom.dicom_json import BulkElement, from_json
 from dimse_ingestion.dicom.elements import BulkReference, Element
 from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.json_document import END, JsonDocument, NoJson, TooMuch
-from dimse_ingestion.dicom.native_model import NoXml, from_xml
+from dimse_ingestion.dicom.json_document import END, DataSetTooLarge, InvalidJson, JsonDocument
+from dimse_ingestion.dicom.native_model import InvalidXml, from_xml
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.dicomweb.http.header_values import media_type
 from dimse_ingestion.dicomweb.http.problems import Problem
@@ -131,11 +131,13 @@ class MetadataUpload:
         """Read the instance of an XML document; in the worker's thread."""
         yield self._instance(partial(from_xml, self._content(document)))
 
-    def _instance(self, read: Callable[[Bulk], list[Element]]) -> ComposedInstance | DimseFailure:
+    def _instance(
+        self, read: Callable[[BulkElement], list[Element]]
+    ) -> ComposedInstance | DimseFailure:
         values: list[BulkValue] = []
         try:
             elements = read(self._values_into(values))
-        except NoXml:
+        except InvalidXml:
             raise
         except ValueError as mistake:
             return DimseFailure(Status.CANNOT_UNDERSTAND, str(mistake))
@@ -144,7 +146,7 @@ class MetadataUpload:
     def _content(self, part: SpooledPart) -> bytes:
         return b"".join(self._bulk.read(part.stretch, _READ_AT_ONCE))
 
-    def _values_into(self, values: list[BulkValue]) -> Bulk:
+    def _values_into(self, values: list[BulkValue]) -> BulkElement:
         """Makes elements whose references count in `values`."""
 
         def referring(tag: str, vr: str, address: str) -> Element:
@@ -176,10 +178,10 @@ def _next_instance(
     """Return the next instance or why it can't be one, None behind the last; raises Problem."""
     try:
         return next(reading, None)
-    except NoXml as mistake:
+    except InvalidXml as mistake:
         raise Problem(HTTPStatus.BAD_REQUEST, f"The metadata is not {XML}: {mistake}") from None
-    except NoJson:
+    except InvalidJson:
         sentence = f"The metadata is not {JSON}: send an array of data sets in UTF-8."
         raise Problem(HTTPStatus.BAD_REQUEST, sentence) from None
-    except TooMuch as too_much:
+    except DataSetTooLarge as too_much:
         raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(too_much)) from None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from dimse_ingestion.dicom import part10, uids
 from dimse_ingestion.dicom.elements import Element, by_tag
 from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.limits import Limits
+from dimse_ingestion.dicom.limits import ParserLimits
 from dimse_ingestion.dicom.scanning import Scanner
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.operations.event_builder import Instance
@@ -27,7 +27,7 @@ _BEGINNING = 144  # preamble, prefix and the group length of group 2 (PS3.10 sec
 _LONGEST_HEAD = 64 * 1024
 _READ_AT_ONCE = 64 * 1024
 _CHUNK = 512 * 1024
-_LIMITS = Limits(sequence=0, kept=4 * 2**20)  # no sequence names an instance
+_LIMITS = ParserLimits(sequence=0, kept=4 * 2**20)  # no sequence names an instance
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class InstanceIdentity:
 def identity_of(elements: Iterable[Element]) -> InstanceIdentity:
     """What the elements of a data set name."""
     found = by_tag(elements)
-    texts = (uids.without_padding(found[tag].value) if tag in found else "" for tag in _NAMES)
+    texts = (uids.strip_padding(found[tag].value) if tag in found else "" for tag in _NAMES)
     return InstanceIdentity(*(text.encode("ascii", "replace").decode() for text in texts))
 
 
@@ -140,7 +140,9 @@ class Part10Upload:
         if self._identified or self._scanner is None:
             return
         for start in range(0, len(data_set), _READ_AT_ONCE):
-            for _ in self._scanner.feeding(memoryview(data_set)[start : start + _READ_AT_ONCE]):
+            for _ in self._scanner.feed_in_slices(
+                memoryview(data_set)[start : start + _READ_AT_ONCE]
+            ):
                 await asyncio.sleep(0)
             read = self._scanner.elements
             if read and read[-1].tag > _SERIES_INSTANCE_UID:

@@ -63,4 +63,4 @@ class UidConflicts:
 
 
 def _uid_of(located: Located) -> str:
-    return uids.without_padding(by_tag(located.elements)[_UID].value)
+    return uids.strip_padding(by_tag(located.elements)[_UID].value)
