@@ -1,4 +1,4 @@
-"""An Azure connection string taken apart, since obstore takes its parts only.
+"""Parser of Azure connection strings, because obstore takes only their parts.
 
 `DefaultEndpointsProtocol=https;AccountName=a;AccountKey=k;EndpointSuffix=core.windows.net`, or with
 `BlobEndpoint` and `SharedAccessSignature`, or `UseDevelopmentStorage=true` for the emulator.
@@ -16,7 +16,10 @@ _SUFFIX = "core.windows.net"
 
 @dataclass(frozen=True, slots=True)
 class AzureConnection:
-    """The parts; `endpoint` is a URL. One of `account_key` and `sas_token` is empty."""
+    """The parts of a connection string; one of `account_key` and `sas_token` is empty.
+
+    `endpoint` is a URL.
+    """
 
     account_name: str
     endpoint: str
@@ -25,7 +28,7 @@ class AzureConnection:
 
 
 def parse(connection_string: str) -> AzureConnection:
-    """The parts of a connection string.
+    """Return the parts of a connection string.
 
     Raises ValueError with a sentence that names what is missing, and no value.
     """

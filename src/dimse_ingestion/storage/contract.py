@@ -1,6 +1,6 @@
-"""The bucket as the rest of the house sees it: whole objects appear, or nothing does.
+"""The interface of a bucket: an object becomes visible whole, or not at all.
 
-Implemented on obstore (S3, Azure, a folder) and in memory. What a key means is `keys`' matter.
+Implemented with obstore (S3, Azure), on a folder and in memory. Keys are built in `keys`.
 """
 
 from collections.abc import AsyncIterator
@@ -11,9 +11,9 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """An object that is there; `size` in bytes.
+    """An existing object; `size` in bytes.
 
-    `stored_at` is when it became visible, with a time zone; None where the bucket can't tell.
+    `stored_at` is when it became visible, with a time zone; None where the bucket does not know.
     """
 
     key: str
@@ -25,14 +25,14 @@ class Bucket(Protocol):
     """One bucket (or container, or folder).
 
     Every method raises DimseFailure: A700 when the bucket is down, full, throttling or missing,
-    0124 when access is refused. Both are transient, because somebody may put it right meanwhile;
-    A700 for an object too large for the store is not. The sentence names the bucket and the cure.
+    0124 when access is refused. Both are transient, because somebody may repair it meanwhile; A700
+    for an object too large for the store is not. The sentence names the bucket and what to do.
     """
 
     name: str
 
     async def head(self, key: str) -> StoredObject | None:
-        """The object under `key`, or None."""
+        """Return the object's size and time, or None if there is no object under `key`."""
 
     async def put(self, key: str, chunks: AsyncIterator[bytes], size: int) -> None:
         """Store `size` bytes under `key`, streamed with bounded memory.
@@ -42,16 +42,16 @@ class Bucket(Protocol):
         """
 
     async def get_range(self, key: str, offset: int, length: int) -> bytes:
-        """At most `length` bytes from `offset`; raises KeyError when there is no such object."""
+        """Return at most `length` bytes from `offset`; raises KeyError for a missing object."""
 
     def stream(self, key: str) -> AsyncIterator[bytes]:
-        """The whole object in pieces; raises KeyError when there is no such object."""
+        """Yield the whole object in pieces; raises KeyError for a missing object."""
 
     def list(self, prefix: str = "") -> AsyncIterator[StoredObject]:
-        """Objects whose key begins with `prefix`."""
+        """Yield the objects whose key begins with `prefix`."""
 
     async def delete(self, key: str) -> None:
-        """Remove an object: only for what the check itself wrote. The bucket is the archive."""
+        """Delete an object. Only for what `check` wrote: the bucket is the archive."""
 
     async def check(self, *, write: bool = False) -> None:
-        """Raise DimseFailure with a sentence when the bucket can't be read, or written if asked."""
+        """Raise DimseFailure when the bucket can't be read, or with `write` not be written."""

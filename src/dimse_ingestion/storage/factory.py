@@ -1,8 +1,7 @@
-"""The bucket that a configuration describes, opened for use.
+"""Factory of buckets: open the bucket that a configuration describes.
 
-Opening reaches for nothing: what is wrong at the other end shows at the first call, as a failure
-with a sentence. Who reads the configuration is `settings`' matter, when to read it again
-`following`'s.
+Opening sends no request: a store that does not work shows at the first call, as a failure with a
+sentence. The configuration is read in `settings`, and read again in `rotating`.
 """
 
 from datetime import timedelta
@@ -21,23 +20,23 @@ if TYPE_CHECKING:
 
     from dimse_ingestion.storage.contract import Bucket
 
-_LONGEST_CONNECT = timedelta(seconds=5)
+_CONNECT_TIMEOUT = timedelta(seconds=5)
 _RETRIES = 2
 
 
 def open_bucket(location: BucketLocation, *, timeout: float = 20.0) -> "Bucket":
-    """The bucket at `location`; one request to it may take `timeout` seconds.
+    """Return the bucket at `location`; one request to it may take `timeout` seconds.
 
-    Raises transient A700 with a sentence when the configuration can't be one of a bucket.
+    Raises transient A700 with a sentence when the configuration is invalid.
     """
     try:
-        return _opened(location, timedelta(seconds=timeout))
+        return _open_store(location, timedelta(seconds=timeout))
     except ERRORS as error:
         wrong = str(error) if isinstance(location, AzureBucket) else "correct its ConfigMap"
         raise OutOfResources(f"The bucket can't be opened: {wrong}.") from error
 
 
-def _opened(location: BucketLocation, timeout: timedelta) -> "Bucket":
+def _open_store(location: BucketLocation, timeout: timedelta) -> "Bucket":
     if isinstance(location, FolderBucket):
         return folder.FolderBucket(location.path)
     if isinstance(location, AzureBucket):
@@ -84,12 +83,12 @@ def _client_options(endpoint: str, timeout: timedelta) -> "ClientConfig":
     return {
         "allow_http": endpoint.startswith("http://"),
         "timeout": timeout,
-        "connect_timeout": min(_LONGEST_CONNECT, timeout),
+        "connect_timeout": min(_CONNECT_TIMEOUT, timeout),
     }
 
 
 def _retries(timeout: timedelta) -> "RetryConfig":
-    """Few and soon: the transport has a budget of its own for the operation."""
+    """Return few and early retries: the transport retries the whole operation by its deadline."""
     return {
         "max_retries": _RETRIES,
         "retry_timeout": timeout,

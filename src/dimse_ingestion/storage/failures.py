@@ -1,11 +1,11 @@
-"""What an object store says went wrong, as the failure it is for a modality, with the cure.
+"""Failures of an object store as DimseFailure, with a sentence that says what to do.
 
 obstore raises few types and puts the store's answer into the text, so status and code are read
-from there. The sentence comes without the store's own words: they may repeat a key or a signature.
+from there. The sentence repeats none of that text: it may have a key or a signature.
 
-Whatever somebody can put right at the store or in its configuration is transient: a policy, a key
-or a bucket may be back within the time of the operation. Only an object that is too large for the
-store stays so. docs/operating.md has the table.
+Everything that somebody can repair at the store or in its configuration is transient: a policy, a
+key or a bucket may be right again within the time of the operation. Only an object that is too
+large for the store is a permanent failure. docs/operating.md has the table.
 """
 
 import re
@@ -17,7 +17,7 @@ from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
 from dimse_ingestion.dicom.status import Status
 
 ERRORS = (BaseError, OSError, ValueError)
-"""What obstore raises; FileNotFoundError (an OSError) stands for a missing object or bucket."""
+"""Exceptions of obstore; FileNotFoundError (an OSError) means a missing object or bucket."""
 
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
@@ -50,72 +50,71 @@ _STATUSES = {
     "301": _FAILURES["PermanentRedirect"],
     "307": _FAILURES["PermanentRedirect"],
     "507": _FAILURES["XMinioStorageFull"],
-    "429": "{bucket} is asked too often: it is tried again.",
-    "503": "{bucket} is overloaded or starting: it is tried again.",
+    "429": "{bucket} limits the rate of requests: they are retried.",
+    "503": "{bucket} is overloaded or starting: requests are retried.",
 }
 _NO_OBJECT = ("", "NoSuchKey", "BlobNotFound")
-_NO_LOCATION = "incorrectly configured region"  # obstore's words for a redirect that leads nowhere
+_NO_LOCATION = "incorrectly configured region"  # obstore's text for a redirect without Location
 _TLS = re.compile(r"InvalidCertificate|invalid peer certificate|UnknownIssuer|CorruptMessage")
 _TIMED_OUT = re.compile(r"kind: (Timeout|TimedOut)|TimedOut|timed out")
-_UNREACHED = re.compile(r"kind: (Connect|Request)|error sending request|dns error")
+_NOT_REACHED = re.compile(r"kind: (Connect|Request)|error sending request|dns error")
 
 
 @dataclass(frozen=True, slots=True)
 class BucketAddress:
-    """What the sentences name: the bucket, and the address it is looked for at."""
+    """The bucket's name and endpoint, which the sentences repeat."""
 
     bucket: str
     endpoint: str
 
     def failure(self, error: Exception) -> DimseFailure:
-        """The failure that `error` is."""
+        """Return the failure for an exception of obstore."""
         text = str(error)
         code = _code(text)
-        status = found[1] if (found := _STATUS.search(text)) else ""
+        status = match[1] if (match := _STATUS.search(text)) else ""
         if self._is_refusal(error, code, status):
             sentence = _REFUSALS.get(code, "{bucket} denies access: grant it to the access key.")
-            return DimseFailure(Status.NOT_AUTHORIZED, self._told(sentence), transient=True)
+            return DimseFailure(Status.NOT_AUTHORIZED, self._message(sentence), transient=True)
         if code in _TOO_LARGE:
-            return DimseFailure(Status.OUT_OF_RESOURCES, self._told(_TOO_LARGE[code]))
-        return OutOfResources(self._told(_sentence(code, status, text)))
+            return DimseFailure(Status.OUT_OF_RESOURCES, self._message(_TOO_LARGE[code]))
+        return OutOfResources(self._message(_sentence(code, status, text)))
 
     def _is_refusal(self, error: Exception, code: str, status: str) -> bool:
         denied = isinstance(error, PermissionDeniedError | UnauthenticatedError)
         return code not in _FAILURES and (denied or code in _REFUSALS or status in ("401", "403"))
 
-    def _told(self, sentence: str) -> str:
-        told = sentence.format(bucket=f"Bucket {self.bucket}")
-        return f"{told} ({self.endpoint})"
+    def _message(self, sentence: str) -> str:
+        return sentence.format(bucket=f"Bucket {self.bucket}") + f" ({self.endpoint})"
 
 
 def is_missing(error: Exception) -> bool:
-    """Whether the object, not the bucket or a key, is what the store does not know.
+    """Return whether the object is missing, not the bucket or an access key.
 
-    A HEAD brings no code: it can't tell, and counts as the object's.
+    The answer to a HEAD has no body and so no code: it is taken for a missing object.
     """
     return isinstance(error, FileNotFoundError) and _code(str(error)) in _NO_OBJECT
 
 
 def is_beyond_end(error: Exception) -> bool:
-    """Whether a range was asked that begins where the object has ended."""
+    """Return whether the requested range begins beyond the object's end."""
     return "status code: 416" in str(error)
 
 
 def _code(text: str) -> str:
-    return found[1] if (found := _CODE.search(text)) else ""
+    return match[1] if (match := _CODE.search(text)) else ""
 
 
 def _sentence(code: str, status: str, text: str) -> str:
     if known := _FAILURES.get(code) or _STATUSES.get(status):
         return known
     if status:
-        return "{bucket} fails (" + (code or f"HTTP {status}") + "): look at the store's log."
+        return "{bucket} fails (" + (code or f"HTTP {status}") + "): see the store's log."
     if _NO_LOCATION in text:
         return _FAILURES["PermanentRedirect"]
     if _TLS.search(text):
         return "{bucket}: its certificate is not trusted: set BUCKET_CA to the CA's PEM."
     if _TIMED_OUT.search(text):
-        return "{bucket} gave no answer in time: look at the store and the network."
-    if _UNREACHED.search(text):
+        return "{bucket} gave no answer in time: check the store and the network."
+    if _NOT_REACHED.search(text):
         return "{bucket} is not reached: start it or correct BUCKET_HOST and BUCKET_PORT."
-    return "{bucket} fails: look at the store's log."
+    return "{bucket} fails: see the store's log."

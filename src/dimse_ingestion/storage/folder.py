@@ -1,9 +1,9 @@
-"""A folder as bucket, for one machine: objects are files, durable before they are visible.
+"""A folder as a bucket, for one machine: objects are files, durable before they are visible.
 
-Bytes go to a file beside the objects, which is synced, renamed to its key, and the folders above
-it are synced too: after a power cut an object is whole or not there. (obstore's own folder store
-renames but never syncs, so this is ours.) The folder itself must exist: one that was not mounted
-would otherwise be taken for an empty bucket.
+Bytes are written to a file in `.uploads`, which is synced and renamed to its key; then the folders
+above it are synced: after a power cut an object is complete or missing. (obstore's own folder store
+renames but never syncs.) The root folder must exist: one that was not mounted would otherwise be
+taken for an empty bucket.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ _ABANDONED_AFTER = 24 * 3600.0  # seconds: no upload lives as long
 
 
 class FolderBucket:
-    """Objects as files below `root`; other processes may use it at the same time."""
+    """Store objects as files below `root`, which other processes may use at the same time."""
 
     def __init__(self, root: Path) -> None:
         self.name = str(root)
@@ -36,60 +36,60 @@ class FolderBucket:
         self._swept = False
 
     async def head(self, key: str) -> StoredObject | None:
-        """The object under `key`, or None."""
+        """Return the object's size and time, or None."""
         path = self._path(key)
         with folder_failure(self._root):
-            return await asyncio.to_thread(_object, path, key)
+            return await asyncio.to_thread(_stat_object, path, key)
 
     async def put(self, key: str, chunks: AsyncIterator[bytes], size: int) -> None:
-        """Write, sync, rename, sync: in batches of 1 MiB, each in a thread."""
+        """Write in batches of 1 MiB, sync, rename, and sync the folders, each step in a thread."""
         path = self._path(key)
         upload = _Upload(self._root, path)
         try:
             async for batch in _batches(verify_size(chunks, size)):
                 with folder_failure(self._root):
-                    await _to_the_end(partial(upload.write, batch))
+                    await _run_to_end(partial(upload.write, batch))
             with folder_failure(self._root):
-                await _to_the_end(upload.finish)
+                await _run_to_end(upload.publish)
         except BaseException:
-            await _to_the_end(upload.abandon)
+            await _run_to_end(upload.abandon)
             raise
         await self._sweep_once()
 
     async def get_range(self, key: str, offset: int, length: int) -> bytes:
-        """At most `length` bytes from `offset`; raises KeyError."""
+        """Return at most `length` bytes from `offset`; raises KeyError."""
         path = self._path(key)
         with folder_failure(self._root, key):
             return await asyncio.to_thread(_read, path, offset, length)
 
     async def stream(self, key: str) -> AsyncIterator[bytes]:
-        """The whole object in pieces of 1 MiB; raises KeyError."""
+        """Yield the whole object in pieces of 1 MiB; raises KeyError."""
         offset = 0
         while piece := await self.get_range(key, offset, _PIECE):
             yield piece
             offset += len(piece)
 
     async def list(self, prefix: str = "") -> AsyncIterator[StoredObject]:
-        """Objects whose key begins with `prefix`, folder by folder."""
-        found = _walk(self._root, prefix)
+        """Yield the objects whose key begins with `prefix`, folder by folder."""
+        objects = _list_files(self._root, prefix)
         while True:
             with folder_failure(self._root):
-                some = await asyncio.to_thread(_taken, found, _LISTED_AT_ONCE)
-            for each in some:
+                page = await asyncio.to_thread(_take, objects, _LISTED_AT_ONCE)
+            for each in page:
                 yield each
-            if len(some) < _LISTED_AT_ONCE:
+            if len(page) < _LISTED_AT_ONCE:
                 return
 
     async def delete(self, key: str) -> None:
-        """Remove an object; nothing happens if there is none."""
+        """Delete an object; do nothing if there is none."""
         path = self._path(key)
         with folder_failure(self._root):
             await asyncio.to_thread(path.unlink, missing_ok=True)
 
     async def check(self, *, write: bool = False) -> None:
-        """Raise DimseFailure when the folder is missing, closed to us, or full."""
+        """Raise DimseFailure when the folder is missing, not accessible, or full."""
         with folder_failure(self._root):
-            await asyncio.to_thread(_try_out, self._root, write=write)
+            await asyncio.to_thread(_check_folder, self._root, write=write)
 
     def _path(self, key: str) -> Path:
         if not key or any(part in ("", ".", "..") for part in key.split("/")):
@@ -104,7 +104,7 @@ class FolderBucket:
 
 
 class _Upload:
-    """One object on its way into the folder; every method blocks."""
+    """An object that is written to the folder; every method blocks."""
 
     def __init__(self, root: Path, path: Path) -> None:
         self._root = root
@@ -113,26 +113,26 @@ class _Upload:
         self._file = -1
 
     def write(self, data: bytes | bytearray) -> None:
-        """Add bytes to what isn't visible yet."""
+        """Add bytes to the file, which is not visible yet."""
         if self._file < 0:
             self._open()
         view = memoryview(data)
         while view:
             view = view[os.write(self._file, view) :]
 
-    def finish(self) -> None:
-        """Make it durable and visible."""
+    def publish(self) -> None:
+        """Make the object durable and visible."""
         if self._file < 0:
             self._open()
         os.fsync(self._file)
         self._close()
-        made = _made_folders(self._root, self.path.parent)
+        changed = _create_folders(self._root, self.path.parent)
         self._part.replace(self.path)
-        for folder in dict.fromkeys([self.path.parent, *made]):
+        for folder in dict.fromkeys([self.path.parent, *changed]):
             _sync_folder(folder)
 
     def abandon(self) -> None:
-        """Leave nothing behind; harmless after `finish`."""
+        """Delete the unfinished file; harmless after `publish`."""
         self._close()
         with suppress(OSError):
             self._part.unlink()
@@ -148,10 +148,11 @@ class _Upload:
             os.close(file)
 
 
-def _made_folders(root: Path, folder: Path) -> list[Path]:
-    """Make what is missing below root; the folders that may have got a new entry, deepest first.
+def _create_folders(root: Path, folder: Path) -> list[Path]:
+    """Create missing folders; return those that may have a new entry, deepest first.
 
-    Another upload may have made one and not synced it yet, so all are named.
+    All folders below the root are returned: another upload may have created one and not yet synced
+    it.
     """
     between = [folder, *folder.parents]
     below_root = between[: between.index(root)]
@@ -162,15 +163,15 @@ def _made_folders(root: Path, folder: Path) -> list[Path]:
 
 
 def _sync_folder(folder: Path) -> None:
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(opened)
+        os.fsync(descriptor)
     finally:
-        os.close(opened)
+        os.close(descriptor)
 
 
-async def _to_the_end(step: Callable[[], None]) -> None:
-    """Run a step in a thread and wait for its end even when cancelled: it uses an open file."""
+async def _run_to_end(step: Callable[[], None]) -> None:
+    """Run a step in a thread and wait for its end, even when cancelled: it uses an open file."""
     running = asyncio.ensure_future(asyncio.to_thread(step))
     try:
         await asyncio.shield(running)
@@ -190,12 +191,12 @@ async def _batches(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytearray]:
         yield batch
 
 
-def _object(path: Path, key: str) -> StoredObject | None:
+def _stat_object(path: Path, key: str) -> StoredObject | None:
     try:
-        seen = path.stat()
-        if not stat.S_ISREG(seen.st_mode):
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
             return None
-        return StoredObject(key, seen.st_size, datetime.fromtimestamp(seen.st_mtime, UTC))
+        return StoredObject(key, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
     except (FileNotFoundError, NotADirectoryError):
         return None
 
@@ -206,44 +207,44 @@ def _read(path: Path, offset: int, length: int) -> bytes:
         return file.read(length)
 
 
-def _walk(root: Path, prefix: str) -> Iterator[StoredObject]:
-    """Objects below the deepest folder that `prefix` names, as they are found."""
+def _list_files(root: Path, prefix: str) -> Iterator[StoredObject]:
+    """Yield objects below the deepest folder that `prefix` names."""
     next(root.iterdir(), None)  # a missing root is an error, a missing folder below it is not
     start = root / prefix.rpartition("/")[0]
-    for folder, folders, files in os.walk(start, onerror=_unless_missing):
+    for folder, folders, files in os.walk(start, onerror=_raise_unless_missing):
         if Path(folder) == root and _UPLOADS in folders:
             folders.remove(_UPLOADS)
         folders.sort()
         for file in sorted(files):
             path = Path(folder, file)
             key = path.relative_to(root).as_posix()
-            if key.startswith(prefix) and (found := _object(path, key)) is not None:
-                yield found
+            if key.startswith(prefix) and (stored := _stat_object(path, key)) is not None:
+                yield stored
 
 
-def _unless_missing(error: OSError) -> None:
+def _raise_unless_missing(error: OSError) -> None:
     if not isinstance(error, FileNotFoundError):
         raise error
 
 
-def _taken(found: Iterator[StoredObject], number: int) -> list[StoredObject]:
-    return [each for _, each in zip(range(number), found, strict=False)]
+def _take(objects: Iterator[StoredObject], number: int) -> list[StoredObject]:
+    return [each for _, each in zip(range(number), objects, strict=False)]
 
 
-def _try_out(root: Path, *, write: bool) -> None:
+def _check_folder(root: Path, *, write: bool) -> None:
     next(root.iterdir(), None)
     if write:
         upload = _Upload(root, root / _UPLOADS / f"check-{secrets.token_hex(8)}")
         try:
             upload.write(b"check")
-            upload.finish()
+            upload.publish()
         finally:
             upload.abandon()
             upload.path.unlink(missing_ok=True)
 
 
 def _sweep(uploads: Path) -> None:
-    """Remove what processes that died have left."""
-    for left in uploads.iterdir():
-        if time.time() - left.stat().st_mtime > _ABANDONED_AFTER:
-            left.unlink()
+    """Delete unfinished files of processes that were killed."""
+    for leftover in uploads.iterdir():
+        if time.time() - leftover.stat().st_mtime > _ABANDONED_AFTER:
+            leftover.unlink()

@@ -1,7 +1,7 @@
-"""Errors of the file system as the failures they are for a modality, with what to do about them.
+"""Errors of the file system as DimseFailure, with a sentence that says what to do.
 
-Transient are all that somebody can put right while the operation waits (see `failures`): a file
-system that is read-only, full or not mounted. Only a file that is too large for it stays so.
+Transient are those that somebody can repair while the operation waits (see `failures`): a file
+system that is read-only, full or not mounted. Only a file too large for it is a permanent failure.
 """
 
 import errno
@@ -34,7 +34,7 @@ def _failure(root: Path, error: OSError) -> DimseFailure:
     if error.errno in _DENIED:
         return DimseFailure(
             Status.NOT_AUTHORIZED,
-            f"Bucket folder is closed to us: let this user write to {root} ({error.strerror}).",
+            f"Bucket folder denies access: let this user write to {root} ({error.strerror}).",
             transient=True,
         )
     if error.errno == errno.EFBIG:

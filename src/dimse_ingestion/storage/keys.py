@@ -1,16 +1,16 @@
-"""Under which key a data set stands in the bucket: its digest leads, so bytes decide, not names.
+"""Keys of instances in the bucket, derived from the digest of the data set.
 
-`instances/{first two of sha256}/{sha256}/{transfer syntax UID}/{SOP Instance UID}.dcm`: other bytes
-under the same SOP Instance UID get another key, the same bytes the same one. The digest is that of
-the data set exactly as received, without preamble and group 2. UIDs come from strangers, so they
-are validated before they become part of a key.
+`instances/{first two of sha256}/{sha256}/{transfer syntax UID}/{SOP Instance UID}.dcm`: different
+bytes under the same SOP Instance UID get another key, the same bytes the same one. The digest is
+that of the data set exactly as received, without preamble and group 2. UIDs are input from outside,
+so they are validated before they become part of a key.
 """
 
 import re
 from dataclasses import dataclass
 
 INSTANCES = "instances/"
-"""What the key of every stored instance begins with."""
+"""The prefix of the key of every stored instance."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _UID = re.compile(r"(?=.*[0-9])[0-9.]{1,64}")  # PS3.5 9.1, leading zeros tolerated
@@ -22,7 +22,7 @@ _KEY = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class InstanceKey:
-    """What a key says of its object."""
+    """The parts of an instance's key."""
 
     sha256: str
     transfer_syntax_uid: str
@@ -33,9 +33,9 @@ class InstanceKey:
 
 
 def instance_key(sha256: str, transfer_syntax_uid: str, sop_instance_uid: str) -> str:
-    """The key; `sha256` in lower-case hexadecimal.
+    """Return the key of an instance; `sha256` in lower-case hexadecimal.
 
-    Raises ValueError when a part is not what it should be.
+    Raises ValueError when a part is invalid.
     """
     if not _SHA256.fullmatch(sha256):
         raise ValueError("The digest is not a SHA-256 in lower-case hexadecimal.")
@@ -46,7 +46,7 @@ def instance_key(sha256: str, transfer_syntax_uid: str, sop_instance_uid: str) -
 
 
 def parse_key(key: str) -> InstanceKey | None:
-    """What `key` says, or None when it is not the key of an instance."""
-    if not (found := _KEY.fullmatch(key)):
+    """Return the parts of `key`, or None when it is not the key of an instance."""
+    if not (match := _KEY.fullmatch(key)):
         return None
-    return InstanceKey(found["sha256"], found["transfer_syntax_uid"], found["sop_instance_uid"])
+    return InstanceKey(match["sha256"], match["transfer_syntax_uid"], match["sop_instance_uid"])

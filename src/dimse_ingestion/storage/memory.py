@@ -1,6 +1,6 @@
-"""A bucket in memory: for tests and trials, with the same promises as a real one but durability.
+"""Bucket in memory, for tests and trials: like a real one, but not durable.
 
-`refusing` makes it fail as a bucket does, so that what depends on one can be tested.
+`refusing` makes it fail as a bucket does, so that its callers can be tested.
 """
 
 from collections.abc import AsyncIterator
@@ -16,7 +16,7 @@ _PIECE = 1 << 20
 
 
 class MemoryBucket:
-    """Objects as a dictionary, open to be looked at."""
+    """Hold objects in the dictionary `objects`."""
 
     def __init__(self, name: str = "memory") -> None:
         self.name = name
@@ -24,13 +24,13 @@ class MemoryBucket:
         self.refusing: DimseFailure | None = None  # what every call raises while it is set
 
     async def head(self, key: str) -> StoredObject | None:
-        """The object under `key`, or None."""
+        """Return the object's size, or None."""
         self._refuse()
-        found = self.objects.get(key)
-        return None if found is None else StoredObject(key, len(found))
+        data = self.objects.get(key)
+        return None if data is None else StoredObject(key, len(data))
 
     async def put(self, key: str, chunks: AsyncIterator[bytes], size: int) -> None:
-        """Keep all chunks, once the last has come."""
+        """Store the object once the last chunk has arrived."""
         self._refuse()
         data = bytearray()
         async for chunk in verify_size(chunks, size):
@@ -39,26 +39,26 @@ class MemoryBucket:
         self.objects[key] = bytes(data)
 
     async def get_range(self, key: str, offset: int, length: int) -> bytes:
-        """At most `length` bytes from `offset`; raises KeyError."""
+        """Return at most `length` bytes from `offset`; raises KeyError."""
         self._refuse()
         return self.objects[key][offset : offset + length]
 
     async def stream(self, key: str) -> AsyncIterator[bytes]:
-        """The whole object in pieces of 1 MiB; raises KeyError."""
+        """Yield the whole object in pieces of 1 MiB; raises KeyError."""
         self._refuse()
         data = self.objects[key]
         for start in range(0, len(data), _PIECE):
             yield data[start : start + _PIECE]
 
     async def list(self, prefix: str = "") -> AsyncIterator[StoredObject]:
-        """Objects whose key begins with `prefix`, in the order of their keys."""
+        """Yield the objects whose key begins with `prefix`, in the order of their keys."""
         self._refuse()
         for key in sorted(self.objects):
             if key.startswith(prefix):
                 yield StoredObject(key, len(self.objects[key]))
 
     async def delete(self, key: str) -> None:
-        """Forget an object; nothing happens if there is none."""
+        """Delete an object; do nothing if there is none."""
         self._refuse()
         self.objects.pop(key, None)
 

@@ -1,7 +1,7 @@
-"""Memory that uploads share: many at once wait for each other instead of growing the process.
+"""Memory budget of a bucket's uploads: many at once wait for each other, so memory stays bounded.
 
-An upload takes what it will hold at most and gives it back at its end, first come, first served,
-so that a large one is not starved by small ones.
+An upload reserves the most memory it will use and releases it at its end. Reservations are served
+in order of arrival, so that small uploads do not starve a large one.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 
 class MemoryBudget:
-    """`total` bytes to be shared out."""
+    """A budget of `total` bytes."""
 
     def __init__(self, total: int) -> None:
         self._total = total
@@ -19,14 +19,14 @@ class MemoryBudget:
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     @asynccontextmanager
-    async def holding(self, wanted: int) -> AsyncIterator[None]:
-        """Hold `wanted` bytes (all there are, if that is less) until the end of the block."""
+    async def reserved(self, wanted: int) -> AsyncIterator[None]:
+        """Reserve `wanted` bytes, at most the whole budget, until the end of the block."""
         share = min(wanted, self._total)
         await self._take(share)
         try:
             yield
         finally:
-            self._give(share)
+            self._release(share)
 
     async def _take(self, share: int) -> None:
         if not self._waiting and share <= self._free:
@@ -38,12 +38,12 @@ class MemoryBudget:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self._give(share)  # it was our turn just as we were cancelled
+                self._release(share)  # the reservation was granted just before the cancellation
             else:
-                self._serve()  # whoever stood behind us may fit
+                self._serve()  # the next in the queue may fit where this one did not
             raise
 
-    def _give(self, share: int) -> None:
+    def _release(self, share: int) -> None:
         self._free += share
         self._serve()
 

@@ -1,4 +1,4 @@
-"""How the bucket's calls end, counted for `/metrics`."""
+"""Metrics of requests to the bucket, by operation and outcome."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,10 +12,10 @@ _OUTCOMES = {Status.NOT_AUTHORIZED: "refused", Status.OUT_OF_RESOURCES: "failed"
 
 @contextmanager
 def request_count(operation: str) -> Iterator[None]:
-    """Count what happens within: done, refused (access is denied), or failed.
+    """Count the outcome of the block: done, refused (access is denied), or failed.
 
-    A missing object is an answer. What else ends a call is not the bucket's doing and not counted:
-    a put's source may give up with a failure of its own.
+    A missing object counts as done. Other exceptions do not come from the bucket and are not
+    counted: the source of a put may fail too.
     """
     try:
         yield

@@ -1,9 +1,9 @@
-"""An upload in parts that ends as its source ends: whole, or aborted with nothing left behind.
+"""Multipart upload that is completed, or aborted with nothing left behind, as its source ends.
 
 obstore takes an asynchronous iterator and aborts the upload when that raises, but not when its
-caller is cancelled. So the source is read in the caller's task and handed over, and every way it
-can end badly becomes an exception in the iterator that obstore sees. A part still under way at the
-abort would outlive it in some stores; with one part at a time, none is.
+caller is cancelled. So the source is read in the caller's task and its chunks go through a queue;
+every failure and cancellation becomes an exception in the iterator that obstore reads. In some
+stores a part that is being sent during the abort would survive it; one part at a time avoids that.
 """
 
 import asyncio
@@ -11,25 +11,25 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 Send = Callable[[AsyncIterator[bytes]], Coroutine[Any, Any, None]]
-"""Uploads what an iterator gives, one part at a time, and aborts when that raises."""
+"""Upload the chunks of an iterator, one part at a time, and abort when the iterator raises."""
 
-_AHEAD = 10  # chunks; of the transport's largest, a part of 5 MiB
-_LONGEST_ABORT = 10.0
-_ending: set[asyncio.Task[None]] = set()  # asyncio does not keep a task that nobody waits for
+_QUEUED_CHUNKS = 10  # of the transport's largest, a part of 5 MiB
+_ABORT_TIMEOUT = 10.0  # seconds
+_aborting: set[asyncio.Task[None]] = set()  # asyncio holds no reference to tasks of its own
 
 
 class _Aborted(Exception):
-    """Makes obstore abort the upload."""
+    """Raised by the iterator to make obstore abort the upload."""
 
 
-class _Feed:
-    """Chunks handed from one task to another, a part of them while another part is sent."""
+class _ChunkQueue:
+    """Chunks passed from one task to another, while the part before them is sent."""
 
     def __init__(self) -> None:
-        self._queue: asyncio.Queue[bytes | _Aborted | None] = asyncio.Queue(maxsize=_AHEAD)
+        self._queue: asyncio.Queue[bytes | _Aborted | None] = asyncio.Queue(maxsize=_QUEUED_CHUNKS)
         self._aborting = False
 
-    def __aiter__(self) -> "_Feed":
+    def __aiter__(self) -> "_ChunkQueue":
         return self
 
     async def __anext__(self) -> bytes:
@@ -37,67 +37,75 @@ class _Feed:
         if chunk is None:
             raise StopAsyncIteration
         if isinstance(chunk, _Aborted):
-            return self._none_or_abort(chunk)
+            return self._abort_after_part(chunk)
         return chunk
 
-    def _none_or_abort(self, aborted: _Aborted) -> bytes:
-        """First no bytes: obstore takes them only once the part under way has ended."""
+    def _abort_after_part(self, aborted: _Aborted) -> bytes:
+        """Return no bytes the first time, and raise the second time.
+
+        obstore asks for the second chunk only after the part under way has ended, so the abort
+        comes when no part is being sent.
+        """
         if self._aborting:
             raise aborted
         self._aborting = True
         self._queue.put_nowait(aborted)
         return b""
 
-    async def give(self, chunk: bytes | None) -> None:
-        """Wait for room and hand over a chunk, or None as the end."""
+    async def put(self, chunk: bytes | None) -> None:
+        """Add a chunk, or None as the end, once there is space in the queue."""
         await self._queue.put(chunk)
 
     def abort(self) -> None:
-        """Have the reader fail as soon as nothing is under way."""
+        """Make the reader fail as soon as no part is being sent."""
         while not self._queue.empty():
             self._queue.get_nowait()
         self._queue.put_nowait(_Aborted())
 
 
 async def upload_parts(send: Send, chunks: AsyncIterator[bytes]) -> None:
-    """Have `send` upload what `chunks` gives.
+    """Upload `chunks` with `send`.
 
-    Raises what `chunks` raises, unchanged, or what `send` does.
+    Raises the exceptions of `chunks`, unchanged, and those of `send`.
     """
-    feed = _Feed()
-    upload = asyncio.create_task(send(feed))
+    queue = _ChunkQueue()
+    upload = asyncio.create_task(send(queue))
     try:
         async for chunk in chunks:
-            await _given(feed, chunk, upload)
-        await _given(feed, None, upload)
+            await _put_chunk(queue, chunk, upload)
+        await _put_chunk(queue, None, upload)
         await asyncio.shield(upload)
     except BaseException:
-        await _aborted(feed, upload)
+        await _abort(queue, upload)
         raise
 
 
-async def _given(feed: _Feed, chunk: bytes | None, upload: asyncio.Task[None]) -> None:
-    """Hand a chunk over, unless the upload fails first: then raise why."""
-    giving = asyncio.create_task(feed.give(chunk))
+async def _put_chunk(queue: _ChunkQueue, chunk: bytes | None, upload: asyncio.Task[None]) -> None:
+    """Add a chunk to the queue; raise the upload's exception if it fails first."""
+    put = asyncio.create_task(queue.put(chunk))
     try:
-        either: set[asyncio.Task[None]] = {giving, upload}
+        # a failed upload reads no more chunks: the queue alone would be waited for without end
+        either: set[asyncio.Task[None]] = {put, upload}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        giving.cancel()
+        put.cancel()
     if upload.done():
         upload.result()
 
 
-async def _aborted(feed: _Feed, upload: asyncio.Task[None]) -> None:
-    """Wait until the store has let go of the parts; it goes on alone if that takes long."""
-    _ending.add(upload)
-    upload.add_done_callback(_ended)
+async def _abort(queue: _ChunkQueue, upload: asyncio.Task[None]) -> None:
+    """Abort the upload and wait until the store has deleted its parts.
+
+    An abort that takes long continues in the background.
+    """
+    _aborting.add(upload)
+    upload.add_done_callback(_forget)
     if not upload.done():
-        feed.abort()
-        await asyncio.wait({upload}, timeout=_LONGEST_ABORT)
+        queue.abort()
+        await asyncio.wait({upload}, timeout=_ABORT_TIMEOUT)
 
 
-def _ended(upload: asyncio.Task[None]) -> None:
-    _ending.discard(upload)
+def _forget(upload: asyncio.Task[None]) -> None:
+    _aborting.discard(upload)
     if not upload.cancelled():
-        upload.exception()  # read, so that asyncio does not complain that nobody did
+        upload.exception()  # read, or asyncio logs that it was never retrieved

@@ -1,7 +1,7 @@
-"""A bucket of an object store (S3 and what speaks like it, Azure) through obstore.
+"""A bucket of an object store (S3 and compatible stores, Azure), through obstore.
 
-Small objects are one PUT, large ones go up in parts, and all uploads of a bucket share one budget
-of memory. The store verifies each request by its SHA-256. Which store it is, is `opening`'s matter.
+A small object is one PUT, a large one a multipart upload, and all uploads of a bucket share one
+memory budget. The store verifies each request by its SHA-256. `factory` chooses the store.
 """
 
 import atexit
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 PART_SIZE = 5 * 2**20
-"""Bytes of a part; also the largest object that is one PUT. S3 takes no smaller parts."""
+"""Bytes of a part; also the largest object that is one PUT. S3 accepts no smaller parts."""
 
-_PARTS = 10_000  # S3's most for one object
-_PARTS_AT_ONCE = 1  # or an abort leaves one behind (see `uploading`)
+_MOST_PARTS = 10_000  # S3's limit for one object
+_PARTS_AT_ONCE = 1  # with more, an abort may leave one behind (see `multipart_upload`)
 _PIECE = 2 * 2**20
 _UPLOAD_MEMORY = 64 * 2**20
 _CHECKS = "checks/"
 
-# obstore's threads let go of our objects a moment after an upload has ended; if the interpreter is
-# gone by then the process aborts. Exit handlers run while it is still there.
-_LAST_MOMENT = 0.1
-atexit.register(time.sleep, _LAST_MOMENT)
+# obstore's threads release Python objects a moment after an upload ends; if the interpreter has
+# ended by then the process aborts. Exit handlers run before the interpreter ends.
+_EXIT_DELAY = 0.1  # seconds
+atexit.register(time.sleep, _EXIT_DELAY)
 
 
 class ObjectStoreBucket:
-    """One bucket at one place."""
+    """One bucket at one endpoint."""
 
     def __init__(self, name: str, store: "ObjectStore", place: BucketAddress) -> None:
         self.name = name
@@ -49,7 +49,10 @@ class ObjectStoreBucket:
         self._budget = MemoryBudget(_UPLOAD_MEMORY)
 
     async def head(self, key: str) -> StoredObject | None:
-        """The object under `key`, or None (also in a bucket that is missing: HEAD can't tell)."""
+        """Return the object's size and time, or None.
+
+        None also for a missing bucket: the answer to a HEAD does not tell them apart.
+        """
         try:
             with self._failures(key):
                 meta = await obstore.head_async(self._store, key)
@@ -58,13 +61,13 @@ class ObjectStoreBucket:
         return StoredObject(key, meta["size"], meta["last_modified"])
 
     async def put(self, key: str, chunks: AsyncIterator[bytes], size: int) -> None:
-        """One PUT up to 5 MiB, parts above; waits while other uploads hold the memory."""
+        """Store by one PUT up to 5 MiB, in parts above; wait while other uploads use the memory."""
         whole = verify_size(chunks, size)
         if size <= PART_SIZE:
-            async with self._budget.holding(size):
+            async with self._budget.reserved(size):
                 await self._put_small(key, whole, size)
             return
-        part_size = max(PART_SIZE, -(-size // _PARTS))
+        part_size = max(PART_SIZE, -(-size // _MOST_PARTS))
 
         async def send(feed: AsyncIterator[bytes]) -> None:
             with self._failures():
@@ -77,7 +80,7 @@ class ObjectStoreBucket:
                     max_concurrency=_PARTS_AT_ONCE,
                 )
 
-        async with self._budget.holding(part_size * (_PARTS_AT_ONCE + 1)):
+        async with self._budget.reserved(part_size * (_PARTS_AT_ONCE + 1)):
             await upload_parts(send, whole)
 
     async def _put_small(self, key: str, chunks: AsyncIterator[bytes], size: int) -> None:
@@ -90,68 +93,68 @@ class ObjectStoreBucket:
             await obstore.put_async(self._store, key, data, use_multipart=False)
 
     async def get_range(self, key: str, offset: int, length: int) -> bytes:
-        """At most `length` bytes from `offset`; raises KeyError."""
+        """Return at most `length` bytes from `offset`; raises KeyError."""
         if length <= 0:
             return b""
         with self._failures(key):
             try:
-                got = await obstore.get_range_async(self._store, key, start=offset, length=length)
+                data = await obstore.get_range_async(self._store, key, start=offset, length=length)
             except BaseError as error:
                 if is_beyond_end(error):
                     return b""
                 raise
-            return bytes(got)
+            return bytes(data)
 
     async def stream(self, key: str) -> AsyncIterator[bytes]:
-        """The whole object in pieces of 2 MiB, each with the time of a request; raises KeyError."""
+        """Yield the object in pieces of 2 MiB, each with a request's timeout; raises KeyError."""
         with self._failures(key):
             meta = await obstore.head_async(self._store, key)
         for offset in range(0, meta["size"], _PIECE):
             yield await self.get_range(key, offset, min(_PIECE, meta["size"] - offset))
 
     async def list(self, prefix: str = "") -> AsyncIterator[StoredObject]:
-        """Objects whose key begins with `prefix`, in the store's order.
+        """Yield the objects whose key begins with `prefix`, in the store's order.
 
-        A prefix that ends within a name between slashes is widened to the last slash and filtered
-        here: obstore asks the store for whole names only.
+        obstore lists by whole names between slashes only. So a prefix that ends within a name is
+        cut to its last slash, and the keys are filtered here.
         """
         listing = obstore.list(self._store, prefix.rpartition("/")[0] or None, chunk_size=500)
         while True:
             with self._failures():
-                found = await anext(listing, None)
-            if found is None:
+                page = await anext(listing, None)
+            if page is None:
                 return
-            for meta in found:
+            for meta in page:
                 if meta["path"].startswith(prefix):
                     yield StoredObject(meta["path"], meta["size"], meta["last_modified"])
 
     async def delete(self, key: str) -> None:
-        """Remove an object; nothing happens if there is none."""
+        """Delete an object; do nothing if there is none."""
         with suppress(KeyError), self._failures(key):
             await obstore.delete_async(self._store, key)
 
     async def check(self, *, write: bool = False) -> None:
-        """Raise DimseFailure when the bucket can't be listed, or written if asked.
+        """Raise DimseFailure when the bucket can't be listed, or with `write` not be written.
 
-        What is written is removed again; an archive that lets nobody delete keeps one such object.
+        The written object is deleted again; an archive that denies deletion keeps one such object.
         """
         async for _ in self.list(_CHECKS):
             break
         if write:
-            await self._try_writing()
+            await self._check_writable()
 
-    async def _try_writing(self) -> None:
+    async def _check_writable(self) -> None:
         key = f"{_CHECKS}written-and-removed"
-        wanted = uuid.uuid4().bytes
+        content = uuid.uuid4().bytes
         with self._failures():
-            await obstore.put_async(self._store, key, wanted, use_multipart=False)
+            await obstore.put_async(self._store, key, content, use_multipart=False)
         await self.head(key)
         with suppress(DimseFailure):
             await self.delete(key)
 
     @contextmanager
     def _failures(self, key: str | None = None) -> Iterator[None]:
-        """Raise obstore's errors as DimseFailure; for a `key` that is missing KeyError."""
+        """Raise obstore's errors as DimseFailure, or KeyError if `key` is given and missing."""
         try:
             yield
         except ERRORS as error:

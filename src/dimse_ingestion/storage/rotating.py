@@ -1,8 +1,8 @@
-"""A bucket whose configuration is looked at again while it is used, so that keys can be rotated.
+"""A bucket whose configuration is read again while it is in use, so that keys can be rotated.
 
 Kubernetes changes mounted files in place. They are read again every few seconds, and at once when
-access is refused. A configuration that can't be read any more leaves the last one in use; one that
-never could makes every call fail with the sentence that says what is missing.
+access is refused. While a configuration can't be read, the last one stays in use; if it never could
+be read, every call fails with a sentence that says what is missing.
 """
 
 import time
@@ -25,10 +25,10 @@ _LOG = logger(__name__)
 
 
 class RotatingBucket:
-    """The bucket that `read` describes now; `read` raises MountedMissing when it describes none.
+    """The bucket of the configuration that `read` returns; `read` raises MountedMissing.
 
-    `fresh` is for how many seconds a configuration is trusted, `timeout` how many a request may
-    take.
+    `fresh` is after how many seconds a configuration is read again, `timeout` how many seconds a
+    request may take.
     """
 
     def __init__(
@@ -37,51 +37,54 @@ class RotatingBucket:
         *,
         timeout: float = 20.0,
         fresh: float = 5.0,
-        opened: Callable[..., "Bucket"] = open_bucket,
+        open_bucket: Callable[..., "Bucket"] = open_bucket,
     ) -> None:
         self.name = ""
         self._read = read
         self._timeout = timeout
         self._fresh = fresh
-        self._open = opened
+        self._open = open_bucket
         self._read_at = float("-inf")
         self._missing = ""
         self._location: BucketLocation | None = None
         self._bucket: Bucket | None = None
 
     async def head(self, key: str) -> "StoredObject | None":
-        """The object under `key`, or None."""
-        return await self._asked("head", lambda bucket: bucket.head(key))
+        """Return the object's size and time, or None."""
+        return await self._request("head", lambda bucket: bucket.head(key))
 
     async def put(self, key: str, chunks: AsyncIterator[bytes], size: int) -> None:
-        """Store; a refusal by keys that have just changed is transient, for it can be repeated."""
+        """Store an object; a refusal is transient A700 when the access keys have just changed.
+
+        It is not repeated here as other calls are, because `chunks` can be read only once.
+        """
         with request_count("put"), metrics.storage_put_seconds.time():
             await self._put(key, chunks, size)
         metrics.storage_put_bytes.inc(size)
 
     async def get_range(self, key: str, offset: int, length: int) -> bytes:
-        """At most `length` bytes from `offset`; raises KeyError."""
-        return await self._asked("get", lambda bucket: bucket.get_range(key, offset, length))
+        """Return at most `length` bytes from `offset`; raises KeyError."""
+        return await self._request("get", lambda bucket: bucket.get_range(key, offset, length))
 
     async def stream(self, key: str) -> AsyncIterator[bytes]:
-        """The whole object in pieces; raises KeyError."""
+        """Yield the whole object in pieces; raises KeyError."""
         with request_count("get"):
             async for piece in self._current().stream(key):
                 yield piece
 
     async def list(self, prefix: str = "") -> AsyncIterator["StoredObject"]:
-        """Objects whose key begins with `prefix`."""
+        """Yield the objects whose key begins with `prefix`."""
         with request_count("list"):
             async for each in self._current().list(prefix):
                 yield each
 
     async def delete(self, key: str) -> None:
-        """Remove an object."""
-        await self._asked("delete", lambda bucket: bucket.delete(key))
+        """Delete an object."""
+        await self._request("delete", lambda bucket: bucket.delete(key))
 
     async def check(self, *, write: bool = False) -> None:
         """Raise DimseFailure when there is no configuration, or the bucket does not work."""
-        await self._asked("check", lambda bucket: bucket.check(write=write))
+        await self._request("check", lambda bucket: bucket.check(write=write))
 
     async def _put(self, key: str, chunks: AsyncIterator[bytes], size: int) -> None:
         bucket = self._current()
@@ -89,15 +92,18 @@ class RotatingBucket:
             await bucket.put(key, chunks, size)
         except DimseFailure as failure:
             if self._has_new_keys(failure, bucket):
-                raise OutOfResources(f"Bucket {self.name} has just got new keys.") from failure
+                raise OutOfResources(
+                    f"The access keys of bucket {self.name} have just changed: "
+                    "the object is sent again."
+                ) from failure
             raise
 
-    async def _asked(self, asked: str, call: Callable[["Bucket"], Awaitable[T]]) -> T:
-        with request_count(asked):
-            return await self._answered(call)
+    async def _request(self, operation: str, call: Callable[["Bucket"], Awaitable[T]]) -> T:
+        with request_count(operation):
+            return await self._call_with_new_keys(call)
 
-    async def _answered(self, call: Callable[["Bucket"], Awaitable[T]]) -> T:
-        """What the bucket answers; once more if it refused keys that have changed since."""
+    async def _call_with_new_keys(self, call: Callable[["Bucket"], Awaitable[T]]) -> T:
+        """Return the result of `call`, repeated once if access was refused and the keys changed."""
         bucket = self._current()
         try:
             return await call(bucket)
@@ -126,17 +132,20 @@ class RotatingBucket:
         except MountedMissing as missing:
             if last is None:
                 raise OutOfResources(str(missing)) from None
-            self._tell_missing(str(missing))
+            self._log_missing(str(missing))
             location = self._location
         self._read_at = time.monotonic()
-        return last if last and location == self._location else self._opened(location)
+        return last if last and location == self._location else self._open_bucket(location)
 
-    def _tell_missing(self, missing: str) -> None:
+    def _log_missing(self, missing: str) -> None:
         if missing != self._missing:
-            _LOG.warning("The bucket's last configuration stays in use.", because=missing)
+            _LOG.warning(
+                "The bucket's configuration can't be read: the last one stays in use.",
+                reason=missing,
+            )
         self._missing = missing
 
-    def _opened(self, location: BucketLocation | None) -> "Bucket":
+    def _open_bucket(self, location: BucketLocation | None) -> "Bucket":
         bucket = self._open(location, timeout=self._timeout)
         self._location, self.name = location, bucket.name
         _LOG.info("The bucket is opened.", bucket=self.name)

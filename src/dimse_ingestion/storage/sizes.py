@@ -1,4 +1,4 @@
-"""Bytes counted while they pass, so that no object is stored shorter or longer than announced."""
+"""Check of an object's size while it is stored: neither shorter nor longer than announced."""
 
 from collections.abc import AsyncIterator
 
@@ -7,15 +7,15 @@ from dimse_ingestion.dicom.status import Status
 
 
 async def verify_size(chunks: AsyncIterator[bytes], size: int) -> AsyncIterator[bytes]:
-    """The chunks as they come; raises DimseFailure 0110 when they aren't `size` bytes in all."""
-    seen = 0
+    """Yield the chunks; raises DimseFailure 0110 when they are not `size` bytes in all."""
+    length = 0
     async for chunk in chunks:
-        seen += len(chunk)
-        if seen > size:
+        length += len(chunk)
+        if length > size:
             break
         if chunk:
             yield chunk
-    if seen != size:
+    if length != size:
         raise DimseFailure(
-            Status.PROCESSING_FAILURE, f"{seen} bytes came to be stored, announced were {size}."
+            Status.PROCESSING_FAILURE, f"{length} bytes arrived where {size} were announced."
         )

@@ -134,7 +134,7 @@ def test_what_only_the_database_refuses_is_refused_alone(
             return replace(kept, object=kept.object | {"size": None})
         return kept
 
-    monkeypatch.setattr(recording, "described", spoiled)
+    monkeypatch.setattr(recording, "extract_rows", spoiled)
     told = [event("a"), event("bad", instance="3.3"), event("b", instance="3.2")]
     outcomes = record(engine, told, "latest")
     assert outcomes[0] == outcomes[2] == "new"

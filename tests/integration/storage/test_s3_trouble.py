@@ -101,7 +101,7 @@ class BrokenOff(Exception):
 async def test_an_abort_that_takes_long_goes_on_alone_and_leaves_nothing(
     server: S3Server, location: S3Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(multipart_upload, "_LONGEST_ABORT", 0.1)
+    monkeypatch.setattr(multipart_upload, "_ABORT_TIMEOUT", 0.1)
     bucket = open_bucket(location)
     of_others = set(server.unfinished_uploads("space"))
 

@@ -50,7 +50,7 @@ def s3(port: int) -> Bucket:
         (403, "RequestTimeTooSkewed", Status.NOT_AUTHORIZED, "set the clock"),
         (401, "", Status.NOT_AUTHORIZED, "denies access"),
         (503, "SlowDown", Status.OUT_OF_RESOURCES, "overloaded"),
-        (429, "TooManyRequests", Status.OUT_OF_RESOURCES, "asked too often"),
+        (429, "TooManyRequests", Status.OUT_OF_RESOURCES, "limits the rate of requests"),
         (500, "InternalError", Status.OUT_OF_RESOURCES, "InternalError"),
         (502, "", Status.OUT_OF_RESOURCES, "HTTP 502"),
         (507, "XMinioStorageFull", Status.OUT_OF_RESOURCES, "is full: free or add space"),

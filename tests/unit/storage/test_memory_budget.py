@@ -18,7 +18,7 @@ class Upload:
         self.task = asyncio.create_task(self._run(budget, share))
 
     async def _run(self, budget: MemoryBudget, share: int) -> None:
-        async with budget.holding(share):
+        async with budget.reserved(share):
             self.holds = True
             await self._end.wait()
         self.holds = False
@@ -66,7 +66,7 @@ async def test_one_that_is_cancelled_while_waiting_lets_the_next_in() -> None:
 
 async def test_one_cancelled_as_its_turn_comes_gives_it_back() -> None:
     budget = MemoryBudget(10)
-    async with budget.holding(10):
+    async with budget.reserved(10):
         second = Upload(budget, 10)
         await settled()
     second.task.cancel()  # its turn has come, but it has not run since

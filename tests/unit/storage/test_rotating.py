@@ -32,7 +32,7 @@ class Mounted:
         return self.buckets[location]
 
     def following(self, fresh: float = 3600) -> RotatingBucket:
-        return RotatingBucket(self.read, timeout=7, fresh=fresh, opened=self.open)
+        return RotatingBucket(self.read, timeout=7, fresh=fresh, open_bucket=self.open)
 
 
 async def chunks() -> AsyncIterator[bytes]:
