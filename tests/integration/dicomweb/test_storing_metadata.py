@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +45,18 @@ def metadata(*data_sets: object) -> tuple[dict[str, str], bytes]:
     return {"Content-Type": JSON}, json.dumps(data_sets).encode()
 
 
-def image(**more: Any) -> dict[str, Any]:
-    """The metadata of CT_small with other pixels, and what else is given by tag."""
+@cache
+def ct_metadata() -> dict[str, Any]:
+    """Return the metadata of CT_small with a matrix of 2 by 3; read once, as pydicom is slow."""
     told = dcmread(str(get_testdata_file("CT_small.dcm", download=False)), stop_before_pixels=True)
     told.Rows, told.Columns = 2, 3
+    return told.to_json_dict()
+
+
+def image(**more: Any) -> dict[str, Any]:
+    """Return the metadata of CT_small with other pixels, and what else is given by tag."""
     pixels = {"7FE00010": {"vr": "OW", "BulkDataURI": "pixels"}}
-    return told.to_json_dict() | pixels | {tag.strip("_"): value for tag, value in more.items()}
+    return ct_metadata() | pixels | {tag.strip("_"): value for tag, value in more.items()}
 
 
 def pixels(content: bytes, kind: str = "application/octet-stream") -> tuple[dict[str, str], bytes]:

@@ -56,6 +56,11 @@ class ComposedInstance:
         self._at_close: list[Callable[[], None]] = []
         self.left_out = has_omitted_elements(elements)
 
+    @property
+    def size(self) -> int:
+        """Bytes of its bulk data."""
+        return sum(part.length for value in self._values for part in value.parts)
+
     async def sealed(self) -> Instance:
         """The instance as it is announced.
 

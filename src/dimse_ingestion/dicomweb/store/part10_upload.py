@@ -70,6 +70,11 @@ class Part10Upload:
         self._identified = False
         self._failure: DimseFailure | None = None
 
+    @property
+    def size(self) -> int:
+        """Bytes of the data set that have come."""
+        return self._spooled.size
+
     async def write(self, content: bytes) -> None:
         """Take the next bytes; what is wrong with them is told by `sealed`."""
         if self._failure is not None:

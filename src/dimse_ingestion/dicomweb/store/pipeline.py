@@ -6,7 +6,7 @@ what was whole is stored whatever becomes of the rest of the request.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Protocol
 from uuid import uuid4
 
@@ -24,7 +24,9 @@ from dimse_ingestion.operations.store import Stored, Storer
 from dimse_ingestion.spooling.spool import Spool
 
 _LOG = logger(__name__)
-_AT_ONCE = 8
+_AT_ONCE = 32  # so that commits and queries of the catalogue are shared by many instances
+_LARGE_AT_ONCE = 8
+_LARGE = 512 * 1024  # bytes: memory is taken by large ones
 
 
 class UploadedInstance(Protocol):
@@ -32,6 +34,10 @@ class UploadedInstance(Protocol):
 
     named: InstanceIdentity
     left_out: bool
+
+    @property
+    def size(self) -> int:
+        """Bytes that have come of it; of metadata, those of its bulk data."""
 
     async def sealed(self) -> Instance:
         """As it is announced; raises DimseFailure when it can't be stored."""
@@ -57,6 +63,7 @@ class StorePipeline:
         self._study = study
         self._tasks: list[asyncio.Future[Outcome]] = []
         self._room = asyncio.Semaphore(_AT_ONCE)
+        self._room_for_large = asyncio.Semaphore(_LARGE_AT_ONCE)
         self._receiving: Part10Upload | None = None
         self._operation_id = ""
         self._at_end: list[Callable[[], None]] = []
@@ -107,10 +114,11 @@ class StorePipeline:
 
     async def add(self, arrived: UploadedInstance, operation_id: str = "") -> None:
         """Store what is whole, as soon as there is room beside the others."""
-        await self._room.acquire()
+        rooms = [self._room, self._room_for_large][: 1 + (arrived.size > _LARGE)]
+        await _acquire(rooms)
         storing = self._stored(operation_id or str(uuid4()), arrived)
         task = asyncio.create_task(storing, name="store a part")
-        task.add_done_callback(lambda _: self._room.release())
+        task.add_done_callback(lambda _: _release(rooms))
         self._tasks.append(task)
 
     def refuse(self, failure: DimseFailure) -> None:
@@ -163,6 +171,23 @@ class StorePipeline:
                 Status.DOES_NOT_MATCH_SOP_CLASS,
                 "Study Instance UID (0020,000D) is not that of the address it was sent to.",
             )
+
+
+async def _acquire(rooms: Sequence[asyncio.Semaphore]) -> None:
+    """Acquire all or, when cancelled, none."""
+    acquired: list[asyncio.Semaphore] = []
+    try:
+        for room in rooms:
+            await room.acquire()
+            acquired.append(room)
+    except asyncio.CancelledError:
+        _release(acquired)
+        raise
+
+
+def _release(rooms: Sequence[asyncio.Semaphore]) -> None:
+    for room in rooms:
+        room.release()
 
 
 async def _ending_after(

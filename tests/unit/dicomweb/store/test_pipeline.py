@@ -1,0 +1,79 @@
+"""How many instances of one request are stored at once."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.dicomweb.store.part10_upload import InstanceIdentity
+from dimse_ingestion.dicomweb.store.pipeline import StorePipeline
+from dimse_ingestion.operations.event_builder import Instance
+
+NOBODY: Any = None
+
+
+class Waiting:
+    """An instance that is refused, once `allowed` is set."""
+
+    left_out = False
+    in_progress = 0
+
+    def __init__(self, size: int, allowed: asyncio.Event) -> None:
+        self.named = InstanceIdentity()
+        self.size = size
+        self._allowed = allowed
+
+    async def sealed(self) -> Instance:
+        Waiting.in_progress += 1
+        await self._allowed.wait()
+        Waiting.in_progress -= 1
+        raise DimseFailure(Status.CANNOT_UNDERSTAND, "none")
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        yield b""
+
+    def close(self) -> None:
+        pass
+
+
+async def settle() -> None:
+    for _ in range(200):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(("size", "most"), [(1000, 32), (2**20, 8)])
+async def test_many_small_instances_are_stored_at_once_and_few_large_ones(
+    size: int, most: int
+) -> None:
+    allowed = asyncio.Event()
+    async with StorePipeline(NOBODY, NOBODY, NOBODY, "") as pipeline:
+
+        async def add_all() -> None:
+            for _ in range(100):
+                await pipeline.add(Waiting(size, allowed))
+
+        adding = asyncio.create_task(add_all())
+        await settle()
+        assert Waiting.in_progress == most
+        allowed.set()
+        await adding
+        assert len(await pipeline.outcomes()) == 100
+
+
+async def test_small_instances_keep_their_room_when_a_large_one_gives_up() -> None:
+    allowed = asyncio.Event()
+    async with StorePipeline(NOBODY, NOBODY, NOBODY, "") as pipeline:
+        for _ in range(8):
+            await pipeline.add(Waiting(2**20, allowed))
+        given_up = asyncio.create_task(pipeline.add(Waiting(2**20, allowed)))
+        await settle()
+        given_up.cancel()
+        await settle()
+        for _ in range(24):
+            await pipeline.add(Waiting(10, allowed))
+        await settle()
+        assert Waiting.in_progress == 32
+        allowed.set()
