@@ -1,8 +1,9 @@
-"""What the transport asks of whatever carries its messages: publish, subscribe, and the truth.
+"""The interface of a messaging system: publish, subscribe, and the state of the connection.
 
-NATS stands behind it in `link`, a fake that ships in `memory`. It knows subjects and bytes only:
-no operation, no session, no retry. Delivery is at most once and in order between one publisher
-and one subscription while the connection holds; nothing more is promised, so `session` counts.
+`nats.client` implements it over NATS, `memory` in memory. It carries bytes on subjects, without
+operations, sessions or retries. Delivery is at most once, and in order between one publisher and
+one subscription while the connection lasts. Nothing more is guaranteed, so `protocol.state` and
+`protocol.flow_control` detect losses.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,16 +11,16 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 NO_RESPONDERS = "503"
-"""Value of the `Status` header of the empty message that says nobody listened."""
+"""The `Status` header of the server's empty reply to a message that has no subscriber."""
 
 
 class CarrierDown(Exception):
-    """Nothing can be carried now: the sentence says why. The carrier reconnects by itself."""
+    """There is no connection now, for the reason in the text; the carrier reconnects by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One message as it arrived."""
+    """One received message."""
 
     subject: str
     body: bytes
@@ -28,35 +29,35 @@ class Delivery:
 
     @property
     def is_no_responders(self) -> bool:
-        """Whether this is the server's answer that the subject had no subscription."""
+        """Return whether this is the server's reply that a subject has no subscriber."""
         return not self.body and self.headers.get("Status", "").startswith(NO_RESPONDERS)
 
 
 class Subscription(Protocol):
-    """A subject listened to, over reconnects, until let go."""
+    """A subscription that lasts over reconnects until it is drained."""
 
     async def drain(self) -> None:
-        """Take no new message, hand over those on the way, then let go."""
+        """Unsubscribe; messages that are already on their way are still delivered."""
 
 
 class Carrier(Protocol):
-    """One connection to the messaging system."""
+    """A connection to the messaging system, which is restored when it breaks."""
 
     @property
     def connected(self) -> bool:
-        """Whether a round trip succeeded lately and nothing has broken since."""
+        """Return whether the connection is up, with a recent sign of life."""
 
     @property
     def generation(self) -> int:
-        """Counts connections: another number means that messages may have been lost between."""
+        """Return the number of connections so far: after a change, messages may have been lost."""
 
     @property
     def maximum_payload(self) -> int:
-        """Bytes that body and headers may have together on this connection."""
+        """Return how many bytes headers and body may have together on this connection."""
 
     @property
     def trouble(self) -> str:
-        """Empty when healthy, else a sentence for an operator that says what is wrong."""
+        """Return the problem in a sentence for an operator; empty when healthy."""
 
     def publish(
         self,
@@ -66,7 +67,7 @@ class Carrier(Protocol):
         reply: str = "",
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Send one message: written to the connection's buffer, never waits.
+        """Write one message to the connection's buffer, without waiting.
 
         Raises CarrierDown when not connected.
         """
@@ -77,10 +78,10 @@ class Carrier(Protocol):
     async def subscribe(
         self, subject: str, take: Callable[[Delivery], None], *, queue: str = ""
     ) -> Subscription:
-        """Listen; `take` is called in order, must not block and must not raise."""
+        """Subscribe; `take` is called for each message in order, must not block and not raise."""
 
     def on_change(self, changed: Callable[[bool], None]) -> None:
         """Call `changed(connected)` at each disconnect and each reconnect, at once."""
 
     async def close(self) -> None:
-        """Flush, then let go of the connection."""
+        """Flush, then close the connection."""

@@ -1,8 +1,8 @@
-"""A messaging system in memory: what `link` and nats-server are together, for tests and demos.
+"""A messaging system in memory, in place of the NATS client and nats-server, for tests and demos.
 
-Subjects with wildcards, queue groups, the server's 503, permissions, and every misfortune: a `fate`
-drops, doubles or delays each message, `cut` breaks a connection. It promises no more than
-`carrier` says, and loses what was on the way when a connection breaks, as NATS does.
+It has subjects with wildcards, queue groups, the server's 503, permissions, and injected faults:
+`delivery_delays` drops, duplicates or delays each message, `cut` breaks a connection. It guarantees
+no more than `carrier` does, and loses messages on their way when a connection breaks, as NATS does.
 """
 
 import asyncio
@@ -12,20 +12,20 @@ from dataclasses import dataclass, field
 from dimse_ingestion.transport.carrier import NO_RESPONDERS, CarrierDown, Delivery
 from dimse_ingestion.transport.protocol.subjects import Permissions, matches
 
-Fate = Callable[[Delivery], Sequence[float]]
-"""Seconds after which each copy of a message arrives: none drops it, two double it."""
+DeliveryDelays = Callable[[Delivery], Sequence[float]]
+"""Returns the delay in seconds of each copy of a message: none drops it, two duplicate it."""
 
 _MEBIBYTE = 1024 * 1024
 
 
-def arrives(_: Delivery) -> Sequence[float]:
-    """The fate of a message on a good day."""
+def deliver_at_once(_: Delivery) -> Sequence[float]:
+    """Return the delays of one copy that is delivered at once."""
     return (0.0,)
 
 
 @dataclass(slots=True, eq=False)
 class MemorySubscription:
-    """One subject listened to."""
+    """One subscription of a carrier."""
 
     carrier: "MemoryCarrier"
     subject: str
@@ -33,7 +33,7 @@ class MemorySubscription:
     queue: str = ""
 
     async def drain(self) -> None:
-        """Take no new message, hand over those on the way, then let go."""
+        """Unsubscribe; messages that are already on their way are still delivered."""
         if self in self.carrier.subscriptions:
             self.carrier.subscriptions.remove(self)
         await asyncio.sleep(0)
@@ -41,49 +41,49 @@ class MemorySubscription:
 
 @dataclass(slots=True, eq=False)
 class Bus:
-    """What all carriers of one system hang on."""
+    """The server that the carriers of one system share."""
 
     maximum_payload: int = _MEBIBYTE
-    fate: Fate = arrives
+    delivery_delays: DeliveryDelays = deliver_at_once
     carriers: list["MemoryCarrier"] = field(default_factory=list)
     published: int = 0
-    _turn: int = 0
+    _next_member: int = 0
 
     def carrier(self, permissions: Permissions | None = None) -> "MemoryCarrier":
-        """A new connection; with permissions, it may do only what they grant."""
-        made = MemoryCarrier(self, permissions)
-        self.carriers.append(made)
-        return made
+        """Return a new connection, restricted to the permissions if they are given."""
+        created = MemoryCarrier(self, permissions)
+        self.carriers.append(created)
+        return created
 
     def route(self, sender: "MemoryCarrier", message: Delivery) -> None:
-        """Bring one message to each listener, and to one of each queue group."""
+        """Deliver one message to each subscription, and to one of each queue group."""
         self.published += 1
-        if any(each.listening(message.subject) for each in self.carriers):
-            for delay in self.fate(message):
+        if any(each.subscriptions_to(message.subject) for each in self.carriers):
+            for delay in self.delivery_delays(message):
                 _later(delay, self._arrive, sender, sender.generation, message)
         elif message.reply:
-            _later(0.0, sender.refused, sender.generation, message.reply)
+            _later(0.0, sender.deliver_no_responders, sender.generation, message.reply)
 
     def _arrive(self, sender: "MemoryCarrier", generation: int, message: Delivery) -> None:
         if sender.generation != generation:
-            return  # it was still in the buffer of a connection that broke
-        for subscription in self._chosen(message.subject):
+            return  # the message was still in the send buffer of a connection that broke
+        for subscription in self._recipients(message.subject):
             subscription.take(message)
 
-    def _chosen(self, subject: str) -> list[MemorySubscription]:
-        chosen: list[MemorySubscription] = []
+    def _recipients(self, subject: str) -> list[MemorySubscription]:
+        recipients: list[MemorySubscription] = []
         groups: dict[str, list[MemorySubscription]] = {}
         for carrier in self.carriers:
-            for each in carrier.listening(subject):
-                (groups.setdefault(each.queue, []) if each.queue else chosen).append(each)
+            for each in carrier.subscriptions_to(subject):
+                (groups.setdefault(each.queue, []) if each.queue else recipients).append(each)
         for members in groups.values():
-            self._turn += 1
-            chosen.append(members[self._turn % len(members)])
-        return chosen
+            self._next_member += 1
+            recipients.append(members[self._next_member % len(members)])
+        return recipients
 
 
 class MemoryCarrier:
-    """One connection to a bus."""
+    """A `Carrier` connected to a bus."""
 
     def __init__(self, bus: Bus, permissions: Permissions | None) -> None:
         self._bus = bus
@@ -94,11 +94,11 @@ class MemoryCarrier:
         self.generation = 1
         self.trouble = ""
         self.denied: list[str] = []
-        """Subjects this connection was not allowed to use."""
+        """Subjects that this connection was not permitted to use."""
 
     @property
     def maximum_payload(self) -> int:
-        """Bytes that body and headers may have together."""
+        """Return how many bytes headers and body may have together."""
         return self._bus.maximum_payload
 
     def publish(
@@ -121,59 +121,59 @@ class MemoryCarrier:
         self._bus.route(self, Delivery(subject, body, reply, taken))
 
     async def wait_writable(self) -> None:
-        """Let others run. Raises CarrierDown."""
+        """Yield to other tasks. Raises CarrierDown."""
         await asyncio.sleep(0)
         self._check_connected()
 
     async def subscribe(
         self, subject: str, take: Callable[[Delivery], None], *, queue: str = ""
     ) -> MemorySubscription:
-        """Listen from now on."""
+        """Subscribe from now on."""
         if self._permissions and not self._permissions.may_subscribe(subject, queue):
             self._deny(f"subscribe to {subject}")
-            return MemorySubscription(self, subject, take, queue)  # never listened to
-        made = MemorySubscription(self, subject, take, queue)
-        self.subscriptions.append(made)
-        return made
+            return MemorySubscription(self, subject, take, queue)  # is never delivered to
+        created = MemorySubscription(self, subject, take, queue)
+        self.subscriptions.append(created)
+        return created
 
     def on_change(self, changed: Callable[[bool], None]) -> None:
-        """Call at each cut and each restore."""
+        """Call `changed` at each cut and each restore."""
         self._changed.append(changed)
 
     async def close(self) -> None:
-        """Let go; what was published still arrives."""
+        """Close the connection; messages that were published are still delivered."""
         self.subscriptions.clear()
         if self in self._bus.carriers:
             self._bus.carriers.remove(self)
 
-    # misfortunes
+    # injected faults
 
     def cut(self) -> None:
-        """Break the connection: what is on the way to or from it is lost."""
+        """Break the connection: messages on their way to or from it are lost."""
         if self.connected:
             self.connected, self.trouble = False, "The connection is cut."
             self.generation += 1
-            self._tell()
+            self._notify()
 
     def restore(self) -> None:
-        """The connection is back, with its subscriptions."""
+        """Restore the connection, with its subscriptions."""
         if not self.connected:
             self.connected, self.trouble = True, ""
-            self._tell()
+            self._notify()
 
     # for the bus
 
-    def listening(self, subject: str) -> list[MemorySubscription]:
-        """Subscriptions a message to this subject reaches now."""
+    def subscriptions_to(self, subject: str) -> list[MemorySubscription]:
+        """Return the subscriptions that a message to this subject reaches now."""
         if not self.connected:
             return []
         return [each for each in self.subscriptions if matches(each.subject, subject)]
 
-    def refused(self, generation: int, reply: str) -> None:
-        """The server's answer that nobody listened; reaches only this connection."""
+    def deliver_no_responders(self, generation: int, reply: str) -> None:
+        """Deliver the server's no-responders reply, to this connection only."""
         message = Delivery(reply, b"", headers={"Status": NO_RESPONDERS})
         if generation == self.generation:
-            for each in self.listening(reply):
+            for each in self.subscriptions_to(reply):
                 each.take(message)
 
     def _check_connected(self) -> None:
@@ -184,7 +184,7 @@ class MemoryCarrier:
         self.denied.append(what)
         self.trouble = f"Not allowed to {what}."
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         for changed in self._changed:
             changed(self.connected)
 

@@ -29,7 +29,7 @@ from dimse_ingestion.transport.server.flow_limits import FlowLimits
 from dimse_ingestion.transport.server.server import TransportServer
 from harness.nats_server import NatsServer, nats_server
 from tests.nats_clients import connected_client, eventually
-from tests.unit.transport.parts import (
+from tests.unit.transport.client_server import (
     BytesSource,
     FakeOperations,
     find_open,
@@ -120,9 +120,9 @@ class Replicas:
 @pytest.fixture
 def replicas(server: NatsServer, tmp_path: Path) -> Iterator[Replicas]:
     (tmp_path / "bucket").mkdir()
-    made = Replicas(server, tmp_path / "bucket")
-    yield made
-    made.end()
+    pair = Replicas(server, tmp_path / "bucket")
+    yield pair
+    pair.end()
 
 
 @asynccontextmanager
@@ -131,10 +131,10 @@ async def requester(
 ) -> AsyncIterator[CarrierClient]:
     required_permissions = proxy_permissions(ROOT, proxy)
     async with connected_client(server.url, required_permissions=required_permissions) as client:
-        made = CarrierClient(client, Subjects(ROOT), proxy, timeouts)
-        await made.start()
-        yield made
-        await made.close()
+        pair = CarrierClient(client, Subjects(ROOT), proxy, timeouts)
+        await pair.start()
+        yield pair
+        await pair.close()
 
 
 @asynccontextmanager
@@ -144,12 +144,12 @@ async def responder(
     async with connected_client(
         server.url, required_permissions=ingestion_permissions(ROOT)
     ) as client:
-        made = TransportServer(
+        pair = TransportServer(
             client, Subjects(ROOT), operations.replica, operations, limits=limits
         )
-        await made.start()
-        yield made, client
-        await made.close()
+        await pair.start()
+        yield pair, client
+        await pair.close()
 
 
 async def carried(asking: CarrierClient, source: Generated, operation_id: str) -> StoreResult:
@@ -330,7 +330,7 @@ async def test_replicas_rolling_under_load(server: NatsServer, replicas: Replica
 
 
 async def test_an_operation_opened_twice_is_done_once(server: NatsServer) -> None:
-    operations = FakeOperations(slow=0.02)
+    operations = FakeOperations(step_seconds=0.02)
     content = bytes(3 * MIB)
     async with responder(server, operations), requester(server) as asking:
         storing = [
@@ -343,7 +343,7 @@ async def test_an_operation_opened_twice_is_done_once(server: NatsServer) -> Non
         assert done.pop().result().status == Status.SUCCESS
         for each in left:
             each.cancel()
-    assert operations.begun == 1
+    assert operations.store_calls == 1
 
 
 async def test_nobody_listens_and_then_somebody_does(
@@ -380,7 +380,7 @@ async def test_a_query_is_cancelled_in_the_middle(server: NatsServer) -> None:
 
 
 async def test_a_query_over_a_broken_connection_has_every_match_once(server: NatsServer) -> None:
-    operations = FakeOperations(matches=numbered(3000, size=1000), slow=0.0005)
+    operations = FakeOperations(matches=numbered(3000, size=1000), step_seconds=0.0005)
     async with responder(server, operations), requester(server) as asking:
         finding = asking.find(find_open())
         got = []

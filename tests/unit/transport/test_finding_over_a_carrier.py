@@ -9,16 +9,16 @@ from dimse_ingestion.transport.protocol.find import FindReceiver, FindSender
 from dimse_ingestion.transport.protocol.messages import FindMatch, FindResult
 from dimse_ingestion.transport.protocol.state import AttemptFailed
 from dimse_ingestion.transport.protocol.timeouts import Timeouts
-from tests.unit.transport.misfortunes import lose
-from tests.unit.transport.parts import (
+from tests.unit.transport.client_server import (
     KIB,
     ClientServerPair,
     FakeOperations,
     client_server_pair,
     find_open,
     numbered,
-    until,
+    wait_until,
 )
+from tests.unit.transport.lossy_carrier import drop
 from tests.unit.transport.virtual_time import run_in_virtual_time
 
 
@@ -33,18 +33,20 @@ def test_every_match_arrives_in_order(count: int) -> None:
     async def it() -> None:
         async with client_server_pair(FakeOperations(matches=numbered(count))) as both:
             assert await answered(both) == (numbered(count), FindResult(status=0, matches=count))
-            await until(lambda: both.responders[0].sessions == 0, within=1.0)
+            await wait_until(lambda: both.responders[0].sessions == 0, within=1.0)
 
     run_in_virtual_time(it())
 
 
 def test_the_first_match_does_not_wait_for_a_full_batch() -> None:
     async def it() -> None:
-        async with client_server_pair(FakeOperations(matches=numbered(3), slow=10.0)) as both:
+        async with client_server_pair(
+            FakeOperations(matches=numbered(3), step_seconds=10.0)
+        ) as both:
             clock = asyncio.get_running_loop().time
-            begun = clock()
+            store_calls = clock()
             async for _ in both.requester.find(find_open()):
-                assert clock() - begun < 1.0
+                assert clock() - store_calls < 1.0
                 break
 
     run_in_virtual_time(it())
@@ -55,7 +57,7 @@ def test_many_matches_travel_together() -> None:
         async with client_server_pair(
             FakeOperations(matches=numbered(2000)), maximum_payload=1024 * KIB
         ) as both:
-            both.bus.fate = lambda _: (0.005,)
+            both.bus.delivery_delays = lambda _: (0.005,)
             got, _ = await answered(both)
             assert got == numbered(2000)
             assert both.bus.kinds["MATCH"] < 20
@@ -92,8 +94,8 @@ def test_a_cancel_ends_the_iteration_at_once_and_the_replica_soon() -> None:
                     finding.cancel()
             assert met == 100
             assert finding.result == FindResult(status=Status.CANCEL, matches=100)
-            await until(lambda: replica.cancelled == 1, within=1.0)
-            await until(lambda: both.responders[0].sessions == 0, within=1.0)
+            await wait_until(lambda: replica.cancelled == 1, within=1.0)
+            await wait_until(lambda: both.responders[0].sessions == 0, within=1.0)
 
     run_in_virtual_time(it())
 
@@ -111,7 +113,7 @@ def test_a_cancel_that_comes_after_the_last_match_was_found_ends_the_session(cre
 
 def test_a_cancel_before_any_match() -> None:
     async def it() -> None:
-        replica = FakeOperations(endless=True, slow=5.0)
+        replica = FakeOperations(endless=True, step_seconds=5.0)
         async with client_server_pair(replica) as both:
             finding = both.requester.find(find_open())
             asyncio.get_running_loop().call_later(2.0, finding.cancel)
@@ -136,11 +138,11 @@ def test_a_lost_cancel_is_told_again() -> None:
     async def it() -> None:
         replica = FakeOperations(endless=True)
         async with client_server_pair(replica) as both:
-            both.bus.fate = lose("CANCEL", first=10)
+            both.bus.delivery_delays = drop("CANCEL", first=10)
             finding = both.requester.find(find_open())
             async for _ in finding:
                 finding.cancel()
-            await until(lambda: replica.cancelled == 1, within=30.0)
+            await wait_until(lambda: replica.cancelled == 1, within=30.0)
 
     run_in_virtual_time(it())
 
@@ -153,7 +155,7 @@ def test_a_proxy_that_is_gone_ends_the_query() -> None:
             async for _ in finding:
                 both.proxy.cut()
                 finding.cancel()
-            await until(lambda: replica.cancelled == 1, within=30.0)
+            await wait_until(lambda: replica.cancelled == 1, within=30.0)
 
     run_in_virtual_time(it())
 
@@ -163,7 +165,7 @@ def test_a_proxy_that_is_gone_ends_the_query() -> None:
 def test_the_first_of_each_kind_may_be_lost(lost: str, count: int) -> None:
     async def it() -> None:
         async with client_server_pair(FakeOperations(matches=numbered(count))) as both:
-            both.bus.fate = lose(lost, first=1)
+            both.bus.delivery_delays = drop(lost, first=1)
             got, result = await answered(both)
             assert (got, result.status) == (numbered(count), Status.SUCCESS)
 
@@ -182,11 +184,13 @@ def test_a_failure_is_the_result() -> None:
 
 def test_a_replica_that_dies_before_the_first_match_is_left_for_another() -> None:
     async def it() -> None:
-        replicas = [FakeOperations(f"r{n}", matches=numbered(5), waiting=8.0) for n in (1, 2)]
+        replicas = [
+            FakeOperations(f"r{n}", matches=numbered(5), first_match_seconds=8.0) for n in (1, 2)
+        ]
         async with client_server_pair(*replicas) as both:
             sink = asyncio.create_task(answered(both))
-            await until(lambda: replicas[0].found or replicas[1].found)
-            both.kill(0 if replicas[0].found else 1)
+            await wait_until(lambda: replicas[0].find_opens or replicas[1].find_opens)
+            both.kill(0 if replicas[0].find_opens else 1)
             got, result = await sink
             assert (got, result.status) == (numbered(5), Status.SUCCESS)
 
@@ -195,13 +199,13 @@ def test_a_replica_that_dies_before_the_first_match_is_left_for_another() -> Non
 
 def test_a_replica_that_dies_after_the_first_match_is_told() -> None:
     async def it() -> None:
-        replicas = [FakeOperations(f"r{n}", matches=numbered(50), slow=0.5) for n in (1, 2)]
+        replicas = [FakeOperations(f"r{n}", matches=numbered(50), step_seconds=0.5) for n in (1, 2)]
         async with client_server_pair(*replicas) as both:
             finding = both.requester.find(find_open())
             got = []
             async for match in finding:
                 got.append(match)
-                both.kill(0 if replicas[0].found else 1)
+                both.kill(0 if replicas[0].find_opens else 1)
             assert finding.result.status == Status.OUT_OF_RESOURCES
             assert got == numbered(50)[: len(got)]
 
@@ -210,13 +214,13 @@ def test_a_replica_that_dies_after_the_first_match_is_told() -> None:
 
 def test_a_query_without_progress_is_a700() -> None:
     async def it() -> None:
-        replica = FakeOperations(matches=numbered(1), waiting=10_000.0)
+        replica = FakeOperations(matches=numbered(1), first_match_seconds=10_000.0)
         async with client_server_pair(replica, timeouts=Timeouts(deadline=50)) as both:
             clock = asyncio.get_running_loop().time
-            begun = clock()
+            store_calls = clock()
             _, result = await answered(both)
             assert result.status == Status.OUT_OF_RESOURCES
-            assert clock() - begun == pytest.approx(50.0)
+            assert clock() - store_calls == pytest.approx(50.0)
 
     run_in_virtual_time(it(), within=100_000)
 
@@ -260,13 +264,13 @@ def test_a_query_whose_last_matches_nobody_has_any_more_is_a700_and_not_asked_fo
 
 def test_an_open_that_came_twice_is_one_query() -> None:
     async def it() -> None:
-        replica = FakeOperations(matches=numbered(5), slow=0.1)
+        replica = FakeOperations(matches=numbered(5), step_seconds=0.1)
         async with client_server_pair(replica) as both:
             doubled = iter([(0.0, 0.25)])
-            both.bus.fate = lambda _: next(doubled, (0.0,))
+            both.bus.delivery_delays = lambda _: next(doubled, (0.0,))
             got, result = await answered(both)
             assert (got, result.status) == (numbered(5), Status.SUCCESS)
-        assert len(replica.found) == 1
+        assert len(replica.find_opens) == 1
 
     run_in_virtual_time(it())
 

@@ -6,13 +6,13 @@ from hypothesis import strategies as st
 
 from dimse_ingestion.transport.protocol.codec import _KINDS, OpenStore, encode
 from dimse_ingestion.transport.protocol.subjects import Subjects
-from tests.unit.transport.parts import (
+from tests.unit.transport.client_server import (
     ROOT,
     ClientServerPair,
     FakeOperations,
     client_server_pair,
-    content_of,
     find_open,
+    patterned_bytes,
     store_open,
 )
 from tests.unit.transport.protocol.test_codec import EACH
@@ -41,10 +41,10 @@ FORGED = st.tuples(FRAMES | st.tuples(HEADERS, st.binary(max_size=40)), REPLIES)
 
 
 def forge(
-    made: ClientServerPair, subject: str, headers: dict[str, str], body: bytes, reply: str
+    pair: ClientServerPair, subject: str, headers: dict[str, str], body: bytes, reply: str
 ) -> None:
     """Publish as a user without any limit of its own."""
-    made.bus.carrier(None).publish(subject, body, reply=reply, headers=headers)
+    pair.bus.carrier(None).publish(subject, body, reply=reply, headers=headers)
 
 
 @settings(deadline=None, max_examples=60)
@@ -53,20 +53,20 @@ def test_forged_messages_stop_nothing(
     forged: list[tuple[tuple[dict[str, str], bytes], str]],
 ) -> None:
     async def scene() -> None:
-        async with client_server_pair(FakeOperations(replica="r1")) as made:
+        async with client_server_pair(FakeOperations(replica="r1")) as pair:
             for (headers, body), reply in forged:
                 for subject in (
                     SUBJECTS.service("store"),
                     SUBJECTS.service("find"),
                     SUBJECTS.session("r1-0", "s"),
                     SUBJECTS.inbox("p1", "s"),
-                    made.requester._inboxes.new(),
+                    pair.requester._inboxes.new(),
                 ):
-                    forge(made, subject, headers, body, reply)
-            content = content_of(20_000)
-            assert (await made.store(content, "mine")).status == 0
-            assert [each async for each in made.requester.find(find_open("mine"))] == []
-            assert made.denied() == []
+                    forge(pair, subject, headers, body, reply)
+            content = patterned_bytes(20_000)
+            assert (await pair.store(content, "mine")).status == 0
+            assert [each async for each in pair.requester.find(find_open("mine"))] == []
+            assert pair.denied_subjects() == []
 
     with structlog.testing.capture_logs() as lines:
         run_in_virtual_time(scene())
@@ -76,24 +76,24 @@ def test_forged_messages_stop_nothing(
 def test_an_open_that_asks_to_be_answered_elsewhere_is_not_performed() -> None:
     async def scene() -> None:
         operations = FakeOperations(replica="r1")
-        async with client_server_pair(operations) as made:
+        async with client_server_pair(operations) as pair:
             headers, body = encode(OpenStore(open=store_open(b"x"), inline=b"x"))
             for reply in ("", f"{ROOT}.v1.svc.store", f"{ROOT}._INBOX.p1.>"):
-                forge(made, SUBJECTS.service("store"), dict(headers), body, reply)
-            assert (await made.store(b"mine", "mine")).status == 0
+                forge(pair, SUBJECTS.service("store"), dict(headers), body, reply)
+            assert (await pair.store(b"mine", "mine")).status == 0
             assert operations.stored == [b"mine"]
-            assert made.denied() == []
+            assert pair.denied_subjects() == []
 
     run_in_virtual_time(scene())
 
 
 def test_a_flood_of_dropped_messages_is_no_flood_of_log_lines() -> None:
     async def scene() -> None:
-        async with client_server_pair(FakeOperations(replica="r1")) as made:
+        async with client_server_pair(FakeOperations(replica="r1")) as pair:
             for _ in range(1000):
-                forge(made, SUBJECTS.service("store"), {}, b"", "")
-                forge(made, SUBJECTS.session("r1-0", "s"), {}, b"", "")
-            assert (await made.store(b"mine", "mine")).status == 0
+                forge(pair, SUBJECTS.service("store"), {}, b"", "")
+                forge(pair, SUBJECTS.session("r1-0", "s"), {}, b"", "")
+            assert (await pair.store(b"mine", "mine")).status == 0
 
     with structlog.testing.capture_logs() as lines:
         run_in_virtual_time(scene())

@@ -11,24 +11,24 @@ from dimse_ingestion.transport.protocol.messages import StoreResult
 from dimse_ingestion.transport.protocol.subjects import SERVICES, Subjects
 from dimse_ingestion.transport.protocol.timeouts import Timeouts
 from dimse_ingestion.transport.server.flow_limits import FlowLimits
-from tests.unit.transport.misfortunes import lose
-from tests.unit.transport.parts import (
+from tests.unit.transport.client_server import (
     KIB,
     ROOT,
     BytesSource,
     FakeOperations,
     client_server_pair,
-    content_of,
     echo_request,
+    patterned_bytes,
     store_open,
-    until,
+    wait_until,
 )
+from tests.unit.transport.lossy_carrier import drop
 from tests.unit.transport.virtual_time import run_in_virtual_time
 
 if TYPE_CHECKING:
     from dimse_ingestion.transport.carrier import Delivery
 
-LONG = content_of(200 * KIB)
+LONG = patterned_bytes(200 * KIB)
 
 
 def clock() -> float:
@@ -40,9 +40,9 @@ def test_the_bytes_arrive_as_they_were(size: int) -> None:
     async def it() -> None:
         replica = FakeOperations()
         async with client_server_pair(replica) as both:
-            result = await both.store(content_of(size))
+            result = await both.store(patterned_bytes(size))
         assert (result.status, result.size) == (Status.SUCCESS, size)
-        assert replica.stored == [content_of(size)]
+        assert replica.stored == [patterned_bytes(size)]
 
     run_in_virtual_time(it())
 
@@ -50,7 +50,7 @@ def test_the_bytes_arrive_as_they_were(size: int) -> None:
 def test_a_small_instance_takes_one_round_trip() -> None:
     async def it() -> None:
         async with client_server_pair(FakeOperations()) as both:
-            await both.store(content_of(1000))
+            await both.store(patterned_bytes(1000))
             assert both.bus.published == 2
 
     run_in_virtual_time(it())
@@ -58,32 +58,32 @@ def test_a_small_instance_takes_one_round_trip() -> None:
 
 def test_a_stored_instance_is_not_carried_again() -> None:
     async def it() -> None:
-        known = StoreResult(status=0, key="k", duplicate=True)
-        replica = FakeOperations(known={hashlib.sha256(LONG).hexdigest(): known})
+        known_results = StoreResult(status=0, key="k", duplicate=True)
+        replica = FakeOperations(known_results={hashlib.sha256(LONG).hexdigest(): known_results})
         async with client_server_pair(replica) as both:
-            assert await both.store(LONG) == known
+            assert await both.store(LONG) == known_results
             assert both.bus.published == 2
-        assert replica.begun == 0
+        assert replica.store_calls == 0
 
     run_in_virtual_time(it())
 
 
 def test_a_replica_that_looks_for_long_whether_it_has_the_instance_is_waited_for() -> None:
     async def it() -> None:
-        replica = FakeOperations(looking=7.0)
+        replica = FakeOperations(lookup_seconds=7.0)
         async with client_server_pair(replica) as both:
             assert (await both.store(LONG)).status == Status.SUCCESS
-        assert replica.begun == 1
+        assert replica.store_calls == 1
 
     run_in_virtual_time(it())
 
 
 def test_a_small_instance_that_takes_long_to_store_is_not_opened_anew() -> None:
     async def it() -> None:
-        replicas = FakeOperations(finishing=30.0), FakeOperations(finishing=30.0)
+        replicas = FakeOperations(finish_seconds=30.0), FakeOperations(finish_seconds=30.0)
         async with client_server_pair(*replicas) as both:
-            assert (await both.store(content_of(100))).status == Status.SUCCESS
-        assert sum(each.begun for each in replicas) == 1
+            assert (await both.store(patterned_bytes(100))).status == Status.SUCCESS
+        assert sum(each.store_calls for each in replicas) == 1
 
     run_in_virtual_time(it())
 
@@ -91,10 +91,10 @@ def test_a_small_instance_that_takes_long_to_store_is_not_opened_anew() -> None:
 def test_nobody_listens() -> None:
     async def it() -> None:
         async with client_server_pair() as both:
-            begun = clock()
+            store_calls = clock()
             result = await both.store(LONG)
             assert (result.status, result.comment) == (Status.OUT_OF_RESOURCES, "Nobody listens")
-            assert clock() - begun == pytest.approx(both.timeouts.open_budget, abs=0.1)
+            assert clock() - store_calls == pytest.approx(both.timeouts.open_budget, abs=0.1)
 
     run_in_virtual_time(it())
 
@@ -112,11 +112,11 @@ def test_a_replica_that_starts_late_is_found() -> None:
 
 def test_a_result_that_comes_too_late_is_a700() -> None:
     async def it() -> None:
-        async with client_server_pair(FakeOperations(finishing=300.0)) as both:
-            begun = clock()
+        async with client_server_pair(FakeOperations(finish_seconds=300.0)) as both:
+            store_calls = clock()
             result = await both.store(LONG, deadline=50.0)
             assert result.status == Status.OUT_OF_RESOURCES
-            assert clock() - begun == pytest.approx(50.0)
+            assert clock() - store_calls == pytest.approx(50.0)
 
     run_in_virtual_time(it())
 
@@ -126,8 +126,8 @@ def test_a_failure_for_now_is_tried_again() -> None:
         replica = FakeOperations(failures=[OutOfResources("bucket"), OutOfResources("bucket")])
         async with client_server_pair(replica) as both:
             assert (await both.store(LONG)).status == Status.SUCCESS
-            assert (await both.store(content_of(9), "op2")).status == Status.SUCCESS
-        assert replica.stored == [LONG, content_of(9)]
+            assert (await both.store(patterned_bytes(9), "op2")).status == Status.SUCCESS
+        assert replica.stored == [LONG, patterned_bytes(9)]
 
     run_in_virtual_time(it())
 
@@ -136,12 +136,12 @@ def test_a_failure_that_stays_is_told_as_the_replica_told_it() -> None:
     async def it() -> None:
         replica = FakeOperations(failures=[OutOfResources("The bucket is full")] * 1000)
         async with client_server_pair(replica) as both:
-            begun = clock()
+            store_calls = clock()
             result = await both.store(LONG)
             assert result.status == Status.OUT_OF_RESOURCES
             assert result.comment == "The bucket is full"
-            assert clock() - begun <= both.timeouts.deadline
-        assert 5 < replica.begun < 40
+            assert clock() - store_calls <= both.timeouts.deadline
+        assert 5 < replica.store_calls < 40
 
     run_in_virtual_time(it())
 
@@ -152,7 +152,7 @@ def test_a_failure_for_good_is_not_tried_again() -> None:
         async with client_server_pair(replica) as both:
             result = await both.store(LONG)
             assert (result.status, result.comment) == (Status.CANNOT_UNDERSTAND, "It ends early")
-        assert replica.begun == 1
+        assert replica.store_calls == 1
 
     run_in_virtual_time(it())
 
@@ -169,7 +169,7 @@ def test_a_mistake_in_an_operation_is_0110_and_says_no_more(
     run_in_virtual_time(it())
     logged = capsys.readouterr().out
     assert "ValueError" in logged
-    assert "parts.py" in logged
+    assert "client_server.py" in logged
     assert "Doe" not in logged
 
 
@@ -177,7 +177,7 @@ def test_success_is_not_believed_of_what_was_not_read() -> None:
     async def it() -> None:
         async with client_server_pair(FakeOperations(reads_nothing=True)) as both:
             assert (await both.store(LONG)).status == Status.PROCESSING_FAILURE
-            assert (await both.store(content_of(9), "op2")).status == Status.PROCESSING_FAILURE
+            assert (await both.store(patterned_bytes(9), "op2")).status == Status.PROCESSING_FAILURE
 
     run_in_virtual_time(it())
 
@@ -188,11 +188,11 @@ def test_bytes_other_than_announced_are_never_stored(size: int) -> None:
         replica = FakeOperations()
         async with client_server_pair(replica) as both:
             wrong = bytes(size)
-            announcement = store_open(content_of(size))
+            announcement = store_open(patterned_bytes(size))
             result = await both.requester.store(announcement, BytesSource(wrong), deadline=5.0)
         assert result.status == Status.OUT_OF_RESOURCES
         assert replica.stored == []
-        assert replica.begun > 1
+        assert replica.store_calls > 1
 
     run_in_virtual_time(it())
 
@@ -211,14 +211,14 @@ def test_an_instance_shorter_than_announced_is_never_stored() -> None:
 
 def test_a_slow_bucket_bounds_what_is_on_the_way() -> None:
     async def it() -> None:
-        replica = FakeOperations(slow=0.5)
+        replica = FakeOperations(step_seconds=0.5)
         async with client_server_pair(replica) as both:
             storing = asyncio.create_task(both.store(LONG))
             most = 0
             while not storing.done():
                 await asyncio.sleep(0.1)
                 sent = both.bus.kinds["DATA"]
-                most = max(most, sent - len(replica.action) // (8 * KIB))
+                most = max(most, sent - len(replica.current_data) // (8 * KIB))
             assert storing.result().status == Status.SUCCESS
         assert 0 < most <= 64 // 8 + 1
 
@@ -227,36 +227,36 @@ def test_a_slow_bucket_bounds_what_is_on_the_way() -> None:
 
 def test_a_slow_bucket_does_not_end_the_lease() -> None:
     async def it() -> None:
-        replica = FakeOperations(slow=30.0)
+        replica = FakeOperations(step_seconds=30.0)
         async with client_server_pair(replica, timeouts=Timeouts(deadline=5000)) as both:
-            assert (await both.store(content_of(80 * KIB))).status == Status.SUCCESS
-        assert replica.begun == 1
+            assert (await both.store(patterned_bytes(80 * KIB))).status == Status.SUCCESS
+        assert replica.store_calls == 1
 
     run_in_virtual_time(it(), within=100_000)
 
 
 def test_too_many_at_once_wait_for_their_turn() -> None:
     async def it() -> None:
-        replica = FakeOperations(finishing=1.0)
+        replica = FakeOperations(finish_seconds=1.0)
         async with client_server_pair(replica, limits=FlowLimits(sessions=2)) as both:
             results = await asyncio.gather(
-                *(both.store(content_of(50 * KIB + n), f"op{n}") for n in range(10))
+                *(both.store(patterned_bytes(50 * KIB + n), f"op{n}") for n in range(10))
             )
             assert {each.status for each in results} == {Status.SUCCESS}
             assert both.bus.kinds["BUSY"] > 0
-        assert replica.most_at_once == 2
+        assert replica.max_concurrent == 2
 
     run_in_virtual_time(it())
 
 
 def test_what_all_may_send_is_bounded() -> None:
     async def it() -> None:
-        replica = FakeOperations(slow=0.1)
+        replica = FakeOperations(step_seconds=0.1)
         limits = FlowLimits(window=64 * KIB, min_window=64 * KIB, total_window=160 * KIB)
         async with client_server_pair(replica, limits=limits) as both:
             results = await asyncio.gather(*(both.store(LONG, f"op{n}") for n in range(6)))
             assert {each.status for each in results} == {Status.SUCCESS}
-        assert replica.most_at_once == 2
+        assert replica.max_concurrent == 2
 
     run_in_virtual_time(it())
 
@@ -273,11 +273,14 @@ def test_busy_to_the_end_is_a700() -> None:
 
 def test_a_replica_that_dies_is_left_for_another() -> None:
     async def it() -> None:
-        first, second = FakeOperations("r1", slow=0.1), FakeOperations("r2", slow=0.1)
+        first, second = (
+            FakeOperations("r1", step_seconds=0.1),
+            FakeOperations("r2", step_seconds=0.1),
+        )
         async with client_server_pair(first, second) as both:
             storing = asyncio.create_task(both.store(LONG))
-            await until(lambda: first.action or second.action)
-            both.kill(0 if first.action else 1)
+            await wait_until(lambda: first.current_data or second.current_data)
+            both.kill(0 if first.current_data else 1)
             assert (await storing).status == Status.SUCCESS
         assert first.stored + second.stored == [LONG]
 
@@ -286,13 +289,13 @@ def test_a_replica_that_dies_is_left_for_another() -> None:
 
 def test_a_replica_that_dies_alone_is_waited_for_and_then_a700() -> None:
     async def it() -> None:
-        replica = FakeOperations(slow=0.1)
+        replica = FakeOperations(step_seconds=0.1)
         async with client_server_pair(replica) as both:
             storing = asyncio.create_task(both.store(LONG))
-            await until(lambda: replica.action)
+            await wait_until(lambda: replica.current_data)
             both.kill(0)
             assert (await storing).status == Status.OUT_OF_RESOURCES
-            await until(lambda: replica.store_failures)
+            await wait_until(lambda: replica.store_failures)
         assert replica.stored == []
 
     run_in_virtual_time(it())
@@ -300,11 +303,14 @@ def test_a_replica_that_dies_alone_is_waited_for_and_then_a700() -> None:
 
 def test_a_replica_that_hangs_is_left_for_another() -> None:
     async def it() -> None:
-        first, second = FakeOperations("r1", slow=0.1), FakeOperations("r2", slow=0.1)
+        first, second = (
+            FakeOperations("r1", step_seconds=0.1),
+            FakeOperations("r2", step_seconds=0.1),
+        )
         async with client_server_pair(first, second) as both:
             storing = asyncio.create_task(both.store(LONG))
-            await until(lambda: first.action or second.action)
-            both.hang(0 if first.action else 1)
+            await wait_until(lambda: first.current_data or second.current_data)
+            both.hang(0 if first.current_data else 1)
             assert (await storing).status == Status.SUCCESS
 
     run_in_virtual_time(it())
@@ -314,11 +320,11 @@ def test_a_replica_that_hangs_is_left_for_another() -> None:
 @pytest.mark.parametrize("whose", ["proxy", "replica"])
 def test_a_connection_that_breaks_and_comes_back_loses_nothing(away: float, whose: str) -> None:
     async def it() -> None:
-        replica = FakeOperations(slow=0.05)
+        replica = FakeOperations(step_seconds=0.05)
         async with client_server_pair(replica) as both:
             carrier = both.proxy if whose == "proxy" else both.replicas[0]
             storing = asyncio.create_task(both.store(LONG))
-            await until(lambda: len(replica.action) > len(LONG) // 3)
+            await wait_until(lambda: len(replica.current_data) > len(LONG) // 3)
             carrier.cut()
             await asyncio.sleep(away)
             carrier.restore()
@@ -330,15 +336,15 @@ def test_a_connection_that_breaks_and_comes_back_loses_nothing(away: float, whos
 
 def test_a_short_break_is_resumed_and_not_begun_anew() -> None:
     async def it() -> None:
-        replica = FakeOperations(slow=0.05)
+        replica = FakeOperations(step_seconds=0.05)
         async with client_server_pair(replica) as both:
             storing = asyncio.create_task(both.store(LONG))
-            await until(lambda: len(replica.action) > len(LONG) // 3)
+            await wait_until(lambda: len(replica.current_data) > len(LONG) // 3)
             both.proxy.cut()
             await asyncio.sleep(0.5)
             both.proxy.restore()
             assert (await storing).status == Status.SUCCESS
-        assert replica.begun == 1
+        assert replica.store_calls == 1
 
     run_in_virtual_time(it())
 
@@ -347,9 +353,9 @@ def test_without_any_connection_it_is_a700_after_the_open_budget() -> None:
     async def it() -> None:
         async with client_server_pair(FakeOperations()) as both:
             both.proxy.cut()
-            begun = clock()
+            store_calls = clock()
             assert (await both.store(LONG)).status == Status.OUT_OF_RESOURCES
-            assert clock() - begun == pytest.approx(both.timeouts.open_budget, abs=0.1)
+            assert clock() - store_calls == pytest.approx(both.timeouts.open_budget, abs=0.1)
 
     run_in_virtual_time(it())
 
@@ -368,13 +374,13 @@ def test_a_connection_that_is_away_for_less_than_the_open_budget_costs_nothing()
 
 def test_a_sender_that_falls_silent_ends_its_lease() -> None:
     async def it() -> None:
-        replica = FakeOperations(slow=0.1)
+        replica = FakeOperations(step_seconds=0.1)
         async with client_server_pair(replica) as both:
             storing = asyncio.create_task(both.store(LONG))
-            await until(lambda: replica.action)
+            await wait_until(lambda: replica.current_data)
             both.proxy.cut()
             storing.cancel()
-            await until(lambda: replica.store_failures)
+            await wait_until(lambda: replica.store_failures)
             assert both.responders[0].sessions == 0
         assert replica.stored == []
 
@@ -383,12 +389,12 @@ def test_a_sender_that_falls_silent_ends_its_lease() -> None:
 
 def test_an_operation_nobody_waits_for_is_aborted_at_once() -> None:
     async def it() -> None:
-        replica = FakeOperations(slow=0.1)
+        replica = FakeOperations(step_seconds=0.1)
         async with client_server_pair(replica) as both:
             storing = asyncio.create_task(both.store(LONG))
-            await until(lambda: replica.action)
+            await wait_until(lambda: replica.current_data)
             storing.cancel()
-            await until(lambda: replica.store_failures, within=1.0)
+            await wait_until(lambda: replica.store_failures, within=1.0)
         assert replica.stored == []
 
     run_in_virtual_time(it())
@@ -400,24 +406,24 @@ def test_the_first_of_each_kind_may_be_lost(kind: str, size: int) -> None:
     async def it() -> None:
         replica = FakeOperations()
         async with client_server_pair(replica) as both:
-            both.bus.fate = lose(kind, first=1)
-            assert (await both.store(content_of(size))).status == Status.SUCCESS
-        assert set(replica.stored) == {content_of(size)}
-        assert replica.begun == 1
+            both.bus.delivery_delays = drop(kind, first=1)
+            assert (await both.store(patterned_bytes(size))).status == Status.SUCCESS
+        assert set(replica.stored) == {patterned_bytes(size)}
+        assert replica.store_calls == 1
 
     run_in_virtual_time(it())
 
 
 def test_a_second_open_of_an_operation_under_way_goes_on_with_it() -> None:
     async def it() -> None:
-        replica = FakeOperations(slow=0.2)
+        replica = FakeOperations(step_seconds=0.2)
         async with client_server_pair(replica) as both:
             first = asyncio.create_task(both.store(LONG))
-            await until(lambda: replica.action)
+            await wait_until(lambda: replica.current_data)
             second = asyncio.create_task(both.store(LONG))
             assert (await second).status == Status.SUCCESS
             first.cancel()
-        assert replica.begun == 1
+        assert replica.store_calls == 1
 
     run_in_virtual_time(it())
 
@@ -430,7 +436,7 @@ def test_a_second_open_of_an_operation_that_is_done_has_its_result() -> None:
             published = both.bus.published
             assert await both.store(LONG) == first
             assert both.bus.published == published + 2
-        assert replica.begun == 1
+        assert replica.store_calls == 1
 
     run_in_virtual_time(it())
 
@@ -448,16 +454,19 @@ def test_another_data_set_under_the_same_operation_id_is_another_operation() -> 
 
 def test_a_drain_takes_nothing_new_and_finishes_what_is_open() -> None:
     async def it() -> None:
-        first, second = FakeOperations("r1", slow=0.1), FakeOperations("r2", slow=0.1)
+        first, second = (
+            FakeOperations("r1", step_seconds=0.1),
+            FakeOperations("r2", step_seconds=0.1),
+        )
         async with client_server_pair(first, second) as both:
             storing = [asyncio.create_task(both.store(LONG, f"op{n}")) for n in range(4)]
-            await until(lambda: first.begun + second.begun == 4)
+            await wait_until(lambda: first.store_calls + second.store_calls == 4)
             await both.responders[0].drain(60)
-            begun = first.begun
-            assert len(first.stored) == begun > 0
+            store_calls = first.store_calls
+            assert len(first.stored) == store_calls > 0
             results = await asyncio.gather(*storing, *(both.store(LONG, f"l{n}") for n in range(4)))
             assert {each.status for each in results} == {Status.SUCCESS}
-        assert first.begun == begun
+        assert first.store_calls == store_calls
         assert first.store_failures == []
 
     run_in_virtual_time(it())
@@ -465,10 +474,10 @@ def test_a_drain_takes_nothing_new_and_finishes_what_is_open() -> None:
 
 def test_what_a_drain_can_not_finish_goes_elsewhere_at_once() -> None:
     async def it() -> None:
-        first, second = FakeOperations("r1", slow=2), FakeOperations("r2")
+        first, second = FakeOperations("r1", step_seconds=2), FakeOperations("r2")
         async with client_server_pair(first) as both:
             storing = asyncio.create_task(both.store(LONG))
-            await until(lambda: first.action)
+            await wait_until(lambda: first.current_data)
             await both.add_replica(second)
             left = clock() + 3
             await both.responders[0].drain(3)
@@ -482,22 +491,22 @@ def test_what_a_drain_can_not_finish_goes_elsewhere_at_once() -> None:
 
 def test_replicas_rolling_under_load_lose_nothing() -> None:
     async def it() -> None:
-        replicas = [FakeOperations("r", slow=0.02)]
+        replicas = [FakeOperations("r", step_seconds=0.02)]
         async with client_server_pair(replicas[0]) as both:
             storing = []
             for round_ in range(5):
                 storing += [
-                    asyncio.create_task(both.store(content_of(90 * KIB + n), f"{round_}-{n}"))
+                    asyncio.create_task(both.store(patterned_bytes(90 * KIB + n), f"{round_}-{n}"))
                     for n in range(6)
                 ]
                 await asyncio.sleep(0.3)
-                replicas.append(FakeOperations("r", slow=0.02))
+                replicas.append(FakeOperations("r", step_seconds=0.02))
                 await both.add_replica(replicas[-1])
                 await both.responders[-2].drain(30)
                 await both.responders[-2].close()
             results = await asyncio.gather(*storing)
             assert {each.status for each in results} == {Status.SUCCESS}
-        assert sum(each.begun for each in replicas) == 30
+        assert sum(each.store_calls for each in replicas) == 30
 
     run_in_virtual_time(it())
 
@@ -507,7 +516,7 @@ def test_two_proxies_on_one_root_hear_only_their_own_answers() -> None:
         replica = FakeOperations()
         async with client_server_pair(replica) as both:
             other, _ = await both.add_proxy("p2")
-            mine, theirs = content_of(90 * KIB), content_of(91 * KIB)
+            mine, theirs = patterned_bytes(90 * KIB), patterned_bytes(91 * KIB)
             results = await asyncio.gather(
                 both.store(mine, "op1"),
                 other.store(store_open(theirs, "op2"), BytesSource(theirs), deadline=50.0),
@@ -521,10 +530,10 @@ def test_two_proxies_on_one_root_hear_only_their_own_answers() -> None:
 
 def test_a_restored_connection_with_smaller_messages_gets_smaller_chunks() -> None:
     async def it() -> None:
-        replica = FakeOperations(slow=0.05)
+        replica = FakeOperations(step_seconds=0.05)
         async with client_server_pair(replica) as both:
             storing = asyncio.create_task(both.store(LONG))
-            await until(lambda: len(replica.action) > len(LONG) // 3)
+            await wait_until(lambda: len(replica.current_data) > len(LONG) // 3)
             both.proxy.cut()
             both.bus.maximum_payload = 6 * KIB
             both.proxy.restore()
@@ -536,7 +545,7 @@ def test_a_restored_connection_with_smaller_messages_gets_smaller_chunks() -> No
 
 def test_an_echo_goes_all_the_way() -> None:
     async def it() -> None:
-        async with client_server_pair(FakeOperations("r7", slow=1.5)) as both:
+        async with client_server_pair(FakeOperations("r7", step_seconds=1.5)) as both:
             assert (await both.requester.echo(echo_request())).replica == "r7"
             assert both.bus.kinds["ECHO"] == 1
 
@@ -554,7 +563,7 @@ def test_an_open_that_makes_no_sense_is_rejected() -> None:
             ):
                 result = await both.requester.store(wrong, BytesSource(b""), deadline=50.0)
                 assert result.status == Status.PROCESSING_FAILURE
-        assert replica.begun == 0
+        assert replica.store_calls == 0
 
     run_in_virtual_time(it())
 
@@ -570,7 +579,7 @@ def test_an_open_of_another_version_is_rejected() -> None:
             headers["Dimse-Proto"] = "2"
             service, inbox = subjects.service("store"), subjects.inbox("px", "1")
             stranger.publish(service, body, reply=inbox, headers=headers)
-            await until(lambda: got)
+            await wait_until(lambda: got)
             assert got[0].headers["Dimse-Op"] == "REJECT"
 
     run_in_virtual_time(it())
@@ -578,10 +587,10 @@ def test_an_open_of_another_version_is_rejected() -> None:
 
 def test_garbage_on_any_subject_harms_nobody() -> None:
     async def it() -> None:
-        replica = FakeOperations(slow=0.05)
+        replica = FakeOperations(step_seconds=0.05)
         async with client_server_pair(replica) as both:
             storing = asyncio.create_task(both.store(LONG))
-            await until(lambda: replica.action)
+            await wait_until(lambda: replica.current_data)
             stranger, subjects = both.bus.carrier(), Subjects(ROOT)
             inbox = subjects.inbox("stranger", "1")
             for subject in (
@@ -593,7 +602,7 @@ def test_garbage_on_any_subject_harms_nobody() -> None:
                 stranger.publish(subject, b"\xc1", headers={"Dimse-Op": "CREDIT"}, reply=inbox)
                 stranger.publish(subject, b"")
             assert (await storing).status == Status.SUCCESS
-        assert replica.begun == 1
+        assert replica.store_calls == 1
 
     run_in_virtual_time(it())
 
@@ -605,9 +614,9 @@ def test_another_process_with_the_same_proxy_id_disturbs_nothing() -> None:
             await both.store(LONG, operation_id="alone")
             alone = both.bus.published
             await both.add_proxy("p1")
-            await both.store(content_of(200 * KIB + 1), operation_id="beside another")
+            await both.store(patterned_bytes(200 * KIB + 1), operation_id="beside another")
             assert both.bus.published - alone <= alone + 1
         assert len(replica.stored) == 2
-        assert replica.begun == 2
+        assert replica.store_calls == 2
 
     run_in_virtual_time(it())

@@ -1,8 +1,7 @@
-"""One attempt of an operation, driven over a carrier: the asking machines' hands and clock.
+"""The driver of one attempt: connects a state machine of `protocol` to a carrier and a clock.
 
-It opens, lets the machine (`session`, `sender`, `finding`) decide, publishes what it says, and
-wakes it in time. What happens after an attempt is `requester`'s, which message is for which
-attempt is `inboxes`'.
+It sends the open, passes messages and the time to the state machine, and publishes the messages
+that it returns. Retries are in `retry`; `inboxes` routes received messages to attempts.
 """
 
 import asyncio
@@ -16,7 +15,7 @@ from dimse_ingestion.transport.protocol.store_sender import StoreSender
 
 
 class Attempt:
-    """One open and what follows; answered at `inbox`."""
+    """One attempt of an operation, from its open on; replies arrive at `inbox`."""
 
     def __init__(self, carrier: Carrier, inbox: str, machine: AttemptState) -> None:
         self.inbox = inbox
@@ -26,7 +25,7 @@ class Attempt:
         self._wakeup = asyncio.Event()
 
     async def run(self, service: str, opening: Message, headers: Mapping[str, str]) -> Outcome:
-        """Open, and go on until there is an outcome. Cancelled, it tells the replica so."""
+        """Send the open and run until there is an outcome; send ABORT when cancelled."""
         self._publish(service, opening, headers)
         try:
             while self.machine.outcome is None:
@@ -40,26 +39,26 @@ class Attempt:
         return self.machine.outcome
 
     def send(self, messages: list[Message]) -> None:
-        """Send frames to the session, and look at the machine again."""
+        """Send messages to the session, and wake `run` to check the state machine."""
         self._send(messages)
         self._wakeup.set()
 
-    # what happens to it
+    # events
 
     def receive(self, message: Message, subject: str) -> bool:
-        """Take a frame that came from the session at `subject`; false if that is not this one's."""
+        """Process a message from the session at `subject`; return False for another session."""
         if subject and self.machine.subject not in ("", subject):
             return False
         self.send(self.machine.receive(message, self._clock(), subject))
         return True
 
     def on_no_responders(self) -> None:
-        """The server found nobody to take what was sent."""
+        """Note the server's reply that a message had no subscriber."""
         self.machine.on_no_responders(self._clock())
         self._wakeup.set()
 
     def on_connection_change(self, *, connected: bool) -> None:
-        """The connection broke or is back."""
+        """Note that the connection was lost or is back."""
         if connected:
             self._update_chunk_size()
             self.send(self.machine.on_reconnect(self._clock()))
@@ -69,20 +68,20 @@ class Attempt:
 
     def _send(self, messages: list[Message]) -> None:
         if not self.machine.subject:
-            return  # a result that was kept comes from no session any more
+            return  # a cached result comes from no session, so there is nobody to answer
         for message in messages:
             self._publish(self.machine.subject, message, {})
 
     # for subclasses
 
     async def _send_flow(self) -> None:
-        """Send what flows."""
+        """Send the data that may be sent now."""
 
     def _update_chunk_size(self) -> None:
-        """Another connection may have another maximum payload."""
+        """Adapt to the maximum payload of a new connection."""
 
     def _publish(self, subject: str, message: Message, more: Mapping[str, str]) -> None:
-        """Send one frame; a connection that is down is the machine's matter."""
+        """Publish one message; report a lost connection to the state machine."""
         headers, body = encode(message)
         try:
             self._carrier.publish(subject, body, reply=self.inbox, headers={**headers, **more})
@@ -98,7 +97,7 @@ class Attempt:
 
 
 class StoreAttempt(Attempt):
-    """One attempt of a C-STORE: reads its source only when a chunk may go."""
+    """One attempt of a C-STORE; reads its source only when a chunk may be sent."""
 
     machine: StoreSender
 

@@ -1,8 +1,8 @@
-"""When an operation is tried again, after how long, and when that ends.
+"""The exponential back-off between the attempts of an operation, and the end of its retries.
 
-Pure: the outcome of an attempt goes in, a pause or the end comes out. An operation ends when no
-replica was reached for the open budget, and at its deadline; a replica that is busy or fails for
-now is tried until the deadline.
+Pure: the outcome of an attempt goes in, a pause or None comes out. Retries end when no replica
+answered for the open budget, and at the deadline; a replica that is busy or fails temporarily is
+retried until the deadline.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from dimse_ingestion.transport.protocol.timeouts import Timeouts
 
 
 class RetryBudget:
-    """One operation's; `random` gives numbers from 0 to 1."""
+    """The retries that one operation has left; `random` returns numbers from 0 to 1."""
 
     def __init__(
         self, timeouts: Timeouts, now: float, deadline: float, random: Callable[[], float]
@@ -24,13 +24,13 @@ class RetryBudget:
         self._reached = now
         self._failures = 0
         self.reason = "No answer in time"
-        """Why the last attempt had no result."""
+        """The reason why the last attempt had no result."""
 
     def pause(self, failed: AttemptFailed | Result, now: float) -> float | None:
-        """Return the seconds until the next attempt, or None when there is to be none.
+        """Return the seconds until the next attempt, or None when there are no more attempts.
 
-        A pause that would last beyond the end is shortened, so that the last attempt is made as
-        late as it can still succeed: what was away may be back by then.
+        A pause that would pass the end is shortened: the last attempt then starts as late as it
+        can still succeed, when an unreachable service may have returned.
         """
         retry_after = 0.0
         if isinstance(failed, AttemptFailed):

@@ -1,7 +1,7 @@
-"""The proxy's end of the transport: a `Requester` over any carrier.
+"""The proxy's end of the transport: a `TransportClient` over any carrier.
 
-It says what each service opens with and what its end means. How attempts follow each other is
-`retrying`'s, how a query streams is `querying`'s.
+It builds the open of each service and converts the end of an operation into its result. Retries
+are in `retry`, the stream of a query in `find_client`.
 """
 
 from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
@@ -31,11 +31,11 @@ from dimse_ingestion.transport.protocol.store_sender import StoreSender
 from dimse_ingestion.transport.protocol.subjects import Subjects
 from dimse_ingestion.transport.protocol.timeouts import Timeouts
 
-_INLINE_OVERHEAD = 16  # bytes that msgpack and the field's name add to an inline data set
+_INLINE_OVERHEAD = 16  # bytes that msgpack and the field name add to an inline data set
 
 
 class CarrierClient:
-    """A `Requester`; `proxy_id` names this proxy's inboxes."""
+    """A `TransportClient` over a carrier; `proxy_id` names this proxy's inboxes."""
 
     def __init__(
         self, carrier: Carrier, subjects: Subjects, proxy_id: str, timeouts: Timeouts | None = None
@@ -45,15 +45,15 @@ class CarrierClient:
         self._retrier = Retrier(carrier, subjects, self._inboxes, timeouts or Timeouts())
 
     async def start(self) -> None:
-        """Listen for answers. Raises CarrierDown."""
+        """Subscribe to the inboxes. Raises CarrierDown."""
         await self._inboxes.start()
 
     async def close(self) -> None:
-        """Listen no more; the carrier stays."""
+        """Unsubscribe; the carrier stays open."""
         await self._inboxes.close()
 
     async def echo(self, request: EchoRequest) -> EchoResult:
-        """Go all the way. Raises DimseFailure when no replica answers within the budget."""
+        """Send a C-ECHO to a replica. Raises DimseFailure when none answers within the budget."""
         retrier = self._retrier
         operation = Operation("echo", request.operation_id, retrier.timeouts.echo_deadline)
 
@@ -68,7 +68,7 @@ class CarrierClient:
             raise OutOfResources(str(why)) from None
 
     async def store(self, open_: StoreOpen, source: Source, *, deadline: float) -> StoreResult:
-        """Carry one data set and bring back its result; after `deadline` seconds, A700."""
+        """Send one data set and return its result; A700 after `deadline` seconds."""
         operation = Operation("store", open_.operation_id, deadline)
 
         async def run_attempt() -> Outcome:
@@ -94,7 +94,7 @@ class CarrierClient:
 
 
 def _build_open(open_: StoreOpen, source: Source, chunk: int) -> OpenStore:
-    """The open, with the data set in it if both fit into one chunk."""
+    """Return the open, with the data set inline if both fit into one chunk."""
     bare = OpenStore(open=open_)
     if open_.size + len(encode(bare)[1]) + _INLINE_OVERHEAD > chunk:
         return bare

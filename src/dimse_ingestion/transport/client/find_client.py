@@ -1,8 +1,8 @@
-"""One C-FIND at the proxy: a `Finding` whose matches come as fast as the modality takes them.
+"""The proxy's end of a C-FIND: a `FindStream` over a carrier.
 
-Attempts go on by themselves in a task; the iteration takes batches from the one under way. Once a
-match was handed on, a lost replica ends the query with A700: another one would begin anew, and the
-modality would see matches twice.
+Attempts run in a task of their own; the iteration takes batches from the current attempt, as fast
+as the modality accepts them. Once a match was delivered, a lost replica ends the query with A700:
+another replica would start from the first match, and the modality would get matches twice.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from dimse_ingestion.transport.protocol.state import AttemptFailed, Outcome
 
 
 class FindAttempt(Attempt):
-    """One attempt of a C-FIND; says when something came."""
+    """One attempt of a C-FIND; calls `on_progress` after each event."""
 
     machine: FindReceiver
 
@@ -34,7 +34,7 @@ class FindAttempt(Attempt):
         self._on_progress = on_progress
 
     def pop_batch(self) -> None:
-        """The modality has the oldest batch."""
+        """Remove the oldest batch, which the modality has now, and grant credit for another."""
         self.send(self.machine.pop_batch(self._clock()))
 
     async def _send_flow(self) -> None:
@@ -42,7 +42,7 @@ class FindAttempt(Attempt):
 
 
 class CarrierFindStream:
-    """A `Finding`, begun when made."""
+    """A `FindStream` over a carrier; the query starts with the construction."""
 
     def __init__(self, retrier: Retrier, open_: FindOpen) -> None:
         self._retrier = retrier
@@ -57,7 +57,7 @@ class CarrierFindStream:
         self._task = asyncio.create_task(self._run())
 
     async def __aiter__(self) -> AsyncIterator[FindMatch]:
-        """The matches in the order the catalogue gave them."""
+        """Iterate over the matches in the order of the catalogue."""
         while attempt := await self._next_attempt():
             for match in attempt.machine.arrived[0]:
                 if self._is_cancelled:
@@ -67,7 +67,7 @@ class CarrierFindStream:
             attempt.pop_batch()
 
     def cancel(self) -> None:
-        """End now; the replica is told and not waited for."""
+        """End the query now; send a CANCEL to the replica without waiting for its effect."""
         if self._result is not None and not self._has_undelivered:
             return
         if self._attempt:
@@ -77,14 +77,14 @@ class CarrierFindStream:
 
     @property
     def result(self) -> FindResult:
-        """The end of it; only after iteration ended."""
+        """Return the result; valid only after the iteration ended."""
         if self._result is None:
             raise RuntimeError("The query has not ended yet.")
         return self._result
 
     @property
     def _has_undelivered(self) -> bool:
-        """Whether matches have come that the modality has not got."""
+        """Return whether received matches wait for the modality."""
         return self._attempt is not None and bool(self._attempt.machine.arrived)
 
     @property
@@ -92,12 +92,12 @@ class CarrierFindStream:
         return self._result is not None and self._result.status == Status.CANCEL
 
     async def _next_attempt(self) -> FindAttempt | None:
-        """The attempt whose next batch is to be handed on; None at the end."""
+        """Return the attempt that has a batch for the modality, or None at the end."""
         while not (self._has_undelivered or self._result):
             self._wakeup.clear()
             await self._wakeup.wait()
             if self._task.done() and not self._task.cancelled():
-                self._task.result()  # a mistake of ours is not swallowed
+                self._task.result()  # raises what a programming error raised
         return self._attempt if self._has_undelivered and not self._is_cancelled else None
 
     async def _run(self) -> None:
@@ -126,7 +126,7 @@ class CarrierFindStream:
         return self._lost(outcome) if isinstance(outcome, AttemptFailed) else outcome
 
     def _lost(self, outcome: AttemptFailed) -> Outcome:
-        """Begin anew elsewhere, unless the modality has seen some of it."""
+        """Allow another attempt, unless the modality has received matches."""
         if not self._delivered:
             self._attempt = None
             return outcome

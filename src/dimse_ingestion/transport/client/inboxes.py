@@ -1,7 +1,7 @@
-"""A proxy's inboxes: one wildcard subscription, and each message to the attempt it is for.
+"""The proxy's inboxes: one wildcard subscription that routes messages to attempts.
 
-Whatever still works for an attempt that nobody waits for is told to stop. An attempt has an inbox
-of its own, so that an answer to an older one can't be taken for one to this.
+Each attempt has its own inbox, so that an answer to an older attempt cannot be mistaken for an
+answer to this one. A session that still works for an attempt which has ended is sent an ABORT.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ _FINAL_MESSAGES = (Busy, Reject, Result, Leaving, Unknown, Abort)
 
 
 class Inboxes:
-    """All inboxes of one proxy on one carrier."""
+    """The inboxes of one proxy on one carrier."""
 
     def __init__(self, carrier: Carrier, subjects: Subjects, proxy_id: str) -> None:
         self._carrier = carrier
@@ -42,23 +42,23 @@ class Inboxes:
         self._subscription: Subscription | None = None
 
     async def start(self) -> None:
-        """Listen."""
+        """Subscribe to every inbox of this proxy."""
         self._carrier.on_change(self._on_connection_change)
         everything = self._subjects.inboxes(self._proxy_id)
         self._subscription = await self._carrier.subscribe(everything, self._take)
 
     async def close(self) -> None:
-        """Listen no more."""
+        """Unsubscribe."""
         if self._subscription:
             await self._subscription.drain()
 
     def new(self) -> str:
-        """The subject of a new inbox."""
+        """Return the subject of a new inbox."""
         return self._subjects.inbox(self._proxy_id, f"{self._instance_id}-{new_session()}")
 
     @contextmanager
     def registered(self, attempt: Attempt) -> Iterator[None]:
-        """Within, messages to the attempt's inbox reach it."""
+        """Deliver messages at the attempt's inbox to it, for the length of the block."""
         name = last_token(attempt.inbox)
         self._attempts[name] = attempt
         try:
@@ -67,7 +67,7 @@ class Inboxes:
             del self._attempts[name]
 
     async def pause(self, seconds: float) -> None:
-        """Wait; without a connection, only until it is back."""
+        """Wait for `seconds`; end early when a lost connection returns."""
         if self._carrier.connected:
             await asyncio.sleep(seconds)
             return

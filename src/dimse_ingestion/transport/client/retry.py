@@ -1,7 +1,8 @@
-"""An operation's attempts, one after the other, until one has a result or patience ends.
+"""The retry loop: the attempts of an operation, one after the other, until one has a result.
 
-Every attempt is a new open under the same operation id, so that whichever replica gets it knows
-what has been done already. What an attempt says and hears is not looked at (see `attempts`).
+Every attempt is a new open with the same operation id, so that a replica recognizes an operation
+that it already performs or has finished. The messages of an attempt are in `attempt`, the
+pauses in `backoff`.
 """
 
 import asyncio
@@ -25,23 +26,23 @@ FinalResult = Result | Reject
 
 
 class RetriesExhausted(Exception):
-    """No attempt had a final result; the sentence says what stood in the way of the last one."""
+    """No attempt had a final result, for the reason of the last one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What all attempts of one operation share."""
+    """The properties that all attempts of one operation share."""
 
     service: str
     operation_id: str
     deadline: float
-    """Seconds from its start in which attempts may begin."""
+    """Seconds after the start of the operation in which attempts may start."""
     limits_attempts: bool = True
-    """Whether the deadline also ends an attempt under way."""
+    """True if the deadline also ends a running attempt."""
 
 
 class Retrier:
-    """Everything an attempt needs, for all operations of one proxy."""
+    """Runs the attempts of all operations of one proxy."""
 
     def __init__(
         self, carrier: Carrier, subjects: Subjects, inboxes: Inboxes, timeouts: Timeouts
@@ -50,13 +51,13 @@ class Retrier:
         self._subjects = subjects
 
     def now(self) -> float:
-        """The event loop's time in seconds."""
+        """Return the event loop's time in seconds."""
         return asyncio.get_running_loop().time()
 
     async def run_attempt(
         self, operation: Operation, attempt: Attempt, opening: Message
     ) -> Outcome:
-        """One attempt, from its open to its outcome."""
+        """Run one attempt, from its open to its outcome."""
         service = self._subjects.service(operation.service)
         with self.inboxes.registered(attempt):
             return await attempt.run(service, opening, tracing.headers())
@@ -64,9 +65,10 @@ class Retrier:
     async def run(
         self, operation: Operation, attempt: Callable[[], Awaitable[Outcome]]
     ) -> FinalResult:
-        """The final result; a transient failure only when there's no time for another attempt.
+        """Run attempts until one has a final result, and return it.
 
-        Raises GaveUp.
+        A transient failure is returned only when there is no time for another attempt. Raises
+        RetriesExhausted when no attempt had a result.
         """
         budget = RetryBudget(self.timeouts, self.now(), operation.deadline, random.random)
         failed: Result | None = None
@@ -100,7 +102,7 @@ def _is_transient(result: Result) -> bool:
 
 
 def _last_result(failed: Result | None, budget: RetryBudget) -> Result:
-    """What a replica said is worth more than that a later attempt had no answer."""
+    """Return the last failure that a replica reported: it says more than a later timeout."""
     if failed is None:
         raise RetriesExhausted(budget.reason)
     return failed
@@ -110,7 +112,7 @@ def _log_retry(operation: Operation, outcome: AttemptFailed | Result, pause: flo
     metrics.transport_retries.labels(operation.service).inc()
     failed = outcome.reason if isinstance(outcome, AttemptFailed) else _comment(outcome)
     _LOG.info(
-        "The operation is tried again.",
+        "The operation is retried.",
         operation_id=operation.operation_id,
         operation=operation.service,
         reason=failed,

@@ -1,8 +1,9 @@
-"""Each message of transport v1 as a value, and how it is written into headers and a body.
+"""The messages of transport v1, and their encoding into NATS headers and a body.
 
-The kind stands in the header `Dimse-Op`. Control bodies are msgpack maps whose unknown keys are
-ignored; the body of DATA is the data set's bytes as they are, its offset a header. What a message
-makes a side do is not here (see `session`, `sender`, `receiver`, `finding`).
+The header `Dimse-Op` names the kind of a message. The body of a control message is a msgpack map
+whose unknown keys are ignored; the body of DATA is a piece of the data set, unchanged, with its
+offset in a header. How each side reacts to a message is in `state`, `store_sender`,
+`store_receiver` and `find`.
 """
 
 from collections.abc import Mapping
@@ -25,7 +26,8 @@ PROTOCOL = "Dimse-Proto"
 OFFSET = "Dimse-Offset"
 VERSION = "1"
 HEADROOM = 4 * 1024
-"""Bytes of a message kept for its headers: one over the server's limit cuts the connection."""
+"""Bytes of a message reserved for headers: the server closes a connection that sends more than
+its maximum payload."""
 MAXIMUM_CHUNK = 512 * 1024
 _MAX_OFFSET_DIGITS = 18  # digits
 
@@ -34,45 +36,45 @@ _Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 
 class MalformedMessage(Exception):
-    """A message that is none of transport v1."""
+    """A received message is not a valid message of transport v1."""
 
 
 class UnsupportedVersion(MalformedMessage):
-    """An open of a version that isn't spoken here."""
+    """An open has a protocol version that this side does not support."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One message."""
+    """Base class of all messages."""
 
 
-# Opens, to a service's subject.
+# Opens, sent to the subject of a service.
 
 
 class OpenEcho(Message, frozen=True, kw_only=True):
-    """C-ECHO."""
+    """Open a C-ECHO."""
 
     request: EchoRequest
 
 
 class OpenStore(Message, frozen=True, kw_only=True):
-    """C-STORE; `inline` is the whole data set if it fits."""
+    """Open a C-STORE; `inline` is the whole data set if it fits into the message."""
 
     open: StoreOpen
     inline: bytes | None = None
 
 
 class OpenFind(Message, frozen=True, kw_only=True):
-    """C-FIND; `limit` batches of matches may be sent before the next credit."""
+    """Open a C-FIND; `limit` batches of matches may be sent before the next credit."""
 
     open: FindOpen
     limit: _Position
 
 
-# From the replica, to the inbox of the attempt.
+# Sent by the replica to the inbox of the attempt.
 
 
 class Accept(Message, frozen=True, kw_only=True, omit_defaults=True):
-    """The replica is at work; the session's subject, and the position and limit to go on with."""
+    """Accept the operation: give the session's subject, the position and the limit."""
 
     subject: str
     expected: _Position = 0
@@ -81,24 +83,24 @@ class Accept(Message, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Busy(Message, frozen=True, kw_only=True):
-    """Ask again, or ask another, after so many seconds."""
+    """Decline for now: this or another replica may be tried after `retry_after` seconds."""
 
     retry_after: Annotated[float, msgspec.Meta(ge=0, le=60)]
 
 
 class Reject(Message, frozen=True, kw_only=True):
-    """The open can't be served by any replica of this kind."""
+    """Decline for good: no replica of this version can serve the open."""
 
     status: int
     comment: str = ""
 
 
 class Progress(Message, frozen=True):
-    """Everything has come and is being worked on."""
+    """Report that the operation is still being processed."""
 
 
 class Result(Message, frozen=True, kw_only=True, omit_defaults=True):
-    """The end of an operation; `batches` of matches were sent before it."""
+    """Give the result of an operation; `batches` of matches were sent before it."""
 
     echo: EchoResult | None = None
     store: StoreResult | None = None
@@ -107,67 +109,70 @@ class Result(Message, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Leaving(Message, frozen=True):
-    """This replica ends before the operation can: go elsewhere."""
+    """Report that this replica shuts down before the operation ends: use another replica."""
 
 
 class Unknown(Message, frozen=True):
-    """This replica has no such session: go elsewhere."""
+    """Report that this replica has no such session: use another replica."""
 
 
 class Match(Message, frozen=True, kw_only=True):
-    """A numbered batch of matches."""
+    """Carry a numbered batch of matches."""
 
     number: _Position
     matches: list[FindMatch]
 
 
-# From the proxy, to the session's subject.
+# Sent by the proxy to the session's subject.
 
 
 class Data(Message, frozen=True, kw_only=True):
-    """Bytes of the data set from `offset` on."""
+    """Carry bytes of the data set, starting at `offset`."""
 
     offset: _Position
     content: bytes
 
 
 class End(Message, frozen=True, kw_only=True):
-    """Every byte was sent."""
+    """Report that every byte was sent."""
 
     size: _Position
     sha256: _Digest
 
 
 class Probe(Message, frozen=True, kw_only=True, omit_defaults=True):
-    """Is anybody there? `position` is what was sent (DATA) or taken (MATCH), `limit` a credit."""
+    """Ask for the replica's state.
+
+    `position` is the number of bytes sent (DATA) or of batches received (MATCH), `limit` a credit.
+    """
 
     position: _Position = 0
     limit: _Position = 0
 
 
 class Cancel(Message, frozen=True):
-    """C-CANCEL."""
+    """Forward a C-CANCEL."""
 
 
-# Either way.
+# Sent by either side.
 
 
 class Credit(Message, frozen=True, kw_only=True):
-    """Everything before `expected` has come; positions before `limit` may be sent."""
+    """Confirm everything before `expected`, and allow positions before `limit` to be sent."""
 
     expected: _Position
     limit: _Position
 
 
 class Resume(Message, frozen=True, kw_only=True):
-    """Something was lost: go on from `expected`."""
+    """Report a loss: the sender continues from `expected`."""
 
     expected: _Position
     limit: _Position
 
 
 class Abort(Message, frozen=True, kw_only=True, omit_defaults=True):
-    """This side gives the session up."""
+    """Give the session up."""
 
     reason: str = ""
     status: int = 0
@@ -194,18 +199,18 @@ _DECODE_ERRORS = (
     TypeError,
     OverflowError,
     MemoryError,
-    RecursionError,  # of keys and values nested without end
+    RecursionError,  # from deeply nested keys and values
 )
-"""What decoding a hostile body may raise."""
+"""Exceptions that decoding a hostile body may raise."""
 
 
 def chunk_size(maximum_payload: int) -> int:
-    """Bytes of body a message may have on a connection whose messages have so many in all."""
+    """Return how many bytes of body fit into a message of at most `maximum_payload` bytes."""
     return max(1, min(MAXIMUM_CHUNK, maximum_payload - HEADROOM))
 
 
 def encode(message: Message) -> tuple[dict[str, str], bytes]:
-    """Headers and body."""
+    """Return the headers and the body of a message."""
     name = _NAMES[type(message)]
     if isinstance(message, Data):
         return {OPERATION: name, OFFSET: str(message.offset)}, message.content
@@ -216,7 +221,7 @@ def encode(message: Message) -> tuple[dict[str, str], bytes]:
 
 
 def decode(headers: Mapping[str, str], body: bytes) -> Message:
-    """The frame. Raises MalformedFrame."""
+    """Return the message that the headers and the body encode. Raises MalformedMessage."""
     name = headers.get(OPERATION, "")
     if name not in _KINDS:
         raise MalformedMessage("The kind of the message is unknown.")

@@ -1,8 +1,8 @@
-"""The two ends of one C-FIND: batches of matches, numbered, under credit, until the final status.
+"""The state machines of one C-FIND: numbered batches of matches within the credit.
 
-Sans-IO (see `session`). The replica keeps each batch until the proxy has it, so that a lost one is
-sent again; both hold no more than the window. A cancel is told and not waited for (PS3.7 9.3.2.3).
-What a match says is not looked at.
+Sans-IO (see `state`). The replica keeps each batch until the proxy has confirmed it, so that a lost
+batch can be sent again; both sides hold at most one window. A C-CANCEL is forwarded, and the proxy
+does not wait for its effect (PS3.7 9.3.2.3). The identifiers are not decoded here.
 """
 
 from collections import deque
@@ -34,49 +34,49 @@ from dimse_ingestion.transport.protocol.state import (
 from dimse_ingestion.transport.protocol.timeouts import Timeouts
 
 WINDOW = 8
-"""Batches on the way, or waiting to be taken by the modality."""
+"""Number of batches that may be on their way or wait for the modality."""
 BATCH = 256 * 1024
 _PER_MATCH = 32  # bytes that msgpack and the field names add to an identifier
 _PER_BATCH = 64
 
 
 class FindReceiver(AttemptState):
-    """The proxy's side: matches come out of `arrived` in order, each once."""
+    """The proxy's side: collects batches in `arrived`, in order and each once."""
 
     def __init__(self, timeouts: Timeouts, now: float) -> None:
         super().__init__(timeouts, now)
         self.arrived: deque[list[FindMatch]] = deque()
-        """Batches taken and not yet handed on."""
+        """Batches received and not yet delivered to the modality."""
         self._receive_window = ReceiveWindow()
         self._receive_window.limit = WINDOW
         self._last_progress = now
 
     @property
     def limit(self) -> int:
-        """The credit that goes with the open."""
+        """Return the credit to send with the open."""
         return self._receive_window.limit
 
     @property
     def received(self) -> int:
-        """Batches that have come."""
+        """Return the number of batches received."""
         return self._receive_window.expected
 
     def pop_batch(self, now: float) -> list[Message]:
-        """The modality has the oldest batch in `arrived`: room for another."""
+        """Remove the oldest batch, which the modality has now; return credit for another."""
         self.arrived.popleft()
         self._last_progress = now
         self._receive_window.limit += 1
         return [self._credit()] if self.outcome is None and self.subject else []
 
     def cancel(self) -> list[Message]:
-        """The modality wants no more: the end is at once, whatever the replica does."""
+        """End the query at once after a C-CANCEL, without waiting for the replica."""
         if self.outcome is not None:
             return []
         self.outcome = Result(find=FindResult(status=Status.CANCEL))
         return [Cancel()] if self.subject else []
 
     def on_timer(self, now: float) -> list[Message]:
-        """Do what the time asks for; a query without progress ends here."""
+        """Return the messages that are due; end a query without progress."""
         if self.outcome is None and now >= self._progress_deadline:
             self.outcome = Reject(status=Status.OUT_OF_RESOURCES, comment="No answer in time")
             return [Abort(reason="No answer in time")] if self.subject else []
@@ -84,7 +84,7 @@ class FindReceiver(AttemptState):
 
     @property
     def wake_at(self) -> float:
-        """When `due` is to be called, if nothing happens before."""
+        """Return when `on_timer` must be called, unless something happens earlier."""
         return NEVER if self.outcome is not None else min(super().wake_at, self._progress_deadline)
 
     @property
@@ -105,7 +105,11 @@ class FindReceiver(AttemptState):
         return [answer] if self.subject and action is not ArrivalAction.IGNORE else []
 
     def _handle_end(self, message: Message, now: float) -> list[Message]:  # noqa: ARG002 - the interface's
-        """A status that overtook matches is not the end yet, nor is a cancel nobody asked for."""
+        """Withdraw an outcome that is not the end of the query.
+
+        A result may overtake lost batches: these are requested again first. A CANCEL that this
+        side did not request means that the replica shut down: another attempt may succeed.
+        """
         if not isinstance(message, Result):
             return []
         if message.find is not None and message.find.status == Status.CANCEL:
@@ -124,7 +128,7 @@ class FindReceiver(AttemptState):
 
 
 class FindSender(SessionState):
-    """The replica's side: matches go in by `add` while there is `room`, batches come out."""
+    """The replica's side: matches are added while `can_add`, and leave in batches."""
 
     def __init__(
         self, subject: str, limit: int, chunk: int, timeouts: Timeouts, now: float
@@ -135,33 +139,36 @@ class FindSender(SessionState):
         self._send_window.limit = limit
         self._max_batch_size = min(BATCH, chunk) - _PER_BATCH
         self._unconfirmed: deque[Match] = deque()
-        """Batches that may have to be sent again; the last ones may wait for credit."""
+        """Batches not yet confirmed, which may be sent again; the last ones may wait for credit."""
         self._batch: list[FindMatch] = []
         self._batch_size = 0
         self._final_result: Result | None = None
 
     @property
     def has_lease(self) -> bool:
-        """Whether the proxy still has to take something."""
+        """Return whether the proxy has not received everything yet."""
         return self.result is None or bool(self._unconfirmed)
 
     @property
     def is_joinable(self) -> bool:
-        """Whether another attempt can have every batch from the first."""
+        """Return whether another attempt can still get every batch from the first one on."""
         return super().is_joinable and not self.cancelled and self._send_window.confirmed == 0
 
     @property
     def can_add(self) -> bool:
-        """Whether another match may be added."""
+        """Return whether another match may be added."""
         return not self._unconfirmed or self._unconfirmed[-1].number < self._send_window.next
 
     @property
     def is_done(self) -> bool:
-        """The result is sent and the proxy has every batch, or it is gone."""
+        """Return whether the result is sent and the proxy has every batch, or is gone."""
         return self.result is not None and (not self._unconfirmed or bool(self.failure_reason))
 
     def add(self, match: FindMatch, now: float) -> list[Message]:
-        """Take a match. It goes out at once unless batches are on the way: then it joins others.
+        """Add a match; it is sent at once, unless batches are on their way.
+
+        The first matches reach the modality without delay, and a fast query fills its batches
+        while it waits for credit.
 
         Raises DimseFailure for a match that no message can carry.
         """
@@ -175,7 +182,7 @@ class FindSender(SessionState):
         return self._record_sent(self._send(now), now)
 
     def finish(self, result: Result, now: float) -> list[Message]:
-        """No more matches: the result follows the last batch."""
+        """Send the result after the last batch."""
         if self.cancelled or self.failure_reason:
             self._batch, self._batch_size = [], 0
             self._unconfirmed.clear()
@@ -193,7 +200,7 @@ class FindSender(SessionState):
             self._batch, self._batch_size = [], 0
 
     def _send(self, now: float) -> list[Message]:
-        """Everything the credit allows; an unfilled batch only when nothing is on the way."""
+        """Return what the credit allows; a partly filled batch only when nothing is unconfirmed."""
         if not self._unconfirmed and self._send_window.available:
             self._close_batch()
         messages: list[Message] = list(self._within_credit())
@@ -219,7 +226,7 @@ class FindSender(SessionState):
             self.cancelled = True
             return (
                 self.finish(self._final_result, now) if self._final_result else []
-            )  # lets go of the rest
+            )  # drops the rest
         if isinstance(message, Credit | Resume | Probe):
             return self._apply_credit(message, now)
         return super()._handle_flow(message, now)

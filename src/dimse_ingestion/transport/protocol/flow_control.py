@@ -1,30 +1,37 @@
-"""Positions of a stream that may lose, double and reorder: what was sent, granted and taken.
+"""Credit-based flow control over a stream that may lose, duplicate and reorder messages.
 
-The positions are bytes of a data set for a C-STORE and batches of matches for a C-FIND. Credits
-and resumes are absolute, so that a lost one heals with the next and a stale one does no harm.
-Nothing here knows time or messages.
+Positions are bytes of a data set for a C-STORE and batches of matches for a C-FIND. Credits and
+resumes carry absolute positions: the next one makes up for a lost one, and a late one changes
+nothing. Time and the format of messages are not handled here.
 """
 
 from enum import Enum, auto
 
 
 class SendWindow:
-    """The sending end: `next` goes up to `limit`, and back when something was lost."""
+    """The sender's position: `next` advances up to `limit`, and goes back after a loss."""
 
     def __init__(self) -> None:
         self.next = 0
         self.limit = 0
         self.confirmed = 0
-        """Everything before has reached the other end."""
+        """The receiver has confirmed every position before this one."""
 
     def apply_credit(self, expected: int, limit: int) -> None:
-        """Learn what the other end has and takes."""
+        """Apply a credit: the receiver has `expected` positions and accepts those before `limit`.
+
+        Each value only grows, because an older credit may arrive after a newer one.
+        """
         self.confirmed = max(self.confirmed, expected)
         self.limit = max(self.limit, limit)
         self.next = max(self.next, expected)
 
     def apply_resume(self, expected: int, limit: int) -> bool:
-        """Go on from `expected`; false when the request is older than what is known."""
+        """Continue from `expected`; return False for a request older than the last confirmation.
+
+        Such a request was delayed on its way. Going back to it would send bytes again that the
+        receiver has confirmed since.
+        """
         fresh = expected >= self.confirmed
         self.apply_credit(expected, limit)
         if fresh:
@@ -33,12 +40,12 @@ class SendWindow:
 
     @property
     def available(self) -> int:
-        """Positions that may be sent now."""
+        """Return how many positions may be sent now."""
         return max(0, self.limit - self.next)
 
 
 class ArrivalAction(Enum):
-    """What to do with something that arrived."""
+    """How the receiver reacts to data that arrived."""
 
     ACCEPT = auto()
     IGNORE = auto()
@@ -46,7 +53,7 @@ class ArrivalAction(Enum):
 
 
 class ReceiveWindow:
-    """The receiving end: takes only what is next."""
+    """The receiver's position: it accepts only the data that comes next."""
 
     def __init__(self) -> None:
         self.expected = 0
@@ -54,7 +61,11 @@ class ReceiveWindow:
         self._furthest_gap = -1
 
     def take(self, position: int, length: int) -> ArrivalAction:
-        """Judge what arrived at a position; asks again once for all that follows one gap."""
+        """Decide on data at a position; request a resume once for all data after one gap.
+
+        Everything that follows a lost message arrives out of order. A resume for each of these
+        would make the sender repeat the same data many times.
+        """
         if position < self.expected or position + length > self.limit:
             return ArrivalAction.IGNORE
         if position > self.expected:
@@ -64,6 +75,10 @@ class ReceiveWindow:
         return ArrivalAction.ACCEPT
 
     def _handle_gap(self, position: int) -> ArrivalAction:
-        """The first after a gap, or one of a second pass, since positions only grow in a pass."""
+        """Request a resume for the first data after a gap, and again for each pass of the sender.
+
+        Positions only grow within one pass, so a position that is not beyond the last one seen
+        means that the sender went back and lost the same data again.
+        """
         seen, self._furthest_gap = self._furthest_gap, position
         return ArrivalAction.RESUME if position <= seen or seen < 0 else ArrivalAction.IGNORE

@@ -1,15 +1,14 @@
-"""The bodies of transport v1's control messages: what an operation says about itself.
+"""The requests and results that the control messages of transport v1 carry.
 
-Each is a msgpack map whose unknown keys are ignored, so that either side may be newer. They carry
-no pixels (DATA bodies are raw bytes, see `frames`) and know neither NATS nor the clock. `Status`
-travels as its number.
+Each is a msgpack map whose unknown keys are ignored, so that either side may be newer. The data
+set itself travels as raw bytes in DATA (see `codec`). A DIMSE status is its number.
 """
 
 import msgspec
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Who asked, as the proxy saw it; none of it names a patient."""
+    """Identify the requesting AE as the proxy saw it; no field names a patient."""
 
     calling_ae_title: str
     called_ae_title: str
@@ -21,7 +20,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class StoreOpen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One C-STORE announced: everything but the data set.
+    """Announce one C-STORE: everything but the data set.
 
     `operation_id` is a UUIDv7 as text, the same over all retries. `size` is the data set's length
     in bytes and `sha256` its digest in hexadecimal, both of the bytes exactly as they came in
@@ -40,9 +39,9 @@ class StoreOpen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class StoreResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How a C-STORE ended. `status` 0 says: durable in the bucket and its event accepted.
+    """Report how a C-STORE ended; `status` 0: durable in the bucket and its event accepted.
 
-    `transient` says that a retry may help; the sender retries within its budget.
+    `transient`: a retry may help; the proxy retries within its budget.
     """
 
     status: int
@@ -56,7 +55,7 @@ class StoreResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class FindOpen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One C-FIND announced, its identifier as it came in P-DATA (a data set without group 2)."""
+    """Announce one C-FIND, its identifier as it came in P-DATA (a data set without group 2)."""
 
     operation_id: str
     sop_class_uid: str
@@ -68,14 +67,14 @@ class FindOpen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class FindMatch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One match: its identifier in the transfer syntax of the open, and FF00 or FF01."""
+    """Carry one match: its identifier in the transfer syntax of the open, and FF00 or FF01."""
 
     status: int
     identifier: bytes
 
 
 class FindResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How a C-FIND ended: 0000, FE00, or a failure with its comment; `matches` were sent."""
+    """Report how a C-FIND ended: 0000, FE00, or a failure with its comment; `matches` were sent."""
 
     status: int
     comment: str = ""
@@ -83,16 +82,16 @@ class FindResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class EchoRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One C-ECHO on its way to the ingestion service and what stands behind it."""
+    """Request a C-ECHO of the ingestion service and of the services behind it."""
 
     operation_id: str
     origin: Origin
 
 
 class EchoResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the replica found: `status` 0 only if bucket, event sink and catalogue answered.
+    """Report the replica's checks: `status` 0 only if bucket, event sink and catalogue answered.
 
-    `bucket`, `event_sink` and `catalogue` are empty when healthy, else a sentence.
+    `bucket`, `event_sink` and `catalogue` are empty when healthy, else describe the error.
     """
 
     status: int

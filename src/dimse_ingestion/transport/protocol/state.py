@@ -1,8 +1,12 @@
-"""What every operation has in common at both its ends: being there, being heard, coming to an end.
+"""The state machines of one operation, without its data: acceptance, liveness, result.
 
-Sans-IO: a frame or the time goes in, frames come out, and nothing here has a clock or a socket.
-`Asking` is the proxy's side of one attempt, `Serving` the replica's side of one session; `sender`,
-`receiver` and `finding` add what flows. C-ECHO has no flow and is played by these two alone.
+Sans-IO: messages and the time go in, messages come out; there is no clock and no socket here.
+`AttemptState` is the proxy's side of one attempt, `SessionState` the replica's side of one
+session. `store_sender`, `store_receiver` and `find` add the flow of data; C-ECHO has none and
+uses these two alone.
+
+NATS delivers at most once, so each side has to find out by itself that a message or the other
+side is lost: the proxy probes after a silence, the replica ends a session whose lease ran out.
 """
 
 from dataclasses import dataclass
@@ -27,25 +31,34 @@ NEVER = float("inf")
 
 @dataclass(frozen=True, slots=True)
 class AttemptFailed:
-    """This attempt won't have a result; another may. `reached`: a replica has answered it."""
+    """The attempt ended without a result; another attempt may get one.
+
+    `replica_answered`: some replica answered this attempt, so the service is not unreachable.
+    """
 
     reason: str
     replica_answered: bool = True
     retry_after: float = 0.0
-    """Seconds the replica asked to wait."""
+    """Seconds to wait before the next attempt, as the replica requested."""
 
 
 Outcome = Result | Reject | AttemptFailed
 
 
 class AttemptState:
-    """One attempt, from its open to its outcome. Subclasses add what flows."""
+    """The proxy's state of one attempt, from its open to its outcome.
+
+    Without a session (`subject` is empty) only the open timeout counts. With one, three things
+    can be wrong: the replica is silent (probe it), the server reported no responders (probe
+    quickly for a while: the subscription may return after a reconnect of the replica), or our own
+    connection is down (wait, because nothing can be learned about the replica).
+    """
 
     def __init__(self, timeouts: Timeouts, now: float) -> None:
         self.timeouts = timeouts
         self.outcome: Outcome | None = None
         self.subject = ""
-        """Where the session listens; empty until a replica has accepted."""
+        """The session's subject; empty until a replica has answered."""
         self._last_received = now
         self._last_probe = now
         self._no_responders_since = NEVER
@@ -54,7 +67,7 @@ class AttemptState:
     # events
 
     def receive(self, message: Message, now: float, subject: str = "") -> list[Message]:
-        """Take a frame that the session at `subject` sent; gives the frames to send to it."""
+        """Process a message from the session at `subject`; return the messages to send to it."""
         if self.outcome is not None:
             return []
         self._last_received, self._no_responders_since = now, NEVER
@@ -67,7 +80,11 @@ class AttemptState:
         )
 
     def on_no_responders(self, now: float) -> None:
-        """The server found no subscription for what was sent."""
+        """Note the server's reply that a message had no subscriber.
+
+        For an open, no replica is there: the attempt ends. Within a session, the replica may only
+        be reconnecting: sending pauses and probes decide.
+        """
         if self.outcome is not None:
             return
         if not self.subject:
@@ -77,19 +94,23 @@ class AttemptState:
             self._last_probe = now
 
     def on_disconnect(self, now: float) -> None:
-        """The connection broke: what was on the way may be lost."""
+        """Note that the connection was lost, and with it perhaps messages on their way.
+
+        An open that no replica has answered is given up: it may be lost, and a new attempt costs
+        less than waiting for the timeout. A session continues after the reconnect.
+        """
         if self.outcome is None and not self.subject:
             self.outcome = AttemptFailed("The connection to NATS broke", replica_answered=False)
         self._disconnected_since = min(now, self._disconnected_since)
 
     def on_reconnect(self, now: float) -> list[Message]:
-        """The connection is back: ask at once how far the replica is."""
+        """Note the reconnect; probe at once, since credits and resumes may have been lost."""
         self._disconnected_since = self._no_responders_since = NEVER
         self._last_received = now
         return self._probe(now) if self.outcome is None and self.subject else []
 
     def on_timer(self, now: float) -> list[Message]:
-        """Do what the time asks for."""
+        """Return the messages that are due at this time; note a timeout as the outcome."""
         if self.outcome is not None:
             return []
         self.outcome = self._check_give_up(now)
@@ -97,24 +118,24 @@ class AttemptState:
         return self._probe(now) if waiting and now >= self._probe_at else []
 
     def abandon(self, reason: str) -> list[Message]:
-        """Nobody waits for this attempt any more."""
+        """End the attempt because its caller no longer waits for it."""
         if self.outcome is not None:
             return []
         self.outcome = AttemptFailed(reason)
         return [Abort(reason=reason)] if self.subject else []
 
-    # what it waits for
+    # timers
 
     @property
     def wake_at(self) -> float:
-        """When `due` is to be called, if nothing happens before."""
+        """Return when `on_timer` must be called, unless something happens earlier."""
         if self.outcome is not None:
             return NEVER
         return min(self._give_up_at, self._probe_at if self._is_connected else NEVER)
 
     @property
     def may_send(self) -> bool:
-        """Whether the replica is believed to be there."""
+        """Return whether data may be sent: there is a session, and no sign that it is gone."""
         return self._is_connected and self.outcome is None and self._no_responders_since == NEVER
 
     @property
@@ -152,20 +173,20 @@ class AttemptState:
     # for subclasses
 
     def _probe_message(self) -> Message:
-        """The probe, with how far this side is."""
+        """Return the probe, with this side's position."""
         return Probe()
 
     def _handle_flow(self, message: Message, now: float) -> list[Message]:  # noqa: ARG002 - for subclasses
-        """Take a frame that ends nothing."""
+        """Process a message that does not end the attempt."""
         return []
 
     def _handle_end(self, message: Message, now: float) -> list[Message]:  # noqa: ARG002 - for subclasses
-        """Take the frame that gave the outcome; may take the outcome back."""
+        """Process the message that gave the outcome; may withdraw the outcome."""
         return []
 
 
 def _end(message: Message) -> Outcome | None:
-    """The outcome a frame brings, if it brings one."""
+    """Return the outcome that a message brings, or None."""
     if isinstance(message, Result | Reject):
         return message
     if isinstance(message, Busy):
@@ -180,14 +201,20 @@ def _end(message: Message) -> Outcome | None:
 
 
 class SessionState:
-    """One session at a replica, from its open until its result is sent. Subclasses add the flow."""
+    """The replica's state of one session, from its open until its result is sent.
+
+    A fast operation sends only its result. ACCEPT follows when there is none after
+    `accept_after`, so that the proxy does not open a second attempt; PROGRESS follows at each
+    heartbeat. While the proxy still has data to send or to receive, the session has a lease,
+    which every message of the proxy renews.
+    """
 
     def __init__(self, subject: str, timeouts: Timeouts, now: float) -> None:
         self.subject = subject
         self.timeouts = timeouts
         self.result: Result | None = None
         self.failure_reason = ""
-        """Why the asking side's part won't come; empty while it may."""
+        """The reason why the session cannot continue; empty while it can."""
         self._accept_sent = False
         self._opened_at = now
         self._last_received = now
@@ -196,7 +223,7 @@ class SessionState:
     # events
 
     def receive(self, message: Message, now: float) -> list[Message]:
-        """Take a frame of the attempt this session belongs to; gives the frames to answer."""
+        """Process a message of the session's attempt; return the messages that answer it."""
         self._last_received = now
         if isinstance(message, Abort) and self.has_lease:
             self._fail("The sender gave up")
@@ -205,12 +232,12 @@ class SessionState:
         return self._record_sent(self._handle_flow(message, now), now)
 
     def join(self, now: float) -> list[Message]:
-        """Another attempt of the same operation came: it goes on from where this one is."""
+        """Continue with another attempt of the same operation, at the current position."""
         self._last_received = now
         return self._answer_to_join(now)
 
     def on_timer(self, now: float) -> list[Message]:
-        """Do what the time asks for."""
+        """Return the messages that are due at this time; note a timeout as the outcome."""
         if now >= self._lease_ends:
             self._fail("The sender fell silent")
         if self.result is not None or self.failure_reason:
@@ -221,31 +248,31 @@ class SessionState:
         return self._record_sent([Progress()], now) if beat else []
 
     def accept(self, now: float) -> list[Message]:
-        """Say that this replica is at work."""
+        """Return the ACCEPT, and note that it is sent."""
         self._accept_sent = True
         return self._record_sent([self._acceptance()], now)
 
     def finish(self, result: Result, now: float) -> list[Message]:
-        """The operation has its result."""
+        """Return the messages that carry the operation's result."""
         self.result = result
         return self._record_sent([result], now)
 
     def supersede(self) -> None:
-        """Another session has taken over the operation."""
+        """End this session because another session has taken over the operation."""
         self._fail("Another attempt took over")
 
     def leave(self) -> list[Message]:
-        """This replica ends before the operation."""
+        """End this session because the replica shuts down before the operation ends."""
         if self.result is not None:
             return []
         self._fail("The replica is leaving")
         return [Leaving()]
 
-    # what it waits for
+    # timers
 
     @property
     def wake_at(self) -> float:
-        """When `due` is to be called, if nothing happens before."""
+        """Return when `on_timer` must be called, unless something happens earlier."""
         if self.failure_reason:
             return NEVER
         if self.result is not None:
@@ -256,12 +283,12 @@ class SessionState:
 
     @property
     def is_joinable(self) -> bool:
-        """Whether another attempt can go on here."""
+        """Return whether another attempt can continue this session."""
         return not self.failure_reason
 
     @property
     def has_lease(self) -> bool:
-        """Whether the asking side still has a part to play."""
+        """Return whether the proxy still has data to send or to receive."""
         return False
 
     @property
@@ -280,11 +307,11 @@ class SessionState:
         return self.accept(now) if self.result is None else [self.result]
 
     def _fail(self, reason: str) -> None:
-        """The first reason stays."""
+        """Note why the session failed; the first reason is kept."""
         self.failure_reason = self.failure_reason or reason
 
     def _handle_flow(self, message: Message, now: float) -> list[Message]:  # noqa: ARG002 - for subclasses
-        """Take a frame; when nothing flows, every question has the same answer."""
+        """Answer a message: with the result when there is one, else with PROGRESS to a probe."""
         if self.result is not None:
             return [] if isinstance(message, Abort) else [self.result]
         return [Progress()] if isinstance(message, Probe | End) else []

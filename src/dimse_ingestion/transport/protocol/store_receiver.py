@@ -1,7 +1,7 @@
-"""The receiving end of one C-STORE session: takes chunks in order, grants credit, says the result.
+"""The replica's state machine of one C-STORE: accepts chunks in order and grants credit.
 
-Sans-IO (see `session`). It counts bytes and hands them on; digest and bucket are the driver's.
-What it holds is bounded by the window granted.
+Sans-IO (see `state`). It counts bytes and queues chunks, at most one window of them. Verifying the
+digest and storing are done by the caller.
 """
 
 from collections import deque
@@ -24,7 +24,7 @@ _CREDITS_PER_WINDOW = 4
 
 
 class StoreReceiver(SessionState):
-    """One session that takes `size` bytes; all of them came `inline` with the open, or none."""
+    """One session that receives `size` bytes: all of them `inline` with the open, or in chunks."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class StoreReceiver(SessionState):
     ) -> None:
         super().__init__(subject, timeouts, now)
         self.arrived: deque[bytes] = deque()
-        """Chunks taken and not yet worked on, in order."""
+        """Chunks received and not yet consumed, in order."""
         self._size, self._sha256, self._chunk = size, sha256, chunk
         self._receive_window = ReceiveWindow()
         self._window = 0
@@ -59,16 +59,16 @@ class StoreReceiver(SessionState):
 
     @property
     def complete(self) -> bool:
-        """Every byte and the END have come."""
+        """Return whether every byte and the END were received."""
         return self._end_received and self._receive_window.expected == self._size
 
     @property
     def has_lease(self) -> bool:
-        """Whether bytes are still to come."""
+        """Return whether bytes are still missing."""
         return not self.complete
 
     def grant(self, window: int, now: float) -> list[Message]:
-        """Let the sender begin."""
+        """Grant the first window, so that the sender begins."""
         self._window = window
         self._receive_window.limit = max(
             self._receive_window.limit, min(self._size, self._consumed + window)
@@ -76,7 +76,12 @@ class StoreReceiver(SessionState):
         return self._record_sent([self._credit()], now) if self._accept_sent else self.accept(now)
 
     def consumed(self, length: int, now: float) -> list[Message]:
-        """So many bytes have gone on: room for new ones."""
+        """Note that `length` bytes were consumed; grant new credit when it is worth a message.
+
+        Credit follows what was consumed, not what was received: a slow bucket slows the sender
+        down. It is sent for each quarter of a window, because one message for each chunk would
+        double the traffic, and once per window would stall the sender.
+        """
         self._consumed += length
         limit = min(self._size, self._consumed + self._window)
         is_worth_sending = limit - self._receive_window.limit >= self._window // _CREDITS_PER_WINDOW
@@ -86,7 +91,7 @@ class StoreReceiver(SessionState):
         return self._record_sent([self._credit()], now)
 
     def on_reconnect(self, now: float) -> list[Message]:
-        """What was on the way may be lost: say where to go on."""
+        """Return a resume after a reconnect, since chunks on their way may be lost."""
         if self.result is not None or self.failure_reason or not self._accept_sent or self.complete:
             return []
         return self._record_sent([self._resume()], now)

@@ -1,7 +1,7 @@
-"""The sending end of one C-STORE attempt: chunks under credit, END, and back again after a loss.
+"""The proxy's state machine of one C-STORE attempt: chunks within the credit, END, resume.
 
-Sans-IO (see `session`): the driver asks `next_data` which bytes to send, so that they are read
-only when there is room for them. It never holds a byte of the data set.
+Sans-IO (see `state`): the caller asks `next_chunk` which bytes to send, so that they are read from
+the spool only when they may be sent. This module holds no bytes of the data set.
 """
 
 from dimse_ingestion.transport.protocol.codec import (
@@ -19,7 +19,7 @@ from dimse_ingestion.transport.protocol.timeouts import Timeouts
 
 
 class StoreSender(AttemptState):
-    """One attempt to carry `size` bytes whose digest is `sha256`."""
+    """One attempt to send `size` bytes with the digest `sha256`."""
 
     def __init__(self, size: int, sha256: str, chunk: int, timeouts: Timeouts, now: float) -> None:
         super().__init__(timeouts, now)
@@ -29,14 +29,17 @@ class StoreSender(AttemptState):
         self._send_window = SendWindow()
         self._end_sent = False
         self.resume_count = 0
-        """Times the receiver asked to go back."""
+        """Number of resumes that moved the position back."""
 
     def set_chunk_size(self, chunk: int) -> None:
-        """A new connection may take other chunks."""
+        """Set the chunk size: a new connection may have another maximum payload."""
         self._chunk = chunk
 
     def next_chunk(self) -> tuple[int, int] | None:
-        """Offset and length of the next DATA, which the driver then sends; None when it can't."""
+        """Return offset and length of the next DATA, or None when none may be sent now.
+
+        The position advances at once: the caller must send what it got.
+        """
         length = min(self._chunk, self._send_window.available, self._size - self._send_window.next)
         if not self.may_send or length <= 0:
             return None
@@ -45,7 +48,7 @@ class StoreSender(AttemptState):
         return offset, length
 
     def on_timer(self, now: float) -> list[Message]:
-        """Do what the time asks for, and END once every byte was sent."""
+        """Return the messages that are due, and END once every byte was sent."""
         return [*super().on_timer(now), *self._end_if_all_sent()]
 
     def _end_if_all_sent(self) -> list[Message]:

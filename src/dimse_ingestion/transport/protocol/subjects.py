@@ -1,8 +1,8 @@
-"""Every subject name of transport v1, and who may use which: nobody else writes a subject.
+"""The NATS subjects of transport v1, and the permissions of each user on them.
 
-Names are data here, pure functions of root, proxy, replica and session. The permission table is
-what an operator grants to each user, what `link` checks at start, and what `memory` enforces in
-tests, so that the three can't drift apart.
+No other module builds a subject. The permission table is what an operator grants to each user,
+what the NATS client checks at start, and what `memory` enforces in tests, so that the three
+cannot differ.
 """
 
 import re
@@ -12,14 +12,14 @@ from dataclasses import dataclass
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SESSION_BITS = 96
 QUEUE = "svc"
-"""The queue group of all replicas: each open reaches one of them."""
+"""The queue group of all replicas: each open is delivered to one of them."""
 SERVICES = ("echo", "store", "find")
 
 
 def validate_token(token: str, what: str) -> str:
-    """The token, if it can stand alone between the dots of a subject.
+    """Return the token if it is valid between the dots of a subject.
 
-    Raises ValueError with a sentence for an operator otherwise.
+    Raises ValueError otherwise, with a message for an operator.
     """
     if not _TOKEN.fullmatch(token):
         raise ValueError(
@@ -30,25 +30,25 @@ def validate_token(token: str, what: str) -> str:
 
 
 def validate_root(root: str) -> str:
-    """The subject root: one or more tokens with dots between. Raises ValueError otherwise."""
+    """Return the subject root if it is one or more tokens joined by dots; else raise ValueError."""
     for token in root.split("."):
         validate_token(token, "part of the subject root")
     return root
 
 
 def new_session() -> str:
-    """A name for a session or an inbox that nobody can guess."""
+    """Return a random name for a session or an inbox that nobody can guess."""
     return secrets.token_hex(_SESSION_BITS // 8)
 
 
 def last_token(subject: str) -> str:
-    """The session in the name of a session's subject or inbox."""
+    """Return the last token of a subject: the name of the session or inbox."""
     return subject.rpartition(".")[2]
 
 
 @dataclass(frozen=True, slots=True)
 class Subjects:
-    """The names under one storage space's root. Raises ValueError for a root that can't be one."""
+    """Build the subjects below one storage space's root. Raises ValueError for an invalid root."""
 
     root: str
 
@@ -56,60 +56,60 @@ class Subjects:
         validate_root(self.root)
 
     def service(self, service: str) -> str:
-        """Where a replica is asked to take on an operation; one of SERVICES."""
+        """Return the subject for opens of one of SERVICES."""
         return f"{self.root}.v1.svc.{service}"
 
     def replica(self, replica: str) -> str:
-        """Every session of one replica, as a wildcard."""
+        """Return the wildcard for every session of one replica."""
         return f"{self.root}.v1.in.{validate_token(replica, 'replica id')}.>"
 
     def session(self, replica: str, session: str) -> str:
-        """One session at a replica."""
+        """Return the subject of one session at a replica."""
         return f"{self.root}.v1.in.{validate_token(replica, 'replica id')}.{session}"
 
     def inboxes(self, proxy: str) -> str:
-        """Every inbox of one proxy, as a wildcard."""
+        """Return the wildcard for every inbox of one proxy."""
         return f"{self.inbox_prefix(proxy)}.>"
 
     def inbox(self, proxy: str, session: str) -> str:
-        """Where one attempt of a proxy is answered."""
+        """Return the inbox that receives the answers to one attempt."""
         return f"{self.inbox_prefix(proxy)}.{session}"
 
     def inbox_prefix(self, proxy: str) -> str:
-        """What all inboxes of one proxy begin with."""
+        """Return the common prefix of all inboxes of one proxy."""
         return f"{self.root}._INBOX.{validate_token(proxy, 'proxy id')}"
 
     def is_inbox(self, subject: str) -> bool:
         """Return whether this is an inbox of some proxy.
 
-        A replica answers nowhere else: a reply subject is whatever the sender wrote, and one that
-        the replica may not publish to would look like a missing permission of its own.
+        A replica answers to no other subject: the sender chooses the reply subject, and one that
+        the replica may not publish to would look like a missing permission of the replica.
         """
         return _is_pair_below(f"{self.root}._INBOX.", subject)
 
     def is_session(self, subject: str) -> bool:
-        """Return whether this is a session of some replica: a proxy sends to no other subject."""
+        """Return whether this is a session of some replica; a proxy sends to no other subject."""
         return _is_pair_below(f"{self.root}.v1.in.", subject)
 
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """What a user may do. A subscription with a queue group is written `subject queue`."""
+    """List what a user may do; a subscription with a queue group is written `subject queue`."""
 
     publish: tuple[str, ...]
     subscribe: tuple[str, ...]
 
     def may_publish(self, subject: str) -> bool:
-        """Whether one message may be sent."""
+        """Return whether a message may be published to this subject."""
         return any(matches(pattern, subject) for pattern in self.publish)
 
     def may_subscribe(self, subject: str, queue: str = "") -> bool:
-        """Whether this subscription is granted."""
+        """Return whether this subscription is permitted."""
         return any(_credit_pool(each, subject, queue) for each in self.subscribe)
 
 
 def proxy_permissions(root: str, proxy: str) -> Permissions:
-    """The grants of one proxy's user."""
+    """Return the permissions of one proxy's user."""
     root, proxy = validate_root(root), validate_token(proxy, "proxy id")
     return Permissions(
         publish=(f"{root}.v1.svc.*", f"{root}.v1.in.>", f"{root}._SINBOX.>"),
@@ -123,7 +123,7 @@ def proxy_permissions(root: str, proxy: str) -> Permissions:
 
 
 def ingestion_permissions(root: str) -> Permissions:
-    """The grants of the ingestion service's user, shared by its replicas."""
+    """Return the permissions of the ingestion service's user, which its replicas share."""
     root = validate_root(root)
     return Permissions(
         publish=(f"{root}._INBOX.>", f"{root}.v1.px.>", f"{root}.v1.out.>"),
@@ -137,7 +137,7 @@ def _is_pair_below(prefix: str, subject: str) -> bool:
 
 
 def matches(pattern: str, subject: str) -> bool:
-    """Whether a subject, or a narrower pattern, lies within a pattern with `*` and a last `>`."""
+    """Return whether a pattern with `*` and a last `>` covers a subject or a narrower pattern."""
     wanted, given = pattern.split("."), subject.split(".")
     for index, part in enumerate(wanted):
         if part == ">":

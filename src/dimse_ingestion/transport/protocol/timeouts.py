@@ -1,6 +1,6 @@
-"""How long either side of an operation waits for what; one value, so that a test shrinks them all.
+"""The timeouts and intervals of transport v1, in one value that a test can shrink as a whole.
 
-Only durations: nobody in the sans-IO modules reads a clock, `now` is handed to them.
+The sans-IO modules read no clock: they are given `now`.
 """
 
 from dataclasses import dataclass
@@ -8,36 +8,36 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """All in seconds."""
+    """Durations in seconds."""
 
     open_timeout: float = 2.0
-    """An open without any answer is given up and opened again, under the same operation id."""
+    """An open without an answer is sent again after this time, with the same operation id."""
     open_budget: float = 10.0
-    """With nobody listening for so long, an operation ends with A700."""
+    """An operation ends with A700 when no replica answers for this time."""
     deadline: float = 50.0
-    """For the final answer of a C-STORE, and for the next sign of progress in a C-FIND."""
+    """The limit for a whole C-STORE, and for the next progress of a C-FIND."""
     echo_deadline: float = 20.0
-    """For the answer to a C-ECHO that a replica has taken on."""
+    """The limit for a C-ECHO that a replica has accepted."""
     first_backoff: float = 0.05
-    """Before the first retry; doubled for each further one, and jittered."""
+    """The pause before the first retry; doubled for each further one, with jitter."""
     max_backoff: float = 4.0
     last_attempt_margin: float = 1.0
-    """The last attempt begins so long before the deadline, when a pause would go beyond it."""
+    """A pause that would pass the deadline is cut, so that the last attempt has this time left."""
     probe_after: float = 1.0
-    """Without a word from the replica, the asking side probes."""
+    """The proxy probes a replica that has sent nothing for this time."""
     no_responders_probe_interval: float = 0.25
-    """Between probes after the server said that nobody listened."""
+    """The interval of probes after the server reported no responders."""
     no_responders_timeout: float = 3.0
-    """After that message, the asking side probes for so long before it goes elsewhere."""
+    """After no responders, the proxy probes for this time before it tries another replica."""
     probe_timeout: float = 10.0
-    """Probes that nobody refuses and nobody answers: go elsewhere (a replica that hangs)."""
+    """A replica that is subscribed but answers no probe for this time (it hangs) is given up."""
     heartbeat_interval: float = 5.0
-    """The longest a replica at work says nothing."""
+    """A replica at work sends a message at least this often."""
     lease: float = 20.0
-    """A replica that hears nothing for so long gives up the session."""
+    """A replica ends a session whose proxy has sent nothing for this time."""
     accept_after: float = 0.5
-    """A replica that has no result by then says that it is at work."""
+    """A replica that has no result after this time sends ACCEPT."""
     result_retention: float = 120.0
-    """A replica answers for a finished session so long."""
+    """A replica keeps the result of a finished session for this time."""
     busy_retry_after: float = 0.1
-    """What a busy replica asks others to wait."""
+    """The pause that a busy replica requests."""

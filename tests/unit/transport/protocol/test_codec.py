@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from dimse_ingestion.transport.protocol import codec
 from dimse_ingestion.transport.protocol.codec import MalformedMessage, Message, decode, encode
 from dimse_ingestion.transport.protocol.messages import FindMatch, StoreResult
-from tests.unit.transport.parts import echo_request, find_open, store_open
+from tests.unit.transport.client_server import echo_request, find_open, store_open
 
 DIGEST = "0" * 64
 EACH = [

@@ -2,7 +2,7 @@ from dimse_ingestion.transport.protocol.codec import Result
 from dimse_ingestion.transport.protocol.messages import StoreResult
 from dimse_ingestion.transport.server import result_cache
 from dimse_ingestion.transport.server.result_cache import ResultCache
-from tests.unit.transport.parts import store_open
+from tests.unit.transport.client_server import store_open
 
 DONE = Result(store=StoreResult(status=0, key="k"))
 FOR_NOW = Result(store=StoreResult(status=0xA700, transient=True))

@@ -6,29 +6,29 @@ from collections.abc import Callable, Sequence
 from dimse_ingestion.transport.carrier import Delivery
 from dimse_ingestion.transport.protocol.codec import OPERATION
 
-Fate = Callable[[Delivery], Sequence[float]]
+DeliveryDelays = Callable[[Delivery], Sequence[float]]
 
 
 def kind(message: Delivery) -> str:
     return message.headers.get(OPERATION, "")
 
 
-def lose(lost: str, *, first: int) -> Fate:
+def drop(kind_to_drop: str, *, first: int) -> DeliveryDelays:
     """Lose the first so many messages of a kind."""
-    met = Counter[str]()
+    seen = Counter[str]()
 
-    def fate(message: Delivery) -> Sequence[float]:
-        met[kind(message)] += 1
-        return () if kind(message) == lost and met[lost] <= first else (0.0,)
+    def delivery_delays(message: Delivery) -> Sequence[float]:
+        seen[kind(message)] += 1
+        return () if kind(message) == kind_to_drop and seen[kind_to_drop] <= first else (0.0,)
 
-    return fate
+    return delivery_delays
 
 
-def drawn(fates: Sequence[Sequence[float]]) -> Fate:
+def delays_in_turn(fates: Sequence[Sequence[float]]) -> DeliveryDelays:
     """The drawn fates in turn, then a good day."""
     left = list(fates)
 
-    def fate(_: Delivery) -> Sequence[float]:
+    def delivery_delays(_: Delivery) -> Sequence[float]:
         return left.pop(0) if left else (0.0,)
 
-    return fate
+    return delivery_delays

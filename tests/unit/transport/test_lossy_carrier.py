@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.transport.protocol.messages import FindMatch
-from tests.unit.transport.misfortunes import drawn
-from tests.unit.transport.parts import (
+from tests.unit.transport.client_server import (
     KIB,
     ClientServerPair,
     FakeOperations,
     client_server_pair,
-    content_of,
     find_open,
     numbered,
+    patterned_bytes,
 )
+from tests.unit.transport.lossy_carrier import delays_in_turn
 from tests.unit.transport.virtual_time import run_in_virtual_time
 
 _DELAYS = st.sampled_from([0.0, 0.0, 0.0, 0.01, 0.3, 1.5, 4.0])
@@ -41,15 +41,18 @@ async def _suffer(both: ClientServerPair, cuts: Sequence[tuple[int, float, float
 
 
 @settings(max_examples=120, deadline=None)
-@given(fates=_FATES, size=_SIZES, slow=st.sampled_from([0.0, 0.02, 0.5]))
+@given(fates=_FATES, size=_SIZES, step_seconds=st.sampled_from([0.0, 0.02, 0.5]))
 def test_messages_lost_doubled_and_reordered(
-    fates: list[list[float]], size: int, slow: float
+    fates: list[list[float]], size: int, step_seconds: float
 ) -> None:
     async def it() -> None:
-        content = content_of(size)
-        replicas = FakeOperations("r1", slow=slow), FakeOperations("r2", slow=slow)
+        content = patterned_bytes(size)
+        replicas = (
+            FakeOperations("r1", step_seconds=step_seconds),
+            FakeOperations("r2", step_seconds=step_seconds),
+        )
         async with client_server_pair(*replicas) as both:
-            both.bus.fate = drawn(fates)
+            both.bus.delivery_delays = delays_in_turn(fates)
             result = await both.store(content)
             stored = replicas[0].stored + replicas[1].stored
             assert all(each == content for each in stored)
@@ -58,7 +61,7 @@ def test_messages_lost_doubled_and_reordered(
                 assert result.size == size
             else:
                 assert result.status == Status.OUT_OF_RESOURCES
-            both.bus.fate = drawn([])
+            both.bus.delivery_delays = delays_in_turn([])
             assert (await both.store(content)).status == Status.SUCCESS
 
     run_in_virtual_time(it())
@@ -68,10 +71,10 @@ def test_messages_lost_doubled_and_reordered(
 @given(fates=_RANDOM_LOSS)
 def test_a_quarter_of_the_messages_lost(fates: list[tuple[float, ...]]) -> None:
     async def it() -> None:
-        content = content_of(300 * KIB)
+        content = patterned_bytes(300 * KIB)
         replica = FakeOperations()
         async with client_server_pair(replica) as both:
-            both.bus.fate = drawn(fates)
+            both.bus.delivery_delays = delays_in_turn(fates)
             result = await both.store(content)
             assert all(each == content for each in replica.stored)
             assert (result.status == Status.SUCCESS) <= bool(replica.stored)
@@ -85,17 +88,19 @@ def test_connections_cut_while_messages_are_lost(
     cuts: list[tuple[int, float, float]], fates: list[list[float]], size: int
 ) -> None:
     async def it() -> None:
-        content = content_of(size)
-        replicas = FakeOperations("r1", slow=0.05), FakeOperations("r2", slow=0.05)
+        content = patterned_bytes(size)
+        replicas = FakeOperations("r1", step_seconds=0.05), FakeOperations("r2", step_seconds=0.05)
         async with client_server_pair(*replicas) as both:
-            both.bus.fate = drawn(fates)
+            both.bus.delivery_delays = delays_in_turn(fates)
             suffering = asyncio.create_task(_suffer(both, cuts))
             result = await both.store(content)
             stored = replicas[0].stored + replicas[1].stored
             assert all(each == content for each in stored)
             assert (result.status == Status.SUCCESS) <= bool(stored)
             await suffering
-            both.bus.fate = drawn([])  # what was to be lost on the way is over, too
+            both.bus.delivery_delays = delays_in_turn(
+                []
+            )  # what was to be lost on the way is over, too
             assert (await both.store(content, "later")).status == Status.SUCCESS
 
     run_in_virtual_time(it())
@@ -106,18 +111,20 @@ def test_connections_cut_while_messages_are_lost(
     fates=_FATES,
     cuts=_CUTS,
     matches=st.integers(0, 120).map(lambda count: numbered(count, size=900)),
-    slow=st.sampled_from([0.0, 0.01]),
+    step_seconds=st.sampled_from([0.0, 0.01]),
 )
 def test_matches_arrive_each_once_and_in_order_or_the_query_says_that_it_failed(
     fates: list[list[float]],
     cuts: list[tuple[int, float, float]],
     matches: list[FindMatch],
-    slow: float,
+    step_seconds: float,
 ) -> None:
     async def it() -> None:
-        replicas = [FakeOperations(f"r{n}", matches=matches, slow=slow) for n in (1, 2)]
+        replicas = [
+            FakeOperations(f"r{n}", matches=matches, step_seconds=step_seconds) for n in (1, 2)
+        ]
         async with client_server_pair(*replicas) as both:
-            both.bus.fate = drawn(fates)
+            both.bus.delivery_delays = delays_in_turn(fates)
             suffering = asyncio.create_task(_suffer(both, cuts))
             finding = both.requester.find(find_open())
             got = [match async for match in finding]
@@ -140,7 +147,7 @@ def test_a_cancelled_query_ends_with_fe00_at_both_ends(
     async def it() -> None:
         replica = FakeOperations(endless=True)
         async with client_server_pair(replica) as both:
-            both.bus.fate = drawn(fates)
+            both.bus.delivery_delays = delays_in_turn(fates)
             finding = both.requester.find(find_open())
             met = 0
             async for _ in finding:
@@ -149,6 +156,6 @@ def test_a_cancelled_query_ends_with_fe00_at_both_ends(
                     finding.cancel()
             assert finding.result.status in (Status.CANCEL, Status.OUT_OF_RESOURCES)
             await both.responders[0].drain(100)
-            assert replica.cancelled == len(replica.found)
+            assert replica.cancelled == len(replica.find_opens)
 
     run_in_virtual_time(it())

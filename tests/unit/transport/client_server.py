@@ -51,7 +51,7 @@ class BytesSource:
         return self.content[offset : offset + length]
 
 
-def content_of(size: int) -> bytes:
+def patterned_bytes(size: int) -> bytes:
     """Bytes in which a wrong order shows."""
     counted = b"".join(number.to_bytes(4, "big") for number in range(size // 4 + 1))
     return counted[:size]
@@ -89,76 +89,76 @@ class FakeOperations:
     """`Operations` that keep what they were given; slow or failing as told."""
 
     replica: str = "r1"
-    slow: float = 0.0
+    step_seconds: float = 0.0
     """Seconds for each chunk, match, or echo."""
-    finishing: float = 0.0
+    finish_seconds: float = 0.0
     """Seconds between the last chunk and the result."""
     failures: list[Exception] = field(default_factory=list)
     """Raised one after the other, before anything else succeeds."""
-    known: dict[str, StoreResult] = field(default_factory=dict)
-    looking: float = 0.0
+    known_results: dict[str, StoreResult] = field(default_factory=dict)
+    lookup_seconds: float = 0.0
     """Seconds to find out whether a digest is known."""
     matches: list[FindMatch] = field(default_factory=list)
-    waiting: float = 0.0
+    first_match_seconds: float = 0.0
     """Seconds before the first match."""
     endless: bool = False
     reads_nothing: bool = False
 
-    action: bytearray = field(default_factory=bytearray)
+    current_data: bytearray = field(default_factory=bytearray)
     """The data set being read, the last one begun if there are several."""
-    at_once: int = 0
-    most_at_once: int = 0
+    concurrent: int = 0
+    max_concurrent: int = 0
     stored: list[bytes] = field(default_factory=list)
-    begun: int = 0
+    store_calls: int = 0
     store_failures: list[DimseFailure] = field(default_factory=list)
-    found: list[FindOpen] = field(default_factory=list)
+    find_opens: list[FindOpen] = field(default_factory=list)
     cancelled: int = 0
     matches_sent: int = 0
 
     async def echo(self, request: EchoRequest) -> EchoResult:
-        await asyncio.sleep(self.slow)
+        await asyncio.sleep(self.step_seconds)
         self._fail()
         return EchoResult(status=0, replica=self.replica)
 
     async def already_stored(self, open_: StoreOpen) -> StoreResult | None:
-        await asyncio.sleep(self.looking)
-        return self.known.get(open_.sha256)
+        await asyncio.sleep(self.lookup_seconds)
+        return self.known_results.get(open_.sha256)
 
     async def store(self, open_: StoreOpen, chunks: AsyncIterator[bytes]) -> StoreResult:
-        self.begun += 1
+        self.store_calls += 1
         self._fail()
-        self.at_once += 1
-        self.most_at_once = max(self.at_once, self.most_at_once)
+        self.concurrent += 1
+        self.max_concurrent = max(self.concurrent, self.max_concurrent)
         try:
             return await self._stored(open_, chunks)
         except DimseFailure as failure:
             self.store_failures.append(failure)
             raise
         finally:
-            self.at_once -= 1
+            self.concurrent -= 1
 
     async def _stored(self, open_: StoreOpen, chunks: AsyncIterator[bytes]) -> StoreResult:
-        self.action = taken = bytearray()
+        self.current_data = received = bytearray()
         if not self.reads_nothing:
             async for chunk in chunks:
-                taken += chunk
-                await asyncio.sleep(self.slow)
-        await asyncio.sleep(self.finishing)
-        self.stored.append(bytes(taken))
-        return StoreResult(status=0, key=open_.sha256, size=len(taken), sha256=open_.sha256)
+                received += chunk
+                await asyncio.sleep(self.step_seconds)
+        await asyncio.sleep(self.finish_seconds)
+        self.stored.append(bytes(received))
+        return StoreResult(status=0, key=open_.sha256, size=len(received), sha256=open_.sha256)
 
     async def find(self, open_: FindOpen, sink: MatchSink) -> FindResult:
-        self.found.append(open_)
+        self.find_opens.append(open_)
         self._fail()
         sent = 0
-        await asyncio.sleep(self.waiting)
+        await asyncio.sleep(self.first_match_seconds)
         for match in _endless() if self.endless else self.matches:
             if sink.cancelled:
                 break
             await sink.send(match)
             sent += 1
             self.matches_sent = sent
-            await asyncio.sleep(self.slow)
+            await asyncio.sleep(self.step_seconds)
         if sink.cancelled:
             self.cancelled += 1
             return FindResult(status=Status.CANCEL, matches=sent)
@@ -241,7 +241,7 @@ class ClientServerPair:
             deadline=deadline or self.timeouts.deadline,
         )
 
-    def denied(self) -> list[str]:
+    def denied_subjects(self) -> list[str]:
         return [each for carrier in self.bus.carriers for each in carrier.denied]
 
 
@@ -254,22 +254,22 @@ async def client_server_pair(
 ) -> AsyncIterator[ClientServerPair]:
     """One proxy and a replica for each of `operations`, each with its user's permissions only."""
     bus = CountingBus(maximum_payload=maximum_payload)
-    made = ClientServerPair(
+    pair = ClientServerPair(
         bus, timeouts or Timeouts(), limits or FlowLimits(window=64 * KIB, min_window=16 * KIB)
     )
-    made.requester, made.proxy = await made.add_proxy("p1")
+    pair.requester, pair.proxy = await pair.add_proxy("p1")
     for each in operations:
-        await made.add_replica(each)
+        await pair.add_replica(each)
     try:
-        yield made
+        yield pair
     finally:
-        for responder in made.responders:
+        for responder in pair.responders:
             await responder.close()
-        await made.requester.close()
-    assert made.denied() == []
+        await pair.requester.close()
+    assert pair.denied_subjects() == []
 
 
-async def until(condition: Callable[[], object], *, within: float = 60.0) -> None:
+async def wait_until(condition: Callable[[], object], *, within: float = 60.0) -> None:
     """Wait, in virtual time, until something holds."""
     clock = asyncio.get_running_loop().time
     end = clock() + within
