@@ -29,8 +29,6 @@ _CHATTY = (
     "httpcore",
     "httpcore2",
     "urllib3",
-    "aiosqlite",
-    "python_multipart",
 )
 
 
