@@ -1,6 +1,7 @@
-"""The command line: pick a door, load its settings, run it. A door is imported only when picked.
+"""The command line: choose a command, load its settings, run it.
 
-Not a place for defaults (see `settings`) or for work: each command hands over in a line or two.
+Commands and services are imported when chosen, which makes the start fast. Defaults are in
+`settings`, the work is in `commands` and in the services: a command here is a line or two.
 """
 
 import asyncio
@@ -29,15 +30,15 @@ _Config = Annotated[
 @app.command()
 def demo(
     data: Annotated[
-        Path | None, typer.Option(help="Keep bucket, catalogue and log here instead of nowhere.")
+        Path | None, typer.Option(help="Keep bucket, catalogue and log in this folder.")
     ] = None,
 ) -> None:
-    """Send real images through the whole system, look them up again, prove that all arrived."""
+    """Send real images through the whole system, query them, and prove that all arrived."""
     with requires_extra("standalone"):
-        from dimse_ingestion.commands.demo.telling import tell
+        from dimse_ingestion.commands.demo.run import run_demo
 
     with errors_as_sentences():
-        raise typer.Exit(tell(data))
+        raise typer.Exit(run_demo(data))
 
 
 @app.command()
@@ -77,11 +78,11 @@ def standalone(
         ),
     ] = _REGISTRY,
 ) -> None:
-    """Run everything on this machine: NATS, proxy, ingestion, DICOMweb, catalogue, a folder."""
+    """Run all services on this machine: NATS, proxy, ingestion, DICOMweb, catalogue, a folder."""
     with requires_extra("standalone"):
         from dimse_ingestion.commands.standalone.running import Standalone, run
 
-    asked = Standalone(
+    options = Standalone(
         data=data,
         dimse_port=dimse_port,
         http_port=http_port,
@@ -90,7 +91,7 @@ def standalone(
         provider=provider,
         viewer=(viewer_registry or _REGISTRY) if viewer else "",
     )
-    _run(lambda: run(asked))
+    _run(lambda: run(options))
 
 
 @app.command()
@@ -127,20 +128,20 @@ def catalogue(
         typer.Option("--migrate-only", help="Bring the database's schema up to date, and end."),
     ] = False,
 ) -> None:
-    """Run the event sink and query side."""
+    """Run the catalogue: events in, queries out."""
     from dimse_ingestion.catalogue.app import migrate, run
     from dimse_ingestion.settings import CatalogueSettings
 
-    async def door() -> int:
+    async def service() -> int:
         settings = CatalogueSettings.load()
         return migrate(settings) if migrate_only else await run(settings)
 
-    _run(door)
+    _run(service)
 
 
 @app.command()
 def operator() -> None:
-    """Make releases of a cluster's custom resources (needs the extra `operator`)."""
+    """Apply releases for a cluster's custom resources (needs the extra `operator`)."""
     with requires_extra("operator"):
         from dimse_ingestion.operator.app import run
         from dimse_ingestion.settings import OperatorSettings
@@ -150,28 +151,28 @@ def operator() -> None:
 
 @app.command()
 def check(
-    door: Annotated[str, typer.Argument(help="proxy, ingestion, dicomweb or catalogue.")],
+    service: Annotated[str, typer.Argument(help="proxy, ingestion, dicomweb or catalogue.")],
     config: _Config = None,
 ) -> None:
-    """Say what is wrong with a door's configuration, one line for each thing looked at."""
+    """Check a service's configuration; print one line for each check."""
     from dimse_ingestion.commands.check import run
 
-    _run(lambda: run(door, config), logs=False)
+    _run(lambda: run(service, config), logs=False)
 
 
 @app.command()
 def prove(
     config: _Config = None,
     to: Annotated[
-        str, typer.Option(help="HOST:PORT of a proxy that runs; else one of its own is opened.")
+        str, typer.Option(help="HOST:PORT of a running proxy; else one is started.")
     ] = "",
     called: Annotated[str, typer.Option(help="AE title of that proxy.")] = "DICOM-INGEST",
-    calling: Annotated[str, typer.Option(help="AE title to come with.")] = "DIMSE-PROVE",
+    calling: Annotated[str, typer.Option(help="Calling AE title.")] = "DIMSE-PROVE",
     wait: Annotated[
-        float, typer.Option(min=0, help="Seconds an own proxy's echo may take to go all the way.")
+        float, typer.Option(min=0, help="Seconds until the started proxy's echo must succeed.")
     ] = 60.0,
 ) -> None:
-    """Store a test instance and find it again; its own proxy is configured as `proxy` is."""
+    """Store a test instance and find it again, by a proxy configured as `proxy` is."""
     from dimse_ingestion.commands.prove import address_of, run, run_at
 
     _run(lambda: run_at(address_of(to), called, calling) if to else run(config, wait), logs=False)
@@ -183,11 +184,11 @@ def reindex(
     missing: Annotated[
         bool,
         typer.Option(
-            "--missing", help="Read only objects without an entry: cheap enough for each night."
+            "--missing", help="Read only objects without an entry: cheap enough for every night."
         ),
     ] = False,
 ) -> None:
-    """Rebuild the catalogue from the bucket alone; configured like the ingestion service."""
+    """Rebuild the catalogue from the bucket; configured like the ingestion service."""
     from dimse_ingestion.commands.reindex import run
     from dimse_ingestion.settings import IngestionSettings
 
@@ -199,11 +200,11 @@ def main() -> None:
     app()
 
 
-def _run(door: Callable[[], Awaitable[int]], *, logs: bool = True) -> None:
-    """Run a command to its end; `logs` says that it writes JSON lines to standard error."""
+def _run(service: Callable[[], Awaitable[int]], *, logs: bool = True) -> None:
+    """Run a coroutine to its end; `logs`: it writes JSON lines to standard error."""
     with errors_as_sentences():
         _warn_of_unknown_variables(logs=logs)
-        status = asyncio.run(_awaited(door))
+        status = asyncio.run(_run_coroutine(service))
     raise typer.Exit(status)
 
 
@@ -220,5 +221,5 @@ def _warn_of_unknown_variables(*, logs: bool) -> None:
             typer.echo(f"warning: {sentence}", err=True)
 
 
-async def _awaited(door: Callable[[], Awaitable[int]]) -> int:
-    return await door()
+async def _run_coroutine(service: Callable[[], Awaitable[int]]) -> int:
+    return await service()

@@ -11,13 +11,13 @@ import pytest
 from dimse_ingestion.settings import (
     CatalogueSettings,
     DicomwebSettings,
-    DoorSettings,
     IngestionSettings,
     ProxySettings,
+    ServiceSettings,
 )
 from harness.chart.rendering import Pod, Rendering
 
-DOORS: dict[str, type[DoorSettings]] = {
+DOORS: dict[str, type[ServiceSettings]] = {
     "ingestion": IngestionSettings,
     "catalogue": CatalogueSettings,
     "dicomweb": DicomwebSettings,
@@ -60,7 +60,7 @@ class MountedPod:
             for key, text in content.items():
                 (folder / key).write_text(text, encoding="utf-8")
 
-    def settings(self, monkeypatch: pytest.MonkeyPatch) -> DoorSettings:
+    def settings(self, monkeypatch: pytest.MonkeyPatch) -> ServiceSettings:
         """The settings as the pod's own command would load them. Raises ConfigurationMistake."""
         door = self.door
         for name in door.names().values():
@@ -70,7 +70,7 @@ class MountedPod:
         return door.load(self._file())
 
     @property
-    def door(self) -> type[DoorSettings]:
+    def door(self) -> type[ServiceSettings]:
         """The settings class of the pod's command."""
         return DOORS[self.pod.container["args"][0]]
 

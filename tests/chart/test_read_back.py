@@ -13,9 +13,9 @@ import yaml
 
 from dimse_ingestion.settings import (
     DicomwebSettings,
-    DoorSettings,
     NatsSettings,
     ProxySettings,
+    ServiceSettings,
     StorageSpaceSettings,
 )
 from harness.chart import CHART
@@ -57,7 +57,7 @@ def _mounted(rendering: Rendering, root: Path, *missing: str) -> Iterator[Mounte
 
 def _loaded(
     rendering: Rendering, component: str, root: Path, monkeypatch: pytest.MonkeyPatch, *missing: str
-) -> DoorSettings:
+) -> ServiceSettings:
     mounted = MountedPod(rendering.pod(component), rendering, root)
     mounted.mount(*missing)
     return mounted.settings(monkeypatch)
@@ -76,7 +76,7 @@ def test_every_door_loads_what_it_is_given(
             _check(settings, SPACE, rendering.values)
 
 
-def _check(settings: DoorSettings, expected: dict[str, str], values: Values) -> None:
+def _check(settings: ServiceSettings, expected: dict[str, str], values: Values) -> None:
     for field, key in expected.items():
         assert getattr(settings, field) == values[key], f"{type(settings).__name__}.{field}"
 

@@ -511,7 +511,7 @@ async def test_a_catalogue_that_was_lost_is_rebuilt_from_the_bucket(system: Syst
         file.unlink()
     await system.start_catalogue()
     for _ in range(2):
-        assert "12 instances told" in await reindexed(system)
+        assert "12 instances sent" in await reindexed(system)
         assert await system.found_instances() == before
     assert len(before) == 12
 

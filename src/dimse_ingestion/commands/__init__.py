@@ -1,4 +1,4 @@
-"""The commands of the command line that are no service: check, prove, reindex, demo, standalone.
+"""The commands of the command line: check, prove, reindex, demo, standalone.
 
 The services have packages of their own; `cli` parses the arguments.
 """

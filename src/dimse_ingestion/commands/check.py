@@ -1,7 +1,7 @@
-"""What is wrong with a door's configuration, said before a patient's image finds out.
+"""The command `check`: tests a service's configuration before images depend on it.
 
-One line for each thing looked at; everything that can be looked at is, whatever failed before.
-It connects as the door would and changes nothing but an object of its own in the bucket.
+It prints one line for each check, and runs all checks, whatever failed before. It connects as the
+service would and changes nothing but an object of its own in the bucket.
 """
 
 import asyncio
@@ -43,163 +43,163 @@ from dimse_ingestion.transport.protocol.subjects import (
 _LONGEST_CONNECT = 10.0
 
 
-async def run(door: str, config: Path | None = None) -> int:
-    """Check one door's configuration; 0 when all is well, else 1."""
+async def run(service: str, config: Path | None = None) -> int:
+    """Check one service's configuration; return 0 when all is well, else 1."""
     checks: dict[str, Callable[[Report, Path | None], Awaitable[None]]] = {
         "proxy": _check_proxy,
         "ingestion": _check_ingestion,
         "dicomweb": _check_dicomweb,
         "catalogue": _check_catalogue,
     }
-    if door not in checks:
-        raise ConfigurationMistake([f"{door} is no door: give {', '.join(checks)}."])
+    if service not in checks:
+        raise ConfigurationMistake([f"{service} is no service: give {', '.join(checks)}."])
     logging.configure("check", "error")
     report = Report(Console())
     try:
-        await checks[door](report, config)
+        await checks[service](report, config)
     except ConfigurationMistake as mistake:
         for sentence in mistake.sentences:
-            report.wrong("settings", sentence)
+            report.fail("settings", sentence)
     return int(report.failed)
 
 
 async def _check_proxy(report: Report, config: Path | None) -> None:
     settings = ProxySettings.load(config)
-    report.well(f"settings: AE title {settings.ae_title}, port {settings.port}")
+    report.ok(f"settings: AE title {settings.ae_title}, port {settings.port}")
     needs = proxy_permissions(settings.nats_subject_root, settings.proxy_id)
-    async with _linked(report, settings, f"proxy {settings.proxy_id}", needs) as link:
+    async with _connection(report, settings, f"proxy {settings.proxy_id}", needs) as link:
         if link is not None:
-            await _check_way(report, settings, link)
+            await _check_whole_path(report, settings, link)
 
 
-async def _check_way(report: Report, settings: ProxySettings, link: NatsClient) -> None:
+async def _check_whole_path(report: Report, settings: ProxySettings, link: NatsClient) -> None:
     requester = CarrierClient(link, Subjects(settings.nats_subject_root), settings.proxy_id)
     await requester.start()
     path = WholePath(requester, settings.ae_title, lambda: link.trouble)
     await path.look()
     if path.trouble:
-        report.wrong("the way to bucket and catalogue", path.trouble)
+        report.fail("the path to bucket and catalogue", path.trouble)
     else:
-        report.well("the way to bucket and catalogue: a C-ECHO went all the way")
+        report.ok("the path to bucket and catalogue: a C-ECHO succeeded")
     await requester.close()
 
 
 async def _check_ingestion(report: Report, _: Path | None) -> None:
     settings = IngestionSettings.load()
-    report.well(f"settings: provider {settings.provider_name}")
+    report.ok(f"settings: provider {settings.provider_name}")
     needs = ingestion_permissions(settings.nats_subject_root)
-    async with _linked(report, settings, "ingestion check", needs):
+    async with _connection(report, settings, "ingestion check", needs):
         pass
     await _check_space(report, settings)
 
 
 async def _check_dicomweb(report: Report, _: Path | None) -> None:
     settings = DicomwebSettings.load()
-    report.well(f"settings: provider {settings.provider_name}, access {settings.access}")
+    report.ok(f"settings: provider {settings.provider_name}, access {settings.access}")
     await _check_space(report, settings)
 
 
 async def _check_space(report: Report, settings: StorageSpaceSettings) -> None:
-    """Bucket, event sink and catalogue."""
-    await report.look(
+    """Check bucket, event sink and catalogue."""
+    await report.check(
         f"bucket as mounted at {settings.bucket_config_path}",
-        lambda: _raising(settings.read_bucket),
+        lambda: _async_call(settings.read_bucket),
     )
     async with open_backends(settings) as wires:
-        await report.look(
+        await report.check(
             "bucket", lambda: wires.bucket.check(write=True), "can be read and written"
         )
-        await report.look(f"event sink {settings.event_sink}", wires.sink.check, "reached")
-        await report.look(f"catalogue {settings.query_endpoint}", wires.queries.check, "reached")
+        await report.check(f"event sink {settings.event_sink}", wires.sink.check, "reached")
+        await report.check(f"catalogue {settings.query_endpoint}", wires.queries.check, "reached")
 
 
 async def _check_catalogue(report: Report, _: Path | None) -> None:
     settings = CatalogueSettings.load()
-    report.well(f"settings: duplicates {settings.duplicates}")
-    await _check_exposure(report, settings)
+    report.ok(f"settings: duplicates {settings.duplicates}")
+    await _check_access(report, settings)
     try:
         engine = database.open_engine(settings.read_database_url())
-    except (MountedMissing, ValueError) as wrong:
-        report.wrong("database", str(wrong))
+    except (MountedMissing, ValueError) as error:
+        report.fail("database", str(error))
         return
     try:
-        await report.look("database", lambda: asyncio.to_thread(_reach, engine), "reached")
+        await report.check("database", lambda: asyncio.to_thread(_connect, engine), "reached")
     finally:
         engine.dispose()
 
 
-async def _check_exposure(report: Report, settings: CatalogueSettings) -> None:
-    """Certificate and token, or why there are none."""
+async def _check_access(report: Report, settings: CatalogueSettings) -> None:
+    """Check certificate and token, or that none are needed."""
     try:
         settings.refuse_exposed()
     except ConfigurationMistake as mistake:
         for sentence in mistake.sentences:
-            report.wrong("events and queries", sentence)
+            report.fail("events and queries", sentence)
     if settings.token.get_secret_value():
-        await report.look("token", lambda: _raising(settings.access.read_tokens), "there")
+        await report.check("token", lambda: _async_call(settings.access.read_tokens), "there")
     certificate, key = settings.certificate_path, settings.key_path
     if certificate is None or key is None:
-        report.well(f"events and queries without TLS at {settings.http_host}")
+        report.ok(f"events and queries without TLS at {settings.http_host}")
         return
-    following = ServerCertificate(certificate, key, "catalogue", settings.secret_name)
-    following.reload()
-    if following.problem:
-        report.wrong("certificate", following.problem)
+    server_certificate = ServerCertificate(certificate, key, "catalogue", settings.secret_name)
+    server_certificate.reload()
+    if server_certificate.problem:
+        report.fail("certificate", server_certificate.problem)
     else:
-        report.well("certificate: certificate and key belong together, and are valid now")
+        report.ok("certificate: certificate and key belong together, and are valid now")
 
 
-def _reach(engine: Engine) -> None:
+def _connect(engine: Engine) -> None:
     with database.database_errors(), engine.connect():
         pass
 
 
 @asynccontextmanager
-async def _linked(
+async def _connection(
     report: Report, settings: NatsSettings, name: str, needs: Permissions
 ) -> AsyncIterator[NatsClient | None]:
-    """A connection to NATS, checked; None when there is none."""
-    has_credential = await report.look(
+    """Open a connection to NATS and check it; None when it fails."""
+    has_credential = await report.check(
         "NATS credential",
-        lambda: _raising(settings.read_credential),
+        lambda: _async_call(settings.read_credential),
     )
     try:
         link = NatsClient(nats_options(settings, name, needs))
-    except ValueError as wrong:
-        report.wrong("NATS address", str(wrong))
+    except ValueError as error:
+        report.fail("NATS address", str(error))
         yield None
         return
     await link.start()
     try:
-        reached = has_credential and await report.look(
+        reached = has_credential and await report.check(
             f"NATS at {settings.nats_url}",
             lambda: link.wait_connected(_LONGEST_CONNECT),
-            _reached(settings),
+            _connection_text(settings),
         )
         if reached:
-            _tell_permissions(report, link, needs)
+            _report_permissions(report, link, needs)
         yield link if reached else None
     finally:
         await link.close()
 
 
-def _reached(settings: NatsSettings) -> str:
+def _connection_text(settings: NatsSettings) -> str:
     servers = parse_servers(settings.nats_url, secure=settings.nats_tls_enabled)
     verified = all(server.encrypted for server in servers)
     how = "with its certificate verified" if verified else "without TLS"
     return f"reached {how}, the credential accepted"
 
 
-def _tell_permissions(report: Report, link: NatsClient, needs: Permissions) -> None:
+def _report_permissions(report: Report, link: NatsClient, needs: Permissions) -> None:
     denied = {(denial.publish, denial.subject) for denial in link.denials}
     for publish, subjects in ((True, needs.publish), (False, needs.subscribe)):
         for subject in subjects:
             verb = "publish to" if publish else "subscribe to"
             if (publish, check_subject(subject)[0]) in denied:
-                report.wrong(f"NATS permission to {verb} {subject}", "allow it to this user.")
+                report.fail(f"NATS permission to {verb} {subject}", "allow it to this user.")
             else:
-                report.well(f"NATS permission to {verb} {subject}")
+                report.ok(f"NATS permission to {verb} {subject}")
 
 
-async def _raising(read: Callable[[], object]) -> None:
+async def _async_call(read: Callable[[], object]) -> None:
     read()

@@ -1,7 +1,7 @@
-"""How a command ends that can't do its work: one sentence for each mistake, and an exit status.
+"""The end of a command that can't do its work: one sentence for each mistake, and an exit status.
 
-For what the user can put right: settings, files, addresses, a missing part of the installation.
-An exception that is a mistake of this software keeps its traceback, which its report needs.
+For errors that the user can correct: settings, files, addresses, a missing part of the
+installation. A bug of this software keeps its traceback, which a report needs.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ _FAILED = 1
 
 @contextmanager
 def errors_as_sentences() -> Iterator[None]:
-    """End with status 2 for a wrong configuration, with 1 for what the system refuses."""
+    """Exit with status 2 for a wrong configuration, with 1 for an error of the system."""
     try:
         yield
     except ConfigurationMistake as mistake:
@@ -31,7 +31,7 @@ def errors_as_sentences() -> Iterator[None]:
 
 @contextmanager
 def requires_extra(extra: str) -> Iterator[None]:
-    """End with status 2 when a module is imported within that another extra installs."""
+    """Exit with status 2 when an import within the block fails for want of an extra."""
     try:
         yield
     except ModuleNotFoundError as missing:

@@ -1,7 +1,7 @@
-"""The product's deed done once through what is installed: an instance sent, and found again.
+"""The command `prove`: stores a test instance through the installed services, and finds it again.
 
-One line for each step, as `check` tells. The proxy is one of its own within this process, unless
-another is named. It leaves a small instance behind that says of itself that it is a test's.
+It prints one line for each step, as `check` does. The proxy is one of its own within this process,
+unless another is named. It leaves a small instance behind that is marked as a test's.
 """
 
 import asyncio
@@ -24,33 +24,33 @@ from dimse_ingestion.settings import ConfigurationMistake, ProxySettings
 
 CALLING_AE_TITLE = "DIMSE-PROVE"
 _LOOPBACK = "127.0.0.1"
-_FOUND_WITHIN = 10.0
-"""Seconds after the C-STORE; an event that takes its way through a broker is not there at once."""
+_FIND_TIMEOUT = 10.0
+"""Seconds after the C-STORE; an event that goes through a broker is not there at once."""
 _PAUSE = 0.5
 _LAST_PORT, _DIGITS = 65535, 5
 
 
 async def run(config: Path | None, longest: float) -> int:
-    """Prove the way by a proxy of our own, configured by `config` and the environment.
+    """Prove the path by a proxy of our own, configured by `config` and the environment.
 
-    It has `longest` seconds to get an echo all the way. 0 when all went well, else 1.
+    Its echo must succeed within `longest` seconds. Return 0 when all went well, else 1.
     """
     report = _report()
     try:
         with tempfile.TemporaryDirectory(prefix="dimse-prove-") as folder:
             settings = _settings(config, Path(folder))
-            async with running(settings) as door:
-                if await _is_ready(report, door, longest):
-                    modality = Modality(door.address, door.ae_title, CALLING_AE_TITLE)
+            async with running(settings) as proxy:
+                if await _is_ready(report, proxy, longest):
+                    modality = Modality(proxy.address, proxy.ae_title, CALLING_AE_TITLE)
                     await _prove(report, modality, Path(folder))
     except ConfigurationMistake as mistake:
         for sentence in mistake.sentences:
-            report.wrong("settings", sentence)
+            report.fail("settings", sentence)
     return int(report.failed)
 
 
 async def run_at(address: tuple[str, int], called_ae_title: str, calling_ae_title: str) -> int:
-    """Prove the way by the proxy that listens at `address`. 0 when all went well, else 1."""
+    """Prove the path by the proxy that listens at `address`; return 0 when all went well."""
     called, calling = _title("--called", called_ae_title), _title("--calling", calling_ae_title)
     report = _report()
     with tempfile.TemporaryDirectory(prefix="dimse-prove-") as folder:
@@ -60,7 +60,7 @@ async def run_at(address: tuple[str, int], called_ae_title: str, calling_ae_titl
 
 
 def address_of(text: str) -> tuple[str, int]:
-    """The address written `host:port`. Raises ConfigurationMistake."""
+    """Parse `host:port`. Raises ConfigurationMistake."""
     host, _, port = text.rpartition(":")
     is_port = port.isascii() and port.isdecimal() and len(port) <= _DIGITS
     if not host or not is_port or not 0 < int(port) <= _LAST_PORT:
@@ -71,8 +71,8 @@ def address_of(text: str) -> tuple[str, int]:
 def _title(option: str, ae_title: str) -> str:
     try:
         return validate(ae_title)
-    except ValueError as wrong:
-        raise ConfigurationMistake([f"{option}: {wrong}"]) from None
+    except ValueError as error:
+        raise ConfigurationMistake([f"{option}: {error}"]) from None
 
 
 def _report() -> Report:
@@ -81,7 +81,7 @@ def _report() -> Report:
 
 
 def _settings(config: Path | None, folder: Path) -> ProxySettings:
-    """The proxy's, but for whom it listens to and what it takes: that is this process alone."""
+    """Load the proxy's settings, with its access and its filters replaced: only we use it."""
     return ProxySettings.load(
         config,
         host=_LOOPBACK,
@@ -99,16 +99,16 @@ def _settings(config: Path | None, folder: Path) -> ProxySettings:
     )
 
 
-async def _is_ready(report: Report, door: OpenDoor, longest: float) -> bool:
+async def _is_ready(report: Report, proxy: OpenDoor, longest: float) -> bool:
     try:
-        await asyncio.wait_for(door.path.proved_open(), longest)
+        await asyncio.wait_for(proxy.path.proved_open(), longest)
     except TimeoutError:
-        for name, why in (await door.health.troubles()).items():
-            report.wrong(name, why)
+        for name, why in (await proxy.health.troubles()).items():
+            report.fail(name, why)
         if not report.failed:
-            report.wrong("path", f"No echo has gone all the way within {longest:g} s.")
+            report.fail("path", f"No C-ECHO has succeeded within {longest:g} s.")
         return False
-    report.well("proxy: NATS, ingestion service, bucket and catalogue are reached")
+    report.ok("proxy: NATS, ingestion service, bucket and catalogue are reached")
     return True
 
 
@@ -116,26 +116,26 @@ async def _prove(report: Report, modality: Modality, folder: Path) -> None:
     sample = written(folder)
     header = sample.header
     steps = {
-        "C-ECHO": lambda: _echoed(modality),
-        "C-STORE": lambda: _stored(modality, sample),
-        "C-FIND at STUDY": lambda: _found(modality, header, "STUDY"),
-        "C-FIND at IMAGE": lambda: _found(modality, header, "IMAGE"),
+        "C-ECHO": lambda: _echo(modality),
+        "C-STORE": lambda: _store(modality, sample),
+        "C-FIND at STUDY": lambda: _find(modality, header, "STUDY"),
+        "C-FIND at IMAGE": lambda: _find(modality, header, "IMAGE"),
     }
     for name, step in steps.items():
         try:
-            report.well(f"{name}: {await asyncio.to_thread(step)}")
-        except Unanswered as wrong:
-            report.wrong(name, str(wrong))
+            report.ok(f"{name}: {await asyncio.to_thread(step)}")
+        except Unanswered as error:
+            report.fail(name, str(error))
             return
 
 
-def _echoed(modality: Modality) -> str:
+def _echo(modality: Modality) -> str:
     if status := modality.echo():
         raise Unanswered(f"answered with {status:04X}H; the proxy's /readyz says why.")
-    return "went all the way"
+    return "succeeded"
 
 
-def _stored(modality: Modality, sample: InstanceFile) -> str:
+def _store(modality: Modality, sample: InstanceFile) -> str:
     (sent,) = modality.send([sample])
     if sent.status:
         raise Unanswered(f"answered with {sent.status:04X}H {sent.comment}".rstrip())
@@ -143,14 +143,14 @@ def _stored(modality: Modality, sample: InstanceFile) -> str:
     return f"a test instance is in bucket and catalogue after {sent.seconds:.2f} s ({uid})"
 
 
-def _found(modality: Modality, header: Dataset, level: str) -> str:
-    """Ask until it is found, or long enough."""
+def _find(modality: Modality, header: Dataset, level: str) -> str:
+    """Query until there are matches, or the time is over."""
     keys = _KEYS[level]
     wanted = [str(header[key].value) for key in keys]
-    deadline = time.monotonic() + _FOUND_WITHIN
+    deadline = time.monotonic() + _FIND_TIMEOUT
     while not (matches := modality.find(_identifier(header, level))):
         if time.monotonic() > deadline:
-            raise Unanswered(f"found nothing within {_FOUND_WITHIN:g} s of the C-STORE.")
+            raise Unanswered(f"found nothing within {_FIND_TIMEOUT:g} s of the C-STORE.")
         time.sleep(_PAUSE)
     if [[str(match.get(key, "")) for key in keys] for match in matches] != [wanted]:
         raise Unanswered("found something else than the instance that was stored.")
@@ -164,7 +164,7 @@ _KEYS = {
 
 
 def _identifier(header: Dataset, level: str) -> Dataset:
-    """Unique keys with their values; of the others their value is asked for."""
+    """Return an identifier with values for the unique keys, and the others as return keys."""
     identifier = Dataset()
     identifier.QueryRetrieveLevel = level
     for key in _KEYS[level]:

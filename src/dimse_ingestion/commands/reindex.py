@@ -1,9 +1,10 @@
-"""The catalogue rebuilt from the bucket alone: each object read again, its event sent again.
+"""The command `reindex`: rebuilds the catalogue from the bucket, by sending all events again.
 
-Or only those objects that have no entry: what a crash left between bucket and catalogue, which was
-answered to nobody. Then the bucket is listed and compared, and hardly an object is read.
+With `--missing`, only for objects without an entry: what a crash left between bucket and
+catalogue, and no sender got an answer for. The bucket is listed and compared, and few objects are
+read.
 
-Harmless to repeat and to break off: the ids are functions of the keys, and the catalogue knows an
+Repeating or interrupting it is harmless: ids are functions of the keys, and the catalogue knows an
 object by its name. Nothing is written to the bucket.
 """
 
@@ -45,23 +46,23 @@ _NO_OBJECTS_FAULT = frozenset({Status.OUT_OF_RESOURCES, Status.NOT_AUTHORIZED})
 
 @dataclass
 class Tally:
-    """How many instances the catalogue was told of, and how many objects not, and why."""
+    """Counts of instances sent to the catalogue, and of objects that were not."""
 
-    told: int = 0
-    passed_over: int = 0
+    sent: int = 0
+    skipped: int = 0
     left_out: int = 0
     known: int = 0
 
     def __str__(self) -> str:
         known = f"{self.known} known already, " if self.known else ""
         return (
-            f"{self.told} instances told, {known}{self.passed_over} other objects passed over, "
+            f"{self.sent} instances sent, {known}{self.skipped} other objects skipped, "
             f"{self.left_out} left out"
         )
 
 
 async def run(settings: IngestionSettings, *, parallel: int = 8, missing: bool = False) -> int:
-    """Rebuild, and say how it went; exit status 1 when an object was left out.
+    """Rebuild, print progress and result; return 1 when an object was left out.
 
     With `missing` only objects without an entry are read.
     """
@@ -78,22 +79,22 @@ async def run(settings: IngestionSettings, *, parallel: int = 8, missing: bool =
             wires.bucket,
             wires.sink,
             space,
-            missing=_missing_in(wires) if missing else None,
+            missing=_missing_by(wires) if missing else None,
             progress=lambda tally: console.print(str(tally)),
-            left_out=lambda key, why: console.print(f"left out: {key}: {why}"),
+            left_out=lambda key, reason: console.print(f"left out: {key}: {reason}"),
         )
         try:
             await reindexing.run(parallel)
         except DimseFailure as failure:
-            console.print(f"Broken off: {failure.comment} Run it again when that is mended.")
+            console.print(f"Stopped: {failure.comment} Run it again when that is corrected.")
             return 1
         finally:
             console.print(str(reindexing.tally))
     return 1 if reindexing.tally.left_out else 0
 
 
-def _missing_in(wires: Backends) -> "Missing":
-    """Return what compares names with the catalogue."""
+def _missing_by(wires: Backends) -> "Missing":
+    """Return a function that compares names with the catalogue."""
 
     async def missing(names: Sequence[str]) -> list[str]:
         return await wires.queries.missing(wires.bucket.name, names)
@@ -102,14 +103,14 @@ def _missing_in(wires: Backends) -> "Missing":
 
 
 Missing = Callable[[Sequence[str]], Awaitable[list[str]]]
-"""Gives those of some object names that have no entry."""
+"""Returns those of some object names that have no entry."""
 
 
 class Reindexing:
-    """Tells `sink` of every instance in `bucket`, or of those that `missing` gives.
+    """Sends `sink` an event for every instance in `bucket`, or for those that `missing` returns.
 
-    `progress` is called each thousand objects, `left_out` for each object that can't be told of,
-    with its key and a sentence.
+    `progress` is called each thousand objects, `left_out` for each object without an event, with
+    its key and a sentence.
     """
 
     def __init__(
@@ -131,7 +132,7 @@ class Reindexing:
         self._left_out = left_out
 
     async def run(self, parallel: int) -> None:
-        """Go through all objects, `parallel` at once.
+        """Process all objects, `parallel` at once.
 
         Raises DimseFailure when bucket or sink stay down, or the bucket refuses.
         """
@@ -140,7 +141,7 @@ class Reindexing:
             async with asyncio.TaskGroup() as group:
                 for _ in range(parallel):
                     group.create_task(self._work(waiting))
-                async for each in self._untold():
+                async for each in self._pending():
                     await waiting.put(each)
                 for _ in range(parallel):
                     await waiting.put(None)
@@ -148,8 +149,8 @@ class Reindexing:
             failures, mistakes = several.split(DimseFailure)
             raise mistakes or _first(several) from failures
 
-    async def _untold(self) -> AsyncIterator[StoredObject]:
-        """Give the instances to be told of: all, or page by page those without an entry."""
+    async def _pending(self) -> AsyncIterator[StoredObject]:
+        """Yield the instances to send: all, or page by page those without an entry."""
         if self._missing is None:
             async for each in self._instances():
                 yield each
@@ -166,56 +167,56 @@ class Reindexing:
 
     async def _without_entry(self, page: list[StoredObject]) -> list[StoredObject]:
         names = [each.key for each in page]
-        missing = set(await self._patiently("objects", lambda: self._compared(names)))
+        missing = set(await self._with_retries("objects", lambda: self._compare(names)))
         self.tally.known += len(page) - len(missing)
         self._progress(self.tally)
         return [each for each in page if each.key in missing]
 
-    async def _compared(self, names: list[str]) -> list[str]:
+    async def _compare(self, names: list[str]) -> list[str]:
         return await self._missing(names) if self._missing else names
 
     async def _instances(self) -> AsyncIterator[StoredObject]:
         async for each in self._bucket.list(keys.INSTANCES):
             if keys.parse_key(each.key) is None:
-                self.tally.passed_over += 1
+                self.tally.skipped += 1
             else:
                 yield each
 
     async def _work(self, waiting: "asyncio.Queue[StoredObject | None]") -> None:
         while (each := await waiting.get()) is not None:
-            await self._one(each)
-            if (self.tally.told + self.tally.left_out) % _EVERY == 0:
+            await self._process(each)
+            if (self.tally.sent + self.tally.left_out) % _EVERY == 0:
                 self._progress(self.tally)
 
-    async def _one(self, each: StoredObject) -> None:
+    async def _process(self, each: StoredObject) -> None:
         try:
-            await self._patiently(each.key, lambda: self._tell(each))
+            await self._with_retries(each.key, lambda: self._send_event(each))
         except KeyError:
-            self._leave_out(each.key, "it has vanished")
+            self._leave_out(each.key, "it no longer exists")
         except DimseFailure as failure:
             if failure.status in _NO_OBJECTS_FAULT:
                 raise
             self._leave_out(each.key, failure.comment)
         else:
-            self.tally.told += 1
+            self.tally.sent += 1
 
-    def _leave_out(self, key: str, why: str) -> None:
+    def _leave_out(self, key: str, reason: str) -> None:
         self.tally.left_out += 1
-        self._left_out(key, why)
+        self._left_out(key, reason)
 
-    async def _patiently(self, key: str, attempt: Callable[[], Awaitable[_Result]]) -> _Result:
-        """Return what `attempt` gives, over troubles that pass."""
+    async def _with_retries(self, key: str, attempt: Callable[[], Awaitable[_Result]]) -> _Result:
+        """Return the result of `attempt`, with retries for transient failures."""
         for pause in _PAUSES:
             try:
                 return await attempt()
             except DimseFailure as failure:
                 if not failure.transient:
                     raise
-                _LOG.warning("An object is tried again.", object=key, why=failure.comment)
+                _LOG.warning("Reading an object is retried.", object=key, reason=failure.comment)
                 await asyncio.sleep(pause)
         return await attempt()
 
-    async def _tell(self, each: StoredObject) -> None:
+    async def _send_event(self, each: StoredObject) -> None:
         read = await read_metadata(self._bucket, each)
         instance = _instance(each, read)
         check_elements(instance, read.elements)
@@ -232,7 +233,7 @@ def _first(several: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 def _instance(each: StoredObject, read: ObjectMetadata) -> Instance:
-    """What key and object say of themselves; `check_elements` sees whether they agree."""
+    """Return the instance as key and object describe it; `check_elements` compares both."""
     key = keys.parse_key(each.key)
     sop_class = by_tag(read.elements).get(_SOP_CLASS_UID)
     return Instance(

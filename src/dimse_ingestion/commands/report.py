@@ -1,6 +1,6 @@
-"""Findings told to an operator at a terminal: a line for each thing looked at, well or wrong.
+"""The results of checks at a terminal: a line each, `ok` or `wrong`.
 
-What is looked at is the commands' matter (`checking`, `proving`).
+The checks themselves are the commands' (`check`, `prove`).
 """
 
 from collections.abc import Awaitable, Callable
@@ -12,37 +12,37 @@ from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.settings import MountedMissing
 from dimse_ingestion.transport.carrier import CarrierDown
 
-Look = Callable[[], Awaitable[None]]
+Check = Callable[[], Awaitable[None]]
 _TROUBLES = (DimseFailure, CarrierDown, MountedMissing, ValueError)
 
 
 class Report:
-    """Lines for an operator; `failed` once one of them tells of trouble."""
+    """Prints results; `failed` is set by the first failure."""
 
     def __init__(self, console: Console) -> None:
         self.failed = False
         self._console = console
 
-    def well(self, what: str) -> None:
-        """One thing that is as it should be."""
-        self._print("ok", "green", what)
+    def ok(self, subject: str) -> None:
+        """Print a success."""
+        self._print("ok", "green", subject)
 
-    def wrong(self, what: str, why: str) -> None:
-        """One thing that isn't, and the cure."""
+    def fail(self, subject: str, reason: str) -> None:
+        """Print a failure and the cure."""
         self.failed = True
-        self._print("wrong", "red", f"{what}: {why}")
+        self._print("wrong", "red", f"{subject}: {reason}")
 
-    async def look(self, what: str, look: Look, well: str = "") -> bool:
-        """Whether `look` raises nothing, said in a line about `what`, which then is `well`."""
+    async def check(self, subject: str, check: Check, ok: str = "") -> bool:
+        """Run a check and print the result; return whether it raised nothing."""
         try:
-            await look()
+            await check()
         except _TROUBLES as trouble:
-            self.wrong(what, getattr(trouble, "comment", "") or str(trouble))
+            self.fail(subject, getattr(trouble, "comment", "") or str(trouble))
             return False
-        self.well(f"{what}: {well}" if well else what)
+        self.ok(f"{subject}: {ok}" if ok else subject)
         return True
 
     def _print(self, word: str, color: str, text: str) -> None:
-        """Print a line whose text is no markup, whatever brackets are in it."""
+        """Print a line as it is, without rich's markup."""
         line = Text.assemble((word, color), " " * (8 - len(word)), text)
         self._console.print(line, highlight=False, soft_wrap=True)

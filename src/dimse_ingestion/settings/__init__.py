@@ -1,8 +1,8 @@
-"""Everything that is configured, read here and nowhere else: one frozen class per door.
+"""The settings of all services, read from the environment and files here and nowhere else.
 
-The environment names are the original's where it had them. A door gets its settings as an
-argument; nothing is read at import. What is mounted (ConfigMaps, Secrets) may come and go while a
-door runs, so it is read by functions (`mounted`) when needed, and a missing one is a sentence.
+Each service has one frozen class, which it gets as an argument; nothing is read at import. The
+environment names are the original project's where it had them. Mounted ConfigMaps and Secrets may
+appear and change while a service runs, so functions (`mounted`) read them when needed.
 """
 
 from dimse_ingestion.settings.catalogue import CatalogueSettings
@@ -24,7 +24,7 @@ from dimse_ingestion.settings.mounted import (
 from dimse_ingestion.settings.operator import OperatorSettings
 from dimse_ingestion.settings.peer_access import PeerAccess
 from dimse_ingestion.settings.proxy import ProxySettings
-from dimse_ingestion.settings.service import DoorSettings
+from dimse_ingestion.settings.service import ServiceSettings
 from dimse_ingestion.settings.storage_space import StorageSpaceSettings
 
 __all__ = [
@@ -33,7 +33,6 @@ __all__ = [
     "CatalogueSettings",
     "ConfigurationMistake",
     "DicomwebSettings",
-    "DoorSettings",
     "FolderBucket",
     "IngestionSettings",
     "MountedMissing",
@@ -42,6 +41,7 @@ __all__ = [
     "PeerAccess",
     "ProxySettings",
     "S3Bucket",
+    "ServiceSettings",
     "StorageSpaceSettings",
     "check_mounted",
     "read_bucket",

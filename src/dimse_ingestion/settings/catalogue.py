@@ -1,4 +1,4 @@
-"""What the catalogue can be told: its database, and which of two instances answers a query."""
+"""Settings of the catalogue: database, choice among duplicates, TLS and token."""
 
 from pathlib import Path
 from typing import Literal, Self
@@ -9,11 +9,11 @@ from dimse_ingestion.settings.errors import ConfigurationMistake
 from dimse_ingestion.settings.loopback import is_loopback
 from dimse_ingestion.settings.mounted import read_database_url
 from dimse_ingestion.settings.peer_access import PeerAccess
-from dimse_ingestion.settings.service import DoorSettings
+from dimse_ingestion.settings.service import ServiceSettings
 from dimse_ingestion.settings.types import Count, Port, Seconds, Size
 
 
-class CatalogueSettings(DoorSettings):
+class CatalogueSettings(ServiceSettings):
     """The catalogue's settings."""
 
     database_url: SecretStr = Field(validation_alias="DATABASE_URL")
@@ -22,7 +22,7 @@ class CatalogueSettings(DoorSettings):
     Or the absolute path of a mounted file or Secret folder that holds it.
     """
     database_secret_name: str = Field(default="", validation_alias="DATABASE_SECRET_NAME")
-    """What a sentence calls that Secret; without it, its path."""
+    """The name of that Secret in messages; without it, its path."""
     duplicates: Literal["latest", "first"] = Field(
         default="latest", validation_alias="DIMSE_DUPLICATES"
     )
@@ -33,13 +33,13 @@ class CatalogueSettings(DoorSettings):
     maximum_event_length: Size = Field(
         default=32 * 2**20, validation_alias="DIMSE_MAXIMUM_EVENT_LENGTH"
     )
-    """Bytes of the longest event taken."""
+    """The largest event accepted, in bytes."""
     maximum_matches: Count = Field(default=100_000, validation_alias="DIMSE_MAXIMUM_MATCHES")
     query_timeout: Seconds = Field(default=30.0, validation_alias="DIMSE_QUERY_TIMEOUT")
 
-    # who may send events and ask, and how: over TLS with a token
+    # access: who may send events and queries, over TLS with a token
     catalogue_port: Port = Field(default=8443, validation_alias="DIMSE_CATALOGUE_PORT")
-    """Where events and queries are served with TLS; probes and metrics stay at the HTTP port."""
+    """The port of events and queries with TLS; probes and metrics stay at the HTTP port."""
     certificate_path: Path | None = Field(
         default=None, validation_alias="DIMSE_CATALOGUE_CERTIFICATE_PATH"
     )
@@ -48,9 +48,9 @@ class CatalogueSettings(DoorSettings):
     token: SecretStr = Field(default=SecretStr(""), validation_alias="DIMSE_CATALOGUE_TOKEN")
     """The token clients must send; or the absolute path of a file or mounted Secret with it."""
     secret_name: str = Field(default="", validation_alias="DIMSE_CATALOGUE_SECRET_NAME")
-    """What a sentence calls the Secret of certificate and token; without it, its path."""
+    """The name of the Secret with certificate and token in messages; without it, its path."""
     insecure: bool = Field(default=False, validation_alias="DIMSE_CATALOGUE_INSECURE")
-    """Whether events and queries are served without TLS beyond this machine."""
+    """Serve events and queries without TLS beyond this machine."""
 
     @model_validator(mode="after")
     def _belong_together(self) -> Self:
@@ -84,9 +84,9 @@ class CatalogueSettings(DoorSettings):
 
     @property
     def database_is_mounted(self) -> bool:
-        """Whether the URL stands in a file, and so may appear and change."""
+        """Return whether the URL is in a mounted file, and so may appear and change."""
         return self.database_url.get_secret_value().startswith("/")
 
     def read_database_url(self) -> str:
-        """The database's URL, as it is mounted now or as it was given. Raises MountedMissing."""
+        """Return the database's URL, mounted or given. Raises MountedMissing."""
         return read_database_url(self.database_url.get_secret_value(), self.database_secret_name)

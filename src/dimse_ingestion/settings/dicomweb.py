@@ -1,4 +1,4 @@
-"""What the DICOMweb door can be told beside its storage space: address, access, limits."""
+"""Settings of DICOMweb beside its storage space: address, access, limits."""
 
 from pathlib import Path
 from typing import Literal, Self
@@ -20,18 +20,18 @@ from dimse_ingestion.settings.types import (
 
 
 class DicomwebSettings(StorageSpaceSettings):
-    """The DICOMweb door's settings. Probes and metrics stay on the port of every door."""
+    """The settings of DICOMweb. Probes and metrics stay on `http_port`."""
 
     # the address
     dicomweb_host: Host = Field(default="0.0.0.0", validation_alias="DICOMWEB_HTTP_HOST")  # noqa: S104 - viewers are other hosts
     dicomweb_port: Port = Field(default=8081, validation_alias="DICOMWEB_HTTP_PORT")
-    """Services under /dicomweb, the page at /; 0 takes any free port."""
+    """Port of the services below /dicomweb and of the page at /; 0 takes a free port."""
     external_address: HttpUrl = Field(default="", validation_alias="DICOMWEB_EXTERNAL_ADDRESS")
-    """Base of the addresses in answers, before /dicomweb; empty: as the client reached it."""
+    """Base of the URLs in responses, before /dicomweb; empty: as the client's request has it."""
     external_port: Port = Field(default=0, validation_alias="DICOMWEB_EXTERNAL_PORT")
-    """Where clients reach it that name no port in Host; 0: where it listens."""
+    """The port of clients that name none in Host; 0: the port that is listened on."""
     trusted_proxies: Networks = Field(default=(), validation_alias="DICOMWEB_TRUSTED_PROXIES")
-    """The networks whose forwarded headers count."""
+    """The networks whose forwarded headers are trusted."""
 
     # access
     access: Literal["off", "bearer", "header"] = Field(
@@ -43,42 +43,42 @@ class DicomwebSettings(StorageSpaceSettings):
     user_header: str = Field(
         default="X-Forwarded-User", min_length=1, validation_alias="DICOMWEB_USER_HEADER"
     )
-    """Set by a trusted proxy for a user it knows."""
+    """The header in which a trusted proxy names an authenticated user."""
     cors_origins: Names = Field(default=(), validation_alias="DICOMWEB_CORS_ORIGINS")
-    """The origins whose pages may ask; `*` is every one."""
+    """The origins whose pages may send requests (CORS); `*` is every one."""
 
     # limits
     maximum_matches: Count = Field(default=5000, validation_alias="DICOMWEB_MAXIMUM_MATCHES")
-    """More are cut off with a warning; the client asks for them by `offset`."""
+    """More are cut off with a warning; the client requests them by `offset`."""
     maximum_body: Size = Field(default=16 * 2**30, validation_alias="DICOMWEB_MAXIMUM_BODY")
     """Bytes of one request."""
     maximum_parts: Count = Field(default=10_000, validation_alias="DICOMWEB_MAXIMUM_PARTS")
     maximum_requests: Count = Field(default=128, validation_alias="DICOMWEB_MAXIMUM_REQUESTS")
-    """At work at once; one more is answered 503."""
+    """The most requests in progress; one more is answered 503."""
     workers: Count = Field(default=2, validation_alias="DICOMWEB_WORKERS")
     """Processes that decode pixels."""
 
     # time, in seconds
     silence: Seconds = Field(default=60.0, validation_alias="DICOMWEB_SILENCE")
-    """A client that neither sends nor reads a byte for so long is left."""
+    """A client that neither sends nor reads a byte for this time is disconnected."""
     least_rate: Size = Field(default=2**10, validation_alias="DICOMWEB_LEAST_RATE")
-    """Bytes in a second; a client that moves fewer is left as if it were silent, only later."""
+    """Bytes per second; a slower client is disconnected, too, though later than a silent one."""
 
-    # the spool of what is being stored
+    # the spool of data sets that are being stored
     spool_directory: Path = Field(
         default_factory=lambda: state_directory("dicomweb-spool"),
         validation_alias="DICOMWEB_SPOOL_DIRECTORY",
     )
     spool_memory: Size = Field(default=4 * 2**20, validation_alias="DICOMWEB_SPOOL_MEMORY")
-    """Bytes of one data set kept in memory; a longer one goes to a file."""
+    """Bytes of one data set held in memory; a longer one goes to a file."""
     spool_memory_in_all: Size = Field(
         default=64 * 2**20, validation_alias="DICOMWEB_SPOOL_MEMORY_IN_ALL"
     )
     spool_limit: Size = Field(default=16 * 2**30, validation_alias="DICOMWEB_SPOOL_LIMIT")
-    """Bytes all files of the spool may have together."""
+    """The most bytes of all files of the spool together."""
 
     @model_validator(mode="after")
-    def _access_can_be_decided(self) -> Self:
+    def _check_access(self) -> Self:
         if self.access == "bearer":
             self._check_bearer()
         if self.access == "header" and not self.trusted_proxies:

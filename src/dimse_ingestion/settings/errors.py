@@ -1,4 +1,4 @@
-"""A wrong configuration told to the person who can put it right: which name, what, and the cure."""
+"""Configuration errors for the operator: each sentence names the setting, the error, the cure."""
 
 import errno
 import socket
@@ -16,21 +16,23 @@ class ConfigurationMistake(Exception):
         super().__init__("\n".join(self.sentences))
 
 
-def told(invalid: ValidationError, names: Mapping[str, str]) -> ConfigurationMistake:
-    """The mistakes behind pydantic's error; `names` gives a field's name as the operator wrote it.
+def configuration_mistake(
+    invalid: ValidationError, names: Mapping[str, str]
+) -> ConfigurationMistake:
+    """Convert pydantic's error; `names` gives a field's name as the operator wrote it.
 
-    No value is repeated but by a validator of ours: it may be a secret.
+    No value is repeated except by our own validators: it may be a secret.
     """
     return ConfigurationMistake(_sentence(each, names) for each in invalid.errors())
 
 
 def address_mistake(variable: str, address: str, error: OSError) -> ConfigurationMistake:
-    """Return the mistake that an address is which can't be listened on."""
+    """Return the error about an address that can't be listened on."""
     return ConfigurationMistake([f"{variable}: {address} can't be used: {_reason(error)}"])
 
 
 def directory_mistake(variable: str, directory: str, error: OSError) -> ConfigurationMistake:
-    """Return the mistake that a folder is which can't be written."""
+    """Return the error about a folder that can't be written."""
     cure = "give a folder that this user may write to."
     return ConfigurationMistake(
         [f"{variable}: {directory} can't be used: {error.strerror}: {cure}"]

@@ -1,4 +1,4 @@
-"""Which hosts are this machine itself, where HTTP without TLS exposes nothing on a network."""
+"""Tests for the loopback interface, on which HTTP without TLS exposes nothing on a network."""
 
 from ipaddress import ip_address
 from urllib.parse import urlsplit

@@ -1,4 +1,4 @@
-"""How a door reaches NATS and proves who it is; shared by the proxy and the ingestion service."""
+"""Settings of the connection to NATS, shared by the proxy and the ingestion service."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,14 +7,14 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, model_validator
 
 from dimse_ingestion.settings.mounted import read_credential
-from dimse_ingestion.settings.service import DoorSettings
+from dimse_ingestion.settings.service import ServiceSettings
 from dimse_ingestion.settings.types import NatsServers, Seconds, Subject
 
 AuthMode = Literal["auto", "none", "token", "creds", "jwt-seed", "bearer", "password", "nkey"]
 
 
-class NatsSettings(DoorSettings):
-    """The connection to NATS. What is mounted is read again at each connect, and may be missing."""
+class NatsSettings(ServiceSettings):
+    """Settings of NATS. Mounted files are read again at each connect, and may be missing."""
 
     nats_url: NatsServers = Field(validation_alias="DIMSE_NATS_URL")
     """`host:port` (the scheme then follows TLS) or a URL, several by comma."""
@@ -37,7 +37,7 @@ class NatsSettings(DoorSettings):
         default=5.0, validation_alias="DIMSE_NATS_CONNECT_TIMEOUT"
     )
 
-    # what a sentence calls the Secrets that are mounted; without it, their paths
+    # the names of mounted Secrets in messages; without them, their paths
     nats_token_secret_name: str = Field(default="", validation_alias="DIMSE_NATS_TOKEN_SECRET_NAME")
     nats_ca_secret_name: str = Field(default="", validation_alias="DIMSE_NATS_CA_SECRET_NAME")
     nats_certificate_secret_name: str = Field(
@@ -45,7 +45,7 @@ class NatsSettings(DoorSettings):
     )
 
     def read_credential(self) -> Mapping[str, str]:
-        """Who we are to NATS, as it is mounted now. Raises MountedMissing."""
+        """Return the NATS credential as mounted now. Raises MountedMissing."""
         token = self.nats_auth_token.get_secret_value()
         return read_credential(token, self.nats_token_secret_name)
 

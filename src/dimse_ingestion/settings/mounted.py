@@ -1,9 +1,9 @@
 """ConfigMaps and Secrets as Kubernetes mounts them: a folder with a file for each key.
 
-They are read when needed, not at start: one that is missing makes a door not ready with a
-sentence, and the door recovers when it appears. An optional volume whose object is missing is an
-empty folder. The keys are the original's. A sentence calls an object by its name in Kubernetes
-where a setting tells it, else by its path.
+They are read when needed, not at start: a missing one makes a service not ready with a sentence,
+and the service recovers when it appears. An optional volume whose object is missing is an empty
+folder. The keys are the original project's. A message calls an object by its name in Kubernetes
+if a setting has it, else by its path.
 """
 
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 
 
 class MountedMissing(Exception):
-    """A ConfigMap, a Secret or one of its keys isn't there or can't be used; it may appear."""
+    """A ConfigMap, a Secret or one of its keys is missing or unusable; it may appear later."""
 
 
 @dataclass(frozen=True, slots=True)
 class S3Bucket:
-    """A bucket that speaks S3; `endpoint` is empty for AWS itself."""
+    """An S3 bucket; `endpoint` is empty for AWS itself."""
 
     name: str
     region: str
@@ -31,7 +31,7 @@ class S3Bucket:
 
 @dataclass(frozen=True, slots=True)
 class AzureBucket:
-    """A container at Azure."""
+    """A container in Azure Blob Storage."""
 
     name: str
     connection_string: str = field(repr=False)
@@ -39,7 +39,7 @@ class AzureBucket:
 
 @dataclass(frozen=True, slots=True)
 class FolderBucket:
-    """A folder, for one machine."""
+    """A local folder, for one machine."""
 
     path: Path
 
@@ -52,7 +52,7 @@ BucketLocation = S3Bucket | AzureBucket | FolderBucket
 def read_bucket(
     config_path: Path, secret_path: Path, *, config_name: str = "", secret_name: str = ""
 ) -> BucketLocation:
-    """The bucket as ConfigMap and Secret tell it now.
+    """Return the bucket that the mounted ConfigMap and Secret describe.
 
     Raises MountedMissing with a sentence that names what is missing.
     """
@@ -76,10 +76,10 @@ def read_bucket(
 
 
 def read_credential(token_or_path: str, name: str = "") -> Mapping[str, str]:
-    """A credential as it is now: a Secret's keys, or one named `token`; none if nothing is set.
+    """Return the NATS credential: a Secret's keys, one named `token`, or none if nothing is set.
 
     An absolute path is read: a folder as a mounted Secret, a file as the credential itself.
-    Raises MountedMissing when nothing is there, or nothing under a key that is looked at.
+    Raises MountedMissing when it does not exist, or has none of the keys that are read.
     """
     if not token_or_path:
         return {}
@@ -96,7 +96,7 @@ def read_credential(token_or_path: str, name: str = "") -> Mapping[str, str]:
 
 
 def read_tokens(token_or_path: str, kind: str, name: str = "") -> tuple[str, ...]:
-    """Return a bearer token as it is now, then the one before it if the Secret still has that.
+    """Return the current bearer token, then the previous one if the Secret still has it.
 
     An absolute path is read: a folder as a mounted Secret with the keys `token` and, while a token
     is replaced, `previous-token`; a file as the token itself. Raises MountedMissing.
@@ -115,9 +115,9 @@ def read_tokens(token_or_path: str, kind: str, name: str = "") -> tuple[str, ...
 
 
 def read_database_url(url_or_path: str, name: str = "") -> str:
-    """A database's URL as it is now, given or mounted: a file, or a Secret's `DATABASE_URL`.
+    """Return a database's URL, given or mounted: a file, or a Secret's `DATABASE_URL`.
 
-    Raises MountedMissing when nothing is there.
+    Raises MountedMissing when the file does not exist.
     """
     if not url_or_path.startswith("/"):
         return url_or_path
@@ -132,9 +132,9 @@ def read_database_url(url_or_path: str, name: str = "") -> str:
 
 
 def check_mounted(kind: str, file: Path, name: str) -> None:
-    """Raise MountedMissing when a key's `file` of the Secret or ConfigMap `name` isn't there.
+    """Raise MountedMissing when a key's `file` of the Secret or ConfigMap `name` doesn't exist.
 
-    Without a name nothing is raised: whoever reads the file knows it by its path.
+    Without a name nothing is raised: the reader of the file reports it by its path.
     """
     if not name or file.exists():
         return
@@ -142,7 +142,7 @@ def check_mounted(kind: str, file: Path, name: str) -> None:
 
 
 def _endpoint(config: "_Mount") -> str:
-    """BUCKET_HOST, with or without scheme, and BUCKET_PORT as one URL; http unless 443."""
+    """Return one URL of BUCKET_HOST, with or without scheme, and BUCKET_PORT; http unless 443."""
     host, port = config.get("BUCKET_HOST"), config.get("BUCKET_PORT")
     if not host:
         return ""
@@ -153,11 +153,11 @@ def _endpoint(config: "_Mount") -> str:
 
 
 class _Mount:
-    """The keys of one mounted ConfigMap or Secret, blanks and line ends around values removed."""
+    """The keys of one mounted ConfigMap or Secret, with blanks around values removed."""
 
     def __init__(self, kind: str, path: Path, name: str) -> None:
         self._name = f"{kind} {name or path}"
-        # Kubernetes keeps what it swaps in folders that begin with two dots
+        # Kubernetes keeps the versions it swaps in folders whose names begin with two dots
         entries = path.iterdir() if path.is_dir() else ()
         files = [each for each in entries if each.is_file() and each.name[0] != "."]
         if not files:
@@ -174,11 +174,11 @@ class _Mount:
         return key in self.keys
 
     def get(self, key: str) -> str:
-        """The value, or empty."""
+        """Return the value, or an empty string."""
         return self.keys.get(key, "")
 
     def missing(self, key: str) -> MountedMissing:
-        """What to raise for a key that isn't there."""
+        """Return the error about a missing key."""
         return MountedMissing(f"Missing key {key} in {self._name}: add it.")
 
 

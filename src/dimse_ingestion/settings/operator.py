@@ -1,4 +1,4 @@
-"""What the operator can be told: what it looks after, and how one of several of it is chosen."""
+"""Settings of the operator: its namespaces, its releases' values, its leader election."""
 
 import os
 import socket
@@ -9,16 +9,16 @@ import yaml
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
 
-from dimse_ingestion.settings.service import DoorSettings
+from dimse_ingestion.settings.service import ServiceSettings
 from dimse_ingestion.settings.types import Names, Seconds
 
 
-def _values(written: object) -> object:
-    """A map as JSON or YAML writes it."""
-    if not isinstance(written, str):
-        return written
+def _values(text: object) -> object:
+    """Parse a map written as JSON or YAML."""
+    if not isinstance(text, str):
+        return text
     try:
-        values = yaml.safe_load(written) or {}
+        values = yaml.safe_load(text) or {}
     except yaml.YAMLError as trouble:
         raise ValueError(f"it is not JSON: {trouble}") from None
     if not isinstance(values, dict):
@@ -30,19 +30,19 @@ def _values(written: object) -> object:
 _Values = Annotated[dict[str, Any], NoDecode, BeforeValidator(_values)]
 
 
-class OperatorSettings(DoorSettings):
+class OperatorSettings(ServiceSettings):
     """The operator's settings. The API server is the pod's own, or the one $KUBECONFIG names."""
 
     image: str = Field(default="", validation_alias="DIMSE_OPERATOR_IMAGE")
-    """Image of the pods of a resource that names none; empty leaves it to the chart."""
+    """The image of pods whose resource names none; empty leaves it to the chart."""
     namespaces: Names = Field(default=(), validation_alias="DIMSE_OPERATOR_NAMESPACES")
-    """Looked after; none named: all of them."""
+    """The namespaces that are watched; empty: all of them."""
     defaults: _Values = Field(default_factory=dict, validation_alias="DIMSE_OPERATOR_DEFAULTS")
     """Values of every release, as JSON."""
     resync: Seconds = Field(default=300.0, validation_alias="DIMSE_OPERATOR_RESYNC")
-    """Seconds until a resource is looked at again of which nothing was heard."""
+    """Seconds between reconciliations of a resource without events."""
     lease: str = Field(default="dimse-ingestion-operator", validation_alias="DIMSE_OPERATOR_LEASE")
-    """Name of the Lease that the working replica holds."""
+    """Name of the Lease that the active replica holds."""
     lease_namespace: str = Field(default="default", validation_alias="DIMSE_OPERATOR_NAMESPACE")
     lease_seconds: int = Field(
         default=15, ge=5, le=600, validation_alias="DIMSE_OPERATOR_LEASE_SECONDS"
@@ -53,6 +53,6 @@ class OperatorSettings(DoorSettings):
         min_length=1,
         validation_alias="DIMSE_OPERATOR_IDENTITY",
     )
-    """What this replica is called in the Lease."""
+    """This replica's name in the Lease."""
     chart: Path | None = Field(default=None, validation_alias="DIMSE_OPERATOR_CHART")
-    """Folder of the one chart; none: the one this program came with."""
+    """Folder of the chart; by default the one in this package."""

@@ -1,7 +1,7 @@
-"""How a service knows an HTTP peer (a CA) and authenticates to it (a bearer token, RFC 6750).
+"""Access to an HTTP peer: the CA that verifies it, and the bearer token (RFC 6750) to send.
 
-Both may be mounted Secrets that change, so they are read by functions when they are needed. What
-is done with them is `secure_http`'s part.
+Both may be mounted Secrets that change, so functions read them when needed. `secure_http` uses
+them.
 """
 
 import re
@@ -18,7 +18,7 @@ class PeerAccess:
     """The CA and the token for one peer, with the names of the settings they come from."""
 
     peer: str = "catalogue"
-    """What a sentence calls the peer."""
+    """The peer's name in messages."""
     url_setting: str = "QUERY_ENDPOINT"
     token_setting: str = "DIMSE_CATALOGUE_TOKEN"  # noqa: S105 - the name of a setting
     ca_setting: str = "DIMSE_CATALOGUE_CA_PATH"
@@ -27,12 +27,12 @@ class PeerAccess:
     authority: Path | None = None
     """PEM file of the CA that signed the peer's certificate; None: the system's CAs."""
     secret_name: str = ""
-    """What a sentence calls the Secret; empty: its path."""
+    """The Secret's name in messages; empty: its path."""
     authority_secret_name: str = ""
-    """The same of the CA's Secret, where that is another one."""
+    """The name of the CA's Secret in messages, if that is another one."""
 
     def read_tokens(self) -> tuple[str, ...]:
-        """Return the tokens as they are now, the one in use first. Raises MountedMissing."""
+        """Return the current tokens, the one in use first. Raises MountedMissing."""
         tokens = read_tokens(self.token, self._secret, self.secret_name)
         if all(map(_BEARER_TOKEN.fullmatch, tokens)):
             return tokens
@@ -53,7 +53,7 @@ class PeerAccess:
         raise self.no_authority()
 
     def no_authority(self) -> MountedMissing:
-        """Return what to raise for a CA file that can't be used."""
+        """Return the error about a CA file that can't be used."""
         return MountedMissing(
             f"{self.ca_setting} has no certificate that can be read: mount a PEM file of the CA "
             f"that signed the {self.peer}'s certificate."

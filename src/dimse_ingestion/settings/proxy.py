@@ -1,6 +1,6 @@
-"""What the proxy can be told: the AE in the imaging zone. It holds no cloud key.
+"""Settings of the proxy, the AE in the imaging zone. None of them is a key of the cloud.
 
-Also written as a YAML file (`proxy.yaml`), with these field names in snake or camel case.
+They can also be a YAML file (`proxy.yaml`), with these field names in snake or camel case.
 """
 
 import re
@@ -28,7 +28,7 @@ from dimse_ingestion.settings.types import (
 
 
 def _host_as_token() -> str:
-    """The host's name, with what a NATS subject can't have replaced."""
+    """Return the host's name, with what a NATS subject can't contain replaced."""
     return re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname())[:64] or "proxy"
 
 
@@ -40,49 +40,49 @@ class ProxySettings(NatsSettings):
     proxy_id: SubjectToken = Field(
         default_factory=_host_as_token, validation_alias="DIMSE_PROXY_ID"
     )
-    """Tells this proxy's subjects from another's on the same root."""
+    """The part of this proxy's subjects that differs from other proxies on the same root."""
 
     # the AE
     ae_title: AeTitle = Field(default="DICOM-INGEST", validation_alias="DIMSE_AE")
     host: Host = Field(default="0.0.0.0", validation_alias="DIMSE_HOST")  # noqa: S104 - modalities are other hosts
     port: Port = Field(default=11112, validation_alias="DIMSE_PORT")
-    """0 takes any free port."""
+    """The port; 0 takes a free port."""
     called_ae_title_must_match: bool = Field(
         default=True, validation_alias="DIMSE_CALLED_AE_TITLE_MUST_MATCH"
     )
     calling_ae_titles: AeTitles = Field(default=(), validation_alias="DIMSE_CALLING_AE_TITLES")
-    """Empty lets every calling AE title in."""
+    """The allowed calling AE titles; empty allows every one."""
     source_networks: Networks = Field(default=(), validation_alias="DIMSE_SOURCE_NETWORKS")
-    """Empty lets every address in."""
+    """The allowed networks; empty allows every address."""
     image_sop_classes: Uids = Field(default=(), validation_alias="DIMSE_IMAGE_SOP_CLASSES")
-    """Empty accepts every storage class, private ones too."""
+    """The accepted storage classes; empty accepts every one, private ones too."""
     transfer_syntaxes: Uids = Field(default=(), validation_alias="DIMSE_TRANSFER_SYNTAXES")
-    """Empty accepts every transfer syntax."""
+    """The accepted transfer syntaxes; empty accepts every one."""
 
     # DICOM TLS
     tls_certificate_path: OptionalFile = Field(
         default=None, validation_alias="DIMSE_TLS_CERTIFICATE_PATH"
     )
-    """Certificate chain (PEM): set, only TLS is spoken at the DIMSE port."""
+    """Certificate chain (PEM); if set, the DIMSE port requires TLS."""
     tls_key_path: OptionalFile = Field(default=None, validation_alias="DIMSE_TLS_KEY_PATH")
     tls_client_ca_path: OptionalFile = Field(
         default=None, validation_alias="DIMSE_TLS_CLIENT_CA_PATH"
     )
-    """Set, a modality must show a certificate of this authority."""
+    """If set, a modality must present a certificate of this CA."""
 
     # limits
     maximum_associations: Count = Field(default=64, validation_alias="DIMSE_MAXIMUM_ASSOCIATIONS")
     maximum_pdu_length: Size = Field(
         default=128 * 1024, validation_alias="DIMSE_MAXIMUM_PDU_LENGTH"
     )
-    """Bytes of the longest P-DATA-TF this AE takes (PS3.8 D.1)."""
+    """Bytes of the longest P-DATA-TF this AE accepts (PS3.8 D.1)."""
     maximum_matches: Count = Field(default=10_000, validation_alias="DIMSE_MAXIMUM_MATCHES")
-    """A C-FIND that would give more ends with A700."""
+    """The most matches of a C-FIND; one with more ends with A700."""
     maximum_identifier_length: Size = Field(
         default=1024 * 1024, validation_alias="DIMSE_MAXIMUM_IDENTIFIER_LENGTH"
     )
 
-    # time, in seconds
+    # timeouts, in seconds
     artim_timeout: Seconds = Field(default=30.0, validation_alias="DIMSE_ARTIM_TIMEOUT")
     association_idle_timeout: Seconds = Field(
         default=300.0, validation_alias="DIMSE_ASSOCIATION_IDLE_TIMEOUT"
@@ -91,7 +91,7 @@ class ProxySettings(NatsSettings):
     message_timeout: Seconds = Field(default=60.0, validation_alias="DIMSE_MESSAGE_TIMEOUT")
     """Without a byte from the peer within a message, its association is aborted."""
     write_timeout: Seconds = Field(default=60.0, validation_alias="DIMSE_WRITE_TIMEOUT")
-    """A peer that reads nothing for so long is aborted."""
+    """A peer that reads nothing for this time is aborted."""
     operation_timeout: Seconds = Field(default=50.0, validation_alias="DIMSE_OPERATION_TIMEOUT")
     """From the last byte of a data set until A700."""
 
@@ -101,17 +101,17 @@ class ProxySettings(NatsSettings):
         validation_alias="DIMSE_SPOOL_DIRECTORY",
     )
     spool_memory: Size = Field(default=4 * 2**20, validation_alias="DIMSE_SPOOL_MEMORY")
-    """Bytes of one data set kept in memory; a longer one goes to a file."""
+    """Bytes of one data set held in memory; a longer one goes to a file."""
     spool_memory_in_all: Size = Field(
         default=64 * 2**20, validation_alias="DIMSE_SPOOL_MEMORY_IN_ALL"
     )
-    """Bytes of all data sets kept in memory; beyond, short ones go to files too."""
+    """Bytes of all data sets held in memory; beyond, short ones go to files too."""
     spool_limit: Size = Field(default=16 * 2**30, validation_alias="DIMSE_SPOOL_LIMIT")
-    """Bytes all files of the spool may have together."""
+    """The most bytes of all files of the spool together."""
     spool_high_water: float = Field(
         default=0.9, gt=0, le=1, validation_alias="DIMSE_SPOOL_HIGH_WATER"
     )
-    """Part of the limit above which no new association is accepted."""
+    """The part of the limit above which no new association is accepted."""
 
     @model_validator(mode="after")
     def _certificate_has_its_key(self) -> Self:

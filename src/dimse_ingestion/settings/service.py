@@ -1,7 +1,7 @@
-"""What every door can be told, and how its settings are loaded: arguments, environment, file.
+"""Settings of every service, and how settings are loaded: arguments, environment, file.
 
-An argument (standalone, tests) beats the environment, the environment beats the file, the file
-beats the default.
+An argument (standalone, tests) overrides the environment, the environment the file, the file the
+default.
 """
 
 import os
@@ -12,13 +12,13 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from dimse_ingestion.settings.errors import ConfigurationMistake, told
-from dimse_ingestion.settings.types import Host, HttpUrl, Port, Seconds, trimmed
+from dimse_ingestion.settings.errors import ConfigurationMistake, configuration_mistake
+from dimse_ingestion.settings.types import Host, HttpUrl, Port, Seconds, trim
 from dimse_ingestion.settings.yaml_file import read_settings
 
 
-class DoorSettings(BaseSettings):
-    """Settings of any door. Frozen: a door that must change is started again."""
+class ServiceSettings(BaseSettings):
+    """Settings of any service. Frozen: a change needs a restart."""
 
     model_config = SettingsConfigDict(
         frozen=True,
@@ -30,31 +30,31 @@ class DoorSettings(BaseSettings):
     )
 
     other_names: ClassVar[Mapping[str, str]] = {}
-    """Variables that are read beside a field's own, and the field."""
+    """Other names of variables, and the field that each one sets."""
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", validation_alias="DIMSE_LOG_LEVEL"
     )
     http_host: Host = Field(default="0.0.0.0", validation_alias="DIMSE_HTTP_HOST")  # noqa: S104 - probed from the node
-    """Where /livez, /readyz and /metrics are served, and the door's own HTTP if it has one."""
+    """Address of /livez, /readyz and /metrics, and of the service's own HTTP if it has one."""
     http_port: Port = Field(default=8080, validation_alias="DIMSE_HTTP_PORT")
-    """0 takes any free port."""
+    """The port; 0 takes a free port."""
     drain_timeout: Seconds = Field(default=100.0, validation_alias="DIMSE_DRAIN_TIMEOUT")
-    """Seconds from SIGTERM until what is still under way is given up."""
+    """Seconds from SIGTERM until work in progress is aborted."""
     otlp_endpoint: HttpUrl = Field(default="", validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
-    """Where traces go, OTLP over HTTP; empty exports none."""
+    """Base URL of the traces' collector, OTLP over HTTP; empty exports none."""
 
     @classmethod
     def load(cls, file: Path | None = None, **arguments: Any) -> Self:
-        """The settings from arguments, the environment, and the YAML file if there is one.
+        """Load the settings from arguments, the environment, and the YAML file if there is one.
 
         Raises ConfigurationMistake, whose sentences name the variable or key and the cure.
         """
-        written = read_settings(file, cls.names()) if file else {}
-        by_other_name = cls._by_other_name()
+        text = read_settings(file, cls.names()) if file else {}
+        by_other_name = cls._given_by_other_name()
         from_file = {
             name: value
-            for name, value in written.items()
+            for name, value in text.items()
             if not (name in by_other_name or cls._in_environment(name))
         }
         given = {name: os.environ[variable] for name, variable in by_other_name.items()}
@@ -62,38 +62,38 @@ class DoorSettings(BaseSettings):
         try:
             return cls(**(from_file | given | arguments))
         except ValidationError as invalid:
-            raise told(invalid, _labels(cls.names(), sources)) from None
+            raise configuration_mistake(invalid, _labels(cls.names(), sources)) from None
 
     @classmethod
     def names(cls) -> dict[str, str]:
-        """The environment name of each field."""
+        """Return the environment name of each field."""
         return {name: str(info.validation_alias) for name, info in cls.model_fields.items()}
 
     @field_validator("*", mode="before")
     @classmethod
-    def _plain(cls, value: Any, info: ValidationInfo) -> Any:
-        """Blanks and line ends around a value come from the files and scripts it was read from."""
+    def _trim_text(cls, value: Any, info: ValidationInfo) -> Any:
+        """Strip blanks and line ends around a value, which files and scripts leave there."""
         field = cls.model_fields[info.field_name or ""]
-        return trimmed(value, any_character=field.annotation is SecretStr)
+        return trim(value, any_character=field.annotation is SecretStr)
 
     @classmethod
-    def _by_other_name(cls) -> dict[str, str]:
-        """The fields that the environment gives by another variable than their own, and which.
+    def _given_by_other_name(cls) -> dict[str, str]:
+        """Return the fields that the environment sets by another variable, and which.
 
-        Raises ConfigurationMistake for a field that it gives twice.
+        Raises ConfigurationMistake for a field that is set twice.
         """
         given = {
             field: variable
             for variable, field in cls.other_names.items()
             if os.environ.get(variable)
         }
-        twice = [
+        duplicates = [
             f"{variable} and {cls.names()[field]} are one setting: set one of them."
             for field, variable in given.items()
             if os.environ.get(cls.names()[field], os.environ[variable]) != os.environ[variable]
         ]
-        if twice:
-            raise ConfigurationMistake(twice)
+        if duplicates:
+            raise ConfigurationMistake(duplicates)
         return given
 
     @classmethod
@@ -102,7 +102,7 @@ class DoorSettings(BaseSettings):
 
 
 def _labels(names: Mapping[str, str], sources: Mapping[str, str]) -> dict[str, str]:
-    """What a mistake calls a setting: its key in the file, else its variable."""
+    """Return the name of a setting in messages: its key in the file, else its variable."""
     labels: dict[str, str] = {}
     for name, variable in names.items():
         label = sources.get(name, variable)

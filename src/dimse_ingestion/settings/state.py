@@ -1,7 +1,7 @@
-"""Where a service keeps files that must outlive a cleaner of temporary files.
+"""The default folders for files that must survive cleaners of temporary files.
 
-systemd-tmpfiles and cron jobs delete what is old below /tmp and /var/tmp, so nothing of ours is
-there by default. Settings name another folder where there is a better one.
+systemd-tmpfiles and cron jobs delete old files below /tmp and /var/tmp, so no default is there.
+Settings can name another folder.
 """
 
 import os

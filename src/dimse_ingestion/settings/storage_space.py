@@ -1,4 +1,4 @@
-"""What a storage space is: its bucket, its event sink, its catalogue; shared by two doors."""
+"""Settings of a storage space, for ingestion and DICOMweb: its bucket, event sink and catalogue."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,15 +10,15 @@ from pydantic import Field, SecretStr, model_validator
 from dimse_ingestion.settings.loopback import is_open_http
 from dimse_ingestion.settings.mounted import BucketLocation, read_bucket
 from dimse_ingestion.settings.peer_access import PeerAccess
-from dimse_ingestion.settings.service import DoorSettings
+from dimse_ingestion.settings.service import ServiceSettings
 from dimse_ingestion.settings.types import HttpUrl, Seconds
 
 
-class StorageSpaceSettings(DoorSettings):
-    """The storage space's settings. The bucket is read when needed, and may be missing."""
+class StorageSpaceSettings(ServiceSettings):
+    """A storage space's settings. The bucket is read when needed, and may be missing."""
 
     provider_name: str = Field(min_length=1, validation_alias="PROVIDER_NAME")
-    """Groups what many storage spaces tell one catalogue."""
+    """The group of storage spaces that share one catalogue."""
     bucket_config_path: Path = Field(
         default=Path("/etc/bucket/config"), validation_alias="BUCKET_CONFIG_PATH"
     )
@@ -26,10 +26,10 @@ class StorageSpaceSettings(DoorSettings):
         default=Path("/etc/bucket/secret"), validation_alias="BUCKET_SECRET_PATH"
     )
     bucket_config_name: str = Field(default="", validation_alias="BUCKET_CONFIG_NAME")
-    """What a sentence calls the ConfigMap; without it, its path."""
+    """The ConfigMap's name in messages; without it, its path."""
     bucket_secret_name: str = Field(default="", validation_alias="BUCKET_SECRET_NAME")
 
-    # events out, questions out
+    # outgoing events and queries
     event_source: str = Field(
         default="dimse-ingestion", min_length=1, validation_alias="EVENT_SOURCE"
     )
@@ -56,13 +56,13 @@ class StorageSpaceSettings(DoorSettings):
     wado_internal_endpoint: str = Field(default="", validation_alias="WADO_INTERNAL_ENDPOINT")
     wado_external_endpoint: str = Field(default="", validation_alias="WADO_EXTERNAL_ENDPOINT")
 
-    # time, in seconds
+    # timeouts, in seconds
     bucket_timeout: Seconds = Field(default=20.0, validation_alias="DIMSE_BUCKET_TIMEOUT")
     event_timeout: Seconds = Field(default=10.0, validation_alias="DIMSE_EVENT_TIMEOUT")
     query_timeout: Seconds = Field(default=30.0, validation_alias="DIMSE_QUERY_TIMEOUT")
 
     def read_bucket(self) -> BucketLocation:
-        """The bucket, as it is mounted now. Raises MountedMissing."""
+        """Return the bucket as mounted now. Raises MountedMissing."""
         return read_bucket(
             self.bucket_config_path,
             self.bucket_secret_path,
@@ -101,7 +101,7 @@ class StorageSpaceSettings(DoorSettings):
 
     @model_validator(mode="after")
     def _no_token_in_the_clear(self) -> Self:
-        """Refuse to send a token where everybody on the way can read it."""
+        """Refuse to send a token in clear text over a network."""
         for url, access in (
             (self.query_endpoint, self.catalogue_access),
             (self.event_sink, self.event_sink_access),

@@ -1,4 +1,4 @@
-"""The kinds of value a setting can have, each refusing a wrong one with a sentence and its cure."""
+"""The types of settings' values, each of which refuses a wrong value with a sentence and a cure."""
 
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -25,8 +25,8 @@ _FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BINARY_FACTORS = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
-def trimmed(value: object, *, any_character: bool = False) -> object:
-    """Return text without blanks and line ends around it, and what is no text as it is.
+def trim(value: object, *, any_character: bool = False) -> object:
+    """Strip blanks and line ends from text; return other values as they are.
 
     Raises ValueError for control characters within, unless `any_character` is set.
     """
@@ -35,13 +35,13 @@ def trimmed(value: object, *, any_character: bool = False) -> object:
     text = value.strip()
     if _SURROGATE.search(text):
         raise ValueError("it is not UTF-8 text.")
-    if not any_character and (found := _CONTROL.search(text)):
-        raise ValueError(f"it has the control character U+{ord(found[0]):04X}: remove it.")
+    if not any_character and (match := _CONTROL.search(text)):
+        raise ValueError(f"it has the control character U+{ord(match[0]):04X}: remove it.")
     return text
 
 
-def checked_host(value: str) -> str:
-    """An address to listen on, or a name of one."""
+def check_host(value: str) -> str:
+    """Return an address to listen on, or a host name, if it can be one. Raises ValueError."""
     try:
         is_name = bool(value) and bool(value.encode("idna")) and not re.search(r"[\s/\[\]]", value)
     except UnicodeError:
@@ -55,7 +55,7 @@ def checked_host(value: str) -> str:
 
 
 def _port(value: object) -> object:
-    """Refuse what Kubernetes sets for a Service whose name is the variable's."""
+    """Refuse the value that Kubernetes sets for a Service of the same name as the variable's."""
     if isinstance(value, str) and re.match(r"(tcp|udp)://", value):
         raise ValueError(
             "it is the address of a Kubernetes Service: set enableServiceLinks to false in the "
@@ -64,8 +64,8 @@ def _port(value: object) -> object:
     return value
 
 
-def _listed(value: object) -> object:
-    """A list as YAML writes it, or as the environment does: separated by commas."""
+def _split_list(value: object) -> object:
+    """Return a list as YAML has it, or one of comma-separated parts, as the environment has it."""
     if not isinstance(value, str):
         return value
     return tuple(part.strip() for part in value.split(",") if part.strip())
@@ -113,15 +113,15 @@ def _token(value: str) -> str:
 
 
 def _size(value: object) -> object:
-    """Bytes: a number, or one with a unit as Kubernetes writes it (512Mi, 4G)."""
+    """Return bytes from a number, or from one with a unit as Kubernetes has it (512Mi, 4G)."""
     if not isinstance(value, str):
         return value
-    if not (found := _SIZE.fullmatch(value.strip())):
+    if not (match := _SIZE.fullmatch(value.strip())):
         raise ValueError(f"{value!r} is not a size: give bytes, or a number with Mi or Gi.")
-    if len(found["number"]) > _DIGITS:
+    if len(match["number"]) > _DIGITS:
         raise ValueError("it is larger than any memory or disk: give a smaller size.")
-    factor = (_FACTORS | _BINARY_FACTORS)[found["unit"].lower()]
-    return int(found["number"]) * factor
+    factor = (_FACTORS | _BINARY_FACTORS)[match["unit"].lower()]
+    return int(match["number"]) * factor
 
 
 def _nats_servers(value: str) -> str:
@@ -142,7 +142,7 @@ def _http_url(value: str) -> str:
     return value.rstrip("/")
 
 
-def _existing(path: Path | None) -> Path | None:
+def _check_exists(path: Path | None) -> Path | None:
     if path is not None and not _exists(path):
         raise ValueError(f"there is no file {path}: mount it, or correct the path.")
     return path
@@ -151,18 +151,20 @@ def _existing(path: Path | None) -> Path | None:
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except OSError:  # a name that is too long, a folder that is closed to us
+    except OSError:  # a name that is too long, a folder without permission
         return False
 
 
 AeTitle = Annotated[str, AfterValidator(validate)]
-AeTitles = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_titles)]
-Uids = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_uids)]
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
+AeTitles = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(_split_list), AfterValidator(_titles)
+]
+Uids = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_list), AfterValidator(_uids)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_list)]
 Networks = Annotated[
     tuple[IPv4Network | IPv6Network, ...],
     NoDecode,
-    BeforeValidator(lambda value: _networks(_listed(value))),
+    BeforeValidator(lambda value: _networks(_split_list(value))),
 ]
 Subject = Annotated[str, AfterValidator(_subject)]
 SubjectToken = Annotated[str, AfterValidator(_token)]
@@ -170,7 +172,7 @@ NatsServers = Annotated[str, AfterValidator(_nats_servers)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Size = Annotated[int, BeforeValidator(_size), Field(ge=0, le=2**60)]
 Seconds = Annotated[float, Field(gt=0, le=_LONGEST, allow_inf_nan=False)]
-Host = Annotated[str, AfterValidator(checked_host)]
+Host = Annotated[str, AfterValidator(check_host)]
 Port = Annotated[int, BeforeValidator(_port), Field(ge=0, le=65535)]
 Count = Annotated[int, Field(ge=1, le=_MOST)]
-OptionalFile = Annotated[Path | None, AfterValidator(_existing)]
+OptionalFile = Annotated[Path | None, AfterValidator(_check_exists)]

@@ -1,4 +1,4 @@
-"""Environment variables that look like settings and are none, each with what was probably meant.
+"""Warnings about environment variables that look like settings and are none.
 
 A mistyped name would otherwise be silently ignored. Variables of all services are known, because
 services often share an environment; what Kubernetes sets for a Service is left alone.
@@ -13,9 +13,9 @@ from dimse_ingestion.settings.dicomweb import DicomwebSettings
 from dimse_ingestion.settings.ingestion import IngestionSettings
 from dimse_ingestion.settings.operator import OperatorSettings
 from dimse_ingestion.settings.proxy import ProxySettings
-from dimse_ingestion.settings.service import DoorSettings
+from dimse_ingestion.settings.service import ServiceSettings
 
-SERVICES: tuple[type[DoorSettings], ...] = (
+SERVICES: tuple[type[ServiceSettings], ...] = (
     ProxySettings,
     IngestionSettings,
     DicomwebSettings,
@@ -32,7 +32,7 @@ _OF_A_KUBERNETES_SERVICE = re.compile(
 
 
 def known_variables() -> dict[str, str]:
-    """Return each variable that some service reads, and the name that its setting has."""
+    """Return each variable that a service reads, with its setting's own name."""
     known: dict[str, str] = {}
     for settings in SERVICES:
         names = settings.names()
@@ -42,7 +42,7 @@ def known_variables() -> dict[str, str]:
 
 
 def unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
-    """Give a sentence for each variable that no service reads and that looks like a setting."""
+    """Yield a sentence for each variable that no service reads and that looks like a setting."""
     known = known_variables()
     for name in sorted(environment):
         if name in known or _is_of_a_kubernetes_service(name):

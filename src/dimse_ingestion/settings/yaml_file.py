@@ -1,7 +1,7 @@
-"""Settings out of a YAML file (`proxy.yaml`): by field name, in snake or camel case, in sections.
+"""Settings from a YAML file (`proxy.yaml`): by field name, in snake or camel case, in sections.
 
-Only the file's form is judged here: that it is YAML, holds settings, and each of them once. What
-a value may be is the settings' own matter (see `kinds`).
+Only the file's form is checked here: it is YAML, and has known settings, each once. Values are
+checked by the settings' types (see `types`).
 """
 
 import re
@@ -16,7 +16,7 @@ from dimse_ingestion.settings.errors import ConfigurationMistake
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice in a mapping, of which PyYAML would keep the last."""
+    """Refuses duplicate keys in a mapping, of which PyYAML would keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Return the mapping. Raises ConstructorError."""
@@ -62,7 +62,7 @@ def _content(file: Path) -> Any:
         raise ConfigurationMistake(
             [f"{file} is not YAML: remove the character U+{number:04X}."]
         ) from None
-    except (ValueError, TypeError, RecursionError):  # a date or number that is none, a nested key
+    except (ValueError, TypeError, RecursionError):  # an invalid date or number, a nested key
         raise ConfigurationMistake(
             [f"{file} is not YAML of settings: give `key: value` lines."]
         ) from None
@@ -80,14 +80,16 @@ def _flat(file: Path, section: Mapping[Any, Any], above: str = "") -> dict[str, 
     for key, value in section.items():
         name = above + _snake(str(key))
         below = _flat(file, value, f"{name}_") if isinstance(value, Mapping) else {name: value}
-        if twice := sorted(flat.keys() & below.keys()):
-            raise ConfigurationMistake([f"{file}: {twice[0]} is given twice: keep one of them."])
+        if duplicates := sorted(flat.keys() & below.keys()):
+            raise ConfigurationMistake(
+                [f"{file}: {duplicates[0]} is given twice: keep one of them."]
+            )
         flat |= {each: given for each, given in below.items() if given is not None}
     return flat
 
 
 def _snake(key: str) -> str:
-    """`natsUrl`, `nats-url` and `nats_url` are one key."""
+    """Return a key in snake case: `natsUrl`, `nats-url` and `nats_url` are one key."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key).replace("-", "_").lower()
 
 

@@ -146,7 +146,7 @@ def test_brackets_in_a_setting_are_shown_as_they_are() -> None:
         (("prove", "--to", "nosuch.invalid:104"), 1, "nosuch.invalid is not known"),
         (("prove", "--to", "127.0.0.1:99999"), 2, "give host:port"),
         (("prove", "--to", "127.0.0.1:1", "--called", "X" * 17), 2, "--called: "),
-        (("check", "[/x]"), 2, "[/x] is no door"),
+        (("check", "[/x]"), 2, "[/x] is no service"),
         (("proxy", "--config", "/no/such/file"), 2, "can't be read"),
         (("reindex",), 2, "PROVIDER_NAME is not set"),
     ],
@@ -293,10 +293,10 @@ def test_an_object_that_a_crash_left_without_an_entry_is_found(
     system.catalogue.start().ready()
     assert not system.catalogued(made[3].sop_instance_uid)
     assert reindexed(system, "--missing").endswith(
-        "1 instances told, 3 known already, 0 other objects passed over, 0 left out\n"
+        "1 instances sent, 3 known already, 0 other objects skipped, 0 left out\n"
     )
     assert system.catalogued(made[3].sop_instance_uid)
-    assert "0 instances told, 4 known already" in reindexed(system, "--missing")
+    assert "0 instances sent, 4 known already" in reindexed(system, "--missing")
 
 
 def instance_number_of(system: System, like: Path) -> str:

@@ -62,7 +62,7 @@ async def test_every_instance_is_told_as_when_it_was_stored() -> None:
     await made.storing.store("operation", announced(content), chunks(content))
     sink = MemorySink()
     tally, left_out = await reindexed(made.bucket, sink)
-    assert (tally, left_out) == (Tally(told=1), {})
+    assert (tally, left_out) == (Tally(sent=1), {})
     assert sink.accepted[0].data == made.sink.accepted[0].data
 
 
@@ -93,7 +93,7 @@ async def test_a_damaged_object_is_left_out_by_name_and_the_others_are_told() ->
     damaged, whole = put(bucket, 1), put(bucket, 2)
     bucket.objects[damaged] = bucket.objects[damaged][:-1]
     tally, left_out = await reindexed(bucket, sink)
-    assert (tally.told, tally.left_out) == (1, 1)
+    assert (tally.sent, tally.left_out) == (1, 1)
     assert "ends early" in left_out[damaged]
     assert [each.data.store.object_name for each in sink.accepted] == [whole]
 
@@ -111,14 +111,14 @@ async def test_what_is_no_instance_is_passed_over() -> None:
     put(bucket, 1)
     bucket.objects |= {"instances/notes.txt": b"", "checks/written": b""}
     tally, _ = await reindexed(bucket, MemorySink())
-    assert (tally.told, tally.passed_over, tally.left_out) == (1, 1, 0)
+    assert (tally.sent, tally.skipped, tally.left_out) == (1, 1, 0)
 
 
 async def test_a_trouble_that_passes_costs_no_object() -> None:
     bucket, sink = MemoryBucket(), Forgetful(2)
     put(bucket, 1)
     tally, left_out = await reindexed(bucket, sink)
-    assert (tally.told, left_out) == (1, {})
+    assert (tally.sent, left_out) == (1, {})
 
 
 async def test_an_event_that_is_refused_is_left_out_with_the_sinks_sentence() -> None:
@@ -196,26 +196,26 @@ async def test_only_objects_without_an_entry_are_read(monkeypatch: pytest.Monkey
     keys = [put(bucket, number) for number in range(10)]
     bucket.objects["instances/notes.txt"] = b""
     entries = Entries(*keys[2:])
-    tally, told = await told_of_missing(bucket, entries)
-    assert told == set(read) == set(keys[:2])
-    assert (tally.told, tally.known, tally.passed_over) == (2, 8, 1)
-    assert str(tally).startswith("2 instances told, 8 known already, ")
+    tally, sent = await told_of_missing(bucket, entries)
+    assert sent == set(read) == set(keys[:2])
+    assert (tally.sent, tally.known, tally.skipped) == (2, 8, 1)
+    assert str(tally).startswith("2 instances sent, 8 known already, ")
     assert entries.compared == [4, 4, 2]
 
 
 async def test_nothing_is_read_where_everything_has_an_entry() -> None:
     bucket = MemoryBucket()
     keys = [put(bucket, number) for number in range(3)]
-    tally, told = await told_of_missing(bucket, Entries(*keys))
-    assert (tally, told) == (Tally(known=3), set())
+    tally, sent = await told_of_missing(bucket, Entries(*keys))
+    assert (tally, sent) == (Tally(known=3), set())
     assert await told_of_missing(MemoryBucket(), Entries()) == (Tally(), set())
 
 
 async def test_a_catalogue_that_comes_back_is_waited_for_and_one_that_stays_away_ends_it() -> None:
     bucket = MemoryBucket()
     key = put(bucket, 1)
-    _, told = await told_of_missing(bucket, Entries(failures=2))
-    assert told == {key}
+    _, sent = await told_of_missing(bucket, Entries(failures=2))
+    assert sent == {key}
     with pytest.raises(DimseFailure) as raised:
         await told_of_missing(bucket, Entries(failures=3))
     assert raised.value is DOWN

@@ -15,8 +15,8 @@ async def test_brackets_in_what_is_told_are_no_markup(text: str) -> None:
     async def fails() -> None:
         raise OutOfResources(text)
 
-    report.well(text)
-    report.wrong(text, text)
-    assert not await report.look(text, fails)
+    report.ok(text)
+    report.fail(text, text)
+    assert not await report.check(text, fails)
     assert out.getvalue() == f"ok      {text}\n" + 2 * f"wrong   {text}: {text}\n"
     assert report.failed

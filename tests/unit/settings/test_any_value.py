@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from dimse_ingestion.settings import ConfigurationMistake, DoorSettings, ProxySettings
+from dimse_ingestion.settings import ConfigurationMistake, ProxySettings, ServiceSettings
 from dimse_ingestion.settings.unknown_variables import SERVICES
 
 NEEDED = {
@@ -33,7 +33,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-def judged(service: type[DoorSettings], file: Path | None = None) -> tuple[str, ...]:
+def judged(service: type[ServiceSettings], file: Path | None = None) -> tuple[str, ...]:
     """The sentences that the settings are refused with; none when they are taken."""
     try:
         service.load(file)
@@ -44,7 +44,7 @@ def judged(service: type[DoorSettings], file: Path | None = None) -> tuple[str, 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_any_text_in_a_variable(
-    service: type[DoorSettings], monkeypatch: pytest.MonkeyPatch
+    service: type[ServiceSettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in service.names().values():
         for text in TEXTS:

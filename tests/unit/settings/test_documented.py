@@ -10,14 +10,14 @@ from dimse_ingestion.observability import metrics
 from dimse_ingestion.settings import (
     CatalogueSettings,
     DicomwebSettings,
-    DoorSettings,
     IngestionSettings,
     OperatorSettings,
     ProxySettings,
+    ServiceSettings,
 )
 from dimse_ingestion.settings.unknown_variables import known_variables
 
-DOORS: tuple[type[DoorSettings], ...] = (
+DOORS: tuple[type[ServiceSettings], ...] = (
     ProxySettings,
     IngestionSettings,
     DicomwebSettings,
@@ -35,7 +35,7 @@ def metric_names() -> set[str]:
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_every_setting_has_a_row(door: type[DoorSettings]) -> None:
+def test_every_setting_has_a_row(door: type[ServiceSettings]) -> None:
     missing = [name for name in door.names().values() if f"\n| `{name}` |" not in PAGE]
     assert not missing
 

@@ -1,5 +1,5 @@
-"""The product shown at work on one machine: what a newcomer runs first.
+"""The demo: shows the product at work on one machine, which a newcomer runs first.
 
-A modality's part (a DIMSE user that is not ours: pynetdicom), played against `standalone` in a
-process of its own, as a stranger would. It proves and tells; it serves nothing and stores nothing.
+It is the modality (by pynetdicom, a DIMSE user that is not ours) of a `standalone` in a process of
+its own. It sends, queries and compares; it serves nothing and stores nothing.
 """

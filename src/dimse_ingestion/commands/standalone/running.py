@@ -1,7 +1,7 @@
-"""All doors joined in one process, with what they need beside them; ready when an echo says so.
+"""All services in one process; the ready line is printed when a C-ECHO succeeds.
 
-The order of starting is that of the wires: NATS, catalogue, ingestion, DICOMweb, proxy. The order
-of ending is the reverse, so that every door can finish what it has.
+They start in the order of their dependencies: NATS, catalogue, ingestion, DICOMweb, proxy. They
+stop in the reverse order, so that each can finish its work.
 """
 
 import asyncio
@@ -15,10 +15,10 @@ from typing import Any
 from urllib.parse import quote
 
 from dimse_ingestion.catalogue import app as catalogue
+from dimse_ingestion.commands.standalone.advertised_host import advertised_host
 from dimse_ingestion.commands.standalone.embedded_nats import EmbeddedNats
-from dimse_ingestion.commands.standalone.naming import named
-from dimse_ingestion.commands.standalone.owning import owned
-from dimse_ingestion.commands.standalone.viewer import fetched
+from dimse_ingestion.commands.standalone.folder_lock import lock_folder
+from dimse_ingestion.commands.standalone.viewer import fetch_viewer
 from dimse_ingestion.dicomweb import app as dicomweb
 from dimse_ingestion.ingestion import app as ingestion
 from dimse_ingestion.observability import logging, tracing
@@ -34,7 +34,7 @@ from dimse_ingestion.settings import (
     ProxySettings,
 )
 from dimse_ingestion.settings.errors import address_mistake
-from dimse_ingestion.settings.types import checked_host
+from dimse_ingestion.settings.types import check_host
 
 _LOG = logger(__name__)
 _LOOPBACK = "127.0.0.1"
@@ -49,7 +49,7 @@ _OPTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Standalone:
-    """What a user asks for; `viewer` is the npm registry that has one, empty for none."""
+    """The user's options; `viewer` is an npm registry's URL, or empty for none."""
 
     data: Path
     dimse_port: int
@@ -62,71 +62,75 @@ class Standalone:
 
 @dataclass(frozen=True, slots=True)
 class OpenDoors:
-    """Everything, open; `http` is the address of DICOMweb's door, without /dicomweb."""
+    """The running services; `http` is DICOMweb's URL, without /dicomweb."""
 
     proxy: OpenDoor
     dicomweb: dicomweb.OpenDoor
     http: str
 
 
-async def run(asked: Standalone) -> int:
-    """Serve until told to stop; the exit status.
+async def run(options: Standalone) -> int:
+    """Serve until a signal to stop; return the exit status.
 
     Raises ConfigurationMistake when an address or title can't be used.
     """
     logging.configure("standalone")
     tracing.configure("standalone")
     try:
-        await _serve(asked, await _viewer(asked))
+        await _serve(options, await _viewer(options))
     except ConfigurationMistake as mistake:
-        raise ConfigurationMistake(map(_as_options, mistake.sentences)) from None
+        raise ConfigurationMistake(map(_name_options, mistake.sentences)) from None
     return 0
 
 
-async def _viewer(asked: Standalone) -> Path | None:
-    """The viewer's files, before anything is opened: until then a Ctrl-C ends us at once."""
-    return await fetched(asked.data.resolve() / "viewer", asked.viewer) if asked.viewer else None
+async def _viewer(options: Standalone) -> Path | None:
+    """Get the viewer's files before a service starts: until then Ctrl-C ends the process."""
+    return (
+        await fetch_viewer(options.data.resolve() / "viewer", options.viewer)
+        if options.viewer
+        else None
+    )
 
 
-async def _serve(asked: Standalone, viewer: Path | None) -> None:
-    with stop_signal() as told:
-        async with opened(asked, viewer) as doors:
-            ready = asyncio.create_task(_say_when_ready(doors))
-            await told.wait()
+async def _serve(options: Standalone, viewer: Path | None) -> None:
+    with stop_signal() as stop:
+        async with opened(options, viewer) as services:
+            ready = asyncio.create_task(_announce_ready(services))
+            await stop.wait()
             ready.cancel()
 
 
-def _as_options(sentence: str) -> str:
-    """A mistake by the name that a user of the command line knows."""
+def _name_options(sentence: str) -> str:
+    """Replace settings' names in a sentence by those of the command line's options."""
     for variable, option in _OPTIONS.items():
         sentence = sentence.replace(variable, option)
     return sentence
 
 
 @asynccontextmanager
-async def opened(asked: Standalone, viewer: Path | None = None) -> AsyncIterator[OpenDoors]:
-    """Everything, within the block."""
-    data = asked.data.resolve()
+async def opened(options: Standalone, viewer: Path | None = None) -> AsyncIterator[OpenDoors]:
+    """Run all services within the block."""
+    data = options.data.resolve()
     try:
-        checked_host(asked.host)
+        check_host(options.host)
     except ValueError as wrong:
         raise ConfigurationMistake([f"--host: {wrong}"]) from None
-    http_port = asked.http_port or _free_port(asked.host)
-    http = f"http://{_in_url(named(asked.host))}:{http_port}"
+    http_port = options.http_port or _free_port(options.host)
+    http = f"http://{_in_url(advertised_host(options.host))}:{http_port}"
     async with AsyncExitStack() as stack:
-        stack.enter_context(owned(data))
+        stack.enter_context(lock_folder(data))
         nats = EmbeddedNats(data / "nats")
         await _start(nats)
         stack.push_async_callback(nats.stop)
-        token = secrets.token_urlsafe(32)  # other users of this machine do not have it
+        token = secrets.token_urlsafe(32)  # keeps out other users of this machine
         port = await stack.enter_async_context(catalogue.running(_catalogue(data, token)))
-        space = _space(asked, data, port, http) | {"catalogue_token": token}
+        space = _space(options, data, port, http) | {"catalogue_token": token}
         await stack.enter_async_context(ingestion.opened(_ingestion(space, nats)))
         web = await stack.enter_async_context(
-            dicomweb.opened(_dicomweb(asked, data, space, http_port), viewer)
+            dicomweb.opened(_dicomweb(options, data, space, http_port), viewer)
         )
         yield OpenDoors(
-            await stack.enter_async_context(proxy.running(_proxy(asked, data, nats))), web, http
+            await stack.enter_async_context(proxy.running(_proxy(options, data, nats))), web, http
         )
 
 
@@ -137,19 +141,19 @@ async def _start(nats: EmbeddedNats) -> None:
         raise ConfigurationMistake(str(trouble).splitlines()) from None
 
 
-async def _say_when_ready(doors: OpenDoors) -> None:
-    """The one line on standard output: a C-ECHO has gone all the way, and DICOMweb is ready."""
-    for health in (doors.proxy.health, doors.dicomweb.health):
+async def _announce_ready(services: OpenDoors) -> None:
+    """Print the ready line on standard output when a C-ECHO and DICOMweb have succeeded."""
+    for health in (services.proxy.health, services.dicomweb.health):
         while troubles := await health.troubles():
             _LOG.debug("Not ready yet.", **troubles)
             await asyncio.sleep(_LOOK_AGAIN)
-    host, port = doors.proxy.address
-    dimse = f"dimse={doors.proxy.ae_title}@{named(host)}:{port}"
-    print(f"ready {dimse} http={doors.http}", flush=True)  # noqa: T201 - is the interface
+    host, port = services.proxy.address
+    dimse = f"dimse={services.proxy.ae_title}@{advertised_host(host)}:{port}"
+    print(f"ready {dimse} http={services.http}", flush=True)  # noqa: T201 - is the interface
 
 
 def _free_port(host: str) -> int:
-    """A port nobody listens on: events name DICOMweb's address before its door is open."""
+    """Return a free port: events contain DICOMweb's URL before it listens."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.create_server((host, 0), family=family) as listening:
@@ -172,15 +176,15 @@ def _catalogue(data: Path, token: str) -> CatalogueSettings:
     )
 
 
-def _space(asked: Standalone, data: Path, catalogue_port: int, http: str) -> dict[str, Any]:
-    """What ingestion service and DICOMweb have in common."""
+def _space(options: Standalone, data: Path, catalogue_port: int, http: str) -> dict[str, Any]:
+    """Return the settings that ingestion service and DICOMweb have in common."""
     config = data / "bucket-config"
     config.mkdir(exist_ok=True)
     (data / "bucket").mkdir(exist_ok=True)
     (config / "LOCAL_STORAGE_PATH").write_text(str(data / "bucket"))
     address = f"http://{_LOOPBACK}:{catalogue_port}"
     return {
-        "provider_name": asked.provider,
+        "provider_name": options.provider,
         "bucket_config_path": config,
         "bucket_secret_path": config,
         "event_sink": f"{address}/events",
@@ -203,25 +207,25 @@ def _ingestion(space: dict[str, Any], nats: EmbeddedNats) -> IngestionSettings:
 
 
 def _dicomweb(
-    asked: Standalone, data: Path, space: dict[str, Any], http_port: int
+    options: Standalone, data: Path, space: dict[str, Any], http_port: int
 ) -> DicomwebSettings:
     return DicomwebSettings.load(
         **space,
-        dicomweb_host=asked.host,
+        dicomweb_host=options.host,
         dicomweb_port=http_port,
         spool_directory=data / "dicomweb-spool",
     )
 
 
-def _proxy(asked: Standalone, data: Path, nats: EmbeddedNats) -> ProxySettings:
+def _proxy(options: Standalone, data: Path, nats: EmbeddedNats) -> ProxySettings:
     return ProxySettings.load(
         nats_url=nats.url,
         nats_tls_enabled=False,
         nats_auth_token=nats.token,
         proxy_id="standalone",
-        ae_title=asked.ae_title,
-        host=asked.host,
-        port=asked.dimse_port,
+        ae_title=options.ae_title,
+        host=options.host,
+        port=options.dimse_port,
         http_host=_LOOPBACK,
         http_port=0,
         spool_directory=data / "spool",

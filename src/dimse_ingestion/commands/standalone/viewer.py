@@ -1,7 +1,7 @@
-"""The OHIF viewer, out of its npm package: downloaded once, verified, kept beside the data.
+"""The OHIF viewer from its npm package: downloaded once, verified, stored beside the data.
 
-One version, named by its digest: what a registry or a person hands us is that or it is refused. Not
-for serving it (`dicomweb.viewer`) or for what is in the package (`unpacking`).
+One version, named by its digest: an archive from a registry or a person is that, or it is refused.
+It is served by `dicomweb.viewer`, and unpacked by `package_files`.
 """
 
 import asyncio
@@ -14,14 +14,14 @@ from tempfile import TemporaryDirectory
 
 import httpx2
 
-from dimse_ingestion.commands.standalone.unpacking import NotThePackage, unpack
+from dimse_ingestion.commands.standalone.package_files import NotThePackage, unpack
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.settings import ConfigurationMistake
 
 _LOG = logger(__name__)
-_LAYOUT = 1  # how what is unpacked is laid out: another number has it unpacked anew
+_LAYOUT = 1  # of the unpacked files: another number has them unpacked again
 _LONGEST_SILENCE = 30.0
-_TOLD_EVERY = 10  # per cent
+_PROGRESS_STEP = 10  # per cent
 _MEGABYTE = 1_000_000
 _AS_IT_IS = {"accept-encoding": "identity"}
 
@@ -37,11 +37,11 @@ class Package:
 
     @property
     def archive(self) -> str:
-        """The file's name, as `npm pack` writes it."""
+        """The file's name, as `npm pack` gives it."""
         return f"{self.name.removeprefix('@').replace('/', '-')}-{self.version}.tgz"
 
     def address(self, registry: str) -> str:
-        """Where a registry has the file."""
+        """Return the file's URL at a registry."""
         last = self.name.rpartition("/")[2]
         return f"{registry.rstrip('/')}/{self.name}/-/{last}-{self.version}.tgz"
 
@@ -57,16 +57,16 @@ OHIF = Package(
 )
 
 
-async def fetched(folder: Path, registry: str, package: Package = OHIF) -> Path:
-    """The folder of the viewer's files, in `folder`; downloaded unless the package is there.
+async def fetch_viewer(folder: Path, registry: str, package: Package = OHIF) -> Path:
+    """Return the folder of the viewer's files in `folder`, downloading the package if necessary.
 
-    Raises ConfigurationMistake, with what to do, when it can't be had.
+    Raises ConfigurationMistake, with what to do, when it isn't available.
     """
     unpacked = folder / f"{package.archive.removesuffix('.tgz')}-layout-{_LAYOUT}"
     if unpacked.is_dir():
         return unpacked
     try:
-        with _workplace(folder) as work:
+        with _temporary_folder(folder) as work:
             archive = await _archive(folder, work, registry, package)
             await asyncio.to_thread(unpack, archive, work / "files")
             _move(work / "files", unpacked)
@@ -79,15 +79,15 @@ async def fetched(folder: Path, registry: str, package: Package = OHIF) -> Path:
 
 
 @contextmanager
-def _workplace(folder: Path) -> Iterator[Path]:
-    """A folder in `folder` that is gone after the block, however that ends."""
+def _temporary_folder(folder: Path) -> Iterator[Path]:
+    """Create a temporary folder in `folder`, deleted after the block."""
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="unpacking-", dir=folder) as work:
         yield Path(work)
 
 
 def _move(files: Path, unpacked: Path) -> None:
-    """Whole or not at all; where another process was first, its files are as good."""
+    """Move the files in one step; where another process was first, its files are as good."""
     try:
         files.rename(unpacked)
     except OSError:
@@ -96,16 +96,16 @@ def _move(files: Path, unpacked: Path) -> None:
 
 
 async def _archive(folder: Path, work: Path, registry: str, package: Package) -> Path:
-    """The package's file: the one that was put into `folder`, else downloaded into `work`."""
+    """Return the package's file: one that was put into `folder`, else downloaded into `work`."""
     given = folder / package.archive
     if given.exists():
-        return await _verified(given, package, f"Remove {given}, or get it anew.")
+        return await _verify(given, package, f"Remove {given}, or get it anew.")
     archive = work / package.archive
     await _download(package, registry, archive, folder)
-    return await _verified(archive, package, f"It came from {_shown(registry)}.")
+    return await _verify(archive, package, f"It came from {_without_password(registry)}.")
 
 
-async def _verified(archive: Path, package: Package, advice: str) -> Path:
+async def _verify(archive: Path, package: Package, advice: str) -> Path:
     if await asyncio.to_thread(_sha512, archive) != package.sha512:
         raise _mistake(
             f"{package.archive} is refused: its SHA-512 is not that of {package.name} "
@@ -122,15 +122,17 @@ def _sha512(archive: Path) -> str:
 async def _download(package: Package, registry: str, archive: Path, folder: Path) -> None:
     address = package.address(registry)
     megabytes = round(package.size / _MEGABYTE)
-    _LOG.info("Downloading the viewer, once.", address=_shown(address), megabytes=megabytes)
+    _LOG.info(
+        "Downloading the viewer, once.", address=_without_password(address), megabytes=megabytes
+    )
     try:
         async with _answer(address) as chunks:
             await _write(chunks, archive, package.size)
     except (httpx2.HTTPError, httpx2.InvalidURL) as trouble:
         raise _mistake(
-            f"{_shown(address)} can't be downloaded: {_why(trouble)}. Set NPM_CONFIG_REGISTRY to "
-            f"a registry that this machine reaches; or run `npm pack {package.name}@"
-            f"{package.version}` where there is one, and put {package.archive} into {folder}."
+            f"{_without_password(address)} can't be downloaded: {_reason(trouble)}. Set "
+            f"NPM_CONFIG_REGISTRY to a registry that this machine reaches; or run "
+            f"`npm pack {package.name}@{package.version}` where there is one, and put {package.archive} into {folder}."
         ) from None
 
 
@@ -145,27 +147,27 @@ async def _answer(address: str) -> AsyncIterator[AsyncIterator[bytes]]:
 
 
 async def _write(chunks: AsyncIterator[bytes], archive: Path, size: int) -> None:
-    """Write what comes, no more than a chunk beyond `size`, and tell how far it is."""
-    written, told = 0, 0
+    """Write the chunks, at most one beyond `size`, and log the progress."""
+    written, logged = 0, 0
     with archive.open("wb") as file:
         async for chunk in chunks:
             written += file.write(chunk)
             if written > size:
-                return  # the digest will tell
+                return  # too long: the digest will differ
             percent = 100 * written // size
-            if percent >= told + _TOLD_EVERY:
-                told = percent
+            if percent >= logged + _PROGRESS_STEP:
+                logged = percent
                 _LOG.info("Downloading the viewer.", percent=percent)
 
 
-def _why(trouble: Exception) -> str:
+def _reason(trouble: Exception) -> str:
     if isinstance(trouble, httpx2.HTTPStatusError):
         return f"it answered {trouble.response.status_code}"
     return str(trouble).rstrip(".") or type(trouble).__name__
 
 
-def _shown(address: str) -> str:
-    """Without the password that an address may hold."""
+def _without_password(address: str) -> str:
+    """Return the URL without the password that it may contain."""
     scheme, separator, rest = address.partition("://")
     host, slash, path = rest.partition("/")
     return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from dimse_ingestion.commands.standalone.viewer import OHIF, fetched
+from dimse_ingestion.commands.standalone.viewer import OHIF, fetch_viewer
 from dimse_ingestion.settings import ConfigurationMistake
 from tests.unit.commands.standalone.packing import FILES, package_of, packed, registry
 
@@ -21,15 +21,15 @@ def test_the_registrys_address_is_that_of_npm() -> None:
 
 async def test_it_is_downloaded_once(tmp_path: Path) -> None:
     with registry({ADDRESS: ARCHIVE}) as address:
-        files = await fetched(tmp_path / "viewer", address, PACKAGE)
+        files = await fetch_viewer(tmp_path / "viewer", address, PACKAGE)
     assert (files / "index.html").read_bytes() == b'<script src="/viewer/app.js"></script>'
     assert list((tmp_path / "viewer").iterdir()) == [files]
-    assert await fetched(tmp_path / "viewer", NOWHERE, PACKAGE) == files
+    assert await fetch_viewer(tmp_path / "viewer", NOWHERE, PACKAGE) == files
 
 
 async def test_a_file_that_was_put_there_is_taken(tmp_path: Path) -> None:
     (tmp_path / PACKAGE.archive).write_bytes(ARCHIVE)
-    files = await fetched(tmp_path, NOWHERE, PACKAGE)
+    files = await fetch_viewer(tmp_path, NOWHERE, PACKAGE)
     assert (files / "assets" / "codec.wasm").read_bytes() == b"\0asm"
 
 
@@ -39,7 +39,7 @@ def folders_in(folder: Path) -> list[Path]:
 
 async def refused(folder: Path, address: str) -> str:
     with pytest.raises(ConfigurationMistake) as mistake:
-        await fetched(folder, address, PACKAGE)
+        await fetch_viewer(folder, address, PACKAGE)
     assert folders_in(folder) == []
     (sentence,) = mistake.value.sentences
     assert sentence.startswith("--viewer: ")
@@ -74,11 +74,11 @@ async def test_without_a_registry_it_is_told_what_to_do(tmp_path: Path) -> None:
 async def test_a_folder_that_cannot_be_used_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigurationMistake, match="can't be used"):
-        await fetched(tmp_path / "file" / "viewer", NOWHERE, PACKAGE)
+        await fetch_viewer(tmp_path / "file" / "viewer", NOWHERE, PACKAGE)
 
 
 async def test_two_that_start_at_once_have_the_same(tmp_path: Path) -> None:
     with registry({ADDRESS: ARCHIVE}) as address:
-        both = await asyncio.gather(*(fetched(tmp_path, address, PACKAGE) for _ in range(2)))
+        both = await asyncio.gather(*(fetch_viewer(tmp_path, address, PACKAGE) for _ in range(2)))
     assert both[0] == both[1]
     assert folders_in(tmp_path) == [both[0]]

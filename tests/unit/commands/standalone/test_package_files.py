@@ -3,7 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from dimse_ingestion.commands.standalone.unpacking import NotThePackage, led_below, unpack
+from dimse_ingestion.commands.standalone.package_files import (
+    NotThePackage,
+    rebase_addresses,
+    unpack,
+)
 from tests.unit.commands.standalone.packing import FILES, packed
 
 
@@ -74,4 +78,4 @@ def test_what_is_no_viewer_is_refused(tmp_path: Path, archive: bytes) -> None:
 def test_addresses_that_begin_at_the_root_are_led_below(
     suffix: str, before: bytes, after: bytes
 ) -> None:
-    assert led_below(suffix, before) == after
+    assert rebase_addresses(suffix, before) == after

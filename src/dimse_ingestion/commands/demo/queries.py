@@ -1,4 +1,4 @@
-"""What the demo asks: one C-FIND at each level, and names in other scripts by wildcard."""
+"""The demo's queries: one C-FIND at each level, and names in other scripts by wildcard."""
 
 from dataclasses import dataclass
 
@@ -6,24 +6,24 @@ from pydicom import Dataset
 
 
 @dataclass(frozen=True)
-class Question:
-    """One C-FIND; `columns` are the keywords shown, `told` says it in words."""
+class Query:
+    """One C-FIND; `columns` are the keywords shown, `description` says it in words."""
 
-    told: str
+    description: str
     identifier: Dataset
     columns: tuple[str, ...]
     patient_root: bool = False
 
 
-def question(
+def query(
     level: str,
-    told: str,
+    description: str,
     keys: dict[str, str],
     columns: tuple[str, ...],
     *,
     patient_root: bool = False,
-) -> Question:
-    """A question whose identifier asks for `columns` and matches `keys`."""
+) -> Query:
+    """Return a query with `columns` as return keys and `keys` as matching keys."""
     identifier = Dataset()
     identifier.SpecificCharacterSet = "ISO_IR 192"
     identifier.QueryRetrieveLevel = level
@@ -31,17 +31,17 @@ def question(
         setattr(identifier, keyword, None)
     for keyword, value in keys.items():
         setattr(identifier, keyword, value)
-    return Question(told, identifier, columns, patient_root)
+    return Query(description, identifier, columns, patient_root)
 
 
-def patients() -> Question:
-    """Every patient."""
+def patients() -> Query:
+    """Return the query of all patients."""
     columns = ("PatientName", "PatientID", "PatientSex", "NumberOfPatientRelatedStudies")
-    return question("PATIENT", "all patients", {}, columns, patient_root=True)
+    return query("PATIENT", "all patients", {}, columns, patient_root=True)
 
 
-def studies(name: str, told: str) -> Question:
-    """The studies of the patients whose name matches."""
+def studies(name: str, description: str) -> Query:
+    """Return the query of the studies of patients whose name matches."""
     columns = (
         "PatientName",
         "StudyDate",
@@ -50,18 +50,18 @@ def studies(name: str, told: str) -> Question:
         "NumberOfStudyRelatedInstances",
         "StudyInstanceUID",
     )
-    return question("STUDY", told, {"PatientName": name}, columns)
+    return query("STUDY", description, {"PatientName": name}, columns)
 
 
-def series(study_instance_uid: str) -> Question:
-    """The series of one study."""
+def series(study_instance_uid: str) -> Query:
+    """Return the query of one study's series."""
     columns = ("Modality", "SeriesNumber", "SeriesDescription", "NumberOfSeriesRelatedInstances")
     keys = {"StudyInstanceUID": study_instance_uid}
-    return question("SERIES", "the series of one study", keys, (*columns, "SeriesInstanceUID"))
+    return query("SERIES", "the series of one study", keys, (*columns, "SeriesInstanceUID"))
 
 
-def instances(study_instance_uid: str, series_instance_uid: str) -> Question:
-    """The instances of one series."""
+def instances(study_instance_uid: str, series_instance_uid: str) -> Query:
+    """Return the query of one series' instances."""
     keys = {"StudyInstanceUID": study_instance_uid, "SeriesInstanceUID": series_instance_uid}
     columns = ("InstanceNumber", "SOPInstanceUID", "SOPClassUID")
-    return question("IMAGE", "the images of one series", keys, columns)
+    return query("IMAGE", "the images of one series", keys, columns)

@@ -1,4 +1,4 @@
-"""Whether what was answered with success is really there: the bucket read without our code."""
+"""Proof that every stored data set is in the bucket, which is read without our code."""
 
 import hashlib
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from dimse_ingestion.scu.instance_file import InstanceFile, data_set_offset
 
 @dataclass(frozen=True)
 class Proof:
-    """What the bucket holds of what was sent."""
+    """The comparison of the bucket with the images that were sent."""
 
     objects: int
     identical: int

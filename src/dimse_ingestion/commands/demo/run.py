@@ -1,4 +1,4 @@
-"""The demo from start to end: send, ask, prove, and say how to go on."""
+"""The demo from start to end: send, query, compare, and print how to go on."""
 
 import sys
 import tempfile
@@ -10,11 +10,11 @@ from pydicom import Dataset
 from rich.console import Console
 from rich.text import Text
 
-from dimse_ingestion.commands.demo import questions, showing
+from dimse_ingestion.commands.demo import queries, tables
 from dimse_ingestion.commands.demo.images import shipped_images
 from dimse_ingestion.commands.demo.product import Product, running
-from dimse_ingestion.commands.demo.proving import proof
-from dimse_ingestion.commands.demo.questions import Question
+from dimse_ingestion.commands.demo.proof import proof
+from dimse_ingestion.commands.demo.queries import Query
 from dimse_ingestion.scu.associating import Modality, Sent
 from dimse_ingestion.scu.instance_file import InstanceFile
 
@@ -30,14 +30,14 @@ _NAMES_BY_WILDCARD = (
 
 
 class Demo:
-    """One run; `failures` gathers the reasons why it should not end with success."""
+    """One run; `failures` collects the reasons for an exit status other than 0."""
 
     def __init__(self, console: Console) -> None:
         self.failures: list[str] = []
         self._console = console
 
     def run(self, data: Path) -> None:
-        """All of it, with the product's data in `data`."""
+        """Run all steps, with the product's data in `data`."""
         images = shipped_images()
         self._console.print("Starting NATS, catalogue, ingestion and proxy ...")
         with running(data) as product:
@@ -45,9 +45,9 @@ class Demo:
             self._echo(modality, product)
             sent = self._send(modality, images)
             self._send_again(modality, images[0])
-            self._ask(modality, sent)
+            self._query(modality, sent)
             self._prove(product, sent)
-            self._let_look(product)
+            self._wait_for_user(product)
 
     def _echo(self, modality: Modality, product: Product) -> None:
         host, port = product.address
@@ -56,9 +56,9 @@ class Demo:
         self._expect(status == 0, f"C-ECHO was answered with {status:04X}H")
 
     def _send(self, modality: Modality, images: list[InstanceFile]) -> list[Sent]:
-        sending = showing.progress_of(self._console, modality.send(images), len(images))
+        sending = tables.progress_of(self._console, modality.send(images), len(images))
         sent = list(sending)
-        self._console.print(showing.stored_table(sent))
+        self._console.print(tables.stored_table(sent))
         for each in sent:
             reason = f"{each.image.path.name}: {each.status:04X}H {each.comment}"
             self._expect(each.status == 0, reason)
@@ -71,35 +71,37 @@ class Demo:
         )
         self._expect(again.status == 0, f"{image.path.name} again: {again.status:04X}H")
 
-    def _ask(self, modality: Modality, sent: list[Sent]) -> None:
-        people = self._found(modality, questions.patients())
+    def _query(self, modality: Modality, sent: list[Sent]) -> None:
+        people = self._find(modality, queries.patients())
         known = {str(each.image.header.get("PatientID", "")) for each in sent}
         answered = {str(each.get("PatientID", "")) for each in people}
         self._expect(known <= answered, f"patients not found: {len(known - answered)}")
-        studies = self._found(modality, questions.studies("", "all studies"))
+        studies = self._find(modality, queries.studies("", "all studies"))
         largest = max(studies, key=lambda study: int(study.NumberOfStudyRelatedInstances))
-        series = self._found(modality, questions.series(largest.StudyInstanceUID))
-        self._found(
-            modality, questions.instances(largest.StudyInstanceUID, series[0].SeriesInstanceUID)
+        series = self._find(modality, queries.series(largest.StudyInstanceUID))
+        self._find(
+            modality, queries.instances(largest.StudyInstanceUID, series[0].SeriesInstanceUID)
         )
-        for pattern, told in _NAMES_BY_WILDCARD:
-            self._found(modality, questions.studies(pattern, told))
+        for pattern, description in _NAMES_BY_WILDCARD:
+            self._find(modality, queries.studies(pattern, description))
 
-    def _found(self, modality: Modality, question: Question) -> list[Dataset]:
-        matches = modality.find(question.identifier, patient_root=question.patient_root)
-        self._console.print(showing.found_table(question, matches))
-        self._expect(bool(matches), f"nothing found for {question.told}")
+    def _find(self, modality: Modality, query: Query) -> list[Dataset]:
+        matches = modality.find(query.identifier, patient_root=query.patient_root)
+        self._console.print(tables.found_table(query, matches))
+        self._expect(bool(matches), f"nothing found for {query.description}")
         return matches
 
     def _prove(self, product: Product, sent: list[Sent]) -> None:
-        seen = proof(product.bucket, sent)
-        for line in showing.proof_lines(seen):
+        comparison = proof(product.bucket, sent)
+        for line in tables.proof_lines(comparison):
             self._console.print(line)
-        self._expect(not seen.missing, f"{len(seen.missing)} images did not arrive")
-        self._expect(not seen.unexpected, f"{len(seen.unexpected)} objects are not what was sent")
+        self._expect(not comparison.missing, f"{len(comparison.missing)} images did not arrive")
+        self._expect(
+            not comparison.unexpected, f"{len(comparison.unexpected)} objects are not what was sent"
+        )
 
-    def _let_look(self, product: Product) -> None:
-        """Leave the page to whoever sits at a terminal, for as long as they like."""
+    def _wait_for_user(self, product: Product) -> None:
+        """Keep the page open until the user at the terminal presses Enter."""
         answer = httpx2.get(product.page)
         self._expect(answer.is_success, f"the page was answered with {answer.status_code}")
         if self._console.is_terminal and sys.stdin.isatty():
@@ -107,13 +109,13 @@ class Demo:
             with suppress(EOFError, KeyboardInterrupt):
                 self._console.input("The page is there until you press Enter. ")
 
-    def _expect(self, held: bool, otherwise: str) -> None:
-        if not held:
-            self.failures.append(otherwise)
+    def _expect(self, condition: bool, failure_text: str) -> None:
+        if not condition:
+            self.failures.append(failure_text)
 
 
-def tell(data: Path | None) -> int:
-    """Run the demo; the exit status. Without `data` everything is removed at the end."""
+def run_demo(data: Path | None) -> int:
+    """Run the demo; return the exit status. Without `data`, everything is deleted at the end."""
     console = Console(width=None if Console().is_terminal else 140, markup=False)
     demo = Demo(console)
     try:

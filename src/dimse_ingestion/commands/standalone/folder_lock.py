@@ -1,4 +1,4 @@
-"""One data folder, one owner: two processes on it would take each other's spool and server."""
+"""The lock of a data folder: two processes on it would take each other's spool and server."""
 
 import fcntl
 import os
@@ -12,11 +12,11 @@ _LOCK = "standalone.lock"
 
 
 @contextmanager
-def owned(data: Path) -> Iterator[None]:
-    """The folder, made if it isn't there, ours within the block.
+def lock_folder(data: Path) -> Iterator[None]:
+    """Create the folder if necessary, and hold its lock within the block.
 
-    Raises ConfigurationMistake when it can't be written or another process owns it. The lock is
-    the kernel's: it ends with the process, however that ends.
+    Raises ConfigurationMistake when it can't be written or another process holds the lock, which
+    the kernel releases when the process ends, however that is.
     """
     try:
         data.mkdir(parents=True, exist_ok=True)

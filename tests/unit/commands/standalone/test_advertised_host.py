@@ -2,12 +2,12 @@ import socket
 
 import pytest
 
-from dimse_ingestion.commands.standalone.naming import named
+from dimse_ingestion.commands.standalone.advertised_host import advertised_host
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "10.1.2.3", "pacs.example"])
 def test_a_host_is_named_as_it_is(host: str) -> None:
-    assert named(host) == host
+    assert advertised_host(host) == host
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "0:0:0:0:0:0:0:0", ""])
@@ -18,7 +18,7 @@ def test_for_all_addresses_one_is_named_that_can_be_asked(host: str) -> None:
     except OSError:
         pytest.skip("This machine has no IPv6.")
     with listening:
-        address = named(host), listening.getsockname()[1]
+        address = advertised_host(host), listening.getsockname()[1]
         assert address[0] not in ("0.0.0.0", "::", "")
         socket.create_connection(address, timeout=10).close()
 
@@ -28,4 +28,4 @@ def test_without_a_way_out_this_machine_is_named(monkeypatch: pytest.MonkeyPatch
         raise OSError("unreachable")
 
     monkeypatch.setattr(socket, "socket", no_way)
-    assert (named("0.0.0.0"), named("::")) == ("127.0.0.1", "::1")
+    assert (advertised_host("0.0.0.0"), advertised_host("::")) == ("127.0.0.1", "::1")

@@ -1,7 +1,7 @@
-"""What of the viewer's package is kept, and how its files are led to a path of their own.
+"""Unpacking of the viewer's package, with its files moved to a path of their own.
 
-The package is built to be served at `/`. Its scripts ask for their parts at addresses that begin
-there, so those are changed on the way to the disk. Not for where the package comes from (`viewer`).
+The package is built to be served at `/`. Its scripts load their parts by URLs that begin there, so
+those are changed while unpacking. The package's download is in `viewer`.
 """
 
 import re
@@ -17,35 +17,35 @@ _AT_ROOT = {
     ".json": rb'(?P<before>")/(?=assets/)',
     ".xml": rb'(?P<before>")/(?=assets/)',
 }
-"""Where files name an address that begins at the root, by their suffix."""
+"""Patterns of URLs in files that begin at the root, by suffix."""
 
 
 class NotThePackage(Exception):
-    """An archive that can't be the viewer's package; its message says why."""
+    """The archive can't be the viewer's package; the message says why."""
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Write the viewer's files into `folder`; nothing else of the archive, and nowhere else.
+    """Write the viewer's files into `folder`, and no other entries of the archive.
 
     Raises NotThePackage.
     """
     try:
         with tarfile.open(archive, "r:gz") as package:
             for entry in package:
-                if name := kept(entry):
+                if name := viewer_path(entry):
                     content = package.extractfile(entry)
-                    assert content is not None  # noqa: S101 - only files are kept
-                    _write(folder / name, led_below(name.suffix, content.read()))
+                    assert content is not None  # noqa: S101 - only regular files have a viewer path
+                    _write(folder / name, rebase_addresses(name.suffix, content.read()))
     except (tarfile.TarError, EOFError) as trouble:
         raise NotThePackage(f"it can't be read as a tar archive ({trouble}).") from None
     if not (folder / "index.html").is_file():
         raise NotThePackage("it has no dist/index.html.")
 
 
-def kept(entry: tarfile.TarInfo) -> PurePosixPath | None:
-    """A file's path below the viewer's folder; None when it is none of the viewer's.
+def viewer_path(entry: tarfile.TarInfo) -> PurePosixPath | None:
+    """Return a file's path below the viewer's folder, or None when it is none of the viewer's.
 
-    Raises NotThePackage for what no npm package has: links, devices, and ways out of a folder.
+    Raises NotThePackage for entries that no npm package has: links, devices, paths that leave it.
     """
     path = PurePosixPath(entry.name)
     if path.is_absolute() or ".." in path.parts:
@@ -56,8 +56,8 @@ def kept(entry: tarfile.TarInfo) -> PurePosixPath | None:
     return path.relative_to(_FILES) if is_viewers else None
 
 
-def led_below(suffix: str, content: bytes) -> bytes:
-    """A file's content with addresses that begin at `/viewer/` where they began at `/`."""
+def rebase_addresses(suffix: str, content: bytes) -> bytes:
+    """Return the content with URLs that began at `/` beginning at `/viewer/`."""
     pattern = _AT_ROOT.get(suffix)
     return re.sub(pattern, _BELOW, content) if pattern else content
 

@@ -1,7 +1,7 @@
-"""Under which host others reach what listens: events and the ready line name it.
+"""The host under which others reach this machine, for URLs in events and in the ready line.
 
-A host that means every address of this machine (0.0.0.0, ::) is none that anybody can ask. Of the
-addresses, that one is named which this machine has towards others.
+A wildcard address (0.0.0.0, ::) is none that a client can connect to. It is replaced by the
+address of this machine towards other networks.
 """
 
 import socket
@@ -11,8 +11,8 @@ _ELSEWHERE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}  # RF
 _DISCARD = 9
 
 
-def named(host: str) -> str:
-    """A host to listen on as others are told it."""
+def advertised_host(host: str) -> str:
+    """Return the host that others connect to, for a host that is listened on."""
     if not _means_every_address(host):
         return host
     families = (socket.AF_INET6, socket.AF_INET) if ":" in host else (socket.AF_INET,)
@@ -28,7 +28,7 @@ def _means_every_address(host: str) -> bool:
 
 
 def _towards_others(family: socket.AddressFamily) -> str:
-    """This machine's address on the way out; empty if there is none. Nothing is sent."""
+    """Return this machine's address for outgoing packets, or an empty string. Nothing is sent."""
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as asking:
             asking.connect((_ELSEWHERE[family], _DISCARD))

@@ -1,4 +1,4 @@
-"""How the demo looks in a terminal: progress while it sends, then tables."""
+"""The demo's output in a terminal: progress while it sends, then tables."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -10,8 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from dimse_ingestion.commands.demo.proving import Proof
-from dimse_ingestion.commands.demo.questions import Question
+from dimse_ingestion.commands.demo.proof import Proof
+from dimse_ingestion.commands.demo.queries import Query
 from dimse_ingestion.scu.associating import Sent
 
 _SHOWN_AT_MOST = 12
@@ -21,11 +21,11 @@ _LABELS = {
     "NumberOfStudyRelatedInstances": "Images",
     "NumberOfSeriesRelatedInstances": "Images",
 }
-"""What is too long to head a column."""
+"""Short headings for keywords that are too long for a column."""
 
 
 def progress_of(console: Console, sending: Iterable[Sent], total: int) -> Iterator[Sent]:
-    """Pass on what was sent, and show how far it is."""
+    """Yield each result, and show the progress."""
     columns = (
         TextColumn("[bold]C-STORE"),
         BarColumn(),
@@ -40,7 +40,7 @@ def progress_of(console: Console, sending: Iterable[Sent], total: int) -> Iterat
 
 
 def stored_table(sent: list[Sent]) -> Table:
-    """What was sent, a row for each modality and transfer syntax."""
+    """Return a table of the stored images, a row for each modality and transfer syntax."""
     table = Table(title="Stored through proxy, NATS and ingestion", title_justify="left")
     for name in ("Modality", "Transfer syntax", "Character sets"):
         table.add_column(name)
@@ -81,16 +81,16 @@ def _figures(group: list[Sent]) -> tuple[str, str, str, str]:
     return str(len(group)), f"{size:.0f}", " ".join(statuses), f"{seconds * 1000:.0f}"
 
 
-def found_table(question: Question, matches: list[Dataset]) -> Table:
-    """The matches of one C-FIND, the first dozen of them."""
-    level = question.identifier.QueryRetrieveLevel
-    model = "Patient Root" if question.patient_root else "Study Root"
-    title = f"C-FIND {model} {level}: {question.told} ({len(matches)} found)"
+def found_table(query: Query, matches: list[Dataset]) -> Table:
+    """Return a table of the first dozen matches of one C-FIND."""
+    level = query.identifier.QueryRetrieveLevel
+    model = "Patient Root" if query.patient_root else "Study Root"
+    title = f"C-FIND {model} {level}: {query.description} ({len(matches)} found)"
     table = Table(title=title, title_justify="left")
-    for keyword in question.columns:
+    for keyword in query.columns:
         table.add_column(_LABELS.get(keyword, keyword), overflow="fold")
     for match in matches[:_SHOWN_AT_MOST]:
-        table.add_row(*(_text(match, keyword) for keyword in question.columns))
+        table.add_row(*(_text(match, keyword) for keyword in query.columns))
     if len(matches) > _SHOWN_AT_MOST:
         table.caption = f"and {len(matches) - _SHOWN_AT_MOST} more"
     return table
@@ -104,8 +104,8 @@ def _text(match: Dataset, keyword: str) -> str:
 
 
 def proof_lines(proof: Proof) -> Iterator[Text]:
-    """What the bucket was found to hold."""
-    yield Text(f"{proof.identical} data sets stand in the bucket byte for byte.")
+    """Yield lines about the comparison of bucket and images."""
+    yield Text(f"{proof.identical} data sets are in the bucket byte for byte.")
     for image in proof.missing:
         yield Text(f"missing in the bucket: {image.path.name}", "red")
     for path in proof.unexpected:
