@@ -132,7 +132,8 @@ async def _download(package: Package, registry: str, archive: Path, folder: Path
         raise _mistake(
             f"{_without_password(address)} can't be downloaded: {_reason(trouble)}. Set "
             f"NPM_CONFIG_REGISTRY to a registry that this machine reaches; or run "
-            f"`npm pack {package.name}@{package.version}` where there is one, and put {package.archive} into {folder}."
+            f"`npm pack {package.name}@{package.version}` where there is one, and put "
+            f"{package.archive} into {folder}."
         ) from None
 
 
