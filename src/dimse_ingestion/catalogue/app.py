@@ -11,11 +11,11 @@ from pathlib import Path
 from dimse_ingestion.catalogue.database import open_engine
 from dimse_ingestion.catalogue.http_api import HttpApi
 from dimse_ingestion.catalogue.rotating import RotatingDatabase
-from dimse_ingestion.observability import logging, tracing
+from dimse_ingestion.observability import logging
 from dimse_ingestion.observability.http_server import serve
 from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.observability.process import run_service
 from dimse_ingestion.observability.series import start_series
-from dimse_ingestion.observability.shutdown import stop_signal
 from dimse_ingestion.secure_http.server_certificate import ServerCertificate
 from dimse_ingestion.settings import CatalogueSettings, ConfigurationMistake
 
@@ -24,14 +24,11 @@ _BETWEEN_LOOKS = 5.0  # seconds until a renewed certificate is seen
 
 
 async def run(settings: CatalogueSettings) -> int:
-    """Serve until told to stop; the exit status."""
-    logging.configure("catalogue", settings.log_level)
-    tracing.configure("catalogue", settings.otlp_endpoint)
-    with stop_signal() as told:
-        async with running(settings):
-            await told.wait()
-    tracing.shut_down()
-    return 0
+    """Run the service until a signal to stop; return the exit status.
+
+    Raises ConfigurationMistake when it can't start.
+    """
+    return await run_service("catalogue", settings, running(settings))
 
 
 def migrate(settings: CatalogueSettings) -> int:

@@ -18,11 +18,11 @@ from dimse_ingestion.dicomweb.retrieve import metadata, wado_rs
 from dimse_ingestion.dicomweb.routing import Service, ServiceContext, application
 from dimse_ingestion.dicomweb.search import qido
 from dimse_ingestion.dicomweb.store import stow
-from dimse_ingestion.observability import logging, probes, tracing
+from dimse_ingestion.observability import probes
 from dimse_ingestion.observability.http_server import serve
 from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.observability.process import run_service
 from dimse_ingestion.observability.series import start_series
-from dimse_ingestion.observability.shutdown import stop_signal
 from dimse_ingestion.operations.composition import Backends, open_backends
 from dimse_ingestion.operations.echo import BackendHealthCheck
 from dimse_ingestion.settings import DicomwebSettings
@@ -48,16 +48,11 @@ class OpenDoor:
 
 
 async def run(settings: DicomwebSettings) -> int:
-    """Serve until told to stop; the exit status."""
-    logging.configure("dicomweb", settings.log_level)
-    tracing.configure("dicomweb", settings.otlp_endpoint)
-    try:
-        with stop_signal() as told:
-            async with opened(settings):
-                await told.wait()
-    finally:
-        tracing.shut_down()
-    return 0
+    """Run the service until a signal to stop; return the exit status.
+
+    Raises ConfigurationMistake when it can't start.
+    """
+    return await run_service("dicomweb", settings, opened(settings))
 
 
 @asynccontextmanager

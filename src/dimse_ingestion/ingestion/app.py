@@ -10,11 +10,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from starlette.applications import Starlette
 
 from dimse_ingestion.ingestion.dispatch import Dispatch
-from dimse_ingestion.observability import logging, probes, tracing
+from dimse_ingestion.observability import probes
 from dimse_ingestion.observability.http_server import serve
 from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.observability.process import run_service
 from dimse_ingestion.observability.series import start_series
-from dimse_ingestion.observability.shutdown import stop_signal
 from dimse_ingestion.operations.composition import Backends, open_backends, storage_space
 from dimse_ingestion.operations.echo import BackendHealthCheck
 from dimse_ingestion.operations.find import Finder
@@ -31,16 +31,11 @@ _LOG = logger(__name__)
 
 
 async def run(settings: IngestionSettings) -> int:
-    """Serve until told to stop; the exit status."""
-    logging.configure("ingestion", settings.log_level)
-    tracing.configure("ingestion", settings.otlp_endpoint)
-    try:
-        with stop_signal() as stop:
-            async with opened(settings):
-                await stop.wait()
-    finally:
-        tracing.shut_down()
-    return 0
+    """Run the service until a signal to stop; return the exit status.
+
+    Raises ConfigurationMistake when it can't start.
+    """
+    return await run_service("ingestion", settings, opened(settings))
 
 
 @asynccontextmanager

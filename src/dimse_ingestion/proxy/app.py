@@ -6,8 +6,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from dimse_ingestion.observability import logging, tracing
-from dimse_ingestion.observability.shutdown import stop_signal
+from dimse_ingestion.observability.process import run_service
 from dimse_ingestion.proxy.dicom_tls import server_context
 from dimse_ingestion.proxy.service import OpenDoor, Wires, opened
 from dimse_ingestion.settings import ProxySettings
@@ -22,19 +21,11 @@ from dimse_ingestion.upper_layer.services import Services
 
 
 async def run(settings: ProxySettings) -> int:
-    """The proxy until it is told to stop; the process's exit status.
+    """Run the service until a signal to stop; return the exit status.
 
-    Raises ConfigurationMistake when it can't begin.
+    Raises ConfigurationMistake when it can't start.
     """
-    logging.configure("proxy", settings.log_level)
-    tracing.configure("proxy", settings.otlp_endpoint)
-    try:
-        with stop_signal() as told:
-            async with running(settings):
-                await told.wait()
-    finally:
-        tracing.shut_down()
-    return 0
+    return await run_service("proxy", settings, running(settings))
 
 
 @asynccontextmanager
