@@ -19,12 +19,12 @@ from tests.integration.dicomweb.conftest import Space, space_in
 from tests.integration.dicomweb.retrieved import FILES, parts_of, path_of
 
 JSON, XML = "application/dicom+json", "application/dicom+xml"
-PartHandler = list[tuple[dict[str, str], bytes]]
+Parts = list[tuple[dict[str, str], bytes]]
 UIDS = ("00080018", "0020000D", "0020000E")
 LOCATION = "Content-Location"
 
 
-def related(parts: PartHandler) -> bytes:
+def related(parts: Parts) -> bytes:
     heads = ("".join(f"{name}: {value}\r\n" for name, value in head.items()) for head, _ in parts)
     bodies = (content for _, content in parts)
     told = (
@@ -34,7 +34,7 @@ def related(parts: PartHandler) -> bytes:
     return b"".join(told) + b"--frontier--\r\n"
 
 
-async def sent(space: Space, parts: PartHandler, kind: str = JSON) -> httpx2.Response:
+async def sent(space: Space, parts: Parts, kind: str = JSON) -> httpx2.Response:
     content_type = f'multipart/related; type="{kind}"; boundary=frontier'
     return await space.client.post(
         "/studies", content=related(parts), headers={"content-type": content_type}
@@ -87,9 +87,9 @@ def bulk_addresses(data_set: dict[str, Any]) -> Iterator[str]:
                 yield from bulk_addresses(item)
 
 
-async def bulk_parts(space: Space, addresses: set[str]) -> PartHandler:
+async def bulk_parts(space: Space, addresses: set[str]) -> Parts:
     """What is at the addresses, each as it is kept."""
-    found: PartHandler = []
+    found: Parts = []
     for address in addresses:
         anything = 'multipart/related; type="*/*"; transfer-syntax=*'
         answer = await space.client.get(address, headers={"accept": anything})
@@ -257,7 +257,7 @@ async def test_only_uids_are_demanded(space: Space) -> None:
     ],
 )
 async def test_metadata_that_is_none_is_told(
-    space: Space, parts: PartHandler, status: int, why: str
+    space: Space, parts: Parts, status: int, why: str
 ) -> None:
     response = await sent(space, parts)
     assert response.status_code == status
@@ -286,7 +286,7 @@ async def test_a_bulk_data_address_that_is_none_is_said_in_our_words(space: Spac
     told = image() | {"00990101": {"vr": "OB", "BulkDataURI": "http://[::1"}}
     response = await sent(space, [metadata(told)])
     assert response.status_code == 409
-    assert "BulkDataURI of 00990101 is no address" in response.headers["warning"]
+    assert "BulkDataURI of 00990101 is not a URL" in response.headers["warning"]
 
 
 async def test_elements_left_out_are_told_with_their_instance(space: Space) -> None:

@@ -1,8 +1,8 @@
-"""The parts of one request whose instances come as metadata and bulk data, kept on disk together.
+"""The spooled parts of one STOW-RS request that has metadata and bulk data.
 
-Nothing can be stored before all parts are there, because bulk data may come after what names it.
-So they stand one after another in one spooled file, known by their addresses: Content-Location or
-Content-ID (RFC 2557). What metadata says is `metadata_parts`' matter.
+Nothing can be stored before all parts have arrived, because bulk data may come after the metadata
+that refers to it. All parts are written to one spooled file and found by their URLs:
+Content-Location or Content-ID (RFC 2557). `metadata_upload` reads the metadata.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,68 +17,68 @@ from dimse_ingestion.spooling.spooled import SpooledDataSet
 
 @dataclass(slots=True)
 class SpooledPart:
-    """One part: its Content-Type, and where it stands, in bytes of the file."""
+    """One part: its Content-Type, and its offset and length in the spooled file, in bytes."""
 
     content_type: str
     offset: int
     length: int = 0
 
     @property
-    def stretch(self) -> BulkReference:
-        """Where it stands."""
+    def reference(self) -> BulkReference:
+        """Return the position in the spooled file."""
         return BulkReference(self.offset, self.length)
 
 
 @dataclass(slots=True)
 class BulkDataUpload:
-    """Takes over `spooled`, which `close` lets go of; addresses may be relative to `base`."""
+    """Owns `spooled`, which `close` releases; URLs of parts may be relative to `base`."""
 
     spooled: SpooledDataSet
     base: str
-    _by_address: dict[str, list[SpooledPart]] = field(default_factory=dict)
+    _by_url: dict[str, list[SpooledPart]] = field(default_factory=dict)
 
     def begin(self, headers: Mapping[str, str]) -> SpooledPart:
-        """A part that follows the ones before; raises Problem 400 for one at no address."""
+        """Begin the next part; raises Problem 400 when its Content-Location is not a URL."""
         part = SpooledPart(headers.get("content-type", ""), self.spooled.size)
-        for address in self._addresses(headers):
-            self._by_address.setdefault(address, []).append(part)
+        for url in self._urls(headers):
+            self._by_url.setdefault(url, []).append(part)
         return part
 
     async def write(self, part: SpooledPart, content: bytes) -> None:
-        """Some of the last part's bytes."""
+        """Append bytes to the last part."""
         part.length += len(content)
         waiting = self.spooled.write(content)
         if waiting is not None:
             await waiting
 
-    async def sealed(self) -> None:
-        """All parts are whole. Raises DimseFailure A700 when there was no room for them."""
+    async def seal(self) -> None:
+        """Complete the file; raises DimseFailure A700 when the spool was full."""
         await self.spooled.seal()
 
-    def at(self, address: str) -> list[SpooledPart]:
-        """The parts at a BulkDataURI, in order; none where it names none of the request.
+    def at(self, url: str) -> list[SpooledPart]:
+        """Return the parts at a BulkDataURI, in order; none when no part has this URL.
 
-        Raises ValueError for what is no address.
+        Raises ValueError when it is not a URL.
         """
-        return self._by_address.get(urljoin(self.base, address), [])
+        return self._by_url.get(urljoin(self.base, url), [])
 
-    def read(self, stretch: BulkReference, longest: int) -> Iterator[bytes]:
-        """The bytes there, so many at once; once sealed."""
-        for passed in range(0, stretch.length, longest):
-            wanted = min(longest, stretch.length - passed)
-            yield self.spooled.read(stretch.offset + passed, wanted)
+    def read(self, reference: BulkReference, longest: int) -> Iterator[bytes]:
+        """Yield the bytes in chunks of at most `longest`; call `seal` first."""
+        for done in range(0, reference.length, longest):
+            wanted = min(longest, reference.length - done)
+            yield self.spooled.read(reference.offset + done, wanted)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Release the file."""
         self.spooled.close()
 
-    def _addresses(self, headers: Mapping[str, str]) -> Iterator[str]:
+    def _urls(self, headers: Mapping[str, str]) -> Iterator[str]:
         if location := headers.get("content-location", ""):
             try:
                 yield urljoin(self.base, location)
             except ValueError:
                 raise Problem(
-                    HTTPStatus.BAD_REQUEST, "A part's Content-Location is no address."
+                    HTTPStatus.BAD_REQUEST, "A part's Content-Location is not a URL."
                 ) from None
         if name := headers.get("content-id", "").strip("<>"):
             yield f"cid:{name}"

@@ -1,8 +1,8 @@
-"""One instance that came as metadata and bulk data, as `operations.storing` takes one.
+"""An instance composed of metadata and bulk data, ready for `operations.store`.
 
-A data set longer than a chunk is composed twice from the same parts, to be digested and to be
-stored, so that it never stands anywhere in whole. Explicit VR little endian, or the compressed
-pixels' own syntax.
+A data set longer than a chunk is composed twice from the same parts, once to compute the digest and
+once to store it, so that it is never in memory as a whole. It is encoded in explicit VR little
+endian, or in the transfer syntax of its compressed pixel data.
 """
 
 import hashlib
@@ -27,16 +27,16 @@ _CHUNK = 512 * 1024
 
 @dataclass(frozen=True, slots=True)
 class BulkValue:
-    """A value that its metadata told by address: the element, and the parts found there."""
+    """A value that metadata gives by BulkDataURI: the tag, and the parts with that URL."""
 
     tag: str
     parts: Sequence[SpooledPart]
 
 
 class ComposedInstance:
-    """An instance of `elements`; their bulk references count in `values`, which stand in `bulk`.
+    """An instance made of `elements`; their bulk references are indexes of `values` in `bulk`.
 
-    `left_out` says whether some of them are not stored.
+    `has_omissions` is true when some elements are not stored.
     """
 
     def __init__(
@@ -46,66 +46,66 @@ class ComposedInstance:
         bulk: BulkDataUpload,
         worker: MetadataWorker,
     ) -> None:
-        self.named = identity_of(elements)
+        self.identity = identity_of(elements)
         self._elements = elements
         self._values = values
         self._bulk = bulk
         self._worker = worker
         self._encapsulated = False
-        self._held: bytes | None = None
+        self._encoded: bytes | None = None
         self._at_close: list[Callable[[], None]] = []
-        self.left_out = has_omitted_elements(elements)
+        self.has_omissions = has_omitted_elements(elements)
 
     @property
     def size(self) -> int:
-        """Bytes of its bulk data."""
+        """Return the bytes of its bulk data."""
         return sum(part.length for value in self._values for part in value.parts)
 
-    async def sealed(self) -> Instance:
-        """The instance as it is announced.
+    async def seal(self) -> Instance:
+        """Return the description of the instance for `operations.store`.
 
-        Raises DimseFailure: A900 where UIDs are missing, C122 for compressed pixels of which no
-        transfer syntax is clear, C000 where bulk data is missing or a value is none of its VR.
+        Raises DimseFailure: A900 if UIDs are missing, C122 if the transfer syntax of compressed
+        pixel data is unclear, C000 if bulk data is missing or a value does not fit its VR.
         """
-        check_identity(self.named)
+        check_identity(self.identity)
         self._check_values()
         syntax = self._syntax()
         self._encapsulated = bool(syntax)
         try:
-            size, sha256 = await self._worker.run(self._digested)
+            size, sha256 = await self._worker.run(self._digest)
         except ValueError:
-            raise _not_understood("A value of the metadata is none of its VR.") from None
+            raise _not_understood("A value of the metadata does not fit its VR.") from None
         return Instance(
-            sop_class_uid=self.named.sop_class_uid,
-            sop_instance_uid=self.named.sop_instance_uid,
+            sop_class_uid=self.identity.sop_class_uid,
+            sop_instance_uid=self.identity.sop_instance_uid,
             transfer_syntax_uid=syntax or EXPLICIT_VR_LITTLE_ENDIAN,
             size=size,
             sha256=sha256,
         )
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The data set, once sealed."""
-        if self._held is not None:
-            yield self._held
+        """Yield the data set; call `seal` first."""
+        if self._encoded is not None:
+            yield self._encoded
             return
         composing = self._composed()
         while chunk := await self._worker.run(lambda: next(composing, b"")):
             yield chunk
 
     def at_close(self, release: Callable[[], None]) -> None:
-        """Have something released when the instance is stored or refused."""
+        """Call `release` when the instance has been stored or refused."""
         self._at_close.append(release)
 
     def close(self) -> None:
-        """Release what was given for it; the parts are the request's."""
-        self._held = None
+        """Release its memory; the parts belong to the request."""
+        self._encoded = None
         while self._at_close:
             self._at_close.pop()()
 
     def _composed(self) -> Iterator[bytes]:
-        """The data set in pieces, short ones joined."""
+        """Yield the data set in chunks; short pieces are joined."""
         joined = bytearray()
-        for piece in compose(self._elements, self._stretches, encapsulated=self._encapsulated):
+        for piece in compose(self._elements, self._references, encapsulated=self._encapsulated):
             for part in [piece] if isinstance(piece, bytes) else self._bulk.read(piece, _CHUNK):
                 joined += part
                 if len(joined) >= _CHUNK:
@@ -114,18 +114,18 @@ class ComposedInstance:
         if joined:
             yield bytes(joined)
 
-    def _digested(self) -> tuple[int, str]:
+    def _digest(self) -> tuple[int, str]:
         size, digest = 0, hashlib.sha256()
         chunk = b""
         for chunk in self._composed():
             size += len(chunk)
             digest.update(chunk)
-        if size == len(chunk):  # a short one is not composed again to be stored
-            self._held = chunk
+        if size == len(chunk):  # keep a short one, so that it is not composed again
+            self._encoded = chunk
         return size, digest.hexdigest()
 
-    def _stretches(self, bulk: BulkReference) -> list[BulkReference]:
-        return [part.stretch for part in self._values[bulk.offset].parts]
+    def _references(self, bulk: BulkReference) -> list[BulkReference]:
+        return [part.reference for part in self._values[bulk.offset].parts]
 
     def _check_values(self) -> None:
         for value in self._values:
@@ -135,9 +135,9 @@ class ComposedInstance:
                 )
 
     def _syntax(self) -> str:
-        """Of compressed pixel data; empty when there is none."""
-        found = by_tag(self._elements)
-        pixel_data = found.get(PIXEL_DATA)
+        """Return the transfer syntax of compressed pixel data; empty when there is none."""
+        elements = by_tag(self._elements)
+        pixel_data = elements.get(PIXEL_DATA)
         if pixel_data is None or pixel_data.bulk is None:
             return ""
         parts = self._values[pixel_data.bulk.offset].parts
@@ -146,20 +146,21 @@ class ComposedInstance:
         if syntax is None or syntaxes:
             raise DimseFailure(
                 Status.TRANSFER_SYNTAX_NOT_SUPPORTED,
-                "The media type of the pixel data tells no transfer syntax: give its part "
-                "transfer-syntax=UID, or application/octet-stream when it is uncompressed.",
+                "The media type of the pixel data gives no transfer syntax: add "
+                "transfer-syntax=UID to its part, or send application/octet-stream when it is "
+                "uncompressed.",
             )
         if syntax and not holds_all_frames(syntax):
-            _check_frames(found, len(parts))
+            _check_frames(elements, len(parts))
         return syntax
 
     def _beginning(self, part: SpooledPart) -> bytes:
         return self._bulk.spooled.read(part.offset, min(part.length, BEGINNING))
 
 
-def _check_frames(found: dict[int, Element], parts: int) -> None:
-    told = found[_NUMBER_OF_FRAMES].value.strip() if _NUMBER_OF_FRAMES in found else ""
-    frames = int(told) if told.isdecimal() else 1
+def _check_frames(elements: dict[int, Element], parts: int) -> None:
+    text = elements[_NUMBER_OF_FRAMES].value.strip() if _NUMBER_OF_FRAMES in elements else ""
+    frames = int(text) if text.isdecimal() else 1
     if parts != max(frames, 1):
         raise _not_understood(
             f"Number of Frames is {frames}, and {parts} parts have the pixel data's "

@@ -1,7 +1,8 @@
-"""A STOW-RS request whose instances come as metadata and bulk data (PS3.18 section 8.7.3.2).
+"""A STOW-RS request that has metadata and bulk data (PS3.18 section 8.7.3.2).
 
-DICOM JSON has all instances in one part, XML each in one; the other parts are the values that they
-name by BulkDataURI. All are spooled, and when the last has come each instance is stored for itself.
+A part of DICOM JSON has all instances, a part of XML has one; the other parts are the values that
+the metadata refers to by BulkDataURI. All parts are spooled. When the last one has arrived, the
+instances are composed and stored one by one.
 """
 
 import asyncio
@@ -30,27 +31,31 @@ _READ_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """Of one request: bytes and parts."""
+class RequestLimits:
+    """Limits of one request: bytes of its body and number of its parts."""
 
     body: int
     parts: int
 
 
 class MetadataUpload:
-    """Takes the parts of one request, and has `storing` store what they make when all are there.
+    """Takes the parts of one request and stores their instances when all have arrived.
 
-    As many bytes of bulk data as a body may have may be named in all: a part named often would be
-    stored as often. As many instances may come as a request may have parts.
+    The values that metadata refers to have at most `limits.body` bytes in total, because a part is
+    stored as often as it is referred to. There are at most `limits.parts` instances.
     """
 
     def __init__(
-        self, bulk: BulkDataUpload, storing: StorePipeline, limits: Limits, worker: MetadataWorker
+        self,
+        bulk: BulkDataUpload,
+        pipeline: StorePipeline,
+        limits: RequestLimits,
+        worker: MetadataWorker,
     ) -> None:
         self._bulk = bulk
         self._limits = limits
         self._left = limits.body
-        self._storing = storing
+        self._pipeline = pipeline
         self._worker = worker
         self._lengths: dict[str, int] = {}
         self._part: SpooledPart | None = None
@@ -58,14 +63,14 @@ class MetadataUpload:
         self.count = 0
 
     def begin(self, headers: Mapping[str, str]) -> None:
-        """A part begins."""
+        """Begin a part that has these headers."""
         self.count += 1
         self._part = self._bulk.begin(headers)
         if media_type(self._part.content_type)[0] in METADATA:
             self._documents.append(self._part)
 
     async def write(self, content: bytes) -> None:
-        """Some of its bytes; raises Problem 413 where metadata is too long to be read."""
+        """Take the next bytes of the part; raises Problem 413 when metadata is too long."""
         if self._part is None:
             return
         await self._bulk.write(self._part, content)
@@ -78,21 +83,21 @@ class MetadataUpload:
             )
 
     async def end(self) -> None:
-        """The part is whole."""
+        """End the part: all its bytes have arrived."""
         self._part = None
 
     async def finish(self) -> None:
-        """All parts are there: store their instances. Raises Problem 400, DimseFailure A700."""
+        """Store the instances of all parts; raises Problem 400, DimseFailure A700."""
         if self.count and not self._documents:
             raise Problem(HTTPStatus.BAD_REQUEST, f"No part of the request is {JSON} or {XML}.")
-        await self._bulk.sealed()
+        await self._bulk.seal()
         for document in self._documents:
             lease = await self._worker.lease(document.length)
             try:
                 await self._store_document(document, lease)
             finally:
                 lease.release()
-        if not self._storing.count:
+        if not self._pipeline.count:
             raise Problem(
                 HTTPStatus.BAD_REQUEST, "The metadata has no instance: send data sets in it."
             )
@@ -100,21 +105,21 @@ class MetadataUpload:
     async def _store_document(self, document: SpooledPart, lease: Lease) -> None:
         is_xml = media_type(document.content_type)[0] == XML
         reading = self._xml_instances(document) if is_xml else self._json_instances(document)
-        while (found := await self._worker.run(lambda: _next_instance(reading))) is not None:
+        while (instance := await self._worker.run(lambda: _next_instance(reading))) is not None:
             self._check_count()
-            if isinstance(found, DimseFailure):
-                self._storing.refuse(found)
+            if isinstance(instance, DimseFailure):
+                self._pipeline.refuse(instance)
                 await asyncio.sleep(0)
                 continue
-            found.at_close(lease.share())
+            instance.at_close(lease.share())
             try:
-                await self._storing.add(found)
+                await self._pipeline.add(instance)
             except BaseException:
-                found.close()
+                instance.close()
                 raise
 
     def _check_count(self) -> None:
-        if self._storing.count >= self._limits.parts:
+        if self._pipeline.count >= self._limits.parts:
             raise Problem(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 f"The metadata has more than {self._limits.parts} instances "
@@ -122,13 +127,13 @@ class MetadataUpload:
             )
 
     def _json_instances(self, document: SpooledPart) -> Iterator[ComposedInstance | DimseFailure]:
-        """Read the instances of a JSON document one by one; in the worker's thread."""
+        """Yield the instances of a JSON document; runs in the worker's thread."""
         content = JsonDocument(self._content(document))
         while (data_set := content.next()) is not END:
             yield self._instance(partial(from_json, data_set))
 
     def _xml_instances(self, document: SpooledPart) -> Iterator[ComposedInstance | DimseFailure]:
-        """Read the instance of an XML document; in the worker's thread."""
+        """Yield the instance of an XML document; runs in the worker's thread."""
         yield self._instance(partial(from_xml, self._content(document)))
 
     def _instance(
@@ -144,38 +149,38 @@ class MetadataUpload:
         return ComposedInstance(elements, values, self._bulk, self._worker)
 
     def _content(self, part: SpooledPart) -> bytes:
-        return b"".join(self._bulk.read(part.stretch, _READ_AT_ONCE))
+        return b"".join(self._bulk.read(part.reference, _READ_AT_ONCE))
 
     def _values_into(self, values: list[BulkValue]) -> BulkElement:
-        """Makes elements whose references count in `values`."""
+        """Return the factory of elements with bulk data; it appends their parts to `values`."""
 
-        def referring(tag: str, vr: str, address: str) -> Element:
+        def bulk_element(tag: str, vr: str, url: str) -> Element:
             if vr == "SQ":
                 raise ValueError(f"{tag} is a sequence: it can't be bulk data.")
             try:
-                parts = self._bulk.at(address)
+                parts = self._bulk.at(url)
             except ValueError:
-                raise ValueError(f"BulkDataURI of {tag} is no address.") from None
-            if address not in self._lengths:
-                self._lengths[address] = sum(each.length for each in parts)
-            length = self._lengths[address]
+                raise ValueError(f"The BulkDataURI of {tag} is not a URL.") from None
+            if url not in self._lengths:
+                self._lengths[url] = sum(each.length for each in parts)
+            length = self._lengths[url]
             self._left -= length + len(parts)
             if self._left < 0:
                 raise Problem(
                     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                    "The metadata names more bulk data than a request may have "
+                    "The metadata refers to more bulk data than a request may have "
                     "(DICOMWEB_MAXIMUM_BODY): send it in several requests.",
                 )
             values.append(BulkValue(tag, parts))
             return Element(tag[:4], tag[4:], vr, bulk=BulkReference(len(values) - 1, length))
 
-        return referring
+        return bulk_element
 
 
 def _next_instance(
     reading: Iterator[ComposedInstance | DimseFailure],
 ) -> ComposedInstance | DimseFailure | None:
-    """Return the next instance or why it can't be one, None behind the last; raises Problem."""
+    """Return the next instance or its failure, None after the last one; raises Problem."""
     try:
         return next(reading, None)
     except InvalidXml as mistake:

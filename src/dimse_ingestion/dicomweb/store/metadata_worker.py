@@ -1,7 +1,8 @@
-"""Where metadata of store requests is read: one thread, and a bound on what is read at once.
+"""The thread that parses metadata of store requests, and a bound on the memory it uses.
 
-Reading takes processor time and memory in proportion to a document. One thread leaves the event
-loop its turn, whatever is sent, and documents wait for room before their bytes are loaded.
+Parsing takes processor time and memory in proportion to the size of a document. A thread keeps the
+event loop responsive. A document waits until enough of the bounded capacity is free before its
+bytes are loaded.
 """
 
 import asyncio
@@ -14,57 +15,57 @@ T = TypeVar("T")
 
 
 class Lease:
-    """Room that is taken until the last of its holders has released it."""
+    """A share of the capacity that is in use until its last holder has released it."""
 
     def __init__(self, release: Callable[[], None]) -> None:
         self._holders = 1
         self._release = release
 
     def share(self) -> Callable[[], None]:
-        """Add a holder; return how it releases the room."""
+        """Add a holder; return the function that releases its share."""
         self._holders += 1
         return self.release
 
     def release(self) -> None:
-        """Release the room for one holder."""
+        """Release the share of one holder."""
         self._holders -= 1
         if not self._holders:
             self._release()
 
 
 class MetadataWorker:
-    """One for a service; `room` is the number of bytes of documents that are read at once."""
+    """Runs functions in one thread; `capacity` is the bytes of documents in memory at once."""
 
-    def __init__(self, room: int) -> None:
-        self._room = self._left = room
+    def __init__(self, capacity: int) -> None:
+        self._capacity = self._left = capacity
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="metadata")
 
     def close(self) -> None:
-        """End the thread when it has done what it does."""
+        """Stop the thread after the function that it runs now."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     async def run(self, function: Callable[[], T]) -> T:
-        """Return what the function gives in the thread."""
+        """Run the function in the thread and return its result."""
         return await asyncio.get_running_loop().run_in_executor(self._executor, function)
 
     async def lease(self, length: int) -> Lease:
-        """Wait for room for a document of so many bytes, in the order of asking."""
-        length = min(length, self._room)
+        """Wait for capacity for a document of `length` bytes; first come, first served."""
+        length = min(length, self._capacity)
         if self._waiting or length > self._left:
             turn = asyncio.get_running_loop().create_future()
             self._waiting.append((length, turn))
             try:
                 await turn
             except asyncio.CancelledError:
-                self._leave(length, turn)
+                self._cancel_wait(length, turn)
                 raise
         else:
             self._left -= length
         return Lease(lambda: self._give_back(length))
 
-    def _leave(self, length: int, turn: asyncio.Future[None]) -> None:
-        """Give up a turn, which may have come already."""
+    def _cancel_wait(self, length: int, turn: asyncio.Future[None]) -> None:
+        """Leave the queue, or return the capacity if it was granted already."""
         if turn.done() and not turn.cancelled():
             self._give_back(length)
         else:

@@ -1,8 +1,8 @@
-"""One instance as it arrives in a request: a Part-10 file, spooled and told apart while it comes.
+"""One Part-10 file of a STOW-RS request: spooled and parsed while it arrives.
 
-Its data set goes to the spool, which digests it; its first elements are read on the way, because
-an instance must be announced (UIDs, syntax, length, digest) before it can be stored. A part that
-can't be taken is read to its end and told by its failure, so that the parts after it can be.
+The data set goes to the spool, which digests it. The first elements are read on the way, because
+UIDs, transfer syntax, length and digest must be known before the instance can be stored. A part
+that is refused is read to its end all the same, so that the parts after it can be stored.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ _SOP_CLASS_UID = 0x00080016
 _SOP_INSTANCE_UID = 0x00080018
 _STUDY_INSTANCE_UID = 0x0020000D
 _SERIES_INSTANCE_UID = 0x0020000E
-_NAMES = (_SOP_CLASS_UID, _SOP_INSTANCE_UID, _STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID)
+_UID_TAGS = (_SOP_CLASS_UID, _SOP_INSTANCE_UID, _STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID)
 _BEGINNING = 144  # preamble, prefix and the group length of group 2 (PS3.10 section 7.1)
 _LONGEST_HEAD = 64 * 1024
 _READ_AT_ONCE = 64 * 1024
@@ -32,7 +32,7 @@ _LIMITS = ParserLimits(sequence=0, kept=4 * 2**20)  # no sequence names an insta
 
 @dataclass(frozen=True, slots=True)
 class InstanceIdentity:
-    """What an instance says it is; empty where it says nothing."""
+    """The UIDs of an instance's data set; empty where an element is missing."""
 
     sop_class_uid: str = ""
     sop_instance_uid: str = ""
@@ -41,15 +41,15 @@ class InstanceIdentity:
 
 
 def identity_of(elements: Iterable[Element]) -> InstanceIdentity:
-    """What the elements of a data set name."""
-    found = by_tag(elements)
-    texts = (uids.strip_padding(found[tag].value) if tag in found else "" for tag in _NAMES)
+    """Return the UIDs in the elements of a data set."""
+    values = by_tag(elements)
+    texts = (uids.strip_padding(values[tag].value) if tag in values else "" for tag in _UID_TAGS)
     return InstanceIdentity(*(text.encode("ascii", "replace").decode() for text in texts))
 
 
-def check_identity(named: InstanceIdentity) -> None:
-    """Raise DimseFailure A900 when there is no SOP class or no SOP instance."""
-    if not named.sop_class_uid or not named.sop_instance_uid:
+def check_identity(identity: InstanceIdentity) -> None:
+    """Raise DimseFailure A900 when the SOP Class UID or the SOP Instance UID is missing."""
+    if not identity.sop_class_uid or not identity.sop_instance_uid:
         raise DimseFailure(
             Status.DOES_NOT_MATCH_SOP_CLASS,
             "SOP Class UID (0008,0016) or SOP Instance UID (0008,0018) is missing.",
@@ -57,12 +57,12 @@ def check_identity(named: InstanceIdentity) -> None:
 
 
 class Part10Upload:
-    """One part; write all of it, then seal it. Takes over `spooled`, which `close` lets go of."""
+    """Reads one part: write all of it, then seal it. Owns `spooled`; `close` releases it."""
 
-    left_out = False
+    has_omissions = False
 
     def __init__(self, spooled: SpooledDataSet) -> None:
-        self.named = InstanceIdentity()
+        self.identity = InstanceIdentity()
         self._spooled = spooled
         self._head = bytearray()
         self._scanner: Scanner | None = None
@@ -76,7 +76,7 @@ class Part10Upload:
         return self._spooled.size
 
     async def write(self, content: bytes) -> None:
-        """Take the next bytes; what is wrong with them is told by `sealed`."""
+        """Take the next bytes; a failure is raised later, by `seal`."""
         if self._failure is not None:
             return
         try:
@@ -89,11 +89,11 @@ class Part10Upload:
         if waiting is not None:
             await waiting
 
-    async def sealed(self) -> Instance:
-        """The whole instance as it is announced to `operations.storing`.
+    async def seal(self) -> Instance:
+        """Return the description of the instance for `operations.store`.
 
-        Raises DimseFailure: C000 for what is no Part-10 file, A900 where UIDs are missing, A700
-        when there was no room for it.
+        Raises DimseFailure: C000 if the part is not a Part-10 file, A900 if UIDs are missing, A700
+        if the spool is full.
         """
         if self._failure is not None:
             raise self._failure
@@ -103,26 +103,26 @@ class Part10Upload:
             self._scanner.finish()
             self._learn(self._scanner)
         whole = await self._spooled.seal()
-        check_identity(self.named)
+        check_identity(self.identity)
         return Instance(
-            sop_class_uid=self.named.sop_class_uid,
-            sop_instance_uid=self.named.sop_instance_uid,
+            sop_class_uid=self.identity.sop_class_uid,
+            sop_instance_uid=self.identity.sop_instance_uid,
             transfer_syntax_uid=self._transfer_syntax_uid,
             size=whole.size,
             sha256=whole.sha256,
         )
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The data set, once sealed."""
+        """Yield the data set; call `seal` first."""
         for offset in range(0, self._spooled.size, _CHUNK):
             yield self._spooled.read(offset, _CHUNK)
 
     def close(self) -> None:
-        """Let go of the spool's room."""
+        """Release the space in the spool."""
         self._spooled.close()
 
     def _after_head(self, content: bytes) -> bytes:
-        """Collect preamble and group 2; what of `content` is data set already."""
+        """Collect preamble and group 2; return the bytes of the data set in `content`."""
         self._head += content
         if len(self._head) < _BEGINNING:
             return b""
@@ -141,7 +141,7 @@ class Part10Upload:
         return data_set
 
     async def _identify(self, data_set: bytes) -> None:
-        """Read on until everything that names the instance has passed."""
+        """Scan until all UIDs of the instance have been read."""
         if self._identified or self._scanner is None:
             return
         for start in range(0, len(data_set), _READ_AT_ONCE):
@@ -155,9 +155,9 @@ class Part10Upload:
                 return
 
     def _learn(self, scanner: Scanner) -> None:
-        self.named = identity_of(scanner.elements)
+        self.identity = identity_of(scanner.elements)
         self._identified = True
 
 
-def _not_understood(why: str) -> DimseFailure:
-    return DimseFailure(Status.CANNOT_UNDERSTAND, f"The part is no DICOM file: {why}.")
+def _not_understood(reason: str) -> DimseFailure:
+    return DimseFailure(Status.CANNOT_UNDERSTAND, f"The part is no DICOM file: {reason}.")

@@ -1,8 +1,9 @@
-"""The instances of one STOW-RS request, stored while the request is still being read.
+"""The pipeline that stores the instances of one STOW-RS request while the body is being read.
 
-A part is spooled as it comes and stored beside those that follow it, a bounded number at once: an
-object store answers each slowly and many quickly. Each instance succeeds or fails for itself, and
-what was whole is stored whatever becomes of the rest of the request.
+A part is spooled as it arrives. When it is complete it is stored concurrently with the parts after
+it, because an object store has a high latency for each object. The number of concurrent stores is
+bounded. Each instance succeeds or fails on its own; one that was complete is stored even if the
+rest of the request fails.
 """
 
 import asyncio
@@ -24,194 +25,198 @@ from dimse_ingestion.operations.store import Stored, Storer
 from dimse_ingestion.spooling.spool import Spool
 
 _LOG = logger(__name__)
-_AT_ONCE = 32  # so that commits and queries of the catalogue are shared by many instances
+_AT_ONCE = 32  # many, so that they share commits and queries of the catalogue
 _LARGE_AT_ONCE = 8
-_LARGE = 512 * 1024  # bytes: memory is taken by large ones
+_LARGE = 512 * 1024  # bytes; a large instance uses much memory while it is stored
 
 
 class UploadedInstance(Protocol):
-    """An instance that is there in whole (see `receiving`, `composed`)."""
+    """A complete instance: `Part10Upload` or `ComposedInstance`."""
 
-    named: InstanceIdentity
-    left_out: bool
+    identity: InstanceIdentity
+    has_omissions: bool
 
     @property
     def size(self) -> int:
-        """Bytes that have come of it; of metadata, those of its bulk data."""
+        """Return the bytes that have arrived; for metadata, the bytes of its bulk data."""
 
-    async def sealed(self) -> Instance:
-        """As it is announced; raises DimseFailure when it can't be stored."""
+    async def seal(self) -> Instance:
+        """Return its description; raises DimseFailure when it can't be stored."""
 
     def chunks(self) -> AsyncIterator[bytes]:
-        """Its data set, once sealed."""
+        """Yield the data set; call `seal` first."""
 
     def close(self) -> None:
-        """Let go of what it holds."""
+        """Release its memory and files."""
 
 
 class StorePipeline:
-    """One request's parts; `study` is the one they must be in, empty for any.
+    """Stores the parts of one request; `study` is the study they must be in, empty for any.
 
-    Use as an asynchronous context manager: at its end nothing of the request is held any more.
+    Use as an asynchronous context manager: on exit all stores have ended and all resources of the
+    request are released.
     """
 
-    def __init__(self, spool: Spool, storing: Storer, likening: UidConflicts, study: str) -> None:
+    def __init__(self, spool: Spool, storer: Storer, conflicts: UidConflicts, study: str) -> None:
         self._spool = spool
-        self._storing = storing
-        self._likening = likening
-        self._brought: dict[str, str] = {}  # SOP Instance UID → digest
+        self._storer = storer
+        self._conflicts = conflicts
+        self._digests: dict[str, str] = {}  # SOP Instance UID → digest
         self._study = study
         self._tasks: list[asyncio.Future[Outcome]] = []
-        self._room = asyncio.Semaphore(_AT_ONCE)
-        self._room_for_large = asyncio.Semaphore(_LARGE_AT_ONCE)
-        self._receiving: Part10Upload | None = None
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._large_slots = asyncio.Semaphore(_LARGE_AT_ONCE)
+        self._upload: Part10Upload | None = None
         self._operation_id = ""
-        self._at_end: list[Callable[[], None]] = []
+        self._on_exit: list[Callable[[], None]] = []
 
     async def __aenter__(self) -> "StorePipeline":
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._receiving is not None:
-            self._receiving.close()
+        if self._upload is not None:
+            self._upload.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for let_go in self._at_end:
-            let_go()
+        for release in self._on_exit:
+            release()
 
-    def at_end(self, let_go: Callable[[], None]) -> None:
-        """Have something let go of when nothing is being stored any more."""
-        self._at_end.append(let_go)
+    def on_exit(self, release: Callable[[], None]) -> None:
+        """Call `release` on exit, when all stores have ended."""
+        self._on_exit.append(release)
 
     @property
     def count(self) -> int:
-        """Instances that are whole."""
+        """Return the number of instances so far, stored, refused or in progress."""
         return len(self._tasks)
 
     def begin(self, headers: Mapping[str, str]) -> None:
-        """A part begins; one that by its headers is no Part-10 file is refused."""
+        """Begin a part; refuse it when its media type is not that of a Part-10 file."""
         kind, _ = media_type(headers.get("content-type", DICOM))
         if kind not in (DICOM, OCTET_STREAM):
             sentence = f"A part has the media type {kind or 'unknown'}: send {DICOM}."
             self.refuse(DimseFailure(Status.CANNOT_UNDERSTAND, sentence))
             return
         self._operation_id = str(uuid4())
-        self._receiving = Part10Upload(self._spool.open(self._operation_id))
+        self._upload = Part10Upload(self._spool.open(self._operation_id))
 
     async def write(self, content: bytes) -> None:
-        """Some of its bytes."""
-        if self._receiving is not None:
-            await self._receiving.write(content)
+        """Take the next bytes of the part."""
+        if self._upload is not None:
+            await self._upload.write(content)
 
     async def end(self) -> None:
-        """The part is whole: store it, as soon as there is room beside the others."""
-        receiving, self._receiving = self._receiving, None
-        if receiving is None:
+        """End the part and start to store it; wait while too many stores are in progress."""
+        upload, self._upload = self._upload, None
+        if upload is None:
             return
-        await self.add(receiving, self._operation_id)
+        await self.add(upload, self._operation_id)
 
     async def finish(self) -> None:
-        """No part follows."""
+        """Do nothing: each part is stored when it ends."""
 
-    async def add(self, arrived: UploadedInstance, operation_id: str = "") -> None:
-        """Store what is whole, as soon as there is room beside the others."""
-        rooms = [self._room, self._room_for_large][: 1 + (arrived.size > _LARGE)]
-        await _acquire(rooms)
-        storing = self._stored(operation_id or str(uuid4()), arrived)
-        task = asyncio.create_task(storing, name="store a part")
-        task.add_done_callback(lambda _: _release(rooms))
+    async def add(self, upload: UploadedInstance, operation_id: str = "") -> None:
+        """Start to store a complete instance; wait while too many stores are in progress."""
+        semaphores = [self._slots, self._large_slots][: 1 + (upload.size > _LARGE)]
+        await _acquire(semaphores)
+        coroutine = self._store(operation_id or str(uuid4()), upload)
+        task = asyncio.create_task(coroutine, name="store a part")
+        task.add_done_callback(lambda _: _release(semaphores))
         self._tasks.append(task)
 
     def refuse(self, failure: DimseFailure) -> None:
-        """A part that can't be an instance."""
+        """Add the outcome of a part that holds no instance."""
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         outcome.set_result(Outcome(InstanceIdentity(), failure=failure))
         self._tasks.append(outcome)
 
     async def outcomes(self) -> list[Outcome]:
-        """What became of each, in the order of the parts."""
+        """Wait for all stores and return their outcomes, in the order of the parts."""
         return list(await asyncio.gather(*self._tasks))
 
-    async def _stored(self, operation_id: str, arrived: UploadedInstance) -> Outcome:
+    async def _store(self, operation_id: str, upload: UploadedInstance) -> Outcome:
         try:
-            instance = await arrived.sealed()
-            self._check_study(arrived.named)
+            instance = await upload.seal()
+            self._check_study(upload.identity)
             with metrics.dicomweb_store_seconds.time():
-                stored, otherwise = await self._likened(operation_id, instance, arrived)
+                stored, has_conflict = await self._store_and_check(operation_id, instance, upload)
         except DimseFailure as failure:
-            _told_failure(failure, arrived.named)
-            return Outcome(arrived.named, failure=failure)
-        except Exception:  # noqa: BLE001 - one instance must not take the others' answers with it
-            _LOG.exception("A mistake of ours kept an instance from being stored.")
-            ours = DimseFailure(Status.PROCESSING_FAILURE, "internal error")
-            return Outcome(arrived.named, failure=ours)
+            _record_failure(failure, upload.identity)
+            return Outcome(upload.identity, failure=failure)
+        except Exception:  # noqa: BLE001 - one instance must not fail the others
+            _LOG.exception("An internal error prevented an instance from being stored.")
+            internal = DimseFailure(Status.PROCESSING_FAILURE, "internal error")
+            return Outcome(upload.identity, failure=internal)
         finally:
-            arrived.close()
-        _told(instance, stored.key, operation_id, again=stored.duplicate)
-        warnings = [ELEMENTS_OMITTED] * arrived.left_out + [UID_CONFLICT] * otherwise
-        return Outcome(arrived.named, warnings=tuple(warnings))
+            upload.close()
+        _record_stored(instance, stored.key, operation_id, again=stored.duplicate)
+        warnings = [ELEMENTS_OMITTED] * upload.has_omissions + [UID_CONFLICT] * has_conflict
+        return Outcome(upload.identity, warnings=tuple(warnings))
 
-    async def _likened(
-        self, operation_id: str, instance: Instance, arrived: UploadedInstance
+    async def _store_and_check(
+        self, operation_id: str, instance: Instance, upload: UploadedInstance
     ) -> tuple[Stored, bool]:
-        """The instance stored, and whether it was known with other content before."""
-        known = asyncio.create_task(self._is_known_otherwise(instance), name="liken a part")
+        """Store the instance; return also whether its UID was known with other content before."""
+        known = asyncio.create_task(self._is_conflicting(instance), name="check the UID of a part")
         try:
-            chunks = _ending_after(known, arrived.chunks())
-            return await self._storing.store(operation_id, instance, chunks), await known
+            chunks = _hold_end_for(known, upload.chunks())
+            return await self._storer.store(operation_id, instance, chunks), await known
         finally:
             known.cancel()
 
-    async def _is_known_otherwise(self, instance: Instance) -> bool:
-        brought = self._brought.setdefault(instance.sop_instance_uid, instance.sha256)
-        return brought != instance.sha256 or await self._likening.is_conflicting(instance)
+    async def _is_conflicting(self, instance: Instance) -> bool:
+        digest = self._digests.setdefault(instance.sop_instance_uid, instance.sha256)
+        return digest != instance.sha256 or await self._conflicts.is_conflicting(instance)
 
-    def _check_study(self, named: InstanceIdentity) -> None:
-        if self._study and named.study_instance_uid != self._study:
+    def _check_study(self, identity: InstanceIdentity) -> None:
+        if self._study and identity.study_instance_uid != self._study:
             raise DimseFailure(
                 Status.DOES_NOT_MATCH_SOP_CLASS,
                 "Study Instance UID (0020,000D) is not that of the address it was sent to.",
             )
 
 
-async def _acquire(rooms: Sequence[asyncio.Semaphore]) -> None:
-    """Acquire all or, when cancelled, none."""
+async def _acquire(semaphores: Sequence[asyncio.Semaphore]) -> None:
+    """Acquire all; release those acquired when it is cancelled meanwhile."""
     acquired: list[asyncio.Semaphore] = []
     try:
-        for room in rooms:
-            await room.acquire()
-            acquired.append(room)
+        for semaphore in semaphores:
+            await semaphore.acquire()
+            acquired.append(semaphore)
     except asyncio.CancelledError:
         _release(acquired)
         raise
 
 
-def _release(rooms: Sequence[asyncio.Semaphore]) -> None:
-    for room in rooms:
-        room.release()
+def _release(semaphores: Sequence[asyncio.Semaphore]) -> None:
+    for semaphore in semaphores:
+        semaphore.release()
 
 
-async def _ending_after(
+async def _hold_end_for(
     known: asyncio.Future[bool], chunks: AsyncIterator[bytes]
 ) -> AsyncIterator[bytes]:
-    """The chunks; their end waits, so that the catalogue is not told before it has been asked."""
+    """Yield the chunks, and end only when `known` is done.
+
+    Otherwise the catalogue could learn of the new object before it is asked for the old ones.
+    """
     async for chunk in chunks:
         yield chunk
     await known
 
 
-def _told(instance: Instance, key: str, operation_id: str, *, again: bool) -> None:
+def _record_stored(instance: Instance, key: str, operation_id: str, *, again: bool) -> None:
     metrics.dicomweb_stored.labels("again" if again else "new").inc()
     _LOG.info(
         "Instance stored.", object=key, size=instance.size, again=again, operation_id=operation_id
     )
 
 
-def _told_failure(failure: DimseFailure, named: InstanceIdentity) -> None:
+def _record_failure(failure: DimseFailure, identity: InstanceIdentity) -> None:
     status = f"{failure.status:04X}"
     metrics.dicomweb_store_failures.labels(status).inc()
     _LOG.warning(
         "An instance was not stored.",
         status=status,
-        why=failure.comment,
-        sop_instance_uid=named.sop_instance_uid,
+        reason=failure.comment,
+        sop_instance_uid=identity.sop_instance_uid,
     )

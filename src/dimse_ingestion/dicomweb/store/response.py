@@ -1,6 +1,6 @@
-"""What became of each instance of a request, as PS3.18 annex I (Store Instances Response) tells it.
+"""The Store Instances Response of STOW-RS (PS3.18 annex I): a data set and an HTTP status.
 
-Pure: outcomes in, elements and an HTTP status out.
+Built from the outcomes of the instances alone; no I/O.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -21,39 +21,39 @@ _REFERENCED_SOP_CLASS_UID = 0x00081150
 _REFERENCED_SOP_INSTANCE_UID = 0x00081155
 
 RetrieveUrl = Callable[[str, str, str], str]
-"""Where a study, a series of it, an instance of that can be had; empty for no such level."""
+"""Gives the URL of a study, a series or an instance; UIDs of levels below it are empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoreWarning:
-    """What there is to say of an instance that is stored; `reason` is 0 for none of I.2-1."""
+    """A warning about an instance that is stored; `reason` is 0 for none of PS3.18 table I.2-1."""
 
     sentence: str
     reason: int = 0
 
 
 ELEMENTS_OMITTED = StoreWarning(
-    "Elements that are true of another encoding only, or of none, are left out.", 0xB006
+    "Elements that are valid in another encoding only, or in none, are left out.", 0xB006
 )
 UID_CONFLICT = StoreWarning(
-    "A SOP Instance UID was known with other content: all are kept, and one answers "
+    "A SOP Instance UID was known with other content: all contents are kept, and one is given "
     "(DIMSE_DUPLICATES)."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One instance of a request; `failure` is None for one that is durable and known."""
+    """The result for one instance; `failure` is None when it is durable and in the catalogue."""
 
-    named: InstanceIdentity
+    identity: InstanceIdentity
     failure: DimseFailure | None = None
     warnings: tuple[StoreWarning, ...] = ()
 
 
 def http_status(outcomes: Sequence[Outcome]) -> int:
-    """200 when all are stored, 202 when some are, 409 when none is (PS3.18 table 10.5.3-1).
+    """Return 200 if all are stored, 202 if some, 409 if none (PS3.18 table 10.5.3-1).
 
-    503 when none is for something that passes: the same request may be sent again.
+    Return 503 if none is stored and all failures are transient: the client may send it again.
     """
     failures = [each.failure for each in outcomes if each.failure is not None]
     if not failures:
@@ -68,44 +68,46 @@ def http_status(outcomes: Sequence[Outcome]) -> int:
 
 
 def response_elements(outcomes: Sequence[Outcome], url: RetrieveUrl) -> list[Element]:
-    """The response's data set (PS3.18 table I.2-1)."""
+    """Return the data set of the response (PS3.18 table I.2-1)."""
     sequences = (
-        (_FAILED_SOP_SEQUENCE, [_failed(each) for each in outcomes if _is_named_failure(each)]),
+        (_FAILED_SOP_SEQUENCE, [_failed(each) for each in outcomes if _is_sop_failure(each)]),
         (_REFERENCED_SOP_SEQUENCE, [_stored(each, url) for each in outcomes if not each.failure]),
         (_OTHER_FAILURES_SEQUENCE, [_other(each) for each in outcomes if _is_other_failure(each)]),
     )
-    told = [_sequence(tag, items) for tag, items in sequences if items]
-    studies = {each.named.study_instance_uid for each in outcomes if not each.failure}
+    elements = [_sequence(tag, items) for tag, items in sequences if items]
+    studies = {each.identity.study_instance_uid for each in outcomes if not each.failure}
     if len(studies) != 1:
-        return told
-    return [element(_RETRIEVE_URL, "UR", url(studies.pop(), "", "")), *told]
+        return elements
+    return [element(_RETRIEVE_URL, "UR", url(studies.pop(), "", "")), *elements]
 
 
 def sentences(outcomes: Iterable[Outcome], most: int = 5) -> list[str]:
-    """Why instances failed and what is odd with others, each once, for a person."""
-    told = [each.failure.public_comment for each in outcomes if each.failure is not None]
-    warned = [warning.sentence for each in outcomes for warning in each.warnings]
-    return list(dict.fromkeys(told))[:most] + list(dict.fromkeys(warned))
+    """Return the failures, at most `most`, and the warnings as sentences, each one once."""
+    failures = [each.failure.public_comment for each in outcomes if each.failure is not None]
+    warnings = [warning.sentence for each in outcomes for warning in each.warnings]
+    return list(dict.fromkeys(failures))[:most] + list(dict.fromkeys(warnings))
 
 
-def _is_named_failure(each: Outcome) -> bool:
-    return each.failure is not None and bool(each.named.sop_instance_uid)
+def _is_sop_failure(each: Outcome) -> bool:
+    return each.failure is not None and bool(each.identity.sop_instance_uid)
 
 
 def _is_other_failure(each: Outcome) -> bool:
-    return each.failure is not None and not each.named.sop_instance_uid
+    return each.failure is not None and not each.identity.sop_instance_uid
 
 
 def _stored(each: Outcome, url: RetrieveUrl) -> list[Element]:
-    named = each.named
-    where = url(named.study_instance_uid, named.series_instance_uid, named.sop_instance_uid)
+    identity = each.identity
+    where = url(
+        identity.study_instance_uid, identity.series_instance_uid, identity.sop_instance_uid
+    )
     reasons = [warning.reason for warning in each.warnings if warning.reason]
     warned = [element(_WARNING_REASON, "US", str(reason)) for reason in reasons[:1]]
-    return [*_referenced(named), element(_RETRIEVE_URL, "UR", where), *warned]
+    return [*_referenced(identity), element(_RETRIEVE_URL, "UR", where), *warned]
 
 
 def _failed(each: Outcome) -> list[Element]:
-    return [*_referenced(each.named), *_other(each)]
+    return [*_referenced(each.identity), *_other(each)]
 
 
 def _other(each: Outcome) -> list[Element]:
@@ -113,10 +115,10 @@ def _other(each: Outcome) -> list[Element]:
     return [element(_FAILURE_REASON, "US", str(reason))]
 
 
-def _referenced(named: InstanceIdentity) -> list[Element]:
+def _referenced(identity: InstanceIdentity) -> list[Element]:
     return [
-        element(_REFERENCED_SOP_CLASS_UID, "UI", named.sop_class_uid),
-        element(_REFERENCED_SOP_INSTANCE_UID, "UI", named.sop_instance_uid),
+        element(_REFERENCED_SOP_CLASS_UID, "UI", identity.sop_class_uid),
+        element(_REFERENCED_SOP_INSTANCE_UID, "UI", identity.sop_instance_uid),
     ]
 
 

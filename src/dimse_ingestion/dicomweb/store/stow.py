@@ -1,8 +1,8 @@
-"""STOW-RS (PS3.18 section 10.5): a request's instances stored, each answered for itself.
+"""STOW-RS (PS3.18 section 10.5): store the instances of a request and report on each one.
 
-The body is streamed: a part goes to the spool while it comes and to the bucket when it is whole, so
-that memory is bounded whatever is sent. What a part holds is `receiving`'s matter, how instances
-are stored `storing_parts`', what is answered `store_response`'s.
+The body is streamed: a part is written to the spool while it arrives and to the bucket when it is
+complete, so that memory is bounded whatever a client sends. `part10_upload` and `metadata_upload`
+read the parts, `pipeline` stores the instances, `response` builds the answer.
 """
 
 import asyncio
@@ -34,8 +34,8 @@ from dimse_ingestion.dicomweb.store.bulk_data_upload import BulkDataUpload
 from dimse_ingestion.dicomweb.store.metadata_upload import (
     LONGEST_METADATA,
     METADATA,
-    Limits,
     MetadataUpload,
+    RequestLimits,
 )
 from dimse_ingestion.dicomweb.store.metadata_worker import MetadataWorker
 from dimse_ingestion.dicomweb.store.pipeline import StorePipeline
@@ -55,22 +55,22 @@ from dimse_ingestion.spooling.spool import Spool
 
 
 def routes(context: ServiceContext) -> Iterable[BaseRoute]:
-    """Where instances are stored."""
+    """Return the routes of STOW-RS: POST to all studies, or to one study."""
     spool = _spool(context.settings)
     context.exit_stack.callback(spool.close)
     space = storage_space(context.settings)
-    limits = Limits(context.settings.maximum_body, context.settings.maximum_parts)
-    storing = Storer(context.wires.bucket, context.wires.sink, space)
+    limits = RequestLimits(context.settings.maximum_body, context.settings.maximum_parts)
+    storer = Storer(context.wires.bucket, context.wires.sink, space)
     worker = MetadataWorker(LONGEST_METADATA)
     context.exit_stack.callback(worker.close)
-    stow = StowService(spool, storing, UidConflicts(context.wires.queries), limits, worker)
+    stow = StowService(spool, storer, UidConflicts(context.wires.queries), limits, worker)
 
     async def answer(request: Request) -> Response:
         form = store_response_format(request)
         outcomes = await stow.store(request, resource(request).study)
         base = context.urls.base(request)
-        told = response_elements(outcomes, lambda *uids: f"{base}{Resource(*uids).path}")
-        body = form.encoded(told, _no_bulk_data)
+        elements = response_elements(outcomes, lambda *uids: f"{base}{Resource(*uids).path}")
+        body = form.encoded(elements, _no_bulk_data)
         whole = body if form.media_type == f"{DICOM}+json" else form.body([body])
         response = Response(whole, http_status(outcomes), media_type=form.media_type)
         for sentence in sentences(outcomes):
@@ -94,88 +94,88 @@ def _spool(settings: DicomwebSettings) -> Spool:
     )
     try:
         spool.prepare()
-    except OSError as trouble:
+    except OSError as error:
         directory = str(settings.spool_directory)
-        raise directory_mistake("DICOMWEB_SPOOL_DIRECTORY", directory, trouble) from None
+        raise directory_mistake("DICOMWEB_SPOOL_DIRECTORY", directory, error) from None
     return spool
 
 
 def _no_bulk_data(path: Sequence[str]) -> str:
-    """A response has none."""
+    """Raise ValueError: a store response has no bulk data."""
     raise ValueError(f"{'/'.join(path)} is no bulk data.")
 
 
 class PartHandler(Protocol):
-    """What takes the parts of one request (see `storing_parts`, `metadata_parts`)."""
+    """Takes the parts of one request: `StorePipeline` or `MetadataUpload`."""
 
     @property
     def count(self) -> int:
-        """Parts so far."""
+        """Return the number of parts so far."""
 
     def begin(self, headers: Mapping[str, str]) -> None:
-        """A part begins."""
+        """Begin a part that has these headers."""
 
     async def write(self, content: bytes) -> None:
-        """Some of its bytes."""
+        """Take the next bytes of the part."""
 
     async def end(self) -> None:
-        """The part is whole."""
+        """End the part: all its bytes have arrived."""
 
     async def finish(self) -> None:
-        """No part follows."""
+        """End the request: no part follows."""
 
 
 class StowService:
-    """Takes the requests of one storage space."""
+    """Stores the instances of requests in one storage space."""
 
     def __init__(
         self,
         spool: Spool,
-        storing: Storer,
-        likening: UidConflicts,
-        limits: Limits,
+        storer: Storer,
+        conflicts: UidConflicts,
+        limits: RequestLimits,
         worker: MetadataWorker,
     ) -> None:
         self._spool = spool
-        self._storing = storing
-        self._likening = likening
+        self._storer = storer
+        self._conflicts = conflicts
         self._limits = limits
         self._worker = worker
 
     async def store(self, request: Request, study: str = "") -> list[Outcome]:
-        """Store what a request brings, into `study` if it isn't empty.
+        """Store the instances of a request, into `study` unless it is empty.
 
-        Raises Problem when the request can't be read to its end; what was whole is stored then,
-        too, and the sentence says so.
+        Raises Problem when the request can't be read to its end. Instances that were complete by
+        then are stored; the detail of the problem gives their number.
         """
         content_type = request.headers.get("content-type", "")
         kind, parameters = media_type(content_type)
-        of_parts = parameters.get("type", DICOM).lower() if kind == MULTIPART else kind
-        if of_parts not in (DICOM, *METADATA):
-            raise _unsupported(kind, of_parts)
+        part_type = parameters.get("type", DICOM).lower() if kind == MULTIPART else kind
+        if part_type not in (DICOM, *METADATA):
+            raise _unsupported(kind, part_type)
         body = self._body(request)
-        async with StorePipeline(self._spool, self._storing, self._likening, study) as storing:
-            parts = self._parts(of_parts, str(request.url), storing)
+        async with StorePipeline(self._spool, self._storer, self._conflicts, study) as pipeline:
+            parts = self._parts(part_type, str(request.url), pipeline)
             try:
                 if kind == MULTIPART:
                     await self._read_parts(parameters.get("boundary", ""), body, parts)
                 else:
                     await _read_one(content_type, body, parts)
                 await parts.finish()
-            except MalformedMultipart as broken:
-                problem = Problem(HTTPStatus.BAD_REQUEST, str(broken))
-                raise _broken_off(problem, await storing.outcomes()) from None
+            except MalformedMultipart as malformed:
+                problem = Problem(HTTPStatus.BAD_REQUEST, str(malformed))
+                raise _with_stored_count(problem, await pipeline.outcomes()) from None
             except Problem as problem:
-                raise _broken_off(problem, await storing.outcomes()) from None
-            return await storing.outcomes()
+                raise _with_stored_count(problem, await pipeline.outcomes()) from None
+            return await pipeline.outcomes()
 
-    def _parts(self, of_parts: str, address: str, storing: StorePipeline) -> PartHandler:
-        """What takes the parts of a request."""
-        if of_parts == DICOM:
-            return storing
+    def _parts(self, part_type: str, address: str, pipeline: StorePipeline) -> PartHandler:
+        """Return the handler for parts of this media type."""
+        if part_type == DICOM:
+            return pipeline
         bulk = BulkDataUpload(self._spool.open(str(uuid4())), address)
-        storing.at_end(bulk.close)
-        return MetadataUpload(bulk, storing, self._limits, self._worker)
+        pipeline.on_exit(bulk.close)
+        return MetadataUpload(bulk, pipeline, self._limits, self._worker)
 
     async def _read_parts(
         self, boundary: str, body: AsyncIterator[bytes], parts: PartHandler
@@ -183,16 +183,16 @@ class StowService:
         reader = MultipartReader(boundary)
         async for data in body:
             for event in reader.feed(data):
-                await self._take(event, parts)
+                await self._handle(event, parts)
                 if isinstance(event, PartEnd):
-                    await asyncio.sleep(0)  # others' turn: small parts come many at once
+                    await asyncio.sleep(0)  # many small parts: let other requests run
         reader.finish()
         if not parts.count:
             raise Problem(
                 HTTPStatus.BAD_REQUEST, "The multipart body has no part: send instances in it."
             )
 
-    async def _take(self, event: Event, parts: PartHandler) -> None:
+    async def _handle(self, event: Event, parts: PartHandler) -> None:
         if isinstance(event, PartContent):
             await parts.write(event.content)
         elif not isinstance(event, PartHeaders):
@@ -207,7 +207,7 @@ class StowService:
             parts.begin(event.headers)
 
     async def _body(self, request: Request) -> AsyncIterator[bytes]:
-        """The request's bytes. Raises Problem when they are too many, or stop coming."""
+        """Yield the body's bytes; raises Problem if it is too long or the client disconnects."""
         length = 0
         stream = aiter(request.stream())
         while True:
@@ -215,7 +215,7 @@ class StowService:
                 data = await anext(stream, None)
             except ClientDisconnect:
                 raise Problem(
-                    HTTPStatus.BAD_REQUEST, "The connection ended within the body."
+                    HTTPStatus.BAD_REQUEST, "The connection ended before the body was complete."
                 ) from None
             if data is None:
                 return
@@ -236,17 +236,17 @@ async def _read_one(content_type: str, body: AsyncIterator[bytes], parts: PartHa
     await parts.end()
 
 
-def _unsupported(kind: str, of_parts: str) -> Problem:
-    told = f"{kind} of {of_parts}" if kind == MULTIPART else kind or "is missing or unreadable"
+def _unsupported(kind: str, part_type: str) -> Problem:
+    given = f"{kind} of {part_type}" if kind == MULTIPART else kind or "is missing or unreadable"
     offers = ", ".join((DICOM, *sorted(METADATA)))
     return Problem(
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-        f"Content-Type {told}: send {MULTIPART} with one of type {offers}.",
+        f"Content-Type {given}: send {MULTIPART} with one of type {offers}.",
     )
 
 
-def _broken_off(problem: Problem, outcomes: list[Outcome]) -> Problem:
-    """The problem, and how much was stored before it."""
+def _with_stored_count(problem: Problem, outcomes: list[Outcome]) -> Problem:
+    """Return the problem with the number of instances that were stored before it."""
     stored = sum(each.failure is None for each in outcomes)
     before = f" Before that, {stored} instances were stored." if stored else ""
     return Problem(problem.status, f"{problem.detail}{before}", headers=problem.headers)

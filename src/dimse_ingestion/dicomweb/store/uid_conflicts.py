@@ -1,8 +1,8 @@
-"""Whether a SOP Instance UID is known already, with other content (PS3.3 C.12.1.1.1 forbids it).
+"""Detection of SOP Instance UIDs that are stored already with other content.
 
-All are kept, and the catalogue's policy says which one answers; who sends another is told, as far
-as the catalogue can say. Nothing is refused for it and nothing waits long for it: UIDs that come
-while the catalogue is being asked are asked together afterwards.
+PS3.3 C.12.1.1.1 forbids such UIDs, but all contents are kept, and the duplicates policy of the
+catalogue decides which one is given. The client only gets a warning: no instance is refused, and
+none waits long for the check. UIDs that arrive during a query are collected for the next query.
 """
 
 import asyncio
@@ -22,44 +22,44 @@ _UID = UNIQUE_KEYS["IMAGE"]
 
 
 class UidConflicts:
-    """Likens instances to what the catalogue answers for their UIDs."""
+    """Compares the digests of instances with those in the catalogue."""
 
     def __init__(self, queries: QueryClient) -> None:
         self._queries = queries
         self._waiting: dict[str, asyncio.Future[str]] = {}
-        self._asking: asyncio.Task[None] | None = None
+        self._querying: asyncio.Task[None] | None = None
 
     async def is_conflicting(self, instance: Instance) -> bool:
-        """Whether another content answers for its UID; no where the catalogue can't say."""
+        """Return whether the catalogue has other content for the UID; False if it fails."""
         if not uids.is_valid(instance.sop_instance_uid):
-            return False  # it is refused anyway
+            return False  # `operations.store` refuses it
         new = asyncio.get_running_loop().create_future()
         digest = self._waiting.setdefault(instance.sop_instance_uid, new)
-        if self._asking is None:
-            self._asking = asyncio.create_task(self._ask(), name="liken instances")
+        if self._querying is None:
+            self._querying = asyncio.create_task(self._query_all(), name="check UIDs of instances")
         return await asyncio.shield(digest) not in ("", instance.sha256)
 
-    async def _ask(self) -> None:
-        """Ask until nobody waits."""
+    async def _query_all(self) -> None:
+        """Query the catalogue until no UID waits."""
         while self._waiting:
-            asked, self._waiting = self._waiting, {}
-            found: Mapping[str, str] = {}
+            batch, self._waiting = self._waiting, {}
+            known: Mapping[str, str] = {}
             try:
                 async with asyncio.timeout(_LONGEST):
-                    found = await self._digests(asked)
-            except (DimseFailure, TimeoutError) as trouble:
-                _LOG.info("The catalogue can't say what it knows of instances.", why=str(trouble))
-            except Exception:  # noqa: BLE001 - what is only told must not keep anything waiting
-                _LOG.exception("A mistake of ours kept instances from being likened.")
-            for uid, digest in asked.items():
-                digest.set_result(found.get(uid, ""))
-        self._asking = None
+                    known = await self._digests(batch)
+            except (DimseFailure, TimeoutError) as error:
+                _LOG.info("The catalogue could not be queried for known UIDs.", reason=str(error))
+            except Exception:  # noqa: BLE001 - a mere warning must not block a store
+                _LOG.exception("An internal error prevented the check for known UIDs.")
+            for uid, digest in batch.items():
+                digest.set_result(known.get(uid, ""))
+        self._querying = None
 
-    async def _digests(self, asked: Iterable[str]) -> Mapping[str, str]:
-        """Of the data sets that answer for the UIDs, those that are known."""
-        key = element(_UID, "UI", "\\".join(asked))
-        found = self._queries.objects(Query(scope="IMAGE", keys=[key]))
-        return {_uid_of(each): each.sha256 async for each in found}
+    async def _digests(self, sop_instance_uids: Iterable[str]) -> Mapping[str, str]:
+        """Return the digests of the stored data sets by UID, without UIDs that are not stored."""
+        key = element(_UID, "UI", "\\".join(sop_instance_uids))
+        objects = self._queries.objects(Query(scope="IMAGE", keys=[key]))
+        return {_uid_of(each): each.sha256 async for each in objects}
 
 
 def _uid_of(located: Located) -> str:

@@ -60,8 +60,8 @@ async def service(scope: Scope, receive: Receive, send: Send) -> None:
         await PlainTextResponse("done")(scope, receive, send)
 
 
-class ServiceContext:
-    """The service within limits, and who is at it."""
+class Scenario:
+    """The service behind the middleware, and its clients."""
 
     def __init__(self, requests: int = 4) -> None:
         self.limiting = AdmissionMiddleware(
@@ -91,7 +91,7 @@ def test_one_too_many_is_refused_until_another_ends() -> None:
         limiting = AdmissionMiddleware(slow, AdmissionLimits(1, silence=60, least_rate=1000))
         first, second, third = Client(), Client(), Client()
         under_way = asyncio.create_task(limiting(GET, first.receive, first.send))
-        await asyncio.sleep(3000)  # it is the door's own work that takes so long
+        await asyncio.sleep(3000)  # time of the service itself does not count
         await limiting(GET, second.receive, second.send)
         may_end.set()
         await under_way
@@ -104,11 +104,11 @@ def test_one_too_many_is_refused_until_another_ends() -> None:
 
 def test_a_client_that_reads_nothing_is_left() -> None:
     async def play() -> None:
-        door = ServiceContext(requests=1)
-        door.comes(Client(reads=False))
-        assert await door.served() == pytest.approx(60, abs=1)
-        reading = door.comes(Client())
-        await door.served()
+        scenario = Scenario(requests=1)
+        scenario.comes(Client(reads=False))
+        assert await scenario.served() == pytest.approx(60, abs=1)
+        reading = scenario.comes(Client())
+        await scenario.served()
         assert reading.status == 200
 
     run_in_virtual_time(play())
@@ -117,11 +117,11 @@ def test_a_client_that_reads_nothing_is_left() -> None:
 @pytest.mark.parametrize("scope", [POST, CHUNKED], ids=["counted", "chunked"])
 def test_a_body_that_drips_is_refused(scope: Scope) -> None:
     async def play() -> None:
-        door = ServiceContext()
+        scenario = Scenario()
         dripping, steady = Client(1, 10), Client(1000, 1)
-        door.comes(dripping, scope)
-        door.comes(steady, scope)
-        assert await door.served() == pytest.approx(100, abs=2)
+        scenario.comes(dripping, scope)
+        scenario.comes(steady, scope)
+        assert await scenario.served() == pytest.approx(100, abs=2)
         assert (dripping.status, steady.status) == (408, 200)
         assert b"DICOMWEB_LEAST_RATE" in dripping.sent[1]["body"]
 
@@ -130,11 +130,11 @@ def test_a_body_that_drips_is_refused(scope: Scope) -> None:
 
 def test_bodies_do_not_take_all_places() -> None:
     async def play() -> None:
-        door = ServiceContext()
-        bodies = [door.comes(Client(2000, 1), POST) for _ in range(4)]
+        scenario = Scenario()
+        bodies = [scenario.comes(Client(2000, 1), POST) for _ in range(4)]
         await asyncio.sleep(10)
-        reading = door.comes(Client())
-        await door.served()
+        reading = scenario.comes(Client())
+        await scenario.served()
         assert [each.status for each in bodies] == [200, 200, 200, 503]
         assert reading.status == 200
 
@@ -143,16 +143,16 @@ def test_bodies_do_not_take_all_places() -> None:
 
 def test_the_slowest_body_gives_its_place_to_another() -> None:
     async def play() -> None:
-        door = ServiceContext()
+        scenario = Scenario()
         dripping, slower, steady = Client(100, 1), Client(1, 1), Client(2000, 1)
         for each in (dripping, slower, steady):
-            door.comes(each, POST)
+            scenario.comes(each, POST)
         await asyncio.sleep(10.5)
-        coming = door.comes(Client(20_000, 1), POST)
+        coming = scenario.comes(Client(20_000, 1), POST)
         await asyncio.sleep(1)
         assert (slower.status, dripping.sent) == (503, [])
         assert (b"retry-after", b"1") in slower.sent[0]["headers"]
-        await door.served()
+        await scenario.served()
         assert (coming.status, steady.status, dripping.status) == (200, 200, 408)
 
     run_in_virtual_time(play())
@@ -160,33 +160,33 @@ def test_the_slowest_body_gives_its_place_to_another() -> None:
 
 def test_a_reader_that_reads_nothing_gives_its_place_to_another() -> None:
     async def play() -> None:
-        door = ServiceContext(requests=2)
+        scenario = Scenario(requests=2)
         for _ in range(2):
-            door.comes(Client(reads=False))
+            scenario.comes(Client(reads=False))
         await asyncio.sleep(1)
-        early = door.comes(Client())
+        early = scenario.comes(Client())
         await asyncio.sleep(9)
-        late = [door.comes(Client()) for _ in range(5)]
+        late = [scenario.comes(Client()) for _ in range(5)]
         await asyncio.sleep(1)
         assert early.status == 503
         assert {each.status for each in late} <= {200, 503}
         assert late[0].status == 200
-        await door.served()
+        await scenario.served()
 
     run_in_virtual_time(play())
 
 
 def test_many_that_drip_stop_nobody_else() -> None:
     async def play() -> None:
-        door = ServiceContext(requests=128)
+        scenario = Scenario(requests=128)
         for _ in range(128):
-            door.comes(Client(1, 10), POST)
+            scenario.comes(Client(1, 10), POST)
         for _ in range(8):
             await asyncio.sleep(2)
-            reading, sending = door.comes(Client()), door.comes(Client(50_000, 0.1), POST)
+            reading, sending = scenario.comes(Client()), scenario.comes(Client(50_000, 0.1), POST)
             await asyncio.sleep(1)
             assert (reading.status, sending.status) == (200, 200)
-        await door.served()
+        await scenario.served()
 
     run_in_virtual_time(play())
 

@@ -1,4 +1,4 @@
-"""The transfer syntax of a part with pixel data: told, the standard's default, or unclear."""
+"""The transfer syntax of a part with pixel data: given, the default, or unclear."""
 
 import pytest
 from pydicom import dcmread
@@ -28,7 +28,7 @@ BASE = "1.2.840.10008.1.2"
         ("image/jls; transfer-syntax=none", None),
     ],
 )
-def test_a_media_type_tells_its_syntax(content_type: str, syntax: str | None) -> None:
+def test_a_media_type_gives_the_transfer_syntax(content_type: str, syntax: str | None) -> None:
     assert syntax_of(content_type, b"") == syntax
 
 
@@ -36,18 +36,18 @@ def test_a_media_type_tells_its_syntax(content_type: str, syntax: str | None) ->
     "name",
     ["SC_rgb_jpeg_dcmtk.dcm", "JPGExtended.dcm", "JPEG-LL.dcm", "SC_jpeg_no_color_transform.dcm"],
 )
-def test_a_jpeg_tells_its_own(name: str) -> None:
+def test_a_jpeg_header_gives_the_transfer_syntax(name: str) -> None:
     instance = dcmread(str(get_testdata_file(name, download=False)))
     frame = next(generate_frames(instance.PixelData, number_of_frames=1))
     assert syntax_of("image/jpeg", frame) == instance.file_meta.TransferSyntaxUID
 
 
 @pytest.mark.parametrize("beginning", [b"", b"\xff\xd8", b"\xff\xd8\xff\xe0\0\2ab", b"GIF89a"])
-def test_what_is_no_jpeg_tells_nothing(beginning: bytes) -> None:
+def test_a_malformed_jpeg_gives_no_transfer_syntax(beginning: bytes) -> None:
     assert syntax_of("image/jpeg", beginning) is None
 
 
-def test_videos_hold_all_their_frames() -> None:
+def test_only_a_video_has_all_frames_in_one_part() -> None:
     assert holds_all_frames(f"{BASE}.4.102")
     assert holds_all_frames(f"{BASE}.4.100.1")
     assert not holds_all_frames(f"{BASE}.4.90")

@@ -22,7 +22,7 @@ async def test_functions_run_in_one_other_thread(worker: MetadataWorker) -> None
     assert names[0] != threading.current_thread().name
 
 
-async def test_documents_wait_for_room_in_order(worker: MetadataWorker) -> None:
+async def test_documents_wait_for_capacity_in_order(worker: MetadataWorker) -> None:
     first = await worker.lease(60)
     second = asyncio.create_task(worker.lease(60))
     third = asyncio.create_task(worker.lease(10))
@@ -33,7 +33,7 @@ async def test_documents_wait_for_room_in_order(worker: MetadataWorker) -> None:
     await asyncio.gather(second, third)
 
 
-async def test_room_is_taken_until_the_last_holder_releases_it(worker: MetadataWorker) -> None:
+async def test_capacity_is_in_use_until_the_last_holder_releases_it(worker: MetadataWorker) -> None:
     lease = await worker.lease(1000)  # more than there is counts as all
     release = lease.share()
     lease.release()
@@ -44,7 +44,7 @@ async def test_room_is_taken_until_the_last_holder_releases_it(worker: MetadataW
     await waiting
 
 
-async def test_who_leaves_while_waiting_leaves_the_room_to_others(worker: MetadataWorker) -> None:
+async def test_a_cancelled_wait_leaves_the_capacity_to_others(worker: MetadataWorker) -> None:
     first = await worker.lease(100)
     leaving, staying = (asyncio.create_task(worker.lease(100)) for _ in range(2))
     await asyncio.sleep(0)

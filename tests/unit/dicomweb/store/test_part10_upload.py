@@ -1,4 +1,4 @@
-"""Instances in pieces of any size: announced as pydicom reads them, or told why not."""
+"""Part-10 files in pieces of any size: described as pydicom reads them, or refused."""
 
 import hashlib
 from collections.abc import Iterator
@@ -28,40 +28,40 @@ def file(name: str) -> bytes:
     return Path(str(get_testdata_file(name, download=False))).read_bytes()
 
 
-async def received(
+async def upload_file(
     spool: Spool, content: bytes, size: int = 10_000
 ) -> tuple[Part10Upload, Instance]:
-    receiving = Part10Upload(spool.open("operation"))
+    upload = Part10Upload(spool.open("operation"))
     for start in range(0, len(content), size):
-        await receiving.write(content[start : start + size])
-    return receiving, await receiving.sealed()
+        await upload.write(content[start : start + size])
+    return upload, await upload.seal()
 
 
 @pytest.mark.parametrize("path", storable(), ids=lambda path: path.name)
-async def test_every_storable_file_is_announced_as_it_is(spool: Spool, path: Path) -> None:
-    receiving, instance = await received(spool, path.read_bytes())  # noqa: ASYNC240 - a small file of a test
-    told = dcmread(path, stop_before_pixels=True)
+async def test_every_storable_file_is_described_as_it_is(spool: Spool, path: Path) -> None:
+    upload, instance = await upload_file(spool, path.read_bytes())  # noqa: ASYNC240 - a small file of a test
+    expected = dcmread(path, stop_before_pixels=True)
     data_set = data_set_of(path)
-    assert b"".join([chunk async for chunk in receiving.chunks()]) == data_set
+    assert b"".join([chunk async for chunk in upload.chunks()]) == data_set
     assert instance == Instance(
-        sop_class_uid=told.SOPClassUID,
-        sop_instance_uid=told.SOPInstanceUID,
-        transfer_syntax_uid=told.file_meta.TransferSyntaxUID,
+        sop_class_uid=expected.SOPClassUID,
+        sop_instance_uid=expected.SOPInstanceUID,
+        transfer_syntax_uid=expected.file_meta.TransferSyntaxUID,
         size=len(data_set),
         sha256=hashlib.sha256(data_set).hexdigest(),
     )
-    assert receiving.named.study_instance_uid == told.StudyInstanceUID
-    receiving.close()
+    assert upload.identity.study_instance_uid == expected.StudyInstanceUID
+    upload.close()
 
 
 @pytest.mark.parametrize("size", [1, 7, 144, 1000])
 async def test_the_size_of_the_pieces_makes_no_difference(spool: Spool, size: int) -> None:
     content = file("MR_small.dcm")
-    assert (await received(spool, content, size))[1] == (await received(spool, content))[1]
+    assert (await upload_file(spool, content, size))[1] == (await upload_file(spool, content))[1]
 
 
 @pytest.mark.parametrize(
-    ("content", "why"),
+    ("content", "reason"),
     [
         (b"", "ends within its file meta information"),
         (file("CT_small.dcm")[:200], "ends within its file meta information"),
@@ -81,25 +81,27 @@ async def test_the_size_of_the_pieces_makes_no_difference(spool: Spool, size: in
         (file("CT_small.dcm")[:600], "ends early"),
     ],
 )
-async def test_what_is_no_file_is_told(spool: Spool, content: bytes, why: str) -> None:
-    with pytest.raises(DimseFailure, match=why) as failure:
-        await received(spool, content)
+async def test_a_part_that_is_no_dicom_file_is_refused(
+    spool: Spool, content: bytes, reason: str
+) -> None:
+    with pytest.raises(DimseFailure, match=reason) as failure:
+        await upload_file(spool, content)
     assert failure.value.status == Status.CANNOT_UNDERSTAND
 
 
-async def test_an_instance_without_uids_does_not_match(spool: Spool) -> None:
+async def test_an_instance_without_uids_is_refused(spool: Spool) -> None:
     with pytest.raises(DimseFailure, match="0008,0018") as failure:
-        await received(spool, file("UN_sequence.dcm"))
+        await upload_file(spool, file("UN_sequence.dcm"))
     assert failure.value.status == Status.DOES_NOT_MATCH_SOP_CLASS
 
 
-async def test_a_full_spool_is_told_and_gives_its_room_back(tmp_path: Path) -> None:
+async def test_a_full_spool_fails_the_upload_and_is_released(tmp_path: Path) -> None:
     spool = Spool(tmp_path, Limits(memory=1000, disk=10_000))
-    receiving = Part10Upload(spool.open("operation"))
-    await receiving.write(file("CT_small.dcm"))
+    upload = Part10Upload(spool.open("operation"))
+    await upload.write(file("CT_small.dcm"))
     with pytest.raises(DimseFailure, match="spool is full") as failure:
-        await receiving.sealed()
-    receiving.close()
+        await upload.seal()
+    upload.close()
     assert failure.value.status == Status.OUT_OF_RESOURCES
     assert (spool.memory_used, spool.disk_used) == (0, 0)
     spool.close()

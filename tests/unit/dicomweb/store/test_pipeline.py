@@ -18,15 +18,15 @@ NOBODY: Any = None
 class Waiting:
     """An instance that is refused, once `allowed` is set."""
 
-    left_out = False
+    has_omissions = False
     in_progress = 0
 
     def __init__(self, size: int, allowed: asyncio.Event) -> None:
-        self.named = InstanceIdentity()
+        self.identity = InstanceIdentity()
         self.size = size
         self._allowed = allowed
 
-    async def sealed(self) -> Instance:
+    async def seal(self) -> Instance:
         Waiting.in_progress += 1
         await self._allowed.wait()
         Waiting.in_progress -= 1

@@ -1,4 +1,4 @@
-"""Each outcome stands where PS3.18 annex I has it, and the status follows."""
+"""Each outcome is in the sequence of PS3.18 annex I, and the HTTP status follows."""
 
 from dataclasses import replace
 
@@ -50,26 +50,26 @@ def url(*uids: str) -> str:
     return "/".join(("here", *filter(None, uids)))
 
 
-def test_each_outcome_has_its_sequence() -> None:
-    told = by_tag(response_elements([STORED, REFUSED, BROKEN], url))
-    assert list(told) == sorted(told)
-    assert told[0x00081190].value == "here/1.2"
-    (stored,) = map(by_tag, told[0x00081199].items or [])
+def test_each_outcome_is_in_its_sequence() -> None:
+    response = by_tag(response_elements([STORED, REFUSED, BROKEN], url))
+    assert list(response) == sorted(response)
+    assert response[0x00081190].value == "here/1.2"
+    (stored,) = map(by_tag, response[0x00081199].items or [])
     assert stored[0x00081155].value == "1.2.3.1"
     assert stored[0x00081190].value == "here/1.2/1.2.1/1.2.3.1"
-    (failed,) = map(by_tag, told[0x00081198].items or [])
+    (failed,) = map(by_tag, response[0x00081198].items or [])
     assert (failed[0x00081150].value, failed[0x00081155].value) == ("1.2.3", "1.2.3.2")
     assert int(failed[0x00081197].value) == 0xA900
-    (other,) = map(by_tag, told[0x0008119A].items or [])
+    (other,) = map(by_tag, response[0x0008119A].items or [])
     assert int(other[0x00081197].value) == 0xC000
 
 
-def test_a_warning_stands_with_its_instance() -> None:
+def test_a_warning_is_in_the_item_of_its_instance() -> None:
     warned = replace(
         STORED, warnings=(StoreWarning("Some was left out.", 0xB006), StoreWarning("It is odd."))
     )
-    told = by_tag(response_elements([STORED, warned], url))
-    first, second = map(by_tag, told[0x00081199].items or [])
+    response = by_tag(response_elements([STORED, warned], url))
+    first, second = map(by_tag, response[0x00081199].items or [])
     assert 0x00081196 not in first
     assert int(second[0x00081196].value) == 0xB006
     assert sentences([REFUSED, warned]) == [
@@ -80,15 +80,15 @@ def test_a_warning_stands_with_its_instance() -> None:
     assert http_status([STORED, warned]) == 200
 
 
-def test_nothing_is_told_of_what_is_not() -> None:
+def test_empty_sequences_are_left_out() -> None:
     assert [each.tag for each in response_elements([STORED], url)] == [0x00081190, 0x00081199]
     assert [each.tag for each in response_elements([BROKEN], url)] == [0x0008119A]
 
 
-def test_no_study_is_told_where_there_are_two() -> None:
+def test_two_studies_have_no_common_retrieve_url() -> None:
     other = Outcome(InstanceIdentity("1.2.3", "1.2.4.1", "1.4", "1.4.1"))
     assert [each.tag for each in response_elements([STORED, other], url)] == [0x00081199]
 
 
-def test_a_reason_is_said_once() -> None:
+def test_equal_sentences_are_given_once() -> None:
     assert sentences([STORED, BUSY, REFUSED, BUSY]) == ["The bucket is away.", "It is another."]

@@ -1,4 +1,4 @@
-"""Another content under a known UID is noticed, many are asked at once, trouble hinders none."""
+"""Other content of a known UID is detected, in batched queries, and errors block no store."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -14,19 +14,19 @@ from dimse_ingestion.queries.contract import Located, Query
 from dimse_ingestion.queries.memory import MemoryQueryClient
 
 
-class Counting(MemoryQueryClient):
-    """Counts what it is asked."""
+class CountingClient(MemoryQueryClient):
+    """Counts its queries."""
 
-    asked = 0
+    query_count = 0
 
     async def objects(self, query: Query) -> AsyncGenerator[Located, None]:
-        self.asked += 1
+        self.query_count += 1
         await asyncio.sleep(0)
         async for each in super().objects(query):
             yield each
 
 
-def known(uid: str, sha256: str) -> Located:
+def stored(uid: str, sha256: str) -> Located:
     return Located(
         elements=[element(0x00080018, "UI", uid)],
         transfer_syntax_uid="1.2.840.10008.1.2.1",
@@ -43,50 +43,50 @@ def instance(uid: str, sha256: str = "new") -> Instance:
 
 
 @pytest.fixture
-def queries() -> Counting:
-    client = Counting()
-    client.add(known("1.2.1", "old"))
-    client.add(known("1.2.2", "new"))
+def queries() -> CountingClient:
+    client = CountingClient()
+    client.add(stored("1.2.1", "old"))
+    client.add(stored("1.2.2", "new"))
     return client
 
 
-async def test_only_another_content_of_the_same_uid_is_noticed(queries: Counting) -> None:
-    likening = UidConflicts(queries)
-    told = [await likening.is_conflicting(instance(uid)) for uid in ("1.2.1", "1.2.2", "1.2.3")]
-    assert told == [True, False, False]
+async def test_only_other_content_of_the_same_uid_conflicts(queries: CountingClient) -> None:
+    conflicts = UidConflicts(queries)
+    results = [await conflicts.is_conflicting(instance(uid)) for uid in ("1.2.1", "1.2.2", "1.2.3")]
+    assert results == [True, False, False]
 
 
-async def test_those_that_come_meanwhile_are_asked_together(queries: Counting) -> None:
-    likening = UidConflicts(queries)
-    asked = (likening.is_conflicting(instance(f"1.2.{each % 50}")) for each in range(500))
-    assert sum(await asyncio.gather(*asked)) == 10
-    assert queries.asked <= 2
+async def test_uids_that_arrive_during_a_query_share_the_next_one(queries: CountingClient) -> None:
+    conflicts = UidConflicts(queries)
+    checks = (conflicts.is_conflicting(instance(f"1.2.{each % 50}")) for each in range(500))
+    assert sum(await asyncio.gather(*checks)) == 10
+    assert queries.query_count <= 2
 
 
 @pytest.mark.parametrize(
-    "trouble",
+    "error",
     [OutOfResources("It is away."), DimseFailure(Status.CANNOT_UNDERSTAND, "No."), TimeoutError()],
 )
-async def test_a_catalogue_that_can_t_say_hinders_nothing(
-    queries: Counting, trouble: Exception
+async def test_an_error_of_the_catalogue_is_no_conflict(
+    queries: CountingClient, error: Exception
 ) -> None:
-    likening = UidConflicts(queries)
-    queries.refusing = trouble  # type: ignore[assignment] # whatever a client may raise
-    assert not await likening.is_conflicting(instance("1.2.1"))
+    conflicts = UidConflicts(queries)
+    queries.refusing = error  # type: ignore[assignment] # whatever a client may raise
+    assert not await conflicts.is_conflicting(instance("1.2.1"))
     queries.refusing = None
-    assert await likening.is_conflicting(instance("1.2.1"))
+    assert await conflicts.is_conflicting(instance("1.2.1"))
 
 
-async def test_who_is_cancelled_takes_no_other_with_it(queries: Counting) -> None:
-    likening = UidConflicts(queries)
+async def test_a_cancelled_check_leaves_others_running(queries: CountingClient) -> None:
+    conflicts = UidConflicts(queries)
     first, second = (
-        asyncio.ensure_future(likening.is_conflicting(instance("1.2.1"))) for _ in range(2)
+        asyncio.ensure_future(conflicts.is_conflicting(instance("1.2.1"))) for _ in range(2)
     )
     await asyncio.sleep(0)
     first.cancel()
     assert await second
 
 
-async def test_what_is_no_uid_is_not_asked(queries: Counting) -> None:
+async def test_an_invalid_uid_is_not_queried(queries: CountingClient) -> None:
     assert not await UidConflicts(queries).is_conflicting(instance("1.2.*"))
-    assert queries.asked == 0
+    assert queries.query_count == 0
