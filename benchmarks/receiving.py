@@ -177,19 +177,19 @@ def _serve_pynetdicom(port: int) -> None:
 
 
 async def _serve(port: int) -> None:
-    from dimse_ingestion.upper_layer.acceptor import listening
-    from tests.recording_services import Kept, RecordingServices
+    from dimse_ingestion.upper_layer.acceptor import listener
+    from tests.recording_services import MemorySink, RecordingServices
 
     class Forgetful(RecordingServices):
         """Keeps each data set in memory until it is answered, as pynetdicom does."""
 
-        def open_data_set(self, *_: object) -> Kept:
-            return Kept()
+        def open_data_set(self, *_: object) -> MemorySink:
+            return MemorySink()
 
         async def perform(self, message: object) -> None:
             await self.answer(message)
 
-    async with listening(Forgetful(), "127.0.0.1", port):
+    async with listener(Forgetful(), "127.0.0.1", port):
         await asyncio.Event().wait()
 
 

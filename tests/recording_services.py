@@ -19,7 +19,7 @@ from dimse_ingestion.upper_layer.services import (
 C_STORE_RQ, C_FIND_RQ, C_ECHO_RQ = 0x0001, 0x0020, 0x0030
 
 
-class Kept:
+class MemorySink:
     """A sink in memory."""
 
     def __init__(self, slow: Callable[[], Awaitable[None]] | None = None) -> None:
@@ -53,7 +53,7 @@ class RecordingServices:
     decision: Acceptance | Rejection = field(default_factory=lambda: Acceptance(first))
     slow: Callable[[], Awaitable[None]] | None = None
     requests: list[AssociationRequest] = field(default_factory=list)
-    sinks: list[Kept] = field(default_factory=list)
+    sinks: list[MemorySink] = field(default_factory=list)
     performed: list[Message] = field(default_factory=list)
     ends: list[str] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -65,7 +65,7 @@ class RecordingServices:
     def open_data_set(
         self, association: AssociationHandle, context: PresentationContext, command: Command
     ) -> DataSetSink:
-        self.sinks.append(Kept(self.slow))
+        self.sinks.append(MemorySink(self.slow))
         return self.sinks[-1]
 
     async def perform(self, message: Message) -> None:
@@ -73,8 +73,8 @@ class RecordingServices:
         self.changed.set()
         await self.answer(message)
 
-    def ended(self, association: AssociationHandle, how: str) -> None:
-        self.ends.append(how)
+    def association_ended(self, association: AssociationHandle, outcome: str) -> None:
+        self.ends.append(outcome)
         self.changed.set()
 
     @property
@@ -83,7 +83,8 @@ class RecordingServices:
         return [
             bytes(message.data_set.content)
             for message in self.performed
-            if message.command.command_field == C_STORE_RQ and isinstance(message.data_set, Kept)
+            if message.command.command_field == C_STORE_RQ
+            and isinstance(message.data_set, MemorySink)
         ]
 
     async def eventually(self, so: Callable[[], bool], seconds: float = 60) -> None:

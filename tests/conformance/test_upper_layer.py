@@ -23,12 +23,12 @@ from pynetdicom.pdu_primitives import (
 )
 
 from dimse_ingestion.dicom.status import Status
-from dimse_ingestion.upper_layer.acceptor import listening
-from dimse_ingestion.upper_layer.limits import Limits
+from dimse_ingestion.upper_layer.acceptor import listener
+from dimse_ingestion.upper_layer.limits import UpperLayerLimits
 from dimse_ingestion.upper_layer.services import Message
 from harness import modalities
 from harness.modalities import Peer
-from tests.recording_services import Kept, RecordingServices
+from tests.recording_services import MemorySink, RecordingServices
 
 needs_dcmtk = pytest.mark.skipif(bool(modalities.missing()), reason=modalities.missing())
 
@@ -76,7 +76,7 @@ class Acceptor:
 @pytest.fixture
 async def acceptor() -> AsyncIterator[Acceptor]:
     services = RecordingServices()
-    async with listening(services, "127.0.0.1", 0) as (host, port):
+    async with listener(services, "127.0.0.1", 0) as (host, port):
         yield Acceptor(services, Peer(host, port))
 
 
@@ -101,7 +101,7 @@ def received(message: Message) -> Dataset:
     file = DicomBytesIO()
     file.is_little_endian, file.is_implicit_VR = True, False
     write_file_meta_info(file, meta, enforce_standard=False)
-    assert isinstance(message.data_set, Kept)
+    assert isinstance(message.data_set, MemorySink)
     content = bytes(128) + b"DICM" + file.getvalue() + bytes(message.data_set.content)
     return dcmread(BytesIO(content))
 
@@ -188,7 +188,7 @@ async def test_an_scu_killed_half_way_leaves_nothing_behind(tmp_path: Path) -> N
     large.PixelData = bytes(2 * 4096 * 4096)
     large.save_as(tmp_path / "large.dcm")
     services = RecordingServices(slow=slow)
-    async with listening(services, "127.0.0.1", 0) as (host, port):
+    async with listener(services, "127.0.0.1", 0) as (host, port):
         storing = asyncio.create_task(modalities.storescu(Peer(host, port), tmp_path / "large.dcm"))
         await asyncio.wait_for(started.wait(), 30)
         storing.cancel()
@@ -229,7 +229,7 @@ async def test_a_user_identity_is_tolerated(acceptor: Acceptor) -> None:
 
 async def matches(message: Message) -> None:
     """Answer a C-FIND with itself, for ever or until it is cancelled."""
-    assert isinstance(message.data_set, Kept)
+    assert isinstance(message.data_set, MemorySink)
     for _ in range(1000):
         if message.cancelled.is_set():
             await message.respond(Status.CANCEL)
@@ -243,7 +243,7 @@ async def matches(message: Message) -> None:
 @pytest.mark.parametrize("model", ["-P", "-S", "-W"])
 async def test_findscu_gets_its_matches(acceptor: Acceptor, model: str) -> None:
     async def three(message: Message) -> None:
-        assert isinstance(message.data_set, Kept)
+        assert isinstance(message.data_set, MemorySink)
         for _ in range(3):
             await message.respond(Status.PENDING, identifier=bytes(message.data_set.content))
         await message.respond(Status.SUCCESS)
@@ -280,7 +280,7 @@ async def test_storescu_over_tls(tmp_path: Path) -> None:
     authority.configure_trust(tls)
     services = RecordingServices()
     files = [str(tmp_path / name) for name in ("key.pem", "cert.pem", "ca.pem")]
-    async with listening(services, "127.0.0.1", 0, tls=tls) as (host, port):
+    async with listener(services, "127.0.0.1", 0, tls=tls) as (host, port):
         ended = await modalities.storescu(
             Peer(host, port),
             str(get_testdata_file("CT_small.dcm")),
@@ -377,8 +377,8 @@ async def test_pynetdicom_finds_and_cancels(acceptor: Acceptor) -> None:
 
 async def test_pynetdicom_sees_why_it_was_aborted() -> None:
     services = RecordingServices()
-    limits = Limits(idle_timeout=0.2)
-    async with listening(services, "127.0.0.1", 0, limits) as (host, port):
+    limits = UpperLayerLimits(idle_timeout=0.2)
+    async with listener(services, "127.0.0.1", 0, limits) as (host, port):
 
         def wait() -> bool:
             ae = AE()

@@ -16,7 +16,7 @@ from dimse_ingestion.catalogue import database
 from dimse_ingestion.commands.report import Report
 from dimse_ingestion.observability import logging
 from dimse_ingestion.operations.composition import open_backends
-from dimse_ingestion.proxy.upstream_probe import WholePath
+from dimse_ingestion.proxy.upstream_probe import UpstreamProbe
 from dimse_ingestion.secure_http.server_certificate import ServerCertificate
 from dimse_ingestion.settings import (
     CatalogueSettings,
@@ -75,8 +75,8 @@ async def _check_proxy(report: Report, config: Path | None) -> None:
 async def _check_whole_path(report: Report, settings: ProxySettings, link: NatsClient) -> None:
     requester = CarrierClient(link, Subjects(settings.nats_subject_root), settings.proxy_id)
     await requester.start()
-    path = WholePath(requester, settings.ae_title, lambda: link.trouble)
-    await path.look()
+    path = UpstreamProbe(requester, settings.ae_title, lambda: link.trouble)
+    await path.probe()
     if path.trouble:
         report.fail("the path to bucket and catalogue", path.trouble)
     else:

@@ -16,10 +16,10 @@ from dimse_ingestion.commands.report import Report
 from dimse_ingestion.dicom.ae_title import validate
 from dimse_ingestion.observability import logging
 from dimse_ingestion.proxy.app import running
-from dimse_ingestion.proxy.service import OpenDoor
-from dimse_ingestion.scu.associating import Modality, Unanswered
+from dimse_ingestion.proxy.service import RunningProxy
+from dimse_ingestion.scu.associating import Modality, NoAnswer
 from dimse_ingestion.scu.instance_file import InstanceFile
-from dimse_ingestion.scu.sample import written
+from dimse_ingestion.scu.sample import write_sample
 from dimse_ingestion.settings import ConfigurationMistake, ProxySettings
 
 CALLING_AE_TITLE = "DIMSE-PROVE"
@@ -99,9 +99,9 @@ def _settings(config: Path | None, folder: Path) -> ProxySettings:
     )
 
 
-async def _is_ready(report: Report, proxy: OpenDoor, longest: float) -> bool:
+async def _is_ready(report: Report, proxy: RunningProxy, longest: float) -> bool:
     try:
-        await asyncio.wait_for(proxy.path.proved_open(), longest)
+        await asyncio.wait_for(proxy.path.wait_until_open(), longest)
     except TimeoutError:
         for name, why in (await proxy.health.troubles()).items():
             report.fail(name, why)
@@ -113,7 +113,7 @@ async def _is_ready(report: Report, proxy: OpenDoor, longest: float) -> bool:
 
 
 async def _prove(report: Report, modality: Modality, folder: Path) -> None:
-    sample = written(folder)
+    sample = write_sample(folder)
     header = sample.header
     steps = {
         "C-ECHO": lambda: _echo(modality),
@@ -124,21 +124,21 @@ async def _prove(report: Report, modality: Modality, folder: Path) -> None:
     for name, step in steps.items():
         try:
             report.ok(f"{name}: {await asyncio.to_thread(step)}")
-        except Unanswered as error:
+        except NoAnswer as error:
             report.fail(name, str(error))
             return
 
 
 def _echo(modality: Modality) -> str:
     if status := modality.echo():
-        raise Unanswered(f"answered with {status:04X}H; the proxy's /readyz says why.")
+        raise NoAnswer(f"answered with {status:04X}H; the proxy's /readyz says why.")
     return "succeeded"
 
 
 def _store(modality: Modality, sample: InstanceFile) -> str:
     (sent,) = modality.send([sample])
     if sent.status:
-        raise Unanswered(f"answered with {sent.status:04X}H {sent.comment}".rstrip())
+        raise NoAnswer(f"answered with {sent.status:04X}H {sent.comment}".rstrip())
     uid = sample.header.SOPInstanceUID
     return f"a test instance is in bucket and catalogue after {sent.seconds:.2f} s ({uid})"
 
@@ -150,10 +150,10 @@ def _find(modality: Modality, header: Dataset, level: str) -> str:
     deadline = time.monotonic() + _FIND_TIMEOUT
     while not (matches := modality.find(_identifier(header, level))):
         if time.monotonic() > deadline:
-            raise Unanswered(f"found nothing within {_FIND_TIMEOUT:g} s of the C-STORE.")
+            raise NoAnswer(f"found nothing within {_FIND_TIMEOUT:g} s of the C-STORE.")
         time.sleep(_PAUSE)
     if [[str(match.get(key, "")) for key in keys] for match in matches] != [wanted]:
-        raise Unanswered("found something else than the instance that was stored.")
+        raise NoAnswer("found something else than the instance that was stored.")
     return "found it, with the same UIDs"
 
 

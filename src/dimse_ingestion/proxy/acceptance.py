@@ -48,14 +48,16 @@ class Admission:
 
     def decide(self, request: AssociationRequest) -> Acceptance | Rejection:
         """Let an association in, or say why not."""
-        if rejection := self._refused_now() or self._refused_for_good(request):
+        if rejection := self._transient_rejection() or self._permanent_rejection(request):
             metrics.proxy_association_requests.labels(rejection.reason.name.lower()).inc()
-            _LOG.warning("Association rejected.", **_told(request), because=rejection.because)
+            _LOG.warning(
+                "Association rejected.", **_log_fields(request), reason=rejection.explanation
+            )
             return rejection
         self._open.add(request.association_id)
         metrics.proxy_associations.set(len(self._open))
         metrics.proxy_association_requests.labels("accepted").inc()
-        _LOG.info("Association accepted.", **_told(request), contexts=len(request.proposed))
+        _LOG.info("Association accepted.", **_log_fields(request), contexts=len(request.proposed))
         if classes := sorted({name for name, _ in request.proposed.values()} & NON_PATIENT):
             _LOG.info(
                 "Presentation contexts of objects of no patient are refused.",
@@ -64,14 +66,14 @@ class Admission:
             )
         return Acceptance(self._choose, _extended_answers(request))
 
-    def ended(self, request: AssociationRequest, how: str) -> None:
+    def association_ended(self, request: AssociationRequest, outcome: str) -> None:
         """One association less."""
         if request.association_id in self._open:
             self._open.remove(request.association_id)
             metrics.proxy_associations.set(len(self._open))
-            _LOG.info("Association ended.", association_id=request.association_id, how=how)
+            _LOG.info("Association ended.", association_id=request.association_id, outcome=outcome)
 
-    def _refused_now(self) -> Rejection | None:
+    def _transient_rejection(self) -> Rejection | None:
         if self.draining:
             return _transient(RejectReason.TEMPORARY_CONGESTION, "The proxy is shutting down.")
         if len(self._open) >= self._settings.maximum_associations:
@@ -81,7 +83,7 @@ class Admission:
             return _transient(RejectReason.TEMPORARY_CONGESTION, trouble)
         return None
 
-    def _refused_for_good(self, request: AssociationRequest) -> Rejection | None:
+    def _permanent_rejection(self, request: AssociationRequest) -> Rejection | None:
         settings = self._settings
         if settings.called_ae_title_must_match and request.called_ae_title != settings.ae_title:
             return _permanent(
@@ -122,15 +124,17 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
 def _extended_answers(request: AssociationRequest) -> Mapping[str, bytes]:
     """Relational queries and combined date-time when asked for; what else is asked gets 0."""
     return {
-        sop_class_uid: _granted(asked)
-        for sop_class_uid, asked in request.extended.items()
+        sop_class_uid: _granted(information)
+        for sop_class_uid, information in request.extended.items()
         if sop_class_uid in FIND_CLASSES
     }
 
 
-def _granted(asked: bytes) -> bytes:
-    granted = bytes([is_relational(asked), is_date_time_combined(asked)])[: len(asked)]
-    return granted + bytes(len(asked) - len(granted))
+def _granted(information: bytes) -> bytes:
+    granted = bytes([is_relational(information), is_date_time_combined(information)])[
+        : len(information)
+    ]
+    return granted + bytes(len(information) - len(granted))
 
 
 def is_date_time_combined(application_information: bytes) -> bool:
@@ -143,7 +147,7 @@ def is_relational(application_information: bytes) -> bool:
     return application_information[_RELATIONAL : _RELATIONAL + 1] == b"\x01"
 
 
-def _told(request: AssociationRequest) -> dict[str, str]:
+def _log_fields(request: AssociationRequest) -> dict[str, str]:
     return {
         "association_id": request.association_id,
         "calling_ae_title": request.calling_ae_title,
@@ -153,9 +157,9 @@ def _told(request: AssociationRequest) -> dict[str, str]:
     }
 
 
-def _transient(reason: RejectReason, because: str) -> Rejection:
-    return Rejection(RejectResult.TRANSIENT, reason, because)
+def _transient(reason: RejectReason, explanation: str) -> Rejection:
+    return Rejection(RejectResult.TRANSIENT, reason, explanation)
 
 
-def _permanent(reason: RejectReason, because: str) -> Rejection:
-    return Rejection(RejectResult.PERMANENT, reason, because)
+def _permanent(reason: RejectReason, explanation: str) -> Rejection:
+    return Rejection(RejectResult.PERMANENT, reason, explanation)

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from dimse_ingestion.observability.process import run_service
 from dimse_ingestion.proxy.dicom_tls import server_context
-from dimse_ingestion.proxy.service import OpenDoor, Wires, opened
+from dimse_ingestion.proxy.service import ProxyDependencies, RunningProxy, open_proxy
 from dimse_ingestion.settings import ProxySettings
 from dimse_ingestion.transport.client.client import CarrierClient
 from dimse_ingestion.transport.nats.client import NatsClient
@@ -16,7 +16,7 @@ from dimse_ingestion.transport.nats.from_settings import nats_options
 from dimse_ingestion.transport.protocol.subjects import Subjects, proxy_permissions
 from dimse_ingestion.transport.protocol.timeouts import Timeouts
 from dimse_ingestion.upper_layer.acceptor import Acceptor
-from dimse_ingestion.upper_layer.limits import Limits
+from dimse_ingestion.upper_layer.limits import UpperLayerLimits
 from dimse_ingestion.upper_layer.services import Services
 
 
@@ -29,7 +29,7 @@ async def run(settings: ProxySettings) -> int:
 
 
 @asynccontextmanager
-async def running(settings: ProxySettings) -> AsyncIterator[OpenDoor]:
+async def running(settings: ProxySettings) -> AsyncIterator[RunningProxy]:
     """The proxy within the block, drained at its end; it begins whether NATS is there or not.
 
     Raises ConfigurationMistake when it can't begin.
@@ -39,14 +39,14 @@ async def running(settings: ProxySettings) -> AsyncIterator[OpenDoor]:
     def acceptor(services: Services) -> Acceptor:
         return Acceptor(services, _limits(settings), tls)
 
-    async with _linked(settings) as (link, requester):
-        wires = Wires(requester, acceptor, transport_trouble=lambda: link.trouble)
-        async with opened(settings, wires) as door:
-            yield door
+    async with _transport(settings) as (link, requester):
+        wires = ProxyDependencies(requester, acceptor, transport_trouble=lambda: link.trouble)
+        async with open_proxy(settings, wires) as proxy:
+            yield proxy
 
 
 @asynccontextmanager
-async def _linked(settings: ProxySettings) -> AsyncIterator[tuple[NatsClient, CarrierClient]]:
+async def _transport(settings: ProxySettings) -> AsyncIterator[tuple[NatsClient, CarrierClient]]:
     needs = proxy_permissions(settings.nats_subject_root, settings.proxy_id)
     link = NatsClient(nats_options(settings, f"proxy {settings.proxy_id}", needs))
     subjects = Subjects(settings.nats_subject_root)
@@ -61,8 +61,8 @@ async def _linked(settings: ProxySettings) -> AsyncIterator[tuple[NatsClient, Ca
         await link.close()
 
 
-def _limits(settings: ProxySettings) -> Limits:
-    return Limits(
+def _limits(settings: ProxySettings) -> UpperLayerLimits:
+    return UpperLayerLimits(
         maximum_pdu_length=settings.maximum_pdu_length,
         artim_timeout=settings.artim_timeout,
         idle_timeout=settings.association_idle_timeout,

@@ -16,9 +16,9 @@ from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.dicom.uids import FIND_CLASSES, is_valid
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.proxy.acceptance import Admission, is_date_time_combined, is_relational
-from dimse_ingestion.proxy.identifier import Identifier
+from dimse_ingestion.proxy.identifier import IdentifierBuffer
 from dimse_ingestion.proxy.operation_ids import new_operation_id
-from dimse_ingestion.proxy.request_log import Told, told
+from dimse_ingestion.proxy.request_log import RequestRecord, request_log
 from dimse_ingestion.settings import ProxySettings
 from dimse_ingestion.spooling.spool import Spool
 from dimse_ingestion.spooling.spooled import Sealed, SpooledDataSet
@@ -41,8 +41,8 @@ from dimse_ingestion.upper_layer.services import (
     Rejection,
 )
 
-_Serve = Callable[[Message, Told], Awaitable[None]]
-_DOUBTFUL = (Status.OUT_OF_RESOURCES, Status.NOT_AUTHORIZED)
+_Serve = Callable[[Message, RequestRecord], Awaitable[None]]
+_PROBE_STATUSES = (Status.OUT_OF_RESOURCES, Status.NOT_AUTHORIZED)
 """What is down, or refuses a key: readiness is looked at anew."""
 
 
@@ -68,16 +68,16 @@ class Bridge:
         self._admission = admission
         self._spool = spool
         self._requester = requester
-        self.doubt: Callable[[], None] = lambda: None
+        self.request_probe: Callable[[], None] = lambda: None
         """Called when an operation failed for want of what lies behind (see `whole_path`)."""
 
     async def associate(self, request: AssociationRequest) -> Acceptance | Rejection:
         """Decide on an association."""
         return self._admission.decide(request)
 
-    def ended(self, association: AssociationHandle, how: str) -> None:
+    def association_ended(self, association: AssociationHandle, outcome: str) -> None:
         """Count an association less."""
-        self._admission.ended(association.request, how)
+        self._admission.association_ended(association.request, outcome)
 
     def open_data_set(
         self,
@@ -88,7 +88,7 @@ class Bridge:
         """Room for what follows a command: the spool for an instance, else some memory."""
         if command.command_field == CommandField.C_STORE_RQ:
             return self._spool.open(new_operation_id())
-        return Identifier(self._settings.maximum_identifier_length)
+        return IdentifierBuffer(self._settings.maximum_identifier_length)
 
     async def perform(self, message: Message) -> None:
         """Answer one request."""
@@ -98,86 +98,86 @@ class Bridge:
             CommandField.C_ECHO_RQ: ("echo", self._echo),
         }
         name, serve = services.get(message.command.command_field, ("other", _unrecognized))
-        with told(name, message, _operation_id(message)) as telling:
+        with request_log(name, message, _operation_id(message)) as record:
             try:
-                await serve(message, telling)
+                await serve(message, record)
             except DimseFailure as failure:
-                await _answer(message, telling, failure.status, failure.comment)
+                await _answer(message, record, failure.status, failure.comment)
             finally:
                 if message.data_set is not None:
                     message.data_set.abandon()
-                if telling.status in _DOUBTFUL:
-                    self.doubt()
+                if record.status in _PROBE_STATUSES:
+                    self.request_probe()
 
-    async def _echo(self, message: Message, telling: Told) -> None:
-        request = EchoRequest(operation_id=telling.operation_id, origin=_origin(message))
+    async def _echo(self, message: Message, record: RequestRecord) -> None:
+        request = EchoRequest(operation_id=record.operation_id, origin=_origin(message))
         result = await self._requester.echo(request)
-        telling.facts |= {"replica": result.replica, "version": result.version}
-        await _answer(message, telling, known_status(result.status), troubles_behind(result))
+        record.facts |= {"replica": result.replica, "version": result.version}
+        await _answer(message, record, known_status(result.status), upstream_error(result))
 
-    async def _store(self, message: Message, telling: Told) -> None:
-        telling.facts |= _instance(message.command)
+    async def _store(self, message: Message, record: RequestRecord) -> None:
+        record.facts |= _instance(message.command)
         spooled = _storable(message)
         sealed = await spooled.seal()
         metrics.proxy_received_bytes.inc(sealed.size)
-        telling.facts |= {"size": sealed.size, "sha256": sealed.sha256}
+        record.facts |= {"size": sealed.size, "sha256": sealed.sha256}
         result = await self._requester.store(
             _store_open(message, spooled.operation_id, sealed),
             spooled,
             deadline=self._settings.operation_timeout,
         )
-        telling.facts |= {"key": result.key, "duplicate": result.duplicate}
-        await _answer(message, telling, known_status(result.status), result.comment)
+        record.facts |= {"key": result.key, "duplicate": result.duplicate}
+        await _answer(message, record, known_status(result.status), result.comment)
 
-    async def _find(self, message: Message, telling: Told) -> None:
+    async def _find(self, message: Message, record: RequestRecord) -> None:
         finding = self._requester.find(
-            _find_open(message, telling.operation_id, _question(message))
+            _find_open(message, record.operation_id, _query_identifier(message))
         )
-        watching = asyncio.create_task(_cancel_when_asked(message, finding))
+        watching = asyncio.create_task(_cancel_on_request(message, finding))
         try:
             sent = await self._send_matches(message, finding)
         finally:
             watching.cancel()
             finding.cancel()
-        telling.facts["matches"] = sent
+        record.facts["matches"] = sent
         most = self._settings.maximum_matches
         if message.cancelled.is_set():
-            await _answer(message, telling, Status.CANCEL, "")
+            await _answer(message, record, Status.CANCEL, "")
         elif sent > most:
-            telling.facts["matches"] = most
+            record.facts["matches"] = most
             comment = f"More than {most} matches: narrow the query"
-            await _answer(message, telling, Status.OUT_OF_RESOURCES, comment)
+            await _answer(message, record, Status.OUT_OF_RESOURCES, comment)
         else:
             result = finding.result
-            await _answer(message, telling, known_status(result.status), result.comment)
+            await _answer(message, record, known_status(result.status), result.comment)
 
     async def _send_matches(self, message: Message, finding: FindStream) -> int:
         """Matches met; one more than the maximum when there are more, of which none is sent."""
-        met = 0
+        count = 0
         async for match in finding:
             if message.cancelled.is_set():
                 break
-            met += 1
-            if met > self._settings.maximum_matches:
+            count += 1
+            if count > self._settings.maximum_matches:
                 break
             await message.respond(known_status(match.status), identifier=match.identifier)
             metrics.proxy_matches.inc()
-        return met
+        return count
 
 
-async def _cancel_when_asked(message: Message, finding: FindStream) -> None:
+async def _cancel_on_request(message: Message, finding: FindStream) -> None:
     await message.cancelled.wait()
     finding.cancel()
 
 
-async def _unrecognized(message: Message, telling: Told) -> None:
-    telling.facts["command_field"] = f"{message.command.command_field:04X}"
+async def _unrecognized(message: Message, record: RequestRecord) -> None:
+    record.facts["command_field"] = f"{message.command.command_field:04X}"
     raise DimseFailure(Status.UNRECOGNIZED_OPERATION, "Only C-ECHO, C-STORE and C-FIND are served")
 
 
-async def _answer(message: Message, telling: Told, status: Status, comment: str) -> None:
+async def _answer(message: Message, record: RequestRecord, status: Status, comment: str) -> None:
     """Send the final response."""
-    telling.status, telling.comment = status, comment
+    record.status, record.comment = status, comment
     short = DimseFailure(status, comment).error_comment if status is not Status.SUCCESS else ""
     await message.respond(status, comment=short)
 
@@ -192,7 +192,7 @@ def _operation_id(message: Message) -> str:
 def _storable(message: Message) -> SpooledDataSet:
     """The data set of a C-STORE that can be carried. Raises DimseFailure for any other."""
     command, context = message.command, message.context
-    if not is_storage(context.abstract_syntax) or not _is_the_contexts_class(message):
+    if not is_storage(context.abstract_syntax) or not _matches_context_class(message):
         raise DimseFailure(
             Status.SOP_CLASS_NOT_SUPPORTED, "The SOP class is not the presentation context's"
         )
@@ -205,18 +205,18 @@ def _storable(message: Message) -> SpooledDataSet:
     return message.data_set
 
 
-def _is_the_contexts_class(message: Message) -> bool:
-    named = message.command.affected_sop_class_uid
-    return named == message.context.abstract_syntax and is_valid(named)
+def _matches_context_class(message: Message) -> bool:
+    identifiers = message.command.affected_sop_class_uid
+    return identifiers == message.context.abstract_syntax and is_valid(identifiers)
 
 
-def _question(message: Message) -> bytes:
+def _query_identifier(message: Message) -> bytes:
     """The identifier of a C-FIND that can be carried. Raises DimseFailure for any other."""
-    if message.context.abstract_syntax not in FIND_CLASSES or not _is_the_contexts_class(message):
+    if message.context.abstract_syntax not in FIND_CLASSES or not _matches_context_class(message):
         raise DimseFailure(
             Status.SOP_CLASS_NOT_SUPPORTED, "C-FIND is served for Patient and Study Root"
         )
-    content = message.data_set.whole() if isinstance(message.data_set, Identifier) else b""
+    content = message.data_set.content() if isinstance(message.data_set, IdentifierBuffer) else b""
     if not content:
         raise DimseFailure(Status.DOES_NOT_MATCH_SOP_CLASS, "The C-FIND has no identifier")
     return content
@@ -239,15 +239,15 @@ def _store_open(message: Message, operation_id: str, sealed: Sealed) -> StoreOpe
 
 def _find_open(message: Message, operation_id: str, identifier: bytes) -> FindOpen:
     sop_class_uid = message.context.abstract_syntax
-    asked = message.association.request.extended.get(sop_class_uid, b"")
+    information = message.association.request.extended.get(sop_class_uid, b"")
     return FindOpen(
         operation_id=operation_id,
         sop_class_uid=sop_class_uid,
         transfer_syntax_uid=message.context.transfer_syntax_uid,
         identifier=identifier,
         origin=_origin(message),
-        relational=is_relational(asked),
-        combined_date_time=is_date_time_combined(asked),
+        relational=is_relational(information),
+        combined_date_time=is_date_time_combined(information),
     )
 
 
@@ -266,11 +266,11 @@ def _origin(message: Message) -> Origin:
 
 def _instance(command: Command) -> dict[str, str]:
     """What names an instance in a log line: text from the network, so only if it is a UID."""
-    named = {
+    identifiers = {
         "sop_class_uid": command.affected_sop_class_uid,
         "sop_instance_uid": command.affected_sop_instance_uid,
     }
-    return {name: uid if is_valid(uid) else "" for name, uid in named.items()}
+    return {name: uid if is_valid(uid) else "" for name, uid in identifiers.items()}
 
 
 def known_status(number: int) -> Status:
@@ -283,7 +283,7 @@ def known_status(number: int) -> Status:
     return next((each for each in coarse if number & 0xFF00 == each), Status.PROCESSING_FAILURE)
 
 
-def troubles_behind(result: EchoResult) -> str:
+def upstream_error(result: EchoResult) -> str:
     """What an echo found wrong, in one sentence; empty when all is well."""
     found = (result.comment, result.bucket, result.event_sink, result.catalogue)
     return "; ".join(dict.fromkeys(each for each in found if each))

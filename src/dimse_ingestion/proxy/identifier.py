@@ -5,7 +5,7 @@ from collections.abc import Awaitable
 from dimse_ingestion.dicom.failure import OutOfResources
 
 
-class Identifier:
+class IdentifierBuffer:
     """A `DataSetSink` in memory, up to a limit in bytes."""
 
     def __init__(self, limit: int) -> None:
@@ -25,7 +25,7 @@ class Identifier:
         """The rest won't come."""
         self._content.clear()
 
-    def whole(self) -> bytes:
+    def content(self) -> bytes:
         """The identifier. Raises OutOfResources when it was longer than the limit."""
         if self._too_long:
             raise OutOfResources(f"The identifier is longer than {self._limit} bytes")

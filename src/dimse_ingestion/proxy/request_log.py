@@ -17,7 +17,7 @@ _LOG = logger(__name__)
 _NOT_WORTH_A_WARNING = (Status.SUCCESS, Status.CANCEL)
 
 
-class Told:
+class RequestRecord:
     """One request under way: what its line will say."""
 
     def __init__(self, service: str, operation_id: str) -> None:
@@ -29,31 +29,31 @@ class Told:
 
 
 @contextmanager
-def told(service: str, message: Message, operation_id: str) -> Iterator[Told]:
+def request_log(service: str, message: Message, operation_id: str) -> Iterator[RequestRecord]:
     """Tell how a request ended, whatever way it does; a span and ids go with all within."""
     request = message.association.request
-    telling = Told(service, operation_id)
+    record = RequestRecord(service, operation_id)
     started = time.monotonic()
     ids = {"association_id": request.association_id, "operation_id": operation_id}
     with log_context(**ids), tracing.span(f"C-{service.upper()}", **ids) as span:
         try:
-            yield telling
+            yield record
         finally:
             seconds = time.monotonic() - started
-            span.set_attribute("dicom.status", f"{telling.status:04X}")
+            span.set_attribute("dicom.status", f"{record.status:04X}")
             metrics.proxy_operation_seconds.labels(service).observe(seconds)
-            metrics.proxy_operations.labels(service, f"{telling.status:04X}").inc()
-            _log(telling, message, seconds)
+            metrics.proxy_operations.labels(service, f"{record.status:04X}").inc()
+            _log(record, message, seconds)
 
 
-def _log(telling: Told, message: Message, seconds: float) -> None:
-    well = telling.status in _NOT_WORTH_A_WARNING
+def _log(record: RequestRecord, message: Message, seconds: float) -> None:
+    well = record.status in _NOT_WORTH_A_WARNING
     (_LOG.info if well else _LOG.warning)(
-        f"C-{telling.service.upper()} {'done' if well else 'failed'}.",
-        status=f"{telling.status:04X}",
-        comment=telling.comment,
+        f"C-{record.service.upper()} {'done' if well else 'failed'}.",
+        status=f"{record.status:04X}",
+        comment=record.comment,
         message_id=message.command.message_id,
         calling_ae_title=message.association.request.calling_ae_title,
         seconds=round(seconds, 4),
-        **telling.facts,
+        **record.facts,
     )

@@ -23,7 +23,7 @@ from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.observability.series import start_series
 from dimse_ingestion.proxy.acceptance import Admission
 from dimse_ingestion.proxy.bridge import Bridge
-from dimse_ingestion.proxy.upstream_probe import WholePath
+from dimse_ingestion.proxy.upstream_probe import UpstreamProbe
 from dimse_ingestion.settings import ProxySettings
 from dimse_ingestion.settings.errors import address_mistake, directory_mistake
 from dimse_ingestion.spooling.spool import Limits, Spool
@@ -45,7 +45,7 @@ class Listener(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Wires:
+class ProxyDependencies:
     """What the proxy is joined to."""
 
     requester: TransportClient
@@ -54,18 +54,20 @@ class Wires:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenDoor:
+class RunningProxy:
     """A proxy that listens."""
 
     ae_title: str
     address: tuple[str, int]
     http_port: int
     health: probes.Health
-    path: WholePath
+    path: UpstreamProbe
 
 
 @asynccontextmanager
-async def opened(settings: ProxySettings, wires: Wires) -> AsyncIterator[OpenDoor]:
+async def open_proxy(
+    settings: ProxySettings, dependencies: ProxyDependencies
+) -> AsyncIterator[RunningProxy]:
     """The proxy, listening within the block and drained at its end.
 
     Raises ConfigurationMistake when an address or the spool can't be used.
@@ -74,22 +76,24 @@ async def opened(settings: ProxySettings, wires: Wires) -> AsyncIterator[OpenDoo
     start_series("proxy")
     with _spool(settings) as spool:
         admission = Admission(settings, lambda: spool.trouble)
-        bridge = Bridge(settings, admission, spool, wires.requester)
-        path = WholePath(wires.requester, settings.ae_title, wires.transport_trouble)
-        bridge.doubt = path.doubt
-        listener = wires.listener(bridge)
-        _add_checks(health, wires, spool, path)
+        bridge = Bridge(settings, admission, spool, dependencies.requester)
+        path = UpstreamProbe(
+            dependencies.requester, settings.ae_title, dependencies.transport_trouble
+        )
+        bridge.request_probe = path.request_probe
+        listener = dependencies.listener(bridge)
+        _add_checks(health, dependencies, spool, path)
         http = f"{settings.http_host}:{settings.http_port}"
         dimse = f"{settings.host}:{settings.port}"
         async with (
-            _told(_probes(settings, health), "DIMSE_HTTP_PORT", http) as http_port,
-            _watched(path),
+            _address_errors(_probes(settings, health), "DIMSE_HTTP_PORT", http) as http_port,
+            _probing(path),
             probes.watch_readiness(health),
-            _told(_listening(settings, listener), "DIMSE_PORT", dimse) as address,
+            _address_errors(_listening(settings, listener), "DIMSE_PORT", dimse) as address,
         ):
             _LOG.info("Listening for associations.", ae_title=settings.ae_title, address=address)
             try:
-                yield OpenDoor(settings.ae_title, address, http_port, health, path)
+                yield RunningProxy(settings.ae_title, address, http_port, health, path)
             finally:
                 health.drain()
                 admission.draining = True
@@ -122,16 +126,16 @@ def _spool(settings: ProxySettings) -> Iterator[Spool]:
 
 
 @asynccontextmanager
-async def _told(
+async def _address_errors(
     opening: AbstractAsyncContextManager[_Opened], variable: str, value: str
 ) -> AsyncIterator[_Opened]:
     """`opening`, with an address that can't be used told as the mistake of `variable`."""
     async with AsyncExitStack() as stack:
         try:
-            opened = await stack.enter_async_context(opening)
+            open_proxy = await stack.enter_async_context(opening)
         except OSError as trouble:
             raise address_mistake(variable, value, trouble) from None
-        yield opened
+        yield open_proxy
 
 
 @asynccontextmanager
@@ -144,7 +148,7 @@ async def _listening(settings: ProxySettings, listener: Listener) -> AsyncIterat
 
 
 @asynccontextmanager
-async def _watched(path: WholePath) -> AsyncIterator[None]:
+async def _probing(path: UpstreamProbe) -> AsyncIterator[None]:
     watching = asyncio.create_task(path.watch(), name="echo of our own")
     try:
         yield
@@ -153,7 +157,9 @@ async def _watched(path: WholePath) -> AsyncIterator[None]:
         await asyncio.gather(watching, return_exceptions=True)
 
 
-def _add_checks(health: probes.Health, wires: Wires, spool: Spool, path: WholePath) -> None:
-    health.add("nats", wires.transport_trouble)
+def _add_checks(
+    health: probes.Health, dependencies: ProxyDependencies, spool: Spool, path: UpstreamProbe
+) -> None:
+    health.add("nats", dependencies.transport_trouble)
     health.add("spool", lambda: spool.trouble)
-    health.add("path", lambda: "" if wires.transport_trouble() else path.trouble)
+    health.add("path", lambda: "" if dependencies.transport_trouble() else path.trouble)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.observability.logging import logger
-from dimse_ingestion.proxy.bridge import troubles_behind
+from dimse_ingestion.proxy.bridge import upstream_error
 from dimse_ingestion.proxy.operation_ids import new_operation_id
 from dimse_ingestion.transport.contract import TransportClient
 from dimse_ingestion.transport.protocol.messages import EchoRequest, EchoResult, Origin
@@ -22,7 +22,7 @@ _LONGEST_ECHO = 3.0
 _PAUSE_WHILE_CLOSED = 1.0
 
 
-class WholePath:
+class UpstreamProbe:
     """The last echo's outcome."""
 
     def __init__(
@@ -39,32 +39,32 @@ class WholePath:
         self._origin = Origin(calling_ae_title=ae_title, called_ae_title=ae_title)
         self._pause, self._pause_while_closed = pause, pause_while_closed
         self._open = asyncio.Event()
-        self._doubted = asyncio.Event()
+        self._probe_requested = asyncio.Event()
         self.trouble = "No echo has gone all the way yet."
         """Empty while the way is open, else a sentence."""
 
-    async def proved_open(self) -> None:
+    async def wait_until_open(self) -> None:
         """Wait until an echo has gone all the way."""
         await self._open.wait()
 
     async def watch(self) -> None:
         """Echo until cancelled."""
         while True:
-            await self.look()
-            self._doubted.clear()
+            await self.probe()
+            self._probe_requested.clear()
             pause = self._pause_while_closed if self.trouble else self._pause
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._doubted.wait(), pause)
+                await asyncio.wait_for(self._probe_requested.wait(), pause)
 
-    def doubt(self) -> None:
+    def request_probe(self) -> None:
         """An operation has just failed for want of what lies behind: look again at once."""
-        self._doubted.set()
+        self._probe_requested.set()
 
-    async def look(self) -> None:
+    async def probe(self) -> None:
         """Echo once, unless nothing can be carried. Never raises but when cancelled."""
-        self._tell(self._transport_trouble() or await self._echoed())
+        self._record(self._transport_trouble() or await self._echo())
 
-    async def _echoed(self) -> str:
+    async def _echo(self) -> str:
         try:
             async with asyncio.timeout(_LONGEST_ECHO):
                 return _trouble(await self._requester.echo(self._request()))
@@ -79,7 +79,7 @@ class WholePath:
     def _request(self) -> EchoRequest:
         return EchoRequest(operation_id=new_operation_id(), origin=self._origin)
 
-    def _tell(self, trouble: str) -> None:
+    def _record(self, trouble: str) -> None:
         if trouble and trouble != self.trouble:
             _LOG.warning("The way to bucket and catalogue is closed.", reason=trouble)
         if not trouble and self.trouble:
@@ -91,4 +91,4 @@ class WholePath:
 def _trouble(result: EchoResult) -> str:
     if result.status == Status.SUCCESS:
         return ""
-    return troubles_behind(result) or f"The ingestion service answered {result.status:04X}H."
+    return upstream_error(result) or f"The ingestion service answered {result.status:04X}H."

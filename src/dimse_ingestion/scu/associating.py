@@ -25,12 +25,12 @@ _LONGEST_ANSWER = 120.0
 """Seconds; a proxy answers within its operation time-out, of 50 s unless told otherwise."""
 
 
-class Unanswered(RuntimeError):
+class NoAnswer(RuntimeError):
     """The other side did not do its part: the sentence says what."""
 
 
 @dataclass(frozen=True)
-class Sent:
+class StoreResult:
     """How one C-STORE ended; `seconds` from request to response."""
 
     image: InstanceFile
@@ -55,22 +55,22 @@ class Modality:
 
     def echo(self) -> int:
         """The status of a C-ECHO."""
-        with self._associated([(_VERIFICATION, None)]) as assoc:
+        with self._association([(_VERIFICATION, None)]) as assoc:
             return _status(assoc.send_c_echo())
 
-    def send(self, images: list[InstanceFile]) -> Iterator[Sent]:
+    def send(self, images: list[InstanceFile]) -> Iterator[StoreResult]:
         """Send each image once, on one association for each kind of image."""
         for contexts, group in _grouped(images):
-            with self._associated(contexts) as assoc:
-                yield from (_stored(assoc, image) for image in group)
+            with self._association(contexts) as assoc:
+                yield from (_store(assoc, image) for image in group)
 
     def find(self, identifier: Dataset, *, patient_root: bool = False) -> list[Dataset]:
         """The matches; raises Unanswered when the C-FIND ends in a failure."""
         model = _PATIENT_ROOT_FIND if patient_root else _STUDY_ROOT_FIND
-        with self._associated([(model, None)]) as assoc:
+        with self._association([(model, None)]) as assoc:
             return list(_matches(assoc.send_c_find(identifier, model)))
 
-    def _asked(self, ae: AE) -> Association:
+    def _request_association(self, ae: AE) -> Association:
         """The association asked for, established or not.
 
         Asked again when it ended without an answer: on a busy machine pynetdicom overlooks a
@@ -81,30 +81,30 @@ class Modality:
             try:
                 assoc = ae.associate(host, port, ae_title=self._called)
             except (OSError, UnicodeError) as unknown:  # a name that can't be looked up
-                raise Unanswered(f"{host} is not known: correct the host's name.") from unknown
+                raise NoAnswer(f"{host} is not known: correct the host's name.") from unknown
             if assoc.is_established or assoc.acceptor.primitive is not None:
                 break
         return assoc
 
     @contextmanager
-    def _associated(self, contexts: list[tuple[str, str | None]]) -> Iterator[Association]:
+    def _association(self, contexts: list[tuple[str, str | None]]) -> Iterator[Association]:
         ae = AE(ae_title=self._calling)
         ae.connection_timeout = _LONGEST_CONNECT
         ae.dimse_timeout = _LONGEST_ANSWER
         for abstract_syntax, transfer_syntax in contexts:
             ae.add_requested_context(abstract_syntax, transfer_syntax)
         host, port = self._address
-        assoc = self._asked(ae)
+        assoc = self._request_association(ae)
         if not assoc.is_established:
-            raise Unanswered(f"{self._called}@{host}:{port} {_why_not(assoc)}.")
-        _leave_answers_alone(assoc)
+            raise NoAnswer(f"{self._called}@{host}:{port} {_failure(assoc)}.")
+        _keep_responses_for_waiters(assoc)
         try:
             yield assoc
         finally:
             assoc.release()
 
 
-def _leave_answers_alone(assoc: Association) -> None:
+def _keep_responses_for_waiters(assoc: Association) -> None:
     """Keep pynetdicom's reactor, which serves requests, from taking the answer to one of ours.
 
     It looks for any message; on a busy machine it finds the answer that `send_c_store` waits for,
@@ -115,7 +115,7 @@ def _leave_answers_alone(assoc: Association) -> None:
     assoc.dimse.get_msg = lambda block=False: waited_for(block) if block else (None, None)  # type: ignore[method-assign]
 
 
-def _why_not(assoc: Association) -> str:
+def _failure(assoc: Association) -> str:
     """What became of an association that was not established."""
     answer = assoc.acceptor.primitive
     if assoc.is_rejected and answer is not None:
@@ -134,16 +134,16 @@ def _grouped(
         yield [(sop_class, syntax) for syntax in syntaxes], group
 
 
-def _stored(assoc: Association, image: InstanceFile) -> Sent:
+def _store(assoc: Association, image: InstanceFile) -> StoreResult:
     started = time.perf_counter()
     response = assoc.send_c_store(image.path)
     seconds = time.perf_counter() - started
-    return Sent(image, _status(response), str(response.get("ErrorComment", "")), seconds)
+    return StoreResult(image, _status(response), str(response.get("ErrorComment", "")), seconds)
 
 
 def _status(response: Dataset) -> int:
     if "Status" not in response:
-        raise Unanswered("The association ended without an answer.")
+        raise NoAnswer("The association ended without an answer.")
     return int(response.Status)
 
 
@@ -154,4 +154,4 @@ def _matches(responses: Iterator[tuple[Dataset, Dataset | None]]) -> Iterator[Da
             yield identifier
         elif status != 0:
             comment = str(response.get("ErrorComment", ""))
-            raise Unanswered(f"C-FIND ended with {status:04X}H {comment}".rstrip())
+            raise NoAnswer(f"C-FIND ended with {status:04X}H {comment}".rstrip())

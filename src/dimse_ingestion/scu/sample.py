@@ -18,7 +18,7 @@ _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _SIDE = 16
 
 
-def written(folder: Path) -> InstanceFile:
+def write_sample(folder: Path) -> InstanceFile:
     """A new instance as a file in `folder`."""
     ds = Dataset()
     ds.file_meta = FileMetaDataset()

@@ -13,24 +13,27 @@ from typing import Any, cast
 
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.upper_layer.connection import BUFFER_LENGTH, Connection
-from dimse_ingestion.upper_layer.limits import Limits
+from dimse_ingestion.upper_layer.limits import UpperLayerLimits
 from dimse_ingestion.upper_layer.services import Services
 
 _LOG = logger(__name__)
 _BACKLOG = 256
 _QUIET = 5.0  # seconds after which a drain no longer waits for an association's next message
-_LAST_WORDS = 1.0  # seconds for an A-ABORT to be read
-_LOOK = 0.05
+_ABORT_LINGER = 1.0  # seconds for an A-ABORT to be read
+_POLL_INTERVAL = 0.05
 
 
 class Acceptor:
     """Listens for associations and has `services` answer them."""
 
     def __init__(
-        self, services: Services, limits: Limits | None = None, tls: ssl.SSLContext | None = None
+        self,
+        services: Services,
+        limits: UpperLayerLimits | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.services = services
-        self.limits = limits or Limits()
+        self.limits = limits or UpperLayerLimits()
         self.buffer = memoryview(bytearray(BUFFER_LENGTH))
         self._tls = tls
         self._handshakes = 0
@@ -53,19 +56,19 @@ class Acceptor:
         """
         if self._server is not None:
             self._server.close()
-        await self._emptied(drain, _QUIET)
+        await self._wait_until_empty(drain, _QUIET)
         self._abort(list(self._connections))
-        await self._emptied(_LAST_WORDS, _QUIET)
+        await self._wait_until_empty(_ABORT_LINGER, _QUIET)
         for connection in list(self._connections):
             connection.close()
         await self._stop_tasks()
 
-    async def _emptied(self, longest: float, quiet: float) -> None:
+    async def _wait_until_empty(self, longest: float, quiet: float) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + longest
         while (self._connections or self._tasks) and loop.time() < deadline:
             self._abort([each for each in self._connections if _is_over(each, quiet)])
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_POLL_INTERVAL)
 
     def _abort(self, connections: list[Connection]) -> None:
         for connection in connections:
@@ -87,7 +90,7 @@ class Acceptor:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    def has_room(self) -> bool:
+    def has_capacity(self) -> bool:
         """Whether there may be one connection more; logs it when there may not."""
         count = len(self._connections) + self._handshakes
         if count >= self.limits.maximum_connections:
@@ -95,14 +98,14 @@ class Acceptor:
             return False
         return True
 
-    def opened(self, connection: Connection) -> bool:
+    def add_connection(self, connection: Connection) -> bool:
         """The connection has begun; False when there is no room for it."""
-        if self._tls is None and not self.has_room():  # with TLS, its handshake had room
+        if self._tls is None and not self.has_capacity():  # with TLS, its handshake had room
             return False
         self._connections.add(connection)
         return True
 
-    def lost(self, connection: Connection) -> None:
+    def remove_connection(self, connection: Connection) -> None:
         """The connection is gone."""
         self._connections.discard(connection)
 
@@ -132,7 +135,7 @@ class _BeforeTls(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Read nothing: that is for TLS to do."""
         accepted = transport.get_extra_info("socket")
-        if self._acceptor.has_room():
+        if self._acceptor.has_capacity():
             plain = socket.socket(fileno=os.dup(accepted.fileno()))
             plain.setblocking(False)
             self._acceptor.spawn(self._acceptor.secure(plain, self._tls), "TLS handshake")
@@ -144,11 +147,11 @@ def _is_over(connection: Connection, quiet: float) -> bool:
 
 
 @asynccontextmanager
-async def listening(
+async def listener(
     services: Services,
     host: str,
     port: int,
-    limits: Limits | None = None,
+    limits: UpperLayerLimits | None = None,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[tuple[str, int]]:
     """Listen within the block, whose value is the address; afterwards abort what is left.

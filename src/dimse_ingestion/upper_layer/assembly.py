@@ -17,7 +17,7 @@ _UNEXPECTED = AbortReason.UNEXPECTED_PDU_PARAMETER
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class CompleteMessage:
     """One request, all of it received."""
 
     context: PresentationContext
@@ -47,11 +47,11 @@ class Assembly:
         self._sink: DataSetSink | None = None
 
     @property
-    def under_way(self) -> bool:
+    def is_in_progress(self) -> bool:
         """Whether a message has begun and isn't whole."""
         return self._context is not None
 
-    def take(self, fragment: Fragment) -> Whole | None:
+    def take(self, fragment: Fragment) -> CompleteMessage | None:
         """Add a fragment; the message when it is its last. Raises ProtocolError."""
         if self._context is None or self._context.context_id != fragment.context_id:
             self._begin(fragment)
@@ -75,16 +75,16 @@ class Assembly:
             )
         context = self._contexts.get(fragment.context_id)
         if context is None:
-            told = f"Presentation context {fragment.context_id} was not accepted."
-            raise ProtocolError(_INVALID, told)
+            explanation = f"Presentation context {fragment.context_id} was not accepted."
+            raise ProtocolError(_INVALID, explanation)
         self._context = context
 
-    def _take_command(self, fragment: Fragment) -> Whole | None:
+    def _take_command(self, fragment: Fragment) -> CompleteMessage | None:
         if self._command is not None:
             raise ProtocolError(_UNEXPECTED, "A command set where a data set was announced.")
         if len(self._command_bytes) + len(fragment.content) > command_set.LONGEST:
-            told = f"A command set is longer than {command_set.LONGEST} bytes."
-            raise ProtocolError(_INVALID, told)
+            explanation = f"A command set is longer than {command_set.LONGEST} bytes."
+            raise ProtocolError(_INVALID, explanation)
         self._command_bytes += fragment.content
         if not fragment.last:
             return None
@@ -92,7 +92,7 @@ class Assembly:
         self._command_bytes.clear()
         return None if self._command.has_data_set else self._finish()
 
-    def _take_data(self, fragment: Fragment) -> Whole | None:
+    def _take_data(self, fragment: Fragment) -> CompleteMessage | None:
         if self._command is None or self._context is None:
             raise ProtocolError(_UNEXPECTED, "A data set without a whole command set before it.")
         if self._sink is None:
@@ -101,8 +101,8 @@ class Assembly:
             self._hold(waiting)
         return self._finish() if fragment.last else None
 
-    def _finish(self) -> Whole | None:
+    def _finish(self) -> CompleteMessage | None:
         context, command, sink = self._context, self._command, self._sink
         self._context = self._command = self._sink = None
         self._command_bytes.clear()
-        return Whole(context, command, sink) if context and command else None
+        return CompleteMessage(context, command, sink) if context and command else None

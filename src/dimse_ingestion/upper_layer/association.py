@@ -9,13 +9,13 @@ from collections.abc import Callable
 
 from dimse_ingestion.observability.logging import Logger, logger
 from dimse_ingestion.upper_layer import negotiation, pdata, pdus, proposals
-from dimse_ingestion.upper_layer.assembly import Assembly, Whole
+from dimse_ingestion.upper_layer.assembly import Assembly, CompleteMessage
 from dimse_ingestion.upper_layer.command_set import CommandField
 from dimse_ingestion.upper_layer.decisions import decide
 from dimse_ingestion.upper_layer.execute import Performer
-from dimse_ingestion.upper_layer.flow_control import Flow
-from dimse_ingestion.upper_layer.incoming import Incoming
-from dimse_ingestion.upper_layer.limits import Limits
+from dimse_ingestion.upper_layer.flow_control import FlowControl
+from dimse_ingestion.upper_layer.incoming import IncomingData
+from dimse_ingestion.upper_layer.limits import UpperLayerLimits
 from dimse_ingestion.upper_layer.pdus import AbortReason, AbortSource, PduType, ProtocolError
 from dimse_ingestion.upper_layer.services import (
     AssociationRequest,
@@ -26,7 +26,7 @@ from dimse_ingestion.upper_layer.services import (
     Services,
 )
 from dimse_ingestion.upper_layer.states import Effect, Event, Machine, Role, State
-from dimse_ingestion.upper_layer.wire import Spawn, Wire
+from dimse_ingestion.upper_layer.transport_connection import Spawn, TransportConnection
 
 _EVENTS = {each: Event[each.name] for each in PduType}
 
@@ -35,19 +35,26 @@ class Association:
     """An `AssociationHandle`, once its A-ASSOCIATE-RQ is there."""
 
     def __init__(
-        self, services: Services, limits: Limits, wire: Wire, spawn: Spawn, peer: tuple[str, int]
+        self,
+        services: Services,
+        limits: UpperLayerLimits,
+        connection: TransportConnection,
+        spawn: Spawn,
+        peer: tuple[str, int],
     ) -> None:
         self._services = services
         self._limits = limits
-        self._wire = wire
+        self._connection = connection
         self._spawn = spawn
         self._peer = peer
         self._id = secrets.token_hex(8)
         self._log: Logger = logger(__name__).bind(association_id=self._id, peer_address=peer[0])
         self._machine = Machine(Role.ACCEPTOR)
-        self._incoming = Incoming(limits.maximum_pdu_length, wire, self._take, self._is_deciding)
+        self._incoming = IncomingData(
+            limits.maximum_pdu_length, connection, self._take, self._is_deciding
+        )
         self._performer = Performer(services, self, spawn)
-        self._flow = Flow(wire, spawn)
+        self._flow = FlowControl(connection, spawn)
         self._proposal: proposals.Proposal | None = None
         self._request: AssociationRequest | None = None
         self._agreement: negotiation.Agreement | None = None
@@ -55,9 +62,9 @@ class Association:
         self._to_send = b""
         self._abort_reason = AbortReason.UNEXPECTED_PDU
         self._last_type = PduType.ABORT
-        self._because = ""
+        self._explanation = ""
         self._accepted = False
-        self._how = ""
+        self._outcome = ""
 
     # what a service may know and ask
 
@@ -68,21 +75,21 @@ class Association:
             raise RuntimeError("No A-ASSOCIATE-RQ has arrived yet.")
         return self._request
 
-    def abort(self, because: str) -> None:
-        """Send A-ABORT as service user and close; `because` goes to the log."""
+    def abort(self, explanation: str) -> None:
+        """Send A-ABORT as service user and close; `explanation` goes to the log."""
         if self._machine.allows(Event.ABORT_REQUEST):
-            self._because = because
+            self._explanation = explanation
             self._on(Event.ABORT_REQUEST)
         elif self._machine.state is State.AWAITING_ASSOCIATE_RQ:  # nobody to tell
-            self._wire.close()
+            self._connection.close()
 
     # what the wire tells
 
-    def opened(self) -> None:
+    def connection_made(self) -> None:
         """The connection is there."""
         self._on(Event.CONNECTION_INDICATED)
 
-    def received(self, received: memoryview) -> int:
+    def data_received(self, received: memoryview) -> int:
         """Take bytes of the peer; the view isn't kept.
 
         Returns how many were taken: the rest is given again once others had their turn, or when
@@ -94,7 +101,7 @@ class Association:
             self._incoming.stop()
             self._abort_reason = error.reason
             if self._machine.allows(Event.INVALID_PDU):  # it may have followed an A-ABORT
-                self._because = error.because
+                self._explanation = error.explanation
                 self._on(Event.INVALID_PDU)
         except Exception:  # noqa: BLE001 - a service's sink failed: this association ends, no other
             self._incoming.stop()
@@ -102,7 +109,7 @@ class Association:
             self.abort("Receiving failed.")
         return len(received)
 
-    def lost(self) -> None:
+    def connection_lost(self) -> None:
         """The connection is gone."""
         if self._machine.allows(Event.CONNECTION_CLOSED):
             self._on(Event.CONNECTION_CLOSED)
@@ -117,19 +124,23 @@ class Association:
     @property
     def longest_silence(self) -> float | None:
         """Seconds the peer may be silent now; None when it is this side's turn or ARTIM runs."""
-        if self._machine.state is not State.ESTABLISHED or self._performer.busy or self._flow.held:
+        if (
+            self._machine.state is not State.ESTABLISHED
+            or self._performer.is_busy
+            or self._flow.is_paused
+        ):
             return None
-        return self._limits.dimse_timeout if self._within_message else self._limits.idle_timeout
+        return self._limits.dimse_timeout if self._is_within_message else self._limits.idle_timeout
 
     @property
     def is_quiet(self) -> bool:
         """Whether no message is being received, performed or answered."""
-        return not (self._performer.busy or self._within_message)
+        return not (self._performer.is_busy or self._is_within_message)
 
     @property
-    def _within_message(self) -> bool:
-        assembling = self._assembly is not None and self._assembly.under_way
-        return assembling or self._incoming.within_pdu
+    def _is_within_message(self) -> bool:
+        assembling = self._assembly is not None and self._assembly.is_in_progress
+        return assembling or self._incoming.is_within_pdu
 
     # what requests ask
 
@@ -139,12 +150,12 @@ class Association:
             return
         length = self._agreement.peer_maximum_pdu_length
         self._on(Event.P_DATA_REQUEST, pdata.encode(context_id, command, data_set, length))
-        await self._wire.drained()
+        await self._connection.drain()
 
-    def performed(self) -> None:
+    def request_finished(self) -> None:
         """One request less: more may be read, a release may be answered."""
-        self._flow.backlog(self._performer.waiting)
-        if not self._performer.busy and self._machine.state is State.AWAITING_LOCAL_RELEASE:
+        self._flow.update_backlog(self._performer.queued)
+        if not self._performer.is_busy and self._machine.state is State.AWAITING_LOCAL_RELEASE:
             self._on(Event.RELEASE_RESPONSE)
 
     def _take_pdu(self, pdu: pdata.Pdu) -> None:
@@ -152,67 +163,67 @@ class Association:
             self._take_proposal(proposals.decode(pdu.content))
             return
         if pdu.type is PduType.ABORT:
-            self._because = pdus.decode_abort(pdu.content).told
+            self._explanation = pdus.decode_abort(pdu.content).description
         self._last_type = pdu.type
         event = _EVENTS[pdu.type]
         if self._machine.allows(event):
             self._on(event)
 
     def _take_proposal(self, proposal: proposals.Proposal) -> None:
-        rejection = negotiation.refused_by_provider(proposal)
+        rejection = negotiation.provider_rejection(proposal)
         self._proposal = proposal
-        self._request = negotiation.asked(proposal, self._id, *self._peer)
+        self._request = negotiation.association_request(proposal, self._id, *self._peer)
         if rejection is None:
             self._on(Event.ASSOCIATE_RQ)
             return
-        self._log.warning("Association rejected.", because=rejection.because)
+        self._log.warning("Association rejected.", reason=rejection.explanation)
         self._on(Event.ASSOCIATE_RQ, pdus.encode_reject(rejection), acceptable=False)
 
     def _is_deciding(self) -> bool:
         return self._machine.state is State.AWAITING_LOCAL_ANSWER
 
-    def _take(self, found: pdata.Fragment | pdata.Pdu) -> None:
-        if isinstance(found, pdata.Fragment):
-            self._take_fragment(found)
+    def _take(self, item: pdata.Fragment | pdata.Pdu) -> None:
+        if isinstance(item, pdata.Fragment):
+            self._take_fragment(item)
         else:
-            self._take_pdu(found)
+            self._take_pdu(item)
 
     def _take_fragment(self, fragment: pdata.Fragment) -> None:
-        if self._assembly is None or self._how:
+        if self._assembly is None or self._outcome:
             return
         if (whole := self._assembly.take(fragment)) is not None:
             self._take_message(whole)
 
-    def _take_message(self, whole: Whole) -> None:
+    def _take_message(self, whole: CompleteMessage) -> None:
         if whole.command.command_field == CommandField.C_CANCEL_RQ:
             self._performer.cancel(whole.command.message_id)
             if whole.data_set is not None:
                 whole.data_set.abandon()
             return
         self._performer.add(whole)
-        self._flow.backlog(self._performer.waiting)
+        self._flow.update_backlog(self._performer.queued)
 
     def _open_data_set(self, context: PresentationContext, command: Command) -> DataSetSink:
         return self._services.open_data_set(self, context, command)
 
     async def _decide(self, proposal: proposals.Proposal) -> None:
         length = self._limits.maximum_pdu_length
-        decided = await decide(self._services, self, proposal, length)
-        self._answer(decided)
-        self._incoming.answered()
+        decision = await decide(self._services, self, proposal, length)
+        self._answer(decision)
+        self._incoming.proposal_answered()
 
-    def _answer(self, decided: negotiation.Agreement | Rejection) -> None:
-        if isinstance(decided, Rejection):
+    def _answer(self, decision: negotiation.Agreement | Rejection) -> None:
+        if isinstance(decision, Rejection):
             if self._machine.allows(Event.REJECT_RESPONSE):
-                self._on(Event.REJECT_RESPONSE, pdus.encode_reject(decided))
+                self._on(Event.REJECT_RESPONSE, pdus.encode_reject(decision))
             return
         self._accepted = True
-        if self._how:  # the peer didn't wait
-            self._services.ended(self, self._how)
+        if self._outcome:  # the peer didn't wait
+            self._services.association_ended(self, self._outcome)
             return
-        self._agreement = decided
-        self._assembly = Assembly(decided.contexts, self._open_data_set, self._flow.hold)
-        self._on(Event.ACCEPT_RESPONSE, decided.answer)
+        self._agreement = decision
+        self._assembly = Assembly(decision.contexts, self._open_data_set, self._flow.hold)
+        self._on(Event.ACCEPT_RESPONSE, decision.answer)
 
     # what the machine says
 
@@ -223,23 +234,27 @@ class Association:
             _EFFECTS[effect](self)
 
     def _send(self) -> None:
-        self._wire.write(self._to_send)
+        self._connection.write(self._to_send)
 
     def _send_release_rp(self) -> None:
-        self._wire.write(pdus.encode_release_rp())
-        self._over("released")
+        self._connection.write(pdus.encode_release_rp())
+        self._finish("released")
 
     def _send_abort_as_user(self) -> None:
-        self._wire.write(pdus.encode_abort(AbortSource.USER))
-        self._log.warning("Association aborted.", because=self._because)
-        self._over("aborted")
+        self._connection.write(pdus.encode_abort(AbortSource.USER))
+        self._log.warning("Association aborted.", reason=self._explanation)
+        self._finish("aborted")
 
     def _send_abort_as_provider(self) -> None:
         reason = self._abort_reason
-        self._wire.write(pdus.encode_abort(AbortSource.PROVIDER, reason))
-        if not self._how:
-            because = self._because or f"A PDU of type {self._last_type.name} is not expected now."
-            self._log.warning("Association aborted.", because=because, reason=reason.name.lower())
+        self._connection.write(pdus.encode_abort(AbortSource.PROVIDER, reason))
+        if not self._outcome:
+            explanation = (
+                self._explanation or f"A PDU of type {self._last_type.name} is not expected now."
+            )
+            self._log.warning(
+                "Association aborted.", reason=explanation, abort_reason=reason.name.lower()
+            )
 
     def _indicate_associate(self) -> None:
         if self._proposal is not None:
@@ -247,29 +262,29 @@ class Association:
 
     def _indicate_release(self) -> None:
         self._performer.cancel_all()
-        if not self._performer.busy:
+        if not self._performer.is_busy:
             self._on(Event.RELEASE_RESPONSE)
 
     def _indicate_abort(self) -> None:
-        self._log.info("Association aborted by the peer.", because=self._because)
-        self._over("aborted")
+        self._log.info("Association aborted by the peer.", reason=self._explanation)
+        self._finish("aborted")
 
     def _indicate_provider_abort(self) -> None:
         lost = self._machine.state is State.IDLE
         if lost:
             self._log.warning("Connection lost within an association.")
-        self._over("lost" if lost else "aborted")
+        self._finish("lost" if lost else "aborted")
 
-    def _over(self, how: str) -> None:
+    def _finish(self, outcome: str) -> None:
         """Let go of everything, once."""
-        if self._how:
+        if self._outcome:
             return
-        self._how = how
+        self._outcome = outcome
         if self._assembly is not None:
             self._assembly.abandon()
         self._performer.end()
         if self._accepted:
-            self._services.ended(self, how)
+            self._services.association_ended(self, outcome)
 
     def _nothing(self) -> None:
         """The fragments of a P-DATA-TF follow."""
@@ -288,7 +303,7 @@ _EFFECTS: dict[Effect, Callable[[Association], None]] = {
     Effect.INDICATE_RELEASE: Association._indicate_release,
     Effect.INDICATE_ABORT: Association._indicate_abort,
     Effect.INDICATE_PROVIDER_ABORT: Association._indicate_provider_abort,
-    Effect.START_ARTIM: lambda each: each._wire.start_artim(),
-    Effect.STOP_ARTIM: lambda each: each._wire.stop_artim(),
-    Effect.CLOSE: lambda each: each._wire.close(),
+    Effect.START_ARTIM: lambda each: each._connection.start_artim(),
+    Effect.STOP_ARTIM: lambda each: each._connection.stop_artim(),
+    Effect.CLOSE: lambda each: each._connection.close(),
 }

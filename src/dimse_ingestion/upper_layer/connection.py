@@ -9,7 +9,7 @@ from collections.abc import Coroutine
 from typing import Any, Protocol, cast
 
 from dimse_ingestion.upper_layer.association import Association
-from dimse_ingestion.upper_layer.limits import Limits
+from dimse_ingestion.upper_layer.limits import UpperLayerLimits
 from dimse_ingestion.upper_layer.services import Services
 
 BUFFER_LENGTH = 256 * 1024
@@ -19,16 +19,16 @@ class Host(Protocol):
     """What connections have in common: their acceptor."""
 
     services: Services
-    limits: Limits
+    limits: UpperLayerLimits
     buffer: memoryview
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Start a task that ends with the acceptor at the latest."""
 
-    def opened(self, connection: "Connection") -> bool:
+    def add_connection(self, connection: "Connection") -> bool:
         """The connection has begun; False when there is no room for it."""
 
-    def lost(self, connection: "Connection") -> None:
+    def remove_connection(self, connection: "Connection") -> None:
         """The connection is gone."""
 
 
@@ -42,13 +42,13 @@ class Connection(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self._may_write = asyncio.Event()
         self._may_write.set()
-        self._last = self._loop.time()
-        self._rest = memoryview(b"")  # read and not taken yet: others come first
+        self._last_activity = self._loop.time()
+        self._unread = memoryview(b"")  # read and not taken yet: others come first
         self._reading = True
-        self._planned: asyncio.Handle | None = None
+        self._scheduled: asyncio.Handle | None = None
         self._artim: asyncio.TimerHandle | None = None
-        self._stuck: asyncio.TimerHandle | None = None
-        self._watch: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
+        self._silence_timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport
         self.association: Association
 
@@ -62,9 +62,9 @@ class Connection(asyncio.BufferedProtocol):
         self.association = Association(
             host.services, host.limits, self, host.spawn, (str(peer[0]), int(peer[1]))
         )
-        self.association.opened()
-        if host.opened(self):
-            self._watch_silence()
+        self.association.connection_made()
+        if host.add_connection(self):
+            self._check_silence()
         else:
             self._transport.abort()
 
@@ -74,14 +74,14 @@ class Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take what was read."""
-        self._last = self._loop.time()
+        self._last_activity = self._loop.time()
         received = self._buffer[:nbytes]
-        if self._rest:
-            self._rest = memoryview(bytes(self._rest) + bytes(received))
-        elif (taken := self.association.received(received)) < nbytes:
-            self._rest = memoryview(bytes(received[taken:]))  # the buffer is everybody's
+        if self._unread:
+            self._unread = memoryview(bytes(self._unread) + bytes(received))
+        elif (consumed := self.association.data_received(received)) < nbytes:
+            self._unread = memoryview(bytes(received[consumed:]))  # the buffer is everybody's
             self._transport.pause_reading()
-            self._go_on_later()
+            self._schedule_read()
 
     def eof_received(self) -> bool:
         """Half a connection is none."""
@@ -89,33 +89,33 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the loop's interface
         """End."""
-        for timer in (self._artim, self._stuck, self._watch):
+        for timer in (self._artim, self._write_timer, self._silence_timer):
             if timer is not None:
                 timer.cancel()
         self._may_write.set()
-        self._rest = memoryview(b"")
-        self.association.lost()
-        self._host.lost(self)
+        self._unread = memoryview(b"")
+        self.association.connection_lost()
+        self._host.remove_connection(self)
 
     def pause_writing(self) -> None:
         """The peer reads too slowly."""
         self._may_write.clear()
-        self._stuck = self._loop.call_later(self._limits.write_timeout, self._give_up_writing)
+        self._write_timer = self._loop.call_later(self._limits.write_timeout, self._give_up_writing)
 
     def resume_writing(self) -> None:
         """The peer has read."""
         self._may_write.set()
-        if self._stuck is not None:
-            self._stuck.cancel()
+        if self._write_timer is not None:
+            self._write_timer.cancel()
 
     # what the association asks
 
     def write(self, content: bytes) -> None:
         """Send; never blocks."""
-        self._last = self._loop.time()
+        self._last_activity = self._loop.time()
         self._transport.write(content)
 
-    async def drained(self) -> None:
+    async def drain(self) -> None:
         """Wait until the peer has read enough, or the connection is lost."""
         if not self._may_write.is_set():
             await self._may_write.wait()
@@ -132,25 +132,25 @@ class Connection(asyncio.BufferedProtocol):
 
     def resume_reading(self) -> None:
         """Read again."""
-        self._last = self._loop.time()
+        self._last_activity = self._loop.time()
         self._reading = True
-        if self._rest:
-            self._go_on_later()
+        if self._unread:
+            self._schedule_read()
         elif not self._transport.is_closing():
             self._transport.resume_reading()
 
-    def _go_on_later(self) -> None:
+    def _schedule_read(self) -> None:
         """Take more of what was read when others had their turn."""
-        if self._reading and self._planned is None:
-            self._planned = self._loop.call_soon(self._go_on)
+        if self._reading and self._scheduled is None:
+            self._scheduled = self._loop.call_soon(self._read_on)
 
-    def _go_on(self) -> None:
-        self._planned = None
-        if not (self._rest and self._reading):
+    def _read_on(self) -> None:
+        self._scheduled = None
+        if not (self._unread and self._reading):
             return
-        self._rest = self._rest[self.association.received(self._rest) :]
-        if self._rest:
-            self._go_on_later()
+        self._unread = self._unread[self.association.data_received(self._unread) :]
+        if self._unread:
+            self._schedule_read()
         elif self._reading and not self._transport.is_closing():
             self._transport.resume_reading()
 
@@ -171,16 +171,16 @@ class Connection(asyncio.BufferedProtocol):
 
     def silent_for(self) -> float:
         """Seconds since anything went over this connection."""
-        return self._loop.time() - self._last
+        return self._loop.time() - self._last_activity
 
-    def _watch_silence(self) -> None:
+    def _check_silence(self) -> None:
         """Abort a silent peer; else look again when it may have been silent long enough."""
         longest = self.association.longest_silence
         left = self._shortest if longest is None else longest - self.silent_for()
         if left <= 0:
             self.association.abort(f"The peer was silent for {longest} s.")
             left = self._shortest
-        self._watch = self._loop.call_later(min(left, self._shortest), self._watch_silence)
+        self._silence_timer = self._loop.call_later(min(left, self._shortest), self._check_silence)
 
     @property
     def _shortest(self) -> float:

@@ -25,13 +25,13 @@ async def decide(
     try:
         answer = await services.associate(association.request)
     except Exception:  # noqa: BLE001 - whatever a service forgot, the peer gets an answer
-        return _mistaken(association)
+        return _reject_after_error(association)
     if isinstance(answer, Rejection):
         return answer
-    return _agreed(services, association, proposal, answer, maximum_pdu_length)
+    return _agree(services, association, proposal, answer, maximum_pdu_length)
 
 
-def _agreed(
+def _agree(
     services: Services,
     association: AssociationHandle,
     proposal: Proposal,
@@ -41,11 +41,11 @@ def _agreed(
     try:
         return agree(proposal, acceptance, maximum_pdu_length)
     except Exception:  # noqa: BLE001 - `choose` is the service's
-        services.ended(association, "aborted")
-        return _mistaken(association)
+        services.association_ended(association, "aborted")
+        return _reject_after_error(association)
 
 
-def _mistaken(association: AssociationHandle) -> Rejection:
+def _reject_after_error(association: AssociationHandle) -> Rejection:
     _LOG.exception(
         "Deciding on an association failed by a mistake of ours.",
         association_id=association.request.association_id,

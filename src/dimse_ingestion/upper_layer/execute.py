@@ -10,32 +10,32 @@ from typing import Protocol
 
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.observability.logging import logger
-from dimse_ingestion.upper_layer.assembly import Whole
+from dimse_ingestion.upper_layer.assembly import CompleteMessage
 from dimse_ingestion.upper_layer.command_set import encode_response
 from dimse_ingestion.upper_layer.services import AssociationHandle, Services
-from dimse_ingestion.upper_layer.wire import Spawn
+from dimse_ingestion.upper_layer.transport_connection import Spawn
 
 _LOG = logger(__name__)
 
 
-class Answering(AssociationHandle, Protocol):
+class ResponseSender(AssociationHandle, Protocol):
     """What a request asks of its association."""
 
     async def respond(self, context_id: int, command: bytes, data_set: bytes | None) -> None:
         """Send a response unless the association has ended; wait while the peer reads slowly."""
 
-    def performed(self) -> None:
+    def request_finished(self) -> None:
         """One request less: more may be read, a release may be answered."""
 
 
 class Request:
     """A `services.Message`."""
 
-    __slots__ = ("_answering", "association", "cancelled", "command", "context", "data_set")
+    __slots__ = ("_sender", "association", "cancelled", "command", "context", "data_set")
 
-    def __init__(self, answering: Answering, whole: Whole) -> None:
-        self._answering = answering
-        self.association: AssociationHandle = answering
+    def __init__(self, sender: ResponseSender, whole: CompleteMessage) -> None:
+        self._sender = sender
+        self.association: AssociationHandle = sender
         self.context = whole.context
         self.command = whole.command
         self.data_set = whole.data_set
@@ -48,33 +48,33 @@ class Request:
         command = encode_response(
             self.command, status, comment=comment, has_data_set=identifier is not None
         )
-        await self._answering.respond(self.context.context_id, command, identifier)
+        await self._sender.respond(self.context.context_id, command, identifier)
 
 
 class Performer:
     """The requests of one association, from whole to performed."""
 
-    def __init__(self, services: Services, answering: Answering, spawn: Spawn) -> None:
+    def __init__(self, services: Services, sender: ResponseSender, spawn: Spawn) -> None:
         self._services = services
-        self._answering = answering
+        self._sender = sender
         self._spawn = spawn
-        self._waiting: deque[Request] = deque()
+        self._queue: deque[Request] = deque()
         self._current: Request | None = None
         self._task: asyncio.Task[None] | None = None
 
     @property
-    def busy(self) -> bool:
+    def is_busy(self) -> bool:
         """Whether a request is being performed or waits."""
         return self._task is not None
 
     @property
-    def waiting(self) -> int:
+    def queued(self) -> int:
         """Requests that wait."""
-        return len(self._waiting)
+        return len(self._queue)
 
-    def add(self, whole: Whole) -> None:
+    def add(self, whole: CompleteMessage) -> None:
         """Perform a request when its turn comes."""
-        self._waiting.append(Request(self._answering, whole))
+        self._queue.append(Request(self._sender, whole))
         if self._task is None:
             self._task = self._spawn(self._run(), "performing")
 
@@ -92,25 +92,25 @@ class Performer:
     def end(self) -> None:
         """The association is over: what waits is dropped, what is performed knows it."""
         self.cancel_all()
-        for request in self._waiting:
+        for request in self._queue:
             if request.data_set is not None:
                 request.data_set.abandon()
-        self._waiting.clear()
+        self._queue.clear()
 
     def _known(self) -> list[Request]:
-        return [*self._waiting] if self._current is None else [self._current, *self._waiting]
+        return [*self._queue] if self._current is None else [self._current, *self._queue]
 
     async def _run(self) -> None:
         try:
-            while self._waiting:
-                self._current = self._waiting.popleft()
+            while self._queue:
+                self._current = self._queue.popleft()
                 await self._perform(self._current)
                 self._current = None
-                if self._waiting:
-                    self._answering.performed()
+                if self._queue:
+                    self._sender.request_finished()
         finally:
             self._current = self._task = None
-            self._answering.performed()
+            self._sender.request_finished()
 
     async def _perform(self, request: Request) -> None:
         try:

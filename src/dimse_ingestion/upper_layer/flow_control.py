@@ -6,23 +6,23 @@ to one operation at a time never piles up any.
 
 from collections.abc import Awaitable
 
-from dimse_ingestion.upper_layer.wire import Spawn, Wire
+from dimse_ingestion.upper_layer.transport_connection import Spawn, TransportConnection
 
-MOST_WAITING = 2
+MAXIMUM_QUEUED = 2
 """Whole requests that may wait behind the one being performed."""
 
 
-class Flow:
+class FlowControl:
     """The reasons not to read from one peer."""
 
-    def __init__(self, wire: Wire, spawn: Spawn) -> None:
-        self._wire = wire
+    def __init__(self, connection: TransportConnection, spawn: Spawn) -> None:
+        self._connection = connection
         self._spawn = spawn
         self._reasons = 0
-        self._piled_up = False
+        self._is_backlogged = False
 
     @property
-    def held(self) -> bool:
+    def is_paused(self) -> bool:
         """Whether nothing is read now."""
         return self._reasons > 0
 
@@ -31,14 +31,14 @@ class Flow:
         self._add()
         self._spawn(self._wait(awaitable), "waiting for a sink")
 
-    def backlog(self, waiting: int) -> None:
+    def update_backlog(self, waiting: int) -> None:
         """So many whole requests wait."""
-        piled_up = waiting >= MOST_WAITING
-        if piled_up and not self._piled_up:
+        is_backlogged = waiting >= MAXIMUM_QUEUED
+        if is_backlogged and not self._is_backlogged:
             self._add()
-        elif self._piled_up and not piled_up:
+        elif self._is_backlogged and not is_backlogged:
             self._remove()
-        self._piled_up = piled_up
+        self._is_backlogged = is_backlogged
 
     async def _wait(self, awaitable: Awaitable[None]) -> None:
         try:
@@ -49,9 +49,9 @@ class Flow:
     def _add(self) -> None:
         self._reasons += 1
         if self._reasons == 1:
-            self._wire.pause_reading()
+            self._connection.pause_reading()
 
     def _remove(self) -> None:
         self._reasons -= 1
         if not self._reasons:
-            self._wire.resume_reading()
+            self._connection.resume_reading()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class UpperLayerLimits:
     """Limits of an acceptor. How many associations there may be is its service's decision."""
 
     maximum_pdu_length: int = 128 * 1024

@@ -42,7 +42,7 @@ class Agreement:
     """Bytes; 0 = unlimited."""
 
 
-def asked(
+def association_request(
     proposal: Proposal, association_id: str, peer_address: str, peer_port: int
 ) -> AssociationRequest:
     """The proposal as a service decides on it."""
@@ -59,7 +59,7 @@ def asked(
     )
 
 
-def refused_by_provider(proposal: Proposal) -> Rejection | None:
+def provider_rejection(proposal: Proposal) -> Rejection | None:
     """The rejection no service is asked about. Raises ProtocolError for an impossible length."""
     if not proposal.is_version_1:
         return Rejection(
@@ -75,8 +75,8 @@ def refused_by_provider(proposal: Proposal) -> Rejection | None:
         )
     if 0 < proposal.user.maximum_pdu_length < _SHORTEST_PDU:
         length = proposal.user.maximum_pdu_length
-        because = f"The peer takes PDUs of {length} bytes at most, too short for any message."
-        raise ProtocolError(AbortReason.INVALID_PDU_PARAMETER_VALUE, because)
+        explanation = f"The peer takes PDUs of {length} bytes at most, too short for any message."
+        raise ProtocolError(AbortReason.INVALID_PDU_PARAMETER_VALUE, explanation)
     return None
 
 

@@ -44,16 +44,16 @@ class Pdu:
 _P_DATA = Pdu(PduType.P_DATA_TF, b"")
 
 
-class Reader:
+class PduReader:
     """Bytes of one peer in, PDUs and fragments out."""
 
     def __init__(self, maximum_pdu_length: int) -> None:
         self._maximum_pdu_length = maximum_pdu_length
-        self._kept = bytearray()
+        self._partial = bytearray()
         self._pdu_left = 0
         self._pdv_left = 0
         self._pdv = (0, 0)
-        self.taken = 0
+        self.consumed = 0
         """Bytes that `feed` has read of what it was given last."""
 
     def feed(self, received: memoryview) -> Iterator[Pdu | Fragment]:
@@ -61,27 +61,27 @@ class Reader:
 
         Raises ProtocolError where the bytes are no PDU or one too long; nothing can be read after.
         """
-        self.taken, end = 0, len(received)
-        while self.taken < end:
-            if (found := self._next(received, self.taken, end)) is not None:
-                yield found
+        self.consumed, end = 0, len(received)
+        while self.consumed < end:
+            if (item := self._next(received, self.consumed, end)) is not None:
+                yield item
 
     def _next(self, received: memoryview, position: int, end: int) -> Pdu | Fragment | None:
         """Read on from a position up to what can be told, or to the end."""
         if self._pdv_left:
             length = min(self._pdv_left, end - position)
-            self.taken = position + length
-            return self._fragment(received[position : self.taken])
+            self.consumed = position + length
+            return self._fragment(received[position : self.consumed])
         if self._pdu_left:
-            header, self.taken = self._gathered(received, position, _PDV.size)
+            header, self.consumed = self._gather(received, position, _PDV.size)
             return self._begin_pdv(header) if header else None
-        found, self.taken = self._next_pdu(received, position)
-        return found
+        item, self.consumed = self._next_pdu(received, position)
+        return item
 
     @property
-    def within_pdu(self) -> bool:
+    def is_within_pdu(self) -> bool:
         """Whether a PDU has begun and isn't whole."""
-        return bool(self._kept or self._pdu_left)
+        return bool(self._partial or self._pdu_left)
 
     def _fragment(self, content: memoryview) -> Fragment:
         self._pdv_left -= len(content)
@@ -100,39 +100,39 @@ class Reader:
         self._pdv_left = length - _COUNTED
         return None if self._pdv_left else self._fragment(memoryview(b""))
 
-    def _gathered(
-        self, received: memoryview, position: int, wanted: int
+    def _gather(
+        self, received: memoryview, position: int, needed: int
     ) -> tuple[bytes | memoryview, int]:
-        """`wanted` bytes, or nothing and what there is of them kept; and the position after."""
-        if not self._kept and len(received) - position >= wanted:
-            return received[position : position + wanted], position + wanted
-        missing = wanted - len(self._kept)
-        self._kept += received[position : position + missing]
+        """`needed` bytes, or nothing and what there is of them kept; and the position after."""
+        if not self._partial and len(received) - position >= needed:
+            return received[position : position + needed], position + needed
+        missing = needed - len(self._partial)
+        self._partial += received[position : position + missing]
         position = min(position + missing, len(received))
-        if len(self._kept) < wanted:
+        if len(self._partial) < needed:
             return b"", position
-        whole = bytes(self._kept)
-        self._kept.clear()
+        whole = bytes(self._partial)
+        self._partial.clear()
         return whole, position
 
     def _next_pdu(self, received: memoryview, position: int) -> tuple[Pdu | None, int]:
-        kept = self._kept
-        if len(kept) < HEADER.size:
-            header, position = self._gathered(received, position, HEADER.size)
+        partial = self._partial
+        if len(partial) < HEADER.size:
+            header, position = self._gather(received, position, HEADER.size)
             if not header:
-                self._check_type(kept[0])
+                self._check_type(partial[0])
                 return None, position
-            pdu_type, length = self._checked(header)
+            pdu_type, length = self._check_header(header)
             if pdu_type is PduType.P_DATA_TF:
                 self._pdu_left = length
                 return _P_DATA, position
-            kept += header
+            partial += header
         else:
-            pdu_type, length = self._checked(kept[: HEADER.size])
-        whole, position = self._gathered(received, position, HEADER.size + length)
+            pdu_type, length = self._check_header(partial[: HEADER.size])
+        whole, position = self._gather(received, position, HEADER.size + length)
         return (Pdu(pdu_type, bytes(whole[HEADER.size :])) if whole else None), position
 
-    def _checked(self, header: bytes | bytearray | memoryview) -> tuple[PduType, int]:
+    def _check_header(self, header: bytes | bytearray | memoryview) -> tuple[PduType, int]:
         number, length = HEADER.unpack(header)
         pdu_type = self._check_type(number)
         longest = self._maximum_pdu_length if pdu_type is PduType.P_DATA_TF else _LONGEST_OTHER
@@ -147,8 +147,10 @@ class Reader:
     def _check_type(self, number: int) -> PduType:
         if not PduType.ASSOCIATE_RQ <= number <= PduType.ABORT:
             hint = " It looks like TLS." if number == _TLS_HANDSHAKE else ""
-            told = f"The peer sent a PDU of type {number:02X}H, which is none of DICOM's.{hint}"
-            raise ProtocolError(AbortReason.UNRECOGNIZED_PDU, told)
+            explanation = (
+                f"The peer sent a PDU of type {number:02X}H, which is none of DICOM's.{hint}"
+            )
+            raise ProtocolError(AbortReason.UNRECOGNIZED_PDU, explanation)
         return PduType(number)
 
 

@@ -49,12 +49,12 @@ class AbortReason(IntEnum):
 
 
 class ProtocolError(Exception):
-    """The peer sent what PS3.8 or PS3.7 doesn't allow; `because` is for the log."""
+    """The peer sent what PS3.8 or PS3.7 doesn't allow; `explanation` is for the log."""
 
-    def __init__(self, reason: AbortReason, because: str) -> None:
-        super().__init__(because)
+    def __init__(self, reason: AbortReason, explanation: str) -> None:
+        super().__init__(explanation)
         self.reason = reason
-        self.because = because
+        self.explanation = explanation
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Abort:
     reason: int
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """A sentence for the log."""
         who = "its user" if self.source == AbortSource.USER else "its provider"
         return f"A-ABORT by {who}, reason {self.reason}."

@@ -143,7 +143,7 @@ def encode_accept(
         (
             _FIXED.pack(_PROTOCOL_VERSION, proposal.called, proposal.calling, proposal.reserved),
             _item(_Item.APPLICATION_CONTEXT, APPLICATION_CONTEXT_NAME.encode()),
-            *(_answered(context_id, answer) for context_id, answer in contexts.items()),
+            *(_encode_context(context_id, answer) for context_id, answer in contexts.items()),
             _item(_Item.USER_INFORMATION, b"".join(_user_information(user))),
         )
     )
@@ -253,7 +253,7 @@ def _item(item_type: _Item, content: bytes) -> bytes:
     return _ITEM.pack(item_type, len(content)) + content
 
 
-def _answered(context_id: int, answer: ContextAnswer) -> bytes:
+def _encode_context(context_id: int, answer: ContextAnswer) -> bytes:
     transfer_syntax = _item(_Item.TRANSFER_SYNTAX, answer.transfer_syntax_uid.encode())
     content = _CONTEXT.pack(context_id, answer.result) + transfer_syntax
     return _item(_Item.ANSWERED_CONTEXT, content)
@@ -266,13 +266,13 @@ def _user_information(user: UserInformation) -> Iterator[bytes]:
         yield _item(_Item.ASYNCHRONOUS_OPERATIONS, _PAIR.pack(*user.asynchronous_operations))
     for sop_class_uid, roles in user.roles.items():
         flags = bytes([roles.scu, roles.scp])
-        yield _item(_Item.ROLE_SELECTION, _counted(sop_class_uid) + flags)
+        yield _item(_Item.ROLE_SELECTION, _encode_uid(sop_class_uid) + flags)
     yield _item(_Item.IMPLEMENTATION_VERSION_NAME, user.implementation_version_name.encode())
     for sop_class_uid, information in user.extended.items():
-        yield _item(_Item.EXTENDED_NEGOTIATION, _counted(sop_class_uid) + information)
+        yield _item(_Item.EXTENDED_NEGOTIATION, _encode_uid(sop_class_uid) + information)
 
 
-def _counted(uid: str) -> bytes:
+def _encode_uid(uid: str) -> bytes:
     return _U16.pack(len(uid)) + uid.encode()
 
 

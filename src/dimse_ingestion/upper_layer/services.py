@@ -51,11 +51,11 @@ class AssociationRequest:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """An association refused. `because` is for the log, not for the wire."""
+    """An association refused. `explanation` is for the log, not for the wire."""
 
     result: RejectResult
     reason: RejectReason
-    because: str
+    explanation: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +116,8 @@ class AssociationHandle(Protocol):
     def request(self) -> AssociationRequest:
         """What was asked at its start."""
 
-    def abort(self, because: str) -> None:
-        """Send A-ABORT as service user and close; `because` goes to the log."""
+    def abort(self, explanation: str) -> None:
+        """Send A-ABORT as service user and close; `explanation` goes to the log."""
 
 
 class Message(Protocol):
@@ -161,5 +161,5 @@ class Services(Protocol):
         An exception is logged by the upper layer and answered with 0110.
         """
 
-    def ended(self, association: AssociationHandle, how: str) -> None:
-        """The association is over: `how` is released, aborted, or lost."""
+    def association_ended(self, association: AssociationHandle, outcome: str) -> None:
+        """The association is over: `outcome` is released, aborted, or lost."""

@@ -11,7 +11,7 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
 from dimse_ingestion.dicom.failure import OutOfResources
-from dimse_ingestion.proxy.service import OpenDoor, Wires, opened
+from dimse_ingestion.proxy.service import ProxyDependencies, RunningProxy, open_proxy
 from dimse_ingestion.transport.protocol.messages import FindMatch, StoreOpen, StoreResult
 from dimse_ingestion.upper_layer.acceptor import Acceptor
 from harness import modalities
@@ -29,7 +29,7 @@ def requester() -> FakeRequester:
 
 
 @pytest.fixture
-async def door(tmp_path: Path, requester: FakeRequester) -> AsyncIterator[OpenDoor]:
+async def proxy(tmp_path: Path, requester: FakeRequester) -> AsyncIterator[RunningProxy]:
     settings = proxy_settings(
         host="127.0.0.1",
         port=0,
@@ -39,15 +39,15 @@ async def door(tmp_path: Path, requester: FakeRequester) -> AsyncIterator[OpenDo
         maximum_matches=50,
         calling_ae_titles=("MODALITY",),
     )
-    wires = Wires(requester, Acceptor, transport_trouble=lambda: "")
-    async with opened(settings, wires) as door:
-        yield door
+    wires = ProxyDependencies(requester, Acceptor, transport_trouble=lambda: "")
+    async with open_proxy(settings, wires) as proxy:
+        yield proxy
 
 
 async def at(
-    door: OpenDoor, tool: str, *files: str, options: tuple[str, ...] = (), **peer: str
+    proxy: RunningProxy, tool: str, *files: str, options: tuple[str, ...] = (), **peer: str
 ) -> Ended:
-    host, port = door.address
+    host, port = proxy.address
     return await modalities.ran(*modalities.command(tool, Peer(host, port, **peer), options, files))
 
 
@@ -56,18 +56,18 @@ def ct() -> str:
 
 
 async def test_an_echo_tells_how_the_whole_path_is(
-    door: OpenDoor, requester: FakeRequester
+    proxy: RunningProxy, requester: FakeRequester
 ) -> None:
-    assert (await at(door, "echoscu")).status == 0
+    assert (await at(proxy, "echoscu")).status == 0
     requester.echo_result = OutOfResources("No ingestion service listens")
-    failed = await at(door, "echoscu", options=("-v",))
+    failed = await at(proxy, "echoscu", options=("-v",))
     assert "0xa700" in failed.output.lower()
 
 
 async def test_a_stored_file_arrives_with_the_digest_of_what_was_sent(
-    door: OpenDoor, requester: FakeRequester
+    proxy: RunningProxy, requester: FakeRequester
 ) -> None:
-    assert (await at(door, "storescu", ct())).status == 0
+    assert (await at(proxy, "storescu", ct())).status == 0
     (carried,) = requester.carried
     assert dcmread(BytesIO(carried), force=True).PixelData == dcmread(ct()).PixelData
     (open_,) = (each for each in requester.opens if isinstance(each, StoreOpen))
@@ -75,26 +75,28 @@ async def test_a_stored_file_arrives_with_the_digest_of_what_was_sent(
 
 
 async def test_a_failed_store_is_told_with_its_reason(
-    door: OpenDoor, requester: FakeRequester
+    proxy: RunningProxy, requester: FakeRequester
 ) -> None:
     requester.store_result = StoreResult(status=0xA700, comment="The bucket is away")
-    ended = await at(door, "storescu", ct(), options=("-d",))
+    ended = await at(proxy, "storescu", ct(), options=("-d",))
     assert ended.status != 0
     assert "0xa700" in ended.output.lower()
     assert "The bucket is away" in ended.output
 
 
-async def test_matches_come_back_until_the_end(door: OpenDoor, requester: FakeRequester) -> None:
+async def test_matches_come_back_until_the_end(
+    proxy: RunningProxy, requester: FakeRequester
+) -> None:
     requester.matches = [FindMatch(status=0xFF00, identifier=MATCH)] * 3
     query = ("-S", "-v", "-k", "QueryRetrieveLevel=STUDY", "-k", "StudyInstanceUID")
-    ended = await at(door, "findscu", options=query)
+    ended = await at(proxy, "findscu", options=query)
     assert ended.status == 0
     assert ended.output.count("Find Response:") + ended.output.count("(Pending)") >= 3
     assert "Success" in ended.output
 
 
 async def test_a_cancel_in_the_middle_ends_the_query(
-    door: OpenDoor, requester: FakeRequester
+    proxy: RunningProxy, requester: FakeRequester
 ) -> None:
     requester.matches = [FindMatch(status=0xFF00, identifier=MATCH)] * 5
     requester.endless = True
@@ -108,27 +110,31 @@ async def test_a_cancel_in_the_middle_ends_the_query(
         "-k",
         "StudyInstanceUID",
     )
-    ended = await at(door, "findscu", options=query)
+    ended = await at(proxy, "findscu", options=query)
     assert "Cancel" in ended.output
     assert requester.findings[0].is_cancelled
 
 
-async def test_too_many_matches_end_with_a700(door: OpenDoor, requester: FakeRequester) -> None:
+async def test_too_many_matches_end_with_a700(
+    proxy: RunningProxy, requester: FakeRequester
+) -> None:
     requester.matches = [FindMatch(status=0xFF00, identifier=MATCH)] * 51
     query = ("-S", "-d", "-k", "QueryRetrieveLevel=STUDY", "-k", "StudyInstanceUID")
-    ended = await at(door, "findscu", options=query)
+    ended = await at(proxy, "findscu", options=query)
     assert "More than 50 matches" in ended.output
 
 
-async def test_strangers_are_rejected_with_the_reason(door: OpenDoor) -> None:
-    called = await at(door, "echoscu", called="OTHER")
+async def test_strangers_are_rejected_with_the_reason(proxy: RunningProxy) -> None:
+    called = await at(proxy, "echoscu", called="OTHER")
     assert "Called AE Title Not Recognized" in called.output
-    calling = await at(door, "echoscu", calling="STRANGER")
+    calling = await at(proxy, "echoscu", calling="STRANGER")
     assert "Calling AE Title Not Recognized" in calling.output
 
 
-async def test_many_at_once_each_keep_their_own(door: OpenDoor, requester: FakeRequester) -> None:
-    ended = await asyncio.gather(*(at(door, "storescu", ct()) for _ in range(6)))
+async def test_many_at_once_each_keep_their_own(
+    proxy: RunningProxy, requester: FakeRequester
+) -> None:
+    ended = await asyncio.gather(*(at(proxy, "storescu", ct()) for _ in range(6)))
     assert [each.status for each in ended] == [0] * 6
     assert len({each.operation_id for each in requester.opens if isinstance(each, StoreOpen)}) == 6
     assert len(set(requester.carried)) == 1

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dimse_ingestion.proxy.app import running
-from dimse_ingestion.proxy.service import OpenDoor
+from dimse_ingestion.proxy.service import RunningProxy
 from dimse_ingestion.settings import ProxySettings
 from harness import modalities
 from harness.doors import free_port
@@ -29,13 +29,13 @@ def local(directory: Path, nats_url: str) -> ProxySettings:
     )
 
 
-async def troubles(door: OpenDoor, wanted: Callable[[dict[str, str]], bool]) -> dict[str, str]:
+async def troubles(proxy: RunningProxy, wanted: Callable[[dict[str, str]], bool]) -> dict[str, str]:
     """The door's troubles once they are as wanted; the last ones seen when they never are."""
     found: dict[str, str] = {}
     loop = asyncio.get_running_loop()
     deadline = loop.time() + 20
     while loop.time() < deadline:
-        found = dict(await door.health.troubles())
+        found = dict(await proxy.health.troubles())
         if wanted(found):
             return found
         await asyncio.sleep(0.02)
@@ -46,20 +46,20 @@ async def test_without_nats_the_door_is_open_not_ready_and_tells_the_modality(
     tmp_path: Path,
 ) -> None:
     settings = local(tmp_path, f"nats://127.0.0.1:{free_port()}")
-    async with running(settings) as door:
-        found = await troubles(door, lambda found: "refused" in found.get("nats", ""))
+    async with running(settings) as proxy:
+        found = await troubles(proxy, lambda found: "refused" in found.get("nats", ""))
         assert list(found) == ["nats"]
-        ended = await modalities.echoscu(Peer(*door.address), "-v")
+        ended = await modalities.echoscu(Peer(*proxy.address), "-v")
         assert "0xa700" in ended.output.lower()
 
 
 async def test_with_nobody_behind_nats_the_path_is_named(tmp_path: Path) -> None:
     server = NatsServer(tmp_path / "nats")
-    async with running(local(tmp_path, server.url)) as door:
+    async with running(local(tmp_path, server.url)) as proxy:
         server.start()
         try:
-            found = await troubles(door, lambda found: "path" in found and "nats" not in found)
+            found = await troubles(proxy, lambda found: "path" in found and "nats" not in found)
             assert found["path"]
         finally:
             server.kill()
-        await troubles(door, lambda found: "nats" in found)
+        await troubles(proxy, lambda found: "nats" in found)

@@ -11,7 +11,7 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from dimse_ingestion.proxy.app import running
-from dimse_ingestion.proxy.service import OpenDoor
+from dimse_ingestion.proxy.service import RunningProxy
 from dimse_ingestion.settings import ProxySettings
 from dimse_ingestion.transport.contract import MatchSink
 from dimse_ingestion.transport.nats.client import NatsClient
@@ -68,12 +68,12 @@ def operations() -> KeptInMemory:
 
 
 @pytest.fixture
-async def door(tmp_path: Path, operations: KeptInMemory) -> AsyncIterator[OpenDoor]:
+async def proxy(tmp_path: Path, operations: KeptInMemory) -> AsyncIterator[RunningProxy]:
     with nats_server(tmp_path / "nats") as server:
         settings = local(tmp_path, server)
-        async with replica(settings, operations), running(settings) as door:
-            await asyncio.wait_for(door.path.proved_open(), 20)
-            yield door
+        async with replica(settings, operations), running(settings) as proxy:
+            await asyncio.wait_for(proxy.path.wait_until_open(), 20)
+            yield proxy
 
 
 def local(directory: Path, server: NatsServer) -> ProxySettings:
@@ -102,29 +102,29 @@ async def replica(settings: ProxySettings, operations: KeptInMemory) -> AsyncIte
         await link.close()
 
 
-async def test_the_door_is_ready_and_an_echo_goes_all_the_way(door: OpenDoor) -> None:
-    assert dict(await door.health.troubles()) == {}
-    assert (await modalities.echoscu(Peer(*door.address))).status == 0
+async def test_the_door_is_ready_and_an_echo_goes_all_the_way(proxy: RunningProxy) -> None:
+    assert dict(await proxy.health.troubles()) == {}
+    assert (await modalities.echoscu(Peer(*proxy.address))).status == 0
 
 
 @pytest.mark.parametrize("name", ["CT_small.dcm", "examples_rgb_color.dcm"])
 async def test_a_file_arrives_as_it_was_announced(
-    door: OpenDoor, operations: KeptInMemory, name: str
+    proxy: RunningProxy, operations: KeptInMemory, name: str
 ) -> None:
     file = str(get_testdata_file(name, download=False))
-    assert (await modalities.storescu(Peer(*door.address), file)).status == 0
+    assert (await modalities.storescu(Peer(*proxy.address), file)).status == 0
     ((open_, content),) = operations.stored
     assert (open_.size, open_.sha256) == (len(content), hashlib.sha256(content).hexdigest())
 
 
 async def test_matches_come_back_and_a_cancel_ends_them(
-    door: OpenDoor, operations: KeptInMemory
+    proxy: RunningProxy, operations: KeptInMemory
 ) -> None:
     keys = ("QueryRetrieveLevel=STUDY", "StudyInstanceUID")
-    ended = await modalities.findscu(Peer(*door.address), *keys)
+    ended = await modalities.findscu(Peer(*proxy.address), *keys)
     assert ended.output.count("(Pending)") == 3, ended.output
     operations.matches = 1_000_000
-    ended = await modalities.findscu(Peer(*door.address), *keys, options=("-S", "--cancel", "5"))
+    ended = await modalities.findscu(Peer(*proxy.address), *keys, options=("-S", "--cancel", "5"))
     assert "Cancel" in ended.output
 
 
@@ -144,8 +144,8 @@ async def test_a_drain_lets_a_store_under_way_finish(
     with nats_server(tmp_path / "nats") as server:
         settings = local(tmp_path, server)
         async with replica(settings, slow):
-            async with running(settings) as door:
-                sending = asyncio.create_task(modalities.storescu(Peer(*door.address), file))
+            async with running(settings) as proxy:
+                sending = asyncio.create_task(modalities.storescu(Peer(*proxy.address), file))
                 await asyncio.wait_for(reached.wait(), 20)
                 asyncio.get_running_loop().call_later(0.3, go_on.set)
             ended = await sending

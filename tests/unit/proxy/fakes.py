@@ -30,7 +30,7 @@ VERIFICATION = "1.2.840.10008.1.1"
 EXPLICIT = "1.2.840.10008.1.2.1"
 
 
-def asked(**changed: object) -> AssociationRequest:
+def association_request(**changed: object) -> AssociationRequest:
     facts: dict[str, object] = {
         "association_id": "a1",
         "called_ae_title": "DICOM-INGEST",
@@ -50,11 +50,11 @@ def proxy_settings(**changed: object) -> ProxySettings:
 
 @dataclass
 class Association:
-    request: AssociationRequest = field(default_factory=asked)
+    request: AssociationRequest = field(default_factory=association_request)
     aborted: str = ""
 
-    def abort(self, because: str) -> None:
-        self.aborted = because
+    def abort(self, explanation: str) -> None:
+        self.aborted = explanation
 
 
 @dataclass
@@ -124,7 +124,7 @@ class FakeRequester:
     carried: list[bytes] = field(default_factory=list)
     deadlines: list[float] = field(default_factory=list)
     findings: list[FakeFinding] = field(default_factory=list)
-    was_asked: asyncio.Event = field(default_factory=asyncio.Event)
+    find_requested: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def echo(self, request: EchoRequest) -> EchoResult:
         self.opens.append(request)
@@ -142,5 +142,5 @@ class FakeRequester:
         self.opens.append(open_)
         finding = FakeFinding(self.matches, self.find_result, endless=self.endless)
         self.findings.append(finding)
-        self.was_asked.set()
+        self.find_requested.set()
         return finding

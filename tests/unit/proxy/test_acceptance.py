@@ -4,7 +4,7 @@ import pytest
 
 from dimse_ingestion.proxy.acceptance import Admission
 from dimse_ingestion.upper_layer.services import Acceptance, Rejection, RejectReason, RejectResult
-from tests.unit.proxy.fakes import CT, EXPLICIT, STUDY_ROOT, asked, proxy_settings
+from tests.unit.proxy.fakes import CT, EXPLICIT, STUDY_ROOT, association_request, proxy_settings
 
 
 def admission(*, spool_trouble: str = "", **changed: object) -> Admission:
@@ -16,18 +16,18 @@ def admission(*, spool_trouble: str = "", **changed: object) -> Admission:
 
 def refused(decision: Acceptance | Rejection) -> tuple[RejectResult, RejectReason]:
     assert isinstance(decision, Rejection)
-    assert decision.because
+    assert decision.explanation
     return decision.result, decision.reason
 
 
 def test_every_calling_title_and_address_is_let_in_by_default() -> None:
-    decision = admission().decide(asked())
+    decision = admission().decide(association_request())
     assert isinstance(decision, Acceptance)
     assert decision.choose(CT, (EXPLICIT,)) == EXPLICIT
 
 
 def test_a_wrong_called_title_is_refused_for_good_unless_any_will_do() -> None:
-    request = asked(called_ae_title="OTHER")
+    request = association_request(called_ae_title="OTHER")
     reason = (RejectResult.PERMANENT, RejectReason.CALLED_AE_TITLE_NOT_RECOGNIZED)
     assert refused(admission().decide(request)) == reason
     tolerant = admission(called_ae_title_must_match=False)
@@ -36,9 +36,9 @@ def test_a_wrong_called_title_is_refused_for_good_unless_any_will_do() -> None:
 
 def test_only_listed_calling_titles_are_let_in() -> None:
     picky = admission(calling_ae_titles=("CT1",))
-    assert isinstance(picky.decide(asked()), Acceptance)
+    assert isinstance(picky.decide(association_request()), Acceptance)
     reason = (RejectResult.PERMANENT, RejectReason.CALLING_AE_TITLE_NOT_RECOGNIZED)
-    assert refused(picky.decide(asked(calling_ae_title="CT2"))) == reason
+    assert refused(picky.decide(association_request(calling_ae_title="CT2"))) == reason
 
 
 @pytest.mark.parametrize(
@@ -54,30 +54,33 @@ def test_only_listed_calling_titles_are_let_in() -> None:
 )
 def test_only_listed_networks_are_let_in(address: str, let_in: bool) -> None:
     picky = admission(source_networks=(ip_network("10.1.0.0/16"), ip_network("fd00::/8")))
-    assert isinstance(picky.decide(asked(peer_address=address)), Acceptance) is let_in
+    assert isinstance(picky.decide(association_request(peer_address=address)), Acceptance) is let_in
 
 
 def test_one_association_too_many_is_transient_and_has_room_again() -> None:
     small = admission(maximum_associations=1)
-    first = asked()
+    first = association_request()
     assert isinstance(small.decide(first), Acceptance)
     reason = (RejectResult.TRANSIENT, RejectReason.LOCAL_LIMIT_EXCEEDED)
-    second = asked(association_id="a2")
+    second = association_request(association_id="a2")
     assert refused(small.decide(second)) == reason
-    small.ended(second, "rejected")
+    small.association_ended(second, "rejected")
     assert small.open_associations == 1
-    small.ended(first, "released")
-    small.ended(first, "released")
+    small.association_ended(first, "released")
+    small.association_ended(first, "released")
     assert small.open_associations == 0
     assert isinstance(small.decide(second), Acceptance)
 
 
 def test_a_full_spool_and_a_drain_are_transient() -> None:
     reason = (RejectResult.TRANSIENT, RejectReason.TEMPORARY_CONGESTION)
-    assert refused(admission(spool_trouble="The spool is full.").decide(asked())) == reason
+    assert (
+        refused(admission(spool_trouble="The spool is full.").decide(association_request()))
+        == reason
+    )
     draining = admission()
     draining.draining = True
-    assert refused(draining.decide(asked())) == reason
+    assert refused(draining.decide(association_request())) == reason
 
 
 @pytest.mark.parametrize(
@@ -87,14 +90,16 @@ def test_a_full_spool_and_a_drain_are_transient() -> None:
 def test_relational_queries_and_combined_date_time_are_agreed_to_and_nothing_else(
     asked_for: bytes, answered: bytes
 ) -> None:
-    decision = admission().decide(asked(extended={STUDY_ROOT: asked_for, CT: b"\x02"}))
+    decision = admission().decide(
+        association_request(extended={STUDY_ROOT: asked_for, CT: b"\x02"})
+    )
     assert isinstance(decision, Acceptance)
     assert decision.extended == {STUDY_ROOT: answered}
 
 
 def test_the_lists_of_classes_and_syntaxes_narrow_what_is_accepted() -> None:
     narrow = admission(image_sop_classes=(CT,), transfer_syntaxes=(EXPLICIT,))
-    decision = narrow.decide(asked())
+    decision = narrow.decide(association_request())
     assert isinstance(decision, Acceptance)
     assert decision.choose(CT, ("1.2.840.10008.1.2", EXPLICIT)) == EXPLICIT
     assert decision.choose(CT, ("1.2.840.10008.1.2",)) == ""

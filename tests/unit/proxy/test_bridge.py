@@ -35,7 +35,7 @@ from tests.unit.proxy.fakes import (
     Association,
     FakeMessage,
     FakeRequester,
-    asked,
+    association_request,
     proxy_settings,
 )
 
@@ -116,8 +116,8 @@ def matches(count: int) -> list[FindMatch]:
 
 async def test_the_bridge_is_the_upper_layers_services(house: House) -> None:
     services: Services = house.bridge
-    assert isinstance(await services.associate(asked()), Acceptance)
-    services.ended(Association(), "released")
+    assert isinstance(await services.associate(association_request()), Acceptance)
+    services.association_ended(Association(), "released")
 
 
 async def test_a_c_store_is_carried_whole_and_answered_with_its_result(house: House) -> None:
@@ -258,7 +258,7 @@ async def test_matches_are_sent_one_by_one_and_then_the_end(house: House) -> Non
 
 
 async def test_a_query_is_relational_only_when_negotiated(house: House) -> None:
-    association = Association(asked(extended={STUDY_ROOT: b"\x01"}))
+    association = Association(association_request(extended={STUDY_ROOT: b"\x01"}))
     await house.answered(find(), STUDY_ROOT, b"identifier", association)
     (open_,) = house.requester.opens
     assert isinstance(open_, FindOpen)
@@ -286,7 +286,7 @@ async def test_a_cancel_while_no_match_comes_ends_with_fe00(house: House) -> Non
     message = house.message(find(), STUDY_ROOT)
     await house.send(message, b"identifier")
     performing = asyncio.create_task(house.bridge.perform(message))
-    await house.requester.was_asked.wait()
+    await house.requester.find_requested.wait()
     message.cancelled.set()
     await asyncio.wait_for(performing, 60)
     assert message.statuses == [Status.CANCEL]

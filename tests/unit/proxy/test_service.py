@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 
 from dimse_ingestion.dicom.failure import OutOfResources
-from dimse_ingestion.proxy.service import OpenDoor, Wires, opened
+from dimse_ingestion.proxy.service import ProxyDependencies, RunningProxy, open_proxy
 from dimse_ingestion.settings import ConfigurationMistake, ProxySettings
 from dimse_ingestion.upper_layer.services import Acceptance, Rejection, RejectResult, Services
-from tests.unit.proxy.fakes import Association, FakeRequester, asked, proxy_settings
+from tests.unit.proxy.fakes import Association, FakeRequester, association_request, proxy_settings
 
 
 class FakeListener:
@@ -37,11 +37,13 @@ class FakeListener:
 
     async def associate(self, association_id: str) -> Acceptance | Rejection:
         assert self.services is not None
-        return await self.services.associate(asked(association_id=association_id))
+        return await self.services.associate(association_request(association_id=association_id))
 
     def end(self, association_id: str) -> None:
         assert self.services is not None
-        self.services.ended(Association(asked(association_id=association_id)), "released")
+        self.services.association_ended(
+            Association(association_request(association_id=association_id)), "released"
+        )
 
 
 @pytest.fixture
@@ -64,8 +66,8 @@ def local(directory: Path, **changed: object) -> ProxySettings:
     return proxy_settings(**(own | changed))
 
 
-def wires(listener: FakeListener, requester: FakeRequester, trouble: str = "") -> Wires:
-    return Wires(
+def wires(listener: FakeListener, requester: FakeRequester, trouble: str = "") -> ProxyDependencies:
+    return ProxyDependencies(
         requester=requester,
         listener=listener.serving,
         transport_trouble=lambda: trouble,
@@ -75,8 +77,8 @@ def wires(listener: FakeListener, requester: FakeRequester, trouble: str = "") -
 async def test_an_open_door_is_ready_once_an_echo_went_all_the_way(
     settings: ProxySettings, listener: FakeListener, requester: FakeRequester
 ) -> None:
-    async with opened(settings, wires(listener, requester)) as door:
-        await asyncio.wait_for(door.path.proved_open(), 60)
+    async with open_proxy(settings, wires(listener, requester)) as door:
+        await asyncio.wait_for(door.path.wait_until_open(), 60)
         assert await door.health.troubles() == {}
         assert door.address == ("0.0.0.0", 11112)
         assert isinstance(await listener.associate("a1"), Acceptance)
@@ -88,10 +90,10 @@ async def test_what_keeps_it_from_being_ready_is_said(
     settings: ProxySettings, listener: FakeListener, requester: FakeRequester
 ) -> None:
     requester.echo_result = OutOfResources("No ingestion service listens")
-    async with opened(settings, wires(listener, requester)) as door:
-        await door.path.look()
+    async with open_proxy(settings, wires(listener, requester)) as door:
+        await door.path.probe()
         assert await door.health.troubles() == {"path": "No ingestion service listens"}
-    async with opened(settings, wires(listener, requester, "NATS refused the token")) as door:
+    async with open_proxy(settings, wires(listener, requester, "NATS refused the token")) as door:
         assert await door.health.troubles() == {"nats": "NATS refused the token"}
 
 
@@ -101,12 +103,12 @@ async def test_a_drain_refuses_new_associations_and_waits_for_the_open_ones(
     stopping, door_open = asyncio.Event(), asyncio.get_running_loop().create_future()
 
     async def run() -> None:
-        async with opened(settings, wires(listener, requester)) as door:
+        async with open_proxy(settings, wires(listener, requester)) as door:
             door_open.set_result(door)
             await stopping.wait()
 
     running = asyncio.create_task(run())
-    door: OpenDoor = await door_open
+    door: RunningProxy = await door_open
     await listener.associate("a1")
     listener.let_go.clear()
     stopping.set()
@@ -129,17 +131,17 @@ async def test_a_port_in_use_is_a_configuration_mistake(
 ) -> None:
     listener.trouble = OSError(98, "Address already in use")
     with pytest.raises(ConfigurationMistake, match=r"DIMSE_PORT: 0\.0\.0\.0:11112 .* in use"):
-        async with opened(settings, wires(listener, requester)):
+        async with open_proxy(settings, wires(listener, requester)):
             pass
 
 
 async def test_an_http_port_in_use_is_a_configuration_mistake(
     tmp_path: Path, listener: FakeListener, requester: FakeRequester
 ) -> None:
-    async with opened(local(tmp_path), wires(listener, requester)) as door:
+    async with open_proxy(local(tmp_path), wires(listener, requester)) as door:
         second = local(tmp_path, http_port=door.http_port)
         with pytest.raises(ConfigurationMistake, match=r"DIMSE_HTTP_PORT: .* in use"):
-            async with opened(second, wires(FakeListener(), requester)):
+            async with open_proxy(second, wires(FakeListener(), requester)):
                 pass
 
 
@@ -149,5 +151,5 @@ async def test_a_spool_that_can_not_be_made_is_a_configuration_mistake(
     (tmp_path / "file").touch()
     settings = local(tmp_path / "file" / "spool")
     with pytest.raises(ConfigurationMistake, match=r"DIMSE_SPOOL_DIRECTORY: .* Not a directory"):
-        async with opened(settings, wires(listener, requester)):
+        async with open_proxy(settings, wires(listener, requester)):
             pass

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from dimse_ingestion.dicom.failure import OutOfResources
-from dimse_ingestion.proxy.upstream_probe import WholePath
+from dimse_ingestion.proxy.upstream_probe import UpstreamProbe
 from dimse_ingestion.transport.protocol.messages import EchoResult
 from tests.unit.proxy.fakes import FakeRequester
 
@@ -14,33 +14,33 @@ def requester() -> FakeRequester:
 
 
 async def test_the_way_counts_as_closed_until_an_echo_proves_it(requester: FakeRequester) -> None:
-    path = WholePath(requester, "DICOM-INGEST", lambda: "")
+    path = UpstreamProbe(requester, "DICOM-INGEST", lambda: "")
     assert path.trouble == "No echo has gone all the way yet."
-    await path.look()
+    await path.probe()
     assert path.trouble == ""
-    await path.proved_open()
+    await path.wait_until_open()
 
 
 async def test_what_is_wrong_behind_is_said_and_gone_when_healed(requester: FakeRequester) -> None:
-    path = WholePath(requester, "DICOM-INGEST", lambda: "")
+    path = UpstreamProbe(requester, "DICOM-INGEST", lambda: "")
     requester.echo_result = EchoResult(status=0x0110, catalogue="The catalogue is away")
-    await path.look()
+    await path.probe()
     assert path.trouble == "The catalogue is away"
     requester.echo_result = OutOfResources("No ingestion service listens")
-    await path.look()
+    await path.probe()
     assert path.trouble == "No ingestion service listens"
     requester.echo_result = EchoResult(status=0x0110)
-    await path.look()
+    await path.probe()
     assert path.trouble == "The ingestion service answered 0110H."
     requester.echo_result = EchoResult(status=0)
-    await path.look()
+    await path.probe()
     assert path.trouble == ""
 
 
 async def test_the_watch_goes_on_after_a_mistake_of_ours(
     requester: FakeRequester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = WholePath(requester, "DICOM-INGEST", lambda: "", pause_while_closed=0)
+    path = UpstreamProbe(requester, "DICOM-INGEST", lambda: "", pause_while_closed=0)
     calls = 0
 
     async def fails_twice(_: object) -> EchoResult:
@@ -52,29 +52,29 @@ async def test_the_watch_goes_on_after_a_mistake_of_ours(
 
     monkeypatch.setattr(requester, "echo", fails_twice)
     watching = asyncio.create_task(path.watch())
-    await asyncio.wait_for(path.proved_open(), 60)
+    await asyncio.wait_for(path.wait_until_open(), 60)
     watching.cancel()
     assert calls == 3
 
 
 async def test_while_nothing_can_be_carried_nobody_is_asked(requester: FakeRequester) -> None:
     trouble = ["NATS is not reached"]
-    path = WholePath(requester, "DICOM-INGEST", lambda: trouble[0])
-    await path.look()
+    path = UpstreamProbe(requester, "DICOM-INGEST", lambda: trouble[0])
+    await path.probe()
     assert path.trouble == "NATS is not reached"
     assert requester.opens == []
     trouble[0] = ""
-    await path.look()
+    await path.probe()
     assert path.trouble == ""
 
 
 async def test_a_doubt_looks_again_at_once() -> None:
     requester = FakeRequester()
-    path = WholePath(requester, "DICOM-INGEST", lambda: "", pause=3600)
+    path = UpstreamProbe(requester, "DICOM-INGEST", lambda: "", pause=3600)
     watching = asyncio.create_task(path.watch())
-    await asyncio.wait_for(path.proved_open(), 60)
+    await asyncio.wait_for(path.wait_until_open(), 60)
     requester.echo_result = OutOfResources("away")
-    path.doubt()
+    path.request_probe()
     for _ in range(100):
         await asyncio.sleep(0)
     assert path.trouble == "away"

@@ -22,7 +22,7 @@ from dimse_ingestion.settings import (
     OperatorSettings,
     ProxySettings,
 )
-from dimse_ingestion.spooling.spool import Limits as SpoolLimits
+from dimse_ingestion.spooling.spool import UpperLayerLimits as SpoolLimits
 from dimse_ingestion.storage.object_store import PART_SIZE
 from dimse_ingestion.transport.nats.options import NatsOptions
 from dimse_ingestion.transport.protocol import find
@@ -31,7 +31,7 @@ from dimse_ingestion.transport.protocol.timeouts import Timeouts
 from dimse_ingestion.transport.server import result_cache
 from dimse_ingestion.transport.server.flow_limits import FlowLimits
 from dimse_ingestion.upper_layer import command_set, pdata
-from dimse_ingestion.upper_layer.limits import Limits as UpperLayerLimits
+from dimse_ingestion.upper_layer.limits import UpperLayerLimits as UpperLayerLimits
 
 ROOT = Path(__file__).parents[3]
 OPERATING, CONFORMANCE, TRANSPORT = (

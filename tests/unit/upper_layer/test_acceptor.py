@@ -12,8 +12,8 @@ import pytest
 import trustme
 
 from dimse_ingestion.dicom.status import Status
-from dimse_ingestion.upper_layer.acceptor import Acceptor, listening
-from dimse_ingestion.upper_layer.limits import Limits
+from dimse_ingestion.upper_layer.acceptor import Acceptor, listener
+from dimse_ingestion.upper_layer.limits import UpperLayerLimits
 from dimse_ingestion.upper_layer.services import Message
 from tests import requestor_bytes as peer
 from tests.recording_services import RecordingServices
@@ -76,7 +76,7 @@ async def connected(
 
 async def test_an_association_over_a_socket() -> None:
     services = RecordingServices()
-    async with listening(services, "127.0.0.1", 0) as address, connected(address) as requestor:
+    async with listener(services, "127.0.0.1", 0) as address, connected(address) as requestor:
         await requestor.associated()
         await requestor.echo()
         await requestor.says(peer.store(bytes(10**6)))
@@ -89,7 +89,7 @@ async def test_an_association_over_a_socket() -> None:
 
 async def test_connections_share_one_buffer_and_never_each_others_bytes() -> None:
     services = RecordingServices()
-    async with listening(services, "127.0.0.1", 0) as address:
+    async with listener(services, "127.0.0.1", 0) as address:
 
         async def store(number: int) -> None:
             async with connected(address) as requestor:
@@ -105,7 +105,7 @@ async def test_connections_share_one_buffer_and_never_each_others_bytes() -> Non
 
 async def test_a_lost_connection_is_told() -> None:
     services = RecordingServices()
-    async with listening(services, "127.0.0.1", 0) as address:
+    async with listener(services, "127.0.0.1", 0) as address:
         async with connected(address) as requestor:
             await requestor.associated()
             await requestor.says(peer.store(bytes(10**6))[:500_000])
@@ -115,8 +115,8 @@ async def test_a_lost_connection_is_told() -> None:
 
 
 async def test_one_connection_too_many_is_closed() -> None:
-    limits = Limits(maximum_connections=1)
-    async with listening(RecordingServices(), "127.0.0.1", 0, limits) as address:
+    limits = UpperLayerLimits(maximum_connections=1)
+    async with listener(RecordingServices(), "127.0.0.1", 0, limits) as address:
         async with connected(address) as first:
             await first.associated()
             async with connected(address) as second:
@@ -132,9 +132,9 @@ async def test_one_connection_too_many_is_closed() -> None:
 
 @pytest.mark.parametrize("sent", [b"", peer.associate_rq()[:40]], ids=["nothing", "a part"])
 async def test_a_proposal_that_does_not_come_in_time_closes(sent: bytes) -> None:
-    limits = Limits(artim_timeout=0.1)
+    limits = UpperLayerLimits(artim_timeout=0.1)
     async with (
-        listening(RecordingServices(), "127.0.0.1", 0, limits) as address,
+        listener(RecordingServices(), "127.0.0.1", 0, limits) as address,
         connected(address) as requestor,
     ):
         await requestor.says(sent)
@@ -144,16 +144,16 @@ async def test_a_proposal_that_does_not_come_in_time_closes(sent: bytes) -> None
 @pytest.mark.parametrize(
     ("limits", "sent"),
     [
-        (Limits(idle_timeout=0.2), b""),
-        (Limits(dimse_timeout=0.2), ECHO[:20]),
-        (Limits(dimse_timeout=0.2), peer.p_data((1, 3, peer.store_command()))),
+        (UpperLayerLimits(idle_timeout=0.2), b""),
+        (UpperLayerLimits(dimse_timeout=0.2), ECHO[:20]),
+        (UpperLayerLimits(dimse_timeout=0.2), peer.p_data((1, 3, peer.store_command()))),
     ],
     ids=["idle", "within a PDU", "within a message"],
 )
-async def test_a_silent_peer_is_aborted(limits: Limits, sent: bytes) -> None:
+async def test_a_silent_peer_is_aborted(limits: UpperLayerLimits, sent: bytes) -> None:
     services = RecordingServices()
     async with (
-        listening(services, "127.0.0.1", 0, limits) as address,
+        listener(services, "127.0.0.1", 0, limits) as address,
         connected(address) as requestor,
     ):
         await requestor.associated()
@@ -168,9 +168,9 @@ async def test_a_peer_waiting_for_its_answer_is_not_silent() -> None:
         await message.respond(Status.SUCCESS)
 
     patience = 1.5  # so long a busy machine may need from the acceptance to the request
-    limits = Limits(idle_timeout=patience, dimse_timeout=patience)
+    limits = UpperLayerLimits(idle_timeout=patience, dimse_timeout=patience)
     async with (
-        listening(RecordingServices(slowly), "127.0.0.1", 0, limits) as address,
+        listener(RecordingServices(slowly), "127.0.0.1", 0, limits) as address,
         connected(address) as requestor,
     ):
         await requestor.associated()
@@ -183,9 +183,9 @@ async def test_a_peer_that_reads_nothing_is_aborted() -> None:
             await message.respond(Status.PENDING, identifier=bytes(100_000))
 
     services = RecordingServices(flood)
-    limits = Limits(write_timeout=0.2)
+    limits = UpperLayerLimits(write_timeout=0.2)
     async with (
-        listening(services, "127.0.0.1", 0, limits) as address,
+        listener(services, "127.0.0.1", 0, limits) as address,
         connected(address) as requestor,
     ):
         await requestor.associated()
@@ -198,7 +198,7 @@ async def test_garbage_at_the_port_harms_nobody_else() -> None:
     services = RecordingServices()
     chance = random.Random(1)
     hello = peer.associate_rq()
-    async with listening(services, "127.0.0.1", 0) as address, connected(address) as neighbour:
+    async with listener(services, "127.0.0.1", 0) as address, connected(address) as neighbour:
         await neighbour.associated()
         for length in (1, 5, 6, 74, 1000, 300_000):
             for begun in (b"", hello[:60], hello, hello + peer.store(b"data")[:90]):
@@ -250,7 +250,7 @@ async def test_a_stop_cancels_what_does_not_end() -> None:
             cancelled.append(message.command.message_id)
 
     services = RecordingServices(answer)
-    async with listening(services, "127.0.0.1", 0) as address, connected(address) as requestor:
+    async with listener(services, "127.0.0.1", 0) as address, connected(address) as requestor:
         await requestor.associated()
         await requestor.says(ECHO)
         await services.eventually(lambda: bool(services.performed))
@@ -285,7 +285,7 @@ async def test_an_association_over_tls(
 ) -> None:
     services = RecordingServices()
     async with (
-        listening(services, "127.0.0.1", 0, tls=server_tls) as address,
+        listener(services, "127.0.0.1", 0, tls=server_tls) as address,
         connected(address, client_tls) as requestor,
     ):
         await requestor.associated()
@@ -298,8 +298,8 @@ async def test_an_association_over_tls(
 async def test_a_failed_handshake_gives_its_place_back(
     server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
 ) -> None:
-    limits = Limits(maximum_connections=1)
-    async with listening(RecordingServices(), "127.0.0.1", 0, limits, server_tls) as address:
+    limits = UpperLayerLimits(maximum_connections=1)
+    async with listener(RecordingServices(), "127.0.0.1", 0, limits, server_tls) as address:
         async with connected(address) as plain:
             await plain.says(peer.associate_rq())
             assert await plain.is_closed()
@@ -314,7 +314,7 @@ async def test_a_peer_without_a_certificate_is_refused_where_one_is_asked_for(
     server_tls.verify_mode = ssl.CERT_REQUIRED
     authority.configure_trust(server_tls)
     services = RecordingServices()
-    async with listening(services, "127.0.0.1", 0, tls=server_tls) as address:
+    async with listener(services, "127.0.0.1", 0, tls=server_tls) as address:
         with pytest.raises((OSError, asyncio.IncompleteReadError)):
             async with connected(address, client_tls) as stranger:
                 await stranger.associated()

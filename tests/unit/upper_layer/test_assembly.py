@@ -2,11 +2,11 @@ from collections.abc import Awaitable
 
 import pytest
 
-from dimse_ingestion.upper_layer.assembly import Assembly, Whole
+from dimse_ingestion.upper_layer.assembly import Assembly, CompleteMessage
 from dimse_ingestion.upper_layer.pdata import Fragment
 from dimse_ingestion.upper_layer.pdus import AbortReason, ProtocolError
 from dimse_ingestion.upper_layer.services import Command, PresentationContext
-from tests.recording_services import Kept
+from tests.recording_services import MemorySink
 from tests.requestor_bytes import CT, EXPLICIT, command, store_command
 
 CONTEXTS = {1: PresentationContext(1, CT, EXPLICIT), 3: PresentationContext(3, CT, "1.2.3")}
@@ -16,19 +16,19 @@ class Association:
     """What an assembly is given, and what it did with it."""
 
     def __init__(self) -> None:
-        self.sinks: list[Kept] = []
+        self.sinks: list[MemorySink] = []
         self.opened: list[tuple[PresentationContext, Command]] = []
         self.held: list[Awaitable[None]] = []
         self.assembly = Assembly(CONTEXTS, self.open_data_set, self.held.append)
 
-    def open_data_set(self, context: PresentationContext, command: Command) -> Kept:
+    def open_data_set(self, context: PresentationContext, command: Command) -> MemorySink:
         self.opened.append((context, command))
-        self.sinks.append(Kept())
+        self.sinks.append(MemorySink())
         return self.sinks[-1]
 
     def take(
         self, content: bytes, *, context_id: int = 1, is_command: bool = False, last: bool = False
-    ) -> Whole | None:
+    ) -> CompleteMessage | None:
         return self.assembly.take(Fragment(context_id, is_command, last, memoryview(content)))
 
     def reason(self, content: bytes, **kinds: bool | int) -> AbortReason:
@@ -40,16 +40,16 @@ class Association:
 def test_a_message_is_whole_with_its_last_fragment() -> None:
     association, asked = Association(), store_command()
     assert association.take(asked[:40], is_command=True) is None
-    assert association.assembly.under_way
+    assert association.assembly.is_in_progress
     assert association.take(asked[40:], is_command=True, last=True) is None
     assert association.take(b"data") is None
     whole = association.take(b"set", last=True)
     assert whole is not None
     assert whole.context == CONTEXTS[1]
-    assert isinstance(whole.data_set, Kept)
+    assert isinstance(whole.data_set, MemorySink)
     assert whole.data_set.content == b"dataset"
     assert association.opened == [(whole.context, whole.command)]
-    assert not association.assembly.under_way
+    assert not association.assembly.is_in_progress
 
 
 def test_a_command_without_data_set_is_whole_alone() -> None:
@@ -73,7 +73,7 @@ def test_what_a_sink_waits_for_is_handed_on() -> None:
     association.take(store_command(), is_command=True, last=True)
     association.sinks.clear()
 
-    class Slow(Kept):
+    class Slow(MemorySink):
         def write(self, fragment: bytes | memoryview) -> Awaitable[None]:
             return awaited
 

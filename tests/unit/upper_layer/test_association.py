@@ -13,8 +13,8 @@ from structlog.testing import capture_logs
 
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.upper_layer.association import Association
-from dimse_ingestion.upper_layer.limits import Limits
-from dimse_ingestion.upper_layer.pdata import Fragment, Reader
+from dimse_ingestion.upper_layer.limits import UpperLayerLimits
+from dimse_ingestion.upper_layer.pdata import Fragment, PduReader
 from dimse_ingestion.upper_layer.pdus import PduType, decode_abort
 from dimse_ingestion.upper_layer.services import (
     Acceptance,
@@ -25,7 +25,7 @@ from dimse_ingestion.upper_layer.services import (
     RejectResult,
 )
 from tests import requestor_bytes as peer
-from tests.recording_services import Kept, RecordingServices
+from tests.recording_services import MemorySink, RecordingServices
 
 CONTEXTS = [(peer.CT, [peer.EXPLICIT]), (peer.STUDY_ROOT_FIND, [peer.IMPLICIT])]
 HELLO = peer.associate_rq(CONTEXTS)
@@ -35,7 +35,7 @@ FIND = peer.message(FIND_COMMAND, b"question")
 PROVIDER, USER = 2, 0
 
 
-class MemoryWire:
+class MemoryConnection:
     """A wire that keeps what was asked of it."""
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class MemoryWire:
         assert not self.closed
         self.written += content
 
-    async def drained(self) -> None:
+    async def drain(self) -> None:
         await self.may_write.wait()
 
     def close(self) -> None:
@@ -76,13 +76,13 @@ class Acceptor:
 
     def __init__(self, services: RecordingServices | None = None) -> None:
         self.services = services or RecordingServices()
-        self.wire = MemoryWire()
+        self.wire = MemoryConnection()
         self.tasks: set[asyncio.Task[None]] = set()
-        limits = Limits(maximum_pdu_length=16384, idle_timeout=300, dimse_timeout=60)
+        limits = UpperLayerLimits(maximum_pdu_length=16384, idle_timeout=300, dimse_timeout=60)
         self.association = Association(
             self.services, limits, self.wire, self.spawn, ("10.0.0.1", 4711)
         )
-        self.association.opened()
+        self.association.connection_made()
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
         task = asyncio.create_task(work, name=name)
@@ -94,7 +94,7 @@ class Acceptor:
         """Receive pieces, in a buffer that is used again, and let tasks run between them."""
         for piece in pieces:
             buffer = bytearray(piece)
-            self.association.received(memoryview(buffer))
+            self.association.data_received(memoryview(buffer))
             buffer[:] = b"\xee" * len(buffer)
             await settled()
         return self
@@ -108,7 +108,7 @@ class Acceptor:
         """What was sent since the last look: PDUs by name, responses by status, aborts by cause."""
         told: list[str] = []
         values = bytearray()
-        for found in Reader(2**17).feed(memoryview(bytes(self.wire.written))):
+        for found in PduReader(2**17).feed(memoryview(bytes(self.wire.written))):
             if isinstance(found, Fragment):
                 values += found.content
                 if found.last:
@@ -149,7 +149,7 @@ async def walked(pieces: Iterable[bytes]) -> Acceptor:
     assert [message.command.message_id for message in acceptor.services.performed] == [7, 8, 5]
     assert acceptor.services.ends == ["released"]
     assert acceptor.wire.artim
-    acceptor.association.lost()
+    acceptor.association.connection_lost()
     assert not acceptor.wire.artim
     assert not acceptor.tasks
     return acceptor
@@ -165,7 +165,7 @@ async def test_an_association_one_byte_at_a_time() -> None:
     walk = HELLO + ECHO + peer.store(short, 8) + peer.release_rq()
     await acceptor.get(HELLO)
     for at in range(len(HELLO), len(walk)):
-        acceptor.association.received(memoryview(walk[at : at + 1]))
+        acceptor.association.data_received(memoryview(walk[at : at + 1]))
         await asyncio.sleep(0)
     await settled()
     assert acceptor.said() == ["ASSOCIATE_AC", "0000", "0000", "RELEASE_RP"]
@@ -195,7 +195,7 @@ async def test_a_rejection_is_sent_and_nothing_ended() -> None:
     acceptor = await Acceptor(RecordingServices(decision=no)).get(HELLO)
     assert acceptor.said() == ["ASSOCIATE_RJ 1 1 7"]
     assert acceptor.wire.artim
-    acceptor.association.lost()
+    acceptor.association.connection_lost()
     assert acceptor.services.ends == []
 
 
@@ -265,7 +265,7 @@ async def test_a_mistake_of_the_peer_aborts_its_association(sent: bytes, reason:
     assert [(line["event"], line["log_level"]) for line in lines] == [
         ("Association aborted.", "warning")
     ]
-    assert lines[0]["because"].endswith(".")
+    assert lines[0]["reason"].endswith(".")
     assert lines[0]["peer_address"] == "10.0.0.1"
     assert acceptor.services.ends == ["aborted"]
     assert acceptor.wire.artim
@@ -297,12 +297,12 @@ async def test_a_peer_that_sends_on_after_an_abort_is_cut() -> None:
 async def test_data_before_the_answer_waits_for_it() -> None:
     acceptor = Acceptor()
     early = memoryview(HELLO + ECHO)
-    taken = acceptor.association.received(early)
+    taken = acceptor.association.data_received(early)
     assert (taken, acceptor.wire.reading) == (len(HELLO), False)
-    assert acceptor.association.received(early[taken:]) == 0
+    assert acceptor.association.data_received(early[taken:]) == 0
     await settled()
     assert acceptor.wire.reading
-    assert acceptor.association.received(early[taken:]) == len(ECHO)
+    assert acceptor.association.data_received(early[taken:]) == len(ECHO)
     await settled()
     assert acceptor.said()[0] == "ASSOCIATE_AC"
     assert len(acceptor.services.performed) == 1
@@ -310,7 +310,7 @@ async def test_data_before_the_answer_waits_for_it() -> None:
 
 async def test_what_else_comes_before_the_answer_does_not_wait() -> None:
     acceptor = Acceptor()
-    acceptor.association.received(memoryview(HELLO + peer.abort()))
+    acceptor.association.data_received(memoryview(HELLO + peer.abort()))
     await settled()
     assert acceptor.services.ends == ["aborted"]
 
@@ -322,7 +322,7 @@ def test_garbage_leaves_nothing_behind(garbage: bytes) -> None:
         acceptor = await Acceptor().established()
         services = acceptor.services
         await acceptor.get(peer.p_data((1, 3, peer.store_command())), garbage)
-        acceptor.association.lost()
+        acceptor.association.connection_lost()
         await settled()
         assert len(services.ends) == 1
         assert all(sink.abandoned for sink in services.sinks if not services.performed)
@@ -336,7 +336,7 @@ def test_garbage_leaves_nothing_behind(garbage: bytes) -> None:
 async def test_a_lost_connection_leaves_nothing_behind() -> None:
     acceptor = await Acceptor().established()
     await acceptor.get(peer.store(DATA_SET)[:20_000])
-    acceptor.association.lost()
+    acceptor.association.connection_lost()
     assert acceptor.services.ends == ["lost"]
     assert acceptor.services.sinks[0].abandoned
     assert acceptor.services.performed == []
@@ -363,7 +363,7 @@ async def test_a_service_may_abort() -> None:
 
 async def test_a_sink_that_breaks_ends_its_association_only() -> None:
     class Broken(RecordingServices):
-        def open_data_set(self, *_: object) -> Kept:
+        def open_data_set(self, *_: object) -> MemorySink:
             raise RuntimeError("broken")
 
     acceptor = await Acceptor(Broken()).established()
@@ -374,8 +374,8 @@ async def test_a_sink_that_breaks_ends_its_association_only() -> None:
 
 async def test_a_peer_that_leaves_before_the_decision_is_counted_once() -> None:
     acceptor = Acceptor()
-    acceptor.association.received(memoryview(HELLO))
-    acceptor.association.lost()
+    acceptor.association.data_received(memoryview(HELLO))
+    acceptor.association.connection_lost()
     await settled()
     assert acceptor.said() == []
     assert acceptor.services.ends == ["lost"]
@@ -405,7 +405,7 @@ async def test_before_a_proposal_there_is_nobody_to_send_an_abort() -> None:
 
 async def test_a_port_that_is_only_looked_at_is_not_worth_a_line() -> None:
     with capture_logs() as lines:
-        Acceptor().association.lost()
+        Acceptor().association.connection_lost()
     assert lines == []
 
 
@@ -468,7 +468,7 @@ async def test_after_the_end_responses_are_dropped_and_what_waits_is_abandoned()
     answer = Waiting()
     acceptor = await Acceptor(RecordingServices(answer)).established()
     await acceptor.get(ECHO, peer.store(b"data"))
-    acceptor.association.lost()
+    acceptor.association.connection_lost()
     assert acceptor.services.ends == ["lost"]
     assert acceptor.services.performed[0].cancelled.is_set()
     assert acceptor.services.sinks[0].abandoned

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dimse_ingestion.upper_layer.connection import Connection
-from dimse_ingestion.upper_layer.limits import Limits
+from dimse_ingestion.upper_layer.limits import UpperLayerLimits
 from tests import requestor_bytes as peer
 from tests.recording_services import RecordingServices
 
@@ -43,7 +43,7 @@ class Host:
 
     def __init__(self, *, room: bool = True) -> None:
         self.services = RecordingServices()
-        self.limits = Limits(artim_timeout=0.05, write_timeout=0.05)
+        self.limits = UpperLayerLimits(artim_timeout=0.05, write_timeout=0.05)
         self.buffer = memoryview(bytearray(64 * 1024))
         self.room = room
         self.gone: list[Connection] = []
@@ -51,10 +51,10 @@ class Host:
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
         return asyncio.create_task(work, name=name)
 
-    def opened(self, connection: Connection) -> bool:
+    def add_connection(self, connection: Connection) -> bool:
         return self.room
 
-    def lost(self, connection: Connection) -> None:
+    def remove_connection(self, connection: Connection) -> None:
         self.gone.append(connection)
 
 
@@ -115,7 +115,7 @@ async def test_artim_closes(transport: MemoryTransport, connection: Connection) 
 async def test_a_writer_waits_until_it_may_write(connection: Connection) -> None:
     await established(connection)
     connection.pause_writing()
-    waiting = asyncio.create_task(connection.drained())
+    waiting = asyncio.create_task(connection.drain())
     await asyncio.sleep(0)
     assert not waiting.done()
     connection.resume_writing()
@@ -137,7 +137,7 @@ async def test_a_lost_connection_frees_its_writer_and_its_timers(
 ) -> None:
     await established(connection)
     connection.pause_writing()
-    waiting = asyncio.create_task(connection.drained())
+    waiting = asyncio.create_task(connection.drain())
     connection.connection_lost(None)
     await waiting
     assert host.services.ends == ["lost"]

@@ -1,7 +1,7 @@
 import pytest
 
 from dimse_ingestion.upper_layer.decisions import decide
-from dimse_ingestion.upper_layer.negotiation import Agreement, asked
+from dimse_ingestion.upper_layer.negotiation import Agreement, association_request
 from dimse_ingestion.upper_layer.proposals import decode
 from dimse_ingestion.upper_layer.services import (
     Acceptance,
@@ -20,10 +20,10 @@ NO = Rejection(RejectResult.PERMANENT, RejectReason.NO_REASON_GIVEN, "no")
 class Handle:
     """An association that only has its request."""
 
-    request = asked(PROPOSAL, "id", "10.0.0.1", 1)
+    request = association_request(PROPOSAL, "id", "10.0.0.1", 1)
 
-    def abort(self, because: str) -> None:
-        raise AssertionError(because)
+    def abort(self, explanation: str) -> None:
+        raise AssertionError(explanation)
 
 
 class Broken(RecordingServices):

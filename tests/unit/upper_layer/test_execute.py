@@ -1,7 +1,7 @@
 import asyncio
 
 from dimse_ingestion.dicom.status import Status
-from dimse_ingestion.upper_layer.assembly import Whole
+from dimse_ingestion.upper_layer.assembly import CompleteMessage
 from dimse_ingestion.upper_layer.execute import Performer
 from dimse_ingestion.upper_layer.services import (
     AssociationRequest,
@@ -9,7 +9,7 @@ from dimse_ingestion.upper_layer.services import (
     Message,
     PresentationContext,
 )
-from tests.recording_services import C_ECHO_RQ, Kept, RecordingServices
+from tests.recording_services import C_ECHO_RQ, MemorySink, RecordingServices
 from tests.requestor_bytes import CT, EXPLICIT
 
 CONTEXT = PresentationContext(3, CT, EXPLICIT)
@@ -24,18 +24,18 @@ class Answers:
         self.sent: list[tuple[int, bytes | None]] = []
         self.changes = 0
 
-    def abort(self, because: str) -> None:
-        raise AssertionError(because)
+    def abort(self, explanation: str) -> None:
+        raise AssertionError(explanation)
 
     async def respond(self, context_id: int, command: bytes, data_set: bytes | None) -> None:
         self.sent.append((context_id, data_set))
 
-    def performed(self) -> None:
+    def request_finished(self) -> None:
         self.changes += 1
 
 
-def whole(message_id: int, data_set: Kept | None = None) -> Whole:
-    return Whole(CONTEXT, Command(C_ECHO_RQ, message_id), data_set)
+def whole(message_id: int, data_set: MemorySink | None = None) -> CompleteMessage:
+    return CompleteMessage(CONTEXT, Command(C_ECHO_RQ, message_id), data_set)
 
 
 def made(services: RecordingServices) -> tuple[Performer, Answers]:
@@ -43,10 +43,10 @@ def made(services: RecordingServices) -> tuple[Performer, Answers]:
     return Performer(services, answers, lambda work, _: asyncio.create_task(work)), answers
 
 
-async def drained(performer: Performer) -> None:
+async def drain(performer: Performer) -> None:
     for _ in range(20):
         await asyncio.sleep(0)
-    assert not performer.busy
+    assert not performer.is_busy
 
 
 async def test_requests_are_performed_in_their_order() -> None:
@@ -54,8 +54,8 @@ async def test_requests_are_performed_in_their_order() -> None:
     performer, answers = made(services)
     for number in range(3):
         performer.add(whole(number))
-    assert (performer.busy, performer.waiting) == (True, 3)
-    await drained(performer)
+    assert (performer.is_busy, performer.queued) == (True, 3)
+    await drain(performer)
     assert [message.command.message_id for message in services.performed] == [0, 1, 2]
     assert answers.sent == [(3, None)] * 3
     assert answers.changes == 3
@@ -67,7 +67,7 @@ async def test_an_identifier_goes_with_its_response() -> None:
 
     performer, answers = made(RecordingServices(find))
     performer.add(whole(1))
-    await drained(performer)
+    await drain(performer)
     assert answers.sent == [(3, b"match")]
 
 
@@ -77,15 +77,15 @@ async def test_a_request_that_waits_can_be_cancelled() -> None:
     performer.add(whole(2))
     performer.cancel(2)
     performer.cancel(7)
-    await drained(performer)
+    await drain(performer)
     assert [message.cancelled.is_set() for message in services.performed] == [False, True]
 
 
 async def test_at_the_end_what_waits_is_abandoned() -> None:
     performer, _ = made(services := RecordingServices())
-    sink = Kept()
+    sink = MemorySink()
     performer.add(whole(1, sink))
     performer.end()
-    await drained(performer)
+    await drain(performer)
     assert sink.abandoned
     assert services.performed == []

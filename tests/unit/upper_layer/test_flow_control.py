@@ -1,6 +1,6 @@
 import asyncio
 
-from dimse_ingestion.upper_layer.flow_control import MOST_WAITING, Flow
+from dimse_ingestion.upper_layer.flow_control import MAXIMUM_QUEUED, FlowControl
 
 
 class Reading:
@@ -18,9 +18,9 @@ class Reading:
         self.now = True
 
 
-def made() -> tuple[Flow, Reading]:
+def made() -> tuple[FlowControl, Reading]:
     reading = Reading()
-    return Flow(reading, lambda work, name: asyncio.create_task(work, name=name)), reading  # type: ignore[arg-type]
+    return FlowControl(reading, lambda work, name: asyncio.create_task(work, name=name)), reading  # type: ignore[arg-type]
 
 
 async def test_reading_begins_again_when_no_reason_is_left() -> None:
@@ -28,17 +28,17 @@ async def test_reading_begins_again_when_no_reason_is_left() -> None:
     gates = [asyncio.Event(), asyncio.Event()]
     for gate in gates:
         flow.hold(gate.wait())  # type: ignore[arg-type]
-    flow.backlog(MOST_WAITING)
-    assert flow.held
+    flow.update_backlog(MAXIMUM_QUEUED)
+    assert flow.is_paused
     for gate in gates:
         assert not reading.now
         gate.set()
         await asyncio.sleep(0)
         await asyncio.sleep(0)
     assert not reading.now
-    flow.backlog(MOST_WAITING - 1)
+    flow.update_backlog(MAXIMUM_QUEUED - 1)
     assert reading.now
-    assert not flow.held
+    assert not flow.is_paused
 
 
 async def test_a_wait_that_fails_is_over_too() -> None:
@@ -48,7 +48,9 @@ async def test_a_wait_that_fails_is_over_too() -> None:
         raise OSError("disk")
 
     tasks = []
-    flow = Flow(reading, lambda work, name: tasks.append(asyncio.create_task(work)) or tasks[-1])  # type: ignore[arg-type, func-returns-value]
+    flow = FlowControl(
+        reading, lambda work, name: tasks.append(asyncio.create_task(work)) or tasks[-1]
+    )  # type: ignore[arg-type, func-returns-value]
     flow.hold(fails())
     await asyncio.gather(*tasks, return_exceptions=True)
     assert reading.now
@@ -56,6 +58,6 @@ async def test_a_wait_that_fails_is_over_too() -> None:
 
 async def test_one_pile_is_one_reason() -> None:
     flow, reading = made()
-    for waiting in (MOST_WAITING, MOST_WAITING + 1, MOST_WAITING, 0, 0):
-        flow.backlog(waiting)
+    for waiting in (MAXIMUM_QUEUED, MAXIMUM_QUEUED + 1, MAXIMUM_QUEUED, 0, 0):
+        flow.update_backlog(waiting)
     assert reading.now

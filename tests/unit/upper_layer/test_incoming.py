@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dimse_ingestion.upper_layer.incoming import Incoming
+from dimse_ingestion.upper_layer.incoming import IncomingData
 from dimse_ingestion.upper_layer.pdus import ProtocolError
-from tests.unit.upper_layer.test_association import MemoryWire
+from tests.unit.upper_layer.test_association import MemoryConnection
 
 if TYPE_CHECKING:
     from dimse_ingestion.upper_layer.pdata import Fragment, Pdu
@@ -21,8 +21,8 @@ class Peer:
     def __init__(self, *, deciding: bool = False) -> None:
         self.found: list[Fragment | Pdu] = []
         self.deciding = deciding
-        self.wire = MemoryWire()
-        self.incoming = Incoming(1024, self.wire, self.found.append, lambda: self.deciding)
+        self.wire = MemoryConnection()
+        self.incoming = IncomingData(1024, self.wire, self.found.append, lambda: self.deciding)
 
     def give(self, content: bytes) -> int:
         return self.incoming.read(memoryview(content))
@@ -48,14 +48,14 @@ def test_data_waits_for_the_answer_and_nothing_else_does() -> None:
     assert peer.give(P_DATA) == 0
     assert not peer.wire.reading
     peer.deciding = False
-    peer.incoming.answered()
+    peer.incoming.proposal_answered()
     assert peer.wire.reading
     assert peer.give(P_DATA) == len(P_DATA)
 
 
 def test_without_early_data_an_answer_resumes_nothing() -> None:
     peer = Peer(deciding=True)
-    peer.incoming.answered()
+    peer.incoming.proposal_answered()
     assert peer.wire.reading
 
 

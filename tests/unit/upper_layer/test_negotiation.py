@@ -3,7 +3,12 @@ from collections.abc import Callable
 import pytest
 from pynetdicom.pdu import A_ASSOCIATE_AC
 
-from dimse_ingestion.upper_layer.negotiation import Agreement, agree, asked, refused_by_provider
+from dimse_ingestion.upper_layer.negotiation import (
+    Agreement,
+    agree,
+    association_request,
+    provider_rejection,
+)
 from dimse_ingestion.upper_layer.pdus import ProtocolError
 from dimse_ingestion.upper_layer.proposals import Proposal, Roles, UserInformation
 from dimse_ingestion.upper_layer.services import Acceptance, PresentationContext, RejectReason
@@ -116,7 +121,7 @@ def test_extended_negotiation_is_answered_for_accepted_classes_only() -> None:
 
 def test_a_service_is_asked_with_everything_it_decides_on() -> None:
     user = UserInformation(0, "1.2.3", "SCANNER", extended={CT: b"\x01"})
-    request = asked(proposal(user=user), "id", "10.0.0.1", 4711)
+    request = association_request(proposal(user=user), "id", "10.0.0.1", 4711)
     assert request.called_ae_title == "DICOM-INGEST"
     assert request.calling_ae_title == "MODALITY"
     assert (request.peer_address, request.peer_port) == ("10.0.0.1", 4711)
@@ -130,20 +135,20 @@ def test_the_provider_refuses_other_protocols() -> None:
     other_version, other_application = proposal(), proposal()
     other_version.protocol_version = 2
     other_application.application_context_name = "1.2.3"
-    refused = [refused_by_provider(each) for each in (other_version, other_application)]
+    refused = [provider_rejection(each) for each in (other_version, other_application)]
     assert [each and each.reason for each in refused] == [
         RejectReason.PROTOCOL_VERSION_NOT_SUPPORTED,
         RejectReason.APPLICATION_CONTEXT_NOT_SUPPORTED,
     ]
-    assert refused_by_provider(proposal()) is None
+    assert provider_rejection(proposal()) is None
 
 
 def test_a_peer_that_takes_next_to_nothing_is_refused() -> None:
     for taken in (0, 14, 64, 127, 128):
-        assert refused_by_provider(proposal(user=UserInformation(taken))) is None
+        assert provider_rejection(proposal(user=UserInformation(taken))) is None
     for taken in (1, 13):
         with pytest.raises(ProtocolError):
-            refused_by_provider(proposal(user=UserInformation(taken)))
+            provider_rejection(proposal(user=UserInformation(taken)))
 
 
 def test_a_context_without_an_abstract_syntax_is_refused() -> None:

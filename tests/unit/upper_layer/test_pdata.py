@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pynetdicom.pdu import P_DATA_TF
 
-from dimse_ingestion.upper_layer.pdata import Fragment, Pdu, Reader, encode
+from dimse_ingestion.upper_layer.pdata import Fragment, Pdu, PduReader, encode
 from dimse_ingestion.upper_layer.pdus import AbortReason, PduType, ProtocolError
 from tests.requestor_bytes import COMMAND, LAST, abort, associate_rq, p_data, release_rq
 
@@ -18,7 +18,7 @@ def read(
     pieces: Iterable[bytes], longest: int = LONGEST
 ) -> tuple[list[PduType], list[tuple[int, bool, bytes]]]:
     """The PDUs, and the values they carried put together: (context, is command, content)."""
-    reader, types, values, open_value = Reader(longest), [], [], bytearray()
+    reader, types, values, open_value = PduReader(longest), [], [], bytearray()
     for piece in pieces:
         for found in reader.feed(memoryview(piece)):
             if isinstance(found, Pdu):
@@ -28,7 +28,7 @@ def read(
             if found.last:
                 values.append((found.context_id, found.is_command, bytes(open_value)))
                 open_value.clear()
-    assert not reader.within_pdu
+    assert not reader.is_within_pdu
     assert not open_value
     return types, values
 
@@ -74,7 +74,7 @@ def test_pdus_are_read_however_they_are_split(at: list[int]) -> None:
 
 def test_a_value_is_passed_on_before_its_pdu_is_whole_and_without_a_copy() -> None:
     received = bytearray(p_data((1, 0, bytes(1000)))[:500])
-    begun, fragment = Reader(LONGEST).feed(memoryview(received))
+    begun, fragment = PduReader(LONGEST).feed(memoryview(received))
     assert isinstance(begun, Pdu)
     assert isinstance(fragment, Fragment)
     assert fragment.content.obj is received
@@ -82,20 +82,20 @@ def test_a_value_is_passed_on_before_its_pdu_is_whole_and_without_a_copy() -> No
 
 
 def test_a_pdu_that_is_no_data_comes_whole() -> None:
-    (pdu,) = Reader(LONGEST).feed(memoryview(associate_rq()))
+    (pdu,) = PduReader(LONGEST).feed(memoryview(associate_rq()))
     assert isinstance(pdu, Pdu)
     assert pdu.content == associate_rq()[6:]
 
 
 def reason_of(content: bytes) -> AbortReason:
     with pytest.raises(ProtocolError) as caught:
-        list(Reader(LONGEST).feed(memoryview(content)))
+        list(PduReader(LONGEST).feed(memoryview(content)))
     return caught.value.reason
 
 
 def test_a_pdu_longer_than_announced_is_invalid() -> None:
-    assert not list(Reader(LONGEST).feed(memoryview(b"\x04\0" + LONGEST.to_bytes(4)[:3])))
-    assert list(Reader(LONGEST).feed(memoryview(b"\x04\0" + LONGEST.to_bytes(4))))
+    assert not list(PduReader(LONGEST).feed(memoryview(b"\x04\0" + LONGEST.to_bytes(4)[:3])))
+    assert list(PduReader(LONGEST).feed(memoryview(b"\x04\0" + LONGEST.to_bytes(4))))
     too_long = b"\x04\0" + (LONGEST + 1).to_bytes(4)
     assert reason_of(too_long) is AbortReason.INVALID_PDU_PARAMETER_VALUE
 
@@ -112,7 +112,7 @@ def test_what_is_no_pdu_is_known_by_its_first_byte(garbage: bytes) -> None:
 
 def test_tls_at_a_plain_port_is_told() -> None:
     with pytest.raises(ProtocolError, match="TLS"):
-        list(Reader(LONGEST).feed(memoryview(b"\x16\x03\x01")))
+        list(PduReader(LONGEST).feed(memoryview(b"\x16\x03\x01")))
 
 
 @pytest.mark.parametrize("length", range(6))
@@ -135,7 +135,7 @@ def test_a_value_that_does_not_fit_its_pdu_is_invalid(length: int) -> None:
 @given(st.binary(max_size=400), st.lists(st.integers(0, 400), max_size=5))
 @settings(max_examples=200)
 def test_garbage_is_read_or_refused_never_more(garbage: bytes, at: list[int]) -> None:
-    reader = Reader(64)
+    reader = PduReader(64)
     with suppress(ProtocolError):
         for piece in cut(garbage, at):
             list(reader.feed(memoryview(piece)))
@@ -150,7 +150,7 @@ def test_what_is_sent_is_read_again_and_keeps_to_the_peers_limit(
     values = [(3, True, command)]
     if data_set is not None:
         values.append((3, False, data_set))
-    reader = Reader(maximum)
+    reader = PduReader(maximum)
     fragments = [found for found in reader.feed(memoryview(sent)) if isinstance(found, Fragment)]
     assert read([sent])[1] == values
     assert sum(fragment.last for fragment in fragments) == len(values)

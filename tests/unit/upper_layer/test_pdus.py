@@ -44,5 +44,5 @@ def test_an_abort_is_understood_however_short() -> None:
 
 
 def test_an_abort_is_told_in_a_sentence() -> None:
-    assert Abort(2, 6).told == "A-ABORT by its provider, reason 6."
-    assert Abort(0, 0).told == "A-ABORT by its user, reason 0."
+    assert Abort(2, 6).description == "A-ABORT by its provider, reason 6."
+    assert Abort(0, 0).description == "A-ABORT by its user, reason 0."

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from dimse_ingestion.scu.associating import Sent
+from dimse_ingestion.scu.associating import StoreResult
 from dimse_ingestion.scu.instance_file import InstanceFile, data_set_offset
 
 
@@ -18,7 +18,7 @@ class Proof:
     unexpected: list[Path]
 
 
-def proof(bucket: Path, sent: list[Sent]) -> Proof:
+def proof(bucket: Path, sent: list[StoreResult]) -> Proof:
     """Compare each object's data set with each image's, byte for byte (by SHA-256)."""
     stored = {_digest(path): path for path in sorted(bucket.rglob("*.dcm"))}
     wanted = {each.image.sha256: each.image for each in sent}

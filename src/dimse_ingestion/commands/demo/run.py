@@ -15,7 +15,7 @@ from dimse_ingestion.commands.demo.images import shipped_images
 from dimse_ingestion.commands.demo.product import Product, running
 from dimse_ingestion.commands.demo.proof import proof
 from dimse_ingestion.commands.demo.queries import Query
-from dimse_ingestion.scu.associating import Modality, Sent
+from dimse_ingestion.scu.associating import Modality, StoreResult
 from dimse_ingestion.scu.instance_file import InstanceFile
 
 _NAMES_BY_WILDCARD = (
@@ -55,7 +55,7 @@ class Demo:
         self._console.print(f"C-ECHO {product.ae_title}@{host}:{port}: {status:04X}H")
         self._expect(status == 0, f"C-ECHO was answered with {status:04X}H")
 
-    def _send(self, modality: Modality, images: list[InstanceFile]) -> list[Sent]:
+    def _send(self, modality: Modality, images: list[InstanceFile]) -> list[StoreResult]:
         sending = tables.progress_of(self._console, modality.send(images), len(images))
         sent = list(sending)
         self._console.print(tables.stored_table(sent))
@@ -71,7 +71,7 @@ class Demo:
         )
         self._expect(again.status == 0, f"{image.path.name} again: {again.status:04X}H")
 
-    def _query(self, modality: Modality, sent: list[Sent]) -> None:
+    def _query(self, modality: Modality, sent: list[StoreResult]) -> None:
         people = self._find(modality, queries.patients())
         known = {str(each.image.header.get("PatientID", "")) for each in sent}
         answered = {str(each.get("PatientID", "")) for each in people}
@@ -91,7 +91,7 @@ class Demo:
         self._expect(bool(matches), f"nothing found for {query.description}")
         return matches
 
-    def _prove(self, product: Product, sent: list[Sent]) -> None:
+    def _prove(self, product: Product, sent: list[StoreResult]) -> None:
         comparison = proof(product.bucket, sent)
         for line in tables.proof_lines(comparison):
             self._console.print(line)

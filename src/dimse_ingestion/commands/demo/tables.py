@@ -12,7 +12,7 @@ from rich.text import Text
 
 from dimse_ingestion.commands.demo.proof import Proof
 from dimse_ingestion.commands.demo.queries import Query
-from dimse_ingestion.scu.associating import Sent
+from dimse_ingestion.scu.associating import StoreResult
 
 _SHOWN_AT_MOST = 12
 _LABELS = {
@@ -24,7 +24,9 @@ _LABELS = {
 """Short headings for keywords that are too long for a column."""
 
 
-def progress_of(console: Console, sending: Iterable[Sent], total: int) -> Iterator[Sent]:
+def progress_of(
+    console: Console, sending: Iterable[StoreResult], total: int
+) -> Iterator[StoreResult]:
     """Yield each result, and show the progress."""
     columns = (
         TextColumn("[bold]C-STORE"),
@@ -39,7 +41,7 @@ def progress_of(console: Console, sending: Iterable[Sent], total: int) -> Iterat
             yield sent
 
 
-def stored_table(sent: list[Sent]) -> Table:
+def stored_table(sent: list[StoreResult]) -> Table:
     """Return a table of the stored images, a row for each modality and transfer syntax."""
     table = Table(title="Stored through proxy, NATS and ingestion", title_justify="left")
     for name in ("Modality", "Transfer syntax", "Character sets"):
@@ -51,8 +53,8 @@ def stored_table(sent: list[Sent]) -> Table:
     return table
 
 
-def _groups(sent: list[Sent]) -> dict[tuple[str, str], list[Sent]]:
-    groups: dict[tuple[str, str], list[Sent]] = {}
+def _groups(sent: list[StoreResult]) -> dict[tuple[str, str], list[StoreResult]]:
+    groups: dict[tuple[str, str], list[StoreResult]] = {}
     for each in sent:
         modality = str(each.image.header.get("Modality") or "-")
         groups.setdefault((modality, _short(each.image.transfer_syntax)), []).append(each)
@@ -63,7 +65,7 @@ def _short(transfer_syntax: UID) -> str:
     return transfer_syntax.name.split(",")[0].split(" (")[0].replace(" Image Compression", "")
 
 
-def _character_sets(group: list[Sent]) -> str:
+def _character_sets(group: list[StoreResult]) -> str:
     names = (each.image.header.get("SpecificCharacterSet") for each in group)
     terms = {"+".join(_terms(name)) for name in names if name}
     return ", ".join(sorted(terms)) or "ASCII"
@@ -74,7 +76,7 @@ def _terms(name: object) -> list[str]:
     return [term.removeprefix("ISO_IR ").removeprefix("ISO 2022 ") for term in several if term]
 
 
-def _figures(group: list[Sent]) -> tuple[str, str, str, str]:
+def _figures(group: list[StoreResult]) -> tuple[str, str, str, str]:
     statuses = Counter(f"{each.status:04X}H" for each in group)
     size = sum(len(each.image.data_set) for each in group) / 1024
     seconds = sum(each.seconds for each in group) / len(group)

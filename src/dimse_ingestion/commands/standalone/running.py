@@ -25,7 +25,7 @@ from dimse_ingestion.observability import logging, tracing
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.observability.shutdown import stop_signal
 from dimse_ingestion.proxy import app as proxy
-from dimse_ingestion.proxy.service import OpenDoor
+from dimse_ingestion.proxy.service import RunningProxy
 from dimse_ingestion.settings import (
     CatalogueSettings,
     ConfigurationMistake,
@@ -64,7 +64,7 @@ class Standalone:
 class OpenDoors:
     """The running services; `http` is DICOMweb's URL, without /dicomweb."""
 
-    proxy: OpenDoor
+    proxy: RunningProxy
     dicomweb: dicomweb.OpenDoor
     http: str
 

@@ -8,13 +8,13 @@ Spawn = Callable[[Coroutine[Any, Any, None], str], Task[None]]
 """Start a task, under a name, that ends with the acceptor at the latest."""
 
 
-class Wire(Protocol):
+class TransportConnection(Protocol):
     """What an association asks of its connection."""
 
     def write(self, content: bytes) -> None:
         """Send; never blocks."""
 
-    async def drained(self) -> None:
+    async def drain(self) -> None:
         """Wait until the peer has read enough, or the connection is lost."""
 
     def close(self) -> None:
