@@ -15,7 +15,7 @@ from tests.e2e.conftest import Observed
 from tests.e2e.keeping import assert_stores
 from tests.e2e.readiness import MOUNTED_WITHIN, restarts, running, says
 
-NOT_TRUSTED = "shows a certificate that is not trusted"
+NOT_TRUSTED = "has a certificate that is not trusted"
 OUT_OF_RESOURCES = 0xA700
 
 

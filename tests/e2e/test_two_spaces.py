@@ -76,7 +76,7 @@ def test_a_proxy_with_the_other_s_credential_serves_nobody_and_says_why(
     )
     before = radiology.instances()
     stranger.proxy.start()
-    _, why = eventually(stranger.proxy.readiness, lambda seen: "NATS denies us" in seen[1])
+    _, why = eventually(stranger.proxy.readiness, lambda seen: "NATS denies a subject" in seen[1])
     assert radiology.subject_root in why
     (made,) = made_instances(tmp_path / "in", 1, 2**16)
     (answer,) = scu.stored(stranger.peer, [made.path])

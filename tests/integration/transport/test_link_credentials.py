@@ -95,7 +95,7 @@ async def test_a_wrong_token_is_told_and_healed_by_another(server: NatsServer) -
     _lets_in(server, token="right")
     keys = {"token": "wrong"}
     async with started_client(server.url, credential=lambda: keys) as client:
-        await eventually(lambda: client.trouble, "We came with a plain token")
+        await eventually(lambda: client.trouble, "The credential is a plain token")
         assert "Authorization Violation" in client.trouble
         assert "wrong" not in client.trouble
         keys = {"token": "right"}
@@ -144,7 +144,7 @@ async def test_an_expired_jwt_leads_to_a_new_connection_with_a_new_one(
         users.insert(0, first)
         guarded.restart()
         await eventually(lambda: client.trouble, "It has expired.")
-        assert "We came with a creds file" in client.trouble
+        assert "The credential is a creds file" in client.trouble
 
 
 async def test_a_5_kb_token_needs_a_longer_control_line_and_is_told_so(

@@ -66,7 +66,7 @@ async def test_a_client_certificate_is_shown_where_it_is_asked_for(
     server.configuration["tls"] = tls.configuration(client_certificates=True)
     server.restart()
     async with started_client(server.url, tls=TlsFiles(tls.ca_file)) as client:
-        await eventually(lambda: client.trouble, "may ask for a client certificate")
+        await eventually(lambda: client.trouble, "may require a client certificate")
     files = TlsFiles(tls.ca_file, tls.client_certificate_file, tls.client_key_file)
     await _carries(server.url, tls=files)
 
@@ -88,9 +88,7 @@ async def test_a_name_the_certificate_lacks_is_told(server: NatsServer, tls: Ser
     server.configuration["host"] = "0.0.0.0"
     server.restart()
     async with started_client(address, tls=TlsFiles(tls.ca_file)) as client:
-        await eventually(
-            lambda: client.trouble, f"{address} shows a certificate that is not trusted"
-        )
+        await eventually(lambda: client.trouble, f"{address} has a certificate that is not trusted")
 
 
 async def test_an_authority_that_is_no_certificate_is_told(server: NatsServer) -> None:
@@ -119,9 +117,7 @@ async def test_nothing_is_told_to_a_server_that_offers_no_tls() -> None:
 async def test_a_real_server_without_tls_is_refused_too(tmp_path: Path) -> None:
     with nats_server(tmp_path / "plain") as plain:
         async with started_client(f"tls://{plain.address}") as client:
-            await eventually(
-                lambda: client.trouble, "offers no TLS, so no credential was told to it"
-            )
+            await eventually(lambda: client.trouble, "offers no TLS, so no credential was sent")
             assert not client.connected
 
 

@@ -1,8 +1,8 @@
-"""NATS behind one class: the carrier that finds its way back, and says why when it can't.
+"""The carrier over NATS, which reconnects for ever and reports why it cannot.
 
-Each connection is a fresh one (see `connection`); `Link` opens them one after the other, for
-ever, with credentials and certificates read anew, listens again, and tells those who carry
-operations at once when messages may have been lost. Counts and resends nothing itself.
+`NatsClient` opens one `Connection` after the other, each with credentials and certificates read
+again, restores the subscriptions, and notifies its users at once when messages may have been lost.
+It does not send lost messages again: that is the task of `transport.protocol`.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from dimse_ingestion.transport.nats.subscriptions import SubscriptionEntry, Subs
 _LOG = logger(__name__)
 _DEFAULT_MAX_PAYLOAD = 1024 * 1024
 _STABLE_AFTER = 10.0
-"""Seconds a connection must hold for the next try to come soon."""
+"""Seconds after which a connection counts as stable and the back-off is reset."""
 _CLOSE_TIMEOUT = 2.0
 
 
@@ -33,14 +33,14 @@ class _Subscription:
         self._entry = entry
 
     async def drain(self) -> None:
-        """Take no new message, hand over those on the way, then let go."""
+        """Unsubscribe; messages that are already on their way are still delivered."""
         await self._client._unsubscribe(self._entry)
 
 
 class NatsClient:
-    """A Carrier over NATS. `start` it, and `close` it; between, it needs no care.
+    """A `Carrier` over NATS; it connects from `start` to `close`.
 
-    Raises AddressMistake when made with an address that can't be one.
+    Raises AddressError when constructed with an invalid address.
     """
 
     def __init__(self, settings: NatsOptions) -> None:
@@ -62,7 +62,7 @@ class NatsClient:
 
     @property
     def connected(self) -> bool:
-        """Whether it is unbroken, with a sign of life in the last three ping intervals (30 s)."""
+        """Return whether a connection showed a sign of life in three ping intervals (30 s)."""
         connection = self._connection
         if connection is None or not self._ready.is_set():
             return False
@@ -70,17 +70,17 @@ class NatsClient:
 
     @property
     def generation(self) -> int:
-        """Counts connections: another number means that messages may have been lost between."""
+        """Return the number of connections so far: after a change, messages may have been lost."""
         return self._generation
 
     @property
     def maximum_payload(self) -> int:
-        """Bytes that body and headers may have together on this connection."""
+        """Return how many bytes headers and body may have together on this connection."""
         return self._maximum_payload
 
     @property
     def trouble(self) -> str:
-        """Empty when healthy, else a sentence for an operator that says what is wrong."""
+        """Return the problem in a sentence for an operator; empty when healthy."""
         if self._connection is None:
             return self._trouble
         if denial := self._denials.sentence:
@@ -93,15 +93,15 @@ class NatsClient:
 
     @property
     def denials(self) -> tuple[Denial, ...]:
-        """Every subject that the server refuses us now."""
+        """Return the subjects that the server denies now."""
         return self._denials.all
 
     async def start(self) -> None:
-        """Begin to connect, and return at once."""
+        """Start to connect, and return at once."""
         self._start_task(self._reconnect_loop(), "nats link")
 
     async def wait_connected(self, seconds: float) -> None:
-        """Wait for a connection. Raises CarrierDown with the trouble after so many seconds."""
+        """Wait for a connection. Raises CarrierDown with the problem after so many seconds."""
         try:
             await asyncio.wait_for(self._ready.wait(), seconds)
         except TimeoutError:
@@ -115,10 +115,10 @@ class NatsClient:
         reply: str = "",
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Send one message: written to the connection's buffer, never waits.
+        """Write one message to the connection's buffer, without waiting.
 
         Raises CarrierDown when not connected, MessageTooLarge (a ValueError) above
-        `maximum_payload`, and ValueError for a subject or a header that can't be one.
+        `maximum_payload`, and ValueError for an invalid subject or header.
         """
         self._require_connection().send(subject, body, reply, headers)
 
@@ -129,9 +129,9 @@ class NatsClient:
     async def subscribe(
         self, subject: str, take: Callable[[Delivery], None], *, queue: str = ""
     ) -> _Subscription:
-        """Listen, over all reconnects; when connected, the server knows of it afterwards.
+        """Subscribe, over all reconnects; wait for the server's confirmation when connected.
 
-        Raises ValueError for what can't be a subject.
+        Raises ValueError for an invalid subject.
         """
         entry = self._subscriptions.add(subject, queue, take)
         if (connection := self._connection) is not None:
@@ -145,7 +145,7 @@ class NatsClient:
         self._change_callbacks.append(changed)
 
     async def close(self) -> None:
-        """Flush, then let go of the connection."""
+        """Flush, then close the connection."""
         self._closing = True
         await self._cancel_tasks()
         if (connection := self._connection) is not None:
@@ -155,11 +155,11 @@ class NatsClient:
         self._trouble = "The link to NATS is closed."
 
     def on_message(self, number: int, delivery: Delivery) -> None:
-        """A message came (Holder)."""
+        """Deliver a message (ConnectionListener)."""
         self._subscriptions.deliver(number, delivery)
 
     def on_lost(self, connection: Connection, reason: str) -> None:
-        """A connection has ended (Holder)."""
+        """Note the end of a connection, and reconnect (ConnectionListener)."""
         if connection is not self._connection:
             return
         self._connection = None
@@ -167,18 +167,23 @@ class NatsClient:
         self._trouble = connection_lost_message(connection.server, reason)
         self._reconnect_needed.set()
         if not self._closing:
-            _LOG.warning("The connection to NATS was lost.", why=self._trouble)
+            _LOG.warning("The connection to NATS was lost.", reason=self._trouble)
         self._notify_changed(connected=False)
 
     def on_denied(self, denial: Denial) -> None:
-        """The server refused a subject (Holder)."""
+        """Note that the server denied a subject (ConnectionListener)."""
         if self._denials.add(denial):
-            _LOG.error("NATS denies us a subject; allow it in the user's permissions.", what=denial)
+            _LOG.error(
+                "NATS denies a subject; allow it in the user's permissions.", denial=str(denial)
+            )
 
     def on_lame_duck(self, connection: Connection) -> None:
-        """The server is about to stop (Holder)."""
+        """Move to another server because this one shuts down (ConnectionListener)."""
         if connection is self._connection:
-            _LOG.info("NATS is about to stop: going elsewhere.", server=connection.server.url)
+            _LOG.info(
+                "The NATS server shuts down: connecting to another one.",
+                server=connection.server.url,
+            )
             self._reconnect_needed.set()
 
     def _require_connection(self) -> Connection:
@@ -190,8 +195,8 @@ class NatsClient:
         for changed in self._change_callbacks:
             try:
                 changed(connected)
-            except Exception:  # noqa: BLE001 - the others must hear of it, and it is logged
-                _LOG.exception("A change of the connection to NATS could not be told on.")
+            except Exception:  # noqa: BLE001 - the other callbacks must run, and it is logged
+                _LOG.exception("A callback for a change of the NATS connection failed.")
 
     async def _reconnect_loop(self) -> None:
         while not self._closing:
@@ -203,12 +208,12 @@ class NatsClient:
                 self._record_failure(str(trouble))
             except Exception:  # noqa: BLE001 - reconnecting must go on, and it is logged
                 self._connector.count_failure()
-                _LOG.exception("Connecting to NATS failed in an unforeseen way; it is tried again.")
+                _LOG.exception("Connecting to NATS raised an unexpected exception; it is retried.")
 
     def _record_failure(self, sentence: str) -> None:
         self._connector.count_failure()
         if sentence != self._trouble:
-            _LOG.warning("NATS is not reached.", why=sentence)
+            _LOG.warning("NATS is not reached.", reason=sentence)
         self._trouble = sentence
 
     async def _switch_to(self, opened: OpenedConnection) -> None:
@@ -246,7 +251,7 @@ class NatsClient:
             await self._round_trip(connection)
 
     async def _round_trip(self, connection: Connection, max_idle: float = 0.0) -> None:
-        """A round trip; a connection that shows no life for so long is cut. Raises CarrierDown."""
+        """Make a round trip; cut a connection without progress. Raises CarrierDown."""
         await connection.round_trip(max_idle or self._settings.connect_timeout)
 
     async def _keep_alive(self, connection: Connection) -> None:
@@ -262,7 +267,7 @@ class NatsClient:
                     await self._recheck_denials(connection)
 
     async def _recheck_denials(self, connection: Connection) -> None:
-        """Find out whether what was denied is allowed by now; new credentials are tried."""
+        """Check whether denied subjects are permitted now; reconnect with changed credentials."""
         with suppress(CredentialError):
             if self._settings.read_credential() != self._credential:
                 self._reconnect_needed.set()
@@ -273,7 +278,7 @@ class NatsClient:
         self._denials.forget(3 * self._settings.ping_interval)
 
     async def _close_replaced(self, connection: Connection) -> None:
-        """Let a replaced connection hand over what is on its way."""
+        """Close a replaced connection after it delivered the messages that are on their way."""
         try:
             with suppress(CarrierDown):
                 self._subscriptions.unsubscribe_all(connection)

@@ -1,9 +1,10 @@
-"""One connection to one NATS server, from its greeting to its end; it never reconnects.
+"""One connection to one NATS server, from the handshake to its end; it never reconnects.
 
-nats-py does the greeting, TLS, the CONNECT and the parsing. What it does afterwards is replaced,
-because it loses things: a reconnect that hangs for minutes, a pong nobody awaits that ends its
-reading, queues that drop. Whoever holds a connection (`link`) opens a new one when told that this
-is lost. The only module that knows nats-py's inside, together with `wires`.
+nats-py does the INFO, TLS and CONNECT handshake. What follows is replaced, because nats-py may hang
+for minutes in a reconnect, may stop reading at a PONG that nobody awaits, and drops messages from
+full queues. `client` opens a new connection when this one is lost. This module and `socket_writer`
+are the only ones that use private parts of nats-py; tests/unit/transport/nats/test_connection.py
+lists them.
 """
 
 import asyncio
@@ -38,16 +39,16 @@ _DENIED = re.compile(
 
 
 class PlaintextServer(Exception):
-    """TLS was asked for and the server offers none; nothing was told to it."""
+    """TLS is required and the server offers none; no credential was sent to it."""
 
 
 class MessageTooLarge(ValueError):
-    """Body and headers are more than the server takes; it would have cut the connection."""
+    """Headers and body exceed the server's max_payload; it would have closed the connection."""
 
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """What the server did not let us do."""
+    """A publish or a subscription that the server denied."""
 
     publish: bool
     subject: str
@@ -58,27 +59,27 @@ class Denial:
 
 
 class ConnectionListener(Protocol):
-    """Who holds a connection; each is called at once, from within the reading."""
+    """The callbacks of a connection; each is called at once, within the read loop."""
 
     def on_message(self, number: int, delivery: Delivery) -> None:
-        """A message for the subscription of this number."""
+        """Process a message for the subscription with this number."""
 
     def on_lost(self, connection: "Connection", reason: str) -> None:
-        """It has ended, once and for good."""
+        """Note the end of the connection; called once."""
 
     def on_denied(self, denial: Denial) -> None:
-        """The server refused a subject; the connection goes on."""
+        """Note that the server denied a subject; the connection continues."""
 
     def on_lame_duck(self, connection: "Connection") -> None:
-        """The server is about to stop: go elsewhere within its grace."""
+        """Note that the server shuts down after its grace period (lame duck mode)."""
 
 
 class Connection(Client):
-    """One connection. `open` it, use it, and let the holder hear of its end."""
+    """One connection; the listener is notified of its end."""
 
     def __init__(self, server: Server, listener: ConnectionListener) -> None:
         super().__init__()
-        self._ps = Parser(self)  # type: ignore[assignment] # in the place of nats-py's
+        self._ps = Parser(self)  # type: ignore[assignment] # replaces the parser of nats-py
         self.server = server
         self.last_sign_of_life = 0.0
         self.refusal = ""
@@ -88,10 +89,10 @@ class Connection(Client):
         self._ended = False
 
     async def open(self, options: Mapping[str, Any]) -> None:
-        """Greet, verify, prove who we are, and go there and back once.
+        """Connect, verify the server, authenticate, and make one round trip.
 
         Raises OSError, TimeoutError, nats.errors.Error, aiohttp.ClientError or PlaintextServer;
-        the caller bounds it in time, and calls `cut` whenever it didn't come to a good end.
+        the caller sets a timeout, and calls `cut` whenever opening failed.
         """
         await self.connect(
             servers=[self.server.url],
@@ -104,27 +105,27 @@ class Connection(Client):
         if self._writer is None:
             self._writer = self._new_writer()
         await self._request_pong()
-        if self._ended:  # with the same bytes that brought the pong
+        if self._ended:  # by an error in the same bytes as the PONG
             raise ConnectionResetError(self.refusal or "the server ended it")
         self._status = Client.CONNECTED
 
     @property
     def encrypted(self) -> bool:
-        """Whether what we say can't be overheard."""
+        """Return whether the connection is encrypted."""
         return self._writer is not None and self._writer.encrypted
 
     def send(
         self, subject: str, body: bytes, reply: str = "", headers: Mapping[str, str] | None = None
     ) -> None:
-        """Publish, into the buffer. Raises CarrierDown, MessageTooLarge, or ValueError."""
+        """Write a message to the buffer. Raises CarrierDown, MessageTooLarge or ValueError."""
         if _UNSAFE_SUBJECT.search(subject) or _UNSAFE_SUBJECT.search(reply) or not subject:
             raise ValueError(f"not a NATS subject: {subject!r} (reply {reply!r})")
         block = header_block.encode(headers) if headers else b""
         size = len(block) + len(body)
         if size > self._max_payload:
             raise MessageTooLarge(
-                f"{size} bytes of body and headers for {subject}, and the server takes "
-                f"{self._max_payload}: send smaller chunks, or raise its max_payload."
+                f"{size} bytes of headers and body for {subject} exceed the server's "
+                f"max_payload of {self._max_payload}: send smaller chunks, or raise max_payload."
             )
         if block:
             head = f"HPUB {subject} {reply} {len(block)} {size}\r\n".encode() + block
@@ -133,18 +134,18 @@ class Connection(Client):
         self._open_writer.write(head, body, b"\r\n")
 
     def send_sub(self, number: int, subject: str, queue: str = "") -> None:
-        """Subscribe under a number of our own choice."""
+        """Subscribe under the given number."""
         self._open_writer.write(f"SUB {subject} {queue} {number}\r\n".encode())
 
     def send_unsub(self, number: int) -> None:
-        """Let a subscription go; what is on its way still comes, until the next round trip."""
+        """Unsubscribe; messages on their way are delivered until the next round trip."""
         self._open_writer.write(f"UNSUB {number}\r\n".encode())
 
     async def round_trip(self, max_idle: float) -> None:
-        """Go to the server and back, behind everything sent so far.
+        """Send a PING behind everything sent so far, and wait for its PONG.
 
-        Raises CarrierDown; the connection is cut when nothing at all comes or goes for `patience`
-        seconds (a slow line with much on its way is not a dead one).
+        Raises CarrierDown. The connection is cut only when no byte at all is sent or received for
+        `max_idle` seconds: a slow line with many bytes queued is not a dead one.
         """
         pong = self._request_pong()
         while not pong.done():
@@ -159,14 +160,14 @@ class Connection(Client):
         await pong
 
     async def wait_writable(self) -> None:
-        """Wait until the buffer is below its high-water mark. Raises CarrierDown."""
+        """Wait until the send buffer is below its high-water mark. Raises CarrierDown."""
         try:
             await self._open_writer.wait_writable()
         except OSError as trouble:
             raise CarrierDown(f"The connection to NATS broke: {trouble}") from None
 
     def cut(self, reason: str) -> None:
-        """End it now; the holder is told, unless it was told before."""
+        """Close the connection now, and notify the listener once."""
         if self._ended:
             return
         self._ended = True
@@ -176,7 +177,7 @@ class Connection(Client):
         self._listener.on_lost(self, reason)
 
     def _request_pong(self) -> asyncio.Future[bool]:
-        """Send a PING; raises CarrierDown, now or when awaited."""
+        """Send a PING and return its PONG; raises CarrierDown, now or when awaited."""
         pong: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._open_writer.write(b"PING\r\n")
         self._pongs.append(pong)
@@ -184,7 +185,7 @@ class Connection(Client):
 
     @property
     def _bytes_transferred(self) -> int:
-        """Grows whenever anything comes or goes."""
+        """Return a count that grows whenever anything is sent or received."""
         return self._open_writer.sent + int(self.stats["in_msgs"])
 
     @property
@@ -211,13 +212,13 @@ class Connection(Client):
         for pong in self._pongs:
             if not pong.done():
                 pong.set_exception(CarrierDown(f"The connection to NATS ended: {reason}"))
-                pong.exception()  # whoever awaited it may be gone
+                pong.exception()  # marks it as retrieved: its caller may be gone
         self._pongs.clear()
 
     async def _lame_duck(self) -> None:
         self._listener.on_lame_duck(self)
 
-    # What follows replaces nats-py's own, by its names.
+    # The following methods replace those of nats-py, under the same names.
 
     async def _select_next_server(self) -> None:
         self._current_server = server = self._server_pool[0]
@@ -238,17 +239,17 @@ class Connection(Client):
                 await self._ps.parse(data)
         except (OSError, NatsError) as trouble:
             reason = str(trouble)
-        except Exception as trouble:  # noqa: BLE001 - a new connection is the cure, and it is logged
-            _LOG.exception("What NATS sent could not be read.")
+        except Exception as trouble:  # noqa: BLE001 - a new connection follows, and it is logged
+            _LOG.exception("Data from the NATS server could not be read.")
             reason = type(trouble).__name__
         finally:
             self.cut(self.refusal or reason)
 
     async def _ping_interval(self) -> None:
-        """Nothing: whoever holds the connection asks for round trips."""
+        """Do nothing: `client` calls `round_trip` instead."""
 
     async def _flusher(self) -> None:
-        """Nothing: what is written is on its way."""
+        """Do nothing: `socket_writer` writes at once."""
 
     async def _process_err(self, err_msg: str) -> None:
         if violation := _DENIED.search(err_msg):
@@ -274,12 +275,12 @@ class Connection(Client):
         try:
             delivery = Delivery(subject.decode(), data, reply.decode(), fields)
         except UnicodeDecodeError:
-            return  # no subject of ours, and no reply that could be answered to
+            return  # not a subject of ours, and no reply subject to answer to
         try:
             self._listener.on_message(sid, delivery)
-        except Exception:  # noqa: BLE001 - reading must go on, and it is logged
-            _LOG.exception("A message could not be taken.", subject=delivery.subject)
+        except Exception:  # noqa: BLE001 - reading must continue, and it is logged
+            _LOG.exception("A message could not be processed.", subject=delivery.subject)
 
 
 async def _ignore_error(_: Exception) -> None:
-    """Errors reach the holder by `lost` and `denied`; nats-py's own log would name them twice."""
+    """Ignore an error, which nats-py would log: `on_lost` and `on_denied` report it."""

@@ -1,8 +1,8 @@
-"""Who we are to NATS, told apart by what the one mounted credential looks like.
+"""The NATS credential: its kind is detected from the content of the mounted Secret.
 
-A creds file, a user JWT with its seed, a bearer JWT, any other JWT (Kubernetes, OIDC: user and
-password, as the original did it), an NKey seed, or else a plain token. Reads no file and opens no
-connection: it is given the keys of a Secret as they are now, at each connect.
+A creds file, a user JWT with its seed, a bearer JWT, any other JWT (Kubernetes, OIDC: sent as user
+and password, as the original did), an NKey seed, or else a plain token. This module reads no file
+and opens no connection: at each connect it is given the current keys of the Secret.
 """
 
 import base64
@@ -24,33 +24,33 @@ _SEED = re.compile(r"S[A-Z][A-Z2-7]{56}")
 
 
 class CredentialError(Exception):
-    """The credential can't be used as it is: the sentence says what to put in its place."""
+    """The credential cannot be used; the text says what to replace it with."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What the CONNECT will say; only the fields of its kind are filled."""
+    """The authentication fields of the CONNECT; only those of its kind are set."""
 
     kind: str
-    """What it was taken for, as an operator would call it."""
+    """The detected kind, in the words of an operator."""
     user: str = ""
     password: str = field(default="", repr=False)
     token: str = field(default="", repr=False)
     jwt: str = field(default="", repr=False)
     seed: str = field(default="", repr=False)
     expires: float | None = None
-    """Seconds since 1970, where the credential itself says so."""
+    """The expiry that the credential contains, in seconds since 1970."""
 
     @property
     def expired(self) -> bool:
-        """Whether it says itself that its time is over."""
+        """Return whether the credential contains an expiry that has passed."""
         return self.expires is not None and self.expires <= time.time()
 
 
 def parse_credential(keys: Mapping[str, str], mode: Mode = "auto") -> Credential:
-    """The credential in a Secret's `keys` (`token` or `nats.creds`, `seed`, `user`, `password`).
+    """Parse the `keys` of a Secret (`token` or `nats.creds`, `seed`, `user`, `password`).
 
-    `mode` overrules what its content looks like. Raises CredentialMistake with the cure.
+    `mode` overrides the detection. Raises CredentialError, which says what to do.
     """
     if mode == "none" or not keys:
         return Credential("no credential")
@@ -63,7 +63,7 @@ def parse_credential(keys: Mapping[str, str], mode: Mode = "auto") -> Credential
 
 
 def sign_nonce(seed: str, nonce: str) -> bytes:
-    """The server's nonce signed, in base64; empty where a bearer JWT has no seed to sign with."""
+    """Sign the server's nonce, in base64; return nothing for a bearer JWT without a seed."""
     if not seed:
         return b""
     return base64.b64encode(nkeys.from_seed(bytearray(seed.encode())).sign(nonce.encode()))
@@ -127,7 +127,7 @@ def _from_token(content: str, _: str) -> Credential:
 
 
 def _from_foreign_jwt(content: str, _: str) -> Credential:
-    """A JWT that isn't NATS' own: the server, or its auth callout, finds it as the password."""
+    """Use a JWT that NATS did not issue as the password, for the server or its auth callout."""
     claims = _claims(content)
     user = str(claims.get("sub", "")).rpartition(":")[2]
     if not user:
@@ -183,7 +183,7 @@ def _user_seed(seed: str) -> str:
 
 
 def _claims(text: str) -> dict[str, Any]:
-    """What a JWT claims, unverified (the server verifies); empty for what is no JWT."""
+    """Return the claims of a JWT, unverified (the server verifies); empty for other text."""
     parts = text.split(".")
     if len(parts) != 3 or not isinstance(_json(parts[0]), dict):
         return {}

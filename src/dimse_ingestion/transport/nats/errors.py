@@ -1,4 +1,7 @@
-"""What keeps us from NATS, as a sentence with its cure: foreign errors end at this border."""
+"""The messages for an operator about failed and lost connections to NATS, each with a remedy.
+
+Exceptions of nats-py, aiohttp, ssl and socket are translated here and go no further.
+"""
 
 import asyncio
 import socket
@@ -14,7 +17,7 @@ from dimse_ingestion.transport.nats.server_urls import Server
 from dimse_ingestion.transport.nats.tls import TlsError
 
 DEFAULT_MAX_CONTROL_LINE = 4096
-"""Bytes of a CONNECT that a nats-server takes unless its max_control_line is raised."""
+"""Bytes of a CONNECT that a nats-server accepts unless its max_control_line is raised."""
 
 CONNECT_ERRORS = (
     OSError,
@@ -26,19 +29,19 @@ CONNECT_ERRORS = (
     CarrierDown,
     PlaintextServer,
 )
-"""What opening a connection may raise."""
+"""Exceptions that opening a connection may raise."""
 
 
 def connect_error_message(
     server: Server, trouble: Exception, credential: Credential, connect_bytes: int = 0
 ) -> str:
-    """The sentence for a connection that did not come about."""
+    """Return the message for a connection that could not be opened."""
     at = f"NATS at {server.url}"
     if isinstance(trouble, CredentialError | TlsError):
         return str(trouble)
     if isinstance(trouble, PlaintextServer):
         return (
-            f"{at} offers no TLS, so no credential was told to it: give the server a certificate, "
+            f"{at} offers no TLS, so no credential was sent: give the server a certificate, "
             "or set DIMSE_NATS_TLS_ENABLED=false where the network itself is trusted."
         )
     if connect_bytes > DEFAULT_MAX_CONTROL_LINE and not _is_authorization_violation(trouble):
@@ -50,8 +53,8 @@ def connect_error_message(
 
 
 def connection_lost_message(server: Server, reason: str) -> str:
-    """The sentence for a connection that was there."""
-    return f"The connection to NATS at {server.url} was lost ({reason}); it is tried again."
+    """Return the message for an established connection that was lost."""
+    return f"The connection to NATS at {server.url} was lost ({reason}); it is reconnecting."
 
 
 def _is_authorization_violation(trouble: Exception) -> bool:
@@ -66,7 +69,7 @@ def _explain(trouble: Exception, credential: Credential) -> str:
         return tls
     if isinstance(trouble, TimeoutError):
         return (
-            "did not answer in time: look at the network in between, and set 'TLS handshake "
+            "did not answer in time: check the network in between, and set 'TLS handshake "
             "first' if the server has it."
         )
     if isinstance(trouble, socket.gaierror):
@@ -75,17 +78,17 @@ def _explain(trouble: Exception, credential: Credential) -> str:
         return "is not reached (connection refused): start it, or correct natsUrl."
     if isinstance(trouble, ConnectionError):
         return (
-            f"ended the connection before it let us in ({text}): its log says why; it may ask "
-            "for a client certificate."
+            f"closed the connection before authentication ({text}): see its log; it may require "
+            "a client certificate."
         )
-    return f"is not reached ({text or type(trouble).__name__}): look at the server and natsUrl."
+    return f"is not reached ({text or type(trouble).__name__}): check the server and natsUrl."
 
 
 def _explain_refusal(text: str, credential: Credential) -> str:
     cause = " It has expired." if credential.expired else ""
     return (
-        f"refuses us ({text}). We came with {credential.kind}.{cause} Renew it in the token "
-        "Secret; it is read again at each try."
+        f"refuses the user ({text}). The credential is {credential.kind}.{cause} Renew it in the "
+        "token Secret; it is read again at each attempt."
     )
 
 
@@ -93,13 +96,13 @@ def _explain_tls(trouble: Exception) -> str | None:
     error = getattr(trouble, "certificate_error", None) or trouble
     if isinstance(error, ssl.SSLCertVerificationError):
         return (
-            f"shows a certificate that is not trusted ({error.verify_message}): give the CA that "
-            "signed it, and an address that it names."
+            f"has a certificate that is not trusted ({error.verify_message}): configure "
+            "the CA that signed it, and an address that it names."
         )
     if isinstance(error, ssl.SSLError):
         reason = getattr(error, "reason", None) or error
         return (
-            f"failed in the TLS handshake ({reason}): it may ask for a client "
-            "certificate, not speak TLS at this port, or do the handshake first."
+            f"failed in the TLS handshake ({reason}): it may require a client "
+            "certificate, have no TLS at this port, or do the handshake first."
         )
     return None

@@ -1,4 +1,4 @@
-"""A door's settings made into what a link needs, for the proxy and the ingestion service alike."""
+"""The options of the NATS client from a service's settings, for proxy and ingestion service."""
 
 from dimse_ingestion.settings import NatsSettings
 from dimse_ingestion.transport.nats.options import NatsOptions
@@ -9,7 +9,7 @@ from dimse_ingestion.transport.protocol.subjects import Permissions
 def nats_options(
     settings: NatsSettings, name: str, required_permissions: Permissions
 ) -> NatsOptions:
-    """How `name`, which must be allowed what it `needs`, reaches NATS."""
+    """Return the options for the client `name`, whose user needs the permissions `needs`."""
     return NatsOptions(
         addresses=settings.nats_url,
         name=name,

@@ -1,4 +1,4 @@
-"""What a link needs to know, filled by the doors, and what it makes of it at each connect."""
+"""The options of the NATS client, and the arguments that it passes to nats-py at each connect."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,18 +19,18 @@ from dimse_ingestion.transport.protocol.subjects import Permissions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NatsOptions:
-    """How to reach NATS and be let in. Times are in seconds."""
+    """How to connect to NATS and authenticate; durations are in seconds."""
 
     addresses: str | Sequence[str]
-    """`host:port` or URLs (see `servers`), several by comma or as a sequence."""
+    """`host:port` or URLs (see `server_urls`), several by comma or as a sequence."""
     name: str
-    """Who we are, as NATS' monitoring shows it."""
+    """The client's name in the monitoring of NATS."""
     secure: bool = True
-    """Whether an address without a scheme is spoken to over TLS."""
+    """True if an address without a scheme means TLS."""
     credential: Callable[[], Mapping[str, str]] = dict
-    """Reads the keys of the token Secret (see `credentials`), anew at each connect.
+    """Reads the keys of the token Secret (see `credentials`), at each connect.
 
-    May raise MountedMissing or CredentialMistake: the sentence becomes the link's trouble.
+    May raise MountedMissing or CredentialError: its text becomes the client's `trouble`.
     """
     auth_mode: Mode = "auto"
     tls: TlsFiles = field(default_factory=TlsFiles)
@@ -38,27 +38,27 @@ class NatsOptions:
     required_permissions: Permissions = field(
         default_factory=lambda: Permissions(publish=(), subscribe=())
     )
-    """What the user must be allowed; asked at each connect."""
+    """The permissions that the user must have; checked at each connect."""
     connect_timeout: float = 5.0
-    """The longest that one try may take as a whole."""
+    """The limit for one attempt to connect as a whole."""
     ping_interval: float = 10.0
-    """A ping not answered for twice as long ends the connection."""
+    """A connection ends when a ping is not answered within twice this time."""
     max_backoff: float = 2.0
 
     @property
     def servers(self) -> tuple[Server, ...]:
-        """The servers to try. Raises AddressMistake."""
+        """Return the servers to try. Raises AddressError."""
         return parse_servers(self.addresses, secure=self.secure)
 
     def read_credential(self) -> Credential:
-        """Who we are now. Raises CredentialMistake."""
+        """Read the current credential. Raises CredentialError."""
         try:
             return parse_credential(self.credential(), self.auth_mode)
         except MountedMissing as missing:
             raise CredentialError(str(missing)) from None
 
     def connect_options(self, server: Server, credential: Credential) -> dict[str, Any]:
-        """What nats-py's `connect` is given. Raises TlsMistake."""
+        """Return the arguments of nats-py's `connect`. Raises TlsError."""
         return {
             "name": self.name,
             "connect_timeout": self.connect_timeout,

@@ -1,7 +1,8 @@
-"""The tries at a connection: which server, with what credential, after how long a pause.
+"""The attempts to connect: choice of the server, back-off, and a limit of time for each.
 
-One try makes one `connection.Connection`, bounded in time as a whole, so that no server, network
-or certificate can hold up the next try. Says in a sentence why a try failed; remembers how many.
+One attempt opens one `connection.Connection`. Its whole duration is limited, so that no server,
+network or certificate delays the next attempt. Servers take turns in an order of this process,
+so that the clients of one cluster do not all reconnect to the same server.
 """
 
 import asyncio
@@ -23,14 +24,14 @@ _RANDOM = secrets.SystemRandom()
 
 @dataclass(frozen=True, slots=True)
 class OpenedConnection:
-    """A connection, and who we are on it."""
+    """A connection and its credential."""
 
     connection: Connection
     credential: Credential
 
 
 class Connector:
-    """Opens one connection after the other. Raises AddressMistake when made without a server."""
+    """Opens one connection after the other. Raises AddressError without a server."""
 
     def __init__(self, settings: NatsOptions) -> None:
         self._settings = settings
@@ -40,26 +41,30 @@ class Connector:
 
     @property
     def server(self) -> Server:
-        """The server to try next; they take turns, in an order of our own."""
+        """Return the server to try next; servers take turns in a random order."""
         return self._servers[self._failures % len(self._servers)]
 
     def reset_backoff(self) -> None:
-        """A connection has held for a while: the next try comes soon."""
+        """Reset the back-off after a stable connection: the next reconnect starts at once."""
         self._failures = 0
 
     def count_failure(self) -> None:
-        """A try, or a connection that was hardly there, came to nothing."""
+        """Count a failed attempt, which moves on to the next server.
+
+        Only a stable connection resets the count: a server that accepts connections and closes
+        them at once would otherwise be retried without a pause.
+        """
         self._failures += 1
 
     async def pause(self) -> None:
-        """Wait before the next try: at random, so that not all clients come at once."""
+        """Wait before the next attempt, with jitter so that clients do not reconnect together."""
         rounds, position = divmod(self._failures, len(self._servers))
-        if position == 0:  # else another server is next, and it may be well
+        if position == 0:  # else the next server has not failed in this round
             longest = min(self._settings.max_backoff, _FIRST_BACKOFF * 2 ** min(rounds, 16))
             await asyncio.sleep(_RANDOM.uniform(longest / 2, longest))
 
     async def open(self, listener: ConnectionListener) -> OpenedConnection:
-        """Try once. Raises CarrierDown with the sentence that says why not."""
+        """Open a connection. Raises CarrierDown with the reason of the failure."""
         server, connection = self.server, Connection(self.server, listener)
         credential = Credential("no credential")
         try:
@@ -76,5 +81,5 @@ class Connector:
         return OpenedConnection(connection, credential)
 
     async def _options(self, server: Server, credential: Credential) -> dict[str, Any]:
-        """Off the loop: to read the system's authorities takes a tenth of a second."""
+        """Build the options in a thread: reading the system's CAs takes a tenth of a second."""
         return await asyncio.to_thread(self._settings.connect_options, server, credential)

@@ -1,9 +1,9 @@
-"""What a NATS server sends, read to the letter of its protocol.
+"""The parser of the NATS client protocol, for what a server sends.
 
-nats-py's parser takes any white space for the end of a field, and ends the connection at a line
-it does not know. A subject or a reply may have control characters and bytes that are no UTF-8,
-which whoever may publish chooses: one message would cost every listener its connection. Here a
-field ends at a blank, as the server writes it, and a message that can't be for us is skipped.
+nats-py's parser ends a field at any white space, and closes the connection at a line it does not
+know. Subjects and replies may contain control characters and bytes that are not UTF-8, and any
+publisher chooses them: one such message would disconnect every subscriber. This parser ends a
+field at a blank, as the server writes it, and skips a message with an invalid subject.
 """
 
 import asyncio
@@ -15,11 +15,11 @@ from nats.errors import ProtocolError
 _LINE_END = b"\r\n"
 _MAX_LINE = 1024 * 1024  # bytes; an INFO names every server of a cluster
 _MESSAGES_PER_TURN = 128
-"""Messages after which others may run: a flood of small ones holds nobody up."""
+"""Messages after which other tasks may run, so that many small ones do not block the loop."""
 
 
 class MessageHandler(Protocol):
-    """Who is called for each thing read, by nats-py's names."""
+    """The callbacks for each protocol message, under the names of nats-py."""
 
     async def _process_msg(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None
@@ -35,7 +35,7 @@ class MessageHandler(Protocol):
 
 
 class Parser:
-    """Bytes of one connection in, calls of `handler` out; in nats-py's parser's place."""
+    """Parses the bytes of one connection and calls `handler`; replaces the parser of nats-py."""
 
     def __init__(self, handler: MessageHandler) -> None:
         self._handler = handler
@@ -43,19 +43,19 @@ class Parser:
         self.reset()
 
     def reset(self) -> None:
-        """Forget what was begun."""
+        """Drop a partly parsed message."""
         self._buffer = bytearray()
         self._fields: list[bytes] = []
         self._headers = self._total = 0
 
     async def parse(self, data: bytes) -> None:
-        """Take the next bytes. Raises ProtocolError for what no server says."""
+        """Parse the next bytes. Raises ProtocolError for data that no server sends."""
         self._buffer += data
         while await (self._read_message() if self._fields else self._read_line()):
             pass
 
     async def _read_line(self) -> bool:
-        """Read one line; return whether there was a whole one."""
+        """Parse one line; return whether it was complete."""
         end = self._buffer.find(_LINE_END)
         if end < 0:
             if len(self._buffer) > _MAX_LINE:
@@ -83,7 +83,7 @@ class Parser:
             raise ProtocolError("a line that no server says")
 
     def _parse_message_head(self, fields: list[bytes], *, headers: bool) -> None:
-        """Note what a message is: subject, number, reply if any, lengths of headers and all."""
+        """Parse the head of a message: subject, number, reply if any, and lengths."""
         sizes = 2 if headers else 1
         if not 2 + sizes <= len(fields) <= 3 + sizes:
             raise ProtocolError("a message with another number of fields")
@@ -95,7 +95,7 @@ class Parser:
         self._fields = fields[:-sizes]
 
     async def _read_message(self) -> bool:
-        """Hand over a message; return whether it was whole."""
+        """Pass on one message; return whether it was complete."""
         total = self._total
         if len(self._buffer) < total + len(_LINE_END):
             return False

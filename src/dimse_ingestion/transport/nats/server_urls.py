@@ -1,7 +1,7 @@
-"""Where NATS is: the address as its users write it, turned into servers to try.
+"""The addresses of NATS servers, parsed from the setting.
 
-`host:port` as the original's users have it (its scheme then follows whether TLS is on), or
-`nats://`, `tls://`, `ws://`, `wss://`; several by comma. Resolves no name, opens nothing.
+`host:port` as in the original (the scheme then follows the TLS setting), or `nats://`, `tls://`,
+`ws://`, `wss://`; several by comma. This module resolves no name and opens no connection.
 """
 
 from collections.abc import Iterable
@@ -12,12 +12,12 @@ _DEFAULT_PORTS = {"nats": 4222, "tls": 4222, "ws": 80, "wss": 443}
 
 
 class AddressError(ValueError):
-    """An address that can't be one of NATS: the sentence says how to write it."""
+    """The address is not one of a NATS server; the text says how to write it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One server to try."""
+    """The address of one server."""
 
     scheme: str
     host: str
@@ -25,25 +25,25 @@ class Server:
 
     @property
     def encrypted(self) -> bool:
-        """Whether nothing may be told to this server before TLS has verified it."""
+        """Return whether TLS must verify this server before anything is sent to it."""
         return self.scheme in ("tls", "wss")
 
     @property
     def websocket(self) -> bool:
-        """Whether NATS is spoken over WebSocket."""
+        """Return whether the connection uses WebSocket."""
         return self.scheme in ("ws", "wss")
 
     @property
     def url(self) -> str:
-        """The address with everything said."""
+        """Return the address as a complete URL."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
 
 
 def parse_servers(addresses: str | Iterable[str], *, secure: bool = True) -> tuple[Server, ...]:
-    """The servers of one or several addresses, in their order.
+    """Return the servers of one or several addresses, in their order.
 
-    `secure` is for those without a scheme: TLS or not. Raises AddressMistake with the cure.
+    `secure` chooses TLS for an address without a scheme. Raises AddressError.
     """
     text = addresses if isinstance(addresses, str) else ",".join(addresses)
     servers = tuple(

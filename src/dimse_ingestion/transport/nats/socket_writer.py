@@ -1,8 +1,8 @@
-"""The bytes' way out of a NATS connection: written at once, in order, never waited for.
+"""The writers of a NATS connection: bytes go out at once and in order, without waiting.
 
-nats-py lets commands pass each other (a PING overtakes what is published) and copies each body
-twice; here everything is written straight into the socket's buffer, or WebSocket's queue. Counts
-nothing and knows no NATS command.
+nats-py reorders commands (a PING overtakes published messages) and copies each body twice; these
+writers put everything directly into the socket's buffer, or into a queue for WebSocket. They know
+no NATS command.
 """
 
 import asyncio
@@ -16,33 +16,33 @@ import aiohttp
 from nats.aio.transport import TcpTransport, Transport, WebSocketTransport
 
 HIGH_WATER = 2 * 1024 * 1024
-"""Bytes not yet sent at which `drained` begins to wait."""
+"""Unsent bytes at which `wait_writable` starts to wait."""
 READ_SIZE = 256 * 1024
-"""Bytes taken from the socket at once: what asyncio reads; nats-py's 32 KiB cost a fifth more."""
+"""Bytes per read, as asyncio itself reads; the 32 KiB of nats-py cost a fifth more CPU time."""
 _JOIN_LIMIT = 16 * 1024
 
 
 class SocketWriter(Protocol):
-    """One way out."""
+    """Writes to one socket or WebSocket."""
 
     encrypted: bool
 
     @property
     def sent(self) -> int:
-        """Bytes handed to the operating system so far."""
+        """Return the number of bytes handed to the operating system so far."""
 
     def write(self, head: bytes, body: bytes = b"", tail: bytes = b"") -> None:
-        """Send, in this order."""
+        """Send the parts in this order."""
 
     async def wait_writable(self) -> None:
-        """Wait until less than HIGH_WATER is unsent. Raises OSError when the wire is cut."""
+        """Wait until less than HIGH_WATER is unsent. Raises OSError when the connection broke."""
 
     def abort(self) -> None:
-        """Cut it now, whatever is unsent."""
+        """Close now and drop unsent bytes."""
 
 
 def socket_writer_for(transport: Transport, on_error: Callable[[Exception], None]) -> SocketWriter:
-    """The way out of nats-py's transport; `broken` hears of a write that failed later."""
+    """Return the writer for nats-py's transport; `on_error` gets an error of a later write."""
     if isinstance(transport, WebSocketTransport):
         return _WebSocketWriter(transport, on_error)
     if isinstance(transport, TcpTransport):
@@ -51,7 +51,7 @@ def socket_writer_for(transport: Transport, on_error: Callable[[Exception], None
 
 
 def abort(transport: Transport | None) -> None:
-    """Cut a transport that may be half open, without waiting for its other end."""
+    """Close a transport that may be half open, without waiting for the peer."""
     if isinstance(transport, TcpTransport):
         for writer in (transport._io_writer, transport._bare_io_writer):
             if writer is not None:
@@ -94,13 +94,13 @@ class _TcpWriter:
 
 
 def _suppress_eof_warning(writer: asyncio.StreamWriter) -> None:
-    """Spare the operator asyncio's warning that TLS can't be half closed: nats-py omits to."""
+    """Set a flag that nats-py omits, so that asyncio does not warn about half-closed TLS."""
     if isinstance(protocol := writer.transport.get_protocol(), asyncio.StreamReaderProtocol):
         vars(protocol)["_over_ssl"] = writer.get_extra_info("ssl_object") is not None
 
 
 class _WebSocketWriter:
-    """WebSocket frames can't be written without waiting, so a task of ours does it."""
+    """Writes in a task, because writing a WebSocket frame has to wait."""
 
     def __init__(
         self, transport: WebSocketTransport, on_error: Callable[[Exception], None]
@@ -161,7 +161,7 @@ _closing: set[asyncio.Task[None]] = set()
 
 
 def _abort_web_socket(transport: WebSocketTransport) -> None:
-    """Cut the socket beneath, then let aiohttp tidy up in the background."""
+    """Shut the socket down, then let aiohttp close the session in the background."""
     opened = transport._ws
     under = opened.get_extra_info("socket") if opened is not None else None
     if under is not None:

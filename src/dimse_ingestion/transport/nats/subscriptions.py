@@ -1,4 +1,4 @@
-"""What a link listens to, by the numbers under which it asks each new connection for it."""
+"""The subscriptions of the NATS client, which are sent again on each new connection."""
 
 import re
 from collections.abc import Callable
@@ -14,7 +14,7 @@ _PATTERN = re.compile(r"[^\s\x00]+")
 
 @dataclass(slots=True)
 class SubscriptionEntry:
-    """One subject listened to, over all connections."""
+    """One subscription, over all connections."""
 
     number: int
     subject: str
@@ -23,19 +23,19 @@ class SubscriptionEntry:
     leaving: bool = False
 
     def send_to(self, connection: Connection) -> None:
-        """Subscribe on a connection. Raises CarrierDown."""
+        """Send the subscription to a connection. Raises CarrierDown."""
         connection.send_sub(self.number, self.subject, self.queue)
 
 
 class SubscriptionTable:
-    """All of a link's."""
+    """The subscriptions of one client, by number."""
 
     def __init__(self) -> None:
         self._by_number: dict[int, SubscriptionEntry] = {}
         self._last_number = 0
 
     def add(self, subject: str, queue: str, take: Callable[[Delivery], None]) -> SubscriptionEntry:
-        """One more. Raises ValueError for what can't be a subject or a queue."""
+        """Add a subscription. Raises ValueError for an invalid subject or queue."""
         if not _PATTERN.fullmatch(subject) or (queue and not _PATTERN.fullmatch(queue)):
             raise ValueError(f"not a NATS subject: {subject!r} (queue {queue!r})")
         made = SubscriptionEntry(self._new_number(), subject, queue, take)
@@ -43,16 +43,16 @@ class SubscriptionTable:
         return made
 
     def remove(self, entry: SubscriptionEntry) -> None:
-        """Hand nothing more to it."""
+        """Remove a subscription; nothing more is delivered to it."""
         self._by_number.pop(entry.number, None)
 
     def deliver(self, number: int, delivery: Delivery) -> None:
-        """Hand a message to whom it is for, if it still listens."""
+        """Deliver a message to its subscription, if it still exists."""
         if (entry := self._by_number.get(number)) is not None:
             entry.take(delivery)
 
     def resubscribe(self, connection: Connection, only_of: Denials | None = None) -> None:
-        """Ask a connection for all, or for those that were denied. Raises CarrierDown."""
+        """Send all subscriptions, or those that were denied. Raises CarrierDown."""
         for each in self._by_number.values():
             if not each.leaving and (
                 only_of is None or only_of.is_subscription_denied(each.subject)
@@ -60,12 +60,15 @@ class SubscriptionTable:
                 each.send_to(connection)
 
     def unsubscribe_all(self, connection: Connection) -> None:
-        """Ask a connection for nothing more. Raises CarrierDown."""
+        """End all subscriptions on a connection. Raises CarrierDown."""
         for number in self._by_number:
             connection.send_unsub(number)
 
     def check_permissions(self, connection: Connection, required_permissions: Permissions) -> None:
-        """Do what a user needs to do, where nobody is; denials follow. Raises CarrierDown."""
+        """Use each needed permission on a subject without subscribers; denials arrive later.
+
+        Raises CarrierDown.
+        """
         for permission in required_permissions.publish:
             connection.send(check_subject(permission)[0], b"")
         for permission in required_permissions.subscribe:

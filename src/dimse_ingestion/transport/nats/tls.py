@@ -1,6 +1,6 @@
-"""TLS towards NATS: always verified, by the system's authorities or one of the operator's own.
+"""TLS to NATS: always verified, with the system's CAs or a CA of the operator.
 
-There is no switch to trust all: a hospital's link to the cloud is worth a certificate.
+There is no option to skip verification: patient data crosses this connection.
 """
 
 import ssl
@@ -11,24 +11,24 @@ from dimse_ingestion.settings import MountedMissing, check_mounted
 
 
 class TlsError(Exception):
-    """A certificate file can't be used: the sentence says which and why. It may be mended."""
+    """A certificate file cannot be used; the text says which and why. It may be replaced later."""
 
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """PEM files; each is read anew at each connect, so that certificates can be rotated."""
+    """PEM files, read at each connect, so that certificates can be rotated."""
 
     authority: Path | None = None
-    """Who signed the server's certificate; without it, the system's authorities."""
+    """The CA of the server's certificate; without it, the system's CAs."""
     certificate: Path | None = None
-    """Our own certificate, for a server that asks for one."""
+    """The client certificate, for a server that requires one."""
     key: Path | None = None
     authority_secret: str = ""
-    """What a sentence calls the Secret that the authority is mounted from; empty for its path."""
+    """The name of the Secret of the CA, for error messages; empty to use the path."""
     certificate_secret: str = ""
 
     def context(self) -> ssl.SSLContext:
-        """A context that verifies name and chain. Raises TlsMistake."""
+        """Return a context that verifies name and chain. Raises TlsError."""
         self._check_mounted()
         context = _verifying_context(self.authority)
         if self.certificate is not None:

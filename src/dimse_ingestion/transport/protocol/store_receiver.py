@@ -50,7 +50,7 @@ class StoreReceiver(SessionState):
 
     def _take_inline(self, content: bytes) -> None:
         if len(content) != self._size:
-            self._fail("The data set has not the announced size")
+            self._fail("The data set does not have the announced size")
             return
         self._receive_window.limit = self._receive_window.expected = self._size
         self._end_received = True

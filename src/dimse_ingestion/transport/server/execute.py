@@ -1,7 +1,7 @@
-"""An operation under way at a replica: the verb is called, whatever comes of it becomes a result.
+"""The call of an operation at a replica, which turns every outcome into a result.
 
-A DimseFailure is the answer it carries; any other exception is a mistake of ours, told to the log
-by its kind and place only (its words may name a patient) and to the peer not at all.
+A DimseFailure becomes the status that it carries. Any other exception is a programming error: only
+its type and place are logged, because its text may name a patient, and the peer gets neither.
 """
 
 import traceback
@@ -34,13 +34,13 @@ T = TypeVar("T")
 
 
 class OperationExecutor:
-    """The verbs, each from its request to its result."""
+    """Calls an operation for each request and returns its result."""
 
     def __init__(self, operations: Operations) -> None:
         self._operations = operations
 
     async def echo(self, request: EchoRequest) -> Result:
-        """C-ECHO."""
+        """Perform a C-ECHO."""
         try:
             return Result(echo=await _run_operation(self._operations.echo(request)))
         except DimseFailure as failure:
@@ -49,7 +49,7 @@ class OperationExecutor:
     async def store(
         self, open_: StoreOpen, driver: SessionDriver[StoreReceiver], window: int, *, inline: bool
     ) -> Result:
-        """C-STORE; the sender gets its `window` when the instance isn't stored already."""
+        """Perform a C-STORE; the sender gets its `window` if the instance is not stored already."""
         try:
             return Result(
                 store=await _run_operation(self._store(open_, driver, window, inline=inline))
@@ -62,7 +62,7 @@ class OperationExecutor:
             )
 
     async def find(self, open_: FindOpen, driver: SessionDriver[FindSender]) -> Result:
-        """C-FIND."""
+        """Perform a C-FIND."""
         try:
             return Result(
                 find=await _run_operation(self._operations.find(open_, SessionMatchSink(driver)))
@@ -92,7 +92,7 @@ async def _run_operation(work: Awaitable[T]) -> T:
         raise
     except Exception as error:  # noqa: BLE001 - the operation must have a result
         _LOG.error(
-            "An operation failed by mistake.",
+            "An operation raised an unexpected exception.",
             error=type(error).__name__,
             at=_traceback_lines(error),
         )
@@ -100,6 +100,6 @@ async def _run_operation(work: Awaitable[T]) -> T:
 
 
 def _traceback_lines(error: Exception) -> list[str]:
-    """Where it was raised: file and line of each call, without the words of the error."""
+    """Return file and line of each call of the traceback, without the text of the error."""
     stack = traceback.extract_tb(error.__traceback__)
     return [f"{entry.filename}:{entry.lineno} {entry.name}" for entry in stack]

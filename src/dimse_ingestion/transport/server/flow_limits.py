@@ -1,7 +1,8 @@
-"""How much one replica takes on: sessions, and bytes that may be on the way to it.
+"""The limits of one replica: concurrent sessions, and bytes in flight towards it.
 
-A replica that would be granted more than the server lets wait for it is cut off, with everything
-it was receiving; so what is granted is counted, and an open beyond it is told to ask again.
+nats-server disconnects a client for which too many bytes are pending (a slow consumer), and with it
+every transfer to this replica. So the granted credit is counted, and an open beyond it is answered
+BUSY.
 """
 
 from dataclasses import dataclass
@@ -14,29 +15,29 @@ _MEBIBYTE = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class FlowLimits:
-    """Sizes in bytes."""
+    """The limits; sizes are in bytes."""
 
     sessions: int = 64
     echoes: int = 256
-    """Sessions of any kind beyond which a C-ECHO is told to ask again, too."""
+    """Sessions of any kind above which a C-ECHO is answered BUSY, too."""
     window: int = 4 * _MEBIBYTE
-    """What one session may have on the way."""
+    """Bytes in flight of one session."""
     min_window: int = _MEBIBYTE
-    """Below this a long data set would crawl: rather be busy."""
+    """A smaller window would make a long data set slow: BUSY is better."""
     total_window: int = 32 * _MEBIBYTE
-    """What all sessions may have on the way: half of what makes the server cut the connection."""
+    """Bytes in flight of all sessions: half of what makes the server disconnect."""
     chunk: int = MAXIMUM_CHUNK
 
 
 class CreditPool:
-    """What is on the way to this replica, at most."""
+    """The credit that this replica may still grant."""
 
     def __init__(self, limits: FlowLimits) -> None:
         self._limits = limits
         self._granted = 0
 
     def reserve(self, size: int) -> int | None:
-        """A window for a data set of `size` bytes, or None when there is no room for one."""
+        """Reserve a window for a data set of `size` bytes; return None when too little is left."""
         wanted = min(size, self._limits.window)
         free = self._limits.total_window - self._granted
         if free < min(wanted, self._limits.min_window):
@@ -46,7 +47,7 @@ class CreditPool:
         return window
 
     def release(self, window: int) -> None:
-        """Nothing of it is on the way any more."""
+        """Return a window whose bytes are no longer in flight."""
         self._count(-window)
 
     def _count(self, length: int) -> None:

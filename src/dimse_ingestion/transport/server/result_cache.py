@@ -1,7 +1,7 @@
-"""Results of sessions that are over, for as long as somebody may still ask for them.
+"""The results of finished sessions, kept for a while in case the proxy did not receive them.
 
-A result that a retry could better, and one that has matches before it, is kept for its session
-only: the same request opened again is then done again. Bounded in number and in time.
+A transient failure and a result that follows matches are kept for their session only: when the same
+request is opened again, it is performed again. The cache is bounded in number and in time.
 """
 
 from collections import OrderedDict
@@ -14,7 +14,7 @@ Request = EchoRequest | StoreOpen | FindOpen
 
 
 class ResultCache:
-    """Results by session, and final ones by what was asked, each for `seconds`."""
+    """Results by session, and final results by request, each kept for `seconds`."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -22,7 +22,7 @@ class ResultCache:
         self._requests: dict[Request, Result] = {}
 
     def put(self, session: str, request: Request, result: Result, now: float) -> None:
-        """Keep how a session ended."""
+        """Store the result of a session."""
         self._expire(now)
         final = result.store is not None and not result.store.transient
         self._sessions[session] = (now + self._seconds, request if final else None, result)
@@ -30,13 +30,13 @@ class ResultCache:
             self._requests[request] = result
 
     def by_session(self, session: str, now: float) -> Result | None:
-        """How a session ended."""
+        """Return the result of a session, or None."""
         self._expire(now)
         entry = self._sessions.get(session)
         return entry[2] if entry else None
 
     def by_request(self, request: Request, now: float) -> Result | None:
-        """The final result of the same operation, asked for the same."""
+        """Return the final result of an equal request with the same operation id, or None."""
         self._expire(now)
         return self._requests.get(request)
 

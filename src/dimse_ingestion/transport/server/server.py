@@ -1,8 +1,8 @@
 """The ingestion service's end of the transport: serves `Operations` over any carrier.
 
-One queue group for what is opened anywhere, one wildcard for this replica's sessions. Callbacks
-run one at a time, so they only decide and start tasks (`sessions`). A rolling update begins with
-the queue group: what is open goes on while the connection stays.
+It subscribes to the opens in the queue group of all replicas, and to a wildcard for the sessions
+of this replica. Callbacks run one at a time, so they only decide and start tasks (`sessions`).
+A drain leaves the queue group first: no new operation arrives, and open sessions continue.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ _LOG_INTERVAL = 5.0  # seconds
 
 
 class TransportServer:
-    """One replica; `replica_id` must be another one after each start."""
+    """One replica; `replica_id` must be new after each start."""
 
     def __init__(
         self,
@@ -62,11 +62,11 @@ class TransportServer:
 
     @property
     def sessions(self) -> int:
-        """Operations at work now."""
+        """Return the number of open sessions."""
         return len(self._sessions)
 
     async def start(self) -> None:
-        """Serve. Sessions first: an open is answered with a subject that is listened to."""
+        """Subscribe to sessions, then to opens: the subject in an ACCEPT is then subscribed."""
         self._carrier.on_change(self._on_connection_change)
         own = self._subjects.replica(self._replica_id)
         self._session_subscription = await self._carrier.subscribe(own, self._on_session_message)
@@ -77,7 +77,7 @@ class TransportServer:
             )
 
     async def drain(self, deadline: float) -> None:
-        """Take on nothing new, finish what is open; after `deadline` seconds send it elsewhere."""
+        """Accept no new operation and finish open ones; send LEAVING after `deadline` seconds."""
         for subscription in self._service_subscriptions:
             await subscription.drain()
         self._service_subscriptions.clear()
@@ -85,13 +85,16 @@ class TransportServer:
             async with asyncio.timeout(deadline):
                 await self._sessions.wait_until_idle()
         if self.sessions:
-            _LOG.warning("Operations are sent to another replica.", sessions=self.sessions)
+            _LOG.warning(
+                "The drain deadline is over: open operations are sent to another replica.",
+                sessions=self.sessions,
+            )
         await self._sessions.leave()
         with suppress(CarrierDown):
             await self._carrier.wait_writable()
 
     async def close(self) -> None:
-        """End at once what is left of a drain; the carrier stays."""
+        """End the sessions that a drain left, and unsubscribe; the carrier stays open."""
         await self.drain(0)
         if self._session_subscription:
             await self._session_subscription.drain()
@@ -103,7 +106,7 @@ class TransportServer:
 
     def _on_open(self, delivery: Delivery) -> None:
         if not self._subjects.is_inbox(delivery.reply):
-            self._log_dropped("An open without an inbox to answer to was dropped.")
+            self._log_dropped("An open was dropped: its reply subject is not an inbox.")
             return
         try:
             message = decode(delivery.headers, delivery.body)
@@ -116,9 +119,11 @@ class TransportServer:
 
     def _on_session_message(self, delivery: Delivery) -> None:
         if delivery.is_no_responders:
-            return  # the proxy is gone, or about to reconnect: the lease will tell
+            return  # the proxy is gone or reconnecting: the lease decides
         if delivery.reply and not self._subjects.is_inbox(delivery.reply):
-            self._log_dropped("A message for a session without an inbox was dropped.")
+            self._log_dropped(
+                "A message for a session was dropped: its reply subject is not an inbox."
+            )
             return
         try:
             message: Message = decode(delivery.headers, delivery.body)
@@ -134,7 +139,7 @@ class TransportServer:
             self._carrier.publish(delivery.reply, body, headers=headers)
 
     def _log_dropped(self, event: str, reason: str = "") -> None:
-        """Log a message that is none of ours, at most one each few seconds: others may flood."""
+        """Log a dropped message, at most one in 5 s: whoever may publish could flood the log."""
         now = time.monotonic()
         if now - self._last_dropped < _LOG_INTERVAL:
             self._unlogged += 1

@@ -1,7 +1,8 @@
-"""One session at a replica, driven over a carrier: the serving machines' hands and clock.
+"""The driver of one session at a replica: connects a state machine to a carrier and a timer.
 
-A session belongs to the attempt that opened or joined it last: what an older one still sends is
-not heard. `Chunks` and `Answers` are how an operation sees a session.
+A session belongs to the attempt that opened or joined it last; messages of an older attempt are
+ignored. An operation reads a data set from `VerifiedChunks` and sends matches to a
+`SessionMatchSink`.
 """
 
 import asyncio
@@ -17,18 +18,18 @@ from dimse_ingestion.transport.protocol.messages import FindMatch
 from dimse_ingestion.transport.protocol.state import NEVER, SessionState
 from dimse_ingestion.transport.protocol.store_receiver import StoreReceiver
 
-_HASH_INLINE_LIMIT = 64 * 1024  # bytes so few that a thread would cost more than hashing them
+_HASH_INLINE_LIMIT = 64 * 1024  # below this size in bytes, a thread costs more than hashing
 
 M_co = TypeVar("M_co", bound=SessionState, covariant=True)
 
 
 class SessionDriver(Generic[M_co]):
-    """A machine, the inbox its words go to, and a timer that wakes it."""
+    """A state machine, the inbox that its messages go to, and its timer."""
 
     def __init__(self, carrier: Carrier, machine: M_co, inbox: str) -> None:
         self.machine = machine
         self.wakeup = asyncio.Event()
-        """Set whenever something came or was said."""
+        """Set whenever a message was received or sent."""
         self._carrier = carrier
         self._inbox = inbox
         self._loop = asyncio.get_running_loop()
@@ -36,27 +37,27 @@ class SessionDriver(Generic[M_co]):
         self.send([])
 
     def now(self) -> float:
-        """The event loop's time in seconds."""
+        """Return the event loop's time in seconds."""
         return self._loop.time()
 
     def receive(self, message: Message, inbox: str) -> None:
-        """Take a frame of the attempt answered at `inbox`."""
+        """Process a message of the attempt with this inbox."""
         if inbox == self._inbox:
             self.send(self.machine.receive(message, self.now()))
 
     def resend_accept_to(self, inbox: str) -> bool:
-        """Whether an open of the attempt at `inbox` is the one this session answers already."""
+        """Return whether the open comes from this session's own attempt; send ACCEPT again then."""
         if inbox == self._inbox:
             self.send(self.machine.accept(self.now()))
         return inbox == self._inbox
 
     def join(self, inbox: str) -> None:
-        """Belong to another attempt of the same operation."""
+        """Move the session to another attempt of the same operation."""
         self._inbox = inbox
         self.send(self.machine.join(self.now()))
 
     def send(self, messages: list[Message]) -> None:
-        """Send frames to the attempt's inbox. What can't be sent now will be asked for."""
+        """Send messages to the attempt's inbox; the proxy probes for what cannot be sent now."""
         for message in messages:
             headers, body = encode(message)
             with suppress(CarrierDown):
@@ -67,26 +68,26 @@ class SessionDriver(Generic[M_co]):
         self._schedule_wake()
 
     def finish(self, result: Result) -> None:
-        """The operation has its result."""
+        """Send the result of the operation."""
         self.send(self.machine.finish(result, self.now()))
 
     async def wait_for_change(self) -> None:
-        """Wait until something came or was said."""
+        """Wait until a message was received or sent."""
         self.wakeup.clear()
         await self.wakeup.wait()
 
     async def wait_writable(self) -> None:
-        """Wait until what was said is on its way."""
+        """Wait until the send buffer has space."""
         with suppress(CarrierDown):
             await self._carrier.wait_writable()
 
     def close(self) -> None:
-        """Wake no more."""
+        """Stop the timer."""
         if self._timer:
             self._timer.cancel()
 
     def _schedule_wake(self) -> None:
-        """A timer that rings too early is harmless, so it is only ever moved forward."""
+        """Set the timer, unless it fires earlier already: an early call does no harm."""
         when = self.machine.wake_at
         if when == NEVER or (self._timer and self._timer.when() <= when):
             return
@@ -99,11 +100,15 @@ class SessionDriver(Generic[M_co]):
 
 
 class VerifiedChunks:
-    """The data set as the operation takes it: in order, hashed, each one giving new credit."""
+    """The chunks of a data set in order, with the digest verified at the end.
+
+    Asking for the next chunk means that the previous one was consumed, and gives its credit back
+    to the sender.
+    """
 
     def __init__(self, driver: SessionDriver[StoreReceiver], sha256: str) -> None:
         self.verified = False
-        """Whether every byte was taken and the digest is the announced one."""
+        """True once every byte was read and the digest is the announced one."""
         self._driver = driver
         self._sha256 = sha256
         self._digest = hashlib.sha256()
@@ -113,7 +118,7 @@ class VerifiedChunks:
         return self
 
     async def __anext__(self) -> bytes:
-        """The next chunk. Raises OutOfResources when there won't be one, or it is a wrong one."""
+        """Return the next chunk. Raises OutOfResources for a failed transfer or wrong digest."""
         self._grant_credit()
         chunk = await self._next()
         if not chunk:
@@ -148,24 +153,24 @@ class VerifiedChunks:
 
     def _verify(self) -> None:
         if self._digest.hexdigest() != self._sha256:
-            raise OutOfResources("The data set has not the announced digest")
+            raise OutOfResources("The data set does not have the announced digest")
         self.verified = True
 
 
 class SessionMatchSink:
-    """An `Answering`: matches go out as fast as the proxy takes them."""
+    """A `MatchSink` that sends matches as fast as the proxy grants credit."""
 
     def __init__(self, driver: SessionDriver[FindSender]) -> None:
         self._driver = driver
 
     @property
     def cancelled(self) -> bool:
-        """Whether nobody wants more."""
+        """Return whether no more matches are needed."""
         machine = self._driver.machine
         return machine.cancelled or bool(machine.failure_reason)
 
     async def send(self, match: FindMatch) -> None:
-        """Send one match; waits while the proxy has granted no credit."""
+        """Send one match; wait while the proxy has granted no credit."""
         driver, machine = self._driver, self._driver.machine
         while not machine.can_add and not self.cancelled:
             await driver.wait_for_change()

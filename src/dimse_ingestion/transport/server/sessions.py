@@ -1,7 +1,7 @@
-"""The sessions of one replica: opened, joined by a second attempt, refused when there are too many.
+"""The sessions of one replica: admission, a second attempt that joins, routing, and removal.
 
-Each has a task that performs its operation. It decides in callbacks that must not block, and
-leaves the playing of a session to `hosting` and the calling of a verb to `performing`.
+Each session has a task that performs its operation. The callbacks here must not block.
+`session_driver` runs the state machine of a session, `execute` calls the operation.
 """
 
 import asyncio
@@ -57,7 +57,7 @@ class _Session:
 
 
 class Sessions:
-    """Every session of the replica `replica_id`."""
+    """The sessions of the replica `replica_id`."""
 
     def __init__(
         self,
@@ -81,7 +81,10 @@ class Sessions:
         return len(self._by_name)
 
     def open(self, opening: Opening, inbox: str, parent: str) -> None:
-        """Take on an operation, answered at `inbox`; `parent` is its traceparent."""
+        """Start or join the session of an operation, or answer it from the cache.
+
+        The answers go to `inbox`; `parent` is the operation's traceparent.
+        """
         request = _request(opening)
         known = self._results.by_request(request, self._now())
         if known is not None:
@@ -90,7 +93,7 @@ class Sessions:
             self._start_session(opening, inbox, parent)
 
     def receive(self, message: Message, delivery: Delivery) -> None:
-        """Take what came for a session."""
+        """Pass a message to its session; answer for a session that is finished or unknown."""
         name = last_token(delivery.subject)
         if session := self._by_name.get(name):
             session.driver.receive(message, delivery.reply)
@@ -98,19 +101,19 @@ class Sessions:
             self._answer(delivery.reply, self._results.by_session(name, self._now()) or Unknown())
 
     def on_reconnect(self) -> None:
-        """What was on the way may be lost."""
+        """Send a resume for each transfer, since chunks on their way may be lost."""
         for session in self._by_name.values():
             machine = session.driver.machine
             if isinstance(machine, StoreReceiver):
                 session.driver.send(machine.on_reconnect(session.driver.now()))
 
     async def wait_until_idle(self) -> None:
-        """Wait until there is no session."""
+        """Wait until no session is open."""
         while self._tasks:
             await asyncio.wait(self._tasks)
 
     async def leave(self) -> None:
-        """Tell the senders of those that are left to go elsewhere, and end them."""
+        """Send LEAVING for each open session, and end it."""
         for session in list(self._by_name.values()):
             session.driver.send(session.driver.machine.leave())
         for task in self._tasks:
@@ -118,7 +121,10 @@ class Sessions:
         await self.wait_until_idle()
 
     def _join_existing(self, request: Request, inbox: str) -> bool:
-        """Whether the operation is under way here; then this attempt has its session now."""
+        """Let the attempt join the session that already performs its operation; return if it did.
+
+        A session that cannot be joined (its query has lost the first batches) is superseded.
+        """
         session = self._by_request.get(request)
         if session is None:
             return False
@@ -147,10 +153,12 @@ class Sessions:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(lambda _: self._remove(session, _service(opening)))
-        task.add_done_callback(lambda _: work.close())  # it may have been ended before it began
+        task.add_done_callback(
+            lambda _: work.close()
+        )  # the task may be cancelled before the coroutine starts
 
     def _reserve(self, opening: Opening) -> int | Busy | Reject:
-        """Bytes granted to the session, or why there is none."""
+        """Return the window reserved for the session, or the message that declines it."""
         if not _is_valid(opening):
             return Reject(status=Status.PROCESSING_FAILURE, comment="The open is malformed")
         if isinstance(opening, OpenEcho) and len(self) < self._limits.echoes:
@@ -162,7 +170,7 @@ class Sessions:
     def _create_work(
         self, opening: Opening, subject: str, inbox: str, window: int
     ) -> tuple[SessionDriver[SessionState], Coroutine[Any, Any, Result]]:
-        """The session's driver, and its operation."""
+        """Return the session's driver and the coroutine of its operation."""
         now, timeouts, executor = self._now(), self._timeouts, self._executor
         if isinstance(opening, OpenStore):
             storing = SessionDriver(self._carrier, self._receiver(opening, subject), inbox)
@@ -190,7 +198,7 @@ class Sessions:
     async def _run(
         self, session: _Session, work: Coroutine[Any, Any, Result], service: str, parent: str
     ) -> None:
-        """One session from its open until nobody can ask for anything of it but its result."""
+        """Perform the operation, wait until the proxy has every match, and cache the result."""
         driver, operation_id = session.driver, session.request.operation_id
         association_id = session.request.origin.association_id
         with (
@@ -220,7 +228,7 @@ class Sessions:
 
 
 async def _wait_until_confirmed(driver: SessionDriver[SessionState]) -> None:
-    """Wait until the proxy has every batch of matches, or is gone."""
+    """Wait until the proxy has confirmed every batch of matches, or is gone."""
     machine = driver.machine
     while isinstance(machine, FindSender) and not machine.is_done and not machine.failure_reason:
         await driver.wait_for_change()
@@ -235,7 +243,7 @@ def _service(opening: Opening) -> str:
 
 
 def _is_valid(opening: Opening) -> bool:
-    """Whether what later stands in logs, sizes and keys is what it says."""
+    """Return whether the fields that are used in logs, sizes and object keys are valid."""
     request = _request(opening)
     named = 0 < len(request.operation_id) <= _LONGEST_OPERATION_ID
     if isinstance(request, StoreOpen):

@@ -25,14 +25,14 @@ UNTRUSTED.verify_message = "self-signed certificate"
         (ConnectionRefusedError(111, "refused"), "is not reached (connection refused): start it"),
         (socket.gaierror(-2, "Name or service not known"), "can't be found (Name or service"),
         (TimeoutError(), "did not answer in time"),
-        (UNTRUSTED, "not trusted (self-signed certificate): give the CA"),
+        (UNTRUSTED, "not trusted (self-signed certificate): configure the CA"),
         (ssl.SSLError(1, "wrong version number"), "failed in the TLS handshake"),
-        (NatsError("nats: 'Authorization Violation'"), "We came with a plain token."),
+        (NatsError("nats: 'Authorization Violation'"), "The credential is a plain token."),
         (NatsError("nats: 'User Authentication Expired'"), "Renew it in the token Secret"),
-        (PlaintextServer(), "offers no TLS, so no credential was told to it"),
+        (PlaintextServer(), "offers no TLS, so no credential was sent"),
         (
             ConnectionResetError(104, "Connection reset by peer"),
-            "before it let us in ([Errno 104] Connection",
+            "before authentication ([Errno 104] Connection",
         ),
         (NatsError("nats: strange"), "is not reached (strange)"),
     ],
@@ -67,4 +67,4 @@ def test_an_expired_credential_is_named_as_the_cause() -> None:
 
 
 def test_a_lost_connection_is_said_to_be_tried_again() -> None:
-    assert "was lost (why); it is tried again" in connection_lost_message(SERVER, "why")
+    assert "was lost (why); it is reconnecting" in connection_lost_message(SERVER, "why")
