@@ -16,9 +16,9 @@ from pathlib import Path
 
 from pydicom import dcmread
 
-from harness.doors import Door, StorageSpace
 from harness.instances import made_instances
 from harness.multi_frames import FRAME, MultiFrame
+from harness.services import ServiceProcess, StorageSpace
 
 _ROUNDS = 5
 _INSTANCES = 1000
@@ -44,7 +44,7 @@ class Running:
     """A storage space whose DICOMweb door is measured."""
 
     space: StorageSpace
-    door: Door
+    door: ServiceProcess
 
     def cost(self, path: str, accept: str) -> Cost:
         """Of a GET that is read to its end."""
@@ -73,7 +73,7 @@ class Running:
         return length
 
     def _reads(self) -> int:
-        found = _GETS.search(self.door.asked("/metrics")[1])
+        found = _GETS.search(self.door.get("/metrics")[1])
         return int(float(found[1])) if found else 0
 
     def _read(self) -> int:

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.pool import Pool
 
-from harness.doors import eventually, free_port
 from harness.modalities import program
+from harness.services import eventually, free_port
 
 _CT = b"1.2.840.10008.5.1.4.1.1.2\0"
 _EXPLICIT = b"1.2.840.10008.1.2.1"

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import modalities
-from harness.doors import StorageSpace, eventually, free_port
 from harness.instances import made_instances
 from harness.modalities import Peer
 from harness.nats_server import nats_server
+from harness.services import StorageSpace, eventually, free_port
 
 _ROUNDS = 3
 

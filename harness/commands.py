@@ -1,6 +1,6 @@
 """Other programs, run to their end: one that fails is told with what it said last.
 
-Not for what keeps running (harness.doors, harness.airgap.engine).
+Not for what keeps running (harness.services, harness.airgap.engine).
 """
 
 import os

@@ -13,9 +13,9 @@ from typing import Any
 import yaml
 
 from harness.commands import Unusable, last_lines
-from harness.doors import Door
 from harness.kubernetes_objects import Namespace
 from harness.release import Release
+from harness.services import ServiceProcess
 
 FOLDER = Path(__file__).parent.parent / ".evidence"
 
@@ -51,7 +51,7 @@ class Witnesses:
         name = f"{release.namespace.name}/{release.name}"
         self.told[name] = lambda: {"helm.txt": release.everything()}
 
-    def door(self, name: str, door: Door) -> None:
+    def door(self, name: str, door: ServiceProcess) -> None:
         """Let a process outside the cluster tell by its log."""
         self.told[name] = lambda: {"log.txt": "\n".join(door.lines())}
 

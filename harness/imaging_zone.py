@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.doors import Door, free_port
 from harness.modalities import Peer
+from harness.services import ServiceProcess, free_port
 
 AE_TITLE = "DICOM-INGEST"
 
@@ -28,7 +28,7 @@ class ImagingZone:
     """One proxy and the AE that modalities reach it by."""
 
     folder: Path
-    proxy: Door
+    proxy: ServiceProcess
     peer: Peer
 
     def opened(self) -> "ImagingZone":
@@ -73,5 +73,7 @@ def zone(
         "DIMSE_NATS_CA_PATH": str(folder / "nats-ca.crt"),
         "DIMSE_SPOOL_DIRECTORY": str(folder / "spool"),
     }
-    door = Door(["proxy"], environment | dict(settings or {}), folder / "proxy.log", http_port)
+    door = ServiceProcess(
+        ["proxy"], environment | dict(settings or {}), folder / "proxy.log", http_port
+    )
     return ImagingZone(folder, door, Peer("127.0.0.1", port, AE_TITLE))

@@ -21,7 +21,7 @@ from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import NotFoundError
 from kubernetes.stream import stream
 
-from harness.doors import eventually
+from harness.services import eventually
 
 Manifest = Mapping[str, Any]
 """One Kubernetes object, as in YAML."""

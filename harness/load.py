@@ -12,10 +12,10 @@ from pathlib import Path
 from threading import Event
 
 from harness import scu
-from harness.doors import eventually
 from harness.instances import made_instances
 from harness.modalities import Peer
 from harness.scu import Answer
+from harness.services import eventually
 
 _SIZES = (64 * 2**10, 6 * 2**20, 512 * 2**10)
 """Bytes of pixels of one association's instances."""
@@ -56,7 +56,7 @@ class Load:
                 for size in _SIZES
                 for made in made_instances(folder / str(size), _IN_ALL, size)
             ]
-            self.answers += scu.stored(self.peer, files)
+            self.answers += scu.store(self.peer, files)
             number += 1
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.doors import eventually, free_port
+from harness.services import eventually, free_port
 
 _ENVIRONMENT = {"TCP_NODELAY": "1"}
 _TOOLS = ("echoscu", "storescu", "findscu", "storescp", "dcmdump", "dcmconv", "dump2dcm")

@@ -21,7 +21,7 @@ from typing import Any
 import trustme
 
 from harness import pausing
-from harness.doors import free_port
+from harness.services import free_port
 
 _LONGEST_START = 10.0
 _LONGEST_STOP = 10.0

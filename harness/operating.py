@@ -14,10 +14,10 @@ import yaml
 
 from harness.chart import OPERATOR_CHART
 from harness.commands import output
-from harness.doors import eventually
 from harness.kubernetes_objects import Manifest, Namespace
 from harness.provisioning import RESTRICTED, SMALL, Platform, Space
 from harness.release import FIRST_LOOK, Release
+from harness.services import eventually
 from harness.tools import tool
 
 NAMESPACE, NAME = "imaging-operator", "imaging"

@@ -27,7 +27,7 @@ class Answered:
     text: str
 
 
-def asked(
+def get(
     namespace: Namespace,
     pod: str,
     path: str,

@@ -171,7 +171,7 @@ class Space:
         (pod, *_) = release.pod_names("catalogue")
         body = {"scope": "IMAGE", "queryAttributes": [_SOP_INSTANCE_UID]}
         path = f"/query/instances?source={self.provider}"
-        answer = pod_http.asked(
+        answer = pod_http.get(
             release.namespace, pod, path, body, port=8443, **_catalogue_access(release)
         )
         assert answer.status == 200, answer

@@ -16,7 +16,7 @@ from typing import Any
 import httpx2
 from dicomweb_client.api import DICOMwebClient
 
-from harness.doors import eventually
+from harness.services import eventually
 
 NODE_PORT = 30810
 _PATIENCE = 30.0

@@ -29,7 +29,7 @@ from harness.airgap import go_programs
 from harness.airgap.cache import cache
 from harness.airgap.progress import Progress
 from harness.commands import Say, print_line
-from harness.doors import free_port
+from harness.services import free_port
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig

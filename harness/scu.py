@@ -44,7 +44,7 @@ def _extended(sop_class_uid: str, information: bytes) -> SOPClassExtendedNegotia
 
 
 @contextmanager
-def associated(
+def associate(
     peer: Peer,
     contexts: Sequence[tuple[str, str | None]],
     seconds: float = 120,
@@ -62,48 +62,48 @@ def associated(
     assoc = ae.associate(peer.host, peer.port, ae_title=peer.called, ext_neg=negotiation)
     if not assoc.is_established:
         raise ConnectionError("the association was not accepted")
-    _leave_answers_alone(assoc)
+    _read_responses_only(assoc)
     try:
         yield assoc
     finally:
         assoc.release()
 
 
-def _leave_answers_alone(assoc: Association) -> None:
+def _read_responses_only(assoc: Association) -> None:
     """Have only those who wait for an answer get messages.
 
     pynetdicom's reactor looks for requests, and on a busy machine takes the answer to ours, which
     it drops as unexpected. A requestor is asked nothing.
     """
-    waited_for = assoc.dimse.get_msg
+    get_message = assoc.dimse.get_msg
     services: Any = assoc.dimse
-    services.get_msg = lambda block=False: waited_for(block) if block else (None, None)
+    services.get_msg = lambda block=False: get_message(block) if block else (None, None)
 
 
-def stored(peer: Peer, files: Sequence[Path]) -> list[Answer]:
+def store(peer: Peer, files: Sequence[Path]) -> list[Answer]:
     """Send files, on as many associations as their contexts need; goes on after a lost one."""
     answers: list[Answer] = []
-    for contexts, group in _grouped(files):
+    for contexts, group in _group_by_contexts(files):
         waiting = list(group)
         while waiting:
-            answers += _stored_on_one(peer, contexts, waiting)
-            waiting = waiting[_sent(answers, waiting) :]
+            answers += _store_on_association(peer, contexts, waiting)
+            waiting = waiting[_count_answered(answers, waiting) :]
     return answers
 
 
-def _sent(answers: Sequence[Answer], waiting: Sequence[Path]) -> int:
+def _count_answered(answers: Sequence[Answer], waiting: Sequence[Path]) -> int:
     done = {answer.path for answer in answers}
     return sum(path in done for path in waiting)
 
 
-def _stored_on_one(
+def _store_on_association(
     peer: Peer, contexts: Sequence[tuple[str, str | None]], files: Sequence[Path]
 ) -> list[Answer]:
     answers: list[Answer] = []
     try:
-        with associated(peer, contexts) as assoc:
+        with associate(peer, contexts) as assoc:
             for path in files:
-                answers.append(_stored_alone(assoc, path))
+                answers.append(_store_one(assoc, path))
                 if answers[-1] == Answer(path, -1, NO_ANSWER):
                     return answers
     except (ConnectionError, RuntimeError) as lost:
@@ -111,7 +111,7 @@ def _stored_on_one(
     return answers
 
 
-def _stored_alone(assoc: Association, path: Path) -> Answer:
+def _store_one(assoc: Association, path: Path) -> Answer:
     """Return the answer to one C-STORE; -1 where none came or its context was not accepted."""
     try:
         response = assoc.send_c_store(path)
@@ -122,7 +122,7 @@ def _stored_alone(assoc: Association, path: Path) -> Answer:
     return Answer(path, int(response.Status), str(response.get("ErrorComment", "")))
 
 
-def _grouped(
+def _group_by_contexts(
     files: Sequence[Path],
 ) -> Iterator[tuple[list[tuple[str, str | None]], list[Path]]]:
     contexts: dict[tuple[str, str | None], None] = {}
@@ -139,17 +139,17 @@ def _grouped(
         yield list(contexts), group
 
 
-async def stored_meanwhile(peer: Peer, files: Sequence[Path]) -> list[Answer]:
+async def store_in_thread(peer: Peer, files: Sequence[Path]) -> list[Answer]:
     """The same in a thread, while the loop goes on."""
-    return await asyncio.to_thread(stored, peer, files)
+    return await asyncio.to_thread(store, peer, files)
 
 
-def found(
+def find(
     peer: Peer, identifier: Dataset, model: UID = STUDY_ROOT_FIND, extended: bytes = b""
 ) -> list[Dataset]:
     """The matches of one C-FIND; raises AssertionError when it ends in a failure."""
     matches: list[Dataset] = []
-    with associated(peer, [(model, None)], extended=extended) as assoc:
+    with associate(peer, [(model, None)], extended=extended) as assoc:
         for response, match in assoc.send_c_find(identifier, model):
             if match is not None:
                 matches.append(match)
@@ -158,7 +158,7 @@ def found(
     return matches
 
 
-def echoed(peer: Peer) -> int:
+def echo(peer: Peer) -> int:
     """The status of a C-ECHO."""
-    with associated(peer, [(VERIFICATION, None)]) as assoc:
+    with associate(peer, [(VERIFICATION, None)]) as assoc:
         return int(assoc.send_c_echo().Status)

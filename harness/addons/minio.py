@@ -23,9 +23,9 @@ from minio.error import S3Error
 
 from harness.addons.certificates import certified, names_of
 from harness.addons.workload import NAMESPACE, SecretFiles, Workload, derived, revision
-from harness.doors import eventually
 from harness.images import in_cluster
 from harness.kubernetes_objects import Namespace
+from harness.services import eventually
 
 if TYPE_CHECKING:
     from harness.cluster import Cluster

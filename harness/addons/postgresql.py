@@ -45,19 +45,19 @@ class PostgresqlAddon:
         """
         assert _NAME.fullmatch(name), f"{name!r} can't be a database's name here"
         password = derived(self.authority["password"], name)
-        if not self.asked(f"SELECT 1 FROM pg_roles WHERE rolname = '{name}'"):
-            self.asked(f"CREATE ROLE {name} LOGIN PASSWORD '{password}'")
-        if not self.asked(f"SELECT 1 FROM pg_database WHERE datname = '{name}'"):
-            self.asked(f"CREATE DATABASE {name} OWNER {name}")
-            self.asked(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC")
+        if not self.query(f"SELECT 1 FROM pg_roles WHERE rolname = '{name}'"):
+            self.query(f"CREATE ROLE {name} LOGIN PASSWORD '{password}'")
+        if not self.query(f"SELECT 1 FROM pg_database WHERE datname = '{name}'"):
+            self.query(f"CREATE DATABASE {name} OWNER {name}")
+            self.query(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC")
         return f"postgresql://{name}:{password}@postgresql.{NAMESPACE}.svc:5432/{name}"
 
     def removed_database(self, name: str) -> None:
         """Remove a database and its role, whoever is connected; what is missing is fine."""
-        self.asked(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-        self.asked(f"DROP ROLE IF EXISTS {name}")
+        self.query(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        self.query(f"DROP ROLE IF EXISTS {name}")
 
-    def asked(self, statement: str, database: str = "postgres") -> str:
+    def query(self, statement: str, database: str = "postgres") -> str:
         """The rows of a statement, a line each, as the administrator sees them."""
         pod = self.namespace.pods(_SELECTOR)[0]["metadata"]["name"]
         command = ["psql", "-h", "/tmp", "-U", "postgres", "-d", database]

@@ -38,7 +38,7 @@ def assert_kept(space: Space, files: Iterable[Path]) -> None:
 def assert_stores(space: Space, peer: Peer, folder: Path) -> Path:
     """An image made now is answered with success, and kept; gives its file."""
     (made,) = made_instances(folder / uuid4().hex, 1, 2**16)
-    (answer,) = scu.stored(peer, [made.path])
+    (answer,) = scu.store(peer, [made.path])
     assert answer.status == 0, answer
     assert_kept(space, [made.path])
     return made.path

@@ -3,8 +3,8 @@
 from functools import partial
 
 from harness import pod_http
-from harness.doors import eventually
 from harness.provisioning import Space
+from harness.services import eventually
 
 MOUNTED_WITHIN = 150.0
 """Seconds that a kubelet as Kubernetes ships it may take to show a changed Secret to a pod."""
@@ -15,7 +15,7 @@ def says(space: Space, check: str, sentence: str) -> None:
     (pod,) = space.release.pod_names("ingestion")
 
     def readiness() -> str:
-        answer = pod_http.asked(space.namespace, pod, "/readyz")
+        answer = pod_http.get(space.namespace, pod, "/readyz")
         return answer.text if answer.status == 503 else ""
 
     eventually(readiness, lambda text: f"{check}: {sentence}" in text, MOUNTED_WITHIN)

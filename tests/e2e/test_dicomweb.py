@@ -66,7 +66,7 @@ def viewer(observed: Observed, cluster: Cluster) -> Viewer:
 
 def sent_by_dimse(observed: Observed, name: str, folder: Path) -> Sent:
     sent = copied(name, folder)
-    (answer,) = scu.stored(observed.zone.peer, [sent.path])
+    (answer,) = scu.store(observed.zone.peer, [sent.path])
     assert answer.status == 0, answer
     return sent
 
@@ -121,7 +121,7 @@ def test_what_a_reader_stores_is_kept_found_by_dimse_and_read_again(
     assert referenced.ReferencedSOPInstanceUID == sent.uids[2]
     assert "FailedSOPSequence" not in stored
     assert_kept(observed.space, [sent.path])
-    (match,) = scu.found(observed.zone.peer, study(sent.path))
+    (match,) = scu.find(observed.zone.peer, study(sent.path))
     assert match.PatientID == sent.data_set.PatientID
     assert viewer.client.retrieve_instance(*sent.uids) == sent.data_set
 

@@ -34,11 +34,11 @@ class Gate:
     release: Release
     key: SigningKey
 
-    def asked(self, path: str, bearing: str = "") -> Answered:
+    def get(self, path: str, bearing: str = "") -> Answered:
         """The answer to a GET, with a token if there is one."""
         (pod,) = self.release.pod_names("dicomweb")
         headers = {"Authorization": f"Bearer {bearing}"} if bearing else {}
-        return pod_http.asked(self.release.namespace, pod, path, port=_PORT, headers=headers)
+        return pod_http.get(self.release.namespace, pod, path, port=_PORT, headers=headers)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def values(observed: Observed) -> dict[str, Any]:
 
 def test_nobody_is_let_in_without_a_token_that_its_issuer_signed(gate: Gate) -> None:
     for bearing in ("", token(SigningKey("one")), token(gate.key, aud="another")):
-        answer = gate.asked("/dicomweb/studies", bearing)
+        answer = gate.get("/dicomweb/studies", bearing)
         assert answer.status == 401, answer
         assert json.loads(answer.text)["detail"]
 
@@ -95,7 +95,7 @@ def test_the_bearer_of_a_token_reads_what_a_proxy_stored_by_the_configured_addre
     gate: Gate, observed: Observed, tmp_path: Path
 ) -> None:
     uid = study(assert_stores(observed.space, observed.zone.peer, tmp_path)).StudyInstanceUID
-    answer = gate.asked(f"/dicomweb/studies?StudyInstanceUID={uid}", token(gate.key))
+    answer = gate.get(f"/dicomweb/studies?StudyInstanceUID={uid}", token(gate.key))
     assert answer.status == 200, answer
     (found,) = json.loads(answer.text)
     assert found["00081190"]["Value"] == [f"{EXTERNAL}/dicomweb/studies/{uid}"]

@@ -7,10 +7,10 @@ import pytest
 import trustme
 
 from harness import scu
-from harness.doors import eventually
 from harness.imaging_zone import zone
 from harness.instances import made_instances
 from harness.plugin import Workbench
+from harness.services import eventually
 from tests.e2e.conftest import Observed
 from tests.e2e.keeping import assert_stores
 from tests.e2e.readiness import MOUNTED_WITHIN, restarts, running, says
@@ -32,7 +32,7 @@ def test_a_proxy_that_trusts_another_authority_tells_it_and_serves_nobody(
     ward.proxy.start()
     eventually(ward.proxy.readiness, lambda seen: NOT_TRUSTED in seen[1])
     (made,) = made_instances(tmp_path / "in", 1, 2**16)
-    (answer,) = scu.stored(ward.peer, [made.path])
+    (answer,) = scu.store(ward.peer, [made.path])
     assert answer.status != 0
     assert NOT_TRUSTED in "\n".join(ward.proxy.lines())
 
@@ -60,7 +60,7 @@ def test_a_bucket_that_is_down_ends_in_a700_and_is_got_over(
     (made,) = made_instances(tmp_path / "in", 1, 2**16)
     minio.stop()
     try:
-        (answer,) = scu.stored(ward.peer, [made.path])
+        (answer,) = scu.store(ward.peer, [made.path])
     finally:
         minio.start()
     assert answer.status == OUT_OF_RESOURCES, answer

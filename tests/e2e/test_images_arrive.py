@@ -27,14 +27,14 @@ def ct_slices() -> list[Path]:
 
 
 async def test_echo_goes_all_the_way(observed: Observed) -> None:
-    assert scu.echoed(observed.zone.peer) == 0
+    assert scu.echo(observed.zone.peer) == 0
     assert (await modalities.echoscu(observed.zone.peer)).status == 0
 
 
 def test_every_transfer_syntax_of_pynetdicom_is_kept_byte_for_byte(observed: Observed) -> None:
     files = one_of_each_transfer_syntax()
     assert len(files) >= 10
-    answers = scu.stored(observed.zone.peer, files)
+    answers = scu.store(observed.zone.peer, files)
     assert {answer.path.name: answer.comment for answer in answers if answer.status} == {}
     assert_kept(observed.space, files)
 
@@ -59,9 +59,9 @@ async def test_a_series_of_dcmtk_is_kept_and_found(observed: Observed) -> None:
 
 def test_a_study_is_found_by_pynetdicom(observed: Observed, tmp_path: Path) -> None:
     (made,) = made_instances(tmp_path / "in", 1, 2**20)
-    (answer,) = scu.stored(observed.zone.peer, [made.path])
+    (answer,) = scu.store(observed.zone.peer, [made.path])
     assert answer.status == 0, answer
-    (match,) = scu.found(observed.zone.peer, study(made.path))
+    (match,) = scu.find(observed.zone.peer, study(made.path))
     assert match.PatientID == dcmread(made.path, stop_before_pixels=True).PatientID
 
 
@@ -70,7 +70,7 @@ def test_both_replicas_serve(observed: Observed, tmp_path: Path) -> None:
     assert len(before) == 2
     made = made_instances(tmp_path / "in", 24, 2**10)
     for each in made:
-        (answer,) = scu.stored(observed.zone.peer, [each.path])
+        (answer,) = scu.store(observed.zone.peer, [each.path])
         assert answer.status == 0, answer
     grown = [
         after - early for early, after in zip(before, stored_by_replicas(observed), strict=True)
@@ -82,7 +82,7 @@ def test_both_replicas_serve(observed: Observed, tmp_path: Path) -> None:
 def stored_by_replicas(observed: Observed) -> Iterator[int]:
     """How many instances each replica says it stored, replicas in the order of their names."""
     for pod in sorted(observed.space.release.pod_names("ingestion")):
-        metrics = pod_http.asked(observed.space.namespace, pod, "/metrics").text
+        metrics = pod_http.get(observed.space.namespace, pod, "/metrics").text
         lines = [line for line in metrics.splitlines() if not line.startswith("#")]
         stored = [line for line in lines if line.startswith("dimse_ingestion_stored_total{")]
         yield int(sum(float(line.rpartition(" ")[2]) for line in stored))
@@ -91,12 +91,12 @@ def stored_by_replicas(observed: Observed) -> Iterator[int]:
 @pytest.mark.parametrize("component", ["ingestion", "catalogue", "proxy"])
 def test_no_log_tells_of_a_patient(observed: Observed, component: str) -> None:
     (german,) = [path for path in storable() if path.name == "chrGerm.dcm"]
-    assert scu.stored(observed.zone.peer, [german])[0].status == 0
+    assert scu.store(observed.zone.peer, [german])[0].status == 0
     identifier = Dataset()
     identifier.SpecificCharacterSet = "ISO_IR 192"
     identifier.QueryRetrieveLevel = "STUDY"
     identifier.PatientName = "Äneas*"
-    assert scu.found(observed.zone.peer, identifier)
+    assert scu.find(observed.zone.peer, identifier)
     text = logs(observed, component)
     assert "timestamp" in text
     for secret in ("neas", "SCSGERM", "Rüdiger", "R\\u00fcdiger"):

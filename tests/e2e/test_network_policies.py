@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from harness.doors import eventually
 from harness.kubernetes_objects import Namespace
 from harness.plugin import Workbench
+from harness.services import eventually
 from tests.e2e.conftest import Observed
 
 pytestmark = pytest.mark.network_policies

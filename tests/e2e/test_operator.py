@@ -12,10 +12,10 @@ import pytest
 from pydicom import dcmread
 
 from harness import pod_http, scu
-from harness.doors import eventually
 from harness.imaging_zone import ImagingZone
 from harness.operating import EXAMPLES, AskedSpace, Operator, changed, example, kubectl
 from harness.plugin import Workbench
+from harness.services import eventually
 from tests.e2e.keeping import assert_stores, key_of, sop_instance_uid, study
 
 CORE, SPACE = example("core.yaml"), example("img-ingest.yaml")
@@ -61,7 +61,7 @@ def test_the_example_applies_unchanged_and_keeps_what_is_stored(
     imaging: Asked, tmp_path: Path
 ) -> None:
     path = assert_stores(imaging.space, imaging.zone.peer, tmp_path)
-    (match,) = scu.found(imaging.zone.peer, study(path))
+    (match,) = scu.find(imaging.zone.peer, study(path))
     assert match.PatientID == dcmread(path, stop_before_pixels=True).PatientID
 
 
@@ -99,8 +99,8 @@ def test_two_spaces_on_one_core_find_each_its_own(
     cardiology = Asked(space, bench.zone(space).opened())
     for one, other in ((imaging, cardiology), (cardiology, imaging)):
         path = assert_stores(one.space, one.zone.peer, tmp_path)
-        assert len(scu.found(one.zone.peer, study(path))) == 1
-        assert scu.found(other.zone.peer, study(path)) == []
+        assert len(scu.find(one.zone.peer, study(path))) == 1
+        assert scu.find(other.zone.peer, study(path)) == []
         assert key_of(path) not in other.space.instances()
         assert sop_instance_uid(path) not in other.space.catalogued()
 
@@ -120,7 +120,7 @@ def test_dicomweb_and_a_proxy_in_the_cluster_are_resources_too(
     uid = sop_instance_uid(assert_stores(space, imaging.zone.peer, tmp_path))
     (pod,) = web.release.pod_names("dicomweb")
     path = f"/dicomweb/instances?SOPInstanceUID={uid}"
-    answer = pod_http.asked(namespace, pod, path, port=8081)
+    answer = pod_http.get(namespace, pod, path, port=8081)
     assert answer.status == 200, answer
     (match,) = json.loads(answer.text)
     assert match["00080018"]["Value"] == [uid]

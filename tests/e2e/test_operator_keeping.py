@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from harness.doors import eventually
 from harness.imaging_zone import ImagingZone
 from harness.inventory import inventory
 from harness.kubernetes_objects import Namespace
 from harness.operating import KINDS, AskedSpace, Operator, Resource, changed, example
 from harness.plugin import Workbench
+from harness.services import eventually
 from tests.e2e.keeping import assert_stores, key_of
 
 SPACE = example("img-ingest.yaml")

@@ -46,9 +46,9 @@ def test_what_is_stored_stands_in_the_database_and_is_found(
     catalogued: Catalogued, database: PostgresqlAddon, tmp_path: Path
 ) -> None:
     path = assert_stores(catalogued.space, catalogued.zone.peer, tmp_path)
-    rows = database.asked("SELECT sop_instance_uid FROM instances", catalogued.name)
+    rows = database.query("SELECT sop_instance_uid FROM instances", catalogued.name)
     assert sop_instance_uid(path) in rows.splitlines()
-    assert len(scu.found(catalogued.zone.peer, study(path))) == 1
+    assert len(scu.find(catalogued.zone.peer, study(path))) == 1
 
 
 def test_no_volume_is_claimed(catalogued: Catalogued) -> None:

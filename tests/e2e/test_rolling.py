@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from harness.cluster import Cluster
-from harness.doors import eventually
 from harness.imaging_zone import ImagingZone
 from harness.load import Load, sending
 from harness.plugin import Workbench
 from harness.provisioning import Space
+from harness.services import eventually
 from tests.e2e.keeping import assert_kept
 from tests.e2e.readiness import eventually_mounted, restarts
 

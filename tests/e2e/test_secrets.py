@@ -4,11 +4,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from harness.doors import eventually
 from harness.imaging_zone import NatsAccess, zone
 from harness.load import sending
 from harness.plugin import Workbench
 from harness.provisioning import Space
+from harness.services import eventually
 from tests.e2e.keeping import assert_kept, assert_stores
 from tests.e2e.readiness import MOUNTED_WITHIN, eventually_mounted, restarts, running, says
 

@@ -8,13 +8,13 @@ import nats
 import pytest
 
 from harness import scu
-from harness.doors import eventually
 from harness.imaging_zone import ImagingZone, NatsAccess, zone
 from harness.instances import made_instances
 from harness.kubernetes_objects import Namespace
 from harness.plugin import Workbench
 from harness.provisioning import Space
 from harness.release import Release
+from harness.services import eventually
 from tests.e2e.keeping import assert_kept, key_of, sop_instance_uid, study
 
 
@@ -58,13 +58,13 @@ def test_each_keeps_its_own_and_finds_no_other_s(
     radiology, cardiology = both
     for one, other in ((radiology, cardiology), (cardiology, radiology)):
         (made,) = made_instances(tmp_path / one.space.name, 1, 2**16)
-        (answer,) = scu.stored(one.zone.peer, [made.path])
+        (answer,) = scu.store(one.zone.peer, [made.path])
         assert answer.status == 0, answer
         assert_kept(one.space, [made.path])
         assert key_of(made.path) not in other.space.instances()
         assert sop_instance_uid(made.path) not in other.space.catalogued()
-        assert len(scu.found(one.zone.peer, study(made.path))) == 1
-        assert scu.found(other.zone.peer, study(made.path)) == []
+        assert len(scu.find(one.zone.peer, study(made.path))) == 1
+        assert scu.find(other.zone.peer, study(made.path)) == []
 
 
 def test_a_proxy_with_the_other_s_credential_serves_nobody_and_says_why(
@@ -79,7 +79,7 @@ def test_a_proxy_with_the_other_s_credential_serves_nobody_and_says_why(
     _, why = eventually(stranger.proxy.readiness, lambda seen: "NATS denies a subject" in seen[1])
     assert radiology.subject_root in why
     (made,) = made_instances(tmp_path / "in", 1, 2**16)
-    (answer,) = scu.stored(stranger.peer, [made.path])
+    (answer,) = scu.store(stranger.peer, [made.path])
     assert answer.status != 0
     assert radiology.instances() == before
 

@@ -93,13 +93,13 @@ class Bystander:
 
     def echo(self) -> None:
         """C-ECHO, all the way to the catalogue."""
-        with scu.associated(self.peer, [(scu.VERIFICATION, None)]) as association:
+        with scu.associate(self.peer, [(scu.VERIFICATION, None)]) as association:
             status = association.send_c_echo()
         assert status.get("Status") == 0, status
 
     def _store(self) -> None:
         instance = self.instances[len(self.acknowledged) % len(self.instances)]
-        (answer,) = scu.stored(self.peer, [instance.path])
+        (answer,) = scu.store(self.peer, [instance.path])
         assert answer.status == 0, answer
         if len(self.acknowledged) < len(self.instances):
             self.acknowledged.append(instance)

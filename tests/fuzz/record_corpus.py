@@ -30,9 +30,9 @@ from pydicom.uid import (
 from dimse_ingestion.events import cloudevents
 from dimse_ingestion.queries import wire
 from harness import scu
-from harness.doors import free_port
 from harness.instances import made_instances
 from harness.modalities import Peer
+from harness.services import free_port
 from tests.fuzz.nats_input import OPERATION_ID, Message, saved
 from tests.fuzz.space import AttackedSpace, attacked_space
 from tests.instances import event
@@ -113,12 +113,12 @@ def record_dimse(space: AttackedSpace, folder: Path) -> None:
     """Write an echo, stores and finds."""
     with (
         recording(space.dimse, CORPUS / "dimse" / "echo.bin") as port,
-        scu.associated(Peer("127.0.0.1", port), [(scu.VERIFICATION, None)]) as association,
+        scu.associate(Peer("127.0.0.1", port), [(scu.VERIFICATION, None)]) as association,
     ):
         association.send_c_echo()
     for name in _SYNTAXES:
         with recording(space.dimse, CORPUS / "dimse" / f"store-{name}.bin") as port:
-            scu.stored(Peer("127.0.0.1", port), [file(folder, name)])
+            scu.store(Peer("127.0.0.1", port), [file(folder, name)])
     for level, root in (("STUDY", scu.STUDY_ROOT_FIND), ("IMAGE", scu.PATIENT_ROOT_FIND)):
         with recording(space.dimse, CORPUS / "dimse" / f"find-{level.lower()}.bin") as port:
             _find(Peer("127.0.0.1", port), root, level)
@@ -132,7 +132,7 @@ def _find(peer: Peer, root: str, level: str) -> None:
     keys.ModalitiesInStudy, keys.ProcedureCodeSequence = "CT", Sequence([Dataset()])
     if level == "IMAGE":
         keys.SeriesInstanceUID, keys.SOPInstanceUID = SERIES, ""
-    with scu.associated(peer, [(root, ExplicitVRLittleEndian)]) as association:
+    with scu.associate(peer, [(root, ExplicitVRLittleEndian)]) as association:
         list(association.send_c_find(keys, root))
 
 
@@ -263,7 +263,7 @@ def _operation(space: AttackedSpace, name: str, path: Path) -> Callable[[], obje
         return lambda: _find(peer, scu.STUDY_ROOT_FIND, "STUDY")
     if name == "echo":
         return space.bystander.echo
-    return lambda: scu.stored(peer, [path])
+    return lambda: scu.store(peer, [path])
 
 
 def _recorded(message: Msg) -> Message:

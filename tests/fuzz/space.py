@@ -13,9 +13,9 @@ from pathlib import Path
 
 import psutil
 
-from harness.doors import Door, StorageSpace
 from harness.modalities import Peer
 from harness.nats_server import NatsServer, nats_server
+from harness.services import ServiceProcess, StorageSpace
 from tests.fuzz.bystander import Bystander, Measured, instances
 
 EVIDENCE = Path(__file__).parents[2] / ".evidence" / "fuzz"
@@ -34,7 +34,7 @@ class AttackedSpace:
 
     nats: NatsServer
     space: StorageSpace
-    services: dict[str, Door]
+    services: dict[str, ServiceProcess]
     bystander: Bystander
     bound: float = 0.0
     _read: dict[str, int] = field(default_factory=dict)
@@ -203,7 +203,7 @@ def _shortened(sentence: str) -> str:
     return sentence if len(sentence) < 1200 else f"{sentence[:300]} ... {sentence[-800:]}"
 
 
-def _peaks(door: Door) -> Iterator[tuple[int, int]]:
+def _peaks(door: ServiceProcess) -> Iterator[tuple[int, int]]:
     """The most resident memory of a service's process, and of its workers while they live."""
     try:
         yield door.pid, door.peak_memory()

@@ -16,7 +16,7 @@ from pathlib import Path
 import nats
 import pytest
 
-from harness.doors import eventually
+from harness.services import eventually
 from tests.fuzz import dimse_input, http_input, nats_input
 from tests.fuzz.mutation import random_of
 from tests.fuzz.space import AttackedSpace, Findings, attacked_space, keep_logs, seconds, seed

@@ -35,9 +35,9 @@ from dimse_ingestion.transport.protocol.messages import (
     StoreOpen,
 )
 from dimse_ingestion.transport.protocol.subjects import Subjects
-from harness.doors import StorageSpace, free_port
 from harness.nats_server import NatsServer, nats_server
 from harness.s3_server import S3Server, s3_server, why_not
+from harness.services import StorageSpace, free_port
 from tests.nats_clients import connected_client
 from tests.unit.operations.instances import (
     CT,
@@ -554,8 +554,8 @@ async def test_the_process_tells_why_it_is_not_ready_and_ends_well_on_sigterm(
             status, text = await eventually_asked(door.readiness, lambda seen: seen[0] == 503)
             assert status == 503
             assert "catalogue:" in text
-            assert door.asked("/livez")[0] == 200
-            assert "dimse_ingestion_stored_total" in door.asked("/metrics")[1]
+            assert door.get("/livez")[0] == 200
+            assert "dimse_ingestion_stored_total" in door.get("/metrics")[1]
             ended = await asyncio.to_thread(door.stop)
             assert ended == 0
             assert any("Drained" in line for line in door.lines())

@@ -24,8 +24,8 @@ from dimse_ingestion.events.http_sink import HttpSink
 from dimse_ingestion.queries.contract import Query
 from dimse_ingestion.queries.http_client import HttpQueryClient
 from dimse_ingestion.settings import CatalogueSettings, ConfigurationMistake
-from harness.doors import free_port
 from harness.postgresql import PostgreSQL
+from harness.services import free_port
 from tests.asking import ask
 from tests.instances import PROVIDER, event, query, read
 

@@ -17,8 +17,8 @@ from dimse_ingestion.catalogue.database import open_engine
 from dimse_ingestion.catalogue.rotating import RotatingDatabase
 from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encode
 from dimse_ingestion.settings import CatalogueSettings
-from harness.doors import eventually
 from harness.postgresql import PostgreSQL
+from harness.services import eventually
 from tests.instances import event
 
 HEADERS = {"content-type": CONTENT_TYPE}

@@ -16,7 +16,7 @@ from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encode
 from dimse_ingestion.queries.contract import Query
 from dimse_ingestion.queries.http_client import HttpQueryClient
-from harness.doors import Door, free_port
+from harness.services import ServiceProcess, free_port
 from tests.instances import PROVIDER, event, query
 
 HEADERS = {"content-type": CONTENT_TYPE}
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 @pytest.fixture(scope="module")
-def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
     folder = tmp_path_factory.mktemp("catalogue")
     port = free_port()
     environment = {
@@ -34,13 +34,13 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
         "DIMSE_HTTP_HOST": "127.0.0.1",
         "DIMSE_HTTP_PORT": str(port),
     }
-    door = Door(["catalogue"], environment, folder / "log", port)
+    door = ServiceProcess(["catalogue"], environment, folder / "log", port)
     yield door.start().ready()
     door.kill()
 
 
 @pytest.fixture
-async def client(catalogue: Door) -> AsyncIterator[httpx2.AsyncClient]:
+async def client(catalogue: ServiceProcess) -> AsyncIterator[httpx2.AsyncClient]:
     address = f"http://127.0.0.1:{catalogue.http_port}"
     async with httpx2.AsyncClient(base_url=address, timeout=60) as opened:
         for number in range(40):

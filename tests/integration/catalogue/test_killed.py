@@ -13,7 +13,7 @@ import pytest
 from dimse_ingestion.catalogue.database import open_engine
 from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encode
 from dimse_ingestion.queries import wire
-from harness.doors import Door, free_port
+from harness.services import ServiceProcess, free_port
 from tests.asking import ask
 from tests.instances import PROVIDER, event, query, read
 
@@ -63,7 +63,7 @@ async def post_until_it_breaks(
             enough.set()
 
 
-async def load_and_kill(door: Door) -> set[str]:
+async def load_and_kill(door: ServiceProcess) -> set[str]:
     accepted: set[str] = set()
     enough = asyncio.Event()
     async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{door.http_port}") as client:
@@ -93,27 +93,27 @@ async def ask_at_once(client: httpx2.AsyncClient) -> None:
     assert [each.status_code for each in answers] == [200] * 16
 
 
-def open_in_another_process(how: str, file: Path, door: Door) -> None:
+def open_in_another_process(how: str, file: Path, door: ServiceProcess) -> None:
     environment = dict(os.environ) | dict(door.environment)
     command = [sys.executable, *OPENING_THE_FILE[how]]
     subprocess.run(command, env=environment | {"FILE": str(file)}, check=True)
 
 
 @pytest.fixture
-def sqlite_catalogue(tmp_path: Path) -> Iterator[Door]:
+def sqlite_catalogue(tmp_path: Path) -> Iterator[ServiceProcess]:
     port = free_port()
     environment = {
         "DATABASE_URL": f"sqlite:///{tmp_path}/catalogue.db",
         "DIMSE_HTTP_HOST": "127.0.0.1",
         "DIMSE_HTTP_PORT": str(port),
     }
-    door = Door(["catalogue"], environment, tmp_path / "log", port)
+    door = ServiceProcess(["catalogue"], environment, tmp_path / "log", port)
     yield door.start().ready()
     door.kill()
 
 
 @pytest.mark.parametrize("how", OPENING_THE_FILE)
-async def post_around(how: str, file: Path, door: Door) -> None:
+async def post_around(how: str, file: Path, door: ServiceProcess) -> None:
     async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{door.http_port}") as client:
         await post(client, ["1"])
         await ask_at_once(client)
@@ -123,7 +123,7 @@ async def post_around(how: str, file: Path, door: Door) -> None:
 
 @pytest.mark.parametrize("how", OPENING_THE_FILE)
 def test_accepted_events_outlive_a_kill_after_another_process_opened_the_file(
-    sqlite_catalogue: Door, tmp_path: Path, how: str
+    sqlite_catalogue: ServiceProcess, tmp_path: Path, how: str
 ) -> None:
     file = tmp_path / "catalogue.db"
     asyncio.run(post_around(how, file, sqlite_catalogue))
@@ -145,7 +145,7 @@ def test_every_accepted_event_outlives_a_kill(database_url: str, tmp_path: Path)
         "DIMSE_HTTP_HOST": "127.0.0.1",
         "DIMSE_HTTP_PORT": str(port),
     }
-    door = Door(["catalogue"], environment, tmp_path / "log", port)
+    door = ServiceProcess(["catalogue"], environment, tmp_path / "log", port)
     try:
         accepted = asyncio.run(load_and_kill(door.start().ready()))
         assert len(accepted) >= BEFORE_THE_KILL

@@ -24,7 +24,7 @@ from dimse_ingestion.queries import wire
 from dimse_ingestion.queries.http_client import HttpQueryClient
 from dimse_ingestion.secure_http import mounted_value
 from dimse_ingestion.settings import CatalogueSettings, ConfigurationMistake, PeerAccess
-from harness.doors import free_port
+from harness.services import free_port
 from tests.catalogue_secret import EXPIRED, CatalogueSecret, certificate_keys
 from tests.instances import PROVIDER, event, query
 

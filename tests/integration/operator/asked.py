@@ -10,7 +10,7 @@ from kubernetes.dynamic.exceptions import DynamicApiError, NotFoundError
 
 from harness.api_server import ApiServer
 from harness.chart import OPERATOR_CHART
-from harness.doors import eventually
+from harness.services import eventually
 
 Manifest = dict[str, Any]
 

@@ -12,7 +12,7 @@ import pytest
 from harness.api_server import ApiServer, api_server, why_not
 from harness.chart import OPERATOR_CHART
 from harness.chart.rendering import rendered
-from harness.doors import Door, free_port
+from harness.services import ServiceProcess, free_port
 from tests.integration.operator.asked import ACCOUNT, Asked
 
 OPERATORS, _, NAME = ACCOUNT.partition(":")
@@ -40,7 +40,9 @@ def asked(server: ApiServer) -> Iterator[Asked]:
 
 
 @pytest.fixture(scope="module")
-def operator(server: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+def operator(
+    server: ApiServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServiceProcess]:
     """A running operator that looks after every namespace."""
     log = tmp_path_factory.mktemp("operator") / "operator.log"
     door = operator_door(server, log).start().ready()
@@ -50,10 +52,10 @@ def operator(server: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 def operator_door(
     server: ApiServer, log: Path, namespace: str = "", identity: str = "first"
-) -> Door:
+) -> ServiceProcess:
     """An operator of one namespace, or of all, not started; there is one Lease for all of it."""
     port = free_port()
-    return Door(
+    return ServiceProcess(
         ["operator"],
         {
             "KUBECONFIG": str(server.kubeconfig(ACCOUNT)),

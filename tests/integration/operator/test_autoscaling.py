@@ -9,7 +9,7 @@ from dimse_ingestion.operator.cluster import open_cluster
 from dimse_ingestion.operator.release import Releases
 from dimse_ingestion.operator.resources import MANAGER, Manifest, Resource
 from harness.api_server import ApiServer
-from harness.doors import Door, eventually
+from harness.services import ServiceProcess, eventually
 from tests.integration.operator.asked import ACCOUNT, Asked, example
 from tests.integration.operator.test_definitions import changed
 
@@ -38,7 +38,7 @@ def applied(asked: Asked, log: str) -> None:
 
 
 def test_switching_it_on_takes_no_replica_away_nor_does_what_follows(
-    asked: Asked, operator: Door
+    asked: Asked, operator: ServiceProcess
 ) -> None:
     asked.apply(SPACE)
     eventually(lambda: replicas(asked), lambda seen: seen == 5)
@@ -63,7 +63,7 @@ def owners_of_replicas(asked: Asked) -> set[str]:
 
 
 def test_the_operator_does_not_own_the_number_of_an_autoscaler(
-    asked: Asked, operator: Door
+    asked: Asked, operator: ServiceProcess
 ) -> None:
     asked.apply(SPACE)
     eventually(lambda: replicas(asked), lambda seen: seen == 5)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from harness.api_server import ApiServer
-from harness.doors import Door
+from harness.services import ServiceProcess
 from tests.integration.operator.asked import GROUP, OURS, Asked, Manifest, example
 from tests.integration.operator.conftest import operator_door
 
@@ -122,7 +122,7 @@ def test_operator_goes_on_with_two_versions(
         door.kill()
 
 
-def _both_become_ready(door: Door, asked: Asked) -> None:
+def _both_become_ready(door: ServiceProcess, asked: Asked) -> None:
     door.start().ready()
     for name in ("img-ingest", "newer"):
         asked.have_pods(f"{name}-ingestion")

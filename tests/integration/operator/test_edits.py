@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from harness.doors import Door, eventually
+from harness.services import ServiceProcess, eventually
 from tests.integration.operator.asked import Asked, Manifest, example
 from tests.integration.operator.test_definitions import changed
 
@@ -16,7 +16,7 @@ RESTARTED = "kubectl.kubernetes.io/restartedAt"
 
 
 @pytest.fixture
-def made(asked: Asked, operator: Door) -> Manifest:
+def made(asked: Asked, operator: ServiceProcess) -> Manifest:
     """The Deployment of the example's space, as the operator has made it."""
     asked.apply(SPACE)
     return there(asked, DEPLOYMENT)
@@ -118,7 +118,9 @@ def test_a_restart_and_marks_of_the_object_stay(asked: Asked, made: Manifest) ->
     assert found["metadata"]["labels"]["team"] == "imaging"
 
 
-def test_replicas_stay_that_an_autoscaler_decides_on(asked: Asked, operator: Door) -> None:
+def test_replicas_stay_that_an_autoscaler_decides_on(
+    asked: Asked, operator: ServiceProcess
+) -> None:
     asked.apply(SCALED)
     there(asked, DEPLOYMENT)
     asked.edit(*DEPLOYMENT, {"spec": {"replicas": 5, "paused": True}})

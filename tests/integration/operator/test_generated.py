@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from harness.doors import Door, eventually
+from harness.services import ServiceProcess, eventually
 from tests.integration.operator.asked import OURS, Asked, Manifest, example, secret
 from tests.integration.operator.test_definitions import changed
 
@@ -13,7 +13,7 @@ SECRET = ("v1", "Secret", "core-catalogue")
 
 
 @pytest.fixture
-def generated(asked: Asked, operator: Door) -> Manifest:
+def generated(asked: Asked, operator: ServiceProcess) -> Manifest:
     """The Secret, once its resource's release is there."""
     asked.apply(CORE)
     asked.have_pods("core-catalogue")
@@ -58,7 +58,9 @@ def test_further_looks_leave_it_as_it_is(asked: Asked, generated: Manifest) -> N
         )
 
 
-def test_another_operator_leaves_it_too(asked: Asked, generated: Manifest, operator: Door) -> None:
+def test_another_operator_leaves_it_too(
+    asked: Asked, generated: Manifest, operator: ServiceProcess
+) -> None:
     operator.stop()
     operator.start().ready()
     looked_at_again(asked, "after")
@@ -92,7 +94,9 @@ def test_it_goes_when_another_is_named(asked: Asked, generated: Manifest) -> Non
     asked.phase(CORE, "Ready")
 
 
-def test_anothers_secret_of_that_name_is_not_taken_over(asked: Asked, operator: Door) -> None:
+def test_anothers_secret_of_that_name_is_not_taken_over(
+    asked: Asked, operator: ServiceProcess
+) -> None:
     asked.apply(secret("core-catalogue", token="anothers"))
     asked.apply(CORE)
     asked.phase(CORE, "Failed", "Secret core-catalogue exists and does not belong to this resource")

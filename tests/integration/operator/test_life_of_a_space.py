@@ -1,12 +1,14 @@
 """A storage space from its resource's creation to its deletion, the issue's example unchanged."""
 
-from harness.doors import Door, eventually
+from harness.services import ServiceProcess, eventually
 from tests.integration.operator.asked import OURS, Asked, example
 
 CORE, SPACE = example("core.yaml"), example("img-ingest.yaml")
 
 
-def test_the_example_becomes_ready_and_goes_without_a_trace(asked: Asked, operator: Door) -> None:
+def test_the_example_becomes_ready_and_goes_without_a_trace(
+    asked: Asked, operator: ServiceProcess
+) -> None:
     asked.make_what_is_named()
     asked.apply(CORE)
     asked.apply(SPACE)

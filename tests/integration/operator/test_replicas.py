@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.api_server import ApiServer
-from harness.doors import Door, eventually
+from harness.services import ServiceProcess, eventually
 from tests.integration.operator.asked import OURS, Asked, Manifest, example
 from tests.integration.operator.conftest import operator_door
 from tests.integration.operator.test_definitions import changed, renamed
@@ -14,15 +14,15 @@ from tests.integration.operator.test_definitions import changed, renamed
 SPACE = example("img-ingest.yaml")
 MANY = [changed(renamed(SPACE, f"space{number}"), providerName=f"p{number}") for number in range(9)]
 OBJECTS = 5  # of each: ServiceAccount, Service, Deployment, NetworkPolicy, PodDisruptionBudget
-Replica = Callable[[str], Door]
+Replica = Callable[[str], ServiceProcess]
 
 
 @pytest.fixture
 def replica(server: ApiServer, asked: Asked, tmp_path: Path) -> Iterator[Replica]:
     """Makes operators of the test's namespace, not started; what still runs is killed."""
-    doors: list[Door] = []
+    doors: list[ServiceProcess] = []
 
-    def made(identity: str) -> Door:
+    def made(identity: str) -> ServiceProcess:
         log = tmp_path / f"{identity}.log"
         doors.append(operator_door(server, log, asked.namespace, identity))
         return doors[-1]
@@ -32,8 +32,8 @@ def replica(server: ApiServer, asked: Asked, tmp_path: Path) -> Iterator[Replica
         door.kill()
 
 
-def leading(door: Door) -> bool:
-    return "dimse_operator_leading 1.0" in door.asked("/metrics")[1]
+def leading(door: ServiceProcess) -> bool:
+    return "dimse_operator_leading 1.0" in door.get("/metrics")[1]
 
 
 def stored(asked: Asked) -> set[str]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from harness.doors import Door, eventually
+from harness.services import ServiceProcess, eventually
 from tests.integration.operator.asked import OURS, Asked, Manifest, config_map, example, secret
 from tests.integration.operator.test_definitions import changed, renamed
 
@@ -19,7 +19,7 @@ def extra(api_version: str, kind: str) -> Manifest:
 
 
 @pytest.fixture
-def space(asked: Asked, operator: Door) -> Manifest:
+def space(asked: Asked, operator: ServiceProcess) -> Manifest:
     """The example, Ready."""
     asked.make_what_is_named()
     asked.apply(CORE)
@@ -41,7 +41,9 @@ def container(asked: Asked, name: str = INGESTION) -> dict[str, Any]:
     return dict(only)
 
 
-def test_each_missing_thing_is_named_until_it_is_there(asked: Asked, operator: Door) -> None:
+def test_each_missing_thing_is_named_until_it_is_there(
+    asked: Asked, operator: ServiceProcess
+) -> None:
     asked.apply(SPACE)
     asked.have_pods(INGESTION)
     for missing, cure in (
@@ -161,7 +163,7 @@ def test_an_autoscaler_decides_on_replicas_where_it_is_asked_for(
     ],
 )
 def test_a_bad_spec_fails_with_its_sentence_and_holds_up_no_other(
-    asked: Asked, operator: Door, values: dict[str, Any], said: str
+    asked: Asked, operator: ServiceProcess, values: dict[str, Any], said: str
 ) -> None:
     asked.make_what_is_named()
     asked.apply(CORE)
@@ -177,7 +179,7 @@ def test_a_bad_spec_fails_with_its_sentence_and_holds_up_no_other(
     asked.phase(bad, "Ready")
 
 
-def test_a_quota_is_told_as_one(asked: Asked, operator: Door) -> None:
+def test_a_quota_is_told_as_one(asked: Asked, operator: ServiceProcess) -> None:
     hard = {"count/services": "0"}
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}}
     asked.apply(quota | {"spec": {"hard": hard}})
@@ -196,7 +198,7 @@ data: {a: "{{ range until 100000 }}{{ range until 20000 }}{{ end }}{{ end }}"}
 """
 
 
-def test_a_template_without_end_holds_up_no_other(asked: Asked, operator: Door) -> None:
+def test_a_template_without_end_holds_up_no_other(asked: Asked, operator: ServiceProcess) -> None:
     bad = [renamed(SPACE, f"bad{number}") for number in range(4)]
     for each in bad:
         asked.apply(changed(each, values={"extraObjects": [FOR_EVER]}))
@@ -204,15 +206,17 @@ def test_a_template_without_end_holds_up_no_other(asked: Asked, operator: Door) 
     # the templates have five seconds each, one after another
     eventually(
         lambda: asked.found("apps/v1", "Deployment", INGESTION),
-        lambda seen: seen is not None and operator.asked("/livez")[0] == 200,
+        lambda seen: seen is not None and operator.get("/livez")[0] == 200,
     )
     assert not all(asked.status(each) for each in bad)
     for each in bad:
         asked.phase(each, "Failed", "extraObjects are not rendered within 5 s")
-    assert "dimse_operator_leading 1.0" in operator.asked("/metrics")[1]
+    assert "dimse_operator_leading 1.0" in operator.get("/metrics")[1]
 
 
-def test_what_was_ready_and_breaks_is_told(asked: Asked, space: Manifest, operator: Door) -> None:
+def test_what_was_ready_and_breaks_is_told(
+    asked: Asked, space: Manifest, operator: ServiceProcess
+) -> None:
     asked.apply(changed(SPACE, values={"extraObjects": [extra("apps/v1", "Deployment")]}))
     status = asked.phase(SPACE, "Failed", "This release can't be applied")
     assert status["observedGeneration"] == 2
@@ -220,10 +224,10 @@ def test_what_was_ready_and_breaks_is_told(asked: Asked, space: Manifest, operat
         lambda: asked.events("img-ingest"),
         lambda seen: any("This release can't be applied" in each for each in seen),
     )
-    assert 'outcome="failed"' in operator.asked("/metrics")[1]
+    assert 'outcome="failed"' in operator.get("/metrics")[1]
 
 
-def test_what_is_anothers_is_not_taken_over(asked: Asked, operator: Door) -> None:
+def test_what_is_anothers_is_not_taken_over(asked: Asked, operator: ServiceProcess) -> None:
     asked.make_what_is_named()
     asked.apply(CORE)
     foreign = {
@@ -286,7 +290,7 @@ def test_a_kept_claim_is_found_again(asked: Asked, space: Manifest) -> None:
     assert again["metadata"]["uid"] == claim["metadata"]["uid"]
 
 
-def test_a_proxy_starts_anew_with_a_new_certificate(asked: Asked, operator: Door) -> None:
+def test_a_proxy_starts_anew_with_a_new_certificate(asked: Asked, operator: ServiceProcess) -> None:
     asked.apply(secret("nats-ward7", token="token"))
     asked.apply(secret("ward7-dicom-tls", **{"tls.crt": "first", "tls.key": "key"}))
     asked.apply(PROXY)

@@ -16,7 +16,7 @@ from dimse_ingestion.operator.render_sandbox import open_renderer
 from dimse_ingestion.operator.resources import Resource
 from dimse_ingestion.operator.watch_health import ObjectWatchCheck
 from harness.api_server import ApiServer
-from harness.doors import free_port
+from harness.services import free_port
 from tests.integration.operator.asked import ACCOUNT, OURS, Asked, Manifest, example
 
 SPACE = example("img-ingest.yaml")

@@ -10,9 +10,9 @@ from dimse_ingestion.proxy.app import running
 from dimse_ingestion.proxy.service import RunningProxy
 from dimse_ingestion.settings import ProxySettings
 from harness import modalities
-from harness.doors import free_port
 from harness.modalities import Peer
 from harness.nats_server import NatsServer
+from harness.services import free_port
 
 pytestmark = pytest.mark.skipif(bool(modalities.missing()), reason=modalities.missing())
 

@@ -13,8 +13,8 @@ from dimse_ingestion.settings import FolderBucket, S3Bucket
 from dimse_ingestion.storage.contract import Bucket, StoredObject
 from dimse_ingestion.storage.factory import open_bucket
 from dimse_ingestion.storage.memory import MemoryBucket
-from harness.doors import eventually
 from harness.s3_server import S3Server, s3_server, why_not
+from harness.services import eventually
 
 MIB = 2**20
 LARGE = 12 * MIB + 345

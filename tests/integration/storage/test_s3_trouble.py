@@ -15,8 +15,8 @@ from dimse_ingestion.storage import multipart_upload
 from dimse_ingestion.storage.contract import Bucket
 from dimse_ingestion.storage.factory import open_bucket
 from dimse_ingestion.storage.rotating import RotatingBucket
-from harness.doors import eventually
 from harness.s3_server import S3Server, s3_server, why_not
+from harness.services import eventually
 
 MIB = 2**20
 A700 = (Status.OUT_OF_RESOURCES, True)

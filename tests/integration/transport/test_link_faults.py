@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from dimse_ingestion.transport.carrier import CarrierDown, Delivery
-from harness.doors import free_port
 from harness.nats_server import NatsServer, nats_server
+from harness.services import free_port
 from tests.nats_clients import QUICK, ReceivedMessages, connected_client, eventually, started_client
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from dimse_ingestion.transport.nats.tls import TlsFiles
-from harness.doors import free_port
 from harness.nats_server import NatsServer, ServerTls, nats_server
+from harness.services import free_port
 from tests.nats_clients import QUICK, ReceivedMessages, connected_client, eventually, started_client
 
 SECRET = "do-not-tell-anyone"

@@ -8,9 +8,9 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from harness.doors import Door, StorageSpace
 from harness.modalities import Peer
 from harness.nats_server import NatsServer, nats_server
+from harness.services import ServiceProcess, StorageSpace
 
 
 @dataclass
@@ -19,9 +19,9 @@ class System:
 
     nats: NatsServer
     space: StorageSpace
-    catalogue: Door
-    ingestion: list[Door]
-    proxy: Door
+    catalogue: ServiceProcess
+    ingestion: list[ServiceProcess]
+    proxy: ServiceProcess
 
     @property
     def peer(self) -> Peer:

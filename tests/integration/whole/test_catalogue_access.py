@@ -10,10 +10,10 @@ import pytest
 from pydicom import Dataset, dcmread
 
 from harness import scu
-from harness.doors import Door, StorageSpace, eventually, free_port
 from harness.instances import made_instances
 from harness.modalities import Peer
 from harness.nats_server import nats_server
+from harness.services import ServiceProcess, StorageSpace, eventually, free_port
 from tests.catalogue_secret import EXPIRED, CatalogueSecret, certificate_keys
 from tests.integration.whole.standing import command
 
@@ -27,9 +27,9 @@ class Secured:
     space: StorageSpace
     server: CatalogueSecret
     client: CatalogueSecret
-    catalogue: Door
-    ingestion: Door
-    proxy: Door
+    catalogue: ServiceProcess
+    ingestion: ServiceProcess
+    proxy: ServiceProcess
 
     @property
     def peer(self) -> Peer:
@@ -40,7 +40,7 @@ class Secured:
         self.server.put_all(token)
         self.client.put_all(token)
 
-    def checked(self, door: Door) -> str:
+    def checked(self, door: ServiceProcess) -> str:
         """What `check` says."""
         ended = subprocess.run(
             command("check", *door.arguments),
@@ -54,7 +54,7 @@ class Secured:
         return ended.stdout
 
     def logs(self) -> str:
-        return "".join(each.log.read_text(errors="replace") for each in self.space.doors)
+        return "".join(each.log.read_text(errors="replace") for each in self.space.services)
 
 
 @pytest.fixture(scope="module")
@@ -104,12 +104,12 @@ def images(peer: Peer, path: Path) -> list[Dataset]:
     asked.QueryRetrieveLevel = "IMAGE"
     asked.StudyInstanceUID, asked.SeriesInstanceUID = sent.StudyInstanceUID, sent.SeriesInstanceUID
     asked.SOPInstanceUID = ""
-    return scu.found(peer, asked)
+    return scu.find(peer, asked)
 
 
 def test_a_modality_stores_and_finds(ready: Secured, tmp_path: Path) -> None:
     made = [each.path for each in made_instances(tmp_path, 3, 4096)]
-    assert [answer.status for answer in scu.stored(ready.peer, made)] == [0, 0, 0]
+    assert [answer.status for answer in scu.store(ready.peer, made)] == [0, 0, 0]
     assert len(images(ready.peer, made[0])) == 3
     for door in (ready.ingestion, ready.catalogue):
         assert "wrong " not in ready.checked(door)
@@ -126,13 +126,13 @@ def test_a_wrong_token_is_told_to_all_until_it_is_put_right(ready: Secured, tmp_
     assert ready.catalogue.readiness()[0] == 200
     checked = ready.checked(ready.ingestion)
     assert checked.count(said) == 2
-    (answer,) = scu.stored(ready.peer, [made.path])
+    (answer,) = scu.store(ready.peer, [made.path])
     assert answer.status == 0xA700
     warned = [json.loads(line) for line in ready.catalogue.lines() if "bearer token" in line]
     assert warned[0]["reason"] == "The bearer token is wrong: send the one this service was given."
     ready.client.put_all("secret-1")
     ready.ingestion.ready()
-    assert [answer.status for answer in scu.stored(ready.peer, [made.path])] == [0]
+    assert [answer.status for answer in scu.store(ready.peer, [made.path])] == [0]
     for token in ("secret-1", "another-secret"):
         assert token not in ready.logs() + checked
 
@@ -142,11 +142,11 @@ def test_a_token_replaced_beside_its_former_one_fails_no_operation(
 ) -> None:
     made = [each.path for each in made_instances(tmp_path, 6, 4096)]
     former = {"previous-token": "secret-1"}
-    sent = scu.stored(ready.peer, made[:2])
+    sent = scu.store(ready.peer, made[:2])
     ready.client.put_all("secret-2", **former)
-    sent += scu.stored(ready.peer, made[2:4])
+    sent += scu.store(ready.peer, made[2:4])
     ready.server.put_all("secret-2", **former)
-    sent += scu.stored(ready.peer, made[4:])
+    sent += scu.store(ready.peer, made[4:])
     assert [answer.status for answer in sent] == [0] * 6
 
 
@@ -164,7 +164,7 @@ def test_check_tells_a_catalogue_that_would_be_exposed(ready: Secured) -> None:
         for name, value in ready.catalogue.environment.items()
         if not name.startswith(("DIMSE_CATALOGUE_", "DIMSE_HTTP_HOST"))
     }
-    ready_to_check = Door(["catalogue"], exposed, ready.catalogue.log)
+    ready_to_check = ServiceProcess(["catalogue"], exposed, ready.catalogue.log)
     assert "wrong   events and queries: DIMSE_CATALOGUE_CERTIFICATE_PATH is not set" in (
         ready.checked(ready_to_check)
     )

@@ -31,7 +31,7 @@ def test_standalone_at_every_address_names_one_that_can_be_asked(tmp_path: Path)
     (made,) = made_instances(tmp_path / "in", 1, 4096)
     anywhere = r"(?!0\.0\.0\.0)[0-9.]+"
     with standing(tmp_path / "data", "--host", "0.0.0.0", host=anywhere) as (_, peer, http):
-        assert [a.status for a in scu.stored(peer, [made.path])] == [0]
+        assert [a.status for a in scu.store(peer, [made.path])] == [0]
         assert len(DICOMwebClient(f"{http}/dicomweb").search_for_studies()) == 1
 
 
@@ -41,12 +41,12 @@ def test_standalone_stops_cleanly_and_finds_everything_again(
 ) -> None:
     made = made_instances(tmp_path / "in", 3, 4096)
     with standalone(tmp_path / "data") as (process, peer):
-        assert [a.status for a in scu.stored(peer, [m.path for m in made])] == [0, 0, 0]
+        assert [a.status for a in scu.store(peer, [m.path for m in made])] == [0, 0, 0]
         process.send_signal(stop)
         assert process.wait(60) == 0
     with standalone(tmp_path / "data") as (_, peer):
         assert len(_images(peer, made[0].path)) == 3
-        assert [a.status for a in scu.stored(peer, [made[0].path])] == [0]
+        assert [a.status for a in scu.store(peer, [made[0].path])] == [0]
     assert len(list((tmp_path / "data" / "bucket").rglob("*.dcm"))) == 3
 
 
@@ -54,7 +54,7 @@ def test_what_came_by_dimse_is_retrieved_and_what_came_by_stow_is_found(tmp_path
     by_dimse = made_instances(tmp_path / "dimse", 1, 4096)[0].path
     by_stow = made_instances(tmp_path / "stow", 2, 4096)
     with standing(tmp_path / "data") as (_, peer, address):
-        assert [a.status for a in scu.stored(peer, [by_dimse])] == [0]
+        assert [a.status for a in scu.store(peer, [by_dimse])] == [0]
         client = DICOMwebClient(f"{address}/dicomweb")
         sent = dcmread(by_dimse)
         uids = sent.StudyInstanceUID, sent.SeriesInstanceUID, sent.SOPInstanceUID
@@ -67,7 +67,7 @@ def test_what_came_by_dimse_is_retrieved_and_what_came_by_stow_is_found(tmp_path
 def test_what_came_by_dimse_is_found_by_dicomweb(tmp_path: Path) -> None:
     made = made_instances(tmp_path / "in", 2, 4096)
     with standing(tmp_path / "data") as (_, peer, address):
-        assert [a.status for a in scu.stored(peer, [m.path for m in made])] == [0, 0]
+        assert [a.status for a in scu.store(peer, [m.path for m in made])] == [0, 0]
         with urlopen(f"{address}/dicomweb/instances", timeout=30) as answer:
             found = json.load(answer)
     retrieved = {each["00081190"]["Value"][0] for each in found}
@@ -82,7 +82,7 @@ def test_standalone_keeps_everything_in_its_folder_whatever_its_name(
     home = tmp_path / "home"
     home.mkdir()
     with standalone(home / name) as (_, peer):
-        assert scu.echoed(peer) == 0
+        assert scu.echo(peer) == 0
     assert (home / name / "catalogue.db").exists()
     assert {path.name for path in home.iterdir()} == {name, "standalone.log"}
 
@@ -161,7 +161,7 @@ def test_a_command_ends_in_a_sentence(arguments: tuple[str, ...], status: int, s
 def test_standalone_killed_leaves_no_server_behind_and_loses_nothing(tmp_path: Path) -> None:
     made = made_instances(tmp_path / "in", 2, 4096)
     with standalone(tmp_path / "data") as (process, peer):
-        assert [a.status for a in scu.stored(peer, [m.path for m in made])] == [0, 0]
+        assert [a.status for a in scu.store(peer, [m.path for m in made])] == [0, 0]
         process.kill()
         process.wait()
     with standalone(tmp_path / "data") as (_, peer):
@@ -175,7 +175,7 @@ def _images(peer: Peer, like: Path) -> list[Dataset]:
     identifier.StudyInstanceUID = header.StudyInstanceUID
     identifier.SeriesInstanceUID = header.SeriesInstanceUID
     identifier.SOPInstanceUID = ""
-    return list(scu.found(peer, identifier))
+    return list(scu.find(peer, identifier))
 
 
 def test_the_demo_proves_itself(tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def environment_of(door: object) -> dict[str, str]:
 @pytest.mark.parametrize("which", ["proxy", "ingestion", "dicomweb", "catalogue"])
 def test_check_finds_nothing_wrong_in_a_right_configuration(shared: System, which: str) -> None:
     as_door = "ingestion" if which == "dicomweb" else which  # is told the same, and more
-    door = next(each for each in shared.space.doors if each.arguments == [as_door])
+    door = next(each for each in shared.space.services if each.arguments == [as_door])
     ended = subprocess.run(
         command("check", which),
         env=environment_of(door),
@@ -227,7 +227,7 @@ def test_check_finds_nothing_wrong_in_a_right_configuration(shared: System, whic
 def test_check_names_what_is_wrong(
     shared: System, which: str, variable: str, value: str, told: str
 ) -> None:
-    door = next(each for each in shared.space.doors if each.arguments == [which])
+    door = next(each for each in shared.space.services if each.arguments == [which])
     environment = environment_of(door)
     ended = subprocess.run(
         command("check", which),
@@ -248,7 +248,7 @@ def test_check_names_what_is_wrong(
 
 def test_reindex_rebuilds_the_catalogue_from_the_bucket(system: System, tmp_path: Path) -> None:
     made = made_instances(tmp_path / "in", 5, 4096)
-    assert all(a.status == 0 for a in scu.stored(system.peer, [m.path for m in made]))
+    assert all(a.status == 0 for a in scu.store(system.peer, [m.path for m in made]))
     system.catalogue.kill()
     for part in system.space.folder.glob("catalogue.db*"):
         part.unlink()
@@ -278,14 +278,14 @@ def test_an_object_that_a_crash_left_without_an_entry_is_found(
     """The catalogue as it was before the last commit, and the bucket as it is."""
     made = made_instances(tmp_path / "in", 4, 4096)
     paths = [each.path for each in made]
-    assert all(a.status == 0 for a in scu.stored(system.peer, paths[:3]))
+    assert all(a.status == 0 for a in scu.store(system.peer, paths[:3]))
     before = tmp_path / "before.db"
     with (
         closing(sqlite3.connect(system.space.folder / "catalogue.db")) as running,
         closing(sqlite3.connect(before)) as copy,
     ):
         running.backup(copy)
-    assert scu.stored(system.peer, paths[3:])[0].status == 0
+    assert scu.store(system.peer, paths[3:])[0].status == 0
     system.catalogue.kill()
     for part in system.space.folder.glob("catalogue.db*"):
         part.unlink()
@@ -309,7 +309,7 @@ def instance_number_of(system: System, like: Path) -> str:
     identifier.SeriesInstanceUID = header.SeriesInstanceUID
     identifier.SOPInstanceUID = header.SOPInstanceUID
     identifier.InstanceNumber = ""
-    (match,) = scu.found(system.peer, identifier)
+    (match,) = scu.find(system.peer, identifier)
     return str(match.InstanceNumber)
 
 
@@ -322,7 +322,7 @@ def test_reindex_lets_the_latest_data_set_answer_as_before(system: System, tmp_p
         at = content.index(b"\x20\x00\x13\x00IS")
         other.write_bytes(content[: at + 8] + bytes([number]) + content[at + 9 :])
         others.append(other)
-    assert all(a.status == 0 for a in scu.stored(system.peer, [first.path, *others]))
+    assert all(a.status == 0 for a in scu.store(system.peer, [first.path, *others]))
     assert instance_number_of(system, first.path) == "9"
     system.catalogue.kill()
     for part in system.space.folder.glob("catalogue.db*"):

@@ -12,8 +12,8 @@ from select import select
 
 import pytest
 
-from harness.doors import Door, StorageSpace, eventually
 from harness.multi_frames import FRAME, MultiFrame, frame
+from harness.services import ServiceProcess, StorageSpace, eventually
 
 BOUNDARY = "frontier"
 BOUNDED = 200 * 2**20
@@ -21,7 +21,7 @@ LARGE = MultiFrame(2048)  # a GiB
 
 
 @pytest.fixture(scope="module")
-def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[StorageSpace, Door]]:
+def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[StorageSpace, ServiceProcess]]:
     space = StorageSpace(
         tmp_path_factory.mktemp("large") / "space", "", extra={"DICOMWEB_SILENCE": "2"}
     )
@@ -68,13 +68,15 @@ def digest(pieces: Iterable[bytes]) -> str:
     return found.hexdigest()
 
 
-def read(door: Door) -> int:
+def read(door: ServiceProcess) -> int:
     """Bytes the process has read so far, from files and peers."""
     counts = Path(f"/proc/{door.pid}/io").read_text().split()
     return int(counts[counts.index("rchar:") + 1])
 
 
-def test_a_gib_goes_in_and_out_and_memory_stays_small(door: tuple[StorageSpace, Door]) -> None:
+def test_a_gib_goes_in_and_out_and_memory_stays_small(
+    door: tuple[StorageSpace, ServiceProcess],
+) -> None:
     space, dicomweb = door
     status, body = posted(
         space, "application/dicom", part(LARGE.file(), "Content-Type: application/dicom")
@@ -93,7 +95,9 @@ def test_a_gib_goes_in_and_out_and_memory_stays_small(door: tuple[StorageSpace, 
     assert read(dicomweb) - before < 4 * FRAME
 
 
-def test_a_gib_of_bulk_data_is_stored_in_small_memory(door: tuple[StorageSpace, Door]) -> None:
+def test_a_gib_of_bulk_data_is_stored_in_small_memory(
+    door: tuple[StorageSpace, ServiceProcess],
+) -> None:
     space, dicomweb = door
     image = MultiFrame(LARGE.frames)
     told = image.data_set().to_json_dict()
@@ -116,7 +120,7 @@ def test_a_gib_of_bulk_data_is_stored_in_small_memory(door: tuple[StorageSpace, 
 
 
 def test_a_flood_of_headers_is_refused_and_the_door_stays(
-    door: tuple[StorageSpace, Door],
+    door: tuple[StorageSpace, ServiceProcess],
 ) -> None:
     space, dicomweb = door
     with ExitStack() as stack:
@@ -139,7 +143,7 @@ def _flooded(peer: socket.socket) -> bytes:
     return peer.recv(1000)
 
 
-def test_readers_that_read_nothing_are_left(door: tuple[StorageSpace, Door]) -> None:
+def test_readers_that_read_nothing_are_left(door: tuple[StorageSpace, ServiceProcess]) -> None:
     space, dicomweb = door
     posted(space, "application/dicom", part(LARGE.file(), "Content-Type: application/dicom"))
     request = (
@@ -157,5 +161,5 @@ def test_readers_that_read_nothing_are_left(door: tuple[StorageSpace, Door]) -> 
     assert dicomweb.peak_memory() < BOUNDED + BOUNDED // 2
 
 
-def _left(door: Door) -> int:
+def _left(door: ServiceProcess) -> int:
     return sum("A client that read nothing was left" in line for line in door.lines())

@@ -39,7 +39,7 @@ def named_rightly(path: Path, folder: Path) -> Path:
 
 def test_every_storable_file_arrives_byte_for_byte(shared: System, tmp_path: Path) -> None:
     files = [named_rightly(path, tmp_path) for path in storable()]
-    answers = scu.stored(shared.peer, files)
+    answers = scu.store(shared.peer, files)
     assert {a.path.name: (hex(a.status), a.comment) for a in answers if a.status != 0} == {}
     objects = shared.objects()
     for path in storable():
@@ -60,7 +60,7 @@ def test_what_cannot_be_stored_is_refused_and_leaves_nothing(
         if "middle of a value" in each.reason or "no Study" in each.reason
     ]
     before = set(shared.objects())
-    answers = scu.stored(shared.peer, [named_rightly(path, tmp_path) for path in refused])
+    answers = scu.store(shared.peer, [named_rightly(path, tmp_path) for path in refused])
     for answer in answers:
         name = answer.path.name.rpartition("-")[2]
         if dcmread(answer.path, stop_before_pixels=True).SOPClassUID in NON_PATIENT:
@@ -100,7 +100,7 @@ async def test_findscu_finds(
     shared: System, options: tuple[str, ...], keys: tuple[str, ...]
 ) -> None:
     folder = dcmread_folder()
-    assert all(a.status == 0 for a in scu.stored(shared.peer, sorted(folder.rglob("*/*"))))
+    assert all(a.status == 0 for a in scu.store(shared.peer, sorted(folder.rglob("*/*"))))
     ended = await modalities.findscu(shared.peer, *keys, options=options)
     assert ended.status == 0
     assert "Doe^Archibald" in ended.output or "77654033" in ended.output
@@ -109,7 +109,7 @@ async def test_findscu_finds(
 @needs_dcmtk
 async def test_findscu_goes_down_every_level(shared: System) -> None:
     folder = dcmread_folder()
-    assert all(a.status == 0 for a in scu.stored(shared.peer, sorted(folder.rglob("*/*"))))
+    assert all(a.status == 0 for a in scu.store(shared.peer, sorted(folder.rglob("*/*"))))
     header = dcmread(next(iter(sorted((folder / "CT2").iterdir()))), stop_before_pixels=True)
     series = (
         "QueryRetrieveLevel=SERIES",
@@ -158,13 +158,13 @@ def test_names_in_other_scripts_match_and_come_back_right(
     shared: System, file: str, pattern: str, name: str, character_set: object
 ) -> None:
     (path,) = [each for each in storable() if each.name == file]
-    assert scu.stored(shared.peer, [path])[0].status == 0
+    assert scu.store(shared.peer, [path])[0].status == 0
     identifier = Dataset()
     identifier.SpecificCharacterSet = "ISO_IR 192"
     identifier.QueryRetrieveLevel = "STUDY"
     identifier.PatientName = pattern
     identifier.StudyInstanceUID = ""
-    matches = scu.found(shared.peer, identifier)
+    matches = scu.find(shared.peer, identifier)
     assert name in {str(match.PatientName).rstrip("=") for match in matches}
     (match,) = [m for m in matches if str(m.PatientName).rstrip("=") == name]
     assert match.SpecificCharacterSet == character_set
@@ -175,30 +175,30 @@ def test_a_date_and_its_time_are_one_range_when_negotiated(
     shared: System, combined: bytes, found: int
 ) -> None:
     (path,) = [each for each in storable() if each.name == "CT_small.dcm"]
-    assert scu.stored(shared.peer, [path])[0].status == 0
+    assert scu.store(shared.peer, [path])[0].status == 0
     header = dcmread(path, stop_before_pixels=True)
     identifier = Dataset()
     identifier.QueryRetrieveLevel = "STUDY"
     identifier.StudyInstanceUID = header.StudyInstanceUID
     identifier.StudyDate = f"{int(header.StudyDate) - 1}-{int(header.StudyDate) + 1}"
     identifier.StudyTime = "2359-0001"
-    assert len(scu.found(shared.peer, identifier, extended=combined)) == found
+    assert len(scu.find(shared.peer, identifier, extended=combined)) == found
 
 
 def test_an_echo_goes_all_the_way(shared: System) -> None:
-    assert scu.echoed(shared.peer) == 0
-    assert scu.echoed(Peer("127.0.0.1", shared.space.dimse_port, calling="OTHER")) == 0
+    assert scu.echo(shared.peer) == 0
+    assert scu.echo(Peer("127.0.0.1", shared.space.dimse_port, calling="OTHER")) == 0
 
 
 def test_no_patient_data_in_any_log(shared: System) -> None:
     (path,) = [each for each in storable() if each.name == "chrGerm.dcm"]
-    scu.stored(shared.peer, [path])
+    scu.store(shared.peer, [path])
     identifier = Dataset()
     identifier.QueryRetrieveLevel = "STUDY"
     identifier.PatientName = "Äneas*"
     identifier.SpecificCharacterSet = "ISO_IR 192"
-    scu.found(shared.peer, identifier)
-    for door in shared.space.doors:
-        text = "\n".join(door.lines()) + door.asked("/metrics")[1]
+    scu.find(shared.peer, identifier)
+    for door in shared.space.services:
+        text = "\n".join(door.lines()) + door.get("/metrics")[1]
         for secret in ("neas", "SCSGERM", "Rüdiger", "Doe^", "DOE"):
             assert secret not in text, f"{door.arguments} tells {secret}"

@@ -4,9 +4,9 @@ import asyncio
 from pathlib import Path
 
 from harness import scu
-from harness.doors import eventually
 from harness.instances import MadeInstance, made_instances
 from harness.scu import Answer
+from harness.services import eventually
 from tests.integration.whole.conftest import System
 
 MIB = 2**20
@@ -39,7 +39,7 @@ async def under_way(system: System) -> None:
 
 async def test_nats_killed_and_restarted_under_load(system: System, tmp_path: Path) -> None:
     made = made_instances(tmp_path / "in", 24, 4 * MIB)
-    sending = asyncio.create_task(scu.stored_meanwhile(system.peer, [m.path for m in made]))
+    sending = asyncio.create_task(scu.store_in_thread(system.peer, [m.path for m in made]))
     await under_way(system)
     system.nats.restart()
     answers = await sending
@@ -49,7 +49,7 @@ async def test_nats_killed_and_restarted_under_load(system: System, tmp_path: Pa
 
 async def test_a_replica_killed_under_load(two_replicas: System, tmp_path: Path) -> None:
     made = made_instances(tmp_path / "in", 24, 4 * MIB)
-    sending = asyncio.create_task(scu.stored_meanwhile(two_replicas.peer, [m.path for m in made]))
+    sending = asyncio.create_task(scu.store_in_thread(two_replicas.peer, [m.path for m in made]))
     await under_way(two_replicas)
     two_replicas.ingestion[0].kill()
     answers = await sending
@@ -59,7 +59,7 @@ async def test_a_replica_killed_under_load(two_replicas: System, tmp_path: Path)
 
 async def test_replicas_rolled_over_under_load(two_replicas: System, tmp_path: Path) -> None:
     made = made_instances(tmp_path / "in", 60, MIB)
-    sending = asyncio.create_task(scu.stored_meanwhile(two_replicas.peer, [m.path for m in made]))
+    sending = asyncio.create_task(scu.store_in_thread(two_replicas.peer, [m.path for m in made]))
     await under_way(two_replicas)
     for door in two_replicas.ingestion:
         assert await asyncio.to_thread(door.stop) == 0
@@ -72,7 +72,7 @@ async def test_replicas_rolled_over_under_load(two_replicas: System, tmp_path: P
 async def test_the_catalogue_down_then_back(system: System, tmp_path: Path) -> None:
     made = made_instances(tmp_path / "in", 4, 64 * 1024)
     system.catalogue.kill()
-    sending = asyncio.create_task(scu.stored_meanwhile(system.peer, [m.path for m in made]))
+    sending = asyncio.create_task(scu.store_in_thread(system.peer, [m.path for m in made]))
     await asyncio.to_thread(
         eventually,
         system.ingestion[0].lines,
@@ -97,19 +97,19 @@ async def test_a_bucket_that_refuses_ends_in_a700_and_recovers(
         eventually, system.ingestion[0].readiness, lambda seen: seen[0] == 503
     )
     assert "bucket" in why
-    (answer,) = await scu.stored_meanwhile(system.peer, [made[0].path])
+    (answer,) = await scu.store_in_thread(system.peer, [made[0].path])
     assert answer.status == 0xA700
     assert answer.comment
     config.write_text(str(system.space.bucket))
     await asyncio.to_thread(system.ingestion[0].ready)
-    answers = await scu.stored_meanwhile(system.peer, [made[0].path])
+    answers = await scu.store_in_thread(system.peer, [made[0].path])
     assert len(assert_kept(system, made, answers)) == 1
 
 
 async def test_nobody_serves_ends_in_a700_with_a_comment(system: System, tmp_path: Path) -> None:
     made = made_instances(tmp_path / "in", 1, 1024)
     system.ingestion[0].kill()
-    (answer,) = await scu.stored_meanwhile(system.peer, [made[0].path])
+    (answer,) = await scu.store_in_thread(system.peer, [made[0].path])
     assert answer.status == 0xA700
     assert answer.comment
     assert system.objects() == {}
@@ -120,11 +120,11 @@ async def test_the_proxy_killed_under_load_and_started_again(
 ) -> None:
     made = made_instances(tmp_path / "in", 12, 4 * MIB)
     paths = [m.path for m in made]
-    sending = asyncio.create_task(scu.stored_meanwhile(system.peer, paths[:6]))
+    sending = asyncio.create_task(scu.store_in_thread(system.peer, paths[:6]))
     await under_way(system)
     system.proxy.kill()
     first = await asyncio.to_thread(system.proxy.start().ready) and await sending
-    again = await scu.stored_meanwhile(system.peer, paths)
+    again = await scu.store_in_thread(system.peer, paths)
     assert all_well(again)
     assert_kept(system, made, first)
     assert len(assert_kept(system, made, again)) == len(made)
@@ -132,7 +132,7 @@ async def test_the_proxy_killed_under_load_and_started_again(
 
 async def test_a_large_object_costs_little_memory(system: System, tmp_path: Path) -> None:
     made = made_instances(tmp_path / "in", 1, 1024 * MIB)
-    answers = await scu.stored_meanwhile(system.peer, [made[0].path])
+    answers = await scu.store_in_thread(system.peer, [made[0].path])
     assert all_well(answers), answers
     stored = system.objects()[made[0].sha256]
     assert stored.stat().st_size > 1024 * MIB
@@ -144,7 +144,7 @@ async def test_a_large_object_costs_little_memory(system: System, tmp_path: Path
 async def test_sixteen_associations_at_once(system: System, tmp_path: Path) -> None:
     groups = [made_instances(tmp_path / f"in{n}", 6, MIB) for n in range(16)]
     sent = await asyncio.gather(
-        *(scu.stored_meanwhile(system.peer, [m.path for m in group]) for group in groups)
+        *(scu.store_in_thread(system.peer, [m.path for m in group]) for group in groups)
     )
     for group, answers in zip(groups, sent, strict=True):
         assert all_well(answers), answers
@@ -156,6 +156,6 @@ async def test_other_bytes_under_one_uid_are_both_kept(system: System, tmp_path:
     (first,) = made_instances(tmp_path / "in", 1, 4096)
     other = tmp_path / "other.dcm"
     other.write_bytes(first.path.read_bytes()[:-1] + b"\xff")
-    answers = await scu.stored_meanwhile(system.peer, [first.path, other, first.path])
+    answers = await scu.store_in_thread(system.peer, [first.path, other, first.path])
     assert all_well(answers), answers
     assert len(system.objects()) == 2

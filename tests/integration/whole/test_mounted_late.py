@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from harness import scu
-from harness.doors import Door, StorageSpace, eventually
 from harness.modalities import Peer
 from harness.nats_server import NatsServer, ServerTls, nats_server
+from harness.services import ServiceProcess, StorageSpace, eventually
 
 TOKEN = "a-token-for-tests"
 
@@ -64,12 +64,12 @@ def space(tmp_path: Path, nats: NatsServer, mounts: Path) -> Iterator[StorageSpa
     made.close()
 
 
-def says(door: Door, sentence: str) -> None:
+def says(door: ServiceProcess, sentence: str) -> None:
     eventually(door.readiness, lambda seen: seen[0] == 503 and sentence in seen[1])
-    assert door.asked("/livez")[0] == 200
+    assert door.get("/livez")[0] == 200
 
 
-def readiness_told(door: Door) -> list[str]:
+def readiness_told(door: ServiceProcess) -> list[str]:
     """What the log says of readiness, in its order."""
     lines = [json.loads(line) for line in door.lines()]
     return [
@@ -105,7 +105,7 @@ def test_doors_wait_for_what_is_mounted_name_it_and_recover(
     (mounts / "database" / "DATABASE_URL").write_text(f"sqlite:///{space.folder}/catalogue.db")
     for door in doors:
         door.ready()
-    assert scu.echoed(Peer("127.0.0.1", space.dimse_port)) == 0
+    assert scu.echo(Peer("127.0.0.1", space.dimse_port)) == 0
     for door in doors:
         told = eventually(partial(readiness_told, door), lambda told: "is ready" in told[-1])
         assert all(line != following for line, following in pairwise(told))

@@ -72,7 +72,7 @@ async def test_a_study_is_drawn_by_the_viewer(tmp_path: Path, registered: str) -
     data = tmp_path / "data"
     with standing(data, "--viewer") as (_, peer, address):
         sent = [FILES[PLAIN], FILES[IN_JPEG_2000]]
-        assert [each.status for each in scu.stored(peer, sent)] == [0, 0]
+        assert [each.status for each in scu.store(peer, sent)] == [0, 0]
         async with browsing() as browser:
             for name in (PLAIN, IN_JPEG_2000):
                 await browser.page.goto(address)
@@ -96,7 +96,7 @@ async def lists(browser: Browsing, address: str) -> None:
 
 async def test_without_the_option_nothing_leads_to_a_viewer(tmp_path: Path) -> None:
     with standing(tmp_path / "data") as (_, peer, address):
-        assert [each.status for each in scu.stored(peer, [FILES[PLAIN]])] == [0]
+        assert [each.status for each in scu.store(peer, [FILES[PLAIN]])] == [0]
         async with browsing() as browser:
             await browser.page.goto(address)
             await expect(browser.page.locator(".study")).to_have_count(1)

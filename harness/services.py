@@ -32,18 +32,18 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def eventually(look: Callable[[], T], wanted: Callable[[T], bool], seconds: float = 60.0) -> T:
+def eventually(read: Callable[[], T], wanted: Callable[[T], bool], seconds: float = 60.0) -> T:
     """Look until what is seen is wanted; raises AssertionError that shows the last value."""
     deadline = time.monotonic() + seconds
-    while not wanted(seen := look()):
+    while not wanted(value := read()):
         if time.monotonic() > deadline:
-            raise AssertionError(f"not so within {seconds} s; last seen: {seen!r}")
+            raise AssertionError(f"not so within {seconds} s; last seen: {value!r}")
         time.sleep(0.05)
-    return seen
+    return value
 
 
 @dataclass
-class Door:
+class ServiceProcess:
     """One door; `arguments` come after `dimse-ingestion`."""
 
     arguments: list[str]
@@ -52,7 +52,7 @@ class Door:
     http_port: int = 0
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
-    def start(self) -> "Door":
+    def start(self) -> "ServiceProcess":
         """Start the process; doesn't wait."""
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         with self.log.open("ab") as lines:
@@ -64,10 +64,10 @@ class Door:
             )
         return self
 
-    def ready(self, seconds: float = _LONGEST_START) -> "Door":
+    def ready(self, seconds: float = _LONGEST_START) -> "ServiceProcess":
         """Wait until /readyz answers 200; AssertionError with its last answer and the log."""
         try:
-            eventually(self.readiness, lambda seen: seen[0] == 200, seconds)
+            eventually(self.readiness, lambda value: value[0] == 200, seconds)
         except AssertionError as never:
             raise AssertionError(f"{self.arguments}: {never}\n{self.last_lines()}") from None
         return self
@@ -76,9 +76,9 @@ class Door:
         """Status and text of /readyz; 0 when nothing answers. Fails when the process has ended."""
         if self.process is not None and self.process.poll() is not None:
             raise AssertionError(f"ended with {self.process.returncode}: {self.last_lines()}")
-        return self.asked("/readyz")
+        return self.get("/readyz")
 
-    def asked(self, path: str) -> tuple[int, str]:
+    def get(self, path: str) -> tuple[int, str]:
         """Status and text of a GET; 0 and the reason when nothing answers."""
         try:
             with urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=5) as answer:
@@ -94,7 +94,7 @@ class Door:
         """SIGTERM, then wait for a clean end; the exit status."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self._waited()
+        return self._wait()
 
     def kill(self) -> None:
         """SIGKILL: what a crash or the out-of-memory killer does."""
@@ -102,7 +102,7 @@ class Door:
             self.process.kill()
             self.process.wait()
 
-    def _waited(self) -> int:
+    def _wait(self) -> int:
         assert self.process is not None
         try:
             return self.process.wait(_LONGEST_STOP)
@@ -145,7 +145,7 @@ class StorageSpace:
     subject_root: str = "DIMSE"
     database_url: str = ""
     extra: Mapping[str, str] = field(default_factory=dict)
-    doors: list[Door] = field(default_factory=list, init=False)
+    services: list[ServiceProcess] = field(default_factory=list, init=False)
     catalogue_port: int = field(default_factory=free_port, init=False)
     dimse_port: int = field(default_factory=free_port, init=False)
     dicomweb_port: int = field(default_factory=free_port, init=False)
@@ -155,28 +155,28 @@ class StorageSpace:
         """The folder that is the bucket."""
         return self.folder / "bucket"
 
-    def catalogue(self) -> Door:
+    def catalogue(self) -> ServiceProcess:
         """The catalogue, not started."""
         url = self.database_url or f"sqlite+aiosqlite:///{self.folder}/catalogue.db"
-        return self._door("catalogue", {"DATABASE_URL": url}, self.catalogue_port)
+        return self._service("catalogue", {"DATABASE_URL": url}, self.catalogue_port)
 
-    def ingestion(self, name: str = "ingestion") -> Door:
+    def ingestion(self, name: str = "ingestion") -> ServiceProcess:
         """One replica of the ingestion service, not started."""
         replica = {"DIMSE_REPLICA_ID": name}
-        return self._door("ingestion", self._messaging | self._storage | replica, log=name)
+        return self._service("ingestion", self._messaging | self._storage | replica, log=name)
 
-    def dicomweb(self) -> Door:
+    def dicomweb(self) -> ServiceProcess:
         """The DICOMweb door, not started."""
         own = {
             "DICOMWEB_HTTP_HOST": "127.0.0.1",
             "DICOMWEB_HTTP_PORT": str(self.dicomweb_port),
             "DICOMWEB_SPOOL_DIRECTORY": str(self.folder / "spool-dicomweb"),
         }
-        return self._door("dicomweb", self._storage | own)
+        return self._service("dicomweb", self._storage | own)
 
-    def proxy(self, name: str = "proxy") -> Door:
+    def proxy(self, name: str = "proxy") -> ServiceProcess:
         """The proxy, not started."""
-        return self._door(
+        return self._service(
             "proxy",
             self._messaging
             | {
@@ -215,18 +215,18 @@ class StorageSpace:
             "DIMSE_NATS_SUBJECT_ROOT": self.subject_root,
         }
 
-    def _door(
+    def _service(
         self, command: str, environment: dict[str, str], http_port: int = 0, log: str = ""
-    ) -> Door:
+    ) -> ServiceProcess:
         self.folder.mkdir(parents=True, exist_ok=True)
         port = http_port or free_port()
         http = {"DIMSE_HTTP_HOST": "127.0.0.1", "DIMSE_HTTP_PORT": str(port)}
         path = self.folder / f"{log or command}.log"
-        door = Door([command], http | environment | dict(self.extra), path, port)
-        self.doors.append(door)
-        return door
+        service = ServiceProcess([command], http | environment | dict(self.extra), path, port)
+        self.services.append(service)
+        return service
 
     def close(self) -> None:
         """Kill what still runs."""
-        for door in self.doors:
-            door.kill()
+        for service in self.services:
+            service.kill()
