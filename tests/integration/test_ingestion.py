@@ -41,8 +41,8 @@ from harness.services import StorageSpace, free_port
 from tests.nats_clients import connected_client
 from tests.unit.operations.instances import (
     CT,
+    ELEMENTS,
     EXPLICIT,
-    FACTS,
     announced,
     data_set,
     key_of,
@@ -217,7 +217,7 @@ class System:
 
     async def found_instances(self) -> list[str]:
         """The SOP Instance UIDs the catalogue knows of the one series that is stored."""
-        study, series = FACTS[0x0020000D], FACTS[0x0020000E]
+        study, series = ELEMENTS[0x0020000D], ELEMENTS[0x0020000E]
         found, result = await self.find("IMAGE", study, series, element(SOP_INSTANCE_UID, "UI"))
         assert result.status == Status.SUCCESS, result
         return sorted(each[SOP_INSTANCE_UID].value for each in found)
@@ -382,8 +382,8 @@ async def test_bytes_that_are_not_those_announced_leave_nothing_behind(system: S
 
 async def test_a_query_finds_by_wildcard_at_every_level(system: System) -> None:
     await system.store(image(1))
-    study, series = FACTS[0x0020000D], FACTS[0x0020000E]
-    patient = FACTS[0x00100020]
+    study, series = ELEMENTS[0x0020000D], ELEMENTS[0x0020000E]
+    patient = ELEMENTS[0x00100020]
     for level, keys in (
         ("PATIENT", [element(NAME, "PN", "DOE*")]),
         ("STUDY", [patient, element(NAME, "PN", "DOE*")]),
@@ -399,7 +399,7 @@ async def test_a_query_finds_by_wildcard_at_every_level(system: System) -> None:
 
 async def test_a_cancelled_query_ends_with_fe00(system: System) -> None:
     await asyncio.gather(*(system.store(image(number)) for number in range(40)))
-    study, series = FACTS[0x0020000D], FACTS[0x0020000E]
+    study, series = ELEMENTS[0x0020000D], ELEMENTS[0x0020000E]
     found, result = await system.find("IMAGE", study, series, cancel_after=1)
     assert len(found) <= 40
     assert result.status in (Status.CANCEL, Status.SUCCESS)  # all may have been on the way
@@ -411,7 +411,7 @@ async def test_a_query_with_more_matches_than_allowed_ends_with_a700(tmp_path: P
         await system.start_catalogue()
         await is_ready(await system.start_ingestion(maximum_matches=3))
         await asyncio.gather(*(system.store(image(number)) for number in range(5)))
-        found, result = await system.find("IMAGE", FACTS[0x0020000D], FACTS[0x0020000E])
+        found, result = await system.find("IMAGE", ELEMENTS[0x0020000D], ELEMENTS[0x0020000E])
         assert (len(found), result.status) == (3, Status.OUT_OF_RESOURCES)
         assert "More than 3" in result.comment
 

@@ -1,7 +1,7 @@
-"""The ingestion service from its start to its last session, joined to its real wires.
+"""Start and stop of the ingestion service.
 
-Order matters at both ends: probes answer first and last; a drain stops new requests, lets sessions
-finish, and closes the connection to NATS only then, so that a rolling update fails no operation.
+Order matters: probes are served first and stopped last. A drain refuses new requests, lets sessions
+finish, and only then closes the connection to NATS, so that a rolling update fails no operation.
 """
 
 from collections.abc import AsyncIterator
@@ -40,9 +40,9 @@ async def run(settings: IngestionSettings) -> int:
 
 @asynccontextmanager
 async def opened(settings: IngestionSettings) -> AsyncIterator[probes.Health]:
-    """The ingestion service, serving within the block and drained at its end.
+    """Serve within the block and drain at its end.
 
-    It begins whether NATS, bucket and catalogue are there or not. Raises ConfigurationMistake
+    It starts whether NATS, bucket and catalogue are reachable or not. Raises ConfigurationMistake
     when the HTTP address can't be used.
     """
     health = probes.Health("ingestion service")

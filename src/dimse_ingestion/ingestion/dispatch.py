@@ -1,6 +1,6 @@
-"""The verbs behind the transport: each message put to its operation, each outcome made a result.
+"""Requests of the transport, mapped to operations, and their outcomes, mapped to results.
 
-Translation only: what an operation does is `operations`' matter, how it came here `transport`'s.
+It only translates: `operations` does the work, and `transport` delivers the messages.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ _CANCEL_SEEN_WITHIN = 0.2  # seconds, while no match comes
 
 
 class Dispatch:
-    """A `transport.contract.Operations`."""
+    """Implements `transport.contract.Operations`."""
 
     def __init__(
         self, replica: str, storer: Storer, finder: Finder, health_check: BackendHealthCheck
@@ -93,7 +93,7 @@ class Dispatch:
         return FindResult(status=ended, matches=sent)
 
     async def _send_matches(self, query: QueryKeys, open_: FindOpen, answering: MatchSink) -> int:
-        """Send what matches until it ends or is cancelled; how many were sent."""
+        """Send matches until there are no more or the query is cancelled; return their number."""
         status = pending_status(query)
         sent = 0
         identifiers = self._finder.matches(
@@ -113,7 +113,7 @@ class Dispatch:
 
 @asynccontextmanager
 async def _until_cancelled(answering: MatchSink) -> AsyncIterator[None]:
-    """Leave the block soon after a C-CANCEL, though the catalogue is silent."""
+    """Leave the block soon after a C-CANCEL, even while the catalogue sends nothing."""
     deadline = asyncio.timeout(None)
     watching = asyncio.create_task(
         _watch_for_cancel(answering, deadline), name="watch for C-CANCEL"
@@ -136,7 +136,7 @@ async def _watch_for_cancel(answering: MatchSink, deadline: asyncio.Timeout) -> 
 
 @contextmanager
 def _record_failures(service: str, **log_fields: str) -> Iterator[None]:
-    """Count and log what an operation couldn't do; the transport makes it the result."""
+    """Count and log a failed operation, and raise its failure again for the transport."""
     try:
         yield
     except DimseFailure as failure:
@@ -168,7 +168,7 @@ def _result(open_: StoreOpen, stored: Stored) -> StoreResult:
         "Instance stored.",
         object=stored.key,
         size=open_.size,
-        again=stored.duplicate,
+        duplicate=stored.duplicate,
         operation_id=open_.operation_id,
     )
     return StoreResult(

@@ -1,4 +1,7 @@
-"""The real wires of a storage space, made from a door's settings; opened here, used elsewhere."""
+"""Clients of a storage space's bucket, event sink and catalogue, made from a service's settings.
+
+This module opens and closes them; `store`, `find` and `retrieve` use them.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,7 +19,7 @@ from dimse_ingestion.storage.rotating import RotatingBucket
 
 @dataclass(frozen=True, slots=True)
 class Backends:
-    """What stands behind a door that stores and finds."""
+    """The clients that a service stores to and queries with."""
 
     bucket: Bucket
     sink: EventSink
@@ -25,7 +28,7 @@ class Backends:
 
 @asynccontextmanager
 async def open_backends(settings: StorageSpaceSettings) -> AsyncIterator[Backends]:
-    """Bucket, event sink and catalogue; nothing is reached for yet."""
+    """Open bucket, event sink and query client; none of them connects yet."""
     bucket = RotatingBucket(settings.read_bucket, timeout=settings.bucket_timeout)
     sink = HttpSink(settings.event_sink, settings.event_sink_access, timeout=settings.event_timeout)
     queries = HttpQueryClient(
@@ -42,7 +45,7 @@ async def open_backends(settings: StorageSpaceSettings) -> AsyncIterator[Backend
 
 
 def storage_space(settings: StorageSpaceSettings) -> StorageSpace:
-    """What every event of this door says."""
+    """Return the attributes that every event of this service has."""
     return StorageSpace(
         provider=settings.provider_name,
         event_source=settings.event_source,

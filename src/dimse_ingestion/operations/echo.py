@@ -1,6 +1,7 @@
-"""C-ECHO all the way: whether bucket, event sink and catalogue are well, each in a sentence.
+"""Health of bucket, event sink and catalogue, for C-ECHO (PS3.4 annex A) and readiness probes.
 
-Looked at together and remembered for a second, so that a storm of echoes is no load on them.
+All three are checked together and the result is cached for a second, so that many echoes put no
+load on them.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ _CHECK_TIMEOUT = 2.5
 
 @dataclass(frozen=True, slots=True)
 class BackendHealth:
-    """What is wrong with each; empty when well."""
+    """The error of each backend, as a sentence; empty when it is healthy."""
 
     bucket: str = ""
     event_sink: str = ""
@@ -23,12 +24,12 @@ class BackendHealth:
 
     @property
     def first_error(self) -> str:
-        """The first of them, empty when all is well."""
+        """Return the first error, empty when all are healthy."""
         return self.bucket or self.event_sink or self.catalogue
 
 
 class BackendHealthCheck:
-    """Asks what stands behind the ingestion service; each check raises DimseFailure."""
+    """Checks the three backends; each check given raises DimseFailure when it fails."""
 
     def __init__(
         self,
@@ -42,11 +43,13 @@ class BackendHealthCheck:
         self._check_task: asyncio.Task[None] | None = None
 
     async def health(self) -> BackendHealth:
-        """How things are now, or were within the last second; whoever asks meanwhile waits too."""
+        """Return the health of at most a second ago; concurrent callers share one check."""
         if self._now() - self._checked_at >= _CACHE_SECONDS:
             if self._check_task is None or self._check_task.done():
-                self._check_task = asyncio.create_task(self._check_all(), name="look at all wires")
-            await asyncio.shield(self._check_task)  # one who asked may leave, the others still wait
+                self._check_task = asyncio.create_task(self._check_all(), name="check all backends")
+            await asyncio.shield(
+                self._check_task
+            )  # a cancelled caller must not cancel the others' check
         return self._health
 
     async def _check_all(self) -> None:

@@ -1,7 +1,7 @@
-"""From a data set passing by to what the catalogue is told of it.
+"""Events for the catalogue, built from the elements of a stored instance.
 
-Reads the elements out of chunks on their way, checks that they are the announced instance, and
-makes the event. It writes and sends nothing.
+Checks that the elements are those of the announced instance (PS3.4 B.2.3) and builds the event. It
+writes and sends nothing.
 """
 
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ _REQUIRED = {0x0020000D: "Study Instance UID", 0x0020000E: "Series Instance UID"
 
 @dataclass(frozen=True, slots=True)
 class StorageSpace:
-    """What every event of one storage space says."""
+    """The attributes that every event of one storage space has."""
 
     provider: str
     event_source: str
@@ -34,7 +34,7 @@ class StorageSpace:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """What is to be stored, as announced; `size` in bytes, `sha256` in hexadecimal."""
+    """An instance to store, as announced; `size` in bytes, `sha256` in hexadecimal."""
 
     sop_class_uid: str
     sop_instance_uid: str
@@ -45,7 +45,7 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where its object stands; `header_size` is the data set's offset in bytes."""
+    """The location of an instance's object; `header_size` is the data set's offset in bytes."""
 
     bucket_name: str
     key: str
@@ -53,23 +53,23 @@ class Location:
 
 
 def check_uids(instance: Instance) -> None:
-    """Raise DimseFailure when the announced UIDs rule out that the instance is stored.
+    """Raise DimseFailure when the instance cannot be stored because of its announced UIDs.
 
-    A900 for one that is none, for it would become part of a key; 0122 for a class of objects that
-    belong to no study.
+    A900 for an invalid UID, because it would become part of a key; 0122 for a SOP class whose
+    objects belong to no study.
     """
     if instance.sop_class_uid in NON_PATIENT:
         raise DimseFailure(
             Status.SOP_CLASS_NOT_SUPPORTED,
-            "Objects of no patient (PS3.4 GG) are not stored here: they have no study.",
+            "Non-patient objects (PS3.4 GG) are not stored: they have no study.",
         )
     for uid in (instance.sop_class_uid, instance.sop_instance_uid, instance.transfer_syntax_uid):
         if not uids.is_valid(uid):
-            raise _mismatch("The command names an invalid UID.")
+            raise _mismatch("The command has an invalid UID.")
 
 
 def check_elements(instance: Instance, elements: Iterable[Element]) -> None:
-    """Raise DimseFailure A900 when the data set is not the announced instance, or has no place.
+    """Raise DimseFailure A900 unless the data set is the announced instance, in a study and series.
 
     PS3.4 B.2.3: A900 where the data set does not match the SOP class.
     """
@@ -93,7 +93,7 @@ def _mismatch(sentence: str) -> DimseFailure:
 
 
 def event_id(operation_id: str, key: str) -> str:
-    """The same for every retry of an operation: UUIDv5 of the operation's id and the key."""
+    """Return the id that every retry's event has: UUIDv5 of the operation's id and the key."""
     try:
         namespace = UUID(operation_id)
     except ValueError:
@@ -109,7 +109,7 @@ def stored_event(
     elements: list[Element],
     stored_at: datetime | None = None,
 ) -> ImageStoredEvent:
-    """What the catalogue is told; `stored_at` is now if not given."""
+    """Return the event for a stored instance; `stored_at` is now if not given."""
     store = Store(
         provider=space.provider,
         bucket_name=location.bucket_name,

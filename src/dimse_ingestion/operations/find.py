@@ -1,7 +1,7 @@
-"""C-FIND: an identifier asked of the catalogue, and its matches as identifiers.
+"""C-FIND (PS3.4 C.4.1): queries the catalogue for an identifier and encodes its matches.
 
-What may be asked at which level is `dicom.query_levels`' matter; what matches is the catalogue's.
-Here a question is put and each answer is completed and written in the right character set.
+`dicom.query_levels` decides which keys a level supports, and the catalogue decides what matches.
+This module sends the query, completes each match and encodes it in the right character set.
 """
 
 from collections.abc import AsyncGenerator
@@ -38,10 +38,11 @@ class Finder:
     async def parse_query(
         self, identifier: bytes, sop_class_uid: str, transfer_syntax_uid: str, *, relational: bool
     ) -> QueryKeys:
-        """Return what is asked.
+        """Return the query that an identifier asks for.
 
         Raises DimseFailure with a sentence: C001 for an identifier that can't be read, A900 for a
-        question that can't be asked, transient A700 when too much is read at once.
+        query that its SOP class does not allow, transient A700 when too many large data sets are
+        read at once.
         """
         try:
             elements = await self._elements(identifier, transfer_syntax_uid)
@@ -67,9 +68,9 @@ class Finder:
         *,
         combined_date_time: bool = False,
     ) -> AsyncGenerator[bytes, None]:
-        """The matches, each as an identifier in `transfer_syntax_uid`.
+        """Yield the matches, each as an identifier in `transfer_syntax_uid`.
 
-        Raises DimseFailure as the catalogue's client does, and A700 after the most matches.
+        Raises DimseFailure as the catalogue's client does, and A700 after the maximum of matches.
         """
         maximum = self._maximum_matches
         catalogue_query = Query(
@@ -89,13 +90,13 @@ class Finder:
 
 
 def pending_status(query: QueryKeys) -> Status:
-    """FF01 when a key can't be answered (PS3.4 table C.4-1), else FF00."""
+    """Return FF01 when an optional key is not supported (PS3.4 table C.4-1), else FF00."""
     unsupported = bool(query.unsupported)
     return Status.PENDING_WITHOUT_OPTIONAL_KEYS if unsupported else Status.PENDING
 
 
 def _query_keys(query: QueryKeys) -> list[Element]:
-    """The keys, with the unique ones of this level and those above: answers always have them."""
+    """Return the keys, and the unique keys of this level and those above for every match."""
     present = {key.tag for key in query.keys}
     unique = (UNIQUE_KEYS[level] for level in levels_to(query.level))
     vrs = {UNIQUE_KEYS["PATIENT"]: "LO"}
@@ -122,7 +123,7 @@ def _identifier(
 def _completed(
     found: dict[int, Element], query: QueryKeys, retrieve_ae_title: str
 ) -> list[Element]:
-    """Every key that was asked, without a value where there is none, and what an SCP adds."""
+    """Return a match with every requested key, empty if without value, and the SCP's own keys."""
     for key in query.keys:
         found.setdefault(key.tag, element(key.tag, key.vr))
     for tag, vr, value in (
@@ -135,7 +136,7 @@ def _completed(
 
 
 def _is_writable(each: Element, transfer_syntax_uid: str) -> bool:
-    """A stored value may not be what its VR says: it is left out rather than the match."""
+    """Tell whether a stored value fits its VR; one that does not is left out of its match."""
     try:
         encoding.encode([each], transfer_syntax_uid, charsets.UTF_8)
     except ValueError:

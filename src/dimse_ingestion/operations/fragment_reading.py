@@ -1,7 +1,7 @@
-"""What tells the frames of encapsulated pixel data apart, read out of an object once.
+"""Frame boundaries of encapsulated pixel data (PS3.5 A.4), read from an object once.
 
-Which fragment begins which frame is `dicom.fragments`' matter; here its tables and the bytes around
-fragments are read, a few at once, and what was found is remembered for the next frame.
+`dicom.fragments` decides which fragment begins which frame. This module reads offset tables and the
+bytes around fragments, a few at once, and caches the result for the next frame.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ _CACHED_INSTANCES = 64
 
 @dataclass(slots=True)
 class _FrameStarts:
-    """What tells the frames of one instance apart; `doubted` are those to hold against markers."""
+    """The first fragment of each frame; when `is_unverified`, frames are compared with markers."""
 
     index: FragmentIndex
     starts: Sequence[int]
@@ -47,14 +47,14 @@ class FragmentReader:
         self._cache: OrderedDict[str, _FrameStarts] = OrderedDict()
 
     async def index(self, located: Located, pixels: ImagePixels) -> FragmentIndex:
-        """The fragments of an instance; raises NoFrame."""
+        """Return the fragments of an instance; raises NoFrame."""
         lengths = pixels.bulk.fragments or await self._read_item_lengths(located, pixels)
         return FragmentIndex(pixels, lengths, located.transfer_syntax_uid)
 
     async def frames(
         self, located: Located, pixels: ImagePixels, numbers: Iterable[int]
     ) -> list[EncapsulatedFrame]:
-        """Where frames stand, by their numbers from 1; raises NoFrame."""
+        """Return the locations of frames by their numbers from 1; raises NoFrame."""
         cached = await self._frame_starts(located, pixels)
         found = []
         for number in numbers:
@@ -67,7 +67,7 @@ class FragmentReader:
         return found
 
     async def check_plain(self, located: Located, pixels: ImagePixels) -> None:
-        """Raise NoFrame where fragments are as many as frames, and still are not the frames."""
+        """Raise NoFrame where there is a fragment for each frame, but an image spans fragments."""
         cached = await self._frame_starts(located, pixels)
         if not cached.index.is_plain or not await self._begins_image(located, cached.index):
             return
@@ -76,9 +76,9 @@ class FragmentReader:
             raise cached.index.no_frames()
 
     async def data_set(self, located: Located, offset: int, length: int) -> bytes:
-        """So many bytes of the data set from `offset`."""
+        """Return `length` bytes of the data set from `offset`."""
         if not length:
-            return b""  # a range of no bytes is none to a bucket
+            return b""  # buckets refuse a range of no bytes
         if located.transfer_syntax_uid != uids.DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
             return await self._retriever.read(located, located.header_size + offset, length)
         pieces = self._retriever.data_set_range(located, offset, length)
@@ -122,7 +122,7 @@ class FragmentReader:
         return index.starts_by_table(table)
 
     async def _value(self, located: Located, element_: Element, most: int) -> bytes:
-        """A table's value; nothing where it has more than an offset for each fragment."""
+        """Return a table's value; empty where it has more than one offset for each fragment."""
         if element_.bulk is None:
             return b64decode(element_.inline_binary or "")
         if element_.bulk.length > 8 * most:
@@ -140,9 +140,11 @@ class FragmentReader:
         return index.begins_image(await self.data_set(located, *index.first_bytes()))
 
     async def _is_consistent(self, located: Located, cached: _FrameStarts, number: int) -> bool:
-        """Whether the bytes around a frame's fragments let them be a frame."""
+        """Tell whether the bytes around a frame's fragments are consistent with a frame there."""
         around = cached.index.around(cached.starts, number)
-        if len(cached.starts) == 1:  # all of it is one frame: more would show at once
+        if (
+            len(cached.starts) == 1
+        ):  # one frame of all fragments: a second image shows at the first boundary
             around = around[:1]
         found = await self._boundaries(located, cached.index, around)
         pairs = zip(found, around, strict=True)
@@ -151,7 +153,7 @@ class FragmentReader:
     async def _boundaries(
         self, located: Located, index: FragmentIndex, numbers: Sequence[int]
     ) -> list[Boundary]:
-        """What stands at some neighbouring boundaries, a few read at once."""
+        """Return the bytes at neighbouring fragment boundaries, a few read at once."""
         places: list[ByteRange] = [index.boundary(number) for number in numbers]
         reads: list[bytes] = []
         for start in range(0, len(places), CONCURRENT_READS):
@@ -160,7 +162,7 @@ class FragmentReader:
         return index.boundaries(reads, numbers[0]) if numbers else []
 
     async def _read_item_lengths(self, located: Located, pixels: ImagePixels) -> list[int]:
-        """The items' lengths, from one item's header to the next."""
+        """Return the items' lengths, read from one item header to the next."""
         place, end = pixels.bulk.offset, pixels.bulk.offset + pixels.bulk.length
         lengths: list[int] = []
         read, read_at = b"", place
@@ -170,7 +172,9 @@ class FragmentReader:
                 read = await self.data_set(located, place, min(_SCAN_READ_SIZE, end - place))
             header = read[place - read_at : place - read_at + ITEM_HEADER]
             if header[:4] != _ITEM or len(lengths) > _MAX_FRAGMENTS:
-                raise NoFrame("The pixel data has no fragments that frames could be told by.")
+                raise NoFrame(
+                    "The pixel data is not a sequence of fragments: its frames cannot be located."
+                )
             lengths.append(int.from_bytes(header[4:], "little"))
             place += ITEM_HEADER + lengths[-1]
         return lengths

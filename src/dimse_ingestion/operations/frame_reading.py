@@ -1,6 +1,6 @@
-"""Single frames out of an object: one range read each, for a frame of 1 GiB's thousandth.
+"""Single frames of an object, each read by one range request, whatever the object's size.
 
-Where a frame stands is `dicom.frames`' matter, and `fragment_reading`'s where it is encapsulated.
+`dicom.frames` locates native frames, and `fragment_reading` encapsulated ones.
 """
 
 from base64 import b64encode
@@ -27,7 +27,7 @@ _UNCOMPRESSED = _NATIVE | {uids.ENCAPSULATED_UNCOMPRESSED}
 
 @dataclass(frozen=True, slots=True)
 class FrameLocation:
-    """Where a frame stands."""
+    """The location of a frame in an object."""
 
     located: Located
     pixels: ImagePixels
@@ -36,14 +36,14 @@ class FrameLocation:
 
     @property
     def length(self) -> int:
-        """Bytes of the frame as it is given."""
+        """Return the number of bytes that the frame is returned with."""
         if isinstance(self.place, NativeFrame):
             return -(-self.place.bits // _BYTE)
         return self.pixels.native_bytes if self.has_samples else sum(self.place.fragments)
 
     @property
     def has_samples(self) -> bool:
-        """Whether it is the samples themselves, in fragments or not."""
+        """Tell whether its bytes are uncompressed samples, in fragments or not."""
         return self.located.transfer_syntax_uid in _UNCOMPRESSED
 
 
@@ -55,7 +55,7 @@ class FrameReader:
         self._fragments = FragmentReader(retriever)
 
     async def locate(self, located: Located, numbers: Sequence[int]) -> list[FrameLocation]:
-        """Where frames stand, by their numbers from 1.
+        """Return the locations of frames by their numbers from 1.
 
         Raises NoFrame when there is no such frame, ObjectMissing, and as the bucket does.
         """
@@ -74,7 +74,7 @@ class FrameReader:
         ]
 
     async def locate_all(self, located: Located) -> list[FrameLocation]:
-        """Where all frames stand; fails as `places`."""
+        """Return the locations of all frames; raises as `locate`."""
         pixels = frames.image_pixels(located.elements)
         if _is_native(located, pixels):
             await self.locate(located, [pixels.number_of_frames])
@@ -83,7 +83,7 @@ class FrameReader:
         return await self.locate(located, range(1, pixels.number_of_frames + 1))
 
     async def chunks(self, place: FrameLocation) -> AsyncGenerator[bytes, None]:
-        """A frame's bytes: one read where it is small, pieces else."""
+        """Yield a frame's bytes, with one read where it is small, else in pieces."""
         if place.length <= _MAX_WHOLE_READ or _must_be_read_whole(place):
             yield await self.whole(place)
             return
@@ -97,7 +97,7 @@ class FrameReader:
             offset += length + ITEM_HEADER
 
     async def fragments(self, located: Located) -> list[ByteRange]:
-        """Where all fragments stand, whatever frames they are of; raises NoFrame."""
+        """Return the locations of all fragments, whatever their frames; raises NoFrame."""
         pixels = frames.image_pixels(located.elements)
         index = await self._fragments.index(located, replace(pixels, number_of_frames=1))
         return index.whole()
@@ -105,7 +105,7 @@ class FrameReader:
     async def read_fragments(
         self, located: Located, fragments: Sequence[ByteRange], offset: int, length: int
     ) -> AsyncGenerator[bytes, None]:
-        """So many bytes from `offset` of fragments after each other, without their headers."""
+        """Yield `length` bytes from `offset` of the concatenated fragments, without headers."""
         end, begin = offset + length, 0
         for at, size in fragments:
             first, last = max(offset - begin, 0), min(end - begin, size)
@@ -117,7 +117,7 @@ class FrameReader:
                         yield piece
 
     async def whole(self, place: FrameLocation) -> bytes:
-        """A frame's bytes at once; raises NoFrame where they are not one frame."""
+        """Return a frame's bytes; raises NoFrame where they are not one frame."""
         frame_place = place.place
         if not _has_bytes_in_words(place):
             read = await self._fragments.data_set(
@@ -140,7 +140,10 @@ class FrameReader:
             await self._fragments.check_plain(place.located, place.pixels)
 
     async def presentation_attributes(self, located: Located, number: int) -> list[Element]:
-        """What a frame is shown by, long tables read out of the object; in little endian."""
+        """Return the elements that a frame is displayed with, their values in little endian.
+
+        Long values, as of lookup tables, are read from the object.
+        """
         return await self._resolve(located, presentation_elements(located.elements, number))
 
     async def _resolve(self, located: Located, elements: Iterable[Element]) -> list[Element]:
@@ -153,19 +156,22 @@ class FrameReader:
         if each.bulk is None:
             return each
         value = b"".join([piece async for piece in self._retriever.value(located, each)])
-        # OW, for the length of US has but 16 bits
+        # OW, because the length field of US has only 16 bits
         return Element(each.group, each.element, "OW", inline_binary=b64encode(value).decode())
 
 
 def _is_native(located: Located, pixels: ImagePixels) -> bool:
-    """Whether the pixel data is no fragments, whatever the transfer syntax says of the rest."""
+    """Tell whether the pixel data is native; fragments may occur in a native transfer syntax."""
     return located.transfer_syntax_uid in _NATIVE and pixels.bulk.fragments is None
 
 
 def _encapsulated_location(
     located: Located, pixels: ImagePixels, number: int, place: EncapsulatedFrame
 ) -> FrameLocation:
-    """A frame of fragments; of samples its length is held against the stored one."""
+    """Return the location of a frame in fragments.
+
+    Raises NoFrame for an empty frame, and for uncompressed samples shorter than a frame.
+    """
     if not any(place.fragments):
         raise NoFrame(f"Frame {number} is empty: the pixel data has no bytes for it.")
     found = FrameLocation(located, pixels, number, place)
@@ -184,13 +190,13 @@ def _must_be_read_whole(place: FrameLocation) -> bool:
 
 
 def _has_bytes_in_words(place: FrameLocation) -> bool:
-    """Whether samples of a byte stand in words of big endian: a frame may begin within one."""
+    """Tell whether 8-bit samples are in big endian words: a frame may begin within a word."""
     big = place.located.transfer_syntax_uid == uids.EXPLICIT_VR_BIG_ENDIAN
     return big and place.pixels.vr == "OW" and place.pixels.bits_allocated <= _BYTE
 
 
 def _little_endian(place: FrameLocation, piece: bytes) -> bytes:
-    """In little endian, as frames are given (PS3.18 8.7.3.2)."""
+    """Return bytes in little endian, as frames are returned (PS3.18 8.7.3.2)."""
     if place.located.transfer_syntax_uid != uids.EXPLICIT_VR_BIG_ENDIAN:
         return piece
     return little_endian(piece, place.pixels.word_vr)

@@ -1,7 +1,7 @@
-"""The elements of an object that stands in the bucket, read back without reading its pixels.
+"""The elements of a stored object, read from the bucket without its pixels.
 
-For an instance that comes again and for a catalogue that is rebuilt. Large values are skipped by
-range reads, so a large object costs a few small ones.
+Used when an instance is sent again and when the catalogue is rebuilt. Large values are skipped by
+range reads, so a large object costs a few small reads.
 """
 
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.operations.scan_pacing import ScanPacing, ScanShare
 from dimse_ingestion.storage.contract import Bucket, StoredObject
 
-_FIRST_READ = 64 * 1024  # most objects have their pixels, if not their end, within these bytes
+_FIRST_READ = 64 * 1024  # bytes: in most objects the pixels begin, if not end, within them
 _LONGEST_READ = 2 * 2**20
-_WORTH_SKIPPING = 256 * 1024  # a shorter way is read on: a request costs more than its bytes
+_WORTH_SKIPPING = 256 * 1024  # bytes: shorter values are read, because a request costs more
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectMetadata:
-    """What an object says of itself; `header_size` in bytes."""
+    """The elements of an object; `header_size` in bytes."""
 
     header_size: int
     transfer_syntax_uid: str
@@ -33,8 +33,8 @@ async def read_metadata(
 ) -> ObjectMetadata:
     """Read an object's elements, paced by `share` where others wait for the event loop.
 
-    Raises KeyError when it isn't there, DimseFailure C000 when it is no whole DICOM object, and
-    as the bucket does.
+    Raises KeyError when it does not exist, DimseFailure C000 when it is not a complete DICOM
+    object, and as the bucket.
     """
     first = await bucket.get_range(stored.key, 0, _FIRST_READ)
     header_size = part10.data_set_offset(first)
@@ -59,6 +59,9 @@ async def _read_on(
         length = min(2 * length, _LONGEST_READ)
         piece = await bucket.get_range(stored.key, offset, length)
         if not piece:
-            raise DimseFailure(Status.CANNOT_UNDERSTAND, "The object has become shorter.")
+            raise DimseFailure(
+                Status.CANNOT_UNDERSTAND,
+                "The object is shorter than its size in the bucket's listing.",
+            )
         await share.feed(scanner, piece)
         offset += len(piece)

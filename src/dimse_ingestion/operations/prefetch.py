@@ -1,4 +1,4 @@
-"""Work begun before its turn: results in order, a bounded number at once, none left behind."""
+"""Concurrent jobs whose results are used in order: a bounded number, all cancelled at the end."""
 
 import asyncio
 from collections import deque
@@ -11,7 +11,7 @@ _Result = TypeVar("_Result")
 async def prefetch(
     jobs: Iterable[Callable[[], Awaitable[_Result]]], concurrency: int
 ) -> AsyncGenerator[_Result, None]:
-    """The results of `jobs` in their order; closing the generator cancels what was begun."""
+    """Yield the results of `jobs` in order; closing the generator cancels the jobs that run."""
     pending: deque[asyncio.Future[_Result]] = deque()
     try:
         for job in jobs:

@@ -1,8 +1,8 @@
-"""WADO-RS, C-GET: the instances of a study, series or one, and the bytes of their objects.
+"""The instances of a study or series, or a single one, and the bytes of their objects.
 
-The catalogue says where an object stands, the bucket gives it. Small objects are fetched ahead of
-their turn, within a bound that all requests share, so that a thousand of them on an object store
-are not a thousand round trips one after the other. What asks (HTTP, later DIMSE) is not known here.
+The catalogue knows the location of an object, and the bucket has its bytes. Small objects are
+prefetched within a memory budget that all requests share, so that a thousand of them are not a
+thousand sequential round trips to an object store. Nothing here depends on HTTP.
 """
 
 import asyncio
@@ -30,12 +30,12 @@ CONCURRENT_READS = 16
 _MAX_PREFETCHED = 2 * 2**20
 _MEMORY_BUDGET = 64 * 2**20
 _REDUCTION = 8
-_READS_PER_READER = 3  # pieces: one sent, one read ahead, one that the client has not taken
+_READS_PER_READER = 3  # one being sent, one read ahead, one in the client's socket buffer
 _MAX_WORD = 8
 
 
 class ObjectMissing(LookupError):
-    """An instance that the catalogue knows, and whose object is not in the bucket."""
+    """The object of an instance in the catalogue is not in the bucket."""
 
     def __init__(self, located: Located) -> None:
         super().__init__(
@@ -47,9 +47,9 @@ class ObjectMissing(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class RetrievedObject:
-    """An instance and its whole object; `chunks` is None when that is missing.
+    """An instance and its whole object; `chunks` is None when the object is missing.
 
-    `missing` is how many of those fetched ahead with the first one are.
+    `missing` is the number of missing objects among those prefetched with the first one.
     """
 
     located: Located
@@ -58,7 +58,7 @@ class RetrievedObject:
 
 
 def object_size(located: Located) -> int:
-    """Bytes of the object: head and data set."""
+    """Return the size of the object in bytes: Part 10 header and data set."""
     return located.header_size + located.size
 
 
@@ -68,7 +68,7 @@ def _level_keys(study: str, series: str, instance: str) -> list[Element]:
 
 
 class Retriever:
-    """Retrieves from one storage space; every method raises DimseFailure as the wires do."""
+    """Retrieves from one storage space; every method raises DimseFailure as the backends do."""
 
     def __init__(self, bucket: Bucket, queries: QueryClient) -> None:
         self._bucket = bucket
@@ -78,21 +78,21 @@ class Retriever:
     def instances(
         self, study: str, series: str = "", instance: str = ""
     ) -> AsyncGenerator[Located, None]:
-        """The instances of what the UIDs name; close it when it is not read to its end."""
+        """Yield the instances with these UIDs; close the generator when stopping early."""
         keys = _level_keys(study, series, instance)
         return self._queries.objects(Query(scope="IMAGE", keys=keys))
 
     async def instance(self, study: str, series: str, instance: str) -> Located | None:
-        """One instance, or None when the catalogue does not know it."""
+        """Return one instance, or None when it is not in the catalogue."""
         async with aclosing(self.instances(study, series, instance)) as stored_bytes:
             return await anext(stored_bytes, None)
 
     async def objects(
         self, instances: AsyncGenerator[Located, None]
     ) -> AsyncGenerator[RetrievedObject, None]:
-        """The objects of instances in their order, small ones fetched ahead.
+        """Yield the objects of instances in order, small ones prefetched.
 
-        The chunks of one must be read, or given up, before the next is asked for.
+        The chunks of one object must be read or abandoned before the next object is requested.
         """
         waiting: deque[_Prefetched] = deque()
         more, missing = True, -1
@@ -120,10 +120,10 @@ class Retriever:
     async def object_range(
         self, located: Located, offset: int, length: int
     ) -> AsyncGenerator[bytes, None]:
-        """So many bytes of the object from `offset`, in pieces, one read ahead.
+        """Yield `length` bytes of the object from `offset` in pieces, one of them read ahead.
 
-        Where too many ask at once the pieces are smaller, and read when the one before is gone.
-        Raises ObjectMissing, transient A700 when the object ends before that.
+        While the memory budget is used up, pieces are smaller and not read ahead. Raises
+        ObjectMissing, and DimseFailure 0110 when the object ends before that.
         """
         end, reserved = offset + length, 0
         next_read: asyncio.Task[bytes] | None = None
@@ -143,7 +143,7 @@ class Retriever:
                 await _cancel([next_read])
 
     def _reserve(self, length: int) -> int:
-        """Room for what one reader has at once of so many bytes: 0 when there is none."""
+        """Reserve memory for one reader of `length` bytes; return 0 when there is too little."""
         needed = min(length, _READS_PER_READER * READ_SIZE)
         if needed > self._budget:
             return 0
@@ -151,7 +151,7 @@ class Retriever:
         return needed
 
     async def read(self, located: Located, offset: int, length: int) -> bytes:
-        """So many bytes of the object in one read; fails as `object_range`."""
+        """Return `length` bytes of the object with one read; raises as `object_range`."""
         try:
             stored_bytes = await self._bucket.get_range(located.object_name, offset, length)
         except KeyError:
@@ -166,7 +166,7 @@ class Retriever:
     def data_set_range(
         self, located: Located, offset: int, length: int
     ) -> AsyncGenerator[bytes, None]:
-        """So many bytes of the data set from `offset`, inflated where it is deflated."""
+        """Yield `length` bytes of the data set from `offset`, inflated where it is deflated."""
         if located.transfer_syntax_uid == uids.DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
             return self._inflated_range(located, offset, length)
         return self.object_range(located, located.header_size + offset, length)
@@ -174,7 +174,7 @@ class Retriever:
     async def value(
         self, located: Located, element_: Element, offset: int = 0, length: int | None = None
     ) -> AsyncGenerator[bytes, None]:
-        """A value that stands in the object, or a part of it, in little endian (PS3.18 8.7.3.2)."""
+        """Yield a bulk value or a part of it, in little endian (PS3.18 8.7.3.2)."""
         if element_.bulk is None:
             return
         length = element_.bulk.length if length is None else length
@@ -185,7 +185,7 @@ class Retriever:
         if is_big_endian:
             end = min(end + -(end - begin) % _MAX_WORD, element_.bulk.offset + element_.bulk.length)
         async with aclosing(self.data_set_range(located, begin, end - begin)) as pieces:
-            async for piece in pieces:  # of whole words: PIECE is a multiple of any
+            async for piece in pieces:  # whole words: READ_SIZE is a multiple of every word size
                 converted = (
                     little_endian(piece, word_vr)[odd : odd + length] if is_big_endian else piece
                 )
@@ -228,7 +228,7 @@ class Retriever:
 
 @dataclass(frozen=True, slots=True)
 class _Prefetched:
-    """An instance whose turn will come; `held` bytes of the room are its."""
+    """An instance that waits to be yielded; `reserved` bytes of the budget are its own."""
 
     located: Located
     task: asyncio.Task[bytes] | None
@@ -256,7 +256,7 @@ def _inflate(inflating: Inflater, piece: bytes) -> list[bytes]:
 
 
 async def _count_missing(tasks: list[asyncio.Task[bytes] | None]) -> int:
-    """How many of these find no object; what else is wrong is told in its turn."""
+    """Count the reads that find no object; other errors are raised in their order."""
     stored_bytes = await asyncio.gather(*filter(None, tasks), return_exceptions=True)
     return sum(isinstance(each, ObjectMissing) for each in stored_bytes)
 
@@ -268,7 +268,7 @@ async def _cancel(tasks: list[asyncio.Task[bytes]]) -> None:
 
 
 def _word_vr(located: Located, element_: Element) -> str:
-    """The VR whose words a value has: those of pixels follow their Bits Allocated."""
+    """Return the VR of a value's words: for pixel data it depends on Bits Allocated."""
     try:
         return image_pixels(located.elements).word_vr if element_.tag == PIXEL_DATA else element_.vr
     except NoFrame:

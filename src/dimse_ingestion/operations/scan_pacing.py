@@ -1,8 +1,8 @@
-"""What the scans of one process may take of it: time of the event loop, and memory.
+"""Limits on the event loop time and the memory that the scans of one process use.
 
-A data set of some kilobytes may hold a million elements. Scans work in slices; between two slices
-of any of them the event loop has a turn, so that echoes and other stores go on. Scans that keep
-much take turns, so that a process needs memory for a few of them only.
+A data set of some kilobytes may hold a million elements. Scans run in slices, and the event loop
+runs other tasks between any two slices, so that echoes and other stores continue. Scans with many
+elements reserve memory one after the other, so that a process needs memory for only a few of them.
 """
 
 import asyncio
@@ -14,15 +14,15 @@ from dimse_ingestion.dicom.limits import ParserLimits
 from dimse_ingestion.dicom.scanning import Scanner
 
 _MAX_SCAN = ParserLimits().kept
-_BUDGET = 2 * _MAX_SCAN + 4 * 2**20  # bytes of events, some 200 MiB of elements
-_UNRESERVED = 512 * 1024  # bytes of an event: thousands of elements, kept without asking
+_BUDGET = 2 * _MAX_SCAN + 4 * 2**20  # bytes of events: about 200 MiB of elements
+_UNRESERVED = 512 * 1024  # bytes of an event: thousands of elements, kept without reserving
 _MAX_WAIT = 30.0
 
 
 class ScanPacing:
-    """Shared by all scans of a process; `room` is what large ones may keep (`Scanner.cost`).
+    """Shared by all scans of a process; `budget` bounds what large ones keep (`Scanner.cost`).
 
-    A scan waits for `longest_wait` seconds for room.
+    A scan waits for `maximum_wait` seconds for memory.
     """
 
     def __init__(self, budget: int = _BUDGET, maximum_wait: float = _MAX_WAIT) -> None:
@@ -34,7 +34,7 @@ class ScanPacing:
 
     @contextmanager
     def share(self) -> Iterator["ScanShare"]:
-        """Return what one scan feeds its scanner by; its elements count until the block ends."""
+        """Return the share of one scan; its elements count until the block ends."""
         share = ScanShare(self)
         try:
             yield share
@@ -42,7 +42,7 @@ class ScanPacing:
             self.release(share.reserved)
 
     async def reserve(self, cost: int) -> None:
-        """Wait for room in the order of asking; raises transient A700 when there is none."""
+        """Reserve memory in the order of calls; raises transient A700 after `maximum_wait`."""
         try:
             async with asyncio.timeout(self._maximum_wait), self._reservation_lock:
                 while cost > self._budget:
@@ -55,18 +55,18 @@ class ScanPacing:
             ) from None
 
     def release(self, cost: int) -> None:
-        """Give room back."""
+        """Return memory to the budget."""
         self._budget += cost
         self._released.set()
 
     async def yield_to_event_loop(self) -> None:
-        """Let everything else that waits for the event loop run first."""
+        """Let all other ready tasks of the event loop run first."""
         async with self._slice_lock:
             await asyncio.sleep(0)
 
 
 class ScanShare:
-    """One scan's part in the pacing; `held` is the room it has."""
+    """One scan's part of the limits; `reserved` is the memory it holds."""
 
     def __init__(self, pacing: ScanPacing) -> None:
         self.reserved = 0
@@ -82,11 +82,11 @@ class ScanShare:
             self._shrink(scanner.cost)
 
     async def _grow(self) -> None:
-        """Have room for all that a scan may keep: by small steps, all would wait for each other."""
+        """Reserve all that a scan may keep at once: in small steps, scans would deadlock."""
         await self._pacing.reserve(_MAX_SCAN - self.reserved)
         self.reserved = _MAX_SCAN
 
     def _shrink(self, cost: int) -> None:
-        """Keep only what is needed while a long value passes."""
+        """Release what is not needed while a long value passes."""
         self._pacing.release(self.reserved - cost)
         self.reserved = cost

@@ -1,8 +1,8 @@
-"""C-STORE: an instance made durable in the bucket and known to the catalogue, in this order.
+"""C-STORE (PS3.4 annex B): writes an instance to the bucket, then sends its event.
 
-Chunks go straight up while the scanner reads them; nothing becomes visible unless the data set is
-whole and is what was announced. Doing it twice is harmless: the key follows from the content, the
-event's id from operation and key. The way the bytes came (DIMSE, later HTTP) is not known here.
+Chunks are uploaded while the scanner reads them; the object becomes visible only when the data set
+is complete and is the announced instance. Storing twice is harmless: the key is a function of the
+content, and the event's id of operation and key. Nothing here depends on DIMSE or HTTP.
 """
 
 from collections.abc import AsyncIterator
@@ -35,7 +35,7 @@ _LOG = logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """An instance that is durable and known; `duplicate` when its object was there before."""
+    """An instance in bucket and catalogue; `duplicate` when its object existed before."""
 
     key: str
     event_id: str
@@ -59,9 +59,9 @@ class Storer:
         self._accepted_events = AcceptedEvents()
 
     async def already(self, operation_id: str, instance: Instance) -> Stored | None:
-        """The instance if its object is there, its event accepted (again, if need be).
+        """Return the instance if its object exists, sending its event again if need be, else None.
 
-        Raises DimseFailure as the bucket and the sink do, A900 for UIDs that are none.
+        Raises DimseFailure as the bucket and the sink do, A900 for invalid UIDs.
         """
         key = _object_key(instance)
         existing = await self._bucket.head(key)
@@ -83,10 +83,10 @@ class Storer:
     async def store(
         self, operation_id: str, instance: Instance, chunks: AsyncIterator[bytes]
     ) -> Stored:
-        """Store the data set that `chunks` brings; not one is taken of what is there already.
+        """Store the data set of `chunks`; no chunk is read when the object exists already.
 
-        An exception from `chunks` is raised again, and nothing becomes visible. Raises
-        DimseFailure: C000 or A900 for a data set that can't be taken, and as bucket and sink do.
+        An exception from `chunks` is raised again, and no object becomes visible. Raises
+        DimseFailure: C000 or A900 for a data set that is refused, and as bucket and sink do.
         """
         if metadata := await self.already(operation_id, instance):
             return metadata
@@ -105,7 +105,7 @@ class Storer:
     async def _read_existing(
         self, instance: Instance, existing: StoredObject, share: ScanShare
     ) -> ObjectMetadata | None:
-        """What the object says; None for one that is damaged, which is then written anew."""
+        """Return the object's metadata, or None for a damaged object, which is then overwritten."""
         try:
             metadata = await read_metadata(self._bucket, existing, share)
         except KeyError:
@@ -113,10 +113,10 @@ class Storer:
         except DimseFailure as failure:
             if failure.status != Status.CANNOT_UNDERSTAND:
                 raise
-            _LOG.warning("A damaged object is written anew.", object=existing.key, why=str(failure))
+            _LOG.warning("A damaged object is overwritten.", object=existing.key, why=str(failure))
             return None
         if metadata.header_size + instance.size != existing.size:
-            _LOG.warning("An object of another size is written anew.", object=existing.key)
+            _LOG.warning("An object of another size is overwritten.", object=existing.key)
             return None
         return metadata
 
@@ -137,7 +137,7 @@ class Storer:
 
 
 class _Upload:
-    """An object on its way up, and what was read of it."""
+    """An object during its upload, and the elements that were read from it."""
 
     def __init__(
         self, instance: Instance, header: bytes, chunks: AsyncIterator[bytes], share: ScanShare
@@ -149,7 +149,11 @@ class _Upload:
         self._chunks = chunks
 
     async def object(self) -> AsyncIterator[bytes]:
-        """Header and data set. The checks stand before the end, so that a bad one never ends."""
+        """Yield header and data set.
+
+        The last chunk is held back until all checks have passed, so that the upload of a bad data
+        set never completes.
+        """
         scanner = Scanner(self._instance.transfer_syntax_uid)
         waiting = self._header
         received = 0
@@ -160,7 +164,8 @@ class _Upload:
             waiting = chunk
         if received != self._instance.size:
             raise DimseFailure(
-                Status.PROCESSING_FAILURE, "The data set has another size than announced."
+                Status.PROCESSING_FAILURE,
+                "The data set has another size than announced: send it again.",
             )
         self.elements = scanner.finish()
         check_elements(self._instance, self.elements)

@@ -59,7 +59,7 @@ class Forgetful(MemorySink):
 
 async def test_every_instance_is_told_as_when_it_was_stored() -> None:
     made, content = space(), data_set(pixels=bytes(1000))
-    await made.storing.store("operation", announced(content), chunks(content))
+    await made.storer.store("operation", announced(content), chunks(content))
     sink = MemorySink()
     tally, left_out = await reindexed(made.bucket, sink)
     assert (tally, left_out) == (Tally(sent=1), {})

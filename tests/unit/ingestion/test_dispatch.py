@@ -28,8 +28,8 @@ from dimse_ingestion.transport.protocol.messages import (
 from tests.unit.operations.instances import (
     CT,
     DOWN,
+    ELEMENTS,
     EXPLICIT,
-    FACTS,
     OPERATION,
     SOP_INSTANCE,
     Space,
@@ -57,10 +57,10 @@ def lines(caplog: pytest.LogCaptureFixture) -> Iterator[io.StringIO]:
     root.setLevel(level)
 
 
-def dispatch(made: Space, queries: MemoryQueryClient | None = None) -> Dispatch:
+def dispatch(storage: Space, queries: MemoryQueryClient | None = None) -> Dispatch:
     client = queries or MemoryQueryClient()
-    echoing = BackendHealthCheck(made.bucket.check, made.sink.check, client.check)
-    return Dispatch("replica-1", made.storing, Finder(client, 100), echoing)
+    health_check = BackendHealthCheck(storage.bucket.check, storage.sink.check, client.check)
+    return Dispatch("replica-1", storage.storer, Finder(client, 100), health_check)
 
 
 def store_open(content: bytes) -> StoreOpen:
@@ -77,17 +77,17 @@ def store_open(content: bytes) -> StoreOpen:
 
 
 def find_open(level: str = "STUDY") -> FindOpen:
-    asked = [element(0x00080052, "CS", level), element(0x00100010, "PN", "D*")]
+    started = [element(0x00080052, "CS", level), element(0x00100010, "PN", "D*")]
     return FindOpen(
         operation_id=OPERATION,
         sop_class_uid=uids.STUDY_ROOT_FIND,
         transfer_syntax_uid=EXPLICIT,
-        identifier=encoding.encode(asked, EXPLICIT),
+        identifier=encoding.encode(started, EXPLICIT),
         origin=ORIGIN,
     )
 
 
-class Answers:
+class RecordingSink:
     """An `MatchSink` that is cancelled after so many matches."""
 
     def __init__(self, cancel_after: int = 1000) -> None:
@@ -100,42 +100,42 @@ class Answers:
         self.cancelled = len(self.matches) >= self._cancel_after
 
 
-class Silent(MemoryQueryClient):
+class SilentClient(MemoryQueryClient):
     """A catalogue that gives one match and then nothing, not even an end."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked = asyncio.Event()
-        self.left = False
+        self.started = asyncio.Event()
+        self.closed = False
 
     async def matches(self, query: Query) -> AsyncGenerator[list[Element], None]:
         try:
-            yield list(FACTS.values())
-            self.asked.set()
+            yield list(ELEMENTS.values())
+            self.started.set()
             await asyncio.Event().wait()
         finally:
-            self.left = True
+            self.closed = True
 
 
 def studies(count: int) -> MemoryQueryClient:
     return MemoryQueryClient(
-        [*(FACTS | {0x0020000D: element(0x0020000D, "UI", f"1.2.{number}")}).values()]
+        [*(ELEMENTS | {0x0020000D: element(0x0020000D, "UI", f"1.2.{number}")}).values()]
         for number in range(count)
     )
 
 
-async def test_a_stored_instance_is_a_result_with_all_its_facts() -> None:
-    made, content = space(), data_set()
-    result = await dispatch(made).store(store_open(content), chunks(content))
+async def test_the_result_of_a_store_has_key_size_digest_and_event() -> None:
+    storage, content = space(), data_set()
+    result = await dispatch(storage).store(store_open(content), chunks(content))
     assert (result.status, result.duplicate) == (Status.SUCCESS, False)
-    assert result.key in made.bucket.objects
+    assert result.key in storage.bucket.objects
     assert (result.size, result.sha256) == (len(content), announced(content).sha256)
-    assert [result.event] == made.events
+    assert [result.event] == storage.events
 
 
-async def test_what_is_there_already_is_a_duplicate_and_what_is_not_is_nothing() -> None:
-    made, content = space(), data_set()
-    operations = dispatch(made)
+async def test_an_existing_instance_is_a_duplicate_and_a_new_one_is_none() -> None:
+    storage, content = space(), data_set()
+    operations = dispatch(storage)
     assert await operations.already_stored(store_open(content)) is None
     await operations.store(store_open(content), chunks(content))
     result = await operations.already_stored(store_open(content))
@@ -144,11 +144,11 @@ async def test_what_is_there_already_is_a_duplicate_and_what_is_not_is_nothing()
 
 
 async def test_a_failure_is_counted_logged_once_and_raised(lines: io.StringIO) -> None:
-    made, content = space(), data_set()
-    made.sink.refusing = DOWN
+    storage, content = space(), data_set()
+    storage.sink.refusing = DOWN
     before = failures("store", "A700")
     with pytest.raises(DimseFailure) as raised:
-        await dispatch(made).store(store_open(content), chunks(content))
+        await dispatch(storage).store(store_open(content), chunks(content))
     assert raised.value is DOWN
     assert failures("store", "A700") == before + 1
     (line,) = map(json.loads, lines.getvalue().splitlines())
@@ -164,16 +164,16 @@ def failures(service: str, status: str) -> float:
     return REGISTRY.get_sample_value("dimse_ingestion_failures_total", labels) or 0.0
 
 
-async def test_no_line_names_the_patient(lines: io.StringIO) -> None:
-    made, content = space(), data_set()
-    operations = dispatch(made, MemoryQueryClient([list(FACTS.values())]))
+async def test_no_log_line_names_the_patient(lines: io.StringIO) -> None:
+    storage, content = space(), data_set()
+    operations = dispatch(storage, MemoryQueryClient([list(ELEMENTS.values())]))
     await operations.store(store_open(content), chunks(content))
-    await operations.find(find_open(), Answers())
+    await operations.find(find_open(), RecordingSink())
     broken = data_set(element(0x0020000E, "UI", "Doe^Jane"))
     with pytest.raises(DimseFailure):
         await operations.store(store_open(broken), chunks(broken))
     with pytest.raises(DimseFailure):
-        await operations.find(find_open(level="DOE"), Answers())
+        await operations.find(find_open(level="DOE"), RecordingSink())
     logged = lines.getvalue()
     assert "Instance stored" in logged
     assert "Query answered" in logged
@@ -181,8 +181,8 @@ async def test_no_line_names_the_patient(lines: io.StringIO) -> None:
         assert secret not in logged
 
 
-async def test_matches_go_out_and_success_counts_them() -> None:
-    answering = Answers()
+async def test_matches_are_sent_and_success_counts_them() -> None:
+    answering = RecordingSink()
     result = await dispatch(space(), studies(3)).find(find_open(), answering)
     assert (result.status, result.matches) == (Status.SUCCESS, 3)
     assert [match.status for match in answering.matches] == [Status.PENDING] * 3
@@ -190,38 +190,38 @@ async def test_matches_go_out_and_success_counts_them() -> None:
 
 @pytest.mark.parametrize("after", [0, 1, 2])
 async def test_a_cancelled_query_ends_between_matches(after: int) -> None:
-    answering = Answers(cancel_after=after)
+    answering = RecordingSink(cancel_after=after)
     result = await dispatch(space(), studies(3)).find(find_open(), answering)
     assert (result.status, result.matches) == (Status.CANCEL, after)
     assert len(answering.matches) == after
 
 
-async def test_a_cancelled_query_ends_though_the_catalogue_is_silent() -> None:
-    catalogue, answering = Silent(), Answers()
+async def test_a_cancelled_query_ends_although_the_catalogue_is_silent() -> None:
+    catalogue, answering = SilentClient(), RecordingSink()
     finding = asyncio.create_task(dispatch(space(), catalogue).find(find_open(), answering))
-    await asyncio.wait_for(catalogue.asked.wait(), 60)
+    await asyncio.wait_for(catalogue.started.wait(), 60)
     answering.cancelled = True
     result = await asyncio.wait_for(finding, 60)
-    assert (result.status, result.matches, catalogue.left) == (Status.CANCEL, 1, True)
+    assert (result.status, result.matches, catalogue.closed) == (Status.CANCEL, 1, True)
 
 
-async def test_a_query_of_a_catalogue_that_is_down_is_its_failure() -> None:
+async def test_the_failure_of_a_catalogue_that_is_down_is_raised() -> None:
     catalogue = MemoryQueryClient()
     catalogue.refusing = DOWN
     with pytest.raises(DimseFailure) as raised:
-        await dispatch(space(), catalogue).find(find_open(), Answers())
+        await dispatch(space(), catalogue).find(find_open(), RecordingSink())
     assert raised.value is DOWN
 
 
-async def test_an_echo_says_who_answers_and_that_all_is_well() -> None:
+async def test_an_echo_returns_the_replica_and_success() -> None:
     result = await dispatch(space()).echo(EchoRequest(operation_id=OPERATION, origin=ORIGIN))
     assert (result.status, result.replica, result.comment) == (Status.SUCCESS, "replica-1", "")
     assert result.version
 
 
-async def test_an_echo_says_what_is_not_well() -> None:
-    made = space()
-    made.sink.refusing = DOWN
-    result = await dispatch(made).echo(EchoRequest(operation_id=OPERATION, origin=ORIGIN))
+async def test_an_echo_returns_the_error_of_an_unhealthy_backend() -> None:
+    storage = space()
+    storage.sink.refusing = DOWN
+    result = await dispatch(storage).echo(EchoRequest(operation_id=OPERATION, origin=ORIGIN))
     assert (result.status, result.comment) == (Status.OUT_OF_RESOURCES, "It is down.")
     assert (result.bucket, result.event_sink, result.catalogue) == ("", "It is down.", "")

@@ -1,4 +1,4 @@
-"""Instances whose pixel data is fragments, as a test writes them."""
+"""Instances with encapsulated pixel data, written by tests."""
 
 import struct
 
@@ -48,11 +48,11 @@ def jpeg_like(number: int, length: int = 5000) -> list[bytes]:
 
 
 def jpeg(number: int) -> bytes:
-    """What begins and ends as a JPEG does."""
+    """Return bytes that begin and end as a JPEG does."""
     return b"\xff\xd8\xff\xe0\x00\x04\x00\x00" + bytes([number]) * 50 + b"\xff\xd9"
 
 
 def fragments(*each: bytes, table: bytes = b"") -> bytes:
-    """Items of encapsulated pixel data, the Basic Offset Table first."""
+    """Return the items of encapsulated pixel data, the Basic Offset Table first."""
     items = [table, *each]
     return b"".join(struct.pack("<HHI", 0xFFFE, 0xE000, len(one)) + one for one in items)

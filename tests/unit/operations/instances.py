@@ -1,4 +1,4 @@
-"""Instances to store, and the wires to store them with, all in memory."""
+"""Instances to store, and a storage space in memory to store them in."""
 
 import asyncio
 import hashlib
@@ -23,7 +23,7 @@ OPERATION = "0198f0a2-7b1c-7def-8123-456789abcdef"
 SPACE = StorageSpace("provider", "dimse-ingestion", "http://in/wado", "https://out/wado")
 DOWN = OutOfResources("It is down.")
 
-FACTS = {
+ELEMENTS = {
     0x00080016: element(0x00080016, "UI", CT),
     0x00080018: element(0x00080018, "UI", SOP_INSTANCE),
     0x00100010: element(0x00100010, "PN", "Doe^Jane"),
@@ -36,9 +36,9 @@ FACTS = {
 def data_set(
     *changed: Element, without: Iterable[int] = (), pixels: bytes = b"", syntax: str = EXPLICIT
 ) -> bytes:
-    """A data set with these elements changed, and OW pixels at its end."""
-    facts = FACTS | {each.tag: each for each in changed}
-    head = encoding.encode([facts[tag] for tag in facts if tag not in set(without)], syntax)
+    """Return a data set with these elements changed, and OW pixels at its end."""
+    elements = ELEMENTS | {each.tag: each for each in changed}
+    head = encoding.encode([elements[tag] for tag in elements if tag not in set(without)], syntax)
     if not pixels:
         return head
     vr = b"OW\0\0" if syntax == EXPLICIT else b""
@@ -57,7 +57,7 @@ def key_of(instance: Instance) -> str:
 
 
 def object_of(instance: Instance, content: bytes) -> bytes:
-    """What must stand in the bucket."""
+    """Return the object that the bucket must have."""
     head = part10.header(
         instance.sop_class_uid, instance.sop_instance_uid, instance.transfer_syntax_uid
     )
@@ -67,7 +67,7 @@ def object_of(instance: Instance, content: bytes) -> bytes:
 async def chunks(
     content: bytes, cuts: Iterable[int] = (), failure: DimseFailure | None = None
 ) -> AsyncIterator[bytes]:
-    """The content cut at these places; then the failure, as the transport raises it."""
+    """Yield the content, cut at these offsets; then raise the failure, as the transport does."""
     places = sorted({0, *cuts, len(content)})
     for begin, end in pairwise(places):
         await asyncio.sleep(0)
@@ -82,7 +82,7 @@ class Space:
 
     bucket: MemoryBucket
     sink: MemorySink
-    storing: Storer
+    storer: Storer
 
     @property
     def events(self) -> list[str]:

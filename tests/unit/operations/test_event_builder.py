@@ -14,7 +14,7 @@ from dimse_ingestion.operations.event_builder import (
     event_id,
     stored_event,
 )
-from tests.unit.operations.instances import FACTS, OPERATION, SPACE, announced, data_set
+from tests.unit.operations.instances import ELEMENTS, OPERATION, SPACE, announced, data_set
 
 INSTANCE = announced(data_set())
 
@@ -30,25 +30,25 @@ def test_an_operation_id_that_is_no_uuid_still_gives_one_event_id() -> None:
     assert event_id("no uuid", "key") != event_id("another", "key")
 
 
-def test_uids_padded_by_a_blank_are_the_commands() -> None:
+def test_uids_padded_with_a_space_equal_the_commands() -> None:
     padded = element(0x00080018, "UI", INSTANCE.sop_instance_uid + " ")
-    check_elements(INSTANCE, [*(FACTS | {padded.tag: padded}).values()])
+    check_elements(INSTANCE, [*(ELEMENTS | {padded.tag: padded}).values()])
 
 
 @pytest.mark.parametrize("tag", [0x00080016, 0x00080018, 0x0020000D, 0x0020000E])
-def test_an_instance_without_its_place_is_refused(tag: int) -> None:
+def test_an_instance_without_a_required_uid_is_refused(tag: int) -> None:
     with pytest.raises(DimseFailure, match=f"{tag >> 16:04X},{tag & 0xFFFF:04X}"):
-        check_elements(INSTANCE, [each for each in FACTS.values() if each.tag != tag])
+        check_elements(INSTANCE, [each for each in ELEMENTS.values() if each.tag != tag])
 
 
-def test_an_object_of_no_patient_is_refused_before_any_byte_is_taken() -> None:
+def test_a_non_patient_object_is_refused_by_its_sop_class() -> None:
     palette = announced(data_set(), sop_class="1.2.840.10008.5.1.4.39.1")
-    with pytest.raises(DimseFailure, match="no patient") as failure:
+    with pytest.raises(DimseFailure, match="Non-patient objects") as failure:
         check_uids(palette)
     assert failure.value.status == Status.SOP_CLASS_NOT_SUPPORTED
 
 
-def test_an_event_carries_utc_time_and_the_trace_it_is_part_of() -> None:
+def test_an_event_has_utc_time_and_its_trace_context() -> None:
     tracing.configure("test")
     with tracing.span("store"):
         event = stored_event(OPERATION, SPACE, INSTANCE, Location("bucket", "key", 352), [])

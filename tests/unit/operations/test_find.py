@@ -10,11 +10,11 @@ from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.operations.find import Finder, pending_status
 from dimse_ingestion.queries.contract import Query
 from dimse_ingestion.queries.memory import MemoryQueryClient
-from tests.unit.operations.instances import DEFLATED, DOWN, EXPLICIT, FACTS, IMPLICIT
+from tests.unit.operations.instances import DEFLATED, DOWN, ELEMENTS, EXPLICIT, IMPLICIT
 
 CHARACTER_SET, LEVEL, NAME = 0x00080005, 0x00080052, 0x00100010
 STUDY_UID, PATIENT_ID, STUDY_DATE = 0x0020000D, 0x00100020, 0x00080020
-ASKED = (element(NAME, "PN"), element(STUDY_UID, "UI"), element(STUDY_DATE, "DA"))
+KEYS = (element(NAME, "PN"), element(STUDY_UID, "UI"), element(STUDY_DATE, "DA"))
 
 
 def instance(number: int, *changed: Element) -> list[Element]:
@@ -24,30 +24,30 @@ def instance(number: int, *changed: Element) -> list[Element]:
         element(STUDY_UID, "UI", f"1.2.3.{number}"),
         element(0x0020000E, "UI", f"1.2.4.{number}"),
     )
-    return list((FACTS | {each.tag: each for each in (*own, *changed)}).values())
+    return list((ELEMENTS | {each.tag: each for each in (*own, *changed)}).values())
 
 
 def identifier(*keys: Element, level: str = "STUDY", syntax: str = EXPLICIT) -> bytes:
-    return encoding.encode([element(LEVEL, "CS", level), *(keys or ASKED)], syntax)
+    return encoding.encode([element(LEVEL, "CS", level), *(keys or KEYS)], syntax)
 
 
 async def found_matches(
-    finder: Finder, asked: bytes, *, syntax: str = EXPLICIT, root: str = uids.STUDY_ROOT_FIND
+    finder: Finder, requested: bytes, *, syntax: str = EXPLICIT, root: str = uids.STUDY_ROOT_FIND
 ) -> list[bytes]:
-    query = await finder.parse_query(asked, root, syntax, relational=False)
+    query = await finder.parse_query(requested, root, syntax, relational=False)
     return [each async for each in finder.matches(query, "DICOM-INGEST", syntax)]
 
 
-async def only_answer(
-    client: "MemoryQueryClient | Given", *keys: Element, syntax: str = EXPLICIT
+async def only_match(
+    client: "MemoryQueryClient | RecordingClient", *keys: Element, syntax: str = EXPLICIT
 ) -> dict[int, Element]:
-    (found,) = await found_matches(
+    (found_match,) = await found_matches(
         Finder(client, 10), identifier(*keys, syntax=syntax), syntax=syntax
     )
-    return by_tag(scan(found, syntax))
+    return by_tag(scan(found_match, syntax))
 
 
-class Given(MemoryQueryClient):
+class RecordingClient(MemoryQueryClient):
     """A catalogue that answers what it is given, and remembers what it was asked."""
 
     def __init__(self, *matches: list[Element]) -> None:
@@ -66,9 +66,9 @@ class Given(MemoryQueryClient):
 
 
 @pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT, DEFLATED, uids.EXPLICIT_VR_BIG_ENDIAN])
-async def test_a_match_has_every_key_asked_and_what_an_scp_adds(syntax: str) -> None:
-    found = await only_answer(MemoryQueryClient([instance(1)]), syntax=syntax)
-    assert {tag: each.value for tag, each in found.items()} == {
+async def test_a_match_has_every_requested_key_and_the_keys_of_the_scp(syntax: str) -> None:
+    found_match = await only_match(MemoryQueryClient([instance(1)]), syntax=syntax)
+    assert {tag: each.value for tag, each in found_match.items()} == {
         LEVEL: "STUDY",
         0x00080054: "DICOM-INGEST",
         0x00080056: "ONLINE",
@@ -79,10 +79,10 @@ async def test_a_match_has_every_key_asked_and_what_an_scp_adds(syntax: str) -> 
     }
 
 
-async def test_unique_keys_of_the_levels_above_are_asked_though_they_were_not() -> None:
-    catalogue = Given()
-    asked = [element(STUDY_UID, "UI", "1.2"), element(0x0020000E, "UI")]
-    await found_matches(Finder(catalogue, 10), identifier(*asked, level="SERIES"))
+async def test_unique_keys_of_the_levels_above_are_added_to_the_query() -> None:
+    catalogue = RecordingClient()
+    requested = [element(STUDY_UID, "UI", "1.2"), element(0x0020000E, "UI")]
+    await found_matches(Finder(catalogue, 10), identifier(*requested, level="SERIES"))
     (query,) = catalogue.queries
     assert query.scope == "SERIES"
     assert {(key.tag, key.vr) for key in query.keys} == {
@@ -103,60 +103,62 @@ async def test_unique_keys_of_the_levels_above_are_asked_though_they_were_not() 
         ("Yamada^Tarou=山田^太郎", "\\ISO 2022 IR 87", "\\ISO 2022 IR 87"),
     ],
 )
-async def test_the_character_set_is_the_stored_one_while_it_has_every_letter(
+async def test_the_character_set_is_the_stored_one_if_it_has_every_letter(
     name: str, stored: str, answered: str | None
 ) -> None:
     match = [element(CHARACTER_SET, "CS", stored), element(NAME, "PN", name)]
-    found = await only_answer(Given(match))
-    assert found[NAME].value == name
-    assert (found[CHARACTER_SET].value if CHARACTER_SET in found else None) == answered
+    found_match = await only_match(RecordingClient(match))
+    assert found_match[NAME].value == name
+    assert (found_match[CHARACTER_SET].value if CHARACTER_SET in found_match else None) == answered
 
 
-async def test_a_value_stored_elsewhere_is_answered_without_value() -> None:
+async def test_a_bulk_value_is_returned_empty() -> None:
     comments = Element("0010", "4000", "LT", bulk=BulkReference(500, 100_000))
-    found = await only_answer(Given([comments]), element(0x00104000, "LT"))
-    assert found[0x00104000].value == ""
+    found_match = await only_match(RecordingClient([comments]), element(0x00104000, "LT"))
+    assert found_match[0x00104000].value == ""
 
 
 @pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT])
-async def test_a_value_that_cannot_be_written_costs_itself_and_not_the_match(syntax: str) -> None:
+async def test_a_value_that_cannot_be_encoded_is_left_out_of_its_match(syntax: str) -> None:
     wrong = element(0x00201206, "US", "many")
-    found = await only_answer(Given([element(NAME, "PN", "Doe^Jane"), wrong]), syntax=syntax)
-    assert found[NAME].value == "Doe^Jane"
-    assert 0x00201206 not in found
+    found_match = await only_match(
+        RecordingClient([element(NAME, "PN", "Doe^Jane"), wrong]), syntax=syntax
+    )
+    assert found_match[NAME].value == "Doe^Jane"
+    assert 0x00201206 not in found_match
 
 
 @pytest.mark.parametrize(("stored", "sent"), [(2, 2), (3, 3)])
-async def test_as_many_matches_as_allowed_end_well(stored: int, sent: int) -> None:
+async def test_as_many_matches_as_allowed_succeed(stored: int, sent: int) -> None:
     client = MemoryQueryClient([instance(number) for number in range(stored)])
     assert len(await found_matches(Finder(client, 3), identifier())) == sent
 
 
 async def test_more_matches_than_allowed_end_with_a700_after_the_allowed_ones() -> None:
-    catalogue = Given(*(instance(number) for number in range(5)))
+    catalogue = RecordingClient(*(instance(number) for number in range(5)))
     finder = Finder(catalogue, 3)
     query = await finder.parse_query(identifier(), uids.STUDY_ROOT_FIND, EXPLICIT, relational=False)
-    found = finder.matches(query, "DICOM-INGEST", EXPLICIT)
+    matches = finder.matches(query, "DICOM-INGEST", EXPLICIT)
     for _ in range(3):
-        assert await anext(found)
+        assert await anext(matches)
     with pytest.raises(DimseFailure, match="More than 3 matches") as ended:
-        await anext(found)
+        await anext(matches)
     assert ended.value.status == Status.OUT_OF_RESOURCES
     assert (ended.value.transient, catalogue.queries[0].limit) == (False, 4)
     assert catalogue.closed
 
 
-async def test_leaving_the_answers_ends_the_query_at_the_catalogue() -> None:
-    catalogue = Given(instance(1), instance(2))
+async def test_closing_the_matches_ends_the_query_at_the_catalogue() -> None:
+    catalogue = RecordingClient(instance(1), instance(2))
     finder = Finder(catalogue, 3)
     query = await finder.parse_query(identifier(), uids.STUDY_ROOT_FIND, EXPLICIT, relational=False)
-    found = finder.matches(query, "DICOM-INGEST", EXPLICIT)
-    await anext(found)
-    await found.aclose()
+    matches = finder.matches(query, "DICOM-INGEST", EXPLICIT)
+    await anext(matches)
+    await matches.aclose()
     assert catalogue.closed
 
 
-async def test_a_catalogue_that_is_down_is_told_as_it_tells() -> None:
+async def test_the_error_of_a_catalogue_that_is_down_is_raised() -> None:
     client = MemoryQueryClient()
     client.refusing = DOWN
     with pytest.raises(DimseFailure) as refused:
@@ -176,13 +178,15 @@ async def test_an_identifier_at_a_wrong_level_is_a900() -> None:
     assert refused.value.status == Status.DOES_NOT_MATCH_SOP_CLASS
 
 
-async def test_a_key_that_is_not_supported_makes_ff01() -> None:
+async def test_an_unsupported_key_makes_the_status_ff01() -> None:
     finder = Finder(MemoryQueryClient(), 3)
     private = element(0x00091010, "LO")
     for keys, status in (
-        (ASKED, Status.PENDING),
-        ((*ASKED, private), Status.PENDING_WITHOUT_OPTIONAL_KEYS),
+        (KEYS, Status.PENDING),
+        ((*KEYS, private), Status.PENDING_WITHOUT_OPTIONAL_KEYS),
     ):
-        asked = identifier(*keys)
-        query = await finder.parse_query(asked, uids.STUDY_ROOT_FIND, EXPLICIT, relational=False)
+        requested = identifier(*keys)
+        query = await finder.parse_query(
+            requested, uids.STUDY_ROOT_FIND, EXPLICIT, relational=False
+        )
         assert pending_status(query) == status

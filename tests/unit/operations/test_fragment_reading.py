@@ -15,23 +15,23 @@ from tests.unit.operations.fragmented import fragments, jpeg, jpeg_like, multi_f
 JPEG_XL = "1.2.840.10008.1.2.4.110"
 
 
-def reading(archive: Archive) -> FrameReader:
+def frame_reader(archive: Archive) -> FrameReader:
     return FrameReader(Retriever(archive.bucket, archive.queries))
 
 
 @pytest.mark.parametrize(("has_table", "reads"), [(True, 2 + 3 + 2), (False, 600)])
-async def test_fragments_are_told_apart_once(has_table, reads):
+async def test_frame_boundaries_are_read_once(has_table, reads):
     frames = jpeg_like(300)
     value = encapsulate(frames, fragments_per_frame=2, has_bot=has_table)
     archive, located = await stored(300, value)
-    read = reading(archive)
+    reader = frame_reader(archive)
     for number in (7, 300):
-        place = (await read.locate(located, [number]))[0]
-        assert await read.whole(place) == frames[number - 1]
+        place = (await reader.locate(located, [number]))[0]
+        assert await reader.whole(place) == frames[number - 1]
     assert len(archive.bucket.reads) == reads + 2
 
 
-async def test_what_is_not_in_the_catalogue_is_walked_once():
+async def test_item_lengths_unknown_to_the_catalogue_are_read_once():
     frames = jpeg_like(50, 50_000)
     archive, located = await stored(50, encapsulate(frames, has_bot=False))
     scanner = Scanner(located.transfer_syntax_uid, ParserLimits(fragments=0))
@@ -45,17 +45,17 @@ async def test_what_is_not_in_the_catalogue_is_walked_once():
         header_size=located.header_size,
         sha256=located.sha256,
     )
-    read = reading(archive)
+    reader = frame_reader(archive)
     for number in (1, 50, 50):
-        place = (await read.locate(unknown, [number]))[0]
-        assert await read.whole(place) == frames[number - 1]
+        place = (await reader.locate(unknown, [number]))[0]
+        assert await reader.whole(place) == frames[number - 1]
     assert len(archive.bucket.reads) <= 50 + 3
 
 
 async def test_a_video_has_no_frames_of_its_own():
     archive, located = await stored(100, encapsulate([b"\0\0\1\xb3" * 100], has_bot=False))
     with pytest.raises(NoFrame, match="1 fragments for 100 frames"):
-        await reading(archive).locate(located, [2])
+        await frame_reader(archive).locate(located, [2])
 
 
 def halves(number: int) -> list[bytes]:
@@ -85,51 +85,51 @@ def offsets(code: str, *fragment: int) -> bytes:
         (struct.pack("<3I", 0, 77, 2**32 - 1), b""),
     ],
 )
-async def test_frames_are_right_whatever_the_tables_say(basic, extended):
+async def test_frames_are_correct_with_any_offset_table(basic, extended):
     value = fragments(*halves(3), table=basic)
     archive, located = await stored(3, value, table=extended)
     for order in ([1, 2, 3], [3, 1], [2]):
-        read = reading(archive)
-        for place in await read.locate(located, order):
-            assert await read.whole(place) == jpeg(place.number)
+        reader = frame_reader(archive)
+        for place in await reader.locate(located, order):
+            assert await reader.whole(place) == jpeg(place.number)
 
 
-async def test_a_table_that_is_right_costs_reads_around_the_frame_alone():
+async def test_a_correct_table_costs_reads_around_the_frame_only():
     count = 200
     table = offsets(f"<{count}I", *range(0, 2 * count, 2))
     archive, located = await stored(count, fragments(*halves(count), table=table))
-    read = reading(archive)
-    (place,) = await read.locate(located, [100])
-    assert await read.whole(place) == jpeg(100)
+    reader = frame_reader(archive)
+    (place,) = await reader.locate(located, [100])
+    assert await reader.whole(place) == jpeg(100)
     assert len(archive.bucket.reads) == 2 + 3 + 1  # table and first bytes; around it; itself
 
 
 async def test_one_frame_of_many_fragments_costs_one_read_more():
     archive, located = await stored(1, fragments(*[jpeg(1)[n : n + 2] for n in range(0, 60, 2)]))
-    read = reading(archive)
-    (place,) = await read.locate(located, [1])
-    assert await read.whole(place) == jpeg(1)
+    reader = frame_reader(archive)
+    (place,) = await reader.locate(located, [1])
+    assert await reader.whole(place) == jpeg(1)
     assert len(archive.bucket.reads) == 2
 
 
-async def test_more_images_than_the_one_frame_that_is_told_are_not_one():
+async def test_more_images_than_the_single_frame_declared_are_separated():
     archive, located = await stored(1, fragments(jpeg(1), jpeg(2), jpeg(3)))
-    read = reading(archive)
-    (place,) = await read.locate(located, [1])
+    reader = frame_reader(archive)
+    (place,) = await reader.locate(located, [1])
     assert place.length == len(jpeg(1))
-    assert await read.whole(place) == jpeg(1)
+    assert await reader.whole(place) == jpeg(1)
 
 
-async def test_a_table_is_believed_where_images_have_no_markers():
+async def test_an_offset_table_is_used_where_images_have_no_markers():
     table = struct.pack("<2I", 0, 20)
     archive, located = await stored(2, fragments(b"12", b"34", b"56", table=table), JPEG_XL)
-    read = reading(archive)
-    places = await read.locate(located, [1, 2])
-    assert [await read.whole(place) for place in places] == [b"1234", b"56"]
+    reader = frame_reader(archive)
+    places = await reader.locate(located, [1, 2])
+    assert [await reader.whole(place) for place in places] == [b"1234", b"56"]
 
 
 async def test_fragments_without_table_and_markers_are_refused_without_reading_them():
     archive, located = await stored(2, fragments(b"12", b"34", b"56"), JPEG_XL)
     with pytest.raises(NoFrame, match="3 fragments for 2 frames"):
-        await reading(archive).locate(located, [1])
+        await frame_reader(archive).locate(located, [1])
     assert not archive.bucket.reads

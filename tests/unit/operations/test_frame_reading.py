@@ -24,23 +24,23 @@ def images():
             yield path
 
 
-def reading(archive: Archive) -> FrameReader:
+def frame_reader(archive: Archive) -> FrameReader:
     return FrameReader(Retriever(archive.bucket, archive.queries))
 
 
 async def all_frames(archive: Archive, located: Located) -> list[bytes]:
-    frames = reading(archive)
+    frames = frame_reader(archive)
     first = (await frames.locate(located, [1]))[0]
     numbers = range(1, first.pixels.number_of_frames + 1)
-    found = []
+    contents = []
     for place in await frames.locate(located, numbers):
-        found.append(b"".join([chunk async for chunk in frames.chunks(place)]))
-        assert len(found[-1]) == place.length
-    return found
+        contents.append(b"".join([chunk async for chunk in frames.chunks(place)]))
+        assert len(contents[-1]) == place.length
+    return contents
 
 
 @pytest.mark.parametrize("path", list(images()), ids=lambda path: path.name)
-async def test_every_frame_of_every_file_is_pydicoms(path, monkeypatch):
+async def test_every_frame_of_every_file_equals_pydicoms(path, monkeypatch):
     monkeypatch.setattr(frame_reading, "_MAX_WHOLE_READ", 30_000)  # larger ones come in pieces
     theirs = dcmread(path)
     archive = Archive()
@@ -63,48 +63,48 @@ async def test_every_frame_of_every_file_is_pydicoms(path, monkeypatch):
 async def test_a_frame_of_many_costs_one_read_of_its_own_length():
     frames = jpeg_like(3000)
     archive, located = await stored(3000, encapsulate(frames, has_bot=False))
-    place = (await (read := reading(archive)).locate(located, [2000]))[0]
-    assert await read.whole(place) == frames[1999]
+    place = (await (reader := frame_reader(archive)).locate(located, [2000]))[0]
+    assert await reader.whole(place) == frames[1999]
     assert [length for _, _, length in archive.bucket.reads] == [5002]
 
 
-async def test_frames_that_are_not_there_are_refused_without_a_read():
+async def test_a_frame_number_beyond_the_last_is_refused_without_a_read():
     archive, located = await stored(3, encapsulate(jpeg_like(3), has_bot=False))
     with pytest.raises(NoFrame, match="no frame 4"):
-        await reading(archive).locate(located, [1, 4])
+        await frame_reader(archive).locate(located, [1, 4])
     assert not archive.bucket.reads
 
 
 async def test_samples_in_fragments_are_cut_to_their_length():
     archive, located = await stored(2, fragments(bytes(256) + b"\1\1", bytes(256)), UNCOMPRESSED)
-    read = reading(archive)
-    for place in await read.locate_all(located):
+    reader = frame_reader(archive)
+    for place in await reader.locate_all(located):
         assert place.length == 256
-        assert await read.whole(place) == bytes(256)
-        assert [chunk async for chunk in read.chunks(place)] == [bytes(256)]
+        assert await reader.whole(place) == bytes(256)
+        assert [chunk async for chunk in reader.chunks(place)] == [bytes(256)]
 
 
 async def test_a_fragment_with_fewer_samples_than_a_frame_is_refused():
     archive, located = await stored(2, fragments(bytes(256), bytes(100)), UNCOMPRESSED)
     with pytest.raises(NoFrame, match="100 bytes"):
-        await reading(archive).locate(located, [2])
+        await frame_reader(archive).locate(located, [2])
 
 
 async def test_fragments_in_a_native_syntax_are_frames_too():
     archive, located = await stored(2, fragments(bytes(256), b"\2" * 256), EXPLICIT)
-    read = reading(archive)
-    (place,) = await read.locate(located, [2])
-    assert await read.whole(place) == b"\2" * 256
+    reader = frame_reader(archive)
+    (place,) = await reader.locate(located, [2])
+    assert await reader.whole(place) == b"\2" * 256
 
 
-async def test_a_part_of_all_fragments_is_read_without_their_headers():
+async def test_a_range_of_all_fragments_is_read_without_item_headers():
     archive, located = await stored(30, fragments(b"abcdef", b"ghij", b"klmn"), VIDEO)
-    read = reading(archive)
-    places = await read.fragments(located)
+    reader = frame_reader(archive)
+    places = await reader.fragments(located)
 
     async def part(offset: int, length: int) -> bytes:
         return b"".join(
-            [each async for each in read.read_fragments(located, places, offset, length)]
+            [each async for each in reader.read_fragments(located, places, offset, length)]
         )
 
     assert await part(0, 14) == b"abcdefghijklmn"
@@ -112,10 +112,10 @@ async def test_a_part_of_all_fragments_is_read_without_their_headers():
     assert await part(6, 2) == b"gh"
 
 
-async def test_frames_by_the_thousand_million_are_refused_before_they_are_counted():
+async def test_an_impossible_number_of_frames_is_refused_before_locating_them():
     archive, located = await stored(2000000000, fragments(b"12", b"34"))
     with pytest.raises(NoFrame, match="2 fragments for 2000000000"):
-        await reading(archive).locate_all(located)
+        await frame_reader(archive).locate_all(located)
 
 
 @pytest.mark.parametrize(
@@ -125,37 +125,37 @@ async def test_frames_by_the_thousand_million_are_refused_before_they_are_counte
         [jpeg(1), jpeg(2), jpeg(3)[:30], jpeg(3)[30:]],
     ],
 )
-async def test_fragments_as_many_as_frames_that_begin_within_an_image_are_refused(wrong):
+async def test_a_fragment_for_each_frame_that_begins_within_an_image_is_refused(wrong):
     archive, located = await stored(4, fragments(*wrong))
-    read = reading(archive)
-    (place,) = await read.locate(located, [4])
+    reader = frame_reader(archive)
+    (place,) = await reader.locate(located, [4])
     with pytest.raises(NoFrame, match="nothing that tells them apart"):
-        await read.whole(place)
+        await reader.whole(place)
 
 
-async def test_a_frame_whose_end_is_missing_is_still_given():
+async def test_a_frame_without_an_end_marker_is_returned():
     archive, located = await stored(2, fragments(jpeg(1)[:-2], jpeg(2)[:-2]))
-    read = reading(archive)
-    (place,) = await read.locate(located, [2])
-    assert await read.whole(place) == jpeg(2)[:-2]
+    reader = frame_reader(archive)
+    (place,) = await reader.locate(located, [2])
+    assert await reader.whole(place) == jpeg(2)[:-2]
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
-async def test_an_empty_fragment_is_no_frame(number):
+async def test_an_empty_fragment_is_not_a_frame(number):
     value = fragments(*[b"" if n == number else jpeg(n) for n in (1, 2, 3)])
     archive, located = await stored(3, value)
-    read = reading(archive)
+    reader = frame_reader(archive)
     with pytest.raises(NoFrame, match=f"Frame {number} is empty"):
-        await read.locate(located, [number])
-    (other,) = await read.locate(located, [number % 3 + 1])
-    assert await read.whole(other) == jpeg(number % 3 + 1)
+        await reader.locate(located, [number])
+    (other,) = await reader.locate(located, [number % 3 + 1])
+    assert await reader.whole(other) == jpeg(number % 3 + 1)
     assert all(length for _, _, length in archive.bucket.reads)
 
 
-async def test_empty_fragments_among_others_change_no_frame():
+async def test_frames_with_empty_fragments_among_them_are_refused():
     value = fragments(b"", jpeg(1)[:30], jpeg(1)[30:], b"", jpeg(2), b"")
     archive, located = await stored(2, value)
-    read = reading(archive)
+    reader = frame_reader(archive)
     with pytest.raises(NoFrame, match="nothing that tells them apart"):
-        await read.locate(located, [1])
+        await reader.locate(located, [1])
     assert all(length for _, _, length in archive.bucket.reads)

@@ -36,7 +36,7 @@ class _CountingBucket(MemoryBucket):
         return piece
 
 
-def holding(content: bytes) -> tuple[_CountingBucket, StoredObject]:
+def bucket_with(content: bytes) -> tuple[_CountingBucket, StoredObject]:
     bucket = _CountingBucket()
     bucket.objects["key"] = content
     return bucket, StoredObject("key", len(content))
@@ -46,26 +46,26 @@ def holding(content: bytes) -> tuple[_CountingBucket, StoredObject]:
 async def test_the_elements_are_those_that_were_stored(syntax: str) -> None:
     content = data_set(syntax=syntax)
     whole = object_of(announced(content, syntax=syntax), content)
-    found = await read_metadata(*holding(whole))
-    assert found.elements == scan(content, syntax)
-    assert found.transfer_syntax_uid == syntax
-    assert whole[found.header_size :] == content
+    metadata = await read_metadata(*bucket_with(whole))
+    assert metadata.elements == scan(content, syntax)
+    assert metadata.transfer_syntax_uid == syntax
+    assert whole[metadata.header_size :] == content
 
 
 async def test_a_large_object_costs_two_small_reads() -> None:
     content = data_set(pixels=bytes(64 * MEBIBYTE))
-    bucket, there = holding(object_of(announced(content), content))
-    found = await read_metadata(bucket, there)
-    assert found.elements == scan(content, EXPLICIT)
+    bucket, stored = bucket_with(object_of(announced(content), content))
+    metadata = await read_metadata(bucket, stored)
+    assert metadata.elements == scan(content, EXPLICIT)
     assert (bucket.requests, bucket.read) == (1, 64 * 1024)
 
 
-async def test_what_stands_behind_the_pixels_is_read_too() -> None:
+async def test_elements_after_the_pixels_are_read() -> None:
     behind = b"\xfa\xff\xfa\xffSQ\0\0\0\0\0\0"
     content = data_set(pixels=bytes(4 * MEBIBYTE)) + behind
-    bucket, there = holding(object_of(announced(content), content))
-    found = await read_metadata(bucket, there)
-    assert (found.elements[-1].tag, bucket.requests) == (0xFFFAFFFA, 2)
+    bucket, stored = bucket_with(object_of(announced(content), content))
+    metadata = await read_metadata(bucket, stored)
+    assert (metadata.elements[-1].tag, bucket.requests) == (0xFFFAFFFA, 2)
 
 
 async def test_large_fragments_are_skipped_and_small_ones_read() -> None:
@@ -76,28 +76,28 @@ async def test_large_fragments_are_skipped_and_small_ones_read() -> None:
     )
     content = head + fragments + b"\xfe\xff\xdd\xe0\0\0\0\0"
     jpeg = "1.2.840.10008.1.2.4.70"
-    bucket, there = holding(object_of(announced(content, syntax=jpeg), content))
-    found = await read_metadata(bucket, there)
-    assert found.elements == scan(content, jpeg)
+    bucket, stored = bucket_with(object_of(announced(content, syntax=jpeg), content))
+    metadata = await read_metadata(bucket, stored)
+    assert metadata.elements == scan(content, jpeg)
     assert bucket.read < 2 * MEBIBYTE
 
 
 @pytest.mark.parametrize("left", [0, 100, 200, 400, 1000, 4 * MEBIBYTE])
-async def test_an_object_cut_short_is_not_understood(left: int) -> None:
+async def test_a_truncated_object_is_c000(left: int) -> None:
     content = data_set(pixels=bytes(5 * MEBIBYTE))
     with pytest.raises(DimseFailure) as refused:
-        await read_metadata(*holding(object_of(announced(content), content)[:left]))
+        await read_metadata(*bucket_with(object_of(announced(content), content)[:left]))
     assert refused.value.status == Status.CANNOT_UNDERSTAND
 
 
-async def test_an_object_shorter_than_was_listed_is_not_understood() -> None:
+async def test_an_object_shorter_than_its_listed_size_is_refused() -> None:
     content = data_set(pixels=bytes(1000))
-    bucket, there = holding(object_of(announced(content), content))
+    bucket, stored = bucket_with(object_of(announced(content), content))
     with pytest.raises(DimseFailure, match="shorter"):
-        await read_metadata(bucket, StoredObject(there.key, there.size + 10))
+        await read_metadata(bucket, StoredObject(stored.key, stored.size + 10))
 
 
-async def test_an_object_that_is_not_there_is_a_missing_key() -> None:
+async def test_an_object_that_does_not_exist_raises_key_error() -> None:
     with pytest.raises(KeyError):
         await read_metadata(MemoryBucket(), StoredObject("key", 1000))
 
@@ -109,7 +109,7 @@ def shipped_files() -> list[bytes]:
     return [each for each in contents if each[128:132] == b"DICM" and each[136:138] == b"UL"]
 
 
-async def test_every_shipped_file_is_recalled_as_it_is_read_in_one_go() -> None:
+async def test_every_shipped_file_is_read_as_by_a_single_scan() -> None:
     files = shipped_files()
     assert len(files) > 50
     for file in files:
@@ -118,7 +118,7 @@ async def test_every_shipped_file_is_recalled_as_it_is_read_in_one_go() -> None:
             expected = scan(file[offset:], part10.transfer_syntax_uid(file[:offset]))
         except DimseFailure as failure:
             with pytest.raises(DimseFailure, match=re.escape(failure.comment)):
-                await read_metadata(*holding(file))
+                await read_metadata(*bucket_with(file))
             continue
-        found = await read_metadata(*holding(file))
-        assert (found.header_size, found.elements) == (offset, expected)
+        metadata = await read_metadata(*bucket_with(file))
+        assert (metadata.header_size, metadata.elements) == (offset, expected)

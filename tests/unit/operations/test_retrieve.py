@@ -43,7 +43,7 @@ async def archive_of(number: int, pixels: int = 16) -> Archive:
     return archive
 
 
-def retrieving(archive: Archive) -> Retriever:
+def retriever(archive: Archive) -> Retriever:
     return Retriever(archive.bucket, archive.queries)
 
 
@@ -51,18 +51,18 @@ async def whole(chunks) -> bytes:
     return b"".join([chunk async for chunk in chunks])
 
 
-async def test_objects_come_in_order_and_whole_one_read_each():
+async def test_objects_are_yielded_in_order_with_one_read_each():
     archive = await archive_of(40)
-    reading = retrieving(archive)
+    reader = retriever(archive)
     got = [
         (each.located.object_name, await whole(each.chunks))
-        async for each in reading.objects(reading.instances("1.2.3"))
+        async for each in reader.objects(reader.instances("1.2.3"))
     ]
     assert got == list(archive.bucket.objects.items())
     assert len(archive.bucket.reads) == 40
 
 
-async def test_small_objects_are_fetched_together_within_the_bound():
+async def test_small_objects_are_prefetched_within_the_limit():
     archive = await archive_of(40)
     at_work = most = 0
     real = archive.bucket.get_range
@@ -76,8 +76,8 @@ async def test_small_objects_are_fetched_together_within_the_bound():
         return await real(key, offset, length)
 
     archive.bucket.get_range = slow
-    reading = retrieving(archive)
-    async for each in reading.objects(reading.instances("1.2.3")):
+    reader = retriever(archive)
+    async for each in reader.objects(reader.instances("1.2.3")):
         await whole(each.chunks)
     assert 8 <= most <= retrieve.CONCURRENT_READS
 
@@ -86,103 +86,103 @@ async def test_a_large_object_is_read_in_pieces(monkeypatch):
     monkeypatch.setattr(retrieve, "READ_SIZE", 1000)
     monkeypatch.setattr(retrieve, "_MAX_PREFETCHED", 1000)
     archive = await archive_of(3, pixels=4500)
-    reading = retrieving(archive)
-    got = [await whole(each.chunks) async for each in reading.objects(reading.instances("1.2.3"))]
+    reader = retriever(archive)
+    got = [await whole(each.chunks) async for each in reader.objects(reader.instances("1.2.3"))]
     assert got == list(archive.bucket.objects.values())
     assert max(length for _, _, length in archive.bucket.reads) == 1000
 
 
-async def test_without_room_nothing_is_fetched_ahead_and_all_is_given_back(monkeypatch):
+async def test_without_memory_budget_nothing_is_prefetched_and_all_is_released(monkeypatch):
     monkeypatch.setattr(retrieve, "_MEMORY_BUDGET", 1000)
     archive = await archive_of(10, pixels=400)
-    reading = retrieving(archive)
-    got = [await whole(each.chunks) async for each in reading.objects(reading.instances("1.2.3"))]
+    reader = retriever(archive)
+    got = [await whole(each.chunks) async for each in reader.objects(reader.instances("1.2.3"))]
     assert got == list(archive.bucket.objects.values())
-    assert reading._budget == 1000
+    assert reader._budget == 1000
 
 
-async def test_many_readers_of_large_objects_have_smaller_pieces(monkeypatch):
+async def test_many_readers_of_large_objects_get_smaller_pieces(monkeypatch):
     monkeypatch.setattr(retrieve, "READ_SIZE", 800)
     monkeypatch.setattr(retrieve, "_MEMORY_BUDGET", 5000)
     archive = await archive_of(1, pixels=4000)
-    reading = retrieving(archive)
-    [located] = [each async for each in reading.instances("1.2.3")]
-    ranges = [reading.object_range(located, 0, 4000) for _ in range(4)]
+    reader = retriever(archive)
+    [located] = [each async for each in reader.instances("1.2.3")]
+    ranges = [reader.object_range(located, 0, 4000) for _ in range(4)]
     begun = [await anext(each) for each in ranges]
     assert [len(each) for each in begun] == [800, 800, 100, 100]
     stored = archive.bucket.objects[located.object_name][:4000]
     for first, rest in zip(begun, ranges, strict=True):
         assert first + await whole(rest) == stored
-    assert reading._budget == 5000
+    assert reader._budget == 5000
 
 
-async def test_who_leaves_early_leaves_nothing_at_work():
+async def test_closing_early_leaves_no_read_running():
     archive = await archive_of(30)
-    reading = retrieving(archive)
+    reader = retriever(archive)
     before = asyncio.all_tasks()
-    objects = reading.objects(reading.instances("1.2.3"))
+    objects = reader.objects(reader.instances("1.2.3"))
     await anext(objects)
     await objects.aclose()
     assert asyncio.all_tasks() == before
-    assert reading._budget == retrieve._MEMORY_BUDGET
+    assert reader._budget == retrieve._MEMORY_BUDGET
 
 
-async def test_a_missing_object_is_told_and_the_others_come():
+async def test_a_missing_object_is_reported_and_the_others_are_yielded():
     archive = await archive_of(5)
     gone = list(archive.bucket.objects)[2]
     del archive.bucket.objects[gone]
-    reading = retrieving(archive)
-    found = [each.chunks is not None async for each in reading.objects(reading.instances("1.2.3"))]
-    assert found == [True, True, False, True, True]
+    reader = retriever(archive)
+    located = [each.chunks is not None async for each in reader.objects(reader.instances("1.2.3"))]
+    assert located == [True, True, False, True, True]
 
 
-async def test_a_bucket_that_is_down_fails_as_it_says():
+async def test_the_error_of_a_bucket_that_is_down_is_raised():
     archive = await archive_of(2)
     archive.bucket.refusing = OutOfResources("The bucket is down.")
-    reading = retrieving(archive)
+    reader = retriever(archive)
     with pytest.raises(OutOfResources, match="down"):
-        await anext(reading.objects(reading.instances("1.2.3")))
+        await anext(reader.objects(reader.instances("1.2.3")))
 
 
-async def test_an_object_that_was_cut_short_is_damaged():
+async def test_a_truncated_object_is_reported_as_damaged():
     archive = await archive_of(1)
     key = next(iter(archive.bucket.objects))
     archive.bucket.objects[key] = archive.bucket.objects[key][:-1]
-    reading = retrieving(archive)
+    reader = retriever(archive)
     with pytest.raises(DimseFailure, match="shorter than the catalogue says"):
-        await anext(reading.objects(reading.instances("1.2.3")))
+        await anext(reader.objects(reader.instances("1.2.3")))
 
 
 async def test_one_instance_is_found_by_its_uids_and_no_other():
     archive = await archive_of(3)
-    reading = retrieving(archive)
-    found = await reading.instance("1.2.3", SERIES, f"{SERIES}.1")
-    assert found
-    assert by_tag(found.elements)[0x00080018].value == f"{SERIES}.1"
-    assert await reading.instance("1.2.3", SERIES, f"{SERIES}.7") is None
-    assert await reading.instance("1.2.4", SERIES, f"{SERIES}.1") is None
+    reader = retriever(archive)
+    located = await reader.instance("1.2.3", SERIES, f"{SERIES}.1")
+    assert located
+    assert by_tag(located.elements)[0x00080018].value == f"{SERIES}.1"
+    assert await reader.instance("1.2.3", SERIES, f"{SERIES}.7") is None
+    assert await reader.instance("1.2.4", SERIES, f"{SERIES}.1") is None
 
 
-async def test_a_range_of_a_missing_object_says_what_to_do():
+async def test_a_range_of_a_missing_object_names_the_remedy():
     archive = await archive_of(1)
-    reading = retrieving(archive)
-    found = await reading.instance("1.2.3", SERIES, f"{SERIES}.0")
+    reader = retriever(archive)
+    located = await reader.instance("1.2.3", SERIES, f"{SERIES}.0")
     archive.bucket.objects.clear()
     with pytest.raises(ObjectMissing, match="rebuild the catalogue"):
-        await reading.read(found, 0, 10)
+        await reader.read(located, 0, 10)
 
 
 @pytest.mark.parametrize("path", storable(), ids=lambda path: path.name)
 async def test_bulk_values_are_those_of_the_data_set_in_little_endian(path):
     archive = Archive()
     located = await archive.add_file(path)
-    reading = retrieving(archive)
+    reader = retriever(archive)
     if located.transfer_syntax_uid in ("1.2.840.10008.1.2.1.99", BIG_ENDIAN):
         return
     data_set = data_set_of(path)
     for each in located.elements:
         if bulk := each.bulk:
-            value = await whole(reading.value(located, each))
+            value = await whole(reader.value(located, each))
             assert value == data_set[bulk.offset : bulk.offset + bulk.length]
 
 
@@ -190,10 +190,10 @@ async def test_bulk_values_are_those_of_the_data_set_in_little_endian(path):
     ("stored", "plain"),
     [("image_dfl.dcm", None), ("MR_small_bigendian.dcm", "MR_small.dcm")],
 )
-async def test_deflated_and_big_endian_values_are_given_plain(stored, plain):
+async def test_deflated_and_big_endian_values_are_converted(stored, plain):
     paths = {path.name: path for path in storable()}
     archive = Archive()
     located = await archive.add_file(paths[stored])
     pixel_data = by_tag(located.elements)[0x7FE00010]
-    value = await whole(retrieving(archive).value(located, pixel_data))
+    value = await whole(retriever(archive).value(located, pixel_data))
     assert value == dcmread(paths[plain or stored]).PixelData

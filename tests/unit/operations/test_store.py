@@ -32,36 +32,36 @@ PIXELS = bytes(range(256)) * 64
 BROKEN_OFF = OutOfResources("The transfer was broken off.")
 
 
-async def test_the_object_is_the_head_and_the_bytes_as_they_came() -> None:
-    made, content = space(), data_set(pixels=PIXELS)
+async def test_the_object_is_the_part10_header_and_the_received_bytes() -> None:
+    storage, content = space(), data_set(pixels=PIXELS)
     instance = announced(content)
-    stored = await made.storing.store(OPERATION, instance, chunks(content, (10, 1000)))
-    assert made.bucket.objects == {key_of(instance): object_of(instance, content)}
+    stored = await storage.storer.store(OPERATION, instance, chunks(content, (10, 1000)))
+    assert storage.bucket.objects == {key_of(instance): object_of(instance, content)}
     assert (stored.key, stored.duplicate) == (key_of(instance), False)
 
 
-async def test_the_event_tells_where_the_data_set_stands() -> None:
-    made, content = space(), data_set(pixels=PIXELS)
+async def test_the_event_has_the_location_of_the_data_set() -> None:
+    storage, content = space(), data_set(pixels=PIXELS)
     instance = announced(content)
-    stored = await made.storing.store(OPERATION, instance, chunks(content))
-    (event,) = made.sink.accepted
-    told = event.data.store
+    stored = await storage.storer.store(OPERATION, instance, chunks(content))
+    (event,) = storage.sink.accepted
+    store = event.data.store
     assert event.id == stored.event_id
     assert (event.subject, event.source) == (SOP_INSTANCE, SPACE.event_source)
-    assert (told.provider, told.bucket_name) == ("provider", "memory")
-    assert (told.wado_internal_endpoint, told.wado_external_endpoint) == (
+    assert (store.provider, store.bucket_name) == ("provider", "memory")
+    assert (store.wado_internal_endpoint, store.wado_external_endpoint) == (
         SPACE.wado_internal_endpoint,
         SPACE.wado_external_endpoint,
     )
-    there = made.bucket.objects[told.object_name]
-    assert there[told.header_size :] == content
-    assert (told.size, told.sha256) == (len(content), instance.sha256)
+    stored_object = storage.bucket.objects[store.object_name]
+    assert stored_object[store.header_size :] == content
+    assert (store.size, store.sha256) == (len(content), instance.sha256)
 
 
-async def test_the_event_says_every_element_and_where_the_pixels_stand() -> None:
-    made, content = space(), data_set(pixels=PIXELS)
-    await made.storing.store(OPERATION, announced(content), chunks(content))
-    image = made.sink.accepted[0].data.image
+async def test_the_event_has_every_element_and_the_location_of_the_pixels() -> None:
+    storage, content = space(), data_set(pixels=PIXELS)
+    await storage.storer.store(OPERATION, announced(content), chunks(content))
+    image = storage.sink.accepted[0].data.image
     found = {each.tag: each for each in image.elements}
     assert found[0x00100010].value == "Doe^Jane"
     bulk = found[0x7FE00010].bulk
@@ -69,86 +69,86 @@ async def test_the_event_says_every_element_and_where_the_pixels_stand() -> None
     assert content[bulk.offset : bulk.offset + bulk.length] == PIXELS
 
 
-async def test_the_event_is_sent_only_when_the_object_is_there() -> None:
+async def test_the_event_is_sent_only_after_the_object_exists() -> None:
     bucket = MemoryBucket()
 
-    class Looking(MemorySink):
+    class CheckingSink(MemorySink):
         async def accept(self, event: ImageStoredEvent) -> None:
             assert event.data.store.object_name in bucket.objects
             await super().accept(event)
 
-    made, content = space(bucket, Looking()), data_set()
-    await made.storing.store(OPERATION, announced(content), chunks(content))
-    assert len(made.events) == 1
+    storage, content = space(bucket, CheckingSink()), data_set()
+    await storage.storer.store(OPERATION, announced(content), chunks(content))
+    assert len(storage.events) == 1
 
 
-async def test_an_instance_that_is_not_there_is_not_already_stored() -> None:
-    made = space()
-    assert await made.storing.already(OPERATION, announced(data_set())) is None
+async def test_an_instance_without_an_object_is_not_already_stored() -> None:
+    storage = space()
+    assert await storage.storer.already(OPERATION, announced(data_set())) is None
 
 
-async def test_the_same_again_takes_no_byte_and_sends_no_second_event() -> None:
-    made, content = space(), data_set()
+async def test_the_same_instance_again_reads_no_chunk_and_sends_no_second_event() -> None:
+    storage, content = space(), data_set()
     instance = announced(content)
-    first = await made.storing.store(OPERATION, instance, chunks(content))
-    again = await made.storing.already("another operation", instance)
+    first = await storage.storer.store(OPERATION, instance, chunks(content))
+    again = await storage.storer.already("another operation", instance)
     assert again is not None
     assert (again.key, again.event_id, again.duplicate) == (first.key, first.event_id, True)
-    assert made.events == [first.event_id]
+    assert storage.events == [first.event_id]
 
 
-async def test_another_replica_tells_the_event_again_from_the_object_alone() -> None:
-    made, content = space(), data_set(pixels=PIXELS)
+async def test_another_replica_sends_the_event_again_from_the_object_alone() -> None:
+    storage, content = space(), data_set(pixels=PIXELS)
     instance = announced(content)
-    await made.storing.store(OPERATION, instance, chunks(content))
-    other = space(made.bucket)
-    stored = await other.storing.already(OPERATION, instance)
+    await storage.storer.store(OPERATION, instance, chunks(content))
+    other = space(storage.bucket)
+    stored = await other.storer.already(OPERATION, instance)
     assert stored is not None
-    first, again = made.sink.accepted[0], other.sink.accepted[0]
+    first, again = storage.sink.accepted[0], other.sink.accepted[0]
     assert (again.id, again.data) == (first.id, first.data)
 
 
-async def test_an_object_that_was_removed_is_stored_anew_though_its_event_is_remembered() -> None:
-    made, content = space(), data_set()
+async def test_an_object_that_was_deleted_is_stored_again_although_its_event_is_cached() -> None:
+    storage, content = space(), data_set()
     instance = announced(content)
-    await made.storing.store(OPERATION, instance, chunks(content))
-    made.bucket.objects.clear()
-    assert await made.storing.already(OPERATION, instance) is None
-    stored = await made.storing.store(OPERATION, instance, chunks(content))
-    assert (stored.duplicate, key_of(instance) in made.bucket.objects) == (False, True)
+    await storage.storer.store(OPERATION, instance, chunks(content))
+    storage.bucket.objects.clear()
+    assert await storage.storer.already(OPERATION, instance) is None
+    stored = await storage.storer.store(OPERATION, instance, chunks(content))
+    assert (stored.duplicate, key_of(instance) in storage.bucket.objects) == (False, True)
 
 
 @pytest.mark.parametrize("damage", [b"", b"no DICOM", None], ids=["empty", "foreign", "cut"])
-async def test_a_damaged_object_is_written_anew(damage: bytes | None) -> None:
-    made, content = space(), data_set(pixels=PIXELS)
+async def test_a_damaged_object_is_overwritten(damage: bytes | None) -> None:
+    storage, content = space(), data_set(pixels=PIXELS)
     instance = announced(content)
     whole = object_of(instance, content)
-    made.bucket.objects[key_of(instance)] = whole[:-2] if damage is None else damage
-    stored = await made.storing.store(OPERATION, instance, chunks(content))
-    assert made.bucket.objects[key_of(instance)] == whole
+    storage.bucket.objects[key_of(instance)] = whole[:-2] if damage is None else damage
+    stored = await storage.storer.store(OPERATION, instance, chunks(content))
+    assert storage.bucket.objects[key_of(instance)] == whole
     assert not stored.duplicate
 
 
 async def test_an_object_of_another_size_than_announced_is_not_taken_for_the_instance() -> None:
-    made, content = space(), data_set(pixels=PIXELS)
+    storage, content = space(), data_set(pixels=PIXELS)
     instance = announced(content)
-    await made.storing.store(OPERATION, instance, chunks(content))
+    await storage.storer.store(OPERATION, instance, chunks(content))
     longer = Instance(CT, SOP_INSTANCE, instance.transfer_syntax_uid, 7, instance.sha256)
-    assert await space(made.bucket).storing.already(OPERATION, longer) is None
+    assert await space(storage.bucket).storer.already(OPERATION, longer) is None
 
 
 async def test_the_same_instance_many_times_at_once_is_one_object() -> None:
-    made, content = space(), data_set(pixels=PIXELS)
+    storage, content = space(), data_set(pixels=PIXELS)
     instance = announced(content)
     stored = await asyncio.gather(
         *(
-            made.storing.store(f"op{n}", instance, chunks(content, range(0, 9000, 500)))
+            storage.storer.store(f"op{n}", instance, chunks(content, range(0, 9000, 500)))
             for n in range(8)
         )
     )
-    assert made.bucket.objects == {key_of(instance): object_of(instance, content)}
+    assert storage.bucket.objects == {key_of(instance): object_of(instance, content)}
     assert {each.key for each in stored} == {key_of(instance)}
-    assert {each.event_id for each in stored} <= set(made.events)
+    assert {each.event_id for each in stored} <= set(storage.events)
 
 
 @pytest.mark.parametrize(
@@ -188,128 +188,134 @@ async def test_the_same_instance_many_times_at_once_is_one_object() -> None:
         (announced(b""), b"", Status.DOES_NOT_MATCH_SOP_CLASS, "(0008,0016)"),
     ],
 )
-async def test_what_is_not_the_announced_instance_never_becomes_visible(
+async def test_a_data_set_other_than_announced_never_becomes_visible(
     instance: Instance, content: bytes, status: Status, named: str
 ) -> None:
-    made = space()
+    storage = space()
     with pytest.raises(DimseFailure) as refused:
-        await made.storing.store(OPERATION, instance, chunks(content, range(0, 9000, 99)))
+        await storage.storer.store(OPERATION, instance, chunks(content, range(0, 9000, 99)))
     assert refused.value.status == status
     assert named in refused.value.comment
-    assert (refused.value.transient, made.bucket.objects, made.events) == (False, {}, [])
+    assert (refused.value.transient, storage.bucket.objects, storage.events) == (False, {}, [])
 
 
 @pytest.mark.parametrize("sop_instance", ["", "../../escape", "1.2.x", "1." * 33 + "1"])
-async def test_what_is_no_uid_never_becomes_a_key(sop_instance: str) -> None:
-    made, content = space(), data_set()
+async def test_an_invalid_uid_never_becomes_a_key(sop_instance: str) -> None:
+    storage, content = space(), data_set()
     with pytest.raises(DimseFailure) as refused:
-        await made.storing.store(
+        await storage.storer.store(
             OPERATION, announced(content, sop_instance=sop_instance), chunks(content)
         )
     assert refused.value.status == Status.DOES_NOT_MATCH_SOP_CLASS
-    assert not made.bucket.objects
+    assert not storage.bucket.objects
 
 
-async def test_no_sentence_of_a_refusal_repeats_the_data_set() -> None:
+async def test_an_error_comment_has_no_value_of_the_data_set() -> None:
     content = data_set(element(0x0020000E, "UI", "Doe^Jane"))
     with pytest.raises(DimseFailure) as refused:
-        await space().storing.store(OPERATION, announced(content), chunks(content))
+        await space().storer.store(OPERATION, announced(content), chunks(content))
     assert "Doe" not in refused.value.comment
 
 
-async def test_a_transfer_broken_off_leaves_nothing_and_keeps_its_failure() -> None:
-    made, content = space(), data_set(pixels=PIXELS)
+async def test_an_aborted_transfer_leaves_no_object_and_raises_its_failure() -> None:
+    storage, content = space(), data_set(pixels=PIXELS)
     with pytest.raises(OutOfResources) as raised:
-        await made.storing.store(OPERATION, announced(content), chunks(content, (500,), BROKEN_OFF))
-    assert (raised.value, made.bucket.objects) == (BROKEN_OFF, {})
+        await storage.storer.store(
+            OPERATION, announced(content), chunks(content, (500,), BROKEN_OFF)
+        )
+    assert (raised.value, storage.bucket.objects) == (BROKEN_OFF, {})
 
 
 async def test_an_object_of_the_announced_instance_under_another_class_is_refused() -> None:
-    made, content = space(), data_set()
-    await made.storing.store(OPERATION, announced(content), chunks(content))
+    storage, content = space(), data_set()
+    await storage.storer.store(OPERATION, announced(content), chunks(content))
     with pytest.raises(DimseFailure, match="0008,0016"):
-        await made.storing.already(
+        await storage.storer.already(
             OPERATION, announced(content, sop_class="1.2.840.10008.5.1.4.1.1.4")
         )
 
 
-class _Luck:
+class _Faults:
     """Fails at the calls it is told to, counting them all."""
 
-    def __init__(self, unlucky: set[int]) -> None:
-        self._unlucky = unlucky
+    def __init__(self, failing_calls: set[int]) -> None:
+        self._failing_calls = failing_calls
         self._calls = 0
 
-    def try_it(self) -> None:
+    def call(self) -> None:
         self._calls += 1
-        if self._calls in self._unlucky:
+        if self._calls in self._failing_calls:
             raise DOWN
 
 
-class _UnluckyBucket(MemoryBucket):
-    def __init__(self, luck: _Luck) -> None:
+class _FaultyBucket(MemoryBucket):
+    def __init__(self, faults: _Faults) -> None:
         super().__init__()
-        self._luck = luck
+        self._faults = faults
 
     async def head(self, key: str) -> StoredObject | None:
-        self._luck.try_it()
+        self._faults.call()
         return await super().head(key)
 
     async def get_range(self, key: str, offset: int, length: int) -> bytes:
-        self._luck.try_it()
+        self._faults.call()
         return await super().get_range(key, offset, length)
 
     async def put(self, key: str, chunks: AsyncIterator[bytes], size: int) -> None:
-        self._luck.try_it()
+        self._faults.call()
 
         async def failing() -> AsyncIterator[bytes]:
             async for chunk in chunks:
-                self._luck.try_it()
+                self._faults.call()
                 yield chunk
-            self._luck.try_it()
+            self._faults.call()
 
         await super().put(key, failing(), size)
-        self._luck.try_it()  # durable, and the answer is lost
+        self._faults.call()  # durable, and the answer is lost
 
 
-class _UnluckySink(MemorySink):
-    def __init__(self, luck: _Luck) -> None:
+class _FaultySink(MemorySink):
+    def __init__(self, faults: _Faults) -> None:
         super().__init__()
-        self._luck = luck
+        self._faults = faults
 
     async def accept(self, event: ImageStoredEvent) -> None:
-        self._luck.try_it()
+        self._faults.call()
         await super().accept(event)
-        self._luck.try_it()  # accepted, and the answer is lost
+        self._faults.call()  # accepted, and the answer is lost
 
 
 @settings(max_examples=150, deadline=None)
 @given(
     cuts=st.lists(st.integers(1, 800), max_size=6),
-    unlucky=st.sets(st.integers(1, 40), max_size=12),
+    failing_calls=st.sets(st.integers(1, 40), max_size=12),
     breaks=st.lists(st.booleans(), max_size=3),
 )
-def test_success_means_object_and_event_and_every_failure_heals_by_repeating(
-    cuts: list[int], unlucky: set[int], breaks: list[bool]
+def test_success_means_object_and_event_and_every_failure_ends_by_retrying(
+    cuts: list[int], failing_calls: set[int], breaks: list[bool]
 ) -> None:
-    asyncio.run(_repeat_until_stored(cuts, unlucky, breaks))
+    asyncio.run(_repeat_until_stored(cuts, failing_calls, breaks))
 
 
-async def _repeat_until_stored(cuts: list[int], unlucky: set[int], breaks: list[bool]) -> None:
-    luck = _Luck(unlucky)
-    made = space(_UnluckyBucket(luck), _UnluckySink(luck))
+async def _repeat_until_stored(
+    cuts: list[int], failing_calls: set[int], breaks: list[bool]
+) -> None:
+    faults = _Faults(failing_calls)
+    storage = space(_FaultyBucket(faults), _FaultySink(faults))
     content = data_set(pixels=PIXELS[:600])
     instance = announced(content)
     whole: Any = {key_of(instance): object_of(instance, content)}
-    for attempt in range(len(unlucky) + len(breaks) + 1):
+    for attempt in range(len(failing_calls) + len(breaks) + 1):
         breaking = BROKEN_OFF if attempt < len(breaks) and breaks[attempt] else None
         try:
-            stored = await made.storing.store(OPERATION, instance, chunks(content, cuts, breaking))
+            stored = await storage.storer.store(
+                OPERATION, instance, chunks(content, cuts, breaking)
+            )
         except OutOfResources:
-            assert made.bucket.objects in ({}, whole)
+            assert storage.bucket.objects in ({}, whole)
             continue
-        assert made.bucket.objects == whole
-        assert stored.event_id in made.events
-        assert set(made.events) == {stored.event_id}
+        assert storage.bucket.objects == whole
+        assert stored.event_id in storage.events
+        assert set(storage.events) == {stored.event_id}
         return
     raise AssertionError("never stored, though nothing fails any more")
