@@ -220,7 +220,7 @@ async def test_what_is_not_done_is_said(few: Space) -> None:
 @pytest.mark.parametrize(
     ("asked", "sentence"),
     [
-        ("PatientName.PatientID=1", "no path through sequences"),
+        ("PatientName.PatientID=1", "must have sequences only before its last dot"),
         ("SOPInstanceUID=1.2", "(0008,0018) can't be searched for among studies"),
         ("limit=-1", "limit must be one number"),
         ("limit=1&limit=2", "limit must be one number"),

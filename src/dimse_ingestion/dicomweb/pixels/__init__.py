@@ -1,4 +1,4 @@
-"""Decoding, display and transcoding of pixel data, in worker processes that an image may break.
+"""Decoding, rendering and transcoding of pixel data, in worker processes that may crash.
 
-It knows no request: the services in `dicomweb.retrieve` call it.
+Nothing here handles requests: the services in `dicomweb.retrieve` do.
 """

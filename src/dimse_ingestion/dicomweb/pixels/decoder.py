@@ -1,8 +1,8 @@
-"""Pixels decoded, pictured and transcoded: what runs in the processes of `rendering`.
+"""Functions that run in the processes of `decoder_pool`: decode, render and transcode.
 
-Pixel libraries are imported here and in what is imported from here, in those processes alone: a
-codec that crashes, loops or eats memory ends one of them. Every function takes and gives bytes or
-paths. How values become shades is `shading`'s matter.
+Only those processes import pixel libraries, by this module, so that a codec that crashes, loops or
+uses too much memory ends only one of them. Every function takes and returns bytes or paths.
+`display` maps values to shades.
 """
 
 from collections.abc import Iterator, Sequence
@@ -38,14 +38,14 @@ _YBR, _RGB = "YBR_FULL", "RGB"
 
 
 class Undecodable(ValueError):
-    """Pixels that can't be decoded; the sentence says why, without a value of them."""
+    """Pixels can't be decoded; the message has the reason, but no value of them."""
 
 
 def decode(job: DecodeJob) -> bytes:
-    """A frame's samples in little endian, as explicit VR little endian holds them.
+    """Return a frame's samples as in explicit VR little endian.
 
-    Colours are those of the instance's Photometric Interpretation where that outlives compression
-    (YBR_FULL), else RGB. Planes are kept apart where the instance says so.
+    Colours are in the instance's Photometric Interpretation if it also applies to uncompressed
+    pixels (YBR_FULL), else in RGB. Colour planes are separate where Planar Configuration is 1.
     """
     data_set = _data_set(job)
     pixels, _ = _decode_labelled(job, data_set)
@@ -57,7 +57,7 @@ def decode(job: DecodeJob) -> bytes:
 
 
 def render(job: DecodeJob, parameters: RenderParameters) -> bytes:
-    """A frame as it is looked at, as PNG or JPEG."""
+    """Return a frame as PNG or JPEG, as it is displayed."""
     data_set = _data_set(job)
     pixels, _ = _decode_samples(job, data_set, raw=False)
     is_coloured = pixels.ndim == _COLOUR_DIMENSIONS
@@ -76,10 +76,10 @@ def render(job: DecodeJob, parameters: RenderParameters) -> bytes:
 
 
 def transcode(source: Path, target: Path, frames: Sequence[FrameRanges], job: DecodeJob) -> None:
-    """A Part-10 file written as explicit VR little endian, its pixels decompressed.
+    """Write a Part 10 file as explicit VR little endian, with its pixels decompressed.
 
-    `frames` tells where each frame's bytes stand in the file, and `job` how they are decoded; an
-    instance without compressed pixels has none of them.
+    `frames` has the byte ranges of each frame in the file, and `job` the way to decode them; an
+    instance without compressed pixels has no frames.
     """
     if not frames:
         part10_transcoding.rewrite(source, target)
@@ -97,7 +97,7 @@ def _frames(source: Path, frames: Sequence[FrameRanges], job: DecodeJob) -> Iter
 
 
 def _decode_labelled(job: DecodeJob, data_set: Dataset) -> tuple[Pixels, str]:
-    """The samples as the instance's label says, or RGB; and the label that is theirs."""
+    """Return the samples in the instance's Photometric Interpretation or RGB, and which it is."""
     pixels, label = _decode_samples(job, data_set, raw=True)
     if pixels.ndim != _COLOUR_DIMENSIONS:
         return pixels, label
@@ -111,7 +111,7 @@ def _decode_labelled(job: DecodeJob, data_set: Dataset) -> tuple[Pixels, str]:
 
 
 def _decode_samples(job: DecodeJob, data_set: Dataset, *, raw: bool) -> tuple[Pixels, str]:
-    """The samples of the job's frame, and their colours' label; YBR is made RGB unless `raw`."""
+    """Return the frame's samples and Photometric Interpretation; YBR becomes RGB unless `raw`."""
     if job.is_encapsulated:
         if not _has_decoder(job.transfer_syntax_uid):
             raise Undecodable("Its transfer syntax can't be decoded here.")
@@ -119,7 +119,7 @@ def _decode_samples(job: DecodeJob, data_set: Dataset, *, raw: bool) -> tuple[Pi
     _set_pixel_data(job, data_set)
     options = as_pixel_options(data_set)
     if data_set.HighBit != data_set.BitsStored - 1:
-        options["correct_unused_bits"] = False  # they are not the upper ones
+        options["correct_unused_bits"] = False  # the unused bits are not the upper ones
     decoder = get_decoder(job.transfer_syntax_uid)
     pixels, properties = decoder.as_array(data_set, index=0, raw=raw, **options)
     return pixels, str(properties["photometric_interpretation"])
@@ -133,7 +133,7 @@ def _has_decoder(transfer_syntax_uid: str) -> bool:
 
 
 def _data_set(job: DecodeJob) -> Dataset:
-    """An image of one frame, without its pixels."""
+    """Return the data set of an image of one frame, without its pixels."""
     data_set = read_dataset(BytesIO(job.presentation), is_implicit_VR=False, is_little_endian=True)
     data_set.file_meta = FileMetaDataset()
     data_set.file_meta.TransferSyntaxUID = UID(job.transfer_syntax_uid)
@@ -144,7 +144,7 @@ def _data_set(job: DecodeJob) -> Dataset:
 
 
 def _repair(data_set: Dataset) -> None:
-    """Give an image what decoders ask for where it is missing or impossible (PS3.3 C.7.6.3)."""
+    """Set attributes that decoders need where they are missing or invalid (PS3.3 C.7.6.3)."""
     data_set.Rows, data_set.Columns = _whole(data_set, "Rows"), _whole(data_set, "Columns")
     samples = data_set.SamplesPerPixel = _whole(data_set, "SamplesPerPixel") or 1
     allocated = data_set.BitsAllocated = _whole(data_set, "BitsAllocated")
@@ -160,7 +160,7 @@ def _repair(data_set: Dataset) -> None:
 
 
 def _whole(data_set: Dataset, keyword: str) -> int:
-    """An attribute's first value; 0 where it has none."""
+    """Return an attribute's first value as an integer, 0 where it has none."""
     try:
         return int(np.atleast_1d(data_set.get(keyword))[0])
     except (TypeError, ValueError, IndexError):
@@ -174,9 +174,9 @@ def _set_pixel_data(job: DecodeJob, data_set: Dataset) -> None:
 
 
 def check_size(frame: bytes, data_set: Dataset) -> None:
-    """Raise Undecodable where the compressed image is larger than the instance says.
+    """Raise Undecodable where the compressed image is larger than the instance declares.
 
-    A decoder allocates what the code stream claims before it finds that there is less.
+    A decoder allocates the size that the code stream declares before it reads the samples.
     """
     try:
         size = claimed_size(frame, data_set.file_meta.TransferSyntaxUID)
@@ -192,7 +192,7 @@ def check_size(frame: bytes, data_set: Dataset) -> None:
 
 
 def _crop(image: Image.Image, parameters: RenderParameters) -> Image.Image:
-    """The region asked; a negative width or height mirrors it (PS3.18 8.3.5.1.3)."""
+    """Return the requested region; a negative width or height mirrors it (PS3.18 8.3.5.1.3)."""
     if parameters.region is None:
         return image
     x, y, width, height = parameters.region.within(image.width, image.height)
@@ -205,7 +205,7 @@ def _crop(image: Image.Image, parameters: RenderParameters) -> Image.Image:
 
 
 def _fit(image: Image.Image, parameters: RenderParameters) -> Image.Image:
-    """Scaled to fit, its aspect kept; a thumbnail is never made larger than the image."""
+    """Scale an image to fit, with its aspect ratio; a thumbnail is never larger than the image."""
     if parameters.size is None:
         return image
     scale = min(parameters.size[0] / image.width, parameters.size[1] / image.height)

@@ -1,8 +1,8 @@
-"""Pixels decoded and pictured in processes beside the service, which may die of it.
+"""A pool of worker processes that decode and render pixels, and that may crash without harm.
 
-Processes are started with the first image, replaced after a crash, ended when a decode takes too
-long or has taken too much memory, and given nothing that is larger decoded than they may hold.
-What they run is `decoding`.
+Processes start with the first image and are replaced after a crash. They are ended when a decode
+takes too long or has used too much memory, and images that are too large to decode are refused
+before. They run the functions of `decoder`.
 """
 
 import asyncio
@@ -40,21 +40,21 @@ _LOG = logger(__name__)
 _DECODE_TIMEOUT = 30.0
 _TRANSCODE_TIMEOUT = 120.0
 MAX_DECODED = 256 * 2**20
-"""Bytes of one frame, decoded."""
+"""Maximum size of one decoded frame in bytes."""
 
 MAX_TRANSCODED = 512 * 2**20
-"""Bytes of an instance whose pixels are decompressed as a whole."""
+"""Maximum size in bytes of an instance that is transcoded."""
 
-_MAX_ADDRESS_SPACE = 4 * 2**30  # of a process: a decoder that wants more fails
-_MAX_IDLE_MEMORY = 384 * 2**20  # bytes that a process may hold between two jobs
+_MAX_ADDRESS_SPACE = 4 * 2**30  # bytes of a process: a decoder that needs more fails
+_MAX_IDLE_MEMORY = 384 * 2**20  # bytes that a process may use between two jobs
 _QUEUED_JOBS_PER_WORKER = 32
-_MAX_JOBS_PER_PROCESS = 500  # then another takes its place: codecs leak
-_IDLE_MEMORY_VARIABLE = "_DECODER_IDLE_MEMORY"  # known to the process alone
+_MAX_JOBS_PER_PROCESS = 500  # then the process is replaced, because codecs leak memory
+_IDLE_MEMORY_VARIABLE = "_DECODER_IDLE_MEMORY"  # set in the worker process only
 _EXHAUSTED, _RETIRED = 71, 75  # exit codes
-_ATTEMPTS = 4  # of a job whose process ended before it began
-_ACKNOWLEDGE_SECONDS = 0.2  # seconds in which the pool learns which process has the job
+_ATTEMPTS = 4  # of a job whose process ended before the job started
+_ACKNOWLEDGE_SECONDS = 0.2  # time for the pool to learn which process has the job
 _PHOTOMETRIC_INTERPRETATION, _BITS_ALLOCATED = 0x00280004, 0x00280100
-_LAYOUT = (_PHOTOMETRIC_INTERPRETATION, _BITS_ALLOCATED)  # as they were found to be written
+_LAYOUT = (_PHOTOMETRIC_INTERPRETATION, _BITS_ALLOCATED)  # taken from the stored pixel data instead
 _KEYWORDS = {"OF": "FloatPixelData", "OD": "DoubleFloatPixelData"}
 
 
@@ -88,26 +88,26 @@ class DecoderPool:
             await asyncio.to_thread(process_pool.join)
 
     async def decode(self, job: DecodeJob) -> bytes:
-        """A frame's samples in little endian; raises Problem."""
+        """Return a frame's samples in little endian; raises Problem."""
         result: bytes = await self._run("decode", self._decode_timeout, job)
         return result
 
     async def render(self, job: DecodeJob, parameters: RenderParameters) -> bytes:
-        """A frame as PNG or JPEG; raises Problem."""
+        """Return a frame as PNG or JPEG; raises Problem."""
         result: bytes = await self._run("render", self._decode_timeout, job, parameters)
         return result
 
     async def transcode(
         self, source: Path, target: Path, frames: Sequence[FrameRanges], template: DecodeJob
     ) -> None:
-        """A Part-10 file written as explicit VR little endian; raises Problem."""
+        """Write a Part 10 file as explicit VR little endian; raises Problem."""
         await self._run("transcode", self._transcode_timeout, source, target, frames, template)
 
     async def _run(self, name: str, timeout_seconds: float, *arguments: object) -> Any:
         if self._queued_jobs >= self._workers * _QUEUED_JOBS_PER_WORKER:
             raise Problem(
                 HTTPStatus.SERVICE_UNAVAILABLE,
-                "Too many images wait to be decoded.",
+                "Too many images wait to be decoded: retry later.",
                 headers={"retry-after": "1"},
             )
         self._queued_jobs += 1
@@ -119,14 +119,14 @@ class DecoderPool:
     async def _run_with_retry(
         self, name: str, timeout_seconds: float, arguments: tuple[object, ...]
     ) -> Any:
-        """Run a job; again where its process ended before the job began. Raises Problem."""
+        """Run a job, and retry it if its process ended before the job started; raises Problem."""
         for attempt in range(_ATTEMPTS):
             try:
                 future = self._running_pool().submit(run_job, timeout_seconds, name, arguments)
                 return await asyncio.wrap_future(future)
             except TookTooLong:
                 raise _decoding_failed(
-                    f"Decoding took longer than {timeout_seconds:g} s and was given up"
+                    f"Decoding took longer than {timeout_seconds:g} s and was stopped"
                 ) from None
             except ValueError as undecodable:
                 raise Problem(HTTPStatus.NOT_ACCEPTABLE, str(undecodable)) from None
@@ -142,11 +142,11 @@ class DecoderPool:
                     _LOG.warning(
                         "A decoding process failed.", job=name, error=type(process_error).__name__
                     )
-                    raise _decoding_failed("The decoder did not survive this image") from None
+                    raise _decoding_failed("The decoder crashed on this image") from None
         raise AssertionError  # the last attempt returns or raises
 
     def _running_pool(self) -> "ProcessPool":
-        """The pool; another in place of one that a dying process has taken with it."""
+        """Return the pool; create a new one where a crash has ended the previous pool."""
         if self._pool is None or not self._pool.active:
             self._pool = process_pool(self._workers)
         return self._pool
@@ -155,7 +155,7 @@ class DecoderPool:
 def process_pool(
     workers: int, *, address_space: int = _MAX_ADDRESS_SPACE, idle_memory: int = _MAX_IDLE_MEMORY
 ) -> "ProcessPool":
-    """Return a pool of processes that hold at most so many bytes at work, and between two jobs.
+    """Return a pool of processes with limits on address space and on memory between two jobs.
 
     Raises Problem 406 where the libraries are not installed.
     """
@@ -176,17 +176,17 @@ def process_pool(
 
 
 def _limit_process(address_space: int, idle_memory: int) -> None:
-    """In a new process: no more memory than is sane, and no threads beside its own."""
+    """Limit the address space and the threads of a new worker process."""
     resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     os.environ[_IDLE_MEMORY_VARIABLE] = str(idle_memory)
 
 
 def run_job(name: str, arguments: tuple[object, ...]) -> Any:
-    """In a process of the pool: one of `decoding`'s functions; raises ValueError.
+    """Call one of `decoder`'s functions, in a process of the pool; raises ValueError.
 
-    A process that ran out of memory, or still holds too much of it, does not take another job:
-    codecs lose what they allocated before they failed, and good images would be refused after.
+    A process that ran out of memory, or still uses too much of it, takes no other job: codecs leak
+    what they allocated before they failed, so that valid images would be refused later.
     """
     if _holds_too_much():
         _end_process(_RETIRED)
@@ -201,18 +201,18 @@ def run_job(name: str, arguments: tuple[object, ...]) -> Any:
         if _holds_too_much():
             _end_process(_EXHAUSTED)
         is_known = type(error).__name__ in ("Undecodable", "Disagreement")
-        reason = str(error) if is_known else "Its pixel data is damaged, or of a kind unknown here."
+        reason = str(error) if is_known else "Its pixel data is damaged or in an unknown format."
         raise ValueError(f"The instance can't be decoded. {reason}") from None
 
 
 def _holds_too_much() -> bool:
-    """Tell whether this process holds more memory than it may between two jobs."""
+    """Tell whether this process uses more memory than allowed between two jobs."""
     pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
     return int(pages) * resource.getpagesize() > int(os.environ[_IDLE_MEMORY_VARIABLE])
 
 
 def _end_process(code: int) -> NoReturn:
-    """End this process; the pool is given time to learn that it has the job."""
+    """End this process, after time for the pool to learn that it has the job."""
     time.sleep(_ACKNOWLEDGE_SECONDS)
     os._exit(code)
 
@@ -243,9 +243,9 @@ def check_size(pixels: ImagePixels) -> None:
 def decode_job(
     frame: bytes, presentation: list[Element], pixels: ImagePixels, transfer_syntax_uid: str
 ) -> DecodeJob:
-    """What a process needs to know of a frame; long values of `presentation` are there.
+    """Return the job for a frame; `presentation` must have its long values inline.
 
-    Elements that can't be written are left out: those that are needed were read as numbers before.
+    Elements that can't be encoded are left out: those that decoding needs are valid numbers.
     """
     is_encapsulated = not has_samples(transfer_syntax_uid)
     syntax = transfer_syntax_uid if is_encapsulated else uids.EXPLICIT_VR_LITTLE_ENDIAN

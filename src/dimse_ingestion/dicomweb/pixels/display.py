@@ -1,7 +1,7 @@
-"""Stored values as eight bits of grey or colour (PS3.3 C.7.6.3, C.11), strip by strip.
+"""Stored values mapped to eight bits of grey or colour (PS3.3 C.7.6.3, C.11), strip by strip.
 
-Every attribute applied here is optional: one that is empty or no number plays no part, for a
-picture is worth more than its window. Runs in the processes of `rendering`.
+Every attribute applied here is optional: one that is empty or not a number is ignored, because an
+image without its window is better than none. Runs in the processes of `decoder_pool`.
 """
 
 import math
@@ -20,12 +20,12 @@ from dimse_ingestion.dicomweb.pixels.render_parameters import Window
 Pixels = NDArray[Any]
 _Shading = Callable[[Pixels], Pixels]
 _EIGHT_BITS = 255
-_STRIP = 2**20  # pixels: values have eight bytes each on their way
+_STRIP = 2**20  # pixels: each takes eight bytes during the mapping
 _COLOURS = ("Red", "Green", "Blue")
 
 
 def grey_pixels(pixels: Pixels, data_set: Dataset, window: Window | None) -> Pixels:
-    """Return one sample a pixel as eight bits of grey, or of colours by a palette."""
+    """Return one sample per pixel as eight bits of grey, or as colours of a palette."""
     if data_set.get("PhotometricInterpretation") == "PALETTE COLOR":
         if (palette := _palette(data_set)) is not None:
             return _apply_palette(pixels, palette)
@@ -40,12 +40,12 @@ def grey_pixels(pixels: Pixels, data_set: Dataset, window: Window | None) -> Pix
 
 
 def colour_pixels(pixels: Pixels, data_set: Dataset) -> Pixels:
-    """Return three samples a pixel as eight bits each."""
+    """Return three samples per pixel as eight bits each."""
     return _to_eight_bits(pixels[..., :3], data_set.get("BitsStored", 8))
 
 
 def numbers(data_set: Dataset, keyword: str) -> list[float]:
-    """Return an attribute's values; none where it is missing, empty, or one of them no number."""
+    """Return an attribute's values; an empty list unless all of them are numbers."""
     try:
         value = data_set.get(keyword)
         numbers_ = [float(each) for each in (value if isinstance(value, MultiValue) else [value])]
@@ -61,7 +61,7 @@ def _strips(pixels: Pixels) -> Iterator[Pixels]:
 
 
 def _modality_lut(data_set: Dataset) -> _Shading:
-    """Return what makes values after the modality LUT of stored ones."""
+    """Return the function that applies the modality LUT to stored values."""
     lookup = sequence_table(data_set, "ModalityLUTSequence")
     slope = (numbers(data_set, "RescaleSlope") or [1.0])[0] or 1.0
     intercept = (numbers(data_set, "RescaleIntercept") or [0.0])[0]
@@ -77,7 +77,7 @@ def _modality_lut(data_set: Dataset) -> _Shading:
 
 
 def _stored_bits(pixels: Pixels, data_set: Dataset) -> Pixels:
-    """Without what else stands in the cells, as overlays once did (PS3.5 8.1.2)."""
+    """Remove other bits of the cells, such as overlays in older data sets (PS3.5 8.1.2)."""
     cell = pixels.dtype.itemsize * 8
     stored = data_set.get("BitsStored", cell)
     if pixels.dtype.kind not in "iu" or not 0 < stored < min(cell, data_set.BitsAllocated):
@@ -90,7 +90,7 @@ def _stored_bits(pixels: Pixels, data_set: Dataset) -> Pixels:
 def _shading(
     pixels: Pixels, values: _Shading, data_set: Dataset, window: Window | None
 ) -> _Shading:
-    """Return what makes 0 for black to 1 for white of values."""
+    """Return the function that maps values to 0 (black) to 1 (white)."""
     shading = _voi_shading(pixels, values, data_set, window)
     shape = data_set.get("PresentationLUTShape", "")
     is_inverse = data_set.get("PhotometricInterpretation") == "MONOCHROME1" or shape == "INVERSE"
@@ -100,7 +100,7 @@ def _shading(
 def _voi_shading(
     pixels: Pixels, values: _Shading, data_set: Dataset, window: Window | None
 ) -> _Shading:
-    """By the window asked, the instance's table or window, or from its least to its most."""
+    """Return the shading by requested window, stored VOI LUT, stored window, or range of values."""
     lookup = sequence_table(data_set, "VOILUTSequence") if window is None else None
     if lookup is not None:
         return _table_shading(lookup)
@@ -111,12 +111,12 @@ def _voi_shading(
 
 
 def _table_shading(lookup: LookupTable) -> _Shading:
-    """By the first VOI LUT (PS3.3 C.11.2.1.1)."""
+    """Return the shading by the first VOI LUT (PS3.3 C.11.2.1.1)."""
     return lambda values: np.clip(lookup.apply(values) / float(lookup.maximum), 0.0, 1.0)
 
 
 def _stored_window(data_set: Dataset) -> Window | None:
-    """Return the first window that is one."""
+    """Return the first valid window, or None."""
     function = str(data_set.get("VOILUTFunction") or "LINEAR").lower().replace("_", "-")
     pairs = zip(numbers(data_set, "WindowCenter"), numbers(data_set, "WindowWidth"), strict=False)
     least = 1.0 if function not in ("linear-exact", "sigmoid") else math.ulp(0.0)
@@ -124,7 +124,7 @@ def _stored_window(data_set: Dataset) -> Window | None:
 
 
 def _window_shading(window: Window) -> _Shading:
-    """PS3.3 C.11.2.1.2 and C.11.2.1.3."""
+    """Return the shading by a window (PS3.3 C.11.2.1.2 and C.11.2.1.3)."""
     center, width = window.center, window.width
     if window.function == "sigmoid":
         return lambda values: (
@@ -136,7 +136,7 @@ def _window_shading(window: Window) -> _Shading:
 
 
 def _range(strips: Iterator[Pixels]) -> tuple[float, float]:
-    """Return the least and the most of the values that are numbers."""
+    """Return the smallest and the largest finite value."""
     least, most = math.inf, -math.inf
     for strip in strips:
         finite = strip[np.isfinite(strip)]
@@ -151,7 +151,7 @@ def _range_shading(least: float, most: float) -> _Shading:
 
 
 def _palette(data_set: Dataset) -> list[LookupTable] | None:
-    """Return a table for each colour, None where one is missing."""
+    """Return a table for each colour, or None where one is missing."""
     name = "{}PaletteColorLookupTable"
     tables = [
         table(data_set, f"{name.format(each)}Descriptor", f"{name.format(each)}Data", data_set)
@@ -172,17 +172,17 @@ def _apply_palette(pixels: Pixels, palette: list[LookupTable]) -> Pixels:
 
 
 def _apply_segmented_palette(pixels: Pixels, data_set: Dataset) -> Pixels | None:
-    """Return colours by a palette in segments (PS3.3 C.7.9.2), None where it is none."""
+    """Return colours by a segmented palette (PS3.3 C.7.9.2), or None where it is invalid."""
     if "SegmentedRedPaletteColorLookupTableData" not in data_set:
         return None
     try:
         return _to_eight_bits(apply_color_lut(pixels, data_set)[..., :3], 16)
-    except Exception:  # noqa: BLE001 - it fails by many kinds of errors
+    except Exception:  # noqa: BLE001 - it raises many kinds of errors
         return None
 
 
 def _used_bits(palette: LookupTable) -> int:
-    """Return the bits of entries: of 16 some writers use the lower 8 (PS3.3 C.7.6.3.1.6)."""
+    """Return the bits used in entries: some writers use the lower 8 of 16 (PS3.3 C.7.6.3.1.6)."""
     return max(8, palette.bits)
 
 

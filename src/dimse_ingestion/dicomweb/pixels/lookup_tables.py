@@ -1,7 +1,7 @@
 """Lookup tables of an image applied to its values (PS3.3 C.7.6.3.1.5, C.11.1, C.11.2, C.11.4).
 
-Writers leave them empty, or shorter than their descriptor says: what is there is used, and what is
-no table plays no part. Runs in the processes of `rendering`.
+Some writers leave them empty or shorter than their descriptor says: existing entries are used, and
+an invalid table is ignored. Runs in the processes of `decoder_pool`.
 """
 
 from dataclasses import dataclass
@@ -18,26 +18,26 @@ _SIGNED = 2**15
 
 @dataclass(frozen=True)
 class LookupTable:
-    """Values for inputs from `first` on; smaller and larger inputs have the first or last one."""
+    """Entries for inputs from `first` on; inputs outside get the first or last entry."""
 
     first: int
     entries: Pixels
     bits: int
 
     def apply(self, values: Pixels) -> Pixels:
-        """Return what the table has for each value; for none of a value that is no number."""
+        """Return the entry for each value; a value that is not a number counts as 0."""
         place = np.nan_to_num(values).astype(np.int64) - self.first
         entries: Pixels = self.entries[np.clip(place, 0, len(self.entries) - 1)]
         return entries
 
     @property
     def maximum(self) -> int:
-        """The largest value that its bits can have."""
+        """Return the largest value of an entry."""
         return int(2**self.bits - 1)
 
 
 def sequence_table(data_set: Dataset, keyword: str) -> LookupTable | None:
-    """Return the table of a sequence's first item, None where it has none."""
+    """Return the table of a sequence's first item, or None where it has none."""
     try:
         items = data_set.get(keyword) or []
         item: Dataset | None = items[0] if len(items) else None
@@ -47,7 +47,7 @@ def sequence_table(data_set: Dataset, keyword: str) -> LookupTable | None:
 
 
 def table(item: Dataset, descriptor: str, data: str, image: Dataset) -> LookupTable | None:
-    """Return the table that two attributes make, None where they make none."""
+    """Return the table of two attributes, or None where they are invalid."""
     try:
         count, first, bits = (int(each) for each in item.get(descriptor))
         value = item.get(data)
@@ -66,5 +66,5 @@ def table(item: Dataset, descriptor: str, data: str, image: Dataset) -> LookupTa
 
 
 def _has_bytes(raw: bytes, count: int, bits: int) -> bool:
-    """Tell whether entries are bytes: by the length, for writers differ (PS3.3 C.11.1.1.1)."""
+    """Tell whether entries are bytes, by their length, as writers differ (PS3.3 C.11.1.1.1)."""
     return len(raw) in (count, count + count % 2) or (bits <= 8 and len(raw) < 2 * count)

@@ -1,7 +1,7 @@
-"""Part-10 files written again as explicit VR little endian (PS3.10 section 7, PS3.5 annex A).
+"""Part 10 files rewritten as explicit VR little endian (PS3.10 section 7, PS3.5 annex A).
 
-Compressed pixels come decoded, a frame at a time, and go to the file as they come: neither the
-object nor its pixels stand in memory. Runs in the processes of `rendering`.
+Decoded frames are written one at a time, so that neither the object nor its pixels are held in
+memory. Runs in the processes of `decoder_pool`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -30,7 +30,7 @@ _COLOUR_DIMENSIONS = 3  # dimensions: rows, columns, samples
 
 @dataclass(frozen=True)
 class Layout:
-    """How decoded frames are laid out: like the `first` one, labelled `colour`."""
+    """The layout of decoded frames: all like `first`, with Photometric Interpretation `colour`."""
 
     first: Pixels
     colour: str
@@ -39,13 +39,13 @@ class Layout:
 
     @property
     def length(self) -> int:
-        """Bytes of all frames, padded to an even number."""
+        """Return the size of all frames in bytes, padded to an even number."""
         bits = self.first.size * (1 if self.bits_allocated == 1 else self.first.itemsize * _BYTE)
         length = -(-bits * self.number // _BYTE)
         return length + length % 2
 
     def describe(self, data_set: Dataset) -> None:
-        """Have an image's attributes say so."""
+        """Set the attributes of an image to this layout."""
         data_set.NumberOfFrames = self.number
         data_set.PhotometricInterpretation = self.colour
         if self.bits_allocated != 1:
@@ -55,7 +55,7 @@ class Layout:
 
 
 def rewrite(source: Path, target: Path) -> None:
-    """Write a file whose pixels are not compressed."""
+    """Rewrite a file whose pixels are not compressed."""
     data_set: Dataset = dcmread(source)
     pydicom_agreement.check(source, data_set)
     if data_set.file_meta.TransferSyntaxUID == ExplicitVRBigEndian:
@@ -64,7 +64,7 @@ def rewrite(source: Path, target: Path) -> None:
 
 
 def decompress(source: Path, target: Path, layout: Layout, frames: Iterable[Pixels]) -> None:
-    """Write a file with decoded frames in place of its compressed ones."""
+    """Rewrite a file with decoded frames in place of its compressed ones."""
     data_set: Dataset = dcmread(source, defer_size=_DEFERRED)
     pydicom_agreement.check(source, data_set)
     trailing = Dataset({tag: data_set[tag] for tag in data_set.keys() if tag > _PIXEL_DATA})  # noqa: SIM118 - a data set iterates over elements
@@ -86,12 +86,12 @@ def decompress(source: Path, target: Path, layout: Layout, frames: Iterable[Pixe
 def _save(data_set: Dataset, target: Path) -> None:
     data_set.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     for _ in data_set.iterall():
-        pass  # read every element: one that is copied raw keeps a VR that may be missing
+        pass  # parse every element: one that is copied raw may lack a VR
     data_set.save_as(target, implicit_vr=False, little_endian=True, enforce_file_format=True)
 
 
 def _append(file: BinaryIO, data_set: Dataset) -> None:
-    """Write elements that stand behind the pixel data."""
+    """Write the elements that follow the pixel data."""
     whole = FileDataset("", data_set, is_implicit_VR=False, is_little_endian=True)
     whole.set_original_encoding(is_implicit_vr=False, is_little_endian=True)
     output = DicomIO(file)
@@ -114,7 +114,7 @@ def _samples(frames: Iterable[Pixels]) -> Iterator[bytes]:
 
 
 def _packed(frames: Iterable[Pixels]) -> Iterator[bytes]:
-    """Bits of frames right after each other (PS3.5 8.1.1)."""
+    """Yield the bits of frames without padding between frames (PS3.5 8.1.1)."""
     left = np.empty(0, np.uint8)
     for each in frames:
         bits = np.concatenate([left, each.ravel()])
@@ -125,7 +125,7 @@ def _packed(frames: Iterable[Pixels]) -> Iterator[bytes]:
 
 
 def _little_endian(data_set: Dataset) -> Dataset:
-    """The same data set, with values of words as little endian has them."""
+    """Return the data set with its words in little endian."""
     words = {16: "OW", 32: "OL", 64: "OV"}
     for each in data_set.iterall():
         if each.VR in ("OW", "OF", "OL", "OD", "OV") and isinstance(each.value, bytes):

@@ -1,8 +1,8 @@
-"""Whether pydicom reads a file as this project does, before it writes the file anew.
+"""Check that pydicom reads a file as `dicom.scanning` does, before it rewrites the file.
 
-What senders got wrong is read all the same by `dicom.parsing`; pydicom takes some of it otherwise,
-and would write an instance that lacks elements, or has the next ones within a value. Such a file is
-not transcoded: it is given as it is stored.
+The scanner reads some malformed data sets that pydicom reads differently: pydicom would write an
+instance without some elements, or with the following elements within a value. Such a file is not
+transcoded and can only be retrieved as stored.
 """
 
 from base64 import b64decode
@@ -26,25 +26,26 @@ _HEAD = 64 * 1024
 
 
 class Disagreement(ValueError):
-    """A file that pydicom reads otherwise than it is read here."""
+    """A file that pydicom reads differently from the scanner."""
 
 
 def check(source: Path, data_set: Dataset) -> None:
-    """Raise Disagreement unless `data_set` has what stands in the file; name VRs of the standard.
+    """Raise Disagreement unless `data_set` has the elements of the file.
 
-    Elements of groups that no data set has are removed from it.
+    Replaces VRs that are not in the standard, and removes elements of groups that are not allowed
+    in a data set.
     """
     scanner = _scan(source)
     _clean(data_set)
     if scanner.has_duplicates or not _is_equal(scanner.elements, data_set):
         raise Disagreement(
             "Some of its elements can't be written in another transfer syntax: "
-            "ask for transfer-syntax=*."
+            "request transfer-syntax=*."
         )
 
 
 def _scan(source: Path) -> Scanner:
-    """The file's data set, its large values not read."""
+    """Scan the file's data set without reading its large values."""
     with source.open("rb") as file:
         head = file.read(_HEAD)
         offset = part10.data_set_offset(head)
@@ -85,7 +86,7 @@ def _is_equal(elements: Iterable[Element], data_set: Dataset) -> bool:
 
 
 def _has_equal_value(each: Element, read: DataElement) -> bool:
-    """Whether items and binary values are the same; text and numbers can't be mistaken."""
+    """Compare items and binary values; text and numbers need no comparison."""
     if each.items is not None:
         items = list(read.value or ()) if read.VR == "SQ" else []
         pairs = zip(each.items, items, strict=False)

@@ -1,6 +1,6 @@
-"""How an image is asked to be looked at (PS3.18 section 8.3.5): window, region, size, quality.
+"""Rendering parameters (PS3.18 section 8.3.5): window, region, size and quality of an image.
 
-Read from query parameters and checked, for WADO-RS and WADO-URI alike; `decoding` applies it.
+They are parsed from query parameters of WADO-RS and WADO-URI; `decoder` applies them.
 """
 
 import math
@@ -29,7 +29,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A part of an image; shares of it where `is_relative`, else pixels. 0 means all of it."""
+    """A part of an image, in fractions if `is_relative`, else in pixels; 0 means all of it."""
 
     x: float
     y: float
@@ -38,7 +38,7 @@ class Region:
     is_relative: bool = False
 
     def within(self, columns: int, rows: int) -> tuple[int, int, int, int]:
-        """Left, top, width and height in pixels of an image of this size, at least one each."""
+        """Return left, top, width and height in pixels, each at least one."""
         across, down = (columns, rows) if self.is_relative else (1, 1)
         x, width = _pixel_span(self.x * across, self.width * across, columns)
         y, height = _pixel_span(self.y * down, self.height * down, rows)
@@ -53,7 +53,7 @@ def _pixel_span(begin: float, length: float, whole: int) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class RenderParameters:
-    """What picture is wanted; `size` is the width and height it must fit into, None for its own."""
+    """Parameters of a rendering; `size` is the maximum width and height, if any."""
 
     media_type: str = JPEG
     quality: int = _QUALITY
@@ -65,9 +65,9 @@ class RenderParameters:
 
 @dataclass(frozen=True, slots=True)
 class DecodeJob:
-    """A frame to be decoded: its bytes, and its image's elements in explicit VR little endian.
+    """A frame to decode: its bytes, and its image's elements in explicit VR little endian.
 
-    `keyword` is that of the attribute which holds the pixels.
+    `keyword` names the attribute that has the pixels.
     """
 
     frame: bytes
@@ -77,29 +77,29 @@ class DecodeJob:
     keyword: str = "PixelData"
 
     def of(self, frame: bytes) -> "DecodeJob":
-        """Return the same for another frame."""
+        """Return the same job for another frame."""
         return replace(self, frame=frame)
 
 
 @dataclass(frozen=True, slots=True)
 class FrameRanges:
-    """Where a frame's bytes stand in a file: offsets and lengths, `length` of them in all."""
+    """The byte ranges of a frame in a file as offsets and lengths; `length` is its size."""
 
-    places: tuple[tuple[int, int], ...]
+    ranges: tuple[tuple[int, int], ...]
     length: int
 
     def read(self, path: Path) -> bytes:
-        """Read them."""
+        """Return the frame's bytes from the file."""
         with path.open("rb") as file:
             pieces = []
-            for offset, length in self.places:
+            for offset, length in self.ranges:
                 file.seek(offset)
                 pieces.append(file.read(length))
         return b"".join(pieces)[: self.length]
 
 
 def rendered_parameters(parameters: Mapping[str, str], media_type: str) -> RenderParameters:
-    """The view of a rendered resource; raises Problem 400."""
+    """Return the parameters of a rendered resource; raises Problem 400."""
     size, region = _viewport(parameters.get("viewport", ""))
     return RenderParameters(
         media_type=media_type,
@@ -111,14 +111,14 @@ def rendered_parameters(parameters: Mapping[str, str], media_type: str) -> Rende
 
 
 def thumbnail_parameters(parameters: Mapping[str, str], media_type: str) -> RenderParameters:
-    """The view of a thumbnail; `viewport` gives another size than 200 pixels. Problem 400."""
+    """Return the parameters of a thumbnail, 200 pixels unless `viewport` is set; Problem 400."""
     size, region = _viewport(parameters.get("viewport", ""))
     size = size or (_THUMBNAIL_SIDE, _THUMBNAIL_SIDE)
     return RenderParameters(media_type, _THUMBNAIL_QUALITY, None, region, size, is_thumbnail=True)
 
 
 def wado_uri_parameters(parameters: Mapping[str, str], media_type: str) -> RenderParameters:
-    """The view of a WADO-URI request (PS3.18 section 9.1.2.2); raises Problem 400."""
+    """Return the parameters of a WADO-URI request (PS3.18 section 9.1.2.2); raises Problem 400."""
     center, width = parameters.get("windowCenter", ""), parameters.get("windowWidth", "")
     if bool(center) != bool(width):
         raise Problem(
@@ -134,18 +134,18 @@ def wado_uri_parameters(parameters: Mapping[str, str], media_type: str) -> Rende
 
 
 def ignored_parameters(parameters: Mapping[str, str]) -> list[str]:
-    """The parameters that were given and change nothing, to be told in a warning."""
+    """Return the given parameters that are not supported, for a warning."""
     return [name for name in ("annotation", "iccprofile") if parameters.get(name)]
 
 
 def _numbers(name: str, text: str) -> list[float]:
-    """Numbers joined by commas; an empty one is 0."""
+    """Return numbers separated by commas; an empty one is 0."""
     try:
         numbers = [float(each) if each.strip() else 0.0 for each in text.split(",")]
     except ValueError:
         numbers = [math.nan]
     if not all(map(math.isfinite, numbers)):
-        raise Problem(HTTPStatus.BAD_REQUEST, f"{name} must be numbers joined by commas.")
+        raise Problem(HTTPStatus.BAD_REQUEST, f"{name} must be numbers separated by commas.")
     return numbers
 
 
@@ -165,7 +165,7 @@ def _window(text: str) -> Window | None:
 
 
 def _viewport(text: str) -> tuple[tuple[int, int] | None, Region | None]:
-    """The size to fit into, and the part of the image (PS3.18 8.3.5.1.3)."""
+    """Return the maximum size and the part of the image (PS3.18 8.3.5.1.3)."""
     if not text:
         return None, None
     numbers = _numbers("viewport", text)
@@ -180,7 +180,7 @@ def _viewport(text: str) -> tuple[tuple[int, int] | None, Region | None]:
 def _size(name: str, width: float, height: float) -> tuple[int, int]:
     if not (1 <= width <= _MAX_SIDE and 1 <= height <= _MAX_SIDE):
         raise Problem(
-            HTTPStatus.BAD_REQUEST, f"{name} must ask for 1 to {_MAX_SIDE} pixels a side."
+            HTTPStatus.BAD_REQUEST, f"{name} must ask for 1 to {_MAX_SIDE} pixels per side."
         )
     return round(width), round(height)
 
@@ -195,18 +195,18 @@ def _rows_and_columns(parameters: Mapping[str, str]) -> tuple[int, int] | None:
 
 
 def _corners(text: str) -> Region | None:
-    """Shares from the left upper corner to the right lower one (PS3.18 section 9.1.2.2.6)."""
+    """Return a region of fractions, from upper left to lower right (PS3.18 section 9.1.2.2.6)."""
     if not text:
         return None
     numbers = _numbers("region", text)
     if len(numbers) != 4 or not 0 <= numbers[0] < numbers[2] <= 1:
         raise Problem(
-            HTTPStatus.BAD_REQUEST, "region must be x1,y1,x2,y2 as shares of the image, 0 to 1."
+            HTTPStatus.BAD_REQUEST, "region must be x1,y1,x2,y2 as fractions of the image, 0 to 1."
         )
     x1, y1, x2, y2 = numbers
     if not 0 <= y1 < y2 <= 1:
         raise Problem(
-            HTTPStatus.BAD_REQUEST, "region must be x1,y1,x2,y2 as shares of the image, 0 to 1."
+            HTTPStatus.BAD_REQUEST, "region must be x1,y1,x2,y2 as fractions of the image, 0 to 1."
         )
     return Region(x1, y1, x2 - x1, y2 - y1, is_relative=True)
 

@@ -1,8 +1,9 @@
-"""Bulk data by the addresses that metadata gives (PS3.18 section 10.4.1.1.5), also in ranges.
+"""Bulk data by the URLs in metadata (PS3.18 section 10.4.1.1.5), also by byte range.
 
-The value as the data set holds it, in little endian. Compressed pixel data is its frames: as they
-are stored as parts, or decoded, all after each other; of a video, and where nothing tells frames
-apart, it is all fragments as one stream. A document is also given in its own media type.
+A value is returned as in the data set, in little endian. Compressed pixel data is returned frame by
+frame: stored frames as parts, or decoded frames concatenated. A video, and pixel data whose frames
+cannot be separated, is one stream of all fragments. An encapsulated document is also returned in
+its own media type.
 """
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
@@ -54,7 +55,7 @@ _OFFERS = [f'{MULTIPART}; type="{OCTET_STREAM}"', OCTET_STREAM]
 
 
 def routes(context: RetrieveContext) -> Iterable[BaseRoute]:
-    """Where bulk data is had."""
+    """Yield the route of bulk data."""
 
     async def answer(request: Request) -> Response:
         instance = await context.instance(resource(request))
@@ -64,7 +65,7 @@ def routes(context: RetrieveContext) -> Iterable[BaseRoute]:
         if is_unchanged(request, headers["etag"]):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=dict(headers))
         try:
-            is_pixels = value.tag == PIXEL_DATA and len(path) == 1  # not of an icon
+            is_pixels = value.tag == PIXEL_DATA and len(path) == 1  # not those of an icon image
             if is_pixels and _is_encapsulated(instance, value):
                 return await _frames_response(context, request, instance, headers)
             return await _value_response(context, request, instance, value, headers)
@@ -80,9 +81,9 @@ def _is_encapsulated(instance: Located, pixel_data: Element) -> bool:
 
 
 def value_at(elements: Iterable[Element], path: Sequence[str]) -> Element:
-    """The element at a path of tags and, after each sequence's, an item's number from 1.
+    """Return the element at a path of tags, with an item number from 1 after each sequence's tag.
 
-    Raises Problem 404 when there is none whose value stands apart.
+    Raises Problem 404 when there is no such element or its value is not bulk data.
     """
     tag, *rest = path
     value = by_tag(elements).get(_parse_tag(tag))
@@ -93,7 +94,7 @@ def value_at(elements: Iterable[Element], path: Sequence[str]) -> Element:
         if items:
             return value_at(items[0], rest[1:])
     raise Problem(
-        HTTPStatus.NOT_FOUND, "The instance has no bulk data at this address: see its metadata."
+        HTTPStatus.NOT_FOUND, "The instance has no bulk data at this URL: see its metadata."
     )
 
 
@@ -136,7 +137,7 @@ async def _value_response(
 async def _frames_response(
     context: RetrieveContext, request: Request, instance: Located, headers: dict[str, str]
 ) -> Response:
-    """All frames of compressed pixel data."""
+    """Return all frames of compressed pixel data, or all fragments of a video."""
     if is_video(instance.transfer_syntax_uid):
         return await _fragments_response(context, request, instance, headers)
     try:
@@ -160,7 +161,7 @@ async def _frames_response(
 async def _fragments_response(
     context: RetrieveContext, request: Request, instance: Located, headers: dict[str, str]
 ) -> Response:
-    """All fragments of compressed pixel data; raises NoFrame."""
+    """Return all fragments of compressed pixel data as one stream; raises NoFrame."""
     form = stream_format(accepted_types(request), instance.transfer_syntax_uid)
     stream = await streams.open_fragments(context, instance)
     return await streams.stream_response(

@@ -1,6 +1,6 @@
-"""What the retrieving services of a door share: objects, frames, pictures, and who is asked for.
+"""Clients and helpers that the retrieve services share: objects, frames, decoding and URLs.
 
-A service finds its instance here, so that one that isn't there is told in one way.
+A service looks up its instance here, so that a missing one has the same response everywhere.
 """
 
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ from dimse_ingestion.queries.contract import Located
 
 _LEVELS = ("STUDY", "SERIES", "IMAGE")
 CACHING = {"cache-control": "private, no-cache"}
-"""An instance may be sent again with other content: clients ask whether theirs still holds."""
+"""An instance may be stored again with other content, so clients must revalidate their copy."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetrieveContext:
-    """One for a door. `directory` is where instances are put while they are transcoded."""
+    """Shared by all retrieve services; transcoding writes temporary files into `directory`."""
 
     retriever: Retriever
     frames: FrameReader
@@ -36,19 +36,19 @@ class RetrieveContext:
     directory: Path
 
     async def instance(self, target: Resource) -> Located:
-        """The instance that a resource names; raises Problem 404."""
+        """Return the instance of a resource; raises Problem 404."""
         located = await self.retriever.instance(target.study, target.series, target.instance)
         if located is None:
             raise Problem(HTTPStatus.NOT_FOUND, "No instance with these UIDs is stored here.")
         return located
 
-    def location(self, request: Request, of: Located) -> str:
-        """Where an instance is had."""
-        return f"{self.urls.base(request)}{resource_of(of).path}"
+    def location(self, request: Request, instance: Located) -> str:
+        """Return the URL of an instance."""
+        return f"{self.urls.base(request)}{resource_of(instance).path}"
 
 
 def open_context(service: ServiceContext) -> RetrieveContext:
-    """What a door's services share; its processes end with the door."""
+    """Create the context; its decoder processes end with the service."""
     decoders = DecoderPool(service.settings.workers)
     service.exit_stack.push_async_exit(decoders)
     retriever = Retriever(service.wires.bucket, service.wires.queries)
@@ -57,22 +57,22 @@ def open_context(service: ServiceContext) -> RetrieveContext:
 
 
 def resource_of(instance: Located) -> Resource:
-    """An instance's UIDs."""
+    """Return the resource that an instance's UIDs identify."""
     found = by_tag(instance.elements)
     return Resource(*(uids.strip_padding(found[UNIQUE_KEYS[level]].value) for level in _LEVELS))
 
 
 def object_missing_problem(missing: ObjectMissing) -> Problem:
-    """The problem that a missing object is."""
+    """Return the problem 410 for a missing object."""
     return Problem(HTTPStatus.GONE, str(missing))
 
 
-def entity_tag(instance: Located, *of: object) -> str:
-    """The entity tag of what is made of an instance by `of`; of its object itself without."""
-    made = "".join(f"-{each}" for each in of)
-    return f'"{instance.sha256[:40]}{made}"'
+def entity_tag(instance: Located, *representation: object) -> str:
+    """Return the entity tag of a representation of an instance; of its stored object by default."""
+    suffix = "".join(f"-{each}" for each in representation)
+    return f'"{instance.sha256[:40]}{suffix}"'
 
 
 def caching_headers(tag: str) -> dict[str, str]:
-    """The headers that let a client keep an answer."""
+    """Return the headers that let a client cache and revalidate a response."""
     return {"etag": tag, **CACHING}

@@ -1,6 +1,7 @@
-"""Frames of an instance (PS3.18 section 10.4.1.1.6): one small read each, whatever its length.
+"""Frames of an instance (PS3.18 section 10.4.1.1.6), each read by a small range request.
 
-As they are stored, or decoded to octets, as Accept wants; several as multipart, one as either.
+Frames are returned as stored or decoded to octets, as Accept asks; several frames are multipart,
+a single one may be either.
 """
 
 import hashlib
@@ -46,7 +47,7 @@ _DIGEST_LENGTH = 32
 
 
 def routes(context: RetrieveContext) -> Iterable[BaseRoute]:
-    """Where frames are had."""
+    """Yield the route of frames."""
 
     async def answer(request: Request) -> Response:
         target, numbers = resource(request), parse_frame_numbers(request.path_params["list"])
@@ -69,19 +70,20 @@ def routes(context: RetrieveContext) -> Iterable[BaseRoute]:
 
 
 def parse_frame_numbers(text: str) -> list[int]:
-    """The numbers of a list of frames; raises Problem 400."""
+    """Return the numbers of a list of frames; raises Problem 400."""
     pieces = text.split(",")
     if len(pieces) > _MAX_FRAMES or not all(
         each.isascii() and each.isdigit() and len(each) <= 9 for each in pieces
     ):
         raise Problem(
-            HTTPStatus.BAD_REQUEST, "Frames are told by their numbers from 1, joined by commas."
+            HTTPStatus.BAD_REQUEST,
+            "The list of frames must be numbers from 1, separated by commas.",
         )
     return [int(each) for each in pieces]
 
 
 def _digest(numbers: Sequence[int]) -> str:
-    """Short whatever it is of."""
+    """Return a short text that identifies the frame numbers, for an entity tag."""
     text = ",".join(map(str, numbers))
     return (
         text
@@ -110,7 +112,7 @@ async def _frames_response(
 
 
 def is_decoding_required(form: FrameFormat, instance: Located) -> bool:
-    """Whether frames must be decoded to be given so."""
+    """Tell whether stored frames must be decoded for this format."""
     stored = instance.transfer_syntax_uid
     return not has_samples(stored) and form.transfer_syntax_uid != stored
 
@@ -130,7 +132,7 @@ async def _parts(
 async def frame_contents(
     context: RetrieveContext, places: Sequence[FrameLocation], form: FrameFormat
 ) -> AsyncGenerator[AsyncGenerator[bytes, None], None]:
-    """The bytes of each frame, in order, small ones fetched or decoded ahead."""
+    """Yield the bytes of each frame in order; small frames are read or decoded ahead."""
     if is_decoding_required(form, places[0].located):
         check_size(places[0].pixels)
         jobs = (partial(_decode, context, place) for place in places)

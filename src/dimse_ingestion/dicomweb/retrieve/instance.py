@@ -1,4 +1,4 @@
-"""One object as the whole body of an answer: with its length, in ranges, or transcoded.
+"""A single object as the body of a response: with its length, by byte range, or transcoded.
 
 Shared by WADO-RS and WADO-URI.
 """
@@ -25,7 +25,7 @@ from dimse_ingestion.queries.contract import Located
 async def instance_response(
     context: RetrieveContext, request: Request, instance: Located, syntax: str
 ) -> Response:
-    """One instance as application/dicom; raises Problem."""
+    """Return one instance as application/dicom; raises Problem."""
     content_type = f"{DICOM}; transfer-syntax={syntax}"
     whole = object_size(instance)
     if syntax != instance.transfer_syntax_uid:

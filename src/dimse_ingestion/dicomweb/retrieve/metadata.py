@@ -1,8 +1,8 @@
 """Metadata of a study, a series or an instance (PS3.18 section 10.4.1.1.2), from the catalogue.
 
-No object is opened: the catalogue has every element, and large values are told by address. An
-answer that fits into memory has an entity tag, so that a viewer that asks again gets 304; a longer
-one is streamed.
+No object is read: the catalogue has every element, and large values are replaced by URLs. A
+response that fits into memory has an entity tag, so that a repeated request is answered with 304; a
+longer one is streamed.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ _PATHS = (
 
 
 def routes(context: ServiceContext) -> Iterable[BaseRoute]:
-    """Where metadata is had."""
+    """Yield the routes of metadata."""
 
     async def answer(request: Request) -> Response:
         target = resource(request)
@@ -51,7 +51,7 @@ def routes(context: ServiceContext) -> Iterable[BaseRoute]:
 
 
 def instances_query(target: Resource) -> Query:
-    """The question for all instances of a study, of a series, or for one."""
+    """Return the query for all instances of a study or series, or for a single one."""
     levels = {"STUDY": target.study, "SERIES": target.series, "IMAGE": target.instance}
     keys = [element(UNIQUE_KEYS[level], "UI", uid) for level, uid in levels.items() if uid]
     return Query(scope="IMAGE", keys=keys)
@@ -60,7 +60,7 @@ def instances_query(target: Resource) -> Query:
 async def _encode(
     instances: AsyncGenerator[Located, None], form: DataSetFormat, base: str
 ) -> AsyncGenerator[tuple[bytes, str], None]:
-    """Each instance's metadata, and what it is a function of."""
+    """Yield each instance's encoded metadata, and the text its entity tag is computed from."""
     async with aclosing(instances) as located:
         async for each in located:
             address = partial(bulk_data, base, _resource(each))

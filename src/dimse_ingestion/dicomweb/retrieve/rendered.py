@@ -1,9 +1,9 @@
 """Rendered resources and thumbnails (PS3.18 sections 10.4.1.1.3 and 10.4.1.1.4): PNG or JPEG.
 
-A video and an encapsulated document are given as they are, by `streams`.
+Videos and encapsulated documents are returned in their own media type, by `streams`.
 
-One picture as it is, several as multipart. An instance of several frames is shown by its middle
-one, a study or a series by all its images, their thumbnail by the image in the middle.
+One image is the body itself, several are multipart. An instance of several frames is rendered as
+its middle frame, a study or series as all its images, and their thumbnail as the middle image.
 """
 
 import hashlib
@@ -56,21 +56,21 @@ _INSTANCE = f"{_SERIES}/instances/{{instance}}"
 _FRAMES = f"{_INSTANCE}/frames/{{list}}"
 _OFFERS = [JPEG, PNG, f'{MULTIPART}; type="{JPEG}"', f'{MULTIPART}; type="{PNG}"']
 _CONCURRENT_RENDERS = 4
-_MAX_CANDIDATES = 40  # that one may stand for a study of thousands
+_MAX_CANDIDATES = 40  # the thumbnail of a large study needs only its first images
 _MAX_IMAGES = 2000
 _ParseParameters = Callable[[Mapping[str, str], str], RenderParameters]
 
 
 @dataclass(frozen=True, slots=True)
 class RenderedFrame:
-    """A frame of an instance that is to be pictured."""
+    """A frame of an instance to render."""
 
     instance: Located
     number: int
 
 
 def routes(context: RetrieveContext) -> Iterable[BaseRoute]:
-    """Where pictures are had."""
+    """Yield the routes of rendered resources and thumbnails."""
     for path in (_STUDY, _SERIES, _INSTANCE, _FRAMES):
         for name, parse_parameters in (
             ("rendered", rendered_parameters),
@@ -109,7 +109,7 @@ def _answer(
 
 
 async def _instance(context: RetrieveContext, request: Request) -> Located | None:
-    """The instance a resource is of, None for a study or a series; raises Problem 404."""
+    """Return the instance of a resource, None for a study or series; raises Problem 404."""
     wanted = resource(request)
     return await context.instance(wanted) if wanted.instance else None
 
@@ -117,7 +117,7 @@ async def _instance(context: RetrieveContext, request: Request) -> Located | Non
 async def file_response(
     context: RetrieveContext, request: Request, instance: Located, ranges: Sequence[MediaType]
 ) -> Response:
-    """A video or a document as it is; raises Problem."""
+    """Return a video or a document in its own media type; raises Problem."""
     offer = choose_offer(ranges, streams.offers(rendered_type(instance))).offer
     headers = caching_headers(entity_tag(instance, "whole"))
     if is_unchanged(request, headers["etag"]):
@@ -138,19 +138,19 @@ async def rendered_response(
     render_parameters: RenderParameters,
     headers: Mapping[str, str],
 ) -> Response:
-    """One picture as the whole body; raises Problem."""
+    """Return one rendered image as the body; raises Problem."""
     content = await _render(context, render_parameters, frame)
     return Response(content, headers=dict(headers), media_type=render_parameters.media_type)
 
 
 def _check_is_image(instance: Located) -> None:
-    """Raise Problem 406 for a video or a document: among images it is shown by none."""
+    """Raise Problem 406 for a video or a document, which is not rendered among images."""
     if rendered_type(instance):
         raise Problem(HTTPStatus.NOT_ACCEPTABLE, "It is a video or a document.")
 
 
 def middle_frame(instance: Located) -> RenderedFrame:
-    """What an instance is shown by; raises Problem 406 for one that is no image."""
+    """Return the frame that represents an instance; raises Problem 406 unless it is an image."""
     try:
         number = image_pixels(instance.elements).middle_frame
     except NoFrame as no_frame:
@@ -163,7 +163,7 @@ def middle_frame(instance: Located) -> RenderedFrame:
 async def _frames_of(
     context: RetrieveContext, request: Request, instance: Located | None, *, is_single: bool
 ) -> Sequence[RenderedFrame]:
-    """The frames that a resource is shown by; raises Problem."""
+    """Return the frames that represent a resource; raises Problem."""
     wanted = resource(request)
     if instance is not None:
         if frames := request.path_params.get("list"):
@@ -181,7 +181,7 @@ async def _frames_of(
 async def _find_images(
     context: RetrieveContext, study: str, series: str, maximum: int
 ) -> Sequence[RenderedFrame]:
-    """The first images of a study or series, at most `most`; raises Problem."""
+    """Return the first images of a study or series, at most `maximum`; raises Problem."""
     images: list[RenderedFrame] = []
     others = 0
     async with aclosing(context.retriever.instances(study, series)) as instances:
@@ -197,7 +197,7 @@ async def _find_images(
         return images
     if others:
         raise Problem(
-            HTTPStatus.NOT_ACCEPTABLE, "There is no image in it: retrieve it as application/dicom."
+            HTTPStatus.NOT_ACCEPTABLE, "It contains no image: retrieve it as application/dicom."
         )
     raise Problem(HTTPStatus.NOT_FOUND, "Nothing with these UIDs is stored here.")
 
@@ -210,8 +210,8 @@ async def _parts(
 ) -> AsyncGenerator[Part, None]:
     jobs = (partial(_render, context, render_parameters, each) for each in rendered_frames)
     remaining = iter(rendered_frames)
-    async with aclosing(prefetch(jobs, _CONCURRENT_RENDERS)) as pictures:
-        async for content in pictures:
+    async with aclosing(prefetch(jobs, _CONCURRENT_RENDERS)) as images:
+        async for content in images:
             location = f"{context.location(request, next(remaining).instance)}/rendered"
             yield Part(render_parameters.media_type, _single_chunk(content), location)
 
@@ -240,7 +240,7 @@ async def _render(
 def rendered_entity_tag(
     rendered_frames: Sequence[RenderedFrame], render_parameters: RenderParameters
 ) -> str:
-    """An entity tag of what is shown and how."""
+    """Return the entity tag of rendered frames and their parameters."""
     of = hashlib.sha256(repr(render_parameters).encode())
     for each in rendered_frames:
         of.update(f"{each.instance.sha256} {each.number}".encode())

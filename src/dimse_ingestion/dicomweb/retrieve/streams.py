@@ -1,7 +1,7 @@
-"""Videos and encapsulated documents as the files they are (PS3.18 sections 8.7.4 and 8.7.3.5).
+"""Videos and encapsulated documents in their own media type (PS3.18 sections 8.7.4 and 8.7.3.5).
 
-A video is all fragments of its pixel data, a document the value of Encapsulated Document: one body
-of one media type, with its length and in ranges, so that a browser plays and shows it.
+A video is all fragments of its pixel data, a document the value of Encapsulated Document. Each is
+one body with its length, also by byte range, so that a browser can play or show it.
 """
 
 from base64 import b64decode
@@ -35,7 +35,7 @@ _DOCUMENTS = {
     f"{_ENCAPSULATED}.4": "model/obj",
     f"{_ENCAPSULATED}.5": "model/mtl",
 }
-"""By SOP class: what an object says of its own media type is not for a browser to believe."""
+"""SOP class to media type: the media type in the object is not trusted, as browsers act on it."""
 
 _NO_SCRIPTS = {
     "content-security-policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'",
@@ -46,7 +46,7 @@ _Chunks = Callable[[int, int], AsyncGenerator[bytes, None]]
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """One body of `length` bytes; `chunks` reads so many from an offset."""
+    """A body of `length` bytes; `chunks` reads a number of bytes from an offset."""
 
     media_type: str
     length: int
@@ -54,14 +54,14 @@ class Stream:
 
 
 def rendered_type(instance: Located) -> str:
-    """The media type an instance is shown in without being rendered; empty for images."""
+    """Return the media type of a video or document, or an empty string for other instances."""
     if is_video(instance.transfer_syntax_uid):
         return media_type_of(instance.transfer_syntax_uid)
     return document_type(instance)
 
 
 def document_type(instance: Located) -> str:
-    """The media type of an instance's encapsulated document; empty where it has none."""
+    """Return the media type of an encapsulated document, or an empty string."""
     elements_by_tag = by_tag(instance.elements)
     document, sop_class = (
         elements_by_tag.get(ENCAPSULATED_DOCUMENT),
@@ -73,7 +73,7 @@ def document_type(instance: Located) -> str:
 
 
 async def open_stream(context: RetrieveContext, instance: Located) -> Stream:
-    """An instance's video or document; raises NoFrame for a video without fragments."""
+    """Return an instance's video or document; raises NoFrame for a video without fragments."""
     if is_video(instance.transfer_syntax_uid):
         return await open_fragments(context, instance)
     elements_by_tag = by_tag(instance.elements)
@@ -89,7 +89,7 @@ async def open_stream(context: RetrieveContext, instance: Located) -> Stream:
 
 
 async def open_fragments(context: RetrieveContext, instance: Located) -> Stream:
-    """All fragments of an instance's pixel data after each other; raises NoFrame."""
+    """Return all fragments of an instance's pixel data, concatenated; raises NoFrame."""
     fragments = await context.frames.fragments(instance)
     length = sum(size for _, size in fragments)
     media_type = media_type_of(instance.transfer_syntax_uid)
@@ -104,7 +104,7 @@ async def stream_response(
     content_type: str = "",
     is_multipart: bool = False,
 ) -> Response:
-    """A stream as the whole body, in the range asked, or as the one part of multipart."""
+    """Return a stream as the body, as the requested range, or as the single part of multipart."""
     content_type = content_type or stream.media_type
     if stream.media_type == "text/xml":
         headers = {**headers, **_NO_SCRIPTS}
@@ -129,12 +129,12 @@ async def stream_response(
 
 
 def offers(media_type: str) -> list[str]:
-    """A media type alone, and as the type of a part."""
+    """Return the offers of a media type: by itself, and as the type of a part."""
     return [media_type, f'{MULTIPART}; type="{media_type}"']
 
 
 def _document_length(document: Element, document_length: Element | None) -> int:
-    """Bytes of a document: without the padding where its length is told (PS3.3 C.24.2.1)."""
+    """Return a document's length, without padding where its length is stored (PS3.3 C.24.2.1)."""
     stored = document.bulk.length if document.bulk else len(b64decode(document.inline_binary or ""))
     unpadded = document_length.value if document_length is not None else ""
     return stored - 1 if unpadded == str(stored - 1) else stored

@@ -1,7 +1,7 @@
-"""An instance in another transfer syntax than it is stored in: explicit VR little endian.
+"""Transcoding of an instance to explicit VR little endian (PS3.5 annex A.2).
 
-The object goes to a file, a process of `rendering` writes another, and that is streamed: so that
-neither stands in the door's memory.
+The object is written to a file, a decoder process writes a second file, and that is streamed, so
+that neither is held in the memory of the service.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ _READ_SIZE = 1 << 20
 
 
 def untranscodable_reason(instance: Located) -> str:
-    """Why an instance can't be transcoded, a sentence; empty when it can."""
+    """Return the reason why an instance can't be transcoded, or an empty string."""
     if object_size(instance) + _decoded_size(instance) > MAX_TRANSCODED:
         return (
             f"Instances of more than {MAX_TRANSCODED} bytes are not transcoded: "
@@ -46,7 +46,7 @@ def untranscodable_reason(instance: Located) -> str:
 async def transcode(
     context: RetrieveContext, instance: Located, chunks: AsyncGenerator[bytes, None]
 ) -> AsyncGenerator[bytes, None]:
-    """The instance of `chunks` in explicit VR little endian; raises Problem."""
+    """Yield the instance of `chunks` in explicit VR little endian; raises Problem."""
     if reason := untranscodable_reason(instance):
         raise Problem(HTTPStatus.NOT_ACCEPTABLE, reason)
     await asyncio.to_thread(create_directory, context.directory)
@@ -67,7 +67,7 @@ async def transcode(
 async def _compressed_frames(
     context: RetrieveContext, instance: Located
 ) -> tuple[list[FrameRanges], DecodeJob]:
-    """Where its compressed frames stand in its file, and how they are decoded; none of others."""
+    """Return the byte ranges of compressed frames and how to decode them; none if uncompressed."""
     no_frames = DecodeJob(b"", b"", EXPLICIT, is_encapsulated=False)
     if is_native(instance.transfer_syntax_uid) or not _decoded_size(instance):
         return [], no_frames
@@ -88,7 +88,7 @@ def _frame_ranges(frame: FrameLocation) -> FrameRanges:
 
 
 def _decoded_size(instance: Located) -> int:
-    """Bytes of all frames uncompressed; 0 for what is no image."""
+    """Return the size of all frames uncompressed, 0 unless it is an image."""
     try:
         pixels = image_pixels(instance.elements)
     except NoFrame:

@@ -1,8 +1,9 @@
-"""WADO-RS of whole instances (PS3.18 section 10.4): a study, a series or one, streamed.
+"""WADO-RS of whole instances (PS3.18 section 10.4): a study, a series or a single one, streamed.
 
-By default as they are stored, byte for byte. What can't be given of a study is left out and told
-by 206 (table 10.4.3-1); where it turns out too late for that the answer breaks off, and the next
-one says 206. The resources of single instances are at their addresses by their own modules.
+Instances are returned as stored, byte for byte, by default. Instances of a study that can't be
+returned are left out and the status is 206 (table 10.4.3-1). When an object is found missing after
+the status was sent, the response is aborted, and the next request gets 206. Other resources of
+instances (frames, bulk data, rendered) have their own modules.
 """
 
 from collections import OrderedDict
@@ -49,12 +50,14 @@ _OFFER = f'{MULTIPART}; type="{DICOM}"'
 _STUDY = f"{BASE_PATH}/studies/{{study}}"
 _SERIES = f"{_STUDY}/series/{{series}}"
 _INSTANCE = f"{_SERIES}/instances/{{instance}}"
-_PARTIAL_WARNING = {"warning": '299 dicomweb "Some instances could not be given and are left out."'}
+_PARTIAL_WARNING = {
+    "warning": '299 dicomweb "Some instances could not be returned and are left out."'
+}
 _MAX_REMEMBERED = 1000
 
 
 def routes(context: ServiceContext) -> Iterable[BaseRoute]:
-    """Where instances and what is in them are had."""
+    """Yield the routes of instances and of the resources within them."""
     retrieve_context = open_context(context)
     handlers = WholeInstances(retrieve_context)
     for path in (_STUDY, _SERIES):
@@ -65,14 +68,14 @@ def routes(context: ServiceContext) -> Iterable[BaseRoute]:
 
 
 class WholeInstances:
-    """Answers for whole instances."""
+    """Request handlers for whole instances."""
 
     def __init__(self, context: RetrieveContext) -> None:
         self._context = context
         self._incomplete: OrderedDict[str, None] = OrderedDict()
 
     async def study_or_series(self, request: Request) -> Response:
-        """The instances of a study or a series, as multipart."""
+        """Return the instances of a study or a series as multipart."""
         wanted = resource(request)
         syntaxes = wanted_syntaxes(choose_offer(accepted_types(request), [_OFFER]).ranges)
         located = self._context.retriever.instances(wanted.study, wanted.series)
@@ -98,7 +101,7 @@ class WholeInstances:
             raise
 
     async def instance(self, request: Request) -> Response:
-        """One instance, as multipart of one part or as it is."""
+        """Return one instance, as multipart of one part or as the body itself."""
         wanted = resource(request)
         choice = choose_offer(accepted_types(request), [_OFFER, DICOM])
         instance = await self._context.instance(wanted)
@@ -129,7 +132,7 @@ class WholeInstances:
         return await multipart_response(request, _no_parts(), DICOM, ResponseHead())
 
     async def _is_partial(self, study: str, series: str, syntaxes: Sequence[str]) -> bool:
-        """Whether some can't be given so; raises Problem 404 for none at all, 406 for no one."""
+        """Tell whether some instances can't be returned; raises Problem 406 when none can."""
         number = acceptable = 0
         reason = ""
         async with aclosing(self._context.retriever.instances(study, series)) as instances:
@@ -162,7 +165,7 @@ class WholeInstances:
         if missing and answer.status == HTTPStatus.OK:
             self._remember_incomplete(resource(request).path)
             raise IncompleteResponse(
-                f"{missing} objects are missing in the bucket; asked again: 206."
+                f"{missing} objects are missing in the bucket: the next request gets 206."
             )
 
     def _part(
@@ -184,7 +187,7 @@ class WholeInstances:
 
 
 def _acceptable_syntax(instance: Located, wanted: Sequence[str]) -> str | None:
-    """The transfer syntax it is given in; None when it can't be."""
+    """Return the transfer syntax to return an instance in, or None when there is none."""
     syntax = offered_syntax(wanted, instance.transfer_syntax_uid)
     return (
         None
@@ -197,15 +200,15 @@ def _not_acceptable_reason(instance: Located, wanted: Sequence[str]) -> str:
     if offered_syntax(wanted, instance.transfer_syntax_uid) is not None:
         return untranscodable_reason(instance)
     return (
-        f"It is stored in transfer syntax {instance.transfer_syntax_uid}, and can be given in it "
-        "(transfer-syntax=*) or in 1.2.840.10008.1.2.1."
+        f"It is stored in transfer syntax {instance.transfer_syntax_uid}: request that one "
+        "(transfer-syntax=*) or 1.2.840.10008.1.2.1."
     )
 
 
 async def _only_acceptable(
     located: AsyncGenerator[Located, None], syntaxes: Sequence[str]
 ) -> AsyncGenerator[Located, None]:
-    """Those that can be given."""
+    """Yield the instances that can be returned."""
     async with aclosing(located):
         async for each in located:
             if _acceptable_syntax(each, syntaxes) is not None:
@@ -213,7 +216,7 @@ async def _only_acceptable(
 
 
 async def _first_present(objects: AsyncGenerator[RetrievedObject, None]) -> RetrievedObject:
-    """The first that is there; raises Problem 404 or 410 when none is."""
+    """Return the first object that exists; raises Problem 404 or 410 when none does."""
     skipped = 0
     async for each in objects:
         if each.chunks is not None:

@@ -1,7 +1,7 @@
 """WADO-URI (PS3.18 section 9): one instance by query parameters, for older viewers.
 
-As application/dicom, or an image of it as JPEG or PNG. It shares everything with WADO-RS but the
-way a question is written.
+An instance is returned as application/dicom or rendered as JPEG or PNG. Only the parsing of the
+request differs from WADO-RS.
 """
 
 from collections.abc import Iterable, Mapping
@@ -42,7 +42,7 @@ _UNSUPPORTED = ("anonymize", "presentationUID", "presentationSeriesUID")
 
 
 def routes(context: RetrieveContext) -> Iterable[BaseRoute]:
-    """Where it is asked."""
+    """Yield the route of WADO-URI."""
 
     async def answer(request: Request) -> Response:
         parameters = request.query_params
@@ -61,14 +61,14 @@ def routes(context: RetrieveContext) -> Iterable[BaseRoute]:
 
 
 def _resource(parameters: Mapping[str, str]) -> Resource:
-    """The instance named; raises Problem 400."""
+    """Return the resource of the requested instance; raises Problem 400."""
     if parameters.get("requestType") != "WADO":
         raise Problem(
             HTTPStatus.BAD_REQUEST, "requestType must be WADO (PS3.18 section 9.1.2.1.1)."
         )
     for name in _UNSUPPORTED:
         if parameters.get(name):
-            raise Problem(HTTPStatus.BAD_REQUEST, f"{name} is not offered: leave it out.")
+            raise Problem(HTTPStatus.BAD_REQUEST, f"{name} is not supported: leave it out.")
     values = [parameters.get(name, "") for name in _UID_NAMES]
     for name, value in zip(_UID_NAMES, values, strict=True):
         if not uids.is_valid(value):
@@ -79,7 +79,7 @@ def _resource(parameters: Mapping[str, str]) -> Resource:
 
 
 def _media_type(request: Request, instance: Located) -> str:
-    """What to answer with: by contentType, else by Accept, else JPEG for images."""
+    """Return the media type to respond with: by contentType, else Accept, else JPEG for images."""
     own = rendered_type(instance)
     is_image = _is_image(instance) and not own
     offers = [JPEG, PNG, DICOM] if is_image else [DICOM, *([own] if own else []), JPEG, PNG]
@@ -101,14 +101,14 @@ def _is_image(instance: Located) -> bool:
 
 
 def _transfer_syntax(parameters: Mapping[str, str], instance: Located) -> str:
-    """The transfer syntax asked, the stored one by default; raises Problem 406."""
+    """Return the requested transfer syntax, by default the stored one; raises Problem 406."""
     requested = parameters.get("transferSyntax", "") or "*"
     syntax = offered_syntax([requested], instance.transfer_syntax_uid)
     if syntax is None:
         raise Problem(
             HTTPStatus.NOT_ACCEPTABLE,
-            f"It is stored in transfer syntax {instance.transfer_syntax_uid}, and can be given in "
-            "it or in 1.2.840.10008.1.2.1.",
+            f"It is stored in transfer syntax {instance.transfer_syntax_uid}: request that one "
+            "or 1.2.840.10008.1.2.1.",
         )
     if syntax != instance.transfer_syntax_uid and (reason := untranscodable_reason(instance)):
         raise Problem(HTTPStatus.NOT_ACCEPTABLE, reason)

@@ -1,4 +1,4 @@
-"""QIDO-RS (PS3.18 section 10.6): query parameters in, matches out.
+"""QIDO-RS (PS3.18 section 10.6): parses query parameters and returns matches.
 
-Matching is the catalogue's.
+The catalogue does the matching, by `queries`.
 """

@@ -1,7 +1,7 @@
-"""Attributes by the names a URL gives them (PS3.18 section 8.3.1.1): tag, keyword, or a path.
+"""Attribute IDs in URLs (PS3.18 section 8.3.1.1): a tag, a keyword, or a path of them.
 
-`00100010`, `PatientName` and `RequestAttributesSequence.00400009` become tags; which of them can
-be searched is `searching`'s matter.
+`00100010`, `PatientName` and `RequestAttributesSequence.00400009` become tags; `query_parameters`
+decides which of them can be searched.
 """
 
 import string
@@ -30,12 +30,15 @@ def attribute_path(text: str) -> tuple[int, ...] | None:
     if len(path) <= text.count("."):
         return None
     if any(vr_of(tag) != "SQ" for tag in path[:-1]):
-        raise Problem(HTTPStatus.BAD_REQUEST, f"{printable(text)} is no path through sequences.")
+        raise Problem(
+            HTTPStatus.BAD_REQUEST,
+            f"{printable(text)} must have sequences only before its last dot.",
+        )
     return tuple(path)
 
 
 def printable(name: str) -> str:
-    """Return a parameter's name for an answer, a placeholder if it may be anything but a name."""
+    """Return a parameter's name for a response, a placeholder if it has other characters."""
     if len(name) <= _MAX_PRINTED and _NAME_CHARACTERS.issuperset(name) and name:
         return name
     return "(a name of other characters)"

@@ -1,7 +1,7 @@
 """QIDO-RS (PS3.18 section 10.6): searches for studies, series and instances.
 
-The same question as a C-FIND, put to the same catalogue, so both doors find the same. What is
-asked is `searching`'s matter; here it is put, and each match is completed to what a level returns.
+A search is the same catalogue query as a C-FIND, so both services find the same. This module sends
+the query that `query_parameters` parsed, and completes each match with the fields of its level.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -43,7 +43,7 @@ _PATHS = {
         "/studies/{study}/series/{series}/instances",
     ),
 }
-"""Level → where it is searched (PS3.18 table 10.6.1-1)."""
+"""Level to the paths of its search resources (PS3.18 table 10.6.1-1)."""
 
 _DEFAULT_FIELDS = {
     "STUDY": frozenset(
@@ -65,19 +65,19 @@ _DEFAULT_FIELDS = {
         | {0x00280008, 0x00280010, 0x00280011, 0x00280100}
     ),
 }
-"""What each level returns unasked (PS3.18 tables 10.6.3-3 to 10.6.3-5)."""
+"""Level to the fields returned by default (PS3.18 tables 10.6.3-3 to 10.6.3-5)."""
 
 
 @dataclass(frozen=True, slots=True)
 class _SearchRequest:
-    """A search, where it was asked."""
+    """A search and the study or series that its URL limits it to."""
 
     level: str
     within: Resource
     search: Search
 
     def returned_tags(self) -> frozenset[int]:
-        """The tags returned: unasked ones of the level, and of those above that it may not know."""
+        """Return the tags to return: included ones and the defaults of levels not in the URL."""
         tags = _DEFAULT_FIELDS[self.level] | self.search.included
         if self.level != "STUDY" and not self.within.study:
             tags |= _DEFAULT_FIELDS["STUDY"]
@@ -86,10 +86,10 @@ class _SearchRequest:
         return tags
 
     def returned(self, match: Iterable[Element]) -> Iterable[Element]:
-        """Give what is returned of a match: a catalogue gives every unique key.
+        """Yield the elements of a match to return; the catalogue adds every unique key.
 
         Modalities in Study is left out where it has no value (type 1C in PS3.18 table 10.6.3-3):
-        viewers take it for a list of values wherever it is present.
+        viewers read it as a list of values wherever it is present.
         """
         keys = {each.tag for each in self.search.keys}
         returned = self.returned_tags() | keys | {UNIQUE_KEYS[level] for level in _PATHS}
@@ -104,7 +104,7 @@ class _SearchRequest:
                 yield each
 
     def query(self, limit: int) -> Query:
-        """The question; one match more than is wanted says that there are more."""
+        """Return the catalogue query; one match more than `limit` shows that there are more."""
         keys = {each.tag: each for each in (*self.search.keys, *_unique_keys(self.within))}
         for tag in self.returned_tags():
             keys.setdefault(tag, element(tag, vr_of(tag)))
@@ -118,7 +118,7 @@ class _SearchRequest:
 
 
 def routes(context: ServiceContext) -> Iterable[BaseRoute]:
-    """Where studies, series and instances are searched."""
+    """Yield the routes of searches for studies, series and instances."""
     handlers = _SearchHandlers(context)
     for level, paths in _PATHS.items():
         for path in paths:
@@ -135,7 +135,7 @@ class _SearchHandlers:
         self._context = context
 
     def handler(self, level: str) -> Callable[[Request], Awaitable[Response]]:
-        """What answers the searches of a level."""
+        """Return the request handler for the searches of a level."""
 
         async def answer(request: Request) -> Response:
             search_request = _SearchRequest(
@@ -160,7 +160,7 @@ class _SearchHandlers:
     async def _encoded_matches(
         self, search_request: _SearchRequest, limit: int, form: DataSetFormat, base: str
     ) -> list[bytes]:
-        """The matches, encoded; one more than `most` when there are more."""
+        """Return the encoded matches; one more than `limit` when there are more."""
         encoded: list[bytes] = []
         if limit == 0:
             return encoded
@@ -188,13 +188,13 @@ def _response(form: DataSetFormat, encoded: Sequence[bytes], warnings: list[str]
 
 
 def _unique_keys(within: Resource) -> Iterable[Element]:
-    """The keys that the address gives."""
+    """Return the keys that the URL gives."""
     levels = (("STUDY", within.study), ("SERIES", within.series))
     return (element(UNIQUE_KEYS[level], "UI", uid) for level, uid in levels if uid)
 
 
 def _resource(level: str, match: Iterable[Element]) -> Resource:
-    """What was matched."""
+    """Return the resource of a match."""
     elements_by_tag = by_tag(match)
     levels = ("STUDY", "SERIES", "IMAGE")
     known = [elements_by_tag.get(UNIQUE_KEYS[each]) for each in levels[: levels.index(level) + 1]]

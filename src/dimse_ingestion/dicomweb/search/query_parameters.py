@@ -1,7 +1,7 @@
-"""What a search asks, read from its query string (PS3.18 section 8.3.4 and table 10.6.1-2).
+"""Searches parsed from a query string (PS3.18 section 8.3.4 and table 10.6.1-2).
 
-Attributes to match become the same keys that a C-FIND has; what a level can answer is
-`dicom.query_levels`' table. Nothing is asked here.
+Attributes to match become the same keys as in a C-FIND; `dicom.query_levels` says which keys a
+level supports. This module sends no query.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,8 +22,8 @@ _UNSUPPORTED = {
     "emptyvaluematching": "An empty value has matched everything.",
     "multiplevaluematching": "Each value has been matched for itself.",
 }
-"""What can be asked for and is not done → what was done instead."""
-_LIST_VRS = frozenset({"CS", "UI"})  # VRs whose values have no comma: it parts several
+"""Parameter that is not supported, to what was done instead."""
+_LIST_VRS = frozenset({"CS", "UI"})  # VRs whose values have no comma, so that it separates values
 _UNPRINTABLE = frozenset(map(chr, range(32))) - set("\t\n\f\r")
 _NAMES = {"STUDY": "studies", "SERIES": "series", "IMAGE": "instances"}
 _Path = tuple[int, ...]
@@ -31,7 +31,7 @@ _Path = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """One search; `warnings` say what was asked for and is not done."""
+    """One search; `warnings` name the parameters that were ignored."""
 
     keys: list[Element]
     included: frozenset[int] = frozenset()
@@ -81,7 +81,7 @@ def _number(values: dict[str, list[str]], name: str) -> int | None:
 
 
 def _unsupported(values: dict[str, list[str]]) -> Iterable[str]:
-    """Remove from `values` the parameters that are no attributes; give a warning for each."""
+    """Remove the parameters that are not attributes from `values`; yield a warning for each."""
     for name in _HANDLED_ELSEWHERE:
         values.pop(name, None)
     for name, replacement in _UNSUPPORTED.items():
@@ -93,7 +93,7 @@ def _unsupported(values: dict[str, list[str]]) -> Iterable[str]:
 
 
 def _attributes(values: dict[str, list[str]]) -> tuple[dict[_Path, str], list[str]]:
-    """Return the values to match by attribute, and the names that are no attributes."""
+    """Return the values to match by attribute, and the names that are not attributes."""
     conditions: dict[_Path, str] = {}
     ignored = []
     for name, texts in values.items():
@@ -108,18 +108,18 @@ def _attributes(values: dict[str, list[str]]) -> tuple[dict[_Path, str], list[st
 
 
 def _fields(included: Iterable[str]) -> tuple[frozenset[int], list[str]]:
-    """Return the tags of `includefield`, and the names in it that are no attributes."""
+    """Return the tags of `includefield`, and the names in it that are not attributes."""
     paths = {name: attribute_path(name) for name in included if name and name != "all"}
     ignored = [name for name, path in paths.items() if path is None]
     return frozenset(path[0] for path in paths.values() if path is not None), ignored
 
 
 def _ignored_warning(kind: str, names: Sequence[str]) -> Iterable[str]:
-    """Give the warning that names of this kind were ignored, if there are any."""
+    """Yield the warning that names of this kind were ignored, if there are any."""
     if names:
         listed = ", ".join(dict.fromkeys(map(printable, names[:_MAX_LISTED])))
         more = ", and others" if len(names) > _MAX_LISTED else ""
-        yield f"Ignored {kind}, which is no attribute of PS3.6: {listed}{more}."
+        yield f"Ignored {kind}, which is not an attribute of PS3.6: {listed}{more}."
 
 
 def _check_count(count: int) -> None:
@@ -138,7 +138,7 @@ def _single_value(name: str, values: list[str]) -> str:
 
 
 def _repeated(name: str) -> Problem:
-    return Problem(HTTPStatus.BAD_REQUEST, f"{name} is asked twice: give several values as a list.")
+    return Problem(HTTPStatus.BAD_REQUEST, f"{name} occurs twice: give several values as a list.")
 
 
 def _check_levels(level: str, paths: Iterable[_Path]) -> None:
@@ -159,7 +159,7 @@ def _check_searchable(level: str, path: _Path) -> None:
 
 
 def _keys(conditions: dict[_Path, str]) -> list[Element]:
-    """Keys, those within one sequence in one item of it."""
+    """Return the keys, with those of one sequence in one item of it."""
     within: dict[int, dict[_Path, str]] = {}
     for (tag, *rest), value in conditions.items():
         within.setdefault(tag, {})[tuple(rest)] = value

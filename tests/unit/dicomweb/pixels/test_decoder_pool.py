@@ -77,7 +77,7 @@ async def test_a_process_that_dies_fails_one_image_and_is_replaced():
         while not has_started(pool):  # noqa: ASYNC110 - another process is watched
             await asyncio.sleep(0)
         os.kill(worker, signal.SIGKILL)
-        with pytest.raises(Problem, match="did not survive") as problem:
+        with pytest.raises(Problem, match="decoder crashed") as problem:
             await at_work
         assert problem.value.status == 500
         assert len(await pool.decode(job_for())) == 16
@@ -138,7 +138,7 @@ async def test_a_process_that_holds_too_much_memory_passes_its_job_to_another(mo
         decoder_pool, "process_pool", partial(whole := decoder_pool.process_pool, idle_memory=1)
     )
     async with DecoderPool(1) as pool:
-        with pytest.raises(Problem, match="did not survive"):
+        with pytest.raises(Problem, match="decoder crashed"):
             await pool.decode(job_for())
     monkeypatch.setattr(decoder_pool, "process_pool", whole)
     async with DecoderPool(1) as pool:

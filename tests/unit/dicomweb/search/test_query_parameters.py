@@ -95,7 +95,7 @@ def test_an_includefield_that_names_no_attribute_is_ignored_with_a_warning() -> 
     assert search.included == {0x00100040}
     assert search.all_fields
     assert search.warnings == [
-        "Ignored includefield, which is no attribute of PS3.6: NoSuchKeyword."
+        "Ignored includefield, which is not an attribute of PS3.6: NoSuchKeyword."
     ]
 
 
