@@ -4,7 +4,6 @@ Read and written here without a general DICOM library, which would cost more tha
 small object's way. It judges no service: which elements a message needs is the service's matter.
 """
 
-import re
 import struct
 from collections.abc import Iterator, Mapping
 from enum import IntEnum
@@ -23,8 +22,6 @@ _RESPONSE = 0x8000  # PS3.7 E.1: a response's Command Field is its request's wit
 _NO_DATA_SET = 0x0101
 _DATA_SET = 0x0001
 _COMMENT_LENGTH = 64
-_INSIDE_ADDRESS = re.compile(r"\s*(?:\(|\bat\s+)?\b[a-z][a-z0-9+.-]*://[^\s)]+\)?", re.IGNORECASE)
-"""A URL in a sentence, which operators read too: the imaging zone learns no inside address."""
 
 
 class _Element(IntEnum):
@@ -87,7 +84,8 @@ def encode_response(
 ) -> bytes:
     """Return the command set that answers a request.
 
-    `comment` is cut to 64 ASCII characters; URLs in it are left out.
+    `comment` is cut to 64 characters. It is sent as it is, so it must name no inside address:
+    `DimseFailure.error_comment` removes them.
     """
     elements = b"".join(_response(command, status, comment, has_data_set))
     return _ELEMENT.pack(0, _Element.GROUP_LENGTH, _UL.size) + _UL.pack(len(elements)) + elements
@@ -104,8 +102,7 @@ def _response(
     yield _encode_number(_Element.DATA_SET_TYPE, _DATA_SET if has_data_set else _NO_DATA_SET)
     yield _encode_number(_Element.STATUS, status)
     if comment:
-        public = _INSIDE_ADDRESS.sub("", comment)
-        yield _encode_text(_Element.ERROR_COMMENT, public[:_COMMENT_LENGTH], b" ")
+        yield _encode_text(_Element.ERROR_COMMENT, comment[:_COMMENT_LENGTH], b" ")
     if command.affected_sop_instance_uid:
         yield _encode_text(
             _Element.AFFECTED_SOP_INSTANCE_UID, command.affected_sop_instance_uid, b"\0"

@@ -256,3 +256,15 @@ async def test_a_chunked_body_in_small_pieces_is_the_same(space: Space) -> None:
     )
     assert response.status_code == 200
     assert len(await kept(space)) == 1
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "identity, x-gzip"])
+async def test_a_compressed_body_is_415(space: Space, encoding: str) -> None:
+    content = file("CT_small.dcm")
+    headers = {"content-type": "application/dicom", "content-encoding": encoding}
+    response = await space.client.post("/studies", content=content, headers=headers)
+    assert (response.status_code, response.headers["accept-encoding"]) == (415, "identity")
+    assert "Content-Encoding" in response.json()["detail"]
+    headers["content-encoding"] = "identity"
+    response = await space.client.post("/studies", content=content, headers=headers)
+    assert response.status_code == 200

@@ -23,6 +23,11 @@ from dimse_ingestion.dicom.status import Status
         ("connect to 10.1.2.3:9000 failed", "connect failed"),
         ("lookup minio.imaging.svc:9000 failed", "lookup failed"),
         ("no responders for DIMSE.v1.svc.store here", "no responders here"),
+        (
+            "The catalogue gave no answer in 30 s (http://10.0.0.7:8082).",
+            "The catalogue gave no answer in 30 s.",
+        ),
+        ("No bucket https://minio.svc/bucket?x=1 there", "No bucket there"),
         ("[Errno 13] Permission denied: '/etc/dimse/nats.creds'", "[Errno 13] Permission denied:"),
     ],
 )

@@ -149,24 +149,6 @@ def test_a_comment_is_cut_and_ascii() -> None:
     assert answered(Status.OUT_OF_RESOURCES, "odd").ErrorComment == "odd"
 
 
-@pytest.mark.parametrize(
-    ("comment", "sent"),
-    [
-        (
-            "The catalogue gave no answer in 30 s (http://10.0.0.7:8082).",
-            "The catalogue gave no answer in 30 s.",
-        ),
-        ("NATS at nats://inside.example:4222 is not reached.", "NATS is not reached."),
-        ("No bucket https://minio.svc/bucket?x=1 there", "No bucket there"),
-        ("More than 10 matches: narrow the query.", "More than 10 matches: narrow the query."),
-    ],
-)
-def test_a_comment_tells_no_address(comment: str, sent: str) -> None:
-    encoded = encode_response(decode(store_command()), Status.OUT_OF_RESOURCES, comment=comment)
-    assert b"://" not in encoded
-    assert sent.encode() in encoded
-
-
 def test_elements_are_in_the_order_of_their_numbers() -> None:
     tags = [element.tag for element in answered(Status.OUT_OF_RESOURCES, "comment")]
     assert tags == sorted(tags)

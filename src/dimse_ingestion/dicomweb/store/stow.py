@@ -148,6 +148,7 @@ class StowService:
         Raises Problem when the request can't be read to its end. Instances that were complete by
         then are stored; the detail of the problem gives their number.
         """
+        _check_content_encoding(request)
         content_type = request.headers.get("content-type", "")
         kind, parameters = media_type(content_type)
         part_type = parameters.get("type", DICOM).lower() if kind == MULTIPART else kind
@@ -234,6 +235,19 @@ async def _read_one(content_type: str, body: AsyncIterator[bytes], parts: PartHa
     async for data in body:
         await parts.write(data)
     await parts.end()
+
+
+def _check_content_encoding(request: Request) -> None:
+    """Raise Problem 415 for a compressed body (RFC 9110 15.5.16)."""
+    encodings = request.headers.getlist("content-encoding")
+    named = {each.strip().lower() for line in encodings for each in line.split(",")}
+    if named - {"", "identity"}:
+        raise Problem(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            "The body has a Content-Encoding: send it without; instances may be compressed by "
+            "their transfer syntax.",
+            headers={"accept-encoding": "identity"},
+        )
 
 
 def _unsupported(kind: str, part_type: str) -> Problem:
