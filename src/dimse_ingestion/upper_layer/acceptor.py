@@ -1,6 +1,6 @@
-"""Where associations are listened for: the server, its limits on connections, and its end.
+"""The acceptor's server: it listens for connections, limits their number, and shuts down (PS3.8).
 
-It opens connections and lets go of them; what goes over one is `connection`'s and `association`'s.
+It does not read PDUs: `connection` has the bytes of one connection, `association` its states.
 """
 
 import asyncio
@@ -18,13 +18,15 @@ from dimse_ingestion.upper_layer.services import Services
 
 _LOG = logger(__name__)
 _BACKLOG = 256
-_QUIET = 5.0  # seconds after which a drain no longer waits for an association's next message
-_ABORT_LINGER = 1.0  # seconds for an A-ABORT to be read
+_QUIET = (
+    5.0  # seconds of silence after which a drain stops waiting for an association's next message
+)
+_ABORT_LINGER = 1.0  # seconds for peers to read an A-ABORT before the connection closes
 _POLL_INTERVAL = 0.05
 
 
 class Acceptor:
-    """Listens for associations and has `services` answer them."""
+    """Listen for associations and have `services` answer them."""
 
     def __init__(
         self,
@@ -42,17 +44,17 @@ class Acceptor:
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
-        """Listen; the address, with the port chosen when `port` is 0. Raises OSError."""
+        """Listen, and return the address; port 0 takes a free port. Raises OSError."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(self._protocol, host, port, backlog=_BACKLOG)
         address = self._server.sockets[0].getsockname()
         return str(address[0]), int(address[1])
 
     async def stop(self, drain: float = 0.0) -> None:
-        """Listen no more; let associations finish for `drain` seconds, then abort what is left.
+        """Stop listening; let associations finish for `drain` seconds, then abort the rest.
 
-        An association that is between messages and silent isn't waited for. Requests that are
-        still being performed at the end are cancelled.
+        The drain does not wait for an association that is between messages and silent. Requests
+        that are still being performed at the end are cancelled.
         """
         if self._server is not None:
             self._server.close()
@@ -84,14 +86,14 @@ class Acceptor:
         return Connection(self) if self._tls is None else _BeforeTls(self, self._tls)
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Start a task that ends with the acceptor at the latest."""
+        """Start a task; it is cancelled when the acceptor stops."""
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
     def has_capacity(self) -> bool:
-        """Whether there may be one connection more; logs it when there may not."""
+        """Return whether another connection may open; log a warning if not."""
         count = len(self._connections) + self._handshakes
         if count >= self.limits.maximum_connections:
             _LOG.warning("Connection closed: there are too many.", open=count)
@@ -99,18 +101,18 @@ class Acceptor:
         return True
 
     def add_connection(self, connection: Connection) -> bool:
-        """The connection has begun; False when there is no room for it."""
-        if self._tls is None and not self.has_capacity():  # with TLS, its handshake had room
+        """Register a new connection; return False when the limit is reached."""
+        if self._tls is None and not self.has_capacity():  # with TLS, checked before the handshake
             return False
         self._connections.add(connection)
         return True
 
     def remove_connection(self, connection: Connection) -> None:
-        """The connection is gone."""
+        """Remove a closed connection."""
         self._connections.discard(connection)
 
     async def secure(self, plain: socket.socket, tls: ssl.SSLContext) -> None:
-        """Speak TLS on a new connection, then begin as on a plain one."""
+        """Do the TLS handshake on a new connection, then start the association as without TLS."""
         peer = plain.getpeername()
         loop = asyncio.get_running_loop()
         longest = self.limits.artim_timeout
@@ -126,14 +128,17 @@ class Acceptor:
 
 
 class _BeforeTls(asyncio.Protocol):
-    """A connection that was just accepted, until its socket is handed over to TLS."""
+    """An accepted connection until its socket is passed to the TLS handshake.
+
+    asyncio.Server would start handshakes without a limit, so the number is checked here first.
+    """
 
     def __init__(self, acceptor: Acceptor, tls: ssl.SSLContext) -> None:
         self._acceptor = acceptor
         self._tls = tls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Read nothing: that is for TLS to do."""
+        """Pass the socket on unread: the first bytes belong to the TLS handshake."""
         accepted = transport.get_extra_info("socket")
         if self._acceptor.has_capacity():
             plain = socket.socket(fileno=os.dup(accepted.fileno()))
@@ -154,7 +159,7 @@ async def listener(
     limits: UpperLayerLimits | None = None,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[tuple[str, int]]:
-    """Listen within the block, whose value is the address; afterwards abort what is left.
+    """Listen within the block and yield the address; abort open associations afterwards.
 
     Raises OSError when the address can't be used.
     """

@@ -1,7 +1,7 @@
-"""Messages out of fragments: a command set, then its data set into a sink (PS3.8 annex E).
+"""Assembly of DIMSE messages from fragments: a command set, then its data set (PS3.8 annex E).
 
-A command set is gathered, a data set never is. It judges order and size, not services; no clock,
-no socket.
+A command set is collected in memory; a data set goes to a sink fragment by fragment. This module
+checks order and size only, and uses no clock and no socket.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -18,7 +18,7 @@ _UNEXPECTED = AbortReason.UNEXPECTED_PDU_PARAMETER
 
 @dataclass(frozen=True, slots=True)
 class CompleteMessage:
-    """One request, all of it received."""
+    """A request whose command set and data set have arrived completely."""
 
     context: PresentationContext
     command: Command
@@ -26,10 +26,10 @@ class CompleteMessage:
 
 
 class Assembly:
-    """The message an association is receiving.
+    """Assemble the message that an association is receiving.
 
-    `open_data_set` gives the sink for the data set after a command; `hold` is handed what a sink
-    wants waited for before more is read.
+    `open_data_set` returns the sink for the data set that follows a command. `hold` is called with
+    the awaitable of a sink that can't take more yet: reading pauses until it is done.
     """
 
     def __init__(
@@ -48,11 +48,11 @@ class Assembly:
 
     @property
     def is_in_progress(self) -> bool:
-        """Whether a message has begun and isn't whole."""
+        """Whether a message has started and is incomplete."""
         return self._context is not None
 
     def take(self, fragment: Fragment) -> CompleteMessage | None:
-        """Add a fragment; the message when it is its last. Raises ProtocolError."""
+        """Add a fragment; return the message if this is its last one. Raises ProtocolError."""
         if self._context is None or self._context.context_id != fragment.context_id:
             self._begin(fragment)
         if fragment.is_command:
@@ -60,7 +60,7 @@ class Assembly:
         return self._take_data(fragment)
 
     def abandon(self) -> None:
-        """The rest won't come."""
+        """Discard the incomplete message, because the association has ended."""
         sink = self._sink
         self._finish()
         if sink is not None:

@@ -1,7 +1,7 @@
-"""One association of an acceptor: what its state machine says, done (PS3.8 9.2).
+"""One association of an acceptor: it carries out the effects of its state machine (PS3.8 9.2).
 
-It stands between the wire (`connection`) and the services, and joins the pure parts: reading,
-negotiation, assembly, performing. It has no socket and no clock of its own.
+Bytes come from `connection`, requests go to the services. In between it joins the parts without
+I/O: reading, negotiation, assembly, performing. It has no socket and no clock of its own.
 """
 
 import secrets
@@ -32,7 +32,7 @@ _EVENTS = {each: Event[each.name] for each in PduType}
 
 
 class Association:
-    """An `AssociationHandle`, once its A-ASSOCIATE-RQ is there."""
+    """Run one association; it is an `AssociationHandle` after its A-ASSOCIATE-RQ."""
 
     def __init__(
         self,
@@ -66,56 +66,57 @@ class Association:
         self._accepted = False
         self._outcome = ""
 
-    # what a service may know and ask
+    # AssociationHandle: called by services
 
     @property
     def request(self) -> AssociationRequest:
-        """What was asked at its start."""
+        """The A-ASSOCIATE-RQ that opened this association."""
         if self._request is None:
             raise RuntimeError("No A-ASSOCIATE-RQ has arrived yet.")
         return self._request
 
     def abort(self, explanation: str) -> None:
-        """Send A-ABORT as service user and close; `explanation` goes to the log."""
+        """Send A-ABORT as service user and close; `explanation` is for the log."""
         if self._machine.allows(Event.ABORT_REQUEST):
             self._explanation = explanation
             self._on(Event.ABORT_REQUEST)
-        elif self._machine.state is State.AWAITING_ASSOCIATE_RQ:  # nobody to tell
+        elif self._machine.state is State.AWAITING_ASSOCIATE_RQ:  # no association to abort
             self._connection.close()
 
-    # what the wire tells
+    # callbacks of the connection
 
     def connection_made(self) -> None:
-        """The connection is there."""
+        """Start: the connection is open."""
         self._on(Event.CONNECTION_INDICATED)
 
     def data_received(self, received: memoryview) -> int:
-        """Take bytes of the peer; the view isn't kept.
+        """Read bytes of the peer and return how many were consumed; the view isn't kept.
 
-        Returns how many were taken: the rest is given again once others had their turn, or when
-        reading goes on.
+        The caller passes the rest again in a later turn of the loop, or when reading resumes.
         """
         try:
             return self._incoming.read(received)
         except ProtocolError as error:
             self._incoming.stop()
             self._abort_reason = error.reason
-            if self._machine.allows(Event.INVALID_PDU):  # it may have followed an A-ABORT
+            if self._machine.allows(
+                Event.INVALID_PDU
+            ):  # not after an A-ABORT: the association has ended
                 self._explanation = error.explanation
                 self._on(Event.INVALID_PDU)
-        except Exception:  # noqa: BLE001 - a service's sink failed: this association ends, no other
+        except Exception:  # noqa: BLE001 - a service's sink failed: end this association only
             self._incoming.stop()
-            self._log.exception("Receiving failed by a mistake of ours.")
+            self._log.exception("Receiving failed because of an error in this software.")
             self.abort("Receiving failed.")
         return len(received)
 
     def connection_lost(self) -> None:
-        """The connection is gone."""
+        """End the association: the connection is closed."""
         if self._machine.allows(Event.CONNECTION_CLOSED):
             self._on(Event.CONNECTION_CLOSED)
 
     def artim_expired(self) -> None:
-        """The peer took too long to ask, or to close."""
+        """Close: the peer sent no A-ASSOCIATE-RQ in time, or did not close the connection."""
         if self._machine.allows(Event.ARTIM_EXPIRED):
             if self._machine.state is State.AWAITING_ASSOCIATE_RQ:
                 self._log.warning("Connection closed: no whole A-ASSOCIATE-RQ came in time.")
@@ -123,7 +124,7 @@ class Association:
 
     @property
     def longest_silence(self) -> float | None:
-        """Seconds the peer may be silent now; None when it is this side's turn or ARTIM runs."""
+        """Seconds the peer may be silent now; None if this side must act or ARTIM runs."""
         if (
             self._machine.state is not State.ESTABLISHED
             or self._performer.is_busy
@@ -142,10 +143,10 @@ class Association:
         assembling = self._assembly is not None and self._assembly.is_in_progress
         return assembling or self._incoming.is_within_pdu
 
-    # what requests ask
+    # ResponseSender: called by the performer
 
     async def respond(self, context_id: int, command: bytes, data_set: bytes | None) -> None:
-        """Send a response unless the association has ended; wait while the peer reads slowly."""
+        """Send a response, unless the association has ended; wait while the peer reads slowly."""
         if self._agreement is None or not self._machine.allows(Event.P_DATA_REQUEST):
             return
         length = self._agreement.peer_maximum_pdu_length
@@ -153,7 +154,7 @@ class Association:
         await self._connection.drain()
 
     def request_finished(self) -> None:
-        """One request less: more may be read, a release may be answered."""
+        """Resume reading, and answer a pending release, after a request was performed."""
         self._flow.update_backlog(self._performer.queued)
         if not self._performer.is_busy and self._machine.state is State.AWAITING_LOCAL_RELEASE:
             self._on(Event.RELEASE_RESPONSE)
@@ -218,17 +219,20 @@ class Association:
                 self._on(Event.REJECT_RESPONSE, pdus.encode_reject(decision))
             return
         self._accepted = True
-        if self._outcome:  # the peer didn't wait
+        if self._outcome:  # the association ended while the service was deciding
             self._services.association_ended(self, self._outcome)
             return
         self._agreement = decision
         self._assembly = Assembly(decision.contexts, self._open_data_set, self._flow.hold)
         self._on(Event.ACCEPT_RESPONSE, decision.answer)
 
-    # what the machine says
+    # state machine
 
     def _on(self, event: Event, to_send: bytes = b"", *, acceptable: bool = True) -> None:
-        """Move on; `to_send` is what the event's own SEND effect sends."""
+        """Handle an event; `to_send` are the bytes that a SEND effect of it writes.
+
+        Effects may raise further events: the machine has changed its state before they run.
+        """
         self._to_send = to_send
         for effect in self._machine.on(event, acceptable=acceptable):
             _EFFECTS[effect](self)
@@ -276,7 +280,7 @@ class Association:
         self._finish("lost" if lost else "aborted")
 
     def _finish(self, outcome: str) -> None:
-        """Let go of everything, once."""
+        """Release everything the association holds, once: several effects can end it."""
         if self._outcome:
             return
         self._outcome = outcome
@@ -287,10 +291,10 @@ class Association:
             self._services.association_ended(self, outcome)
 
     def _nothing(self) -> None:
-        """The fragments of a P-DATA-TF follow."""
+        """Do nothing: the fragments of a P-DATA-TF follow and are taken one by one."""
 
 
-# The effects an acceptor meets.
+# The effects that occur in the role of acceptor.
 _EFFECTS: dict[Effect, Callable[[Association], None]] = {
     Effect.SEND_ASSOCIATE_AC: Association._send,
     Effect.SEND_ASSOCIATE_RJ: Association._send,

@@ -1,7 +1,7 @@
-"""Command sets: always implicit VR little endian, group 0000, a few hundred bytes (PS3.7 6.3.1).
+"""Codec of command sets: implicit VR little endian, group 0000 (PS3.7 6.3.1).
 
-Read and written here without a general DICOM library, which would cost more than the rest of a
-small object's way. It judges no service: which elements a message needs is the service's matter.
+It uses no general DICOM library, which would take longer than the rest of the work on a small
+object. It does not know services: each service checks the elements that it needs.
 """
 
 import struct
@@ -13,7 +13,7 @@ from dimse_ingestion.upper_layer.pdus import AbortReason, ProtocolError
 from dimse_ingestion.upper_layer.services import Command
 
 LONGEST = 64 * 1024
-"""Bytes of the longest command set taken; real ones have some hundred."""
+"""Maximum bytes of a command set; real ones have a few hundred."""
 
 _ELEMENT = struct.Struct("<HHI")
 _US = struct.Struct("<H")
@@ -45,21 +45,21 @@ class _Element(IntEnum):
 
 
 class CommandField(IntEnum):
-    """The one request handled within the upper layer (PS3.7 E.1); the others are the services'."""
+    """The request that the upper layer handles itself (PS3.7 E.1); services handle the others."""
 
     C_CANCEL_RQ = 0x0FFF
 
 
 def decode(content: bytes) -> Command:
-    """A request's command set; of a C-CANCEL-RQ, `message_id` is the one being cancelled.
+    """Decode a request's command set; `message_id` of a C-CANCEL-RQ is the request to cancel.
 
-    An N-service's requested class and instance stand in for the affected ones. Raises
-    ProtocolError when it is malformed, a response, or lacks what every request has.
+    For N-services the requested SOP class and instance are returned as the affected ones. Raises
+    ProtocolError for a response, and when it is malformed or a mandatory element is missing.
     """
     elements = dict(_elements(content))
     command_field = _number(elements, _Element.COMMAND_FIELD)
     if command_field & _RESPONSE:
-        raise _invalid(f"a response ({command_field:04X}H) that nobody asked for")
+        raise _invalid(f"it is a response ({command_field:04X}H) without a request")
     cancel = command_field == CommandField.C_CANCEL_RQ
     message_id = _Element.MESSAGE_ID_BEING_RESPONDED_TO if cancel else _Element.MESSAGE_ID
     return Command(
@@ -82,10 +82,10 @@ def decode(content: bytes) -> Command:
 def encode_response(
     command: Command, status: Status, *, comment: str = "", has_data_set: bool = False
 ) -> bytes:
-    """Return the command set that answers a request.
+    """Encode the command set of a response.
 
-    `comment` is cut to 64 characters. It is sent as it is, so it must name no inside address:
-    `DimseFailure.error_comment` removes them.
+    `comment` is cut to 64 characters and otherwise sent unchanged, so it must not name an internal
+    address: `DimseFailure.error_comment` removes them.
     """
     elements = b"".join(_response(command, status, comment, has_data_set))
     return _ELEMENT.pack(0, _Element.GROUP_LENGTH, _UL.size) + _UL.pack(len(elements)) + elements
@@ -94,7 +94,7 @@ def encode_response(
 def _response(
     command: Command, status: Status, comment: str, has_data_set: bool
 ) -> Iterator[bytes]:
-    """The elements, in the order of their numbers."""
+    """Yield the encoded elements in ascending order."""
     if command.affected_sop_class_uid:
         yield _encode_text(_Element.AFFECTED_SOP_CLASS_UID, command.affected_sop_class_uid, b"\0")
     yield _encode_number(_Element.COMMAND_FIELD, command.command_field | _RESPONSE)
@@ -118,13 +118,13 @@ def _elements(content: bytes) -> Iterator[tuple[int, bytes]]:
         position += _ELEMENT.size
         if length > end - position:
             raise _invalid(f"its element ({group:04X},{number:04X}) has length {length}")
-        if not group:  # elements of other groups, such as a character set, say nothing here
+        if not group:  # elements of other groups, such as a character set, are ignored
             yield number, content[position : position + length]
         position += length
 
 
 def _number(elements: Mapping[int, bytes], wanted: _Element) -> int:
-    """Return a number that the request needs; of several values the first."""
+    """Return a mandatory number; the first one of several values."""
     value = elements.get(wanted, b"")
     if len(value) < _US.size:
         raise _invalid(f"(0000,{wanted:04X}) is missing or no number")
@@ -133,13 +133,13 @@ def _number(elements: Mapping[int, bytes], wanted: _Element) -> int:
 
 
 def _optional_number(elements: Mapping[int, bytes], wanted: _Element) -> int:
-    """Return a number, 0 where it is missing or none: nothing depends on it."""
+    """Return an optional number, or 0 if it is missing or malformed."""
     value = elements.get(wanted, b"")
     return int(_US.unpack_from(value)[0]) if len(value) >= _US.size else 0
 
 
 def _text(elements: Mapping[int, bytes], *alternatives: _Element) -> str:
-    """The first one present, without its padding; what isn't ASCII as question marks."""
+    """Return the first one present, without padding; non-ASCII becomes question marks."""
     for number in alternatives:
         if value := elements.get(number):
             return (

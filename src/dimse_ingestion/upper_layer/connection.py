@@ -1,7 +1,8 @@
-"""One TCP or TLS connection: bytes and time for an association, on asyncio.
+"""One TCP or TLS connection on asyncio: it gives an association its bytes and timers.
 
-All connections of an acceptor read into one buffer: what arrives is consumed before the next one
-reads, so that memory doesn't grow with the number of connections. The rules are `association`'s.
+All connections of an acceptor read into one shared buffer. What arrives is consumed before another
+connection reads, so that memory doesn't grow with the number of connections. The protocol is in
+`association`.
 """
 
 import asyncio
@@ -16,24 +17,24 @@ BUFFER_LENGTH = 256 * 1024
 
 
 class Host(Protocol):
-    """What connections have in common: their acceptor."""
+    """The acceptor as its connections see it."""
 
     services: Services
     limits: UpperLayerLimits
     buffer: memoryview
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Start a task that ends with the acceptor at the latest."""
+        """Start a task; it is cancelled when the acceptor stops."""
 
     def add_connection(self, connection: "Connection") -> bool:
-        """The connection has begun; False when there is no room for it."""
+        """Register a new connection; return False when the limit is reached."""
 
     def remove_connection(self, connection: "Connection") -> None:
-        """The connection is gone."""
+        """Remove a closed connection."""
 
 
 class Connection(asyncio.BufferedProtocol):
-    """An association's `Wire`, and the loop's protocol."""
+    """Connect asyncio's protocol callbacks to an association; it is its `TransportConnection`."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -43,7 +44,7 @@ class Connection(asyncio.BufferedProtocol):
         self._may_write = asyncio.Event()
         self._may_write.set()
         self._last_activity = self._loop.time()
-        self._unread = memoryview(b"")  # read and not taken yet: others come first
+        self._unread = memoryview(b"")  # received and not consumed yet
         self._reading = True
         self._scheduled: asyncio.Handle | None = None
         self._artim: asyncio.TimerHandle | None = None
@@ -52,10 +53,10 @@ class Connection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport
         self.association: Association
 
-    # what the loop tells
+    # callbacks of asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
+        """Create the association and start its timers; close at once if there are too many."""
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername") or ("", 0)
         host = self._host
@@ -69,26 +70,30 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the loop's interface
-        """Where to read to."""
+        """Return the shared buffer that the loop reads into."""
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take what was read."""
+        """Pass the bytes that were read to the association.
+
+        If it does not consume all of them, the rest is copied out of the shared buffer and reading
+        pauses, so that other connections get their turn of the loop.
+        """
         self._last_activity = self._loop.time()
         received = self._buffer[:nbytes]
         if self._unread:
             self._unread = memoryview(bytes(self._unread) + bytes(received))
         elif (consumed := self.association.data_received(received)) < nbytes:
-            self._unread = memoryview(bytes(received[consumed:]))  # the buffer is everybody's
+            self._unread = memoryview(bytes(received[consumed:]))  # the buffer is shared
             self._transport.pause_reading()
             self._schedule_read()
 
     def eof_received(self) -> bool:
-        """Half a connection is none."""
+        """Close the connection: DICOM does not use half-closed ones."""
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the loop's interface
-        """End."""
+        """Cancel all timers and end the association."""
         for timer in (self._artim, self._write_timer, self._silence_timer):
             if timer is not None:
                 timer.cancel()
@@ -98,40 +103,40 @@ class Connection(asyncio.BufferedProtocol):
         self._host.remove_connection(self)
 
     def pause_writing(self) -> None:
-        """The peer reads too slowly."""
+        """Start the write time-out: the peer reads too slowly."""
         self._may_write.clear()
         self._write_timer = self._loop.call_later(self._limits.write_timeout, self._give_up_writing)
 
     def resume_writing(self) -> None:
-        """The peer has read."""
+        """Stop the write time-out: the peer has read."""
         self._may_write.set()
         if self._write_timer is not None:
             self._write_timer.cancel()
 
-    # what the association asks
+    # TransportConnection: called by the association
 
     def write(self, content: bytes) -> None:
-        """Send; never blocks."""
+        """Send bytes without blocking."""
         self._last_activity = self._loop.time()
         self._transport.write(content)
 
     async def drain(self) -> None:
-        """Wait until the peer has read enough, or the connection is lost."""
+        """Wait until the write buffer has space, or the connection is lost."""
         if not self._may_write.is_set():
             await self._may_write.wait()
 
     def close(self) -> None:
-        """Close at once: there is nobody left who would read what is still to be sent."""
+        """Close at once without sending buffered bytes: the peer no longer reads."""
         self._transport.abort()
 
     def pause_reading(self) -> None:
-        """Read no more."""
+        """Pause reading."""
         self._reading = False
         if not self._transport.is_closing():
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Read again."""
+        """Resume reading, first with the bytes already received."""
         self._last_activity = self._loop.time()
         self._reading = True
         if self._unread:
@@ -140,7 +145,7 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.resume_reading()
 
     def _schedule_read(self) -> None:
-        """Take more of what was read when others had their turn."""
+        """Continue with unread bytes in the next turn of the loop."""
         if self._reading and self._scheduled is None:
             self._scheduled = self._loop.call_soon(self._read_on)
 
@@ -155,7 +160,7 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.resume_reading()
 
     def start_artim(self) -> None:
-        """Start the ARTIM timer, or start it again."""
+        """Start or restart the ARTIM timer."""
         self.stop_artim()
         self._artim = self._loop.call_later(
             self._limits.artim_timeout, self.association.artim_expired
@@ -170,11 +175,11 @@ class Connection(asyncio.BufferedProtocol):
     # time
 
     def silent_for(self) -> float:
-        """Seconds since anything went over this connection."""
+        """Return the seconds since the last byte in either direction."""
         return self._loop.time() - self._last_activity
 
     def _check_silence(self) -> None:
-        """Abort a silent peer; else look again when it may have been silent long enough."""
+        """Abort a peer that is silent for too long; otherwise schedule the next check."""
         longest = self.association.longest_silence
         left = self._shortest if longest is None else longest - self.silent_for()
         if left <= 0:

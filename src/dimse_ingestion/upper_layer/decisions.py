@@ -1,4 +1,4 @@
-"""The service's decision on an association, made into what is sent, whatever the service forgot."""
+"""The decision on an association request: the service's answer, or a rejection if it fails."""
 
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.upper_layer.negotiation import Agreement, agree
@@ -21,10 +21,10 @@ _UNABLE = Rejection(
 async def decide(
     services: Services, association: AssociationHandle, proposal: Proposal, maximum_pdu_length: int
 ) -> Agreement | Rejection:
-    """Ask the service. A mistake of its own is logged, and a transient rejection to the peer."""
+    """Return the service's decision; if the service raises, log it and reject as transient."""
     try:
         answer = await services.associate(association.request)
-    except Exception:  # noqa: BLE001 - whatever a service forgot, the peer gets an answer
+    except Exception:  # noqa: BLE001 - the peer gets an answer when a service fails
         return _reject_after_error(association)
     if isinstance(answer, Rejection):
         return answer
@@ -47,7 +47,7 @@ def _agree(
 
 def _reject_after_error(association: AssociationHandle) -> Rejection:
     _LOG.exception(
-        "Deciding on an association failed by a mistake of ours.",
+        "Deciding on an association failed because of an error in this software.",
         association_id=association.request.association_id,
     )
     return _UNABLE

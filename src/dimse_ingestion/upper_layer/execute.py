@@ -1,7 +1,7 @@
-"""Requests performed one after another, and the way back for their responses.
+"""The queue of an association's requests: it performs them one at a time and sends responses.
 
-One association has one `Performer`. A C-CANCEL-RQ overtakes what waits: it is looked at when it
-arrives. It knows nothing of PDUs received or of states.
+A C-CANCEL-RQ is not queued: it takes effect when it arrives. This module knows neither PDUs nor
+association states.
 """
 
 import asyncio
@@ -19,17 +19,17 @@ _LOG = logger(__name__)
 
 
 class ResponseSender(AssociationHandle, Protocol):
-    """What a request asks of its association."""
+    """The association as its requests use it: to send responses."""
 
     async def respond(self, context_id: int, command: bytes, data_set: bytes | None) -> None:
-        """Send a response unless the association has ended; wait while the peer reads slowly."""
+        """Send a response, unless the association has ended; wait while the peer reads slowly."""
 
     def request_finished(self) -> None:
-        """One request less: more may be read, a release may be answered."""
+        """Resume reading, and answer a pending release, after a request was performed."""
 
 
 class Request:
-    """A `services.Message`."""
+    """A request with its response method: the implementation of `services.Message`."""
 
     __slots__ = ("_sender", "association", "cancelled", "command", "context", "data_set")
 
@@ -52,7 +52,7 @@ class Request:
 
 
 class Performer:
-    """The requests of one association, from whole to performed."""
+    """Perform the complete requests of one association in order."""
 
     def __init__(self, services: Services, sender: ResponseSender, spawn: Spawn) -> None:
         self._services = services
@@ -64,33 +64,33 @@ class Performer:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a request is being performed or waits."""
+        """Whether a request is being performed or queued."""
         return self._task is not None
 
     @property
     def queued(self) -> int:
-        """Requests that wait."""
+        """The number of queued requests, without the one being performed."""
         return len(self._queue)
 
     def add(self, whole: CompleteMessage) -> None:
-        """Perform a request when its turn comes."""
+        """Queue a request, and start performing if idle."""
         self._queue.append(Request(self._sender, whole))
         if self._task is None:
             self._task = self._spawn(self._run(), "performing")
 
     def cancel(self, message_id: int) -> None:
-        """The peer wants no more of this request; one that isn't known is over already."""
+        """Cancel the request with this message id, if it is not finished yet."""
         for request in self._known():
             if request.command.message_id == message_id:
                 request.cancelled.set()
 
     def cancel_all(self) -> None:
-        """The peer wants nothing more of anything."""
+        """Cancel all requests."""
         for request in self._known():
             request.cancelled.set()
 
     def end(self) -> None:
-        """The association is over: what waits is dropped, what is performed knows it."""
+        """End with the association: drop queued requests and cancel the one being performed."""
         self.cancel_all()
         for request in self._queue:
             if request.data_set is not None:
@@ -115,9 +115,9 @@ class Performer:
     async def _perform(self, request: Request) -> None:
         try:
             await self._services.perform(request)
-        except Exception:  # noqa: BLE001 - whatever a service forgot, the peer gets an answer
+        except Exception:  # noqa: BLE001 - the peer gets an answer when a service fails
             _LOG.exception(
-                "A request failed by a mistake of ours.",
+                "A request failed because of an error in this software.",
                 association_id=request.association.request.association_id,
                 message_id=request.command.message_id,
                 command_field=f"{request.command.command_field:04X}",

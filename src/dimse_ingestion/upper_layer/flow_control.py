@@ -1,7 +1,7 @@
-"""When nothing more is read from a peer: while a sink wants to be waited for, or requests pile up.
+"""Flow control of one peer: reading pauses while a sink is full or requests queue up.
 
-Reading begins again when no reason is left. A C-CANCEL-RQ is read all the same: a peer that keeps
-to one operation at a time never piles up any.
+Each cause counts as one hold; reading resumes when no hold is left. A C-CANCEL-RQ still gets
+through: a peer that keeps to one operation at a time never fills the queue.
 """
 
 from collections.abc import Awaitable
@@ -9,11 +9,11 @@ from collections.abc import Awaitable
 from dimse_ingestion.upper_layer.transport_connection import Spawn, TransportConnection
 
 MAXIMUM_QUEUED = 2
-"""Whole requests that may wait behind the one being performed."""
+"""Complete requests that may be queued behind the one being performed."""
 
 
 class FlowControl:
-    """The reasons not to read from one peer."""
+    """Count the holds on reading from one peer, and pause or resume its connection."""
 
     def __init__(self, connection: TransportConnection, spawn: Spawn) -> None:
         self._connection = connection
@@ -23,16 +23,16 @@ class FlowControl:
 
     @property
     def is_paused(self) -> bool:
-        """Whether nothing is read now."""
+        """Whether reading is paused."""
         return self._reasons > 0
 
     def hold(self, awaitable: Awaitable[None]) -> None:
-        """Read nothing until this is done, whatever its outcome."""
+        """Pause reading until the awaitable is done, whether it succeeds or fails."""
         self._add()
         self._spawn(self._wait(awaitable), "waiting for a sink")
 
     def update_backlog(self, waiting: int) -> None:
-        """So many whole requests wait."""
+        """Pause or resume reading for this number of queued requests."""
         is_backlogged = waiting >= MAXIMUM_QUEUED
         if is_backlogged and not self._is_backlogged:
             self._add()

@@ -1,6 +1,6 @@
-"""When the bytes of one peer are read: in turns, not before an answer, and no more after an abort.
+"""The schedule of reading one peer: in turns, not before the answer, and not after an abort.
 
-What the bytes are is `pdata`'s matter, what becomes of them `association`'s.
+`pdata` parses the bytes, `association` handles what they contain.
 """
 
 from collections.abc import Callable
@@ -10,14 +10,14 @@ from dimse_ingestion.upper_layer.pdus import PduType
 from dimse_ingestion.upper_layer.transport_connection import TransportConnection
 
 _AT_ONCE = 64
-"""PDUs and fragments read in one turn of the loop: a peer that floods with tiny ones takes a
-fraction of a millisecond of every turn, not the time of 256 KiB of them."""
+"""PDUs and fragments read in one turn of the loop: a peer that floods with tiny ones gets a
+fraction of a millisecond of every turn, not the time that 256 KiB of them take."""
 _IGNORED = 4 * 1024 * 1024
-"""Bytes passed over after an A-ABORT, for a peer that sends on before it reads; then it is cut."""
+"""Bytes ignored after an A-ABORT, because the peer may still be sending; then it is closed."""
 
 
 class IncomingData:
-    """Reads one peer; `is_deciding` says whether its proposal waits for an answer."""
+    """Read one peer; `is_deciding` returns whether its proposal is still unanswered."""
 
     def __init__(
         self,
@@ -30,19 +30,19 @@ class IncomingData:
         self._connection = connection
         self._take = take
         self._is_deciding = is_deciding
-        self._early_data = False  # P-DATA came before this side has answered; it waits unread
+        self._early_data = False  # P-DATA arrived before the answer and stays unread
         self._stopped = False
         self._ignored = 0
 
     @property
     def is_within_pdu(self) -> bool:
-        """Whether a PDU has begun and isn't whole."""
+        """Whether a PDU has started and is incomplete."""
         return self._reader.is_within_pdu
 
     def read(self, received: memoryview) -> int:
-        """Read bytes of the peer; return how many were taken. Raises ProtocolError.
+        """Read bytes of the peer and return how many were consumed. Raises ProtocolError.
 
-        The rest is to be given again once others had their turn, or when reading goes on.
+        The caller passes the rest again in a later turn of the loop, or when reading resumes.
         """
         if self._stopped:
             return self._ignore(received)
@@ -56,11 +56,11 @@ class IncomingData:
         return len(received)
 
     def stop(self) -> None:
-        """Take nothing more: after what is no PDU, nothing that follows can be told apart."""
+        """Ignore all further bytes: after an invalid PDU no PDU boundary is known."""
         self._stopped = True
 
     def proposal_answered(self) -> None:
-        """Read what waited for this side's answer."""
+        """Read the P-DATA that arrived before this side's answer."""
         if self._early_data:
             self._early_data = False
             self._connection.resume_reading()
@@ -72,7 +72,7 @@ class IncomingData:
         return len(received)
 
     def _must_wait(self, received: memoryview) -> bool:
-        """Return whether P-DATA comes next that a requestor sent without awaiting the answer."""
+        """Return whether P-DATA comes next that the requestor sent before it had the answer."""
         if not self._is_deciding() or self._reader.is_within_pdu:
             return False
         if not received or received[0] != PduType.P_DATA_TF:

@@ -1,6 +1,7 @@
-"""What an acceptor answers to a proposal, once its service has decided (PS3.8 7.1; PS3.7 annex D).
+"""The acceptor's answer to an association request (PS3.8 7.1; PS3.7 annex D).
 
-Pure. Which syntaxes are taken is the service's choice; here is what follows from the standard.
+The service chooses the transfer syntaxes; this module adds what the standard prescribes. It does
+no I/O.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,7 +35,7 @@ _AS_SCU = Roles(scu=True, scp=False)  # the requestor's roles where none were ne
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """An accepted association: what is sent, and what holds from now on."""
+    """An accepted association: the encoded A-ASSOCIATE-AC and the negotiated parameters."""
 
     answer: bytes
     contexts: Mapping[int, PresentationContext]
@@ -45,7 +46,7 @@ class Agreement:
 def association_request(
     proposal: Proposal, association_id: str, peer_address: str, peer_port: int
 ) -> AssociationRequest:
-    """The proposal as a service decides on it."""
+    """Return the proposal as a service sees it."""
     return AssociationRequest(
         association_id=association_id,
         called_ae_title=proposal.called_ae_title,
@@ -60,7 +61,10 @@ def association_request(
 
 
 def provider_rejection(proposal: Proposal) -> Rejection | None:
-    """The rejection no service is asked about. Raises ProtocolError for an impossible length."""
+    """Return the rejection by the provider itself, or None.
+
+    Raises ProtocolError if the peer's maximum PDU length is too short for any message.
+    """
     if not proposal.is_version_1:
         return Rejection(
             RejectResult.PERMANENT,
@@ -81,7 +85,10 @@ def provider_rejection(proposal: Proposal) -> Rejection | None:
 
 
 def agree(proposal: Proposal, acceptance: Acceptance, maximum_pdu_length: int) -> Agreement:
-    """The answer to an accepted association; `maximum_pdu_length` is what this side takes."""
+    """Return the agreement for an accepted association.
+
+    `maximum_pdu_length` is this side's limit.
+    """
     roles = {uid: _granted(offered) for uid, offered in proposal.user.roles.items()}
     answers = {
         context_id: _answer(proposed, acceptance.choose, roles)
@@ -102,7 +109,7 @@ def agree(proposal: Proposal, acceptance: Acceptance, maximum_pdu_length: int) -
 
 
 def _granted(offered: Roles) -> Roles:
-    """This side is an SCP only: of the requestor's roles it takes that of an SCU."""
+    """Grant the requestor the SCU role only, because this side is an SCP."""
     return Roles(scu=offered.scu, scp=False)
 
 

@@ -1,8 +1,8 @@
-"""The hot path: PDUs out of what the socket gave, and P-DATA-TF into what it takes (PS3.8 9.3.5).
+"""The PDU reader and the P-DATA-TF encoder, the hot path of the upper layer (PS3.8 9.3.5).
 
-A presentation data value is passed on as it arrives, without waiting for its PDU to be whole and
-without a copy; only a header, or a PDU that is no P-DATA-TF, is kept when it arrives in pieces.
-What the values mean is `assembly`'s matter.
+A presentation data value is passed on as it arrives, before its PDU is complete and without a copy.
+Only a header, or a PDU other than P-DATA-TF, is buffered when it arrives in pieces. `assembly`
+handles the content of the values.
 """
 
 import struct
@@ -13,7 +13,7 @@ from dimse_ingestion.upper_layer.pdus import HEADER, AbortReason, PduType, Proto
 
 _PDV = struct.Struct(">IBB")
 """Item length, presentation context id, message control header (PS3.8 9.3.5.1, annex E.2)."""
-_COUNTED = 2  # bytes of that header which the item length counts
+_COUNTED = 2  # bytes of that header that the item length includes
 _COMMAND, _LAST = 0x01, 0x02
 _LONGEST_OTHER = 512 * 1024  # bytes; 128 contexts of 40 transfer syntaxes take 360 KB
 _LONGEST_SENT = 128 * 1024  # bytes of a P-DATA-TF for a peer that sets no limit
@@ -25,7 +25,7 @@ _INVALID = AbortReason.INVALID_PDU_PARAMETER_VALUE
 
 @dataclass(slots=True)
 class Fragment:
-    """A part of one presentation data value; `last` is the end of a command or data set."""
+    """A part of one presentation data value; `last` marks the end of a command or data set."""
 
     context_id: int
     is_command: bool
@@ -35,7 +35,7 @@ class Fragment:
 
 @dataclass(slots=True)
 class Pdu:
-    """A whole PDU; a P-DATA-TF is told when it begins, its `content` follows as fragments."""
+    """A complete PDU; a P-DATA-TF is reported at its start, its content follows as fragments."""
 
     type: PduType
     content: bytes
@@ -45,7 +45,7 @@ _P_DATA = Pdu(PduType.P_DATA_TF, b"")
 
 
 class PduReader:
-    """Bytes of one peer in, PDUs and fragments out."""
+    """Parse the bytes of one peer into PDUs and fragments."""
 
     def __init__(self, maximum_pdu_length: int) -> None:
         self._maximum_pdu_length = maximum_pdu_length
@@ -54,12 +54,13 @@ class PduReader:
         self._pdv_left = 0
         self._pdv = (0, 0)
         self.consumed = 0
-        """Bytes that `feed` has read of what it was given last."""
+        """Bytes that `feed` has consumed of its last input."""
 
     def feed(self, received: memoryview) -> Iterator[Pdu | Fragment]:
-        """What these bytes complete. Fragments are views, valid until the next one is asked for.
+        """Yield the PDUs and fragments in these bytes; a fragment is valid until the next one.
 
-        Raises ProtocolError where the bytes are no PDU or one too long; nothing can be read after.
+        Raises ProtocolError for bytes that are no PDU, or a PDU that is too long; nothing can be
+        read after that.
         """
         self.consumed, end = 0, len(received)
         while self.consumed < end:
@@ -67,7 +68,7 @@ class PduReader:
                 yield item
 
     def _next(self, received: memoryview, position: int, end: int) -> Pdu | Fragment | None:
-        """Read on from a position up to what can be told, or to the end."""
+        """Read one item from a position, or up to the end if it is incomplete."""
         if self._pdv_left:
             length = min(self._pdv_left, end - position)
             self.consumed = position + length
@@ -80,7 +81,7 @@ class PduReader:
 
     @property
     def is_within_pdu(self) -> bool:
-        """Whether a PDU has begun and isn't whole."""
+        """Whether a PDU has started and is incomplete."""
         return bool(self._partial or self._pdu_left)
 
     def _fragment(self, content: memoryview) -> Fragment:
@@ -157,10 +158,10 @@ class PduReader:
 def encode(
     context_id: int, command: bytes, data_set: bytes | None, maximum_pdu_length: int
 ) -> bytes:
-    """P-DATA-TF PDUs with a command set and its data set, each not longer than the peer takes.
+    """Encode a command set and its data set as P-DATA-TF PDUs within the peer's maximum length.
 
-    `maximum_pdu_length` is the peer's, 0 for unlimited (PS3.8 D.1). A PDU has one value: not
-    every peer understands a command and a data set in one. Fragments have an even length.
+    `maximum_pdu_length` is the peer's, 0 for unlimited (PS3.8 D.1). A PDU has one value, because
+    some peers don't understand a command and a data set in one. Fragments have an even length.
     """
     longest = min(maximum_pdu_length or _LONGEST_SENT, _LONGEST_SENT) - _PDV.size & ~1
     pieces = list(_pdus(context_id, _COMMAND, command, longest))

@@ -1,4 +1,4 @@
-"""PDUs by name, the short ones whole, and the error that carries the abort it deserves (PS3.8 9.3).
+"""PDU types, the codec of the fixed-length PDUs, and the protocol error (PS3.8 9.3).
 
 A-ASSOCIATE-RQ and -AC are in `proposals`, P-DATA-TF in `pdata`.
 """
@@ -49,7 +49,7 @@ class AbortReason(IntEnum):
 
 
 class ProtocolError(Exception):
-    """The peer sent what PS3.8 or PS3.7 doesn't allow; `explanation` is for the log."""
+    """The peer violated PS3.8 or PS3.7; `reason` is for the A-ABORT, `explanation` for the log."""
 
     def __init__(self, reason: AbortReason, explanation: str) -> None:
         super().__init__(explanation)
@@ -59,41 +59,41 @@ class ProtocolError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Abort:
-    """An A-ABORT of the peer."""
+    """An A-ABORT from the peer."""
 
     source: int
     reason: int
 
     @property
     def description(self) -> str:
-        """A sentence for the log."""
+        """The abort as a sentence for the log."""
         who = "its user" if self.source == AbortSource.USER else "its provider"
         return f"A-ABORT by {who}, reason {self.reason}."
 
 
 def encode_reject(rejection: Rejection) -> bytes:
-    """An A-ASSOCIATE-RJ (PS3.8 9.3.4)."""
+    """Encode an A-ASSOCIATE-RJ (PS3.8 9.3.4)."""
     source, reason = divmod(rejection.reason, 16)
     return _FIXED.pack(PduType.ASSOCIATE_RJ, _FIXED_LENGTH, rejection.result, source, reason)
 
 
 def encode_release_rq() -> bytes:
-    """An A-RELEASE-RQ (PS3.8 9.3.6)."""
+    """Encode an A-RELEASE-RQ (PS3.8 9.3.6)."""
     return _FIXED.pack(PduType.RELEASE_RQ, _FIXED_LENGTH, 0, 0, 0)
 
 
 def encode_release_rp() -> bytes:
-    """An A-RELEASE-RP (PS3.8 9.3.7)."""
+    """Encode an A-RELEASE-RP (PS3.8 9.3.7)."""
     return _FIXED.pack(PduType.RELEASE_RP, _FIXED_LENGTH, 0, 0, 0)
 
 
 def encode_abort(source: AbortSource, reason: AbortReason = AbortReason.NOT_SPECIFIED) -> bytes:
-    """An A-ABORT (PS3.8 9.3.8)."""
+    """Encode an A-ABORT (PS3.8 9.3.8)."""
     significant = reason if source is AbortSource.PROVIDER else AbortReason.NOT_SPECIFIED
     return _FIXED.pack(PduType.ABORT, _FIXED_LENGTH, 0, source, significant)
 
 
 def decode_abort(content: bytes) -> Abort:
-    """An A-ABORT, from what follows its header; whatever it holds, it ends the association."""
+    """Decode an A-ABORT from the bytes after its header; missing bytes count as 0."""
     padded = content.ljust(_FIXED_LENGTH, b"\0")
     return Abort(padded[_SOURCE], padded[_REASON])

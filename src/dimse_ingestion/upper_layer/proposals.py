@@ -1,8 +1,8 @@
-"""A-ASSOCIATE-RQ read and A-ASSOCIATE-AC written (PS3.8 9.3.2, 9.3.3 and annex D; PS3.7 annex D).
+"""Codec of A-ASSOCIATE-RQ and A-ASSOCIATE-AC (PS3.8 9.3.2, 9.3.3 and annex D; PS3.7 annex D).
 
-Items of unknown types are skipped, as PS3.8 9.3.1 demands: a newer modality isn't turned away for
-what it adds. What devices write otherwise than the standard says is taken where it has but one
-meaning; the conformance statement lists it. Nothing is decided here (see `negotiation`).
+Items of unknown types are skipped, as PS3.8 9.3.1 requires, so that newer modalities can connect.
+Deviations of devices from the standard are accepted where they have only one meaning; the
+conformance statement lists them. Decisions are made in `negotiation`.
 """
 
 import struct
@@ -25,11 +25,11 @@ _U32 = struct.Struct(">I")
 _PAIR = struct.Struct(">HH")
 _PROTOCOL_VERSION = 0x0001
 _PADDING = " \t\r\n"
-_LONGEST_KNOWN = 8 * 1024  # bytes of sub-items that are remembered
+_LONGEST_KNOWN = 8 * 1024  # bytes of sub-items that are cached
 _MOST_ITEMS = 32 * 1024
-"""Items of a proposal, those within others included; 256 contexts of 60 syntaxes have half."""
+"""Maximum items of a proposal, nested ones included; 256 contexts of 60 syntaxes have half."""
 USUAL_PDU_LENGTH = 16 * 1024
-"""Bytes of a P-DATA-TF for a peer that doesn't say what it takes: every implementation takes it."""
+"""Bytes of a P-DATA-TF for a peer that gives no maximum: all implementations accept this."""
 
 
 class _Item(IntEnum):
@@ -61,7 +61,7 @@ class ContextResult(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """What the requestor may be for one SOP class (PS3.7 D.3.3.4)."""
+    """The roles of the requestor for one SOP class (PS3.7 D.3.3.4)."""
 
     scu: bool
     scp: bool
@@ -69,7 +69,7 @@ class Roles:
 
 @dataclass(slots=True)
 class UserInformation:
-    """What both sides tell of themselves; None for what wasn't told."""
+    """The User Information item of either side; None for an absent sub-item."""
 
     maximum_pdu_length: int = USUAL_PDU_LENGTH
     """Bytes of the longest P-DATA-TF it takes; 0 = unlimited."""
@@ -88,7 +88,7 @@ class Proposal:
     protocol_version: int
     called: bytes
     calling: bytes
-    """The titles' 16 bytes as they came: the answer repeats them."""
+    """Both titles as the 16 bytes received: the answer repeats them."""
     reserved: bytes
     application_context_name: str = ""
     contexts: dict[int, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
@@ -106,20 +106,20 @@ class Proposal:
 
     @property
     def is_version_1(self) -> bool:
-        """Whether the one protocol version there is is among those offered."""
+        """Whether protocol version 1, the only one, is offered."""
         return bool(self.protocol_version & _PROTOCOL_VERSION)
 
 
 @dataclass(frozen=True, slots=True)
 class ContextAnswer:
-    """What became of one proposed context; the transfer syntax matters only when accepted."""
+    """The result of one proposed context; the transfer syntax is significant only if accepted."""
 
     result: ContextResult
     transfer_syntax_uid: str
 
 
 def decode(content: bytes) -> Proposal:
-    """An A-ASSOCIATE-RQ, from what follows its header. Raises ProtocolError when malformed."""
+    """Decode an A-ASSOCIATE-RQ from the bytes after its header. Raises ProtocolError."""
     if len(content) < _FIXED.size:
         raise _invalid("it is too short")
     proposal = Proposal(*_FIXED.unpack_from(content))
@@ -138,7 +138,7 @@ def decode(content: bytes) -> Proposal:
 def encode_accept(
     proposal: Proposal, contexts: Mapping[int, ContextAnswer], user: UserInformation
 ) -> bytes:
-    """The A-ASSOCIATE-AC that answers a proposal."""
+    """Encode the A-ASSOCIATE-AC that accepts a proposal."""
     content = b"".join(
         (
             _FIXED.pack(_PROTOCOL_VERSION, proposal.called, proposal.calling, proposal.reserved),
@@ -169,7 +169,7 @@ def _add_context(proposal: Proposal, item: bytes, seen: Iterator[int]) -> None:
     if len(item) < _CONTEXT.size:
         raise _invalid("a presentation context is too short")
     content = item[_CONTEXT.size :]
-    split = _ITEM.size + int.from_bytes(content[2:4])  # what follows is alike in most contexts
+    split = _ITEM.size + int.from_bytes(content[2:4])  # the rest is the same in most contexts
     abstract_syntax, before, items = _syntaxes(content[:split])
     other_abstract_syntax, transfer_syntaxes, more_items = _syntaxes(content[split:])
     next(islice(seen, items + more_items, None), None)
@@ -182,7 +182,7 @@ def _add_context(proposal: Proposal, item: bytes, seen: Iterator[int]) -> None:
 
 
 def _syntaxes(content: bytes) -> tuple[str, tuple[str, ...], int]:
-    """Return the abstract and transfer syntaxes of sub-items, and how many sub-items they are."""
+    """Return the abstract and transfer syntaxes of sub-items, and the number of sub-items."""
     return _known_syntaxes(content) if len(content) <= _LONGEST_KNOWN else _read(content)
 
 
@@ -199,7 +199,7 @@ def _read(content: bytes) -> tuple[str, tuple[str, ...], int]:
 
 @lru_cache(maxsize=256)
 def _known_syntaxes(content: bytes) -> tuple[str, tuple[str, ...], int]:
-    """Return what was read before: most contexts propose the same transfer syntaxes."""
+    """Read sub-items through a cache: most contexts propose the same transfer syntaxes."""
     return _read(content)
 
 
@@ -209,14 +209,17 @@ def _propose(
     abstract_syntax: str,
     transfer_syntaxes: tuple[str, ...],
 ) -> None:
-    """Add a context. Of two with one id the first counts, with the syntaxes of both if alike."""
+    """Add a context; one with a known id adds only its transfer syntaxes.
+
+    It is ignored if its abstract syntax differs from the first one's.
+    """
     first, syntaxes = contexts.get(context_id, (abstract_syntax, ()))
     if first == abstract_syntax:
         contexts[context_id] = first, (*syntaxes, *transfer_syntaxes)
 
 
 def _add_user_information(user: UserInformation, item_type: int, item: bytes) -> None:
-    """Take note of a sub-item; one that is cut short counts as absent, for none is needed."""
+    """Store a sub-item; ignore a truncated one, because all are optional."""
     with suppress(struct.error, ValueError):
         _add_known(user, item_type, item)
 
@@ -238,7 +241,7 @@ def _add_known(user: UserInformation, item_type: int, item: bytes) -> None:
         case _Item.EXTENDED_NEGOTIATION:
             sop_class_uid, user.extended[sop_class_uid] = _uid_and_rest(item)
         case _:
-            pass  # user identity, common extended negotiation, and what is still to be invented
+            pass  # user identity, common extended negotiation, and future sub-items
 
 
 def _uid_and_rest(item: bytes) -> tuple[str, bytes]:
@@ -277,9 +280,9 @@ def _encode_uid(uid: str) -> bytes:
 
 
 def _text(content: bytes) -> str:
-    """Return text up to the first NUL, without outer blanks; what isn't ASCII as question marks.
+    """Return text up to the first NUL, without outer blanks; non-ASCII becomes question marks.
 
-    Some devices copy strings of C into a field, with whatever was in memory behind them.
+    Some devices copy C strings into a field, with arbitrary memory behind the NUL.
     """
     text = content.partition(b"\0")[0].decode("ascii", "replace")
     return text.replace("\N{REPLACEMENT CHARACTER}", "?").strip(_PADDING)

@@ -1,7 +1,7 @@
-"""What an upper layer serves: the interface between the association and the door that answers.
+"""The interface between the upper layer and the service that answers its requests.
 
-The acceptor (`acceptor`) reads PDUs and calls these; the proxy implements them. Nothing here knows
-the states of PS3.8 or what a service does with a message.
+The acceptor (`acceptor`) reads PDUs and calls these methods; the proxy implements them. The states
+of PS3.8 and the meaning of messages are not part of it.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ class RejectReason(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class AssociationRequest:
-    """An A-ASSOCIATE-RQ as a service decides on it; titles without outer blanks."""
+    """An A-ASSOCIATE-RQ as a service sees it; AE titles without outer blanks."""
 
     association_id: str
     called_ae_title: str
@@ -51,7 +51,7 @@ class AssociationRequest:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """An association refused. `explanation` is for the log, not for the wire."""
+    """A rejection of an association. `explanation` is logged and not sent."""
 
     result: RejectResult
     reason: RejectReason
@@ -60,10 +60,10 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """An association accepted.
+    """The acceptance of an association.
 
-    `choose` gives, for an abstract syntax and its proposed transfer syntaxes, the one accepted:
-    None refuses the abstract syntax (result 3), an empty string all its transfer syntaxes
+    `choose` returns the accepted one of an abstract syntax's proposed transfer syntaxes, None to
+    refuse the abstract syntax (result 3), or an empty string to refuse all its transfer syntaxes
     (result 4). `extended` are the answers to extended negotiation, by SOP class UID.
     """
 
@@ -73,7 +73,7 @@ class Acceptance:
 
 @dataclass(frozen=True, slots=True)
 class PresentationContext:
-    """One accepted context."""
+    """An accepted presentation context."""
 
     context_id: int
     abstract_syntax: str
@@ -82,7 +82,7 @@ class PresentationContext:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command set's elements that a service looks at (PS3.7 annex E); empty when absent."""
+    """The elements of a command set that services use (PS3.7 annex E); empty if absent."""
 
     command_field: int
     message_id: int
@@ -96,32 +96,32 @@ class Command:
 
 
 class DataSetSink(Protocol):
-    """Where the fragments of one data set go, in order."""
+    """The receiver of one data set's fragments, in order."""
 
     def write(self, fragment: bytes | memoryview) -> Awaitable[None] | None:
-        """Take one fragment, copying what it keeps: the buffer is used again afterwards.
+        """Take one fragment and copy what is kept: the buffer is reused afterwards.
 
-        An awaitable asks the upper layer to read no more from this peer until it is done. Raises
-        nothing: a sink that can't take more remembers that and says so in `perform`.
+        Returning an awaitable pauses reading from this peer until it is done. Must not raise: a
+        sink that can't take more remembers that, and the request fails in `perform`.
         """
 
     def abandon(self) -> None:
-        """The rest won't come (abort, lost connection, time-out): let go of what was taken."""
+        """Release the data: the association ended early, or the request is done."""
 
 
 class AssociationHandle(Protocol):
-    """What a service may know and ask of the association a message came on."""
+    """The association of a message, as far as services may use it."""
 
     @property
     def request(self) -> AssociationRequest:
-        """What was asked at its start."""
+        """The A-ASSOCIATE-RQ that opened the association."""
 
     def abort(self, explanation: str) -> None:
-        """Send A-ABORT as service user and close; `explanation` goes to the log."""
+        """Send A-ABORT as service user and close; `explanation` is for the log."""
 
 
 class Message(Protocol):
-    """One DIMSE request, complete, and the way back."""
+    """A complete DIMSE request, and the method to respond to it."""
 
     association: AssociationHandle
     context: PresentationContext
@@ -140,26 +140,26 @@ class Message(Protocol):
         """Send one response; `identifier` is a data set in the context's transfer syntax.
 
         Waits while the peer reads too slowly. A response on an association that has ended is
-        dropped without an error: the peer will ask again.
+        dropped without an error: the peer will repeat its request.
         """
 
 
 class Services(Protocol):
-    """A door's side of the upper layer; one for all associations."""
+    """The service's side of the upper layer; one instance serves all associations."""
 
     async def associate(self, request: AssociationRequest) -> Acceptance | Rejection:
-        """Decide on an association. Quick: the requestor's ARTIM timer runs."""
+        """Decide on an association, quickly: the requestor's ARTIM timer is running."""
 
     def open_data_set(
         self, association: AssociationHandle, context: PresentationContext, command: Command
     ) -> DataSetSink:
-        """A sink for the data set that follows this command; called before its first fragment."""
+        """Return the sink for the data set of this command, before its first fragment."""
 
     async def perform(self, message: Message) -> None:
-        """Answer one request. Messages of one association are performed one after another.
+        """Perform and answer one request; requests of one association are performed in sequence.
 
-        An exception is logged by the upper layer and answered with 0110.
+        The upper layer logs an exception and answers 0110.
         """
 
     def association_ended(self, association: AssociationHandle, outcome: str) -> None:
-        """The association is over: `outcome` is released, aborted, or lost."""
+        """Handle the end of an association; `outcome` is released, aborted, or lost."""

@@ -1,7 +1,7 @@
-"""The upper layer's state machine: table 9-10 of PS3.8 as data, and what each action does.
+"""The upper layer's state machine: table 9-10 of PS3.8 as data, and the effects of each action.
 
-Pure: an event in, effects out. It knows both roles, no socket and no clock; who runs it does what
-the effects say, in their order. What a PDU holds is not looked at here.
+An event goes in, effects come out; the caller carries them out in order. It covers both roles,
+does no I/O, has no clock, and does not inspect the content of PDUs.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class State(IntEnum):
 
 
 class Event(IntEnum):
-    """Events, by their number in table 9-10; REQUEST and RESPONSE are the local user's."""
+    """Events by their number in table 9-10; REQUEST and RESPONSE come from the local user."""
 
     ASSOCIATE_REQUEST = 1
     CONNECTION_CONFIRMED = 2
@@ -51,7 +51,7 @@ class Event(IntEnum):
 
 
 class Effect(Enum):
-    """What is to be done; INDICATE and CONFIRM tell the local user."""
+    """An effect to carry out; INDICATE and CONFIRM notify the local user."""
 
     CONNECT = auto()
     SEND_ASSOCIATE_RQ = auto()
@@ -76,7 +76,7 @@ class Effect(Enum):
 
 
 class Role(Enum):
-    """Who asked for the association."""
+    """The role of this side: the requestor opens the association."""
 
     REQUESTOR = auto()
     ACCEPTOR = auto()
@@ -91,7 +91,7 @@ class Action:
 
 
 class ImpossibleEvent(Exception):
-    """An empty cell of table 9-10: the local side asked for what its state doesn't allow."""
+    """An empty cell of table 9-10: the event is not possible in this state."""
 
 
 def _action(next_state: int, *effects: Effect) -> Action:
@@ -173,21 +173,22 @@ TRANSITIONS = _read(_TABLE_9_10)
 
 
 class Machine:
-    """One association's state."""
+    """Hold the state of one association and apply events to it."""
 
     def __init__(self, role: Role) -> None:
         self.role = role
         self.state = State.IDLE
 
     def allows(self, event: Event) -> bool:
-        """Whether table 9-10 has an action for this event now."""
+        """Return whether table 9-10 has an action for this event in the current state."""
         return (self.state, event) in TRANSITIONS
 
     def on(self, event: Event, *, acceptable: bool = True) -> tuple[Effect, ...]:
-        """Move on, and say what is to be done. Raises ImpossibleEvent for an empty cell.
+        """Apply an event and return its effects in order. Raises ImpossibleEvent for an empty cell.
 
-        `acceptable` matters to an A-ASSOCIATE-RQ only: whether the provider itself takes it
-        (AE-6).
+        The state changes before the caller carries out the effects, because these can raise
+        further events. `acceptable` applies to an A-ASSOCIATE-RQ only: whether the provider itself
+        accepts it (AE-6).
         """
         name = TRANSITIONS.get((self.state, event))
         if name is None:

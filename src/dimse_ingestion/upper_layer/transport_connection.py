@@ -1,33 +1,33 @@
-"""What an association asks of the loop it runs on: its connection, and tasks. No implementation."""
+"""The interface of an association to its connection and to tasks, without implementation."""
 
 from asyncio import Task
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 Spawn = Callable[[Coroutine[Any, Any, None], str], Task[None]]
-"""Start a task, under a name, that ends with the acceptor at the latest."""
+"""Start a named task; it is cancelled when the acceptor stops."""
 
 
 class TransportConnection(Protocol):
-    """What an association asks of its connection."""
+    """A transport connection (PS3.8) as an association uses it."""
 
     def write(self, content: bytes) -> None:
-        """Send; never blocks."""
+        """Send bytes without blocking."""
 
     async def drain(self) -> None:
-        """Wait until the peer has read enough, or the connection is lost."""
+        """Wait until the write buffer has space, or the connection is lost."""
 
     def close(self) -> None:
         """Close at once."""
 
     def pause_reading(self) -> None:
-        """Read no more."""
+        """Pause reading."""
 
     def resume_reading(self) -> None:
-        """Read again."""
+        """Resume reading."""
 
     def start_artim(self) -> None:
-        """Start the ARTIM timer, or start it again."""
+        """Start or restart the ARTIM timer."""
 
     def stop_artim(self) -> None:
         """Stop the ARTIM timer if it runs."""
