@@ -11,7 +11,7 @@ from dimse_ingestion.cli import app
 from dimse_ingestion.dicom import limits, matching
 from dimse_ingestion.dicom.metadata_limits import MOST_ELEMENTS, MOST_VALUES
 from dimse_ingestion.dicom.status import Status
-from dimse_ingestion.dicomweb.pixels.decoder_pool import MOST_TRANSCODED
+from dimse_ingestion.dicomweb.pixels.decoder_pool import MAX_TRANSCODED
 from dimse_ingestion.dicomweb.store.metadata_upload import LONGEST_METADATA
 from dimse_ingestion.observability import metrics, probes
 from dimse_ingestion.proxy import acceptance
@@ -186,7 +186,7 @@ def test_limits_of_dicomweb_are_those_of_the_code() -> None:
     text = section(CONFORMANCE, "3.1 DICOMweb")
     assert f"{LONGEST_METADATA // 2**20} MiB a part" in text
     assert f"{MOST_ELEMENTS:,} elements and items and {MOST_VALUES:,} values" in text
-    assert f"up to {MOST_TRANSCODED // 2**20} MiB" in text
+    assert f"up to {MAX_TRANSCODED // 2**20} MiB" in text
 
 
 def test_times_of_the_probes_and_sizes_of_uploads_are_those_of_the_code() -> None:
