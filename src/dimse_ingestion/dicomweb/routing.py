@@ -1,7 +1,7 @@
-"""Every address the door answers at, gathered from the services; each service names its own.
+"""The ASGI application: routes of all services, wrapped in the middleware for every request.
 
-A service is a function that, for an opened `Door`, gives its routes; a new one takes a line in
-`app`. What holds for every request (limits, CORS, access) is wrapped around them here.
+A service is a function that returns its routes for a `ServiceContext`; `app` lists the services.
+The middleware limits requests, adds CORS headers, removes path prefixes and authenticates.
 """
 
 from collections.abc import Callable, Iterable
@@ -31,7 +31,7 @@ from dimse_ingestion.dicomweb.middleware.path_prefix import PathPrefixMiddleware
 from dimse_ingestion.operations.composition import Backends
 from dimse_ingestion.settings import DicomwebSettings
 
-_EXPOSED = (
+_EXPOSED_HEADERS = (
     "ETag",
     "Warning",
     "Content-Range",
@@ -43,10 +43,10 @@ _EXPOSED = (
 
 @dataclass(frozen=True, slots=True)
 class ServiceContext:
-    """What a service is given: settings, what stands behind the door, the addresses it names.
+    """The dependencies of services: settings, connections to other services, URLs for responses.
 
-    What a service opens, it leaves to `closing`, which ends with the door. `viewer` is the folder
-    of a viewer's files, where the door has one.
+    A service pushes what it opens to `exit_stack`, which is closed when the server stops. `viewer`
+    is the folder of a viewer's files, None without a viewer.
     """
 
     settings: DicomwebSettings
@@ -60,52 +60,52 @@ Service = Callable[[ServiceContext], Iterable[BaseRoute]]
 
 
 def application(context: ServiceContext, services: Iterable[Service]) -> Starlette:
-    """All services of the door as one application."""
+    """Return one application of all services."""
     routes = [route for service in services for route in service(context)]
-    services_and_more = Starlette(
+    app = Starlette(
         routes=[*routes, *capabilities.routes(context.urls, routes)],
-        middleware=list(_around(context)),
+        middleware=list(_middleware(context)),
         exception_handlers={**problems.HANDLERS, HTTPStatus.METHOD_NOT_ALLOWED: _not_allowed},
     )
-    # it would name the host that the request has, which a client behind a proxy can't reach
-    services_and_more.router.redirect_slashes = False
-    return services_and_more
+    # a redirect would contain the host of the request, which a client behind a proxy can't reach
+    app.router.redirect_slashes = False
+    return app
 
 
-def _around(context: ServiceContext) -> Iterable[Middleware]:
+def _middleware(context: ServiceContext) -> Iterable[Middleware]:
     settings = context.settings
     limits = AdmissionLimits(settings.maximum_requests, settings.silence, settings.least_rate)
-    refusing = _shared(refuse_request, settings) if settings.cors_origins else refuse_request
-    yield Middleware(AdmissionMiddleware, limits=limits, refusing=refusing)
+    refuse = _with_cors(refuse_request, settings) if settings.cors_origins else refuse_request
+    yield Middleware(AdmissionMiddleware, limits=limits, refuse=refuse)
     if settings.cors_origins:
-        yield Middleware(_shared, settings=settings)
+        yield Middleware(_with_cors, settings=settings)
     yield Middleware(PathPrefixMiddleware, urls=context.urls)
-    if check := authenticator(settings, context.urls):
-        yield Middleware(AuthMiddleware, check=check)
+    if authenticate := authenticator(settings, context.urls):
+        yield Middleware(AuthMiddleware, authenticate=authenticate)
 
 
-def _shared(app: ASGIApp, settings: DicomwebSettings) -> ASGIApp:
-    """What pages of other origins may ask and read."""
+def _with_cors(app: ASGIApp, settings: DicomwebSettings) -> ASGIApp:
+    """Return `app` with CORS headers for the configured origins."""
     return CORSMiddleware(
         app,
         allow_origins=settings.cors_origins,
         allow_methods=["GET", "HEAD", "POST", "OPTIONS"],
         allow_headers=["*"],
-        expose_headers=_EXPOSED,
+        expose_headers=_EXPOSED_HEADERS,
     )
 
 
 async def _not_allowed(request: Request, error: Exception) -> Response:
-    """405 with the methods of all services at this address."""
-    response = await problems.answer(request, error)
+    """Return 405 with the methods of all routes for this path in Allow."""
+    response = await problems.handle(request, error)
     response.headers["allow"] = ", ".join(sorted(_methods_at(request)))
     return response
 
 
 def _methods_at(request: Request) -> set[str]:
-    here = (
+    methods_of_routes = (
         route.methods
         for route in request.app.routes
         if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
     )
-    return {method for methods in here for method in methods or ()}
+    return {method for methods in methods_of_routes for method in methods or ()}

@@ -1,15 +1,16 @@
-"""What a browser is told beside each file that a door shows it, whichever page it belongs to.
+"""Response headers for the files of web pages: security policy, caching, referrer.
 
-The policy is each page's own; services for programs have none of these.
+The page and the viewer each give their own policy. DICOMweb responses do not have these headers.
 """
 
 from collections.abc import Mapping
 
 
 def browser_headers(policy: Mapping[str, str]) -> dict[str, str]:
-    """Headers of a page's files, `policy` being its Content Security Policy by directives.
+    """Return the headers of a page's files; `policy` is its Content Security Policy by directives.
 
-    They are kept and asked after each time: the files of one version stay together.
+    Browsers cache the files but revalidate them each time, so that files of one version are used
+    together.
     """
     return {
         "content-security-policy": "; ".join(f"{name} {value}" for name, value in policy.items()),

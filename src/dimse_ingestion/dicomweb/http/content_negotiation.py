@@ -1,7 +1,7 @@
-"""Which representation a client wants (RFC 9110 section 12.5.1, PS3.18 section 8.7).
+"""Content negotiation (RFC 9110 section 12.5.1, PS3.18 section 8.7).
 
-Media ranges with their quality, from the Accept header and the `accept` query parameter, weighed
-against what can be given. It knows the syntax, not what a service offers.
+Reads media ranges and their quality from the Accept header and the `accept` query parameter, and
+chooses the best of the representations that a service offers.
 """
 
 from collections.abc import Iterable, Sequence
@@ -32,24 +32,24 @@ class MediaType:
 
     @property
     def part(self) -> str:
-        """Of `multipart/related` the media type of its parts, empty for any; else its name."""
+        """Return the media type of `multipart/related` parts, empty for any; else the name."""
         if self.name != "multipart/related":
             return self.name
         return self.parameters.get("type", "").lower()
 
     @property
     def transfer_syntax(self) -> str:
-        """The parameter of that name: a UID, `*`, or empty."""
+        """Return the `transfer-syntax` parameter: a UID, `*`, or empty."""
         return self.parameters.get("transfer-syntax", "")
 
     @property
     def specificity(self) -> int:
-        """More for a range that fewer types are in."""
+        """Return a rank that is higher for a range that includes fewer types."""
         wildcards = self.name.count("*")
         return (2 - wildcards) * 10 + len(self.parameters)
 
     def includes(self, offer: "MediaType") -> bool:
-        """Whether the offer is in this range, whatever transfer syntax it has."""
+        """Return whether the range includes the offer, whatever its transfer syntax."""
         if not _covers(_ALIASES.get(self.name, self.name), offer.name):
             return False
         return not self.part or offer.name != "multipart/related" or _same_part(self, offer)
@@ -57,9 +57,9 @@ class MediaType:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What to give: one of the offers, and the ranges it is in, the most wanted first.
+    """The chosen offer, and the ranges that include it, the most wanted first.
 
-    No range is there when the client doesn't mind.
+    There are no ranges when the request has no Accept.
     """
 
     offer: str
@@ -67,12 +67,12 @@ class Choice:
 
 
 def accepted_types(request: Request) -> list[MediaType]:
-    """The media ranges a request wants, the most wanted first; none when it doesn't mind.
+    """Return the media ranges of a request, the most wanted first; none without Accept.
 
-    `accept` in the query string beats the header (PS3.18 8.3.3.1). Raises Problem 400.
+    `accept` in the query string overrides the header (PS3.18 8.3.3.1). Raises Problem 400.
     """
-    written = request.query_params.getlist("accept") or request.headers.getlist("accept")
-    pieces = [piece for each in written for piece in split_unquoted(each, ",")]
+    values = request.query_params.getlist("accept") or request.headers.getlist("accept")
+    pieces = [piece for each in values for piece in split_unquoted(each, ",")]
     if len(pieces) > _MOST_RANGES:
         raise Problem(HTTPStatus.BAD_REQUEST, f"Accept has more than {_MOST_RANGES} media types.")
     ranges = [parse_media_type(piece) for piece in pieces]
@@ -80,7 +80,7 @@ def accepted_types(request: Request) -> list[MediaType]:
 
 
 def parse_media_type(text: str) -> MediaType:
-    """One media type or range with its parameters; raises Problem 400."""
+    """Parse one media type or range with its parameters; raises Problem 400."""
     name, parameters = media_type(text)
     quality = _quality(parameters.pop("q", "1"))
     if not name or quality is None:
@@ -91,9 +91,9 @@ def parse_media_type(text: str) -> MediaType:
 
 
 def choose_offer(ranges: Sequence[MediaType], offers: Sequence[str]) -> Choice:
-    """The offer the client wants most, the first of equal ones; raises Problem 406 for none.
+    """Return the offer the client wants most, the first of equal ones; raises Problem 406 for none.
 
-    Offers are media types, `multipart/related` with its `type`.
+    Offers are media types; `multipart/related` has its `type`.
     """
     if not ranges:
         return Choice(offers[0], [])
@@ -102,7 +102,7 @@ def choose_offer(ranges: Sequence[MediaType], offers: Sequence[str]) -> Choice:
     if best <= 0:
         raise Problem(
             HTTPStatus.NOT_ACCEPTABLE,
-            f"Accept wants none of what there is: {'; or '.join(offers)}.",
+            f"Accept includes none of the available media types: {'; or '.join(offers)}.",
         )
     return Choice(
         offer, [each for each in ranges if each.quality and each.includes(parse_media_type(offer))]
@@ -110,7 +110,7 @@ def choose_offer(ranges: Sequence[MediaType], offers: Sequence[str]) -> Choice:
 
 
 def _weight(ranges: Iterable[MediaType], offer: MediaType) -> float:
-    """The quality of the most specific range it is in (RFC 9110 12.5.1), the best of equal ones."""
+    """Return the quality of the most specific range that includes it (RFC 9110 12.5.1)."""
     within = [each for each in ranges if each.includes(offer)]
     best = max(within, key=lambda each: (each.specificity, each.quality), default=None)
     return best.quality if best else 0.0

@@ -1,7 +1,7 @@
-"""Which media type carries which transfer syntax, and which of them a request wants.
+"""Media types of transfer syntaxes, and the choice among them for a request.
 
-PS3.18 table 8.7.3-5 for frames and bulk data; for whole instances the `transfer-syntax` parameter
-of application/dicom (8.7.3.5.2): without one, and for `*`, the stored one is given.
+Frames and bulk data follow PS3.18 table 8.7.3-5. Whole instances follow the `transfer-syntax`
+parameter of application/dicom (8.7.3.5.2): without it, and for `*`, the stored syntax is given.
 """
 
 from collections.abc import Sequence
@@ -32,21 +32,21 @@ _COMPRESSED = {
 DECODABLE = frozenset(
     f"{_BASE}.{end}" for end in ("1.98", "5", *(f"4.{n}" for n in (50, 51, 57, 70, 80, 81, 90, 91)))
 ) | frozenset(f"{_BASE}.4.{n}" for n in (201, 202, 203))
-"""Compressed transfer syntaxes whose pixels can be decoded."""
+"""Compressed transfer syntaxes that can be decoded."""
 
-_FRAGMENTABLE = ".1"  # at the end of a video's transfer syntax: in several fragments
+_FRAGMENTABLE = ".1"  # suffix of a video's transfer syntax whose stream may have several fragments
 _OLD_NAMES = {
     "image/x-dicom-rle": "image/dicom-rle",
     "image/x-jls": "image/jls",
     "video/mpeg2": "video/mpeg",
     "video/h265": "video/mp4",
 }
-"""What clients of other editions call them."""
+"""Names in other editions of the standard → their current names."""
 
 
 @dataclass(frozen=True, slots=True)
 class FrameFormat:
-    """How frames are given: the media type of one, its transfer syntax, and whether as parts."""
+    """A representation of frames: media type, transfer syntax, and whether they are parts."""
 
     media_type: str
     transfer_syntax_uid: str
@@ -54,12 +54,12 @@ class FrameFormat:
 
     @property
     def name(self) -> str:
-        """Short, for an entity tag."""
+        """Return a short name, for an entity tag."""
         return f"{self.transfer_syntax_uid}-{self.is_multipart:d}"
 
     @property
     def content_type(self) -> str:
-        """Of one frame."""
+        """Return the Content-Type of one frame."""
         return f"{self.media_type}; transfer-syntax={self.transfer_syntax_uid}"
 
 
@@ -70,23 +70,23 @@ def media_type_of(transfer_syntax_uid: str) -> str:
 
 
 def is_video(transfer_syntax_uid: str) -> bool:
-    """Tell whether all frames are one stream of bytes (PS3.5 8.2.5 to 8.2.7)."""
+    """Return whether all frames are one stream of bytes (PS3.5 8.2.5 to 8.2.7)."""
     kind = _COMPRESSED.get(transfer_syntax_uid.removesuffix(_FRAGMENTABLE), "")
     return kind.startswith("video/")
 
 
 def is_native(transfer_syntax_uid: str) -> bool:
-    """Whether pixels are stored uncompressed."""
+    """Return whether pixels are stored uncompressed, without fragments."""
     return transfer_syntax_uid in uids.IDENTIFIER_SYNTAXES
 
 
 def has_samples(transfer_syntax_uid: str) -> bool:
-    """Tell whether frames are stored as their samples, in fragments or not."""
+    """Return whether frames are stored as their samples, in fragments or not."""
     return is_native(transfer_syntax_uid) or transfer_syntax_uid == uids.ENCAPSULATED_UNCOMPRESSED
 
 
 def frame_formats(stored: str) -> list[FrameFormat]:
-    """The forms a frame of an instance can be given in, the best first."""
+    """Return the formats in which a frame of an instance is available, the best first."""
     plain = [FrameFormat(OCTET_STREAM, EXPLICIT, True), FrameFormat(OCTET_STREAM, EXPLICIT, False)]
     if is_native(stored):
         return plain
@@ -100,16 +100,16 @@ def frame_formats(stored: str) -> list[FrameFormat]:
 
 
 def frame_format(ranges: Sequence[MediaType], stored: str, *, several: bool = False) -> FrameFormat:
-    """The form wanted most; the first one for who doesn't mind. Raises Problem 406.
+    """Return the format wanted most; the first one without Accept. Raises Problem 406.
 
-    `several` frames go as parts only.
+    `several` frames are given as parts only.
     """
     forms = [form for form in frame_formats(stored) if form.is_multipart or not several]
     return choose_format(ranges, stored, forms)
 
 
 def stream_format(ranges: Sequence[MediaType], stored: str) -> FrameFormat:
-    """The form wanted most for compressed pixel data as one stream. Raises Problem 406."""
+    """Return the format wanted most for compressed pixel data as one stream. Raises Problem 406."""
     forms = [form for form in frame_formats(stored) if form.transfer_syntax_uid == stored]
     if not is_video(stored):
         forms = [form for form in forms if form.media_type == OCTET_STREAM]
@@ -119,7 +119,7 @@ def stream_format(ranges: Sequence[MediaType], stored: str) -> FrameFormat:
 def choose_format(
     ranges: Sequence[MediaType], stored: str, forms: Sequence[FrameFormat]
 ) -> FrameFormat:
-    """The one of these forms that is wanted most. Raises Problem 406."""
+    """Return the format that is wanted most. Raises Problem 406."""
     if not ranges:
         return forms[0]
     for each in ranges:
@@ -129,7 +129,7 @@ def choose_format(
     offered = "; or ".join(dict.fromkeys(form.content_type for form in forms))
     raise Problem(
         HTTPStatus.NOT_ACCEPTABLE,
-        f"Accept wants none of what these frames can be given as: {offered}.",
+        f"Accept includes none of the media types of these frames: {offered}.",
     )
 
 
@@ -149,14 +149,14 @@ def _fits(wanted: MediaType, form: FrameFormat, stored: str) -> bool:
 
 
 def wanted_syntaxes(ranges: Sequence[MediaType]) -> list[str]:
-    """Transfer syntaxes of application/dicom in the order they are wanted; `*` for the stored."""
+    """Return the wanted transfer syntaxes of application/dicom in order; `*` is the stored."""
     if not ranges:
         return ["*"]
     return ["*" if each.transfer_syntax in _ANY else each.transfer_syntax for each in ranges]
 
 
 def offered_syntax(wanted: Sequence[str], stored: str) -> str | None:
-    """The transfer syntax an instance is given in; None when none that is wanted can be made."""
+    """Return the first wanted transfer syntax that is available for an instance, or None."""
     for each in wanted:
         if each in ("*", stored):
             return stored

@@ -1,9 +1,9 @@
-"""A multipart body (RFC 2046 section 5.1, RFC 2387) as events: a part begins, brings bytes, ends.
+"""An incremental parser of multipart bodies (RFC 2046 section 5.1, RFC 2387) that gives events.
 
-No I/O and no whole part in memory: bytes go in as they arrive, and what they complete comes out.
-Preamble and epilogue are skipped, blanks after a boundary and folded header lines are read as MIME
-has them. Where the first boundary line ends with a bare line feed, all lines do. What a part means
-is decided by `stow`.
+It does no I/O and keeps no whole part in memory: `feed` takes bytes as they arrive and gives the
+headers, content and end of parts. Preamble and epilogue are skipped. Blanks after a boundary and
+folded header lines are read as MIME defines them. If the first boundary line ends with a bare line
+feed, all lines do. `store.stow` interprets the parts.
 """
 
 import re
@@ -19,33 +19,33 @@ _BLANKS = b" \t"
 
 
 class MalformedMultipart(ValueError):
-    """A body that is no multipart, or ends before its last boundary; the sentence says where."""
+    """The body is malformed or ends before its last boundary; the message says where."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartHeaders:
-    """The headers of a part, by lower-case names."""
+    """A part begins; its headers by lower-case names."""
 
     headers: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class PartContent:
-    """Some of its content."""
+    """Some content of the part."""
 
     content: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class PartEnd:
-    """The part is whole."""
+    """The part is complete."""
 
 
 Event = PartHeaders | PartContent | PartEnd
 
 
 class _Line(Enum):
-    """What follows a boundary: a part, nothing, or that it is no boundary; MORE to know it."""
+    """What a line with a boundary means; MORE when more bytes are needed to decide."""
 
     PART = auto()
     CLOSE = auto()
@@ -61,7 +61,7 @@ class _State(Enum):
 
 
 class MultipartReader:
-    """One body; feed it all bytes in order, then finish it. Raises MultipartBroken."""
+    """Parses one body: feed all bytes in order, then finish. Raises MalformedMultipart."""
 
     def __init__(self, boundary: str) -> None:
         if not _BOUNDARY.fullmatch(boundary):
@@ -70,10 +70,10 @@ class MultipartReader:
                 'multipart/related; type="…"; boundary=… as Content-Type.'
             )
         self._dashes = b"--" + boundary.encode("ascii")
-        self._delimiter = b"\n" + self._dashes  # its line end is known after the first one
-        self._buffer = bytearray(b"\n")  # the first boundary may stand where no line has ended
+        self._delimiter = b"\n" + self._dashes  # becomes CRLF if the first boundary line ends so
+        self._buffer = bytearray(b"\n")  # lets the first boundary match at the start of the body
         self._state = _State.PREAMBLE
-        self._lead = 1  # bytes at the buffer's begin that did not come
+        self._lead = 1  # bytes at the start of the buffer that are not of the body
         self._part = 0
         self._skipped = 0
         self._steps = {
@@ -84,24 +84,24 @@ class MultipartReader:
         }
 
     def feed(self, data: bytes) -> Iterator[Event]:
-        """Give what `data` begins, brings and completes, as far as it is asked for."""
+        """Yield the events in `data`; lazily, so exhaust the iterator before the next call."""
         self._buffer += data
-        going_on = True
-        while going_on:
-            going_on = yield from self._steps[self._state]()
+        has_more = True
+        while has_more:
+            has_more = yield from self._steps[self._state]()
 
     def finish(self) -> None:
-        """Raise MultipartBroken unless the last boundary has come."""
+        """Raise MalformedMultipart unless the last boundary has arrived."""
         if self._state is _State.EPILOGUE:
             return
         if self._state is _State.PREAMBLE and (self._skipped or self._holds_text()):
-            raise self._broken("the boundary that Content-Type names does not occur in it")
+            raise self._malformed("the boundary that Content-Type names does not occur in it")
         raise MalformedMultipart(
             f"The multipart body ends {self._where}, without its last boundary: send it whole."
         )
 
     def _read_to_boundary(self) -> Generator[Event, None, bool]:
-        """Give the content up to the next boundary; whether it has come."""
+        """Yield the content up to the next boundary; return whether the boundary has arrived."""
         begin = 0
         while (place := self._buffer.find(self._delimiter, begin)) >= 0:
             line, end = self._line_after(place + len(self._delimiter))
@@ -138,7 +138,7 @@ class MultipartReader:
         del self._buffer[:end]
 
     def _line_after(self, place: int) -> tuple[_Line, int]:
-        """Return what a boundary's line ends with, and where the next line begins."""
+        """Return the meaning of a boundary's line, and the offset of the next line."""
         rest = bytes(self._buffer[place : place + _LONGEST_PADDING + 2])
         if rest[:2] == b"--":
             return _Line.CLOSE, place + 2
@@ -152,7 +152,7 @@ class MultipartReader:
         return (_Line.MORE if is_cut else _Line.CONTENT), place
 
     def _read_headers(self) -> Generator[Event, None, bool]:
-        """Give the part's begin; whether its headers have all come."""
+        """Yield the headers of the part; return whether all have arrived."""
         lines: list[bytes] = []
         begin = 0
         while (end := self._buffer.find(b"\n", begin, _LONGEST_HEADER)) >= 0:
@@ -165,13 +165,13 @@ class MultipartReader:
                 return True
             lines.append(line)
             if len(lines) > _MOST_HEADERS:
-                raise self._broken(f"its header count is more than {_MOST_HEADERS}")
+                raise self._malformed(f"its header count is more than {_MOST_HEADERS}")
         if len(self._buffer) >= _LONGEST_HEADER:
-            raise self._broken(f"its header size is more than {_LONGEST_HEADER} bytes")
+            raise self._malformed(f"its header size is more than {_LONGEST_HEADER} bytes")
         return False
 
     def _read_epilogue(self) -> Generator[Event, None, bool]:
-        """Skip what follows the last boundary."""
+        """Discard the bytes after the last boundary."""
         self._buffer.clear()
         yield from ()
         return False
@@ -187,7 +187,7 @@ class MultipartReader:
             name, colon, value = text.partition(":")
             name = name.strip().lower()
             if not colon or not name:
-                raise self._broken("a header line has no colon")
+                raise self._malformed("a header line has no colon")
             headers[name] = value.strip()
         return headers
 
@@ -196,8 +196,8 @@ class MultipartReader:
         return f"in part {self._part}" if self._part else "before its first part"
 
     def _holds_text(self) -> bool:
-        """Whether what came last can't be the beginning of a boundary line."""
+        """Return whether the buffer can't be the beginning of a boundary line."""
         return not self._delimiter.startswith(self._buffer[: len(self._delimiter)])
 
-    def _broken(self, why: str) -> MalformedMultipart:
-        return MalformedMultipart(f"The multipart body is malformed {self._where}: {why}.")
+    def _malformed(self, reason: str) -> MalformedMultipart:
+        return MalformedMultipart(f"The multipart body is malformed {self._where}: {reason}.")

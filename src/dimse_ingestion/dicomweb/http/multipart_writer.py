@@ -1,8 +1,8 @@
-"""Answers of many parts, or of one, streamed (RFC 2387, PS3.18 section 8.6.1).
+"""Streamed responses of one part or of many parts (RFC 2387, PS3.18 section 8.6.1).
 
-Parts are written as they come and never held. A part that fails when the answer has begun can't be
-told by a status any more: the body then ends without its last boundary and the connection with it,
-so that no client takes it for whole.
+Parts are written as they arrive and never buffered. When a part fails after the response has begun,
+its status can't be changed any more: the body then ends without its last boundary and the
+connection is closed, so that no client takes the response for complete.
 """
 
 from collections.abc import AsyncGenerator, Mapping
@@ -25,12 +25,12 @@ _LOG = logger(__name__)
 
 
 class IncompleteResponse(Exception):
-    """An answer that has begun and can't be ended; the sentence says why."""
+    """A response that has begun can't be completed; the message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part: its Content-Type, its bytes, and where it is had alone, if that is known."""
+    """One part: its Content-Type, its bytes, and its own URL, if it has one."""
 
     content_type: str
     chunks: AsyncGenerator[bytes, None]
@@ -39,66 +39,65 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class ResponseHead:
-    """What stands before the parts: status, and headers."""
+    """The status and the headers of a response."""
 
     status: int = HTTPStatus.OK
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
 async def multipart_response(
-    request: Request, parts: AsyncGenerator[Part, None], part_type: str, answer: ResponseHead
+    request: Request, parts: AsyncGenerator[Part, None], part_type: str, head: ResponseHead
 ) -> Response:
-    """Parts of one media type as multipart/related.
+    """Return a multipart/related response with parts of one media type.
 
-    The first part is begun before the answer is: what hinders it is raised to the caller.
+    The first part is started before the response is, so that its errors are raised to the caller
+    and can still change the status.
     """
     boundary = uuid4().hex
     content_type = f'multipart/related; type="{part_type}"; boundary={boundary}'
     if request.method == "HEAD":
         await parts.aclose()
-        return _only_head(content_type, answer)
+        return _without_body(content_type, head)
     first = await anext(parts, None)
     if first is not None:
-        begun = _following(await anext(first.chunks, b""), first.chunks)
-        first = replace(first, chunks=begun)
-    body = _written(boundary, first, parts)
-    return StreamedResponse(body, answer.status, answer.headers, media_type=content_type)
+        chunks = _chain(await anext(first.chunks, b""), first.chunks)
+        first = replace(first, chunks=chunks)
+    body = _body(boundary, first, parts)
+    return StreamedResponse(body, head.status, head.headers, media_type=content_type)
 
 
 async def single_response(
-    request: Request, part: Part, length: int | None, answer: ResponseHead
+    request: Request, part: Part, length: int | None, head: ResponseHead
 ) -> Response:
-    """One part as the whole body; `length` in bytes where it is known."""
-    headers = dict(answer.headers)
+    """Return a response that has one part as its body; `length` in bytes, None if unknown."""
+    headers = dict(head.headers)
     if length is not None:
         headers["content-length"] = str(length)
     if part.location:
         headers["content-location"] = part.location
-    answer = ResponseHead(answer.status, headers)
+    head = ResponseHead(head.status, headers)
     if request.method == "HEAD":
-        return _only_head(part.content_type, answer)
-    body = _following(await anext(part.chunks, b""), part.chunks)
-    return StreamedResponse(body, answer.status, headers, media_type=part.content_type)
+        return _without_body(part.content_type, head)
+    body = _chain(await anext(part.chunks, b""), part.chunks)
+    return StreamedResponse(body, head.status, headers, media_type=part.content_type)
 
 
-def _only_head(content_type: str, answer: ResponseHead) -> Response:
-    response = Response(status_code=answer.status, headers=dict(answer.headers))
-    if "content-length" not in answer.headers:
+def _without_body(content_type: str, head: ResponseHead) -> Response:
+    response = Response(status_code=head.status, headers=dict(head.headers))
+    if "content-length" not in head.headers:
         del response.headers["content-length"]
     response.headers["content-type"] = content_type
     return response
 
 
-async def _following(
-    first: bytes, rest: AsyncGenerator[bytes, None]
-) -> AsyncGenerator[bytes, None]:
+async def _chain(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
     async with aclosing(rest):
         yield first
         async for chunk in rest:
             yield chunk
 
 
-async def _written(
+async def _body(
     boundary: str, first: Part | None, parts: AsyncGenerator[Part, None]
 ) -> AsyncGenerator[bytes, None]:
     async with aclosing(parts):
@@ -119,7 +118,7 @@ def _head(boundary: str, part: Part) -> bytes:
 
 
 class StreamedResponse(StreamingResponse):
-    """A streamed answer that ends the connection where its body breaks off."""
+    """A streamed response that closes the connection when its body fails."""
 
     def __init__(
         self,
@@ -132,11 +131,11 @@ class StreamedResponse(StreamingResponse):
         self.headers["content-type"] = media_type
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See ASGI; what returns without its last message is cut off by the server."""
+        """See ASGI; the server closes the connection when the last message is not sent."""
         try:
             await super().__call__(scope, receive, send)
         except (IncompleteResponse, DimseFailure, Problem, ObjectMissing, NoFrame) as error:
-            _LOG.warning("An answer broke off.", why=str(error))
+            _LOG.warning("A response was broken off.", reason=str(error))
         finally:
             if isinstance(self.body_iterator, AsyncGenerator):
                 await self.body_iterator.aclose()

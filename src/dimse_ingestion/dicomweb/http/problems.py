@@ -1,7 +1,7 @@
-"""What went wrong, as `application/problem+json` (RFC 9457): a sentence that helps, and a status.
+"""Error responses as `application/problem+json` (RFC 9457): a status and a helpful sentence.
 
-Every refusal leaves by here, whoever met it: a room raises `Problem`, or a DimseFailure comes up
-from the wires, or the router has no such address. No answer repeats a value of a data set.
+All errors become responses here: a `Problem` of a service, a DimseFailure of storage or catalogue,
+or an HTTPException of the router. No response repeats a value of a data set.
 """
 
 from collections.abc import Mapping
@@ -17,21 +17,21 @@ from dimse_ingestion.observability.logging import logger
 
 MEDIA_TYPE = "application/problem+json"
 _LOG = logger(__name__)
-_LATER = {"retry-after": "1"}
+_RETRY_LATER = {"retry-after": "1"}
 _STATUSES = {
     Status.DOES_NOT_MATCH_SOP_CLASS: HTTPStatus.BAD_REQUEST,
     Status.OUT_OF_RESOURCES: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     Status.UNABLE_TO_PROCESS: HTTPStatus.BAD_GATEWAY,
     Status.NOT_AUTHORIZED: HTTPStatus.BAD_GATEWAY,
 }
-_ROUTING = {
-    HTTPStatus.NOT_FOUND: "There is nothing at this address: see GET /dicomweb for what there is.",
-    HTTPStatus.METHOD_NOT_ALLOWED: "This address does not take this method: see Allow.",
+_ROUTING_DETAILS = {
+    HTTPStatus.NOT_FOUND: "This URL does not exist: see GET /dicomweb for the available resources.",
+    HTTPStatus.METHOD_NOT_ALLOWED: "This URL does not support the method: see Allow.",
 }
 
 
 class Problem(Exception):
-    """A request that can't be answered as asked: an HTTP status, and a sentence with the cure."""
+    """A request can't be fulfilled: an HTTP status, and a sentence that says what to do."""
 
     def __init__(
         self, status: int, detail: str, *, headers: Mapping[str, str] | None = None
@@ -42,7 +42,7 @@ class Problem(Exception):
         self.headers = dict(headers or {})
 
     def response(self) -> Response:
-        """The answer that tells it."""
+        """Return the response that describes it."""
         content = {
             "type": "about:blank",
             "title": HTTPStatus(self.status).phrase,
@@ -53,19 +53,19 @@ class Problem(Exception):
 
 
 def from_failure(failure: DimseFailure) -> Problem:
-    """The problem that a failure of the wires is; what may succeed later says when to ask again."""
+    """Return the problem for a DimseFailure; a transient one has Retry-After."""
     if failure.transient:
-        return Problem(HTTPStatus.SERVICE_UNAVAILABLE, failure.public_comment, headers=_LATER)
+        return Problem(HTTPStatus.SERVICE_UNAVAILABLE, failure.public_comment, headers=_RETRY_LATER)
     status = _STATUSES.get(failure.status, HTTPStatus.INTERNAL_SERVER_ERROR)
     return Problem(status, failure.public_comment)
 
 
-async def answer(request: Request, error: Exception) -> Response:
-    """The answer to a request that ended in an exception, for starlette."""
+async def handle(request: Request, error: Exception) -> Response:
+    """Return the response to a request that raised an exception; for Starlette."""
     problem = _problem(error)
     if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _LOG.warning(
-            "A request failed.", method=request.method, status=problem.status, why=problem.detail
+            "A request failed.", method=request.method, status=problem.status, reason=problem.detail
         )
     return problem.response()
 
@@ -78,11 +78,11 @@ def _problem(error: Exception) -> Problem:
             return from_failure(error)
         case HTTPException():
             status = HTTPStatus(error.status_code)
-            return Problem(status, _ROUTING.get(status, error.detail), headers=error.headers)
-    return Problem(
-        HTTPStatus.INTERNAL_SERVER_ERROR, "A mistake of ours kept this from being answered."
-    )
+            return Problem(
+                status, _ROUTING_DETAILS.get(status, error.detail), headers=error.headers
+            )
+    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "An internal error prevented a response.")
 
 
-HANDLERS = dict.fromkeys((Problem, DimseFailure, HTTPException, Exception), answer)
-"""For starlette: what is raised → who answers."""
+HANDLERS = dict.fromkeys((Problem, DimseFailure, HTTPException, Exception), handle)
+"""Exception class → its handler, for Starlette."""

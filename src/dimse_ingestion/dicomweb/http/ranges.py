@@ -1,6 +1,6 @@
-"""Byte ranges of one representation (RFC 9110 section 14), one range at a time.
+"""Byte ranges of one representation (RFC 9110 section 14), one range in each request.
 
-Several ranges, or a unit other than bytes, are answered with the whole, as the RFC allows.
+For several ranges, or a unit other than bytes, the whole is given, as the RFC allows.
 """
 
 import re
@@ -24,26 +24,26 @@ class ByteRange:
 
     @property
     def content_range(self) -> str:
-        """As Content-Range tells it."""
+        """Return the value of Content-Range."""
         return f"bytes {self.offset}-{self.offset + self.length - 1}/{self.whole}"
 
 
 def byte_range(request: Request, whole: int, entity_tag: str) -> ByteRange | None:
-    """The range a request wants of `whole` bytes; None for all of them.
+    """Return the range of `whole` bytes that a request wants; None for all of them.
 
-    If-Range with another entity tag wants all. Raises Problem 416 when there is no such range.
+    If-Range with another entity tag means all. Raises Problem 416 for a range that does not exist.
     """
-    found = _RANGE.fullmatch(request.headers.get("range", "").strip())
+    match = _RANGE.fullmatch(request.headers.get("range", "").strip())
     condition = request.headers.get("if-range", entity_tag)
-    if not found or condition != entity_tag or not any(found.groups()):
+    if not match or condition != entity_tag or not any(match.groups()):
         return None
-    begin, end = found.groups()
+    begin, end = match.groups()
     offset = int(begin) if begin else max(0, whole - int(end))
     last = min(int(end), whole - 1) if begin and end else whole - 1
     if not whole or offset > last:
         raise Problem(
             HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
-            f"There is no such range: there are {whole} bytes.",
+            f"The range does not exist: the representation has {whole} bytes.",
             headers={"content-range": f"bytes */{whole}"},
         )
     return ByteRange(offset, last - offset + 1, whole)

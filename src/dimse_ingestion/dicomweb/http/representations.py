@@ -1,7 +1,6 @@
-"""Data sets as the body of an answer: DICOM JSON as one array, XML as parts of multipart/related.
+"""Data sets as the body of a response: a DICOM JSON array, or XML parts of multipart/related.
 
-PS3.18 section 8.7.3. What the data sets are is each service's matter; each is encoded as it comes,
-so that an answer can be streamed.
+PS3.18 section 8.7.3. Each data set is encoded on its own, so that a response can be streamed.
 """
 
 import asyncio
@@ -30,7 +29,7 @@ _AT_ONCE = 500  # elements
 
 @dataclass(frozen=True, slots=True)
 class DataSetFormat:
-    """How data sets are written after each other: what stands before, between and after them."""
+    """A format for a sequence of data sets: the bytes before, between and after them."""
 
     media_type: str
     begin: bytes
@@ -39,26 +38,26 @@ class DataSetFormat:
     encoded: Callable[[Iterable[Element], BulkDataUri], bytes]
 
     async def encode(self, elements: list[Element], address: BulkDataUri) -> bytes:
-        """Return one data set encoded; a large one in a thread, so that others need not wait."""
+        """Encode one data set; a large one in a thread, so that the event loop stays responsive."""
         if is_large(elements):
             return await asyncio.to_thread(self.encoded, elements, address)
         return self.encoded(elements, address)
 
     def body(self, encoded: Iterable[bytes]) -> bytes:
-        """The whole body of what was encoded."""
+        """Return the whole body of encoded data sets."""
         return self.begin + self.between.join(encoded) + self.end
 
 
 def data_set_format(request: Request) -> DataSetFormat:
-    """Return the form a request wants; raises Problem 406 when it wants none of the two."""
+    """Return the format that a request wants; raises Problem 406 when it wants neither."""
     return _json() if choose_offer(accepted_types(request), [JSON, XML]).offer == JSON else _xml()
 
 
 def store_response_format(request: Request) -> DataSetFormat:
-    """Return the form for the one data set that answers a store request (PS3.18 table 10.5.3-1).
+    """Return the format for the one data set of a store response (PS3.18 table 10.5.3-1).
 
-    JSON where Accept wants nothing that there is: instances are stored whatever form of answer
-    their sender expects (RFC 9110 12.4.1 allows to disregard Accept).
+    It is JSON when Accept includes no available format: instances are stored in any case (RFC 9110
+    12.4.1 allows to disregard Accept).
     """
     forms = {JSON: _json, XML_DOCUMENT: _xml_document, XML: _xml}
     try:
@@ -77,7 +76,7 @@ def json_document(elements: Iterable[Element], address: BulkDataUri) -> bytes:
 
 
 def _members(elements: Iterable[Element], address: BulkDataUri, above: Path) -> Iterator[bytes]:
-    """The members of a data set's JSON object, so that never all of a large one are objects."""
+    """Yield a data set's JSON members in batches; a large one is never in memory as objects."""
     some: list[Element] = []
     for each in sorted(elements, key=lambda each: each.group + each.element):
         if each.items and is_large([each]):

@@ -1,7 +1,7 @@
-"""Warning headers (RFC 7234 section 5.5, PS3.18 section 8.5): a sentence beside an answer.
+"""Warning headers (RFC 7234 section 5.5, PS3.18 section 8.5).
 
-What a sentence repeats of a request may be anything: a header is ASCII on one line, and a sentence
-in it a quoted-string that ends where it should.
+A sentence may repeat any text of a request, so it is reduced to printable ASCII on one line and
+quoted as a quoted-string.
 """
 
 import re
@@ -11,7 +11,7 @@ _ESCAPED = re.compile(r'(["\\])')
 
 
 def warning(agent: str, sentence: str) -> str:
-    """A header's value: what `agent` warns of."""
+    """Return the value of a Warning header from `agent`."""
     printable = _NOT_PRINTABLE.sub("?", sentence)
     quoted = _ESCAPED.sub(r"\\\1", printable)
     return f'299 {agent} "{quoted}"'

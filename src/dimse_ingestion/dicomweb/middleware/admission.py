@@ -1,9 +1,9 @@
-"""Bounds on all requests together and on clients' patience, and the count of what was answered.
+"""Admission control: limits on concurrent requests and on slow clients, and request metrics.
 
-Around everything: one request too many is refused at once instead of slowing the others, and a
-client that sends or reads too little for too long is left. Slow clients can't take all places: when
-there is none, the one that is furthest behind gives its place to who comes, and bodies have only a
-part of them. Bounds on what a body holds are the services' that take them.
+It is the outermost middleware. Requests above the limit are refused at once, so that they do not
+slow the others. A client that sends or reads too slowly is disconnected. Slow clients can't occupy
+all slots: when no slot is free, the slowest client is evicted for a new one, and requests with a
+body have only a part of the slots. Limits on the size of bodies are in the services.
 """
 
 from dataclasses import dataclass
@@ -17,19 +17,20 @@ from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
 
 _LOG = logger(__name__)
-_LATER = {"retry-after": "1"}
+_RETRY_LATER = {"retry-after": "1"}
 _METHODS = frozenset({"GET", "HEAD", "POST", "OPTIONS"})
-# seconds a client must be behind to lose its place: it sends in small pieces and reads large ones
-_BEHIND_SENDING, _BEHIND_READING = 1.0, 5.0
+# seconds of delay after which a client may be evicted: uploads come in small pieces, downloads
+# are read in large ones
+_LATE_UPLOAD, _LATE_DOWNLOAD = 1.0, 5.0
 
 
 class SlowReader(Exception):
-    """A client that reads nothing, or too slowly."""
+    """A client reads its response too slowly, or not at all."""
 
 
 @dataclass(frozen=True, slots=True)
 class AdmissionLimits:
-    """Requests at once; seconds a client may be silent; bytes a second that it must move."""
+    """Concurrent requests; seconds a client may be idle; bytes per second that it must transfer."""
 
     requests: int
     silence: float
@@ -37,28 +38,30 @@ class AdmissionLimits:
 
     @property
     def bodies(self) -> int:
-        """Requests at once that have a body: the rest of the places is for those that read."""
+        """Return the slots for requests with a body; the others are for requests that read."""
         return max(1, self.requests * 3 // 4)
 
 
 async def refuse_request(scope: Scope, receive: Receive, send: Send) -> None:
-    """The answer to a request for which there is no place."""
+    """Respond 503: no slot is free for the request."""
     problem = Problem(
-        HTTPStatus.SERVICE_UNAVAILABLE, "Too many requests are at work: ask again.", headers=_LATER
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "Too many requests are in progress: try again later.",
+        headers=_RETRY_LATER,
     ).response()
     await problem(scope, receive, send)
 
 
 class AdmissionMiddleware:
-    """Has `app` answer within the limits, and `refusing` what is too many."""
+    """Passes requests to `app` within the limits, and to `refuse` above them."""
 
     def __init__(
-        self, app: ASGIApp, limits: AdmissionLimits, refusing: ASGIApp = refuse_request
+        self, app: ASGIApp, limits: AdmissionLimits, refuse: ASGIApp = refuse_request
     ) -> None:
         self._app = app
         self._limits = limits
-        self._refusing = refusing
-        self._at_work: set[_Client] = set()
+        self._refuse = refuse
+        self._active: set[_Client] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -66,37 +69,39 @@ class AdmissionMiddleware:
             await self._app(scope, receive, send)
             return
         client = _Client(scope, receive, send, self._limits)
-        answering = self._app if self._placed(client) else self._refusing
+        app = self._app if self._admit(client) else self._refuse
         try:
             with metrics.dicomweb_request_seconds.time():
-                await answering(scope, client.receive, client.send)
+                await app(scope, client.receive, client.send)
         except SlowReader:
-            _LOG.info("A client that read nothing was left.", method=scope["method"])
+            _LOG.info(
+                "A client was disconnected because it read too slowly.", method=scope["method"]
+            )
         finally:
-            self._at_work.discard(client)
+            self._active.discard(client)
 
-    def _placed(self, client: "_Client") -> bool:
-        """Whether there is a place for it, which it has then."""
+    def _admit(self, client: "_Client") -> bool:
+        """Return whether the client got a slot; evict a slow client for it if necessary."""
         if rivals := self._rivals(client):
             slowest = max(rivals, key=lambda each: each.slowness)
             if slowest.slowness < 1:
                 return False
-            slowest.leave()
-            self._at_work.discard(slowest)
-        self._at_work.add(client)
+            slowest.evict()
+            self._active.discard(slowest)
+        self._active.add(client)
         return True
 
     def _rivals(self, client: "_Client") -> set["_Client"]:
-        """Those of whom one must go for this one to come; none while there are places."""
+        """Return the clients of whom one must be evicted; none while a slot is free."""
         if client.has_body:
-            bodies = {each for each in self._at_work if each.has_body}
+            bodies = {each for each in self._active if each.has_body}
             if len(bodies) >= self._limits.bodies:
                 return bodies
-        return self._at_work if len(self._at_work) >= self._limits.requests else set()
+        return self._active if len(self._active) >= self._limits.requests else set()
 
 
 class _Client:
-    """Who is at the other end of one request: waited for with patience, its answer counted."""
+    """The client of one request: enforces timeouts on it and counts its response."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, limits: AdmissionLimits) -> None:
         self.has_body = _has_body(scope)
@@ -104,61 +109,65 @@ class _Client:
         self._receive = receive
         self._send = send
         self._limits = limits
-        self._sending = ProgressTimeout(limits.silence, limits.least_rate)
-        self._reading = ProgressTimeout(limits.silence, limits.least_rate)
-        self._is_whole = False
-        self._is_answered = False
-        self._must_leave = False
+        self._upload_timeout = ProgressTimeout(limits.silence, limits.least_rate)
+        self._download_timeout = ProgressTimeout(limits.silence, limits.least_rate)
+        self._is_body_complete = False
+        self._has_response = False
+        self._is_evicted = False
 
     @property
     def slowness(self) -> float:
-        """How slow it is, if it is waited for right now: with 1 it may lose its place."""
-        return max(self._sending.behind / _BEHIND_SENDING, self._reading.behind / _BEHIND_READING)
+        """Return how slow it is while it is waited for; from 1 on it may be evicted."""
+        return max(
+            self._upload_timeout.delay / _LATE_UPLOAD, self._download_timeout.delay / _LATE_DOWNLOAD
+        )
 
-    def leave(self) -> None:
-        """Give its place to another."""
-        self._must_leave = True
-        self._sending.end()
-        self._reading.end()
+    def evict(self) -> None:
+        """End all waiting for the client, to free its slot."""
+        self._is_evicted = True
+        self._upload_timeout.end()
+        self._download_timeout.end()
 
     async def receive(self) -> Message:
         """See ASGI. Raises Problem when the body comes too slowly."""
-        if self._is_whole or self._is_answered:
+        if self._is_body_complete or self._has_response:
             return await self._receive()
-        if self._must_leave:
+        if self._is_evicted:
             raise self._too_slow()
         try:
-            message = await self._sending.wait(self._receive())
+            message = await self._upload_timeout.wait(self._receive())
         except TimeoutError:
-            return self._given_up()
-        self._sending.moved(len(message.get("body", b"")))
-        self._is_whole = not message.get("more_body", False)
+            return self._abandon_body()
+        self._upload_timeout.add_bytes(len(message.get("body", b"")))
+        self._is_body_complete = not message.get("more_body", False)
         return message
 
     async def send(self, message: Message) -> None:
         """See ASGI. Raises ClientLeft when the answer is read too slowly."""
         if message["type"] == "http.response.start":
-            self._is_answered = True
+            self._has_response = True
             metrics.dicomweb_requests.labels(self._method, str(message["status"])).inc()
         try:
-            await self._reading.wait(self._send(message))
+            await self._download_timeout.wait(self._send(message))
         except TimeoutError:
             raise SlowReader from None
-        self._reading.moved(len(message.get("body", b"")))
+        self._download_timeout.add_bytes(len(message.get("body", b"")))
 
-    def _given_up(self) -> Message:
-        """What the rest of a body is that nobody waits for."""
-        if self._is_answered:
+    def _abandon_body(self) -> Message:
+        """Return a disconnect if the response has begun, else raise Problem."""
+        if self._has_response:
             return {"type": "http.disconnect"}
         raise self._too_slow()
 
     def _too_slow(self) -> Problem:
-        if self._must_leave:
-            sentence = "Too many requests are at work, and this one's body came slowest: ask again."
-            return Problem(HTTPStatus.SERVICE_UNAVAILABLE, sentence, headers=_LATER)
+        if self._is_evicted:
+            sentence = (
+                "Too many requests are in progress, and this body was the slowest: try again later."
+            )
+            return Problem(HTTPStatus.SERVICE_UNAVAILABLE, sentence, headers=_RETRY_LATER)
         return Problem(
             HTTPStatus.REQUEST_TIMEOUT,
-            f"The body came slower than {self._limits.least_rate} bytes a second, by "
+            f"The body was slower than {self._limits.least_rate} bytes per second, by "
             f"{self._limits.silence:.0f} s (DICOMWEB_LEAST_RATE, DICOMWEB_SILENCE): send faster.",
         )
 

@@ -1,7 +1,7 @@
-"""Who may ask: everybody, bearers of a token, or users that a trusted proxy names.
+"""Authentication: none, a bearer token, or a user name from a trusted proxy.
 
-Around all services; what is no service (the page's files) has no patient data and is not asked for.
-A refusal is 401 with WWW-Authenticate (RFC 6750). Which keys sign tokens is `signing_keys`' matter.
+It protects all DICOMweb services. The files of the page have no patient data and are public. A
+refusal is 401 with WWW-Authenticate (RFC 6750). `jwks` fetches the keys that sign tokens.
 """
 
 from http import HTTPStatus
@@ -21,63 +21,67 @@ _ALGORITHMS = [
     *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
     *("ES256", "ES384", "ES512", "EdDSA"),
 ]
-"""Asymmetric ones only: a published key must not verify a signature made with it."""
+"""Only asymmetric algorithms: a signature made with the published key must not be valid."""
 _PROTECTED = ("/dicomweb", "/wado")
 
 
-class Check(Protocol):
-    """Decides on one request."""
+class Authenticator(Protocol):
+    """Authenticates one request."""
 
     async def __call__(self, request: Request) -> None:
-        """Raise Problem when it may not be asked."""
+        """Raise Problem when the request is not authenticated."""
 
 
 class AuthMiddleware:
-    """Lets requests through to `app` that `check` lets pass."""
+    """Passes requests to `app` that `authenticate` accepts."""
 
-    def __init__(self, app: ASGIApp, check: Check) -> None:
+    def __init__(self, app: ASGIApp, authenticate: Authenticator) -> None:
         self._app = app
-        self._check = check
+        self._authenticate = authenticate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
-        answering = self._app
+        app = self._app
         if scope["type"] == "http" and scope["path"].startswith(_PROTECTED):
             try:
-                await self._check(Request(scope))
+                await self._authenticate(Request(scope))
             except Problem as problem:
-                answering = problem.response()
-        await answering(scope, receive, send)
+                app = problem.response()
+        await app(scope, receive, send)
 
 
-def authenticator(settings: DicomwebSettings, urls: ServiceUrls) -> Check | None:
-    """What decides as configured; None lets everybody in."""
+def authenticator(settings: DicomwebSettings, urls: ServiceUrls) -> Authenticator | None:
+    """Return the configured authenticator; None to allow all requests."""
     match settings.access:
         case "bearer":
             keys = SigningKeys(settings.jwks_url)
-            return Bearer(keys, settings.token_issuer, settings.token_audience)
+            return BearerToken(keys, settings.token_issuer, settings.token_audience)
         case "header":
             return TrustedHeader(urls, settings.user_header)
     return None
 
 
 class TrustedHeader:
-    """A trusted proxy says by a header that it knows the user."""
+    """Accepts requests with a user name in a header of a trusted proxy."""
 
     def __init__(self, urls: ServiceUrls, header: str) -> None:
         self._urls = urls
         self._header = header
 
     async def __call__(self, request: Request) -> None:
-        """Raise Problem 401."""
+        """Raise Problem 401 without a trusted proxy or a user name."""
         if not self._urls.is_trusted(request):
-            raise _refused("Proxy", "Ask by the proxy that signs users in: others are not trusted.")
+            raise _refused(
+                "Proxy", "Use the proxy that signs users in: other clients are not trusted."
+            )
         if not request.headers.get(self._header, "").strip():
-            raise _refused("Proxy", f"The proxy names no user in {self._header}: sign in there.")
+            raise _refused(
+                "Proxy", f"The proxy gave no user in {self._header}: sign in at the proxy."
+            )
 
 
-class Bearer:
-    """A JSON Web Token of one issuer for one audience (RFC 7519)."""
+class BearerToken:
+    """Accepts JSON Web Tokens of one issuer for one audience (RFC 7519)."""
 
     def __init__(self, keys: SigningKeys, issuer: str, audience: str) -> None:
         self._keys = keys
@@ -85,7 +89,7 @@ class Bearer:
         self._audience = audience
 
     async def __call__(self, request: Request) -> None:
-        """Raise Problem 401, or 503 when the issuer's keys can't be had."""
+        """Raise Problem 401, or 503 when the issuer's keys are not available."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise _refused("Bearer", "Send a token: Authorization: Bearer ...")
@@ -96,7 +100,7 @@ class Bearer:
         except jwt.InvalidAudienceError:
             raise _invalid(f"The token is not for the audience {self._audience}.") from None
         except jwt.InvalidIssuerError:
-            raise _invalid(f"The token is not of the issuer {self._issuer}.") from None
+            raise _invalid(f"The token is not from the issuer {self._issuer}.") from None
         except jwt.PyJWTError:
             raise _invalid("The token can't be verified: its form or signature is wrong.") from None
 
@@ -113,12 +117,12 @@ class Bearer:
         )
 
 
-def _refused(scheme: str, why: str) -> Problem:
+def _refused(scheme: str, reason: str) -> Problem:
     challenge = {"www-authenticate": f'{scheme} realm="dicomweb"'}
-    return Problem(HTTPStatus.UNAUTHORIZED, why, headers=challenge)
+    return Problem(HTTPStatus.UNAUTHORIZED, reason, headers=challenge)
 
 
-def _invalid(why: str) -> Problem:
-    told = why.replace('"', "'")
-    challenge = f'Bearer realm="dicomweb", error="invalid_token", error_description="{told}"'
-    return Problem(HTTPStatus.UNAUTHORIZED, why, headers={"www-authenticate": challenge})
+def _invalid(reason: str) -> Problem:
+    description = reason.replace('"', "'")
+    challenge = f'Bearer realm="dicomweb", error="invalid_token", error_description="{description}"'
+    return Problem(HTTPStatus.UNAUTHORIZED, reason, headers={"www-authenticate": challenge})

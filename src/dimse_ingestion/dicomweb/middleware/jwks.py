@@ -1,8 +1,8 @@
-"""The public keys that sign tokens, as the issuer publishes them (RFC 7517), fetched when needed.
+"""A cache of the issuer's JSON Web Key Set (RFC 7517), the public keys that sign tokens.
 
-Kept for an hour; a token signed by a key that isn't known has them fetched again, so that a
-rotation is seen at once, but not more often than every ten seconds, so that nobody can have us
-hammer the issuer. When it is down, the keys last seen stay in use.
+Keys are cached for an hour. A token signed by an unknown key causes a fetch, so that a rotation is
+noticed at once, but at most one in ten seconds, so that clients can't flood the issuer with
+requests. When the issuer is down, the last keys stay in use.
 """
 
 import asyncio
@@ -16,61 +16,61 @@ from dimse_ingestion.dicomweb.http.problems import Problem
 from dimse_ingestion.observability.logging import logger
 
 _LOG = logger(__name__)
-_KEPT_FOR = 3600.0
-_NOT_SOONER_THAN = 10.0
-_LONGEST_FETCH = 5.0
+_MAX_AGE = 3600.0
+_MIN_FETCH_INTERVAL = 10.0
+_FETCH_TIMEOUT = 5.0
 _NEVER = float("-inf")
 
 
 class SigningKeys:
-    """The keys at `url`."""
+    """The keys published at `url`."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._keys: dict[str, jwt.PyJWK] = {}
         self._fetched_at = _NEVER
-        self._tried_at = _NEVER
-        self._fetching = asyncio.Lock()
+        self._attempted_at = _NEVER
+        self._lock = asyncio.Lock()
 
     async def key(self, key_id: str) -> jwt.PyJWK:
-        """The key of this id; the only one there is for an empty id.
+        """Return the key of this id; for an empty id the only key.
 
-        Raises jwt.InvalidTokenError when there is none, and Problem 503 when no key was ever had.
+        Raises jwt.InvalidTokenError for an unknown key, Problem 503 if no key was ever fetched.
         """
-        if time.monotonic() - self._fetched_at > _KEPT_FOR or not self._found(key_id):
+        if time.monotonic() - self._fetched_at > _MAX_AGE or not self._cached(key_id):
             await self._fetch(key_id)
-        if found := self._found(key_id):
-            return found
+        if cached := self._cached(key_id):
+            return cached
         if not self._keys:
             raise Problem(
                 HTTPStatus.SERVICE_UNAVAILABLE,
-                "The keys that sign tokens can't be had: see DICOMWEB_JWKS_URL.",
+                "The keys that sign tokens are not available: check DICOMWEB_JWKS_URL.",
                 headers={"retry-after": "10"},
             )
         raise jwt.InvalidTokenError("unknown key")
 
-    def _found(self, key_id: str) -> jwt.PyJWK | None:
+    def _cached(self, key_id: str) -> jwt.PyJWK | None:
         if not key_id and len(self._keys) == 1:
             return next(iter(self._keys.values()))
         return self._keys.get(key_id)
 
     async def _fetch(self, key_id: str) -> None:
-        async with self._fetching:
-            fresh = time.monotonic() - self._fetched_at <= _KEPT_FOR
-            recently = time.monotonic() - self._tried_at < _NOT_SOONER_THAN
-            if recently or (fresh and self._found(key_id)):
+        async with self._lock:
+            is_fresh = time.monotonic() - self._fetched_at <= _MAX_AGE
+            is_recent = time.monotonic() - self._attempted_at < _MIN_FETCH_INTERVAL
+            if is_recent or (is_fresh and self._cached(key_id)):
                 return
-            self._tried_at = time.monotonic()
+            self._attempted_at = time.monotonic()
             try:
-                self._keys = await self._published()
+                self._keys = await self._download()
             except (httpx2.HTTPError, jwt.PyJWTError, ValueError, KeyError) as error:
-                _LOG.warning("The signing keys were not fetched.", because=type(error).__name__)
+                _LOG.warning("The signing keys could not be fetched.", reason=type(error).__name__)
                 return
             self._fetched_at = time.monotonic()
 
-    async def _published(self) -> dict[str, jwt.PyJWK]:
-        async with httpx2.AsyncClient(timeout=_LONGEST_FETCH, follow_redirects=True) as client:
-            answer = await client.get(self._url)
-        answer.raise_for_status()
-        published = jwt.PyJWKSet.from_dict(answer.json())
+    async def _download(self) -> dict[str, jwt.PyJWK]:
+        async with httpx2.AsyncClient(timeout=_FETCH_TIMEOUT, follow_redirects=True) as client:
+            response = await client.get(self._url)
+        response.raise_for_status()
+        published = jwt.PyJWKSet.from_dict(response.json())
         return {each.key_id or "": each for each in published.keys}

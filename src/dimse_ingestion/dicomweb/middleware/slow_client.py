@@ -1,53 +1,54 @@
-"""How long a client is waited for: seconds that waiting uses up and the bytes it moves bring back.
+"""A timeout for slow clients: waiting uses up a budget of seconds, transferred bytes restore it.
 
-So a client is left that is silent, and so is one that drips: whoever moves fewer bytes than the
-least rate falls behind, whatever the pattern. Only waiting counts, never the door's own work.
+It ends requests of idle clients and of clients that transfer single bytes: below the minimum rate
+the budget runs out, whatever the pattern of the transfers. Only waiting for the client counts, not
+the time that the service itself needs.
 """
 
 import asyncio
 from collections.abc import Awaitable
 from typing import TypeVar
 
-_Moved = TypeVar("_Moved")
+_Result = TypeVar("_Result")
 
 
 class ProgressTimeout:
-    """With one client in one direction: at most `seconds`, `rate` bytes bring one of them back.
+    """For one client in one direction: a budget of `seconds`; `rate` bytes restore one second.
 
-    With the rate 0 any byte brings them all back.
+    With the rate 0 any byte restores the whole budget.
     """
 
     def __init__(self, seconds: float, rate: int) -> None:
-        self._most = self._left = seconds
+        self._maximum = self._remaining = seconds
         self._rate = rate
         self._since = 0.0
-        self._waiting: asyncio.Timeout | None = None
+        self._timeout: asyncio.Timeout | None = None
 
     @property
-    def behind(self) -> float:
-        """Seconds of it used up, if the client is waited for right now, else 0."""
-        if self._waiting is None or self._waiting.expired():
+    def delay(self) -> float:
+        """Return the used seconds of the budget while the client is waited for, else 0."""
+        if self._timeout is None or self._timeout.expired():
             return 0.0
-        return self._most - self._left + asyncio.get_running_loop().time() - self._since
+        return self._maximum - self._remaining + asyncio.get_running_loop().time() - self._since
 
-    async def wait(self, moving: Awaitable[_Moved]) -> _Moved:
-        """Wait for the client; raises TimeoutError when patience ends."""
+    async def wait(self, transfer: Awaitable[_Result]) -> _Result:
+        """Wait for a transfer; raises TimeoutError when the budget is used up."""
         loop = asyncio.get_running_loop()
         self._since = loop.time()
         try:
-            async with asyncio.timeout(self._left) as self._waiting:
-                return await moving
+            async with asyncio.timeout(self._remaining) as self._timeout:
+                return await transfer
         finally:
-            self._waiting = None
-            self._left = max(0.0, self._left - (loop.time() - self._since))
+            self._timeout = None
+            self._remaining = max(0.0, self._remaining - (loop.time() - self._since))
 
-    def moved(self, count: int) -> None:
-        """The client has moved so many bytes."""
+    def add_bytes(self, count: int) -> None:
+        """Restore the budget for `count` transferred bytes."""
         if count:
-            brought = count / self._rate if self._rate else self._most
-            self._left = min(self._most, self._left + brought)
+            gained = count / self._rate if self._rate else self._maximum
+            self._remaining = min(self._maximum, self._remaining + gained)
 
     def end(self) -> None:
-        """Wait no longer, if the client is waited for."""
-        if self._waiting is not None and not self._waiting.expired():
-            self._waiting.reschedule(asyncio.get_running_loop().time())
+        """End the current wait by TimeoutError, if there is one."""
+        if self._timeout is not None and not self._timeout.expired():
+            self._timeout.reschedule(asyncio.get_running_loop().time())

@@ -13,13 +13,13 @@ from dimse_ingestion.dicomweb.http.problems import Problem
 DICOM = 'multipart/related; type="application/dicom"'
 
 
-def asking(*accept: str, query: str = "") -> Request:
+def request_with(*accept: str, query: str = "") -> Request:
     headers = [(b"accept", each.encode()) for each in accept]
     return Request({"type": "http", "headers": headers, "query_string": query.encode()})
 
 
 def offer(accept: str, *offers: str) -> str:
-    return choose_offer(accepted_types(asking(accept)), offers).offer
+    return choose_offer(accepted_types(request_with(accept)), offers).offer
 
 
 @pytest.mark.parametrize(
@@ -39,19 +39,19 @@ def offer(accept: str, *offers: str) -> str:
         (f"text/html, {XML};q=0.001", XML),
     ],
 )
-def test_the_most_wanted_is_chosen(accept: str, wanted: str) -> None:
+def test_the_most_wanted_offer_is_chosen(accept: str, wanted: str) -> None:
     assert offer(accept, JSON, XML) == wanted
 
 
-def test_whoever_says_nothing_gets_the_first() -> None:
-    assert choose_offer(accepted_types(asking()), [JSON, XML]).offer == JSON
+def test_without_accept_the_first_offer_is_chosen() -> None:
+    assert choose_offer(accepted_types(request_with()), [JSON, XML]).offer == JSON
 
 
 @pytest.mark.parametrize(
     "accept", ["text/html", f"{JSON};q=0", 'multipart/related; type="image/png"']
 )
-def test_what_there_is_not_is_406(accept: str) -> None:
-    with pytest.raises(Problem, match="wants none of what there is") as raised:
+def test_an_unavailable_media_type_is_406(accept: str) -> None:
+    with pytest.raises(Problem, match="includes none of the available media types") as raised:
         offer(accept, JSON, XML)
     assert raised.value.status == 406
 
@@ -59,17 +59,19 @@ def test_what_there_is_not_is_406(accept: str) -> None:
 @pytest.mark.parametrize(
     "accept", ["json", "a/b/c", "image/png;q=2", "image/png;q=much", "a/b," * 200]
 )
-def test_what_is_no_list_of_media_types_is_400(accept: str) -> None:
+def test_a_malformed_accept_is_400(accept: str) -> None:
     with pytest.raises(Problem) as raised:
-        accepted_types(asking(accept))
+        accepted_types(request_with(accept))
     assert raised.value.status == 400
 
 
-def test_the_query_string_beats_the_header() -> None:
+def test_the_query_string_overrides_the_header() -> None:
     assert (
         choose_offer(
             accepted_types(
-                asking("*/*", query="accept=multipart/related;type=%22application/dicom%2Bxml%22")
+                request_with(
+                    "*/*", query="accept=multipart/related;type=%22application/dicom%2Bxml%22"
+                )
             ),
             [JSON, XML],
         ).offer
@@ -79,19 +81,19 @@ def test_the_query_string_beats_the_header() -> None:
 
 def test_several_headers_are_one_list_and_quotes_hide_commas() -> None:
     ranges = accepted_types(
-        asking('multipart/related; type="image/png, or so"; q=0.2', "image/jpeg")
+        request_with('multipart/related; type="image/png, or so"; q=0.2', "image/jpeg")
     )
     assert [each.name for each in ranges] == ["image/jpeg", "multipart/related"]
 
 
-def test_the_ranges_tell_the_transfer_syntaxes_in_order() -> None:
-    asked = f"{DICOM}; transfer-syntax=1.2.4; q=0.3, {DICOM}; transfer-syntax=*, text/html"
-    found = choose_offer(accepted_types(asking(asked)), [DICOM])
-    assert [each.transfer_syntax for each in found.ranges] == ["*", "1.2.4"]
-    assert {each.part for each in found.ranges} == {"application/dicom"}
+def test_the_ranges_have_the_transfer_syntaxes_in_order() -> None:
+    accept = f"{DICOM}; transfer-syntax=1.2.4; q=0.3, {DICOM}; transfer-syntax=*, text/html"
+    choice = choose_offer(accepted_types(request_with(accept)), [DICOM])
+    assert [each.transfer_syntax for each in choice.ranges] == ["*", "1.2.4"]
+    assert {each.part for each in choice.ranges} == {"application/dicom"}
 
 
-def test_a_range_of_a_part_includes_its_kind() -> None:
+def test_a_range_of_parts_includes_its_media_types() -> None:
     images = MediaType("multipart/related", {"type": "image/*"})
     assert images.includes(MediaType("multipart/related", {"type": "image/png"}))
     assert not images.includes(MediaType("multipart/related", {"type": "video/mpeg"}))

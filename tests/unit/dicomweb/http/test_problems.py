@@ -20,8 +20,8 @@ REQUEST = Request({"type": "http", "method": "GET"})
         (DimseFailure(Status.OUT_OF_RESOURCES, "Too many."), 413, "Too many."),
         (DimseFailure(Status.NOT_AUTHORIZED, "Refused."), 502, "Refused."),
         (DimseFailure(Status.PROCESSING_FAILURE, "Odd."), 500, "Odd."),
-        (HTTPException(404), 404, "There is nothing at this address"),
-        (RuntimeError("SMITH^JOHN"), 500, "A mistake of ours"),
+        (HTTPException(404), 404, "This URL does not exist"),
+        (RuntimeError("SMITH^JOHN"), 500, "An internal error"),
     ],
 )
 async def test_every_refusal_is_a_problem(error: Exception, status: int, detail: str) -> None:

@@ -115,7 +115,7 @@ def test_a_path_names_a_resource() -> None:
 
 @pytest.mark.parametrize("uid", ["1..2", "1.2/", "..", "1" * 65, "1.2 ", "a", "1.2\n"])
 def test_what_is_no_uid_is_refused_without_its_value(uid: str) -> None:
-    with pytest.raises(Problem, match="Study Instance UID in the address is none") as raised:
+    with pytest.raises(Problem, match="Study Instance UID in the URL is not a UID") as raised:
         resource(at(study=uid))
     assert raised.value.status == 400
 

@@ -20,9 +20,9 @@ def counted(method: str, status: str) -> float:
 
 
 class Client:
-    """One that sends `count` bytes of a body every `pause` seconds, and what it was answered.
+    """A client that sends `count` bytes of a body every `pause` seconds, and its responses.
 
-    With 0 bytes it has no body. One that `reads` nothing never takes a message.
+    With 0 bytes it has no body. With `reads` false it never reads a message.
     """
 
     def __init__(self, count: int = 0, pause: float = 0, *, reads: bool = True) -> None:
@@ -47,7 +47,7 @@ class Client:
 
 
 async def service(scope: Scope, receive: Receive, send: Send) -> None:
-    """Reads 100 kB of a body, if there is so much, and answers."""
+    """Reads at most 100 kB of a body and responds."""
     length = 0
     try:
         async for data in Request(scope, receive).stream():
@@ -64,23 +64,23 @@ class Scenario:
     """The service behind the middleware, and its clients."""
 
     def __init__(self, requests: int = 4) -> None:
-        self.limiting = AdmissionMiddleware(
+        self.middleware = AdmissionMiddleware(
             service, AdmissionLimits(requests, silence=60, least_rate=1000)
         )
         self._tasks: list[asyncio.Task[None]] = []
 
-    def comes(self, client: Client, scope: Scope = GET) -> Client:
-        answering = self.limiting(scope, client.receive, client.send)
+    def connect(self, client: Client, scope: Scope = GET) -> Client:
+        answering = self.middleware(scope, client.receive, client.send)
         self._tasks.append(asyncio.create_task(answering))
         return client
 
-    async def served(self) -> float:
-        """All of them; the time then."""
+    async def finish(self) -> float:
+        """Wait for all clients; return the time."""
         await asyncio.gather(*self._tasks)
         return asyncio.get_running_loop().time()
 
 
-def test_one_too_many_is_refused_until_another_ends() -> None:
+def test_a_request_above_the_limit_is_refused_until_another_ends() -> None:
     async def play() -> None:
         may_end = asyncio.Event()
 
@@ -88,115 +88,118 @@ def test_one_too_many_is_refused_until_another_ends() -> None:
             await may_end.wait()
             await PlainTextResponse("done")(scope, receive, send)
 
-        limiting = AdmissionMiddleware(slow, AdmissionLimits(1, silence=60, least_rate=1000))
+        middleware = AdmissionMiddleware(slow, AdmissionLimits(1, silence=60, least_rate=1000))
         first, second, third = Client(), Client(), Client()
-        under_way = asyncio.create_task(limiting(GET, first.receive, first.send))
+        under_way = asyncio.create_task(middleware(GET, first.receive, first.send))
         await asyncio.sleep(3000)  # time of the service itself does not count
-        await limiting(GET, second.receive, second.send)
+        await middleware(GET, second.receive, second.send)
         may_end.set()
         await under_way
-        await limiting(GET, third.receive, third.send)
+        await middleware(GET, third.receive, third.send)
         assert [each.status for each in (first, second, third)] == [200, 503, 200]
         assert (b"retry-after", b"1") in second.sent[0]["headers"]
 
     run_in_virtual_time(play())
 
 
-def test_a_client_that_reads_nothing_is_left() -> None:
+def test_a_client_that_reads_nothing_is_disconnected() -> None:
     async def play() -> None:
         scenario = Scenario(requests=1)
-        scenario.comes(Client(reads=False))
-        assert await scenario.served() == pytest.approx(60, abs=1)
-        reading = scenario.comes(Client())
-        await scenario.served()
+        scenario.connect(Client(reads=False))
+        assert await scenario.finish() == pytest.approx(60, abs=1)
+        reading = scenario.connect(Client())
+        await scenario.finish()
         assert reading.status == 200
 
     run_in_virtual_time(play())
 
 
 @pytest.mark.parametrize("scope", [POST, CHUNKED], ids=["counted", "chunked"])
-def test_a_body_that_drips_is_refused(scope: Scope) -> None:
+def test_a_body_below_the_rate_is_refused(scope: Scope) -> None:
     async def play() -> None:
         scenario = Scenario()
         dripping, steady = Client(1, 10), Client(1000, 1)
-        scenario.comes(dripping, scope)
-        scenario.comes(steady, scope)
-        assert await scenario.served() == pytest.approx(100, abs=2)
+        scenario.connect(dripping, scope)
+        scenario.connect(steady, scope)
+        assert await scenario.finish() == pytest.approx(100, abs=2)
         assert (dripping.status, steady.status) == (408, 200)
         assert b"DICOMWEB_LEAST_RATE" in dripping.sent[1]["body"]
 
     run_in_virtual_time(play())
 
 
-def test_bodies_do_not_take_all_places() -> None:
+def test_bodies_do_not_take_all_slots() -> None:
     async def play() -> None:
         scenario = Scenario()
-        bodies = [scenario.comes(Client(2000, 1), POST) for _ in range(4)]
+        bodies = [scenario.connect(Client(2000, 1), POST) for _ in range(4)]
         await asyncio.sleep(10)
-        reading = scenario.comes(Client())
-        await scenario.served()
+        reading = scenario.connect(Client())
+        await scenario.finish()
         assert [each.status for each in bodies] == [200, 200, 200, 503]
         assert reading.status == 200
 
     run_in_virtual_time(play())
 
 
-def test_the_slowest_body_gives_its_place_to_another() -> None:
+def test_the_slowest_body_is_evicted_for_another() -> None:
     async def play() -> None:
         scenario = Scenario()
         dripping, slower, steady = Client(100, 1), Client(1, 1), Client(2000, 1)
         for each in (dripping, slower, steady):
-            scenario.comes(each, POST)
+            scenario.connect(each, POST)
         await asyncio.sleep(10.5)
-        coming = scenario.comes(Client(20_000, 1), POST)
+        coming = scenario.connect(Client(20_000, 1), POST)
         await asyncio.sleep(1)
         assert (slower.status, dripping.sent) == (503, [])
         assert (b"retry-after", b"1") in slower.sent[0]["headers"]
-        await scenario.served()
+        await scenario.finish()
         assert (coming.status, steady.status, dripping.status) == (200, 200, 408)
 
     run_in_virtual_time(play())
 
 
-def test_a_reader_that_reads_nothing_gives_its_place_to_another() -> None:
+def test_a_client_that_reads_nothing_is_evicted_for_another() -> None:
     async def play() -> None:
         scenario = Scenario(requests=2)
         for _ in range(2):
-            scenario.comes(Client(reads=False))
+            scenario.connect(Client(reads=False))
         await asyncio.sleep(1)
-        early = scenario.comes(Client())
+        early = scenario.connect(Client())
         await asyncio.sleep(9)
-        late = [scenario.comes(Client()) for _ in range(5)]
+        late = [scenario.connect(Client()) for _ in range(5)]
         await asyncio.sleep(1)
         assert early.status == 503
         assert {each.status for each in late} <= {200, 503}
         assert late[0].status == 200
-        await scenario.served()
+        await scenario.finish()
 
     run_in_virtual_time(play())
 
 
-def test_many_that_drip_stop_nobody_else() -> None:
+def test_many_slow_bodies_do_not_block_others() -> None:
     async def play() -> None:
         scenario = Scenario(requests=128)
         for _ in range(128):
-            scenario.comes(Client(1, 10), POST)
+            scenario.connect(Client(1, 10), POST)
         for _ in range(8):
             await asyncio.sleep(2)
-            reading, sending = scenario.comes(Client()), scenario.comes(Client(50_000, 0.1), POST)
+            reading, sending = (
+                scenario.connect(Client()),
+                scenario.connect(Client(50_000, 0.1), POST),
+            )
             await asyncio.sleep(1)
             assert (reading.status, sending.status) == (200, 200)
-        await scenario.served()
+        await scenario.finish()
 
     run_in_virtual_time(play())
 
 
 @pytest.mark.parametrize(("method", "label"), [("GET", "GET"), ("BREW", "other")])
-async def test_answers_are_counted(method: str, label: str) -> None:
+async def test_responses_are_counted(method: str, label: str) -> None:
     before = counted(label, "200")
     client = Client()
-    limiting = AdmissionMiddleware(
+    middleware = AdmissionMiddleware(
         PlainTextResponse("done"), AdmissionLimits(1, silence=5, least_rate=0)
     )
-    await limiting({**GET, "method": method}, client.receive, client.send)
+    await middleware({**GET, "method": method}, client.receive, client.send)
     assert counted(label, "200") == before + 1

@@ -5,14 +5,14 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from dimse_ingestion.dicomweb.http.problems import Problem
-from dimse_ingestion.dicomweb.middleware.auth import AuthMiddleware, Bearer
+from dimse_ingestion.dicomweb.middleware.auth import AuthMiddleware, BearerToken
 from dimse_ingestion.dicomweb.middleware.jwks import SigningKeys
 from tests.unit.dicomweb.tokens import AUDIENCE, ISSUER, SigningKey, token
 
 KEY = SigningKey("one")
 
 
-class Known(SigningKeys):
+class KnownKeys(SigningKeys):
     """Keys that need no fetching."""
 
     def __init__(self, *keys: SigningKey) -> None:
@@ -23,20 +23,20 @@ class Known(SigningKeys):
         """Nothing new."""
 
 
-def asking(authorization: str, path: str = "/dicomweb/studies") -> Request:
+def request_with(authorization: str, path: str = "/dicomweb/studies") -> Request:
     headers = [(b"authorization", authorization.encode())] if authorization else []
     return Request({"type": "http", "method": "GET", "path": path, "headers": headers})
 
 
 async def refusal(authorization: str, *keys: SigningKey) -> Problem | None:
     try:
-        await Bearer(Known(*keys or (KEY,)), ISSUER, AUDIENCE)(asking(authorization))
+        await BearerToken(KnownKeys(*keys or (KEY,)), ISSUER, AUDIENCE)(request_with(authorization))
     except Problem as problem:
         return problem
     return None
 
 
-async def test_a_good_token_lets_in() -> None:
+async def test_a_valid_token_is_accepted() -> None:
     assert await refusal(f"Bearer {token(KEY)}") is None
     assert await refusal(f"bearer {token(KEY, aud=['other', AUDIENCE])}") is None
 
@@ -50,7 +50,7 @@ async def test_a_good_token_lets_in() -> None:
         ("Bearer nonsense", "can't be verified"),
         (f"Bearer {token(KEY, seconds=-3600)}", "has expired"),
         (f"Bearer {token(KEY, aud='other')}", "not for the audience dicomweb"),
-        (f"Bearer {token(KEY, iss='other')}", "not of the issuer"),
+        (f"Bearer {token(KEY, iss='other')}", "not from the issuer"),
         (f"Bearer {token(KEY)[:-6]}AAAAAA", "can't be verified"),
         (f"Bearer {token(SigningKey('one'))}", "can't be verified"),
         (f"Bearer {token(SigningKey('two'))}", "can't be verified"),
@@ -61,7 +61,7 @@ async def test_a_good_token_lets_in() -> None:
         *("another signature", "another key", "an unknown key", "no signature"),
     ],
 )
-async def test_what_lets_nobody_in(authorization: str, sentence: str) -> None:
+async def test_invalid_tokens_are_refused(authorization: str, sentence: str) -> None:
     problem = await refusal(authorization)
     assert problem is not None
     assert problem.status == 401
@@ -69,7 +69,7 @@ async def test_what_lets_nobody_in(authorization: str, sentence: str) -> None:
     assert problem.headers["www-authenticate"].startswith('Bearer realm="dicomweb"')
 
 
-async def test_a_public_key_signs_nothing() -> None:
+async def test_a_signature_by_the_public_key_is_refused() -> None:
     public = KEY.private.public_key().public_numbers()
     forged = jwt.encode(
         {"iss": ISSUER, "aud": AUDIENCE, "exp": 4_000_000_000},
@@ -97,7 +97,7 @@ async def status_at(path: str) -> int:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    await AuthMiddleware(app, refuse)(asking("", path).scope, receive, send)
+    await AuthMiddleware(app, refuse)(request_with("", path).scope, receive, send)
     return int(sent[0]["status"])
 
 
@@ -105,5 +105,5 @@ async def status_at(path: str) -> int:
     ("path", "status"),
     [("/dicomweb", 401), ("/dicomweb/studies", 401), ("/wado", 401), ("/", 200), ("/page.js", 200)],
 )
-async def test_services_are_guarded_and_the_page_s_files_are_not(path: str, status: int) -> None:
+async def test_services_are_protected_and_files_of_the_page_are_not(path: str, status: int) -> None:
     assert await status_at(path) == status

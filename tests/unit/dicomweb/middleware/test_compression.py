@@ -1,4 +1,4 @@
-"""gzip for who wants it more than nothing, and for nobody else."""
+"""Responses are compressed only for clients that accept gzip."""
 
 import pytest
 from starlette.responses import PlainTextResponse
@@ -31,14 +31,12 @@ from dimse_ingestion.dicomweb.middleware.compression import CompressionMiddlewar
         (",;=,", False),
     ],
 )
-def test_codings_are_weighed(header: str, wanted: bool) -> None:
+def test_qualities_are_compared(header: str, wanted: bool) -> None:
     assert accepts_gzip(header) is wanted
 
 
 @pytest.mark.parametrize(("header", "coding"), [("gzip", "gzip"), ("gzip;q=0, br", None)])
-def test_the_answer_is_the_same_either_way_and_caches_are_told(
-    header: str, coding: str | None
-) -> None:
+def test_the_content_is_the_same_and_vary_is_set(header: str, coding: str | None) -> None:
     client = TestClient(CompressionMiddleware(PlainTextResponse("x" * 1000)))
     answer = client.get("/", headers={"accept-encoding": header})
     assert answer.text == "x" * 1000

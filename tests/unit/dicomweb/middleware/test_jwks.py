@@ -21,7 +21,7 @@ class Issuer(SigningKeys):
         self.down = False
         self.fetches = 0
 
-    async def _published(self) -> dict[str, jwt.PyJWK]:
+    async def _download(self) -> dict[str, jwt.PyJWK]:
         self.fetches += 1
         if self.down:
             raise httpx2.ConnectError("down")
@@ -29,7 +29,7 @@ class Issuer(SigningKeys):
 
 
 class Clock:
-    """Time as the test says."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -77,7 +77,7 @@ async def test_the_last_keys_stay_while_the_issuer_is_down(clock: Clock) -> None
         await issuer.key("one")
 
 
-async def test_without_any_key_it_is_our_trouble(clock: Clock) -> None:
+async def test_without_any_key_the_service_is_unavailable(clock: Clock) -> None:
     issuer = Issuer()
     issuer.down = True
     with pytest.raises(Problem, match="DICOMWEB_JWKS_URL") as raised:
@@ -85,7 +85,7 @@ async def test_without_any_key_it_is_our_trouble(clock: Clock) -> None:
     assert raised.value.status == 503
 
 
-async def test_a_token_without_a_key_id_is_of_the_only_key(clock: Clock) -> None:
+async def test_a_token_without_a_key_id_uses_the_only_key(clock: Clock) -> None:
     assert (await Issuer(ONE).key("")).key_id == "one"
     with pytest.raises(jwt.InvalidTokenError):
         await Issuer(ONE, TWO).key("")
