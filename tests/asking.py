@@ -16,7 +16,7 @@ def ask(engine: Engine, query: Query, source: str = PROVIDER) -> list[list[Eleme
 
     async def asked() -> list[list[Element]]:
         with ThreadPoolExecutor(1) as executor:
-            found = pages(engine, query, source, executor, longest=30.0)
+            found = pages(engine, query, source, executor, timeout=30.0)
             return [match async for page in found for match in page]
 
     return asyncio.run(asked())

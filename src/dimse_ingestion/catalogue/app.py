@@ -1,6 +1,6 @@
-"""The catalogue's door: events in and queries out over HTTP, beside the probes.
+"""The catalogue service: events and queries over HTTP, and the probes.
 
-Joins database, commits and answers; each of them is told in its own module.
+Composes database, group commit and HTTP API, each of which has a module of its own.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from dimse_ingestion.secure_http.server_certificate import ServerCertificate
 from dimse_ingestion.settings import CatalogueSettings, ConfigurationMistake
 
 _LOG = logger(__name__)
-_BETWEEN_LOOKS = 5.0  # seconds until a renewed certificate is seen
+_RELOAD_INTERVAL = 5.0  # seconds until a renewed certificate is seen
 
 
 async def run(settings: CatalogueSettings) -> int:
@@ -32,56 +32,56 @@ async def run(settings: CatalogueSettings) -> int:
 
 
 def migrate(settings: CatalogueSettings) -> int:
-    """Bring the schema up to date and end; the exit status."""
+    """Bring the schema up to date; return the exit status."""
     logging.configure("catalogue", settings.log_level)
-    following = _following(settings)
-    done = following.look()
-    following.close()
-    return 0 if done else 1
+    database = _rotating_database(settings)
+    succeeded = database.refresh()
+    database.close()
+    return 0 if succeeded else 1
 
 
 @asynccontextmanager
 async def running(settings: CatalogueSettings) -> AsyncIterator[int]:
-    """The catalogue, serving within the block, whose value is the port of events and queries.
+    """Serve within the block, whose value is the port of events and queries.
 
-    At the block's end, what was taken is committed and answered first. Raises ConfigurationMistake
-    when the database's URL (unless it is mounted) or the HTTP address can't be used, or when events
-    and queries would be exposed without authentication.
+    At the block's end, events that have arrived are committed and answered first. Raises
+    ConfigurationMistake when the database's URL (unless it is mounted) or the HTTP address can't be
+    used, or when events and queries would be exposed without authentication.
     """
     settings.refuse_exposed()
     start_series("catalogue")
-    following = _following(settings)
+    database = _rotating_database(settings)
     try:
         async with (
-            _at_work(HttpApi(following, settings)) as door,
-            _serving(door, settings) as port,
+            _background_tasks(HttpApi(database, settings)) as api,
+            _listen(api, settings) as port,
         ):
             try:
                 yield port
             finally:
-                door.health.drain()
+                api.health.drain()
     finally:
-        following.close()
+        database.close()
 
 
 @asynccontextmanager
-async def _serving(door: HttpApi, settings: CatalogueSettings) -> AsyncIterator[int]:
-    """Serve everything at one port, or events and queries at one of their own with TLS."""
+async def _listen(api: HttpApi, settings: CatalogueSettings) -> AsyncIterator[int]:
+    """Serve all at one port, or events and queries at a port of their own with TLS."""
     host, http_port = settings.http_host, settings.http_port
     certificate, key = settings.certificate_path, settings.key_path
     if certificate is None or key is None:
-        async with serve(door.api, host, http_port, setting="DIMSE_HTTP_PORT") as port:
+        async with serve(api.app, host, http_port, setting="DIMSE_HTTP_PORT") as port:
             _LOG.info("Listening for events and queries without TLS.", port=port)
             yield port
         return
     async with (
-        _certificate(door, settings, certificate, key) as following,
-        serve(door.probes, host, http_port, setting="DIMSE_HTTP_PORT") as probes,
+        _reloaded_certificate(api, settings, certificate, key) as server_certificate,
+        serve(api.probes, host, http_port, setting="DIMSE_HTTP_PORT") as probes,
         serve(
-            door.api,
+            api.app,
             host,
             settings.catalogue_port,
-            tls=following.context,
+            tls=server_certificate.context,
             setting="DIMSE_CATALOGUE_PORT",
         ) as port,
     ):
@@ -90,43 +90,46 @@ async def _serving(door: HttpApi, settings: CatalogueSettings) -> AsyncIterator[
 
 
 @asynccontextmanager
-async def _certificate(
-    door: HttpApi, settings: CatalogueSettings, certificate: Path, key: Path
+async def _reloaded_certificate(
+    api: HttpApi, settings: CatalogueSettings, certificate: Path, key: Path
 ) -> AsyncIterator[ServerCertificate]:
-    """The certificate, read again within the block; its trouble makes the catalogue not ready."""
-    following = ServerCertificate(certificate, key, "catalogue", settings.secret_name)
-    door.health.add("certificate", lambda: following.problem)
-    following.reload()
-    looking = asyncio.create_task(_look(following), name="watch of the certificate")
+    """Load the certificate again within the block; its problems make the catalogue not ready."""
+    server_certificate = ServerCertificate(certificate, key, "catalogue", settings.secret_name)
+    api.health.add("certificate", lambda: server_certificate.problem)
+    server_certificate.reload()
+    reloading = asyncio.create_task(
+        _reload_periodically(server_certificate), name="reload of the certificate"
+    )
     try:
-        yield following
+        yield server_certificate
     finally:
-        looking.cancel()
-        await asyncio.gather(looking, return_exceptions=True)
+        reloading.cancel()
+        await asyncio.gather(reloading, return_exceptions=True)
 
 
-async def _look(following: ServerCertificate) -> None:
+async def _reload_periodically(certificate: ServerCertificate) -> None:
     while True:
-        await asyncio.sleep(_BETWEEN_LOOKS)
-        await asyncio.to_thread(following.reload)
+        await asyncio.sleep(_RELOAD_INTERVAL)
+        await asyncio.to_thread(certificate.reload)
 
 
 @asynccontextmanager
-async def _at_work(door: HttpApi) -> AsyncIterator[HttpApi]:
-    """The door with its database followed and its commits running; they end after the block."""
+async def _background_tasks(api: HttpApi) -> AsyncIterator[HttpApi]:
+    """Refresh the database, commit events and watch health within the block."""
     tasks = [
-        asyncio.create_task(each) for each in (door.follow(), door.commit(), door.health.watch())
+        asyncio.create_task(each)
+        for each in (api.refresh_database(), api.run_commits(), api.health.watch())
     ]
     try:
-        yield door
+        yield api
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        door.close()
+        api.close()
 
 
-def _following(settings: CatalogueSettings) -> RotatingDatabase:
+def _rotating_database(settings: CatalogueSettings) -> RotatingDatabase:
     if not settings.database_is_mounted:
         _check_url(settings.database_url.get_secret_value())
     return RotatingDatabase(settings.read_database_url, settings.maximum_connections)

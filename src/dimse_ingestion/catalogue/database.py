@@ -1,8 +1,8 @@
-"""The database behind the catalogue: opened, read and written in transactions, its failures mapped.
+"""The catalogue's database: engine, transactions, and its errors as DimseFailure.
 
-SQLAlchemy's synchronous engine, used in threads: a batch of events is one hop, not one for each
-statement. SQLite and PostgreSQL alike; which one is the URL's matter. What the tables are is
-`tables`' matter, how they come about `migrating`'s.
+SQLAlchemy's synchronous engine is used in threads: a batch of events is one change of thread, not
+one for each statement. The URL chooses SQLite or PostgreSQL. Tables are in `tables`, migrations in
+`migrate`.
 """
 
 import os
@@ -28,37 +28,37 @@ _DRIVERS = {
     "postgresql": "postgresql+psycopg",
     "postgres": "postgresql+psycopg",
 }
-_WRITERS_LOCK = 0x44494D53  # any number: that of those who write this catalogue
-_PATIENCE = 10  # seconds for a lock, a connection from the pool, an answer on a dead connection
-_PAUSE = 0.02  # seconds until SQLite is asked again
-_FEWEST_CONNECTIONS = 3  # one that commits, one that answers, one for the probe
+_WRITERS_LOCK = 0x44494D53  # key of the advisory lock of this catalogue's writers; any number
+_LOCK_TIMEOUT = 10  # seconds for a lock, a connection from the pool, a reply on a dead connection
+_RETRY_INTERVAL = 0.02  # seconds until a busy SQLite is tried again
+_LEAST_CONNECTIONS = 3  # one to commit, one for queries, one for the probe
 _WRITERS_SETTINGS = text("""
     SELECT set_config('lock_timeout', :milliseconds, true),
            set_config('synchronous_commit', CASE synchronous WHEN 'off' THEN 'on'
                                             ELSE synchronous END, true)
       FROM current_setting('synchronous_commit') AS synchronous
 """)
-"""A server told not to wait for its disk waits for ours: a 2xx must outlive a crash."""
-_OPEN_FILE = "open_file"  # of a SQLite connection: the key of its `OpenFile`
-_STEPS_BETWEEN_LOOKS = 20_000  # of SQLite's machine, some milliseconds
+"""A server with `synchronous_commit=off` waits for its disk here: a 2xx must outlive a crash."""
+_OPEN_FILE = "open_file"  # key of the `OpenFile` in the info of a SQLite connection
+_PROGRESS_STEPS = 20_000  # of SQLite's virtual machine, some milliseconds
 _POSTGRESQL = {
     "connect_timeout": 5,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
-    "tcp_user_timeout": _PATIENCE * 1000,
+    "tcp_user_timeout": _LOCK_TIMEOUT * 1000,
 }
 
 
 def open_engine(url: str, connections: int = 10) -> Engine:
-    """An engine; connects to nothing yet.
+    """Return an engine, not connected yet.
 
-    Raises ValueError with a sentence, without the URL's password, when it is none.
+    Raises ValueError with a sentence, without the URL's password, when the URL is invalid.
     """
     try:
         parsed = make_url(url)
         parsed = parsed.set(drivername=_DRIVERS.get(parsed.drivername, parsed.drivername))
-        return _engine(parsed, max(connections, _FEWEST_CONNECTIONS))
+        return _engine(parsed, max(connections, _LEAST_CONNECTIONS))
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError, ValueError) as wrong:
         raise ValueError(
             "DATABASE_URL is no database this catalogue knows: give "
@@ -71,15 +71,15 @@ def _engine(url: URL, connections: int) -> Engine:
     if not url.database or url.drivername not in ("sqlite", "postgresql+psycopg"):
         raise ValueError(url.drivername)
     if sqlite and ":memory:" in url.database:
-        raise ValueError("A catalogue in memory would forget what it has answered for.")
+        raise ValueError("A catalogue in memory would lose events that it has accepted.")
     engine = create_engine(
         url,
         pool_size=connections,
         max_overflow=0,
-        pool_timeout=_PATIENCE,
+        pool_timeout=_LOCK_TIMEOUT,
         pool_pre_ping=not sqlite,
         hide_parameters=True,
-        connect_args={"timeout": _PATIENCE} if sqlite else _POSTGRESQL,
+        connect_args={"timeout": _LOCK_TIMEOUT} if sqlite else _POSTGRESQL,
     )
     if sqlite:
         path = _sqlite_path(url)
@@ -95,8 +95,8 @@ def _sqlite_path(url: URL) -> str:
 
 
 def _prepare_sqlite(connection: Any, record: Any, path: str) -> None:
-    """WAL for readers beside the writer; FULL because a 2xx must outlive a power cut."""
-    connection.isolation_level = None  # transactions are begun by us, not by its driver
+    """Set WAL, for readers beside the writer, and FULL: a 2xx must outlive a power cut."""
+    connection.isolation_level = None  # `_begin_sqlite` begins transactions, not the driver
     mode = _switch_to_wal(connection)
     for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
@@ -106,30 +106,35 @@ def _prepare_sqlite(connection: Any, record: Any, path: str) -> None:
 def _switch_to_wal(connection: sqlite3.Connection) -> str:
     """Return the journal mode, which is not `wal` on a file system without shared memory.
 
-    Retried while another process switches: SQLite refuses that at once, whatever its timeout.
+    Retried while another process switches, because SQLite's own timeout does not apply to that.
     """
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _LOCK_TIMEOUT
     while True:
         try:
             return str(connection.execute("PRAGMA journal_mode=WAL").fetchone()[0])
         except sqlite3.OperationalError as refused:
             if refused.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
-            time.sleep(_PAUSE)
+            time.sleep(_RETRY_INTERVAL)
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    """A writer takes its lock first: one that read before could not wait for another."""
+    """Begin a transaction; a writer takes SQLite's lock at once.
+
+    With a plain BEGIN the lock is taken at the first write. If another process has written since
+    the transaction's first read, SQLite then fails at once (SQLITE_BUSY) instead of waiting.
+    """
     writes = connection.get_execution_options().get("writes")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 @contextmanager
 def write_transaction(engine: Engine) -> Iterator[Connection]:
-    """A transaction that writes, one at a time in all replicas; committed at the block's end.
+    """Open a transaction that writes, one at a time over all replicas; commit at the block's end.
 
-    One writer because a batch decides by what it read. Errors of the database pass. Raises
-    transient A700 when a SQLite file is not in place any more: the commit may be lost then.
+    There is one writer because a batch decides by what it reads: two would each insert the same
+    object. Errors of the database pass unchanged. Raises transient A700 when the SQLite file was
+    moved or removed, because the commit may be lost then.
     """
     with engine.connect().execution_options(writes=True) as connection:
         with connection.begin():
@@ -146,23 +151,23 @@ def _check_in_place(connection: Connection) -> None:
 
 
 def _wait_for_other_writers(connection: Connection) -> None:
-    patience = {"milliseconds": str(int(_PATIENCE * 1000))}
-    connection.execute(_WRITERS_SETTINGS, patience)
+    timeout = {"milliseconds": str(int(_LOCK_TIMEOUT * 1000))}
+    connection.execute(_WRITERS_SETTINGS, timeout)
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITERS_LOCK})
 
 
 @contextmanager
-def read_connection(engine: Engine, longest: float, left: Event) -> Iterator[Connection]:
-    """A connection whose statements end after `longest` seconds; in SQLite also when `left`."""
+def read_connection(engine: Engine, timeout: float, cancelled: Event) -> Iterator[Connection]:
+    """Connect; statements end after `timeout` seconds; in SQLite on `cancelled` too."""
     with engine.connect() as connection:
         if connection.dialect.name == "postgresql":
-            connection.execute(text(f"SET LOCAL statement_timeout = {int(longest * 1000)}"))
+            connection.execute(text(f"SET LOCAL statement_timeout = {int(timeout * 1000)}"))
             yield connection
             return
-        deadline = time.monotonic() + longest
+        deadline = time.monotonic() + timeout
         driver: Any = connection.connection.driver_connection
         driver.set_progress_handler(
-            lambda: left.is_set() or time.monotonic() > deadline, _STEPS_BETWEEN_LOOKS
+            lambda: cancelled.is_set() or time.monotonic() > deadline, _PROGRESS_STEPS
         )
         try:
             yield connection
@@ -171,7 +176,7 @@ def read_connection(engine: Engine, longest: float, left: Event) -> Iterator[Con
 
 
 def check(engine: Engine) -> None:
-    """Raise transient A700 when the database can't be asked, or not be written."""
+    """Raise transient A700 when the database can't be read, or is read-only."""
     with database_errors(), engine.connect() as connection:
         connection.execute(text("SELECT 1 FROM objects WHERE id < 0"))
         _check_in_place(connection)
@@ -185,10 +190,7 @@ def check(engine: Engine) -> None:
 
 @contextmanager
 def database_errors() -> Iterator[None]:
-    """Map the database's errors; what it says of values stays out.
-
-    Raises transient A700 with a sentence.
-    """
+    """Raise errors of the database as transient A700 with a sentence that repeats no value."""
     try:
         yield
     except NoConnectionInTime as error:
@@ -224,13 +226,13 @@ _KNOWN = {
 
 
 def _sentence(error: DBAPIError) -> str:
-    """Ours for what is known; else the kind, since the database's own may name a patient."""
+    """Return our sentence for a known error, else its type: its own text may name a patient."""
     lines = str(error.orig).lower().splitlines() or [""]
-    for word, told in _KNOWN.items():
+    for word, sentence in _KNOWN.items():
         if word in lines[0]:
-            return told
+            return sentence
     _LOG.error(
-        "The database failed in a way not known.",
+        "The database failed with an unknown error.",
         kind=type(error.orig).__name__,
         state=getattr(error.orig, "sqlstate", None) or getattr(error.orig, "sqlite_errorname", ""),
     )

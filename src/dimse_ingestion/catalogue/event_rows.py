@@ -1,6 +1,6 @@
-"""What an event tells each level: its keys as columns, its elements as JSON.
+"""Rows of the tables from an event: for each level its keys as columns, its elements as JSON.
 
-Pure: no database. Which tags belong to a level is `dicom.query_levels`' table.
+No database is used here. `dicom.query_levels` has the tags of each level.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ _ISSUER = 0x00100021
 _SOP_CLASS_UID = 0x00080016
 _COMPRESSED = b"z"
 _PLAIN = b"j"
-_WORTH_COMPRESSING = 512
+_COMPRESSED_FROM = 512
 _LONGEST_KEY = 300  # characters: PostgreSQL's index entries have at most 2.7 KB
 _LONGEST_NAME = 1024  # bytes of an object's name, as S3 allows
 _encoder = msgspec.json.Encoder()
@@ -56,83 +56,90 @@ COLUMNS: dict[str, dict[int, tuple[str, str]]] = {
     },
 }
 """Tag → column and VR, for the keys that SQL compares."""
-_KEPT = frozenset({SPECIFIC_CHARACTER_SET})
-_KNOWN = {f"{tag:08X}": tag for tag in _KEPT.union(*KEYS.values()) - COUNTS.keys()}
+_EACH_LEVEL = frozenset({SPECIFIC_CHARACTER_SET})
+_KNOWN = {f"{tag:08X}": tag for tag in _EACH_LEVEL.union(*KEYS.values()) - COUNTS.keys()}
 
 
 @dataclass(frozen=True, slots=True)
 class EventRows:
-    """What one event makes or changes, without ids.
+    """The rows that one event inserts or updates, without ids.
 
-    `rank` is its place in the order in which objects were stored; no two are equal. `told` are the
-    elements that its study and series may keep.
+    `rank` orders objects by the time they were stored; no two are equal. `elements` are those that
+    the study's and series' rows may have.
     """
 
     source: str
     rank: str
-    told: Elements
+    elements: Elements
     instance: Row
     object: Row
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What tells its object from others."""
+        """Return the unique key of the event's object."""
         return self.source, self.object["bucket_name"], self.object["object_name"]
 
     @property
     def study_instance_uid(self) -> str:
-        """Of the study it is in."""
-        return _stripped(self.told, UNIQUE_KEYS["STUDY"])
+        """Return the UID of the instance's study."""
+        return _stripped(self.elements, UNIQUE_KEYS["STUDY"])
 
     @property
     def series_instance_uid(self) -> str:
-        """Of the series it is in."""
-        return _stripped(self.told, UNIQUE_KEYS["SERIES"])
+        """Return the UID of the instance's series."""
+        return _stripped(self.elements, UNIQUE_KEYS["SERIES"])
 
     def study(self) -> Row:
-        """Its study's row, as it tells it."""
-        return study_row(self.told, self.source, self.rank)
+        """Return the study's row from this instance."""
+        return study_row(self.elements, self.source, self.rank)
 
     def series(self) -> Row:
-        """Its series' row, as it tells it, without the study's id."""
-        return series_row(self.told, self.rank)
+        """Return the series' row from this instance, without the study's id."""
+        return series_row(self.elements, self.rank)
 
 
 def extract_rows(event: ImageStoredEvent) -> EventRows:
-    """What an event tells.
+    """Return the rows of an event.
 
     Raises ValueError with a sentence that names the tag when a UID is missing.
     """
     store = event.data.store
-    told = by_known_tag(event.data.image.elements)
+    elements = by_known_tag(event.data.image.elements)
     for level in ("STUDY", "SERIES", "IMAGE"):
-        _check_uid(told, UNIQUE_KEYS[level])
+        _check_uid(elements, UNIQUE_KEYS[level])
     if not store.provider or not 0 < len(store.object_name.encode()) <= _LONGEST_NAME:
         raise ValueError("The event must name its provider and its object.")
     source, rank = _clean(store.provider), _rank(event)
-    instance = {"source": source, "rank": rank} | _columns("IMAGE", told)
+    instance = {"source": source, "rank": rank} | _columns("IMAGE", elements)
     instance["sop_class_uid"] = instance["sop_class_uid"] or ""
-    return EventRows(source, rank, told, instance, _object(event, instance))
+    return EventRows(source, rank, elements, instance, _object_row(event, instance))
 
 
 def by_known_tag(elements: Iterable[Element]) -> dict[int, Element]:
-    """The elements that some level keeps, by tag; of two with one tag the first counts."""
-    found: dict[int, Element] = {}
+    """Return the elements that belong to a level, by tag; the first one for each tag."""
+    by_tag: dict[int, Element] = {}
     for each in elements:
         if tag := _KNOWN.get(each.group + each.element):
-            found.setdefault(tag, each)
-    return found
+            by_tag.setdefault(tag, each)
+    return by_tag
 
 
-def study_row(told: Elements, source: str, rank: str) -> Row:
-    """A study's row as an instance tells it."""
-    row = {"source": source, "rank": rank, "elements": _kept(told, "PATIENT", "STUDY")}
-    return row | _columns("PATIENT", told) | _columns("STUDY", told) | _patient(told)
+def study_row(elements: Elements, source: str, rank: str) -> Row:
+    """Return a study's row from the elements of an instance."""
+    row = {"source": source, "rank": rank, "elements": _encode_levels(elements, "PATIENT", "STUDY")}
+    return (
+        row
+        | _columns("PATIENT", elements)
+        | _columns("STUDY", elements)
+        | _patient_columns(elements)
+    )
 
 
-def series_row(told: Elements, rank: str) -> Row:
-    """A series' row as an instance tells it, without the study's id."""
-    return {"rank": rank, "elements": _kept(told, "SERIES")} | _columns("SERIES", told)
+def series_row(elements: Elements, rank: str) -> Row:
+    """Return a series' row from the elements of an instance, without the study's id."""
+    return {"rank": rank, "elements": _encode_levels(elements, "SERIES")} | _columns(
+        "SERIES", elements
+    )
 
 
 def _check_uid(elements: Elements, tag: int) -> None:
@@ -142,7 +149,7 @@ def _check_uid(elements: Elements, tag: int) -> None:
 
 
 def _rank(event: ImageStoredEvent) -> str:
-    """By the time of the event, not of its arrival: retries may pass each other."""
+    """Return the rank by the event's time, not by its arrival: retries arrive in any order."""
     now = datetime.now(UTC)
     try:
         stored = min(datetime.fromisoformat(event.time).astimezone(UTC), now)
@@ -152,15 +159,15 @@ def _rank(event: ImageStoredEvent) -> str:
     return _clean(f"{stored:%Y%m%d%H%M%S%f} {store.bucket_name}/{store.object_name}")
 
 
-def _patient(elements: Elements) -> Row:
+def _patient_columns(elements: Elements) -> Row:
     patient_id, issuer = (_stripped(elements, tag) for tag in (_PATIENT_ID, _ISSUER))
     study = _stripped(elements, UNIQUE_KEYS["STUDY"])
     key = f"{patient_id}\x1f{issuer}" if patient_id else f"\x1f\x1f{study}"
-    return {"patient_key": _bounded(key)} | _name(elements.get(PATIENT_NAME))
+    return {"patient_key": _bounded(key)} | _name_columns(elements.get(PATIENT_NAME))
 
 
-def _name(found: Element | None) -> Row:
-    """The folded name; its second and third group apart, so that each can be searched."""
+def _name_columns(found: Element | None) -> Row:
+    """Return the folded name, and its second and third component group for searches by each."""
     folded = _comparable(found, "PN")
     groups = [*folded.split("="), "", ""] if folded is not None else [None] * 3
     return {
@@ -170,9 +177,9 @@ def _name(found: Element | None) -> Row:
     }
 
 
-def _kept(told: Elements, *names: str) -> bytes:
-    wanted = _KEPT.union(*(KEYS[name] for name in names))
-    return encoded([each for tag, each in told.items() if tag in wanted])
+def _encode_levels(elements: Elements, *names: str) -> bytes:
+    wanted = _EACH_LEVEL.union(*(KEYS[name] for name in names))
+    return encode_elements([each for tag, each in elements.items() if tag in wanted])
 
 
 def _columns(level: str, elements: Elements) -> Row:
@@ -180,13 +187,13 @@ def _columns(level: str, elements: Elements) -> Row:
 
 
 def _comparable(found: Element | None, vr: str) -> str | None:
-    """A value as SQL compares it; None when it is none that SQL can compare."""
+    """Return a value as SQL compares it, or None if only Python can compare it."""
     if found is None or not found.value:
         return None if found is not None and (found.items or found.bulk) else ""
     value = comparing.comparable(found.value, vr)
-    hidden = "\0" in (found.value if vr == "PN" else value)
-    apart = hidden or "\\" in value or len(value) > _LONGEST_KEY
-    return None if apart else value
+    has_nul = "\0" in (found.value if vr == "PN" else value)
+    only_in_python = has_nul or "\\" in value or len(value) > _LONGEST_KEY
+    return None if only_in_python else value
 
 
 def _stripped(elements: Elements, tag: int) -> str:
@@ -195,7 +202,7 @@ def _stripped(elements: Elements, tag: int) -> str:
 
 
 def _clean(text: str) -> str:
-    """Without NUL, which no text in PostgreSQL can have."""
+    """Return the text without NUL, which no text in PostgreSQL can have."""
     return text.replace("\0", "")
 
 
@@ -205,7 +212,7 @@ def _bounded(text: str) -> str:
     return f"sha256 {hashlib.sha256(text.encode()).hexdigest()}"
 
 
-def _object(event: ImageStoredEvent, instance: Row) -> Row:
+def _object_row(event: ImageStoredEvent, instance: Row) -> Row:
     store = event.data.store
     texts = {
         "bucket_name": store.bucket_name,
@@ -223,29 +230,29 @@ def _object(event: ImageStoredEvent, instance: Row) -> Row:
         | {
             "size": store.size,
             "header_size": store.header_size,
-            "elements": encoded(event.data.image.elements),
+            "elements": encode_elements(event.data.image.elements),
         }
     )
 
 
-def encoded(elements: list[Element]) -> bytes:
-    """Elements as they are kept, compressed where it is worth it."""
-    plain = _encoder.encode(elements)
-    if len(plain) < _WORTH_COMPRESSING:
-        return _PLAIN + plain
-    return _COMPRESSED + zlib.compress(plain, 1)
+def encode_elements(elements: list[Element]) -> bytes:
+    """Return elements as they are stored in a column, compressed if they are long."""
+    json = _encoder.encode(elements)
+    if len(json) < _COMPRESSED_FROM:
+        return _PLAIN + json
+    return _COMPRESSED + zlib.compress(json, 1)
 
 
-def decoded(kept: bytes) -> list[Element]:
-    """Return the reverse of `encoded`."""
-    return _decoder.decode(plain(kept))
+def decode_elements(data: bytes) -> list[Element]:
+    """Return the elements that `encode_elements` has encoded."""
+    return _decoder.decode(decompress(data))
 
 
-def plain(kept: bytes) -> bytes:
-    """Return elements as they are kept in JSON, whose length says what they take in memory."""
-    return zlib.decompress(kept[1:]) if kept[:1] == _COMPRESSED else kept[1:]
+def decompress(data: bytes) -> bytes:
+    """Return the JSON of stored elements; its length shows how much memory they will take."""
+    return zlib.decompress(data[1:]) if data[:1] == _COMPRESSED else data[1:]
 
 
-def decoded_json(elements: bytes) -> list[Element]:
-    """Return the elements of `plain`."""
+def decode_json(elements: bytes) -> list[Element]:
+    """Return the elements of `decompress`."""
     return _decoder.decode(elements)

@@ -1,7 +1,9 @@
-"""Events gathered into commits: while one is under way the next fills up.
+"""Group commit: events that arrive while a commit is under way form the next one.
 
-So that a commit's cost, an fsync, is shared by all who wait for it. Each waiter is answered only
-after the commit that holds its event. What a commit does is `recording`'s matter.
+An fsync is the main cost of a commit, and all events of a batch share it. There is no timer: under
+low load an event is committed at once, under high load batches grow by themselves. A request is
+answered only after the commit with its event, because its 2xx means that the event is durable. What
+is written is in `record`.
 """
 
 import asyncio
@@ -20,7 +22,7 @@ from dimse_ingestion.observability.logging import logger
 _LOG = logger(__name__)
 Commit = Callable[[Sequence[ImageStoredEvent]], list[Outcome]]
 _NEVER = ("", float("-inf"))
-_TROUBLE_LASTS = 5.0  # seconds; then events are let in again, to see
+_NOT_READY_AFTER_FAILURE = 5.0  # seconds; then ready again, because only a new event shows a repair
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,48 +32,48 @@ class _Waiting:
 
 
 class GroupCommit:
-    """Commits by `commit`, which runs in a thread of its own, at most `most` events at once."""
+    """Commit events in batches of at most `most` by `commit`, which runs in its own thread."""
 
     def __init__(self, commit: Commit, most: int) -> None:
         self._commit = commit
         self._most = most
         self._waiting: deque[_Waiting] = deque()
-        self._news = asyncio.Event()
-        self._failed = _NEVER
+        self._has_events = asyncio.Event()
+        self._last_failure = _NEVER
 
     @property
-    def trouble(self) -> str:
-        """Why the last commit failed, if that was within the last seconds."""
-        why, when = self._failed
-        return why if time.monotonic() - when < _TROUBLE_LASTS else ""
+    def problem(self) -> str:
+        """Return why the last commit failed, if that was within the last seconds."""
+        reason, failed_at = self._last_failure
+        return reason if time.monotonic() - failed_at < _NOT_READY_AFTER_FAILURE else ""
 
     async def submit(self, event: ImageStoredEvent) -> Outcome:
-        """The outcome once it is committed; raises DimseFailure when it could not be."""
+        """Return the event's outcome once it is committed; raises DimseFailure if that fails."""
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(event, future))
-        self._news.set()
+        self._has_events.set()
         return await future
 
     async def run(self) -> None:
-        """Commit what comes, until cancelled; what still waits then fails."""
+        """Commit submitted events until cancelled; events that still wait then fail."""
         with ThreadPoolExecutor(1, "commit") as executor:
             try:
                 while True:
-                    await self._news.wait()
+                    await self._has_events.wait()
                     if batch := self._next_batch():
                         await self._commit_batch(batch, executor)
             finally:
                 self._fail(self._waiting, OutOfResources("The catalogue is shutting down."))
 
     def _next_batch(self) -> list[_Waiting]:
-        """The next events that somebody still waits for."""
+        """Return the next events; those whose request was cancelled meanwhile are dropped."""
         batch: list[_Waiting] = []
         while self._waiting and len(batch) < self._most:
             each = self._waiting.popleft()
             if not each.outcome.done():
                 batch.append(each)
         if not self._waiting:
-            self._news.clear()
+            self._has_events.clear()
         return batch
 
     async def _commit_batch(self, batch: list[_Waiting], executor: ThreadPoolExecutor) -> None:
@@ -84,20 +86,20 @@ class GroupCommit:
             self._fail(batch, OutOfResources("The catalogue is shutting down."))
             raise
         except DimseFailure as failure:
-            _LOG.warning("Events were not committed.", events=len(batch), why=failure.comment)
+            _LOG.warning("Events were not committed.", events=len(batch), reason=failure.comment)
             self._fail(batch, failure)
             return
-        except Exception as error:  # noqa: BLE001 - every waiter must hear of it
+        except Exception as error:  # noqa: BLE001 - every waiting request must get an answer
             _LOG.exception("Events could not be committed.", events=len(batch))
             self._fail(batch, OutOfResources(f"The catalogue failed ({type(error).__name__})."))
             return
-        self._failed = _NEVER
+        self._last_failure = _NEVER
         for each, outcome in zip(batch, outcomes, strict=True):
             if not each.outcome.done():
                 each.outcome.set_result(outcome)
 
     def _fail(self, batch: Sequence[_Waiting], failure: DimseFailure) -> None:
-        self._failed = (failure.comment, time.monotonic())
+        self._last_failure = (failure.comment, time.monotonic())
         for each in batch:
             if not each.outcome.done():
                 each.outcome.set_exception(failure)

@@ -1,8 +1,8 @@
-"""Instances put into their series and studies, and those kept in step with what answers.
+"""Rows of instances, series and studies, kept consistent with the current objects.
 
-A study (or series) says what its answering instance with the highest rank says. That holds whatever
-the order of events, because one that loses an instance is told anew from those it still has. Which
-object answers for an instance is decided in `recording`.
+An instance has one current object: the one that answers queries for it, chosen in `record`. A study
+(or series) has the elements of its instance with the highest rank. That holds for any order of
+events, because a study that loses an instance is recomputed from those it still has.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ from dimse_ingestion.catalogue.event_rows import (
     EventRows,
     Row,
     by_known_tag,
-    decoded,
+    decode_elements,
     series_row,
     study_row,
 )
@@ -26,7 +26,7 @@ _Key = tuple[Any, str]
 
 
 class _Statements:
-    """What is done with one table, put together once: that costs more than its execution."""
+    """Statements for one table, built once: building them costs more than their execution."""
 
     def __init__(self, table: Table, whose: str, which: str) -> None:
         keys = table.c[whose], table.c[which]
@@ -47,78 +47,78 @@ _INSTANCES = _Statements(instances, "source", "sop_instance_uid")
 
 
 def supersedes(duplicates: Duplicates, rank: str, earlier: str) -> bool:
-    """Whether an object of `rank` answers rather than one of rank `earlier`."""
+    """Return whether an object of `rank` becomes current instead of one of rank `earlier`."""
     return rank > earlier if duplicates == "latest" else rank < earlier
 
 
 @dataclass(frozen=True, slots=True)
 class CurrentObject:
-    """An object, by its id, that answers from now on; `earlier` is its instance's row till now."""
+    """An object, by its id, that becomes current; `earlier` is its instance's row, if any."""
 
-    told: EventRows
+    rows: EventRows
     object: int
     earlier: Any
 
 
-def place(connection: Connection, answering: Sequence[CurrentObject]) -> None:
-    """Write instances, series and studies for what answers from now on."""
-    if not answering:
+def update_hierarchy(connection: Connection, current: Sequence[CurrentObject]) -> None:
+    """Write the rows of instances, series and studies for objects that become current."""
+    if not current:
         return
-    told = [each.told for each in answering]
-    study_keys = [(each.source, each.study_instance_uid) for each in told]
-    best = _best(study_keys, told)
-    study_of = _brought_up_to_date(connection, _STUDIES, best, lambda key: best[key].study())
+    rows = [each.rows for each in current]
+    study_keys = [(each.source, each.study_instance_uid) for each in rows]
+    best = _best(study_keys, rows)
+    study_of = _upsert(connection, _STUDIES, best, lambda key: best[key].study())
 
     series_keys = [
         (study_of[key], each.series_instance_uid)
-        for key, each in zip(study_keys, told, strict=True)
+        for key, each in zip(study_keys, rows, strict=True)
     ]
-    first = _best(series_keys, told)
-    series_of = _brought_up_to_date(
+    first = _best(series_keys, rows)
+    series_of = _upsert(
         connection, _SERIES, first, lambda key: first[key].series() | {"study": key[0]}
     )
-    placed = [
-        each.told.instance | {"study": key[0], "series": series_of[key], "object": each.object}
-        for each, key in zip(answering, series_keys, strict=True)
+    instance_rows = [
+        each.rows.instance | {"study": key[0], "series": series_of[key], "object": each.object}
+        for each, key in zip(current, series_keys, strict=True)
     ]
-    _write(connection, answering, placed)
-    _settle(connection, _left(answering, placed))
+    _write(connection, current, instance_rows)
+    _recompute_outdated(connection, _outdated(current, instance_rows))
 
 
-def _best(keys: Iterable[_Key], told: Iterable[EventRows]) -> dict[_Key, EventRows]:
-    """Of those with one key, the one with the highest rank."""
+def _best(keys: Iterable[_Key], rows: Iterable[EventRows]) -> dict[_Key, EventRows]:
+    """Return for each key the rows with the highest rank."""
     best: dict[_Key, EventRows] = {}
-    for key, each in zip(keys, told, strict=True):
+    for key, each in zip(keys, rows, strict=True):
         if key not in best or each.rank > best[key].rank:
             best[key] = each
     return best
 
 
-def _brought_up_to_date(
+def _upsert(
     connection: Connection,
     statements: _Statements,
-    told: Mapping[_Key, EventRows],
+    rows: Mapping[_Key, EventRows],
     row: Callable[[_Key], Row],
 ) -> dict[_Key, int]:
-    """The ids of rows by key, which are inserted where missing and told anew where outranked."""
-    found = _found(connection, statements, told)
-    ids = {key: identity for key, (identity, _) in found.items()}
-    if missing := [key for key in told if key not in found]:
-        made = connection.execute(statements.insert, [row(key) for key in missing]).scalars()
-        ids |= dict(zip(missing, made, strict=True))
-    outranked = [key for key, (_, rank) in found.items() if told[key].rank > rank]
+    """Insert missing rows, update those with a lower rank, and return the ids of all by key."""
+    existing = _find(connection, statements, rows)
+    ids = {key: identity for key, (identity, _) in existing.items()}
+    if missing := [key for key in rows if key not in existing]:
+        new_ids = connection.execute(statements.insert, [row(key) for key in missing]).scalars()
+        ids |= dict(zip(missing, new_ids, strict=True))
+    outranked = [key for key, (_, rank) in existing.items() if rows[key].rank > rank]
     _update(connection, statements, [(ids[key], row(key)) for key in outranked])
     return ids
 
 
-def _found(
+def _find(
     connection: Connection, statements: _Statements, keys: Collection[_Key]
 ) -> dict[_Key, tuple[int, str]]:
-    """Id and rank by key, of those of `keys` that are there."""
+    """Return id and rank by key, of those of `keys` that exist."""
     wanted = {"whose": list({key[0] for key in keys}), "which": list({key[1] for key in keys})}
     rows = connection.execute(statements.find, wanted)
-    found = {(row[2], row[3]): (row[0], row[1]) for row in rows}
-    return {key: found[key] for key in keys if key in found}
+    existing = {(row[2], row[3]): (row[0], row[1]) for row in rows}
+    return {key: existing[key] for key in keys if key in existing}
 
 
 def _update(
@@ -134,51 +134,54 @@ def _update(
 
 
 def _write(
-    connection: Connection, answering: Sequence[CurrentObject], placed: Sequence[Row]
+    connection: Connection, current: Sequence[CurrentObject], instance_rows: Sequence[Row]
 ) -> None:
-    pairs = list(zip(answering, placed, strict=True))
+    pairs = list(zip(current, instance_rows, strict=True))
     if new := [row for each, row in pairs if each.earlier is None]:
         connection.execute(_INSTANCES.insert, new)
     again = [(each.earlier.id, row) for each, row in pairs if each.earlier is not None]
     _update(connection, _INSTANCES, again)
 
 
-def _left(answering: Sequence[CurrentObject], placed: Sequence[Row]) -> list[Any]:
-    """Instances as they were whose series or study may have lost what it said."""
+def _outdated(current: Sequence[CurrentObject], instance_rows: Sequence[Row]) -> list[Any]:
+    """Return earlier rows of instances whose series or study must be recomputed.
+
+    That is, if the instance moved to another series, or has a lower rank than before.
+    """
     return [
         each.earlier
-        for each, row in zip(answering, placed, strict=True)
+        for each, row in zip(current, instance_rows, strict=True)
         if each.earlier is not None
         and (each.earlier.series != row["series"] or each.earlier.rank > row["rank"])
     ]
 
 
-def _settle(connection: Connection, left: Iterable[Any]) -> None:
-    moved = list(left)
-    for identity in {each.series for each in moved}:
-        _tell_anew(connection, series, identity)
-    for identity in {each.study for each in moved}:
-        _tell_anew(connection, studies, identity)
+def _recompute_outdated(connection: Connection, outdated: Iterable[Any]) -> None:
+    outdated = list(outdated)
+    for identity in {each.series for each in outdated}:
+        _recompute(connection, series, identity)
+    for identity in {each.study for each in outdated}:
+        _recompute(connection, studies, identity)
 
 
-def _tell_anew(connection: Connection, table: Table, identity: int) -> None:
-    """Have a series or study say what it should by the instances it has; remove it without any."""
+def _recompute(connection: Connection, table: Table, identity: int) -> None:
+    """Update a series or study from its instances; delete it if it has none."""
     own = instances.c.series if table is series else instances.c.study
-    speaking = (
+    highest = (
         select(objects.c.elements, instances.c.source, instances.c.rank)
         .join_from(instances, objects, instances.c.object == objects.c.id)
         .where(own == identity)
         .order_by(instances.c.rank.desc())
         .limit(1)
     )
-    found = connection.execute(speaking).first()
-    if found is None:
+    existing = connection.execute(highest).first()
+    if existing is None:
         connection.execute(delete(table).where(table.c.id == identity))
         return
-    told = by_known_tag(decoded(found.elements))
+    rows = by_known_tag(decode_elements(existing.elements))
     row = (
-        series_row(told, found.rank)
+        series_row(rows, existing.rank)
         if table is series
-        else study_row(told, found.source, found.rank)
+        else study_row(rows, existing.source, existing.rank)
     )
     connection.execute(update(table).where(table.c.id == identity).values(row))

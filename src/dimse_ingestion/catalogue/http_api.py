@@ -1,13 +1,14 @@
-"""What the catalogue answers over HTTP: events, queries, probes.
+"""HTTP API of the catalogue: events, queries, probes.
 
-An event's 2xx means committed. A query's answer is streamed, and its last line says how it ended.
-Which address it listens at is `app`'s matter.
+A 2xx for an event means that it is committed. The answer to a query is streamed, and its last line
+says how it ended. Addresses and ports are in `app`.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
+from http import HTTPStatus
 from typing import TypeVar
 
 from starlette.applications import Starlette
@@ -33,41 +34,40 @@ from dimse_ingestion.secure_http.bearer import RequireToken
 from dimse_ingestion.secure_http.mounted_value import MountedValue
 from dimse_ingestion.settings import CatalogueSettings, MountedMissing
 
-_BETWEEN_TRIES = 1.0
-_BETWEEN_LOOKS = 5.0  # seconds until a rotated password is seen
-_OTHERS = 2  # connections for what is no query: the commit and the probe
-_UNAVAILABLE = 503
-_DECODED_AT_ONCE = 256 * 1024  # bytes, some milliseconds
+_RETRY_INTERVAL = 1.0
+_REFRESH_INTERVAL = 5.0  # seconds until a rotated password is used
+_RESERVED_CONNECTIONS = 2  # connections not for queries: the commit and the probe
+_DECODED_IN_PLACE = 256 * 1024  # bytes, some milliseconds
 _REFUSALS = (BodyTooLong, ValueError, DimseFailure)
 _Decoded = TypeVar("_Decoded")
 
 
 class HttpApi:
-    """The HTTP side; `follow` and `commit` are to be run beside it."""
+    """The HTTP API; run `refresh_database` and `run_commits` as tasks beside it."""
 
-    def __init__(self, following: RotatingDatabase, settings: CatalogueSettings) -> None:
+    def __init__(self, database_in_use: RotatingDatabase, settings: CatalogueSettings) -> None:
         self.health = probes.Health("catalogue")
-        self._database = following
+        self._database = database_in_use
         self._settings = settings
-        self._committing = GroupCommit(
-            lambda events: record(following.engine, events, settings.duplicates),
+        self._group_commit = GroupCommit(
+            lambda events: record(database_in_use.engine, events, settings.duplicates),
             settings.commit_size,
         )
-        self._bodies = BodyReader(settings.maximum_event_length)
-        readers = max(1, settings.maximum_connections - _OTHERS)
+        self._body_reader = BodyReader(settings.maximum_event_length)
+        readers = max(1, settings.maximum_connections - _RESERVED_CONNECTIONS)
         self._readers = ThreadPoolExecutor(readers, "query")
-        self.health.add("database", self._database_trouble)
+        self.health.add("database", self._database_problem)
         probed = probes.routes(self.health)
-        self.api = Starlette(routes=[*probed, Mount("/", self._guarded())])
-        """Events and queries for who has the token, beside the probes for everybody."""
-        elsewhere = [
+        self.app = Starlette(routes=[*probed, Mount("/", self._protected_app())])
+        """Events and queries with the token, and the probes without."""
+        wrong_port = [
             Route(path, _wrong_port, methods=["POST", "OPTIONS"])
             for path in ("/events", "/query/{level}")
         ]
-        self.probes = Starlette(routes=[*probed, *elsewhere])
-        """The probes alone, where events and queries have a port of their own."""
+        self.probes = Starlette(routes=[*probed, *wrong_port])
+        """The probes alone, for deployments where events and queries have their own port."""
 
-    def _guarded(self) -> ASGIApp:
+    def _protected_app(self) -> ASGIApp:
         paths = [*wire.PATHS.values(), wire.OBJECTS]
         queries = [Route(path, self._query, methods=["POST"]) for path in paths]
         queries.append(Route(wire.MISSING, self._missing_objects, methods=["POST"]))
@@ -77,26 +77,26 @@ class HttpApi:
         if not access.token:
             return app
         tokens = MountedValue(access.read_tokens)
-        self.health.add("token", lambda: _missing(tokens))
+        self.health.add("token", lambda: _token_problem(tokens))
         return RequireToken(app, tokens)
 
-    async def follow(self) -> None:
-        """Have the database that is mounted in use, with its schema up to date, until cancelled."""
+    async def refresh_database(self) -> None:
+        """Use the database of the mounted URL, with its schema up to date, until cancelled."""
         while True:
-            in_use = await asyncio.to_thread(self._database.look)
-            await asyncio.sleep(_BETWEEN_LOOKS if in_use else _BETWEEN_TRIES)
+            in_use = await asyncio.to_thread(self._database.refresh)
+            await asyncio.sleep(_REFRESH_INTERVAL if in_use else _RETRY_INTERVAL)
 
-    async def commit(self) -> None:
+    async def run_commits(self) -> None:
         """Commit events until cancelled."""
-        await self._committing.run()
+        await self._group_commit.run()
 
     def close(self) -> None:
-        """Let go of threads."""
+        """End the threads."""
         self._readers.shutdown(wait=False, cancel_futures=True)
 
-    async def _database_trouble(self) -> str:
-        if trouble := self._database.trouble or self._committing.trouble:
-            return trouble
+    async def _database_problem(self) -> str:
+        if problem := self._database.problem or self._group_commit.problem:
+            return problem
         try:
             await asyncio.to_thread(database.check, self._database.engine)
         except DimseFailure as failure:
@@ -104,60 +104,67 @@ class HttpApi:
         return ""
 
     async def _event(self, request: Request) -> Response:
-        """2xx only after the commit."""
+        """Record an event; answer 2xx only after the commit."""
         try:
-            async with self._bodies.body(request) as body:
+            async with self._body_reader.body(request) as body:
                 event = await _decode(body, lambda: cloudevents.decode(request.headers, body))
                 self._check_database()
                 with tracing.span("catalogue event", event.traceparent):
-                    outcome = await self._committing.submit(event)
+                    outcome = await self._group_commit.submit(event)
         except BodyTooLong as wrong:
-            return _refused(413, str(wrong))
+            return _event_refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(wrong))
         except ValueError as wrong:
-            return _refused(400, str(wrong))
+            return _event_refusal(HTTPStatus.BAD_REQUEST, str(wrong))
         except DimseFailure as failure:
             metrics.catalogue_events.labels("failed").inc()
-            return _problem(_UNAVAILABLE, failure.comment)
+            return _problem(HTTPStatus.SERVICE_UNAVAILABLE, failure.comment)
         if isinstance(outcome, ValueError):
-            return _refused(422, str(outcome))
+            return _event_refusal(HTTPStatus.UNPROCESSABLE_ENTITY, str(outcome))
         metrics.catalogue_events.labels(outcome).inc()
-        return Response(status_code=202)
+        return Response(status_code=HTTPStatus.ACCEPTED)
 
     def _check_database(self) -> None:
-        if self._database.trouble:
-            raise OutOfResources(self._database.trouble)
+        if self._database.problem:
+            raise OutOfResources(self._database.problem)
 
     async def _missing_objects(self, request: Request) -> Response:
         """Answer which of some objects have no entry."""
         try:
             source = _source(request)
-            async with self._bodies.body(request) as body:
+            async with self._body_reader.body(request) as body:
                 names = await _decode(body, lambda: wire.decode_names(body))
-            asked = self._database.engine, source, names.bucket_name, names.object_names
+            engine, bucket_name = self._database.engine, names.bucket_name
             loop = asyncio.get_running_loop()
-            found = await loop.run_in_executor(self._readers, known_objects.missing, *asked)
+            missing = await loop.run_in_executor(
+                self._readers,
+                known_objects.missing,
+                engine,
+                source,
+                bucket_name,
+                names.object_names,
+            )
         except _REFUSALS as refusal:
-            return _not_answered(refusal)
-        answer = wire.encode_names(wire.ObjectNames(names.bucket_name, found))
+            return _query_refusal(refusal)
+        answer = wire.encode_names(wire.ObjectNames(bucket_name, missing))
         return Response(answer, media_type="application/json")
 
     async def _query(self, request: Request) -> Response:
         try:
             source = _source(request)
-            async with self._bodies.body(request) as body:
+            async with self._body_reader.body(request) as body:
                 query = await _decode(body, lambda: wire.decode_query(request.url.path, body))
         except _REFUSALS as refusal:
-            return _not_answered(refusal)
+            return _query_refusal(refusal)
         lines = self._answer(query, source, objects=request.url.path == wire.OBJECTS)
         return StreamingResponse(lines, media_type=wire.MEDIA_TYPE)
 
     async def _answer(self, query: Query, source: str, *, objects: bool) -> AsyncIterator[bytes]:
-        """The answer's lines, those of a page at once."""
+        """Yield the lines of the answer, those of a page at once."""
         outcome = "left"
         count = 0
         try:
-            async with aclosing(self._pages(query, source, objects=objects)) as found:
-                async for page in found:
+            async with aclosing(self._pages(query, source, objects=objects)) as matches:
+                async for page in matches:
                     count += len(page)
                     yield b"".join(map(wire.encode_match, page))
             outcome = "done"
@@ -171,13 +178,13 @@ class HttpApi:
     async def _pages(
         self, query: Query, source: str, *, objects: bool
     ) -> AsyncGenerator[Sequence[list[Element] | Located], None]:
-        """As `answering` finds them; raises A700 after the most matches there may be."""
+        """Yield pages of matches; raises A700 beyond the largest number of matches."""
         engine = self._database.engine
         left = self._settings.maximum_matches
         timeout = self._settings.query_timeout
-        asked = located_pages if objects else pages
-        async with aclosing(asked(engine, query, source, self._readers, timeout)) as found:
-            async for page in found:
+        find = located_pages if objects else pages
+        async with aclosing(find(engine, query, source, self._readers, timeout)) as matches:
+            async for page in matches:
                 yield page[:left]
                 left -= len(page)
                 if left < 0:
@@ -185,7 +192,7 @@ class HttpApi:
                     raise DimseFailure(Status.OUT_OF_RESOURCES, sentence)
 
 
-def _missing(tokens: MountedValue[tuple[str, ...]]) -> str:
+def _token_problem(tokens: MountedValue[tuple[str, ...]]) -> str:
     try:
         tokens.value()
     except MountedMissing as missing:
@@ -194,41 +201,43 @@ def _missing(tokens: MountedValue[tuple[str, ...]]) -> str:
 
 
 async def _wrong_port(_: Request) -> Response:
-    """Tell a client that came to the port of the probes (RFC 9110 15.5.20)."""
-    return _problem(421, "Events and queries are served over TLS, at another port.")
+    """Answer 421 to events and queries at the port of the probes (RFC 9110 15.5.20)."""
+    return _problem(
+        HTTPStatus.MISDIRECTED_REQUEST, "Events and queries are served over TLS, at another port."
+    )
 
 
 async def _decode(body: bytes, decode: Callable[[], _Decoded]) -> _Decoded:
-    """Return what `decode` does; a long body is decoded beside the loop."""
-    return decode() if len(body) <= _DECODED_AT_ONCE else await asyncio.to_thread(decode)
+    """Return the result of `decode`, in a thread if the body is long."""
+    return decode() if len(body) <= _DECODED_IN_PLACE else await asyncio.to_thread(decode)
 
 
 def _source(request: Request) -> str:
     source = request.query_params.get(wire.SOURCE, "")
     if not source or "\0" in source:
-        raise ValueError("Name the provider that is asked: ?source=PROVIDER.")
+        raise ValueError("The provider is missing: send ?source=PROVIDER.")
     return source
 
 
-def _not_answered(refusal: Exception) -> Response:
-    """Return the answer to a question that is refused, or can't be answered now."""
+def _query_refusal(refusal: Exception) -> Response:
+    """Return the answer to a query that is refused, or can't be answered now."""
     if isinstance(refusal, BodyTooLong):
-        return _problem(413, str(refusal))
+        return _problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(refusal))
     if isinstance(refusal, DimseFailure):
-        return _problem(_UNAVAILABLE, refusal.comment)
-    return _problem(400, str(refusal))
+        return _problem(HTTPStatus.SERVICE_UNAVAILABLE, refusal.comment)
+    return _problem(HTTPStatus.BAD_REQUEST, str(refusal))
 
 
-def _refused(status: int, detail: str) -> Response:
+def _event_refusal(status: HTTPStatus, detail: str) -> Response:
     metrics.catalogue_events.labels("refused").inc()
     return _problem(status, detail)
 
 
-def _problem(status: int, detail: str) -> Response:
-    """RFC 9457; what may succeed later says when to ask again."""
+def _problem(status: HTTPStatus, detail: str) -> Response:
+    """Return problem details (RFC 9457); a 503 says after how long to retry."""
     return JSONResponse(
-        {"title": detail, "status": status},
-        status_code=status,
-        headers={"retry-after": "1"} if status == _UNAVAILABLE else None,
+        {"title": detail, "status": int(status)},
+        status_code=int(status),
+        headers={"retry-after": "1"} if status == HTTPStatus.SERVICE_UNAVAILABLE else None,
         media_type="application/problem+json",
     )

@@ -1,7 +1,7 @@
-"""Which objects of a bucket have no entry: asked by names, a page of a bucket's listing at a time.
+"""Comparison of a bucket's objects with the catalogue, a page of the listing at a time.
 
-An index finds each name, so that a whole archive is compared in minutes; no element is read. What
-becomes of the others is `reindexing`'s matter.
+An index finds each name, so that a whole archive is compared in minutes; no element is read. The
+command `reindex` records the objects without an entry.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _KNOWN = select(objects.c.object_name).where(
 
 
 def missing(engine: Engine, source: str, bucket_name: str, names: Sequence[str]) -> list[str]:
-    """Return those of the names, in their order, that no entry of the storage space has.
+    """Return those of the names, in their order, that have no entry in the storage space.
 
     Raises transient A700 when the database fails.
     """

@@ -1,7 +1,7 @@
-"""The schema brought to what this release needs, by code, whoever starts first.
+"""Migration of the database's schema to this release, when the catalogue starts.
 
-The steps are `migrations`'. Each replica may try at once: the writers' lock lets one work, the
-others find it done.
+The steps are in `migrations`. All replicas may try at once: the writers' lock lets one of them
+migrate, and the others find the schema up to date.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ from dimse_ingestion.dicom.failure import OutOfResources
 
 
 def upgrade(engine: Engine) -> None:
-    """Bring the schema up to date; does nothing when it is.
+    """Bring the schema up to date; do nothing if it is.
 
     Raises transient A700 when the database can't be reached or changed, or is a newer release's.
     """

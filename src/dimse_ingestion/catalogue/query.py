@@ -1,7 +1,8 @@
-"""Queries out: matches found a page at a time, decided in Python by the standard's rules.
+"""Execution of queries: pages of matches, decided in Python by the standard's matching rules.
 
-SQL narrows (`selecting`), `dicom.matching` decides. A page is a transaction of its own, so that a
-slow reader holds neither a connection nor a snapshot; memory is bounded by a page.
+SQL selects candidates (`sql_statements`), `dicom.matching` decides. Each page is a transaction of
+its own, so that a slow reader holds neither a connection nor a snapshot, and memory is bounded by a
+page.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from sqlalchemy import Connection, Engine, Select
 
 from dimse_ingestion.catalogue import sql_statements
 from dimse_ingestion.catalogue.database import database_errors, read_connection
-from dimse_ingestion.catalogue.event_rows import decoded, decoded_json, plain
+from dimse_ingestion.catalogue.event_rows import decode_elements, decode_json, decompress
 from dimse_ingestion.dicom.elements import Element, by_tag, element
 from dimse_ingestion.dicom.encoding import SPECIFIC_CHARACTER_SET
 from dimse_ingestion.dicom.failure import DimseFailure
@@ -38,90 +39,92 @@ _LARGEST_PAGE = 800
 _MOST_CANDIDATES = 50_000
 _LONG_PAGE = 2 * 2**20  # bytes, compressed
 _LONG_DECODED = 8 * 2**20  # bytes of JSON, of which the elements take some ten times as many
-_TELLING = {level: sql_statements.telling(level) for level in LEVELS}
+_LEVELS_WITH_ELEMENTS = {level: sql_statements.levels_with_elements(level) for level in LEVELS}
 _IN_STUDY = {MODALITIES_IN_STUDY: "CS", SOP_CLASSES_IN_STUDY: "UI"}
 _Known = dict[int, Element]
-_Found = TypeVar("_Found")
-_Shown = Callable[[Any, _Known], _Found]
-"""What a row that matches is given as; from the row and what it says."""
+_Match = TypeVar("_Match")
+_Format = Callable[[Any, _Known], _Match]
+"""Makes a match from a row and its elements."""
 
 
 def pages(
-    engine: Engine, query: Query, source: str, executor: Executor, longest: float
+    engine: Engine, query: Query, source: str, executor: Executor, timeout: float
 ) -> AsyncGenerator[list[list[Element]], None]:
-    """The matches of one storage space, each with the keys asked that are known, some at a time.
+    """Yield pages of the matches in one storage space, each match with the keys that have a value.
 
-    Pages are fetched in `executor`; each may take `longest` seconds. Raises DimseFailure: A900 for
-    a key that can't be asked, transient A700 when the database fails or takes too long.
+    Pages are fetched in `executor`; each may take `timeout` seconds. Raises DimseFailure: A900 for
+    an invalid key, transient A700 when the database fails or takes too long.
     """
     return _pages(
-        lambda: _Asking(engine, query, source, longest, _returned(query)), query, executor
+        lambda: _PagedQuery(engine, query, source, timeout, _elements_of_match(query)),
+        query,
+        executor,
     )
 
 
 def located_pages(
-    engine: Engine, query: Query, source: str, executor: Executor, longest: float
+    engine: Engine, query: Query, source: str, executor: Executor, timeout: float
 ) -> AsyncGenerator[list[Located], None]:
-    """The instances that match, with the objects that answer for them; otherwise like `pages`."""
-    return _pages(lambda: _Asking(engine, query, source, longest, _located), query, executor)
+    """Yield pages of the matching instances with their current objects; otherwise like `pages`."""
+    return _pages(lambda: _PagedQuery(engine, query, source, timeout, _located), query, executor)
 
 
 async def _pages(
-    asked: "Callable[[], _Asking[_Found]]", query: Query, executor: Executor
-) -> AsyncGenerator[list[_Found], None]:
+    start: "Callable[[], _PagedQuery[_Match]]", query: Query, executor: Executor
+) -> AsyncGenerator[list[_Match], None]:
     loop = asyncio.get_running_loop()
-    asking = await loop.run_in_executor(executor, asked)
-    skip, left = query.offset, query.limit
+    paged_query = await loop.run_in_executor(executor, start)
+    skip, remaining = query.offset, query.limit
     try:
-        while left != 0:
-            found = await loop.run_in_executor(executor, asking.next_page)
-            if found is None:
+        while remaining != 0:
+            matches = await loop.run_in_executor(executor, paged_query.next_page)
+            if matches is None:
                 return
-            given, skip = found[skip:][:left], max(0, skip - len(found))
-            left = left if left is None else left - len(given)
-            if given:
-                yield given
+            page, skip = matches[skip:][:remaining], max(0, skip - len(matches))
+            remaining = remaining if remaining is None else remaining - len(page)
+            if page:
+                yield page
     finally:
-        asking.left.set()
+        paged_query.cancelled.set()
 
 
-class _Asking(Generic[_Found]):
-    """One query under way; every page in a thread of its own."""
+class _PagedQuery(Generic[_Match]):
+    """A query that is being executed; each page may be fetched by another thread."""
 
     def __init__(
-        self, engine: Engine, query: Query, source: str, longest: float, shown: _Shown[_Found]
+        self, engine: Engine, query: Query, source: str, timeout: float, format_row: _Format[_Match]
     ) -> None:
-        self.left = Event()  # nobody waits any more
+        self.cancelled = Event()
         self._engine = engine
-        self._longest = longest
+        self._timeout = timeout
         self._deadline = 0.0
         self._level = query.scope
         self._source = source
-        self._shown = shown
+        self._format = format_row
         combined = query.combined_date_time
         self._criteria = criteria(query.keys, combined_date_time=combined)
-        self._holds = all_of(self._criteria)
-        self._computing = _Computing(source, query)
+        self._matches = all_of(self._criteria)
+        self._computed_keys = _ComputedKeys(source, query)
         self._limit = query.limit
-        self._begun = False
+        self._is_started = False
         self._places: deque[Any] | None = None
         self._rows: deque[Any] = deque()
         self._after: object = None
         self._size = _FIRST_PAGE
 
-    def next_page(self) -> list[_Found] | None:
-        """The matches among the next rows; None when there are no more rows."""
-        self._deadline = time.monotonic() + self._longest
+    def next_page(self) -> list[_Match] | None:
+        """Return the matches among the next rows, or None when there are no more rows."""
+        self._deadline = time.monotonic() + self._timeout
         with (
             database_errors(),
-            read_connection(self._engine, self._longest, self.left) as connection,
+            read_connection(self._engine, self._timeout, self.cancelled) as connection,
         ):
             return self._page(connection)
 
-    def _page(self, connection: Connection) -> list[_Found] | None:
-        if self._criteria and not self._begun:
+    def _page(self, connection: Connection) -> list[_Match] | None:
+        if self._criteria and not self._is_started:
             self._places = self._candidates(connection)
-        self._begun = True
+        self._is_started = True
         if not self._rows:
             rows = connection.execute(self._next_rows()).all()
             if not rows and not self._places:
@@ -132,12 +135,12 @@ class _Asking(Generic[_Found]):
         return list(self._matching(connection))
 
     def _candidates(self, connection: Connection) -> deque[Any] | None:
-        """Where all rows are that may match, in order; None if there are very many."""
-        few = self._limit is not None and self._limit <= _LARGEST_PAGE
-        most = _LARGEST_PAGE if few else _MOST_CANDIDATES
+        """Return the places of all rows that may match, in order; None if there are very many."""
+        has_small_limit = self._limit is not None and self._limit <= _LARGEST_PAGE
+        most = _LARGEST_PAGE if has_small_limit else _MOST_CANDIDATES
         statement = sql_statements.candidates(self._level, self._source, self._criteria, most + 1)
-        found = connection.execute(statement).scalars().all()
-        return deque(sorted(found)) if len(found) <= most else None
+        places = connection.execute(statement).scalars().all()
+        return deque(sorted(places)) if len(places) <= most else None
 
     def _next_rows(self) -> Select[Any]:
         if self._places is None:
@@ -146,76 +149,79 @@ class _Asking(Generic[_Found]):
             )
         number = min(self._size, len(self._places))
         places = [self._places.popleft() for _ in range(number)]
-        return sql_statements.chosen(self._level, self._source, places)
+        return sql_statements.rows_at(self._level, self._source, places)
 
-    def _decoded(self) -> Iterator[tuple[Any, _Known]]:
-        """The next rows and what they say, as many as may stand in memory at once."""
+    def _decode_rows(self) -> Iterator[tuple[Any, _Known]]:
+        """Yield the next rows with their elements, as many as may be in memory at once."""
         length = 0
         while self._rows and length < _LONG_DECODED:
             row = self._rows.popleft()._mapping
-            told = {each: plain(row[f"{each}_elements"]) for each in _TELLING[self._level]}
-            length += sum(map(len, told.values()))
-            yield row, _known(self._level, told)
+            level_elements = {
+                each: decompress(row[f"{each}_elements"])
+                for each in _LEVELS_WITH_ELEMENTS[self._level]
+            }
+            length += sum(map(len, level_elements.values()))
+            yield row, _known(self._level, level_elements)
 
-    def _matching(self, connection: Connection) -> Iterator[_Found]:
-        known = list(self._decoded())
-        self._computing.add(connection, known)
+    def _matching(self, connection: Connection) -> Iterator[_Match]:
+        known = list(self._decode_rows())
+        self._computed_keys.add(connection, known)
         for row, elements in known:
             self._check_time()
-            if self._holds(elements):
-                yield self._shown(row, elements)
+            if self._matches(elements):
+                yield self._format(row, elements)
 
     def _check_time(self) -> None:
-        """Raise A700 when this page has been compared for too long, or nobody waits for it."""
-        if self.left.is_set() or time.monotonic() > self._deadline:
-            sentence = f"The query took longer than {self._longest:g} s: narrow it."
+        """Raise A700 when this page takes too long, or the query is cancelled."""
+        if self.cancelled.is_set() or time.monotonic() > self._deadline:
+            sentence = f"The query took longer than {self._timeout:g} s: narrow it."
             raise DimseFailure(Status.OUT_OF_RESOURCES, sentence)
 
 
-def _returned(query: Query) -> _Shown[list[Element]]:
-    """A match: the keys asked with the unique ones, or all that are known."""
+def _elements_of_match(query: Query) -> _Format[list[Element]]:
+    """Return the format of a match: the query's keys and the unique keys, or all elements."""
     unique = (UNIQUE_KEYS[level] for level in levels_to(query.scope))
     wanted = {key.tag for key in query.keys} | {SPECIFIC_CHARACTER_SET, *unique}
 
-    def returned(_: Any, known: _Known) -> list[Element]:
+    def elements_of_match(_: Any, known: _Known) -> list[Element]:
         return [known[tag] for tag in sorted(known) if query.all_keys or tag in wanted]
 
-    return returned
+    return elements_of_match
 
 
 def _located(row: Any, _: _Known) -> Located:
-    """What the object itself says, not what its study and series do."""
+    """Return the elements of the object itself, not those of its study's and series' rows."""
     place = {column: row[column] for column in sql_statements.PLACE}
-    return Located(elements=decoded(row["IMAGE_elements"]), **place)
+    return Located(elements=decode_elements(row["IMAGE_elements"]), **place)
 
 
 def _next_size(size: int, level: str, rows: Any) -> int:
-    """Twice as many rows, unless what was kept of these is long."""
-    length = sum(len(row._mapping[f"{_TELLING[level][-1]}_elements"]) for row in rows)
+    """Return twice the number of rows, or half of it if the elements of these rows are long."""
+    length = sum(len(row._mapping[f"{_LEVELS_WITH_ELEMENTS[level][-1]}_elements"]) for row in rows)
     return max(1, size // 2) if length > _LONG_PAGE else min(2 * size, _LARGEST_PAGE)
 
 
-def _known(level: str, told: Mapping[str, bytes]) -> _Known:
-    """What a row says: keys of a level above by that level alone, so that levels agree."""
+def _known(level: str, level_elements: Mapping[str, bytes]) -> _Known:
+    """Return a row's elements; keys of a level above only from that level, so that levels agree."""
     elements = {SPECIFIC_CHARACTER_SET: element(SPECIFIC_CHARACTER_SET, "CS")}
     above: frozenset[int] = frozenset()
-    for each in _TELLING[level]:
-        own = by_tag(decoded_json(told[each]))
+    for each in _LEVELS_WITH_ELEMENTS[level]:
+        own = by_tag(decode_json(level_elements[each]))
         elements |= {tag: value for tag, value in own.items() if tag not in above}
         above |= KEYS[each] | KEYS["PATIENT"]
     return elements
 
 
 def _computed_for_all(query: Query) -> set[int]:
-    """What the entities of a level have beside their elements."""
+    """Return the computed keys of a query for all keys of a level."""
     if not query.all_keys:
         return set()
     own = {tag for tag, (level, _) in COUNTS.items() if level == query.scope}
     return own | (_IN_STUDY.keys() if query.scope == "STUDY" else set())
 
 
-class _Computing:
-    """The keys no instance holds: numbers of related ones, what a study has in all."""
+class _ComputedKeys:
+    """Keys that no instance has: numbers of related entities, and values of a whole study."""
 
     def __init__(self, source: str, query: Query) -> None:
         self._source = source
@@ -225,11 +231,11 @@ class _Computing:
         self._collected = [tag for tag in tags if tag in _IN_STUDY and "STUDY" in levels]
 
     def add(self, connection: Connection, known: list[tuple[Any, dict[int, Element]]]) -> None:
-        """Add them to each row's elements, by one statement for each key."""
+        """Add the computed keys to each row's elements, by one statement for each key."""
         for tag in self._counts:
             of, below = COUNTS[tag]
             identities = {row[f"{of}_id"] for row, _ in known}
-            statement = sql_statements.counted(of, below, self._source, identities)
+            statement = sql_statements.count_related(of, below, self._source, identities)
             numbers = {row[0]: row[1] for row in connection.execute(statement)}
             for row, elements in known:
                 elements[tag] = element(tag, "IS", str(numbers.get(row[f"{of}_id"], 0)))

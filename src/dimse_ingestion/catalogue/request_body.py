@@ -1,4 +1,4 @@
-"""The bodies of requests, read whole within bounds: of each, and of all that are held at once."""
+"""Bodies of requests, read whole within limits: of each, and of all in memory at once."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,11 +11,11 @@ _MOST_HELD = 64 * 2**20
 
 
 class BodyTooLong(Exception):
-    """More bytes than one body may have; says how many those are."""
+    """A body has more bytes than allowed; the text has the limit."""
 
 
 class BodyReader:
-    """Bodies of at most `longest` bytes; together `most` (one alone may be longer)."""
+    """Read bodies of at most `longest` bytes; all together `most` (one alone may be longer)."""
 
     def __init__(self, longest: int, most: int = _MOST_HELD) -> None:
         self._longest = longest
@@ -24,15 +24,15 @@ class BodyReader:
 
     @asynccontextmanager
     async def body(self, request: Request) -> AsyncIterator[bytes]:
-        """The whole body, counted as held until the end of the block.
+        """Read the whole body; it counts as memory in use until the end of the block.
 
-        Raises BodyTooLong, ValueError when the client leaves, and transient A700 when too much is
-        held already.
+        Raises BodyTooLong, ValueError when the client disconnects, and transient A700 when too much
+        memory is in use.
         """
         body = bytearray()
         try:
             async for piece in request.stream():
-                self._check_room(len(body), len(piece))
+                self._check_limits(len(body), len(piece))
                 body += piece
                 self._held += len(piece)
             yield bytes(body)
@@ -41,8 +41,8 @@ class BodyReader:
         finally:
             self._held -= len(body)
 
-    def _check_room(self, length: int, more: int) -> None:
+    def _check_limits(self, length: int, more: int) -> None:
         if length + more > self._longest:
             raise BodyTooLong(f"The body has more than {self._longest} bytes.")
         if self._held > length and self._held + more > self._most:
-            raise OutOfResources("The catalogue has more at work than it can hold.")
+            raise OutOfResources("The catalogue has too many requests in memory.")

@@ -1,7 +1,7 @@
-"""The catalogue's database, as what is mounted tells it: opened, migrated, and opened anew.
+"""The catalogue's database by a mounted URL: opened, migrated, and replaced when the URL changes.
 
 The URL may be missing at first, and may change while the catalogue runs (a rotated password). The
-last database stays in use until the new one was reached and has this release's schema.
+last database stays in use until the new one is reached and has this release's schema.
 """
 
 from collections.abc import Callable
@@ -18,46 +18,46 @@ _LOG = logger(__name__)
 
 
 class RotatingDatabase:
-    """The database whose URL `read` gives now; `read` raises MountedMissing when there is none.
+    """The database of the URL that `read` returns; `read` raises MountedMissing.
 
-    `look` may take long and belongs in a thread; the rest may be asked from any.
+    `refresh` may take long and belongs in a thread; the rest may be called from any thread.
     """
 
     def __init__(self, read: Callable[[], str], connections: int) -> None:
-        self.trouble = "The database was not reached yet."
-        """Why there is no database to use; empty once there is one."""
+        self.problem = "The database was not reached yet."
+        """A sentence that says why there is no database to use; empty once there is one."""
         self._read = read
         self._connections = connections
         self._url = ""
         self._engine: Engine | None = None
-        self._told = ""
+        self._logged = ""
 
     @property
     def engine(self) -> Engine:
-        """The database in use. Raises transient A700 while there is none."""
+        """Return the database in use. Raises transient A700 while there is none."""
         if self._engine is None:
-            raise OutOfResources(self.trouble)
+            raise OutOfResources(self.problem)
         return self._engine
 
-    def look(self) -> bool:
-        """Whether what is mounted is in use, which it is made to be if it can be. Never raises."""
+    def refresh(self) -> bool:
+        """Use the database of the mounted URL; return whether it is in use. Never raises."""
         try:
-            self._take_up(self._read())
+            self._use(self._read())
         except DimseFailure as failure:
-            return self._not_taken_up(failure.comment)
+            return self._keep_last(failure.comment)
         except (MountedMissing, ValueError) as wrong:
-            return self._not_taken_up(str(wrong))
-        except Exception as mistake:  # noqa: BLE001 - looking must go on
-            return self._not_taken_up(f"The database failed ({type(mistake).__name__}).")
-        self.trouble = self._told = ""
+            return self._keep_last(str(wrong))
+        except Exception as mistake:  # noqa: BLE001 - the task that refreshes must go on
+            return self._keep_last(f"The database failed ({type(mistake).__name__}).")
+        self.problem = self._logged = ""
         return True
 
     def close(self) -> None:
-        """Let go of connections that nobody uses."""
+        """Close idle connections."""
         if self._engine is not None:
             self._engine.dispose()
 
-    def _take_up(self, url: str) -> None:
+    def _use(self, url: str) -> None:
         if url == self._url:
             return
         engine = open_engine(url, self._connections)
@@ -70,13 +70,15 @@ class RotatingDatabase:
         self._engine, self._url = engine, url
         _LOG.info("The database has the schema of this release.", kind=engine.dialect.name)
 
-    def _not_taken_up(self, why: str) -> bool:
+    def _keep_last(self, reason: str) -> bool:
         if self._engine is None:
-            self.trouble = why
-        if why != self._told:
+            self.problem = reason
+        if reason != self._logged:
             _LOG.warning(
-                "The database can't be used yet." if self.trouble else "The last one stays in use.",
-                why=why,
+                "The database can't be used yet."
+                if self.problem
+                else "The new database can't be used: the last one stays in use.",
+                reason=reason,
             )
-        self._told = why
+        self._logged = reason
         return False

@@ -1,7 +1,7 @@
-"""What of a question SQL can decide: criteria as conditions on the key columns.
+"""SQL conditions on the key columns for the criteria of a query.
 
-Never narrower than the question: what SQL can't decide exactly `answering` decides in Python. A key
-column is NULL where only Python can compare the value, so each comparison lets NULL pass.
+They never exclude a match: what SQL can't decide exactly, `query` decides in Python. A key column
+is NULL where only Python can compare the value, so each condition lets NULL pass.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,9 +34,9 @@ _SURROGATES = range(0xD800, 0xE000)
 
 
 def conditions(level: str, criteria: Mapping[int, Criterion]) -> Iterator[ColumnElement[bool]]:
-    """Yield what must hold for a row of a level (its tables joined) that matches all of these.
+    """Yield conditions that hold for every row of a level (its tables joined) that matches.
 
-    A criterion too large for a statement yields nothing.
+    A criterion too large for a statement is left to Python.
     """
     values_left = _MOST_VALUES_IN_ALL
     for tag, criterion in criteria.items():
@@ -50,7 +50,7 @@ def conditions(level: str, criteria: Mapping[int, Criterion]) -> Iterator[Column
 
 
 def _fits_a_statement(tag: int, criterion: Criterion) -> bool:
-    """Return whether a statement may have it: few enough alternatives, and no NUL in a text."""
+    """Return whether a statement can have it: few enough alternatives, and no NUL in a text."""
     match criterion:
         case OneOf(vr, values):
             named = tag == PATIENT_NAME and vr == "PN"
@@ -65,7 +65,7 @@ def _fits_a_statement(tag: int, criterion: Criterion) -> bool:
 
 
 def _has_no_nul(texts: Iterable[str]) -> bool:
-    """Return whether PostgreSQL can have these texts; what it can't have is in no key column."""
+    """Return whether PostgreSQL accepts these texts; others are in no key column."""
     return not any("\0" in each for each in texts)
 
 
@@ -114,14 +114,14 @@ def _compared(column: ColumnElement[str], criterion: OneOf | Like | Between) -> 
 
 
 def _like(column: ColumnElement[str], pattern: str) -> ColumnElement[bool]:
-    """A pattern that begins with letters is a range, which an index finds."""
+    """Return the condition of a pattern; its fixed beginning is a range, which an index finds."""
     like = column.like(_translated(pattern), escape="\\")
     beginning = _beginning(pattern)
     return _begins(column, beginning) & like if beginning else like
 
 
 def _name_tests(criterion: OneOf | Like | NameGroups) -> Iterator[ColumnElement[bool]]:
-    """One of these holds for a name that matches: as a whole, by one group, or group by group."""
+    """Yield alternatives for a name: as a whole, by one component group, or group by group."""
     match criterion:
         case OneOf(_, values):
             yield from map(_is_named, sorted(values))
@@ -148,7 +148,7 @@ def _is_named_like(pattern: str) -> ColumnElement[bool]:
 
 
 def _is_named_groupwise(patterns: tuple[str, ...]) -> ColumnElement[bool]:
-    """Each group begins as asked; the first stands at the beginning of the whole name."""
+    """Compare the beginning of each group; the first group begins the whole name."""
     groups = (studies.c.patient_name, *_LATER_GROUPS)
     beginnings = map(_beginning_without_last_components, patterns)
     pairs = zip(groups, beginnings, strict=False)
@@ -156,7 +156,7 @@ def _is_named_groupwise(patterns: tuple[str, ...]) -> ColumnElement[bool]:
 
 
 def _beginning_without_last_components(pattern: str) -> str:
-    """`doe^*` matches `doe` too."""
+    """Return the fixed beginning without trailing `^*`: `doe^*` matches `doe` too."""
     while pattern.endswith("^*"):
         pattern = pattern.removesuffix("^*")
     return _beginning(pattern)
@@ -175,12 +175,12 @@ def _begins(column: ColumnElement[str], beginning: str) -> ColumnElement[bool]:
 
 
 def _successor(text: str) -> str:
-    """The first text, by code points, that comes after all that begin with `text`."""
-    kept = text.rstrip(chr(_HIGHEST))
-    if not kept:
+    """Return the first text, by code points, after all that begin with `text`; empty if none."""
+    prefix = text.rstrip(chr(_HIGHEST))
+    if not prefix:
         return ""
-    following = ord(kept[-1]) + 1
-    return kept[:-1] + chr(_SURROGATES.stop if following in _SURROGATES else following)
+    successor = ord(prefix[-1]) + 1
+    return prefix[:-1] + chr(_SURROGATES.stop if successor in _SURROGATES else successor)
 
 
 def _translated(pattern: str) -> str:

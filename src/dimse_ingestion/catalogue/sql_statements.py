@@ -1,6 +1,6 @@
-"""A question as SQL statements: which rows may match, and what they say.
+"""SQL statements of a query: select the rows that may match, and their elements.
 
-What of a question SQL can decide is `narrowing`'s matter; the rest `answering` decides in Python.
+The conditions are made in `sql_conditions`; what they leave open `query` decides in Python.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ KEYSET = {
     "SERIES": series.c.id,
     "IMAGE": instances.c.id,
 }
-"""What tells the rows of a level apart, and the order in which they are given."""
+"""The column that identifies the rows of a level, and orders them."""
 PLACE = (
     "transfer_syntax_uid",
     "bucket_name",
@@ -32,7 +32,7 @@ PLACE = (
     "header_size",
     "sha256",
 )
-"""The columns of IMAGE rows that tell where the object stands."""
+"""The columns of IMAGE rows with the object's location."""
 _SERIES_OF_STUDIES = studies.join(series, series.c.study == studies.c.id)
 _JOINED: dict[str, FromClause] = {
     "PATIENT": studies,
@@ -48,16 +48,16 @@ _ELEMENTS = {"STUDY": studies, "SERIES": series, "IMAGE": objects}
 def candidates(
     level: str, source: str, criteria: Mapping[int, Criterion], most: int
 ) -> Select[tuple[object]]:
-    """What tells rows that may match apart, at most `most`, in no order: so indexes find them."""
+    """Select the keys of rows that may match, at most `most`; unordered, so indexes are used."""
     return _rows(level, source, criteria, select(KEYSET[level])).limit(most)
 
 
 def page(
     level: str, source: str, criteria: Mapping[int, Criterion], after: object, size: int
 ) -> Select[tuple[object, ...]]:
-    """The next `size` rows that may match, in order, after the one told apart by `after`.
+    """Select the next `size` rows that may match, in order, after the key `after`.
 
-    None for `after` begins. A row has `place` and what `_columns` says.
+    None for `after` selects the first rows. A row has the columns of `_columns`.
     """
     keyset = KEYSET[level]
     rows = _rows(level, source, criteria, select(*_columns(level)))
@@ -66,8 +66,8 @@ def page(
     return rows.order_by(keyset).limit(size)
 
 
-def chosen(level: str, source: str, places: Sequence[object]) -> Select[tuple[object, ...]]:
-    """The rows at these places, in order, as `page` gives them."""
+def rows_at(level: str, source: str, places: Sequence[object]) -> Select[tuple[object, ...]]:
+    """Select the rows with these keys, in order, with the columns of `page`."""
     keyset = KEYSET[level]
     rows = _rows(level, source, {}, select(*_columns(level)))
     return rows.where(keyset.in_(places)).order_by(keyset)
@@ -79,30 +79,30 @@ def _rows(
     rows = selected.select_from(_JOINED[level]).where(
         studies.c.source == source, *conditions(level, criteria)
     )
-    return rows.where(_speaks_for_its_patient()) if level == "PATIENT" else rows
+    return rows.where(_is_patient_s_highest()) if level == "PATIENT" else rows
 
 
-def telling(level: str) -> list[str]:
-    """The levels whose rows tell what is known at `level`: a patient is told by a study."""
+def levels_with_elements(level: str) -> list[str]:
+    """Return the levels whose rows have the elements known at `level`; a patient has a study's."""
     return [each for each in levels_to(level) if each in _ELEMENTS] or ["STUDY"]
 
 
 def _columns(level: str) -> Iterator[ColumnElement[Any]]:
-    """`place`; for each level down to this one `<level>_id`; of those that tell, the elements.
+    """Yield `place`, `<level>_id` for each level down to this one, and the elements.
 
-    Of IMAGE also those of `PLACE`.
+    For IMAGE also the columns of `PLACE`.
     """
     yield KEYSET[level].label("place")
     for each in levels_to(level):
         yield KEYSET[each].label(f"{each}_id")
-    for each in telling(level):
+    for each in levels_with_elements(level):
         yield _ELEMENTS[each].c.elements.label(f"{each}_elements")
     if level == "IMAGE":
         yield from (objects.c[name] for name in PLACE)
 
 
-def _speaks_for_its_patient() -> ColumnElement[bool]:
-    """Of a patient's studies, the one with the highest rank."""
+def _is_patient_s_highest() -> ColumnElement[bool]:
+    """Return the condition for the study of a patient with the highest rank."""
     other = studies.alias()
     higher = select(other.c.id).where(
         other.c.source == studies.c.source,
@@ -112,24 +112,26 @@ def _speaks_for_its_patient() -> ColumnElement[bool]:
     return ~exists(higher.correlate(studies))
 
 
-def counted(of: str, below: str, source: str, identities: Iterable[object]) -> Select[object, int]:
-    """How many rows of level `below` each of these rows of level `of` has."""
+def count_related(
+    of: str, below: str, source: str, identities: Iterable[object]
+) -> Select[object, int]:
+    """Count the rows of level `below` for each of these rows of level `of`."""
     own = KEYSET[of]
-    counting = (
+    joined = (
         _JOINED[below]
         if below != "IMAGE"
         else _SERIES_OF_STUDIES.join(instances, instances.c.series == series.c.id)
     )
     return (
         select(own, func.count())
-        .select_from(counting)
+        .select_from(joined)
         .where(studies.c.source == source, own.in_(identities))
         .group_by(own)
     )
 
 
 def distinct_in_studies(tag: int, identities: Iterable[object]) -> Select[object, str]:
-    """The modalities or SOP classes of each of these studies."""
+    """Select the modalities or SOP classes of each of these studies."""
     table, column = {
         MODALITIES_IN_STUDY: (series, series.c.modality),
         SOP_CLASSES_IN_STUDY: (instances, instances.c.sop_class_uid),

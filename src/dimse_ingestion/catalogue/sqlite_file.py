@@ -1,9 +1,9 @@
-"""The file of a SQLite catalogue: created for its owner alone, and checked to be still in place.
+"""The file of a SQLite catalogue: created with access for its owner only, and checked while in use.
 
-Nothing here opens a database that exists. SQLite holds POSIX locks on its file, and the kernel
-drops all locks of a process on a file as soon as that process closes any descriptor of it: another
-program that reads the catalogue then takes itself for the only one, and removes the write-ahead
-log under us. See "POSIX Advisory Locks Are Broken By Design" in SQLite's `os_unix.c`.
+Nothing here opens an existing database. SQLite holds POSIX locks on its file, and the kernel drops
+all locks of a process on a file as soon as that process closes any descriptor of it. Another
+program that reads the catalogue would then take itself for its only user, and delete the log that
+this process writes to. See "POSIX Advisory Locks Are Broken By Design" in SQLite's `os_unix.c`.
 """
 
 import os
@@ -17,7 +17,7 @@ _creating = Lock()
 
 
 def create_private(path: Path) -> None:
-    """Create the file, empty and its owner's alone, with its folder; leave one that exists."""
+    """Create the file, empty and with mode 0600, and its folder; leave one that exists."""
     path = path.resolve()
     with _creating:  # no other thread may lock the new file before this closes it
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -29,7 +29,7 @@ def create_private(path: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class OpenFile:
-    """The file that a connection has open, as it was found when that was opened."""
+    """Identity of the file that a connection has open, taken when it was opened."""
 
     path: str
     identity: tuple[int, int]
@@ -43,7 +43,7 @@ class OpenFile:
     def check_in_place(self) -> None:
         """Raise transient A700 when the file or its log was moved, replaced or removed.
 
-        What was committed since would be lost with the process that has them open.
+        Later commits would be lost when the process that has them open ends.
         """
         try:
             in_place = _identity(self.path) == self.identity

@@ -1,10 +1,10 @@
-"""The catalogue's tables: what is known of studies, series, instances and the objects behind them.
+"""The catalogue's tables: studies, series, instances and their objects in the bucket.
 
-Each level keeps the elements that answer queries as JSON, and the keys asked most as columns,
-normalized for comparison (`dicom.comparing`), so that SQL can narrow what Python then decides. A
-patient is what the studies of one patient key say together, so there is no table of patients to be
-kept in step. All objects are kept; an instance points to the one that answers for it. How the
-schema came about is `migrations`' matter.
+Each level has its elements as JSON, and the most used keys as columns, normalized for comparison
+(`dicom.comparing`): SQL selects candidates by the columns, and Python decides. A patient is the set
+of studies with one patient key, so there is no table of patients that would have to be kept
+consistent. All objects have a row; an instance points to its current one, which answers queries.
+The steps to this schema are in `migrations`.
 """
 
 from sqlalchemy import (
@@ -30,7 +30,7 @@ metadata = MetaData(
 )
 Identity = BigInteger().with_variant(Integer, "sqlite")
 Text = String().with_variant(String(collation="C"), "postgresql")
-"""Compared by code points in both databases, as Python does."""
+"""Text that both databases compare by code points, as Python does."""
 
 
 def _id() -> "Column[int]":
@@ -42,7 +42,7 @@ def _text(name: str) -> "Column[str]":
 
 
 def _key(name: str) -> "Column[str]":
-    """A normalized key: empty where there is no value, NULL where only Python can compare it."""
+    """Return the column of a normalized key: empty without value, NULL if SQL can't compare it."""
     return Column(name, Text, nullable=True)
 
 
@@ -82,7 +82,7 @@ studies = Table(
     Index(None, "study_date", "source"),
     Index(None, "accession_number", "source"),
 )
-"""`elements` are patient and study keys, of the answering instance with the highest `rank`.
+"""`elements` are patient and study keys, of the study's instance with the highest `rank`.
 `patient_name` is the folded name with all its component groups; dates have 8 digits, times 12."""
 
 series = Table(
@@ -138,4 +138,4 @@ instances = Table(
     Index(None, "study", "sop_class_uid"),
     Index(None, "series"),
 )
-"""`object` is the one that answers (`duplicates: latest | first`), `rank` its rank."""
+"""`object` is the current one (`duplicates: latest | first`), `rank` its rank."""

@@ -192,7 +192,7 @@ async def test_what_was_taken_is_committed_before_the_end(
 async def test_a_locked_database_is_503_and_then_well_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dimse_ingestion.catalogue.database._PATIENCE", 0.2)
+    monkeypatch.setattr("dimse_ingestion.catalogue.database._LOCK_TIMEOUT", 0.2)
     path = tmp_path / "catalogue.db"
     async with (
         running(settings_for(f"sqlite:///{path}")) as port,

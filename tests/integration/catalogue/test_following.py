@@ -26,8 +26,8 @@ HEADERS = {"content-type": CONTENT_TYPE}
 
 @pytest.fixture(autouse=True)
 def looked_at_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_api, "_BETWEEN_LOOKS", 0.05)
-    monkeypatch.setattr(http_api, "_BETWEEN_TRIES", 0.05)
+    monkeypatch.setattr(http_api, "_REFRESH_INTERVAL", 0.05)
+    monkeypatch.setattr(http_api, "_RETRY_INTERVAL", 0.05)
 
 
 @pytest.fixture
@@ -166,5 +166,5 @@ def _run(url: str, statement: str) -> None:
 def test_what_stays_wrong_is_logged_once(secret: Path, lines: io.StringIO) -> None:
     settings = CatalogueSettings.load(database_url=str(secret))
     following = RotatingDatabase(settings.read_database_url, 1)
-    assert [following.look() for _ in range(3)] == [False] * 3
+    assert [following.refresh() for _ in range(3)] == [False] * 3
     assert lines.getvalue().count("Missing database Secret") == 1

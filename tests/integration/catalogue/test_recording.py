@@ -25,19 +25,19 @@ def count(engine: Engine, table: object) -> int:
 
 
 def test_an_event_told_again_changes_nothing(engine: Engine) -> None:
-    told = event("a", PatientID="1")
-    assert record(engine, [told, told], "latest") == ["new", "known"]
-    again = msgspec.structs.replace(told, id="another", time="2027-01-01T00:00:00Z")
-    assert record(engine, [told, again], "latest") == ["known", "known"]
+    rows = event("a", PatientID="1")
+    assert record(engine, [rows, rows], "latest") == ["new", "known"]
+    again = msgspec.structs.replace(rows, id="another", time="2027-01-01T00:00:00Z")
+    assert record(engine, [rows, again], "latest") == ["known", "known"]
     assert count(engine, objects) == count(engine, instances) == 1
 
 
 def test_one_object_name_in_two_buckets_or_spaces_is_two_objects(engine: Engine) -> None:
-    told = event("a")
-    other = msgspec.structs.replace(told.data.store, bucket_name="other")
-    moved = msgspec.structs.replace(told, data=msgspec.structs.replace(told.data, store=other))
+    rows = event("a")
+    other = msgspec.structs.replace(rows.data.store, bucket_name="other")
+    moved = msgspec.structs.replace(rows, data=msgspec.structs.replace(rows.data, store=other))
     elsewhere = event("a", provider="cardiology")
-    assert record(engine, [told, moved, elsewhere], "latest") == ["new", "new", "new"]
+    assert record(engine, [rows, moved, elsewhere], "latest") == ["new", "new", "new"]
     assert len(ask(engine, query("IMAGE"))) == 1
     assert len(ask(engine, query("IMAGE"), "cardiology")) == 1
     assert ask(engine, query("IMAGE"), "nobody") == []
@@ -47,11 +47,11 @@ def test_one_object_name_in_two_buckets_or_spaces_is_two_objects(engine: Engine)
 def test_which_object_answers_goes_by_when_it_was_stored(
     engine: Engine, duplicates: hierarchy.Duplicates, expected: str
 ) -> None:
-    told = [
+    rows = [
         event(name, second=second, StudyDescription=name)
         for second, name in enumerate(["first", "second", "third"])
     ]
-    for number, order in enumerate(permutations(told)):
+    for number, order in enumerate(permutations(rows)):
         provider = f"space{number}"
         stores = [msgspec.structs.replace(each.data.store, provider=provider) for each in order]
         for each, store in zip(order, stores, strict=True):
@@ -86,11 +86,11 @@ def test_a_study_that_loses_its_latest_instance_says_what_the_others_say(engine:
 
 
 def test_studies_without_a_patient_id_are_not_taken_for_one_patient(engine: Engine) -> None:
-    told = [
+    rows = [
         event("a", study="1.1", instance="3.1", PatientID="", PatientName="Doe^Jane"),
         event("b", study="1.2", instance="3.2", PatientName="Roe^Richard"),
     ]
-    record(engine, told, "latest")
+    record(engine, rows, "latest")
     names = sorted(str(read(each, "PatientName")) for each in ask(engine, _named("")))
     assert names == ["Doe^Jane", "Roe^Richard"]
 
@@ -128,15 +128,15 @@ def test_a_bad_event_is_refused_alone(engine: Engine, bad: recording.ImageStored
 def test_what_only_the_database_refuses_is_refused_alone(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def spoiled(told: recording.ImageStoredEvent) -> EventRows:
-        kept = extract_rows(told)
-        if told.data.store.object_name == "bad":
+    def spoiled(rows: recording.ImageStoredEvent) -> EventRows:
+        kept = extract_rows(rows)
+        if rows.data.store.object_name == "bad":
             return replace(kept, object=kept.object | {"size": None})
         return kept
 
     monkeypatch.setattr(recording, "extract_rows", spoiled)
-    told = [event("a"), event("bad", instance="3.3"), event("b", instance="3.2")]
-    outcomes = record(engine, told, "latest")
+    rows = [event("a"), event("bad", instance="3.3"), event("b", instance="3.2")]
+    outcomes = record(engine, rows, "latest")
     assert outcomes[0] == outcomes[2] == "new"
     assert isinstance(outcomes[1], ValueError)
     assert count(engine, objects) == count(engine, instances) == 2
@@ -151,8 +151,8 @@ def test_values_no_database_likes_are_kept_and_found(engine: Engine) -> None:
         "InstanceNumber": "1e999999999",
         "StudyDate": "99999999",
     }
-    told = event("a\0", **odd, more=[Element("0008", "103E", "LO", bulk=BulkReference(1, 2))])
-    assert record(engine, [told], "latest") == ["new"]
+    rows = event("a\0", **odd, more=[Element("0008", "103E", "LO", bulk=BulkReference(1, 2))])
+    assert record(engine, [rows], "latest") == ["new"]
     for keyword, value in odd.items():
         [match] = ask(engine, query("IMAGE", **{keyword: value}))
         assert read(match, keyword) == value
@@ -162,12 +162,12 @@ def test_values_no_database_likes_are_kept_and_found(engine: Engine) -> None:
 
 def test_replicas_record_at_once(database_url: str, engine: Engine) -> None:
     """Two engines, as two replicas have, telling each other's events in other orders."""
-    told = [
+    rows = [
         event(f"o{number}", second=number, study=f"1.{number % 3}", instance=f"3.{number % 20}")
         for number in range(60)
     ]
     other = open_engine(database_url)
-    batches = [told[start : start + 7] for start in range(0, 60, 7)]
+    batches = [rows[start : start + 7] for start in range(0, 60, 7)]
     with ThreadPoolExecutor(2) as executor:
         ours = executor.map(lambda batch: record(engine, batch, "latest"), batches)
         theirs = executor.map(lambda batch: record(other, batch, "latest"), reversed(batches))

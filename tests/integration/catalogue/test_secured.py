@@ -35,7 +35,7 @@ HEADERS = {"content-type": CONTENT_TYPE}
 
 @pytest.fixture(autouse=True)
 def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "_BETWEEN_LOOKS", 0.02)
+    monkeypatch.setattr(app, "_RELOAD_INTERVAL", 0.02)
     monkeypatch.setattr(mounted_value, "_MAX_AGE", 0.02)
 
 

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from dimse_ingestion.catalogue.event_rows import decoded, encoded, extract_rows
+from dimse_ingestion.catalogue.event_rows import decode_elements, encode_elements, extract_rows
 from dimse_ingestion.dicom.elements import by_tag
 from tests.instances import CT_IMAGE, elements, event
 
@@ -32,9 +32,9 @@ def test_what_is_absent_is_empty_which_no_key_matches() -> None:
 
 def test_each_level_keeps_its_own_elements_and_the_object_all() -> None:
     told = extract_rows(event(PatientID="1", StudyID="2", Modality="CT", ImageComments="3"))
-    assert {each.value for each in decoded(told.study()["elements"])} == {"1", "2", "1.2.1"}
-    assert {each.value for each in decoded(told.series()["elements"])} == {"CT", "1.2.1.1"}
-    assert len(decoded(told.object["elements"])) == 8
+    assert {each.value for each in decode_elements(told.study()["elements"])} == {"1", "2", "1.2.1"}
+    assert {each.value for each in decode_elements(told.series()["elements"])} == {"CT", "1.2.1.1"}
+    assert len(decode_elements(told.object["elements"])) == 8
     assert told.instance["sop_class_uid"] == CT_IMAGE
 
 
@@ -68,7 +68,7 @@ def test_an_event_without_a_place_is_refused_with_the_tag(keyword: str) -> None:
 
 def test_elements_come_back_as_they_were_kept() -> None:
     few, many = elements(PatientName="山田"), elements(ImageComments="long " * 1000)
-    assert decoded(encoded(few)) == few
-    assert decoded(encoded(many)) == many
-    assert len(encoded(many)) < 500
-    assert by_tag(decoded(encoded([*few, *few]))) == by_tag(few)
+    assert decode_elements(encode_elements(few)) == few
+    assert decode_elements(encode_elements(many)) == many
+    assert len(encode_elements(many)) < 500
+    assert by_tag(decode_elements(encode_elements([*few, *few]))) == by_tag(few)

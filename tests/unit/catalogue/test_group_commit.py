@@ -72,21 +72,21 @@ async def test_a_refused_event_is_its_own_waiters_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "trouble", [OutOfResources("The disk is full."), RuntimeError("a mistake of ours")]
+    "problem", [OutOfResources("The disk is full."), RuntimeError("a mistake of ours")]
 )
 async def test_a_commit_that_fails_is_told_to_all_and_the_next_one_works(
-    trouble: Exception,
+    problem: Exception,
 ) -> None:
     commits = Commits()
     commits.go_on.set()
-    commits.failing = trouble
+    commits.failing = problem
     async with committing(commits) as made:
         failed = await asyncio.gather(*tell(made, "a", "b"), return_exceptions=True)
         assert all(isinstance(each, DimseFailure) and each.transient for each in failed)
-        assert made.trouble
+        assert made.problem
         commits.failing = None
         assert await asyncio.gather(*tell(made, "c")) == ["new"]
-        assert made.trouble == ""
+        assert made.problem == ""
 
 
 async def test_who_waits_at_the_end_is_told() -> None:

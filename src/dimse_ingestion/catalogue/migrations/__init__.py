@@ -1,1 +1,1 @@
-"""How the catalogue's schema came about, a step a file, run before anything is served."""
+"""Alembic migrations of the catalogue's schema, a file for each step, run before requests."""

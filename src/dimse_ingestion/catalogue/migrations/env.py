@@ -1,4 +1,4 @@
-"""What alembic runs: the steps on the connection that `migrating.upgrade` hands in."""
+"""Alembic environment: runs the steps on the connection that `migrate.upgrade` passes."""
 
 from alembic import context
 

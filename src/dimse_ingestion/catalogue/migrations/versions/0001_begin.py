@@ -51,7 +51,7 @@ def _index(table: str, *columns: str) -> None:
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Create the tables."""
     _studies()
     _series()
     _objects()
@@ -115,6 +115,6 @@ def _instances() -> None:
 
 
 def downgrade() -> None:
-    """Remove the tables: the bucket can fill them again (`dimse-ingestion reindex`)."""
+    """Drop the tables: `dimse-ingestion reindex` fills them again from the bucket."""
     for table in ("instances", "objects", "series", "studies"):
         op.drop_table(table)
