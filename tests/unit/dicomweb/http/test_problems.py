@@ -6,7 +6,7 @@ from starlette.requests import Request
 
 from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
 from dimse_ingestion.dicom.status import Status
-from dimse_ingestion.dicomweb.http.problems import Problem, answer
+from dimse_ingestion.dicomweb.http.problems import Problem, handle
 
 REQUEST = Request({"type": "http", "method": "GET"})
 
@@ -25,7 +25,7 @@ REQUEST = Request({"type": "http", "method": "GET"})
     ],
 )
 async def test_every_refusal_is_a_problem(error: Exception, status: int, detail: str) -> None:
-    response = await answer(REQUEST, error)
+    response = await handle(REQUEST, error)
     told = json.loads(bytes(response.body))
     assert (response.status_code, told["status"]) == (status, status)
     assert response.media_type == "application/problem+json"
@@ -35,5 +35,5 @@ async def test_every_refusal_is_a_problem(error: Exception, status: int, detail:
 
 
 async def test_what_may_succeed_later_says_when() -> None:
-    assert (await answer(REQUEST, OutOfResources("Down."))).headers["retry-after"] == "1"
-    assert "retry-after" not in (await answer(REQUEST, Problem(400, "Wrong."))).headers
+    assert (await handle(REQUEST, OutOfResources("Down."))).headers["retry-after"] == "1"
+    assert "retry-after" not in (await handle(REQUEST, Problem(400, "Wrong."))).headers
