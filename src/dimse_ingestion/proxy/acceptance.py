@@ -1,7 +1,7 @@
-"""Who may associate, and when: titles, networks, the number of associations, drain and spool.
+"""Admission of associations: AE titles, networks, the number of associations, drain and spool.
 
-What is refused for good (a title, a network) is told so; what is refused for now always as
-transient, so that a modality tries again. Which contexts are accepted is `dicom.contexts`' matter.
+A wrong title or network is rejected as permanent; a temporary condition is rejected as transient,
+so that the modality tries again. Presentation contexts are decided in `dicom.contexts`.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ _RELATIONAL = 0  # byte of the application information of a query class (PS3.4 C
 
 
 class Admission:
-    """Decides on associations and counts the open ones."""
+    """Decide on associations and count the open ones."""
 
     def __init__(
         self,
@@ -39,15 +39,15 @@ class Admission:
         self._spool_trouble = spool_trouble
         self._open: set[str] = set()
         self.draining = False
-        """Whether every association is refused for now."""
+        """Whether every new association is rejected, because the proxy is shutting down."""
 
     @property
     def open_associations(self) -> int:
-        """Associations accepted and not yet ended."""
+        """The number of associations that are accepted and have not ended."""
         return len(self._open)
 
     def decide(self, request: AssociationRequest) -> Acceptance | Rejection:
-        """Let an association in, or say why not."""
+        """Accept an association, or return the rejection."""
         if rejection := self._transient_rejection() or self._permanent_rejection(request):
             metrics.proxy_association_requests.labels(rejection.reason.name.lower()).inc()
             _LOG.warning(
@@ -60,14 +60,14 @@ class Admission:
         _LOG.info("Association accepted.", **_log_fields(request), contexts=len(request.proposed))
         if classes := sorted({name for name, _ in request.proposed.values()} & NON_PATIENT):
             _LOG.info(
-                "Presentation contexts of objects of no patient are refused.",
+                "Presentation contexts of objects that belong to no patient are rejected.",
                 association_id=request.association_id,
                 sop_classes=classes,
             )
         return Acceptance(self._choose, _extended_answers(request))
 
     def association_ended(self, request: AssociationRequest, outcome: str) -> None:
-        """One association less."""
+        """Stop counting an association that has ended."""
         if request.association_id in self._open:
             self._open.remove(request.association_id)
             metrics.proxy_associations.set(len(self._open))
@@ -112,7 +112,7 @@ class Admission:
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
-    """The peer's address; one of IPv4 that came in over an IPv6 socket as what it is."""
+    """Return the peer's address, an IPv4-mapped IPv6 address as IPv4; None if it is invalid."""
     try:
         address = ip_address(text.partition("%")[0])
     except ValueError:
@@ -122,7 +122,7 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
 
 
 def _extended_answers(request: AssociationRequest) -> Mapping[str, bytes]:
-    """Relational queries and combined date-time when asked for; what else is asked gets 0."""
+    """Grant relational queries and combined date-time matching if requested, and nothing else."""
     return {
         sop_class_uid: _granted(information)
         for sop_class_uid, information in request.extended.items()
@@ -138,12 +138,12 @@ def _granted(information: bytes) -> bytes:
 
 
 def is_date_time_combined(application_information: bytes) -> bool:
-    """Whether combined date-time matching is asked for (PS3.4 C.5.1.1, byte 2)."""
+    """Return whether combined date-time matching is requested (PS3.4 C.5.1.1, byte 2)."""
     return application_information[_DATE_TIME : _DATE_TIME + 1] == b"\x01"
 
 
 def is_relational(application_information: bytes) -> bool:
-    """Whether relational queries are asked for (PS3.4 C.5.1.1, byte 1)."""
+    """Return whether relational queries are requested (PS3.4 C.5.1.1, byte 1)."""
     return application_information[_RELATIONAL : _RELATIONAL + 1] == b"\x01"
 
 

@@ -1,4 +1,4 @@
-"""The proxy joined to its real wires: DIMSE by `upper_layer`, NATS by `transport.link`.
+"""The proxy with its real connections: DIMSE by `upper_layer`, NATS by `transport.nats`.
 
 `run` is the process of its own; `running` is the same within another (`standalone`).
 """
@@ -30,9 +30,9 @@ async def run(settings: ProxySettings) -> int:
 
 @asynccontextmanager
 async def running(settings: ProxySettings) -> AsyncIterator[RunningProxy]:
-    """The proxy within the block, drained at its end; it begins whether NATS is there or not.
+    """Run the proxy within the block and drain it at the end; it starts without NATS as well.
 
-    Raises ConfigurationMistake when it can't begin.
+    Raises ConfigurationMistake when it can't start.
     """
     tls = server_context(settings)
 

@@ -1,14 +1,12 @@
-"""DIMSE on one side, the transport on the other: each request is carried over and answered.
+"""The bridge from DIMSE to the transport: it forwards each request and answers with the result.
 
-It implements the upper layer's `Services`. It knows no NATS, no bucket and no catalogue: what
-they say arrives as a result with the status to answer. Which status means what is PS3.7 annex C
-and PS3.4 annexes B and C.
+It implements the upper layer's `Services`. It does not know NATS, bucket or catalogue: their errors
+arrive as a result with the status to answer (PS3.7 annex C; PS3.4 annexes B and C).
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from enum import IntEnum
 
 from dimse_ingestion.dicom.contexts import is_storage
 from dimse_ingestion.dicom.failure import DimseFailure
@@ -35,6 +33,7 @@ from dimse_ingestion.upper_layer.services import (
     AssociationHandle,
     AssociationRequest,
     Command,
+    CommandField,
     DataSetSink,
     Message,
     PresentationContext,
@@ -43,19 +42,11 @@ from dimse_ingestion.upper_layer.services import (
 
 _Serve = Callable[[Message, RequestRecord], Awaitable[None]]
 _PROBE_STATUSES = (Status.OUT_OF_RESOURCES, Status.NOT_AUTHORIZED)
-"""What is down, or refuses a key: readiness is looked at anew."""
-
-
-class CommandField(IntEnum):
-    """Command Field (0000,0100) of the requests served (PS3.7 E.1)."""
-
-    C_STORE_RQ = 0x0001
-    C_FIND_RQ = 0x0020
-    C_ECHO_RQ = 0x0030
+"""Statuses of an upstream that is down or denies access: they trigger a probe for readiness."""
 
 
 class Bridge:
-    """The proxy's `Services`, one for all associations."""
+    """Implement `Services` for all associations of the proxy."""
 
     def __init__(
         self,
@@ -69,14 +60,14 @@ class Bridge:
         self._spool = spool
         self._requester = requester
         self.request_probe: Callable[[], None] = lambda: None
-        """Called when an operation failed for want of what lies behind (see `whole_path`)."""
+        """Called when an operation failed upstream (see `upstream_probe`)."""
 
     async def associate(self, request: AssociationRequest) -> Acceptance | Rejection:
         """Decide on an association."""
         return self._admission.decide(request)
 
     def association_ended(self, association: AssociationHandle, outcome: str) -> None:
-        """Count an association less."""
+        """Stop counting an association that has ended."""
         self._admission.association_ended(association.request, outcome)
 
     def open_data_set(
@@ -85,13 +76,13 @@ class Bridge:
         context: PresentationContext,  # noqa: ARG002 - the interface's
         command: Command,
     ) -> DataSetSink:
-        """Room for what follows a command: the spool for an instance, else some memory."""
+        """Return the spool for the instance of a C-STORE, or a buffer for any other data set."""
         if command.command_field == CommandField.C_STORE_RQ:
             return self._spool.open(new_operation_id())
         return IdentifierBuffer(self._settings.maximum_identifier_length)
 
     async def perform(self, message: Message) -> None:
-        """Answer one request."""
+        """Perform and answer one request."""
         services: dict[int, tuple[str, _Serve]] = {
             CommandField.C_STORE_RQ: ("store", self._store),
             CommandField.C_FIND_RQ: ("find", self._find),
@@ -152,7 +143,7 @@ class Bridge:
             await _answer(message, record, known_status(result.status), result.comment)
 
     async def _send_matches(self, message: Message, finding: FindStream) -> int:
-        """Matches met; one more than the maximum when there are more, of which none is sent."""
+        """Send matches and return their number, or one more than the maximum if there are more."""
         count = 0
         async for match in finding:
             if message.cancelled.is_set():
@@ -183,14 +174,14 @@ async def _answer(message: Message, record: RequestRecord, status: Status, comme
 
 
 def _operation_id(message: Message) -> str:
-    """A data set already in the spool gave the operation its name."""
+    """Return the id that the spool gave to the data set, or a new one without a data set."""
     if isinstance(message.data_set, SpooledDataSet):
         return message.data_set.operation_id
     return new_operation_id()
 
 
 def _storable(message: Message) -> SpooledDataSet:
-    """The data set of a C-STORE that can be carried. Raises DimseFailure for any other."""
+    """Return the data set of a valid C-STORE. Raises DimseFailure for an invalid one."""
     command, context = message.command, message.context
     if not is_storage(context.abstract_syntax) or not _matches_context_class(message):
         raise DimseFailure(
@@ -211,7 +202,7 @@ def _matches_context_class(message: Message) -> bool:
 
 
 def _query_identifier(message: Message) -> bytes:
-    """The identifier of a C-FIND that can be carried. Raises DimseFailure for any other."""
+    """Return the identifier of a valid C-FIND. Raises DimseFailure for an invalid one."""
     if message.context.abstract_syntax not in FIND_CLASSES or not _matches_context_class(message):
         raise DimseFailure(
             Status.SOP_CLASS_NOT_SUPPORTED, "C-FIND is served for Patient and Study Root"
@@ -265,7 +256,7 @@ def _origin(message: Message) -> Origin:
 
 
 def _instance(command: Command) -> dict[str, str]:
-    """What names an instance in a log line: text from the network, so only if it is a UID."""
+    """Return the UIDs for a log line, without invalid ones: they are text from the network."""
     identifiers = {
         "sop_class_uid": command.affected_sop_class_uid,
         "sop_instance_uid": command.affected_sop_instance_uid,
@@ -274,7 +265,7 @@ def _instance(command: Command) -> dict[str, str]:
 
 
 def known_status(number: int) -> Status:
-    """The status by name; of a newer peer's unknown ones, the nearest an older SCU knows."""
+    """Return the status, or for an unknown one of a newer release the nearest known status."""
     with suppress(ValueError):
         return Status(number)
     if number & 0xF000 == Status.CANNOT_UNDERSTAND:
@@ -284,6 +275,6 @@ def known_status(number: int) -> Status:
 
 
 def upstream_error(result: EchoResult) -> str:
-    """What an echo found wrong, in one sentence; empty when all is well."""
+    """Return the errors in an echo's result as one sentence, or an empty string."""
     found = (result.comment, result.bucket, result.event_sink, result.catalogue)
     return "; ".join(dict.fromkeys(each for each in found if each))

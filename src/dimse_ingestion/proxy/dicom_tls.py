@@ -1,6 +1,6 @@
 """TLS at the DIMSE port: the BCP 195 RFC 9325 profiles of PS3.15 annex B, by Python's ssl.
 
-Without a certificate there is none. A certificate that can't be used is a configuration mistake.
+Without a certificate the port is without TLS. An unusable certificate is a ConfigurationMistake.
 """
 
 import ssl
@@ -12,7 +12,7 @@ _CIPHERS_OF_TLS_1_2 = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM"  # RFC 9325 4.2
 
 
 def server_context(settings: ProxySettings) -> ssl.SSLContext | None:
-    """What the listener speaks TLS with; None without a certificate.
+    """Return the listener's TLS context, or None without a certificate.
 
     Raises ConfigurationMistake naming the variable whose file can't be used.
     """
@@ -28,11 +28,11 @@ def server_context(settings: ProxySettings) -> ssl.SSLContext | None:
         sentence = f"DIMSE_TLS_CERTIFICATE_PATH, DIMSE_TLS_KEY_PATH: no PEM pair ({trouble})."
         raise ConfigurationMistake([sentence]) from trouble
     if settings.tls_client_ca_path is not None:
-        _ask_for_certificates(context, settings.tls_client_ca_path)
+        _require_client_certificates(context, settings.tls_client_ca_path)
     return context
 
 
-def _ask_for_certificates(context: ssl.SSLContext, authority: Path) -> None:
+def _require_client_certificates(context: ssl.SSLContext, authority: Path) -> None:
     context.verify_mode = ssl.CERT_REQUIRED
     try:
         context.load_verify_locations(authority)

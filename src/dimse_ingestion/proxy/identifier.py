@@ -1,4 +1,4 @@
-"""What follows a command and is not stored: a query's identifier, or what nobody asked for."""
+"""The in-memory sink for data sets that are not stored, such as the identifier of a C-FIND."""
 
 from collections.abc import Awaitable
 
@@ -6,7 +6,7 @@ from dimse_ingestion.dicom.failure import OutOfResources
 
 
 class IdentifierBuffer:
-    """A `DataSetSink` in memory, up to a limit in bytes."""
+    """Collect a data set in memory, up to a limit in bytes; it is a `DataSetSink`."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -14,7 +14,7 @@ class IdentifierBuffer:
         self._too_long = False
 
     def write(self, fragment: bytes | memoryview) -> Awaitable[None] | None:
-        """Take one fragment; beyond the limit nothing more is kept."""
+        """Add one fragment; beyond the limit fragments are dropped and the content is invalid."""
         if len(self._content) + len(fragment) > self._limit:
             self._too_long = True
         else:
@@ -22,11 +22,11 @@ class IdentifierBuffer:
         return None
 
     def abandon(self) -> None:
-        """The rest won't come."""
+        """Discard the content."""
         self._content.clear()
 
     def content(self) -> bytes:
-        """The identifier. Raises OutOfResources when it was longer than the limit."""
+        """Return the identifier. Raises OutOfResources if it was longer than the limit."""
         if self._too_long:
             raise OutOfResources(f"The identifier is longer than {self._limit} bytes")
         return bytes(self._content)

@@ -1,6 +1,6 @@
-"""What is kept of each request that was answered: one log line, a count, and its seconds.
+"""The record of each answered request: one log line, a span, a count and its duration.
 
-It decides nothing and sends nothing.
+It does not answer requests (see `bridge`).
 """
 
 import time
@@ -18,7 +18,7 @@ _NOT_WORTH_A_WARNING = (Status.SUCCESS, Status.CANCEL)
 
 
 class RequestRecord:
-    """One request under way: what its line will say."""
+    """Collect the fields of a request's log line while it is performed."""
 
     def __init__(self, service: str, operation_id: str) -> None:
         self.service = service
@@ -30,7 +30,10 @@ class RequestRecord:
 
 @contextmanager
 def request_log(service: str, message: Message, operation_id: str) -> Iterator[RequestRecord]:
-    """Tell how a request ended, whatever way it does; a span and ids go with all within."""
+    """Log and count the request at the end of the block, however it ends.
+
+    Log lines and spans within the block carry the ids of its association and operation.
+    """
     request = message.association.request
     record = RequestRecord(service, operation_id)
     started = time.monotonic()

@@ -1,7 +1,7 @@
-"""The proxy from its start to its last association, whatever wires it is joined to (see `app`).
+"""The proxy's start and drain, independent of its real connections (see `app`).
 
-Order matters at both ends: probes answer first and last; a drain refuses new associations while
-those that are open finish, so that no image under way is lost.
+The order matters: probes start first and stop last; a drain rejects new associations while open
+ones finish, so that no image being sent is lost.
 """
 
 import asyncio
@@ -35,18 +35,18 @@ _Opened = TypeVar("_Opened")
 
 
 class Listener(Protocol):
-    """Where associations come in (see `upper_layer.acceptor`)."""
+    """The listener for associations (see `upper_layer.acceptor`)."""
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
-        """Listen; the address. Raises OSError."""
+        """Listen, and return the address. Raises OSError."""
 
     async def stop(self, drain: float) -> None:
-        """Listen no more; let associations finish for `drain` seconds, then abort them."""
+        """Stop listening; let associations finish for `drain` seconds, then abort them."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProxyDependencies:
-    """What the proxy is joined to."""
+    """The parts that connect the proxy to the upper layer and the transport."""
 
     requester: TransportClient
     listener: Callable[[Services], Listener]
@@ -55,7 +55,7 @@ class ProxyDependencies:
 
 @dataclass(frozen=True, slots=True)
 class RunningProxy:
-    """A proxy that listens."""
+    """A proxy that is listening, with its addresses and health."""
 
     ae_title: str
     address: tuple[str, int]
@@ -68,7 +68,7 @@ class RunningProxy:
 async def open_proxy(
     settings: ProxySettings, dependencies: ProxyDependencies
 ) -> AsyncIterator[RunningProxy]:
-    """The proxy, listening within the block and drained at its end.
+    """Run a proxy that listens within the block and is drained at the end.
 
     Raises ConfigurationMistake when an address or the spool can't be used.
     """
@@ -129,7 +129,7 @@ def _spool(settings: ProxySettings) -> Iterator[Spool]:
 async def _address_errors(
     opening: AbstractAsyncContextManager[_Opened], variable: str, value: str
 ) -> AsyncIterator[_Opened]:
-    """`opening`, with an address that can't be used told as the mistake of `variable`."""
+    """Enter `opening`; an OSError becomes the ConfigurationMistake of `variable`."""
     async with AsyncExitStack() as stack:
         try:
             open_proxy = await stack.enter_async_context(opening)
@@ -149,7 +149,7 @@ async def _listening(settings: ProxySettings, listener: Listener) -> AsyncIterat
 
 @asynccontextmanager
 async def _probing(path: UpstreamProbe) -> AsyncIterator[None]:
-    watching = asyncio.create_task(path.watch(), name="echo of our own")
+    watching = asyncio.create_task(path.watch(), name="upstream probe")
     try:
         yield
     finally:

@@ -1,7 +1,8 @@
-"""Whether the way from here to bucket and catalogue is open: an echo of our own, again and again.
+"""A periodic echo from the proxy to the bucket and the catalogue, for readiness.
 
-What a modality's C-ECHO would be told, known before it asks; readiness and `standalone` look at
-it. No association depends on it: while the way is closed, each request is answered for itself.
+It gives the answer that a modality's C-ECHO would get, before one is sent; readiness, `check` and
+`standalone` use it. Associations do not depend on it: while the probe fails, each request is still
+tried and answered individually.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ _PAUSE_WHILE_CLOSED = 1.0
 
 
 class UpstreamProbe:
-    """The last echo's outcome."""
+    """Send echoes and hold the result of the last one."""
 
     def __init__(
         self,
@@ -40,15 +41,15 @@ class UpstreamProbe:
         self._pause, self._pause_while_closed = pause, pause_while_closed
         self._open = asyncio.Event()
         self._probe_requested = asyncio.Event()
-        self.trouble = "No echo has gone all the way yet."
-        """Empty while the way is open, else a sentence."""
+        self.trouble = "No echo has reached the bucket and the catalogue yet."
+        """What is wrong, as a sentence; empty after a successful echo."""
 
     async def wait_until_open(self) -> None:
-        """Wait until an echo has gone all the way."""
+        """Wait until an echo has reached the bucket and the catalogue."""
         await self._open.wait()
 
     async def watch(self) -> None:
-        """Echo until cancelled."""
+        """Send echoes until cancelled."""
         while True:
             await self.probe()
             self._probe_requested.clear()
@@ -57,11 +58,11 @@ class UpstreamProbe:
                 await asyncio.wait_for(self._probe_requested.wait(), pause)
 
     def request_probe(self) -> None:
-        """An operation has just failed for want of what lies behind: look again at once."""
+        """Probe again at once, because an operation has just failed upstream."""
         self._probe_requested.set()
 
     async def probe(self) -> None:
-        """Echo once, unless nothing can be carried. Never raises but when cancelled."""
+        """Send one echo, unless the transport is down. Raises only CancelledError."""
         self._record(self._transport_trouble() or await self._echo())
 
     async def _echo(self) -> str:
@@ -72,8 +73,8 @@ class UpstreamProbe:
             return f"No ingestion service answered an echo within {_LONGEST_ECHO:.0f} s."
         except DimseFailure as failure:
             return failure.comment
-        except Exception as mistake:  # noqa: BLE001 - the watch goes on: it is how an operator learns of it
-            _LOG.exception("The echo of our own failed.")
+        except Exception as mistake:  # noqa: BLE001 - the loop goes on, and `trouble` shows the error
+            _LOG.exception("The upstream probe failed because of an error in this software.")
             return f"The echo failed ({type(mistake).__name__}): see the log."
 
     def _request(self) -> EchoRequest:
@@ -81,9 +82,9 @@ class UpstreamProbe:
 
     def _record(self, trouble: str) -> None:
         if trouble and trouble != self.trouble:
-            _LOG.warning("The way to bucket and catalogue is closed.", reason=trouble)
+            _LOG.warning("The bucket or the catalogue is unreachable.", reason=trouble)
         if not trouble and self.trouble:
-            _LOG.info("The way to bucket and catalogue is open.")
+            _LOG.info("The bucket and the catalogue are reachable.")
         self.trouble = trouble
         (self._open.clear if trouble else self._open.set)()
 

@@ -1,4 +1,4 @@
-"""The other side of DIMSE: a modality by pynetdicom, for commands that prove the product at work.
+"""A DIMSE service class user (modality) on pynetdicom, for the commands that test an installation.
 
-It speaks over TCP as a stranger would and shares no code with the product's own upper layer.
+It connects over TCP like any modality and shares no code with the product's own upper layer.
 """

@@ -1,7 +1,7 @@
-"""The modality's part: C-ECHO, C-STORE and C-FIND by pynetdicom, which knows nothing of us.
+"""A modality that sends C-ECHO, C-STORE and C-FIND with pynetdicom.
 
-Files are sent as they are, without decoding (`STORE_SEND_CHUNKED_DATASET`), so that what arrives
-can be compared byte for byte.
+Files are sent without decoding (`STORE_SEND_CHUNKED_DATASET`), so that the stored bytes can be
+compared with them. It does not use the product's own upper layer.
 """
 
 import time
@@ -22,16 +22,16 @@ _STUDY_ROOT_FIND = UID("1.2.840.10008.5.1.4.1.2.2.1")
 _LONGEST_CONNECT = 10.0
 _TRIES = 3
 _LONGEST_ANSWER = 120.0
-"""Seconds; a proxy answers within its operation time-out, of 50 s unless told otherwise."""
+"""Seconds; a proxy answers within its operation time-out, by default 50 s."""
 
 
 class NoAnswer(RuntimeError):
-    """The other side did not do its part: the sentence says what."""
+    """The other side did not answer, or answered with a failure; the message says which."""
 
 
 @dataclass(frozen=True)
 class StoreResult:
-    """How one C-STORE ended; `seconds` from request to response."""
+    """The result of one C-STORE; `seconds` is the time from request to response."""
 
     image: InstanceFile
     status: int
@@ -40,9 +40,9 @@ class StoreResult:
 
 
 class Modality:
-    """An AE that sends images and asks for them; `address` is (host, port).
+    """Send images and queries as an AE; `address` is (host, port).
 
-    Each of its methods may raise Unanswered.
+    All methods may raise NoAnswer.
     """
 
     def __init__(
@@ -54,27 +54,27 @@ class Modality:
         self._calling = calling_ae_title
 
     def echo(self) -> int:
-        """The status of a C-ECHO."""
+        """Send a C-ECHO and return its status."""
         with self._association([(_VERIFICATION, None)]) as assoc:
             return _status(assoc.send_c_echo())
 
     def send(self, images: list[InstanceFile]) -> Iterator[StoreResult]:
-        """Send each image once, on one association for each kind of image."""
+        """Send each image once, on one association for each SOP class."""
         for contexts, group in _grouped(images):
             with self._association(contexts) as assoc:
                 yield from (_store(assoc, image) for image in group)
 
     def find(self, identifier: Dataset, *, patient_root: bool = False) -> list[Dataset]:
-        """The matches; raises Unanswered when the C-FIND ends in a failure."""
+        """Send a C-FIND and return its matches; raises NoAnswer if it fails."""
         model = _PATIENT_ROOT_FIND if patient_root else _STUDY_ROOT_FIND
         with self._association([(model, None)]) as assoc:
             return list(_matches(assoc.send_c_find(identifier, model)))
 
     def _request_association(self, ae: AE) -> Association:
-        """The association asked for, established or not.
+        """Request an association and return it, established or not.
 
-        Asked again when it ended without an answer: on a busy machine pynetdicom overlooks a
-        rejection that is followed by the connection's end.
+        The request is repeated if the connection ended without an answer: on a busy machine
+        pynetdicom overlooks a rejection that is followed by the end of the connection.
         """
         host, port = self._address
         for _ in range(_TRIES):
@@ -105,18 +105,18 @@ class Modality:
 
 
 def _keep_responses_for_waiters(assoc: Association) -> None:
-    """Keep pynetdicom's reactor, which serves requests, from taking the answer to one of ours.
+    """Stop pynetdicom's reactor, which serves requests, from taking responses.
 
-    It looks for any message; on a busy machine it finds the answer that `send_c_store` waits for,
-    drops it ("unexpected C-STORE service message"), and the wait runs to its time-out. A requestor
-    is asked nothing, so only those who wait get messages.
+    The reactor polls for any message; on a busy machine it takes the response that `send_c_store`
+    waits for, drops it ("unexpected C-STORE service message"), and the wait times out. A requestor
+    gets no requests, so only blocking calls get messages.
     """
     waited_for = assoc.dimse.get_msg
     assoc.dimse.get_msg = lambda block=False: waited_for(block) if block else (None, None)  # type: ignore[method-assign]
 
 
 def _failure(assoc: Association) -> str:
-    """What became of an association that was not established."""
+    """Return why the association was not established, as the end of a sentence."""
     answer = assoc.acceptor.primitive
     if assoc.is_rejected and answer is not None:
         return f"rejected the association ({answer.result_str}: {answer.reason_str})"

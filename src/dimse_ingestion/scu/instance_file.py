@@ -1,4 +1,4 @@
-"""A Part-10 file with one instance, as a modality sends it: header, and the bytes that travel."""
+"""A Part-10 file with one instance, as a modality sends it: its header and its data set."""
 
 import hashlib
 from dataclasses import dataclass
@@ -17,26 +17,26 @@ class InstanceFile:
 
     @cached_property
     def header(self) -> FileDataset:
-        """Everything before the pixels."""
+        """The elements before the pixel data."""
         return dcmread(self.path, stop_before_pixels=True)
 
     @property
     def transfer_syntax(self) -> UID:
-        """As the file meta information says."""
+        """The transfer syntax in the file meta information."""
         return self.header.file_meta.TransferSyntaxUID
 
     @cached_property
     def data_set(self) -> bytes:
-        """The bytes after the file meta information: what travels in a C-STORE."""
+        """The bytes after the file meta information, which a C-STORE transfers."""
         return self.path.read_bytes()[data_set_offset(self.path) :]
 
     @cached_property
     def sha256(self) -> str:
-        """Digest of the data set, in hexadecimal."""
+        """The data set's SHA-256 in hexadecimal."""
         return hashlib.sha256(self.data_set).hexdigest()
 
 
 def data_set_offset(path: Path) -> int:
-    """Where the data set begins in a Part-10 file (PS3.10 section 7.1), in bytes."""
+    """Return the data set's offset in bytes in a Part-10 file (PS3.10 section 7.1)."""
     head = path.open("rb").read(144)
     return 144 + int.from_bytes(head[140:144], "little")

@@ -1,6 +1,7 @@
-"""A small instance that says of itself that it is a test's, made anew each time.
+"""A small instance that is marked as a test, generated for each use.
 
-A Secondary Capture image (PS3.3 A.8.1) with UIDs under 2.25 (PS3.5 B.2). It has no patient's data.
+It is a Secondary Capture image (PS3.3 A.8.1) with UIDs under 2.25 (PS3.5 B.2), without patient
+data.
 """
 
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ _SIDE = 16
 
 
 def write_sample(folder: Path) -> InstanceFile:
-    """A new instance as a file in `folder`."""
+    """Write a new instance to a file in `folder`."""
     ds = Dataset()
     ds.file_meta = FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dimse_ingestion.observability.logging import Logger, logger
 from dimse_ingestion.upper_layer import negotiation, pdata, pdus, proposals
 from dimse_ingestion.upper_layer.assembly import Assembly, CompleteMessage
-from dimse_ingestion.upper_layer.command_set import CommandField
 from dimse_ingestion.upper_layer.decisions import decide
 from dimse_ingestion.upper_layer.execute import Performer
 from dimse_ingestion.upper_layer.flow_control import FlowControl
@@ -20,6 +19,7 @@ from dimse_ingestion.upper_layer.pdus import AbortReason, AbortSource, PduType, 
 from dimse_ingestion.upper_layer.services import (
     AssociationRequest,
     Command,
+    CommandField,
     DataSetSink,
     PresentationContext,
     Rejection,

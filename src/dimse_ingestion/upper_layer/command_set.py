@@ -10,7 +10,7 @@ from enum import IntEnum
 
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.upper_layer.pdus import AbortReason, ProtocolError
-from dimse_ingestion.upper_layer.services import Command
+from dimse_ingestion.upper_layer.services import Command, CommandField
 
 LONGEST = 64 * 1024
 """Maximum bytes of a command set; real ones have a few hundred."""
@@ -42,12 +42,6 @@ class _Element(IntEnum):
     REQUESTED_SOP_INSTANCE_UID = 0x1001
     MOVE_ORIGINATOR_AE_TITLE = 0x1030
     MOVE_ORIGINATOR_MESSAGE_ID = 0x1031
-
-
-class CommandField(IntEnum):
-    """The request that the upper layer handles itself (PS3.7 E.1); services handle the others."""
-
-    C_CANCEL_RQ = 0x0FFF
 
 
 def decode(content: bytes) -> Command:

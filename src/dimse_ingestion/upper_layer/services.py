@@ -13,6 +13,18 @@ from typing import Protocol
 from dimse_ingestion.dicom.status import Status
 
 
+class CommandField(IntEnum):
+    """Command Field (0000,0100) of the requests that are served (PS3.7 E.1).
+
+    The upper layer handles C-CANCEL-RQ itself.
+    """
+
+    C_STORE_RQ = 0x0001
+    C_FIND_RQ = 0x0020
+    C_ECHO_RQ = 0x0030
+    C_CANCEL_RQ = 0x0FFF
+
+
 class RejectResult(IntEnum):
     """Result of an A-ASSOCIATE-RJ (PS3.8 table 9-21)."""
 

@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY
 from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.proxy.acceptance import Admission
-from dimse_ingestion.proxy.bridge import Bridge, CommandField, known_status
+from dimse_ingestion.proxy.bridge import Bridge, known_status
 from dimse_ingestion.spooling.spool import Limits, Spool
 from dimse_ingestion.transport.protocol.messages import (
     EchoRequest,
@@ -24,6 +24,7 @@ from dimse_ingestion.transport.protocol.messages import (
 from dimse_ingestion.upper_layer.services import (
     Acceptance,
     Command,
+    CommandField,
     PresentationContext,
     Services,
 )

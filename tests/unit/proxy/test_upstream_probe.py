@@ -15,7 +15,7 @@ def requester() -> FakeRequester:
 
 async def test_the_way_counts_as_closed_until_an_echo_proves_it(requester: FakeRequester) -> None:
     path = UpstreamProbe(requester, "DICOM-INGEST", lambda: "")
-    assert path.trouble == "No echo has gone all the way yet."
+    assert path.trouble == "No echo has reached the bucket and the catalogue yet."
     await path.probe()
     assert path.trouble == ""
     await path.wait_until_open()
