@@ -105,12 +105,14 @@ async def _check_space(report: Report, settings: StorageSpaceSettings) -> None:
         f"bucket as mounted at {settings.bucket_config_path}",
         lambda: _async_call(settings.read_bucket),
     )
-    async with open_backends(settings) as wires:
+    async with open_backends(settings) as backends:
         await report.check(
-            "bucket", lambda: wires.bucket.check(write=True), "can be read and written"
+            "bucket", lambda: backends.bucket.check(write=True), "can be read and written"
         )
-        await report.check(f"event sink {settings.event_sink}", wires.sink.check, "reached")
-        await report.check(f"catalogue {settings.query_endpoint}", wires.queries.check, "reached")
+        await report.check(f"event sink {settings.event_sink}", backends.sink.check, "reached")
+        await report.check(
+            f"catalogue {settings.query_endpoint}", backends.queries.check, "reached"
+        )
 
 
 async def _check_catalogue(report: Report, _: Path | None) -> None:

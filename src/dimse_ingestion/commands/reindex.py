@@ -74,12 +74,12 @@ async def run(settings: IngestionSettings, *, parallel: int = 8, missing: bool =
         settings.wado_internal_endpoint,
         settings.wado_external_endpoint,
     )
-    async with open_backends(settings) as wires:
+    async with open_backends(settings) as backends:
         reindexing = Reindexing(
-            wires.bucket,
-            wires.sink,
+            backends.bucket,
+            backends.sink,
             space,
-            missing=_missing_by(wires) if missing else None,
+            missing=_missing_by(backends) if missing else None,
             progress=lambda tally: console.print(str(tally)),
             left_out=lambda key, reason: console.print(f"left out: {key}: {reason}"),
         )
@@ -93,11 +93,11 @@ async def run(settings: IngestionSettings, *, parallel: int = 8, missing: bool =
     return 1 if reindexing.tally.left_out else 0
 
 
-def _missing_by(wires: Backends) -> "Missing":
+def _missing_by(backends: Backends) -> "Missing":
     """Return a function that compares names with the catalogue."""
 
     async def missing(names: Sequence[str]) -> list[str]:
-        return await wires.queries.missing(wires.bucket.name, names)
+        return await backends.queries.missing(backends.bucket.name, names)
 
     return missing
 

@@ -67,15 +67,15 @@ async def opened(
     health = probes.Health("dicomweb")
     start_series("dicomweb")
     async with AsyncExitStack() as stack:
-        wires = await stack.enter_async_context(open_backends(settings))
-        _add_checks(health, wires)
+        backends = await stack.enter_async_context(open_backends(settings))
+        _add_checks(health, backends)
         probed = Starlette(routes=probes.routes(health))
         host, port = settings.http_host, settings.http_port
         await stack.enter_async_context(serve(probed, host, port, setting="DIMSE_HTTP_PORT"))
         addresses = ServiceUrls(
             settings.external_address, settings.trusted_proxies, settings.external_port
         )
-        door = ServiceContext(settings, wires, addresses, stack, viewer_files)
+        door = ServiceContext(settings, backends, addresses, stack, viewer_files)
         services = application(door, SERVICES)
         host, port = settings.dicomweb_host, settings.dicomweb_port
         port = await stack.enter_async_context(
@@ -88,9 +88,9 @@ async def opened(
             health.drain()
 
 
-def _add_checks(health: probes.Health, wires: Backends) -> None:
+def _add_checks(health: probes.Health, backends: Backends) -> None:
     echoing = BackendHealthCheck(
-        lambda: wires.bucket.check(write=True), wires.sink.check, wires.queries.check
+        lambda: backends.bucket.check(write=True), backends.sink.check, backends.queries.check
     )
 
     async def bucket() -> str:

@@ -50,7 +50,7 @@ class ServiceContext:
     """
 
     settings: DicomwebSettings
-    wires: Backends
+    backends: Backends
     urls: ServiceUrls
     exit_stack: AsyncExitStack
     viewer: Path | None = None

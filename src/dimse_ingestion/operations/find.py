@@ -109,9 +109,9 @@ def _query_keys(query: QueryKeys) -> list[Element]:
 def _identifier(
     match: list[Element], query: QueryKeys, retrieve_ae_title: str, transfer_syntax_uid: str
 ) -> bytes:
-    found = by_tag(match)
-    stored = found.pop(encoding.SPECIFIC_CHARACTER_SET, None)
-    elements = _completed(found, query, retrieve_ae_title)
+    elements_by_tag = by_tag(match)
+    stored = elements_by_tag.pop(encoding.SPECIFIC_CHARACTER_SET, None)
+    elements = _completed(elements_by_tag, query, retrieve_ae_title)
     character_set = encoding.response_character_set(elements, stored.value if stored else "")
     try:
         return encoding.encode(elements, transfer_syntax_uid, character_set)
@@ -121,18 +121,21 @@ def _identifier(
 
 
 def _completed(
-    found: dict[int, Element], query: QueryKeys, retrieve_ae_title: str
+    elements_by_tag: dict[int, Element], query: QueryKeys, retrieve_ae_title: str
 ) -> list[Element]:
     """Return a match with every requested key, empty if without value, and the SCP's own keys."""
     for key in query.keys:
-        found.setdefault(key.tag, element(key.tag, key.vr))
+        elements_by_tag.setdefault(key.tag, element(key.tag, key.vr))
     for tag, vr, value in (
         (QUERY_RETRIEVE_LEVEL, "CS", query.level),
         (RETRIEVE_AE_TITLE, "AE", retrieve_ae_title),
         (INSTANCE_AVAILABILITY, "CS", "ONLINE"),
     ):
-        found[tag] = element(tag, vr, value)
-    return [each if each.bulk is None else element(each.tag, each.vr) for each in found.values()]
+        elements_by_tag[tag] = element(tag, vr, value)
+    return [
+        each if each.bulk is None else element(each.tag, each.vr)
+        for each in elements_by_tag.values()
+    ]
 
 
 def _is_writable(each: Element, transfer_syntax_uid: str) -> bool:

@@ -56,15 +56,15 @@ class FragmentReader:
     ) -> list[EncapsulatedFrame]:
         """Return the locations of frames by their numbers from 1; raises NoFrame."""
         cached = await self._frame_starts(located, pixels)
-        found = []
+        located_frames = []
         for number in numbers:
             pixels.check_number(number)
             if cached.is_unverified and not await self._is_consistent(located, cached, number):
                 cached = self._remember(
                     located, await self._starts_by_markers(located, cached.index)
                 )
-            found.append(cached.index.frame(cached.starts, number))
-        return found
+            located_frames.append(cached.index.frame(cached.starts, number))
+        return located_frames
 
     async def check_plain(self, located: Located, pixels: ImagePixels) -> None:
         """Raise NoFrame where there is a fragment for each frame, but an image spans fragments."""
@@ -121,11 +121,11 @@ class FragmentReader:
         table = await self.data_set(located, index.table_offset, index.table_length)
         return index.starts_by_table(table)
 
-    async def _value(self, located: Located, element_: Element, most: int) -> bytes:
+    async def _value(self, located: Located, element_: Element, maximum: int) -> bytes:
         """Return a table's value; empty where it has more than one offset for each fragment."""
         if element_.bulk is None:
             return b64decode(element_.inline_binary or "")
-        if element_.bulk.length > 8 * most:
+        if element_.bulk.length > 8 * maximum:
             return b""
         return b"".join([piece async for piece in self._retriever.value(located, element_)])
 
@@ -146,8 +146,8 @@ class FragmentReader:
             len(cached.starts) == 1
         ):  # one frame of all fragments: a second image shows at the first boundary
             around = around[:1]
-        found = await self._boundaries(located, cached.index, around)
-        pairs = zip(found, around, strict=True)
+        boundaries = await self._boundaries(located, cached.index, around)
+        pairs = zip(boundaries, around, strict=True)
         return not any(cached.index.contradicts(each, n, cached.starts) for each, n in pairs)
 
     async def _boundaries(

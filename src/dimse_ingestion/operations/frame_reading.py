@@ -67,10 +67,10 @@ class FrameReader:
             native = [frames.native_frame(pixels, number) for number in numbers]
             pairs = zip(numbers, native, strict=True)
             return [FrameLocation(located, pixels, number, place) for number, place in pairs]
-        found = await self._fragments.frames(located, pixels, numbers)
+        locations = await self._fragments.frames(located, pixels, numbers)
         return [
             _encapsulated_location(located, pixels, number, place)
-            for number, place in zip(numbers, found, strict=True)
+            for number, place in zip(numbers, locations, strict=True)
         ]
 
     async def locate_all(self, located: Located) -> list[FrameLocation]:
@@ -85,7 +85,7 @@ class FrameReader:
     async def chunks(self, place: FrameLocation) -> AsyncGenerator[bytes, None]:
         """Yield a frame's bytes, with one read where it is small, else in pieces."""
         if place.length <= _MAX_WHOLE_READ or _must_be_read_whole(place):
-            yield await self.whole(place)
+            yield await self.read_frame(place)
             return
         offset = place.place.offset
         fragments = getattr(place.place, "fragments", (place.place.length,))
@@ -116,7 +116,7 @@ class FrameReader:
                     async for piece in pieces:
                         yield piece
 
-    async def whole(self, place: FrameLocation) -> bytes:
+    async def read_frame(self, place: FrameLocation) -> bytes:
         """Return a frame's bytes; raises NoFrame where they are not one frame."""
         frame_place = place.place
         if not _has_bytes_in_words(place):
@@ -174,12 +174,12 @@ def _encapsulated_location(
     """
     if not any(place.fragments):
         raise NoFrame(f"Frame {number} is empty: the pixel data has no bytes for it.")
-    found = FrameLocation(located, pixels, number, place)
-    if not found.has_samples:
-        return found
+    location = FrameLocation(located, pixels, number, place)
+    if not location.has_samples:
+        return location
     stored = BulkReference(place.offset, sum(place.fragments))
-    alone = frames.native_pixels(replace(pixels, bulk=stored, number_of_frames=1))
-    whole = replace(alone, bulk=pixels.bulk, number_of_frames=pixels.number_of_frames)
+    single_frame = frames.native_pixels(replace(pixels, bulk=stored, number_of_frames=1))
+    whole = replace(single_frame, bulk=pixels.bulk, number_of_frames=pixels.number_of_frames)
     return FrameLocation(located, whole, number, place)
 
 

@@ -27,7 +27,7 @@ class Space:
 
     address: str
     client: httpx2.AsyncClient
-    wires: Backends
+    backends: Backends
     settings: DicomwebSettings
 
     @property
@@ -38,7 +38,7 @@ class Space:
     async def tell(self, events: Iterable[ImageStoredEvent]) -> None:
         """Have the catalogue know instances that are in no bucket."""
         for each in events:
-            await self.wires.sink.accept(each)
+            await self.backends.sink.accept(each)
 
     async def store(self, path: Path) -> Stored:
         """Store a file as the ingestion service does."""
@@ -55,7 +55,7 @@ class Space:
         async def chunks() -> AsyncIterator[bytes]:
             yield data_set
 
-        storing = Storer(self.wires.bucket, self.wires.sink, storage_space(self.settings))
+        storing = Storer(self.backends.bucket, self.backends.sink, storage_space(self.settings))
         return await storing.store(path.name, instance, chunks())
 
 
@@ -84,13 +84,13 @@ async def space_in(folder: Path, policy: str = "latest", **more: object) -> Asyn
             spool_directory=folder / "spool",
             **more,
         )
-        wires = await stack.enter_async_context(open_backends(settings))
+        backends = await stack.enter_async_context(open_backends(settings))
         door = await stack.enter_async_context(dicomweb.opened(settings))
         while await door.health.troubles():
             pass
         address = f"http://127.0.0.1:{door.port}"
         client = httpx2.AsyncClient(base_url=f"{address}/dicomweb", timeout=30)
-        yield Space(address, await stack.enter_async_context(client), wires, settings)
+        yield Space(address, await stack.enter_async_context(client), backends, settings)
 
 
 @pytest.fixture

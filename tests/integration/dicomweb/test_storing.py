@@ -41,7 +41,7 @@ def told(response: httpx2.Response) -> Dataset:
 
 
 async def kept(space: Space) -> list[str]:
-    return [each.key async for each in space.wires.bucket.list("instances/")]
+    return [each.key async for each in space.backends.bucket.list("instances/")]
 
 
 def reasons(response: httpx2.Response) -> list[int]:

@@ -315,7 +315,7 @@ async def test_a_request_cut_short_stores_nothing(space: Space) -> None:
         )
         assert response.status_code == 400
         assert "without its last boundary" in response.json()["detail"]
-    assert not [each async for each in space.wires.bucket.list("instances/")]
+    assert not [each async for each in space.backends.bucket.list("instances/")]
 
 
 async def test_a_full_spool_is_503_and_the_room_comes_back(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ async def test_frame_boundaries_are_read_once(has_table, reads):
     reader = frame_reader(archive)
     for number in (7, 300):
         place = (await reader.locate(located, [number]))[0]
-        assert await reader.whole(place) == frames[number - 1]
+        assert await reader.read_frame(place) == frames[number - 1]
     assert len(archive.bucket.reads) == reads + 2
 
 
@@ -48,7 +48,7 @@ async def test_item_lengths_unknown_to_the_catalogue_are_read_once():
     reader = frame_reader(archive)
     for number in (1, 50, 50):
         place = (await reader.locate(unknown, [number]))[0]
-        assert await reader.whole(place) == frames[number - 1]
+        assert await reader.read_frame(place) == frames[number - 1]
     assert len(archive.bucket.reads) <= 50 + 3
 
 
@@ -91,7 +91,7 @@ async def test_frames_are_correct_with_any_offset_table(basic, extended):
     for order in ([1, 2, 3], [3, 1], [2]):
         reader = frame_reader(archive)
         for place in await reader.locate(located, order):
-            assert await reader.whole(place) == jpeg(place.number)
+            assert await reader.read_frame(place) == jpeg(place.number)
 
 
 async def test_a_correct_table_costs_reads_around_the_frame_only():
@@ -100,7 +100,7 @@ async def test_a_correct_table_costs_reads_around_the_frame_only():
     archive, located = await stored(count, fragments(*halves(count), table=table))
     reader = frame_reader(archive)
     (place,) = await reader.locate(located, [100])
-    assert await reader.whole(place) == jpeg(100)
+    assert await reader.read_frame(place) == jpeg(100)
     assert len(archive.bucket.reads) == 2 + 3 + 1  # table and first bytes; around it; itself
 
 
@@ -108,7 +108,7 @@ async def test_one_frame_of_many_fragments_costs_one_read_more():
     archive, located = await stored(1, fragments(*[jpeg(1)[n : n + 2] for n in range(0, 60, 2)]))
     reader = frame_reader(archive)
     (place,) = await reader.locate(located, [1])
-    assert await reader.whole(place) == jpeg(1)
+    assert await reader.read_frame(place) == jpeg(1)
     assert len(archive.bucket.reads) == 2
 
 
@@ -117,7 +117,7 @@ async def test_more_images_than_the_single_frame_declared_are_separated():
     reader = frame_reader(archive)
     (place,) = await reader.locate(located, [1])
     assert place.length == len(jpeg(1))
-    assert await reader.whole(place) == jpeg(1)
+    assert await reader.read_frame(place) == jpeg(1)
 
 
 async def test_an_offset_table_is_used_where_images_have_no_markers():
@@ -125,7 +125,7 @@ async def test_an_offset_table_is_used_where_images_have_no_markers():
     archive, located = await stored(2, fragments(b"12", b"34", b"56", table=table), JPEG_XL)
     reader = frame_reader(archive)
     places = await reader.locate(located, [1, 2])
-    assert [await reader.whole(place) for place in places] == [b"1234", b"56"]
+    assert [await reader.read_frame(place) for place in places] == [b"1234", b"56"]
 
 
 async def test_fragments_without_table_and_markers_are_refused_without_reading_them():

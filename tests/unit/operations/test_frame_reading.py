@@ -64,7 +64,7 @@ async def test_a_frame_of_many_costs_one_read_of_its_own_length():
     frames = jpeg_like(3000)
     archive, located = await stored(3000, encapsulate(frames, has_bot=False))
     place = (await (reader := frame_reader(archive)).locate(located, [2000]))[0]
-    assert await reader.whole(place) == frames[1999]
+    assert await reader.read_frame(place) == frames[1999]
     assert [length for _, _, length in archive.bucket.reads] == [5002]
 
 
@@ -80,7 +80,7 @@ async def test_samples_in_fragments_are_cut_to_their_length():
     reader = frame_reader(archive)
     for place in await reader.locate_all(located):
         assert place.length == 256
-        assert await reader.whole(place) == bytes(256)
+        assert await reader.read_frame(place) == bytes(256)
         assert [chunk async for chunk in reader.chunks(place)] == [bytes(256)]
 
 
@@ -94,7 +94,7 @@ async def test_fragments_in_a_native_syntax_are_frames_too():
     archive, located = await stored(2, fragments(bytes(256), b"\2" * 256), EXPLICIT)
     reader = frame_reader(archive)
     (place,) = await reader.locate(located, [2])
-    assert await reader.whole(place) == b"\2" * 256
+    assert await reader.read_frame(place) == b"\2" * 256
 
 
 async def test_a_range_of_all_fragments_is_read_without_item_headers():
@@ -130,14 +130,14 @@ async def test_a_fragment_for_each_frame_that_begins_within_an_image_is_refused(
     reader = frame_reader(archive)
     (place,) = await reader.locate(located, [4])
     with pytest.raises(NoFrame, match="nothing that tells them apart"):
-        await reader.whole(place)
+        await reader.read_frame(place)
 
 
 async def test_a_frame_without_an_end_marker_is_returned():
     archive, located = await stored(2, fragments(jpeg(1)[:-2], jpeg(2)[:-2]))
     reader = frame_reader(archive)
     (place,) = await reader.locate(located, [2])
-    assert await reader.whole(place) == jpeg(2)[:-2]
+    assert await reader.read_frame(place) == jpeg(2)[:-2]
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
@@ -148,7 +148,7 @@ async def test_an_empty_fragment_is_not_a_frame(number):
     with pytest.raises(NoFrame, match=f"Frame {number} is empty"):
         await reader.locate(located, [number])
     (other,) = await reader.locate(located, [number % 3 + 1])
-    assert await reader.whole(other) == jpeg(number % 3 + 1)
+    assert await reader.read_frame(other) == jpeg(number % 3 + 1)
     assert all(length for _, _, length in archive.bucket.reads)
 
 

@@ -61,12 +61,12 @@ def render(job: DecodeJob, parameters: RenderParameters) -> bytes:
     data_set = _data_set(job)
     pixels, _ = _decode_samples(job, data_set, raw=False)
     is_coloured = pixels.ndim == _COLOUR_DIMENSIONS
-    shown = (
+    display_pixels = (
         colour_pixels(pixels, data_set)
         if is_coloured
         else grey_pixels(pixels, data_set, parameters.window)
     )
-    image = _fit(_crop(Image.fromarray(shown), parameters), parameters)
+    image = _fit(_crop(Image.fromarray(display_pixels), parameters), parameters)
     target = BytesIO()
     if parameters.media_type == "image/png":
         image.save(target, "PNG", compress_level=3)
@@ -101,13 +101,13 @@ def _decode_labelled(job: DecodeJob, data_set: Dataset) -> tuple[Pixels, str]:
     pixels, label = _decode_samples(job, data_set, raw=True)
     if pixels.ndim != _COLOUR_DIMENSIONS:
         return pixels, label
-    wanted = _YBR if data_set.PhotometricInterpretation == _YBR else _RGB
+    target = _YBR if data_set.PhotometricInterpretation == _YBR else _RGB
     is_ybr = label.startswith("YBR")
-    if is_ybr == (wanted == _YBR):
-        return pixels, label if label == wanted or not is_ybr else wanted
+    if is_ybr == (target == _YBR):
+        return pixels, label if label == target or not is_ybr else target
     if pixels.dtype != np.uint8:
         return pixels, label
-    return convert_color_space(pixels, label, wanted), wanted
+    return convert_color_space(pixels, label, target), target
 
 
 def _decode_samples(job: DecodeJob, data_set: Dataset, *, raw: bool) -> tuple[Pixels, str]:
@@ -180,8 +180,8 @@ def check_size(frame: bytes, data_set: Dataset) -> None:
     """
     try:
         size = claimed_size(frame, data_set.file_meta.TransferSyntaxUID)
-    except NoSize as none:
-        raise Undecodable(str(none)) from None
+    except NoSize as no_size:
+        raise Undecodable(str(no_size)) from None
     if size is None:
         return
     expected = data_set.Rows * data_set.Columns * data_set.SamplesPerPixel

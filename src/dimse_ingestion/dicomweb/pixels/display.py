@@ -119,8 +119,8 @@ def _stored_window(data_set: Dataset) -> Window | None:
     """Return the first valid window, or None."""
     function = str(data_set.get("VOILUTFunction") or "LINEAR").lower().replace("_", "-")
     pairs = zip(numbers(data_set, "WindowCenter"), numbers(data_set, "WindowWidth"), strict=False)
-    least = 1.0 if function not in ("linear-exact", "sigmoid") else math.ulp(0.0)
-    return next((Window(c, w, function) for c, w in pairs if w >= least), None)
+    minimum = 1.0 if function not in ("linear-exact", "sigmoid") else math.ulp(0.0)
+    return next((Window(c, w, function) for c, w in pairs if w >= minimum), None)
 
 
 def _window_shading(window: Window) -> _Shading:
@@ -137,17 +137,17 @@ def _window_shading(window: Window) -> _Shading:
 
 def _range(strips: Iterator[Pixels]) -> tuple[float, float]:
     """Return the smallest and the largest finite value."""
-    least, most = math.inf, -math.inf
+    minimum, maximum = math.inf, -math.inf
     for strip in strips:
         finite = strip[np.isfinite(strip)]
         if finite.size:
-            least, most = min(least, finite.min()), max(most, finite.max())
-    return (float(least), float(most)) if least <= most else (0.0, 1.0)
+            minimum, maximum = min(minimum, finite.min()), max(maximum, finite.max())
+    return (float(minimum), float(maximum)) if minimum <= maximum else (0.0, 1.0)
 
 
-def _range_shading(least: float, most: float) -> _Shading:
-    width = (most - least) or 1.0
-    return lambda values: np.clip(np.nan_to_num((values - least) / width), 0.0, 1.0)
+def _range_shading(minimum: float, maximum: float) -> _Shading:
+    width = (maximum - minimum) or 1.0
+    return lambda values: np.clip(np.nan_to_num((values - minimum) / width), 0.0, 1.0)
 
 
 def _palette(data_set: Dataset) -> list[LookupTable] | None:
@@ -157,8 +157,8 @@ def _palette(data_set: Dataset) -> list[LookupTable] | None:
         table(data_set, f"{name.format(each)}Descriptor", f"{name.format(each)}Data", data_set)
         for each in _COLOURS
     ]
-    whole = [each for each in tables if each is not None]
-    return whole if len(whole) == len(_COLOURS) else None
+    complete = [each for each in tables if each is not None]
+    return complete if len(complete) == len(_COLOURS) else None
 
 
 def _apply_palette(pixels: Pixels, palette: list[LookupTable]) -> Pixels:

@@ -115,13 +115,13 @@ def _samples(frames: Iterable[Pixels]) -> Iterator[bytes]:
 
 def _packed(frames: Iterable[Pixels]) -> Iterator[bytes]:
     """Yield the bits of frames without padding between frames (PS3.5 8.1.1)."""
-    left = np.empty(0, np.uint8)
+    remaining = np.empty(0, np.uint8)
     for each in frames:
-        bits = np.concatenate([left, each.ravel()])
+        bits = np.concatenate([remaining, each.ravel()])
         whole = len(bits) // _BYTE * _BYTE
         yield np.packbits(bits[:whole], bitorder="little").tobytes()
-        left = bits[whole:]
-    yield np.packbits(left, bitorder="little").tobytes()
+        remaining = bits[whole:]
+    yield np.packbits(remaining, bitorder="little").tobytes()
 
 
 def _little_endian(data_set: Dataset) -> Dataset:

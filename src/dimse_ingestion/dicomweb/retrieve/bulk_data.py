@@ -128,10 +128,10 @@ async def _value_response(
     requested_range = byte_range(request, length, headers["etag"])
     if requested_range is not None:
         headers["content-range"] = requested_range.content_range
-    byte_range_ = requested_range or ByteRange(0, length, length)
-    body = context.retriever.value(instance, value, byte_range_.offset, byte_range_.length)
+    effective_range = requested_range or ByteRange(0, length, length)
+    body = context.retriever.value(instance, value, effective_range.offset, effective_range.length)
     answer = ResponseHead(HTTPStatus.PARTIAL_CONTENT if requested_range else HTTPStatus.OK, headers)
-    return await single_response(request, Part(OCTET_STREAM, body), byte_range_.length, answer)
+    return await single_response(request, Part(OCTET_STREAM, body), effective_range.length, answer)
 
 
 async def _frames_response(
@@ -152,10 +152,10 @@ async def _frames_response(
     answer = ResponseHead(headers=headers)
     if form.is_multipart and form.transfer_syntax_uid != EXPLICIT:
         return await multipart_response(request, _parts(bodies, form), form.media_type, answer)
-    whole = Part(form.content_type, _concatenate(bodies))
+    part = Part(form.content_type, _concatenate(bodies))
     if form.is_multipart:
-        return await multipart_response(request, _single_part(whole), form.media_type, answer)
-    return await single_response(request, whole, None, answer)
+        return await multipart_response(request, _single_part(part), form.media_type, answer)
+    return await single_response(request, part, None, answer)
 
 
 async def _fragments_response(

@@ -51,15 +51,17 @@ def open_context(service: ServiceContext) -> RetrieveContext:
     """Create the context; its decoder processes end with the service."""
     decoders = DecoderPool(service.settings.workers)
     service.exit_stack.push_async_exit(decoders)
-    retriever = Retriever(service.wires.bucket, service.wires.queries)
+    retriever = Retriever(service.backends.bucket, service.backends.queries)
     directory = service.settings.spool_directory
     return RetrieveContext(retriever, FrameReader(retriever), decoders, service.urls, directory)
 
 
 def resource_of(instance: Located) -> Resource:
     """Return the resource that an instance's UIDs identify."""
-    found = by_tag(instance.elements)
-    return Resource(*(uids.strip_padding(found[UNIQUE_KEYS[level]].value) for level in _LEVELS))
+    elements_by_tag = by_tag(instance.elements)
+    return Resource(
+        *(uids.strip_padding(elements_by_tag[UNIQUE_KEYS[level]].value) for level in _LEVELS)
+    )
 
 
 def object_missing_problem(missing: ObjectMissing) -> Problem:

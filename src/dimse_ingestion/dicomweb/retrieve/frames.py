@@ -140,7 +140,7 @@ async def frame_contents(
             _CONCURRENT_DECODES if places[0].pixels.native_bits < 8 * _MAX_READ_AHEAD * 4 else 1
         )
     elif max(place.length for place in places) <= _MAX_READ_AHEAD:
-        jobs = (partial(context.frames.whole, place) for place in places)
+        jobs = (partial(context.frames.read_frame, place) for place in places)
         concurrency = _CONCURRENT_READS
     else:
         for place in places:
@@ -153,7 +153,7 @@ async def frame_contents(
 
 async def _decode(context: RetrieveContext, place: FrameLocation) -> bytes:
     instance = place.located
-    frame = await context.frames.whole(place)
+    frame = await context.frames.read_frame(place)
     presentation = await context.frames.presentation_attributes(instance, place.number)
     return await context.decoders.decode(
         decode_job(frame, presentation, place.pixels, instance.transfer_syntax_uid)

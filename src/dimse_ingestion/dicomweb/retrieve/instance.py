@@ -27,22 +27,24 @@ async def instance_response(
 ) -> Response:
     """Return one instance as application/dicom; raises Problem."""
     content_type = f"{DICOM}; transfer-syntax={syntax}"
-    whole = object_size(instance)
+    size = object_size(instance)
     if syntax != instance.transfer_syntax_uid:
         headers = caching_headers(entity_tag(instance, "explicit"))
-        stored = context.retriever.object_range(instance, 0, whole)
+        stored = context.retriever.object_range(instance, 0, size)
         part = Part(content_type, transcode(context, instance, stored))
         return await single_response(request, part, None, ResponseHead(headers=headers))
     headers = {**caching_headers(entity_tag(instance)), "accept-ranges": "bytes"}
-    requested_range = byte_range(request, whole, headers["etag"])
+    requested_range = byte_range(request, size, headers["etag"])
     if requested_range is not None:
         headers["content-range"] = requested_range.content_range
-    byte_range_ = requested_range or ByteRange(0, whole, whole)
-    chunks = context.retriever.object_range(instance, byte_range_.offset, byte_range_.length)
+    effective_range = requested_range or ByteRange(0, size, size)
+    chunks = context.retriever.object_range(
+        instance, effective_range.offset, effective_range.length
+    )
     answer = ResponseHead(HTTPStatus.PARTIAL_CONTENT if requested_range else HTTPStatus.OK, headers)
     try:
         return await single_response(
-            request, Part(content_type, chunks), byte_range_.length, answer
+            request, Part(content_type, chunks), effective_range.length, answer
         )
     except ObjectMissing as missing:
         raise object_missing_problem(missing) from None

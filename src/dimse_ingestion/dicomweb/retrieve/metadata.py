@@ -42,7 +42,7 @@ def routes(context: ServiceContext) -> Iterable[BaseRoute]:
     async def answer(request: Request) -> Response:
         target = resource(request)
         form, base = data_set_format(request), context.urls.base(request)
-        instances = context.wires.queries.objects(instances_query(target))
+        instances = context.backends.queries.objects(instances_query(target))
         return await _response(request, form, _encode(instances, form, base))
 
     compressing = [Middleware(CompressionMiddleware)]

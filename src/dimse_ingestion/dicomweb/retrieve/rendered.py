@@ -110,8 +110,8 @@ def _answer(
 
 async def _instance(context: RetrieveContext, request: Request) -> Located | None:
     """Return the instance of a resource, None for a study or series; raises Problem 404."""
-    wanted = resource(request)
-    return await context.instance(wanted) if wanted.instance else None
+    target = resource(request)
+    return await context.instance(target) if target.instance else None
 
 
 async def file_response(
@@ -164,7 +164,7 @@ async def _frames_of(
     context: RetrieveContext, request: Request, instance: Located | None, *, is_single: bool
 ) -> Sequence[RenderedFrame]:
     """Return the frames that represent a resource; raises Problem."""
-    wanted = resource(request)
+    target = resource(request)
     if instance is not None:
         if frames := request.path_params.get("list"):
             middle_frame(instance)
@@ -174,7 +174,7 @@ async def _frames_of(
             ]
         return [middle_frame(instance)]
     maximum = _MAX_CANDIDATES if is_single else _MAX_IMAGES
-    images = await _find_images(context, wanted.study, wanted.series, maximum)
+    images = await _find_images(context, target.study, target.series, maximum)
     return [images[len(images) // 2]] if is_single else images
 
 
@@ -227,7 +227,7 @@ async def _render(
     try:
         (place,) = await context.frames.locate(instance, [frame.number])
         check_size(place.pixels)
-        data = await context.frames.whole(place)
+        data = await context.frames.read_frame(place)
         elements = await context.frames.presentation_attributes(instance, frame.number)
     except NoFrame as no_frame:
         raise Problem(HTTPStatus.NOT_FOUND, str(no_frame)) from None

@@ -118,12 +118,12 @@ async def stream_response(
     requested_range = byte_range(request, stream.length, headers["etag"])
     if requested_range is not None:
         headers["content-range"] = requested_range.content_range
-    byte_range_ = requested_range or ByteRange(0, stream.length, stream.length)
-    part = Part(content_type, stream.chunks(byte_range_.offset, byte_range_.length))
+    effective_range = requested_range or ByteRange(0, stream.length, stream.length)
+    part = Part(content_type, stream.chunks(effective_range.offset, effective_range.length))
     return await single_response(
         request,
         part,
-        byte_range_.length,
+        effective_range.length,
         ResponseHead(HTTPStatus.PARTIAL_CONTENT if requested_range else HTTPStatus.OK, headers),
     )
 

@@ -76,12 +76,12 @@ class WholeInstances:
 
     async def study_or_series(self, request: Request) -> Response:
         """Return the instances of a study or a series as multipart."""
-        wanted = resource(request)
+        target = resource(request)
         syntaxes = wanted_syntaxes(choose_offer(accepted_types(request), [_OFFER]).ranges)
-        located = self._context.retriever.instances(wanted.study, wanted.series)
-        is_partial = wanted.path in self._incomplete
+        located = self._context.retriever.instances(target.study, target.series)
+        is_partial = target.path in self._incomplete
         if "*" not in syntaxes:
-            is_partial |= await self._is_partial(wanted.study, wanted.series, syntaxes)
+            is_partial |= await self._is_partial(target.study, target.series, syntaxes)
             located = _only_acceptable(located, syntaxes)
         if request.method == "HEAD":
             return await self._head(request, located)
@@ -102,9 +102,9 @@ class WholeInstances:
 
     async def instance(self, request: Request) -> Response:
         """Return one instance, as multipart of one part or as the body itself."""
-        wanted = resource(request)
+        target = resource(request)
         choice = choose_offer(accepted_types(request), [_OFFER, DICOM])
-        instance = await self._context.instance(wanted)
+        instance = await self._context.instance(target)
         syntaxes = wanted_syntaxes(choice.ranges)
         if (syntax := _acceptable_syntax(instance, syntaxes)) is None:
             raise Problem(HTTPStatus.NOT_ACCEPTABLE, _not_acceptable_reason(instance, syntaxes))
@@ -186,9 +186,9 @@ class WholeInstances:
             self._incomplete.popitem(last=False)
 
 
-def _acceptable_syntax(instance: Located, wanted: Sequence[str]) -> str | None:
+def _acceptable_syntax(instance: Located, target: Sequence[str]) -> str | None:
     """Return the transfer syntax to return an instance in, or None when there is none."""
-    syntax = offered_syntax(wanted, instance.transfer_syntax_uid)
+    syntax = offered_syntax(target, instance.transfer_syntax_uid)
     return (
         None
         if syntax != instance.transfer_syntax_uid and untranscodable_reason(instance)
@@ -196,8 +196,8 @@ def _acceptable_syntax(instance: Located, wanted: Sequence[str]) -> str | None:
     )
 
 
-def _not_acceptable_reason(instance: Located, wanted: Sequence[str]) -> str:
-    if offered_syntax(wanted, instance.transfer_syntax_uid) is not None:
+def _not_acceptable_reason(instance: Located, target: Sequence[str]) -> str:
+    if offered_syntax(target, instance.transfer_syntax_uid) is not None:
         return untranscodable_reason(instance)
     return (
         f"It is stored in transfer syntax {instance.transfer_syntax_uid}: request that one "
@@ -248,6 +248,6 @@ async def _single_part(part: Part) -> AsyncGenerator[Part, None]:
 
 
 async def _no_parts() -> AsyncGenerator[Part, None]:
-    none: tuple[Part, ...] = ()
-    for each in none:
+    nothing: tuple[Part, ...] = ()
+    for each in nothing:
         yield each

@@ -46,8 +46,8 @@ def routes(context: RetrieveContext) -> Iterable[BaseRoute]:
 
     async def answer(request: Request) -> Response:
         parameters = request.query_params
-        wanted = _resource(parameters)
-        instance = await context.instance(wanted)
+        target = _resource(parameters)
+        instance = await context.instance(target)
         offer = _media_type(request, instance)
         if offer == rendered_type(instance):
             return await file_response(context, request, instance, [])

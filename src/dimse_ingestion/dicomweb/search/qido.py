@@ -165,7 +165,7 @@ class _SearchHandlers:
         if limit == 0:
             return encoded
         async with aclosing(
-            self._context.wires.queries.matches(search_request.query(limit))
+            self._context.backends.queries.matches(search_request.query(limit))
         ) as matches:
             async for match in matches:
                 target = _resource(search_request.level, match)

@@ -60,10 +60,10 @@ def routes(context: ServiceContext) -> Iterable[BaseRoute]:
     context.exit_stack.callback(spool.close)
     space = storage_space(context.settings)
     limits = RequestLimits(context.settings.maximum_body, context.settings.maximum_parts)
-    storer = Storer(context.wires.bucket, context.wires.sink, space)
+    storer = Storer(context.backends.bucket, context.backends.sink, space)
     worker = MetadataWorker(LONGEST_METADATA)
     context.exit_stack.callback(worker.close)
-    stow = StowService(spool, storer, UidConflicts(context.wires.queries), limits, worker)
+    stow = StowService(spool, storer, UidConflicts(context.backends.queries), limits, worker)
 
     async def answer(request: Request) -> Response:
         form = store_response_format(request)

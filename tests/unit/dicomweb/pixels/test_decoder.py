@@ -47,7 +47,7 @@ async def job_of(path, number: int = 1) -> DecodeJob:
     located = await archive.add_file(path)
     pixels = image_pixels(located.elements)
     reader = FrameReader(Retriever(archive.bucket, archive.queries))
-    frame = await reader.whole((await reader.locate(located, [number]))[0])
+    frame = await reader.read_frame((await reader.locate(located, [number]))[0])
     presentation = await reader.presentation_attributes(located, number)
     return decode_job(frame, presentation, pixels, located.transfer_syntax_uid)
 
