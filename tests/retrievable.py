@@ -1,4 +1,4 @@
-"""Instances stored as C-STORE stores them, in a bucket in memory that counts what is read of it."""
+"""Instances stored as by C-STORE, in a memory bucket that records its reads."""
 
 import hashlib
 from collections.abc import AsyncIterator, Iterable
@@ -17,7 +17,7 @@ from tests.storable import data_set_of
 
 
 class CountingBucket(MemoryBucket):
-    """Remembers each read as key, offset and length."""
+    """Records each read as key, offset and length."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,21 +29,21 @@ class CountingBucket(MemoryBucket):
 
 
 class Archive:
-    """A bucket and a catalogue that know the same instances."""
+    """A bucket and a catalogue with the same instances."""
 
     def __init__(self) -> None:
         self.bucket = CountingBucket()
         self.queries = MemoryQueryClient()
         self._sink = MemorySink()
-        self._storing = Storer(self.bucket, self._sink, StorageSpace("radiology", "test"))
+        self._storer = Storer(self.bucket, self._sink, StorageSpace("radiology", "test"))
 
     async def add(
         self, data_set: bytes, transfer_syntax_uid: str, *, uid: str, sop: str
     ) -> Located:
-        """Store a data set, and tell the catalogue."""
+        """Store a data set and add it to the catalogue."""
         digest = hashlib.sha256(data_set).hexdigest()
         instance = Instance(sop, uid, transfer_syntax_uid, len(data_set), digest)
-        await self._storing.store(str(uuid4()), instance, _pieces(data_set))
+        await self._storer.store(str(uuid4()), instance, _pieces(data_set))
         located = located_of(self._sink)
         self.queries.add(located)
         self.bucket.reads.clear()
@@ -63,7 +63,7 @@ class Archive:
 
 
 def located_of(sink: MemorySink) -> Located:
-    """What the catalogue knows of the last event."""
+    """Return the catalogue's record of the last event."""
     data = sink.accepted[-1].data
     return Located(
         elements=data.image.elements,

@@ -1,4 +1,4 @@
-"""What tests of retrieving share: files in a space, where they are had, and parts of an answer."""
+"""Helpers of retrieve tests: files of a space, their paths, and the parts of a response."""
 
 from email.message import Message
 from pathlib import Path
@@ -13,12 +13,12 @@ FILES = {path.name: path for path in storable()}
 
 
 def of(name: str) -> Dataset:
-    """A file's data set."""
+    """Return a file's data set."""
     return dcmread(FILES[name])
 
 
 def path_of(name: str) -> str:
-    """Where its instance is had, below the services."""
+    """Return the path of its instance, below the service's base URL."""
     head = dcmread(FILES[name], stop_before_pixels=True)
     return (
         f"/studies/{head.StudyInstanceUID}/series/{head.SeriesInstanceUID}"
@@ -27,12 +27,12 @@ def path_of(name: str) -> str:
 
 
 def study_of(name: str) -> str:
-    """Where its study is had."""
+    """Return the path of its study."""
     return f"/studies/{dcmread(FILES[name], stop_before_pixels=True).StudyInstanceUID}"
 
 
 def reads() -> float:
-    """Reads of the bucket so far, by all in this process."""
+    """Return the number of bucket reads so far in this process."""
     samples = (each for family in metrics.storage_requests.collect() for each in family.samples)
     return sum(
         each.value
@@ -42,7 +42,7 @@ def reads() -> float:
 
 
 def parts_of(answer: object) -> list[tuple[str, bytes]]:
-    """Content-Type and content of each part; fails for a body that is not whole."""
+    """Return Content-Type and content of each part; fails for an incomplete body."""
     message = Message()
     message["content-type"] = answer.headers["content-type"]
     assert message.get_content_type() == "multipart/related"
@@ -57,12 +57,12 @@ def parts_of(answer: object) -> list[tuple[str, bytes]]:
     return [(content_type, bytes(content)) for content_type, content in parts]
 
 
-def data_set_behind(head: bytes) -> bytes:
-    """What follows preamble and group 2 of a Part-10 file."""
+def data_set_after(head: bytes) -> bytes:
+    """Return the data set that follows preamble and group 2 of a Part 10 file."""
     return head[144 + int.from_bytes(head[140:144], "little") :]
 
 
 def only_file(folder: Path) -> Path:
-    """The one object of a bucket folder."""
+    """Return the only object of a bucket folder."""
     [found] = folder.rglob("*.dcm")
     return found

@@ -1,4 +1,4 @@
-"""Frames and bulk data by WADO-RS: the right bytes, and no more of them read than need be."""
+"""Frames and bulk data by WADO-RS: correct bytes with no more reads than necessary."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -31,16 +31,16 @@ OCTETS = {"accept": "application/octet-stream"}
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def images(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Images]:
-    """The space that holds each file."""
+    """Yield the storage space of each file."""
     async with AsyncExitStack() as stack:
-        found: Images = {}
+        contents: Images = {}
         for group in GROUPS:
             folder = tmp_path_factory.mktemp("images") / "space"
             opened = await stack.enter_async_context(space_in(folder))
             for name in group:
                 await opened.store(FILES[name])
-                found[name] = opened
-        yield found
+                contents[name] = opened
+        yield contents
 
 
 def samples_of(name: str, number: int) -> bytes:
@@ -61,7 +61,7 @@ def stored_of(name: str) -> list[bytes]:
 
 
 @pytest.mark.parametrize("name", ["CT_small.dcm", "emri_small.dcm", "emri_small_big_endian.dcm"])
-async def test_a_native_frame_is_one_read_of_its_own_length(images: Images, name: str) -> None:
+async def test_a_native_frame_costs_one_read_of_its_length(images: Images, name: str) -> None:
     before = reads()
     answer = await images[name].client.get(f"{path_of(name)}/frames/1", headers=OCTETS)
     assert answer.content == samples_of(name, 1)
@@ -69,7 +69,7 @@ async def test_a_native_frame_is_one_read_of_its_own_length(images: Images, name
     assert reads() - before == 1
 
 
-async def test_bit_packed_frames_begin_with_a_byte(images: Images) -> None:
+async def test_bit_packed_frames_are_returned_from_a_byte_boundary(images: Images) -> None:
     path = f"{path_of('liver.dcm')}/frames/2"
     answer = await images["liver.dcm"].client.get(path, headers=OCTETS)
     bits = np.unpackbits(np.frombuffer(answer.content, np.uint8), bitorder="little")
@@ -78,7 +78,7 @@ async def test_bit_packed_frames_begin_with_a_byte(images: Images) -> None:
 
 
 @pytest.mark.parametrize("name", COMPRESSED)
-async def test_compressed_frames_are_given_as_stored_to_who_does_not_mind(
+async def test_compressed_frames_are_returned_as_stored_by_default(
     images: Images, name: str
 ) -> None:
     frames = stored_of(name)
@@ -92,7 +92,7 @@ async def test_compressed_frames_are_given_as_stored_to_who_does_not_mind(
 
 
 @pytest.mark.parametrize("name", COMPRESSED)
-async def test_compressed_frames_are_decoded_for_who_wants_octets(
+async def test_compressed_frames_are_decoded_when_octets_are_requested(
     images: Images, name: str
 ) -> None:
     answer = await images[name].client.get(f"{path_of(name)}/frames/1", headers=OCTETS)
@@ -118,7 +118,7 @@ async def test_compressed_frames_are_decoded_for_who_wants_octets(
         ),
     ],
 )
-async def test_a_frame_is_given_as_it_is_wanted(
+async def test_a_frame_is_returned_in_the_requested_media_type(
     images: Images, accept: str, content_type: str
 ) -> None:
     path = path_of(JPEG)
@@ -127,7 +127,7 @@ async def test_a_frame_is_given_as_it_is_wanted(
 
 
 @pytest.mark.parametrize("accept", ["image/jls", "image/jp2; transfer-syntax=1.2.3", "text/html"])
-async def test_what_a_frame_can_not_be_given_as_is_406_with_what_it_can(
+async def test_an_unsupported_media_type_of_a_frame_is_406_with_the_supported_ones(
     images: Images, accept: str
 ) -> None:
     path = path_of(JPEG)
@@ -141,20 +141,20 @@ async def test_dicomweb_client_retrieves_frames(images: Images, name: str) -> No
     client = DICOMwebClient(images[name].base)
     stored = of(name)
     uids = [str(stored[key].value) for key in ("StudyInstanceUID", "SeriesInstanceUID")]
-    found = await asyncio.to_thread(
+    contents = await asyncio.to_thread(
         client.retrieve_instance_frames,
         *uids,
         str(stored.SOPInstanceUID),
         [3, 1],
         media_types=(("application/octet-stream", EXPLICIT),),
     )
-    assert found == [samples_of(name, 3), samples_of(name, 1)]
+    assert contents == [samples_of(name, 3), samples_of(name, 1)]
 
 
 @pytest.mark.parametrize(
     ("frames", "status"), [("11", 404), ("0", 404), ("1,x", 400), ("1,", 400), ("-1", 400)]
 )
-async def test_frames_that_are_none(images: Images, frames: str, status: int) -> None:
+async def test_invalid_frame_numbers_are_refused(images: Images, frames: str, status: int) -> None:
     answer = await images["emri_small.dcm"].client.get(
         f"{path_of('emri_small.dcm')}/frames/{frames}"
     )
@@ -162,12 +162,12 @@ async def test_frames_that_are_none(images: Images, frames: str, status: int) ->
     assert answer.json()["detail"]
 
 
-async def test_what_is_no_image_has_no_frames(images: Images) -> None:
+async def test_an_instance_that_is_not_an_image_has_no_frames(images: Images) -> None:
     answer = await images["rtplan.dcm"].client.get(f"{path_of('rtplan.dcm')}/frames/1")
     assert (answer.status_code, "not an image" in answer.json()["detail"]) == (404, True)
 
 
-async def test_a_frame_that_a_client_has_is_not_sent_again(images: Images) -> None:
+async def test_an_unchanged_frame_is_304(images: Images) -> None:
     path = f"{path_of('emri_small.dcm')}/frames/2"
     tag = (await images["emri_small.dcm"].client.get(path)).headers["etag"]
     before = reads()
@@ -176,9 +176,11 @@ async def test_a_frame_that_a_client_has_is_not_sent_again(images: Images) -> No
 
 
 @pytest.mark.parametrize("name", ["CT_small.dcm", "mlut_18.dcm", "emri_small_big_endian.dcm"])
-async def test_bulk_data_is_had_by_the_addresses_of_metadata(images: Images, name: str) -> None:
-    [told] = (await images[name].client.get(f"{path_of(name)}/metadata")).json()
-    addresses = {tag: each["BulkDataURI"] for tag, each in told.items() if "BulkDataURI" in each}
+async def test_bulk_data_is_returned_at_the_urls_in_metadata(images: Images, name: str) -> None:
+    [metadata] = (await images[name].client.get(f"{path_of(name)}/metadata")).json()
+    addresses = {
+        tag: each["BulkDataURI"] for tag, each in metadata.items() if "BulkDataURI" in each
+    }
     assert "7FE00010" in addresses
     client = DICOMwebClient(images[name].base)
     for tag, address in addresses.items():
@@ -191,8 +193,8 @@ async def test_bulk_data_is_had_by_the_addresses_of_metadata(images: Images, nam
     assert pixels == (of(name).PixelData if name != BIG_ENDIAN else all_samples_of(name))
 
 
-async def test_a_client_has_bulk_data_by_metadata_it_asked_for_itself(images: Images) -> None:
-    """It names no port in Host, and is told addresses with it all the same."""
+async def test_dicomweb_client_retrieves_bulk_data_at_the_urls_in_metadata(images: Images) -> None:
+    """The client sends no port in Host, and still gets URLs that have the port."""
     name = "CT_small.dcm"
     client, pixels = DICOMwebClient(images[name].base), of(name).PixelData
     uids = (of(name).StudyInstanceUID, of(name).SeriesInstanceUID, of(name).SOPInstanceUID)
@@ -201,12 +203,12 @@ async def test_a_client_has_bulk_data_by_metadata_it_asked_for_itself(images: Im
         address = client.retrieve_instance_metadata(*uids)["7FE00010"]["BulkDataURI"]
         return address, [client.retrieve_bulkdata(address), list(client.iter_bulkdata(address))]
 
-    address, found = await asyncio.to_thread(ask)
+    address, contents = await asyncio.to_thread(ask)
     assert address.startswith(images[name].base)
-    assert found == [[pixels], [pixels]]
+    assert contents == [[pixels], [pixels]]
 
 
-async def test_bulk_data_in_ranges(images: Images) -> None:
+async def test_bulk_data_is_returned_by_byte_range(images: Images) -> None:
     for name in ("CT_small.dcm", "emri_small_big_endian.dcm"):
         path = f"{path_of(name)}/bulkdata/7FE00010"
         whole = (await images[name].client.get(path, headers=OCTETS)).content
@@ -216,7 +218,7 @@ async def test_bulk_data_in_ranges(images: Images) -> None:
             assert (answer.status_code, answer.content) == (206, whole[begin : end + 1])
 
 
-async def test_compressed_bulk_data_is_its_frames(images: Images) -> None:
+async def test_compressed_bulk_data_is_returned_frame_by_frame(images: Images) -> None:
     name = "SC_rgb_rle_2frame.dcm"
     path = f"{path_of(name)}/bulkdata/7FE00010"
     assert [content for _, content in parts_of(await images[name].client.get(path))] == stored_of(
@@ -227,7 +229,7 @@ async def test_compressed_bulk_data_is_its_frames(images: Images) -> None:
 
 
 @pytest.mark.parametrize("of_what", ["00100010", "7FE00010/1/00100010", "zz", "0040A730/1/2", "1"])
-async def test_no_bulk_data_at_an_address_is_404(images: Images, of_what: str) -> None:
+async def test_a_url_without_bulk_data_is_404(images: Images, of_what: str) -> None:
     answer = await images["CT_small.dcm"].client.get(
         f"{path_of('CT_small.dcm')}/bulkdata/{of_what}"
     )

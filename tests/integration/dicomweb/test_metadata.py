@@ -1,4 +1,4 @@
-"""Metadata comes from the catalogue alone, large values by address, and once if unchanged."""
+"""Metadata from the catalogue alone, with URLs for large values and 304 if unchanged."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -23,7 +23,7 @@ INSTANCE = f"{SERIES}/instances/{STORED.SOPInstanceUID}"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def two(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Space]:
+async def two_instances(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Space]:
     async with space_in(tmp_path_factory.mktemp("two") / "space") as opened:
         for path in (CT, MR):
             await opened.store(path)
@@ -40,40 +40,44 @@ def reads() -> float:
 
 
 @pytest.mark.parametrize("path", [STUDY, SERIES, INSTANCE])
-async def test_every_element_is_there_and_no_object_was_opened(two: Space, path: str) -> None:
+async def test_metadata_has_every_element_and_reads_no_object(
+    two_instances: Space, path: str
+) -> None:
     before = reads()
-    answer = await two.client.get(f"{path}/metadata")
+    answer = await two_instances.client.get(f"{path}/metadata")
     assert answer.headers["content-type"] == "application/dicom+json"
-    [told] = answer.json()
+    [metadata_] = answer.json()
     assert reads() == before
-    known = Dataset.from_json(told, bulk_data_uri_handler=lambda *_: b"")
+    known = Dataset.from_json(metadata_, bulk_data_uri_handler=lambda *_: b"")
     missing = {each.tag for each in STORED} - {each.tag for each in known}
     assert missing <= {0xFFFCFFFC}
     assert known.PatientName == STORED.PatientName
     assert known.ImagePositionPatient == STORED.ImagePositionPatient
 
 
-async def test_large_values_are_told_by_address(two: Space) -> None:
-    [told] = (await two.client.get(f"{INSTANCE}/metadata")).json()
-    assert told["7FE00010"] == {
+async def test_large_values_are_replaced_by_urls(two_instances: Space) -> None:
+    [metadata_] = (await two_instances.client.get(f"{INSTANCE}/metadata")).json()
+    assert metadata_["7FE00010"] == {
         "vr": "OW",
-        "BulkDataURI": f"{two.base}{INSTANCE}/bulkdata/7FE00010",
+        "BulkDataURI": f"{two_instances.base}{INSTANCE}/bulkdata/7FE00010",
     }
 
 
-async def test_what_has_not_changed_is_not_sent_again(two: Space) -> None:
-    first = await two.client.get(f"{STUDY}/metadata")
+async def test_unchanged_metadata_is_304(two_instances: Space) -> None:
+    first = await two_instances.client.get(f"{STUDY}/metadata")
     tag = first.headers["etag"]
-    again = await two.client.get(f"{STUDY}/metadata", headers={"if-none-match": f'"x", {tag}'})
+    again = await two_instances.client.get(
+        f"{STUDY}/metadata", headers={"if-none-match": f'"x", {tag}'}
+    )
     assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
-    other = await two.client.get(f"{STUDY}/metadata", headers={"if-none-match": '"x"'})
+    other = await two_instances.client.get(f"{STUDY}/metadata", headers={"if-none-match": '"x"'})
     assert other.json() == first.json()
 
 
-async def test_the_tag_is_another_for_another_form(two: Space) -> None:
+async def test_entity_tags_differ_between_media_types(two_instances: Space) -> None:
     xml = {"accept": 'multipart/related; type="application/dicom+xml"'}
     tags = {
-        (await two.client.get(f"{STUDY}/metadata", headers=headers)).headers["etag"]
+        (await two_instances.client.get(f"{STUDY}/metadata", headers=headers)).headers["etag"]
         for headers in ({}, xml)
     }
     assert len(tags) == 2
@@ -82,19 +86,19 @@ async def test_the_tag_is_another_for_another_form(two: Space) -> None:
 @pytest.mark.parametrize(
     "path", ["/studies/9.9", f"{STUDY}/series/9.9", f"{SERIES}/instances/9.9", "/studies/1.2"]
 )
-async def test_nothing_stored_is_404_with_a_sentence(two: Space, path: str) -> None:
-    answer = await two.client.get(f"{path}/metadata")
+async def test_metadata_of_an_unknown_uid_is_404(two_instances: Space, path: str) -> None:
+    answer = await two_instances.client.get(f"{path}/metadata")
     assert answer.status_code == 404
     assert answer.json()["detail"] == "Nothing with these UIDs is stored here."
 
 
-async def test_a_head_has_no_body(two: Space) -> None:
-    answer = await two.client.head(f"{STUDY}/metadata")
+async def test_a_head_request_has_no_body(two_instances: Space) -> None:
+    answer = await two_instances.client.head(f"{STUDY}/metadata")
     assert (answer.status_code, answer.content) == (200, b"")
     assert "etag" in answer.headers
 
 
-async def test_a_study_too_long_to_hold_is_streamed_whole(tmp_path: Path) -> None:
+async def test_metadata_too_long_for_memory_is_streamed_completely(tmp_path: Path) -> None:
     text = "x" * 60_000
     async with space_in(tmp_path / "space") as opened:
         await opened.tell(
@@ -102,6 +106,6 @@ async def test_a_study_too_long_to_hold_is_streamed_whole(tmp_path: Path) -> Non
             for number in range(300)
         )
         answer = await opened.client.get("/studies/1.2.1/metadata")
-    told: list[dict[str, Any]] = answer.json()
-    assert {each["00200013"]["Value"][0] for each in told} == set(range(300))
+    metadata_: list[dict[str, Any]] = answer.json()
+    assert {each["00200013"]["Value"][0] for each in metadata_} == set(range(300))
     assert "etag" not in answer.headers

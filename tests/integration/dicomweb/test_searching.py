@@ -1,4 +1,4 @@
-"""QIDO-RS over HTTP finds what C-FIND finds, and tells it as PS3.18 says."""
+"""QIDO-RS over HTTP: the matches of C-FIND, in the form of PS3.18."""
 
 import asyncio
 import random
@@ -34,8 +34,8 @@ REQUEST = Element(
 )
 
 
-def stored() -> list[ImageStoredEvent]:
-    """Instances that say all kinds of things, the same in every run."""
+def generated_events() -> list[ImageStoredEvent]:
+    """Return events of generated instances, the same in every run."""
     chance = random.Random(18)
     return [
         event(
@@ -55,46 +55,52 @@ def stored() -> list[ImageStoredEvent]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def full(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Space]:
+async def many_studies(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Space]:
     async with space_in(tmp_path_factory.mktemp("full") / "space") as opened:
-        await opened.tell(stored())
+        await opened.tell(generated_events())
         yield opened
 
 
-def identities(level: str, found: list[dict[str, dict[str, list[str]]]]) -> list[tuple[str, ...]]:
+def identities(level: str, matches: list[dict[str, dict[str, list[str]]]]) -> list[tuple[str, ...]]:
     tags = [f"{UNIQUE_KEYS[each]:08X}" for each in levels_to(level)[1:]]
-    return sorted(tuple(each[tag]["Value"][0] for tag in tags) for each in found)
+    return sorted(tuple(each[tag]["Value"][0] for tag in tags) for each in matches)
 
 
-def wanted(level: str, matches: list[list[Element]]) -> list[tuple[str, ...]]:
+def expected_identities(level: str, matches: list[list[Element]]) -> list[tuple[str, ...]]:
     tags = [UNIQUE_KEYS[each] for each in levels_to(level)[1:]]
     values = [{each.tag: each.value for each in match} for match in matches]
     return sorted(tuple(each[tag] for tag in tags) for each in values)
 
 
 @pytest.mark.parametrize("by", ["keyword", "tag"])
-async def test_finds_what_the_standard_s_rules_find(full: Space, by: str) -> None:
-    expected = Expected(stored(), "latest")
+async def test_a_search_finds_what_the_rules_of_the_standard_find(
+    many_studies: Space, by: str
+) -> None:
+    expected = Expected(generated_events(), "latest")
     for level, keyword, value in QUESTIONS if by == "keyword" else QUESTIONS[::7]:
         name = keyword if by == "keyword" else f"{KEYWORDS[keyword][0]:08x}"
         if "," in value:
             continue
-        answer = await full.client.get(SEARCHED[level], params={name: value})
+        answer = await many_studies.client.get(SEARCHED[level], params={name: value})
         assert answer.status_code in (200, 204), (level, keyword, value, answer.text)
-        found = answer.json() if answer.content else []
+        matches = answer.json() if answer.content else []
         matches = expected.matches(query(level, **{keyword: value}))
-        assert identities(level, found) == wanted(level, matches), (level, keyword, value)
+        assert identities(level, matches) == expected_identities(level, matches), (
+            level,
+            keyword,
+            value,
+        )
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def few(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Space]:
+async def two_studies(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Space]:
     """Two studies; the first has two series, of two instances and of one."""
     async with space_in(tmp_path_factory.mktemp("few") / "space") as opened:
-        await tell_few(opened)
+        await store_two_studies(opened)
         yield opened
 
 
-async def tell_few(space: Space) -> None:
+async def store_two_studies(space: Space) -> None:
     placed = [("1.1", "1.1.1", "3.1"), ("1.1", "1.1.1", "3.2"), ("1.1", "1.1.2", "3.3")]
     placed.append(("1.2", "1.2.1", "3.4"))
     about = {"PatientName": "山田^太郎", "PatientID": "P1", "StudyDate": "20260101"}
@@ -112,12 +118,12 @@ async def tell_few(space: Space) -> None:
     )
 
 
-async def test_modalities_in_study_are_left_out_where_there_is_none(tmp_path: Path) -> None:
+async def test_modalities_in_study_is_left_out_where_it_is_empty(tmp_path: Path) -> None:
     async with space_in(tmp_path / "space") as space:
         await space.tell([event(study="1.9", series="1.9.1", instance="1.9.1.1")])
         for query_string in ("", "?includefield=00080061", "?includefield=all"):
-            (found,) = (await space.client.get(f"/studies{query_string}")).json()
-            assert "00080061" not in found
+            (matches,) = (await space.client.get(f"/studies{query_string}")).json()
+            assert "00080061" not in matches
 
 
 @pytest.mark.parametrize(
@@ -134,50 +140,54 @@ async def test_modalities_in_study_are_left_out_where_there_is_none(tmp_path: Pa
         ("/studies/9.9/series", 0),
     ],
 )
-async def test_every_path_has_its_own(few: Space, path: str, number: int) -> None:
-    answer = await few.client.get(path)
+async def test_every_search_path_returns_its_matches(
+    two_studies: Space, path: str, number: int
+) -> None:
+    answer = await two_studies.client.get(path)
     assert answer.status_code == (200 if number else 204)
     assert len(answer.json() if number else []) == number
     assert answer.headers.get("content-type") == ("application/dicom+json" if number else None)
 
 
-async def test_a_study_tells_what_the_standard_wants(few: Space) -> None:
-    [study] = (await few.client.get("/studies?StudyInstanceUID=1.1")).json()
-    assert study["00081190"] == {"vr": "UR", "Value": [f"{few.base}/studies/1.1"]}
+async def test_a_study_has_the_fields_of_the_standard(two_studies: Space) -> None:
+    [study] = (await two_studies.client.get("/studies?StudyInstanceUID=1.1")).json()
+    assert study["00081190"] == {"vr": "UR", "Value": [f"{two_studies.base}/studies/1.1"]}
     assert study["00080056"]["Value"] == ["ONLINE"]
     assert study["00080061"]["Value"] == ["CT", "MR"]
     assert study["00100010"]["Value"] == [{"Alphabetic": "山田^太郎"}]
     assert (study["00201206"]["Value"], study["00201208"]["Value"]) == ([2], [3])
 
 
-async def test_a_series_tells_of_its_study_where_the_address_does_not(few: Space) -> None:
-    [alone] = (await few.client.get("/series?SeriesInstanceUID=1.1.2")).json()
-    assert alone["00081190"]["Value"] == [f"{few.base}/studies/1.1/series/1.1.2"]
+async def test_a_series_has_the_fields_of_its_study_unless_the_path_names_it(
+    two_studies: Space,
+) -> None:
+    [alone] = (await two_studies.client.get("/series?SeriesInstanceUID=1.1.2")).json()
+    assert alone["00081190"]["Value"] == [f"{two_studies.base}/studies/1.1/series/1.1.2"]
     assert alone["00400275"]["Value"][0]["00400009"]["Value"] == ["STEP1"]
     assert "00100010" in alone
-    within = (await few.client.get("/studies/1.1/series")).json()
+    within = (await two_studies.client.get("/studies/1.1/series")).json()
     assert all("00100010" not in each for each in within)
 
 
-async def test_an_instance_tells_where_it_is(few: Space) -> None:
-    [found] = (await few.client.get("/studies/1.1/series/1.1.2/instances")).json()
-    url = f"{few.base}/studies/1.1/series/1.1.2/instances/3.3"
-    assert found["00081190"]["Value"] == [url]
-    assert found["00200013"]["Value"] == [7]
+async def test_an_instance_has_its_retrieve_url(two_studies: Space) -> None:
+    [matches] = (await two_studies.client.get("/studies/1.1/series/1.1.2/instances")).json()
+    url = f"{two_studies.base}/studies/1.1/series/1.1.2/instances/3.3"
+    assert matches["00081190"]["Value"] == [url]
+    assert matches["00200013"]["Value"] == [7]
 
 
-async def test_included_fields_come_besides(few: Space) -> None:
+async def test_included_fields_are_added_to_the_default_fields(two_studies: Space) -> None:
     path = "/studies/1.1/series/1.1.2/instances"
-    for asked in ("PatientID,00080020", "PatientID&includefield=StudyDate", "all"):
-        [found] = (await few.client.get(f"{path}?includefield={asked}")).json()
-        assert found["00100020"]["Value"] == ["P1"], asked
-        assert found["00080020"]["Value"] == ["20260101"], asked
-    [alone] = (await few.client.get(path)).json()
+    for search_query in ("PatientID,00080020", "PatientID&includefield=StudyDate", "all"):
+        [matches] = (await two_studies.client.get(f"{path}?includefield={search_query}")).json()
+        assert matches["00100020"]["Value"] == ["P1"], search_query
+        assert matches["00080020"]["Value"] == ["20260101"], search_query
+    [alone] = (await two_studies.client.get(path)).json()
     assert "00100020" not in alone
 
 
 @pytest.mark.parametrize(
-    ("asked", "number"),
+    ("search_query", "number"),
     [
         ("00400275.00400009=STEP1", 3),
         ("RequestAttributesSequence.ScheduledProcedureStepID=STEP*", 3),
@@ -186,23 +196,25 @@ async def test_included_fields_come_besides(few: Space) -> None:
         ("00400275.00400009=STEP2", 0),
     ],
 )
-async def test_within_sequences(few: Space, asked: str, number: int) -> None:
-    answer = await few.client.get(f"/series?{asked}")
+async def test_attributes_within_sequences_are_matched(
+    two_studies: Space, search_query: str, number: int
+) -> None:
+    answer = await two_studies.client.get(f"/series?{search_query}")
     assert len(answer.json() if answer.content else []) == number
 
 
-async def test_pages_follow_each_other_and_say_when_there_is_more(few: Space) -> None:
+async def test_pages_are_consecutive_and_warn_of_further_results(two_studies: Space) -> None:
     seen = []
     for offset in range(5):
-        answer = await few.client.get(f"/instances?limit=1&offset={offset}")
+        answer = await two_studies.client.get(f"/instances?limit=1&offset={offset}")
         more = answer.headers.get("warning", "")
-        assert (f'299 {few.base} "There are additional' in more) == (offset < 3)
+        assert (f'299 {two_studies.base} "There are additional' in more) == (offset < 3)
         seen += identities("IMAGE", answer.json() if answer.content else [])
     assert [each[-1] for each in seen] == ["3.1", "3.2", "3.3", "3.4"]
-    assert (await few.client.get("/instances?limit=0")).status_code == 204
+    assert (await two_studies.client.get("/instances?limit=0")).status_code == 204
 
 
-async def test_our_own_maximum_cuts_with_a_warning(tmp_path: Path) -> None:
+async def test_the_maximum_of_matches_limits_results_with_a_warning(tmp_path: Path) -> None:
     async with space_in(tmp_path / "space", maximum_matches=2) as opened:
         await opened.tell(event(study=f"1.{n}", instance=f"3.{n}") for n in range(3))
         answer = await opened.client.get("/studies")
@@ -210,15 +222,15 @@ async def test_our_own_maximum_cuts_with_a_warning(tmp_path: Path) -> None:
     assert "additional results" in answer.headers["warning"]
 
 
-async def test_what_is_not_done_is_said(few: Space) -> None:
-    answer = await few.client.get("/studies?fuzzymatching=true&PatientName=*")
+async def test_unsupported_parameters_are_warned_of(two_studies: Space) -> None:
+    answer = await two_studies.client.get("/studies?fuzzymatching=true&PatientName=*")
     assert len(answer.json()) == 2
     assert "fuzzymatching parameter is not supported" in answer.headers["warning"]
-    assert "warning" not in (await few.client.get("/studies?fuzzymatching=false")).headers
+    assert "warning" not in (await two_studies.client.get("/studies?fuzzymatching=false")).headers
 
 
 @pytest.mark.parametrize(
-    ("asked", "sentence"),
+    ("search_query", "sentence"),
     [
         ("PatientName.PatientID=1", "must have sequences only before its last dot"),
         ("SOPInstanceUID=1.2", "(0008,0018) can't be searched for among studies"),
@@ -226,27 +238,31 @@ async def test_what_is_not_done_is_said(few: Space) -> None:
         ("limit=1&limit=2", "limit must be one number"),
         ("StudyDate=yesterday", "(0008,0020)"),
         ("fuzzymatching=maybe", "must be true or false"),
-        ("PatientID=1&PatientID=2", "asked twice"),
+        ("PatientID=1&PatientID=2", "search_query twice"),
     ],
 )
-async def test_what_cannot_be_asked_is_a_sentence(few: Space, asked: str, sentence: str) -> None:
-    answer = await few.client.get(f"/studies?{asked}")
+async def test_an_invalid_search_is_400_with_a_message(
+    two_studies: Space, search_query: str, sentence: str
+) -> None:
+    answer = await two_studies.client.get(f"/studies?{search_query}")
     assert answer.status_code == 400
     assert answer.headers["content-type"] == "application/problem+json"
     assert sentence in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("name", ["NoSuchThing", "0010001", "_", "orderby", "%00%C3%A9", "%22"])
-async def test_an_unknown_parameter_is_ignored_with_a_warning(few: Space, name: str) -> None:
-    plain = await few.client.get("/studies")
-    answer = await few.client.get(f"/studies?{name}=1")
+async def test_an_unknown_parameter_is_ignored_with_a_warning(
+    two_studies: Space, name: str
+) -> None:
+    plain = await two_studies.client.get("/studies")
+    answer = await two_studies.client.get(f"/studies?{name}=1")
     assert (answer.status_code, answer.json()) == (200, plain.json())
     assert "Ignored query parameter" in answer.headers["warning"]
 
 
 @pytest.mark.parametrize("uid", ["1.2.x", "1" * 65, "%2e%2e%2fetc", "1.2%00"])
-async def test_what_is_no_uid_reaches_nothing(few: Space, uid: str) -> None:
-    answer = await few.client.get(f"/studies/{uid}/series")
+async def test_an_invalid_uid_sends_no_query(two_studies: Space, uid: str) -> None:
+    answer = await two_studies.client.get(f"/studies/{uid}/series")
     assert answer.status_code in (400, 404)
     assert answer.headers["content-type"] == "application/problem+json"
 
@@ -258,31 +274,33 @@ def parts(content_type: str, body: bytes) -> Iterator[ET.Element]:
         yield ET.fromstring(part.get_payload(decode=True))
 
 
-async def test_xml_says_the_same(few: Space) -> None:
+async def test_xml_has_the_same_elements_as_json(two_studies: Space) -> None:
     accept = {"accept": 'multipart/related; type="application/dicom+xml"'}
-    answer = await few.client.get("/studies", headers=accept)
-    found = list(parts(answer.headers["content-type"], answer.content))
-    json = (await few.client.get("/studies")).json()
-    assert [{node.get("tag") for node in each} for each in found] == [each.keys() for each in json]
+    answer = await two_studies.client.get("/studies", headers=accept)
+    matches = list(parts(answer.headers["content-type"], answer.content))
+    json = (await two_studies.client.get("/studies")).json()
+    assert [{node.get("tag") for node in each} for each in matches] == [
+        each.keys() for each in json
+    ]
 
 
-async def test_nothing_else_is_acceptable(few: Space) -> None:
-    answer = await few.client.get("/studies", headers={"accept": "text/html"})
+async def test_other_media_types_are_406(two_studies: Space) -> None:
+    answer = await two_studies.client.get("/studies", headers={"accept": "text/html"})
     assert answer.status_code == 406
     assert "application/dicom+json" in answer.json()["detail"]
 
 
-async def test_answers_are_compressed_for_who_wants_it(few: Space) -> None:
-    answer = await few.client.get("/instances", headers={"accept-encoding": "gzip"})
+async def test_responses_are_compressed_on_request(two_studies: Space) -> None:
+    answer = await two_studies.client.get("/instances", headers={"accept-encoding": "gzip"})
     assert answer.headers["content-encoding"] == "gzip"
-    plain = await few.client.get("/instances", headers={"accept-encoding": "identity"})
+    plain = await two_studies.client.get("/instances", headers={"accept-encoding": "identity"})
     assert "content-encoding" not in plain.headers
     assert plain.json() == answer.json()
 
 
-async def test_a_client_of_others_searches_everything(few: Space) -> None:
-    def asked() -> tuple[int, int, int, list[dict[str, object]]]:
-        client = DICOMwebClient(few.base)
+async def test_dicomweb_client_searches_studies_series_and_instances(two_studies: Space) -> None:
+    def search_query() -> tuple[int, int, int, list[dict[str, object]]]:
+        client = DICOMwebClient(two_studies.base)
         return (
             len(client.search_for_studies(search_filters={"PatientID": "P1"}, fields=["StudyID"])),
             len(client.search_for_series("1.1", get_remaining=True)),
@@ -290,5 +308,5 @@ async def test_a_client_of_others_searches_everything(few: Space) -> None:
             client.search_for_instances(fuzzymatching=True),
         )
 
-    studies, series, instances, everything = await asyncio.to_thread(asked)
+    studies, series, instances, everything = await asyncio.to_thread(search_query)
     assert (studies, series, instances, len(everything)) == (2, 2, 2, 4)

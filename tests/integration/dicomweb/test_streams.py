@@ -1,4 +1,4 @@
-"""Videos and documents by WADO-RS and WADO-URI: as they are, whole and in ranges."""
+"""Videos and documents by WADO-RS and WADO-URI, complete and by byte range."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -52,12 +52,12 @@ def document(end: int, content: bytes) -> Dataset:
 
 
 def with_undefined_length(file: bytes) -> bytes:
-    """A file whose last element is its pixel data, as writers of fragments end it."""
+    """Return a file whose last element is pixel data of undefined length."""
     place = file.rindex(b"\xe0\x7f\x10\x00OB\0\0") + 8
     return file[:place] + b"\xff" * 4 + file[place + 4 :] + b"\xfe\xff\xdd\xe0" + bytes(4)
 
 
-class Put:
+class Store:
     """Stores instances and knows their paths."""
 
     def __init__(self, space: Space, folder: Path) -> None:
@@ -81,10 +81,10 @@ class Put:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def put(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Put]:
+async def store(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Store]:
     folder = tmp_path_factory.mktemp("streams")
     async with space_in(folder / "space") as opened:
-        yield Put(opened, folder)
+        yield Store(opened, folder)
 
 
 VIDEOS = [
@@ -94,16 +94,16 @@ VIDEOS = [
 ]
 
 
-async def video(put: Put, syntax: str, pieces: list[bytes]) -> str:
+async def video(store: Store, syntax: str, pieces: list[bytes]) -> str:
     pixels = encapsulate(pieces, has_bot=False)
-    return await put.path(image(VIDEO_CLASS, 30, pixels), syntax)
+    return await store.path(image(VIDEO_CLASS, 30, pixels), syntax)
 
 
 @pytest.mark.parametrize(("syntax", "pieces", "media_type"), VIDEOS)
-async def test_a_video_is_rendered_as_the_file_it_is(put, syntax, pieces, media_type) -> None:
-    path = await video(put, syntax, pieces)
+async def test_a_video_is_rendered_in_its_own_media_type(store, syntax, pieces, media_type) -> None:
+    path = await video(store, syntax, pieces)
     for accept in ("*/*", media_type, f'multipart/related; type="{media_type}"'):
-        answer = await put.client.get(f"{path}/rendered", headers={"accept": accept})
+        answer = await store.client.get(f"{path}/rendered", headers={"accept": accept})
         assert answer.status_code == 200, answer.text
         if accept.startswith("multipart"):
             [(kind, content)] = parts_of(answer)
@@ -111,9 +111,9 @@ async def test_a_video_is_rendered_as_the_file_it_is(put, syntax, pieces, media_
             kind, content = answer.headers["content-type"], answer.content
             assert int(answer.headers["content-length"]) == len(FILM)
         assert (kind, content) == (media_type, FILM)
-    some = await put.client.get(f"{path}/rendered", headers={"range": "bytes=990-1009"})
+    some = await store.client.get(f"{path}/rendered", headers={"range": "bytes=990-1009"})
     assert (some.status_code, some.content) == (206, FILM[990:1010])
-    none = await put.client.get(f"{path}/rendered", headers={"accept": "image/jpeg"})
+    none = await store.client.get(f"{path}/rendered", headers={"accept": "image/jpeg"})
     assert none.status_code == 406
     assert media_type in none.json()["detail"]
 
@@ -132,11 +132,11 @@ async def test_a_video_is_rendered_as_the_file_it_is(put, syntax, pieces, media_
         "application/octet-stream",
     ],
 )
-async def test_a_videos_bulk_data_is_its_bytes(put, syntax, pieces, media_type, accept) -> None:
-    path = await video(put, syntax, pieces)
-    metadata = (await put.client.get(f"{path}/metadata")).json()[0]
+async def test_a_videos_bulk_data_is_its_bytes(store, syntax, pieces, media_type, accept) -> None:
+    path = await video(store, syntax, pieces)
+    metadata = (await store.client.get(f"{path}/metadata")).json()[0]
     headers = {"accept": accept.format(media_type)} if accept else {"accept": ""}
-    answer = await put.client.get(metadata["7FE00010"]["BulkDataURI"], headers=headers)
+    answer = await store.client.get(metadata["7FE00010"]["BulkDataURI"], headers=headers)
     assert answer.status_code == 200, answer.text
     content = answer.content
     if answer.headers["content-type"].startswith("multipart"):
@@ -144,19 +144,19 @@ async def test_a_videos_bulk_data_is_its_bytes(put, syntax, pieces, media_type, 
     assert content == FILM
 
 
-async def test_frames_that_nothing_tells_apart_are_bulk_data_as_a_whole(put: Put) -> None:
+async def test_frames_that_cannot_be_separated_are_bulk_data_as_one_stream(store: Store) -> None:
     pieces = [J2K, *(bytes([n]) * 64 for n in range(4))]
     pixels = encapsulate(pieces, has_bot=False)
-    path = await put.path(image(MULTI_FRAME, 3, pixels), "1.2.840.10008.1.2.4.90")
+    path = await store.path(image(MULTI_FRAME, 3, pixels), "1.2.840.10008.1.2.4.90")
     address = f"{path}/bulkdata/7FE00010"
-    answer = await put.client.get(address, headers={"accept": "*/*"})
+    answer = await store.client.get(address, headers={"accept": "*/*"})
     [(kind, content)] = parts_of(answer)
     assert kind == "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.4.90"
     assert content == b"".join(pieces)
-    decoded = await put.client.get(address, headers={"accept": "application/octet-stream"})
+    decoded = await store.client.get(address, headers={"accept": "application/octet-stream"})
     assert decoded.status_code == 404
     assert "5 fragments for 3 frames" in decoded.json()["detail"]
-    one = await put.client.get(f"{path}/frames/2")
+    one = await store.client.get(f"{path}/frames/2")
     assert one.status_code == 404
 
 
@@ -169,44 +169,46 @@ async def test_frames_that_nothing_tells_apart_are_bulk_data_as_a_whole(put: Put
         (3, b"solid x\nendsolid", "model/stl"),
     ],
 )
-async def test_a_document_is_rendered_as_the_file_it_is(put, end, content, media_type) -> None:
-    path = await put.path(document(end, content))
-    answer = await put.client.get(f"{path}/rendered")
+async def test_a_document_is_rendered_in_its_own_media_type(
+    store, end, content, media_type
+) -> None:
+    path = await store.path(document(end, content))
+    answer = await store.client.get(f"{path}/rendered")
     assert answer.status_code == 200, answer.text
     assert (answer.headers["content-type"], answer.content) == (media_type, content)
     assert ("sandbox" in answer.headers.get("content-security-policy", "")) == (end == 2)
-    none = await put.client.get(f"{path}/rendered", headers={"accept": "image/png"})
+    none = await store.client.get(f"{path}/rendered", headers={"accept": "image/png"})
     assert none.status_code == 406
     studies, instance_uid = path.split("/")[2:], path.split("/")[-1]
     uri = f"/wado?requestType=WADO&studyUID={studies[0]}&seriesUID={studies[2]}"
-    old = await put.client.get(f"{uri}&objectUID={instance_uid}&contentType={media_type}")
+    old = await store.client.get(f"{uri}&objectUID={instance_uid}&contentType={media_type}")
     assert old.content == content
-    stored = await put.client.get(f"{uri}&objectUID={instance_uid}")
+    stored = await store.client.get(f"{uri}&objectUID={instance_uid}")
     assert stored.headers["content-type"].startswith("application/dicom")
 
 
-async def test_a_documents_bulk_data_is_given_in_its_own_media_type_too(put: Put) -> None:
-    path = await put.path(document(1, PDF))
+async def test_bulk_data_of_a_document_is_also_returned_in_its_own_media_type(store: Store) -> None:
+    path = await store.path(document(1, PDF))
     address = f"{path}/bulkdata/00420011"
-    own = await put.client.get(address, headers={"accept": "application/pdf"})
+    own = await store.client.get(address, headers={"accept": "application/pdf"})
     assert (own.headers["content-type"], own.content) == ("application/pdf", PDF)
-    octets = await put.client.get(address, headers={"accept": "application/octet-stream"})
+    octets = await store.client.get(address, headers={"accept": "application/octet-stream"})
     assert octets.content.rstrip(b"\0") == PDF
 
 
-async def test_a_study_of_an_image_and_a_video_is_shown_by_the_image(put: Put) -> None:
+async def test_a_study_of_an_image_and_a_video_is_rendered_as_the_image(store: Store) -> None:
     film = image(VIDEO_CLASS, 30, encapsulate([FILM], has_bot=False))
     still = image(MULTI_FRAME, 1, bytes(64))
     still.StudyInstanceUID = film.StudyInstanceUID
-    path = await put.path(film, MPEG4)
-    await put.path(still)
+    path = await store.path(film, MPEG4)
+    await store.path(still)
     study = path.split("/series")[0]
     for resource in ("rendered", "thumbnail"):
-        answer = await put.client.get(f"{study}/{resource}", headers={"accept": "image/png"})
+        answer = await store.client.get(f"{study}/{resource}", headers={"accept": "image/png"})
         assert answer.headers["content-type"] == "image/png"
 
 
-async def test_an_icons_pixels_are_not_the_images(put: Put) -> None:
+async def test_icon_pixels_are_not_the_pixels_of_the_image(store: Store) -> None:
     made = image(MULTI_FRAME, 1, encapsulate([J2K + b"\xff\xd9"], has_bot=False))
     icon = Dataset()
     icon.Rows = icon.Columns = 64
@@ -214,15 +216,17 @@ async def test_an_icons_pixels_are_not_the_images(put: Put) -> None:
     icon.PixelData = bytes(range(256)) * 16
     icon["PixelData"].VR = "OB"
     made.IconImageSequence = [icon]
-    path = await put.path(made, "1.2.840.10008.1.2.4.90")
+    path = await store.path(made, "1.2.840.10008.1.2.4.90")
     headers = {"accept": "application/octet-stream"}
-    answer = await put.client.get(f"{path}/bulkdata/00880200/1/7FE00010", headers=headers)
+    answer = await store.client.get(f"{path}/bulkdata/00880200/1/7FE00010", headers=headers)
     assert answer.content == icon.PixelData
 
 
-async def test_fragments_in_a_native_syntax_are_bulk_data_without_their_headers(put: Put) -> None:
+async def test_fragments_in_a_native_syntax_are_bulk_data_without_item_headers(
+    store: Store,
+) -> None:
     made = image(MULTI_FRAME, 2, encapsulate([bytes(64), b"\2" * 64], has_bot=False))
-    path = await put.path(made, is_undefined=True)
+    path = await store.path(made, is_undefined=True)
     headers = {"accept": "application/octet-stream"}
-    answer = await put.client.get(f"{path}/bulkdata/7FE00010", headers=headers)
+    answer = await store.client.get(f"{path}/bulkdata/7FE00010", headers=headers)
     assert answer.content == bytes(64) + b"\2" * 64

@@ -57,7 +57,7 @@ def open_context(picture: bytes) -> np.ndarray:
 
 
 @pytest.mark.parametrize("path", list(images()), ids=lambda path: path.name)
-async def test_every_image_is_decoded_as_pydicom_does_and_pictured(path):
+async def test_every_image_is_decoded_as_by_pydicom_and_rendered(path):
     decode_job_of = await job_of(path)
     theirs = dcmread(path)
     is_ybr = theirs.PhotometricInterpretation == "YBR_FULL"  # and stays so: metadata says it
@@ -98,17 +98,17 @@ def shades(decode_job_of: DecodeJob, view: RenderParameters = PNG) -> list[int]:
 WINDOW = [element(0x00281050, "DS", "50"), element(0x00281051, "DS", "101")]
 
 
-def test_the_instances_window_is_applied():
+def test_the_stored_window_is_applied():
     assert shades(greys([-1000, 0, 50, 100, 1000], *WINDOW)) == [0, 1, 129, 255, 255]
 
 
-def test_a_window_asked_is_applied_instead_after_the_modality_lut():
+def test_a_requested_window_is_applied_after_the_modality_lut():
     rescale = [element(0x00281052, "DS", "-1024"), element(0x00281053, "DS", "1")]
     view = RenderParameters(media_type="image/png", window=Window(0, 101))
     assert shades(greys([0, 1024, 2048], *rescale, *WINDOW), view) == [0, 129, 255]
 
 
-def test_without_a_window_least_is_black_and_most_is_white():
+def test_without_a_window_the_minimum_is_black_and_the_maximum_white():
     assert shades(greys([-100, 0, 100])) == [0, 128, 255]
     assert shades(greys([7, 7])) == [0, 0]
 
@@ -122,12 +122,12 @@ def test_every_function_of_a_window(function, expected):
     assert shades(greys([0, 100]), view) == pytest.approx(expected, abs=1)
 
 
-def test_monochrome1_and_an_inverse_shape_are_light_where_values_are_low():
+def test_monochrome1_and_an_inverse_lut_shape_show_low_values_light():
     assert shades(greys([0, 100], photometric="MONOCHROME1")) == [255, 0]
     assert shades(greys([0, 100], element(0x20500020, "CS", "INVERSE"))) == [255, 0]
 
 
-def test_a_voi_lut_goes_before_the_window():
+def test_a_voi_lut_takes_precedence_over_the_window():
     table = struct.pack("<4H", 0, 255, 128, 64)
     lut = [
         element(0x00283002, "US", "4\\0\\8"),
@@ -137,7 +137,7 @@ def test_a_voi_lut_goes_before_the_window():
     assert shades(greys([0, 1, 2, 3], sequence, *WINDOW)) == [0, 255, 128, 64]
 
 
-def test_a_region_is_cut_mirrored_and_scaled_to_fit():
+def test_a_region_is_cropped_mirrored_and_scaled_to_fit():
     decode_job_of = greys([0, 50, 100])
     cut = RenderParameters(media_type="image/png", region=Region(1, 0, 2, 1))
     assert shades(decode_job_of, cut) == [128, 255]
@@ -147,7 +147,7 @@ def test_a_region_is_cut_mirrored_and_scaled_to_fit():
     assert open_context(decoder.render(decode_job_of, small)).shape == (2, 6)
 
 
-def test_a_thumbnail_is_not_made_larger_than_its_image():
+def test_a_thumbnail_is_not_larger_than_its_image():
     view = RenderParameters(media_type="image/jpeg", size=(200, 200), is_thumbnail=True)
     assert open_context(decoder.render(greys([0, 50, 100]), view)).shape == (1, 3)
 
@@ -161,7 +161,7 @@ async def test_a_palette_is_applied():
 @pytest.mark.parametrize(
     "name", ["SC_rgb_dcmtk_+eb+cr.dcm", "JPEG2000.dcm", "emri_small_jpeg_ls_lossless.dcm"]
 )
-async def test_a_code_stream_larger_than_the_instance_says_is_refused(name):
+async def test_a_code_stream_larger_than_the_instance_declares_is_refused(name):
     path = next(each for each in images() if each.name == name)
     decode_job_of = await job_of(path)
     small = decoder._data_set(decode_job_of)
@@ -215,7 +215,7 @@ DESCRIPTOR, DATA = 0x00283002, 0x00283006
     ],
     ids=str,
 )
-def test_what_is_empty_or_no_number_does_not_cost_the_picture(more):
+def test_empty_and_invalid_attributes_do_not_prevent_rendering(more):
     assert shades(greys([-100, 0, 100], *more)) == [0, 128, 255]
 
 
@@ -232,11 +232,11 @@ def test_what_is_empty_or_no_number_does_not_cost_the_picture(more):
         [element(0x00280010, "US", "1\\9")],
     ],
 )
-def test_what_decoders_ask_for_is_supplied(more):
+def test_attributes_that_decoders_need_are_set(more):
     assert shades(greys([0, 50, 100], *more)) == [0, 128, 255]
 
 
-def test_the_second_of_two_windows_is_taken_where_the_first_is_none():
+def test_the_second_window_is_used_where_the_first_is_invalid():
     windows = [element(CENTER, "DS", "7\\50"), element(WIDTH, "DS", "0\\101")]
     assert shades(greys([0, 50, 100], *windows)) == [1, 129, 255]
 
@@ -264,7 +264,7 @@ def palette(bits: int, *entries: int, first: int = 0) -> list[Element]:
     ]
 
 
-def test_a_palette_shorter_than_its_descriptor_says_gives_its_last_colour_to_the_rest():
+def test_a_palette_shorter_than_its_descriptor_repeats_its_last_colour():
     colours = [each for each in palette(16, 0, 0x8000, 0xFF00) if each.element >= "1200"]
     longer = [element(0x00281101 + n, "US", "256\\0\\16") for n in range(3)]
     decode_job_of = greys([0, 1, 2, 200], *longer, *colours, photometric="PALETTE COLOR")
@@ -277,19 +277,19 @@ def test_a_palette_may_begin_below_zero():
     assert [red for red, _, _ in shades(decode_job_of)] == [0, 0x80, 0xFF]
 
 
-def test_a_palette_without_a_colour_is_shown_in_grey():
+def test_an_image_with_an_incomplete_palette_is_grey():
     colours = [each for each in palette(16, 0, 0xFF00) if each.element != "1203"]
     assert shades(greys([0, 50, 100], *colours, photometric="PALETTE COLOR")) == [0, 128, 255]
 
 
-def test_a_palette_whose_segments_are_none_is_shown_in_grey():
+def test_an_image_with_an_invalid_segmented_palette_is_grey():
     descriptors = [each for each in palette(16, 0, 1) if each.element < "1200"]
     segments = [words(0x00281221 + n, 7, 9) for n in range(3)]
     decode_job_of = greys([0, 50, 100], *descriptors, *segments, photometric="PALETTE COLOR")
     assert shades(decode_job_of) == [0, 128, 255]
 
 
-def test_strips_are_shown_by_the_range_of_all_of_them(monkeypatch):
+def test_strips_are_scaled_by_the_range_of_the_whole_image(monkeypatch):
     monkeypatch.setattr(display, "_STRIP", 3)
     elements = [
         element(0x00280002, "US", "1"),
@@ -312,7 +312,7 @@ def rle(*segments: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("label", ["YBR_FULL", "RGB"])
-def test_colours_stay_those_of_the_label_where_compression_keeps_them(label):
+def test_colours_keep_a_photometric_interpretation_that_is_valid_uncompressed(label):
     elements = [
         element(0x00280002, "US", "3"),
         element(0x00280004, "CS", label),
@@ -329,7 +329,7 @@ def test_colours_stay_those_of_the_label_where_compression_keeps_them(label):
     assert shown == ([249, 16, 20] if label == "YBR_FULL" else [86, 91, 244])
 
 
-def test_subsampled_frames_of_three_bytes_a_pixel_are_shown_in_their_colours():
+def test_frames_labelled_subsampled_with_three_bytes_per_pixel_are_rendered():
     elements = [
         element(0x00280002, "US", "3"),
         element(0x00280004, "CS", "YBR_FULL_422"),

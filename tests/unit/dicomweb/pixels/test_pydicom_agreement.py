@@ -41,7 +41,9 @@ def check(path: Path, data_set: bytes) -> list[int]:
     ],
     ids=["item delimitation", "VR of question marks", "no items", "short item", "twice"],
 )
-def test_what_pydicom_reads_otherwise_is_not_written_anew(tmp_path: Path, data_set: bytes) -> None:
+def test_a_file_that_pydicom_reads_differently_is_not_rewritten(
+    tmp_path: Path, data_set: bytes
+) -> None:
     with pytest.raises(pydicom_agreement.Disagreement, match="transfer-syntax="):
         check(tmp_path / "file.dcm", data_set)
 
@@ -51,7 +53,7 @@ def test_elements_of_other_groups_and_padding_are_left_out(tmp_path: Path) -> No
     assert check(tmp_path / "file.dcm", stray + NAME + bytes(6)) == [0x00100010]
 
 
-def test_a_vr_of_no_standard_is_written_as_the_tags(tmp_path: Path) -> None:
+def test_a_nonstandard_vr_is_replaced_by_the_vr_of_the_tag(tmp_path: Path) -> None:
     path = tmp_path / "file.dcm"
     data_set = short(0x00080068, b"UK", b"FOR PRESENTATION")
     path.write_bytes(part10.header("1.2.3", "1.2.3.4", EXPLICIT) + data_set)
@@ -61,5 +63,5 @@ def test_a_vr_of_no_standard_is_written_as_the_tags(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", storable(), ids=lambda each: each.name)
-def test_pydicoms_own_files_are_read_alike(path: Path) -> None:
+def test_pydicoms_own_files_agree(path: Path) -> None:
     pydicom_agreement.check(path, dcmread(path))

@@ -43,7 +43,7 @@ def test_a_viewport_has_a_size_and_a_region():
         {"quality": "high"},
     ],
 )
-def test_what_can_not_be_is_400_with_what_can(parameters):
+def test_invalid_parameters_are_400_with_the_valid_form(parameters):
     with pytest.raises(Problem, match="must") as problem:
         rendered_parameters(parameters, "image/jpeg")
     assert problem.value.status == 400
@@ -62,13 +62,13 @@ def test_what_can_not_be_is_400_with_what_can(parameters):
         {"imageQuality": "1000"},
     ],
 )
-def test_of_wado_uri_too(parameters):
+def test_invalid_parameters_of_wado_uri_are_400(parameters):
     with pytest.raises(Problem) as problem:
         wado_uri_parameters(parameters, "image/jpeg")
     assert problem.value.status == 400
 
 
-def test_wado_uri_tells_corners_as_shares():
+def test_wado_uri_has_the_corners_of_a_region_as_fractions():
     view = wado_uri_parameters({"region": "0.25,0.5,0.75,1", "rows": "10"}, "image/jpeg")
     assert view.region.within(100, 200) == (25, 100, 50, 100)
     assert view.size == (8192, 10)
@@ -87,12 +87,12 @@ def test_a_region_stays_within_its_image(region, expected):
     assert region.within(10, 20) == expected
 
 
-def test_a_thumbnail_is_small_unless_a_viewport_asks():
+def test_a_thumbnail_is_200_pixels_unless_a_viewport_is_set():
     assert thumbnail_parameters({}, "image/jpeg").size == (200, 200)
     assert thumbnail_parameters({"viewport": "64,32"}, "image/jpeg").size == (64, 32)
 
 
-def test_what_is_ignored_is_named():
+def test_ignored_parameters_are_listed():
     assert ignored_parameters({"annotation": "patient", "iccprofile": "srgb"}) == [
         "annotation",
         "iccprofile",

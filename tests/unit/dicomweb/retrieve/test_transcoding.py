@@ -24,7 +24,7 @@ UNCOMPRESSED = "1.2.840.10008.1.2.1.98"
 RLE = "1.2.840.10008.1.2.5"
 
 
-class Here(DecoderPool):
+class InProcessPool(DecoderPool):
     """Transcodes in this process."""
 
     def __init__(self) -> None:
@@ -37,36 +37,36 @@ class Here(DecoderPool):
 def context(archive: Archive, folder: Path) -> RetrieveContext:
     retriever = Retriever(archive.bucket, archive.queries)
     return RetrieveContext(
-        retriever, FrameReader(retriever), Here(), ServiceUrls("", trusted=()), folder
+        retriever, FrameReader(retriever), InProcessPool(), ServiceUrls("", trusted=()), folder
     )
 
 
 async def transcode(archive: Archive, located: Located, folder: Path) -> Dataset:
-    read = context(archive, folder)
-    chunks = read.retriever.object_range(located, 0, object_size(located))
-    pieces = [each async for each in transcoding.transcode(read, located, chunks)]
+    retrieve_context = context(archive, folder)
+    chunks = retrieve_context.retriever.object_range(located, 0, object_size(located))
+    pieces = [each async for each in transcoding.transcode(retrieve_context, located, chunks)]
     return dcmread(BytesIO(b"".join(pieces)))
 
 
 @pytest.mark.parametrize("path", list(images()), ids=lambda path: path.name)
-async def test_every_image_is_transcoded_to_what_it_was(path, tmp_path):
-    theirs = dcmread(path)
+async def test_every_image_is_transcoded_without_change_of_its_pixels(path, tmp_path):
+    expected = dcmread(path)
     archive = Archive()
-    mine = await transcode(archive, await archive.add_file(path), tmp_path)
-    assert mine.file_meta.TransferSyntaxUID == EXPLICIT
-    assert mine.SOPInstanceUID == theirs.SOPInstanceUID
-    for one, other in zip(iter_pixels(mine), iter_pixels(theirs), strict=True):
+    result = await transcode(archive, await archive.add_file(path), tmp_path)
+    assert result.file_meta.TransferSyntaxUID == EXPLICIT
+    assert result.SOPInstanceUID == expected.SOPInstanceUID
+    for one, other in zip(iter_pixels(result), iter_pixels(expected), strict=True):
         assert (one == other).all()
-    own = {each.tag for each in theirs if each.tag.element}  # no group lengths
-    assert {each.tag for each in mine} >= own
+    own = {each.tag for each in expected if each.tag.element}  # no group lengths
+    assert {each.tag for each in result} >= own
     assert not list(tmp_path.iterdir())
 
 
 async def test_samples_in_fragments_become_native(tmp_path):
     archive, located = await stored(2, fragments(bytes(256), b"\2" * 256), UNCOMPRESSED)
-    mine = await transcode(archive, located, tmp_path)
-    assert mine.PixelData == bytes(256) + b"\2" * 256
-    assert mine.NumberOfFrames == 2
+    result = await transcode(archive, located, tmp_path)
+    assert result.PixelData == bytes(256) + b"\2" * 256
+    assert result.NumberOfFrames == 2
 
 
 def rle(*values: int) -> bytes:
@@ -75,15 +75,15 @@ def rle(*values: int) -> bytes:
     return struct.pack("<16I", 1, 64, *[0] * 14) + run
 
 
-async def test_frames_are_cut_as_for_everybody_else(tmp_path):
+async def test_frames_are_separated_by_the_same_rules_as_elsewhere(tmp_path):
     """A table of zeros, two fragments a frame."""
     halves = [half for n in (1, 2) for half in (rle(n)[:64], rle(n)[64:])]
     archive, located = await stored(2, fragments(*halves, table=bytes(8)), RLE)
-    mine = await transcode(archive, located, tmp_path)
-    assert mine.PixelData == b"\1" * 256 + b"\2" * 256
+    result = await transcode(archive, located, tmp_path)
+    assert result.PixelData == b"\1" * 256 + b"\2" * 256
 
 
-async def test_frames_that_nothing_tells_apart_are_refused(tmp_path):
+async def test_frames_that_cannot_be_separated_are_refused(tmp_path):
     archive, located = await stored(2, fragments(b"12", b"34", b"56"), RLE)
     with pytest.raises(Problem, match="3 fragments for 2 frames") as problem:
         await transcode(archive, located, tmp_path)
