@@ -25,8 +25,8 @@ def up(
     bare: Annotated[bool, typer.Option(help="Install nothing in the cluster.")] = False,
 ) -> None:
     """Make the cluster, unless it is there, with a storage space in it, and say how to use it."""
-    made = cluster.created(name, say=say)
-    lines = [] if bare else playground.installed(made, say).told()
+    made = cluster.create(name, say=say)
+    lines = [] if bare else playground.install(made, say).usage()
     _told(made)
     for line in lines:
         say(line)

@@ -48,7 +48,7 @@ class Cluster:
         """The host and port at which a NodePort is reached from this machine."""
         if not self.name:
             return _address(self.kubeconfig), node_port
-        return published(output("docker", "port", self.node, f"{node_port}/tcp"))
+        return published_address(output("docker", "port", self.node, f"{node_port}/tcp"))
 
     def enforces_network_policies(self) -> bool:
         """Whether its network does: kind's own does, the airgap's bridge doesn't, others may."""
@@ -59,7 +59,7 @@ class Cluster:
         if self.name and images:
             output(tool("kind", _silent), "load", "docker-image", "--name", self.name, *images)
 
-    def crashed(self, container_id: str) -> None:
+    def crash(self, container_id: str) -> None:
         """Kill a container's first process by SIGKILL, as the kernel does when memory is short.
 
         `container_id` is as a pod's status tells it. Only on a cluster of ours.
@@ -72,7 +72,7 @@ class Cluster:
         return output("docker", "exec", "-i", self.node, *command, given=given)
 
 
-def created(name: str = NAME, *, say: Say) -> Cluster:
+def create(name: str = NAME, *, say: Say) -> Cluster:
     """The cluster called `name`, made unless it is there. Raises Unusable with the cure."""
     image = _node_image(say)
     kind, cluster = tool("kind", say), Cluster(name, kubeconfig_of(name))
@@ -81,12 +81,12 @@ def created(name: str = NAME, *, say: Say) -> Cluster:
         _STATE.mkdir(parents=True, exist_ok=True)
         cluster.kubeconfig.write_text(output(kind, "get", "kubeconfig", "--name", name))
     else:
-        deleted(name, say=say)
+        delete(name, say=say)
         with Progress(1, say).step(f"creating the cluster {name} from {image}"):
             _create(kind, cluster, image)
     if image == pins.NODE_IMAGE:
-        volumes.offered(cluster.on_node)
-        service_addresses.kept_inside(cluster.on_node)
+        volumes.offer(cluster.on_node)
+        service_addresses.keep_inside_cluster(cluster.on_node)
     return cluster
 
 
@@ -98,7 +98,7 @@ def existing(kubeconfig: Path) -> Cluster:
     return Cluster(ours.get(kubeconfig.resolve(), ""), kubeconfig)
 
 
-def deleted(name: str = NAME, *, say: Say) -> None:
+def delete(name: str = NAME, *, say: Say) -> None:
     """Leave nothing of the cluster called `name`."""
     if succeeds("docker", "container", "inspect", f"{name}-control-plane"):
         say(f"deleting the cluster {name}")
@@ -124,7 +124,7 @@ def merged(config: dict[str, Any], needs: dict[str, Any]) -> dict[str, Any]:
     return config | needs | both
 
 
-def published(answer: str) -> tuple[str, int]:
+def published_address(answer: str) -> tuple[str, int]:
     """Host and port out of what `docker port` says; Unusable when it isn't published."""
     found = re.search(r"^([\d.]+):(\d+)$", answer, re.MULTILINE)
     if not found:

@@ -37,19 +37,19 @@ def run(kubeconfig: Path | None, keep: bool, options: Sequence[str], say: Say) -
     """
     shutil.rmtree(evidence.FOLDER, ignore_errors=True)
     with _cluster(kubeconfig, keep, say) as chosen:
-        _prepared(chosen, options, say)
-        seen = [_tested(chosen, (*how, *options)) for how in (_TOGETHER, _ALONE)]
+        _prepare(chosen, options, say)
+        seen = [_run_tests(chosen, (*how, *options)) for how in (_TOGETHER, _ALONE)]
     bad = [status for status in seen if status not in (0, _NO_TESTS)]
     return bad[0] if bad else min(seen)
 
 
-def _tested(chosen: cluster.Cluster, options: Sequence[str]) -> int:
+def _run_tests(chosen: cluster.Cluster, options: Sequence[str]) -> int:
     command = [sys.executable, "-m", "pytest", str(TESTS), *_LITTLE_KEPT]
     told = ["--kubeconfig", str(chosen.kubeconfig.resolve()), *options]
     return subprocess.run([*command, *told], cwd=_PROJECT, check=False).returncode
 
 
-def _prepared(chosen: cluster.Cluster, options: Sequence[str], say: Say) -> None:
+def _prepare(chosen: cluster.Cluster, options: Sequence[str], say: Say) -> None:
     """Have the images and the addons that tests will ask for."""
     if not any("image=" in option for option in options) and chosen.name:
         made = [images.product_image(say, extras=each) for each in images.PRODUCTS]
@@ -59,18 +59,18 @@ def _prepared(chosen: cluster.Cluster, options: Sequence[str], say: Say) -> None
     progress = Progress(len(addons), say)
     for addon in addons:
         with progress.step(f"installing {addon.__name__.rpartition('.')[2]}"):
-            addon.installed(chosen)
+            addon.install(chosen)
 
 
 @contextmanager
 def _cluster(kubeconfig: Path | None, keep: bool, say: Say) -> Iterator[cluster.Cluster]:
     if kubeconfig is not None:
-        with _addons_removed(cluster.existing(kubeconfig), keep) as chosen:
+        with _remove_addons(cluster.existing(kubeconfig), keep) as chosen:
             yield chosen
         return
     engine_ran, was_there = engine.running(), cluster.answers(cluster.NAME)
     try:
-        yield cluster.created(say=say)
+        yield cluster.create(say=say)
     finally:
         if keep or was_there:
             say("the cluster is kept: make status tells where it is, make down ends it")
@@ -79,7 +79,7 @@ def _cluster(kubeconfig: Path | None, keep: bool, say: Say) -> Iterator[cluster.
 
 
 @contextmanager
-def _addons_removed(foreign: cluster.Cluster, keep: bool) -> Iterator[cluster.Cluster]:
+def _remove_addons(foreign: cluster.Cluster, keep: bool) -> Iterator[cluster.Cluster]:
     """Leave another's cluster as it was, the addons' namespace being ours alone."""
     addons = Namespace(foreign.kubeconfig, NAMESPACE)
     was_there = addons.read("Namespace", NAMESPACE) is not None
@@ -87,12 +87,12 @@ def _addons_removed(foreign: cluster.Cluster, keep: bool) -> Iterator[cluster.Cl
         yield foreign
     finally:
         if not keep and not was_there:
-            addons.removed()
+            addons.remove()
 
 
 def ended(say: Say, name: str = cluster.NAME, *, stop_engine: bool = True) -> None:
     """Delete the cluster, and stop the engine if the harness started it."""
     if engine.running():
-        cluster.deleted(name, say=say)
+        cluster.delete(name, say=say)
     if stop_engine:
-        engine.stopped(cache(), say)
+        engine.stop(cache(), say)

@@ -34,48 +34,48 @@ Files = Mapping[str, str]
 class Witnesses:
     """Who can tell of what happened; `told` are functions that give files, by a name."""
 
-    told: dict[str, Callable[[], Files]] = field(default_factory=dict)
+    witnesses: dict[str, Callable[[], Files]] = field(default_factory=dict)
 
     def namespace(self, namespace: Namespace) -> None:
         """Let a namespace tell of its pods, events and objects."""
-        self.told[namespace.name] = lambda: of_namespace(namespace)
+        self.witnesses[namespace.name] = lambda: of_namespace(namespace)
 
     def resource(self, namespace: Namespace, kind: str, name: str) -> None:
         """Let a custom resource tell of itself."""
-        self.told[f"{namespace.name}/{kind}-{name}"] = lambda: {
+        self.witnesses[f"{namespace.name}/{kind}-{name}"] = lambda: {
             "resource.yaml": yaml.safe_dump(namespace.read(kind, name), sort_keys=False)
         }
 
     def release(self, release: Release) -> None:
         """Let Helm tell of a release."""
         name = f"{release.namespace.name}/{release.name}"
-        self.told[name] = lambda: {"helm.txt": release.everything()}
+        self.witnesses[name] = lambda: {"helm.txt": release.everything()}
 
     def door(self, name: str, door: ServiceProcess) -> None:
         """Let a process outside the cluster tell by its log."""
-        self.told[name] = lambda: {"log.txt": "\n".join(door.lines())}
+        self.witnesses[name] = lambda: {"log.txt": "\n".join(door.lines())}
 
-    def dismissed(self, name: str) -> None:
+    def dismiss(self, name: str) -> None:
         """Forget a witness and those below its name."""
-        self.told = {
+        self.witnesses = {
             each: tells
-            for each, tells in self.told.items()
+            for each, tells in self.witnesses.items()
             if each != name and not each.startswith(f"{name}/")
         }
 
-    def gathered(self, test: str, folder: Path = FOLDER) -> list[Path]:
+    def gather(self, test: str, folder: Path = FOLDER) -> list[Path]:
         """Write down what all tell, below a folder with the test's name; gives the files."""
         place = folder / re.sub(r"[^\w.-]+", "-", test).strip("-")[-_LONGEST_NAME:]
         return [
-            written(place / name / file, text)
-            for name, tells in self.told.items()
+            write_file(place / name / file, text)
+            for name, tells in self.witnesses.items()
             for file, text in _heard(tells).items()
         ]
 
 
 def of_namespace(namespace: Namespace) -> Files:
     """Events, objects without Secrets, and each container's log, of its last start too."""
-    pods = namespace.listed("Pod")
+    pods = namespace.list_objects("Pod")
     logs = {file: text for pod in pods for file, text in _logs(namespace, pod)}
     return {
         "events.txt": "\n".join(_events(namespace)),
@@ -90,7 +90,7 @@ def shown(files: list[Path]) -> str:
     return "\n".join(f"--- {file}\n{_end(file)}" for file in logs if file.name != "helm.txt")
 
 
-def written(file: Path, text: str) -> Path:
+def write_file(file: Path, text: str) -> Path:
     """Write a file, its folders too; gives it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text)
@@ -114,14 +114,14 @@ def _logs(namespace: Namespace, pod: Mapping[str, Any]) -> Iterator[tuple[str, s
 
 
 def _objects(namespace: Namespace) -> list[dict[str, Any]]:
-    every = [each for kind in _KINDS for each in namespace.listed(kind)]
+    every = [each for kind in _KINDS for each in namespace.list_objects(kind)]
     for each in every:
         each["metadata"].pop("managedFields", None)
     return every
 
 
 def _events(namespace: Namespace) -> list[str]:
-    events = namespace.listed("Event")
+    events = namespace.list_objects("Event")
     events.sort(key=lambda each: each.get("lastTimestamp") or each.get("eventTime") or "")
     return [
         f"{each.get('lastTimestamp') or each.get('eventTime')} {each['type']} "

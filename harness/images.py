@@ -149,7 +149,7 @@ def product_image(
     with snapshot() as folder:
         build = Build(folder, base or _base(say), extras)
         image, version = build.image, f"{build.name}:{build.version}"
-        if anew or not images.there(image):
+        if anew or not images.exists(image):
             with Progress(1, say).step(f"building {image} on {build.base}"):
                 _built(build, anew)
             _without_predecessors(build)
@@ -169,14 +169,14 @@ def third_party(name: ThirdParty, say: Say = print_line) -> str:
     """An image that the engine has now; pulled or built unless it was there."""
     if registries.reached():
         image = OFFICIAL[name]
-        if not images.there(image):
+        if not images.exists(image):
             with Progress(1, say).step(f"pulling {image}"):
                 output("docker", "pull", "--quiet", image)
         return image
     image = BUILT[name]
-    if not images.there(image):
+    if not images.exists(image):
         building.ready(say)
-    if not images.there(image):
+    if not images.exists(image):
         with Progress(1, say).step(f"building {image}"):
             _built_of_lines(image, _POSTGRESQL)
     return image

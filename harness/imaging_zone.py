@@ -31,16 +31,16 @@ class ImagingZone:
     proxy: ServiceProcess
     peer: Peer
 
-    def opened(self) -> "ImagingZone":
+    def open(self) -> "ImagingZone":
         """Start the proxy and wait until an echo went all the way; gives itself."""
         self.proxy.start().ready()
         return self
 
-    def closed(self) -> None:
+    def close(self) -> None:
         """End the proxy, whatever it is doing."""
         self.proxy.kill()
 
-    def credential_changed(self, credentials: str) -> None:
+    def change_credential(self, credentials: str) -> None:
         """Put another credential where the proxy reads it at its next connect."""
         (self.folder / "nats.creds").write_text(credentials)
 

@@ -39,7 +39,7 @@ class Namespace:
     kubeconfig: Path
     name: str
 
-    def made(self, labels: Mapping[str, str] | None = None) -> "Namespace":
+    def create(self, labels: Mapping[str, str] | None = None) -> "Namespace":
         """Make it with these labels unless it is there; gives itself."""
         metadata = {"name": self.name, "labels": dict(labels or {})}
         manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
@@ -47,7 +47,7 @@ class Namespace:
         self.apply(manifest)
         return self
 
-    def removed(self, seconds: float = _LONGEST_REMOVAL) -> None:
+    def remove(self, seconds: float = _LONGEST_REMOVAL) -> None:
         """Remove it with all that is in it, and wait until it is gone."""
         self.delete("Namespace", self.name)
         eventually(lambda: self.read("Namespace", self.name), lambda seen: seen is None, seconds)
@@ -73,7 +73,7 @@ class Namespace:
             return None
         return dict(found.to_dict())
 
-    def listed(self, kind: str, selector: str = "") -> list[dict[str, Any]]:
+    def list_objects(self, kind: str, selector: str = "") -> list[dict[str, Any]]:
         """All objects of a kind whose labels fit `selector` (`app=nats,tier!=edge`)."""
         found = self._dynamic.get(
             self._kind(kind), namespace=self.name, label_selector=selector or None
@@ -90,7 +90,7 @@ class Namespace:
 
     def remove_all(self, kind: str, selector: str, seconds: float = _LONGEST_REMOVAL) -> None:
         """Remove every object of a kind whose labels fit, and wait until none is left."""
-        for each in self.listed(kind, selector):
+        for each in self.list_objects(kind, selector):
             self.delete(kind, each["metadata"]["name"])
         self.wait_until_none(kind, selector, seconds)
 
@@ -101,7 +101,7 @@ class Namespace:
         eventually(lambda: self._names(kind, selector), lambda seen: not seen, seconds)
 
     def _names(self, kind: str, selector: str) -> list[str]:
-        return [str(each["metadata"]["name"]) for each in self.listed(kind, selector)]
+        return [str(each["metadata"]["name"]) for each in self.list_objects(kind, selector)]
 
     def patch(self, kind: str, name: str, change: Mapping[str, Any]) -> None:
         """Change an object by a merge patch: a key that is None is removed."""
@@ -127,7 +127,7 @@ class Namespace:
             key: base64.b64decode(text).decode() for key, text in (found.get("data") or {}).items()
         }
 
-    def kept_secret(
+    def ensure_secret(
         self, name: str, made: Callable[[], Mapping[str, str]], label: str = ""
     ) -> dict[str, str]:
         """A Secret's values as they are; only when there is none, as `made` makes them."""
@@ -157,7 +157,7 @@ class Namespace:
         """The pods that are not on their way out."""
         return [
             each
-            for each in self.listed("Pod", selector)
+            for each in self.list_objects("Pod", selector)
             if not each["metadata"].get("deletionTimestamp")
         ]
 
@@ -197,12 +197,12 @@ class Namespace:
 
     def troubles(self) -> str:
         """What is not well here, in lines: containers that wait, and warnings."""
-        waiting = [line for pod in self.listed("Pod") for line in _waiting(pod)]
+        waiting = [line for pod in self.list_objects("Pod") for line in _waiting(pod)]
         return "\n".join([*waiting, *self.warnings()])
 
     def warnings(self) -> list[str]:
         """The events of type Warning, oldest first."""
-        events = [each for each in self.listed("Event") if each.get("type") == "Warning"]
+        events = [each for each in self.list_objects("Event") if each.get("type") == "Warning"]
         events.sort(key=lambda each: each.get("lastTimestamp") or each.get("eventTime") or "")
         return [f"{each['involvedObject']['name']}: {each['message']}" for each in events]
 
@@ -226,7 +226,7 @@ class Namespace:
         selector = ",".join(f"{key}={value}" for key, value in labels.items())
         leaving = [
             each["metadata"]["name"]
-            for each in self.listed("Pod", selector)
+            for each in self.list_objects("Pod", selector)
             if each["metadata"].get("deletionTimestamp")
         ]
         return f"on their way out: {', '.join(leaving)}" if leaving else ""

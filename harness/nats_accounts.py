@@ -69,7 +69,7 @@ class Operator:
         return {"operator.nk": self.key.seed, "account.nk": self.account.seed}
 
     @classmethod
-    def loaded(cls, saved: Mapping[str, str]) -> "Operator":
+    def load(cls, saved: Mapping[str, str]) -> "Operator":
         """The operator that was saved; KeyError when a seed is missing."""
         return cls(Key(_OPERATOR, saved["operator.nk"]), Key(_ACCOUNT, saved["account.nk"]))
 

@@ -66,31 +66,31 @@ class Operator:
             "defaults": FIRST_LOOK | every | {"natsCaSecret": NATS_CA},
         }
 
-    def is_known(self) -> bool:
+    def is_defined(self) -> bool:
         """Whether the cluster knows its resources, whoever has brought them."""
         return self.namespace.read("CustomResourceDefinition", _DEFINITION) is not None
 
-    def installed(self) -> "Operator":
+    def install(self) -> "Operator":
         """Install it in a namespace of the restricted standard; gives itself."""
-        self.namespace.made(RESTRICTED)
-        self.release.brought_about(self.values())
+        self.namespace.create(RESTRICTED)
+        self.release.install_or_upgrade(self.values())
         return self
 
-    def removed(self) -> None:
+    def remove(self) -> None:
         """Leave nothing of it: no resource, no definition, no namespace."""
-        self.release.uninstalled()
+        self.release.uninstall()
         for name in self.definitions():
             self.namespace.delete("CustomResourceDefinition", name)
         self.namespace.delete("Namespace", NAMESPACE)
 
-    def killed(self) -> None:
+    def kill_pods(self) -> None:
         """End its pods at once."""
         for pod in self.namespace.pods(self.release.selector()):
             self.namespace.kill(pod["metadata"]["name"])
 
     def definitions(self) -> set[str]:
         """The names of the definitions that it came with."""
-        every = self.namespace.listed("CustomResourceDefinition", self.release.selector())
+        every = self.namespace.list_objects("CustomResourceDefinition", self.release.selector())
         return {each["metadata"]["name"] for each in every}
 
 
@@ -126,12 +126,12 @@ class Resource:
         """Its objects as a release of the chart; no Helm knows of it."""
         return Release(self.namespace, self.name)
 
-    def applied(self) -> "Resource":
+    def apply(self) -> "Resource":
         """Apply it; gives itself."""
         self.namespace.apply(self.manifest)
         return self
 
-    def deleted(self) -> None:
+    def delete(self) -> None:
         """Delete it, and wait until its pods are gone."""
         self.namespace.delete(self.kind, self.name)
         selector = self.release.selector(_COMPONENTS[self.kind])
@@ -157,7 +157,7 @@ class Resource:
         about = (self.kind, self.name)
         return [
             each["message"]
-            for each in self.namespace.listed("Event")
+            for each in self.namespace.list_objects("Event")
             if (each["involvedObject"]["kind"], each["involvedObject"]["name"]) == about
         ]
 
@@ -189,24 +189,24 @@ class AskedSpace(Space):
     def provider(self) -> str:  # noqa: D102
         return str(self.resource.spec["providerName"])
 
-    def provided(self) -> "AskedSpace":
+    def create_objects(self) -> "AskedSpace":
         """Have its bucket and what its spec names, and the authority of this platform's NATS."""
-        self.bucket_told()
-        self.bucket_key_provided()
+        self.create_bucket()
+        self.create_bucket_key_secret()
         token = self.platform.nats.ingestion_token(self.subject_root)
         self.namespace.put_secret(self.nats_secret, {"token": token})
         self.namespace.put_secret(NATS_CA, {"ca.crt": self.platform.nats.ca_pem})
         return self
 
-    def installed(self) -> "AskedSpace":
+    def install(self) -> "AskedSpace":
         """Provide for it, apply its resource and wait until it is Ready; gives itself."""
-        self.provided().resource.applied().becomes("Ready")
+        self.create_objects().resource.apply().becomes("Ready")
         return self
 
-    def removed(self) -> None:
+    def remove(self) -> None:
         """Delete its resource and remove its bucket; its namespace is another's to remove."""
-        self.resource.deleted()
-        self.platform.minio.removed_bucket(self.bucket)
+        self.resource.delete()
+        self.platform.minio.remove_bucket(self.bucket)
 
 
 def example(name: str) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class Playground:
     dicomweb: str
     """Where its DICOMweb service and its page are."""
 
-    def told(self) -> list[str]:
+    def usage(self) -> list[str]:
         """How to use it, a line each."""
         platform = self.space.platform
         return [
@@ -51,25 +51,25 @@ class Playground:
         ]
 
 
-def installed(cluster: Cluster, say: Say) -> Playground:
+def install(cluster: Cluster, say: Say) -> Playground:
     """Have the addons and the space run in the cluster; what is there is brought up to date."""
     image = product_image(say)
     progress = Progress(3, say)
     with progress.step("loading the product's image into the node"):
         cluster.load(image)
     with progress.step("installing NATS and MinIO"):
-        addons = nats.installed(cluster), minio.installed(cluster)
-    namespace = Namespace(cluster.kubeconfig, NAMESPACE).made()
+        addons = nats.install(cluster), minio.install(cluster)
+    namespace = Namespace(cluster.kubeconfig, NAMESPACE).create()
     space = Space(Platform(cluster.kubeconfig, *addons, image), namespace, NAME, NAMESPACE)
     service = {"type": "NodePort", "nodePort": NODE_PORT}
     dicomweb = {**reading.BY_DEFAULT, "service": service}
     with progress.step(f"installing the storage space {NAME}"):
-        space.provided().release.brought_about(space.values(dicomweb=dicomweb))
+        space.create_objects().release.install_or_upgrade(space.values(dicomweb=dicomweb))
     host, port = cluster.outside(NODE_PORT)
-    return Playground(space, written(space, _FOLDER), f"http://{host}:{port}")
+    return Playground(space, write_proxy_yaml(space, _FOLDER), f"http://{host}:{port}")
 
 
-def written(space: Space, folder: Path) -> Path:
+def write_proxy_yaml(space: Space, folder: Path) -> Path:
     """Write what a proxy of the space is configured by; gives its proxy.yaml."""
     folder.mkdir(parents=True, exist_ok=True)
     access = space.access(_PROXY_ID)

@@ -72,11 +72,11 @@ class Workbench:
 
     def namespace(self, name: str) -> Namespace:
         """A namespace of its own, which takes pods of the restricted standard alone."""
-        made = Namespace(self.platform.kubeconfig, f"{name}-{secrets.token_hex(3)}").made(
+        made = Namespace(self.platform.kubeconfig, f"{name}-{secrets.token_hex(3)}").create(
             RESTRICTED
         )
         self.witnesses.namespace(made)
-        self.ending.callback(self.witnesses.dismissed, made.name)
+        self.ending.callback(self.witnesses.dismiss, made.name)
         self.ending.callback(made.delete, "Namespace", made.name)
         return made
 
@@ -89,10 +89,10 @@ class Workbench:
         """
         made = Space(self.platform, namespace, name, secrets.token_hex(3), core, values)
         self.release(made.release)
-        self.ending.callback(self.platform.minio.removed_bucket, made.bucket)
+        self.ending.callback(self.platform.minio.remove_bucket, made.bucket)
         return made
 
-    def asked_space(self, manifest: Manifest, namespace: Namespace) -> AskedSpace:
+    def resource_space(self, manifest: Manifest, namespace: Namespace) -> AskedSpace:
         """What a DimseIngestionService asks for, neither provided for nor applied; removed at the end."""  # noqa: E501
         core = manifest["spec"].get("dicomEventDrivenIngestionName")
         made = AskedSpace(
@@ -103,7 +103,7 @@ class Workbench:
             Release(namespace, core) if core else None,
             manifest=manifest,
         )
-        self.ending.callback(self.platform.minio.removed_bucket, made.bucket)
+        self.ending.callback(self.platform.minio.remove_bucket, made.bucket)
         self.resource(manifest, namespace)
         return made
 
@@ -111,13 +111,13 @@ class Workbench:
         """A custom resource there, not applied; deleted at the end."""
         made = Resource(namespace, manifest)
         self.witnesses.resource(namespace, made.kind, made.name)
-        self.ending.callback(made.deleted)
+        self.ending.callback(made.delete)
         return made
 
     def release(self, release: Release) -> Release:
         """Have a release uninstalled at the end; gives it."""
         self.witnesses.release(release)
-        self.ending.callback(release.uninstalled)
+        self.ending.callback(release.uninstall)
         return release
 
     def zone(self, space: Space, proxy_id: str = "ward7", **settings: str) -> ImagingZone:
@@ -129,8 +129,8 @@ class Workbench:
         """Have a proxy ended at the end; gives it."""
         name = f"proxy-{zone.folder.name}"
         self.witnesses.door(name, zone.proxy)
-        self.ending.callback(self.witnesses.dismissed, name)
-        self.ending.callback(zone.closed)
+        self.ending.callback(self.witnesses.dismiss, name)
+        self.ending.callback(zone.close)
         return zone
 
 
@@ -142,7 +142,7 @@ def pytest_runtest_makereport(
     report = yield
     witnesses = item.session.stash.get(_WITNESSES, None)
     if report.failed and report.when != "teardown" and witnesses is not None:
-        files = witnesses.gathered(item.nodeid.removeprefix("tests/e2e/"))
+        files = witnesses.gather(item.nodeid.removeprefix("tests/e2e/"))
         report.sections.append(("evidence", evidence.shown(files)))
     return report
 
@@ -172,7 +172,7 @@ def platform(cluster: Cluster, lasting: Session, test_extra_info: dict[str, str]
 @pytest.fixture(scope="module")
 def database(cluster: Cluster, lasting: Session) -> PostgresqlAddon:
     """PostgreSQL on the cluster."""
-    return lasting.once("postgresql", lambda: postgresql.installed(cluster))
+    return lasting.once("postgresql", lambda: postgresql.install(cluster))
 
 
 @pytest.fixture(scope="module")
@@ -202,28 +202,28 @@ def module_bench(
 def _platform(cluster: Cluster, lasting: Session, image: str | None) -> Platform:
     chosen = _chosen(cluster, "image", image, images.EXTRAS)
     lasting.witnesses.namespace(Namespace(cluster.kubeconfig, NAMESPACE))
-    return Platform(cluster.kubeconfig, nats.installed(cluster), minio.installed(cluster), chosen)
+    return Platform(cluster.kubeconfig, nats.install(cluster), minio.install(cluster), chosen)
 
 
 def _operator(platform: Platform, lasting: Session, image: str | None) -> Operator:
     cluster = existing(platform.kubeconfig)
     chosen = _chosen(cluster, "operator_image", image, images.OPERATOR_EXTRAS)
     made = Operator(platform, chosen)
-    if made.is_known() and not cluster.name:
+    if made.is_defined() and not cluster.name:
         raise Unusable("the cluster has the operator's definitions already: test elsewhere")
     lasting.witnesses.namespace(made.namespace)
-    for removed in (platform.nats.world_name.removed, made.removed):
+    for removed in (platform.nats.world_name.remove, made.remove):
         lasting.ending.callback(removed)
-    platform.nats.world_name.made()
-    return made.installed()
+    platform.nats.world_name.create()
+    return made.install()
 
 
-def _chosen(cluster: Cluster, told_as: str, image: str | None, extras: str) -> str:
+def _chosen(cluster: Cluster, option: str, image: str | None, extras: str) -> str:
     """The image that was named, else this tree's, and that it is in the cluster."""
     if not image and not cluster.name:
         raise Unusable(
             "a cluster that was there before pulls the product's image itself: push it, and name it"
-            f" by PYTEST_OPTIONS='--test_extra_info {told_as}=REGISTRY/IMAGE:TAG'"
+            f" by PYTEST_OPTIONS='--test_extra_info {option}=REGISTRY/IMAGE:TAG'"
         )
     chosen = image or images.product_image(extras=extras)
     cluster.load(chosen)

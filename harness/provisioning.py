@@ -99,12 +99,12 @@ class Space:
         }
         return own | dict(self.given) | more
 
-    def provided(self) -> "Space":
+    def create_objects(self) -> "Space":
         """Have its bucket, ConfigMap and Secrets; gives itself."""
         nats = self.platform.nats
-        self.bucket_told()
-        self.bucket_key_provided()
-        self.nats_provided(nats.ingestion_credentials(self.subject_root))
+        self.create_bucket()
+        self.create_bucket_key_secret()
+        self.create_nats_secret(nats.ingestion_credentials(self.subject_root))
         self.namespace.put_secret("nats-ca", {"ca.crt": nats.ca_pem})
         credentials = nats.proxy_credentials(self.subject_root, TEST_PROXY)
         self.namespace.put_secret(f"{self.name}-test", {"nats.creds": credentials})
@@ -113,30 +113,30 @@ class Space:
             self.namespace.put_secret(f"{self.catalogue.name}-catalogue", secret)
         return self
 
-    def bucket_told(self) -> None:
+    def create_bucket(self) -> None:
         """Have its bucket, and the ConfigMap that tells where it is."""
         minio = self.platform.minio
-        minio.made_bucket(self.bucket)
+        minio.make_bucket(self.bucket)
         self.namespace.put_config_map(self.bucket_object, minio.bucket_config(self.bucket))
 
-    def bucket_key_provided(self) -> None:
+    def create_bucket_key_secret(self) -> None:
         """Have the Secret with its bucket's key."""
         keys = self.platform.minio.bucket_secret(self.bucket)
         self.namespace.put_secret(self.bucket_object, keys)
 
-    def nats_provided(self, credentials: str) -> None:
+    def create_nats_secret(self, credentials: str) -> None:
         """Have the Secret with this credential of the ingestion service."""
         self.namespace.put_secret(self.nats_secret, {"nats.creds": credentials})
 
-    def installed(self) -> "Space":
+    def install(self) -> "Space":
         """Provide for it and install its release; gives itself."""
-        self.provided().release.installed(self.values())
+        self.create_objects().release.install(self.values())
         return self
 
-    def removed(self) -> None:
+    def remove(self) -> None:
         """Uninstall it and remove its bucket; its namespace is another's to remove."""
-        self.release.uninstalled()
-        self.platform.minio.removed_bucket(self.bucket)
+        self.release.uninstall()
+        self.platform.minio.remove_bucket(self.bucket)
 
     def zone(self, folder: Path, proxy_id: str = "ward7", **settings: str) -> ImagingZone:
         """A proxy outside the cluster that belongs to it, not started."""
@@ -165,7 +165,7 @@ class Space:
         """An object of its bucket, read from outside the cluster."""
         return self.platform.minio.read(self.bucket, key)
 
-    def catalogued(self) -> set[str]:
+    def catalogued_uids(self) -> set[str]:
         """The SOP Instance UIDs that the catalogue knows of this space, asked in its own pod."""
         release = self.catalogue or self.release
         (pod, *_) = release.pod_names("catalogue")

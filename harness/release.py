@@ -37,28 +37,28 @@ class Release:
     name: str
     chart: Path = CHART
 
-    def installed(self, values: Values, *, wait: bool = True) -> "Release":
+    def install(self, values: Values, *, wait: bool = True) -> "Release":
         """Install it, and wait until all its pods are ready unless told otherwise; gives itself."""
         self._helm("install", self.name, str(self.chart), *_waiting(wait), given=values)
         return self
 
-    def brought_about(self, values: Values) -> "Release":
+    def install_or_upgrade(self, values: Values) -> "Release":
         """Install it, or give it these values where it is installed; gives itself."""
         self._helm(
             "upgrade", "--install", self.name, str(self.chart), *_waiting(True), given=values
         )
         return self
 
-    def upgraded(self, values: Values, *, wait: bool = True) -> None:
+    def upgrade(self, values: Values, *, wait: bool = True) -> None:
         """Give it these values and no others, and wait until its pods are of them and ready."""
         self._helm("upgrade", self.name, str(self.chart), *_waiting(wait), given=values)
 
-    def uninstalled(self) -> None:
+    def uninstall(self) -> None:
         """Uninstall it and wait until its pods are gone; nothing happens when there is none."""
         self._helm("uninstall", self.name, "--ignore-not-found", *_waiting(True))
         self.namespace.wait_until_none("Pod", self.selector())
 
-    def tested(self) -> str:
+    def run_tests(self) -> str:
         """What `helm test` and the test's log say; Unusable with both when it fails."""
         return self._helm("test", self.name, "--logs", "--timeout", f"{_LONGEST}s")
 
@@ -83,7 +83,7 @@ class Release:
         """Their names."""
         return [str(each["metadata"]["name"]) for each in self.pods(component)]
 
-    def restarted(self, component: str) -> None:
+    def restart(self, component: str) -> None:
         """What `kubectl rollout restart` does, and wait until it is done."""
         deployment = f"{self.name}-{component}"
         annotation = {"kubectl.kubernetes.io/restartedAt": datetime.now(UTC).isoformat()}

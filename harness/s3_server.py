@@ -222,7 +222,7 @@ def build(say: Say = print_line) -> None:
     progress = Progress(len(missing), say)
     for kind in missing:
         with progress.step(f"building {kind}"):
-            go_programs.installed(cache(), kind)
+            go_programs.install(cache(), kind)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,6 @@ class Node(Protocol):
         """The command's words."""
 
 
-def kept_inside(node: Node) -> None:
+def keep_inside_cluster(node: Node) -> None:
     """Have packets refused that still go to a Service's address when they would leave the node."""
     node("sh", "-c", f"iptables -C {_RULE} 2>/dev/null || iptables -A {_RULE}")

@@ -33,7 +33,7 @@ class Download:
     checksum: str
     member: str = ""
 
-    def fetched(self) -> bytes:
+    def fetch(self) -> bytes:
         """The program; Unusable when it isn't reached or isn't what its checksum says."""
         content, checksum = _read(self.url), _read(self.checksum).decode().split()[0]
         if hashlib.sha256(content).hexdigest() != checksum:
@@ -55,7 +55,7 @@ def downloads(system: str, machine: str) -> Mapping[Tool, Download]:
 
 def tool(name: Tool, say: Say) -> Path:
     """The program, from PATH or a folder of ours; else downloaded, or built where nothing is."""
-    if found := installed(name):
+    if found := installed_tool(name):
         return found
     if registries.reached():
         return _downloaded(name, say)
@@ -64,7 +64,7 @@ def tool(name: Tool, say: Say) -> Path:
     return building.program(name, say)
 
 
-def installed(name: Tool) -> Path | None:
+def installed_tool(name: Tool) -> Path | None:
     """Where the program is already, or None."""
     places = [str(cache().programs), str(_DOWNLOADED), os.environ.get("PATH", "")]
     found = shutil.which(name, path=os.pathsep.join(places))
@@ -76,7 +76,7 @@ def _downloaded(name: Tool, say: Say) -> Path:
     _DOWNLOADED.mkdir(parents=True, exist_ok=True)
     program = _DOWNLOADED / name
     with Progress(1, say).step(f"downloading {wanted.url}"):
-        program.write_bytes(wanted.fetched())
+        program.write_bytes(wanted.fetch())
     program.chmod(0o755)
     return program
 

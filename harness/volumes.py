@@ -22,7 +22,7 @@ class Node(Protocol):
         """`given` is the command's standard input."""
 
 
-def offered(node: Node) -> None:
+def offer(node: Node) -> None:
     """See to it that there are COUNT volumes, none of them used up."""
     existing = json.loads(node(*_KUBECTL, "get", "persistentvolumes", "-o", "json"))["items"]
     used_up = released(existing)

@@ -2,5 +2,5 @@
 
 Each addon is installed by `installed(cluster)`, as often as one likes, keeps its keys in a Secret
 so
-that another process finds them again, and is removed by `.removed()`.
+that another process finds them again, and is removed by `.remove()`.
 """

@@ -22,7 +22,7 @@ from minio.deleteobjects import DeleteObject
 from minio.error import S3Error
 
 from harness.addons.certificates import certified, names_of
-from harness.addons.workload import NAMESPACE, SecretFiles, Workload, derived, revision
+from harness.addons.workload import NAMESPACE, SecretFiles, Workload, derived_password, revision
 from harness.images import in_cluster
 from harness.kubernetes_objects import Namespace
 from harness.services import eventually
@@ -72,10 +72,12 @@ class MinioAddon:
         """A bucket's Secret: the keys of its own user, the same at every call."""
         return {
             "AWS_ACCESS_KEY_ID": _user(bucket),
-            "AWS_SECRET_ACCESS_KEY": derived(self.authority["MINIO_ROOT_PASSWORD"], bucket),
+            "AWS_SECRET_ACCESS_KEY": derived_password(
+                self.authority["MINIO_ROOT_PASSWORD"], bucket
+            ),
         }
 
-    def made_bucket(self, bucket: str) -> str:
+    def make_bucket(self, bucket: str) -> str:
         """Make a bucket, its user and its policy, unless they are there; gives its name."""
         if not self._client.bucket_exists(bucket):
             self._client.make_bucket(bucket)
@@ -85,7 +87,7 @@ class MinioAddon:
         self._admin.policy_set(_user(bucket), user=_user(bucket))
         return bucket
 
-    def removed_bucket(self, bucket: str) -> None:
+    def remove_bucket(self, bucket: str) -> None:
         """Remove a bucket with all its objects, its user and its policy; what is missing is fine."""  # noqa: E501
         if self._client.bucket_exists(bucket):
             every = (DeleteObject(key) for key in self.keys(bucket))
@@ -152,7 +154,7 @@ class MinioAddon:
         """Wait for an answer through the NodePort; AssertionError with the last trouble."""
         eventually(self._trouble, lambda trouble: not trouble, _LONGEST_START)
 
-    def removed(self) -> None:
+    def remove(self) -> None:
         """Remove it with every bucket and key."""
         for kind in ("Deployment", "Service", "Secret", "PersistentVolumeClaim"):
             self.namespace.remove_all(kind, "app.kubernetes.io/name=minio")
@@ -188,10 +190,10 @@ class MinioAddon:
         return urllib3.PoolManager(ssl_context=trust, retries=False, timeout=10.0)
 
 
-def installed(cluster: "Cluster") -> MinioAddon:
+def install(cluster: "Cluster") -> MinioAddon:
     """Have MinIO run and be ready in the cluster; what runs already is kept, objects and all."""
     image = in_cluster(cluster, "minio")
-    namespace = Namespace(cluster.kubeconfig, NAMESPACE).made()
+    namespace = Namespace(cluster.kubeconfig, NAMESPACE).create()
     host, port = cluster.outside(NODE_PORT)
     authority = _authority(namespace, host)
     namespace.apply(*_workload(image, revision(authority)).objects({"s3": NODE_PORT}))
@@ -202,7 +204,7 @@ def installed(cluster: "Cluster") -> MinioAddon:
 
 
 def _authority(namespace: Namespace, host: str) -> dict[str, str]:
-    return namespace.kept_secret(
+    return namespace.ensure_secret(
         _AUTHORITY,
         lambda: {
             "MINIO_ROOT_USER": "harness",

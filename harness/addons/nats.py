@@ -83,20 +83,20 @@ class NatsAddon:
         """Let it run again, and wait until it is ready."""
         self.namespace.scale("nats", 1)
 
-    def removed(self) -> None:
+    def remove(self) -> None:
         """Remove it, its keys too; credentials minted before are worth nothing then."""
         for kind in ("Deployment", "Service", "Secret"):
             self.namespace.remove_all(kind, "app.kubernetes.io/name=nats")
 
 
-def installed(cluster: "Cluster") -> NatsAddon:
+def install(cluster: "Cluster") -> NatsAddon:
     """Have NATS run and be ready in the cluster; what runs already is kept, keys and all."""
     image = in_cluster(cluster, "nats")
-    namespace = Namespace(cluster.kubeconfig, NAMESPACE).made()
+    namespace = Namespace(cluster.kubeconfig, NAMESPACE).create()
     host, port = cluster.outside(NODE_PORT)
     authority = _authority(namespace, host)
-    operator = Operator.loaded(authority)
-    configuration = namespace.kept_secret(_CONFIGURATION, lambda: _secret(operator), "nats")
+    operator = Operator.load(authority)
+    configuration = namespace.ensure_secret(_CONFIGURATION, lambda: _secret(operator), "nats")
     workload = _workload(image, revision(authority, configuration))
     namespace.apply(*workload.objects({"client": NODE_PORT}))
     namespace.wait_until_rolled_out("nats")
@@ -106,11 +106,11 @@ def installed(cluster: "Cluster") -> NatsAddon:
 def _authority(namespace: Namespace, host: str) -> dict[str, str]:
     """Its keys and certificate; a kept certificate that lacks a name makes way for another."""
     names = names_of("nats", NAMESPACE, [host, WORLD_NAME])
-    kept = namespace.kept_secret(_AUTHORITY, lambda: Operator().saved | certified(*names), "nats")
+    kept = namespace.ensure_secret(_AUTHORITY, lambda: Operator().saved | certified(*names), "nats")
     if is_for(kept["tls.crt"], names):
         return kept
     namespace.delete("Secret", _AUTHORITY)
-    return namespace.kept_secret(_AUTHORITY, lambda: kept | certified(*names), "nats")
+    return namespace.ensure_secret(_AUTHORITY, lambda: kept | certified(*names), "nats")
 
 
 def _secret(operator: Operator) -> dict[str, str]:

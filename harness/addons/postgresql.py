@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.addons.workload import NAMESPACE, SecretFiles, Workload, derived, revision
+from harness.addons.workload import NAMESPACE, SecretFiles, Workload, derived_password, revision
 from harness.images import in_cluster
 from harness.kubernetes_objects import Namespace
 
@@ -44,7 +44,7 @@ class PostgresqlAddon:
         `name` is of lower-case letters, digits and `_`.
         """
         assert _NAME.fullmatch(name), f"{name!r} can't be a database's name here"
-        password = derived(self.authority["password"], name)
+        password = derived_password(self.authority["password"], name)
         if not self.query(f"SELECT 1 FROM pg_roles WHERE rolname = '{name}'"):
             self.query(f"CREATE ROLE {name} LOGIN PASSWORD '{password}'")
         if not self.query(f"SELECT 1 FROM pg_database WHERE datname = '{name}'"):
@@ -52,7 +52,7 @@ class PostgresqlAddon:
             self.query(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC")
         return f"postgresql://{name}:{password}@postgresql.{NAMESPACE}.svc:5432/{name}"
 
-    def removed_database(self, name: str) -> None:
+    def drop_database(self, name: str) -> None:
         """Remove a database and its role, whoever is connected; what is missing is fine."""
         self.query(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
         self.query(f"DROP ROLE IF EXISTS {name}")
@@ -73,17 +73,17 @@ class PostgresqlAddon:
         """Let it run again, and wait until it is ready."""
         self.namespace.scale("postgresql", 1)
 
-    def removed(self) -> None:
+    def remove(self) -> None:
         """Remove it with every database."""
         for kind in ("Deployment", "Service", "Secret", "PersistentVolumeClaim"):
             self.namespace.remove_all(kind, _SELECTOR)
 
 
-def installed(cluster: "Cluster") -> PostgresqlAddon:
+def install(cluster: "Cluster") -> PostgresqlAddon:
     """Have PostgreSQL run and be ready in the cluster; what runs already is kept, data and all."""
     image = in_cluster(cluster, "postgresql")
-    namespace = Namespace(cluster.kubeconfig, NAMESPACE).made()
-    authority = namespace.kept_secret(
+    namespace = Namespace(cluster.kubeconfig, NAMESPACE).create()
+    authority = namespace.ensure_secret(
         _AUTHORITY,
         lambda: {"password": secrets.token_urlsafe(24), "pg_hba.conf": _ACCESS},
         "postgresql",

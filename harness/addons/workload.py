@@ -147,7 +147,7 @@ class Workload:
         return {"app.kubernetes.io/name": self.name, "app.kubernetes.io/part-of": "dimse-addons"}
 
 
-def derived(root: str, name: str) -> str:
+def derived_password(root: str, name: str) -> str:
     """A password for `name` that follows from the root password and tells nothing of it."""
     return hmac.new(root.encode(), name.encode(), hashlib.sha256).hexdigest()[:40]
 

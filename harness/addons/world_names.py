@@ -25,10 +25,10 @@ class WorldName:
     service: str
     target_port: str
 
-    def made(self) -> "WorldName":
+    def create(self) -> "WorldName":
         """Have pods be led; gives itself."""
         endpoint, service, _ = self.host.split(".")
-        there = self._place().made(_OURS)
+        there = self._place().create(_OURS)
         self.namespace.apply(self._front())
         front = self.namespace.read("Service", self._name)
         assert front is not None
@@ -53,7 +53,7 @@ class WorldName:
         )
         return self
 
-    def removed(self) -> None:
+    def remove(self) -> None:
         """Lead nobody any more."""
         place = self._place()
         place.delete("Namespace", place.name)

@@ -20,7 +20,7 @@ class Step:
     """One thing to build: what is told, whether it is there, and how it is made."""
 
     title: str
-    there: Callable[[], bool]
+    is_done: Callable[[], bool]
     make: Callable[[], object]
 
 
@@ -29,20 +29,20 @@ def ready(say: Say) -> str:
 
     The first time takes minutes. Raises Unusable with what this machine lacks.
     """
-    kept = _with_engine(say)
-    programs = missing(program_steps(kept))
-    made = missing(image_steps(kept))
-    if programs or made:
-        machine.prepared(say)
-        _build(kept, programs, made, say)
+    store = _with_engine(say)
+    programs = missing(program_steps(store))
+    image_jobs = missing(image_steps(store))
+    if programs or image_jobs:
+        machine.prepare(say)
+        _build(store, programs, image_jobs, say)
     return pins.NODE_IMAGE
 
 
 def debian(say: Say) -> str:
     """The Debian image alone, which the product's image can be built upon, and the engine."""
-    kept = _with_engine(say)
-    for step in missing(image_steps(kept)[:1]):
-        machine.prepared(say)
+    store = _with_engine(say)
+    for step in missing(image_steps(store)[:1]):
+        machine.prepare(say)
         with Progress(1, say).step(step.title):
             step.make()
     return pins.DEBIAN_IMAGE
@@ -50,88 +50,88 @@ def debian(say: Say) -> str:
 
 def program(name: str, say: Say) -> Path:
     """kind, helm or kubectl, built unless it is there."""
-    kept = cache()
-    if not kept.has(name):
-        machine.prepared(say)
+    store = cache()
+    if not store.has(name):
+        machine.prepare(say)
         with Progress(1, say).step(f"building {name}"):
-            _built(kept, name)
-    return kept.program(name)
+            _build_program(store, name)
+    return store.program(name)
 
 
-def program_steps(kept: Cache) -> list[Step]:
+def program_steps(store: Cache) -> list[Step]:
     """What is built from Go modules; Kubernetes only until it is in the node's image."""
     return [
         Step(
             "building Kubernetes, etcd and CoreDNS",
-            lambda: images.there(pins.NODE_IMAGE) or _all_there(kept),
-            lambda: go_programs.node_programs(kept),
+            lambda: images.exists(pins.NODE_IMAGE) or _all_built(store),
+            lambda: go_programs.node_programs(store),
         ),
-        *(_program_step(kept, name) for name in ("kind", "helm", "nats-server", "minio")),
+        *(_program_step(store, name) for name in ("kind", "helm", "nats-server", "minio")),
     ]
 
 
-def image_steps(kept: Cache) -> list[Step]:
+def image_steps(store: Cache) -> list[Step]:
     """What is made of Debian and the programs."""
     return [
-        _image_step(pins.DEBIAN_IMAGE, lambda: images.debian(kept)),
+        _image_step(pins.DEBIAN_IMAGE, lambda: images.debian(store)),
         _image_step(
             pins.NATS_IMAGE,
-            lambda: images.of_program(pins.NATS_IMAGE, kept.program("nats-server")),
+            lambda: images.of_program(pins.NATS_IMAGE, store.program("nats-server")),
         ),
         _image_step(
             pins.MINIO_IMAGE,
-            lambda: images.of_program(pins.MINIO_IMAGE, kept.program("minio"), pins.DEBIAN_IMAGE),
+            lambda: images.of_program(pins.MINIO_IMAGE, store.program("minio"), pins.DEBIAN_IMAGE),
         ),
-        _image_step(pins.NODE_IMAGE, lambda: node_image.made(kept)),
+        _image_step(pins.NODE_IMAGE, lambda: node_image.create(store)),
     ]
 
 
 def missing(steps: list[Step]) -> list[Step]:
     """Those whose thing isn't there."""
-    return [step for step in steps if not step.there()]
+    return [step for step in steps if not step.is_done()]
 
 
 def _with_engine(say: Say) -> Cache:
-    kept = cache()
+    store = cache()
     if not engine.running():
-        machine.prepared(say)
-        engine.started(kept, say)
-    return kept
+        machine.prepare(say)
+        engine.start(store, say)
+    return store
 
 
-def _build(kept: Cache, programs: list[Step], made: list[Step], say: Say) -> None:
+def _build(store: Cache, programs: list[Step], image_jobs: list[Step], say: Say) -> None:
     """Make the Debian image beside the programs: it waits for the mirror most of the time."""
-    progress = Progress(len(programs) + len(made), say)
+    progress = Progress(len(programs) + len(image_jobs), say)
     with ThreadPoolExecutor(max_workers=1) as beside:
-        debian = beside.submit(images.debian, kept)
+        debian = beside.submit(images.debian, store)
         for step in programs:
             with progress.step(step.title):
                 step.make()
-        for step in made:
+        for step in image_jobs:
             with progress.step(step.title):
                 debian.result()
                 step.make()
 
 
-def _program_step(kept: Cache, name: str) -> Step:
+def _program_step(store: Cache, name: str) -> Step:
     return Step(
         f"building {name}",
-        lambda: go_programs.there(kept, name),
-        lambda: go_programs.installed(kept, name),
+        lambda: go_programs.is_built(store, name),
+        lambda: go_programs.install(store, name),
     )
 
 
 def _image_step(image: str, make: Callable[[], object]) -> Step:
-    return Step(f"making the image {image}", lambda: images.there(image), make)
+    return Step(f"making the image {image}", lambda: images.exists(image), make)
 
 
-def _all_there(kept: Cache) -> bool:
-    return all(go_programs.there(kept, name) for name in go_programs.NODE_PROGRAMS)
+def _all_built(store: Cache) -> bool:
+    return all(go_programs.is_built(store, name) for name in go_programs.NODE_PROGRAMS)
 
 
-def _built(kept: Cache, name: str) -> None:
+def _build_program(store: Cache, name: str) -> None:
     if name == "kubectl":
-        go_programs.node_programs(kept)
-        kept.program(name).symlink_to("kubernetes")
+        go_programs.node_programs(store)
+        store.program(name).symlink_to("kubernetes")
     else:
-        go_programs.installed(kept, name)
+        go_programs.install(store, name)

@@ -29,7 +29,7 @@ def running() -> bool:
     return succeeds("docker", "info")
 
 
-def started(cache: Cache, say: Say) -> None:
+def start(cache: Cache, say: Say) -> None:
     """See to it that an engine answers. Raises Unusable with what it said last."""
     if running():
         return
@@ -57,7 +57,7 @@ def started(cache: Cache, say: Say) -> None:
         )
 
 
-def stopped(cache: Cache, say: Say) -> None:
+def stop(cache: Cache, say: Say) -> None:
     """Stop the engine that `started` started, with all that runs in it; no other."""
     pid = _ours(cache)
     if pid is None:

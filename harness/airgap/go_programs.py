@@ -19,7 +19,7 @@ _VERSION = "k8s.io/component-base/version"
 _LONGEST_BUILD = 3600.0
 
 
-def there(cache: Cache, name: str) -> bool:
+def is_built(cache: Cache, name: str) -> bool:
     """Whether the program has been built from what is pinned now."""
     note = _note(cache, name)
     return cache.has(name) and (not note.exists() or note.read_text() == source(name))
@@ -33,9 +33,9 @@ def source(name: str) -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
-def installed(cache: Cache, name: str) -> Path:
+def install(cache: Cache, name: str) -> Path:
     """The program of this name in pins.PROGRAMS."""
-    if not there(cache, name):
+    if not is_built(cache, name):
         _install(cache, [pins.PROGRAMS[name]], ["-s", "-w"])
         _note(cache, name).write_text(source(name))
     return cache.program(name)
@@ -43,7 +43,7 @@ def installed(cache: Cache, name: str) -> Path:
 
 def node_programs(cache: Cache) -> None:
     """Everything that runs on the node: compiled together, since most of it is shared."""
-    if all(there(cache, name) for name in NODE_PROGRAMS):
+    if all(is_built(cache, name) for name in NODE_PROGRAMS):
         return
     _install(cache, ["./..."], ["-s", "-w", *version_flags(pins.KUBERNETES)], pins.NODE_MODULE)
     for name in NODE_PROGRAMS:
@@ -53,8 +53,8 @@ def node_programs(cache: Cache) -> None:
 def version_flags(version: str) -> list[str]:
     """How the linker tells Kubernetes its own version, which kubeadm compares."""
     major, minor, _ = version.removeprefix("v").split(".", 2)
-    told = {"gitVersion": version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
-    return [word for key, value in told.items() for word in ("-X", f"{_VERSION}.{key}={value}")]
+    fields = {"gitVersion": version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+    return [word for key, value in fields.items() for word in ("-X", f"{_VERSION}.{key}={value}")]
 
 
 def kinds_files(cache: Cache) -> Path:

@@ -18,7 +18,7 @@ _PUBLIC_MIRROR = "http://deb.debian.org/debian"
 _LONGEST_BOOTSTRAP = 1800.0
 
 
-def there(image: str) -> bool:
+def exists(image: str) -> bool:
     """Whether the engine has the image."""
     return succeeds("docker", "image", "inspect", image)
 
@@ -46,7 +46,7 @@ def mirror() -> str:
     return sites[0] if sites else _PUBLIC_MIRROR
 
 
-def imported(folder: Path, image: str) -> None:
+def import_root(folder: Path, image: str) -> None:
     """Make an image of a root folder."""
     for archive in (folder / "var/cache/apt/archives").glob("*.deb"):
         archive.unlink()
@@ -56,12 +56,12 @@ def imported(folder: Path, image: str) -> None:
 
 def debian(cache: Cache) -> None:
     """Make the Debian image unless it is there."""
-    if not there(pins.DEBIAN_IMAGE):
+    if not exists(pins.DEBIAN_IMAGE):
         with root_folder(cache, BASE_PACKAGES) as folder:
-            imported(folder, pins.DEBIAN_IMAGE)
+            import_root(folder, pins.DEBIAN_IMAGE)
 
 
-def built(image: str, lines: Sequence[str], programs: Sequence[Path] = ()) -> None:
+def build(image: str, lines: Sequence[str], programs: Sequence[Path] = ()) -> None:
     """Make an image by a Dockerfile of these lines, the programs lying beside it."""
     with tempfile.TemporaryDirectory(prefix="image-") as folder:
         for program in programs:
@@ -72,9 +72,9 @@ def built(image: str, lines: Sequence[str], programs: Sequence[Path] = ()) -> No
 
 def of_program(image: str, program: Path, base: str = "scratch") -> None:
     """Make an image that runs one program, unless it is there."""
-    if not there(image):
+    if not exists(image):
         place = f"/usr/local/bin/{program.name}"
-        built(
+        build(
             image,
             [f"FROM {base}", f"COPY {program.name} {place}", f'ENTRYPOINT ["{place}"]'],
             [program],

@@ -19,11 +19,11 @@ _GO_PLACES = "/usr/local/go/bin"
 _POLICY = Path("/usr/sbin/policy-rc.d")
 
 
-def prepared(say: Say) -> None:
+def prepare(say: Say) -> None:
     """Install what is missing. Raises Unusable with all that a person has to do first."""
-    if said := unfit(os_release(_OS_RELEASE), os.geteuid(), go_version()):
-        raise Unusable("\n".join(said))
-    missing = [package for package in PACKAGES if not _installed(package)]
+    if problems := unfit(os_release(_OS_RELEASE), os.geteuid(), go_version()):
+        raise Unusable("\n".join(problems))
+    missing = [package for package in PACKAGES if not _is_installed(package)]
     if missing:
         with Progress(1, say).step(f"installing {' '.join(missing)}"):
             _install(missing)
@@ -31,34 +31,38 @@ def prepared(say: Say) -> None:
 
 def unfit(release: Mapping[str, str], user: int, go: tuple[int, ...]) -> list[str]:
     """A sentence for each reason why nothing can be built here."""
-    said = []
+    problems = []
     if "debian" not in {release.get("ID", ""), *release.get("ID_LIKE", "").split()}:
         name = release.get("PRETTY_NAME", "this system")
-        said.append(
+        problems.append(
             f"{name} is not Debian: run this on Debian, or where image registries are reached"
         )
     if user != 0:
-        said.append("Only root can start Docker's engine and make root folders: run this as root")
+        problems.append(
+            "Only root can start Docker's engine and make root folders: run this as root"
+        )
     if not go:
-        said.append(f"Go is not installed: put Go {_told(OLDEST_GO)} or newer on PATH")
+        problems.append(f"Go is not installed: put Go {_version_text(OLDEST_GO)} or newer on PATH")
     elif go < OLDEST_GO:
-        said.append(f"Go {_told(go)} is too old: put Go {_told(OLDEST_GO)} or newer on PATH")
-    return said
+        problems.append(
+            f"Go {_version_text(go)} is too old: put Go {_version_text(OLDEST_GO)} or newer on PATH"
+        )
+    return problems
 
 
 def os_release(path: Path) -> dict[str, str]:
     """The names and values of an os-release file; none when there is no such file."""
     if not path.exists():
         return {}
-    found = re.findall(r'^(\w+)="?(.*?)"?$', path.read_text(), re.MULTILINE)
-    return dict(found)
+    match = re.findall(r'^(\w+)="?(.*?)"?$', path.read_text(), re.MULTILINE)
+    return dict(match)
 
 
 def go() -> Path | None:
     """The Go command: on PATH, or where Go's own archive is unpacked."""
     path = os.pathsep.join([os.environ.get("PATH", ""), _GO_PLACES])
-    found = shutil.which("go", path=path)
-    return Path(found) if found else None
+    match = shutil.which("go", path=path)
+    return Path(match) if match else None
 
 
 def go_version() -> tuple[int, ...]:
@@ -67,22 +71,22 @@ def go_version() -> tuple[int, ...]:
     return parsed_go_version(output(command, "version")) if command else ()
 
 
-def parsed_go_version(said: str) -> tuple[int, ...]:
+def parsed_go_version(text: str) -> tuple[int, ...]:
     """Major and minor version out of what `go version` says."""
-    found = re.search(r"\bgo(\d+)\.(\d+)", said)
-    return (int(found[1]), int(found[2])) if found else ()
+    match = re.search(r"\bgo(\d+)\.(\d+)", text)
+    return (int(match[1]), int(match[2])) if match else ()
 
 
-def _told(version: tuple[int, ...]) -> str:
+def _version_text(version: tuple[int, ...]) -> str:
     return ".".join(str(part) for part in version)
 
 
-def _installed(package: str) -> bool:
+def _is_installed(package: str) -> bool:
     try:
-        said = output("dpkg-query", "--show", "--showformat=${Status}", package)
+        text = output("dpkg-query", "--show", "--showformat=${Status}", package)
     except Unusable:
         return False
-    return "ok installed" in said
+    return "ok installed" in text
 
 
 def _install(packages: list[str]) -> None:

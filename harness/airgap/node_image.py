@@ -55,9 +55,9 @@ SANDBOX = "registry.k8s.io/pause:3.10"
 """What the node's containerd starts each pod with."""
 
 
-def made(cache: Cache) -> None:
+def create(cache: Cache) -> None:
     """Make the node image unless it is there; its programs have been built."""
-    if images.there(pins.NODE_IMAGE):
+    if images.exists(pins.NODE_IMAGE):
         return
     base(cache)
     names = kubeadms_images(cache)
@@ -71,7 +71,7 @@ def made(cache: Cache) -> None:
 
 def base(cache: Cache) -> None:
     """Make the image without images in it, unless it is there."""
-    if images.there(BASE_IMAGE):
+    if images.exists(BASE_IMAGE):
         return
     with images.root_folder(cache, PACKAGES) as folder:
         for files in (go_programs.kinds_files(cache), pins.NODE_MODULE / "files"):
@@ -84,7 +84,7 @@ def base(cache: Cache) -> None:
         output(
             "chroot", folder, "/bin/sh", "-s", given=(pins.NODE_MODULE / "prepare.sh").read_text()
         )
-        images.imported(folder, BASE_IMAGE)
+        images.import_root(folder, BASE_IMAGE)
 
 
 def kubeadms_images(cache: Cache) -> list[str]:
@@ -111,9 +111,9 @@ def _made_one(cache: Cache, image: str) -> None:
             images.of_program(image, cache.program(name))
         case "kube-proxy":  # it calls iptables, so Debian is laid over it
             debian = f"COPY --from={pins.DEBIAN_IMAGE} / /"
-            images.built(image, [f"FROM {_KUBERNETES_IMAGE}", debian, 'ENTRYPOINT ["kube-proxy"]'])
+            images.build(image, [f"FROM {_KUBERNETES_IMAGE}", debian, 'ENTRYPOINT ["kube-proxy"]'])
         case name:
-            images.built(image, [f"FROM {_KUBERNETES_IMAGE}", f'ENTRYPOINT ["{name}"]'])
+            images.build(image, [f"FROM {_KUBERNETES_IMAGE}", f'ENTRYPOINT ["{name}"]'])
 
 
 def _kubernetes_image(cache: Cache) -> None:
@@ -127,7 +127,7 @@ def _kubernetes_image(cache: Cache) -> None:
                 link.type, link.linkname = tarfile.SYMTYPE, "kubernetes"
                 packed.addfile(link)
         path = "ENV PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-        images.built(_KUBERNETES_IMAGE, ["FROM scratch", f"ADD {archive.name} /", path], [archive])
+        images.build(_KUBERNETES_IMAGE, ["FROM scratch", f"ADD {archive.name} /", path], [archive])
 
 
 @contextlib.contextmanager

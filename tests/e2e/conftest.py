@@ -59,5 +59,5 @@ def observed(
 
 def _observed(bench: Workbench) -> Observed:
     namespace = bench.namespace("observed")
-    space = bench.space("radiology", namespace, dicomweb=THROUGH_A_NODE_PORT).installed()
-    return Observed(space, bench.zone(space).opened())
+    space = bench.space("radiology", namespace, dicomweb=THROUGH_A_NODE_PORT).install()
+    return Observed(space, bench.zone(space).open())

@@ -27,12 +27,12 @@ def sop_instance_uid(path: Path) -> str:
 
 def assert_kept(space: Space, files: Iterable[Path]) -> None:
     """Each is in the space's bucket byte for byte, and the catalogue knows it."""
-    keys, catalogued = space.instances(), space.catalogued()
+    keys, catalogued_uids = space.instances(), space.catalogued_uids()
     for path in files:
         assert key_of(path) in keys, path
         stored = data_set_in(space.read(key_of(path)))
         assert stored == data_set_in(path.read_bytes()), path
-        assert sop_instance_uid(path) in catalogued, path
+        assert sop_instance_uid(path) in catalogued_uids, path
 
 
 def assert_stores(space: Space, peer: Peer, folder: Path) -> Path:

@@ -169,7 +169,7 @@ def test_a_rolling_restart_fails_no_reader(
         Wanted(f"{by_dimse.below}/rendered", "image/png"),
     ]
     with viewer.reading(wanted) as reading:
-        release.restarted("dicomweb")
+        release.restart("dicomweb")
         reading.goes_on()
     assert len(before) == 2
     assert before.isdisjoint(release.pod_names("dicomweb"))

@@ -46,7 +46,7 @@ def gate(module_bench: Workbench, observed: Observed) -> Iterator[Gate]:
     namespace, key = observed.space.namespace, SigningKey("one")
     issuer(namespace, module_bench.platform.image, key)
     release = module_bench.release(Release(namespace, "gate"))
-    release.installed(values(observed))
+    release.install(values(observed))
     yield Gate(release, key)
     for kind in ("Deployment", "Service", "Secret"):
         namespace.delete(kind, KEYS)

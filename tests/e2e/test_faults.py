@@ -40,15 +40,15 @@ def test_a_proxy_that_trusts_another_authority_tells_it_and_serves_nobody(
 def test_an_ingestion_service_that_trusts_another_authority_tells_it_until_it_has_the_right_one(
     bench: Workbench, tmp_path: Path
 ) -> None:
-    space = bench.space("trusting", bench.namespace("trusting"), replicas=1).provided()
+    space = bench.space("trusting", bench.namespace("trusting"), replicas=1).create_objects()
     space.namespace.put_secret("nats-ca", {"ca.crt": another_authority()})
-    space.release.installed(space.values(), wait=False)
+    space.release.install(space.values(), wait=False)
     running(space)
     says(space, "nats", f"NATS at {space.platform.nats.url_inside} {NOT_TRUSTED}")
     space.namespace.put_secret("nats-ca", {"ca.crt": space.platform.nats.ca_pem})
     space.namespace.wait_until_rolled_out(f"{space.name}-ingestion", MOUNTED_WITHIN)
     assert restarts(space) == [0]
-    assert_stores(space, bench.zone(space).opened().peer, tmp_path)
+    assert_stores(space, bench.zone(space).open().peer, tmp_path)
 
 
 @pytest.mark.alone
@@ -56,7 +56,7 @@ def test_a_bucket_that_is_down_ends_in_a700_and_is_got_over(
     observed: Observed, bench: Workbench, tmp_path: Path
 ) -> None:
     space, minio = observed.space, observed.space.platform.minio
-    ward = bench.zone(space, "ward9", DIMSE_OPERATION_TIMEOUT="30").opened()
+    ward = bench.zone(space, "ward9", DIMSE_OPERATION_TIMEOUT="30").open()
     (made,) = made_instances(tmp_path / "in", 1, 2**16)
     minio.stop()
     try:

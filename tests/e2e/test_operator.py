@@ -49,12 +49,12 @@ def imaging(module_bench: Workbench, operator: Operator) -> Asked:
     """The example, applied by kubectl from its file, beside `core`; both Ready."""
     namespace = module_bench.namespace("imaging")
     core = module_bench.resource(CORE, namespace)
-    space = module_bench.asked_space(SPACE, namespace).provided()
+    space = module_bench.resource_space(SPACE, namespace).create_objects()
     for file in ("core.yaml", "img-ingest.yaml"):
         kubectl(namespace, "apply", "-f", EXAMPLES / file)
     core.becomes("Ready")
     space.resource.becomes("Ready")
-    return Asked(space, module_bench.zone(space).opened())
+    return Asked(space, module_bench.zone(space).open())
 
 
 def test_the_example_applies_unchanged_and_keeps_what_is_stored(
@@ -80,29 +80,29 @@ def test_kubectl_shows_at_a_glance_how_it_is(imaging: Asked) -> None:
 def test_what_is_missing_is_told_until_it_is_there(
     imaging: Asked, bench: Workbench, tmp_path: Path
 ) -> None:
-    space = bench.asked_space(another("late"), imaging.space.namespace).provided()
+    space = bench.resource_space(another("late"), imaging.space.namespace).create_objects()
     space.namespace.delete("Secret", space.bucket_object)
-    space.resource.applied()
+    space.resource.apply()
     sentence = f"Missing bucket Secret {space.bucket_object}"
     assert space.resource.becomes("Pending", sentence)["ready"] is False
     eventually(space.resource.events, lambda seen: any(sentence in each for each in seen))
     assert sentence in kubectl(space.namespace, "describe", "dimseis", space.name)
-    space.bucket_key_provided()
+    space.create_bucket_key_secret()
     space.resource.becomes("Ready")
-    assert_stores(space, bench.zone(space).opened().peer, tmp_path)
+    assert_stores(space, bench.zone(space).open().peer, tmp_path)
 
 
 def test_two_spaces_on_one_core_find_each_its_own(
     imaging: Asked, bench: Workbench, tmp_path: Path
 ) -> None:
-    space = bench.asked_space(another("cardiology"), imaging.space.namespace).installed()
-    cardiology = Asked(space, bench.zone(space).opened())
+    space = bench.resource_space(another("cardiology"), imaging.space.namespace).install()
+    cardiology = Asked(space, bench.zone(space).open())
     for one, other in ((imaging, cardiology), (cardiology, imaging)):
         path = assert_stores(one.space, one.zone.peer, tmp_path)
         assert len(scu.find(one.zone.peer, study(path))) == 1
         assert scu.find(other.zone.peer, study(path)) == []
         assert key_of(path) not in other.space.instances()
-        assert sop_instance_uid(path) not in other.space.catalogued()
+        assert sop_instance_uid(path) not in other.space.catalogued_uids()
 
 
 def test_dicomweb_and_a_proxy_in_the_cluster_are_resources_too(
@@ -115,7 +115,7 @@ def test_dicomweb_and_a_proxy_in_the_cluster_are_resources_too(
     service = {"proxy": {"service": {"type": "ClusterIP"}}}
     proxy = bench.resource(changed(PROXY, "ward7", tlsSecret=None, values=service), namespace)
     web = bench.resource(changed(WEB, WEB["metadata"]["name"], replicas=1), namespace)
-    for each in (proxy.applied(), web.applied()):
+    for each in (proxy.apply(), web.apply()):
         each.becomes("Ready")  # a proxy is once an echo went all the way
     uid = sop_instance_uid(assert_stores(space, imaging.zone.peer, tmp_path))
     (pod,) = web.release.pod_names("dicomweb")

@@ -27,12 +27,12 @@ def whole(name: str, **more: Any) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def space(module_bench: Workbench, operator: Operator) -> AskedSpace:
     namespace = module_bench.namespace("kept")
-    return module_bench.asked_space(whole("kept"), namespace).installed()
+    return module_bench.resource_space(whole("kept"), namespace).install()
 
 
 @pytest.fixture(scope="module")
 def ward(module_bench: Workbench, space: AskedSpace) -> ImagingZone:
-    return module_bench.zone(space).opened()
+    return module_bench.zone(space).open()
 
 
 def said(space: AskedSpace) -> tuple[Any, ...]:
@@ -69,14 +69,14 @@ def test_an_operator_killed_in_mid_install_finishes_it(
     bench: Workbench, operator: Operator
 ) -> None:
     namespace = bench.namespace("many")
-    provided = bench.asked_space(whole("space0"), namespace).provided()
+    provided = bench.resource_space(whole("space0"), namespace).create_objects()
     without_pods = {"replicas": 0, "dicomEventDrivenIngestionName": "space0"}
     others = [whole(f"space{number}", **without_pods) for number in range(1, MANY)]
     resources = [provided.resource, *(Resource(namespace, each) for each in others)]
     for each in resources:
-        each.applied()
+        each.apply()
     eventually(lambda: made(namespace), bool)
-    operator.killed()
+    operator.kill_pods()
     before = made(namespace)
     assert len(before) < len(OBJECTS) * MANY, "it was killed too late to prove anything"
     for each in resources:
@@ -86,7 +86,7 @@ def test_an_operator_killed_in_mid_install_finishes_it(
 
 def made(namespace: Namespace) -> set[str]:
     """The objects of the resources, each by its uid: the very same must be there later."""
-    every = (each for kind in OBJECTS for each in namespace.listed(kind))
+    every = (each for kind in OBJECTS for each in namespace.list_objects(kind))
     return {
         each["metadata"]["uid"] for each in every if each["metadata"]["name"].startswith("space")
     }
@@ -97,11 +97,11 @@ def test_a_deleted_resource_leaves_what_others_made_and_every_image(
 ) -> None:
     namespace = bench.namespace("leaving")
     keep = {"catalogue": {"persistence": {"size": "1Gi", "keep": True}}}
-    space = bench.asked_space(whole("leaving", values=keep), namespace).provided()
+    space = bench.resource_space(whole("leaving", values=keep), namespace).create_objects()
     before = inventory(namespace)
-    space.resource.applied().becomes("Ready")
-    kept = key_of(assert_stores(space, bench.zone(space).opened().peer, tmp_path))
-    space.resource.deleted()
+    space.resource.apply().becomes("Ready")
+    kept = key_of(assert_stores(space, bench.zone(space).open().peer, tmp_path))
+    space.resource.delete()
     left = before | {"PersistentVolumeClaim/leaving-catalogue"}
     eventually(lambda: inventory(namespace), lambda seen: seen == left, 60)
     assert kept in space.instances()
@@ -114,13 +114,13 @@ def test_an_operator_uninstalled_leaves_spaces_at_work_and_looks_after_them_when
 ) -> None:
     definitions, pods = operator.definitions(), space.release.pod_names("ingestion")
     assert len(definitions) == len(KINDS)
-    operator.release.uninstalled()
+    operator.release.uninstall()
     assert left_of(operator) == set()
     assert operator.definitions() == definitions
     assert space.resource.status()["phase"] == "Ready"
     assert space.release.pod_names("ingestion") == pods
     assert_stores(space, ward.peer, tmp_path)
-    operator.installed()
+    operator.install()
     assert space.release.pod_names("ingestion") == pods
     space.namespace.delete("Service", space.resource.deployment)
     eventually(lambda: space.namespace.read("Service", space.resource.deployment), bool)
@@ -131,13 +131,13 @@ def left_of(operator: Operator) -> set[str]:
     everywhere = [
         f"{kind}/{each['metadata']['name']}"
         for kind in ("ClusterRole", "ClusterRoleBinding")
-        for each in operator.namespace.listed(kind, operator.release.selector())
+        for each in operator.namespace.list_objects(kind, operator.release.selector())
     ]
     own = ("Deployment", "Pod", "Service", "ServiceAccount", "NetworkPolicy", "Role", "Secret")
     there = [
         f"{kind}/{each['metadata']['name']}"
         for kind in own
-        for each in operator.namespace.listed(kind)
+        for each in operator.namespace.list_objects(kind)
         if each["metadata"]["name"] != "default"
     ]
     return {*everywhere, *there}

@@ -27,7 +27,7 @@ class Catalogued:
 
 
 @pytest.fixture(scope="module")
-def catalogued(module_bench: Workbench, database: PostgresqlAddon) -> Iterator[Catalogued]:
+def catalogued_uids(module_bench: Workbench, database: PostgresqlAddon) -> Iterator[Catalogued]:
     space = module_bench.space(
         "archive",
         module_bench.namespace("archive"),
@@ -36,44 +36,44 @@ def catalogued(module_bench: Workbench, database: PostgresqlAddon) -> Iterator[C
     )
     name = space.bucket.replace("-", "_")
     space.namespace.put_secret(SECRET, {"DATABASE_URL": database.database(name)})
-    space.installed()
-    yield Catalogued(space, module_bench.zone(space).opened(), name)
-    space.release.uninstalled()
-    database.removed_database(name)
+    space.install()
+    yield Catalogued(space, module_bench.zone(space).open(), name)
+    space.release.uninstall()
+    database.drop_database(name)
 
 
 def test_what_is_stored_stands_in_the_database_and_is_found(
-    catalogued: Catalogued, database: PostgresqlAddon, tmp_path: Path
+    catalogued_uids: Catalogued, database: PostgresqlAddon, tmp_path: Path
 ) -> None:
-    path = assert_stores(catalogued.space, catalogued.zone.peer, tmp_path)
-    rows = database.query("SELECT sop_instance_uid FROM instances", catalogued.name)
+    path = assert_stores(catalogued_uids.space, catalogued_uids.zone.peer, tmp_path)
+    rows = database.query("SELECT sop_instance_uid FROM instances", catalogued_uids.name)
     assert sop_instance_uid(path) in rows.splitlines()
-    assert len(scu.find(catalogued.zone.peer, study(path))) == 1
+    assert len(scu.find(catalogued_uids.zone.peer, study(path))) == 1
 
 
-def test_no_volume_is_claimed(catalogued: Catalogued) -> None:
-    assert catalogued.space.namespace.listed("PersistentVolumeClaim") == []
-    assert len(catalogued.space.release.pods("catalogue")) == 2
+def test_no_volume_is_claimed(catalogued_uids: Catalogued) -> None:
+    assert catalogued_uids.space.namespace.list_objects("PersistentVolumeClaim") == []
+    assert len(catalogued_uids.space.release.pods("catalogue")) == 2
 
 
 def test_a_rolling_restart_of_the_catalogue_fails_no_operation(
-    catalogued: Catalogued, tmp_path: Path
+    catalogued_uids: Catalogued, tmp_path: Path
 ) -> None:
-    before = set(catalogued.space.release.pod_names("catalogue"))
-    with sending(catalogued.zone.peer, tmp_path) as load:
-        catalogued.space.release.restarted("catalogue")
+    before = set(catalogued_uids.space.release.pod_names("catalogue"))
+    with sending(catalogued_uids.zone.peer, tmp_path) as load:
+        catalogued_uids.space.release.restart("catalogue")
         load.goes_on()
-    assert before.isdisjoint(catalogued.space.release.pod_names("catalogue"))
+    assert before.isdisjoint(catalogued_uids.space.release.pod_names("catalogue"))
     assert load.failed == []
-    assert_kept(catalogued.space, load.succeeded)
+    assert_kept(catalogued_uids.space, load.succeeded)
 
 
 def test_a_database_that_stops_and_starts_under_load_loses_nothing(
-    catalogued: Catalogued, database: PostgresqlAddon, tmp_path: Path
+    catalogued_uids: Catalogued, database: PostgresqlAddon, tmp_path: Path
 ) -> None:
-    with sending(catalogued.zone.peer, tmp_path) as load:
+    with sending(catalogued_uids.zone.peer, tmp_path) as load:
         database.stop()
         database.start()
         load.goes_on()
     assert load.failed == []
-    assert_kept(catalogued.space, load.succeeded)
+    assert_kept(catalogued_uids.space, load.succeeded)

@@ -30,8 +30,8 @@ class Busy:
 
 @pytest.fixture(scope="module")
 def busy(module_bench: Workbench) -> Busy:
-    space = module_bench.space("busy", module_bench.namespace("busy")).installed()
-    return Busy(space, module_bench.zone(space).opened())
+    space = module_bench.space("busy", module_bench.namespace("busy")).install()
+    return Busy(space, module_bench.zone(space).open())
 
 
 def assert_nothing_failed(busy: Busy, load: Load) -> None:
@@ -42,7 +42,7 @@ def assert_nothing_failed(busy: Busy, load: Load) -> None:
 def test_an_upgrade_fails_no_operation(busy: Busy, tmp_path: Path) -> None:
     before = pods(busy)
     with sending(busy.zone.peer, tmp_path) as load:
-        busy.space.release.upgraded(busy.space.values(logLevel="debug"))
+        busy.space.release.upgrade(busy.space.values(logLevel="debug"))
         load.goes_on()
     after = pods(busy)
     assert len(before) == len(after) == 3
@@ -58,7 +58,7 @@ def pods(busy: Busy) -> set[str]:
 def test_a_rolling_restart_fails_no_operation(busy: Busy, tmp_path: Path) -> None:
     before = set(busy.space.release.pod_names("ingestion"))
     with sending(busy.zone.peer, tmp_path) as load:
-        busy.space.release.restarted("ingestion")
+        busy.space.release.restart("ingestion")
         load.goes_on()
     assert before.isdisjoint(busy.space.release.pod_names("ingestion"))
     assert_nothing_failed(busy, load)
@@ -84,7 +84,7 @@ def test_a_process_killed_loses_nothing_that_was_answered_with_success(
         pytest.skip("the nodes of a cluster that was there before are not ours to work on")
     space, pod = busy.space, min(busy.space.release.pod_names("ingestion"))
     with sending(busy.zone.peer, tmp_path) as load:
-        cluster.crashed(container(space, pod)["containerID"])
+        cluster.crash(container(space, pod)["containerID"])
         eventually(lambda: container(space, pod)["restartCount"], lambda count: count == 1)
         load.goes_on()
         space.namespace.wait_until_rolled_out(f"{space.name}-ingestion")

@@ -30,7 +30,7 @@ class Department:
 def both(module_bench: Workbench) -> tuple[Department, Department]:
     imaging, elsewhere = module_bench.namespace("imaging"), module_bench.namespace("cardiology")
     core = module_bench.release(Release(imaging, "core"))
-    core.installed(catalogue_alone(module_bench, elsewhere))
+    core.install(catalogue_alone(module_bench, elsewhere))
     return (
         department(module_bench, "radiology", imaging, core),
         department(module_bench, "cardiology", elsewhere, core),
@@ -48,8 +48,8 @@ def catalogue_alone(bench: Workbench, let_in: Namespace) -> dict[str, object]:
 
 
 def department(bench: Workbench, name: str, namespace: Namespace, core: Release) -> Department:
-    space = bench.space(name, namespace, core, replicas=1).installed()
-    return Department(space, bench.zone(space).opened())
+    space = bench.space(name, namespace, core, replicas=1).install()
+    return Department(space, bench.zone(space).open())
 
 
 def test_each_keeps_its_own_and_finds_no_other_s(
@@ -62,7 +62,7 @@ def test_each_keeps_its_own_and_finds_no_other_s(
         assert answer.status == 0, answer
         assert_kept(one.space, [made.path])
         assert key_of(made.path) not in other.space.instances()
-        assert sop_instance_uid(made.path) not in other.space.catalogued()
+        assert sop_instance_uid(made.path) not in other.space.catalogued_uids()
         assert len(scu.find(one.zone.peer, study(made.path))) == 1
         assert scu.find(other.zone.peer, study(made.path)) == []
 

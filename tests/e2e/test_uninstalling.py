@@ -12,16 +12,16 @@ def test_nothing_is_left_but_the_bucket_and_what_the_operator_made(
     bench: Workbench, tmp_path: Path
 ) -> None:
     namespace = bench.namespace("leaving")
-    space = bench.space("leaving", namespace, dicomweb=BY_DEFAULT).provided()
+    space = bench.space("leaving", namespace, dicomweb=BY_DEFAULT).create_objects()
     before = inventory(namespace)
-    space.release.installed(space.values())
-    kept = key_of(assert_stores(space, bench.zone(space).opened().peer, tmp_path))
-    space.release.tested()
+    space.release.install(space.values())
+    kept = key_of(assert_stores(space, bench.zone(space).open().peer, tmp_path))
+    space.release.run_tests()
     assert {each.partition("/")[0] for each in inventory(namespace) - before} >= {
         *("Deployment", "Pod", "Service", "ServiceAccount"),
         *("PersistentVolumeClaim", "NetworkPolicy", "PodDisruptionBudget"),
     }
-    space.release.uninstalled()
+    space.release.uninstall()
     assert inventory(namespace) == before
     assert kept in space.instances()
     secret = space.platform.minio.bucket_secret(space.bucket)

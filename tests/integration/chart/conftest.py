@@ -16,9 +16,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     with api_server(tmp_path_factory.mktemp("api")) as started:
         installed = Installed.in_new_namespace(started)
         for definition in MONITORING:
-            installed.asked.apply(definition)
+            installed.api.apply(definition)
         for definition in MONITORING:
-            installed.asked.served(definition)
+            installed.api.wait_until_served(definition)
         yield started
 
 

@@ -6,7 +6,7 @@ from helm_python import Config
 
 from harness.api_server import ApiServer
 from harness.chart import CHART
-from tests.integration.operator.asked import Asked, Manifest
+from tests.integration.operator.namespace_api import Manifest, NamespaceApi
 
 Values = dict[str, Any]
 NAME = "radiology"
@@ -39,22 +39,22 @@ MONITORING = (
 class Installed:
     """One release, by Helm's library; what it does is `helm`'s default."""
 
-    def __init__(self, server: ApiServer, asked: Asked) -> None:
-        self.asked = asked
-        self._helm = Config(kubeconfig_path=server.kubeconfig(), namespace=asked.namespace)
+    def __init__(self, server: ApiServer, api: NamespaceApi) -> None:
+        self.api = api
+        self._helm = Config(kubeconfig_path=server.kubeconfig(), namespace=api.namespace)
 
     @classmethod
     def in_new_namespace(cls, server: ApiServer) -> "Installed":
         """In a namespace that is made for it."""
-        return cls(server, Asked.in_new_namespace(server))
+        return cls(server, NamespaceApi.in_new_namespace(server))
 
     def install(self, values: Values) -> None:
         """`helm install`. Raises HelmError."""
-        self._helm.install(CHART, NAME, values, namespace=self.asked.namespace)
+        self._helm.install(CHART, NAME, values, namespace=self.api.namespace)
 
     def upgrade(self, values: Values) -> None:
         """`helm upgrade`, with these values alone. Raises HelmError."""
-        self._helm.upgrade(CHART, NAME, values, namespace=self.asked.namespace, reset_values=True)
+        self._helm.upgrade(CHART, NAME, values, namespace=self.api.namespace, reset_values=True)
 
     def roll_back(self, revision: int) -> None:
         """`helm rollback`. Raises HelmError."""
@@ -68,11 +68,11 @@ class Installed:
 
     def replicas(self, component: str = "ingestion") -> int:
         """How many the component's Deployment asks for."""
-        deployment = self.asked.found("apps/v1", "Deployment", f"{NAME}-{component}")
+        deployment = self.api.get("apps/v1", "Deployment", f"{NAME}-{component}")
         assert deployment is not None
         return int(deployment["spec"]["replicas"])
 
     def scale(self, replicas: int, component: str = "ingestion") -> None:
         """What a HorizontalPodAutoscaler does."""
         change = {"spec": {"replicas": replicas}}
-        self.asked.patch("apps/v1", "Deployment", f"{NAME}-{component}", change, "scale")
+        self.api.patch("apps/v1", "Deployment", f"{NAME}-{component}", change, "scale")

@@ -15,21 +15,21 @@ def test_api_server_takes_what_is_shipped(installed: Installed, file: str) -> No
     values = shipped_values(file)
     installed.install(values)
     installed.upgrade(values)
-    rendering = rendered(values, name=NAME, namespace=installed.asked.namespace)
+    rendering = rendered(values, name=NAME, namespace=installed.api.namespace)
     for test in rendering.of_kind("Pod"):
-        installed.asked.apply(test)
+        installed.api.apply(test)
     for deployment in rendering.of_kind("Deployment"):
-        assert installed.asked.found("apps/v1", "Deployment", deployment["metadata"]["name"])
+        assert installed.api.get("apps/v1", "Deployment", deployment["metadata"]["name"])
 
 
 def test_everything_may_be_switched_on_and_off_again(installed: Installed) -> None:
     minimal = shipped_values("ci/minimal-values.yaml")
     installed.install(minimal)
-    before = installed.asked.made()
+    before = installed.api.release_objects()
     installed.upgrade(EVERYTHING)
-    assert installed.asked.made() > before - {f"PersistentVolumeClaim/{NAME}-catalogue"}
+    assert installed.api.release_objects() > before - {f"PersistentVolumeClaim/{NAME}-catalogue"}
     installed.upgrade(minimal)
-    assert installed.asked.made() == before
+    assert installed.api.release_objects() == before
 
 
 def test_spools_may_stand_on_claims(installed: Installed) -> None:

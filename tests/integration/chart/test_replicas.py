@@ -10,7 +10,7 @@ from harness.api_server import ApiServer
 from harness.chart import CHART
 from harness.chart.changing import merged
 from harness.chart.rendering import Values, shipped_values
-from harness.tools import installed as program
+from harness.tools import installed_tool as program
 from tests.integration.chart.installed import NAME, Installed
 
 SPACE = shipped_values("ci/minimal-values.yaml")
@@ -84,7 +84,7 @@ def test_without_server_side_apply_it_stays_as_well(
 def _run(
     helm: Path, server: ApiServer, installed: Installed, verb: str, values: str, *more: str
 ) -> None:
-    place = ["--namespace", installed.asked.namespace, "--kubeconfig", str(server.kubeconfig())]
+    place = ["--namespace", installed.api.namespace, "--kubeconfig", str(server.kubeconfig())]
     files = ["--values", str(CHART / "ci/minimal-values.yaml"), "--set", values]
     command = [str(helm), verb, NAME, str(CHART), *place, *files, *more]
     subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)

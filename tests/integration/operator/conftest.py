@@ -13,7 +13,7 @@ from harness.api_server import ApiServer, api_server, why_not
 from harness.chart import OPERATOR_CHART
 from harness.chart.rendering import rendered
 from harness.services import ServiceProcess, free_port
-from tests.integration.operator.asked import ACCOUNT, Asked
+from tests.integration.operator.namespace_api import ACCOUNT, NamespaceApi
 
 OPERATORS, _, NAME = ACCOUNT.partition(":")
 
@@ -23,20 +23,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     if absent := why_not():
         pytest.skip(absent)
     with api_server(tmp_path_factory.mktemp("api"), [ACCOUNT]) as started:
-        asked = Asked(started, OPERATORS)
-        asked.make_namespace()
+        api = NamespaceApi(started, OPERATORS)
+        api.create_namespace()
         for manifest in rendered(name=NAME, namespace=OPERATORS, chart=OPERATOR_CHART).manifests:
-            asked.apply(manifest)
+            api.apply(manifest)
         started.collect_garbage()
         yield started
 
 
 @pytest.fixture
-def asked(server: ApiServer) -> Iterator[Asked]:
+def api(server: ApiServer) -> Iterator[NamespaceApi]:
     """Requests in a namespace that is this test's own."""
-    asked = Asked.in_new_namespace(server)
-    yield asked
-    asked.delete_resources()
+    api = NamespaceApi.in_new_namespace(server)
+    yield api
+    api.delete_resources()
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from dimse_ingestion.operator.release import Releases
 from dimse_ingestion.operator.resources import MANAGER, Manifest, Resource
 from harness.api_server import ApiServer
 from harness.services import ServiceProcess, eventually
-from tests.integration.operator.asked import ACCOUNT, Asked, example
+from tests.integration.operator.namespace_api import ACCOUNT, NamespaceApi, example
 from tests.integration.operator.test_definitions import changed
 
 SPACE = changed(example("img-ingest.yaml"), replicas=5)
@@ -18,42 +18,42 @@ SCALING = {"ingestion": {"autoscaling": {"enabled": True}}}
 INGESTION = "img-ingest-ingestion"
 
 
-def replicas(asked: Asked) -> int:
-    deployment = asked.found("apps/v1", "Deployment", INGESTION)
+def replicas(api: NamespaceApi) -> int:
+    deployment = api.get("apps/v1", "Deployment", INGESTION)
     return int(deployment["spec"]["replicas"]) if deployment else -1
 
 
-def level(asked: Asked) -> str:
+def level(api: NamespaceApi) -> str:
     """What the Deployment's pods log, to see that a change has come."""
-    deployment = asked.found("apps/v1", "Deployment", INGESTION)
+    deployment = api.get("apps/v1", "Deployment", INGESTION)
     assert deployment is not None
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     return next(str(e["value"]) for e in container["env"] if e["name"] == "DIMSE_LOG_LEVEL")
 
 
-def applied(asked: Asked, log: str) -> None:
+def applied(api: NamespaceApi, log: str) -> None:
     """The autoscaled space with another value, and the operator having made it so."""
-    asked.apply(changed(SPACE, values=SCALING | {"logLevel": log}))
-    eventually(lambda: level(asked), lambda seen: seen == log)
+    api.apply(changed(SPACE, values=SCALING | {"logLevel": log}))
+    eventually(lambda: level(api), lambda seen: seen == log)
 
 
 def test_switching_it_on_takes_no_replica_away_nor_does_what_follows(
-    asked: Asked, operator: ServiceProcess
+    api: NamespaceApi, operator: ServiceProcess
 ) -> None:
-    asked.apply(SPACE)
-    eventually(lambda: replicas(asked), lambda seen: seen == 5)
-    applied(asked, "debug")
-    assert replicas(asked) == 5
-    applied(asked, "info")
-    assert replicas(asked) == 5
-    asked.patch("apps/v1", "Deployment", INGESTION, {"spec": {"replicas": 7}}, "scale")
-    applied(asked, "warning")
-    assert replicas(asked) == 7
+    api.apply(SPACE)
+    eventually(lambda: replicas(api), lambda seen: seen == 5)
+    applied(api, "debug")
+    assert replicas(api) == 5
+    applied(api, "info")
+    assert replicas(api) == 5
+    api.patch("apps/v1", "Deployment", INGESTION, {"spec": {"replicas": 7}}, "scale")
+    applied(api, "warning")
+    assert replicas(api) == 7
 
 
-def owners_of_replicas(asked: Asked) -> set[str]:
+def owners_of_replicas(api: NamespaceApi) -> set[str]:
     """The field managers that say the number of replicas."""
-    deployment = asked.found("apps/v1", "Deployment", INGESTION)
+    deployment = api.get("apps/v1", "Deployment", INGESTION)
     assert deployment is not None
     return {
         each["manager"]
@@ -63,27 +63,27 @@ def owners_of_replicas(asked: Asked) -> set[str]:
 
 
 def test_the_operator_does_not_own_the_number_of_an_autoscaler(
-    asked: Asked, operator: ServiceProcess
+    api: NamespaceApi, operator: ServiceProcess
 ) -> None:
-    asked.apply(SPACE)
-    eventually(lambda: replicas(asked), lambda seen: seen == 5)
-    assert owners_of_replicas(asked) == {MANAGER}
-    applied(asked, "debug")
-    assert MANAGER not in owners_of_replicas(asked)
-    asked.patch("apps/v1", "Deployment", INGESTION, {"spec": {"replicas": 7}}, "scale")
-    asked.apply(SPACE)  # without an autoscaler
-    eventually(lambda: replicas(asked), lambda seen: seen == 5)
-    assert MANAGER in owners_of_replicas(asked)
+    api.apply(SPACE)
+    eventually(lambda: replicas(api), lambda seen: seen == 5)
+    assert owners_of_replicas(api) == {MANAGER}
+    applied(api, "debug")
+    assert MANAGER not in owners_of_replicas(api)
+    api.patch("apps/v1", "Deployment", INGESTION, {"spec": {"replicas": 7}}, "scale")
+    api.apply(SPACE)  # without an autoscaler
+    eventually(lambda: replicas(api), lambda seen: seen == 5)
+    assert MANAGER in owners_of_replicas(api)
 
 
 async def test_a_number_that_is_said_between_reading_and_applying_stays(
-    asked: Asked, server: ApiServer, monkeypatch: pytest.MonkeyPatch
+    api: NamespaceApi, server: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    resource = Resource(asked.apply(example("img-ingest.yaml")))
+    resource = Resource(api.apply(example("img-ingest.yaml")))
     wanted = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {"name": "scaled", "namespace": asked.namespace, "labels": resource.key.labels},
+        "metadata": {"name": "scaled", "namespace": api.namespace, "labels": resource.key.labels},
         "spec": {
             "selector": {"matchLabels": {"app": "scaled"}},
             "template": {
@@ -99,17 +99,17 @@ async def test_a_number_that_is_said_between_reading_and_applying_stays(
     ):
         releases = Releases(cluster)
         assert (await releases.apply(resource, [fixed])).troubles == []
-        numbers, found = [5, 6], cluster.found
+        numbers, get = [5, 6], cluster.get
 
-        async def found_then_scaled(api_version: str, kind: str, *which: str) -> Manifest | None:
-            there = await found(api_version, kind, *which)
+        async def get_then_scale(api_version: str, kind: str, *which: str) -> Manifest | None:
+            there = await get(api_version, kind, *which)
             scale = {"spec": {"replicas": numbers.pop(0)}}
-            await asyncio.to_thread(asked.patch, api_version, kind, "scaled", scale, "scale")
+            await asyncio.to_thread(api.patch, api_version, kind, "scaled", scale, "scale")
             return there
 
-        monkeypatch.setattr(cluster, "found", found_then_scaled)
+        monkeypatch.setattr(cluster, "get", get_then_scale)
         assert (await releases.apply(resource, [wanted])).troubles == []
     assert numbers == []
-    scaled = asked.found("apps/v1", "Deployment", "scaled")
+    scaled = api.get("apps/v1", "Deployment", "scaled")
     assert scaled is not None
     assert scaled["spec"]["replicas"] == 6

@@ -9,8 +9,8 @@ import pytest
 
 from harness.api_server import ApiServer
 from harness.services import ServiceProcess
-from tests.integration.operator.asked import GROUP, OURS, Asked, Manifest, example
 from tests.integration.operator.conftest import operator_door
+from tests.integration.operator.namespace_api import GROUP, OURS, Manifest, NamespaceApi, example
 
 SPACE, WEB = example("img-ingest.yaml"), example("img-ingest-web.yaml")
 CORE, PROXY = example("core.yaml"), example("ward7.yaml")
@@ -57,24 +57,26 @@ def renamed(manifest: Manifest, name: str) -> Manifest:
         (renamed(SPACE, "i" * 47), "the name begins with a letter"),
     ],
 )
-def test_what_can_only_be_wrong_is_refused(asked: Asked, manifest: Manifest, said: str) -> None:
-    assert said in asked.refused(manifest)
+def test_what_can_only_be_wrong_is_refused(
+    api: NamespaceApi, manifest: Manifest, said: str
+) -> None:
+    assert said in api.refused(manifest)
 
 
 @pytest.mark.parametrize("manifest", [SPACE, WEB, CORE, PROXY], ids=lambda each: each["kind"])
-def test_examples_are_taken(asked: Asked, manifest: Manifest) -> None:
-    assert asked.apply(manifest)["spec"]["imagePullPolicy"] == "IfNotPresent"
+def test_examples_are_taken(api: NamespaceApi, manifest: Manifest) -> None:
+    assert api.apply(manifest)["spec"]["imagePullPolicy"] == "IfNotPresent"
 
 
-def test_provider_name_must_not_change_and_all_else_may(asked: Asked) -> None:
-    asked.apply(SPACE)
-    assert "providerName must not change" in asked.refused(changed(SPACE, providerName="other"))
-    asked.apply(changed(SPACE, natsSubjectRoot="OTHER", bucketConfigName="other"))
+def test_provider_name_must_not_change_and_all_else_may(api: NamespaceApi) -> None:
+    api.apply(SPACE)
+    assert "providerName must not change" in api.refused(changed(SPACE, providerName="other"))
+    api.apply(changed(SPACE, natsSubjectRoot="OTHER", bucketConfigName="other"))
 
 
-def test_what_is_not_said_is_the_charts_default(asked: Asked) -> None:
+def test_what_is_not_said_is_the_charts_default(api: NamespaceApi) -> None:
     fewest = changed(SPACE, applicationEntityTitle=None, natsSubjectRoot=None, natsSecure=None)
-    spec = asked.apply(fewest)["spec"]
+    spec = api.apply(fewest)["spec"]
     assert spec["applicationEntityTitle"] == "DICOM-INGEST"
     assert spec["natsSubjectRoot"] == "DIMSE"
     assert spec["natsSecure"] is True
@@ -82,48 +84,48 @@ def test_what_is_not_said_is_the_charts_default(asked: Asked) -> None:
     assert "image" not in spec
 
 
-def test_a_catalogue_needs_no_spec(asked: Asked) -> None:
+def test_a_catalogue_needs_no_spec(api: NamespaceApi) -> None:
     bare = {"apiVersion": OURS, "kind": "DicomEventDrivenIngestion", "metadata": {"name": "core"}}
-    assert asked.apply(bare)["spec"]["replicas"] == 1
+    assert api.apply(bare)["spec"]["replicas"] == 1
 
 
-def test_open_field_is_kept_as_it_is(asked: Asked) -> None:
+def test_open_field_is_kept_as_it_is(api: NamespaceApi) -> None:
     values = {"ingestion": {"podLabels": {"ward": "7"}}, "extraObjects": [{"a": [1, 2.5, None]}]}
-    assert asked.apply(changed(SPACE, values=values))["spec"]["values"] == values
+    assert api.apply(changed(SPACE, values=values))["spec"]["values"] == values
 
 
 @pytest.fixture
-def two_versions(asked: Asked) -> Iterator[None]:
+def two_versions(api: NamespaceApi) -> Iterator[None]:
     """The definition with a second version served, as a later release may have it."""
-    definition = asked.found("apiextensions.k8s.io/v1", "CustomResourceDefinition", DEFINITION)
+    definition = api.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", DEFINITION)
     assert definition is not None
     (first,) = definition["spec"]["versions"]
     second = copy.deepcopy(first) | {"name": "v1beta1", "storage": False}
     second["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["added"] = {
         "type": "string"
     }
-    asked.define(DEFINITION, [first, second])
+    api.define(DEFINITION, [first, second])
     yield
-    asked.delete_resources()
-    asked.define(DEFINITION, [first])
+    api.delete_resources()
+    api.define(DEFINITION, [first])
 
 
 def test_operator_goes_on_with_two_versions(
-    asked: Asked, server: ApiServer, two_versions: None, tmp_path: Path
+    api: NamespaceApi, server: ApiServer, two_versions: None, tmp_path: Path
 ) -> None:
-    asked.make_what_is_named()
-    asked.apply(CORE)
-    asked.apply(SPACE)
-    asked.apply(renamed(SPACE, "newer") | {"apiVersion": f"{GROUP}/v1beta1"})
-    door = operator_door(server, tmp_path / "operator.log", asked.namespace)
+    api.create_referenced_objects()
+    api.apply(CORE)
+    api.apply(SPACE)
+    api.apply(renamed(SPACE, "newer") | {"apiVersion": f"{GROUP}/v1beta1"})
+    door = operator_door(server, tmp_path / "operator.log", api.namespace)
     try:
-        _both_become_ready(door, asked)
+        _both_become_ready(door, api)
     finally:
         door.kill()
 
 
-def _both_become_ready(door: ServiceProcess, asked: Asked) -> None:
+def _both_become_ready(door: ServiceProcess, api: NamespaceApi) -> None:
     door.start().ready()
     for name in ("img-ingest", "newer"):
-        asked.have_pods(f"{name}-ingestion")
-        asked.phase(renamed(SPACE, name), "Ready")
+        api.set_pods(f"{name}-ingestion")
+        api.wait_for_phase(renamed(SPACE, name), "Ready")

@@ -8,10 +8,12 @@ from kubernetes.aio.config import new_client_from_config
 from dimse_ingestion.operator.api_errors import Refusal
 from dimse_ingestion.operator.cluster import open_cluster
 from harness.api_server import ApiServer
-from tests.integration.operator.asked import ACCOUNT, Asked
+from tests.integration.operator.namespace_api import ACCOUNT, NamespaceApi
 
 
-async def test_a_discovery_that_is_cancelled_is_begun_anew(asked: Asked, server: ApiServer) -> None:
+async def test_a_discovery_that_is_cancelled_is_begun_anew(
+    api: NamespaceApi, server: ApiServer
+) -> None:
     """As when a resource is deleted while its release is being made."""
     async with (
         await new_client_from_config(str(server.kubeconfig(ACCOUNT))) as client,
@@ -21,9 +23,9 @@ async def test_a_discovery_that_is_cancelled_is_begun_anew(asked: Asked, server:
         try:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(1):
-                    await cluster.get("no.such/v1", "No", asked.namespace, "a")
+                    await cluster.get("no.such/v1", "No", api.namespace, "a")
         finally:
             server.resume()
-        assert await cluster.get("apps/v1", "Deployment", asked.namespace, "a") is None
+        assert await cluster.get("apps/v1", "Deployment", api.namespace, "a") is None
         with pytest.raises(Refusal, match="The cluster knows no No"):
-            await cluster.get("no.such/v1", "No", asked.namespace, "a")
+            await cluster.get("no.such/v1", "No", api.namespace, "a")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from harness.services import ServiceProcess, eventually
-from tests.integration.operator.asked import Asked, Manifest, example
+from tests.integration.operator.namespace_api import Manifest, NamespaceApi, example
 from tests.integration.operator.test_definitions import changed
 
 SPACE = example("img-ingest.yaml")
@@ -16,16 +16,16 @@ RESTARTED = "kubectl.kubernetes.io/restartedAt"
 
 
 @pytest.fixture
-def made(asked: Asked, operator: ServiceProcess) -> Manifest:
+def made(api: NamespaceApi, operator: ServiceProcess) -> Manifest:
     """The Deployment of the example's space, as the operator has made it."""
-    asked.apply(SPACE)
-    return there(asked, DEPLOYMENT)
+    api.apply(SPACE)
+    return there(api, DEPLOYMENT)
 
 
-def there(asked: Asked, which: tuple[str, str, str]) -> Manifest:
+def there(api: NamespaceApi, which: tuple[str, str, str]) -> Manifest:
     """The object, once it is there and the operator has told of its release."""
-    asked.phase(SPACE, "Pending")
-    found = asked.found(*which)
+    api.wait_for_phase(SPACE, "Pending")
+    found = api.get(*which)
     assert found is not None
     return found
 
@@ -66,11 +66,11 @@ def container(**edit: Any) -> dict[str, Any]:
     ],
 )
 def test_what_is_added_to_a_deployment_is_taken_away(
-    asked: Asked, made: Manifest, edit: dict[str, Any]
+    api: NamespaceApi, made: Manifest, edit: dict[str, Any]
 ) -> None:
-    asked.edit(*DEPLOYMENT, edit)
-    assert there(asked, DEPLOYMENT)["metadata"]["generation"] > made["metadata"]["generation"]
-    eventually(lambda: there(asked, DEPLOYMENT)["spec"], lambda seen: seen == made["spec"])
+    api.edit(*DEPLOYMENT, edit)
+    assert there(api, DEPLOYMENT)["metadata"]["generation"] > made["metadata"]["generation"]
+    eventually(lambda: there(api, DEPLOYMENT)["spec"], lambda seen: seen == made["spec"])
 
 
 @pytest.mark.parametrize(
@@ -90,39 +90,37 @@ def test_what_is_added_to_a_deployment_is_taken_away(
     ids=["port", "address", "traffic", "disruption"],
 )
 def test_so_it_is_from_other_objects(
-    asked: Asked, made: Manifest, which: tuple[str, str, str], edit: dict[str, Any]
+    api: NamespaceApi, made: Manifest, which: tuple[str, str, str], edit: dict[str, Any]
 ) -> None:
-    before = there(asked, which)
-    asked.edit(*which, edit)
-    assert (
-        there(asked, which)["metadata"]["resourceVersion"] != before["metadata"]["resourceVersion"]
-    )
-    eventually(lambda: there(asked, which)["spec"], lambda seen: seen == before["spec"])
+    before = there(api, which)
+    api.edit(*which, edit)
+    assert there(api, which)["metadata"]["resourceVersion"] != before["metadata"]["resourceVersion"]
+    eventually(lambda: there(api, which)["spec"], lambda seen: seen == before["spec"])
 
 
-def test_what_another_applies_is_taken_away(asked: Asked, made: Manifest) -> None:
-    asked.apply(
+def test_what_another_applies_is_taken_away(api: NamespaceApi, made: Manifest) -> None:
+    api.apply(
         {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": INGESTION}}
         | {"spec": {"paused": True}}
     )
-    eventually(lambda: there(asked, DEPLOYMENT)["spec"], lambda seen: seen == made["spec"])
+    eventually(lambda: there(api, DEPLOYMENT)["spec"], lambda seen: seen == made["spec"])
 
 
-def test_a_restart_and_marks_of_the_object_stay(asked: Asked, made: Manifest) -> None:
+def test_a_restart_and_marks_of_the_object_stay(api: NamespaceApi, made: Manifest) -> None:
     restart = {"spec": {"template": {"metadata": {"annotations": {RESTARTED: "now"}}}}}
-    asked.edit(*DEPLOYMENT, restart | {"metadata": {"labels": {"team": "imaging"}}})
-    asked.edit(*DEPLOYMENT, {"spec": {"paused": True}})
-    eventually(lambda: there(asked, DEPLOYMENT)["spec"].get("paused"), lambda seen: not seen)
-    found = there(asked, DEPLOYMENT)
+    api.edit(*DEPLOYMENT, restart | {"metadata": {"labels": {"team": "imaging"}}})
+    api.edit(*DEPLOYMENT, {"spec": {"paused": True}})
+    eventually(lambda: there(api, DEPLOYMENT)["spec"].get("paused"), lambda seen: not seen)
+    found = there(api, DEPLOYMENT)
     assert found["spec"]["template"]["metadata"]["annotations"][RESTARTED] == "now"
     assert found["metadata"]["labels"]["team"] == "imaging"
 
 
 def test_replicas_stay_that_an_autoscaler_decides_on(
-    asked: Asked, operator: ServiceProcess
+    api: NamespaceApi, operator: ServiceProcess
 ) -> None:
-    asked.apply(SCALED)
-    there(asked, DEPLOYMENT)
-    asked.edit(*DEPLOYMENT, {"spec": {"replicas": 5, "paused": True}})
-    eventually(lambda: there(asked, DEPLOYMENT)["spec"].get("paused"), lambda seen: not seen)
-    assert there(asked, DEPLOYMENT)["spec"]["replicas"] == 5
+    api.apply(SCALED)
+    there(api, DEPLOYMENT)
+    api.edit(*DEPLOYMENT, {"spec": {"replicas": 5, "paused": True}})
+    eventually(lambda: there(api, DEPLOYMENT)["spec"].get("paused"), lambda seen: not seen)
+    assert there(api, DEPLOYMENT)["spec"]["replicas"] == 5

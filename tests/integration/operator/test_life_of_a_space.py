@@ -1,20 +1,20 @@
 """A storage space from its resource's creation to its deletion, the issue's example unchanged."""
 
 from harness.services import ServiceProcess, eventually
-from tests.integration.operator.asked import OURS, Asked, example
+from tests.integration.operator.namespace_api import OURS, NamespaceApi, example
 
 CORE, SPACE = example("core.yaml"), example("img-ingest.yaml")
 
 
 def test_the_example_becomes_ready_and_goes_without_a_trace(
-    asked: Asked, operator: ServiceProcess
+    api: NamespaceApi, operator: ServiceProcess
 ) -> None:
-    asked.make_what_is_named()
-    asked.apply(CORE)
-    asked.apply(SPACE)
+    api.create_referenced_objects()
+    api.apply(CORE)
+    api.apply(SPACE)
     for name in ("core-catalogue", "img-ingest-ingestion"):
-        asked.have_pods(name)
-    status = asked.phase(SPACE, "Ready")
+        api.set_pods(name)
+    status = api.wait_for_phase(SPACE, "Ready")
     assert status["ready"] is True
     assert status["observedGeneration"] == 1
     assert status["replicas"] == 2
@@ -25,11 +25,13 @@ def test_the_example_becomes_ready_and_goes_without_a_trace(
         "ReferencesFound": "True",
         "Ready": "True",
     }
-    asked.phase(CORE, "Ready")
-    asked.delete(OURS, "DimseIngestionService", "img-ingest")
-    asked.delete(OURS, "DicomEventDrivenIngestion", "core")
+    api.wait_for_phase(CORE, "Ready")
+    api.delete(OURS, "DimseIngestionService", "img-ingest")
+    api.delete(OURS, "DicomEventDrivenIngestion", "core")
     # the claim is kept, as the example asks for
-    eventually(asked.made, lambda seen: seen == {"PersistentVolumeClaim/core-catalogue"}, 60)
-    assert asked.named("v1", "ConfigMap") == {"img-ingest-s3"}
+    eventually(
+        api.release_objects, lambda seen: seen == {"PersistentVolumeClaim/core-catalogue"}, 60
+    )
+    assert api.names("v1", "ConfigMap") == {"img-ingest-s3"}
     left = {"img-ingest-s3", "nats-dicom-ingest-token-lhllv", "images-tls"}
-    eventually(lambda: asked.named("v1", "Secret"), lambda seen: seen == left, 60)
+    eventually(lambda: api.names("v1", "Secret"), lambda seen: seen == left, 60)

@@ -11,8 +11,8 @@ from dimse_ingestion.operator.render import Renderer, chart_folder, is_generated
 from dimse_ingestion.operator.resources import MANAGED_BY, Key, Manifest, Resource
 from dimse_ingestion.operator.values import Values, values_of
 from harness.commands import output
-from harness.tools import installed
-from tests.integration.operator.asked import example
+from harness.tools import installed_tool
+from tests.integration.operator.namespace_api import example
 
 RENDERER = Renderer(chart_folder())
 
@@ -27,7 +27,7 @@ def test_objects_are_helms_but_for_whose_they_are(name: str) -> None:
 
 
 def by_helm(key: Key, values: Values) -> list[Manifest]:
-    helm = installed("helm")
+    helm = installed_tool("helm")
     if helm is None:
         pytest.skip("there is no helm on PATH: make helm")
     written = output(

@@ -5,7 +5,7 @@ import yaml
 
 from harness import reading
 from harness.__main__ import ADDRESSES, addresses
-from harness.cluster import Cluster, existing, merged, published
+from harness.cluster import Cluster, existing, merged, published_address
 from harness.commands import Unusable
 
 PROJECT = Path(__file__).parents[3]
@@ -22,12 +22,12 @@ def test_what_is_needed_is_merged_into_a_configuration():
 
 
 def test_a_published_port_is_read():
-    assert published("127.0.0.1:43941\n") == ("127.0.0.1", 43941)
+    assert published_address("127.0.0.1:43941\n") == ("127.0.0.1", 43941)
 
 
 def test_one_that_is_not_published_names_the_file():
     with pytest.raises(Unusable, match=r"extraPortMappings in kind-config\.yaml"):
-        published("")
+        published_address("")
 
 
 def test_the_configuration_lets_in_only_from_this_machine_what_up_tells():

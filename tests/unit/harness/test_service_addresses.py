@@ -26,6 +26,6 @@ def test_one_rule_refuses_what_would_leave_however_often_it_is_asked_for(
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
     for _ in range(2):
-        service_addresses.kept_inside(node)
+        service_addresses.keep_inside_cluster(node)
     rules = (tmp_path / "rules").read_text().splitlines()
     assert rules == [f"FORWARD -d {service_addresses.SERVICES} -j REJECT"]

@@ -27,7 +27,7 @@ def test_a_program_is_taken_out_of_its_archive(tmp_path):
     (tmp_path / "archive").write_bytes(content)
     (tmp_path / "sum").write_text(f"{hashlib.sha256(content).hexdigest()}  helm.tar.gz\n")
     folder = tmp_path.as_uri()
-    got = Download(f"{folder}/archive", f"{folder}/sum", "linux-amd64/helm").fetched()
+    got = Download(f"{folder}/archive", f"{folder}/sum", "linux-amd64/helm").fetch()
     assert got == b"helm"
 
 
@@ -35,9 +35,9 @@ def test_what_is_not_what_its_checksum_says_is_refused(tmp_path):
     (tmp_path / "kind").write_bytes(b"something else")
     (tmp_path / "sum").write_text(f"{'0' * 64}  kind\n")
     with pytest.raises(Unusable, match="download it again"):
-        Download(f"{tmp_path.as_uri()}/kind", f"{tmp_path.as_uri()}/sum").fetched()
+        Download(f"{tmp_path.as_uri()}/kind", f"{tmp_path.as_uri()}/sum").fetch()
 
 
 def test_what_is_not_reached_is_said_with_the_cure(tmp_path):
     with pytest.raises(Unusable, match="put it on PATH"):
-        Download(f"{tmp_path.as_uri()}/none", f"{tmp_path.as_uri()}/sum").fetched()
+        Download(f"{tmp_path.as_uri()}/none", f"{tmp_path.as_uri()}/sum").fetch()

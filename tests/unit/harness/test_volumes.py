@@ -19,21 +19,21 @@ class RecordingNode:
 
 def test_all_are_offered_on_a_new_cluster():
     node = RecordingNode()
-    volumes.offered(node)
+    volumes.offer(node)
     assert len(node.applied) == volumes.COUNT
     assert set(node.applied) == volumes.names()
 
 
 def test_nothing_is_done_while_none_is_used_up():
     node = RecordingNode(*((name, "Available") for name in volumes.names()))
-    volumes.offered(node)
+    volumes.offer(node)
     assert len(node.commands) == 1
 
 
 def test_one_that_was_released_is_emptied_and_offered_again():
     phases = dict.fromkeys(volumes.names(), "Bound") | {"volume-03": "Released"}
     node = RecordingNode(*phases.items(), ("another's", "Released"))
-    volumes.offered(node)
+    volumes.offer(node)
     _, deleted, emptied, _ = node.commands
     assert deleted[-1] == "volume-03"
     assert emptied[-1].startswith(f"rm -rf {volumes.FOLDER}/volume-03 &&")

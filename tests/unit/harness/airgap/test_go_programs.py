@@ -20,17 +20,17 @@ def placed(cache: Cache, name: str, built_from: str | None) -> None:
 
 @pytest.mark.parametrize("name", ["kind", "kubernetes"])
 def test_a_program_is_there_while_its_pin_stands(cache, name):
-    assert not go_programs.there(cache, name)
+    assert not go_programs.is_built(cache, name)
     placed(cache, name, go_programs.source(name))
-    assert go_programs.there(cache, name)
+    assert go_programs.is_built(cache, name)
     placed(cache, name, "an older pin")
-    assert not go_programs.there(cache, name)
+    assert not go_programs.is_built(cache, name)
 
 
 def test_one_that_somebody_else_brought_is_taken(cache):
     placed(cache, "helm", None)
-    assert go_programs.there(cache, "helm")
-    assert go_programs.installed(cache, "helm") == cache.program("helm")
+    assert go_programs.is_built(cache, "helm")
+    assert go_programs.install(cache, "helm") == cache.program("helm")
 
 
 def test_what_the_node_runs_is_known_by_its_source():

@@ -37,7 +37,7 @@ def example(name: str) -> Manifest:
     return manifest
 
 
-class Asked:
+class NamespaceApi:
     """Requests in one namespace, by who may do everything."""
 
     def __init__(self, server: ApiServer, namespace: str) -> None:
@@ -47,13 +47,13 @@ class Asked:
         )
 
     @classmethod
-    def in_new_namespace(cls, server: ApiServer) -> "Asked":
+    def in_new_namespace(cls, server: ApiServer) -> "NamespaceApi":
         """Requests in a namespace that is made for them."""
-        asked = cls(server, f"space-{next(_NUMBERS)}")
-        asked.make_namespace()
-        return asked
+        api = cls(server, f"space-{next(_NUMBERS)}")
+        api.create_namespace()
+        return api
 
-    def make_namespace(self) -> None:
+    def create_namespace(self) -> None:
         """Make it."""
         kind = self._client.resources.get(api_version="v1", kind="Namespace")
         kind.create(body={"metadata": {"name": self.namespace}})
@@ -76,7 +76,7 @@ class Asked:
             return str(error.body)
         raise AssertionError(f"{manifest} was taken")
 
-    def found(self, api_version: str, kind: str, name: str) -> Manifest | None:
+    def get(self, api_version: str, kind: str, name: str) -> Manifest | None:
         """The object, or None."""
         resource = self._client.resources.get(api_version=api_version, kind=kind)
         try:
@@ -84,15 +84,15 @@ class Asked:
         except NotFoundError:
             return None
 
-    def named(self, api_version: str, kind: str) -> set[str]:
+    def names(self, api_version: str, kind: str) -> set[str]:
         """The names of a kind's objects."""
         resource = self._client.resources.get(api_version=api_version, kind=kind)
         items = resource.get(namespace=self.namespace).to_dict()["items"]
         return {each["metadata"]["name"] for each in items}
 
-    def made(self) -> set[str]:
+    def release_objects(self) -> set[str]:
         """Everything of the kinds that a release is made of, as `Kind/name`."""
-        return {f"{kind}/{name}" for version, kind in MADE for name in self.named(version, kind)}
+        return {f"{kind}/{name}" for version, kind in MADE for name in self.names(version, kind)}
 
     def events(self, name: str) -> list[str]:
         """The messages of the Events about an object."""
@@ -150,7 +150,7 @@ class Asked:
             return False
         return True
 
-    def served(self, definition: Manifest) -> None:
+    def wait_until_served(self, definition: Manifest) -> None:
         """Wait until the kind that was just defined is one that may be asked for."""
         spec = definition["spec"]
         (version,) = spec["versions"]
@@ -165,25 +165,25 @@ class Asked:
     def delete_resources(self) -> None:
         """Delete every custom resource of the namespace."""
         for kind in (*_KINDS, "DimseProxy"):
-            for name in self.named(OURS, kind):
+            for name in self.names(OURS, kind):
                 self.delete(OURS, kind, name)
 
     def status(self, manifest: Manifest) -> Manifest:
         """A custom resource's status; empty when nothing is told yet."""
-        found = self.found(OURS, manifest["kind"], manifest["metadata"]["name"])
-        return dict((found or {}).get("status") or {})
+        object_ = self.get(OURS, manifest["kind"], manifest["metadata"]["name"])
+        return dict((object_ or {}).get("status") or {})
 
-    def phase(self, manifest: Manifest, wanted: str, saying: str = "") -> Manifest:
+    def wait_for_phase(self, manifest: Manifest, wanted: str, text: str = "") -> Manifest:
         """Wait for a phase and a message; gives the status. AssertionError with the last one."""
         return eventually(
             lambda: self.status(manifest),
-            lambda seen: seen.get("phase") == wanted and saying in seen.get("message", ""),
+            lambda value: value.get("phase") == wanted and text in value.get("message", ""),
         )
 
-    def have_pods(self, name: str, available: int | None = None) -> None:
+    def set_pods(self, name: str, available: int | None = None) -> None:
         """Say of a Deployment, once it is there, that its pods are; all unless told how many."""
         deployment = eventually(
-            lambda: self.found("apps/v1", "Deployment", name), lambda seen: seen is not None
+            lambda: self.get("apps/v1", "Deployment", name), lambda value: value is not None
         )
         assert deployment is not None
         replicas = deployment["spec"]["replicas"]
@@ -196,7 +196,7 @@ class Asked:
         }
         self.patch("apps/v1", "Deployment", name, {"status": status}, "status")
 
-    def make_what_is_named(self) -> None:
+    def create_referenced_objects(self) -> None:
         """What the examples name: the bucket's objects, NATS' credential, a certificate."""
         self.apply(config_map("img-ingest-s3", BUCKET_NAME="images"))
         self.apply(secret("img-ingest-s3", AWS_ACCESS_KEY_ID="key", AWS_SECRET_ACCESS_KEY="secret"))
