@@ -76,7 +76,7 @@ class StorePipeline:
     async def __aexit__(self, *_: object) -> None:
         if self._upload is not None:
             self._upload.close()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._unfinished(), return_exceptions=True)
         for release in self._on_exit:
             release()
 
@@ -131,7 +131,12 @@ class StorePipeline:
 
     async def outcomes(self) -> list[Outcome]:
         """Wait for all stores and return their outcomes, in the order of the parts."""
-        return list(await asyncio.gather(*self._tasks))
+        await asyncio.gather(*self._unfinished())
+        return [each.result() for each in self._tasks]
+
+    def _unfinished(self) -> list[asyncio.Future[Outcome]]:
+        """Return the stores in progress: waiting for thousands at once would block the loop."""
+        return [each for each in self._tasks if not each.done()]
 
     async def _store(self, operation_id: str, upload: UploadedInstance) -> Outcome:
         try:

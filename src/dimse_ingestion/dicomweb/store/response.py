@@ -83,7 +83,8 @@ def response_elements(outcomes: Sequence[Outcome], url: RetrieveUrl) -> list[Ele
 
 def sentences(outcomes: Iterable[Outcome], most: int = 5) -> list[str]:
     """Return the failures, at most `most`, and the warnings as sentences, each one once."""
-    failures = [each.failure.public_comment for each in outcomes if each.failure is not None]
+    by_comment = {each.failure.comment: each.failure for each in outcomes if each.failure}
+    failures = [each.public_comment for each in by_comment.values()]
     warnings = [warning.sentence for each in outcomes for warning in each.warnings]
     return list(dict.fromkeys(failures))[:most] + list(dict.fromkeys(warnings))
 

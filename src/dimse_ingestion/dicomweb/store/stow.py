@@ -26,7 +26,7 @@ from dimse_ingestion.dicomweb.http.multipart_reader import (
     PartHeaders,
 )
 from dimse_ingestion.dicomweb.http.problems import Problem
-from dimse_ingestion.dicomweb.http.representations import store_response_format
+from dimse_ingestion.dicomweb.http.representations import DataSetFormat, store_response_format
 from dimse_ingestion.dicomweb.http.urls import BASE_PATH, Resource, resource
 from dimse_ingestion.dicomweb.http.warning_headers import warning
 from dimse_ingestion.dicomweb.routing import ServiceContext
@@ -53,6 +53,8 @@ from dimse_ingestion.settings.errors import directory_mistake
 from dimse_ingestion.spooling import spool as spooling
 from dimse_ingestion.spooling.spool import Spool
 
+_ANSWERED_IN_LOOP = 200  # outcomes: a longer answer is written in a thread, as it takes a while
+
 
 def routes(context: ServiceContext) -> Iterable[BaseRoute]:
     """Return the routes of STOW-RS: POST to all studies, or to one study."""
@@ -69,18 +71,25 @@ def routes(context: ServiceContext) -> Iterable[BaseRoute]:
         form = store_response_format(request)
         outcomes = await stow.store(request, resource(request).study)
         base = context.urls.base(request)
-        elements = response_elements(outcomes, lambda *uids: f"{base}{Resource(*uids).path}")
-        body = form.encoded(elements, _no_bulk_data)
-        whole = body if form.media_type == f"{DICOM}+json" else form.body([body])
-        response = Response(whole, http_status(outcomes), media_type=form.media_type)
-        for sentence in sentences(outcomes):
-            response.headers.append("warning", warning(base, sentence))
-        if response.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
-            response.headers["retry-after"] = "1"
-        return response
+        if len(outcomes) <= _ANSWERED_IN_LOOP:
+            return _response(form, outcomes, base)
+        return await asyncio.to_thread(_response, form, outcomes, base)
 
     for path in ("/studies", "/studies/{study}"):
         yield Route(f"{BASE_PATH}{path}", answer, methods=["POST"])
+
+
+def _response(form: DataSetFormat, outcomes: Sequence[Outcome], base: str) -> Response:
+    """Return the answer to a store request at the service's URL `base`."""
+    elements = response_elements(outcomes, lambda *uids: f"{base}{Resource(*uids).path}")
+    body = form.encoded(elements, _no_bulk_data)
+    whole = body if form.media_type == f"{DICOM}+json" else form.body([body])
+    response = Response(whole, http_status(outcomes), media_type=form.media_type)
+    for sentence in sentences(outcomes):
+        response.headers.append("warning", warning(base, sentence))
+    if response.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+        response.headers["retry-after"] = "1"
+    return response
 
 
 def _spool(settings: DicomwebSettings) -> Spool:
