@@ -1,4 +1,4 @@
-"""The DICOMweb ingestion service (PS3.18): STOW-RS, QIDO-RS, WADO-RS on one storage space.
+"""The DICOMweb service (PS3.18): STOW-RS, QIDO-RS and WADO-RS for one storage space.
 
-A door: HTTP in front, `operations` behind. It stores and finds as DIMSE does, by the same verbs.
+It translates HTTP; storing and searching are in `operations`, which the DIMSE services use too.
 """

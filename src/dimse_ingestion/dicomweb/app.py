@@ -1,8 +1,8 @@
-"""The DICOMweb door from its start to its last request, joined to its real wires.
+"""The DICOMweb server: start, backends, two ports, drain.
 
-Two ports: the services at one, probes and metrics at the other, which is not for the world. A
-drain says not ready first; requests under way then have the time that is set for it, since a study
-that is read or stored may take minutes.
+One port is for the services, the other for probes and metrics, which are not public. A drain first
+reports not ready. Requests in progress then have the drain timeout to complete, since retrieving
+or storing a study may take minutes.
 """
 
 from collections.abc import AsyncIterator
@@ -36,12 +36,12 @@ SERVICES: tuple[Service, ...] = (
     page.routes,
     viewer.routes,
 )
-"""Each answers at its own addresses."""
+"""The services; each has its own paths."""
 
 
 @dataclass(frozen=True, slots=True)
-class OpenDoor:
-    """The door, open: the port of its services, and how it is."""
+class RunningServer:
+    """A running server: the port of its services, and its health."""
 
     port: int
     health: probes.Health
@@ -52,55 +52,55 @@ async def run(settings: DicomwebSettings) -> int:
 
     Raises ConfigurationMistake when it can't start.
     """
-    return await run_service("dicomweb", settings, opened(settings))
+    return await run_service("dicomweb", settings, running(settings))
 
 
 @asynccontextmanager
-async def opened(
+async def running(
     settings: DicomwebSettings, viewer_files: Path | None = None
-) -> AsyncIterator[OpenDoor]:
-    """The door, serving within the block and drained at its end; a viewer too, of these files.
+) -> AsyncIterator[RunningServer]:
+    """Serve within the block and drain at its end; `viewer_files` is the folder of a viewer.
 
-    It begins whether bucket and catalogue are there or not. Raises ConfigurationMistake when an
-    address can't be used.
+    It starts even if bucket and catalogue are not available. Raises ConfigurationMistake when an
+    address can't be listened on.
     """
     health = probes.Health("dicomweb")
     start_series("dicomweb")
     async with AsyncExitStack() as stack:
         backends = await stack.enter_async_context(open_backends(settings))
         _add_checks(health, backends)
-        probed = Starlette(routes=probes.routes(health))
+        probe_app = Starlette(routes=probes.routes(health))
         host, port = settings.http_host, settings.http_port
-        await stack.enter_async_context(serve(probed, host, port, setting="DIMSE_HTTP_PORT"))
-        addresses = ServiceUrls(
+        await stack.enter_async_context(serve(probe_app, host, port, setting="DIMSE_HTTP_PORT"))
+        urls = ServiceUrls(
             settings.external_address, settings.trusted_proxies, settings.external_port
         )
-        door = ServiceContext(settings, backends, addresses, stack, viewer_files)
-        services = application(door, SERVICES)
+        context = ServiceContext(settings, backends, urls, stack, viewer_files)
+        services = application(context, SERVICES)
         host, port = settings.dicomweb_host, settings.dicomweb_port
         port = await stack.enter_async_context(
             serve(services, host, port, settings.drain_timeout, setting="DICOMWEB_HTTP_PORT")
         )
         _LOG.info("Serving.", port=port)
         try:
-            yield OpenDoor(port, health)
+            yield RunningServer(port, health)
         finally:
             health.drain()
 
 
 def _add_checks(health: probes.Health, backends: Backends) -> None:
-    echoing = BackendHealthCheck(
+    health_check = BackendHealthCheck(
         lambda: backends.bucket.check(write=True), backends.sink.check, backends.queries.check
     )
 
     async def bucket() -> str:
-        return (await echoing.health()).bucket
+        return (await health_check.health()).bucket
 
     async def event_sink() -> str:
-        return (await echoing.health()).event_sink
+        return (await health_check.health()).event_sink
 
     async def catalogue() -> str:
-        return (await echoing.health()).catalogue
+        return (await health_check.health()).catalogue
 
     health.add("bucket", bucket)
     health.add("event sink", event_sink)

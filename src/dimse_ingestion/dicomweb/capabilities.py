@@ -1,6 +1,6 @@
-"""What the door can do (PS3.18 section 8.9), told out of the routes it has: so it is always true.
+"""The capabilities description of the services (PS3.18 section 8.9), derived from their routes.
 
-As JSON, which people and programs read, or as WADL, the standard's form.
+Given as JSON, or as WADL, the format of the standard.
 """
 
 import xml.etree.ElementTree as ET
@@ -20,44 +20,48 @@ _NAMESPACE = "http://wadl.dev.java.net/2009/02"
 _PARAMETERS = ("{study}", "{series}", "{instance}")
 
 
-def routes(urls: ServiceUrls, others: Sequence[BaseRoute]) -> Iterable[BaseRoute]:
-    """Where it is told: OPTIONS and GET of the services' base."""
+def routes(urls: ServiceUrls, service_routes: Sequence[BaseRoute]) -> Iterable[BaseRoute]:
+    """Return the route of the description: OPTIONS and GET of the base path."""
 
-    async def answer(request: Request) -> Response:
-        services = _services(others)
-        form = choose_offer(accepted_types(request), [_JSON, "application/dicom+json", _WADL]).offer
+    async def respond(request: Request) -> Response:
+        resources = _methods_by_path(service_routes)
+        media_type = choose_offer(
+            accepted_types(request), [_JSON, "application/dicom+json", _WADL]
+        ).offer
         base = urls.base(request)
-        if form == _WADL:
-            return Response(_as_wadl(services, base), media_type=_WADL)
-        told = {
+        if media_type == _WADL:
+            return Response(_as_wadl(resources, base), media_type=_WADL)
+        content = {
             "service": "dimse-ingestion",
             "version": version("dimse-ingestion"),
             "base": base,
-            "resources": [{"path": path, "methods": told} for path, told in services.items()],
+            "resources": [
+                {"path": path, "methods": methods} for path, methods in resources.items()
+            ],
         }
-        return JSONResponse(told, media_type=form)
+        return JSONResponse(content, media_type=media_type)
 
-    yield Route(BASE_PATH, answer, methods=["GET", "OPTIONS"])
+    yield Route(BASE_PATH, respond, methods=["GET", "OPTIONS"])
 
 
-def _services(others: Iterable[BaseRoute]) -> dict[str, list[str]]:
-    """Methods by path below the base."""
-    services: dict[str, set[str]] = {}
-    for each in others:
+def _methods_by_path(service_routes: Iterable[BaseRoute]) -> dict[str, list[str]]:
+    """Return the methods by path, relative to the base path."""
+    resources: dict[str, set[str]] = {}
+    for each in service_routes:
         if isinstance(each, Route) and each.path.startswith(BASE_PATH):
             path = each.path.removeprefix(BASE_PATH)
-            services.setdefault(path, set()).update(each.methods or ())
-    return {path: sorted(methods) for path, methods in sorted(services.items())}
+            resources.setdefault(path, set()).update(each.methods or ())
+    return {path: sorted(methods) for path, methods in sorted(resources.items())}
 
 
-def _as_wadl(services: dict[str, list[str]], base: str) -> bytes:
+def _as_wadl(methods_by_path: dict[str, list[str]], base: str) -> bytes:
     root = ET.Element("application", {"xmlns": _NAMESPACE})
     resources = ET.SubElement(root, "resources", {"base": base})
-    for path, methods in services.items():
+    for path, methods in methods_by_path.items():
         resource = ET.SubElement(resources, "resource", {"path": path})
         for name in (each for each in _PARAMETERS if each in path):
-            about = {"name": name.strip("{}"), "style": "template", "required": "true"}
-            ET.SubElement(resource, "param", about)
+            attributes = {"name": name.strip("{}"), "style": "template", "required": "true"}
+            ET.SubElement(resource, "param", attributes)
         for method in methods:
             ET.SubElement(resource, "method", {"name": method})
     document: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)

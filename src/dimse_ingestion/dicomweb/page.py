@@ -1,8 +1,8 @@
-"""The page at `/`: what is in the storage space, to look at in a browser.
+"""The web page at `/`, which shows the studies of the storage space in a browser.
 
-Static files only. What they show they ask of the services, as any other client does, so access is
-decided there and nothing here has patient data. Every address in them is relative: the page works
-behind whatever path prefix a proxy gives it.
+Only static files. Their scripts get data from the DICOMweb services as any client does, so that
+those authenticate users, and no file has patient data. All URLs in the files are relative, so that
+the page works behind any path prefix of a proxy.
 """
 
 from collections.abc import Iterable
@@ -39,21 +39,21 @@ _POLICY = {
     "require-trusted-types-for": "'script'",
     "trusted-types": "'none'",
 }
-"""Nothing from elsewhere, nothing inline, and no text is ever taken for markup."""
+"""Content Security Policy: no other origins, nothing inline, no text parsed as markup."""
 
 _HEADERS = browser_headers(_POLICY)
 
 
 @dataclass(frozen=True, slots=True)
-class File:
-    """A file of the page, as it is sent."""
+class PageFile:
+    """A file of the page, ready to be sent."""
 
     content: bytes
     media_type: str
     entity_tag: str
 
-    async def answer(self, request: Request) -> Response:
-        """The file, or that the client has it."""
+    async def respond(self, request: Request) -> Response:
+        """Return the file, or 304 if the client has it."""
         headers = {**_HEADERS, "etag": self.entity_tag}
         if is_unchanged(request, self.entity_tag):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
@@ -61,20 +61,20 @@ class File:
 
 
 def routes(context: ServiceContext) -> Iterable[BaseRoute]:
-    """Where the page and its files are."""
+    """Return the routes of the page and its files."""
     return routes_of(page_files(has_viewer=context.viewer is not None))
 
 
-def routes_of(page: dict[str, File]) -> Iterable[BaseRoute]:
-    """Where these files are."""
-    compressing = [Middleware(CompressionMiddleware, level=9)]
+def routes_of(page: dict[str, PageFile]) -> Iterable[BaseRoute]:
+    """Return the routes of these files."""
+    compression = [Middleware(CompressionMiddleware, level=9)]
     for name, file in page.items():
         path = "/" if name == _INDEX else f"/{_FOLDER}/{name}"
-        yield Route(path, file.answer, methods=["GET"], middleware=compressing)
+        yield Route(path, file.respond, methods=["GET"], middleware=compression)
 
 
-def page_files(*, has_viewer: bool = False) -> dict[str, File]:
-    """The page's files by name, from the package; with a viewer it links to that."""
+def page_files(*, has_viewer: bool = False) -> dict[str, PageFile]:
+    """Return the page's files by name; with a viewer, the page links to it."""
     folder = files(__package__).joinpath(_FOLDER)
     contents = {each.name: each.read_bytes() for each in folder.iterdir()}
     if has_viewer:
@@ -82,6 +82,6 @@ def page_files(*, has_viewer: bool = False) -> dict[str, File]:
     return {name: _file(name, content) for name, content in contents.items()}
 
 
-def _file(name: str, content: bytes) -> File:
+def _file(name: str, content: bytes) -> PageFile:
     kind = guess_type(PurePath(name).name)[0] or "application/octet-stream"
-    return File(content, kind, f'W/"{sha256(content).hexdigest()[:32]}"')
+    return PageFile(content, kind, f'W/"{sha256(content).hexdigest()[:32]}"')

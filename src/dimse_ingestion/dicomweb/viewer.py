@@ -1,8 +1,8 @@
-"""A viewer at `/viewer/`, where the door is given one: OHIF's files, with a configuration of ours.
+"""The viewer at `/viewer/`, if one is configured: the files of OHIF with our configuration.
 
-Static files only, as the page's are: they ask the services as any client does. A path that is no
-file's is one of the viewer's own addresses, so it gets the viewer. What the files are and where
-they come from is not known here.
+Only static files, as for the page: they use the services as any client does. A path without a file
+is a route within the viewer, so the response is the viewer's index. Where the files come from is
+not known here.
 """
 
 from collections.abc import Iterable
@@ -41,41 +41,41 @@ _POLICY = {
     "form-action": "'none'",
     "frame-ancestors": "'none'",
 }
-"""Looser than the page's, since OHIF needs it, but nothing from elsewhere and nothing to there."""
+"""Less strict than the page's, since OHIF needs it, but no connection to other origins."""
 
 _HEADERS = browser_headers(_POLICY)
 
 
 def routes(context: ServiceContext) -> Iterable[BaseRoute]:
-    """Where the viewer is, if there is one."""
+    """Return the routes of the viewer; none if no viewer is configured."""
     return routes_of(context.viewer) if context.viewer else ()
 
 
 def routes_of(folder: Path) -> Iterable[BaseRoute]:
-    """Where the viewer of this folder is."""
+    """Return the routes of the viewer in this folder."""
     static = StaticFiles(directory=folder)
 
-    async def answer(request: Request) -> Response:
+    async def file_or_index(request: Request) -> Response:
         path = static.get_path({**request.scope, "path": f"/{request.path_params['path']}"})
         return await _file(static, path, request)
 
     async def configuration(_: Request) -> Response:
         return Response(_CONFIGURATION.read_bytes(), headers=_HEADERS, media_type=_type(".js"))
 
-    async def home(_: Request) -> Response:
+    async def redirect(_: Request) -> Response:
         return RedirectResponse("viewer/")
 
-    yield Route("/viewer", home, methods=["GET"])
+    yield Route("/viewer", redirect, methods=["GET"])
     yield Route("/viewer/app-config.js", configuration, methods=["GET"])
-    yield Route("/viewer/{path:path}", answer, methods=["GET"])
+    yield Route("/viewer/{path:path}", file_or_index, methods=["GET"])
 
 
 async def _file(static: StaticFiles, path: str, request: Request) -> Response:
-    """The file at the path, or the viewer where the path names no file."""
+    """Return the file at the path, or the viewer's index if there is no such file."""
     try:
         response = await static.get_response(path, request.scope)
-    except HTTPException as refused:
-        if refused.status_code != HTTPStatus.NOT_FOUND or PurePosixPath(path).suffix:
+    except HTTPException as error:
+        if error.status_code != HTTPStatus.NOT_FOUND or PurePosixPath(path).suffix:
             raise
         path = _INDEX
         response = await static.get_response(path, request.scope)

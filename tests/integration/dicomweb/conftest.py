@@ -1,4 +1,4 @@
-"""A storage space with its DICOMweb door in this process: SQLite, a folder as bucket, real HTTP."""
+"""A storage space with DICOMweb in this process: SQLite, a folder as bucket, real HTTP."""
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -23,7 +23,7 @@ from tests.storable import data_set_of
 
 @dataclass(frozen=True)
 class Space:
-    """What runs: the door's address, a client of it, and the way around it."""
+    """A running storage space: its URL, a client, and direct access to its backends."""
 
     address: str
     client: httpx2.AsyncClient
@@ -32,11 +32,11 @@ class Space:
 
     @property
     def base(self) -> str:
-        """Of the services."""
+        """Return the URL of the services."""
         return f"{self.address}/dicomweb"
 
-    async def tell(self, events: Iterable[ImageStoredEvent]) -> None:
-        """Have the catalogue know instances that are in no bucket."""
+    async def add_events(self, events: Iterable[ImageStoredEvent]) -> None:
+        """Add instances to the catalogue that are in no bucket."""
         for each in events:
             await self.backends.sink.accept(each)
 
@@ -61,7 +61,7 @@ class Space:
 
 @asynccontextmanager
 async def space_in(folder: Path, policy: str = "latest", **more: object) -> AsyncIterator[Space]:
-    """A storage space in a folder; `policy` is for duplicates, `more` are settings of the door."""
+    """A storage space in a folder; `policy` is for duplicates, `more` are settings."""
     config, bucket = folder / "config", folder / "bucket"
     config.mkdir(parents=True)
     bucket.mkdir()
@@ -85,15 +85,15 @@ async def space_in(folder: Path, policy: str = "latest", **more: object) -> Asyn
             **more,
         )
         backends = await stack.enter_async_context(open_backends(settings))
-        door = await stack.enter_async_context(dicomweb.opened(settings))
-        while await door.health.troubles():
+        server = await stack.enter_async_context(dicomweb.running(settings))
+        while await server.health.troubles():
             pass
-        address = f"http://127.0.0.1:{door.port}"
+        address = f"http://127.0.0.1:{server.port}"
         client = httpx2.AsyncClient(base_url=f"{address}/dicomweb", timeout=30)
         yield Space(address, await stack.enter_async_context(client), backends, settings)
 
 
 @pytest.fixture
 async def space(tmp_path: Path) -> AsyncIterator[Space]:
-    async with space_in(tmp_path / "space") as opened:
-        yield opened
+    async with space_in(tmp_path / "space") as space:
+        yield space

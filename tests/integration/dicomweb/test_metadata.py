@@ -101,7 +101,7 @@ async def test_a_head_request_has_no_body(two_instances: Space) -> None:
 async def test_metadata_too_long_for_memory_is_streamed_completely(tmp_path: Path) -> None:
     text = "x" * 60_000
     async with space_in(tmp_path / "space") as opened:
-        await opened.tell(
+        await opened.add_events(
             event(instance=f"3.{number}", ImageComments=text, InstanceNumber=str(number))
             for number in range(300)
         )

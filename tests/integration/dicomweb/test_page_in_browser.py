@@ -192,7 +192,7 @@ async def test_it_works_below_a_path(shown: Space, browser: Browsing) -> None:
 async def test_many_studies_come_in_pages(tmp_path: Path, browser: Browsing) -> None:
     page = browser.page
     async with space_in(tmp_path / "space") as space:
-        await space.tell(
+        await space.add_events(
             event(study=f"1.2.{number}", series=f"1.2.{number}.2", instance=f"1.2.{number}.3")
             for number in range(1, 31)
         )

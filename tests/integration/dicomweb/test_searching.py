@@ -57,7 +57,7 @@ def generated_events() -> list[ImageStoredEvent]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def many_studies(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Space]:
     async with space_in(tmp_path_factory.mktemp("full") / "space") as opened:
-        await opened.tell(generated_events())
+        await opened.add_events(generated_events())
         yield opened
 
 
@@ -104,7 +104,7 @@ async def store_two_studies(space: Space) -> None:
     placed = [("1.1", "1.1.1", "3.1"), ("1.1", "1.1.1", "3.2"), ("1.1", "1.1.2", "3.3")]
     placed.append(("1.2", "1.2.1", "3.4"))
     about = {"PatientName": "山田^太郎", "PatientID": "P1", "StudyDate": "20260101"}
-    await space.tell(
+    await space.add_events(
         event(
             study=study,
             series=series,
@@ -120,7 +120,7 @@ async def store_two_studies(space: Space) -> None:
 
 async def test_modalities_in_study_is_left_out_where_it_is_empty(tmp_path: Path) -> None:
     async with space_in(tmp_path / "space") as space:
-        await space.tell([event(study="1.9", series="1.9.1", instance="1.9.1.1")])
+        await space.add_events([event(study="1.9", series="1.9.1", instance="1.9.1.1")])
         for query_string in ("", "?includefield=00080061", "?includefield=all"):
             (matches,) = (await space.client.get(f"/studies{query_string}")).json()
             assert "00080061" not in matches
@@ -216,7 +216,7 @@ async def test_pages_are_consecutive_and_warn_of_further_results(two_studies: Sp
 
 async def test_the_maximum_of_matches_limits_results_with_a_warning(tmp_path: Path) -> None:
     async with space_in(tmp_path / "space", maximum_matches=2) as opened:
-        await opened.tell(event(study=f"1.{n}", instance=f"3.{n}") for n in range(3))
+        await opened.add_events(event(study=f"1.{n}", instance=f"3.{n}") for n in range(3))
         answer = await opened.client.get("/studies")
     assert len(answer.json()) == 2
     assert "additional results" in answer.headers["warning"]

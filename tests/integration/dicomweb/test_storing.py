@@ -1,4 +1,4 @@
-"""STOW-RS over HTTP: what is sent is kept as sent, what can't be is told, nothing is half."""
+"""STOW-RS over HTTP: instances are stored unchanged, or refused with a reason, never in part."""
 
 import asyncio
 import hashlib
@@ -30,37 +30,37 @@ def body(*instances: bytes, end: bytes = b"--frontier--\r\n") -> bytes:
     return b"".join(head + each + b"\r\n" for each in instances) + end
 
 
-async def sent(
+async def post(
     space: Space, content: bytes, kind: str = RELATED, path: str = "/studies", **headers: str
 ) -> httpx2.Response:
     return await space.client.post(path, content=content, headers={"content-type": kind, **headers})
 
 
-def told(response: httpx2.Response) -> Dataset:
+def data_set_of_response(response: httpx2.Response) -> Dataset:
     return Dataset.from_json(response.json())
 
 
-async def kept(space: Space) -> list[str]:
+async def stored_keys(space: Space) -> list[str]:
     return [each.key async for each in space.backends.bucket.list("instances/")]
 
 
 def reasons(response: httpx2.Response) -> list[int]:
-    return [item.FailureReason for item in told(response).FailedSOPSequence]
+    return [item.FailureReason for item in data_set_of_response(response).FailedSOPSequence]
 
 
-async def test_everything_storable_is_kept_byte_for_byte(tmp_path: Path) -> None:
+async def test_every_storable_file_is_stored_byte_for_byte(tmp_path: Path) -> None:
     async with space_in(tmp_path) as space:
         files = storable()
         for start in range(0, len(files), 40):
             group = [path.read_bytes() for path in files[start : start + 40]]
-            response = await sent(space, body(*group))
+            response = await post(space, body(*group))
             assert response.status_code == 200, response.text
-            assert len(told(response).ReferencedSOPSequence) == len(group)
-        found = {key.split("/")[2] for key in await kept(space)}
+            assert len(data_set_of_response(response).ReferencedSOPSequence) == len(group)
+        found = {key.split("/")[2] for key in await stored_keys(space)}
     assert found == {hashlib.sha256(data_set_of(path)).hexdigest() for path in files}
 
 
-async def test_what_dicomweb_client_stores_it_finds_and_retrieves(space: Space) -> None:
+async def test_dicomweb_client_finds_and_retrieves_what_it_stores(space: Space) -> None:
     client = DICOMwebClient(space.base)
     instance = dcmread(str(get_testdata_file("CT_small.dcm", download=False)))
     response = await asyncio.to_thread(client.store_instances, [instance])
@@ -78,21 +78,21 @@ async def test_what_dicomweb_client_stores_it_finds_and_retrieves(space: Space) 
 
 
 async def test_one_instance_needs_no_multipart(space: Space) -> None:
-    response = await sent(space, file("MR_small.dcm"), "application/dicom")
+    response = await post(space, file("MR_small.dcm"), "application/dicom")
     assert response.status_code == 200
-    assert len(await kept(space)) == 1
+    assert len(await stored_keys(space)) == 1
 
 
 async def test_the_same_instance_again_is_stored_once(space: Space) -> None:
     for _ in range(2):
-        assert (await sent(space, body(file("MR_small.dcm")))).status_code == 200
-    assert len(await kept(space)) == 1
+        assert (await post(space, body(file("MR_small.dcm")))).status_code == 200
+    assert len(await stored_keys(space)) == 1
 
 
 KNOWN = "was known with other content"
 
 
-def another(study: str = "", **more: str) -> bytes:
+def ct_with(study: str = "", **more: str) -> bytes:
     """CT_small with other values."""
     instance = dcmread(str(get_testdata_file("CT_small.dcm", download=False)))
     instance.StudyInstanceUID = study or instance.StudyInstanceUID
@@ -104,22 +104,20 @@ def another(study: str = "", **more: str) -> bytes:
 
 
 @pytest.mark.parametrize("policy", ["latest", "first"])
-async def test_the_same_uid_with_other_content_is_stored_and_said(
-    tmp_path: Path, policy: str
-) -> None:
+async def test_other_content_of_a_uid_is_stored_with_a_warning(tmp_path: Path, policy: str) -> None:
     async with space_in(tmp_path, policy=policy) as space:
-        first = await sent(space, body(another(PatientID="A")))
+        first = await post(space, body(ct_with(PatientID="A")))
         assert (first.status_code, "warning" in first.headers) == (200, False)
-        for other in (another(PatientID="B"), another("1.2.3.4", PatientID="A")):
-            response = await sent(space, body(other, file("MR_small.dcm")))
+        for other in (ct_with(PatientID="B"), ct_with("1.2.3.4", PatientID="A")):
+            response = await post(space, body(other, file("MR_small.dcm")))
             assert response.status_code == 200
-            assert len(told(response).ReferencedSOPSequence) == 2
+            assert len(data_set_of_response(response).ReferencedSOPSequence) == 2
             assert response.headers["warning"].count(KNOWN) == 1
-        assert len(await kept(space)) == 4
+        assert len(await stored_keys(space)) == 4
 
 
-async def test_the_same_uid_twice_in_a_request_is_said_too(space: Space) -> None:
-    response = await sent(space, body(another(PatientID="A"), another(PatientID="B")))
+async def test_other_content_of_a_uid_in_one_request_has_a_warning(space: Space) -> None:
+    response = await post(space, body(ct_with(PatientID="A"), ct_with(PatientID="B")))
     assert response.status_code == 200
     assert KNOWN in response.headers["warning"]
 
@@ -127,45 +125,47 @@ async def test_the_same_uid_twice_in_a_request_is_said_too(space: Space) -> None
 @pytest.mark.parametrize(
     "kind", [b"a/\x00b", b"a/b\nX: y", b"a/\x01b", b'a/"b', b"a/\\b", "a/\u20acb".encode(), b'"']
 )
-async def test_whatever_a_part_s_content_type_is_it_is_answered(space: Space, kind: bytes) -> None:
+async def test_any_content_type_of_a_part_is_handled(space: Space, kind: bytes) -> None:
     bad = b"--frontier\r\nContent-Type: " + kind + b"\r\n\r\nx\r\n"
-    response = await sent(space, bad + body(file("MR_small.dcm")))
+    response = await post(space, bad + body(file("MR_small.dcm")))
     assert response.status_code == 202
-    assert len(told(response).ReferencedSOPSequence) == 1
+    assert len(data_set_of_response(response).ReferencedSOPSequence) == 1
     quoted = r'"(?:[ !#-\[\]-~]|\\["\\])*"'
     assert re.fullmatch(rf"299 \S+ {quoted}", response.headers["warning"])
 
 
-async def test_one_bad_instance_fails_for_itself(space: Space) -> None:
-    response = await sent(space, body(file("MR_small.dcm"), file("MR_truncated.dcm"), b"no file"))
+async def test_one_bad_instance_fails_alone(space: Space) -> None:
+    response = await post(space, body(file("MR_small.dcm"), file("MR_truncated.dcm"), b"no file"))
     assert response.status_code == 202
-    assert len(told(response).ReferencedSOPSequence) == 1
+    assert len(data_set_of_response(response).ReferencedSOPSequence) == 1
     assert reasons(response) == [0xC000]
-    assert [each.FailureReason for each in told(response).OtherFailuresSequence] == [0xC000]
+    assert [
+        each.FailureReason for each in data_set_of_response(response).OtherFailuresSequence
+    ] == [0xC000]
     assert "ends early" in response.headers["warning"]
-    assert len(await kept(space)) == 1
+    assert len(await stored_keys(space)) == 1
 
 
 @pytest.mark.parametrize("name", ["UN_sequence.dcm", "rtstruct.dcm", "JPEGLSNearLossless_08.dcm"])
-async def test_what_is_no_instance_is_409(space: Space, name: str) -> None:
-    response = await sent(space, body(file(name)))
+async def test_an_invalid_instance_is_409(space: Space, name: str) -> None:
+    response = await post(space, body(file(name)))
     assert response.status_code == 409
-    assert not await kept(space)
+    assert not await stored_keys(space)
 
 
-async def test_an_instance_of_another_study_than_the_address_fails(space: Space) -> None:
-    wrong = await sent(space, body(file("MR_small.dcm")), path="/studies/1.2.3")
+async def test_an_instance_of_another_study_than_the_url_fails(space: Space) -> None:
+    wrong = await post(space, body(file("MR_small.dcm")), path="/studies/1.2.3")
     assert wrong.status_code == 409
     assert reasons(wrong) == [0xA900]
     own = dcmread(str(get_testdata_file("MR_small.dcm", download=False))).StudyInstanceUID
-    right = await sent(space, body(file("MR_small.dcm")), path=f"/studies/{own}")
+    right = await post(space, body(file("MR_small.dcm")), path=f"/studies/{own}")
     assert right.status_code == 200
-    assert told(right).RetrieveURL == f"{space.base}/studies/{own}"
+    assert data_set_of_response(right).RetrieveURL == f"{space.base}/studies/{own}"
 
 
-async def test_the_answer_comes_as_xml_to_who_wants_it(space: Space) -> None:
+async def test_the_response_is_xml_if_accepted(space: Space) -> None:
     wanted = 'multipart/related; type="application/dicom+xml"'
-    response = await sent(space, body(file("MR_small.dcm")), accept=wanted)
+    response = await post(space, body(file("MR_small.dcm")), accept=wanted)
     assert response.headers["content-type"].startswith("multipart/related")
     assert b'keyword="ReferencedSOPSequence"' in response.content
 
@@ -183,36 +183,36 @@ async def test_the_answer_comes_as_xml_to_who_wants_it(space: Space) -> None:
         (b"--frontier\r\n" + b"X: y\r\n" * 50 + b"\r\n", RELATED, 400, "header count"),
     ],
 )
-async def test_a_request_that_is_none_is_told(
-    space: Space, content: bytes, kind: str, status: int, why: str
+async def test_a_malformed_request_is_refused(
+    space: Space, content: bytes, kind: str, status: int, reason: str
 ) -> None:
-    response = await sent(space, content, kind)
+    response = await post(space, content, kind)
     assert response.status_code == status
     assert response.headers["content-type"] == "application/problem+json"
-    assert why in response.json()["detail"]
-    assert not await kept(space)
-    assert (await sent(space, body(file("CT_small.dcm")))).status_code == 200
+    assert reason in response.json()["detail"]
+    assert not await stored_keys(space)
+    assert (await post(space, body(file("CT_small.dcm")))).status_code == 200
 
 
-async def test_what_was_whole_before_a_break_is_stored_and_said(space: Space) -> None:
-    response = await sent(space, body(file("MR_small.dcm"), file("CT_small.dcm"))[:-50])
+async def test_complete_instances_before_an_error_are_stored_and_counted(space: Space) -> None:
+    response = await post(space, body(file("MR_small.dcm"), file("CT_small.dcm"))[:-50])
     assert response.status_code == 400
     assert "1 instances were stored" in response.json()["detail"]
-    assert len(await kept(space)) == 1
+    assert len(await stored_keys(space)) == 1
 
 
-async def test_more_parts_or_bytes_than_may_be_are_413(tmp_path: Path) -> None:
+async def test_more_parts_or_bytes_than_the_limit_are_413(tmp_path: Path) -> None:
     async with space_in(tmp_path, maximum_parts=100, maximum_body=200_000) as space:
-        many = await sent(space, body(*[b"x"] * 10_000))
+        many = await post(space, body(*[b"x"] * 10_000))
         assert many.status_code == 413
         assert "DICOMWEB_MAXIMUM_PARTS" in many.json()["detail"]
-        much = await sent(space, body(bytes(300_000)))
+        much = await post(space, body(bytes(300_000)))
         assert much.status_code == 413
         assert "DICOMWEB_MAXIMUM_BODY" in much.json()["detail"]
-        assert not await kept(space)
+        assert not await stored_keys(space)
 
 
-async def test_a_client_that_falls_silent_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+async def test_an_idle_client_is_408_and_nothing_is_stored(tmp_path: Path) -> None:
     async with space_in(tmp_path, silence=0.2) as space:
         address = urlsplit(space.address)
         reader, writer = await asyncio.open_connection(address.hostname, address.port)
@@ -223,24 +223,24 @@ async def test_a_client_that_falls_silent_is_told_and_leaves_nothing(tmp_path: P
         writer.write(head.encode() + body(file("MR_small.dcm"))[:5000])
         assert b" 408 " in await asyncio.wait_for(reader.readline(), 10)
         writer.close()
-        assert not await kept(space)
+        assert not await stored_keys(space)
 
 
-async def test_a_bucket_that_is_away_is_503_and_the_request_may_come_again(
+async def test_an_unavailable_bucket_is_503_and_a_retry_succeeds(
     space: Space, tmp_path: Path
 ) -> None:
     bucket, elsewhere = tmp_path / "space" / "bucket", tmp_path / "elsewhere"
     shutil.move(bucket, elsewhere)
-    away = await sent(space, body(file("MR_small.dcm")))
+    away = await post(space, body(file("MR_small.dcm")))
     shutil.move(elsewhere, bucket)
     assert away.status_code == 503, away.text
     assert away.headers["retry-after"] == "1"
-    assert (await sent(space, body(file("MR_small.dcm")))).status_code == 200
+    assert (await post(space, body(file("MR_small.dcm")))).status_code == 200
 
 
-async def test_instances_stored_at_once_all_arrive(space: Space) -> None:
+async def test_concurrent_requests_are_all_stored(space: Space) -> None:
     requests = [body(path.read_bytes()) for path in storable()[:30]]
-    answers = await asyncio.gather(*(sent(space, each) for each in requests))
+    answers = await asyncio.gather(*(post(space, each) for each in requests))
     assert {answer.status_code for answer in answers} == {200}
 
 
@@ -249,13 +249,13 @@ async def streamed(content: bytes, piece: int = 3) -> AsyncIterator[bytes]:
         yield content[start : start + piece]
 
 
-async def test_a_chunked_body_in_small_pieces_is_the_same(space: Space) -> None:
+async def test_a_chunked_body_in_small_pieces_is_stored(space: Space) -> None:
     content = body(file("MR_small.dcm"))
     response = await space.client.post(
         "/studies", content=streamed(content, 100), headers={"content-type": RELATED}
     )
     assert response.status_code == 200
-    assert len(await kept(space)) == 1
+    assert len(await stored_keys(space)) == 1
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "identity, x-gzip"])

@@ -1,4 +1,4 @@
-"""STOW-RS of metadata and bulk data: what is retrieved so is stored so, and is the same again."""
+"""STOW-RS of metadata and bulk data: retrieved metadata and bulk data can be stored unchanged."""
 
 import json
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ def related(parts: Parts) -> bytes:
     return b"".join(told) + b"--frontier--\r\n"
 
 
-async def sent(space: Space, parts: Parts, kind: str = JSON) -> httpx2.Response:
+async def post(space: Space, parts: Parts, kind: str = JSON) -> httpx2.Response:
     content_type = f'multipart/related; type="{kind}"; boundary=frontier'
     return await space.client.post(
         "/studies", content=related(parts), headers={"content-type": content_type}
@@ -142,12 +142,12 @@ async def round_trip(space: Space, name: str) -> tuple[Dataset, Dataset]:
     parts = await bulk_parts(space, set(bulk_addresses(told)))
     for tag in UIDS:
         told[tag]["Value"] = [generate_uid()]
-    again = await stored(space, await sent(space, [metadata(told), *parts]))
+    again = await stored(space, await post(space, [metadata(told), *parts]))
     assert again.SOPInstanceUID == told["00080018"]["Value"][0]
     return dcmread(FILES[name]), again
 
 
-async def test_what_is_retrieved_as_metadata_and_bulk_data_is_stored_the_same(
+async def test_retrieved_metadata_and_bulk_data_are_stored_unchanged(
     space: Space,
 ) -> None:
     others = []
@@ -168,14 +168,14 @@ async def test_xml_is_stored_like_json(space: Space, name: str) -> None:
     parts = await bulk_parts(space, set(bulk_addresses(told)))
     own = f">{told['00080018']['Value'][0]}<".encode()
     document = document.replace(own, f">{generate_uid()}<".encode())
-    again = await stored(space, await sent(space, [({"Content-Type": XML}, document), *parts], XML))
+    again = await stored(space, await post(space, [({"Content-Type": XML}, document), *parts], XML))
     before = dcmread(FILES[name])
     assert (frames(again), plain(again)) == (frames(before), plain(before))
 
 
-async def test_pixels_are_found_wherever_their_part_stands(space: Space) -> None:
-    after = await stored(space, await sent(space, [metadata(image()), pixels(b"twelve bytes")]))
-    before = await stored(space, await sent(space, [pixels(b"twelve bytes"), metadata(image())]))
+async def test_pixels_may_come_before_or_after_the_metadata(space: Space) -> None:
+    after = await stored(space, await post(space, [metadata(image()), pixels(b"twelve bytes")]))
+    before = await stored(space, await post(space, [pixels(b"twelve bytes"), metadata(image())]))
     assert after.PixelData == before.PixelData == b"twelve bytes"
     assert after.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1"
 
@@ -185,7 +185,7 @@ async def test_short_values_come_inline_and_odd_ones_are_padded(space: Space) ->
         "00990101": {"vr": "UN", "BulkDataURI": "cid:odd"}
     }
     odd = ({"Content-Type": "application/octet-stream", "Content-ID": "<odd>"}, b"odd")
-    again = await stored(space, await sent(space, [metadata(told), odd]))
+    again = await stored(space, await post(space, [metadata(told), odd]))
     assert (again.PixelData, again[0x00990101].value) == (b"odd!", b"odd\0")
 
 
@@ -193,10 +193,10 @@ async def test_each_compressed_frame_is_a_part_and_a_fragment(space: Space) -> N
     told = image(_00280008={"vr": "IS", "Value": [2]})
     kind = "image/jls; transfer-syntax=1.2.840.10008.1.2.4.81"
     parts = [metadata(told), pixels(b"one!", kind), pixels(b"another", kind)]
-    again = await stored(space, await sent(space, parts))
+    again = await stored(space, await post(space, parts))
     assert again.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.4.81"
     assert frames(again) == [b"one!", b"another"]
-    short = await sent(space, parts[:2])
+    short = await post(space, parts[:2])
     assert (short.status_code, reason(short)) == (409, 0xC000)
 
 
@@ -209,27 +209,27 @@ async def test_each_compressed_frame_is_a_part_and_a_fragment(space: Space) -> N
         "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.2",
     ],
 )
-async def test_pixels_of_no_clear_transfer_syntax_are_told(space: Space, kind: str) -> None:
-    response = await sent(space, [metadata(image()), pixels(b"no picture", kind)])
+async def test_pixels_of_an_unclear_transfer_syntax_are_refused(space: Space, kind: str) -> None:
+    response = await post(space, [metadata(image()), pixels(b"no picture", kind)])
     assert (response.status_code, reason(response)) == (409, 0xC122)
     assert "transfer-syntax" in response.headers["warning"]
 
 
-async def test_bulk_data_that_did_not_come_fails_its_own_instance_only(space: Space) -> None:
+async def test_missing_bulk_data_fails_its_own_instance_only(space: Space) -> None:
     lost = image(_00080018={"vr": "UI", "Value": ["1.2.3"]}) | {
         "00990101": {"vr": "OB", "BulkDataURI": "lost"}
     }
-    response = await sent(space, [metadata(lost, image()), pixels(b"twelve bytes")])
+    response = await post(space, [metadata(lost, image()), pixels(b"twelve bytes")])
     assert (response.status_code, reason(response)) == (202, 0xC000)
     assert "00990101" in response.headers["warning"]
 
 
-async def test_only_uids_are_demanded(space: Space) -> None:
+async def test_only_uids_are_required(space: Space) -> None:
     bare = {tag: image()[tag] for tag in ("00080016", *UIDS)}
-    assert (await sent(space, [metadata(bare)])).status_code == 200
+    assert (await post(space, [metadata(bare)])).status_code == 200
     for tag in UIDS:
         without = {each: value for each, value in bare.items() if each != tag}
-        assert (await sent(space, [metadata(without)])).status_code == 409
+        assert (await post(space, [metadata(without)])).status_code == 409
 
 
 @pytest.mark.parametrize(
@@ -256,12 +256,12 @@ async def test_only_uids_are_demanded(space: Space) -> None:
         *("XML cut", "XML empty", "no address", "none", "long"),
     ],
 )
-async def test_metadata_that_is_none_is_told(
-    space: Space, parts: Parts, status: int, why: str
+async def test_malformed_metadata_is_refused(
+    space: Space, parts: Parts, status: int, reason: str
 ) -> None:
-    response = await sent(space, parts)
+    response = await post(space, parts)
     assert response.status_code == status
-    assert why in response.json()["detail"]
+    assert reason in response.json()["detail"]
 
 
 @pytest.mark.parametrize(
@@ -275,25 +275,25 @@ async def test_metadata_that_is_none_is_told(
         {"00100010": {"vr": "PN", "Value": [{"Alphabetic": "\ud800"}]}},
     ],
 )
-async def test_an_instance_that_is_none_fails_for_itself(space: Space, told: object) -> None:
-    response = await sent(space, [metadata(told, image()), pixels(b"twelve bytes")])
+async def test_a_malformed_instance_fails_alone(space: Space, told: object) -> None:
+    response = await post(space, [metadata(told, image()), pixels(b"twelve bytes")])
     assert response.status_code == 202
     (other,) = Dataset.from_json(response.json()).OtherFailuresSequence
     assert other.FailureReason == 0xC000
 
 
-async def test_a_bulk_data_address_that_is_none_is_said_in_our_words(space: Space) -> None:
+async def test_a_malformed_bulk_data_uri_is_refused(space: Space) -> None:
     told = image() | {"00990101": {"vr": "OB", "BulkDataURI": "http://[::1"}}
-    response = await sent(space, [metadata(told)])
+    response = await post(space, [metadata(told)])
     assert response.status_code == 409
     assert "BulkDataURI of 00990101 is not a URL" in response.headers["warning"]
 
 
-async def test_elements_left_out_are_told_with_their_instance(space: Space) -> None:
+async def test_omitted_elements_are_a_warning_of_their_instance(space: Space) -> None:
     offsets = {"7FE00001": {"vr": "OV", "InlineBinary": "AAAAAAAAAAA="}}
     lengths = {"00080000": {"vr": "UL", "Value": [1]}, "00020010": {"vr": "UI", "Value": ["1.2"]}}
     other = image(_00080018={"vr": "UI", "Value": ["1.2.3"]}) | lengths
-    response = await sent(space, [metadata(image() | offsets, other), pixels(b"twelve bytes")])
+    response = await post(space, [metadata(image() | offsets, other), pixels(b"twelve bytes")])
     assert response.status_code == 200
     first, second = Dataset.from_json(response.json()).ReferencedSOPSequence
     assert first.WarningReason == 0xB006
@@ -301,12 +301,12 @@ async def test_elements_left_out_are_told_with_their_instance(space: Space) -> N
 
 
 async def test_a_type_that_holds_no_instances_is_415(space: Space) -> None:
-    response = await sent(space, [pixels(b"twelve bytes")], "image/jpeg")
+    response = await post(space, [pixels(b"twelve bytes")], "image/jpeg")
     assert response.status_code == 415
     assert JSON in response.json()["detail"]
 
 
-async def test_a_request_cut_short_stores_nothing(space: Space) -> None:
+async def test_an_incomplete_request_stores_nothing(space: Space) -> None:
     whole = related([metadata(image()), pixels(b"twelve bytes")])
     kind = f'multipart/related; type="{JSON}"; boundary=frontier'
     for end in (200, len(whole) - 40, len(whole) - 4):
@@ -318,26 +318,26 @@ async def test_a_request_cut_short_stores_nothing(space: Space) -> None:
     assert not [each async for each in space.backends.bucket.list("instances/")]
 
 
-async def test_a_full_spool_is_503_and_the_room_comes_back(tmp_path: Path) -> None:
+async def test_a_full_spool_is_503_and_is_released(tmp_path: Path) -> None:
     async with space_in(tmp_path, spool_memory=1000, spool_limit=600_000) as space:
-        full = await sent(space, [metadata(image()), pixels(bytes(1_000_000))])
+        full = await post(space, [metadata(image()), pixels(bytes(1_000_000))])
         assert (full.status_code, full.headers["retry-after"]) == (503, "1")
         for _ in range(3):
-            fits = await sent(space, [metadata(image()), pixels(bytes(500_000))])
+            fits = await post(space, [metadata(image()), pixels(bytes(500_000))])
             assert fits.status_code == 200
 
 
-async def test_a_thousand_instances_come_in_one_request(space: Space) -> None:
+async def test_a_thousand_instances_are_stored_by_one_request(space: Space) -> None:
     uids = [f"1.2.3.{number}" for number in range(1000)]
     told = [image(_00080018={"vr": "UI", "Value": [uid]}) for uid in uids]
-    response = await sent(space, [metadata(*told), pixels(b"twelve bytes")])
+    response = await post(space, [metadata(*told), pixels(b"twelve bytes")])
     assert response.status_code == 200
     assert len(Dataset.from_json(response.json()).ReferencedSOPSequence) == 1000
 
 
 async def test_more_instances_than_parts_are_413(tmp_path: Path) -> None:
     async with space_in(tmp_path, maximum_parts=3) as space:
-        response = await sent(space, [metadata(*[{}] * 4)])
+        response = await post(space, [metadata(*[{}] * 4)])
         assert response.status_code == 413
         assert "DICOMWEB_MAXIMUM_PARTS" in response.json()["detail"]
 
@@ -347,7 +347,7 @@ async def test_an_xml_item_far_from_its_number_fails_alone(space: Space) -> None
         b'<NativeDicomModel><DicomAttribute tag="00081140" vr="SQ">'
         b'<Item number="1000000"/></DicomAttribute></NativeDicomModel>'
     )
-    response = await sent(space, [({"Content-Type": XML}, document)], XML)
+    response = await post(space, [({"Content-Type": XML}, document)], XML)
     assert response.status_code == 409
     assert "items whose numbers are not" in response.headers["warning"]
 
@@ -355,6 +355,6 @@ async def test_an_xml_item_far_from_its_number_fails_alone(space: Space) -> None
 async def test_a_part_named_too_often_is_413(tmp_path: Path) -> None:
     async with space_in(tmp_path, maximum_body=100_000) as space:
         parts = [metadata(*[image()] * 3), pixels(bytes(40_000))]
-        response = await sent(space, parts)
+        response = await post(space, parts)
         assert response.status_code == 413
         assert "2 instances were stored" in response.json()["detail"]

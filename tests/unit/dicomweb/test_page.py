@@ -9,15 +9,15 @@ from dimse_ingestion.dicomweb import page
 
 FILES = page.page_files()
 SCRIPTS = sorted(name for name in FILES if name.endswith(".js"))
-MOST = 64 * 1024  # bytes of all files: the page is light
+MOST = 64 * 1024  # bytes of all files
 KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 INDEX = FILES["index.html"].content.decode()
 
 
 @pytest.fixture
 def client() -> Iterator[TestClient]:
-    with TestClient(Starlette(routes=list(page.routes_of(FILES)))) as asking:
-        yield asking
+    with TestClient(Starlette(routes=list(page.routes_of(FILES)))) as client:
+        yield client
 
 
 @pytest.mark.parametrize("name", sorted(FILES))
@@ -31,7 +31,7 @@ def test_each_file_is_served_with_its_type_and_policy(client: TestClient, name: 
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-def test_a_browser_asks_after_what_it_has(client: TestClient) -> None:
+def test_a_cached_file_is_revalidated(client: TestClient) -> None:
     first = client.get("/")
     assert first.headers["cache-control"] == "no-cache"
     again = client.get("/", headers={"if-none-match": first.headers["etag"]})
@@ -39,23 +39,23 @@ def test_a_browser_asks_after_what_it_has(client: TestClient) -> None:
     assert again.headers["etag"] == first.headers["etag"]
 
 
-def test_nothing_but_the_page_is_served(client: TestClient) -> None:
+def test_only_the_files_of_the_page_are_served(client: TestClient) -> None:
     for path in ("/page/", "/page/index.html", "/page/../page.py", "/page/..%2fpage.py"):
         assert client.get(path).status_code == 404
     assert client.post("/").status_code == 405
 
 
-def test_where_a_viewer_is_served_it_is_told_where() -> None:
+def test_with_a_viewer_the_page_links_to_it() -> None:
     index = page.page_files(has_viewer=True)["index.html"].content.decode()
     assert '<html lang="en" data-viewer="viewer/viewer">' in index
     assert "data-viewer" not in INDEX
 
 
-def test_it_is_light() -> None:
+def test_the_page_is_small() -> None:
     assert sum(len(file.content) for file in FILES.values()) < MOST
 
 
-def test_addresses_are_relative_and_lead_to_files() -> None:
+def test_urls_are_relative_and_lead_to_files() -> None:
     named = re.findall(r'(?:src|href)="(?!#)([^"]+)"', INDEX)
     for name in SCRIPTS:
         imported = re.findall(r'from "([^"]+)"', FILES[name].content.decode())
@@ -68,7 +68,7 @@ def test_nothing_is_inline() -> None:
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_scripts_never_take_text_for_markup(name: str) -> None:
+def test_scripts_never_parse_text_as_markup(name: str) -> None:
     written = FILES[name].content.decode()
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", written)
     assert not re.search(r"localStorage|sessionStorage|document\.cookie", written)

@@ -29,8 +29,8 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
         (folder / name).write_text(f"content of {name}")
     (folder / "app-config.js").write_text("the package's own")
     (tmp_path / "secret.txt").write_text("secret")
-    with TestClient(Starlette(routes=list(viewer.routes_of(folder)))) as asking:
-        yield asking
+    with TestClient(Starlette(routes=list(viewer.routes_of(folder)))) as client:
+        yield client
 
 
 @pytest.mark.parametrize(("name", "kind"), TYPES.items())
@@ -43,18 +43,18 @@ def test_each_file_has_its_type_and_policy(client: TestClient, name: str, kind: 
 
 
 @pytest.mark.parametrize("path", ["", "viewer?StudyInstanceUIDs=1.2", "segmentation/dicomweb"])
-def test_addresses_of_the_viewers_own_lead_to_it(client: TestClient, path: str) -> None:
+def test_routes_of_the_viewer_give_its_index(client: TestClient, path: str) -> None:
     answer = client.get(f"/viewer/{path}")
     assert (answer.status_code, answer.text) == (200, "content of index.html")
     assert answer.headers["content-type"] == "text/html"
 
 
-def test_without_a_slash_it_is_found_too(client: TestClient) -> None:
+def test_a_path_without_a_slash_is_redirected(client: TestClient) -> None:
     answer = client.get("/viewer", follow_redirects=False)
     assert (answer.status_code, answer.headers["location"]) == (307, "viewer/")
 
 
-def test_its_configuration_is_ours(client: TestClient) -> None:
+def test_the_configuration_is_of_this_package(client: TestClient) -> None:
     answer = client.get("/viewer/app-config.js")
     assert answer.headers["content-type"].split(";")[0] == "text/javascript"
     assert 'new URL("../dicomweb", document.currentScript.src)' in answer.text
@@ -72,7 +72,7 @@ def test_its_configuration_is_ours(client: TestClient) -> None:
         "assets/missing.wasm",
     ],
 )
-def test_what_is_none_of_its_files_is_not_found(client: TestClient, path: str) -> None:
+def test_files_outside_of_the_viewer_are_404(client: TestClient, path: str) -> None:
     answer = client.get(f"/viewer/{path}")
     assert answer.status_code == 404
     assert "secret" not in answer.text
@@ -83,12 +83,12 @@ def test_a_link_out_of_its_folder_is_not_followed(client: TestClient, tmp_path: 
     assert client.get("/viewer/link.txt").status_code == 404
 
 
-def test_a_browser_asks_after_what_it_has(client: TestClient) -> None:
+def test_a_cached_file_is_revalidated(client: TestClient) -> None:
     first = client.get("/viewer/app.js")
     again = client.get("/viewer/app.js", headers={"if-none-match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
 
 
-def test_it_is_read_only(client: TestClient) -> None:
+def test_the_files_are_read_only(client: TestClient) -> None:
     assert client.post("/viewer/app.js").status_code == 405
     assert client.head("/viewer/app.js").status_code == 200

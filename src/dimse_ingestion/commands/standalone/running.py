@@ -65,7 +65,7 @@ class OpenDoors:
     """The running services; `http` is DICOMweb's URL, without /dicomweb."""
 
     proxy: RunningProxy
-    dicomweb: dicomweb.OpenDoor
+    dicomweb: dicomweb.RunningServer
     http: str
 
 
@@ -127,7 +127,7 @@ async def opened(options: Standalone, viewer: Path | None = None) -> AsyncIterat
         space = _space(options, data, port, http) | {"catalogue_token": token}
         await stack.enter_async_context(ingestion.opened(_ingestion(space, nats)))
         web = await stack.enter_async_context(
-            dicomweb.opened(_dicomweb(options, data, space, http_port), viewer)
+            dicomweb.running(_dicomweb(options, data, space, http_port), viewer)
         )
         yield OpenDoors(
             await stack.enter_async_context(proxy.running(_proxy(options, data, nats))), web, http

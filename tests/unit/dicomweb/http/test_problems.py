@@ -24,16 +24,16 @@ REQUEST = Request({"type": "http", "method": "GET"})
         (RuntimeError("SMITH^JOHN"), 500, "An internal error"),
     ],
 )
-async def test_every_refusal_is_a_problem(error: Exception, status: int, detail: str) -> None:
+async def test_every_error_is_a_problem(error: Exception, status: int, detail: str) -> None:
     response = await handle(REQUEST, error)
-    told = json.loads(bytes(response.body))
-    assert (response.status_code, told["status"]) == (status, status)
+    problem = json.loads(bytes(response.body))
+    assert (response.status_code, problem["status"]) == (status, status)
     assert response.media_type == "application/problem+json"
-    assert told["detail"].startswith(detail)
-    assert told["title"]
-    assert "SMITH" not in str(told)
+    assert problem["detail"].startswith(detail)
+    assert problem["title"]
+    assert "SMITH" not in str(problem)
 
 
-async def test_what_may_succeed_later_says_when() -> None:
+async def test_only_transient_failures_have_retry_after() -> None:
     assert (await handle(REQUEST, OutOfResources("Down."))).headers["retry-after"] == "1"
     assert "retry-after" not in (await handle(REQUEST, Problem(400, "Wrong."))).headers

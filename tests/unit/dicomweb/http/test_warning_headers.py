@@ -1,16 +1,16 @@
-"""A Warning header is one that every client can read, whatever a request put into its sentence."""
+"""A Warning header is valid whatever text of a request its sentence repeats."""
 
 import pytest
 
 from dimse_ingestion.dicomweb.http.warning_headers import warning
 
 
-def test_a_sentence_stands_in_quotes_behind_who_says_it() -> None:
-    assert warning("http://door", "It is so.") == '299 http://door "It is so."'
+def test_the_sentence_is_quoted_after_the_agent() -> None:
+    assert warning("http://server", "It is so.") == '299 http://server "It is so."'
 
 
 @pytest.mark.parametrize(
-    ("sentence", "told"),
+    ("sentence", "escaped"),
     [
         ("a\0b", "a?b"),
         ("a\r\nX: y", "a??X: y"),
@@ -19,5 +19,5 @@ def test_a_sentence_stands_in_quotes_behind_who_says_it() -> None:
         ("a\\", r"a\\"),
     ],
 )
-def test_nothing_in_a_sentence_breaks_the_header(sentence: str, told: str) -> None:
-    assert warning("door", sentence) == f'299 door "{told}"'
+def test_nothing_in_a_sentence_breaks_the_header(sentence: str, escaped: str) -> None:
+    assert warning("server", sentence) == f'299 server "{escaped}"'

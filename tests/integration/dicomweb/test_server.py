@@ -1,4 +1,4 @@
-"""The door as a whole: addresses, capabilities, methods, CORS, access, limits, and bad clients."""
+"""The server as a whole: URLs, capabilities, methods, CORS, access, limits, and bad clients."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,23 +19,23 @@ WADL = "{http://wadl.dev.java.net/2009/02}"
 
 
 @pytest.mark.parametrize("method", ["GET", "OPTIONS"])
-async def test_it_says_what_it_can(space: Space, method: str) -> None:
-    told = (await space.client.request(method, "/")).json()
-    assert told["base"] == space.base
-    resources = {each["path"]: each["methods"] for each in told["resources"]}
+async def test_capabilities_are_given_as_json(space: Space, method: str) -> None:
+    description = (await space.client.request(method, "/")).json()
+    assert description["base"] == space.base
+    resources = {each["path"]: each["methods"] for each in description["resources"]}
     assert "GET" in resources["/studies"]
     assert "GET" in resources["/studies/{study}/series/{series}/instances/{instance}/metadata"]
 
 
-async def test_it_says_so_as_the_standard_has_it(space: Space) -> None:
+async def test_capabilities_are_given_as_wadl(space: Space) -> None:
     accept = {"accept": "application/vnd.sun.wadl+xml"}
-    answer = await space.client.request("OPTIONS", "", headers=accept)
-    root = ET.fromstring(answer.content)
+    response = await space.client.request("OPTIONS", "", headers=accept)
+    root = ET.fromstring(response.content)
     paths = [each.get("path") for each in root.iter(f"{WADL}resource")]
     assert "/studies/{study}/series" in paths
 
 
-async def test_what_is_not_there_is_a_problem(space: Space) -> None:
+async def test_an_unknown_path_or_method_is_a_problem(space: Space) -> None:
     missing = await space.client.get("/nothing")
     assert (missing.status_code, missing.json()["status"]) == (404, 404)
     refused = await space.client.delete("/studies")
@@ -44,96 +44,96 @@ async def test_what_is_not_there_is_a_problem(space: Space) -> None:
     assert {"GET", "HEAD"} <= set(refused.headers["allow"].split(", "))
 
 
-async def test_addresses_are_as_a_trusted_proxy_was_reached(tmp_path: Path) -> None:
+async def test_urls_are_as_a_trusted_proxy_was_reached(tmp_path: Path) -> None:
     forwarded = {"x-forwarded-proto": "https", "x-forwarded-host": "pacs.example"}
     for trusted, wanted in (("127.0.0.0/8", "https://pacs.example/dicomweb"), ("10.0.0.1", "")):
         folder = tmp_path / trusted.replace("/", "-")
-        async with space_in(folder, trusted_proxies=trusted) as opened:
-            await opened.tell([event()])
-            answer = await opened.client.get("/studies", headers=forwarded)
-            [study] = answer.json()
+        async with space_in(folder, trusted_proxies=trusted) as space:
+            await space.add_events([event()])
+            response = await space.client.get("/studies", headers=forwarded)
+            [study] = response.json()
             url = study["00081190"]["Value"][0]
-            assert url.startswith((wanted or opened.base) + "/studies/")
+            assert url.startswith((wanted or space.base) + "/studies/")
 
 
-async def test_a_configured_address_is_told(tmp_path: Path) -> None:
-    async with space_in(tmp_path / "space", external_address="https://pacs.example") as opened:
-        await opened.tell([event()])
-        [study] = (await opened.client.get("/studies")).json()
+async def test_a_configured_url_is_given(tmp_path: Path) -> None:
+    async with space_in(tmp_path / "space", external_address="https://pacs.example") as space:
+        await space.add_events([event()])
+        [study] = (await space.client.get("/studies")).json()
     assert study["00081190"]["Value"] == ["https://pacs.example/dicomweb/studies/1.2.1"]
 
 
-async def test_the_path_of_a_configured_address_is_served_whether_stripped_or_not(
+async def test_the_path_of_a_configured_url_is_served_whether_stripped_or_not(
     tmp_path: Path,
 ) -> None:
     external = {"external_address": "https://pacs.example/radiology"}
-    async with space_in(tmp_path / "space", **external) as opened:
-        await opened.tell([event()])
-        below = f"{opened.address}/radiology"
-        for base in (opened.base, f"{below}/dicomweb"):
-            [study] = (await opened.client.get(f"{base}/studies")).json()
+    async with space_in(tmp_path / "space", **external) as space:
+        await space.add_events([event()])
+        below = f"{space.address}/radiology"
+        for base in (space.base, f"{below}/dicomweb"):
+            [study] = (await space.client.get(f"{base}/studies")).json()
             url = study["00081190"]["Value"][0]
             assert url == "https://pacs.example/radiology/dicomweb/studies/1.2.1"
-        moved = await opened.client.get(below)
+        moved = await space.client.get(below)
         assert (moved.status_code, moved.headers["location"]) == (308, "/radiology/")
-        assert (await opened.client.get(f"{below}/")).text.startswith("<!doctype html>")
-        assert (await opened.client.get(f"{below}s/dicomweb/studies")).status_code == 404
+        assert (await space.client.get(f"{below}/")).text.startswith("<!doctype html>")
+        assert (await space.client.get(f"{below}s/dicomweb/studies")).status_code == 404
 
 
-async def test_only_bearers_may_ask_below_a_configured_path(tmp_path: Path) -> None:
+async def test_a_token_is_required_below_a_configured_path(tmp_path: Path) -> None:
     key = SigningKey("one")
     with issuer([key]) as url:
         bearer = {"access": "bearer", "jwks_url": url}
         about = {"token_issuer": ISSUER, "token_audience": AUDIENCE}
         external = {"external_address": "https://pacs.example/radiology"}
-        async with space_in(tmp_path / "space", **bearer, **about, **external) as opened:
-            refused = await opened.client.get(f"{opened.address}/radiology/dicomweb/studies")
+        async with space_in(tmp_path / "space", **bearer, **about, **external) as space:
+            refused = await space.client.get(f"{space.address}/radiology/dicomweb/studies")
             assert refused.status_code == 401
 
 
-async def test_a_slash_at_the_end_leads_nowhere_else(tmp_path: Path) -> None:
-    async with space_in(tmp_path / "space", external_address="https://pacs.example") as opened:
-        await opened.tell([event()])
+async def test_a_slash_at_the_end_makes_no_difference(tmp_path: Path) -> None:
+    async with space_in(tmp_path / "space", external_address="https://pacs.example") as space:
+        await space.add_events([event()])
         for path in ("/studies/", "/", "/studies/1.2.1/series/"):
-            assert (await opened.client.get(path)).status_code == 200
-        missing = await opened.client.get("/nothing/")
+            assert (await space.client.get(path)).status_code == 200
+        missing = await space.client.get("/nothing/")
         assert (missing.status_code, "location" in missing.headers) == (404, False)
-        posted = await opened.client.post("/studies/", headers={"content-type": "text/plain"})
+        posted = await space.client.post("/studies/", headers={"content-type": "text/plain"})
         assert posted.status_code == 415
 
 
-async def test_pages_of_other_origins_are_told_when_there_is_no_place(tmp_path: Path) -> None:
+async def test_a_refusal_above_the_limit_has_cors_headers(tmp_path: Path) -> None:
     origin = {"origin": "https://viewer.example"}
     allowed = {"cors_origins": "https://viewer.example", "maximum_requests": 1}
-    async with space_in(tmp_path / "space", **allowed) as opened:
-        asked = [opened.client.get("/studies", headers=origin) for _ in range(20)]
-        answers = await asyncio.gather(*asked)
-    refused = next(each for each in answers if each.status_code == 503)
+    async with space_in(tmp_path / "space", **allowed) as space:
+        requests = [space.client.get("/studies", headers=origin) for _ in range(20)]
+        responses = await asyncio.gather(*requests)
+    refused = next(each for each in responses if each.status_code == 503)
     assert refused.headers["access-control-allow-origin"] == "https://viewer.example"
     assert "Retry-After" in refused.headers["access-control-expose-headers"]
 
 
-async def test_pages_of_other_origins_may_ask_if_told(tmp_path: Path) -> None:
+async def test_only_configured_origins_get_cors_headers(tmp_path: Path) -> None:
     origin = {"origin": "https://viewer.example", "access-control-request-method": "GET"}
-    async with space_in(tmp_path / "a", cors_origins="https://viewer.example") as opened:
-        asked = await opened.client.options("/studies", headers=origin)
-        assert asked.headers["access-control-allow-origin"] == "https://viewer.example"
-        answer = await opened.client.get("/studies", headers={"origin": "https://other.example"})
-        assert "access-control-allow-origin" not in answer.headers
+    async with space_in(tmp_path / "a", cors_origins="https://viewer.example") as space:
+        requests = await space.client.options("/studies", headers=origin)
+        assert requests.headers["access-control-allow-origin"] == "https://viewer.example"
+        response = await space.client.get("/studies", headers={"origin": "https://other.example"})
+        assert "access-control-allow-origin" not in response.headers
 
 
 @pytest.fixture
-async def guarded(tmp_path: Path) -> AsyncIterator[tuple[Space, SigningKey]]:
+async def secured(tmp_path: Path) -> AsyncIterator[tuple[Space, SigningKey]]:
     key = SigningKey("one")
     with issuer([key]) as url:
         bearer = {"access": "bearer", "jwks_url": url}
         about = {"token_issuer": ISSUER, "token_audience": AUDIENCE}
-        async with space_in(tmp_path / "space", **bearer, **about) as opened:
-            yield opened, key
+        async with space_in(tmp_path / "space", **bearer, **about) as space:
+            yield space, key
 
 
-async def test_only_bearers_of_a_token_may_ask(guarded: tuple[Space, SigningKey]) -> None:
-    space, key = guarded
+async def test_only_valid_tokens_are_accepted(secured: tuple[Space, SigningKey]) -> None:
+    space, key = secured
     refused = await space.client.get("/studies")
     assert refused.status_code == 401
     assert refused.headers["www-authenticate"].startswith("Bearer ")
@@ -145,55 +145,55 @@ async def test_only_bearers_of_a_token_may_ask(guarded: tuple[Space, SigningKey]
     assert 'error="invalid_token"' in expired.headers["www-authenticate"]
 
 
-async def test_a_trusted_proxy_names_the_user(tmp_path: Path) -> None:
+async def test_a_trusted_proxy_gives_the_user(tmp_path: Path) -> None:
     trusted = {"access": "header", "trusted_proxies": "127.0.0.1", "user_header": "X-User"}
-    async with space_in(tmp_path / "space", **trusted) as opened:
-        assert (await opened.client.get("/studies")).status_code == 401
-        named = await opened.client.get("/studies", headers={"x-user": "jane"})
+    async with space_in(tmp_path / "space", **trusted) as space:
+        assert (await space.client.get("/studies")).status_code == 401
+        named = await space.client.get("/studies", headers={"x-user": "jane"})
         assert named.status_code == 204
 
 
-async def test_one_request_too_many_is_told_to_come_again(tmp_path: Path) -> None:
-    async with space_in(tmp_path / "space", maximum_requests=1) as opened:
-        asked = [opened.client.get("/studies") for _ in range(20)]
-        statuses = {each.status_code for each in await asyncio.gather(*asked)}
+async def test_requests_above_the_limit_are_503(tmp_path: Path) -> None:
+    async with space_in(tmp_path / "space", maximum_requests=1) as space:
+        requests = [space.client.get("/studies") for _ in range(20)]
+        statuses = {each.status_code for each in await asyncio.gather(*requests)}
     assert 503 in statuses
     assert statuses <= {204, 503}
 
 
-async def test_others_are_answered_while_slow_bodies_take_every_place(tmp_path: Path) -> None:
-    async with space_in(tmp_path / "space", maximum_requests=8) as opened:
-        url = httpx2.URL(opened.address)
+async def test_others_are_served_while_slow_bodies_take_every_slot(tmp_path: Path) -> None:
+    async with space_in(tmp_path / "space", maximum_requests=8) as space:
+        url = httpx2.URL(space.address)
         head = "POST /dicomweb/studies HTTP/1.1\r\nhost: x\r\ncontent-type: application/dicom\r\n"
         slow = [await asyncio.open_connection(url.host, url.port) for _ in range(8)]
         for _, writer in slow:
             writer.write(f"{head}content-length: 1000000\r\n\r\nab".encode())
-        answers = [asyncio.create_task(reader.readline()) for reader, _ in slow]
-        await asyncio.wait(answers, return_when=asyncio.FIRST_COMPLETED)
-        assert all(b" 503 " in each.result() for each in answers if each.done())
-        assert (await opened.client.get("/studies")).status_code == 204
+        responses = [asyncio.create_task(reader.readline()) for reader, _ in slow]
+        await asyncio.wait(responses, return_when=asyncio.FIRST_COMPLETED)
+        assert all(b" 503 " in each.result() for each in responses if each.done())
+        assert (await space.client.get("/studies")).status_code == 204
         posted = {"headers": {"content-type": "application/dicom"}, "content": bytes(200)}
         statuses: list[int] = []
         while 409 not in statuses:  # refused only until the slow ones are seen to be slow
-            statuses.append((await opened.client.post("/studies", **posted)).status_code)
+            statuses.append((await space.client.post("/studies", **posted)).status_code)
         assert set(statuses) <= {503, 409}
         for _, writer in slow:
             writer.close()
-        await asyncio.gather(*answers)
+        await asyncio.gather(*responses)
 
 
-async def said_to(space: Space, *requests: bytes) -> bytes:
-    """What the door says to these bytes until it closes; each but the first follows an answer."""
+async def raw_response(space: Space, *requests: bytes) -> bytes:
+    """Return all responses to these requests; each but the first is sent after a response."""
     url = httpx2.URL(space.address)
     reader, writer = await asyncio.open_connection(url.host, url.port)
-    answer = b""
+    response = b""
     for request in requests[:-1]:
         writer.write(request)
-        answer += await reader.readuntil(b"\r\n\r\n")
+        response += await reader.readuntil(b"\r\n\r\n")
     writer.write(requests[-1])
-    answer += await asyncio.wait_for(reader.read(), 60)
+    response += await asyncio.wait_for(reader.read(), 60)
     writer.close()
-    return answer
+    return response
 
 
 @pytest.mark.parametrize(
@@ -206,26 +206,26 @@ async def said_to(space: Space, *requests: bytes) -> bytes:
     ],
     ids=["tls", "http-0.9", "header-flood", "long-line"],
 )
-async def test_what_is_no_request_is_a_problem(space: Space, request_bytes: bytes) -> None:
-    answer = await said_to(space, request_bytes)
-    assert answer.startswith(b"HTTP/1.1 400 ")
-    assert b"application/problem+json" in answer
+async def test_a_malformed_request_is_a_problem(space: Space, request_bytes: bytes) -> None:
+    response = await raw_response(space, request_bytes)
+    assert response.startswith(b"HTTP/1.1 400 ")
+    assert b"application/problem+json" in response
     assert (await space.client.get("/studies")).status_code == 204
 
 
-async def test_a_head_that_never_ends_is_given_up(
+async def test_a_request_head_that_never_ends_is_408(
     space: Space, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_server, "_HEAD_TIMEOUT", 0.2)
-    answer = await said_to(space, b"GET /dicomweb/studies HTTP/1.1\r\nhost: x\r\n")
-    assert answer.startswith(b"HTTP/1.1 408 ")
+    response = await raw_response(space, b"GET /dicomweb/studies HTTP/1.1\r\nhost: x\r\n")
+    assert response.startswith(b"HTTP/1.1 408 ")
     first = b"GET /dicomweb/studies HTTP/1.1\r\nhost: x\r\n\r\n"
-    second = await said_to(space, first, b"GET /dicom")
+    second = await raw_response(space, first, b"GET /dicom")
     assert second.startswith(b"HTTP/1.1 204 ")
     assert b"HTTP/1.1 408 " in second
 
 
-async def test_what_is_under_way_at_the_end_has_the_time_that_is_set(tmp_path: Path) -> None:
+async def test_requests_in_progress_have_the_drain_timeout(tmp_path: Path) -> None:
     async with space_in(tmp_path, drain_timeout=0.2) as space:
         url = httpx2.URL(space.address)
         reader, writer = await asyncio.open_connection(url.host, url.port)
@@ -237,9 +237,9 @@ async def test_what_is_under_way_at_the_end_has_the_time_that_is_set(tmp_path: P
     writer.close()
 
 
-async def test_a_port_in_use_is_a_sentence(space: Space) -> None:
+async def test_a_port_in_use_is_a_configuration_mistake(space: Space) -> None:
     port = httpx2.URL(space.address).port
     taken = DicomwebSettings(**(space.settings.model_dump() | {"dicomweb_port": port}))
     with pytest.raises(ConfigurationMistake, match=r"DICOMWEB_HTTP_PORT: 127\.0\.0\.1"):
-        async with dicomweb.opened(taken):
+        async with dicomweb.running(taken):
             pass
