@@ -78,7 +78,7 @@ async def test_a_certificate_of_a_stranger_is_told_and_a_mended_authority_heals_
     authority.write_bytes(strangers.ca_file.read_bytes())
     async with started_client(server.url, tls=TlsFiles(authority)) as client:
         await eventually(lambda: client.trouble, "certificate that is not trusted")
-        assert "give the CA that signed it" in client.trouble
+        assert "configure the CA that signed it" in client.trouble
         authority.write_bytes(tls.ca_file.read_bytes())
         await client.wait_connected(10)
 
