@@ -1,4 +1,4 @@
-"""Links and what was seen of them, for tests against a real nats-server."""
+"""NATS clients and the messages they received, for tests with a real nats-server."""
 
 import asyncio
 import time
@@ -12,14 +12,14 @@ from dimse_ingestion.transport.nats.client import NatsClient
 from dimse_ingestion.transport.nats.options import NatsOptions
 
 TIMES: dict[str, Any] = {"ping_interval": 60.0, "connect_timeout": 5.0, "max_backoff": 0.2}
-"""No ping within the test: what is noticed was noticed at once, and a busy machine cuts nothing."""
+"""No ping within a test: a failure must be noticed without one, and load causes no timeout."""
 QUICK: dict[str, Any] = {"ping_interval": 0.4, "connect_timeout": 1.0}
-"""Times for a test that waits for what takes half a minute in a hospital."""
+"""Short intervals for tests of ping timeouts, which take half a minute in production."""
 
 
 @dataclass
 class ReceivedMessages:
-    """Everything a subscription was given."""
+    """The messages that a subscription received; callable as its handler."""
 
     deliveries: list[Delivery] = field(default_factory=list)
 
@@ -28,18 +28,18 @@ class ReceivedMessages:
 
     @property
     def bodies(self) -> list[bytes]:
-        """In the order they came."""
+        """Return the bodies in the order of arrival."""
         return [each.body for each in self.deliveries]
 
 
 def made(addresses: str | list[str], **settings: Any) -> NatsClient:
-    """A link that isn't started, that never pings unless told otherwise."""
+    """Return a client that is not started, and does not ping unless configured."""
     return NatsClient(NatsOptions(addresses=addresses, name="test", **{**TIMES, **settings}))
 
 
 @asynccontextmanager
 async def started_client(addresses: str | list[str], **settings: Any) -> AsyncIterator[NatsClient]:
-    """A link that tries to connect for the length of the block."""
+    """Start a client, and close it after the block."""
     client = made(addresses, **settings)
     await client.start()
     try:
@@ -52,17 +52,17 @@ async def started_client(addresses: str | list[str], **settings: Any) -> AsyncIt
 async def connected_client(
     addresses: str | list[str], **settings: Any
 ) -> AsyncIterator[NatsClient]:
-    """A link that is connected when the block begins."""
+    """Start a client, and enter the block when it is connected."""
     async with started_client(addresses, **settings) as client:
         await client.wait_connected(60)
         yield client
 
 
 async def eventually(current: Callable[[], Any], wanted: Any = True, seconds: float = 60.0) -> None:
-    """Wait until `look` gives what is wanted, or a text that contains it; show the last value."""
+    """Wait until `current` returns `wanted`, or a text that contains it; report the last value."""
     deadline = time.monotonic() + seconds
     while not _is(seen := current(), wanted):
-        assert time.monotonic() < deadline, f"wanted {wanted!r}, and last saw {seen!r}"
+        assert time.monotonic() < deadline, f"expected {wanted!r}, last value {seen!r}"
         await asyncio.sleep(0.01)
 
 

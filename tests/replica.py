@@ -1,4 +1,4 @@
-"""A replica in a process of its own, for tests that kill it: writes what it is given to a folder.
+"""A replica in a process of its own, for tests that kill it; it stores to a folder.
 
 `python -m tests.replica URL ROOT REPLICA FOLDER [SECONDS_PER_CHUNK]`; prints `ready`, drains at
 SIGTERM. An object's name is its digest, and it has that name only once it is whole.
@@ -28,7 +28,7 @@ from dimse_ingestion.transport.server.server import TransportServer
 
 
 class Folder:
-    """`Operations` on a folder; begins a file `<digest>.<replica>.part` before it has the whole."""
+    """`Operations` that store to a folder; an incomplete file is `<digest>.<replica>.part`."""
 
     def __init__(self, folder: Path, replica: str, seconds_per_chunk: float) -> None:
         self._folder, self._replica, self._pause = folder, replica, seconds_per_chunk
@@ -58,8 +58,8 @@ class Folder:
 async def main(url: str, root: str, replica: str, folder: str, pause: str = "0") -> None:
     """Serve until SIGTERM."""
     configure("replica", "warning")
-    told = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     required_permissions = ingestion_permissions(root)
     client = NatsClient(
         NatsOptions(
@@ -77,7 +77,7 @@ async def main(url: str, root: str, replica: str, folder: str, pause: str = "0")
     await responder.start()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
-    await told.wait()
+    await stop.wait()
     await responder.drain(30)
     await responder.close()
     await client.close()

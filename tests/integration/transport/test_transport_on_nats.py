@@ -1,4 +1,4 @@
-"""Transport v1 on a real nats-server, with replicas in their own processes, and what kills them."""
+"""Transport v1 on a real nats-server, with replicas in processes of their own that are killed."""
 
 import asyncio
 import hashlib
@@ -49,7 +49,7 @@ def server(tmp_path: Path) -> Iterator[NatsServer]:
 
 
 class Generated:
-    """A `Source` of any size that holds nothing: each MiB begins with its number."""
+    """A `Source` of any size that uses no memory: each MiB begins with its number."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -78,14 +78,14 @@ class Generated:
 
 @dataclass
 class Replicas:
-    """Replicas in processes of their own, and the folder they store to."""
+    """Replicas in processes of their own, and the folder that they store to."""
 
     server: NatsServer
     folder: Path
     running: list[subprocess.Popen[str]] = field(default_factory=list)
 
     async def start(self, pause: float = 0.0) -> subprocess.Popen[str]:
-        """One more, serving when this returns; `pause` is in seconds for each chunk."""
+        """Start another replica and wait until it serves; `pause` is in seconds for each chunk."""
         return await asyncio.to_thread(self._start, pause)
 
     def _start(self, pause: float) -> subprocess.Popen[str]:
@@ -100,7 +100,7 @@ class Replicas:
         return process
 
     def parts(self) -> dict[int, int]:
-        """Bytes each replica has of what it hasn't whole."""
+        """Return the bytes that each replica has of incomplete data sets."""
         return {
             int(part.name.split(".")[1][1:]): part.stat().st_size
             for part in self.folder.glob("*.part")
@@ -157,7 +157,9 @@ async def carried(asking: CarrierClient, source: Generated, operation_id: str) -
 
 
 @pytest.mark.parametrize("size", [0, 1000, 500_000, 524_288, 5_000_001])
-async def test_bytes_arrive_as_they_were(server: NatsServer, replicas: Replicas, size: int) -> None:
+async def test_a_data_set_arrives_unchanged(
+    server: NatsServer, replicas: Replicas, size: int
+) -> None:
     await replicas.start()
     source = Generated(size)
     async with requester(server) as asking:
@@ -166,7 +168,9 @@ async def test_bytes_arrive_as_they_were(server: NatsServer, replicas: Replicas,
 
 
 @pytest.mark.parametrize("maximum_payload", [64 * 1024, 512 * 1024, 8 * MIB])
-async def test_a_chunk_fits_whatever_the_server_takes(tmp_path: Path, maximum_payload: int) -> None:
+async def test_a_chunk_fits_into_the_server_maximum_payload(
+    tmp_path: Path, maximum_payload: int
+) -> None:
     configuration = {"max_payload": maximum_payload}
     operations = FakeOperations()
     with nats_server(tmp_path / "other", configuration) as server:
@@ -243,9 +247,7 @@ async def test_a_forged_reply_makes_no_replica_unready(tmp_path: Path, reply: st
             await serving.close()
 
 
-async def test_nats_killed_in_the_middle_and_started_again(
-    server: NatsServer, replicas: Replicas
-) -> None:
+async def test_a_store_survives_a_restart_of_nats(server: NatsServer, replicas: Replicas) -> None:
     await replicas.start(pause=0.01)
     source = Generated(60 * MIB)
     async with requester(server) as asking:
@@ -261,7 +263,9 @@ async def test_nats_killed_in_the_middle_and_started_again(
     assert replicas.has(source)
 
 
-async def test_the_replica_at_work_is_killed(server: NatsServer, replicas: Replicas) -> None:
+async def test_a_store_survives_the_death_of_its_replica(
+    server: NatsServer, replicas: Replicas
+) -> None:
     for _ in range(2):
         await replicas.start(pause=0.01)
     source = Generated(40 * MIB)
@@ -275,7 +279,7 @@ async def test_the_replica_at_work_is_killed(server: NatsServer, replicas: Repli
     assert replicas.has(source)
 
 
-async def test_nats_hangs_for_a_while(server: NatsServer, replicas: Replicas) -> None:
+async def test_a_store_survives_a_hanging_nats(server: NatsServer, replicas: Replicas) -> None:
     await replicas.start(pause=0.01)
     source = Generated(40 * MIB)
     async with requester(server) as asking:
@@ -308,7 +312,9 @@ async def test_a_slow_bucket_bounds_memory_at_both_ends(
     assert most[1] - before[1] < 40 * MIB
 
 
-async def test_replicas_rolling_under_load(server: NatsServer, replicas: Replicas) -> None:
+async def test_a_rolling_update_under_load_loses_nothing(
+    server: NatsServer, replicas: Replicas
+) -> None:
     await replicas.start(pause=0.005)
     await replicas.start(pause=0.005)
     sources = [Generated(200_000 + number * 1000 + (number % 3) * MIB) for number in range(60)]
@@ -329,7 +335,7 @@ async def test_replicas_rolling_under_load(server: NatsServer, replicas: Replica
     assert replicas.parts() == {}
 
 
-async def test_an_operation_opened_twice_is_done_once(server: NatsServer) -> None:
+async def test_an_operation_opened_twice_is_performed_once(server: NatsServer) -> None:
     operations = FakeOperations(step_seconds=0.02)
     content = bytes(3 * MIB)
     async with responder(server, operations), requester(server) as asking:
@@ -346,9 +352,7 @@ async def test_an_operation_opened_twice_is_done_once(server: NatsServer) -> Non
     assert operations.store_calls == 1
 
 
-async def test_nobody_listens_and_then_somebody_does(
-    server: NatsServer, replicas: Replicas
-) -> None:
+async def test_a_store_waits_for_the_first_replica(server: NatsServer, replicas: Replicas) -> None:
     source = Generated(2 * MIB)
     async with requester(server, Timeouts(open_budget=1.0)) as asking:
         assert (await carried(asking, source, "op1")).status == Status.OUT_OF_RESOURCES
@@ -358,7 +362,7 @@ async def test_nobody_listens_and_then_somebody_does(
         assert (await storing).status == Status.SUCCESS
 
 
-async def test_two_proxies_on_one_root(server: NatsServer, replicas: Replicas) -> None:
+async def test_two_proxies_share_one_subject_root(server: NatsServer, replicas: Replicas) -> None:
     await replicas.start()
     one, other = Generated(5 * MIB), Generated(6 * MIB)
     async with requester(server, proxy="p1") as first, requester(server, proxy="p2") as second:
@@ -366,16 +370,16 @@ async def test_two_proxies_on_one_root(server: NatsServer, replicas: Replicas) -
     assert [each.key for each in results] == [one.sha256, other.sha256]
 
 
-async def test_a_query_is_cancelled_in_the_middle(server: NatsServer) -> None:
+async def test_a_query_is_cancelled_between_matches(server: NatsServer) -> None:
     operations = FakeOperations(endless=True)
     async with responder(server, operations) as (serving, _), requester(server) as asking:
         finding = asking.find(find_open())
-        met = 0
+        count = 0
         async for _ in finding:
-            met += 1
-            if met == 1000:
+            count += 1
+            if count == 1000:
                 finding.cancel()
-        assert (met, finding.result.status) == (1000, Status.CANCEL)
+        assert (count, finding.result.status) == (1000, Status.CANCEL)
         await eventually(lambda: (operations.cancelled, serving.sessions), (1, 0))
 
 
@@ -392,7 +396,7 @@ async def test_a_query_over_a_broken_connection_has_every_match_once(server: Nat
         assert got == numbered(3000, size=1000)
 
 
-async def test_an_echo_goes_all_the_way(server: NatsServer, replicas: Replicas) -> None:
+async def test_an_echo_is_answered_by_a_replica(server: NatsServer, replicas: Replicas) -> None:
     await replicas.start()
     async with requester(server) as asking:
         answer = await asking.echo(EchoRequest(operation_id="e", origin=ORIGIN))

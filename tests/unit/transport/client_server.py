@@ -1,4 +1,4 @@
-"""What the plays are made of: operations that remember, data sets, and both ends on one bus."""
+"""A client and servers on one in-memory bus, with operations that record their calls."""
 
 import asyncio
 import hashlib
@@ -38,7 +38,7 @@ ROOT = "hospital.DIMSE"
 ORIGIN = Origin(calling_ae_title="CT1", called_ae_title="DICOM-INGEST", association_id="a1")
 KIB = 1024
 SMALL_PAYLOAD = 12 * KIB
-"""Leaves chunks of 8 KiB, so that short data sets make long sessions."""
+"""Leaves chunks of 8 KiB, so that short data sets need many chunks."""
 
 
 class BytesSource:
@@ -52,7 +52,7 @@ class BytesSource:
 
 
 def patterned_bytes(size: int) -> bytes:
-    """Bytes in which a wrong order shows."""
+    """Return bytes in which a wrong order is detected."""
     counted = b"".join(number.to_bytes(4, "big") for number in range(size // 4 + 1))
     return counted[:size]
 
@@ -86,7 +86,7 @@ def echo_request(operation_id: str = "echo1") -> EchoRequest:
 
 @dataclass
 class FakeOperations:
-    """`Operations` that keep what they were given; slow or failing as told."""
+    """`Operations` that record their calls, and are slow or fail as configured."""
 
     replica: str = "r1"
     step_seconds: float = 0.0
@@ -94,10 +94,10 @@ class FakeOperations:
     finish_seconds: float = 0.0
     """Seconds between the last chunk and the result."""
     failures: list[Exception] = field(default_factory=list)
-    """Raised one after the other, before anything else succeeds."""
+    """Raised by the first calls, one each."""
     known_results: dict[str, StoreResult] = field(default_factory=dict)
     lookup_seconds: float = 0.0
-    """Seconds to find out whether a digest is known."""
+    """Seconds of the check for a stored digest."""
     matches: list[FindMatch] = field(default_factory=list)
     first_match_seconds: float = 0.0
     """Seconds before the first match."""
@@ -105,7 +105,7 @@ class FakeOperations:
     reads_nothing: bool = False
 
     current_data: bytearray = field(default_factory=bytearray)
-    """The data set being read, the last one begun if there are several."""
+    """The data set being read, the last one if there are several."""
     concurrent: int = 0
     max_concurrent: int = 0
     stored: list[bytes] = field(default_factory=list)
@@ -181,7 +181,7 @@ def numbered(count: int, size: int = 100) -> list[FindMatch]:
 
 
 class CountingBus(Bus):
-    """A bus that knows how many messages of each kind were published."""
+    """A bus that counts the published messages of each kind."""
 
     def __init__(self, maximum_payload: int) -> None:
         super().__init__(maximum_payload)
@@ -194,7 +194,7 @@ class CountingBus(Bus):
 
 @dataclass
 class ClientServerPair:
-    """Two ends on one bus, and more of them when asked for."""
+    """A client and its servers on one bus; more of both can be added."""
 
     bus: CountingBus
     timeouts: Timeouts
@@ -222,15 +222,15 @@ class ClientServerPair:
         return responder
 
     def kill(self, index: int) -> None:
-        """A replica is gone from one moment to the next; what it was doing stops being heard."""
+        """Disconnect a replica for good; nothing it sends is delivered any more."""
         self.replicas[index].cut()
         self.replicas[index].subscriptions.clear()
 
     def hang(self, index: int) -> None:
-        """A replica neither takes nor says anything any more, but the server believes in it."""
+        """Let a replica ignore and send nothing, while the server keeps its subscriptions."""
         for subscription in self.replicas[index].subscriptions:
             subscription.take = lambda _: None
-        self.replicas[index].publish = lambda *_, **__: None  # type: ignore[method-assign] # mute
+        self.replicas[index].publish = lambda *_, **__: None  # type: ignore[method-assign] # sends nothing
 
     async def store(
         self, content: bytes, operation_id: str = "op1", *, deadline: float | None = None
@@ -252,7 +252,7 @@ async def client_server_pair(
     limits: FlowLimits | None = None,
     maximum_payload: int = SMALL_PAYLOAD,
 ) -> AsyncIterator[ClientServerPair]:
-    """One proxy and a replica for each of `operations`, each with its user's permissions only."""
+    """Start a proxy and a replica for each of `operations`, with their users' permissions."""
     bus = CountingBus(maximum_payload=maximum_payload)
     pair = ClientServerPair(
         bus, timeouts or Timeouts(), limits or FlowLimits(window=64 * KIB, min_window=16 * KIB)

@@ -1,4 +1,4 @@
-"""Fates for messages: lost by their kind, or by a list that hypothesis draws."""
+"""Delivery delays that drop messages by their kind, or follow a list that hypothesis draws."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ def kind(message: Delivery) -> str:
 
 
 def drop(kind_to_drop: str, *, first: int) -> DeliveryDelays:
-    """Lose the first so many messages of a kind."""
+    """Drop the first messages of a kind."""
     seen = Counter[str]()
 
     def delivery_delays(message: Delivery) -> Sequence[float]:
@@ -25,7 +25,7 @@ def drop(kind_to_drop: str, *, first: int) -> DeliveryDelays:
 
 
 def delays_in_turn(fates: Sequence[Sequence[float]]) -> DeliveryDelays:
-    """The drawn fates in turn, then a good day."""
+    """Apply the delays in turn, then deliver at once."""
     left = list(fates)
 
     def delivery_delays(_: Delivery) -> Sequence[float]:

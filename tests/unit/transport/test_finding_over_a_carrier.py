@@ -87,12 +87,12 @@ def test_a_cancel_ends_the_iteration_at_once_and_the_replica_soon() -> None:
         replica = FakeOperations(endless=True)
         async with client_server_pair(replica) as both:
             finding = both.requester.find(find_open())
-            met = 0
+            count = 0
             async for _ in finding:
-                met += 1
-                if met == 100:
+                count += 1
+                if count == 100:
                     finding.cancel()
-            assert met == 100
+            assert count == 100
             assert finding.result == FindResult(status=Status.CANCEL, matches=100)
             await wait_until(lambda: replica.cancelled == 1, within=1.0)
             await wait_until(lambda: both.responders[0].sessions == 0, within=1.0)

@@ -1,4 +1,4 @@
-"""What a hostile user publishes to a replica and a proxy: dropped, and everybody else is served."""
+"""Messages of a hostile user are dropped, and all other users are served."""
 
 import structlog
 from hypothesis import given, settings
@@ -43,7 +43,7 @@ FORGED = st.tuples(FRAMES | st.tuples(HEADERS, st.binary(max_size=40)), REPLIES)
 def forge(
     pair: ClientServerPair, subject: str, headers: dict[str, str], body: bytes, reply: str
 ) -> None:
-    """Publish as a user without any limit of its own."""
+    """Publish as a user with all permissions."""
     pair.bus.carrier(None).publish(subject, body, reply=reply, headers=headers)
 
 
@@ -73,7 +73,7 @@ def test_forged_messages_stop_nothing(
     assert not [line for line in lines if line["log_level"] in ("error", "critical")]
 
 
-def test_an_open_that_asks_to_be_answered_elsewhere_is_not_performed() -> None:
+def test_an_open_with_a_foreign_reply_subject_is_not_performed() -> None:
     async def scene() -> None:
         operations = FakeOperations(replica="r1")
         async with client_server_pair(operations) as pair:
@@ -87,7 +87,7 @@ def test_an_open_that_asks_to_be_answered_elsewhere_is_not_performed() -> None:
     run_in_virtual_time(scene())
 
 
-def test_a_flood_of_dropped_messages_is_no_flood_of_log_lines() -> None:
+def test_many_dropped_messages_write_few_log_lines() -> None:
     async def scene() -> None:
         async with client_server_pair(FakeOperations(replica="r1")) as pair:
             for _ in range(1000):

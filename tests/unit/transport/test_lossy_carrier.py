@@ -1,4 +1,4 @@
-"""Whatever is lost, doubled, delayed or cut: one result, and success only of what was stored."""
+"""One result in spite of lost, duplicated and delayed messages; success only if stored."""
 
 import asyncio
 from collections.abc import Sequence
@@ -30,8 +30,10 @@ _CUTS = st.lists(
 )
 
 
-async def _suffer(both: ClientServerPair, cuts: Sequence[tuple[int, float, float]]) -> None:
-    """Cut and restore connections: the proxy's (0) and the replicas' (1 and 2)."""
+async def _disconnect_repeatedly(
+    both: ClientServerPair, cuts: Sequence[tuple[int, float, float]]
+) -> None:
+    """Cut and restore connections: of the proxy (0) and of the replicas (1 and 2)."""
     for index, after, away in cuts:
         carrier = [both.proxy, *both.replicas][index]
         await asyncio.sleep(after)
@@ -42,7 +44,7 @@ async def _suffer(both: ClientServerPair, cuts: Sequence[tuple[int, float, float
 
 @settings(max_examples=120, deadline=None)
 @given(fates=_FATES, size=_SIZES, step_seconds=st.sampled_from([0.0, 0.02, 0.5]))
-def test_messages_lost_doubled_and_reordered(
+def test_a_store_survives_lost_duplicated_and_reordered_messages(
     fates: list[list[float]], size: int, step_seconds: float
 ) -> None:
     async def it() -> None:
@@ -69,7 +71,9 @@ def test_messages_lost_doubled_and_reordered(
 
 @settings(max_examples=60, deadline=None)
 @given(fates=_RANDOM_LOSS)
-def test_a_quarter_of_the_messages_lost(fates: list[tuple[float, ...]]) -> None:
+def test_a_store_survives_the_loss_of_a_quarter_of_the_messages(
+    fates: list[tuple[float, ...]],
+) -> None:
     async def it() -> None:
         content = patterned_bytes(300 * KIB)
         replica = FakeOperations()
@@ -84,7 +88,7 @@ def test_a_quarter_of_the_messages_lost(fates: list[tuple[float, ...]]) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(cuts=_CUTS, fates=_FATES, size=_SIZES)
-def test_connections_cut_while_messages_are_lost(
+def test_a_store_survives_disconnects_and_lost_messages(
     cuts: list[tuple[int, float, float]], fates: list[list[float]], size: int
 ) -> None:
     async def it() -> None:
@@ -92,7 +96,7 @@ def test_connections_cut_while_messages_are_lost(
         replicas = FakeOperations("r1", step_seconds=0.05), FakeOperations("r2", step_seconds=0.05)
         async with client_server_pair(*replicas) as both:
             both.bus.delivery_delays = delays_in_turn(fates)
-            suffering = asyncio.create_task(_suffer(both, cuts))
+            suffering = asyncio.create_task(_disconnect_repeatedly(both, cuts))
             result = await both.store(content)
             stored = replicas[0].stored + replicas[1].stored
             assert all(each == content for each in stored)
@@ -125,7 +129,7 @@ def test_matches_arrive_each_once_and_in_order_or_the_query_says_that_it_failed(
         ]
         async with client_server_pair(*replicas) as both:
             both.bus.delivery_delays = delays_in_turn(fates)
-            suffering = asyncio.create_task(_suffer(both, cuts))
+            suffering = asyncio.create_task(_disconnect_repeatedly(both, cuts))
             finding = both.requester.find(find_open())
             got = [match async for match in finding]
             assert got == matches[: len(got)]
@@ -149,10 +153,10 @@ def test_a_cancelled_query_ends_with_fe00_at_both_ends(
         async with client_server_pair(replica) as both:
             both.bus.delivery_delays = delays_in_turn(fates)
             finding = both.requester.find(find_open())
-            met = 0
+            count = 0
             async for _ in finding:
-                met += 1
-                if met > after:
+                count += 1
+                if count > after:
                     finding.cancel()
             assert finding.result.status in (Status.CANCEL, Status.OUT_OF_RESOURCES)
             await both.responders[0].drain(100)

@@ -34,7 +34,7 @@ async def test_one_of_a_queue_group_takes_each_message() -> None:
     assert set(got) == {0, 1}
 
 
-async def test_nobody_listened() -> None:
+async def test_a_message_without_subscribers_gets_no_responders() -> None:
     bus, got = Bus(), list[Delivery]()
     asking = bus.carrier()
     await asking.subscribe("inbox.>", got.append)
@@ -43,10 +43,10 @@ async def test_nobody_listened() -> None:
     assert [(each.subject, each.is_no_responders) for each in got] == [("inbox.1", True)]
 
 
-async def test_a_cut_loses_what_is_on_the_way_and_is_told() -> None:
-    bus, got, told = Bus(), list[bytes](), list[bool]()
+async def test_a_cut_loses_messages_on_their_way_and_is_reported() -> None:
+    bus, got, notified = Bus(), list[bytes](), list[bool]()
     one, other = bus.carrier(), bus.carrier()
-    one.on_change(told.append)
+    one.on_change(notified.append)
     await other.subscribe("a", lambda message: got.append(message.body))
     one.publish("a", b"1")
     one.cut()
@@ -57,7 +57,7 @@ async def test_a_cut_loses_what_is_on_the_way_and_is_told() -> None:
     one.restore()
     one.publish("a", b"3")
     await settled()
-    assert (got, told, one.connected) == ([b"3"], [False, True], True)
+    assert (got, notified, one.connected) == ([b"3"], [False, True], True)
 
 
 async def test_nothing_reaches_a_cut_connection() -> None:
@@ -72,7 +72,7 @@ async def test_nothing_reaches_a_cut_connection() -> None:
     assert got == []
 
 
-async def test_what_is_not_granted_is_not_done() -> None:
+async def test_a_subject_without_permission_is_denied() -> None:
     bus, got = Bus(), list[Delivery]()
     await bus.carrier().subscribe(">", got.append)
     proxy = bus.carrier(proxy_permissions("A", "p1"))
@@ -84,6 +84,6 @@ async def test_what_is_not_granted_is_not_done() -> None:
     assert "Not allowed" in proxy.trouble
 
 
-async def test_a_message_over_the_maximum_payload_is_a_mistake() -> None:
+async def test_a_message_over_the_maximum_payload_is_refused() -> None:
     with pytest.raises(ValueError, match="would cut the connection"):
         Bus(maximum_payload=10).carrier().publish("a", b"x", headers={"Name": "value"})

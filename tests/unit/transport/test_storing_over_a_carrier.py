@@ -36,7 +36,7 @@ def clock() -> float:
 
 
 @pytest.mark.parametrize("size", [0, 1, 1000, 7 * KIB, 8 * KIB, 100 * KIB, 100 * KIB + 1])
-def test_the_bytes_arrive_as_they_were(size: int) -> None:
+def test_the_bytes_arrive_unchanged(size: int) -> None:
     async def it() -> None:
         replica = FakeOperations()
         async with client_server_pair(replica) as both:
@@ -56,7 +56,7 @@ def test_a_small_instance_takes_one_round_trip() -> None:
     run_in_virtual_time(it())
 
 
-def test_a_stored_instance_is_not_carried_again() -> None:
+def test_a_stored_instance_is_not_sent_again() -> None:
     async def it() -> None:
         known_results = StoreResult(status=0, key="k", duplicate=True)
         replica = FakeOperations(known_results={hashlib.sha256(LONG).hexdigest(): known_results})
@@ -68,7 +68,7 @@ def test_a_stored_instance_is_not_carried_again() -> None:
     run_in_virtual_time(it())
 
 
-def test_a_replica_that_looks_for_long_whether_it_has_the_instance_is_waited_for() -> None:
+def test_a_slow_check_for_a_stored_instance_is_waited_for() -> None:
     async def it() -> None:
         replica = FakeOperations(lookup_seconds=7.0)
         async with client_server_pair(replica) as both:
@@ -78,7 +78,7 @@ def test_a_replica_that_looks_for_long_whether_it_has_the_instance_is_waited_for
     run_in_virtual_time(it())
 
 
-def test_a_small_instance_that_takes_long_to_store_is_not_opened_anew() -> None:
+def test_a_slow_store_of_a_small_instance_is_not_opened_again() -> None:
     async def it() -> None:
         replicas = FakeOperations(finish_seconds=30.0), FakeOperations(finish_seconds=30.0)
         async with client_server_pair(*replicas) as both:
@@ -88,7 +88,7 @@ def test_a_small_instance_that_takes_long_to_store_is_not_opened_anew() -> None:
     run_in_virtual_time(it())
 
 
-def test_nobody_listens() -> None:
+def test_a_store_without_replicas_is_a700() -> None:
     async def it() -> None:
         async with client_server_pair() as both:
             store_calls = clock()
@@ -121,7 +121,7 @@ def test_a_result_that_comes_too_late_is_a700() -> None:
     run_in_virtual_time(it())
 
 
-def test_a_failure_for_now_is_tried_again() -> None:
+def test_a_transient_failure_is_retried() -> None:
     async def it() -> None:
         replica = FakeOperations(failures=[OutOfResources("bucket"), OutOfResources("bucket")])
         async with client_server_pair(replica) as both:
@@ -132,7 +132,7 @@ def test_a_failure_for_now_is_tried_again() -> None:
     run_in_virtual_time(it())
 
 
-def test_a_failure_that_stays_is_told_as_the_replica_told_it() -> None:
+def test_a_lasting_transient_failure_is_returned_as_the_replica_reported_it() -> None:
     async def it() -> None:
         replica = FakeOperations(failures=[OutOfResources("The bucket is full")] * 1000)
         async with client_server_pair(replica) as both:
@@ -146,7 +146,7 @@ def test_a_failure_that_stays_is_told_as_the_replica_told_it() -> None:
     run_in_virtual_time(it())
 
 
-def test_a_failure_for_good_is_not_tried_again() -> None:
+def test_a_permanent_failure_is_not_retried() -> None:
     async def it() -> None:
         replica = FakeOperations(failures=[DimseFailure(Status.CANNOT_UNDERSTAND, "It ends early")])
         async with client_server_pair(replica) as both:
@@ -157,7 +157,7 @@ def test_a_failure_for_good_is_not_tried_again() -> None:
     run_in_virtual_time(it())
 
 
-def test_a_mistake_in_an_operation_is_0110_and_says_no_more(
+def test_an_unexpected_exception_is_0110_without_details(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     async def it() -> None:
@@ -173,7 +173,7 @@ def test_a_mistake_in_an_operation_is_0110_and_says_no_more(
     assert "Doe" not in logged
 
 
-def test_success_is_not_believed_of_what_was_not_read() -> None:
+def test_success_without_reading_everything_is_a_failure() -> None:
     async def it() -> None:
         async with client_server_pair(FakeOperations(reads_nothing=True)) as both:
             assert (await both.store(LONG)).status == Status.PROCESSING_FAILURE
@@ -209,7 +209,7 @@ def test_an_instance_shorter_than_announced_is_never_stored() -> None:
     run_in_virtual_time(it())
 
 
-def test_a_slow_bucket_bounds_what_is_on_the_way() -> None:
+def test_a_slow_bucket_bounds_the_bytes_in_flight() -> None:
     async def it() -> None:
         replica = FakeOperations(step_seconds=0.5)
         async with client_server_pair(replica) as both:
@@ -235,7 +235,7 @@ def test_a_slow_bucket_does_not_end_the_lease() -> None:
     run_in_virtual_time(it(), within=100_000)
 
 
-def test_too_many_at_once_wait_for_their_turn() -> None:
+def test_stores_above_the_session_limit_wait() -> None:
     async def it() -> None:
         replica = FakeOperations(finish_seconds=1.0)
         async with client_server_pair(replica, limits=FlowLimits(sessions=2)) as both:
@@ -249,7 +249,7 @@ def test_too_many_at_once_wait_for_their_turn() -> None:
     run_in_virtual_time(it())
 
 
-def test_what_all_may_send_is_bounded() -> None:
+def test_the_window_of_all_sessions_is_bounded() -> None:
     async def it() -> None:
         replica = FakeOperations(step_seconds=0.1)
         limits = FlowLimits(window=64 * KIB, min_window=64 * KIB, total_window=160 * KIB)
@@ -271,7 +271,7 @@ def test_busy_to_the_end_is_a700() -> None:
     run_in_virtual_time(it())
 
 
-def test_a_replica_that_dies_is_left_for_another() -> None:
+def test_a_dead_replica_is_replaced_by_another() -> None:
     async def it() -> None:
         first, second = (
             FakeOperations("r1", step_seconds=0.1),
@@ -301,7 +301,7 @@ def test_a_replica_that_dies_alone_is_waited_for_and_then_a700() -> None:
     run_in_virtual_time(it())
 
 
-def test_a_replica_that_hangs_is_left_for_another() -> None:
+def test_a_hanging_replica_is_replaced_by_another() -> None:
     async def it() -> None:
         first, second = (
             FakeOperations("r1", step_seconds=0.1),
@@ -334,7 +334,7 @@ def test_a_connection_that_breaks_and_comes_back_loses_nothing(away: float, whos
     run_in_virtual_time(it())
 
 
-def test_a_short_break_is_resumed_and_not_begun_anew() -> None:
+def test_a_short_disconnect_is_resumed_and_not_restarted() -> None:
     async def it() -> None:
         replica = FakeOperations(step_seconds=0.05)
         async with client_server_pair(replica) as both:
@@ -372,7 +372,7 @@ def test_a_connection_that_is_away_for_less_than_the_open_budget_costs_nothing()
     run_in_virtual_time(it())
 
 
-def test_a_sender_that_falls_silent_ends_its_lease() -> None:
+def test_a_silent_sender_loses_its_lease() -> None:
     async def it() -> None:
         replica = FakeOperations(step_seconds=0.1)
         async with client_server_pair(replica) as both:
@@ -387,7 +387,7 @@ def test_a_sender_that_falls_silent_ends_its_lease() -> None:
     run_in_virtual_time(it())
 
 
-def test_an_operation_nobody_waits_for_is_aborted_at_once() -> None:
+def test_a_cancelled_operation_is_aborted_at_once() -> None:
     async def it() -> None:
         replica = FakeOperations(step_seconds=0.1)
         async with client_server_pair(replica) as both:
@@ -414,7 +414,7 @@ def test_the_first_of_each_kind_may_be_lost(kind: str, size: int) -> None:
     run_in_virtual_time(it())
 
 
-def test_a_second_open_of_an_operation_under_way_goes_on_with_it() -> None:
+def test_a_second_open_joins_the_running_operation() -> None:
     async def it() -> None:
         replica = FakeOperations(step_seconds=0.2)
         async with client_server_pair(replica) as both:
@@ -428,7 +428,7 @@ def test_a_second_open_of_an_operation_under_way_goes_on_with_it() -> None:
     run_in_virtual_time(it())
 
 
-def test_a_second_open_of_an_operation_that_is_done_has_its_result() -> None:
+def test_a_second_open_of_a_finished_operation_gets_its_result() -> None:
     async def it() -> None:
         replica = FakeOperations()
         async with client_server_pair(replica) as both:
@@ -452,7 +452,7 @@ def test_another_data_set_under_the_same_operation_id_is_another_operation() -> 
     run_in_virtual_time(it())
 
 
-def test_a_drain_takes_nothing_new_and_finishes_what_is_open() -> None:
+def test_a_drain_accepts_no_new_operation_and_finishes_open_ones() -> None:
     async def it() -> None:
         first, second = (
             FakeOperations("r1", step_seconds=0.1),
@@ -472,7 +472,7 @@ def test_a_drain_takes_nothing_new_and_finishes_what_is_open() -> None:
     run_in_virtual_time(it())
 
 
-def test_what_a_drain_can_not_finish_goes_elsewhere_at_once() -> None:
+def test_an_operation_that_a_drain_cannot_finish_moves_to_another_replica() -> None:
     async def it() -> None:
         first, second = FakeOperations("r1", step_seconds=2), FakeOperations("r2")
         async with client_server_pair(first) as both:
@@ -511,7 +511,7 @@ def test_replicas_rolling_under_load_lose_nothing() -> None:
     run_in_virtual_time(it())
 
 
-def test_two_proxies_on_one_root_hear_only_their_own_answers() -> None:
+def test_two_proxies_on_one_root_receive_only_their_own_answers() -> None:
     async def it() -> None:
         replica = FakeOperations()
         async with client_server_pair(replica) as both:
@@ -543,7 +543,7 @@ def test_a_restored_connection_with_smaller_messages_gets_smaller_chunks() -> No
     run_in_virtual_time(it())
 
 
-def test_an_echo_goes_all_the_way() -> None:
+def test_an_echo_is_answered_by_a_replica() -> None:
     async def it() -> None:
         async with client_server_pair(FakeOperations("r7", step_seconds=1.5)) as both:
             assert (await both.requester.echo(echo_request())).replica == "r7"
@@ -552,7 +552,7 @@ def test_an_echo_goes_all_the_way() -> None:
     run_in_virtual_time(it())
 
 
-def test_an_open_that_makes_no_sense_is_rejected() -> None:
+def test_a_malformed_open_is_rejected() -> None:
     async def it() -> None:
         replica = FakeOperations()
         async with client_server_pair(replica) as both:
@@ -585,7 +585,7 @@ def test_an_open_of_another_version_is_rejected() -> None:
     run_in_virtual_time(it())
 
 
-def test_garbage_on_any_subject_harms_nobody() -> None:
+def test_garbage_on_any_subject_stops_no_operation() -> None:
     async def it() -> None:
         replica = FakeOperations(step_seconds=0.05)
         async with client_server_pair(replica) as both:

@@ -6,11 +6,11 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-_TICK = 1e-9  # a clock that stood still would ring the same timer for ever
+_TICK = 1e-9  # without it, a timer could fire for ever at the same time
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Waits for nothing: what it is told to wait for is the time that passes."""
+    """Advances the clock by the timeout instead of waiting for it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -20,14 +20,14 @@ class _JumpingSelector(selectors.DefaultSelector):
         ready = super().select(0)
         if ready:
             return ready
-        if timeout is None:  # nothing is planned: only a thread can bring news
+        if timeout is None:  # no timer is set: only a thread can wake the loop
             return super().select(2)
         self.now += max(0.0, timeout) + _TICK
         return []
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Time passes only while everybody waits."""
+    """An event loop whose time passes only while every task waits."""
 
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()
@@ -38,7 +38,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def run_in_virtual_time(client_server_pair: Coroutine[Any, Any, T], *, within: float = 3600.0) -> T:
-    """Run a play to its end in no time; `within` are its virtual seconds."""
+    """Run a coroutine to its end without waiting; `within` is a limit in virtual seconds."""
 
     async def bounded() -> T:
         async with asyncio.timeout(within):

@@ -27,19 +27,19 @@ def foreign_jwt(**claims: Any) -> str:
 @pytest.mark.parametrize("key", ["token", "nats.creds"])
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
 def test_a_creds_file(key: str, line_end: str) -> None:
-    found = parse_credential({key: USER.credentials_file.replace("\n", line_end)})
-    assert (found.jwt, found.seed) == (USER.jwt, USER.seed)
+    credential = parse_credential({key: USER.credentials_file.replace("\n", line_end)})
+    assert (credential.jwt, credential.seed) == (USER.jwt, USER.seed)
 
 
 def test_a_user_jwt_with_its_seed() -> None:
-    found = parse_credential({"token": f" {USER.jwt}\n", "seed": f"{USER.seed}\n"})
-    assert (found.jwt, found.seed, found.token) == (USER.jwt, USER.seed, "")
+    credential = parse_credential({"token": f" {USER.jwt}\n", "seed": f"{USER.seed}\n"})
+    assert (credential.jwt, credential.seed, credential.token) == (USER.jwt, USER.seed, "")
 
 
 def test_a_bearer_jwt_needs_no_seed() -> None:
     jwt = OPERATOR.user(bearer=True).jwt
-    found = parse_credential({"token": jwt})
-    assert (found.kind, found.jwt, found.seed) == ("a bearer JWT", jwt, "")
+    credential = parse_credential({"token": jwt})
+    assert (credential.kind, credential.jwt, credential.seed) == ("a bearer JWT", jwt, "")
 
 
 @pytest.mark.parametrize(
@@ -53,14 +53,14 @@ def test_any_other_jwt_is_a_password_for_the_last_part_of_its_subject(
     subject: str, user: str
 ) -> None:
     jwt = foreign_jwt(sub=subject, exp=2_000_000_000)
-    found = parse_credential({"token": jwt})
-    assert (found.user, found.password, found.expires) == (user, jwt, 2_000_000_000)
+    credential = parse_credential({"token": jwt})
+    assert (credential.user, credential.password, credential.expires) == (user, jwt, 2_000_000_000)
 
 
 def test_an_nkey_seed() -> None:
     key = user_key()
-    found = parse_credential({"token": key.seed})
-    assert (found.seed, found.jwt) == (key.seed, "")
+    credential = parse_credential({"token": key.seed})
+    assert (credential.seed, credential.jwt) == (key.seed, "")
     assert parse_credential({"seed": key.seed}).seed == key.seed
 
 
@@ -70,8 +70,8 @@ def test_all_else_is_a_plain_token(token: str) -> None:
 
 
 def test_a_user_and_a_password_by_their_keys() -> None:
-    found = parse_credential({"user": "u\n", "password": "p\n"})
-    assert (found.user, found.password) == ("u", "p")
+    credential = parse_credential({"user": "u\n", "password": "p\n"})
+    assert (credential.user, credential.password) == ("u", "p")
 
 
 def test_nothing_at_all_is_no_credential() -> None:
@@ -80,11 +80,11 @@ def test_nothing_at_all_is_no_credential() -> None:
 
 
 @pytest.mark.parametrize("mode", ["token", "password"])
-def test_the_mode_overrules_the_looks(mode: Mode) -> None:
+def test_the_mode_overrides_the_detection(mode: Mode) -> None:
     jwt = foreign_jwt(sub="a:b")
-    found = parse_credential({"token": jwt}, mode)
-    assert (found.token or found.password) == jwt
-    assert bool(found.token) == (mode == "token")
+    credential = parse_credential({"token": jwt}, mode)
+    assert (credential.token or credential.password) == jwt
+    assert bool(credential.token) == (mode == "token")
 
 
 @pytest.mark.parametrize(
@@ -102,22 +102,22 @@ def test_the_mode_overrules_the_looks(mode: Mode) -> None:
         ({"token": "plain"}, "creds", "nsc generate creds"),
     ],
 )
-def test_what_cannot_be_used_is_told_with_its_cure(
+def test_an_unusable_credential_is_refused_with_a_remedy(
     keys: dict[str, str], mode: Mode, cure: str
 ) -> None:
     with pytest.raises(CredentialError, match=cure):
         parse_credential(keys, mode)
 
 
-def test_no_secret_shows_in_a_repr_or_a_sentence() -> None:
+def test_no_secret_is_in_a_repr_or_a_message() -> None:
     for keys in ({"token": USER.credentials_file}, {"token": "s3cret"}, {"token": user_key().seed}):
-        found = parse_credential(keys)
-        shown = repr(found)
-        for secret in (found.jwt, found.seed, found.token, found.password):
+        credential = parse_credential(keys)
+        shown = repr(credential)
+        for secret in (credential.jwt, credential.seed, credential.token, credential.password):
             assert not secret or secret not in shown
 
 
-def test_a_credential_knows_its_own_end() -> None:
+def test_a_credential_has_its_expiry() -> None:
     assert parse_credential({"token": foreign_jwt(sub="a", exp=time.time() - 1)}).expired
     assert not parse_credential({"token": foreign_jwt(sub="a", exp=time.time() + 60)}).expired
     assert not parse_credential({"token": "plain"}).expired

@@ -20,7 +20,7 @@ UNTRUSTED.verify_message = "self-signed certificate"
 
 
 @pytest.mark.parametrize(
-    ("trouble", "told"),
+    ("error", "expected"),
     [
         (ConnectionRefusedError(111, "refused"), "is not reached (connection refused): start it"),
         (socket.gaierror(-2, "Name or service not known"), "can't be found (Name or service"),
@@ -37,19 +37,19 @@ UNTRUSTED.verify_message = "self-signed certificate"
         (NatsError("nats: strange"), "is not reached (strange)"),
     ],
 )
-def test_each_trouble_has_its_sentence(trouble: Exception, told: str) -> None:
-    assert isinstance(trouble, CONNECT_ERRORS)
-    sentence = connect_error_message(SERVER, trouble, TOKEN)
+def test_each_error_has_its_message(error: Exception, expected: str) -> None:
+    assert isinstance(error, CONNECT_ERRORS)
+    sentence = connect_error_message(SERVER, error, TOKEN)
     assert sentence.startswith("NATS at tls://nats.example:4222 ")
-    assert told in sentence
+    assert expected in sentence
     assert "s3cret" not in sentence
 
 
-def test_a_mistake_of_the_operator_speaks_for_itself() -> None:
+def test_a_credential_error_is_its_own_message() -> None:
     assert connect_error_message(SERVER, CredentialError("Put it there."), TOKEN) == "Put it there."
 
 
-def test_a_long_connect_that_ends_without_a_refusal_names_the_cure() -> None:
+def test_a_long_connect_without_a_refusal_names_the_remedy() -> None:
     gone = ConnectionResetError(104, "Connection reset by peer")
     assert "max_control_line" in connect_error_message(SERVER, gone, TOKEN, connect_bytes=5000)
     assert "max_control_line" not in connect_error_message(SERVER, gone, TOKEN, connect_bytes=500)
@@ -66,5 +66,5 @@ def test_an_expired_credential_is_named_as_the_cause() -> None:
     assert "It has expired." not in connect_error_message(SERVER, refused, TOKEN)
 
 
-def test_a_lost_connection_is_said_to_be_tried_again() -> None:
+def test_a_lost_connection_is_reported_as_reconnecting() -> None:
     assert "was lost (why); it is reconnecting" in connection_lost_message(SERVER, "why")

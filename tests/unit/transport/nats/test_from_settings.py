@@ -24,7 +24,7 @@ def test_a_rotated_credential_is_read_anew(tmp_path: Path) -> None:
     assert made.read_credential().token == "second"
 
 
-def test_certificates_and_needs_are_handed_on(tmp_path: Path) -> None:
+def test_certificates_and_permissions_are_passed_on(tmp_path: Path) -> None:
     authority = tmp_path / "ca.crt"
     authority.touch()
     settings = ProxySettings(nats_url="a:1", nats_ca_path=authority, nats_tls_handshake_first=True)

@@ -10,12 +10,12 @@ VALUES = st.text(st.characters(exclude_categories=["Cc", "Cs", "Z"]), max_size=4
 
 @settings(max_examples=100)
 @given(st.dictionaries(NAMES, VALUES, min_size=1, max_size=8))
-def test_what_is_encoded_is_decoded(given_headers: dict[str, str]) -> None:
+def test_encoded_headers_are_decoded(given_headers: dict[str, str]) -> None:
     assert headers.decode(headers.encode(given_headers)) == given_headers
 
 
 @pytest.mark.parametrize(
-    ("block", "found"),
+    ("block", "expected"),
     [
         (b"NATS/1.0 503\r\n\r\n", {"Status": "503"}),
         (
@@ -26,8 +26,10 @@ def test_what_is_encoded_is_decoded(given_headers: dict[str, str]) -> None:
         (b"NATS/1.0\r\nnonsense\r\na: \xff\r\n\r\n", {"a": "\ufffd"}),
     ],
 )
-def test_what_servers_and_others_write(block: bytes, found: dict[str, str]) -> None:
-    assert headers.decode(block) == found
+def test_headers_of_servers_and_other_clients_are_decoded(
+    block: bytes, expected: dict[str, str]
+) -> None:
+    assert headers.decode(block) == expected
 
 
 @pytest.mark.parametrize("broken", [{"a": "b\r\nc: d"}, {"a\n": "b"}, {"a": "b\r"}])

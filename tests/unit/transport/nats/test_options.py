@@ -7,7 +7,7 @@ from dimse_ingestion.transport.nats.options import NatsOptions
 SETTINGS = NatsOptions(addresses="a:1", name="proxy p1", tls_handshake_first=True)
 
 
-def test_a_missing_secret_becomes_a_mistake_with_its_sentence() -> None:
+def test_a_missing_secret_becomes_a_credential_error() -> None:
     def missing() -> dict[str, str]:
         raise MountedMissing("Missing credential Secret /x: create it.")
 
@@ -16,7 +16,7 @@ def test_a_missing_secret_becomes_a_mistake_with_its_sentence() -> None:
 
 
 @pytest.mark.parametrize(
-    ("credential", "said"),
+    ("credential", "options"),
     [
         (Credential("", token="t"), {"token"}),
         (Credential("", user="u", password="p"), {"user", "password"}),
@@ -26,14 +26,14 @@ def test_a_missing_secret_becomes_a_mistake_with_its_sentence() -> None:
         (Credential(""), set()),
     ],
 )
-def test_each_kind_of_credential_says_only_what_it_must(
-    credential: Credential, said: set[str]
+def test_each_kind_of_credential_sets_only_its_options(
+    credential: Credential, options: set[str]
 ) -> None:
     always = {"name", "connect_timeout", "tls", "tls_handshake_first"}
-    assert set(SETTINGS.connect_options(SETTINGS.servers[0], credential)) == always | said
+    assert set(SETTINGS.connect_options(SETTINGS.servers[0], credential)) == always | options
 
 
-def test_the_handshake_comes_first_only_over_tls_proper() -> None:
+def test_the_handshake_comes_first_only_over_tls() -> None:
     for address, first in (("tls://a", True), ("nats://a", False), ("wss://a", False)):
         settings = NatsOptions(addresses=address, name="x", tls_handshake_first=True)
         options = settings.connect_options(settings.servers[0], Credential(""))

@@ -14,7 +14,7 @@ GRANTS = [proxy_permissions("R.x", "p"), ingestion_permissions("R.x")]
 @pytest.mark.parametrize(
     "permission", [each for grant in GRANTS for each in (*grant.publish, *grant.subscribe)]
 )
-def test_a_check_is_within_its_permission_and_reaches_nobody(permission: str) -> None:
+def test_a_check_is_within_its_permission_and_has_no_subscriber(permission: str) -> None:
     subject, queue = check_subject(permission)
     pattern, _, wanted_queue = permission.partition(" ")
     assert matches(pattern, subject)
@@ -22,7 +22,7 @@ def test_a_check_is_within_its_permission_and_reaches_nobody(permission: str) ->
     assert subject.endswith("permission-check")
 
 
-def test_denials_are_told_once_counted_and_forgotten() -> None:
+def test_a_denial_is_new_once_counted_and_forgotten() -> None:
     denials = Denials()
     assert denials.sentence == ""
     assert denials.add(Denial(publish=True, subject="a"))

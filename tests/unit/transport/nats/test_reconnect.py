@@ -50,12 +50,12 @@ async def test_a_pause_grows_only_when_all_servers_have_failed(
     assert pauses[-1] <= 0.1
 
 
-async def test_a_try_that_fails_says_why() -> None:
+async def test_a_failed_attempt_reports_its_reason() -> None:
     tries = connecting("nats://127.0.0.1:1")
     with pytest.raises(CarrierDown, match=r"nats://127\.0\.0\.1:1 is not reached"):
         await tries.open(Nobody())
 
 
-def test_without_an_address_there_is_nothing_to_try() -> None:
+def test_an_empty_address_is_refused() -> None:
     with pytest.raises(AddressError):
         connecting("")

@@ -1,4 +1,4 @@
-"""What a NATS server sends, whole, byte by byte, and as no server would send it."""
+"""Parsing of server messages: whole, byte by byte, and malformed."""
 
 import asyncio
 import itertools
@@ -32,7 +32,7 @@ READ = [
 
 
 class Recording:
-    """Keeps what was read."""
+    """Record every parsed message."""
 
     def __init__(self) -> None:
         self.read: list[tuple[Any, ...]] = []
@@ -63,7 +63,7 @@ async def parsed(*pieces: bytes) -> list[tuple[Any, ...]]:
     return recording.read
 
 
-async def test_what_a_server_sends_is_read() -> None:
+async def test_messages_of_a_server_are_parsed() -> None:
     assert await parsed(LINES) == READ
 
 
@@ -90,7 +90,7 @@ async def test_a_subject_and_a_reply_may_have_any_bytes_but_blanks(name: bytes) 
         b"x" * 2_000_000,
     ],
 )
-async def test_what_no_server_says_is_refused(line: bytes) -> None:
+async def test_a_line_that_no_server_sends_is_refused(line: bytes) -> None:
     with pytest.raises(ProtocolError):
         await parsed(line)
 
@@ -107,7 +107,7 @@ def test_garbage_is_refused_and_nothing_else_is_raised(line: bytes) -> None:
     run_in_virtual_time(read())
 
 
-async def test_a_flood_of_small_messages_lets_others_run() -> None:
+async def test_many_small_messages_let_other_tasks_run() -> None:
     recording = Recording()
     parser = Parser(recording)
     seen: list[int] = []

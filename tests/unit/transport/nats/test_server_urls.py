@@ -31,13 +31,13 @@ def test_only_tls_and_wss_are_encrypted() -> None:
 @pytest.mark.parametrize(
     "address", ["http://a:1", "a:port", "a:99999", "tls://", "tls://a:1/path", "a b"]
 )
-def test_what_is_no_address_is_told_with_how_to_write_one(address: str) -> None:
+def test_an_invalid_address_is_refused_with_the_right_form(address: str) -> None:
     with pytest.raises(AddressError, match="give host:port"):
         parse_servers(address)
 
 
 @pytest.mark.parametrize("address", ["", " , ", []])
-def test_no_address_is_told(address: str | list[str]) -> None:
+def test_a_missing_address_is_refused(address: str | list[str]) -> None:
     with pytest.raises(AddressError, match="No NATS address"):
         parse_servers(address)
 

@@ -4,7 +4,7 @@ from dimse_ingestion.transport.carrier import Delivery
 from dimse_ingestion.transport.nats.subscriptions import SubscriptionTable
 
 
-def test_a_message_reaches_whom_it_is_for_until_it_leaves() -> None:
+def test_a_message_reaches_its_subscription_until_removal() -> None:
     received = list[str]()
     table = SubscriptionTable()
     one = table.add("a", "", lambda each: received.append(f"one {each.subject}"))
@@ -19,6 +19,6 @@ def test_a_message_reaches_whom_it_is_for_until_it_leaves() -> None:
 @pytest.mark.parametrize(
     ("subject", "queue"), [("", ""), ("a b", ""), ("a\r\nPING", ""), ("a", "q 1")]
 )
-def test_what_could_break_out_of_its_line_is_refused(subject: str, queue: str) -> None:
+def test_a_subject_with_white_space_is_refused(subject: str, queue: str) -> None:
     with pytest.raises(ValueError, match="not a NATS subject"):
         SubscriptionTable().add(subject, queue, print)

@@ -20,23 +20,21 @@ def test_name_and_chain_are_always_verified(made: ServerTls) -> None:
         assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
 
 
-def test_an_authority_of_our_own_is_the_only_one_trusted(made: ServerTls) -> None:
+def test_a_configured_ca_is_the_only_one_trusted(made: ServerTls) -> None:
     assert len(TlsFiles(made.ca_file).context().get_ca_certs()) == 1
 
 
-def test_a_missing_authority_is_told(tmp_path: Path) -> None:
+def test_a_missing_ca_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(TlsError, match=r"nowhere\.pem .*mount a PEM file"):
         TlsFiles(tmp_path / "nowhere.pem").context()
 
 
-def test_a_key_that_does_not_belong_is_told(made: ServerTls) -> None:
+def test_a_key_of_another_certificate_is_reported(made: ServerTls) -> None:
     with pytest.raises(TlsError, match="belong together"):
         TlsFiles(made.ca_file, made.client_certificate_file, made.key_file).context()
 
 
-def test_a_missing_secret_is_called_by_its_name_and_found_when_it_appears(
-    made: ServerTls, tmp_path: Path
-) -> None:
+def test_a_missing_secret_is_named_and_read_once_it_exists(made: ServerTls, tmp_path: Path) -> None:
     authority = tmp_path / "ca.crt"
     files = TlsFiles(authority, authority_secret="nats-ca")
     with pytest.raises(TlsError, match=r"^Missing NATS CA Secret nats-ca: create it\.$"):

@@ -36,18 +36,18 @@ EACH = [
 
 
 @pytest.mark.parametrize("message", EACH, ids=lambda message: type(message).__name__)
-def test_a_message_is_read_as_it_was_written(message: Message) -> None:
+def test_an_encoded_message_is_decoded(message: Message) -> None:
     headers, body = encode(message)
     assert decode(headers, body) == message
     written = sum(len(name) + len(value) + 4 for name, value in headers.items())
     assert written + 200 < codec.HEADROOM  # room for a traceparent and the version line
 
 
-def test_every_kind_is_tried_here() -> None:
+def test_every_kind_is_tested_here() -> None:
     assert {type(message) for message in EACH} == set(Message.__subclasses__())
 
 
-def test_data_travels_as_it_is() -> None:
+def test_data_is_not_encoded() -> None:
     content = b"\0" * 1000
     assert encode(codec.Data(offset=7, content=content))[1] is content
 
@@ -73,7 +73,7 @@ def test_unknown_keys_are_ignored() -> None:
         ({"Dimse-Op": "BUSY"}, msgspec.msgpack.encode({"retry_after": 1e9})),
     ],
 )
-def test_what_is_no_message_is_refused(headers: dict[str, str], body: bytes) -> None:
+def test_an_invalid_message_is_refused(headers: dict[str, str], body: bytes) -> None:
     with pytest.raises(MalformedMessage):
         decode(headers, body)
 

@@ -7,7 +7,7 @@ def inflow(limit: int = 100) -> ReceiveWindow:
     return made
 
 
-def test_only_what_is_next_is_taken() -> None:
+def test_only_the_expected_position_is_accepted() -> None:
     stream = inflow()
     assert stream.take(0, 10) is ArrivalAction.ACCEPT
     assert stream.take(0, 10) is ArrivalAction.IGNORE
@@ -15,7 +15,7 @@ def test_only_what_is_next_is_taken() -> None:
     assert stream.expected == 20
 
 
-def test_one_gap_is_asked_for_once_in_each_pass() -> None:
+def test_one_gap_causes_one_resume_in_each_pass() -> None:
     stream = inflow()
     assert stream.take(10, 10) is ArrivalAction.RESUME
     assert stream.take(20, 10) is ArrivalAction.IGNORE
@@ -24,7 +24,7 @@ def test_one_gap_is_asked_for_once_in_each_pass() -> None:
     assert stream.take(20, 10) is ArrivalAction.RESUME
 
 
-def test_what_was_not_granted_is_not_taken() -> None:
+def test_data_beyond_the_limit_is_ignored() -> None:
     assert inflow(limit=15).take(10, 10) is ArrivalAction.IGNORE
     assert inflow(limit=5).take(0, 10) is ArrivalAction.IGNORE
 
@@ -36,7 +36,7 @@ def test_credit_only_grows() -> None:
     assert (stream.limit, stream.available) == (30, 30)
 
 
-def test_a_resume_goes_back_unless_it_is_old() -> None:
+def test_a_resume_goes_back_unless_it_is_outdated() -> None:
     stream = SendWindow()
     stream.apply_credit(0, 100)
     stream.next = 50
@@ -47,7 +47,7 @@ def test_a_resume_goes_back_unless_it_is_old() -> None:
     assert stream.next == 60
 
 
-def test_what_the_other_end_has_already_is_not_sent() -> None:
+def test_confirmed_data_is_not_sent_again() -> None:
     stream = SendWindow()
     stream.apply_credit(40, 100)
     assert stream.next == 40

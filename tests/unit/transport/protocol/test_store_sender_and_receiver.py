@@ -1,4 +1,4 @@
-"""The two machines against each other, without a carrier, a loop or a clock."""
+"""Sender and receiver connected directly, without a carrier, an event loop or a clock."""
 
 from dimse_ingestion.transport.protocol.codec import (
     Accept,
@@ -26,7 +26,7 @@ DONE = Result(store=StoreResult(status=0))
 
 
 def ends(size: int = 100, window: int = 40) -> tuple[StoreSender, StoreReceiver]:
-    """An accepted session of chunks of 10 bytes, nothing sent yet."""
+    """Return an accepted session with chunks of 10 bytes, before the first chunk."""
     sender = StoreSender(size, DIGEST, 10, TIMES, 0.0)
     receiver = StoreReceiver(SUBJECT, size, DIGEST, 10, TIMES, 0.0)
     for message in receiver.grant(window, 0.0):
@@ -74,7 +74,7 @@ def test_end_follows_the_last_byte_and_is_answered_each_time() -> None:
     assert receiver.receive(end, 0.0) == [DONE]
 
 
-def test_a_lost_chunk_is_sent_again_and_only_asked_for_once() -> None:
+def test_a_lost_chunk_is_sent_again_after_one_resume() -> None:
     sender, receiver = ends()
     sent = data(sender)
     answers = taken(receiver, [sent[0], *sent[2:]])
@@ -84,7 +84,7 @@ def test_a_lost_chunk_is_sent_again_and_only_asked_for_once() -> None:
     assert b"".join(receiver.arrived) == bytes(40)
 
 
-def test_a_lost_last_chunk_is_missed_at_the_end() -> None:
+def test_a_lost_last_chunk_is_detected_at_the_end() -> None:
     sender, receiver = ends(size=20)
     sent = data(sender)
     taken(receiver, sent[:1])
@@ -101,7 +101,7 @@ def test_another_end_than_announced_breaks_the_session() -> None:
     assert not receiver.complete
 
 
-def test_silence_is_probed_and_the_answer_says_what_is_missing() -> None:
+def test_silence_is_probed_and_the_answer_has_the_missing_position() -> None:
     sender, receiver = ends()
     sent = data(sender)
     taken(receiver, sent[:2])
@@ -113,7 +113,7 @@ def test_silence_is_probed_and_the_answer_says_what_is_missing() -> None:
     assert receiver.receive(probe, 1.0) == [Credit(expected=40, limit=40)]
 
 
-def test_a_server_that_finds_nobody_is_doubted_and_then_believed() -> None:
+def test_no_responders_is_probed_and_then_ends_the_attempt() -> None:
     sender, _ = ends()
     sender.on_no_responders(5.0)
     assert sender.next_chunk() is None
@@ -128,14 +128,14 @@ def test_a_server_that_finds_nobody_is_doubted_and_then_believed() -> None:
     assert isinstance(sender.outcome, AttemptFailed)
 
 
-def test_an_answer_ends_the_doubt() -> None:
+def test_an_answer_ends_the_probes_after_no_responders() -> None:
     sender, _ = ends()
     sender.on_no_responders(5.0)
     sender.receive(Credit(expected=0, limit=40), 6.0, SUBJECT)
     assert len(data(sender)) == 4
 
 
-def test_a_hanging_replica_is_left_after_a_while() -> None:
+def test_a_hanging_replica_is_given_up() -> None:
     sender, _ = ends()
     data(sender)
     now = 0.0
@@ -154,7 +154,7 @@ def test_an_open_without_an_answer_is_given_up_after_two_seconds() -> None:
     assert sender.wake_at == NEVER
 
 
-def test_leaving_and_unknown_send_it_elsewhere_at_once() -> None:
+def test_leaving_and_unknown_end_the_attempt_at_once() -> None:
     for message in (Leaving(), Unknown()):
         sender, _ = ends()
         sender.receive(message, 0.0, SUBJECT)
@@ -169,13 +169,13 @@ def test_a_reconnect_is_probed_at_once() -> None:
     assert sender.on_reconnect(2.0) == [Probe(position=40)]
 
 
-def test_a_replica_that_expects_more_than_there_is_is_left() -> None:
+def test_a_replica_that_expects_more_than_the_size_is_given_up() -> None:
     sender, _ = ends(size=20)
     sender.receive(Credit(expected=30, limit=40), 0.0, SUBJECT)
     assert isinstance(sender.outcome, AttemptFailed)
 
 
-def test_another_attempt_goes_on_where_the_session_is() -> None:
+def test_another_attempt_continues_at_the_position_of_the_session() -> None:
     sender, receiver = ends()
     taken(receiver, data(sender)[:3])
     second = StoreSender(100, DIGEST, 10, TIMES, 5.0)
@@ -185,7 +185,7 @@ def test_another_attempt_goes_on_where_the_session_is() -> None:
     assert data(second)[0].offset == 30
 
 
-def test_a_silent_sender_loses_its_lease_but_not_once_everything_has_come() -> None:
+def test_a_silent_sender_loses_its_lease_only_before_the_last_byte() -> None:
     sender, receiver = ends(size=20)
     taken(receiver, data(sender))
     (end,) = sender.on_timer(0.0)
@@ -198,7 +198,7 @@ def test_a_silent_sender_loses_its_lease_but_not_once_everything_has_come() -> N
     assert silent.failure_reason
 
 
-def test_a_receiver_at_work_says_so_every_heartbeat() -> None:
+def test_a_receiver_at_work_sends_progress_at_each_heartbeat() -> None:
     sender, receiver = ends(size=20)
     taken(receiver, data(sender))
     receiver.receive(sender.on_timer(0.0)[0], 0.0)
@@ -206,7 +206,7 @@ def test_a_receiver_at_work_says_so_every_heartbeat() -> None:
     assert receiver.on_timer(TIMES.heartbeat_interval) == [Progress()]
 
 
-def test_what_came_inline_needs_no_accept_when_it_is_quick() -> None:
+def test_a_fast_inline_store_sends_no_accept() -> None:
     receiver = StoreReceiver(SUBJECT, 3, DIGEST, 10, TIMES, 0.0, inline=b"abc")
     assert receiver.complete
     assert receiver.finish(DONE, 0.4) == [DONE]

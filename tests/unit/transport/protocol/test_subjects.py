@@ -14,13 +14,13 @@ from dimse_ingestion.transport.protocol.subjects import (
 
 
 @pytest.mark.parametrize("token", ["", "a.b", "*", ">", "a b", "ä", "x" * 65])
-def test_what_can_not_stand_in_a_subject(token: str) -> None:
+def test_an_invalid_token_is_refused(token: str) -> None:
     with pytest.raises(ValueError, match="can't stand in a subject"):
         validate_token(token, "proxy id")
 
 
 @pytest.mark.parametrize("root", ["", ".", "a.", "a..b", "DIMSE.>"])
-def test_what_can_not_be_a_root(root: str) -> None:
+def test_an_invalid_root_is_refused(root: str) -> None:
     with pytest.raises(ValueError, match="subject root"):
         validate_root(root)
     with pytest.raises(ValueError, match="subject root"):
@@ -55,12 +55,12 @@ def test_names_are_as_the_protocol_says() -> None:
     assert last_token(subjects.inbox("p1", "s1")) == "s1"
 
 
-def test_a_session_can_not_be_guessed() -> None:
+def test_a_session_cannot_be_guessed() -> None:
     assert len({new_session() for _ in range(1000)}) == 1000
     assert len(new_session()) == 96 // 4
 
 
-def test_each_user_may_do_what_it_must_and_nothing_of_another_space() -> None:
+def test_each_user_has_its_permissions_and_none_in_another_space() -> None:
     subjects, proxy, ingestion = (
         Subjects("A"),
         proxy_permissions("A", "p1"),
@@ -99,7 +99,7 @@ def test_each_user_may_do_what_it_must_and_nothing_of_another_space() -> None:
         ("", False, False),
     ],
 )
-def test_only_an_inbox_and_a_session_are_answered_to(
+def test_only_inboxes_and_sessions_are_valid_reply_subjects(
     subject: str, inbox: bool, session: bool
 ) -> None:
     subjects = Subjects("A.b")

@@ -9,14 +9,14 @@ FOR_NOW = Result(store=StoreResult(status=0xA700, transient=True))
 ASKED = store_open(b"x")
 
 
-def test_a_result_is_kept_for_its_session_and_its_operation() -> None:
+def test_a_result_is_cached_for_its_session_and_its_operation() -> None:
     one = ResultCache(120)
     one.put("s1", ASKED, DONE, 0.0)
     assert one.by_session("s1", 119.0) == one.by_request(ASKED, 119.0) == DONE
     assert one.by_session("s1", 120.0) is one.by_request(ASKED, 120.0) is None
 
 
-def test_what_a_retry_could_better_is_kept_for_its_session_only() -> None:
+def test_a_transient_failure_is_cached_for_its_session_only() -> None:
     one = ResultCache(120)
     one.put("s1", ASKED, FOR_NOW, 0.0)
     assert one.by_session("s1", 1.0) == FOR_NOW
@@ -29,7 +29,7 @@ def test_other_content_under_the_same_operation_id_has_no_result() -> None:
     assert one.by_request(store_open(b"y"), 1.0) is None
 
 
-def test_no_more_are_kept_than_memory_allows() -> None:
+def test_the_number_of_cached_results_is_limited() -> None:
     one = ResultCache(120)
     for number in range(result_cache._MAX_RESULTS + 10):
         one.put(f"s{number}", store_open(b"x", f"op{number}"), DONE, 0.0)

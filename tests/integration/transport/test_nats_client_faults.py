@@ -1,4 +1,4 @@
-"""Each way in which NATS, the network or the client library fails, and what a link makes of it."""
+"""The NATS client's reactions to failures of NATS, of the network and of nats-py."""
 
 import asyncio
 import contextlib
@@ -29,7 +29,7 @@ def other(tmp_path: Path) -> Iterator[NatsServer]:
         yield running
 
 
-async def test_a_killed_server_is_told_at_once_and_found_again(server: NatsServer) -> None:
+async def test_a_killed_server_is_reported_at_once_and_reconnected_to(server: NatsServer) -> None:
     received, changes = ReceivedMessages(), list[bool]()
     async with connected_client(server.url) as client:
         await client.subscribe("a", received)
@@ -47,7 +47,7 @@ async def test_a_killed_server_is_told_at_once_and_found_again(server: NatsServe
         await eventually(lambda: received.bodies, [b"x"])
 
 
-async def test_whoever_waits_for_the_buffer_hears_that_the_connection_broke(
+async def test_waiting_for_the_buffer_ends_when_the_connection_breaks(
     server: NatsServer,
 ) -> None:
     async with connected_client(server.url) as client:
@@ -61,7 +61,7 @@ async def test_whoever_waits_for_the_buffer_hears_that_the_connection_broke(
             await asyncio.wait_for(waiting, 60)
 
 
-async def test_a_server_that_holds_still_is_left_for_another_even_with_bytes_unsent(
+async def test_a_frozen_server_is_replaced_even_with_bytes_unsent(
     server: NatsServer, other: NatsServer
 ) -> None:
     async with connected_client([server.url, other.url], **QUICK) as client:
@@ -75,7 +75,7 @@ async def test_a_server_that_holds_still_is_left_for_another_even_with_bytes_uns
         first.resume()
 
 
-async def test_a_server_that_holds_still_is_told_and_found_again_when_it_goes_on(
+async def test_a_frozen_server_is_reported_and_reconnected_to_when_it_resumes(
     server: NatsServer,
 ) -> None:
     async with connected_client(server.url, **QUICK) as client:
@@ -86,11 +86,11 @@ async def test_a_server_that_holds_still_is_told_and_found_again_when_it_goes_on
         await eventually(lambda: (client.connected, client.trouble), (True, ""))
 
 
-async def test_a_link_whose_pings_stopped_does_not_say_connected(server: NatsServer) -> None:
+async def test_a_client_without_pings_is_not_connected(server: NatsServer) -> None:
     async with connected_client(server.url, **QUICK) as client:
         for task in asyncio.all_tasks():
             if task.get_name() == "nats link tending":
-                task.cancel()  # whatever kept the pings from being sent
+                task.cancel()  # stops the pings
         await eventually(lambda: client.connected, wanted=False)
         assert "no answer to a ping" in client.trouble
 
@@ -107,12 +107,12 @@ async def test_a_server_that_starts_late_is_reached(tmp_path: Path) -> None:
             server.kill()
 
 
-async def test_a_name_that_does_not_resolve_is_said() -> None:
+async def test_a_name_that_does_not_resolve_is_reported() -> None:
     async with started_client("nats://nowhere.invalid:4222") as client:
         await eventually(lambda: client.trouble, "nowhere.invalid:4222 can't be found")
 
 
-async def test_something_that_is_not_nats_is_said() -> None:
+async def test_a_server_that_is_not_nats_is_reported() -> None:
     async def greets(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 mail.example ESMTP\r\n")
 
@@ -121,7 +121,7 @@ async def test_something_that_is_not_nats_is_said() -> None:
 
 
 @pytest.mark.parametrize("pings", [None, 0, 1], ids=["no greeting", "no pong", "one pong"])
-async def test_a_server_that_falls_silent_holds_up_no_try(pings: int | None) -> None:
+async def test_a_silent_server_delays_no_attempt(pings: int | None) -> None:
     tries = list[int]()
 
     async def falls_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -139,8 +139,8 @@ async def test_a_server_that_falls_silent_holds_up_no_try(pings: int | None) -> 
 
 
 @pytest.mark.parametrize("pings", [2, 3], ids=["while connecting", "when connected"])
-async def test_an_error_the_server_ends_a_connection_with_leads_to_a_new_one(pings: int) -> None:
-    """Whatever the error: nats-py would give up for good."""
+async def test_an_error_of_the_server_leads_to_a_new_connection(pings: int) -> None:
+    """Reconnect after any error; nats-py would give up for good."""
     connections = list[int]()
 
     async def ends_the_first(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -154,7 +154,7 @@ async def test_an_error_the_server_ends_a_connection_with_leads_to_a_new_one(pin
         assert client.trouble == ""
 
 
-async def test_a_pong_nobody_awaits_any_more_ends_nothing(server: NatsServer) -> None:
+async def test_a_pong_that_nobody_awaits_keeps_the_connection(server: NatsServer) -> None:
     async with connected_client(server.url) as client:
         server.pause()
         waiting = asyncio.create_task(client.subscribe("a", ReceivedMessages()))
@@ -170,7 +170,7 @@ async def test_a_pong_nobody_awaits_any_more_ends_nothing(server: NatsServer) ->
         assert client.generation == 1
 
 
-async def test_what_is_raised_while_taking_or_telling_stops_nothing(server: NatsServer) -> None:
+async def test_an_exception_in_a_callback_keeps_the_connection(server: NatsServer) -> None:
     received, changes = ReceivedMessages(), list[bool]()
 
     def fails(_: object) -> None:
@@ -193,7 +193,7 @@ async def test_what_is_raised_while_taking_or_telling_stops_nothing(server: Nats
         await eventually(lambda: received.bodies, [b"1", b"2", b"3"])
 
 
-async def test_a_server_about_to_stop_is_left_before_it_does(
+async def test_a_server_in_lame_duck_mode_is_left_before_it_stops(
     server: NatsServer, other: NatsServer
 ) -> None:
     timeout = {"lame_duck_duration": "60s", "lame_duck_grace_period": "50s"}
@@ -210,7 +210,7 @@ async def test_a_server_about_to_stop_is_left_before_it_does(
         await eventually(lambda: received.bodies, [b"x"])
 
 
-async def test_a_lone_server_about_to_stop_is_used_until_it_does(server: NatsServer) -> None:
+async def test_a_single_server_in_lame_duck_mode_is_used_until_it_stops(server: NatsServer) -> None:
     server.configuration |= {"lame_duck_duration": "60s", "lame_duck_grace_period": "50s"}
     server.restart()
     received = ReceivedMessages()
@@ -226,7 +226,7 @@ async def test_a_lone_server_about_to_stop_is_used_until_it_does(server: NatsSer
         await eventually(lambda: (client.generation, client.connected), (2, True))
 
 
-async def test_tries_are_spread_out_in_time() -> None:
+async def test_attempts_to_connect_are_spread_out_in_time() -> None:
     tries = list[float]()
 
     async def turns_away(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -241,14 +241,14 @@ async def test_tries_are_spread_out_in_time() -> None:
 
 
 def _clients(server: NatsServer) -> int:
-    """How many connections a server has, by its process' own sockets."""
+    """Return the number of connections of a server, from the sockets of its process."""
     assert server.process is not None
     connections = psutil.Process(server.process.pid).net_connections()
     return sum(each.status == psutil.CONN_ESTABLISHED for each in connections)
 
 
 def _sockets_to(server: NatsServer) -> int:
-    """How many connections to a server this process holds open."""
+    """Return the number of this process's connections to a server."""
     held = (each.raddr for each in psutil.Process().net_connections("tcp") if each.raddr)
     return sum(address.port == server.port for address in held)
 
@@ -256,7 +256,7 @@ def _sockets_to(server: NatsServer) -> int:
 async def _greeted(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pings: int, *, go_on: bool = True
 ) -> None:
-    """Greet as NATS does, answer so many pings, and then all others or none."""
+    """Send INFO as NATS does, answer so many pings, and then all others or none."""
     writer.write(b'INFO {"server_id":"x","version":"2.15.1","headers":true,"max_payload":1000}\r\n')
     for _ in range(pings):
         while not (await reader.readline()).startswith(b"PING"):
@@ -274,7 +274,7 @@ async def _answer_pings(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
 
 @asynccontextmanager
 async def _listening(serve: Any) -> AsyncIterator[str]:
-    """A server that isn't one of NATS', at the address yielded."""
+    """Run a server that is not NATS; yield its address."""
     port = free_port()
     server = await asyncio.start_server(serve, "127.0.0.1", port)
     try:

@@ -1,4 +1,4 @@
-"""Being let in by a real nats-server, being turned away, and what an operator is told of it."""
+"""Authentication at a real nats-server, its permissions, and the messages for an operator."""
 
 import base64
 import json
@@ -28,7 +28,7 @@ def server(tmp_path: Path) -> Iterator[NatsServer]:
 
 @pytest.fixture
 def guarded(tmp_path: Path, operator: Operator) -> Iterator[NatsServer]:
-    """A server in operator mode."""
+    """Run a server in operator mode."""
     with nats_server(tmp_path / "guarded", operator.configuration) as running:
         yield running
 
@@ -53,45 +53,47 @@ async def _is_let_in(server: NatsServer, keys: Mapping[str, str], **settings: An
         assert client.trouble == ""
 
 
-async def test_a_creds_file_lets_in(guarded: NatsServer, operator: Operator) -> None:
+async def test_a_creds_file_authenticates(guarded: NatsServer, operator: Operator) -> None:
     creds = operator.user().credentials_file
     await _is_let_in(guarded, {"token": creds})
     await _is_let_in(guarded, {"nats.creds": creds})
 
 
-async def test_a_user_jwt_and_its_seed_let_in(guarded: NatsServer, operator: Operator) -> None:
+async def test_a_user_jwt_and_its_seed_authenticate(
+    guarded: NatsServer, operator: Operator
+) -> None:
     user = operator.user()
     await _is_let_in(guarded, {"token": user.jwt, "seed": user.seed + "\n"})
 
 
-async def test_a_bearer_jwt_lets_in(guarded: NatsServer, operator: Operator) -> None:
+async def test_a_bearer_jwt_authenticates(guarded: NatsServer, operator: Operator) -> None:
     await _is_let_in(guarded, {"token": operator.user(bearer=True).jwt})
 
 
-async def test_an_nkey_seed_lets_in(server: NatsServer) -> None:
+async def test_an_nkey_seed_authenticates(server: NatsServer) -> None:
     key = user_key()
     _lets_in(server, users=[{"nkey": key.public}])
     await _is_let_in(server, {"token": key.seed})
 
 
-async def test_a_plain_token_lets_in(server: NatsServer) -> None:
+async def test_a_plain_token_authenticates(server: NatsServer) -> None:
     _lets_in(server, token="s3cret")
     await _is_let_in(server, {"token": "s3cret"})
 
 
-async def test_a_jwt_of_kubernetes_lets_in_as_a_password(server: NatsServer) -> None:
+async def test_a_jwt_of_kubernetes_authenticates_as_a_password(server: NatsServer) -> None:
     jwt = _foreign_jwt("system:serviceaccount:imaging:dimse-proxy")
     _lets_in(server, users=[{"user": "dimse-proxy", "password": jwt}])
     await _is_let_in(server, {"token": jwt})
 
 
-async def test_the_auth_mode_overrules_what_a_token_looks_like(server: NatsServer) -> None:
+async def test_the_auth_mode_overrides_the_detected_kind(server: NatsServer) -> None:
     jwt = _foreign_jwt("system:serviceaccount:imaging:dimse-proxy")
     _lets_in(server, token=jwt)
     await _is_let_in(server, {"token": jwt}, auth_mode="token")
 
 
-async def test_a_wrong_token_is_told_and_healed_by_another(server: NatsServer) -> None:
+async def test_a_wrong_token_is_reported_until_it_is_replaced(server: NatsServer) -> None:
     _lets_in(server, token="right")
     keys = {"token": "wrong"}
     async with started_client(server.url, credential=lambda: keys) as client:
@@ -112,7 +114,7 @@ async def test_a_rotated_token_is_read_at_the_next_connect(server: NatsServer) -
         await eventually(lambda: (client.connected, client.generation), (True, 2))
 
 
-async def test_a_secret_that_is_missing_is_told_and_waited_for(server: NatsServer) -> None:
+async def test_a_missing_secret_is_reported_and_waited_for(server: NatsServer) -> None:
     _lets_in(server, token="right")
     keys: dict[str, str] = {}
 
@@ -147,7 +149,7 @@ async def test_an_expired_jwt_leads_to_a_new_connection_with_a_new_one(
         assert "The credential is a creds file" in client.trouble
 
 
-async def test_a_5_kb_token_needs_a_longer_control_line_and_is_told_so(
+async def test_a_5_kb_token_is_reported_to_need_a_longer_control_line(
     server: NatsServer,
 ) -> None:
     jwt = _foreign_jwt("system:serviceaccount:imaging:proxy", padding=3800)
@@ -161,7 +163,9 @@ async def test_a_5_kb_token_needs_a_longer_control_line_and_is_told_so(
         await client.wait_connected(10)
 
 
-async def test_every_denied_need_is_found_at_start(guarded: NatsServer, operator: Operator) -> None:
+async def test_every_missing_permission_is_reported_at_start(
+    guarded: NatsServer, operator: Operator
+) -> None:
     required_permissions = proxy_permissions("R", "p")
     user = operator.user(
         may_publish=["R.v1.svc.*", "R._SINBOX.>"],
@@ -176,7 +180,7 @@ async def test_every_denied_need_is_found_at_start(guarded: NatsServer, operator
         assert len(client.denials) == 1
 
 
-async def test_a_user_with_just_what_it_needs_is_without_trouble(
+async def test_a_user_with_exactly_the_required_permissions_is_healthy(
     guarded: NatsServer, operator: Operator
 ) -> None:
     required_permissions = proxy_permissions("R", "p")
@@ -191,7 +195,7 @@ async def test_a_user_with_just_what_it_needs_is_without_trouble(
         assert client.trouble == ""
 
 
-async def test_a_denied_subject_is_told_whenever_it_happens(
+async def test_a_denied_subject_is_reported_at_any_time(
     guarded: NatsServer, operator: Operator
 ) -> None:
     user = operator.user(may_publish=["Mine.>"], may_subscribe=["Mine.>"])
@@ -205,7 +209,7 @@ async def test_a_denied_subject_is_told_whenever_it_happens(
         assert client.generation == 1
 
 
-async def test_a_denial_is_healed_by_new_credentials_without_a_restart(
+async def test_new_credentials_end_a_denial_without_a_restart(
     guarded: NatsServer, operator: Operator
 ) -> None:
     user = operator.user(may_publish=["a"], may_subscribe=["b"])

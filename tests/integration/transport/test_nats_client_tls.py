@@ -1,4 +1,4 @@
-"""TLS towards a real nats-server: verified, or not spoken at all."""
+"""TLS to a real nats-server is verified, and nothing is sent without it."""
 
 import asyncio
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ async def _carries(address: str, **settings: Any) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["", "tls://", "nats://"])
-async def test_a_server_of_an_authority_of_our_own_is_reached(
+async def test_a_server_with_a_certificate_of_the_configured_ca_is_reached(
     server: NatsServer, tls: ServerTls, scheme: str
 ) -> None:
     await _carries(f"{scheme}{server.address}", tls=TlsFiles(tls.ca_file))
@@ -60,7 +60,7 @@ async def test_the_handshake_may_come_first(server: NatsServer, tls: ServerTls) 
     await _carries(server.url, tls=files, tls_handshake_first=True)
 
 
-async def test_a_client_certificate_is_shown_where_it_is_asked_for(
+async def test_a_client_certificate_is_sent_where_it_is_required(
     server: NatsServer, tls: ServerTls
 ) -> None:
     server.configuration["tls"] = tls.configuration(client_certificates=True)
@@ -71,7 +71,7 @@ async def test_a_client_certificate_is_shown_where_it_is_asked_for(
     await _carries(server.url, tls=files)
 
 
-async def test_a_certificate_of_a_stranger_is_told_and_a_mended_authority_heals_it(
+async def test_an_untrusted_certificate_is_reported_until_the_ca_is_replaced(
     server: NatsServer, tls: ServerTls, strangers: ServerTls, tmp_path: Path
 ) -> None:
     authority = tmp_path / "ca.pem"
@@ -83,7 +83,9 @@ async def test_a_certificate_of_a_stranger_is_told_and_a_mended_authority_heals_
         await client.wait_connected(10)
 
 
-async def test_a_name_the_certificate_lacks_is_told(server: NatsServer, tls: ServerTls) -> None:
+async def test_a_name_missing_in_the_certificate_is_reported(
+    server: NatsServer, tls: ServerTls
+) -> None:
     address = f"tls://127.0.0.2:{server.port}"
     server.configuration["host"] = "0.0.0.0"
     server.restart()
@@ -91,12 +93,12 @@ async def test_a_name_the_certificate_lacks_is_told(server: NatsServer, tls: Ser
         await eventually(lambda: client.trouble, f"{address} has a certificate that is not trusted")
 
 
-async def test_an_authority_that_is_no_certificate_is_told(server: NatsServer) -> None:
+async def test_a_ca_file_without_a_certificate_is_reported(server: NatsServer) -> None:
     async with started_client(server.url, tls=TlsFiles(Path(__file__))) as client:
         await eventually(lambda: client.trouble, "CA certificate of NATS can't be read")
 
 
-async def test_nothing_is_told_to_a_server_that_offers_no_tls() -> None:
+async def test_nothing_is_sent_to_a_server_without_tls() -> None:
     received = bytearray()
 
     async def offers_no_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -121,7 +123,9 @@ async def test_a_real_server_without_tls_is_refused_too(tmp_path: Path) -> None:
             assert not client.connected
 
 
-async def test_a_killed_server_is_found_again_over_tls(server: NatsServer, tls: ServerTls) -> None:
+async def test_a_killed_server_is_reconnected_to_over_tls(
+    server: NatsServer, tls: ServerTls
+) -> None:
     changes = list[bool]()
     async with connected_client(server.url, tls=TlsFiles(tls.ca_file)) as client:
         client.on_change(changes.append)
@@ -131,7 +135,7 @@ async def test_a_killed_server_is_found_again_over_tls(server: NatsServer, tls: 
 
 @pytest.fixture
 def web(tmp_path: Path, tls: ServerTls) -> Iterator[tuple[NatsServer, str]]:
-    """A server and its address for WebSocket."""
+    """Run a server; yield it with its address for WebSocket."""
     port = free_port()
     configuration = {"port": port, "host": "127.0.0.1", "tls": tls.configuration()}
     del configuration["tls"]["ca_file"]
@@ -139,11 +143,13 @@ def web(tmp_path: Path, tls: ServerTls) -> Iterator[tuple[NatsServer, str]]:
         yield running, f"wss://127.0.0.1:{port}"
 
 
-async def test_web_sockets_carry_the_same(web: tuple[NatsServer, str], tls: ServerTls) -> None:
+async def test_messages_are_carried_over_web_sockets(
+    web: tuple[NatsServer, str], tls: ServerTls
+) -> None:
     await _carries(web[1], tls=TlsFiles(tls.ca_file))
 
 
-async def test_a_web_socket_that_breaks_is_told_at_once_and_made_anew(
+async def test_a_broken_web_socket_is_reported_at_once_and_reopened(
     web: tuple[NatsServer, str], tls: ServerTls
 ) -> None:
     server, address = web
@@ -156,14 +162,14 @@ async def test_a_web_socket_that_breaks_is_told_at_once_and_made_anew(
         await eventually(lambda: changes, [False, True])
 
 
-async def test_a_web_socket_of_a_stranger_is_told(
+async def test_a_web_socket_with_an_untrusted_certificate_is_reported(
     web: tuple[NatsServer, str], strangers: ServerTls
 ) -> None:
     async with started_client(web[1], tls=TlsFiles(strangers.ca_file)) as client:
         await eventually(lambda: client.trouble, "certificate that is not trusted")
 
 
-async def test_a_web_socket_held_still_with_bytes_unsent_is_cut(
+async def test_a_frozen_web_socket_with_bytes_unsent_is_cut(
     web: tuple[NatsServer, str], tls: ServerTls
 ) -> None:
     server, address = web

@@ -1,4 +1,4 @@
-"""What a link carries over a real nats-server, and how it lets itself be found again."""
+"""The NATS client on a real nats-server: messages, subscriptions, limits and closing."""
 
 import asyncio
 from collections.abc import Iterator
@@ -50,7 +50,7 @@ async def test_messages_keep_their_order_whatever_their_size(server: NatsServer)
     assert received.bodies == bodies
 
 
-async def test_a_subject_nobody_listens_to_is_answered_at_once(server: NatsServer) -> None:
+async def test_a_subject_without_subscribers_is_answered_at_once(server: NatsServer) -> None:
     received = ReceivedMessages()
     async with connected_client(server.url) as client:
         await client.subscribe("inbox.*", received)
@@ -70,7 +70,7 @@ async def test_a_queue_group_shares_its_messages(server: NatsServer) -> None:
     assert other.deliveries
 
 
-async def test_draining_hands_over_what_is_on_its_way_and_takes_nothing_new(
+async def test_a_drain_delivers_messages_on_their_way_and_accepts_none_after(
     server: NatsServer,
 ) -> None:
     received = ReceivedMessages()
@@ -113,7 +113,7 @@ async def test_a_chunk_of_exactly_the_maximum_payload_passes_and_one_byte_more_i
         assert client.generation == 1
 
 
-async def test_the_maximum_payload_is_learned_anew_at_each_connect(server: NatsServer) -> None:
+async def test_the_maximum_payload_is_read_at_each_connect(server: NatsServer) -> None:
     async with connected_client(server.url) as client:
         assert client.maximum_payload == 1024 * KIB
         server.configuration["max_payload"] = 64 * KIB
@@ -122,7 +122,7 @@ async def test_the_maximum_payload_is_learned_anew_at_each_connect(server: NatsS
 
 
 @pytest.mark.parametrize("subject", ["", "a b", "a\r\nPUB x 0\r\n\r\n", "a\tb"])
-async def test_a_subject_cannot_smuggle_a_command(server: NatsServer, subject: str) -> None:
+async def test_a_subject_cannot_inject_a_command(server: NatsServer, subject: str) -> None:
     async with connected_client(server.url) as client:
         with pytest.raises(ValueError, match="not a NATS subject"):
             client.publish(subject, b"x")
@@ -148,7 +148,7 @@ async def test_a_subject_cannot_smuggle_a_command(server: NatsServer, subject: s
         b"HPUB R.a 15 15\r\nNATS/1.0\xff: \r\n\r\n\r\n",
     ],
 )
-async def test_no_message_of_another_costs_the_connection(
+async def test_no_message_of_another_publisher_ends_the_connection(
     server: NatsServer, published: bytes
 ) -> None:
     received = ReceivedMessages()
@@ -178,7 +178,7 @@ async def test_a_flood_beyond_every_queue_of_the_client_loses_nothing(server: Na
         assert client.generation == publisher.generation == 1
 
 
-async def test_flushed_waits_while_the_server_reads_nothing(server: NatsServer) -> None:
+async def test_wait_writable_waits_while_the_server_reads_nothing(server: NatsServer) -> None:
     async with connected_client(server.url) as client:
         server.pause()
         for _ in range(40):
@@ -190,7 +190,7 @@ async def test_flushed_waits_while_the_server_reads_nothing(server: NatsServer) 
         await asyncio.wait_for(waiting, 60)
 
 
-async def test_before_it_is_connected_a_link_takes_subscriptions_and_refuses_messages(
+async def test_an_unconnected_client_accepts_subscriptions_and_refuses_messages(
     server: NatsServer,
 ) -> None:
     received = ReceivedMessages()
@@ -209,7 +209,7 @@ async def test_before_it_is_connected_a_link_takes_subscriptions_and_refuses_mes
         assert client.trouble == ""
 
 
-async def test_a_link_that_was_never_started_says_so() -> None:
+async def test_a_client_that_was_never_started_reports_it() -> None:
     client = made("nats://127.0.0.1:1")
     assert not client.connected
     assert "not been reached" in client.trouble
