@@ -83,9 +83,9 @@ async def test_a_search_finds_what_the_rules_of_the_standard_find(
             continue
         answer = await many_studies.client.get(SEARCHED[level], params={name: value})
         assert answer.status_code in (200, 204), (level, keyword, value, answer.text)
-        matches = answer.json() if answer.content else []
+        answered = answer.json() if answer.content else []
         matches = expected.matches(query(level, **{keyword: value}))
-        assert identities(level, matches) == expected_identities(level, matches), (
+        assert identities(level, answered) == expected_identities(level, matches), (
             level,
             keyword,
             value,
@@ -122,8 +122,8 @@ async def test_modalities_in_study_is_left_out_where_it_is_empty(tmp_path: Path)
     async with space_in(tmp_path / "space") as space:
         await space.add_events([event(study="1.9", series="1.9.1", instance="1.9.1.1")])
         for query_string in ("", "?includefield=00080061", "?includefield=all"):
-            (matches,) = (await space.client.get(f"/studies{query_string}")).json()
-            assert "00080061" not in matches
+            (study,) = (await space.client.get(f"/studies{query_string}")).json()
+            assert "00080061" not in study
 
 
 @pytest.mark.parametrize(
@@ -170,18 +170,18 @@ async def test_a_series_has_the_fields_of_its_study_unless_the_path_names_it(
 
 
 async def test_an_instance_has_its_retrieve_url(two_studies: Space) -> None:
-    [matches] = (await two_studies.client.get("/studies/1.1/series/1.1.2/instances")).json()
+    [match] = (await two_studies.client.get("/studies/1.1/series/1.1.2/instances")).json()
     url = f"{two_studies.base}/studies/1.1/series/1.1.2/instances/3.3"
-    assert matches["00081190"]["Value"] == [url]
-    assert matches["00200013"]["Value"] == [7]
+    assert match["00081190"]["Value"] == [url]
+    assert match["00200013"]["Value"] == [7]
 
 
 async def test_included_fields_are_added_to_the_default_fields(two_studies: Space) -> None:
     path = "/studies/1.1/series/1.1.2/instances"
     for search_query in ("PatientID,00080020", "PatientID&includefield=StudyDate", "all"):
-        [matches] = (await two_studies.client.get(f"{path}?includefield={search_query}")).json()
-        assert matches["00100020"]["Value"] == ["P1"], search_query
-        assert matches["00080020"]["Value"] == ["20260101"], search_query
+        [match] = (await two_studies.client.get(f"{path}?includefield={search_query}")).json()
+        assert match["00100020"]["Value"] == ["P1"], search_query
+        assert match["00080020"]["Value"] == ["20260101"], search_query
     [alone] = (await two_studies.client.get(path)).json()
     assert "00100020" not in alone
 
