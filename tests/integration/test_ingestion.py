@@ -172,7 +172,7 @@ class System:
 
     async def start_ingestion(self, replica: str = "replica-1", **changed: Any) -> Health:
         health: Health = await self.start(
-            replica, ingestion.opened(self.settings(replica, **changed))
+            replica, ingestion.running(self.settings(replica, **changed))
         )
         return health
 

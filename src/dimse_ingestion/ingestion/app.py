@@ -35,11 +35,11 @@ async def run(settings: IngestionSettings) -> int:
 
     Raises ConfigurationMistake when it can't start.
     """
-    return await run_service("ingestion", settings, opened(settings))
+    return await run_service("ingestion", settings, running(settings))
 
 
 @asynccontextmanager
-async def opened(settings: IngestionSettings) -> AsyncIterator[probes.Health]:
+async def running(settings: IngestionSettings) -> AsyncIterator[probes.Health]:
     """Serve within the block and drain at its end.
 
     It starts whether NATS, bucket and catalogue are reachable or not. Raises ConfigurationMistake
@@ -50,18 +50,18 @@ async def opened(settings: IngestionSettings) -> AsyncIterator[probes.Health]:
     async with AsyncExitStack() as stack:
         backends = await stack.enter_async_context(open_backends(settings))
         await _serve_probes(stack, settings, health)
-        link = _link(settings)
-        responder = _responder(settings, link, backends, health)
-        stack.push_async_callback(link.close)
-        await link.start()
+        client = _nats_client(settings)
+        server = _transport_server(settings, client, backends, health)
+        stack.push_async_callback(client.close)
+        await client.start()
         await stack.enter_async_context(probes.watch_readiness(health))
         try:
-            await responder.start()
+            await server.start()
             _LOG.info("Serving.", replica=settings.replica_id, root=settings.nats_subject_root)
             yield health
         finally:
             health.drain()
-            await responder.drain(settings.drain_timeout)
+            await server.drain(settings.drain_timeout)
             _LOG.info("Drained.", replica=settings.replica_id)
 
 
@@ -73,18 +73,18 @@ async def _serve_probes(
     await stack.enter_async_context(serve(app, host, port, setting="DIMSE_HTTP_PORT"))
 
 
-def _link(settings: IngestionSettings) -> NatsClient:
+def _nats_client(settings: IngestionSettings) -> NatsClient:
     needs = ingestion_permissions(settings.nats_subject_root)
     return NatsClient(nats_options(settings, f"ingestion {settings.replica_id}", needs))
 
 
-def _responder(
-    settings: IngestionSettings, link: NatsClient, backends: Backends, health: probes.Health
+def _transport_server(
+    settings: IngestionSettings, client: NatsClient, backends: Backends, health: probes.Health
 ) -> TransportServer:
     health_check = BackendHealthCheck(
         lambda: backends.bucket.check(write=True), backends.sink.check, backends.queries.check
     )
-    _add_checks(health, link, health_check)
+    _add_checks(health, client, health_check)
     pacing = ScanPacing()
     dispatch = Dispatch(
         settings.replica_id,
@@ -93,7 +93,9 @@ def _responder(
         health_check,
     )
     subjects = Subjects(settings.nats_subject_root)
-    return TransportServer(link, subjects, settings.replica_id, dispatch, limits=_limits(settings))
+    return TransportServer(
+        client, subjects, settings.replica_id, dispatch, limits=_limits(settings)
+    )
 
 
 def _limits(settings: IngestionSettings) -> FlowLimits:
@@ -104,7 +106,9 @@ def _limits(settings: IngestionSettings) -> FlowLimits:
     )
 
 
-def _add_checks(health: probes.Health, link: NatsClient, health_check: BackendHealthCheck) -> None:
+def _add_checks(
+    health: probes.Health, client: NatsClient, health_check: BackendHealthCheck
+) -> None:
     async def bucket() -> str:
         return (await health_check.health()).bucket
 
@@ -114,7 +118,7 @@ def _add_checks(health: probes.Health, link: NatsClient, health_check: BackendHe
     async def catalogue() -> str:
         return (await health_check.health()).catalogue
 
-    health.add("nats", lambda: link.trouble)
+    health.add("nats", lambda: client.trouble)
     health.add("bucket", bucket)
     health.add("event sink", event_sink)
     health.add("catalogue", catalogue)

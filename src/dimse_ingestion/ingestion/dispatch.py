@@ -44,7 +44,7 @@ class Dispatch:
         self._health_check = health_check
 
     async def echo(self, request: EchoRequest) -> EchoResult:
-        """See the contract."""
+        """Return the health of the backends as the result of a C-ECHO."""
         health = await self._health_check.health()
         status = Status.OUT_OF_RESOURCES if health.first_error else Status.SUCCESS
         _LOG.debug("Echo answered.", operation_id=request.operation_id, reason=health.first_error)
@@ -59,22 +59,22 @@ class Dispatch:
         )
 
     async def already_stored(self, open_: StoreOpen) -> StoreResult | None:
-        """See the contract."""
+        """Return the result if the instance is stored already, else None."""
         with _record_failures("store", sop_instance_uid=open_.sop_instance_uid):
             stored = await self._storer.already(open_.operation_id, _instance(open_))
-        return _result(open_, stored) if stored else None
+        return _record_stored(open_, stored) if stored else None
 
     async def store(self, open_: StoreOpen, chunks: AsyncIterator[bytes]) -> StoreResult:
-        """See the contract."""
+        """Store the instance of `chunks` and return the result."""
         with (
             _record_failures("store", sop_instance_uid=open_.sop_instance_uid),
             metrics.ingestion_store_seconds.time(),
         ):
             stored = await self._storer.store(open_.operation_id, _instance(open_), chunks)
-        return _result(open_, stored)
+        return _record_stored(open_, stored)
 
-    async def find(self, open_: FindOpen, answering: MatchSink) -> FindResult:
-        """See the contract."""
+    async def find(self, open_: FindOpen, sink: MatchSink) -> FindResult:
+        """Send the matches of a query and return the result."""
         with _record_failures("find"):
             query = await self._finder.parse_query(
                 open_.identifier,
@@ -82,8 +82,8 @@ class Dispatch:
                 open_.transfer_syntax_uid,
                 relational=open_.relational,
             )
-            sent = await self._send_matches(query, open_, answering)
-        ended = Status.CANCEL if answering.cancelled else Status.SUCCESS
+            sent = await self._send_matches(query, open_, sink)
+        ended = Status.CANCEL if sink.cancelled else Status.SUCCESS
         _LOG.info(
             "Query answered.",
             query_retrieve_level=query.level,
@@ -92,7 +92,7 @@ class Dispatch:
         )
         return FindResult(status=ended, matches=sent)
 
-    async def _send_matches(self, query: QueryKeys, open_: FindOpen, answering: MatchSink) -> int:
+    async def _send_matches(self, query: QueryKeys, open_: FindOpen, sink: MatchSink) -> int:
         """Send matches until there are no more or the query is cancelled; return their number."""
         status = pending_status(query)
         sent = 0
@@ -102,22 +102,20 @@ class Dispatch:
             open_.transfer_syntax_uid,
             combined_date_time=open_.combined_date_time,
         )
-        async with _until_cancelled(answering), aclosing(identifiers) as answers:
+        async with _until_cancelled(sink), aclosing(identifiers) as answers:
             async for identifier in answers:
-                if answering.cancelled:
+                if sink.cancelled:
                     break
-                await answering.send(FindMatch(status=status, identifier=identifier))
+                await sink.send(FindMatch(status=status, identifier=identifier))
                 sent += 1
         return sent
 
 
 @asynccontextmanager
-async def _until_cancelled(answering: MatchSink) -> AsyncIterator[None]:
+async def _until_cancelled(sink: MatchSink) -> AsyncIterator[None]:
     """Leave the block soon after a C-CANCEL, even while the catalogue sends nothing."""
     deadline = asyncio.timeout(None)
-    watching = asyncio.create_task(
-        _watch_for_cancel(answering, deadline), name="watch for C-CANCEL"
-    )
+    watching = asyncio.create_task(_watch_for_cancel(sink, deadline), name="watch for C-CANCEL")
     try:
         async with deadline:
             yield
@@ -128,8 +126,8 @@ async def _until_cancelled(answering: MatchSink) -> AsyncIterator[None]:
         watching.cancel()
 
 
-async def _watch_for_cancel(answering: MatchSink, deadline: asyncio.Timeout) -> None:
-    while not answering.cancelled:  # noqa: ASYNC110 - the contract has no event for it
+async def _watch_for_cancel(sink: MatchSink, deadline: asyncio.Timeout) -> None:
+    while not sink.cancelled:  # noqa: ASYNC110 - the contract has no event for it
         await asyncio.sleep(_CANCEL_SEEN_WITHIN)
     deadline.reschedule(asyncio.get_running_loop().time())
 
@@ -162,7 +160,7 @@ def _instance(open_: StoreOpen) -> Instance:
     )
 
 
-def _result(open_: StoreOpen, stored: Stored) -> StoreResult:
+def _record_stored(open_: StoreOpen, stored: Stored) -> StoreResult:
     metrics.ingestion_stored.labels("again" if stored.duplicate else "new").inc()
     _LOG.info(
         "Instance stored.",

@@ -47,9 +47,8 @@ class BackendHealthCheck:
         if self._now() - self._checked_at >= _CACHE_SECONDS:
             if self._check_task is None or self._check_task.done():
                 self._check_task = asyncio.create_task(self._check_all(), name="check all backends")
-            await asyncio.shield(
-                self._check_task
-            )  # a cancelled caller must not cancel the others' check
+            # a caller that is cancelled must not cancel the check that others wait for
+            await asyncio.shield(self._check_task)
         return self._health
 
     async def _check_all(self) -> None:

@@ -104,13 +104,15 @@ class FragmentReader:
             return _FrameStarts(index, index.plain_starts())
         if pixels.number_of_frames == 1:
             return _FrameStarts(index, (0,), is_unverified=index.has_markers)
-        if (starts := await self._by_table(located, index)) is not None:
+        if (starts := await self._starts_by_table(located, index)) is not None:
             return _FrameStarts(
                 index, starts, is_unverified=await self._begins_image(located, index)
             )
         return await self._starts_by_markers(located, index)
 
-    async def _by_table(self, located: Located, index: FragmentIndex) -> Sequence[int] | None:
+    async def _starts_by_table(
+        self, located: Located, index: FragmentIndex
+    ) -> Sequence[int] | None:
         extended = by_tag(located.elements).get(_EXTENDED_OFFSET_TABLE)
         if extended is not None:
             starts = index.starts_by_table(await self._value(located, extended, index.number))
@@ -142,10 +144,8 @@ class FragmentReader:
     async def _is_consistent(self, located: Located, cached: _FrameStarts, number: int) -> bool:
         """Tell whether the bytes around a frame's fragments are consistent with a frame there."""
         around = cached.index.around(cached.starts, number)
-        if (
-            len(cached.starts) == 1
-        ):  # one frame of all fragments: a second image shows at the first boundary
-            around = around[:1]
+        if len(cached.starts) == 1:
+            around = around[:1]  # a second image would show at the first boundary
         boundaries = await self._boundaries(located, cached.index, around)
         pairs = zip(boundaries, around, strict=True)
         return not any(cached.index.contradicts(each, n, cached.starts) for each, n in pairs)

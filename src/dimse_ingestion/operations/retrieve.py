@@ -84,8 +84,8 @@ class Retriever:
 
     async def instance(self, study: str, series: str, instance: str) -> Located | None:
         """Return one instance, or None when it is not in the catalogue."""
-        async with aclosing(self.instances(study, series, instance)) as stored_bytes:
-            return await anext(stored_bytes, None)
+        async with aclosing(self.instances(study, series, instance)) as instances:
+            return await anext(instances, None)
 
     async def objects(
         self, instances: AsyncGenerator[Located, None]
@@ -95,6 +95,7 @@ class Retriever:
         The chunks of one object must be read or abandoned before the next object is requested.
         """
         waiting: deque[_Prefetched] = deque()
+        # the first batch is awaited for its missing objects: a response's status depends on them
         more, missing = True, -1
         try:
             while True:
@@ -129,6 +130,7 @@ class Retriever:
         next_read: asyncio.Task[bytes] | None = None
         try:
             while offset < end:
+                # a reader without memory tries again at each piece, as others release theirs
                 reserved = reserved or self._reserve(end - offset)
                 size = min(READ_SIZE if reserved else READ_SIZE // _REDUCTION, end - offset)
                 piece = await (next_read or self.read(located, offset, size))
@@ -153,15 +155,15 @@ class Retriever:
     async def read(self, located: Located, offset: int, length: int) -> bytes:
         """Return `length` bytes of the object with one read; raises as `object_range`."""
         try:
-            stored_bytes = await self._bucket.get_range(located.object_name, offset, length)
+            content = await self._bucket.get_range(located.object_name, offset, length)
         except KeyError:
             raise ObjectMissing(located) from None
-        if len(stored_bytes) != length:
+        if len(content) != length:
             raise DimseFailure(
                 Status.PROCESSING_FAILURE,
                 "An object in the bucket is shorter than the catalogue says: it is damaged.",
             )
-        return stored_bytes
+        return content
 
     def data_set_range(
         self, located: Located, offset: int, length: int
@@ -180,6 +182,7 @@ class Retriever:
         length = element_.bulk.length if length is None else length
         is_big_endian = located.transfer_syntax_uid == uids.EXPLICIT_VR_BIG_ENDIAN
         word_vr = _word_vr(located, element_) if is_big_endian else element_.vr
+        # bytes are swapped by words, so the range begins and ends at word boundaries
         odd = offset % _MAX_WORD if is_big_endian else 0
         begin, end = element_.bulk.offset + offset - odd, element_.bulk.offset + offset + length
         if is_big_endian:
@@ -206,7 +209,7 @@ class Retriever:
             first = await (prefetched.task or anext(pieces))
         except ObjectMissing:
             return RetrievedObject(located, None, missing)
-        chunks = _single(first) if prefetched.task else _prepend(first, pieces)
+        chunks = _single_chunk(first) if prefetched.task else _prepend(first, pieces)
         return RetrievedObject(located, chunks, missing)
 
     async def _inflated_range(
@@ -235,7 +238,7 @@ class _Prefetched:
     reserved: int
 
 
-async def _single(piece: bytes) -> AsyncGenerator[bytes, None]:
+async def _single_chunk(piece: bytes) -> AsyncGenerator[bytes, None]:
     yield piece
 
 
@@ -257,8 +260,8 @@ def _inflate(inflating: Inflater, piece: bytes) -> list[bytes]:
 
 async def _count_missing(tasks: list[asyncio.Task[bytes] | None]) -> int:
     """Count the reads that find no object; other errors are raised in their order."""
-    stored_bytes = await asyncio.gather(*filter(None, tasks), return_exceptions=True)
-    return sum(isinstance(each, ObjectMissing) for each in stored_bytes)
+    content = await asyncio.gather(*filter(None, tasks), return_exceptions=True)
+    return sum(isinstance(each, ObjectMissing) for each in content)
 
 
 async def _cancel(tasks: list[asyncio.Task[bytes]]) -> None:

@@ -45,7 +45,7 @@ ORIGIN = Origin(calling_ae_title="CT1", called_ae_title="DICOM-INGEST")
 
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> Iterator[io.StringIO]:
-    """What is logged, from debug on."""
+    """Yield the log output from level debug on."""
     root = stdlib_logging.getLogger()
     handlers, level = list(root.handlers), root.level
     out = io.StringIO()
@@ -182,25 +182,25 @@ async def test_no_log_line_names_the_patient(lines: io.StringIO) -> None:
 
 
 async def test_matches_are_sent_and_success_counts_them() -> None:
-    answering = RecordingSink()
-    result = await dispatch(space(), studies(3)).find(find_open(), answering)
+    sink = RecordingSink()
+    result = await dispatch(space(), studies(3)).find(find_open(), sink)
     assert (result.status, result.matches) == (Status.SUCCESS, 3)
-    assert [match.status for match in answering.matches] == [Status.PENDING] * 3
+    assert [match.status for match in sink.matches] == [Status.PENDING] * 3
 
 
 @pytest.mark.parametrize("after", [0, 1, 2])
 async def test_a_cancelled_query_ends_between_matches(after: int) -> None:
-    answering = RecordingSink(cancel_after=after)
-    result = await dispatch(space(), studies(3)).find(find_open(), answering)
+    sink = RecordingSink(cancel_after=after)
+    result = await dispatch(space(), studies(3)).find(find_open(), sink)
     assert (result.status, result.matches) == (Status.CANCEL, after)
-    assert len(answering.matches) == after
+    assert len(sink.matches) == after
 
 
 async def test_a_cancelled_query_ends_although_the_catalogue_is_silent() -> None:
-    catalogue, answering = SilentClient(), RecordingSink()
-    finding = asyncio.create_task(dispatch(space(), catalogue).find(find_open(), answering))
+    catalogue, sink = SilentClient(), RecordingSink()
+    finding = asyncio.create_task(dispatch(space(), catalogue).find(find_open(), sink))
     await asyncio.wait_for(catalogue.started.wait(), 60)
-    answering.cancelled = True
+    sink.cancelled = True
     result = await asyncio.wait_for(finding, 60)
     assert (result.status, result.matches, catalogue.closed) == (Status.CANCEL, 1, True)
 

@@ -125,7 +125,7 @@ async def opened(options: Standalone, viewer: Path | None = None) -> AsyncIterat
         token = secrets.token_urlsafe(32)  # keeps out other users of this machine
         port = await stack.enter_async_context(catalogue.running(_catalogue(data, token)))
         space = _space(options, data, port, http) | {"catalogue_token": token}
-        await stack.enter_async_context(ingestion.opened(_ingestion(space, nats)))
+        await stack.enter_async_context(ingestion.running(_ingestion(space, nats)))
         web = await stack.enter_async_context(
             dicomweb.running(_dicomweb(options, data, space, http_port), viewer)
         )

@@ -240,7 +240,7 @@ def check_size(pixels: ImagePixels) -> None:
         )
 
 
-def decode_job(
+def frame_decode_job(
     frame: bytes, presentation: list[Element], pixels: ImagePixels, transfer_syntax_uid: str
 ) -> DecodeJob:
     """Return the job for a frame; `presentation` must have its long values inline.

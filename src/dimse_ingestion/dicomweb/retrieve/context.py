@@ -42,7 +42,7 @@ class RetrieveContext:
             raise Problem(HTTPStatus.NOT_FOUND, "No instance with these UIDs is stored here.")
         return located
 
-    def location(self, request: Request, instance: Located) -> str:
+    def instance_url(self, request: Request, instance: Located) -> str:
         """Return the URL of an instance."""
         return f"{self.urls.base(request)}{resource_of(instance).path}"
 

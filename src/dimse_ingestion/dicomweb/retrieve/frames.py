@@ -26,7 +26,7 @@ from dimse_ingestion.dicomweb.http.multipart_writer import (
 )
 from dimse_ingestion.dicomweb.http.problems import Problem
 from dimse_ingestion.dicomweb.http.urls import BASE_PATH, resource
-from dimse_ingestion.dicomweb.pixels.decoder_pool import check_size, decode_job
+from dimse_ingestion.dicomweb.pixels.decoder_pool import check_size, frame_decode_job
 from dimse_ingestion.dicomweb.retrieve.context import (
     RetrieveContext,
     caching_headers,
@@ -102,7 +102,7 @@ async def _frames_response(
 ) -> Response:
     places = await context.frames.locate(instance, numbers)
     bodies = frame_contents(context, places, form)
-    base = f"{context.location(request, instance)}/frames"
+    base = f"{context.instance_url(request, instance)}/frames"
     if form.is_multipart:
         parts = _parts(bodies, places, form, base)
         return await multipart_response(request, parts, form.media_type, answer)
@@ -156,7 +156,7 @@ async def _decode(context: RetrieveContext, place: FrameLocation) -> bytes:
     frame = await context.frames.read_frame(place)
     presentation = await context.frames.presentation_attributes(instance, place.number)
     return await context.decoders.decode(
-        decode_job(frame, presentation, place.pixels, instance.transfer_syntax_uid)
+        frame_decode_job(frame, presentation, place.pixels, instance.transfer_syntax_uid)
     )
 
 

@@ -28,7 +28,7 @@ from dimse_ingestion.dicomweb.http.media_types import MULTIPART
 from dimse_ingestion.dicomweb.http.multipart_writer import Part, ResponseHead, multipart_response
 from dimse_ingestion.dicomweb.http.problems import Problem
 from dimse_ingestion.dicomweb.http.urls import BASE_PATH, resource
-from dimse_ingestion.dicomweb.pixels.decoder_pool import check_size, decode_job
+from dimse_ingestion.dicomweb.pixels.decoder_pool import check_size, frame_decode_job
 from dimse_ingestion.dicomweb.pixels.render_parameters import (
     JPEG,
     PNG,
@@ -212,7 +212,7 @@ async def _parts(
     remaining = iter(rendered_frames)
     async with aclosing(prefetch(jobs, _CONCURRENT_RENDERS)) as images:
         async for content in images:
-            location = f"{context.location(request, next(remaining).instance)}/rendered"
+            location = f"{context.instance_url(request, next(remaining).instance)}/rendered"
             yield Part(render_parameters.media_type, _single_chunk(content), location)
 
 
@@ -233,7 +233,7 @@ async def _render(
         raise Problem(HTTPStatus.NOT_FOUND, str(no_frame)) from None
     except ObjectMissing as missing:
         raise object_missing_problem(missing) from None
-    job = decode_job(data, elements, place.pixels, instance.transfer_syntax_uid)
+    job = frame_decode_job(data, elements, place.pixels, instance.transfer_syntax_uid)
     return await context.decoders.render(job, render_parameters)
 
 

@@ -16,7 +16,7 @@ from dimse_ingestion.dicom.fragments import ITEM_HEADER
 from dimse_ingestion.dicom.frames import NoFrame, image_pixels
 from dimse_ingestion.dicomweb.http.media_types import DECODABLE, EXPLICIT, is_native
 from dimse_ingestion.dicomweb.http.problems import Problem
-from dimse_ingestion.dicomweb.pixels.decoder_pool import MAX_TRANSCODED, decode_job
+from dimse_ingestion.dicomweb.pixels.decoder_pool import MAX_TRANSCODED, frame_decode_job
 from dimse_ingestion.dicomweb.pixels.render_parameters import DecodeJob, FrameRanges
 from dimse_ingestion.dicomweb.retrieve.context import RetrieveContext
 from dimse_ingestion.operations.frame_reading import FrameLocation
@@ -76,7 +76,7 @@ async def _compressed_frames(
         presentation = await context.frames.presentation_attributes(instance, 1)
     except NoFrame as no_frame:
         raise Problem(HTTPStatus.NOT_ACCEPTABLE, str(no_frame)) from None
-    template = decode_job(b"", presentation, places[0].pixels, instance.transfer_syntax_uid)
+    template = frame_decode_job(b"", presentation, places[0].pixels, instance.transfer_syntax_uid)
     return [_frame_ranges(each) for each in places], template
 
 

@@ -175,7 +175,7 @@ class WholeInstances:
         syntax: str,
         chunks: AsyncGenerator[bytes, None],
     ) -> Part:
-        location = self._context.location(request, instance)
+        location = self._context.instance_url(request, instance)
         if syntax != instance.transfer_syntax_uid:
             chunks = transcode(self._context, instance, chunks)
         return Part(f"{DICOM}; transfer-syntax={syntax}", chunks, location)

@@ -12,7 +12,7 @@ from dimse_ingestion.dicom.elements import BulkReference, Element, element
 from dimse_ingestion.dicom.frames import image_pixels, native_pixels
 from dimse_ingestion.dicomweb.pixels import decoder, display
 from dimse_ingestion.dicomweb.pixels.decoder import Undecodable
-from dimse_ingestion.dicomweb.pixels.decoder_pool import decode_job
+from dimse_ingestion.dicomweb.pixels.decoder_pool import frame_decode_job
 from dimse_ingestion.dicomweb.pixels.render_parameters import (
     DecodeJob,
     Region,
@@ -49,7 +49,7 @@ async def job_of(path, number: int = 1) -> DecodeJob:
     reader = FrameReader(Retriever(archive.bucket, archive.queries))
     frame = await reader.read_frame((await reader.locate(located, [number]))[0])
     presentation = await reader.presentation_attributes(located, number)
-    return decode_job(frame, presentation, pixels, located.transfer_syntax_uid)
+    return frame_decode_job(frame, presentation, pixels, located.transfer_syntax_uid)
 
 
 def open_context(picture: bytes) -> np.ndarray:
@@ -88,7 +88,7 @@ def greys(values: list[int], *more: Element, photometric: str = "MONOCHROME2") -
     elements = [*(each for each in elements if each.tag not in own), *more]
     held = [*elements, Element("7FE0", "0010", "OW", bulk=BulkReference(0, len(values) * 2))]
     frame = struct.pack(f"<{len(values)}h", *values)
-    return decode_job(frame, elements, image_pixels(held), EXPLICIT)
+    return frame_decode_job(frame, elements, image_pixels(held), EXPLICIT)
 
 
 def shades(decode_job_of: DecodeJob, view: RenderParameters = PNG) -> list[int]:
@@ -299,7 +299,7 @@ def test_strips_are_scaled_by_the_range_of_the_whole_image(monkeypatch):
         element(0x00280100, "US", "8"),
     ]
     held = [*elements, Element("7FE0", "0010", "OB", bulk=BulkReference(0, 15))]
-    decode_job_of = decode_job(bytes(range(0, 30, 2)), elements, image_pixels(held), EXPLICIT)
+    decode_job_of = frame_decode_job(bytes(range(0, 30, 2)), elements, image_pixels(held), EXPLICIT)
     picture = open_context(decoder.render(decode_job_of, PNG)).ravel().tolist()
     assert picture == [round(n * 255 / 14) for n in range(15)]
 
@@ -323,7 +323,7 @@ def test_colours_keep_a_photometric_interpretation_that_is_valid_uncompressed(la
     ]
     held = [*elements, Element("7FE0", "0010", "OB", bulk=BulkReference(0, 70))]
     frame = rle(*(bytes([193, value]) for value in (86, 91, 244)))
-    decode_job_of = decode_job(frame, elements, image_pixels(held), "1.2.840.10008.1.2.5")
+    decode_job_of = frame_decode_job(frame, elements, image_pixels(held), "1.2.840.10008.1.2.5")
     assert list(decoder.decode(decode_job_of)[:3]) == [86, 91, 244]
     shown = open_context(decoder.render(decode_job_of, PNG))[0, 0].tolist()
     assert shown == ([249, 16, 20] if label == "YBR_FULL" else [86, 91, 244])
@@ -340,5 +340,5 @@ def test_frames_labelled_subsampled_with_three_bytes_per_pixel_are_rendered():
     ]
     held = [*elements, Element("7FE0", "0010", "OB", bulk=BulkReference(0, 48))]
     whole = native_pixels(image_pixels(held))
-    decode_job_of = decode_job(bytes([86, 91, 244]) * 16, elements, whole, EXPLICIT)
+    decode_job_of = frame_decode_job(bytes([86, 91, 244]) * 16, elements, whole, EXPLICIT)
     assert open_context(decoder.render(decode_job_of, PNG))[3, 3].tolist() == [249, 16, 20]

@@ -14,7 +14,7 @@ from dimse_ingestion.dicom.elements import BulkReference, Element, element
 from dimse_ingestion.dicom.frames import image_pixels
 from dimse_ingestion.dicomweb.http.problems import Problem
 from dimse_ingestion.dicomweb.pixels import decoder, decoder_pool
-from dimse_ingestion.dicomweb.pixels.decoder_pool import DecoderPool, check_size, decode_job
+from dimse_ingestion.dicomweb.pixels.decoder_pool import DecoderPool, check_size, frame_decode_job
 from dimse_ingestion.dicomweb.pixels.render_parameters import DecodeJob, RenderParameters
 
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -27,7 +27,7 @@ def job_for(
 ) -> DecodeJob:
     elements = image_elements(rows, columns)
     held = [*elements, Element("7FE0", "0010", "OW", bulk=BulkReference(0, 1))]
-    return decode_job(frame or bytes(rows * columns), elements, image_pixels(held), syntax)
+    return frame_decode_job(frame or bytes(rows * columns), elements, image_pixels(held), syntax)
 
 
 def image_elements(rows: int, columns: int) -> list[Element]:
