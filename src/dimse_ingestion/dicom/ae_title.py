@@ -1,18 +1,18 @@
-"""AE titles (PS3.5 section 6.2, VR AE): what may stand in one, and when two are the same."""
+"""Validation and comparison of AE titles (PS3.5 section 6.2, VR AE)."""
 
 _MAXIMUM_LENGTH = 16
 
 
 def normalize(ae_title: str) -> str:
-    """The title without its outer blanks, which don't count (PS3.8 table 9-11)."""
+    """Return the title without outer blanks, which are not significant (PS3.8 table 9-11)."""
     return ae_title.strip(" ")
 
 
 def validate(ae_title: str) -> str:
-    """The normalized title.
+    """Return the normalized title.
 
-    Raises ValueError with a sentence that says what to change when it is empty, longer than 16
-    characters, or has a character that an AE title can't have.
+    Raises ValueError with a sentence that says what to change if it is empty, longer than 16
+    characters, or has a character that is not allowed in an AE title.
     """
     title = normalize(ae_title)
     if not title:

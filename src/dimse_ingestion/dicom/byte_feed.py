@@ -1,9 +1,9 @@
-"""Bytes as they arrive, read by a parser that may stop anywhere and go on later.
+"""The input buffer of an incremental parser, which can stop at any byte and resume later.
 
-A parser is a generator: it asks for bytes with `yield from`, and is resumed when more have come.
-It also stops when it has done a slice of work, so that a data set of a million elements leaves the
-event loop free in between. Bytes that are only passed over are never kept nor copied. Inflating
-(PS3.5 A.5) happens here too, so that no parser knows of it.
+A parser is a generator: it waits for bytes with `yield from`, and is resumed when more arrive. It
+also pauses after a slice of work, so that a data set of a million elements does not block the event
+loop. Skipped bytes are neither buffered nor copied. Inflating (PS3.5 A.5) is done here as well, so
+that parsers need not know of it.
 """
 
 import zlib
@@ -14,24 +14,24 @@ _INFLATED_AT_ONCE = 256 * 1024
 
 
 class EndOfData(Exception):
-    """No more bytes will come, and the parser wants some."""
+    """The input has ended, and the parser needs more bytes."""
 
 
 class ByteFeed:
-    """A queue of bytes with a position; `offset` counts from the first byte ever fed."""
+    """A queue of bytes with a read position; `offset` counts from the first byte added."""
 
     def __init__(self) -> None:
         self.offset = 0
         self.ended = False
         self.paused = False
-        """Whether the parser stopped to leave time to others, though it has bytes to go on."""
+        """Whether the parser paused after a slice of work although more bytes are available."""
         self.buffer = bytearray()
         self.start = 0
-        """Where in `buffer` the byte at `offset` stands."""
+        """The index in `buffer` of the byte at `offset`."""
         self._to_pass_over = 0
 
     def add(self, data: bytes | memoryview) -> None:
-        """Take what came; what was read before is let go of, what is skipped is not kept."""
+        """Append bytes; bytes already read are dropped, skipped ones are not buffered."""
         if self.start:
             del self.buffer[: self.start]
             self.start = 0
@@ -43,44 +43,44 @@ class ByteFeed:
 
     @property
     def available(self) -> int:
-        """Bytes that have come and were not read."""
+        """The number of buffered bytes that were not read."""
         return len(self.buffer) - self.start
 
     @property
     def skippable(self) -> int:
-        """Bytes to come that nobody will look at."""
+        """The number of the next bytes that the parser skips."""
         return self._to_pass_over
 
     def mark_skipped(self, length: int) -> None:
-        """Count so many of those as come, though they never were."""
+        """Count at most `length` of the skippable bytes as added, without having them."""
         step = min(length, self._to_pass_over)
         self._to_pass_over -= step
         self.offset += step
 
     def advance(self, length: int) -> None:
-        """Go on behind `length` bytes that have come; back, if negative, over what was just read.
+        """Move the read position by `length` bytes; a negative length goes back.
 
-        Bytes that were read can be read again until the parser next waits for more.
+        Bytes can be read again until the parser next waits for more.
         """
         self.start += length
         self.offset += length
 
     def take(self, length: int) -> Generator[None, None, bytes]:
-        """Return the next `length` bytes; raises Ended when they won't come."""
+        """Read the next `length` bytes; raises EndOfData."""
         yield from self.wait_for(length)
         taken = bytes(self.buffer[self.start : self.start + length])
         self.advance(length)
         return taken
 
     def wait_for(self, length: int) -> ParserSteps:
-        """Wait until the next `length` bytes have come; raises Ended when they won't."""
+        """Wait until the next `length` bytes are available; raises EndOfData."""
         while len(self.buffer) - self.start < length:
             if self.ended:
                 raise EndOfData
             yield
 
     def skip(self, length: int) -> ParserSteps:
-        """Pass over the next `length` bytes without keeping them."""
+        """Skip the next `length` bytes without buffering them; raises EndOfData."""
         step = min(length, self.available)
         self.advance(step)
         self._to_pass_over = length - step
@@ -90,30 +90,30 @@ class ByteFeed:
             yield
 
     def peek(self, length: int) -> Generator[None, None, bytes]:
-        """Return the next `length` bytes, still to be read; raises Ended when they won't come."""
+        """Return the next `length` bytes without reading them; raises EndOfData."""
         yield from self.wait_for(length)
         return bytes(self.buffer[self.start : self.start + length])
 
     def peek_up_to(self, length: int) -> Generator[None, None, bytes]:
-        """Return the next `length` bytes, still to be read, or all there are before the end."""
+        """Return up to `length` of the next bytes without reading them; fewer only at the end."""
         while self.available < length and not self.ended:
             yield
         return bytes(self.buffer[self.start : self.start + length])
 
     def pause(self) -> ParserSteps:
-        """Stop to leave time to others."""
+        """Pause after a slice of work."""
         self.paused = True
         yield
 
 
 class Inflater:
-    """Inflates deflated bytes, a bounded piece at a time."""
+    """Inflate deflated bytes in pieces of bounded size."""
 
     def __init__(self) -> None:
         self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
 
     def pieces(self, data: bytes | memoryview) -> Generator[bytes, None, None]:
-        """Yield what `data` holds; raises zlib.error when it isn't deflated."""
+        """Yield the inflated bytes of `data`; raises zlib.error if it isn't deflated."""
         rest: bytes | memoryview = data
         more = True
         while more and not self._inflater.eof:
@@ -125,5 +125,5 @@ class Inflater:
 
     @property
     def complete(self) -> bool:
-        """Whether the last block was seen."""
+        """Whether the end of the deflated stream was read."""
         return self._inflater.eof

@@ -1,7 +1,6 @@
-"""Text in character sets (PS3.5 section 6.1, PS3.3 C.12.1.1.2), both ways.
+"""Decoding and encoding of text by Specific Character Set (PS3.5 section 6.1, PS3.3 C.12.1.1.2).
 
-It reads Specific Character Set, misspelt terms included, and knows which VRs it governs. Escape
-sequences within a value are `code_extensions`' matter; which values are text is the VR's.
+Misspelt terms are understood as well. `code_extensions` handles escape sequences within a value.
 """
 
 import codecs as python_codecs
@@ -56,28 +55,29 @@ _FIELD_NAMES = re.compile(
     r"|shift-jis|sjis|euc-(?:jp|kr)|koi8-[ru]|big5"
 )
 """Names of other systems that some devices write instead of a term."""
-_LONGEST_TERMS = 256  # characters of Specific Character Set that are looked at
+_LONGEST_TERMS = 256  # characters of Specific Character Set that are read
 
 
 @dataclass(frozen=True, slots=True)
 class Codecs:
-    """How the text of a data set is read."""
+    """The codecs to decode a data set's text with."""
 
     first: str
-    """The Python codec of what has no escape sequence."""
+    """The Python codec of text without an escape sequence."""
     extended: bool
     """Whether escape sequences switch: UTF-8, GB18030 and GBK have none."""
     preferred: str = ""
-    """A codec that is taken where it can read all of a value: a UTF-8 named where it may not be."""
+    """A codec that is used if it decodes a whole value: e.g. UTF-8 named at a position where the
+    standard doesn't allow it."""
 
 
 def codecs(specific_character_set: str) -> Codecs:
-    """Return how text is read in the sets that the terms (joined by a backslash) name."""
+    """Return the codecs for terms that are joined by a backslash."""
     return _codecs(specific_character_set[:_LONGEST_TERMS])
 
 
 def defined_terms(specific_character_set: str) -> str:
-    """Return the terms as the standard spells them, empty where one of them has no such term."""
+    """Return the terms in the standard's spelling, or an empty string if one is unknown."""
     return _defined_terms(specific_character_set[:_LONGEST_TERMS])
 
 
@@ -87,13 +87,13 @@ def _codecs(terms: str) -> Codecs:
     if first in _WHOLE:
         return Codecs(first, extended=False)
     whole = next((each for each in others if each in _WHOLE), "")
-    # the default repertoire has no high bytes: those of a set that is named besides are meant
+    # the default repertoire has no high bytes, so they belong to another set that is named
     first = first or next((each for each in others if each and each not in _WHOLE), LATIN_1)
     return Codecs(first, extended=True, preferred=whole)
 
 
 def _codec(term: str) -> str:
-    """Return the Python codec of a term's high bytes, empty where it has none or is unknown."""
+    """Return the Python codec of a term's high bytes; empty if it has none or is unknown."""
     term = term.strip(_PADDING).upper()
     if guo_biao := _GUO_BIAO.fullmatch(term):
         name = _SEPARATORS.sub("", guo_biao[1])
@@ -107,7 +107,7 @@ def _codec(term: str) -> str:
 
 
 def _number(term: str) -> int | None:
-    """Return the ISO-IR number that a term has, in whatever spelling."""
+    """Return the ISO-IR number in a term of any spelling, or None."""
     found = _NUMBERED.fullmatch(term)
     return int(found[1]) if found else None
 
@@ -139,7 +139,7 @@ def _defined_terms(terms: str) -> str:
 
 
 def _registered_number(term: str) -> int | None:
-    """Return a term's ISO-IR number, None where the standard has no such set."""
+    """Return a term's ISO-IR number, or None if the standard has no such set."""
     term = term.strip(_PADDING).upper()
     if not term:
         return _DEFAULT_REPERTOIRE
@@ -150,9 +150,9 @@ def _registered_number(term: str) -> int | None:
 
 
 def decode(value: bytes, vr: str, in_codecs: Codecs) -> str:
-    """Return the text of a value without the padding at its end.
+    """Decode a value to text without trailing padding.
 
-    What can't be decoded becomes U+FFFD.
+    Undecodable bytes become U+FFFD.
     """
     escaped = code_extensions.ESCAPE in value
     if value.isascii() and not escaped:
@@ -174,14 +174,14 @@ def _decode(value: bytes, vr: str, in_codecs: Codecs, *, escaped: bool) -> str:
 
 
 def _ends(vr: str) -> str:
-    """Return the characters after which the first character set holds again (PS3.5 6.1.2.5.3)."""
+    """Return the delimiters that reset text to the first character set (PS3.5 6.1.2.5.3)."""
     if vr == "PN":
         return _NAME_ENDS
     return _TEXT_ENDS if vr in SINGLE_VALUED else _VALUE_ENDS
 
 
 def can_encode(text: str, vr: str, specific_character_set: str) -> bool:
-    """Return whether every character survives being written in these sets and read again."""
+    """Return whether text is unchanged after encoding in these sets and decoding."""
     if text.isascii() or vr not in _GOVERNED:
         return True
     try:
@@ -192,9 +192,9 @@ def can_encode(text: str, vr: str, specific_character_set: str) -> bool:
 
 
 def is_encodable(text: str, vr: str) -> bool:
-    """Return whether there is a character set for every character: lone surrogates have none.
+    """Return whether any character set can encode the text; lone surrogates can't be encoded.
 
-    Values that Specific Character Set does not govern are ASCII.
+    VRs that Specific Character Set does not govern take ASCII only.
     """
     if vr not in _GOVERNED:
         return text.isascii()
@@ -206,7 +206,7 @@ def is_encodable(text: str, vr: str) -> bool:
 
 
 def _encode(text: str, vr: str, specific_character_set: str) -> bytes:
-    """Return a value's bytes; raises UnicodeEncodeError for a character that can't be written."""
+    """Encode a value; raises UnicodeEncodeError for a character that no set has."""
     terms = specific_character_set.split("\\")
     first = _codec(terms[0])
     if first in _WHOLE:
@@ -234,7 +234,7 @@ def _coded_set(term: str) -> CodedSet | None:
 
 
 def encode(text: str, vr: str, specific_character_set: str) -> bytes:
-    """Return a text value's bytes, without padding; what can't be written as a question mark."""
+    """Encode a text value without padding; characters that no set has become question marks."""
     if vr not in _GOVERNED or text.isascii():
         return text.encode("ascii", "replace")
     try:

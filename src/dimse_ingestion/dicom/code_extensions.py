@@ -1,9 +1,9 @@
 """Code extensions: text that switches character sets by escape sequences (PS3.5 6.1.2.5).
 
-A value is read by two states of ISO/IEC 2022: G0 gives the bytes below 80H, G1 those above. Which
-sets a data set names, and text without escape sequences, are `charsets`' matter. Reading takes
-what the field writes (sets that aren't named, an escape sequence left out before a delimiter or
-the end); writing follows the standard to the letter.
+The codec has two states of ISO/IEC 2022: G0 is the set of bytes below 80H, G1 of those above.
+`charsets` reads the names of the sets and decodes text without escape sequences. Decoding accepts
+what devices write (sets that aren't named, a missing escape sequence before a delimiter or the
+end); encoding follows the standard exactly.
 """
 
 import re
@@ -16,7 +16,7 @@ _JIS_X_0208, _JIS_X_0212 = "jis_x_0208", "jis_x_0212"
 _TO_ASCII, _TO_ROMAN = b"\x1b(B", b"\x1b(J"
 LATIN_1 = "iso8859_1"
 KATAKANA = "shift_jis"
-"""Stands for JIS X 0201: its letters of one byte, and real Shift JIS that is named like it."""
+"""Used for JIS X 0201 (its single-byte letters), and for Shift JIS that is labelled as it."""
 
 _G0_ESCAPES = {
     b"\x1b(B": _ASCII,
@@ -45,7 +45,7 @@ _G1_ESCAPES = {
 _G0_OF = {codec: escape for escape, codec in reversed(_G0_ESCAPES.items())}
 _G1_OF = {codec: escape for escape, codec in _G1_ESCAPES.items()}
 _SUPERSETS = {"euc_kr": "cp949", "gb2312": "gb18030", KATAKANA: "cp932"}
-"""What is tried for bytes that the set itself doesn't have: vendors' extensions of it."""
+"""Vendor extensions of a set, tried for bytes that the set itself doesn't have."""
 _EUC_SINGLE_SHIFT = {_JIS_X_0208: b"", _JIS_X_0212: b"\x8f"}
 _JIS_CODECS = ("euc_jp", "euc_jis_2004")
 _HIGH_BIT = bytes(byte | 0x80 for byte in range(256))
@@ -57,17 +57,17 @@ _PAIR = 2
 
 
 def decode(value: bytes, initial_g1: str, delimiters: str) -> str:
-    """Return the text of a value with escape sequences.
+    """Decode a value with escape sequences.
 
-    `initial_g1` is the codec of high bytes at first and after each of the `delimiters`, where G0
-    is ASCII again. What can't be decoded becomes U+FFFD; unknown escape sequences stay.
+    `initial_g1` is the codec of high bytes at the start and after each of the `delimiters`, which
+    also reset G0 to ASCII. Undecodable bytes become U+FFFD; unknown escape sequences stay.
     """
     reader = _Reader(initial_g1, delimiters)
     return "".join([reader.read(fragment) for fragment in _FRAGMENTS.findall(value)])
 
 
 class _Reader:
-    """One value's states."""
+    """Decode one value, holding its G0 and G1 states."""
 
     def __init__(self, initial_g1: str, delimiters: str) -> None:
         self._initial_g1 = self._g1 = initial_g1
@@ -76,7 +76,7 @@ class _Reader:
         self._delimiter = re.compile(rb"[%s]" % re.escape(self._delimiters))
 
     def read(self, fragment: bytes) -> str:
-        """Return the text of what stands between two escape sequences; the first switches."""
+        """Decode bytes up to the next escape sequence, after applying the one at their start."""
         text = self._apply_escape(fragment)
         if self._g0 != _ASCII:
             return self._decode_pairs(text)
@@ -89,7 +89,7 @@ class _Reader:
         return before + self._reset_and_decode(text[reset.start() :])
 
     def _apply_escape(self, fragment: bytes) -> bytes:
-        """Return the fragment without the escape sequence that was obeyed."""
+        """Apply the escape sequence at the start and return the rest; keep an unknown one."""
         found = _ESCAPE_SEQUENCE.match(fragment)
         if found is None:
             return fragment
@@ -102,12 +102,12 @@ class _Reader:
         return fragment[found.end() :]
 
     def _reset_and_decode(self, text: bytes) -> str:
-        """Return text that begins with a delimiter, which brings the first sets back."""
+        """Reset to the first sets at a delimiter, and decode the text from it on."""
         self._g0, self._g1 = _ASCII, self._initial_g1
         return decode_bytes(text, self._g1)
 
     def _decode_pairs(self, text: bytes) -> str:
-        """Return text whose bytes below 80H are pairs, up to a delimiter that is none of them."""
+        """Decode text whose bytes below 80H are pairs, up to a delimiter outside of pairs."""
         read: list[str] = []
         for run in _GRAPHIC.finditer(text):
             found = run[0]
@@ -121,7 +121,7 @@ class _Reader:
         return "".join(read)
 
     def _read_run(self, run: bytes, read: list[str]) -> int:
-        """Read a run of pairs; return where a delimiter ended it, or its length."""
+        """Decode a run of pairs into `read`; return a delimiter's position or the length."""
         whole = len(run) // _PAIR * _PAIR
         if (characters := _decode_jis(run[:whole], self._g0)) is not None:
             read.append(characters)
@@ -144,7 +144,7 @@ class _Reader:
 
 
 def _decode_jis(pairs: bytes, g0: str) -> str | None:
-    """Return the characters of pairs of bytes of JIS X 0208 or 0212, None if one is none."""
+    """Decode pairs of bytes of JIS X 0208 or 0212; return None if one is invalid."""
     shift = _EUC_SINGLE_SHIFT[g0]
     high = pairs.translate(_HIGH_BIT)
     if shift:
@@ -158,9 +158,9 @@ def _decode_jis(pairs: bytes, g0: str) -> str | None:
 
 
 def decode_bytes(value: bytes, codec: str) -> str:
-    """Return text of one codec, what can't be decoded as U+FFFD.
+    """Decode bytes by one codec, or by a vendor's extension of it if that fails.
 
-    Where the codec itself fails, a vendor's extension of it is tried.
+    Undecodable bytes become U+FFFD.
     """
     try:
         return value.decode(codec)
@@ -176,18 +176,18 @@ def decode_bytes(value: bytes, codec: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CodedSet:
-    """One character set that may be switched to: in G0 by pairs, or in G1 by a codec."""
+    """A character set that an escape sequence selects: pairs in G0, or a codec in G1."""
 
     g0: str = ""
     g1: str = ""
 
     @property
     def escape(self) -> bytes:
-        """The sequence that switches to it."""
+        """The escape sequence that selects it."""
         return _G0_OF[self.g0] if self.g0 else _G1_OF[self.g1]
 
     def encode(self, character: str) -> bytes:
-        """Return a character's bytes, none if the set doesn't have it."""
+        """Encode a character; empty if the set doesn't have it."""
         if self.g0:
             return _encode_jis(character, self.g0)
         return encode_high(character, self.g1)
@@ -198,7 +198,7 @@ JIS_X_0212 = CodedSet(g0=_JIS_X_0212)
 
 
 def encode_high(character: str, g1: str) -> bytes:
-    """Return the bytes above 80H of a character in a codec, none if it has no such bytes."""
+    """Encode a character in bytes above 80H; empty if the codec has none for it."""
     try:
         encoded = character.encode(g1)
     except UnicodeEncodeError:
@@ -220,10 +220,10 @@ def _encode_jis(character: str, g0: str) -> bytes:
 
 
 def encode(text: str, first: CodedSet | None, others: Sequence[CodedSet], delimiters: str) -> bytes:
-    """Return a value's bytes in the sets that are named; `first` is what G1 has at first.
+    """Encode a value in these sets; `first` is the initial G1.
 
-    After each of the `delimiters`, and at the end, the first sets hold again. Raises
-    UnicodeEncodeError for a character that none of the sets has.
+    Each of the `delimiters`, and the end, resets to the first sets. Raises UnicodeEncodeError for a
+    character that none of the sets has.
     """
     writer = _Writer(first, others)
     for character in text:
@@ -235,7 +235,7 @@ def encode(text: str, first: CodedSet | None, others: Sequence[CodedSet], delimi
 
 
 class _Writer:
-    """One value's states, and its bytes."""
+    """Encode one value, holding its G0 and G1 states."""
 
     def __init__(self, first: CodedSet | None, others: Iterable[CodedSet]) -> None:
         self.encoded = bytearray()
@@ -251,7 +251,7 @@ class _Writer:
         self._g1 = self._first
 
     def write(self, character: str) -> None:
-        """Write one character, after the escape sequence that it needs."""
+        """Append one character, with an escape sequence before it if needed."""
         if character.isascii():
             self._end_pairs()
             self.encoded += character.encode("ascii")
@@ -279,7 +279,7 @@ class _Writer:
             self._g1 = coded_set
 
     def _end_pairs(self) -> None:
-        """End pairs. Readers that know one set at a time need G1 named again afterwards."""
+        """Leave the set of pairs; G1 is selected again afterwards, for readers with one state."""
         if self._g0 is not None:
             self.encoded += self._to_single
             self._g0 = self._g1 = None

@@ -1,8 +1,8 @@
-"""Headers of compressed images: what size a code stream claims, where an image begins and ends.
+"""Headers of compressed images: the size in a code stream, and the markers around an image.
 
 JPEG (ISO/IEC 10918-1 annex B), JPEG-LS (14495-1 annex C), JPEG 2000 and HTJ2K (15444-1 annexes A
-and I), RLE (PS3.5 annex G). Headers alone are read, nothing is decoded: a decoder must not be given
-a code stream that claims more than its instance, and fragments are told apart by their markers.
+and I), RLE (PS3.5 annex G). Pixels are not decoded here: the size is checked before a decoder gets
+the code stream, and markers show which fragments begin a frame.
 """
 
 import struct
@@ -25,19 +25,19 @@ _WITHOUT_LENGTH = frozenset({0x00, 0x01, *range(0xD0, 0xDA)})
 _MOST_SEGMENTS, _RLE_HEADER = 15, 64
 
 BEGIN_LENGTH = 12
-"""Bytes at a fragment's begin that tell whether an image begins there."""
+"""Bytes at the start of a fragment that show whether an image begins there."""
 
 END_LENGTH = 10
-"""Bytes at a fragment's end in which the marker that ends an image may stand, before padding."""
+"""Bytes at the end of a fragment that may contain the end marker of an image, before padding."""
 
 
 class NoSize(ValueError):
-    """The code stream has no header that tells its size; the sentence says so."""
+    """The code stream has no valid header with a size; the message is for the client."""
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What a code stream claims to decode to; `tiles` is 1 where it has none."""
+    """The image size in a code stream's header; `tiles` is 1 if it has none."""
 
     rows: int
     columns: int
@@ -51,7 +51,7 @@ class Size:
 
 
 def claimed_size(code_stream: bytes, transfer_syntax_uid: str) -> Size | None:
-    """Return the largest size the headers claim; None where the syntax has no such header.
+    """Return the largest size in the headers; None if the syntax has no such header.
 
     Raises NoSize when the code stream does not begin as its transfer syntax says.
     """
@@ -65,12 +65,12 @@ def claimed_size(code_stream: bytes, transfer_syntax_uid: str) -> Size | None:
 
 
 def has_markers(transfer_syntax_uid: str) -> bool:
-    """Tell whether images of a transfer syntax begin and end with markers."""
+    """Return whether images of a transfer syntax begin and end with markers."""
     return transfer_syntax_uid in _JPEG or transfer_syntax_uid in _JPEG_2000
 
 
 def begins_image(begin: bytes, transfer_syntax_uid: str) -> bool:
-    """Tell whether a fragment that begins with these bytes begins an image."""
+    """Return whether a fragment that starts with these bytes begins an image."""
     if transfer_syntax_uid in _JPEG_2000:
         return begin.startswith((_START_OF_CODE_STREAM, _JP2_SIGNATURE[:BEGIN_LENGTH]))
     if transfer_syntax_uid in _JPEG:
@@ -79,7 +79,7 @@ def begins_image(begin: bytes, transfer_syntax_uid: str) -> bool:
 
 
 def ends_image(end: bytes) -> bool:
-    """Tell whether the last bytes of a fragment, and of those before it, end an image."""
+    """Return whether these last bytes of fragments end an image."""
     return _END_OF_IMAGE in end[-END_LENGTH:]
 
 
@@ -104,7 +104,7 @@ def _jpeg_2000_size(code_stream: bytes) -> Size:
 
 
 def _code_stream_offset(data: bytes) -> int:
-    """Return where the code stream begins: at once, or in its box of a JP2 file."""
+    """Return the code stream's offset: 0, or that of its box in a JP2 file."""
     place = 0
     while data.startswith(_JP2_SIGNATURE) and place + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, place)
@@ -141,7 +141,7 @@ def _jpeg_sizes(code_stream: bytes) -> Iterator[Size]:
 
 
 def _number_of_lines(code_stream: bytes) -> int:
-    """Return the rows that a DNL marker after the first scan tells, which a header left out."""
+    """Return the rows in a DNL marker after the first scan, for a header without rows."""
     place = code_stream.find(_DEFINE_NUMBER_OF_LINES) + len(_DEFINE_NUMBER_OF_LINES)
     if place < len(_DEFINE_NUMBER_OF_LINES):
         return 0
@@ -149,7 +149,7 @@ def _number_of_lines(code_stream: bytes) -> int:
 
 
 def _segments(code_stream: bytes) -> Iterator[tuple[int, memoryview]]:
-    """Yield the marker segments before the first scan, over fill bytes and what is no marker."""
+    """Yield the marker segments before the first scan, skipping fill bytes and other bytes."""
     view = memoryview(code_stream)
     place = code_stream.find(0xFF)
     while 0 <= place < len(code_stream) - 3:

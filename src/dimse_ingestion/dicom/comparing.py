@@ -1,6 +1,7 @@
-"""What two values of one VR are compared by (PS3.4 C.2.2.2): names folded, times made intervals.
+"""Normalized forms of values for comparison in queries (PS3.4 C.2.2.2): names, numbers, times.
 
-Pure text in, comparable text out, so that a database and Python compare alike.
+Text goes in and comparable text comes out, so that a database and Python compare in the same way.
+Matching itself is in `matching`.
 """
 
 import re
@@ -26,7 +27,7 @@ _OFFSET = re.compile(r"(?P<local>.*?)(?P<offset>[+-]\d{4})?")
 
 
 def folded_name(name: str) -> str:
-    """A person name (or a component group) without case, width, and what is not significant."""
+    """Return a person name or component group without case, width and insignificant parts."""
     return "=".join(map(_folded_group, name.split("="))).rstrip("=")
 
 
@@ -36,17 +37,17 @@ def _folded_group(group: str) -> str:
 
 
 def _compatible(text: str) -> str:
-    """Return the text without differences of width and form; a long one, no name, as it is."""
+    """Return the text in NFKC; a text too long for a name is returned unchanged."""
     return unicodedata.normalize("NFKC", text) if len(text) <= _LONGEST_NORMALIZED else text
 
 
 def name_groups(name: str) -> list[str]:
-    """The folded component groups of a name: alphabetic, ideographic, phonetic (PS3.5 6.2.1)."""
+    """Return the folded component groups: alphabetic, ideographic, phonetic (PS3.5 6.2.1)."""
     return folded_name(name).split("=")
 
 
 def comparable(value: str, vr: str) -> str:
-    """One value as it is compared for equality; outer blanks never count."""
+    """Return the form of a value that is compared for equality, without outer blanks."""
     text = value.strip(" \x00")
     if vr == "PN":
         return folded_name(text)
@@ -68,24 +69,24 @@ def _number(text: str) -> str:
 
 
 def is_temporal(text: str, vr: str) -> bool:
-    """Whether this is a date, time or date time, perhaps with less precision than it could have."""
+    """Return whether this is a date, time or date time, in full or with less precision."""
     return _SHAPE[vr].fullmatch(_digits(text, vr)) is not None
 
 
 def lowest(text: str, vr: str) -> str:
-    """The first moment that a date (8 digits), time (12) or date time (20) stands for."""
+    """Return the first moment of a date (8 digits), time (12) or date time (20)."""
     digits = _digits(text, vr)
     return digits + _LOWEST[vr][len(digits) :]
 
 
 def highest(text: str, vr: str) -> str:
-    """The last moment it stands for; a month has 31 days here, which compares as well."""
+    """Return the last moment; every month has 31 days here, which does not change comparisons."""
     digits = _digits(text, vr)
     return digits + _HIGHEST[vr][len(digits) :]
 
 
 def _digits(text: str, vr: str) -> str:
-    """Without ACR-NEMA's separators; a date time in UTC if it has an offset."""
+    """Return the digits without ACR-NEMA's separators; a date time with an offset in UTC."""
     plain = text.strip(" \x00")
     if vr == "DT":
         return _in_utc(plain)

@@ -1,8 +1,8 @@
-"""A data set put together from elements, and from values that stand elsewhere (PS3.5 7, A.4).
+"""Composition of a data set from elements and bulk data that is stored elsewhere (PS3.5 7, A.4).
 
-What arrives as metadata and bulk data becomes explicit VR little endian, or a syntax that
-encapsulates its pixels. Long values come out as references, so that none is in memory; sequences
-around them have undefined lengths. It reads no value.
+Metadata and bulk data become explicit VR little endian, or a syntax with encapsulated pixels. Long
+values are yielded as references, so that none is in memory; sequences around them have undefined
+lengths. The bytes behind a reference are not read here.
 """
 
 import struct
@@ -21,7 +21,7 @@ from dimse_ingestion.dicom.value_representations import TEXT
 
 Piece = bytes | BulkReference
 LocateSegments = Callable[[BulkReference], Sequence[BulkReference]]
-"""Where the parts of a value stand, in order: of encapsulated pixel data, its fragments."""
+"""Return the parts of a value in order; the fragments of encapsulated pixel data."""
 
 _UNDEFINED = 0xFFFFFFFF
 _FILE_META = "0002"
@@ -33,7 +33,7 @@ _PIXELS = (f"{PIXEL_DATA >> 16:04X}", f"{PIXEL_DATA & 0xFFFF:04X}")
 _OF_ANOTHER_ENCODING = frozenset(
     {("7FE0", "0001"), ("7FE0", "0002"), ("7FE0", "0003"), ("FFFC", "FFFC")}
 )
-"""Offset tables and padding: true only of the bytes they came with."""
+"""Offset tables and padding: valid only for the original bytes."""
 
 
 def _marker(element: int, length: int) -> bytes:
@@ -51,10 +51,10 @@ _NO_OFFSETS = _marker(0xE000, 0)
 def compose(
     elements: Iterable[Element], segments: LocateSegments, *, encapsulated: bool = False
 ) -> Iterator[Piece]:
-    """The data set in pieces, in order; raises ValueError for a value that is none of its VR.
+    """Yield the data set in pieces, in order; raises ValueError for a value not of its VR.
 
-    File meta information, group lengths and offset tables are left out, and items take the data
-    set's character set: the told one if it can write every value, else UTF-8.
+    File meta information, group lengths and offset tables are omitted. The character set, which
+    items inherit, is the given one if it can encode every value, else UTF-8.
     """
     own = _clean(elements)
     named = [each.value for each in own if (each.group, each.element) == _CHARACTER_SET]
@@ -67,7 +67,7 @@ def compose(
 
 
 def has_omitted_elements(elements: Iterable[Element]) -> bool:
-    """Whether `compose` leaves out more than file meta information and group lengths."""
+    """Return whether `compose` omits more than file meta information and group lengths."""
     return any(
         not _belongs(each) and each.group != _FILE_META and each.element != _GROUP_LENGTH
         for each in _all(elements)
@@ -82,7 +82,7 @@ def _all(elements: Iterable[Element]) -> Iterator[Element]:
 
 
 def _clean(elements: Iterable[Element], *, inner: bool = False) -> list[Element]:
-    """Return what belongs to the data set; of two elements with one tag the first."""
+    """Return the elements to write; the first one if a tag is repeated."""
     unique: dict[tuple[str, str], Element] = {}
     for each in elements:
         if _belongs(each):

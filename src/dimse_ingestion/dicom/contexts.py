@@ -1,7 +1,7 @@
-"""Which presentation contexts are accepted (PS3.8 section 9.3.3, PS3.4 B.3.1 and C.5).
+"""The policy for presentation contexts (PS3.8 section 9.3.3, PS3.4 B.3.1 and C.5).
 
-Everything that is not asked as a known service is taken for storage, so that no private class is
-lost. This decides on names only; the negotiation itself is the upper layer's.
+An abstract syntax that is no known service is taken as a storage class, so that private classes
+are stored as well. The negotiation itself is in the upper layer.
 """
 
 from collections.abc import Callable
@@ -40,10 +40,10 @@ _NO_STORAGE = NON_PATIENT | frozenset(
 
 
 def is_storage(abstract_syntax: str) -> bool:
-    """Return whether an abstract syntax is taken for a storage class.
+    """Return whether an abstract syntax is treated as a storage class.
 
-    All are that PS3.6 names so, that it keeps without a name, and that it doesn't know, except
-    those of `NON_PATIENT` objects: no study could hold them, so no query would find them.
+    These are the storage classes of PS3.6, its retired ones without a name, and unknown ones,
+    except `NON_PATIENT` classes: their objects belong to no study, so no query would find them.
     """
     if abstract_syntax in _NO_STORAGE:
         return False
@@ -56,9 +56,10 @@ def is_storage(abstract_syntax: str) -> bool:
 def context_policy(
     sop_classes: tuple[str, ...] = (), transfer_syntaxes: tuple[str, ...] = ()
 ) -> ContextPolicy:
-    """The policy of an AE; a list that isn't empty narrows what is stored.
+    """Return the policy of an AE; non-empty lists restrict what is stored.
 
-    The requestor's first acceptable transfer syntax wins: it knows best what it has.
+    The requestor's first acceptable transfer syntax is chosen, because it reflects how the
+    requestor has its objects.
     """
 
     def choose(abstract_syntax: str, proposed: tuple[str, ...]) -> str | None:

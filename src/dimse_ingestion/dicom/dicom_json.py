@@ -1,7 +1,7 @@
-"""The DICOM JSON Model (PS3.18 annex F): elements to JSON objects, and back.
+"""The DICOM JSON Model (PS3.18 annex F): conversion of elements to JSON objects and back.
 
-Numbers are JSON numbers where one can carry them, names are split into their component groups, and
-bulk data is told by an address that the caller makes. It serializes nothing and fetches nothing.
+Numbers are JSON numbers if these are exact, names are split into component groups, and bulk data is
+referenced by a URI from the caller. Serialization and retrieval of bulk data are not done here.
 """
 
 import math
@@ -17,10 +17,10 @@ from dimse_ingestion.dicom.elements import Element
 from dimse_ingestion.dicom.value_representations import NUMBERS, SINGLE_VALUED, TEXT
 
 Path = tuple[str, ...]
-"""Tag digits; before them, for what is in a sequence, its tag and the item's number from 1."""
+"""Tag digits, preceded by the tag of each sequence around it and the item's number from 1."""
 BulkDataUri = Callable[[Path], str]
 BulkElement = Callable[[str, str, str], Element]
-"""From tag digits, VR and BulkDataURI to the element that stands for it."""
+"""Return the element for a tag (digits), VR and BulkDataURI."""
 
 GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 _SPECIFIC_CHARACTER_SET = "00080005"
@@ -39,7 +39,7 @@ JsonObject = dict[str, Any]
 
 
 def to_json(elements: Iterable[Element], address: BulkDataUri, above: Path = ()) -> JsonObject:
-    """A data set as a JSON object; `address` makes the BulkDataURI of a value by its path."""
+    """Convert a data set to a JSON object; `address` returns the BulkDataURI of a path."""
     pairs = sorted(((each.group + each.element, each) for each in elements), key=_digits)
     return {tag: _attribute(tag, each, address, above) for tag, each in pairs}
 
@@ -52,7 +52,7 @@ def _attribute(tag: str, each: Element, address: BulkDataUri, above: Path) -> Js
     if each.value:
         return _text_attribute(tag, each)
     if each.bulk is not None:
-        # SQ has no BulkDataURI (F.2.6): what is too long to be read is told as unknown
+        # SQ has no BulkDataURI (F.2.6): a sequence too long to be parsed has VR UN
         vr = "UN" if each.vr == "SQ" else each.vr
         return {"vr": vr, "BulkDataURI": address((*above, tag))}
     if each.items:
@@ -91,7 +91,7 @@ def _name(text: str) -> JsonObject | None:
 
 
 def _integer(text: str) -> int | str | None:
-    """A string where a number can't carry it, or where it is none."""
+    """Return a JSON number, or a string if it would be inexact or is not a number."""
     try:
         number = int(text)
     except ValueError:
@@ -117,10 +117,10 @@ _READERS: dict[str, Callable[[str], Any]] = {
 
 
 def from_json(data_set: object, bulk: BulkElement, depth: int = 0) -> list[Element]:
-    """The elements of a JSON object, in order of their tags.
+    """Convert a JSON object to elements, in order of their tags.
 
-    `bulk` makes those whose value stands elsewhere. Raises ValueError with a sentence that names
-    the tag and repeats no value.
+    `bulk` returns the element of a BulkDataURI. Raises ValueError with a sentence that names the
+    tag and repeats no value.
     """
     if not isinstance(data_set, dict):
         raise _mistake("A data set must be a JSON object.")
@@ -164,7 +164,7 @@ def _mistake(sentence: str) -> ValueError:
 
 @lru_cache(maxsize=8192)
 def _tag(key: str) -> tuple[str, str]:
-    """Return group and element of a tag; raises ValueError for what is none."""
+    """Return the group and element of a tag; raises ValueError for an invalid one."""
     if len(key) != 8 or not _HEXADECIMAL.issuperset(key):
         raise ValueError("A key of a data set must be a tag: eight hexadecimal digits.")
     return key[:4].upper(), key[4:].upper()
@@ -179,7 +179,7 @@ def _binary(empty: Element, value: object) -> Element:
 
 
 def _value_text(value: object, vr: str) -> str:
-    """One value as text; raises TypeError, ValueError or OverflowError."""
+    """Return one value as text; raises TypeError, ValueError or OverflowError."""
     if value is None:
         return ""
     if vr in NUMBERS:
@@ -202,7 +202,7 @@ def _string_text(value: object, vr: str) -> str:
 
 
 def _decimal_string(value: str | int | float) -> str:
-    """Return a number as a DS of at most 16 characters, rounded if need be; a text as it is."""
+    """Return a number as a DS of at most 16 characters, rounded if necessary; text unchanged."""
     text = value if isinstance(value, str) else repr(value)
     digits = _LONGEST_DS
     while not isinstance(value, str) and len(text) > _LONGEST_DS and digits:
@@ -212,7 +212,7 @@ def _decimal_string(value: str | int | float) -> str:
 
 
 def _integer_string(value: str | int | float) -> str:
-    """Return a number as an IS; a text as it is. Raises ValueError for a fraction."""
+    """Return a number as an IS; text unchanged. Raises ValueError for a fraction."""
     if isinstance(value, float) and not value.is_integer():
         raise ValueError
     return value if isinstance(value, str) else str(int(value))

@@ -1,6 +1,6 @@
-"""Tag, VR and length, as each transfer syntax writes them before a value (PS3.5 section 7.1).
+"""Element headers: tag, VR and length in each transfer syntax (PS3.5 section 7.1).
 
-Read from bytes as they arrive. What the value means is `scanning`'s matter.
+They are read from bytes as they arrive; `parsing` reads the values.
 """
 
 import struct
@@ -20,7 +20,7 @@ _DELIMITERS = 0xFFFE
 _UNDEFINED = 0xFFFFFFFF
 SHORTEST = 8
 LONGEST = 12
-"""Bytes of a header, at the least and the most."""
+"""Minimum and maximum bytes of a header."""
 
 _SHORT_VRS = {vr.encode(): vr for vr in representations.SHORT_LENGTH}
 _LONG_VRS = {vr.encode(): vr for vr in representations.LONG_LENGTH}
@@ -29,7 +29,7 @@ _PIXEL_DATA = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 
 @dataclass(frozen=True, slots=True)
 class Syntax:
-    """How elements are written; `order` is struct's `<` or `>`."""
+    """The encoding of elements; `order` is struct's `<` or `>`."""
 
     explicit: bool
     order: str
@@ -50,7 +50,7 @@ _EXPLICIT_BIG = _layout(">", explicit=True)
 
 
 def syntax_of(transfer_syntax_uid: str) -> Syntax:
-    """What a transfer syntax writes; all but two write explicit VR little endian (PS3.5 A)."""
+    """Return a transfer syntax's encoding; all but two use explicit VR little endian (PS3.5 A)."""
     named = {
         uids.IMPLICIT_VR_LITTLE_ENDIAN: IMPLICIT_LITTLE,
         uids.EXPLICIT_VR_BIG_ENDIAN: _EXPLICIT_BIG,
@@ -59,7 +59,7 @@ def syntax_of(transfer_syntax_uid: str) -> Syntax:
 
 
 class Header(NamedTuple):
-    """What stands before a value; `length` in bytes."""
+    """The header of an element; `length` in bytes."""
 
     tag: int
     vr: str
@@ -67,40 +67,40 @@ class Header(NamedTuple):
 
     @property
     def is_undefined(self) -> bool:
-        """Whether a delimiter ends the value."""
+        """Whether the value ends at a delimiter."""
         return self.length == _UNDEFINED
 
     @property
     def is_pixel_data(self) -> bool:
-        """Pixel Data, Float Pixel Data or Double Float Pixel Data."""
+        """Whether this is Pixel Data, Float Pixel Data or Double Float Pixel Data."""
         return self.tag in _PIXEL_DATA
 
     @property
     def is_delimiter(self) -> bool:
-        """Whether this begins or ends an item, or ends a sequence."""
+        """Whether this is the start or end of an item, or the end of a sequence."""
         return self.tag >> 16 == 0xFFFE
 
     def element(self, value: str = "") -> Element:
-        """The element with a text value."""
+        """Return the element with a text value."""
         group, number = _digits(self.tag)
         return Element(group, number, self.vr, value)
 
     def sequence(self, items: list[list[Element]]) -> Element:
-        """The element with items."""
+        """Return the element with items."""
         group, number = _digits(self.tag)
         return Element(group, number, "SQ", items=items)
 
     def binary(self, base64: str) -> Element:
-        """The element with a short binary value."""
+        """Return the element with a short binary value."""
         group, number = _digits(self.tag)
         return Element(group, number, self.vr, inline_binary=base64)
 
     def reference(self, begin: int, end: int) -> Element:
-        """The element whose value stands between two offsets of the data set."""
+        """Return the element whose value is between two offsets of the data set."""
         return self.referring(BulkReference(begin, end - begin))
 
     def referring(self, bulk: BulkReference) -> Element:
-        """The element whose value stands elsewhere."""
+        """Return the element with a reference to its value."""
         group, number = _digits(self.tag)
         return Element(group, number, self.vr, bulk=bulk)
 
@@ -111,9 +111,9 @@ def _digits(tag: int) -> tuple[str, str]:
 
 
 def read_available(source: ByteFeed, syntax: Syntax, *, signed: bool) -> Header:
-    """Return the next header, of which all bytes have come.
+    """Return the next header, all of whose bytes must be available.
 
-    `signed` settles VRs that depend on Pixel Representation, where none is written.
+    `signed` decides VRs that depend on Pixel Representation, in implicit VR.
     """
     buffer, start = source.buffer, source.start
     if not syntax.explicit:
@@ -134,7 +134,7 @@ def read_available(source: ByteFeed, syntax: Syntax, *, signed: bool) -> Header:
 
 
 def _of_tag(source: ByteFeed, syntax: Syntax, *, signed: bool) -> Header:
-    """Return a header without a VR, of the VR that its tag has."""
+    """Return a header without a written VR; the VR follows from the tag."""
     group, number, length = syntax.tag_and_length.unpack_from(source.buffer, source.start)
     source.advance(SHORTEST)
     tag = group << 16 | number
@@ -145,12 +145,12 @@ def _of_tag(source: ByteFeed, syntax: Syntax, *, signed: bool) -> Header:
 def _of_unknown_vr(
     source: ByteFeed, syntax: Syntax, tag: int, written: bytes, *, signed: bool
 ) -> Header:
-    """Return a header whose VR no edition of PS3.5 has, of the VR that its tag has.
+    """Return a header with an unknown VR; the VR follows from the tag.
 
-    One of capital letters is of an edition yet to come: its length has 32 bits (PS3.5 7.1.2),
-    unless bytes that are reserved there hold one of 16. Others (`??`, `--`, blanks) come from
-    senders that know no VR, with a length of 16 bits; bytes that are no text are a length of 32
-    bits, from writers that forgot the VR.
+    Two capital letters are a VR of a future edition: its length has 32 bits (PS3.5 7.1.2), unless
+    the reserved bytes hold a length of 16 bits. Other text (`??`, `--`, blanks) comes from senders
+    that don't know the VR, with a length of 16 bits. Other bytes are a length of 32 bits, from
+    writers that omitted the VR.
     """
     start = source.start
     if _is_long_by_unknown_vr(written):
@@ -166,7 +166,7 @@ def _of_unknown_vr(
 
 
 def is_long(source: ByteFeed, syntax: Syntax) -> bool:
-    """Return whether the header whose first 8 bytes have come has 12."""
+    """Return whether the header whose first 8 bytes are available has 12 bytes."""
     start = source.start
     if not syntax.explicit or syntax.tag_and_length.unpack_from(source.buffer, start)[0] == (
         _DELIMITERS
@@ -187,6 +187,6 @@ def _is_capital(vr: bytes) -> bool:
 
 
 def _is_placeholder(written: bytes) -> bool:
-    """Whether text, or NULs before a length, stand where a VR should."""
+    """Return whether text, or NULs before a length, are in the place of a VR."""
     vr, length = written[:2], written[2:]
     return all(0x20 <= byte < 0x7F for byte in vr) or (vr == b"\0\0" and length != b"\0\0")

@@ -1,8 +1,8 @@
-"""What JSON of elements must be before it is believed: bounded before it is decoded, then possible.
+"""Validation of elements in JSON: a bound before decoding, then checks of each element.
 
-For events and queries, which come from outside: an element that no reader could use would fail
-each later answer that holds it. What an element is stands in `elements`; JSON of DICOMweb, which
-has another form, is `dicom_json`'s matter.
+It is for events and queries, which come from outside: an invalid element would break each later
+answer that contains it. `elements` defines the elements; the JSON of DICOMweb has another form and
+is in `dicom_json`.
 """
 
 import binascii
@@ -16,7 +16,7 @@ import msgspec
 from dimse_ingestion.dicom.elements import BulkReference, Element
 
 DEEPEST = 64
-"""Sequences within sequences, as many as are read from a data set."""
+"""Maximum nesting of sequences, the same as for reading a data set."""
 _Decoded = TypeVar("_Decoded")
 _HALF = re.compile(r"[0-9A-F]{4}")  # of a tag
 _VR = re.compile(r"[A-Z]{2}")
@@ -26,10 +26,10 @@ _LONGEST_FRAGMENT = 2**32 - 1
 
 
 def decode(decoder: msgspec.json.Decoder[_Decoded], body: bytes, most: int) -> _Decoded:
-    """Return what `body` holds, if it has at most `most` objects and as many arrays.
+    """Decode a body that has at most `most` objects and as many arrays.
 
-    They are counted first: ten bytes of them take hundreds of bytes of memory. Raises ValueError
-    with a sentence, which repeats no value of the body, when it can't be decoded.
+    They are counted first, because ten bytes of JSON can take hundreds of bytes of memory. Raises
+    ValueError with a sentence that repeats no value of the body.
     """
     if len(body) > most:
         _check_structures(body, most)
@@ -44,25 +44,25 @@ def decode(decoder: msgspec.json.Decoder[_Decoded], body: bytes, most: int) -> _
 
 
 def _check_structures(body: bytes, most: int) -> None:
-    """Refuse a body of too many structures, or numbers: commas stand between those."""
+    """Refuse a body of too many structures or numbers; numbers are counted by commas."""
     counts = body.count(b"{"), body.count(b"["), body.count(b",") // _COMMAS
     if max(counts) > most:
         raise ValueError(f"more than {most} elements and items")
 
 
 def check(elements: Iterable[Element], depth: int = 0) -> None:
-    """Raise ValueError with a sentence, without a value, for an element that can't be one."""
+    """Raise ValueError for an invalid element, with a sentence that repeats no value."""
     if depth > DEEPEST:
         raise ValueError(f"sequences are nested deeper than {DEEPEST}")
     for each in elements:
         if not _is_named(each.group, each.element, each.vr):
-            raise ValueError("an element's tag or VR is none")
+            raise ValueError("an element's tag or VR is invalid")
         if each.items is not None or each.inline_binary is not None or each.bulk is not None:
             _check_other_value(each, depth)
 
 
 def _check_other_value(of: Element, depth: int) -> None:
-    """Check what an element has instead of text."""
+    """Check an element's inline binary value, bulk reference or items."""
     if of.inline_binary is not None:
         _check_base64(of.inline_binary)
     if of.bulk is not None:
@@ -80,7 +80,7 @@ def _check_base64(text: str) -> None:
     try:
         binascii.a2b_base64(text, strict_mode=True)
     except ValueError:
-        raise ValueError("an element's inline binary value is no base64") from None
+        raise ValueError("an element's inline binary value is not base64") from None
 
 
 def _check_reference(bulk: BulkReference) -> None:
@@ -92,4 +92,4 @@ def _check_reference(bulk: BulkReference) -> None:
         and max(fragments) <= _LONGEST_FRAGMENT
     )
     if not possible:
-        raise ValueError("an element's bulk reference is none")
+        raise ValueError("an element's bulk reference is invalid")

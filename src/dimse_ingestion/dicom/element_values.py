@@ -1,6 +1,6 @@
-"""A short value's bytes as an element holds them: text, numbers in decimal, or base64 (PS3.5 6.2).
+"""Decoding of short values to text, decimal numbers or base64 (PS3.5 6.2).
 
-What is short, and where its bytes come from, is `parsing`'s matter.
+`parsing` reads the bytes and decides which values are short.
 """
 
 from base64 import b64encode
@@ -13,7 +13,7 @@ from dimse_ingestion.dicom.limits import Scope
 
 
 def stored_text(found: Element) -> str:
-    """Return the text that is kept of an element's value."""
+    """Return the text by which an element's value is stored."""
     return found.value or found.inline_binary or ""
 
 

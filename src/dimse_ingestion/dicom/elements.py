@@ -1,9 +1,9 @@
-"""Data elements as events, queries and the catalogue carry them: text, whatever the syntax was.
+"""Data elements of events, queries and the catalogue, independent of the transfer syntax.
 
-One representation from the first byte read to the last match sent, so that nothing is translated
-twice. It is the `elements` list of the original's ImageStoredEvent (group, element, vr and value,
-all strings), widened where that form loses something: items of a sequence, binary values, and
-bulk data told by its place. It reads and writes no bytes (see `scanning`, `encoding`).
+All packages use this one representation, so that nothing is converted twice. It is the `elements`
+list of ImageStoredEvent (group, element, vr and value, all strings), extended where that form loses
+information: items of a sequence, binary values, and references to bulk data. Reading and writing
+bytes is in `scanning` and `encoding`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,7 +13,7 @@ import msgspec
 
 
 class BulkReference(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """Where a value too large to carry stands in the stored object.
+    """A reference to the place of a large value in the stored object.
 
     `offset` counts bytes from the first byte of the data set (after preamble and group 2);
     `length` is the value's length in bytes, item headers included where it is encapsulated.
@@ -46,17 +46,17 @@ class Element(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     @property
     def tag(self) -> int:
-        """The tag as one number, group in the upper 16 bits."""
+        """The tag as one number, with the group in the upper 16 bits."""
         return int(self.group + self.element, 16)
 
     @property
     def values(self) -> list[str]:
-        """The single values of `value`, outer blanks kept; no value gives an empty list."""
+        """The single values of `value`, with outer blanks; an empty list without a value."""
         return self.value.split("\\") if self.value else []
 
 
 def element(tag: int, vr: str, value: str = "") -> Element:
-    """An element by its tag as one number."""
+    """Return the element with this tag, given as one number."""
     return Element(f"{tag >> 16:04X}", f"{tag & 0xFFFF:04X}", vr, value)
 
 
@@ -74,7 +74,7 @@ def _parts(elements: Iterable[Element]) -> Iterator[object]:
 
 
 def by_tag(elements: Iterable[Element]) -> dict[int, Element]:
-    """Elements by tag; of two with one tag the first counts, as a reader would meet it."""
+    """Return the elements by tag; the first one if a tag is repeated."""
     found: dict[int, Element] = {}
     for each in elements:
         found.setdefault(each.tag, each)

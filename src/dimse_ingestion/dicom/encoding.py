@@ -1,8 +1,8 @@
-"""Elements as the bytes of a data set: identifiers of C-FIND responses (PS3.4 C.4.1.1.3.2).
+"""Encoding of elements as a data set: identifiers of C-FIND responses (PS3.4 C.4.1.1.3.2).
 
-The reverse of `scanning` for what has no pixels, in any transfer syntax without encapsulation. It
-chooses the character set of an answer and writes sequences with explicit lengths. Data sets with
-values that stand elsewhere are `composing`'s matter, which has their elements written here.
+The reverse of `scanning` for data sets without pixels, in any transfer syntax without
+encapsulation. It chooses the character set of a response and writes sequences with explicit
+lengths. `composing` uses it to write data sets with bulk data.
 """
 
 import struct
@@ -18,14 +18,15 @@ from dimse_ingestion.dicom.elements import Element, element
 
 SPECIFIC_CHARACTER_SET = 0x00080005
 GROUP_AND_ELEMENT = attrgetter("group", "element")
-"""Orders elements as their tags do, without making numbers of them."""
+"""Sort key for the order of tags, without converting them to numbers."""
 _LONGEST_SHORT_VALUE = 0xFFFE
 
 
 def response_character_set(elements: Iterable[Element], stored: str) -> str:
-    """Return the terms to answer in: none for ASCII, the stored ones if they have all, or UTF-8.
+    """Return the Specific Character Set of a response.
 
-    Misspelt terms are answered as the standard spells them.
+    It is empty for ASCII, the stored one if it can encode every value, or else UTF-8. Misspelt
+    terms are corrected to the standard's spelling.
     """
     texts = [(text, vr) for text, vr in _texts(elements) if not text.isascii()]
     if not texts:
@@ -46,9 +47,9 @@ def _texts(elements: Iterable[Element]) -> Iterable[tuple[str, str]]:
 def encode(
     elements: Iterable[Element], transfer_syntax_uid: str, specific_character_set: str = ""
 ) -> bytes:
-    """The data set, its elements in order of tags, Specific Character Set put in if not empty.
+    """Encode a data set in order of tags, with Specific Character Set if it is not empty.
 
-    Raises ValueError when a value is not what its VR says, or the transfer syntax encapsulates.
+    Raises ValueError for a value that is not of its VR, and for an encapsulated transfer syntax.
     """
     if transfer_syntax_uid not in uids.IDENTIFIER_SYNTAXES:
         raise ValueError(f"No identifier can be written in {transfer_syntax_uid}.")
@@ -67,7 +68,7 @@ def explicit_writer(specific_character_set: str) -> Callable[[Element], bytes]:
 
 
 def explicit_header(each: Element, length: int) -> bytes:
-    """Tag, VR and a length in bytes, in explicit VR little endian."""
+    """Encode tag, VR and a length in bytes in explicit VR little endian."""
     return _Writer(uids.EXPLICIT_VR_LITTLE_ENDIAN, "").header(each, length)
 
 
@@ -131,7 +132,7 @@ class _Writer:
 
 
 def _pad(value: bytes, vr: str) -> bytes:
-    """Even length (PS3.5 6.2): NUL for UIDs and binary, space for text."""
+    """Pad to an even length (PS3.5 6.2): NUL for UIDs and binary, space for text."""
     if len(value) % 2 == 0:
         return value
     text = vr in representations.TEXT and vr != "UI"

@@ -18,7 +18,7 @@ _INSIDE = re.compile(
     r")[)']?",
     re.IGNORECASE,
 )
-"""Addresses of the inside, with the preposition and brackets around each."""
+"""Internal addresses, with the preposition and brackets around each."""
 
 _COMMENT_LENGTH = 64  # Error Comment (0000,0902) is one LO value, PS3.7 table C.5-1
 
@@ -29,7 +29,7 @@ def redact(sentence: str) -> str:
 
 
 class DimseFailure(Exception):
-    """An operation that can't succeed as asked.
+    """An operation that failed, with the status and comment to answer.
 
     `transient` says that the same request may succeed later without anybody changing it: the
     transport retries such failures within its budget and gives up on the others at once.

@@ -1,9 +1,9 @@
-"""Where a frame's fragments stand in encapsulated pixel data (PS3.5 annex A.4).
+"""The index of fragments and frames in encapsulated pixel data (PS3.5 annex A.4).
 
-One fragment a frame needs nothing else. Otherwise an offset table tells where frames begin, and the
-markers of the images hold it to account, or stand in where it is missing or wrong: a fragment
-boundary is one of frames where an image ends before it and another begins after it. It reads
-nothing: it says what to read, and puts together what was read.
+With one fragment for each frame nothing else is needed. Otherwise an offset table gives the starts
+of frames; image markers verify it, or replace it if it is missing or wrong: a fragment boundary is
+also a frame boundary if an image ends before it and another begins after it. This module does no
+I/O: it returns the ranges to read, and assembles frames from the bytes read.
 """
 
 from bisect import bisect_left
@@ -41,7 +41,7 @@ class EncapsulatedFrame:
     fragments: tuple[int, ...]
 
     def frame(self, read: bytes) -> bytes:
-        """The frame in what was read there; raises NoFrame when that is too short."""
+        """Return the frame from the bytes read at its range; raises NoFrame if too short."""
         if len(read) < self.length:
             raise NoFrame("The pixel data is shorter than its fragments say.")
         if len(self.fragments) == 1:
@@ -53,7 +53,7 @@ class EncapsulatedFrame:
 
 @dataclass(frozen=True, slots=True)
 class Boundary:
-    """What stands at the boundary of two fragments."""
+    """Whether images end and begin at the boundary of two fragments."""
 
     ends_image: bool
     begins_image: bool
@@ -70,9 +70,9 @@ class Boundary:
 
 
 class FragmentIndex:
-    """The fragments of encapsulated pixel data; `lengths` begins with the Basic Offset Table's.
+    """The fragments of encapsulated pixel data; `lengths` starts with the Basic Offset Table's.
 
-    Raises NoFrame when there are fewer fragments than frames: they can't be told apart.
+    Raises NoFrame if there are fewer fragments than frames, which can't be separated then.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class FragmentIndex:
         self._syntax = transfer_syntax_uid
         self._lengths = tuple(lengths[1:])
         self.table_offset = pixels.bulk.offset + ITEM_HEADER
-        """Where the Basic Offset Table stands in the data set."""
+        """The Basic Offset Table's offset in the data set."""
         self.table_length = lengths[0]
         steps = (length + ITEM_HEADER for length in self._lengths)
         self._items = tuple(accumulate(steps, initial=0))
@@ -93,7 +93,7 @@ class FragmentIndex:
 
     @property
     def number(self) -> int:
-        """How many fragments there are."""
+        """The number of fragments."""
         return len(self._lengths)
 
     @property
@@ -108,26 +108,26 @@ class FragmentIndex:
 
     @property
     def has_markers(self) -> bool:
-        """Whether images of this transfer syntax can be told by their bytes."""
+        """Whether images of this transfer syntax have recognizable markers or headers."""
         return has_markers(self._syntax) or self._syntax == RLE_LOSSLESS
 
     def first_bytes(self) -> ByteRange:
-        """Where the first fragment's first bytes stand."""
+        """Return the range of the first fragment's first bytes."""
         offset = self._offset(0)
         return offset, min(self._lengths[0], BEGIN_LENGTH)
 
     def begins_image(self, begin: bytes) -> bool:
-        """Tell whether a fragment's first bytes begin an image."""
+        """Return whether a fragment's first bytes begin an image."""
         return begins_image(begin, self._syntax)
 
     def boundary(self, number: int) -> ByteRange:
-        """Where the bytes before and after the boundary behind fragment `number` from 0 stand."""
+        """Return the range around the boundary after fragment `number`, counted from 0."""
         before = min(self._lengths[number], END_LENGTH)
         after = min(self._lengths[number + 1], BEGIN_LENGTH)
         return self._offset(number + 1) - ITEM_HEADER - before, before + ITEM_HEADER + after
 
     def boundaries(self, reads: Iterable[bytes], first: int = 0) -> list[Boundary]:
-        """What stands at boundaries that were read one after the other, from the first one on."""
+        """Return the boundaries for bytes read at consecutive boundaries, starting at `first`."""
         found, end = [], b""
         for number, read in enumerate(reads, first):
             before = min(self._lengths[number], END_LENGTH)
@@ -140,13 +140,13 @@ class FragmentIndex:
         return found
 
     def plain_starts(self) -> tuple[int, ...]:
-        """The first fragment of each frame where each is a frame."""
+        """Return the first fragment of each frame if each fragment is a frame."""
         return tuple(range(self.number))
 
     def starts_by_table(self, table: bytes) -> tuple[int, ...] | None:
-        """The first fragment of each frame by an offset table, basic or extended.
+        """Return the first fragment of each frame by a basic or extended offset table.
 
-        None where it does not tell each frame the begin of a fragment, in order.
+        Returns None unless each offset is the start of a fragment, in ascending order.
         """
         frames = self._pixels.number_of_frames
         size = _LONG_OFFSET if len(table) == _LONG_OFFSET * frames else _SHORT_OFFSET
@@ -164,9 +164,9 @@ class FragmentIndex:
     def starts_by_markers(
         self, boundaries: Sequence[Boundary], *, is_image: bool
     ) -> tuple[int, ...]:
-        """The first fragment of each frame by the images' markers; raises NoFrame.
+        """Return the first fragment of each frame by image markers; raises NoFrame.
 
-        `is_image` tells whether the first fragment begins an image: without, ends alone count.
+        `is_image` is whether the first fragment begins an image: if not, only ends are used.
         """
         frames = self._pixels.number_of_frames
         strict = _starts(each.is_between_frames for each in boundaries)
@@ -180,29 +180,29 @@ class FragmentIndex:
         raise self.no_frames()
 
     def contradicts(self, boundary: Boundary, number: int, starts: Sequence[int]) -> bool:
-        """Tell whether a boundary behind fragment `number` is not one of frames as `starts` say."""
+        """Return whether the boundary after fragment `number` contradicts the frame `starts`."""
         place = bisect_left(starts, number + 1)
         is_start = place < len(starts) and starts[place] == number + 1
         return boundary.is_within_frame if is_start else boundary.is_between_frames
 
     def around(self, starts: Sequence[int], number: int) -> range:
-        """The boundaries before, within and behind frame `number`, counted from 1."""
+        """Return the boundaries before, within and after frame `number`, counted from 1."""
         begin, end = self._span(starts, number)
         return range(max(0, begin - 1), min(end, self.number - 1))
 
     def frame(self, starts: Sequence[int], number: int) -> EncapsulatedFrame:
-        """Where frame `number`, counted from 1, stands; raises NoFrame."""
+        """Return the location of frame `number`, counted from 1; raises NoFrame."""
         self._pixels.check_number(number)
         begin, end = self._span(starts, number)
         length = self._items[end] - self._items[begin] - ITEM_HEADER
         return EncapsulatedFrame(self._offset(begin), length, self._lengths[begin:end])
 
     def whole(self) -> list[ByteRange]:
-        """Where every fragment's bytes stand."""
+        """Return the range of every fragment."""
         return [(self._offset(n), length) for n, length in enumerate(self._lengths)]
 
     def no_frames(self) -> NoFrame:
-        """The sentence for fragments that nothing tells apart."""
+        """Return the error for fragments that can't be assigned to frames."""
         return NoFrame(
             f"The pixel data has {self.number} fragments for "
             f"{self._pixels.number_of_frames} frames and nothing that tells them apart: "

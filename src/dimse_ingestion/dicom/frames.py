@@ -1,8 +1,8 @@
-"""Where an uncompressed frame stands in the pixel data of an instance, by its elements alone.
+"""The location of an uncompressed frame in pixel data, computed from the instance's elements.
 
-PS3.5 section 8 (native, also bit-packed), PS3.3 section C.7.6.3. Frames are cut by arithmetic,
-which is held against the stored length first: writers differ about subsampled colours, odd bits and
-padding. It reads and decodes nothing; frames of fragments are `fragments`' matter.
+PS3.5 section 8 (native, also bit-packed), PS3.3 section C.7.6.3. The computed size is checked
+against the stored length first, because writers differ in subsampled colours, odd bits and padding.
+Nothing is read or decoded here; `fragments` handles encapsulated pixel data.
 """
 
 from collections.abc import Iterable, Iterator
@@ -23,14 +23,14 @@ _SUBSAMPLED = {"YBR_FULL_422": (2, 3), "YBR_PARTIAL_422": (2, 3), "YBR_PARTIAL_4
 
 
 class NoFrame(ValueError):
-    """There is no such frame, or it can't be told from the others; the sentence says which."""
+    """The frame does not exist or can't be located; the message says which."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImagePixels:
-    """What the Image Pixel module says of every frame; `bulk` is the whole of the pixel data.
+    """The Image Pixel module's attributes; `bulk` refers to the whole pixel data.
 
-    `padding_bits` stand after each frame and are none of it.
+    `padding_bits` follow each frame and are not part of it.
     """
 
     vr: str
@@ -86,7 +86,7 @@ class ImagePixels:
 
 
 def image_pixels(elements: Iterable[Element]) -> ImagePixels:
-    """What is known of an instance's pixels; raises NoFrame when it has none."""
+    """Return the pixel attributes of an instance; raises NoFrame if it has no pixels."""
     found = by_tag(elements)
     data = next((found[tag] for tag in PIXEL_DATA_TAGS if tag in found), None)
     if data is None or data.bulk is None:
@@ -123,7 +123,7 @@ def _number(found: dict[int, Element], tag: int, otherwise: int | None = None) -
 
 
 def _number_of_frames(found: dict[int, Element]) -> int:
-    """Return Number of Frames, 1 where it is no number: frames are held against what is stored."""
+    """Return Number of Frames, or 1 if it is invalid: the stored length is checked later."""
     text = _text(found, _NUMBER_OF_FRAMES)
     whole, _, fraction = text.partition(".")
     is_number = whole.isascii() and whole.isdecimal() and not fraction.strip("0")
@@ -145,9 +145,9 @@ class NativeFrame:
     bits: int
 
     def frame(self, read: bytes) -> bytes:
-        """The frame in what was read there; bits are moved to begin with a byte (PS3.5 8.1.1).
+        """Return the frame from the bytes read at its range, aligned to a byte (PS3.5 8.1.1).
 
-        Raises NoFrame when the pixel data ends before the frame does.
+        Raises NoFrame if the pixel data ends before the frame.
         """
         if len(read) < self.length:
             raise NoFrame("The pixel data is shorter than its frames.")
@@ -158,9 +158,9 @@ class NativeFrame:
 
 
 def native_pixels(pixels: ImagePixels) -> ImagePixels:
-    """Return the pixels as the stored length shows that they were written.
+    """Return the pixel attributes with the layout that matches the stored length.
 
-    Raises NoFrame where no way of writing frames of this size gives the stored length.
+    Raises NoFrame if no layout matches.
     """
     layouts = list(_layouts(pixels))
     for each in layouts:
@@ -182,7 +182,7 @@ def native_pixels(pixels: ImagePixels) -> ImagePixels:
 
 
 def _has_length(pixels: ImagePixels, number: int) -> bool:
-    """Tell whether so many frames are as long as what is stored, or end a byte earlier."""
+    """Return whether this number of frames has the stored length, with or without a pad byte."""
     if number < 1:
         return False
     last = pixels.native_bits + (number - 1) * pixels.stride
@@ -205,7 +205,7 @@ def _layouts(pixels: ImagePixels) -> Iterator[ImagePixels]:
 
 
 def native_frame(pixels: ImagePixels, number: int) -> NativeFrame:
-    """Where frame `number`, counted from 1, stands uncompressed; raises NoFrame."""
+    """Return the location of uncompressed frame `number`, counted from 1; raises NoFrame."""
     pixels.check_number(number)
     first_bit = (number - 1) * pixels.stride
     begin, shift = divmod(first_bit, _BYTE)

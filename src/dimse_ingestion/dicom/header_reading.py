@@ -1,8 +1,8 @@
-"""Headers read one after another out of bytes as they arrive, in slices of bounded work.
+"""The header reader of the parser, which bounds its work.
 
-Every element, item and fragment begins by a header, so that work is counted here: after a slice
-the parser stops for others, and after all that may be read it fails. What stands behind a header
-is `parsing`'s matter, how one is written that of `element_headers`.
+Every element, item and fragment starts with a header, so work is counted here: the parser pauses
+after a slice, and fails after the maximum number of headers. `element_headers` decodes one header,
+`parsing` reads what follows it.
 """
 
 from collections.abc import Generator
@@ -18,7 +18,7 @@ _SLICE = 1024  # elements, items and fragments, about 3 ms of work
 
 
 class Malformed(DimseFailure):
-    """Items that are none: of a value whose length is known, it can be kept as bytes."""
+    """Invalid items; a value of known length can still be stored as bytes."""
 
     def __init__(self, sentence: str) -> None:
         super().__init__(Status.CANNOT_UNDERSTAND, sentence)
@@ -36,7 +36,7 @@ class HeaderReader:
         self._slice = self.work_left = min(_SLICE, parts)
 
     def next(self, place: Scope) -> Generator[None, None, Header]:
-        """Return the next header; raises Malformed where it passes the end of what it is in."""
+        """Return the next header; raises Malformed if it exceeds the enclosing item or sequence."""
         if self.work_left <= 0:
             yield from self._end_slice()
         self.work_left -= 1
@@ -51,7 +51,7 @@ class HeaderReader:
         return element_headers.read_available(source, place.syntax, signed=place.signed)
 
     def next_available(self, place: Scope) -> Header | None:
-        """Return the next header without a generator, if it has come within the slice of work."""
+        """Return the next header without a generator, or None if it must be waited for."""
         source = self._source
         if (
             self.work_left <= 0
@@ -63,7 +63,7 @@ class HeaderReader:
         return element_headers.read_available(source, place.syntax, signed=place.signed)
 
     def _end_slice(self) -> ParserSteps:
-        """Leave time to others; raises DimseFailure when all work is done that may be."""
+        """Pause; raises DimseFailure after the maximum number of headers."""
         self._parts_left -= self._slice - self.work_left
         if self._parts_left <= 0:
             raise cannot_understand(
@@ -74,5 +74,5 @@ class HeaderReader:
 
 
 def cannot_understand(sentence: str) -> DimseFailure:
-    """Return the failure of a data set that can't be read."""
+    """Return the failure for a data set that can't be parsed (C000)."""
     return DimseFailure(Status.CANNOT_UNDERSTAND, sentence)

@@ -1,7 +1,7 @@
-"""A JSON document of data sets (PS3.18 annex F), read one data set after another.
+"""A reader of JSON documents with data sets (PS3.18 annex F), one data set at a time.
 
-Each data set is decoded for itself, and a long one is counted before it is decoded, so that no
-document takes many times its own size in memory. What a data set says is read by `dicom_json`.
+Data sets are decoded one by one, and the structures of a long one are counted first, so that no
+document takes many times its own size in memory. `dicom_json` converts a data set to elements.
 """
 
 import re
@@ -12,17 +12,17 @@ from dimse_ingestion.dicom.metadata_limits import MOST_ELEMENTS, MOST_VALUES, TO
 END = object()
 """No data set follows."""
 
-_WINDOWS = (32 * 1024, 256 * 1024)  # characters that may be decoded without having been counted
+_WINDOWS = (32 * 1024, 256 * 1024)  # characters that are decoded without counting first
 _DEEPEST = 256  # brackets: three for each of 64 sequences, and what is around and within
 _BETWEEN = re.compile(r"[\s,]*+")
 _NEXT_BRACKET = re.compile(
     r'[^"{}\[\]]*+(?:"(?:[^"\\]++|\\.)*+"[^"{}\[\]]*+)*+([{}\[\]])', re.DOTALL
 )
-"""Up to the next bracket that stands in no string."""
+"""Matches up to the next bracket outside of strings."""
 
 
 class InvalidJson(ValueError):
-    """A document that is no JSON in UTF-8."""
+    """A document that is not JSON in UTF-8."""
 
 
 class DataSetTooLarge(ValueError):
@@ -30,10 +30,10 @@ class DataSetTooLarge(ValueError):
 
 
 class JsonDocument:
-    """The data sets of one array, or the only one."""
+    """Read the data sets of an array, or a single data set."""
 
     def __init__(self, document: bytes) -> None:
-        """Raise NoJson for what is no UTF-8."""
+        """Raise InvalidJson if the document is not UTF-8."""
         try:
             self._text = document.decode("utf-8-sig")
         except UnicodeDecodeError:
@@ -47,7 +47,7 @@ class JsonDocument:
         self._ended = False
 
     def next(self) -> object:
-        """Return the next data set as decoded, END behind the last; raises NoJson and TooMuch."""
+        """Decode the next data set, or return END; raises InvalidJson and DataSetTooLarge."""
         self._place = self._end_of_blank(self._place)
         if self._ended or (self._is_array and self._text.startswith("]", self._place)):
             return END
@@ -72,7 +72,7 @@ class JsonDocument:
             raise InvalidJson from None
 
     def _check_amount(self) -> None:
-        """Raise TooMuch when the next data set has more than may be decoded."""
+        """Raise DataSetTooLarge if the next data set has too many elements or values."""
         place, depth, brackets = self._place, 0, 0
         while depth > 0 or not brackets:
             found = _NEXT_BRACKET.match(self._text, place)

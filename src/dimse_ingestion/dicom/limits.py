@@ -1,6 +1,6 @@
-"""What a reader of a data set keeps of it, and what holds for the elements it reads next.
+"""Limits and scopes of the data set parser: how much it keeps, and how it decodes next elements.
 
-Bounds on memory and work are decided here, so that `scanning` only walks; nothing here reads bytes.
+The bounds on memory and work are here; `parsing` reads the bytes.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _ESCAPED_COST = 6  # a control character in JSON
 _FRAGMENT_COST = 8
 _RESERVED_SHARE = 8
 ENCODING_TAGS = frozenset({_SPECIFIC_CHARACTER_SET, _PIXEL_REPRESENTATION})
-"""Tags of elements that say how others are to be read."""
+"""Tags of elements that determine how following elements are decoded."""
 
 _LEAST_FRAGMENTS = 2  # a Basic Offset Table and a fragment
 _NOWHERE = 2**63
@@ -26,11 +26,11 @@ _MEBIBYTE = 2**20
 
 @dataclass(frozen=True, slots=True)
 class ParserLimits:
-    """What is kept and read at the most; a larger value or sequence becomes a reference.
+    """The parser's limits; a larger value or sequence becomes a reference.
 
     `text` and `binary` bound one value and `sequence` one sequence, in bytes of the data set.
-    `kept` bounds everything that is kept, in bytes of the event that tells of it: an element or
-    item costs about 50 and what its value holds. `depth` bounds nesting, `parts` the number of
+    `kept` bounds all stored elements, in bytes of the event with them: an element or item costs
+    about 50 bytes and its value. `depth` bounds nesting, `parts` the number of
     elements, items and fragments that are read at all, `inflated` the bytes that a deflated data
     set holds. Whole-slide images have half a million fragments, and enhanced multi-frame images of
     10,000 frames some millions of elements and items.
@@ -49,20 +49,20 @@ class ParserLimits:
 IDENTIFIER = ParserLimits(
     sequence=_MEBIBYTE, kept=8 * _MEBIBYTE, parts=200_000, inflated=8 * _MEBIBYTE, fragments=0
 )
-"""Of a query's identifier, which has some dozens of keys."""
+"""The limits for a query's identifier, which has some dozens of keys."""
 
 
 class Budget:
-    """What may still be kept."""
+    """Count down the bytes that may still be stored."""
 
     def __init__(self, left: int) -> None:
         self.left = left
         self._reserve = left // _RESERVED_SHARE
 
     def spend(self, value: str = "", *, on_small: bool = False) -> bool:
-        """Return whether one more element or item may be kept; if not, spend nothing.
+        """Spend the cost of an element or item and return True, or return False and spend nothing.
 
-        What is small may use the reserve too, so that no long text before a UID costs the UID.
+        Small values may use the reserve too, so that long text can't displace a later UID.
         """
         cost = _VALUED_COST + _text_cost(value) if value else _EMPTY_COST
         if cost > self.left - (0 if on_small else self._reserve):
@@ -71,7 +71,7 @@ class Budget:
         return True
 
     def spend_on_fragments(self, number: int) -> bool:
-        """Return whether the lengths of so many fragments may be kept; if not, spend nothing."""
+        """Spend the cost of fragment lengths and return True, or return False."""
         cost = number * _FRAGMENT_COST
         if cost > self.left:
             return False
@@ -80,7 +80,7 @@ class Budget:
 
 
 def _text_cost(text: str) -> int:
-    """Return the bytes of a text in JSON, at the most."""
+    """Return the maximum bytes of a text in JSON."""
     if text.isascii() and text.isprintable():
         escaped = 0 if len(text) < _SHORT else text.count("\\") + text.count('"')
         return len(text) + escaped
@@ -96,7 +96,7 @@ class FragmentLengths:
         self._seen = 0
 
     def add(self, length: int) -> None:
-        """Note an item's length, in bytes."""
+        """Add an item's length, in bytes."""
         self._seen += 1
         if self._seen <= self._most:
             self._lengths.append(length)
@@ -104,7 +104,7 @@ class FragmentLengths:
             self._lengths.clear()
 
     def lengths(self, budget: Budget) -> tuple[int, ...] | None:
-        """Return all lengths in order; None where they tell nothing, or are too many to keep."""
+        """Return all lengths in order; None if there are too few to be of use, or too many."""
         if not _LEAST_FRAGMENTS <= self._seen <= self._most or not budget.spend_on_fragments(
             self._seen
         ):
@@ -113,7 +113,7 @@ class FragmentLengths:
 
 
 class SequenceBudget:
-    """Whether a sequence is kept as items: if it ends before `end` and leaves the reserve."""
+    """Track whether a sequence is stored as items: if it ends before `end` and fits the budget."""
 
     def __init__(self, budget: Budget, end: int = _NOWHERE) -> None:
         self.budget = budget
@@ -122,7 +122,7 @@ class SequenceBudget:
         self._initial = budget.left
 
     def add(self, offset: int, value: str = "") -> bool:
-        """Return whether an element or item that ends at `offset` is kept."""
+        """Return whether an element or item that ends at `offset` is stored."""
         if not self.is_within:
             return False
         if offset > self._end or not self.budget.spend(value):
@@ -130,16 +130,16 @@ class SequenceBudget:
         return self.is_within
 
     def discard(self) -> None:
-        """Keep nothing of the sequence, which then costs nothing."""
+        """Store nothing of the sequence, and refund its cost."""
         self.is_within = False
         self.budget.left = self._initial
 
 
 @dataclass(slots=True)
 class Scope:
-    """What holds for the elements of a data set or an item; items inherit, and may differ.
+    """The decoding state of a data set or an item; items inherit it and may change it.
 
-    `end` is the offset that no element may pass: where the item or sequence around it ends.
+    `end` is the offset that no element may exceed: the end of the enclosing item or sequence.
     """
 
     syntax: Syntax
@@ -150,15 +150,15 @@ class Scope:
     end: int = _NOWHERE
 
     def nested(self, kept: SequenceBudget, depth: int, end: int) -> "Scope":
-        """Return what holds at first for what is nested here."""
+        """Return the initial scope of a nested item."""
         return Scope(self.syntax, self.codecs, kept, depth, self.signed, end)
 
     def with_syntax(self, syntax: Syntax) -> "Scope":
-        """Return the same place, written otherwise."""
+        """Return the same scope with another encoding."""
         return Scope(syntax, self.codecs, self.kept, self.depth, self.signed, self.end)
 
     def apply(self, tag: int, found: Element) -> None:
-        """Take notice of an element of `ENCODING_TAGS` tags."""
+        """Apply an element with one of `ENCODING_TAGS` to the following elements."""
         if tag == _SPECIFIC_CHARACTER_SET:
             self.codecs = charsets.codecs(found.value)
         elif tag == _PIXEL_REPRESENTATION:
