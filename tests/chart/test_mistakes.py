@@ -34,15 +34,15 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "two writers of one file": (
         {"catalogue": {"replicas": 2}},
-        "catalogue.replicas is 2, and SQLite takes one: ",
+        "catalogue.replicas is 2, but SQLite allows one: ",
     ),
     "catalogue that forgets": (
         {"catalogue": {"persistence": {"enabled": False}}},
-        "The catalogue would forget everything at its next start: ",
+        "The catalogue would lose all entries at a restart: ",
     ),
     "password in the address": (
         {"natsUrl": "tls://user:secret@nats:4222"},
-        "natsUrl has a credential in it: ",
+        "natsUrl contains a credential: ",
     ),
     "no address": (
         {"natsUrl": "nats.example.org:4222,http://nats"},
@@ -50,11 +50,11 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "TLS asked for and switched off": (
         {"natsUrl": "wss://nats", "natsSecure": False},
-        "natsUrl asks for TLS (wss://nats) and natsSecure is false: ",
+        "natsUrl requires TLS (wss://nats) but natsSecure is false: ",
     ),
     "TLS switched on and not asked for": (
         {"natsUrl": "nats://nats:4222"},
-        "natsUrl speaks without TLS (nats://nats:4222) and natsSecure is true: ",
+        "natsUrl has no TLS (nats://nats:4222) but natsSecure is true: ",
     ),
     "client certificate without TLS": (
         {"natsSecure": False, "natsClientCertificateSecret": "client"},
@@ -74,19 +74,19 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a sink's token without a sink": (
         {"eventSinkTokenSecret": "broker"},
-        "eventSinkTokenSecret needs a sink of its own with TLS: ",
+        "eventSinkTokenSecret needs an event sink with TLS: ",
     ),
     "a sink's authority without TLS": (
         {"eventSinkCaSecret": "broker", "eventSink": "http://broker.example.org"},
-        "eventSinkCaSecret needs a sink of its own with TLS: ",
+        "eventSinkCaSecret needs an event sink with TLS: ",
     ),
     "AE title too long": (
         {"applicationEntityTitle": "SEVENTEEN-LETTERS"},
-        'applicationEntityTitle "SEVENTEEN-LETTERS" is no AE title: ',
+        'applicationEntityTitle "SEVENTEEN-LETTERS" is not an AE title: ',
     ),
     "AE title of nothing but spaces": (
         {"applicationEntityTitle": "   "},
-        "applicationEntityTitle has nothing but spaces: ",
+        "applicationEntityTitle has only spaces: ",
     ),
     "authority for modalities without a certificate": (
         {"proxy": PROXY | {"tlsClientCaSecret": "ca"}},
@@ -107,11 +107,11 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
                 "ingress": {"enabled": True, "host": "images.example.org"},
             }
         },
-        "dicomweb.ingress leads nowhere: ",
+        "dicomweb.ingress has no DICOMweb service: ",
     ),
     "Prometheus shut out": (
         {"serviceMonitor": {"enabled": True}},
-        "Prometheus would not reach the catalogue: ",
+        "Prometheus could not reach the catalogue: ",
     ),
     "most below fewest": (
         {"ingestion": {"autoscaling": {"enabled": True, "minReplicas": 7}}},
@@ -119,15 +119,15 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "nodes never drained": (
         {"ingestion": {"podDisruptionBudget": {"minAvailable": 2}}},
-        "ingestion.podDisruptionBudget.minAvailable (2) of 2 lets no node be drained: ",
+        "ingestion.podDisruptionBudget.minAvailable (2) of 2 blocks the drain of every node: ",
     ),
     "nodes never drained, by percentage": (
         {"ingestion": {"podDisruptionBudget": {"minAvailable": "100%"}}},
-        "ingestion.podDisruptionBudget.minAvailable (100%) of 2 lets no node be drained: ",
+        "ingestion.podDisruptionBudget.minAvailable (100%) of 2 blocks the drain of every node: ",
     ),
     "nodes never drained, by a percentage that is rounded up": (
         {"ingestion": {"podDisruptionBudget": {"minAvailable": "60%"}}},
-        "ingestion.podDisruptionBudget.minAvailable (60%) of 2 lets no node be drained: ",
+        "ingestion.podDisruptionBudget.minAvailable (60%) of 2 blocks the drain of every node: ",
     ),
     "catalogue of its own, by name": (
         {"dicomEventDrivenIngestionName": "radiology"},
@@ -154,7 +154,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "port on nodes of a Service that has none": (
         {"dicomweb": {"service": {"nodePort": 30081}}},
-        "dicomweb.service.nodePort needs a port on the nodes: ",
+        "dicomweb.service.nodePort needs another type of Service: ",
     ),
     "label that the chart sets": (
         {"commonLabels": {"app.kubernetes.io/version": "2"}},
@@ -166,7 +166,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "folder over what a pod has": (
         {"bucketFolder": {"volume": {"emptyDir": {}}, "mountPath": "/tmp"}},
-        "bucketFolder.mountPath /tmp would hide what the pods have there: ",
+        "bucketFolder.mountPath /tmp would hide files of the pods: ",
     ),
     "volume of the pod's own name": (
         {"catalogue": {"extraVolumes": [{"name": "data", "emptyDir": {}}]}},
@@ -183,11 +183,11 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
                 "extraVolumeMounts": [{"name": "a", "mountPath": "/etc/bucket/config"}],
             }
         },
-        "ingestion.extraVolumeMounts mounts /etc/bucket/config, where something is mounted ",
+        "ingestion.extraVolumeMounts mounts /etc/bucket/config, where a volume is mounted ",
     ),
     "mount of nothing": (
         {"ingestion": {"extraVolumeMounts": [{"name": "a", "mountPath": "/a"}]}},
-        "ingestion.extraVolumeMounts mounts a, and there is no such volume: ",
+        "ingestion.extraVolumeMounts mounts a, which does not exist: ",
     ),
     "no port": (
         {"natsUrl": "nats.example.org:99999"},

@@ -55,7 +55,7 @@ def test_ae_titles_that_yaml_would_misread_stay_text(
 )
 def test_notes_warn_of_a_door_that_is_open_to_all(dicomweb: Values, warned: bool) -> None:
     notes = rendered(shipped_values("ci/minimal-values.yaml") | {"dicomweb": dicomweb}).notes
-    assert ("WARNING: whoever reaches" in notes) == warned
+    assert ("WARNING: anyone who reaches" in notes) == warned
     if "ingress" in dicomweb and warned:
         assert "http://images.example.org/dicomweb" in notes.partition("WARNING")[2]
 
@@ -101,7 +101,7 @@ def _printed(rendering: Rendering, folder: Path, monkeypatch: pytest.MonkeyPatch
     """The proxy.yaml of the notes, loaded without a variable of this machine's."""
     for name in ProxySettings.names().values():
         monkeypatch.delenv(name, raising=False)
-    (block,) = re.findall(r"by this proxy\.yaml:\n\n((?:  .*\n)+)", rendering.notes)
+    (block,) = re.findall(r"with this proxy\.yaml:\n\n((?:  .*\n)+)", rendering.notes)
     file = folder / "proxy.yaml"
     file.write_text(textwrap.dedent(block), encoding="utf-8")
     return ProxySettings.load(file)

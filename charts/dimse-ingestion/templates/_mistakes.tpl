@@ -1,12 +1,12 @@
-{{/* Every mistake that lies between values, a line each: what is wrong, and the cure. What a single
-     value can be is values.schema.json's. `validate.yaml` fails with them all at once. */}}
+{{/* Errors between values, one line each: what is wrong, and what to do. values.schema.json checks
+     each value by itself. `validate.yaml` fails with all errors at once. */}}
 
 {{- define "dimse-ingestion.mistakes" -}}
 {{- include "dimse-ingestion.mistakes.required" . }}
 {{- include "dimse-ingestion.mistakes.catalogue" . }}
 {{- include "dimse-ingestion.mistakes.access" . }}
 {{- include "dimse-ingestion.mistakes.nats" . }}
-{{- include "dimse-ingestion.mistakes.doors" . }}
+{{- include "dimse-ingestion.mistakes.components" . }}
 {{- include "dimse-ingestion.mistakes.everywhere" . }}
 {{- include "dimse-ingestion.mistakes.egress" . }}
 {{- range $component := list "ingestion" "catalogue" "dicomweb" }}
@@ -34,14 +34,14 @@ bucketConfigName is missing: name the ConfigMap that has BUCKET_NAME and, for a 
 bucketSecretName is missing: name the Secret that has AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AZURE_STORAGE_CONNECTION_STRING; or give bucketFolder.volume.
 {{- end }}
 {{- if not $v.providerName }}
-providerName is missing: give the name under which this storage space stands in the catalogue.
+providerName is missing: set the name of this storage space in the catalogue.
 {{- end }}
 {{- end }}
 {{- if and (or $v.ingestion.enabled $v.proxy.enabled) (not $v.natsUrl) }}
-natsUrl is missing: give the address of NATS, like nats.example.org:4222.
+natsUrl is missing: set the address of NATS, like nats.example.org:4222.
 {{- end }}
 {{- if and $v.proxy.enabled (not $v.proxy.proxyId) }}
-proxy.proxyId is missing: give the id that stands in the proxy's NATS permissions.
+proxy.proxyId is missing: set the id that is part of the proxy's NATS permissions.
 {{- end }}
 {{- end }}
 
@@ -53,33 +53,33 @@ proxy.proxyId is missing: give the id that stands in the proxy's NATS permission
 There is no catalogue: set catalogue.enabled to auto, or name the release that has one in dicomEventDrivenIngestionName.
 {{- end }}
 {{- if and (eq (toString $v.catalogue.enabled) "auto") (include "dimse-ingestion.namesItself" .) }}
-dicomEventDrivenIngestionName is this release itself, which then runs no catalogue: empty it to have one, or name another release.
+dicomEventDrivenIngestionName is this release itself, which then runs no catalogue: clear it to run one, or name another release.
 {{- end }}
 {{- if and $own $v.dicomEventDrivenIngestionName }}
-There are two catalogues: leave catalogue.enabled at auto to use that of release {{ $v.dicomEventDrivenIngestionName }}, or empty dicomEventDrivenIngestionName to run an own one.
+There are two catalogues: leave catalogue.enabled at auto to use that of release {{ $v.dicomEventDrivenIngestionName }}, or clear dicomEventDrivenIngestionName to run its own.
 {{- end }}
 {{- if and $own (include "dimse-ingestion.sqlite" .) }}
 {{- if gt (int $v.catalogue.replicas) 1 }}
-catalogue.replicas is {{ $v.catalogue.replicas }}, and SQLite takes one: set it to 1, or name a Secret with a PostgreSQL URL in catalogue.database.secretName.
+catalogue.replicas is {{ $v.catalogue.replicas }}, but SQLite allows one: set it to 1, or name a Secret with a PostgreSQL URL in catalogue.database.secretName.
 {{- end }}
 {{- if not $v.catalogue.persistence.enabled }}
-The catalogue would forget everything at its next start: set catalogue.persistence.enabled to true, or name a Secret with a PostgreSQL URL in catalogue.database.secretName.
+The catalogue would lose all entries at a restart: set catalogue.persistence.enabled to true, or name a Secret with a PostgreSQL URL in catalogue.database.secretName.
 {{- end }}
 {{- end }}
 {{- end }}
 
-{{/* A token goes over TLS, or nowhere. */}}
+{{/* A token is sent over TLS only. */}}
 {{- define "dimse-ingestion.mistakes.access" -}}
 {{- $v := .Values }}
 {{- if and $v.queryEndpoint $v.catalogueSecret $v.catalogueSecure (not (hasPrefix "https://" $v.queryEndpoint)) }}
-catalogueSecret has a token, and queryEndpoint ({{ $v.queryEndpoint }}) has no TLS: write https://, or empty catalogueSecret.
+catalogueSecret has a token, and queryEndpoint ({{ $v.queryEndpoint }}) has no TLS: write https://, or clear catalogueSecret.
 {{- end }}
 {{- if and $v.catalogueSecret (not $v.catalogueSecure) }}
-catalogueSecret needs TLS: set catalogueSecure to true, or empty it.
+catalogueSecret needs TLS: set catalogueSecure to true, or clear it.
 {{- end }}
 {{- range $name := list "eventSinkTokenSecret" "eventSinkCaSecret" }}
 {{- if and (index $v $name) (not (hasPrefix "https://" $v.eventSink)) }}
-{{ $name }} needs a sink of its own with TLS: give its address, https://..., in eventSink, or empty it.
+{{ $name }} needs an event sink with TLS: set its URL, https://..., in eventSink, or clear {{ $name }}.
 {{- end }}
 {{- end }}
 {{- end }}
@@ -89,21 +89,21 @@ catalogueSecret needs TLS: set catalogueSecure to true, or empty it.
 {{- range $address := splitList "," $v.natsUrl }}
 {{- $address = trim $address }}
 {{- if contains "@" $address }}
-natsUrl has a credential in it: take it out and name the Secret that holds it in natsTokenSecret.
+natsUrl contains a credential: remove it and name the Secret with it in natsTokenSecret.
 {{- else if or (not (regexMatch "^((nats|tls|ws|wss)://)?(\\[[0-9a-fA-F:]+\\]|[^][[:space:]/:,@]+)(:[1-9][0-9]{0,4})?/?$" $address)) (gt (int (regexFind ":[0-9]+/?$" $address | trimAll ":/")) 65535) }}
 {{- if $v.natsUrl }}
-natsUrl has {{ $address | quote }}, which is not an address: write host:port, tls://host:port, wss://host or nats://host:port, several by comma.
+natsUrl has {{ $address | quote }}, which is not an address: write host:port, tls://host:port, wss://host or nats://host:port, several separated by commas.
 {{- end }}
 {{- else if and (regexMatch "^(tls|wss)://" $address) (not $v.natsSecure) }}
-natsUrl asks for TLS ({{ $address }}) and natsSecure is false: set natsSecure to true, or write nats:// or ws://.
+natsUrl requires TLS ({{ $address }}) but natsSecure is false: set natsSecure to true, or write nats:// or ws://.
 {{- else if and (regexMatch "^(nats|ws)://" $address) $v.natsSecure }}
-natsUrl speaks without TLS ({{ $address }}) and natsSecure is true: write tls:// or wss://, or set natsSecure to false.
+natsUrl has no TLS ({{ $address }}) but natsSecure is true: write tls:// or wss://, or set natsSecure to false.
 {{- end }}
 {{- end }}
 {{- if and $v.natsClientCertificateSecret $v.natsUrl (not (include "dimse-ingestion.natsTls" .)) }}
-natsClientCertificateSecret needs TLS: set natsSecure to true, or empty it.
+natsClientCertificateSecret needs TLS: set natsSecure to true, or clear it.
 {{- end }}
 {{- if and $v.natsCaSecret $v.natsUrl (not (include "dimse-ingestion.natsTls" .)) }}
-natsCaSecret needs TLS: set natsSecure to true, or empty it.
+natsCaSecret needs TLS: set natsSecure to true, or clear it.
 {{- end }}
 {{- end }}

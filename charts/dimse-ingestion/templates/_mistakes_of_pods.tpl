@@ -1,5 +1,5 @@
-{{/* The mistakes that would make a pod which the API server refuses, half-way through an
-     installation; see `_mistakes.tpl`. */}}
+{{/* Errors that would make the API server refuse a pod in the middle of an installation; see
+     `_mistakes.tpl`. */}}
 
 {{- define "dimse-ingestion.mistakes.pod" -}}
 {{- include "dimse-ingestion.mistakes.extraEnv" . }}
@@ -12,14 +12,14 @@
 {{- $component := include (printf "dimse-ingestion.%s.env" .component) .root | fromJson }}
 {{- $own := index .root.Values .component }}
 {{- $set := merge (dict) $every $component (ternary (dict) $own.settings (eq .component "proxy")) }}
-{{- $said := dict }}
+{{- $seen := dict }}
 {{- range $variable := $own.extraEnv }}
 {{- if hasKey $set $variable.name }}
-{{ $.component }}.extraEnv sets {{ $variable.name }}, which the chart sets: use the value made for it, or {{ $.component }}.settings.
-{{- else if hasKey $said $variable.name }}
-{{ $.component }}.extraEnv sets {{ $variable.name }} twice: take one of them out.
+{{ $.component }}.extraEnv sets {{ $variable.name }}, which the chart sets: use the chart's value for it, or {{ $.component }}.settings.
+{{- else if hasKey $seen $variable.name }}
+{{ $.component }}.extraEnv sets {{ $variable.name }} twice: remove one of them.
 {{- end }}
-{{- $_ := set $said $variable.name true }}
+{{- $_ := set $seen $variable.name true }}
 {{- end }}
 {{- end }}
 
@@ -27,7 +27,7 @@
 {{- $selector := include "dimse-ingestion.selector" . | fromYaml }}
 {{- range $label, $_ := (index .root.Values .component).podLabels }}
 {{- if hasKey $selector $label }}
-{{ $.component }}.podLabels has {{ $label }}, by which the pods are found: take it out.
+{{ $.component }}.podLabels has {{ $label }}, which selects the pods: remove it.
 {{- end }}
 {{- end }}
 {{- end }}
@@ -43,16 +43,16 @@
 {{- end }}
 {{- range $own.extraVolumes }}
 {{- if hasKey $names .name }}
-{{ $.component }}.extraVolumes has a volume named {{ .name }}, and there is one of that name: give it another.
+{{ $.component }}.extraVolumes has a volume named {{ .name }}, which exists already: set another name.
 {{- end }}
 {{- $_ := set $names .name true }}
 {{- end }}
 {{- range $own.extraVolumeMounts }}
 {{- if hasKey $paths .mountPath }}
-{{ $.component }}.extraVolumeMounts mounts {{ .mountPath }}, where something is mounted already: give another mountPath.
+{{ $.component }}.extraVolumeMounts mounts {{ .mountPath }}, where a volume is mounted already: set another mountPath.
 {{- end }}
 {{- if not (hasKey $names .name) }}
-{{ $.component }}.extraVolumeMounts mounts {{ .name }}, and there is no such volume: add it to {{ $.component }}.extraVolumes.
+{{ $.component }}.extraVolumeMounts mounts {{ .name }}, which does not exist: add it to {{ $.component }}.extraVolumes.
 {{- end }}
 {{- $_ := set $paths .mountPath true }}
 {{- end }}
