@@ -18,25 +18,25 @@ DESKTOP, PHONE = (1280, 800), (360, 740)
 
 @dataclass
 class Browsing:
-    """A page in a browser; `mistakes` are those of scripts, and what its policy kept out."""
+    """A page in a browser; `mistakes` are script errors and violations of its policy."""
 
     page: Page
     mistakes: list[str] = field(default_factory=list)
-    asked: list[str] = field(default_factory=list)
+    requested_urls: list[str] = field(default_factory=list)
 
     def listen(self) -> None:
-        """Gather mistakes and the addresses that are asked."""
+        """Collect mistakes and the requested URLs."""
         self.page.on("pageerror", lambda error: self.mistakes.append(str(error)))
-        self.page.on("console", self._heard)
-        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.on("console", self._collect_violation)
+        self.page.on("request", lambda request: self.requested_urls.append(request.url))
 
-    def _heard(self, message: ConsoleMessage) -> None:
+    def _collect_violation(self, message: ConsoleMessage) -> None:
         if "Content Security Policy" in message.text or "Trusted" in message.text:
             self.mistakes.append(message.text)
 
 
 def missing() -> str:
-    """Why no browser can be started; empty when one can."""
+    """Return why no browser can be started; empty if one can."""
     return "" if _CHROMIUM else "Debian's package chromium is not installed."
 
 

@@ -1,4 +1,4 @@
-"""A proxy that gives the door a path prefix, as an ingress does, and strips it."""
+"""A proxy that adds a path prefix to a server's URLs and strips it, as an ingress does."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +10,8 @@ from tests.http_server import served
 
 
 @contextmanager
-def below(prefix: str, door: str) -> Iterator[str]:
-    """The address, with the prefix, at which `door` is reached; other paths are 404."""
+def below(prefix: str, server: str) -> Iterator[str]:
+    """Yield the URL, with the prefix, of a proxy for `server`; other paths are 404."""
 
     class Proxy(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -19,7 +19,7 @@ def below(prefix: str, door: str) -> Iterator[str]:
                 self.send_error(404)
                 return
             accept = {"accept": self.headers.get("accept", "*/*")}
-            request = Request(f"{door}{self.path.removeprefix(prefix)}", headers=accept)
+            request = Request(f"{server}{self.path.removeprefix(prefix)}", headers=accept)
             try:
                 with urlopen(request, timeout=30) as answer:
                     self._pass_on(answer.status, answer.headers["content-type"], answer.read())

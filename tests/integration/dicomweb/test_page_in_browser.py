@@ -1,4 +1,4 @@
-"""The page as a user has it: a real browser clicks, types and reads."""
+"""The page as a user sees it, in a real browser."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -85,7 +85,7 @@ async def test_studies_are_shown_with_thumbnails(shown: Space, browser: Browsing
     await expect(jane.locator(".thumbnail img")).to_be_visible()
     plan = page.locator(".study", has_text="RTPLAN")
     await expect(plan.locator(".thumbnail.none")).to_have_text("RTPLAN")
-    assert all(each.startswith((shown.address, "blob:")) for each in browser.asked)
+    assert all(each.startswith((shown.address, "blob:")) for each in browser.requested_urls)
 
 
 async def test_the_filter_finds_and_is_cleared(shown: Space, browser: Browsing) -> None:
@@ -101,7 +101,7 @@ async def test_the_filter_finds_and_is_cleared(shown: Space, browser: Browsing) 
     await expect(page.locator(".study")).to_have_count(4)
 
 
-async def test_a_study_is_gone_through_by_clicks(shown: Space, browser: Browsing) -> None:
+async def test_a_study_can_be_browsed_by_clicks(shown: Space, browser: Browsing) -> None:
     page = browser.page
     await page.goto(shown.address)
     await opened_at(page, "J1")
@@ -114,10 +114,10 @@ async def test_a_study_is_gone_through_by_clicks(shown: Space, browser: Browsing
     await expect(page.get_by_label("Center")).to_have_value("-600")
     await page.get_by_role("link", name="All studies").click()
     await expect(page.locator(".study")).to_have_count(1)
-    assert any("window=-600%2C1500%2Clinear" in each for each in browser.asked)
+    assert any("window=-600%2C1500%2Clinear" in each for each in browser.requested_urls)
 
 
-async def test_a_keyboard_is_enough(shown: Space, browser: Browsing) -> None:
+async def test_a_study_can_be_browsed_by_keyboard(shown: Space, browser: Browsing) -> None:
     page = browser.page
     await page.goto(shown.address)
     await expect(page.locator(".study")).to_have_count(4)
@@ -138,7 +138,7 @@ async def test_a_keyboard_is_enough(shown: Space, browser: Browsing) -> None:
     await expect(first).to_be_focused()
 
 
-async def test_frames_are_gone_through(shown: Space, browser: Browsing) -> None:
+async def test_frames_can_be_browsed(shown: Space, browser: Browsing) -> None:
     page = browser.page
     await page.goto(shown.address)
     await opened_at(page, str(dcmread(FILES[MULTI_FRAME]).PatientID))
@@ -150,7 +150,7 @@ async def test_frames_are_gone_through(shown: Space, browser: Browsing) -> None:
     await expect(page.get_by_role("button", name="Next image")).to_be_hidden()
 
 
-async def test_what_is_no_image_is_told(shown: Space, browser: Browsing) -> None:
+async def test_an_instance_without_an_image_has_a_notice(shown: Space, browser: Browsing) -> None:
     page = browser.page
     await page.goto(shown.address)
     await opened_at(page, str(dcmread(FILES[NO_IMAGE]).PatientID))
@@ -158,7 +158,7 @@ async def test_what_is_no_image_is_told(shown: Space, browser: Browsing) -> None
     await expect(page.get_by_role("button", name="Apply")).to_be_hidden()
 
 
-async def test_a_name_is_text_whatever_it_holds(shown: Space, browser: Browsing) -> None:
+async def test_a_name_with_markup_is_shown_as_text(shown: Space, browser: Browsing) -> None:
     page = browser.page
     await page.goto(shown.address)
     await expect(page.locator(".study strong", has_text="taken")).to_have_text(MARKUP)
@@ -168,7 +168,7 @@ async def test_a_name_is_text_whatever_it_holds(shown: Space, browser: Browsing)
     assert await page.locator("h2, body script").count() == 0
 
 
-async def test_it_fits_a_phone(shown: Space) -> None:
+async def test_the_page_fits_a_phone(shown: Space) -> None:
     async with browsing(PHONE) as browser:
         page = browser.page
         await page.goto(shown.address)
@@ -180,16 +180,16 @@ async def test_it_fits_a_phone(shown: Space) -> None:
             await page.get_by_role("link", name="All studies").tap()
 
 
-async def test_it_works_below_a_path(shown: Space, browser: Browsing) -> None:
+async def test_the_page_works_below_a_path_prefix(shown: Space, browser: Browsing) -> None:
     page = browser.page
     with below("/pacs/images", shown.address) as address:
         await page.goto(address)
         await opened_at(page, "J1")
         assert await width_of_picture(page) == 128
-        assert all(each.startswith((address, "blob:")) for each in browser.asked)
+        assert all(each.startswith((address, "blob:")) for each in browser.requested_urls)
 
 
-async def test_many_studies_come_in_pages(tmp_path: Path, browser: Browsing) -> None:
+async def test_many_studies_are_paged(tmp_path: Path, browser: Browsing) -> None:
     page = browser.page
     async with space_in(tmp_path / "space") as space:
         await space.add_events(
@@ -206,7 +206,7 @@ async def test_many_studies_come_in_pages(tmp_path: Path, browser: Browsing) -> 
         await expect(page.locator(".study")).to_have_count(24)
 
 
-async def test_a_token_is_asked_for_and_kept_in_memory_only(
+async def test_a_token_is_requested_and_stays_in_memory_only(
     tmp_path: Path, browser: Browsing
 ) -> None:
     page, key = browser.page, SigningKey("one")
@@ -230,7 +230,7 @@ async def test_a_token_is_asked_for_and_kept_in_memory_only(
             await expect(field).to_be_visible()
 
 
-async def test_who_is_not_signed_in_is_told(tmp_path: Path, browser: Browsing) -> None:
+async def test_a_user_who_is_not_signed_in_gets_a_notice(tmp_path: Path, browser: Browsing) -> None:
     trusted = {"access": "header", "trusted_proxies": "127.0.0.1"}
     async with space_in(tmp_path / "space", **trusted) as space:
         await browser.page.goto(space.address)

@@ -171,7 +171,7 @@ async def test_the_response_is_xml_if_accepted(space: Space) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "kind", "status", "why"),
+    ("content", "kind", "status", "reason"),
     [
         (body(file("MR_small.dcm"))[:-30], RELATED, 400, "ends in part 1"),
         (body(), RELATED, 400, "no part"),

@@ -233,7 +233,7 @@ async def test_only_uids_are_required(space: Space) -> None:
 
 
 @pytest.mark.parametrize(
-    ("parts", "status", "why"),
+    ("parts", "status", "reason"),
     [
         ([({"Content-Type": JSON}, b"[{")], 400, "is not application/dicom+json"),
         ([({"Content-Type": JSON}, b"[NaN]")], 400, "is not application/dicom+json"),

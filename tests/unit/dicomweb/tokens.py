@@ -1,4 +1,4 @@
-"""Tokens and the keys that sign them, as an issuer has them."""
+"""Tokens, signing keys, and an issuer that publishes the keys."""
 
 import json
 import time
@@ -17,27 +17,27 @@ AUDIENCE = "dicomweb"
 
 
 class SigningKey:
-    """A private key with the id that tokens name it by."""
+    """A private key and its key id."""
 
     def __init__(self, key_id: str) -> None:
         self.key_id = key_id
         self.private = ec.generate_private_key(ec.SECP256R1())
 
     def published(self) -> dict[str, Any]:
-        """Its public half, as RFC 7517 writes it."""
+        """Return the public key as a JSON Web Key (RFC 7517)."""
         written = jwt.algorithms.ECAlgorithm.to_jwk(self.private.public_key())
         return json.loads(written) | {"kid": self.key_id, "use": "sig", "alg": "ES256"}
 
 
 def token(key: SigningKey, seconds: int = 3600, **claims: object) -> str:
-    """A token signed by `key` that is good for so many seconds."""
+    """Return a token signed by `key` that is valid for `seconds`."""
     content = {"iss": ISSUER, "aud": AUDIENCE, "exp": int(time.time()) + seconds, "sub": "jane"}
     return jwt.encode(content | claims, key.private, "ES256", headers={"kid": key.key_id})
 
 
 @contextmanager
 def issuer(keys: list[SigningKey]) -> Iterator[str]:
-    """The issuer's published keys, at the URL given."""
+    """Publish the keys by HTTP; yield their URL."""
 
     class Published(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -45,7 +45,7 @@ Event = PartHeaders | PartContent | PartEnd
 
 
 class _Line(Enum):
-    """What a line with a boundary means; MORE when more bytes are needed to decide."""
+    """The meaning of a line with a boundary; MORE if more bytes are needed to decide."""
 
     PART = auto()
     CLOSE = auto()

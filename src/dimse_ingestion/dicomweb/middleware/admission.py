@@ -143,7 +143,7 @@ class _Client:
         return message
 
     async def send(self, message: Message) -> None:
-        """See ASGI. Raises ClientLeft when the answer is read too slowly."""
+        """See ASGI. Raises SlowReader when the response is read too slowly."""
         if message["type"] == "http.response.start":
             self._has_response = True
             metrics.dicomweb_requests.labels(self._method, str(message["status"])).inc()

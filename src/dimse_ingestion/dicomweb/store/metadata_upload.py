@@ -144,8 +144,8 @@ class MetadataUpload:
             elements = read(self._values_into(values))
         except InvalidXml:
             raise
-        except ValueError as mistake:
-            return DimseFailure(Status.CANNOT_UNDERSTAND, str(mistake))
+        except ValueError as error:
+            return DimseFailure(Status.CANNOT_UNDERSTAND, str(error))
         return ComposedInstance(elements, values, self._bulk, self._worker)
 
     def _content(self, part: SpooledPart) -> bytes:
@@ -183,8 +183,8 @@ def _next_instance(
     """Return the next instance or its failure, None after the last one; raises Problem."""
     try:
         return next(reading, None)
-    except InvalidXml as mistake:
-        raise Problem(HTTPStatus.BAD_REQUEST, f"The metadata is not {XML}: {mistake}") from None
+    except InvalidXml as error:
+        raise Problem(HTTPStatus.BAD_REQUEST, f"The metadata is not {XML}: {error}") from None
     except InvalidJson:
         sentence = f"The metadata is not {JSON}: send an array of data sets in UTF-8."
         raise Problem(HTTPStatus.BAD_REQUEST, sentence) from None

@@ -161,12 +161,12 @@ class StorePipeline:
         self, operation_id: str, instance: Instance, upload: UploadedInstance
     ) -> tuple[Stored, bool]:
         """Store the instance; return also whether its UID was known with other content before."""
-        known = asyncio.create_task(self._is_conflicting(instance), name="check the UID of a part")
+        conflict = asyncio.create_task(self._is_conflicting(instance), name="check a UID")
         try:
-            chunks = _hold_end_for(known, upload.chunks())
-            return await self._storer.store(operation_id, instance, chunks), await known
+            chunks = _hold_end_for(conflict, upload.chunks())
+            return await self._storer.store(operation_id, instance, chunks), await conflict
         finally:
-            known.cancel()
+            conflict.cancel()
 
     async def _is_conflicting(self, instance: Instance) -> bool:
         digest = self._digests.setdefault(instance.sop_instance_uid, instance.sha256)
@@ -198,15 +198,15 @@ def _release(semaphores: Sequence[asyncio.Semaphore]) -> None:
 
 
 async def _hold_end_for(
-    known: asyncio.Future[bool], chunks: AsyncIterator[bytes]
+    conflict: asyncio.Future[bool], chunks: AsyncIterator[bytes]
 ) -> AsyncIterator[bytes]:
-    """Yield the chunks, and end only when `known` is done.
+    """Yield the chunks, and end only when the check for a conflict is done.
 
     Otherwise the catalogue could learn of the new object before it is asked for the old ones.
     """
     async for chunk in chunks:
         yield chunk
-    await known
+    await conflict
 
 
 def _record_stored(instance: Instance, key: str, operation_id: str, *, again: bool) -> None:

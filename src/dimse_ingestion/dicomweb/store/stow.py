@@ -2,7 +2,7 @@
 
 The body is streamed: a part is written to the spool while it arrives and to the bucket when it is
 complete, so that memory is bounded whatever a client sends. `part10_upload` and `metadata_upload`
-read the parts, `pipeline` stores the instances, `response` builds the answer.
+read the parts, `pipeline` stores the instances, `response` builds the response.
 """
 
 import asyncio
@@ -53,7 +53,7 @@ from dimse_ingestion.settings.errors import directory_mistake
 from dimse_ingestion.spooling import spool as spooling
 from dimse_ingestion.spooling.spool import Spool
 
-_ANSWERED_IN_LOOP = 200  # outcomes: a longer answer is written in a thread, as it takes a while
+_ENCODED_IN_LOOP = 200  # outcomes: a longer response is encoded in a thread
 
 
 def routes(context: ServiceContext) -> Iterable[BaseRoute]:
@@ -67,20 +67,20 @@ def routes(context: ServiceContext) -> Iterable[BaseRoute]:
     context.exit_stack.callback(worker.close)
     stow = StowService(spool, storer, UidConflicts(context.backends.queries), limits, worker)
 
-    async def answer(request: Request) -> Response:
+    async def respond(request: Request) -> Response:
         form = store_response_format(request)
         outcomes = await stow.store(request, resource(request).study)
         base = context.urls.base(request)
-        if len(outcomes) <= _ANSWERED_IN_LOOP:
+        if len(outcomes) <= _ENCODED_IN_LOOP:
             return _response(form, outcomes, base)
         return await asyncio.to_thread(_response, form, outcomes, base)
 
     for path in ("/studies", "/studies/{study}"):
-        yield Route(f"{BASE_PATH}{path}", answer, methods=["POST"])
+        yield Route(f"{BASE_PATH}{path}", respond, methods=["POST"])
 
 
 def _response(form: DataSetFormat, outcomes: Sequence[Outcome], base: str) -> Response:
-    """Return the answer to a store request at the service's URL `base`."""
+    """Return the response to a store request at the service's URL `base`."""
     elements = response_elements(outcomes, lambda *uids: f"{base}{Resource(*uids).path}")
     body = form.encoded(elements, _no_bulk_data)
     whole = body if form.media_type == f"{DICOM}+json" else form.body([body])

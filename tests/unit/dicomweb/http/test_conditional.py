@@ -5,7 +5,7 @@ from dimse_ingestion.dicomweb.http.conditional import is_unchanged
 
 
 @pytest.mark.parametrize(
-    ("asked", "unchanged"),
+    ("header", "unchanged"),
     [
         ("", False),
         ('"a"', True),
@@ -16,7 +16,7 @@ from dimse_ingestion.dicomweb.http.conditional import is_unchanged
         ("a", False),
     ],
 )
-def test_entity_tags_are_compared_weakly(asked: str, unchanged: bool) -> None:
-    headers = [(b"if-none-match", asked.encode())] if asked else []
+def test_entity_tags_are_compared_weakly(header: str, unchanged: bool) -> None:
+    headers = [(b"if-none-match", header.encode())] if header else []
     request = Request({"type": "http", "headers": headers})
     assert is_unchanged(request, 'W/"a"') == unchanged

@@ -13,7 +13,7 @@ def test_a_media_type_has_its_parameters() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "a/", "/b", "a/b/c", "a b/c", ";", "a/b,c/d"])
-def test_what_begins_with_no_media_type_is_none(text: str) -> None:
+def test_text_without_a_media_type_gives_none(text: str) -> None:
     assert media_type(text) == ("", {})
 
 

@@ -1,4 +1,4 @@
-"""Multipart bodies in pieces of any size: what goes in comes out, what is broken is told."""
+"""Multipart bodies in pieces of any size: parts are read unchanged, malformed bodies refused."""
 
 import pytest
 from hypothesis import given
@@ -46,7 +46,7 @@ def contents(events: list[Event]) -> list[bytes]:
     return found
 
 
-def test_a_part_comes_with_its_headers_and_ends() -> None:
+def test_a_part_has_headers_content_and_end() -> None:
     events = read(body(b"abc"))
     assert events[0] == PartHeaders({"content-type": "application/dicom"})
     assert contents(events) == [b"abc"]
@@ -76,7 +76,7 @@ def test_byte_by_byte() -> None:
     assert contents(read(whole, *[1] * len(whole))) == contents(read(whole))
 
 
-def test_what_follows_the_last_boundary_is_passed_over() -> None:
+def test_the_epilogue_is_skipped() -> None:
     assert contents(read(body(b"abc") + b"epilogue\r\n--frontier\r\n")) == [b"abc"]
 
 
@@ -84,7 +84,7 @@ def test_what_follows_the_last_boundary_is_passed_over() -> None:
     "data",
     [b"", b"--frontier", body(b"abc")[:-20], body(b"abc", b"def")[:-6], body(b"abc", end=b"\r\n")],
 )
-def test_a_body_cut_short_is_told(data: bytes) -> None:
+def test_an_incomplete_body_is_refused(data: bytes) -> None:
     with pytest.raises(MalformedMultipart, match="send it whole"):
         read(data)
 
@@ -92,12 +92,12 @@ def test_a_body_cut_short_is_told(data: bytes) -> None:
 @pytest.mark.parametrize(
     "data", [b"something else", b"--other\r\n\r\nabc\r\n--other--", b"--frontierX\r\n\r\nabc"]
 )
-def test_a_body_with_another_boundary_is_told(data: bytes) -> None:
+def test_a_body_with_another_boundary_is_refused(data: bytes) -> None:
     with pytest.raises(MalformedMultipart, match="malformed before its first part"):
         read(data)
 
 
-def test_a_flood_of_headers_is_told() -> None:
+def test_too_many_headers_are_refused() -> None:
     many = b"".join(b"X-%d: y\r\n" % number for number in range(100))
     with pytest.raises(MalformedMultipart, match="header count"):
         read(b"--frontier\r\n" + many + b"\r\nabc\r\n--frontier--")
@@ -106,7 +106,7 @@ def test_a_flood_of_headers_is_told() -> None:
 
 
 @pytest.mark.parametrize("boundary", ["", "x" * 71, "ends in a blank ", "new\nline", "ä"])
-def test_a_boundary_that_is_none_is_told(boundary: str) -> None:
+def test_a_malformed_boundary_is_refused(boundary: str) -> None:
     with pytest.raises(MalformedMultipart, match="boundary"):
         MultipartReader(boundary)
 
@@ -132,7 +132,7 @@ PART = b"Content-Type: application/dicom\r\n\r\nabc\r\n"
         *("folded in upper case", "line feeds", "preamble and line feeds"),
     ],
 )
-def test_a_body_is_read_as_mime_has_it(data: bytes) -> None:
+def test_a_body_is_read_as_mime_defines_it(data: bytes) -> None:
     for events in (read(data), read(data, *[1] * len(data)), read(data, *[7] * len(data))):
         assert [each.lower() for each in contents(events)] == [b"abc"]
         assert isinstance(events[0], PartHeaders)
@@ -148,7 +148,7 @@ def test_carriage_returns_before_line_feeds_are_content_where_lines_end_with_one
 
 
 @pytest.mark.parametrize("boundary", ["x" * 70, "a b", "'()+_,-./:=?", "=_next.part"])
-def test_any_boundary_of_mime_is_found(boundary: str) -> None:
+def test_any_boundary_of_mime_is_recognized(boundary: str) -> None:
     data = b"--frontier\r\n" + PART + b"--frontier--"
     reader = MultipartReader(boundary)
     events = list(reader.feed(data.replace(b"frontier", boundary.encode())))
@@ -164,12 +164,12 @@ def test_any_boundary_of_mime_is_found(boundary: str) -> None:
         b"--frontier\r\n folded from nothing\r\n\r\nabc\r\n--frontier--",
     ],
 )
-def test_what_mime_has_not_is_malformed(data: bytes) -> None:
+def test_lines_that_mime_does_not_allow_are_malformed(data: bytes) -> None:
     with pytest.raises(MalformedMultipart, match="malformed"):
         read(data)
 
 
-def test_events_come_as_they_are_asked_for() -> None:
+def test_events_are_given_lazily() -> None:
     reader = MultipartReader(BOUNDARY)
     events = reader.feed(body(*[b""] * 1000))
     assert isinstance(next(events), PartHeaders)

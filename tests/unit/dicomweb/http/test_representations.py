@@ -61,14 +61,14 @@ def large() -> list[Element]:
     ]
 
 
-def test_a_large_data_set_is_written_like_a_small_one():
+def test_a_large_data_set_is_encoded_like_a_small_one():
     def address(path: tuple[str, ...]) -> str:
         return "/".join(path)
 
     assert json_document(large(), address) == orjson.dumps(to_json(large(), address))
 
 
-async def test_others_have_their_turns_while_a_large_data_set_is_written():
+async def test_the_event_loop_runs_while_a_large_data_set_is_encoded():
     form, turns = data_set_format(request("application/dicom+json")), 0
     writing = asyncio.create_task(form.encode(large(), "/".join))
     while not writing.done():
@@ -89,9 +89,7 @@ async def test_others_have_their_turns_while_a_large_data_set_is_written():
         ("no media type", "application/dicom+json"),
     ],
 )
-def test_a_store_request_is_answered_in_a_form_whatever_is_accepted(
-    accept: str, media_type: str
-) -> None:
+def test_a_store_response_has_a_format_whatever_is_accepted(accept: str, media_type: str) -> None:
     headers = [(b"accept", accept.encode())]
     request = Request({"type": "http", "headers": headers, "query_string": b""})
     assert store_response_format(request).media_type.partition(";")[0] == media_type

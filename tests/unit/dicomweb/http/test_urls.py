@@ -9,7 +9,7 @@ from dimse_ingestion.dicomweb.http.urls import Resource, ServiceUrls, bulk_data,
 TRUSTED = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
 
 
-def reached(client: str = "10.1.2.3", **headers: str) -> Request:
+def request_from(client: str = "10.1.2.3", **headers: str) -> Request:
     given = {"host": "inside:8081"} | {name.replace("_", "-"): headers[name] for name in headers}
     return Request(
         {
@@ -45,17 +45,19 @@ def reached(client: str = "10.1.2.3", **headers: str) -> Request:
     ],
 )
 def test_the_base_is_as_the_client_reached_it(headers: dict[str, str], base: str) -> None:
-    assert ServiceUrls("", TRUSTED).base(reached(**headers)) == f"{base}/dicomweb"
+    assert ServiceUrls("", TRUSTED).base(request_from(**headers)) == f"{base}/dicomweb"
 
 
-def test_strangers_forward_nothing() -> None:
-    request = reached("192.0.2.1", x_forwarded_host="evil.example", forwarded="host=evil.example")
+def test_forwarded_headers_of_untrusted_clients_are_ignored() -> None:
+    request = request_from(
+        "192.0.2.1", x_forwarded_host="evil.example", forwarded="host=evil.example"
+    )
     assert ServiceUrls("", TRUSTED).base(request) == "http://inside:8081/dicomweb"
     assert not ServiceUrls("", TRUSTED).is_trusted(request)
 
 
 @pytest.mark.parametrize(
-    ("host", "told", "base"),
+    ("host", "port", "base"),
     [
         ("127.0.0.1", 0, "127.0.0.1:8081"),
         ("[fd00::1]", 0, "[fd00::1]:8081"),
@@ -64,14 +66,16 @@ def test_strangers_forward_nothing() -> None:
         ("pacs.example:99", 4242, "pacs.example:99"),
     ],
 )
-def test_a_host_without_port_gets_that_of_the_door(host: str, told: int, base: str) -> None:
-    """Clients send such ones that came to another port than 80, as dicomweb-client does."""
-    request = reached("192.0.2.1", host=host)
-    assert ServiceUrls("", TRUSTED, told).base(request) == f"http://{base}/dicomweb"
+def test_the_listening_port_is_added_to_a_host_without_a_port(
+    host: str, port: int, base: str
+) -> None:
+    """Clients such as dicomweb-client leave out other ports than 80, too."""
+    request = request_from("192.0.2.1", host=host)
+    assert ServiceUrls("", TRUSTED, port).base(request) == f"http://{base}/dicomweb"
 
 
-def test_a_host_without_port_that_a_trusted_proxy_passes_on_is_meant_so() -> None:
-    assert ServiceUrls("", TRUSTED).base(reached(host="pacs.example")) == (
+def test_no_port_is_added_to_a_host_from_a_trusted_proxy() -> None:
+    assert ServiceUrls("", TRUSTED).base(request_from(host="pacs.example")) == (
         "http://pacs.example/dicomweb"
     )
 
@@ -86,20 +90,20 @@ def test_a_host_without_port_that_a_trusted_proxy_passes_on_is_meant_so() -> Non
         ("https://pacs.example/radiology/north", "/radiology/north"),
     ],
 )
-def test_a_configured_address_may_have_a_path(external: str, prefix: str) -> None:
+def test_a_configured_url_may_have_a_path(external: str, prefix: str) -> None:
     assert ServiceUrls(external, TRUSTED).prefix == prefix
 
 
 @pytest.mark.parametrize("external", ["https://pacs.example", "https://pacs.example/dicomweb/"])
-def test_what_is_configured_beats_all(external: str) -> None:
-    request = reached(x_forwarded_host="other.example")
+def test_a_configured_url_overrides_all(external: str) -> None:
+    request = request_from(x_forwarded_host="other.example")
     assert ServiceUrls(external, TRUSTED).base(request) == "https://pacs.example/dicomweb"
 
 
 @pytest.mark.parametrize("host", ["", 'a"b', "a b", "a/b", "user@host"])
-def test_a_host_that_is_none_is_refused(host: str) -> None:
+def test_a_malformed_host_is_refused(host: str) -> None:
     with pytest.raises(Problem):
-        ServiceUrls("", ()).base(reached(host=host))
+        ServiceUrls("", ()).base(request_from(host=host))
 
 
 def at(**uids: str) -> Request:
@@ -114,13 +118,13 @@ def test_a_path_names_a_resource() -> None:
 
 
 @pytest.mark.parametrize("uid", ["1..2", "1.2/", "..", "1" * 65, "1.2 ", "a", "1.2\n"])
-def test_what_is_no_uid_is_refused_without_its_value(uid: str) -> None:
+def test_an_invalid_uid_is_refused_without_its_value(uid: str) -> None:
     with pytest.raises(Problem, match="Study Instance UID in the URL is not a UID") as raised:
         resource(at(study=uid))
     assert raised.value.status == 400
 
 
-def test_bulk_data_is_found_by_its_path() -> None:
+def test_bulk_data_has_the_url_of_its_path() -> None:
     of = Resource("1.2", "1.3", "1.4")
     assert bulk_data("http://x/dicomweb", of, ("00400275", "2", "00091002")) == (
         "http://x/dicomweb/studies/1.2/series/1.3/instances/1.4/bulkdata/00400275/2/00091002"
