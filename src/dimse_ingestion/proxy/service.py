@@ -75,7 +75,7 @@ async def open_proxy(
     health = probes.Health("proxy")
     start_series("proxy")
     with _spool(settings) as spool:
-        admission = Admission(settings, lambda: spool.trouble)
+        admission = Admission(settings, lambda: spool.problem)
         bridge = Bridge(settings, admission, spool, dependencies.requester)
         path = UpstreamProbe(
             dependencies.requester, settings.ae_title, dependencies.transport_trouble
@@ -161,5 +161,5 @@ def _add_checks(
     health: probes.Health, dependencies: ProxyDependencies, spool: Spool, path: UpstreamProbe
 ) -> None:
     health.add("nats", dependencies.transport_trouble)
-    health.add("spool", lambda: spool.trouble)
+    health.add("spool", lambda: spool.problem)
     health.add("path", lambda: "" if dependencies.transport_trouble() else path.trouble)

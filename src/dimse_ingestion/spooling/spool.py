@@ -74,7 +74,7 @@ class Spool:
         return SpooledDataSet(self, operation_id)
 
     @property
-    def trouble(self) -> str:
+    def problem(self) -> str:
         """Return why no new association may be accepted; empty when there is space."""
         if self.disk_used > self.limits.disk * self.limits.high_water:
             return (
@@ -108,11 +108,11 @@ class Spool:
         """Return the descriptor of a new file without a name. Raises OSError."""
         return folder.open_unnamed(self._directory, operation_id)
 
-    def mark_broken(self, trouble: OSError) -> DimseFailure:
+    def mark_broken(self, problem: OSError) -> DimseFailure:
         """Refuse associations until the disk works again; return the failure for this data set."""
         metrics.spool_refused.inc()
-        self._broken = self._sentence(trouble)
-        _LOG.error("The spool can't take a data set.", reason=trouble.strerror)
+        self._broken = self._sentence(problem)
+        _LOG.error("The spool can't take a data set.", reason=problem.strerror)
         return OutOfResources("The spool's disk is full or broken, send again later")
 
     def _sentence(self, error: OSError) -> str:

@@ -49,7 +49,7 @@ class SpoolResources(Protocol):
     def open_file(self, operation_id: str) -> int:
         """Return the descriptor of a new file without a name. Raises OSError."""
 
-    def mark_broken(self, trouble: OSError) -> DimseFailure:
+    def mark_broken(self, problem: OSError) -> DimseFailure:
         """Refuse associations until the disk works again; return the failure for this data set."""
 
 
@@ -164,8 +164,8 @@ class SpooledDataSet:
         try:
             while self._waiting:
                 await self._process_one(self._waiting.popleft(), to_file=self._spilling)
-        except OSError as trouble:
-            self._failure = self._resources.mark_broken(trouble)
+        except OSError as problem:
+            self._failure = self._resources.mark_broken(problem)
         except DimseFailure as failure:
             self._failure = failure
         finally:

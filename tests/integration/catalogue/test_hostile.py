@@ -34,9 +34,9 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProce
         "DIMSE_HTTP_HOST": "127.0.0.1",
         "DIMSE_HTTP_PORT": str(port),
     }
-    door = ServiceProcess(["catalogue"], environment, folder / "log", port)
-    yield door.start().ready()
-    door.kill()
+    service = ServiceProcess(["catalogue"], environment, folder / "log", port)
+    yield service.start().ready()
+    service.kill()
 
 
 @pytest.fixture
@@ -44,8 +44,8 @@ async def client(catalogue: ServiceProcess) -> AsyncIterator[httpx2.AsyncClient]
     address = f"http://127.0.0.1:{catalogue.http_port}"
     async with httpx2.AsyncClient(base_url=address, timeout=60) as opened:
         for number in range(40):
-            told = event(f"o{number}", study=f"1.2.{number}", instance=f"3.{number}", **STORED)
-            answer = await opened.post("/events", content=encode(told), headers=HEADERS)
+            stored = event(f"o{number}", study=f"1.2.{number}", instance=f"3.{number}", **STORED)
+            answer = await opened.post("/events", content=encode(stored), headers=HEADERS)
             assert answer.status_code == 202, answer.text
         yield opened
 
@@ -64,9 +64,9 @@ async def beside(client: httpx2.AsyncClient, attack: Awaitable[T]) -> T:
     return await under_way
 
 
-async def matches(client: httpx2.AsyncClient, asked: Query) -> list[list[Element]]:
+async def matches(client: httpx2.AsyncClient, query_sent: Query) -> list[list[Element]]:
     queries = HttpQueryClient(str(client.base_url), PROVIDER, timeout=60)
-    async with aclosing(queries.matches(asked)) as found:
+    async with aclosing(queries.matches(query_sent)) as found:
         collected = [each async for each in found]
     await queries.close()
     return collected
@@ -118,17 +118,17 @@ async def test_a_large_question_is_answered_beside_others(
     client: httpx2.AsyncClient, which: str
 ) -> None:
     keys, expected = ANSWERED[which]
-    asked = matches(client, Query(scope="STUDY", keys=keys))
-    assert len(await beside(client, asked)) == expected
+    query_sent = matches(client, Query(scope="STUDY", keys=keys))
+    assert len(await beside(client, query_sent)) == expected
 
 
 @pytest.mark.parametrize("which", REFUSED)
 async def test_a_question_that_would_take_too_long_ends_in_a900(
     client: httpx2.AsyncClient, which: str
 ) -> None:
-    asked = matches(client, Query(scope="STUDY", keys=REFUSED[which]))
+    query_sent = matches(client, Query(scope="STUDY", keys=REFUSED[which]))
     with pytest.raises(DimseFailure) as failure:
-        await beside(client, asked)
+        await beside(client, query_sent)
     assert failure.value.status == Status.DOES_NOT_MATCH_SOP_CLASS
     assert not failure.value.transient
 
@@ -192,6 +192,6 @@ async def test_an_event_of_values_that_are_slow_to_compare_is_recorded(
     client: httpx2.AsyncClient,
 ) -> None:
     odd = {"PatientName": "^" * 60_000 + "a", "PatientID": "\u0301\u0316" * 30_000}
-    told = msgspec.structs.replace(event("odd", study="1.9", instance="3.999", **odd))
-    posted = client.post("/events", content=encode(told), headers=HEADERS)
+    stored = msgspec.structs.replace(event("odd", study="1.9", instance="3.999", **odd))
+    posted = client.post("/events", content=encode(stored), headers=HEADERS)
     assert (await beside(client, posted)).status_code == 202

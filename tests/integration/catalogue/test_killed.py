@@ -1,4 +1,4 @@
-"""Every 2xx is there after the catalogue was killed in the middle of it."""
+"""Every event answered with 2xx is recorded after the catalogue was killed."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ from dimse_ingestion.catalogue.database import open_engine
 from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encode
 from dimse_ingestion.queries import wire
 from harness.services import ServiceProcess, free_port
-from tests.asking import ask
+from tests.catalogue_queries import find_all
 from tests.instances import PROVIDER, event, query, read
 
 POSTERS = 8
@@ -63,17 +63,17 @@ async def post_until_it_breaks(
             enough.set()
 
 
-async def load_and_kill(door: ServiceProcess) -> set[str]:
+async def load_and_kill(service: ServiceProcess) -> set[str]:
     accepted: set[str] = set()
     enough = asyncio.Event()
-    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{door.http_port}") as client:
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{service.http_port}") as client:
         posting = [
             asyncio.create_task(post_until_it_breaks(client, poster, accepted, enough))
             for poster in range(POSTERS)
         ]
         async with asyncio.timeout(60):
             await enough.wait()
-            await asyncio.to_thread(door.kill)
+            await asyncio.to_thread(service.kill)
             await asyncio.gather(*posting)
     return accepted
 
@@ -93,8 +93,8 @@ async def ask_at_once(client: httpx2.AsyncClient) -> None:
     assert [each.status_code for each in answers] == [200] * 16
 
 
-def open_in_another_process(how: str, file: Path, door: ServiceProcess) -> None:
-    environment = dict(os.environ) | dict(door.environment)
+def open_in_another_process(how: str, file: Path, service: ServiceProcess) -> None:
+    environment = dict(os.environ) | dict(service.environment)
     command = [sys.executable, *OPENING_THE_FILE[how]]
     subprocess.run(command, env=environment | {"FILE": str(file)}, check=True)
 
@@ -107,17 +107,17 @@ def sqlite_catalogue(tmp_path: Path) -> Iterator[ServiceProcess]:
         "DIMSE_HTTP_HOST": "127.0.0.1",
         "DIMSE_HTTP_PORT": str(port),
     }
-    door = ServiceProcess(["catalogue"], environment, tmp_path / "log", port)
-    yield door.start().ready()
-    door.kill()
+    service = ServiceProcess(["catalogue"], environment, tmp_path / "log", port)
+    yield service.start().ready()
+    service.kill()
 
 
 @pytest.mark.parametrize("how", OPENING_THE_FILE)
-async def post_around(how: str, file: Path, door: ServiceProcess) -> None:
-    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{door.http_port}") as client:
+async def post_around(how: str, file: Path, service: ServiceProcess) -> None:
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{service.http_port}") as client:
         await post(client, ["1"])
         await ask_at_once(client)
-        await asyncio.to_thread(open_in_another_process, how, file, door)
+        await asyncio.to_thread(open_in_another_process, how, file, service)
         await post(client, ["2", "3", "4"])
 
 
@@ -133,7 +133,7 @@ def test_accepted_events_outlive_a_kill_after_another_process_opened_the_file(
 
 def instances_in(database_url: str) -> set[str | None]:
     engine = open_engine(database_url)
-    found = {read(each, "SOPInstanceUID") for each in ask(engine, query("IMAGE"))}
+    found = {read(each, "SOPInstanceUID") for each in find_all(engine, query("IMAGE"))}
     engine.dispose()
     return found
 
@@ -145,14 +145,14 @@ def test_every_accepted_event_outlives_a_kill(database_url: str, tmp_path: Path)
         "DIMSE_HTTP_HOST": "127.0.0.1",
         "DIMSE_HTTP_PORT": str(port),
     }
-    door = ServiceProcess(["catalogue"], environment, tmp_path / "log", port)
+    service = ServiceProcess(["catalogue"], environment, tmp_path / "log", port)
     try:
-        accepted = asyncio.run(load_and_kill(door.start().ready()))
+        accepted = asyncio.run(load_and_kill(service.start().ready()))
         assert len(accepted) >= BEFORE_THE_KILL
-        door.start().ready()
-        door.stop()
+        service.start().ready()
+        service.stop()
     finally:
-        door.kill()
+        service.kill()
     found = instances_in(database_url)
     assert accepted - found == set()
     assert len(found) <= len(accepted) + POSTERS

@@ -1,4 +1,4 @@
-"""The catalogue with a certificate and a token: who gets in, and what others are told."""
+"""The catalogue with a certificate and a token: who has access, and how others are refused."""
 
 import asyncio
 import io
@@ -34,7 +34,7 @@ HEADERS = {"content-type": CONTENT_TYPE}
 
 
 @pytest.fixture(autouse=True)
-def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick_reloads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app, "_RELOAD_INTERVAL", 0.02)
     monkeypatch.setattr(mounted_value, "_MAX_AGE", 0.02)
 
@@ -69,19 +69,19 @@ async def readiness(probes: int, wanted: Callable[[str], bool]) -> str:
     """Wait until /readyz at the port of the probes says what is wanted."""
     async with httpx2.AsyncClient() as client:
 
-        async def said() -> str:
+        async def readyz() -> str:
             return (await client.get(f"http://127.0.0.1:{probes}/readyz")).text
 
-        return await becomes(said, wanted)
+        return await becomes(readyz, wanted)
 
 
-async def becomes(look: Callable[[], Awaitable[T]], wanted: Callable[[T], bool]) -> T:
+async def becomes(read_value: Callable[[], Awaitable[T]], wanted: Callable[[T], bool]) -> T:
     """Look until what is seen is wanted."""
     seen = None
     try:
         async with asyncio.timeout(20):
             while True:
-                seen = await look()
+                seen = await read_value()
                 if wanted(seen):
                     return seen
                 await asyncio.sleep(0.02)
@@ -114,7 +114,7 @@ async def failures(url: str, access: PeerAccess) -> list[DimseFailure]:
     """The failures of a check, an event and a query."""
     sink = HttpSink(f"{url}/events", access, timeout=5)
     client = HttpQueryClient(url, PROVIDER, access, timeout=5)
-    told = []
+    failures = []
     for attempt in (
         sink.check,
         lambda: sink.accept(event("a")),
@@ -123,10 +123,10 @@ async def failures(url: str, access: PeerAccess) -> list[DimseFailure]:
     ):
         with pytest.raises(DimseFailure) as failure:
             await attempt()
-        told.append(failure.value)
+        failures.append(failure.value)
     await sink.close()
     await client.close()
-    return told
+    return failures
 
 
 async def test_who_has_ca_and_token_stores_and_finds(url: str, secret: CatalogueSecret) -> None:
@@ -134,7 +134,7 @@ async def test_who_has_ca_and_token_stores_and_finds(url: str, secret: Catalogue
     assert await found(url, secret.access()) == 1
 
 
-async def test_a_proxy_for_the_world_outside_is_not_asked(
+async def test_an_http_proxy_is_not_used_for_a_peer_with_its_own_ca(
     url: str, secret: CatalogueSecret, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for variable in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
@@ -144,7 +144,7 @@ async def test_a_proxy_for_the_world_outside_is_not_asked(
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "expected"),
     [
         ({"token": ""}, "asks for a token: set DIMSE_CATALOGUE_TOKEN"),
         (
@@ -159,14 +159,14 @@ async def test_a_proxy_for_the_world_outside_is_not_asked(
         ({"authority": Path("/nowhere/ca.crt")}, "Missing catalogue Secret core-catalogue"),
     ],
 )
-async def test_others_are_refused_and_told_which_setting_is_wrong(
-    url: str, secret: CatalogueSecret, wrong: dict[str, object], said: str
+async def test_others_are_refused_with_the_name_of_the_wrong_setting(
+    url: str, secret: CatalogueSecret, wrong: dict[str, object], expected: str
 ) -> None:
     for failure in await failures(url, secret.access(**wrong)):
         assert (failure.status, failure.transient) == TRANSIENT
-        if said.startswith("Missing token") and "not trusted" in failure.comment:
-            continue  # which of the two is met first is the client's matter
-        assert said in failure.comment
+        if expected.startswith("Missing token") and "not trusted" in failure.comment:
+            continue  # which of the two comes first depends on the client
+        assert expected in failure.comment
         assert "another" not in failure.comment
         assert "127.0.0.1" not in failure.comment
     assert await found(url, secret.access()) == 0
@@ -189,7 +189,7 @@ async def test_a_certificate_for_another_host_is_refused(
             assert "is for another host: correct QUERY_ENDPOINT" in failure.comment
 
 
-async def test_an_expired_certificate_is_told_at_both_sides(
+async def test_an_expired_certificate_has_a_sentence_at_both_sides(
     secret: CatalogueSecret, probes: int
 ) -> None:
     expired = certificate_keys(secret.authority, not_after=EXPIRED)
@@ -197,21 +197,21 @@ async def test_an_expired_certificate_is_told_at_both_sides(
     async with catalogue(secret, probes) as url:
         for failure in await failures(url, secret.access()):
             assert "certificate has expired; renew it" in failure.comment
-        said = await readiness(probes, lambda text: "expired" in text)
-        assert f"catalogue's certificate expired on {EXPIRED:%Y-%m-%d}: renew it." in said
+        sentence = await readiness(probes, lambda text: "expired" in text)
+        assert f"catalogue's certificate expired on {EXPIRED:%Y-%m-%d}: renew it." in sentence
         secret.put_all()
         await readiness(probes, lambda text: text == "ready\n")
         await stored(url, secret.access())
 
 
-async def test_plain_http_at_the_port_of_tls_is_told(url: str, secret: CatalogueSecret) -> None:
+async def test_plain_http_at_the_tls_port_has_a_sentence(url: str, secret: CatalogueSecret) -> None:
     plain = url.replace("https:", "http:")
     for failure in await failures(plain, secret.access()):
         assert (failure.status, failure.transient) == TRANSIENT
         assert "if it speaks TLS, QUERY_ENDPOINT must begin with https://" in failure.comment
 
 
-async def test_a_client_at_the_port_of_the_probes_is_told_and_loses_nothing(
+async def test_a_client_at_the_port_of_the_probes_gets_421_and_loses_nothing(
     url: str, probes: int
 ) -> None:
     for failure in await failures(f"http://127.0.0.1:{probes}", PeerAccess()):
@@ -219,7 +219,7 @@ async def test_a_client_at_the_port_of_the_probes_is_told_and_loses_nothing(
         assert "takes this over TLS, at another port: correct QUERY_ENDPOINT" in failure.comment
 
 
-async def test_tls_at_a_port_of_plain_http_is_told(
+async def test_tls_at_a_port_of_plain_http_has_a_sentence(
     url: str, secret: CatalogueSecret, probes: int
 ) -> None:
     for failure in await failures(f"https://127.0.0.1:{probes}", secret.access()):
@@ -237,7 +237,7 @@ async def test_probes_stay_open_and_take_no_events(url: str, probes: int) -> Non
 
 
 @pytest.mark.parametrize(
-    ("authorization", "said"),
+    ("authorization", "expected"),
     [
         ({}, "is missing: send `Authorization: Bearer TOKEN`"),
         ({"authorization": "Basic c2VjcmV0LTE="}, "is missing"),
@@ -252,7 +252,7 @@ async def test_a_401_has_a_sentence_and_the_log_has_a_line(
     secret: CatalogueSecret,
     lines: io.StringIO,
     authorization: dict[str, str | bytes],
-    said: str,
+    expected: str,
 ) -> None:
     before = metrics.catalogue_unauthorized._value.get()
     async with httpx2.AsyncClient(verify=tls(secret), base_url=url) as client:
@@ -260,7 +260,7 @@ async def test_a_401_has_a_sentence_and_the_log_has_a_line(
             answer = await client.post(path, content=b"{}", headers={**HEADERS, **authorization})
             assert answer.status_code == 401
             assert answer.headers["www-authenticate"] == "Bearer"
-            assert said in answer.json()["title"]
+            assert expected in answer.json()["title"]
     assert metrics.catalogue_unauthorized._value.get() - before == 5
     logged = [line for line in lines.getvalue().splitlines() if "bearer token" in line]
     assert len(logged) == 1  # not one for each request
@@ -284,7 +284,7 @@ async def refusal(url: str, access: PeerAccess) -> str:
     return ""
 
 
-async def test_a_long_event_with_a_wrong_token_is_told_the_same(
+async def test_a_long_event_with_a_wrong_token_gets_the_same_answer(
     url: str, secret: CatalogueSecret
 ) -> None:
     sink = HttpSink(f"{url}/events", secret.access(token="another"))
@@ -302,7 +302,7 @@ async def test_a_token_is_replaced_while_both_run(url: str, secret: CatalogueSec
     await sink.accept(event("b"))
     await becomes(
         partial(refusal, url, secret.access(token="secret-1")),
-        lambda said: "refuses the token" in said,
+        lambda sentence: "refuses the token" in sentence,
     )
     await sink.close()
 
@@ -325,7 +325,7 @@ async def test_certificate_and_ca_are_replaced_while_both_run(
     await sink.accept(event("a"))
     secret.authority = trustme.CA()
     secret.put_all()
-    await becomes(partial(refusal, url, secret.access()), lambda said: not said)
+    await becomes(partial(refusal, url, secret.access()), lambda sentence: not sentence)
     await sink.accept(event("b"))
     await readiness(probes, lambda text: text == "ready\n")
     await sink.close()
@@ -336,11 +336,11 @@ async def test_a_secret_that_comes_later_is_waited_for(
 ) -> None:
     secret.folder.mkdir()
     async with catalogue(secret, probes) as url:
-        said = await readiness(probes, lambda text: "token" in text)
-        assert "certificate: Missing key tls.crt in catalogue Secret core-catalogue" in said or (
-            "certificate: Missing catalogue Secret core-catalogue: create it." in said
+        reasons = await readiness(probes, lambda text: "token" in text)
+        assert "certificate: Missing key tls.crt in catalogue Secret core-catalogue" in reasons or (
+            "certificate: Missing catalogue Secret core-catalogue: create it." in reasons
         )
-        assert "token: Missing catalogue Secret core-catalogue: create it." in said
+        assert "token: Missing catalogue Secret core-catalogue: create it." in reasons
         for failure in await failures(url, PeerAccess(token="secret-1")):
             assert "which may have no certificate" in failure.comment
         secret.put_all()
@@ -378,7 +378,7 @@ async def test_events_are_not_served_to_a_network_without_tls(tmp_path: Path, ho
             pass
 
 
-async def test_without_tls_the_token_is_asked_for_on_this_machine(tmp_path: Path) -> None:
+async def test_without_tls_the_token_is_required_on_this_machine(tmp_path: Path) -> None:
     settings = CatalogueSettings.load(
         database_url=f"sqlite:///{tmp_path}/catalogue.db",
         http_host="127.0.0.1",

@@ -14,9 +14,9 @@ from dicomweb_client.api import DICOMwebClient
 from dimse_ingestion.dicom.elements import Element, element
 from dimse_ingestion.dicom.query_levels import UNIQUE_KEYS, levels_to
 from dimse_ingestion.events.contract import ImageStoredEvent
-from tests.askable import INSTANCES, KEYS, LEVELS, SERIES, STUDIES, UNIQUE
 from tests.instances import KEYWORDS, Expected, event, query
 from tests.integration.dicomweb.conftest import Space, space_in
+from tests.query_examples import INSTANCES, KEYS, LEVELS, SERIES, STUDIES, UNIQUE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SEARCHED = {"STUDY": "/studies", "SERIES": "/series", "IMAGE": "/instances"}

@@ -1,4 +1,4 @@
-"""The sink's client against a real HTTP server that answers as it is told."""
+"""The sink's client against a real HTTP server with given answers."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -90,36 +90,36 @@ async def test_a_2xx_is_acceptance(status: int) -> None:
         (504, TRANSIENT),
     ],
 )
-async def test_nothing_else_is(status: int, kind: tuple[Status, bool]) -> None:
+async def test_no_other_status_is_acceptance(status: int, kind: tuple[Status, bool]) -> None:
     sink = Sink()
     sink.status = status
     async with client_of(sink.app) as client:
-        told = await failure(client)
-    assert (told.status, told.transient) == kind
+        failed_with = await failure(client)
+    assert (failed_with.status, failed_with.transient) == kind
     cures = ("correct K_SINK", "set DIMSE_CATALOGUE_TOKEN")
-    assert any(each in told.comment for each in (str(status), *cures))
+    assert any(each in failed_with.comment for each in (str(status), *cures))
     assert len(sink.events) == 1
 
 
-async def test_a_sink_that_is_not_there_is_told_with_the_cure() -> None:
+async def test_a_sink_that_is_not_reached_has_a_sentence_that_says_what_to_do() -> None:
     for url in ("http://127.0.0.1:1/events", "http://nowhere.invalid/", "http://["):
         client = HttpSink(url)
-        told = await failure(client)
-        assert (told.status, told.transient) == TRANSIENT
-        assert "start it or correct K_SINK" in told.comment
+        failed_with = await failure(client)
+        assert (failed_with.status, failed_with.transient) == TRANSIENT
+        assert "start it or correct K_SINK" in failed_with.comment
         with pytest.raises(DimseFailure, match="correct K_SINK"):
             await client.check()
         await client.close()
 
 
-async def test_a_sink_that_is_silent_is_given_up_in_time() -> None:
+async def test_a_silent_sink_times_out() -> None:
     sink = Sink()
     sink.open.clear()
     async with client_of(sink.app, timeout=0.2) as client:
-        told = await failure(client)
+        failed_with = await failure(client)
         sink.open.set()
-    assert (told.status, told.transient) == TRANSIENT
-    assert "no answer in 0.2 s" in told.comment
+    assert (failed_with.status, failed_with.transient) == TRANSIENT
+    assert "no answer in 0.2 s" in failed_with.comment
 
 
 async def test_connections_are_used_again() -> None:
@@ -156,7 +156,7 @@ async def test_a_connection_that_the_sink_dropped_is_made_again() -> None:
     assert len(dropped) == 2
 
 
-async def test_the_trace_goes_along() -> None:
+async def test_the_trace_context_is_sent() -> None:
     tracing.configure("tests")
     sink = Sink()
     async with client_of(sink.app) as client:
@@ -174,7 +174,7 @@ async def test_the_check_asks_for_no_more_than_an_answer() -> None:
     assert sink.events == []
 
 
-async def test_the_check_believes_a_sink_that_says_it_is_not_ready() -> None:
+async def test_the_check_fails_when_the_sink_is_not_ready() -> None:
     async def unready(_: Request) -> Response:
         return Response(status_code=503)
 
@@ -205,13 +205,13 @@ class Foreign:
 
     def __init__(self, options: int, post: int, allow: str = "") -> None:
         self.options, self.post, self.allow = options, post, allow
-        self.asked: list[tuple[str, bytes]] = []
+        self.requests: list[tuple[str, bytes]] = []
         self.app = Starlette(
             routes=[Route("/events", self.answer, methods=["OPTIONS", "POST", "GET"])]
         )
 
     async def answer(self, request: Request) -> Response:
-        self.asked.append((request.method, await request.body()))
+        self.requests.append((request.method, await request.body()))
         status = self.options if request.method == "OPTIONS" else self.post
         headers = {"allow": self.allow} if self.allow and request.method == "OPTIONS" else {}
         return Response(status_code=status, headers=headers)
@@ -238,12 +238,12 @@ async def test_a_foreign_sink_is_proved_without_an_event(
         await client.check()
         if len(methods) > 1:
             await client.check()
-    assert [method for method, _ in sink.asked] == methods
-    assert {body for _, body in sink.asked} == {b""}
+    assert [method for method, _ in sink.requests] == methods
+    assert {body for _, body in sink.requests} == {b""}
 
 
 @pytest.mark.parametrize(
-    ("options", "allow", "post", "said"),
+    ("options", "allow", "post", "expected"),
     [
         (405, "GET, HEAD", 400, "at this path .HTTP 405."),
         (405, "", 405, "at this path .HTTP 405."),
@@ -256,10 +256,10 @@ async def test_a_foreign_sink_is_proved_without_an_event(
         (401, "", 400, "401|TOKEN"),
     ],
 )
-async def test_a_foreign_sink_that_takes_no_events_is_told(
-    options: int, allow: str, post: int, said: str
+async def test_a_foreign_sink_that_takes_no_events_fails_the_check(
+    options: int, allow: str, post: int, expected: str
 ) -> None:
     async with check_of(Foreign(options, post, allow).app) as client:
         for _ in range(2):
-            with pytest.raises(DimseFailure, match=said):
+            with pytest.raises(DimseFailure, match=expected):
                 await client.check()

@@ -1,4 +1,4 @@
-"""The catalogue's client against a real HTTP server that answers as it is told."""
+"""The catalogue's client against a real HTTP server with given answers."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -34,7 +34,7 @@ class Catalogue:
         self.answer = answer
         self.status = status
         self.ready = 200
-        self.asked: list[tuple[str, Query]] = []
+        self.queries: list[tuple[str, Query]] = []
         self.app = Starlette(
             routes=[
                 Route("/base/query/{level}", self.take, methods=["POST"]),
@@ -45,7 +45,7 @@ class Catalogue:
     async def take(self, request: Request) -> Response:
         path = request.url.path.removeprefix("/base")
         query = wire.decode_query(path, await request.body())
-        self.asked.append((request.query_params[wire.SOURCE], query))
+        self.queries.append((request.query_params[wire.SOURCE], query))
         if self.answer is None:
             return Response(status_code=self.status)
         return StreamingResponse(self.answer(), self.status, media_type=wire.MEDIA_TYPE)
@@ -76,23 +76,23 @@ async def three() -> AsyncIterator[bytes]:
     yield wire.encode_end(3)
 
 
-async def test_asks_and_gives_what_is_answered() -> None:
+async def test_sends_the_query_and_yields_the_matches() -> None:
     catalogue = Catalogue(three)
     async with client_of(catalogue.app) as client:
         assert [each async for each in client.matches(QUERY)] == [match(n) for n in range(3)]
-    assert catalogue.asked == [("provider 1", QUERY)]
+    assert catalogue.queries == [("provider 1", QUERY)]
 
 
 @pytest.mark.parametrize("scope", wire.PATHS)
-async def test_each_scope_is_asked_at_its_address(scope: str) -> None:
+async def test_each_scope_has_its_path(scope: str) -> None:
     catalogue = Catalogue(three)
     async with client_of(catalogue.app) as client:
         query = Query(scope=scope, keys=KEYS)
         assert len([each async for each in client.matches(query)]) == 3
-    assert catalogue.asked == [("provider 1", query)]
+    assert catalogue.queries == [("provider 1", query)]
 
 
-async def test_a_match_is_given_while_the_next_is_looked_for() -> None:
+async def test_a_match_arrives_before_the_next_is_found() -> None:
     seen = asyncio.Event()
 
     async def answer() -> AsyncIterator[bytes]:
@@ -158,9 +158,9 @@ async def test_an_answer_that_breaks_off_is_transient() -> None:
 
     for answer in (silent_end, torn_connection):
         async with client_of(Catalogue(answer).app) as client:
-            told = await failure(client)
-        assert (told.status, told.transient) == (Status.OUT_OF_RESOURCES, True)
-        assert "broke off" in told.comment
+            failed = await failure(client)
+        assert (failed.status, failed.transient) == (Status.OUT_OF_RESOURCES, True)
+        assert "broke off" in failed.comment
 
 
 async def test_a_failure_in_the_middle_is_the_catalogue_s_own() -> None:
@@ -187,25 +187,27 @@ async def test_a_failure_in_the_middle_is_the_catalogue_s_own() -> None:
         (503, Status.OUT_OF_RESOURCES, "HTTP 503"),
     ],
 )
-async def test_a_refusal_is_told(http: int, status: Status, sentence: str) -> None:
+async def test_a_refusal_has_its_status_and_sentence(
+    http: int, status: Status, sentence: str
+) -> None:
     async with client_of(Catalogue(status=http).app) as client:
-        told = await failure(client)
-    assert (told.status, told.transient) == (status, status == Status.OUT_OF_RESOURCES)
-    assert sentence in told.comment
+        failed = await failure(client)
+    assert (failed.status, failed.transient) == (status, status == Status.OUT_OF_RESOURCES)
+    assert sentence in failed.comment
 
 
-async def test_a_catalogue_that_is_not_there_is_told_with_the_cure() -> None:
+async def test_a_catalogue_that_is_not_reached_has_a_sentence_that_says_what_to_do() -> None:
     for endpoint in ("http://127.0.0.1:1", "http://nowhere.invalid", "http://["):
         client = HttpQueryClient(endpoint, "provider")
-        told = await failure(client)
-        assert (told.status, told.transient) == (Status.OUT_OF_RESOURCES, True)
-        assert "start it or correct QUERY_ENDPOINT" in told.comment
+        failed = await failure(client)
+        assert (failed.status, failed.transient) == (Status.OUT_OF_RESOURCES, True)
+        assert "start it or correct QUERY_ENDPOINT" in failed.comment
         with pytest.raises(DimseFailure, match="correct QUERY_ENDPOINT"):
             await client.check()
         await client.close()
 
 
-async def test_a_catalogue_that_falls_silent_is_given_up() -> None:
+async def test_a_silent_catalogue_times_out() -> None:
     stuck = asyncio.Event()
 
     async def sticking() -> AsyncIterator[bytes]:
@@ -213,13 +215,13 @@ async def test_a_catalogue_that_falls_silent_is_given_up() -> None:
         await stuck.wait()
 
     async with client_of(Catalogue(sticking).app, silence=0.3) as client:
-        told = await failure(client)
+        failed = await failure(client)
         stuck.set()
-    assert (told.status, told.transient) == (Status.OUT_OF_RESOURCES, True)
-    assert "no answer in 0.3 s" in told.comment
+    assert (failed.status, failed.transient) == (Status.OUT_OF_RESOURCES, True)
+    assert "no answer in 0.3 s" in failed.comment
 
 
-async def test_the_check_believes_readyz_where_there_is_one() -> None:
+async def test_the_check_uses_readyz_if_the_catalogue_has_it() -> None:
     catalogue = Catalogue()
     async with client_of(catalogue.app) as client:
         await client.check()

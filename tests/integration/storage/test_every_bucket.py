@@ -1,4 +1,4 @@
-"""What the contract of a bucket promises, claimed of every bucket there is."""
+"""The contract of a bucket, tested with every kind of bucket."""
 
 import asyncio
 import hashlib
@@ -103,7 +103,7 @@ async def test_chunks_of_any_length_make_the_same_object(bucket: Bucket) -> None
     assert await whole(bucket, "ragged") == data
 
 
-async def test_what_is_not_there_is_none_or_a_key_error(bucket: Bucket) -> None:
+async def test_a_missing_object_is_none_or_a_key_error(bucket: Bucket) -> None:
     assert await bucket.head("instances/none") is None
     with pytest.raises(KeyError):
         await bucket.get_range("instances/none", 0, 10)

@@ -1,4 +1,4 @@
-"""What an event tells each level, as rows."""
+"""Rows of each level from an event."""
 
 import msgspec
 import pytest
@@ -8,7 +8,7 @@ from dimse_ingestion.dicom.elements import by_tag
 from tests.instances import CT_IMAGE, elements, event
 
 
-def test_keys_are_kept_as_they_are_compared() -> None:
+def test_keys_are_stored_normalized_for_comparison() -> None:
     study = extract_rows(
         event(
             PatientName="Yamada^Tarou^=山田^太郎=やまだ", StudyDate="2026.01.02", StudyTime="1030"
@@ -30,15 +30,15 @@ def test_what_is_absent_is_empty_which_no_key_matches() -> None:
     assert extract_rows(event(AccessionNumber="")).study()["accession_number"] == ""
 
 
-def test_each_level_keeps_its_own_elements_and_the_object_all() -> None:
-    told = extract_rows(event(PatientID="1", StudyID="2", Modality="CT", ImageComments="3"))
-    assert {each.value for each in decode_elements(told.study()["elements"])} == {"1", "2", "1.2.1"}
-    assert {each.value for each in decode_elements(told.series()["elements"])} == {"CT", "1.2.1.1"}
-    assert len(decode_elements(told.object["elements"])) == 8
-    assert told.instance["sop_class_uid"] == CT_IMAGE
+def test_each_level_has_its_own_elements_and_the_object_all() -> None:
+    rows = extract_rows(event(PatientID="1", StudyID="2", Modality="CT", ImageComments="3"))
+    assert {each.value for each in decode_elements(rows.study()["elements"])} == {"1", "2", "1.2.1"}
+    assert {each.value for each in decode_elements(rows.series()["elements"])} == {"CT", "1.2.1.1"}
+    assert len(decode_elements(rows.object["elements"])) == 8
+    assert rows.instance["sop_class_uid"] == CT_IMAGE
 
 
-def test_a_patient_is_told_by_id_and_issuer_or_else_by_the_study() -> None:
+def test_a_patient_is_identified_by_id_and_issuer_or_by_the_study() -> None:
     same = [extract_rows(event(study=uid, PatientID=" 1 ")).study()["patient_key"] for uid in "12"]
     assert same[0] == same[1]
     issued = extract_rows(event(PatientID="1", IssuerOfPatientID="H")).study()["patient_key"]
@@ -55,18 +55,18 @@ def test_the_rank_goes_by_the_time_of_storing_in_any_zone() -> None:
 @pytest.mark.parametrize(
     "time", ["", "yesterday", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00+09:00"]
 )
-def test_a_time_that_is_none_or_to_come_counts_as_now(time: str) -> None:
+def test_an_invalid_or_future_time_counts_as_now(time: str) -> None:
     odd = msgspec.structs.replace(event(), time=time)
     assert extract_rows(event(second=1)).rank < extract_rows(odd).rank < "2999"
 
 
 @pytest.mark.parametrize("keyword", ["study", "series", "instance"])
-def test_an_event_without_a_place_is_refused_with_the_tag(keyword: str) -> None:
+def test_an_event_without_a_uid_is_refused_with_the_tag(keyword: str) -> None:
     with pytest.raises(ValueError, match=r"\(00[02][08],"):
         extract_rows(event(**{keyword: "1.2/3"}))
 
 
-def test_elements_come_back_as_they_were_kept() -> None:
+def test_elements_are_decoded_as_they_were_encoded() -> None:
     few, many = elements(PatientName="山田"), elements(ImageComments="long " * 1000)
     assert decode_elements(encode_elements(few)) == few
     assert decode_elements(encode_elements(many)) == many

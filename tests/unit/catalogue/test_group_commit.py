@@ -1,4 +1,4 @@
-"""Events are committed together, and each waiter hears of its own."""
+"""Events are committed in batches, and each request gets the outcome of its own event."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -15,17 +15,17 @@ from tests.instances import event
 
 
 class Commits:
-    """Commits that wait to be let go on, and remember their sizes."""
+    """Commits that wait for `go_on`, and record their sizes."""
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
-        self.begun = Event()
+        self.started = Event()
         self.go_on = Event()
         self.failing: Exception | None = None
 
     def __call__(self, events: Sequence[ImageStoredEvent]) -> list[Outcome]:
         self.sizes.append(len(events))
-        self.begun.set()
+        self.started.set()
         assert self.go_on.wait(10)
         if self.failing:
             raise self.failing
@@ -33,28 +33,28 @@ class Commits:
 
 
 @asynccontextmanager
-async def committing(commit: Commit, most: int = 10) -> AsyncIterator[GroupCommit]:
-    made = GroupCommit(commit, most)
-    running = asyncio.create_task(made.run())
-    yield made
+async def group_commit(commit: Commit, most: int = 10) -> AsyncIterator[GroupCommit]:
+    group = GroupCommit(commit, most)
+    running = asyncio.create_task(group.run())
+    yield group
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 
 
-def tell(made: GroupCommit, *names: str) -> "list[asyncio.Task[Outcome]]":
-    return [asyncio.create_task(made.submit(event(name))) for name in names]
+def submit_all(group: GroupCommit, *names: str) -> "list[asyncio.Task[Outcome]]":
+    return [asyncio.create_task(group.submit(event(name))) for name in names]
 
 
-async def begun(commits: Commits) -> None:
-    assert await asyncio.to_thread(commits.begun.wait, 10)
+async def started(commits: Commits) -> None:
+    assert await asyncio.to_thread(commits.started.wait, 10)
 
 
-async def test_what_comes_during_a_commit_is_the_next_ones() -> None:
+async def test_events_that_arrive_during_a_commit_form_the_next_ones() -> None:
     commits = Commits()
-    async with committing(commits) as made:
-        first = tell(made, "a")
-        await begun(commits)
-        rest = tell(made, *(f"b{number}" for number in range(14)))
+    async with group_commit(commits) as group:
+        first = submit_all(group, "a")
+        await started(commits)
+        rest = submit_all(group, *(f"b{number}" for number in range(14)))
         await asyncio.sleep(0)
         assert not any(each.done() for each in (*first, *rest))
         commits.go_on.set()
@@ -62,11 +62,11 @@ async def test_what_comes_during_a_commit_is_the_next_ones() -> None:
     assert commits.sizes == [1, 10, 4]
 
 
-async def test_a_refused_event_is_its_own_waiters_alone() -> None:
+async def test_a_refused_event_does_not_fail_its_batch() -> None:
     commits = Commits()
     commits.go_on.set()
-    async with committing(commits) as made:
-        good, bad = await asyncio.gather(*tell(made, "a", "bad"))
+    async with group_commit(commits) as group:
+        good, bad = await asyncio.gather(*submit_all(group, "a", "bad"))
     assert good == "new"
     assert isinstance(bad, ValueError)
 
@@ -74,43 +74,43 @@ async def test_a_refused_event_is_its_own_waiters_alone() -> None:
 @pytest.mark.parametrize(
     "problem", [OutOfResources("The disk is full."), RuntimeError("a mistake of ours")]
 )
-async def test_a_commit_that_fails_is_told_to_all_and_the_next_one_works(
+async def test_a_failed_commit_fails_all_its_events_and_the_next_one_works(
     problem: Exception,
 ) -> None:
     commits = Commits()
     commits.go_on.set()
     commits.failing = problem
-    async with committing(commits) as made:
-        failed = await asyncio.gather(*tell(made, "a", "b"), return_exceptions=True)
+    async with group_commit(commits) as group:
+        failed = await asyncio.gather(*submit_all(group, "a", "b"), return_exceptions=True)
         assert all(isinstance(each, DimseFailure) and each.transient for each in failed)
-        assert made.problem
+        assert group.problem
         commits.failing = None
-        assert await asyncio.gather(*tell(made, "c")) == ["new"]
-        assert made.problem == ""
+        assert await asyncio.gather(*submit_all(group, "c")) == ["new"]
+        assert group.problem == ""
 
 
-async def test_who_waits_at_the_end_is_told() -> None:
+async def test_events_that_wait_at_shutdown_get_an_outcome() -> None:
     commits = Commits()
-    async with committing(commits) as made:
-        waiting = tell(made, "a")
-        await begun(commits)
-        waiting += tell(made, "b")
+    async with group_commit(commits) as group:
+        waiting = submit_all(group, "a")
+        await started(commits)
+        waiting += submit_all(group, "b")
         await asyncio.sleep(0)
         commits.go_on.set()
     for outcome in await asyncio.gather(*waiting, return_exceptions=True):
         assert outcome == "new" or (isinstance(outcome, DimseFailure) and outcome.transient)
 
 
-async def test_an_event_nobody_waits_for_any_more_is_not_committed() -> None:
+async def test_an_event_whose_request_is_cancelled_is_not_committed() -> None:
     commits = Commits()
-    async with committing(commits) as made:
-        tell(made, "a")
-        await begun(commits)
-        [left] = tell(made, "b")
+    async with group_commit(commits) as group:
+        submit_all(group, "a")
+        await started(commits)
+        [cancelled] = submit_all(group, "b")
         await asyncio.sleep(0)
-        left.cancel()
-        await asyncio.gather(left, return_exceptions=True)
-        kept = tell(made, "c")
+        cancelled.cancel()
+        await asyncio.gather(cancelled, return_exceptions=True)
+        remaining = submit_all(group, "c")
         commits.go_on.set()
-        await asyncio.gather(*kept)
+        await asyncio.gather(*remaining)
     assert commits.sizes == [1, 1]

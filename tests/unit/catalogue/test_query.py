@@ -1,4 +1,4 @@
-"""What a page of an answer may take of memory; what matches is proven with both databases."""
+"""Memory of a page of matches; matching itself is tested with both databases."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

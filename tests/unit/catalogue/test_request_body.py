@@ -34,13 +34,13 @@ async def test_one_byte_too_many_is_refused() -> None:
             pass
 
 
-async def test_a_client_that_leaves_did_not_send_it_whole() -> None:
+async def test_a_client_that_disconnects_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="whole"):
         async with BodyReader(10).body(request([b"abc"], whole=False)):
             pass
 
 
-async def test_what_is_held_bounds_what_is_taken_and_is_let_go() -> None:
+async def test_bodies_in_memory_are_limited_together_and_released() -> None:
     bodies = BodyReader(longest=10, most=12)
     async with bodies.body(request([b"x" * 8])):
         with pytest.raises(OutOfResources):

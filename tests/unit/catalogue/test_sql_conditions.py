@@ -1,4 +1,4 @@
-"""What SQL is asked: never narrower than the question, and by ranges where an index can help."""
+"""SQL conditions exclude no match, and are ranges where an index can help."""
 
 import pytest
 from hypothesis import given
@@ -63,7 +63,7 @@ def test_very_many_values_are_left_to_python() -> None:
         {"PatientName": "a\0b=c"},
     ],
 )
-def test_what_no_statement_may_have_is_left_to_python(values: dict[str, str]) -> None:
+def test_criteria_too_large_for_a_statement_are_left_to_python(values: dict[str, str]) -> None:
     assert sql("STUDY", **values) == ""
 
 
@@ -74,18 +74,18 @@ def test_all_values_together_fit_a_statement() -> None:
     assert len(list(made)) == 4
 
 
-def test_unique_keys_are_looked_up_without_a_doubt() -> None:
+def test_unique_keys_are_compared_without_null() -> None:
     assert sql("STUDY", StudyInstanceUID="1.2") == "studies.study_instance_uid IN ('1.2')"
 
 
-def test_what_is_null_passes_and_wild_cards_are_escaped() -> None:
+def test_null_passes_and_wild_cards_are_escaped() -> None:
     found = sql("STUDY", AccessionNumber="5%_*")
     assert "accession_number IS NULL" in found
     assert "accession_number >= '5%_'" in found
     assert "'5\\%\\_%' ESCAPE '\\'" in found
 
 
-def test_names_asked_group_by_group_must_all_begin_so() -> None:
+def test_names_with_several_groups_must_begin_with_each() -> None:
     found = sql("PATIENT", PatientName="Yamada^*=山田")
     assert "patient_name >= 'yamada'" in found
     assert "patient_name_ideographic >= '山田'" in found

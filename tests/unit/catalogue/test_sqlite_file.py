@@ -47,7 +47,7 @@ def locks(path: Path) -> list[str]:
 
 
 def open_several(engine: Engine) -> None:
-    """Have the pool open connections beside the first, as questions at the same time do."""
+    """Have the pool open connections beside the first, as concurrent queries do."""
     connections: list[Connection] = [engine.connect() for _ in range(5)]
     for each in connections:
         each.execute(text("SELECT 1 FROM objects")).all()
@@ -79,7 +79,7 @@ def test_a_new_file_is_its_owners_alone_and_an_old_one_is_not_opened(
     create_private(path)
 
 
-def test_a_link_to_a_file_that_is_not_there_yet_makes_that_private(tmp_path: Path) -> None:
+def test_a_link_to_a_missing_file_creates_that_private(tmp_path: Path) -> None:
     (tmp_path / "link.db").symlink_to(tmp_path / "folder" / "catalogue.db")
     create_private(tmp_path / "link.db")
     assert stat.S_IMODE((tmp_path / "folder" / "catalogue.db").stat().st_mode) == 0o600

@@ -1,4 +1,4 @@
-"""An event as the rooms' tests use it."""
+"""An example event for the tests of this package."""
 
 from dimse_ingestion.dicom.elements import BulkReference, Element, element
 from dimse_ingestion.events.contract import Image, ImageStored, ImageStoredEvent, Store

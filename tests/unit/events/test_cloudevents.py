@@ -1,4 +1,4 @@
-"""What we write and read is what the CloudEvents project's own library writes and reads."""
+"""Events are encoded and decoded as by the CloudEvents project's own library."""
 
 import json
 from datetime import datetime
@@ -22,7 +22,7 @@ STRUCTURED = {"content-type": f"{CONTENT_TYPE}; charset=utf-8"}
 
 
 def by_the_library() -> CloudEvent:
-    """The example as a stranger makes it."""
+    """Return the example event as the CloudEvents library makes it."""
     ours = json.loads(encode(event()))
     data = ours.pop("data")
     ours["time"] = datetime.fromisoformat(ours["time"])
@@ -97,7 +97,7 @@ def changed(**changes: Any) -> bytes:
         ({"ce-type": "ImageStoredEvent"}, b"[]", "not an ImageStoredEvent"),
     ],
 )
-def test_what_is_none_is_refused_with_a_sentence(
+def test_an_invalid_request_is_refused_with_a_sentence(
     headers: dict[str, str], body: bytes, sentence: str
 ) -> None:
     with pytest.raises(ValueError, match=sentence):

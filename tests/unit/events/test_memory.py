@@ -5,7 +5,7 @@ from dimse_ingestion.events.memory import MemorySink
 from tests.unit.events.examples import event
 
 
-async def test_remembers_and_fails_as_it_is_told() -> None:
+async def test_remembers_events_and_raises_the_given_failure() -> None:
     sink = MemorySink()
     await sink.check()
     await sink.accept(event())

@@ -14,15 +14,15 @@ def changed(**fields: object) -> ImageStoredEvent:
 
 
 def stored(**fields: object) -> ImageStoredEvent:
-    told = event()
-    store = msgspec.structs.replace(told.data.store, **fields)
-    return changed(data=ImageStored(told.data.image, store))
+    original = event()
+    store = msgspec.structs.replace(original.data.store, **fields)
+    return changed(data=ImageStored(original.data.image, store))
 
 
 def of(element: Element) -> ImageStoredEvent:
-    told = event()
-    image = Image(told.data.image.transfer_syntax_uid, [*told.data.image.elements, element])
-    return changed(data=ImageStored(image, told.data.store))
+    original = event()
+    image = Image(original.data.image.transfer_syntax_uid, [*original.data.image.elements, element])
+    return changed(data=ImageStored(image, original.data.store))
 
 
 def nested(depth: int) -> Element:

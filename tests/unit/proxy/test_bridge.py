@@ -53,7 +53,7 @@ class House:
         self.requester = FakeRequester()
         admission = Admission(
             settings,
-            spool_trouble=lambda: self.spool.trouble,
+            spool_trouble=lambda: self.spool.problem,
         )
         self.bridge = Bridge(settings, admission, self.spool, self.requester)
 

@@ -1,4 +1,4 @@
-"""Instances as the rooms' tests ask for them."""
+"""Example instances for the tests of this package."""
 
 from dimse_ingestion.dicom.elements import Element, element
 

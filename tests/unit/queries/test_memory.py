@@ -50,7 +50,7 @@ async def test_counts_and_collects() -> None:
     assert values[0x00080061] == "CT\\MR"
 
 
-async def test_gives_what_was_asked_the_unique_keys_and_the_character_set() -> None:
+async def test_a_match_has_the_keys_the_unique_keys_and_the_character_set() -> None:
     client = MemoryQueryClient(INSTANCES[-1:])
     query = Query(scope="STUDY", keys=[element(NAME, "PN")])
     [match] = [each async for each in client.matches(query)]
@@ -58,7 +58,7 @@ async def test_gives_what_was_asked_the_unique_keys_and_the_character_set() -> N
     assert by_tag(match)[0x00080005].value == "ISO_IR 192"
 
 
-async def test_fails_as_it_is_told() -> None:
+async def test_every_call_raises_the_given_failure() -> None:
     client = MemoryQueryClient()
     client.refusing = OutOfResources("down")
     with pytest.raises(OutOfResources, match="down"):

@@ -30,15 +30,15 @@ def one_by_one(data: bytes) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("scope", ["PATIENT", "STUDY", "SERIES", "IMAGE"])
-def test_a_query_goes_there_and_back(scope: str) -> None:
+def test_a_query_is_decoded_as_it_was_encoded(scope: str) -> None:
     query = Query(scope=scope, keys=KEYS, limit=10, offset=20)
     assert decode_query(wire.PATHS[scope], encode_query(query)) == query
 
 
-def test_a_query_is_asked_as_the_original_does() -> None:
-    asked = json.loads(encode_query(Query(scope="STUDY", keys=KEYS[:1])))
+def test_a_query_has_the_original_s_form() -> None:
+    sent_query = json.loads(encode_query(Query(scope="STUDY", keys=KEYS[:1])))
     key = {"group": "0010", "element": "0010", "vr": "PN", "value": "山田*"}
-    assert asked == {"scope": "STUDY", "queryAttributes": [key]}
+    assert sent_query == {"scope": "STUDY", "queryAttributes": [key]}
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_a_query_is_asked_as_the_original_does() -> None:
         ),
     ],
 )
-def test_what_is_no_query_is_refused_without_its_values(
+def test_a_malformed_query_is_refused_without_its_values(
     path: str, body: bytes, sentence: str
 ) -> None:
     with pytest.raises(ValueError, match=sentence) as raised:
@@ -116,9 +116,9 @@ def test_a_lost_match_is_noticed() -> None:
 def test_the_catalogue_s_failure_arrives_as_it_was_sent(failure: DimseFailure) -> None:
     with pytest.raises(DimseFailure) as raised:
         list(match_reader().feed(wire.encode_error(failure)))
-    told = raised.value
+    raised_failure = raised.value
     sent = (failure.status, failure.comment, failure.transient)
-    assert (told.status, told.comment, told.transient) == sent
+    assert (raised_failure.status, raised_failure.comment, raised_failure.transient) == sent
 
 
 def test_a_status_of_a_later_release_is_unable_to_process() -> None:
@@ -154,9 +154,9 @@ def located(number: int) -> Located:
     )
 
 
-def test_objects_are_asked_and_answered_on_a_path_of_their_own() -> None:
-    asked = Query(scope="IMAGE", keys=KEYS, all_keys=True)
-    assert decode_query(wire.OBJECTS, encode_query(asked)) == asked
+def test_objects_have_a_path_of_their_own() -> None:
+    sent_query = Query(scope="IMAGE", keys=KEYS, all_keys=True)
+    assert decode_query(wire.OBJECTS, encode_query(sent_query)) == sent_query
     found = [located(0), located(1)]
     reader = wire.object_reader()
     body = b"".join(map(wire.encode_match, found)) + wire.encode_end(2)

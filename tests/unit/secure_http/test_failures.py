@@ -18,7 +18,7 @@ SINK = PeerAccess("event sink", "K_SINK", "DIMSE_EVENT_SINK_TOKEN", "DIMSE_EVENT
 
 
 def raised(cause: Exception) -> httpx2.ConnectError:
-    """As httpx tells what asyncio met."""
+    """Return an error of httpx with the cause in asyncio."""
     error = httpx2.ConnectError("no connection")
     error.__cause__ = RuntimeError("httpcore's")
     error.__cause__.__context__ = cause
@@ -38,7 +38,7 @@ def ssl_error(reason: str) -> ssl.SSLError:
 
 
 @pytest.mark.parametrize(
-    ("cause", "said"),
+    ("cause", "expected"),
     [
         (not_verified(10, "certificate has expired"), "certificate has expired; renew it."),
         (not_verified(9, "certificate is not yet valid"), "not yet valid; renew it."),
@@ -50,11 +50,11 @@ def ssl_error(reason: str) -> ssl.SSLError:
         (ssl_error("SSLV3_ALERT_HANDSHAKE_FAILURE"), "which may have no certificate."),
     ],
 )
-def test_what_tls_fails_by_is_a_sentence_that_names_the_setting(
-    cause: ssl.SSLError, said: str
+def test_a_tls_error_has_a_sentence_that_names_the_setting(
+    cause: ssl.SSLError, expected: str
 ) -> None:
     sentence = tls_failure(raised(cause), SINK)
-    assert said in sentence
+    assert expected in sentence
     assert "event sink" in sentence
 
 

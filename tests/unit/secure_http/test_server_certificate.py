@@ -16,7 +16,7 @@ def following(secret: CatalogueSecret) -> ServerCertificate:
     return ServerCertificate(*files, "catalogue", "core-catalogue")
 
 
-def test_a_certificate_is_used_when_it_is_there(secret: CatalogueSecret) -> None:
+def test_a_certificate_is_used_once_it_exists(secret: CatalogueSecret) -> None:
     secret.folder.mkdir()
     certificate = following(secret)
     assert certificate.problem == "The certificate was not read yet."

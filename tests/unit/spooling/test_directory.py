@@ -43,7 +43,9 @@ def test_only_leftovers_are_removed(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["notes.txt"]
 
 
-def test_a_disk_has_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_free_space_is_compared_with_the_minimum(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert folder.has_free_space(tmp_path)
     monkeypatch.setattr(folder, "_ENOUGH_FREE_SPACE", 2**62)
     assert not folder.has_free_space(tmp_path)

@@ -75,7 +75,7 @@ def test_any_fragments_give_any_range(
     length: int,
     memory: int,
 ) -> None:
-    async def play() -> None:
+    async def write_and_read() -> None:
         spool = Spool(tmp_path_factory.mktemp("spool"), Limits(memory=memory))
         spooled = spool.open("operation")
         parts = [random.Random(n).randbytes(size) for n, size in enumerate(fragments)]
@@ -89,7 +89,7 @@ def test_any_fragments_give_any_range(
         spool.close()
         assert (spool.memory_used, spool.disk_used) == (0, 0)
 
-    asyncio.run(play())
+    asyncio.run(write_and_read())
 
 
 async def test_a_long_data_set_leaves_memory_for_a_file_without_a_name(
@@ -126,7 +126,7 @@ async def test_short_data_sets_go_to_files_too_while_memory_is_scarce(spool: Spo
         spooled.close()
 
 
-async def test_above_the_limit_a700_and_nothing_is_kept(spool: Spool) -> None:
+async def test_above_the_limit_a700_and_nothing_is_held(spool: Spool) -> None:
     spooled = spool.open("operation")
     with pytest.raises(DimseFailure, match="spool is full") as failure:
         await filled(spooled, bytes(17 * MIB))
@@ -135,16 +135,16 @@ async def test_above_the_limit_a700_and_nothing_is_kept(spool: Spool) -> None:
     assert (spool.memory_used, spool.disk_used) == (0, 0)
 
 
-async def test_above_high_water_the_spool_says_so(spool: Spool) -> None:
-    assert spool.trouble == ""
+async def test_above_high_water_the_spool_has_a_problem(spool: Spool) -> None:
+    assert spool.problem == ""
     spooled = spool.open("operation")
     await filled(spooled, bytes(15 * MIB))
-    assert "The spool holds" in spool.trouble
+    assert "The spool holds" in spool.problem
     spooled.close()
-    assert spool.trouble == ""
+    assert spool.problem == ""
 
 
-async def test_a_full_disk_is_a700_and_trouble_until_there_is_room(
+async def test_a_full_disk_is_a700_and_a_problem_until_there_is_space(
     spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> int:
@@ -155,11 +155,11 @@ async def test_a_full_disk_is_a700_and_trouble_until_there_is_room(
         with pytest.raises(DimseFailure, match="disk is full") as failure:
             await filled(spool.open("operation"), bytes(2 * MIB))
         assert failure.value.status is Status.OUT_OF_RESOURCES
-        assert "is full" in spool.trouble
+        assert "is full" in spool.problem
     with monkeypatch.context() as disk:
         disk.setattr("dimse_ingestion.spooling.directory.has_free_space", lambda _: False)
-        assert "is full" in spool.trouble
-    assert spool.trouble == ""
+        assert "is full" in spool.problem
+    assert spool.problem == ""
     assert (spool.memory_used, spool.disk_used) == (0, 0)
 
 
@@ -168,7 +168,7 @@ async def test_a_directory_that_vanished_is_made_again(spool: Spool, tmp_path: P
     spooled = spool.open("operation")
     await filled(spooled, bytes(2 * MIB))
     assert whole(spooled) == bytes(2 * MIB)
-    assert spool.trouble == ""
+    assert spool.problem == ""
     spooled.close()
 
 
@@ -181,25 +181,25 @@ async def test_a_directory_that_cannot_be_made_is_a700_until_it_can(
         await filled(spool.open("operation"), bytes(2 * MIB))
     assert failure.value.status is Status.OUT_OF_RESOURCES
     assert str(tmp_path) not in failure.value.comment
-    assert spool.trouble == (
+    assert spool.problem == (
         f"The spool {tmp_path / 'spool'} can't be written (Not a directory): "
         "free space, or mount another."
     )
     (tmp_path / "spool").unlink()
-    assert spool.trouble == ""
+    assert spool.problem == ""
     spooled = spool.open("operation")
     await filled(spooled, bytes(2 * MIB))
     spooled.close()
 
 
-async def test_trouble_tells_what_is_wrong_now(spool: Spool, tmp_path: Path) -> None:
+async def test_the_problem_is_the_current_one(spool: Spool, tmp_path: Path) -> None:
     spool.mark_broken(OSError(errno.EIO, "Input/output error"))
     (tmp_path / "spool").rmdir()
     (tmp_path / "spool").write_text("a file in its place")
-    assert "Not a directory" in spool.trouble
+    assert "Not a directory" in spool.problem
 
 
-def test_a_full_disk_at_the_start_is_trouble_that_may_pass(
+def test_a_full_disk_at_the_start_is_a_problem_that_may_pass(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> int:
@@ -209,8 +209,8 @@ def test_a_full_disk_at_the_start_is_trouble_that_may_pass(
     with monkeypatch.context() as disk:
         disk.setattr(os, "write", full)
         spool.prepare()
-        assert "is full" in spool.trouble
-    assert spool.trouble == ""
+        assert "is full" in spool.problem
+    assert spool.problem == ""
     spool.close()
 
 
@@ -242,11 +242,11 @@ async def test_an_abandoned_data_set_leaves_nothing(spool: Spool, size: int) -> 
     assert open_descriptors() <= before
 
 
-def test_leftovers_of_a_crash_are_removed_and_strangers_kept(tmp_path: Path) -> None:
-    leftover, stranger = tmp_path / "0192.dataset", tmp_path / "notes.txt"
+def test_leftovers_of_a_crash_are_removed_and_other_files_are_not(tmp_path: Path) -> None:
+    leftover, other = tmp_path / "0192.dataset", tmp_path / "notes.txt"
     leftover.touch()
-    stranger.touch()
+    other.touch()
     spool = Spool(tmp_path, Limits())
     spool.prepare()
     spool.close()
-    assert list(tmp_path.iterdir()) == [stranger]
+    assert list(tmp_path.iterdir()) == [other]

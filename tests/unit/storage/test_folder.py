@@ -1,4 +1,4 @@
-"""What is special about a folder; what holds for every bucket is claimed among the integrations."""
+"""Tests of the folder alone; tests of every kind of bucket are among the integration tests."""
 
 import errno
 import os
@@ -61,7 +61,7 @@ async def test_file_and_every_folder_above_are_synced_in_order(
     assert done == ["file", "rename", *folders]
 
 
-async def test_a_missing_folder_is_not_made(tmp_path: Path) -> None:
+async def test_a_missing_folder_is_not_created(tmp_path: Path) -> None:
     root = tmp_path / "not-mounted"
     bucket = FolderBucket(root)
     assert "is missing: create or mount" in (await failure(bucket)).comment
@@ -86,7 +86,7 @@ async def test_a_missing_folder_is_not_made(tmp_path: Path) -> None:
         (errno.EIO, Status.OUT_OF_RESOURCES, True, "fails: Input/output error"),
     ],
 )
-async def test_trouble_while_writing_is_told_and_leaves_nothing(
+async def test_an_error_while_writing_has_a_sentence_and_leaves_no_file(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     number: int,
@@ -99,15 +99,15 @@ async def test_trouble_while_writing_is_told_and_leaves_nothing(
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "write", failing)
-        told = await failure(FolderBucket(tmp_path))
-    assert (told.status, told.transient) == (status, transient)
-    assert sentence in told.comment
-    assert str(tmp_path) in told.comment
+        failed_with = await failure(FolderBucket(tmp_path))
+    assert (failed_with.status, failed_with.transient) == (status, transient)
+    assert sentence in failed_with.comment
+    assert str(tmp_path) in failed_with.comment
     assert files(tmp_path) == []
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-async def test_a_full_disk_is_told_by_the_system_itself(
+async def test_a_full_disk_of_the_system_has_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = os.open
@@ -115,7 +115,9 @@ async def test_a_full_disk_is_told_by_the_system_itself(
     assert "is full: free space" in (await failure(FolderBucket(tmp_path))).comment
 
 
-async def test_what_dead_processes_left_is_swept_but_not_what_others_write(tmp_path: Path) -> None:
+async def test_files_of_killed_processes_are_deleted_but_not_those_being_written(
+    tmp_path: Path,
+) -> None:
     uploads = tmp_path / ".uploads"
     uploads.mkdir()
     (uploads / "abandoned").write_bytes(b"x")
@@ -126,7 +128,7 @@ async def test_what_dead_processes_left_is_swept_but_not_what_others_write(tmp_p
     assert [left.name for left in uploads.iterdir()] == ["under-way"]
 
 
-async def test_what_is_on_its_way_is_not_listed(tmp_path: Path) -> None:
+async def test_an_unfinished_upload_is_not_listed(tmp_path: Path) -> None:
     bucket = FolderBucket(tmp_path)
 
     async def listing() -> AsyncIterator[bytes]:

@@ -8,7 +8,7 @@ SHA256 = "ab" * 32
 UIDS = st.from_regex(r"[0-2](\.[1-9][0-9]{0,8}){1,5}", fullmatch=True)
 
 
-def test_the_digest_leads() -> None:
+def test_the_key_begins_with_the_digest() -> None:
     key = instance_key(SHA256, "1.2.840.10008.1.2.1", "1.2.3")
     assert key == f"instances/ab/{SHA256}/1.2.840.10008.1.2.1/1.2.3.dcm"
     assert key.startswith(INSTANCES)
@@ -16,14 +16,14 @@ def test_the_digest_leads() -> None:
 
 @given(st.binary(min_size=32, max_size=32), UIDS, UIDS)
 @settings(max_examples=50)
-def test_a_key_says_what_it_was_made_of(digest: bytes, transfer_syntax: str, instance: str) -> None:
+def test_a_key_is_parsed_into_its_parts(digest: bytes, transfer_syntax: str, instance: str) -> None:
     key = instance_key(digest.hex(), transfer_syntax, instance)
     assert parse_key(key) == InstanceKey(digest.hex(), transfer_syntax, instance)
     assert str(parse_key(key)) == key
 
 
 @pytest.mark.parametrize("uid", ["", "..", ".", "1.2/3", "1.2.3\n", "1.2.x", "1" * 65, "../1"])
-def test_no_stranger_writes_a_path_by_a_uid(uid: str) -> None:
+def test_a_uid_cannot_add_a_path(uid: str) -> None:
     with pytest.raises(ValueError, match="UID"):
         instance_key(SHA256, "1.2.840.10008.1.2", uid)
     with pytest.raises(ValueError, match="UID"):
@@ -39,5 +39,5 @@ def test_a_digest_is_a_digest(digest: str) -> None:
 @pytest.mark.parametrize(
     "key", ["", "checks/x", f"instances/cd/{SHA256}/1.2/1.2.3.dcm", f"instances/ab/{SHA256}/1.2/1"]
 )
-def test_other_keys_say_nothing(key: str) -> None:
+def test_other_keys_are_none(key: str) -> None:
     assert parse_key(key) is None

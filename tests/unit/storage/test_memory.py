@@ -6,7 +6,7 @@ from dimse_ingestion.dicom.failure import OutOfResources
 from dimse_ingestion.storage.memory import MemoryBucket
 
 
-async def test_fails_as_it_is_told() -> None:
+async def test_every_call_raises_the_given_failure() -> None:
     bucket = MemoryBucket()
     bucket.refusing = OutOfResources("full")
 

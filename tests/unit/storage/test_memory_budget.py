@@ -10,7 +10,7 @@ async def settled() -> None:
 
 
 class Upload:
-    """One that holds its share until it is told to end."""
+    """An upload that holds its reservation until `end`."""
 
     def __init__(self, budget: MemoryBudget, share: int) -> None:
         self.holds = False
@@ -29,7 +29,7 @@ class Upload:
         await settled()
 
 
-async def test_waits_for_room_in_the_order_of_asking() -> None:
+async def test_reservations_are_served_in_order_of_arrival() -> None:
     budget = MemoryBudget(10)
     first, large, small = Upload(budget, 6), Upload(budget, 9), Upload(budget, 1)
     await settled()
@@ -38,7 +38,7 @@ async def test_waits_for_room_in_the_order_of_asking() -> None:
     assert (large.holds, small.holds) == (True, True)
 
 
-async def test_one_that_wants_more_than_there_is_gets_all() -> None:
+async def test_a_reservation_above_the_total_gets_the_whole_budget() -> None:
     budget = MemoryBudget(10)
     small, huge = Upload(budget, 1), Upload(budget, 1000)
     await settled()
@@ -51,7 +51,7 @@ async def test_one_that_wants_more_than_there_is_gets_all() -> None:
     assert last.holds
 
 
-async def test_one_that_is_cancelled_while_waiting_lets_the_next_in() -> None:
+async def test_a_cancelled_reservation_lets_the_next_one_in() -> None:
     budget = MemoryBudget(10)
     first, large, small = Upload(budget, 6), Upload(budget, 9), Upload(budget, 4)
     await settled()
@@ -64,7 +64,7 @@ async def test_one_that_is_cancelled_while_waiting_lets_the_next_in() -> None:
     await settled()
 
 
-async def test_one_cancelled_as_its_turn_comes_gives_it_back() -> None:
+async def test_a_reservation_cancelled_when_granted_is_released() -> None:
     budget = MemoryBudget(10)
     async with budget.reserved(10):
         second = Upload(budget, 10)

@@ -27,7 +27,7 @@ def test_counts_how_a_call_ends(ending: Exception, outcome: str) -> None:
     assert count(outcome) == before + 1
 
 
-def test_counts_what_goes_well_and_not_what_is_none_of_the_bucket_s_doing() -> None:
+def test_success_is_counted_and_failures_of_the_source_are_not() -> None:
     def counts() -> list[float]:
         return [count(outcome) for outcome in ("done", "failed", "refused")]
 

@@ -31,7 +31,7 @@ class Mounted:
         self.opened.append(location)
         return self.buckets[location]
 
-    def following(self, fresh: float = 3600) -> RotatingBucket:
+    def rotating(self, fresh: float = 3600) -> RotatingBucket:
         return RotatingBucket(self.read, timeout=7, fresh=fresh, open_bucket=self.open)
 
 
@@ -39,9 +39,9 @@ async def chunks() -> AsyncIterator[bytes]:
     yield b"abc"
 
 
-async def test_opens_once_what_stays_the_same() -> None:
+async def test_an_unchanged_configuration_is_opened_once() -> None:
     mounted = Mounted()
-    bucket = mounted.following(fresh=-1)
+    bucket = mounted.rotating(fresh=-1)
     await bucket.put("x", chunks(), 3)
     await bucket.check()
     assert mounted.opened == [OLD]
@@ -49,9 +49,9 @@ async def test_opens_once_what_stays_the_same() -> None:
     assert mounted.buckets[OLD].objects == {"x": b"abc"}
 
 
-async def test_takes_up_what_has_changed() -> None:
+async def test_a_changed_configuration_is_used() -> None:
     mounted = Mounted()
-    bucket = mounted.following(fresh=-1)
+    bucket = mounted.rotating(fresh=-1)
     await bucket.check()
     mounted.location = NEW
     await bucket.put("x", chunks(), 3)
@@ -59,10 +59,10 @@ async def test_takes_up_what_has_changed() -> None:
     assert "x" in mounted.buckets[NEW].objects
 
 
-async def test_says_what_is_missing_until_it_appears() -> None:
+async def test_calls_fail_with_the_missing_secret_until_it_appears() -> None:
     mounted = Mounted()
     mounted.location = None
-    bucket = mounted.following()
+    bucket = mounted.rotating()
     for call in (bucket.check(), bucket.head("x"), bucket.put("x", chunks(), 3)):
         with pytest.raises(OutOfResources, match="Missing bucket Secret img-ingest-s3"):
             await call
@@ -70,18 +70,18 @@ async def test_says_what_is_missing_until_it_appears() -> None:
     await bucket.check()
 
 
-async def test_keeps_the_last_while_nothing_can_be_read() -> None:
+async def test_the_last_configuration_stays_in_use_while_none_can_be_read() -> None:
     mounted = Mounted()
-    bucket = mounted.following(fresh=-1)
+    bucket = mounted.rotating(fresh=-1)
     await bucket.check()
     mounted.location = None
     await bucket.put("x", chunks(), 3)
     assert "x" in mounted.buckets[OLD].objects
 
 
-async def test_looks_again_at_once_when_refused() -> None:
+async def test_the_configuration_is_read_again_at_once_after_a_refusal() -> None:
     mounted = Mounted()
-    bucket = mounted.following()
+    bucket = mounted.rotating()
     await bucket.check()
     mounted.location = NEW
     await bucket.check()
@@ -91,10 +91,10 @@ async def test_looks_again_at_once_when_refused() -> None:
     assert mounted.opened == [OLD, NEW]
 
 
-async def test_a_refusal_by_what_has_not_changed_stays_one() -> None:
+async def test_a_refusal_with_unchanged_keys_is_raised() -> None:
     mounted = Mounted()
     mounted.buckets[OLD].refusing = DENIED
-    bucket = mounted.following()
+    bucket = mounted.rotating()
     for call in (bucket.check(), bucket.put("x", chunks(), 3)):
         with pytest.raises(DimseFailure) as raised:
             await call
@@ -103,7 +103,7 @@ async def test_a_refusal_by_what_has_not_changed_stays_one() -> None:
 
 async def test_a_refused_put_is_transient_when_the_keys_have_changed() -> None:
     mounted = Mounted()
-    bucket = mounted.following()
+    bucket = mounted.rotating()
     await bucket.check()
     mounted.buckets[OLD].refusing = DENIED
     mounted.location = NEW
@@ -115,7 +115,7 @@ async def test_a_refused_put_is_transient_when_the_keys_have_changed() -> None:
 
 async def test_streams_and_lists_through() -> None:
     mounted = Mounted()
-    bucket = mounted.following()
+    bucket = mounted.rotating()
     await bucket.put("a/x", chunks(), 3)
     assert [piece async for piece in bucket.stream("a/x")] == [b"abc"]
     assert [found.key async for found in bucket.list("a/")] == ["a/x"]

@@ -1,6 +1,6 @@
-"""Values that catch a careless comparison, and what is asked of them, by level.
+"""Values and keys that find mistakes in comparisons, by level.
 
-For every door that answers questions: what they find must be what the standard's rules find.
+For tests of every service that answers queries: it must find what the standard's rules find.
 """
 
 from tests.instances import CT_IMAGE

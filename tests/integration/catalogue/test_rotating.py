@@ -69,10 +69,10 @@ async def ready(
                     return
                 await asyncio.sleep(0.05)
     except TimeoutError:
-        raise AssertionError(f"last said {answer and answer.text}") from None
+        raise AssertionError(f"last answered {answer and answer.text}") from None
 
 
-async def told(client: httpx2.AsyncClient, name: str) -> httpx2.Response:
+async def post_event(client: httpx2.AsyncClient, name: str) -> httpx2.Response:
     return await client.post("/events", content=encode(event(name)), headers=HEADERS)
 
 
@@ -81,7 +81,7 @@ async def test_a_secret_that_is_late_is_waited_for_and_named(secret: Path, tmp_p
         missing = "Missing database Secret core-database: create it."
         await ready(client, 503, f"database: {missing}")
         assert (await client.get("/livez")).status_code == 200
-        answer = await told(client, "a")
+        answer = await post_event(client, "a")
         assert (answer.status_code, answer.json()["title"]) == (503, missing)
         (secret / "password").write_text("hush")
         await ready(client, 503, "Missing key DATABASE_URL in database Secret core-database")
@@ -89,22 +89,22 @@ async def test_a_secret_that_is_late_is_waited_for_and_named(secret: Path, tmp_p
         await ready(client, 503, "DATABASE_URL is no database this catalogue knows")
         (secret / "DATABASE_URL").write_text(f"sqlite:///{tmp_path}/catalogue.db\n")
         await ready(client)
-        assert (await told(client, "a")).status_code == 202
+        assert (await post_event(client, "a")).status_code == 202
 
 
 async def test_another_database_is_migrated_before_it_is_used(secret: Path, tmp_path: Path) -> None:
     (secret / "DATABASE_URL").write_text(f"sqlite:///{tmp_path}/first.db")
     async with catalogue(secret) as client:
         await ready(client)
-        assert (await told(client, "a")).status_code == 202
+        assert (await post_event(client, "a")).status_code == 202
         (secret / "DATABASE_URL").write_text("postgresql://u:p@127.0.0.1:1/none")
-        assert (await told(client, "b")).status_code == 202
+        assert (await post_event(client, "b")).status_code == 202
         (secret / "DATABASE_URL").unlink()
-        assert (await told(client, "c")).status_code == 202
+        assert (await post_event(client, "c")).status_code == 202
         (secret / "DATABASE_URL").write_text(f"sqlite:///{tmp_path}/second.db")
         async with asyncio.timeout(20):
             while not (tmp_path / "second.db").exists() or _count(tmp_path / "second.db") == 0:
-                assert (await told(client, "d")).status_code == 202
+                assert (await post_event(client, "d")).status_code == 202
     assert (_count(tmp_path / "first.db"), _count(tmp_path / "second.db")) == (4, 1)
 
 
@@ -134,7 +134,7 @@ async def test_a_rotated_password_is_taken_up_without_a_new_start(
         await ready(client, 503, "refused the credential", lambda: _run(administrator, _DISCONNECT))
         (secret / "DATABASE_URL").write_text(f"postgresql://rotating:second@{address}")
         await ready(client)
-        assert (await told(client, "a")).status_code == 202
+        assert (await post_event(client, "a")).status_code == 202
 
 
 _DISCONNECT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'rotating'"

@@ -71,7 +71,7 @@ async def failures(bucket: Bucket) -> list[DimseFailure]:
         ({"endpoint": "http://nowhere.invalid"}, A700, "correct BUCKET_HOST and BUCKET_PORT"),
     ],
 )
-async def test_a_wrong_configuration_is_told_with_its_cure(
+async def test_a_wrong_configuration_has_a_sentence_that_says_what_to_do(
     location: S3Bucket, wrong: dict[str, str], kind: tuple[Status, bool], sentence: str
 ) -> None:
     bucket = open_bucket(replace(location, **wrong), timeout=5)
@@ -200,7 +200,7 @@ async def test_a_ca_of_ones_own_is_trusted_when_it_is_given(tls_server: S3Server
         assert "certificate is not trusted: set BUCKET_CA" in failure.comment
 
 
-async def test_what_is_no_certificate_is_told(tmp_path: Path) -> None:
+async def test_an_invalid_ca_has_a_sentence(tmp_path: Path) -> None:
     location = S3Bucket("space", "us-east-1", "https://127.0.0.1:1", "a", "b", "no PEM")
     with pytest.raises(DimseFailure, match="can't be opened") as raised:
         open_bucket(location)

@@ -15,7 +15,7 @@ from dimse_ingestion.catalogue.event_rows import EventRows, extract_rows
 from dimse_ingestion.catalogue.record import record
 from dimse_ingestion.catalogue.tables import instances, objects, series, studies
 from dimse_ingestion.dicom.elements import BulkReference, Element
-from tests.asking import ask
+from tests.catalogue_queries import find_all
 from tests.instances import event, query, read
 
 
@@ -24,7 +24,7 @@ def count(engine: Engine, table: object) -> int:
         return int(connection.execute(select(func.count()).select_from(table)).scalar_one())  # type: ignore[arg-type]
 
 
-def test_an_event_told_again_changes_nothing(engine: Engine) -> None:
+def test_a_repeated_event_changes_nothing(engine: Engine) -> None:
     rows = event("a", PatientID="1")
     assert record(engine, [rows, rows], "latest") == ["new", "known"]
     again = msgspec.structs.replace(rows, id="another", time="2027-01-01T00:00:00Z")
@@ -38,9 +38,9 @@ def test_one_object_name_in_two_buckets_or_spaces_is_two_objects(engine: Engine)
     moved = msgspec.structs.replace(rows, data=msgspec.structs.replace(rows.data, store=other))
     elsewhere = event("a", provider="cardiology")
     assert record(engine, [rows, moved, elsewhere], "latest") == ["new", "new", "new"]
-    assert len(ask(engine, query("IMAGE"))) == 1
-    assert len(ask(engine, query("IMAGE"), "cardiology")) == 1
-    assert ask(engine, query("IMAGE"), "nobody") == []
+    assert len(find_all(engine, query("IMAGE"))) == 1
+    assert len(find_all(engine, query("IMAGE"), "cardiology")) == 1
+    assert find_all(engine, query("IMAGE"), "nobody") == []
 
 
 @pytest.mark.parametrize(("duplicates", "expected"), [("latest", "third"), ("first", "first")])
@@ -57,7 +57,7 @@ def test_which_object_answers_goes_by_when_it_was_stored(
         for each, store in zip(order, stores, strict=True):
             data = msgspec.structs.replace(each.data, store=store)
             record(engine, [msgspec.structs.replace(each, data=data)], duplicates)
-        [match] = ask(engine, query("STUDY", StudyDescription=""), provider)
+        [match] = find_all(engine, query("STUDY", StudyDescription=""), provider)
         assert read(match, "StudyDescription") == expected
     assert count(engine, objects) == 18
 
@@ -66,7 +66,7 @@ def test_an_instance_that_moves_leaves_no_empty_study_behind(engine: Engine) -> 
     record(engine, [event("a", study="1.1", series="2.1", PatientID="A")], "latest")
     moved = event("b", second=1, study="1.2", series="2.2", PatientID="B")
     record(engine, [moved], "latest")
-    assert [read(each, "PatientID") for each in ask(engine, query("PATIENT"))] == ["B"]
+    assert [read(each, "PatientID") for each in find_all(engine, query("PATIENT"))] == ["B"]
     assert count(engine, studies) == count(engine, series) == 1
     assert count(engine, objects) == 2
 
@@ -81,7 +81,7 @@ def test_a_study_that_loses_its_latest_instance_says_what_the_others_say(engine:
         "latest",
     )
     record(engine, [event("c", second=3, study="1.9", instance="3.2")], "latest")
-    [match] = ask(engine, query("STUDY", StudyInstanceUID="1.2.1", StudyDescription=""))
+    [match] = find_all(engine, query("STUDY", StudyInstanceUID="1.2.1", StudyDescription=""))
     assert read(match, "StudyDescription") == "before"
 
 
@@ -91,7 +91,7 @@ def test_studies_without_a_patient_id_are_not_taken_for_one_patient(engine: Engi
         event("b", study="1.2", instance="3.2", PatientName="Roe^Richard"),
     ]
     record(engine, rows, "latest")
-    names = sorted(str(read(each, "PatientName")) for each in ask(engine, _named("")))
+    names = sorted(str(read(each, "PatientName")) for each in find_all(engine, _named("")))
     assert names == ["Doe^Jane", "Roe^Richard"]
 
 
@@ -104,9 +104,9 @@ def test_a_name_corrected_later_holds_for_the_study_and_its_instances(engine: En
     late = event("b", second=5, instance="3.2", PatientID="1", PatientName="Smith")
     record(engine, [late], "latest")
     for scope, expected in (("PATIENT", 1), ("STUDY", 1), ("SERIES", 1), ("IMAGE", 2)):
-        found = ask(engine, query(scope, PatientName="smith"))
+        found = find_all(engine, query(scope, PatientName="smith"))
         assert [read(each, "PatientName") for each in found] == ["Smith"] * expected
-        assert ask(engine, query(scope, PatientName="sm1th")) == []
+        assert find_all(engine, query(scope, PatientName="sm1th")) == []
 
 
 @pytest.mark.parametrize(
@@ -129,10 +129,10 @@ def test_what_only_the_database_refuses_is_refused_alone(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def spoiled(rows: recording.ImageStoredEvent) -> EventRows:
-        kept = extract_rows(rows)
+        original = extract_rows(rows)
         if rows.data.store.object_name == "bad":
-            return replace(kept, object=kept.object | {"size": None})
-        return kept
+            return replace(original, object=original.object | {"size": None})
+        return original
 
     monkeypatch.setattr(recording, "extract_rows", spoiled)
     rows = [event("a"), event("bad", instance="3.3"), event("b", instance="3.2")]
@@ -154,10 +154,10 @@ def test_values_no_database_likes_are_kept_and_found(engine: Engine) -> None:
     rows = event("a\0", **odd, more=[Element("0008", "103E", "LO", bulk=BulkReference(1, 2))])
     assert record(engine, [rows], "latest") == ["new"]
     for keyword, value in odd.items():
-        [match] = ask(engine, query("IMAGE", **{keyword: value}))
+        [match] = find_all(engine, query("IMAGE", **{keyword: value}))
         assert read(match, keyword) == value
     for pattern in ("Nul\0in*", "Nul\0in^Name=\0*"):
-        assert len(ask(engine, query("IMAGE", PatientName=pattern))) == (pattern[-2:] == "n*")
+        assert len(find_all(engine, query("IMAGE", PatientName=pattern))) == (pattern[-2:] == "n*")
 
 
 def test_replicas_record_at_once(database_url: str, engine: Engine) -> None:
@@ -175,4 +175,4 @@ def test_replicas_record_at_once(database_url: str, engine: Engine) -> None:
     other.dispose()
     assert (outcomes.count("new"), outcomes.count("known")) == (60, 60)
     assert count(engine, objects) == 60
-    assert len(ask(engine, query("IMAGE"))) == 20
+    assert len(find_all(engine, query("IMAGE"))) == 20

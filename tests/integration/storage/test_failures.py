@@ -19,18 +19,18 @@ from dimse_ingestion.storage.factory import open_bucket
 
 
 class Store:
-    """Gives one answer to everything, and remembers what it was asked."""
+    """Give one answer to every request, and record the requests."""
 
     def __init__(self, status: int = 200, code: str = "") -> None:
         self.status = status
         self.body = f"<Error><Code>{code}</Code><Message>m</Message></Error>" if code else ""
-        self.asked: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
         methods = ["GET", "PUT", "POST", "DELETE", "HEAD"]
         self.app = Starlette(routes=[Route("/{rest:path}", self.answer, methods=methods)])
 
     async def answer(self, request: Request) -> Response:
         body = await request.body()
-        self.asked.append((request.method, request.url.path, dict(request.headers), body))
+        self.requests.append((request.method, request.url.path, dict(request.headers), body))
         headers = {"etag": '"e"', "last-modified": "Mon, 01 Jan 2024 00:00:00 GMT"}
         return Response(self.body, self.status, headers)
 
@@ -87,7 +87,7 @@ async def test_a_small_object_is_one_put_that_carries_its_sha256() -> None:
     data = bytes(range(256))
     async with serve(store.app, "127.0.0.1", 0) as port:
         await s3(port).put("a/b.dcm", chunks(data), len(data))
-    [(method, path, headers, body)] = store.asked
+    [(method, path, headers, body)] = store.requests
     assert (method, path, body) == ("PUT", "/space/a/b.dcm", data)
     digest = hashlib.sha256(data)
     assert headers["x-amz-checksum-sha256"] == base64.b64encode(digest.digest()).decode()
@@ -100,10 +100,10 @@ async def test_a_server_error_is_retried_few_times() -> None:
     async with serve(store.app, "127.0.0.1", 0) as port:
         with pytest.raises(DimseFailure):
             await s3(port).put("x", chunks(b"abc"), 3)
-    assert 2 <= len(store.asked) <= 4
+    assert 2 <= len(store.requests) <= 4
 
 
-async def test_azure_is_asked_as_the_connection_string_says() -> None:
+async def test_requests_to_azure_follow_the_connection_string() -> None:
     store = Store(201)
     async with serve(store.app, "127.0.0.1", 0) as port:
         key = base64.b64encode(b"account key").decode()
@@ -111,18 +111,18 @@ async def test_azure_is_asked_as_the_connection_string_says() -> None:
             f"AccountName=images;AccountKey={key};BlobEndpoint=http://127.0.0.1:{port}/images"
         )
         await open_bucket(AzureBucket("space", connection)).put("a/b.dcm", chunks(b"abc"), 3)
-    [(method, path, headers, body)] = store.asked
+    [(method, path, headers, body)] = store.requests
     assert (method, path, body) == ("PUT", "/images/space/a/b.dcm", b"abc")
     assert headers["authorization"].startswith("SharedKey images:")
 
 
-async def test_azure_refusing_the_key_is_told() -> None:
+async def test_a_key_refused_by_azure_has_a_sentence() -> None:
     async with serve(Store(403, "AuthenticationFailed").app, "127.0.0.1", 0) as port:
         connection = f"AccountKey=YQ==;AccountName=a;BlobEndpoint=http://127.0.0.1:{port}/a"
         with pytest.raises(DimseFailure, match="correct AZURE_STORAGE_CONNECTION_STRING"):
             await open_bucket(AzureBucket("space", connection)).check()
 
 
-async def test_a_connection_string_without_sense_is_told() -> None:
+async def test_an_invalid_connection_string_has_a_sentence() -> None:
     with pytest.raises(DimseFailure, match="neither AccountKey nor"):
         open_bucket(AzureBucket("space", "nonsense"))

@@ -1,4 +1,4 @@
-"""The catalogue's door over HTTP, with the clients that the ingestion service uses."""
+"""The catalogue's HTTP API, with the clients that the ingestion service uses."""
 
 import asyncio
 import sqlite3
@@ -26,7 +26,7 @@ from dimse_ingestion.queries.http_client import HttpQueryClient
 from dimse_ingestion.settings import CatalogueSettings, ConfigurationMistake
 from harness.postgresql import PostgreSQL
 from harness.services import free_port
-from tests.asking import ask
+from tests.catalogue_queries import find_all
 from tests.instances import PROVIDER, event, query, read
 
 HEADERS = {"content-type": CONTENT_TYPE}
@@ -54,7 +54,7 @@ async def shown(client: httpx2.AsyncClient, path: str, wanted: int = 200, saying
                     return
                 await asyncio.sleep(0.05)
     except TimeoutError:
-        raise AssertionError(f"{path} last said {answer and answer.text}") from None
+        raise AssertionError(f"{path} last answered {answer and answer.text}") from None
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ async def client(database_url: str) -> AsyncIterator[httpx2.AsyncClient]:
         yield asking
 
 
-async def asked(client: httpx2.AsyncClient, question: Query) -> list[list[Element]]:
+async def find(client: httpx2.AsyncClient, question: Query) -> list[list[Element]]:
     catalogue = HttpQueryClient(str(client.base_url), PROVIDER)
     async with aclosing(catalogue.matches(question)) as found:
         matches = [match async for match in found]
@@ -76,7 +76,7 @@ async def asked(client: httpx2.AsyncClient, question: Query) -> list[list[Elemen
     return matches
 
 
-async def test_what_is_told_is_found(client: httpx2.AsyncClient) -> None:
+async def test_recorded_events_are_found(client: httpx2.AsyncClient) -> None:
     sink = HttpSink(f"{client.base_url}/events")
     await sink.check()
     await asyncio.gather(
@@ -86,14 +86,14 @@ async def test_what_is_told_is_found(client: httpx2.AsyncClient) -> None:
         )
     )
     await sink.close()
-    [match] = await asked(
+    [match] = await find(
         client, query("STUDY", PatientName="山*", NumberOfStudyRelatedInstances="")
     )
     assert read(match, "NumberOfStudyRelatedInstances") == "30"
-    assert len(await asked(client, query("IMAGE", limit=7))) == 7
-    first = await asked(client, query("IMAGE", limit=7, offset=3))
-    assert first == (await asked(client, query("IMAGE")))[3:10]
-    assert await asked(client, query("IMAGE", limit=0)) == []
+    assert len(await find(client, query("IMAGE", limit=7))) == 7
+    first = await find(client, query("IMAGE", limit=7, offset=3))
+    assert first == (await find(client, query("IMAGE")))[3:10]
+    assert await find(client, query("IMAGE", limit=0)) == []
 
 
 @pytest.mark.parametrize(
@@ -124,9 +124,9 @@ async def test_a_query_that_is_none_is_refused(client: httpx2.AsyncClient) -> No
         assert answer.status_code == 400, answer.text
 
 
-async def test_a_key_that_cant_be_asked_ends_in_a900(client: httpx2.AsyncClient) -> None:
+async def test_an_invalid_key_ends_in_a900(client: httpx2.AsyncClient) -> None:
     with pytest.raises(DimseFailure) as failure:
-        await asked(client, query("STUDY", StudyDate="yesterday"))
+        await find(client, query("STUDY", StudyDate="yesterday"))
     assert failure.value.status == Status.DOES_NOT_MATCH_SOP_CLASS
 
 
@@ -134,21 +134,21 @@ async def test_too_many_matches_end_in_a700_not_in_memory(
     client: httpx2.AsyncClient, database_url: str
 ) -> None:
     engine = open_engine(database_url)
-    told = [event(f"o{n}", instance=f"3.{n}") for n in range(1001)]
-    await asyncio.to_thread(record, engine, told, "latest")
+    events = [event(f"o{n}", instance=f"3.{n}") for n in range(1001)]
+    await asyncio.to_thread(record, engine, events, "latest")
     engine.dispose()
     with pytest.raises(DimseFailure, match="More than 1000") as failure:
-        await asked(client, query("IMAGE"))
+        await find(client, query("IMAGE"))
     assert failure.value.status == Status.OUT_OF_RESOURCES
-    assert len(await asked(client, query("IMAGE", limit=1000))) == 1000
+    assert len(await find(client, query("IMAGE", limit=1000))) == 1000
 
 
 async def test_an_asker_who_leaves_ends_the_query(
     client: httpx2.AsyncClient, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = open_engine(database_url)
-    told = [event(f"o{n}", instance=f"3.{n}", ImageComments="x" * 4000) for n in range(900)]
-    await asyncio.to_thread(record, engine, told, "latest")
+    events = [event(f"o{n}", instance=f"3.{n}", ImageComments="x" * 4000) for n in range(900)]
+    await asyncio.to_thread(record, engine, events, "latest")
     engine.dispose()
     monkeypatch.setattr(answering, "_LARGEST_PAGE", 1)
     monkeypatch.setattr(answering, "_FIRST_PAGE", 1)
@@ -186,7 +186,7 @@ async def test_what_was_taken_is_committed_before_the_end(
     await posting.aclose()
     accepted = sum(isinstance(each, httpx2.Response) and each.is_success for each in answers)
     assert accepted > 0
-    assert len(await asyncio.to_thread(ask, engine, query("IMAGE"))) >= accepted
+    assert len(await asyncio.to_thread(find_all, engine, query("IMAGE"))) >= accepted
 
 
 async def test_a_locked_database_is_503_and_then_well_again(
@@ -225,7 +225,7 @@ def test_a_full_database_is_503_and_nothing_is_half(tmp_path: Path) -> None:
     with pytest.raises(DimseFailure, match="full") as failure:
         record(engine, bulky, "latest")
     assert failure.value.transient
-    assert ask(engine, query("IMAGE")) == []
+    assert find_all(engine, query("IMAGE")) == []
     engine.dispose()
 
 
@@ -239,7 +239,7 @@ async def test_the_door_waits_for_its_database(server: PostgreSQL, tmp_path: Pat
         answer = await client.post("/events", content=encode(event("a")), headers=HEADERS)
         assert answer.status_code == 503
         with pytest.raises(DimseFailure, match="can't be reached") as failure:
-            await asked(client, query("STUDY"))
+            await find(client, query("STUDY"))
         assert failure.value.transient
         try:
             await asyncio.to_thread(absent.start)
@@ -252,7 +252,7 @@ async def test_the_door_waits_for_its_database(server: PostgreSQL, tmp_path: Pat
             await ready(client, 503)
             await asyncio.to_thread(absent.start)
             await ready(client)
-            assert len(await asked(client, query("IMAGE"))) == 1
+            assert len(await find(client, query("IMAGE"))) == 1
         finally:
             absent.stop()
 
@@ -278,18 +278,18 @@ async def test_instances_are_found_with_the_objects_that_answer(
     client: httpx2.AsyncClient,
 ) -> None:
     sink = HttpSink(f"{client.base_url}/events")
-    told = [
+    events = [
         event(f"o{n}", instance=f"3.{n}", PatientID="1", ImageComments="fine") for n in range(3)
     ]
-    for each in told:
+    for each in events:
         await sink.accept(each)
     await sink.close()
     catalogue = HttpQueryClient(str(client.base_url), PROVIDER)
     found = [each async for each in catalogue.objects(query("IMAGE", SOPInstanceUID="3.1"))]
     await catalogue.close()
-    assert [each.object_name for each in found] == [told[1].data.store.object_name]
-    assert found[0].elements == told[1].data.image.elements
-    assert found[0].transfer_syntax_uid == told[1].data.image.transfer_syntax_uid
+    assert [each.object_name for each in found] == [events[1].data.store.object_name]
+    assert found[0].elements == events[1].data.image.elements
+    assert found[0].transfer_syntax_uid == events[1].data.image.transfer_syntax_uid
 
 
 @pytest.mark.parametrize(
@@ -302,13 +302,13 @@ async def test_all_keys_gives_what_a_level_knows(
     await sink.accept(event("o1", instance="3.1", PatientID="1", StudyID="7", ImageComments="fine"))
     await sink.close()
     everything = msgspec.structs.replace(query(level), all_keys=True)
-    [match] = await asked(client, everything)
+    [match] = await find(client, everything)
     assert read(match, "PatientID") == "1"
     assert (read(match, "ImageComments") is not None) == comments
     assert (read(match, "ModalitiesInStudy") is not None) == (level == "STUDY")
 
 
-async def test_objects_without_an_entry_are_told_apart(client: httpx2.AsyncClient) -> None:
+async def test_objects_without_an_entry_are_listed(client: httpx2.AsyncClient) -> None:
     sink = HttpSink(f"{client.base_url}/events")
     for name in ("a", "b"):
         await sink.accept(event(name, instance=f"3.{name == 'a':d}"))

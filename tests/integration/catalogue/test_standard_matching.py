@@ -1,4 +1,4 @@
-"""SQL and Python together answer what the standard's rules answer, whatever is stored and asked."""
+"""SQL and Python together find what the standard's matching rules find, for any data and query."""
 
 from typing import Literal
 
@@ -12,14 +12,14 @@ from dimse_ingestion.catalogue.tables import metadata
 from dimse_ingestion.dicom.elements import Element
 from dimse_ingestion.events.contract import ImageStoredEvent
 from dimse_ingestion.queries.contract import Query
-from tests.askable import INSTANCES, KEYS, LEVELS, SERIES, STUDIES, UNIQUE
-from tests.asking import ask
+from tests.catalogue_queries import find_all
 from tests.instances import Expected, elements, event
+from tests.query_examples import INSTANCES, KEYS, LEVELS, SERIES, STUDIES, UNIQUE
 
 
 @st.composite
 def events(draw: st.DrawFn) -> ImageStoredEvent:
-    told = draw(st.sets(st.sampled_from([each for each in KEYS if KEYS[each][0]]), max_size=8))
+    keywords = draw(st.sets(st.sampled_from([each for each in KEYS if KEYS[each][0]]), max_size=8))
     name = draw(st.sampled_from("abcdefgh"))
     return event(
         name,
@@ -27,7 +27,7 @@ def events(draw: st.DrawFn) -> ImageStoredEvent:
         study=draw(st.sampled_from(STUDIES)),
         series=draw(st.sampled_from(SERIES)),
         instance=draw(st.sampled_from(INSTANCES)),
-        **{each: draw(st.sampled_from(KEYS[each][0])) for each in sorted(told)},
+        **{each: draw(st.sampled_from(KEYS[each][0])) for each in sorted(keywords)},
     )
 
 
@@ -55,14 +55,14 @@ def comparable(matches: list[list[Element]]) -> list[str]:
 )
 @given(
     stored=st.lists(events(), min_size=1, max_size=10),
-    asked=st.lists(queries(), min_size=1, max_size=6),
+    queries_sent=st.lists(queries(), min_size=1, max_size=6),
     cut=st.integers(0, 10),
 )
 def test_the_catalogue_answers_as_the_rules_alone_would(
     engine: Engine,
     duplicates: Literal["latest", "first"],
     stored: list[ImageStoredEvent],
-    asked: list[Query],
+    queries_sent: list[Query],
     cut: int,
 ) -> None:
     with engine.begin() as connection:
@@ -72,5 +72,5 @@ def test_the_catalogue_answers_as_the_rules_alone_would(
     for batch in (once[:cut], once[cut:]):
         assert not [each for each in record(engine, batch, duplicates) if each != "new"]
     expected = Expected(once, duplicates)
-    for query in asked:
-        assert comparable(ask(engine, query)) == comparable(expected.matches(query)), query
+    for query in queries_sent:
+        assert comparable(find_all(engine, query)) == comparable(expected.matches(query)), query

@@ -31,7 +31,7 @@ def test_replicas_that_start_at_once_make_it_once(database_url: str) -> None:
         engine.dispose()
 
 
-def test_upgrading_again_keeps_what_is_there(engine: Engine) -> None:
+def test_upgrading_again_changes_no_rows(engine: Engine) -> None:
     record(engine, [event("a")], "latest")
     upgrade(engine)
     assert record(engine, [event("a")], "latest") == ["known"]

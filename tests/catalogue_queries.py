@@ -1,4 +1,4 @@
-"""The catalogue's database asked without its door, for tests."""
+"""Queries to the catalogue's database without its HTTP API, for tests."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -11,12 +11,12 @@ from dimse_ingestion.queries.contract import Query
 from tests.instances import PROVIDER
 
 
-def ask(engine: Engine, query: Query, source: str = PROVIDER) -> list[list[Element]]:
-    """All matches."""
+def find_all(engine: Engine, query: Query, source: str = PROVIDER) -> list[list[Element]]:
+    """Return all matches of a query."""
 
-    async def asked() -> list[list[Element]]:
+    async def run() -> list[list[Element]]:
         with ThreadPoolExecutor(1) as executor:
             found = pages(engine, query, source, executor, timeout=30.0)
             return [match async for page in found for match in page]
 
-    return asyncio.run(asked())
+    return asyncio.run(run())
