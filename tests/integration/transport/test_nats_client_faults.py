@@ -217,7 +217,7 @@ async def test_a_single_server_in_lame_duck_mode_is_used_until_it_stops(server: 
     async with connected_client(server.url) as client:
         await client.subscribe("a", received)
         server.enter_lame_duck_mode()
-        await eventually(client._wanted.is_set)
+        await eventually(client._reconnect_needed.is_set)
         for _ in range(5):
             client.publish("a", b"x")
             await asyncio.sleep(0.1)

@@ -7,7 +7,7 @@
   for: 2m
   severity: critical
   summary: No ingestion replica answers.
-  todo: Look at the pods' events and logs; without one, every C-STORE ends with A700 "Nobody listens".
+  todo: Look at the pods' events and logs; without one, every C-STORE ends with A700 "No replica is subscribed".
 - alert: DimseIngestionNotReady
   component: ingestion
   expr: kube_pod_status_ready{condition="true",OF} == 0

@@ -105,6 +105,6 @@ class Inboxes:
     def _abort_sender(self, message: Message, delivery: Delivery) -> None:
         if not delivery.reply or isinstance(message, _FINAL_MESSAGES):
             return
-        headers, body = encode(Abort(reason="Nobody waits for this"))
+        headers, body = encode(Abort(reason="The attempt has ended"))
         with suppress(CarrierDown):
             self._carrier.publish(delivery.reply, body, reply=delivery.subject, headers=headers)

@@ -80,13 +80,13 @@ class Parser:
         elif verb == b"INFO":
             await handler._process_info(json.loads(rest))
         elif verb != b"+OK":
-            raise ProtocolError("a line that no server says")
+            raise ProtocolError("a line that no server sends")
 
     def _parse_message_head(self, fields: list[bytes], *, headers: bool) -> None:
         """Parse the head of a message: subject, number, reply if any, and lengths."""
         sizes = 2 if headers else 1
         if not 2 + sizes <= len(fields) <= 3 + sizes:
-            raise ProtocolError("a message with another number of fields")
+            raise ProtocolError("a message with a wrong number of fields")
         try:
             lengths = [int(field) for field in fields[-sizes:]]
         except ValueError:

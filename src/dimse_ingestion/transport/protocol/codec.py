@@ -226,7 +226,7 @@ def decode(headers: Mapping[str, str], body: bytes) -> Message:
     if name not in _KINDS:
         raise MalformedMessage("The kind of the message is unknown.")
     if name in _OPENS and headers.get(PROTOCOL) != VERSION:
-        raise UnsupportedVersion("The message speaks another version of the protocol.")
+        raise UnsupportedVersion("The message has another version of the protocol.")
     if name == "DATA":
         return Data(offset=_offset(headers.get(OFFSET, "")), content=body)
     try:

@@ -88,7 +88,7 @@ class AttemptState:
         if self.outcome is not None:
             return
         if not self.subject:
-            self.outcome = AttemptFailed("Nobody listens", replica_answered=False)
+            self.outcome = AttemptFailed("No replica is subscribed", replica_answered=False)
         elif self._no_responders_since == NEVER:
             self._no_responders_since = now
             self._last_probe = now
@@ -239,7 +239,7 @@ class SessionState:
     def on_timer(self, now: float) -> list[Message]:
         """Return the messages that are due at this time; note a timeout as the outcome."""
         if now >= self._lease_ends:
-            self._fail("The sender fell silent")
+            self._fail("The sender sent nothing within the lease")
         if self.result is not None or self.failure_reason:
             return []
         if not self._accept_sent and now >= self._opened_at + self.timeouts.accept_after:

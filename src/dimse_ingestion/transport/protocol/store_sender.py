@@ -63,8 +63,8 @@ class StoreSender(AttemptState):
     def _handle_flow(self, message: Message, now: float) -> list[Message]:  # noqa: ARG002 - the interface's
         if isinstance(message, Accept | Credit | Resume):
             if message.expected > self._size:
-                self.outcome = AttemptFailed("The replica expects more than there is")
-                return [Abort(reason="There is not so much")]
+                self.outcome = AttemptFailed("The replica expects more bytes than announced")
+                return [Abort(reason="The position is beyond the announced size")]
             self._apply_credit(message)
         return self._end_if_all_sent()
 

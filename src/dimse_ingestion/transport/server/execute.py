@@ -81,7 +81,9 @@ class OperationExecutor:
         chunks = VerifiedChunks(driver, open_.sha256)
         result = await self._operations.store(open_, chunks)
         if result.status == Status.SUCCESS and not (chunks.verified or result.duplicate):
-            raise DimseFailure(Status.PROCESSING_FAILURE, "Stored without having read everything")
+            raise DimseFailure(
+                Status.PROCESSING_FAILURE, "Stored without reading the whole data set"
+            )
         return result
 
 

@@ -9,7 +9,7 @@ from dimse_ingestion.transport.protocol.state import AttemptFailed
 from dimse_ingestion.transport.protocol.timeouts import Timeouts
 
 TIMES = Timeouts(first_backoff=1.0, max_backoff=4.0, open_budget=10.0)
-NOBODY = AttemptFailed("Nobody listens", replica_answered=False)
+NOBODY = AttemptFailed("No replica is subscribed", replica_answered=False)
 FAILED = Result(store=StoreResult(status=0xA700, transient=True))
 
 
@@ -34,7 +34,7 @@ def test_nobody_reached_for_the_open_budget_ends_it() -> None:
     one = budget()
     assert one.pause(NOBODY, 8.9) == 1.0
     assert one.pause(NOBODY, 10.0) is None
-    assert one.reason == "Nobody listens"
+    assert one.reason == "No replica is subscribed"
 
 
 def test_the_last_pause_is_shortened_to_the_end_of_the_open_budget() -> None:
