@@ -109,8 +109,8 @@ def delete(name: str = NAME, *, say: Say) -> None:
 
 def answers(name: str) -> bool:
     """Whether the cluster called `name` is there and its API server ready, not just its remains."""
-    asked = ("kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", "get", "--raw", "/readyz")
-    return succeeds("docker", "exec", f"{name}-control-plane", *asked)
+    request = ("kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", "get", "--raw", "/readyz")
+    return succeeds("docker", "exec", f"{name}-control-plane", *request)
 
 
 def kubeconfig_of(name: str) -> Path:
@@ -126,10 +126,10 @@ def merged(config: dict[str, Any], needs: dict[str, Any]) -> dict[str, Any]:
 
 def published_address(answer: str) -> tuple[str, int]:
     """Host and port out of what `docker port` says; Unusable when it isn't published."""
-    found = re.search(r"^([\d.]+):(\d+)$", answer, re.MULTILINE)
-    if not found:
+    result = re.search(r"^([\d.]+):(\d+)$", answer, re.MULTILINE)
+    if not result:
         raise Unusable("that NodePort is not published: see extraPortMappings in kind-config.yaml")
-    return found[1], int(found[2])
+    return result[1], int(result[2])
 
 
 def _node_image(say: Say) -> str:
@@ -161,17 +161,17 @@ def _address(kubeconfig: Path) -> str:
 
     Raises Unusable when there is none.
     """
-    told = yaml.safe_load(kubeconfig.read_text()) or {}
-    contexts = {each["name"]: each["context"] for each in told.get("contexts") or ()}
-    clusters = {each["name"]: each["cluster"] for each in told.get("clusters") or ()}
-    context = contexts.get(told.get("current-context"), {})
+    described = yaml.safe_load(kubeconfig.read_text()) or {}
+    contexts = {each["name"]: each["context"] for each in described.get("contexts") or ()}
+    clusters = {each["name"]: each["cluster"] for each in described.get("clusters") or ()}
+    context = contexts.get(described.get("current-context"), {})
     server = clusters.get(context.get("cluster"), {}).get("server", "")
-    found = re.match(r"https?://\[?([^\]/]+?)\]?(?::\d+)?(?:/|$)", server)
-    if found is None:
+    result = re.match(r"https?://\[?([^\]/]+?)\]?(?::\d+)?(?:/|$)", server)
+    if result is None:
         raise Unusable(
             f"{kubeconfig} has no current context with a cluster: kubectl config use-context"
         )
-    return found[1]
+    return result[1]
 
 
 def _silent(_line: str) -> None:

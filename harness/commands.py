@@ -56,8 +56,8 @@ def output(
     except subprocess.TimeoutExpired:
         raise Unusable(f"{' '.join(words[:4])} has not ended after {seconds:.0f} s") from None
     if done.returncode:
-        said = last_lines(f"{done.stdout}\n{done.stderr}")
-        raise Unusable(f"{' '.join(words[:4])} failed:\n{said}")
+        message = last_lines(f"{done.stdout}\n{done.stderr}")
+        raise Unusable(f"{' '.join(words[:4])} failed:\n{message}")
     return done.stdout
 
 

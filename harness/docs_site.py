@@ -52,13 +52,13 @@ def add_mermaid(site: Path) -> None:
     Raises URLError when it was never downloaded and no registry is reached, NotThePackage when
     the file has another digest.
     """
-    kept = cache().root / f"mermaid-{MERMAID}.min.js"
-    if not kept.exists():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_bytes(_mermaid())
+    remaining = cache().root / f"mermaid-{MERMAID}.min.js"
+    if not remaining.exists():
+        remaining.parent.mkdir(parents=True, exist_ok=True)
+        remaining.write_bytes(_mermaid())
     target = site / _IN_SITE
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(kept.read_bytes())
+    target.write_bytes(remaining.read_bytes())
 
 
 def verified(package: bytes, integrity: str) -> bytes:

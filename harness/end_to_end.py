@@ -45,8 +45,8 @@ def run(kubeconfig: Path | None, keep: bool, options: Sequence[str], say: Say) -
 
 def _run_tests(chosen: cluster.Cluster, options: Sequence[str]) -> int:
     command = [sys.executable, "-m", "pytest", str(TESTS), *_LITTLE_KEPT]
-    told = ["--kubeconfig", str(chosen.kubeconfig.resolve()), *options]
-    return subprocess.run([*command, *told], cwd=_PROJECT, check=False).returncode
+    output = ["--kubeconfig", str(chosen.kubeconfig.resolve()), *options]
+    return subprocess.run([*command, *output], cwd=_PROJECT, check=False).returncode
 
 
 def _prepare(chosen: cluster.Cluster, options: Sequence[str], say: Say) -> None:

@@ -94,8 +94,8 @@ class Build:
     @property
     def version(self) -> str:
         """The product's."""
-        told = tomllib.loads((self.folder / "pyproject.toml").read_text())
-        return str(told["project"]["version"])
+        described = tomllib.loads((self.folder / "pyproject.toml").read_text())
+        return str(described["project"]["version"])
 
     @property
     def image(self) -> str:
@@ -117,8 +117,8 @@ class Build:
         uv = environment.get("UV_DEFAULT_INDEX") or environment.get("UV_INDEX_URL") or pip
         chosen = {"PIP_INDEX_URL": pip or uv, "UV_DEFAULT_INDEX": uv}
         proxies = {name: environment.get(name, "") for name in _PROXIES}
-        told = {"BASE": self.base, "EXTRAS": self.extras, "VERSION": self.version}
-        return told | {name: text for name, text in (chosen | proxies).items() if text}
+        described = {"BASE": self.base, "EXTRAS": self.extras, "VERSION": self.version}
+        return described | {name: text for name, text in (chosen | proxies).items() if text}
 
 
 def files(tree: Path) -> list[Path]:
@@ -205,11 +205,11 @@ def _base(say: Say) -> str:
 
 def _built(build: Build, anew: bool) -> None:
     arguments = build.arguments(os.environ) | {"REVISION": _revision()}
-    told = [f"--build-arg={name}={text}" for name, text in arguments.items()]
+    described = [f"--build-arg={name}={text}" for name, text in arguments.items()]
     image = build.image
     if trusted := authority(os.environ):
         shutil.copyfile(trusted, build.folder / _AUTHORITY)
-    _docker_build(*told, *(["--no-cache"] if anew else []), f"--tag={image}", build.folder)
+    _docker_build(*described, *(["--no-cache"] if anew else []), f"--tag={image}", build.folder)
 
 
 def _built_of_lines(image: str, lines: tuple[str, ...]) -> None:
@@ -227,8 +227,8 @@ def _docker_build(*arguments: str | Path) -> None:
 
 def _revision() -> str:
     """The commit the tree stands at, where git knows."""
-    told = ("git", "-C", _PROJECT, "rev-parse", "HEAD")
-    return output(*told).strip() if succeeds(*told) else ""
+    described = ("git", "-C", _PROJECT, "rev-parse", "HEAD")
+    return output(*described).strip() if succeeds(*described) else ""
 
 
 def main(

@@ -68,17 +68,17 @@ class Namespace:
     def read(self, kind: str, name: str) -> dict[str, Any] | None:
         """One object; None when there is none of this name."""
         try:
-            found = self._dynamic.get(self._kind(kind), name=name, namespace=self.name)
+            match = self._dynamic.get(self._kind(kind), name=name, namespace=self.name)
         except NotFoundError:
             return None
-        return dict(found.to_dict())
+        return dict(match.to_dict())
 
     def list_objects(self, kind: str, selector: str = "") -> list[dict[str, Any]]:
         """All objects of a kind whose labels fit `selector` (`app=nats,tier!=edge`)."""
-        found = self._dynamic.get(
+        match = self._dynamic.get(
             self._kind(kind), namespace=self.name, label_selector=selector or None
         )
-        return list(found.to_dict()["items"])
+        return list(match.to_dict()["items"])
 
     def delete(self, kind: str, name: str, grace_period: int | None = None) -> None:
         """Ask for an object's end, its dependents' too; nothing happens when there is none."""
@@ -120,19 +120,19 @@ class Namespace:
 
     def secret(self, name: str) -> dict[str, str] | None:
         """A Secret's values, decoded; None when there is none."""
-        found = self.read("Secret", name)
-        if found is None:
+        match = self.read("Secret", name)
+        if match is None:
             return None
         return {
-            key: base64.b64decode(text).decode() for key, text in (found.get("data") or {}).items()
+            key: base64.b64decode(text).decode() for key, text in (match.get("data") or {}).items()
         }
 
     def ensure_secret(
         self, name: str, made: Callable[[], Mapping[str, str]], label: str = ""
     ) -> dict[str, str]:
         """A Secret's values as they are; only when there is none, as `made` makes them."""
-        if (found := self.secret(name)) is not None:
-            return found
+        if (match := self.secret(name)) is not None:
+            return match
         values = dict(made())
         self.put_secret(name, values, **({"app.kubernetes.io/name": label} if label else {}))
         return values
@@ -189,11 +189,11 @@ class Namespace:
             _preload_content=False,
         )
         answers.run_forever(timeout=_LONGEST_COMMAND)
-        said, complaint = answers.read_stdout(timeout=0), answers.read_stderr(timeout=0)
+        output, complaint = answers.read_stdout(timeout=0), answers.read_stderr(timeout=0)
         if answers.is_open() or answers.returncode != 0:
             answers.close()
-            raise RuntimeError(f"failed in {self.name}/{pod}: {complaint}{said}")
-        return str(said)
+            raise RuntimeError(f"failed in {self.name}/{pod}: {complaint}{output}")
+        return str(output)
 
     def troubles(self) -> str:
         """What is not well here, in lines: containers that wait, and warnings."""
@@ -208,16 +208,16 @@ class Namespace:
 
     def _behind(self, deployment: str) -> str:
         """What a Deployment still lacks, in words; empty when it is done."""
-        found = self.read("Deployment", deployment)
-        if found is None:
+        match = self.read("Deployment", deployment)
+        if match is None:
             return "no such Deployment"
-        wanted, status = found["spec"]["replicas"], found.get("status", {})
-        seen = status.get("observedGeneration", 0) >= found["metadata"]["generation"]
+        wanted, status = match["spec"]["replicas"], match.get("status", {})
+        seen = status.get("observedGeneration", 0) >= match["metadata"]["generation"]
         counts = {
             name: status.get(name, 0) for name in ("replicas", "updatedReplicas", "readyReplicas")
         }
         if seen and all(count == wanted for count in counts.values()):
-            return self._leaving(found)
+            return self._leaving(match)
         return f"{wanted} wanted, {json.dumps(counts)}{'' if seen else ', not looked at yet'}"
 
     def _leaving(self, deployment: Mapping[str, Any]) -> str:
@@ -233,8 +233,8 @@ class Namespace:
 
     def _settled(self, kind: str, name: str) -> bool:
         """Whether an object isn't just being removed."""
-        found = self.read(kind, name)
-        return found is None or not found["metadata"].get("deletionTimestamp")
+        match = self.read(kind, name)
+        return match is None or not match["metadata"].get("deletionTimestamp")
 
     def _kind(self, kind: str, api_version: str | None = None) -> Any:
         """What the API calls it; of several groups, the oldest one's."""

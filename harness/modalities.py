@@ -31,9 +31,9 @@ def program(tool: str) -> str:
 
     pynetdicom puts commands of the same names beside Python: those are passed over.
     """
-    if (found := _found(tool)) is None:
+    if (match := _found(tool)) is None:
         raise FileNotFoundError(f"{tool} of DCMTK is not installed.")
-    return found
+    return match
 
 
 def _found(tool: str) -> str | None:
@@ -103,8 +103,8 @@ async def storescu(peer: Peer, *files: Path | str, options: Sequence[str] = ()) 
 
 async def findscu(peer: Peer, *keys: str, options: Sequence[str] = ("-S",)) -> Ended:
     """C-FIND; each key as `0008,0052=STUDY`."""
-    asked = [part for key in keys for part in ("-k", key)]
-    return await ran("findscu", *peer.arguments("-v", *options, *asked))
+    request = [part for key in keys for part in ("-k", key)]
+    return await ran("findscu", *peer.arguments("-v", *options, *request))
 
 
 @contextmanager

@@ -30,8 +30,8 @@ _LONGEST_STOP = 10.0
 def nats_server_binary() -> Path | None:
     """Where the nats-server is, or None."""
     beside_python = Path(sys.executable).parent / "nats-server"
-    found = beside_python if beside_python.exists() else shutil.which("nats-server")
-    return Path(found) if found else None
+    match = beside_python if beside_python.exists() else shutil.which("nats-server")
+    return Path(match) if match else None
 
 
 @dataclass(frozen=True)

@@ -40,8 +40,8 @@ _RUNNERS = ("postgres", "nobody")
 def binary(name: str) -> Path | None:
     """Where `initdb` or `postgres` is, or None."""
     places = [os.environ.get("PATH", ""), *map(str, _DEBIAN)]
-    found = shutil.which(name, path=os.pathsep.join(places))
-    return Path(found) if found else None
+    match = shutil.which(name, path=os.pathsep.join(places))
+    return Path(match) if match else None
 
 
 def why_not() -> str:

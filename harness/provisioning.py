@@ -153,8 +153,8 @@ class Space:
         """Its catalogue's release, as it is called from its namespace; empty: its own."""
         if self.catalogue is None:
             return ""
-        there = self.catalogue.namespace.name
-        return self.catalogue.name + ("" if there == self.namespace.name else f".{there}")
+        existing = self.catalogue.namespace.name
+        return self.catalogue.name + ("" if existing == self.namespace.name else f".{existing}")
 
     def instances(self) -> set[str]:
         """The keys of the instances in its bucket."""
@@ -182,9 +182,9 @@ class Space:
 
 def _catalogue_secret(release: Release) -> dict[str, str]:
     """What a client of a release's catalogue needs, as the chart generated it."""
-    found = release.namespace.secret(f"{release.name}-catalogue")
-    assert found is not None
-    return {key: found[key] for key in ("ca.crt", "token")}
+    result = release.namespace.secret(f"{release.name}-catalogue")
+    assert result is not None
+    return {key: result[key] for key in ("ca.crt", "token")}
 
 
 def _catalogue_access(release: Release) -> dict[str, Any]:
@@ -200,5 +200,5 @@ SMALL = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "51
 
 
 def _sop_instance_uid(match: Sequence[Mapping[str, Any]]) -> str:
-    (found,) = [each for each in match if (each["group"], each["element"]) == ("0008", "0018")]
-    return str(found["value"])
+    (result,) = [each for each in match if (each["group"], each["element"]) == ("0008", "0018")]
+    return str(result["value"])

@@ -46,8 +46,8 @@ def binary(kind: str) -> Path | None:
     """Where the program is, or None."""
     built = str(cache().programs)
     places = [os.environ.get("DIMSE_TOOLS", ""), str(_TOOLS), built, os.environ.get("PATH", "")]
-    found = shutil.which(kind, path=os.pathsep.join(place for place in places if place))
-    return Path(found) if found else None
+    match = shutil.which(kind, path=os.pathsep.join(place for place in places if place))
+    return Path(match) if match else None
 
 
 def why_not(kind: str) -> str:
@@ -137,7 +137,7 @@ class S3Server:
 
     def keys(self, bucket: str) -> list[str]:
         """The keys of all objects."""
-        return sorted(meta["path"] for found in obstore.list(self.store(bucket)) for meta in found)
+        return sorted(meta["path"] for match in obstore.list(self.store(bucket)) for meta in match)
 
     def unfinished_uploads(self, bucket: str) -> list[str]:
         """What uploads that are neither completed nor aborted hold on the server's disk."""

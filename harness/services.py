@@ -119,9 +119,9 @@ class ServiceProcess:
     def peak_memory(self) -> int:
         """The most resident memory the process ever had, in bytes."""
         status = Path(f"/proc/{self.pid}/status").read_text()
-        found = re.search(r"VmHWM:\s+(\d+) kB", status)
-        assert found is not None
-        return int(found[1]) * 1024
+        match = re.search(r"VmHWM:\s+(\d+) kB", status)
+        assert match is not None
+        return int(match[1]) * 1024
 
     def last_lines(self, count: int = 30) -> str:
         """The end of its log."""

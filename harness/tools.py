@@ -55,8 +55,8 @@ def downloads(system: str, machine: str) -> Mapping[Tool, Download]:
 
 def tool(name: Tool, say: Say) -> Path:
     """The program, from PATH or a folder of ours; else downloaded, or built where nothing is."""
-    if found := installed_tool(name):
-        return found
+    if match := installed_tool(name):
+        return match
     if registries.reached():
         return _downloaded(name, say)
     from harness.airgap import building
@@ -67,8 +67,8 @@ def tool(name: Tool, say: Say) -> Path:
 def installed_tool(name: Tool) -> Path | None:
     """Where the program is already, or None."""
     places = [str(cache().programs), str(_DOWNLOADED), os.environ.get("PATH", "")]
-    found = shutil.which(name, path=os.pathsep.join(places))
-    return Path(found) if found else None
+    match = shutil.which(name, path=os.pathsep.join(places))
+    return Path(match) if match else None
 
 
 def _downloaded(name: Tool, say: Say) -> Path:

@@ -23,8 +23,8 @@ def certified(*names: str) -> dict[str, str]:
 def is_for(certificate_pem: str, names: Iterable[str]) -> bool:
     """Whether a server's certificate is for all these names."""
     certificate = x509.load_pem_x509_certificate(certificate_pem.encode())
-    told = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    return set(names) <= {str(each.value) for each in told.value}
+    output = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    return set(names) <= {str(each.value) for each in output.value}
 
 
 def names_of(service: str, namespace: str, outside: Iterable[str] = ()) -> list[str]:

@@ -106,11 +106,13 @@ def install(cluster: "Cluster") -> NatsAddon:
 def _authority(namespace: Namespace, host: str) -> dict[str, str]:
     """Its keys and certificate; a kept certificate that lacks a name makes way for another."""
     names = names_of("nats", NAMESPACE, [host, WORLD_NAME])
-    kept = namespace.ensure_secret(_AUTHORITY, lambda: Operator().saved | certified(*names), "nats")
-    if is_for(kept["tls.crt"], names):
-        return kept
+    remaining = namespace.ensure_secret(
+        _AUTHORITY, lambda: Operator().saved | certified(*names), "nats"
+    )
+    if is_for(remaining["tls.crt"], names):
+        return remaining
     namespace.delete("Secret", _AUTHORITY)
-    return namespace.ensure_secret(_AUTHORITY, lambda: kept | certified(*names), "nats")
+    return namespace.ensure_secret(_AUTHORITY, lambda: remaining | certified(*names), "nats")
 
 
 def _secret(operator: Operator) -> dict[str, str]:

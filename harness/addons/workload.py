@@ -154,8 +154,8 @@ def derived_password(root: str, name: str) -> str:
 
 def revision(*secrets: Mapping[str, str]) -> str:
     """A word that changes when what these Secrets hold changes."""
-    told = repr([sorted(each.items()) for each in secrets])
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
+    output = repr([sorted(each.items()) for each in secrets])
+    return hashlib.sha256(output.encode()).hexdigest()[:16]
 
 
 def _secret_volume(mounted: SecretFiles) -> dict[str, Any]:

@@ -28,12 +28,12 @@ class WorldName:
     def create(self) -> "WorldName":
         """Have pods be led; gives itself."""
         endpoint, service, _ = self.host.split(".")
-        there = self._place().create(_OURS)
+        existing = self._place().create(_OURS)
         self.namespace.apply(self._front())
         front = self.namespace.read("Service", self._name)
         assert front is not None
         ports = [{"name": "tls", "port": self.port, "protocol": "TCP"}]
-        there.apply(
+        existing.apply(
             _of("v1", "Service", service, spec={"clusterIP": "None", "ports": ports}),
             _of(
                 "discovery.k8s.io/v1",
@@ -62,8 +62,8 @@ class WorldName:
     def _place(self) -> Namespace:
         """The namespace called as the name ends; Unusable when it is somebody's."""
         place = Namespace(self.namespace.kubeconfig, self.host.rpartition(".")[2])
-        there = place.read("Namespace", place.name)
-        if there is None or _OURS.items() <= there["metadata"].get("labels", {}).items():
+        existing = place.read("Namespace", place.name)
+        if existing is None or _OURS.items() <= existing["metadata"].get("labels", {}).items():
             return place
         raise Unusable(f"{self.host} can't lead anywhere: there is a namespace {place.name}")
 

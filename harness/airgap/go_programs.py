@@ -59,8 +59,8 @@ def version_flags(version: str) -> list[str]:
 
 def kinds_files(cache: Cache) -> Path:
     """The files of kind's own base image, out of its module."""
-    said = _go(cache, "mod", "download", "-json", f"sigs.k8s.io/kind@{pins.KIND}")
-    return Path(json.loads(said)["Dir"]) / "images" / "base" / "files"
+    message = _go(cache, "mod", "download", "-json", f"sigs.k8s.io/kind@{pins.KIND}")
+    return Path(json.loads(message)["Dir"]) / "images" / "base" / "files"
 
 
 def _note(cache: Cache, name: str) -> Path:

@@ -90,8 +90,8 @@ def base(cache: Cache) -> None:
 def kubeadms_images(cache: Cache) -> list[str]:
     """Make what kubeadm starts the control plane from; gives the images' names."""
     _kubernetes_image(cache)
-    said = output("docker", "run", "--rm", "--network=none", _KUBERNETES_IMAGE, *_LISTING)
-    wanted = [*said.split(), SANDBOX]
+    message = output("docker", "run", "--rm", "--network=none", _KUBERNETES_IMAGE, *_LISTING)
+    wanted = [*message.split(), SANDBOX]
     for image in wanted:
         _made_one(cache, image)
     return wanted
@@ -156,8 +156,8 @@ def _commit() -> None:
         'ENTRYPOINT ["/usr/local/bin/entrypoint","/sbin/init"]',
         "CMD []",
     )
-    told = [word for change in changes for word in ("--change", change)]
-    output("docker", "commit", *told, _CONTAINER, pins.NODE_IMAGE)
+    described = [word for change in changes for word in ("--change", change)]
+    output("docker", "commit", *described, _CONTAINER, pins.NODE_IMAGE)
     output("docker", "rm", "--force", _CONTAINER)
 
 

@@ -12,9 +12,9 @@ NODE_MODULE = Path(__file__).parent / "node"
 
 def required(module: str, go_mod: str) -> str:
     """The version of a module in the text of a go.mod."""
-    found = re.search(rf"^\s*{re.escape(module)} (v\S+)", go_mod, re.MULTILINE)
-    assert found is not None, f"{module} is not required"
-    return found[1]
+    match = re.search(rf"^\s*{re.escape(module)} (v\S+)", go_mod, re.MULTILINE)
+    assert match is not None, f"{module} is not required"
+    return match[1]
 
 
 KUBERNETES = required("k8s.io/kubernetes", (NODE_MODULE / "go.mod").read_text())

@@ -78,11 +78,11 @@ def _first_sentence(file: Path) -> str:
     """What an example's first comment lines say."""
     words: list[str] = []
     for line in file.read_text(encoding="utf-8").splitlines():
-        said = line.removeprefix("#").strip()
-        if not line.startswith("#") or not said:
+        message = line.removeprefix("#").strip()
+        if not line.startswith("#") or not message:
             break
-        words.append(said)
-        if said.endswith("."):
+        words.append(message)
+        if message.endswith("."):
             break
     return " ".join(words).split(". ")[0].removesuffix(".") + "."
 

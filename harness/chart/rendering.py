@@ -24,11 +24,11 @@ COMPONENT = "app.kubernetes.io/component"
 class Refused(Exception):
     """The chart doesn't take these values; `sentences` has what it says, a mistake each."""
 
-    def __init__(self, said: str) -> None:
-        super().__init__(said)
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
         self.sentences = [
             line.strip().removeprefix("- ")
-            for line in said.splitlines()
+            for line in message.splitlines()
             if line.strip().startswith("- ")
         ]
 

@@ -63,9 +63,9 @@ def _values(
 ) -> Iterator[tuple[yaml.Node, Value]]:
     for key, content in group.value:
         path = (*above, key.value)
-        said = _said_above(key.start_mark.line, lines)
-        if any(line.startswith("-- ") for line in said):
-            yield key, Value(path, _sentence(said), _fragment(said, path), _default(content))
+        message = _said_above(key.start_mark.line, lines)
+        if any(line.startswith("-- ") for line in message):
+            yield key, Value(path, _sentence(message), _fragment(message, path), _default(content))
         elif isinstance(content, yaml.MappingNode) and content.value:
             yield from _values(content, path, lines)
         else:
@@ -74,26 +74,26 @@ def _values(
 
 def _said_above(line: int, lines: list[str]) -> list[str]:
     """The comment lines right above a line, without their signs."""
-    said: list[str] = []
+    message: list[str] = []
     for each in reversed(lines[:line]):
         if not each.strip().startswith("#"):
             break
-        said.append(each.strip().lstrip("#").strip())
-    return said[::-1]
+        message.append(each.strip().lstrip("#").strip())
+    return message[::-1]
 
 
-def _sentence(said: list[str]) -> str:
-    begun = next(at for at, line in enumerate(said) if line.startswith("-- "))
-    words = [said[begun].removeprefix("-- ")]
-    for line in said[begun + 1 :]:
+def _sentence(message: list[str]) -> str:
+    first_start = next(at for at, line in enumerate(message) if line.startswith("-- "))
+    words = [message[first_start].removeprefix("-- ")]
+    for line in message[first_start + 1 :]:
         if line.startswith("@schema "):
             break
         words.append(line)
     return " ".join(words)
 
 
-def _fragment(said: list[str], path: Path_) -> dict[str, Any]:
-    written = [line.removeprefix("@schema ") for line in said if line.startswith("@schema ")]
+def _fragment(message: list[str], path: Path_) -> dict[str, Any]:
+    written = [line.removeprefix("@schema ") for line in message if line.startswith("@schema ")]
     if not written:
         return {}
     fragment = yaml.safe_load(written[0])

@@ -31,8 +31,8 @@ class Samples:
 
 def evaluated(expression: str, series: list[Samples], at: float) -> Vector:
     """The instant vector that an expression is at a time. Raises NotImplementedError."""
-    found = _value(promql_parser.parse(expression), series, at)
-    return {_NONE: found} if isinstance(found, float) else found
+    result = _value(promql_parser.parse(expression), series, at)
+    return {_NONE: result} if isinstance(result, float) else result
 
 
 def _value(node: Any, series: list[Samples], at: float) -> Vector | float:
@@ -53,10 +53,10 @@ def _value(node: Any, series: list[Samples], at: float) -> Vector | float:
 
 
 def _vector(node: Any, series: list[Samples], at: float) -> Vector:
-    found = _value(node, series, at)
-    if isinstance(found, float):
+    result = _value(node, series, at)
+    if isinstance(result, float):
         raise NotImplementedError("a number in place of a vector")
-    return found
+    return result
 
 
 def _selected(node: Any, series: list[Samples]) -> list[Samples]:
@@ -79,12 +79,12 @@ _OPERATORS: dict[str, Callable[[str, str], bool]] = {
 
 
 def _latest(node: Any, series: list[Samples], at: float) -> Vector:
-    found: Vector = {}
+    result: Vector = {}
     for each in _selected(node, series):
         seen = [value for when, value in each.values if at - _LOOKBACK < when <= at]
         if seen:
-            found[frozenset({"__name__": each.name, **each.labels}.items())] = seen[-1]
-    return found
+            result[frozenset({"__name__": each.name, **each.labels}.items())] = seen[-1]
+    return result
 
 
 def _called(node: Any, series: list[Samples], at: float) -> Vector:
@@ -113,12 +113,12 @@ def _quantile(quantile: float, buckets: Vector) -> Vector:
     for labels, count in buckets.items():
         bound = float(dict(labels)["le"])
         groups[frozenset(each for each in labels if each[0] != "le")].append((bound, count))
-    found: Vector = {}
+    result: Vector = {}
     for labels, counts in groups.items():
         counts.sort()
         if total := counts[-1][1]:
-            found[labels] = next(bound for bound, count in counts if count >= quantile * total)
-    return found
+            result[labels] = next(bound for bound, count in counts if count >= quantile * total)
+    return result
 
 
 def _aggregated(node: Any, vector: Vector) -> Vector:

@@ -19,8 +19,8 @@ EVENTS: dict[str, tuple[str, list[tuple[str, Mapping[str, str]]]]] = {
     "DimseBucketRefuses": (
         "ingestion",
         [
-            ("dimse_storage_requests_total", {"asked": asked, "outcome": "refused"})
-            for asked in ("head", "put", "get", "check")
+            ("dimse_storage_requests_total", {"asked": request, "outcome": "refused"})
+            for request in ("head", "put", "get", "check")
         ],
     ),
     "DimseEventsRefused": ("ingestion", [("dimse_events_sent_total", {"outcome": "refused"})]),
@@ -123,7 +123,7 @@ def series(service: str, event: tuple[str, Mapping[str, str]] | None) -> list[Sa
     target = {name: value.format(service) for name, value in PODS.items()}
     wanted = (event[0], tuple(sorted(event[1].items()))) if event else None
     times = [EVERY * number for number in range(1, 11)]
-    found = [
+    match = [
         Samples(
             name,
             {**dict(labels), **target},
@@ -133,8 +133,8 @@ def series(service: str, event: tuple[str, Mapping[str, str]] | None) -> list[Sa
     ]
     if wanted and wanted not in {(name, labels) for name, labels, _ in scraped(service)}:
         born = tuple((when, 1.0) for when in times[7:])
-        found.append(Samples(wanted[0], {**dict(wanted[1]), **target}, born))
-    return found
+        match.append(Samples(wanted[0], {**dict(wanted[1]), **target}, born))
+    return match
 
 
 @pytest.mark.parametrize("alert", EVENTS)

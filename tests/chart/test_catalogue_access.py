@@ -166,9 +166,9 @@ def test_without_tls_there_is_no_secret_and_the_catalogue_is_told_so() -> None:
 
 @pytest.mark.parametrize("secret", ["", "mine"])
 def test_a_catalogue_of_another_kind_gets_what_is_named_for_it(secret: str) -> None:
-    there = {"queryEndpoint": "https://catalogue.example.org", "catalogueSecret": secret}
+    existing = {"queryEndpoint": "https://catalogue.example.org", "catalogueSecret": secret}
     sink = {"eventSink": "https://catalogue.example.org/events"}
-    rendering = rendered(SPACE | {"catalogue": {"enabled": False}} | there | sink)
+    rendering = rendered(SPACE | {"catalogue": {"enabled": False}} | existing | sink)
     environment = rendering.pod("ingestion").environment
     assert environment.get("DIMSE_CATALOGUE_SECRET_NAME", "") == secret
     assert not rendering.of_kind("Secret")

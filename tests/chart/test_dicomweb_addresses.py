@@ -33,20 +33,20 @@ def _behind(settings: dict[str, str] | None = None, **ingress: str) -> dict[str,
     ids=lambda value: value if isinstance(value, str) else ",".join(value.values()) or "plain",
 )
 def test_answers_name_the_address_that_events_name(ingress: dict[str, str], address: str) -> None:
-    told = _behind(**ingress)
-    assert told["DICOMWEB_EXTERNAL_ADDRESS"] == address
-    assert told["WADO_EXTERNAL_ENDPOINT"] == f"{address}/dicomweb"
+    output = _behind(**ingress)
+    assert output["DICOMWEB_EXTERNAL_ADDRESS"] == address
+    assert output["WADO_EXTERNAL_ENDPOINT"] == f"{address}/dicomweb"
 
 
 def test_where_proxies_tell_of_tls_that_the_ingress_does_not_know_they_are_believed() -> None:
     assert "DICOMWEB_EXTERNAL_ADDRESS" not in _behind(TRUSTED)
-    told = _behind(TRUSTED, tlsSecret="images-tls")
-    assert told["DICOMWEB_EXTERNAL_ADDRESS"] == f"https://{HOST}"
+    output = _behind(TRUSTED, tlsSecret="images-tls")
+    assert output["DICOMWEB_EXTERNAL_ADDRESS"] == f"https://{HOST}"
 
 
 def test_what_is_set_beats_the_ingress() -> None:
-    told = _behind({"DICOMWEB_EXTERNAL_ADDRESS": "https://pacs.example.org"})
-    assert told["DICOMWEB_EXTERNAL_ADDRESS"] == "https://pacs.example.org"
+    output = _behind({"DICOMWEB_EXTERNAL_ADDRESS": "https://pacs.example.org"})
+    assert output["DICOMWEB_EXTERNAL_ADDRESS"] == "https://pacs.example.org"
 
 
 def test_a_host_for_many_names_is_no_address() -> None:
@@ -54,6 +54,6 @@ def test_a_host_for_many_names_is_no_address() -> None:
 
 
 def test_without_ingress_answers_are_as_clients_reached_it_at_the_services_port() -> None:
-    told = _told({"service": {"port": 80}})
-    assert "DICOMWEB_EXTERNAL_ADDRESS" not in told
-    assert told["DICOMWEB_EXTERNAL_PORT"] == "80"
+    output = _told({"service": {"port": 80}})
+    assert "DICOMWEB_EXTERNAL_ADDRESS" not in output
+    assert output["DICOMWEB_EXTERNAL_PORT"] == "80"

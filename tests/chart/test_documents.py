@@ -52,7 +52,7 @@ def test_sentence_may_go_on_and_a_section_has_its_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "output"),
     [
         ("# ## First\n\nkey: a\n", "key is told by no comment"),
         ("# ## First\n\n# -- One.\n# @schema {}\n# @schema {}\nkey: a\n", "is one line"),
@@ -61,8 +61,8 @@ def test_sentence_may_go_on_and_a_section_has_its_text(tmp_path: Path) -> None:
     ],
 )
 def test_what_keeps_not_to_the_convention_is_refused(
-    content: str, said: str, tmp_path: Path
+    content: str, output: str, tmp_path: Path
 ) -> None:
     (tmp_path / "values.yaml").write_text(content)
-    with pytest.raises(ValuesFileMistake, match=said):
+    with pytest.raises(ValuesFileMistake, match=output):
         read(tmp_path / "values.yaml")

@@ -208,8 +208,8 @@ def test_longest_name_of_a_release_fits_and_is_found() -> None:
     core = rendered(EVERYTHING, name=longest)
     assert all(NAME.fullmatch(name) for name in _names(core))
     values = shipped_values("examples/radiology.yaml") | {"dicomEventDrivenIngestionName": longest}
-    asked = rendered(values).pod("ingestion").environment["QUERY_ENDPOINT"]
-    service = _named(core, "Service", asked.removeprefix("https://").removesuffix(":8443"))
+    request = rendered(values).pod("ingestion").environment["QUERY_ENDPOINT"]
+    service = _named(core, "Service", request.removeprefix("https://").removesuffix(":8443"))
     assert service["metadata"]["labels"]["app.kubernetes.io/component"] == "catalogue"
 
 
@@ -245,8 +245,8 @@ def _names(rendering: Rendering) -> set[str]:
 
 
 def _named(rendering: Rendering, kind: str, name: str) -> Manifest:
-    (found,) = [each for each in rendering.of_kind(kind) if each["metadata"]["name"] == name]
-    return found
+    (match,) = [each for each in rendering.of_kind(kind) if each["metadata"]["name"] == name]
+    return match
 
 
 def _selector(manifest: Manifest) -> Mapping[str, str]:

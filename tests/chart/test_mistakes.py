@@ -221,10 +221,10 @@ def _told(mistaken: dict[str, Any]) -> list[str]:
 
 @pytest.mark.parametrize(("mistaken", "sentence"), MISTAKES.values(), ids=MISTAKES)
 def test_mistake_is_told_alone_and_with_a_cure(mistaken: dict[str, Any], sentence: str) -> None:
-    (told,) = _told(mistaken)
-    assert told.startswith(sentence)
-    assert told.endswith((".", ")."))
-    assert ": " in told
+    (output,) = _told(mistaken)
+    assert output.startswith(sentence)
+    assert output.endswith((".", ")."))
+    assert ": " in output
 
 
 @pytest.mark.parametrize(
@@ -251,16 +251,16 @@ def test_nothing_is_a_mistake_of_what_does_not_run(component: str) -> None:
 
 
 def test_mistakes_are_told_all_at_once() -> None:
-    told = _told({"providerName": "", "natsUrl": "", "applicationEntityTitle": ""})
-    assert len(told) == 3
+    output = _told({"providerName": "", "natsUrl": "", "applicationEntityTitle": ""})
+    assert len(output) == 3
 
 
 def test_no_sentence_goes_untested() -> None:
-    told = [sentence for mistaken, _ in MISTAKES.values() for sentence in _told(mistaken)]
+    output = [sentence for mistaken, _ in MISTAKES.values() for sentence in _told(mistaken)]
     untested = [
         sentence
         for sentence in _sentences()
-        if not any(re.fullmatch(_pattern(sentence), each) for each in told)
+        if not any(re.fullmatch(_pattern(sentence), each) for each in output)
     ]
     assert not untested
 

@@ -89,8 +89,8 @@ def test_notes_name_what_a_pod_waits_for_without_a_word(rendering: Rendering) ->
         for volume in pod.spec["volumes"]
         if not volume.get("secret", {"optional": True}).get("optional")
     }
-    (told,) = re.findall(r"waits, without a log, for (.+):", rendering.notes) or ("",)
-    assert set(re.findall(r"Secret (\S+)", told)) == waited_for
+    (output,) = re.findall(r"waits, without a log, for (.+):", rendering.notes) or ("",)
+    assert set(re.findall(r"Secret (\S+)", output)) == waited_for
 
 
 def test_notes_have_no_holes(rendering: Rendering) -> None:

@@ -65,9 +65,9 @@ def test_every_manifest_is_what_kubernetes_takes(values: Values, version: str) -
 
 
 def test_there_is_a_definition_of_each_kind_that_outlives_the_release() -> None:
-    found = definitions(of_operator())
-    assert found.keys() == set(EVERY_KIND)
-    for definition in found.values():
+    match = definitions(of_operator())
+    assert match.keys() == set(EVERY_KIND)
+    for definition in match.values():
         assert definition["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
     assert not definitions(of_operator({"crds": {"install": False}}))
 
@@ -77,8 +77,8 @@ def test_every_field_is_described(kind: str) -> None:
     (version,) = definitions(of_operator())[kind]["spec"]["versions"]
     silent = [
         path
-        for path, said in described(version["schema"]["openAPIV3Schema"])
-        if not said and ".imagePullSecrets." not in path and path != ".metadata"
+        for path, message in described(version["schema"]["openAPIV3Schema"])
+        if not message and ".imagePullSecrets." not in path and path != ".metadata"
     ]
     assert not silent
 

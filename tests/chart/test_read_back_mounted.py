@@ -117,9 +117,9 @@ def test_what_is_missing_is_called_by_its_name(
     pod.mount(missing)
     settings = pod.settings(monkeypatch)
     assert isinstance(settings, IngestionSettings)
-    with pytest.raises(MountedMissing) as told:
+    with pytest.raises(MountedMissing) as output:
         _read_all(settings)
-    assert str(told.value) == sentence
+    assert str(output.value) == sentence
 
 
 def test_database_that_is_missing_is_called_by_its_name(

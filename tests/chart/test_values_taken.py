@@ -48,7 +48,7 @@ def test_wrong_kind_is_refused_with_the_place(value: Value) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         ({"natsSecure": "yes"}, "at '/natsSecure': got string, want boolean"),
         ({"replicas": -1}, "at '/replicas': minimum: got -1, want 0"),
@@ -74,11 +74,11 @@ def test_wrong_kind_is_refused_with_the_place(value: Value) -> None:
         ),
     ],
 )
-def test_refusal_says_where_and_what(values: Values, said: str) -> None:
+def test_refusal_says_where_and_what(values: Values, message: str) -> None:
     with pytest.raises(Refused) as refused:
         rendered(MINIMAL | values)
     (sentence,) = refused.value.sentences
-    assert sentence.startswith(said)
+    assert sentence.startswith(message)
 
 
 def test_spec_of_the_custom_resource_is_a_values_file() -> None:
@@ -113,5 +113,5 @@ def _repeated(node: yaml.Node) -> Iterator[str]:
 
 @pytest.mark.parametrize("name", sorted(values_files()))
 def test_helm_finds_nothing_to_remark(name: str) -> None:
-    found = lint(CHART, shipped_values(name), strict=True)["messages"]
-    assert [each for each in found if "icon is recommended" not in each["error"]] == []
+    result = lint(CHART, shipped_values(name), strict=True)["messages"]
+    assert [each for each in result if "icon is recommended" not in each["error"]] == []

@@ -49,8 +49,8 @@ class Sent:
 
 def copied(name: str, folder: Path) -> Sent:
     """One of pydicom's images under UIDs that no other test uses."""
-    (found,) = [path for path in storable() if path.name == name]
-    image = dcmread(found)
+    (result,) = [path for path in storable() if path.name == name]
+    image = dcmread(result)
     image.StudyInstanceUID, image.SeriesInstanceUID = generate_uid(), generate_uid()
     image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = generate_uid()
     path = folder / f"{image.SOPInstanceUID}.dcm"
@@ -82,9 +82,9 @@ def test_what_a_proxy_stored_is_found_and_read_byte_for_byte(
     observed: Observed, viewer: Viewer, tmp_path: Path, name: str
 ) -> None:
     sent = sent_by_dimse(observed, name, tmp_path)
-    asked = {"StudyInstanceUID": sent.uids[0]}
-    (found,) = viewer.client.search_for_instances(search_filters=asked)
-    assert Dataset.from_json(found).SOPInstanceUID == sent.uids[2]
+    request = {"StudyInstanceUID": sent.uids[0]}
+    (result,) = viewer.client.search_for_instances(search_filters=request)
+    assert Dataset.from_json(result).SOPInstanceUID == sent.uids[2]
     answer = viewer.got(Wanted(sent.below, AS_STORED))
     assert data_set_in(answer.content) == data_set_in(sent.path.read_bytes())
     read = viewer.client.retrieve_instance(*sent.uids, media_types=ANY_SYNTAX)
@@ -92,8 +92,8 @@ def test_what_a_proxy_stored_is_found_and_read_byte_for_byte(
 
 
 def test_its_metadata_is_told(viewer: Viewer, by_dimse: Sent) -> None:
-    (told,) = viewer.client.retrieve_study_metadata(by_dimse.uids[0])
-    metadata, sent = Dataset.from_json(told, lambda _: None), by_dimse.data_set
+    (output,) = viewer.client.retrieve_study_metadata(by_dimse.uids[0])
+    metadata, sent = Dataset.from_json(output, lambda _: None), by_dimse.data_set
     for keyword in ("PatientID", "StudyInstanceUID", "SOPInstanceUID", "Rows", "Columns"):
         assert metadata[keyword].value == sent[keyword].value
 
@@ -128,11 +128,11 @@ def test_what_a_reader_stores_is_kept_found_by_dimse_and_read_again(
 
 def test_addresses_in_answers_are_as_the_reader_came(viewer: Viewer, by_dimse: Sent) -> None:
     # not by dicomweb-client, which leaves the port out of Host
-    asked = Wanted(f"/instances?StudyInstanceUID={by_dimse.uids[0]}", JSON)
-    (found,) = viewer.got(asked).json()
-    assert Dataset.from_json(found).RetrieveURL == viewer.base + by_dimse.below
-    (told,) = viewer.got(Wanted(f"{by_dimse.below}/metadata", JSON)).json()
-    pixels = told["7FE00010"]["BulkDataURI"]
+    request = Wanted(f"/instances?StudyInstanceUID={by_dimse.uids[0]}", JSON)
+    (result,) = viewer.got(request).json()
+    assert Dataset.from_json(result).RetrieveURL == viewer.base + by_dimse.below
+    (output,) = viewer.got(Wanted(f"{by_dimse.below}/metadata", JSON)).json()
+    pixels = output["7FE00010"]["BulkDataURI"]
     assert pixels.startswith(viewer.base + by_dimse.below)
     assert viewer.client.retrieve_bulkdata(pixels) == [by_dimse.data_set.PixelData]
 
@@ -151,9 +151,9 @@ def test_the_address_told_with_each_instance_leads_to_it_within_the_cluster(
 ) -> None:
     (pod, *_) = observed.space.release.pod_names("ingestion")
     command = ["python3", "-c", _READ_IN_A_POD, by_dimse.below, AS_STORED]
-    said = observed.space.namespace.execute(pod, command).split()
+    message = observed.space.namespace.execute(pod, command).split()
     whole = viewer.got(Wanted(by_dimse.below, AS_STORED)).content
-    assert (said[0].rstrip(";"), int(said[-1])) == ("application/dicom", len(whole))
+    assert (message[0].rstrip(";"), int(message[-1])) == ("application/dicom", len(whole))
 
 
 def test_a_rolling_restart_fails_no_reader(
@@ -181,9 +181,9 @@ def test_no_log_tells_of_a_patient_who_was_looked_for(
 ) -> None:
     sent = copied("chrGerm.dcm", tmp_path)
     viewer.client.store_instances([sent.data_set])
-    asked = {"PatientName": "Äneas*", "StudyInstanceUID": sent.uids[0]}
-    (found,) = viewer.client.search_for_studies(search_filters=asked)
-    assert str(Dataset.from_json(found).PatientName) == "Äneas^Rüdiger"
+    request = {"PatientName": "Äneas*", "StudyInstanceUID": sent.uids[0]}
+    (result,) = viewer.client.search_for_studies(search_filters=request)
+    assert str(Dataset.from_json(result).PatientName) == "Äneas^Rüdiger"
     release = observed.space.release
     text = "\n".join(release.namespace.log(pod) for pod in release.pod_names("dicomweb"))
     assert "timestamp" in text

@@ -97,5 +97,5 @@ def test_the_bearer_of_a_token_reads_what_a_proxy_stored_by_the_configured_addre
     uid = study(assert_stores(observed.space, observed.zone.peer, tmp_path)).StudyInstanceUID
     answer = gate.get(f"/dicomweb/studies?StudyInstanceUID={uid}", token(gate.key))
     assert answer.status == 200, answer
-    (found,) = json.loads(answer.text)
-    assert found["00081190"]["Value"] == [f"{EXTERNAL}/dicomweb/studies/{uid}"]
+    (match,) = json.loads(answer.text)
+    assert match["00081190"]["Value"] == [f"{EXTERNAL}/dicomweb/studies/{uid}"]

@@ -45,16 +45,16 @@ async def test_a_series_of_dcmtk_is_kept_and_found(observed: Observed) -> None:
     assert ended.status == 0, ended.output
     assert_kept(observed.space, files)
     header = dcmread(files[0], stop_before_pixels=True)
-    asked = (
+    request = (
         "QueryRetrieveLevel=IMAGE",
         f"StudyInstanceUID={header.StudyInstanceUID}",
         f"SeriesInstanceUID={header.SeriesInstanceUID}",
         "SOPInstanceUID=",
     )
-    found = await modalities.findscu(observed.zone.peer, *asked)
-    assert found.status == 0, found.output
+    result = await modalities.findscu(observed.zone.peer, *request)
+    assert result.status == 0, result.output
     for path in files:
-        assert sop_instance_uid(path) in found.output
+        assert sop_instance_uid(path) in result.output
 
 
 def test_a_study_is_found_by_pynetdicom(observed: Observed, tmp_path: Path) -> None:

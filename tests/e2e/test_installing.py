@@ -15,6 +15,6 @@ def test_every_pod_becomes_ready_without_a_restart(observed: Observed) -> None:
 
 
 def test_helm_test_stores_and_finds_an_instance(observed: Observed) -> None:
-    said = observed.space.release.run_tests()
+    message = observed.space.release.run_tests()
     for verb in ("C-ECHO", "C-STORE", "C-FIND"):
-        assert verb in said, said
+        assert verb in message, message

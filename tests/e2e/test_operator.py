@@ -72,9 +72,9 @@ def test_kubectl_shows_at_a_glance_how_it_is(imaging: Asked) -> None:
     assert row.split()[:-1] == ["img-ingest", "Ready", "true", "DICOM-INGEST", "provider"]
     every = kubectl(namespace, "get", "imaging", "-o", "wide")
     assert every.count("Everything is there and ready.") >= 2
-    told = kubectl(namespace, "describe", "dimseis", "img-ingest")
-    assert "PodsReady" in told
-    assert "img-ingest-ingestion" in told
+    output = kubectl(namespace, "describe", "dimseis", "img-ingest")
+    assert "PodsReady" in output
+    assert "img-ingest-ingestion" in output
 
 
 def test_what_is_missing_is_told_until_it_is_there(

@@ -37,16 +37,16 @@ def ward(module_bench: Workbench, space: AskedSpace) -> ImagingZone:
 
 def said(space: AskedSpace) -> tuple[Any, ...]:
     """What a test edits of the Deployment, as it stands."""
-    found = space.namespace.read("Deployment", space.resource.deployment)
-    if found is None:
+    match = space.namespace.read("Deployment", space.resource.deployment)
+    if match is None:
         return ()
-    (container,) = found["spec"]["template"]["spec"]["containers"]
-    return found["spec"]["replicas"], container["image"]
+    (container,) = match["spec"]["template"]["spec"]["containers"]
+    return match["spec"]["replicas"], container["image"]
 
 
 def uid(namespace: Namespace, deployment: str) -> str:
-    found = namespace.read("Deployment", deployment)
-    return "" if found is None else str(found["metadata"]["uid"])
+    match = namespace.read("Deployment", deployment)
+    return "" if match is None else str(match["metadata"]["uid"])
 
 
 def test_what_is_edited_or_deleted_by_hand_is_put_right(
@@ -100,11 +100,11 @@ def test_a_deleted_resource_leaves_what_others_made_and_every_image(
     space = bench.resource_space(whole("leaving", values=keep), namespace).create_objects()
     before = inventory(namespace)
     space.resource.apply().becomes("Ready")
-    kept = key_of(assert_stores(space, bench.zone(space).open().peer, tmp_path))
+    remaining = key_of(assert_stores(space, bench.zone(space).open().peer, tmp_path))
     space.resource.delete()
     left = before | {"PersistentVolumeClaim/leaving-catalogue"}
     eventually(lambda: inventory(namespace), lambda seen: seen == left, 60)
-    assert kept in space.instances()
+    assert remaining in space.instances()
     secret = space.platform.minio.bucket_secret(space.bucket)
     assert namespace.secret(space.bucket_object) == secret
 
@@ -134,10 +134,10 @@ def left_of(operator: Operator) -> set[str]:
         for each in operator.namespace.list_objects(kind, operator.release.selector())
     ]
     own = ("Deployment", "Pod", "Service", "ServiceAccount", "NetworkPolicy", "Role", "Secret")
-    there = [
+    existing = [
         f"{kind}/{each['metadata']['name']}"
         for kind in own
         for each in operator.namespace.list_objects(kind)
         if each["metadata"]["name"] != "default"
     ]
-    return {*everywhere, *there}
+    return {*everywhere, *existing}

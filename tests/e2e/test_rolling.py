@@ -93,8 +93,8 @@ def test_a_process_killed_loses_nothing_that_was_answered_with_success(
 
 def container(space: Space, pod: str) -> dict[str, Any]:
     """What Kubernetes says of a pod's only container."""
-    (found,) = [p for p in space.release.pods("ingestion") if p["metadata"]["name"] == pod]
-    (status,) = found["status"]["containerStatuses"]
+    (match,) = [p for p in space.release.pods("ingestion") if p["metadata"]["name"] == pod]
+    (status,) = match["status"]["containerStatuses"]
     return dict(status)
 
 

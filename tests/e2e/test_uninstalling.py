@@ -15,7 +15,7 @@ def test_nothing_is_left_but_the_bucket_and_what_the_operator_made(
     space = bench.space("leaving", namespace, dicomweb=BY_DEFAULT).create_objects()
     before = inventory(namespace)
     space.release.install(space.values())
-    kept = key_of(assert_stores(space, bench.zone(space).open().peer, tmp_path))
+    remaining = key_of(assert_stores(space, bench.zone(space).open().peer, tmp_path))
     space.release.run_tests()
     assert {each.partition("/")[0] for each in inventory(namespace) - before} >= {
         *("Deployment", "Pod", "Service", "ServiceAccount"),
@@ -23,6 +23,6 @@ def test_nothing_is_left_but_the_bucket_and_what_the_operator_made(
     }
     space.release.uninstall()
     assert inventory(namespace) == before
-    assert kept in space.instances()
+    assert remaining in space.instances()
     secret = space.platform.minio.bucket_secret(space.bucket)
     assert namespace.secret(space.bucket_object) == secret

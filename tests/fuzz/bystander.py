@@ -57,23 +57,23 @@ class Bystander:
 
     def missing(self) -> list[str]:
         """Return the acknowledged instances that are not there any more, byte for byte."""
-        found = []
+        match = []
         for each in self.acknowledged:
             try:
                 digest = hashlib.sha256(self.data_set(each)).hexdigest()
             except OSError as trouble:
                 digest = str(trouble)
             if digest != each.sha256:
-                found.append(f"{each.sop_instance_uid}: {digest}")
-        return found
+                match.append(f"{each.sop_instance_uid}: {digest}")
+        return match
 
     def data_set(self, instance: MadeInstance) -> bytes:
         """Return an instance's data set by WADO-URI."""
-        told = dcmread(instance.path, stop_before_pixels=True)
+        output = dcmread(instance.path, stop_before_pixels=True)
         query = {
             "requestType": "WADO",
-            "studyUID": told.StudyInstanceUID,
-            "seriesUID": told.SeriesInstanceUID,
+            "studyUID": output.StudyInstanceUID,
+            "seriesUID": output.SeriesInstanceUID,
             "objectUID": instance.sop_instance_uid,
             "contentType": "application/dicom",
         }

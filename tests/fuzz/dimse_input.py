@@ -27,12 +27,12 @@ Conversation = list[bytes]
 
 def pdus(stream: bytes) -> Conversation:
     """Cut a recorded stream into its PDUs; what is left over is the last of them."""
-    found = []
+    match = []
     while len(stream) >= _HEADER.size:
         length = _HEADER.size + _HEADER.unpack_from(stream)[1]
-        found.append(stream[:length])
+        match.append(stream[:length])
         stream = stream[length:]
-    return found + ([stream] if stream else [])
+    return match + ([stream] if stream else [])
 
 
 def changed(choices: random.Random, corpus: Sequence[bytes]) -> Conversation:

@@ -71,8 +71,8 @@ def parsed(raw: bytes) -> Request:
     """Return a recorded request in its parts."""
     head, _, body = raw.partition(b"\r\n\r\n")
     line, *headers = head.split(b"\r\n")
-    told = [each for each in headers if not each.lower().startswith(b"content-length:")]
-    return Request(line, tuple(told), body)
+    output = [each for each in headers if not each.lower().startswith(b"content-length:")]
+    return Request(line, tuple(output), body)
 
 
 def changed(choices: random.Random, corpus: Sequence[bytes]) -> bytes:

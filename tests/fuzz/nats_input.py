@@ -128,19 +128,19 @@ async def play(client: Client, session: Sequence[Message], number: int) -> bytes
     inbox = f"{ROOT}._INBOX.{PROXY}.{number:024x}"
     answers: asyncio.Queue[Msg] = asyncio.Queue()
     subscription = await client.subscribe(inbox, cb=answers.put)
-    subject, heard, over = "", b"", False
+    subject, received, over = "", b"", False
     for message in session:
         to = message.subject or subject or f"{ROOT}.v1.in.nobody.{number:024x}"
         await client.publish(to, message.body, message.reply or inbox, message.headers)
         if subject and not message.subject:
             continue
         if answer := await _answer(answers):
-            subject, heard = answer.reply or subject, heard + answer.data
+            subject, received = answer.reply or subject, received + answer.data
             over = over or _is_last(answer)
     while not over and (answer := await _answer(answers)):
-        heard, over = heard + answer.data, _is_last(answer)
+        received, over = received + answer.data, _is_last(answer)
     await subscription.unsubscribe()
-    return heard
+    return received
 
 
 async def _answer(answers: "asyncio.Queue[Msg]") -> "Msg | None":

@@ -158,10 +158,10 @@ def record_dicomweb(folder: Path) -> None:
         _write("dicomweb", name, f"GET {target} HTTP/1.1", {"Accept": accept})
     part10 = file(folder, "explicit").read_bytes()
     _post_related("stow-part10", "application/dicom", part10)
-    told = image()
-    told.PixelData = None
-    del told.PixelData
-    content = told.to_json_dict()
+    output = image()
+    output.PixelData = None
+    del output.PixelData
+    content = output.to_json_dict()
     content["7FE00010"] = {"vr": "OW", "InlineBinary": base64.b64encode(bytes(32)).decode()}
     _post_related("stow-json", _JSON, json.dumps([content]).encode())
     _post_related("stow-xml", "application/dicom+xml", _xml())
@@ -243,17 +243,17 @@ async def record_nats(space: AttackedSpace, folder: Path) -> None:
 
 
 async def _record_session(space: AttackedSpace, name: str, path: Path) -> None:
-    heard: list[Msg] = []
+    received: list[Msg] = []
 
     async def hear(message: Msg) -> None:
-        heard.append(message)
+        received.append(message)
 
     async with await nats.connect(space.nats.url) as client:
         await client.subscribe("DIMSE.v1.>", cb=hear)
         await client.flush()
         await asyncio.to_thread(_operation(space, name, path))
         await asyncio.sleep(0.3)
-    messages = [_recorded(each) for each in heard]
+    messages = [_recorded(each) for each in received]
     (CORPUS / "nats" / f"{name}.jsonl").write_bytes(saved(messages))
 
 

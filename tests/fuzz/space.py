@@ -86,13 +86,13 @@ class AttackedSpace:
 
     def new_tracebacks(self) -> list[str]:
         """Return what was logged with a traceback since the last call."""
-        found = []
+        match = []
         for name, door in self.services.items():
             lines = door.lines()
             new = lines[self._read.get(name, 0) :]
             self._read[name] = len(lines)
-            found += [f"{name}: {line}" for line in new if _TRACEBACK.search(line)]
-        return found
+            match += [f"{name}: {line}" for line in new if _TRACEBACK.search(line)]
+        return match
 
     def heavy(self) -> list[str]:
         """Return a sentence for each process that has had too much memory."""

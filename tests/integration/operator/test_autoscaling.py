@@ -102,10 +102,10 @@ async def test_a_number_that_is_said_between_reading_and_applying_stays(
         numbers, get = [5, 6], cluster.get
 
         async def get_then_scale(api_version: str, kind: str, *which: str) -> Manifest | None:
-            there = await get(api_version, kind, *which)
+            existing = await get(api_version, kind, *which)
             scale = {"spec": {"replicas": numbers.pop(0)}}
             await asyncio.to_thread(api.patch, api_version, kind, "scaled", scale, "scale")
-            return there
+            return existing
 
         monkeypatch.setattr(cluster, "get", get_then_scale)
         assert (await releases.apply(resource, [wanted])).troubles == []

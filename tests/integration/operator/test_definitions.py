@@ -33,7 +33,7 @@ def renamed(manifest: Manifest, name: str) -> Manifest:
 
 
 @pytest.mark.parametrize(
-    ("manifest", "said"),
+    ("manifest", "message"),
     [
         (changed(SPACE, applicationEntityTitle="A" * 17), "may not be more than 16"),
         (changed(SPACE, applicationEntityTitle="WARD\\7"), "an AE title has 1 to 16"),
@@ -58,9 +58,9 @@ def renamed(manifest: Manifest, name: str) -> Manifest:
     ],
 )
 def test_what_can_only_be_wrong_is_refused(
-    api: NamespaceApi, manifest: Manifest, said: str
+    api: NamespaceApi, manifest: Manifest, message: str
 ) -> None:
-    assert said in api.refused(manifest)
+    assert message in api.refused(manifest)
 
 
 @pytest.mark.parametrize("manifest", [SPACE, WEB, CORE, PROXY], ids=lambda each: each["kind"])

@@ -25,9 +25,9 @@ def made(api: NamespaceApi, operator: ServiceProcess) -> Manifest:
 def there(api: NamespaceApi, which: tuple[str, str, str]) -> Manifest:
     """The object, once it is there and the operator has told of its release."""
     api.wait_for_phase(SPACE, "Pending")
-    found = api.get(*which)
-    assert found is not None
-    return found
+    match = api.get(*which)
+    assert match is not None
+    return match
 
 
 def pod(edit: dict[str, Any]) -> dict[str, Any]:
@@ -111,9 +111,9 @@ def test_a_restart_and_marks_of_the_object_stay(api: NamespaceApi, made: Manifes
     api.edit(*DEPLOYMENT, restart | {"metadata": {"labels": {"team": "imaging"}}})
     api.edit(*DEPLOYMENT, {"spec": {"paused": True}})
     eventually(lambda: there(api, DEPLOYMENT)["spec"].get("paused"), lambda seen: not seen)
-    found = there(api, DEPLOYMENT)
-    assert found["spec"]["template"]["metadata"]["annotations"][RESTARTED] == "now"
-    assert found["metadata"]["labels"]["team"] == "imaging"
+    match = there(api, DEPLOYMENT)
+    assert match["spec"]["template"]["metadata"]["annotations"][RESTARTED] == "now"
+    assert match["metadata"]["labels"]["team"] == "imaging"
 
 
 def test_replicas_stay_that_an_autoscaler_decides_on(

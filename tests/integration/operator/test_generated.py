@@ -22,9 +22,9 @@ def generated(api: NamespaceApi, operator: ServiceProcess) -> Manifest:
 
 
 def there(api: NamespaceApi) -> Manifest:
-    found = eventually(lambda: api.get(*SECRET), lambda seen: seen is not None)
-    assert found is not None
-    return found
+    match = eventually(lambda: api.get(*SECRET), lambda seen: seen is not None)
+    assert match is not None
+    return match
 
 
 def looked_at_again(api: NamespaceApi, size: str) -> None:

@@ -42,11 +42,11 @@ def stored(api: NamespaceApi) -> set[str]:
 
 def uids(api: NamespaceApi, resources: list[Manifest]) -> list[str]:
     """Of the Deployments: the same ones must still be there after a crash."""
-    found = [
+    match = [
         api.get("apps/v1", "Deployment", f"{each['metadata']['name']}-ingestion")
         for each in resources
     ]
-    return [each["metadata"]["uid"] for each in found if each]
+    return [each["metadata"]["uid"] for each in match if each]
 
 
 def test_killed_in_mid_install_another_goes_on_where_it_was(
@@ -57,12 +57,12 @@ def test_killed_in_mid_install_another_goes_on_where_it_was(
     door = replica("killed").start()
     eventually(lambda: uids(api, MANY[:1]), bool)
     door.kill()
-    before, begun = stored(api), uids(api, MANY)
+    before, first_start = stored(api), uids(api, MANY)
     assert len(before) < OBJECTS * len(MANY), "it was killed too late to prove anything"
     replica("next").start().ready()
     eventually(lambda: len(stored(api)), lambda seen: seen == OBJECTS * len(MANY))
     assert before <= stored(api)
-    assert set(begun) <= set(uids(api, MANY))
+    assert set(first_start) <= set(uids(api, MANY))
     for each in MANY:
         api.wait_for_phase(each, "Pending", "Missing bucket ConfigMap")
 

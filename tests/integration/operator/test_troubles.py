@@ -38,9 +38,9 @@ def space(api: NamespaceApi, operator: ServiceProcess) -> Manifest:
 
 
 def deployment(api: NamespaceApi, name: str = INGESTION) -> Manifest:
-    found = api.get("apps/v1", "Deployment", name)
-    assert found is not None
-    return found
+    match = api.get("apps/v1", "Deployment", name)
+    assert match is not None
+    return match
 
 
 def container(api: NamespaceApi, name: str = INGESTION) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def test_an_autoscaler_decides_on_replicas_where_it_is_asked_for(
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "text"),
     [
         ({"ingestoin": {}}, "ingestoin"),
         ({"natsUrl": "nats:4222"}, "set it in spec.natsUrl"),
@@ -168,7 +168,7 @@ def test_an_autoscaler_decides_on_replicas_where_it_is_asked_for(
     ],
 )
 def test_a_bad_spec_fails_with_its_sentence_and_holds_up_no_other(
-    api: NamespaceApi, operator: ServiceProcess, values: dict[str, Any], said: str
+    api: NamespaceApi, operator: ServiceProcess, values: dict[str, Any], text: str
 ) -> None:
     api.create_referenced_objects()
     api.apply(CORE)
@@ -178,7 +178,7 @@ def test_a_bad_spec_fails_with_its_sentence_and_holds_up_no_other(
     api.set_pods("core-catalogue")
     api.set_pods(INGESTION)
     api.wait_for_phase(SPACE, "Ready")
-    api.wait_for_phase(bad, "Failed", said)
+    api.wait_for_phase(bad, "Failed", text)
     api.apply(renamed(SPACE, "bad"))
     api.set_pods("bad-ingestion")
     api.wait_for_phase(bad, "Ready")
@@ -248,9 +248,9 @@ def test_what_is_anothers_is_not_taken_over(api: NamespaceApi, operator: Service
     api.wait_for_phase(
         SPACE, "Failed", f"Service {INGESTION} exists and does not belong to this resource"
     )
-    there = api.get("v1", "Service", INGESTION)
-    assert there is not None
-    assert there["spec"]["selector"] == {"app": "foreign"}
+    existing = api.get("v1", "Service", INGESTION)
+    assert existing is not None
+    assert existing["spec"]["selector"] == {"app": "foreign"}
     api.delete("v1", "Service", INGESTION)
     api.set_pods(INGESTION)
     api.wait_for_phase(SPACE, "Ready")

@@ -90,9 +90,9 @@ async def test_an_object_without_an_event_is_a_dead_watch(
         if (each["kind"], each["metadata"]["name"]) != (kind, name):
             unwatched.object_watch.record_event(each)
     assert f"{kind} {api.namespace}/{name}" in unwatched.object_watch.trouble
-    found = api.get(version, kind, name)
-    assert found is not None
-    unwatched.object_watch.record_event(found)
+    match = api.get(version, kind, name)
+    assert match is not None
+    unwatched.object_watch.record_event(match)
     assert unwatched.object_watch.trouble == ""
 
 
@@ -115,7 +115,7 @@ def unreachable() -> float:
 def _watched_objects(api: NamespaceApi) -> list[Manifest]:
     """Every object whose watch is looked after."""
     return [
-        {"kind": kind} | found
+        {"kind": kind} | match
         for version, kind in (
             ("apps/v1", "Deployment"),
             ("v1", "Service"),
@@ -123,5 +123,5 @@ def _watched_objects(api: NamespaceApi) -> list[Manifest]:
             ("v1", "ConfigMap"),
         )
         for name in api.names(version, kind)
-        if (found := api.get(version, kind, name))
+        if (match := api.get(version, kind, name))
     ]

@@ -30,12 +30,12 @@ def standing(
         )
     assert process.stdout is not None
     line = process.stdout.readline()
-    found = re.fullmatch(
+    match = re.fullmatch(
         rf"ready dimse=DICOM-INGEST@({host}):(\d+) http=(http://{host}:\d+)\n", line
     )
     try:
-        assert found, (line, (data.parent / "standalone.log").read_text()[-3000:])
-        yield process, Peer(found[1], int(found[2])), found[3]
+        assert match, (line, (data.parent / "standalone.log").read_text()[-3000:])
+        yield process, Peer(match[1], int(match[2])), match[3]
     finally:
         process.kill()
         process.wait()

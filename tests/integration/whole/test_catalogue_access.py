@@ -100,11 +100,14 @@ def ready(secured: Secured) -> Secured:
 
 def images(peer: Peer, path: Path) -> list[Dataset]:
     sent = dcmread(path)
-    asked = Dataset()
-    asked.QueryRetrieveLevel = "IMAGE"
-    asked.StudyInstanceUID, asked.SeriesInstanceUID = sent.StudyInstanceUID, sent.SeriesInstanceUID
-    asked.SOPInstanceUID = ""
-    return scu.find(peer, asked)
+    request = Dataset()
+    request.QueryRetrieveLevel = "IMAGE"
+    request.StudyInstanceUID, request.SeriesInstanceUID = (
+        sent.StudyInstanceUID,
+        sent.SeriesInstanceUID,
+    )
+    request.SOPInstanceUID = ""
+    return scu.find(peer, request)
 
 
 def test_a_modality_stores_and_finds(ready: Secured, tmp_path: Path) -> None:
@@ -117,15 +120,15 @@ def test_a_modality_stores_and_finds(ready: Secured, tmp_path: Path) -> None:
 
 def test_a_wrong_token_is_told_to_all_until_it_is_put_right(ready: Secured, tmp_path: Path) -> None:
     (made,) = made_instances(tmp_path, 1, 4096)
-    said = f"refuses the token: correct DIMSE_CATALOGUE_TOKEN in catalogue Secret {SECRET_NAME}."
+    message = f"refuses the token: correct DIMSE_CATALOGUE_TOKEN in catalogue Secret {SECRET_NAME}."
     ready.client.put_all("another-secret")
     eventually(
-        ready.ingestion.readiness, lambda seen: f"event sink: The catalogue {said}" in seen[1]
+        ready.ingestion.readiness, lambda seen: f"event sink: The catalogue {message}" in seen[1]
     )
-    assert f"catalogue: The catalogue {said}" in ready.ingestion.readiness()[1]
+    assert f"catalogue: The catalogue {message}" in ready.ingestion.readiness()[1]
     assert ready.catalogue.readiness()[0] == 200
     checked = ready.checked(ready.ingestion)
-    assert checked.count(said) == 2
+    assert checked.count(message) == 2
     (answer,) = scu.store(ready.peer, [made.path])
     assert answer.status == 0xA700
     warned = [json.loads(line) for line in ready.catalogue.lines() if "bearer token" in line]

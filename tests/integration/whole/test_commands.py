@@ -60,8 +60,8 @@ def test_what_came_by_dimse_is_retrieved_and_what_came_by_stow_is_found(tmp_path
         uids = sent.StudyInstanceUID, sent.SeriesInstanceUID, sent.SOPInstanceUID
         assert client.retrieve_instance(*uids) == sent
         client.store_instances([dcmread(each.path) for each in by_stow])
-        found = {each.SOPInstanceUID for each in _images(peer, by_stow[0].path)}
-        assert found == {each.sop_instance_uid for each in by_stow}
+        result = {each.SOPInstanceUID for each in _images(peer, by_stow[0].path)}
+        assert result == {each.sop_instance_uid for each in by_stow}
 
 
 def test_what_came_by_dimse_is_found_by_dicomweb(tmp_path: Path) -> None:
@@ -69,8 +69,8 @@ def test_what_came_by_dimse_is_found_by_dicomweb(tmp_path: Path) -> None:
     with standing(tmp_path / "data") as (_, peer, address):
         assert [a.status for a in scu.store(peer, [m.path for m in made])] == [0, 0]
         with urlopen(f"{address}/dicomweb/instances", timeout=30) as answer:
-            found = json.load(answer)
-    retrieved = {each["00081190"]["Value"][0] for each in found}
+            result = json.load(answer)
+    retrieved = {each["00081190"]["Value"][0] for each in result}
     assert len(retrieved) == 2
     assert all(each.startswith(f"{address}/dicomweb/studies/") for each in retrieved)
 
@@ -109,15 +109,15 @@ def test_standalone_refuses_what_it_cannot_use_in_one_sentence(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("host", "said"),
+    ("host", "message"),
     [("nosuch.invalid", "the name is not known"), ("a b", "is no address to listen on")],
 )
 @pytest.mark.parametrize("port", ["0", "18080"])
 def test_standalone_refuses_a_host_that_is_none(
-    tmp_path: Path, host: str, said: str, port: str
+    tmp_path: Path, host: str, message: str, port: str
 ) -> None:
-    told = refused("--data", str(tmp_path), "--host", host, "--http-port", port)
-    assert said in told.splitlines()[-1]
+    output = refused("--data", str(tmp_path), "--host", host, "--http-port", port)
+    assert message in output.splitlines()[-1]
 
 
 def ended(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -141,7 +141,7 @@ def test_brackets_in_a_setting_are_shown_as_they_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "said"),
+    ("arguments", "status", "message"),
     [
         (("prove", "--to", "nosuch.invalid:104"), 1, "nosuch.invalid is not known"),
         (("prove", "--to", "127.0.0.1:99999"), 2, "give host:port"),
@@ -151,11 +151,13 @@ def test_brackets_in_a_setting_are_shown_as_they_are() -> None:
         (("reindex",), 2, "PROVIDER_NAME is not set"),
     ],
 )
-def test_a_command_ends_in_a_sentence(arguments: tuple[str, ...], status: int, said: str) -> None:
-    told = ended(*arguments)
-    assert told.returncode == status
-    assert said in told.stdout + told.stderr
-    assert "Traceback" not in told.stderr
+def test_a_command_ends_in_a_sentence(
+    arguments: tuple[str, ...], status: int, message: str
+) -> None:
+    output = ended(*arguments)
+    assert output.returncode == status
+    assert message in output.stdout + output.stderr
+    assert "Traceback" not in output.stderr
 
 
 def test_standalone_killed_leaves_no_server_behind_and_loses_nothing(tmp_path: Path) -> None:
@@ -213,7 +215,7 @@ def test_check_finds_nothing_wrong_in_a_right_configuration(shared: System, whic
 
 
 @pytest.mark.parametrize(
-    ("which", "variable", "value", "told"),
+    ("which", "variable", "value", "output"),
     [
         ("proxy", "DIMSE_AE", "A-TITLE-THAT-IS-TOO-LONG", "DIMSE_AE"),
         ("proxy", "DIMSE_NATS_URL", "nats://127.0.0.1:1", "NATS"),
@@ -225,7 +227,7 @@ def test_check_finds_nothing_wrong_in_a_right_configuration(shared: System, whic
     ],
 )
 def test_check_names_what_is_wrong(
-    shared: System, which: str, variable: str, value: str, told: str
+    shared: System, which: str, variable: str, value: str, output: str
 ) -> None:
     door = next(each for each in shared.space.services if each.arguments == [which])
     environment = environment_of(door)
@@ -241,9 +243,9 @@ def test_check_names_what_is_wrong(
     (line,) = [
         line
         for line in (ended.stdout + ended.stderr).splitlines()
-        if "wrong" in line and told in line
+        if "wrong" in line and output in line
     ][:1]
-    assert told in line
+    assert output in line
 
 
 def test_reindex_rebuilds_the_catalogue_from_the_bucket(system: System, tmp_path: Path) -> None:

@@ -62,10 +62,10 @@ def got(space: StorageSpace, path: str, accept: str) -> HTTPResponse:
 
 
 def digest(pieces: Iterable[bytes]) -> str:
-    found = hashlib.sha256()
+    match = hashlib.sha256()
     for piece in pieces:
-        found.update(piece)
-    return found.hexdigest()
+        match.update(piece)
+    return match.hexdigest()
 
 
 def read(door: ServiceProcess) -> int:
@@ -90,8 +90,8 @@ def test_a_gib_goes_in_and_out_and_memory_stays_small(
     assert dicomweb.peak_memory() < BOUNDED
 
     before = read(dicomweb)
-    asked = got(space, f"{LARGE.path}/frames/1234", "application/octet-stream")
-    assert asked.read() == frame(1234)
+    requested = got(space, f"{LARGE.path}/frames/1234", "application/octet-stream")
+    assert requested.read() == frame(1234)
     assert read(dicomweb) - before < 4 * FRAME
 
 
@@ -100,9 +100,9 @@ def test_a_gib_of_bulk_data_is_stored_in_small_memory(
 ) -> None:
     space, dicomweb = door
     image = MultiFrame(LARGE.frames)
-    told = image.data_set().to_json_dict()
-    told["7FE00010"] = {"vr": "OW", "BulkDataURI": "pixels"}
-    metadata = json.dumps([told]).encode()
+    output = image.data_set().to_json_dict()
+    output["7FE00010"] = {"vr": "OW", "BulkDataURI": "pixels"}
+    metadata = json.dumps([output]).encode()
     status, body = posted(
         space,
         "application/dicom+json",
@@ -114,8 +114,8 @@ def test_a_gib_of_bulk_data_is_stored_in_small_memory(
         ),
     )
     assert status == 200, body
-    asked = got(space, f"{image.path}/frames/2048", "application/octet-stream")
-    assert asked.read() == frame(2048)
+    requested = got(space, f"{image.path}/frames/2048", "application/octet-stream")
+    assert requested.read() == frame(2048)
     assert dicomweb.peak_memory() < BOUNDED
 
 

@@ -170,9 +170,9 @@ def test_names_in_other_scripts_match_and_come_back_right(
     assert match.SpecificCharacterSet == character_set
 
 
-@pytest.mark.parametrize(("combined", "found"), [(b"\x00\x01", 1), (b"\x00\x00", 0)])
+@pytest.mark.parametrize(("combined", "result"), [(b"\x00\x01", 1), (b"\x00\x00", 0)])
 def test_a_date_and_its_time_are_one_range_when_negotiated(
-    shared: System, combined: bytes, found: int
+    shared: System, combined: bytes, result: int
 ) -> None:
     (path,) = [each for each in storable() if each.name == "CT_small.dcm"]
     assert scu.store(shared.peer, [path])[0].status == 0
@@ -182,7 +182,7 @@ def test_a_date_and_its_time_are_one_range_when_negotiated(
     identifier.StudyInstanceUID = header.StudyInstanceUID
     identifier.StudyDate = f"{int(header.StudyDate) - 1}-{int(header.StudyDate) + 1}"
     identifier.StudyTime = "2359-0001"
-    assert len(scu.find(shared.peer, identifier, extended=combined)) == found
+    assert len(scu.find(shared.peer, identifier, extended=combined)) == result
 
 
 def test_an_echo_goes_all_the_way(shared: System) -> None:

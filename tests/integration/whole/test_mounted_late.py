@@ -107,5 +107,5 @@ def test_doors_wait_for_what_is_mounted_name_it_and_recover(
         door.ready()
     assert scu.echo(Peer("127.0.0.1", space.dimse_port)) == 0
     for door in doors:
-        told = eventually(partial(readiness_told, door), lambda told: "is ready" in told[-1])
-        assert all(line != following for line, following in pairwise(told))
+        output = eventually(partial(readiness_told, door), lambda output: "is ready" in output[-1])
+        assert all(line != following for line, following in pairwise(output))

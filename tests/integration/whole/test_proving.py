@@ -60,7 +60,7 @@ def test_a_proxy_that_runs_is_proved_without_any_setting(shared: System) -> None
 
 def test_what_is_wrong_is_said(shared: System) -> None:
     to = f"127.0.0.1:{shared.space.dimse_port}"
-    for arguments, changed, told in (
+    for arguments, changed, output in (
         (("--wait", "1"), {"DIMSE_NATS_URL": f"127.0.0.1:{free_port()}"}, "wrong nats: NATS at"),
         (("--wait", "6"), {"DIMSE_NATS_SUBJECT_ROOT": "NOBODY"}, "wrong path: No"),
         ((), {"DIMSE_NATS_URL": ""}, "wrong settings: DIMSE_NATS_URL is not set"),
@@ -69,7 +69,7 @@ def test_what_is_wrong_is_said(shared: System) -> None:
     ):
         ended = proved(shared, *arguments, **changed)
         assert ended.returncode == 1, ended.stdout + ended.stderr
-        assert told in "\n".join(lines_of(ended)), ended.stdout
+        assert output in "\n".join(lines_of(ended)), ended.stdout
         assert "Traceback" not in ended.stderr
 
 

@@ -8,7 +8,7 @@ from dimse_ingestion.settings import ConfigurationMistake, MountedMissing
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "said"),
+    ("error", "status", "message"),
     [
         (ConfigurationMistake(["one.", "two [/x]."]), 2, "one.\ntwo [/x].\n"),
         (MountedMissing("Missing Secret: create it."), 2, "Missing Secret: create it.\n"),
@@ -17,12 +17,12 @@ from dimse_ingestion.settings import ConfigurationMistake, MountedMissing
     ],
 )
 def test_what_the_user_can_put_right_is_sentences(
-    error: Exception, status: int, said: str, capsys: pytest.CaptureFixture[str]
+    error: Exception, status: int, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(typer.Exit) as ended, errors_as_sentences():
         raise error
     assert ended.value.exit_code == status
-    assert capsys.readouterr().err == said
+    assert capsys.readouterr().err == message
 
 
 def test_a_mistake_of_ours_keeps_its_traceback() -> None:

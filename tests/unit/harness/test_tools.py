@@ -10,11 +10,11 @@ from harness.tools import Download, downloads
 
 
 def test_downloads_are_of_the_pinned_versions():
-    found = downloads("linux", "arm64")
-    assert f"/{pins.KIND}/kind-linux-arm64" in found["kind"].url
-    assert found["helm"].url.endswith(f"/helm-{pins.HELM}-linux-arm64.tar.gz")
-    assert f"/{pins.KUBERNETES}/bin/linux/arm64/" in found["kubectl"].url
-    assert all(each.checksum.startswith(each.url) for each in found.values())
+    result = downloads("linux", "arm64")
+    assert f"/{pins.KIND}/kind-linux-arm64" in result["kind"].url
+    assert result["helm"].url.endswith(f"/helm-{pins.HELM}-linux-arm64.tar.gz")
+    assert f"/{pins.KUBERNETES}/bin/linux/arm64/" in result["kubectl"].url
+    assert all(each.checksum.startswith(each.url) for each in result.values())
 
 
 def test_a_program_is_taken_out_of_its_archive(tmp_path):

@@ -82,52 +82,52 @@ async def serving() -> AsyncIterator[Serving]:
 
 
 async def test_a_connection_is_kept(serving: Serving) -> None:
-    kept = await serving.connected()
+    remaining = await serving.connected()
     for _ in range(2):
-        kept.send("/quick")
-        assert b"connection: close" not in (await kept.until(b"all of it")).lower()
+        remaining.send("/quick")
+        assert b"connection: close" not in (await remaining.until(b"all of it")).lower()
 
 
 async def test_a_request_that_meets_the_end_on_a_kept_connection_is_answered_as_the_last(
     serving: Serving,
 ) -> None:
-    kept = await serving.connected()
-    kept.send("/quick")
-    await kept.until(b"all of it")
+    remaining = await serving.connected()
+    remaining.send("/quick")
+    await remaining.until(b"all of it")
     end = await serving.begin_to_end()
-    kept.send("/quick")
-    answer = await kept.until(b"all of it")
+    remaining.send("/quick")
+    answer = await remaining.until(b"all of it")
     assert answer.startswith(b"HTTP/1.1 200")
     assert b"connection: close" in answer.lower()
-    assert await kept.is_closed()
+    assert await remaining.is_closed()
     await end
 
 
 async def test_an_answer_under_way_is_finished_and_one_more_is_given(serving: Serving) -> None:
-    kept = await serving.connected()
-    kept.send("/slow")
-    await kept.until(b"begin")
+    remaining = await serving.connected()
+    remaining.send("/slow")
+    await remaining.until(b"begin")
     end = await serving.begin_to_end()
     serving.rest.set()
-    await kept.until(b"rest!")
-    kept.send("/quick")
-    assert b"connection: close" in (await kept.until(b"all of it")).lower()
+    await remaining.until(b"rest!")
+    remaining.send("/quick")
+    assert b"connection: close" in (await remaining.until(b"all of it")).lower()
     await end
 
 
 async def test_who_asks_nothing_more_is_not_waited_for(serving: Serving) -> None:
-    kept, silent = await serving.connected(), await serving.connected()
-    kept.send("/quick")
-    await kept.until(b"all of it")
+    remaining, silent = await serving.connected(), await serving.connected()
+    remaining.send("/quick")
+    await remaining.until(b"all of it")
     await (await serving.begin_to_end())
-    assert await kept.is_closed()
+    assert await remaining.is_closed()
     assert await silent.is_closed()
 
 
 async def test_an_answer_that_does_not_end_is_given_up(serving: Serving) -> None:
-    kept = await serving.connected()
-    kept.send("/slow")
-    await kept.until(b"begin")
+    remaining = await serving.connected()
+    remaining.send("/slow")
+    await remaining.until(b"begin")
     await (await serving.begin_to_end())
     assert not serving.rest.is_set()
 

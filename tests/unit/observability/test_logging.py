@@ -13,8 +13,8 @@ LOG = logger("a.module")
 
 def only_line(lines: io.StringIO) -> dict[str, Any]:
     (line,) = lines.getvalue().splitlines()
-    found: dict[str, Any] = json.loads(line)
-    return found
+    match: dict[str, Any] = json.loads(line)
+    return match
 
 
 def test_a_line_is_one_json_object_with_service_logger_and_fields(lines: io.StringIO) -> None:

@@ -72,9 +72,9 @@ async def test_a_draining_door_is_not_ready(health: Health, port: int) -> None:
 
 def told(lines: io.StringIO) -> list[tuple[str, object]]:
     """What was logged since it was last asked for."""
-    found = [json.loads(line) for line in lines.getvalue().splitlines()]
+    result = [json.loads(line) for line in lines.getvalue().splitlines()]
     lines.seek(lines.truncate(0))
-    return [(line["event"], line.get("reason")) for line in found]
+    return [(line["event"], line.get("reason")) for line in result]
 
 
 async def test_the_log_tells_of_each_change_once(lines: io.StringIO) -> None:

@@ -21,8 +21,8 @@ def properties(kind: Kind) -> dict[str, Any]:
     (version,) = DEFINITIONS[kind.plural]["versions"]
     assert f"{DEFINITIONS[kind.plural]['group']}/{version['name']}" == kind.api_version
     spec: dict[str, Any] = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
-    found: dict[str, Any] = spec["properties"]
-    return found
+    match: dict[str, Any] = spec["properties"]
+    return match
 
 
 def test_there_is_one_of_each_kind() -> None:
@@ -40,5 +40,7 @@ def test_a_field_is_described_as_the_value_that_it_becomes(kind: Kind) -> None:
     for field, path in kind.fields.items():
         value = FIELDS[".".join(path)]
         schema = properties(kind)[field]
-        plain = {name: said for name, said in schema.items() if name not in ADDED_RULES}
-        assert plain == {name: said for name, said in value.items() if name not in ADDED_RULES}
+        plain = {name: message for name, message in schema.items() if name not in ADDED_RULES}
+        assert plain == {
+            name: message for name, message in value.items() if name not in ADDED_RULES
+        }

@@ -14,8 +14,8 @@ PAUSE = {"f:paused": {}}
 
 
 def entry(spec: dict[str, Any], manager: str = "kubectl-edit", **facts: Any) -> dict[str, Any]:
-    said = {"manager": manager, "operation": "Update", "apiVersion": "apps/v1"}
-    return said | {"fieldsV1": {"f:spec": spec}} | facts
+    message = {"manager": manager, "operation": "Update", "apiVersion": "apps/v1"}
+    return message | {"fieldsV1": {"f:spec": spec}} | facts
 
 
 OURS = entry({"f:selector": {}}, MANAGER, operation="Apply")
@@ -54,9 +54,9 @@ def test_what_is_anothers_to_say_stays_theirs() -> None:
 def test_a_map_stays_of_which_something_stays() -> None:
     annotations = {".": {}, "f:kubectl.kubernetes.io/restartedAt": {}, "f:other": {}}
     edit = entry({"f:template": {"f:metadata": {"f:annotations": annotations}}})
-    kept = {".": {}, "f:kubectl.kubernetes.io/restartedAt": {}}
+    remaining = {".": {}, "f:kubectl.kubernetes.io/restartedAt": {}}
     taken = specs(claimed_managed_fields(there(edit)))
-    assert taken["kubectl-edit"] == {"f:template": {"f:metadata": {"f:annotations": kept}}}
+    assert taken["kubectl-edit"] == {"f:template": {"f:metadata": {"f:annotations": remaining}}}
     assert taken[MANAGER]["f:template"] == {"f:metadata": {"f:annotations": {"f:other": {}}}}
 
 

@@ -18,8 +18,8 @@ def container(**fields: Any) -> dict[str, Any]:
     return pod(containers=[{"name": "ingestion", **fields}])
 
 
-def variable(**told: Any) -> dict[str, Any]:
-    return container(env=[{"name": "A", "valueFrom": told}])
+def variable(**output: Any) -> dict[str, Any]:
+    return container(env=[{"name": "A", "valueFrom": output}])
 
 
 def volume(**source: Any) -> dict[str, Any]:
@@ -55,10 +55,10 @@ def ingress(*secrets: str) -> dict[str, Any]:
     ],
 )
 def test_what_is_named_is_looked_for(manifest: dict[str, Any], kind: str, at_start: bool) -> None:
-    (found,) = references([manifest], {}, SPACE)
-    assert (found.kind, found.namespace, found.name) == (kind, SPACE, "wanted")
-    assert found.read_at_start is at_start
-    assert found.missing.endswith(f"{kind} wanted.")
+    (match,) = references([manifest], {}, SPACE)
+    assert (match.kind, match.namespace, match.name) == (kind, SPACE, "wanted")
+    assert match.read_at_start is at_start
+    assert match.missing.endswith(f"{kind} wanted.")
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_what_a_pod_needs_is_made_before_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "said"),
+    ("spec", "message"),
     [
         ({"natsUrl": ""}, "natsUrl is missing"),
         ({"values": {"ingestoin": {}}}, "ingestoin"),
@@ -80,8 +80,8 @@ def test_what_a_pod_needs_is_made_before_it() -> None:
         ),
     ],
 )
-def test_what_the_chart_does_not_take_is_said(spec: dict[str, Any], said: str) -> None:
-    with pytest.raises(SpecMistake, match=said):
+def test_what_the_chart_does_not_take_is_said(spec: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecMistake, match=message):
         objects(**spec)
 
 
@@ -90,7 +90,7 @@ def named(**metadata: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("extra", "said"),
+    ("extra", "message"),
     [
         ("hello", "hello is no object"),
         ("kind: [unclosed", "is not YAML"),
@@ -105,8 +105,8 @@ def named(**metadata: Any) -> dict[str, Any]:
         ({"apiVersion": "v1", "kind": "List", "items": [named(name="a")]}, "a List is not taken"),
     ],
 )
-def test_what_is_no_object_is_said(extra: Any, said: str) -> None:
-    with pytest.raises(SpecMistake, match=said):
+def test_what_is_no_object_is_said(extra: Any, message: str) -> None:
+    with pytest.raises(SpecMistake, match=message):
         objects(values={"extraObjects": [extra]})
 
 

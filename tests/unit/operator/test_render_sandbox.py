@@ -59,7 +59,7 @@ async def test_what_the_chart_does_not_take_is_said(renderer: SandboxedRenderer)
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("request", "message"),
     [
         (saying(EVER), "not rendered within 5 s"),
         (saying(EVERYTHING), "more than 128 MiB to render"),
@@ -70,10 +70,10 @@ async def test_what_the_chart_does_not_take_is_said(renderer: SandboxedRenderer)
     ids=["for ever", "all memory", "long", "too long", "circle"],
 )
 async def test_what_has_no_end_is_ended_and_said(
-    renderer: SandboxedRenderer, asked: Values, said: str
+    renderer: SandboxedRenderer, request: Values, message: str
 ) -> None:
-    with pytest.raises(SpecMistake, match=said):
-        await renderer.render(resource(), asked)
+    with pytest.raises(SpecMistake, match=message):
+        await renderer.render(resource(), request)
     assert await renderer.render(resource(), saying("x"))
 
 

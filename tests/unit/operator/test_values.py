@@ -125,8 +125,8 @@ def test_values_file_of_a_space_is_a_spec(file: str) -> None:
 def test_space_finds_the_catalogue_that_it_names() -> None:
     core = of_spec(DICOM_EVENT_DRIVEN_INGESTION, {}, name="core")
     services = [each["metadata"]["name"] for each in core.of_kind("Service")]
-    asked = of_spec(DIMSE_INGESTION_SERVICE, EXAMPLE).pod("ingestion").environment
-    assert asked["QUERY_ENDPOINT"] == f"https://{services[0]}:8443"
+    request = of_spec(DIMSE_INGESTION_SERVICE, EXAMPLE).pod("ingestion").environment
+    assert request["QUERY_ENDPOINT"] == f"https://{services[0]}:8443"
     assert services == ["core-catalogue"]
 
 
@@ -170,15 +170,17 @@ def test_open_field_may_enable_another_component() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "values", "said"),
+    ("kind", "values", "message"),
     [
         (DIMSE_INGESTION_SERVICE, {"natsUrl": "a:1"}, "set it in spec.natsUrl"),
         (DICOMWEB_INGESTION_SERVICE, {"dicomweb": {"replicas": 1}}, "set it in spec.replicas"),
         (DIMSE_PROXY, {"proxy": {"enabled": False}}, "a DimseProxy always runs it"),
     ],
 )
-def test_what_has_a_field_is_not_said_twice(kind: Kind, values: dict[str, Any], said: str) -> None:
-    with pytest.raises(SpecMistake, match=said):
+def test_what_has_a_field_is_not_said_twice(
+    kind: Kind, values: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SpecMistake, match=message):
         values_of(kind, "img-ingest", {OPEN_FIELD: values})
 
 
@@ -210,7 +212,7 @@ def test_every_field_is_a_value_of_the_chart(kind: Kind) -> None:
 def test_every_value_of_a_space_is_a_field() -> None:
     """So that a value that is added to the chart is not forgotten here."""
     sections = {section.heading: section.values for section in read(CHART / "values.yaml")}
-    told = {path for kind in KINDS for path in kind.fields.values()}
+    output = {path for kind in KINDS for path in kind.fields.values()}
     for heading in ("The storage space", "Image"):
         for value in sections[heading]:
-            assert value.path in told or value.path[0] == "bucketFolder", value.name
+            assert value.path in output or value.path[0] == "bucketFolder", value.name

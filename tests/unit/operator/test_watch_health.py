@@ -47,9 +47,9 @@ def changed(**metadata: Any) -> Resource:
 async def test_what_is_not_heard_of_in_time(
     there: Resource, known: Resource | None, dead: bool
 ) -> None:
-    told: dict[Key, Resource] = {known.key: known} if known else {}
+    output: dict[Key, Resource] = {known.key: known} if known else {}
     clock = Clock()
-    resource_watch = ResourceWatchCheck(Listing(there), told, (), [].append, clock)  # type: ignore[arg-type]
+    resource_watch = ResourceWatchCheck(Listing(there), output, (), [].append, clock)  # type: ignore[arg-type]
     await resource_watch.compare()
     assert resource_watch.trouble == ""
     clock.now = 121.0
@@ -58,11 +58,11 @@ async def test_what_is_not_heard_of_in_time(
 
 
 async def test_what_comes_late_is_no_trouble() -> None:
-    told: dict[Key, Resource] = {}
+    output: dict[Key, Resource] = {}
     clock = Clock()
-    resource_watch = ResourceWatchCheck(Listing(resource()), told, (), [].append, clock)  # type: ignore[arg-type]
+    resource_watch = ResourceWatchCheck(Listing(resource()), output, (), [].append, clock)  # type: ignore[arg-type]
     await resource_watch.compare()
-    told[resource().key] = resource()
+    output[resource().key] = resource()
     await resource_watch.compare()
     clock.now = 121.0
     assert resource_watch.trouble == ""
@@ -70,30 +70,30 @@ async def test_what_comes_late_is_no_trouble() -> None:
 
 async def test_what_has_gone_unheard_is_looked_at_and_is_trouble_if_that_does_not_help() -> None:
     one = resource()
-    told, woken, clock = {one.key: one}, list[Key](), Clock()
-    resource_watch = ResourceWatchCheck(Listing(), told, (), woken.append, clock)  # type: ignore[arg-type]
+    output, woken, clock = {one.key: one}, list[Key](), Clock()
+    resource_watch = ResourceWatchCheck(Listing(), output, (), woken.append, clock)  # type: ignore[arg-type]
     await resource_watch.compare()
     assert woken == [one.key]
     clock.now = 121.0
     await resource_watch.compare()
     assert "sent no event about DimseIngestionService imaging/img-ingest" in resource_watch.trouble
-    told.clear()
+    output.clear()
     await resource_watch.compare()
     assert resource_watch.trouble == ""
     assert len(woken) == 2
 
 
 async def test_what_comes_or_goes_during_the_comparison_is_no_trouble() -> None:
-    told: dict[Key, Resource] = {resource().key: resource()}
+    output: dict[Key, Resource] = {resource().key: resource()}
     woken = list[Key]()
 
     class Going(Listing):
         async def list_objects(self, *of: Any, **chosen: Any) -> list[Any]:
-            told.clear()
+            output.clear()
             return []
 
     clock = Clock()
-    resource_watch = ResourceWatchCheck(Going(), told, (), woken.append, clock)  # type: ignore[arg-type]
+    resource_watch = ResourceWatchCheck(Going(), output, (), woken.append, clock)  # type: ignore[arg-type]
     await resource_watch.compare()
     clock.now = 121.0
     assert resource_watch.trouble == ""
@@ -114,7 +114,7 @@ def trouble(object_watch: ObjectWatchCheck, clock: Clock) -> str:
 
 
 @pytest.mark.parametrize(
-    ("found", "dead"),
+    ("match", "dead"),
     [
         (manifest(), True),
         (manifest("ConfigMap"), True),
@@ -125,10 +125,10 @@ def trouble(object_watch: ObjectWatchCheck, clock: Clock) -> str:
         (manifest(namespace="other"), False),
     ],
 )
-def test_what_is_found_and_watched_must_be_heard_of(found: Manifest, dead: bool) -> None:
+def test_what_is_found_and_watched_must_be_heard_of(match: Manifest, dead: bool) -> None:
     clock = Clock()
     object_watch = ObjectWatchCheck(["imaging"], clock)
-    object_watch.record_read(found, 0.0)
+    object_watch.record_read(match, 0.0)
     assert object_watch.trouble == ""
     assert bool(trouble(object_watch, clock)) is dead
 
@@ -154,12 +154,12 @@ def test_what_is_heard_late_or_during_the_look_is_no_trouble() -> None:
     assert trouble(object_watch, clock) == ""
 
 
-@pytest.mark.parametrize("heard", [True, False])
-def test_what_is_gone_is_no_trouble(heard: bool) -> None:
+@pytest.mark.parametrize("received", [True, False])
+def test_what_is_gone_is_no_trouble(received: bool) -> None:
     clock = Clock()
     object_watch = ObjectWatchCheck((), clock)
     object_watch.record_read(manifest(), 0.0)
-    if heard:
+    if received:
         object_watch.record_event(manifest(version="6"), deleted=True)
     else:
         object_watch.record_absence("Secret", "imaging", "a")

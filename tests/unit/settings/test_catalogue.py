@@ -12,15 +12,15 @@ def settings(**more: object) -> CatalogueSettings:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ({"certificate_path": Path("/c/tls.crt")}, "belong together: set both"),
         ({"key_path": Path("/c/tls.key")}, "belong together: set both"),
         (FILES, "DIMSE_CATALOGUE_TOKEN is not set: give the token"),
     ],
 )
-def test_certificate_key_and_token_belong_together(given: dict[str, Path], said: str) -> None:
-    with pytest.raises(ConfigurationMistake, match=said):
+def test_certificate_key_and_token_belong_together(given: dict[str, Path], message: str) -> None:
+    with pytest.raises(ConfigurationMistake, match=message):
         settings(**given)
 
 

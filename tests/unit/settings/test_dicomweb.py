@@ -19,7 +19,7 @@ def test_lists_are_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "sentence"),
+    ("output", "sentence"),
     [
         ({"access": "bearer"}, "set DICOMWEB_JWKS_URL, DICOMWEB_TOKEN_ISSUER"),
         ({"access": "header"}, "set DICOMWEB_TRUSTED_PROXIES"),
@@ -27,6 +27,6 @@ def test_lists_are_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"external_address": "pacs.example"}, "DICOMWEB_EXTERNAL_ADDRESS"),
     ],
 )
-def test_what_cannot_be_is_a_sentence(told: dict[str, str], sentence: str) -> None:
+def test_what_cannot_be_is_a_sentence(output: dict[str, str], sentence: str) -> None:
     with pytest.raises(ConfigurationMistake, match=sentence):
-        DicomwebSettings.load(**NEEDED, **told)
+        DicomwebSettings.load(**NEEDED, **output)

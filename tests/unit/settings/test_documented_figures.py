@@ -52,11 +52,11 @@ SECTIONS = {
 
 def section(page: str, heading: str) -> str:
     """Return what stands below a heading that begins so, up to the next heading."""
-    found = re.search(
+    match = re.search(
         rf"^#+ {re.escape(heading)}.*?$(.*?)(?=^#|\Z)", page, re.MULTILINE | re.DOTALL
     )
-    assert found, heading
-    return found[1]
+    assert match, heading
+    return match[1]
 
 
 def rows(text: str) -> list[list[str]]:
@@ -69,10 +69,10 @@ def documented_value(cell: str) -> object:
     """Return a default as Python has it; None for one that is described in words."""
     if cell == "none":
         return ""
-    found = re.fullmatch(r"`([^`]*)`", cell)
-    if found is None:
+    match = re.fullmatch(r"`([^`]*)`", cell)
+    if match is None:
         return None
-    text = found[1]
+    text = match[1]
     if text in ("true", "false"):
         return text == "true"
     if number := re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(Ki|Mi|Gi)?", text):
@@ -118,8 +118,8 @@ def test_times_of_the_transport_are_those_of_the_code() -> None:
 def test_busy_pause_and_kept_results_are_those_of_the_code() -> None:
     text = section(TRANSPORT, "Times and sizes")
     assert re.search(rf"busy.*\| {Timeouts().busy_retry_after:g} s \|", text)
-    kept = f"{Timeouts().result_retention:g} s, at most {result_cache._MAX_RESULTS} "
-    assert kept in text
+    remaining = f"{Timeouts().result_retention:g} s, at most {result_cache._MAX_RESULTS} "
+    assert remaining in text
 
 
 def test_sizes_of_the_transport_are_those_of_the_code() -> None:

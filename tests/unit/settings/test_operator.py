@@ -21,7 +21,7 @@ def test_namespaces_and_defaults_are_read(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize(
-    ("name", "written", "said"),
+    ("name", "written", "message"),
     [
         ("DIMSE_OPERATOR_DEFAULTS", "[1]", "it is no map of values"),
         ("DIMSE_OPERATOR_DEFAULTS", "{", "it is not JSON"),
@@ -30,8 +30,8 @@ def test_namespaces_and_defaults_are_read(monkeypatch: pytest.MonkeyPatch) -> No
     ],
 )
 def test_a_mistake_is_a_sentence(
-    monkeypatch: pytest.MonkeyPatch, name: str, written: str, said: str
+    monkeypatch: pytest.MonkeyPatch, name: str, written: str, message: str
 ) -> None:
     monkeypatch.setenv(name, written)
-    with pytest.raises(ConfigurationMistake, match=f"{name}: .*{said}"):
+    with pytest.raises(ConfigurationMistake, match=f"{name}: .*{message}"):
         OperatorSettings.load()

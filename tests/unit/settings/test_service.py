@@ -48,7 +48,7 @@ def test_all_missing_are_named_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("DIMSE_AE", "A-TITLE-FAR-TOO-LONG", "16 is the most"),
         ("DIMSE_PORT", "eleven", "DIMSE_PORT: "),
@@ -66,13 +66,13 @@ def test_all_missing_are_named_at_once() -> None:
     ],
 )
 def test_a_wrong_value_is_a_sentence_with_its_name(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
 ) -> None:
     monkeypatch.setenv("DIMSE_NATS_URL", "nats:4222")
     monkeypatch.setenv(name, value)
     said_all = sentences()
     assert said_all.startswith(f"{name}: ")
-    assert said in said_all
+    assert message in said_all
 
 
 def test_a_secret_is_in_no_sentence_and_no_repr(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +134,7 @@ def test_argument_beats_environment_beats_file(
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("aeTitel: X", "ae_titel is not a setting: did you mean ae_title?"),
         ("natsUrl: n:1\nport: eleven", "proxy.yaml: port: "),
@@ -142,10 +142,10 @@ def test_argument_beats_environment_beats_file(
         ("a: [", "is not YAML"),
     ],
 )
-def test_a_wrong_file_is_a_sentence(tmp_path: Path, content: str, said: str) -> None:
+def test_a_wrong_file_is_a_sentence(tmp_path: Path, content: str, message: str) -> None:
     file = tmp_path / "proxy.yaml"
     file.write_text(content)
-    with pytest.raises(ConfigurationMistake, match=said):
+    with pytest.raises(ConfigurationMistake, match=message):
         ProxySettings.load(file)
 
 

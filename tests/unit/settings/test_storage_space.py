@@ -37,7 +37,7 @@ def test_another_sink_never_gets_the_catalogues_token(sink: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sink", "endpoint", "tokens", "said"),
+    ("sink", "endpoint", "tokens", "message"),
     [
         (
             "http://core:8080/events",
@@ -54,9 +54,9 @@ def test_another_sink_never_gets_the_catalogues_token(sink: str) -> None:
     ],
 )
 def test_no_token_is_sent_in_the_clear(
-    sink: str, endpoint: str, tokens: dict[str, str], said: str
+    sink: str, endpoint: str, tokens: dict[str, str], message: str
 ) -> None:
-    with pytest.raises(ConfigurationMistake, match=said) as mistake:
+    with pytest.raises(ConfigurationMistake, match=message) as mistake:
         settings(sink, endpoint, **tokens)
     assert "abc" not in str(mistake.value)
 

@@ -56,9 +56,9 @@ def test_what_is_no_file_of_settings_is_one_sentence(
 ) -> None:
     file = tmp_path / "proxy.yaml"
     file.write_text(content)
-    said = refused(file)
-    assert said.startswith(str(file))
-    assert sentence in said
+    message = refused(file)
+    assert message.startswith(str(file))
+    assert sentence in message
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

@@ -68,10 +68,10 @@ def _pydicom_data() -> Path:
 
 def _matching(folder: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
     for pattern in patterns:
-        found = sorted(folder.glob(pattern))
-        if not found:
+        match = sorted(folder.glob(pattern))
+        if not match:
             raise FileNotFoundError(f"No {pattern} in the installed demo images.")
-        yield from found
+        yield from match
 
 
 def _is_instance(path: Path) -> bool:

@@ -65,9 +65,9 @@ def _ready(process: subprocess.Popen[str], data: Path, log: Path) -> Product:
     started = time.monotonic()
     try:
         for line in process.stdout:
-            if found := _READY.match(line):
-                address = (found["host"], int(found["port"]))
-                return Product(found["title"], address, f"{found['http']}/", data, log)
+            if result := _READY.match(line):
+                address = (result["host"], int(result["port"]))
+                return Product(result["title"], address, f"{result['http']}/", data, log)
     finally:
         timer.cancel()
     seconds = time.monotonic() - started

@@ -16,8 +16,8 @@ def advertised_host(host: str) -> str:
     if not _means_every_address(host):
         return host
     families = (socket.AF_INET6, socket.AF_INET) if ":" in host else (socket.AF_INET,)
-    found = filter(None, map(_towards_others, families))
-    return next(found, "::1" if ":" in host else "127.0.0.1")
+    match = filter(None, map(_towards_others, families))
+    return next(match, "::1" if ":" in host else "127.0.0.1")
 
 
 def _means_every_address(host: str) -> bool:

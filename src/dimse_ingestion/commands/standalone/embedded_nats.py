@@ -122,8 +122,8 @@ class EmbeddedNats:
 
     def _last_log_lines(self) -> str:
         written_percent = (path for path in (self._early_output, self._log) if path.exists())
-        said = [path.read_text(errors="replace") for path in written_percent]
-        return "\n".join("".join(said).splitlines()[-10:])
+        message = [path.read_text(errors="replace") for path in written_percent]
+        return "\n".join("".join(message).splitlines()[-10:])
 
     async def _end(self) -> None:
         process, self._process = self._process, None
@@ -139,13 +139,13 @@ class EmbeddedNats:
 
 def _binary() -> Path:
     beside_python = Path(sys.executable).parent / "nats-server"
-    found = beside_python if beside_python.exists() else shutil.which("nats-server")
-    if found is None:
+    match = beside_python if beside_python.exists() else shutil.which("nats-server")
+    if match is None:
         raise RuntimeError(
             "There is no nats-server to embed: pip install 'dimse-ingestion[standalone]', or put "
             "a nats-server on the PATH."
         )
-    return Path(found)
+    return Path(match)
 
 
 def _end_with_parent() -> Callable[[], None] | None:

@@ -43,9 +43,9 @@ def registry(archives: Mapping[str, bytes | Path]) -> Iterator[str]:
 
     class Registry(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            found = archives.get(self.path)
-            body = found.read_bytes() if isinstance(found, Path) else found or b""
-            self.send_response(404 if found is None else 200)
+            match = archives.get(self.path)
+            body = match.read_bytes() if isinstance(match, Path) else match or b""
+            self.send_response(404 if match is None else 200)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

@@ -14,8 +14,8 @@ NOWHERE = "http://127.0.0.1:9"  # discard: nobody listens
 
 
 def test_the_registrys_address_is_that_of_npm() -> None:
-    told = OHIF.address("https://registry.example/npm/")
-    assert told == f"https://registry.example/npm/@ohif/app/-/app-{OHIF.version}.tgz"
+    output = OHIF.address("https://registry.example/npm/")
+    assert output == f"https://registry.example/npm/@ohif/app/-/app-{OHIF.version}.tgz"
     assert OHIF.archive == f"ohif-app-{OHIF.version}.tgz"
 
 

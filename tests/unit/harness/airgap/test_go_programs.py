@@ -6,9 +6,9 @@ from harness.airgap.cache import Cache
 
 @pytest.fixture
 def cache(tmp_path):
-    found = Cache(tmp_path)
-    found.programs.mkdir()
-    return found
+    match = Cache(tmp_path)
+    match.programs.mkdir()
+    return match
 
 
 def placed(cache: Cache, name: str, built_from: str | None) -> None:

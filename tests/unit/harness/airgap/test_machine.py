@@ -20,8 +20,8 @@ def test_debian_root_and_a_new_go_are_all_it_takes():
     ],
 )
 def test_what_is_missing_is_said_with_the_cure(release, user, go, sentence):
-    (said,) = unfit(release, user, go)
-    assert sentence in said
+    (message,) = unfit(release, user, go)
+    assert sentence in message
 
 
 def test_everything_missing_is_said_at_once():

@@ -30,5 +30,5 @@ def test_kubernetes_own_parts_are_of_its_version():
 
 def test_kubernetes_is_told_its_version():
     flags = " ".join(go_programs.version_flags("v1.34.4"))
-    for told in ("gitVersion=v1.34.4", "gitMajor=1", "gitMinor=34", "gitTreeState=clean"):
-        assert f"-X k8s.io/component-base/version.{told}" in flags
+    for output in ("gitVersion=v1.34.4", "gitMajor=1", "gitMinor=34", "gitTreeState=clean"):
+        assert f"-X k8s.io/component-base/version.{output}" in flags

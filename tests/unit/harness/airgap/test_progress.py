@@ -10,21 +10,21 @@ def test_a_stopwatch_shows_minutes_and_seconds():
 
 
 def test_each_step_is_counted_and_told_twice():
-    told: list[str] = []
-    progress = Progress(2, told.append)
+    output: list[str] = []
+    progress = Progress(2, output.append)
     for title in ("one", "two"):
         with progress.step(title):
             pass
-    assert [line.split(" ", 2)[0] for line in told] == ["[1/2]", "[1/2]", "[2/2]", "[2/2]"]
-    assert told[0].endswith("one ...")
-    assert "two: done in 00:00" in told[3]
+    assert [line.split(" ", 2)[0] for line in output] == ["[1/2]", "[1/2]", "[2/2]", "[2/2]"]
+    assert output[0].endswith("one ...")
+    assert "two: done in 00:00" in output[3]
 
 
 def test_a_step_that_fails_is_not_told_as_done():
-    told: list[str] = []
-    with pytest.raises(OSError, match="no room"), Progress(1, told.append).step("one"):
+    output: list[str] = []
+    with pytest.raises(OSError, match="no room"), Progress(1, output.append).step("one"):
         raise OSError("no room")
-    assert len(told) == 1
+    assert len(output) == 1
 
 
 def test_a_step_that_goes_on_is_reported_again_and_again():

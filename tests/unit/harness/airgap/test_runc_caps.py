@@ -60,8 +60,8 @@ def written(path: Path, content: object) -> Path:
 def test_a_container_asks_for_no_more_than_the_host_grants(host, option, tmp_path):
     config = {"process": PROCESS, "linux": {"resources": {"hugepageLimits": LIMIT}}}
     path = written(tmp_path / "config.json", config)
-    said = called(tmp_path, "--root", "/run/x", "create", *option, "an-id")
-    assert said.split() == ["--root", "/run/x", "create", *option, "an-id"]
+    message = called(tmp_path, "--root", "/run/x", "create", *option, "an-id")
+    assert message.split() == ["--root", "/run/x", "create", *option, "an-id"]
     wanted = TRIMMED if host == "refused" else PROCESS
     assert json.loads(path.read_text()) == config | {"process": wanted}
 
