@@ -22,7 +22,7 @@ from dimse_ingestion.settings import (
     OperatorSettings,
     ProxySettings,
 )
-from dimse_ingestion.spooling.spool import UpperLayerLimits as SpoolLimits
+from dimse_ingestion.spooling.spool import Limits as SpoolLimits
 from dimse_ingestion.storage.object_store import PART_SIZE
 from dimse_ingestion.transport.nats.options import NatsOptions
 from dimse_ingestion.transport.protocol import find
@@ -31,7 +31,7 @@ from dimse_ingestion.transport.protocol.timeouts import Timeouts
 from dimse_ingestion.transport.server import result_cache
 from dimse_ingestion.transport.server.flow_limits import FlowLimits
 from dimse_ingestion.upper_layer import command_set, pdata
-from dimse_ingestion.upper_layer.limits import UpperLayerLimits as UpperLayerLimits
+from dimse_ingestion.upper_layer.limits import UpperLayerLimits
 
 ROOT = Path(__file__).parents[3]
 OPERATING, CONFORMANCE, TRANSPORT = (
@@ -166,14 +166,14 @@ def test_timers_and_limits_are_those_of_the_code() -> None:
     assert f"| {Timeouts().echo_deadline:g} s |" in text
     assert f"| {settings['maximum_identifier_length'].default // 2**20} MiB |" in text
     assert f"({SpoolLimits().disk // 2**30} GiB)" in text
-    whole, identifier = limits.Limits(), limits.IDENTIFIER
+    whole, identifier = limits.ParserLimits(), limits.IDENTIFIER
     assert f"| {whole.depth} |" in text
     assert f"| {whole.parts:,}; {identifier.parts:,} |" in text
     assert f"| {whole.inflated // 2**30} GiB; {identifier.inflated // 2**20} MiB |" in text
 
 
 def test_limits_of_queries_are_those_of_the_code() -> None:
-    query, stored = section(CONFORMANCE, "2.5 Query"), limits.Limits()
+    query, stored = section(CONFORMANCE, "2.5 Query"), limits.ParserLimits()
     assert f"{matching.MOST_PATTERNS} values and {matching.LONGEST_PATTERNS} characters" in query
     assert f"({ProxySettings.model_fields['maximum_matches'].default})" in query
     for size in (stored.text, stored.binary):
