@@ -91,11 +91,11 @@ async def test_an_instance_is_transcoded_to_explicit_little_endian_on_request(
     accept = {"accept": f"application/dicom; transfer-syntax={EXPLICIT}"}
     answer = await stored_files.client.get(path_of(name), headers=accept)
     assert answer.status_code == 200, answer.text
-    made, stored = dcmread(BytesIO(answer.content)), of(name)
-    assert made.file_meta.TransferSyntaxUID == EXPLICIT
-    assert made.SOPInstanceUID == stored.SOPInstanceUID
+    transcoded, stored = dcmread(BytesIO(answer.content)), of(name)
+    assert transcoded.file_meta.TransferSyntaxUID == EXPLICIT
+    assert transcoded.SOPInstanceUID == stored.SOPInstanceUID
     if "PixelData" in stored:
-        for mine, theirs in zip(iter_pixels(made), iter_pixels(stored), strict=True):
+        for mine, theirs in zip(iter_pixels(transcoded), iter_pixels(stored), strict=True):
             assert (mine == theirs).all()
 
 

@@ -25,30 +25,30 @@ J2K = b"\xff\x4f\xff\x51" + b"a" * 60
 
 
 def instance(sop_class: str) -> Dataset:
-    made = Dataset()
-    made.SOPClassUID, made.SOPInstanceUID = sop_class, generate_uid()
-    made.StudyInstanceUID, made.SeriesInstanceUID = generate_uid(), generate_uid()
-    made.PatientName, made.PatientID, made.Modality = "Made^Up", "MADE", "OT"
-    return made
+    data_set = Dataset()
+    data_set.SOPClassUID, data_set.SOPInstanceUID = sop_class, generate_uid()
+    data_set.StudyInstanceUID, data_set.SeriesInstanceUID = generate_uid(), generate_uid()
+    data_set.PatientName, data_set.PatientID, data_set.Modality = "Made^Up", "MADE", "OT"
+    return data_set
 
 
 def image(sop_class: str, frames: int, pixels: bytes) -> Dataset:
-    made = instance(sop_class)
-    made.Rows = made.Columns = 8
-    made.SamplesPerPixel, made.PhotometricInterpretation = 1, "MONOCHROME2"
-    made.BitsAllocated = made.BitsStored = 8
-    made.HighBit, made.PixelRepresentation, made.NumberOfFrames = 7, 0, frames
-    made.PixelData = pixels
-    made["PixelData"].VR = "OB"
-    return made
+    data_set = instance(sop_class)
+    data_set.Rows = data_set.Columns = 8
+    data_set.SamplesPerPixel, data_set.PhotometricInterpretation = 1, "MONOCHROME2"
+    data_set.BitsAllocated = data_set.BitsStored = 8
+    data_set.HighBit, data_set.PixelRepresentation, data_set.NumberOfFrames = 7, 0, frames
+    data_set.PixelData = pixels
+    data_set["PixelData"].VR = "OB"
+    return data_set
 
 
 def document(end: int, content: bytes) -> Dataset:
-    made = instance(f"{ENCAPSULATED}.{end}")
-    made.MIMETypeOfEncapsulatedDocument = "text/html"  # not to be believed
-    made.EncapsulatedDocument = content + b"\0" * (len(content) % 2)
-    made.EncapsulatedDocumentLength = len(content)
-    return made
+    data_set = instance(f"{ENCAPSULATED}.{end}")
+    data_set.MIMETypeOfEncapsulatedDocument = "text/html"  # must not be trusted
+    data_set.EncapsulatedDocument = content + b"\0" * (len(content) % 2)
+    data_set.EncapsulatedDocumentLength = len(content)
+    return data_set
 
 
 def with_undefined_length(file: bytes) -> bytes:
@@ -65,19 +65,19 @@ class Store:
         self._space, self._folder = space, folder
 
     async def path(
-        self, made: Dataset, syntax: str = EXPLICIT, *, is_undefined: bool = False
+        self, data_set: Dataset, syntax: str = EXPLICIT, *, is_undefined: bool = False
     ) -> str:
-        made.file_meta = FileMetaDataset()
-        made.file_meta.TransferSyntaxUID = syntax
-        if "PixelData" in made:
-            made["PixelData"].is_undefined_length = syntax != EXPLICIT
-        file = self._folder / f"{made.SOPInstanceUID}.dcm"
-        made.save_as(file, enforce_file_format=True)
+        data_set.file_meta = FileMetaDataset()
+        data_set.file_meta.TransferSyntaxUID = syntax
+        if "PixelData" in data_set:
+            data_set["PixelData"].is_undefined_length = syntax != EXPLICIT
+        file = self._folder / f"{data_set.SOPInstanceUID}.dcm"
+        data_set.save_as(file, enforce_file_format=True)
         if is_undefined:
             file.write_bytes(with_undefined_length(file.read_bytes()))
         await self._space.store(file)
-        series = f"/studies/{made.StudyInstanceUID}/series/{made.SeriesInstanceUID}"
-        return f"{series}/instances/{made.SOPInstanceUID}"
+        series = f"/studies/{data_set.StudyInstanceUID}/series/{data_set.SeriesInstanceUID}"
+        return f"{series}/instances/{data_set.SOPInstanceUID}"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -209,14 +209,14 @@ async def test_a_study_of_an_image_and_a_video_is_rendered_as_the_image(store: S
 
 
 async def test_icon_pixels_are_not_the_pixels_of_the_image(store: Store) -> None:
-    made = image(MULTI_FRAME, 1, encapsulate([J2K + b"\xff\xd9"], has_bot=False))
+    data_set = image(MULTI_FRAME, 1, encapsulate([J2K + b"\xff\xd9"], has_bot=False))
     icon = Dataset()
     icon.Rows = icon.Columns = 64
     icon.BitsAllocated = 8
     icon.PixelData = bytes(range(256)) * 16
     icon["PixelData"].VR = "OB"
-    made.IconImageSequence = [icon]
-    path = await store.path(made, "1.2.840.10008.1.2.4.90")
+    data_set.IconImageSequence = [icon]
+    path = await store.path(data_set, "1.2.840.10008.1.2.4.90")
     headers = {"accept": "application/octet-stream"}
     answer = await store.client.get(f"{path}/bulkdata/00880200/1/7FE00010", headers=headers)
     assert answer.content == icon.PixelData
@@ -225,8 +225,8 @@ async def test_icon_pixels_are_not_the_pixels_of_the_image(store: Store) -> None
 async def test_fragments_in_a_native_syntax_are_bulk_data_without_item_headers(
     store: Store,
 ) -> None:
-    made = image(MULTI_FRAME, 2, encapsulate([bytes(64), b"\2" * 64], has_bot=False))
-    path = await store.path(made, is_undefined=True)
+    data_set = image(MULTI_FRAME, 2, encapsulate([bytes(64), b"\2" * 64], has_bot=False))
+    path = await store.path(data_set, is_undefined=True)
     headers = {"accept": "application/octet-stream"}
     answer = await store.client.get(f"{path}/bulkdata/7FE00010", headers=headers)
     assert answer.content == bytes(64) + b"\2" * 64

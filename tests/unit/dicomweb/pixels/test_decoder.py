@@ -58,17 +58,17 @@ def open_context(picture: bytes) -> np.ndarray:
 
 @pytest.mark.parametrize("path", list(images()), ids=lambda path: path.name)
 async def test_every_image_is_decoded_as_by_pydicom_and_rendered(path):
-    decode_job_of = await job_of(path)
+    job = await job_of(path)
     theirs = dcmread(path)
     is_ybr = theirs.PhotometricInterpretation == "YBR_FULL"  # and stays so: metadata says it
     expected = next(iter_pixels(theirs, raw=is_ybr))
-    pixels = np.frombuffer(decoder.decode(decode_job_of), expected.dtype.newbyteorder("<"))
+    pixels = np.frombuffer(decoder.decode(job), expected.dtype.newbyteorder("<"))
     if theirs.get("PlanarConfiguration") == 1:
         expected = expected.transpose(2, 0, 1)
     if theirs.get("BitsAllocated") == 1:
         expected = np.packbits(expected.ravel(), bitorder="little")
     assert (pixels.reshape(expected.shape) == expected).all()
-    picture = open_context(decoder.render(decode_job_of, PNG))
+    picture = open_context(decoder.render(job, PNG))
     assert picture.shape[:2] == (theirs.Rows, theirs.Columns)
 
 
@@ -86,13 +86,16 @@ def greys(values: list[int], *more: Element, photometric: str = "MONOCHROME2") -
     ]
     own = {each.tag for each in more}
     elements = [*(each for each in elements if each.tag not in own), *more]
-    held = [*elements, Element("7FE0", "0010", "OW", bulk=BulkReference(0, len(values) * 2))]
+    stored_elements = [
+        *elements,
+        Element("7FE0", "0010", "OW", bulk=BulkReference(0, len(values) * 2)),
+    ]
     frame = struct.pack(f"<{len(values)}h", *values)
-    return frame_decode_job(frame, elements, image_pixels(held), EXPLICIT)
+    return frame_decode_job(frame, elements, image_pixels(stored_elements), EXPLICIT)
 
 
-def shades(decode_job_of: DecodeJob, view: RenderParameters = PNG) -> list[int]:
-    return open_context(decoder.render(decode_job_of, view))[0].tolist()
+def shades(job: DecodeJob, view: RenderParameters = PNG) -> list[int]:
+    return open_context(decoder.render(job, view))[0].tolist()
 
 
 WINDOW = [element(0x00281050, "DS", "50"), element(0x00281051, "DS", "101")]
@@ -138,13 +141,13 @@ def test_a_voi_lut_takes_precedence_over_the_window():
 
 
 def test_a_region_is_cropped_mirrored_and_scaled_to_fit():
-    decode_job_of = greys([0, 50, 100])
+    job = greys([0, 50, 100])
     cut = RenderParameters(media_type="image/png", region=Region(1, 0, 2, 1))
-    assert shades(decode_job_of, cut) == [128, 255]
+    assert shades(job, cut) == [128, 255]
     mirrored = RenderParameters(media_type="image/png", region=Region(1, 0, -2, 1))
-    assert shades(decode_job_of, mirrored) == [255, 128]
+    assert shades(job, mirrored) == [255, 128]
     small = RenderParameters(media_type="image/png", size=(6, 6))
-    assert open_context(decoder.render(decode_job_of, small)).shape == (2, 6)
+    assert open_context(decoder.render(job, small)).shape == (2, 6)
 
 
 def test_a_thumbnail_is_not_larger_than_its_image():
@@ -163,12 +166,12 @@ async def test_a_palette_is_applied():
 )
 async def test_a_code_stream_larger_than_the_instance_declares_is_refused(name):
     path = next(each for each in images() if each.name == name)
-    decode_job_of = await job_of(path)
-    small = decoder._data_set(decode_job_of)
-    decoder.check_size(decode_job_of.frame, small)
+    job = await job_of(path)
+    small = decoder._data_set(job)
+    decoder.check_size(job.frame, small)
     small.Rows = small.Columns = 2
     with pytest.raises(Undecodable, match="larger than the instance says"):
-        decoder.check_size(decode_job_of.frame, small)
+        decoder.check_size(job.frame, small)
 
 
 def sequence(tag: int, *item: Element) -> Element:
@@ -267,14 +270,14 @@ def palette(bits: int, *entries: int, first: int = 0) -> list[Element]:
 def test_a_palette_shorter_than_its_descriptor_repeats_its_last_colour():
     colours = [each for each in palette(16, 0, 0x8000, 0xFF00) if each.element >= "1200"]
     longer = [element(0x00281101 + n, "US", "256\\0\\16") for n in range(3)]
-    decode_job_of = greys([0, 1, 2, 200], *longer, *colours, photometric="PALETTE COLOR")
-    assert [red for red, _, _ in shades(decode_job_of)] == [0, 0x80, 0xFF, 0xFF]
+    job = greys([0, 1, 2, 200], *longer, *colours, photometric="PALETTE COLOR")
+    assert [red for red, _, _ in shades(job)] == [0, 0x80, 0xFF, 0xFF]
 
 
 def test_a_palette_may_begin_below_zero():
     colours = palette(16, 0, 0x8000, 0xFF00, first=0xFFFF)
-    decode_job_of = greys([-1, 0, 1], *colours, photometric="PALETTE COLOR")
-    assert [red for red, _, _ in shades(decode_job_of)] == [0, 0x80, 0xFF]
+    job = greys([-1, 0, 1], *colours, photometric="PALETTE COLOR")
+    assert [red for red, _, _ in shades(job)] == [0, 0x80, 0xFF]
 
 
 def test_an_image_with_an_incomplete_palette_is_grey():
@@ -285,8 +288,8 @@ def test_an_image_with_an_incomplete_palette_is_grey():
 def test_an_image_with_an_invalid_segmented_palette_is_grey():
     descriptors = [each for each in palette(16, 0, 1) if each.element < "1200"]
     segments = [words(0x00281221 + n, 7, 9) for n in range(3)]
-    decode_job_of = greys([0, 50, 100], *descriptors, *segments, photometric="PALETTE COLOR")
-    assert shades(decode_job_of) == [0, 128, 255]
+    job = greys([0, 50, 100], *descriptors, *segments, photometric="PALETTE COLOR")
+    assert shades(job) == [0, 128, 255]
 
 
 def test_strips_are_scaled_by_the_range_of_the_whole_image(monkeypatch):
@@ -298,9 +301,11 @@ def test_strips_are_scaled_by_the_range_of_the_whole_image(monkeypatch):
         element(0x00280011, "US", "3"),
         element(0x00280100, "US", "8"),
     ]
-    held = [*elements, Element("7FE0", "0010", "OB", bulk=BulkReference(0, 15))]
-    decode_job_of = frame_decode_job(bytes(range(0, 30, 2)), elements, image_pixels(held), EXPLICIT)
-    picture = open_context(decoder.render(decode_job_of, PNG)).ravel().tolist()
+    stored_elements = [*elements, Element("7FE0", "0010", "OB", bulk=BulkReference(0, 15))]
+    job = frame_decode_job(
+        bytes(range(0, 30, 2)), elements, image_pixels(stored_elements), EXPLICIT
+    )
+    picture = open_context(decoder.render(job, PNG)).ravel().tolist()
     assert picture == [round(n * 255 / 14) for n in range(15)]
 
 
@@ -321,11 +326,11 @@ def test_colours_keep_a_photometric_interpretation_that_is_valid_uncompressed(la
         element(0x00280011, "US", "8"),
         element(0x00280100, "US", "8"),
     ]
-    held = [*elements, Element("7FE0", "0010", "OB", bulk=BulkReference(0, 70))]
+    stored_elements = [*elements, Element("7FE0", "0010", "OB", bulk=BulkReference(0, 70))]
     frame = rle(*(bytes([193, value]) for value in (86, 91, 244)))
-    decode_job_of = frame_decode_job(frame, elements, image_pixels(held), "1.2.840.10008.1.2.5")
-    assert list(decoder.decode(decode_job_of)[:3]) == [86, 91, 244]
-    shown = open_context(decoder.render(decode_job_of, PNG))[0, 0].tolist()
+    job = frame_decode_job(frame, elements, image_pixels(stored_elements), "1.2.840.10008.1.2.5")
+    assert list(decoder.decode(job)[:3]) == [86, 91, 244]
+    shown = open_context(decoder.render(job, PNG))[0, 0].tolist()
     assert shown == ([249, 16, 20] if label == "YBR_FULL" else [86, 91, 244])
 
 
@@ -338,7 +343,7 @@ def test_frames_labelled_subsampled_with_three_bytes_per_pixel_are_rendered():
         element(0x00280011, "US", "4"),
         element(0x00280100, "US", "8"),
     ]
-    held = [*elements, Element("7FE0", "0010", "OB", bulk=BulkReference(0, 48))]
-    whole = native_pixels(image_pixels(held))
-    decode_job_of = frame_decode_job(bytes([86, 91, 244]) * 16, elements, whole, EXPLICIT)
-    assert open_context(decoder.render(decode_job_of, PNG))[3, 3].tolist() == [249, 16, 20]
+    stored_elements = [*elements, Element("7FE0", "0010", "OB", bulk=BulkReference(0, 48))]
+    whole = native_pixels(image_pixels(stored_elements))
+    job = frame_decode_job(bytes([86, 91, 244]) * 16, elements, whole, EXPLICIT)
+    assert open_context(decoder.render(job, PNG))[3, 3].tolist() == [249, 16, 20]

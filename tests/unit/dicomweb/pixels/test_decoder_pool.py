@@ -26,8 +26,10 @@ def job_for(
     rows: int = 4, columns: int = 4, syntax: str = EXPLICIT, frame: bytes = b""
 ) -> DecodeJob:
     elements = image_elements(rows, columns)
-    held = [*elements, Element("7FE0", "0010", "OW", bulk=BulkReference(0, 1))]
-    return frame_decode_job(frame or bytes(rows * columns), elements, image_pixels(held), syntax)
+    stored_elements = [*elements, Element("7FE0", "0010", "OW", bulk=BulkReference(0, 1))]
+    return frame_decode_job(
+        frame or bytes(rows * columns), elements, image_pixels(stored_elements), syntax
+    )
 
 
 def image_elements(rows: int, columns: int) -> list[Element]:
@@ -168,9 +170,12 @@ async def test_a_full_queue_of_images_is_503():
 
 
 def test_a_frame_too_large_to_be_decoded_is_refused_before_it_is_read():
-    held = [*image_elements(60000, 60000), Element("7FE0", "0010", "OW", bulk=BulkReference(0, 1))]
+    stored_elements = [
+        *image_elements(60000, 60000),
+        Element("7FE0", "0010", "OW", bulk=BulkReference(0, 1)),
+    ]
     with pytest.raises(Problem, match="60000 rows") as problem:
-        check_size(image_pixels(held))
+        check_size(image_pixels(stored_elements))
     assert problem.value.status == 413
 
 
