@@ -1,11 +1,16 @@
-"""Values of header fields: lists, and media types with parameters (RFC 9110 sections 5.6 and 8.3).
+"""Values of header fields: lists, media types with parameters, and warnings.
 
-A client may send anything in a header, so nothing here raises: what is malformed comes out as an
-empty media type or is left out. RFC 2231's continuations (`name*0=`) are not part of HTTP and are
-plain parameter names. What a media type means is decided by the modules that use it.
+Lists and media types follow RFC 9110 sections 5.6 and 8.3. A client may send anything in a
+header, so nothing here raises: malformed text becomes an empty media type or is left out. RFC
+2231's continuations (`name*0=`) are not part of HTTP and are plain parameter names. The modules
+that use a media type decide what it means.
 """
 
+import re
+
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+_NOT_PRINTABLE = re.compile(r"[^ -~]")
+_ESCAPED = re.compile(r'(["\\])')
 
 
 def split_unquoted(text: str, separator: str) -> list[str]:
@@ -56,3 +61,14 @@ def _unquoted(value: str) -> str:
         if not escaped:
             plain.append(each)
     return "".join(plain)
+
+
+def warning(agent: str, sentence: str) -> str:
+    """Return the value of a Warning header from `agent` (RFC 7234 section 5.5, PS3.18 8.5).
+
+    A sentence may repeat any text of a request, so it is reduced to printable ASCII on one line and
+    quoted as a quoted-string.
+    """
+    printable = _NOT_PRINTABLE.sub("?", sentence)
+    quoted = _ESCAPED.sub(r"\\\1", printable)
+    return f'299 {agent} "{quoted}"'

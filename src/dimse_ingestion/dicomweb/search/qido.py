@@ -23,9 +23,9 @@ from dimse_ingestion.dicom.query_levels import (
     UNIQUE_KEYS,
 )
 from dimse_ingestion.dicom.value_representations import vr_of
+from dimse_ingestion.dicomweb.http.header_values import warning
 from dimse_ingestion.dicomweb.http.representations import DataSetFormat, data_set_format
 from dimse_ingestion.dicomweb.http.urls import BASE_PATH, Resource, bulk_data, resource
-from dimse_ingestion.dicomweb.http.warning_headers import warning
 from dimse_ingestion.dicomweb.middleware.compression import CompressionMiddleware
 from dimse_ingestion.dicomweb.routing import ServiceContext
 from dimse_ingestion.dicomweb.search.query_parameters import Search, parse_search

@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from dimse_ingestion.dicomweb.http.header_values import media_type
+from dimse_ingestion.dicomweb.http.header_values import media_type, warning
 from dimse_ingestion.dicomweb.http.media_types import DICOM, MULTIPART
 from dimse_ingestion.dicomweb.http.multipart_reader import (
     Event,
@@ -28,7 +28,6 @@ from dimse_ingestion.dicomweb.http.multipart_reader import (
 from dimse_ingestion.dicomweb.http.problems import Problem
 from dimse_ingestion.dicomweb.http.representations import DataSetFormat, store_response_format
 from dimse_ingestion.dicomweb.http.urls import BASE_PATH, Resource, resource
-from dimse_ingestion.dicomweb.http.warning_headers import warning
 from dimse_ingestion.dicomweb.routing import ServiceContext
 from dimse_ingestion.dicomweb.store.bulk_data_upload import BulkDataUpload
 from dimse_ingestion.dicomweb.store.metadata_upload import (

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dimse_ingestion.dicomweb.http.header_values import media_type, split_unquoted
+from dimse_ingestion.dicomweb.http.header_values import media_type, split_unquoted, warning
 
 
 def test_a_media_type_has_its_parameters() -> None:
@@ -33,3 +33,21 @@ def test_continuations_of_mail_are_plain_names(text: str) -> None:
 def test_any_text_is_parsed(text: str) -> None:
     name, parameters = media_type(text)
     assert name or not parameters
+
+
+def test_the_sentence_is_quoted_after_the_agent() -> None:
+    assert warning("http://server", "It is so.") == '299 http://server "It is so."'
+
+
+@pytest.mark.parametrize(
+    ("sentence", "escaped"),
+    [
+        ("a\0b", "a?b"),
+        ("a\r\nX: y", "a??X: y"),
+        ("a\x7f\t\u00e9\u20ac", "a????"),
+        ('a "b"', r"a \"b\""),
+        ("a\\", r"a\\"),
+    ],
+)
+def test_nothing_in_a_sentence_breaks_the_header(sentence: str, escaped: str) -> None:
+    assert warning("server", sentence) == f'299 server "{escaped}"'
