@@ -64,8 +64,8 @@ class CarrierClient:
 
         try:
             return _to_echo_result(await retrier.run(operation, run_attempt))
-        except RetriesExhausted as why:
-            raise OutOfResources(str(why)) from None
+        except RetriesExhausted as error:
+            raise OutOfResources(str(error)) from None
 
     async def store(self, open_: StoreOpen, source: Source, *, deadline: float) -> StoreResult:
         """Send one data set and return its result; A700 after `deadline` seconds."""
@@ -76,8 +76,8 @@ class CarrierClient:
 
         try:
             return _to_store_result(await self._retrier.run(operation, run_attempt))
-        except RetriesExhausted as why:
-            return StoreResult(status=Status.OUT_OF_RESOURCES, comment=str(why), transient=True)
+        except RetriesExhausted as error:
+            return StoreResult(status=Status.OUT_OF_RESOURCES, comment=str(error), transient=True)
 
     def find(self, open_: FindOpen) -> CarrierFindStream:
         """Start one query."""

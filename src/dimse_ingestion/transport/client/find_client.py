@@ -103,8 +103,8 @@ class CarrierFindStream:
     async def _run(self) -> None:
         try:
             final = await self._retrier.run(self._operation, self._run_attempt)
-        except RetriesExhausted as why:
-            self._end(FindResult(status=Status.OUT_OF_RESOURCES, comment=str(why)))
+        except RetriesExhausted as error:
+            self._end(FindResult(status=Status.OUT_OF_RESOURCES, comment=str(error)))
         else:
             self._end(_to_find_result(final))
         finally:

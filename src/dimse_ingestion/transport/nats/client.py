@@ -98,7 +98,7 @@ class NatsClient:
 
     async def start(self) -> None:
         """Start to connect, and return at once."""
-        self._start_task(self._reconnect_loop(), "nats link")
+        self._start_task(self._reconnect_loop(), "nats reconnect")
 
     async def wait_connected(self, seconds: float) -> None:
         """Wait for a connection. Raises CarrierDown with the problem after so many seconds."""
@@ -152,7 +152,7 @@ class NatsClient:
             with suppress(CarrierDown):
                 await self._round_trip(connection, _CLOSE_TIMEOUT)
             connection.cut("closed by us")
-        self._trouble = "The link to NATS is closed."
+        self._trouble = "The connection to NATS is closed."
 
     def on_message(self, number: int, delivery: Delivery) -> None:
         """Deliver a message (ConnectionListener)."""
@@ -199,6 +199,11 @@ class NatsClient:
                 _LOG.exception("A callback for a change of the NATS connection failed.")
 
     async def _reconnect_loop(self) -> None:
+        """Open a connection whenever one is needed: after a loss, a lame duck, or a new credential.
+
+        The connection in use stays until the new one is open, so that a planned move interrupts
+        nothing; it is lost first only when it broke.
+        """
         while not self._closing:
             await self._reconnect_needed.wait()
             await self._connector.pause()
@@ -206,7 +211,7 @@ class NatsClient:
                 await self._switch_to(await self._connector.open(self))
             except CarrierDown as trouble:
                 self._record_failure(str(trouble))
-            except Exception:  # noqa: BLE001 - reconnecting must go on, and it is logged
+            except Exception:  # noqa: BLE001 - reconnecting must continue, and it is logged
                 self._connector.count_failure()
                 _LOG.exception("Connecting to NATS raised an unexpected exception; it is retried.")
 
@@ -217,6 +222,13 @@ class NatsClient:
         self._trouble = sentence
 
     async def _switch_to(self, opened: OpenedConnection) -> None:
+        """Use a new connection, and close the one that it replaces once it is drained.
+
+        A replaced connection counts as lost and restored for the callbacks: messages in flight may
+        arrive in another order, or twice, so both ends of each session must compare positions.
+        Subscriptions are confirmed before the client is ready again: an answer to the first probe
+        would otherwise find no subscriber.
+        """
         connection = opened.connection
         previous, self._connection = self._connection, connection
         self._reconnect_needed.clear()
@@ -231,7 +243,7 @@ class NatsClient:
         if connection is self._connection:
             self._mark_ready(opened)
         if previous is not None:
-            self._start_task(self._close_replaced(previous), "nats link retiring")
+            self._start_task(self._close_replaced(previous), "nats replaced connection")
 
     def _mark_ready(self, opened: OpenedConnection) -> None:
         _LOG.info(
@@ -242,7 +254,7 @@ class NatsClient:
         )
         self._ready.set()
         self._notify_changed(connected=True)
-        self._start_task(self._keep_alive(opened.connection), "nats link tending")
+        self._start_task(self._keep_alive(opened.connection), "nats keep alive")
 
     async def _resubscribe(self, connection: Connection) -> None:
         with suppress(CarrierDown):
@@ -255,6 +267,7 @@ class NatsClient:
         await connection.round_trip(max_idle or self._settings.connect_timeout)
 
     async def _keep_alive(self, connection: Connection) -> None:
+        """Ping for as long as the connection is in use, and check denied subjects again."""
         interval = self._settings.ping_interval
         started_at = time.monotonic()
         with suppress(CarrierDown):
