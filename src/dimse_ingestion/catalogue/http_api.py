@@ -155,18 +155,22 @@ class HttpApi:
                 query = await _decode(body, lambda: wire.decode_query(request.url.path, body))
         except _REFUSALS as refusal:
             return _query_refusal(refusal)
-        lines = self._answer(query, source, objects=request.url.path == wire.OBJECTS)
+        parent = request.headers.get(tracing.TRACEPARENT, "")
+        lines = self._answer(query, source, parent, objects=request.url.path == wire.OBJECTS)
         return StreamingResponse(lines, media_type=wire.MEDIA_TYPE)
 
-    async def _answer(self, query: Query, source: str, *, objects: bool) -> AsyncIterator[bytes]:
+    async def _answer(
+        self, query: Query, source: str, parent: str, *, objects: bool
+    ) -> AsyncIterator[bytes]:
         """Yield the lines of the answer, those of a page at once."""
         outcome = "left"
         count = 0
         try:
-            async with aclosing(self._pages(query, source, objects=objects)) as matches:
-                async for page in matches:
-                    count += len(page)
-                    yield b"".join(map(wire.encode_match, page))
+            with tracing.detached_span("catalogue query", parent, level=query.scope):
+                async with aclosing(self._pages(query, source, objects=objects)) as matches:
+                    async for page in matches:
+                        count += len(page)
+                        yield b"".join(map(wire.encode_match, page))
             outcome = "done"
             yield wire.encode_end(count)
         except DimseFailure as failure:

@@ -28,6 +28,7 @@ from dimse_ingestion.dicomweb.middleware.admission import (
 )
 from dimse_ingestion.dicomweb.middleware.auth import AuthMiddleware, authenticator
 from dimse_ingestion.dicomweb.middleware.path_prefix import PathPrefixMiddleware
+from dimse_ingestion.dicomweb.middleware.request_span import RequestSpanMiddleware
 from dimse_ingestion.operations.composition import Backends
 from dimse_ingestion.settings import DicomwebSettings
 
@@ -76,6 +77,7 @@ def _middleware(context: ServiceContext) -> Iterable[Middleware]:
     settings = context.settings
     limits = AdmissionLimits(settings.maximum_requests, settings.silence, settings.least_rate)
     refuse = _with_cors(refuse_request, settings) if settings.cors_origins else refuse_request
+    yield Middleware(RequestSpanMiddleware)
     yield Middleware(AdmissionMiddleware, limits=limits, refuse=refuse)
     if settings.cors_origins:
         yield Middleware(_with_cors, settings=settings)

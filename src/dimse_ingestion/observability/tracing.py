@@ -6,7 +6,7 @@ attribute may hold patient data.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from opentelemetry import context, trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -20,6 +20,7 @@ TRACEPARENT = "traceparent"
 """The header's name, in NATS and in HTTP."""
 
 _PROPAGATOR = TraceContextTextMapPropagator()
+_exporting = False
 
 
 def configure(service: str, otlp_endpoint: str = "") -> None:
@@ -27,12 +28,14 @@ def configure(service: str, otlp_endpoint: str = "") -> None:
 
     A second call in the same process changes nothing.
     """
+    global _exporting  # noqa: PLW0603 - as the tracer provider, one for the process
     if isinstance(trace.get_tracer_provider(), TracerProvider):
         return
     provider = TracerProvider(resource=Resource.create({"service.name": f"dimse-{service}"}))
     if otlp_endpoint:
         exporter = OTLPSpanExporter(endpoint=f"{otlp_endpoint.rstrip('/')}/v1/traces")
         provider.add_span_processor(BatchSpanProcessor(exporter))
+        _exporting = True
     trace.set_tracer_provider(provider)
 
 
@@ -64,6 +67,43 @@ def span(name: str, parent: str = "", **attributes: str | int) -> Iterator[Span]
         except Exception as error:
             current.set_status(StatusCode.ERROR, type(error).__name__)
             raise
+
+
+def is_exporting() -> bool:
+    """Return whether spans are exported."""
+    return _exporting
+
+
+def exported_span(
+    name: str, parent: str = "", **attributes: str | int
+) -> AbstractContextManager[Span]:
+    """Record a span around the block as `span` does, but only when spans are exported."""
+    if not _exporting:
+        return nullcontext(trace.INVALID_SPAN)
+    return span(name, parent, **attributes)
+
+
+@contextmanager
+def detached_span(name: str, parent: str = "", **attributes: str | int) -> Iterator[Span]:
+    """Record a span that is not the current one, only when spans are exported.
+
+    For generators: one may be closed in another context than the one in which it was started, so
+    that it can't reset the current span.
+    """
+    if not _exporting:
+        yield trace.INVALID_SPAN
+        return
+    outer = _PROPAGATOR.extract({TRACEPARENT: parent}) if parent else context.get_current()
+    kind = SpanKind.SERVER if parent else SpanKind.INTERNAL
+    tracer = trace.get_tracer("dimse_ingestion")
+    current = tracer.start_span(name, context=outer, kind=kind, attributes=attributes)
+    try:
+        yield current
+    except Exception as error:
+        current.set_status(StatusCode.ERROR, type(error).__name__)
+        raise
+    finally:
+        current.end()
 
 
 def traceparent() -> str:

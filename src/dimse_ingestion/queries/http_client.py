@@ -88,10 +88,11 @@ class HttpQueryClient:
         """Yield the answer's matches, and count them and how the query ended."""
         outcome = "left"
         try:
-            async with aclosing(self._answer(path, query, reader)) as answer:
-                async for match in answer:
-                    metrics.queries_matches.inc()
-                    yield match
+            with tracing.detached_span("query", level=query.scope):
+                async with aclosing(self._answer(path, query, reader)) as answer:
+                    async for match in answer:
+                        metrics.queries_matches.inc()
+                        yield match
             outcome = "done"
         except DimseFailure as failure:
             outcome = "failed" if failure.transient else "refused"

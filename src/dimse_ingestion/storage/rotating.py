@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
 from dimse_ingestion.dicom.status import Status
-from dimse_ingestion.observability import metrics
+from dimse_ingestion.observability import metrics, tracing
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.settings import BucketLocation, MountedMissing
 from dimse_ingestion.storage.factory import open_bucket
@@ -58,7 +58,11 @@ class RotatingBucket:
 
         It is not repeated here as other calls are, because `chunks` can be read only once.
         """
-        with request_count("put"), metrics.storage_put_seconds.time():
+        with (
+            request_count("put"),
+            metrics.storage_put_seconds.time(),
+            tracing.exported_span("bucket put", size=size),
+        ):
             await self._put(key, chunks, size)
         metrics.storage_put_bytes.inc(size)
 

@@ -47,3 +47,24 @@ def test_a_failure_is_marked_by_its_type_only(finished: InMemorySpanExporter) ->
     assert span.status.description == "ValueError"
     assert not span.events
     assert dict(span.attributes or {}) == {"size": 3}
+
+
+def test_spans_for_export_alone_cost_nothing_without_one(finished: InMemorySpanExporter) -> None:
+    with tracing.exported_span("bucket put"), tracing.detached_span("query"):
+        assert tracing.traceparent() == ""
+    assert not finished.get_finished_spans()
+
+
+def test_a_detached_span_has_a_parent_and_is_not_the_current_one(
+    finished: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracing, "_exporting", True)
+    with tracing.detached_span("query"):
+        assert tracing.traceparent() == ""
+    with pytest.raises(ValueError, match="Yamada"), tracing.detached_span("query", PARENT):
+        raise ValueError("Yamada^Tarou")
+    _, span = finished.get_finished_spans()
+    assert span.parent is not None
+    assert f"{span.parent.span_id:016x}" in PARENT
+    assert span.status.description == "ValueError"
+    assert not span.events

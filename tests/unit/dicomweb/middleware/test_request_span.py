@@ -1,0 +1,50 @@
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from dimse_ingestion.dicomweb.middleware.request_span import RequestSpanMiddleware
+from dimse_ingestion.observability import tracing
+
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+async def answer(_: Request) -> PlainTextResponse:
+    return PlainTextResponse(tracing.traceparent())
+
+
+@pytest.fixture
+def client() -> TestClient:
+    routes = [Route("/studies/{study}", answer)]
+    return TestClient(Starlette(routes=routes, middleware=[Middleware(RequestSpanMiddleware)]))
+
+
+def test_a_request_has_no_span_when_nothing_is_exported(client: TestClient) -> None:
+    assert client.get("/studies/1.2").text == ""
+
+
+def test_a_request_has_a_span_that_names_no_patient(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracing.configure("dicomweb")
+    monkeypatch.setattr(tracing, "_exporting", True)
+    provider = trace.get_tracer_provider()
+    assert isinstance(provider, TracerProvider)
+    exporter = InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    headers = {"traceparent": PARENT}
+    inner = client.get("/studies/1.2", params={"PatientName": "Yamada"}, headers=headers).text
+    (span,) = exporter.get_finished_spans()
+    assert inner.split("-")[1] == PARENT.split("-")[1]
+    assert dict(span.attributes or {}) == {
+        "http.request.method": "GET",
+        "http.response.status_code": 200,
+        "http.route": "/studies/{study}",
+    }
