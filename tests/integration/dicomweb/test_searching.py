@@ -238,7 +238,7 @@ async def test_unsupported_parameters_are_warned_of(two_studies: Space) -> None:
         ("limit=1&limit=2", "limit must be one number"),
         ("StudyDate=yesterday", "(0008,0020)"),
         ("fuzzymatching=maybe", "must be true or false"),
-        ("PatientID=1&PatientID=2", "search_query twice"),
+        ("PatientID=1&PatientID=2", "occurs twice"),
     ],
 )
 async def test_an_invalid_search_is_400_with_a_message(
