@@ -89,7 +89,7 @@ async def test_a_frozen_server_is_reported_and_reconnected_to_when_it_resumes(
 async def test_a_client_without_pings_is_not_connected(server: NatsServer) -> None:
     async with connected_client(server.url, **QUICK) as client:
         for task in asyncio.all_tasks():
-            if task.get_name() == "nats link tending":
+            if task.get_name() == "nats keep alive":
                 task.cancel()  # stops the pings
         await eventually(lambda: client.connected, wanted=False)
         assert "no answer to a ping" in client.trouble
