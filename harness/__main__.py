@@ -24,7 +24,7 @@ def up(
     name: Name = cluster.NAME,
     bare: Annotated[bool, typer.Option(help="Install nothing in the cluster.")] = False,
 ) -> None:
-    """Make the cluster, unless it is there, with a storage space in it, and say how to use it."""
+    """Create the cluster, unless it exists, with a storage space in it, and print how to use it."""
     made = cluster.create(name, say=say)
     lines = [] if bare else playground.install(made, say).usage()
     _told(made)
@@ -67,7 +67,7 @@ def _told(made: cluster.Cluster) -> None:
 
 
 def addresses(kubeconfig: Path, outside: dict[str, tuple[str, int]]) -> list[str]:
-    """What a person needs to use the cluster, a line each."""
+    """Return how to use the cluster, a line each."""
     lines = [f"  {name:<12} {host}:{port}" for name, (host, port) in outside.items()]
     return [
         f"export KUBECONFIG={kubeconfig}",

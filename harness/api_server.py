@@ -117,7 +117,7 @@ class ApiServer:
         pausing.resume(self._processes[1])
 
     def kill(self) -> None:
-        """End everything; nothing is kept."""
+        """Stop everything and delete its data."""
         for process in reversed(self._processes):
             process.kill()
             process.wait(_LONGEST_STOP)
@@ -164,7 +164,7 @@ class ApiServer:
 
 
 def _answers(client: ApiClient) -> bool:
-    """Whether it is ready, with its own roles and the namespace `default`."""
+    """Return whether it is ready, with its own roles and the namespace `default`."""
     try:
         roles = RbacAuthorizationV1Api(client)
         roles.read_cluster_role_binding("system:discovery", _request_timeout=2)

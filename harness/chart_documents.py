@@ -39,7 +39,7 @@ def _of_chart(chart: Path) -> dict[Path, str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the files, or with `--check` only look at them; gives the exit status."""
+    """Write the files, or with `--check` only compare them; return the exit status."""
     try:
         stale = outdated()
     except ValuesFileMistake as mistake:

@@ -51,7 +51,7 @@ class Cluster:
         return published_address(output("docker", "port", self.node, f"{node_port}/tcp"))
 
     def enforces_network_policies(self) -> bool:
-        """Whether its network does: kind's own does, the airgap's bridge doesn't, others may."""
+        """Return whether its network enforces them: kind's own does, the airgap's bridge doesn't."""
         return not self.name or registries.reached()
 
     def load(self, *images: str) -> None:
@@ -68,7 +68,7 @@ class Cluster:
         self.on_node("ctr", "-n", "k8s.io", "task", "kill", "-s", "SIGKILL", container)
 
     def on_node(self, *command: str, given: str | None = None) -> str:
-        """What a command says on the node of a cluster of ours."""
+        """Return a command's output on the node of a cluster of ours."""
         return output("docker", "exec", "-i", self.node, *command, given=given)
 
 
@@ -108,7 +108,7 @@ def delete(name: str = NAME, *, say: Say) -> None:
 
 
 def answers(name: str) -> bool:
-    """Whether the cluster called `name` is there and its API server ready, not just its remains."""
+    """Return whether the cluster exists and its API server is ready, not just its remains."""
     request = ("kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", "get", "--raw", "/readyz")
     return succeeds("docker", "exec", f"{name}-control-plane", *request)
 
@@ -125,7 +125,7 @@ def merged(config: dict[str, Any], needs: dict[str, Any]) -> dict[str, Any]:
 
 
 def published_address(answer: str) -> tuple[str, int]:
-    """Host and port out of what `docker port` says; Unusable when it isn't published."""
+    """Parse host and port from the output of `docker port`. Raises Unusable."""
     result = re.search(r"^([\d.]+):(\d+)$", answer, re.MULTILINE)
     if not result:
         raise Unusable("that NodePort is not published: see extraPortMappings in kind-config.yaml")
@@ -175,4 +175,4 @@ def _address(kubeconfig: Path) -> str:
 
 
 def _silent(_line: str) -> None:
-    """For what has nothing to tell."""
+    """Discard messages."""

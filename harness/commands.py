@@ -1,4 +1,4 @@
-"""Other programs, run to their end: one that fails is told with what it said last.
+"""Other programs, run to their end; an error has their last output.
 
 Not for what keeps running (harness.services, harness.airgap.engine).
 """
@@ -22,7 +22,7 @@ def print_line(line: str) -> None:
 
 
 class Unusable(Exception):
-    """This machine can't do what was asked; the message says why, and the cure."""
+    """This machine can't do what is needed; the message says why, and the cure."""
 
 
 def output(
@@ -32,7 +32,7 @@ def output(
     given: str | None = None,
     seconds: float = 600,
 ) -> str:
-    """What `command` writes to standard output, with `env` added to the environment.
+    """Return the standard output of `command`, run with `env` added to the environment.
 
     `given` is its standard input. Raises Unusable when it isn't installed, doesn't end within
     `seconds`, or exits with another status than 0.
@@ -62,7 +62,7 @@ def output(
 
 
 def succeeds(*command: str | Path, env: Mapping[str, str] | None = None) -> bool:
-    """Whether `command` is there and exits with 0."""
+    """Return whether `command` exists and exits with 0."""
     try:
         output(*command, env=env)
     except Unusable:
@@ -71,5 +71,5 @@ def succeeds(*command: str | Path, env: Mapping[str, str] | None = None) -> bool
 
 
 def last_lines(text: str, count: int = _SHOWN) -> str:
-    """The end of what a program said."""
+    """Return the last lines of a program's output."""
     return "\n".join(text.strip().splitlines()[-count:])

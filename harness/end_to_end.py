@@ -1,4 +1,4 @@
-"""`make e2e`: the cluster and what stands in it, the tests on it, and the end of what was made.
+"""`make e2e`: creates the cluster and its addons, runs the tests, and deletes what it created.
 
 A cluster that was there before is left as it was, and so is ours when it shall be kept. Images are
 built and addons installed before the first test, where progress is seen.
@@ -31,7 +31,7 @@ _NO_TESTS = int(pytest.ExitCode.NO_TESTS_COLLECTED)
 
 
 def run(kubeconfig: Path | None, keep: bool, options: Sequence[str], say: Say) -> int:
-    """Run the tests with pytest's `options`; gives pytest's exit status.
+    """Run the tests with pytest's `options`; return pytest's exit status.
 
     First those that may run side by side, then those that stop what others stand on.
     """

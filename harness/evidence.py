@@ -1,4 +1,4 @@
-"""What is kept of a failed test: pods' logs, events, manifests, releases, proxies' logs.
+"""Evidence of a failed test: pods' logs, events, manifests, releases, proxies' logs.
 
 Everything that a test works on is a witness from its making to its removal. Secrets are left out,
 and data sets too. Gathering never fails: what can't be had is told in its place.
@@ -32,27 +32,27 @@ Files = Mapping[str, str]
 
 @dataclass
 class Witnesses:
-    """Who can tell of what happened; `told` are functions that give files, by a name."""
+    """The sources of evidence; `witnesses` are functions that return files, by name."""
 
     witnesses: dict[str, Callable[[], Files]] = field(default_factory=dict)
 
     def namespace(self, namespace: Namespace) -> None:
-        """Let a namespace tell of its pods, events and objects."""
+        """Collect a namespace's pods, events and objects."""
         self.witnesses[namespace.name] = lambda: of_namespace(namespace)
 
     def resource(self, namespace: Namespace, kind: str, name: str) -> None:
-        """Let a custom resource tell of itself."""
+        """Collect a custom resource."""
         self.witnesses[f"{namespace.name}/{kind}-{name}"] = lambda: {
             "resource.yaml": yaml.safe_dump(namespace.read(kind, name), sort_keys=False)
         }
 
     def release(self, release: Release) -> None:
-        """Let Helm tell of a release."""
+        """Collect what Helm knows of a release."""
         name = f"{release.namespace.name}/{release.name}"
         self.witnesses[name] = lambda: {"helm.txt": release.everything()}
 
     def door(self, name: str, door: ServiceProcess) -> None:
-        """Let a process outside the cluster tell by its log."""
+        """Collect the log of a process outside the cluster."""
         self.witnesses[name] = lambda: {"log.txt": "\n".join(door.lines())}
 
     def dismiss(self, name: str) -> None:
@@ -64,7 +64,7 @@ class Witnesses:
         }
 
     def gather(self, test: str, folder: Path = FOLDER) -> list[Path]:
-        """Write down what all tell, below a folder with the test's name; gives the files."""
+        """Write all evidence below a folder with the test's name; return the files."""
         place = folder / re.sub(r"[^\w.-]+", "-", test).strip("-")[-_LONGEST_NAME:]
         return [
             write_file(place / name / file, text)
@@ -85,13 +85,13 @@ def of_namespace(namespace: Namespace) -> Files:
 
 
 def shown(files: list[Path]) -> str:
-    """The end of each file that tells of a process, short enough for a terminal."""
+    """Return the end of each log file, short enough for a terminal."""
     logs = [file for file in files if file.suffix in {".log", ".txt"} and file.stat().st_size]
     return "\n".join(f"--- {file}\n{_end(file)}" for file in logs if file.name != "helm.txt")
 
 
 def write_file(file: Path, text: str) -> Path:
-    """Write a file, its folders too; gives it."""
+    """Write a file, its folders too; return it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text)
     return file

@@ -1,4 +1,4 @@
-"""Container images for tests: the product's own, and those of what it stands on.
+"""Container images for tests: the product's own, and those of the addons.
 
 The product's is tagged by its content, so that an unchanged tree isn't built again. The others are
 the official ones where registries are reached, else made by harness.airgap or here, of packages
@@ -81,7 +81,7 @@ _POSTGRESQL = (
 
 @dataclass(frozen=True)
 class Build:
-    """What the product's image is built of: the tree in `folder`, a copy that nobody writes to.
+    """The source of the product's image: the tree in `folder`, a copy that nobody writes to.
 
     `extras` are the project's: with `pixels` the DICOMweb door renders and decodes, with
     `operator` it is the operator's image.
@@ -142,7 +142,7 @@ def snapshot(tree: Path = _PROJECT) -> Iterator[Path]:
 def product_image(
     say: Say = print_line, base: str = "", extras: str = EXTRAS, *, anew: bool = False
 ) -> str:
-    """Build the product's image unless it is there for this very tree; gives its reference.
+    """Build the product's image unless it exists for this very tree; return its reference.
 
     The version alone is a tag of it, too. Raises Unusable with the builder's last words.
     """
@@ -226,7 +226,7 @@ def _docker_build(*arguments: str | Path) -> None:
 
 
 def _revision() -> str:
-    """The commit the tree stands at, where git knows."""
+    """Return the commit of the tree, where git knows it."""
     described = ("git", "-C", _PROJECT, "rev-parse", "HEAD")
     return output(*described).strip() if succeeds(*described) else ""
 

@@ -16,7 +16,7 @@ AE_TITLE = "DICOM-INGEST"
 
 @dataclass(frozen=True)
 class NatsAccess:
-    """What a proxy is given to come in by: address, authority, its own credential."""
+    """A proxy's access to NATS: address, CA, its own credential."""
 
     url: str
     ca_pem: str
@@ -32,7 +32,7 @@ class ImagingZone:
     peer: Peer
 
     def open(self) -> "ImagingZone":
-        """Start the proxy and wait until an echo went all the way; gives itself."""
+        """Start the proxy and wait until a C-ECHO has succeeded; return it."""
         self.proxy.start().ready()
         return self
 

@@ -1,4 +1,4 @@
-"""All that stands in a namespace, of whatever kind the cluster knows.
+"""All objects in a namespace, of every kind that the cluster serves.
 
 For what shall be left and what shall not; single objects are `harness.kubernetes_objects`' matter.
 """
@@ -37,7 +37,7 @@ def _items(client: DynamicClient, kind: Resource, namespace: str) -> list[dict[s
 
 
 def _listed(client: DynamicClient) -> Iterator[Resource]:
-    """The kinds whose objects stand in namespaces and can be listed."""
+    """Return the kinds whose objects are in namespaces and can be listed."""
     for kind in client.resources.search(namespaced=True):
         if not isinstance(kind, ResourceList) and "list" in kind.verbs and kind.kind not in _NOTES:
             yield kind

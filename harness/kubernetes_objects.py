@@ -40,7 +40,7 @@ class Namespace:
     name: str
 
     def create(self, labels: Mapping[str, str] | None = None) -> "Namespace":
-        """Make it with these labels unless it is there; gives itself."""
+        """Create it with these labels unless it exists; return it."""
         metadata = {"name": self.name, "labels": dict(labels or {})}
         manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
         eventually(lambda: self._settled("Namespace", self.name), bool, _LONGEST_REMOVAL)
@@ -147,7 +147,7 @@ class Namespace:
         self.wait_until_rolled_out(deployment, seconds)
 
     def wait_until_rolled_out(self, deployment: str, seconds: float = _LONGEST_ROLLOUT) -> None:
-        """Wait until every replica is of the latest template and ready; AssertionError says why."""
+        """Wait until all replicas have the latest template and are ready. Raises AssertionError."""
         try:
             eventually(lambda: self._behind(deployment), lambda seen: not seen, seconds)
         except AssertionError as never:
@@ -177,7 +177,7 @@ class Namespace:
             return f"no log: {_reason(refused)}"
 
     def execute(self, pod: str, command: Iterable[str], container: str | None = None) -> str:
-        """Run a command in a pod; gives its output. RuntimeError with all it said when it fails."""
+        """Run a command in a pod; return its output. RuntimeError with all output when it fails."""
         answers = stream(
             self._core.connect_get_namespaced_pod_exec,
             pod,
@@ -196,7 +196,7 @@ class Namespace:
         return str(output)
 
     def troubles(self) -> str:
-        """What is not well here, in lines: containers that wait, and warnings."""
+        """Return the problems here, in lines: containers that wait, and warnings."""
         waiting = [line for pod in self.list_objects("Pod") for line in _waiting(pod)]
         return "\n".join([*waiting, *self.warnings()])
 
@@ -207,7 +207,7 @@ class Namespace:
         return [f"{each['involvedObject']['name']}: {each['message']}" for each in events]
 
     def _behind(self, deployment: str) -> str:
-        """What a Deployment still lacks, in words; empty when it is done."""
+        """Return what a Deployment still lacks, in words; empty when it is done."""
         match = self.read("Deployment", deployment)
         if match is None:
             return "no such Deployment"
@@ -221,7 +221,7 @@ class Namespace:
         return f"{wanted} wanted, {json.dumps(counts)}{'' if seen else ', not looked at yet'}"
 
     def _leaving(self, deployment: Mapping[str, Any]) -> str:
-        """Which pods of earlier times are still on their way out."""
+        """Return the names of terminating pods."""
         labels = deployment["spec"]["selector"]["matchLabels"]
         selector = ",".join(f"{key}={value}" for key, value in labels.items())
         leaving = [
@@ -232,12 +232,12 @@ class Namespace:
         return f"on their way out: {', '.join(leaving)}" if leaving else ""
 
     def _settled(self, kind: str, name: str) -> bool:
-        """Whether an object isn't just being removed."""
+        """Return whether an object isn't being deleted."""
         match = self.read(kind, name)
         return match is None or not match["metadata"].get("deletionTimestamp")
 
     def _kind(self, kind: str, api_version: str | None = None) -> Any:
-        """What the API calls it; of several groups, the oldest one's."""
+        """Return the API's resource of a kind; of several groups, the oldest one's."""
         if api_version is None:
             api_version = _GROUPS.get(kind, "v1")
         return self._dynamic.resources.get(kind=kind, api_version=api_version)

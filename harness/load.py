@@ -24,7 +24,7 @@ _IN_ALL = 3
 
 @dataclass
 class Load:
-    """What was sent and how it ended, so far."""
+    """The files sent so far, and their responses."""
 
     peer: Peer
     folder: Path
@@ -33,7 +33,7 @@ class Load:
 
     @property
     def failed(self) -> list[Answer]:
-        """What was not answered 0000."""
+        """The responses other than 0000."""
         return [answer for answer in self.answers if answer.status != 0]
 
     @property

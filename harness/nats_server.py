@@ -36,7 +36,7 @@ def nats_server_binary() -> Path | None:
 
 @dataclass(frozen=True)
 class ServerTls:
-    """What a server proves itself with, signed by a CA of its own, and a client's certificate."""
+    """A server's certificate, signed by a CA of its own, and a client's certificate."""
 
     ca_file: Path
     certificate_file: Path
@@ -131,12 +131,12 @@ class NatsServer:
         pausing.resume(self._running)
 
     def reload(self) -> None:
-        """Let it read its changed configuration, its connections kept where it can."""
+        """Reload the changed configuration, keeping connections where the server can."""
         self._written_configuration()
         self._running.send_signal(signal.SIGHUP)
 
     def enter_lame_duck_mode(self) -> None:
-        """Let it tell its clients to go, then end."""
+        """Have it disconnect its clients, then end (lame duck mode)."""
         self._running.send_signal(signal.SIGUSR2)
 
     def restart(self) -> None:

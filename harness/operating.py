@@ -56,7 +56,7 @@ class Operator:
         return Release(self.namespace, NAME, OPERATOR_CHART)
 
     def values(self) -> dict[str, Any]:
-        """What this platform tells it: images, and what holds for every resource here."""
+        """The values of this platform: images, and what holds for every resource here."""
         small = {"resources": SMALL}
         every = {"ingestion": small, "dicomweb": small, "catalogue": small, "proxy": small}
         return {
@@ -67,11 +67,11 @@ class Operator:
         }
 
     def is_defined(self) -> bool:
-        """Whether the cluster knows its resources, whoever has brought them."""
+        """Return whether the cluster knows its resources, whoever has brought them."""
         return self.namespace.read("CustomResourceDefinition", _DEFINITION) is not None
 
     def install(self) -> "Operator":
-        """Install it in a namespace of the restricted standard; gives itself."""
+        """Install it in a namespace of the restricted standard; return it."""
         self.namespace.create(RESTRICTED)
         self.release.install_or_upgrade(self.values())
         return self
@@ -103,7 +103,7 @@ class Resource:
 
     @property
     def kind(self) -> str:
-        """What it is one of."""
+        """The resource's kind."""
         return str(self.manifest["kind"])
 
     @property
@@ -113,7 +113,7 @@ class Resource:
 
     @property
     def spec(self) -> Mapping[str, Any]:
-        """What is wished for."""
+        """The spec."""
         return dict(self.manifest.get("spec") or {})
 
     @property
@@ -127,7 +127,7 @@ class Resource:
         return Release(self.namespace, self.name)
 
     def apply(self) -> "Resource":
-        """Apply it; gives itself."""
+        """Apply it; return it."""
         self.namespace.apply(self.manifest)
         return self
 
@@ -138,11 +138,11 @@ class Resource:
         self.namespace.wait_until_none("Pod", selector)
 
     def status(self) -> dict[str, Any]:
-        """What the operator tells of it; empty when nothing is told."""
+        """The status, or an empty map."""
         return dict((self.namespace.read(self.kind, self.name) or {}).get("status") or {})
 
     def becomes(self, phase: str, saying: str = "", seconds: float = _LONGEST) -> dict[str, Any]:
-        """Wait for a phase and a message; gives the status. AssertionError with what was last."""
+        """Wait for a phase and a message; return the status. AssertionError with the last one."""
         try:
             return eventually(
                 self.status,
@@ -164,7 +164,7 @@ class Resource:
 
 @dataclass(frozen=True)
 class AskedSpace(Space):
-    """A storage space that a DimseIngestionService asks for; names are as its spec has them."""
+    """A storage space by a DimseIngestionService; names are as its spec has them."""
 
     manifest: Manifest = field(default_factory=dict)
 
@@ -199,7 +199,7 @@ class AskedSpace(Space):
         return self
 
     def install(self) -> "AskedSpace":
-        """Provide for it, apply its resource and wait until it is Ready; gives itself."""
+        """Create its objects, apply its resource and wait until it is Ready; return it."""
         self.create_objects().resource.apply().becomes("Ready")
         return self
 
@@ -210,7 +210,7 @@ class AskedSpace(Space):
 
 
 def example(name: str) -> dict[str, Any]:
-    """A resource of the chart's examples, as it stands there."""
+    """Return a resource of the chart's examples, unchanged."""
     return dict(yaml.safe_load((EXAMPLES / name).read_text(encoding="utf-8")))
 
 
@@ -223,10 +223,10 @@ def changed(manifest: Manifest, name: str, **spec: Any) -> dict[str, Any]:
 
 
 def kubectl(namespace: Namespace, *arguments: str | Path) -> str:
-    """What kubectl says, asked in a namespace."""
+    """Return kubectl's output, run in a namespace."""
     place: list[str | Path] = ["--kubeconfig", namespace.kubeconfig, "-n", namespace.name]
     return output(tool("kubectl", _silent), *place, *arguments)
 
 
 def _silent(_line: str) -> None:
-    """For what has nothing to tell."""
+    """Discard messages."""

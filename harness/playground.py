@@ -1,4 +1,4 @@
-"""What `python -m harness up` leaves to play with: the addons, one storage space, a proxy's files.
+"""The objects of `python -m harness up`: the addons, one storage space, a proxy's files.
 
 The space is installed by the chart as a hospital's is; nothing is tested here.
 """
@@ -70,7 +70,7 @@ def install(cluster: Cluster, say: Say) -> Playground:
 
 
 def write_proxy_yaml(space: Space, folder: Path) -> Path:
-    """Write what a proxy of the space is configured by; gives its proxy.yaml."""
+    """Write a proxy's configuration for the space; return its proxy.yaml."""
     folder.mkdir(parents=True, exist_ok=True)
     access = space.access(_PROXY_ID)
     (folder / "nats.creds").write_text(access.credentials)

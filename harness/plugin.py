@@ -1,4 +1,4 @@
-"""pytest's side of the harness: fixtures for a cluster with what spaces stand on, and evidence.
+"""pytest's plugin of the harness: fixtures for a cluster with its addons, and evidence.
 
 Built on pytest-helm-charts: `--kubeconfig` says where the cluster is, `kube_cluster` reaches it,
 and `--test_extra_info image=REFERENCE,operator_image=REFERENCE` names images to install in place of
@@ -45,14 +45,14 @@ Made = TypeVar("Made")
 
 @dataclass
 class Session:
-    """What is made once, by the first test that asks, and removed when all tests are done."""
+    """Objects created once, by the first test that needs them, and deleted after all tests."""
 
     witnesses: Witnesses
     ending: ExitStack
     made: dict[str, Any] = field(default_factory=dict)
 
     def once(self, name: str, making: Callable[[], Made]) -> Made:
-        """What `making` gives, or raises, asked at the first call only."""
+        """Return what `making` returns, or raise what it raised, calling it only once."""
         if name not in self.made:
             self.made[name] = _outcome(making)
         if isinstance(self.made[name], Exception):
@@ -63,7 +63,7 @@ class Session:
 
 @dataclass(frozen=True)
 class Workbench:
-    """Makes namespaces, spaces and zones that end with the test, or the module, that asked."""
+    """Creates namespaces, spaces and zones that end with the test, or the module."""
 
     platform: Platform
     witnesses: Witnesses
@@ -93,7 +93,7 @@ class Workbench:
         return made
 
     def resource_space(self, manifest: Manifest, namespace: Namespace) -> AskedSpace:
-        """What a DimseIngestionService asks for, neither provided for nor applied; removed at the end."""  # noqa: E501
+        """Return a DimseIngestionService's space, not yet applied; deleted at the end."""
         core = manifest["spec"].get("dicomEventDrivenIngestionName")
         made = AskedSpace(
             self.platform,
@@ -115,7 +115,7 @@ class Workbench:
         return made
 
     def release(self, release: Release) -> Release:
-        """Have a release uninstalled at the end; gives it."""
+        """Uninstall a release at the end; return it."""
         self.witnesses.release(release)
         self.ending.callback(release.uninstall)
         return release
@@ -126,7 +126,7 @@ class Workbench:
         return self.ended(space.zone(folder, proxy_id, **settings))
 
     def ended(self, zone: ImagingZone) -> ImagingZone:
-        """Have a proxy ended at the end; gives it."""
+        """End a proxy at the end; return it."""
         name = f"proxy-{zone.folder.name}"
         self.witnesses.door(name, zone.proxy)
         self.ending.callback(self.witnesses.dismiss, name)
@@ -149,7 +149,7 @@ def pytest_runtest_makereport(
 
 @pytest.fixture(scope="session")
 def lasting(request: pytest.FixtureRequest) -> Iterator[Session]:
-    """What outlives modules."""
+    """Return the objects that outlive modules."""
     witnesses = request.session.stash.setdefault(_WITNESSES, Witnesses())
     with ExitStack() as ending:
         yield Session(witnesses, ending)
@@ -184,7 +184,7 @@ def operator(platform: Platform, lasting: Session, test_extra_info: dict[str, st
 
 @pytest.fixture
 def bench(platform: Platform, lasting: Session, tmp_path: Path) -> Iterator[Workbench]:
-    """What a test makes, ended with it."""
+    """Create objects that end with the test."""
     with ExitStack() as ending:
         yield Workbench(platform, lasting.witnesses, tmp_path, ending)
 
@@ -193,7 +193,7 @@ def bench(platform: Platform, lasting: Session, tmp_path: Path) -> Iterator[Work
 def module_bench(
     platform: Platform, lasting: Session, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Workbench]:
-    """What a module's tests share, ended with the last of them."""
+    """Create objects that a module's tests share, and that end with the last of them."""
     with ExitStack() as ending:
         folder = tmp_path_factory.mktemp("shared")
         yield Workbench(platform, lasting.witnesses, folder, ending)

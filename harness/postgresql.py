@@ -98,11 +98,11 @@ class PostgreSQL:
         self._end(signal.SIGINT)
 
     def kill(self) -> None:
-        """What a crash does: nothing is flushed, and it recovers when started again."""
+        """Crash it: nothing is flushed, and it recovers when started again."""
         self._end(signal.SIGQUIT)
 
     def make_database(self, name: str) -> str:
-        """Make a database; gives its URL."""
+        """Create a database; return its URL."""
         with psycopg.connect(self.url().replace("+psycopg", ""), autocommit=True) as connection:
             connection.execute(f'CREATE DATABASE "{name}"'.encode())
         return self.url(name)

@@ -27,7 +27,7 @@ TEST_PROXY = "helm-test"
 
 @dataclass(frozen=True)
 class Platform:
-    """What spaces stand on: the addons, and the product's image in the cluster."""
+    """The platform of spaces: the addons, and the product's image in the cluster."""
 
     kubeconfig: Path
     nats: NatsAddon
@@ -71,7 +71,7 @@ class Space:
 
     @property
     def provider(self) -> str:
-        """The name under which its instances stand in the catalogue."""
+        """The provider's name of its instances in the catalogue."""
         return self.name
 
     @cached_property
@@ -100,7 +100,7 @@ class Space:
         return own | dict(self.given) | more
 
     def create_objects(self) -> "Space":
-        """Have its bucket, ConfigMap and Secrets; gives itself."""
+        """Create its bucket, ConfigMap and Secrets; return it."""
         nats = self.platform.nats
         self.create_bucket()
         self.create_bucket_key_secret()
@@ -114,7 +114,7 @@ class Space:
         return self
 
     def create_bucket(self) -> None:
-        """Have its bucket, and the ConfigMap that tells where it is."""
+        """Create its bucket, and the ConfigMap with its address."""
         minio = self.platform.minio
         minio.make_bucket(self.bucket)
         self.namespace.put_config_map(self.bucket_object, minio.bucket_config(self.bucket))
@@ -129,7 +129,7 @@ class Space:
         self.namespace.put_secret(self.nats_secret, {"nats.creds": credentials})
 
     def install(self) -> "Space":
-        """Provide for it and install its release; gives itself."""
+        """Create its objects and install its release; return it."""
         self.create_objects().release.install(self.values())
         return self
 
@@ -143,7 +143,7 @@ class Space:
         return zone(folder, self.access(proxy_id), self.subject_root, proxy_id, settings)
 
     def access(self, proxy_id: str = "ward7") -> NatsAccess:
-        """What one of its proxies comes into NATS by."""
+        """Return the access to NATS of one of its proxies."""
         nats = self.platform.nats
         credentials = nats.proxy_credentials(self.subject_root, proxy_id)
         return NatsAccess(nats.url_outside, nats.ca_pem, credentials)
@@ -181,7 +181,7 @@ class Space:
 
 
 def _catalogue_secret(release: Release) -> dict[str, str]:
-    """What a client of a release's catalogue needs, as the chart generated it."""
+    """Return what a client of a release's catalogue needs, as the chart generated it."""
     result = release.namespace.secret(f"{release.name}-catalogue")
     assert result is not None
     return {key: result[key] for key in ("ca.crt", "token")}

@@ -36,7 +36,7 @@ THROUGH_A_NODE_PORT: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is asked for: a path below the services, and as what (`Accept`)."""
+    """One request: a path below the services, and the media type (`Accept`)."""
 
     path: str
     accept: str

@@ -1,4 +1,4 @@
-"""Whether this machine reaches the registries that images are pulled from.
+"""Reachability of the registries that images are pulled from.
 
 Where it doesn't, harness.airgap builds the images instead. HARNESS_AIRGAP=1 or 0 decides without
 asking.
@@ -15,7 +15,7 @@ _LONGEST_ANSWER = 5.0
 
 
 def reached() -> bool:
-    """Whether every registry answers as one: asked once in a process."""
+    """Return whether every registry answers, checked once in a process."""
     chosen = os.environ.get("HARNESS_AIRGAP", "")
     return chosen == "0" if chosen else _answering()
 
@@ -26,7 +26,7 @@ def _answering() -> bool:
 
 
 def _answers(url: str) -> bool:
-    """Whether a registry answers there: it lets in or asks who comes; a proxy only refuses."""
+    """Return whether a registry answers: it accepts or asks for a login; a proxy only refuses."""
     try:
         with urlopen(url, timeout=_LONGEST_ANSWER):
             return True

@@ -38,12 +38,12 @@ class Release:
     chart: Path = CHART
 
     def install(self, values: Values, *, wait: bool = True) -> "Release":
-        """Install it, and wait until all its pods are ready unless told otherwise; gives itself."""
+        """Install it; wait until all its pods are ready, unless `wait` is off; return it."""
         self._helm("install", self.name, str(self.chart), *_waiting(wait), given=values)
         return self
 
     def install_or_upgrade(self, values: Values) -> "Release":
-        """Install it, or give it these values where it is installed; gives itself."""
+        """Install it, or upgrade it to these values where it is installed; return it."""
         self._helm(
             "upgrade", "--install", self.name, str(self.chart), *_waiting(True), given=values
         )
@@ -59,11 +59,11 @@ class Release:
         self.namespace.wait_until_none("Pod", self.selector())
 
     def run_tests(self) -> str:
-        """What `helm test` and the test's log say; Unusable with both when it fails."""
+        """Run `helm test` and return its output; Unusable with it when it fails."""
         return self._helm("test", self.name, "--logs", "--timeout", f"{_LONGEST}s")
 
     def notes(self) -> str:
-        """What the operator is told at the end of an installation."""
+        """Return the notes that are printed at the end of an installation."""
         return self._helm("get", "notes", self.name)
 
     def everything(self) -> str:
@@ -84,7 +84,7 @@ class Release:
         return [str(each["metadata"]["name"]) for each in self.pods(component)]
 
     def restart(self, component: str) -> None:
-        """What `kubectl rollout restart` does, and wait until it is done."""
+        """Run `kubectl rollout restart`, and wait until it is done."""
         deployment = f"{self.name}-{component}"
         annotation = {"kubectl.kubernetes.io/restartedAt": datetime.now(UTC).isoformat()}
         change = {"spec": {"template": {"metadata": {"annotations": annotation}}}}
@@ -105,4 +105,4 @@ def _waiting(wait: bool) -> list[str]:
 
 
 def _silent(_line: str) -> None:
-    """For what has nothing to tell: where helm comes from was told before."""
+    """Discard messages: where helm comes from was printed before."""

@@ -119,7 +119,7 @@ class S3Server:
         pausing.resume(self.process)
 
     def make_bucket(self, name: str) -> str:
-        """Make a bucket; gives its name."""
+        """Create a bucket; return its name."""
         url = obstore.sign(self.store(name), "PUT", "", timedelta(minutes=5))
         with urlopen(Request(url, method="PUT"), context=self._trust(), timeout=10):
             return name
@@ -140,7 +140,7 @@ class S3Server:
         return sorted(meta["path"] for match in obstore.list(self.store(bucket)) for meta in match)
 
     def unfinished_uploads(self, bucket: str) -> list[str]:
-        """What uploads that are neither completed nor aborted hold on the server's disk."""
+        """Return the files of uploads neither completed nor aborted, on the server's disk."""
         places = {
             "minio": self._data / ".minio.sys" / "multipart",
             "versitygw": self._data / bucket / ".sgwtmp" / "multipart",

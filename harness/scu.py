@@ -1,4 +1,4 @@
-"""A second SCU, pynetdicom's: sends files as they are, asks, and tells each status.
+"""A second SCU, pynetdicom's: sends files as they are, queries, and returns each status.
 
 Beside DCMTK's tools (`modalities`) because it sends every transfer syntax, tells every status and
 comment, and can be many at once in threads. Nothing of the product here.

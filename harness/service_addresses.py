@@ -14,7 +14,7 @@ _RULE = f"FORWARD -d {SERVICES} -j REJECT"
 
 
 class Node(Protocol):
-    """Runs a command on the cluster's node; gives its output."""
+    """Runs a command on the cluster's node; returns its output."""
 
     def __call__(self, *command: str) -> str:
         """The command's words."""

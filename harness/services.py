@@ -1,4 +1,4 @@
-"""The product's doors as processes of their own, by their command line and environment.
+"""The product's services as processes of their own, by their command line and environment.
 
 Each gets free ports on 127.0.0.1, writes its log to a file, and can be stopped, killed and started
 again on the same ports. Nothing of the product is imported.
@@ -44,7 +44,7 @@ def eventually(read: Callable[[], T], wanted: Callable[[T], bool], seconds: floa
 
 @dataclass
 class ServiceProcess:
-    """One door; `arguments` come after `dimse-ingestion`."""
+    """One service's process; `arguments` come after `dimse-ingestion`."""
 
     arguments: list[str]
     environment: Mapping[str, str]
@@ -134,9 +134,9 @@ class ServiceProcess:
 
 @dataclass
 class StorageSpace:
-    """The doors of one storage space around one NATS, with a folder as bucket and SQLite.
+    """The services of one storage space around one NATS, with a folder as bucket and SQLite.
 
-    `nats_url` and `nats_token` are the server's; `extra` is added to each door's environment.
+    `nats_url` and `nats_token` are the server's; `extra` is added to each service's environment.
     """
 
     folder: Path
@@ -166,7 +166,7 @@ class StorageSpace:
         return self._service("ingestion", self._messaging | self._storage | replica, log=name)
 
     def dicomweb(self) -> ServiceProcess:
-        """The DICOMweb door, not started."""
+        """Return the DICOMweb service, not started."""
         own = {
             "DICOMWEB_HTTP_HOST": "127.0.0.1",
             "DICOMWEB_HTTP_PORT": str(self.dicomweb_port),
@@ -190,7 +190,7 @@ class StorageSpace:
 
     @property
     def _storage(self) -> dict[str, str]:
-        """What the doors at the bucket share; its folders are made."""
+        """Return the settings of the services at the bucket, after creating its folders."""
         config, secret = self.folder / "config", self.folder / "secret"
         config.mkdir(parents=True, exist_ok=True)
         secret.mkdir(exist_ok=True)

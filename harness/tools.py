@@ -34,7 +34,7 @@ class Download:
     member: str = ""
 
     def fetch(self) -> bytes:
-        """The program; Unusable when it isn't reached or isn't what its checksum says."""
+        """Return the program. Raises Unusable if it isn't reached or its checksum differs."""
         content, checksum = _read(self.url), _read(self.checksum).decode().split()[0]
         if hashlib.sha256(content).hexdigest() != checksum:
             raise Unusable(f"{self.url} is not what {self.checksum} says: download it again")

@@ -16,7 +16,7 @@ _KUBECTL = ("kubectl", "--kubeconfig=/etc/kubernetes/admin.conf")
 
 
 class Node(Protocol):
-    """Runs a command on the cluster's node; gives its output."""
+    """Runs a command on the cluster's node; returns its output."""
 
     def __call__(self, *command: str, given: str | None = None) -> str:
         """`given` is the command's standard input."""
@@ -40,7 +40,7 @@ def offer(node: Node) -> None:
 
 
 def names() -> set[str]:
-    """What the volumes are called."""
+    """Return the volumes' names."""
     return {f"volume-{number:02}" for number in range(COUNT)}
 
 

@@ -1,4 +1,4 @@
-"""What the product stands on in tests: NATS, an S3 store, a database, each in namespace `addons`.
+"""Services that the product needs in tests: NATS, an S3 store, a database, in namespace `addons`.
 
 Each addon is installed by `installed(cluster)`, as often as one likes, keeps its keys in a Secret
 so

@@ -1,4 +1,4 @@
-"""A server's certificate by a CA of its own, made once for an addon and kept in its Secret."""
+"""A server's certificate by a CA of its own, created once for an addon and stored in its Secret."""
 
 from collections.abc import Iterable
 
@@ -21,7 +21,7 @@ def certified(*names: str) -> dict[str, str]:
 
 
 def is_for(certificate_pem: str, names: Iterable[str]) -> bool:
-    """Whether a server's certificate is for all these names."""
+    """Return whether a server's certificate is for all these names."""
     certificate = x509.load_pem_x509_certificate(certificate_pem.encode())
     output = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     return set(names) <= {str(each.value) for each in output.value}

@@ -78,7 +78,7 @@ class MinioAddon:
         }
 
     def make_bucket(self, bucket: str) -> str:
-        """Make a bucket, its user and its policy, unless they are there; gives its name."""
+        """Create a bucket, its user and its policy, unless they exist; return its name."""
         if not self._client.bucket_exists(bucket):
             self._client.make_bucket(bucket)
         keys = self.bucket_secret(bucket)
@@ -109,7 +109,7 @@ class MinioAddon:
             self._admin.user_remove(_user(bucket))
 
     def admits(self, bucket: str, keys: Mapping[str, str]) -> bool:
-        """Whether these keys, as a Secret has them, may look into a bucket."""
+        """Return whether these keys, as a Secret has them, may look into a bucket."""
         user, password = keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"]
         asking = Minio(self.address, user, password, region=REGION, http_client=self._trusting)
         try:
@@ -191,7 +191,7 @@ class MinioAddon:
 
 
 def install(cluster: "Cluster") -> MinioAddon:
-    """Have MinIO run and be ready in the cluster; what runs already is kept, objects and all."""
+    """Install MinIO and wait until it is ready; one that runs already stays, objects and all."""
     image = in_cluster(cluster, "minio")
     namespace = Namespace(cluster.kubeconfig, NAMESPACE).create()
     host, port = cluster.outside(NODE_PORT)

@@ -1,4 +1,4 @@
-"""NATS in the cluster as a hospital meets it: TLS by an own CA, operator mode, a user a door.
+"""NATS in the cluster as in a hospital: TLS by an own CA, operator mode, a user for each service.
 
 What a user may do is the table of docs/operating.md, *NATS permissions*, and no more. JetStream is
 off. The operator's seeds, the CA and the server's key stand in the Secret `nats-authority`.
@@ -90,7 +90,7 @@ class NatsAddon:
 
 
 def install(cluster: "Cluster") -> NatsAddon:
-    """Have NATS run and be ready in the cluster; what runs already is kept, keys and all."""
+    """Install NATS and wait until it is ready; one that runs already stays, keys and all."""
     image = in_cluster(cluster, "nats")
     namespace = Namespace(cluster.kubeconfig, NAMESPACE).create()
     host, port = cluster.outside(NODE_PORT)
@@ -104,7 +104,7 @@ def install(cluster: "Cluster") -> NatsAddon:
 
 
 def _authority(namespace: Namespace, host: str) -> dict[str, str]:
-    """Its keys and certificate; a kept certificate that lacks a name makes way for another."""
+    """Return its keys and certificate; a stored certificate that lacks a name is replaced."""
     names = names_of("nats", NAMESPACE, [host, WORLD_NAME])
     remaining = namespace.ensure_secret(
         _AUTHORITY, lambda: Operator().saved | certified(*names), "nats"

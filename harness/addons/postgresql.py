@@ -39,7 +39,7 @@ class PostgresqlAddon:
     authority: Mapping[str, str]
 
     def database(self, name: str) -> str:
-        """Make a database and its role unless they are there; gives its URL inside the cluster.
+        """Create a database and its role unless they exist; return its URL inside the cluster.
 
         `name` is of lower-case letters, digits and `_`.
         """
@@ -80,7 +80,7 @@ class PostgresqlAddon:
 
 
 def install(cluster: "Cluster") -> PostgresqlAddon:
-    """Have PostgreSQL run and be ready in the cluster; what runs already is kept, data and all."""
+    """Install PostgreSQL and wait until it is ready; one that runs already stays, data and all."""
     image = in_cluster(cluster, "postgresql")
     namespace = Namespace(cluster.kubeconfig, NAMESPACE).create()
     authority = namespace.ensure_secret(

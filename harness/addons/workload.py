@@ -14,7 +14,7 @@ NAMESPACE = "addons"
 
 @dataclass(frozen=True)
 class SecretFiles:
-    """What of a Secret is mounted at `path`: file names by the Secret's keys."""
+    """The parts of a Secret that are mounted at `path`: file names by the Secret's keys."""
 
     secret: str
     path: str
@@ -47,7 +47,7 @@ class Workload:
     revision: str = ""
 
     def objects(self, node_ports: Mapping[str, int]) -> list[dict[str, Any]]:
-        """The Deployment, the Service and, where data is kept, its claim."""
+        """Return the Deployment, the Service and, for stored data, the claim."""
         claim = [self._claim()] if self.data else []
         return [*claim, self._deployment(), self._service(node_ports)]
 
@@ -148,7 +148,7 @@ class Workload:
 
 
 def derived_password(root: str, name: str) -> str:
-    """A password for `name` that follows from the root password and tells nothing of it."""
+    """Return a password for `name`, derived from the root password without revealing it."""
     return hmac.new(root.encode(), name.encode(), hashlib.sha256).hexdigest()[:40]
 
 

@@ -26,7 +26,7 @@ class WorldName:
     target_port: str
 
     def create(self) -> "WorldName":
-        """Have pods be led; gives itself."""
+        """Create the name's objects; return it."""
         endpoint, service, _ = self.host.split(".")
         existing = self._place().create(_OURS)
         self.namespace.apply(self._front())

@@ -17,7 +17,7 @@ from harness.commands import Say
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to build: what is told, whether it is there, and how it is made."""
+    """One build step: its title, whether it is done, and how it is done."""
 
     title: str
     is_done: Callable[[], bool]
@@ -59,7 +59,7 @@ def program(name: str, say: Say) -> Path:
 
 
 def program_steps(store: Cache) -> list[Step]:
-    """What is built from Go modules; Kubernetes only until it is in the node's image."""
+    """Return the steps from Go modules; Kubernetes only until it is in the node's image."""
     return [
         Step(
             "building Kubernetes, etcd and CoreDNS",
@@ -71,7 +71,7 @@ def program_steps(store: Cache) -> list[Step]:
 
 
 def image_steps(store: Cache) -> list[Step]:
-    """What is made of Debian and the programs."""
+    """Return the steps that make images of Debian and the programs."""
     return [
         _image_step(pins.DEBIAN_IMAGE, lambda: images.debian(store)),
         _image_step(

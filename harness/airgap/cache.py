@@ -26,7 +26,7 @@ class Cache:
         return self.programs / name
 
     def has(self, name: str) -> bool:
-        """Whether the program has been built."""
+        """Return whether the program has been built."""
         return os.access(self.program(name), os.X_OK)
 
 

@@ -1,4 +1,4 @@
-"""Docker's engine where none runs: started with its data in the cache, and stopped by who asks.
+"""Docker's engine where none runs: started with its data in the cache, and stopped by its user.
 
 One that answers already is taken as it is and never stopped.
 """
@@ -25,12 +25,12 @@ _LONGEST_STOP = 60.0
 
 
 def running() -> bool:
-    """Whether an engine answers."""
+    """Return whether an engine answers."""
     return succeeds("docker", "info")
 
 
 def start(cache: Cache, say: Say) -> None:
-    """See to it that an engine answers. Raises Unusable with what it said last."""
+    """Start an engine unless one answers. Raises Unusable with its last output."""
     if running():
         return
     say("starting dockerd")
@@ -70,7 +70,7 @@ def stop(cache: Cache, say: Say) -> None:
 
 
 def configuration(cache: Cache, runtime: Path) -> dict[str, Any]:
-    """What dockerd is told: all it keeps lies in the cache."""
+    """Return dockerd's arguments: all its data is in the cache."""
     return {
         "data-root": str(cache.root / "docker"),
         "exec-root": str(_RUN),

@@ -20,13 +20,13 @@ _LONGEST_BUILD = 3600.0
 
 
 def is_built(cache: Cache, name: str) -> bool:
-    """Whether the program has been built from what is pinned now."""
+    """Return whether the program has been built from what is pinned now."""
     note = _note(cache, name)
     return cache.has(name) and (not note.exists() or note.read_text() == source(name))
 
 
 def source(name: str) -> str:
-    """What the program is built from: a module's version, or the content of our own module."""
+    """Return the program's source: a module's version, or the content of our own module."""
     if name not in NODE_PROGRAMS:
         return pins.PROGRAMS[name]
     files = [*sorted(pins.NODE_MODULE.glob("*/*.go")), pins.NODE_MODULE / "go.mod"]
@@ -51,7 +51,7 @@ def node_programs(cache: Cache) -> None:
 
 
 def version_flags(version: str) -> list[str]:
-    """How the linker tells Kubernetes its own version, which kubeadm compares."""
+    """Return the linker's flags with Kubernetes' version, which kubeadm compares."""
     major, minor, _ = version.removeprefix("v").split(".", 2)
     fields = {"gitVersion": version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
     return [word for key, value in fields.items() for word in ("-X", f"{_VERSION}.{key}={value}")]

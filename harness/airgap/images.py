@@ -19,7 +19,7 @@ _LONGEST_BOOTSTRAP = 1800.0
 
 
 def exists(image: str) -> bool:
-    """Whether the engine has the image."""
+    """Return whether the engine has the image."""
     return succeeds("docker", "image", "inspect", image)
 
 

@@ -1,4 +1,4 @@
-"""What the airgap needs of the machine: Debian, root, Go, and packages that it installs itself."""
+"""Requirements of the airgap: Debian, root, Go, and packages that it installs itself."""
 
 import os
 import re

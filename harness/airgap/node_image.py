@@ -88,7 +88,7 @@ def base(cache: Cache) -> None:
 
 
 def kubeadms_images(cache: Cache) -> list[str]:
-    """Make what kubeadm starts the control plane from; gives the images' names."""
+    """Create the images that kubeadm starts the control plane from; return their names."""
     _kubernetes_image(cache)
     message = output("docker", "run", "--rm", "--network=none", _KUBERNETES_IMAGE, *_LISTING)
     wanted = [*message.split(), SANDBOX]
@@ -101,7 +101,7 @@ _LISTING = ("kubeadm", "config", "images", "list", "--kubernetes-version", pins.
 
 
 def component(image: str) -> str:
-    """What an image is of: registry.k8s.io/coredns/coredns:v1 is of coredns."""
+    """Return the program of an image: registry.k8s.io/coredns/coredns:v1 is coredns."""
     return image.rsplit("/", 1)[-1].split(":", 1)[0]
 
 

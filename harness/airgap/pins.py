@@ -1,4 +1,4 @@
-"""What the airgap builds, each version in this one place, and why it is that one.
+"""The versions that the airgap builds, each in this one place, with its reason.
 
 Kubernetes, etcd and CoreDNS stand in node/go.mod with the sums of all they consist of.
 """

@@ -25,7 +25,7 @@ def with_value(values: Values, path: tuple[str, ...], content: Any) -> Values:
 
 
 def value_in(values: Values, path: tuple[str, ...], default: Any) -> Any:
-    """The value at a path, or the default where nothing is said."""
+    """Return the value at a path, or the default."""
     for key in path:
         if key not in values:
             return default

@@ -75,7 +75,7 @@ def _examples(chart: Path) -> Iterator[str]:
 
 
 def _first_sentence(file: Path) -> str:
-    """What an example's first comment lines say."""
+    """Return the first comment lines of an example."""
     words: list[str] = []
     for line in file.read_text(encoding="utf-8").splitlines():
         message = line.removeprefix("#").strip()

@@ -22,7 +22,7 @@ COMPONENT = "app.kubernetes.io/component"
 
 
 class Refused(Exception):
-    """The chart doesn't take these values; `sentences` has what it says, a mistake each."""
+    """The chart refuses these values; `sentences` has one for each mistake."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -41,7 +41,7 @@ class Pod:
     metadata: dict[str, Any]
     spec: dict[str, Any]
     runs_on: bool
-    """Whether it is to run until it is told to stop."""
+    """Return whether it is to run until it is told to stop."""
 
     @property
     def labels(self) -> dict[str, str]:
@@ -98,7 +98,7 @@ def rendered(
     namespace: str = "imaging",
     chart: Path = CHART,
 ) -> Rendering:
-    """What `helm install NAME -n NAMESPACE` would make of values. Raises Refused."""
+    """Return what `helm install NAME -n NAMESPACE` would apply. Raises Refused."""
     try:
         files = _chart(chart).render(values or {}, name=name, namespace=namespace)
         merged = _chart(chart).merge_values(values or {})

@@ -16,7 +16,7 @@ Path_ = tuple[str, ...]
 
 
 class ValuesFileMistake(Exception):
-    """A comment or key of values.yaml that doesn't keep to the convention; says which line."""
+    """A comment or key of values.yaml against the convention; the message names the line."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Section:
-    """What stands below one `# ## ` line: its heading, what is said of it, its values."""
+    """The section below one `# ## ` line: its heading, its text, its values."""
 
     heading: str
     text: str
