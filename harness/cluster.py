@@ -51,7 +51,7 @@ class Cluster:
         return published_address(output("docker", "port", self.node, f"{node_port}/tcp"))
 
     def enforces_network_policies(self) -> bool:
-        """Return whether its network enforces them: kind's own does, the airgap's bridge doesn't."""
+        """Return whether its network does: kind's own does, the airgap's bridge doesn't."""
         return not self.name or registries.reached()
 
     def load(self, *images: str) -> None:
