@@ -27,15 +27,15 @@ DATES_WITH_TIMES = {
     0x00400244: 0x00400245,  # performed procedure step start
     0x00400250: 0x00400251,  # performed procedure step end
 }
-"""Dates, and the times that stand beside them."""
+"""Dates and the times that belong to them."""
 MOST_KEYS = 500
-"""Keys with values that a question may have, those within an item for themselves."""
+"""Maximum keys with values in a query; items of sequences are counted separately."""
 MOST_PATTERNS = 2000
-"""Values that a key with wild cards may have; groups that a key of names with `=` may."""
+"""Maximum values of a key with wild cards, and component groups of a person name key."""
 LONGEST_PATTERNS = 32_768
-"""Characters of all values of a key with wild cards."""
+"""Maximum characters of all values of a key with wild cards."""
 DEEPEST = 16
-"""Sequences that a key may be nested in."""
+"""Maximum sequences around a key."""
 _LONGEST_RANGE = 128  # characters: twice those of a DT, and some blanks
 _OFFSET_AT_END = re.compile(r"-\d{4}$")
 
@@ -45,7 +45,7 @@ Predicate = Callable[[Elements], bool]
 
 @dataclass(frozen=True, slots=True)
 class Everything:
-    """Universal matching: also what has no value."""
+    """Universal matching: it matches everything, absent values included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +66,10 @@ class Like:
 
 @dataclass(frozen=True, slots=True)
 class NameGroups:
-    """Person names asked group by group; every pattern that isn't empty must match its group.
+    """Person name matching by component group; each non-empty pattern must match its group.
 
     `names` are alternatives, each of folded patterns in the order alphabetic, ideographic,
-    phonetic (PS3.4 C.2.2.2.1.1). A name of one group is asked by `OneOf` or `Like` and matches
+    phonetic (PS3.4 C.2.2.2.1.1). A name of one group becomes `OneOf` or `Like` and matches
     any group.
     """
 
@@ -108,9 +108,9 @@ Criterion = Everything | OneOf | Like | NameGroups | Between | DateTimeRange | A
 
 
 def criterion(key: Element, depth: int = 0) -> Criterion:
-    """Return what a key asks for; `depth` is the number of sequences around it.
+    """Return the criterion of a key; `depth` is the number of sequences around it.
 
-    Raises DimseFailure A900 that names the tag when it can't be asked.
+    Raises DimseFailure A900 that names the tag of an invalid key.
     """
     if key.vr == "SQ" or key.items is not None:
         return _sequence(key, depth)
@@ -131,7 +131,7 @@ def criterion(key: Element, depth: int = 0) -> Criterion:
 
 
 def _check_patterns(key: Element, patterns: list[str]) -> None:
-    """Refuse what would be compared for too long with each candidate."""
+    """Refuse patterns that would take too long to compare with each candidate."""
     if len(patterns) > MOST_PATTERNS:
         raise _invalid_key(key, f"has more than {MOST_PATTERNS} values, and wild cards: split it")
     if sum(map(len, patterns)) > LONGEST_PATTERNS:
@@ -149,9 +149,9 @@ def _name(key: Element, names: list[str]) -> Criterion:
 
 
 def _name_patterns(pattern: str) -> list[str]:
-    """Return the pattern, and what it is to a name whose last components are absent.
+    """Return the pattern, and its form for names without the last components.
 
-    `doe^*^*` is `doe` or `doe^*`: the latter matches whatever `doe^*^*` does.
+    `doe^*^*` becomes `doe` and `doe^*`: the latter matches everything that `doe^*^*` matches.
     """
     present = pattern
     while present.endswith("^*"):
@@ -184,7 +184,7 @@ def _range(text: str, key: Element) -> Criterion:
 
 
 def _ends(text: str, vr: str) -> tuple[str, str, str]:
-    """Both ends of a range; the dash of a time zone's offset is none of a range's."""
+    """Split a range at its dash, which is not the sign of a time zone's offset."""
     if vr != "DT" or text.count("-") <= 1:
         single_offset = vr == "DT" and _OFFSET_AT_END.search(text) and len(text) > _SHORTEST_OFFSET
         return (text, "", "") if single_offset and _is_moment(text) else text.partition("-")
@@ -236,7 +236,7 @@ def _combine(asked: dict[int, Criterion]) -> None:
 
 
 def predicate(keys: Iterable[Element], *, combined_date_time: bool = False) -> Predicate:
-    """Return the test whether all keys match; raises DimseFailure A900 when one can't be asked."""
+    """Return the test whether all keys match; raises DimseFailure A900 for an invalid key."""
     return all_of(criteria(keys, combined_date_time=combined_date_time))
 
 
@@ -254,7 +254,7 @@ def _on_elements(tag: int, asked: Criterion) -> Predicate:
 
 
 def _moment_test(date: int, asked: DateTimeRange) -> Predicate:
-    """A date without a time is taken as the whole day: it matches where the day may."""
+    """Return the test of a date and time; a date without a time counts as the whole day."""
 
     def test(elements: Elements) -> bool:
         day = _first(elements.get(date), "DA")
@@ -269,7 +269,7 @@ def _moment_test(date: int, asked: DateTimeRange) -> Predicate:
 
 
 def _first(stored: Element | None, vr: str) -> str:
-    """The first value as digits, empty when there is none."""
+    """Return the first value as digits, or an empty string."""
     value = stored.values[0] if stored is not None and stored.values else ""
     return comparing.lowest(value, vr) if comparing.is_temporal(value, vr) else ""
 
@@ -293,7 +293,7 @@ def _test(
 
 
 def _values_test(vr: str, holds: Callable[[str], bool]) -> Callable[[Element | None], bool]:
-    """Any value matches; of a person name any component group too."""
+    """Return the test whether any value matches, or any component group of a person name."""
 
     def test(stored: Element | None) -> bool:
         if stored is None or not stored.value:
@@ -307,7 +307,7 @@ def _values_test(vr: str, holds: Callable[[str], bool]) -> Callable[[Element | N
 
 
 def name_forms(name: str) -> list[str]:
-    """What a key for a person name may equal: the whole name, or one of its component groups."""
+    """Return the forms that a person name key is compared with: the name, and its groups."""
     whole = comparing.folded_name(name)
     groups = [group for group in whole.split("=") if group]
     return groups if groups == [whole] else [whole, *groups]

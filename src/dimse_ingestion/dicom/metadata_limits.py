@@ -1,7 +1,7 @@
-"""Limits on one data set that comes as DICOM JSON or XML, applied before memory is taken for it.
+"""Limits on a data set in DICOM JSON or XML, applied before memory is allocated for it.
 
-A data set of a few bytes for each element or value would take many times its own size in memory.
-The limits leave room for an enhanced multi-frame image of 10,000 frames.
+Short elements and values would take many times their own size in memory. The limits allow an
+enhanced multi-frame image of 10,000 frames.
 """
 
 MOST_ELEMENTS = 500_000
@@ -15,14 +15,14 @@ TOO_LARGE = (
 
 
 class MetadataBudget:
-    """What may still come of a data set."""
+    """Count down the elements and values that a data set may still have."""
 
     def __init__(self) -> None:
         self._elements = MOST_ELEMENTS
         self._values = MOST_VALUES
 
     def spend(self, *, elements: int = 0, values: int = 0) -> None:
-        """Count what came; raises ValueError when it is too much."""
+        """Count elements and values; raises ValueError above the limits."""
         self._elements -= elements
         self._values -= values
         if self._elements < 0 or self._values < 0:

@@ -1,6 +1,6 @@
-"""The Native DICOM Model (PS3.19 annex A.1): elements to XML, and back.
+"""The Native DICOM Model (PS3.19 annex A.1): conversion of elements to XML and back.
 
-The same as `dicom_json` in the other syntax; an answer's root element is a data set.
+It corresponds to `dicom_json`; the root element of a document is a data set.
 """
 
 import re
@@ -29,7 +29,7 @@ _SPECIFIC_CHARACTER_SET = "00080005"
 
 
 def to_xml(elements: Iterable[Element], address: BulkDataUri) -> bytes:
-    """A data set as an XML document in UTF-8; `address` makes the uri of bulk data by its path."""
+    """Convert a data set to XML in UTF-8; `address` returns the URI of bulk data by path."""
     creators: dict[str, str] = {}
     pieces = [_BEGIN]
     for each in sorted(elements, key=lambda each: each.tag):
@@ -41,9 +41,9 @@ def to_xml(elements: Iterable[Element], address: BulkDataUri) -> bytes:
 def _attribute_in_xml(
     each: Element, address: BulkDataUri, creators: dict[str, str]
 ) -> Iterator[bytes]:
-    """One attribute of the document; the items of a sequence by themselves, for there may be many.
+    """Yield the XML of one attribute, one piece for each item of a sequence.
 
-    So no more nodes are made at once than those of an item.
+    So only the nodes of one item are in memory at a time.
     """
     holder = Node("NativeDicomModel")
     if not each.items:
@@ -81,7 +81,7 @@ def _add(
 
 
 def _reserved_block(each: Element) -> str:
-    """The block of private elements that this one reserves (PS3.5 7.8.1)."""
+    """Return the block of private elements that this one reserves (PS3.5 7.8.1), or ''."""
     reserves = int(each.group, 16) & 1 and each.element[:2] == "00" and each.element >= "0010"
     return each.group + each.element[2:] if reserves else ""
 
@@ -133,14 +133,14 @@ def _fill_name(node: Node, name: str) -> None:
 
 
 def _strip_invalid(text: str) -> str:
-    """Without what XML 1.0 has no way to write."""
+    """Remove the characters that XML 1.0 can't represent."""
     return _NOT_IN_XML.sub("", text).replace("\r", _RETURN)
 
 
 def from_xml(document: bytes, bulk: BulkElement) -> list[Element]:
     """Return the elements of an XML document, in order of their tags.
 
-    `bulk` makes those whose value stands elsewhere. Raises ValueError with a sentence that names
-    the tag and repeats no value, NoXml where there is no XML at all.
+    `bulk` returns the element of a URI. Raises ValueError with a sentence that names the tag and
+    repeats no value, and InvalidXml for a document that is not XML.
     """
     return from_json(NativeModelReader().read(document), bulk)

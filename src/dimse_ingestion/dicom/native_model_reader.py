@@ -1,9 +1,9 @@
-"""Reads the Native DICOM Model (PS3.19 annex A.1) into the objects of the DICOM JSON Model.
+"""A reader of the Native DICOM Model (PS3.19 annex A.1) into objects of the DICOM JSON Model.
 
-The document is never held as a tree: each element becomes its part of the data set when it ends,
-and what a data set may have is counted before it is kept. Names are read without their namespace,
-since resolving namespaces can multiply a document's size. A document type declaration, and with it
-every entity, is refused.
+The document is not held as a tree: each XML element is converted when it ends, and its content is
+counted against the limits first. Names are read without their namespace, because resolving
+namespaces can multiply a document's size. A document type declaration is refused, and with it
+every entity.
 """
 
 from dataclasses import dataclass, field
@@ -20,12 +20,12 @@ _VALUES = frozenset({"Value", "PersonName", "Item"})
 
 
 class InvalidXml(ValueError):
-    """A document that is no XML, or has a DTD."""
+    """A document that is not XML, or has a DTD."""
 
 
 @dataclass(slots=True)
 class _Node:
-    """An element that has not ended: its attributes and what its inner elements gave."""
+    """An open XML element: its attributes and the content of its inner elements."""
 
     name: str
     attributes: dict[str, str]
@@ -35,7 +35,7 @@ class _Node:
 
 
 class NativeModelReader:
-    """Reads one document."""
+    """Read one document."""
 
     def __init__(self) -> None:
         self._budget = MetadataBudget()
@@ -52,7 +52,7 @@ class NativeModelReader:
     def read(self, document: bytes) -> dict[str, object]:
         """Return the document's data set.
 
-        Raises ValueError with a sentence that repeats no value, NoXml where there is no XML.
+        Raises ValueError with a sentence that repeats no value, InvalidXml if it is not XML.
         """
         try:
             self._parser.Parse(document, True)
@@ -87,7 +87,7 @@ class NativeModelReader:
             self._add(node, self._open[-1])
 
     def _add(self, node: _Node, parent: _Node) -> None:
-        """Add what an element says to the one around it."""
+        """Add the content of an XML element to its parent."""
         text = "".join(node.text)
         if node.name in _VALUES:
             self._add_value(parent, node, text)
@@ -115,7 +115,7 @@ class NativeModelReader:
         return attribute
 
     def _in_order(self, node: _Node) -> list[object]:
-        """Return values by their numbers, None for those that are absent."""
+        """Return the values in order of their numbers, with None for absent ones."""
         last = max(node.values)
         absent = last - len(node.values)
         if absent and node.attributes.get("vr") == "SQ":

@@ -1,9 +1,8 @@
-"""The elements of a data set, taken one after another out of bytes as they arrive (PS3.5 7).
+"""The incremental parser of a data set's elements (PS3.5 7).
 
-A parser that walks and keeps nothing but elements: pixel data and other large values are passed
-over and become references. What a sender did wrong costs no more than need be: items that can't be
-read are kept as the bytes they are, where their length is known. Feeding bytes, inflating them and
-telling failures is `scanning`'s matter, how much is kept that of `keeping`.
+Pixel data and other large values are skipped and become references. It tolerates errors of senders
+as far as possible: invalid items of known length are stored as bytes. `scanning` feeds and inflates
+the bytes and reports failures; `limits` decides how much is stored.
 """
 
 from collections.abc import Generator
@@ -27,17 +26,17 @@ from dimse_ingestion.dicom.limits import (
 _DATA_SET_TRAILING_PADDING = 0xFFFCFFFC
 _FILE_META = 0x0002
 _NOT_OF_DATA_SETS = frozenset({0x0000, 0x0002, 0x0004, 0x0006})
-"""Groups of command sets, file meta information and directories: no data set is read by them."""
+"""Groups of command sets, file meta information and directories, ignored in data sets."""
 _SHORT = 255
 _SIMPLE = representations.SHORT_LENGTH
-_BYTES_OF_A_PART = (256, 16)  # of text, of numbers: so many cost the time of one more element
+_BYTES_OF_A_PART = (256, 16)  # of text, of numbers: they take as long as one more element
 
 
 class Parser:
-    """Reads one data set out of `source`; `elements` are those read so far.
+    """Parse one data set from `source`; `elements` are those read so far.
 
-    It stops after a slice of work (see `Arriving.paused`), and raises DimseFailure C000 for what
-    can't be understood. `is_file_meta` reads group 2, which no data set may have.
+    It pauses after a slice of work (see `ByteFeed.paused`), and raises DimseFailure C000 for a data
+    set that can't be parsed. `is_file_meta` allows group 2, which no data set may have.
     """
 
     def __init__(
@@ -46,7 +45,7 @@ class Parser:
         self.elements: list[Element] = []
         self.budget = Budget(limits.kept)
         self.has_duplicates = False
-        """Whether a tag came twice in a data set or item, of which the first counts."""
+        """Whether a tag occurred twice in a data set or item; the first one is used."""
         self._source = source
         self._limits = limits
         self._is_file_meta = is_file_meta
@@ -54,12 +53,12 @@ class Parser:
         self._headers = HeaderReader(source, limits.parts)
 
     def data_set(self, syntax: Syntax) -> ParserSteps:
-        """Read a whole data set; raises Ended where it is cut."""
+        """Parse a whole data set; raises EndOfData if it is truncated."""
         place = Scope(syntax, charsets.codecs(""), SequenceBudget(self.budget))
         while not (yield from self._is_over()):
             header = self._headers.next_available(place) or (yield from self._headers.next(place))
             if header.tag == element_headers.ITEM_END and not header.length:
-                continue  # of a sender that took the data set for an item
+                continue  # some senders end the data set like an item
             _check_begins_element(header)
             if header.tag >> 16 == _FILE_META and not self._is_file_meta:
                 raise cannot_understand("The data set holds group 0002: send it without file meta.")
@@ -70,7 +69,7 @@ class Parser:
                 self._keep(header, found)
 
     def _keep(self, header: Header, found: Element) -> None:
-        """Keep an element; one of text that is too much in all becomes a reference."""
+        """Store an element; text that exceeds the budget becomes a reference."""
         text = stored_text(found)
         if not self.budget.spend(text, on_small=not text or header.length <= _SHORT):
             end = self._source.offset
@@ -80,7 +79,7 @@ class Parser:
         self.elements.append(found)
 
     def _is_over(self) -> Generator[None, None, bool]:
-        """Whether nothing follows but a few zeros, with which some senders pad."""
+        """Return whether only a few zeros follow, with which some senders pad."""
         source = self._source
         if source.available >= element_headers.SHORTEST:
             return False
@@ -88,7 +87,7 @@ class Parser:
         return len(rest) < element_headers.SHORTEST and not any(rest)
 
     def _is_new(self, tag: int) -> bool:
-        """Whether an element counts: the first of its tag, and of a group that data sets have."""
+        """Return whether an element is used: the first of its tag, in a group of data sets."""
         if tag in self._tags or (tag >> 16 in _NOT_OF_DATA_SETS and not self._is_file_meta):
             self.has_duplicates |= tag in self._tags
             return False
@@ -96,9 +95,9 @@ class Parser:
         return True
 
     def _available_value(self, header: Header, place: Scope) -> Element | None:
-        """A short value that is kept, if it has come; no generator then, as most values need none.
+        """Return a short value that is available without waiting, or None without reading.
 
-        Nothing is read where None is returned.
+        This avoids the cost of a generator for most values.
         """
         tag, vr, length = header
         source = self._source
@@ -128,7 +127,7 @@ class Parser:
         return self._plain(header, place)
 
     def _unknown(self, header: Header, place: Scope) -> Generator[None, None, Element | None]:
-        """UN is implicit VR little endian inside (PS3.5 6.2.2), of the VR that its tag has."""
+        """Read a UN value: implicit VR little endian (PS3.5 6.2.2), with the VR of its tag."""
         if header.is_undefined and not header.is_pixel_data:
             return self._sequence(header, place.with_syntax(IMPLICIT_LITTLE))
         header = header._replace(vr=representations.vr_of(header.tag, signed=place.signed))
@@ -171,7 +170,7 @@ class Parser:
             end = source.offset
 
     def _available_fragments(self, place: Scope, fragments: FragmentLengths, end: int) -> int:
-        """Pass over whole fragments that have come; the offset where the last of them ends."""
+        """Skip complete fragments that are available; return the end offset of the last one."""
         source, unpack_from = self._source, place.syntax.tag_and_length.unpack_from
         start = begin = source.start
         buffer, last = source.buffer, len(source.buffer) - element_headers.SHORTEST
@@ -188,7 +187,7 @@ class Parser:
         return source.offset if start > begin else end
 
     def _sequence(self, header: Header, place: Scope) -> Generator[None, None, Element | None]:
-        """The items of a sequence; a value of known length that has none in it is kept as bytes."""
+        """Read a sequence; if its items are invalid and its length is known, store it as bytes."""
         source, begin = self._source, self._source.offset
         if place.depth >= self._limits.depth:
             raise cannot_understand(f"Sequences are nested deeper than {place.depth}.")
@@ -213,7 +212,7 @@ class Parser:
     def _read_sequence(
         self, header: Header, place: Scope, end: int
     ) -> Generator[None, None, Element]:
-        """A sequence, or its reference where it is too large; raises Malformed."""
+        """Read a sequence, or return its reference if it is too large; raises Malformed."""
         begin, kept = self._source.offset, place.kept
         if place.depth == 0:
             kept = SequenceBudget(self.budget, begin + self._limits.sequence)
@@ -230,7 +229,7 @@ class Parser:
     def _items(
         self, place: Scope, *, is_undefined: bool
     ) -> Generator[None, None, tuple[list[list[Element]], int]]:
-        """The items, and where the last of them ends."""
+        """Return the items and the end offset of the last one."""
         items: list[list[Element]] = []
         source = self._source
         while source.offset < place.end:
@@ -250,7 +249,7 @@ class Parser:
         return items, source.offset
 
     def _item(self, item: Header, around: Scope) -> Generator[None, None, list[Element]]:
-        """The elements of an item, which ends at its delimiter or with the sequence around it."""
+        """Return the elements of an item, which ends at its delimiter or with its sequence."""
         elements: list[Element] = []
         source = self._source
         end = around.end if item.is_undefined else source.offset + item.length

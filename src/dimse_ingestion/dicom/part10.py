@@ -1,7 +1,7 @@
 """The head of a stored object: preamble and file meta information (PS3.10 section 7.1).
 
-Deterministic: the same instance gives the same bytes in every release, on every replica, so that
-an object written twice is written alike. It holds no AE title and no date.
+It is deterministic: an instance gets the same bytes in every release and on every replica, so that
+writing an object twice gives the same object. It has no AE title and no date.
 """
 
 import struct
@@ -29,11 +29,11 @@ _SHORT_HEADER, _LONG_HEADER = 8, 12
 _DEFLATED = DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN.encode()
 _TRANSFER_SYNTAX_UID = 0x00020010
 LONGEST = 2048
-"""Bytes within which a head of ours always ends."""
+"""Maximum bytes of a head written by this module."""
 
 
 def header(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
-    """Preamble, prefix and group 2 in explicit VR little endian."""
+    """Encode preamble, prefix and group 2 in explicit VR little endian."""
     elements = b"".join(
         (
             struct.pack("<HH2s2xI", 0x0002, 0x0001, b"OB", 2) + b"\x00\x01",
@@ -55,9 +55,9 @@ def _short(element: int, vr: bytes, text: str) -> bytes:
 
 
 def data_set_offset(head: bytes) -> int:
-    """Where the data set begins, in bytes, told by the first 144 bytes of an object.
+    """Return the data set's offset in bytes, from the first 144 bytes of an object.
 
-    Raises DimseFailure C000 when this is not a Part-10 file with a group length.
+    Raises DimseFailure C000 if this is not a Part-10 file with a group length.
     """
     begins_well = head[128:132] == b"DICM" and head[132:138] == b"\x02\x00\x00\x00UL"
     if len(head) < _GROUP_LENGTH_END or not begins_well:
@@ -66,12 +66,12 @@ def data_set_offset(head: bytes) -> int:
 
 
 def file_meta_end(head: bytes) -> int | None:
-    """Return where the data set of a received file begins; None if `head` has to be longer.
+    """Return the data set's offset in a received file; None if `head` is too short to decide.
 
-    The end of group 2 is looked for, since (0002,0000) File Meta Information Group Length is wrong
+    The end of group 2 is searched, because (0002,0000) File Meta Information Group Length is wrong
     in files of some writers, and would move elements between file meta information and data set.
-    It decides only before a deflated data set, whose first bytes can look like a tag. Raises
-    DimseFailure C000 when this is not a Part-10 file with a group length.
+    It is used only before a deflated data set, whose first bytes can look like a tag. Raises
+    DimseFailure C000 if this is not a Part-10 file with a group length.
     """
     announced = data_set_offset(head)
     place, deflated = _GROUP_LENGTH_END, False
@@ -91,7 +91,7 @@ def file_meta_end(head: bytes) -> int | None:
 
 
 def transfer_syntax_uid(head: bytes) -> str:
-    """The transfer syntax that a whole head tells; raises DimseFailure C000 when it tells none."""
+    """Return the transfer syntax in a complete head; raises DimseFailure C000 without one."""
     elements = by_tag(scan(head[_PREAMBLE_LENGTH:], EXPLICIT_VR_LITTLE_ENDIAN, is_file_meta=True))
     if _TRANSFER_SYNTAX_UID not in elements:
         raise DimseFailure(Status.CANNOT_UNDERSTAND, "The object names no transfer syntax.")

@@ -1,7 +1,7 @@
-"""What an image needs besides its pixels to be looked at (PS3.3 C.7.6.3, C.11), not yet applied.
+"""The elements that determine how a frame is displayed (PS3.3 C.7.6.3, C.11).
 
-The elements of one frame, taken out of the functional groups of multi-frame images too
-(PS3.3 C.7.6.16), so that whoever renders sees a plain image of one frame.
+They are collected for one frame, from the functional groups of multi-frame images as well (PS3.3
+C.7.6.16), so that the renderer gets a single-frame image. They are applied elsewhere.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,11 +15,11 @@ _FRAME_VOI_LUT, _PIXEL_VALUE_TRANSFORMATION = 0x00289132, 0x00289145
 _NUMBER_OF_FRAMES = 0x00280008
 _LONGEST_TABLE = 2**20
 _WRITABLE = frozenset({"CS", "DS", "IS", "US", "SS", "UL", "SL", "FL", "FD", "OW", "OB", "SQ"})
-"""Free text plays no part in it."""
+"""VRs of display elements; free text is not needed."""
 
 
 def presentation_elements(elements: Iterable[Element], number: int) -> list[Element]:
-    """What frame `number`, counted from 1, is shown by; long values are still references."""
+    """Return the display elements of frame `number`, counted from 1, with references."""
     found = by_tag(elements)
     plain = {
         tag: each
@@ -34,7 +34,7 @@ def presentation_elements(elements: Iterable[Element], number: int) -> list[Elem
 
 
 def _of_frame(found: dict[int, Element], number: int) -> Iterator[Element]:
-    """What the functional groups say of a frame, its own last."""
+    """Yield a frame's elements in the functional groups: shared ones, then its own."""
     shared = _items(found.get(_SHARED_GROUPS))
     own = _items(found.get(_PER_FRAME_GROUPS))
     for group in [*shared[:1], *own[number - 1 : number]]:

@@ -1,7 +1,7 @@
-"""What may be asked at which level (PS3.4 C.6): the information models as tables.
+"""The query information models (PS3.4 C.6) as tables of levels and keys.
 
-Checks an identifier against the model of its SOP class and says which keys can be answered. It
-compares no values (see `matching`).
+An identifier is checked against the model of its SOP class, and its keys are split into supported
+and unsupported ones. Values are compared in `matching`.
 """
 
 from collections.abc import Iterable
@@ -73,7 +73,7 @@ _MODELS = {PATIENT_ROOT_FIND: LEVELS, STUDY_ROOT_FIND: LEVELS[1:]}
 
 @dataclass(frozen=True, slots=True)
 class QueryKeys:
-    """A valid question: its level, the keys that can be answered, and those that can't (FF01)."""
+    """The level of a valid query, and its supported and unsupported keys (FF01)."""
 
     level: str
     keys: list[Element]
@@ -81,23 +81,23 @@ class QueryKeys:
 
 
 def levels_to(level: str) -> tuple[str, ...]:
-    """The levels from PATIENT down to this one."""
+    """Return the levels from PATIENT down to this one."""
     return LEVELS[: LEVELS.index(level) + 1]
 
 
 @cache
 def supported_keys(level: str) -> frozenset[int]:
-    """The tags that can be answered at a level, those of the levels above among them."""
+    """Return the supported tags of a level and of the levels above it."""
     return frozenset().union(*(KEYS[each] for each in levels_to(level)))
 
 
 def parse_query(
     identifier: Iterable[Element], sop_class_uid: str, *, relational: bool = False
 ) -> QueryKeys:
-    """What an identifier asks; raises DimseFailure A900 with a sentence that names the tag.
+    """Return the level and keys of an identifier; raises DimseFailure A900 that names the tag.
 
-    Without relational queries the unique keys of the levels above must be there with one value
-    each (PS3.4 C.4.1.2.1). Group lengths and what is no key are passed over.
+    Without relational queries the unique keys of the levels above must have one value each (PS3.4
+    C.4.1.2.1). Group lengths and elements that are no keys are ignored.
     """
     elements = by_tag(identifier)
     level = _level(elements, sop_class_uid)

@@ -1,10 +1,10 @@
-"""A data set read while it passes by: its elements, and where the large values stand.
+"""The scanner: it reads the elements of a data set while its bytes are being transferred.
 
-Incremental and bounded: chunks of any size go in, pixel data and other large values are passed
-over, so that a 2 GiB object costs no more memory than its header, and work is done in slices, so
-that a data set of a million elements holds nobody up. Every transfer syntax (PS3.5 annex A) is
-read; nothing is decoded but text. Of encapsulated pixel data it notes how long each fragment is, so
-that a frame can be read alone. It keeps no bytes and decides on no operation.
+It is incremental and bounded: it takes chunks of any size and skips pixel data and other large
+values, so that a 2 GiB object takes no more memory than its header. It works in slices, so that a
+data set of a million elements does not block other work. Every transfer syntax (PS3.5 annex A) is
+read; only text is decoded. It records the lengths of the fragments of encapsulated pixel data, so
+that a single frame can be read later. It does not store the data set.
 """
 
 import zlib
@@ -22,10 +22,10 @@ _PIECES_OF_A_SLICE = 8  # inflated
 
 
 class Scanner:
-    """Reads one data set; feed it all chunks in order, then finish it.
+    """Scan one data set: feed it all chunks in order, then finish it.
 
-    Every method raises DimseFailure C000 with a sentence when the data set can't be understood,
-    and again whenever it is called afterwards. Offsets of references into a deflated data set
+    Every method raises DimseFailure C000 with a sentence if the data set can't be parsed, and again
+    in each later call. Offsets of references into a deflated data set
     count its inflated bytes. `is_file_meta` reads group 2, which no data set may have.
     """
 
@@ -45,12 +45,12 @@ class Scanner:
         self._failure: DimseFailure | None = None
 
     def feed(self, chunk: bytes | memoryview) -> None:
-        """Take the next bytes."""
+        """Scan the next bytes."""
         for _ in self.feed_in_slices(chunk):
             pass
 
     def feed_in_slices(self, chunk: bytes | memoryview) -> Iterator[None]:
-        """Take the next bytes in slices of work; between them the caller may do something else."""
+        """Scan the next bytes in slices of work; the caller can do other work in between."""
         if self._inflating is None:
             yield from self._resume(chunk)
             return
@@ -65,7 +65,7 @@ class Scanner:
             raise self._failure from broken
 
     def finish(self) -> list[Element]:
-        """Return the elements, once all bytes were fed."""
+        """Return the elements after all bytes were fed."""
         if self._inflating is not None and not self._inflating.complete:
             raise self._failure or cannot_understand("The deflated data set ends early.")
         self._source.ended = True
@@ -75,11 +75,11 @@ class Scanner:
 
     @property
     def skippable(self) -> int:
-        """How many of the next bytes are of no interest; 0 where they must be inflated to know."""
+        """The number of the next bytes that need not be fed; 0 for a deflated data set."""
         return 0 if self._inflating else self._source.skippable
 
     def mark_skipped(self, length: int) -> None:
-        """Go on after the next `length` bytes, at most `skippable`, without having them."""
+        """Skip the next `length` bytes, at most `skippable`, without feeding them."""
         self._source.mark_skipped(length)
         self.feed(b"")
 
@@ -90,7 +90,7 @@ class Scanner:
 
     @property
     def has_duplicates(self) -> bool:
-        """Whether a tag came twice in a data set or item, of which the first counts."""
+        """Whether a tag occurred twice in a data set or item; the first one is used."""
         return self._parser.has_duplicates
 
     @property
@@ -99,7 +99,7 @@ class Scanner:
         return self._limits.kept - self._parser.budget.left
 
     def _resume(self, data: bytes | memoryview) -> Iterator[None]:
-        """Go on with more bytes, a slice of work at a time."""
+        """Resume the parser with more bytes, one slice of work at a time."""
         if self._failure:
             raise self._failure
         source = self._source

@@ -1,7 +1,6 @@
-"""DIMSE statuses by name, so that no other module writes a number.
+"""DIMSE statuses by name (PS3.7 annex C, and the service classes in PS3.4).
 
-This is not an error type (see `failure`): it is the vocabulary of PS3.7 annex C and of the
-service classes in PS3.4 that answer with it.
+Other modules use these names instead of numbers. The error type is in `failure`.
 """
 
 from enum import IntEnum

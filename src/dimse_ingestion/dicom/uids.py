@@ -1,6 +1,6 @@
-"""UIDs (PS3.5 section 9.1): what one may look like, and the few that this house knows by name.
+"""UIDs (PS3.5 section 9.1): their validation, and the well-known ones that other modules use.
 
-Nothing decides on a storage class by its UID: unknown and private ones are stored like any other.
+Storage classes are not listed: unknown and private ones are stored like any other.
 """
 
 import re
@@ -50,8 +50,8 @@ def strip_padding(value: str) -> str:
 
 
 def is_valid(uid: str) -> bool:
-    """Whether `uid` has only numbers and dots and at most 64 characters.
+    """Return whether `uid` has only numbers and dots and at most 64 characters.
 
-    Leading zeros of a component are let pass: real devices send them.
+    Leading zeros of a component are accepted, because real devices send them.
     """
     return len(uid) <= _MAXIMUM_LENGTH and _COMPONENTS.fullmatch(uid) is not None

@@ -1,6 +1,6 @@
-"""Value representations (PS3.5 section 6.2): how each is laid out, and what tags have which.
+"""Value representations (PS3.5 section 6.2): tables, VRs of tags, and binary numbers as text.
 
-Tables and the two directions of binary numbers; text is `charsets`' matter.
+`charsets` converts text.
 """
 
 import struct
@@ -35,7 +35,7 @@ TEXT = frozenset(
     ]
 )
 SINGLE_VALUED = frozenset({"LT", "ST", "UR", "UT"})
-"""Text of one value, in which a backslash is a character."""
+"""VRs of text with a single value, in which a backslash is a character."""
 
 NUMBERS = {
     "US": "H",
@@ -61,14 +61,14 @@ _AMBIGUOUS = {
     "US or OW": ("OW", "OW"),
     "US or SS or OW": ("OW", "OW"),
 }
-"""What PS3.6 leaves open → (where pixels are unsigned, where they are signed)."""
+"""Ambiguous VR in PS3.6 → (for unsigned pixels, for signed pixels)."""
 
 
 @lru_cache(maxsize=8192)
 def vr_of(tag: int, *, signed: bool = False) -> str:
-    """The VR of a tag where none is written: PS3.6's, UN for what it doesn't have.
+    """Return the VR of a tag by PS3.6, or UN for an unknown tag.
 
-    `signed` says that Pixel Representation (0028,0103) is 1.
+    `signed` is whether Pixel Representation (0028,0103) is 1.
     """
     if tag & 0xFFFF == 0:
         return "UL"
@@ -83,7 +83,7 @@ def vr_of(tag: int, *, signed: bool = False) -> str:
 
 
 def numbers_as_text(value: bytes, vr: str, order: str) -> str:
-    """Binary numbers in decimal, joined by a backslash; `order` is struct's `<` or `>`."""
+    """Convert binary numbers to decimal, joined by a backslash; `order` is `<` or `>`."""
     code = NUMBERS[vr]
     count = len(value) // struct.calcsize(f"{order}{code}")
     numbers = struct.unpack_from(f"{order}{count}{code}", value)
@@ -91,14 +91,14 @@ def numbers_as_text(value: bytes, vr: str, order: str) -> str:
 
 
 def tags_as_text(value: bytes, order: str) -> str:
-    """AT values as eight hexadecimal digits each, joined by a backslash."""
+    """Convert AT values to eight hexadecimal digits each, joined by a backslash."""
     halves = struct.unpack_from(f"{order}{len(value) // 4 * 2}H", value)
     pairs = zip(halves[::2], halves[1::2], strict=True)
     return "\\".join(f"{group:04X}{element:04X}" for group, element in pairs)
 
 
 def text_as_numbers(value: str, vr: str, order: str) -> bytes:
-    """The reverse of `numbers_as_text`; raises ValueError when it is no number that fits."""
+    """Convert decimal numbers to binary; raises ValueError for a number that does not fit."""
     read = float if vr in ("FL", "FD") else int
     try:
         return b"".join(struct.pack(order + NUMBERS[vr], read(n)) for n in value.split("\\"))
@@ -107,7 +107,7 @@ def text_as_numbers(value: str, vr: str, order: str) -> bytes:
 
 
 def text_as_tags(value: str, order: str) -> bytes:
-    """The reverse of `tags_as_text`; raises ValueError."""
+    """Convert hexadecimal tags to AT values; raises ValueError."""
     tags = [int(one, 16) for one in value.split("\\")]
     return b"".join(struct.pack(f"{order}HH", tag >> 16 & 0xFFFF, tag & 0xFFFF) for tag in tags)
 

@@ -1,8 +1,8 @@
 """Wild card matching of `*` and `?` (PS3.4 C.2.2.2.4), without regular expressions.
 
-A pattern comes from a stranger and is held against every candidate, so no pattern may take long:
-the text between two `*` is looked for once, where it stands first, and a part with `?` in it is
-found by one pass over the text (the shift-and algorithm). Case and width are `comparing`'s matter.
+Patterns are untrusted and compared with every candidate, so none may take long: the text between
+two `*` is searched once, for its first occurrence, and a part with `?` is found in one pass over
+the text (the shift-and algorithm). Case and width are normalized in `comparing`.
 """
 
 from collections.abc import Callable, Iterable
@@ -45,11 +45,11 @@ def matcher(pattern: str) -> Matcher:
 
 
 _Finder = Callable[[str, int, int], int]
-"""Gives where the first occurrence between two places ends, or a negative number."""
+"""Returns the end of the first occurrence between two positions, or a negative number."""
 
 
 def _fits(part: str, text: str, at: int) -> bool:
-    """Return whether `part`, whose `?` are any character, stands at a place of `text`."""
+    """Return whether `part`, with `?` for any character, is at position `at` of `text`."""
     if "?" not in part:
         return text.startswith(part, at)
     stretch = text[at : at + len(part)]
