@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, FromClause, and_, exists, literal, or_, se
 
 from dimse_ingestion.catalogue.event_rows import COLUMNS, PATIENT_NAME
 from dimse_ingestion.catalogue.tables import instances, series, studies
-from dimse_ingestion.dicom.matching import (
+from dimse_ingestion.dicom.criteria import (
     Between,
     Criterion,
     DateTimeRange,

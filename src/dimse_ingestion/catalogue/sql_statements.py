@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, FromClause, Select, exists, func, select
 
 from dimse_ingestion.catalogue.sql_conditions import conditions
 from dimse_ingestion.catalogue.tables import instances, objects, series, studies
-from dimse_ingestion.dicom.matching import Criterion
+from dimse_ingestion.dicom.criteria import Criterion
 from dimse_ingestion.dicom.query_levels import (
     MODALITIES_IN_STUDY,
     SOP_CLASSES_IN_STUDY,

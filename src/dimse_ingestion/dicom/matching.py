@@ -1,238 +1,28 @@
-"""Whether an instance, series, study or patient is what a C-FIND asks for (PS3.4 C.2.2.2).
+"""Tests whether elements match the criteria of a C-FIND (PS3.4 C.2.2.2).
 
-Single value, list of UID, universal, wild card, range and sequence matching, as criteria that can
-be looked at (a database translates those it can) and as a predicate over elements. It knows no
-levels (see `query_levels`) and fetches nothing.
+`criteria` parses the keys; nothing is fetched here.
 """
 
-import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 
 from dimse_ingestion.dicom import comparing, wildcards
+from dimse_ingestion.dicom.criteria import (
+    AnyItem,
+    Between,
+    Criterion,
+    DateTimeRange,
+    Everything,
+    Like,
+    NameGroups,
+    OneOf,
+    criteria,
+    name_patterns,
+)
 from dimse_ingestion.dicom.elements import Element, by_tag
-from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.dicom.value_representations import SINGLE_VALUED
-
-WILDCARD_VRS = frozenset({"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"})
-"""VRs whose keys may have `*` and `?` (PS3.4 C.2.2.2.4)."""
-RANGE_VRS = frozenset({"DA", "DT", "TM"})
-DATES_WITH_TIMES = {
-    0x00080020: 0x00080030,  # study
-    0x00080021: 0x00080031,  # series
-    0x00080022: 0x00080032,  # acquisition
-    0x00080023: 0x00080033,  # content
-    0x00100030: 0x00100032,  # patient's birth
-    0x00400244: 0x00400245,  # performed procedure step start
-    0x00400250: 0x00400251,  # performed procedure step end
-}
-"""Dates and the times that belong to them."""
-MOST_KEYS = 500
-"""Maximum keys with values in a query; items of sequences are counted separately."""
-MOST_PATTERNS = 2000
-"""Maximum values of a key with wild cards, and component groups of a person name key."""
-LONGEST_PATTERNS = 32_768
-"""Maximum characters of all values of a key with wild cards."""
-DEEPEST = 16
-"""Maximum sequences around a key."""
-_LONGEST_RANGE = 128  # characters: twice those of a DT, and some blanks
-_OFFSET_AT_END = re.compile(r"-\d{4}$")
 
 Elements = Mapping[int, Element]
 Predicate = Callable[[Elements], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class Everything:
-    """Universal matching: it matches everything, absent values included."""
-
-
-@dataclass(frozen=True, slots=True)
-class OneOf:
-    """Single value and list matching; values as `comparing.comparable` gives them."""
-
-    vr: str
-    values: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Like:
-    """Wild card matching: one pattern or several, comparable text with `*` and `?` in it."""
-
-    vr: str
-    patterns: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class NameGroups:
-    """Person name matching by component group; each non-empty pattern must match its group.
-
-    `names` are alternatives, each of folded patterns in the order alphabetic, ideographic,
-    phonetic (PS3.4 C.2.2.2.1.1). A name of one group becomes `OneOf` or `Like` and matches
-    any group.
-    """
-
-    names: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Between:
-    """Range matching, both ends included: 8 digits for DA, 12 for TM, 20 for DT."""
-
-    vr: str
-    lowest: str
-    highest: str
-
-
-@dataclass(frozen=True, slots=True)
-class DateTimeRange:
-    """Combined range matching of a date and the time beside it (PS3.4 C.2.2.2.5).
-
-    Both ends included, 20 digits as for DT; `time` is the tag of the time.
-    """
-
-    time: int
-    lowest: str
-    highest: str
-
-
-@dataclass(frozen=True, slots=True)
-class AnyItem:
-    """Sequence matching: one item that satisfies all of these."""
-
-    criteria: Mapping[int, "Criterion"]
-
-
-Criterion = Everything | OneOf | Like | NameGroups | Between | DateTimeRange | AnyItem
-
-
-def criterion(key: Element, depth: int = 0) -> Criterion:
-    """Return the criterion of a key; `depth` is the number of sequences around it.
-
-    Raises DimseFailure A900 that names the tag of an invalid key.
-    """
-    if key.vr == "SQ" or key.items is not None:
-        return _sequence(key, depth)
-    text = key.value.strip(" \x00")
-    if not text or (text == "*" and key.vr in WILDCARD_VRS):
-        return Everything()
-    if key.vr in RANGE_VRS:
-        return _range(text, key)
-    values = [text] if key.vr in SINGLE_VALUED else text.split("\\")
-    compared = [comparing.comparable(value, key.vr) for value in values if value.strip()]
-    if key.vr in WILDCARD_VRS and wildcards.has_wildcards(text):
-        _check_patterns(key, compared)
-    if key.vr == "PN":
-        return _name(key, compared)
-    if key.vr in WILDCARD_VRS and wildcards.has_wildcards(text):
-        return Like(key.vr, tuple(compared))
-    return OneOf(key.vr, frozenset(compared))
-
-
-def _check_patterns(key: Element, patterns: list[str]) -> None:
-    """Refuse patterns that would take too long to compare with each candidate."""
-    if len(patterns) > MOST_PATTERNS:
-        raise _invalid_key(key, f"has more than {MOST_PATTERNS} values, and wild cards: split it")
-    if sum(map(len, patterns)) > LONGEST_PATTERNS:
-        raise _invalid_key(key, f"has wild cards, and more than {LONGEST_PATTERNS} characters")
-
-
-def _name(key: Element, names: list[str]) -> Criterion:
-    if any("=" in name for name in names):
-        if sum(name.count("=") + 1 for name in names) > MOST_PATTERNS:
-            raise _invalid_key(key, f"has more than {MOST_PATTERNS} component groups")
-        return NameGroups(tuple(tuple(name.split("=")) for name in names))
-    if any(map(wildcards.has_wildcards, names)):
-        return Like("PN", tuple(pattern for name in names for pattern in _name_patterns(name)))
-    return OneOf("PN", frozenset(names))
-
-
-def _name_patterns(pattern: str) -> list[str]:
-    """Return the pattern, and its form for names without the last components.
-
-    `doe^*^*` becomes `doe` and `doe^*`: the latter matches everything that `doe^*^*` matches.
-    """
-    present = pattern
-    while present.endswith("^*"):
-        present = present[: -len("^*")]
-    return [pattern] if present == pattern else [present, f"{present}^*"]
-
-
-def _sequence(key: Element, depth: int) -> Criterion:
-    items = key.items or []
-    if len(items) > 1:
-        raise _invalid_key(key, "has more than one item")
-    if depth >= DEEPEST:
-        raise _invalid_key(key, f"is nested deeper than {DEEPEST} sequences")
-    asked = criteria(items[0], depth=depth + 1) if items else {}
-    return AnyItem(asked) if asked else Everything()
-
-
-def _range(text: str, key: Element) -> Criterion:
-    if len(text) > _LONGEST_RANGE:
-        raise _invalid_key(key, f"is no value or range of VR {key.vr}")
-    low, dash, high = _ends(text, key.vr)
-    for end in filter(None, (low, high)):
-        if not comparing.is_temporal(end, key.vr):
-            raise _invalid_key(key, f"is no value or range of VR {key.vr}")
-    if not dash:
-        return Between(key.vr, comparing.lowest(low, key.vr), comparing.highest(low, key.vr))
-    if not low and not high:
-        return Everything()
-    return Between(key.vr, comparing.lowest(low, key.vr), comparing.highest(high, key.vr))
-
-
-def _ends(text: str, vr: str) -> tuple[str, str, str]:
-    """Split a range at its dash, which is not the sign of a time zone's offset."""
-    if vr != "DT" or text.count("-") <= 1:
-        single_offset = vr == "DT" and _OFFSET_AT_END.search(text) and len(text) > _SHORTEST_OFFSET
-        return (text, "", "") if single_offset and _is_moment(text) else text.partition("-")
-    for place in (index for index, each in enumerate(text) if each == "-"):
-        low, high = text[:place], text[place + 1 :]
-        if all(not end or comparing.is_temporal(end, "DT") for end in (low, high)):
-            return low, "-", high
-    return text.partition("-")
-
-
-_SHORTEST_OFFSET = 13  # YYYYMMDD-0100 could as well be two years; so many digits decide
-
-
-def _is_moment(text: str) -> bool:
-    return comparing.is_temporal(text, "DT")
-
-
-def _invalid_key(key: Element, why: str) -> DimseFailure:
-    return DimseFailure(Status.DOES_NOT_MATCH_SOP_CLASS, f"Key ({key.group},{key.element}) {why}.")
-
-
-def criteria(
-    keys: Iterable[Element], *, combined_date_time: bool = False, depth: int = 0
-) -> dict[int, Criterion]:
-    """Return the criteria that exclude something, by tag; raises DimseFailure A900.
-
-    With `combined_date_time`, as negotiated (PS3.4 C.5.1.1), the ranges of a date and the time
-    beside it are one range of moments.
-    """
-    asked = {key.tag: criterion(key, depth) for key in keys}
-    if combined_date_time:
-        _combine(asked)
-    excluding: dict[int, Criterion] = {
-        tag: each for tag, each in asked.items() if not isinstance(each, Everything)
-    }
-    if len(excluding) > MOST_KEYS:
-        raise DimseFailure(
-            Status.DOES_NOT_MATCH_SOP_CLASS, f"More than {MOST_KEYS} keys have values."
-        )
-    return excluding
-
-
-def _combine(asked: dict[int, Criterion]) -> None:
-    for date, time in DATES_WITH_TIMES.items():
-        day, hour = asked.get(date), asked.get(time)
-        if isinstance(day, Between) and isinstance(hour, Between):
-            del asked[time]
-            asked[date] = DateTimeRange(time, day.lowest + hour.lowest, day.highest + hour.highest)
 
 
 def predicate(keys: Iterable[Element], *, combined_date_time: bool = False) -> Predicate:
@@ -240,30 +30,30 @@ def predicate(keys: Iterable[Element], *, combined_date_time: bool = False) -> P
     return all_of(criteria(keys, combined_date_time=combined_date_time))
 
 
-def all_of(asked: Mapping[int, Criterion]) -> Predicate:
+def all_of(criteria_by_tag: Mapping[int, Criterion]) -> Predicate:
     """Return the test whether elements satisfy all criteria."""
-    tests = [_on_elements(tag, each) for tag, each in asked.items()]
+    tests = [_on_elements(tag, each) for tag, each in criteria_by_tag.items()]
     return lambda elements: all(test(elements) for test in tests)
 
 
-def _on_elements(tag: int, asked: Criterion) -> Predicate:
-    if isinstance(asked, DateTimeRange):
-        return _moment_test(tag, asked)
-    test = _test(asked)
+def _on_elements(tag: int, criterion: Criterion) -> Predicate:
+    if isinstance(criterion, DateTimeRange):
+        return _moment_test(tag, criterion)
+    test = _test(criterion)
     return lambda elements: test(elements.get(tag))
 
 
-def _moment_test(date: int, asked: DateTimeRange) -> Predicate:
+def _moment_test(date: int, criterion: DateTimeRange) -> Predicate:
     """Return the test of a date and time; a date without a time counts as the whole day."""
 
     def test(elements: Elements) -> bool:
         day = _first(elements.get(date), "DA")
         if not day:
             return False
-        time = _first(elements.get(asked.time), "TM")
+        time = _first(elements.get(criterion.time), "TM")
         if time:
-            return asked.lowest <= day + time <= asked.highest
-        return asked.lowest[:8] <= day <= asked.highest[:8]
+            return criterion.lowest <= day + time <= criterion.highest
+        return criterion.lowest[:8] <= day <= criterion.highest[:8]
 
     return test
 
@@ -275,9 +65,9 @@ def _first(stored: Element | None, vr: str) -> str:
 
 
 def _test(
-    asked: OneOf | Like | NameGroups | Between | AnyItem | Everything,
+    criterion: OneOf | Like | NameGroups | Between | AnyItem | Everything,
 ) -> Callable[[Element | None], bool]:
-    match asked:
+    match criterion:
         case OneOf(vr, values):
             return _values_test(vr, lambda text: text in values)
         case Like(vr, patterns):
@@ -314,18 +104,18 @@ def name_forms(name: str) -> list[str]:
 
 
 def _names_test(names: tuple[tuple[str, ...], ...]) -> Callable[[Element | None], bool]:
-    asked = [[wildcards.any_of(_name_patterns(group or "*")) for group in name] for name in names]
+    tests = [[wildcards.any_of(name_patterns(group or "*")) for group in name] for name in names]
 
     def test(stored: Element | None) -> bool:
         groups = [comparing.name_groups(name) for name in (stored.values if stored else ())]
-        return any(_match_groupwise(each, held) for each in asked for held in groups)
+        return any(_match_groupwise(each, held) for each in tests for held in groups)
 
     return test
 
 
-def _match_groupwise(asked: list[Callable[[str], bool]], held: list[str]) -> bool:
-    padded = held + [""] * (len(asked) - len(held))
-    return all(holds(group) for holds, group in zip(asked, padded, strict=False))
+def _match_groupwise(tests: list[Callable[[str], bool]], held: list[str]) -> bool:
+    padded = held + [""] * (len(tests) - len(held))
+    return all(holds(group) for holds, group in zip(tests, padded, strict=False))
 
 
 def _range_test(vr: str, low: str, high: str) -> Callable[[Element | None], bool]:

@@ -7,8 +7,8 @@ from sqlalchemy.dialects import sqlite
 
 from dimse_ingestion.catalogue.sql_conditions import _begins, _successor, conditions
 from dimse_ingestion.catalogue.tables import studies
+from dimse_ingestion.dicom.criteria import criteria
 from dimse_ingestion.dicom.elements import element
-from dimse_ingestion.dicom.matching import criteria
 from tests.instances import elements
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=4)

@@ -8,7 +8,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from dimse_ingestion.catalogue import request_body
 from dimse_ingestion.cli import app
-from dimse_ingestion.dicom import limits, matching
+from dimse_ingestion.dicom import criteria, limits
 from dimse_ingestion.dicom.metadata_limits import MOST_ELEMENTS, MOST_VALUES
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.dicomweb.pixels.decoder_pool import MAX_TRANSCODED
@@ -174,12 +174,12 @@ def test_timers_and_limits_are_those_of_the_code() -> None:
 
 def test_limits_of_queries_are_those_of_the_code() -> None:
     query, stored = section(CONFORMANCE, "2.5 Query"), limits.ParserLimits()
-    assert f"{matching.MOST_PATTERNS} values and {matching.LONGEST_PATTERNS} characters" in query
+    assert f"{criteria.MOST_PATTERNS} values and {criteria.LONGEST_PATTERNS} characters" in query
     assert f"({ProxySettings.model_fields['maximum_matches'].default})" in query
     for size in (stored.text, stored.binary):
         assert f"above {size // 1024} KiB" in query
     assert f"above {stored.sequence // 2**20} MiB" in query
-    assert f"More than {matching.MOST_KEYS} keys have values." in OPERATING
+    assert f"More than {criteria.MOST_KEYS} keys have values." in OPERATING
 
 
 def test_limits_of_dicomweb_are_those_of_the_code() -> None:
