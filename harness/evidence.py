@@ -51,9 +51,9 @@ class Witnesses:
         name = f"{release.namespace.name}/{release.name}"
         self.witnesses[name] = lambda: {"helm.txt": release.everything()}
 
-    def door(self, name: str, door: ServiceProcess) -> None:
+    def process(self, name: str, process: ServiceProcess) -> None:
         """Collect the log of a process outside the cluster."""
-        self.witnesses[name] = lambda: {"log.txt": "\n".join(door.lines())}
+        self.witnesses[name] = lambda: {"log.txt": "\n".join(process.lines())}
 
     def dismiss(self, name: str) -> None:
         """Forget a witness and those below its name."""

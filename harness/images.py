@@ -83,7 +83,7 @@ _POSTGRESQL = (
 class Build:
     """The source of the product's image: the tree in `folder`, a copy that nobody writes to.
 
-    `extras` are the project's: with `pixels` the DICOMweb door renders and decodes, with
+    `extras` are the project's: with `pixels` DICOMweb renders and decodes, with
     `operator` it is the operator's image.
     """
 

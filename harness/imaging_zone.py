@@ -73,7 +73,7 @@ def zone(
         "DIMSE_NATS_CA_PATH": str(folder / "nats-ca.crt"),
         "DIMSE_SPOOL_DIRECTORY": str(folder / "spool"),
     }
-    door = ServiceProcess(
+    proxy = ServiceProcess(
         ["proxy"], environment | dict(settings or {}), folder / "proxy.log", http_port
     )
-    return ImagingZone(folder, door, Peer("127.0.0.1", port, AE_TITLE))
+    return ImagingZone(folder, proxy, Peer("127.0.0.1", port, AE_TITLE))

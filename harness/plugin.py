@@ -128,7 +128,7 @@ class Workbench:
     def ended(self, zone: ImagingZone) -> ImagingZone:
         """End a proxy at the end; return it."""
         name = f"proxy-{zone.folder.name}"
-        self.witnesses.door(name, zone.proxy)
+        self.witnesses.process(name, zone.proxy)
         self.ending.callback(self.witnesses.dismiss, name)
         self.ending.callback(zone.close)
         return zone

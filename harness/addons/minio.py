@@ -58,7 +58,7 @@ class MinioAddon:
         return f"https://{self.address}"
 
     def bucket_config(self, bucket: str) -> dict[str, str]:
-        """A bucket's ConfigMap, as the doors in the cluster read it."""
+        """A bucket's ConfigMap, as the services in the cluster read it."""
         return {
             "BUCKET_HOST": _SERVICE,
             "BUCKET_PORT": "9000",

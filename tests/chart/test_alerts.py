@@ -75,7 +75,7 @@ def test_every_component_is_scraped_once(everything: Rendering) -> None:
     assert sorted(scraped) == sorted(pod.component for pod in everything.pods() if pod.runs_on)
 
 
-def test_metrics_are_not_published_with_a_door(everything: Rendering) -> None:
+def test_metrics_are_not_published_with_a_service(everything: Rendering) -> None:
     for service in everything.of_kind("Service"):
         ports = {port["name"] for port in service["spec"]["ports"]}
         assert "http" not in ports or service["spec"]["type"] == "ClusterIP"

@@ -148,7 +148,7 @@ def test_the_first_event_of_each_series_fires_its_alert(
         assert evaluated(expression, series(service, event), 10 * EVERY), event
 
 
-def test_every_alert_is_looked_at(rules: dict[str, dict[str, Any]]) -> None:
+def test_every_alert_is_tested(rules: dict[str, dict[str, Any]]) -> None:
     assert set(rules) <= EVENTS.keys() | OF_STATES
     assert EVENTS.keys() <= set(rules)
 

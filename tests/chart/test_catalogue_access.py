@@ -151,7 +151,7 @@ def test_a_secret_that_is_named_is_taken_by_all_and_none_is_made() -> None:
         assert volume["secret"]["secretName"] == "own"
 
 
-def test_without_tls_there_is_no_secret_and_the_catalogue_is_told_so() -> None:
+def test_without_tls_there_is_no_secret_and_the_catalogue_runs_without_it() -> None:
     rendering = rendered(SPACE | {"catalogueSecure": False})
     assert not rendering.of_kind("Secret")
     catalogue = rendering.pod("catalogue")

@@ -16,7 +16,7 @@ def test_generated_files_are_current() -> None:
         assert file.read_text(encoding="utf-8") == content, f"{file.name}: run make chart-documents"
 
 
-def test_check_tells_by_its_status() -> None:
+def test_check_reports_by_its_status() -> None:
     assert main(["--check"]) == 0
 
 
@@ -31,7 +31,7 @@ def test_schema_is_a_schema_and_takes_the_defaults_it_shows() -> None:
         assert not errors, value.name
 
 
-def test_readme_tells_every_value() -> None:
+def test_readme_reports_every_value() -> None:
     readme = (CHART / "README.md").read_text(encoding="utf-8")
     for value in values_of(CHART / "values.yaml"):
         assert f"| `{value.name}` |" in readme

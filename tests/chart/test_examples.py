@@ -66,7 +66,7 @@ def _of_the_catalogue(rendering: Rendering) -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_commands_name_files_that_are_there(name: str) -> None:
+def test_commands_name_files_that_exist(name: str) -> None:
     commands = _commands(name)
     written = set(re.findall(r"cat > (\S+)", commands))
     files = set(re.findall(r"[\w-]+\.(?:yaml|json|creds|pem)\b(?!=)", commands))
@@ -90,7 +90,7 @@ def test_what_a_command_sets_is_used_and_what_is_used_is_set() -> None:
         assert set(re.findall(r"\$(\w+)", commands)) == set(re.findall(r"(?m)^(\w+)=", commands))
 
 
-def test_policy_of_minio_is_the_least_that_amazons_example_tells() -> None:
+def test_policy_of_minio_is_the_least_that_amazons_example_has() -> None:
     (text,) = re.findall(r"<<'END'\n(.+?)\nEND", _commands("minio.yaml"), re.DOTALL)
     policy = json.loads(text)
     actions = {action for each in policy["Statement"] for action in each["Action"]}

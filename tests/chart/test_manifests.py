@@ -168,7 +168,7 @@ def test_claims_and_config_maps_of_the_release_exist(rendering: Rendering) -> No
             assert config_map.get("optional") or config_map["name"] in _names(rendering)
 
 
-def test_spread_is_of_the_components_pods_unless_said_otherwise() -> None:
+def test_spread_is_of_the_components_pods_unless_set_otherwise() -> None:
     constraint = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}
     own = {"matchLabels": {"app": "mine"}}
     constraints = [constraint, constraint | {"labelSelector": own}]

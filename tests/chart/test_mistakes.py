@@ -220,7 +220,7 @@ def _told(mistaken: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.parametrize(("mistaken", "sentence"), MISTAKES.values(), ids=MISTAKES)
-def test_mistake_is_told_alone_and_with_a_cure(mistaken: dict[str, Any], sentence: str) -> None:
+def test_mistake_is_reported_alone_and_with_a_cure(mistaken: dict[str, Any], sentence: str) -> None:
     (output,) = _told(mistaken)
     assert output.startswith(sentence)
     assert output.endswith((".", ")."))
@@ -250,7 +250,7 @@ def test_nothing_is_a_mistake_of_what_does_not_run(component: str) -> None:
     assert rendered(merged(shipped_values("ci/core-only-values.yaml"), shared)).manifests
 
 
-def test_mistakes_are_told_all_at_once() -> None:
+def test_mistakes_are_reported_all_at_once() -> None:
     output = _told({"providerName": "", "natsUrl": "", "applicationEntityTitle": ""})
     assert len(output) == 3
 

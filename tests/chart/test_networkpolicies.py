@@ -23,7 +23,7 @@ def test_every_component_has_its_policy(rendering: Rendering) -> None:
             assert len(list(_policies_of(rendering, pod))) == 1, pod.component
 
 
-def test_policies_choose_pods_that_are_there(rendering: Rendering) -> None:
+def test_policies_choose_pods_that_exist(rendering: Rendering) -> None:
     for policy in rendering.of_kind("NetworkPolicy"):
         chosen = [pod for pod in rendering.pods() if _chooses(policy["spec"]["podSelector"], pod)]
         assert [pod.component for pod in chosen] == [policy["metadata"]["labels"][COMPONENT]]

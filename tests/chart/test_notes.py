@@ -53,7 +53,7 @@ def test_ae_titles_that_yaml_would_misread_stay_text(
     ],
     ids=str,
 )
-def test_notes_warn_of_a_door_that_is_open_to_all(dicomweb: Values, warned: bool) -> None:
+def test_notes_warn_of_a_service_that_is_open_to_all(dicomweb: Values, warned: bool) -> None:
     notes = rendered(shipped_values("ci/minimal-values.yaml") | {"dicomweb": dicomweb}).notes
     assert ("WARNING: anyone who reaches" in notes) == warned
     if "ingress" in dicomweb and warned:
@@ -67,7 +67,7 @@ def test_a_password_stands_in_a_folder(tmp_path: Path, monkeypatch: pytest.Monke
     assert settings.nats_auth_token.get_secret_value() == "/etc/dimse/nats"
 
 
-def test_notes_name_what_is_there(rendering: Rendering) -> None:
+def test_notes_name_what_exists(rendering: Rendering) -> None:
     names = {(each["kind"], each["metadata"]["name"]) for each in rendering.manifests}
     (forwarded,) = re.findall(r"port-forward deploy/(\S+) ", rendering.notes)
     assert ("Deployment", forwarded) in names

@@ -145,7 +145,7 @@ def test_a_default_that_no_resource_would_get_is_refused() -> None:
     of_operator({"defaults": {"natsCaSecret": "nats-ca", "imagePullSecrets": [{"name": "a"}]}})
 
 
-def test_a_binding_is_of_a_role_that_is_there() -> None:
+def test_a_binding_is_of_a_role_that_exists() -> None:
     for values in VARIANTS:
         rendering = of_operator(values)
         roles = {

@@ -64,7 +64,7 @@ def test_no_secret_stands_in_a_manifest_but_the_one_that_is_generated(
             assert "PRIVATE KEY" not in str(each)
 
 
-def test_resources_are_asked_for_and_memory_is_bounded(rendering: Rendering) -> None:
+def test_resources_are_requested_and_memory_is_bounded(rendering: Rendering) -> None:
     for pod in rendering.pods():
         resources = pod.container["resources"]
         assert {"cpu", "memory"} <= resources["requests"].keys()

@@ -63,7 +63,7 @@ def _loaded(
     return mounted.settings(monkeypatch)
 
 
-def test_every_door_loads_what_it_is_given(
+def test_every_service_loads_what_it_is_given(
     rendering: Rendering, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for mounted in _mounted(rendering, tmp_path):
@@ -81,7 +81,7 @@ def _check(settings: ServiceSettings, expected: dict[str, str], values: Values) 
         assert getattr(settings, field) == values[key], f"{type(settings).__name__}.{field}"
 
 
-def test_every_variable_is_one_that_the_door_knows(rendering: Rendering, tmp_path: Path) -> None:
+def test_every_variable_is_one_that_the_service_knows(rendering: Rendering, tmp_path: Path) -> None:
     added = {"HTTPS_PROXY"}  # by extraEnv
     for mounted in _mounted(rendering, tmp_path):
         known = set(mounted.door.names().values())
@@ -89,7 +89,7 @@ def test_every_variable_is_one_that_the_door_knows(rendering: Rendering, tmp_pat
 
 
 @pytest.mark.parametrize("component", ["ingestion", "catalogue", "dicomweb"])
-def test_settings_of_a_component_reach_its_door(
+def test_settings_of_a_component_reach_its_service(
     component: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As text in the environment they mean what they mean as they stand in the values."""
@@ -130,7 +130,7 @@ def test_spools_lie_where_a_volume_is_mounted(
 
 
 @pytest.mark.parametrize("component", ["ingestion", "catalogue", "dicomweb", "proxy"])
-def test_every_setting_of_a_door_is_within_reach(component: str) -> None:
+def test_every_setting_of_a_service_is_within_reach(component: str) -> None:
     """Each is written by the chart, or may stand in the component's `settings`; and no other."""
     pod = rendered(shipped_values("ci/everything-on-values.yaml")).pod(component)
     (settings,) = [each for each in VALUES if each.name == f"{component}.settings"]

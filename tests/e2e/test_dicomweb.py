@@ -91,7 +91,7 @@ def test_what_a_proxy_stored_is_found_and_read_byte_for_byte(
     assert read == sent.data_set
 
 
-def test_its_metadata_is_told(viewer: Viewer, by_dimse: Sent) -> None:
+def test_its_metadata_is_returned(viewer: Viewer, by_dimse: Sent) -> None:
     (output,) = viewer.client.retrieve_study_metadata(by_dimse.uids[0])
     metadata, sent = Dataset.from_json(output, lambda _: None), by_dimse.data_set
     for keyword in ("PatientID", "StudyInstanceUID", "SOPInstanceUID", "Rows", "Columns"):
@@ -146,7 +146,7 @@ with urllib.request.urlopen(asking, timeout=20) as answer:
 """
 
 
-def test_the_address_told_with_each_instance_leads_to_it_within_the_cluster(
+def test_the_address_reported_with_each_instance_leads_to_it_within_the_cluster(
     observed: Observed, viewer: Viewer, by_dimse: Sent
 ) -> None:
     (pod, *_) = observed.space.release.pod_names("ingestion")
@@ -176,7 +176,7 @@ def test_a_rolling_restart_fails_no_reader(
     assert reading.failed == []
 
 
-def test_no_log_tells_of_a_patient_who_was_looked_for(
+def test_no_log_reports_a_patient_who_was_sought(
     observed: Observed, viewer: Viewer, tmp_path: Path
 ) -> None:
     sent = copied("chrGerm.dcm", tmp_path)

@@ -23,7 +23,7 @@ def another_authority() -> str:
     return trustme.CA().cert_pem.bytes().decode()
 
 
-def test_a_proxy_that_trusts_another_authority_tells_it_and_serves_nobody(
+def test_a_proxy_that_trusts_another_authority_reports_it_and_serves_nobody(
     observed: Observed, bench: Workbench, tmp_path: Path
 ) -> None:
     space = observed.space
@@ -37,7 +37,7 @@ def test_a_proxy_that_trusts_another_authority_tells_it_and_serves_nobody(
     assert NOT_TRUSTED in "\n".join(ward.proxy.lines())
 
 
-def test_an_ingestion_service_that_trusts_another_authority_tells_it_until_it_has_the_right_one(
+def test_an_ingestion_service_that_trusts_another_authority_reports_it_until_it_has_the_right_one(
     bench: Workbench, tmp_path: Path
 ) -> None:
     space = bench.space("trusting", bench.namespace("trusting"), replicas=1).create_objects()

@@ -89,7 +89,7 @@ def stored_by_replicas(observed: Observed) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("component", ["ingestion", "catalogue", "proxy"])
-def test_no_log_tells_of_a_patient(observed: Observed, component: str) -> None:
+def test_no_log_reports_a_patient(observed: Observed, component: str) -> None:
     (german,) = [path for path in storable() if path.name == "chrGerm.dcm"]
     assert scu.store(observed.zone.peer, [german])[0].status == 0
     identifier = Dataset()

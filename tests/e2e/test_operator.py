@@ -77,7 +77,7 @@ def test_kubectl_shows_at_a_glance_how_it_is(imaging: Asked) -> None:
     assert "img-ingest-ingestion" in output
 
 
-def test_what_is_missing_is_told_until_it_is_there(
+def test_what_is_missing_is_reported_until_it_exists(
     imaging: Asked, bench: Workbench, tmp_path: Path
 ) -> None:
     space = bench.resource_space(another("late"), imaging.space.namespace).create_objects()

@@ -109,7 +109,7 @@ def test_a_deleted_resource_leaves_what_others_made_and_every_image(
     assert namespace.secret(space.bucket_object) == secret
 
 
-def test_an_operator_uninstalled_leaves_spaces_at_work_and_looks_after_them_when_it_is_back(
+def test_an_operator_uninstalled_leaves_spaces_at_work_and_watches_them_when_it_is_back(
     space: AskedSpace, ward: ImagingZone, operator: Operator, tmp_path: Path
 ) -> None:
     definitions, pods = operator.definitions(), space.release.pod_names("ingestion")

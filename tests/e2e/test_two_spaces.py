@@ -67,7 +67,7 @@ def test_each_keeps_its_own_and_finds_no_other_s(
         assert scu.find(other.zone.peer, study(made.path)) == []
 
 
-def test_a_proxy_with_the_other_s_credential_serves_nobody_and_says_why(
+def test_a_proxy_with_the_other_s_credential_serves_nobody_and_reports_why(
     both: tuple[Department, Department], tmp_path: Path, bench: Workbench
 ) -> None:
     radiology, cardiology = (each.space for each in both)

@@ -38,7 +38,7 @@ def test_a_stream_is_cut_into_its_pdus() -> None:
         assert [pdus[0][0], pdus[-1][0]] == [1, 5]  # A-ASSOCIATE-RQ, A-RELEASE-RQ
 
 
-def test_the_length_of_a_body_is_told_rightly() -> None:
+def test_the_length_of_a_body_is_right() -> None:
     request = http_input.parsed(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nab")
     assert request.wire == b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab"
 

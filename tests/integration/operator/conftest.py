@@ -45,12 +45,12 @@ def operator(
 ) -> Iterator[ServiceProcess]:
     """A running operator that looks after every namespace."""
     log = tmp_path_factory.mktemp("operator") / "operator.log"
-    door = operator_door(server, log).start().ready()
+    door = operator_process(server, log).start().ready()
     yield door
     door.stop()
 
 
-def operator_door(
+def operator_process(
     server: ApiServer, log: Path, namespace: str = "", identity: str = "first"
 ) -> ServiceProcess:
     """An operator of one namespace, or of all, not started; there is one Lease for all of it."""

@@ -76,7 +76,7 @@ def test_the_operator_does_not_own_the_number_of_an_autoscaler(
     assert MANAGER in owners_of_replicas(api)
 
 
-async def test_a_number_that_is_said_between_reading_and_applying_stays(
+async def test_a_number_that_is_set_between_reading_and_applying_stays(
     api: NamespaceApi, server: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resource = Resource(api.apply(example("img-ingest.yaml")))

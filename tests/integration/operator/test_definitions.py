@@ -9,7 +9,7 @@ import pytest
 
 from harness.api_server import ApiServer
 from harness.services import ServiceProcess
-from tests.integration.operator.conftest import operator_door
+from tests.integration.operator.conftest import operator_process
 from tests.integration.operator.namespace_api import GROUP, OURS, Manifest, NamespaceApi, example
 
 SPACE, WEB = example("img-ingest.yaml"), example("img-ingest-web.yaml")
@@ -74,7 +74,7 @@ def test_provider_name_must_not_change_and_all_else_may(api: NamespaceApi) -> No
     api.apply(changed(SPACE, natsSubjectRoot="OTHER", bucketConfigName="other"))
 
 
-def test_what_is_not_said_is_the_charts_default(api: NamespaceApi) -> None:
+def test_what_is_not_set_is_the_charts_default(api: NamespaceApi) -> None:
     fewest = changed(SPACE, applicationEntityTitle=None, natsSubjectRoot=None, natsSecure=None)
     spec = api.apply(fewest)["spec"]
     assert spec["applicationEntityTitle"] == "DICOM-INGEST"
@@ -117,7 +117,7 @@ def test_operator_goes_on_with_two_versions(
     api.apply(CORE)
     api.apply(SPACE)
     api.apply(renamed(SPACE, "newer") | {"apiVersion": f"{GROUP}/v1beta1"})
-    door = operator_door(server, tmp_path / "operator.log", api.namespace)
+    door = operator_process(server, tmp_path / "operator.log", api.namespace)
     try:
         _both_become_ready(door, api)
     finally:

@@ -11,7 +11,7 @@ from harness.api_server import ApiServer
 from tests.integration.operator.namespace_api import ACCOUNT, NamespaceApi
 
 
-async def test_a_discovery_that_is_cancelled_is_begun_anew(
+async def test_a_discovery_that_is_cancelled_is_started_again(
     api: NamespaceApi, server: ApiServer
 ) -> None:
     """As when a resource is deleted while its release is being made."""

@@ -49,7 +49,7 @@ def test_it_has_what_both_sides_need_and_goes_with_its_resource(
     eventually(lambda: api.get(*SECRET), lambda seen: seen is None, 60)
 
 
-def test_further_looks_leave_it_as_it_is(api: NamespaceApi, generated: Manifest) -> None:
+def test_further_reconciliations_leave_it_as_it_is(api: NamespaceApi, generated: Manifest) -> None:
     for size in ("one", "two"):
         looked_at_again(api, size)
         assert (
@@ -93,7 +93,7 @@ def test_it_goes_when_another_is_named(api: NamespaceApi, generated: Manifest) -
     api.wait_for_phase(CORE, "Ready")
 
 
-def test_anothers_secret_of_that_name_is_not_taken_over(
+def test_foreign_secret_of_that_name_is_not_taken_over(
     api: NamespaceApi, operator: ServiceProcess
 ) -> None:
     api.apply(secret("core-catalogue", token="anothers"))

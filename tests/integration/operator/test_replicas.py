@@ -7,7 +7,7 @@ import pytest
 
 from harness.api_server import ApiServer
 from harness.services import ServiceProcess, eventually
-from tests.integration.operator.conftest import operator_door
+from tests.integration.operator.conftest import operator_process
 from tests.integration.operator.namespace_api import OURS, Manifest, NamespaceApi, example
 from tests.integration.operator.test_definitions import changed, renamed
 
@@ -24,7 +24,7 @@ def replica(server: ApiServer, api: NamespaceApi, tmp_path: Path) -> Iterator[Re
 
     def made(identity: str) -> ServiceProcess:
         log = tmp_path / f"{identity}.log"
-        doors.append(operator_door(server, log, api.namespace, identity))
+        doors.append(operator_process(server, log, api.namespace, identity))
         return doors[-1]
 
     yield made
@@ -80,7 +80,9 @@ def test_one_works_and_another_waits_until_it_is_gone(api: NamespaceApi, replica
     eventually(lambda: api.status(SPACE)["observedGeneration"], lambda seen: seen == 2)
 
 
-def test_one_that_is_told_to_stop_gives_its_lease_back(api: NamespaceApi, replica: Replica) -> None:
+def test_one_that_gets_a_signal_to_stop_gives_its_lease_back(
+    api: NamespaceApi, replica: Replica
+) -> None:
     first = replica("first").start().ready()
     eventually(lambda: leading(first), bool)
     second = replica("second").start().ready()

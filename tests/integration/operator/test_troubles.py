@@ -48,7 +48,7 @@ def container(api: NamespaceApi, name: str = INGESTION) -> dict[str, Any]:
     return dict(only)
 
 
-def test_each_missing_thing_is_named_until_it_is_there(
+def test_each_missing_thing_is_named_until_it_exists(
     api: NamespaceApi, operator: ServiceProcess
 ) -> None:
     api.apply(SPACE)
@@ -128,7 +128,7 @@ def test_what_the_spec_no_longer_asks_for_is_taken_away(api: NamespaceApi, space
     )
 
 
-def test_an_autoscaler_decides_on_replicas_where_it_is_asked_for(
+def test_an_autoscaler_decides_on_replicas_where_it_is_requested(
     api: NamespaceApi, space: Manifest
 ) -> None:
     api.apply(changed(SPACE, values={"ingestion": {"autoscaling": {"enabled": True}}}))
@@ -184,7 +184,7 @@ def test_a_bad_spec_fails_with_its_sentence_and_holds_up_no_other(
     api.wait_for_phase(bad, "Ready")
 
 
-def test_a_quota_is_told_as_one(api: NamespaceApi, operator: ServiceProcess) -> None:
+def test_a_quota_is_reported_as_one(api: NamespaceApi, operator: ServiceProcess) -> None:
     hard = {"count/services": "0"}
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}}
     api.apply(quota | {"spec": {"hard": hard}})
@@ -221,7 +221,7 @@ def test_a_template_without_end_holds_up_no_other(
     assert "dimse_operator_leading 1.0" in operator.get("/metrics")[1]
 
 
-def test_what_was_ready_and_breaks_is_told(
+def test_what_was_ready_and_breaks_is_reported(
     api: NamespaceApi, space: Manifest, operator: ServiceProcess
 ) -> None:
     api.apply(changed(SPACE, values={"extraObjects": [extra("apps/v1", "Deployment")]}))
@@ -234,7 +234,7 @@ def test_what_was_ready_and_breaks_is_told(
     assert 'outcome="failed"' in operator.get("/metrics")[1]
 
 
-def test_what_is_anothers_is_not_taken_over(api: NamespaceApi, operator: ServiceProcess) -> None:
+def test_what_is_foreign_is_not_taken_over(api: NamespaceApi, operator: ServiceProcess) -> None:
     api.create_referenced_objects()
     api.apply(CORE)
     foreign = {
@@ -256,7 +256,9 @@ def test_what_is_anothers_is_not_taken_over(api: NamespaceApi, operator: Service
     api.wait_for_phase(SPACE, "Ready")
 
 
-def test_two_that_make_the_same_are_told_whose_it_is(api: NamespaceApi, space: Manifest) -> None:
+def test_of_two_that_make_the_same_one_is_refused_with_the_owner(
+    api: NamespaceApi, space: Manifest
+) -> None:
     api.apply(renamed(CORE, "img-ingest"))
     api.wait_for_phase(renamed(CORE, "img-ingest"), "Progressing")
     own = changed(SPACE, dicomEventDrivenIngestionName="")

@@ -118,7 +118,9 @@ def test_a_modality_stores_and_finds(ready: Secured, tmp_path: Path) -> None:
         assert "wrong " not in ready.checked(door)
 
 
-def test_a_wrong_token_is_told_to_all_until_it_is_put_right(ready: Secured, tmp_path: Path) -> None:
+def test_a_wrong_token_is_reported_to_all_until_it_is_put_right(
+    ready: Secured, tmp_path: Path
+) -> None:
     (made,) = made_instances(tmp_path, 1, 4096)
     message = f"refuses the token: correct DIMSE_CATALOGUE_TOKEN in catalogue Secret {SECRET_NAME}."
     ready.client.put_all("another-secret")
@@ -153,7 +155,7 @@ def test_a_token_replaced_beside_its_former_one_fails_no_operation(
     assert [answer.status for answer in sent] == [0] * 6
 
 
-def test_check_tells_an_expired_certificate_at_both_sides(ready: Secured) -> None:
+def test_check_reports_an_expired_certificate_at_both_sides(ready: Secured) -> None:
     expired = certificate_keys(ready.server.authority, not_after=EXPIRED)
     ready.server.put({**expired, "token": "secret-1"})
     eventually(ready.catalogue.readiness, lambda seen: "certificate expired on" in seen[1])
@@ -161,7 +163,7 @@ def test_check_tells_an_expired_certificate_at_both_sides(ready: Secured) -> Non
     assert "certificate has expired; renew it." in ready.checked(ready.ingestion)
 
 
-def test_check_tells_a_catalogue_that_would_be_exposed(ready: Secured) -> None:
+def test_check_reports_a_catalogue_that_would_be_exposed(ready: Secured) -> None:
     exposed = {
         name: value
         for name, value in ready.catalogue.environment.items()

@@ -27,7 +27,7 @@ def standalone(data: Path) -> Iterator[tuple[subprocess.Popen[str], Peer]]:
         yield process, peer
 
 
-def test_standalone_at_every_address_names_one_that_can_be_asked(tmp_path: Path) -> None:
+def test_standalone_at_every_address_names_one_that_can_be_reached(tmp_path: Path) -> None:
     (made,) = made_instances(tmp_path / "in", 1, 4096)
     anywhere = r"(?!0\.0\.0\.0)[0-9.]+"
     with standing(tmp_path / "data", "--host", "0.0.0.0", host=anywhere) as (_, peer, http):

@@ -119,7 +119,7 @@ def test_a_gib_of_bulk_data_is_stored_in_small_memory(
     assert dicomweb.peak_memory() < BOUNDED
 
 
-def test_a_flood_of_headers_is_refused_and_the_door_stays(
+def test_a_flood_of_headers_is_refused_and_the_service_stays(
     door: tuple[StorageSpace, ServiceProcess],
 ) -> None:
     space, dicomweb = door

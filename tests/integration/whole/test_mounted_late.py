@@ -79,7 +79,7 @@ def readiness_told(door: ServiceProcess) -> list[str]:
     ]
 
 
-def test_doors_wait_for_what_is_mounted_name_it_and_recover(
+def test_services_wait_for_what_is_mounted_name_it_and_recover(
     space: StorageSpace, mounts: Path, tls: ServerTls
 ) -> None:
     catalogue, ingestion, proxy = doors = (

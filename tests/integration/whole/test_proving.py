@@ -58,7 +58,7 @@ def test_a_proxy_that_runs_is_proved_without_any_setting(shared: System) -> None
     assert len(lines_of(ended)) == 4
 
 
-def test_what_is_wrong_is_said(shared: System) -> None:
+def test_what_is_wrong_is_reported(shared: System) -> None:
     to = f"127.0.0.1:{shared.space.dimse_port}"
     for arguments, changed, output in (
         (("--wait", "1"), {"DIMSE_NATS_URL": f"127.0.0.1:{free_port()}"}, "wrong nats: NATS at"),

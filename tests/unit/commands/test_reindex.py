@@ -57,7 +57,7 @@ class Forgetful(MemorySink):
         await super().accept(event)
 
 
-async def test_every_instance_is_told_as_when_it_was_stored() -> None:
+async def test_every_instance_is_sent_as_when_it_was_stored() -> None:
     made, content = space(), data_set(pixels=bytes(1000))
     await made.storer.store("operation", announced(content), chunks(content))
     sink = MemorySink()
@@ -66,7 +66,7 @@ async def test_every_instance_is_told_as_when_it_was_stored() -> None:
     assert sink.accepted[0].data == made.sink.accepted[0].data
 
 
-async def test_many_are_told_once_each_and_a_second_run_repeats_the_ids() -> None:
+async def test_many_are_sent_once_each_and_a_second_run_repeats_the_ids() -> None:
     bucket, sink = MemoryBucket(), MemorySink()
     keys = {put(bucket, number) for number in range(20)}
     await reindexed(bucket, sink)
@@ -77,7 +77,7 @@ async def test_many_are_told_once_each_and_a_second_run_repeats_the_ids() -> Non
     assert {each.id for each in sink.accepted} == first
 
 
-async def test_progress_is_told_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_progress_is_reported_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reindex, "_EVERY", 4)
     bucket = MemoryBucket()
     for number in range(9):
@@ -88,7 +88,7 @@ async def test_progress_is_told_on_the_way(monkeypatch: pytest.MonkeyPatch) -> N
     assert [each.split()[0] for each in seen] == ["4", "8"]
 
 
-async def test_a_damaged_object_is_left_out_by_name_and_the_others_are_told() -> None:
+async def test_a_damaged_object_is_left_out_by_name_and_the_others_are_sent() -> None:
     bucket, sink = MemoryBucket(), MemorySink()
     damaged, whole = put(bucket, 1), put(bucket, 2)
     bucket.objects[damaged] = bucket.objects[damaged][:-1]

@@ -8,7 +8,7 @@ from dimse_ingestion.dicom.failure import OutOfResources
 
 
 @pytest.mark.parametrize("text", ["[/A]", "[bold]x", "a\\[b", "%s {0}"])
-async def test_brackets_in_what_is_told_are_no_markup(text: str) -> None:
+async def test_brackets_in_what_is_reported_are_no_markup(text: str) -> None:
     out = StringIO()
     report = Report(Console(file=out))
 

@@ -8,12 +8,12 @@ def test_what_a_command_says_is_given():
     assert output("sh", "-c", "echo $A", env={"A": "b"}) == "b\n"
 
 
-def test_one_that_fails_is_told_with_what_it_said_last():
+def test_one_that_fails_is_reported_with_what_it_printed_last():
     with pytest.raises(Unusable, match=r"sh -c .* failed:\nno room"):
         output("sh", "-c", "echo no room >&2; exit 3")
 
 
-def test_one_that_is_not_there_is_named():
+def test_one_that_is_missing_is_named():
     with pytest.raises(Unusable, match="no-such-command is not installed"):
         output("no-such-command", "--help")
 

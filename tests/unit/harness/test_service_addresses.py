@@ -13,7 +13,7 @@ esac
 """
 
 
-def test_one_rule_refuses_what_would_leave_however_often_it_is_asked_for(
+def test_one_rule_refuses_what_would_leave_however_often_it_is_requested(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "iptables").write_text(IPTABLES)

@@ -38,6 +38,6 @@ def test_what_is_not_what_its_checksum_says_is_refused(tmp_path):
         Download(f"{tmp_path.as_uri()}/kind", f"{tmp_path.as_uri()}/sum").fetch()
 
 
-def test_what_is_not_reached_is_said_with_the_cure(tmp_path):
+def test_what_is_not_reached_is_reported_with_the_cure(tmp_path):
     with pytest.raises(Unusable, match="put it on PATH"):
         Download(f"{tmp_path.as_uri()}/none", f"{tmp_path.as_uri()}/sum").fetch()

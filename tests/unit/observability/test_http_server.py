@@ -81,14 +81,14 @@ async def serving() -> AsyncIterator[Serving]:
         yield Serving(port, stack, rest)
 
 
-async def test_a_connection_is_kept(serving: Serving) -> None:
+async def test_a_connection_stays_open(serving: Serving) -> None:
     remaining = await serving.connected()
     for _ in range(2):
         remaining.send("/quick")
         assert b"connection: close" not in (await remaining.until(b"all of it")).lower()
 
 
-async def test_a_request_that_meets_the_end_on_a_kept_connection_is_answered_as_the_last(
+async def test_a_request_that_meets_the_end_on_a_persistent_connection_is_answered_as_the_last(
     serving: Serving,
 ) -> None:
     remaining = await serving.connected()

@@ -78,7 +78,7 @@ def test_a_trace_is_named(lines: io.StringIO) -> None:
         "password",
     ],
 )
-def test_what_may_name_a_patient_or_open_a_door_is_withheld(lines: io.StringIO, name: str) -> None:
+def test_patient_data_and_credentials_are_withheld(lines: io.StringIO, name: str) -> None:
     LOG.warning("Careless.", **{name: "Yamada^Tarou"})
     assert "Yamada" not in lines.getvalue()
     assert only_line(lines)[name] == "[withheld]"

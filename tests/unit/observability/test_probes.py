@@ -36,12 +36,12 @@ async def get(port: int, path: str) -> tuple[int, str]:
     return await asyncio.to_thread(ask)
 
 
-async def test_a_door_without_trouble_is_ready_and_alive(port: int) -> None:
+async def test_a_service_without_trouble_is_ready_and_alive(port: int) -> None:
     assert await get(port, "/readyz") == (200, "ready\n")
     assert await get(port, "/livez") == (200, "alive\n")
 
 
-async def test_not_ready_says_why_and_is_alive(health: Health, port: int) -> None:
+async def test_not_ready_reports_why_and_is_alive(health: Health, port: int) -> None:
     async def slow_to_tell() -> str:
         return "Missing bucket Secret img-ingest-s3"
 
@@ -55,7 +55,7 @@ async def test_not_ready_says_why_and_is_alive(health: Health, port: int) -> Non
     assert (await get(port, "/livez"))[0] == 200
 
 
-async def test_a_door_recovers(health: Health, port: int) -> None:
+async def test_a_service_recovers(health: Health, port: int) -> None:
     trouble = ["away"]
     health.add("nats", lambda: trouble[0])
     assert (await get(port, "/readyz"))[0] == 503
@@ -63,7 +63,7 @@ async def test_a_door_recovers(health: Health, port: int) -> None:
     assert (await get(port, "/readyz"))[0] == 200
 
 
-async def test_a_draining_door_is_not_ready(health: Health, port: int) -> None:
+async def test_a_draining_service_is_not_ready(health: Health, port: int) -> None:
     health.drain()
     status, text = await get(port, "/readyz")
     assert status == 503
@@ -77,7 +77,7 @@ def told(lines: io.StringIO) -> list[tuple[str, object]]:
     return [(line["event"], line.get("reason")) for line in result]
 
 
-async def test_the_log_tells_of_each_change_once(lines: io.StringIO) -> None:
+async def test_the_log_reports_each_change_once(lines: io.StringIO) -> None:
     health, trouble = Health("proxy"), ["Missing bucket Secret img-ingest-s3: create it."]
     health.add("nats", lambda: "")
     health.add("bucket", lambda: trouble[0])
@@ -90,7 +90,7 @@ async def test_the_log_tells_of_each_change_once(lines: io.StringIO) -> None:
     assert told(lines) == [("The proxy is ready.", None)]
 
 
-async def test_the_log_tells_though_nobody_asks(
+async def test_the_log_reports_without_a_probe(
     lines: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(probes, "_CHECK_INTERVAL", 0.01)
@@ -128,7 +128,7 @@ async def test_metrics_are_served(port: int) -> None:
     assert "python_info" in text
 
 
-async def test_a_port_in_use_is_said_at_once(port: int) -> None:
+async def test_a_port_in_use_is_reported_at_once(port: int) -> None:
     with pytest.raises(OSError, match="in use"):
         async with serve(Starlette(), "127.0.0.1", port):
             pass

@@ -38,7 +38,7 @@ def test_what_another_has_written_becomes_ours(operation: str) -> None:
     assert specs(managed) == {MANAGER: {"f:selector": {}} | spec}
 
 
-def test_what_is_anothers_to_say_stays_theirs() -> None:
+def test_fields_of_other_managers_stay() -> None:
     marks = {"fieldsV1": {"f:metadata": {"f:labels": {"f:team": {}}}, "f:spec": RESTART | PAUSE}}
     managed = claimed_managed_fields(
         there(entry({}, **marks), entry({"f:replicas": {}} | PAUSE, "other"))

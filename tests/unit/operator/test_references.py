@@ -54,7 +54,7 @@ def ingress(*secrets: str) -> dict[str, Any]:
         ),
     ],
 )
-def test_what_is_named_is_looked_for(manifest: dict[str, Any], kind: str, at_start: bool) -> None:
+def test_what_is_named_is_sought(manifest: dict[str, Any], kind: str, at_start: bool) -> None:
     (match,) = references([manifest], {}, SPACE)
     assert (match.kind, match.namespace, match.name) == (kind, SPACE, "wanted")
     assert match.read_at_start is at_start
@@ -75,7 +75,7 @@ def test_what_may_be_missing_is_not(manifest: dict[str, Any]) -> None:
     assert references([manifest], {}, SPACE) == []
 
 
-def test_what_the_release_makes_is_not_looked_for() -> None:
+def test_what_the_release_makes_is_not_sought() -> None:
     made = {"kind": "Secret", "metadata": {"name": "wanted"}}
     assert references([variable(secretKeyRef={"name": "wanted"}), made], {}, SPACE) == []
 

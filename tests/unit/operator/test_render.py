@@ -80,7 +80,7 @@ def test_what_a_pod_needs_is_made_before_it() -> None:
         ),
     ],
 )
-def test_what_the_chart_does_not_take_is_said(spec: dict[str, Any], message: str) -> None:
+def test_what_the_chart_does_not_take_is_reported(spec: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecMistake, match=message):
         objects(**spec)
 
@@ -105,7 +105,7 @@ def named(**metadata: Any) -> dict[str, Any]:
         ({"apiVersion": "v1", "kind": "List", "items": [named(name="a")]}, "a List is not taken"),
     ],
 )
-def test_what_is_no_object_is_said(extra: Any, message: str) -> None:
+def test_what_is_no_object_is_reported(extra: Any, message: str) -> None:
     with pytest.raises(SpecMistake, match=message):
         objects(values={"extraObjects": [extra]})
 
@@ -115,7 +115,7 @@ def missing(**spec: Any) -> list[str]:
     return [each.missing for each in named]
 
 
-def test_what_is_named_is_looked_for_in_the_objects() -> None:
+def test_what_is_named_is_sought_in_the_objects() -> None:
     *mounted, catalogue = missing()
     assert mounted == [
         "Missing bucket ConfigMap img-ingest-s3.",
@@ -127,11 +127,11 @@ def test_what_is_named_is_looked_for_in_the_objects() -> None:
     assert "Make the DicomEventDrivenIngestion" in catalogue
 
 
-def test_what_the_release_makes_is_not_looked_for() -> None:
+def test_what_the_release_makes_is_not_sought() -> None:
     assert not [each for each in missing(**OWN_CATALOGUE) if "catalogue" in each]
 
 
-def test_a_catalogue_elsewhere_is_looked_for_there() -> None:
+def test_a_catalogue_elsewhere_is_sought_there() -> None:
     secret, service = [
         each for each in missing(dicomEventDrivenIngestionName="core.other") if "catalogue" in each
     ]
@@ -139,12 +139,12 @@ def test_a_catalogue_elsewhere_is_looked_for_there() -> None:
     assert "in namespace other" in service
 
 
-def test_a_broker_in_place_of_the_catalogue_is_not_looked_for() -> None:
+def test_a_broker_in_place_of_the_catalogue_is_not_sought() -> None:
     elsewhere = {"eventSink": "http://broker", "queryEndpoint": "http://catalogue"}
     assert not [each for each in missing(**elsewhere) if "catalogue" in each]
 
 
-def test_further_volumes_are_looked_for_unless_they_may_be_missing() -> None:
+def test_further_volumes_are_sought_unless_they_may_be_missing() -> None:
     volumes = [
         {"name": "a", "secret": {"secretName": "needed"}},
         {"name": "b", "secret": {"secretName": "not-needed", "optional": True}},

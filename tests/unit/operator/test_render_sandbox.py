@@ -53,7 +53,7 @@ async def test_it_gives_what_is_rendered_here(renderer: SandboxedRenderer) -> No
     assert await renderer.render(resource(), values()) == here
 
 
-async def test_what_the_chart_does_not_take_is_said(renderer: SandboxedRenderer) -> None:
+async def test_what_the_chart_does_not_take_is_reported(renderer: SandboxedRenderer) -> None:
     with pytest.raises(SpecMistake, match="natsUrl is missing"):
         await renderer.render(resource(), values(natsUrl=""))
 
@@ -93,7 +93,7 @@ async def test_one_that_is_given_up_answers_no_other(renderer: SandboxedRenderer
     assert [each["data"] for each in objects if each["kind"] == "ConfigMap"] == [{"a": "other"}]
 
 
-async def test_one_that_is_killed_is_begun_anew(renderer: SandboxedRenderer) -> None:
+async def test_one_that_is_killed_is_started_again(renderer: SandboxedRenderer) -> None:
     await renderer.render(resource(), saying("x"))
     slow = asyncio.create_task(renderer.render(resource(), saying(EVER)))
     for pid in _children():
@@ -114,7 +114,7 @@ def _children() -> list[int]:
     return [int(pid) for each in threads for pid in each.read_text().split()]
 
 
-async def test_what_is_no_chart_is_said_at_once(tmp_path: Path) -> None:
+async def test_what_is_no_chart_is_reported_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationMistake):
         async with open_renderer(tmp_path):
             pass

@@ -67,12 +67,12 @@ def test_none_wanted_is_ready() -> None:
     assert told(Observation(deployments=[deployment(wanted=0, available=0)]))["phase"] == "Ready"
 
 
-def test_scale_is_told_by_the_kinds_component() -> None:
+def test_scale_is_reported_by_the_kinds_component() -> None:
     status = told(Observation(deployments=[deployment()], objects=[deployment()]))
     assert (status["replicas"], status["selector"]) == (2, "a=1,b=2")
 
 
-def test_a_spec_that_is_refused_leaves_told_what_is_still_there() -> None:
+def test_a_spec_that_is_refused_leaves_in_the_status_what_is_still_there() -> None:
     ready = told(Observation(deployments=[deployment()], objects=[deployment()]))
     refused = told(Observation(mistakes=["No c."]), ready)
     for name in ("replicas", "selector", "secondaryResources"):
@@ -94,7 +94,7 @@ def test_a_condition_keeps_its_time_until_it_changes() -> None:
     assert conditions["Released"]["status"] == "True"
 
 
-def test_what_is_refused_is_not_looked_for() -> None:
+def test_what_is_refused_is_not_sought() -> None:
     conditions = {each["type"]: each for each in told(Observation(mistakes=["No."]))["conditions"]}
     assert conditions["ReferencesFound"]["status"] == "Unknown"
     assert conditions["Released"]["reason"] == "SpecRefused"

@@ -177,7 +177,7 @@ def test_open_field_may_enable_another_component() -> None:
         (DIMSE_PROXY, {"proxy": {"enabled": False}}, "a DimseProxy always runs it"),
     ],
 )
-def test_what_has_a_field_is_not_said_twice(
+def test_what_has_a_field_is_not_set_twice(
     kind: Kind, values: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(SpecMistake, match=message):

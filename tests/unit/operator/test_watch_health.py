@@ -44,7 +44,7 @@ def changed(**metadata: Any) -> Resource:
         (changed(uid="other"), resource(), True),
     ],
 )
-async def test_what_is_not_heard_of_in_time(
+async def test_a_resource_without_an_event_in_time_is_a_dead_watch(
     there: Resource, known: Resource | None, dead: bool
 ) -> None:
     output: dict[Key, Resource] = {known.key: known} if known else {}
@@ -68,7 +68,7 @@ async def test_what_comes_late_is_no_trouble() -> None:
     assert resource_watch.trouble == ""
 
 
-async def test_what_has_gone_unheard_is_looked_at_and_is_trouble_if_that_does_not_help() -> None:
+async def test_a_resource_deleted_without_an_event_is_reconciled_first() -> None:
     one = resource()
     output, woken, clock = {one.key: one}, list[Key](), Clock()
     resource_watch = ResourceWatchCheck(Listing(), output, (), woken.append, clock)  # type: ignore[arg-type]
@@ -125,7 +125,7 @@ def trouble(object_watch: ObjectWatchCheck, clock: Clock) -> str:
         (manifest(namespace="other"), False),
     ],
 )
-def test_what_is_found_and_watched_must_be_heard_of(match: Manifest, dead: bool) -> None:
+def test_what_is_found_and_watched_must_have_an_event(match: Manifest, dead: bool) -> None:
     clock = Clock()
     object_watch = ObjectWatchCheck(["imaging"], clock)
     object_watch.record_read(match, 0.0)
@@ -133,7 +133,7 @@ def test_what_is_found_and_watched_must_be_heard_of(match: Manifest, dead: bool)
     assert bool(trouble(object_watch, clock)) is dead
 
 
-def test_what_was_heard_of_is_no_trouble_until_there_is_a_newer() -> None:
+def test_what_had_an_event_is_no_trouble_until_there_is_a_newer() -> None:
     clock = Clock()
     object_watch = ObjectWatchCheck((), clock)
     object_watch.record_event(manifest())
@@ -144,7 +144,7 @@ def test_what_was_heard_of_is_no_trouble_until_there_is_a_newer() -> None:
     assert "Secret imaging/a" in trouble(object_watch, clock)
 
 
-def test_what_is_heard_late_or_during_the_look_is_no_trouble() -> None:
+def test_a_late_event_or_one_during_the_reconciliation_is_no_trouble() -> None:
     clock = Clock()
     object_watch = ObjectWatchCheck((), clock)
     object_watch.record_read(manifest(), 0.0)

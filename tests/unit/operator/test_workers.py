@@ -41,7 +41,7 @@ class Looks:
             await self.changed.wait_for(lambda: len(self.observation) >= count)
 
 
-async def test_calls_at_once_are_one_look() -> None:
+async def test_calls_at_once_are_one_reconciliation() -> None:
     looks = Looks()
     workers = Workers(looks.look, 60)
     for _ in range(5):
@@ -52,7 +52,7 @@ async def test_calls_at_once_are_one_look() -> None:
     await workers.close()
 
 
-async def test_a_failed_look_is_repeated() -> None:
+async def test_a_failed_reconciliation_is_repeated() -> None:
     looks = Looks(bad=3)
     workers = Workers(looks.look, 60)
     workers.wake(ONE)
@@ -60,7 +60,7 @@ async def test_a_failed_look_is_repeated() -> None:
     await workers.close()
 
 
-async def test_nothing_heard_is_looked_at_again() -> None:
+async def test_one_without_events_is_reconciled_again() -> None:
     looks = Looks()
     workers = Workers(looks.look, 0.01)
     workers.wake(ONE)
@@ -78,7 +78,7 @@ async def test_one_that_hangs_holds_up_no_other() -> None:
     await workers.close()
 
 
-async def test_one_that_is_gone_is_looked_at_no_more() -> None:
+async def test_one_that_is_gone_is_reconciled_no_more() -> None:
     looks = Looks()
     workers = Workers(looks.look, 0.01)
     workers.wake(ONE)

@@ -75,7 +75,7 @@ def test_an_address_that_none_can_be(name: str, host: str, monkeypatch: pytest.M
     assert "is no address to listen on" in sentence
 
 
-def test_what_kubernetes_sets_for_a_service_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_kubernetes_sets_for_a_service_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIMSE_PORT", "tcp://10.0.0.1:104")
     (sentence,) = judged(ProxySettings)
     assert "enableServiceLinks" in sentence
@@ -108,7 +108,7 @@ def test_the_title_has_two_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     )
 
 
-def test_a_mistake_is_told_by_the_name_that_was_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mistake_is_reported_by_the_name_that_was_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIMSE_AE_TITLE", "A-TITLE-FAR-TOO-LONG")
     (sentence,) = judged(ProxySettings)
     assert sentence.startswith("DIMSE_AE_TITLE: ")

@@ -45,12 +45,12 @@ def test_every_metric_has_a_row() -> None:
     assert not [name for name in metric_names() if f"\n| `{name}` |" not in PAGE]
 
 
-def test_no_setting_is_told_of_that_is_gone() -> None:
+def test_no_setting_is_documented_that_is_gone() -> None:
     known = set(known_variables())
     assert set(re.findall(r"\b(?:DIMSE|DICOMWEB)_[A-Z_]+\b", PAGE)) <= known
 
 
-def test_no_metric_is_told_of_that_is_gone() -> None:
+def test_no_metric_is_documented_that_is_gone() -> None:
     rows = set(re.findall(r"^\| `(dimse_[a-z_]+)` \|", PAGE, re.MULTILINE))
     assert rows == metric_names()
 

@@ -17,14 +17,14 @@ from dimse_ingestion.settings.errors import address_mistake, directory_mistake
         (errno.EIO, "Input/output error."),
     ],
 )
-def test_an_address_is_told_with_its_cure(number: int, cure: str) -> None:
+def test_an_address_is_reported_with_its_cure(number: int, cure: str) -> None:
     error = OSError(number, os.strerror(number))
     (sentence,) = address_mistake("DIMSE_PORT", "host:104", error).sentences
     assert sentence.startswith("DIMSE_PORT: host:104 can't be used: ")
     assert cure in sentence
 
 
-def test_a_folder_is_told_with_its_cure() -> None:
+def test_a_folder_is_reported_with_its_cure() -> None:
     error = OSError(errno.EROFS, "Read-only file system")
     (sentence,) = directory_mistake("DIMSE_SPOOL_DIRECTORY", "/spool", error).sentences
     assert sentence.startswith("DIMSE_SPOOL_DIRECTORY: /spool can't be used: Read-only file system")

@@ -17,7 +17,7 @@ def test_a_credential_in_an_address_is_refused() -> None:
         ProxySettings.load(nats_url="nats://user@nats:4222")
 
 
-def test_tls_asked_for_and_switched_off_is_refused() -> None:
+def test_tls_requested_and_switched_off_is_refused() -> None:
     with pytest.raises(ConfigurationMistake, match="DIMSE_NATS_TLS_ENABLED switches it off"):
         ProxySettings.load(nats_url="tls://a:1", nats_tls_enabled=False)
 

@@ -5,7 +5,7 @@ import pytest
 from dimse_ingestion.settings import ConfigurationMistake, OperatorSettings
 
 
-def test_without_a_word_it_looks_after_everything() -> None:
+def test_without_a_word_it_watches_everything() -> None:
     settings = OperatorSettings.load()
     assert settings.namespaces == ()
     assert settings.defaults == {}

@@ -149,7 +149,7 @@ def test_a_wrong_file_is_a_sentence(tmp_path: Path, content: str, message: str) 
         ProxySettings.load(file)
 
 
-def test_a_file_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
+def test_a_file_that_is_missing_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationMistake, match="can't be read: No such file"):
         ProxySettings.load(tmp_path / "proxy.yaml")
 

@@ -20,7 +20,7 @@ def test_the_nearest_setting_is_suggested(variable: str, meant: str) -> None:
     ]
 
 
-def test_one_that_is_like_none_is_told_too() -> None:
+def test_one_that_is_like_none_is_reported_too() -> None:
     assert list(unknown_variables({"DIMSE_QQQQQQQQQQ": "x"})) == [
         "DIMSE_QQQQQQQQQQ is not a setting: docs/operating.md lists them."
     ]

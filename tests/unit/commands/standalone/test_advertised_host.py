@@ -11,7 +11,7 @@ def test_a_host_is_named_as_it_is(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "0:0:0:0:0:0:0:0", ""])
-def test_for_all_addresses_one_is_named_that_can_be_asked(host: str) -> None:
+def test_for_all_addresses_one_is_named_that_can_be_reached(host: str) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listening = socket.create_server((host, 0), family=family, dualstack_ipv6=":" in host)

@@ -60,7 +60,7 @@ async def test_another_content_is_refused(tmp_path: Path, content: bytes) -> Non
     assert f"Remove {tmp_path / PACKAGE.archive}" in await refused(tmp_path, NOWHERE)
 
 
-async def test_without_a_registry_it_is_told_what_to_do(tmp_path: Path) -> None:
+async def test_without_a_registry_an_error_says_what_to_do(tmp_path: Path) -> None:
     sentence = await refused(tmp_path, NOWHERE.replace("//", "//jane:secret@"))
     assert f"{NOWHERE}{ADDRESS} can't be downloaded" in sentence
     assert "NPM_CONFIG_REGISTRY" in sentence
@@ -71,7 +71,7 @@ async def test_without_a_registry_it_is_told_what_to_do(tmp_path: Path) -> None:
     assert "can't be downloaded" in await refused(tmp_path, "no address")
 
 
-async def test_a_folder_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+async def test_a_folder_that_cannot_be_used_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigurationMistake, match="can't be used"):
         await fetch_viewer(tmp_path / "file" / "viewer", NOWHERE, PACKAGE)

@@ -19,7 +19,7 @@ def placed(cache: Cache, name: str, built_from: str | None) -> None:
 
 
 @pytest.mark.parametrize("name", ["kind", "kubernetes"])
-def test_a_program_is_there_while_its_pin_stands(cache, name):
+def test_a_program_exists_while_its_pin_stands(cache, name):
     assert not go_programs.is_built(cache, name)
     placed(cache, name, go_programs.source(name))
     assert go_programs.is_built(cache, name)

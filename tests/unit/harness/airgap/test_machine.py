@@ -19,12 +19,12 @@ def test_debian_root_and_a_new_go_are_all_it_takes():
         (DEBIAN, 0, (1, 19), "Go 1.19 is too old: put Go 1.24 or newer on PATH"),
     ],
 )
-def test_what_is_missing_is_said_with_the_cure(release, user, go, sentence):
+def test_what_is_missing_is_reported_with_the_cure(release, user, go, sentence):
     (message,) = unfit(release, user, go)
     assert sentence in message
 
 
-def test_everything_missing_is_said_at_once():
+def test_everything_missing_is_reported_at_once():
     assert len(unfit({}, 1000, ())) == 3
 
 
@@ -36,6 +36,6 @@ def test_os_release_is_read_with_and_without_quotes(tmp_path):
     assert os_release(tmp_path / "none") == {}
 
 
-def test_go_tells_its_version():
+def test_go_reports_its_version():
     assert parsed_go_version("go version go1.26.8 linux/amd64") == (1, 26)
     assert parsed_go_version("go version devel +abc") == ()

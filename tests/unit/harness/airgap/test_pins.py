@@ -28,7 +28,7 @@ def test_kubernetes_own_parts_are_of_its_version():
     assert {version for _, version in own} == {pins.KUBERNETES.removeprefix("v1.")}
 
 
-def test_kubernetes_is_told_its_version():
+def test_kubernetes_is_built_with_its_version():
     flags = " ".join(go_programs.version_flags("v1.34.4"))
     for output in ("gitVersion=v1.34.4", "gitMajor=1", "gitMinor=34", "gitTreeState=clean"):
         assert f"-X k8s.io/component-base/version.{output}" in flags

@@ -9,7 +9,7 @@ def test_a_stopwatch_shows_minutes_and_seconds():
     assert [clock(0.9), clock(61), clock(3600)] == ["00:00", "01:01", "60:00"]
 
 
-def test_each_step_is_counted_and_told_twice():
+def test_each_step_is_counted_and_printed_twice():
     output: list[str] = []
     progress = Progress(2, output.append)
     for title in ("one", "two"):
@@ -20,7 +20,7 @@ def test_each_step_is_counted_and_told_twice():
     assert "two: done in 00:00" in output[3]
 
 
-def test_a_step_that_fails_is_not_told_as_done():
+def test_a_step_that_fails_is_not_reported_as_done():
     output: list[str] = []
     with pytest.raises(OSError, match="no room"), Progress(1, output.append).step("one"):
         raise OSError("no room")
