@@ -143,8 +143,8 @@ def series_row(elements: Elements, rank: str) -> Row:
 
 
 def _check_uid(elements: Elements, tag: int) -> None:
-    found = elements.get(tag)
-    if found is None or not uids.is_valid(uids.strip_padding(found.value)):
+    element = elements.get(tag)
+    if element is None or not uids.is_valid(uids.strip_padding(element.value)):
         raise ValueError(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) is missing or no UID.")
 
 
@@ -166,9 +166,9 @@ def _patient_columns(elements: Elements) -> Row:
     return {"patient_key": _bounded(key)} | _name_columns(elements.get(PATIENT_NAME))
 
 
-def _name_columns(found: Element | None) -> Row:
+def _name_columns(element: Element | None) -> Row:
     """Return the folded name, and its second and third component group for searches by each."""
-    folded = _comparable(found, "PN")
+    folded = _comparable(element, "PN")
     groups = [*folded.split("="), "", ""] if folded is not None else [None] * 3
     return {
         "patient_name": folded,
@@ -186,19 +186,19 @@ def _columns(level: str, elements: Elements) -> Row:
     return {name: _comparable(elements.get(tag), vr) for tag, (name, vr) in COLUMNS[level].items()}
 
 
-def _comparable(found: Element | None, vr: str) -> str | None:
+def _comparable(element: Element | None, vr: str) -> str | None:
     """Return a value as SQL compares it, or None if only Python can compare it."""
-    if found is None or not found.value:
-        return None if found is not None and (found.items or found.bulk) else ""
-    value = comparing.comparable(found.value, vr)
-    has_nul = "\0" in (found.value if vr == "PN" else value)
+    if element is None or not element.value:
+        return None if element is not None and (element.items or element.bulk) else ""
+    value = comparing.comparable(element.value, vr)
+    has_nul = "\0" in (element.value if vr == "PN" else value)
     only_in_python = has_nul or "\\" in value or len(value) > _LONGEST_KEY
     return None if only_in_python else value
 
 
 def _stripped(elements: Elements, tag: int) -> str:
-    found = elements.get(tag)
-    return _clean(found.value.strip(" \0")) if found else ""
+    element = elements.get(tag)
+    return _clean(element.value.strip(" \0")) if element else ""
 
 
 def _clean(text: str) -> str:

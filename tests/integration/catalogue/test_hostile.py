@@ -54,7 +54,7 @@ STORED = {"PatientName": f"Doe^Jane{'^' * 5000}x", "PatientID": "1", "ImageComme
 
 
 async def beside(client: httpx2.AsyncClient, attack: Awaitable[T]) -> T:
-    """Attack, while a bystander asks for something small all the time and is never kept waiting."""
+    """Attack while another client sends small queries, each of which is answered in time."""
     under_way = asyncio.ensure_future(attack)
     while not under_way.done():
         began = time.monotonic()
