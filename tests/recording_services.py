@@ -1,4 +1,4 @@
-"""A tiny `Services` for tests: takes everything, keeps what it was told, answers what it is bid."""
+"""A small `Services` for tests: it accepts and records everything, and answers as configured."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -37,7 +37,7 @@ class MemorySink:
 
 
 def first(abstract_syntax: str, transfer_syntaxes: tuple[str, ...]) -> str | None:
-    """Take whatever is proposed first."""
+    """Accept the first proposed transfer syntax."""
     return transfer_syntaxes[0] if transfer_syntaxes else ""
 
 
@@ -47,7 +47,7 @@ async def succeed(message: Message) -> None:
 
 @dataclass
 class RecordingServices:
-    """What was asked, in order; `answer` answers a message, `decision` an association."""
+    """Record requests in order; `answer` answers a message, `decision` an association."""
 
     answer: Callable[[Message], Awaitable[None]] = succeed
     decision: Acceptance | Rejection = field(default_factory=lambda: Acceptance(first))

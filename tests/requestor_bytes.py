@@ -48,11 +48,11 @@ def associate_rq(
         context.context_id = 2 * index + 1
         proposed.append(context)
     primitive.presentation_context_definition_list = proposed
-    primitive.user_information = [*_told(maximum_length), *items]
+    primitive.user_information = [*_user_information(maximum_length), *items]
     return bytes(A_ASSOCIATE_RQ(primitive).encode())
 
 
-def _told(maximum_length: int) -> list[Any]:
+def _user_information(maximum_length: int) -> list[Any]:
     length, uid, name = (
         MaximumLengthNotification(),
         ImplementationClassUIDNotification(),

@@ -67,7 +67,7 @@ PROPOSALS = {
 
 @dataclass
 class Acceptor:
-    """One acceptor and what it kept."""
+    """One acceptor and its recorded requests."""
 
     services: RecordingServices
     peer: Peer
@@ -201,7 +201,7 @@ async def test_an_scu_killed_half_way_leaves_nothing_behind(tmp_path: Path) -> N
 
 
 @needs_dcmtk
-async def test_an_scu_that_aborts_is_told_apart_from_one_that_releases(acceptor: Acceptor) -> None:
+async def test_an_abort_differs_from_a_release(acceptor: Acceptor) -> None:
     file = str(get_testdata_file("CT_small.dcm"))
     assert (await modalities.storescu(acceptor.peer, file, options=["--abort"])).status == 0
     await acceptor.services.eventually(lambda: acceptor.services.ends == ["aborted"])
@@ -257,7 +257,7 @@ async def test_findscu_gets_its_matches(acceptor: Acceptor, model: str) -> None:
 
 
 @needs_dcmtk
-async def test_findscu_is_heard_when_it_cancels(acceptor: Acceptor) -> None:
+async def test_findscu_can_cancel(acceptor: Acceptor) -> None:
     acceptor.services.answer = matches
     options = ["-S", "--cancel", "2"]
     ended = await modalities.findscu(acceptor.peer, "0008,0052=STUDY", options=options)

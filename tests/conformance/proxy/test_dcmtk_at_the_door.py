@@ -74,7 +74,7 @@ async def test_a_stored_file_arrives_with_the_digest_of_what_was_sent(
     assert open_.sha256 == hashlib.sha256(carried).hexdigest()
 
 
-async def test_a_failed_store_is_told_with_its_reason(
+async def test_a_failed_store_is_answered_with_its_reason(
     proxy: RunningProxy, requester: FakeRequester
 ) -> None:
     requester.store_result = StoreResult(status=0xA700, comment="The bucket is away")

@@ -25,7 +25,7 @@ def test_a_parser_waits_and_goes_on_where_it_was():
 
 
 @pytest.mark.parametrize("want", ["take", "skip", "peek"])
-def test_what_will_not_come_is_told(want):
+def test_missing_bytes_raise_end_of_data(want):
     source = ByteFeed()
     source.add(b"abc")
     source.ended = True
@@ -33,7 +33,7 @@ def test_what_will_not_come_is_told(want):
         list(getattr(source, want)(4))
 
 
-def test_what_is_passed_over_is_not_kept():
+def test_skipped_bytes_are_not_buffered():
     source = ByteFeed()
     passing = source.skip(10**12)
     next(passing)

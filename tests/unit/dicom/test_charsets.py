@@ -42,7 +42,7 @@ def test_a_name_comes_back_in_its_own_character_set(path):
         ("王^小东", "GB18030"),
     ],
 )
-def test_the_stored_character_set_is_kept_if_it_has_every_character(name, stored):
+def test_the_stored_character_set_is_used_if_it_has_every_character(name, stored):
     assert response_character_set([element(PATIENT_NAME, "PN", name)], stored) == stored
 
 

@@ -69,12 +69,12 @@ def test_the_largest_of_several_frame_headers_counts():
     assert claimed_size(image, BASELINE) == Size(50, 60, 1)
 
 
-def test_rows_may_be_told_after_the_first_scan():
+def test_rows_may_follow_the_first_scan():
     image = SOI + frame_header(0, 60) + SCAN + segment(0xDC, struct.pack(">H", 50)) + EOI
     assert claimed_size(image, BASELINE) == Size(50, 60, 1)
 
 
-def test_the_size_of_a_jpeg_ls_may_be_told_by_its_parameters():
+def test_the_size_of_a_jpeg_ls_may_be_in_its_parameters():
     oversize = segment(0xF8, b"\4\3" + (70000).to_bytes(3, "big") + (80000).to_bytes(3, "big"))
     image = SOI + frame_header(0, 0, 1, 0xF7) + oversize + SCAN
     assert claimed_size(image, JPEG_LS) == Size(70000, 80000, 1)

@@ -29,7 +29,7 @@ def test_partial_precision_stands_for_all_moments_it_covers(vr, text, low, high)
     ("vr", "text"),
     [("DA", "20"), ("DA", "2020-01-01"), ("TM", "1"), ("TM", "10.5"), ("DT", "+0100"), ("DT", "x")],
 )
-def test_what_is_no_moment_is_told_apart(vr, text):
+def test_invalid_dates_and_times_are_recognized(vr, text):
     assert not comparing.is_temporal(text, vr)
 
 

@@ -129,7 +129,7 @@ def test_empty_values_are_null_among_others_and_absent_alone(
     assert written == {"00080008": {"vr": "CS"} | ({"Value": json} if json else {})}
 
 
-def test_bulk_data_is_told_by_its_path_within_sequences() -> None:
+def test_bulk_data_is_referenced_by_its_path_within_sequences() -> None:
     bulk = Element("0009", "1002", "OB", bulk=BulkReference(900, 2000))
     sequence = Element("0040", "0275", "SQ", items=[[], [bulk]])
     written = to_json([sequence], address)

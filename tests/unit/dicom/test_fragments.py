@@ -198,12 +198,12 @@ def test_an_image_without_an_end_does_not_join_the_next():
     assert starts_by_markers(data_set, index_of(data_set)) == (0, 2)
 
 
-def test_more_images_than_frames_are_told_apart_too():
+def test_more_images_than_frames_are_separated_too():
     data_set = image(2, fragments(*[jpeg(n) for n in range(3)]))
     assert starts_by_markers(data_set, index_of(data_set))[:2] == (0, 1)
 
 
-def test_fragments_of_rle_are_told_by_their_headers():
+def test_fragments_of_rle_are_recognized_by_their_headers():
     header = struct.pack("<16I", 1, 64, *[0] * 14)
     data_set = image(2, fragments(header, b"1234", header, b"5678"))
     assert starts_by_markers(data_set, index_of(data_set, RLE)) == (0, 2)

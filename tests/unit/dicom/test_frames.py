@@ -70,7 +70,7 @@ def test_bit_packed_frames_are_moved_to_begin_with_a_byte():
 
 
 @pytest.mark.parametrize("number", [0, 3, -1])
-def test_a_frame_that_is_not_there_is_told_with_the_number_of_those_that_are(number):
+def test_a_missing_frame_is_reported_with_the_number_of_frames(number):
     pixels = stored(2, 128)
     with pytest.raises(NoFrame, match="has 2 frames"):
         native_frame(pixels, number)

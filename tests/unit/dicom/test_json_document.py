@@ -56,7 +56,7 @@ def test_a_data_set_of_any_length_is_read(length: int) -> None:
         b'[{"a": "' + b"x" * 400_000 + b'"} x',
     ],
 )
-def test_what_is_no_json_is_told(document: bytes) -> None:
+def test_a_document_that_is_not_json_is_refused(document: bytes) -> None:
     with pytest.raises(InvalidJson):
         data_sets(document)
 

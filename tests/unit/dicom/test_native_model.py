@@ -107,7 +107,7 @@ def test_what_is_no_data_set_is_refused_without_its_values(document: bytes) -> N
 
 
 @pytest.mark.parametrize("document", [b"", b"SMITH", b"<a>", b"<!DOCTYPE a []><a/>"])
-def test_what_is_no_xml_is_told_from_an_instance_that_is_none(document: bytes) -> None:
+def test_invalid_xml_differs_from_an_invalid_instance(document: bytes) -> None:
     with pytest.raises(InvalidXml):
         from_xml(document, placeholder)
     with pytest.raises(ValueError, match="root") as raised:

@@ -89,6 +89,6 @@ def test_many_elements_are_refused() -> None:
         b"<NativeDicomModel>\xff</NativeDicomModel>",
     ],
 )
-def test_what_is_no_xml_without_entities_is_told(document: bytes) -> None:
+def test_invalid_xml_and_entities_are_refused(document: bytes) -> None:
     with pytest.raises(InvalidXml):
         NativeModelReader().read(document)

@@ -70,7 +70,7 @@ def between(data: bytes, syntax: str = EXPLICIT) -> Element:
         item(CODE)[:-1] + marker(ITEM_END),
     ],
 )
-def test_a_value_without_items_where_a_sequence_is_due_is_kept_as_bytes(vr, value):
+def test_a_sequence_without_valid_items_is_stored_as_bytes(vr, value):
     found = between(long(0x00081115, vr, value))
     assert (found.vr, found.items) == ("UN", None)
     assert found.inline_binary
@@ -95,7 +95,7 @@ def test_a_long_value_without_items_becomes_a_reference():
         (long(0x00081115, b"SQ", b""), []),
     ],
 )
-def test_items_are_read_however_their_ends_are_told(data, meant):
+def test_items_are_read_with_lengths_and_with_delimiters(data, meant):
     assert (between(data).items or []) == meant
 
 
@@ -186,7 +186,7 @@ def test_what_follows_the_deflated_stream_is_not_read(rest, syntax):
     assert scan(deflated(BEFORE) + rest, syntax) == scan(BEFORE, EXPLICIT)
 
 
-def test_a_sequence_of_less_than_the_limit_is_kept_whatever_it_costs():
+def test_a_sequence_below_the_limit_is_stored_whatever_it_costs():
     contents = (
         b"",
         CODE,

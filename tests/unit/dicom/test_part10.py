@@ -33,12 +33,12 @@ def test_a_head_tells_where_it_ends_and_its_transfer_syntax():
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 200, b"\0" * 128 + b"DICM"])
-def test_what_is_no_dicom_file_is_told(content):
+def test_a_file_that_is_not_dicom_is_refused(content):
     with pytest.raises(DimseFailure, match="not a DICOM file"):
         part10.data_set_offset(content)
 
 
-def test_a_head_without_a_transfer_syntax_is_told():
+def test_a_head_without_a_transfer_syntax_is_refused():
     with pytest.raises(DimseFailure, match="transfer syntax"):
         part10.transfer_syntax_uid(part10.header(*UIDS)[:158])
 
@@ -50,7 +50,7 @@ def test_bytes_within_a_value_are_not_taken_for_a_transfer_syntax():
 
 
 @given(uid, uid, uid)
-def test_every_head_says_what_it_was_made_from(sop_class, instance, transfer_syntax):
+def test_every_head_has_the_uids_it_was_made_from(sop_class, instance, transfer_syntax):
     head = part10.header(sop_class, instance, transfer_syntax)
     assert part10.transfer_syntax_uid(head) == transfer_syntax
     assert len(head) == part10.data_set_offset(head) <= part10.LONGEST
@@ -82,7 +82,7 @@ def test_a_deflated_data_set_that_looks_like_group_2_is_none():
     assert part10.file_meta_end(deflated + b"\x02\x00" + bytes(20)) == len(deflated)
 
 
-def test_file_meta_information_without_end_is_told():
+def test_file_meta_information_without_end_is_refused():
     endless = with_group_length(0)[:144] + b"\x02\x00\x10\x00UI\0\0" * 1000
     with pytest.raises(DimseFailure, match="does not end"):
         part10.file_meta_end(endless)

@@ -26,7 +26,7 @@ def identifier(level, *above, **more):
         (STUDY_ROOT_FIND, "IMAGE", ("STUDY", "SERIES")),
     ],
 )
-def test_each_level_of_each_model_can_be_asked(model, level, above):
+def test_each_level_of_each_model_can_be_queried(model, level, above):
     question = parse_query(identifier(level, *above), model)
     assert question.level == level
     assert len(question.keys) == len(above)
@@ -58,7 +58,7 @@ def test_a_unique_key_above_must_have_one_value(value):
     assert parse_query(keys, STUDY_ROOT_FIND, relational=True).level == "SERIES"
 
 
-def test_keys_that_cannot_be_answered_are_told_apart():
+def test_unsupported_keys_are_listed_separately():
     rows, private = element(0x00280010, "US"), element(0x00091001, "LO")
     question = parse_query(identifier("STUDY", keys=[rows, private]), STUDY_ROOT_FIND)
     assert question.unsupported == [rows, private]

@@ -154,7 +154,7 @@ def read_of_the_beginning(data_set: bytes, syntax: str) -> list[Element]:
 
 
 @pytest.mark.parametrize("name", ["MR_small.dcm", "reportsi.dcm", "image_dfl.dcm", "JPEG2000.dcm"])
-def test_a_data_set_cut_anywhere_is_told_or_ends_between_elements(name):
+def test_a_truncated_data_set_is_refused_or_ends_between_elements(name):
     (file,) = [each for each in shipped() if each.name == name]
     data_set, syntax = data_set_of(file.path), syntax_of(file.path)
     whole = scan(data_set, syntax)
@@ -165,7 +165,7 @@ def test_a_data_set_cut_anywhere_is_told_or_ends_between_elements(name):
 
 
 @pytest.mark.parametrize("name", sorted(ENDS_EARLY))
-def test_a_data_set_that_ends_early_is_told(name):
+def test_a_data_set_that_ends_early_is_refused(name):
     (file,) = [each for each in shipped() if each.name == name]
     syntax = dcmread(file.path, stop_before_pixels=True).file_meta.TransferSyntaxUID
     with pytest.raises(DimseFailure, match="ends early") as failure:
@@ -173,13 +173,13 @@ def test_a_data_set_that_ends_early_is_told(name):
     assert failure.value.status == Status.CANNOT_UNDERSTAND
 
 
-def test_a_deflated_data_set_that_ends_early_is_told():
+def test_a_deflated_data_set_that_ends_early_is_refused():
     (file,) = [each for each in shipped() if each.name == "image_dfl.dcm"]
     with pytest.raises(DimseFailure, match="ends early"):
         scan(data_set_of(file.path)[:-200], DEFLATED)
 
 
-def test_what_is_not_deflated_is_told():
+def test_a_data_set_that_is_not_deflated_is_refused():
     with pytest.raises(DimseFailure, match="deflated"):
         scan(b"\xff" * 100, DEFLATED)
 
@@ -204,7 +204,7 @@ def explicit(tag: bytes, vr: bytes, length: int) -> bytes:
     return tag + vr + b"\0\0" + length.to_bytes(4, "little")
 
 
-def test_pixel_data_is_passed_over_without_being_kept():
+def test_pixel_data_is_skipped_without_being_buffered():
     scanner = Scanner(EXPLICIT)
     scanner.feed(explicit(b"\xe0\x7f\x10\x00", b"OW", 256 * 2**20))
     chunk = bytes(2**20)
@@ -354,7 +354,7 @@ def test_an_item_may_have_a_character_set_of_its_own():
         ("OV", b"\x01\x02\x03\x04\x05\x06\x07\x08", b"\x08\x07\x06\x05\x04\x03\x02\x01"),
     ],
 )
-def test_binary_values_of_big_endian_are_kept_in_little_endian(vr, big, little):
+def test_binary_values_of_big_endian_are_stored_in_little_endian(vr, big, little):
     value = b"\x00\x09\x10\x10" + vr.encode() + b"\0\0" + len(big).to_bytes(4, "big") + big
     item = b"\xff\xfe\xe0\x00" + len(value).to_bytes(4, "big") + value
     sequence = b"\x00\x40\xa7\x30SQ\0\0" + len(item).to_bytes(4, "big") + item

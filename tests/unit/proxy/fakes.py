@@ -111,7 +111,7 @@ class FakeFinding:
 
 @dataclass
 class FakeRequester:
-    """Answers as told, and keeps what it was asked."""
+    """Return the configured results, and record the requests."""
 
     echo_result: EchoResult | DimseFailure = field(
         default_factory=lambda: EchoResult(status=0, replica="r1")

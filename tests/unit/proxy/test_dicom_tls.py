@@ -53,7 +53,7 @@ def test_old_versions_are_refused(files: dict[str, Path], authority: trustme.CA)
     assert server.minimum_version is ssl.TLSVersion.TLSv1_2
 
 
-def test_a_modality_must_show_its_certificate_if_asked(
+def test_a_modality_must_send_a_certificate_if_required(
     files: dict[str, Path], authority: trustme.CA
 ) -> None:
     settings = proxy_settings(

@@ -11,7 +11,7 @@ from tests.unit.proxy.fakes import Association, FakeRequester, association_reque
 
 
 class FakeListener:
-    """Listens nowhere; keeps what it was given to serve."""
+    """Do not listen; record the services."""
 
     def __init__(self) -> None:
         self.services: Services | None = None
@@ -86,7 +86,7 @@ async def test_an_open_door_is_ready_once_an_echo_went_all_the_way(
     assert listener.closed
 
 
-async def test_what_keeps_it_from_being_ready_is_said(
+async def test_readiness_lists_what_is_wrong(
     settings: ProxySettings, listener: FakeListener, requester: FakeRequester
 ) -> None:
     requester.echo_result = OutOfResources("No ingestion service listens")

@@ -21,7 +21,7 @@ async def test_the_way_counts_as_closed_until_an_echo_proves_it(requester: FakeR
     await path.wait_until_open()
 
 
-async def test_what_is_wrong_behind_is_said_and_gone_when_healed(requester: FakeRequester) -> None:
+async def test_an_upstream_error_is_reported_until_it_ends(requester: FakeRequester) -> None:
     path = UpstreamProbe(requester, "DICOM-INGEST", lambda: "")
     requester.echo_result = EchoResult(status=0x0110, catalogue="The catalogue is away")
     await path.probe()
@@ -57,7 +57,7 @@ async def test_the_watch_goes_on_after_a_mistake_of_ours(
     assert calls == 3
 
 
-async def test_while_nothing_can_be_carried_nobody_is_asked(requester: FakeRequester) -> None:
+async def test_no_echo_is_sent_while_the_transport_is_down(requester: FakeRequester) -> None:
     trouble = ["NATS is not reached"]
     path = UpstreamProbe(requester, "DICOM-INGEST", lambda: trouble[0])
     await path.probe()

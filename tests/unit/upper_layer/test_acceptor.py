@@ -31,11 +31,11 @@ class Requestor:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
-    async def says(self, content: bytes) -> None:
+    async def send(self, content: bytes) -> None:
         self.writer.write(content)
         await self.writer.drain()
 
-    async def hears(self) -> tuple[int, bytes]:
+    async def receive(self) -> tuple[int, bytes]:
         """Type and content of the next PDU."""
         async with asyncio.timeout(10):
             header = await self.reader.readexactly(6)
@@ -49,17 +49,17 @@ class Requestor:
                 return True
 
     async def associated(self) -> "Requestor":
-        await self.says(peer.associate_rq())
-        assert (await self.hears())[0] == ACCEPT
+        await self.send(peer.associate_rq())
+        assert (await self.receive())[0] == ACCEPT
         return self
 
     async def echo(self) -> None:
-        await self.says(ECHO)
-        assert (await self.hears())[0] == P_DATA
+        await self.send(ECHO)
+        assert (await self.receive())[0] == P_DATA
 
     async def release(self) -> None:
-        await self.says(peer.release_rq())
-        assert (await self.hears())[0] == RELEASE_RP
+        await self.send(peer.release_rq())
+        assert (await self.receive())[0] == RELEASE_RP
 
 
 @asynccontextmanager
@@ -79,8 +79,8 @@ async def test_an_association_over_a_socket() -> None:
     async with listener(services, "127.0.0.1", 0) as address, connected(address) as requestor:
         await requestor.associated()
         await requestor.echo()
-        await requestor.says(peer.store(bytes(10**6)))
-        assert (await requestor.hears())[0] == P_DATA
+        await requestor.send(peer.store(bytes(10**6)))
+        assert (await requestor.receive())[0] == P_DATA
         await requestor.release()
     assert services.stored == [bytes(10**6)]
     assert services.ends == ["released"]
@@ -96,19 +96,19 @@ async def test_connections_share_one_buffer_and_never_each_others_bytes() -> Non
                 await requestor.associated()
                 content = peer.store(bytes([number]) * 300_001, longest=7001)
                 for start in range(0, len(content), 5003):
-                    await requestor.says(content[start : start + 5003])
-                assert (await requestor.hears())[0] == P_DATA
+                    await requestor.send(content[start : start + 5003])
+                assert (await requestor.receive())[0] == P_DATA
 
         await asyncio.gather(*(store(number) for number in range(8)))
     assert sorted(services.stored) == [bytes([number]) * 300_001 for number in range(8)]
 
 
-async def test_a_lost_connection_is_told() -> None:
+async def test_a_lost_connection_ends_the_association() -> None:
     services = RecordingServices()
     async with listener(services, "127.0.0.1", 0) as address:
         async with connected(address) as requestor:
             await requestor.associated()
-            await requestor.says(peer.store(bytes(10**6))[:500_000])
+            await requestor.send(peer.store(bytes(10**6))[:500_000])
             await services.eventually(lambda: bool(services.sinks))
         await services.eventually(lambda: services.ends == ["lost"])
         assert services.sinks[0].abandoned
@@ -125,7 +125,7 @@ async def test_one_connection_too_many_is_closed() -> None:
         async with asyncio.timeout(10):
             while True:
                 async with connected(address) as third:
-                    await third.says(peer.associate_rq())
+                    await third.send(peer.associate_rq())
                     if not await third.is_closed():
                         break
 
@@ -137,7 +137,7 @@ async def test_a_proposal_that_does_not_come_in_time_closes(sent: bytes) -> None
         listener(RecordingServices(), "127.0.0.1", 0, limits) as address,
         connected(address) as requestor,
     ):
-        await requestor.says(sent)
+        await requestor.send(sent)
         assert await requestor.is_closed()
 
 
@@ -157,8 +157,8 @@ async def test_a_silent_peer_is_aborted(limits: UpperLayerLimits, sent: bytes) -
         connected(address) as requestor,
     ):
         await requestor.associated()
-        await requestor.says(sent)
-        assert await requestor.hears() == (ABORT, bytes(4))
+        await requestor.send(sent)
+        assert await requestor.receive() == (ABORT, bytes(4))
     assert services.ends == ["aborted"]
 
 
@@ -190,7 +190,7 @@ async def test_a_peer_that_reads_nothing_is_aborted() -> None:
     ):
         await requestor.associated()
         requestor.writer.transport.pause_reading()  # type: ignore[attr-defined]
-        await requestor.says(FIND)
+        await requestor.send(FIND)
         await services.eventually(lambda: services.ends == ["aborted"])
 
 
@@ -226,13 +226,13 @@ async def test_a_stop_waits_for_what_is_under_way_and_aborts_the_rest() -> None:
     async with connected(address) as busy, connected(address) as other:
         await busy.associated()
         await other.associated()
-        await busy.says(ECHO)
+        await busy.send(ECHO)
         await services.eventually(lambda: bool(services.performed))
         stopping = asyncio.create_task(acceptor.stop(drain=0.5))
         go.set()
-        assert (await busy.hears())[0] == P_DATA
+        assert (await busy.receive())[0] == P_DATA
         await busy.release()
-        assert (await other.hears())[0] == ABORT
+        assert (await other.receive())[0] == ABORT
         await stopping
     assert sorted(services.ends) == ["aborted", "released"]
     with pytest.raises(OSError, match=r"Connect"):
@@ -252,7 +252,7 @@ async def test_a_stop_cancels_what_does_not_end() -> None:
     services = RecordingServices(answer)
     async with listener(services, "127.0.0.1", 0) as address, connected(address) as requestor:
         await requestor.associated()
-        await requestor.says(ECHO)
+        await requestor.send(ECHO)
         await services.eventually(lambda: bool(services.performed))
     assert cancelled == [7]
     assert services.ends == ["aborted"]
@@ -289,8 +289,8 @@ async def test_an_association_over_tls(
         connected(address, client_tls) as requestor,
     ):
         await requestor.associated()
-        await requestor.says(peer.store(bytes(10**6)))
-        assert (await requestor.hears())[0] == P_DATA
+        await requestor.send(peer.store(bytes(10**6)))
+        assert (await requestor.receive())[0] == P_DATA
         await requestor.release()
     assert services.stored == [bytes(10**6)]
 
@@ -301,14 +301,14 @@ async def test_a_failed_handshake_gives_its_place_back(
     limits = UpperLayerLimits(maximum_connections=1)
     async with listener(RecordingServices(), "127.0.0.1", 0, limits, server_tls) as address:
         async with connected(address) as plain:
-            await plain.says(peer.associate_rq())
+            await plain.send(peer.associate_rq())
             assert await plain.is_closed()
         async with connected(address, client_tls) as requestor:
             await requestor.associated()
             await requestor.echo()
 
 
-async def test_a_peer_without_a_certificate_is_refused_where_one_is_asked_for(
+async def test_a_peer_without_a_required_certificate_is_refused(
     server_tls: ssl.SSLContext, client_tls: ssl.SSLContext, authority: trustme.CA, tmp_path: Path
 ) -> None:
     server_tls.verify_mode = ssl.CERT_REQUIRED

@@ -36,7 +36,7 @@ PROVIDER, USER = 2, 0
 
 
 class MemoryConnection:
-    """A wire that keeps what was asked of it."""
+    """A transport connection that records its calls."""
 
     def __init__(self) -> None:
         self.written = bytearray()
@@ -180,7 +180,7 @@ def test_an_association_however_it_is_split(at: list[int]) -> None:
     asyncio.run(walked(pieces))
 
 
-async def test_what_was_accepted_is_told() -> None:
+async def test_accepted_contexts_are_sent() -> None:
     acceptor = await Acceptor().get(HELLO)
     request = acceptor.association.request
     assert request is acceptor.services.requests[0]
@@ -413,7 +413,7 @@ async def test_a_port_that_is_only_looked_at_is_not_worth_a_line() -> None:
 
 
 class Waiting:
-    """An `answer` that waits until told."""
+    """An `answer` that waits for a signal."""
 
     def __init__(self) -> None:
         self.go = asyncio.Event()

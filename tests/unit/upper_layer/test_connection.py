@@ -14,7 +14,7 @@ from tests.recording_services import RecordingServices
 
 
 class MemoryTransport(asyncio.Transport):
-    """A transport that keeps what it is told."""
+    """A transport that records its calls."""
 
     def __init__(self) -> None:
         super().__init__({"peername": ("10.0.0.1", 4711)})

@@ -16,7 +16,7 @@ CONTEXT = PresentationContext(3, CT, EXPLICIT)
 
 
 class Answers:
-    """An association that keeps what it is asked to send."""
+    """An association that records its responses."""
 
     request = AssociationRequest("id", "A", "B", "10.0.0.1", 1, "1.2", "N", {})
 
@@ -49,7 +49,7 @@ async def drain(performer: Performer) -> None:
     assert not performer.is_busy
 
 
-async def test_requests_are_performed_in_their_order() -> None:
+async def test_requests_are_performed_in_order() -> None:
     services = RecordingServices()
     performer, answers = made(services)
     for number in range(3):

@@ -4,7 +4,7 @@ from dimse_ingestion.upper_layer.flow_control import MAXIMUM_QUEUED, FlowControl
 
 
 class Reading:
-    """The part of a wire that matters here."""
+    """The reading side of a transport connection."""
 
     def __init__(self) -> None:
         self.now = True

@@ -85,7 +85,7 @@ def test_a_context_without_transfer_syntaxes_is_refused() -> None:
     ("offered", "answered"),
     [(None, None), ((0, 0), (1, 1)), ((1, 1), (1, 1)), ((8, 2), (1, 1)), ((0, 1), (1, 1))],
 )
-def test_one_operation_at_a_time_is_answered_if_asked(
+def test_asynchronous_operations_are_limited_to_one_if_proposed(
     offered: tuple[int, int] | None, answered: tuple[int, int] | None
 ) -> None:
     user = UserInformation(asynchronous_operations=offered)
@@ -119,7 +119,7 @@ def test_extended_negotiation_is_answered_for_accepted_classes_only() -> None:
     assert [(item.sop_class_uid, item.app_info) for item in information.ext_neg] == [(CT, b"\x01")]
 
 
-def test_a_service_is_asked_with_everything_it_decides_on() -> None:
+def test_a_service_gets_the_whole_association_request() -> None:
     user = UserInformation(0, "1.2.3", "SCANNER", extended={CT: b"\x01"})
     request = association_request(proposal(user=user), "id", "10.0.0.1", 4711)
     assert request.called_ae_title == "DICOM-INGEST"

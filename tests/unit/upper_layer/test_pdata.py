@@ -110,7 +110,7 @@ def test_what_is_no_pdu_is_known_by_its_first_byte(garbage: bytes) -> None:
     assert reason_of(garbage[:1]) is AbortReason.UNRECOGNIZED_PDU
 
 
-def test_tls_at_a_plain_port_is_told() -> None:
+def test_tls_at_a_port_without_tls_is_named_in_the_error() -> None:
     with pytest.raises(ProtocolError, match="TLS"):
         list(PduReader(LONGEST).feed(memoryview(b"\x16\x03\x01")))
 

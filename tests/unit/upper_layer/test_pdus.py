@@ -43,6 +43,6 @@ def test_an_abort_is_understood_however_short() -> None:
     assert decode_abort(b"") == Abort(0, 0)
 
 
-def test_an_abort_is_told_in_a_sentence() -> None:
+def test_an_abort_is_described_in_a_sentence() -> None:
     assert Abort(2, 6).description == "A-ABORT by its provider, reason 6."
     assert Abort(0, 0).description == "A-ABORT by its user, reason 0."

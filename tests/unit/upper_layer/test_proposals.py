@@ -147,7 +147,7 @@ def test_user_information_that_is_cut_short_counts_as_absent(broken: bytes) -> N
     assert decode(GOOD[:FIXED] + item(0x50, broken)).user == UserInformation()
 
 
-def test_a_peer_that_says_no_maximum_length_gets_what_everybody_takes() -> None:
+def test_a_peer_without_a_maximum_length_gets_the_usual_one() -> None:
     assert decode(GOOD[:FIXED]).user.maximum_pdu_length == 16 * 1024
 
 
