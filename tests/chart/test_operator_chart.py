@@ -141,7 +141,7 @@ def test_a_default_that_no_resource_would_get_is_refused() -> None:
     with pytest.raises(Refused) as refused:
         of_operator({"defaults": {"imagePullPolicy": "Always", "natsSecure": False}})
     for field in ("imagePullPolicy", "natsSecure"):
-        assert f"defaults.{field} reaches no resource" in str(refused.value)
+        assert f"defaults.{field} has no effect" in str(refused.value)
     of_operator({"defaults": {"natsCaSecret": "nats-ca", "imagePullSecrets": [{"name": "a"}]}})
 
 

@@ -53,7 +53,7 @@ subjects:
     namespace: {{ .root.Release.Namespace | quote }}
 {{- end }}
 
-{{/* Roles of the cluster are named by release and namespace: two operators may stand in one. */}}
+{{/* Names of cluster roles contain release and namespace: a cluster may have two operators. */}}
 {{- define "dimse-ingestion-operator.roleName" -}}
 {{- $name := include "dimse-ingestion-operator.fullname" .root }}
 {{- ternary (printf "%s-%s" .root.Release.Namespace $name) $name (eq .kind "ClusterRole") }}{{ .suffix | default "" }}

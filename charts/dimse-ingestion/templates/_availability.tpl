@@ -1,6 +1,6 @@
-{{/* How many pods of a component there are, and how many may be away. */}}
+{{/* The number of pods of a component, and how many may be unavailable. */}}
 
-{{/* The fewest pods that there will be. */}}
+{{/* The minimum number of pods. */}}
 {{- define "dimse-ingestion.fewest" -}}
 {{- $own := index .root.Values .component }}
 {{- $replicas := ternary .root.Values.replicas $own.replicas (eq .component "ingestion") }}
@@ -22,7 +22,7 @@
 {{- end }}
 {{- end }}
 
-{{/* "true" where leaving the replicas out of a Deployment that is there would make them 1. */}}
+{{/* "true" if omitting the replicas of an existing Deployment would reset them to 1. */}}
 {{- define "dimse-ingestion.replicas.helms" -}}
 {{- $applied := false }}
 {{- $ours := false }}

@@ -1,13 +1,13 @@
-{{/* Where the catalogue is, and by which Secret both sides know each other. */}}
+{{/* The catalogue's address, and the Secret by which both sides authenticate. */}}
 
-{{/* Its host as it is called from here. */}}
+{{/* Its host name for the pods of this release. */}}
 {{- define "dimse-ingestion.catalogueHost" -}}
 {{- $parts := splitList "." (.Values.dicomEventDrivenIngestionName | default (include "dimse-ingestion.fullname" .)) }}
 {{- printf "%s-catalogue" (first $parts | include "dimse-ingestion.shortened") }}
 {{- with rest $parts | join "." }}{{ printf ".%s" . }}{{ end }}
 {{- end }}
 
-{{/* The port of events and queries; probes and metrics have 8080 in any case. */}}
+{{/* The port of events and queries; probes and metrics always use 8080. */}}
 {{- define "dimse-ingestion.cataloguePort" -}}
 {{- ternary 8443 8080 .Values.catalogueSecure }}
 {{- end }}
@@ -20,19 +20,19 @@
 {{- .Values.catalogueSecret | default (include "dimse-ingestion.catalogueHost" . | splitList "." | first) }}
 {{- end }}
 
-{{/* The Secret a client has; empty where the catalogue is none of this chart's, or has no TLS. */}}
+{{/* A client's Secret; empty if the catalogue is not of this chart, or has no TLS. */}}
 {{- define "dimse-ingestion.clientSecret" -}}
 {{- if and .Values.catalogueSecure (or .Values.catalogueSecret (not .Values.queryEndpoint)) }}
 {{- include "dimse-ingestion.catalogueSecretName" . }}
 {{- end }}
 {{- end }}
 
-{{/* "true" where this release makes the Secret. */}}
+{{/* "true" if this release creates the Secret. */}}
 {{- define "dimse-ingestion.generatesSecret" -}}
 {{- if and (include "dimse-ingestion.ownCatalogue" .) .Values.catalogueSecure (not .Values.catalogueSecret) }}true{{ end }}
 {{- end }}
 
-{{/* What a client is told; as a map, in JSON. */}}
+{{/* A client's environment; a map, in JSON. */}}
 {{- define "dimse-ingestion.env.catalogueAccess" -}}
 {{- $map := dict }}
 {{- with include "dimse-ingestion.clientSecret" . }}
@@ -47,7 +47,7 @@
 {{- toJson $map }}
 {{- end }}
 
-{{/* A client gets no key: `items` leaves it out. */}}
+{{/* A client does not get the key: `items` omits it. */}}
 {{- define "dimse-ingestion.mounts.catalogueAccess" -}}
 {{- with include "dimse-ingestion.clientSecret" . }}
 - name: catalogue-access

@@ -1,6 +1,6 @@
 {{/* The environment of the components, and the volumes it names. Each takes the root. */}}
 
-{{/* The variables of a map. A whole number comes from a values file as a float: written as one. */}}
+{{/* The variables of a map. A values file has integers as floats: written as integers. */}}
 {{- define "dimse-ingestion.variables" -}}
 {{- range $name, $value := . }}
 {{- if and (kindIs "float64" $value) (eq (floor $value) $value) }}{{ $value = int64 $value }}{{ end }}
@@ -11,7 +11,7 @@
 {{- end }}
 {{- end }}
 
-{{/* What every component is told; as a map, in JSON. */}}
+{{/* The environment of every component; a map, in JSON. */}}
 {{- define "dimse-ingestion.env.every" -}}
 {{- dict "DIMSE_LOG_LEVEL" .Values.logLevel "DIMSE_HTTP_PORT" 8080 "DIMSE_DRAIN_TIMEOUT" .Values.drainTimeout "OTEL_EXPORTER_OTLP_ENDPOINT" .Values.otlpEndpoint | toJson }}
 {{- end }}

@@ -1,4 +1,4 @@
-{{/* Pieces of NetworkPolicies; the arrows stand in each component's file. */}}
+{{/* Parts of NetworkPolicies; each component's file lists its connections. */}}
 
 {{- define "dimse-ingestion.networkPolicy.head" -}}
 apiVersion: networking.k8s.io/v1
@@ -45,7 +45,7 @@ spec:
     {{- end }}
 {{- end }}
 
-{{/* The catalogue of this release, or of another in whatever namespace. */}}
+{{/* The catalogue of this release, or of another in any namespace. */}}
 {{- define "dimse-ingestion.networkPolicy.toCatalogue" -}}
 - ports:
     - {port: {{ include "dimse-ingestion.cataloguePort" . }}, protocol: TCP}

@@ -18,7 +18,7 @@ readinessProbe:
   {{- toYaml .Values.probes.readiness | nindent 2 }}
 {{- end }}
 
-{{/* Who runs the pod, as whom, and from which image: also the test's. */}}
+{{/* Service account, security context and image of a pod, the test's included. */}}
 {{- define "dimse-ingestion.identity" -}}
 serviceAccountName: {{ include "dimse-ingestion.serviceAccountName" . | quote }}
 automountServiceAccountToken: false

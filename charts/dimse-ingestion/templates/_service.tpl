@@ -18,7 +18,7 @@ spec:
     {{- .ports | nindent 4 }}
 {{- end }}
 
-{{/* Metrics and probes of a component whose own Service may lead out of the cluster. */}}
+{{/* Metrics and probes of a component whose own Service may be exposed outside the cluster. */}}
 {{- define "dimse-ingestion.metricsService" -}}
 {{- include "dimse-ingestion.service" (merge (dict "suffix" "-metrics" "ports" "- {name: http, port: 8080, targetPort: http}") .) }}
 {{- end }}

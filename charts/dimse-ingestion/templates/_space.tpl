@@ -7,7 +7,7 @@
 {{- else if .Values.catalogue.enabled }}true{{ end }}
 {{- end }}
 
-{{/* "true" where the release whose catalogue is named would be this one. */}}
+{{/* "true" if dicomEventDrivenIngestionName is this release. */}}
 {{- define "dimse-ingestion.namesItself" -}}
 {{- $parts := splitList "." .Values.dicomEventDrivenIngestionName }}
 {{- $name := first $parts | include "dimse-ingestion.shortened" }}
@@ -19,7 +19,7 @@
 {{- if not .Values.catalogue.database.secretName }}true{{ end }}
 {{- end }}
 
-{{/* "true" where a component of this release works on the bucket. */}}
+{{/* "true" if a component of this release uses the bucket. */}}
 {{- define "dimse-ingestion.storageSpace" -}}
 {{- if or .Values.ingestion.enabled (include "dimse-ingestion.hasDicomweb" .) }}true{{ end }}
 {{- end }}
@@ -31,7 +31,7 @@
 {{- else if .Values.dicomweb.enabled }}true{{ end }}
 {{- end }}
 
-{{/* "true" where DICOMweb is led out of the cluster and asks nobody who they are. */}}
+{{/* "true" if DICOMweb is exposed outside the cluster without authentication. */}}
 {{- define "dimse-ingestion.openDicomweb" -}}
 {{- $own := .Values.dicomweb }}
 {{- $out := or $own.ingress.enabled (ne $own.service.type "ClusterIP") }}

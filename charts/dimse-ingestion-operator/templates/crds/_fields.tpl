@@ -37,7 +37,7 @@ natsTlsHandshakeFirst: natsTlsHandshakeFirst
 applicationEntityTitle: applicationEntityTitle
 {{- end }}
 
-{{/* What the API server is to refuse of one field, beside what the chart's schema refuses. */}}
+{{/* Validation rules of one field, in addition to the chart's schema. */}}
 {{- define "dimse-ingestion-operator.fieldRules" -}}
 applicationEntityTitle:
   minLength: 1

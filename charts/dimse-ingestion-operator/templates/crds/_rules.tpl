@@ -1,4 +1,4 @@
-{{/* What the API server is to refuse of several fields together, and of a whole spec. */}}
+{{/* Validation rules over several fields, and over a whole spec. */}}
 
 {{- define "dimse-ingestion-operator.bucketRules" -}}
 - rule: (has(self.bucketSecretName) && self.bucketSecretName != '') || has(self.values)

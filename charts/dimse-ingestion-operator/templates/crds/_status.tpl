@@ -1,4 +1,4 @@
-{{/* What the operator tells of a resource; the original's fields, and Kubernetes' conditions. */}}
+{{/* The status of a resource: the original project's fields, and Kubernetes' conditions. */}}
 {{- define "dimse-ingestion-operator.status" -}}
 type: object
 description: What there is, told by the operator.

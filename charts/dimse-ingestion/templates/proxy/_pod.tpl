@@ -14,7 +14,7 @@
 {{- merge (dict) .Values.proxy.settings $file | toYaml }}
 {{- end }}
 
-{{/* DICOM TLS is read once, at the start: its Secrets are waited for, not optional. */}}
+{{/* DICOM TLS is read once, at the start: its Secrets are required, not optional. */}}
 {{- define "dimse-ingestion.proxy.mounts" -}}
 - name: config
   mountPath: /etc/dimse
