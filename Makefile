@@ -18,7 +18,7 @@ help: ## This list
 demo: .venv/.locked ## Send real images through the whole system, look them up again, show it
 	@$(RUN) dimse-ingestion demo
 
-test: lint unit chart integration fuzz ## Everything that is claimed: lint, unit, chart, integration and conformance tests, a minute of fuzzing
+test: lint unit chart integration fuzz ## Lint, unit, chart, integration and conformance tests, a minute of fuzzing
 
 lint: .venv/.locked ## ruff, mypy and the import contracts
 	$(RUN) ruff check .
@@ -48,16 +48,16 @@ fuzz: .venv/.locked ## Random and mutated input at each service; SECONDS=600 for
 e2e: .venv/.locked ## On a kind cluster, end to end; KEEP=1 leaves it, KUBECONFIG=FILE uses one that exists
 	$(RUN) python -m harness e2e $(if $(KEEP),--keep) $(if $(CHOSEN_CLUSTER),--kubeconfig $(CHOSEN_CLUSTER)) $(PYTEST_OPTIONS)
 
-image: .venv/.locked ## The container image of all doors
+image: .venv/.locked ## The container image of all services
 	$(RUN) python -m harness.images
 
-up: .venv/.locked ## A cluster to play with, and where everything in it is reached
+up: .venv/.locked ## Create a local cluster and print its addresses
 	@$(RUN) python -m harness up
 
-down: .venv/.locked ## Delete that cluster, and stop what was started for it
+down: .venv/.locked ## Delete that cluster, and stop what was started with it
 	@$(RUN) python -m harness down
 
-status: .venv/.locked ## Whether that cluster is there, and its addresses
+status: .venv/.locked ## Print the state of that cluster and its addresses
 	@$(RUN) python -m harness status
 
 bench: .venv/.locked ## Receiving and the whole path against DCMTK, pynetdicom and Orthanc; DICOMweb's costs
