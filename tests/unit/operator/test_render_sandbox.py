@@ -59,7 +59,7 @@ async def test_what_the_chart_does_not_take_is_reported(renderer: SandboxedRende
 
 
 @pytest.mark.parametrize(
-    ("request", "message"),
+    ("spec_values", "message"),
     [
         (saying(EVER), "not rendered within 5 s"),
         (saying(EVERYTHING), "more than 128 MiB to render"),
@@ -69,11 +69,11 @@ async def test_what_the_chart_does_not_take_is_reported(renderer: SandboxedRende
     ],
     ids=["for ever", "all memory", "long", "too long", "circle"],
 )
-async def test_what_has_no_end_is_ended_and_said(
-    renderer: SandboxedRenderer, request: Values, message: str
+async def test_a_template_without_end_is_ended_and_reported(
+    renderer: SandboxedRenderer, spec_values: Values, message: str
 ) -> None:
     with pytest.raises(SpecMistake, match=message):
-        await renderer.render(resource(), request)
+        await renderer.render(resource(), spec_values)
     assert await renderer.render(resource(), saying("x"))
 
 
