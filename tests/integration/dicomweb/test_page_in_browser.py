@@ -106,7 +106,7 @@ async def test_a_study_can_be_browsed_by_clicks(shown: Space, browser: Browsing)
     await page.goto(shown.address)
     await opened_at(page, "J1")
     await expect(page.get_by_role("heading", name="Doe, Jane")).to_be_visible()
-    await expect(page.locator("#image-told")).to_have_text(f"Image 1 of {IMAGES}, 128 × 128")
+    await expect(page.locator("#image-description")).to_have_text(f"Image 1 of {IMAGES}, 128 × 128")
     assert await width_of_picture(page) == 128
     await page.get_by_role("button", name="Next image").click()
     await expect(page.locator("#image")).to_have_attribute("alt", f"Image 2 of {IMAGES}, 128 × 128")
@@ -142,7 +142,7 @@ async def test_frames_can_be_browsed(shown: Space, browser: Browsing) -> None:
     page = browser.page
     await page.goto(shown.address)
     await opened_at(page, str(dcmread(FILES[MULTI_FRAME]).PatientID))
-    await expect(page.locator("#image-told")).to_contain_text("frame 2 of 2 frames")
+    await expect(page.locator("#image-description")).to_contain_text("frame 2 of 2 frames")
     await page.get_by_role("button", name="Previous frame").click()
     await expect(page.locator("#image")).to_have_attribute(
         "alt", "Image 1 of 1, frame 1 of 2 frames, 100 × 100"
@@ -197,9 +197,9 @@ async def test_many_studies_are_paged(tmp_path: Path, browser: Browsing) -> None
             for number in range(1, 31)
         )
         await page.goto(space.address)
-        await expect(page.locator("#page-told")).to_have_text("Studies 1 to 24")
+        await expect(page.locator("#page-description")).to_have_text("Studies 1 to 24")
         await page.get_by_role("button", name="Next", exact=True).click()
-        await expect(page.locator("#page-told")).to_have_text("Studies 25 to 30")
+        await expect(page.locator("#page-description")).to_have_text("Studies 25 to 30")
         await expect(page.locator(".study")).to_have_count(6)
         await expect(page.get_by_role("button", name="Next", exact=True)).to_be_disabled()
         await page.get_by_role("button", name="Previous", exact=True).click()
@@ -216,7 +216,7 @@ async def test_a_token_is_requested_and_stays_in_memory_only(
             await space.store(FILES["CT_small.dcm"])
             await page.goto(space.address)
             field, notice = page.get_by_label("Access token"), page.get_by_role("alert")
-            await expect(notice).to_contain_text("shown to bearers of a token")
+            await expect(notice).to_contain_text("only shown with a token")
             await field.fill(token(key, seconds=-3600))
             await page.keyboard.press("Enter")
             await expect(notice).to_contain_text("has expired")

@@ -1,4 +1,4 @@
-"""What each request passes before its service: admission, authentication, compression, path prefix.
+"""Middleware around the services: admission, authentication, compression, path prefix.
 
 It knows no DICOM resource: those are in `store`, `retrieve` and `search`.
 """

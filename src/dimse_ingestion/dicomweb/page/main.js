@@ -1,6 +1,6 @@
 // What the address after # says is shown: `#study=UID` a study, else the list of studies.
 
-import { Refused, useToken } from "./asking.js";
+import { RequestError, useToken } from "./api.js";
 import { byId } from "./building.js";
 import { prepareStudies, showStudies } from "./studies.js";
 import { showStudy } from "./study.js";
@@ -20,7 +20,7 @@ async function guarded(action) {
 
 function refused(error) {
   notice(error.message);
-  if (!(error instanceof Refused && error.asksForToken)) return;
+  if (!(error instanceof RequestError && error.needsToken)) return;
   byId("token").hidden = false;
   byId("list").hidden = byId("study").hidden = true;
   byId("token-value").focus();
@@ -47,7 +47,7 @@ async function show() {
   comeBack();
 }
 
-/** To the study that was looked at, so that a keyboard goes on from there. */
+/** Return to the study that was open, so that a keyboard goes on from there. */
 function comeBack() {
   const links = [...byId("studies").querySelectorAll("a")];
   links.find((each) => leftFrom && each.hash === leftFrom)?.focus();

@@ -1,8 +1,8 @@
-// Leads to the other viewer that the door may serve; where it serves none, there are no links.
+// Links to the other viewer that the server may have; without one there are no links.
 
 import { made } from "./building.js";
 
-/** A link that opens a study in it, told apart by a name; empty where there is none. */
+/** A link that opens a study in it, distinguished by a name; empty without a viewer. */
 export function viewerLink(uid, name) {
   const address = document.documentElement.dataset.viewer;
   if (!address) return "";

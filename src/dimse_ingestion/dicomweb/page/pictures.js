@@ -1,6 +1,6 @@
-// Thumbnails, asked for when they come into sight and given up when they go before they came.
+// Thumbnails, requested when they become visible and cancelled when they are hidden before.
 
-import { picture } from "./asking.js";
+import { picture } from "./api.js";
 import { made } from "./building.js";
 
 const MARGIN = "200px";

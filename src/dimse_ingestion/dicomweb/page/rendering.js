@@ -1,29 +1,29 @@
-// Rendered images, the last few kept: so the next one, asked for ahead, is there when it is wanted.
+// A cache of the last rendered images, so that the next image, fetched ahead, is shown at once.
 
-import { picture } from "./asking.js";
+import { picture } from "./api.js";
 
-const MOST_KEPT = 24;
-const kept = new Map(); // address → promise of a decoded image
+const CACHE_SIZE = 24;
+const cache = new Map(); // address → promise of a decoded image
 
 /** The image at this address, decoded. */
 export function rendered(path, parameters) {
   const key = `${path}?${new URLSearchParams(parameters)}`;
-  const known = kept.get(key) ?? decoded(path, parameters);
-  kept.delete(key);
-  kept.set(key, known);
-  known.catch(() => kept.delete(key));
-  if (kept.size > MOST_KEPT) drop(kept.keys().next().value);
+  const known = cache.get(key) ?? decoded(path, parameters);
+  cache.delete(key);
+  cache.set(key, known);
+  known.catch(() => cache.delete(key));
+  if (cache.size > CACHE_SIZE) drop(cache.keys().next().value);
   return known;
 }
 
 /** Forget them all: another series is looked at. */
 export function forget() {
-  [...kept.keys()].forEach(drop);
+  [...cache.keys()].forEach(drop);
 }
 
 function drop(key) {
-  kept.get(key).then((image) => URL.revokeObjectURL(image.src), () => {});
-  kept.delete(key);
+  cache.get(key).then((image) => URL.revokeObjectURL(image.src), () => {});
+  cache.delete(key);
 }
 
 async function decoded(path, parameters) {

@@ -1,13 +1,13 @@
 // The list of studies: a filter, a page of matches, and the way to the next one.
 
-import { found } from "./asking.js";
+import { query } from "./api.js";
 import { byId, inAnyScript, made } from "./building.js";
 import { viewerLink } from "./opening.js";
 import { thumbnail } from "./pictures.js";
 import { counted, date, names, number, text, time, values } from "./reading.js";
 
 const PAGE = 24;
-const state = { offset: 0, asking: new AbortController() };
+const state = { offset: 0, controller: new AbortController() };
 
 /** Have the list's controls do what they say; `ask` shows the list and tells of refusals. */
 export function prepareStudies(ask) {
@@ -36,13 +36,13 @@ function turn(by, ask) {
 
 /** Ask for the page of studies, and show it. */
 export async function showStudies() {
-  state.asking.abort();
-  state.asking = new AbortController();
+  state.controller.abort();
+  state.controller = new AbortController();
   const list = byId("studies");
   list.setAttribute("aria-busy", "true");
   try {
     const parameters = { ...wanted(), limit: PAGE, offset: state.offset };
-    const { matches, isMore } = await found("studies", parameters, state.asking.signal);
+    const { matches, isMore } = await query("studies", parameters, state.controller.signal);
     list.replaceChildren(...matches.map(row));
     tell(matches.length, isMore);
   } finally {
@@ -78,7 +78,7 @@ function tell(count, isMore) {
   byId("pages").hidden = !isMore && state.offset === 0;
   byId("previous-page").disabled = state.offset === 0;
   byId("next-page").disabled = !isMore;
-  byId("page-told").textContent = count
+  byId("page-description").textContent = count
     ? `Studies ${state.offset + 1} to ${state.offset + count}`
     : "No more studies";
 }

@@ -1,25 +1,25 @@
 // A study: who and when, and its series. What a series shows is the viewer's matter.
 
-import { found } from "./asking.js";
+import { query } from "./api.js";
 import { byId, inAnyScript, made } from "./building.js";
 import { viewerLink } from "./opening.js";
 import { thumbnail } from "./pictures.js";
 import { counted, date, names, number, text, time } from "./reading.js";
 import { clearViewer, showSeries } from "./viewer.js";
 
-let asking = new AbortController();
+let controller = new AbortController();
 
 /** Ask for a study and its series, and show the first. `guarded` tells of what is refused. */
 export async function showStudy(uid, guarded) {
-  asking.abort();
-  asking = new AbortController();
-  const { signal } = asking;
+  controller.abort();
+  controller = new AbortController();
+  const { signal } = controller;
   clearViewer();
   byId("series").replaceChildren();
   tell({});
   const [studies, series] = await Promise.all([
-    found("studies", { StudyInstanceUID: uid }, signal),
-    found(`studies/${uid}/series`, {}, signal),
+    query("studies", { StudyInstanceUID: uid }, signal),
+    query(`studies/${uid}/series`, {}, signal),
   ]);
   if (!studies.matches.length) throw new Error("This study is not here: it may be another's.");
   tell(studies.matches[0]);
@@ -33,17 +33,17 @@ function tell(study) {
   byId("study-name").textContent = names(study).join(" · ") || (study["0020000D"] ? "No name" : "…");
   const sex = text(study, "PatientSex");
   const birth = date(study, "PatientBirthDate");
-  const told = [
+  const facts = [
     text(study, "PatientID") && `ID ${text(study, "PatientID")}`,
     [birth && `born ${birth}`, sex].filter(Boolean).join(", "),
     `${date(study, "StudyDate")} ${time(study, "StudyTime")}`.trim(),
     text(study, "StudyDescription"),
     text(study, "AccessionNumber") && `accession ${text(study, "AccessionNumber")}`,
   ];
-  const parts = told.filter(Boolean).map((each) => inAnyScript("span", "", each));
+  const parts = facts.filter(Boolean).map((each) => inAnyScript("span", "", each));
   const uid = text(study, "StudyInstanceUID");
   const link = uid && viewerLink(uid, byId("study-name").textContent);
-  byId("study-told").replaceChildren(...[...parts, link].filter(Boolean));
+  byId("study-description").replaceChildren(...[...parts, link].filter(Boolean));
 }
 
 function inOrder(one, other) {

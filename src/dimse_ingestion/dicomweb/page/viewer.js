@@ -1,6 +1,6 @@
 // One series, image by image and frame by frame, rendered by the service to the size it is shown at.
 
-import { found } from "./asking.js";
+import { query } from "./api.js";
 import { byId } from "./building.js";
 import { counted, number, text, values } from "./reading.js";
 import { forget, rendered } from "./rendering.js";
@@ -15,7 +15,7 @@ const state = {
   frame: 1,
   isWanted: false,
   isAtWork: false,
-  asking: new AbortController(),
+  controller: new AbortController(),
 };
 let announce = () => {};
 
@@ -35,7 +35,7 @@ export function prepareViewer(guarded) {
 }
 
 export function clearViewer() {
-  state.asking.abort();
+  state.controller.abort();
   state.instances = [];
   state.isWanted = false;
   byId("viewer").hidden = true;
@@ -45,9 +45,9 @@ export function clearViewer() {
 /** Ask for the instances of a series, and show the first. */
 export async function showSeries(path) {
   clearViewer();
-  state.asking = new AbortController();
+  state.controller = new AbortController();
   state.path = path;
-  state.instances = (await instances(path, state.asking.signal)).sort(inOrder);
+  state.instances = (await instances(path, state.controller.signal)).sort(inOrder);
   byId("window-preset").value = "";
   byId("viewer").hidden = state.instances.length === 0;
   byId("image-number").max = state.instances.length;
@@ -59,7 +59,7 @@ async function instances(path, signal) {
   const all = [];
   for (let page = 0; page < MOST_PAGES; page += 1) {
     const parameters = { offset: all.length, includefield: "WindowCenter,WindowWidth" };
-    const { matches, isMore } = await found(`${path}/instances`, parameters, signal);
+    const { matches, isMore } = await query(`${path}/instances`, parameters, signal);
     all.push(...matches);
     if (!isMore) break;
   }
@@ -138,7 +138,7 @@ async function put(index, frame) {
 }
 
 function replace(image) {
-  image.alt = byId("image-told").textContent;
+  image.alt = byId("image-description").textContent;
   image.id = "image";
   byId("image").replaceWith(image);
   byId("no-image").hidden = true;
@@ -170,7 +170,7 @@ function ahead() {
   const index = isFrame ? state.index : state.index + 1;
   if (!(index in state.instances) || !number(state.instances[index], "Rows")) return;
   const frame = isFrame ? state.frame + 1 : middleFrame(index);
-  rendered(...addressed(index, frame)).catch(() => {}); // told when it is wanted
+  rendered(...addressed(index, frame)).catch(() => {}); // an error is shown when the image is needed
 }
 
 function nothing(why) {
@@ -181,12 +181,12 @@ function nothing(why) {
 
 function tell(instance) {
   const size = number(instance, "Rows") && `${text(instance, "Columns")} × ${text(instance, "Rows")}`;
-  const told = [
+  const facts = [
     `Image ${state.index + 1} of ${state.instances.length}`,
     frameCount() > 1 && `frame ${state.frame} of ${counted(frameCount(), "frame", "frames")}`,
     size,
   ];
-  byId("image-told").textContent = told.filter(Boolean).join(", ");
+  byId("image-description").textContent = facts.filter(Boolean).join(", ");
   if (byId("window-preset").value) return;
   byId("window-center").value = values(instance, "WindowCenter")[0] ?? "";
   byId("window-width").value = values(instance, "WindowWidth")[0] ?? "";
