@@ -1,7 +1,7 @@
-"""The one exception that crosses rooms: an operation that failed, with the answer it deserves.
+"""The error of an operation, with the DIMSE status and comment to answer.
 
-Foreign errors (NATS, S3, HTTP, SQL) are mapped to it where they are met, so that a door only has
-to send `status` and `comment` to the peer. It is not for mistakes in a configuration.
+Errors of NATS, S3, HTTP and SQL are mapped to it where they occur, so that a service only sends
+`status` and `comment` to the peer. Configuration mistakes have another error type.
 """
 
 import re

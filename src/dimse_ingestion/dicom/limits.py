@@ -144,18 +144,18 @@ class Scope:
 
     syntax: Syntax
     codecs: charsets.Codecs
-    kept: SequenceBudget
+    budget: SequenceBudget
     depth: int = 0
     signed: bool = False
     end: int = _NOWHERE
 
-    def nested(self, kept: SequenceBudget, depth: int, end: int) -> "Scope":
+    def nested(self, budget: SequenceBudget, depth: int, end: int) -> "Scope":
         """Return the initial scope of a nested item."""
-        return Scope(self.syntax, self.codecs, kept, depth, self.signed, end)
+        return Scope(self.syntax, self.codecs, budget, depth, self.signed, end)
 
     def with_syntax(self, syntax: Syntax) -> "Scope":
         """Return the same scope with another encoding."""
-        return Scope(syntax, self.codecs, self.kept, self.depth, self.signed, self.end)
+        return Scope(syntax, self.codecs, self.budget, self.depth, self.signed, self.end)
 
     def apply(self, tag: int, found: Element) -> None:
         """Apply an element with one of `ENCODING_TAGS` to the following elements."""

@@ -107,7 +107,7 @@ class Parser:
             or not tag & 0xFFFF
             or len(source.buffer) - source.start < length
             or source.offset + length > place.end
-            or not place.kept.is_within
+            or not place.budget.is_within
         ):
             return None
         start = source.start
@@ -139,7 +139,7 @@ class Parser:
     def _plain(self, header: Header, place: Scope) -> Generator[None, None, Element | None]:
         tag, vr, length = header
         source = self._source
-        if tag & 0xFFFF == 0 or tag == _DATA_SET_TRAILING_PADDING or not place.kept.is_within:
+        if tag & 0xFFFF == 0 or tag == _DATA_SET_TRAILING_PADDING or not place.budget.is_within:
             yield from source.skip(length)
             return None
         longest = self._limits.text if vr in representations.TEXT else self._limits.binary
@@ -213,16 +213,16 @@ class Parser:
         self, header: Header, place: Scope, end: int
     ) -> Generator[None, None, Element]:
         """Read a sequence, or return its reference if it is too large; raises Malformed."""
-        begin, kept = self._source.offset, place.kept
+        begin, budget = self._source.offset, place.budget
         if place.depth == 0:
-            kept = SequenceBudget(self.budget, begin + self._limits.sequence)
-        within = place.nested(kept, place.depth + 1, end)
+            budget = SequenceBudget(self.budget, begin + self._limits.sequence)
+        within = place.nested(budget, place.depth + 1, end)
         try:
             items, last = yield from self._items(within, is_undefined=header.is_undefined)
         except Malformed:
-            kept.discard() if place.depth == 0 else None
+            budget.discard() if place.depth == 0 else None
             raise
-        if place.depth == 0 and not kept.is_within:
+        if place.depth == 0 and not budget.is_within:
             return header._replace(vr="SQ").reference(begin, last)
         return header.sequence(items)
 
@@ -242,7 +242,7 @@ class Parser:
             if item.tag != element_headers.ITEM:
                 raise Malformed(f"Tag {item.tag:08X} where an item should begin.")
             elements = yield from self._item(item, place)
-            if place.kept.add(source.offset):
+            if place.budget.add(source.offset):
                 items.append(elements)
             else:
                 items.clear()
@@ -255,10 +255,10 @@ class Parser:
         end = around.end if item.is_undefined else source.offset + item.length
         if end > around.end:
             raise Malformed("An item is longer than its sequence.")
-        if not around.kept.is_within and not item.is_undefined:
+        if not around.budget.is_within and not item.is_undefined:
             yield from source.skip(item.length)
             return elements
-        place, tags = around.nested(around.kept, around.depth, end), set[int]()
+        place, tags = around.nested(around.budget, around.depth, end), set[int]()
         while source.offset < end:
             header = self._headers.next_available(place) or (yield from self._headers.next(place))
             tag = header.tag
@@ -272,7 +272,7 @@ class Parser:
             tags.add(tag)
             if tag in ENCODING_TAGS:
                 place.apply(tag, found)
-            if place.kept.add(source.offset, stored_text(found)):
+            if place.budget.add(source.offset, stored_text(found)):
                 elements.append(found)
         return elements
 

@@ -95,7 +95,7 @@ class Scanner:
 
     @property
     def cost(self) -> int:
-        """What is kept so far, as `Limits.kept` counts it."""
+        """The cost of the elements so far, as `ParserLimits.kept` counts it."""
         return self._limits.kept - self._parser.budget.left
 
     def _resume(self, data: bytes | memoryview) -> Iterator[None]:

@@ -104,7 +104,7 @@ class PduReader:
     def _gather(
         self, received: memoryview, position: int, needed: int
     ) -> tuple[bytes | memoryview, int]:
-        """`needed` bytes, or nothing and what there is of them kept; and the position after."""
+        """Return `needed` bytes, or none after buffering a part of them; and the position."""
         if not self._partial and len(received) - position >= needed:
             return received[position : position + needed], position + needed
         missing = needed - len(self._partial)
