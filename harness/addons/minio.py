@@ -90,11 +90,21 @@ class MinioAddon:
     def remove_bucket(self, bucket: str) -> None:
         """Remove a bucket with all its objects, its user and its policy; what is missing is fine."""  # noqa: E501
         if self._client.bucket_exists(bucket):
-            every = (DeleteObject(key) for key in self.keys(bucket))
-            troubles = list(self._client.remove_objects(bucket, every))
-            assert not troubles, f"not removed from {bucket}: {troubles}"
-            self._client.remove_bucket(bucket)
+            eventually(lambda: self._removed(bucket), bool)
         self.revoke(bucket)
+
+    def _removed(self, bucket: str) -> bool:
+        """Remove the objects, then the bucket; False when a late upload added one in between."""
+        every = (DeleteObject(key) for key in self.keys(bucket))
+        errors = list(self._client.remove_objects(bucket, every))
+        assert not errors, f"not removed from {bucket}: {errors}"
+        try:
+            self._client.remove_bucket(bucket)
+        except S3Error as error:
+            if error.code != "BucketNotEmpty":
+                raise
+            return False
+        return True
 
     def rotate(self, bucket: str) -> dict[str, str]:
         """Another key for a bucket beside its own, as its Secret; `revoke` ends the own one's use."""  # noqa: E501

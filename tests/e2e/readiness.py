@@ -27,9 +27,9 @@ def running(space: Space) -> None:
     eventually(lambda: _phases(space), lambda seen: seen == ["Running"], MOUNTED_WITHIN)
 
 
-def eventually_mounted(space: Space, path: str, content: str) -> None:
-    """Wait until every replica of the ingestion service could read this."""
-    for pod in space.release.pod_names("ingestion"):
+def eventually_mounted(space: Space, path: str, content: str, component: str = "ingestion") -> None:
+    """Wait until every replica of a component could read this."""
+    for pod in space.release.pod_names(component):
         eventually(
             partial(space.namespace.execute, pod, ["cat", path]),
             lambda seen: seen == content,

@@ -73,6 +73,7 @@ def test_an_upgrade_keeps_the_catalogues_secret_and_its_token_is_replaced_at_wor
         replaced = generated | {"token": "another", "previous-token": generated["token"]}
         space.namespace.put_secret(name, replaced)
         eventually_mounted(space, "/etc/catalogue/token", "another")
+        eventually_mounted(space, "/etc/catalogue/token", "another", "catalogue")
         load.goes_on()
     assert load.failed == []
     assert restarts(space) == [0]
