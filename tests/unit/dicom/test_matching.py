@@ -100,14 +100,14 @@ HOSTILE_VALUES = {
 @pytest.mark.parametrize("which", HOSTILE_KEYS)
 @pytest.mark.no_cover  # it measures CPU time
 def test_no_key_takes_long_whatever_it_is_compared_with(which):
-    """Half a second is thousands of times what each takes, and a thousandth of what some took."""
+    """Five seconds are many times what each takes, and a small part of what quadratic ones take."""
     vr, key = HOSTILE_KEYS[which]
     began = time.process_time()
     with suppress(DimseFailure):  # some are refused, which takes no time either
         test = predicate([element(TAGS[vr], vr, key)])
         for value in HOSTILE_VALUES[vr]:
             test(by_tag([element(TAGS[vr], vr, value)]))
-    assert time.process_time() - began < 0.5
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize(

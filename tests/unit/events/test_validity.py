@@ -59,7 +59,7 @@ def test_ordinary_events_pass() -> None:
         (of(Element("00zz", "0010", "LO")), "tag or VR"),
         (of(Element("10", "0010", "LO")), "tag or VR"),
         (of(Element("0010", "0010", "lo")), "tag or VR"),
-        (of(Element("0009", "1010", "OB", inline_binary="A")), "no base64"),
+        (of(Element("0009", "1010", "OB", inline_binary="A")), "not base64"),
         (of(Element("7FE0", "0010", "OB", bulk=BulkReference(-1, 2))), "bulk reference"),
         (of(Element("7FE0", "0010", "OB", bulk=BulkReference(1, 10**30))), "bulk reference"),
         (of(Element("7FE0", "0010", "OB", bulk=BulkReference(1, 2, (-1,)))), "bulk reference"),
