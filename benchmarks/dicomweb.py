@@ -50,7 +50,7 @@ class Running:
         """Of a GET that is read to its end."""
         reads, read = self._reads(), self._read()
         started = time.perf_counter()
-        length = self._asked("GET", path, {"Accept": accept})
+        length = self._send("GET", path, {"Accept": accept})
         seconds = time.perf_counter() - started
         read = self._read() - read
         return Cost(seconds, length, self._reads() - reads, read)
@@ -58,9 +58,9 @@ class Running:
     def store(self, parts: Iterator[bytes]) -> None:
         """Store what Part-10 files in pieces bring; raises RuntimeError."""
         content_type = f"{_DICOM}; boundary={_BOUNDARY}"
-        self._asked("POST", "/studies", {"Content-Type": content_type}, parts)
+        self._send("POST", "/studies", {"Content-Type": content_type}, parts)
 
-    def _asked(
+    def _send(
         self, method: str, path: str, headers: dict[str, str], body: Iterator[bytes] | None = None
     ) -> int:
         connection = HTTPConnection("127.0.0.1", self.space.dicomweb_port, timeout=600)

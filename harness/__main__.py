@@ -27,7 +27,7 @@ def up(
     """Create the cluster, unless it exists, with a storage space in it, and print how to use it."""
     made = cluster.create(name, say=say)
     lines = [] if bare else playground.install(made, say).usage()
-    _told(made)
+    _print_summary(made)
     for line in lines:
         say(line)
 
@@ -56,10 +56,10 @@ def status(name: Name = cluster.NAME) -> None:
     if not cluster.answers(name):
         say(f"no cluster {name}: python -m harness up")
         raise typer.Exit(1)
-    _told(cluster.Cluster(name, cluster.kubeconfig_of(name)))
+    _print_summary(cluster.Cluster(name, cluster.kubeconfig_of(name)))
 
 
-def _told(made: cluster.Cluster) -> None:
+def _print_summary(made: cluster.Cluster) -> None:
     for line in addresses(
         made.kubeconfig, {each: made.outside(ADDRESSES[each]) for each in ADDRESSES}
     ):

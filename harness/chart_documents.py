@@ -43,9 +43,9 @@ def main(arguments: list[str]) -> int:
     try:
         stale = outdated()
     except ValuesFileMistake as mistake:
-        return _said(str(mistake))
+        return _print_error(str(mistake))
     if "--check" in arguments and stale:
-        return _said(
+        return _print_error(
             "\n".join(f"{file} is not current: run make chart-documents." for file in stale)
         )
     for file in stale:
@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _said(sentence: str) -> int:
+def _print_error(sentence: str) -> int:
     sys.stderr.write(f"{sentence}\n")
     return 1
 

@@ -69,7 +69,7 @@ class Witnesses:
         return [
             write_file(place / name / file, text)
             for name, tells in self.witnesses.items()
-            for file, text in _heard(tells).items()
+            for file, text in _collected(tells).items()
         ]
 
 
@@ -97,7 +97,7 @@ def write_file(file: Path, text: str) -> Path:
     return file
 
 
-def _heard(tells: Callable[[], Files]) -> Files:
+def _collected(tells: Callable[[], Files]) -> Files:
     try:
         return tells()
     except (Exception, Unusable) as trouble:  # noqa: BLE001 - the test's own failure matters more

@@ -68,7 +68,7 @@ class Viewer:
         reading = Reading(whole)
         with ThreadPoolExecutor(viewers) as threads:
             working = [
-                threads.submit(reading.viewer, self._connections(kept=bool(n % 2)))
+                threads.submit(reading.viewer, self._connections(kept_alive=bool(n % 2)))
                 for n in range(viewers)
             ]
             try:
@@ -79,8 +79,8 @@ class Viewer:
         for each in working:
             each.result()
 
-    def _connections(self, *, kept: bool = True) -> httpx2.Client:
-        limits = httpx2.Limits(max_keepalive_connections=1 if kept else 0)
+    def _connections(self, *, kept_alive: bool = True) -> httpx2.Client:
+        limits = httpx2.Limits(max_keepalive_connections=1 if kept_alive else 0)
         return httpx2.Client(base_url=self.base, timeout=_PATIENCE, limits=limits, trust_env=False)
 
 

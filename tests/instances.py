@@ -72,13 +72,14 @@ def event(
     """The object `name`, stored at a second; every event has an id of its own."""
     name = name or f"instances/{instance}"
     unique = {"StudyInstanceUID": study, "SeriesInstanceUID": series, "SOPInstanceUID": instance}
-    told = elements(**({"SOPClassUID": CT_IMAGE} | unique | values))
+    attributes = elements(**({"SOPClassUID": CT_IMAGE} | unique | values))
     return ImageStoredEvent(
         id=f"{name}-{second}",
         source="tests",
         time=(_BEGIN + timedelta(seconds=second)).isoformat(),
         data=ImageStored(
-            Image("1.2.840.10008.1.2.1", [*told, *more]), Store(provider, "space", name, size=9)
+            Image("1.2.840.10008.1.2.1", [*attributes, *more]),
+            Store(provider, "space", name, size=9),
         ),
     )
 
@@ -114,14 +115,14 @@ class Expected:
         answering = sorted((pick(each, key=_rank) for each in by_uid.values()), key=_rank)
         self._instances = [_read(each) for each in answering]
 
-    def matches(self, asked: Query) -> list[list[Element]]:
+    def matches(self, request: Query) -> list[list[Element]]:
         """All matches, in no certain order."""
-        test = predicate(asked.keys, combined_date_time=asked.combined_date_time)
-        wanted = {key.tag for key in asked.keys} | {_CHARACTER_SET}
-        wanted |= {UNIQUE_KEYS[level] for level in levels_to(asked.scope)}
+        test = predicate(request.keys, combined_date_time=request.combined_date_time)
+        wanted = {key.tag for key in request.keys} | {_CHARACTER_SET}
+        wanted |= {UNIQUE_KEYS[level] for level in levels_to(request.scope)}
         return [
             [each for tag, each in sorted(entity.items()) if tag in wanted]
-            for entity in self._entities(asked.scope)
+            for entity in self._entities(request.scope)
             if test(entity)
         ]
 
@@ -151,15 +152,15 @@ class Expected:
         return [each for each in self._instances if self._identity(each, scope) == identity][-1]
 
     def _entity(self, instance: _Instance, scope: str) -> _Instance:
-        told: _Instance = {}
+        entity: _Instance = {}
         above: frozenset[int] = frozenset()
         for level in levels_to(scope)[1:] or ("STUDY",):
             last = self._last(instance, level)
             own = KEYS[level] | KEYS["PATIENT"] if level == "STUDY" else KEYS[level]
             keeps = last.keys() if level == "IMAGE" else own | {_CHARACTER_SET}
-            told |= {tag: each for tag, each in last.items() if tag in keeps and tag not in above}
+            entity |= {tag: each for tag, each in last.items() if tag in keeps and tag not in above}
             above |= own
-        return told | self._computed(instance, scope)
+        return entity | self._computed(instance, scope)
 
     def _computed(self, instance: _Instance, scope: str) -> _Instance:
         computed = {}
@@ -181,12 +182,12 @@ class Expected:
         return [each for each in self._instances if self._identity(each, of) == identity]
 
 
-def _read(told: ImageStoredEvent) -> _Instance:
-    return by_tag(told.data.image.elements)
+def _read(stored: ImageStoredEvent) -> _Instance:
+    return by_tag(stored.data.image.elements)
 
 
-def _rank(told: ImageStoredEvent) -> _Ranked:
-    return told.time, told.data.store.object_name
+def _rank(stored: ImageStoredEvent) -> _Ranked:
+    return stored.time, stored.data.store.object_name
 
 
 def _value(instance: _Instance, tag: int) -> str:

@@ -63,7 +63,7 @@ def _values(
 ) -> Iterator[tuple[yaml.Node, Value]]:
     for key, content in group.value:
         path = (*above, key.value)
-        message = _said_above(key.start_mark.line, lines)
+        message = _comment_above(key.start_mark.line, lines)
         if any(line.startswith("-- ") for line in message):
             yield key, Value(path, _sentence(message), _fragment(message, path), _default(content))
         elif isinstance(content, yaml.MappingNode) and content.value:
@@ -72,7 +72,7 @@ def _values(
             raise ValuesFileMistake(f"{'.'.join(path)} is told by no comment: begin one by `# --`.")
 
 
-def _said_above(line: int, lines: list[str]) -> list[str]:
+def _comment_above(line: int, lines: list[str]) -> list[str]:
     """The comment lines right above a line, without their signs."""
     message: list[str] = []
     for each in reversed(lines[:line]):

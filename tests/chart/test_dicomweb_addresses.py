@@ -11,13 +11,13 @@ HOST = "images.example.org"
 TRUSTED = {"DICOMWEB_TRUSTED_PROXIES": "10.0.0.0/8"}
 
 
-def _told(dicomweb: dict[str, Any]) -> dict[str, str]:
+def _rendered_environment(dicomweb: dict[str, Any]) -> dict[str, str]:
     return rendered(SPACE | {"dicomweb": dicomweb}).pod("dicomweb").environment
 
 
 def _behind(settings: dict[str, str] | None = None, **ingress: str) -> dict[str, str]:
     behind = {"enabled": True, "host": HOST} | ingress
-    return _told({"ingress": behind, "settings": settings or {}})
+    return _rendered_environment({"ingress": behind, "settings": settings or {}})
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,6 @@ def test_a_host_for_many_names_is_no_address() -> None:
 
 
 def test_without_ingress_answers_are_as_clients_reached_it_at_the_services_port() -> None:
-    output = _told({"service": {"port": 80}})
+    output = _rendered_environment({"service": {"port": 80}})
     assert "DICOMWEB_EXTERNAL_ADDRESS" not in output
     assert output["DICOMWEB_EXTERNAL_PORT"] == "80"

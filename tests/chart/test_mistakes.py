@@ -213,7 +213,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-def _told(mistaken: dict[str, Any]) -> list[str]:
+def _sentences(mistaken: dict[str, Any]) -> list[str]:
     with pytest.raises(Refused) as refused:
         rendered(SPACE | mistaken)
     return refused.value.sentences
@@ -221,7 +221,7 @@ def _told(mistaken: dict[str, Any]) -> list[str]:
 
 @pytest.mark.parametrize(("mistaken", "sentence"), MISTAKES.values(), ids=MISTAKES)
 def test_mistake_is_reported_alone_and_with_a_cure(mistaken: dict[str, Any], sentence: str) -> None:
-    (output,) = _told(mistaken)
+    (output,) = _sentences(mistaken)
     assert output.startswith(sentence)
     assert output.endswith((".", ")."))
     assert ": " in output
@@ -251,12 +251,12 @@ def test_nothing_is_a_mistake_of_what_does_not_run(component: str) -> None:
 
 
 def test_mistakes_are_reported_all_at_once() -> None:
-    output = _told({"providerName": "", "natsUrl": "", "applicationEntityTitle": ""})
+    output = _sentences({"providerName": "", "natsUrl": "", "applicationEntityTitle": ""})
     assert len(output) == 3
 
 
 def test_no_sentence_goes_untested() -> None:
-    output = [sentence for mistaken, _ in MISTAKES.values() for sentence in _told(mistaken)]
+    output = [sentence for mistaken, _ in MISTAKES.values() for sentence in _sentences(mistaken)]
     untested = [
         sentence
         for sentence in _sentences()

@@ -136,8 +136,8 @@ async def test_storescp_keeps_the_same_bytes(
         for peer in (theirs, acceptor.peer):
             ended = await modalities.storescu(peer, tmp_path / "sample.dcm", options=[option])
             assert ended.status == 0, ended.output
-    (kept,) = (tmp_path / "theirs").iterdir()
-    assert acceptor.services.stored == [data_set_bytes(str(kept))]
+    (archived,) = (tmp_path / "theirs").iterdir()
+    assert acceptor.services.stored == [data_set_bytes(str(archived))]
 
 
 @needs_dcmtk

@@ -25,7 +25,7 @@ def sop_instance_uid(path: Path) -> str:
     return str(dcmread(path, stop_before_pixels=True).SOPInstanceUID)
 
 
-def assert_kept(space: Space, files: Iterable[Path]) -> None:
+def assert_stored(space: Space, files: Iterable[Path]) -> None:
     """Each is in the space's bucket byte for byte, and the catalogue knows it."""
     keys, catalogued_uids = space.instances(), space.catalogued_uids()
     for path in files:
@@ -40,7 +40,7 @@ def assert_stores(space: Space, peer: Peer, folder: Path) -> Path:
     (made,) = made_instances(folder / uuid4().hex, 1, 2**16)
     (answer,) = scu.store(peer, [made.path])
     assert answer.status == 0, answer
-    assert_kept(space, [made.path])
+    assert_stored(space, [made.path])
     return made.path
 
 

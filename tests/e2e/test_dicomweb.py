@@ -18,7 +18,7 @@ from harness.cluster import Cluster
 from harness.instances import data_set_in
 from harness.reading import NODE_PORT, Viewer, Wanted
 from tests.e2e.conftest import Observed
-from tests.e2e.keeping import assert_kept, study
+from tests.e2e.keeping import assert_stored, study
 from tests.storable import storable
 
 AS_STORED = "application/dicom; transfer-syntax=*"
@@ -120,7 +120,7 @@ def test_what_a_reader_stores_is_kept_found_by_dimse_and_read_again(
     (referenced,) = stored.ReferencedSOPSequence
     assert referenced.ReferencedSOPInstanceUID == sent.uids[2]
     assert "FailedSOPSequence" not in stored
-    assert_kept(observed.space, [sent.path])
+    assert_stored(observed.space, [sent.path])
     (match,) = scu.find(observed.zone.peer, study(sent.path))
     assert match.PatientID == sent.data_set.PatientID
     assert viewer.client.retrieve_instance(*sent.uids) == sent.data_set

@@ -9,7 +9,7 @@ from pydicom import Dataset, dcmread
 from harness import modalities, pod_http, scu
 from harness.instances import made_instances
 from tests.e2e.conftest import Observed
-from tests.e2e.keeping import assert_kept, sop_instance_uid, study
+from tests.e2e.keeping import assert_stored, sop_instance_uid, study
 from tests.storable import storable
 
 
@@ -36,14 +36,14 @@ def test_every_transfer_syntax_of_pynetdicom_is_kept_byte_for_byte(observed: Obs
     assert len(files) >= 10
     answers = scu.store(observed.zone.peer, files)
     assert {answer.path.name: answer.comment for answer in answers if answer.status} == {}
-    assert_kept(observed.space, files)
+    assert_stored(observed.space, files)
 
 
 async def test_a_series_of_dcmtk_is_kept_and_found(observed: Observed) -> None:
     files = ct_slices()
     ended = await modalities.storescu(observed.zone.peer, *files, options=("-v",))
     assert ended.status == 0, ended.output
-    assert_kept(observed.space, files)
+    assert_stored(observed.space, files)
     header = dcmread(files[0], stop_before_pixels=True)
     request = (
         "QueryRetrieveLevel=IMAGE",

@@ -35,7 +35,7 @@ def ward(module_bench: Workbench, space: AskedSpace) -> ImagingZone:
     return module_bench.zone(space).open()
 
 
-def said(space: AskedSpace) -> tuple[Any, ...]:
+def observed_state(space: AskedSpace) -> tuple[Any, ...]:
     """What a test edits of the Deployment, as it stands."""
     match = space.namespace.read("Deployment", space.resource.deployment)
     if match is None:
@@ -52,15 +52,15 @@ def uid(namespace: Namespace, deployment: str) -> str:
 def test_what_is_edited_or_deleted_by_hand_is_put_right(
     space: AskedSpace, ward: ImagingZone, tmp_path: Path
 ) -> None:
-    namespace, name, before = space.namespace, space.resource.deployment, said(space)
+    namespace, name, before = space.namespace, space.resource.deployment, observed_state(space)
     edited = {"containers": [{"name": "ingestion", "image": "registry.example.org/other:1"}]}
     patch = {"spec": {"replicas": 3, "template": {"spec": edited}}}
     namespace.patch("Deployment", name, patch)
-    eventually(lambda: said(space), lambda seen: seen == before)
+    eventually(lambda: observed_state(space), lambda seen: seen == before)
     first = uid(namespace, name)
     namespace.delete("Deployment", name)
     eventually(lambda: uid(namespace, name), lambda seen: seen not in ("", first))
-    assert said(space) == before
+    assert observed_state(space) == before
     space.resource.becomes("Ready")
     assert_stores(space, ward.peer, tmp_path)
 

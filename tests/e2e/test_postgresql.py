@@ -12,7 +12,7 @@ from harness.imaging_zone import ImagingZone
 from harness.load import sending
 from harness.plugin import Workbench
 from harness.provisioning import Space
-from tests.e2e.keeping import assert_kept, assert_stores, sop_instance_uid, study
+from tests.e2e.keeping import assert_stored, assert_stores, sop_instance_uid, study
 
 SECRET = "catalogue-database"
 
@@ -65,7 +65,7 @@ def test_a_rolling_restart_of_the_catalogue_fails_no_operation(
         load.goes_on()
     assert before.isdisjoint(catalogued_uids.space.release.pod_names("catalogue"))
     assert load.failed == []
-    assert_kept(catalogued_uids.space, load.succeeded)
+    assert_stored(catalogued_uids.space, load.succeeded)
 
 
 def test_a_database_that_stops_and_starts_under_load_loses_nothing(
@@ -76,4 +76,4 @@ def test_a_database_that_stops_and_starts_under_load_loses_nothing(
         database.start()
         load.goes_on()
     assert load.failed == []
-    assert_kept(catalogued_uids.space, load.succeeded)
+    assert_stored(catalogued_uids.space, load.succeeded)

@@ -16,7 +16,7 @@ from harness.load import Load, sending
 from harness.plugin import Workbench
 from harness.provisioning import Space
 from harness.services import eventually
-from tests.e2e.keeping import assert_kept
+from tests.e2e.keeping import assert_stored
 from tests.e2e.readiness import eventually_mounted, restarts
 
 
@@ -36,7 +36,7 @@ def busy(module_bench: Workbench) -> Busy:
 
 def assert_nothing_failed(busy: Busy, load: Load) -> None:
     assert load.failed == []
-    assert_kept(busy.space, load.succeeded)
+    assert_stored(busy.space, load.succeeded)
 
 
 def test_an_upgrade_fails_no_operation(busy: Busy, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from harness.load import sending
 from harness.plugin import Workbench
 from harness.provisioning import Space
 from harness.services import eventually
-from tests.e2e.keeping import assert_kept, assert_stores
+from tests.e2e.keeping import assert_stored, assert_stores
 from tests.e2e.readiness import MOUNTED_WITHIN, eventually_mounted, restarts, running, says
 
 VALID = 50.0
@@ -55,7 +55,7 @@ def test_a_nats_credential_that_expires_is_exchanged_without_a_failed_operation(
     assert "xpired" in "".join(ward.proxy.lines())
     assert load.failed == []
     assert restarts(space) == [0]
-    assert_kept(space, load.succeeded)
+    assert_stored(space, load.succeeded)
 
 
 def test_an_upgrade_keeps_the_catalogues_secret_and_its_token_is_replaced_at_work(
@@ -77,7 +77,7 @@ def test_an_upgrade_keeps_the_catalogues_secret_and_its_token_is_replaced_at_wor
         load.goes_on()
     assert load.failed == []
     assert restarts(space) == [0]
-    assert_kept(space, load.succeeded)
+    assert_stored(space, load.succeeded)
     space.release.upgrade(space.values())
     assert space.namespace.secret(name) == replaced
 

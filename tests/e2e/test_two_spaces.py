@@ -15,7 +15,7 @@ from harness.plugin import Workbench
 from harness.provisioning import Space
 from harness.release import Release
 from harness.services import eventually
-from tests.e2e.keeping import assert_kept, key_of, sop_instance_uid, study
+from tests.e2e.keeping import assert_stored, key_of, sop_instance_uid, study
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def test_each_keeps_its_own_and_finds_no_other_s(
         (made,) = made_instances(tmp_path / one.space.name, 1, 2**16)
         (answer,) = scu.store(one.zone.peer, [made.path])
         assert answer.status == 0, answer
-        assert_kept(one.space, [made.path])
+        assert_stored(one.space, [made.path])
         assert key_of(made.path) not in other.space.instances()
         assert sop_instance_uid(made.path) not in other.space.catalogued_uids()
         assert len(scu.find(one.zone.peer, study(made.path))) == 1

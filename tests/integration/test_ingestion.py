@@ -198,13 +198,13 @@ class System:
     async def find(
         self, level: str, *keys: Element, root: str = uids.STUDY_ROOT_FIND, cancel_after: int = 0
     ) -> tuple[list[dict[int, Element]], FindResult]:
-        asked = encoding.encode([element(LEVEL, "CS", level), *keys], EXPLICIT)
+        encoded = encoding.encode([element(LEVEL, "CS", level), *keys], EXPLICIT)
         finding = self.requester.find(
             FindOpen(
                 operation_id=str(uuid4()),
                 sop_class_uid=root,
                 transfer_syntax_uid=EXPLICIT,
-                identifier=asked,
+                identifier=encoded,
                 origin=ORIGIN,
             )
         )
@@ -432,14 +432,14 @@ async def test_an_echo_goes_all_the_way_and_names_what_is_down(system: System) -
     loop = asyncio.get_running_loop()
     deadline = loop.time() + 60
     number = 0
-    while (result := await asked_again(system, number := number + 1)).status == Status.SUCCESS:
+    while (result := await queried_again(system, number := number + 1)).status == Status.SUCCESS:
         assert loop.time() < deadline, result
         await asyncio.sleep(0.05)
     assert result.status == Status.OUT_OF_RESOURCES
     assert (result.bucket, bool(result.event_sink), bool(result.catalogue)) == ("", True, True)
 
 
-async def asked_again(system: System, number: int) -> Any:
+async def queried_again(system: System, number: int) -> Any:
     return await system.requester.echo(EchoRequest(operation_id=f"echo {number}", origin=ORIGIN))
 
 
@@ -538,9 +538,9 @@ async def reindexed(system: System) -> str:
         env=dict(os.environ) | environment,
         stdout=asyncio.subprocess.PIPE,
     )
-    said, _ = await process.communicate()
-    assert process.returncode == 0, said
-    return said.decode()
+    printed, _ = await process.communicate()
+    assert process.returncode == 0, printed
+    return printed.decode()
 
 
 async def test_the_process_tells_why_it_is_not_ready_and_ends_well_on_sigterm(
@@ -551,7 +551,7 @@ async def test_the_process_tells_why_it_is_not_ready_and_ends_well_on_sigterm(
         door = space.ingestion()
         try:
             door.start()
-            status, text = await eventually_asked(door.readiness, lambda seen: seen[0] == 503)
+            status, text = await eventually_answered(door.readiness, lambda seen: seen[0] == 503)
             assert status == 503
             assert "catalogue:" in text
             assert door.get("/livez")[0] == 200
@@ -563,12 +563,12 @@ async def test_the_process_tells_why_it_is_not_ready_and_ends_well_on_sigterm(
             space.close()
 
 
-async def eventually_asked(
-    look: Callable[[], tuple[int, str]], wanted: Callable[[tuple[int, str]], bool]
+async def eventually_answered(
+    probe: Callable[[], tuple[int, str]], wanted: Callable[[tuple[int, str]], bool]
 ) -> tuple[int, str]:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + 30
-    while not wanted(seen := await asyncio.to_thread(look)):
+    while not wanted(seen := await asyncio.to_thread(probe)):
         assert loop.time() < deadline, seen
         await asyncio.sleep(0.05)
     return seen

@@ -29,7 +29,7 @@ class ParserLimits:
     """The parser's limits; a larger value or sequence becomes a reference.
 
     `text` and `binary` bound one value and `sequence` one sequence, in bytes of the data set.
-    `kept` bounds all stored elements, in bytes of the event with them: an element or item costs
+    `retained` bounds all stored elements, in bytes of the event with them: an element or item costs
     about 50 bytes and its value. `depth` bounds nesting, `parts` the number of
     elements, items and fragments that are read at all, `inflated` the bytes that a deflated data
     set holds. Whole-slide images have half a million fragments, and enhanced multi-frame images of
@@ -39,7 +39,7 @@ class ParserLimits:
     text: int = 64 * 1024
     binary: int = 1024
     sequence: int = 4 * _MEBIBYTE
-    kept: int = 30 * _MEBIBYTE
+    retained: int = 30 * _MEBIBYTE
     depth: int = 64
     fragments: int = 500_000
     parts: int = 5_000_000
@@ -47,7 +47,7 @@ class ParserLimits:
 
 
 IDENTIFIER = ParserLimits(
-    sequence=_MEBIBYTE, kept=8 * _MEBIBYTE, parts=200_000, inflated=8 * _MEBIBYTE, fragments=0
+    sequence=_MEBIBYTE, retained=8 * _MEBIBYTE, parts=200_000, inflated=8 * _MEBIBYTE, fragments=0
 )
 """The limits for a query's identifier, which has some dozens of keys."""
 

@@ -43,7 +43,7 @@ class Parser:
         self, source: ByteFeed, limits: ParserLimits, *, is_file_meta: bool = False
     ) -> None:
         self.elements: list[Element] = []
-        self.budget = Budget(limits.kept)
+        self.budget = Budget(limits.retained)
         self.has_duplicates = False
         """Whether a tag occurred twice in a data set or item; the first one is used."""
         self._source = source

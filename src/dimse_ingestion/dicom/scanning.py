@@ -96,7 +96,7 @@ class Scanner:
     @property
     def cost(self) -> int:
         """The cost of the elements so far, as `ParserLimits.kept` counts it."""
-        return self._limits.kept - self._parser.budget.left
+        return self._limits.retained - self._parser.budget.left
 
     def _resume(self, data: bytes | memoryview) -> Iterator[None]:
         """Resume the parser with more bytes, one slice of work at a time."""

@@ -13,7 +13,7 @@ from dimse_ingestion.dicom.failure import OutOfResources
 from dimse_ingestion.dicom.limits import ParserLimits
 from dimse_ingestion.dicom.scanning import Scanner
 
-_MAX_SCAN = ParserLimits().kept
+_MAX_SCAN = ParserLimits().retained
 _BUDGET = 2 * _MAX_SCAN + 4 * 2**20  # bytes of events: about 200 MiB of elements
 _UNRESERVED = 512 * 1024  # bytes of an event: thousands of elements, kept without reserving
 _MAX_WAIT = 30.0

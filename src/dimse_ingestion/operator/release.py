@@ -18,7 +18,7 @@ from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.operator.api_errors import Refusal
 from dimse_ingestion.operator.cluster import Cluster
 from dimse_ingestion.operator.managed_fields import claimed_managed_fields
-from dimse_ingestion.operator.render import is_generated, is_kept
+from dimse_ingestion.operator.render import has_keep_policy, is_generated
 from dimse_ingestion.operator.resources import MANAGER, Manifest, Resource, owner_of
 
 _LOG = logger(__name__)
@@ -159,7 +159,11 @@ class Releases:
         )
         troubles = []
         for each in (each for labelled in lists for each in labelled):
-            if _identity(each) in wanted or is_kept(each) or not _belongs_to(each, resource):
+            if (
+                _identity(each) in wanted
+                or has_keep_policy(each)
+                or not _belongs_to(each, resource)
+            ):
                 continue
             try:
                 await self._cluster.delete(each)
@@ -206,7 +210,7 @@ def _owner_hint(live: Manifest) -> str:
     """Return what to know about a foreign object; one that nobody owns may be deleted."""
     for owner in live["metadata"].get("ownerReferences") or []:
         return f"it belongs to the {owner['kind']} {owner['name']}; "
-    return "it keeps another's data; " if is_kept(live) else "delete it, or "
+    return "it keeps another's data; " if has_keep_policy(live) else "delete it, or "
 
 
 def _belongs_to(live: Manifest, resource: Resource) -> bool:

@@ -65,7 +65,7 @@ class Renderer:
                 yield from filter(_is_wanted, _parse(file, text))
 
 
-def is_kept(manifest: Manifest) -> bool:
+def has_keep_policy(manifest: Manifest) -> bool:
     """Return whether an object outlives its release."""
     annotations = manifest["metadata"].get("annotations") or {}
     return str(annotations.get(_KEEP)) == "keep"
@@ -162,7 +162,7 @@ def _with_owner(manifest: Manifest, resource: Resource) -> Manifest:
     metadata = dict(manifest["metadata"])
     metadata["namespace"] = resource.key.namespace
     metadata["labels"] = (metadata.get("labels") or {}) | resource.key.labels
-    if not is_kept(manifest):
+    if not has_keep_policy(manifest):
         metadata["ownerReferences"] = [resource.owner_reference]
     return manifest | {"metadata": metadata}
 

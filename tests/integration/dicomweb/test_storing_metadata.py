@@ -27,11 +27,11 @@ LOCATION = "Content-Location"
 def related(parts: Parts) -> bytes:
     heads = ("".join(f"{name}: {value}\r\n" for name, value in head.items()) for head, _ in parts)
     bodies = (content for _, content in parts)
-    told = (
+    model = (
         b"--frontier\r\n" + head.encode() + b"\r\n" + body + b"\r\n"
         for head, body in zip(heads, bodies, strict=True)
     )
-    return b"".join(told) + b"--frontier--\r\n"
+    return b"".join(model) + b"--frontier--\r\n"
 
 
 async def post(space: Space, parts: Parts, kind: str = JSON) -> httpx2.Response:
@@ -48,9 +48,9 @@ def metadata(*data_sets: object) -> tuple[dict[str, str], bytes]:
 @cache
 def ct_metadata() -> dict[str, Any]:
     """Return the metadata of CT_small with a matrix of 2 by 3; read once, as pydicom is slow."""
-    told = dcmread(str(get_testdata_file("CT_small.dcm", download=False)), stop_before_pixels=True)
-    told.Rows, told.Columns = 2, 3
-    return told.to_json_dict()
+    model = dcmread(str(get_testdata_file("CT_small.dcm", download=False)), stop_before_pixels=True)
+    model.Rows, model.Columns = 2, 3
+    return model.to_json_dict()
 
 
 def image(**more: Any) -> dict[str, Any]:
@@ -138,12 +138,12 @@ def frames(data_set: Dataset) -> list[bytes]:
 async def round_trip(space: Space, name: str) -> tuple[Dataset, Dataset]:
     """An instance as it was, and as it is after metadata and bulk data of it were stored."""
     await space.store(FILES[name])
-    (told,) = (await space.client.get(f"{path_of(name)}/metadata")).json()
-    parts = await bulk_parts(space, set(bulk_addresses(told)))
+    (model,) = (await space.client.get(f"{path_of(name)}/metadata")).json()
+    parts = await bulk_parts(space, set(bulk_addresses(model)))
     for tag in UIDS:
-        told[tag]["Value"] = [generate_uid()]
-    again = await stored(space, await post(space, [metadata(told), *parts]))
-    assert again.SOPInstanceUID == told["00080018"]["Value"][0]
+        model[tag]["Value"] = [generate_uid()]
+    again = await stored(space, await post(space, [metadata(model), *parts]))
+    assert again.SOPInstanceUID == model["00080018"]["Value"][0]
     return dcmread(FILES[name]), again
 
 
@@ -164,9 +164,9 @@ async def test_xml_is_stored_like_json(space: Space, name: str) -> None:
     accept = {"accept": f'multipart/related; type="{XML}"'}
     path = f"{path_of(name)}/metadata"
     ((_, document),) = parts_of(await space.client.get(path, headers=accept))
-    (told,) = (await space.client.get(path)).json()
-    parts = await bulk_parts(space, set(bulk_addresses(told)))
-    own = f">{told['00080018']['Value'][0]}<".encode()
+    (model,) = (await space.client.get(path)).json()
+    parts = await bulk_parts(space, set(bulk_addresses(model)))
+    own = f">{model['00080018']['Value'][0]}<".encode()
     document = document.replace(own, f">{generate_uid()}<".encode())
     again = await stored(space, await post(space, [({"Content-Type": XML}, document), *parts], XML))
     before = dcmread(FILES[name])
@@ -181,18 +181,18 @@ async def test_pixels_may_come_before_or_after_the_metadata(space: Space) -> Non
 
 
 async def test_short_values_come_inline_and_odd_ones_are_padded(space: Space) -> None:
-    told = image(_7FE00010={"vr": "OB", "InlineBinary": "b2RkIQ=="}) | {
+    model = image(_7FE00010={"vr": "OB", "InlineBinary": "b2RkIQ=="}) | {
         "00990101": {"vr": "UN", "BulkDataURI": "cid:odd"}
     }
     odd = ({"Content-Type": "application/octet-stream", "Content-ID": "<odd>"}, b"odd")
-    again = await stored(space, await post(space, [metadata(told), odd]))
+    again = await stored(space, await post(space, [metadata(model), odd]))
     assert (again.PixelData, again[0x00990101].value) == (b"odd!", b"odd\0")
 
 
 async def test_each_compressed_frame_is_a_part_and_a_fragment(space: Space) -> None:
-    told = image(_00280008={"vr": "IS", "Value": [2]})
+    model = image(_00280008={"vr": "IS", "Value": [2]})
     kind = "image/jls; transfer-syntax=1.2.840.10008.1.2.4.81"
-    parts = [metadata(told), pixels(b"one!", kind), pixels(b"another", kind)]
+    parts = [metadata(model), pixels(b"one!", kind), pixels(b"another", kind)]
     again = await stored(space, await post(space, parts))
     assert again.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.4.81"
     assert frames(again) == [b"one!", b"another"]
@@ -265,7 +265,7 @@ async def test_malformed_metadata_is_refused(
 
 
 @pytest.mark.parametrize(
-    "told",
+    "model",
     [
         [1],
         {"0": {}},
@@ -275,16 +275,16 @@ async def test_malformed_metadata_is_refused(
         {"00100010": {"vr": "PN", "Value": [{"Alphabetic": "\ud800"}]}},
     ],
 )
-async def test_a_malformed_instance_fails_alone(space: Space, told: object) -> None:
-    response = await post(space, [metadata(told, image()), pixels(b"twelve bytes")])
+async def test_a_malformed_instance_fails_alone(space: Space, model: object) -> None:
+    response = await post(space, [metadata(model, image()), pixels(b"twelve bytes")])
     assert response.status_code == 202
     (other,) = Dataset.from_json(response.json()).OtherFailuresSequence
     assert other.FailureReason == 0xC000
 
 
 async def test_a_malformed_bulk_data_uri_is_refused(space: Space) -> None:
-    told = image() | {"00990101": {"vr": "OB", "BulkDataURI": "http://[::1"}}
-    response = await post(space, [metadata(told)])
+    model = image() | {"00990101": {"vr": "OB", "BulkDataURI": "http://[::1"}}
+    response = await post(space, [metadata(model)])
     assert response.status_code == 409
     assert "BulkDataURI of 00990101 is not a URL" in response.headers["warning"]
 
@@ -329,8 +329,8 @@ async def test_a_full_spool_is_503_and_is_released(tmp_path: Path) -> None:
 
 async def test_a_thousand_instances_are_stored_by_one_request(space: Space) -> None:
     uids = [f"1.2.3.{number}" for number in range(1000)]
-    told = [image(_00080018={"vr": "UI", "Value": [uid]}) for uid in uids]
-    response = await post(space, [metadata(*told), pixels(b"twelve bytes")])
+    model = [image(_00080018={"vr": "UI", "Value": [uid]}) for uid in uids]
+    response = await post(space, [metadata(*model), pixels(b"twelve bytes")])
     assert response.status_code == 200
     assert len(Dataset.from_json(response.json()).ReferencedSOPSequence) == 1000
 

@@ -96,7 +96,7 @@ def test_what_is_edited_by_hand_is_put_right(
 ) -> None:
     before = deployment(api)
     api.patch("apps/v1", "Deployment", INGESTION, edit)
-    eventually(lambda: _said(deployment(api)), lambda seen: seen == _said(before))
+    eventually(lambda: _observed(deployment(api)), lambda seen: seen == _observed(before))
 
 
 def test_what_is_deleted_by_hand_is_made_again(api: NamespaceApi, space: Manifest) -> None:
@@ -336,7 +336,7 @@ def test_nothing_is_written_where_nothing_changes(api: NamespaceApi, space: Mani
     assert version() == before
 
 
-def _said(manifest: Manifest) -> tuple[Any, ...]:
+def _observed(manifest: Manifest) -> tuple[Any, ...]:
     """What the release says of a Deployment, as far as the edits touch it."""
     pod = manifest["spec"]["template"]["spec"]
     return (

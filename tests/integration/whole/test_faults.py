@@ -12,7 +12,7 @@ from tests.integration.whole.conftest import System
 MIB = 2**20
 
 
-def assert_kept(system: System, made: list[MadeInstance], answers: list[Answer]) -> list[Answer]:
+def assert_stored(system: System, made: list[MadeInstance], answers: list[Answer]) -> list[Answer]:
     """Every success is in bucket and catalogue; the answers that were successes."""
     by_path = {each.path: each for each in made}
     successes = [answer for answer in answers if answer.status == 0]
@@ -44,7 +44,7 @@ async def test_nats_killed_and_restarted_under_load(system: System, tmp_path: Pa
     system.nats.restart()
     answers = await sending
     assert all_well(answers), [a for a in answers if a.status]
-    assert len(assert_kept(system, made, answers)) == len(made)
+    assert len(assert_stored(system, made, answers)) == len(made)
 
 
 async def test_a_replica_killed_under_load(two_replicas: System, tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ async def test_a_replica_killed_under_load(two_replicas: System, tmp_path: Path)
     two_replicas.ingestion[0].kill()
     answers = await sending
     assert all_well(answers), [a for a in answers if a.status]
-    assert len(assert_kept(two_replicas, made, answers)) == len(made)
+    assert len(assert_stored(two_replicas, made, answers)) == len(made)
 
 
 async def test_replicas_rolled_over_under_load(two_replicas: System, tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ async def test_replicas_rolled_over_under_load(two_replicas: System, tmp_path: P
         await asyncio.to_thread(door.start().ready)
     answers = await sending
     assert all_well(answers), [a for a in answers if a.status]
-    assert len(assert_kept(two_replicas, made, answers)) == len(made)
+    assert len(assert_stored(two_replicas, made, answers)) == len(made)
 
 
 async def test_the_catalogue_down_then_back(system: System, tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ async def test_the_catalogue_down_then_back(system: System, tmp_path: Path) -> N
     system.catalogue.start().ready()
     answers = await sending
     assert all_well(answers), answers
-    assert len(assert_kept(system, made, answers)) == len(made)
+    assert len(assert_stored(system, made, answers)) == len(made)
 
 
 async def test_a_bucket_that_refuses_ends_in_a700_and_recovers(
@@ -103,7 +103,7 @@ async def test_a_bucket_that_refuses_ends_in_a700_and_recovers(
     config.write_text(str(system.space.bucket))
     await asyncio.to_thread(system.ingestion[0].ready)
     answers = await scu.store_in_thread(system.peer, [made[0].path])
-    assert len(assert_kept(system, made, answers)) == 1
+    assert len(assert_stored(system, made, answers)) == 1
 
 
 async def test_nobody_serves_ends_in_a700_with_a_comment(system: System, tmp_path: Path) -> None:
@@ -126,8 +126,8 @@ async def test_the_proxy_killed_under_load_and_started_again(
     first = await asyncio.to_thread(system.proxy.start().ready) and await sending
     again = await scu.store_in_thread(system.peer, paths)
     assert all_well(again)
-    assert_kept(system, made, first)
-    assert len(assert_kept(system, made, again)) == len(made)
+    assert_stored(system, made, first)
+    assert len(assert_stored(system, made, again)) == len(made)
 
 
 async def test_a_large_object_costs_little_memory(system: System, tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ async def test_sixteen_associations_at_once(system: System, tmp_path: Path) -> N
     )
     for group, answers in zip(groups, sent, strict=True):
         assert all_well(answers), answers
-        assert len(assert_kept(system, group, answers)) == len(group)
+        assert len(assert_stored(system, group, answers)) == len(group)
     assert system.proxy.peak_memory() < 300 * MIB
 
 

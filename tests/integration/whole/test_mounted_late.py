@@ -69,7 +69,7 @@ def says(door: ServiceProcess, sentence: str) -> None:
     assert door.get("/livez")[0] == 200
 
 
-def readiness_told(door: ServiceProcess) -> list[str]:
+def readiness_names(door: ServiceProcess) -> list[str]:
     """What the log says of readiness, in its order."""
     lines = [json.loads(line) for line in door.lines()]
     return [
@@ -107,5 +107,5 @@ def test_services_wait_for_what_is_mounted_name_it_and_recover(
         door.ready()
     assert scu.echo(Peer("127.0.0.1", space.dimse_port)) == 0
     for door in doors:
-        output = eventually(partial(readiness_told, door), lambda output: "is ready" in output[-1])
+        output = eventually(partial(readiness_names, door), lambda output: "is ready" in output[-1])
         assert all(line != following for line, following in pairwise(output))

@@ -176,7 +176,7 @@ class Entries:
         return [each for each in names if each not in self.known]
 
 
-async def told_of_missing(bucket: MemoryBucket, entries: Entries) -> tuple[Tally, set[str]]:
+async def missing_known(bucket: MemoryBucket, entries: Entries) -> tuple[Tally, set[str]]:
     sink = MemorySink()
     made = Reindexing(bucket, sink, SPACE, missing=entries.missing)
     await made.run(parallel=3)
@@ -196,7 +196,7 @@ async def test_only_objects_without_an_entry_are_read(monkeypatch: pytest.Monkey
     keys = [put(bucket, number) for number in range(10)]
     bucket.objects["instances/notes.txt"] = b""
     entries = Entries(*keys[2:])
-    tally, sent = await told_of_missing(bucket, entries)
+    tally, sent = await missing_known(bucket, entries)
     assert sent == set(read) == set(keys[:2])
     assert (tally.sent, tally.known, tally.skipped) == (2, 8, 1)
     assert str(tally).startswith("2 instances sent, 8 known already, ")
@@ -206,18 +206,18 @@ async def test_only_objects_without_an_entry_are_read(monkeypatch: pytest.Monkey
 async def test_nothing_is_read_where_everything_has_an_entry() -> None:
     bucket = MemoryBucket()
     keys = [put(bucket, number) for number in range(3)]
-    tally, sent = await told_of_missing(bucket, Entries(*keys))
+    tally, sent = await missing_known(bucket, Entries(*keys))
     assert (tally, sent) == (Tally(known=3), set())
-    assert await told_of_missing(MemoryBucket(), Entries()) == (Tally(), set())
+    assert await missing_known(MemoryBucket(), Entries()) == (Tally(), set())
 
 
 async def test_a_catalogue_that_comes_back_is_waited_for_and_one_that_stays_away_ends_it() -> None:
     bucket = MemoryBucket()
     key = put(bucket, 1)
-    _, sent = await told_of_missing(bucket, Entries(failures=2))
+    _, sent = await missing_known(bucket, Entries(failures=2))
     assert sent == {key}
     with pytest.raises(DimseFailure) as raised:
-        await told_of_missing(bucket, Entries(failures=3))
+        await missing_known(bucket, Entries(failures=3))
     assert raised.value is DOWN
 
 

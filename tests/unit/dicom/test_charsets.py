@@ -88,9 +88,9 @@ def test_all_text_of_a_file_is_pydicoms_and_can_be_written_again(path):
     assert names == [(each.tag, each.value) for each in again if each.vr == "PN"]
     assert "\ufffd" not in "".join(value for _, value in names)
     for tag, value in names:
-        told = theirs[tag].value
+        expected = theirs[tag].value
         assert [each.rstrip("=") for each in value.split("\\")] == list(
-            map(str, told if theirs[tag].VM > 1 else [told])
+            map(str, expected if theirs[tag].VM > 1 else [expected])
         )
 
 

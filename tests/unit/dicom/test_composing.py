@@ -65,7 +65,7 @@ def test_fragments_are_the_parts_of_encapsulated_pixels() -> None:
 
 
 def test_what_is_true_only_of_other_bytes_is_left_out() -> None:
-    kept = read(
+    retained = read(
         written(
             [
                 element(0x00020010, "UI", "1.2.840.10008.1.2.4.50"),
@@ -75,14 +75,14 @@ def test_what_is_true_only_of_other_bytes_is_left_out() -> None:
             ]
         )
     )
-    assert list(kept) == [0x00080005, 0x00100010]
+    assert list(retained) == [0x00080005, 0x00100010]
 
 
 def test_one_character_set_holds_for_the_whole_data_set() -> None:
     item = [element(0x00080005, "CS", "ISO_IR 192"), element(0x00080104, "LO", "Größe")]
-    told = element(0x00080005, "CS", "ISO_IR 100")
+    character_set = element(0x00080005, "CS", "ISO_IR 100")
     coded = Element("0008", "1032", "SQ", items=[item])
-    again = dcmread(DicomBytesIO(written([told, coded, NAME])), force=True)
+    again = dcmread(DicomBytesIO(written([character_set, coded, NAME])), force=True)
     assert again.SpecificCharacterSet == "ISO_IR 100"
     assert "SpecificCharacterSet" not in again.ProcedureCodeSequence[0]
     assert again.ProcedureCodeSequence[0].CodeMeaning == "Größe"

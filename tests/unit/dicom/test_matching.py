@@ -167,10 +167,10 @@ def test_a_sequence_matches_when_one_item_has_it_all():
         return Element("0040", "0275", "SQ", items=[list(item) for item in items])
 
     one, two = element(0x00400007, "LO", "one"), element(0x00400009, "SH", "two")
-    asked = predicate([sequence([one, two])])
-    assert asked(by_tag([sequence([element(0x00400007, "LO", "x")], [one, two])]))
-    assert not asked(by_tag([sequence([one], [two])]))
-    assert not asked({})
+    nested_matches = predicate([sequence([one, two])])
+    assert nested_matches(by_tag([sequence([element(0x00400007, "LO", "x")], [one, two])]))
+    assert not nested_matches(by_tag([sequence([one], [two])]))
+    assert not nested_matches({})
     assert predicate([sequence([element(0x00400007, "LO")])])({})
 
 

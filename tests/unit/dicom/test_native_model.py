@@ -28,21 +28,23 @@ def placeholder(tag: str, vr: str, uri: str) -> Element:
     return Element(tag[:4], tag[4:], vr, bulk=BulkReference(0, 0))
 
 
-def significant(told: object) -> object:
+def significant(model: object) -> object:
     """Without empty components at a name's end, and names that have no other."""
-    match told:
+    match model:
         case {"vr": "PN", "Value": [*names]}:
-            told_names = [significant(name) for name in names]
-            return {"vr": "PN", "Value": told_names} if any(told_names) else {"vr": "PN"}
+            significant_names = [significant(name) for name in names]
+            return (
+                {"vr": "PN", "Value": significant_names} if any(significant_names) else {"vr": "PN"}
+            )
         case {"Alphabetic": str(name)} if not name.strip("^"):
             return None
         case {"Alphabetic": str(name)}:
-            return told | {"Alphabetic": name.rstrip("^")}
+            return model | {"Alphabetic": name.rstrip("^")}
         case dict():
-            return {key: significant(value) for key, value in told.items()}
+            return {key: significant(value) for key, value in model.items()}
         case list():
-            return [significant(each) for each in told]
-    return told
+            return [significant(each) for each in model]
+    return model
 
 
 @pytest.mark.parametrize("file", READABLE, ids=lambda file: file.name)

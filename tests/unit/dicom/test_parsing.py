@@ -195,7 +195,7 @@ def test_a_sequence_below_the_limit_is_stored_whatever_it_costs():
     )
     for content in contents:
         each = item(content)
-        most = ParserLimits(sequence=2**16, kept=30 * 2**14)  # the shares of the defaults
+        most = ParserLimits(sequence=2**16, retained=30 * 2**14)  # the shares of the defaults
         scanner = Scanner(EXPLICIT, most)
         number = 2**16 // len(each)
         scanner.feed(long(0x00081115, b"SQ", each * number) + AFTER)
@@ -205,7 +205,7 @@ def test_a_sequence_below_the_limit_is_stored_whatever_it_costs():
 
 def test_sequences_leave_room_for_the_elements_after_them():
     sequences = b"".join(long(0x00410010 + number, b"SQ", item(CODE) * 500) for number in range(10))
-    scanner = Scanner(EXPLICIT, ParserLimits(kept=100_000))
+    scanner = Scanner(EXPLICIT, ParserLimits(retained=100_000))
     scanner.feed(sequences + AFTER)
     read = scanner.finish()
     assert read[0].items is not None
@@ -215,7 +215,7 @@ def test_sequences_leave_room_for_the_elements_after_them():
 
 def test_text_that_is_too_much_in_all_becomes_references():
     texts = b"".join(long(0x00410010 + number, b"UT", b"A" * 1000) for number in range(20))
-    scanner = Scanner(EXPLICIT, ParserLimits(kept=10_000))
+    scanner = Scanner(EXPLICIT, ParserLimits(retained=10_000))
     scanner.feed(texts + AFTER)
     read = scanner.finish()
     assert len(read[0].value) == 1000
@@ -248,9 +248,9 @@ SEQUENCE = long(0x00081115, b"SQ", b"", UNDEFINED)
 )
 def test_more_parts_than_may_be_read_are_refused(begin, part):
     scanner = Scanner(EXPLICIT, ParserLimits(parts=10_000))
-    told = first_failure(scanner, islice(endless(begin, part), 128))
-    assert told.status == Status.CANNOT_UNDERSTAND
-    assert "more than 10000 elements and fragments" in told.comment
+    refusal = first_failure(scanner, islice(endless(begin, part), 128))
+    assert refusal.status == Status.CANNOT_UNDERSTAND
+    assert "more than 10000 elements and fragments" in refusal.comment
 
 
 def first_failure(scanner: Scanner, chunks: Iterable[bytes]) -> DimseFailure:

@@ -34,7 +34,7 @@ def test_each_level_of_each_model_can_be_queried(model, level, above):
 
 
 @pytest.mark.parametrize(
-    ("model", "level", "above", "told"),
+    ("model", "level", "above", "sentence"),
     [
         (STUDY_ROOT_FIND, "PATIENT", (), "0008,0052"),
         (STUDY_ROOT_FIND, "", (), "0008,0052"),
@@ -44,8 +44,8 @@ def test_each_level_of_each_model_can_be_queried(model, level, above):
         (PATIENT_ROOT_FIND, "STUDY", (), "0010,0020"),
     ],
 )
-def test_a_level_without_what_it_needs_is_refused(model, level, above, told):
-    with pytest.raises(DimseFailure, match=told) as failure:
+def test_a_level_without_what_it_needs_is_refused(model, level, above, sentence):
+    with pytest.raises(DimseFailure, match=sentence) as failure:
         parse_query(identifier(level, *above), model)
     assert failure.value.status == Status.DOES_NOT_MATCH_SOP_CLASS
 

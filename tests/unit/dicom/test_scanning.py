@@ -239,7 +239,7 @@ def test_sequences_nested_without_end_are_refused():
 
 
 def test_more_elements_than_can_be_taken_are_refused():
-    scanner = Scanner(EXPLICIT, ParserLimits(kept=10 * 58))
+    scanner = Scanner(EXPLICIT, ParserLimits(retained=10 * 58))
     with pytest.raises(DimseFailure, match="more elements"):
         scanner.feed(b"".join(b"\x09\x00%c\x10LO\x02\x00AB" % each for each in range(12)))
 
@@ -276,7 +276,7 @@ FULL_ITEM = (
     ids=["empty items", "full items", "sequences of empty items", "sequences of full items"],
 )
 def test_no_data_set_fills_the_memory(endless):
-    limits = ParserLimits(sequence=2**15, kept=2**17)
+    limits = ParserLimits(sequence=2**15, retained=2**17)
     scanner = Scanner(EXPLICIT, limits)
     tracemalloc.start()
     fed = 0
@@ -287,7 +287,7 @@ def test_no_data_set_fills_the_memory(endless):
             fed += len(piece)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 4 * limits.kept
+    assert peak < 4 * limits.retained
 
 
 def test_what_failed_once_takes_no_more():

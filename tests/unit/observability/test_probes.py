@@ -70,7 +70,7 @@ async def test_a_draining_service_is_not_ready(health: Health, port: int) -> Non
     assert "draining" in text
 
 
-def told(lines: io.StringIO) -> list[tuple[str, object]]:
+def take_logged(lines: io.StringIO) -> list[tuple[str, object]]:
     """What was logged since it was last asked for."""
     result = [json.loads(line) for line in lines.getvalue().splitlines()]
     lines.seek(lines.truncate(0))
@@ -83,11 +83,11 @@ async def test_the_log_reports_each_change_once(lines: io.StringIO) -> None:
     health.add("bucket", lambda: trouble[0])
     for _ in range(3):
         await health.troubles()
-    assert told(lines) == [("The proxy is not ready.", {"bucket": trouble[0]})]
+    assert take_logged(lines) == [("The proxy is not ready.", {"bucket": trouble[0]})]
     trouble[0] = ""
     for _ in range(3):
         await health.troubles()
-    assert told(lines) == [("The proxy is ready.", None)]
+    assert take_logged(lines) == [("The proxy is ready.", None)]
 
 
 async def test_the_log_reports_without_a_probe(
@@ -100,7 +100,7 @@ async def test_the_log_reports_without_a_probe(
     async with probes.watch_readiness(health), asyncio.timeout(10):
         for _ in range(3):
             await looks.acquire()
-    assert told(lines) == [("The proxy is not ready.", {"nats": "away"})]
+    assert take_logged(lines) == [("The proxy is not ready.", {"nats": "away"})]
 
 
 async def test_a_check_that_fails_or_hangs_is_trouble(

@@ -108,10 +108,10 @@ async def test_many_readers_of_large_objects_get_smaller_pieces(monkeypatch):
     reader = retriever(archive)
     [located] = [each async for each in reader.instances("1.2.3")]
     ranges = [reader.object_range(located, 0, 4000) for _ in range(4)]
-    begun = [await anext(each) for each in ranges]
-    assert [len(each) for each in begun] == [800, 800, 100, 100]
+    first_chunks = [await anext(each) for each in ranges]
+    assert [len(each) for each in first_chunks] == [800, 800, 100, 100]
     stored = archive.bucket.objects[located.object_name][:4000]
-    for first, rest in zip(begun, ranges, strict=True):
+    for first, rest in zip(first_chunks, ranges, strict=True):
         assert first + await whole(rest) == stored
     assert reader._budget == 5000
 

@@ -10,7 +10,7 @@ from dimse_ingestion.operations.scan_pacing import ScanPacing
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 ITEM = struct.pack("<HHI", 0xFFFE, 0xE000, 0)
-MAX_SCAN = ParserLimits().kept
+MAX_SCAN = ParserLimits().retained
 MANY_ITEMS = struct.pack("<HH2s2xI", 0x0008, 0x1115, b"SQ", 20_000 * len(ITEM)) + ITEM * 20_000
 FEW_ITEMS = struct.pack("<HH2s2xI", 0x0008, 0x1115, b"SQ", 5_000 * len(ITEM)) + ITEM * 5_000
 

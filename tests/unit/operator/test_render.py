@@ -6,7 +6,7 @@ import pytest
 
 from dimse_ingestion.operator.kinds import DIMSE_INGESTION_SERVICE
 from dimse_ingestion.operator.references import references
-from dimse_ingestion.operator.render import Renderer, chart_folder, is_kept
+from dimse_ingestion.operator.render import Renderer, chart_folder, has_keep_policy
 from dimse_ingestion.operator.resources import Manifest, owner_of
 from dimse_ingestion.operator.values import SpecMistake, Values, values_of
 from harness.chart.rendering import rendered
@@ -45,7 +45,7 @@ def test_each_is_marked_and_goes_with_its_resource() -> None:
 def test_a_claim_that_is_to_be_kept_has_no_owner() -> None:
     keep = {"catalogue": {"persistence": {"keep": True}}}
     claims = {
-        is_kept(each): "ownerReferences" in each["metadata"]
+        has_keep_policy(each): "ownerReferences" in each["metadata"]
         for more in ({}, keep)
         for each in objects(**OWN_CATALOGUE, values=more)
         if each["kind"] == "PersistentVolumeClaim"

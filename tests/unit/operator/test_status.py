@@ -12,7 +12,7 @@ STUCK = {"conditions": [{"type": "Progressing", "status": "False"}]}
 WAS_READY = {"phase": "Ready"}
 
 
-def told(observation: Observation, before: dict[str, Any] | None = None) -> dict[str, Any]:
+def summarize(observation: Observation, before: dict[str, Any] | None = None) -> dict[str, Any]:
     return status_of(resource(status=before), observation, NOW)
 
 
@@ -49,7 +49,7 @@ def told(observation: Observation, before: dict[str, Any] | None = None) -> dict
 def test_phase_and_message(
     observation: Observation, before: dict[str, Any], phase: str, text: str
 ) -> None:
-    status = told(observation, before)
+    status = summarize(observation, before)
     assert status["phase"] == phase
     assert text in status["message"]
     assert status["ready"] is (phase == "Ready")
@@ -58,26 +58,28 @@ def test_phase_and_message(
 
 def test_a_rollout_that_kubernetes_has_not_seen_is_under_way() -> None:
     unseen = deployment(observedGeneration=3)
-    status = told(Observation(deployments=[unseen]), WAS_READY)
+    status = summarize(Observation(deployments=[unseen]), WAS_READY)
     assert status["phase"] == "Progressing"
     assert "replaces its pods: 0 of 2 have the newest spec" in status["message"]
 
 
 def test_none_wanted_is_ready() -> None:
-    assert told(Observation(deployments=[deployment(wanted=0, available=0)]))["phase"] == "Ready"
+    assert (
+        summarize(Observation(deployments=[deployment(wanted=0, available=0)]))["phase"] == "Ready"
+    )
 
 
 def test_scale_is_reported_by_the_kinds_component() -> None:
-    status = told(Observation(deployments=[deployment()], objects=[deployment()]))
+    status = summarize(Observation(deployments=[deployment()], objects=[deployment()]))
     assert (status["replicas"], status["selector"]) == (2, "a=1,b=2")
 
 
 def test_a_spec_that_is_refused_leaves_in_the_status_what_is_still_there() -> None:
-    ready = told(Observation(deployments=[deployment()], objects=[deployment()]))
-    refused = told(Observation(mistakes=["No c."]), ready)
+    ready = summarize(Observation(deployments=[deployment()], objects=[deployment()]))
+    refused = summarize(Observation(mistakes=["No c."]), ready)
     for name in ("replicas", "selector", "secondaryResources"):
         assert refused[name] == ready[name] != 0, name
-    assert told(Observation(mistakes=["No c."]))["secondaryResources"] == {}
+    assert summarize(Observation(mistakes=["No c."]))["secondaryResources"] == {}
 
 
 def test_a_condition_keeps_its_time_until_it_changes() -> None:
@@ -88,14 +90,16 @@ def test_a_condition_keeps_its_time_until_it_changes() -> None:
         ]
     }
     observation = Observation(deployments=[deployment(available=0)])
-    conditions = {each["type"]: each for each in told(observation, before)["conditions"]}
+    conditions = {each["type"]: each for each in summarize(observation, before)["conditions"]}
     assert conditions["Ready"]["lastTransitionTime"] == EARLIER
     assert conditions["ReferencesFound"]["lastTransitionTime"] == NOW
     assert conditions["Released"]["status"] == "True"
 
 
 def test_what_is_refused_is_not_sought() -> None:
-    conditions = {each["type"]: each for each in told(Observation(mistakes=["No."]))["conditions"]}
+    conditions = {
+        each["type"]: each for each in summarize(Observation(mistakes=["No."]))["conditions"]
+    }
     assert conditions["ReferencesFound"]["status"] == "Unknown"
     assert conditions["Released"]["reason"] == "SpecRefused"
 

@@ -25,7 +25,7 @@ class Looks:
         self._bad, self._hangs = bad, hangs
         self.changed = asyncio.Condition()
 
-    async def look(self, key: Key) -> bool:
+    async def reconcile(self, key: Key) -> bool:
         async with self.changed:
             self.observation.append(key)
             self.changed.notify_all()
@@ -42,50 +42,50 @@ class Looks:
 
 
 async def test_calls_at_once_are_one_reconciliation() -> None:
-    looks = Looks()
-    workers = Workers(looks.look, 60)
+    reconciler = Looks()
+    workers = Workers(reconciler.reconcile, 60)
     for _ in range(5):
         workers.wake(ONE)
     workers.wake(OTHER)
-    await looks.until(2)
-    assert sorted(each.name for each in looks.observation) == ["one", "other"]
+    await reconciler.until(2)
+    assert sorted(each.name for each in reconciler.observation) == ["one", "other"]
     await workers.close()
 
 
 async def test_a_failed_reconciliation_is_repeated() -> None:
-    looks = Looks(bad=3)
-    workers = Workers(looks.look, 60)
+    reconciler = Looks(bad=3)
+    workers = Workers(reconciler.reconcile, 60)
     workers.wake(ONE)
-    await looks.until(4)
+    await reconciler.until(4)
     await workers.close()
 
 
 async def test_one_without_events_is_reconciled_again() -> None:
-    looks = Looks()
-    workers = Workers(looks.look, 0.01)
+    reconciler = Looks()
+    workers = Workers(reconciler.reconcile, 0.01)
     workers.wake(ONE)
-    await looks.until(3)
+    await reconciler.until(3)
     await workers.close()
 
 
 async def test_one_that_hangs_holds_up_no_other() -> None:
-    looks = Looks(hangs=ONE)
-    workers = Workers(looks.look, 60)
+    reconciler = Looks(hangs=ONE)
+    workers = Workers(reconciler.reconcile, 60)
     workers.wake(ONE)
     workers.wake(OTHER)
-    await looks.until(2)
-    assert OTHER in looks.observation
+    await reconciler.until(2)
+    assert OTHER in reconciler.observation
     await workers.close()
 
 
 async def test_one_that_is_gone_is_reconciled_no_more() -> None:
-    looks = Looks()
-    workers = Workers(looks.look, 0.01)
+    reconciler = Looks()
+    workers = Workers(reconciler.reconcile, 0.01)
     workers.wake(ONE)
-    await looks.until(1)
+    await reconciler.until(1)
     workers.forget(ONE)
-    count = len(looks.observation)
+    count = len(reconciler.observation)
     workers.wake(OTHER)
-    await looks.until(count + 3)
-    assert set(looks.observation[count:]) == {OTHER}
+    await reconciler.until(count + 3)
+    assert set(reconciler.observation[count:]) == {OTHER}
     await workers.close()

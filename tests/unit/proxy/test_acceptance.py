@@ -84,14 +84,14 @@ def test_a_full_spool_and_a_drain_are_transient() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked_for", "answered"),
+    ("role_request", "answered"),
     [(b"\x01", b"\x01"), (b"\x00", b"\x00"), (b"\x01\x01\x01\x01\x01", b"\x01\x01\0\0\0")],
 )
 def test_relational_queries_and_combined_date_time_are_agreed_to_and_nothing_else(
-    asked_for: bytes, answered: bytes
+    role_request: bytes, answered: bytes
 ) -> None:
     decision = admission().decide(
-        association_request(extended={STUDY_ROOT: asked_for, CT: b"\x02"})
+        association_request(extended={STUDY_ROOT: role_request, CT: b"\x02"})
     )
     assert isinstance(decision, Acceptance)
     assert decision.extended == {STUDY_ROOT: answered}

@@ -106,7 +106,7 @@ def test_a_credential_is_a_value_a_file_or_nothing(tmp_path: Path) -> None:
     assert read_credential(str(file)) == {"token": "rotated"}
 
 
-def told(config: Path, secret: Path) -> str:
+def missing_sentence(config: Path, secret: Path) -> str:
     with pytest.raises(MountedMissing) as missing:
         read_bucket(config, secret, config_name="space", secret_name="img-ingest-s3")
     return str(missing.value)
@@ -114,13 +114,16 @@ def told(config: Path, secret: Path) -> str:
 
 def test_what_is_missing_is_called_as_kubernetes_calls_it(tmp_path: Path) -> None:
     config, secret = mounted(tmp_path / "config"), mounted(tmp_path / "secret")
-    assert told(config, secret) == "Missing bucket ConfigMap space: create it."
+    assert missing_sentence(config, secret) == "Missing bucket ConfigMap space: create it."
     mounted(config, BUCKET_REGION="us-south")
-    assert told(config, secret) == "Missing bucket Secret img-ingest-s3: create it."
+    assert missing_sentence(config, secret) == "Missing bucket Secret img-ingest-s3: create it."
     mounted(secret, AWS_ACCESS_KEY_ID="id")
-    assert told(config, secret) == "Missing key BUCKET_NAME in bucket ConfigMap space: add it."
+    assert (
+        missing_sentence(config, secret)
+        == "Missing key BUCKET_NAME in bucket ConfigMap space: add it."
+    )
     mounted(config, BUCKET_NAME="images")
-    assert told(config, secret) == (
+    assert missing_sentence(config, secret) == (
         "Missing key AWS_SECRET_ACCESS_KEY in bucket Secret img-ingest-s3: add it."
     )
 

@@ -70,9 +70,9 @@ def test_a_wrong_value_is_a_sentence_with_its_name(
 ) -> None:
     monkeypatch.setenv("DIMSE_NATS_URL", "nats:4222")
     monkeypatch.setenv(name, value)
-    said_all = sentences()
-    assert said_all.startswith(f"{name}: ")
-    assert message in said_all
+    all_sentences = sentences()
+    assert all_sentences.startswith(f"{name}: ")
+    assert message in all_sentences
 
 
 def test_a_secret_is_in_no_sentence_and_no_repr(monkeypatch: pytest.MonkeyPatch) -> None:

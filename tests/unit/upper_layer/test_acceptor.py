@@ -201,9 +201,9 @@ async def test_garbage_at_the_port_harms_nobody_else() -> None:
     async with listener(services, "127.0.0.1", 0) as address, connected(address) as neighbour:
         await neighbour.associated()
         for length in (1, 5, 6, 74, 1000, 300_000):
-            for begun in (b"", hello[:60], hello, hello + peer.store(b"data")[:90]):
+            for prefix in (b"", hello[:60], hello, hello + peer.store(b"data")[:90]):
                 async with connected(address) as stranger:
-                    stranger.writer.write(begun + chance.randbytes(length))
+                    stranger.writer.write(prefix + chance.randbytes(length))
         await neighbour.echo()
         await neighbour.release()
         await services.eventually(lambda: len(services.ends) == len(services.requests))

@@ -38,10 +38,10 @@ class Association:
 
 
 def test_a_message_is_whole_with_its_last_fragment() -> None:
-    association, asked = Association(), store_command()
-    assert association.take(asked[:40], is_command=True) is None
+    association, command = Association(), store_command()
+    assert association.take(command[:40], is_command=True) is None
     assert association.assembly.is_in_progress
-    assert association.take(asked[40:], is_command=True, last=True) is None
+    assert association.take(command[40:], is_command=True, last=True) is None
     assert association.take(b"data") is None
     whole = association.take(b"set", last=True)
     assert whole is not None

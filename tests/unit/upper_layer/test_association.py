@@ -101,28 +101,28 @@ class Acceptor:
 
     async def established(self) -> "Acceptor":
         await self.get(HELLO)
-        assert self.said() == ["ASSOCIATE_AC"]
+        assert self.take_answers() == ["ASSOCIATE_AC"]
         return self
 
-    def said(self) -> list[str]:
+    def take_answers(self) -> list[str]:
         """What was sent since the last look: PDUs by name, responses by status, aborts by cause."""
-        told: list[str] = []
+        answers: list[str] = []
         values = bytearray()
         for found in PduReader(2**17).feed(memoryview(bytes(self.wire.written))):
             if isinstance(found, Fragment):
                 values += found.content
                 if found.last:
-                    told.append(_status(bytes(values)) if found.is_command else "identifier")
+                    answers.append(_status(bytes(values)) if found.is_command else "identifier")
                     values.clear()
             elif found.type is PduType.ABORT:
                 abort = decode_abort(found.content)
-                told.append(f"ABORT {abort.source} {abort.reason}")
+                answers.append(f"ABORT {abort.source} {abort.reason}")
             elif found.type is PduType.ASSOCIATE_RJ:
-                told.append("ASSOCIATE_RJ " + " ".join(str(byte) for byte in found.content[1:]))
+                answers.append("ASSOCIATE_RJ " + " ".join(str(byte) for byte in found.content[1:]))
             elif found.type is not PduType.P_DATA_TF:
-                told.append(found.type.name)
+                answers.append(found.type.name)
         self.wire.written.clear()
-        return told
+        return answers
 
 
 async def settled() -> None:
@@ -144,7 +144,7 @@ WALK = HELLO + ECHO + peer.store(DATA_SET, 8) + FIND + peer.release_rq()
 async def walked(pieces: Iterable[bytes]) -> Acceptor:
     acceptor = Acceptor()
     await acceptor.get(*pieces)
-    assert acceptor.said() == ["ASSOCIATE_AC", "0000", "0000", "0000", "RELEASE_RP"]
+    assert acceptor.take_answers() == ["ASSOCIATE_AC", "0000", "0000", "0000", "RELEASE_RP"]
     assert acceptor.services.stored == [DATA_SET]
     assert [message.command.message_id for message in acceptor.services.performed] == [7, 8, 5]
     assert acceptor.services.ends == ["released"]
@@ -168,7 +168,7 @@ async def test_an_association_one_byte_at_a_time() -> None:
         acceptor.association.data_received(memoryview(walk[at : at + 1]))
         await asyncio.sleep(0)
     await settled()
-    assert acceptor.said() == ["ASSOCIATE_AC", "0000", "0000", "RELEASE_RP"]
+    assert acceptor.take_answers() == ["ASSOCIATE_AC", "0000", "0000", "RELEASE_RP"]
     assert acceptor.services.stored == [short]
 
 
@@ -193,7 +193,7 @@ async def test_accepted_contexts_are_sent() -> None:
 async def test_a_rejection_is_sent_and_nothing_ended() -> None:
     no = Rejection(RejectResult.PERMANENT, RejectReason.CALLED_AE_TITLE_NOT_RECOGNIZED, "typo")
     acceptor = await Acceptor(RecordingServices(decision=no)).get(HELLO)
-    assert acceptor.said() == ["ASSOCIATE_RJ 1 1 7"]
+    assert acceptor.take_answers() == ["ASSOCIATE_RJ 1 1 7"]
     assert acceptor.wire.artim
     acceptor.association.connection_lost()
     assert acceptor.services.ends == []
@@ -201,7 +201,7 @@ async def test_a_rejection_is_sent_and_nothing_ended() -> None:
 
 async def test_another_protocol_version_is_rejected_without_asking() -> None:
     acceptor = await Acceptor().get(HELLO[:6] + b"\0\2" + HELLO[8:])
-    assert acceptor.said() == ["ASSOCIATE_RJ 1 2 2"]
+    assert acceptor.take_answers() == ["ASSOCIATE_RJ 1 2 2"]
     assert acceptor.services.requests == []
 
 
@@ -211,7 +211,7 @@ async def test_a_service_that_fails_to_decide_rejects_for_now() -> None:
             raise RuntimeError("broken")
 
     acceptor = await Acceptor(Broken()).get(HELLO)
-    assert acceptor.said() == ["ASSOCIATE_RJ 2 3 1"]
+    assert acceptor.take_answers() == ["ASSOCIATE_RJ 2 3 1"]
 
 
 # what the peer must not send
@@ -233,7 +233,7 @@ async def test_before_an_association_anything_else_is_aborted_as_user(
     acceptor = Acceptor()
     with capture_logs() as lines:
         await acceptor.get(sent)
-    assert acceptor.said() == [abort]
+    assert acceptor.take_answers() == [abort]
     assert len(lines) == 1
     assert acceptor.wire.artim
     assert acceptor.services.ends == []
@@ -261,7 +261,7 @@ async def test_a_mistake_of_the_peer_aborts_its_association(sent: bytes, reason:
     acceptor = await Acceptor().established()
     with capture_logs() as lines:
         await acceptor.get(sent)
-    assert acceptor.said() == [f"ABORT {PROVIDER} {reason}"]
+    assert acceptor.take_answers() == [f"ABORT {PROVIDER} {reason}"]
     assert [(line["event"], line["log_level"]) for line in lines] == [
         ("Association aborted.", "warning")
     ]
@@ -304,7 +304,7 @@ async def test_data_before_the_answer_waits_for_it() -> None:
     assert acceptor.wire.reading
     assert acceptor.association.data_received(early[taken:]) == len(ECHO)
     await settled()
-    assert acceptor.said()[0] == "ASSOCIATE_AC"
+    assert acceptor.take_answers()[0] == "ASSOCIATE_AC"
     assert len(acceptor.services.performed) == 1
 
 
@@ -344,8 +344,8 @@ async def test_a_lost_connection_leaves_nothing_behind() -> None:
 
 async def test_an_abort_within_a_message() -> None:
     acceptor = await Acceptor().established()
-    begun = peer.p_data((1, 3, peer.store_command())) + peer.p_data((1, 0, b"half"))
-    await acceptor.get(begun, peer.abort())
+    half_sent = peer.p_data((1, 3, peer.store_command())) + peer.p_data((1, 0, b"half"))
+    await acceptor.get(half_sent, peer.abort())
     assert acceptor.services.ends == ["aborted"]
     assert acceptor.services.sinks[0].abandoned
     assert acceptor.wire.closed
@@ -355,7 +355,7 @@ async def test_a_service_may_abort() -> None:
     acceptor = await Acceptor().established()
     acceptor.association.abort("for a reason")
     acceptor.association.abort("and another one")
-    assert acceptor.said() == [f"ABORT {USER} 0"]
+    assert acceptor.take_answers() == [f"ABORT {USER} 0"]
     assert acceptor.services.ends == ["aborted"]
     acceptor.association.artim_expired()
     assert acceptor.wire.closed
@@ -368,7 +368,7 @@ async def test_a_sink_that_breaks_ends_its_association_only() -> None:
 
     acceptor = await Acceptor(Broken()).established()
     await acceptor.get(peer.store(b"data"))
-    assert acceptor.said() == [f"ABORT {USER} 0"]
+    assert acceptor.take_answers() == [f"ABORT {USER} 0"]
     assert acceptor.services.ends == ["aborted"]
 
 
@@ -377,7 +377,7 @@ async def test_a_peer_that_leaves_before_the_decision_is_counted_once() -> None:
     acceptor.association.data_received(memoryview(HELLO))
     acceptor.association.connection_lost()
     await settled()
-    assert acceptor.said() == []
+    assert acceptor.take_answers() == []
     assert acceptor.services.ends == ["lost"]
 
 
@@ -391,7 +391,7 @@ async def test_artim_closes_a_connection_without_a_proposal() -> None:
 async def test_a_release_within_a_message_ends_it() -> None:
     acceptor = await Acceptor().established()
     await acceptor.get(peer.p_data((1, 3, peer.store_command())), peer.release_rq())
-    assert acceptor.said() == ["RELEASE_RP"]
+    assert acceptor.take_answers() == ["RELEASE_RP"]
     await acceptor.get(peer.abort())
     assert acceptor.wire.closed
 
@@ -399,7 +399,7 @@ async def test_a_release_within_a_message_ends_it() -> None:
 async def test_before_a_proposal_there_is_nobody_to_send_an_abort() -> None:
     acceptor = Acceptor()
     acceptor.association.abort("shutting down")
-    assert acceptor.said() == []
+    assert acceptor.take_answers() == []
     assert acceptor.wire.closed
 
 
@@ -436,7 +436,7 @@ async def test_requests_are_performed_one_after_another_and_pile_up_to_a_limit()
     await settled()
     await settled()
     assert acceptor.wire.reading
-    assert acceptor.said() == ["0000"] * 4
+    assert acceptor.take_answers() == ["0000"] * 4
 
 
 async def test_a_cancel_is_read_while_its_request_is_performed() -> None:
@@ -447,20 +447,20 @@ async def test_a_cancel_is_read_while_its_request_is_performed() -> None:
 
     acceptor = await Acceptor(RecordingServices(find)).established()
     await acceptor.get(FIND, peer.message(peer.cancel_command(99)))
-    assert acceptor.said() == ["FF00", "identifier"]
+    assert acceptor.take_answers() == ["FF00", "identifier"]
     await acceptor.get(peer.message(peer.cancel_command(5)))
-    assert acceptor.said() == ["FE00"]
+    assert acceptor.take_answers() == ["FE00"]
 
 
 async def test_a_release_waits_for_the_request_being_performed() -> None:
     answer = Waiting()
     acceptor = await Acceptor(RecordingServices(answer)).established()
     await acceptor.get(ECHO, peer.release_rq())
-    assert acceptor.said() == []
+    assert acceptor.take_answers() == []
     assert acceptor.services.performed[0].cancelled.is_set()
     answer.go.set()
     await settled()
-    assert acceptor.said() == ["0000", "RELEASE_RP"]
+    assert acceptor.take_answers() == ["0000", "RELEASE_RP"]
     assert acceptor.services.ends == ["released"]
 
 
@@ -474,7 +474,7 @@ async def test_after_the_end_responses_are_dropped_and_what_waits_is_abandoned()
     assert acceptor.services.sinks[0].abandoned
     answer.go.set()
     await settled()
-    assert acceptor.said() == []
+    assert acceptor.take_answers() == []
     assert len(acceptor.services.performed) == 1
 
 
@@ -484,7 +484,7 @@ async def test_a_service_that_breaks_answers_processing_failure() -> None:
 
     acceptor = await Acceptor(RecordingServices(broken)).established()
     await acceptor.get(ECHO)
-    assert acceptor.said() == ["0110"]
+    assert acceptor.take_answers() == ["0110"]
     assert acceptor.services.ends == []
 
 

@@ -90,8 +90,11 @@ def test_asynchronous_operations_are_limited_to_one_if_proposed(
 ) -> None:
     user = UserInformation(asynchronous_operations=offered)
     window = answer(agree(proposal(user=user), Acceptance(first), 0)).user_information
-    told = window.async_ops_window
-    seen = told and (told.max_operations_invoked, told.max_operations_performed)
+    operations_window = window.async_ops_window
+    seen = operations_window and (
+        operations_window.max_operations_invoked,
+        operations_window.max_operations_performed,
+    )
     assert seen == answered
 
 

@@ -74,8 +74,8 @@ def test_pdus_are_read_however_they_are_split(at: list[int]) -> None:
 
 def test_a_value_is_passed_on_before_its_pdu_is_whole_and_without_a_copy() -> None:
     received = bytearray(p_data((1, 0, bytes(1000)))[:500])
-    begun, fragment = PduReader(LONGEST).feed(memoryview(received))
-    assert isinstance(begun, Pdu)
+    header, fragment = PduReader(LONGEST).feed(memoryview(received))
+    assert isinstance(header, Pdu)
     assert isinstance(fragment, Fragment)
     assert fragment.content.obj is received
     assert len(fragment.content) == 500 - 12

@@ -197,13 +197,16 @@ def test_pynetdicom_reads_the_answer() -> None:
         (item.presentation_context_id, item.result, item.transfer_syntax)
         for item in pdu.presentation_context
     ] == [(1, 0, EXPLICIT), (3, 3, IMPLICIT)]
-    told = pdu.user_information
-    assert told.maximum_length == 131072
-    assert told.implementation_class_uid == "2.25.1"
-    assert told.implementation_version_name == "OURS"
-    assert told.async_ops_window.max_operations_invoked == 1
-    assert (told.role_selection[CT].scu_role, told.role_selection[CT].scp_role) == (1, 0)
-    assert told.ext_neg[0].app_info == b"\x01"
+    information = pdu.user_information
+    assert information.maximum_length == 131072
+    assert information.implementation_class_uid == "2.25.1"
+    assert information.implementation_version_name == "OURS"
+    assert information.async_ops_window.max_operations_invoked == 1
+    assert (information.role_selection[CT].scu_role, information.role_selection[CT].scp_role) == (
+        1,
+        0,
+    )
+    assert information.ext_neg[0].app_info == b"\x01"
 
 
 def test_the_answer_repeats_the_titles_as_they_came() -> None:

@@ -27,7 +27,7 @@ _BEGINNING = 144  # preamble, prefix and the group length of group 2 (PS3.10 sec
 _LONGEST_HEAD = 64 * 1024
 _READ_AT_ONCE = 64 * 1024
 _CHUNK = 512 * 1024
-_LIMITS = ParserLimits(sequence=0, kept=4 * 2**20)  # no sequence names an instance
+_LIMITS = ParserLimits(sequence=0, retained=4 * 2**20)  # no sequence names an instance
 
 
 @dataclass(frozen=True, slots=True)
