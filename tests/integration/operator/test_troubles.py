@@ -144,7 +144,7 @@ def test_an_autoscaler_decides_on_replicas_where_it_is_requested(
     [
         ({"ingestoin": {}}, "ingestoin"),
         ({"natsUrl": "nats:4222"}, "set it in spec.natsUrl"),
-        ({"ingestion": {"enabled": False}}, "runs it always"),
+        ({"ingestion": {"enabled": False}}, "always runs it"),
         ({"catalogue": {"enabled": True}}, "There are two catalogues"),
         (
             {"extraObjects": [config_map("a") | {"metadata": {"name": "a", "namespace": "kube"}}]},

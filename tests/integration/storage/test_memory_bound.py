@@ -17,7 +17,7 @@ PUT_AND_MEASURE = """
 import asyncio, sys
 from pathlib import Path
 from dimse_ingestion.settings import FolderBucket, S3Bucket
-from dimse_ingestion.storage.opening import open_bucket
+from dimse_ingestion.storage.factory import open_bucket
 
 size, at_once = int(sys.argv[1]), int(sys.argv[2])
 where = sys.argv[3:]

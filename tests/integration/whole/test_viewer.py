@@ -91,7 +91,7 @@ async def lists(browser: Browsing, address: str) -> None:
     await expect(page.get_by_text(name.partition("^")[0]).first).to_be_visible(
         timeout=LONGEST_DRAWING
     )
-    assert all(each.startswith((address, "blob:", "data:")) for each in browser.asked)
+    assert all(each.startswith((address, "blob:", "data:")) for each in browser.requested_urls)
 
 
 async def test_without_the_option_nothing_leads_to_a_viewer(tmp_path: Path) -> None:
