@@ -89,7 +89,7 @@ async def space_in(folder: Path, policy: str = "latest", **more: object) -> Asyn
         while await server.health.troubles():
             pass
         address = f"http://127.0.0.1:{server.port}"
-        client = httpx2.AsyncClient(base_url=f"{address}/dicomweb", timeout=30)
+        client = httpx2.AsyncClient(base_url=f"{address}/dicomweb", timeout=110)
         yield Space(address, await stack.enter_async_context(client), backends, settings)
 
 
