@@ -213,7 +213,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-def _sentences(mistaken: dict[str, Any]) -> list[str]:
+def _refusal(mistaken: dict[str, Any]) -> list[str]:
     with pytest.raises(Refused) as refused:
         rendered(SPACE | mistaken)
     return refused.value.sentences
@@ -221,7 +221,7 @@ def _sentences(mistaken: dict[str, Any]) -> list[str]:
 
 @pytest.mark.parametrize(("mistaken", "sentence"), MISTAKES.values(), ids=MISTAKES)
 def test_mistake_is_reported_alone_and_with_a_cure(mistaken: dict[str, Any], sentence: str) -> None:
-    (output,) = _sentences(mistaken)
+    (output,) = _refusal(mistaken)
     assert output.startswith(sentence)
     assert output.endswith((".", ")."))
     assert ": " in output
@@ -251,15 +251,15 @@ def test_nothing_is_a_mistake_of_what_does_not_run(component: str) -> None:
 
 
 def test_mistakes_are_reported_all_at_once() -> None:
-    output = _sentences({"providerName": "", "natsUrl": "", "applicationEntityTitle": ""})
+    output = _refusal({"providerName": "", "natsUrl": "", "applicationEntityTitle": ""})
     assert len(output) == 3
 
 
 def test_no_sentence_goes_untested() -> None:
-    output = [sentence for mistaken, _ in MISTAKES.values() for sentence in _sentences(mistaken)]
+    output = [sentence for mistaken, _ in MISTAKES.values() for sentence in _refusal(mistaken)]
     untested = [
         sentence
-        for sentence in _sentences()
+        for sentence in _template_sentences()
         if not any(re.fullmatch(_pattern(sentence), each) for each in output)
     ]
     assert not untested
@@ -274,7 +274,7 @@ def test_mistakes_fail_in_one_place() -> None:
     assert failing == ["templates/validate.yaml"]
 
 
-def _sentences() -> Iterator[str]:
+def _template_sentences() -> Iterator[str]:
     """The lines of the mistakes' templates that are neither comment nor control."""
     for file in (CHART / "templates").glob("_mistakes*.tpl"):
         text = re.sub(r"\{\{-?/\*.*?\*/-?\}\}", "", file.read_text(), flags=re.DOTALL)
