@@ -80,7 +80,7 @@ def standalone(
 ) -> None:
     """Run all services on this machine: NATS, proxy, ingestion, DICOMweb, catalogue, a folder."""
     with requires_extra("standalone"):
-        from dimse_ingestion.commands.standalone.running import Standalone, run
+        from dimse_ingestion.commands.standalone.run import Standalone, run
 
     options = Standalone(
         data=data,

@@ -19,9 +19,9 @@ import pytest
 from prometheus_client import REGISTRY
 
 from dimse_ingestion.catalogue import app as catalogue
-from dimse_ingestion.dicom import encoding, uids
+from dimse_ingestion.dicom import encoder, uids
 from dimse_ingestion.dicom.elements import Element, by_tag, element
-from dimse_ingestion.dicom.scanning import scan
+from dimse_ingestion.dicom.scanner import scan
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.ingestion import app as ingestion
 from dimse_ingestion.observability.probes import Health
@@ -198,7 +198,7 @@ class System:
     async def find(
         self, level: str, *keys: Element, root: str = uids.STUDY_ROOT_FIND, cancel_after: int = 0
     ) -> tuple[list[dict[int, Element]], FindResult]:
-        encoded = encoding.encode([element(LEVEL, "CS", level), *keys], EXPLICIT)
+        encoded = encoder.encode([element(LEVEL, "CS", level), *keys], EXPLICIT)
         finding = self.requester.find(
             FindOpen(
                 operation_id=str(uuid4()),

@@ -5,7 +5,7 @@ from pydicom import dcmread
 
 from dimse_ingestion.dicom.elements import by_tag
 from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.scanning import scan
+from dimse_ingestion.dicom.scanner import scan
 from dimse_ingestion.dicom.uids import is_valid
 from tests.storable import NOT_STORABLE, Shipped, data_set_of, shipped
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
-from dimse_ingestion.dicom import comparing, uids
+from dimse_ingestion.dicom import comparison, uids
 from dimse_ingestion.dicom.elements import Element
-from dimse_ingestion.dicom.encoding import SPECIFIC_CHARACTER_SET
+from dimse_ingestion.dicom.encoder import SPECIFIC_CHARACTER_SET
 from dimse_ingestion.dicom.query_levels import COUNTS, KEYS, UNIQUE_KEYS
 from dimse_ingestion.events.contract import ImageStoredEvent
 
@@ -190,7 +190,7 @@ def _comparable(element: Element | None, vr: str) -> str | None:
     """Return a value as SQL compares it, or None if only Python can compare it."""
     if element is None or not element.value:
         return None if element is not None and (element.items or element.bulk) else ""
-    value = comparing.comparable(element.value, vr)
+    value = comparison.comparable(element.value, vr)
     has_nul = "\0" in (element.value if vr == "PN" else value)
     only_in_python = has_nul or "\\" in value or len(value) > _LONGEST_KEY
     return None if only_in_python else value

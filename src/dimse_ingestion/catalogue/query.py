@@ -20,7 +20,7 @@ from dimse_ingestion.catalogue.database import database_errors, read_connection
 from dimse_ingestion.catalogue.event_rows import decode_elements, decode_json, decompress
 from dimse_ingestion.dicom.criteria import criteria
 from dimse_ingestion.dicom.elements import Element, by_tag, element
-from dimse_ingestion.dicom.encoding import SPECIFIC_CHARACTER_SET
+from dimse_ingestion.dicom.encoder import SPECIFIC_CHARACTER_SET
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.matching import all_of
 from dimse_ingestion.dicom.query_levels import (

@@ -1,10 +1,10 @@
 """The catalogue's tables: studies, series, instances and their objects in the bucket.
 
-Each level has its elements as JSON, and the most used keys as columns, normalized for comparison
-(`dicom.comparing`): SQL selects candidates by the columns, and Python decides. A patient is the set
-of studies with one patient key, so there is no table of patients that would have to be kept
-consistent. All objects have a row; an instance points to its current one, which answers queries.
-The steps to this schema are in `migrations`.
+Each level has its elements as JSON, and the most used keys as columns, normalized by
+`dicom.comparison`: SQL selects candidates by the columns, and Python decides. A patient is the set
+of studies with one patient key, so there is no table of patients to update with them. All objects
+have a row; an instance points to its current one, which answers queries. The steps to this schema
+are in `migrations`.
 """
 
 from sqlalchemy import (

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from dimse_ingestion.dicom import comparing, wildcards
+from dimse_ingestion.dicom import comparison, wildcards
 from dimse_ingestion.dicom.elements import Element
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
@@ -46,7 +46,7 @@ class Everything:
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
-    """Single value and list matching; values as `comparing.comparable` gives them."""
+    """Single value and list matching; values as `comparison.comparable` gives them."""
 
     vr: str
     values: frozenset[str]
@@ -116,7 +116,7 @@ def criterion(key: Element, depth: int = 0) -> Criterion:
     if key.vr in RANGE_VRS:
         return _range(text, key)
     values = [text] if key.vr in SINGLE_VALUED else text.split("\\")
-    compared = [comparing.comparable(value, key.vr) for value in values if value.strip()]
+    compared = [comparison.comparable(value, key.vr) for value in values if value.strip()]
     if key.vr in WILDCARD_VRS and wildcards.has_wildcards(text):
         _check_patterns(key, compared)
     if key.vr == "PN":
@@ -170,13 +170,13 @@ def _range(text: str, key: Element) -> Criterion:
         raise _invalid_key(key, f"is no value or range of VR {key.vr}")
     low, dash, high = _ends(text, key.vr)
     for end in filter(None, (low, high)):
-        if not comparing.is_temporal(end, key.vr):
+        if not comparison.is_temporal(end, key.vr):
             raise _invalid_key(key, f"is no value or range of VR {key.vr}")
     if not dash:
-        return Between(key.vr, comparing.lowest(low, key.vr), comparing.highest(low, key.vr))
+        return Between(key.vr, comparison.lowest(low, key.vr), comparison.highest(low, key.vr))
     if not low and not high:
         return Everything()
-    return Between(key.vr, comparing.lowest(low, key.vr), comparing.highest(high, key.vr))
+    return Between(key.vr, comparison.lowest(low, key.vr), comparison.highest(high, key.vr))
 
 
 def _ends(text: str, vr: str) -> tuple[str, str, str]:
@@ -186,7 +186,7 @@ def _ends(text: str, vr: str) -> tuple[str, str, str]:
         return (text, "", "") if single_offset and _is_moment(text) else text.partition("-")
     for place in (index for index, each in enumerate(text) if each == "-"):
         low, high = text[:place], text[place + 1 :]
-        if all(not end or comparing.is_temporal(end, "DT") for end in (low, high)):
+        if all(not end or comparison.is_temporal(end, "DT") for end in (low, high)):
             return low, "-", high
     return text.partition("-")
 
@@ -195,7 +195,7 @@ _SHORTEST_OFFSET = 13  # YYYYMMDD-0100 could as well be two years; so many digit
 
 
 def _is_moment(text: str) -> bool:
-    return comparing.is_temporal(text, "DT")
+    return comparison.is_temporal(text, "DT")
 
 
 def _invalid_key(key: Element, why: str) -> DimseFailure:

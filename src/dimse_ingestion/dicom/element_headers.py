@@ -1,6 +1,6 @@
 """Element headers: tag, VR and length in each transfer syntax (PS3.5 section 7.1).
 
-They are read from bytes as they arrive; `parsing` reads the values.
+They are read from bytes as they arrive; `parser` reads the values.
 """
 
 import struct

@@ -1,6 +1,6 @@
 """Decoding of short values to text, decimal numbers or base64 (PS3.5 6.2).
 
-`parsing` reads the bytes and decides which values are short.
+`parser` reads the bytes and decides which values are short.
 """
 
 from base64 import b64encode

@@ -3,7 +3,7 @@
 All packages use this one representation, so that nothing is converted twice. It is the `elements`
 list of ImageStoredEvent (group, element, vr and value, all strings), extended where that form loses
 information: items of a sequence, binary values, and references to bulk data. Reading and writing
-bytes is in `scanning` and `encoding`.
+bytes is in `scanner` and `encoder`.
 """
 
 from collections.abc import Iterable, Iterator

@@ -1,6 +1,6 @@
 """Limits and scopes of the data set parser: how much it keeps, and how it decodes next elements.
 
-The bounds on memory and work are here; `parsing` reads the bytes.
+The bounds on memory and work are here; `parser` reads the bytes.
 """
 
 from dataclasses import dataclass

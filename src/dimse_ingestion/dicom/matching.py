@@ -5,7 +5,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
-from dimse_ingestion.dicom import comparing, wildcards
+from dimse_ingestion.dicom import comparison, wildcards
 from dimse_ingestion.dicom.criteria import (
     AnyItem,
     Between,
@@ -61,7 +61,7 @@ def _moment_test(date: int, criterion: DateTimeRange) -> Predicate:
 def _first(stored: Element | None, vr: str) -> str:
     """Return the first value as digits, or an empty string."""
     value = stored.values[0] if stored is not None and stored.values else ""
-    return comparing.lowest(value, vr) if comparing.is_temporal(value, vr) else ""
+    return comparison.lowest(value, vr) if comparison.is_temporal(value, vr) else ""
 
 
 def _test(
@@ -90,7 +90,7 @@ def _values_test(vr: str, holds: Callable[[str], bool]) -> Callable[[Element | N
             return False
         values = [stored.value] if vr in SINGLE_VALUED else stored.values
         if vr != "PN":
-            return any(holds(comparing.comparable(value, vr)) for value in values)
+            return any(holds(comparison.comparable(value, vr)) for value in values)
         return any(holds(form) for value in values for form in name_forms(value))
 
     return test
@@ -98,7 +98,7 @@ def _values_test(vr: str, holds: Callable[[str], bool]) -> Callable[[Element | N
 
 def name_forms(name: str) -> list[str]:
     """Return the forms that a person name key is compared with: the name, and its groups."""
-    whole = comparing.folded_name(name)
+    whole = comparison.folded_name(name)
     groups = [group for group in whole.split("=") if group]
     return groups if groups == [whole] else [whole, *groups]
 
@@ -107,7 +107,7 @@ def _names_test(names: tuple[tuple[str, ...], ...]) -> Callable[[Element | None]
     tests = [[wildcards.any_of(name_patterns(group or "*")) for group in name] for name in names]
 
     def test(stored: Element | None) -> bool:
-        groups = [comparing.name_groups(name) for name in (stored.values if stored else ())]
+        groups = [comparison.name_groups(name) for name in (stored.values if stored else ())]
         return any(_match_groupwise(each, held) for each in tests for held in groups)
 
     return test
@@ -122,9 +122,9 @@ def _range_test(vr: str, low: str, high: str) -> Callable[[Element | None], bool
     def test(stored: Element | None) -> bool:
         values = stored.values if stored is not None else []
         return any(
-            low <= comparing.lowest(value, vr) <= high
+            low <= comparison.lowest(value, vr) <= high
             for value in values
-            if comparing.is_temporal(value, vr)
+            if comparison.is_temporal(value, vr)
         )
 
     return test

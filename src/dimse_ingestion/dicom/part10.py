@@ -8,7 +8,7 @@ import struct
 
 from dimse_ingestion.dicom.elements import by_tag
 from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.scanning import scan
+from dimse_ingestion.dicom.scanner import scan
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.dicom.uids import (
     DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,

@@ -2,7 +2,7 @@
 
 Patterns are untrusted and compared with every candidate, so none may take long: the text between
 two `*` is searched once, for its first occurrence, and a part with `?` is found in one pass over
-the text (the shift-and algorithm). Case and width are normalized in `comparing`.
+the text (the shift-and algorithm). Case and width are normalized in `comparison`.
 """
 
 from collections.abc import Callable, Iterable

@@ -7,7 +7,7 @@ This module sends the query, completes each match and encodes it in the right ch
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from dimse_ingestion.dicom import charsets, encoding, limits
+from dimse_ingestion.dicom import charsets, encoder, limits
 from dimse_ingestion.dicom.elements import Element, by_tag, element
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.query_levels import (
@@ -19,7 +19,7 @@ from dimse_ingestion.dicom.query_levels import (
     levels_to,
     parse_query,
 )
-from dimse_ingestion.dicom.scanning import Scanner
+from dimse_ingestion.dicom.scanner import Scanner
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.operations.scan_pacing import ScanPacing
 from dimse_ingestion.queries.contract import Query, QueryClient
@@ -110,14 +110,14 @@ def _identifier(
     match: list[Element], query: QueryKeys, retrieve_ae_title: str, transfer_syntax_uid: str
 ) -> bytes:
     elements_by_tag = by_tag(match)
-    stored = elements_by_tag.pop(encoding.SPECIFIC_CHARACTER_SET, None)
+    stored = elements_by_tag.pop(encoder.SPECIFIC_CHARACTER_SET, None)
     elements = _completed(elements_by_tag, query, retrieve_ae_title)
-    character_set = encoding.response_character_set(elements, stored.value if stored else "")
+    character_set = encoder.response_character_set(elements, stored.value if stored else "")
     try:
-        return encoding.encode(elements, transfer_syntax_uid, character_set)
+        return encoder.encode(elements, transfer_syntax_uid, character_set)
     except ValueError:
         writable = [each for each in elements if _is_writable(each, transfer_syntax_uid)]
-        return encoding.encode(writable, transfer_syntax_uid, character_set)
+        return encoder.encode(writable, transfer_syntax_uid, character_set)
 
 
 def _completed(
@@ -141,7 +141,7 @@ def _completed(
 def _is_writable(each: Element, transfer_syntax_uid: str) -> bool:
     """Tell whether a stored value fits its VR; one that does not is left out of its match."""
     try:
-        encoding.encode([each], transfer_syntax_uid, charsets.UTF_8)
+        encoder.encode([each], transfer_syntax_uid, charsets.UTF_8)
     except ValueError:
         return False
     return True

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from dimse_ingestion.dicom import part10
 from dimse_ingestion.dicom.elements import Element
 from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.scanning import Scanner
+from dimse_ingestion.dicom.scanner import Scanner
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.operations.scan_pacing import ScanPacing, ScanShare
 from dimse_ingestion.storage.contract import Bucket, StoredObject

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from dimse_ingestion.dicom.failure import OutOfResources
 from dimse_ingestion.dicom.limits import ParserLimits
-from dimse_ingestion.dicom.scanning import Scanner
+from dimse_ingestion.dicom.scanner import Scanner
 
 _MAX_SCAN = ParserLimits().retained
 _BUDGET = 2 * _MAX_SCAN + 4 * 2**20  # bytes of events: about 200 MiB of elements

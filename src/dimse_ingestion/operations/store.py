@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from dimse_ingestion.dicom import part10
 from dimse_ingestion.dicom.elements import Element
 from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.scanning import Scanner
+from dimse_ingestion.dicom.scanner import Scanner
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.events.contract import EventSink
 from dimse_ingestion.observability.logging import logger

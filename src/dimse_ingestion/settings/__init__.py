@@ -9,7 +9,6 @@ from dimse_ingestion.settings.catalogue import CatalogueSettings
 from dimse_ingestion.settings.dicomweb import DicomwebSettings
 from dimse_ingestion.settings.errors import ConfigurationMistake
 from dimse_ingestion.settings.ingestion import IngestionSettings
-from dimse_ingestion.settings.messaging import NatsSettings
 from dimse_ingestion.settings.mounted import (
     AzureBucket,
     BucketLocation,
@@ -21,6 +20,7 @@ from dimse_ingestion.settings.mounted import (
     read_credential,
     read_database_url,
 )
+from dimse_ingestion.settings.nats import NatsSettings
 from dimse_ingestion.settings.operator import OperatorSettings
 from dimse_ingestion.settings.peer_access import PeerAccess
 from dimse_ingestion.settings.proxy import ProxySettings

@@ -6,7 +6,7 @@ import socket
 
 from pydantic import Field
 
-from dimse_ingestion.settings.messaging import NatsSettings
+from dimse_ingestion.settings.nats import NatsSettings
 from dimse_ingestion.settings.storage_space import StorageSpaceSettings
 from dimse_ingestion.settings.types import Count, Size, SubjectToken
 

@@ -10,7 +10,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from dimse_ingestion.settings.messaging import NatsSettings
+from dimse_ingestion.settings.nats import NatsSettings
 from dimse_ingestion.settings.state import state_directory
 from dimse_ingestion.settings.types import (
     AeTitle,

@@ -13,7 +13,7 @@ from dimse_ingestion.upper_layer.assembly import Assembly, CompleteMessage
 from dimse_ingestion.upper_layer.decisions import decide
 from dimse_ingestion.upper_layer.execute import Performer
 from dimse_ingestion.upper_layer.flow_control import FlowControl
-from dimse_ingestion.upper_layer.incoming import IncomingData
+from dimse_ingestion.upper_layer.incoming_data import IncomingData
 from dimse_ingestion.upper_layer.limits import UpperLayerLimits
 from dimse_ingestion.upper_layer.pdus import AbortReason, AbortSource, PduType, ProtocolError
 from dimse_ingestion.upper_layer.services import (

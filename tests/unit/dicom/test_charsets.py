@@ -8,8 +8,8 @@ from pydicom.data import get_charset_files
 
 from dimse_ingestion.dicom import charsets
 from dimse_ingestion.dicom.elements import by_tag, element
-from dimse_ingestion.dicom.encoding import SPECIFIC_CHARACTER_SET, encode, response_character_set
-from dimse_ingestion.dicom.scanning import scan
+from dimse_ingestion.dicom.encoder import SPECIFIC_CHARACTER_SET, encode, response_character_set
+from dimse_ingestion.dicom.scanner import scan
 from tests.storable import data_set_of
 
 PATIENT_NAME = 0x00100010

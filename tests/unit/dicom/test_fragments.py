@@ -10,7 +10,7 @@ from pydicom.encaps import encapsulate, generate_frames
 from dimse_ingestion.dicom.fragments import FragmentIndex
 from dimse_ingestion.dicom.frames import NoFrame, image_pixels
 from dimse_ingestion.dicom.limits import ParserLimits
-from dimse_ingestion.dicom.scanning import Scanner, scan
+from dimse_ingestion.dicom.scanner import Scanner, scan
 from tests.storable import data_set_of, storable
 
 JPEG_BASELINE = "1.2.840.10008.1.2.4.50"

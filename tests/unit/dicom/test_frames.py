@@ -7,7 +7,7 @@ from pydicom.pixels import iter_pixels
 from dimse_ingestion.dicom import frames
 from dimse_ingestion.dicom.elements import BulkReference, Element, element
 from dimse_ingestion.dicom.frames import NoFrame, image_pixels, native_frame, native_pixels
-from dimse_ingestion.dicom.scanning import scan
+from dimse_ingestion.dicom.scanner import scan
 from tests.storable import data_set_of, storable
 
 BIG_ENDIAN = "1.2.840.10008.1.2.2"

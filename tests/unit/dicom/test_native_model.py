@@ -8,7 +8,7 @@ from pydicom import dcmread
 from dimse_ingestion.dicom.dicom_json import to_json
 from dimse_ingestion.dicom.elements import BulkReference, Element, element
 from dimse_ingestion.dicom.native_model import NAMESPACE, InvalidXml, from_xml, to_xml
-from dimse_ingestion.dicom.scanning import scan
+from dimse_ingestion.dicom.scanner import scan
 from tests.storable import NOT_STORABLE, Shipped, data_set_of, shipped
 
 READABLE = [each for each in shipped() if not each.reason and each.name not in NOT_STORABLE]

@@ -8,7 +8,7 @@ import pytest
 import structlog
 from prometheus_client import REGISTRY
 
-from dimse_ingestion.dicom import encoding, uids
+from dimse_ingestion.dicom import encoder, uids
 from dimse_ingestion.dicom.elements import Element, element
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
@@ -82,7 +82,7 @@ def find_open(level: str = "STUDY") -> FindOpen:
         operation_id=OPERATION,
         sop_class_uid=uids.STUDY_ROOT_FIND,
         transfer_syntax_uid=EXPLICIT,
-        identifier=encoding.encode(started, EXPLICIT),
+        identifier=encoder.encode(started, EXPLICIT),
         origin=ORIGIN,
     )
 

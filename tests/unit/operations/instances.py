@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from dimse_ingestion.dicom import encoding, part10
+from dimse_ingestion.dicom import encoder, part10
 from dimse_ingestion.dicom.elements import Element, element
 from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
 from dimse_ingestion.events.memory import MemorySink
@@ -38,7 +38,7 @@ def data_set(
 ) -> bytes:
     """Return a data set with these elements changed, and OW pixels at its end."""
     elements = ELEMENTS | {each.tag: each for each in changed}
-    head = encoding.encode([elements[tag] for tag in elements if tag not in set(without)], syntax)
+    head = encoder.encode([elements[tag] for tag in elements if tag not in set(without)], syntax)
     if not pixels:
         return head
     vr = b"OW\0\0" if syntax == EXPLICIT else b""

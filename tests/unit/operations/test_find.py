@@ -2,10 +2,10 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from dimse_ingestion.dicom import encoding, uids
+from dimse_ingestion.dicom import encoder, uids
 from dimse_ingestion.dicom.elements import BulkReference, Element, by_tag, element
 from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.scanning import scan
+from dimse_ingestion.dicom.scanner import scan
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.operations.find import Finder, pending_status
 from dimse_ingestion.queries.contract import Query
@@ -28,7 +28,7 @@ def instance(number: int, *changed: Element) -> list[Element]:
 
 
 def identifier(*keys: Element, level: str = "STUDY", syntax: str = EXPLICIT) -> bytes:
-    return encoding.encode([element(LEVEL, "CS", level), *(keys or KEYS)], syntax)
+    return encoder.encode([element(LEVEL, "CS", level), *(keys or KEYS)], syntax)
 
 
 async def found_matches(

@@ -6,7 +6,7 @@ import pytest
 
 from dimse_ingestion.dicom import part10
 from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.scanning import scan
+from dimse_ingestion.dicom.scanner import scan
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.operations.object_reader import read_metadata
 from dimse_ingestion.storage.contract import StoredObject

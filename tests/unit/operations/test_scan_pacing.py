@@ -5,7 +5,7 @@ import pytest
 
 from dimse_ingestion.dicom.failure import OutOfResources
 from dimse_ingestion.dicom.limits import ParserLimits
-from dimse_ingestion.dicom.scanning import Scanner
+from dimse_ingestion.dicom.scanner import Scanner
 from dimse_ingestion.operations.scan_pacing import ScanPacing
 
 EXPLICIT = "1.2.840.10008.1.2.1"

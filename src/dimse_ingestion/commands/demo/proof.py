@@ -4,8 +4,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from dimse_ingestion.scu.associating import StoreResult
 from dimse_ingestion.scu.instance_file import InstanceFile, data_set_offset
+from dimse_ingestion.scu.modality import StoreResult
 
 
 @dataclass(frozen=True)

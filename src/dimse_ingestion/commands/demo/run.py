@@ -15,8 +15,8 @@ from dimse_ingestion.commands.demo.images import shipped_images
 from dimse_ingestion.commands.demo.product import Product, running
 from dimse_ingestion.commands.demo.proof import proof
 from dimse_ingestion.commands.demo.queries import Query
-from dimse_ingestion.scu.associating import Modality, StoreResult
 from dimse_ingestion.scu.instance_file import InstanceFile
+from dimse_ingestion.scu.modality import Modality, StoreResult
 
 _NAMES_BY_WILDCARD = (
     ("山*", "Japanese, by ideographs: PatientName=山*"),

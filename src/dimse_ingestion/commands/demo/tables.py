@@ -12,7 +12,7 @@ from rich.text import Text
 
 from dimse_ingestion.commands.demo.proof import Proof
 from dimse_ingestion.commands.demo.queries import Query
-from dimse_ingestion.scu.associating import StoreResult
+from dimse_ingestion.scu.modality import StoreResult
 
 _SHOWN_AT_MOST = 12
 _LABELS = {

@@ -2,5 +2,5 @@
 
 For a first look, for small sites and for tests. The protocols are the real ones: requests pass
 through DIMSE, NATS, HTTP and files as they do in a cluster. No service is implemented a second
-time here: `running` only joins what the services offer.
+time here: `run` only joins what the services offer.
 """

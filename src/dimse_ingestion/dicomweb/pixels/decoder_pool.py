@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from dimse_ingestion.dicom import uids
 from dimse_ingestion.dicom.elements import Element, element
-from dimse_ingestion.dicom.encoding import encode
+from dimse_ingestion.dicom.encoder import encode
 from dimse_ingestion.dicom.frames import ImagePixels
 from dimse_ingestion.dicomweb.http.media_types import has_samples
 from dimse_ingestion.dicomweb.http.problems import Problem

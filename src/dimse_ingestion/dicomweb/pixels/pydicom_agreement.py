@@ -1,4 +1,4 @@
-"""Check that pydicom reads a file as `dicom.scanning` does, before it rewrites the file.
+"""Check that pydicom reads a file as `dicom.scanner` does, before it rewrites the file.
 
 The scanner reads some malformed data sets that pydicom reads differently: pydicom would write an
 instance without some elements, or with the following elements within a value. Such a file is not
@@ -16,7 +16,7 @@ from pydicom.dataelem import RawDataElement
 from dimse_ingestion.dicom import part10
 from dimse_ingestion.dicom.elements import Element
 from dimse_ingestion.dicom.frames import PIXEL_DATA_TAGS
-from dimse_ingestion.dicom.scanning import Scanner
+from dimse_ingestion.dicom.scanner import Scanner
 from dimse_ingestion.dicom.value_representations import LONG_LENGTH, SHORT_LENGTH, vr_of
 
 _NOT_OF_DATA_SETS = (0x0000, 0x0002, 0x0004, 0x0006)

@@ -16,7 +16,7 @@ from dimse_ingestion.dicomweb.http.problems import Problem
 from dimse_ingestion.dicomweb.http.urls import Resource, ServiceUrls
 from dimse_ingestion.dicomweb.pixels.decoder_pool import DecoderPool
 from dimse_ingestion.dicomweb.routing import ServiceContext
-from dimse_ingestion.operations.frame_reading import FrameReader
+from dimse_ingestion.operations.frame_reader import FrameReader
 from dimse_ingestion.operations.retrieve import ObjectMissing, Retriever
 from dimse_ingestion.queries.contract import Located
 

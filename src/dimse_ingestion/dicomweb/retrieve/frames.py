@@ -33,7 +33,7 @@ from dimse_ingestion.dicomweb.retrieve.context import (
     entity_tag,
     object_missing_problem,
 )
-from dimse_ingestion.operations.frame_reading import FrameLocation
+from dimse_ingestion.operations.frame_reader import FrameLocation
 from dimse_ingestion.operations.prefetch import prefetch
 from dimse_ingestion.operations.retrieve import ObjectMissing
 from dimse_ingestion.queries.contract import Located

@@ -19,7 +19,7 @@ from dimse_ingestion.dicomweb.http.problems import Problem
 from dimse_ingestion.dicomweb.pixels.decoder_pool import MAX_TRANSCODED, frame_decode_job
 from dimse_ingestion.dicomweb.pixels.render_parameters import DecodeJob, FrameRanges
 from dimse_ingestion.dicomweb.retrieve.context import RetrieveContext
-from dimse_ingestion.operations.frame_reading import FrameLocation
+from dimse_ingestion.operations.frame_reader import FrameLocation
 from dimse_ingestion.operations.retrieve import object_size
 from dimse_ingestion.queries.contract import Located
 from dimse_ingestion.spooling.directory import create_directory

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from dimse_ingestion.dicom.composing import compose, has_omitted_elements
+from dimse_ingestion.dicom.composer import compose, has_omitted_elements
 from dimse_ingestion.dicom.elements import BulkReference, Element, by_tag
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.frames import PIXEL_DATA

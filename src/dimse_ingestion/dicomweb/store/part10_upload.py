@@ -13,7 +13,7 @@ from dimse_ingestion.dicom import part10, uids
 from dimse_ingestion.dicom.elements import Element, by_tag
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.limits import ParserLimits
-from dimse_ingestion.dicom.scanning import Scanner
+from dimse_ingestion.dicom.scanner import Scanner
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.operations.event_builder import Instance
 from dimse_ingestion.spooling.spooled import SpooledDataSet

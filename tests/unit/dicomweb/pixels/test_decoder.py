@@ -19,7 +19,7 @@ from dimse_ingestion.dicomweb.pixels.render_parameters import (
     RenderParameters,
     Window,
 )
-from dimse_ingestion.operations.frame_reading import FrameReader
+from dimse_ingestion.operations.frame_reader import FrameReader
 from dimse_ingestion.operations.retrieve import Retriever
 from tests.retrievable import Archive
 from tests.storable import storable

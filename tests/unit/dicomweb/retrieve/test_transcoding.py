@@ -12,7 +12,7 @@ from dimse_ingestion.dicomweb.pixels import decoder
 from dimse_ingestion.dicomweb.pixels.decoder_pool import DecoderPool
 from dimse_ingestion.dicomweb.retrieve import transcoding
 from dimse_ingestion.dicomweb.retrieve.context import RetrieveContext
-from dimse_ingestion.operations.frame_reading import FrameReader
+from dimse_ingestion.operations.frame_reader import FrameReader
 from dimse_ingestion.operations.retrieve import Retriever, object_size
 from dimse_ingestion.queries.contract import Located
 from tests.retrievable import Archive

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dimse_ingestion.upper_layer.incoming import IncomingData
+from dimse_ingestion.upper_layer.incoming_data import IncomingData
 from dimse_ingestion.upper_layer.pdus import ProtocolError
 from tests.unit.upper_layer.test_association import MemoryConnection
 

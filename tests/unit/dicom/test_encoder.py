@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dimse_ingestion.dicom.elements import Element, element
-from dimse_ingestion.dicom.encoding import encode
-from dimse_ingestion.dicom.scanning import scan
+from dimse_ingestion.dicom.encoder import encode
+from dimse_ingestion.dicom.scanner import scan
 from dimse_ingestion.dicom.uids import IDENTIFIER_SYNTAXES
 
 PLAIN = st.text(alphabet="ABCdef 0123", max_size=16).map(str.strip)

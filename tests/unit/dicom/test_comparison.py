@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dimse_ingestion.dicom import comparing
+from dimse_ingestion.dicom import comparison
 
 
 @pytest.mark.parametrize(
@@ -21,8 +21,8 @@ from dimse_ingestion.dicom import comparing
     ],
 )
 def test_partial_precision_stands_for_all_moments_it_covers(vr, text, low, high):
-    assert comparing.is_temporal(text, vr)
-    assert (comparing.lowest(text, vr), comparing.highest(text, vr)) == (low, high)
+    assert comparison.is_temporal(text, vr)
+    assert (comparison.lowest(text, vr), comparison.highest(text, vr)) == (low, high)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_partial_precision_stands_for_all_moments_it_covers(vr, text, low, high)
     [("DA", "20"), ("DA", "2020-01-01"), ("TM", "1"), ("TM", "10.5"), ("DT", "+0100"), ("DT", "x")],
 )
 def test_invalid_dates_and_times_are_recognized(vr, text):
-    assert not comparing.is_temporal(text, vr)
+    assert not comparison.is_temporal(text, vr)
 
 
 @pytest.mark.parametrize(
@@ -43,16 +43,16 @@ def test_invalid_dates_and_times_are_recognized(vr, text):
     ],
 )  # fmt: skip
 def test_values_that_mean_the_same_compare_as_equal(vr, one, other):
-    assert comparing.comparable(one, vr) == comparing.comparable(other, vr)
+    assert comparison.comparable(one, vr) == comparison.comparable(other, vr)
 
 
 @given(st.text(max_size=30))
 def test_folding_a_name_twice_changes_nothing(name):
-    folded = comparing.folded_name(name)
-    assert comparing.folded_name(folded) == folded
-    assert "=".join(comparing.name_groups(name)).rstrip("=") == folded
+    folded = comparison.folded_name(name)
+    assert comparison.folded_name(folded) == folded
+    assert "=".join(comparison.name_groups(name)).rstrip("=") == folded
 
 
 @given(st.text(max_size=30), st.sampled_from(["DA", "TM", "DT", "IS", "DS", "PN", "LO", "UI"]))
 def test_no_text_is_beyond_comparing(text, vr):
-    assert isinstance(comparing.comparable(text, vr), str)
+    assert isinstance(comparison.comparable(text, vr), str)

@@ -14,7 +14,7 @@ from pydicom.multival import MultiValue
 
 from dimse_ingestion.dicom.elements import BulkReference, Element, by_tag
 from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.scanning import ParserLimits, Scanner, scan
+from dimse_ingestion.dicom.scanner import ParserLimits, Scanner, scan
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.dicom.value_representations import in_byte_order
 from tests.storable import NOT_STORABLE, Shipped, data_set_of, shipped

@@ -2,7 +2,7 @@
 
 Every element, item and fragment starts with a header, so work is counted here: the parser pauses
 after a slice, and fails after the maximum number of headers. `element_headers` decodes one header,
-`parsing` reads what follows it.
+`parser` reads what follows it.
 """
 
 from collections.abc import Generator

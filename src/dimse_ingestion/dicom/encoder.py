@@ -1,8 +1,8 @@
 """Encoding of elements as a data set: identifiers of C-FIND responses (PS3.4 C.4.1.1.3.2).
 
-The reverse of `scanning` for data sets without pixels, in any transfer syntax without
+The reverse of `scanner` for data sets without pixels, in any transfer syntax without
 encapsulation. It chooses the character set of a response and writes sequences with explicit
-lengths. `composing` uses it to write data sets with bulk data.
+lengths. `composer` uses it to write data sets with bulk data.
 """
 
 import struct

@@ -5,8 +5,8 @@ from pydicom.encaps import encapsulate
 
 from dimse_ingestion.dicom.frames import NoFrame
 from dimse_ingestion.dicom.limits import ParserLimits
-from dimse_ingestion.dicom.scanning import Scanner
-from dimse_ingestion.operations.frame_reading import FrameReader
+from dimse_ingestion.dicom.scanner import Scanner
+from dimse_ingestion.operations.frame_reader import FrameReader
 from dimse_ingestion.operations.retrieve import Retriever
 from dimse_ingestion.queries.contract import Located
 from tests.retrievable import Archive

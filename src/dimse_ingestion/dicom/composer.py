@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dimse_ingestion.dicom.elements import BulkReference, Element
-from dimse_ingestion.dicom.encoding import (
+from dimse_ingestion.dicom.encoder import (
     GROUP_AND_ELEMENT,
     explicit_header,
     explicit_writer,

@@ -4,8 +4,8 @@ from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import iter_pixels
 
 from dimse_ingestion.dicom.frames import NoFrame
-from dimse_ingestion.operations import frame_reading
-from dimse_ingestion.operations.frame_reading import FrameReader
+from dimse_ingestion.operations import frame_reader as frame_reader_module
+from dimse_ingestion.operations.frame_reader import FrameReader
 from dimse_ingestion.operations.retrieve import Retriever
 from dimse_ingestion.queries.contract import Located
 from tests.retrievable import Archive
@@ -41,7 +41,9 @@ async def all_frames(archive: Archive, located: Located) -> list[bytes]:
 
 @pytest.mark.parametrize("path", list(images()), ids=lambda path: path.name)
 async def test_every_frame_of_every_file_equals_pydicoms(path, monkeypatch):
-    monkeypatch.setattr(frame_reading, "_MAX_WHOLE_READ", 30_000)  # larger ones come in pieces
+    monkeypatch.setattr(
+        frame_reader_module, "_MAX_WHOLE_READ", 30_000
+    )  # larger ones come in pieces
     theirs = dcmread(path)
     archive = Archive()
     mine = await all_frames(archive, await archive.add_file(path))

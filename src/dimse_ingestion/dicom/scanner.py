@@ -14,9 +14,9 @@ from dimse_ingestion.dicom import element_headers, uids
 from dimse_ingestion.dicom.byte_feed import ByteFeed, EndOfData, Inflater
 from dimse_ingestion.dicom.elements import Element
 from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.header_reading import cannot_understand
+from dimse_ingestion.dicom.header_reader import cannot_understand
 from dimse_ingestion.dicom.limits import ParserLimits
-from dimse_ingestion.dicom.parsing import Parser
+from dimse_ingestion.dicom.parser import Parser
 
 _PIECES_OF_A_SLICE = 8  # inflated
 

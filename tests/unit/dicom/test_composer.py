@@ -3,9 +3,9 @@
 from pydicom import dcmread
 from pydicom.filebase import DicomBytesIO
 
-from dimse_ingestion.dicom.composing import compose
+from dimse_ingestion.dicom.composer import compose
 from dimse_ingestion.dicom.elements import BulkReference, Element, by_tag, element
-from dimse_ingestion.dicom.scanning import scan
+from dimse_ingestion.dicom.scanner import scan
 from dimse_ingestion.dicom.uids import EXPLICIT_VR_LITTLE_ENDIAN
 
 NAME = element(0x00100010, "PN", "Müller^Jörg")

@@ -1,6 +1,6 @@
 """Single frames of an object, each read by one range request, whatever the object's size.
 
-`dicom.frames` locates native frames, and `fragment_reading` encapsulated ones.
+`dicom.frames` locates native frames, and `fragment_reader` encapsulated ones.
 """
 
 from base64 import b64encode
@@ -15,7 +15,7 @@ from dimse_ingestion.dicom.fragments import ITEM_HEADER, ByteRange, Encapsulated
 from dimse_ingestion.dicom.frames import ImagePixels, NativeFrame, NoFrame
 from dimse_ingestion.dicom.presentation_state import presentation_elements
 from dimse_ingestion.dicom.value_representations import little_endian
-from dimse_ingestion.operations.fragment_reading import FragmentReader
+from dimse_ingestion.operations.fragment_reader import FragmentReader
 from dimse_ingestion.operations.retrieve import READ_SIZE, Retriever
 from dimse_ingestion.queries.contract import Located
 

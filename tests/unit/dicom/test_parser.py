@@ -10,7 +10,7 @@ import pytest
 from dimse_ingestion.dicom.elements import Element
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.limits import ParserLimits
-from dimse_ingestion.dicom.scanning import Scanner, scan
+from dimse_ingestion.dicom.scanner import Scanner, scan
 from dimse_ingestion.dicom.status import Status
 
 EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"

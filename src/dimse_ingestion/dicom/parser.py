@@ -1,7 +1,7 @@
 """The incremental parser of a data set's elements (PS3.5 7).
 
 Pixel data and other large values are skipped and become references. It tolerates errors of senders
-as far as possible: invalid items of known length are stored as bytes. `scanning` feeds and inflates
+as far as possible: invalid items of known length are stored as bytes. `scanner` feeds and inflates
 the bytes and reports failures; `limits` decides how much is stored.
 """
 
@@ -13,7 +13,7 @@ from dimse_ingestion.dicom.byte_feed import ByteFeed, ParserSteps
 from dimse_ingestion.dicom.element_headers import IMPLICIT_LITTLE, Header, Syntax
 from dimse_ingestion.dicom.element_values import decode, stored_text
 from dimse_ingestion.dicom.elements import BulkReference, Element
-from dimse_ingestion.dicom.header_reading import HeaderReader, Malformed, cannot_understand
+from dimse_ingestion.dicom.header_reader import HeaderReader, Malformed, cannot_understand
 from dimse_ingestion.dicom.limits import (
     ENCODING_TAGS,
     Budget,
