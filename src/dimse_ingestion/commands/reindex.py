@@ -17,9 +17,10 @@ from uuid import NAMESPACE_URL, uuid5
 from rich.console import Console
 
 from dimse_ingestion.dicom.elements import by_tag
-from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.response_status import store_status
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.events.contract import EventSink
+from dimse_ingestion.failures import Failure
 from dimse_ingestion.observability import logging
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.operations.composition import Backends, open_backends
@@ -85,7 +86,7 @@ async def run(settings: IngestionSettings, *, parallel: int = 8, missing: bool =
         )
         try:
             await reindexing.run(parallel)
-        except DimseFailure as failure:
+        except Failure as failure:
             console.print(f"Stopped: {failure.comment} Run it again when that is corrected.")
             return 1
         finally:
@@ -134,7 +135,7 @@ class Reindexing:
     async def run(self, parallel: int) -> None:
         """Process all objects, `parallel` at once.
 
-        Raises DimseFailure when bucket or sink stay down, or the bucket refuses.
+        Raises Failure when bucket or sink stay down, or the bucket refuses.
         """
         waiting: asyncio.Queue[StoredObject | None] = asyncio.Queue(maxsize=2 * parallel)
         try:
@@ -146,7 +147,7 @@ class Reindexing:
                 for _ in range(parallel):
                     await waiting.put(None)
         except ExceptionGroup as several:
-            failures, mistakes = several.split(DimseFailure)
+            failures, mistakes = several.split(Failure)
             raise mistakes or _first(several) from failures
 
     async def _pending(self) -> AsyncIterator[StoredObject]:
@@ -193,8 +194,8 @@ class Reindexing:
             await self._with_retries(each.key, lambda: self._send_event(each))
         except KeyError:
             self._leave_out(each.key, "it no longer exists")
-        except DimseFailure as failure:
-            if failure.status in _NO_OBJECTS_FAULT:
+        except Failure as failure:
+            if store_status(failure) in _NO_OBJECTS_FAULT:
                 raise
             self._leave_out(each.key, failure.comment)
         else:
@@ -209,7 +210,7 @@ class Reindexing:
         for pause in _PAUSES:
             try:
                 return await attempt()
-            except DimseFailure as failure:
+            except Failure as failure:
                 if not failure.transient:
                     raise
                 _LOG.warning("Reading an object is retried.", object=key, reason=failure.comment)

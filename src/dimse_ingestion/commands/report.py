@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable
 from rich.console import Console
 from rich.text import Text
 
-from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.failures import Failure
 from dimse_ingestion.settings import MountedMissing
 from dimse_ingestion.transport.carrier import CarrierDown
 
 Check = Callable[[], Awaitable[None]]
-_TROUBLES = (DimseFailure, CarrierDown, MountedMissing, ValueError)
+_TROUBLES = (Failure, CarrierDown, MountedMissing, ValueError)
 
 
 class Report:

@@ -4,13 +4,14 @@ It only translates: `operations` does the work, and `transport` delivers the mes
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from importlib.metadata import version
 
-from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.query_levels import QueryKeys
+from dimse_ingestion.dicom.response_status import find_status, store_status
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.failures import Failure
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.operations.echo import BackendHealthCheck
@@ -60,14 +61,14 @@ class Dispatch:
 
     async def already_stored(self, open_: StoreOpen) -> StoreResult | None:
         """Return the result if the instance is stored already, else None."""
-        with _record_failures("store", sop_instance_uid=open_.sop_instance_uid):
+        with _record_failures("store", store_status, sop_instance_uid=open_.sop_instance_uid):
             stored = await self._storer.already(open_.operation_id, _instance(open_))
         return _record_stored(open_, stored) if stored else None
 
     async def store(self, open_: StoreOpen, chunks: AsyncIterator[bytes]) -> StoreResult:
         """Store the instance of `chunks` and return the result."""
         with (
-            _record_failures("store", sop_instance_uid=open_.sop_instance_uid),
+            _record_failures("store", store_status, sop_instance_uid=open_.sop_instance_uid),
             metrics.ingestion_store_seconds.time(),
         ):
             stored = await self._storer.store(open_.operation_id, _instance(open_), chunks)
@@ -75,7 +76,7 @@ class Dispatch:
 
     async def find(self, open_: FindOpen, sink: MatchSink) -> FindResult:
         """Send the matches of a query and return the result."""
-        with _record_failures("find"):
+        with _record_failures("find", find_status):
             query = await self._finder.parse_query(
                 open_.identifier,
                 open_.sop_class_uid,
@@ -133,12 +134,14 @@ async def _watch_for_cancel(sink: MatchSink, deadline: asyncio.Timeout) -> None:
 
 
 @contextmanager
-def _record_failures(service: str, **log_fields: str) -> Iterator[None]:
+def _record_failures(
+    service: str, status_of: Callable[[Failure], Status], **log_fields: str
+) -> Iterator[None]:
     """Count and log a failed operation, and raise its failure again for the transport."""
     try:
         yield
-    except DimseFailure as failure:
-        status = f"{failure.status:04X}"
+    except Failure as failure:
+        status = f"{status_of(failure):04X}"
         metrics.ingestion_failures.labels(service, status).inc()
         _LOG.warning(
             "An operation failed.",

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.failures import Failure
 
 _CACHE_SECONDS = 1.0
 _CHECK_TIMEOUT = 2.5
@@ -29,7 +29,7 @@ class BackendHealth:
 
 
 class BackendHealthCheck:
-    """Checks the three backends; each check given raises DimseFailure when it fails."""
+    """Checks the three backends; each check given raises Failure when it fails."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ async def _error_of(check: Callable[[], Awaitable[None]]) -> str:
     try:
         async with asyncio.timeout(_CHECK_TIMEOUT):
             await check()
-    except DimseFailure as failure:
+    except Failure as failure:
         return failure.comment
     except TimeoutError:
         return f"No answer within {_CHECK_TIMEOUT} s."

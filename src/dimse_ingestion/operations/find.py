@@ -21,6 +21,7 @@ from dimse_ingestion.dicom.query_levels import (
 )
 from dimse_ingestion.dicom.scanner import Scanner
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.failures import LimitExceeded
 from dimse_ingestion.operations.scan_pacing import ScanPacing
 from dimse_ingestion.queries.contract import Query, QueryClient
 
@@ -70,7 +71,7 @@ class Finder:
     ) -> AsyncGenerator[bytes, None]:
         """Yield the matches, each as an identifier in `transfer_syntax_uid`.
 
-        Raises DimseFailure as the catalogue's client does, and A700 after the maximum of matches.
+        Raises Failure as the catalogue's client does, and LimitExceeded after the most matches.
         """
         maximum = self._maximum_matches
         catalogue_query = Query(
@@ -84,7 +85,7 @@ class Finder:
             async for match in matches:
                 if count == maximum:
                     sentence = f"More than {maximum} matches: narrow the query."
-                    raise DimseFailure(Status.OUT_OF_RESOURCES, sentence)
+                    raise LimitExceeded(sentence)
                 count += 1
                 yield _identifier(match, query, retrieve_ae_title, transfer_syntax_uid)
 

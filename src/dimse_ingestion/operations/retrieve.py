@@ -68,7 +68,7 @@ def _level_keys(study: str, series: str, instance: str) -> list[Element]:
 
 
 class Retriever:
-    """Retrieves from one storage space; every method raises DimseFailure as the backends do."""
+    """Retrieves from one storage space; every method raises Failure as the backends do."""
 
     def __init__(self, bucket: Bucket, queries: QueryClient) -> None:
         self._bucket = bucket

@@ -9,9 +9,9 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from dimse_ingestion.dicom.failure import OutOfResources
 from dimse_ingestion.dicom.limits import ParserLimits
 from dimse_ingestion.dicom.scanner import Scanner
+from dimse_ingestion.failures import Unavailable
 
 _MAX_SCAN = ParserLimits().retained
 _BUDGET = 2 * _MAX_SCAN + 4 * 2**20  # bytes of events: about 200 MiB of elements
@@ -42,7 +42,7 @@ class ScanPacing:
             self.release(share.reserved)
 
     async def reserve(self, cost: int) -> None:
-        """Reserve memory in the order of calls; raises transient A700 after `maximum_wait`."""
+        """Reserve memory in the order of calls; raises Unavailable after `maximum_wait`."""
         try:
             async with asyncio.timeout(self._maximum_wait), self._reservation_lock:
                 while cost > self._budget:
@@ -50,7 +50,7 @@ class ScanPacing:
                     await self._released.wait()
                 self._budget -= cost
         except TimeoutError:
-            raise OutOfResources(
+            raise Unavailable(
                 "Too many large data sets are read at once: send again later."
             ) from None
 
@@ -73,7 +73,7 @@ class ScanShare:
         self._pacing = pacing
 
     async def feed(self, scanner: Scanner, chunk: bytes | memoryview) -> None:
-        """Feed a chunk, in slices; raises DimseFailure as the scanner does, and transient A700."""
+        """Feed a chunk, in slices; raises DimseFailure as the scanner does, and Unavailable."""
         for _ in scanner.feed_in_slices(chunk):
             if scanner.cost > max(self.reserved, _UNRESERVED):
                 await self._grow()

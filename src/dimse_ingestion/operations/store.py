@@ -61,7 +61,7 @@ class Storer:
     async def already(self, operation_id: str, instance: Instance) -> Stored | None:
         """Return the instance if its object exists, sending its event again if need be, else None.
 
-        Raises DimseFailure as the bucket and the sink do, A900 for invalid UIDs.
+        Raises Failure as the bucket and the sink do, DimseFailure A900 for invalid UIDs.
         """
         key = _object_key(instance)
         existing = await self._bucket.head(key)
@@ -85,8 +85,8 @@ class Storer:
     ) -> Stored:
         """Store the data set of `chunks`; no chunk is read when the object exists already.
 
-        An exception from `chunks` is raised again, and no object becomes visible. Raises
-        DimseFailure: C000 or A900 for a data set that is refused, and as bucket and sink do.
+        An exception from `chunks` is raised again, and no object becomes visible. Raises Failure
+        as bucket and sink do, and DimseFailure C000 or A900 for a data set that is refused.
         """
         if metadata := await self.already(operation_id, instance):
             return metadata

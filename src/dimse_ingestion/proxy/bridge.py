@@ -10,8 +10,10 @@ from contextlib import suppress
 
 from dimse_ingestion.dicom.contexts import is_storage
 from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.response_status import echo_status, find_status, store_status
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.dicom.uids import FIND_CLASSES, is_valid
+from dimse_ingestion.failures import Failure
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.proxy.acceptance import Admission, is_date_time_combined, is_relational
 from dimse_ingestion.proxy.identifier import IdentifierBuffer
@@ -41,6 +43,7 @@ from dimse_ingestion.upper_layer.services import (
 )
 
 _Serve = Callable[[Message, RequestRecord], Awaitable[None]]
+_STATUSES = {"store": store_status, "find": find_status}
 _PROBE_STATUSES = (Status.OUT_OF_RESOURCES, Status.NOT_AUTHORIZED)
 """Statuses of an upstream that is down or denies access: they trigger a probe for readiness."""
 
@@ -92,8 +95,9 @@ class Bridge:
         with request_log(name, message, _operation_id(message)) as record:
             try:
                 await serve(message, record)
-            except DimseFailure as failure:
-                await _answer(message, record, failure.status, failure.comment)
+            except Failure as failure:
+                status_of = _STATUSES.get(name, echo_status)
+                await _answer(message, record, status_of(failure), failure.comment)
             finally:
                 if message.data_set is not None:
                     message.data_set.abandon()

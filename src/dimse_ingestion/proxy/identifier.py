@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable
 
-from dimse_ingestion.dicom.failure import OutOfResources
+from dimse_ingestion.failures import LimitExceeded
 
 
 class IdentifierBuffer:
@@ -26,7 +26,7 @@ class IdentifierBuffer:
         self._content.clear()
 
     def content(self) -> bytes:
-        """Return the identifier. Raises OutOfResources if it was longer than the limit."""
+        """Return the identifier. Raises LimitExceeded if it was longer than the limit."""
         if self._too_long:
-            raise OutOfResources(f"The identifier is longer than {self._limit} bytes")
+            raise LimitExceeded(f"The identifier is longer than {self._limit} bytes")
         return bytes(self._content)

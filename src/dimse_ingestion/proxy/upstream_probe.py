@@ -9,8 +9,8 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.failures import Failure
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.proxy.bridge import upstream_error
 from dimse_ingestion.proxy.operation_ids import new_operation_id
@@ -71,7 +71,7 @@ class UpstreamProbe:
                 return _trouble(await self._requester.echo(self._request()))
         except TimeoutError:
             return f"No ingestion service answered an echo within {_LONGEST_ECHO:.0f} s."
-        except DimseFailure as failure:
+        except Failure as failure:
             return failure.comment
         except Exception as mistake:  # noqa: BLE001 - the loop goes on, and `trouble` shows the error
             _LOG.exception("The upstream probe failed because of an error in this software.")

@@ -44,17 +44,17 @@ class TransportClient(Protocol):
     """The proxy's end of the transport."""
 
     async def echo(self, request: EchoRequest) -> EchoResult:
-        """Send a C-ECHO to a replica. Raises DimseFailure when none answers within the budget."""
+        """Send a C-ECHO to a replica. Raises Failure when none answers within the budget."""
 
     async def store(self, open_: StoreOpen, source: Source, *, deadline: float) -> StoreResult:
         """Send one data set and return its result, with retries on any replica.
 
-        `deadline` is in seconds from now; after it A700. Never raises DimseFailure: every end of
+        `deadline` is in seconds from now; after it A700. Never raises Failure: every end of
         an operation is a StoreResult.
         """
 
     def find(self, open_: FindOpen) -> FindStream:
-        """Start one query. The iteration raises no DimseFailure: a failure is the result."""
+        """Start one query. The iteration raises no Failure: a failure is the result."""
 
 
 class MatchSink(Protocol):
@@ -71,7 +71,7 @@ class MatchSink(Protocol):
 class Operations(Protocol):
     """The ingestion service's end of the transport: the operations that requests call.
 
-    A DimseFailure raised by any of them becomes the operation's result; any other exception is
+    A Failure raised by any of them becomes the operation's result; any other exception is
     logged and becomes 0110 with a comment that says no more than "internal error".
     """
 
@@ -84,7 +84,7 @@ class Operations(Protocol):
     async def store(self, open_: StoreOpen, chunks: AsyncIterator[bytes]) -> StoreResult:
         """Store one data set; each chunk read from `chunks` gives the sender new credit.
 
-        `chunks` raises DimseFailure when the transfer ends early (lease expired, ABORT) or when its
+        `chunks` raises Unavailable when the transfer ends early (lease expired, ABORT) or when its
         size or digest differs from what was announced: nothing of it may then become visible.
         A success without reading `chunks` to the end is accepted only for a `duplicate`.
         """

@@ -10,7 +10,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
-from dimse_ingestion.dicom.failure import OutOfResources
+from dimse_ingestion.failures import Unavailable
 from dimse_ingestion.proxy.service import ProxyDependencies, RunningProxy, open_proxy
 from dimse_ingestion.transport.protocol.messages import FindMatch, StoreOpen, StoreResult
 from dimse_ingestion.upper_layer.acceptor import Acceptor
@@ -59,7 +59,7 @@ async def test_an_echo_tells_how_the_whole_path_is(
     proxy: RunningProxy, requester: FakeRequester
 ) -> None:
     assert (await at(proxy, "echoscu")).status == 0
-    requester.echo_result = OutOfResources("No ingestion service listens")
+    requester.echo_result = Unavailable("No ingestion service listens")
     failed = await at(proxy, "echoscu", options=("-v",))
     assert "0xa700" in failed.output.lower()
 

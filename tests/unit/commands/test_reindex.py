@@ -5,10 +5,9 @@ import pytest
 from dimse_ingestion.commands import reindex
 from dimse_ingestion.commands.reindex import Reindexing, Tally
 from dimse_ingestion.dicom.elements import element
-from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.events.contract import ImageStoredEvent
 from dimse_ingestion.events.memory import MemorySink
+from dimse_ingestion.failures import AccessDenied, Failure, Refused, Unavailable
 from dimse_ingestion.storage.memory import MemoryBucket
 from tests.unit.operations.instances import (
     DOWN,
@@ -46,7 +45,7 @@ async def reindexed(bucket: MemoryBucket, sink: MemorySink) -> tuple[Tally, dict
 class Forgetful(MemorySink):
     """Refuses the first so many events."""
 
-    def __init__(self, refuses: int, failure: DimseFailure = DOWN) -> None:
+    def __init__(self, refuses: int, failure: Failure = DOWN) -> None:
         super().__init__()
         self._refuses, self._failure = refuses, failure
 
@@ -122,7 +121,7 @@ async def test_a_trouble_that_passes_costs_no_object() -> None:
 
 
 async def test_an_event_that_is_refused_is_left_out_with_the_sinks_sentence() -> None:
-    refused = DimseFailure(Status.PROCESSING_FAILURE, "The event sink refuses the event.")
+    refused = Refused("The event sink refuses the event.")
     bucket, sink = MemoryBucket(), Forgetful(1, refused)
     key = put(bucket, 1)
     _, left_out = await reindexed(bucket, sink)
@@ -134,21 +133,21 @@ async def test_a_sink_that_stays_down_breaks_it_off_with_its_failure() -> None:
     sink.refusing = DOWN
     for number in range(20):
         put(bucket, number)
-    with pytest.raises(DimseFailure) as raised:
+    with pytest.raises(Unavailable) as raised:
         await reindexed(bucket, sink)
     assert raised.value is DOWN
 
 
 async def test_a_bucket_that_cannot_be_listed_breaks_it_off() -> None:
     bucket = MemoryBucket()
-    bucket.refusing = DimseFailure(Status.NOT_AUTHORIZED, "Bucket memory denies access.")
-    with pytest.raises(DimseFailure) as raised:
+    bucket.refusing = AccessDenied("Bucket memory denies access.")
+    with pytest.raises(AccessDenied) as raised:
         await reindexed(bucket, MemorySink())
     assert raised.value is bucket.refusing
 
 
 async def test_a_bucket_that_lists_and_lets_nobody_read_breaks_it_off() -> None:
-    denied = DimseFailure(Status.NOT_AUTHORIZED, "Bucket memory denies access.")
+    denied = AccessDenied("Bucket memory denies access.")
 
     class Closed(MemoryBucket):
         async def get_range(self, key: str, offset: int, length: int) -> bytes:
@@ -157,7 +156,7 @@ async def test_a_bucket_that_lists_and_lets_nobody_read_breaks_it_off() -> None:
     bucket = Closed()
     for number in range(20):
         put(bucket, number)
-    with pytest.raises(DimseFailure) as raised:
+    with pytest.raises(AccessDenied) as raised:
         await reindexed(bucket, MemorySink())
     assert raised.value is denied
 
@@ -216,7 +215,7 @@ async def test_a_catalogue_that_comes_back_is_waited_for_and_one_that_stays_away
     key = put(bucket, 1)
     _, sent = await missing_known(bucket, Entries(failures=2))
     assert sent == {key}
-    with pytest.raises(DimseFailure) as raised:
+    with pytest.raises(Unavailable) as raised:
         await missing_known(bucket, Entries(failures=3))
     assert raised.value is DOWN
 

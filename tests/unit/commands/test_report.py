@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from dimse_ingestion.commands.report import Report
-from dimse_ingestion.dicom.failure import OutOfResources
+from dimse_ingestion.failures import Unavailable
 
 
 @pytest.mark.parametrize("text", ["[/A]", "[bold]x", "a\\[b", "%s {0}"])
@@ -13,7 +13,7 @@ async def test_brackets_in_what_is_reported_are_no_markup(text: str) -> None:
     report = Report(Console(file=out))
 
     async def fails() -> None:
-        raise OutOfResources(text)
+        raise Unavailable(text)
 
     report.ok(text)
     report.fail(text, text)

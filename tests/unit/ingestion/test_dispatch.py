@@ -12,6 +12,7 @@ from dimse_ingestion.dicom import encoder, uids
 from dimse_ingestion.dicom.elements import Element, element
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.failures import Unavailable
 from dimse_ingestion.ingestion.dispatch import Dispatch
 from dimse_ingestion.observability import logging
 from dimse_ingestion.operations.echo import BackendHealthCheck
@@ -147,7 +148,7 @@ async def test_a_failure_is_counted_logged_once_and_raised(lines: io.StringIO) -
     storage, content = space(), data_set()
     storage.sink.refusing = DOWN
     before = failures("store", "A700")
-    with pytest.raises(DimseFailure) as raised:
+    with pytest.raises(Unavailable) as raised:
         await dispatch(storage).store(store_open(content), chunks(content))
     assert raised.value is DOWN
     assert failures("store", "A700") == before + 1
@@ -208,7 +209,7 @@ async def test_a_cancelled_query_ends_although_the_catalogue_is_silent() -> None
 async def test_the_failure_of_a_catalogue_that_is_down_is_raised() -> None:
     catalogue = MemoryQueryClient()
     catalogue.refusing = DOWN
-    with pytest.raises(DimseFailure) as raised:
+    with pytest.raises(Unavailable) as raised:
         await dispatch(space(), catalogue).find(find_open(), RecordingSink())
     assert raised.value is DOWN
 

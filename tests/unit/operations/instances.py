@@ -8,8 +8,9 @@ from itertools import pairwise
 
 from dimse_ingestion.dicom import encoder, part10
 from dimse_ingestion.dicom.elements import Element, element
-from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
+from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.events.memory import MemorySink
+from dimse_ingestion.failures import Unavailable
 from dimse_ingestion.operations.event_builder import Instance, StorageSpace
 from dimse_ingestion.operations.store import Storer
 from dimse_ingestion.storage.keys import instance_key
@@ -21,7 +22,7 @@ DEFLATED = "1.2.840.10008.1.2.1.99"
 SOP_INSTANCE = "1.2.826.0.1.3680043.8.498.1"
 OPERATION = "0198f0a2-7b1c-7def-8123-456789abcdef"
 SPACE = StorageSpace("provider", "dimse-ingestion", "http://in/wado", "https://out/wado")
-DOWN = OutOfResources("It is down.")
+DOWN = Unavailable("It is down.")
 
 ELEMENTS = {
     0x00080016: element(0x00080016, "UI", CT),

@@ -2,7 +2,8 @@ import asyncio
 
 import pytest
 
-from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
+from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.failures import Unavailable
 from dimse_ingestion.operations import echo
 from dimse_ingestion.operations.echo import BackendHealth, BackendHealthCheck
 
@@ -35,7 +36,7 @@ async def test_healthy_backends_have_no_error() -> None:
 @pytest.mark.parametrize("which", range(3))
 async def test_each_backend_reports_its_own_error(which: int) -> None:
     backends = [Backend(), Backend(), Backend()]
-    backends[which].error = OutOfResources("It is down.")
+    backends[which].error = Unavailable("It is down.")
     health = await health_check(*backends).health()
     sentences = (health.bucket, health.event_sink, health.catalogue)
     assert sentences == tuple("It is down." if each == which else "" for each in range(3))
@@ -53,7 +54,7 @@ async def test_concurrent_echoes_check_once(monkeypatch: pytest.MonkeyPatch) -> 
 
 async def test_a_cached_result_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(echo, "_CACHE_SECONDS", 0.0)
-    bucket = Backend(OutOfResources("It is down."))
+    bucket = Backend(Unavailable("It is down."))
     check = health_check(bucket, Backend(), Backend())
     assert (await check.health()).bucket
     bucket.error = None
@@ -66,7 +67,7 @@ async def test_a_check_that_hangs_times_out_and_delays_no_other(
     monkeypatch.setattr(echo, "_CHECK_TIMEOUT", 0.05)
     hanging = Backend()
     hanging.may_answer.clear()
-    check = health_check(Backend(), hanging, Backend(OutOfResources("It is down.")))
+    check = health_check(Backend(), hanging, Backend(Unavailable("It is down.")))
     health = await check.health()
     assert (health.bucket, health.catalogue) == ("", "It is down.")
     assert "No answer" in health.event_sink
@@ -88,7 +89,7 @@ async def test_a_check_longer_than_the_cache_time_answers_all_waiters(
 async def test_a_cancelled_waiter_does_not_cancel_the_check_of_others() -> None:
     slow = Backend()
     slow.may_answer.clear()
-    check = health_check(slow, Backend(), Backend(OutOfResources("It is down.")))
+    check = health_check(slow, Backend(), Backend(Unavailable("It is down.")))
     impatient = asyncio.create_task(check.health())
     patient = asyncio.create_task(check.health())
     await asyncio.sleep(0)

@@ -7,6 +7,7 @@ from dimse_ingestion.dicom.elements import BulkReference, Element, by_tag, eleme
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.scanner import scan
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.failures import LimitExceeded, Unavailable
 from dimse_ingestion.operations.find import Finder, pending_status
 from dimse_ingestion.queries.contract import Query
 from dimse_ingestion.queries.memory import MemoryQueryClient
@@ -141,9 +142,8 @@ async def test_more_matches_than_allowed_end_with_a700_after_the_allowed_ones() 
     matches = finder.matches(query, "DICOM-INGEST", EXPLICIT)
     for _ in range(3):
         assert await anext(matches)
-    with pytest.raises(DimseFailure, match="More than 3 matches") as ended:
+    with pytest.raises(LimitExceeded, match="More than 3 matches") as ended:
         await anext(matches)
-    assert ended.value.status == Status.OUT_OF_RESOURCES
     assert (ended.value.transient, catalogue.queries[0].limit) == (False, 4)
     assert catalogue.closed
 
@@ -161,7 +161,7 @@ async def test_closing_the_matches_ends_the_query_at_the_catalogue() -> None:
 async def test_the_error_of_a_catalogue_that_is_down_is_raised() -> None:
     client = MemoryQueryClient()
     client.refusing = DOWN
-    with pytest.raises(DimseFailure) as refused:
+    with pytest.raises(Unavailable) as refused:
         await found_matches(Finder(client, 3), identifier())
     assert refused.value is DOWN
 

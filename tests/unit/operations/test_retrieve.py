@@ -5,7 +5,8 @@ import pytest
 from pydicom import dcmread
 
 from dimse_ingestion.dicom.elements import by_tag
-from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
+from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.failures import Unavailable
 from dimse_ingestion.operations import retrieve
 from dimse_ingestion.operations.retrieve import ObjectMissing, Retriever
 from tests.retrievable import Archive
@@ -138,9 +139,9 @@ async def test_a_missing_object_is_reported_and_the_others_are_yielded():
 
 async def test_the_error_of_a_bucket_that_is_down_is_raised():
     archive = await archive_of(2)
-    archive.bucket.refusing = OutOfResources("The bucket is down.")
+    archive.bucket.refusing = Unavailable("The bucket is down.")
     reader = retriever(archive)
-    with pytest.raises(OutOfResources, match="down"):
+    with pytest.raises(Unavailable, match="down"):
         await anext(reader.objects(reader.instances("1.2.3")))
 
 

@@ -3,9 +3,9 @@ import struct
 
 import pytest
 
-from dimse_ingestion.dicom.failure import OutOfResources
 from dimse_ingestion.dicom.limits import ParserLimits
 from dimse_ingestion.dicom.scanner import Scanner
+from dimse_ingestion.failures import Unavailable
 from dimse_ingestion.operations.scan_pacing import ScanPacing
 
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -62,7 +62,7 @@ async def test_a_scan_with_many_elements_waits_for_others_to_end() -> None:
     with pacing.share() as share:
         await share.feed(Scanner(EXPLICIT), MANY_ITEMS)
         assert share.reserved == MAX_SCAN
-        with pytest.raises(OutOfResources, match="send again"):
+        with pytest.raises(Unavailable, match="send again"):
             await scan_chunks(pacing, MANY_ITEMS)
         await scan_chunks(pacing, FEW_ITEMS)
     await scan_chunks(pacing, MANY_ITEMS)

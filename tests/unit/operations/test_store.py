@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dimse_ingestion.dicom.elements import element
-from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
+from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.events.contract import ImageStoredEvent
 from dimse_ingestion.events.memory import MemorySink
+from dimse_ingestion.failures import Unavailable
 from dimse_ingestion.operations.event_builder import Instance
 from dimse_ingestion.storage.contract import StoredObject
 from dimse_ingestion.storage.memory import MemoryBucket
@@ -29,7 +30,7 @@ from tests.unit.operations.instances import (
 )
 
 PIXELS = bytes(range(256)) * 64
-BROKEN_OFF = OutOfResources("The transfer was broken off.")
+BROKEN_OFF = Unavailable("The transfer was broken off.")
 
 
 async def test_the_object_is_the_part10_header_and_the_received_bytes() -> None:
@@ -219,7 +220,7 @@ async def test_an_error_comment_has_no_value_of_the_data_set() -> None:
 
 async def test_an_aborted_transfer_leaves_no_object_and_raises_its_failure() -> None:
     storage, content = space(), data_set(pixels=PIXELS)
-    with pytest.raises(OutOfResources) as raised:
+    with pytest.raises(Unavailable) as raised:
         await storage.storer.store(
             OPERATION, announced(content), chunks(content, (500,), BROKEN_OFF)
         )
@@ -311,7 +312,7 @@ async def _repeat_until_stored(
             stored = await storage.storer.store(
                 OPERATION, instance, chunks(content, cuts, breaking)
             )
-        except OutOfResources:
+        except Unavailable:
             assert storage.bucket.objects in ({}, whole)
             continue
         assert storage.bucket.objects == whole

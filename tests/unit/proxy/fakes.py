@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.failures import Failure
 from dimse_ingestion.settings import ProxySettings
 from dimse_ingestion.transport.contract import Source
 from dimse_ingestion.transport.protocol.messages import (
@@ -113,7 +113,7 @@ class FakeFinding:
 class FakeRequester:
     """Return the configured results, and record the requests."""
 
-    echo_result: EchoResult | DimseFailure = field(
+    echo_result: EchoResult | Failure = field(
         default_factory=lambda: EchoResult(status=0, replica="r1")
     )
     store_result: StoreResult = field(default_factory=lambda: StoreResult(status=0))
@@ -128,7 +128,7 @@ class FakeRequester:
 
     async def echo(self, request: EchoRequest) -> EchoResult:
         self.opens.append(request)
-        if isinstance(self.echo_result, DimseFailure):
+        if isinstance(self.echo_result, Failure):
             raise self.echo_result
         return self.echo_result
 

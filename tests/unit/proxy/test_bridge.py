@@ -7,8 +7,9 @@ from uuid import UUID
 import pytest
 from prometheus_client import REGISTRY
 
-from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
+from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.failures import Unavailable
 from dimse_ingestion.proxy.acceptance import Admission
 from dimse_ingestion.proxy.bridge import Bridge, known_status
 from dimse_ingestion.spooling.spool import Limits, Spool
@@ -238,7 +239,7 @@ async def test_a_c_echo_tells_what_is_wrong_behind(house: House) -> None:
 
 
 async def test_a_c_echo_that_nobody_answers_fails(house: House) -> None:
-    house.requester.echo_result = OutOfResources("No ingestion service listens")
+    house.requester.echo_result = Unavailable("No ingestion service listens")
     message = await house.answered(echo(), VERIFICATION)
     assert message.responses == [(Status.OUT_OF_RESOURCES, "No ingestion service listens", None)]
 

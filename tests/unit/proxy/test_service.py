@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from dimse_ingestion.dicom.failure import OutOfResources
+from dimse_ingestion.failures import Unavailable
 from dimse_ingestion.proxy.service import ProxyDependencies, RunningProxy, open_proxy
 from dimse_ingestion.settings import ConfigurationMistake, ProxySettings
 from dimse_ingestion.upper_layer.services import Acceptance, Rejection, RejectResult, Services
@@ -89,7 +89,7 @@ async def test_an_open_door_is_ready_once_an_echo_went_all_the_way(
 async def test_readiness_lists_what_is_wrong(
     settings: ProxySettings, listener: FakeListener, requester: FakeRequester
 ) -> None:
-    requester.echo_result = OutOfResources("No ingestion service listens")
+    requester.echo_result = Unavailable("No ingestion service listens")
     async with open_proxy(settings, wires(listener, requester)) as door:
         await door.path.probe()
         assert await door.health.troubles() == {"path": "No ingestion service listens"}

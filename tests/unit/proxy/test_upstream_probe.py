@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from dimse_ingestion.dicom.failure import OutOfResources
+from dimse_ingestion.failures import Unavailable
 from dimse_ingestion.proxy.upstream_probe import UpstreamProbe
 from dimse_ingestion.transport.protocol.messages import EchoResult
 from tests.unit.proxy.fakes import FakeRequester
@@ -26,7 +26,7 @@ async def test_an_upstream_error_is_reported_until_it_ends(requester: FakeReques
     requester.echo_result = EchoResult(status=0x0110, catalogue="The catalogue is away")
     await path.probe()
     assert path.trouble == "The catalogue is away"
-    requester.echo_result = OutOfResources("No ingestion service listens")
+    requester.echo_result = Unavailable("No ingestion service listens")
     await path.probe()
     assert path.trouble == "No ingestion service listens"
     requester.echo_result = EchoResult(status=0x0110)
@@ -73,7 +73,7 @@ async def test_a_doubt_looks_again_at_once() -> None:
     path = UpstreamProbe(requester, "DICOM-INGEST", lambda: "", pause=3600)
     watching = asyncio.create_task(path.watch())
     await asyncio.wait_for(path.wait_until_open(), 60)
-    requester.echo_result = OutOfResources("away")
+    requester.echo_result = Unavailable("away")
     path.request_probe()
     for _ in range(100):
         await asyncio.sleep(0)

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.failures import Failure
 from dimse_ingestion.transport.carrier import Delivery
 from dimse_ingestion.transport.client.client import CarrierClient
 from dimse_ingestion.transport.contract import MatchSink
@@ -110,7 +110,7 @@ class FakeOperations:
     max_concurrent: int = 0
     stored: list[bytes] = field(default_factory=list)
     store_calls: int = 0
-    store_failures: list[DimseFailure] = field(default_factory=list)
+    store_failures: list[Failure] = field(default_factory=list)
     find_opens: list[FindOpen] = field(default_factory=list)
     cancelled: int = 0
     matches_sent: int = 0
@@ -131,7 +131,7 @@ class FakeOperations:
         self.max_concurrent = max(self.concurrent, self.max_concurrent)
         try:
             return await self._stored(open_, chunks)
-        except DimseFailure as failure:
+        except Failure as failure:
             self.store_failures.append(failure)
             raise
         finally:

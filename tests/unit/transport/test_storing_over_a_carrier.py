@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
+from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.failures import Unavailable
 from dimse_ingestion.transport.protocol.codec import OpenStore, encode
 from dimse_ingestion.transport.protocol.messages import StoreResult
 from dimse_ingestion.transport.protocol.subjects import SERVICES, Subjects
@@ -126,7 +127,7 @@ def test_a_result_that_comes_too_late_is_a700() -> None:
 
 def test_a_transient_failure_is_retried() -> None:
     async def it() -> None:
-        replica = FakeOperations(failures=[OutOfResources("bucket"), OutOfResources("bucket")])
+        replica = FakeOperations(failures=[Unavailable("bucket"), Unavailable("bucket")])
         async with client_server_pair(replica) as both:
             assert (await both.store(LONG)).status == Status.SUCCESS
             assert (await both.store(patterned_bytes(9), "op2")).status == Status.SUCCESS
@@ -137,7 +138,7 @@ def test_a_transient_failure_is_retried() -> None:
 
 def test_a_lasting_transient_failure_is_returned_as_the_replica_reported_it() -> None:
     async def it() -> None:
-        replica = FakeOperations(failures=[OutOfResources("The bucket is full")] * 1000)
+        replica = FakeOperations(failures=[Unavailable("The bucket is full")] * 1000)
         async with client_server_pair(replica) as both:
             store_calls = clock()
             result = await both.store(LONG)

@@ -1,6 +1,6 @@
 """Error responses as `application/problem+json` (RFC 9457): a status and a helpful sentence.
 
-All errors become responses here: a `Problem` of a service, a DimseFailure of storage or catalogue,
+All errors become responses here: a `Problem` of a service, a Failure of storage or catalogue,
 or an HTTPException of the router. No response repeats a value of a data set.
 """
 
@@ -13,12 +13,20 @@ from starlette.responses import JSONResponse, Response
 
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.failures import Failure, Invalid, LimitExceeded, Refused
 from dimse_ingestion.observability.logging import logger
 
 MEDIA_TYPE = "application/problem+json"
 _LOG = logger(__name__)
 _RETRY_LATER = {"retry-after": "1"}
-_STATUSES = {
+_STATUSES: Mapping[type[Failure], HTTPStatus] = {
+    Invalid: HTTPStatus.BAD_REQUEST,
+    LimitExceeded: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    Refused: HTTPStatus.BAD_GATEWAY,
+    Failure: HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+"""Status of a failure that is not transient, by kind."""
+_DIMSE_STATUSES = {
     Status.DOES_NOT_MATCH_SOP_CLASS: HTTPStatus.BAD_REQUEST,
     Status.OUT_OF_RESOURCES: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     Status.UNABLE_TO_PROCESS: HTTPStatus.BAD_GATEWAY,
@@ -52,12 +60,17 @@ class Problem(Exception):
         return JSONResponse(content, self.status, self.headers, media_type=MEDIA_TYPE)
 
 
-def from_failure(failure: DimseFailure) -> Problem:
-    """Return the problem for a DimseFailure; a transient one has Retry-After."""
+def from_failure(failure: Failure) -> Problem:
+    """Return the problem for a failure; a transient one has Retry-After."""
     if failure.transient:
         return Problem(HTTPStatus.SERVICE_UNAVAILABLE, failure.public_comment, headers=_RETRY_LATER)
-    status = _STATUSES.get(failure.status, HTTPStatus.INTERNAL_SERVER_ERROR)
-    return Problem(status, failure.public_comment)
+    return Problem(_status(failure), failure.public_comment)
+
+
+def _status(failure: Failure) -> HTTPStatus:
+    if isinstance(failure, DimseFailure):
+        return _DIMSE_STATUSES.get(failure.status, HTTPStatus.INTERNAL_SERVER_ERROR)
+    return next(_STATUSES[kind] for kind in type(failure).__mro__ if kind in _STATUSES)
 
 
 async def handle(request: Request, error: Exception) -> Response:
@@ -74,7 +87,7 @@ def _problem(error: Exception) -> Problem:
     match error:
         case Problem():
             return error
-        case DimseFailure():
+        case Failure():
             return from_failure(error)
         case HTTPException():
             status = HTTPStatus(error.status_code)
@@ -84,5 +97,5 @@ def _problem(error: Exception) -> Problem:
     return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "An internal error prevented a response.")
 
 
-HANDLERS = dict.fromkeys((Problem, DimseFailure, HTTPException, Exception), handle)
+HANDLERS = dict.fromkeys((Problem, Failure, HTTPException, Exception), handle)
 """Exception class → its handler, for Starlette."""

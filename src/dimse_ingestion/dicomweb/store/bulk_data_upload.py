@@ -52,7 +52,7 @@ class BulkDataUpload:
             await waiting
 
     async def seal(self) -> None:
-        """Complete the file; raises DimseFailure A700 when the spool was full."""
+        """Complete the file; raises Unavailable when the spool was full."""
         await self.spooled.seal()
 
     def at(self, url: str) -> list[SpooledPart]:

@@ -87,7 +87,7 @@ class MetadataUpload:
         self._part = None
 
     async def finish(self) -> None:
-        """Store the instances of all parts; raises Problem 400, DimseFailure A700."""
+        """Store the instances of all parts; raises Problem 400, Unavailable."""
         if self.count and not self._documents:
             raise Problem(HTTPStatus.BAD_REQUEST, f"No part of the request is {JSON} or {XML}.")
         await self._bulk.seal()

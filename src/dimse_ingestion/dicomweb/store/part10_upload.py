@@ -92,8 +92,8 @@ class Part10Upload:
     async def seal(self) -> Instance:
         """Return the description of the instance for `operations.store`.
 
-        Raises DimseFailure: C000 if the part is not a Part-10 file, A900 if UIDs are missing, A700
-        if the spool is full.
+        Raises DimseFailure C000 if the part is not a Part-10 file, A900 if UIDs are missing; and
+        Unavailable if the spool is full.
         """
         if self._failure is not None:
             raise self._failure

@@ -12,12 +12,14 @@ from typing import Protocol
 from uuid import uuid4
 
 from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.response_status import store_status
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.dicomweb.http.header_values import media_type
 from dimse_ingestion.dicomweb.http.media_types import DICOM, OCTET_STREAM
 from dimse_ingestion.dicomweb.store.part10_upload import InstanceIdentity, Part10Upload
 from dimse_ingestion.dicomweb.store.response import ELEMENTS_OMITTED, UID_CONFLICT, Outcome
 from dimse_ingestion.dicomweb.store.uid_conflicts import UidConflicts
+from dimse_ingestion.failures import Failure
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.operations.event_builder import Instance
@@ -41,7 +43,7 @@ class UploadedInstance(Protocol):
         """Return the bytes that have arrived; for metadata, the bytes of its bulk data."""
 
     async def seal(self) -> Instance:
-        """Return its description; raises DimseFailure when it can't be stored."""
+        """Return its description; raises Failure when it can't be stored."""
 
     def chunks(self) -> AsyncIterator[bytes]:
         """Yield the data set; call `seal` first."""
@@ -123,7 +125,7 @@ class StorePipeline:
         task.add_done_callback(lambda _: _release(semaphores))
         self._tasks.append(task)
 
-    def refuse(self, failure: DimseFailure) -> None:
+    def refuse(self, failure: Failure) -> None:
         """Add the outcome of a part that holds no instance."""
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         outcome.set_result(Outcome(InstanceIdentity(), failure=failure))
@@ -144,7 +146,7 @@ class StorePipeline:
             self._check_study(upload.identity)
             with metrics.dicomweb_store_seconds.time():
                 stored, has_conflict = await self._store_and_check(operation_id, instance, upload)
-        except DimseFailure as failure:
+        except Failure as failure:
             _record_failure(failure, upload.identity)
             return Outcome(upload.identity, failure=failure)
         except Exception:  # noqa: BLE001 - one instance must not fail the others
@@ -153,7 +155,7 @@ class StorePipeline:
             return Outcome(upload.identity, failure=internal)
         finally:
             upload.close()
-        _record_stored(instance, stored.key, operation_id, again=stored.duplicate)
+        _record_stored(instance, stored.key, operation_id, duplicate=stored.duplicate)
         warnings = [ELEMENTS_OMITTED] * upload.has_omissions + [UID_CONFLICT] * has_conflict
         return Outcome(upload.identity, warnings=tuple(warnings))
 
@@ -209,15 +211,19 @@ async def _hold_end_for(
     await conflict
 
 
-def _record_stored(instance: Instance, key: str, operation_id: str, *, again: bool) -> None:
-    metrics.dicomweb_stored.labels("again" if again else "new").inc()
+def _record_stored(instance: Instance, key: str, operation_id: str, *, duplicate: bool) -> None:
+    metrics.dicomweb_stored.labels("again" if duplicate else "new").inc()
     _LOG.info(
-        "Instance stored.", object=key, size=instance.size, again=again, operation_id=operation_id
+        "Instance stored.",
+        object=key,
+        size=instance.size,
+        duplicate=duplicate,
+        operation_id=operation_id,
     )
 
 
-def _record_failure(failure: DimseFailure, identity: InstanceIdentity) -> None:
-    status = f"{failure.status:04X}"
+def _record_failure(failure: Failure, identity: InstanceIdentity) -> None:
+    status = f"{store_status(failure):04X}"
     metrics.dicomweb_store_failures.labels(status).inc()
     _LOG.warning(
         "An instance was not stored.",

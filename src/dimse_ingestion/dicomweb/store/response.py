@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from dimse_ingestion.dicom.elements import Element, element
-from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.response_status import store_status
 from dimse_ingestion.dicomweb.store.part10_upload import InstanceIdentity
+from dimse_ingestion.failures import Failure
 
 _RETRIEVE_URL = 0x00081190
 _WARNING_REASON = 0x00081196
@@ -46,7 +47,7 @@ class Outcome:
     """The result for one instance; `failure` is None when it is durable and in the catalogue."""
 
     identity: InstanceIdentity
-    failure: DimseFailure | None = None
+    failure: Failure | None = None
     warnings: tuple[StoreWarning, ...] = ()
 
 
@@ -112,7 +113,7 @@ def _failed(each: Outcome) -> list[Element]:
 
 
 def _other(each: Outcome) -> list[Element]:
-    reason = int(each.failure.status) if each.failure else 0
+    reason = int(store_status(each.failure)) if each.failure else 0
     return [element(_FAILURE_REASON, "US", str(reason))]
 
 

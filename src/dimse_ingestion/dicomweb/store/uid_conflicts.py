@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 
 from dimse_ingestion.dicom import uids
 from dimse_ingestion.dicom.elements import by_tag, element
-from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.query_levels import UNIQUE_KEYS
+from dimse_ingestion.failures import Failure
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.operations.event_builder import Instance
 from dimse_ingestion.queries.contract import Located, Query, QueryClient
@@ -47,7 +47,7 @@ class UidConflicts:
             try:
                 async with asyncio.timeout(_LONGEST):
                     known = await self._digests(batch)
-            except (DimseFailure, TimeoutError) as error:
+            except (Failure, TimeoutError) as error:
                 _LOG.info("The catalogue could not be queried for known UIDs.", reason=str(error))
             except Exception:  # noqa: BLE001 - a mere warning must not block a store
                 _LOG.exception("An internal error prevented the check for known UIDs.")

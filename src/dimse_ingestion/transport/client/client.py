@@ -4,8 +4,9 @@ It builds the open of each service and converts the end of an operation into its
 are in `retry`, the stream of a query in `find_client`.
 """
 
-from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
+from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.failures import Unavailable
 from dimse_ingestion.transport.carrier import Carrier
 from dimse_ingestion.transport.client.attempt import Attempt, StoreAttempt
 from dimse_ingestion.transport.client.find_client import CarrierFindStream
@@ -53,7 +54,7 @@ class CarrierClient:
         await self._inboxes.close()
 
     async def echo(self, request: EchoRequest) -> EchoResult:
-        """Send a C-ECHO to a replica. Raises DimseFailure when none answers within the budget."""
+        """Send a C-ECHO to a replica. Raises Failure when none answers within the budget."""
         retrier = self._retrier
         operation = Operation("echo", request.operation_id, retrier.timeouts.echo_deadline)
 
@@ -65,7 +66,7 @@ class CarrierClient:
         try:
             return _to_echo_result(await retrier.run(operation, run_attempt))
         except RetriesExhausted as error:
-            raise OutOfResources(str(error)) from None
+            raise Unavailable(str(error)) from None
 
     async def store(self, open_: StoreOpen, source: Source, *, deadline: float) -> StoreResult:
         """Send one data set and return its result; A700 after `deadline` seconds."""

@@ -1,7 +1,7 @@
 """The call of an operation at a replica, which turns every outcome into a result.
 
-A DimseFailure becomes the status that it carries. Any other exception is a programming error: only
-its type and place are logged, because its text may name a patient, and the peer gets neither.
+A Failure becomes the status of its kind. Any other exception is a programming error: only its type
+and place are logged, because its text may name a patient, and the peer gets neither.
 """
 
 import traceback
@@ -9,7 +9,9 @@ from collections.abc import Awaitable
 from typing import TypeVar
 
 from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.response_status import echo_status, find_status, store_status
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.failures import Failure
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.transport.contract import Operations
 from dimse_ingestion.transport.protocol.codec import Result
@@ -43,8 +45,8 @@ class OperationExecutor:
         """Perform a C-ECHO."""
         try:
             return Result(echo=await _run_operation(self._operations.echo(request)))
-        except DimseFailure as failure:
-            return Result(echo=EchoResult(status=failure.status, comment=failure.comment))
+        except Failure as failure:
+            return Result(echo=EchoResult(status=echo_status(failure), comment=failure.comment))
 
     async def store(
         self, open_: StoreOpen, driver: SessionDriver[StoreReceiver], window: int, *, inline: bool
@@ -54,10 +56,12 @@ class OperationExecutor:
             return Result(
                 store=await _run_operation(self._store(open_, driver, window, inline=inline))
             )
-        except DimseFailure as failure:
+        except Failure as failure:
             return Result(
                 store=StoreResult(
-                    status=failure.status, comment=failure.comment, transient=failure.transient
+                    status=store_status(failure),
+                    comment=failure.comment,
+                    transient=failure.transient,
                 )
             )
 
@@ -67,8 +71,8 @@ class OperationExecutor:
             return Result(
                 find=await _run_operation(self._operations.find(open_, SessionMatchSink(driver)))
             )
-        except DimseFailure as failure:
-            return Result(find=FindResult(status=failure.status, comment=failure.comment))
+        except Failure as failure:
+            return Result(find=FindResult(status=find_status(failure), comment=failure.comment))
 
     async def _store(
         self, open_: StoreOpen, driver: SessionDriver[StoreReceiver], window: int, *, inline: bool
@@ -90,7 +94,7 @@ class OperationExecutor:
 async def _run_operation(work: Awaitable[T]) -> T:
     try:
         return await work
-    except DimseFailure:
+    except Failure:
         raise
     except Exception as error:  # noqa: BLE001 - the operation must have a result
         _LOG.error(

@@ -10,7 +10,7 @@ import hashlib
 from contextlib import suppress
 from typing import Generic, TypeVar
 
-from dimse_ingestion.dicom.failure import OutOfResources
+from dimse_ingestion.failures import Unavailable
 from dimse_ingestion.transport.carrier import Carrier, CarrierDown
 from dimse_ingestion.transport.protocol.codec import Message, Result, encode
 from dimse_ingestion.transport.protocol.find import FindSender
@@ -118,7 +118,7 @@ class VerifiedChunks:
         return self
 
     async def __anext__(self) -> bytes:
-        """Return the next chunk. Raises OutOfResources for a failed transfer or wrong digest."""
+        """Return the next chunk. Raises Unavailable for a failed transfer or wrong digest."""
         self._grant_credit()
         chunk = await self._next()
         if not chunk:
@@ -142,7 +142,7 @@ class VerifiedChunks:
                 return b""
             await self._driver.wait_for_change()
         machine.arrived.clear()
-        raise OutOfResources(machine.failure_reason)
+        raise Unavailable(machine.failure_reason)
 
     async def _hash(self, chunk: bytes) -> None:
         if len(chunk) <= _HASH_INLINE_LIMIT:
@@ -153,7 +153,7 @@ class VerifiedChunks:
 
     def _verify(self) -> None:
         if self._digest.hexdigest() != self._sha256:
-            raise OutOfResources("The data set does not have the announced digest")
+            raise Unavailable("The data set does not have the announced digest")
         self.verified = True
 
 

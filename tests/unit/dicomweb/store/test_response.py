@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from dimse_ingestion.dicom.elements import by_tag
-from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
+from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.dicomweb.store.part10_upload import InstanceIdentity
 from dimse_ingestion.dicomweb.store.response import (
@@ -15,6 +15,7 @@ from dimse_ingestion.dicomweb.store.response import (
     response_elements,
     sentences,
 )
+from dimse_ingestion.failures import Unavailable
 
 STORED = Outcome(InstanceIdentity("1.2.3", "1.2.3.1", "1.2", "1.2.1"))
 REFUSED = Outcome(
@@ -25,7 +26,7 @@ BROKEN = Outcome(
     InstanceIdentity(), failure=DimseFailure(Status.CANNOT_UNDERSTAND, "It is no DICOM file.")
 )
 BUSY = Outcome(
-    InstanceIdentity("1.2.3", "1.2.3.3", "1.2"), failure=OutOfResources("The bucket is away.")
+    InstanceIdentity("1.2.3", "1.2.3.3", "1.2"), failure=Unavailable("The bucket is away.")
 )
 
 

@@ -6,9 +6,10 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from dimse_ingestion.dicom.elements import element
-from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
+from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.dicomweb.store.uid_conflicts import UidConflicts
+from dimse_ingestion.failures import Unavailable
 from dimse_ingestion.operations.event_builder import Instance
 from dimse_ingestion.queries.contract import Located, Query
 from dimse_ingestion.queries.memory import MemoryQueryClient
@@ -65,7 +66,7 @@ async def test_uids_that_arrive_during_a_query_share_the_next_one(queries: Count
 
 @pytest.mark.parametrize(
     "error",
-    [OutOfResources("It is away."), DimseFailure(Status.CANNOT_UNDERSTAND, "No."), TimeoutError()],
+    [Unavailable("It is away."), DimseFailure(Status.CANNOT_UNDERSTAND, "No."), TimeoutError()],
 )
 async def test_an_error_of_the_catalogue_is_no_conflict(
     queries: CountingClient, error: Exception

@@ -1,0 +1,50 @@
+"""The DIMSE status of a failed operation, by kind of failure and service (PS3.4 annexes B and C).
+
+This is the only place where a kind becomes a status. A DimseFailure keeps the status that it has.
+"""
+
+from collections.abc import Mapping
+
+from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.failures import (
+    AccessDenied,
+    Failure,
+    Invalid,
+    LimitExceeded,
+    Refused,
+    Unavailable,
+)
+
+_Statuses = Mapping[type[Failure], Status]
+
+_ANY_SERVICE: _Statuses = {
+    Unavailable: Status.OUT_OF_RESOURCES,
+    LimitExceeded: Status.OUT_OF_RESOURCES,
+    Invalid: Status.DOES_NOT_MATCH_SOP_CLASS,
+    AccessDenied: Status.NOT_AUTHORIZED,
+    Refused: Status.PROCESSING_FAILURE,
+    Failure: Status.PROCESSING_FAILURE,
+}
+_FIND: _Statuses = {**_ANY_SERVICE, Refused: Status.UNABLE_TO_PROCESS}  # PS3.4 table C.4-1
+
+
+def echo_status(failure: Failure) -> Status:
+    """Return the status of a C-ECHO response, or of one to an unknown request."""
+    return _status(failure, _ANY_SERVICE)
+
+
+def store_status(failure: Failure) -> Status:
+    """Return the status of a C-STORE response, which is the Failure Reason of STOW-RS too."""
+    return _status(failure, _ANY_SERVICE)
+
+
+def find_status(failure: Failure) -> Status:
+    """Return the status of a C-FIND response."""
+    return _status(failure, _FIND)
+
+
+def _status(failure: Failure, statuses: _Statuses) -> Status:
+    if isinstance(failure, DimseFailure):
+        return failure.status
+    return next(statuses[kind] for kind in type(failure).__mro__ if kind in statuses)
