@@ -1,4 +1,4 @@
-# One image for all doors; arguments pick one: docker run dimse-ingestion proxy. Only the operator has
+# One image for all services; arguments select one: docker run dimse-ingestion proxy. Only the operator has
 # its own, by --build-arg EXTRAS=operator: Helm's engine and a Kubernetes client are nobody else's.
 #
 # BASE is any image with Python 3.11 or newer, its venv module and CA certificates. Builds with the
@@ -50,7 +50,7 @@ RUN set -eu; \
     mv /opt/dimse-ingestion /image/opt/; \
     find /image -exec touch -h -d "@${SOURCE_DATE_EPOCH}" {} +
 
-# The base without what no door needs: package managers, documentation, and programs that may
+# The base without what no service needs: package managers, documentation, and programs that may
 # become root. Taken whole into an empty image, so that what was removed is really not there.
 FROM ${BASE} AS system
 ARG SOURCE_DATE_EPOCH=1735689600

@@ -1,7 +1,7 @@
 """DICOMweb of a study and of a large image: what each request costs in time and in bucket reads.
 
-The door and its catalogue are processes with a folder as bucket. There is no peer to compare with:
-beside each time stands what it was spent on. A cell is the median of the rounds.
+The service and its catalogue are processes with a folder as bucket. There is no peer to compare
+with: beside each time stands what it was spent on. A cell is the median of the rounds.
 """
 
 import re
@@ -31,7 +31,7 @@ _DICOM, _JSON = 'multipart/related; type="application/dicom"', "application/dico
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one request: seconds, bytes of the answer, reads of the bucket, bytes the door read."""
+    """Of one request: seconds, bytes of the answer, reads of the bucket, bytes the service read."""
 
     seconds: float
     length: int
@@ -41,10 +41,10 @@ class Cost:
 
 @dataclass(frozen=True)
 class Running:
-    """A storage space whose DICOMweb door is measured."""
+    """A storage space whose DICOMweb service is measured."""
 
     space: StorageSpace
-    door: ServiceProcess
+    service: ServiceProcess
 
     def cost(self, path: str, accept: str) -> Cost:
         """Of a GET that is read to its end."""
@@ -73,23 +73,23 @@ class Running:
         return length
 
     def _reads(self) -> int:
-        found = _GETS.search(self.door.get("/metrics")[1])
+        found = _GETS.search(self.service.get("/metrics")[1])
         return int(float(found[1])) if found else 0
 
     def _read(self) -> int:
         """Bytes the process read, from the bucket and from its peers."""
-        counts = Path(f"/proc/{self.door.pid}/io").read_text().split()
+        counts = Path(f"/proc/{self.service.pid}/io").read_text().split()
         return int(counts[counts.index("rchar:") + 1])
 
 
 @contextmanager
 def running(folder: Path) -> Iterator[Running]:
-    """The door and its catalogue, ready."""
+    """The service and its catalogue, ready."""
     space = StorageSpace(folder, "")
     space.catalogue().start()
-    door = space.dicomweb().start()
+    service = space.dicomweb().start()
     try:
-        yield Running(space, door.ready())
+        yield Running(space, service.ready())
     finally:
         space.close()
 
@@ -109,19 +109,19 @@ def _stored_study(running: Running, folder: Path) -> str:
 
 
 def measured(rounds: int = _ROUNDS) -> tuple[dict[str, list[Cost]], int]:
-    """Each request's costs by its name, and the most memory the door ever had in bytes."""
+    """Each request's costs by its name, and the most memory the service ever had in bytes."""
     costs: dict[str, list[Cost]] = {}
     with tempfile.TemporaryDirectory(prefix="dicomweb-") as name:
         folder = Path(name)
-        with running(folder / "space") as door:
-            study = _stored_study(door, folder / "in")
+        with running(folder / "space") as measured_space:
+            study = _stored_study(measured_space, folder / "in")
             large = MultiFrame(2**30 // FRAME)
             started = time.perf_counter()
-            door.store(_related(iter([large.file()])))
+            measured_space.store(_related(iter([large.file()])))
             costs["STOW-RS of 1 GiB"] = [Cost(time.perf_counter() - started, 2**30, 0, 0)]
             for request, (path, accept) in _requests(study, large).items():
-                costs[request] = [door.cost(path, accept) for _ in range(rounds)]
-            return costs, door.door.peak_memory()
+                costs[request] = [measured_space.cost(path, accept) for _ in range(rounds)]
+            return costs, measured_space.service.peak_memory()
 
 
 def _requests(study: str, large: MultiFrame) -> dict[str, tuple[str, str]]:
@@ -136,7 +136,9 @@ def _requests(study: str, large: MultiFrame) -> dict[str, tuple[str, str]]:
 
 def table(costs: dict[str, list[Cost]], memory: int) -> str:
     """A line for each request, and one for the memory."""
-    lines = [f"{'DICOMweb':34} {'time':>9} {'answer':>12} {'bucket reads':>13} {'door read':>12}"]
+    lines = [
+        f"{'DICOMweb':34} {'time':>9} {'answer':>12} {'bucket reads':>13} {'service read':>12}"
+    ]
     for name, seen in costs.items():
         median = _median(seen)
         seconds, length = median(lambda each: each.seconds), median(lambda each: each.length)
@@ -144,7 +146,7 @@ def table(costs: dict[str, list[Cost]], memory: int) -> str:
         lines.append(
             f"{name:34} {seconds * 1000:6.0f} ms {length:10.0f} B {reads:13.0f} {read:10.0f} B"
         )
-    lines.append(f"most memory of the door: {memory / 2**20:.0f} MiB")
+    lines.append(f"most memory of the service: {memory / 2**20:.0f} MiB")
     return "\n".join(lines)
 
 

@@ -50,13 +50,13 @@ LOADS = [
 
 @contextmanager
 def whole_path(folder: Path) -> Iterator[Peer]:
-    """Our doors, each a process, around a nats-server."""
+    """Start the services as processes around a nats-server."""
     with nats_server(folder / "nats") as nats:
         space = StorageSpace(folder / "space", nats.url)
-        doors = [each.start() for each in (space.catalogue(), space.ingestion(), space.proxy())]
+        services = [each.start() for each in (space.catalogue(), space.ingestion(), space.proxy())]
         try:
-            for door in doors:
-                door.ready()
+            for service in services:
+                service.ready()
             yield Peer("127.0.0.1", space.dimse_port)
         finally:
             space.close()

@@ -80,8 +80,8 @@ def main() -> int:
     """Run a command; what can't be done here is a sentence and the exit status 1."""
     try:
         commands()
-    except Unusable as why:
-        sys.stderr.write(f"{why}\n")
+    except Unusable as error:
+        sys.stderr.write(f"{error}\n")
         return 1
     return 0
 

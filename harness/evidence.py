@@ -100,8 +100,8 @@ def write_file(file: Path, text: str) -> Path:
 def _collected(tells: Callable[[], Files]) -> Files:
     try:
         return tells()
-    except (Exception, Unusable) as trouble:  # noqa: BLE001 - the test's own failure matters more
-        return {"not-told.txt": f"{type(trouble).__name__}: {trouble}"}
+    except (Exception, Unusable) as error:  # noqa: BLE001 - the test's own failure matters more
+        return {"not-told.txt": f"{type(error).__name__}: {error}"}
 
 
 def _logs(namespace: Namespace, pod: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

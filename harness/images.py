@@ -241,8 +241,8 @@ def main(
     """Build the product's image."""
     try:
         typer.echo(product_image(print_line, base, extras, anew=anew))
-    except Unusable as why:
-        typer.echo(str(why), err=True)
+    except Unusable as error:
+        typer.echo(str(error), err=True)
         sys.exit(1)
 
 

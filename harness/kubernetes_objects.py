@@ -151,7 +151,7 @@ class Namespace:
         try:
             eventually(lambda: self._behind(deployment), lambda seen: not seen, seconds)
         except AssertionError as never:
-            raise AssertionError(f"{self.name}/{deployment}: {never}\n{self.troubles()}") from None
+            raise AssertionError(f"{self.name}/{deployment}: {never}\n{self.problems()}") from None
 
     def pods(self, selector: str = "") -> list[dict[str, Any]]:
         """The pods that are not on their way out."""
@@ -195,7 +195,7 @@ class Namespace:
             raise RuntimeError(f"failed in {self.name}/{pod}: {complaint}{output}")
         return str(output)
 
-    def troubles(self) -> str:
+    def problems(self) -> str:
         """Return the problems here, in lines: containers that wait, and warnings."""
         waiting = [line for pod in self.list_objects("Pod") for line in _waiting(pod)]
         return "\n".join([*waiting, *self.warnings()])

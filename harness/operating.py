@@ -150,7 +150,7 @@ class Resource:
                 seconds,
             )
         except AssertionError as never:
-            raise AssertionError(f"{self.name}: {never}\n{self.namespace.troubles()}") from None
+            raise AssertionError(f"{self.name}: {never}\n{self.namespace.problems()}") from None
 
     def events(self) -> list[str]:
         """The messages of the Events about it."""

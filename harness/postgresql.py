@@ -133,18 +133,18 @@ class PostgreSQL:
 
     def _wait_until_it_answers(self) -> None:
         deadline = time.monotonic() + _LONGEST_START
-        while (trouble := self._trouble()) and time.monotonic() < deadline:
+        while (problem := self._problem()) and time.monotonic() < deadline:
             time.sleep(0.02)
-        if trouble:
+        if problem:
             log = (self.folder / "log").read_text(errors="replace")[-2000:]
             self.kill()
-            raise AssertionError(f"PostgreSQL does not answer: {trouble}\n{log}")
+            raise AssertionError(f"PostgreSQL does not answer: {problem}\n{log}")
 
-    def _trouble(self) -> str:
+    def _problem(self) -> str:
         try:
             psycopg.connect(self.url().replace("+psycopg", ""), connect_timeout=2).close()
-        except psycopg.OperationalError as trouble:
-            return str(trouble)
+        except psycopg.OperationalError as error:
+            return str(error)
         return ""
 
     def _end(self, how: signal.Signals) -> None:

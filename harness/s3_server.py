@@ -181,22 +181,22 @@ class S3Server:
 
     def _wait_until_it_answers(self) -> None:
         deadline = time.monotonic() + _LONGEST_START
-        while (trouble := self._trouble()) and time.monotonic() < deadline:
+        while (problem := self._problem()) and time.monotonic() < deadline:
             time.sleep(0.02)
-        if trouble:
+        if problem:
             log = (self.folder / "log").read_text(errors="replace")[-2000:]
             self.stop(signal.SIGKILL)
-            raise AssertionError(f"{self.kind} does not answer: {trouble}\n{log}")
+            raise AssertionError(f"{self.kind} does not answer: {problem}\n{log}")
 
-    def _trouble(self) -> str:
+    def _problem(self) -> str:
         """Why it can't be used yet; MinIO answers 503 for a while."""
         try:
             with urlopen(self.endpoint, context=self._trust(), timeout=2):
                 return ""
         except HTTPError as answer:
             return "" if answer.code < 500 else str(answer)
-        except (URLError, OSError) as trouble:
-            return str(trouble)
+        except (URLError, OSError) as error:
+            return str(error)
 
     def _trust(self) -> ssl.SSLContext | None:
         return ssl.create_default_context(cadata=self.authority) if self.tls else None

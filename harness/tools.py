@@ -90,10 +90,8 @@ def _read(url: str) -> bytes:
     try:
         with urlopen(url, timeout=_LONGEST_DOWNLOAD) as answer:
             return bytes(answer.read())
-    except (URLError, OSError) as trouble:
-        raise Unusable(
-            f"{url} is not reached ({trouble}): download it and put it on PATH"
-        ) from None
+    except (URLError, OSError) as error:
+        raise Unusable(f"{url} is not reached ({error}): download it and put it on PATH") from None
 
 
 def _member(archive: bytes, name: str) -> bytes:

@@ -1,4 +1,4 @@
-"""What was logged, as an operator sees it; a fixture that several rooms' tests take."""
+"""Read logged lines as an operator sees them; a fixture for the tests of several packages."""
 
 import io
 import logging

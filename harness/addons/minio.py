@@ -161,19 +161,19 @@ class MinioAddon:
         self.wait_until_it_answers()
 
     def wait_until_it_answers(self) -> None:
-        """Wait for an answer through the NodePort; AssertionError with the last trouble."""
-        eventually(self._trouble, lambda trouble: not trouble, _LONGEST_START)
+        """Wait for an answer through the NodePort; AssertionError with the last problem."""
+        eventually(self._problem, lambda problem: not problem, _LONGEST_START)
 
     def remove(self) -> None:
         """Remove it with every bucket and key."""
         for kind in ("Deployment", "Service", "Secret", "PersistentVolumeClaim"):
             self.namespace.remove_all(kind, "app.kubernetes.io/name=minio")
 
-    def _trouble(self) -> str:
+    def _problem(self) -> str:
         try:
             self._client.list_buckets()
-        except Exception as trouble:  # noqa: BLE001 - whatever it is, it is told when time is up
-            return str(trouble)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told when time is up
+            return str(error)
         return ""
 
     @cached_property

@@ -17,7 +17,7 @@ from dimse_ingestion.settings import (
 )
 from harness.chart.rendering import Pod, Rendering
 
-DOORS: dict[str, type[ServiceSettings]] = {
+SETTINGS_CLASSES: dict[str, type[ServiceSettings]] = {
     "ingestion": IngestionSettings,
     "catalogue": CatalogueSettings,
     "dicomweb": DicomwebSettings,
@@ -62,17 +62,17 @@ class MountedPod:
 
     def settings(self, monkeypatch: pytest.MonkeyPatch) -> ServiceSettings:
         """The settings as the pod's own command would load them. Raises ConfigurationMistake."""
-        door = self.door
-        for name in door.names().values():
+        settings_class = self.settings_class
+        for name in settings_class.names().values():
             monkeypatch.delenv(name, raising=False)
         for name, value in self.pod.environment.items():
             monkeypatch.setenv(name, str(self.path(value)) if value.startswith("/") else value)
-        return door.load(self._file())
+        return settings_class.load(self._file())
 
     @property
-    def door(self) -> type[ServiceSettings]:
+    def settings_class(self) -> type[ServiceSettings]:
         """The settings class of the pod's command."""
-        return DOORS[self.pod.container["args"][0]]
+        return SETTINGS_CLASSES[self.pod.container["args"][0]]
 
     def path(self, path: str) -> Path:
         """Where a path of the container's lies here."""

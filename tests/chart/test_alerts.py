@@ -1,4 +1,4 @@
-"""Alerts ask for series that the doors write and that a ServiceMonitor brings to Prometheus."""
+"""Check that each series in an alert is one a service exports and a ServiceMonitor scrapes."""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from harness.chart.rendering import COMPONENT, Rendering, rendered, shipped_valu
 METRICS = Path(__file__).parents[2] / "src/dimse_ingestion/observability/metrics.py"
 OTHERS = {"up": set[str](), "kube_pod_status_ready": {"condition"}}
 OF_TARGETS = {"namespace", "pod"}  # labels that Prometheus' operator, and kube-state-metrics, give
-COMPOSED = {"C-STORE failed."}  # in proxy/telling.py, of the service's name
+COMPOSED = {"C-STORE failed."}  # in proxy/request_log.py, of the service's name
 SUFFIXES = {"Counter": ("",), "Gauge": ("",), "Histogram": ("_bucket", "_count", "_sum")}
 
 
@@ -128,7 +128,7 @@ def _rules(rendering: Rendering) -> Iterator[dict[str, Any]]:
 
 
 def _written() -> dict[str, set[str]]:
-    """Each series of the doors with its labels, as metrics.py defines it."""
+    """Return each series of the services with its labels, as metrics.py defines it."""
     defined = re.findall(
         r'(Counter|Gauge|Histogram)\(\s*"(\w+)",(.*?)\n?\)\n', METRICS.read_text(), re.DOTALL
     )

@@ -126,7 +126,7 @@ def test_one_file_has_one_process() -> None:
 
 
 def test_missing_secrets_and_config_maps_hold_no_pod_up(rendering: Rendering) -> None:
-    """What rotates is optional: a door runs without it and says what is missing."""
+    """What rotates is optional: a service runs without it and reports what is missing."""
     for pod in rendering.pods():
         for volume in pod.spec["volumes"]:
             source = volume.get("secret") or volume.get("configMap") or {"optional": True}

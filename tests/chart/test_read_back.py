@@ -1,4 +1,4 @@
-"""What the chart writes, each door's own loader reads: the same as the values say.
+"""Read what the chart writes with each service's own loader, and compare it with the values.
 
 The loader is the program's (`dimse_ingestion.settings`), the environment and the mounts are those
 of the rendered pods, laid out below a temporary folder.
@@ -21,7 +21,7 @@ from dimse_ingestion.settings import (
 from harness.chart import CHART
 from harness.chart.rendering import Rendering, Values, rendered, shipped_values
 from harness.chart.values_file import values_of
-from tests.chart.mounted_pod import DOORS, MountedPod
+from tests.chart.mounted_pod import SETTINGS_CLASSES, MountedPod
 
 EVERY = {"log_level": "logLevel", "drain_timeout": "drainTimeout", "otlp_endpoint": "otlpEndpoint"}
 NATS = {
@@ -84,7 +84,7 @@ def _check(settings: ServiceSettings, expected: dict[str, str], values: Values) 
 def test_every_variable_is_one_that_the_service_knows(rendering: Rendering, tmp_path: Path) -> None:
     added = {"HTTPS_PROXY"}  # by extraEnv
     for mounted in _mounted(rendering, tmp_path):
-        known = set(mounted.door.names().values())
+        known = set(mounted.settings_class.names().values())
         assert set(mounted.pod.environment) - added <= known, mounted.pod.component
 
 
@@ -134,7 +134,7 @@ def test_every_setting_of_a_service_is_within_reach(component: str) -> None:
     """Each is written by the chart, or may stand in the component's `settings`; and no other."""
     pod = rendered(shipped_values("ci/everything-on-values.yaml")).pod(component)
     (settings,) = [each for each in VALUES if each.name == f"{component}.settings"]
-    known = set(DOORS[component].names().values())
+    known = set(SETTINGS_CLASSES[component].names().values())
     allowed = {_variable(component, key) for key in settings.fragment["properties"]}
     assert allowed <= known
     assert known - allowed - set(pod.environment) - NOT_SET_BY_THE_CHART <= _written(component)
@@ -145,7 +145,7 @@ def _variable(component: str, key: str) -> str:
     if component != "proxy":
         return key
     field = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key).lower()
-    return DOORS["proxy"].names().get(field, key)
+    return SETTINGS_CLASSES["proxy"].names().get(field, key)
 
 
 def _written(component: str) -> set[str]:

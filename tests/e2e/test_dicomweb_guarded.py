@@ -1,4 +1,4 @@
-"""A second DICOMweb door to a space: for bearers of a token, and with a configured address.
+"""A second DICOMweb service of a space, which requires a token and has a configured address.
 
 It is a release of its own with nothing else in it, in the space's namespace, on the space's bucket
 and catalogue. What makes a token a bad one is for the unit tests.
@@ -29,7 +29,7 @@ _PORT = 8081
 
 @dataclass(frozen=True)
 class Gate:
-    """The door, and the key that its issuer signs with."""
+    """The service, and the key that its issuer signs with."""
 
     release: Release
     key: SigningKey
@@ -69,7 +69,7 @@ def issuer(namespace: Namespace, image: str, key: SigningKey) -> None:
 
 
 def values(observed: Observed) -> dict[str, Any]:
-    """What the door is installed by: the space's values, and nothing but DICOMweb."""
+    """Return the values of the service: those of the space, with DICOMweb alone."""
     settings = {
         "DICOMWEB_AUTH": "bearer",
         "DICOMWEB_JWKS_URL": f"http://{KEYS}:8080/jwks.json",

@@ -23,12 +23,12 @@ _PAUSE = 0.2
 
 @dataclass(frozen=True)
 class Measured:
-    """One operation; `trouble` is empty when it succeeded."""
+    """One operation; `problem` is empty when it succeeded."""
 
     name: str
     began: float
     seconds: float
-    trouble: str
+    problem: str
 
 
 @dataclass
@@ -61,8 +61,8 @@ class Bystander:
         for each in self.acknowledged:
             try:
                 digest = hashlib.sha256(self.data_set(each)).hexdigest()
-            except OSError as trouble:
-                digest = str(trouble)
+            except OSError as error:
+                digest = str(error)
             if digest != each.sha256:
                 match.append(f"{each.sop_instance_uid}: {digest}")
         return match
@@ -84,10 +84,10 @@ class Bystander:
         began = time.monotonic()
         try:
             operation()
-            trouble = ""
+            problem = ""
         except Exception as error:  # noqa: BLE001 - whatever it is, the service did not serve
-            trouble = f"{type(error).__name__}: {error}"
-        done = Measured(name, began, time.monotonic() - began, trouble)
+            problem = f"{type(error).__name__}: {error}"
+        done = Measured(name, began, time.monotonic() - began, problem)
         self.measured.append(done)
         return done
 

@@ -72,23 +72,23 @@ class AttackedSpace:
         """
         for _ in range(_IDLE_ROUNDS):
             measured = self.bystander.once()
-        assert not any(each.trouble for each in measured), measured
+        assert not any(each.problem for each in measured), measured
         slowest = max(each.seconds for each in self.bystander.measured[len(measured) :])
         self.bound = 1.0 + _FACTOR * slowest
 
     def ended(self) -> list[str]:
         """Return a sentence for each process that is no more."""
         return [
-            f"{name} ended with {door.process.returncode}: {door.last_lines(5)}"
-            for name, door in self.services.items()
-            if door.process is not None and door.process.poll() is not None
+            f"{name} ended with {service.process.returncode}: {service.last_lines(5)}"
+            for name, service in self.services.items()
+            if service.process is not None and service.process.poll() is not None
         ]
 
     def new_tracebacks(self) -> list[str]:
         """Return what was logged with a traceback since the last call."""
         match = []
-        for name, door in self.services.items():
-            lines = door.lines()
+        for name, service in self.services.items():
+            lines = service.lines()
             new = lines[self._read.get(name, 0) :]
             self._read[name] = len(lines)
             match += [f"{name}: {line}" for line in new if _TRACEBACK.search(line)]
@@ -98,8 +98,8 @@ class AttackedSpace:
         """Return a sentence for each process that has had too much memory."""
         return [
             f"{name} ({pid}) had {peak // 2**20} MB"
-            for name, door in self.services.items()
-            for pid, peak in _peaks(door)
+            for name, service in self.services.items()
+            for pid, peak in _peaks(service)
             if peak > MEMORY
         ]
 
@@ -108,7 +108,7 @@ class AttackedSpace:
         return [
             each
             for each in self.bystander.measured
-            if each.began >= since and (each.trouble or each.seconds > self.bound)
+            if each.began >= since and (each.problem or each.seconds > self.bound)
         ]
 
 
@@ -195,19 +195,19 @@ def attacked_space(folder: Path, server_settings: dict[str, object]) -> Iterator
 def keep_logs(attacked: AttackedSpace, folder: Path) -> None:
     """Copy the services' logs beside the inputs."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, door in attacked.services.items():
-        shutil.copy(door.log, folder / f"{name}.log")
+    for name, service in attacked.services.items():
+        shutil.copy(service.log, folder / f"{name}.log")
 
 
 def _shortened(sentence: str) -> str:
     return sentence if len(sentence) < 1200 else f"{sentence[:300]} ... {sentence[-800:]}"
 
 
-def _peaks(door: ServiceProcess) -> Iterator[tuple[int, int]]:
+def _peaks(service: ServiceProcess) -> Iterator[tuple[int, int]]:
     """The most resident memory of a service's process, and of its workers while they live."""
     try:
-        yield door.pid, door.peak_memory()
-        for child in psutil.Process(door.pid).children(recursive=True):
+        yield service.pid, service.peak_memory()
+        for child in psutil.Process(service.pid).children(recursive=True):
             yield child.pid, child.memory_info().rss
     except (OSError, psutil.Error):
         return  # ended; which is found elsewhere

@@ -107,7 +107,7 @@ def test_whatever_comes_all_are_served_and_nothing_is_lost(
     _check_processes(attacked, findings)
     for each in attacked.held_up(began):
         findings.add(
-            f"the bystander's {each.name} took {each.seconds:.2f} s: {each.trouble or 'slow'}"
+            f"the bystander's {each.name} took {each.seconds:.2f} s: {each.problem or 'slow'}"
         )
     _check_recovery(attacked, findings)
     if findings.sentences:
@@ -155,8 +155,8 @@ def _check_recovery(attacked: AttackedSpace, findings: Findings) -> None:
     """Everything is served again, memory was bounded, and what was acknowledged is there."""
     try:
         eventually(
-            lambda: [each for each in attacked.bystander.once() if each.trouble],
-            lambda troubles: not troubles,
+            lambda: [each for each in attacked.bystander.once() if each.problem],
+            lambda problems: not problems,
             _LATEST_RECOVERY,
         )
     except AssertionError as never:

@@ -243,20 +243,20 @@ async def system(tmp_path: Path) -> AsyncIterator[System]:
         yield made
 
 
-async def troubled(
+async def wait_for_problems(
     health: Health, wanted: Callable[[dict[str, str]], bool], seconds: float = 20.0
 ) -> dict[str, str]:
-    """The troubles once they are as wanted; fails with the last ones seen."""
+    """The problems once they are as wanted; fails with the last ones seen."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
-    while not wanted(found := dict(await health.troubles())):
+    while not wanted(found := dict(await health.problems())):
         assert loop.time() < deadline, f"last seen: {found}"
         await asyncio.sleep(0.05)
     return found
 
 
 async def is_ready(health: Health) -> None:
-    await troubled(health, lambda found: not found)
+    await wait_for_problems(health, lambda found: not found)
 
 
 @pytest.mark.parametrize("size", [1000, LARGE], ids=["inline", "in a session"])
@@ -328,7 +328,7 @@ async def test_a_bucket_that_refuses_the_key_for_a_while_costs_no_image(
         assert (refused.status, refused.transient) == (Status.NOT_AUTHORIZED, True)
         before = refusals()
         storing = asyncio.create_task(system.store(sent))
-        await troubled(health, lambda _: refusals() > before)
+        await wait_for_problems(health, lambda _: refusals() > before)
         assert not storing.done()
         system.configure_s3(server, secret_key=server.secret_key)
         assert (await storing).status == Status.SUCCESS
@@ -446,7 +446,9 @@ async def queried_again(system: System, number: int) -> Any:
 async def test_readiness_names_what_is_missing_and_recovers_when_it_appears(tmp_path: Path) -> None:
     async with system_in(tmp_path) as system:
         health = await system.start_ingestion()
-        found = await troubled(health, lambda found: "bucket" in found and "nats" not in found)
+        found = await wait_for_problems(
+            health, lambda found: "bucket" in found and "nats" not in found
+        )
         assert f"ConfigMap {system.config}" in found["bucket"]
         assert {"event sink", "catalogue"} <= found.keys()
         sent = image()
@@ -454,7 +456,7 @@ async def test_readiness_names_what_is_missing_and_recovers_when_it_appears(tmp_
         assert (refused.status, refused.transient) == (Status.OUT_OF_RESOURCES, True)
 
         system.configure_bucket()
-        await troubled(health, lambda found: found.keys() == {"event sink", "catalogue"})
+        await wait_for_problems(health, lambda found: found.keys() == {"event sink", "catalogue"})
         await system.start_catalogue()
         await is_ready(health)
         assert (await system.store(sent)).status == Status.SUCCESS
@@ -465,7 +467,7 @@ async def test_readiness_tells_of_a_nats_that_went_and_of_its_return(system: Sys
     health = await system.start_ingestion("replica-2")
     await is_ready(health)
     system.nats.kill()
-    found = await troubled(health, lambda found: "nats" in found)
+    found = await wait_for_problems(health, lambda found: "nats" in found)
     assert "NATS" in found["nats"]
     system.nats.start()
     await is_ready(health)
@@ -548,17 +550,19 @@ async def test_the_process_tells_why_it_is_not_ready_and_ends_well_on_sigterm(
 ) -> None:
     with nats_server(tmp_path / "nats") as server:
         space = StorageSpace(tmp_path / "space", server.url)
-        door = space.ingestion()
+        ingestion = space.ingestion()
         try:
-            door.start()
-            status, text = await eventually_answered(door.readiness, lambda seen: seen[0] == 503)
+            ingestion.start()
+            status, text = await eventually_answered(
+                ingestion.readiness, lambda seen: seen[0] == 503
+            )
             assert status == 503
             assert "catalogue:" in text
-            assert door.get("/livez")[0] == 200
-            assert "dimse_ingestion_stored_total" in door.get("/metrics")[1]
-            ended = await asyncio.to_thread(door.stop)
+            assert ingestion.get("/livez")[0] == 200
+            assert "dimse_ingestion_stored_total" in ingestion.get("/metrics")[1]
+            ended = await asyncio.to_thread(ingestion.stop)
             assert ended == 0
-            assert any("Drained" in line for line in door.lines())
+            assert any("Drained" in line for line in ingestion.lines())
         finally:
             space.close()
 

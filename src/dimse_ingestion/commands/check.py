@@ -75,10 +75,10 @@ async def _check_proxy(report: Report, config: Path | None) -> None:
 async def _check_whole_path(report: Report, settings: ProxySettings, link: NatsClient) -> None:
     requester = CarrierClient(link, Subjects(settings.nats_subject_root), settings.proxy_id)
     await requester.start()
-    path = UpstreamProbe(requester, settings.ae_title, lambda: link.trouble)
+    path = UpstreamProbe(requester, settings.ae_title, lambda: link.problem)
     await path.probe()
-    if path.trouble:
-        report.fail("the path to bucket and catalogue", path.trouble)
+    if path.problem:
+        report.fail("the path to bucket and catalogue", path.problem)
     else:
         report.ok("the path to bucket and catalogue: a C-ECHO succeeded")
     await requester.close()

@@ -103,8 +103,8 @@ async def _is_ready(report: Report, proxy: RunningProxy, longest: float) -> bool
     try:
         await asyncio.wait_for(proxy.path.wait_until_open(), longest)
     except TimeoutError:
-        for name, why in (await proxy.health.troubles()).items():
-            report.fail(name, why)
+        for name, problem in (await proxy.health.problems()).items():
+            report.fail(name, problem)
         if not report.failed:
             report.fail("path", f"No C-ECHO has succeeded within {longest:g} s.")
         return False

@@ -13,7 +13,7 @@ from dimse_ingestion.settings import MountedMissing
 from dimse_ingestion.transport.carrier import CarrierDown
 
 Check = Callable[[], Awaitable[None]]
-_TROUBLES = (Failure, CarrierDown, MountedMissing, ValueError)
+_ERRORS = (Failure, CarrierDown, MountedMissing, ValueError)
 
 
 class Report:
@@ -36,8 +36,8 @@ class Report:
         """Run a check and print the result; return whether it raised nothing."""
         try:
             await check()
-        except _TROUBLES as trouble:
-            self.fail(subject, getattr(trouble, "comment", "") or str(trouble))
+        except _ERRORS as error:
+            self.fail(subject, getattr(error, "comment", "") or str(error))
             return False
         self.ok(f"{subject}: {ok}" if ok else subject)
         return True

@@ -31,7 +31,7 @@ END_LENGTH = 10
 """Bytes at the end of a fragment that may contain the end marker of an image, before padding."""
 
 
-class NoSize(ValueError):
+class InvalidCodeStream(ValueError):
     """The code stream has no valid header with a size; the message is for the client."""
 
 
@@ -53,14 +53,14 @@ class Size:
 def claimed_size(code_stream: bytes, transfer_syntax_uid: str) -> Size | None:
     """Return the largest size in the headers; None if the syntax has no such header.
 
-    Raises NoSize when the code stream does not begin as its transfer syntax says.
+    Raises InvalidCodeStream when the code stream does not begin as its transfer syntax says.
     """
     if transfer_syntax_uid in _JPEG_2000:
         return _jpeg_2000_size(code_stream)
     if transfer_syntax_uid in _JPEG:
         return _jpeg_size(code_stream)
     if transfer_syntax_uid == RLE_LOSSLESS and not _is_rle_header(code_stream):
-        raise NoSize("The frame has no RLE header.")
+        raise InvalidCodeStream("The frame has no RLE header.")
     return None
 
 
@@ -95,10 +95,10 @@ def _jpeg_2000_size(code_stream: bytes) -> Size:
     place = _code_stream_offset(code_stream)
     fixed = code_stream[place + 8 : place + 42]
     if code_stream[place : place + 4] != _START_OF_CODE_STREAM or len(fixed) < 34:
-        raise NoSize("The frame holds no JPEG 2000 code stream.")
+        raise InvalidCodeStream("The frame holds no JPEG 2000 code stream.")
     right, bottom, left, top, across, down, first_x, first_y, samples = struct.unpack(">8IH", fixed)
     if not across or not down or right <= left or bottom <= top:
-        raise NoSize("The JPEG 2000 code stream claims an impossible size.")
+        raise InvalidCodeStream("The JPEG 2000 code stream claims an impossible size.")
     tiles = -(-(right - first_x) // across) * -(-(bottom - first_y) // down)
     return Size(bottom - top, right - left, samples, tiles)
 
@@ -122,7 +122,7 @@ def _code_stream_offset(data: bytes) -> int:
 def _jpeg_size(code_stream: bytes) -> Size:
     sizes = list(_jpeg_sizes(code_stream))
     if not sizes:
-        raise NoSize("The frame holds no JPEG with a frame header.")
+        raise InvalidCodeStream("The frame holds no JPEG with a frame header.")
     return max(sizes, key=lambda size: size.samples)
 
 

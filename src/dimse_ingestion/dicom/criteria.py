@@ -198,8 +198,10 @@ def _is_moment(text: str) -> bool:
     return comparison.is_temporal(text, "DT")
 
 
-def _invalid_key(key: Element, why: str) -> DimseFailure:
-    return DimseFailure(Status.DOES_NOT_MATCH_SOP_CLASS, f"Key ({key.group},{key.element}) {why}.")
+def _invalid_key(key: Element, reason: str) -> DimseFailure:
+    return DimseFailure(
+        Status.DOES_NOT_MATCH_SOP_CLASS, f"Key ({key.group},{key.element}) {reason}."
+    )
 
 
 def criteria(

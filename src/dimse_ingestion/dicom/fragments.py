@@ -19,7 +19,7 @@ from dimse_ingestion.dicom.code_streams import (
     ends_image,
     has_markers,
 )
-from dimse_ingestion.dicom.frames import ImagePixels, NoFrame
+from dimse_ingestion.dicom.frames import FrameNotFound, ImagePixels
 
 ITEM_HEADER = 8
 """Bytes of tag and length before each fragment."""
@@ -41,9 +41,9 @@ class EncapsulatedFrame:
     fragments: tuple[int, ...]
 
     def frame(self, read: bytes) -> bytes:
-        """Return the frame from the bytes read at its range; raises NoFrame if too short."""
+        """Return the frame from the bytes read at its range; raises FrameNotFound if too short."""
         if len(read) < self.length:
-            raise NoFrame("The pixel data is shorter than its fragments say.")
+            raise FrameNotFound("The pixel data is shorter than its fragments say.")
         if len(self.fragments) == 1:
             return read
         begins = accumulate((each + ITEM_HEADER for each in self.fragments), initial=0)
@@ -72,14 +72,14 @@ class Boundary:
 class FragmentIndex:
     """The fragments of encapsulated pixel data; `lengths` starts with the Basic Offset Table's.
 
-    Raises NoFrame if there are fewer fragments than frames, which can't be separated then.
+    Raises FrameNotFound if there are fewer fragments than frames, which can't be separated then.
     """
 
     def __init__(
         self, pixels: ImagePixels, lengths: Sequence[int], transfer_syntax_uid: str
     ) -> None:
         if len(lengths) <= 1:
-            raise NoFrame("The pixel data holds no fragment.")
+            raise FrameNotFound("The pixel data holds no fragment.")
         self._pixels = pixels
         self._syntax = transfer_syntax_uid
         self._lengths = tuple(lengths[1:])
@@ -164,7 +164,7 @@ class FragmentIndex:
     def starts_by_markers(
         self, boundaries: Sequence[Boundary], *, is_image: bool
     ) -> tuple[int, ...]:
-        """Return the first fragment of each frame by image markers; raises NoFrame.
+        """Return the first fragment of each frame by image markers; raises FrameNotFound.
 
         `is_image` is whether the first fragment begins an image: if not, only ends are used.
         """
@@ -191,7 +191,7 @@ class FragmentIndex:
         return range(max(0, begin - 1), min(end, self.number - 1))
 
     def frame(self, starts: Sequence[int], number: int) -> EncapsulatedFrame:
-        """Return the location of frame `number`, counted from 1; raises NoFrame."""
+        """Return the location of frame `number`, counted from 1; raises FrameNotFound."""
         self._pixels.check_number(number)
         begin, end = self._span(starts, number)
         length = self._items[end] - self._items[begin] - ITEM_HEADER
@@ -201,9 +201,9 @@ class FragmentIndex:
         """Return the range of every fragment."""
         return [(self._offset(n), length) for n, length in enumerate(self._lengths)]
 
-    def no_frames(self) -> NoFrame:
+    def no_frames(self) -> FrameNotFound:
         """Return the error for fragments that can't be assigned to frames."""
-        return NoFrame(
+        return FrameNotFound(
             f"The pixel data has {self.number} fragments for "
             f"{self._pixels.number_of_frames} frames and nothing that tells them apart: "
             "retrieve the instance or its bulk data as a whole."

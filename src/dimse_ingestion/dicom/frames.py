@@ -22,7 +22,7 @@ _SUBSAMPLED = {"YBR_FULL_422": (2, 3), "YBR_PARTIAL_422": (2, 3), "YBR_PARTIAL_4
 """The share of its samples that a subsampled frame stores (PS3.3 C.7.6.3.1.2)."""
 
 
-class NoFrame(ValueError):
+class FrameNotFound(ValueError):
     """The frame does not exist or can't be located; the message says which."""
 
 
@@ -79,18 +79,18 @@ class ImagePixels:
         return min(number // 2 + 1, self.number_of_frames)
 
     def check_number(self, number: int) -> None:
-        """Raise NoFrame unless there is a frame of this number, counted from 1."""
+        """Raise FrameNotFound unless there is a frame of this number, counted from 1."""
         if not 1 <= number <= self.number_of_frames:
             frames = f"{self.number_of_frames} frame{'s' * (self.number_of_frames > 1)}"
-            raise NoFrame(f"There is no frame {number}: the instance has {frames}.")
+            raise FrameNotFound(f"There is no frame {number}: the instance has {frames}.")
 
 
 def image_pixels(elements: Iterable[Element]) -> ImagePixels:
-    """Return the pixel attributes of an instance; raises NoFrame if it has no pixels."""
+    """Return the pixel attributes of an instance; raises FrameNotFound if it has no pixels."""
     found = by_tag(elements)
     data = next((found[tag] for tag in PIXEL_DATA_TAGS if tag in found), None)
     if data is None or data.bulk is None:
-        raise NoFrame("The instance has no pixel data: it is not an image.")
+        raise FrameNotFound("The instance has no pixel data: it is not an image.")
     try:
         pixels = ImagePixels(
             vr=data.vr,
@@ -103,9 +103,9 @@ def image_pixels(elements: Iterable[Element]) -> ImagePixels:
             number_of_frames=_number_of_frames(found),
         )
     except ValueError as wrong:
-        raise NoFrame(f"The instance's image attributes are damaged: {wrong}.") from None
+        raise FrameNotFound(f"The instance's image attributes are damaged: {wrong}.") from None
     if not pixels.native_bits:
-        raise NoFrame("The instance's image has no rows, columns or bits.")
+        raise FrameNotFound("The instance's image has no rows, columns or bits.")
     return pixels
 
 
@@ -147,10 +147,10 @@ class NativeFrame:
     def frame(self, read: bytes) -> bytes:
         """Return the frame from the bytes read at its range, aligned to a byte (PS3.5 8.1.1).
 
-        Raises NoFrame if the pixel data ends before the frame.
+        Raises FrameNotFound if the pixel data ends before the frame.
         """
         if len(read) < self.length:
-            raise NoFrame("The pixel data is shorter than its frames.")
+            raise FrameNotFound("The pixel data is shorter than its frames.")
         if not self.shift and not self.bits % 8:
             return read
         bits = int.from_bytes(read, "little") >> self.shift & ((1 << self.bits) - 1)
@@ -160,7 +160,7 @@ class NativeFrame:
 def native_pixels(pixels: ImagePixels) -> ImagePixels:
     """Return the pixel attributes with the layout that matches the stored length.
 
-    Raises NoFrame if no layout matches.
+    Raises FrameNotFound if no layout matches.
     """
     layouts = list(_layouts(pixels))
     for each in layouts:
@@ -174,7 +174,7 @@ def native_pixels(pixels: ImagePixels) -> ImagePixels:
     excess = pixels.bulk.length - expected
     if excess >= 0 and (number == 1 or excess < number):
         return pixels
-    raise NoFrame(
+    raise FrameNotFound(
         f"The pixel data has {pixels.bulk.length} bytes, and Number of Frames, Rows, Columns, "
         f"Samples per Pixel and Bits Allocated make {expected}: its frames can't be told apart. "
         "Retrieve the instance or its bulk data as a whole."
@@ -205,11 +205,11 @@ def _layouts(pixels: ImagePixels) -> Iterator[ImagePixels]:
 
 
 def native_frame(pixels: ImagePixels, number: int) -> NativeFrame:
-    """Return the location of uncompressed frame `number`, counted from 1; raises NoFrame."""
+    """Return the location of uncompressed frame `number`, counted from 1; raises FrameNotFound."""
     pixels.check_number(number)
     first_bit = (number - 1) * pixels.stride
     begin, shift = divmod(first_bit, _BYTE)
     end = -(-(first_bit + pixels.native_bits) // _BYTE)
     if end > pixels.bulk.length:
-        raise NoFrame(f"The pixel data ends before frame {number}.")
+        raise FrameNotFound(f"The pixel data ends before frame {number}.")
     return NativeFrame(pixels.bulk.offset + begin, end - begin, shift, pixels.native_bits)

@@ -118,7 +118,7 @@ def _add_checks(
     async def catalogue() -> str:
         return (await health_check.health()).catalogue
 
-    health.add("nats", lambda: client.trouble)
+    health.add("nats", lambda: client.problem)
     health.add("bucket", bucket)
     health.add("event sink", event_sink)
     health.add("catalogue", catalogue)

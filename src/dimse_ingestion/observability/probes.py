@@ -44,29 +44,29 @@ class Health:
         """Make the service not ready: it finishes its work and accepts nothing new."""
         self._draining = True
 
-    async def troubles(self) -> Mapping[str, str]:
+    async def problems(self) -> Mapping[str, str]:
         """Run the checks and return the sentences of those that fail, by name."""
         self._checked_at = time.monotonic()
         results = await asyncio.gather(*(_run(check) for check in self._checks.values()))
-        troubles = {name: text for name, text in zip(self._checks, results, strict=True) if text}
+        problems = {name: text for name, text in zip(self._checks, results, strict=True) if text}
         if self._draining:
-            return {"draining": "The service is shutting down."} | troubles
-        self._log_change(troubles)
-        return troubles
+            return {"draining": "The service is shutting down."} | problems
+        self._log_change(problems)
+        return problems
 
     async def watch(self) -> None:
         """Run the checks every 10 seconds, unless /readyz does, so that changes are logged."""
         while True:
             if time.monotonic() - self._checked_at >= _CHECK_INTERVAL:
-                await self.troubles()
+                await self.problems()
             await asyncio.sleep(self._checked_at + _CHECK_INTERVAL - time.monotonic())
 
-    def _log_change(self, troubles: Mapping[str, str]) -> None:
-        if troubles == self._last_logged:
+    def _log_change(self, problems: Mapping[str, str]) -> None:
+        if problems == self._last_logged:
             return
-        self._last_logged = troubles
-        if troubles:
-            _LOG.warning(f"The {self._name} is not ready.", reason=troubles)
+        self._last_logged = problems
+        if problems:
+            _LOG.warning(f"The {self._name} is not ready.", reason=problems)
         else:
             _LOG.info(f"The {self._name} is ready.")
 
@@ -101,7 +101,7 @@ def routes(health: Health) -> list[Route]:
         return PlainTextResponse("alive\n")
 
     async def readyz(_: Request) -> Response:
-        return _readiness(await health.troubles())
+        return _readiness(await health.problems())
 
     async def metrics(_: Request) -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
@@ -109,8 +109,8 @@ def routes(health: Health) -> list[Route]:
     return [Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics)]
 
 
-def _readiness(troubles: Mapping[str, str]) -> Response:
-    if not troubles:
+def _readiness(problems: Mapping[str, str]) -> Response:
+    if not problems:
         return PlainTextResponse("ready\n")
-    lines = ["not ready", *(f"{name}: {trouble}" for name, trouble in troubles.items())]
+    lines = ["not ready", *(f"{name}: {problem}" for name, problem in problems.items())]
     return PlainTextResponse("\n".join(lines) + "\n", HTTPStatus.SERVICE_UNAVAILABLE)

@@ -19,7 +19,7 @@ from dimse_ingestion.dicom.fragments import (
     EncapsulatedFrame,
     FragmentIndex,
 )
-from dimse_ingestion.dicom.frames import ImagePixels, NoFrame
+from dimse_ingestion.dicom.frames import FrameNotFound, ImagePixels
 from dimse_ingestion.operations.retrieve import CONCURRENT_READS, Retriever
 from dimse_ingestion.queries.contract import Located
 
@@ -47,14 +47,14 @@ class FragmentReader:
         self._cache: OrderedDict[str, _FrameStarts] = OrderedDict()
 
     async def index(self, located: Located, pixels: ImagePixels) -> FragmentIndex:
-        """Return the fragments of an instance; raises NoFrame."""
+        """Return the fragments of an instance; raises FrameNotFound."""
         lengths = pixels.bulk.fragments or await self._read_item_lengths(located, pixels)
         return FragmentIndex(pixels, lengths, located.transfer_syntax_uid)
 
     async def frames(
         self, located: Located, pixels: ImagePixels, numbers: Iterable[int]
     ) -> list[EncapsulatedFrame]:
-        """Return the locations of frames by their numbers from 1; raises NoFrame."""
+        """Return the locations of frames by their numbers from 1; raises FrameNotFound."""
         cached = await self._frame_starts(located, pixels)
         located_frames = []
         for number in numbers:
@@ -67,7 +67,7 @@ class FragmentReader:
         return located_frames
 
     async def check_plain(self, located: Located, pixels: ImagePixels) -> None:
-        """Raise NoFrame where there is a fragment for each frame, but an image spans fragments."""
+        """Raise FrameNotFound if fragments are as many as frames, but an image spans fragments."""
         cached = await self._frame_starts(located, pixels)
         if not cached.index.is_plain or not await self._begins_image(located, cached.index):
             return
@@ -172,7 +172,7 @@ class FragmentReader:
                 read = await self.data_set(located, place, min(_SCAN_READ_SIZE, end - place))
             header = read[place - read_at : place - read_at + ITEM_HEADER]
             if header[:4] != _ITEM or len(lengths) > _MAX_FRAGMENTS:
-                raise NoFrame(
+                raise FrameNotFound(
                     "The pixel data is not a sequence of fragments: its frames cannot be located."
                 )
             lengths.append(int.from_bytes(header[4:], "little"))

@@ -12,7 +12,7 @@ from dimse_ingestion.dicom import frames, uids
 from dimse_ingestion.dicom.code_streams import begins_image, ends_image, has_markers
 from dimse_ingestion.dicom.elements import BulkReference, Element
 from dimse_ingestion.dicom.fragments import ITEM_HEADER, ByteRange, EncapsulatedFrame
-from dimse_ingestion.dicom.frames import ImagePixels, NativeFrame, NoFrame
+from dimse_ingestion.dicom.frames import FrameNotFound, ImagePixels, NativeFrame
 from dimse_ingestion.dicom.presentation_state import presentation_elements
 from dimse_ingestion.dicom.value_representations import little_endian
 from dimse_ingestion.operations.fragment_reader import FragmentReader
@@ -57,7 +57,7 @@ class FrameReader:
     async def locate(self, located: Located, numbers: Sequence[int]) -> list[FrameLocation]:
         """Return the locations of frames by their numbers from 1.
 
-        Raises NoFrame when there is no such frame, ObjectMissing, and as the bucket does.
+        Raises FrameNotFound when there is no such frame, ObjectMissing, and as the bucket does.
         """
         pixels = frames.image_pixels(located.elements)
         for number in numbers:
@@ -97,7 +97,7 @@ class FrameReader:
             offset += length + ITEM_HEADER
 
     async def fragments(self, located: Located) -> list[ByteRange]:
-        """Return the locations of all fragments, whatever their frames; raises NoFrame."""
+        """Return the locations of all fragments, whatever their frames; raises FrameNotFound."""
         pixels = frames.image_pixels(located.elements)
         index = await self._fragments.index(located, replace(pixels, number_of_frames=1))
         return index.whole()
@@ -117,7 +117,7 @@ class FrameReader:
                         yield piece
 
     async def read_frame(self, place: FrameLocation) -> bytes:
-        """Return a frame's bytes; raises NoFrame where they are not one frame."""
+        """Return a frame's bytes; raises FrameNotFound where they are not one frame."""
         frame_place = place.place
         if not _has_bytes_in_words(place):
             read = await self._fragments.data_set(
@@ -132,7 +132,7 @@ class FrameReader:
         return frame_place.frame(_little_endian(place, read)[odd : odd + frame_place.length])
 
     async def _check_markers(self, place: FrameLocation, frame: bytes) -> None:
-        """Raise NoFrame where a fragment taken for a frame begins or ends within an image."""
+        """Raise FrameNotFound where a fragment taken for a frame begins or ends within an image."""
         syntax = place.located.transfer_syntax_uid
         if not has_markers(syntax) or isinstance(place.place, NativeFrame):
             return
@@ -170,10 +170,10 @@ def _encapsulated_location(
 ) -> FrameLocation:
     """Return the location of a frame in fragments.
 
-    Raises NoFrame for an empty frame, and for uncompressed samples shorter than a frame.
+    Raises FrameNotFound for an empty frame, and for uncompressed samples shorter than a frame.
     """
     if not any(place.fragments):
-        raise NoFrame(f"Frame {number} is empty: the pixel data has no bytes for it.")
+        raise FrameNotFound(f"Frame {number} is empty: the pixel data has no bytes for it.")
     location = FrameLocation(located, pixels, number, place)
     if not location.has_samples:
         return location

@@ -16,7 +16,7 @@ from dimse_ingestion.dicom import uids
 from dimse_ingestion.dicom.byte_feed import Inflater
 from dimse_ingestion.dicom.elements import Element, element
 from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.frames import PIXEL_DATA, NoFrame, image_pixels
+from dimse_ingestion.dicom.frames import PIXEL_DATA, FrameNotFound, image_pixels
 from dimse_ingestion.dicom.query_levels import UNIQUE_KEYS
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.dicom.value_representations import little_endian
@@ -274,5 +274,5 @@ def _word_vr(located: Located, element_: Element) -> str:
     """Return the VR of a value's words: for pixel data it depends on Bits Allocated."""
     try:
         return image_pixels(located.elements).word_vr if element_.tag == PIXEL_DATA else element_.vr
-    except NoFrame:
+    except FrameNotFound:
         return element_.vr

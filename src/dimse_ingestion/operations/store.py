@@ -113,7 +113,9 @@ class Storer:
         except DimseFailure as failure:
             if failure.status != Status.CANNOT_UNDERSTAND:
                 raise
-            _LOG.warning("A damaged object is overwritten.", object=existing.key, why=str(failure))
+            _LOG.warning(
+                "A damaged object is overwritten.", object=existing.key, reason=str(failure)
+            )
             return None
         if metadata.header_size + instance.size != existing.size:
             _LOG.warning("An object of another size is overwritten.", object=existing.key)

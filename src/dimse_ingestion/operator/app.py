@@ -40,22 +40,22 @@ class Operator:
         self._resource_watch: ResourceWatchCheck | None = None
         self._object_watch = ObjectWatchCheck(settings.namespaces)
         self.health = Health("operator")
-        self.health.add("watch", lambda: self.trouble)
+        self.health.add("watch", lambda: self.problem)
 
     @property
-    def trouble(self) -> str:
+    def problem(self) -> str:
         """A sentence when only a restart helps, as when a watch is dead; else empty."""
         if self._resource_watch is None:
             return ""
-        return self._resource_watch.trouble or self._object_watch.trouble
+        return self._resource_watch.problem or self._object_watch.problem
 
     @property
     def app(self) -> Starlette:
         """Return the routes /livez (fails when a watch is dead), /readyz and /metrics."""
 
         async def livez(_: Request) -> Response:
-            trouble = self.trouble
-            return PlainTextResponse(f"{trouble or 'alive'}\n", 503 if trouble else 200)
+            problem = self.problem
+            return PlainTextResponse(f"{problem or 'alive'}\n", 503 if problem else 200)
 
         others = [each for each in routes(self.health) if each.path != "/livez"]
         return Starlette(routes=[Route("/livez", livez), *others])
@@ -120,8 +120,8 @@ async def run(settings: OperatorSettings) -> int:
         async with _serve_probes(operator, settings), api_client() as client:
             try:
                 return await operator.run(client, stop)
-            except (Refusal, Unreachable) as trouble:
-                _LOG.error("The operator can't start.", reason=str(trouble))
+            except (Refusal, Unreachable) as error:
+                _LOG.error("The operator can't start.", reason=str(error))
                 return 1
 
 

@@ -208,9 +208,9 @@ async def api_client() -> AsyncIterator[ApiClient]:
     except ConfigException:
         try:
             await load_kube_config(client_configuration=configuration)
-        except (ConfigException, OSError) as trouble:
+        except (ConfigException, OSError) as error:
             raise ConfigurationMistake(
-                [f"There is no API server: run in a pod, or name one in KUBECONFIG ({trouble})."]
+                [f"There is no API server: run in a pod, or name one in KUBECONFIG ({error})."]
             ) from None
     async with ApiClient(configuration) as client:
         yield client

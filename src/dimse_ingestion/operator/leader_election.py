@@ -35,8 +35,8 @@ class _Lock(LeaseLock):
         try:
             async with asyncio.timeout(_RETRY):
                 return await super().get(name, namespace)
-        except _NO_ANSWER as trouble:
-            return False, ApiException(status=0, reason=str(trouble) or "no answer")
+        except _NO_ANSWER as error:
+            return False, ApiException(status=0, reason=str(error) or "no answer")
 
     async def create(
         self, name: str, namespace: str, election_record: LeaderElectionRecord
@@ -46,8 +46,8 @@ class _Lock(LeaseLock):
         try:
             async with asyncio.timeout(_RETRY):
                 await self.api_instance.create_namespaced_lease(namespace, lease)
-        except (ApiException, *_NO_ANSWER) as trouble:
-            _LOG.warning("The Lease can't be created.", lease=name, reason=_describe(trouble))
+        except (ApiException, *_NO_ANSWER) as error:
+            _LOG.warning("The Lease can't be created.", lease=name, reason=_describe(error))
             return False
         return True
 
@@ -118,7 +118,7 @@ async def _run_election(lock: _Lock, settings: OperatorSettings, leadership: Lea
         leadership.lost.set()
 
 
-def _describe(trouble: Exception) -> str:
-    if isinstance(trouble, ApiException):
-        return str(trouble.reason)
-    return str(trouble) or "no answer"
+def _describe(error: Exception) -> str:
+    if isinstance(error, ApiException):
+        return str(error.reason)
+    return str(error) or "no answer"

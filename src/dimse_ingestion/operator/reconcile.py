@@ -88,10 +88,10 @@ class Reconciler:
             metrics.operator_reconciliations.labels(key.kind, outcome).inc()
             raise
         outcome = (
-            "refused" if observation.mistakes else "failed" if observation.troubles else "done"
+            "refused" if observation.mistakes else "failed" if observation.failures else "done"
         )
         metrics.operator_reconciliations.labels(key.kind, outcome).inc()
-        return not observation.troubles
+        return not observation.failures
 
     async def _exists(self, resource: Resource) -> bool:
         """Return whether the resource exists; forget one whose deletion the watch has not shown."""
@@ -116,7 +116,7 @@ class Reconciler:
             raise
         except Exception as error:  # noqa: BLE001 - otherwise the resource's status would not say so
             _LOG.exception("A reconciliation failed.", resource=str(resource.key))
-            observation = Observation(troubles=[_internal_error(error)])
+            observation = Observation(failures=[_internal_error(error)])
         await self._write_status(resource, observation)
         return observation
 
@@ -129,7 +129,7 @@ class Reconciler:
             return Observation(mistakes=mistake.sentences)
         except RenderingFailed as failure:
             return Observation(
-                troubles=[f"The chart could not be rendered, and rendering is retried: {failure}"]
+                failures=[f"The chart could not be rendered, and rendering is retried: {failure}"]
             )
         named = await self._read_references(key, references(objects, values, key.namespace))
         if named.read_at_start:
@@ -139,7 +139,7 @@ class Reconciler:
         for each in applied.objects:
             self.object_watch.record_read(each, since)
         deployments = [each for each in applied.objects if each["kind"] == "Deployment"]
-        return Observation((), applied.troubles, named.missing, deployments, objects)
+        return Observation((), applied.failures, named.missing, deployments, objects)
 
     async def _read_references(self, key: Key, listed: list[Reference]) -> _References:
         self._reference_keys[key] = frozenset(

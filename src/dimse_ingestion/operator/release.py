@@ -48,7 +48,7 @@ class ApplyResult:
     """The objects of a release as applied, and a sentence for each that could not be."""
 
     objects: list[Manifest] = field(default_factory=list)
-    troubles: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
 
 class Releases:
@@ -73,10 +73,10 @@ class Releases:
                     await self._refuse_foreign(each, resource)
                 result.objects.append(await self._apply_object(each))
             except Refusal as refusal:
-                result.troubles.append(str(refusal))
+                result.failures.append(str(refusal))
         if not unchanged:
-            result.troubles += await self._prune(resource, wanted)
-        if not result.troubles:
+            result.failures += await self._prune(resource, wanted)
+        if not result.failures:
             self._last_applied[uid] = wanted
         return result
 
@@ -157,7 +157,7 @@ class Releases:
         lists = await asyncio.gather(
             *(self._list_labelled(resource, *kind) for kind in _kinds(wanted))
         )
-        troubles = []
+        failures = []
         for each in (each for labelled in lists for each in labelled):
             if (
                 _identity(each) in wanted
@@ -168,8 +168,8 @@ class Releases:
             try:
                 await self._cluster.delete(each)
             except Refusal as refusal:
-                troubles.append(str(refusal))
-        return troubles
+                failures.append(str(refusal))
+        return failures
 
     async def _list_labelled(
         self, resource: Resource, api_version: str, kind: str

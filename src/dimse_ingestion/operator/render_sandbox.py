@@ -146,8 +146,8 @@ class _Process:
             return self._running
         self._running = await _Running.start(self._folder)
         first = await self._running.read_line(_LONGEST_START)
-        if "trouble" in first:
-            raise ConfigurationMistake([f"The chart can't be loaded: {first['trouble']}."])
+        if "error" in first:
+            raise ConfigurationMistake([f"The chart can't be loaded: {first['error']}."])
         return self._running
 
     async def end(self) -> None:

@@ -33,7 +33,7 @@ def main() -> None:
     try:
         renderer = Renderer(Path(sys.argv[1]))
     except HelmError as error:
-        _write(responses, {"trouble": str(error)})
+        _write(responses, {"error": str(error)})
         return
     _write(responses, {})
     _bound_memory()

@@ -18,12 +18,12 @@ _SHOWN = 3
 class Observation:
     """The observed state of a resource's release.
 
-    `mistakes` are the spec's, `troubles` are objects that could not be applied, `missing` are
+    `mistakes` are the spec's, `failures` are objects that could not be applied, `missing` are
     references to missing objects; a sentence each. `deployments` are as read from the cluster.
     """
 
     mistakes: Sequence[str] = ()
-    troubles: Sequence[str] = ()
+    failures: Sequence[str] = ()
     missing: Sequence[str] = ()
     deployments: Sequence[Mapping[str, Any]] = ()
     objects: Sequence[Manifest] = ()
@@ -77,8 +77,8 @@ def secondary_resources(objects: Iterable[Manifest]) -> dict[str, list[str]]:
 def _summarize(resource: Resource, observation: Observation) -> Summary:
     if observation.mistakes:
         return Summary("Failed", "SpecRefused", _join_sentences(observation.mistakes))
-    if observation.troubles:
-        return Summary("Failed", "NotApplied", _join_sentences(observation.troubles))
+    if observation.failures:
+        return Summary("Failed", "NotApplied", _join_sentences(observation.failures))
     was_ready = resource.status.get("phase") in _WAS_READY
     if observation.missing:
         return Summary(
@@ -122,7 +122,7 @@ def _conditions(
 
 
 def _released_condition(observation: Observation, summary: Summary) -> tuple[str, str, str]:
-    if observation.mistakes or observation.troubles:
+    if observation.mistakes or observation.failures:
         return "False", summary.reason, summary.message
     return "True", "Applied", "The release's objects are as the chart writes them."
 

@@ -38,7 +38,7 @@ class ObjectWatchCheck:
         self._missing: dict[_ObjectKey, float] = {}
 
     @property
-    def trouble(self) -> str:
+    def problem(self) -> str:
         """A sentence when a watch is dead; else empty."""
         now = self.now()
         for (kind, namespace, name), since in self._missing.items():
@@ -105,7 +105,7 @@ class ResourceWatchCheck:
         self._missing: dict[_ResourceState, float] = {}
 
     @property
-    def trouble(self) -> str:
+    def problem(self) -> str:
         """A sentence when a watch is dead; else empty."""
         now = self._clock()
         dead = [state for state, since in self._missing.items() if now - since > _EVENT_TIMEOUT]
@@ -119,8 +119,8 @@ class ResourceWatchCheck:
             await asyncio.sleep(_INTERVAL)
             try:
                 await self.compare()
-            except (Unreachable, Refusal) as trouble:
-                _LOG.warning("Resources can't be listed.", reason=str(trouble))
+            except (Unreachable, Refusal) as error:
+                _LOG.warning("Resources can't be listed.", reason=str(error))
 
     async def compare(self) -> None:
         """Compare once. Raises Unreachable, Refusal."""

@@ -32,11 +32,11 @@ class Admission:
     def __init__(
         self,
         settings: ProxySettings,
-        spool_trouble: Callable[[], str],
+        spool_problem: Callable[[], str],
     ) -> None:
         self._settings = settings
         self._choose = context_policy(settings.image_sop_classes, settings.transfer_syntaxes)
-        self._spool_trouble = spool_trouble
+        self._spool_problem = spool_problem
         self._open: set[str] = set()
         self.draining = False
         """Whether every new association is rejected, because the proxy is shutting down."""
@@ -79,8 +79,8 @@ class Admission:
         if len(self._open) >= self._settings.maximum_associations:
             most = f"{len(self._open)} associations are open (DIMSE_MAXIMUM_ASSOCIATIONS)."
             return _transient(RejectReason.LOCAL_LIMIT_EXCEEDED, most)
-        if trouble := self._spool_trouble():
-            return _transient(RejectReason.TEMPORARY_CONGESTION, trouble)
+        if problem := self._spool_problem():
+            return _transient(RejectReason.TEMPORARY_CONGESTION, problem)
         return None
 
     def _permanent_rejection(self, request: AssociationRequest) -> Rejection | None:

@@ -40,7 +40,7 @@ async def running(settings: ProxySettings) -> AsyncIterator[RunningProxy]:
         return Acceptor(services, _limits(settings), tls)
 
     async with _transport(settings) as (link, requester):
-        wires = ProxyDependencies(requester, acceptor, transport_trouble=lambda: link.trouble)
+        wires = ProxyDependencies(requester, acceptor, transport_problem=lambda: link.problem)
         async with open_proxy(settings, wires) as proxy:
             yield proxy
 

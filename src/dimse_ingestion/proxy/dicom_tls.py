@@ -24,9 +24,9 @@ def server_context(settings: ProxySettings) -> ssl.SSLContext | None:
     context.set_ciphers(_CIPHERS_OF_TLS_1_2)
     try:
         context.load_cert_chain(certificate, key)
-    except (OSError, ssl.SSLError) as trouble:
-        sentence = f"DIMSE_TLS_CERTIFICATE_PATH, DIMSE_TLS_KEY_PATH: no PEM pair ({trouble})."
-        raise ConfigurationMistake([sentence]) from trouble
+    except (OSError, ssl.SSLError) as error:
+        sentence = f"DIMSE_TLS_CERTIFICATE_PATH, DIMSE_TLS_KEY_PATH: no PEM pair ({error})."
+        raise ConfigurationMistake([sentence]) from error
     if settings.tls_client_ca_path is not None:
         _require_client_certificates(context, settings.tls_client_ca_path)
     return context
@@ -36,6 +36,6 @@ def _require_client_certificates(context: ssl.SSLContext, authority: Path) -> No
     context.verify_mode = ssl.CERT_REQUIRED
     try:
         context.load_verify_locations(authority)
-    except (OSError, ssl.SSLError) as trouble:
-        sentence = f"DIMSE_TLS_CLIENT_CA_PATH: {authority} has no certificate ({trouble})."
-        raise ConfigurationMistake([sentence]) from trouble
+    except (OSError, ssl.SSLError) as error:
+        sentence = f"DIMSE_TLS_CLIENT_CA_PATH: {authority} has no certificate ({error})."
+        raise ConfigurationMistake([sentence]) from error

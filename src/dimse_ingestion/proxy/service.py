@@ -50,7 +50,7 @@ class ProxyDependencies:
 
     requester: TransportClient
     listener: Callable[[Services], Listener]
-    transport_trouble: Callable[[], str]
+    transport_problem: Callable[[], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ async def open_proxy(
         admission = Admission(settings, lambda: spool.problem)
         bridge = Bridge(settings, admission, spool, dependencies.requester)
         path = UpstreamProbe(
-            dependencies.requester, settings.ae_title, dependencies.transport_trouble
+            dependencies.requester, settings.ae_title, dependencies.transport_problem
         )
         bridge.request_probe = path.request_probe
         listener = dependencies.listener(bridge)
@@ -116,9 +116,9 @@ def _spool(settings: ProxySettings) -> Iterator[Spool]:
     spool = Spool(settings.spool_directory, limits)
     try:
         spool.prepare()
-    except OSError as trouble:
+    except OSError as error:
         directory = str(settings.spool_directory)
-        raise directory_mistake("DIMSE_SPOOL_DIRECTORY", directory, trouble) from None
+        raise directory_mistake("DIMSE_SPOOL_DIRECTORY", directory, error) from None
     try:
         yield spool
     finally:
@@ -133,8 +133,8 @@ async def _address_errors(
     async with AsyncExitStack() as stack:
         try:
             open_proxy = await stack.enter_async_context(opening)
-        except OSError as trouble:
-            raise address_mistake(variable, value, trouble) from None
+        except OSError as error:
+            raise address_mistake(variable, value, error) from None
         yield open_proxy
 
 
@@ -160,6 +160,6 @@ async def _probing(path: UpstreamProbe) -> AsyncIterator[None]:
 def _add_checks(
     health: probes.Health, dependencies: ProxyDependencies, spool: Spool, path: UpstreamProbe
 ) -> None:
-    health.add("nats", dependencies.transport_trouble)
+    health.add("nats", dependencies.transport_problem)
     health.add("spool", lambda: spool.problem)
-    health.add("path", lambda: "" if dependencies.transport_trouble() else path.trouble)
+    health.add("path", lambda: "" if dependencies.transport_problem() else path.problem)

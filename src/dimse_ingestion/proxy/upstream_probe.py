@@ -30,18 +30,18 @@ class UpstreamProbe:
         self,
         requester: TransportClient,
         ae_title: str,
-        transport_trouble: Callable[[], str],
+        transport_problem: Callable[[], str],
         *,
         pause: float = _PAUSE,
         pause_while_closed: float = _PAUSE_WHILE_CLOSED,
     ) -> None:
         self._requester = requester
-        self._transport_trouble = transport_trouble
+        self._transport_problem = transport_problem
         self._origin = Origin(calling_ae_title=ae_title, called_ae_title=ae_title)
         self._pause, self._pause_while_closed = pause, pause_while_closed
         self._open = asyncio.Event()
         self._probe_requested = asyncio.Event()
-        self.trouble = "No echo has reached the bucket and the catalogue yet."
+        self.problem = "No echo has reached the bucket and the catalogue yet."
         """What is wrong, as a sentence; empty after a successful echo."""
 
     async def wait_until_open(self) -> None:
@@ -53,7 +53,7 @@ class UpstreamProbe:
         while True:
             await self.probe()
             self._probe_requested.clear()
-            pause = self._pause_while_closed if self.trouble else self._pause
+            pause = self._pause_while_closed if self.problem else self._pause
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._probe_requested.wait(), pause)
 
@@ -63,33 +63,33 @@ class UpstreamProbe:
 
     async def probe(self) -> None:
         """Send one echo, unless the transport is down. Raises only CancelledError."""
-        self._record(self._transport_trouble() or await self._echo())
+        self._record(self._transport_problem() or await self._echo())
 
     async def _echo(self) -> str:
         try:
             async with asyncio.timeout(_LONGEST_ECHO):
-                return _trouble(await self._requester.echo(self._request()))
+                return _problem(await self._requester.echo(self._request()))
         except TimeoutError:
             return f"No ingestion service answered an echo within {_LONGEST_ECHO:.0f} s."
         except Failure as failure:
             return failure.comment
-        except Exception as mistake:  # noqa: BLE001 - the loop goes on, and `trouble` shows the error
+        except Exception as mistake:  # noqa: BLE001 - the loop goes on, and `problem` shows the error
             _LOG.exception("The upstream probe failed because of an error in this software.")
             return f"The echo failed ({type(mistake).__name__}): see the log."
 
     def _request(self) -> EchoRequest:
         return EchoRequest(operation_id=new_operation_id(), origin=self._origin)
 
-    def _record(self, trouble: str) -> None:
-        if trouble and trouble != self.trouble:
-            _LOG.warning("The bucket or the catalogue is unreachable.", reason=trouble)
-        if not trouble and self.trouble:
+    def _record(self, problem: str) -> None:
+        if problem and problem != self.problem:
+            _LOG.warning("The bucket or the catalogue is unreachable.", reason=problem)
+        if not problem and self.problem:
             _LOG.info("The bucket and the catalogue are reachable.")
-        self.trouble = trouble
-        (self._open.clear if trouble else self._open.set)()
+        self.problem = problem
+        (self._open.clear if problem else self._open.set)()
 
 
-def _trouble(result: EchoResult) -> str:
+def _problem(result: EchoResult) -> str:
     if result.status == Status.SUCCESS:
         return ""
     return upstream_error(result) or f"The ingestion service answered {result.status:04X}H."

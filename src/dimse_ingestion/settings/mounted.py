@@ -185,7 +185,7 @@ class _Mount:
 def _text(path: Path, sentence: str) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()
-    except OSError as trouble:
-        raise MountedMissing(f"{sentence} ({trouble.strerror})") from trouble
+    except OSError as error:
+        raise MountedMissing(f"{sentence} ({error.strerror})") from error
     except UnicodeDecodeError:
         raise MountedMissing(f"{path} is not text.") from None

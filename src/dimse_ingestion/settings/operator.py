@@ -19,8 +19,8 @@ def _values(text: object) -> object:
         return text
     try:
         values = yaml.safe_load(text) or {}
-    except yaml.YAMLError as trouble:
-        raise ValueError(f"it is not JSON: {trouble}") from None
+    except yaml.YAMLError as error:
+        raise ValueError(f"it is not JSON: {error}") from None
     if not isinstance(values, dict):
         mistake = 'it is no map of values: give one like {"logLevel": "debug"}.'
         raise ValueError(mistake)  # noqa: TRY004 - pydantic makes a sentence of this one

@@ -50,8 +50,8 @@ def read_settings(file: Path, names: Mapping[str, str]) -> dict[str, Any]:
 def _content(file: Path) -> Any:
     try:
         return yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - is a SafeLoader
-    except OSError as trouble:
-        raise ConfigurationMistake([f"{file} can't be read: {trouble.strerror}."]) from None
+    except OSError as error:
+        raise ConfigurationMistake([f"{file} can't be read: {error.strerror}."]) from None
     except UnicodeDecodeError:
         raise ConfigurationMistake([f"{file} is not UTF-8 text."]) from None
     except yaml.MarkedYAMLError as broken:

@@ -64,10 +64,10 @@ class Sealed:
 class SpooledDataSet:
     """A `DataSetSink` until `seal`, then a `Source` until `close`."""
 
-    def __init__(self, room: SpoolResources, operation_id: str) -> None:
+    def __init__(self, resources: SpoolResources, operation_id: str) -> None:
         self.operation_id = operation_id
         self.size = 0
-        self._resources = room
+        self._resources = resources
         self._blocks: list[_Block] = []
         self._waiting: deque[_Block] = deque()  # for the thread, in order
         self._task: asyncio.Task[None] | None = None

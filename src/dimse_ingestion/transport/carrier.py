@@ -56,7 +56,7 @@ class Carrier(Protocol):
         """Return how many bytes headers and body may have together on this connection."""
 
     @property
-    def trouble(self) -> str:
+    def problem(self) -> str:
         """Return the problem in a sentence for an operator; empty when healthy."""
 
     def publish(

@@ -92,7 +92,7 @@ class MemoryCarrier:
         self.subscriptions: list[MemorySubscription] = []
         self.connected = True
         self.generation = 1
-        self.trouble = ""
+        self.problem = ""
         self.denied: list[str] = []
         """Subjects that this connection was not permitted to use."""
 
@@ -151,14 +151,14 @@ class MemoryCarrier:
     def cut(self) -> None:
         """Break the connection: messages on their way to or from it are lost."""
         if self.connected:
-            self.connected, self.trouble = False, "The connection is cut."
+            self.connected, self.problem = False, "The connection is cut."
             self.generation += 1
             self._notify()
 
     def restore(self) -> None:
         """Restore the connection, with its subscriptions."""
         if not self.connected:
-            self.connected, self.trouble = True, ""
+            self.connected, self.problem = True, ""
             self._notify()
 
     # for the bus
@@ -178,11 +178,11 @@ class MemoryCarrier:
 
     def _check_connected(self) -> None:
         if not self.connected:
-            raise CarrierDown(self.trouble)
+            raise CarrierDown(self.problem)
 
     def _deny(self, what: str) -> None:
         self.denied.append(what)
-        self.trouble = f"Not allowed to {what}."
+        self.problem = f"Not allowed to {what}."
 
     def _notify(self) -> None:
         for changed in self._changed:

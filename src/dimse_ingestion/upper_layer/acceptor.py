@@ -121,8 +121,8 @@ class Acceptor:
             await loop.connect_accepted_socket(
                 lambda: Connection(self), plain, ssl=tls, ssl_handshake_timeout=longest
             )
-        except OSError as trouble:  # ssl.SSLError is one
-            _LOG.warning("TLS handshake failed.", peer_address=str(peer[0]), reason=str(trouble))
+        except OSError as error:  # ssl.SSLError is one
+            _LOG.warning("TLS handshake failed.", peer_address=str(peer[0]), reason=str(error))
         finally:
             self._handshakes -= 1
 

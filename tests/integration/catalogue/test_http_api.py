@@ -229,7 +229,7 @@ def test_a_full_database_is_503_and_nothing_is_half(tmp_path: Path) -> None:
     engine.dispose()
 
 
-async def test_the_door_waits_for_its_database(server: PostgreSQL, tmp_path: Path) -> None:
+async def test_the_catalogue_waits_for_its_database(server: PostgreSQL, tmp_path: Path) -> None:
     absent = PostgreSQL(tmp_path / "late", port=free_port())
     async with (
         running(settings_for(absent.url())) as port,

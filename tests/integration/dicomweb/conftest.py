@@ -86,7 +86,7 @@ async def space_in(folder: Path, policy: str = "latest", **more: object) -> Asyn
         )
         backends = await stack.enter_async_context(open_backends(settings))
         server = await stack.enter_async_context(dicomweb.running(settings))
-        while await server.health.troubles():
+        while await server.health.problems():
             pass
         address = f"http://127.0.0.1:{server.port}"
         client = httpx2.AsyncClient(base_url=f"{address}/dicomweb", timeout=110)

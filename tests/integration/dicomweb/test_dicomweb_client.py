@@ -1,4 +1,4 @@
-"""Every method of dicomweb-client's DICOMwebClient against the door, none forgotten.
+"""Call every method of dicomweb-client's DICOMwebClient on the service.
 
 What each service answers in full is in the tests beside this one; here each method that the library
 has is called once, and one that it gets later fails until it is in the table.

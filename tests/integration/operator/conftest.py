@@ -45,9 +45,9 @@ def operator(
 ) -> Iterator[ServiceProcess]:
     """A running operator that looks after every namespace."""
     log = tmp_path_factory.mktemp("operator") / "operator.log"
-    door = operator_process(server, log).start().ready()
-    yield door
-    door.stop()
+    process = operator_process(server, log).start().ready()
+    yield process
+    process.stop()
 
 
 def operator_process(

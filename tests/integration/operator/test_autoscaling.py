@@ -98,7 +98,7 @@ async def test_a_number_that_is_set_between_reading_and_applying_stays(
         open_cluster(client) as cluster,
     ):
         releases = Releases(cluster)
-        assert (await releases.apply(resource, [fixed])).troubles == []
+        assert (await releases.apply(resource, [fixed])).failures == []
         numbers, get = [5, 6], cluster.get
 
         async def get_then_scale(api_version: str, kind: str, *which: str) -> Manifest | None:
@@ -108,7 +108,7 @@ async def test_a_number_that_is_set_between_reading_and_applying_stays(
             return existing
 
         monkeypatch.setattr(cluster, "get", get_then_scale)
-        assert (await releases.apply(resource, [wanted])).troubles == []
+        assert (await releases.apply(resource, [wanted])).failures == []
     assert numbers == []
     scaled = api.get("apps/v1", "Deployment", "scaled")
     assert scaled is not None

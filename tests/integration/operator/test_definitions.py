@@ -117,15 +117,15 @@ def test_operator_goes_on_with_two_versions(
     api.apply(CORE)
     api.apply(SPACE)
     api.apply(renamed(SPACE, "newer") | {"apiVersion": f"{GROUP}/v1beta1"})
-    door = operator_process(server, tmp_path / "operator.log", api.namespace)
+    process = operator_process(server, tmp_path / "operator.log", api.namespace)
     try:
-        _both_become_ready(door, api)
+        _both_become_ready(process, api)
     finally:
-        door.kill()
+        process.kill()
 
 
-def _both_become_ready(door: ServiceProcess, api: NamespaceApi) -> None:
-    door.start().ready()
+def _both_become_ready(process: ServiceProcess, api: NamespaceApi) -> None:
+    process.start().ready()
     for name in ("img-ingest", "newer"):
         api.set_pods(f"{name}-ingestion")
         api.wait_for_phase(renamed(SPACE, name), "Ready")

@@ -20,20 +20,20 @@ Replica = Callable[[str], ServiceProcess]
 @pytest.fixture
 def replica(server: ApiServer, api: NamespaceApi, tmp_path: Path) -> Iterator[Replica]:
     """Makes operators of the test's namespace, not started; what still runs is killed."""
-    doors: list[ServiceProcess] = []
+    operators: list[ServiceProcess] = []
 
     def made(identity: str) -> ServiceProcess:
         log = tmp_path / f"{identity}.log"
-        doors.append(operator_process(server, log, api.namespace, identity))
-        return doors[-1]
+        operators.append(operator_process(server, log, api.namespace, identity))
+        return operators[-1]
 
     yield made
-    for door in doors:
-        door.kill()
+    for operator in operators:
+        operator.kill()
 
 
-def leading(door: ServiceProcess) -> bool:
-    return "dimse_operator_leading 1.0" in door.get("/metrics")[1]
+def leading(operator: ServiceProcess) -> bool:
+    return "dimse_operator_leading 1.0" in operator.get("/metrics")[1]
 
 
 def stored(api: NamespaceApi) -> set[str]:
@@ -54,9 +54,9 @@ def test_killed_in_mid_install_another_goes_on_where_it_was(
 ) -> None:
     for each in MANY:
         api.apply(each)
-    door = replica("killed").start()
+    operator = replica("killed").start()
     eventually(lambda: uids(api, MANY[:1]), bool)
-    door.kill()
+    operator.kill()
     before, first_start = stored(api), uids(api, MANY)
     assert len(before) < OBJECTS * len(MANY), "it was killed too late to prove anything"
     replica("next").start().ready()
@@ -93,15 +93,15 @@ def test_one_that_gets_a_signal_to_stop_gives_its_lease_back(
 def test_without_an_answer_it_gives_up_its_lease_and_begins_anew(
     server: ApiServer, api: NamespaceApi, replica: Replica
 ) -> None:
-    door = replica("lonely").start().ready()
-    eventually(lambda: leading(door), bool)
+    operator = replica("lonely").start().ready()
+    eventually(lambda: leading(operator), bool)
     server.pause()
     try:
-        assert door.process is not None
-        assert door.process.wait(60) == 1
+        assert operator.process is not None
+        assert operator.process.wait(60) == 1
     finally:
         server.resume()
-    assert "The Lease could not be renewed" in door.last_lines(100)
+    assert "The Lease could not be renewed" in operator.last_lines(100)
 
 
 def test_what_changed_while_nobody_worked_is_seen(api: NamespaceApi, replica: Replica) -> None:

@@ -89,11 +89,11 @@ async def test_an_object_without_an_event_is_a_dead_watch(
     for each in _watched_objects(api):
         if (each["kind"], each["metadata"]["name"]) != (kind, name):
             unwatched.object_watch.record_event(each)
-    assert f"{kind} {api.namespace}/{name}" in unwatched.object_watch.trouble
+    assert f"{kind} {api.namespace}/{name}" in unwatched.object_watch.problem
     match = api.get(version, kind, name)
     assert match is not None
     unwatched.object_watch.record_event(match)
-    assert unwatched.object_watch.trouble == ""
+    assert unwatched.object_watch.problem == ""
 
 
 async def test_a_reconciliation_without_an_answer_is_counted(

@@ -29,25 +29,25 @@ def local(directory: Path, nats_url: str) -> ProxySettings:
     )
 
 
-async def troubles(proxy: RunningProxy, wanted: Callable[[dict[str, str]], bool]) -> dict[str, str]:
-    """The door's troubles once they are as wanted; the last ones seen when they never are."""
+async def problems(proxy: RunningProxy, wanted: Callable[[dict[str, str]], bool]) -> dict[str, str]:
+    """Return the proxy's problems when they are as wanted, or the last ones after the time-out."""
     found: dict[str, str] = {}
     loop = asyncio.get_running_loop()
     deadline = loop.time() + 20
     while loop.time() < deadline:
-        found = dict(await proxy.health.troubles())
+        found = dict(await proxy.health.problems())
         if wanted(found):
             return found
         await asyncio.sleep(0.02)
     raise AssertionError(f"last seen: {found}")
 
 
-async def test_without_nats_the_door_is_open_not_ready_and_tells_the_modality(
+async def test_without_nats_the_proxy_accepts_associations_is_not_ready_and_answers_a_failure(
     tmp_path: Path,
 ) -> None:
     settings = local(tmp_path, f"nats://127.0.0.1:{free_port()}")
     async with running(settings) as proxy:
-        found = await troubles(proxy, lambda found: "refused" in found.get("nats", ""))
+        found = await problems(proxy, lambda found: "refused" in found.get("nats", ""))
         assert list(found) == ["nats"]
         ended = await modalities.echoscu(Peer(*proxy.address), "-v")
         assert "0xa700" in ended.output.lower()
@@ -58,8 +58,8 @@ async def test_with_nobody_behind_nats_the_path_is_named(tmp_path: Path) -> None
     async with running(local(tmp_path, server.url)) as proxy:
         server.start()
         try:
-            found = await troubles(proxy, lambda found: "path" in found and "nats" not in found)
+            found = await problems(proxy, lambda found: "path" in found and "nats" not in found)
             assert found["path"]
         finally:
             server.kill()
-        await troubles(proxy, lambda found: "nats" in found)
+        await problems(proxy, lambda found: "nats" in found)

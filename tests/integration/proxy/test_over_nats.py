@@ -102,8 +102,10 @@ async def replica(settings: ProxySettings, operations: KeptInMemory) -> AsyncIte
         await link.close()
 
 
-async def test_the_door_is_ready_and_an_echo_goes_all_the_way(proxy: RunningProxy) -> None:
-    assert dict(await proxy.health.troubles()) == {}
+async def test_the_proxy_is_ready_and_an_echo_reaches_bucket_and_catalogue(
+    proxy: RunningProxy,
+) -> None:
+    assert dict(await proxy.health.problems()) == {}
     assert (await modalities.echoscu(Peer(*proxy.address))).status == 0
 
 

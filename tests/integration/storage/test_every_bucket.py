@@ -160,16 +160,16 @@ async def test_a_source_that_breaks_off_leaves_nothing(
 
 
 async def test_an_oserror_of_the_source_comes_back_unchanged(bucket: Bucket) -> None:
-    trouble = OSError("the source's own")
+    error = OSError("the source's own")
 
     async def breaking() -> AsyncIterator[bytes]:
         yield bytes(MIB)
-        raise trouble
+        raise error
 
     for size in (2 * MIB, LARGE):
         with pytest.raises(OSError, match="the source's own") as raised:
             await bucket.put("broken", breaking(), size)
-        assert raised.value is trouble
+        assert raised.value is error
 
 
 @pytest.mark.parametrize("announced", [10, LARGE])

@@ -1,4 +1,4 @@
-"""Each trouble a real S3 server can be in, and the sentence and status it becomes."""
+"""Each failure of a real S3 server, and the sentence and status reported for it."""
 
 import asyncio
 import signal

@@ -160,7 +160,7 @@ async def test_no_message_of_another_publisher_ends_the_connection(
         writer.write(hello + published + b"PUB R.last 2\r\nok\r\nPING\r\n")
         await reader.readuntil(b"PONG")
         await eventually(lambda: received.bodies[-1:], [b"ok"])
-        assert (client.generation, client.trouble) == (1, "")
+        assert (client.generation, client.problem) == (1, "")
         writer.close()
 
 
@@ -197,7 +197,7 @@ async def test_an_unconnected_client_accepts_subscriptions_and_refuses_messages(
     server.stop()
     async with started_client(server.url) as client:
         await client.subscribe("a", received)
-        await eventually(lambda: client.trouble, "connection refused")
+        await eventually(lambda: client.problem, "connection refused")
         with pytest.raises(CarrierDown, match="connection refused"):
             client.publish("a", b"x")
         with pytest.raises(CarrierDown, match="connection refused"):
@@ -206,11 +206,11 @@ async def test_an_unconnected_client_accepts_subscriptions_and_refuses_messages(
         await client.wait_connected(10)
         client.publish("a", b"x")
         await eventually(lambda: received.bodies, [b"x"])
-        assert client.trouble == ""
+        assert client.problem == ""
 
 
 async def test_a_client_that_was_never_started_reports_it() -> None:
     client = made("nats://127.0.0.1:1")
     assert not client.connected
-    assert "not been reached" in client.trouble
+    assert "not been reached" in client.problem
     await client.close()

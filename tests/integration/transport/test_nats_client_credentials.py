@@ -50,7 +50,7 @@ async def _is_let_in(server: NatsServer, keys: Mapping[str, str], **settings: An
         await client.subscribe("a", received)
         client.publish("a", b"x")
         await eventually(lambda: received.bodies, [b"x"])
-        assert client.trouble == ""
+        assert client.problem == ""
 
 
 async def test_a_creds_file_authenticates(guarded: NatsServer, operator: Operator) -> None:
@@ -97,12 +97,12 @@ async def test_a_wrong_token_is_reported_until_it_is_replaced(server: NatsServer
     _lets_in(server, token="right")
     keys = {"token": "wrong"}
     async with started_client(server.url, credential=lambda: keys) as client:
-        await eventually(lambda: client.trouble, "The credential is a plain token")
-        assert "Authorization Violation" in client.trouble
-        assert "wrong" not in client.trouble
+        await eventually(lambda: client.problem, "The credential is a plain token")
+        assert "Authorization Violation" in client.problem
+        assert "wrong" not in client.problem
         keys = {"token": "right"}
         await client.wait_connected(10)
-        assert client.trouble == ""
+        assert client.problem == ""
 
 
 async def test_a_rotated_token_is_read_at_the_next_connect(server: NatsServer) -> None:
@@ -124,7 +124,7 @@ async def test_a_missing_secret_is_reported_and_waited_for(server: NatsServer) -
         return keys
 
     async with started_client(server.url, credential=read) as client:
-        await eventually(lambda: client.trouble, "Missing credential Secret /etc/nats: create it.")
+        await eventually(lambda: client.problem, "Missing credential Secret /etc/nats: create it.")
         keys["token"] = "right"
         await client.wait_connected(10)
 
@@ -142,11 +142,11 @@ async def test_an_expired_jwt_leads_to_a_new_connection_with_a_new_one(
         changes = list[bool]()
         client.on_change(changes.append)
         await eventually(lambda: changes, [False, True])
-        assert (client.generation, client.trouble) == (2, "")
+        assert (client.generation, client.problem) == (2, "")
         users.insert(0, first)
         guarded.restart()
-        await eventually(lambda: client.trouble, "It has expired.")
-        assert "The credential is a creds file" in client.trouble
+        await eventually(lambda: client.problem, "It has expired.")
+        assert "The credential is a creds file" in client.problem
 
 
 async def test_a_5_kb_token_is_reported_to_need_a_longer_control_line(
@@ -156,8 +156,8 @@ async def test_a_5_kb_token_is_reported_to_need_a_longer_control_line(
     assert len(jwt) > 5000
     _lets_in(server, users=[{"user": "proxy", "password": jwt}])
     async with started_client(server.url, credential=lambda: {"token": jwt}) as client:
-        await eventually(lambda: client.trouble, "raise max_control_line")
-        assert jwt not in client.trouble
+        await eventually(lambda: client.problem, "raise max_control_line")
+        assert jwt not in client.problem
         server.configuration["max_control_line"] = 65536
         server.restart()
         await client.wait_connected(10)
@@ -176,7 +176,7 @@ async def test_every_missing_permission_is_reported_at_start(
         guarded.url, credential=lambda: keys, required_permissions=required_permissions
     ) as client:
         assert client.connected
-        await eventually(lambda: client.trouble, "may not publish to R.v1.in.permission-check")
+        await eventually(lambda: client.problem, "may not publish to R.v1.in.permission-check")
         assert len(client.denials) == 1
 
 
@@ -192,7 +192,7 @@ async def test_a_user_with_exactly_the_required_permissions_is_healthy(
         guarded.url, credential=lambda: keys, required_permissions=required_permissions
     ) as client:
         await (await client.subscribe("R._INBOX.p.x", ReceivedMessages())).drain()
-        assert client.trouble == ""
+        assert client.problem == ""
 
 
 async def test_a_denied_subject_is_reported_at_any_time(
@@ -202,10 +202,10 @@ async def test_a_denied_subject_is_reported_at_any_time(
     keys = {"token": user.credentials_file}
     async with connected_client(guarded.url, credential=lambda: keys) as client:
         client.publish("Yours.a", b"x")
-        await eventually(lambda: client.trouble, "may not publish to Yours.a")
+        await eventually(lambda: client.problem, "may not publish to Yours.a")
         await client.subscribe("Yours.b", ReceivedMessages(), queue="q")
         await eventually(lambda: [each.subject for each in client.denials], ["Yours.a", "Yours.b"])
-        assert "1 more" in client.trouble
+        assert "1 more" in client.problem
         assert client.generation == 1
 
 
@@ -218,9 +218,9 @@ async def test_new_credentials_end_a_denial_without_a_restart(
         guarded.url, credential=lambda: {"token": user.credentials_file}, **QUICK
     ) as client:
         await client.subscribe("a", received)
-        await eventually(lambda: client.trouble, "may not subscribe to a")
+        await eventually(lambda: client.problem, "may not subscribe to a")
         user = operator.user(may_publish=["a"], may_subscribe=["a"])
-        await eventually(lambda: client.trouble, wanted="")
+        await eventually(lambda: client.problem, wanted="")
         await eventually(lambda: (client.connected, client.generation), (True, 2))
         client.publish("a", b"x")
         await eventually(lambda: received.bodies, [b"x"])
@@ -239,9 +239,9 @@ async def test_a_denial_is_forgotten_when_the_server_grants_the_subject(
         server.url, credential=lambda: {"user": "u", "password": "p"}, **QUICK
     ) as client:
         await client.subscribe("a", received)
-        await eventually(lambda: client.trouble, "may not subscribe to a")
+        await eventually(lambda: client.problem, "may not subscribe to a")
         server.configuration["authorization"] = grant("a")
         server.reload()
-        await eventually(lambda: (client.connected, client.trouble), (True, ""))
+        await eventually(lambda: (client.connected, client.problem), (True, ""))
         client.publish("a", b"x")
         await eventually(lambda: received.bodies, [b"x"])

@@ -37,12 +37,12 @@ async def test_a_killed_server_is_reported_at_once_and_reconnected_to(server: Na
         server.kill()
         await eventually(lambda: changes, [False])
         assert not client.connected
-        assert "lost" in client.trouble or "not reached" in client.trouble
+        assert "lost" in client.problem or "not reached" in client.problem
         with pytest.raises(CarrierDown):
             client.publish("a", b"x")
         server.start()
         await eventually(lambda: changes, [False, True])
-        assert (client.connected, client.generation, client.trouble) == (True, 2, "")
+        assert (client.connected, client.generation, client.problem) == (True, 2, "")
         client.publish("a", b"x")
         await eventually(lambda: received.bodies, [b"x"])
 
@@ -81,9 +81,9 @@ async def test_a_frozen_server_is_reported_and_reconnected_to_when_it_resumes(
     async with connected_client(server.url, **QUICK) as client:
         server.pause()
         await eventually(lambda: client.connected, wanted=False)
-        await eventually(lambda: client.trouble, "did not answer in time")
+        await eventually(lambda: client.problem, "did not answer in time")
         server.resume()
-        await eventually(lambda: (client.connected, client.trouble), (True, ""))
+        await eventually(lambda: (client.connected, client.problem), (True, ""))
 
 
 async def test_a_client_without_pings_is_not_connected(server: NatsServer) -> None:
@@ -92,24 +92,24 @@ async def test_a_client_without_pings_is_not_connected(server: NatsServer) -> No
             if task.get_name() == "nats keep alive":
                 task.cancel()  # stops the pings
         await eventually(lambda: client.connected, wanted=False)
-        assert "no answer to a ping" in client.trouble
+        assert "no answer to a ping" in client.problem
 
 
 async def test_a_server_that_starts_late_is_reached(tmp_path: Path) -> None:
     server = NatsServer(tmp_path / "nats")
     async with started_client(server.url) as client:
-        await eventually(lambda: client.trouble, "connection refused")
+        await eventually(lambda: client.problem, "connection refused")
         server.start()
         try:
             await client.wait_connected(10)
-            assert client.trouble == ""
+            assert client.problem == ""
         finally:
             server.kill()
 
 
 async def test_a_name_that_does_not_resolve_is_reported() -> None:
     async with started_client("nats://nowhere.invalid:4222") as client:
-        await eventually(lambda: client.trouble, "nowhere.invalid:4222 can't be found")
+        await eventually(lambda: client.problem, "nowhere.invalid:4222 can't be found")
 
 
 async def test_a_server_that_is_not_nats_is_reported() -> None:
@@ -117,7 +117,7 @@ async def test_a_server_that_is_not_nats_is_reported() -> None:
         writer.write(b"220 mail.example ESMTP\r\n")
 
     async with _listening(greets) as address, started_client(address) as client:
-        await eventually(lambda: client.trouble, "expecting INFO")
+        await eventually(lambda: client.problem, "expecting INFO")
 
 
 @pytest.mark.parametrize("pings", [None, 0, 1], ids=["no greeting", "no pong", "one pong"])
@@ -135,7 +135,7 @@ async def test_a_silent_server_delays_no_attempt(pings: int | None) -> None:
         started_client(address, connect_timeout=0.2) as client,
     ):
         await eventually(lambda: len(tries) >= 3)
-        assert "did not answer in time" in client.trouble
+        assert "did not answer in time" in client.problem
 
 
 @pytest.mark.parametrize("pings", [2, 3], ids=["while connecting", "when connected"])
@@ -151,7 +151,7 @@ async def test_an_error_of_the_server_leads_to_a_new_connection(pings: int) -> N
 
     async with _listening(ends_the_first) as address, started_client(address) as client:
         await eventually(lambda: (len(connections), client.connected), (2, True))
-        assert client.trouble == ""
+        assert client.problem == ""
 
 
 async def test_a_pong_that_nobody_awaits_keeps_the_connection(server: NatsServer) -> None:
@@ -221,7 +221,7 @@ async def test_a_single_server_in_lame_duck_mode_is_used_until_it_stops(server: 
         for _ in range(5):
             client.publish("a", b"x")
             await asyncio.sleep(0.1)
-        assert (len(received.deliveries), client.generation, client.trouble) == (5, 1, "")
+        assert (len(received.deliveries), client.generation, client.problem) == (5, 1, "")
         server.restart()
         await eventually(lambda: (client.generation, client.connected), (2, True))
 

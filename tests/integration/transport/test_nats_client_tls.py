@@ -41,7 +41,7 @@ async def _carries(address: str, **settings: Any) -> None:
             await client.wait_writable()
         await eventually(lambda: len(received.deliveries), len(bodies))
         assert received.bodies == bodies
-        assert client.trouble == ""
+        assert client.problem == ""
 
 
 @pytest.mark.parametrize("scheme", ["", "tls://", "nats://"])
@@ -56,7 +56,7 @@ async def test_the_handshake_may_come_first(server: NatsServer, tls: ServerTls) 
     server.restart()
     files = TlsFiles(tls.ca_file)
     async with started_client(server.url, tls=files, connect_timeout=0.5) as client:
-        await eventually(lambda: client.trouble, "handshake first")
+        await eventually(lambda: client.problem, "handshake first")
     await _carries(server.url, tls=files, tls_handshake_first=True)
 
 
@@ -66,7 +66,7 @@ async def test_a_client_certificate_is_sent_where_it_is_required(
     server.configuration["tls"] = tls.configuration(client_certificates=True)
     server.restart()
     async with started_client(server.url, tls=TlsFiles(tls.ca_file)) as client:
-        await eventually(lambda: client.trouble, "may require a client certificate")
+        await eventually(lambda: client.problem, "may require a client certificate")
     files = TlsFiles(tls.ca_file, tls.client_certificate_file, tls.client_key_file)
     await _carries(server.url, tls=files)
 
@@ -77,8 +77,8 @@ async def test_an_untrusted_certificate_is_reported_until_the_ca_is_replaced(
     authority = tmp_path / "ca.pem"
     authority.write_bytes(strangers.ca_file.read_bytes())
     async with started_client(server.url, tls=TlsFiles(authority)) as client:
-        await eventually(lambda: client.trouble, "certificate that is not trusted")
-        assert "configure the CA that signed it" in client.trouble
+        await eventually(lambda: client.problem, "certificate that is not trusted")
+        assert "configure the CA that signed it" in client.problem
         authority.write_bytes(tls.ca_file.read_bytes())
         await client.wait_connected(10)
 
@@ -90,12 +90,12 @@ async def test_a_name_missing_in_the_certificate_is_reported(
     server.configuration["host"] = "0.0.0.0"
     server.restart()
     async with started_client(address, tls=TlsFiles(tls.ca_file)) as client:
-        await eventually(lambda: client.trouble, f"{address} has a certificate that is not trusted")
+        await eventually(lambda: client.problem, f"{address} has a certificate that is not trusted")
 
 
 async def test_a_ca_file_without_a_certificate_is_reported(server: NatsServer) -> None:
     async with started_client(server.url, tls=TlsFiles(Path(__file__))) as client:
-        await eventually(lambda: client.trouble, "CA certificate of NATS can't be read")
+        await eventually(lambda: client.problem, "CA certificate of NATS can't be read")
 
 
 async def test_nothing_is_sent_to_a_server_without_tls() -> None:
@@ -110,8 +110,8 @@ async def test_nothing_is_sent_to_a_server_without_tls() -> None:
     listening = await asyncio.start_server(offers_no_tls, "127.0.0.1", port)
     keys = {"token": SECRET}
     async with started_client(f"tls://127.0.0.1:{port}", credential=lambda: keys) as client:
-        await eventually(lambda: client.trouble, "offers no TLS")
-        assert SECRET not in client.trouble
+        await eventually(lambda: client.problem, "offers no TLS")
+        assert SECRET not in client.problem
     listening.close()
     assert bytes(received) == b""
 
@@ -119,7 +119,7 @@ async def test_nothing_is_sent_to_a_server_without_tls() -> None:
 async def test_a_real_server_without_tls_is_refused_too(tmp_path: Path) -> None:
     with nats_server(tmp_path / "plain") as plain:
         async with started_client(f"tls://{plain.address}") as client:
-            await eventually(lambda: client.trouble, "offers no TLS, so no credential was sent")
+            await eventually(lambda: client.problem, "offers no TLS, so no credential was sent")
             assert not client.connected
 
 
@@ -166,7 +166,7 @@ async def test_a_web_socket_with_an_untrusted_certificate_is_reported(
     web: tuple[NatsServer, str], strangers: ServerTls
 ) -> None:
     async with started_client(web[1], tls=TlsFiles(strangers.ca_file)) as client:
-        await eventually(lambda: client.trouble, "certificate that is not trusted")
+        await eventually(lambda: client.problem, "certificate that is not trusted")
 
 
 async def test_a_frozen_web_socket_with_bytes_unsent_is_cut(

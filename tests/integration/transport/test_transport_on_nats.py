@@ -242,7 +242,7 @@ async def test_a_forged_reply_makes_no_replica_unready(tmp_path: Path, reply: st
                     evil.publish(f"{ROOT}.{subject}", body, reply=reply, headers=each)
             echo = EchoRequest(operation_id="e2", origin=ORIGIN)
             assert (await asking.echo(echo)).status == Status.SUCCESS
-            assert (theirs.trouble, theirs.denials) == ("", ())
+            assert (theirs.problem, theirs.denials) == ("", ())
             await asking.close()
             await serving.close()
 

@@ -1,4 +1,4 @@
-"""All doors as processes around a real nats-server, as a user starts them."""
+"""All services as processes around a real nats-server, as a user starts them."""
 
 import json
 from collections.abc import Iterator
@@ -51,8 +51,8 @@ def started(folder: Path, nats: NatsServer, replicas: int = 1, **extra: str) -> 
     ingestion = [space.ingestion(f"replica{n}").start() for n in range(replicas)]
     proxy = space.proxy().start()
     try:
-        for door in (catalogue, *ingestion, proxy):
-            door.ready()
+        for service in (catalogue, *ingestion, proxy):
+            service.ready()
     except BaseException:
         space.close()
         raise

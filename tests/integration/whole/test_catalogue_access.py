@@ -40,11 +40,11 @@ class Secured:
         self.server.put_all(token)
         self.client.put_all(token)
 
-    def checked(self, door: ServiceProcess) -> str:
+    def checked(self, service: ServiceProcess) -> str:
         """What `check` says."""
         ended = subprocess.run(
-            command("check", *door.arguments),
-            env={"PATH": "/usr/bin:/bin", **door.environment},
+            command("check", *service.arguments),
+            env={"PATH": "/usr/bin:/bin", **service.environment},
             capture_output=True,
             text=True,
             timeout=60,
@@ -93,8 +93,8 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
 @pytest.fixture
 def ready(secured: Secured) -> Secured:
     secured.give_both("secret-1")
-    for door in (secured.catalogue, secured.ingestion, secured.proxy):
-        door.ready()
+    for service in (secured.catalogue, secured.ingestion, secured.proxy):
+        service.ready()
     return secured
 
 
@@ -114,8 +114,8 @@ def test_a_modality_stores_and_finds(ready: Secured, tmp_path: Path) -> None:
     made = [each.path for each in made_instances(tmp_path, 3, 4096)]
     assert [answer.status for answer in scu.store(ready.peer, made)] == [0, 0, 0]
     assert len(images(ready.peer, made[0])) == 3
-    for door in (ready.ingestion, ready.catalogue):
-        assert "wrong " not in ready.checked(door)
+    for service in (ready.ingestion, ready.catalogue):
+        assert "wrong " not in ready.checked(service)
 
 
 def test_a_wrong_token_is_reported_to_all_until_it_is_put_right(

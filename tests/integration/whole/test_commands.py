@@ -194,17 +194,17 @@ def test_the_demo_proves_itself(tmp_path: Path) -> None:
     assert "http://127.0.0.1:8080/ " in ended.stdout
 
 
-def environment_of(door: object) -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], **door.environment}  # type: ignore[attr-defined]
+def environment_of(service: object) -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], **service.environment}  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("which", ["proxy", "ingestion", "dicomweb", "catalogue"])
 def test_check_finds_nothing_wrong_in_a_right_configuration(shared: System, which: str) -> None:
-    as_door = "ingestion" if which == "dicomweb" else which  # is told the same, and more
-    door = next(each for each in shared.space.services if each.arguments == [as_door])
+    name = "ingestion" if which == "dicomweb" else which  # has the same settings
+    service = next(each for each in shared.space.services if each.arguments == [name])
     ended = subprocess.run(
         command("check", which),
-        env=environment_of(door),
+        env=environment_of(service),
         capture_output=True,
         text=True,
         timeout=60,
@@ -229,8 +229,8 @@ def test_check_finds_nothing_wrong_in_a_right_configuration(shared: System, whic
 def test_check_names_what_is_wrong(
     shared: System, which: str, variable: str, value: str, output: str
 ) -> None:
-    door = next(each for each in shared.space.services if each.arguments == [which])
-    environment = environment_of(door)
+    service = next(each for each in shared.space.services if each.arguments == [which])
+    environment = environment_of(service)
     ended = subprocess.run(
         command("check", which),
         env=environment | {variable: value.format(**environment)},

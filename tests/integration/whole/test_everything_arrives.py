@@ -198,7 +198,7 @@ def test_no_patient_data_in_any_log(shared: System) -> None:
     identifier.PatientName = "Äneas*"
     identifier.SpecificCharacterSet = "ISO_IR 192"
     scu.find(shared.peer, identifier)
-    for door in shared.space.services:
-        text = "\n".join(door.lines()) + door.get("/metrics")[1]
+    for service in shared.space.services:
+        text = "\n".join(service.lines()) + service.get("/metrics")[1]
         for secret in ("neas", "SCSGERM", "Rüdiger", "Doe^", "DOE"):
-            assert secret not in text, f"{door.arguments} tells {secret}"
+            assert secret not in text, f"{service.arguments} shows {secret}"

@@ -61,9 +61,9 @@ async def test_replicas_rolled_over_under_load(two_replicas: System, tmp_path: P
     made = made_instances(tmp_path / "in", 60, MIB)
     sending = asyncio.create_task(scu.store_in_thread(two_replicas.peer, [m.path for m in made]))
     await under_way(two_replicas)
-    for door in two_replicas.ingestion:
-        assert await asyncio.to_thread(door.stop) == 0
-        await asyncio.to_thread(door.start().ready)
+    for service in two_replicas.ingestion:
+        assert await asyncio.to_thread(service.stop) == 0
+        await asyncio.to_thread(service.start().ready)
     answers = await sending
     assert all_well(answers), [a for a in answers if a.status]
     assert len(assert_stored(two_replicas, made, answers)) == len(made)

@@ -1,4 +1,4 @@
-"""Every door starts with nothing mounted, says what it misses, and recovers when it appears."""
+"""Each service starts with nothing mounted, names what is missing, and recovers when it appears."""
 
 import json
 from collections.abc import Iterator
@@ -64,14 +64,14 @@ def space(tmp_path: Path, nats: NatsServer, mounts: Path) -> Iterator[StorageSpa
     made.close()
 
 
-def says(door: ServiceProcess, sentence: str) -> None:
-    eventually(door.readiness, lambda seen: seen[0] == 503 and sentence in seen[1])
-    assert door.get("/livez")[0] == 200
+def says(service: ServiceProcess, sentence: str) -> None:
+    eventually(service.readiness, lambda seen: seen[0] == 503 and sentence in seen[1])
+    assert service.get("/livez")[0] == 200
 
 
-def readiness_names(door: ServiceProcess) -> list[str]:
+def readiness_names(service: ServiceProcess) -> list[str]:
     """What the log says of readiness, in its order."""
-    lines = [json.loads(line) for line in door.lines()]
+    lines = [json.loads(line) for line in service.lines()]
     return [
         f"{line['event']} {json.dumps(line.get('reason', ''))}"
         for line in lines
@@ -82,15 +82,15 @@ def readiness_names(door: ServiceProcess) -> list[str]:
 def test_services_wait_for_what_is_mounted_name_it_and_recover(
     space: StorageSpace, mounts: Path, tls: ServerTls
 ) -> None:
-    catalogue, ingestion, proxy = doors = (
+    catalogue, ingestion, proxy = services = (
         space.catalogue().start(),
         space.ingestion().start(),
         space.proxy().start(),
     )
     says(catalogue, "database: Missing database Secret core-database: create it.")
     says(ingestion, "bucket: Missing bucket ConfigMap img-ingest: create it.")
-    for door in (ingestion, proxy):
-        says(door, "nats: Missing NATS credential Secret radiology-nats: create it.")
+    for service in (ingestion, proxy):
+        says(service, "nats: Missing NATS credential Secret radiology-nats: create it.")
     (mounts / "token" / "token").write_text(TOKEN)
     says(proxy, "nats: Missing NATS CA Secret nats-ca: create it.")
     (mounts / "ca" / "ca.crt").write_bytes(tls.ca_file.read_bytes())
@@ -103,9 +103,11 @@ def test_services_wait_for_what_is_mounted_name_it_and_recover(
     says(ingestion, "bucket: Missing bucket Secret img-ingest-s3: create it.")
     (mounts / "bucket-config" / "LOCAL_STORAGE_PATH").write_text(str(space.bucket))
     (mounts / "database" / "DATABASE_URL").write_text(f"sqlite:///{space.folder}/catalogue.db")
-    for door in doors:
-        door.ready()
+    for service in services:
+        service.ready()
     assert scu.echo(Peer("127.0.0.1", space.dimse_port)) == 0
-    for door in doors:
-        output = eventually(partial(readiness_names, door), lambda output: "is ready" in output[-1])
+    for service in services:
+        output = eventually(
+            partial(readiness_names, service), lambda output: "is ready" in output[-1]
+        )
         assert all(line != following for line, following in pairwise(output))

@@ -113,7 +113,7 @@ async def test_what_is_no_instance_is_passed_over() -> None:
     assert (tally.sent, tally.skipped, tally.left_out) == (1, 1, 0)
 
 
-async def test_a_trouble_that_passes_costs_no_object() -> None:
+async def test_a_problem_that_passes_costs_no_object() -> None:
     bucket, sink = MemoryBucket(), Forgetful(2)
     put(bucket, 1)
     tally, left_out = await reindexed(bucket, sink)

@@ -3,7 +3,7 @@ import struct
 import pytest
 
 from dimse_ingestion.dicom.code_streams import (
-    NoSize,
+    InvalidCodeStream,
     Size,
     begins_image,
     claimed_size,
@@ -115,7 +115,7 @@ def test_the_code_stream_of_a_file_is_found_behind_long_boxes(extended):
     ],
 )
 def test_what_tells_no_size_is_refused(image, syntax):
-    with pytest.raises(NoSize):
+    with pytest.raises(InvalidCodeStream):
         claimed_size(image, syntax)
 
 

@@ -8,7 +8,7 @@ from pydicom import dcmread
 from pydicom.encaps import encapsulate, generate_frames
 
 from dimse_ingestion.dicom.fragments import FragmentIndex
-from dimse_ingestion.dicom.frames import NoFrame, image_pixels
+from dimse_ingestion.dicom.frames import FrameNotFound, image_pixels
 from dimse_ingestion.dicom.limits import ParserLimits
 from dimse_ingestion.dicom.scanner import Scanner, scan
 from tests.storable import data_set_of, storable
@@ -118,7 +118,7 @@ def test_frames_of_several_fragments_are_put_together(has_table, sizes, pieces):
 def test_fragments_that_nothing_tells_apart_are_refused():
     data = encapsulate([b"ab" * 20, b"cd" * 20], fragments_per_frame=2, has_bot=False)
     data_set = image(2, data)
-    with pytest.raises(NoFrame, match="4 fragments for 2 frames"):
+    with pytest.raises(FrameNotFound, match="4 fragments for 2 frames"):
         encapsulated_frames(data_set, JPEG_BASELINE)
 
 
@@ -225,7 +225,7 @@ def test_a_boundary_holds_a_table_to_account():
 
 
 def test_fewer_fragments_than_frames_are_refused_at_once():
-    with pytest.raises(NoFrame, match="1 fragments for 2000000000 frames"):
+    with pytest.raises(FrameNotFound, match="1 fragments for 2000000000 frames"):
         index_of(image(2000000000, fragments(jpeg(1))))
 
 

@@ -6,7 +6,7 @@ from pydicom.pixels import iter_pixels
 
 from dimse_ingestion.dicom import frames
 from dimse_ingestion.dicom.elements import BulkReference, Element, element
-from dimse_ingestion.dicom.frames import NoFrame, image_pixels, native_frame, native_pixels
+from dimse_ingestion.dicom.frames import FrameNotFound, image_pixels, native_frame, native_pixels
 from dimse_ingestion.dicom.scanner import scan
 from tests.storable import data_set_of, storable
 
@@ -72,12 +72,12 @@ def test_bit_packed_frames_are_moved_to_begin_with_a_byte():
 @pytest.mark.parametrize("number", [0, 3, -1])
 def test_a_missing_frame_is_reported_with_the_number_of_frames(number):
     pixels = stored(2, 128)
-    with pytest.raises(NoFrame, match="has 2 frames"):
+    with pytest.raises(FrameNotFound, match="has 2 frames"):
         native_frame(pixels, number)
 
 
 def test_what_has_no_pixels_is_no_image():
-    with pytest.raises(NoFrame, match="not an image"):
+    with pytest.raises(FrameNotFound, match="not an image"):
         image_pixels([element(0x00080060, "CS", "SR")])
 
 
@@ -165,13 +165,13 @@ def test_whole_frames_are_right_whatever_number_of_frames_says(number):
     assert spans(pixels, 1) == [(0, 64)]
     last = pixels.number_of_frames
     if last > 3:
-        with pytest.raises(NoFrame, match="ends before frame"):
+        with pytest.raises(FrameNotFound, match="ends before frame"):
             native_frame(native_pixels(pixels), last)
 
 
 @pytest.mark.parametrize("length", [0, 63, 100, 3 * 64 - 20, 3 * 64 + 3, 3 * 72])
 def test_frames_that_no_layout_explains_are_refused(length):
-    with pytest.raises(NoFrame, match="its frames can't be told apart"):
+    with pytest.raises(FrameNotFound, match="its frames can't be told apart"):
         native_pixels(stored(3, length))
 
 

@@ -203,7 +203,7 @@ def test_a_sequence_below_the_limit_is_stored_whatever_it_costs():
         assert len(sequence.items or []) == number
 
 
-def test_sequences_leave_room_for_the_elements_after_them():
+def test_sequences_leave_budget_for_the_elements_after_them():
     sequences = b"".join(long(0x00410010 + number, b"SQ", item(CODE) * 500) for number in range(10))
     scanner = Scanner(EXPLICIT, ParserLimits(retained=100_000))
     scanner.feed(sequences + AFTER)

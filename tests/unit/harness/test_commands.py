@@ -9,8 +9,8 @@ def test_what_a_command_says_is_given():
 
 
 def test_one_that_fails_is_reported_with_what_it_printed_last():
-    with pytest.raises(Unusable, match=r"sh -c .* failed:\nno room"):
-        output("sh", "-c", "echo no room >&2; exit 3")
+    with pytest.raises(Unusable, match=r"sh -c .* failed:\nno space left"):
+        output("sh", "-c", "echo no space left >&2; exit 3")
 
 
 def test_one_that_is_missing_is_named():

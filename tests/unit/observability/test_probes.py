@@ -36,7 +36,7 @@ async def get(port: int, path: str) -> tuple[int, str]:
     return await asyncio.to_thread(ask)
 
 
-async def test_a_service_without_trouble_is_ready_and_alive(port: int) -> None:
+async def test_a_service_without_problems_is_ready_and_alive(port: int) -> None:
     assert await get(port, "/readyz") == (200, "ready\n")
     assert await get(port, "/livez") == (200, "alive\n")
 
@@ -56,10 +56,10 @@ async def test_not_ready_reports_why_and_is_alive(health: Health, port: int) -> 
 
 
 async def test_a_service_recovers(health: Health, port: int) -> None:
-    trouble = ["away"]
-    health.add("nats", lambda: trouble[0])
+    problem = ["away"]
+    health.add("nats", lambda: problem[0])
     assert (await get(port, "/readyz"))[0] == 503
-    trouble[0] = ""
+    problem[0] = ""
     assert (await get(port, "/readyz"))[0] == 200
 
 
@@ -78,15 +78,15 @@ def take_logged(lines: io.StringIO) -> list[tuple[str, object]]:
 
 
 async def test_the_log_reports_each_change_once(lines: io.StringIO) -> None:
-    health, trouble = Health("proxy"), ["Missing bucket Secret img-ingest-s3: create it."]
+    health, problem = Health("proxy"), ["Missing bucket Secret img-ingest-s3: create it."]
     health.add("nats", lambda: "")
-    health.add("bucket", lambda: trouble[0])
+    health.add("bucket", lambda: problem[0])
     for _ in range(3):
-        await health.troubles()
-    assert take_logged(lines) == [("The proxy is not ready.", {"bucket": trouble[0]})]
-    trouble[0] = ""
+        await health.problems()
+    assert take_logged(lines) == [("The proxy is not ready.", {"bucket": problem[0]})]
+    problem[0] = ""
     for _ in range(3):
-        await health.troubles()
+        await health.problems()
     assert take_logged(lines) == [("The proxy is ready.", None)]
 
 
@@ -103,7 +103,7 @@ async def test_the_log_reports_without_a_probe(
     assert take_logged(lines) == [("The proxy is not ready.", {"nats": "away"})]
 
 
-async def test_a_check_that_fails_or_hangs_is_trouble(
+async def test_a_check_that_fails_or_hangs_is_a_problem(
     health: Health, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(probes, "_CHECK_TIMEOUT", 0.01)
@@ -117,9 +117,9 @@ async def test_a_check_that_fails_or_hangs_is_trouble(
 
     health.add("fails", fails)
     health.add("hangs", hangs)
-    troubles = await health.troubles()
-    assert troubles["fails"] == "refused"
-    assert "no answer within" in troubles["hangs"]
+    problems = await health.problems()
+    assert problems["fails"] == "refused"
+    assert "no answer within" in problems["hangs"]
 
 
 async def test_metrics_are_served(port: int) -> None:

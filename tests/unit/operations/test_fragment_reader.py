@@ -3,7 +3,7 @@ import struct
 import pytest
 from pydicom.encaps import encapsulate
 
-from dimse_ingestion.dicom.frames import NoFrame
+from dimse_ingestion.dicom.frames import FrameNotFound
 from dimse_ingestion.dicom.limits import ParserLimits
 from dimse_ingestion.dicom.scanner import Scanner
 from dimse_ingestion.operations.frame_reader import FrameReader
@@ -54,7 +54,7 @@ async def test_item_lengths_unknown_to_the_catalogue_are_read_once():
 
 async def test_a_video_has_no_frames_of_its_own():
     archive, located = await stored(100, encapsulate([b"\0\0\1\xb3" * 100], has_bot=False))
-    with pytest.raises(NoFrame, match="1 fragments for 100 frames"):
+    with pytest.raises(FrameNotFound, match="1 fragments for 100 frames"):
         await frame_reader(archive).locate(located, [2])
 
 
@@ -130,6 +130,6 @@ async def test_an_offset_table_is_used_where_images_have_no_markers():
 
 async def test_fragments_without_table_and_markers_are_refused_without_reading_them():
     archive, located = await stored(2, fragments(b"12", b"34", b"56"), JPEG_XL)
-    with pytest.raises(NoFrame, match="3 fragments for 2 frames"):
+    with pytest.raises(FrameNotFound, match="3 fragments for 2 frames"):
         await frame_reader(archive).locate(located, [1])
     assert not archive.bucket.reads

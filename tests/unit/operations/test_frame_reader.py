@@ -3,7 +3,7 @@ from pydicom import dcmread
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import iter_pixels
 
-from dimse_ingestion.dicom.frames import NoFrame
+from dimse_ingestion.dicom.frames import FrameNotFound
 from dimse_ingestion.operations import frame_reader as frame_reader_module
 from dimse_ingestion.operations.frame_reader import FrameReader
 from dimse_ingestion.operations.retrieve import Retriever
@@ -72,7 +72,7 @@ async def test_a_frame_of_many_costs_one_read_of_its_own_length():
 
 async def test_a_frame_number_beyond_the_last_is_refused_without_a_read():
     archive, located = await stored(3, encapsulate(jpeg_like(3), has_bot=False))
-    with pytest.raises(NoFrame, match="no frame 4"):
+    with pytest.raises(FrameNotFound, match="no frame 4"):
         await frame_reader(archive).locate(located, [1, 4])
     assert not archive.bucket.reads
 
@@ -88,7 +88,7 @@ async def test_samples_in_fragments_are_cut_to_their_length():
 
 async def test_a_fragment_with_fewer_samples_than_a_frame_is_refused():
     archive, located = await stored(2, fragments(bytes(256), bytes(100)), UNCOMPRESSED)
-    with pytest.raises(NoFrame, match="100 bytes"):
+    with pytest.raises(FrameNotFound, match="100 bytes"):
         await frame_reader(archive).locate(located, [2])
 
 
@@ -116,7 +116,7 @@ async def test_a_range_of_all_fragments_is_read_without_item_headers():
 
 async def test_an_impossible_number_of_frames_is_refused_before_locating_them():
     archive, located = await stored(2000000000, fragments(b"12", b"34"))
-    with pytest.raises(NoFrame, match="2 fragments for 2000000000"):
+    with pytest.raises(FrameNotFound, match="2 fragments for 2000000000"):
         await frame_reader(archive).locate_all(located)
 
 
@@ -131,7 +131,7 @@ async def test_a_fragment_for_each_frame_that_begins_within_an_image_is_refused(
     archive, located = await stored(4, fragments(*wrong))
     reader = frame_reader(archive)
     (place,) = await reader.locate(located, [4])
-    with pytest.raises(NoFrame, match="nothing that tells them apart"):
+    with pytest.raises(FrameNotFound, match="nothing that tells them apart"):
         await reader.read_frame(place)
 
 
@@ -147,7 +147,7 @@ async def test_an_empty_fragment_is_not_a_frame(number):
     value = fragments(*[b"" if n == number else jpeg(n) for n in (1, 2, 3)])
     archive, located = await stored(3, value)
     reader = frame_reader(archive)
-    with pytest.raises(NoFrame, match=f"Frame {number} is empty"):
+    with pytest.raises(FrameNotFound, match=f"Frame {number} is empty"):
         await reader.locate(located, [number])
     (other,) = await reader.locate(located, [number % 3 + 1])
     assert await reader.read_frame(other) == jpeg(number % 3 + 1)
@@ -158,6 +158,6 @@ async def test_frames_with_empty_fragments_among_them_are_refused():
     value = fragments(b"", jpeg(1)[:30], jpeg(1)[30:], b"", jpeg(2), b"")
     archive, located = await stored(2, value)
     reader = frame_reader(archive)
-    with pytest.raises(NoFrame, match="nothing that tells them apart"):
+    with pytest.raises(FrameNotFound, match="nothing that tells them apart"):
         await reader.locate(located, [1])
     assert all(length for _, _, length in archive.bucket.reads)

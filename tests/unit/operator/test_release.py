@@ -70,7 +70,7 @@ async def test_a_generated_secret_is_made_once(cluster: Cluster, releases: Relea
     space = resource()
     for token in ("first", "second", "third"):
         applied = await releases.apply(space, [generated(space, token), made(space, "Service")])
-        assert applied.troubles == []
+        assert applied.failures == []
         assert [each["kind"] for each in applied.objects] == ["Secret", "Service"]
     assert cluster.objects["Secret", "core-catalogue"]["data"] == {"token": "first"}
     assert cluster.writes == ["created Secret", *["applied Service"] * 3]
@@ -105,8 +105,8 @@ async def test_a_users_secret_of_that_name_is_left(cluster: Cluster, releases: R
     users = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "core-catalogue"}}
     cluster.objects["Secret", "core-catalogue"] = users
     applied = await releases.apply(space, [generated(space, "first")])
-    (trouble,) = applied.troubles
-    assert "Secret core-catalogue exists and does not belong to this resource" in trouble
+    (failure,) = applied.failures
+    assert "Secret core-catalogue exists and does not belong to this resource" in failure
     assert cluster.objects["Secret", "core-catalogue"] is users
 
 

@@ -41,7 +41,7 @@ def summarize(observation: Observation, before: dict[str, Any] | None = None) ->
         ),
         (Observation(missing=["Missing a."]), {}, "Pending", "Missing a."),
         (Observation(missing=["Missing a."]), WAS_READY, "Degraded", "Missing a."),
-        (Observation(troubles=["No b."], missing=["Missing a."]), WAS_READY, "Failed", "No b."),
+        (Observation(failures=["No b."], missing=["Missing a."]), WAS_READY, "Failed", "No b."),
         (Observation(mistakes=["No c."]), WAS_READY, "Failed", "No c."),
         (Observation(mistakes=[f"No {n}." for n in range(5)]), {}, "Failed", "No 2; and 2 more."),
     ],

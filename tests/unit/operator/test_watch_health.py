@@ -51,13 +51,13 @@ async def test_a_resource_without_an_event_in_time_is_a_dead_watch(
     clock = Clock()
     resource_watch = ResourceWatchCheck(Listing(there), output, (), [].append, clock)  # type: ignore[arg-type]
     await resource_watch.compare()
-    assert resource_watch.trouble == ""
+    assert resource_watch.problem == ""
     clock.now = 121.0
     await resource_watch.compare()
-    assert bool(resource_watch.trouble) is dead
+    assert bool(resource_watch.problem) is dead
 
 
-async def test_what_comes_late_is_no_trouble() -> None:
+async def test_what_comes_late_is_no_problem() -> None:
     output: dict[Key, Resource] = {}
     clock = Clock()
     resource_watch = ResourceWatchCheck(Listing(resource()), output, (), [].append, clock)  # type: ignore[arg-type]
@@ -65,7 +65,7 @@ async def test_what_comes_late_is_no_trouble() -> None:
     output[resource().key] = resource()
     await resource_watch.compare()
     clock.now = 121.0
-    assert resource_watch.trouble == ""
+    assert resource_watch.problem == ""
 
 
 async def test_a_resource_deleted_without_an_event_is_reconciled_first() -> None:
@@ -76,14 +76,14 @@ async def test_a_resource_deleted_without_an_event_is_reconciled_first() -> None
     assert woken == [one.key]
     clock.now = 121.0
     await resource_watch.compare()
-    assert "sent no event about DimseIngestionService imaging/img-ingest" in resource_watch.trouble
+    assert "sent no event about DimseIngestionService imaging/img-ingest" in resource_watch.problem
     output.clear()
     await resource_watch.compare()
-    assert resource_watch.trouble == ""
+    assert resource_watch.problem == ""
     assert len(woken) == 2
 
 
-async def test_what_comes_or_goes_during_the_comparison_is_no_trouble() -> None:
+async def test_what_comes_or_goes_during_the_comparison_is_no_problem() -> None:
     output: dict[Key, Resource] = {resource().key: resource()}
     woken = list[Key]()
 
@@ -96,7 +96,7 @@ async def test_what_comes_or_goes_during_the_comparison_is_no_trouble() -> None:
     resource_watch = ResourceWatchCheck(Going(), output, (), woken.append, clock)  # type: ignore[arg-type]
     await resource_watch.compare()
     clock.now = 121.0
-    assert resource_watch.trouble == ""
+    assert resource_watch.problem == ""
     assert not woken
 
 
@@ -108,9 +108,9 @@ def manifest(kind: str = "Secret", version: str = "5", **metadata: Any) -> Manif
     return {"kind": kind, "metadata": named | metadata}
 
 
-def trouble(object_watch: ObjectWatchCheck, clock: Clock) -> str:
+def problem(object_watch: ObjectWatchCheck, clock: Clock) -> str:
     clock.now += 121.0
-    return object_watch.trouble
+    return object_watch.problem
 
 
 @pytest.mark.parametrize(
@@ -129,33 +129,33 @@ def test_what_is_found_and_watched_must_have_an_event(match: Manifest, dead: boo
     clock = Clock()
     object_watch = ObjectWatchCheck(["imaging"], clock)
     object_watch.record_read(match, 0.0)
-    assert object_watch.trouble == ""
-    assert bool(trouble(object_watch, clock)) is dead
+    assert object_watch.problem == ""
+    assert bool(problem(object_watch, clock)) is dead
 
 
-def test_what_had_an_event_is_no_trouble_until_there_is_a_newer() -> None:
+def test_what_had_an_event_is_no_problem_until_there_is_a_newer() -> None:
     clock = Clock()
     object_watch = ObjectWatchCheck((), clock)
     object_watch.record_event(manifest())
     clock.now = 1.0
     object_watch.record_read(manifest(), 1.0)
-    assert trouble(object_watch, clock) == ""
+    assert problem(object_watch, clock) == ""
     object_watch.record_read(manifest(version="6"), clock.now)
-    assert "Secret imaging/a" in trouble(object_watch, clock)
+    assert "Secret imaging/a" in problem(object_watch, clock)
 
 
-def test_a_late_event_or_one_during_the_reconciliation_is_no_trouble() -> None:
+def test_a_late_event_or_one_during_the_reconciliation_is_no_problem() -> None:
     clock = Clock()
     object_watch = ObjectWatchCheck((), clock)
     object_watch.record_read(manifest(), 0.0)
     object_watch.record_event(manifest(version="7"))
-    assert trouble(object_watch, clock) == ""
+    assert problem(object_watch, clock) == ""
     object_watch.record_read(manifest(version="8"), clock.now - 200)  # one that was under way
-    assert trouble(object_watch, clock) == ""
+    assert problem(object_watch, clock) == ""
 
 
 @pytest.mark.parametrize("received", [True, False])
-def test_what_is_gone_is_no_trouble(received: bool) -> None:
+def test_what_is_gone_is_no_problem(received: bool) -> None:
     clock = Clock()
     object_watch = ObjectWatchCheck((), clock)
     object_watch.record_read(manifest(), 0.0)
@@ -163,4 +163,4 @@ def test_what_is_gone_is_no_trouble(received: bool) -> None:
         object_watch.record_event(manifest(version="6"), deleted=True)
     else:
         object_watch.record_absence("Secret", "imaging", "a")
-    assert trouble(object_watch, clock) == ""
+    assert problem(object_watch, clock) == ""

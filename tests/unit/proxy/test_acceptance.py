@@ -7,10 +7,10 @@ from dimse_ingestion.upper_layer.services import Acceptance, Rejection, RejectRe
 from tests.unit.proxy.fakes import CT, EXPLICIT, STUDY_ROOT, association_request, proxy_settings
 
 
-def admission(*, spool_trouble: str = "", **changed: object) -> Admission:
+def admission(*, spool_problem: str = "", **changed: object) -> Admission:
     return Admission(
         proxy_settings(**changed),
-        spool_trouble=lambda: spool_trouble,
+        spool_problem=lambda: spool_problem,
     )
 
 
@@ -57,7 +57,7 @@ def test_only_listed_networks_are_let_in(address: str, let_in: bool) -> None:
     assert isinstance(picky.decide(association_request(peer_address=address)), Acceptance) is let_in
 
 
-def test_one_association_too_many_is_transient_and_has_room_again() -> None:
+def test_one_association_too_many_is_refused_as_transient_and_accepted_later() -> None:
     small = admission(maximum_associations=1)
     first = association_request()
     assert isinstance(small.decide(first), Acceptance)
@@ -75,7 +75,7 @@ def test_one_association_too_many_is_transient_and_has_room_again() -> None:
 def test_a_full_spool_and_a_drain_are_transient() -> None:
     reason = (RejectResult.TRANSIENT, RejectReason.TEMPORARY_CONGESTION)
     assert (
-        refused(admission(spool_trouble="The spool is full.").decide(association_request()))
+        refused(admission(spool_problem="The spool is full.").decide(association_request()))
         == reason
     )
     draining = admission()

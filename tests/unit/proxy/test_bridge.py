@@ -54,7 +54,7 @@ class House:
         self.requester = FakeRequester()
         admission = Admission(
             settings,
-            spool_trouble=lambda: self.spool.problem,
+            spool_problem=lambda: self.spool.problem,
         )
         self.bridge = Bridge(settings, admission, self.spool, self.requester)
 
@@ -182,7 +182,7 @@ async def test_what_can_not_be_served_is_refused_here_with_a_reason(
     assert house.requester.opens == []
 
 
-async def test_a_data_set_the_spool_has_no_room_for_is_a700(house: House) -> None:
+async def test_a_data_set_that_does_not_fit_into_the_spool_is_a700(house: House) -> None:
     message = await house.answered(store(), CT, bytes(9 * 2**20))
     assert message.statuses == [Status.OUT_OF_RESOURCES]
     assert house.requester.opens == []

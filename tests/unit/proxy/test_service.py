@@ -16,7 +16,7 @@ class FakeListener:
     def __init__(self) -> None:
         self.services: Services | None = None
         self.closed = False
-        self.trouble: OSError | None = None
+        self.error: OSError | None = None
         self.drain = 0.0
         self.let_go = asyncio.Event()
         self.let_go.set()
@@ -26,8 +26,8 @@ class FakeListener:
         return self
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
-        if self.trouble is not None:
-            raise self.trouble
+        if self.error is not None:
+            raise self.error
         return host, port
 
     async def stop(self, drain: float) -> None:
@@ -66,21 +66,21 @@ def local(directory: Path, **changed: object) -> ProxySettings:
     return proxy_settings(**(own | changed))
 
 
-def wires(listener: FakeListener, requester: FakeRequester, trouble: str = "") -> ProxyDependencies:
+def wires(listener: FakeListener, requester: FakeRequester, problem: str = "") -> ProxyDependencies:
     return ProxyDependencies(
         requester=requester,
         listener=listener.serving,
-        transport_trouble=lambda: trouble,
+        transport_problem=lambda: problem,
     )
 
 
-async def test_an_open_door_is_ready_once_an_echo_went_all_the_way(
+async def test_a_proxy_is_ready_after_an_echo_to_bucket_and_catalogue(
     settings: ProxySettings, listener: FakeListener, requester: FakeRequester
 ) -> None:
-    async with open_proxy(settings, wires(listener, requester)) as door:
-        await asyncio.wait_for(door.path.wait_until_open(), 60)
-        assert await door.health.troubles() == {}
-        assert door.address == ("0.0.0.0", 11112)
+    async with open_proxy(settings, wires(listener, requester)) as proxy:
+        await asyncio.wait_for(proxy.path.wait_until_open(), 60)
+        assert await proxy.health.problems() == {}
+        assert proxy.address == ("0.0.0.0", 11112)
         assert isinstance(await listener.associate("a1"), Acceptance)
         listener.end("a1")
     assert listener.closed
@@ -90,25 +90,25 @@ async def test_readiness_lists_what_is_wrong(
     settings: ProxySettings, listener: FakeListener, requester: FakeRequester
 ) -> None:
     requester.echo_result = Unavailable("No ingestion service listens")
-    async with open_proxy(settings, wires(listener, requester)) as door:
-        await door.path.probe()
-        assert await door.health.troubles() == {"path": "No ingestion service listens"}
-    async with open_proxy(settings, wires(listener, requester, "NATS refused the token")) as door:
-        assert await door.health.troubles() == {"nats": "NATS refused the token"}
+    async with open_proxy(settings, wires(listener, requester)) as proxy:
+        await proxy.path.probe()
+        assert await proxy.health.problems() == {"path": "No ingestion service listens"}
+    async with open_proxy(settings, wires(listener, requester, "NATS refused the token")) as proxy:
+        assert await proxy.health.problems() == {"nats": "NATS refused the token"}
 
 
 async def test_a_drain_refuses_new_associations_and_waits_for_the_open_ones(
     settings: ProxySettings, listener: FakeListener, requester: FakeRequester
 ) -> None:
-    stopping, door_open = asyncio.Event(), asyncio.get_running_loop().create_future()
+    stopping, proxy_running = asyncio.Event(), asyncio.get_running_loop().create_future()
 
     async def run() -> None:
-        async with open_proxy(settings, wires(listener, requester)) as door:
-            door_open.set_result(door)
+        async with open_proxy(settings, wires(listener, requester)) as proxy:
+            proxy_running.set_result(proxy)
             await stopping.wait()
 
     running = asyncio.create_task(run())
-    door: RunningProxy = await door_open
+    proxy: RunningProxy = await proxy_running
     await listener.associate("a1")
     listener.let_go.clear()
     stopping.set()
@@ -116,7 +116,7 @@ async def test_a_drain_refuses_new_associations_and_waits_for_the_open_ones(
     refused = await listener.associate("a2")
     assert isinstance(refused, Rejection)
     assert refused.result is RejectResult.TRANSIENT
-    assert "draining" in await door.health.troubles()
+    assert "draining" in await proxy.health.problems()
     assert not listener.closed
     assert not running.done()
     listener.end("a1")
@@ -129,7 +129,7 @@ async def test_a_drain_refuses_new_associations_and_waits_for_the_open_ones(
 async def test_a_port_in_use_is_a_configuration_mistake(
     settings: ProxySettings, listener: FakeListener, requester: FakeRequester
 ) -> None:
-    listener.trouble = OSError(98, "Address already in use")
+    listener.error = OSError(98, "Address already in use")
     with pytest.raises(ConfigurationMistake, match=r"DIMSE_PORT: 0\.0\.0\.0:11112 .* in use"):
         async with open_proxy(settings, wires(listener, requester)):
             pass
@@ -138,8 +138,8 @@ async def test_a_port_in_use_is_a_configuration_mistake(
 async def test_an_http_port_in_use_is_a_configuration_mistake(
     tmp_path: Path, listener: FakeListener, requester: FakeRequester
 ) -> None:
-    async with open_proxy(local(tmp_path), wires(listener, requester)) as door:
-        second = local(tmp_path, http_port=door.http_port)
+    async with open_proxy(local(tmp_path), wires(listener, requester)) as proxy:
+        second = local(tmp_path, http_port=proxy.http_port)
         with pytest.raises(ConfigurationMistake, match=r"DIMSE_HTTP_PORT: .* in use"):
             async with open_proxy(second, wires(FakeListener(), requester)):
                 pass

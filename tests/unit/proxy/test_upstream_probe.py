@@ -15,9 +15,9 @@ def requester() -> FakeRequester:
 
 async def test_the_way_counts_as_closed_until_an_echo_proves_it(requester: FakeRequester) -> None:
     path = UpstreamProbe(requester, "DICOM-INGEST", lambda: "")
-    assert path.trouble == "No echo has reached the bucket and the catalogue yet."
+    assert path.problem == "No echo has reached the bucket and the catalogue yet."
     await path.probe()
-    assert path.trouble == ""
+    assert path.problem == ""
     await path.wait_until_open()
 
 
@@ -25,16 +25,16 @@ async def test_an_upstream_error_is_reported_until_it_ends(requester: FakeReques
     path = UpstreamProbe(requester, "DICOM-INGEST", lambda: "")
     requester.echo_result = EchoResult(status=0x0110, catalogue="The catalogue is away")
     await path.probe()
-    assert path.trouble == "The catalogue is away"
+    assert path.problem == "The catalogue is away"
     requester.echo_result = Unavailable("No ingestion service listens")
     await path.probe()
-    assert path.trouble == "No ingestion service listens"
+    assert path.problem == "No ingestion service listens"
     requester.echo_result = EchoResult(status=0x0110)
     await path.probe()
-    assert path.trouble == "The ingestion service answered 0110H."
+    assert path.problem == "The ingestion service answered 0110H."
     requester.echo_result = EchoResult(status=0)
     await path.probe()
-    assert path.trouble == ""
+    assert path.problem == ""
 
 
 async def test_the_watch_goes_on_after_a_mistake_of_ours(
@@ -58,14 +58,14 @@ async def test_the_watch_goes_on_after_a_mistake_of_ours(
 
 
 async def test_no_echo_is_sent_while_the_transport_is_down(requester: FakeRequester) -> None:
-    trouble = ["NATS is not reached"]
-    path = UpstreamProbe(requester, "DICOM-INGEST", lambda: trouble[0])
+    problem = ["NATS is not reached"]
+    path = UpstreamProbe(requester, "DICOM-INGEST", lambda: problem[0])
     await path.probe()
-    assert path.trouble == "NATS is not reached"
+    assert path.problem == "NATS is not reached"
     assert requester.opens == []
-    trouble[0] = ""
+    problem[0] = ""
     await path.probe()
-    assert path.trouble == ""
+    assert path.problem == ""
 
 
 async def test_a_doubt_looks_again_at_once() -> None:
@@ -77,5 +77,5 @@ async def test_a_doubt_looks_again_at_once() -> None:
     path.request_probe()
     for _ in range(100):
         await asyncio.sleep(0)
-    assert path.trouble == "away"
+    assert path.problem == "away"
     watching.cancel()

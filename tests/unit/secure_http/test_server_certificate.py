@@ -55,7 +55,7 @@ def test_a_key_of_another_certificate_is_refused_and_the_last_pair_stays(
     assert certificate.problem == ""
 
 
-def test_an_expired_certificate_is_trouble(secret: CatalogueSecret) -> None:
+def test_an_expired_certificate_is_a_problem(secret: CatalogueSecret) -> None:
     certificate = following(secret.put(certificate_keys(secret.authority, not_after=EXPIRED)))
     certificate.reload()
     assert "expired on" in certificate.problem

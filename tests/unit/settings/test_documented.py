@@ -1,4 +1,4 @@
-"""What an operator can set and see stands in docs/operating.md, and nothing that is gone does."""
+"""Check that docs/operating.md lists every setting and metric, and none that does not exist."""
 
 import re
 from pathlib import Path
@@ -17,7 +17,7 @@ from dimse_ingestion.settings import (
 )
 from dimse_ingestion.settings.unknown_variables import known_variables
 
-DOORS: tuple[type[ServiceSettings], ...] = (
+SETTINGS_CLASSES: tuple[type[ServiceSettings], ...] = (
     ProxySettings,
     IngestionSettings,
     DicomwebSettings,
@@ -34,9 +34,9 @@ def metric_names() -> set[str]:
     return {each.name + ("_total" if each.type == "counter" else "") for each in families}
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_every_setting_has_a_row(door: type[ServiceSettings]) -> None:
-    missing = [name for name in door.names().values() if f"\n| `{name}` |" not in PAGE]
+@pytest.mark.parametrize("settings_class", SETTINGS_CLASSES)
+def test_every_setting_has_a_row(settings_class: type[ServiceSettings]) -> None:
+    missing = [name for name in settings_class.names().values() if f"\n| `{name}` |" not in PAGE]
     assert not missing
 
 

@@ -40,6 +40,8 @@ def test_it_is_the_users_for_others(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_spools_are_below_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/dimse")
-    for door, name in ((ProxySettings, "spool"), (DicomwebSettings, "dicomweb-spool")):
-        default = door.model_fields["spool_directory"].get_default(call_default_factory=True)
+    for settings_class, name in ((ProxySettings, "spool"), (DicomwebSettings, "dicomweb-spool")):
+        default = settings_class.model_fields["spool_directory"].get_default(
+            call_default_factory=True
+        )
         assert default == Path("/var/lib/dimse") / name

@@ -81,7 +81,7 @@ async def test_a_subject_without_permission_is_denied() -> None:
     await settled()
     assert got == []
     assert proxy.denied == ["publish to B.v1.svc.store", "subscribe to A._INBOX.p2.>"]
-    assert "Not allowed" in proxy.trouble
+    assert "Not allowed" in proxy.problem
 
 
 async def test_a_message_over_the_maximum_payload_is_refused() -> None:

@@ -41,18 +41,18 @@ class MemoryTransport(asyncio.Transport):
 class Host:
     """An acceptor of one connection."""
 
-    def __init__(self, *, room: bool = True) -> None:
+    def __init__(self, *, accepts: bool = True) -> None:
         self.services = RecordingServices()
         self.limits = UpperLayerLimits(artim_timeout=0.05, write_timeout=0.05)
         self.buffer = memoryview(bytearray(64 * 1024))
-        self.room = room
+        self.accepts = accepts
         self.gone: list[Connection] = []
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
         return asyncio.create_task(work, name=name)
 
     def add_connection(self, connection: Connection) -> bool:
-        return self.room
+        return self.accepts
 
     def remove_connection(self, connection: Connection) -> None:
         self.gone.append(connection)
@@ -96,8 +96,8 @@ async def test_it_reads_into_its_hosts_buffer(host: Host, connection: Connection
     assert host.services.requests[0].peer_port == 4711
 
 
-async def test_without_room_it_is_closed(transport: MemoryTransport) -> None:
-    host = Host(room=False)
+async def test_a_connection_that_the_acceptor_refuses_is_closed(transport: MemoryTransport) -> None:
+    host = Host(accepts=False)
     made = Connection(host)
     made.connection_made(transport)
     assert transport.is_closing()

@@ -1,5 +1,5 @@
-{{/* The address an Ingress gives the door, before /dicomweb; empty where there is none, or where its
-     proxies tell more of it (TLS that is not this Ingress' own) by headers that are trusted. */}}
+{{/* Return the service's external address by its Ingress, without /dicomweb; empty if there is no
+     Ingress, or if trusted proxies report the address in headers (TLS ends before this Ingress). */}}
 {{- define "dimse-ingestion.dicomweb.externalAddress" -}}
 {{- $ingress := .Values.dicomweb.ingress }}
 {{- $told := and (index .Values.dicomweb.settings "DICOMWEB_TRUSTED_PROXIES") (not $ingress.tlsSecret) }}

@@ -108,7 +108,7 @@
   component: proxy
   expr: sum(increase(dimse_spool_refused_total{OF}[10m])) > 0
   severity: critical
-  summary: The proxy's spool has no room.
+  summary: The proxy's spool is full.
   todo: Look why forwarding is slow; else raise proxy.settings.spoolLimit and proxy.spoolVolume.
 {{- end }}
 

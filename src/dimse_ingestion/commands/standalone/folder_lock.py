@@ -21,8 +21,8 @@ def lock_folder(data: Path) -> Iterator[None]:
     try:
         data.mkdir(parents=True, exist_ok=True)
         lock = os.open(data / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as trouble:
-        raise ConfigurationMistake([f"--data: {data} can't be used: {trouble.strerror}."]) from None
+    except OSError as error:
+        raise ConfigurationMistake([f"--data: {data} can't be used: {error.strerror}."]) from None
     try:
         _take(lock, data)
         yield

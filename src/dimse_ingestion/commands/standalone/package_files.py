@@ -36,8 +36,8 @@ def unpack(archive: Path, folder: Path) -> None:
                     content = package.extractfile(entry)
                     assert content is not None  # noqa: S101 - only regular files have a viewer path
                     _write(folder / name, rebase_addresses(name.suffix, content.read()))
-    except (tarfile.TarError, EOFError) as trouble:
-        raise NotThePackage(f"it can't be read as a tar archive ({trouble}).") from None
+    except (tarfile.TarError, EOFError) as error:
+        raise NotThePackage(f"it can't be read as a tar archive ({error}).") from None
     if not (folder / "index.html").is_file():
         raise NotThePackage("it has no dist/index.html.")
 

@@ -61,7 +61,7 @@ class Standalone:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenDoors:
+class RunningServices:
     """The running services; `http` is DICOMweb's URL, without /dicomweb."""
 
     proxy: RunningProxy
@@ -108,7 +108,7 @@ def _name_options(sentence: str) -> str:
 
 
 @asynccontextmanager
-async def opened(options: Standalone, viewer: Path | None = None) -> AsyncIterator[OpenDoors]:
+async def opened(options: Standalone, viewer: Path | None = None) -> AsyncIterator[RunningServices]:
     """Run all services within the block."""
     data = options.data.resolve()
     try:
@@ -129,7 +129,7 @@ async def opened(options: Standalone, viewer: Path | None = None) -> AsyncIterat
         web = await stack.enter_async_context(
             dicomweb.running(_dicomweb(options, data, space, http_port), viewer)
         )
-        yield OpenDoors(
+        yield RunningServices(
             await stack.enter_async_context(proxy.running(_proxy(options, data, nats))), web, http
         )
 
@@ -137,15 +137,15 @@ async def opened(options: Standalone, viewer: Path | None = None) -> AsyncIterat
 async def _start(nats: EmbeddedNats) -> None:
     try:
         await nats.start()
-    except (RuntimeError, OSError) as trouble:
-        raise ConfigurationMistake(str(trouble).splitlines()) from None
+    except (RuntimeError, OSError) as error:
+        raise ConfigurationMistake(str(error).splitlines()) from None
 
 
-async def _announce_ready(services: OpenDoors) -> None:
+async def _announce_ready(services: RunningServices) -> None:
     """Print the ready line on standard output when a C-ECHO and DICOMweb have succeeded."""
     for health in (services.proxy.health, services.dicomweb.health):
-        while troubles := await health.troubles():
-            _LOG.debug("Not ready yet.", **troubles)
+        while problems := await health.problems():
+            _LOG.debug("Not ready yet.", **problems)
             await asyncio.sleep(_LOOK_AGAIN)
     host, port = services.proxy.address
     dimse = f"dimse={services.proxy.ae_title}@{advertised_host(host)}:{port}"

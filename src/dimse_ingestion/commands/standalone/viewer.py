@@ -70,10 +70,10 @@ async def fetch_viewer(folder: Path, registry: str, package: Package = OHIF) -> 
             archive = await _archive(folder, work, registry, package)
             await asyncio.to_thread(unpack, archive, work / "files")
             _move(work / "files", unpacked)
-    except OSError as trouble:
-        raise _mistake(f"{folder} can't be used: {trouble.strerror or trouble}.") from None
-    except NotThePackage as trouble:
-        raise _mistake(f"{package.archive} is refused: {trouble}") from None
+    except OSError as error:
+        raise _mistake(f"{folder} can't be used: {error.strerror or error}.") from None
+    except NotThePackage as error:
+        raise _mistake(f"{package.archive} is refused: {error}") from None
     _LOG.info("The viewer is unpacked.", folder=str(unpacked))
     return unpacked
 
@@ -128,9 +128,9 @@ async def _download(package: Package, registry: str, archive: Path, folder: Path
     try:
         async with _answer(address) as chunks:
             await _write(chunks, archive, package.size)
-    except (httpx2.HTTPError, httpx2.InvalidURL) as trouble:
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise _mistake(
-            f"{_without_password(address)} can't be downloaded: {_reason(trouble)}. Set "
+            f"{_without_password(address)} can't be downloaded: {_reason(error)}. Set "
             f"NPM_CONFIG_REGISTRY to a registry that this machine reaches; or run "
             f"`npm pack {package.name}@{package.version}` where there is one, and put "
             f"{package.archive} into {folder}."
@@ -161,10 +161,10 @@ async def _write(chunks: AsyncIterator[bytes], archive: Path, size: int) -> None
                 _LOG.info("Downloading the viewer.", percent=percent)
 
 
-def _reason(trouble: Exception) -> str:
-    if isinstance(trouble, httpx2.HTTPStatusError):
-        return f"it answered {trouble.response.status_code}"
-    return str(trouble).rstrip(".") or type(trouble).__name__
+def _reason(error: Exception) -> str:
+    if isinstance(error, httpx2.HTTPStatusError):
+        return f"it answered {error.response.status_code}"
+    return str(error).rstrip(".") or type(error).__name__
 
 
 def _without_password(address: str) -> str:

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from dimse_ingestion.dicom.frames import NoFrame
+from dimse_ingestion.dicom.frames import FrameNotFound
 from dimse_ingestion.dicomweb.http.problems import Problem
 from dimse_ingestion.failures import Failure
 from dimse_ingestion.observability.logging import logger
@@ -134,7 +134,7 @@ class StreamedResponse(StreamingResponse):
         """See ASGI; the server closes the connection when the last message is not sent."""
         try:
             await super().__call__(scope, receive, send)
-        except (IncompleteResponse, Failure, Problem, ObjectMissing, NoFrame) as error:
+        except (IncompleteResponse, Failure, Problem, ObjectMissing, FrameNotFound) as error:
             _LOG.warning("A response was broken off.", reason=str(error))
         finally:
             if isinstance(self.body_iterator, AsyncGenerator):

@@ -22,7 +22,7 @@ from pydicom.pixels.processing import convert_color_space
 from pydicom.pixels.utils import as_pixel_options
 from pydicom.uid import UID
 
-from dimse_ingestion.dicom.code_streams import NoSize, claimed_size
+from dimse_ingestion.dicom.code_streams import InvalidCodeStream, claimed_size
 from dimse_ingestion.dicomweb.pixels import part10_transcoding
 from dimse_ingestion.dicomweb.pixels.display import colour_pixels, grey_pixels
 from dimse_ingestion.dicomweb.pixels.render_parameters import (
@@ -180,8 +180,8 @@ def check_size(frame: bytes, data_set: Dataset) -> None:
     """
     try:
         size = claimed_size(frame, data_set.file_meta.TransferSyntaxUID)
-    except NoSize as no_size:
-        raise Undecodable(str(no_size)) from None
+    except InvalidCodeStream as invalid:
+        raise Undecodable(str(invalid)) from None
     if size is None:
         return
     expected = data_set.Rows * data_set.Columns * data_set.SamplesPerPixel

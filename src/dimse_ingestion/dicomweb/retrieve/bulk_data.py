@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from dimse_ingestion.dicom.elements import Element, by_tag
-from dimse_ingestion.dicom.frames import PIXEL_DATA, NoFrame
+from dimse_ingestion.dicom.frames import PIXEL_DATA, FrameNotFound
 from dimse_ingestion.dicomweb.http.conditional import is_unchanged
 from dimse_ingestion.dicomweb.http.content_negotiation import accepted_types, choose_offer
 from dimse_ingestion.dicomweb.http.media_types import (
@@ -142,11 +142,11 @@ async def _frames_response(
         return await _fragments_response(context, request, instance, headers)
     try:
         places = await context.frames.locate_all(instance)
-    except NoFrame as no_frame:
+    except FrameNotFound as not_found:
         try:
             return await _fragments_response(context, request, instance, headers)
-        except (NoFrame, Problem):
-            raise Problem(HTTPStatus.NOT_FOUND, str(no_frame)) from None
+        except (FrameNotFound, Problem):
+            raise Problem(HTTPStatus.NOT_FOUND, str(not_found)) from None
     form = frame_format(accepted_types(request), instance.transfer_syntax_uid)
     bodies = frames.frame_contents(context, places, form)
     answer = ResponseHead(headers=headers)
@@ -161,7 +161,7 @@ async def _frames_response(
 async def _fragments_response(
     context: RetrieveContext, request: Request, instance: Located, headers: dict[str, str]
 ) -> Response:
-    """Return all fragments of compressed pixel data as one stream; raises NoFrame."""
+    """Return all fragments of compressed pixel data as one stream; raises FrameNotFound."""
     form = stream_format(accepted_types(request), instance.transfer_syntax_uid)
     stream = await streams.open_fragments(context, instance)
     return await streams.stream_response(

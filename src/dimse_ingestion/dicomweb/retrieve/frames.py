@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from dimse_ingestion.dicom.frames import NoFrame
+from dimse_ingestion.dicom.frames import FrameNotFound
 from dimse_ingestion.dicomweb.http.conditional import is_unchanged
 from dimse_ingestion.dicomweb.http.content_negotiation import accepted_types
 from dimse_ingestion.dicomweb.http.media_types import FrameFormat, frame_format, has_samples
@@ -61,8 +61,8 @@ def routes(context: RetrieveContext) -> Iterable[BaseRoute]:
             return await _frames_response(
                 context, request, instance, numbers, form, ResponseHead(headers=headers)
             )
-        except NoFrame as no_frame:
-            raise Problem(HTTPStatus.NOT_FOUND, str(no_frame)) from None
+        except FrameNotFound as not_found:
+            raise Problem(HTTPStatus.NOT_FOUND, str(not_found)) from None
         except ObjectMissing as missing:
             raise object_missing_problem(missing) from None
 

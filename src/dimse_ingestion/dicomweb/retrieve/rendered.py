@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from dimse_ingestion.dicom.frames import NoFrame, image_pixels
+from dimse_ingestion.dicom.frames import FrameNotFound, image_pixels
 from dimse_ingestion.dicomweb.http.conditional import is_unchanged
 from dimse_ingestion.dicomweb.http.content_negotiation import (
     MediaType,
@@ -126,8 +126,8 @@ async def file_response(
         stream = await streams.open_stream(context, instance)
         is_multipart = offer.startswith(MULTIPART)
         return await streams.stream_response(request, stream, headers, is_multipart=is_multipart)
-    except NoFrame as no_frame:
-        raise Problem(HTTPStatus.NOT_FOUND, str(no_frame)) from None
+    except FrameNotFound as not_found:
+        raise Problem(HTTPStatus.NOT_FOUND, str(not_found)) from None
     except ObjectMissing as missing:
         raise object_missing_problem(missing) from None
 
@@ -153,9 +153,9 @@ def middle_frame(instance: Located) -> RenderedFrame:
     """Return the frame that represents an instance; raises Problem 406 unless it is an image."""
     try:
         number = image_pixels(instance.elements).middle_frame
-    except NoFrame as no_frame:
+    except FrameNotFound as not_found:
         raise Problem(
-            HTTPStatus.NOT_ACCEPTABLE, f"{no_frame} Retrieve it as application/dicom."
+            HTTPStatus.NOT_ACCEPTABLE, f"{not_found} Retrieve it as application/dicom."
         ) from None
     return RenderedFrame(instance, number)
 
@@ -229,8 +229,8 @@ async def _render(
         check_size(place.pixels)
         data = await context.frames.read_frame(place)
         elements = await context.frames.presentation_attributes(instance, frame.number)
-    except NoFrame as no_frame:
-        raise Problem(HTTPStatus.NOT_FOUND, str(no_frame)) from None
+    except FrameNotFound as not_found:
+        raise Problem(HTTPStatus.NOT_FOUND, str(not_found)) from None
     except ObjectMissing as missing:
         raise object_missing_problem(missing) from None
     job = frame_decode_job(data, elements, place.pixels, instance.transfer_syntax_uid)

@@ -73,7 +73,7 @@ def document_type(instance: Located) -> str:
 
 
 async def open_stream(context: RetrieveContext, instance: Located) -> Stream:
-    """Return an instance's video or document; raises NoFrame for a video without fragments."""
+    """Return an instance's video or document; raises FrameNotFound for an empty video."""
     if is_video(instance.transfer_syntax_uid):
         return await open_fragments(context, instance)
     elements_by_tag = by_tag(instance.elements)
@@ -89,7 +89,7 @@ async def open_stream(context: RetrieveContext, instance: Located) -> Stream:
 
 
 async def open_fragments(context: RetrieveContext, instance: Located) -> Stream:
-    """Return all fragments of an instance's pixel data, concatenated; raises NoFrame."""
+    """Return all fragments of an instance's pixel data, concatenated; raises FrameNotFound."""
     fragments = await context.frames.fragments(instance)
     length = sum(size for _, size in fragments)
     media_type = media_type_of(instance.transfer_syntax_uid)

@@ -13,7 +13,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from dimse_ingestion.dicom.fragments import ITEM_HEADER
-from dimse_ingestion.dicom.frames import NoFrame, image_pixels
+from dimse_ingestion.dicom.frames import FrameNotFound, image_pixels
 from dimse_ingestion.dicomweb.http.media_types import DECODABLE, EXPLICIT, is_native
 from dimse_ingestion.dicomweb.http.problems import Problem
 from dimse_ingestion.dicomweb.pixels.decoder_pool import MAX_TRANSCODED, frame_decode_job
@@ -74,8 +74,8 @@ async def _compressed_frames(
     try:
         places = await context.frames.locate_all(instance)
         presentation = await context.frames.presentation_attributes(instance, 1)
-    except NoFrame as no_frame:
-        raise Problem(HTTPStatus.NOT_ACCEPTABLE, str(no_frame)) from None
+    except FrameNotFound as not_found:
+        raise Problem(HTTPStatus.NOT_ACCEPTABLE, str(not_found)) from None
     template = frame_decode_job(b"", presentation, places[0].pixels, instance.transfer_syntax_uid)
     return [_frame_ranges(each) for each in places], template
 
@@ -91,6 +91,6 @@ def _decoded_size(instance: Located) -> int:
     """Return the size of all frames uncompressed, 0 unless it is an image."""
     try:
         pixels = image_pixels(instance.elements)
-    except NoFrame:
+    except FrameNotFound:
         return 0
     return pixels.native_bits // 8 * pixels.number_of_frames

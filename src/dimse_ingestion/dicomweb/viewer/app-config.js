@@ -1,4 +1,4 @@
-// Configures OHIF: the one data source is the DICOMweb service of the door that serves it.
+// Configures OHIF: the one data source is the DICOMweb service that serves this file.
 
 const services = new URL("../dicomweb", document.currentScript.src).href;
 

@@ -50,7 +50,7 @@ class NatsClient:
         self._credential = Credential("no credential")
         self._generation = 0
         self._maximum_payload = _DEFAULT_MAX_PAYLOAD
-        self._trouble = f"NATS at {self._connector.server.url} has not been reached yet."
+        self._problem = f"NATS at {self._connector.server.url} has not been reached yet."
         self._denials = Denials()
         self._subscriptions = SubscriptionTable()
         self._change_callbacks: list[Callable[[bool], None]] = []
@@ -79,10 +79,10 @@ class NatsClient:
         return self._maximum_payload
 
     @property
-    def trouble(self) -> str:
+    def problem(self) -> str:
         """Return the problem in a sentence for an operator; empty when healthy."""
         if self._connection is None:
-            return self._trouble
+            return self._problem
         if denial := self._denials.sentence:
             return denial
         return (
@@ -105,7 +105,7 @@ class NatsClient:
         try:
             await asyncio.wait_for(self._ready.wait(), seconds)
         except TimeoutError:
-            raise CarrierDown(self.trouble) from None
+            raise CarrierDown(self.problem) from None
 
     def publish(
         self,
@@ -152,7 +152,7 @@ class NatsClient:
             with suppress(CarrierDown):
                 await self._round_trip(connection, _CLOSE_TIMEOUT)
             connection.cut("closed by us")
-        self._trouble = "The connection to NATS is closed."
+        self._problem = "The connection to NATS is closed."
 
     def on_message(self, number: int, delivery: Delivery) -> None:
         """Deliver a message (ConnectionListener)."""
@@ -164,10 +164,10 @@ class NatsClient:
             return
         self._connection = None
         self._ready.clear()
-        self._trouble = connection_lost_message(connection.server, reason)
+        self._problem = connection_lost_message(connection.server, reason)
         self._reconnect_needed.set()
         if not self._closing:
-            _LOG.warning("The connection to NATS was lost.", reason=self._trouble)
+            _LOG.warning("The connection to NATS was lost.", reason=self._problem)
         self._notify_changed(connected=False)
 
     def on_denied(self, denial: Denial) -> None:
@@ -188,7 +188,7 @@ class NatsClient:
 
     def _require_connection(self) -> Connection:
         if self._connection is None:
-            raise CarrierDown(self._trouble)
+            raise CarrierDown(self._problem)
         return self._connection
 
     def _notify_changed(self, *, connected: bool) -> None:
@@ -209,17 +209,17 @@ class NatsClient:
             await self._connector.pause()
             try:
                 await self._switch_to(await self._connector.open(self))
-            except CarrierDown as trouble:
-                self._record_failure(str(trouble))
+            except CarrierDown as error:
+                self._record_failure(str(error))
             except Exception:  # noqa: BLE001 - reconnecting must continue, and it is logged
                 self._connector.count_failure()
                 _LOG.exception("Connecting to NATS raised an unexpected exception; it is retried.")
 
     def _record_failure(self, sentence: str) -> None:
         self._connector.count_failure()
-        if sentence != self._trouble:
+        if sentence != self._problem:
             _LOG.warning("NATS is not reached.", reason=sentence)
-        self._trouble = sentence
+        self._problem = sentence
 
     async def _switch_to(self, opened: OpenedConnection) -> None:
         """Use a new connection, and close the one that it replaces once it is drained.

@@ -163,8 +163,8 @@ class Connection(Client):
         """Wait until the send buffer is below its high-water mark. Raises CarrierDown."""
         try:
             await self._open_writer.wait_writable()
-        except OSError as trouble:
-            raise CarrierDown(f"The connection to NATS broke: {trouble}") from None
+        except OSError as error:
+            raise CarrierDown(f"The connection to NATS broke: {error}") from None
 
     def cut(self, reason: str) -> None:
         """Close the connection now, and notify the listener once."""
@@ -197,7 +197,7 @@ class Connection(Client):
     def _new_writer(self) -> SocketWriter:
         if self._transport is None:
             raise ConnectionResetError("the connection ended while it was opened")
-        return socket_writer_for(self._transport, lambda trouble: self.cut(f"it broke: {trouble}"))
+        return socket_writer_for(self._transport, lambda error: self.cut(f"it broke: {error}"))
 
     def _abort(self) -> None:
         for task in (self._reading_task, self._ping_interval_task, self._flusher_task):
@@ -237,11 +237,11 @@ class Connection(Client):
         try:
             while self._transport is not None and (data := await self._transport.read(READ_SIZE)):
                 await self._ps.parse(data)
-        except (OSError, NatsError) as trouble:
-            reason = str(trouble)
-        except Exception as trouble:  # noqa: BLE001 - a new connection follows, and it is logged
+        except (OSError, NatsError) as error:
+            reason = str(error)
+        except Exception as error:  # noqa: BLE001 - a new connection follows, and it is logged
             _LOG.exception("Data from the NATS server could not be read.")
-            reason = type(trouble).__name__
+            reason = type(error).__name__
         finally:
             self.cut(self.refusal or reason)
 

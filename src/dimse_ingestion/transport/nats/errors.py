@@ -33,23 +33,23 @@ CONNECT_ERRORS = (
 
 
 def connect_error_message(
-    server: Server, trouble: Exception, credential: Credential, connect_bytes: int = 0
+    server: Server, error: Exception, credential: Credential, connect_bytes: int = 0
 ) -> str:
     """Return the message for a connection that could not be opened."""
     at = f"NATS at {server.url}"
-    if isinstance(trouble, CredentialError | TlsError):
-        return str(trouble)
-    if isinstance(trouble, PlaintextServer):
+    if isinstance(error, CredentialError | TlsError):
+        return str(error)
+    if isinstance(error, PlaintextServer):
         return (
             f"{at} offers no TLS, so no credential was sent: give the server a certificate, "
             "or set DIMSE_NATS_TLS_ENABLED=false where the network itself is trusted."
         )
-    if connect_bytes > DEFAULT_MAX_CONTROL_LINE and not _is_authorization_violation(trouble):
+    if connect_bytes > DEFAULT_MAX_CONTROL_LINE and not _is_authorization_violation(error):
         return (
             f"{at} ended the connection at our CONNECT of {connect_bytes} bytes: the token is "
             "long; raise max_control_line in the server's configuration (64KB is plenty)."
         )
-    return f"{at} {_explain(trouble, credential)}"
+    return f"{at} {_explain(error, credential)}"
 
 
 def connection_lost_message(server: Server, reason: str) -> str:
@@ -57,31 +57,31 @@ def connection_lost_message(server: Server, reason: str) -> str:
     return f"The connection to NATS at {server.url} was lost ({reason}); it is reconnecting."
 
 
-def _is_authorization_violation(trouble: Exception) -> bool:
-    return "authorization violation" in str(trouble).lower()
+def _is_authorization_violation(error: Exception) -> bool:
+    return "authorization violation" in str(error).lower()
 
 
-def _explain(trouble: Exception, credential: Credential) -> str:
-    text = str(trouble).removeprefix("nats: ").strip("' ")
-    if _is_authorization_violation(trouble) or "authentication" in text.lower():
+def _explain(error: Exception, credential: Credential) -> str:
+    text = str(error).removeprefix("nats: ").strip("' ")
+    if _is_authorization_violation(error) or "authentication" in text.lower():
         return _explain_refusal(text, credential)
-    if (tls := _explain_tls(trouble)) is not None:
+    if (tls := _explain_tls(error)) is not None:
         return tls
-    if isinstance(trouble, TimeoutError):
+    if isinstance(error, TimeoutError):
         return (
             "did not answer in time: check the network in between, and set 'TLS handshake "
             "first' if the server has it."
         )
-    if isinstance(trouble, socket.gaierror):
-        return f"can't be found ({trouble.strerror}): correct natsUrl, or the name server."
-    if isinstance(trouble, ConnectionRefusedError):
+    if isinstance(error, socket.gaierror):
+        return f"can't be found ({error.strerror}): correct natsUrl, or the name server."
+    if isinstance(error, ConnectionRefusedError):
         return "is not reached (connection refused): start it, or correct natsUrl."
-    if isinstance(trouble, ConnectionError):
+    if isinstance(error, ConnectionError):
         return (
             f"closed the connection before authentication ({text}): see its log; it may require "
             "a client certificate."
         )
-    return f"is not reached ({text or type(trouble).__name__}): check the server and natsUrl."
+    return f"is not reached ({text or type(error).__name__}): check the server and natsUrl."
 
 
 def _explain_refusal(text: str, credential: Credential) -> str:
@@ -92,15 +92,15 @@ def _explain_refusal(text: str, credential: Credential) -> str:
     )
 
 
-def _explain_tls(trouble: Exception) -> str | None:
-    error = getattr(trouble, "certificate_error", None) or trouble
-    if isinstance(error, ssl.SSLCertVerificationError):
+def _explain_tls(error: Exception) -> str | None:
+    cause = getattr(error, "certificate_error", None) or error
+    if isinstance(cause, ssl.SSLCertVerificationError):
         return (
-            f"has a certificate that is not trusted ({error.verify_message}): configure "
+            f"has a certificate that is not trusted ({cause.verify_message}): configure "
             "the CA that signed it, and an address that it names."
         )
-    if isinstance(error, ssl.SSLError):
-        reason = getattr(error, "reason", None) or error
+    if isinstance(cause, ssl.SSLError):
+        reason = getattr(cause, "reason", None) or cause
         return (
             f"failed in the TLS handshake ({reason}): it may require a client "
             "certificate, have no TLS at this port, or do the handshake first."

@@ -30,7 +30,7 @@ class NatsOptions:
     credential: Callable[[], Mapping[str, str]] = dict
     """Reads the keys of the token Secret (see `credentials`), at each connect.
 
-    May raise MountedMissing or CredentialError: its text becomes the client's `trouble`.
+    May raise MountedMissing or CredentialError: its text becomes the client's `problem`.
     """
     auth_mode: Mode = "auto"
     tls: TlsFiles = field(default_factory=TlsFiles)

@@ -71,10 +71,10 @@ class Connector:
             async with asyncio.timeout(self._settings.connect_timeout):
                 credential = await asyncio.to_thread(self._settings.read_credential)
                 await connection.open(await self._options(server, credential))
-        except (CredentialError, TlsError, *CONNECT_ERRORS) as trouble:
+        except (CredentialError, TlsError, *CONNECT_ERRORS) as error:
             connection.cut("it did not open")
-            sentence = connect_error_message(server, trouble, credential, connection.connect_bytes)
-            raise CarrierDown(sentence) from trouble
+            sentence = connect_error_message(server, error, credential, connection.connect_bytes)
+            raise CarrierDown(sentence) from error
         except BaseException:
             connection.cut("it did not open")
             raise

@@ -143,9 +143,9 @@ class _WebSocketWriter:
                 await self._frames_queued.wait()
                 self._frames_queued.clear()
                 await self._send_frames()
-        except (OSError, RuntimeError, aiohttp.ClientError) as trouble:
+        except (OSError, RuntimeError, aiohttp.ClientError) as error:
             self._below_high_water.set()
-            self._on_error(trouble)
+            self._on_error(error)
 
     async def _send_frames(self) -> None:
         while self._frames:

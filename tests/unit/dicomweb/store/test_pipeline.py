@@ -63,7 +63,7 @@ async def test_many_small_instances_are_stored_at_once_and_few_large_ones(
         assert len(await pipeline.outcomes()) == 100
 
 
-async def test_small_instances_keep_their_room_when_a_large_one_gives_up() -> None:
+async def test_small_instances_keep_their_slots_when_a_large_one_fails() -> None:
     allowed = asyncio.Event()
     async with StorePipeline(NOBODY, NOBODY, NOBODY, "") as pipeline:
         for _ in range(8):

@@ -22,8 +22,8 @@ def test_each_step_is_counted_and_printed_twice():
 
 def test_a_step_that_fails_is_not_reported_as_done():
     output: list[str] = []
-    with pytest.raises(OSError, match="no room"), Progress(1, output.append).step("one"):
-        raise OSError("no room")
+    with pytest.raises(OSError, match="no space left"), Progress(1, output.append).step("one"):
+        raise OSError("no space left")
     assert len(output) == 1
 
 

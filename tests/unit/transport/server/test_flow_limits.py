@@ -15,7 +15,7 @@ def test_the_last_window_may_be_smaller_and_then_there_is_none() -> None:
     assert grants.reserve(100) == 4
 
 
-def test_an_empty_data_set_needs_no_room() -> None:
+def test_an_empty_data_set_needs_no_credit() -> None:
     grants = CreditPool(FlowLimits(window=4, min_window=2, total_window=0))
     assert grants.reserve(0) == 0
     assert grants.reserve(1) is None

@@ -39,7 +39,7 @@ async def proxy(tmp_path: Path, requester: FakeRequester) -> AsyncIterator[Runni
         maximum_matches=50,
         calling_ae_titles=("MODALITY",),
     )
-    wires = ProxyDependencies(requester, Acceptor, transport_trouble=lambda: "")
+    wires = ProxyDependencies(requester, Acceptor, transport_problem=lambda: "")
     async with open_proxy(settings, wires) as proxy:
         yield proxy
 
