@@ -60,8 +60,8 @@ down: .venv/.locked ## Delete that cluster, and stop what was started with it
 status: .venv/.locked ## Print the state of that cluster and its addresses
 	@$(RUN) python -m harness status
 
-bench: .venv/.locked ## Receiving and the whole path against DCMTK, pynetdicom and Orthanc; DICOMweb's costs
-	$(RUN) python -m benchmarks
+bench: .venv/.locked ## Measure against DCMTK, pynetdicom and Orthanc; ONLY=ROW some rows, LONG=1 more, SHORT=1 in seconds
+	$(RUN) python -m benchmarks $(if $(ONLY),--only "$(ONLY)") $(if $(LONG),--long) $(if $(SHORT),--short)
 
 environment: .venv/.locked ## Only prepare what the other commands run in
 

@@ -1,16 +1,86 @@
-"""`make bench`: receiving and the whole path against peers in the same run, then DICOMweb."""
+"""`make bench`: the product against DCMTK, pynetdicom and Orthanc, and the limits beside.
 
-import shutil
+Prints each row when it is measured, and writes results.json, table.md and chart.svg.
+"""
+
+import argparse
 import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
 
-from benchmarks import dicomweb, receiving, whole_path
-from harness import modalities
+from benchmarks import receiving, storing
+from benchmarks.machine import describe, load_average
+from benchmarks.plan import PLANS, Plan, Selection
+from benchmarks.report import RESULTS, Results, read, table, write
+from benchmarks.requirements import missing
+from benchmarks.samples import Row
+from benchmarks.sender import Senders, open_senders
 
-missing = modalities.missing() or ("" if shutil.which("Orthanc") else "Orthanc is not installed")
-if missing:
-    sys.exit(f"There is nothing to compare with: {missing}.")
-receiving.main()
-print()
-whole_path.main()
-print()
-dicomweb.main()
+Family = Callable[[Plan, Senders, Selection], Iterator[list[Row]]]
+FAMILIES: Sequence[Family] = (
+    receiving.rows,
+    storing.folder_rows,
+    storing.minio_rows,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print and write."""
+    options = _parser().parse_args(arguments)
+    if options.render:
+        write(read(options.output), options.output)
+        return
+    if absent := missing():
+        sys.exit(f"There is nothing to compare with: {absent}.")
+    results = measure(options.form, Selection(options.only))
+    if not results.rows:
+        sys.exit(f"No row has {options.only!r} in its name.")
+    write(results, options.output)
+    print(f"\n{len(results.rows)} rows in {results.seconds:.0f} s: {options.output}/table.md")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    forms = parser.add_mutually_exclusive_group()
+    forms.add_argument("--long", dest="form", action="store_const", const="long")
+    forms.add_argument(
+        "--short", dest="form", action="store_const", const="short", help="seconds, to see it work"
+    )
+    parser.add_argument("--only", metavar="ROW", default="", help="rows with this in their name")
+    parser.add_argument("--output", metavar="FOLDER", type=Path, default=RESULTS)
+    parser.add_argument(
+        "--render", action="store_true", help="write table and chart of results.json again"
+    )
+    parser.set_defaults(form="default")
+    return parser
+
+
+def measure(form: str, selection: Selection) -> Results:
+    """Measure all families in a form of `PLANS`."""
+    started, before = time.monotonic(), load_average()
+    rows: list[Row] = []
+    with open_senders() as senders:
+        for family in FAMILIES:
+            for of_case in family(PLANS[form], senders, selection):
+                rows += of_case
+                _show(of_case, time.monotonic() - started)
+    return Results(
+        date=f"{datetime.now(UTC):%Y-%m-%d}",
+        plan=form,
+        seconds=time.monotonic() - started,
+        load_average=(before, load_average()),
+        machine=describe(Path(tempfile.gettempdir())),
+        rows=rows,
+    )
+
+
+def _show(rows: list[Row], seconds: float) -> None:
+    print(f"\n{rows[0].family}, after {seconds:.0f} s")
+    print("\n".join(table(rows)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

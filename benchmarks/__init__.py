@@ -1,0 +1,1 @@
+"""Benchmarks against DCMTK, pynetdicom and Orthanc (`make bench`). Not part of the product."""

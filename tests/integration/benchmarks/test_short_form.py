@@ -1,0 +1,81 @@
+"""The short form of `make bench`, with all its peers: that it works, not how fast anything is."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.plan import SHORT
+from benchmarks.report import Results, read
+from benchmarks.requirements import missing
+from benchmarks.samples import Row
+
+pytestmark = [
+    pytest.mark.skipif(bool(missing()), reason=missing()),
+    pytest.mark.timeout(600),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("results")
+    subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--short", "--output", str(folder)],
+        check=True,
+        timeout=550,
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(folder: Path) -> Iterator[Results]:
+    return read(folder)
+
+
+def of_family(results: Results, family: str) -> list[Row]:
+    return [row for row in results.rows if row.family == family]
+
+
+def test_page_and_chart_are_written(folder: Path) -> None:
+    assert "## Storing in a folder" in (folder / "table.md").read_text()
+    assert "Storing in a folder" in (folder / "chart.svg").read_text()
+
+
+def test_every_receiver_takes_every_load(results: Results) -> None:
+    expected = {
+        (str(load), name, load.total)
+        for load in SHORT.receiving
+        for name in ("dimse-ingestion", "storescp", "pynetdicom")
+    }
+    rows = of_family(results, "receiving")
+    assert {(row.case, row.system, row.operations) for row in rows} == expected
+
+
+@pytest.mark.parametrize(
+    ("family", "peer"),
+    [("storing in a folder", "Orthanc"), ("storing in MinIO", "MinIO alone")],
+)
+def test_every_load_is_stored(results: Results, family: str, peer: str) -> None:
+    expected = {
+        (str(load), name, load.total)
+        for load in SHORT.storing
+        for name in ("dimse-ingestion", peer)
+    }
+    rows = of_family(results, family)
+    assert {(row.case, row.system, row.operations) for row in rows} == expected
+
+
+def test_each_process_of_the_whole_path_is_measured(results: Results) -> None:
+    ours = [row for row in of_family(results, "storing in a folder") if row.ratio is not None]
+    for row in ours:
+        assert set(row.memory_mib) == {"proxy", "ingestion", "catalogue", "NATS"}
+        assert set(row.cpu_ms) == {*row.memory_mib, "sender"}
+        assert min(row.memory_mib.values()) > 1
+
+
+def test_the_machine_is_described_without_name_and_path(results: Results, folder: Path) -> None:
+    machine = results.machine
+    assert {"processor", "memory", "kernel", "file system", "Orthanc", "DCMTK"} <= set(machine)
+    assert str(Path.cwd()) not in (folder / "results.json").read_text()
