@@ -49,10 +49,14 @@ class GroupCommit:
 
     async def submit(self, event: ImageStoredEvent) -> Outcome:
         """Return the event's outcome once it is committed; raises DimseFailure if that fails."""
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(event, future))
-        self._has_events.set()
-        return await future
+        return await self._add(event)
+
+    async def submit_all(
+        self, events: Sequence[ImageStoredEvent]
+    ) -> "list[Outcome | BaseException]":
+        """Return the outcome of each event, or the DimseFailure that it failed with."""
+        futures = [self._add(event) for event in events]
+        return await asyncio.gather(*futures, return_exceptions=True)
 
     async def run(self) -> None:
         """Commit submitted events until cancelled; events that still wait then fail."""
@@ -75,6 +79,12 @@ class GroupCommit:
         if not self._waiting:
             self._has_events.clear()
         return batch
+
+    def _add(self, event: ImageStoredEvent) -> "asyncio.Future[Outcome]":
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(event, future))
+        self._has_events.set()
+        return future
 
     async def _commit_batch(self, batch: list[_Waiting], executor: ThreadPoolExecutor) -> None:
         metrics.catalogue_commit_events.observe(len(batch))

@@ -18,15 +18,18 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
 from dimse_ingestion.catalogue import database, known_objects
+from dimse_ingestion.catalogue.event_batch import record_batch
 from dimse_ingestion.catalogue.group_commit import GroupCommit
 from dimse_ingestion.catalogue.query import located_pages, pages
-from dimse_ingestion.catalogue.record import record
+from dimse_ingestion.catalogue.record import Outcome, record
 from dimse_ingestion.catalogue.request_body import BodyReader, BodyTooLong
 from dimse_ingestion.catalogue.rotating import RotatingDatabase
 from dimse_ingestion.dicom.elements import Element
 from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
 from dimse_ingestion.dicom.status import Status
-from dimse_ingestion.events import cloudevents
+from dimse_ingestion.events import batch_codec, cloudevents
+from dimse_ingestion.events.batch_codec import BATCH_TYPE
+from dimse_ingestion.events.contract import ImageStoredEvent
 from dimse_ingestion.observability import metrics, probes, tracing
 from dimse_ingestion.queries import wire
 from dimse_ingestion.queries.contract import Located, Query
@@ -71,8 +74,11 @@ class HttpApi:
         paths = [*wire.PATHS.values(), wire.OBJECTS]
         queries = [Route(path, self._query, methods=["POST"]) for path in paths]
         queries.append(Route(wire.MISSING, self._missing_objects, methods=["POST"]))
-        events = Route("/events", self._event, methods=["POST"])
-        app = Starlette(routes=[events, *queries])
+        events = [
+            Route("/events", self._receive_events, methods=["POST"]),
+            Route("/events", _announce_batches, methods=["OPTIONS"]),
+        ]
+        app = Starlette(routes=[*events, *queries])
         access = self._settings.access
         if not access.token:
             return app
@@ -103,6 +109,21 @@ class HttpApi:
             return failure.comment
         return ""
 
+    async def _receive_events(self, request: Request) -> Response:
+        """Record an event or a batch of events."""
+        is_batch = request.headers.get("content-type", "").lower().startswith(BATCH_TYPE)
+        return await (self._event_batch(request) if is_batch else self._event(request))
+
+    async def _event_batch(self, request: Request) -> Response:
+        """Record a batch; answer 200 after the commit, with a result for each event."""
+        try:
+            async with self._body_reader.body(request) as body:
+                events = await _decode(body, lambda: batch_codec.decode_batch(body))
+                results = await record_batch(events, self._commit_all)
+        except _REFUSALS as refusal:
+            return _refusal(refusal)
+        return Response(batch_codec.encode_results(results), media_type="application/json")
+
     async def _event(self, request: Request) -> Response:
         """Record an event; answer 2xx only after the commit."""
         try:
@@ -122,6 +143,13 @@ class HttpApi:
             return _event_refusal(HTTPStatus.UNPROCESSABLE_ENTITY, str(outcome))
         metrics.catalogue_events.labels(outcome).inc()
         return Response(status_code=HTTPStatus.ACCEPTED)
+
+    async def _commit_all(
+        self, events: Sequence[ImageStoredEvent]
+    ) -> Sequence[Outcome | BaseException]:
+        if self._database.problem:
+            return [OutOfResources(self._database.problem)] * len(events)
+        return await self._group_commit.submit_all(events)
 
     def _check_database(self) -> None:
         if self._database.problem:
@@ -144,7 +172,7 @@ class HttpApi:
                 names.object_names,
             )
         except _REFUSALS as refusal:
-            return _query_refusal(refusal)
+            return _refusal(refusal)
         answer = wire.encode_names(wire.ObjectNames(bucket_name, missing))
         return Response(answer, media_type="application/json")
 
@@ -154,7 +182,7 @@ class HttpApi:
             async with self._body_reader.body(request) as body:
                 query = await _decode(body, lambda: wire.decode_query(request.url.path, body))
         except _REFUSALS as refusal:
-            return _query_refusal(refusal)
+            return _refusal(refusal)
         parent = request.headers.get(tracing.TRACEPARENT, "")
         lines = self._answer(query, source, parent, objects=request.url.path == wire.OBJECTS)
         return StreamingResponse(lines, media_type=wire.MEDIA_TYPE)
@@ -204,6 +232,12 @@ def _token_problem(tokens: MountedValue[tuple[str, ...]]) -> str:
     return ""
 
 
+async def _announce_batches(_: Request) -> Response:
+    """Answer the methods and media types that events may have."""
+    headers = {"allow": "POST, OPTIONS", "accept-post": batch_codec.ACCEPT_POST}
+    return Response(status_code=HTTPStatus.NO_CONTENT, headers=headers)
+
+
 async def _wrong_port(_: Request) -> Response:
     """Answer 421 to events and queries at the port of the probes (RFC 9110 15.5.20)."""
     return _problem(
@@ -223,8 +257,8 @@ def _source(request: Request) -> str:
     return source
 
 
-def _query_refusal(refusal: Exception) -> Response:
-    """Return the answer to a query that is refused, or can't be answered now."""
+def _refusal(refusal: Exception) -> Response:
+    """Return the answer to a request that is refused, or can't be answered now."""
     if isinstance(refusal, BodyTooLong):
         return _problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(refusal))
     if isinstance(refusal, DimseFailure):

@@ -21,7 +21,8 @@ CONTENT_TYPE = "application/cloudevents+json"
 _SPECVERSION = "1.0"
 _HEADERS = ("id", "source", "type", "specversion", "time", "subject", "traceparent")
 
-_MOST_STRUCTURES = 800_000  # elements and items: more than a data set's event can have
+MOST_STRUCTURES = 800_000
+"""The most elements and items of a body: more than the event of a data set can have."""
 _encoder = msgspec.json.Encoder()
 _events = msgspec.json.Decoder(ImageStoredEvent)
 _data = msgspec.json.Decoder(ImageStored)
@@ -59,7 +60,7 @@ def decode(headers: Mapping[str, str], body: bytes) -> ImageStoredEvent:
 
 def _decode_json(decoder: msgspec.json.Decoder[_Decoded], body: bytes) -> _Decoded:
     try:
-        return element_json.decode(decoder, body, _MOST_STRUCTURES)
+        return element_json.decode(decoder, body, MOST_STRUCTURES)
     except ValueError as wrong:
         raise ValueError(f"This is not an {IMAGE_STORED}: {wrong}.") from None
 

@@ -3,17 +3,23 @@
 Only a 2xx counts as the promise that the event won't be lost. The same event may be sent twice (a
 receiver knows it by its id), so a request whose connection broke is repeated once at once. Longer
 retries are the transport's part, which knows the operation's deadline.
+
+A sink that announces batches, as the catalogue does, gets events in batches under load. Every other
+sink gets each event in a request of its own.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 import httpx2
 
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.events.batch_codec import BATCH_TYPE, decode_results, encode_batch
+from dimse_ingestion.events.batcher import Batcher, EncodedEvent, Result
 from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encode
 from dimse_ingestion.events.contract import ImageStoredEvent
 from dimse_ingestion.observability import metrics, tracing
@@ -23,12 +29,15 @@ from dimse_ingestion.secure_http.path_probe import PathProbe
 from dimse_ingestion.settings import PeerAccess
 
 _CHECK_TIMEOUT = 2.5  # seconds at most
+_PROBE_INTERVAL = 10.0  # seconds until a sink without batches is probed again
+_LARGE = 256 * 1024  # bytes of an event that is sent alone, so that no other waits for it
 _CONNECTION_BROKEN = (
     httpx2.RemoteProtocolError,
     httpx2.ReadError,
     httpx2.WriteError,
     httpx2.CloseError,
 )
+_BATCH = {"content-type": BATCH_TYPE}
 
 
 class HttpSink:
@@ -51,6 +60,11 @@ class HttpSink:
         limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
         make = partial(httpx2.AsyncClient, timeout=timeout, limits=limits)
         self._client = SecureClient(access, make)
+        self._batcher = Batcher(self._post_batch)
+        self._accepts_batches = False
+        self._probed_at = float("-inf")
+        self._probe: asyncio.Task[None] | None = None
+        self._single_posts = 0
 
     async def accept(self, event: ImageStoredEvent) -> None:
         """Send one event.
@@ -74,22 +88,85 @@ class HttpSink:
         No event is sent.
         """
         async with self._deadline(self._check_timeout):
-            status = await self._path.status(self._client.current())
+            status = await self._probed_status()
         if not httpx2.codes.is_success(status):
             raise self._failures.refusal(status)
 
     async def close(self) -> None:
         """Close all connections."""
+        if self._probe:
+            self._probe.cancel()
+        await self._batcher.close()
         await self._client.close()
 
     async def _accept(self, event: ImageStoredEvent) -> None:
         headers = {tracing.TRACEPARENT: event.traceparent} if event.traceparent else {}
-        headers = {**headers, **tracing.headers(), "content-type": CONTENT_TYPE}
-        body = encode(event)
+        encoded = EncodedEvent(encode(event), {**headers, **tracing.headers()})
         async with self._deadline(self._timeout):
-            status = await self._post(body, headers)
+            if self._accepts_batches and len(encoded.body) < _LARGE:
+                status = await self._batcher.submit(encoded)
+            else:
+                status = await self._post_single(encoded)
         if not httpx2.codes.is_success(status):
             raise self._failures.refusal(status)
+
+    async def _probed_status(self) -> int:
+        """Return the status of a probe of the URL, which also shows whether batches are accepted.
+
+        It is repeated by readiness checks, so that a sink of another release is seen.
+        """
+        self._probed_at = time.monotonic()
+        status = await self._path.status(self._client.current())
+        self._accepts_batches = BATCH_TYPE in self._path.accept_post
+        return status
+
+    def _probe_under_load(self) -> None:
+        """Probe the sink in the background if batches would help and it may accept them now."""
+        is_recent = time.monotonic() - self._probed_at < _PROBE_INTERVAL
+        if not self._accepts_batches and self._single_posts > 1 and not is_recent:
+            self._probed_at = time.monotonic()
+            self._probe = asyncio.create_task(self._probe_quietly(), name="probe the event sink")
+
+    async def _probe_quietly(self) -> None:
+        """Probe the sink; a failure only means that events are sent one by one."""
+        with suppress(DimseFailure):
+            async with self._deadline(self._check_timeout):
+                await self._probed_status()
+
+    async def _post_batch(self, events: Sequence[EncodedEvent]) -> Sequence[Result]:
+        """Post events together and return the result of each; one by one if that is refused."""
+        metrics.events_batch_events.observe(len(events))
+        async with asyncio.timeout(self._timeout):
+            if len(events) == 1:
+                return [await self._post(events[0])]
+            answer = await self._request(encode_batch([each.body for each in events]), _BATCH)
+            results = decode_results(answer.content, len(events)) if answer.is_success else None
+            if results:
+                return [each.status for each in results]
+            if self._failures.refusal(answer.status_code).transient:
+                return [answer.status_code] * len(events)
+            # a catalogue of an earlier release, or another sink at the same address
+            self._accepts_batches = False
+            return await asyncio.gather(*map(self._post, events), return_exceptions=True)
+
+    async def _post_single(self, event: EncodedEvent) -> int:
+        self._single_posts += 1
+        try:
+            self._probe_under_load()
+            return await self._post(event)
+        finally:
+            self._single_posts -= 1
+
+    async def _post(self, event: EncodedEvent) -> int:
+        answer = await self._request(event.body, {**event.headers, "content-type": CONTENT_TYPE})
+        return answer.status_code
+
+    async def _request(self, body: bytes, headers: Mapping[str, str]) -> httpx2.Response:
+        client = self._client.current()
+        try:
+            return await client.post(self._url, content=body, headers=headers)
+        except _CONNECTION_BROKEN:  # by a sink that closed an idle connection, most often
+            return await client.post(self._url, content=body, headers=headers)
 
     @asynccontextmanager
     async def _deadline(self, seconds: float) -> AsyncIterator[None]:
@@ -101,11 +178,3 @@ class HttpSink:
         with self._failures.mapped(seconds):
             async with asyncio.timeout(seconds):
                 yield
-
-    async def _post(self, body: bytes, headers: dict[str, str]) -> int:
-        client = self._client.current()
-        try:
-            answer = await client.post(self._url, content=body, headers=headers)
-        except _CONNECTION_BROKEN:  # by a sink that closed an idle connection, most often
-            answer = await client.post(self._url, content=body, headers=headers)
-        return answer.status_code

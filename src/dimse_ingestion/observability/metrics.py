@@ -57,6 +57,11 @@ events_sent = Counter(
 events_seconds = Histogram(
     "dimse_events_seconds", "Seconds until the sink answered an event or failed", buckets=_SECONDS
 )
+events_batch_events = Histogram(
+    "dimse_events_batch_events",
+    "Events sent in one request to a sink that accepts batches",
+    buckets=(1, 2, 5, 10, 20, 50, 100),
+)
 
 # queries
 query_requests = Counter(

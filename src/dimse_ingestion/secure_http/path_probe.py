@@ -22,6 +22,8 @@ class PathProbe:
         self._url = url
         self._timeout = timeout
         self._has_handler = False
+        self.accept_post = ""
+        """The media types that the last answer to OPTIONS announced (the header Accept-Post)."""
 
     async def status(self, client: httpx2.AsyncClient) -> int:
         """Return the expected status of a POST; 2xx when the path is right.
@@ -29,6 +31,7 @@ class PathProbe:
         Raises the client's exceptions.
         """
         options = await client.options(self._url, timeout=self._timeout)
+        self.accept_post = options.headers.get("accept-post", "")
         allowed = options.headers.get("allow", "").upper()
         if "POST" in allowed and options.status_code != HTTPStatus.NOT_FOUND:
             return _status_of_allowed(options.status_code)

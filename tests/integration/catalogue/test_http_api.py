@@ -19,6 +19,7 @@ from dimse_ingestion.catalogue.record import record
 from dimse_ingestion.dicom.elements import Element
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.events.batch_codec import BATCH_TYPE
 from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encode
 from dimse_ingestion.events.http_sink import HttpSink
 from dimse_ingestion.queries.contract import Query
@@ -336,3 +337,76 @@ async def test_names_that_are_none_are_refused(client: httpx2.AsyncClient) -> No
     ):
         answer = await client.post(path, content=body)
         assert answer.status_code == 400, answer.text
+
+
+BATCH = {"content-type": BATCH_TYPE}
+
+
+def batch_of(*events: bytes) -> bytes:
+    return b"[" + b",".join(events) + b"]"
+
+
+async def test_batches_are_announced(client: httpx2.AsyncClient) -> None:
+    answer = await client.options("/events")
+    assert answer.status_code == 204
+    assert answer.headers["allow"] == "POST, OPTIONS"
+    assert answer.headers["accept-post"] == f"{CONTENT_TYPE}, {BATCH_TYPE}"
+
+
+async def test_each_event_of_a_batch_has_a_result_of_its_own(client: httpx2.AsyncClient) -> None:
+    body = batch_of(
+        encode(event("a", instance="3.1")),
+        b'{"id": 1}',
+        encode(event("b", instance="none")),
+        encode(event("c", instance="3.2")),
+        encode(event("a", instance="3.1")),
+    )
+    answer = await client.post("/events", content=body, headers=BATCH)
+    assert answer.status_code == 200
+    results = answer.json()["results"]
+    assert [each["status"] for each in results] == [202, 400, 422, 202, 202]
+    assert [bool(each.get("detail")) for each in results] == [False, True, True, False, False]
+    assert len(await find(client, query("IMAGE"))) == 2
+
+
+async def test_batches_and_repeated_events_leave_one_entry_for_each_object(
+    client: httpx2.AsyncClient,
+) -> None:
+    sink = HttpSink(f"{client.base_url}/events")
+    await sink.check()
+    events = [event(f"o{n}", instance=f"3.{n}", study=f"1.{n % 7}") for n in range(300)]
+    await asyncio.gather(*(sink.accept(each) for each in events * 3))
+    await sink.close()
+    assert len(await find(client, query("IMAGE"))) == 300
+    assert len(await find(client, query("STUDY"))) == 7
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"[]", 200),
+        (b"", 400),
+        (b"{}", 400),
+        (b"[" + b"1," * 1000 + b"1]", 400),
+        (b" " * 100_001, 413),
+    ],
+)
+async def test_what_is_no_batch_is_refused_as_a_whole(
+    client: httpx2.AsyncClient, body: bytes, status: int
+) -> None:
+    answer = await client.post("/events", content=body, headers=BATCH)
+    assert answer.status_code == status, answer.text
+
+
+async def test_the_events_of_a_batch_fail_for_now_without_a_database(
+    server: PostgreSQL, tmp_path: Path
+) -> None:
+    absent = PostgreSQL(tmp_path / "absent", port=free_port())
+    async with (
+        running(settings_for(absent.url())) as port,
+        httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
+    ):
+        await ready(client, 503, "can't be reached")
+        body = batch_of(encode(event("a")), encode(event("b", instance="3.2")))
+        answer = await client.post("/events", content=body, headers=BATCH)
+    assert [each["status"] for each in answer.json()["results"]] == [503, 503]

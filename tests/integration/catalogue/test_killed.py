@@ -11,7 +11,9 @@ import httpx2
 import pytest
 
 from dimse_ingestion.catalogue.database import open_engine
+from dimse_ingestion.dicom.failure import OutOfResources
 from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encode
+from dimse_ingestion.events.http_sink import HttpSink
 from dimse_ingestion.queries import wire
 from harness.services import ServiceProcess, free_port
 from tests.catalogue_queries import find_all
@@ -156,3 +158,49 @@ def test_every_accepted_event_outlives_a_kill(database_url: str, tmp_path: Path)
     found = instances_in(database_url)
     assert accepted - found == set()
     assert len(found) <= len(accepted) + POSTERS
+
+
+async def send_until_it_breaks(sink: HttpSink, sender: int, accepted: set[str]) -> None:
+    for number in range(10_000):
+        uid = f"4.{sender}.{number}"
+        try:
+            await sink.accept(event(f"o{uid}", instance=uid, study=f"1.{number % 5}"))
+        except OutOfResources:  # what fails for now
+            return
+        accepted.add(uid)
+
+
+async def send_batches_and_kill(service: ServiceProcess) -> set[str]:
+    """Send events in batches and kill the catalogue; return the instances that were accepted."""
+    accepted: set[str] = set()
+    sink = HttpSink(f"http://127.0.0.1:{service.http_port}/events")
+    await sink.check()
+    sending = [
+        asyncio.create_task(send_until_it_breaks(sink, sender, accepted)) for sender in range(32)
+    ]
+    async with asyncio.timeout(60):
+        while len(accepted) < BEFORE_THE_KILL * 5:
+            await asyncio.wait(sending, timeout=0.01)
+        await asyncio.to_thread(service.kill)
+        await asyncio.gather(*sending)
+    await sink.close()
+    return accepted
+
+
+def test_every_accepted_event_of_a_batch_outlives_a_kill(database_url: str, tmp_path: Path) -> None:
+    port = free_port()
+    environment = {
+        "DATABASE_URL": database_url,
+        "DIMSE_HTTP_HOST": "127.0.0.1",
+        "DIMSE_HTTP_PORT": str(port),
+    }
+    service = ServiceProcess(["catalogue"], environment, tmp_path / "log", port)
+    try:
+        accepted = asyncio.run(send_batches_and_kill(service.start().ready()))
+        service.start().ready()
+        service.stop()
+    finally:
+        service.kill()
+    found = instances_in(database_url)
+    assert accepted - found == set()
+    assert len(found) <= len(accepted) + 32

@@ -5,15 +5,25 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from dimse_ingestion.dicom.elements import Element
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.events.batch_codec import (
+    ACCEPT_POST,
+    BATCH_TYPE,
+    EventResult,
+    decode_batch,
+    encode_results,
+)
 from dimse_ingestion.events.cloudevents import decode
+from dimse_ingestion.events.contract import Image
 from dimse_ingestion.events.http_sink import HttpSink
 from dimse_ingestion.observability import tracing
 from dimse_ingestion.observability.http_server import serve
@@ -263,3 +273,178 @@ async def test_a_foreign_sink_that_takes_no_events_fails_the_check(
         for _ in range(2):
             with pytest.raises(DimseFailure, match=expected):
                 await client.check()
+
+
+class BatchSink:
+    """Announces batches while `announces`; answers events once `open` is set.
+
+    A single event is answered 202, a batch with `statuses`, or as a whole with `status`.
+    """
+
+    def __init__(self) -> None:
+        self.announces = True
+        self.open = asyncio.Event()
+        self.statuses: dict[str, int] = {}
+        self.status = 200
+        self.kinds: list[tuple[str, int]] = []
+        self.arrived = asyncio.Event()
+        self.app = Starlette(routes=[Route("/events", self.answer, methods=["OPTIONS", "POST"])])
+
+    async def answer(self, request: Request) -> Response:
+        if request.method == "OPTIONS":
+            types = {"accept-post": ACCEPT_POST} if self.announces else {}
+            return Response(status_code=204, headers={"allow": "POST"} | types)
+        body = await request.body()
+        is_batch = request.headers["content-type"] == BATCH_TYPE
+        events = decode_batch(body) if is_batch else [decode(dict(request.headers), body)]
+        self.kinds.append(("batch" if is_batch else "single", len(events)))
+        self.arrived.set()
+        await self.open.wait()
+        if not is_batch:
+            return Response(status_code=202)
+        if self.status != 200:
+            return Response(status_code=self.status)
+        results = [EventResult(self.statuses.get(getattr(each, "id", ""), 202)) for each in events]
+        return Response(encode_results(results), media_type="application/json")
+
+
+async def accept_together(
+    client: HttpSink, sink: BatchSink, *names: str
+) -> list[DimseFailure | None]:
+    """Send an event, and the others while its post is under way; return their failures."""
+    sink.open.clear()
+    sink.arrived.clear()
+    first = asyncio.create_task(client.accept(event("first")))
+    async with asyncio.timeout(10):
+        await sink.arrived.wait()
+    others = [asyncio.create_task(client.accept(event(each))) for each in names]
+    await asyncio.sleep(0)
+    sink.open.set()
+    results = await asyncio.gather(first, *others, return_exceptions=True)
+    assert all(each is None or isinstance(each, DimseFailure) for each in results)
+    return results  # type: ignore[return-value] # just checked
+
+
+async def test_a_sink_that_announces_batches_gets_them() -> None:
+    sink = BatchSink()
+    async with client_of(sink.app) as client:
+        await client.check()
+        assert await accept_together(client, sink, "a", "b", "c") == [None] * 4
+    assert sink.kinds == [("single", 1), ("batch", 3)]
+
+
+async def test_a_failure_of_one_event_of_a_batch_is_that_event_s_alone() -> None:
+    sink = BatchSink()
+    sink.statuses = {"refused": 422, "failed": 503}
+    async with client_of(sink.app) as client:
+        await client.check()
+        first, refused, accepted, failed = await accept_together(
+            client, sink, "refused", "accepted", "failed"
+        )
+    assert first is None
+    assert accepted is None
+    assert refused
+    assert failed
+    assert (refused.status, refused.transient) == REFUSED
+    assert "refuses the event with HTTP 422" in refused.comment
+    assert (failed.status, failed.transient) == TRANSIENT
+    assert sink.kinds == [("single", 1), ("batch", 3)]
+
+
+@pytest.mark.parametrize("status", [202, 204, 400, 404, 405, 413, 415])
+async def test_a_sink_that_no_longer_takes_batches_gets_each_event_alone(status: int) -> None:
+    sink = BatchSink()
+    async with client_of(sink.app) as client:
+        await client.check()
+        sink.status = status
+        assert await accept_together(client, sink, "a", "b") == [None] * 3
+        assert await accept_together(client, sink, "c", "d") == [None] * 3
+    singles = [("single", 1)]
+    assert sink.kinds == [*singles, ("batch", 2), *singles * 2, *singles * 3]
+
+
+@pytest.mark.parametrize("status", [401, 408, 421, 429, 500, 501, 503])
+async def test_a_batch_that_fails_for_now_fails_each_of_its_events_for_now(status: int) -> None:
+    sink = BatchSink()
+    async with client_of(sink.app) as client:
+        await client.check()
+        sink.status = status
+        first, *failures = await accept_together(client, sink, "a", "b")
+        assert first is None
+        assert [each and (each.status, each.transient) for each in failures] == [TRANSIENT] * 2
+        sink.status = 200
+        assert await accept_together(client, sink, "a", "b") == [None] * 3
+    assert sink.kinds == [("single", 1), ("batch", 2)] * 2
+
+
+async def test_a_sink_is_probed_under_load_without_a_check() -> None:
+    sink = BatchSink()
+    async with client_of(sink.app) as client:
+        await accept_together(client, sink, "a", "b")
+        assert sink.kinds == [("single", 1)] * 3
+        async with asyncio.timeout(10):
+            while sink.kinds[-1][0] != "batch":
+                await accept_together(client, sink, "a", "b")
+
+
+async def test_a_sink_of_another_release_is_seen_by_the_next_check() -> None:
+    sink = BatchSink()
+    sink.announces = False
+    async with client_of(sink.app) as client:
+        await client.check()
+        await accept_together(client, sink, "a", "b")
+        assert sink.kinds == [("single", 1)] * 3
+        sink.announces = True
+        await client.check()
+        await accept_together(client, sink, "a", "b")
+        assert sink.kinds[3:] == [("single", 1), ("batch", 2)]
+
+
+async def test_a_cancelled_caller_does_not_fail_the_others_of_its_batch() -> None:
+    sink = BatchSink()
+    async with client_of(sink.app) as client:
+        await client.check()
+        first = asyncio.create_task(client.accept(event("first")))
+        await sink.arrived.wait()
+        others = [asyncio.create_task(client.accept(event(each))) for each in "abc"]
+        await asyncio.sleep(0)
+        sink.arrived.clear()
+        others[0].cancel()
+        await asyncio.wait(others[:1])
+        sink.open.set()
+        await asyncio.gather(first, *others[1:])
+    assert sink.kinds == [("single", 1), ("batch", 2)]
+
+
+async def test_an_event_that_waits_too_long_for_its_post_times_out() -> None:
+    sink = BatchSink()
+    async with client_of(sink.app, timeout=1.5) as client:
+        await client.check()
+        failures = await asyncio.gather(
+            *(client.accept(event(each)) for each in "ab"), return_exceptions=True
+        )
+        sink.open.set()
+        await client.accept(event("c"))
+    for each in failures:
+        assert isinstance(each, DimseFailure)
+        assert (each.status, each.transient) == TRANSIENT
+        assert "no answer in 1.5 s" in each.comment
+
+
+async def test_a_long_event_is_sent_alone_while_others_are_under_way() -> None:
+    sink = BatchSink()
+    long = event("long")
+    element = Element("0040", "A160", "UT", "x" * 300_000)
+    image = Image("1.2.840.10008.1.2.1", [element])
+    long = msgspec.structs.replace(long, data=msgspec.structs.replace(long.data, image=image))
+    async with client_of(sink.app) as client:
+        await client.check()
+        first = asyncio.create_task(client.accept(event("first")))
+        await sink.arrived.wait()
+        sink.arrived.clear()
+        second = asyncio.create_task(client.accept(long))
+        async with asyncio.timeout(10):
+            await sink.arrived.wait()
+        sink.open.set()
+        await asyncio.gather(first, second)
+    assert sink.kinds == [("single", 1), ("single", 1)]

@@ -114,3 +114,17 @@ async def test_an_event_whose_request_is_cancelled_is_not_committed() -> None:
         commits.go_on.set()
         await asyncio.gather(*remaining)
     assert commits.sizes == [1, 1]
+
+
+async def test_the_events_of_a_request_are_committed_together_with_an_outcome_each() -> None:
+    commits = Commits()
+    commits.go_on.set()
+    async with group_commit(commits) as group:
+        assert await group.submit_all([]) == []
+        good, bad, also_good = await group.submit_all([event("a"), event("bad"), event("b")])
+        assert (good, also_good) == ("new", "new")
+        assert isinstance(bad, ValueError)
+        commits.failing = OutOfResources("The disk is full.")
+        failed = await group.submit_all([event("a"), event("b")])
+    assert [type(each) for each in failed] == [OutOfResources] * 2
+    assert commits.sizes == [3, 2]

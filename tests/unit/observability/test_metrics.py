@@ -4,7 +4,7 @@ from dimse_ingestion.observability import metrics
 
 ALLOWED_LABELS = {
     "outcome", "service", "status", "result", "reason", "operation", "kind",
-    "direction", "scope", "le", "quantile", "asked", "method",
+    "direction", "scope", "level", "le", "quantile", "asked", "method",
 }  # fmt: skip
 
 

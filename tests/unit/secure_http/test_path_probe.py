@@ -51,3 +51,21 @@ async def test_an_empty_post_is_sent_until_it_has_proved_the_path() -> None:
     async with client_of(answer) as client:
         assert [await proof.status(client) for _ in range(5)] == [404, 503, 200, 200, 200]
     assert methods.count("POST") == 3
+
+
+async def test_the_media_types_of_the_last_answer_are_known() -> None:
+    announced = iter(("application/a, application/b", None))
+
+    def answer(_: httpx2.Request) -> httpx2.Response:
+        types = next(announced)
+        return httpx2.Response(
+            204, headers={"allow": "POST"} | ({"accept-post": types} if types else {})
+        )
+
+    probe = PathProbe(URL, 2.5)
+    assert probe.accept_post == ""
+    async with client_of(answer) as client:
+        await probe.status(client)
+        assert probe.accept_post == "application/a, application/b"
+        await probe.status(client)
+        assert probe.accept_post == ""
