@@ -154,7 +154,7 @@ class _Upload:
         """Yield header and data set.
 
         The last chunk is held back until all checks have passed, so that the upload of a bad data
-        set never completes.
+        set never completes. The size is checked here alone: buckets rely on it.
         """
         scanner = Scanner(self._instance.transfer_syntax_uid)
         waiting = self._header
@@ -162,6 +162,8 @@ class _Upload:
         async for chunk in self._chunks:
             await self._share.feed(scanner, chunk)
             received += len(chunk)
+            if received > self._instance.size:
+                break
             yield waiting
             waiting = chunk
         if received != self._instance.size:

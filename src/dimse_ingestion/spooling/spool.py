@@ -15,7 +15,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
+from dimse_ingestion.failures import Failure, Unavailable
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.spooling import directory as folder
@@ -98,22 +98,22 @@ class Spool:
         metrics.spool_disk_bytes.inc(disk)
 
     def reserve(self, length: int) -> None:
-        """Count bytes that will go to a file. Raises OutOfResources above the limit."""
+        """Count bytes that will go to a file. Raises Unavailable above the limit."""
         if self.disk_used + length > self.limits.disk:
             metrics.spool_refused.inc()
-            raise OutOfResources("The spool is full, send again later")
+            raise Unavailable("The spool is full, send again later")
         self.count(disk=length)
 
     def open_file(self, operation_id: str) -> int:
         """Return the descriptor of a new file without a name. Raises OSError."""
         return folder.open_unnamed(self._directory, operation_id)
 
-    def mark_broken(self, problem: OSError) -> DimseFailure:
+    def mark_broken(self, problem: OSError) -> Failure:
         """Refuse associations until the disk works again; return the failure for this data set."""
         metrics.spool_refused.inc()
         self._broken = self._sentence(problem)
         _LOG.error("The spool can't take a data set.", reason=problem.strerror)
-        return OutOfResources("The spool's disk is full or broken, send again later")
+        return Unavailable("The spool's disk is full or broken, send again later")
 
     def _sentence(self, error: OSError) -> str:
         what = "is full" if error.errno in _FULL else f"can't be written ({error.strerror})"

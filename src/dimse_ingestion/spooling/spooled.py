@@ -14,7 +14,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.failures import Failure
 
 _BLOCK = 512 * 1024
 _MOST_WAITING = 2  # blocks that may wait for the thread before the peer must wait
@@ -44,12 +44,12 @@ class SpoolResources(Protocol):
         """Add to the bytes in use; negative numbers give bytes back."""
 
     def reserve(self, length: int) -> None:
-        """Count bytes that will go to a file. Raises OutOfResources above the limit."""
+        """Count bytes that will go to a file. Raises Unavailable above the limit."""
 
     def open_file(self, operation_id: str) -> int:
         """Return the descriptor of a new file without a name. Raises OSError."""
 
-    def mark_broken(self, problem: OSError) -> DimseFailure:
+    def mark_broken(self, problem: OSError) -> Failure:
         """Refuse associations until the disk works again; return the failure for this data set."""
 
 
@@ -76,7 +76,7 @@ class SpooledDataSet:
         self._file = -1
         self._in_memory = 0
         self._on_disk = 0
-        self._failure: DimseFailure | None = None
+        self._failure: Failure | None = None
         self._closed = False
 
     def write(self, fragment: bytes | memoryview) -> Awaitable[None] | None:
@@ -96,7 +96,7 @@ class SpooledDataSet:
         self.close()
 
     async def seal(self) -> Sealed:
-        """Finish writing, and return length and digest. Raises a DimseFailure of the spool."""
+        """Finish writing, and return length and digest; raises Unavailable if the spool failed."""
         if self._blocks and self._blocks[-1].free:
             self._finish(self._blocks[-1])
         if self._task is not None:
@@ -166,7 +166,7 @@ class SpooledDataSet:
                 await self._process_one(self._waiting.popleft(), to_file=self._spilling)
         except OSError as problem:
             self._failure = self._resources.mark_broken(problem)
-        except DimseFailure as failure:
+        except Failure as failure:
             self._failure = failure
         finally:
             # `close` may have come while the thread used the file: then it is released here

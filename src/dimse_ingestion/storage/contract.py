@@ -24,8 +24,8 @@ class StoredObject:
 class Bucket(Protocol):
     """One bucket (or container, or folder).
 
-    Every method raises DimseFailure: A700 when the bucket is down, full, throttling or missing,
-    0124 when access is refused. Both are transient, because somebody may repair it meanwhile; A700
+    Every method raises Unavailable when the bucket is down, full, throttling or missing, and
+    AccessDenied, which is transient too, because somebody may repair it meanwhile. LimitExceeded
     for an object too large for the store is not. The sentence names the bucket and what to do.
     """
 
@@ -35,7 +35,10 @@ class Bucket(Protocol):
         """Return the object's size and time, or None if there is no object under `key`."""
 
     async def put(self, key: str, chunks: AsyncIterator[bytes], size: int) -> None:
-        """Store `size` bytes under `key`, streamed with bounded memory.
+        """Store `chunks`, which are `size` bytes in all, under `key`; streamed with bounded memory.
+
+        The caller checks the size: it must raise before the last chunk of another size (see
+        `operations.store`).
 
         The object becomes visible only when `chunks` has ended without an exception and all bytes
         are durable; an exception from `chunks` aborts the upload and is raised again unchanged.
@@ -54,4 +57,4 @@ class Bucket(Protocol):
         """Delete an object. Only for what `check` wrote: the bucket is the archive."""
 
     async def check(self, *, write: bool = False) -> None:
-        """Raise DimseFailure when the bucket can't be read, or with `write` not be written."""
+        """Raise Failure when the bucket can't be read, or with `write` not be written."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from obstore.store import AzureStore, S3Store
 
-from dimse_ingestion.dicom.failure import OutOfResources
+from dimse_ingestion.failures import Unavailable
 from dimse_ingestion.settings import AzureBucket, BucketLocation, FolderBucket, S3Bucket
 from dimse_ingestion.storage import azure_connection, folder
 from dimse_ingestion.storage.failures import ERRORS, BucketAddress
@@ -27,13 +27,13 @@ _RETRIES = 2
 def open_bucket(location: BucketLocation, *, timeout: float = 20.0) -> "Bucket":
     """Return the bucket at `location`; one request to it may take `timeout` seconds.
 
-    Raises transient A700 with a sentence when the configuration is invalid.
+    Raises Unavailable with a sentence when the configuration is invalid.
     """
     try:
         return _open_store(location, timedelta(seconds=timeout))
     except ERRORS as error:
         wrong = str(error) if isinstance(location, AzureBucket) else "correct its ConfigMap"
-        raise OutOfResources(f"The bucket can't be opened: {wrong}.") from error
+        raise Unavailable(f"The bucket can't be opened: {wrong}.") from error
 
 
 def _open_store(location: BucketLocation, timeout: timedelta) -> "Bucket":

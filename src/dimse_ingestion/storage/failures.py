@@ -1,4 +1,4 @@
-"""Failures of an object store as DimseFailure, with a sentence that says what to do.
+"""Errors of an object store, mapped to kinds of failures with a sentence that says what to do.
 
 obstore raises few types and puts the store's answer into the text, so status and code are read
 from there. The sentence repeats none of that text: it may have a key or a signature.
@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
-from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
-from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.failures import AccessDenied, Failure, LimitExceeded, Unavailable
 
 ERRORS = (BaseError, OSError, ValueError)
 """Exceptions of obstore; FileNotFoundError (an OSError) means a missing object or bucket."""
@@ -67,17 +66,17 @@ class BucketAddress:
     bucket: str
     endpoint: str
 
-    def failure(self, error: Exception) -> DimseFailure:
+    def failure(self, error: Exception) -> Failure:
         """Return the failure for an exception of obstore."""
         text = str(error)
         code = _code(text)
         status = match[1] if (match := _STATUS.search(text)) else ""
         if self._is_refusal(error, code, status):
             sentence = _REFUSALS.get(code, "{bucket} denies access: grant it to the access key.")
-            return DimseFailure(Status.NOT_AUTHORIZED, self._message(sentence), transient=True)
+            return AccessDenied(self._message(sentence), transient=True)
         if code in _TOO_LARGE:
-            return DimseFailure(Status.OUT_OF_RESOURCES, self._message(_TOO_LARGE[code]))
-        return OutOfResources(self._message(_sentence(code, status, text)))
+            return LimitExceeded(self._message(_TOO_LARGE[code]))
+        return Unavailable(self._message(_sentence(code, status, text)))
 
     def _is_refusal(self, error: Exception, code: str, status: str) -> bool:
         denied = isinstance(error, PermissionDeniedError | UnauthenticatedError)

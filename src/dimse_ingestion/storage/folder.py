@@ -19,7 +19,6 @@ from pathlib import Path
 
 from dimse_ingestion.storage.contract import StoredObject
 from dimse_ingestion.storage.folder_failures import folder_failure
-from dimse_ingestion.storage.sizes import verify_size
 
 _UPLOADS = ".uploads"
 _PIECE = 1 << 20
@@ -41,12 +40,17 @@ class FolderBucket:
         with folder_failure(self._root):
             return await asyncio.to_thread(_stat_object, path, key)
 
-    async def put(self, key: str, chunks: AsyncIterator[bytes], size: int) -> None:
+    async def put(
+        self,
+        key: str,
+        chunks: AsyncIterator[bytes],
+        size: int,  # noqa: ARG002 - the contract's
+    ) -> None:
         """Write in batches of 1 MiB, sync, rename, and sync the folders, each step in a thread."""
         path = self._path(key)
         upload = _Upload(self._root, path)
         try:
-            async for batch in _batches(verify_size(chunks, size)):
+            async for batch in _batches(chunks):
                 with folder_failure(self._root):
                     await _run_to_end(partial(upload.write, batch))
             with folder_failure(self._root):
@@ -87,7 +91,7 @@ class FolderBucket:
             await asyncio.to_thread(path.unlink, missing_ok=True)
 
     async def check(self, *, write: bool = False) -> None:
-        """Raise DimseFailure when the folder is missing, not accessible, or full."""
+        """Raise Failure when the folder is missing, not accessible, or full."""
         with folder_failure(self._root):
             await asyncio.to_thread(_check_folder, self._root, write=write)
 

@@ -7,10 +7,9 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from dimse_ingestion.storage.contract import StoredObject
-from dimse_ingestion.storage.sizes import verify_size
 
 if TYPE_CHECKING:
-    from dimse_ingestion.dicom.failure import DimseFailure
+    from dimse_ingestion.failures import Failure
 
 _PIECE = 1 << 20
 
@@ -21,7 +20,7 @@ class MemoryBucket:
     def __init__(self, name: str = "memory") -> None:
         self.name = name
         self.objects: dict[str, bytes] = {}
-        self.refusing: DimseFailure | None = None  # what every call raises while it is set
+        self.refusing: Failure | None = None  # what every call raises while it is set
 
     async def head(self, key: str) -> StoredObject | None:
         """Return the object's size, or None."""
@@ -29,11 +28,16 @@ class MemoryBucket:
         data = self.objects.get(key)
         return None if data is None else StoredObject(key, len(data))
 
-    async def put(self, key: str, chunks: AsyncIterator[bytes], size: int) -> None:
+    async def put(
+        self,
+        key: str,
+        chunks: AsyncIterator[bytes],
+        size: int,  # noqa: ARG002 - the contract's
+    ) -> None:
         """Store the object once the last chunk has arrived."""
         self._refuse()
         data = bytearray()
-        async for chunk in verify_size(chunks, size):
+        async for chunk in chunks:
             data += chunk
         self._refuse()
         self.objects[key] = bytes(data)

@@ -3,11 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.failures import AccessDenied, LimitExceeded, Unavailable
 from dimse_ingestion.observability import metrics
-
-_OUTCOMES = {Status.NOT_AUTHORIZED: "refused", Status.OUT_OF_RESOURCES: "failed"}
 
 
 @contextmanager
@@ -19,9 +16,11 @@ def request_count(operation: str) -> Iterator[None]:
     """
     try:
         yield
-    except DimseFailure as failure:
-        if outcome := _OUTCOMES.get(failure.status):
-            metrics.storage_requests.labels(operation, outcome).inc()
+    except AccessDenied:
+        metrics.storage_requests.labels(operation, "refused").inc()
+        raise
+    except (Unavailable, LimitExceeded):
+        metrics.storage_requests.labels(operation, "failed").inc()
         raise
     except KeyError:
         metrics.storage_requests.labels(operation, "done").inc()

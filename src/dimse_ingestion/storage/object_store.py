@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING
 import obstore
 from obstore.exceptions import BaseError
 
-from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.failures import Failure
 from dimse_ingestion.storage.contract import StoredObject
 from dimse_ingestion.storage.failures import ERRORS, BucketAddress, is_beyond_end, is_missing
 from dimse_ingestion.storage.memory_budget import MemoryBudget
 from dimse_ingestion.storage.multipart_upload import upload_parts
-from dimse_ingestion.storage.sizes import verify_size
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -62,10 +61,9 @@ class ObjectStoreBucket:
 
     async def put(self, key: str, chunks: AsyncIterator[bytes], size: int) -> None:
         """Store by one PUT up to 5 MiB, in parts above; wait while other uploads use the memory."""
-        whole = verify_size(chunks, size)
         if size <= PART_SIZE:
             async with self._budget.reserved(size):
-                await self._put_small(key, whole, size)
+                await self._put_small(key, chunks, size)
             return
         part_size = max(PART_SIZE, -(-size // _MOST_PARTS))
 
@@ -81,7 +79,7 @@ class ObjectStoreBucket:
                 )
 
         async with self._budget.reserved(part_size * (_PARTS_AT_ONCE + 1)):
-            await upload_parts(send, whole)
+            await upload_parts(send, chunks)
 
     async def _put_small(self, key: str, chunks: AsyncIterator[bytes], size: int) -> None:
         data = bytearray(size)
@@ -134,7 +132,7 @@ class ObjectStoreBucket:
             await obstore.delete_async(self._store, key)
 
     async def check(self, *, write: bool = False) -> None:
-        """Raise DimseFailure when the bucket can't be listed, or with `write` not be written.
+        """Raise Failure when the bucket can't be listed, or with `write` not be written.
 
         The written object is deleted again; an archive that denies deletion keeps one such object.
         """
@@ -149,12 +147,12 @@ class ObjectStoreBucket:
         with self._failures():
             await obstore.put_async(self._store, key, content, use_multipart=False)
         await self.head(key)
-        with suppress(DimseFailure):
+        with suppress(Failure):
             await self.delete(key)
 
     @contextmanager
     def _failures(self, key: str | None = None) -> Iterator[None]:
-        """Raise obstore's errors as DimseFailure, or KeyError if `key` is given and missing."""
+        """Raise obstore's errors as a Failure, or KeyError if `key` is given and missing."""
         try:
             yield
         except ERRORS as error:

@@ -9,8 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
-from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.failures import AccessDenied, Unavailable
 from dimse_ingestion.observability import metrics, tracing
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.settings import BucketLocation, MountedMissing
@@ -54,7 +53,7 @@ class RotatingBucket:
         return await self._request("head", lambda bucket: bucket.head(key))
 
     async def put(self, key: str, chunks: AsyncIterator[bytes], size: int) -> None:
-        """Store an object; a refusal is transient A700 when the access keys have just changed.
+        """Store an object; a refusal is Unavailable when the access keys have just changed.
 
         It is not repeated here as other calls are, because `chunks` can be read only once.
         """
@@ -87,19 +86,19 @@ class RotatingBucket:
         await self._request("delete", lambda bucket: bucket.delete(key))
 
     async def check(self, *, write: bool = False) -> None:
-        """Raise DimseFailure when there is no configuration, or the bucket does not work."""
+        """Raise Failure when there is no configuration, or the bucket does not work."""
         await self._request("check", lambda bucket: bucket.check(write=write))
 
     async def _put(self, key: str, chunks: AsyncIterator[bytes], size: int) -> None:
         bucket = self._current()
         try:
             await bucket.put(key, chunks, size)
-        except DimseFailure as failure:
-            if self._has_new_keys(failure, bucket):
-                raise OutOfResources(
+        except AccessDenied as denied:
+            if self._has_new_keys(bucket):
+                raise Unavailable(
                     f"The access keys of bucket {self.name} have just changed: "
                     "the object is sent again."
-                ) from failure
+                ) from denied
             raise
 
     async def _request(self, operation: str, call: Callable[["Bucket"], Awaitable[T]]) -> T:
@@ -111,14 +110,12 @@ class RotatingBucket:
         bucket = self._current()
         try:
             return await call(bucket)
-        except DimseFailure as failure:
-            if not self._has_new_keys(failure, bucket):
+        except AccessDenied:
+            if not self._has_new_keys(bucket):
                 raise
         return await call(self._current())
 
-    def _has_new_keys(self, failure: DimseFailure, refused: "Bucket") -> bool:
-        if failure.status != Status.NOT_AUTHORIZED:
-            return False
+    def _has_new_keys(self, refused: "Bucket") -> bool:
         self._read_at = float("-inf")
         return self._current() is not refused
 
@@ -135,7 +132,7 @@ class RotatingBucket:
             self._missing = ""
         except MountedMissing as missing:
             if last is None:
-                raise OutOfResources(str(missing)) from None
+                raise Unavailable(str(missing)) from None
             self._log_missing(str(missing))
             location = self._location
         self._read_at = time.monotonic()

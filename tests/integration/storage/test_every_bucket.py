@@ -3,18 +3,29 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.events.memory import MemorySink
+from dimse_ingestion.operations.store import Storer
 from dimse_ingestion.settings import FolderBucket, S3Bucket
 from dimse_ingestion.storage.contract import Bucket, StoredObject
 from dimse_ingestion.storage.factory import open_bucket
 from dimse_ingestion.storage.memory import MemoryBucket
 from harness.s3_server import S3Server, s3_server, why_not
 from harness.services import eventually
+from tests.unit.operations.instances import (
+    OPERATION,
+    SPACE,
+    announced,
+    chunks,
+    data_set,
+    key_of,
+)
 
 MIB = 2**20
 LARGE = 12 * MIB + 345
@@ -172,15 +183,20 @@ async def test_an_oserror_of_the_source_comes_back_unchanged(bucket: Bucket) -> 
         assert raised.value is error
 
 
-@pytest.mark.parametrize("announced", [10, LARGE])
+@pytest.mark.parametrize("length", [10, LARGE])
 @pytest.mark.parametrize("more", [-1, 1])
-async def test_another_size_than_announced_is_not_stored(
-    bucket: Bucket, announced: int, more: int
+async def test_a_data_set_of_another_size_than_announced_is_not_stored(
+    bucket: Bucket, length: int, more: int, server: S3Server | None, space: str
 ) -> None:
-    with pytest.raises(DimseFailure) as raised:
-        await bucket.put("odd", pieces(bytes(announced + more)), announced)
+    content = data_set(pixels=bytes(length))
+    instance = replace(announced(content), size=len(content) - more)
+    storer = Storer(bucket, MemorySink(), SPACE)
+    with pytest.raises(DimseFailure, match="another size than announced") as raised:
+        await storer.store(OPERATION, instance, chunks(content, range(0, len(content), MIB)))
     assert raised.value.status == Status.PROCESSING_FAILURE
-    assert await bucket.head("odd") is None
+    assert await bucket.head(key_of(instance)) is None
+    assert [found async for found in bucket.list()] == []
+    await nothing_unfinished(server, space)
 
 
 async def test_a_cancelled_put_leaves_nothing(

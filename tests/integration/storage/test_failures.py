@@ -10,8 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.failures import AccessDenied, Failure, LimitExceeded, Unavailable
 from dimse_ingestion.observability.http_server import serve
 from dimse_ingestion.settings import AzureBucket, S3Bucket
 from dimse_ingestion.storage.contract import Bucket
@@ -44,42 +43,42 @@ def s3(port: int) -> Bucket:
 
 
 @pytest.mark.parametrize(
-    ("http", "code", "status", "sentence"),
+    ("http", "code", "kind", "sentence"),
     [
-        (403, "AccessDenied", Status.NOT_AUTHORIZED, "Bucket space denies access: grant it"),
-        (403, "RequestTimeTooSkewed", Status.NOT_AUTHORIZED, "set the clock"),
-        (401, "", Status.NOT_AUTHORIZED, "denies access"),
-        (503, "SlowDown", Status.OUT_OF_RESOURCES, "overloaded"),
-        (429, "TooManyRequests", Status.OUT_OF_RESOURCES, "limits the rate of requests"),
-        (500, "InternalError", Status.OUT_OF_RESOURCES, "InternalError"),
-        (502, "", Status.OUT_OF_RESOURCES, "HTTP 502"),
-        (507, "XMinioStorageFull", Status.OUT_OF_RESOURCES, "is full: free or add space"),
-        (507, "", Status.OUT_OF_RESOURCES, "is full"),
-        (403, "QuotaExceeded", Status.OUT_OF_RESOURCES, "is full: raise its quota"),
-        (301, "PermanentRedirect", Status.OUT_OF_RESOURCES, "correct BUCKET_REGION"),
-        (400, "AuthorizationHeaderMalformed", Status.OUT_OF_RESOURCES, "correct BUCKET_REGION"),
-        (400, "InvalidBucketName", Status.OUT_OF_RESOURCES, "correct BUCKET_NAME"),
+        (403, "AccessDenied", AccessDenied, "Bucket space denies access: grant it"),
+        (403, "RequestTimeTooSkewed", AccessDenied, "set the clock"),
+        (401, "", AccessDenied, "denies access"),
+        (503, "SlowDown", Unavailable, "overloaded"),
+        (429, "TooManyRequests", Unavailable, "limits the rate of requests"),
+        (500, "InternalError", Unavailable, "InternalError"),
+        (502, "", Unavailable, "HTTP 502"),
+        (507, "XMinioStorageFull", Unavailable, "is full: free or add space"),
+        (507, "", Unavailable, "is full"),
+        (403, "QuotaExceeded", Unavailable, "is full: raise its quota"),
+        (301, "PermanentRedirect", Unavailable, "correct BUCKET_REGION"),
+        (400, "AuthorizationHeaderMalformed", Unavailable, "correct BUCKET_REGION"),
+        (400, "InvalidBucketName", Unavailable, "correct BUCKET_NAME"),
     ],
 )
 async def test_an_answer_becomes_its_failure(
-    http: int, code: str, status: Status, sentence: str
+    http: int, code: str, kind: type[Failure], sentence: str
 ) -> None:
     async with serve(Store(http, code).app, "127.0.0.1", 0) as port:
         for size in (10, 6 << 20):
-            with pytest.raises(DimseFailure) as raised:
+            with pytest.raises(Failure) as raised:
                 await s3(port).put("x", chunks(bytes(size)), size)
             failure = raised.value
-            assert (failure.status, failure.transient) == (status, True)
+            assert (type(failure), failure.transient) == (kind, True)
             assert sentence in failure.comment
-            assert sentence.partition(":")[0] in failure.error_comment
+            assert sentence.partition(":")[0] in failure.public_comment
 
 
 @pytest.mark.parametrize("code", ["EntityTooLarge", "RequestBodyTooLarge"])
 async def test_an_object_too_large_for_the_store_stays_so(code: str) -> None:
     async with serve(Store(413, code).app, "127.0.0.1", 0) as port:
-        with pytest.raises(DimseFailure, match="takes no object of this size") as raised:
+        with pytest.raises(LimitExceeded, match="takes no object of this size") as raised:
             await s3(port).put("x", chunks(b"abc"), 3)
-    assert (raised.value.status, raised.value.transient) == (Status.OUT_OF_RESOURCES, False)
+    assert not raised.value.transient
 
 
 async def test_a_small_object_is_one_put_that_carries_its_sha256() -> None:
@@ -98,7 +97,7 @@ async def test_a_small_object_is_one_put_that_carries_its_sha256() -> None:
 async def test_a_server_error_is_retried_few_times() -> None:
     store = Store(503, "SlowDown")
     async with serve(store.app, "127.0.0.1", 0) as port:
-        with pytest.raises(DimseFailure):
+        with pytest.raises(Unavailable):
             await s3(port).put("x", chunks(b"abc"), 3)
     assert 2 <= len(store.requests) <= 4
 
@@ -119,10 +118,10 @@ async def test_requests_to_azure_follow_the_connection_string() -> None:
 async def test_a_key_refused_by_azure_has_a_sentence() -> None:
     async with serve(Store(403, "AuthenticationFailed").app, "127.0.0.1", 0) as port:
         connection = f"AccountKey=YQ==;AccountName=a;BlobEndpoint=http://127.0.0.1:{port}/a"
-        with pytest.raises(DimseFailure, match="correct AZURE_STORAGE_CONNECTION_STRING"):
+        with pytest.raises(AccessDenied, match="correct AZURE_STORAGE_CONNECTION_STRING"):
             await open_bucket(AzureBucket("space", connection)).check()
 
 
 async def test_an_invalid_connection_string_has_a_sentence() -> None:
-    with pytest.raises(DimseFailure, match="neither AccountKey nor"):
+    with pytest.raises(Unavailable, match="neither AccountKey nor"):
         open_bucket(AzureBucket("space", "nonsense"))

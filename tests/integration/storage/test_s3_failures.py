@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.failures import AccessDenied, Failure, Unavailable
 from dimse_ingestion.settings import S3Bucket
 from dimse_ingestion.storage import multipart_upload
 from dimse_ingestion.storage.contract import Bucket
@@ -19,8 +18,8 @@ from harness.s3_server import S3Server, s3_server, why_not
 from harness.services import eventually
 
 MIB = 2**20
-A700 = (Status.OUT_OF_RESOURCES, True)
-REFUSED = (Status.NOT_AUTHORIZED, True)
+DOWN = (Unavailable, True)
+DENIED = (AccessDenied, True)
 
 
 @pytest.fixture(scope="module", params=["versitygw", "minio"])
@@ -44,7 +43,7 @@ async def zeros(size: int) -> AsyncIterator[bytes]:
         yield bytes(min(MIB, size - start))
 
 
-async def failures(bucket: Bucket) -> list[DimseFailure]:
+async def failures(bucket: Bucket) -> list[Failure]:
     """What every way to use the bucket fails with."""
     calls = [
         bucket.put("small", zeros(10), 10),
@@ -55,7 +54,7 @@ async def failures(bucket: Bucket) -> list[DimseFailure]:
     ]
     found = []
     for call in calls:
-        with pytest.raises(DimseFailure) as raised:
+        with pytest.raises(Failure) as raised:
             await call
         found.append(raised.value)
     return found
@@ -64,19 +63,23 @@ async def failures(bucket: Bucket) -> list[DimseFailure]:
 @pytest.mark.parametrize(
     ("wrong", "kind", "sentence"),
     [
-        ({"name": "absent"}, A700, "Bucket absent is missing: create it"),
-        ({"access_key_id": "nobody"}, REFUSED, "correct AWS_ACCESS_KEY_ID"),
-        ({"secret_access_key": "wrong-secret"}, REFUSED, "correct AWS_SECRET_ACCESS_KEY"),
-        ({"endpoint": "http://127.0.0.1:1"}, A700, "correct BUCKET_HOST and BUCKET_PORT"),
-        ({"endpoint": "http://nowhere.invalid"}, A700, "correct BUCKET_HOST and BUCKET_PORT"),
+        ({"name": "absent"}, DOWN, "Bucket absent is missing: create it"),
+        ({"access_key_id": "nobody"}, DENIED, "correct AWS_ACCESS_KEY_ID"),
+        ({"secret_access_key": "wrong-secret"}, DENIED, "correct AWS_SECRET_ACCESS_KEY"),
+        ({"endpoint": "http://127.0.0.1:1"}, DOWN, "correct BUCKET_HOST and BUCKET_PORT"),
+        (
+            {"endpoint": "http://nowhere.invalid"},
+            DOWN,
+            "correct BUCKET_HOST and BUCKET_PORT",
+        ),
     ],
 )
 async def test_a_wrong_configuration_has_a_sentence_that_says_what_to_do(
-    location: S3Bucket, wrong: dict[str, str], kind: tuple[Status, bool], sentence: str
+    location: S3Bucket, wrong: dict[str, str], kind: tuple[type[Failure], bool], sentence: str
 ) -> None:
     bucket = open_bucket(replace(location, **wrong), timeout=5)
     for failure in await failures(bucket):
-        assert (failure.status, failure.transient) == kind
+        assert (type(failure), failure.transient) == kind
         assert sentence in failure.comment
         assert replace(location, **wrong).secret_access_key not in failure.comment
 
@@ -87,7 +90,7 @@ async def test_a_server_that_is_silent_is_given_up(server: S3Server, location: S
     server.pause()
     try:
         for failure in await failures(impatient):
-            assert (failure.status, failure.transient) == A700
+            assert (type(failure), failure.transient) == DOWN
             assert "Bucket space gave no answer in time" in failure.comment
     finally:
         server.go_on()
@@ -135,9 +138,9 @@ async def test_a_server_killed_in_the_middle_of_an_upload_and_back(
                 await asyncio.to_thread(server.stop, signal.SIGKILL)
             yield bytes(MIB)
 
-    with pytest.raises(DimseFailure) as raised:
+    with pytest.raises(Unavailable) as raised:
         await bucket.put("killed", with_a_kill(), 40 * MIB)
-    assert (raised.value.status, raised.value.transient) == A700
+    assert (type(raised.value), raised.value.transient) == DOWN
     await asyncio.to_thread(server.start)
     patient = open_bucket(location)
     assert await patient.head("killed") is None
@@ -148,9 +151,8 @@ async def test_a_server_killed_in_the_middle_of_an_upload_and_back(
 async def test_rotated_keys_are_taken_up_without_a_restart(location: S3Bucket) -> None:
     described = [replace(location, secret_access_key="of-last-year")]
     bucket = RotatingBucket(lambda: described[0], fresh=3600)
-    with pytest.raises(DimseFailure) as raised:
+    with pytest.raises(AccessDenied):
         await bucket.check()
-    assert raised.value.status == Status.NOT_AUTHORIZED
     described[0] = location
     await bucket.check(write=True)
 
@@ -160,16 +162,16 @@ async def test_a_put_refused_by_keys_that_have_just_changed_may_be_repeated(
 ) -> None:
     described = [replace(location, secret_access_key="of-last-year")]
     bucket = RotatingBucket(lambda: described[0], fresh=3600)
-    assert await failing(bucket) == Status.NOT_AUTHORIZED
+    assert await failing(bucket) is AccessDenied
     described[0] = location
-    assert await failing(bucket) == Status.OUT_OF_RESOURCES
+    assert await failing(bucket) is Unavailable
     await bucket.put("rotated", zeros(10), 10)
 
 
-async def failing(bucket: Bucket) -> Status:
-    with pytest.raises(DimseFailure) as raised:
+async def failing(bucket: Bucket) -> type[Failure]:
+    with pytest.raises(Failure) as raised:
         await bucket.put("rotated", zeros(10), 10)
-    return raised.value.status
+    return type(raised.value)
 
 
 @pytest.fixture(scope="module", params=["versitygw", "minio"])
@@ -196,12 +198,12 @@ async def test_a_ca_of_ones_own_is_trusted_when_it_is_given(tls_server: S3Server
     await bucket.check(write=True)
     await bucket.put("large", zeros(12 * MIB), 12 * MIB)
     for failure in await failures(open_bucket(replace(location, certificate_authority=""))):
-        assert (failure.status, failure.transient) == A700
+        assert (type(failure), failure.transient) == DOWN
         assert "certificate is not trusted: set BUCKET_CA" in failure.comment
 
 
 async def test_an_invalid_ca_has_a_sentence(tmp_path: Path) -> None:
     location = S3Bucket("space", "us-east-1", "https://127.0.0.1:1", "a", "b", "no PEM")
-    with pytest.raises(DimseFailure, match="can't be opened") as raised:
+    with pytest.raises(Unavailable, match="can't be opened") as raised:
         open_bucket(location)
     assert raised.value.transient

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -136,6 +137,24 @@ async def test_an_object_of_another_size_than_announced_is_not_taken_for_the_ins
     await storage.storer.store(OPERATION, instance, chunks(content))
     longer = Instance(CT, SOP_INSTANCE, instance.transfer_syntax_uid, 7, instance.sha256)
     assert await space(storage.bucket).storer.already(OPERATION, longer) is None
+
+
+@pytest.mark.parametrize("more", [-1, 1, 1000])
+async def test_a_data_set_of_another_size_than_announced_is_not_stored(more: int) -> None:
+    storage, content = space(), data_set(pixels=PIXELS)
+    instance = replace(announced(content), size=len(content) - more)
+    read: list[bytes] = []
+
+    async def counted() -> AsyncIterator[bytes]:
+        async for chunk in chunks(content, range(0, len(content), 100)):
+            read.append(chunk)
+            yield chunk
+
+    with pytest.raises(DimseFailure, match="another size than announced") as refused:
+        await storage.storer.store(OPERATION, instance, counted())
+    assert (refused.value.status, refused.value.transient) == (Status.PROCESSING_FAILURE, False)
+    assert (storage.bucket.objects, storage.events) == ({}, [])
+    assert len(b"".join(read)) <= instance.size + 100  # no source can go on without end
 
 
 async def test_the_same_instance_many_times_at_once_is_one_object() -> None:

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.failures import Unavailable
 from dimse_ingestion.spooling.spool import Limits, Spool
 from dimse_ingestion.spooling.spooled import Sealed, SpooledDataSet
 
@@ -128,9 +127,8 @@ async def test_short_data_sets_go_to_files_too_while_memory_is_scarce(spool: Spo
 
 async def test_above_the_limit_a700_and_nothing_is_held(spool: Spool) -> None:
     spooled = spool.open("operation")
-    with pytest.raises(DimseFailure, match="spool is full") as failure:
+    with pytest.raises(Unavailable, match="spool is full") as failure:
         await filled(spooled, bytes(17 * MIB))
-    assert failure.value.status is Status.OUT_OF_RESOURCES
     assert failure.value.transient
     assert (spool.memory_used, spool.disk_used) == (0, 0)
 
@@ -152,9 +150,9 @@ async def test_a_full_disk_is_a700_and_a_problem_until_there_is_space(
 
     with monkeypatch.context() as disk:
         disk.setattr(os, "write", full)
-        with pytest.raises(DimseFailure, match="disk is full") as failure:
+        with pytest.raises(Unavailable, match="disk is full") as failure:
             await filled(spool.open("operation"), bytes(2 * MIB))
-        assert failure.value.status is Status.OUT_OF_RESOURCES
+        assert failure.value.transient
         assert "is full" in spool.problem
     with monkeypatch.context() as disk:
         disk.setattr("dimse_ingestion.spooling.directory.has_free_space", lambda _: False)
@@ -177,9 +175,9 @@ async def test_a_directory_that_cannot_be_made_is_a700_until_it_can(
 ) -> None:
     (tmp_path / "spool").rmdir()
     (tmp_path / "spool").write_text("a file in its place")
-    with pytest.raises(DimseFailure) as failure:
+    with pytest.raises(Unavailable) as failure:
         await filled(spool.open("operation"), bytes(2 * MIB))
-    assert failure.value.status is Status.OUT_OF_RESOURCES
+    assert failure.value.transient
     assert str(tmp_path) not in failure.value.comment
     assert spool.problem == (
         f"The spool {tmp_path / 'spool'} can't be written (Not a directory): "

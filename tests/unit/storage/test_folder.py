@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.failures import AccessDenied, Failure, LimitExceeded, Unavailable
 from dimse_ingestion.storage.folder import FolderBucket
 
 KEY = "instances/ab/abcd/1.2/1.2.3.dcm"
@@ -24,8 +23,8 @@ def files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-async def failure(bucket: FolderBucket) -> DimseFailure:
-    with pytest.raises(DimseFailure) as raised:
+async def failure(bucket: FolderBucket) -> Failure:
+    with pytest.raises(Failure) as raised:
         await bucket.put(KEY, chunks(b"abc"), 3)
     return raised.value
 
@@ -67,30 +66,30 @@ async def test_a_missing_folder_is_not_created(tmp_path: Path) -> None:
     assert "is missing: create or mount" in (await failure(bucket)).comment
     assert not root.exists()
     for call in (bucket.check(), bucket.get_range(KEY, 0, 1)):
-        with pytest.raises(DimseFailure, match="is missing") as raised:
+        with pytest.raises(Unavailable, match="is missing") as raised:
             await call
         assert raised.value.transient
-    with pytest.raises(DimseFailure, match="is missing"):
+    with pytest.raises(Unavailable, match="is missing"):
         assert [found async for found in bucket.list()]
 
 
 @pytest.mark.parametrize(
-    ("number", "status", "transient", "sentence"),
+    ("number", "kind", "transient", "sentence"),
     [
-        (errno.ENOSPC, Status.OUT_OF_RESOURCES, True, "is full: free space"),
-        (errno.EDQUOT, Status.OUT_OF_RESOURCES, True, "is full: free space"),
-        (errno.EFBIG, Status.OUT_OF_RESOURCES, False, "takes no file of this size"),
-        (errno.EACCES, Status.NOT_AUTHORIZED, True, "let this user write"),
-        (errno.EPERM, Status.NOT_AUTHORIZED, True, "let this user write"),
-        (errno.EROFS, Status.NOT_AUTHORIZED, True, "let this user write"),
-        (errno.EIO, Status.OUT_OF_RESOURCES, True, "fails: Input/output error"),
+        (errno.ENOSPC, Unavailable, True, "is full: free space"),
+        (errno.EDQUOT, Unavailable, True, "is full: free space"),
+        (errno.EFBIG, LimitExceeded, False, "takes no file of this size"),
+        (errno.EACCES, AccessDenied, True, "let this user write"),
+        (errno.EPERM, AccessDenied, True, "let this user write"),
+        (errno.EROFS, AccessDenied, True, "let this user write"),
+        (errno.EIO, Unavailable, True, "fails: Input/output error"),
     ],
 )
 async def test_an_error_while_writing_has_a_sentence_and_leaves_no_file(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     number: int,
-    status: Status,
+    kind: type[Failure],
     transient: bool,
     sentence: str,
 ) -> None:
@@ -100,7 +99,7 @@ async def test_an_error_while_writing_has_a_sentence_and_leaves_no_file(
     with monkeypatch.context() as patched:
         patched.setattr(os, "write", failing)
         failed_with = await failure(FolderBucket(tmp_path))
-    assert (failed_with.status, failed_with.transient) == (status, transient)
+    assert (type(failed_with), failed_with.transient) == (kind, transient)
     assert sentence in failed_with.comment
     assert str(tmp_path) in failed_with.comment
     assert files(tmp_path) == []

@@ -2,13 +2,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from dimse_ingestion.dicom.failure import OutOfResources
+from dimse_ingestion.failures import Unavailable
 from dimse_ingestion.storage.memory import MemoryBucket
 
 
 async def test_every_call_raises_the_given_failure() -> None:
     bucket = MemoryBucket()
-    bucket.refusing = OutOfResources("full")
+    bucket.refusing = Unavailable("full")
 
     async def chunks() -> AsyncIterator[bytes]:
         yield b"x"
@@ -20,7 +20,7 @@ async def test_every_call_raises_the_given_failure() -> None:
         bucket.delete("x"),
         bucket.check(),
     ):
-        with pytest.raises(OutOfResources, match="full"):
+        with pytest.raises(Unavailable, match="full"):
             await call
     bucket.refusing = None
     await bucket.check(write=True)

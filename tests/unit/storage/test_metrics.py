@@ -1,8 +1,9 @@
 import pytest
 from prometheus_client import REGISTRY
 
-from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
+from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.failures import AccessDenied, LimitExceeded, Unavailable
 from dimse_ingestion.storage.metrics import request_count
 
 
@@ -14,9 +15,9 @@ def count(outcome: str) -> float:
 @pytest.mark.parametrize(
     ("ending", "outcome"),
     [
-        (OutOfResources("full"), "failed"),
-        (DimseFailure(Status.OUT_OF_RESOURCES, "too large"), "failed"),
-        (DimseFailure(Status.NOT_AUTHORIZED, "denied", transient=True), "refused"),
+        (Unavailable("full"), "failed"),
+        (LimitExceeded("too large"), "failed"),
+        (AccessDenied("denied", transient=True), "refused"),
         (KeyError("x"), "done"),
     ],
 )

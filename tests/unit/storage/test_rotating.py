@@ -3,14 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
-from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.failures import AccessDenied, Unavailable
 from dimse_ingestion.settings import BucketLocation, FolderBucket, MountedMissing
 from dimse_ingestion.storage.memory import MemoryBucket
 from dimse_ingestion.storage.rotating import RotatingBucket
 
 OLD, NEW = FolderBucket(Path("/old")), FolderBucket(Path("/new"))
-DENIED = DimseFailure(Status.NOT_AUTHORIZED, "denied")
+DENIED = AccessDenied("denied")
 
 
 class Mounted:
@@ -64,7 +63,7 @@ async def test_calls_fail_with_the_missing_secret_until_it_appears() -> None:
     mounted.location = None
     bucket = mounted.rotating()
     for call in (bucket.check(), bucket.head("x"), bucket.put("x", chunks(), 3)):
-        with pytest.raises(OutOfResources, match="Missing bucket Secret img-ingest-s3"):
+        with pytest.raises(Unavailable, match="Missing bucket Secret img-ingest-s3"):
             await call
     mounted.location = OLD
     await bucket.check()
@@ -96,7 +95,7 @@ async def test_a_refusal_with_unchanged_keys_is_raised() -> None:
     mounted.buckets[OLD].refusing = DENIED
     bucket = mounted.rotating()
     for call in (bucket.check(), bucket.put("x", chunks(), 3)):
-        with pytest.raises(DimseFailure) as raised:
+        with pytest.raises(AccessDenied) as raised:
             await call
         assert raised.value is DENIED
 
@@ -107,7 +106,7 @@ async def test_a_refused_put_is_transient_when_the_keys_have_changed() -> None:
     await bucket.check()
     mounted.buckets[OLD].refusing = DENIED
     mounted.location = NEW
-    with pytest.raises(OutOfResources):
+    with pytest.raises(Unavailable):
         await bucket.put("x", chunks(), 3)
     await bucket.put("x", chunks(), 3)
     assert "x" in mounted.buckets[NEW].objects

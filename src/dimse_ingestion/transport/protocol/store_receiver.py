@@ -1,7 +1,9 @@
 """The replica's state machine of one C-STORE: accepts chunks in order and grants credit.
 
-Sans-IO (see `state`). It counts bytes and queues chunks, at most one window of them. Verifying the
-digest and storing are done by the caller.
+Sans-IO (see `state`). It counts bytes and queues chunks, at most one window of them, because the
+announced size bounds the credit and says when the transfer is complete: a message of another size
+fails the transfer, which the sender repeats. Checking the size and digest of what is stored, and
+storing, are done by the caller.
 """
 
 from collections import deque

@@ -11,6 +11,7 @@ from pydicom.data import get_testdata_file
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.dicomweb.store.part10_upload import Part10Upload
+from dimse_ingestion.failures import Unavailable
 from dimse_ingestion.operations.event_builder import Instance
 from dimse_ingestion.spooling.spool import Limits, Spool
 from tests.storable import data_set_of, storable
@@ -99,9 +100,9 @@ async def test_a_full_spool_fails_the_upload_and_is_released(tmp_path: Path) -> 
     spool = Spool(tmp_path, Limits(memory=1000, disk=10_000))
     upload = Part10Upload(spool.open("operation"))
     await upload.write(file("CT_small.dcm"))
-    with pytest.raises(DimseFailure, match="spool is full") as failure:
+    with pytest.raises(Unavailable, match="spool is full") as failure:
         await upload.seal()
     upload.close()
-    assert failure.value.status == Status.OUT_OF_RESOURCES
+    assert failure.value.transient
     assert (spool.memory_used, spool.disk_used) == (0, 0)
     spool.close()
