@@ -41,7 +41,7 @@ class Pod:
     metadata: dict[str, Any]
     spec: dict[str, Any]
     runs_on: bool
-    """Return whether it is to run until it is told to stop."""
+    """True for a server, False for a pod of a Job."""
 
     @property
     def labels(self) -> dict[str, str]:

@@ -134,7 +134,7 @@ def _ours(peer: dict[str, Any]) -> bool:
 
 
 def _admits(rules: Iterable[Rule], side: str, peer: Pod, port: int) -> bool:
-    """Whether a rule lets a pod of the same namespace through at a port."""
+    """Return whether a rule lets a pod of the same namespace through at a port."""
     return any(
         port in {each["port"] for each in rule["ports"]}
         and (side not in rule or any(_is_peer(each, peer) for each in rule[side]))

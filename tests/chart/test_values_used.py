@@ -89,7 +89,7 @@ def _other(value: Value, base: Values) -> Any:
 
 
 def _changed(value: Value, base: Values) -> bool:
-    """Whether another value shows in what becomes of the base."""
+    """Return whether another value shows in what becomes of the base."""
     return _seen(with_value(base, value.path, _other(value, base))) != _seen(base)
 
 

@@ -1,4 +1,4 @@
-"""Rows of instances, series and studies, kept consistent with the current objects.
+"""Rows of instances, series and studies, which follow from the current objects.
 
 An instance has one current object: the one that answers queries for it, chosen in `record`. A study
 (or series) has the elements of its instance with the highest rank. That holds for any order of

@@ -24,7 +24,7 @@ class ByteFeed:
         self.offset = 0
         self.ended = False
         self.paused = False
-        """Whether the parser paused after a slice of work although more bytes are available."""
+        """True if the parser paused after a slice of work although more bytes are available."""
         self.buffer = bytearray()
         self.start = 0
         """The index in `buffer` of the byte at `offset`."""
@@ -125,5 +125,5 @@ class Inflater:
 
     @property
     def complete(self) -> bool:
-        """Whether the end of the deflated stream was read."""
+        """Return whether the end of the deflated stream was read."""
         return self._inflater.eof

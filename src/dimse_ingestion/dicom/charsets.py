@@ -65,7 +65,7 @@ class Codecs:
     first: str
     """The Python codec of text without an escape sequence."""
     extended: bool
-    """Whether escape sequences switch: UTF-8, GB18030 and GBK have none."""
+    """True if escape sequences switch sets: UTF-8, GB18030 and GBK have none."""
     preferred: str = ""
     """A codec that is used if it decodes a whole value: e.g. UTF-8 named at a position where the
     standard doesn't allow it."""

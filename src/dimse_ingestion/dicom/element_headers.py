@@ -67,17 +67,17 @@ class Header(NamedTuple):
 
     @property
     def is_undefined(self) -> bool:
-        """Whether the value ends at a delimiter."""
+        """Return whether the value ends at a delimiter."""
         return self.length == _UNDEFINED
 
     @property
     def is_pixel_data(self) -> bool:
-        """Whether this is Pixel Data, Float Pixel Data or Double Float Pixel Data."""
+        """Return whether this is Pixel Data, Float Pixel Data or Double Float Pixel Data."""
         return self.tag in _PIXEL_DATA
 
     @property
     def is_delimiter(self) -> bool:
-        """Whether this is the start or end of an item, or the end of a sequence."""
+        """Return whether this is the start or end of an item, or the end of a sequence."""
         return self.tag >> 16 == 0xFFFE
 
     def element(self, value: str = "") -> Element:

@@ -53,19 +53,19 @@ class EncapsulatedFrame:
 
 @dataclass(frozen=True, slots=True)
 class Boundary:
-    """Whether images end and begin at the boundary of two fragments."""
+    """The boundary of two fragments: an image may end and another begin there."""
 
     ends_image: bool
     begins_image: bool
 
     @property
     def is_between_frames(self) -> bool:
-        """Whether one image ends here and another begins."""
+        """Return whether one image ends here and another begins."""
         return self.ends_image and self.begins_image
 
     @property
     def is_within_frame(self) -> bool:
-        """Whether no image ends or begins here."""
+        """Return whether no image ends or begins here."""
         return not self.ends_image and not self.begins_image
 
 
@@ -98,17 +98,17 @@ class FragmentIndex:
 
     @property
     def is_plain(self) -> bool:
-        """Whether each fragment is a frame."""
+        """Return whether each fragment is a frame."""
         return self._pixels.number_of_frames == self.number
 
     @property
     def has_table(self) -> bool:
-        """Whether the Basic Offset Table has an offset for each frame."""
+        """Return whether the Basic Offset Table has an offset for each frame."""
         return self.table_length == _SHORT_OFFSET * self._pixels.number_of_frames
 
     @property
     def has_markers(self) -> bool:
-        """Whether images of this transfer syntax have recognizable markers or headers."""
+        """Return whether images of this transfer syntax have recognizable markers or headers."""
         return has_markers(self._syntax) or self._syntax == RLE_LOSSLESS
 
     def first_bytes(self) -> ByteRange:
@@ -205,7 +205,7 @@ class FragmentIndex:
         """Return the error for fragments that can't be assigned to frames."""
         return FrameNotFound(
             f"The pixel data has {self.number} fragments for "
-            f"{self._pixels.number_of_frames} frames and nothing that tells them apart: "
+            f"{self._pixels.number_of_frames} frames and nothing that separates them: "
             "retrieve the instance or its bulk data as a whole."
         )
 

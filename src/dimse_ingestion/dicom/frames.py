@@ -176,7 +176,7 @@ def native_pixels(pixels: ImagePixels) -> ImagePixels:
         return pixels
     raise FrameNotFound(
         f"The pixel data has {pixels.bulk.length} bytes, and Number of Frames, Rows, Columns, "
-        f"Samples per Pixel and Bits Allocated make {expected}: its frames can't be told apart. "
+        f"Samples per Pixel and Bits Allocated make {expected}: its frames can't be separated. "
         "Retrieve the instance or its bulk data as a whole."
     )
 

@@ -45,7 +45,7 @@ class Parser:
         self.elements: list[Element] = []
         self.budget = Budget(limits.retained)
         self.has_duplicates = False
-        """Whether a tag occurred twice in a data set or item; the first one is used."""
+        """True if a tag occurred twice in a data set or item; the first one is used."""
         self._source = source
         self._limits = limits
         self._is_file_meta = is_file_meta

@@ -112,7 +112,9 @@ def parse_query(
 def _level(elements: dict[int, Element], sop_class_uid: str) -> str:
     model = _MODELS.get(sop_class_uid)
     if model is None:
-        raise DimseFailure(Status.SOP_CLASS_NOT_SUPPORTED, "Only Patient and Study Root are asked.")
+        raise DimseFailure(
+            Status.SOP_CLASS_NOT_SUPPORTED, "Only Patient and Study Root are served."
+        )
     found = elements.get(QUERY_RETRIEVE_LEVEL)
     level = found.value.strip() if found else ""
     if level not in model:

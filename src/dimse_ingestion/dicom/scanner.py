@@ -90,12 +90,12 @@ class Scanner:
 
     @property
     def has_duplicates(self) -> bool:
-        """Whether a tag occurred twice in a data set or item; the first one is used."""
+        """Return whether a tag occurred twice in a data set or item; the first one is used."""
         return self._parser.has_duplicates
 
     @property
     def cost(self) -> int:
-        """The cost of the elements so far, as `ParserLimits.kept` counts it."""
+        """The cost of the elements so far, as `ParserLimits.retained` counts it."""
         return self._limits.retained - self._parser.budget.left
 
     def _resume(self, data: bytes | memoryview) -> Iterator[None]:

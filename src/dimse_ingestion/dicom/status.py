@@ -30,5 +30,5 @@ class Status(IntEnum):
 
     @property
     def is_pending(self) -> bool:
-        """Whether more responses follow this one."""
+        """Return whether more responses follow this one."""
         return self in (Status.PENDING, Status.PENDING_WITHOUT_OPTIONAL_KEYS)

@@ -42,7 +42,7 @@ class Logger(Protocol):
         """Log a step that succeeded."""
 
     def warning(self, event: str, **fields: Any) -> Any:
-        """Log a problem that an operator may want to look at."""
+        """Log a problem that an operator may want to examine."""
 
     def error(self, event: str, **fields: Any) -> Any:
         """Log a failure, and what to do."""

@@ -39,7 +39,7 @@ class Finder:
     async def parse_query(
         self, identifier: bytes, sop_class_uid: str, transfer_syntax_uid: str, *, relational: bool
     ) -> QueryKeys:
-        """Return the query that an identifier asks for.
+        """Return the query that an identifier describes.
 
         Raises DimseFailure with a sentence: C001 for an identifier that can't be read, A900 for a
         query that its SOP class does not allow, transient A700 when too many large data sets are

@@ -15,7 +15,7 @@ from dimse_ingestion.failures import Unavailable
 
 _MAX_SCAN = ParserLimits().retained
 _BUDGET = 2 * _MAX_SCAN + 4 * 2**20  # bytes of events: about 200 MiB of elements
-_UNRESERVED = 512 * 1024  # bytes of an event: thousands of elements, kept without reserving
+_UNRESERVED = 512 * 1024  # bytes of an event: thousands of elements, held without a reservation
 _MAX_WAIT = 30.0
 
 

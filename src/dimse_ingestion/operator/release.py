@@ -153,7 +153,7 @@ class Releases:
     async def _prune(
         self, resource: Resource, wanted: frozenset[tuple[str, str, str]]
     ) -> list[str]:
-        """Delete what only earlier values asked for; return sentences for what could not be."""
+        """Delete objects that only earlier values defined; return a sentence for each failure."""
         lists = await asyncio.gather(
             *(self._list_labelled(resource, *kind) for kind in _kinds(wanted))
         )
@@ -216,7 +216,7 @@ def _owner_hint(live: Manifest) -> str:
 def _belongs_to(live: Manifest, resource: Resource) -> bool:
     """Return whether an object is this resource's, or was of a deleted one with the same name.
 
-    That one may have been deleted without its objects, or left a claim that is to be kept.
+    That one may have been deleted without its objects, or left a claim that must remain.
     """
     metadata = live["metadata"]
     controllers = [

@@ -1,7 +1,7 @@
 """Rendering of a release's objects from values, by the one chart and Helm's own engine.
 
 The result is that of `helm template` without hooks (nobody runs `helm test` here), each object
-labelled as its resource's. A claim that is to be kept has no owner, so that it outlives the
+labelled as its resource's. A claim that must remain has no owner, so that it outlives the
 resource.
 """
 

@@ -77,7 +77,7 @@ class Resource:
 
     @property
     def is_deleting(self) -> bool:
-        """Whether the resource is being deleted."""
+        """Return whether the resource is being deleted."""
         return "deletionTimestamp" in self.metadata
 
     @property

@@ -58,7 +58,7 @@ class ObjectWatchCheck:
             self._events[key] = (manifest["metadata"]["resourceVersion"], self.now())
 
     def record_read(self, manifest: Manifest, since: float) -> None:
-        """Record the version of an object that a reconciliation, begun at `since`, has read."""
+        """Record the version of an object that a reconciliation, started at `since`, has read."""
         if not self._is_watched(manifest):
             return
         key = _object_key(manifest)

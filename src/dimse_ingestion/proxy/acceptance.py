@@ -39,7 +39,7 @@ class Admission:
         self._spool_problem = spool_problem
         self._open: set[str] = set()
         self.draining = False
-        """Whether every new association is rejected, because the proxy is shutting down."""
+        """True if every new association is rejected, because the proxy is shutting down."""
 
     @property
     def open_associations(self) -> int:

@@ -113,7 +113,7 @@ def clear_text_failure(error: BaseException, url: str, access: PeerAccess) -> st
 def token_failure(access: PeerAccess) -> str:
     """Return the sentence for a 401."""
     if not access.token:
-        return f"The {access.peer} asks for a token: set {access.token_setting}."
+        return f"The {access.peer} requires a token: set {access.token_setting}."
     where = f" in {access.peer} Secret {access.secret_name}" if access.secret_name else ""
     return f"The {access.peer} refuses the token: correct {access.token_setting}{where}."
 

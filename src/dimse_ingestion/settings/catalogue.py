@@ -26,7 +26,7 @@ class CatalogueSettings(ServiceSettings):
     duplicates: Literal["latest", "first"] = Field(
         default="latest", validation_alias="DIMSE_DUPLICATES"
     )
-    """Which of several data sets under one SOP Instance UID answers a query; all are kept."""
+    """Which of several data sets under one SOP Instance UID answers a query; all are stored."""
     maximum_connections: Count = Field(default=10, validation_alias="DIMSE_DATABASE_CONNECTIONS")
     commit_size: Count = Field(default=100, validation_alias="DIMSE_COMMIT_SIZE")
     """The most events one commit may have."""

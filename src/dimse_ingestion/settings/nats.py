@@ -54,7 +54,7 @@ class NatsSettings(ServiceSettings):
         encrypted = self.nats_url.startswith(("tls://", "wss://"))
         if "nats_tls_enabled" in self.model_fields_set and encrypted and not self.nats_tls_enabled:
             raise ValueError(
-                "DIMSE_NATS_URL asks for TLS and DIMSE_NATS_TLS_ENABLED switches it off: "
+                "DIMSE_NATS_URL requires TLS and DIMSE_NATS_TLS_ENABLED switches it off: "
                 "change one of them."
             )
         if bool(self.nats_certificate_path) != bool(self.nats_key_path):

@@ -131,7 +131,7 @@ def _nats_servers(value: str) -> str:
         ):
             raise ValueError(
                 f"{server.strip()!r} is not a NATS address: give host:port, nats://host:port, "
-                "tls://host:port or wss://host, several by comma, credentials kept out."
+                "tls://host:port or wss://host, several by comma, without credentials."
             )
     return value
 

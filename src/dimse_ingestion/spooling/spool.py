@@ -5,7 +5,7 @@ with a limit over all of them. A file is named by its operation, never by a SOP 
 two associations may send at once. It is unlinked as soon as it is open: however the process ends,
 nothing is left behind and no file of another operation is deleted.
 
-The spool is no outbox: a data set is not kept for a later attempt, because a modality without a
+The spool is no outbox: a data set is not stored for a later attempt, because a modality without a
 response sends it again. The directory may be deleted while the service runs; it is created again
 (see `directory`).
 """

@@ -43,7 +43,7 @@ class _ChunkQueue:
     def _abort_after_part(self, aborted: _Aborted) -> bytes:
         """Return no bytes the first time, and raise the second time.
 
-        obstore asks for the second chunk only after the part under way has ended, so the abort
+        obstore requests the second chunk only after the part under way has ended, so the abort
         comes when no part is being sent.
         """
         if self._aborting:

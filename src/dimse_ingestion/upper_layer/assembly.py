@@ -48,7 +48,7 @@ class Assembly:
 
     @property
     def is_in_progress(self) -> bool:
-        """Whether a message has started and is incomplete."""
+        """Return whether a message has started and is incomplete."""
         return self._context is not None
 
     def take(self, fragment: Fragment) -> CompleteMessage | None:

@@ -90,7 +90,7 @@ class Association:
         self._on(Event.CONNECTION_INDICATED)
 
     def data_received(self, received: memoryview) -> int:
-        """Read bytes of the peer and return how many were consumed; the view isn't kept.
+        """Read bytes of the peer and return how many were consumed; the view is not used later.
 
         The caller passes the rest again in a later turn of the loop, or when reading resumes.
         """
@@ -135,7 +135,7 @@ class Association:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether no message is being received, performed or answered."""
+        """Return whether no message is being received, performed or answered."""
         return not (self._performer.is_busy or self._is_within_message)
 
     @property

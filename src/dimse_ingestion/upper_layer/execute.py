@@ -64,7 +64,7 @@ class Performer:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a request is being performed or queued."""
+        """Return whether a request is being performed or queued."""
         return self._task is not None
 
     @property

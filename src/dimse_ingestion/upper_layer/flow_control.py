@@ -23,7 +23,7 @@ class FlowControl:
 
     @property
     def is_paused(self) -> bool:
-        """Whether reading is paused."""
+        """Return whether reading is paused."""
         return self._reasons > 0
 
     def hold(self, awaitable: Awaitable[None]) -> None:

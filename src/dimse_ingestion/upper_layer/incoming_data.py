@@ -36,7 +36,7 @@ class IncomingData:
 
     @property
     def is_within_pdu(self) -> bool:
-        """Whether a PDU has started and is incomplete."""
+        """Return whether a PDU has started and is incomplete."""
         return self._reader.is_within_pdu
 
     def read(self, received: memoryview) -> int:

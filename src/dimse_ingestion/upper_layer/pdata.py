@@ -81,7 +81,7 @@ class PduReader:
 
     @property
     def is_within_pdu(self) -> bool:
-        """Whether a PDU has started and is incomplete."""
+        """Return whether a PDU has started and is incomplete."""
         return bool(self._partial or self._pdu_left)
 
     def _fragment(self, content: memoryview) -> Fragment:

@@ -106,7 +106,7 @@ class Proposal:
 
     @property
     def is_version_1(self) -> bool:
-        """Whether protocol version 1, the only one, is offered."""
+        """Return whether protocol version 1, the only one, is offered."""
         return bool(self.protocol_version & _PROTOCOL_VERSION)
 
 

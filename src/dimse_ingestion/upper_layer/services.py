@@ -111,7 +111,7 @@ class DataSetSink(Protocol):
     """The receiver of one data set's fragments, in order."""
 
     def write(self, fragment: bytes | memoryview) -> Awaitable[None] | None:
-        """Take one fragment and copy what is kept: the buffer is reused afterwards.
+        """Take one fragment and copy what is needed later: the buffer is reused afterwards.
 
         Returning an awaitable pauses reading from this peer until it is done. Must not raise: a
         sink that can't take more remembers that, and the request fails in `perform`.

@@ -146,7 +146,7 @@ async def test_an_http_proxy_is_not_used_for_a_peer_with_its_own_ca(
 @pytest.mark.parametrize(
     ("wrong", "expected"),
     [
-        ({"token": ""}, "asks for a token: set DIMSE_CATALOGUE_TOKEN"),
+        ({"token": ""}, "requires a token: set DIMSE_CATALOGUE_TOKEN"),
         (
             {"token": "another"},
             "refuses the token: correct DIMSE_CATALOGUE_TOKEN in catalogue Secret core-catalogue",
@@ -390,7 +390,7 @@ async def test_without_tls_the_token_is_required_on_this_machine(tmp_path: Path)
         await readiness(port, lambda text: text == "ready\n")
         await stored(url, PeerAccess(token="secret-1"))
         for failure in await failures(url, PeerAccess()):
-            assert "asks for a token: set DIMSE_CATALOGUE_TOKEN" in failure.comment
+            assert "requires a token: set DIMSE_CATALOGUE_TOKEN" in failure.comment
 
 
 async def test_an_operator_may_say_that_something_else_encrypts(tmp_path: Path) -> None:

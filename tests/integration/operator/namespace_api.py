@@ -140,7 +140,7 @@ class NamespaceApi:
             eventually(lambda each=each: self._serves(plural, each["name"]), bool)
 
     def _serves(self, plural: str, version: str) -> bool:
-        """Whether a request for such resources is answered."""
+        """Return whether a request for such resources is answered."""
         return self._answers(f"/apis/{GROUP}/{version}/namespaces/{self.namespace}/{plural}")
 
     def _answers(self, path: str) -> bool:

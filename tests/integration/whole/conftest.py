@@ -32,7 +32,7 @@ class System:
         return {path.parent.parent.name: path for path in self.space.bucket.rglob("*.dcm")}
 
     def catalogued(self, sop_instance_uid: str) -> bool:
-        """Whether the catalogue knows an instance, asked by HTTP."""
+        """Return whether the catalogue knows an instance, asked by HTTP."""
         key = {"group": "0008", "element": "0018", "vr": "UI", "value": sop_instance_uid}
         request = Request(
             f"http://127.0.0.1:{self.space.catalogue_port}/query/instances?source=provider",

@@ -171,7 +171,7 @@ def test_whole_frames_are_right_whatever_number_of_frames_says(number):
 
 @pytest.mark.parametrize("length", [0, 63, 100, 3 * 64 - 20, 3 * 64 + 3, 3 * 72])
 def test_frames_that_no_layout_explains_are_refused(length):
-    with pytest.raises(FrameNotFound, match="its frames can't be told apart"):
+    with pytest.raises(FrameNotFound, match="its frames can't be separated"):
         native_pixels(stored(3, length))
 
 

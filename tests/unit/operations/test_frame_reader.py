@@ -131,7 +131,7 @@ async def test_a_fragment_for_each_frame_that_begins_within_an_image_is_refused(
     archive, located = await stored(4, fragments(*wrong))
     reader = frame_reader(archive)
     (place,) = await reader.locate(located, [4])
-    with pytest.raises(FrameNotFound, match="nothing that tells them apart"):
+    with pytest.raises(FrameNotFound, match="nothing that separates them"):
         await reader.read_frame(place)
 
 
@@ -158,6 +158,6 @@ async def test_frames_with_empty_fragments_among_them_are_refused():
     value = fragments(b"", jpeg(1)[:30], jpeg(1)[30:], b"", jpeg(2), b"")
     archive, located = await stored(2, value)
     reader = frame_reader(archive)
-    with pytest.raises(FrameNotFound, match="nothing that tells them apart"):
+    with pytest.raises(FrameNotFound, match="nothing that separates them"):
         await reader.locate(located, [1])
     assert all(length for _, _, length in archive.bucket.reads)

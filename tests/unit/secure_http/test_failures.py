@@ -73,7 +73,7 @@ def test_a_421_names_the_setting() -> None:
 
 
 def test_a_401_names_the_setting_and_the_secret() -> None:
-    assert token_failure(SINK) == "The event sink asks for a token: set DIMSE_EVENT_SINK_TOKEN."
+    assert token_failure(SINK) == "The event sink requires a token: set DIMSE_EVENT_SINK_TOKEN."
     known = PeerAccess(token="/etc/catalogue", secret_name="core-catalogue")
     assert token_failure(known) == (
         "The catalogue refuses the token: correct DIMSE_CATALOGUE_TOKEN in catalogue Secret "

@@ -22,7 +22,7 @@ def advertised_host(host: str) -> str:
 
 def _means_every_address(host: str) -> bool:
     try:
-        return ip_address(host or "0.0.0.0").is_unspecified  # noqa: S104 - what is asked about
+        return ip_address(host or "0.0.0.0").is_unspecified  # noqa: S104 - compared, not bound
     except ValueError:
         return False
 

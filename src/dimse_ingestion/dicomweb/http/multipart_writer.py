@@ -1,7 +1,7 @@
 """Streamed responses of one part or of many parts (RFC 2387, PS3.18 section 8.6.1).
 
-Parts are written as they arrive and never buffered. When a part fails after the response has begun,
-its status can't be changed any more: the body then ends without its last boundary and the
+Parts are written as they arrive and never buffered. When a part fails after the response has
+started, its status can't be changed any more: the body then ends without its last boundary and the
 connection is closed, so that no client takes the response for complete.
 """
 
@@ -25,7 +25,7 @@ _LOG = logger(__name__)
 
 
 class IncompleteResponse(Exception):
-    """A response that has begun can't be completed; the message gives the reason."""
+    """A response that has started can't be completed; the message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)

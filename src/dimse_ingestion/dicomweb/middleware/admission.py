@@ -154,7 +154,7 @@ class _Client:
         self._download_timeout.add_bytes(len(message.get("body", b"")))
 
     def _abandon_body(self) -> Message:
-        """Return a disconnect if the response has begun, else raise Problem."""
+        """Return a disconnect if the response has started, else raise Problem."""
         if self._has_response:
             return {"type": "http.disconnect"}
         raise self._too_slow()

@@ -1,6 +1,6 @@
 """Response compression for clients that accept gzip (RFC 9110 section 12.5.3).
 
-Starlette compresses. It only looks for the word gzip in Accept-Encoding; here the qualities are
+Starlette compresses. It only searches for the word gzip in Accept-Encoding; here the qualities are
 compared, because `gzip;q=0` refuses it.
 """
 

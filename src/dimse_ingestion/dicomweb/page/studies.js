@@ -9,12 +9,12 @@ import { counted, date, names, number, text, time, values } from "./reading.js";
 const PAGE = 24;
 const state = { offset: 0, controller: new AbortController() };
 
-/** Have the list's controls do what they say; `ask` shows the list and tells of refusals. */
-export function prepareStudies(ask) {
+/** Attach handlers to the list's controls; `search` shows the list and reports errors. */
+export function prepareStudies(search) {
   const filter = byId("filter");
   const begin = () => {
     state.offset = 0;
-    ask();
+    search();
   };
   filter.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -22,14 +22,14 @@ export function prepareStudies(ask) {
   });
   filter.addEventListener("reset", () => setTimeout(begin));
   filter.elements.modality.addEventListener("change", begin);
-  byId("previous-page").addEventListener("click", () => turn(-PAGE, ask));
-  byId("next-page").addEventListener("click", () => turn(PAGE, ask));
+  byId("previous-page").addEventListener("click", () => turn(-PAGE, search));
+  byId("next-page").addEventListener("click", () => turn(PAGE, search));
   byId("studies").addEventListener("keydown", walk);
 }
 
-function turn(by, ask) {
+function turn(by, search) {
   state.offset = Math.max(0, state.offset + by);
-  ask();
+  search();
   byId("content").focus();
   window.scrollTo(0, 0);
 }

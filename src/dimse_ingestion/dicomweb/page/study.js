@@ -9,7 +9,7 @@ import { clearViewer, showSeries } from "./viewer.js";
 
 let controller = new AbortController();
 
-/** Ask for a study and its series, and show the first. `guarded` tells of what is refused. */
+/** Request a study and its series, and show the first; `guarded` reports errors. */
 export async function showStudy(uid, guarded) {
   controller.abort();
   controller = new AbortController();

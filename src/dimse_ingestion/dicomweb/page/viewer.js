@@ -5,7 +5,7 @@ import { byId } from "./building.js";
 import { counted, number, text, values } from "./reading.js";
 import { forget, rendered } from "./rendering.js";
 
-const STEP = 256; // sizes are asked for in steps, so that a cache has them
+const STEP = 256; // sizes are rounded up to steps, so that caches hold few sizes of an image
 const LARGEST = 2048;
 const MOST_PAGES = 20;
 const state = {
@@ -19,7 +19,7 @@ const state = {
 };
 let announce = () => {};
 
-/** Have the viewer's controls do what they say; `guarded` tells of what is refused. */
+/** Attach handlers to the viewer's controls; `guarded` reports errors. */
 export function prepareViewer(guarded) {
   announce = (show) => guarded(show);
   byId("previous-image").addEventListener("click", () => toImage(state.index - 1));
@@ -144,7 +144,7 @@ function replace(image) {
   byId("no-image").hidden = true;
 }
 
-/** The address of a picture, and with which parameters it is asked for. */
+/** Return the URL of a rendered frame, with its parameters. */
 function addressed(index, frame) {
   const instance = state.instances[index];
   const parameters = {};

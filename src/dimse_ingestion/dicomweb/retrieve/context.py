@@ -1,6 +1,6 @@
 """Clients and helpers that the retrieve services share: objects, frames, decoding and URLs.
 
-A service looks up its instance here, so that a missing one has the same response everywhere.
+Services find their instance here, so that a missing one has the same response everywhere.
 """
 
 from dataclasses import dataclass

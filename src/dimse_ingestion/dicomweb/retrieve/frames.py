@@ -1,7 +1,7 @@
 """Frames of an instance (PS3.18 section 10.4.1.1.6), each read by a small range request.
 
-Frames are returned as stored or decoded to octets, as Accept asks; several frames are multipart,
-a single one may be either.
+Frames are returned as stored or decoded to octets, as Accept requires; several frames are
+multipart, a single one may be either.
 """
 
 import hashlib

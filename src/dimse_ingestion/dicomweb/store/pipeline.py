@@ -204,7 +204,7 @@ async def _hold_end_for(
 ) -> AsyncIterator[bytes]:
     """Yield the chunks, and end only when the check for a conflict is done.
 
-    Otherwise the catalogue could learn of the new object before it is asked for the old ones.
+    Otherwise the catalogue could record the new object before the query for the old ones.
     """
     async for chunk in chunks:
         yield chunk

@@ -37,7 +37,7 @@ ELEMENTS_OMITTED = StoreWarning(
     "Elements that are valid in another encoding only, or in none, are left out.", 0xB006
 )
 UID_CONFLICT = StoreWarning(
-    "A SOP Instance UID was known with other content: all contents are kept, and one is given "
+    "A SOP Instance UID was known with other content: all contents are stored, and one is given "
     "(DIMSE_DUPLICATES)."
 )
 

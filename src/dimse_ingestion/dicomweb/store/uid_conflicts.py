@@ -1,6 +1,6 @@
 """Detection of SOP Instance UIDs that are stored already with other content.
 
-PS3.3 C.12.1.1.1 forbids such UIDs, but all contents are kept, and the duplicates policy of the
+PS3.3 C.12.1.1.1 forbids such UIDs, but all contents are stored, and the duplicates policy of the
 catalogue decides which one is given. The client only gets a warning: no instance is refused, and
 none waits long for the check. UIDs that arrive during a query are collected for the next query.
 """

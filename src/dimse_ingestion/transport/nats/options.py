@@ -19,7 +19,7 @@ from dimse_ingestion.transport.protocol.subjects import Permissions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NatsOptions:
-    """How to connect to NATS and authenticate; durations are in seconds."""
+    """Options of the connection to NATS and its authentication; durations are in seconds."""
 
     addresses: str | Sequence[str]
     """`host:port` or URLs (see `server_urls`), several by comma or as a sequence."""

@@ -45,7 +45,7 @@ class SendWindow:
 
 
 class ArrivalAction(Enum):
-    """How the receiver reacts to data that arrived."""
+    """The receiver's reaction to data that arrived."""
 
     ACCEPT = auto()
     IGNORE = auto()

@@ -307,7 +307,7 @@ class SessionState:
         return self.accept(now) if self.result is None else [self.result]
 
     def _fail(self, reason: str) -> None:
-        """Note why the session failed; the first reason is kept."""
+        """Record why the session failed; only the first reason is recorded."""
         self.failure_reason = self.failure_reason or reason
 
     def _handle_flow(self, message: Message, now: float) -> list[Message]:  # noqa: ARG002 - for subclasses

@@ -1,6 +1,6 @@
 """The proxy's state machine of one C-STORE attempt: chunks within the credit, END, resume.
 
-Sans-IO (see `state`): the caller asks `next_chunk` which bytes to send, so that they are read from
+Sans-IO (see `state`): `next_chunk` gives the caller the bytes to send, so that they are read from
 the spool only when they may be sent. This module holds no bytes of the data set.
 """
 

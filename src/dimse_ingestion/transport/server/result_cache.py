@@ -1,7 +1,7 @@
-"""The results of finished sessions, kept for a while in case the proxy did not receive them.
+"""A cache of results of finished sessions, in case the proxy did not receive them.
 
-A transient failure and a result that follows matches are kept for their session only: when the same
-request is opened again, it is performed again. The cache is bounded in number and in time.
+A transient failure and a result that follows matches are returned to their session only: when the
+same request is opened again, it is performed again. The cache is bounded in number and in time.
 """
 
 from collections import OrderedDict
@@ -14,7 +14,7 @@ Request = EchoRequest | StoreOpen | FindOpen
 
 
 class ResultCache:
-    """Results by session, and final results by request, each kept for `seconds`."""
+    """Results by session, and final results by request, each stored for `seconds`."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds

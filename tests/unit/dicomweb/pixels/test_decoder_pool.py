@@ -64,7 +64,7 @@ async def test_processes_start_with_the_first_image_and_end_with_the_pool():
 
 
 def has_started(pool: DecoderPool) -> bool:
-    """Whether a process has acknowledged a job."""
+    """Return whether a process has acknowledged a job."""
     tasks = list(pool._pool._pool_manager.task_manager.tasks.values())
     return any(task.started for task in tasks)
 
