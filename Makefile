@@ -20,7 +20,7 @@ demo: .venv/.locked ## Send real images through the whole system, look them up a
 
 test: lint unit chart integration fuzz ## Lint, unit, chart, integration and conformance tests, a minute of fuzzing
 
-lint: .venv/.locked ## ruff, mypy and the import contracts
+lint: .venv/.locked ## ruff, mypy over src, harness, benchmarks and tests, import contracts
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy

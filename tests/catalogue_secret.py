@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import trustme
 
@@ -55,8 +56,8 @@ class CatalogueSecret:
         """Have a certificate for 127.0.0.1 and this token."""
         return self.put({**certificate_keys(self.authority), "token": token, **more})
 
-    def server(self, data: Path, **more: object) -> CatalogueSettings:
-        """Settings of a catalogue with this Secret, an SQLite file below `data`."""
+    def server(self, data: Path, **more: Any) -> CatalogueSettings:
+        """Return settings of a catalogue with this Secret and an SQLite file below `data`."""
         return CatalogueSettings.load(
             **{
                 "database_url": f"sqlite:///{data}/catalogue.db",

@@ -121,6 +121,9 @@ def _quantile(quantile: float, buckets: Vector) -> Vector:
     return result
 
 
+_FOLDS: dict[str, Callable[[list[float]], float]] = {"sum": sum, "count": len}
+
+
 def _aggregated(node: Any, vector: Vector) -> Vector:
     by = set(node.modifier.labels) if node.modifier else set()
     if node.modifier and str(node.modifier.type) != "AggModifierType.By":
@@ -128,7 +131,7 @@ def _aggregated(node: Any, vector: Vector) -> Vector:
     groups: dict[Labels, list[float]] = defaultdict(list)
     for labels, value in vector.items():
         groups[frozenset(each for each in labels if each[0] in by)].append(value)
-    fold: Callable[[list[float]], float] = {"sum": sum, "count": len}[str(node.op)]
+    fold = _FOLDS[str(node.op)]
     return {labels: float(fold(values)) for labels, values in groups.items()}
 
 

@@ -23,9 +23,11 @@ def is_instance(file: Shipped) -> bool:
 
 
 @pytest.mark.parametrize("file", list(shipped()), ids=lambda each: each.name)
-def test_a_file_is_storable_exactly_if_it_names_itself_and_its_study_and_is_whole(file):
+def test_a_file_is_storable_exactly_if_it_names_itself_and_its_study_and_is_whole(
+    file: Shipped,
+) -> None:
     assert is_instance(file) is (file.reason == "")
 
 
-def test_no_reason_is_given_for_a_file_that_is_not_there():
+def test_no_reason_is_given_for_a_file_that_is_not_there() -> None:
     assert NOT_STORABLE.keys() <= {each.name for each in shipped()}

@@ -6,8 +6,8 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dimse_ingestion.dicom.failure import DimseFailure
     from dimse_ingestion.events.contract import ImageStoredEvent
+    from dimse_ingestion.failures import Failure
 
 
 class MemorySink:
@@ -15,7 +15,7 @@ class MemorySink:
 
     def __init__(self) -> None:
         self.accepted: list[ImageStoredEvent] = []
-        self.refusing: DimseFailure | None = None  # what every call raises while it is set
+        self.refusing: Failure | None = None  # what every call raises while it is set
 
     async def accept(self, event: "ImageStoredEvent") -> None:
         """Remember one event."""

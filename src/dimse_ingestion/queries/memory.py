@@ -20,7 +20,7 @@ from dimse_ingestion.dicom.query_levels import (
 from dimse_ingestion.queries.contract import Located
 
 if TYPE_CHECKING:
-    from dimse_ingestion.dicom.failure import DimseFailure
+    from dimse_ingestion.failures import Failure
     from dimse_ingestion.queries.contract import Query
 
 _CHARACTER_SET = 0x00080005
@@ -34,7 +34,7 @@ class MemoryQueryClient:
     def __init__(self, instances: Iterable[list[Element]] = ()) -> None:
         self.instances = list(instances)
         self._objects: dict[str, Located] = {}
-        self.refusing: DimseFailure | None = None  # what every call raises while it is set
+        self.refusing: Failure | None = None  # what every call raises while it is set
 
     def add(self, located: Located) -> None:
         """Add an instance with its object."""

@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -60,13 +61,13 @@ class Space:
 
 
 @asynccontextmanager
-async def space_in(folder: Path, policy: str = "latest", **more: object) -> AsyncIterator[Space]:
-    """A storage space in a folder; `policy` is for duplicates, `more` are settings."""
+async def space_in(folder: Path, policy: str = "latest", **more: Any) -> AsyncIterator[Space]:
+    """Run a storage space in a folder; `policy` is for duplicates, `more` are settings."""
     config, bucket = folder / "config", folder / "bucket"
     config.mkdir(parents=True)
     bucket.mkdir()
     (config / "LOCAL_STORAGE_PATH").write_text(str(bucket))
-    own = {"http_host": "127.0.0.1", "http_port": 0}
+    own: dict[str, Any] = {"http_host": "127.0.0.1", "http_port": 0}
     async with AsyncExitStack() as stack:
         database = CatalogueSettings.load(
             database_url=f"sqlite:///{folder}/catalogue.db", duplicates=policy, **own

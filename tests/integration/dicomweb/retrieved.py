@@ -3,6 +3,7 @@
 from email.message import Message
 from pathlib import Path
 
+import httpx2
 from pydicom import Dataset, dcmread
 
 from dimse_ingestion.dicomweb.http.multipart_reader import MultipartReader, PartContent, PartHeaders
@@ -41,7 +42,7 @@ def reads() -> float:
     )
 
 
-def parts_of(answer: object) -> list[tuple[str, bytes]]:
+def parts_of(answer: httpx2.Response) -> list[tuple[str, bytes]]:
     """Return Content-Type and content of each part; fails for an incomplete body."""
     message = Message()
     message["content-type"] = answer.headers["content-type"]

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from dicomweb_client import DICOMwebClient
 from pydicom import dcmread
-from pydicom.pixels import iter_pixels
+from pydicom.pixels.utils import iter_pixels
 
 from tests.integration.dicomweb.conftest import Space, space_in
 from tests.integration.dicomweb.retrieved import (

@@ -269,9 +269,13 @@ async def test_an_invalid_uid_sends_no_query(two_studies: Space, uid: str) -> No
 
 def parts(content_type: str, body: bytes) -> Iterator[ET.Element]:
     whole = message_from_bytes(b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + body)
-    for part in whole.get_payload():
-        assert part.get_content_type() == "application/dicom+xml"
-        yield ET.fromstring(part.get_payload(decode=True))
+    assert whole.is_multipart()
+    for part in whole.walk():
+        if not part.is_multipart():
+            assert part.get_content_type() == "application/dicom+xml"
+            content = part.get_payload(decode=True)
+            assert isinstance(content, bytes)
+            yield ET.fromstring(content)
 
 
 async def test_xml_has_the_same_elements_as_json(two_studies: Space) -> None:

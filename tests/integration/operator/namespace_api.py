@@ -1,6 +1,7 @@
 """What a test asks of the API server, as kubectl would: apply, change, delete, look."""
 
 import itertools
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,7 @@ class NamespaceApi:
         )
         plural = name.partition(".")[0]
         for each in versions:
-            eventually(lambda each=each: self._serves(plural, each["name"]), bool)
+            eventually(partial(self._serves, plural, each["name"]), bool)
 
     def _serves(self, plural: str, version: str) -> bool:
         """Return whether a request for such resources is answered."""

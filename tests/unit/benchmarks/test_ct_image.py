@@ -13,15 +13,16 @@ from benchmarks.ct_image import CtImage, Identity
 
 
 def sent(message: StoreMessage) -> tuple[Dataset, Dataset]:
-    """The command set and the data set of a message's PDUs."""
+    """Return the command set and the data set of a message's PDUs."""
     stream, values = b"".join(message.parts), {True: b"", False: b""}
     while stream:
         length = 6 + int.from_bytes(stream[2:6], "big")
         pdu = P_DATA_TF()
         pdu.decode(stream[:length])
         for item in pdu.presentation_data_value_items:
-            control = item.presentation_data_value[0]
-            values[bool(control & 1)] += item.presentation_data_value[1:]
+            value = item.presentation_data_value
+            assert value is not None
+            values[bool(value[0] & 1)] += value[1:]
         stream = stream[length:]
     return (
         decode(BytesIO(values[True]), True, True),

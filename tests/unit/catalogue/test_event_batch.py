@@ -23,7 +23,13 @@ async def commit(events: Sequence[ImageStoredEvent]) -> list[Outcome | BaseExcep
 
 async def test_each_event_has_the_status_that_it_would_have_got_alone() -> None:
     wrong = ValueError("It is no event.")
-    events = [event("c"), wrong, event("a"), event("d"), event("b")]
+    events: list[ImageStoredEvent | ValueError] = [
+        event("c"),
+        wrong,
+        event("a"),
+        event("d"),
+        event("b"),
+    ]
     assert await record_batch(events, commit) == [
         EventResult(422, "It has no study."),
         EventResult(400, "It is no event."),

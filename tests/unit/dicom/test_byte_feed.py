@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from dimse_ingestion.dicom.byte_feed import ByteFeed, EndOfData, Inflater, ParserSteps
 
 
-def test_a_parser_waits_and_goes_on_where_it_was():
+def test_a_parser_waits_and_goes_on_where_it_was() -> None:
     source, taken = ByteFeed(), []
 
     def parser() -> ParserSteps:
@@ -25,7 +25,7 @@ def test_a_parser_waits_and_goes_on_where_it_was():
 
 
 @pytest.mark.parametrize("want", ["take", "skip", "peek"])
-def test_missing_bytes_raise_end_of_data(want):
+def test_missing_bytes_raise_end_of_data(want: str) -> None:
     source = ByteFeed()
     source.add(b"abc")
     source.ended = True
@@ -33,7 +33,7 @@ def test_missing_bytes_raise_end_of_data(want):
         list(getattr(source, want)(4))
 
 
-def test_skipped_bytes_are_not_buffered():
+def test_skipped_bytes_are_not_buffered() -> None:
     source = ByteFeed()
     passing = source.skip(10**12)
     next(passing)
@@ -45,7 +45,7 @@ def test_skipped_bytes_are_not_buffered():
 
 
 @given(st.binary(max_size=3000), st.integers(1, 700))
-def test_inflating_gives_everything_in_pieces_of_any_size(data, size):
+def test_inflating_gives_everything_in_pieces_of_any_size(data: bytes, size: int) -> None:
     deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     deflated = deflater.compress(data) + deflater.flush() + b"\0"
     inflating = Inflater()
@@ -55,7 +55,7 @@ def test_inflating_gives_everything_in_pieces_of_any_size(data, size):
 
 
 @pytest.mark.parametrize("length", [2**18, 2**18 + 1, 2**20, 2**20 + 100])
-def test_a_small_piece_that_inflates_to_much_comes_bounded_and_whole(length):
+def test_a_small_piece_that_inflates_to_much_comes_bounded_and_whole(length: int) -> None:
     deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     deflated = deflater.compress(bytes(length)) + deflater.flush()
     inflating = Inflater()

@@ -17,7 +17,7 @@ FILES = [name for name in get_charset_files("*.dcm") if "SQEncoding" not in name
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.rpartition("/")[2])
-def test_a_name_comes_back_in_its_own_character_set(path):
+def test_a_name_comes_back_in_its_own_character_set(path: str) -> None:
     data_set = dcmread(path)
     name = str(data_set.PatientName)
     terms = data_set.SpecificCharacterSet
@@ -42,16 +42,16 @@ def test_a_name_comes_back_in_its_own_character_set(path):
         ("王^小东", "GB18030"),
     ],
 )
-def test_the_stored_character_set_is_used_if_it_has_every_character(name, stored):
+def test_the_stored_character_set_is_used_if_it_has_every_character(name: str, stored: str) -> None:
     assert response_character_set([element(PATIENT_NAME, "PN", name)], stored) == stored
 
 
-def test_utf_8_where_the_stored_character_set_lacks_a_character():
+def test_utf_8_where_the_stored_character_set_lacks_a_character() -> None:
     mixed = [element(PATIENT_NAME, "PN", "山田"), element(PATIENT_NAME, "PN", "Διονυσιος")]
     assert response_character_set(mixed, "ISO_IR 126") == charsets.UTF_8
 
 
-def test_no_character_set_for_ascii():
+def test_no_character_set_for_ascii() -> None:
     assert response_character_set([element(PATIENT_NAME, "PN", "DOE^JANE")], "ISO_IR 100") == ""
 
 
@@ -69,14 +69,14 @@ def test_no_character_set_for_ascii():
         "A" * 9999,
     ],
 )
-def test_unknown_terms_still_give_text(terms):
+def test_unknown_terms_still_give_text(terms: str) -> None:
     assert charsets.decode(b"DOE^J\xe9", "PN", charsets.codecs(terms)).startswith("DOE^J")
 
 
 @pytest.mark.parametrize(
     "path", get_charset_files("*.dcm"), ids=lambda path: path.rpartition("/")[2]
 )
-def test_all_text_of_a_file_is_pydicoms_and_can_be_written_again(path):
+def test_all_text_of_a_file_is_pydicoms_and_can_be_written_again(path: str) -> None:
     theirs = dcmread(path)
     syntax = theirs.file_meta.TransferSyntaxUID
     mine = scan(data_set_of(Path(path)), syntax)
@@ -122,7 +122,7 @@ def test_all_text_of_a_file_is_pydicoms_and_can_be_written_again(path):
         ),
     ],
 )
-def test_the_standards_own_examples(terms, value, text):
+def test_the_standards_own_examples(terms: str, value: bytes | str, text: str) -> None:
     """PS3.5 annexes H, I, J and K."""
     value = value.encode() if isinstance(value, str) else value
     codecs = charsets.codecs(terms)
@@ -131,18 +131,18 @@ def test_the_standards_own_examples(terms, value, text):
     assert charsets.decode(charsets.encode(text, "PN", terms), "PN", codecs) == text
 
 
-def test_simplified_chinese_is_announced_in_each_component():
+def test_simplified_chinese_is_announced_in_each_component() -> None:
     written = charsets.encode("Zhang=张^小东", "PN", "\\ISO 2022 IR 58")
     assert written == b"Zhang=\x1b$)A\xd5\xc5^\x1b$)A\xd0\xa1\xb6\xab"
 
 
-def test_each_component_begins_in_the_first_character_set_again():
+def test_each_component_begins_in_the_first_character_set_again() -> None:
     written = charsets.encode("山田^太郎", "PN", "\\ISO 2022 IR 87")
     assert written == b"\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B"
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\0"), max_size=40))
-def test_utf_8_carries_every_text(text):
+def test_utf_8_carries_every_text(text: str) -> None:
     text = text.rstrip(" ")
     codecs = charsets.codecs(charsets.UTF_8)
     assert charsets.decode(charsets.encode(text, "LT", charsets.UTF_8), "LT", codecs) == text
@@ -152,7 +152,7 @@ def test_utf_8_carries_every_text(text):
     st.binary(max_size=40),
     st.sampled_from(["\\ISO 2022 IR 87", "GB18030", "\\ISO 2022 IR 149", ""]),
 )
-def test_no_bytes_are_beyond_reading(value, terms):
+def test_no_bytes_are_beyond_reading(value: bytes, terms: str) -> None:
     assert isinstance(charsets.decode(value, "PN", charsets.codecs(terms)), str)
 
 
@@ -197,7 +197,9 @@ LATIN, KOREAN, CYRILLIC = "Müller", "김희중", "Люкceмбypг"
         ("ISO_IR 100\\ISO_IR 192", "", "latin-1", LATIN),
     ],
 )
-def test_terms_are_understood_in_the_spellings_of_the_field(written, term, codec, text):
+def test_terms_are_understood_in_the_spellings_of_the_field(
+    written: str, term: str, codec: str, text: str
+) -> None:
     read = charsets.decode(text.encode(codec), "PN", charsets.codecs(written))
     assert read == text
     assert charsets.defined_terms(written) == term
@@ -227,17 +229,17 @@ def test_terms_are_understood_in_the_spellings_of_the_field(written, term, codec
         ("GB18030", b"\xcd\xf5^\x81\x5c", "王^" + b"\x81\x5c".decode("gb18030")),
     ],
 )
-def test_text_is_read_as_the_field_writes_it(terms, value, text):
+def test_text_is_read_as_the_field_writes_it(terms: str, value: bytes, text: str) -> None:
     assert charsets.decode(value, "PN", charsets.codecs(terms)) == text
 
 
-def test_a_misspelt_term_is_answered_as_the_standard_spells_it():
+def test_a_misspelt_term_is_answered_as_the_standard_spells_it() -> None:
     japanese = [element(PATIENT_NAME, "PN", "山田")]
     assert response_character_set(japanese, "ISO_2022_IR_6\\ISO_2022_IR_87") == (
         "ISO 2022 IR 6\\ISO 2022 IR 87"
     )
 
 
-def test_what_no_named_set_has_is_written_as_a_question_mark():
+def test_what_no_named_set_has_is_written_as_a_question_mark() -> None:
     assert charsets.encode("Müller 山", "LO", "ISO_IR 100") == "Müller ?".encode("latin-1")
     assert charsets.encode("Ω", "LO", "\\ISO 2022 IR 144") == b"?"

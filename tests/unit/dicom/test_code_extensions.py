@@ -45,11 +45,11 @@ CYRILLIC, KOREAN, GREEK = CodedSet(g1="iso8859_5"), CodedSet(g1="euc_kr"), Coded
         (b"\x1b$B(b(b;3", "\N{REPLACEMENT CHARACTER}" * 2 + "山"),
     ],
 )
-def test_a_value_with_escape_sequences_is_read(value, text):
+def test_a_value_with_escape_sequences_is_read(value: bytes, text: str) -> None:
     assert decode(value, LATIN_1, NAME_ENDS) == text
 
 
-def test_a_delimiter_within_a_pair_is_none():
+def test_a_delimiter_within_a_pair_is_none() -> None:
     pair = "覆".encode("euc_jp")  # its bytes in JIS X 0208 are 4A 24
     assert decode(b"\x1b$B" + bytes(b & 0x7F for b in pair) + b"=^", LATIN_1, NAME_ENDS) == (
         "覆" + b"\xbd\xde".decode("euc_jp")
@@ -73,18 +73,20 @@ def test_a_delimiter_within_a_pair_is_none():
         ("김^희", None, [KOREAN], b"\x1b$)C\xb1\xe8^\x1b$)C\xc8\xf1"),
     ],
 )
-def test_a_value_is_written_with_the_escape_sequences_it_needs(text, first, others, value):
+def test_a_value_is_written_with_the_escape_sequences_it_needs(
+    text: str, first: CodedSet | None, others: list[CodedSet], value: bytes
+) -> None:
     assert encode(text, first, others, NAME_ENDS) == value
 
 
-def test_a_character_that_no_set_has_is_refused():
+def test_a_character_that_no_set_has_is_refused() -> None:
     with pytest.raises(UnicodeEncodeError):
         encode("Ж", None, [KOREAN.__class__(g1="iso8859_7")], NAME_ENDS)
 
 
 @settings(deadline=None)
 @given(st.text(alphabet="aZ ^=\\\n~éüЛюαβ김희山田説\uff94丂", max_size=30))
-def test_what_is_written_is_read_again(text):
+def test_what_is_written_is_read_again(text: str) -> None:
     sets = [JIS_X_0208, CYRILLIC, GREEK, KOREAN, JIS_X_0212, CodedSet(g1=KATAKANA)]
     written = encode(text, CodedSet(g1=LATIN_1), sets, NAME_ENDS)
     assert decode(written, LATIN_1, NAME_ENDS) == text
@@ -100,20 +102,20 @@ def test_what_is_written_is_read_again(text):
         max_size=20,
     )
 )
-def test_no_bytes_are_beyond_reading(pieces):
+def test_no_bytes_are_beyond_reading(pieces: list[bytes]) -> None:
     assert isinstance(decode(b"".join(pieces), "euc_kr", NAME_ENDS), str)
 
 
 @pytest.mark.parametrize(
     "piece", [b"\x1b$B^", b"\x1b$B~~", b"\x1b-L\xbb^", b"\x1b", b"\x1b$B \xff!"]
 )
-def test_a_value_of_many_escape_sequences_takes_linear_time(piece):
+def test_a_value_of_many_escape_sequences_takes_linear_time(piece: bytes) -> None:
     value = piece * (64 * 1024 // len(piece))
     begin = time.thread_time()
     decode(value, LATIN_1, NAME_ENDS)
     assert time.thread_time() - begin < 2.0
 
 
-def test_a_vendors_extension_is_read_where_the_set_itself_has_no_such_bytes():
+def test_a_vendors_extension_is_read_where_the_set_itself_has_no_such_bytes() -> None:
     assert decode_bytes(b"\x87\x40", KATAKANA) == "\u2460"
     assert decode_bytes(b"\xff", "iso8859_7") == "\N{REPLACEMENT CHARACTER}"

@@ -58,36 +58,38 @@ SIGNATURE = box(b"jP  ", b"\r\n\x87\n")
     ],
 )
 @pytest.mark.parametrize("marker", [0xC0, 0xC1, 0xC3, 0xC5, 0xCF, 0xF7])
-def test_the_size_of_a_jpeg_is_found_behind_whatever_stands_before_it(before, marker):
+def test_the_size_of_a_jpeg_is_found_behind_whatever_stands_before_it(
+    before: bytes, marker: int
+) -> None:
     syntax = JPEG_LS if marker == 0xF7 else BASELINE
     image = SOI + before + frame_header(65500, 65499, 3, marker) + SCAN + EOI
     assert claimed_size(image, syntax) == Size(65500, 65499, 3)
 
 
-def test_the_largest_of_several_frame_headers_counts():
+def test_the_largest_of_several_frame_headers_counts() -> None:
     image = SOI + frame_header(4, 4) + frame_header(50, 60) + frame_header(5, 5) + SCAN
     assert claimed_size(image, BASELINE) == Size(50, 60, 1)
 
 
-def test_rows_may_follow_the_first_scan():
+def test_rows_may_follow_the_first_scan() -> None:
     image = SOI + frame_header(0, 60) + SCAN + segment(0xDC, struct.pack(">H", 50)) + EOI
     assert claimed_size(image, BASELINE) == Size(50, 60, 1)
 
 
-def test_the_size_of_a_jpeg_ls_may_be_in_its_parameters():
+def test_the_size_of_a_jpeg_ls_may_be_in_its_parameters() -> None:
     oversize = segment(0xF8, b"\4\3" + (70000).to_bytes(3, "big") + (80000).to_bytes(3, "big"))
     image = SOI + frame_header(0, 0, 1, 0xF7) + oversize + SCAN
     assert claimed_size(image, JPEG_LS) == Size(70000, 80000, 1)
 
 
 @pytest.mark.parametrize("syntax", [JPEG_2000, HTJ2K])
-def test_the_size_of_a_code_stream_is_that_of_its_second_marker(syntax):
+def test_the_size_of_a_code_stream_is_that_of_its_second_marker(syntax: str) -> None:
     assert claimed_size(code_stream(30000, 20000, 4), syntax) == Size(30000, 20000, 4)
     assert claimed_size(code_stream(256, 256, 1, tile=1), syntax) == Size(256, 256, 1, 65536)
 
 
 @pytest.mark.parametrize("extended", [False, True])
-def test_the_code_stream_of_a_file_is_found_behind_long_boxes(extended):
+def test_the_code_stream_of_a_file_is_found_behind_long_boxes(extended: bool) -> None:
     content = code_stream(22000, 21000)
     last = box(b"jp2c", content)
     if extended:
@@ -114,12 +116,12 @@ def test_the_code_stream_of_a_file_is_found_behind_long_boxes(extended):
         (b"", RLE),
     ],
 )
-def test_what_tells_no_size_is_refused(image, syntax):
+def test_what_tells_no_size_is_refused(image: bytes, syntax: str) -> None:
     with pytest.raises(InvalidCodeStream):
         claimed_size(image, syntax)
 
 
-def test_a_syntax_without_such_a_header_claims_nothing():
+def test_a_syntax_without_such_a_header_claims_nothing() -> None:
     assert claimed_size(struct.pack("<16I", 1, 64, *[0] * 14), RLE) is None
     assert claimed_size(b"\xff\x0a", JPEG_XL) is None
     assert not has_markers(RLE)
@@ -142,11 +144,11 @@ def test_a_syntax_without_such_a_header_claims_nothing():
         (SOI, JPEG_XL, False),
     ],
 )
-def test_where_an_image_begins(begin, syntax, expected):
+def test_where_an_image_begins(begin: bytes, syntax: str, expected: bool) -> None:
     assert begins_image(begin, syntax) is expected
 
 
-def test_where_an_image_ends():
+def test_where_an_image_ends() -> None:
     assert ends_image(b"12" + EOI)
     assert ends_image(EOI + bytes(8))
     assert not ends_image(EOI + bytes(9))

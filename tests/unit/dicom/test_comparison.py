@@ -20,7 +20,9 @@ from dimse_ingestion.dicom import comparison
         ("DT", "20200101003000+0100", "20191231233000000000", "20191231233000999999"),
     ],
 )
-def test_partial_precision_stands_for_all_moments_it_covers(vr, text, low, high):
+def test_partial_precision_stands_for_all_moments_it_covers(
+    vr: str, text: str, low: str, high: str
+) -> None:
     assert comparison.is_temporal(text, vr)
     assert (comparison.lowest(text, vr), comparison.highest(text, vr)) == (low, high)
 
@@ -29,7 +31,7 @@ def test_partial_precision_stands_for_all_moments_it_covers(vr, text, low, high)
     ("vr", "text"),
     [("DA", "20"), ("DA", "2020-01-01"), ("TM", "1"), ("TM", "10.5"), ("DT", "+0100"), ("DT", "x")],
 )
-def test_invalid_dates_and_times_are_recognized(vr, text):
+def test_invalid_dates_and_times_are_recognized(vr: str, text: str) -> None:
     assert not comparison.is_temporal(text, vr)
 
 
@@ -42,17 +44,17 @@ def test_invalid_dates_and_times_are_recognized(vr, text):
         ("TM", "10:30:00", "103000.000000"),
     ],
 )  # fmt: skip
-def test_values_that_mean_the_same_compare_as_equal(vr, one, other):
+def test_values_that_mean_the_same_compare_as_equal(vr: str, one: str, other: str) -> None:
     assert comparison.comparable(one, vr) == comparison.comparable(other, vr)
 
 
 @given(st.text(max_size=30))
-def test_folding_a_name_twice_changes_nothing(name):
+def test_folding_a_name_twice_changes_nothing(name: str) -> None:
     folded = comparison.folded_name(name)
     assert comparison.folded_name(folded) == folded
     assert "=".join(comparison.name_groups(name)).rstrip("=") == folded
 
 
 @given(st.text(max_size=30), st.sampled_from(["DA", "TM", "DT", "IS", "DS", "PN", "LO", "UI"]))
-def test_no_text_is_beyond_comparing(text, vr):
+def test_no_text_is_beyond_comparing(text: str, vr: str) -> None:
     assert isinstance(comparison.comparable(text, vr), str)

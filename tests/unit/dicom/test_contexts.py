@@ -12,11 +12,11 @@ JPEG, J2K = "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.90"
 
 @pytest.mark.parametrize("storage_class", [CT, PRIVATE, "1.2.840.10008.5.1.4.1.1.999"])
 @pytest.mark.parametrize("syntax", [JPEG, J2K, uids.EXPLICIT_VR_BIG_ENDIAN, "1.2.3.4"])
-def test_every_storage_class_in_every_transfer_syntax(storage_class, syntax):
+def test_every_storage_class_in_every_transfer_syntax(storage_class: str, syntax: str) -> None:
     assert context_policy()(storage_class, (syntax,)) == syntax
 
 
-def test_the_requestors_first_transfer_syntax_wins():
+def test_the_requestors_first_transfer_syntax_wins() -> None:
     assert context_policy()(CT, (JPEG, uids.IMPLICIT_VR_LITTLE_ENDIAN)) == JPEG
 
 
@@ -34,11 +34,11 @@ def test_the_requestors_first_transfer_syntax_wins():
         "1.2.840.10008.1.2.1",
     ],
 )
-def test_other_services_are_not_taken_for_storage(service):
+def test_other_services_are_not_taken_for_storage(service: str) -> None:
     assert context_policy()(service, (uids.IMPLICIT_VR_LITTLE_ENDIAN,)) is None
 
 
-def test_every_class_of_objects_of_no_patient_is_refused():
+def test_every_class_of_objects_of_no_patient_is_refused() -> None:
     """By their names, so that one which a new edition adds is not forgotten."""
     kinds = "Defined Procedure Protocol|Approval|Inventory|Hanging|Color Palette|Template"
     named = {
@@ -52,11 +52,11 @@ def test_every_class_of_objects_of_no_patient_is_refused():
         assert context_policy((uid,))(uid, (uids.EXPLICIT_VR_LITTLE_ENDIAN,)) is None
 
 
-def test_a_query_is_never_compressed():
+def test_a_query_is_never_compressed() -> None:
     assert context_policy()(uids.STUDY_ROOT_FIND, (JPEG,)) == ""
 
 
-def test_lists_narrow_what_is_stored():
+def test_lists_narrow_what_is_stored() -> None:
     choose = context_policy((CT,), (J2K,))
     assert choose(PRIVATE, (J2K,)) is None
     assert choose(CT, (JPEG, J2K)) == J2K
@@ -74,5 +74,5 @@ def test_lists_narrow_what_is_stored():
         "not even a UID",
     ],
 )
-def test_rare_storage_classes_are_not_taken_for_services(rare):
+def test_rare_storage_classes_are_not_taken_for_services(rare: str) -> None:
     assert context_policy()(rare, (JPEG,)) == JPEG

@@ -9,7 +9,8 @@ from pydicom import Dataset, dcmread
 
 from dimse_ingestion.dicom.dicom_json import from_json, to_json
 from dimse_ingestion.dicom.elements import BulkReference, Element, element
-from dimse_ingestion.dicom.scanner import ParserLimits, Scanner
+from dimse_ingestion.dicom.limits import ParserLimits
+from dimse_ingestion.dicom.scanner import Scanner
 from tests.storable import NOT_STORABLE, Shipped, data_set_of, shipped
 
 READABLE = [each for each in shipped() if not each.reason and each.name not in NOT_STORABLE]

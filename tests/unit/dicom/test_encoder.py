@@ -26,31 +26,31 @@ ANSWER = st.fixed_dictionaries(
 
 @settings(max_examples=60, deadline=None)
 @given(ANSWER, st.sampled_from(sorted(IDENTIFIER_SYNTAXES)))
-def test_what_is_written_is_read_again(answer, syntax):
+def test_what_is_written_is_read_again(answer: dict[tuple[int, str], str], syntax: str) -> None:
     elements = [element(tag, vr, value) for (tag, vr), value in sorted(answer.items())]
     assert scan(encode(elements, syntax), syntax) == elements
 
 
 @pytest.mark.parametrize("syntax", sorted(IDENTIFIER_SYNTAXES))
-def test_sequences_are_written_with_their_items(syntax):
+def test_sequences_are_written_with_their_items(syntax: str) -> None:
     item = [element(0x00080100, "SH", "CODE"), element(0x00080104, "LO", "Meaning")]
     sequence = Element("0008", "1032", "SQ", items=[item, item])
     assert scan(encode([sequence], syntax), syntax) == [sequence]
 
 
-def test_a_transfer_syntax_that_encapsulates_is_refused():
+def test_a_transfer_syntax_that_encapsulates_is_refused() -> None:
     with pytest.raises(ValueError, match="identifier"):
         encode([], "1.2.840.10008.1.2.4.50")
 
 
 @pytest.mark.parametrize(("vr", "value"), [("US", "many"), ("US", "70000"), ("AT", "none")])
-def test_a_value_that_is_not_what_its_vr_says_is_refused(vr, value):
+def test_a_value_that_is_not_what_its_vr_says_is_refused(vr: str, value: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         encode([element(0x00280010, vr, value)], "1.2.840.10008.1.2.1")
 
 
 @pytest.mark.parametrize("syntax", sorted(IDENTIFIER_SYNTAXES))
-def test_binary_values_are_written_in_the_byte_order_of_the_transfer_syntax(syntax):
+def test_binary_values_are_written_in_the_byte_order_of_the_transfer_syntax(syntax: str) -> None:
     words = Element("0028", "1201", "OW", inline_binary=b64encode(b"\x02\x01\x04\x03").decode())
     written = encode([words], syntax)
     assert scan(written, syntax) == [words]

@@ -1,12 +1,15 @@
 import struct
 from itertools import accumulate
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import dcmread
 from pydicom.encaps import encapsulate, generate_frames
+from pydicom.uid import UID
 
+from dimse_ingestion.dicom.elements import BulkReference
 from dimse_ingestion.dicom.fragments import FragmentIndex
 from dimse_ingestion.dicom.frames import FrameNotFound, image_pixels
 from dimse_ingestion.dicom.limits import ParserLimits
@@ -19,8 +22,8 @@ RLE = "1.2.840.10008.1.2.5"
 JPEG_XL = "1.2.840.10008.1.2.4.110"
 
 
-def lengths_of(data_set: bytes, bulk) -> tuple[int, ...]:
-    """The item lengths, by walking."""
+def lengths_of(data_set: bytes, bulk: BulkReference) -> tuple[int, ...]:
+    """Return the item lengths by walking over the items."""
     found, place = [], bulk.offset
     while place < bulk.offset + bulk.length:
         found.append(int.from_bytes(data_set[place + 4 : place + 8], "little"))
@@ -59,12 +62,12 @@ def encapsulated_frames(data_set: bytes, syntax: str) -> list[bytes]:
     return [each.frame(data_set[each.offset : each.offset + each.length]) for each in places]
 
 
-def has_pixels(path) -> bool:
+def has_pixels(path: Path) -> bool:
     return "PixelData" in dcmread(path, specific_tags=["PixelData"])
 
 
-def syntax_of(path) -> str:
-    return dcmread(path, stop_before_pixels=True).file_meta.TransferSyntaxUID
+def syntax_of(path: Path) -> UID:
+    return UID(dcmread(path, stop_before_pixels=True).file_meta.TransferSyntaxUID)
 
 
 DAMAGED = {"badVR.dcm"}  # 1A frames
@@ -75,12 +78,12 @@ ENCAPSULATED = [
 ]
 
 
-def test_the_files_have_enough_of_them():
+def test_the_files_have_enough_of_them() -> None:
     assert len(ENCAPSULATED) > 30
 
 
 @pytest.mark.parametrize("path", ENCAPSULATED, ids=lambda path: path.name)
-def test_encapsulated_frames_are_those_of_pydicom(path):
+def test_encapsulated_frames_are_those_of_pydicom(path: Path) -> None:
     theirs = dcmread(path)
     data_set = data_set_of(path)
     mine = encapsulated_frames(data_set, syntax_of(path))
@@ -108,14 +111,16 @@ def image(number_of_frames: int, pixel_data: bytes) -> bytes:
 
 @pytest.mark.parametrize("has_table", [True, False])
 @given(sizes=st.lists(st.integers(4, 40), min_size=2, max_size=6), pieces=st.integers(1, 3))
-def test_frames_of_several_fragments_are_put_together(has_table, sizes, pieces):
+def test_frames_of_several_fragments_are_put_together(
+    has_table: bool, sizes: list[int], pieces: int
+) -> None:
     whole = [bytes([n + 1]) * (2 * size) + b"\xff\xd9" for n, size in enumerate(sizes)]
     data = encapsulate(whole, fragments_per_frame=pieces, has_bot=has_table)
     data_set = image(len(whole), data)
     assert encapsulated_frames(data_set, JPEG_BASELINE) == whole
 
 
-def test_fragments_that_nothing_tells_apart_are_refused():
+def test_fragments_that_nothing_tells_apart_are_refused() -> None:
     data = encapsulate([b"ab" * 20, b"cd" * 20], fragments_per_frame=2, has_bot=False)
     data_set = image(2, data)
     with pytest.raises(FrameNotFound, match="4 fragments for 2 frames"):
@@ -138,13 +143,13 @@ def test_fragments_that_nothing_tells_apart_are_refused():
         b"123",
     ],
 )
-def test_a_table_that_does_not_fit_tells_nothing(table):
+def test_a_table_that_does_not_fit_tells_nothing(table: bytes) -> None:
     index = index_of(image(3, encapsulate([b"ab"] * 6, has_bot=False)))
     assert index.starts_by_table(table) is None
 
 
 @pytest.mark.parametrize("code", ["<3I", "<3Q"])
-def test_a_table_that_fits_tells_the_first_fragments(code):
+def test_a_table_that_fits_tells_the_first_fragments(code: str) -> None:
     index = index_of(image(3, encapsulate([b"ab"] * 6, has_bot=False)))
     assert index.starts_by_table(struct.pack(code, 0, 10, 40)) == (0, 1, 4)
 
@@ -178,7 +183,7 @@ def pieces(whole: bytes, *places: int) -> list[bytes]:
         (50, 52, 53),
     ],
 )
-def test_markers_tell_frames_wherever_their_fragments_are_cut(places):
+def test_markers_tell_frames_wherever_their_fragments_are_cut(places: tuple[int, ...]) -> None:
     whole = [jpeg(n) for n in (1, 2, 3)]
     data_set = image(3, fragments(*[piece for each in whole for piece in pieces(each, *places)]))
     index = index_of(data_set)
@@ -186,36 +191,36 @@ def test_markers_tell_frames_wherever_their_fragments_are_cut(places):
     assert starts == tuple(n * (len(places) + 1) for n in range(3))
 
 
-def test_padding_behind_an_image_does_not_hide_its_end():
+def test_padding_behind_an_image_does_not_hide_its_end() -> None:
     parts = [piece for n in (1, 2) for piece in pieces(jpeg(n) + b"\0" * n, 30)]
     data_set = image(2, fragments(*parts))
     assert starts_by_markers(data_set, index_of(data_set)) == (0, 2)
 
 
-def test_an_image_without_an_end_does_not_join_the_next():
+def test_an_image_without_an_end_does_not_join_the_next() -> None:
     parts = [piece for n in (1, 2) for piece in pieces(jpeg(n)[:-2], 30)]
     data_set = image(2, fragments(*parts))
     assert starts_by_markers(data_set, index_of(data_set)) == (0, 2)
 
 
-def test_more_images_than_frames_are_separated_too():
+def test_more_images_than_frames_are_separated_too() -> None:
     data_set = image(2, fragments(*[jpeg(n) for n in range(3)]))
     assert starts_by_markers(data_set, index_of(data_set))[:2] == (0, 1)
 
 
-def test_fragments_of_rle_are_recognized_by_their_headers():
+def test_fragments_of_rle_are_recognized_by_their_headers() -> None:
     header = struct.pack("<16I", 1, 64, *[0] * 14)
     data_set = image(2, fragments(header, b"1234", header, b"5678"))
     assert starts_by_markers(data_set, index_of(data_set, RLE)) == (0, 2)
 
 
-def test_a_syntax_without_markers_says_so():
+def test_a_syntax_without_markers_says_so() -> None:
     data_set = image(2, fragments(b"12", b"34", b"56"))
     assert not index_of(data_set, JPEG_XL).has_markers
     assert index_of(data_set, JPEG_2000).has_markers
 
 
-def test_a_boundary_holds_a_table_to_account():
+def test_a_boundary_holds_a_table_to_account() -> None:
     data_set = image(2, fragments(*[piece for n in (1, 2) for piece in pieces(jpeg(n), 30)]))
     index = index_of(data_set)
     found = index.boundaries([read(data_set, index.boundary(n)) for n in range(3)])
@@ -224,19 +229,19 @@ def test_a_boundary_holds_a_table_to_account():
     assert [index.around((0, 2), n) for n in (1, 2)] == [range(2), range(1, 3)]
 
 
-def test_fewer_fragments_than_frames_are_refused_at_once():
+def test_fewer_fragments_than_frames_are_refused_at_once() -> None:
     with pytest.raises(FrameNotFound, match="1 fragments for 2000000000 frames"):
         index_of(image(2000000000, fragments(jpeg(1))))
 
 
-def test_more_fragments_than_are_noted_leave_no_index():
+def test_more_fragments_than_are_noted_leave_no_index() -> None:
     data_set = image(4, encapsulate([b"ab"] * 4))
     scanner = Scanner(JPEG_BASELINE, ParserLimits(fragments=4))
     scanner.feed(data_set)
     assert image_pixels(scanner.finish()).bulk.fragments is None
 
 
-def test_offsets_add_up():
+def test_offsets_add_up() -> None:
     lengths = (0, 10, 20, 30)
     data_set = image(3, b"")
     pixels = image_pixels(scan(data_set, JPEG_BASELINE))

@@ -1,8 +1,10 @@
 from copy import deepcopy
+from pathlib import Path
 
 import pytest
 from pydicom import dcmread
-from pydicom.pixels import iter_pixels
+from pydicom.pixels.utils import iter_pixels
+from pydicom.uid import UID
 
 from dimse_ingestion.dicom import frames
 from dimse_ingestion.dicom.elements import BulkReference, Element, element
@@ -20,7 +22,7 @@ def native_frames(data_set: bytes, elements: list[Element]) -> list[bytes]:
     return [each.frame(data_set[each.offset : each.offset + each.length]) for each in places]
 
 
-def has_pixels(path) -> bool:
+def has_pixels(path: Path) -> bool:
     return "PixelData" in dcmread(path, specific_tags=["PixelData"])
 
 
@@ -28,8 +30,8 @@ DAMAGED = {"badVR.dcm"}  # 1A frames
 IMAGES = [path for path in storable() if path.name not in DAMAGED and has_pixels(path)]
 
 
-def syntax_of(path) -> str:
-    return dcmread(path, stop_before_pixels=True).file_meta.TransferSyntaxUID
+def syntax_of(path: Path) -> UID:
+    return UID(dcmread(path, stop_before_pixels=True).file_meta.TransferSyntaxUID)
 
 
 NATIVE = [
@@ -40,7 +42,7 @@ NATIVE = [
 
 
 @pytest.mark.parametrize("path", NATIVE, ids=lambda path: path.name)
-def test_native_frames_hold_the_samples_that_pydicom_decodes(path):
+def test_native_frames_hold_the_samples_that_pydicom_decodes(path: Path) -> None:
     theirs = dcmread(path)
     data_set = data_set_of(path)
     mine = native_frames(data_set, scan(data_set, syntax_of(path)))
@@ -51,18 +53,18 @@ def test_native_frames_hold_the_samples_that_pydicom_decodes(path):
         assert (next(iter_pixels(alone, raw=True)) == expected).all()
 
 
-def test_the_files_have_all_kinds():
+def test_the_files_have_all_kinds() -> None:
     assert len(NATIVE) > 60
     assert any(dcmread(each, stop_before_pixels=True).BitsAllocated == 1 for each in NATIVE)
 
 
-def test_bit_packed_frames_are_moved_to_begin_with_a_byte():
+def test_bit_packed_frames_are_moved_to_begin_with_a_byte() -> None:
     elements = [
         element(0x00280008, "IS", "2"),
         element(0x00280010, "US", "1"),
         element(0x00280011, "US", "3"),
         element(0x00280100, "US", "1"),
-        Element("7FE0", "0010", "OB", bulk=frames.BulkReference(100, 2)),
+        Element("7FE0", "0010", "OB", bulk=BulkReference(100, 2)),
     ]
     second = native_frame(image_pixels(elements), 2)
     assert (second.offset, second.length, second.shift) == (100, 1, 3)
@@ -70,13 +72,13 @@ def test_bit_packed_frames_are_moved_to_begin_with_a_byte():
 
 
 @pytest.mark.parametrize("number", [0, 3, -1])
-def test_a_missing_frame_is_reported_with_the_number_of_frames(number):
+def test_a_missing_frame_is_reported_with_the_number_of_frames(number: int) -> None:
     pixels = stored(2, 128)
     with pytest.raises(FrameNotFound, match="has 2 frames"):
         native_frame(pixels, number)
 
 
-def test_what_has_no_pixels_is_no_image():
+def test_what_has_no_pixels_is_no_image() -> None:
     with pytest.raises(FrameNotFound, match="not an image"):
         image_pixels([element(0x00080060, "CS", "SR")])
 
@@ -122,24 +124,26 @@ def spans(pixels: frames.ImagePixels, number: int) -> list[tuple[int, int]]:
         ("YBR_PARTIAL_420", 3 * 24, [(0, 24), (24, 48), (48, 72)]),
     ],
 )
-def test_the_stored_length_tells_whether_colours_are_subsampled(colour, length, expected):
+def test_the_stored_length_tells_whether_colours_are_subsampled(
+    colour: str, length: int, expected: list[tuple[int, int]]
+) -> None:
     pixels = stored(3, length, side=4, samples=3, colour=colour)
     assert spans(pixels, 3) == expected
 
 
-def test_subsampled_frames_of_three_bytes_a_pixel_are_labelled_as_what_they_are():
+def test_subsampled_frames_of_three_bytes_a_pixel_are_labelled_as_what_they_are() -> None:
     pixels = stored(3, 3 * 48, side=4, samples=3, colour="YBR_FULL_422")
     assert native_pixels(pixels).photometric_interpretation == "YBR_FULL"
 
 
 @pytest.mark.parametrize(("bits", "cell"), [(12, 16), (1, 8), (24, 24), (10, 16)])
-def test_odd_bits_in_whole_cells_are_found_by_the_length(bits, cell):
+def test_odd_bits_in_whole_cells_are_found_by_the_length(bits: int, cell: int) -> None:
     pixels = stored(3, 3 * 64 * cell // 8, bits=bits)
     assert native_pixels(pixels).bits_allocated == cell
     assert spans(pixels, 3)[1] == (64 * cell // 8, 2 * 64 * cell // 8)
 
 
-def test_frames_that_are_padded_each_are_found_by_the_length():
+def test_frames_that_are_padded_each_are_found_by_the_length() -> None:
     assert spans(stored(3, 3 * 10, side=3), 3) == [(0, 9), (10, 19), (20, 29)]
     assert spans(stored(3, 28, side=3), 3) == [(0, 9), (9, 18), (18, 27)]
     assert spans(stored(8, 8 * 2, side=3, bits=1), 2) == [(0, 2), (2, 4)]
@@ -149,18 +153,18 @@ def test_frames_that_are_padded_each_are_found_by_the_length():
 @pytest.mark.parametrize(
     ("number", "expected"), [("3.0", 3), ("03", 3), ("-3", 1), ("abc", 1), ("2.5", 1), ("1e9", 1)]
 )
-def test_a_number_of_frames_that_is_none_counts_as_one(number, expected):
+def test_a_number_of_frames_that_is_none_counts_as_one(number: str, expected: int) -> None:
     assert stored(number, 3 * 64).number_of_frames == expected
 
 
 @pytest.mark.parametrize(("number", "expected"), [(1, 1), (2, 2), (3, 2), (9, 2), (2000000000, 2)])
-def test_the_middle_frame_is_one_that_is_stored(number, expected):
+def test_the_middle_frame_is_one_that_is_stored(number: int, expected: int) -> None:
     assert stored(number, 3 * 64).middle_frame == expected
     assert stored(number, 0).middle_frame == 1
 
 
 @pytest.mark.parametrize("number", ["", "0", "1", "2", "7", "2000000000"])
-def test_whole_frames_are_right_whatever_number_of_frames_says(number):
+def test_whole_frames_are_right_whatever_number_of_frames_says(number: str) -> None:
     pixels = stored(number, 3 * 64)
     assert spans(pixels, 1) == [(0, 64)]
     last = pixels.number_of_frames
@@ -170,11 +174,11 @@ def test_whole_frames_are_right_whatever_number_of_frames_says(number):
 
 
 @pytest.mark.parametrize("length", [0, 63, 100, 3 * 64 - 20, 3 * 64 + 3, 3 * 72])
-def test_frames_that_no_layout_explains_are_refused(length):
+def test_frames_that_no_layout_explains_are_refused(length: int) -> None:
     with pytest.raises(FrameNotFound, match="its frames can't be separated"):
         native_pixels(stored(3, length))
 
 
-def test_padding_behind_frames_costs_none():
+def test_padding_behind_frames_costs_none() -> None:
     assert spans(stored(3, 3 * 64 + 2), 3)[2] == (128, 192)
     assert spans(stored(1, 64 + 37), 1) == [(0, 64)]

@@ -57,7 +57,7 @@ def holds(vr: str, key: str, stored: str | None) -> bool:
         ("DT", "20200101100000+0000-20200101120000+0000", "20200101120000+0100"),
     ],
 )  # fmt: skip
-def test_matches(vr, key, stored):
+def test_matches(vr: str, key: str, stored: str | None) -> None:
     assert holds(vr, key, stored)
 
 
@@ -74,7 +74,7 @@ def test_matches(vr, key, stored):
         ("DT", "20200101100000+0000-20200101120000+0000", "20200101130000+0000"),
     ],
 )  # fmt: skip
-def test_does_not_match(vr, key, stored):
+def test_does_not_match(vr: str, key: str, stored: str | None) -> None:
     assert not holds(vr, key, stored)
 
 
@@ -99,7 +99,7 @@ HOSTILE_VALUES = {
 
 @pytest.mark.parametrize("which", HOSTILE_KEYS)
 @pytest.mark.no_cover  # it measures CPU time
-def test_no_key_takes_long_whatever_it_is_compared_with(which):
+def test_no_key_takes_long_whatever_it_is_compared_with(which: str) -> None:
     """Five seconds are many times what each takes, and a small part of what quadratic ones take."""
     vr, key = HOSTILE_KEYS[which]
     began = time.process_time()
@@ -118,19 +118,19 @@ def test_no_key_takes_long_whatever_it_is_compared_with(which):
         (element(TAGS["PN"], "PN", "a=b\\" * 1001), "more than 2000 component groups"),
     ],
 )
-def test_a_key_of_too_many_patterns_is_refused_by_its_tag(key, sentence):
+def test_a_key_of_too_many_patterns_is_refused_by_its_tag(key: Element, sentence: str) -> None:
     with pytest.raises(DimseFailure, match=sentence) as failure:
         predicate([key])
     assert failure.value.status == Status.DOES_NOT_MATCH_SOP_CLASS
 
 
-def test_very_many_values_without_wild_cards_are_compared():
+def test_very_many_values_without_wild_cards_are_compared() -> None:
     uids = "\\".join(f"1.{number}" for number in range(100_000))
     assert holds("UI", uids, "1.99999")
     assert not holds("UI", uids, "1.100000")
 
 
-def test_a_question_of_too_many_keys_or_levels_is_refused():
+def test_a_question_of_too_many_keys_or_levels_is_refused() -> None:
     keys = [element(0x00200000 + number, "SH", "a") for number in range(501)]
     with pytest.raises(DimseFailure, match="More than 500 keys have values"):
         predicate(keys)
@@ -155,16 +155,16 @@ def test_a_question_of_too_many_keys_or_levels_is_refused():
         ("", "120000", False),
     ],
 )
-def test_a_date_and_its_time_can_be_one_range(date, time, within):
+def test_a_date_and_its_time_can_be_one_range(date: str, time: str, within: bool) -> None:
     keys = [element(TAGS["DA"], "DA", "20200101-20200103"), element(TAGS["TM"], "TM", "10-1030")]
     stored = by_tag([element(TAGS["DA"], "DA", date), element(TAGS["TM"], "TM", time)])
     assert predicate(keys, combined_date_time=True)(stored) is within
     assert not predicate(keys)(stored)
 
 
-def test_a_sequence_matches_when_one_item_has_it_all():
-    def sequence(*items):
-        return Element("0040", "0275", "SQ", items=[list(item) for item in items])
+def test_a_sequence_matches_when_one_item_has_it_all() -> None:
+    def sequence(*items: list[Element]) -> Element:
+        return Element("0040", "0275", "SQ", items=list(items))
 
     one, two = element(0x00400007, "LO", "one"), element(0x00400009, "SH", "two")
     nested_matches = predicate([sequence([one, two])])
@@ -175,7 +175,7 @@ def test_a_sequence_matches_when_one_item_has_it_all():
 
 
 @pytest.mark.parametrize("key", ["last week", "2020011", "20200101-20200101-x", "yesterday-"])
-def test_a_date_that_is_none_is_refused_by_its_tag(key):
+def test_a_date_that_is_none_is_refused_by_its_tag(key: str) -> None:
     with pytest.raises(DimseFailure, match=r"\(0008,0020\)") as failure:
         predicate([element(TAGS["DA"], "DA", key)])
     assert failure.value.status == Status.DOES_NOT_MATCH_SOP_CLASS

@@ -38,8 +38,8 @@ def significant(model: object) -> object:
             )
         case {"Alphabetic": str(name)} if not name.strip("^"):
             return None
-        case {"Alphabetic": str(name)}:
-            return model | {"Alphabetic": name.rstrip("^")}
+        case {"Alphabetic": str(name), **others}:
+            return {**others, "Alphabetic": name.rstrip("^")}
         case dict():
             return {key: significant(value) for key, value in model.items()}
         case list():

@@ -14,7 +14,8 @@ from pydicom.multival import MultiValue
 
 from dimse_ingestion.dicom.elements import BulkReference, Element, by_tag
 from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.scanner import ParserLimits, Scanner, scan
+from dimse_ingestion.dicom.limits import ParserLimits
+from dimse_ingestion.dicom.scanner import Scanner, scan
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.dicom.value_representations import in_byte_order
 from tests.storable import NOT_STORABLE, Shipped, data_set_of, shipped
@@ -115,7 +116,7 @@ def assert_one_value(vr: str, mine: str, theirs: object) -> None:
 
 
 @pytest.mark.parametrize("file", READABLE, ids=lambda each: each.name)
-def test_reads_what_pydicom_reads_and_refers_to_the_very_bytes(file):
+def test_reads_what_pydicom_reads_and_refers_to_the_very_bytes(file: Shipped) -> None:
     theirs = dcmread(file.path)
     syntax = theirs.file_meta.TransferSyntaxUID
     mine = scan(data_set_of(file.path), syntax)
@@ -123,7 +124,7 @@ def test_reads_what_pydicom_reads_and_refers_to_the_very_bytes(file):
 
 
 @pytest.mark.parametrize("file", READABLE, ids=lambda each: each.name)
-def test_chunks_of_any_size_change_nothing(file):
+def test_chunks_of_any_size_change_nothing(file: Shipped) -> None:
     data_set = data_set_of(file.path)
     syntax = syntax_of(file.path)
     sizes = random.Random(file.name)
@@ -137,7 +138,7 @@ def test_chunks_of_any_size_change_nothing(file):
 
 
 @pytest.mark.parametrize("file", [each for each in READABLE if each.path.stat().st_size < 4000])
-def test_one_byte_at_a_time_changes_nothing(file):
+def test_one_byte_at_a_time_changes_nothing(file: Shipped) -> None:
     data_set = data_set_of(file.path)
     scanner = Scanner(syntax_of(file.path))
     for place in range(len(data_set)):
@@ -154,7 +155,7 @@ def read_of_the_beginning(data_set: bytes, syntax: str) -> list[Element]:
 
 
 @pytest.mark.parametrize("name", ["MR_small.dcm", "reportsi.dcm", "image_dfl.dcm", "JPEG2000.dcm"])
-def test_a_truncated_data_set_is_refused_or_ends_between_elements(name):
+def test_a_truncated_data_set_is_refused_or_ends_between_elements(name: str) -> None:
     (file,) = [each for each in shipped() if each.name == name]
     data_set, syntax = data_set_of(file.path), syntax_of(file.path)
     whole = scan(data_set, syntax)
@@ -165,7 +166,7 @@ def test_a_truncated_data_set_is_refused_or_ends_between_elements(name):
 
 
 @pytest.mark.parametrize("name", sorted(ENDS_EARLY))
-def test_a_data_set_that_ends_early_is_refused(name):
+def test_a_data_set_that_ends_early_is_refused(name: str) -> None:
     (file,) = [each for each in shipped() if each.name == name]
     syntax = dcmread(file.path, stop_before_pixels=True).file_meta.TransferSyntaxUID
     with pytest.raises(DimseFailure, match="ends early") as failure:
@@ -173,26 +174,26 @@ def test_a_data_set_that_ends_early_is_refused(name):
     assert failure.value.status == Status.CANNOT_UNDERSTAND
 
 
-def test_a_deflated_data_set_that_ends_early_is_refused():
+def test_a_deflated_data_set_that_ends_early_is_refused() -> None:
     (file,) = [each for each in shipped() if each.name == "image_dfl.dcm"]
     with pytest.raises(DimseFailure, match="ends early"):
         scan(data_set_of(file.path)[:-200], DEFLATED)
 
 
-def test_a_data_set_that_is_not_deflated_is_refused():
+def test_a_data_set_that_is_not_deflated_is_refused() -> None:
     with pytest.raises(DimseFailure, match="deflated"):
         scan(b"\xff" * 100, DEFLATED)
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=300), st.sampled_from([EXPLICIT, IMPLICIT, BIG_ENDIAN, DEFLATED]))
-def test_garbage_gives_elements_or_a_failure_and_nothing_else(data, syntax):
+def test_garbage_gives_elements_or_a_failure_and_nothing_else(data: bytes, syntax: str) -> None:
     assert outcome(data, syntax) in ("read", Status.CANNOT_UNDERSTAND)
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.data())
-def test_a_damaged_image_gives_elements_or_a_failure_and_nothing_else(data):
+def test_a_damaged_image_gives_elements_or_a_failure_and_nothing_else(data: st.DataObject) -> None:
     (file,) = [each for each in shipped() if each.name == "reportsi.dcm"]
     damaged = bytearray(data_set_of(file.path))
     for _ in range(3):
@@ -204,7 +205,7 @@ def explicit(tag: bytes, vr: bytes, length: int) -> bytes:
     return tag + vr + b"\0\0" + length.to_bytes(4, "little")
 
 
-def test_pixel_data_is_skipped_without_being_buffered():
+def test_pixel_data_is_skipped_without_being_buffered() -> None:
     scanner = Scanner(EXPLICIT)
     scanner.feed(explicit(b"\xe0\x7f\x10\x00", b"OW", 256 * 2**20))
     chunk = bytes(2**20)
@@ -219,7 +220,7 @@ def test_pixel_data_is_skipped_without_being_buffered():
     assert peak < 4 * 2**20
 
 
-def test_a_sequence_too_large_to_carry_becomes_a_reference():
+def test_a_sequence_too_large_to_carry_becomes_a_reference() -> None:
     item = b"\xfe\xff\x00\xe0" + (10).to_bytes(4, "little") + b"\x08\x00\x05\x00CS\x02\x00AB"
     items = item * 50
     data_set = explicit(b"\x08\x00\x15\x11", b"SQ", len(items)) + items
@@ -230,7 +231,7 @@ def test_a_sequence_too_large_to_carry_becomes_a_reference():
     assert (sequence.bulk.offset, sequence.bulk.length) == (12, len(items))
 
 
-def test_sequences_nested_without_end_are_refused():
+def test_sequences_nested_without_end_are_refused() -> None:
     nested = (
         explicit(b"\x08\x00\x15\x11", b"SQ", 0xFFFFFFFF) + b"\xfe\xff\x00\xe0" + b"\xff" * 4
     ) * 100
@@ -238,7 +239,7 @@ def test_sequences_nested_without_end_are_refused():
         scan(nested, EXPLICIT)
 
 
-def test_more_elements_than_can_be_taken_are_refused():
+def test_more_elements_than_can_be_taken_are_refused() -> None:
     scanner = Scanner(EXPLICIT, ParserLimits(retained=10 * 58))
     with pytest.raises(DimseFailure, match="more elements"):
         scanner.feed(b"".join(b"\x09\x00%c\x10LO\x02\x00AB" % each for each in range(12)))
@@ -275,7 +276,7 @@ FULL_ITEM = (
     ],
     ids=["empty items", "full items", "sequences of empty items", "sequences of full items"],
 )
-def test_no_data_set_fills_the_memory(endless):
+def test_no_data_set_fills_the_memory(endless: Iterator[bytes]) -> None:
     limits = ParserLimits(sequence=2**15, retained=2**17)
     scanner = Scanner(EXPLICIT, limits)
     tracemalloc.start()
@@ -290,7 +291,7 @@ def test_no_data_set_fills_the_memory(endless):
     assert peak < 4 * limits.retained
 
 
-def test_what_failed_once_takes_no_more():
+def test_what_failed_once_takes_no_more() -> None:
     scanner = Scanner(EXPLICIT)
     with pytest.raises(DimseFailure, match="where an element should begin"):
         scanner.feed(EMPTY_ITEM)
@@ -300,7 +301,7 @@ def test_what_failed_once_takes_no_more():
         scanner.finish()
 
 
-def test_a_converter_that_knew_no_vrs_loses_nothing():
+def test_a_converter_that_knew_no_vrs_loses_nothing() -> None:
     uid = b"\x08\x00\x18\x00UN\0\0\x06\0\0\x001.2.3\0"
     rows = b"\x28\x00\x10\x00UN\0\0\x02\0\0\0\x07\x00"
     code = b"\xfe\xff\x00\xe0\x0a\0\0\0\x08\x00\x00\x01\x02\0\0\0AB"
@@ -313,18 +314,20 @@ def test_a_converter_that_knew_no_vrs_loses_nothing():
 
 
 @pytest.mark.parametrize(("representation", "read"), [(0, ("US", "65535")), (1, ("SS", "-1"))])
-def test_values_that_depend_on_pixel_representation(representation, read):
+def test_values_that_depend_on_pixel_representation(
+    representation: int, read: tuple[str, str]
+) -> None:
     signed = b"\x28\x00\x03\x01\x02\0\0\0" + bytes([representation, 0])
     smallest = scan(signed + b"\x28\x00\x06\x01\x02\0\0\0\xff\xff", IMPLICIT)[1]
     assert (smallest.vr, smallest.value) == read
 
 
-def test_a_vr_yet_to_come_has_a_long_length():
+def test_a_vr_yet_to_come_has_a_long_length() -> None:
     read = scan(explicit(b"\x09\x00\x01\x10", b"ZZ", 2) + b"AB", EXPLICIT)
     assert [(each.vr, each.inline_binary) for each in read] == [("UN", "QUI=")]
 
 
-def test_an_item_may_have_a_character_set_of_its_own():
+def test_an_item_may_have_a_character_set_of_its_own() -> None:
     def text(tag: bytes, vr: bytes, value: bytes) -> bytes:
         return tag + vr + len(value).to_bytes(2, "little") + value
 
@@ -354,17 +357,22 @@ def test_an_item_may_have_a_character_set_of_its_own():
         ("OV", b"\x01\x02\x03\x04\x05\x06\x07\x08", b"\x08\x07\x06\x05\x04\x03\x02\x01"),
     ],
 )
-def test_binary_values_of_big_endian_are_stored_in_little_endian(vr, big, little):
+def test_binary_values_of_big_endian_are_stored_in_little_endian(
+    vr: str, big: bytes, little: bytes
+) -> None:
     value = b"\x00\x09\x10\x10" + vr.encode() + b"\0\0" + len(big).to_bytes(4, "big") + big
     item = b"\xff\xfe\xe0\x00" + len(value).to_bytes(4, "big") + value
     sequence = b"\x00\x40\xa7\x30SQ\0\0" + len(item).to_bytes(4, "big") + item
     top, nested = scan(value + sequence, BIG_ENDIAN)
     assert top.items is None
+    assert nested.items is not None
     for read in (top, nested.items[0][0]):
+        assert read.inline_binary is not None
         assert (read.vr, b64decode(read.inline_binary)) == (vr, little)
 
 
-def test_an_unknown_value_is_little_endian_in_a_big_endian_data_set():
+def test_an_unknown_value_is_little_endian_in_a_big_endian_data_set() -> None:
     lut_data = b"\x00\x28\x30\x06UN\0\0\x00\x00\x00\x04\x02\x01\x04\x03"  # PS3.5 6.2.2
     (read,) = scan(lut_data, BIG_ENDIAN)
+    assert read.inline_binary is not None
     assert (read.vr, b64decode(read.inline_binary)) == ("OW", b"\x02\x01\x04\x03")

@@ -1,7 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydicom.datadict import DicomDictionary, RepeatersDictionary
+from pydicom._dicom_dict import DicomDictionary, RepeatersDictionary
 
 from dimse_ingestion.dicom import value_representations as representations
 
@@ -12,7 +12,7 @@ RANGES = {
 }  # fmt: skip
 
 
-def test_every_tag_of_the_standard_has_one_vr_that_can_be_written():
+def test_every_tag_of_the_standard_has_one_vr_that_can_be_written() -> None:
     tags = [tag for tag in DicomDictionary if tag >> 16 != 0xFFFE]
     assert {representations.vr_of(tag) for tag in tags} <= WRITABLE
     assert {representations.vr_of(tag, signed=True) for tag in tags} <= WRITABLE
@@ -26,12 +26,12 @@ def test_every_tag_of_the_standard_has_one_vr_that_can_be_written():
         (0x00081234, "UN"), (0x00280106, "US"), (0x7FE00010, "OW"), (0x00080016, "UI"),
     ],
 )  # fmt: skip
-def test_the_vr_of_a_tag_where_none_is_written(tag, vr):
+def test_the_vr_of_a_tag_where_none_is_written(tag: int, vr: str) -> None:
     assert representations.vr_of(tag) == vr
 
 
 @given(st.data(), st.sampled_from(sorted(RANGES)), st.sampled_from("<>"))
-def test_whole_numbers_come_back(data, vr, order):
+def test_whole_numbers_come_back(data: st.DataObject, vr: str, order: str) -> None:
     numbers = data.draw(st.lists(st.integers(*RANGES[vr]), min_size=1, max_size=5))
     text = "\\".join(map(str, numbers))
     written = representations.text_as_numbers(text, vr, order)
@@ -39,18 +39,18 @@ def test_whole_numbers_come_back(data, vr, order):
 
 
 @given(st.floats(allow_nan=False), st.sampled_from("<>"))
-def test_doubles_come_back(number, order):
+def test_doubles_come_back(number: float, order: str) -> None:
     written = representations.text_as_numbers(repr(number), "FD", order)
     assert float(representations.numbers_as_text(written, "FD", order)) == number
 
 
 @given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=5), st.sampled_from("<>"))
-def test_tags_come_back(tags, order):
+def test_tags_come_back(tags: list[int], order: str) -> None:
     text = "\\".join(f"{tag:08X}" for tag in tags)
     written = representations.text_as_tags(text, order)
     assert representations.tags_as_text(written, order) == text
 
 
 @given(st.binary(max_size=20), st.sampled_from([*RANGES, "FL", "FD"]))
-def test_bytes_of_any_length_give_the_numbers_that_are_whole(value, vr):
+def test_bytes_of_any_length_give_the_numbers_that_are_whole(value: bytes, vr: str) -> None:
     assert isinstance(representations.numbers_as_text(value, vr, "<"), str)

@@ -25,8 +25,8 @@ class SigningKey:
 
     def published(self) -> dict[str, Any]:
         """Return the public key as a JSON Web Key (RFC 7517)."""
-        written = jwt.algorithms.ECAlgorithm.to_jwk(self.private.public_key())
-        return json.loads(written) | {"kid": self.key_id, "use": "sig", "alg": "ES256"}
+        public = jwt.algorithms.ECAlgorithm.to_jwk(self.private.public_key(), as_dict=True)
+        return public | {"kid": self.key_id, "use": "sig", "alg": "ES256"}
 
 
 def token(key: SigningKey, seconds: int = 3600, **claims: object) -> str:

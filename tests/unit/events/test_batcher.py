@@ -131,7 +131,7 @@ async def test_a_cancelled_caller_takes_back_only_its_own_event(
     cancelled.cancel()
     await asyncio.wait([cancelled])
     posts.go_on.set()
-    assert await asyncio.gather(first, before, after) == [202] * 3
+    assert [await each for each in (first, before, after)] == [202] * 3
     assert posts.batches == [[b"first"], [b"a", b"c"]]
 
 

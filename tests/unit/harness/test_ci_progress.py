@@ -24,21 +24,21 @@ def run_with_progress(folder: Path, command: str) -> tuple[int, list[str]]:
     return done.returncode, output.read_text().splitlines()
 
 
-def test_a_command_is_reported_at_its_begin_and_its_end(tmp_path: Path):
+def test_a_command_is_reported_at_its_begin_and_its_end(tmp_path: Path) -> None:
     status, lines = run_with_progress(tmp_path, "true")
     assert status == 0
     assert lines[0] == "building ..."
     assert lines[-1].startswith("building: done in ")
 
 
-def test_a_silent_command_is_reported_while_it_runs(tmp_path: Path):
+def test_a_silent_command_is_reported_while_it_runs(tmp_path: Path) -> None:
     until_reported = "until grep -q 'building, for' output; do sleep 0.01; done"
     status, lines = run_with_progress(tmp_path, f'sh -c "{until_reported}"')
     assert status == 0
     assert lines[1].startswith("building, for ")
 
 
-def test_the_status_of_a_command_that_fails_is_kept(tmp_path: Path):
+def test_the_status_of_a_command_that_fails_is_kept(tmp_path: Path) -> None:
     status, lines = run_with_progress(tmp_path, "sh -c 'exit 3'")
     assert status == 3
     assert not any("done" in line for line in lines)

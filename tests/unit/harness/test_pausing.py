@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from harness.pausing import pause, resume
 
@@ -15,7 +16,7 @@ for _ in range(4):
 """
 
 
-def test_nothing_of_a_paused_process_runs_until_it_is_resumed(tmp_path):
+def test_nothing_of_a_paused_process_runs_until_it_is_resumed(tmp_path: Path) -> None:
     written = tmp_path / "numbers"
     with written.open("wb") as output:
         process = subprocess.Popen([sys.executable, "-c", COUNTING], stdout=output)

@@ -1,6 +1,7 @@
 import hashlib
 import io
 import tarfile
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +10,7 @@ from harness.commands import Unusable
 from harness.tools import Download, downloads
 
 
-def test_downloads_are_of_the_pinned_versions():
+def test_downloads_are_of_the_pinned_versions() -> None:
     result = downloads("linux", "arm64")
     assert f"/{pins.KIND}/kind-linux-arm64" in result["kind"].url
     assert result["helm"].url.endswith(f"/helm-{pins.HELM}-linux-arm64.tar.gz")
@@ -17,7 +18,7 @@ def test_downloads_are_of_the_pinned_versions():
     assert all(each.checksum.startswith(each.url) for each in result.values())
 
 
-def test_a_program_is_taken_out_of_its_archive(tmp_path):
+def test_a_program_is_taken_out_of_its_archive(tmp_path: Path) -> None:
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as archive:
         entry = tarfile.TarInfo("linux-amd64/helm")
@@ -31,13 +32,13 @@ def test_a_program_is_taken_out_of_its_archive(tmp_path):
     assert got == b"helm"
 
 
-def test_what_is_not_what_its_checksum_says_is_refused(tmp_path):
+def test_what_is_not_what_its_checksum_says_is_refused(tmp_path: Path) -> None:
     (tmp_path / "kind").write_bytes(b"something else")
     (tmp_path / "sum").write_text(f"{'0' * 64}  kind\n")
     with pytest.raises(Unusable, match="download it again"):
         Download(f"{tmp_path.as_uri()}/kind", f"{tmp_path.as_uri()}/sum").fetch()
 
 
-def test_what_is_not_reached_is_reported_with_the_cure(tmp_path):
+def test_what_is_not_reached_is_reported_with_the_cure(tmp_path: Path) -> None:
     with pytest.raises(Unusable, match="put it on PATH"):
         Download(f"{tmp_path.as_uri()}/none", f"{tmp_path.as_uri()}/sum").fetch()

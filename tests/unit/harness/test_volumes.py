@@ -17,20 +17,20 @@ class RecordingNode:
         return json.dumps({"items": items}) if "get" in command else ""
 
 
-def test_all_are_offered_on_a_new_cluster():
+def test_all_are_offered_on_a_new_cluster() -> None:
     node = RecordingNode()
     volumes.offer(node)
     assert len(node.applied) == volumes.COUNT
     assert set(node.applied) == volumes.names()
 
 
-def test_nothing_is_done_while_none_is_used_up():
+def test_nothing_is_done_while_none_is_used_up() -> None:
     node = RecordingNode(*((name, "Available") for name in volumes.names()))
     volumes.offer(node)
     assert len(node.commands) == 1
 
 
-def test_one_that_was_released_is_emptied_and_offered_again():
+def test_one_that_was_released_is_emptied_and_offered_again() -> None:
     phases = dict.fromkeys(volumes.names(), "Bound") | {"volume-03": "Released"}
     node = RecordingNode(*phases.items(), ("another's", "Released"))
     volumes.offer(node)

@@ -8,9 +8,8 @@ from itertools import pairwise
 
 from dimse_ingestion.dicom import encoder, part10
 from dimse_ingestion.dicom.elements import Element, element
-from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.events.memory import MemorySink
-from dimse_ingestion.failures import Unavailable
+from dimse_ingestion.failures import Failure, Unavailable
 from dimse_ingestion.operations.event_builder import Instance, StorageSpace
 from dimse_ingestion.operations.store import Storer
 from dimse_ingestion.storage.keys import instance_key
@@ -66,7 +65,7 @@ def object_of(instance: Instance, content: bytes) -> bytes:
 
 
 async def chunks(
-    content: bytes, cuts: Iterable[int] = (), failure: DimseFailure | None = None
+    content: bytes, cuts: Iterable[int] = (), failure: Failure | None = None
 ) -> AsyncIterator[bytes]:
     """Yield the content, cut at these offsets; then raise the failure, as the transport does."""
     places = sorted({0, *cuts, len(content)})

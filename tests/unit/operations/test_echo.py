@@ -2,8 +2,7 @@ import asyncio
 
 import pytest
 
-from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.failures import Unavailable
+from dimse_ingestion.failures import Failure, Unavailable
 from dimse_ingestion.operations import echo
 from dimse_ingestion.operations.echo import BackendHealth, BackendHealthCheck
 
@@ -11,7 +10,7 @@ from dimse_ingestion.operations.echo import BackendHealth, BackendHealthCheck
 class Backend:
     """A backend whose check succeeds, fails with `error`, or waits for `may_answer`."""
 
-    def __init__(self, error: DimseFailure | None = None) -> None:
+    def __init__(self, error: Failure | None = None) -> None:
         self.error = error
         self.checks = 0
         self.may_answer = asyncio.Event()

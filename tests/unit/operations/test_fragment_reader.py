@@ -20,7 +20,7 @@ def frame_reader(archive: Archive) -> FrameReader:
 
 
 @pytest.mark.parametrize(("has_table", "reads"), [(True, 2 + 3 + 2), (False, 600)])
-async def test_frame_boundaries_are_read_once(has_table, reads):
+async def test_frame_boundaries_are_read_once(has_table: bool, reads: int) -> None:
     frames = jpeg_like(300)
     value = encapsulate(frames, fragments_per_frame=2, has_bot=has_table)
     archive, located = await stored(300, value)
@@ -31,7 +31,7 @@ async def test_frame_boundaries_are_read_once(has_table, reads):
     assert len(archive.bucket.reads) == reads + 2
 
 
-async def test_item_lengths_unknown_to_the_catalogue_are_read_once():
+async def test_item_lengths_unknown_to_the_catalogue_are_read_once() -> None:
     frames = jpeg_like(50, 50_000)
     archive, located = await stored(50, encapsulate(frames, has_bot=False))
     scanner = Scanner(located.transfer_syntax_uid, ParserLimits(fragments=0))
@@ -52,7 +52,7 @@ async def test_item_lengths_unknown_to_the_catalogue_are_read_once():
     assert len(archive.bucket.reads) <= 50 + 3
 
 
-async def test_a_video_has_no_frames_of_its_own():
+async def test_a_video_has_no_frames_of_its_own() -> None:
     archive, located = await stored(100, encapsulate([b"\0\0\1\xb3" * 100], has_bot=False))
     with pytest.raises(FrameNotFound, match="1 fragments for 100 frames"):
         await frame_reader(archive).locate(located, [2])
@@ -85,7 +85,7 @@ def offsets(code: str, *fragment: int) -> bytes:
         (struct.pack("<3I", 0, 77, 2**32 - 1), b""),
     ],
 )
-async def test_frames_are_correct_with_any_offset_table(basic, extended):
+async def test_frames_are_correct_with_any_offset_table(basic: bytes, extended: bytes) -> None:
     value = fragments(*halves(3), table=basic)
     archive, located = await stored(3, value, table=extended)
     for order in ([1, 2, 3], [3, 1], [2]):
@@ -94,7 +94,7 @@ async def test_frames_are_correct_with_any_offset_table(basic, extended):
             assert await reader.read_frame(place) == jpeg(place.number)
 
 
-async def test_a_correct_table_costs_reads_around_the_frame_only():
+async def test_a_correct_table_costs_reads_around_the_frame_only() -> None:
     count = 200
     table = offsets(f"<{count}I", *range(0, 2 * count, 2))
     archive, located = await stored(count, fragments(*halves(count), table=table))
@@ -104,7 +104,7 @@ async def test_a_correct_table_costs_reads_around_the_frame_only():
     assert len(archive.bucket.reads) == 2 + 3 + 1  # table and first bytes; around it; itself
 
 
-async def test_one_frame_of_many_fragments_costs_one_read_more():
+async def test_one_frame_of_many_fragments_costs_one_read_more() -> None:
     archive, located = await stored(1, fragments(*[jpeg(1)[n : n + 2] for n in range(0, 60, 2)]))
     reader = frame_reader(archive)
     (place,) = await reader.locate(located, [1])
@@ -112,7 +112,7 @@ async def test_one_frame_of_many_fragments_costs_one_read_more():
     assert len(archive.bucket.reads) == 2
 
 
-async def test_more_images_than_the_single_frame_declared_are_separated():
+async def test_more_images_than_the_single_frame_declared_are_separated() -> None:
     archive, located = await stored(1, fragments(jpeg(1), jpeg(2), jpeg(3)))
     reader = frame_reader(archive)
     (place,) = await reader.locate(located, [1])
@@ -120,7 +120,7 @@ async def test_more_images_than_the_single_frame_declared_are_separated():
     assert await reader.read_frame(place) == jpeg(1)
 
 
-async def test_an_offset_table_is_used_where_images_have_no_markers():
+async def test_an_offset_table_is_used_where_images_have_no_markers() -> None:
     table = struct.pack("<2I", 0, 20)
     archive, located = await stored(2, fragments(b"12", b"34", b"56", table=table), JPEG_XL)
     reader = frame_reader(archive)
@@ -128,7 +128,7 @@ async def test_an_offset_table_is_used_where_images_have_no_markers():
     assert [await reader.read_frame(place) for place in places] == [b"1234", b"56"]
 
 
-async def test_fragments_without_table_and_markers_are_refused_without_reading_them():
+async def test_fragments_without_table_and_markers_are_refused_without_reading_them() -> None:
     archive, located = await stored(2, fragments(b"12", b"34", b"56"), JPEG_XL)
     with pytest.raises(FrameNotFound, match="3 fragments for 2 frames"):
         await frame_reader(archive).locate(located, [1])

@@ -1,5 +1,7 @@
 import asyncio
 import struct
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from pydicom import dcmread
@@ -48,11 +50,12 @@ def retriever(archive: Archive) -> Retriever:
     return Retriever(archive.bucket, archive.queries)
 
 
-async def whole(chunks) -> bytes:
+async def whole(chunks: AsyncIterator[bytes] | None) -> bytes:
+    assert chunks is not None
     return b"".join([chunk async for chunk in chunks])
 
 
-async def test_objects_are_yielded_in_order_with_one_read_each():
+async def test_objects_are_yielded_in_order_with_one_read_each() -> None:
     archive = await archive_of(40)
     reader = retriever(archive)
     got = [
@@ -63,7 +66,9 @@ async def test_objects_are_yielded_in_order_with_one_read_each():
     assert len(archive.bucket.reads) == 40
 
 
-async def test_small_objects_are_prefetched_within_the_limit():
+async def test_small_objects_are_prefetched_within_the_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     archive = await archive_of(40)
     at_work = most = 0
     real = archive.bucket.get_range
@@ -76,14 +81,14 @@ async def test_small_objects_are_prefetched_within_the_limit():
         at_work -= 1
         return await real(key, offset, length)
 
-    archive.bucket.get_range = slow
+    monkeypatch.setattr(archive.bucket, "get_range", slow)
     reader = retriever(archive)
     async for each in reader.objects(reader.instances("1.2.3")):
         await whole(each.chunks)
     assert 8 <= most <= retrieve.CONCURRENT_READS
 
 
-async def test_a_large_object_is_read_in_pieces(monkeypatch):
+async def test_a_large_object_is_read_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retrieve, "READ_SIZE", 1000)
     monkeypatch.setattr(retrieve, "_MAX_PREFETCHED", 1000)
     archive = await archive_of(3, pixels=4500)
@@ -93,7 +98,9 @@ async def test_a_large_object_is_read_in_pieces(monkeypatch):
     assert max(length for _, _, length in archive.bucket.reads) == 1000
 
 
-async def test_without_memory_budget_nothing_is_prefetched_and_all_is_released(monkeypatch):
+async def test_without_memory_budget_nothing_is_prefetched_and_all_is_released(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(retrieve, "_MEMORY_BUDGET", 1000)
     archive = await archive_of(10, pixels=400)
     reader = retriever(archive)
@@ -102,7 +109,9 @@ async def test_without_memory_budget_nothing_is_prefetched_and_all_is_released(m
     assert reader._budget == 1000
 
 
-async def test_many_readers_of_large_objects_get_smaller_pieces(monkeypatch):
+async def test_many_readers_of_large_objects_get_smaller_pieces(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(retrieve, "READ_SIZE", 800)
     monkeypatch.setattr(retrieve, "_MEMORY_BUDGET", 5000)
     archive = await archive_of(1, pixels=4000)
@@ -117,7 +126,7 @@ async def test_many_readers_of_large_objects_get_smaller_pieces(monkeypatch):
     assert reader._budget == 5000
 
 
-async def test_closing_early_leaves_no_read_running():
+async def test_closing_early_leaves_no_read_running() -> None:
     archive = await archive_of(30)
     reader = retriever(archive)
     before = asyncio.all_tasks()
@@ -128,7 +137,7 @@ async def test_closing_early_leaves_no_read_running():
     assert reader._budget == retrieve._MEMORY_BUDGET
 
 
-async def test_a_missing_object_is_reported_and_the_others_are_yielded():
+async def test_a_missing_object_is_reported_and_the_others_are_yielded() -> None:
     archive = await archive_of(5)
     gone = list(archive.bucket.objects)[2]
     del archive.bucket.objects[gone]
@@ -137,7 +146,7 @@ async def test_a_missing_object_is_reported_and_the_others_are_yielded():
     assert located == [True, True, False, True, True]
 
 
-async def test_the_error_of_a_bucket_that_is_down_is_raised():
+async def test_the_error_of_a_bucket_that_is_down_is_raised() -> None:
     archive = await archive_of(2)
     archive.bucket.refusing = Unavailable("The bucket is down.")
     reader = retriever(archive)
@@ -145,7 +154,7 @@ async def test_the_error_of_a_bucket_that_is_down_is_raised():
         await anext(reader.objects(reader.instances("1.2.3")))
 
 
-async def test_a_truncated_object_is_reported_as_damaged():
+async def test_a_truncated_object_is_reported_as_damaged() -> None:
     archive = await archive_of(1)
     key = next(iter(archive.bucket.objects))
     archive.bucket.objects[key] = archive.bucket.objects[key][:-1]
@@ -154,7 +163,7 @@ async def test_a_truncated_object_is_reported_as_damaged():
         await anext(reader.objects(reader.instances("1.2.3")))
 
 
-async def test_one_instance_is_found_by_its_uids_and_no_other():
+async def test_one_instance_is_found_by_its_uids_and_no_other() -> None:
     archive = await archive_of(3)
     reader = retriever(archive)
     located = await reader.instance("1.2.3", SERIES, f"{SERIES}.1")
@@ -164,17 +173,18 @@ async def test_one_instance_is_found_by_its_uids_and_no_other():
     assert await reader.instance("1.2.4", SERIES, f"{SERIES}.1") is None
 
 
-async def test_a_range_of_a_missing_object_names_the_remedy():
+async def test_a_range_of_a_missing_object_names_the_remedy() -> None:
     archive = await archive_of(1)
     reader = retriever(archive)
     located = await reader.instance("1.2.3", SERIES, f"{SERIES}.0")
+    assert located is not None
     archive.bucket.objects.clear()
     with pytest.raises(ObjectMissing, match="rebuild the catalogue"):
         await reader.read(located, 0, 10)
 
 
 @pytest.mark.parametrize("path", storable(), ids=lambda path: path.name)
-async def test_bulk_values_are_those_of_the_data_set_in_little_endian(path):
+async def test_bulk_values_are_those_of_the_data_set_in_little_endian(path: Path) -> None:
     archive = Archive()
     located = await archive.add_file(path)
     reader = retriever(archive)
@@ -191,7 +201,7 @@ async def test_bulk_values_are_those_of_the_data_set_in_little_endian(path):
     ("stored", "plain"),
     [("image_dfl.dcm", None), ("MR_small_bigendian.dcm", "MR_small.dcm")],
 )
-async def test_deflated_and_big_endian_values_are_converted(stored, plain):
+async def test_deflated_and_big_endian_values_are_converted(stored: str, plain: str | None) -> None:
     paths = {path.name: path for path in storable()}
     archive = Archive()
     located = await archive.add_file(paths[stored])

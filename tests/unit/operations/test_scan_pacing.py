@@ -1,5 +1,6 @@
 import asyncio
 import struct
+from collections.abc import Iterator
 
 import pytest
 
@@ -21,7 +22,7 @@ async def test_the_event_loop_runs_between_any_two_slices() -> None:
     ran: list[int] = []
 
     class RecordingScanner(Scanner):
-        def feed_in_slices(self, chunk):
+        def feed_in_slices(self, chunk: bytes | memoryview) -> Iterator[None]:
             for each in super().feed_in_slices(chunk):
                 ran.append(turns)
                 yield each

@@ -18,6 +18,7 @@ from dimse_ingestion.transport.protocol.messages import (
     StoreResult,
 )
 from dimse_ingestion.upper_layer.services import (
+    AssociationHandle,
     AssociationRequest,
     Command,
     DataSetSink,
@@ -62,7 +63,7 @@ class FakeMessage:
     context: PresentationContext
     command: Command
     data_set: DataSetSink | None = None
-    association: Association = field(default_factory=Association)  # type: ignore[assignment] # narrower
+    association: AssociationHandle = field(default_factory=Association)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     responses: list[tuple[Status, str, bytes | None]] = field(default_factory=list)
 

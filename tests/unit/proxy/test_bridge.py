@@ -24,6 +24,7 @@ from dimse_ingestion.transport.protocol.messages import (
 )
 from dimse_ingestion.upper_layer.services import (
     Acceptance,
+    AssociationHandle,
     Command,
     CommandField,
     PresentationContext,
@@ -63,7 +64,7 @@ class House:
         command: Command,
         abstract_syntax: str,
         data_set: bytes | None = None,
-        association: Association | None = None,
+        association: AssociationHandle | None = None,
     ) -> FakeMessage:
         message = self.message(command, abstract_syntax, association)
         if data_set is not None:
@@ -72,7 +73,7 @@ class House:
         return message
 
     def message(
-        self, command: Command, abstract_syntax: str, association: Association | None = None
+        self, command: Command, abstract_syntax: str, association: AssociationHandle | None = None
     ) -> FakeMessage:
         context = PresentationContext(1, abstract_syntax, EXPLICIT)
         return FakeMessage(context, command, association=association or Association())

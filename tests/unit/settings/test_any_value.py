@@ -21,7 +21,9 @@ TEXTS = (
     *("true", "{}", "[]", '{"a": [}', "a\nb", "a\x1b[31mb", "\x7f", "ä", "\udcff", "%s", "${HOME}"),
     *("/", "/dev/null", "/no/such/file", "/" + "a" * 300, "tcp://10.0.0.1:80", "http://", "://"),
 )
-VALUES = (*TEXTS, True, -1, 10**40, 1.5, float("inf"), [], ["a", 1, None], {"a": {"b": 1}}, [[]])
+VALUES: tuple[object, ...] = (
+    *TEXTS, True, -1, 10**40, 1.5, float("inf"), [], ["a", 1, None], {"a": {"b": 1}}, [[]],
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -7,7 +8,7 @@ from dimse_ingestion.settings import CatalogueSettings, ConfigurationMistake
 FILES = {"certificate_path": Path("/c/tls.crt"), "key_path": Path("/c/tls.key")}
 
 
-def settings(**more: object) -> CatalogueSettings:
+def settings(**more: Any) -> CatalogueSettings:
     return CatalogueSettings.load(database_url="sqlite:////data/c.db", **more)
 
 

@@ -1,8 +1,14 @@
+from typing import Any
+
 import pytest
 
 from dimse_ingestion.settings import ConfigurationMistake, DicomwebSettings
 
-NEEDED = {"provider_name": "p", "event_sink": "http://c/events", "query_endpoint": "http://c"}
+NEEDED: dict[str, Any] = {
+    "provider_name": "p",
+    "event_sink": "http://c/events",
+    "query_endpoint": "http://c",
+}
 
 
 def test_the_defaults_are_those_of_the_chart() -> None:
@@ -27,6 +33,6 @@ def test_lists_are_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"external_address": "pacs.example"}, "DICOMWEB_EXTERNAL_ADDRESS"),
     ],
 )
-def test_what_cannot_be_is_a_sentence(output: dict[str, str], sentence: str) -> None:
+def test_what_cannot_be_is_a_sentence(output: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ConfigurationMistake, match=sentence):
         DicomwebSettings.load(**NEEDED, **output)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.metrics import MetricWrapperBase
+from typer.models import CommandInfo
 
 from dimse_ingestion.catalogue import request_body
 from dimse_ingestion.cli import app
@@ -22,6 +23,7 @@ from dimse_ingestion.settings import (
     OperatorSettings,
     ProxySettings,
 )
+from dimse_ingestion.settings.service import ServiceSettings
 from dimse_ingestion.spooling.spool import Limits as SpoolLimits
 from dimse_ingestion.storage.object_store import PART_SIZE
 from dimse_ingestion.transport.nats.options import NatsOptions
@@ -41,7 +43,7 @@ OPERATING, CONFORMANCE, TRANSPORT = (
 _PING = NatsOptions.__dataclass_fields__["ping_interval"].default
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
-SECTIONS = {
+SECTIONS: dict[type[ServiceSettings], tuple[str, ...]] = {
     ProxySettings: ("Every service", "NATS", "Proxy"),
     IngestionSettings: ("Every service", "NATS", "Ingestion service"),
     DicomwebSettings: ("Every service", "Ingestion service", "DICOMweb"),
@@ -81,7 +83,7 @@ def documented_value(cell: str) -> object:
 
 
 @pytest.mark.parametrize("settings", SECTIONS)
-def test_defaults_of_settings_are_those_of_the_code(settings) -> None:
+def test_defaults_of_settings_are_those_of_the_code(settings: type[ServiceSettings]) -> None:
     documented = {
         cells[0].strip("`"): cells[-2]
         for name in SECTIONS[settings]
@@ -213,8 +215,15 @@ def test_statuses_are_those_of_the_code() -> None:
     assert named <= statuses
 
 
+def command_name(command: CommandInfo) -> str:
+    if command.name:
+        return command.name
+    assert command.callback is not None
+    return command.callback.__name__
+
+
 def test_every_command_and_service_is_in_the_readme_and_in_operating() -> None:
-    commands = {each.name or each.callback.__name__ for each in app.registered_commands}
+    commands = {command_name(each) for each in app.registered_commands}
     assert {"proxy", "ingestion", "dicomweb", "catalogue", "operator"} <= commands
     rest = section(README, "Values and settings")
     listed = {cells[0].removeprefix("`dimse-ingestion ").rstrip("`") for cells in rows(rest)}

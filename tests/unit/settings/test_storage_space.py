@@ -1,11 +1,12 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dimse_ingestion.settings import ConfigurationMistake, StorageSpaceSettings
 
 
-def settings(sink: str, endpoint: str, **more: object) -> StorageSpaceSettings:
+def settings(sink: str, endpoint: str, **more: Any) -> StorageSpaceSettings:
     return StorageSpaceSettings.load(
         provider_name="p", event_sink=sink, query_endpoint=endpoint, **more
     )

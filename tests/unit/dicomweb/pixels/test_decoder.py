@@ -1,12 +1,14 @@
 import struct
 from base64 import b64encode
+from collections.abc import Iterator
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from pydicom import dcmread
-from pydicom.pixels import iter_pixels
+from pydicom.pixels.utils import iter_pixels
 
 from dimse_ingestion.dicom.elements import BulkReference, Element, element
 from dimse_ingestion.dicom.frames import image_pixels, native_pixels
@@ -33,7 +35,7 @@ UNKNOWN_TO_CODECS = {
 PNG = RenderParameters(media_type="image/png")
 
 
-def images():
+def images() -> Iterator[Path]:
     for path in storable():
         if path.name in UNKNOWN_TO_CODECS:
             continue
@@ -42,7 +44,7 @@ def images():
             yield path
 
 
-async def job_of(path, number: int = 1) -> DecodeJob:
+async def job_of(path: Path, number: int = 1) -> DecodeJob:
     archive = Archive()
     located = await archive.add_file(path)
     pixels = image_pixels(located.elements)
@@ -57,7 +59,7 @@ def open_context(picture: bytes) -> np.ndarray:
 
 
 @pytest.mark.parametrize("path", list(images()), ids=lambda path: path.name)
-async def test_every_image_is_decoded_as_by_pydicom_and_rendered(path):
+async def test_every_image_is_decoded_as_by_pydicom_and_rendered(path: Path) -> None:
     job = await job_of(path)
     theirs = dcmread(path)
     is_ybr = theirs.PhotometricInterpretation == "YBR_FULL"  # and stays so: metadata says it
@@ -95,23 +97,29 @@ def greys(values: list[int], *more: Element, photometric: str = "MONOCHROME2") -
 
 
 def shades(job: DecodeJob, view: RenderParameters = PNG) -> list[int]:
-    return open_context(decoder.render(job, view))[0].tolist()
+    """Return the grey levels of the first row."""
+    return [int(shade) for shade in open_context(decoder.render(job, view))[0]]
+
+
+def reds(job: DecodeJob) -> list[int]:
+    """Return the red levels of the first row."""
+    return [int(red) for red, _, _ in open_context(decoder.render(job, PNG))[0]]
 
 
 WINDOW = [element(0x00281050, "DS", "50"), element(0x00281051, "DS", "101")]
 
 
-def test_the_stored_window_is_applied():
+def test_the_stored_window_is_applied() -> None:
     assert shades(greys([-1000, 0, 50, 100, 1000], *WINDOW)) == [0, 1, 129, 255, 255]
 
 
-def test_a_requested_window_is_applied_after_the_modality_lut():
+def test_a_requested_window_is_applied_after_the_modality_lut() -> None:
     rescale = [element(0x00281052, "DS", "-1024"), element(0x00281053, "DS", "1")]
     view = RenderParameters(media_type="image/png", window=Window(0, 101))
     assert shades(greys([0, 1024, 2048], *rescale, *WINDOW), view) == [0, 129, 255]
 
 
-def test_without_a_window_the_minimum_is_black_and_the_maximum_white():
+def test_without_a_window_the_minimum_is_black_and_the_maximum_white() -> None:
     assert shades(greys([-100, 0, 100])) == [0, 128, 255]
     assert shades(greys([7, 7])) == [0, 0]
 
@@ -120,17 +128,17 @@ def test_without_a_window_the_minimum_is_black_and_the_maximum_white():
     ("function", "expected"),
     [("linear", [1, 255]), ("linear-exact", [1, 254]), ("sigmoid", [31, 224])],
 )
-def test_every_function_of_a_window(function, expected):
+def test_every_function_of_a_window(function: str, expected: list[int]) -> None:
     view = RenderParameters(media_type="image/png", window=Window(50, 101, function))
     assert shades(greys([0, 100]), view) == pytest.approx(expected, abs=1)
 
 
-def test_monochrome1_and_an_inverse_lut_shape_show_low_values_light():
+def test_monochrome1_and_an_inverse_lut_shape_show_low_values_light() -> None:
     assert shades(greys([0, 100], photometric="MONOCHROME1")) == [255, 0]
     assert shades(greys([0, 100], element(0x20500020, "CS", "INVERSE"))) == [255, 0]
 
 
-def test_a_voi_lut_takes_precedence_over_the_window():
+def test_a_voi_lut_takes_precedence_over_the_window() -> None:
     table = struct.pack("<4H", 0, 255, 128, 64)
     lut = [
         element(0x00283002, "US", "4\\0\\8"),
@@ -140,7 +148,7 @@ def test_a_voi_lut_takes_precedence_over_the_window():
     assert shades(greys([0, 1, 2, 3], sequence, *WINDOW)) == [0, 255, 128, 64]
 
 
-def test_a_region_is_cropped_mirrored_and_scaled_to_fit():
+def test_a_region_is_cropped_mirrored_and_scaled_to_fit() -> None:
     job = greys([0, 50, 100])
     cut = RenderParameters(media_type="image/png", region=Region(1, 0, 2, 1))
     assert shades(job, cut) == [128, 255]
@@ -150,12 +158,12 @@ def test_a_region_is_cropped_mirrored_and_scaled_to_fit():
     assert open_context(decoder.render(job, small)).shape == (2, 6)
 
 
-def test_a_thumbnail_is_not_larger_than_its_image():
+def test_a_thumbnail_is_not_larger_than_its_image() -> None:
     view = RenderParameters(media_type="image/jpeg", size=(200, 200), is_thumbnail=True)
     assert open_context(decoder.render(greys([0, 50, 100]), view)).shape == (1, 3)
 
 
-async def test_a_palette_is_applied():
+async def test_a_palette_is_applied() -> None:
     path = next(each for each in images() if each.name == "OBXXXX1A.dcm")
     picture = open_context(decoder.render(await job_of(path), PNG))
     assert picture.shape == (600, 800, 3)
@@ -164,7 +172,7 @@ async def test_a_palette_is_applied():
 @pytest.mark.parametrize(
     "name", ["SC_rgb_dcmtk_+eb+cr.dcm", "JPEG2000.dcm", "emri_small_jpeg_ls_lossless.dcm"]
 )
-async def test_a_code_stream_larger_than_the_instance_declares_is_refused(name):
+async def test_a_code_stream_larger_than_the_instance_declares_is_refused(name: str) -> None:
     path = next(each for each in images() if each.name == name)
     job = await job_of(path)
     small = decoder._data_set(job)
@@ -218,7 +226,7 @@ DESCRIPTOR, DATA = 0x00283002, 0x00283006
     ],
     ids=str,
 )
-def test_empty_and_invalid_attributes_do_not_prevent_rendering(more):
+def test_empty_and_invalid_attributes_do_not_prevent_rendering(more: list[Element]) -> None:
     assert shades(greys([-100, 0, 100], *more)) == [0, 128, 255]
 
 
@@ -235,23 +243,23 @@ def test_empty_and_invalid_attributes_do_not_prevent_rendering(more):
         [element(0x00280010, "US", "1\\9")],
     ],
 )
-def test_attributes_that_decoders_need_are_set(more):
+def test_attributes_that_decoders_need_are_set(more: list[Element]) -> None:
     assert shades(greys([0, 50, 100], *more)) == [0, 128, 255]
 
 
-def test_the_second_window_is_used_where_the_first_is_invalid():
+def test_the_second_window_is_used_where_the_first_is_invalid() -> None:
     windows = [element(CENTER, "DS", "7\\50"), element(WIDTH, "DS", "0\\101")]
     assert shades(greys([0, 50, 100], *windows)) == [1, 129, 255]
 
 
-def test_bits_that_are_not_the_lowest_are_found_by_the_high_bit():
+def test_bits_that_are_not_the_lowest_are_found_by_the_high_bit() -> None:
     bits = [element(0x00280101, "US", "12"), element(0x00280102, "US", "15")]
     unsigned = [*bits, element(0x00280103, "US", "0")]
     assert shades(greys([0x000F, 0x0500, 0x0A00], *unsigned)) == [0, 128, 255]
     assert shades(greys([-0x0500, 0x000F, 0x0500], *bits)) == [0, 128, 255]
 
 
-def test_a_modality_lut_is_applied_before_the_window():
+def test_a_modality_lut_is_applied_before_the_window() -> None:
     lut = sequence(0x00283000, element(DESCRIPTOR, "US", "3\\10\\16"), words(DATA, 0, 50, 100))
     assert shades(greys([9, 10, 11, 12, 99], lut, *WINDOW)) == [1, 1, 129, 255, 255]
 
@@ -267,32 +275,32 @@ def palette(bits: int, *entries: int, first: int = 0) -> list[Element]:
     ]
 
 
-def test_a_palette_shorter_than_its_descriptor_repeats_its_last_colour():
+def test_a_palette_shorter_than_its_descriptor_repeats_its_last_colour() -> None:
     colours = [each for each in palette(16, 0, 0x8000, 0xFF00) if each.element >= "1200"]
     longer = [element(0x00281101 + n, "US", "256\\0\\16") for n in range(3)]
     job = greys([0, 1, 2, 200], *longer, *colours, photometric="PALETTE COLOR")
-    assert [red for red, _, _ in shades(job)] == [0, 0x80, 0xFF, 0xFF]
+    assert reds(job) == [0, 0x80, 0xFF, 0xFF]
 
 
-def test_a_palette_may_begin_below_zero():
+def test_a_palette_may_begin_below_zero() -> None:
     colours = palette(16, 0, 0x8000, 0xFF00, first=0xFFFF)
     job = greys([-1, 0, 1], *colours, photometric="PALETTE COLOR")
-    assert [red for red, _, _ in shades(job)] == [0, 0x80, 0xFF]
+    assert reds(job) == [0, 0x80, 0xFF]
 
 
-def test_an_image_with_an_incomplete_palette_is_grey():
+def test_an_image_with_an_incomplete_palette_is_grey() -> None:
     colours = [each for each in palette(16, 0, 0xFF00) if each.element != "1203"]
     assert shades(greys([0, 50, 100], *colours, photometric="PALETTE COLOR")) == [0, 128, 255]
 
 
-def test_an_image_with_an_invalid_segmented_palette_is_grey():
+def test_an_image_with_an_invalid_segmented_palette_is_grey() -> None:
     descriptors = [each for each in palette(16, 0, 1) if each.element < "1200"]
     segments = [words(0x00281221 + n, 7, 9) for n in range(3)]
     job = greys([0, 50, 100], *descriptors, *segments, photometric="PALETTE COLOR")
     assert shades(job) == [0, 128, 255]
 
 
-def test_strips_are_scaled_by_the_range_of_the_whole_image(monkeypatch):
+def test_strips_are_scaled_by_the_range_of_the_whole_image(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(display, "_STRIP", 3)
     elements = [
         element(0x00280002, "US", "1"),
@@ -317,7 +325,7 @@ def rle(*segments: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("label", ["YBR_FULL", "RGB"])
-def test_colours_keep_a_photometric_interpretation_that_is_valid_uncompressed(label):
+def test_colours_keep_a_photometric_interpretation_that_is_valid_uncompressed(label: str) -> None:
     elements = [
         element(0x00280002, "US", "3"),
         element(0x00280004, "CS", label),
@@ -334,7 +342,7 @@ def test_colours_keep_a_photometric_interpretation_that_is_valid_uncompressed(la
     assert shown == ([249, 16, 20] if label == "YBR_FULL" else [86, 91, 244])
 
 
-def test_frames_labelled_subsampled_with_three_bytes_per_pixel_are_rendered():
+def test_frames_labelled_subsampled_with_three_bytes_per_pixel_are_rendered() -> None:
     elements = [
         element(0x00280002, "US", "3"),
         element(0x00280004, "CS", "YBR_FULL_422"),

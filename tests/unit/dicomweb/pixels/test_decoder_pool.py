@@ -53,7 +53,7 @@ def children() -> set[int]:
     }
 
 
-async def test_processes_start_with_the_first_image_and_end_with_the_pool():
+async def test_processes_start_with_the_first_image_and_end_with_the_pool() -> None:
     before = children()
     async with DecoderPool(1) as pool:
         assert children() == before
@@ -65,11 +65,12 @@ async def test_processes_start_with_the_first_image_and_end_with_the_pool():
 
 def has_started(pool: DecoderPool) -> bool:
     """Return whether a process has acknowledged a job."""
+    assert pool._pool is not None
     tasks = list(pool._pool._pool_manager.task_manager.tasks.values())
     return any(task.started for task in tasks)
 
 
-async def test_a_process_that_dies_fails_one_image_and_is_replaced():
+async def test_a_process_that_dies_fails_one_image_and_is_replaced() -> None:
     before = children()
     async with DecoderPool(1) as pool:
         await pool.decode(job_for())
@@ -85,7 +86,7 @@ async def test_a_process_that_dies_fails_one_image_and_is_replaced():
         assert len(await pool.decode(job_for())) == 16
 
 
-async def test_a_decode_that_exceeds_its_timeout_fails_and_the_next_one_succeeds():
+async def test_a_decode_that_exceeds_its_timeout_fails_and_the_next_one_succeeds() -> None:
     async with DecoderPool(1, decode_timeout=0.3) as pool:
         pool._decode_timeout = 60
         await pool.decode(job_for())  # the process is there
@@ -108,7 +109,9 @@ def jpeg_of(side: int) -> bytes:
 
 
 @pytest.mark.parametrize("syntax", [JPEG, JPEG_2000])
-async def test_a_small_code_stream_that_claims_a_large_image_is_refused_without_memory(syntax):
+async def test_a_small_code_stream_that_claims_a_large_image_is_refused_without_memory(
+    syntax: str,
+) -> None:
     before = children()
     async with DecoderPool(1) as pool:
         for _ in range(3):
@@ -120,7 +123,9 @@ async def test_a_small_code_stream_that_claims_a_large_image_is_refused_without_
         assert len(await pool.decode(job_for())) == 16
 
 
-async def test_a_process_without_memory_is_replaced_before_the_next_image(monkeypatch):
+async def test_a_process_without_memory_is_replaced_before_the_next_image(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(
         decoder_pool, "process_pool", partial(decoder_pool.process_pool, address_space=1 << 30)
     )
@@ -135,7 +140,9 @@ async def test_a_process_without_memory_is_replaced_before_the_next_image(monkey
         assert worker not in children()
 
 
-async def test_a_process_that_holds_too_much_memory_passes_its_job_to_another(monkeypatch):
+async def test_a_process_that_holds_too_much_memory_passes_its_job_to_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(
         decoder_pool, "process_pool", partial(whole := decoder_pool.process_pool, idle_memory=1)
     )
@@ -147,20 +154,20 @@ async def test_a_process_that_holds_too_much_memory_passes_its_job_to_another(mo
         assert len(await pool.decode(job_for())) == 16
 
 
-async def test_pixels_that_are_not_a_code_stream_are_406():
+async def test_pixels_that_are_not_a_code_stream_are_406() -> None:
     async with DecoderPool(1) as pool:
         with pytest.raises(Problem, match="no JPEG 2000") as problem:
             await pool.decode(job_for(syntax=JPEG_2000, frame=b"no code stream"))
         assert problem.value.status == 406
 
 
-async def test_a_transfer_syntax_without_a_decoder_is_refused():
+async def test_a_transfer_syntax_without_a_decoder_is_refused() -> None:
     async with DecoderPool(1) as pool:
         with pytest.raises(Problem, match="syntax can't be decoded here"):
             await pool.decode(job_for(syntax="1.2.840.10008.1.2.4.103", frame=b"1234"))
 
 
-async def test_a_full_queue_of_images_is_503():
+async def test_a_full_queue_of_images_is_503() -> None:
     pool = DecoderPool(1)
     pool._queued_jobs = 32
     with pytest.raises(Problem, match="Too many") as problem:
@@ -169,7 +176,7 @@ async def test_a_full_queue_of_images_is_503():
     assert problem.value.headers["retry-after"]
 
 
-def test_a_frame_too_large_to_be_decoded_is_refused_before_it_is_read():
+def test_a_frame_too_large_to_be_decoded_is_refused_before_it_is_read() -> None:
     stored_elements = [
         *image_elements(60000, 60000),
         Element("7FE0", "0010", "OW", bulk=BulkReference(0, 1)),
@@ -179,7 +186,7 @@ def test_a_frame_too_large_to_be_decoded_is_refused_before_it_is_read():
     assert problem.value.status == 413
 
 
-def test_the_service_process_imports_no_pixel_library():
+def test_the_service_process_imports_no_pixel_library() -> None:
     """Only worker processes import `decoder`: `decoder_pool` names it as a string."""
     source = Path(decoder.__file__).parent
     importing = [

@@ -79,21 +79,23 @@ async def test_small_instances_keep_their_slots_when_a_large_one_fails() -> None
         allowed.set()
 
 
-async def test_outcomes_of_thousands_come_in_order_without_a_turn_of_the_loop_for_each() -> None:
+async def test_outcomes_of_thousands_come_in_order_without_a_turn_of_the_loop_for_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     loop = asyncio.get_running_loop()
     async with StorePipeline(NOBODY, NOBODY, NOBODY, "") as pipeline:
         for number in range(2000):
             pipeline.refuse(DimseFailure(Status.CANNOT_UNDERSTAND, str(number)))
         scheduled: list[object] = []
         call_soon = loop.call_soon
-        loop.call_soon = lambda *args, **more: (  # type: ignore[method-assign]
-            scheduled.append(args),
-            call_soon(*args, **more),
-        )[1]
-        try:
-            outcomes = await pipeline.outcomes()
-        finally:
-            loop.call_soon = call_soon  # type: ignore[method-assign]
+
+        def record(*args: Any, **more: Any) -> asyncio.Handle:
+            scheduled.append(args)
+            return call_soon(*args, **more)
+
+        monkeypatch.setattr(loop, "call_soon", record)
+        outcomes = await pipeline.outcomes()
+        monkeypatch.undo()
     comments = [each.failure.comment for each in outcomes if each.failure]
     assert comments == [str(number) for number in range(2000)]
     assert len(scheduled) < 10

@@ -11,5 +11,5 @@ from harness.airgap.node_image import component
         ("localhost:5000/etcd:3.6.5-0", "etcd"),
     ],
 )
-def test_an_image_is_identified_by_its_last_name(image, name):
+def test_an_image_is_identified_by_its_last_name(image: str, name: str) -> None:
     assert component(image) == name

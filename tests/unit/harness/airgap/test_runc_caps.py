@@ -33,8 +33,8 @@ LIMIT = 9223372036854771712
 
 
 @pytest.fixture(params=["refused", "granted"])
-def host(request, tmp_path):
-    """A host that grants the capability or doesn't, and a runc that prints its arguments."""
+def host(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Prepare a host with or without the capability, and a runc that prints its arguments."""
     digits = {"refused": "000001fffeffffff", "granted": "000001ffffffffff"}[request.param]
     (tmp_path / "status").write_text(f"CapEff:\t0000000000000000\nCapBnd:\t{digits}\n")
     runc = tmp_path / "runc"
@@ -43,7 +43,7 @@ def host(request, tmp_path):
     script = RUNTIME.read_text().replace("/proc/self/status", str(tmp_path / "status"))
     wrapper = tmp_path / "wrapper"
     wrapper.write_text(re.sub(r"/usr/sbin/runc(\.real)?", str(runc), script))
-    return request.param
+    return str(request.param)
 
 
 def called(folder: Path, *arguments: str) -> str:
@@ -57,7 +57,9 @@ def written(path: Path, content: object) -> Path:
 
 
 @pytest.mark.parametrize("option", [["--bundle", "."], ["--bundle=."], ["-b", "."], []])
-def test_a_container_asks_for_no_more_than_the_host_grants(host, option, tmp_path):
+def test_a_container_asks_for_no_more_than_the_host_grants(
+    host: str, option: list[str], tmp_path: Path
+) -> None:
     config = {"process": PROCESS, "linux": {"resources": {"hugepageLimits": LIMIT}}}
     path = written(tmp_path / "config.json", config)
     message = called(tmp_path, "--root", "/run/x", "create", *option, "an-id")
@@ -66,13 +68,13 @@ def test_a_container_asks_for_no_more_than_the_host_grants(host, option, tmp_pat
     assert json.loads(path.read_text()) == config | {"process": wanted}
 
 
-def test_so_does_what_is_executed_in_one(host, tmp_path):
+def test_so_does_what_is_executed_in_one(host: str, tmp_path: Path) -> None:
     path = written(tmp_path / "process.json", PROCESS)
     called(tmp_path, "exec", "--process", str(path), "--detach", "an-id")
     assert json.loads(path.read_text()) == (TRIMMED if host == "refused" else PROCESS)
 
 
-def test_other_commands_change_nothing(host, tmp_path):
+def test_other_commands_change_nothing(host: str, tmp_path: Path) -> None:
     path = written(tmp_path / "config.json", {"process": PROCESS})
     before = path.read_bytes()
     assert called(tmp_path, "state", "an-id") == "state an-id\n"
