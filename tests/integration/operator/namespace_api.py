@@ -101,6 +101,12 @@ class NamespaceApi:
         items = resource.get(namespace=self.namespace).to_dict()["items"]
         return [each["message"] for each in items if each["involvedObject"]["name"] == name]
 
+    def wait_for_event(self, name: str, text: str) -> None:
+        """Wait until the message of an Event about an object contains the text."""
+        eventually(
+            lambda: self.events(name), lambda messages: any(text in each for each in messages)
+        )
+
     def patch(
         self, api_version: str, kind: str, name: str, change: Manifest, sub: str = ""
     ) -> None:

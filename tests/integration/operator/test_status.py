@@ -63,10 +63,7 @@ def test_each_missing_thing_is_named_until_it_exists(
         ("Missing catalogue core", CORE),
     ):
         api.wait_for_phase(SPACE, "Pending", missing)
-        eventually(
-            lambda missing=missing: api.events("img-ingest"),
-            lambda seen, missing=missing: any(missing in each for each in seen),
-        )
+        api.wait_for_event("img-ingest", missing)
         api.apply(cure)
     api.wait_for_phase(SPACE, "Ready")
 

@@ -69,6 +69,7 @@ def test_most_sentences_have_a_part_to_compare() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_quoted_log_line_is_one_of_the_code(page: Path) -> None:
-    quoted = re.findall(r"`(?!Missing )([A-Z][a-z]+ [a-z][^`|]*\.)`", page.read_text(encoding="utf-8"))
+    text = page.read_text(encoding="utf-8")
+    quoted = re.findall(r"`(?!Missing )([A-Z][a-z]+ [a-z][^`|]*\.)`", text)
     composed = [re.sub(r"^The \w+ ", "", each) for each in quoted]  # of a service's name
     assert not [each for each in composed if each not in sentences_of_the_code()]
