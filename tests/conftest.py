@@ -1,9 +1,12 @@
 """What holds for every test: none may skip where everything it needs is said to be installed."""
 
 import os
-from collections.abc import Generator
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Generator
 
 import pytest
+
+from dimse_ingestion.observability.event_loop import new_event_loop
 
 _LET_NONE_SKIP = bool(os.environ.get("DIMSE_TESTS_LET_NONE_SKIP"))
 
@@ -43,3 +46,8 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     content of an archive with the time in it, say, does not give.
     """
     return argname if isinstance(val, str | bytes) and len(val) > _LONGEST_ID else None
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], AbstractEventLoop]]:
+    """Run asynchronous tests on the event loop that the services run on."""
+    return {"service": new_event_loop}

@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from dimse_ingestion.observability import event_loop
 from dimse_ingestion.observability.logging import configure
 from dimse_ingestion.transport.contract import MatchSink
 from dimse_ingestion.transport.nats.client import NatsClient
@@ -84,4 +85,4 @@ async def main(url: str, root: str, replica: str, folder: str, pause: str = "0")
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    event_loop.run(main(*sys.argv[1:]))

@@ -4,7 +4,6 @@ Commands and services are imported when chosen, which makes the start fast. Defa
 `settings`, the work is in `commands` and in the services: a command here is a line or two.
 """
 
-import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -204,7 +203,9 @@ def _run(service: Callable[[], Awaitable[int]], *, logs: bool = True) -> None:
     """Run a coroutine to its end; `logs`: it writes JSON lines to standard error."""
     with errors_as_sentences():
         _warn_of_unknown_variables(logs=logs)
-        status = asyncio.run(_run_coroutine(service))
+        from dimse_ingestion.observability.event_loop import run
+
+        status = run(_run_coroutine(service))
     raise typer.Exit(status)
 
 
