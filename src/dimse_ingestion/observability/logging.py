@@ -9,11 +9,13 @@ import re
 import sys
 from collections.abc import MutableMapping
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from typing import Any, Protocol, TextIO, cast
 
 import orjson
 import structlog
-from opentelemetry import trace
+
+from dimse_ingestion.observability import tracing
 
 _WITHHELD = "[withheld]"
 _NAME = "logger_name"  # until a line is written: structlog has an argument `logger` of its own
@@ -21,6 +23,7 @@ _PATIENT_DATA = re.compile(
     r"patient|person|birth|accession|physician|operator_name|issuer|identifier$|^identifier"
     r"|^elements?$|^data_set$|^values?$|^keys?_asked$|^query$|^body$|password|secret|token"
 )
+_BYTES = (bytes, bytearray, memoryview)
 _CHATTY = (
     "uvicorn.error",
     "uvicorn.access",
@@ -110,9 +113,8 @@ def _shared(service: str) -> list[structlog.typing.Processor]:
 
 def add_trace_id(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Add the current trace's id, if there is a trace."""
-    context = trace.get_current_span().get_span_context()
-    if context.is_valid:
-        line["trace_id"] = trace.format_trace_id(context.trace_id)
+    if trace_id := tracing.trace_id():
+        line["trace_id"] = trace_id
     return line
 
 
@@ -124,11 +126,16 @@ def withhold_patient_data(
     The last line of defence: callers must not log such fields in the first place.
     """
     for name, value in line.items():
-        if isinstance(value, bytes | bytearray | memoryview):
+        if isinstance(value, _BYTES):
             line[name] = f"[{len(value)} bytes]"
-        elif not isinstance(value, int) and _PATIENT_DATA.search(name):
+        elif _names_patient_data(name) and not isinstance(value, int):
             line[name] = _WITHHELD
     return line
+
+
+@lru_cache(maxsize=1024)  # the names are literals of this program's calls: a few hundred
+def _names_patient_data(field: str) -> bool:
+    return _PATIENT_DATA.search(field) is not None
 
 
 def _as_json(_: Any, __: str, line: MutableMapping[str, Any]) -> str:

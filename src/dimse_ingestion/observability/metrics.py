@@ -4,7 +4,38 @@ A label has few, known values, and never a patient, a UID or a peer. A metric's 
 service or the package that counts it. Readiness checks are not here (see `probes`).
 """
 
-from prometheus_client import Counter, Gauge, Histogram
+from typing import Any, Self
+
+import prometheus_client
+from prometheus_client import Gauge
+
+
+class _ResolvedLabels(prometheus_client.metrics.MetricWrapperBase):
+    """A metric that finds the series of label values which it has seen by one look-up.
+
+    The library converts and locks at each call; no series is ever removed here.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._resolved: dict[tuple[object, ...], Self] = {}
+        super().__init__(*args, **options)
+
+    def labels(self, *values: object, **named: object) -> Self:
+        """Return the series with these label values."""
+        if (series := self._resolved.get(values)) is None:
+            series = super().labels(*values, **named)
+            if not named:
+                self._resolved[values] = series
+        return series
+
+
+class Counter(_ResolvedLabels, prometheus_client.Counter):
+    """A number of events."""
+
+
+class Histogram(_ResolvedLabels, prometheus_client.Histogram):
+    """A distribution of durations or sizes."""
+
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100)
 

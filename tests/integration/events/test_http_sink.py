@@ -167,7 +167,6 @@ async def test_a_connection_that_the_sink_dropped_is_made_again() -> None:
 
 
 async def test_the_trace_context_is_sent() -> None:
-    tracing.configure("tests")
     sink = Sink()
     async with client_of(sink.app) as client:
         await client.accept(event())

@@ -55,7 +55,6 @@ def test_a_librarys_line_has_the_same_form(lines: io.StringIO) -> None:
 
 
 def test_a_trace_is_named(lines: io.StringIO) -> None:
-    tracing.configure("proxy")
     trace_id = "0af7651916cd43dd8448eb211c80319c"
     with tracing.span("C-STORE", f"00-{trace_id}-b7ad6b7169203331-01"):
         LOG.info("Within.")

@@ -49,7 +49,6 @@ def test_a_non_patient_object_is_refused_by_its_sop_class() -> None:
 
 
 def test_an_event_has_utc_time_and_its_trace_context() -> None:
-    tracing.configure("test")
     with tracing.span("store"):
         event = stored_event(OPERATION, SPACE, INSTANCE, Location("bucket", "key", 352), [])
         assert event.traceparent == tracing.traceparent() != ""

@@ -1,6 +1,7 @@
-"""A span around each DICOMweb request, when spans are exported.
+"""A trace of each DICOMweb request, with a span when spans are exported.
 
-It has the method, the route's template and the status, not the URL: a query may name a patient.
+The span has the method, the route's template and the status, not the URL: a query may name a
+patient.
 """
 
 from starlette.datastructures import Headers
@@ -10,14 +11,14 @@ from dimse_ingestion.observability import tracing
 
 
 class RequestSpanMiddleware:
-    """Record the request's span; the client's traceparent is its parent."""
+    """Continue the trace of the client's traceparent, or start one."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        if scope["type"] != "http" or not tracing.is_exporting():
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         method = scope["method"]

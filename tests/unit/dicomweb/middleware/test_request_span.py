@@ -1,7 +1,4 @@
 import pytest
-from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -12,6 +9,9 @@ from starlette.testclient import TestClient
 
 from dimse_ingestion.dicomweb.middleware.request_span import RequestSpanMiddleware
 from dimse_ingestion.observability import tracing
+from tests.exported_spans import exported_spans
+
+__all__ = ["exported_spans"]
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -26,22 +26,17 @@ def client() -> TestClient:
     return TestClient(Starlette(routes=routes, middleware=[Middleware(RequestSpanMiddleware)]))
 
 
-def test_a_request_has_no_span_when_nothing_is_exported(client: TestClient) -> None:
-    assert client.get("/studies/1.2").text == ""
+def test_a_request_has_a_trace_when_nothing_is_exported(client: TestClient) -> None:
+    assert client.get("/studies/1.2").text.startswith("00-")
+    assert client.get("/studies/1.2", headers={"traceparent": PARENT}).text == PARENT
 
 
 def test_a_request_has_a_span_that_names_no_patient(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, exported_spans: InMemorySpanExporter
 ) -> None:
-    tracing.configure("dicomweb")
-    monkeypatch.setattr(tracing, "_exporting", True)
-    provider = trace.get_tracer_provider()
-    assert isinstance(provider, TracerProvider)
-    exporter = InMemorySpanExporter()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
     headers = {"traceparent": PARENT}
     inner = client.get("/studies/1.2", params={"PatientName": "Yamada"}, headers=headers).text
-    (span,) = exporter.get_finished_spans()
+    (span,) = exported_spans.get_finished_spans()
     assert inner.split("-")[1] == PARENT.split("-")[1]
     assert dict(span.attributes or {}) == {
         "http.request.method": "GET",
