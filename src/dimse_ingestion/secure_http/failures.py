@@ -102,7 +102,7 @@ def tls_failure(error: BaseException, access: PeerAccess) -> str:
 
 def clear_text_failure(error: BaseException, url: str, access: PeerAccess) -> str:
     """Return a sentence if plain HTTP may have been sent to a TLS server; else an empty one."""
-    if not url.startswith("http://") or not isinstance(error, httpx2.RemoteProtocolError):
+    if not url.startswith("http://") or not isinstance(error, _BROKEN_OFF):
         return ""
     return (
         f"The {access.peer} broke off: if it speaks TLS, {access.url_setting} must begin with "

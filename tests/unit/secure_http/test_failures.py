@@ -1,4 +1,5 @@
 import ssl
+from dataclasses import replace
 
 import httpx2
 import pytest
@@ -110,7 +111,6 @@ def test_a_status_that_may_pass_is_transient(status: int) -> None:
     [
         (TimeoutError(), "The event sink gave no answer in 2.5 s (http://sink/events)."),
         (httpx2.ReadTimeout(""), "The event sink gave no answer in 2.5 s (http://sink/events)."),
-        (httpx2.ReadError(""), "The event sink broke off its answer (http://sink/events)."),
         (MountedMissing("The Secret is missing."), "The Secret is missing."),
         (
             httpx2.ConnectError(""),
@@ -120,6 +120,10 @@ def test_a_status_that_may_pass_is_transient(status: int) -> None:
             httpx2.RemoteProtocolError(""),
             "The event sink broke off: if it speaks TLS, K_SINK must begin with https://.",
         ),
+        (
+            httpx2.ReadError(""),
+            "The event sink broke off: if it speaks TLS, K_SINK must begin with https://.",
+        ),
     ],
 )
 def test_errors_of_a_request_are_transient_failures(error: Exception, sentence: str) -> None:
@@ -127,6 +131,14 @@ def test_errors_of_a_request_are_transient_failures(error: Exception, sentence: 
         raise error
     assert raised.value.comment == sentence
     assert raised.value.transient
+
+
+@pytest.mark.parametrize("error", [httpx2.ReadError(""), httpx2.RemoteProtocolError("")])
+def test_an_answer_over_tls_that_was_broken_off_names_the_address(error: Exception) -> None:
+    secure = replace(FAILURES, url="https://sink/events")
+    with pytest.raises(OutOfResources) as raised, secure.mapped(2.5):
+        raise error
+    assert raised.value.comment == "The event sink broke off its answer (https://sink/events)."
 
 
 def test_a_failure_within_the_block_passes_unchanged() -> None:

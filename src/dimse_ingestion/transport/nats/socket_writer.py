@@ -6,6 +6,7 @@ no NATS command.
 """
 
 import asyncio
+import os
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -165,8 +166,8 @@ def _abort_web_socket(transport: WebSocketTransport) -> None:
     opened = transport._ws
     under = opened.get_extra_info("socket") if opened is not None else None
     if under is not None:
-        with suppress(OSError):
-            under.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError), socket.socket(fileno=os.dup(under.fileno())) as duplicate:
+            duplicate.shutdown(socket.SHUT_RDWR)  # the event loop's own object can't do it
     task = asyncio.ensure_future(_close_web_socket(transport))
     _closing.add(task)
     task.add_done_callback(_closing.discard)
