@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import receiving, storing
+from benchmarks import distance, limits, receiving, replicas, retrieving, searching, storing
 from benchmarks.machine import describe, load_average
 from benchmarks.plan import PLANS, Plan, Selection
 from benchmarks.report import RESULTS, Results, read, table, write
@@ -24,6 +24,11 @@ FAMILIES: Sequence[Family] = (
     receiving.rows,
     storing.folder_rows,
     storing.minio_rows,
+    distance.rows,
+    replicas.rows,
+    searching.rows,
+    retrieving.rows,
+    limits.rows,
 )
 
 

@@ -24,7 +24,7 @@ _STYLE = (
 
 def draw(rows: Sequence[Row], origin: str) -> str:
     """Return the chart; `origin` says when and where the figures were measured."""
-    own = [row for row in rows if row.ratio is not None and row.system == _OURS]
+    own = [row for row in rows if row.ratio is not None and row.system.startswith(_OURS)]
     span = _span([row.ratio for row in own if row.ratio is not None])
     groups = [(family, list(each)) for family, each in groupby(own, lambda row: row.family)]
     height = _TITLE + sum(_HEAD + _ROW * len(each) for _, each in groups) + 24
@@ -84,7 +84,8 @@ def _bar(row: Row, y: int, span: float) -> Iterator[str]:
     even, end = _x(1.0, span), _x(ratio, span)
     left, width = min(even, end), max(abs(end - even), 1.0)
     colour = _AHEAD if ratio >= 1 else _BEHIND
-    yield _text(_LABELS - 8, y + 10, row.case, "case", "end")
+    label = row.case + row.system.removeprefix(_OURS)
+    yield _text(_LABELS - 8, y + 10, label, "case", "end")
     yield (
         f'<rect x="{left:.1f}" y="{y}" width="{width:.1f}" height="{_ROW - 5}" fill="{colour}"/>'
     )

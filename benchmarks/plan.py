@@ -28,6 +28,7 @@ class Plan:
     events: int
     study_instances: int
     requests: int
+    large_frames: int
     limit_operations: int
 
 
@@ -51,6 +52,7 @@ DEFAULT = Plan(
     events=1_000,
     study_instances=500,
     requests=20,
+    large_frames=512,
     limit_operations=200,
 )
 LONG = Plan(
@@ -67,6 +69,7 @@ LONG = Plan(
     events=2_000,
     study_instances=500,
     requests=50,
+    large_frames=2048,
     limit_operations=500,
 )
 SHORT = Plan(
@@ -83,6 +86,7 @@ SHORT = Plan(
     events=50,
     study_instances=10,
     requests=2,
+    large_frames=4,
     limit_operations=5,
 )
 PLANS = {"default": DEFAULT, "long": LONG, "short": SHORT}

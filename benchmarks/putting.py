@@ -31,7 +31,7 @@ def putting(bucket: S3Store, load: Load) -> Callable[[], Outcome]:
             octets=load.total * load.length,
             seconds=time.perf_counter() - started,
             latencies=latencies,
-            cpu={"sender": time.process_time() - cpu},
+            cpu={"client": time.process_time() - cpu},
         )
 
     return put_all

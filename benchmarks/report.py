@@ -27,7 +27,7 @@ Medians of the rounds, in which the systems take turns. **/s** are operations in
 clients together; **ratio** is this rate divided by that of the system named with it, so 1 is even \
 and more is better; **p50**, **p99** are of an operation from the first byte sent to the answer; \
 **first** is p50 up to the first match or byte; **CPU ms each** is the processor time of each \
-process for one operation, and **peak MiB** its memory; the sender is the benchmark's own. \
+process for one operation, and **peak MiB** its memory; the client is the benchmark itself. \
 `make bench` makes this page."""
 
 
@@ -108,9 +108,17 @@ def _cells(row: Row) -> list[str]:
 
 
 def _by_process(values: Mapping[str, float], *, total: bool) -> str:
-    """Return each process's figure; their sum without the sender first, when there are several."""
-    own = {name: value for name, value in values.items() if name != "sender"}
-    listed = ", ".join(f"{name} {figure(value)}" for name, value in values.items())
+    """Return each process's figure; their sum without the client first, when there are several.
+
+    Processes with less than a hundredth of the sum are left out: they had no part in it.
+    """
+    own = {name: value for name, value in values.items() if name != "client"}
+    least = sum(own.values()) / 100
+    listed = ", ".join(
+        f"{name} {figure(value)}"
+        for name, value in values.items()
+        if value >= least or len(own) == 1
+    )
     return f"**{figure(sum(own.values()))}**: {listed}" if total and len(own) > 1 else listed
 
 

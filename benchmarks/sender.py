@@ -103,7 +103,7 @@ class Senders:
             octets=length * len(latencies),
             seconds=max(each.ended for each in sent) - min(each.started for each in sent),
             latencies=latencies,
-            cpu={"sender": sum(each.cpu for each in sent)},
+            cpu={"client": sum(each.cpu for each in sent)},
         )
 
 

@@ -11,9 +11,10 @@ from benchmarks.report import Results, read
 from benchmarks.requirements import missing
 from benchmarks.samples import Row
 
+CATALOGUES = {"dimse-ingestion, SQLite", "dimse-ingestion, PostgreSQL"}
 pytestmark = [
     pytest.mark.skipif(bool(missing()), reason=missing()),
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1200),
 ]
 
 
@@ -23,7 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run(
         [sys.executable, "-m", "benchmarks", "--short", "--output", str(folder)],
         check=True,
-        timeout=550,
+        timeout=1150,
     )
     return folder
 
@@ -66,11 +67,46 @@ def test_every_load_is_stored(results: Results, family: str, peer: str) -> None:
     assert {(row.case, row.system, row.operations) for row in rows} == expected
 
 
+@pytest.mark.parametrize(
+    ("family", "cases", "systems"),
+    [
+        ("storing over 4 ms there and back", 1, {"dimse-ingestion", "Orthanc"}),
+        ("replicas of ingestion", 1, {"1 replica", "2 replicas"}),
+        ("searching", 4, {*CATALOGUES, "Orthanc"}),
+        ("recording events", 1, CATALOGUES),
+        ("DICOMweb", 10, {"dimse-ingestion", "Orthanc"}),
+        ("limits of the machine", 6, {"one process"}),
+    ],
+)
+def test_every_case_is_measured_at_every_system(
+    results: Results, family: str, cases: int, systems: set[str]
+) -> None:
+    rows = of_family(results, family)
+
+    assert len({row.case for row in rows}) == cases
+    assert {(row.case, row.system) for row in rows} == {
+        (case, system) for case in {row.case for row in rows} for system in systems
+    }
+
+
+@pytest.mark.parametrize(
+    ("family", "operations"),
+    [
+        ("storing over 4 ms there and back", SHORT.distance[0].total),
+        ("replicas of ingestion", SHORT.replicas_load.total),
+        ("searching", SHORT.queries),
+        ("recording events", SHORT.events // 8 * 8),
+    ],
+)
+def test_every_system_does_equally_much(results: Results, family: str, operations: int) -> None:
+    assert {row.operations for row in of_family(results, family)} == {operations}
+
+
 def test_each_process_of_the_whole_path_is_measured(results: Results) -> None:
     ours = [row for row in of_family(results, "storing in a folder") if row.ratio is not None]
     for row in ours:
         assert set(row.memory_mib) == {"proxy", "ingestion", "catalogue", "NATS"}
-        assert set(row.cpu_ms) == {*row.memory_mib, "sender"}
+        assert set(row.cpu_ms) == {*row.memory_mib, "client"}
         assert min(row.memory_mib.values()) > 1
 
 

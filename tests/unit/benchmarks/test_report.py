@@ -1,5 +1,6 @@
 """The benchmarks' page and chart."""
 
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -9,7 +10,7 @@ from benchmarks.samples import Row
 
 OURS = Row(
     "storing", "3 KB", "dimse-ingestion", 3, 30, 62.0, 0.2, 16.0, 40.0, None,
-    {"proxy": 1.5, "NATS": 0.5, "sender": 0.1}, {"proxy": 97.0}, "Orthanc", 0.125,
+    {"proxy": 1.5, "NATS": 0.5, "client": 0.1}, {"proxy": 97.0}, "Orthanc", 0.125,
 )  # fmt: skip
 PEER = Row("storing", "3 KB", "Orthanc", 3, 30, 530.0, 1.5, 1.9, 3.0, None, {"Orthanc": 1.4})
 AHEAD = Row("searching", "one study <1 k>", "dimse-ingestion", 3, 30, 8.0, 0.0, ratio=4.0,
@@ -32,8 +33,20 @@ def test_the_table_has_a_line_for_each_row() -> None:
     assert peer.startswith("| 3 KB | Orthanc | 530 | 1.50 |  | 1.90 | 3.00 |")
 
 
-def test_the_sum_of_processors_leaves_the_sender_out() -> None:
-    assert "**2.00**: proxy 1.50, NATS 0.50, sender 0.10" in table([OURS])[2]
+def test_the_sum_of_processors_leaves_the_client_out() -> None:
+    assert "**2.00**: proxy 1.50, NATS 0.50, client 0.10" in table([OURS])[2]
+
+
+def test_a_process_without_a_part_is_left_out() -> None:
+    idle = replace(OURS, cpu_ms={"proxy": 1.5, "NATS": 0.5, "dicomweb": 0.01})
+
+    assert "**2.01**: proxy 1.50, NATS 0.50 |" in table([idle])[2]
+
+
+def test_the_chart_names_the_variant_of_ours() -> None:
+    variant = replace(AHEAD, system="dimse-ingestion, SQLite")
+
+    assert "one study &lt;1 k&gt;, SQLite" in draw([variant], "")
 
 
 def test_a_column_without_a_value_is_left_out() -> None:

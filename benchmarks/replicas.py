@@ -1,0 +1,36 @@
+"""Growth with replicas of the ingestion service, against one replica.
+
+On a machine whose cores are busy with one replica nothing can grow: read it with the cores.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+from benchmarks.plan import Plan, Selection
+from benchmarks.samples import Row
+from benchmarks.sender import Senders
+from benchmarks.storing import storing_rows
+from benchmarks.systems import Deployment, our_services
+
+FAMILY = "replicas of ingestion"
+
+
+def rows(plan: Plan, senders: Senders, selection: Selection) -> Iterator[list[Row]]:
+    """Measure one load at systems that differ in their number of replicas."""
+    load = plan.replicas_load
+    if not selection.wants(FAMILY, str(load)):
+        return
+    with tempfile.TemporaryDirectory(prefix="bench-") as name, ExitStack() as stack:
+        systems = {
+            _name(count): stack.enter_context(
+                our_services(Path(name) / str(count), Deployment(replicas=count))
+            )
+            for count in plan.replicas
+        }
+        yield from storing_rows(FAMILY, senders, systems, [load], plan.rounds, _name(1))
+
+
+def _name(count: int) -> str:
+    return f"{count} replica{'s' if count > 1 else ''}"
