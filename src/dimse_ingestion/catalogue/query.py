@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, Select
 from dimse_ingestion.catalogue import sql_statements
 from dimse_ingestion.catalogue.database import database_errors, read_connection
 from dimse_ingestion.catalogue.event_rows import decode_elements, decode_json, decompress
-from dimse_ingestion.dicom.criteria import criteria
+from dimse_ingestion.dicom.criteria import Criterion, criteria
 from dimse_ingestion.dicom.elements import Element, by_tag, element
 from dimse_ingestion.dicom.encoder import SPECIFIC_CHARACTER_SET
 from dimse_ingestion.dicom.failure import DimseFailure
@@ -41,6 +41,7 @@ _MOST_CANDIDATES = 50_000
 _LONG_PAGE = 2 * 2**20  # bytes, compressed
 _LONG_DECODED = 8 * 2**20  # bytes of JSON, of which the elements take some ten times as many
 _LEVELS_WITH_ELEMENTS = {level: sql_statements.levels_with_elements(level) for level in LEVELS}
+_NO_PLACES: deque[Any] = deque()
 _IN_STUDY = {MODALITIES_IN_STUDY: "CS", SOP_CLASSES_IN_STUDY: "UI"}
 _Known = dict[int, Element]
 _Match = TypeVar("_Match")
@@ -56,31 +57,26 @@ def pages(
     Pages are fetched in `executor`; each may take `timeout` seconds. Raises DimseFailure: A900 for
     an invalid key, transient A700 when the database fails or takes too long.
     """
-    return _pages(
-        lambda: _PagedQuery(engine, query, source, timeout, _elements_of_match(query)),
-        query,
-        executor,
-    )
+    paged_query = _PagedQuery(engine, query, source, timeout, _elements_of_match(query))
+    return _pages(paged_query, query, executor)
 
 
 def located_pages(
     engine: Engine, query: Query, source: str, executor: Executor, timeout: float
 ) -> AsyncGenerator[list[Located], None]:
     """Yield pages of the matching instances with their current objects; otherwise like `pages`."""
-    return _pages(lambda: _PagedQuery(engine, query, source, timeout, _located), query, executor)
+    paged_query = _PagedQuery(engine, query, source, timeout, _located)
+    return _pages(paged_query, query, executor)
 
 
 async def _pages(
-    start: "Callable[[], _PagedQuery[_Match]]", query: Query, executor: Executor
+    paged_query: "_PagedQuery[_Match]", query: Query, executor: Executor
 ) -> AsyncGenerator[list[_Match], None]:
     loop = asyncio.get_running_loop()
-    paged_query = await loop.run_in_executor(executor, start)
     skip, remaining = query.offset, query.limit
     try:
-        while remaining != 0:
+        while remaining != 0 and paged_query.has_more:
             matches = await loop.run_in_executor(executor, paged_query.next_page)
-            if matches is None:
-                return
             page, skip = matches[skip:][:remaining], max(0, skip - len(matches))
             remaining = remaining if remaining is None else remaining - len(page)
             if page:
@@ -96,15 +92,17 @@ class _PagedQuery(Generic[_Match]):
         self, engine: Engine, query: Query, source: str, timeout: float, format_row: _Format[_Match]
     ) -> None:
         self.cancelled = Event()
+        self.has_more = True
+        """Whether there may be more matches."""
         self._engine = engine
         self._timeout = timeout
         self._deadline = 0.0
+        self._query = query
         self._level = query.scope
         self._source = source
         self._format = format_row
-        combined = query.combined_date_time
-        self._criteria = criteria(query.keys, combined_date_time=combined)
-        self._matches = all_of(self._criteria)
+        self._criteria: Mapping[int, Criterion] = {}
+        self._matches = all_of({})
         self._computed_keys = _ComputedKeys(source, query)
         self._limit = query.limit
         self._is_started = False
@@ -113,27 +111,54 @@ class _PagedQuery(Generic[_Match]):
         self._after: object = None
         self._size = _FIRST_PAGE
 
-    def next_page(self) -> list[_Match] | None:
-        """Return the matches among the next rows, or None when there are no more rows."""
+    def next_page(self) -> list[_Match]:
+        """Return the matches among the next rows, possibly none, and set `has_more`."""
         self._deadline = time.monotonic() + self._timeout
+        if not self._is_started:
+            self._parse_keys()
         with (
             database_errors(),
             read_connection(self._engine, self._timeout, self.cancelled) as connection,
         ):
             return self._page(connection)
 
-    def _page(self, connection: Connection) -> list[_Match] | None:
-        if self._criteria and not self._is_started:
+    def _parse_keys(self) -> None:
+        """Parse the keys: here, in the thread of the first page, because there may be many."""
+        combined = self._query.combined_date_time
+        self._criteria = criteria(self._query.keys, combined_date_time=combined)
+        self._matches = all_of(self._criteria)
+
+    def _page(self, connection: Connection) -> list[_Match]:
+        if not self._is_started:
+            self._is_started = True
+            self._start(connection)
+        if not self._rows and self._places != _NO_PLACES:
+            self._fetch_rows(connection)
+        matches = list(self._matching(connection))
+        self.has_more = bool(self._rows) or self._places != _NO_PLACES
+        return matches
+
+    def _start(self, connection: Connection) -> None:
+        """Fetch the rows themselves if unique keys name a few, else the places of candidates."""
+        if sql_statements.is_pinpointed(self._level, self._criteria, _FIRST_PAGE):
+            statement = sql_statements.pinpointed(
+                self._level, self._source, self._criteria, _FIRST_PAGE + 1
+            )
+            rows = connection.execute(statement).all()
+            if len(rows) <= _FIRST_PAGE:
+                self._rows.extend(sorted(rows, key=lambda row: row.place))
+                self._places = deque()
+                return
+        if self._criteria:
             self._places = self._candidates(connection)
-        self._is_started = True
-        if not self._rows:
-            rows = connection.execute(self._next_rows()).all()
-            if not rows and not self._places:
-                return None
-            self._after = rows[-1].place if rows else self._after
-            self._size = _next_size(self._size, self._level, rows)
-            self._rows.extend(rows)
-        return list(self._matching(connection))
+
+    def _fetch_rows(self, connection: Connection) -> None:
+        rows = connection.execute(self._next_rows()).all()
+        if self._places is None and len(rows) < self._size:
+            self._places = deque()  # these were the last
+        self._after = rows[-1].place if rows else self._after
+        self._size = _next_size(self._size, self._level, rows)
+        self._rows.extend(rows)
 
     def _candidates(self, connection: Connection) -> deque[Any] | None:
         """Return the places of all rows that may match, in order; None if there are very many."""

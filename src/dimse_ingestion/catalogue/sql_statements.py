@@ -10,10 +10,11 @@ from sqlalchemy import ColumnElement, FromClause, Select, exists, func, select
 
 from dimse_ingestion.catalogue.sql_conditions import conditions
 from dimse_ingestion.catalogue.tables import instances, objects, series, studies
-from dimse_ingestion.dicom.criteria import Criterion
+from dimse_ingestion.dicom.criteria import Criterion, OneOf
 from dimse_ingestion.dicom.query_levels import (
     MODALITIES_IN_STUDY,
     SOP_CLASSES_IN_STUDY,
+    UNIQUE_KEYS,
     levels_to,
 )
 
@@ -71,6 +72,22 @@ def rows_at(level: str, source: str, places: Sequence[object]) -> Select[tuple[o
     keyset = KEYSET[level]
     rows = _rows(level, source, {}, select(*_columns(level)))
     return rows.where(keyset.in_(places)).order_by(keyset)
+
+
+def is_pinpointed(level: str, criteria: Mapping[int, Criterion], most: int) -> bool:
+    """Return whether the unique key of the level has values, and at most `most` of them."""
+    key = criteria.get(UNIQUE_KEYS[level])
+    return level != "PATIENT" and isinstance(key, OneOf) and len(key.values) <= most
+
+
+def pinpointed(
+    level: str, source: str, criteria: Mapping[int, Criterion], most: int
+) -> Select[tuple[object, ...]]:
+    """Select at most `most` rows that may match, with the columns of `page`.
+
+    They are unordered, so that the index of the unique key is used.
+    """
+    return _rows(level, source, criteria, select(*_columns(level))).limit(most)
 
 
 def _rows(

@@ -84,8 +84,10 @@ class Retriever:
 
     async def instance(self, study: str, series: str, instance: str) -> Located | None:
         """Return one instance, or None when it is not in the catalogue."""
-        async with aclosing(self.instances(study, series, instance)) as instances:
-            return await anext(instances, None)
+        query = Query(scope="IMAGE", keys=_level_keys(study, series, instance), limit=1)
+        # read to the end: leaving an answer early closes the connection to the catalogue
+        instances = [each async for each in self._queries.objects(query)]
+        return instances[0] if instances else None
 
     async def objects(
         self, instances: AsyncGenerator[Located, None]
