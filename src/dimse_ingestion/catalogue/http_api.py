@@ -32,7 +32,7 @@ from dimse_ingestion.events.batch_codec import BATCH_TYPE
 from dimse_ingestion.events.contract import ImageStoredEvent
 from dimse_ingestion.observability import metrics, probes, tracing
 from dimse_ingestion.queries import wire
-from dimse_ingestion.queries.contract import Located, Query
+from dimse_ingestion.queries.contract import Query
 from dimse_ingestion.secure_http.bearer import RequireToken
 from dimse_ingestion.secure_http.mounted_value import MountedValue
 from dimse_ingestion.settings import CatalogueSettings, MountedMissing
@@ -209,7 +209,7 @@ class HttpApi:
 
     async def _pages(
         self, query: Query, source: str, *, objects: bool
-    ) -> AsyncGenerator[Sequence[list[Element] | Located], None]:
+    ) -> AsyncGenerator[Sequence[list[Element] | wire.EncodedLocated], None]:
         """Yield pages of matches; raises A700 beyond the largest number of matches."""
         engine = self._database.engine
         left = self._settings.maximum_matches

@@ -13,27 +13,27 @@ from concurrent.futures import Executor
 from threading import Event
 from typing import Any, Generic, TypeVar
 
+import msgspec
 from sqlalchemy import Connection, Engine, Select
 
 from dimse_ingestion.catalogue import sql_statements
+from dimse_ingestion.catalogue.computed_keys import ComputedKeys, DecodedRow, Known
 from dimse_ingestion.catalogue.database import database_errors, read_connection
-from dimse_ingestion.catalogue.event_rows import decode_elements, decode_json, decompress
+from dimse_ingestion.catalogue.event_rows import decode_json, decompress
 from dimse_ingestion.dicom.criteria import Criterion, criteria
 from dimse_ingestion.dicom.elements import Element, by_tag, element
 from dimse_ingestion.dicom.encoder import SPECIFIC_CHARACTER_SET
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.matching import all_of
 from dimse_ingestion.dicom.query_levels import (
-    COUNTS,
     KEYS,
     LEVELS,
-    MODALITIES_IN_STUDY,
-    SOP_CLASSES_IN_STUDY,
     UNIQUE_KEYS,
     levels_to,
 )
 from dimse_ingestion.dicom.status import Status
-from dimse_ingestion.queries.contract import Located, Query
+from dimse_ingestion.queries.contract import Query
+from dimse_ingestion.queries.wire import EncodedLocated
 
 _FIRST_PAGE = 50
 _LARGEST_PAGE = 800
@@ -42,11 +42,9 @@ _LONG_PAGE = 2 * 2**20  # bytes, compressed
 _LONG_DECODED = 8 * 2**20  # bytes of JSON, of which the elements take some ten times as many
 _LEVELS_WITH_ELEMENTS = {level: sql_statements.levels_with_elements(level) for level in LEVELS}
 _NO_PLACES: deque[Any] = deque()
-_IN_STUDY = {MODALITIES_IN_STUDY: "CS", SOP_CLASSES_IN_STUDY: "UI"}
-_Known = dict[int, Element]
 _Match = TypeVar("_Match")
-_Format = Callable[[Any, _Known], _Match]
-"""Makes a match from a row and its elements."""
+_Format = Callable[[DecodedRow], _Match]
+"""Makes a match from a row."""
 
 
 def pages(
@@ -63,9 +61,9 @@ def pages(
 
 def located_pages(
     engine: Engine, query: Query, source: str, executor: Executor, timeout: float
-) -> AsyncGenerator[list[Located], None]:
+) -> AsyncGenerator[list[EncodedLocated], None]:
     """Yield pages of the matching instances with their current objects; otherwise like `pages`."""
-    paged_query = _PagedQuery(engine, query, source, timeout, _located)
+    paged_query = _PagedQuery(engine, query, source, timeout, _located, needs_known=False)
     return _pages(paged_query, query, executor)
 
 
@@ -89,7 +87,14 @@ class _PagedQuery(Generic[_Match]):
     """A query that is being executed; each page may be fetched by another thread."""
 
     def __init__(
-        self, engine: Engine, query: Query, source: str, timeout: float, format_row: _Format[_Match]
+        self,
+        engine: Engine,
+        query: Query,
+        source: str,
+        timeout: float,
+        format_row: _Format[_Match],
+        *,
+        needs_known: bool = True,
     ) -> None:
         self.cancelled = Event()
         self.has_more = True
@@ -101,9 +106,10 @@ class _PagedQuery(Generic[_Match]):
         self._level = query.scope
         self._source = source
         self._format = format_row
+        self._needs_known = needs_known
         self._criteria: Mapping[int, Criterion] = {}
         self._matches = all_of({})
-        self._computed_keys = _ComputedKeys(source, query)
+        self._computed_keys = ComputedKeys(source, query)
         self._limit = query.limit
         self._is_started = False
         self._places: deque[Any] | None = None
@@ -127,6 +133,10 @@ class _PagedQuery(Generic[_Match]):
         combined = self._query.combined_date_time
         self._criteria = criteria(self._query.keys, combined_date_time=combined)
         self._matches = all_of(self._criteria)
+        if sql_statements.is_exact(self._level, self._criteria):
+            self._matches = all_of({})
+        else:
+            self._needs_known = True
 
     def _page(self, connection: Connection) -> list[_Match]:
         if not self._is_started:
@@ -177,25 +187,24 @@ class _PagedQuery(Generic[_Match]):
         places = [self._places.popleft() for _ in range(number)]
         return sql_statements.rows_at(self._level, self._source, places)
 
-    def _decode_rows(self) -> Iterator[tuple[Any, _Known]]:
+    def _decode_rows(self) -> Iterator[DecodedRow]:
         """Yield the next rows with their elements, as many as may be in memory at once."""
+        levels = _LEVELS_WITH_ELEMENTS[self._level]
         length = 0
         while self._rows and length < _LONG_DECODED:
             row = self._rows.popleft()._mapping
-            level_elements = {
-                each: decompress(row[f"{each}_elements"])
-                for each in _LEVELS_WITH_ELEMENTS[self._level]
-            }
-            length += sum(map(len, level_elements.values()))
-            yield row, _known(self._level, level_elements)
+            needed = levels if self._needs_known else levels[-1:]
+            json = {each: decompress(row[f"{each}_elements"]) for each in needed}
+            length += sum(map(len, json.values()))
+            yield DecodedRow(row, json, _known(self._level, json) if self._needs_known else {})
 
     def _matching(self, connection: Connection) -> Iterator[_Match]:
-        known = list(self._decode_rows())
-        self._computed_keys.add(connection, known)
-        for row, elements in known:
+        rows = list(self._decode_rows())
+        self._computed_keys.add(connection, rows)
+        for row in rows:
             self._check_time()
-            if self._matches(elements):
-                yield self._format(row, elements)
+            if self._matches(row.known):
+                yield self._format(row)
 
     def _check_time(self) -> None:
         """Raise A700 when this page takes too long, or the query is cancelled."""
@@ -209,16 +218,17 @@ def _elements_of_match(query: Query) -> _Format[list[Element]]:
     unique = (UNIQUE_KEYS[level] for level in levels_to(query.scope))
     wanted = {key.tag for key in query.keys} | {SPECIFIC_CHARACTER_SET, *unique}
 
-    def elements_of_match(_: Any, known: _Known) -> list[Element]:
+    def elements_of_match(row: DecodedRow) -> list[Element]:
+        known = row.known
         return [known[tag] for tag in sorted(known) if query.all_keys or tag in wanted]
 
     return elements_of_match
 
 
-def _located(row: Any, _: _Known) -> Located:
+def _located(row: DecodedRow) -> EncodedLocated:
     """Return the elements of the object itself, not those of its study's and series' rows."""
-    place = {column: row[column] for column in sql_statements.PLACE}
-    return Located(elements=decode_elements(row["IMAGE_elements"]), **place)
+    place = {column: row.columns[column] for column in sql_statements.PLACE}
+    return EncodedLocated(elements=msgspec.Raw(row.json["IMAGE"]), **place)
 
 
 def _next_size(size: int, level: str, rows: Any) -> int:
@@ -227,7 +237,7 @@ def _next_size(size: int, level: str, rows: Any) -> int:
     return max(1, size // 2) if length > _LONG_PAGE else min(2 * size, _LARGEST_PAGE)
 
 
-def _known(level: str, level_elements: Mapping[str, bytes]) -> _Known:
+def _known(level: str, level_elements: Mapping[str, bytes]) -> Known:
     """Return a row's elements; keys of a level above only from that level, so that levels agree."""
     elements = {SPECIFIC_CHARACTER_SET: element(SPECIFIC_CHARACTER_SET, "CS")}
     above: frozenset[int] = frozenset()
@@ -236,47 +246,3 @@ def _known(level: str, level_elements: Mapping[str, bytes]) -> _Known:
         elements |= {tag: value for tag, value in own.items() if tag not in above}
         above |= KEYS[each] | KEYS["PATIENT"]
     return elements
-
-
-def _computed_for_all(query: Query) -> set[int]:
-    """Return the computed keys of a query for all keys of a level."""
-    if not query.all_keys:
-        return set()
-    own = {tag for tag, (level, _) in COUNTS.items() if level == query.scope}
-    return own | (_IN_STUDY.keys() if query.scope == "STUDY" else set())
-
-
-class _ComputedKeys:
-    """Keys that no instance has: numbers of related entities, and values of a whole study."""
-
-    def __init__(self, source: str, query: Query) -> None:
-        self._source = source
-        levels = levels_to(query.scope)
-        tags = {key.tag for key in query.keys} | _computed_for_all(query)
-        self._counts = [tag for tag in tags if tag in COUNTS and COUNTS[tag][0] in levels]
-        self._collected = [tag for tag in tags if tag in _IN_STUDY and "STUDY" in levels]
-
-    def add(self, connection: Connection, known: list[tuple[Any, dict[int, Element]]]) -> None:
-        """Add the computed keys to each row's elements, by one statement for each key."""
-        for tag in self._counts:
-            of, below = COUNTS[tag]
-            identities = {row[f"{of}_id"] for row, _ in known}
-            statement = sql_statements.count_related(of, below, self._source, identities)
-            numbers = {row[0]: row[1] for row in connection.execute(statement)}
-            for row, elements in known:
-                elements[tag] = element(tag, "IS", str(numbers.get(row[f"{of}_id"], 0)))
-        for tag in self._collected:
-            collected = self._of_studies(connection, tag, {row["STUDY_id"] for row, _ in known})
-            for row, elements in known:
-                values = sorted(collected.get(row["STUDY_id"], ()))
-                elements[tag] = element(tag, _IN_STUDY[tag], "\\".join(values))
-
-    def _of_studies(
-        self, connection: Connection, tag: int, studies: set[object]
-    ) -> dict[object, set[str]]:
-        collected: dict[object, set[str]] = {}
-        statement = sql_statements.distinct_in_studies(tag, studies)
-        for study, value in connection.execute(statement):
-            if value:
-                collected.setdefault(study, set()).add(value)
-        return collected

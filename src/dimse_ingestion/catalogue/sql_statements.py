@@ -3,10 +3,21 @@
 The conditions are made in `sql_conditions`; what they leave open `query` decides in Python.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, Select, exists, func, select
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    FromClause,
+    Select,
+    bindparam,
+    exists,
+    func,
+    select,
+)
 
 from dimse_ingestion.catalogue.sql_conditions import conditions
 from dimse_ingestion.catalogue.tables import instances, objects, series, studies
@@ -43,6 +54,9 @@ _JOINED: dict[str, FromClause] = {
         objects, objects.c.id == instances.c.object
     ),
 }
+_MOST_EXACT = 100
+_UID = re.compile(r"[0-9.]{1,64}")
+_IDENTITIES: BindParameter[object] = bindparam("identities", expanding=True)
 _ELEMENTS = {"STUDY": studies, "SERIES": series, "IMAGE": objects}
 
 
@@ -72,6 +86,21 @@ def rows_at(level: str, source: str, places: Sequence[object]) -> Select[tuple[o
     keyset = KEYSET[level]
     rows = _rows(level, source, {}, select(*_columns(level)))
     return rows.where(keyset.in_(places)).order_by(keyset)
+
+
+def is_exact(level: str, criteria: Mapping[int, Criterion]) -> bool:
+    """Return whether SQL alone decides: the criteria are a few UIDs of studies, series, instances.
+
+    Their columns have exactly the values that Python would compare.
+    """
+    unique = {UNIQUE_KEYS[each] for each in levels_to(level) if each != "PATIENT"}
+    return all(
+        tag in unique
+        and isinstance(each, OneOf)
+        and len(each.values) <= _MOST_EXACT
+        and all(map(_UID.fullmatch, each.values))
+        for tag, each in criteria.items()
+    )
 
 
 def is_pinpointed(level: str, criteria: Mapping[int, Criterion], most: int) -> bool:
@@ -129,10 +158,12 @@ def _is_patient_s_highest() -> ColumnElement[bool]:
     return ~exists(higher.correlate(studies))
 
 
-def count_related(
-    of: str, below: str, source: str, identities: Iterable[object]
-) -> Select[object, int]:
-    """Count the rows of level `below` for each of these rows of level `of`."""
+@cache
+def count_related(of: str, below: str) -> Select[object, int]:
+    """Count the rows of level `below` for each of some rows of level `of`.
+
+    Its parameters are `source` and `identities`. Built once: that costs more than its execution.
+    """
     own = KEYSET[of]
     joined = (
         _JOINED[below]
@@ -142,15 +173,16 @@ def count_related(
     return (
         select(own, func.count())
         .select_from(joined)
-        .where(studies.c.source == source, own.in_(identities))
+        .where(studies.c.source == bindparam("source"), own.in_(_IDENTITIES))
         .group_by(own)
     )
 
 
-def distinct_in_studies(tag: int, identities: Iterable[object]) -> Select[object, str]:
-    """Select the modalities or SOP classes of each of these studies."""
+@cache
+def distinct_in_studies(tag: int) -> Select[object, str]:
+    """Select the modalities or SOP classes of each of the studies `identities`. Built once."""
     table, column = {
         MODALITIES_IN_STUDY: (series, series.c.modality),
         SOP_CLASSES_IN_STUDY: (instances, instances.c.sop_class_uid),
     }[tag]
-    return select(table.c.study, column).where(table.c.study.in_(identities)).distinct()
+    return select(table.c.study, column).where(table.c.study.in_(_IDENTITIES)).distinct()

@@ -57,6 +57,18 @@ class _QueryBody(msgspec.Struct, frozen=True, omit_defaults=True):
     all_keys: bool = msgspec.field(default=False, name="allKeys")
 
 
+class EncodedLocated(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """A `Located` whose elements are encoded already, as the catalogue has them."""
+
+    elements: msgspec.Raw
+    transfer_syntax_uid: str
+    bucket_name: str
+    object_name: str
+    size: int
+    header_size: int
+    sha256: str
+
+
 class ObjectNames(msgspec.Struct, frozen=True, rename="camel"):
     """Names of objects in a bucket: those to compare, or in the answer those without an entry."""
 
@@ -141,7 +153,7 @@ def decode_names(body: bytes) -> ObjectNames:
     return names
 
 
-def encode_match(match: list[Element] | Located) -> bytes:
+def encode_match(match: list[Element] | Located | EncodedLocated) -> bytes:
     """Return the line of an answer for one match."""
     return _encoder.encode(match) + b"\n"
 

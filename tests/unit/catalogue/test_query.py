@@ -4,14 +4,18 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import pytest
 from sqlalchemy import Engine
+from sqlalchemy import event as sqlalchemy_event
 
 from dimse_ingestion.catalogue.database import open_engine
 from dimse_ingestion.catalogue.migrate import upgrade
 from dimse_ingestion.catalogue.query import located_pages
 from dimse_ingestion.catalogue.record import record
 from dimse_ingestion.dicom.elements import Element, element
+from dimse_ingestion.queries.contract import Query
+from dimse_ingestion.queries.wire import EncodedLocated
 from tests.instances import PROVIDER, event, query, read
 
 ABOUT_3_MIB = [Element("5200", "9230", "SQ", items=[[element(0x00180050, "DS", "0.625")]] * 50_000)]
@@ -28,7 +32,12 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 async def pages(engine: Engine, limit: int | None = None) -> list[list[str | None]]:
     with ThreadPoolExecutor(1) as executor:
         found = located_pages(engine, query("IMAGE", limit), PROVIDER, executor, 60.0)
-        return [[read(each.elements, "SOPInstanceUID") for each in page] async for page in found]
+        return [[_uid(each) for each in page] async for page in found]
+
+
+def _uid(located: EncodedLocated) -> str | None:
+    elements = msgspec.json.decode(located.elements, type=list[Element])
+    return read(elements, "SOPInstanceUID")
 
 
 async def test_large_instances_come_a_few_at_a_time_and_all(engine: Engine) -> None:
@@ -45,3 +54,31 @@ async def test_large_instances_come_a_few_at_a_time_and_all(engine: Engine) -> N
 async def test_small_instances_come_in_one_page(engine: Engine) -> None:
     record(engine, [event(instance=f"1.2.1.1.{number}") for number in range(40)], "latest")
     assert [len(page) for page in await pages(engine)] == [40]
+
+
+def key(instance: str) -> Query:
+    return Query(scope="IMAGE", keys=[element(0x00080018, "UI", instance)], limit=1)
+
+
+async def test_an_instance_by_its_uid_takes_one_statement(engine: Engine) -> None:
+    record(engine, [event(instance=f"1.2.1.1.{number}") for number in range(3)], "latest")
+    statements: list[str] = []
+    sqlalchemy_event.listen(
+        engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2])
+    )
+    with ThreadPoolExecutor(1) as executor:
+        found = located_pages(engine, key("1.2.1.1.1"), PROVIDER, executor, 60.0)
+        assert [[_uid(each) for each in page] async for page in found] == [["1.2.1.1.1"]]
+        selects = [each for each in statements if each.startswith("SELECT")]
+        assert len(selects) == 1
+        nothing = located_pages(engine, key("1.2.1.1.7"), PROVIDER, executor, 60.0)
+        assert [page async for page in nothing] == []
+
+
+async def test_more_unique_keys_than_a_page_has_rows_come_in_order(engine: Engine) -> None:
+    uids = [f"1.2.1.1.{number}" for number in range(120)]
+    record(engine, [event(instance=uid) for uid in uids], "latest")
+    wanted = Query(scope="IMAGE", keys=[element(0x00080018, "UI", "\\".join(reversed(uids)))])
+    with ThreadPoolExecutor(1) as executor:
+        found = located_pages(engine, wanted, PROVIDER, executor, 60.0)
+        assert [_uid(each) for page in [each async for each in found] for each in page] == uids
