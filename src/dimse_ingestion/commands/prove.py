@@ -17,9 +17,8 @@ from dimse_ingestion.dicom.ae_title import validate
 from dimse_ingestion.observability import logging
 from dimse_ingestion.proxy.app import running
 from dimse_ingestion.proxy.service import RunningProxy
-from dimse_ingestion.scu.instance_file import InstanceFile
+from dimse_ingestion.scu.instance_file import InstanceFile, write_sample
 from dimse_ingestion.scu.modality import Modality, NoAnswer
-from dimse_ingestion.scu.sample import write_sample
 from dimse_ingestion.settings import ConfigurationMistake, ProxySettings
 
 CALLING_AE_TITLE = "DIMSE-PROVE"

@@ -16,7 +16,7 @@ from dimse_ingestion.observability import logging
 from dimse_ingestion.observability.http_server import serve
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.observability.probes import Health, routes, watch_readiness
-from dimse_ingestion.observability.shutdown import stop_signal
+from dimse_ingestion.observability.process import stop_signal
 from dimse_ingestion.operator.api_errors import Refusal, Unreachable
 from dimse_ingestion.operator.cluster import Cluster, api_client, open_cluster
 from dimse_ingestion.operator.handlers import Handlers, kopf_settings, post_event

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from dimse_ingestion.observability.process import run_service
+from dimse_ingestion.observability.process import run_service, stop_signal
 from dimse_ingestion.settings import ProxySettings
 
 SETTINGS = ProxySettings(ae_title="A", nats_url="nats:4222", nats_subject_root="a")
@@ -39,3 +39,15 @@ async def test_an_error_at_the_start_is_raised(lines: io.StringIO) -> None:
 
     with pytest.raises(ValueError, match="wrong"):
         await run_service("proxy", SETTINGS, failing())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_is_an_event_and_nothing_else(number: signal.Signals) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with stop_signal() as output:
+        assert not output.is_set()
+        os.kill(os.getpid(), number)
+        await asyncio.wait_for(output.wait(), 60)
+        os.kill(os.getpid(), number)
+        await asyncio.sleep(0)
+    assert signal.getsignal(signal.SIGTERM) == before

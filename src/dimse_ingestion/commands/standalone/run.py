@@ -23,7 +23,7 @@ from dimse_ingestion.dicomweb import app as dicomweb
 from dimse_ingestion.ingestion import app as ingestion
 from dimse_ingestion.observability import logging, tracing
 from dimse_ingestion.observability.logging import logger
-from dimse_ingestion.observability.shutdown import stop_signal
+from dimse_ingestion.observability.process import stop_signal
 from dimse_ingestion.proxy import app as proxy
 from dimse_ingestion.proxy.service import RunningProxy
 from dimse_ingestion.settings import (

@@ -1,11 +1,14 @@
 """Stored values mapped to eight bits of grey or colour (PS3.3 C.7.6.3, C.11), strip by strip.
 
-Every attribute applied here is optional: one that is empty or not a number is ignored, because an
-image without its window is better than none. Runs in the processes of `decoder_pool`.
+Windows, palettes and lookup tables are applied here. All are optional: one that is empty, invalid
+or not a number is ignored, because an image without its window is better than none. Some writers
+leave tables empty or shorter than their descriptor says: existing entries are used. Runs in the
+processes of `decoder_pool`.
 """
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +17,6 @@ from pydicom import Dataset
 from pydicom.multival import MultiValue
 from pydicom.pixels.processing import apply_color_lut
 
-from dimse_ingestion.dicomweb.pixels.lookup_tables import LookupTable, sequence_table, table
 from dimse_ingestion.dicomweb.pixels.render_parameters import Window
 
 Pixels = NDArray[Any]
@@ -22,6 +24,62 @@ _Shading = Callable[[Pixels], Pixels]
 _EIGHT_BITS = 255
 _STRIP = 2**20  # pixels: each takes eight bytes during the mapping
 _COLOURS = ("Red", "Green", "Blue")
+_MAX_ENTRIES = 2**16
+_SIGNED = 2**15
+
+
+@dataclass(frozen=True)
+class _LookupTable:
+    """Entries for inputs from `first` on; inputs outside get the first or last entry."""
+
+    first: int
+    entries: Pixels
+    bits: int
+
+    def apply(self, values: Pixels) -> Pixels:
+        """Return the entry for each value; a value that is not a number counts as 0."""
+        place = np.nan_to_num(values).astype(np.int64) - self.first
+        entries: Pixels = self.entries[np.clip(place, 0, len(self.entries) - 1)]
+        return entries
+
+    @property
+    def maximum(self) -> int:
+        """Return the largest value of an entry."""
+        return int(2**self.bits - 1)
+
+
+def _sequence_table(data_set: Dataset, keyword: str) -> _LookupTable | None:
+    """Return the table of a sequence's first item, or None where it has none."""
+    try:
+        items = data_set.get(keyword) or []
+        item: Dataset | None = items[0] if len(items) else None
+    except (TypeError, ValueError):
+        return None
+    return None if item is None else _table(item, "LUTDescriptor", "LUTData", data_set)
+
+
+def _table(item: Dataset, descriptor: str, data: str, image: Dataset) -> _LookupTable | None:
+    """Return the table of two attributes, or None where they are invalid."""
+    try:
+        count, first, bits = (int(each) for each in item.get(descriptor))
+        value = item.get(data)
+        raw = value if isinstance(value, bytes) else np.atleast_1d(value).astype("<u2").tobytes()
+    except (TypeError, ValueError, OverflowError):
+        return None
+    count = count % _MAX_ENTRIES or _MAX_ENTRIES
+    if not 1 <= bits <= 16 or not raw:
+        return None
+    is_signed = image.get("PixelRepresentation", 0) == 1
+    first = first - 2 * _SIGNED if is_signed and first >= _SIGNED else first
+    if _has_bytes(raw, count, bits):
+        return _LookupTable(first, np.frombuffer(raw, np.uint8)[:count], min(bits, 8))
+    words = np.frombuffer(raw[: len(raw) // 2 * 2], "<u2")[:count]
+    return _LookupTable(first, words, bits) if len(words) else None
+
+
+def _has_bytes(raw: bytes, count: int, bits: int) -> bool:
+    """Tell whether entries are bytes, by their length, as writers differ (PS3.3 C.11.1.1.1)."""
+    return len(raw) in (count, count + count % 2) or (bits <= 8 and len(raw) < 2 * count)
 
 
 def grey_pixels(pixels: Pixels, data_set: Dataset, window: Window | None) -> Pixels:
@@ -62,7 +120,7 @@ def _strips(pixels: Pixels) -> Iterator[Pixels]:
 
 def _modality_lut(data_set: Dataset) -> _Shading:
     """Return the function that applies the modality LUT to stored values."""
-    lookup = sequence_table(data_set, "ModalityLUTSequence")
+    lookup = _sequence_table(data_set, "ModalityLUTSequence")
     slope = (numbers(data_set, "RescaleSlope") or [1.0])[0] or 1.0
     intercept = (numbers(data_set, "RescaleIntercept") or [0.0])[0]
 
@@ -101,7 +159,7 @@ def _voi_shading(
     pixels: Pixels, values: _Shading, data_set: Dataset, window: Window | None
 ) -> _Shading:
     """Return the shading by requested window, stored VOI LUT, stored window, or range of values."""
-    lookup = sequence_table(data_set, "VOILUTSequence") if window is None else None
+    lookup = _sequence_table(data_set, "VOILUTSequence") if window is None else None
     if lookup is not None:
         return _table_shading(lookup)
     window = window or _stored_window(data_set)
@@ -110,7 +168,7 @@ def _voi_shading(
     return _range_shading(*_range(values(part) for part in _strips(pixels)))
 
 
-def _table_shading(lookup: LookupTable) -> _Shading:
+def _table_shading(lookup: _LookupTable) -> _Shading:
     """Return the shading by the first VOI LUT (PS3.3 C.11.2.1.1)."""
     return lambda values: np.clip(lookup.apply(values) / float(lookup.maximum), 0.0, 1.0)
 
@@ -150,22 +208,22 @@ def _range_shading(minimum: float, maximum: float) -> _Shading:
     return lambda values: np.clip(np.nan_to_num((values - minimum) / width), 0.0, 1.0)
 
 
-def _palette(data_set: Dataset) -> list[LookupTable] | None:
+def _palette(data_set: Dataset) -> list[_LookupTable] | None:
     """Return a table for each colour, or None where one is missing."""
     name = "{}PaletteColorLookupTable"
     tables = [
-        table(data_set, f"{name.format(each)}Descriptor", f"{name.format(each)}Data", data_set)
+        _table(data_set, f"{name.format(each)}Descriptor", f"{name.format(each)}Data", data_set)
         for each in _COLOURS
     ]
     complete = [each for each in tables if each is not None]
     return complete if len(complete) == len(_COLOURS) else None
 
 
-def _apply_palette(pixels: Pixels, palette: list[LookupTable]) -> Pixels:
+def _apply_palette(pixels: Pixels, palette: list[_LookupTable]) -> Pixels:
     shown = np.empty((*pixels.shape, len(palette)), np.uint8)
     for number, each in enumerate(palette):
         entries = each.entries >> max(0, _used_bits(each) - 8)
-        eight = LookupTable(each.first, entries.astype(np.uint8), 8)
+        eight = _LookupTable(each.first, entries.astype(np.uint8), 8)
         for part, target in zip(_strips(pixels), _strips(shown[..., number]), strict=True):
             target[...] = eight.apply(part)
     return shown
@@ -181,7 +239,7 @@ def _apply_segmented_palette(pixels: Pixels, data_set: Dataset) -> Pixels | None
         return None
 
 
-def _used_bits(palette: LookupTable) -> int:
+def _used_bits(palette: _LookupTable) -> int:
     """Return the bits used in entries: some writers use the lower 8 of 16 (PS3.3 C.7.6.3.1.6)."""
     return max(8, palette.bits)
 

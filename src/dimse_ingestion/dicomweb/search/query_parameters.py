@@ -1,18 +1,21 @@
 """Searches parsed from a query string (PS3.18 section 8.3.4 and table 10.6.1-2).
 
-Attributes to match become the same keys as in a C-FIND; `dicom.query_levels` says which keys a
-level supports. This module sends no query.
+Attribute IDs (8.3.1.1: a tag, a keyword, or a path of them) and their values become the same keys
+as in a C-FIND; `dicom.query_levels` says which keys a level supports. This module sends no query.
 """
 
+import string
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from http import HTTPStatus
+
+from pydicom.datadict import tag_for_keyword
 
 from dimse_ingestion.dicom.elements import Element, element
 from dimse_ingestion.dicom.query_levels import supported_keys
 from dimse_ingestion.dicom.value_representations import vr_of
 from dimse_ingestion.dicomweb.http.problems import Problem
-from dimse_ingestion.dicomweb.search.attribute_names import attribute_path, printable
 
 _MAX_ATTRIBUTES = 200
 _MAX_LISTED = 5  # names in a warning
@@ -27,6 +30,10 @@ _LIST_VRS = frozenset({"CS", "UI"})  # VRs whose values have no comma, so that i
 _UNPRINTABLE = frozenset(map(chr, range(32))) - set("\t\n\f\r")
 _NAMES = {"STUDY": "studies", "SERIES": "series", "IMAGE": "instances"}
 _Path = tuple[int, ...]
+_HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
+_MAX_PRINTED = 64
+_MAX_ATTRIBUTE_ID = 1024
+_NAME_CHARACTERS = frozenset(string.ascii_letters + string.digits + "._-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +104,7 @@ def _attributes(values: dict[str, list[str]]) -> tuple[dict[_Path, str], list[st
     conditions: dict[_Path, str] = {}
     ignored = []
     for name, texts in values.items():
-        path = attribute_path(name)
+        path = _attribute_path(name)
         if path is None:
             ignored.append(name)
             continue
@@ -109,7 +116,7 @@ def _attributes(values: dict[str, list[str]]) -> tuple[dict[_Path, str], list[st
 
 def _fields(included: Iterable[str]) -> tuple[frozenset[int], list[str]]:
     """Return the tags of `includefield`, and the names in it that are not attributes."""
-    paths = {name: attribute_path(name) for name in included if name and name != "all"}
+    paths = {name: _attribute_path(name) for name in included if name and name != "all"}
     ignored = [name for name, path in paths.items() if path is None]
     return frozenset(path[0] for path in paths.values() if path is not None), ignored
 
@@ -117,7 +124,7 @@ def _fields(included: Iterable[str]) -> tuple[frozenset[int], list[str]]:
 def _ignored_warning(kind: str, names: Sequence[str]) -> Iterable[str]:
     """Yield the warning that names of this kind were ignored, if there are any."""
     if names:
-        listed = ", ".join(dict.fromkeys(map(printable, names[:_MAX_LISTED])))
+        listed = ", ".join(dict.fromkeys(map(_printable, names[:_MAX_LISTED])))
         more = ", and others" if len(names) > _MAX_LISTED else ""
         yield f"Ignored {kind}, which is not an attribute of PS3.6: {listed}{more}."
 
@@ -178,3 +185,35 @@ def _key(tag: int, inner: dict[_Path, str]) -> Element:
             HTTPStatus.BAD_REQUEST, f"{tag_text} is a sequence: ask for an attribute within it."
         )
     return element(tag, vr, value.replace(",", "\\") if vr in _LIST_VRS else value)
+
+
+def _attribute_path(text: str) -> tuple[int, ...] | None:
+    """Return the tags of an attribute ID, or None where it names no attribute.
+
+    All tags but the last are sequences' tags; raises Problem 400 where they are not.
+    """
+    if len(text) > _MAX_ATTRIBUTE_ID:
+        return None
+    path = [tag for part in text.split(".") if (tag := _tag(part)) is not None]
+    if len(path) <= text.count("."):
+        return None
+    if any(vr_of(tag) != "SQ" for tag in path[:-1]):
+        raise Problem(
+            HTTPStatus.BAD_REQUEST,
+            f"{_printable(text)} must have sequences only before its last dot.",
+        )
+    return tuple(path)
+
+
+def _printable(name: str) -> str:
+    """Return a parameter's name for a response, a placeholder if it has other characters."""
+    if len(name) <= _MAX_PRINTED and _NAME_CHARACTERS.issuperset(name) and name:
+        return name
+    return "(a name of other characters)"
+
+
+@lru_cache(maxsize=4096)
+def _tag(part: str) -> int | None:
+    if len(part) == 8 and _HEXADECIMAL.issuperset(part):
+        return int(part, 16)
+    return tag_for_keyword(part) if part else None
