@@ -12,6 +12,7 @@ import secrets
 import stat
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -19,8 +20,10 @@ from pathlib import Path
 
 from dimse_ingestion.storage.contract import StoredObject
 from dimse_ingestion.storage.folder_failures import folder_failure
+from dimse_ingestion.storage.folder_sync import FolderSyncs
+from dimse_ingestion.storage.folder_upload import UPLOADS, Upload
 
-_UPLOADS = ".uploads"
+_UPLOADS_AT_ONCE = 32
 _PIECE = 1 << 20
 _LISTED_AT_ONCE = 500
 _ABANDONED_AFTER = 24 * 3600.0  # seconds: no upload lives as long
@@ -32,6 +35,8 @@ class FolderBucket:
     def __init__(self, root: Path) -> None:
         self.name = str(root)
         self._root = root
+        self._folders = FolderSyncs(str(root))
+        self._threads = ThreadPoolExecutor(_UPLOADS_AT_ONCE, "folder")
         self._swept = False
 
     async def head(self, key: str) -> StoredObject | None:
@@ -46,19 +51,21 @@ class FolderBucket:
         chunks: AsyncIterator[bytes],
         size: int,  # noqa: ARG002 - the contract's
     ) -> None:
-        """Write in batches of 1 MiB, sync, rename, and sync the folders, each step in a thread."""
-        path = self._path(key)
-        upload = _Upload(self._root, path)
+        """Write in batches of 1 MiB; sync, rename and sync the folders with the last batch.
+
+        Each batch is one call in a thread, so that a small object is one in all.
+        """
+        upload = Upload(str(self._root), str(self._path(key)), self._folders)
         try:
-            async for batch in _batches(chunks):
+            async for batch, is_last in _batches(chunks):
+                step = upload.publish if is_last else upload.write
                 with folder_failure(self._root):
-                    await _run_to_end(partial(upload.write, batch))
-            with folder_failure(self._root):
-                await _run_to_end(upload.publish)
+                    await self._run_to_end(partial(step, batch))
         except BaseException:
-            await _run_to_end(upload.abandon)
+            await self._run_to_end(upload.abandon)
             raise
-        await self._sweep_once()
+        if not self._swept:
+            await self._sweep_once()
 
     async def get_range(self, key: str, offset: int, length: int) -> bytes:
         """Return at most `length` bytes from `offset`; raises KeyError."""
@@ -101,98 +108,35 @@ class FolderBucket:
         return self._root / key
 
     async def _sweep_once(self) -> None:
-        if not self._swept:
-            self._swept = True
-            with suppress(OSError):
-                await asyncio.to_thread(_sweep, self._root / _UPLOADS)
-
-
-class _Upload:
-    """An object that is written to the folder; every method blocks."""
-
-    def __init__(self, root: Path, path: Path) -> None:
-        self._root = root
-        self.path = path
-        self._part = root / _UPLOADS / secrets.token_hex(16)
-        self._file = -1
-
-    def write(self, data: bytes | bytearray) -> None:
-        """Add bytes to the file, which is not visible yet."""
-        if self._file < 0:
-            self._open()
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._file, view) :]
-
-    def publish(self) -> None:
-        """Make the object durable and visible."""
-        if self._file < 0:
-            self._open()
-        os.fsync(self._file)
-        self._close()
-        changed = _create_folders(self._root, self.path.parent)
-        self._part.replace(self.path)
-        for folder in dict.fromkeys([self.path.parent, *changed]):
-            _sync_folder(folder)
-
-    def abandon(self) -> None:
-        """Delete the unfinished file; harmless after `publish`."""
-        self._close()
+        self._swept = True
         with suppress(OSError):
-            self._part.unlink()
+            await asyncio.to_thread(_sweep, self._root / UPLOADS)
 
-    def _open(self) -> None:
-        with suppress(FileExistsError):
-            self._part.parent.mkdir()
-        self._file = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
+    async def _run_to_end(self, step: Callable[[], None]) -> None:
+        """Run a step in a thread and wait for its end, even when cancelled: it uses an open file.
 
-    def _close(self) -> None:
-        file, self._file = self._file, -1
-        if file >= 0:
-            os.close(file)
-
-
-def _create_folders(root: Path, folder: Path) -> list[Path]:
-    """Create missing folders; return those that may have a new entry, deepest first.
-
-    All folders below the root are returned: another upload may have created one and not yet synced
-    it.
-    """
-    between = [folder, *folder.parents]
-    below_root = between[: between.index(root)]
-    for each in reversed(below_root):
-        with suppress(FileExistsError):
-            each.mkdir(mode=0o750)
-    return [each.parent for each in below_root]
+        The threads are the bucket's own, because many uploads wait for the disk at the same time,
+        which then syncs them together.
+        """
+        running = asyncio.get_running_loop().run_in_executor(self._threads, step)
+        try:
+            await asyncio.shield(running)
+        except asyncio.CancelledError:
+            await asyncio.wait({running})
+            raise
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-async def _run_to_end(step: Callable[[], None]) -> None:
-    """Run a step in a thread and wait for its end, even when cancelled: it uses an open file."""
-    running = asyncio.ensure_future(asyncio.to_thread(step))
-    try:
-        await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait({running})
-        raise
-
-
-async def _batches(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytearray]:
-    batch = bytearray()
+async def _batches(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[list[bytes], bool]]:
+    """Yield lists of chunks of about 1 MiB in all, and whether it is the last one."""
+    batch: list[bytes] = []
+    length = 0
     async for chunk in chunks:
-        batch += chunk
-        if len(batch) >= _PIECE:
-            yield batch
-            batch = bytearray()
-    if batch:
-        yield batch
+        batch.append(chunk)
+        length += len(chunk)
+        if length >= _PIECE:
+            yield batch, False
+            batch, length = [], 0
+    yield batch, True
 
 
 def _stat_object(path: Path, key: str) -> StoredObject | None:
@@ -216,8 +160,8 @@ def _list_files(root: Path, prefix: str) -> Iterator[StoredObject]:
     next(root.iterdir(), None)  # a missing root is an error, a missing folder below it is not
     start = root / prefix.rpartition("/")[0]
     for folder, folders, files in os.walk(start, onerror=_raise_unless_missing):
-        if Path(folder) == root and _UPLOADS in folders:
-            folders.remove(_UPLOADS)
+        if Path(folder) == root and UPLOADS in folders:
+            folders.remove(UPLOADS)
         folders.sort()
         for file in sorted(files):
             path = Path(folder, file)
@@ -238,13 +182,13 @@ def _take(objects: Iterator[StoredObject], number: int) -> list[StoredObject]:
 def _check_folder(root: Path, *, write: bool) -> None:
     next(root.iterdir(), None)
     if write:
-        upload = _Upload(root, root / _UPLOADS / f"check-{secrets.token_hex(8)}")
+        path = root / UPLOADS / f"check-{secrets.token_hex(8)}"
+        upload = Upload(str(root), str(path), FolderSyncs(str(root)))
         try:
-            upload.write(b"check")
-            upload.publish()
+            upload.publish([b"check"])
         finally:
             upload.abandon()
-            upload.path.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
 
 
 def _sweep(uploads: Path) -> None:

@@ -2,8 +2,10 @@
 
 import errno
 import os
+import shutil
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -38,26 +40,97 @@ async def test_no_key_leads_out_of_the_folder(tmp_path: Path, key: str) -> None:
         await bucket.get_range(key, 0, 1)
 
 
-async def test_file_and_every_folder_above_are_synced_in_order(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+FOLDERS = ["instances/ab/abcd/1.2", "instances/ab/abcd", "instances/ab", "instances", "."]
+
+
+@pytest.fixture
+def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was synced or renamed, in order."""
     done: list[str] = []
-    fsync, replace = os.fsync, Path.replace
+    fsync, replace = os.fsync, os.replace
 
     def seen_fsync(file: int) -> None:
         place = Path(f"/proc/self/fd/{file}").readlink()
         done.append("file" if place.is_file() else str(place.relative_to(tmp_path)))
         fsync(file)
 
-    def seen_replace(self: Path, target: Path) -> Path:
+    def seen_replace(source: str, target: str) -> None:
         done.append("rename")
-        return replace(self, target)
+        replace(source, target)
 
     monkeypatch.setattr(os, "fsync", seen_fsync)
-    monkeypatch.setattr(Path, "replace", seen_replace)
+    monkeypatch.setattr(os, "replace", seen_replace)
+    return done
+
+
+async def test_file_and_every_folder_above_are_synced_in_order(
+    tmp_path: Path, steps: list[str]
+) -> None:
     await FolderBucket(tmp_path).put(KEY, chunks(b"abc"), 3)
-    folders = ["instances/ab/abcd/1.2", "instances/ab/abcd", "instances/ab", "instances", "."]
-    assert done == ["file", "rename", *folders]
+    assert steps == ["file", "rename", *FOLDERS]
+
+
+async def test_folders_that_another_process_created_are_synced_once(
+    tmp_path: Path, steps: list[str]
+) -> None:
+    (tmp_path / "instances/ab").mkdir(parents=True)
+    bucket = FolderBucket(tmp_path)
+    await bucket.put(KEY, chunks(b"abc"), 3)
+    assert steps == ["file", "rename", *FOLDERS]
+    steps.clear()
+    await bucket.put(KEY.replace("abcd", "abef"), chunks(b"abc"), 3)
+    folders = ["instances/ab/abef/1.2", "instances/ab/abef", "instances/ab"]
+    assert steps == ["file", "rename", *folders]
+
+
+async def test_folders_of_the_first_upload_are_synced_again_by_the_second(
+    tmp_path: Path, steps: list[str]
+) -> None:
+    bucket = FolderBucket(tmp_path)
+    await bucket.put(KEY, chunks(b"abc"), 3)
+    steps.clear()
+    await bucket.put(KEY, chunks(b"abc"), 3)
+    assert steps == ["file", "rename", *FOLDERS]
+    steps.clear()
+    await bucket.put(KEY, chunks(b"abc"), 3)
+    assert steps == ["file", "rename", "instances/ab/abcd/1.2"]
+
+
+async def test_a_removed_folder_is_created_again(tmp_path: Path) -> None:
+    bucket = FolderBucket(tmp_path)
+    for _ in range(2):
+        await bucket.put(KEY, chunks(b"abc"), 3)
+        shutil.rmtree(tmp_path / "instances")
+    await bucket.put(KEY, chunks(b"abc"), 3)
+    assert (tmp_path / KEY).read_bytes() == b"abc"
+
+
+async def test_a_small_object_is_one_call_in_a_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = FolderBucket(tmp_path)
+    await bucket.put("first", chunks(b"x"), 1)
+    calls: list[object] = []
+    submit = ThreadPoolExecutor.submit
+
+    def counted(self: ThreadPoolExecutor, call: object, *args: object) -> object:
+        calls.append(call)
+        return submit(self, call, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", counted)
+    await bucket.put(KEY, chunks(b"header", b"", bytes(500_000), b"end"), 500_009)
+    assert len(calls) == 1
+    assert (tmp_path / KEY).stat().st_size == 500_009
+
+
+async def test_very_many_chunks_and_short_writes_give_the_whole_object(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces = [bytes([number % 251]) * (number % 7 + 1) for number in range(3000)]
+    writev = os.writev
+    monkeypatch.setattr(os, "writev", lambda file, rest: writev(file, [rest[0][:3]]))
+    await FolderBucket(tmp_path).put(KEY, chunks(*pieces), sum(map(len, pieces)))
+    assert (tmp_path / KEY).read_bytes() == b"".join(pieces)
 
 
 async def test_a_missing_folder_is_not_created(tmp_path: Path) -> None:
@@ -93,11 +166,11 @@ async def test_an_error_while_writing_has_a_sentence_and_leaves_no_file(
     transient: bool,
     sentence: str,
 ) -> None:
-    def failing(file: int, data: bytes) -> int:
+    def failing(file: int, pieces: list[bytes]) -> int:
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patched:
-        patched.setattr(os, "write", failing)
+        patched.setattr(os, "writev", failing)
         failed_with = await failure(FolderBucket(tmp_path))
     assert (type(failed_with), failed_with.transient) == (kind, transient)
     assert sentence in failed_with.comment
