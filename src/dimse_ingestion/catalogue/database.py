@@ -1,4 +1,4 @@
-"""The catalogue's database: engine, transactions, and its errors as DimseFailure.
+"""The catalogue's database: engine, transactions, and its errors as Unavailable.
 
 SQLAlchemy's synchronous engine is used in threads: a batch of events is one change of thread, not
 one for each statement. The URL chooses SQLite or PostgreSQL. Tables are in `tables`, migrations in
@@ -19,7 +19,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 from sqlalchemy.exc import TimeoutError as NoConnectionInTime
 
 from dimse_ingestion.catalogue.sqlite_file import OpenFile, create_private
-from dimse_ingestion.dicom.failure import OutOfResources
+from dimse_ingestion.failures import Unavailable
 from dimse_ingestion.observability.logging import logger
 
 _LOG = logger(__name__)
@@ -133,7 +133,7 @@ def write_transaction(engine: Engine) -> Iterator[Connection]:
     """Open a transaction that writes, one at a time over all replicas; commit at the block's end.
 
     There is one writer because a batch decides by what it reads: two would each insert the same
-    object. Errors of the database pass unchanged. Raises transient A700 when the SQLite file was
+    object. Errors of the database pass unchanged. Raises Unavailable when the SQLite file was
     moved or removed, because the commit may be lost then.
     """
     with engine.connect().execution_options(writes=True) as connection:
@@ -176,7 +176,7 @@ def read_connection(engine: Engine, timeout: float, cancelled: Event) -> Iterato
 
 
 def check(engine: Engine) -> None:
-    """Raise transient A700 when the database can't be read, or is read-only."""
+    """Raise Unavailable when the database can't be read, or is read-only."""
     with database_errors(), engine.connect() as connection:
         connection.execute(text("SELECT 1 FROM objects WHERE id < 0"))
         _check_in_place(connection)
@@ -185,22 +185,22 @@ def check(engine: Engine) -> None:
         else:
             read_only = not os.access(_sqlite_path(engine.url), os.W_OK)
     if read_only:
-        raise OutOfResources(_KNOWN["readonly"])
+        raise Unavailable(_KNOWN["readonly"])
 
 
 @contextmanager
 def database_errors() -> Iterator[None]:
-    """Raise errors of the database as transient A700 with a sentence that repeats no value."""
+    """Raise errors of the database as Unavailable with a sentence that repeats no value."""
     try:
         yield
     except NoConnectionInTime as error:
-        raise OutOfResources("The catalogue's database has no free connection.") from error
+        raise Unavailable("The catalogue's database has no free connection.") from error
     except DBAPIError as error:
-        raise OutOfResources(_sentence(error)) from error
+        raise Unavailable(_sentence(error)) from error
     except SQLAlchemyError as error:
-        raise OutOfResources("The catalogue's database failed.") from error
+        raise Unavailable("The catalogue's database failed.") from error
     except OSError as error:
-        raise OutOfResources(f"The database's file can't be used: {error.strerror}.") from error
+        raise Unavailable(f"The database's file can't be used: {error.strerror}.") from error
 
 
 _KNOWN = {

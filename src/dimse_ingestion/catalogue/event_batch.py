@@ -9,13 +9,13 @@ from contextlib import ExitStack
 from http import HTTPStatus
 
 from dimse_ingestion.catalogue.record import Outcome
-from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.events.batch_codec import EventResult
 from dimse_ingestion.events.contract import ImageStoredEvent
+from dimse_ingestion.failures import Failure
 from dimse_ingestion.observability import metrics, tracing
 
 Commit = Callable[[Sequence[ImageStoredEvent]], Awaitable[Sequence[Outcome | BaseException]]]
-"""Returns the outcome of each event after its commit, or the DimseFailure that it failed with."""
+"""Returns the outcome of each event after its commit, or the Failure that it failed with."""
 
 
 async def record_batch(
@@ -41,7 +41,7 @@ def _result(outcome: Outcome | BaseException) -> EventResult:
             return _counted(outcome, HTTPStatus.ACCEPTED)
         case ValueError():
             return _counted("refused", HTTPStatus.UNPROCESSABLE_ENTITY, str(outcome))
-        case DimseFailure():
+        case Failure():
             return _counted("failed", HTTPStatus.SERVICE_UNAVAILABLE, outcome.comment)
     raise outcome
 

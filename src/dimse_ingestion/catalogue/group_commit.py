@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from dimse_ingestion.catalogue.record import Outcome
-from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
 from dimse_ingestion.events.contract import ImageStoredEvent
+from dimse_ingestion.failures import Failure, Unavailable
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
 
@@ -48,13 +48,13 @@ class GroupCommit:
         return reason if time.monotonic() - failed_at < _NOT_READY_AFTER_FAILURE else ""
 
     async def submit(self, event: ImageStoredEvent) -> Outcome:
-        """Return the event's outcome once it is committed; raises DimseFailure if that fails."""
+        """Return the event's outcome once it is committed; raises Failure if that fails."""
         return await self._add(event)
 
     async def submit_all(
         self, events: Sequence[ImageStoredEvent]
     ) -> "list[Outcome | BaseException]":
-        """Return the outcome of each event, or the DimseFailure that it failed with."""
+        """Return the outcome of each event, or the Failure that it failed with."""
         futures = [self._add(event) for event in events]
         return await asyncio.gather(*futures, return_exceptions=True)
 
@@ -67,7 +67,7 @@ class GroupCommit:
                     if batch := self._next_batch():
                         await self._commit_batch(batch, executor)
             finally:
-                self._fail(self._waiting, OutOfResources("The catalogue is shutting down."))
+                self._fail(self._waiting, Unavailable("The catalogue is shutting down."))
 
     def _next_batch(self) -> list[_Waiting]:
         """Return the next events; those whose request was cancelled meanwhile are dropped."""
@@ -93,22 +93,22 @@ class GroupCommit:
             events = [each.event for each in batch]
             outcomes = await loop.run_in_executor(executor, self._commit, events)
         except asyncio.CancelledError:
-            self._fail(batch, OutOfResources("The catalogue is shutting down."))
+            self._fail(batch, Unavailable("The catalogue is shutting down."))
             raise
-        except DimseFailure as failure:
+        except Failure as failure:
             _LOG.warning("Events were not committed.", events=len(batch), reason=failure.comment)
             self._fail(batch, failure)
             return
         except Exception as error:  # noqa: BLE001 - every waiting request must get an answer
             _LOG.exception("Events could not be committed.", events=len(batch))
-            self._fail(batch, OutOfResources(f"The catalogue failed ({type(error).__name__})."))
+            self._fail(batch, Unavailable(f"The catalogue failed ({type(error).__name__})."))
             return
         self._last_failure = _NEVER
         for each, outcome in zip(batch, outcomes, strict=True):
             if not each.outcome.done():
                 each.outcome.set_result(outcome)
 
-    def _fail(self, batch: Sequence[_Waiting], failure: DimseFailure) -> None:
+    def _fail(self, batch: Sequence[_Waiting], failure: Failure) -> None:
         self._last_failure = (failure.comment, time.monotonic())
         for each in batch:
             if not each.outcome.done():

@@ -25,11 +25,10 @@ from dimse_ingestion.catalogue.record import Outcome, record
 from dimse_ingestion.catalogue.request_body import BodyReader, BodyTooLong
 from dimse_ingestion.catalogue.rotating import RotatingDatabase
 from dimse_ingestion.dicom.elements import Element
-from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
-from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.events import batch_codec, cloudevents
 from dimse_ingestion.events.batch_codec import BATCH_TYPE
 from dimse_ingestion.events.contract import ImageStoredEvent
+from dimse_ingestion.failures import Failure, LimitExceeded, Unavailable
 from dimse_ingestion.observability import metrics, probes, tracing
 from dimse_ingestion.queries import wire
 from dimse_ingestion.queries.contract import Query
@@ -41,7 +40,7 @@ _RETRY_INTERVAL = 1.0
 _REFRESH_INTERVAL = 5.0  # seconds until a rotated password is used
 _RESERVED_CONNECTIONS = 2  # connections not for queries: the commit and the probe
 _DECODED_IN_PLACE = 256 * 1024  # bytes, some milliseconds
-_REFUSALS = (BodyTooLong, ValueError, DimseFailure)
+_REFUSALS = (BodyTooLong, ValueError, Failure)
 _Decoded = TypeVar("_Decoded")
 
 
@@ -105,7 +104,7 @@ class HttpApi:
             return problem
         try:
             await asyncio.to_thread(database.check, self._database.engine)
-        except DimseFailure as failure:
+        except Failure as failure:
             return failure.comment
         return ""
 
@@ -136,7 +135,7 @@ class HttpApi:
             return _event_refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(wrong))
         except ValueError as wrong:
             return _event_refusal(HTTPStatus.BAD_REQUEST, str(wrong))
-        except DimseFailure as failure:
+        except Failure as failure:
             metrics.catalogue_events.labels("failed").inc()
             return _problem(HTTPStatus.SERVICE_UNAVAILABLE, failure.comment)
         if isinstance(outcome, ValueError):
@@ -148,12 +147,12 @@ class HttpApi:
         self, events: Sequence[ImageStoredEvent]
     ) -> Sequence[Outcome | BaseException]:
         if self._database.problem:
-            return [OutOfResources(self._database.problem)] * len(events)
+            return [Unavailable(self._database.problem)] * len(events)
         return await self._group_commit.submit_all(events)
 
     def _check_database(self) -> None:
         if self._database.problem:
-            raise OutOfResources(self._database.problem)
+            raise Unavailable(self._database.problem)
 
     async def _missing_objects(self, request: Request) -> Response:
         """Answer which of some objects have no entry."""
@@ -201,7 +200,7 @@ class HttpApi:
                         yield b"".join(map(wire.encode_match, page))
             outcome = "done"
             yield wire.encode_end(count)
-        except DimseFailure as failure:
+        except Failure as failure:
             outcome = "failed"
             yield wire.encode_error(failure)
         finally:
@@ -210,7 +209,7 @@ class HttpApi:
     async def _pages(
         self, query: Query, source: str, *, objects: bool
     ) -> AsyncGenerator[Sequence[list[Element] | wire.EncodedLocated], None]:
-        """Yield pages of matches; raises A700 beyond the largest number of matches."""
+        """Yield pages of matches; raises LimitExceeded beyond the largest number of matches."""
         engine = self._database.engine
         left = self._settings.maximum_matches
         timeout = self._settings.query_timeout
@@ -221,7 +220,7 @@ class HttpApi:
                 left -= len(page)
                 if left < 0:
                     sentence = f"More than {self._settings.maximum_matches} matches: narrow it."
-                    raise DimseFailure(Status.OUT_OF_RESOURCES, sentence)
+                    raise LimitExceeded(sentence)
 
 
 def _token_problem(tokens: MountedValue[tuple[str, ...]]) -> str:
@@ -261,7 +260,7 @@ def _refusal(refusal: Exception) -> Response:
     """Return the answer to a request that is refused, or can't be answered now."""
     if isinstance(refusal, BodyTooLong):
         return _problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(refusal))
-    if isinstance(refusal, DimseFailure):
+    if isinstance(refusal, Failure):
         return _problem(HTTPStatus.SERVICE_UNAVAILABLE, refusal.comment)
     return _problem(HTTPStatus.BAD_REQUEST, str(refusal))
 

@@ -22,7 +22,7 @@ _KNOWN = select(objects.c.object_name).where(
 def missing(engine: Engine, source: str, bucket_name: str, names: Sequence[str]) -> list[str]:
     """Return those of the names, in their order, that have no entry in the storage space.
 
-    Raises transient A700 when the database fails.
+    Raises Unavailable when the database fails.
     """
     parameters = {"names": list(names), "bucket": bucket_name, "source": source}
     with database_errors(), engine.connect() as connection:

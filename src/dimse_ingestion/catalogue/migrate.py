@@ -12,13 +12,13 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, text
 
 from dimse_ingestion.catalogue.database import database_errors, write_transaction
-from dimse_ingestion.dicom.failure import OutOfResources
+from dimse_ingestion.failures import Unavailable
 
 
 def upgrade(engine: Engine) -> None:
     """Bring the schema up to date; do nothing if it is.
 
-    Raises transient A700 when the database can't be reached or changed, or is a newer release's.
+    Raises Unavailable when the database can't be reached or changed, or is a newer release's.
     """
     with database_errors(), write_transaction(engine) as connection:
         _check_encoding(connection)
@@ -26,7 +26,7 @@ def upgrade(engine: Engine) -> None:
             command.upgrade(_alembic(connection), "head")
         except CommandError as unknown:
             sentence = "The catalogue's database was made by a newer release: run that one."
-            raise OutOfResources(sentence) from unknown
+            raise Unavailable(sentence) from unknown
 
 
 def _check_encoding(connection: Connection) -> None:
@@ -34,7 +34,7 @@ def _check_encoding(connection: Connection) -> None:
         return
     encoding = connection.execute(text("SHOW server_encoding")).scalar()
     if encoding != "UTF8":
-        raise OutOfResources(f"The database's encoding is {encoding}: make one with UTF8.")
+        raise Unavailable(f"The database's encoding is {encoding}: make one with UTF8.")
 
 
 def _alembic(connection: Connection) -> Config:

@@ -23,7 +23,6 @@ from dimse_ingestion.catalogue.event_rows import decode_json, decompress
 from dimse_ingestion.dicom.criteria import Criterion, criteria
 from dimse_ingestion.dicom.elements import Element, by_tag, element
 from dimse_ingestion.dicom.encoder import SPECIFIC_CHARACTER_SET
-from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.matching import all_of
 from dimse_ingestion.dicom.query_levels import (
     KEYS,
@@ -31,7 +30,7 @@ from dimse_ingestion.dicom.query_levels import (
     UNIQUE_KEYS,
     levels_to,
 )
-from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.failures import LimitExceeded
 from dimse_ingestion.queries.contract import Query
 from dimse_ingestion.queries.wire import EncodedLocated
 
@@ -52,8 +51,8 @@ def pages(
 ) -> AsyncGenerator[list[list[Element]], None]:
     """Yield pages of the matches in one storage space, each match with the keys that have a value.
 
-    Pages are fetched in `executor`; each may take `timeout` seconds. Raises DimseFailure: A900 for
-    an invalid key, transient A700 when the database fails or takes too long.
+    Pages are fetched in `executor`; each may take `timeout` seconds. Raises Invalid for an
+    invalid key, LimitExceeded for a page that takes too long, Unavailable when the database fails.
     """
     paged_query = _PagedQuery(engine, query, source, timeout, _elements_of_match(query))
     return _pages(paged_query, query, executor)
@@ -207,10 +206,10 @@ class _PagedQuery(Generic[_Match]):
                 yield self._format(row)
 
     def _check_time(self) -> None:
-        """Raise A700 when this page takes too long, or the query is cancelled."""
+        """Raise LimitExceeded when this page takes too long, or the query is cancelled."""
         if self.cancelled.is_set() or time.monotonic() > self._deadline:
             sentence = f"The query took longer than {self._timeout:g} s: narrow it."
-            raise DimseFailure(Status.OUT_OF_RESOURCES, sentence)
+            raise LimitExceeded(sentence)
 
 
 def _elements_of_match(query: Query) -> _Format[list[Element]]:

@@ -41,7 +41,7 @@ def record(
 ) -> list[Outcome]:
     """Commit all events; return for each "new", "known", or a ValueError that refuses it.
 
-    Raises DimseFailure A700 (transient) when nothing could be committed.
+    Raises Unavailable when nothing could be committed.
     """
     extracted = [_extract(event) for event in events]
     rows = [each for each in extracted if isinstance(each, EventRows)]

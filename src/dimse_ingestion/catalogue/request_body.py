@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from starlette.requests import ClientDisconnect, Request
 
-from dimse_ingestion.dicom.failure import OutOfResources
+from dimse_ingestion.failures import Unavailable
 
 _MOST_HELD = 64 * 2**20
 
@@ -26,7 +26,7 @@ class BodyReader:
     async def body(self, request: Request) -> AsyncIterator[bytes]:
         """Read the whole body; it counts as memory in use until the end of the block.
 
-        Raises BodyTooLong, ValueError when the client disconnects, and transient A700 when too much
+        Raises BodyTooLong, ValueError when the client disconnects, and Unavailable when too much
         memory is in use.
         """
         body = bytearray()
@@ -45,4 +45,4 @@ class BodyReader:
         if length + more > self._longest:
             raise BodyTooLong(f"The body has more than {self._longest} bytes.")
         if self._held > length and self._held + more > self._most:
-            raise OutOfResources("The catalogue has too many requests in memory.")
+            raise Unavailable("The catalogue has too many requests in memory.")

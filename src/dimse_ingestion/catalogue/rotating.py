@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from dimse_ingestion.catalogue import migrate
 from dimse_ingestion.catalogue.database import open_engine
-from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
+from dimse_ingestion.failures import Failure, Unavailable
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.settings import MountedMissing
 
@@ -34,16 +34,16 @@ class RotatingDatabase:
 
     @property
     def engine(self) -> Engine:
-        """Return the database in use. Raises transient A700 while there is none."""
+        """Return the database in use. Raises Unavailable while there is none."""
         if self._engine is None:
-            raise OutOfResources(self.problem)
+            raise Unavailable(self.problem)
         return self._engine
 
     def refresh(self) -> bool:
         """Use the database of the mounted URL; return whether it is in use. Never raises."""
         try:
             self._use(self._read())
-        except DimseFailure as failure:
+        except Failure as failure:
             return self._keep_last(failure.comment)
         except (MountedMissing, ValueError) as wrong:
             return self._keep_last(str(wrong))

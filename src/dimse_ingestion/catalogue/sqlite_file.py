@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
-from dimse_ingestion.dicom.failure import OutOfResources
+from dimse_ingestion.failures import Unavailable
 
 _creating = Lock()
 
@@ -41,7 +41,7 @@ class OpenFile:
         return cls(path, _identity(path), has_log)
 
     def check_in_place(self) -> None:
-        """Raise transient A700 when the file or its log was moved, replaced or removed.
+        """Raise Unavailable when the file or its log was moved, replaced or removed.
 
         Later commits would be lost when the process that has them open ends.
         """
@@ -52,7 +52,7 @@ class OpenFile:
         except FileNotFoundError:
             in_place = False
         if not in_place:
-            raise OutOfResources(
+            raise Unavailable(
                 "The catalogue's file or its -wal file was moved or removed while in use: "
                 "put it back or reindex, then restart the catalogue."
             )

@@ -17,10 +17,8 @@ from uuid import NAMESPACE_URL, uuid5
 from rich.console import Console
 
 from dimse_ingestion.dicom.elements import by_tag
-from dimse_ingestion.dicom.response_status import store_status
-from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.events.contract import EventSink
-from dimse_ingestion.failures import Failure
+from dimse_ingestion.failures import AccessDenied, Failure, LimitExceeded, Unavailable
 from dimse_ingestion.observability import logging
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.operations.composition import Backends, open_backends
@@ -42,7 +40,6 @@ _PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds; together as long as a catalogue 
 _EVERY = 1000
 _PAGE = 1000  # names compared at once
 _Result = TypeVar("_Result")
-_NO_OBJECTS_FAULT = frozenset({Status.OUT_OF_RESOURCES, Status.NOT_AUTHORIZED})
 
 
 @dataclass
@@ -194,9 +191,9 @@ class Reindexing:
             await self._with_retries(each.key, lambda: self._send_event(each))
         except KeyError:
             self._leave_out(each.key, "it no longer exists")
+        except (Unavailable, AccessDenied, LimitExceeded):
+            raise  # not this object's fault: the next would fail as well
         except Failure as failure:
-            if store_status(failure) in _NO_OBJECTS_FAULT:
-                raise
             self._leave_out(each.key, failure.comment)
         else:
             self.tally.sent += 1

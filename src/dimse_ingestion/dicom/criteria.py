@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 from dimse_ingestion.dicom import comparison, wildcards
 from dimse_ingestion.dicom.elements import Element
-from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.dicom.value_representations import SINGLE_VALUED
+from dimse_ingestion.failures import Invalid
 
 WILDCARD_VRS = frozenset({"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"})
 """VRs whose keys may have `*` and `?` (PS3.4 C.2.2.2.4)."""
@@ -106,7 +105,7 @@ Criterion = Everything | OneOf | Like | NameGroups | Between | DateTimeRange | A
 def criterion(key: Element, depth: int = 0) -> Criterion:
     """Return the criterion of a key; `depth` is the number of sequences around it.
 
-    Raises DimseFailure A900 that names the tag of an invalid key.
+    Raises Invalid that names the tag of an invalid key.
     """
     if key.vr == "SQ" or key.items is not None:
         return _sequence(key, depth)
@@ -198,16 +197,14 @@ def _is_moment(text: str) -> bool:
     return comparison.is_temporal(text, "DT")
 
 
-def _invalid_key(key: Element, reason: str) -> DimseFailure:
-    return DimseFailure(
-        Status.DOES_NOT_MATCH_SOP_CLASS, f"Key ({key.group},{key.element}) {reason}."
-    )
+def _invalid_key(key: Element, reason: str) -> Invalid:
+    return Invalid(f"Key ({key.group},{key.element}) {reason}.")
 
 
 def criteria(
     keys: Iterable[Element], *, combined_date_time: bool = False, depth: int = 0
 ) -> dict[int, Criterion]:
-    """Return the criteria that exclude something, by tag; raises DimseFailure A900.
+    """Return the criteria that exclude something, by tag; raises Invalid.
 
     With `combined_date_time`, as negotiated (PS3.4 C.5.1.1), the ranges of a date and the time
     beside it are one range of moments.
@@ -219,9 +216,7 @@ def criteria(
         tag: each for tag, each in parsed.items() if not isinstance(each, Everything)
     }
     if len(excluding) > MOST_KEYS:
-        raise DimseFailure(
-            Status.DOES_NOT_MATCH_SOP_CLASS, f"More than {MOST_KEYS} keys have values."
-        )
+        raise Invalid(f"More than {MOST_KEYS} keys have values.")
     return excluding
 
 

@@ -27,10 +27,3 @@ class DimseFailure(Failure):
 
     def __str__(self) -> str:
         return f"{self.status:04X}H {self.comment}"
-
-
-class OutOfResources(DimseFailure):
-    """Something this operation needs is down, full or too slow: the sender may retry (A700)."""
-
-    def __init__(self, comment: str) -> None:
-        super().__init__(Status.OUT_OF_RESOURCES, comment, transient=True)

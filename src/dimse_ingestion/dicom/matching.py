@@ -26,7 +26,7 @@ Predicate = Callable[[Elements], bool]
 
 
 def predicate(keys: Iterable[Element], *, combined_date_time: bool = False) -> Predicate:
-    """Return the test whether all keys match; raises DimseFailure A900 for an invalid key."""
+    """Return the test whether all keys match; raises Invalid for an invalid key."""
     return all_of(criteria(keys, combined_date_time=combined_date_time))
 
 

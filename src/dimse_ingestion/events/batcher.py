@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from dimse_ingestion.dicom.failure import OutOfResources
+from dimse_ingestion.failures import Unavailable
 
 MOST_EVENTS = 100
 MOST_BYTES = 2**20
@@ -118,5 +118,5 @@ def _fail(batch: Iterable[_Waiting], error: Exception) -> None:
         _set_result(each.status, error)
 
 
-def _closed() -> OutOfResources:
-    return OutOfResources("The connections to the event sink are closed.")
+def _closed() -> Unavailable:
+    return Unavailable("The connections to the event sink are closed.")

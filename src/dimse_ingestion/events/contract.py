@@ -67,12 +67,12 @@ class EventSink(Protocol):
     async def accept(self, event: ImageStoredEvent) -> None:
         """Send one event.
 
-        Raises DimseFailure: transient A700 when the sink is down, slow or answers 5xx/429; 0110
-        when it refuses the event (4xx).
+        Raises Unavailable when the sink is down, slow or answers 5xx/429; Refused when it refuses
+        the event (4xx).
         """
 
     async def check(self) -> None:
-        """Raise DimseFailure with a sentence when the sink can't be reached."""
+        """Raise Failure with a sentence when the sink can't be reached."""
 
     async def close(self) -> None:
         """Close all connections."""

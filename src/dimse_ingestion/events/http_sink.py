@@ -16,12 +16,11 @@ from functools import partial
 
 import httpx2
 
-from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.events.batch_codec import BATCH_TYPE, decode_results, encode_batch
 from dimse_ingestion.events.batcher import Batcher, EncodedEvent, Result
 from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encode
 from dimse_ingestion.events.contract import ImageStoredEvent
+from dimse_ingestion.failures import Failure
 from dimse_ingestion.observability import metrics, tracing
 from dimse_ingestion.secure_http.client import SecureClient
 from dimse_ingestion.secure_http.failures import PeerFailures
@@ -56,7 +55,7 @@ class HttpSink:
         self._check_timeout = min(timeout, _CHECK_TIMEOUT)
         self._path = PathProbe(url, self._check_timeout)
         access = access or PeerAccess(peer="event sink", url_setting="K_SINK")
-        self._failures = PeerFailures(access, url, "event", "events", Status.PROCESSING_FAILURE)
+        self._failures = PeerFailures(access, url, "event", "events")
         limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
         make = partial(httpx2.AsyncClient, timeout=timeout, limits=limits)
         self._client = SecureClient(access, make)
@@ -69,20 +68,20 @@ class HttpSink:
     async def accept(self, event: ImageStoredEvent) -> None:
         """Send one event.
 
-        Raises DimseFailure: transient A700 when the sink is down, slow or answers 5xx, 408, 425 or
-        429; 0110 when it refuses the event.
+        Raises Unavailable when the sink is down, slow or answers 5xx, 408, 425 or 429; Refused when
+        it refuses the event.
         """
         with metrics.events_seconds.time():
             try:
                 await self._accept(event)
-            except DimseFailure as failure:
+            except Failure as failure:
                 outcome = "failed" if failure.transient else "refused"
                 metrics.events_sent.labels(outcome).inc()
                 raise
         metrics.events_sent.labels("accepted").inc()
 
     async def check(self) -> None:
-        """Raise DimseFailure when the URL takes no events.
+        """Raise Failure when the URL takes no events.
 
         That is: no answer, a refused token, a sink that is not ready, a redirect, or a wrong path.
         No event is sent.
@@ -129,7 +128,7 @@ class HttpSink:
 
     async def _probe_quietly(self) -> None:
         """Probe the sink; a failure only means that events are sent one by one."""
-        with suppress(DimseFailure):
+        with suppress(Failure):
             async with self._deadline(self._check_timeout):
                 await self._probed_status()
 
@@ -170,7 +169,7 @@ class HttpSink:
 
     @asynccontextmanager
     async def _deadline(self, seconds: float) -> AsyncIterator[None]:
-        """Raise transient A700 for errors within the block, and when it takes too long.
+        """Raise Unavailable for errors within the block, and when it takes too long.
 
         httpx2's timeouts are for each read: a sink that sends a byte now and then would outlast
         them.

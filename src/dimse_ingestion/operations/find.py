@@ -42,14 +42,12 @@ class Finder:
         """Return the query that an identifier describes.
 
         Raises DimseFailure with a sentence: C001 for an identifier that can't be read, A900 for a
-        query that its SOP class does not allow, transient A700 when too many large data sets are
-        read at once.
+        query that its SOP class does not allow, and Unavailable when too many large data sets
+        are read at once.
         """
         try:
             elements = await self._elements(identifier, transfer_syntax_uid)
         except DimseFailure as failure:
-            if failure.transient:
-                raise
             raise DimseFailure(
                 Status.UNABLE_TO_PROCESS, f"Identifier unreadable: {failure.comment}"
             ) from failure

@@ -53,8 +53,9 @@ class QueryClient(Protocol):
         """Yield matches as they arrive: for each, those of the keys (or all) that have a value.
 
         Each has the unique keys of the scope and of the levels above, and Specific Character Set
-        as stored (value empty when ASCII). Raises DimseFailure: transient A700 when the catalogue
-        is down, C001 when it refuses the query. Closing the generator ends the query there.
+        as stored (value empty when ASCII). Raises Unavailable when the catalogue
+        is down, LimitExceeded for too many matches, and Invalid or Refused when it refuses the
+        query. Closing the generator ends the query there.
         """
 
     def objects(self, query: Query) -> AsyncGenerator[Located, None]:
@@ -66,11 +67,11 @@ class QueryClient(Protocol):
     async def missing(self, bucket_name: str, object_names: Sequence[str]) -> list[str]:
         """Return those of the object names that have no entry; at most a page of a listing.
 
-        Raises DimseFailure as `matches` does.
+        Raises Failure as `matches` does.
         """
 
     async def check(self) -> None:
-        """Raise DimseFailure with a sentence when the catalogue can't be reached."""
+        """Raise Failure with a sentence when the catalogue can't be reached."""
 
     async def close(self) -> None:
         """Close all connections."""

@@ -14,8 +14,7 @@ from typing import TypeVar
 import httpx2
 
 from dimse_ingestion.dicom.elements import Element
-from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
-from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.failures import Failure, Unavailable
 from dimse_ingestion.observability import metrics, tracing
 from dimse_ingestion.queries.contract import Located, Query
 from dimse_ingestion.queries.wire import (
@@ -64,8 +63,7 @@ class HttpQueryClient:
         self._check_timeout = min(timeout, _CHECK_TIMEOUT)
         self._path = PathProbe(studies, self._check_timeout)
         access = access or PeerAccess()
-        refused = Status.UNABLE_TO_PROCESS
-        self._failures = PeerFailures(access, self._endpoint, "query", "queries", refused)
+        self._failures = PeerFailures(access, self._endpoint, "query", "queries")
         limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=8)
         make = partial(httpx2.AsyncClient, timeout=timeout, limits=limits)
         self._client = SecureClient(access, make)
@@ -73,8 +71,8 @@ class HttpQueryClient:
     def matches(self, query: Query) -> AsyncGenerator[list[Element], None]:
         """Yield matches as they arrive.
 
-        Raises DimseFailure: transient A700 when the catalogue is down, slow or breaks off, the
-        failure it sent, or C001 when it refuses the query.
+        Raises Unavailable when the catalogue is down, slow or breaks off, the failure it sent, or
+        Refused when it refuses the query.
         """
         return self._counted_answer(PATHS[query.scope], query, match_reader())
 
@@ -94,7 +92,7 @@ class HttpQueryClient:
                         metrics.queries_matches.inc()
                         yield match
             outcome = "done"
-        except DimseFailure as failure:
+        except Failure as failure:
             outcome = "failed" if failure.transient else "refused"
             raise
         finally:
@@ -114,10 +112,10 @@ class HttpQueryClient:
         try:
             return decode_names(answer.content).object_names
         except ValueError:
-            raise OutOfResources("The catalogue sent a malformed answer.") from None
+            raise Unavailable("The catalogue sent a malformed answer.") from None
 
     async def check(self) -> None:
-        """Raise DimseFailure when no catalogue answers, it refuses the token, or is not ready.
+        """Raise Failure when no catalogue answers, it refuses the token, or is not ready.
 
         Our catalogue reports at /readyz that it is not ready; others may have no such page. /readyz
         needs no token, so token and path are checked where queries are sent.
@@ -130,7 +128,7 @@ class HttpQueryClient:
         if status in _CHECK_REFUSALS:
             raise self._failures.refusal(status)
         if answer.is_server_error:
-            raise OutOfResources(f"The catalogue is not ready: see its /readyz ({self._endpoint}).")
+            raise Unavailable(f"The catalogue is not ready: see its /readyz ({self._endpoint}).")
 
     async def close(self) -> None:
         """Close all connections."""

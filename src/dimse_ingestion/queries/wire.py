@@ -6,15 +6,21 @@ that last line is a failure: with HTTP alone, half an answer could be taken for 
 happens here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Generic, TypeVar
 
 import msgspec
 
 from dimse_ingestion.dicom import element_json
 from dimse_ingestion.dicom.elements import Element
-from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
-from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.failures import (
+    AccessDenied,
+    Failure,
+    Invalid,
+    LimitExceeded,
+    Refused,
+    Unavailable,
+)
 from dimse_ingestion.queries.contract import Located, Query
 
 PATHS = {
@@ -77,9 +83,16 @@ class ObjectNames(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class _Error(msgspec.Struct, frozen=True):
-    status: int
+    """The failure of a query, by the name of its kind.
+
+    Releases before the kinds had the DIMSE status alone: it is still read and written, so that
+    catalogue and clients may be updated in any order.
+    """
+
     comment: str
     transient: bool
+    kind: str = ""
+    status: int = 0
 
 
 class _LastLine(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -87,6 +100,16 @@ class _LastLine(msgspec.Struct, frozen=True, omit_defaults=True):
     count: int = 0
     error: _Error | None = None
 
+
+_FORMER_STATUSES: Mapping[type[Failure], int] = {
+    Unavailable: 0xA700,
+    LimitExceeded: 0xA700,
+    Invalid: 0xA900,
+    AccessDenied: 0xC001,
+    Refused: 0xC001,
+}
+"""DIMSE status of each kind in the form of former releases; goes with the next release."""
+_KINDS = tuple(_FORMER_STATUSES)  # AccessDenied before Refused, which it is too
 
 _encoder = msgspec.json.Encoder()
 _query_bodies = msgspec.json.Decoder(_QueryBody)
@@ -163,9 +186,10 @@ def encode_end(count: int) -> bytes:
     return _encoder.encode(_LastLine(end=True, count=count)) + b"\n"
 
 
-def encode_error(failure: DimseFailure) -> bytes:
+def encode_error(failure: Failure) -> bytes:
     """Return the last line of an answer that failed."""
-    error = _Error(failure.status, failure.comment, failure.transient)
+    kind = next((each for each in _KINDS if isinstance(failure, each)), Refused)
+    error = _Error(failure.comment, failure.transient, kind.__name__, _FORMER_STATUSES[kind])
     return _encoder.encode(_LastLine(error=error)) + b"\n"
 
 
@@ -184,8 +208,8 @@ class AnswerReader(Generic[_Match]):
     def feed(self, data: bytes) -> Iterator[_Match]:
         """Yield the matches that `data` completes.
 
-        Raises DimseFailure: the one the catalogue sent; transient A700 when the answer is
-        malformed, or its count is not that of the matches that arrived.
+        Raises the Failure that the catalogue sent, and Unavailable when the answer is malformed, or
+        its count is not that of the matches that arrived.
         """
         *ends_of_lines, rest = data.split(b"\n")
         for end_of_line in ends_of_lines:
@@ -195,12 +219,12 @@ class AnswerReader(Generic[_Match]):
                 yield from self._read(line)
         self._partial_line += rest
         if len(self._partial_line) > LONGEST_LINE:
-            raise OutOfResources("The catalogue sent a match that is too long.")
+            raise Unavailable("The catalogue sent a match that is too long.")
 
     def finish(self) -> None:
-        """Mark the end of the body; raises transient A700 if its last line is missing."""
+        """Mark the end of the body; raises Unavailable if its last line is missing."""
         if not self.ended:
-            raise OutOfResources("The catalogue broke off its answer.")
+            raise Unavailable("The catalogue broke off its answer.")
 
     def _read(self, line: bytes) -> Iterator[_Match]:
         try:
@@ -209,7 +233,7 @@ class AnswerReader(Generic[_Match]):
                 return
             match = self._matches.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            raise OutOfResources("The catalogue sent a malformed answer.") from None
+            raise Unavailable("The catalogue sent a malformed answer.") from None
         self._count += 1
         yield match
 
@@ -218,7 +242,7 @@ class AnswerReader(Generic[_Match]):
         if last.error:
             raise _failure(last.error)
         if not last.end or last.count != self._count:
-            raise OutOfResources("Matches were lost on the way from the catalogue.")
+            raise Unavailable("Matches were lost on the way from the catalogue.")
 
 
 def match_reader() -> AnswerReader[list[Element]]:
@@ -231,8 +255,17 @@ def object_reader() -> AnswerReader[Located]:
     return AnswerReader(_objects)
 
 
-def _failure(error: _Error) -> DimseFailure:
-    """Return the failure that the catalogue sent; a status this release doesn't know is C001."""
-    known = error.status in Status.__members__.values()
-    status = Status(error.status) if known else Status.UNABLE_TO_PROCESS
-    return DimseFailure(status, error.comment, transient=error.transient)
+def _failure(error: _Error) -> Failure:
+    """Return the failure that the catalogue sent; a kind this release doesn't know is Refused."""
+    kinds = {each.__name__: each for each in _KINDS}
+    kind = kinds.get(error.kind, Refused) if error.kind else _former_kind(error)
+    if kind is Unavailable:
+        return Unavailable(error.comment)
+    return kind(error.comment, transient=error.transient)
+
+
+def _former_kind(error: _Error) -> type[Failure]:
+    """Return the kind for the DIMSE status that a former release sent instead."""
+    if error.status == _FORMER_STATUSES[Unavailable]:
+        return Unavailable if error.transient else LimitExceeded
+    return Invalid if error.status == _FORMER_STATUSES[Invalid] else Refused

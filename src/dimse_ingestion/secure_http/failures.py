@@ -1,6 +1,6 @@
 """Failures of a peer (the event sink or the catalogue) with sentences that say what to do.
 
-Errors of httpx2 and TLS and HTTP statuses become DimseFailure here, in one place for every client.
+Errors of httpx2 and TLS and HTTP statuses become a Failure here, in one place for every client.
 The sentences name the setting to correct; no token stands in them. Which requests are sent is
 `events.http_sink`'s and `queries.http_client`'s part.
 """
@@ -13,8 +13,7 @@ from http import HTTPStatus
 
 import httpx2
 
-from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
-from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.failures import Failure, Refused, Unavailable
 from dimse_ingestion.secure_http.path_probe import NO_HANDLER
 from dimse_ingestion.settings import MountedMissing, PeerAccess
 
@@ -28,31 +27,30 @@ _OTHER_HOST = {62, 64}  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MI
 class PeerFailures:
     """The failures of the peer at `url`.
 
-    `singular` and `plural` name what is sent to it. What it refuses for good fails with `refused`,
-    the DIMSE status; everything that may pass is a transient A700.
+    `singular` and `plural` name what is sent to it. What it refuses for good is Refused; everything
+    that may pass is Unavailable.
     """
 
     access: PeerAccess
     url: str
     singular: str
     plural: str
-    refused: Status
 
     @contextmanager
     def mapped(self, seconds: float) -> Iterator[None]:
-        """Raise transient A700 for errors within the block; `seconds` is the timeout it names."""
+        """Raise Unavailable for errors within the block; `seconds` is the timeout it names."""
         peer = self.access.peer
         try:
             yield
         except (TimeoutError, httpx2.TimeoutException):
             sentence = f"The {peer} gave no answer in {seconds:g} s ({self.url})."
-            raise OutOfResources(sentence) from None
+            raise Unavailable(sentence) from None
         except MountedMissing as missing:
-            raise OutOfResources(str(missing)) from None
+            raise Unavailable(str(missing)) from None
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
-            raise OutOfResources(self._sentence(error)) from error
+            raise Unavailable(self._sentence(error)) from error
 
-    def refusal(self, status: int) -> DimseFailure:
+    def refusal(self, status: int) -> Failure:
         """Return the failure for an answer with this HTTP status, which is not a 2xx.
 
         A refused token is transient: a rotation reaches both sides within moments, not at once. So
@@ -60,20 +58,17 @@ class PeerFailures:
         """
         peer, setting = self.access.peer, self.access.url_setting
         if status == HTTPStatus.UNAUTHORIZED:
-            return OutOfResources(token_failure(self.access))
+            return Unavailable(token_failure(self.access))
         if status == HTTPStatus.MISDIRECTED_REQUEST:
-            return OutOfResources(wrong_port_failure(self.access))
+            return Unavailable(wrong_port_failure(self.access))
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _TRANSIENT:
-            return OutOfResources(f"The {peer} fails with HTTP {status}: see its log ({self.url}).")
+            return Unavailable(f"The {peer} fails with HTTP {status}: see its log ({self.url}).")
         if status in NO_HANDLER or HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-            return DimseFailure(
-                self.refused,
+            return Refused(
                 f"The {peer} takes no {self.plural} at this path (HTTP {status}): "
                 f"correct {setting} ({self.url}).",
             )
-        return DimseFailure(
-            self.refused, f"The {peer} refuses the {self.singular} with HTTP {status} ({self.url})."
-        )
+        return Refused(f"The {peer} refuses the {self.singular} with HTTP {status} ({self.url}).")
 
     def _sentence(self, error: Exception) -> str:
         access = self.access

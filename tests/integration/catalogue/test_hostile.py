@@ -11,9 +11,8 @@ import msgspec
 import pytest
 
 from dimse_ingestion.dicom.elements import Element, element
-from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encode
+from dimse_ingestion.failures import Invalid
 from dimse_ingestion.queries.contract import Query
 from dimse_ingestion.queries.http_client import HttpQueryClient
 from harness.services import ServiceProcess, free_port
@@ -127,9 +126,9 @@ async def test_a_question_that_would_take_too_long_ends_in_a900(
     client: httpx2.AsyncClient, which: str
 ) -> None:
     query_sent = matches(client, Query(scope="STUDY", keys=REFUSED[which]))
-    with pytest.raises(DimseFailure) as failure:
+    with pytest.raises(Invalid) as failure:
         await beside(client, query_sent)
-    assert failure.value.status == Status.DOES_NOT_MATCH_SOP_CLASS
+    assert not failure.value.transient
     assert not failure.value.transient
 
 

@@ -17,11 +17,10 @@ from dimse_ingestion.catalogue.database import open_engine
 from dimse_ingestion.catalogue.migrate import upgrade
 from dimse_ingestion.catalogue.record import record
 from dimse_ingestion.dicom.elements import Element
-from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.events.batch_codec import BATCH_TYPE
 from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encode
 from dimse_ingestion.events.http_sink import HttpSink
+from dimse_ingestion.failures import Invalid, LimitExceeded, Refused, Unavailable
 from dimse_ingestion.queries.contract import Query
 from dimse_ingestion.queries.http_client import HttpQueryClient
 from dimse_ingestion.settings import CatalogueSettings, ConfigurationMistake
@@ -126,9 +125,9 @@ async def test_a_query_that_is_none_is_refused(client: httpx2.AsyncClient) -> No
 
 
 async def test_an_invalid_key_ends_in_a900(client: httpx2.AsyncClient) -> None:
-    with pytest.raises(DimseFailure) as failure:
+    with pytest.raises(Invalid) as failure:
         await find(client, query("STUDY", StudyDate="yesterday"))
-    assert failure.value.status == Status.DOES_NOT_MATCH_SOP_CLASS
+    assert not failure.value.transient
 
 
 async def test_too_many_matches_end_in_a700_not_in_memory(
@@ -138,9 +137,9 @@ async def test_too_many_matches_end_in_a700_not_in_memory(
     events = [event(f"o{n}", instance=f"3.{n}") for n in range(1001)]
     await asyncio.to_thread(record, engine, events, "latest")
     engine.dispose()
-    with pytest.raises(DimseFailure, match="More than 1000") as failure:
+    with pytest.raises(LimitExceeded, match="More than 1000") as failure:
         await find(client, query("IMAGE"))
-    assert failure.value.status == Status.OUT_OF_RESOURCES
+    assert not failure.value.transient
     assert len(await find(client, query("IMAGE", limit=1000))) == 1000
 
 
@@ -223,7 +222,7 @@ def test_a_full_database_is_503_and_nothing_is_half(tmp_path: Path) -> None:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
         connection.connection.driver_connection.execute(f"PRAGMA max_page_count={pages + 4}")
     bulky = [event(f"o{n}", instance=f"3.{n}", PatientName=f"{n}" * 2000) for n in range(50)]
-    with pytest.raises(DimseFailure, match="full") as failure:
+    with pytest.raises(Unavailable, match="full") as failure:
         record(engine, bulky, "latest")
     assert failure.value.transient
     assert find_all(engine, query("IMAGE")) == []
@@ -239,7 +238,7 @@ async def test_the_catalogue_waits_for_its_database(server: PostgreSQL, tmp_path
         await ready(client, 503, "can't be reached")
         answer = await client.post("/events", content=encode(event("a")), headers=HEADERS)
         assert answer.status_code == 503
-        with pytest.raises(DimseFailure, match="can't be reached") as failure:
+        with pytest.raises(Unavailable, match="can't be reached") as failure:
             await find(client, query("STUDY"))
         assert failure.value.transient
         try:
@@ -318,7 +317,7 @@ async def test_objects_without_an_entry_are_listed(client: httpx2.AsyncClient) -
     assert await catalogue.missing("space", ["a", "c", "b", "d"]) == ["c", "d"]
     assert await catalogue.missing("elsewhere", ["a"]) == ["a"]
     assert await catalogue.missing("space", []) == []
-    with pytest.raises(DimseFailure, match="refuses the query"):
+    with pytest.raises(Refused, match="refuses the query"):
         await catalogue.missing("space", ["a"] * 1001)
     await catalogue.close()
     page = (await client.get("/metrics")).text

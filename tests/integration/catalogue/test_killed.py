@@ -11,9 +11,9 @@ import httpx2
 import pytest
 
 from dimse_ingestion.catalogue.database import open_engine
-from dimse_ingestion.dicom.failure import OutOfResources
 from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encode
 from dimse_ingestion.events.http_sink import HttpSink
+from dimse_ingestion.failures import Unavailable
 from dimse_ingestion.queries import wire
 from harness.services import ServiceProcess, free_port
 from tests.catalogue_queries import find_all
@@ -165,7 +165,7 @@ async def send_until_it_breaks(sink: HttpSink, sender: int, accepted: set[str]) 
         uid = f"4.{sender}.{number}"
         try:
             await sink.accept(event(f"o{uid}", instance=uid, study=f"1.{number % 5}"))
-        except OutOfResources:  # what fails for now
+        except Unavailable:  # what fails for now
             return
         accepted.add(uid)
 

@@ -11,7 +11,7 @@ from dimse_ingestion.catalogue.database import check, open_engine
 from dimse_ingestion.catalogue.migrate import upgrade
 from dimse_ingestion.catalogue.record import record
 from dimse_ingestion.catalogue.tables import metadata
-from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.failures import Unavailable
 from tests.instances import event
 
 
@@ -40,14 +40,14 @@ def test_upgrading_again_changes_no_rows(engine: Engine) -> None:
 def test_a_newer_releases_database_is_left_alone(engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(DimseFailure, match="newer release"):
+    with pytest.raises(Unavailable, match="newer release"):
         upgrade(engine)
 
 
 def test_a_database_never_migrated_says_so(database_url: str) -> None:
     engine = open_engine(database_url)
     for use in (lambda: check(engine), lambda: record(engine, [event("a")], "latest")):
-        with pytest.raises(DimseFailure, match="never migrated") as failure:
+        with pytest.raises(Unavailable, match="never migrated") as failure:
             use()
         assert failure.value.transient
     engine.dispose()

@@ -15,10 +15,9 @@ import trustme
 
 from dimse_ingestion.catalogue import app
 from dimse_ingestion.catalogue.app import running
-from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encode
 from dimse_ingestion.events.http_sink import HttpSink
+from dimse_ingestion.failures import Failure, Unavailable
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.queries import wire
 from dimse_ingestion.queries.http_client import HttpQueryClient
@@ -29,7 +28,7 @@ from tests.catalogue_secret import EXPIRED, CatalogueSecret, certificate_keys
 from tests.instances import PROVIDER, event, query
 
 T = TypeVar("T")
-TRANSIENT = (Status.OUT_OF_RESOURCES, True)
+TRANSIENT = (Unavailable, True)
 HEADERS = {"content-type": CONTENT_TYPE}
 
 
@@ -110,7 +109,7 @@ async def found(url: str, access: PeerAccess) -> int:
         await client.close()
 
 
-async def failures(url: str, access: PeerAccess) -> list[DimseFailure]:
+async def failures(url: str, access: PeerAccess) -> list[Failure]:
     """The failures of a check, an event and a query."""
     sink = HttpSink(f"{url}/events", access, timeout=5)
     client = HttpQueryClient(url, PROVIDER, access, timeout=5)
@@ -121,7 +120,7 @@ async def failures(url: str, access: PeerAccess) -> list[DimseFailure]:
         client.check,
         lambda: anext(client.matches(query("IMAGE"))),
     ):
-        with pytest.raises(DimseFailure) as failure:
+        with pytest.raises(Failure) as failure:
             await attempt()
         failures.append(failure.value)
     await sink.close()
@@ -163,7 +162,7 @@ async def test_others_are_refused_with_the_name_of_the_wrong_setting(
     url: str, secret: CatalogueSecret, wrong: dict[str, object], expected: str
 ) -> None:
     for failure in await failures(url, secret.access(**wrong)):
-        assert (failure.status, failure.transient) == TRANSIENT
+        assert (type(failure), failure.transient) == TRANSIENT
         if expected.startswith("Missing token") and "not trusted" in failure.comment:
             continue  # which of the two comes first depends on the client
         assert expected in failure.comment
@@ -207,7 +206,7 @@ async def test_an_expired_certificate_has_a_sentence_at_both_sides(
 async def test_plain_http_at_the_tls_port_has_a_sentence(url: str, secret: CatalogueSecret) -> None:
     plain = url.replace("https:", "http:")
     for failure in await failures(plain, secret.access()):
-        assert (failure.status, failure.transient) == TRANSIENT
+        assert (type(failure), failure.transient) == TRANSIENT
         assert "if it speaks TLS, QUERY_ENDPOINT must begin with https://" in failure.comment
 
 
@@ -215,7 +214,7 @@ async def test_a_client_at_the_port_of_the_probes_gets_421_and_loses_nothing(
     url: str, probes: int
 ) -> None:
     for failure in await failures(f"http://127.0.0.1:{probes}", PeerAccess()):
-        assert (failure.status, failure.transient) == TRANSIENT
+        assert (type(failure), failure.transient) == TRANSIENT
         assert "takes this over TLS, at another port: correct QUERY_ENDPOINT" in failure.comment
 
 
@@ -279,7 +278,7 @@ async def refusal(url: str, access: PeerAccess) -> str:
     """Why an event is refused; nothing when it is accepted."""
     try:
         await stored(url, access)
-    except DimseFailure as failure:
+    except Failure as failure:
         return failure.comment
     return ""
 
@@ -290,7 +289,7 @@ async def test_a_long_event_with_a_wrong_token_gets_the_same_answer(
     sink = HttpSink(f"{url}/events", secret.access(token="another"))
     long = event("a", ImageComments="x" * 8_000_000)
     for _ in range(3):
-        with pytest.raises(DimseFailure, match="refuses the token: correct DIMSE_CATALOGUE_TOKEN"):
+        with pytest.raises(Unavailable, match="refuses the token: correct DIMSE_CATALOGUE_TOKEN"):
             await sink.accept(long)
     await sink.close()
 

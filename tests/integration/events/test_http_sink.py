@@ -13,8 +13,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from dimse_ingestion.dicom.elements import Element
-from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.events.batch_codec import (
     ACCEPT_POST,
     BATCH_TYPE,
@@ -25,6 +23,7 @@ from dimse_ingestion.events.batch_codec import (
 from dimse_ingestion.events.cloudevents import decode
 from dimse_ingestion.events.contract import Image
 from dimse_ingestion.events.http_sink import HttpSink
+from dimse_ingestion.failures import Failure, Refused, Unavailable
 from dimse_ingestion.observability import tracing
 from dimse_ingestion.observability.http_server import serve
 from tests.unit.events.examples import event
@@ -32,8 +31,8 @@ from tests.unit.events.examples import event
 if TYPE_CHECKING:
     from dimse_ingestion.events.contract import ImageStoredEvent
 
-REFUSED = (Status.PROCESSING_FAILURE, False)
-TRANSIENT = (Status.OUT_OF_RESOURCES, True)
+REFUSED = (Refused, False)
+TRANSIENT = (Unavailable, True)
 
 
 class Sink:
@@ -67,8 +66,8 @@ async def client_of(app: Starlette, **options: float) -> AsyncIterator[HttpSink]
             await client.close()
 
 
-async def failure(client: HttpSink) -> DimseFailure:
-    with pytest.raises(DimseFailure) as raised:
+async def failure(client: HttpSink) -> Failure:
+    with pytest.raises(Failure) as raised:
         await client.accept(event())
     return raised.value
 
@@ -100,12 +99,12 @@ async def test_a_2xx_is_acceptance(status: int) -> None:
         (504, TRANSIENT),
     ],
 )
-async def test_no_other_status_is_acceptance(status: int, kind: tuple[Status, bool]) -> None:
+async def test_no_other_status_is_acceptance(status: int, kind: tuple[type[Failure], bool]) -> None:
     sink = Sink()
     sink.status = status
     async with client_of(sink.app) as client:
         failed_with = await failure(client)
-    assert (failed_with.status, failed_with.transient) == kind
+    assert (type(failed_with), failed_with.transient) == kind
     cures = ("correct K_SINK", "set DIMSE_CATALOGUE_TOKEN")
     assert any(each in failed_with.comment for each in (str(status), *cures))
     assert len(sink.events) == 1
@@ -115,9 +114,9 @@ async def test_a_sink_that_is_not_reached_has_a_sentence_that_says_what_to_do() 
     for url in ("http://127.0.0.1:1/events", "http://nowhere.invalid/", "http://["):
         client = HttpSink(url)
         failed_with = await failure(client)
-        assert (failed_with.status, failed_with.transient) == TRANSIENT
+        assert (type(failed_with), failed_with.transient) == TRANSIENT
         assert "start it or correct K_SINK" in failed_with.comment
-        with pytest.raises(DimseFailure, match="correct K_SINK"):
+        with pytest.raises(Unavailable, match="correct K_SINK"):
             await client.check()
         await client.close()
 
@@ -128,7 +127,7 @@ async def test_a_silent_sink_times_out() -> None:
     async with client_of(sink.app, timeout=0.2) as client:
         failed_with = await failure(client)
         sink.open.set()
-    assert (failed_with.status, failed_with.transient) == TRANSIENT
+    assert (type(failed_with), failed_with.transient) == TRANSIENT
     assert "no answer in 0.2 s" in failed_with.comment
 
 
@@ -188,7 +187,7 @@ async def test_the_check_fails_when_the_sink_is_not_ready() -> None:
         return Response(status_code=503)
 
     async with client_of(Starlette(routes=[Route("/events", unready, methods=["OPTIONS"])])) as it:
-        with pytest.raises(DimseFailure, match="HTTP 503"):
+        with pytest.raises(Unavailable, match="HTTP 503"):
             await it.check()
 
 
@@ -203,9 +202,8 @@ async def check_of(app: Starlette, path: str = "/events") -> AsyncIterator[HttpS
 @pytest.mark.parametrize("path", ["/", "/event", "/events/x"])
 async def test_the_check_finds_a_wrong_path(path: str) -> None:
     async with check_of(Sink().app, path) as client:
-        with pytest.raises(DimseFailure, match="takes no events at this path") as raised:
+        with pytest.raises(Refused, match="takes no events at this path") as raised:
             await client.check()
-    assert raised.value.status == Status.PROCESSING_FAILURE
     assert "correct K_SINK" in raised.value.comment
 
 
@@ -270,7 +268,7 @@ async def test_a_foreign_sink_that_takes_no_events_fails_the_check(
 ) -> None:
     async with check_of(Foreign(options, post, allow).app) as client:
         for _ in range(2):
-            with pytest.raises(DimseFailure, match=expected):
+            with pytest.raises(Failure, match=expected):
                 await client.check()
 
 
@@ -307,9 +305,7 @@ class BatchSink:
         return Response(encode_results(results), media_type="application/json")
 
 
-async def accept_together(
-    client: HttpSink, sink: BatchSink, *names: str
-) -> list[DimseFailure | None]:
+async def accept_together(client: HttpSink, sink: BatchSink, *names: str) -> list[Failure | None]:
     """Send an event, and the others while its post is under way; return their failures."""
     sink.open.clear()
     sink.arrived.clear()
@@ -320,7 +316,7 @@ async def accept_together(
     await asyncio.sleep(0)
     sink.open.set()
     results = await asyncio.gather(first, *others, return_exceptions=True)
-    assert all(each is None or isinstance(each, DimseFailure) for each in results)
+    assert all(each is None or isinstance(each, Failure) for each in results)
     return results  # type: ignore[return-value] # just checked
 
 
@@ -344,9 +340,9 @@ async def test_a_failure_of_one_event_of_a_batch_is_that_event_s_alone() -> None
     assert accepted is None
     assert refused
     assert failed
-    assert (refused.status, refused.transient) == REFUSED
+    assert (type(refused), refused.transient) == REFUSED
     assert "refuses the event with HTTP 422" in refused.comment
-    assert (failed.status, failed.transient) == TRANSIENT
+    assert (type(failed), failed.transient) == TRANSIENT
     assert sink.kinds == [("single", 1), ("batch", 3)]
 
 
@@ -370,7 +366,7 @@ async def test_a_batch_that_fails_for_now_fails_each_of_its_events_for_now(statu
         sink.status = status
         first, *failures = await accept_together(client, sink, "a", "b")
         assert first is None
-        assert [each and (each.status, each.transient) for each in failures] == [TRANSIENT] * 2
+        assert [each and (type(each), each.transient) for each in failures] == [TRANSIENT] * 2
         sink.status = 200
         assert await accept_together(client, sink, "a", "b") == [None] * 3
     assert sink.kinds == [("single", 1), ("batch", 2)] * 2
@@ -425,8 +421,8 @@ async def test_an_event_that_waits_too_long_for_its_post_times_out() -> None:
         sink.open.set()
         await client.accept(event("c"))
     for each in failures:
-        assert isinstance(each, DimseFailure)
-        assert (each.status, each.transient) == TRANSIENT
+        assert isinstance(each, Unavailable)
+        assert (type(each), each.transient) == TRANSIENT
         assert "no answer in 1.5 s" in each.comment
 
 

@@ -11,8 +11,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from dimse_ingestion.dicom.elements import Element, element
-from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
-from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.failures import Failure, Refused, Unavailable
 from dimse_ingestion.observability.http_server import serve
 from dimse_ingestion.queries import wire
 from dimse_ingestion.queries.contract import Query
@@ -64,8 +63,8 @@ async def client_of(app: Starlette, silence: float = 10.0) -> AsyncIterator[Http
             await client.close()
 
 
-async def failure(client: HttpQueryClient) -> DimseFailure:
-    with pytest.raises(DimseFailure) as raised:
+async def failure(client: HttpQueryClient) -> Failure:
+    with pytest.raises(Failure) as raised:
         [each async for each in client.matches(QUERY)]
     return raised.value
 
@@ -159,40 +158,40 @@ async def test_an_answer_that_breaks_off_is_transient() -> None:
     for answer in (silent_end, torn_connection):
         async with client_of(Catalogue(answer).app) as client:
             failed = await failure(client)
-        assert (failed.status, failed.transient) == (Status.OUT_OF_RESOURCES, True)
+        assert (type(failed), failed.transient) == (Unavailable, True)
         assert "broke off" in failed.comment
 
 
 async def test_a_failure_in_the_middle_is_the_catalogue_s_own() -> None:
     async def failing() -> AsyncIterator[bytes]:
         yield wire.encode_match(match(0))
-        yield wire.encode_error(OutOfResources("The database is down."))
+        yield wire.encode_error(Unavailable("The database is down."))
 
     async with client_of(Catalogue(failing).app) as client:
         matches = client.matches(QUERY)
         assert await anext(matches) == match(0)
-        with pytest.raises(DimseFailure, match="The database is down"):
+        with pytest.raises(Unavailable, match="The database is down"):
             await anext(matches)
 
 
 @pytest.mark.parametrize(
-    ("http", "status", "sentence"),
+    ("http", "kind", "sentence"),
     [
-        (400, Status.UNABLE_TO_PROCESS, "refuses the query with HTTP 400"),
-        (413, Status.UNABLE_TO_PROCESS, "refuses the query with HTTP 413"),
-        (404, Status.UNABLE_TO_PROCESS, "correct QUERY_ENDPOINT"),
-        (307, Status.UNABLE_TO_PROCESS, "correct QUERY_ENDPOINT"),
-        (429, Status.OUT_OF_RESOURCES, "HTTP 429"),
-        (500, Status.OUT_OF_RESOURCES, "HTTP 500"),
-        (503, Status.OUT_OF_RESOURCES, "HTTP 503"),
+        (400, Refused, "refuses the query with HTTP 400"),
+        (413, Refused, "refuses the query with HTTP 413"),
+        (404, Refused, "correct QUERY_ENDPOINT"),
+        (307, Refused, "correct QUERY_ENDPOINT"),
+        (429, Unavailable, "HTTP 429"),
+        (500, Unavailable, "HTTP 500"),
+        (503, Unavailable, "HTTP 503"),
     ],
 )
-async def test_a_refusal_has_its_status_and_sentence(
-    http: int, status: Status, sentence: str
+async def test_a_refusal_has_its_kind_and_sentence(
+    http: int, kind: type[Failure], sentence: str
 ) -> None:
     async with client_of(Catalogue(status=http).app) as client:
         failed = await failure(client)
-    assert (failed.status, failed.transient) == (status, status == Status.OUT_OF_RESOURCES)
+    assert (type(failed), failed.transient) == (kind, kind is Unavailable)
     assert sentence in failed.comment
 
 
@@ -200,9 +199,9 @@ async def test_a_catalogue_that_is_not_reached_has_a_sentence_that_says_what_to_
     for endpoint in ("http://127.0.0.1:1", "http://nowhere.invalid", "http://["):
         client = HttpQueryClient(endpoint, "provider")
         failed = await failure(client)
-        assert (failed.status, failed.transient) == (Status.OUT_OF_RESOURCES, True)
+        assert (type(failed), failed.transient) == (Unavailable, True)
         assert "start it or correct QUERY_ENDPOINT" in failed.comment
-        with pytest.raises(DimseFailure, match="correct QUERY_ENDPOINT"):
+        with pytest.raises(Unavailable, match="correct QUERY_ENDPOINT"):
             await client.check()
         await client.close()
 
@@ -217,7 +216,7 @@ async def test_a_silent_catalogue_times_out() -> None:
     async with client_of(Catalogue(sticking).app, silence=0.3) as client:
         failed = await failure(client)
         stuck.set()
-    assert (failed.status, failed.transient) == (Status.OUT_OF_RESOURCES, True)
+    assert (type(failed), failed.transient) == (Unavailable, True)
     assert "no answer in 0.3 s" in failed.comment
 
 
@@ -226,7 +225,7 @@ async def test_the_check_uses_readyz_if_the_catalogue_has_it() -> None:
     async with client_of(catalogue.app) as client:
         await client.check()
         catalogue.ready = 503
-        with pytest.raises(DimseFailure, match="not ready"):
+        with pytest.raises(Unavailable, match="not ready"):
             await client.check()
         catalogue.ready = 404
         await client.check()
@@ -236,7 +235,7 @@ async def test_the_check_finds_a_wrong_path() -> None:
     async with serve(Catalogue().app, "127.0.0.1", 0) as port:
         client = HttpQueryClient(f"http://127.0.0.1:{port}/elsewhere", "provider 1")
         with pytest.raises(
-            DimseFailure,
+            Failure,
             match=r"takes no queries at this path \(HTTP 404\): correct QUERY_ENDPOINT",
         ):
             await client.check()

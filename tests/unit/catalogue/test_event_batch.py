@@ -4,16 +4,16 @@ from collections.abc import Sequence
 
 from dimse_ingestion.catalogue.event_batch import record_batch
 from dimse_ingestion.catalogue.record import Outcome
-from dimse_ingestion.dicom.failure import OutOfResources
 from dimse_ingestion.events.batch_codec import EventResult
 from dimse_ingestion.events.contract import ImageStoredEvent
+from dimse_ingestion.failures import Unavailable
 from tests.instances import event
 
 OUTCOMES: dict[str, Outcome | BaseException] = {
     "a-0": "new",
     "b-0": "known",
     "c-0": ValueError("It has no study."),
-    "d-0": OutOfResources("The disk is full."),
+    "d-0": Unavailable("The disk is full."),
 }
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from dimse_ingestion.catalogue.group_commit import Commit, GroupCommit
 from dimse_ingestion.catalogue.record import Outcome
-from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
 from dimse_ingestion.events.contract import ImageStoredEvent
+from dimse_ingestion.failures import Unavailable
 from tests.instances import event
 
 
@@ -72,7 +72,7 @@ async def test_a_refused_event_does_not_fail_its_batch() -> None:
 
 
 @pytest.mark.parametrize(
-    "problem", [OutOfResources("The disk is full."), RuntimeError("a mistake of ours")]
+    "problem", [Unavailable("The disk is full."), RuntimeError("a mistake of ours")]
 )
 async def test_a_failed_commit_fails_all_its_events_and_the_next_one_works(
     problem: Exception,
@@ -82,7 +82,7 @@ async def test_a_failed_commit_fails_all_its_events_and_the_next_one_works(
     commits.failing = problem
     async with group_commit(commits) as group:
         failed = await asyncio.gather(*submit_all(group, "a", "b"), return_exceptions=True)
-        assert all(isinstance(each, DimseFailure) and each.transient for each in failed)
+        assert all(isinstance(each, Unavailable) and each.transient for each in failed)
         assert group.problem
         commits.failing = None
         assert await asyncio.gather(*submit_all(group, "c")) == ["new"]
@@ -98,7 +98,7 @@ async def test_events_that_wait_at_shutdown_get_an_outcome() -> None:
         await asyncio.sleep(0)
         commits.go_on.set()
     for outcome in await asyncio.gather(*waiting, return_exceptions=True):
-        assert outcome == "new" or (isinstance(outcome, DimseFailure) and outcome.transient)
+        assert outcome == "new" or (isinstance(outcome, Unavailable) and outcome.transient)
 
 
 async def test_an_event_whose_request_is_cancelled_is_not_committed() -> None:
@@ -124,7 +124,7 @@ async def test_the_events_of_a_request_are_committed_together_with_an_outcome_ea
         good, bad, also_good = await group.submit_all([event("a"), event("bad"), event("b")])
         assert (good, also_good) == ("new", "new")
         assert isinstance(bad, ValueError)
-        commits.failing = OutOfResources("The disk is full.")
+        commits.failing = Unavailable("The disk is full.")
         failed = await group.submit_all([event("a"), event("b")])
-    assert [type(each) for each in failed] == [OutOfResources] * 2
+    assert [type(each) for each in failed] == [Unavailable] * 2
     assert commits.sizes == [3, 2]

@@ -7,7 +7,7 @@ import pytest
 from starlette.requests import Request
 
 from dimse_ingestion.catalogue.request_body import BodyReader, BodyTooLong
-from dimse_ingestion.dicom.failure import OutOfResources
+from dimse_ingestion.failures import Unavailable
 
 
 def request(pieces: Sequence[bytes], *, whole: bool = True) -> Request:
@@ -43,7 +43,7 @@ async def test_a_client_that_disconnects_is_a_value_error() -> None:
 async def test_bodies_in_memory_are_limited_together_and_released() -> None:
     bodies = BodyReader(longest=10, most=12)
     async with bodies.body(request([b"x" * 8])):
-        with pytest.raises(OutOfResources):
+        with pytest.raises(Unavailable):
             async with bodies.body(request([b"x" * 5])):
                 pass
         async with bodies.body(request([b"x" * 4])) as body:

@@ -15,7 +15,7 @@ from dimse_ingestion.catalogue.database import check, open_engine, write_transac
 from dimse_ingestion.catalogue.migrate import upgrade
 from dimse_ingestion.catalogue.record import record
 from dimse_ingestion.catalogue.sqlite_file import create_private
-from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.failures import Unavailable
 from tests.instances import event
 
 READ_IN_ANOTHER_PROCESS = """
@@ -105,7 +105,7 @@ def test_nothing_is_accepted_into_a_file_that_would_be_lost(
     assert record(engine, [event("a")], "latest") == ["new"]
     meddle(path)
     for use in (lambda: record(engine, [event("b")], "latest"), lambda: check(engine)):
-        with pytest.raises(DimseFailure, match="moved or removed while in use") as failure:
+        with pytest.raises(Unavailable, match="moved or removed while in use") as failure:
             use()
         assert failure.value.transient
 

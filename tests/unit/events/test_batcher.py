@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.events.batcher import MOST_BYTES, Batcher, EncodedEvent, Result
+from dimse_ingestion.failures import Unavailable
 
 
 class Posts:
@@ -165,5 +165,5 @@ async def test_events_without_an_answer_fail_when_it_is_closed(
     tasks = await submit_during_a_post(batcher, posts, b"a")
     await batcher.close()
     for failure in await asyncio.gather(*tasks, return_exceptions=True):
-        assert isinstance(failure, DimseFailure)
+        assert isinstance(failure, Unavailable)
         assert failure.transient

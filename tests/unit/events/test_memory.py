@@ -1,7 +1,7 @@
 import pytest
 
-from dimse_ingestion.dicom.failure import OutOfResources
 from dimse_ingestion.events.memory import MemorySink
+from dimse_ingestion.failures import Unavailable
 from tests.unit.events.examples import event
 
 
@@ -10,9 +10,9 @@ async def test_remembers_events_and_raises_the_given_failure() -> None:
     await sink.check()
     await sink.accept(event())
     assert sink.accepted == [event()]
-    sink.refusing = OutOfResources("down")
+    sink.refusing = Unavailable("down")
     for call in (sink.accept(event()), sink.check()):
-        with pytest.raises(OutOfResources, match="down"):
+        with pytest.raises(Unavailable, match="down"):
             await call
     assert sink.accepted == [event()]
     await sink.close()

@@ -1,7 +1,7 @@
 import pytest
 
 from dimse_ingestion.dicom.elements import by_tag, element
-from dimse_ingestion.dicom.failure import OutOfResources
+from dimse_ingestion.failures import Unavailable
 from dimse_ingestion.queries.contract import Located, Query
 from dimse_ingestion.queries.memory import MemoryQueryClient
 from tests.unit.queries.examples import INSTANCE, NAME, PATIENT, SERIES, STUDY, instance
@@ -60,10 +60,10 @@ async def test_a_match_has_the_keys_the_unique_keys_and_the_character_set() -> N
 
 async def test_every_call_raises_the_given_failure() -> None:
     client = MemoryQueryClient()
-    client.refusing = OutOfResources("down")
-    with pytest.raises(OutOfResources, match="down"):
+    client.refusing = Unavailable("down")
+    with pytest.raises(Unavailable, match="down"):
         await anext(client.matches(Query(scope="STUDY", keys=[])))
-    with pytest.raises(OutOfResources, match="down"):
+    with pytest.raises(Unavailable, match="down"):
         await client.check()
     await client.close()
 

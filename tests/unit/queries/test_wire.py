@@ -7,8 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dimse_ingestion.dicom.elements import Element, element
-from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
-from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.failures import (
+    AccessDenied,
+    Failure,
+    Invalid,
+    LimitExceeded,
+    Refused,
+    Unavailable,
+)
 from dimse_ingestion.queries import wire
 from dimse_ingestion.queries.contract import Located, Query
 from dimse_ingestion.queries.wire import AnswerReader, decode_query, encode_query, match_reader
@@ -97,40 +103,77 @@ def test_no_match_is_an_answer_too() -> None:
 def test_an_answer_that_breaks_off_anywhere_has_failed(length: int) -> None:
     reader = match_reader()
     list(reader.feed(whole_answer()[:length]))
-    with pytest.raises(OutOfResources, match="broke off"):
+    with pytest.raises(Unavailable, match="broke off"):
         reader.finish()
 
 
 def test_a_lost_match_is_noticed() -> None:
-    with pytest.raises(OutOfResources, match="lost"):
+    with pytest.raises(Unavailable, match="lost"):
         list(match_reader().feed(wire.encode_match(MATCHES[0]) + wire.encode_end(2)))
 
 
 @pytest.mark.parametrize(
     "failure",
     [
-        DimseFailure(Status.DOES_NOT_MATCH_SOP_CLASS, "No such level."),
-        OutOfResources("The database is down."),
+        Invalid("No such level."),
+        Unavailable("The database is down."),
+        LimitExceeded("More than 1000 matches."),
+        Refused("It is none of yours."),
+        Refused("It is none of yours for now.", transient=True),
+        AccessDenied("It is a secret."),
     ],
 )
-def test_the_catalogue_s_failure_arrives_as_it_was_sent(failure: DimseFailure) -> None:
-    with pytest.raises(DimseFailure) as raised:
+def test_the_catalogue_s_failure_arrives_as_it_was_sent(failure: Failure) -> None:
+    with pytest.raises(Failure) as raised:
         list(match_reader().feed(wire.encode_error(failure)))
     raised_failure = raised.value
-    sent = (failure.status, failure.comment, failure.transient)
-    assert (raised_failure.status, raised_failure.comment, raised_failure.transient) == sent
+    sent = (type(failure), failure.comment, failure.transient)
+    assert (type(raised_failure), raised_failure.comment, raised_failure.transient) == sent
 
 
-def test_a_status_of_a_later_release_is_unable_to_process() -> None:
-    line = b'{"error": {"status": 49999, "comment": "new", "transient": false}}\n'
-    with pytest.raises(DimseFailure, match="new") as raised:
+@pytest.mark.parametrize(
+    ("status", "transient", "kind"),
+    [
+        (0xA700, True, Unavailable),
+        (0xA700, False, LimitExceeded),
+        (0xA900, False, Invalid),
+        (0xC001, False, Refused),
+        (49999, False, Refused),
+    ],
+)
+def test_the_status_of_a_former_release_is_read_as_its_kind(
+    status: int, transient: bool, kind: type[Failure]
+) -> None:
+    error = {"status": status, "comment": "It fails.", "transient": transient}
+    with pytest.raises(Failure, match="It fails") as raised:
+        list(match_reader().feed(json.dumps({"error": error}).encode() + b"\n"))
+    assert (type(raised.value), raised.value.transient) == (kind, transient)
+
+
+@pytest.mark.parametrize(
+    ("failure", "status"),
+    [
+        (Unavailable("It fails."), 0xA700),
+        (LimitExceeded("It fails."), 0xA700),
+        (Invalid("It fails."), 0xA900),
+        (Refused("It fails."), 0xC001),
+    ],
+)
+def test_a_former_release_finds_the_status_in_a_failure(failure: Failure, status: int) -> None:
+    error = json.loads(wire.encode_error(failure))["error"]
+    expected = {"status": status, "comment": "It fails.", "transient": failure.transient}
+    assert error == expected | {"kind": type(failure).__name__}
+
+
+def test_a_kind_of_a_later_release_is_a_refusal() -> None:
+    line = b'{"error": {"kind": "Later", "comment": "new", "transient": false}}\n'
+    with pytest.raises(Refused, match="new"):
         list(match_reader().feed(line))
-    assert raised.value.status == Status.UNABLE_TO_PROCESS
 
 
 @pytest.mark.parametrize("line", [b"garbage\n", b"{}\n", b'[{"group": 1}]\n', b"\xff\n", b"1\n"])
 def test_other_lines_are_a_failure_that_repeats_nothing(line: bytes) -> None:
-    with pytest.raises(OutOfResources) as raised:
+    with pytest.raises(Unavailable) as raised:
         list(match_reader().feed(line))
     assert "garbage" not in raised.value.comment
 
@@ -138,7 +181,7 @@ def test_other_lines_are_a_failure_that_repeats_nothing(line: bytes) -> None:
 def test_a_line_without_end_is_given_up() -> None:
     reader = match_reader()
     endless = (b"x" * 2**20 for _ in range(wire.LONGEST_LINE // 2**20 + 1))
-    with pytest.raises(OutOfResources, match="too long"):
+    with pytest.raises(Unavailable, match="too long"):
         read(reader, endless)
 
 

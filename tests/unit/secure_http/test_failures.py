@@ -4,8 +4,7 @@ from dataclasses import replace
 import httpx2
 import pytest
 
-from dimse_ingestion.dicom.failure import DimseFailure, OutOfResources
-from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.failures import Refused, Unavailable
 from dimse_ingestion.secure_http.failures import (
     PeerFailures,
     clear_text_failure,
@@ -82,7 +81,7 @@ def test_a_401_names_the_setting_and_the_secret() -> None:
     )
 
 
-FAILURES = PeerFailures(SINK, "http://sink/events", "event", "events", Status.PROCESSING_FAILURE)
+FAILURES = PeerFailures(SINK, "http://sink/events", "event", "events")
 
 
 @pytest.mark.parametrize(
@@ -94,16 +93,16 @@ FAILURES = PeerFailures(SINK, "http://sink/events", "event", "events", Status.PR
         (400, "The event sink refuses the event with HTTP 400"),
     ],
 )
-def test_what_a_peer_refuses_for_good_has_the_given_status(status: int, sentence: str) -> None:
+def test_what_a_peer_refuses_for_good_is_refused(status: int, sentence: str) -> None:
     failure = FAILURES.refusal(status)
-    assert (failure.status, failure.transient) == (Status.PROCESSING_FAILURE, False)
+    assert (type(failure), failure.transient) == (Refused, False)
     assert failure.comment == f"{sentence} (http://sink/events)."
 
 
 @pytest.mark.parametrize("status", [401, 408, 421, 425, 429, 500, 503])
 def test_a_status_that_may_pass_is_transient(status: int) -> None:
     failure = FAILURES.refusal(status)
-    assert (failure.status, failure.transient) == (Status.OUT_OF_RESOURCES, True)
+    assert (type(failure), failure.transient) == (Unavailable, True)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +126,7 @@ def test_a_status_that_may_pass_is_transient(status: int) -> None:
     ],
 )
 def test_errors_of_a_request_are_transient_failures(error: Exception, sentence: str) -> None:
-    with pytest.raises(OutOfResources) as raised, FAILURES.mapped(2.5):
+    with pytest.raises(Unavailable) as raised, FAILURES.mapped(2.5):
         raise error
     assert raised.value.comment == sentence
     assert raised.value.transient
@@ -136,13 +135,13 @@ def test_errors_of_a_request_are_transient_failures(error: Exception, sentence: 
 @pytest.mark.parametrize("error", [httpx2.ReadError(""), httpx2.RemoteProtocolError("")])
 def test_an_answer_over_tls_that_was_broken_off_names_the_address(error: Exception) -> None:
     secure = replace(FAILURES, url="https://sink/events")
-    with pytest.raises(OutOfResources) as raised, secure.mapped(2.5):
+    with pytest.raises(Unavailable) as raised, secure.mapped(2.5):
         raise error
     assert raised.value.comment == "The event sink broke off its answer (https://sink/events)."
 
 
 def test_a_failure_within_the_block_passes_unchanged() -> None:
-    failure = DimseFailure(Status.PROCESSING_FAILURE, "The event is invalid.")
-    with pytest.raises(DimseFailure) as raised_failure, FAILURES.mapped(2.5):
+    failure = Refused("The event is invalid.")
+    with pytest.raises(Refused) as raised_failure, FAILURES.mapped(2.5):
         raise failure
     assert raised_failure.value is failure

@@ -26,12 +26,6 @@ _STATUSES: Mapping[type[Failure], HTTPStatus] = {
     Failure: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 """Status of a failure that is not transient, by kind."""
-_DIMSE_STATUSES = {
-    Status.DOES_NOT_MATCH_SOP_CLASS: HTTPStatus.BAD_REQUEST,
-    Status.OUT_OF_RESOURCES: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    Status.UNABLE_TO_PROCESS: HTTPStatus.BAD_GATEWAY,
-    Status.NOT_AUTHORIZED: HTTPStatus.BAD_GATEWAY,
-}
 _ROUTING_DETAILS = {
     HTTPStatus.NOT_FOUND: "This URL does not exist: see GET /dicomweb for the available resources.",
     HTTPStatus.METHOD_NOT_ALLOWED: "This URL does not support the method: see Allow.",
@@ -68,8 +62,8 @@ def from_failure(failure: Failure) -> Problem:
 
 
 def _status(failure: Failure) -> HTTPStatus:
-    if isinstance(failure, DimseFailure):
-        return _DIMSE_STATUSES.get(failure.status, HTTPStatus.INTERNAL_SERVER_ERROR)
+    if isinstance(failure, DimseFailure) and failure.status == Status.DOES_NOT_MATCH_SOP_CLASS:
+        return HTTPStatus.BAD_REQUEST  # a query that its information model does not allow
     return next(_STATUSES[kind] for kind in type(failure).__mro__ if kind in _STATUSES)
 
 

@@ -18,8 +18,6 @@ REQUEST = Request({"type": "http", "method": "GET"})
         (Problem(415, "Send DICOM."), 415, "Send DICOM."),
         (Unavailable("The bucket is down."), 503, "The bucket is down."),
         (DimseFailure(Status.DOES_NOT_MATCH_SOP_CLASS, "No key."), 400, "No key."),
-        (DimseFailure(Status.OUT_OF_RESOURCES, "Too many."), 413, "Too many."),
-        (DimseFailure(Status.NOT_AUTHORIZED, "Refused."), 502, "Refused."),
         (DimseFailure(Status.PROCESSING_FAILURE, "Odd."), 500, "Odd."),
         (Invalid("No date."), 400, "No date."),
         (LimitExceeded("Too many."), 413, "Too many."),
