@@ -15,7 +15,7 @@ def _rendered_environment(dicomweb: dict[str, Any]) -> dict[str, str]:
     return rendered(SPACE | {"dicomweb": dicomweb}).pod("dicomweb").environment
 
 
-def _behind(settings: dict[str, str] | None = None, **ingress: str) -> dict[str, str]:
+def _behind(settings: dict[str, str] | None = None, /, **ingress: str) -> dict[str, str]:
     behind = {"enabled": True, "host": HOST} | ingress
     return _rendered_environment({"ingress": behind, "settings": settings or {}})
 

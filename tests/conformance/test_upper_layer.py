@@ -12,9 +12,10 @@ import pytest
 import trustme
 from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
-from pydicom.dataset import FileDataset
+from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_file_meta_info
+from pydicom.uid import UID
 from pynetdicom import AE, _config
 from pynetdicom.pdu_primitives import (
     AsynchronousOperationsWindowNegotiation,
@@ -87,17 +88,17 @@ def sample(name: str, transfer_syntax_uid: str, folder: Path) -> FileDataset:
     """
     found = dcmread(str(get_testdata_file(name, download=False)))
     assert found.file_meta.TransferSyntaxUID == transfer_syntax_uid or name == "JPEG-lossy.dcm"
-    found.file_meta.TransferSyntaxUID = transfer_syntax_uid
+    found.file_meta.TransferSyntaxUID = UID(transfer_syntax_uid)
     found.save_as(folder / "sample.dcm")
     return found
 
 
 def received(message: Message) -> Dataset:
-    """The data set of a C-STORE, decoded in the transfer syntax of its context."""
-    meta = Dataset()
-    meta.TransferSyntaxUID = message.context.transfer_syntax_uid
-    meta.MediaStorageSOPClassUID = message.command.affected_sop_class_uid
-    meta.MediaStorageSOPInstanceUID = message.command.affected_sop_instance_uid
+    """Return the data set of a C-STORE, decoded in the transfer syntax of its context."""
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = UID(message.context.transfer_syntax_uid)
+    meta.MediaStorageSOPClassUID = UID(message.command.affected_sop_class_uid)
+    meta.MediaStorageSOPInstanceUID = UID(message.command.affected_sop_instance_uid)
     file = DicomBytesIO()
     file.is_little_endian, file.is_implicit_VR = True, False
     write_file_meta_info(file, meta, enforce_standard=False)

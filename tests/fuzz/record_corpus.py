@@ -21,6 +21,7 @@ from pydicom import Dataset, FileMetaDataset, dcmwrite
 from pydicom.dataset import FileDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import (
+    UID,
     CTImageStorage,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
@@ -73,8 +74,9 @@ def image() -> Dataset:
 def file(folder: Path, name: str) -> Path:
     """Write the image in a transfer syntax."""
     path, meta = folder / f"{name}.dcm", FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, INSTANCE
-    meta.TransferSyntaxUID = _SYNTAXES[name]
+    meta.MediaStorageSOPClassUID = CTImageStorage
+    meta.MediaStorageSOPInstanceUID = UID(INSTANCE)
+    meta.TransferSyntaxUID = UID(_SYNTAXES[name])
     made = FileDataset(path, image(), preamble=bytes(128), file_meta=meta)
     dcmwrite(path, made, enforce_file_format=True)
     return path
@@ -200,10 +202,15 @@ def _post_related(name: str, kind: str, content: bytes) -> None:
 
 def record_catalogue() -> None:
     """Write an event in both modes of CloudEvents' HTTP binding, and queries."""
-    known = {"PatientName": "Doe^Jane", "PatientID": "FUZZ-1", "StudyDate": "20260102"}
     structured = cloudevents.encode(
         event(
-            study=_TOLD, series=f"{_TOLD}.1", instance=f"{_TOLD}.1.1", provider="provider", **known
+            study=_TOLD,
+            series=f"{_TOLD}.1",
+            instance=f"{_TOLD}.1.1",
+            provider="provider",
+            PatientName="Doe^Jane",
+            PatientID="FUZZ-1",
+            StudyDate="20260102",
         )
     )
     line = "POST /events HTTP/1.1"

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx2
 import msgspec
@@ -49,7 +49,11 @@ async def client(catalogue: ServiceProcess) -> AsyncIterator[httpx2.AsyncClient]
         yield opened
 
 
-STORED = {"PatientName": f"Doe^Jane{'^' * 5000}x", "PatientID": "1", "ImageComments": "a" * 5000}
+STORED: dict[str, Any] = {
+    "PatientName": f"Doe^Jane{'^' * 5000}x",
+    "PatientID": "1",
+    "ImageComments": "a" * 5000,
+}
 
 
 async def beside(client: httpx2.AsyncClient, attack: Awaitable[T]) -> T:
@@ -190,7 +194,7 @@ async def test_a_query_of_too_many_keys_or_no_tags_is_400(client: httpx2.AsyncCl
 async def test_an_event_of_values_that_are_slow_to_compare_is_recorded(
     client: httpx2.AsyncClient,
 ) -> None:
-    odd = {"PatientName": "^" * 60_000 + "a", "PatientID": "\u0301\u0316" * 30_000}
+    odd: dict[str, Any] = {"PatientName": "^" * 60_000 + "a", "PatientID": "\u0301\u0316" * 30_000}
     stored = msgspec.structs.replace(event("odd", study="1.9", instance="3.999", **odd))
     posted = client.post("/events", content=encode(stored), headers=HEADERS)
     assert (await beside(client, posted)).status_code == 202

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import msgspec
@@ -32,7 +33,7 @@ from tests.instances import PROVIDER, event, query, read
 HEADERS = {"content-type": CONTENT_TYPE}
 
 
-def settings_for(database_url: str, **more: object) -> CatalogueSettings:
+def settings_for(database_url: str, **more: Any) -> CatalogueSettings:
     return CatalogueSettings.load(
         database_url=database_url, http_host="127.0.0.1", http_port=0, **more
     )
@@ -220,7 +221,7 @@ def test_a_full_database_is_503_and_nothing_is_half(tmp_path: Path) -> None:
     upgrade(engine)
     with engine.connect() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
-        connection.connection.driver_connection.execute(f"PRAGMA max_page_count={pages + 4}")
+        connection.exec_driver_sql(f"PRAGMA max_page_count={pages + 4}")
     bulky = [event(f"o{n}", instance=f"3.{n}", PatientName=f"{n}" * 2000) for n in range(50)]
     with pytest.raises(Unavailable, match="full") as failure:
         record(engine, bulky, "latest")

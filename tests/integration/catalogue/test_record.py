@@ -3,10 +3,11 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import permutations
+from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, Table, func, select
 
 from dimse_ingestion.catalogue import hierarchy
 from dimse_ingestion.catalogue import record as recording
@@ -15,13 +16,15 @@ from dimse_ingestion.catalogue.event_rows import EventRows, extract_rows
 from dimse_ingestion.catalogue.record import record
 from dimse_ingestion.catalogue.tables import instances, objects, series, studies
 from dimse_ingestion.dicom.elements import BulkReference, Element
+from dimse_ingestion.events.contract import ImageStoredEvent
+from dimse_ingestion.queries.contract import Query
 from tests.catalogue_queries import find_all
 from tests.instances import event, query, read
 
 
-def count(engine: Engine, table: object) -> int:
+def count(engine: Engine, table: Table) -> int:
     with engine.connect() as connection:
-        return int(connection.execute(select(func.count()).select_from(table)).scalar_one())  # type: ignore[arg-type]
+        return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
 
 
 def test_a_repeated_event_changes_nothing(engine: Engine) -> None:
@@ -95,7 +98,7 @@ def test_studies_without_a_patient_id_are_not_taken_for_one_patient(engine: Engi
     assert names == ["Doe^Jane", "Roe^Richard"]
 
 
-def _named(pattern: str) -> object:
+def _named(pattern: str) -> Query:
     return query("PATIENT", PatientName=pattern)
 
 
@@ -119,7 +122,7 @@ def test_a_name_corrected_later_holds_for_the_study_and_its_instances(engine: En
         event("bad", provider=""),
     ],
 )
-def test_a_bad_event_is_refused_alone(engine: Engine, bad: recording.ImageStoredEvent) -> None:
+def test_a_bad_event_is_refused_alone(engine: Engine, bad: ImageStoredEvent) -> None:
     outcomes = record(engine, [event("a"), bad, event("b", instance="3.2")], "latest")
     assert outcomes[0] == outcomes[2] == "new"
     assert isinstance(outcomes[1], ValueError)
@@ -128,7 +131,7 @@ def test_a_bad_event_is_refused_alone(engine: Engine, bad: recording.ImageStored
 def test_what_only_the_database_refuses_is_refused_alone(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def spoiled(rows: recording.ImageStoredEvent) -> EventRows:
+    def spoiled(rows: ImageStoredEvent) -> EventRows:
         original = extract_rows(rows)
         if rows.data.store.object_name == "bad":
             return replace(original, object=original.object | {"size": None})
@@ -143,7 +146,7 @@ def test_what_only_the_database_refuses_is_refused_alone(
 
 
 def test_values_no_database_likes_are_kept_and_found(engine: Engine) -> None:
-    odd = {
+    odd: dict[str, Any] = {
         "PatientName": "Nul\0in^Name",
         "PatientID": "A\0B",
         "AccessionNumber": "x" * 40_000,

@@ -1,6 +1,6 @@
 """SQL and Python together find what the standard's matching rules find, for any data and query."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -20,6 +20,9 @@ from tests.query_examples import INSTANCES, KEYS, LEVELS, SERIES, STUDIES, UNIQU
 @st.composite
 def events(draw: st.DrawFn) -> ImageStoredEvent:
     keywords = draw(st.sets(st.sampled_from([each for each in KEYS if KEYS[each][0]]), max_size=8))
+    values: dict[str, Any] = {
+        each: draw(st.sampled_from(KEYS[each][0])) for each in sorted(keywords)
+    }
     name = draw(st.sampled_from("abcdefgh"))
     return event(
         name,
@@ -27,7 +30,7 @@ def events(draw: st.DrawFn) -> ImageStoredEvent:
         study=draw(st.sampled_from(STUDIES)),
         series=draw(st.sampled_from(SERIES)),
         instance=draw(st.sampled_from(INSTANCES)),
-        **{each: draw(st.sampled_from(KEYS[each][0])) for each in sorted(keywords)},
+        **values,
     )
 
 

@@ -140,10 +140,10 @@ async def test_an_unsupported_media_type_of_a_frame_is_406_with_the_supported_on
 async def test_dicomweb_client_retrieves_frames(images: Images, name: str) -> None:
     client = DICOMwebClient(images[name].base)
     stored = of(name)
-    uids = [str(stored[key].value) for key in ("StudyInstanceUID", "SeriesInstanceUID")]
     contents = await asyncio.to_thread(
         client.retrieve_instance_frames,
-        *uids,
+        str(stored.StudyInstanceUID),
+        str(stored.SeriesInstanceUID),
         str(stored.SOPInstanceUID),
         [3, 1],
         media_types=(("application/octet-stream", EXPLICIT),),

@@ -11,6 +11,7 @@ import pytest_asyncio
 from dicomweb_client import DICOMwebClient
 from pydicom import dcmread
 from pydicom.pixels.utils import iter_pixels
+from pydicom.uid import UID
 
 from tests.integration.dicomweb.conftest import Space, space_in
 from tests.integration.dicomweb.retrieved import (
@@ -197,7 +198,9 @@ def copies(number: int, folder: Path) -> list[Path]:
     data_set = of("CT_small.dcm")
     paths = [folder / f"{each}.dcm" for each in range(number)]
     for each, path in enumerate(paths, 1):
-        data_set.SOPInstanceUID = data_set.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{each}"
+        data_set.SOPInstanceUID = data_set.file_meta.MediaStorageSOPInstanceUID = UID(
+            f"1.2.3.{each}"
+        )
         data_set.save_as(path)
     return paths
 

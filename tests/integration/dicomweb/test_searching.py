@@ -5,6 +5,7 @@ import random
 from collections.abc import AsyncIterator, Iterator
 from email import message_from_bytes
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -14,7 +15,8 @@ from dicomweb_client.api import DICOMwebClient
 from dimse_ingestion.dicom.elements import Element, element
 from dimse_ingestion.dicom.query_levels import UNIQUE_KEYS, levels_to
 from dimse_ingestion.events.contract import ImageStoredEvent
-from tests.instances import KEYWORDS, Expected, event, query
+from dimse_ingestion.queries.contract import Query
+from tests.instances import KEYWORDS, Expected, elements, event
 from tests.integration.dicomweb.conftest import Space, space_in
 from tests.query_examples import INSTANCES, KEYS, LEVELS, SERIES, STUDIES, UNIQUE
 
@@ -37,6 +39,14 @@ REQUEST = Element(
 def generated_events() -> list[ImageStoredEvent]:
     """Return events of generated instances, the same in every run."""
     chance = random.Random(18)
+
+    def attributes() -> dict[str, Any]:
+        return {
+            keyword: chance.choice(values)
+            for keyword, (values, _) in KEYS.items()
+            if values and keyword not in ("SOPClassUID", "SpecificCharacterSet")
+        }
+
     return [
         event(
             f"o{second}",
@@ -44,11 +54,7 @@ def generated_events() -> list[ImageStoredEvent]:
             study=chance.choice(STUDIES),
             series=chance.choice(SERIES),
             instance=chance.choice(INSTANCES),
-            **{
-                keyword: chance.choice(values)
-                for keyword, (values, _) in KEYS.items()
-                if values and keyword not in ("SOPClassUID", "SpecificCharacterSet")
-            },
+            **attributes(),
         )
         for second in range(40)
     ]
@@ -84,7 +90,7 @@ async def test_a_search_finds_what_the_rules_of_the_standard_find(
         answer = await many_studies.client.get(SEARCHED[level], params={name: value})
         assert answer.status_code in (200, 204), (level, keyword, value, answer.text)
         answered = answer.json() if answer.content else []
-        matches = expected.matches(query(level, **{keyword: value}))
+        matches = expected.matches(Query(scope=level, keys=elements(**{keyword: value})))
         assert identities(level, answered) == expected_identities(level, matches), (
             level,
             keyword,
@@ -103,7 +109,7 @@ async def two_studies(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator
 async def store_two_studies(space: Space) -> None:
     placed = [("1.1", "1.1.1", "3.1"), ("1.1", "1.1.1", "3.2"), ("1.1", "1.1.2", "3.3")]
     placed.append(("1.2", "1.2.1", "3.4"))
-    about = {"PatientName": "山田^太郎", "PatientID": "P1", "StudyDate": "20260101"}
+    about: dict[str, Any] = {"PatientName": "山田^太郎", "PatientID": "P1", "StudyDate": "20260101"}
     await space.add_events(
         event(
             study=study,
@@ -303,7 +309,7 @@ async def test_responses_are_compressed_on_request(two_studies: Space) -> None:
 
 
 async def test_dicomweb_client_searches_studies_series_and_instances(two_studies: Space) -> None:
-    def search_query() -> tuple[int, int, int, list[dict[str, object]]]:
+    def search_query() -> tuple[int, int, int, list[dict[str, dict[str, Any]]]]:
         client = DICOMwebClient(two_studies.base)
         return (
             len(client.search_for_studies(search_filters={"PatientID": "P1"}, fields=["StudyID"])),

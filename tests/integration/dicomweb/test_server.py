@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import httpx2
@@ -104,7 +105,7 @@ async def test_a_slash_at_the_end_makes_no_difference(tmp_path: Path) -> None:
 
 async def test_a_refusal_above_the_limit_has_cors_headers(tmp_path: Path) -> None:
     origin = {"origin": "https://viewer.example"}
-    allowed = {"cors_origins": "https://viewer.example", "maximum_requests": 1}
+    allowed: dict[str, Any] = {"cors_origins": "https://viewer.example", "maximum_requests": 1}
     async with space_in(tmp_path / "space", **allowed) as space:
         requests = [space.client.get("/studies", headers=origin) for _ in range(20)]
         responses = await asyncio.gather(*requests)
@@ -172,10 +173,11 @@ async def test_others_are_served_while_slow_bodies_take_every_slot(tmp_path: Pat
         await asyncio.wait(responses, return_when=asyncio.FIRST_COMPLETED)
         assert all(b" 503 " in each.result() for each in responses if each.done())
         assert (await space.client.get("/studies")).status_code == 204
-        posted = {"headers": {"content-type": "application/dicom"}, "content": bytes(200)}
+        headers = {"content-type": "application/dicom"}
         statuses: list[int] = []
         while 409 not in statuses:  # refused only until the slow ones are seen to be slow
-            statuses.append((await space.client.post("/studies", **posted)).status_code)
+            posted = await space.client.post("/studies", headers=headers, content=bytes(200))
+            statuses.append(posted.status_code)
         assert set(statuses) <= {503, 409}
         for _, writer in slow:
             writer.close()

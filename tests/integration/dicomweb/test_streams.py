@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 from pydicom import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import generate_uid
+from pydicom.uid import UID, generate_uid
 
 from tests.integration.dicomweb.conftest import Space, space_in
 from tests.integration.dicomweb.retrieved import parts_of
@@ -68,7 +68,7 @@ class Store:
         self, data_set: Dataset, syntax: str = EXPLICIT, *, is_undefined: bool = False
     ) -> str:
         data_set.file_meta = FileMetaDataset()
-        data_set.file_meta.TransferSyntaxUID = syntax
+        data_set.file_meta.TransferSyntaxUID = UID(syntax)
         if "PixelData" in data_set:
             data_set["PixelData"].is_undefined_length = syntax != EXPLICIT
         file = self._folder / f"{data_set.SOPInstanceUID}.dcm"
@@ -100,7 +100,9 @@ async def video(store: Store, syntax: str, pieces: list[bytes]) -> str:
 
 
 @pytest.mark.parametrize(("syntax", "pieces", "media_type"), VIDEOS)
-async def test_a_video_is_rendered_in_its_own_media_type(store, syntax, pieces, media_type) -> None:
+async def test_a_video_is_rendered_in_its_own_media_type(
+    store: Store, syntax: str, pieces: list[bytes], media_type: str
+) -> None:
     path = await video(store, syntax, pieces)
     for accept in ("*/*", media_type, f'multipart/related; type="{media_type}"'):
         answer = await store.client.get(f"{path}/rendered", headers={"accept": accept})
@@ -132,7 +134,9 @@ async def test_a_video_is_rendered_in_its_own_media_type(store, syntax, pieces, 
         "application/octet-stream",
     ],
 )
-async def test_a_videos_bulk_data_is_its_bytes(store, syntax, pieces, media_type, accept) -> None:
+async def test_a_videos_bulk_data_is_its_bytes(
+    store: Store, syntax: str, pieces: list[bytes], media_type: str, accept: str | None
+) -> None:
     path = await video(store, syntax, pieces)
     metadata = (await store.client.get(f"{path}/metadata")).json()[0]
     headers = {"accept": accept.format(media_type)} if accept else {"accept": ""}
@@ -170,7 +174,7 @@ async def test_frames_that_cannot_be_separated_are_bulk_data_as_one_stream(store
     ],
 )
 async def test_a_document_is_rendered_in_its_own_media_type(
-    store, end, content, media_type
+    store: Store, end: int, content: bytes, media_type: str
 ) -> None:
     path = await store.path(document(end, content))
     answer = await store.client.get(f"{path}/rendered")

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -57,7 +57,7 @@ class Sink:
 
 
 @asynccontextmanager
-async def client_of(app: Starlette, **options: float) -> AsyncIterator[HttpSink]:
+async def client_of(app: Starlette, **options: Any) -> AsyncIterator[HttpSink]:
     async with serve(app, "127.0.0.1", 0) as port:
         client = HttpSink(f"http://127.0.0.1:{port}/events", **options)
         try:

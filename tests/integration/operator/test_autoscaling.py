@@ -80,7 +80,7 @@ async def test_a_number_that_is_set_between_reading_and_applying_stays(
     api: NamespaceApi, server: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resource = Resource(api.apply(example("img-ingest.yaml")))
-    wanted = {
+    wanted: Manifest = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": "scaled", "namespace": api.namespace, "labels": resource.key.labels},

@@ -27,15 +27,19 @@ def there(api: NamespaceApi) -> Manifest:
     return match
 
 
+def annotations(deployment: Manifest) -> Manifest:
+    """Return the annotations of a Deployment's pods."""
+    found: Manifest = deployment["spec"]["template"]["metadata"].get("annotations", {})
+    return found
+
+
 def looked_at_again(api: NamespaceApi, size: str) -> None:
     """Have the resource changed, and wait until its release is what it says now."""
     catalogue = CORE["spec"]["values"]["catalogue"] | {"podAnnotations": {"size": size}}
     api.apply(changed(CORE, values={"catalogue": catalogue}))
     eventually(
         lambda: api.get("apps/v1", "Deployment", "core-catalogue"),
-        lambda seen: (
-            seen["spec"]["template"]["metadata"].get("annotations", {}).get("size") == size
-        ),
+        lambda seen: seen is not None and annotations(seen).get("size") == size,
     )
 
 

@@ -137,8 +137,8 @@ async def test_a_killed_server_is_reconnected_to_over_tls(
 def web(tmp_path: Path, tls: ServerTls) -> Iterator[tuple[NatsServer, str]]:
     """Run a server; yield it with its address for WebSocket."""
     port = free_port()
-    configuration = {"port": port, "host": "127.0.0.1", "tls": tls.configuration()}
-    del configuration["tls"]["ca_file"]
+    without_ca = {key: value for key, value in tls.configuration().items() if key != "ca_file"}
+    configuration = {"port": port, "host": "127.0.0.1", "tls": without_ca}
     with nats_server(tmp_path / "web", {"websocket": configuration}) as running:
         yield running, f"wss://127.0.0.1:{port}"
 

@@ -106,6 +106,10 @@ class Replicas:
             for part in self.folder.glob("*.part")
         }
 
+    async def wait_for(self, size: int) -> None:
+        """Wait until the replicas have more than `size` bytes of incomplete data sets."""
+        await eventually(lambda: sum(self.parts().values()) > size)
+
     def has(self, source: Generated) -> bool:
         return (self.folder / source.sha256).exists()
 
@@ -253,9 +257,7 @@ async def test_a_store_survives_a_restart_of_nats(server: NatsServer, replicas: 
     async with requester(server) as asking:
         storing = asyncio.create_task(carried(asking, source, "op1"))
         for share in (4, 2):
-            await eventually(
-                lambda share=share: sum(replicas.parts().values()) > source.size // share
-            )
+            await replicas.wait_for(source.size // share)
             server.kill()
             await asyncio.sleep(0.3)  # what is measured: a server away for a while
             server.start()

@@ -123,7 +123,8 @@ async def test_the_proxy_killed_under_load_and_started_again(
     sending = asyncio.create_task(scu.store_in_thread(system.peer, paths[:6]))
     await under_way(system)
     system.proxy.kill()
-    first = await asyncio.to_thread(system.proxy.start().ready) and await sending
+    await asyncio.to_thread(system.proxy.start().ready)
+    first = await sending
     again = await scu.store_in_thread(system.peer, paths)
     assert all_well(again)
     assert_stored(system, made, first)

@@ -1,5 +1,7 @@
 """Rows of each level from an event."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -62,8 +64,9 @@ def test_an_invalid_or_future_time_counts_as_now(time: str) -> None:
 
 @pytest.mark.parametrize("keyword", ["study", "series", "instance"])
 def test_an_event_without_a_uid_is_refused_with_the_tag(keyword: str) -> None:
+    invalid: dict[str, Any] = {keyword: "1.2/3"}
     with pytest.raises(ValueError, match=r"\(00[02][08],"):
-        extract_rows(event(**{keyword: "1.2/3"}))
+        extract_rows(event(**invalid))
 
 
 def test_elements_are_decoded_as_they_were_encoded() -> None:

@@ -33,12 +33,13 @@ async def test_a_service_runs_until_a_signal_and_is_drained(lines: io.StringIO) 
 
 async def test_an_error_at_the_start_is_raised(lines: io.StringIO) -> None:
     @asynccontextmanager
-    async def failing() -> AsyncIterator[None]:
-        raise ValueError("wrong")
+    async def failing(error: Exception | None) -> AsyncIterator[None]:
+        if error:
+            raise error
         yield
 
     with pytest.raises(ValueError, match="wrong"):
-        await run_service("proxy", SETTINGS, failing())
+        await run_service("proxy", SETTINGS, failing(ValueError("wrong")))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -7,10 +7,10 @@ import pytest
 from dimse_ingestion.operator.managed_fields import claimed_managed_fields
 from dimse_ingestion.operator.resources import MANAGER, Manifest
 
-RESTART = {
+RESTART: dict[str, Any] = {
     "f:template": {"f:metadata": {"f:annotations": {"f:kubectl.kubernetes.io/restartedAt": {}}}}
 }
-PAUSE = {"f:paused": {}}
+PAUSE: dict[str, Any] = {"f:paused": {}}
 
 
 def entry(spec: dict[str, Any], manager: str = "kubectl-edit", **facts: Any) -> dict[str, Any]:
@@ -26,20 +26,21 @@ def there(*entries: dict[str, Any], kind: str = "Deployment") -> Manifest:
 
 
 def specs(managed: list[dict[str, Any]] | None) -> dict[str, Any]:
-    """What each manager has of the spec."""
+    """Return the fields of the spec by manager."""
     return {each["manager"]: each["fieldsV1"].get("f:spec") for each in managed or []}
 
 
 @pytest.mark.parametrize("operation", ["Update", "Apply"])
 def test_what_another_has_written_becomes_ours(operation: str) -> None:
-    container = {"k:other": {".": {}, "f:image": {}}}
+    container: dict[str, Any] = {"k:other": {".": {}, "f:image": {}}}
     spec = PAUSE | {"f:template": {"f:spec": {"f:containers": container}}}
     managed = claimed_managed_fields(there(entry(spec, operation=operation)))
     assert specs(managed) == {MANAGER: {"f:selector": {}} | spec}
 
 
 def test_fields_of_other_managers_stay() -> None:
-    marks = {"fieldsV1": {"f:metadata": {"f:labels": {"f:team": {}}}, "f:spec": RESTART | PAUSE}}
+    metadata: dict[str, Any] = {"f:labels": {"f:team": {}}}
+    marks: dict[str, Any] = {"fieldsV1": {"f:metadata": metadata, "f:spec": RESTART | PAUSE}}
     managed = claimed_managed_fields(
         there(entry({}, **marks), entry({"f:replicas": {}} | PAUSE, "other"))
     )
@@ -52,9 +53,13 @@ def test_fields_of_other_managers_stay() -> None:
 
 
 def test_a_map_stays_of_which_something_stays() -> None:
-    annotations = {".": {}, "f:kubectl.kubernetes.io/restartedAt": {}, "f:other": {}}
+    annotations: dict[str, Any] = {
+        ".": {},
+        "f:kubectl.kubernetes.io/restartedAt": {},
+        "f:other": {},
+    }
     edit = entry({"f:template": {"f:metadata": {"f:annotations": annotations}}})
-    remaining = {".": {}, "f:kubectl.kubernetes.io/restartedAt": {}}
+    remaining: dict[str, Any] = {".": {}, "f:kubectl.kubernetes.io/restartedAt": {}}
     taken = specs(claimed_managed_fields(there(edit)))
     assert taken["kubectl-edit"] == {"f:template": {"f:metadata": {"f:annotations": remaining}}}
     assert taken[MANAGER]["f:template"] == {"f:metadata": {"f:annotations": {"f:other": {}}}}

@@ -8,7 +8,7 @@ from dimse_ingestion.operator.status import Observation, secondary_resources, st
 from tests.unit.operator.resources import deployment, resource
 
 NOW, EARLIER = "2026-01-02T03:04:05Z", "2026-01-01T00:00:00Z"
-STUCK = {"conditions": [{"type": "Progressing", "status": "False"}]}
+STUCK: dict[str, Any] = {"conditions": [{"type": "Progressing", "status": "False"}]}
 WAS_READY = {"phase": "Ready"}
 
 

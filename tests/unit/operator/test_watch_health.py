@@ -100,7 +100,7 @@ async def test_what_comes_or_goes_during_the_comparison_is_no_problem() -> None:
     assert not woken
 
 
-OURS = {"labels": {"app.kubernetes.io/name": "dimse-ingestion"}}
+OURS: dict[str, Any] = {"labels": {"app.kubernetes.io/name": "dimse-ingestion"}}
 
 
 def manifest(kind: str = "Secret", version: str = "5", **metadata: Any) -> Manifest:

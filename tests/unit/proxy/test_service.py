@@ -15,11 +15,14 @@ class FakeListener:
 
     def __init__(self) -> None:
         self.services: Services | None = None
-        self.closed = False
+        self._closed = False
         self.error: OSError | None = None
         self.drain = 0.0
         self.let_go = asyncio.Event()
         self.let_go.set()
+
+    def is_closed(self) -> bool:
+        return self._closed
 
     def serving(self, services: Services) -> "FakeListener":
         self.services = services
@@ -33,7 +36,7 @@ class FakeListener:
     async def stop(self, drain: float) -> None:
         self.drain = drain
         await asyncio.wait_for(self.let_go.wait(), 60)
-        self.closed = True
+        self._closed = True
 
     async def associate(self, association_id: str) -> Acceptance | Rejection:
         assert self.services is not None
@@ -83,7 +86,7 @@ async def test_a_proxy_is_ready_after_an_echo_to_bucket_and_catalogue(
         assert proxy.address == ("0.0.0.0", 11112)
         assert isinstance(await listener.associate("a1"), Acceptance)
         listener.end("a1")
-    assert listener.closed
+    assert listener.is_closed()
 
 
 async def test_readiness_lists_what_is_wrong(
@@ -117,12 +120,12 @@ async def test_a_drain_refuses_new_associations_and_waits_for_the_open_ones(
     assert isinstance(refused, Rejection)
     assert refused.result is RejectResult.TRANSIENT
     assert "draining" in await proxy.health.problems()
-    assert not listener.closed
+    assert not listener.is_closed()
     assert not running.done()
     listener.end("a1")
     listener.let_go.set()
     await asyncio.wait_for(running, 60)
-    assert listener.closed
+    assert listener.is_closed()
     assert listener.drain == settings.drain_timeout
 
 

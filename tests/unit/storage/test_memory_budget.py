@@ -13,15 +13,18 @@ class Upload:
     """An upload that holds its reservation until `end`."""
 
     def __init__(self, budget: MemoryBudget, share: int) -> None:
-        self.holds = False
+        self._holds = False
         self._end = asyncio.Event()
         self.task = asyncio.create_task(self._run(budget, share))
 
     async def _run(self, budget: MemoryBudget, share: int) -> None:
         async with budget.reserved(share):
-            self.holds = True
+            self._holds = True
             await self._end.wait()
-        self.holds = False
+        self._holds = False
+
+    def is_holding(self) -> bool:
+        return self._holds
 
     async def end(self) -> None:
         self._end.set()
@@ -33,22 +36,22 @@ async def test_reservations_are_served_in_order_of_arrival() -> None:
     budget = MemoryBudget(10)
     first, large, small = Upload(budget, 6), Upload(budget, 9), Upload(budget, 1)
     await settled()
-    assert (first.holds, large.holds, small.holds) == (True, False, False)
+    assert (first.is_holding(), large.is_holding(), small.is_holding()) == (True, False, False)
     await first.end()
-    assert (large.holds, small.holds) == (True, True)
+    assert (large.is_holding(), small.is_holding()) == (True, True)
 
 
 async def test_a_reservation_above_the_total_gets_the_whole_budget() -> None:
     budget = MemoryBudget(10)
     small, huge = Upload(budget, 1), Upload(budget, 1000)
     await settled()
-    assert not huge.holds
+    assert not huge.is_holding()
     await small.end()
-    assert huge.holds
+    assert huge.is_holding()
     await huge.end()
     last = Upload(budget, 10)
     await settled()
-    assert last.holds
+    assert last.is_holding()
 
 
 async def test_a_cancelled_reservation_lets_the_next_one_in() -> None:
@@ -57,7 +60,7 @@ async def test_a_cancelled_reservation_lets_the_next_one_in() -> None:
     await settled()
     large.task.cancel()
     await settled()
-    assert small.holds
+    assert small.is_holding()
     await first.end()
     await small.end()
     assert Upload(budget, 10).task
@@ -71,7 +74,7 @@ async def test_a_reservation_cancelled_when_granted_is_released() -> None:
         await settled()
     second.task.cancel()  # its turn has come, but it has not run since
     await settled()
-    assert not second.holds
+    assert not second.is_holding()
     third = Upload(budget, 10)
     await settled()
-    assert third.holds
+    assert third.is_holding()

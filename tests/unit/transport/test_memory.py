@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -25,8 +26,12 @@ async def test_messages_arrive_in_order_at_every_subscription() -> None:
 
 async def test_one_of_a_queue_group_takes_each_message() -> None:
     bus, got = Bus(), list[int]()
+
+    def recorder(number: int) -> Callable[[Delivery], None]:
+        return lambda _: got.append(number)
+
     for number in range(2):
-        await bus.carrier().subscribe("a", lambda _, n=number: got.append(n), queue="q")
+        await bus.carrier().subscribe("a", recorder(number), queue="q")
     for _ in range(10):
         bus.carriers[0].publish("a", b"x")
     await settled()

@@ -26,6 +26,7 @@ from dimse_ingestion.upper_layer.services import (
 )
 from tests import requestor_bytes as peer
 from tests.recording_services import MemorySink, RecordingServices
+from tests.unit.upper_layer.memory_connection import MemoryConnection
 
 CONTEXTS = [(peer.CT, [peer.EXPLICIT]), (peer.STUDY_ROOT_FIND, [peer.IMPLICIT])]
 HELLO = peer.associate_rq(CONTEXTS)
@@ -33,42 +34,6 @@ ECHO = peer.message(peer.command(0x0030, 7))
 FIND_COMMAND = peer.command(0x0020, 5, AffectedSOPClassUID=peer.CT, CommandDataSetType=1)
 FIND = peer.message(FIND_COMMAND, b"question")
 PROVIDER, USER = 2, 0
-
-
-class MemoryConnection:
-    """A transport connection that records its calls."""
-
-    def __init__(self) -> None:
-        self.written = bytearray()
-        self.closed = False
-        self.reading = True
-        self.artim = False
-        self.may_write = asyncio.Event()
-        self.may_write.set()
-
-    def write(self, content: bytes) -> None:
-        assert not self.closed
-        self.written += content
-
-    async def drain(self) -> None:
-        await self.may_write.wait()
-
-    def close(self) -> None:
-        self.closed = True
-
-    def pause_reading(self) -> None:
-        assert self.reading
-        self.reading = False
-
-    def resume_reading(self) -> None:
-        assert not self.reading
-        self.reading = True
-
-    def start_artim(self) -> None:
-        self.artim = True
-
-    def stop_artim(self) -> None:
-        self.artim = False
 
 
 class Acceptor:
@@ -89,6 +54,9 @@ class Acceptor:
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return task
+
+    def longest_silence(self) -> float | None:
+        return self.association.longest_silence
 
     async def get(self, *pieces: bytes) -> "Acceptor":
         """Receive pieces, in a buffer that is used again, and let tasks run between them."""
@@ -148,9 +116,9 @@ async def walked(pieces: Iterable[bytes]) -> Acceptor:
     assert acceptor.services.stored == [DATA_SET]
     assert [message.command.message_id for message in acceptor.services.performed] == [7, 8, 5]
     assert acceptor.services.ends == ["released"]
-    assert acceptor.wire.artim
+    assert acceptor.wire.is_artim_running()
     acceptor.association.connection_lost()
-    assert not acceptor.wire.artim
+    assert not acceptor.wire.is_artim_running()
     assert not acceptor.tasks
     return acceptor
 
@@ -194,7 +162,7 @@ async def test_a_rejection_is_sent_and_nothing_ended() -> None:
     no = Rejection(RejectResult.PERMANENT, RejectReason.CALLED_AE_TITLE_NOT_RECOGNIZED, "typo")
     acceptor = await Acceptor(RecordingServices(decision=no)).get(HELLO)
     assert acceptor.take_answers() == ["ASSOCIATE_RJ 1 1 7"]
-    assert acceptor.wire.artim
+    assert acceptor.wire.is_artim_running()
     acceptor.association.connection_lost()
     assert acceptor.services.ends == []
 
@@ -235,7 +203,7 @@ async def test_before_an_association_anything_else_is_aborted_as_user(
         await acceptor.get(sent)
     assert acceptor.take_answers() == [abort]
     assert len(lines) == 1
-    assert acceptor.wire.artim
+    assert acceptor.wire.is_artim_running()
     assert acceptor.services.ends == []
 
 
@@ -268,11 +236,11 @@ async def test_a_mistake_of_the_peer_aborts_its_association(sent: bytes, reason:
     assert lines[0]["reason"].endswith(".")
     assert lines[0]["peer_address"] == "10.0.0.1"
     assert acceptor.services.ends == ["aborted"]
-    assert acceptor.wire.artim
+    assert acceptor.wire.is_artim_running()
     await acceptor.get(b"more", HELLO, peer.abort())
     assert acceptor.services.performed == []
     acceptor.association.artim_expired()
-    assert acceptor.wire.closed
+    assert acceptor.wire.is_closed()
 
 
 @pytest.mark.parametrize("garbage", [b"GET / HTTP/1.1", b"\x04\0\0\0\0\0", bytes(100)])
@@ -281,7 +249,7 @@ async def test_what_follows_a_peers_abort_is_passed_over(garbage: bytes) -> None
     await acceptor.get(peer.abort() + garbage)
     await acceptor.get(garbage)
     assert acceptor.services.ends == ["aborted"]
-    assert acceptor.wire.closed
+    assert acceptor.wire.is_closed()
 
 
 async def test_a_peer_that_sends_on_after_an_abort_is_cut() -> None:
@@ -289,19 +257,19 @@ async def test_a_peer_that_sends_on_after_an_abort_is_cut() -> None:
     await acceptor.get(b"\x04\0\0\0\0\0")
     for _ in range(4):
         await acceptor.get(bytes(1024 * 1024))
-    assert not acceptor.wire.closed
+    assert not acceptor.wire.is_closed()
     await acceptor.get(b"\0")
-    assert acceptor.wire.closed
+    assert acceptor.wire.is_closed()
 
 
 async def test_data_before_the_answer_waits_for_it() -> None:
     acceptor = Acceptor()
     early = memoryview(HELLO + ECHO)
     taken = acceptor.association.data_received(early)
-    assert (taken, acceptor.wire.reading) == (len(HELLO), False)
+    assert (taken, acceptor.wire.is_reading()) == (len(HELLO), False)
     assert acceptor.association.data_received(early[taken:]) == 0
     await settled()
-    assert acceptor.wire.reading
+    assert acceptor.wire.is_reading()
     assert acceptor.association.data_received(early[taken:]) == len(ECHO)
     await settled()
     assert acceptor.take_answers()[0] == "ASSOCIATE_AC"
@@ -348,7 +316,7 @@ async def test_an_abort_within_a_message() -> None:
     await acceptor.get(half_sent, peer.abort())
     assert acceptor.services.ends == ["aborted"]
     assert acceptor.services.sinks[0].abandoned
-    assert acceptor.wire.closed
+    assert acceptor.wire.is_closed()
 
 
 async def test_a_service_may_abort() -> None:
@@ -358,7 +326,7 @@ async def test_a_service_may_abort() -> None:
     assert acceptor.take_answers() == [f"ABORT {USER} 0"]
     assert acceptor.services.ends == ["aborted"]
     acceptor.association.artim_expired()
-    assert acceptor.wire.closed
+    assert acceptor.wire.is_closed()
 
 
 async def test_a_sink_that_breaks_ends_its_association_only() -> None:
@@ -383,9 +351,9 @@ async def test_a_peer_that_leaves_before_the_decision_is_counted_once() -> None:
 
 async def test_artim_closes_a_connection_without_a_proposal() -> None:
     acceptor = await Acceptor().get(HELLO[:50])
-    assert acceptor.wire.artim
+    assert acceptor.wire.is_artim_running()
     acceptor.association.artim_expired()
-    assert acceptor.wire.closed
+    assert acceptor.wire.is_closed()
 
 
 async def test_a_release_within_a_message_ends_it() -> None:
@@ -393,14 +361,14 @@ async def test_a_release_within_a_message_ends_it() -> None:
     await acceptor.get(peer.p_data((1, 3, peer.store_command())), peer.release_rq())
     assert acceptor.take_answers() == ["RELEASE_RP"]
     await acceptor.get(peer.abort())
-    assert acceptor.wire.closed
+    assert acceptor.wire.is_closed()
 
 
 async def test_before_a_proposal_there_is_nobody_to_send_an_abort() -> None:
     acceptor = Acceptor()
     acceptor.association.abort("shutting down")
     assert acceptor.take_answers() == []
-    assert acceptor.wire.closed
+    assert acceptor.wire.is_closed()
 
 
 async def test_a_port_that_is_only_looked_at_is_not_worth_a_line() -> None:
@@ -428,14 +396,14 @@ async def test_requests_are_performed_one_after_another_and_pile_up_to_a_limit()
     acceptor = await Acceptor(RecordingServices(answer)).established()
     echoes = [peer.message(peer.command(0x30, number)) for number in range(1, 5)]
     await acceptor.get(*echoes[:2])
-    assert acceptor.wire.reading
+    assert acceptor.wire.is_reading()
     await acceptor.get(*echoes[2:])
     assert len(acceptor.services.performed) == 1
-    assert not acceptor.wire.reading
+    assert not acceptor.wire.is_reading()
     answer.go.set()
     await settled()
     await settled()
-    assert acceptor.wire.reading
+    assert acceptor.wire.is_reading()
     assert acceptor.take_answers() == ["0000"] * 4
 
 
@@ -513,10 +481,10 @@ async def test_a_sink_may_stop_the_reading() -> None:
 
     acceptor = await Acceptor(RecordingServices(slow=slow)).established()
     await acceptor.get(peer.store(DATA_SET))
-    assert not acceptor.wire.reading
+    assert not acceptor.wire.is_reading()
     gate.set()
     await settled()
-    assert acceptor.wire.reading
+    assert acceptor.wire.is_reading()
     assert acceptor.services.stored == [DATA_SET]
 
 
@@ -526,16 +494,16 @@ async def test_a_sink_may_stop_the_reading() -> None:
 async def test_how_long_a_peer_may_be_silent() -> None:
     answer = Waiting()
     acceptor = Acceptor(RecordingServices(answer))
-    assert acceptor.association.longest_silence is None  # ARTIM runs
+    assert acceptor.longest_silence() is None  # ARTIM runs
     await acceptor.get(HELLO)
-    assert acceptor.association.longest_silence == 300
+    assert acceptor.longest_silence() == 300
     await acceptor.get(ECHO[:3])
-    assert acceptor.association.longest_silence == 60
+    assert acceptor.longest_silence() == 60
     assert not acceptor.association.is_quiet
     await acceptor.get(ECHO[3:])
-    assert acceptor.association.longest_silence is None  # this side's turn
+    assert acceptor.longest_silence() is None  # this side's turn
     answer.go.set()
     await settled()
-    assert acceptor.association.longest_silence == 300
+    assert acceptor.longest_silence() == 300
     await acceptor.get(peer.p_data((1, 3, peer.store_command())))
-    assert acceptor.association.longest_silence == 60
+    assert acceptor.longest_silence() == 60

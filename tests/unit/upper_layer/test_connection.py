@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,6 +11,9 @@ from dimse_ingestion.upper_layer.connection import Connection
 from dimse_ingestion.upper_layer.limits import UpperLayerLimits
 from tests import requestor_bytes as peer
 from tests.recording_services import RecordingServices
+
+if TYPE_CHECKING:
+    from dimse_ingestion.upper_layer.services import Services
 
 
 class MemoryTransport(asyncio.Transport):
@@ -20,7 +23,11 @@ class MemoryTransport(asyncio.Transport):
         super().__init__({"peername": ("10.0.0.1", 4711)})
         self.written = bytearray()
         self.closed = asyncio.Event()
-        self.reading = True
+        self._reading = True
+
+    def is_reading(self) -> bool:
+        """Return whether reading goes on; asyncio has this under the same name."""
+        return self._reading
 
     def write(self, data: Any) -> None:
         self.written += data
@@ -32,17 +39,18 @@ class MemoryTransport(asyncio.Transport):
         return self.closed.is_set()
 
     def pause_reading(self) -> None:
-        self.reading = False
+        self._reading = False
 
     def resume_reading(self) -> None:
-        self.reading = True
+        self._reading = True
 
 
 class Host:
     """An acceptor of one connection."""
 
     def __init__(self, *, accepts: bool = True) -> None:
-        self.services = RecordingServices()
+        self.recorded = RecordingServices()
+        self.services: Services = self.recorded
         self.limits = UpperLayerLimits(artim_timeout=0.05, write_timeout=0.05)
         self.buffer = memoryview(bytearray(64 * 1024))
         self.accepts = accepts
@@ -92,8 +100,8 @@ async def established(connection: Connection) -> None:
 async def test_it_reads_into_its_hosts_buffer(host: Host, connection: Connection) -> None:
     assert connection.get_buffer(-1) is host.buffer
     await established(connection)
-    assert host.services.requests[0].peer_address == "10.0.0.1"
-    assert host.services.requests[0].peer_port == 4711
+    assert host.recorded.requests[0].peer_address == "10.0.0.1"
+    assert host.recorded.requests[0].peer_port == 4711
 
 
 async def test_a_connection_that_the_acceptor_refuses_is_closed(transport: MemoryTransport) -> None:
@@ -129,7 +137,7 @@ async def test_a_peer_that_reads_nothing_is_given_up(
     connection.pause_writing()
     async with asyncio.timeout(60):
         await transport.closed.wait()
-    assert host.services.ends == ["aborted"]
+    assert host.recorded.ends == ["aborted"]
 
 
 async def test_a_lost_connection_frees_its_writer_and_its_timers(
@@ -140,7 +148,7 @@ async def test_a_lost_connection_frees_its_writer_and_its_timers(
     waiting = asyncio.create_task(connection.drain())
     connection.connection_lost(None)
     await waiting
-    assert host.services.ends == ["lost"]
+    assert host.recorded.ends == ["lost"]
     assert host.gone == [connection]
 
 
@@ -148,12 +156,12 @@ async def test_reading_pauses_and_goes_on_unless_it_is_closing(
     transport: MemoryTransport, connection: Connection
 ) -> None:
     connection.pause_reading()
-    assert not transport.reading
+    assert not transport.is_reading()
     connection.resume_reading()
-    assert transport.reading
+    assert transport.is_reading()
     transport.abort()
     connection.pause_reading()
-    assert transport.reading
+    assert transport.is_reading()
 
 
 TINY = b"\0\0\0\x03\x01\0x"  # a presentation data value of one byte
@@ -166,8 +174,8 @@ async def test_a_flood_of_tiny_values_is_taken_in_turns_and_in_order(
     values = 5000
     receive(connection, peer.p_data((1, 3, peer.store_command())))
     receive(connection, b"\x04\0" + (values * len(TINY)).to_bytes(4) + TINY * values)
-    assert not transport.reading
-    (sink,) = host.services.sinks
+    assert not transport.is_reading()
+    (sink,) = host.recorded.sinks
     seen = [len(sink.content)]
     while len(sink.content) < values:
         host.buffer[:] = bytes(len(host.buffer))  # another connection reads into it
@@ -176,7 +184,7 @@ async def test_a_flood_of_tiny_values_is_taken_in_turns_and_in_order(
     assert bytes(sink.content) == b"x" * values
     assert max(after - before for before, after in pairwise(seen)) <= 64
     await asyncio.sleep(0)
-    assert transport.reading
+    assert transport.is_reading()
 
 
 async def test_what_was_read_already_waits_while_reading_is_paused(
@@ -186,16 +194,16 @@ async def test_what_was_read_already_waits_while_reading_is_paused(
     receive(connection, peer.p_data((1, 3, peer.store_command())))
     receive(connection, b"\x04\0" + (500 * len(TINY)).to_bytes(4) + TINY * 500)
     connection.pause_reading()
-    taken = len(host.services.sinks[0].content)
+    taken = len(host.recorded.sinks[0].content)
     for _ in range(20):
         await asyncio.sleep(0)
-    assert len(host.services.sinks[0].content) == taken < 500
+    assert len(host.recorded.sinks[0].content) == taken < 500
     connection.resume_reading()
-    assert not transport.reading
+    assert not transport.is_reading()
     for _ in range(20):
         await asyncio.sleep(0)
-    assert len(host.services.sinks[0].content) == 500
-    assert transport.reading
+    assert len(host.recorded.sinks[0].content) == 500
+    assert transport.is_reading()
 
 
 async def test_a_request_sent_with_the_proposal_is_performed(
@@ -205,8 +213,8 @@ async def test_a_request_sent_with_the_proposal_is_performed(
     receive(connection, peer.associate_rq() + echo)
     for _ in range(10):
         await asyncio.sleep(0)
-    assert len(host.services.performed) == 1
-    assert transport.reading
+    assert len(host.recorded.performed) == 1
+    assert transport.is_reading()
 
 
 async def test_a_lost_connection_drops_what_was_not_taken(
@@ -217,4 +225,4 @@ async def test_a_lost_connection_drops_what_was_not_taken(
     receive(connection, b"\x04\0" + (500 * len(TINY)).to_bytes(4) + TINY * 500)
     connection.connection_lost(None)
     await asyncio.sleep(0)
-    assert host.services.sinks[0].abandoned
+    assert host.recorded.sinks[0].abandoned

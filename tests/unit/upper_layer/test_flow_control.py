@@ -1,63 +1,67 @@
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
 
 from dimse_ingestion.upper_layer.flow_control import MAXIMUM_QUEUED, FlowControl
+from tests.unit.upper_layer.memory_connection import MemoryConnection
 
 
-class Reading:
-    """The reading side of a transport connection."""
-
-    def __init__(self) -> None:
-        self.now = True
-
-    def pause_reading(self) -> None:
-        assert self.now
-        self.now = False
-
-    def resume_reading(self) -> None:
-        assert not self.now
-        self.now = True
+def spawn(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    return asyncio.create_task(work, name=name)
 
 
-def made() -> tuple[FlowControl, Reading]:
-    reading = Reading()
-    return FlowControl(reading, lambda work, name: asyncio.create_task(work, name=name)), reading  # type: ignore[arg-type]
+@pytest.fixture
+def connection() -> MemoryConnection:
+    return MemoryConnection()
 
 
-async def test_reading_begins_again_when_no_reason_is_left() -> None:
-    flow, reading = made()
+@pytest.fixture
+def flow(connection: MemoryConnection) -> FlowControl:
+    return FlowControl(connection, spawn)
+
+
+async def passed(gate: asyncio.Event) -> None:
+    await gate.wait()
+
+
+async def test_reading_begins_again_when_no_reason_is_left(
+    flow: FlowControl, connection: MemoryConnection
+) -> None:
     gates = [asyncio.Event(), asyncio.Event()]
     for gate in gates:
-        flow.hold(gate.wait())  # type: ignore[arg-type]
+        flow.hold(passed(gate))
     flow.update_backlog(MAXIMUM_QUEUED)
     assert flow.is_paused
     for gate in gates:
-        assert not reading.now
+        assert not connection.is_reading()
         gate.set()
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-    assert not reading.now
+    assert not connection.is_reading()
     flow.update_backlog(MAXIMUM_QUEUED - 1)
-    assert reading.now
+    assert connection.is_reading()
     assert not flow.is_paused
 
 
-async def test_a_wait_that_fails_is_over_too() -> None:
-    flow, reading = made()
+async def test_a_wait_that_fails_is_over_too(connection: MemoryConnection) -> None:
 
     async def fails() -> None:
         raise OSError("disk")
 
-    tasks = []
-    flow = FlowControl(
-        reading, lambda work, name: tasks.append(asyncio.create_task(work)) or tasks[-1]
-    )  # type: ignore[arg-type, func-returns-value]
-    flow.hold(fails())
+    tasks: list[asyncio.Task[None]] = []
+
+    def spawn_listed(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        tasks.append(spawn(work, name))
+        return tasks[-1]
+
+    FlowControl(connection, spawn_listed).hold(fails())
     await asyncio.gather(*tasks, return_exceptions=True)
-    assert reading.now
+    assert connection.is_reading()
 
 
-async def test_one_pile_is_one_reason() -> None:
-    flow, reading = made()
+async def test_one_pile_is_one_reason(flow: FlowControl, connection: MemoryConnection) -> None:
     for waiting in (MAXIMUM_QUEUED, MAXIMUM_QUEUED + 1, MAXIMUM_QUEUED, 0, 0):
         flow.update_backlog(waiting)
-    assert reading.now
+    assert connection.is_reading()

@@ -6,7 +6,7 @@ import pytest
 
 from dimse_ingestion.upper_layer.incoming_data import IncomingData
 from dimse_ingestion.upper_layer.pdus import ProtocolError
-from tests.unit.upper_layer.test_association import MemoryConnection
+from tests.unit.upper_layer.memory_connection import MemoryConnection
 
 if TYPE_CHECKING:
     from dimse_ingestion.upper_layer.pdata import Fragment, Pdu
@@ -46,17 +46,17 @@ def test_data_waits_for_the_answer_and_nothing_else_does() -> None:
     peer = Peer(deciding=True)
     assert peer.give(ABORT + P_DATA) == len(ABORT)
     assert peer.give(P_DATA) == 0
-    assert not peer.wire.reading
+    assert not peer.wire.is_reading()
     peer.deciding = False
     peer.incoming.proposal_answered()
-    assert peer.wire.reading
+    assert peer.wire.is_reading()
     assert peer.give(P_DATA) == len(P_DATA)
 
 
 def test_without_early_data_an_answer_resumes_nothing() -> None:
     peer = Peer(deciding=True)
     peer.incoming.proposal_answered()
-    assert peer.wire.reading
+    assert peer.wire.is_reading()
 
 
 def test_once_stopped_bytes_are_passed_over_and_the_peer_is_cut_in_the_end() -> None:
@@ -66,7 +66,7 @@ def test_once_stopped_bytes_are_passed_over_and_the_peer_is_cut_in_the_end() -> 
     peer.incoming.stop()
     mebibyte = bytes(1024 * 1024)
     assert [peer.give(mebibyte) for _ in range(4)] == [len(mebibyte)] * 4
-    assert not peer.wire.closed
+    assert not peer.wire.is_closed()
     peer.give(b"x")
-    assert peer.wire.closed
+    assert peer.wire.is_closed()
     assert not peer.found

@@ -1,7 +1,9 @@
 from collections.abc import Callable
 
 import pytest
+from pydicom.uid import UID
 from pynetdicom.pdu import A_ASSOCIATE_AC
+from pynetdicom.pdu_items import UserInformationItem
 
 from dimse_ingestion.upper_layer.negotiation import (
     Agreement,
@@ -39,7 +41,13 @@ def answer(agreement: Agreement) -> A_ASSOCIATE_AC:
     return pdu
 
 
-def results(agreement: Agreement) -> dict[int, int]:
+def user_information(agreement: Agreement) -> UserInformationItem:
+    information = answer(agreement).user_information
+    assert information is not None
+    return information
+
+
+def results(agreement: Agreement) -> dict[int | None, int | None]:
     contexts = answer(agreement).presentation_context
     return {item.presentation_context_id: item.result for item in contexts}
 
@@ -65,7 +73,7 @@ def test_unknown_and_private_syntaxes_are_accepted_when_the_service_does() -> No
         3: PresentationContext(3, PRIVATE, "1.2.3"),
     }
     assert results(agreement) == {1: 0, 3: 0}
-    assert answer(agreement).user_information.maximum_length == 4096
+    assert user_information(agreement).maximum_length == 4096
 
 
 @pytest.mark.parametrize(
@@ -89,8 +97,9 @@ def test_asynchronous_operations_are_limited_to_one_if_proposed(
     offered: tuple[int, int] | None, answered: tuple[int, int] | None
 ) -> None:
     user = UserInformation(asynchronous_operations=offered)
-    window = answer(agree(proposal(user=user), Acceptance(first), 0)).user_information
-    operations_window = window.async_ops_window
+    operations_window = user_information(
+        agree(proposal(user=user), Acceptance(first), 0)
+    ).async_ops_window
     seen = operations_window and (
         operations_window.max_operations_invoked,
         operations_window.max_operations_performed,
@@ -111,14 +120,14 @@ def test_a_requestor_may_be_an_scu_only(
 ) -> None:
     agreement = agree(proposal(user=UserInformation(roles={CT: offered})), Acceptance(first), 0)
     assert results(agreement) == {1: result}
-    roles = answer(agreement).user_information.role_selection
-    seen = (bool(roles[CT].scu_role), bool(roles[CT].scp_role)) if CT in roles else None
+    role = user_information(agreement).role_selection.get(UID(CT))
+    seen = (bool(role.scu_role), bool(role.scp_role)) if role else None
     assert seen == granted
 
 
 def test_extended_negotiation_is_answered_for_accepted_classes_only() -> None:
     acceptance = Acceptance(first, extended={CT: b"\x01", STUDY_ROOT_FIND: b"\x02"})
-    information = answer(agree(proposal(), acceptance, 0)).user_information
+    information = user_information(agree(proposal(), acceptance, 0))
     assert [(item.sop_class_uid, item.app_info) for item in information.ext_neg] == [(CT, b"\x01")]
 
 

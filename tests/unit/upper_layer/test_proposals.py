@@ -1,8 +1,10 @@
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydicom.uid import UID
 from pynetdicom.pdu import A_ASSOCIATE_AC
 from pynetdicom.pdu_primitives import (
     AsynchronousOperationsWindowNegotiation,
@@ -28,8 +30,8 @@ HEADER = 6
 FIXED = 68
 
 
-def proposal(*args: object, **kwargs: object) -> Proposal:
-    return decode(associate_rq(*args, **kwargs)[HEADER:])  # type: ignore[arg-type]
+def proposal(*args: Any, **kwargs: Any) -> Proposal:
+    return decode(associate_rq(*args, **kwargs)[HEADER:])
 
 
 def items() -> list[object]:
@@ -198,14 +200,14 @@ def test_pynetdicom_reads_the_answer() -> None:
         for item in pdu.presentation_context
     ] == [(1, 0, EXPLICIT), (3, 3, IMPLICIT)]
     information = pdu.user_information
+    assert information is not None
     assert information.maximum_length == 131072
     assert information.implementation_class_uid == "2.25.1"
     assert information.implementation_version_name == "OURS"
-    assert information.async_ops_window.max_operations_invoked == 1
-    assert (information.role_selection[CT].scu_role, information.role_selection[CT].scp_role) == (
-        1,
-        0,
-    )
+    window, roles = information.async_ops_window, information.role_selection[UID(CT)]
+    assert window is not None
+    assert window.max_operations_invoked == 1
+    assert (roles.scu_role, roles.scp_role) == (1, 0)
     assert information.ext_neg[0].app_info == b"\x01"
 
 

@@ -34,4 +34,4 @@ def test_a_denial_is_new_once_counted_and_forgotten() -> None:
     denials.forget(seconds=60)
     assert len(denials.all) == 2
     denials.forget()
-    assert denials.all == ()
+    assert list(denials.all) == []

@@ -145,12 +145,17 @@ def test_a_hanging_replica_is_given_up() -> None:
     assert now == TIMES.probe_timeout
 
 
+def outcome_at(sender: StoreSender, now: float) -> object:
+    """Run the sender's timer at a time, and return the outcome, None while there is none."""
+    sender.on_timer(now)
+    return sender.outcome
+
+
 def test_an_open_without_an_answer_is_given_up_after_two_seconds() -> None:
     sender = StoreSender(10, DIGEST, 10, TIMES, 0.0)
-    sender.on_timer(1.9)
-    assert sender.outcome is None
-    sender.on_timer(2.0)
-    assert sender.outcome == AttemptFailed("No answer to the open", replica_answered=False)
+    assert outcome_at(sender, 1.9) is None
+    failed = AttemptFailed("No answer to the open", replica_answered=False)
+    assert outcome_at(sender, 2.0) == failed
     assert sender.wake_at == NEVER
 
 
