@@ -4,9 +4,16 @@ import os
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Generator
 
+import hypothesis
 import pytest
 
 from dimse_ingestion.observability.event_loop import new_event_loop
+
+# both measure elapsed time, which a busy machine decides and not the code under test
+hypothesis.settings.register_profile(
+    "no clock", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("no clock")
 
 _LET_NONE_SKIP = bool(os.environ.get("DIMSE_TESTS_LET_NONE_SKIP"))
 
