@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from benchmarks.association import LONGEST_PDU, Association
 from benchmarks.ct_image import CT_IMAGE_STORAGE, EXPLICIT_VR_LITTLE_ENDIAN
 from benchmarks.processes import Processes
+from dimse_ingestion.observability.event_loop import run
 from harness.modalities import program
 from harness.services import eventually, free_port
 
@@ -59,7 +60,7 @@ def serve(name: str, port: int) -> None:
     if name == PYNETDICOM:
         _serve_pynetdicom(port)
     else:
-        asyncio.run(_serve_upper_layer(port))
+        run(_serve_upper_layer(port))
 
 
 def _serve_pynetdicom(port: int) -> None:
