@@ -50,7 +50,7 @@ def e2e(
 
 @commands.command()
 def status(name: Name = cluster.NAME) -> None:
-    """Say what is there; the exit status is 1 when there is no cluster."""
+    """Print the state of the cluster; the exit status is 1 when there is none."""
     say(f"image registries are {'' if registries.reached() else 'not '}reached")
     say(f"Docker {'answers' if engine.running() else 'does not answer'}")
     if not cluster.answers(name):

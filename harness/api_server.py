@@ -2,7 +2,7 @@
 
 Both listen on free ports of 127.0.0.1 with certificates of their own. Users come by tokens, with
 RBAC, so that an account's rights are those its roles give it. The garbage collector is the only
-controller, started when asked for: no pod ever runs, so what a Deployment has is a test's to say.
+controller, started on request. No pod ever runs: a test writes the status of a Deployment.
 The programs are the airgap's; `python -m harness.api_server` builds them with Go.
 """
 
@@ -36,7 +36,7 @@ _LONGEST_STOP = 10.0
 
 
 def why_not() -> str:
-    """Why no API server can be started here, in a sentence; empty when it can."""
+    """Return why no API server can be started here, in a sentence; empty when it can."""
     absent = [name for name in _PROGRAMS if binary(name) is None]
     if not absent:
         return ""
@@ -44,7 +44,7 @@ def why_not() -> str:
 
 
 def binary(name: str) -> Path | None:
-    """The program, or the one that is all of Kubernetes' and goes by the name it is called by."""
+    """Return the program, or Kubernetes' all-in-one program under the name it is called by."""
     names = (name,) if name == "etcd" else (name, "kubernetes")
     return next((cache().program(each) for each in names if cache().has(each)), None)
 
@@ -60,7 +60,7 @@ class ApiServer:
 
     @property
     def url(self) -> str:
-        """Where it is reached."""
+        """The server's URL."""
         return f"https://127.0.0.1:{self.port}"
 
     def start(self, accounts: Sequence[str] = ()) -> None:
@@ -77,7 +77,7 @@ class ApiServer:
         self._wait_until_ready(server)
 
     def collect_garbage(self) -> None:
-        """Have what belongs to a deleted owner deleted from now on."""
+        """Start the garbage collector, which deletes objects of deleted owners."""
         self._run(
             "kube-controller-manager",
             f"--kubeconfig={self.kubeconfig()}",
@@ -89,7 +89,7 @@ class ApiServer:
         )
 
     def kubeconfig(self, account: str = "") -> Path:
-        """A kubeconfig of an account, or of one that may do everything."""
+        """Return a kubeconfig of an account, or of one that may do everything."""
         file = self.folder / f"kubeconfig-{account.replace(':', '-') or 'administrator'}"
         cluster = {"server": self.url, "certificate-authority": str(self.folder / "ca.pem")}
         content = {
@@ -104,16 +104,16 @@ class ApiServer:
         return file
 
     def client(self, account: str = "") -> ApiClient:
-        """A client with that account's rights."""
+        """Return a client with that account's rights."""
         made: ApiClient = new_client_from_config(str(self.kubeconfig(account)))
         return made
 
     def pause(self) -> None:
-        """Let it hold its connections and answer nothing."""
+        """Stop the process (SIGSTOP): connections stay and get no answer."""
         pausing.pause(self._processes[1])
 
     def resume(self) -> None:
-        """Let it go on."""
+        """Continue the process (SIGCONT)."""
         pausing.resume(self._processes[1])
 
     def kill(self) -> None:
@@ -209,7 +209,7 @@ def _apiserver(folder: Path, port: int, etcd: str) -> list[str]:
 
 @contextmanager
 def api_server(folder: Path, accounts: Sequence[str] = ()) -> Iterator[ApiServer]:
-    """A running one for the length of a `with`, then none."""
+    """Yield a running one for the length of a `with`, then none."""
     server = ApiServer(folder)
     try:
         server.start(accounts)

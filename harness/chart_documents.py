@@ -15,13 +15,13 @@ from harness.chart.values_file import ValuesFileMistake, read
 
 
 def documents() -> dict[Path, str]:
-    """Each generated file with the content it should have. Raises ValuesFileMistake."""
+    """Return each generated file with the content it should have. Raises ValuesFileMistake."""
     fields = {OPERATOR_CHART / "files" / "fields.json": fields_text(read(CHART / "values.yaml"))}
     return _of_chart(CHART) | _of_chart(OPERATOR_CHART) | fields
 
 
 def outdated() -> list[Path]:
-    """The files that are not as they should be."""
+    """Return the files that are not as they should be."""
     return [
         file
         for file, content in documents().items()

@@ -1,6 +1,6 @@
 """The Kubernetes cluster that end-to-end tests run on: one of kind's, or one that is there already.
 
-What kind needs is found, downloaded or built (harness.tools, harness.airgap). A cluster of ours
+What kind needs is found, downloaded or built (harness.tools, harness.airgap). A cluster made here
 stays until `deleted` is called, so that a second run starts at once.
 """
 
@@ -18,7 +18,7 @@ from harness.commands import Say, Unusable, output, succeeds
 from harness.tools import tool
 
 NAME = "dimse"
-"""What the cluster is called unless told otherwise."""
+"""The default name of the cluster."""
 
 _PROJECT = Path(__file__).parent.parent
 _STATE = _PROJECT / ".tools" / "clusters"
@@ -41,11 +41,11 @@ class Cluster:
 
     @property
     def node(self) -> str:
-        """The container that is the node of a cluster of ours."""
+        """The container that is the node of a cluster made here."""
         return f"{self.name}-control-plane"
 
     def outside(self, node_port: int) -> tuple[str, int]:
-        """The host and port at which a NodePort is reached from this machine."""
+        """Return the host and port at which a NodePort is reached from this machine."""
         if not self.name:
             return _address(self.kubeconfig), node_port
         return published_address(output("docker", "port", self.node, f"{node_port}/tcp"))
@@ -55,25 +55,25 @@ class Cluster:
         return not self.name or registries.reached()
 
     def load(self, *images: str) -> None:
-        """Bring Docker images into the node; a cluster not ours pulls them from its registry."""
+        """Load Docker images into the node; another's cluster pulls them from its registry."""
         if self.name and images:
             output(tool("kind", _silent), "load", "docker-image", "--name", self.name, *images)
 
     def crash(self, container_id: str) -> None:
         """Kill a container's first process by SIGKILL, as the kernel does when memory is short.
 
-        `container_id` is as a pod's status tells it. Only on a cluster of ours.
+        `container_id` is as in a pod's status. Only on a cluster made here.
         """
         _, _, container = container_id.partition("://")
         self.on_node("ctr", "-n", "k8s.io", "task", "kill", "-s", "SIGKILL", container)
 
     def on_node(self, *command: str, given: str | None = None) -> str:
-        """Return a command's output on the node of a cluster of ours."""
+        """Return a command's output on the node of a cluster made here."""
         return output("docker", "exec", "-i", self.node, *command, given=given)
 
 
 def create(name: str = NAME, *, say: Say) -> Cluster:
-    """The cluster called `name`, made unless it is there. Raises Unusable with the cure."""
+    """Return the cluster called `name`, made unless it is there. Raises Unusable with the cure."""
     image = _node_image(say)
     kind, cluster = tool("kind", say), Cluster(name, kubeconfig_of(name))
     if answers(name):
@@ -91,7 +91,7 @@ def create(name: str = NAME, *, say: Say) -> Cluster:
 
 
 def existing(kubeconfig: Path) -> Cluster:
-    """The cluster that `kubeconfig` names, which is never deleted here."""
+    """Return the cluster that `kubeconfig` names, which is never deleted here."""
     if not kubeconfig.is_file():
         raise Unusable(f"{kubeconfig} is not a file: name the kubeconfig of a cluster that exists")
     ours = {kubeconfig_of(path.stem).resolve(): path.stem for path in _STATE.glob("*.kubeconfig")}
@@ -99,7 +99,7 @@ def existing(kubeconfig: Path) -> Cluster:
 
 
 def delete(name: str = NAME, *, say: Say) -> None:
-    """Leave nothing of the cluster called `name`."""
+    """Delete everything of the cluster called `name`."""
     if succeeds("docker", "container", "inspect", f"{name}-control-plane"):
         say(f"deleting the cluster {name}")
         kind = tool("kind", say)
@@ -114,12 +114,12 @@ def answers(name: str) -> bool:
 
 
 def kubeconfig_of(name: str) -> Path:
-    """Where the kubeconfig of a cluster of ours lies."""
+    """Return the path of the kubeconfig of a cluster made here."""
     return _STATE / f"{name}.kubeconfig"
 
 
 def merged(config: dict[str, Any], needs: dict[str, Any]) -> dict[str, Any]:
-    """A kind configuration with what is needed beside it; what is needed wins."""
+    """Return a kind configuration with what is needed beside it; what is needed wins."""
     both = {key: config[key] | needs[key] for key in config.keys() & needs.keys()}
     return config | needs | both
 
@@ -157,7 +157,7 @@ def _own_kubeconfig(name: str) -> dict[str, str]:
 
 
 def _address(kubeconfig: Path) -> str:
-    """The host of the current context's API server, which for a small cluster is a node's as well.
+    """Return the host of the current context's API server, in a small cluster also a node's.
 
     Raises Unusable when there is none.
     """

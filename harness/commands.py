@@ -1,6 +1,6 @@
 """Other programs, run to their end; an error has their last output.
 
-Not for what keeps running (harness.services, harness.airgap.engine).
+Not for background processes (harness.services, harness.airgap.engine).
 """
 
 import os
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 Say = Callable[[str], None]
-"""Where progress is told, a line at a time."""
+"""A function that prints progress, a line at a time."""
 
 _SHOWN = 30
 
@@ -22,7 +22,7 @@ def print_line(line: str) -> None:
 
 
 class Unusable(Exception):
-    """This machine can't do what is needed; the message says why, and the cure."""
+    """This machine can't do what is needed; the message names the reason and the remedy."""
 
 
 def output(

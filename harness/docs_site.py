@@ -1,7 +1,7 @@
 """`python -m harness.docs_site`: the site of docs/, with Mermaid beside it.
 
 MkDocs builds with --strict, so that a broken link or a page without a place in the navigation is
-an error. Material for MkDocs would load Mermaid from a public host; the site brings its own copy,
+an error. Material for MkDocs would load Mermaid from a public host; the site has its own copy,
 one pinned version of the npm package, so that it can be read where no other host is reached.
 """
 

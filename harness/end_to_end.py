@@ -1,6 +1,6 @@
 """`make e2e`: creates the cluster and its addons, runs the tests, and deletes what it created.
 
-A cluster that was there before is left as it was, and so is ours when it shall be kept. Images are
+An existing cluster is left as it was; the one made here stays if --keep is set. Images are
 built and addons installed before the first test, where progress is seen.
 """
 
@@ -50,7 +50,7 @@ def _run_tests(chosen: cluster.Cluster, options: Sequence[str]) -> int:
 
 
 def _prepare(chosen: cluster.Cluster, options: Sequence[str], say: Say) -> None:
-    """Have the images and the addons that tests will ask for."""
+    """Build the images and install the addons that tests will need."""
     if not any("image=" in option for option in options) and chosen.name:
         made = [images.product_image(say, extras=each) for each in images.PRODUCTS]
         with Progress(1, say).step("loading the product's images into the node"):
@@ -80,7 +80,7 @@ def _cluster(kubeconfig: Path | None, keep: bool, say: Say) -> Iterator[cluster.
 
 @contextmanager
 def _remove_addons(foreign: cluster.Cluster, keep: bool) -> Iterator[cluster.Cluster]:
-    """Leave another's cluster as it was, the addons' namespace being ours alone."""
+    """Delete the addons from another's cluster; their namespace is only for them."""
     addons = Namespace(foreign.kubeconfig, NAMESPACE)
     was_there = addons.read("Namespace", NAMESPACE) is not None
     try:

@@ -1,7 +1,7 @@
 """Evidence of a failed test: pods' logs, events, manifests, releases, proxies' logs.
 
 Everything that a test works on is a witness from its making to its removal. Secrets are left out,
-and data sets too. Gathering never fails: what can't be had is told in its place.
+and data sets too. Gathering never fails: an error is written in its place.
 """
 
 import re
@@ -47,7 +47,7 @@ class Witnesses:
         }
 
     def release(self, release: Release) -> None:
-        """Collect what Helm knows of a release."""
+        """Collect Helm's records of a release."""
         name = f"{release.namespace.name}/{release.name}"
         self.witnesses[name] = lambda: {"helm.txt": release.everything()}
 
@@ -58,8 +58,8 @@ class Witnesses:
     def dismiss(self, name: str) -> None:
         """Forget a witness and those below its name."""
         self.witnesses = {
-            each: tells
-            for each, tells in self.witnesses.items()
+            each: witness
+            for each, witness in self.witnesses.items()
             if each != name and not each.startswith(f"{name}/")
         }
 
@@ -68,13 +68,13 @@ class Witnesses:
         place = folder / re.sub(r"[^\w.-]+", "-", test).strip("-")[-_LONGEST_NAME:]
         return [
             write_file(place / name / file, text)
-            for name, tells in self.witnesses.items()
-            for file, text in _collected(tells).items()
+            for name, witness in self.witnesses.items()
+            for file, text in _collected(witness).items()
         ]
 
 
 def of_namespace(namespace: Namespace) -> Files:
-    """Events, objects without Secrets, and each container's log, of its last start too."""
+    """Return events, objects without Secrets, and each container's log, of its last start too."""
     pods = namespace.list_objects("Pod")
     logs = {file: text for pod in pods for file, text in _logs(namespace, pod)}
     return {
@@ -97,11 +97,11 @@ def write_file(file: Path, text: str) -> Path:
     return file
 
 
-def _collected(tells: Callable[[], Files]) -> Files:
+def _collected(witness: Callable[[], Files]) -> Files:
     try:
-        return tells()
+        return witness()
     except (Exception, Unusable) as error:  # noqa: BLE001 - the test's own failure matters more
-        return {"not-told.txt": f"{type(error).__name__}: {error}"}
+        return {"error.txt": f"{type(error).__name__}: {error}"}
 
 
 def _logs(namespace: Namespace, pod: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -81,7 +81,7 @@ _POSTGRESQL = (
 
 @dataclass(frozen=True)
 class Build:
-    """The source of the product's image: the tree in `folder`, a copy that nobody writes to.
+    """The source of the product's image: the tree in `folder`, a copy that does not change.
 
     `extras` are the project's: with `pixels` DICOMweb renders and decodes, with
     `operator` it is the operator's image.
@@ -93,13 +93,13 @@ class Build:
 
     @property
     def version(self) -> str:
-        """The product's."""
+        """The product's version."""
         described = tomllib.loads((self.folder / "pyproject.toml").read_text())
         return str(described["project"]["version"])
 
     @property
     def image(self) -> str:
-        """Its reference, the tag being the version and a digest of all that goes into it."""
+        """The reference; its tag has the version and a digest of all that goes into it."""
         digest = hashlib.sha256(f"{self.base}\0{self.extras}\0".encode())
         for path in files(self.folder):
             digest.update(f"{path.relative_to(self.folder)}\0".encode())
@@ -108,11 +108,11 @@ class Build:
 
     @property
     def name(self) -> str:
-        """What the image is called: the operator's is another."""
+        """The image's name: the operator's is another."""
         return f"{NAME}-operator" if "operator" in self.extras.split() else NAME
 
     def arguments(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """The build's arguments: where packages come from is the machine's to say."""
+        """Return the build's arguments: this machine's package mirrors."""
         pip = environment.get("PIP_INDEX_URL", "")
         uv = environment.get("UV_DEFAULT_INDEX") or environment.get("UV_INDEX_URL") or pip
         chosen = {"PIP_INDEX_URL": pip or uv, "UV_DEFAULT_INDEX": uv}
@@ -122,7 +122,7 @@ class Build:
 
 
 def files(tree: Path) -> list[Path]:
-    """Every file of a tree that goes into the image, in order."""
+    """Return every file of a tree that goes into the image, in order."""
     roots = [tree / name for name in CONTEXT]
     every = [path for root in roots for path in (root.rglob("*") if root.is_dir() else [root])]
     return sorted(path for path in every if path.is_file() and "__pycache__" not in path.parts)
@@ -130,7 +130,7 @@ def files(tree: Path) -> list[Path]:
 
 @contextmanager
 def snapshot(tree: Path = _PROJECT) -> Iterator[Path]:
-    """A copy of those files until the end of the block: who goes on writing changes no build."""
+    """Yield a copy of those files: edits meanwhile do not change the build."""
     with tempfile.TemporaryDirectory(prefix="image-") as made:
         for path in files(tree):
             target = Path(made) / path.relative_to(tree)
@@ -158,7 +158,7 @@ def product_image(
 
 
 def _without_predecessors(build: Build) -> None:
-    """Each has another tag, and together they fill a disk; one that is in use stays."""
+    """Delete images with older tags, which together fill a disk; one that is in use stays."""
     every = output("docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", build.name)
     for image in every.split():
         if image.startswith(f"{build.name}:{build.version}-") and image != build.image:
@@ -166,7 +166,7 @@ def _without_predecessors(build: Build) -> None:
 
 
 def third_party(name: ThirdParty, say: Say = print_line) -> str:
-    """An image that the engine has now; pulled or built unless it was there."""
+    """Return an image that the engine has now; pulled or built unless it was there."""
     if registries.reached():
         image = OFFICIAL[name]
         if not images.exists(image):
@@ -183,7 +183,7 @@ def third_party(name: ThirdParty, say: Say = print_line) -> str:
 
 
 def in_cluster(cluster: "Cluster", name: ThirdParty) -> str:
-    """An image that the cluster's nodes have, or, where it isn't ours, pull by themselves."""
+    """Return an image that the nodes have, or, in another's cluster, pull by themselves."""
     if not cluster.name:
         return OFFICIAL[name]
     image = third_party(name)
@@ -192,7 +192,7 @@ def in_cluster(cluster: "Cluster", name: ThirdParty) -> str:
 
 
 def authority(environment: Mapping[str, str]) -> Path | None:
-    """The CA bundle that this machine's package mirror is trusted by, where one is named."""
+    """Return the CA bundle that this machine's package mirror is trusted by, if one is named."""
     named = (Path(environment[name]) for name in _AUTHORITIES if environment.get(name))
     return next((path for path in named if path.is_file()), None)
 
@@ -219,7 +219,7 @@ def _built_of_lines(image: str, lines: tuple[str, ...]) -> None:
 
 
 def _docker_build(*arguments: str | Path) -> None:
-    """Build; without registries by the classic builder, which asks none for a base it has."""
+    """Build; without registries by the classic builder, which needs none for a local base."""
     alone = {} if registries.reached() else {"DOCKER_BUILDKIT": "0"}
     network = [] if registries.reached() else ["--network=host"]
     output("docker", "build", *network, *arguments, env=alone, seconds=_LONGEST_BUILD)

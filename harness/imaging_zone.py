@@ -37,11 +37,11 @@ class ImagingZone:
         return self
 
     def close(self) -> None:
-        """End the proxy, whatever it is doing."""
+        """Kill the proxy."""
         self.proxy.kill()
 
     def change_credential(self, credentials: str) -> None:
-        """Put another credential where the proxy reads it at its next connect."""
+        """Write another credential to the file that the proxy reads at its next connect."""
         (self.folder / "nats.creds").write_text(credentials)
 
 
@@ -52,7 +52,7 @@ def zone(
     proxy_id: str,
     settings: Mapping[str, str] | None = None,
 ) -> ImagingZone:
-    """A proxy `proxy_id` of the storage space with this subject root, not started.
+    """Return a proxy `proxy_id` of the storage space with this subject root, not started.
 
     `settings` are further variables of its environment.
     """

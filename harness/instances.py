@@ -27,13 +27,13 @@ class MadeInstance:
 
 
 def data_set_in(content: bytes) -> bytes:
-    """What stands behind the file meta information (PS3.10 section 7.1) of a Part-10 file."""
+    """Return the data set after the file meta information (PS3.10 7.1) of a Part-10 file."""
     assert content[128:132] == b"DICM", "no Part-10 file"
     return content[144 + int.from_bytes(content[140:144], "little") :]
 
 
 def made_instances(folder: Path, count: int, pixel_bytes: int) -> list[MadeInstance]:
-    """`count` CT images of one series in one study."""
+    """Return `count` CT images of one series in one study."""
     folder.mkdir(parents=True, exist_ok=True)
     study, series = generate_uid(), generate_uid()
     return [

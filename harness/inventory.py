@@ -18,7 +18,7 @@ _NOTES = {"Event", "Endpoints", "EndpointSlice", "Lease", "PodMetrics"}
 
 
 def inventory(namespace: Namespace) -> set[str]:
-    """Every object as `Kind/name`."""
+    """Return every object as `Kind/name`."""
     client = DynamicClient(config.new_client_from_config(str(namespace.kubeconfig)))
     client.resources.invalidate_cache()  # of custom resources come and gone since the last look
     return {
@@ -29,7 +29,7 @@ def inventory(namespace: Namespace) -> set[str]:
 
 
 def _items(client: DynamicClient, kind: Resource, namespace: str) -> list[dict[str, Any]]:
-    """All of a kind; none of one whose definition is gone by now."""
+    """Return all objects of a kind; none when its definition was deleted meanwhile."""
     try:
         return list(client.get(kind, namespace=namespace).to_dict()["items"])
     except NotFoundError:

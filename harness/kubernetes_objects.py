@@ -66,7 +66,7 @@ class Namespace:
             )
 
     def read(self, kind: str, name: str) -> dict[str, Any] | None:
-        """One object; None when there is none of this name."""
+        """Return one object; None when there is none of this name."""
         try:
             match = self._dynamic.get(self._kind(kind), name=name, namespace=self.name)
         except NotFoundError:
@@ -74,7 +74,7 @@ class Namespace:
         return dict(match.to_dict())
 
     def list_objects(self, kind: str, selector: str = "") -> list[dict[str, Any]]:
-        """All objects of a kind whose labels fit `selector` (`app=nats,tier!=edge`)."""
+        """Return all objects of a kind whose labels fit `selector` (`app=nats,tier!=edge`)."""
         match = self._dynamic.get(
             self._kind(kind), namespace=self.name, label_selector=selector or None
         )
@@ -119,7 +119,7 @@ class Namespace:
         self.apply({**_headed("Secret", name, labels), "type": "Opaque", "data": encoded})
 
     def secret(self, name: str) -> dict[str, str] | None:
-        """A Secret's values, decoded; None when there is none."""
+        """Return a Secret's values, decoded; None when there is none."""
         match = self.read("Secret", name)
         if match is None:
             return None
@@ -130,7 +130,7 @@ class Namespace:
     def ensure_secret(
         self, name: str, made: Callable[[], Mapping[str, str]], label: str = ""
     ) -> dict[str, str]:
-        """A Secret's values as they are; only when there is none, as `made` makes them."""
+        """Return a Secret's values; create it by `made` when there is none."""
         if (match := self.secret(name)) is not None:
             return match
         values = dict(made())
@@ -154,7 +154,7 @@ class Namespace:
             raise AssertionError(f"{self.name}/{deployment}: {never}\n{self.problems()}") from None
 
     def pods(self, selector: str = "") -> list[dict[str, Any]]:
-        """The pods that are not on their way out."""
+        """Return the pods that are not being deleted."""
         return [
             each
             for each in self.list_objects("Pod", selector)
@@ -166,7 +166,7 @@ class Namespace:
         self.delete("Pod", pod, grace_period=0)
 
     def log(self, pod: str, container: str | None = None, *, previous: bool = False) -> str:
-        """A container's log; why there is none, if there is none."""
+        """Return a container's log, or the reason why there is none."""
         try:
             return str(
                 self._core.read_namespaced_pod_log(
@@ -201,7 +201,7 @@ class Namespace:
         return "\n".join([*waiting, *self.warnings()])
 
     def warnings(self) -> list[str]:
-        """The events of type Warning, oldest first."""
+        """Return the events of type Warning, oldest first."""
         events = [each for each in self.list_objects("Event") if each.get("type") == "Warning"]
         events.sort(key=lambda each: each.get("lastTimestamp") or each.get("eventTime") or "")
         return [f"{each['involvedObject']['name']}: {each['message']}" for each in events]

@@ -1,7 +1,7 @@
 """Modalities that send without a pause, while something happens to what they send to.
 
 Each has associations of its own, one after another, with a few instances each; sizes below and
-above what a proxy keeps in memory alternate. What was answered is told, instance by instance.
+above a proxy's spool memory alternate. The result lists the response for each instance.
 """
 
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ class Load:
 
     @property
     def succeeded(self) -> list[Path]:
-        """The files that were."""
+        """The files with status 0000."""
         return [answer.path for answer in self.answers if answer.status == 0]
 
     def goes_on(self, more: int = 12, seconds: float = 90) -> None:
@@ -62,7 +62,7 @@ class Load:
 
 @contextmanager
 def sending(peer: Peer, folder: Path, modalities: int = 2) -> Iterator[Load]:
-    """So many modalities at work, from the first answers until the block's end."""
+    """Run so many modalities, from their first responses until the block's end."""
     load = Load(peer, folder)
     with ThreadPoolExecutor(modalities) as threads:
         working = [threads.submit(load.modality, f"modality{n}") for n in range(modalities)]

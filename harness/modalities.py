@@ -1,7 +1,7 @@
-"""DCMTK's tools as modalities: strangers that send, ask and listen. Nothing of the product here.
+"""DCMTK's tools as modalities: another implementation that sends, queries and receives.
 
 They run with TCP_NODELAY=1: DCMTK leaves Nagle's algorithm on, and each small object would cost
-45 ms of delayed acknowledgement whatever the other side does.
+45 ms of delayed acknowledgement.
 """
 
 import asyncio
@@ -21,13 +21,13 @@ _TOOLS = ("echoscu", "storescu", "findscu", "storescp", "dcmdump", "dcmconv", "d
 
 
 def missing() -> str:
-    """Why DCMTK's tools can't be used here; empty when they can."""
+    """Return why DCMTK's tools can't be used here; empty when they can."""
     absent = [tool for tool in _TOOLS if _found(tool) is None]
     return f"DCMTK is not installed ({', '.join(absent)} not on PATH)" if absent else ""
 
 
 def program(tool: str) -> str:
-    """The path of a DCMTK tool; raises FileNotFoundError when it isn't installed.
+    """Return the path of a DCMTK tool; raises FileNotFoundError when it isn't installed.
 
     pynetdicom puts commands of the same names beside Python: those are passed over.
     """
@@ -61,7 +61,7 @@ class Peer:
     calling: str = "MODALITY"
 
     def arguments(self, *options: str) -> list[str]:
-        """Titles, options, address: what each SCU takes before files."""
+        """Return the arguments of an SCU before its files: titles, options, address."""
         titles = ["-aet", self.calling, "-aec", self.called]
         return [*titles, *options, self.host, str(self.port)]
 
@@ -69,7 +69,7 @@ class Peer:
 def command(
     tool: str, peer: Peer, options: Sequence[str], files: Sequence[Path | str]
 ) -> list[str]:
-    """A tool's whole command line."""
+    """Return a tool's whole command line."""
     return [program(tool), *peer.arguments(*options), *(str(file) for file in files)]
 
 
@@ -92,24 +92,24 @@ async def ran(tool: str, *arguments: str | Path, seconds: float = 120) -> Ended:
 
 
 async def echoscu(peer: Peer, *options: str) -> Ended:
-    """C-ECHO."""
+    """Run echoscu."""
     return await ran("echoscu", *peer.arguments(*options))
 
 
 async def storescu(peer: Peer, *files: Path | str, options: Sequence[str] = ()) -> Ended:
-    """C-STORE files, or folders with `+sd`."""
+    """Run storescu with files, or folders with `+sd`."""
     return await ran("storescu", *peer.arguments(*options), *files)
 
 
 async def findscu(peer: Peer, *keys: str, options: Sequence[str] = ("-S",)) -> Ended:
-    """C-FIND; each key as `0008,0052=STUDY`."""
+    """Run findscu; each key as `0008,0052=STUDY`."""
     request = [part for key in keys for part in ("-k", key)]
     return await ran("findscu", *peer.arguments("-v", *options, *request))
 
 
 @contextmanager
 def storescp(folder: Path, *options: str) -> Iterator[Peer]:
-    """DCMTK's server, which stores to `folder`."""
+    """Run DCMTK's server, which stores to `folder`."""
     port = free_port()
     process = subprocess.Popen(
         [program("storescp"), *options, "-od", str(folder), str(port)],

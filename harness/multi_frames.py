@@ -1,7 +1,7 @@
-"""A multi-frame image as large as one likes, never in memory: a head, then frames on demand.
+"""A multi-frame image of any size, never in memory: a header, then frames on demand.
 
 Each frame is 512 by 512 pixels of 16 bits and known by its number, so that one that comes back is
-told from every other.
+distinguished from every other.
 """
 
 import struct
@@ -33,11 +33,11 @@ class MultiFrame:
 
     @property
     def path(self) -> str:
-        """Where DICOMweb has it, below the services."""
+        """The path below DICOMweb's services."""
         return f"/studies/{self.study}/series/{self.series}/instances/{self.instance}"
 
     def data_set(self) -> Dataset:
-        """All but its pixels."""
+        """Return the data set without its pixels."""
         data_set = Dataset()
         data_set.SOPClassUID = MultiFrameGrayscaleWordSecondaryCaptureImageStorage
         data_set.SOPInstanceUID, data_set.Modality = self.instance, "OT"
@@ -51,7 +51,7 @@ class MultiFrame:
         return data_set
 
     def file(self) -> Iterator[bytes]:
-        """A Part-10 file, a frame at a time."""
+        """Yield a Part-10 file, a frame at a time."""
         meta = FileMetaDataset()
         meta.TransferSyntaxUID = ExplicitVRLittleEndian
         head = DicomBytesIO()
@@ -63,5 +63,5 @@ class MultiFrame:
 
 
 def frame(number: int) -> bytes:
-    """A frame by its number from 1."""
+    """Return a frame by its number from 1."""
     return struct.pack("<I", number) * (FRAME // 4)

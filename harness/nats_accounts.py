@@ -36,7 +36,7 @@ class Key:
 
 
 def user_key() -> Key:
-    """A user's key, as nkey authentication without JWT also uses it."""
+    """Return a user's key, as nkey authentication without JWT also uses it."""
     return Key(_USER)
 
 
@@ -49,7 +49,7 @@ class User:
 
     @property
     def credentials_file(self) -> str:
-        """Both, as `nsc generate creds` writes them."""
+        """JWT and seed as `nsc generate creds` writes them."""
         return (
             f"-----BEGIN NATS USER JWT-----\n{self.jwt}\n------END NATS USER JWT------\n\n"
             f"-----BEGIN USER NKEY SEED-----\n{self.seed}\n------END USER NKEY SEED------\n"
@@ -70,7 +70,7 @@ class Operator:
 
     @classmethod
     def load(cls, saved: Mapping[str, str]) -> "Operator":
-        """The operator that was saved; KeyError when a seed is missing."""
+        """Return the operator that was saved; KeyError when a seed is missing."""
         return cls(Key(_OPERATOR, saved["operator.nk"]), Key(_ACCOUNT, saved["account.nk"]))
 
     @property
@@ -91,7 +91,7 @@ class Operator:
         bearer: bool = False,
         padding: int = 0,
     ) -> User:
-        """Mint a user; nothing listed is everything allowed. `padding` bytes make a long token.
+        """Mint a user; a user without permissions may do everything.
 
         `expires_in` is in seconds; the server looks at whole seconds only.
         """

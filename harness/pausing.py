@@ -1,6 +1,6 @@
 """Processes that hold their connections and do nothing: stopped by a signal, and let go on again.
 
-A signal stops the threads of a process one after another; until the last one stands, on a busy
+A signal stops the threads of a process one after another; until the last one has stopped, on a busy
 machine a request may still be answered. So who pauses one waits until all stand.
 """
 
@@ -22,7 +22,7 @@ def pause(process: subprocess.Popen[bytes]) -> None:
 
 
 def resume(process: subprocess.Popen[bytes]) -> None:
-    """Let it go on."""
+    """Continue the process (SIGCONT)."""
     process.send_signal(signal.SIGCONT)
 
 

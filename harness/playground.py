@@ -36,7 +36,7 @@ class Playground:
     """Where its DICOMweb service and its page are."""
 
     def usage(self) -> list[str]:
-        """How to use it, a line each."""
+        """Return instructions for its use, a line each."""
         platform = self.space.platform
         return [
             f"the storage space {NAME} is in the namespace {NAMESPACE}; NATS and MinIO in addons",
@@ -52,7 +52,7 @@ class Playground:
 
 
 def install(cluster: Cluster, say: Say) -> Playground:
-    """Have the addons and the space run in the cluster; what is there is brought up to date."""
+    """Install the addons and the space into the cluster, or update them."""
     image = product_image(say)
     progress = Progress(3, say)
     with progress.step("loading the product's image into the node"):

@@ -1,8 +1,8 @@
 """pytest's plugin of the harness: fixtures for a cluster with its addons, and evidence.
 
-Built on pytest-helm-charts: `--kubeconfig` says where the cluster is, `kube_cluster` reaches it,
+Built on pytest-helm-charts: `--kubeconfig` names the cluster, `kube_cluster` reaches it,
 and `--test_extra_info image=REFERENCE,operator_image=REFERENCE` names images to install in place of
-this tree's. `tests/e2e/conftest.py` takes what is here; no other test knows of it.
+this tree's. Only `tests/e2e/conftest.py` uses this plugin.
 """
 
 import secrets
@@ -71,7 +71,7 @@ class Workbench:
     ending: ExitStack
 
     def namespace(self, name: str) -> Namespace:
-        """A namespace of its own, which takes pods of the restricted standard alone."""
+        """Return a namespace of its own, which accepts only pods of the restricted standard."""
         made = Namespace(self.platform.kubeconfig, f"{name}-{secrets.token_hex(3)}").create(
             RESTRICTED
         )
@@ -83,7 +83,7 @@ class Workbench:
     def space(
         self, name: str, namespace: Namespace, core: Release | None = None, **values: Any
     ) -> Space:
-        """A storage space there, neither provided for nor installed; removed at the end.
+        """Return a storage space there, neither provided for nor installed; removed at the end.
 
         `core` is a release whose catalogue it shares; `values` are further ones of its own.
         """
@@ -108,7 +108,7 @@ class Workbench:
         return made
 
     def resource(self, manifest: Manifest, namespace: Namespace) -> Resource:
-        """A custom resource there, not applied; deleted at the end."""
+        """Return a custom resource there, not applied; deleted at the end."""
         made = Resource(namespace, manifest)
         self.witnesses.resource(namespace, made.kind, made.name)
         self.ending.callback(made.delete)
@@ -121,7 +121,7 @@ class Workbench:
         return release
 
     def zone(self, space: Space, proxy_id: str = "ward7", **settings: str) -> ImagingZone:
-        """A proxy outside the cluster that belongs to the space, not started."""
+        """Return a proxy outside the cluster that belongs to the space, not started."""
         folder = self.folder / f"{space.bucket}-{proxy_id}"
         return self.ended(space.zone(folder, proxy_id, **settings))
 
@@ -157,27 +157,27 @@ def lasting(request: pytest.FixtureRequest) -> Iterator[Session]:
 
 @pytest.fixture(scope="module")
 def cluster(kube_cluster: ReachedCluster) -> Cluster:
-    """The cluster under test."""
+    """Return the cluster under test."""
     assert kube_cluster.kube_config_path is not None
     return existing(Path(kube_cluster.kube_config_path))
 
 
 @pytest.fixture(scope="module")
 def platform(cluster: Cluster, lasting: Session, test_extra_info: dict[str, str]) -> Platform:
-    """NATS, MinIO and the product's image on the cluster."""
+    """Return NATS, MinIO and the product's image on the cluster."""
     image = test_extra_info.get("image")
     return lasting.once("platform", lambda: _platform(cluster, lasting, image))
 
 
 @pytest.fixture(scope="module")
 def database(cluster: Cluster, lasting: Session) -> PostgresqlAddon:
-    """PostgreSQL on the cluster."""
+    """Return PostgreSQL on the cluster."""
     return lasting.once("postgresql", lambda: postgresql.install(cluster))
 
 
 @pytest.fixture(scope="module")
 def operator(platform: Platform, lasting: Session, test_extra_info: dict[str, str]) -> Operator:
-    """The operator on the cluster, looking after every namespace."""
+    """Return the operator on the cluster, looking after every namespace."""
     image = test_extra_info.get("operator_image")
     return lasting.once("operator", lambda: _operator(platform, lasting, image))
 
@@ -219,7 +219,7 @@ def _operator(platform: Platform, lasting: Session, image: str | None) -> Operat
 
 
 def _chosen(cluster: Cluster, option: str, image: str | None, extras: str) -> str:
-    """The image that was named, else this tree's, and that it is in the cluster."""
+    """Return the image that was named, else this tree's; make sure that the cluster has it."""
     if not image and not cluster.name:
         raise Unusable(
             "a cluster that was there before pulls the product's image itself: push it, and name it"
@@ -233,5 +233,5 @@ def _chosen(cluster: Cluster, option: str, image: str | None, extras: str) -> st
 def _outcome(making: Callable[[], Any]) -> Any:
     try:
         return making()
-    except (Exception, Unusable) as failed:  # noqa: BLE001 - told to each test that asks
+    except (Exception, Unusable) as failed:  # noqa: BLE001 - raised in each test that needs it
         return failed

@@ -1,6 +1,6 @@
 """HTTP to a pod, through the API server's port forwarding: no Service, no NetworkPolicy in between.
 
-For what a pod tells of itself (`/readyz`, `/metrics`) and for a catalogue that lets nobody else in.
+For a pod's `/readyz` and `/metrics`, and for a catalogue that refuses other clients.
 """
 
 import json
@@ -37,7 +37,7 @@ def get(
     headers: Mapping[str, str] | None = None,
     tls: ssl.SSLContext | None = None,
 ) -> Answered:
-    """A GET of the pod's HTTP port, or a POST of JSON when there is a `body`.
+    """Return a GET of the pod's HTTP port, or a POST of JSON when there is a `body`.
 
     With `tls` the pod must show a certificate for localhost.
     """

@@ -1,7 +1,7 @@
 """A real PostgreSQL on loopback, for tests: stopped, killed, restarted on the same port.
 
 The programs are found on PATH or where Debian puts them. As they refuse to run as root, a test that
-runs as root has them run as `postgres` or `nobody`. Knows nothing of what is stored.
+runs as root has them run as `postgres` or `nobody`. It does not depend on what is stored.
 """
 
 import os
@@ -38,14 +38,14 @@ _RUNNERS = ("postgres", "nobody")
 
 
 def binary(name: str) -> Path | None:
-    """Where `initdb` or `postgres` is, or None."""
+    """Return the path of `initdb` or `postgres`, or None."""
     places = [os.environ.get("PATH", ""), *map(str, _DEBIAN)]
     match = shutil.which(name, path=os.pathsep.join(places))
     return Path(match) if match else None
 
 
 def why_not() -> str:
-    """Why a server can't be started here; empty when it can."""
+    """Return why a server can't be started here; empty when it can."""
     missing = [name for name in ("initdb", "postgres") if binary(name) is None]
     if missing:
         return f"{' and '.join(missing)} not on PATH: install Debian's postgresql"
@@ -53,7 +53,7 @@ def why_not() -> str:
 
 
 def _runner() -> dict[str, Any]:
-    """Whom to run as: Popen's arguments; nothing unless this is root."""
+    """Return Popen's arguments for the user to run as; nothing unless this is root."""
     if os.getuid() != 0:
         return {}
     known = {each.pw_name: each for each in pwd.getpwall()}
@@ -74,7 +74,7 @@ class PostgreSQL:
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def url(self, database: str = "postgres") -> str:
-        """A database of it, as SQLAlchemy wants it."""
+        """Return the SQLAlchemy URL of one of its databases."""
         return f"postgresql+psycopg://catalogue@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> "PostgreSQL":
@@ -98,7 +98,7 @@ class PostgreSQL:
         self._end(signal.SIGINT)
 
     def kill(self) -> None:
-        """Crash it: nothing is flushed, and it recovers when started again."""
+        """Kill it: nothing is flushed, and it recovers when started again."""
         self._end(signal.SIGQUIT)
 
     def make_database(self, name: str) -> str:
@@ -164,7 +164,7 @@ def _environment() -> dict[str, str]:
 
 
 def _let_pass(folder: Path) -> None:
-    """Let another user come to `folder`: pytest's own folders are closed to others."""
+    """Grant another user access to `folder`: pytest's own folders are closed to others."""
     for above in folder.parents:
         if above.stat().st_uid == os.getuid() and not above.stat().st_mode & 0o001:
             above.chmod(above.stat().st_mode | 0o011)
@@ -172,7 +172,7 @@ def _let_pass(folder: Path) -> None:
 
 @contextmanager
 def postgresql(folder: Path, *, durable: bool = False) -> Iterator[PostgreSQL]:
-    """A running server until the end of the block; `folder` is its own."""
+    """Yield a running server until the end of the block; `folder` is its own."""
     server = PostgreSQL(folder, durable).start()
     try:
         yield server

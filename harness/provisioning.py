@@ -20,7 +20,7 @@ from harness.kubernetes_objects import Namespace
 from harness.release import Release
 
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
-"""The label by which a namespace takes only pods of the restricted Pod Security Standard."""
+"""The label by which a namespace accepts only pods of the restricted Pod Security Standard."""
 
 TEST_PROXY = "helm-test"
 
@@ -37,7 +37,7 @@ class Platform:
 
 @dataclass(frozen=True)
 class Space:
-    """The storage space `name` in `namespace`; `run` tells its bucket from another run's.
+    """The storage space `name` in `namespace`; `run` distinguishes its bucket from another run's.
 
     `catalogue` is the catalogue's release when it isn't its own. `given` are further values.
     """
@@ -80,7 +80,7 @@ class Space:
         return Release(self.namespace, self.name)
 
     def values(self, **more: Any) -> dict[str, Any]:
-        """Its values file; `more` replaces keys."""
+        """Return its values file; `more` replaces keys."""
         own = {
             "image": self.platform.image,
             "replicas": 2,
@@ -120,12 +120,12 @@ class Space:
         self.namespace.put_config_map(self.bucket_object, minio.bucket_config(self.bucket))
 
     def create_bucket_key_secret(self) -> None:
-        """Have the Secret with its bucket's key."""
+        """Create the Secret with its bucket's key."""
         keys = self.platform.minio.bucket_secret(self.bucket)
         self.namespace.put_secret(self.bucket_object, keys)
 
     def create_nats_secret(self, credentials: str) -> None:
-        """Have the Secret with this credential of the ingestion service."""
+        """Create the Secret with this credential of the ingestion service."""
         self.namespace.put_secret(self.nats_secret, {"nats.creds": credentials})
 
     def install(self) -> "Space":
@@ -134,12 +134,12 @@ class Space:
         return self
 
     def remove(self) -> None:
-        """Uninstall it and remove its bucket; its namespace is another's to remove."""
+        """Uninstall it and delete its bucket; the namespace's owner deletes that."""
         self.release.uninstall()
         self.platform.minio.remove_bucket(self.bucket)
 
     def zone(self, folder: Path, proxy_id: str = "ward7", **settings: str) -> ImagingZone:
-        """A proxy outside the cluster that belongs to it, not started."""
+        """Return a proxy outside the cluster that belongs to it, not started."""
         return zone(folder, self.access(proxy_id), self.subject_root, proxy_id, settings)
 
     def access(self, proxy_id: str = "ward7") -> NatsAccess:
@@ -157,16 +157,16 @@ class Space:
         return self.catalogue.name + ("" if existing == self.namespace.name else f".{existing}")
 
     def instances(self) -> set[str]:
-        """The keys of the instances in its bucket."""
+        """Return the keys of the instances in its bucket."""
         every = self.platform.minio.keys(self.bucket)
         return {key for key in every if key.startswith("instances/")}
 
     def read(self, key: str) -> bytes:
-        """An object of its bucket, read from outside the cluster."""
+        """Return an object of its bucket, read from outside the cluster."""
         return self.platform.minio.read(self.bucket, key)
 
     def catalogued_uids(self) -> set[str]:
-        """The SOP Instance UIDs that the catalogue knows of this space, asked in its own pod."""
+        """Return the SOP Instance UIDs that the catalogue has of this space; queried in a pod."""
         release = self.catalogue or self.release
         (pod, *_) = release.pod_names("catalogue")
         body = {"scope": "IMAGE", "queryAttributes": [_SOP_INSTANCE_UID]}

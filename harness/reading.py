@@ -25,7 +25,7 @@ BY_DEFAULT: Mapping[str, Any] = {
     # what the default reserves is for a node of its own; tests have one for everything
     "resources": {"requests": {"cpu": "50m", "memory": "256Mi"}, "limits": {"memory": "1536Mi"}},
 }
-"""The chart's `dicomweb` as a space has it that says nothing of it, but for what it reserves."""
+"""The chart's defaults of `dicomweb`, except its resource requests."""
 
 THROUGH_A_NODE_PORT: Mapping[str, Any] = {
     **BY_DEFAULT,
@@ -50,17 +50,17 @@ class Viewer:
 
     @cached_property
     def client(self) -> DICOMwebClient:
-        """dicomweb-client."""
+        """A client of dicomweb-client."""
         return DICOMwebClient(self.base)
 
     def got(self, wanted: Wanted) -> httpx2.Response:
-        """The answer to a GET, body and all."""
+        """Return the answer to a GET with its whole body."""
         with self._connections() as asking:
             return _got(asking, wanted)
 
     @contextmanager
     def reading(self, wanted: Sequence[Wanted], viewers: int = 4) -> Iterator["Reading"]:
-        """So many viewers at work, from the first answers until the block's end.
+        """Run so many viewers, from their first answers until the block's end.
 
         Every other one makes a new connection for each request, the others keep theirs.
         """
@@ -86,7 +86,7 @@ class Viewer:
 
 @dataclass
 class Reading:
-    """How it went so far; `whole` is what each answer must be."""
+    """The result so far; `whole` is what each answer must be."""
 
     whole: Mapping[Wanted, bytes]
     answered: list[Wanted] = field(default_factory=list)

@@ -26,7 +26,7 @@ def _answering() -> bool:
 
 
 def _answers(url: str) -> bool:
-    """Return whether a registry answers: it accepts or asks for a login; a proxy only refuses."""
+    """Return whether a registry answers: it accepts, or requires a login; a proxy only refuses."""
     try:
         with urlopen(url, timeout=_LONGEST_ANSWER):
             return True

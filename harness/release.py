@@ -1,6 +1,6 @@
 """A Helm release of the chart, or of another, by the helm binary, as an operator installs it.
 
-Values are dictionaries as in a values file. Nothing here knows what a storage space is made of
+Values are dictionaries as in a values file. It does not depend on the parts of a storage space
 (harness.provisioning); what Kubernetes makes of a release is seen by harness.kubernetes_objects.
 """
 
@@ -20,7 +20,7 @@ Values = Mapping[str, Any]
 CHART = Path(__file__).parent.parent / "charts" / "dimse-ingestion"
 _LONGEST = 90
 FIRST_LOOK = {
-    # what a test waits for again and again; a hospital has no need to ask each second
+    # tests wait for these often; in production a longer interval is enough
     "probes": {
         "startup": {"periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 120},
         "readiness": {"periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 3},
@@ -54,7 +54,7 @@ class Release:
         self._helm("upgrade", self.name, str(self.chart), *_waiting(wait), given=values)
 
     def uninstall(self) -> None:
-        """Uninstall it and wait until its pods are gone; nothing happens when there is none."""
+        """Uninstall it and wait until its pods are gone; do nothing when there is none."""
         self._helm("uninstall", self.name, "--ignore-not-found", *_waiting(True))
         self.namespace.wait_until_none("Pod", self.selector())
 
@@ -67,20 +67,20 @@ class Release:
         return self._helm("get", "notes", self.name)
 
     def everything(self) -> str:
-        """All that Helm knows of it: values, manifests, hooks, notes."""
+        """Return all that Helm stores about it: values, manifests, hooks, notes."""
         return self._helm("get", "all", self.name)
 
     def selector(self, component: str = "") -> str:
-        """The labels of its objects, or of those of one component."""
+        """Return the labels of its objects, or of those of one component."""
         labels = f"app.kubernetes.io/instance={self.name}"
         return f"{labels},app.kubernetes.io/component={component}" if component else labels
 
     def pods(self, component: str) -> list[dict[str, Any]]:
-        """A component's pods that are not on their way out."""
+        """Return a component's pods that are not being deleted."""
         return self.namespace.pods(self.selector(component))
 
     def pod_names(self, component: str) -> list[str]:
-        """Their names."""
+        """Return their names."""
         return [str(each["metadata"]["name"]) for each in self.pods(component)]
 
     def restart(self, component: str) -> None:

@@ -1,7 +1,7 @@
 """A real S3 server on loopback, for tests: MinIO or versitygw, paused, killed, restarted, with TLS.
 
 The programs are found on PATH, in $DIMSE_TOOLS, in .tools/bin or in the airgap's cache, where
-`python -m harness.s3_server` builds them with Go. A server keeps its port and its folder over
+`python -m harness.s3_server` builds them with Go. A server has the same port and folder after
 restarts. Knows nothing of what is stored.
 """
 
@@ -43,7 +43,7 @@ _LONGEST_STOP = 10.0
 
 
 def binary(kind: str) -> Path | None:
-    """Where the program is, or None."""
+    """Return the program's path, or None."""
     built = str(cache().programs)
     places = [os.environ.get("DIMSE_TOOLS", ""), str(_TOOLS), built, os.environ.get("PATH", "")]
     match = shutil.which(kind, path=os.pathsep.join(place for place in places if place))
@@ -51,7 +51,7 @@ def binary(kind: str) -> Path | None:
 
 
 def why_not(kind: str) -> str:
-    """Why a server of this kind can't be started here; empty when it can."""
+    """Return why a server of this kind can't be started here; empty when it can."""
     if binary(kind):
         return ""
     return f"{kind} is neither on PATH nor in the cache: build it by python -m harness.s3_server"
@@ -71,12 +71,12 @@ class S3Server:
 
     @property
     def endpoint(self) -> str:
-        """The URL it listens at."""
+        """The server's URL."""
         return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
 
     @property
     def authority(self) -> str:
-        """The PEM certificate of the CA its own is signed by; empty without TLS."""
+        """The PEM certificate of the CA that signed its certificate; empty without TLS."""
         return (self.folder / "ca.pem").read_text() if self.tls else ""
 
     def start(self) -> "S3Server":
@@ -109,12 +109,12 @@ class S3Server:
             process.wait()
 
     def pause(self) -> None:
-        """Let it take connections and answer nothing."""
+        """Stop the process (SIGSTOP): connections are accepted and get no answer."""
         assert self.process is not None
         pausing.pause(self.process)
 
     def go_on(self) -> None:
-        """Let it answer again."""
+        """Continue the process (SIGCONT)."""
         assert self.process is not None
         pausing.resume(self.process)
 
@@ -125,7 +125,7 @@ class S3Server:
             return name
 
     def store(self, bucket: str) -> S3Store:
-        """The bucket as an observer sees it."""
+        """Return the bucket as an observer sees it."""
         return S3Store(
             bucket,
             endpoint=self.endpoint,
@@ -136,7 +136,7 @@ class S3Server:
         )
 
     def keys(self, bucket: str) -> list[str]:
-        """The keys of all objects."""
+        """Return the keys of all objects."""
         return sorted(meta["path"] for match in obstore.list(self.store(bucket)) for meta in match)
 
     def unfinished_uploads(self, bucket: str) -> list[str]:
@@ -189,7 +189,7 @@ class S3Server:
             raise AssertionError(f"{self.kind} does not answer: {problem}\n{log}")
 
     def _problem(self) -> str:
-        """Why it can't be used yet; MinIO answers 503 for a while."""
+        """Return why it can't be used yet; MinIO answers 503 for a while."""
         try:
             with urlopen(self.endpoint, context=self._trust(), timeout=2):
                 return ""
@@ -207,7 +207,7 @@ class S3Server:
 
 @contextmanager
 def s3_server(kind: str, folder: Path, *, tls: bool = False) -> Iterator[S3Server]:
-    """A running server of this kind until the end of the block; `folder` is its own."""
+    """Yield a running server of this kind until the end of the block; `folder` is its own."""
     folder.mkdir(parents=True, exist_ok=True)
     server = S3Server(kind, folder, tls).start()
     try:

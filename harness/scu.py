@@ -1,6 +1,6 @@
 """A second SCU, pynetdicom's: sends files as they are, queries, and returns each status.
 
-Beside DCMTK's tools (`modalities`) because it sends every transfer syntax, tells every status and
+Beside DCMTK's tools (`modalities`) because it sends every transfer syntax, reports every status and
 comment, and can be many at once in threads. Nothing of the product here.
 """
 
@@ -29,7 +29,7 @@ NO_ANSWER = "no answer"
 
 @dataclass(frozen=True)
 class Answer:
-    """How one C-STORE ended; `status` is -1 where no answer came or no context was accepted."""
+    """The result of one C-STORE; `status` is -1 without an answer or an accepted context."""
 
     path: Path
     status: int
@@ -50,7 +50,7 @@ def associate(
     seconds: float = 120,
     extended: bytes = b"",
 ) -> Iterator[Association]:
-    """An association, with `extended` negotiation of the first class if there is any.
+    """Yield an association, with `extended` negotiation of the first class if there is any.
 
     Raises ConnectionError when it isn't accepted.
     """
@@ -70,10 +70,10 @@ def associate(
 
 
 def _read_responses_only(assoc: Association) -> None:
-    """Have only those who wait for an answer get messages.
+    """Pass messages only to those who wait for a response.
 
-    pynetdicom's reactor looks for requests, and on a busy machine takes the answer to ours, which
-    it drops as unexpected. A requestor is asked nothing.
+    pynetdicom's reactor looks for requests, and on a busy machine takes the response to ours, which
+    it drops as unexpected. A requestor gets no requests.
     """
     get_message = assoc.dimse.get_msg
     services: Any = assoc.dimse
@@ -140,14 +140,14 @@ def _group_by_contexts(
 
 
 async def store_in_thread(peer: Peer, files: Sequence[Path]) -> list[Answer]:
-    """The same in a thread, while the loop goes on."""
+    """Call `store` in a thread, while the loop goes on."""
     return await asyncio.to_thread(store, peer, files)
 
 
 def find(
     peer: Peer, identifier: Dataset, model: UID = STUDY_ROOT_FIND, extended: bytes = b""
 ) -> list[Dataset]:
-    """The matches of one C-FIND; raises AssertionError when it ends in a failure."""
+    """Return the matches of one C-FIND; raises AssertionError when it ends in a failure."""
     matches: list[Dataset] = []
     with associate(peer, [(model, None)], extended=extended) as assoc:
         for response, match in assoc.send_c_find(identifier, model):
@@ -159,6 +159,6 @@ def find(
 
 
 def echo(peer: Peer) -> int:
-    """The status of a C-ECHO."""
+    """Return the status of a C-ECHO."""
     with associate(peer, [(VERIFICATION, None)]) as assoc:
         return int(assoc.send_c_echo().Status)

@@ -1,4 +1,4 @@
-"""Addresses of Services on a cluster whose network lets every packet out: nobody else answers them.
+"""Addresses of Services on a cluster whose network lets every packet out: no other host answers.
 
 Until kube-proxy hears of a Service, and once it was removed, a packet to its address would leave
 the node by the host's default route. Where something answers there for every address, a pod that
@@ -17,9 +17,9 @@ class Node(Protocol):
     """Runs a command on the cluster's node; returns its output."""
 
     def __call__(self, *command: str) -> str:
-        """The command's words."""
+        """Return the command's words."""
 
 
 def keep_inside_cluster(node: Node) -> None:
-    """Have packets refused that still go to a Service's address when they would leave the node."""
+    """Reject packets to a Service's address that would leave the node."""
     node("sh", "-c", f"iptables -C {_RULE} 2>/dev/null || iptables -A {_RULE}")

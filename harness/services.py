@@ -26,7 +26,7 @@ _INHERITED = ("PATH", "HOME", "LANG", "SSL_CERT_FILE", "TMPDIR", "VIRTUAL_ENV")
 
 
 def free_port() -> int:
-    """A port on 127.0.0.1 that nothing listens on now."""
+    """Return a port on 127.0.0.1 that nothing listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -73,13 +73,13 @@ class ServiceProcess:
         return self
 
     def readiness(self) -> tuple[int, str]:
-        """Status and text of /readyz; 0 when nothing answers. Fails when the process has ended."""
+        """Return status and text of /readyz; 0 without an answer. Fails if the process ended."""
         if self.process is not None and self.process.poll() is not None:
             raise AssertionError(f"ended with {self.process.returncode}: {self.last_lines()}")
         return self.get("/readyz")
 
     def get(self, path: str) -> tuple[int, str]:
-        """Status and text of a GET; 0 and the reason when nothing answers."""
+        """Return status and text of a GET; 0 and the reason when nothing answers."""
         try:
             with urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=5) as answer:
                 return answer.status, answer.read().decode()
@@ -91,13 +91,13 @@ class ServiceProcess:
             return 0, str(broken)
 
     def stop(self) -> int:
-        """SIGTERM, then wait for a clean end; the exit status."""
+        """Send SIGTERM, wait for a clean end, and return the exit status."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         return self._wait()
 
     def kill(self) -> None:
-        """SIGKILL: what a crash or the out-of-memory killer does."""
+        """Send SIGKILL, as a crash or the out-of-memory killer does."""
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
@@ -117,18 +117,18 @@ class ServiceProcess:
         return self.process.pid
 
     def peak_memory(self) -> int:
-        """The most resident memory the process ever had, in bytes."""
+        """Return the most resident memory the process ever had, in bytes."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         match = re.search(r"VmHWM:\s+(\d+) kB", status)
         assert match is not None
         return int(match[1]) * 1024
 
     def last_lines(self, count: int = 30) -> str:
-        """The end of its log."""
+        """Return the end of its log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-count:])
 
     def lines(self) -> list[str]:
-        """Its whole log."""
+        """Return its whole log."""
         return self.log.read_text(errors="replace").splitlines()
 
 
@@ -156,12 +156,12 @@ class StorageSpace:
         return self.folder / "bucket"
 
     def catalogue(self) -> ServiceProcess:
-        """The catalogue, not started."""
+        """Return the catalogue, not started."""
         url = self.database_url or f"sqlite+aiosqlite:///{self.folder}/catalogue.db"
         return self._service("catalogue", {"DATABASE_URL": url}, self.catalogue_port)
 
     def ingestion(self, name: str = "ingestion") -> ServiceProcess:
-        """One replica of the ingestion service, not started."""
+        """Return one replica of the ingestion service, not started."""
         replica = {"DIMSE_REPLICA_ID": name}
         return self._service("ingestion", self._messaging | self._storage | replica, log=name)
 
@@ -175,7 +175,7 @@ class StorageSpace:
         return self._service("dicomweb", self._storage | own)
 
     def proxy(self, name: str = "proxy") -> ServiceProcess:
-        """The proxy, not started."""
+        """Return the proxy, not started."""
         return self._service(
             "proxy",
             self._messaging

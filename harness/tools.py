@@ -1,4 +1,4 @@
-"""kind, helm and kubectl: found, built or downloaded, so that nobody has to install them first."""
+"""kind, helm and kubectl: found, built or downloaded, so that users need not install them."""
 
 import hashlib
 import os
@@ -27,7 +27,7 @@ _LONGEST_DOWNLOAD = 300.0
 
 @dataclass(frozen=True)
 class Download:
-    """Where a program is downloaded from; `checksum` is the address of its SHA-256."""
+    """The address of a program's release; `checksum` is the address of its SHA-256."""
 
     url: str
     checksum: str
@@ -37,12 +37,14 @@ class Download:
         """Return the program. Raises Unusable if it isn't reached or its checksum differs."""
         content, checksum = _read(self.url), _read(self.checksum).decode().split()[0]
         if hashlib.sha256(content).hexdigest() != checksum:
-            raise Unusable(f"{self.url} is not what {self.checksum} says: download it again")
+            raise Unusable(
+                f"{self.url} has another digest than in {self.checksum}: download it again"
+            )
         return _member(content, self.member) if self.member else content
 
 
 def downloads(system: str, machine: str) -> Mapping[Tool, Download]:
-    """The releases of the pinned versions for this `system` (linux) and `machine` (amd64)."""
+    """Return the releases of the pinned versions for `system` (linux) and `machine` (amd64)."""
     kind = f"https://kind.sigs.k8s.io/dl/{pins.KIND}/kind-{system}-{machine}"
     helm = f"https://get.helm.sh/helm-{pins.HELM}-{system}-{machine}.tar.gz"
     kubectl = f"https://dl.k8s.io/release/{pins.KUBERNETES}/bin/{system}/{machine}/kubectl"
@@ -54,7 +56,7 @@ def downloads(system: str, machine: str) -> Mapping[Tool, Download]:
 
 
 def tool(name: Tool, say: Say) -> Path:
-    """The program, from PATH or a folder of ours; else downloaded, or built where nothing is."""
+    """Return the program: on PATH, in a folder of ours, downloaded, or built."""
     if match := installed_tool(name):
         return match
     if registries.reached():
@@ -65,7 +67,7 @@ def tool(name: Tool, say: Say) -> Path:
 
 
 def installed_tool(name: Tool) -> Path | None:
-    """Where the program is already, or None."""
+    """Return the path of the installed program, or None."""
     places = [str(cache().programs), str(_DOWNLOADED), os.environ.get("PATH", "")]
     match = shutil.which(name, path=os.pathsep.join(places))
     return Path(match) if match else None

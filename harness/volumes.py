@@ -19,11 +19,11 @@ class Node(Protocol):
     """Runs a command on the cluster's node; returns its output."""
 
     def __call__(self, *command: str, given: str | None = None) -> str:
-        """`given` is the command's standard input."""
+        """Run a command; `given` is its standard input."""
 
 
 def offer(node: Node) -> None:
-    """See to it that there are COUNT volumes, none of them used up."""
+    """Create volumes or empty released ones, until COUNT are available."""
     existing = json.loads(node(*_KUBECTL, "get", "persistentvolumes", "-o", "json"))["items"]
     used_up = released(existing)
     if used_up:
@@ -45,24 +45,24 @@ def names() -> set[str]:
 
 
 def named(volume: dict[str, Any]) -> str:
-    """The name of one that exists."""
+    """Return the name of an existing one."""
     return str(volume["metadata"]["name"])
 
 
 def released(volumes: Iterable[dict[str, Any]]) -> list[str]:
-    """Those of ours whose claim is gone."""
+    """Return those of ours whose claim was deleted."""
     gone = [volume for volume in volumes if volume["status"]["phase"] in {"Released", "Failed"}]
     return sorted(names() & {named(volume) for volume in gone})
 
 
 def emptying(wanted: Sequence[str]) -> str:
-    """The shell command that leaves an empty folder for each, which anyone may write in."""
+    """Return the shell command that makes an empty folder for each, writable for everyone."""
     folders = " ".join(f"{FOLDER}/{name}" for name in wanted)
     return f"rm -rf {folders} && mkdir -p {folders} && chmod 0777 {folders}"
 
 
 def manifest(name: str) -> dict[str, Any]:
-    """The PersistentVolume; larger than anything that is claimed in a test."""
+    """Return the PersistentVolume; it is larger than any claim in a test."""
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolume",

@@ -7,7 +7,7 @@ from cryptography import x509
 
 
 def certified(*names: str) -> dict[str, str]:
-    """A new CA and a server's certificate for these host names and addresses, as PEM.
+    """Return a new CA and a server's certificate for these host names and addresses, as PEM.
 
     Keys as in a Secret of type `kubernetes.io/tls`: `ca.crt`, `tls.crt`, `tls.key`.
     """
@@ -28,6 +28,6 @@ def is_for(certificate_pem: str, names: Iterable[str]) -> bool:
 
 
 def names_of(service: str, namespace: str, outside: Iterable[str] = ()) -> list[str]:
-    """Every name a Service is called by: in the cluster, on this machine, and those `outside`."""
+    """Return every host name of a Service: in the cluster, on this machine, and `outside`."""
     inside = f"{service}.{namespace}.svc"
     return [inside, f"{inside}.cluster.local", service, "localhost", "127.0.0.1", *outside]

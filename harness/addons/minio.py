@@ -1,6 +1,6 @@
 """An S3 store in the cluster: MinIO over TLS, with a user and a policy for each bucket.
 
-A bucket's user may do what docs/operating.md asks for (list, read, write, remove, abort uploads) in
+A bucket's user may do what docs/operating.md requires (list, read, write, remove, abort uploads) in
 that bucket alone. Objects stand on a volume, so that `stop` and `start` lose none. The root user
 and
 the CA stand in the Secret `minio-authority`; a bucket's keys follow from the root user's.
@@ -49,16 +49,16 @@ class MinioAddon:
 
     @property
     def ca_pem(self) -> str:
-        """The CA its certificate is signed by."""
+        """The PEM certificate of the CA that signed its certificate."""
         return self.authority["ca.crt"]
 
     @property
     def endpoint_outside(self) -> str:
-        """Its URL on this machine."""
+        """The URL on this machine."""
         return f"https://{self.address}"
 
     def bucket_config(self, bucket: str) -> dict[str, str]:
-        """A bucket's ConfigMap, as the services in the cluster read it."""
+        """Return a bucket's ConfigMap, as the services in the cluster read it."""
         return {
             "BUCKET_HOST": _SERVICE,
             "BUCKET_PORT": "9000",
@@ -69,7 +69,7 @@ class MinioAddon:
         }
 
     def bucket_secret(self, bucket: str) -> dict[str, str]:
-        """A bucket's Secret: the keys of its own user, the same at every call."""
+        """Return a bucket's Secret: the keys of its own user, the same at every call."""
         return {
             "AWS_ACCESS_KEY_ID": _user(bucket),
             "AWS_SECRET_ACCESS_KEY": derived_password(
@@ -107,14 +107,14 @@ class MinioAddon:
         return True
 
     def rotate(self, bucket: str) -> dict[str, str]:
-        """Another key for a bucket beside its own, as its Secret; `revoke` ends the own one's use."""  # noqa: E501
+        """Return another key for a bucket beside its own, as its Secret; `revoke` ends the own one's use."""  # noqa: E501
         name, key = f"{_user(bucket)}-{secrets.token_hex(4)}", secrets.token_urlsafe(24)
         self._admin.user_add(name, key)
         self._admin.policy_set(_user(bucket), user=name)
         return {"AWS_ACCESS_KEY_ID": name, "AWS_SECRET_ACCESS_KEY": key}
 
     def revoke(self, bucket: str) -> None:
-        """Let a bucket's own user be unknown; `made_bucket` makes it known again."""
+        """Delete a bucket's own user; `made_bucket` creates it again."""
         if _user(bucket) in json.loads(self._admin.user_list()):
             self._admin.user_remove(_user(bucket))
 
@@ -129,17 +129,17 @@ class MinioAddon:
         return True
 
     def keys(self, bucket: str) -> list[str]:
-        """The keys of all objects, in order."""
+        """Return the keys of all objects, in order."""
         return sorted(
             str(each.object_name) for each in self._client.list_objects(bucket, recursive=True)
         )
 
     def objects(self, bucket: str) -> dict[str, bytes]:
-        """Every object with its bytes, read from outside."""
+        """Return every object with its bytes, read from outside."""
         return {key: self.read(bucket, key) for key in self.keys(bucket)}
 
     def read(self, bucket: str, key: str) -> bytes:
-        """One object's bytes."""
+        """Return one object's bytes."""
         answer = self._client.get_object(bucket, key)
         try:
             return bytes(answer.read())
@@ -148,15 +148,15 @@ class MinioAddon:
             answer.release_conn()
 
     def write(self, bucket: str, key: str, content: bytes) -> None:
-        """Put an object there, as something else than the product would."""
+        """Put an object into the bucket, bypassing the product."""
         self._client.put_object(bucket, key, io.BytesIO(content), len(content))
 
     def stop(self) -> None:
-        """Let none run, and wait until none does; objects, users and policies stay."""
+        """Scale to zero and wait; objects, users and policies stay."""
         self.namespace.scale("minio", 0)
 
     def start(self) -> None:
-        """Let it run again, and wait until it answers from outside."""
+        """Scale up and wait until it answers from outside."""
         self.namespace.scale("minio", 1)
         self.wait_until_it_answers()
 
@@ -172,7 +172,7 @@ class MinioAddon:
     def _problem(self) -> str:
         try:
             self._client.list_buckets()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is told when time is up
+        except Exception as error:  # noqa: BLE001 - reported after the time-out
             return str(error)
         return ""
 
@@ -245,7 +245,7 @@ def _workload(image: str, of: str) -> Workload:
 
 
 def _user(bucket: str) -> str:
-    """The name of a bucket's user, and of its policy."""
+    """Return the name of a bucket's user, and of its policy."""
     return f"only-{bucket}"
 
 

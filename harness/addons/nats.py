@@ -38,11 +38,11 @@ class NatsAddon:
 
     @property
     def world_name(self) -> WorldName:
-        """The name by which the original's users' resources call it, made or not."""
+        """The name by which custom resources refer to it, whether it exists or not."""
         return WorldName(WORLD_NAME, 443, self.namespace, "nats", "client")
 
     def proxy_credentials(self, root: str, proxy_id: str, expires_in: float | None = None) -> str:
-        """A credentials file for proxy `proxy_id` on the subject root; `expires_in` is in seconds."""  # noqa: E501
+        """Return a credentials file for proxy `proxy_id` on the subject root; `expires_in` is in seconds."""  # noqa: E501
         return self.operator.user(
             may_publish=[f"{root}.v1.svc.*", f"{root}.v1.in.>", f"{root}._SINBOX.>"],
             may_subscribe=[
@@ -55,11 +55,11 @@ class NatsAddon:
         ).credentials_file
 
     def ingestion_credentials(self, root: str, expires_in: float | None = None) -> str:
-        """A credentials file for the ingestion service of the subject root, for all its replicas."""  # noqa: E501
+        """Return a credentials file for the ingestion service of the subject root, for all its replicas."""  # noqa: E501
         return self._ingestion(root, expires_in=expires_in).credentials_file
 
     def ingestion_token(self, root: str) -> str:
-        """The same as a bearer's JWT, which needs no seed."""
+        """Return the same as a bearer's JWT, which needs no seed."""
         return self._ingestion(root, bearer=True).jwt
 
     def _ingestion(self, root: str, **how: Any) -> User:
@@ -70,17 +70,17 @@ class NatsAddon:
         )
 
     def restart(self) -> None:
-        """Crash it and wait for the next one; clients are cut off and find it again."""
+        """Kill the server and wait for the next one; clients reconnect."""
         for pod in self.namespace.pods("app.kubernetes.io/name=nats"):
             self.namespace.kill(pod["metadata"]["name"])
         self.namespace.wait_until_rolled_out("nats")
 
     def stop(self) -> None:
-        """Let none run, and wait until none does."""
+        """Scale to zero and wait until no pod runs."""
         self.namespace.scale("nats", 0)
 
     def start(self) -> None:
-        """Let it run again, and wait until it is ready."""
+        """Scale up and wait until it is ready."""
         self.namespace.scale("nats", 1)
 
     def remove(self) -> None:
@@ -120,7 +120,7 @@ def _secret(operator: Operator) -> dict[str, str]:
 
 
 def _configuration(operator: Operator) -> dict[str, Any]:
-    """The server's settings; a grant limit of 32 MiB asks for 64 MiB pending."""
+    """Return the server's settings; a grant limit of 32 MiB needs 64 MiB pending."""
     return {
         "port": 4222,
         "http_port": 8222,

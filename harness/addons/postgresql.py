@@ -1,6 +1,6 @@
 """PostgreSQL in the cluster, for catalogues: a database for each, and a role that owns only it.
 
-Reached inside the cluster alone. The administrator's password stands in the Secret
+Reachable only inside the cluster. The administrator's password is in the Secret
 `postgresql-authority`; a role's follows from it, so that every call gives the same URL.
 """
 
@@ -53,12 +53,12 @@ class PostgresqlAddon:
         return f"postgresql://{name}:{password}@postgresql.{NAMESPACE}.svc:5432/{name}"
 
     def drop_database(self, name: str) -> None:
-        """Remove a database and its role, whoever is connected; what is missing is fine."""
+        """Drop a database and its role with all connections, if they exist."""
         self.query(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
         self.query(f"DROP ROLE IF EXISTS {name}")
 
     def query(self, statement: str, database: str = "postgres") -> str:
-        """The rows of a statement, a line each, as the administrator sees them."""
+        """Return the rows of a statement, a line each, as the administrator sees them."""
         pod = self.namespace.pods(_SELECTOR)[0]["metadata"]["name"]
         command = ["psql", "-h", "/tmp", "-U", "postgres", "-d", database]
         return self.namespace.execute(
@@ -66,11 +66,11 @@ class PostgresqlAddon:
         ).strip()
 
     def stop(self) -> None:
-        """Let none run, and wait until none does; the data stay."""
+        """Scale to zero and wait until no pod runs; the data stay."""
         self.namespace.scale("postgresql", 0)
 
     def start(self) -> None:
-        """Let it run again, and wait until it is ready."""
+        """Scale up and wait until it is ready."""
         self.namespace.scale("postgresql", 1)
 
     def remove(self) -> None:

@@ -28,7 +28,7 @@ class Workload:
     `user` is the numeric user, and group, it runs as. `secret_environment` names, for each
     variable,
     the Secret whose key of the same name is its value. `data` is where a volume of `data_size` is
-    mounted; empty: nothing is kept. Another `revision` starts the pod anew.
+    mounted; empty: nothing is stored. Another `revision` restarts the pod.
     """
 
     name: str
@@ -153,7 +153,7 @@ def derived_password(root: str, name: str) -> str:
 
 
 def revision(*secrets: Mapping[str, str]) -> str:
-    """A word that changes when what these Secrets hold changes."""
+    """Return a word that changes when what these Secrets hold changes."""
     output = repr([sorted(each.items()) for each in secrets])
     return hashlib.sha256(output.encode()).hexdigest()[:16]
 

@@ -1,7 +1,7 @@
-"""A host name of the world's that leads pods, and nobody else, to a Service of the cluster.
+"""A public host name that resolves to a Service of the cluster, in pods only.
 
-So that a resource which says `0a0527d6.nip.io:443` applies as it is. No DNS server is changed for
-it: of a name with few dots a pod asks first below `svc.cluster.local`, and there `a.b.c` is the
+With it a resource with `0a0527d6.nip.io:443` applies unchanged. No DNS server is changed for
+it: of a name with few dots a pod searches first below `svc.cluster.local`, and there `a.b.c` is the
 endpoint `a` of the headless Service `b` in the namespace `c`. Those are made, and led to a
 ClusterIP with the port that the world's name has.
 """
@@ -54,13 +54,13 @@ class WorldName:
         return self
 
     def remove(self) -> None:
-        """Lead nobody any more."""
+        """Delete the Services and namespaces of the names."""
         place = self._place()
         place.delete("Namespace", place.name)
         self.namespace.delete("Service", self._name)
 
     def _place(self) -> Namespace:
-        """The namespace called as the name ends; Unusable when it is somebody's."""
+        """Return the namespace of the name's last part; raises Unusable if it is another's."""
         place = Namespace(self.namespace.kubeconfig, self.host.rpartition(".")[2])
         existing = place.read("Namespace", place.name)
         if existing is None or _OURS.items() <= existing["metadata"].get("labels", {}).items():
@@ -72,7 +72,7 @@ class WorldName:
         return f"{self.service}-{self.port}"
 
     def _front(self) -> dict[str, Any]:
-        """A Service of a ClusterIP in front of the same pods, at the name's port."""
+        """Return a Service of a ClusterIP in front of the same pods, at the name's port."""
         behind = self.namespace.read("Service", self.service)
         assert behind is not None
         ports = [{"name": "tls", "port": self.port, "targetPort": self.target_port}]

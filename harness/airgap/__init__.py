@@ -1,5 +1,5 @@
 """A kind cluster from package registries alone: Go modules and Debian packages, no image registry.
 
 For hospitals whose networks have package mirrors only, and for build machines like them. Everything
-is kept in one cache folder, so that only the first time takes long. docs/airgap.md tells how.
+is in one cache folder, so that only the first time takes long. docs/airgap.md describes it.
 """

@@ -25,9 +25,9 @@ class Step:
 
 
 def ready(say: Say) -> str:
-    """The node image, with everything a cluster of it needs built and an engine that answers.
+    """Return the node image; build everything that a cluster of it needs, and start an engine.
 
-    The first time takes minutes. Raises Unusable with what this machine lacks.
+    The first time takes minutes. Raises Unusable that names what this machine lacks.
     """
     store = _with_engine(say)
     programs = missing(program_steps(store))
@@ -39,7 +39,7 @@ def ready(say: Say) -> str:
 
 
 def debian(say: Say) -> str:
-    """The Debian image alone, which the product's image can be built upon, and the engine."""
+    """Return the Debian image alone, the base of the product's image, and the engine."""
     store = _with_engine(say)
     for step in missing(image_steps(store)[:1]):
         machine.prepare(say)
@@ -49,7 +49,7 @@ def debian(say: Say) -> str:
 
 
 def program(name: str, say: Say) -> Path:
-    """kind, helm or kubectl, built unless it is there."""
+    """Return kind, helm or kubectl, built unless it exists."""
     store = cache()
     if not store.has(name):
         machine.prepare(say)
@@ -87,7 +87,7 @@ def image_steps(store: Cache) -> list[Step]:
 
 
 def missing(steps: list[Step]) -> list[Step]:
-    """Those whose thing isn't there."""
+    """Return the steps that are not done."""
     return [step for step in steps if not step.is_done()]
 
 

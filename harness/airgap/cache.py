@@ -1,4 +1,4 @@
-"""The folder in which the airgap keeps everything it has built, and where in it each thing lies."""
+"""The folder with everything that the airgap has built, and the paths in it."""
 
 import os
 from dataclasses import dataclass
@@ -7,22 +7,22 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Cache:
-    """The folder `root`; what lies in it is taken as it is, whoever built it."""
+    """The folder `root`; existing files are used as they are."""
 
     root: Path
 
     @property
     def programs(self) -> Path:
-        """kind, helm, kubectl, the servers and what Kubernetes consists of."""
+        """The folder of kind, helm, kubectl, the servers and the parts of Kubernetes."""
         return self.root / "bin"
 
     @property
     def modules(self) -> Path:
-        """The Go modules of ours that say what is built from which versions."""
+        """The Go modules of this project that pin the versions to build."""
         return self.root / "mod"
 
     def program(self, name: str) -> Path:
-        """Where the program called `name` is, or will be."""
+        """Return the path of the program `name`, which may not exist yet."""
         return self.programs / name
 
     def has(self, name: str) -> bool:
@@ -31,7 +31,7 @@ class Cache:
 
 
 def cache() -> Cache:
-    """The cache of this user: $AIRGAP_CACHE, or dimse-airgap in the folder for caches."""
+    """Return the cache of this user: $AIRGAP_CACHE, or dimse-airgap in the folder for caches."""
     if chosen := os.environ.get("AIRGAP_CACHE"):
         return Cache(Path(chosen))
     caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

@@ -85,12 +85,12 @@ def _pid_file(cache: Cache) -> Path:
 
 
 def _ours(cache: Cache) -> int | None:
-    """The process of the engine that was started here."""
+    """Return the process of the engine that was started here."""
     return _process(_pid_file(cache), "dockerd")
 
 
 def _process(pid_file: Path, name: str) -> int | None:
-    """The process that a file names, while it is one of that program."""
+    """Return the process that a file names, while it is one of that program."""
     with contextlib.suppress(OSError, ValueError):
         pid = int(pid_file.read_text())
         if Path(f"/proc/{pid}/comm").read_text().strip() == name:

@@ -1,7 +1,7 @@
 """Programs built from Go modules into the cache; one that is there isn't built again.
 
-Beside each stands what it was built from, so that another pin builds it anew. One without that was
-brought by somebody else, and is taken as it is.
+A file beside each names its sources, so that another pin rebuilds it. A program without that file
+was copied there and is used as it is.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ def source(name: str) -> str:
 
 
 def install(cache: Cache, name: str) -> Path:
-    """The program of this name in pins.PROGRAMS."""
+    """Return the program of this name in pins.PROGRAMS."""
     if not is_built(cache, name):
         _install(cache, [pins.PROGRAMS[name]], ["-s", "-w"])
         _note(cache, name).write_text(source(name))
@@ -42,7 +42,7 @@ def install(cache: Cache, name: str) -> Path:
 
 
 def node_programs(cache: Cache) -> None:
-    """Everything that runs on the node: compiled together, since most of it is shared."""
+    """Compile every program of the node together, since most of it is shared."""
     if all(is_built(cache, name) for name in NODE_PROGRAMS):
         return
     _install(cache, ["./..."], ["-s", "-w", *version_flags(pins.KUBERNETES)], pins.NODE_MODULE)
@@ -58,7 +58,7 @@ def version_flags(version: str) -> list[str]:
 
 
 def kinds_files(cache: Cache) -> Path:
-    """The files of kind's own base image, out of its module."""
+    """Return the files of kind's own base image, out of its module."""
     message = _go(cache, "mod", "download", "-json", f"sigs.k8s.io/kind@{pins.KIND}")
     return Path(json.loads(message)["Dir"]) / "images" / "base" / "files"
 

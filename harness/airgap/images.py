@@ -25,7 +25,7 @@ def exists(image: str) -> bool:
 
 @contextmanager
 def root_folder(cache: Cache, packages: Sequence[str]) -> Iterator[Path]:
-    """A small Debian with these packages, until the end of the block."""
+    """Yield a small Debian with these packages, until the end of the block."""
     (archives := cache.root / "debs").mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="root-", dir=cache.root) as folder:
         Path(folder).chmod(0o755)
@@ -38,7 +38,7 @@ def root_folder(cache: Cache, packages: Sequence[str]) -> Iterator[Path]:
 
 
 def mirror() -> str:
-    """Where Debian's packages come from: $AIRGAP_DEBIAN_MIRROR, or where apt takes them from."""
+    """Return Debian's mirror: $AIRGAP_DEBIAN_MIRROR, or the one that apt uses."""
     if chosen := os.environ.get("AIRGAP_DEBIAN_MIRROR"):
         return chosen
     wanted = ("$(SITE)", "Created-By: Packages", f"Codename: {pins.DEBIAN}")

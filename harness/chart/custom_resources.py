@@ -25,7 +25,7 @@ _OF_THE_OPERATOR = ("image",)
 
 
 def fields_text(sections: Iterable[Section]) -> str:
-    """The file's content."""
+    """Return the file's content."""
     fields = {
         value.name: field_schema(value)
         for section in sections
@@ -36,7 +36,7 @@ def fields_text(sections: Iterable[Section]) -> str:
 
 
 def field_schema(value: Value) -> dict[str, Any]:
-    """A value's schema as a structural one; a default that says nothing is left out."""
+    """Return a value's schema as a structural one; an empty default is left out."""
     schema: dict[str, Any] = _structural(value_schema(value))
     if "enum" in schema:
         schema["type"] = "string"
@@ -44,12 +44,12 @@ def field_schema(value: Value) -> dict[str, Any]:
         schema.pop("default")
     if value.name in _OF_THE_OPERATOR:
         schema.pop("default")
-        schema["description"] = "Image of the pods. Not said: the operator's default."
+        schema["description"] = "Image of the pods; by default the operator's."
     return schema
 
 
 def _structural(schema: Any) -> Any:
-    """Without `additionalProperties: false`: an API server prunes what is unknown by itself."""
+    """Drop `additionalProperties: false`: an API server prunes unknown fields by itself."""
     if isinstance(schema, list):
         return [_structural(each) for each in schema]
     if not isinstance(schema, dict):

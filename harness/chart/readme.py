@@ -27,7 +27,7 @@ helm install radiology charts/dimse-ingestion --namespace imaging --create-names
 
 One release is one storage space. This is version {version}, for Kubernetes {kubernetes} or newer.
 
-- [docs/kubernetes.md](../../docs/kubernetes.md) goes by task
+- [docs/kubernetes.md](../../docs/kubernetes.md) describes each task
 - [docs/operating.md](../../docs/operating.md) has settings, metrics and the runbook
 - `NOTES.txt` prints the `proxy.yaml` for the imaging zone
 - `helm test` proves the release
@@ -39,14 +39,14 @@ helm install imaging charts/dimse-ingestion-operator --namespace imaging-operato
 ```
 
 One release serves a cluster. This is version {version}, for Kubernetes {kubernetes} or newer.
-[docs/operator.md](../../docs/operator.md) tells what the resources take, and what becomes of them.
+[docs/operator.md](../../docs/operator.md) describes the resources' fields and status.
 """,
 }
 _MISTAKES = "; values that don't\ngo together end in a sentence for each"
 
 
 def readme_text(chart: Path, sections: tuple[Section, ...]) -> str:
-    """The file's content."""
+    """Return the file's content."""
     about = yaml.safe_load((chart / "Chart.yaml").read_text(encoding="utf-8"))
     oldest = _oldest(about["kubeVersion"])
     head = _HEAD.format(
@@ -60,7 +60,7 @@ def readme_text(chart: Path, sections: tuple[Section, ...]) -> str:
 
 
 def _oldest(versions: str) -> str:
-    """`>=1.30.0-0` as a reader says it."""
+    """Return the version in `>=1.30.0-0` for a reader."""
     return versions.removeprefix(">=").removesuffix("-0").removesuffix(".0")
 
 
@@ -99,7 +99,7 @@ def _row(value: Value) -> str:
 
 
 def _taken(fragment: dict[str, Any]) -> str:
-    """What an enumeration, or a map of named keys, takes."""
+    """Return what an enumeration, or a map of named keys, accepts."""
     if "enum" in fragment:
         return f"One of {_listed(fragment['enum'])}."
     if fragment.get("additionalProperties") is False and "properties" in fragment:

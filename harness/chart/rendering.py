@@ -1,6 +1,6 @@
 """The chart rendered as `helm install` would, by Helm's own library: no helm binary, no cluster.
 
-One rendering takes about 10 ms, so that each test makes those it needs.
+One rendering takes about 10 ms, so each test makes its own.
 """
 
 from collections.abc import Iterator
@@ -45,39 +45,39 @@ class Pod:
 
     @property
     def labels(self) -> dict[str, str]:
-        """Its labels."""
+        """The pod's labels."""
         return dict(self.metadata["labels"])
 
     @property
     def container(self) -> dict[str, Any]:
-        """The one container that our pods have."""
+        """The pod's only container."""
         (only,) = self.spec["containers"]
         return dict(only)
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that have their value in the manifest."""
+        """The variables whose value is in the manifest."""
         return {each["name"]: each["value"] for each in self.container["env"] if "value" in each}
 
     def volume(self, name: str) -> dict[str, Any]:
-        """The volume of that name. Raises KeyError."""
+        """Return the volume of that name. Raises KeyError."""
         return {each["name"]: dict(each) for each in self.spec.get("volumes", [])}[name]
 
 
 @dataclass(frozen=True)
 class Rendering:
-    """What one release would be: its manifests, and what Helm would print."""
+    """The rendering of one release: its manifests, and Helm's notes."""
 
     values: Values
     manifests: tuple[Manifest, ...]
     notes: str
 
     def of_kind(self, *kinds: str) -> list[Manifest]:
-        """The manifests of these kinds."""
+        """Return the manifests of these kinds."""
         return [each for each in self.manifests if each["kind"] in kinds]
 
     def pods(self) -> Iterator[Pod]:
-        """Every pod that is described, by itself or as a template."""
+        """Yield every pod that is described, by itself or as a template."""
         for each in self.of_kind("Deployment"):
             template = each["spec"]["template"]
             component = each["metadata"]["labels"][COMPONENT]
@@ -87,7 +87,7 @@ class Rendering:
             yield Pod(component, each["metadata"], each["spec"], runs_on=False)
 
     def pod(self, component: str) -> Pod:
-        """The pod of a component. Raises StopIteration."""
+        """Return the pod of a component. Raises StopIteration."""
         return next(pod for pod in self.pods() if pod.component == component)
 
 
@@ -116,13 +116,13 @@ def rendered(
 
 
 def values_files() -> dict[str, Path]:
-    """Every values file that the chart ships, by its name below the chart."""
+    """Return every values file that the chart ships, by its name below the chart."""
     files = [*(CHART / "ci").glob("*-values.yaml"), *(CHART / "examples").glob("*.yaml")]
     return {str(file.relative_to(CHART)): file for file in sorted(files)}
 
 
 def shipped_values(name: str) -> Values:
-    """The values in the file of that name below the chart."""
+    """Return the values in the file of that name below the chart."""
     content: Values = yaml.safe_load((CHART / name).read_text(encoding="utf-8"))
     return content
 

@@ -1,7 +1,7 @@
 """values.schema.json from values.yaml: JSON Schema draft 7, which Helm checks before it renders.
 
-A map that only groups values takes no other key, so that a slip of the pen is told. A map that is
-a value itself is a Kubernetes object, or says in its fragment what it takes.
+A map that only groups values accepts no other key, so that a misspelt one is an error. A map that
+is a value is a Kubernetes object, or its fragment defines its keys.
 """
 
 import json
@@ -14,16 +14,16 @@ _TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", list:
 
 
 def schema_text(values: Iterable[Value], chart: str) -> str:
-    """The file's content."""
+    """Return the file's content."""
     return json.dumps(schema_of(values, chart), indent=2, ensure_ascii=False) + "\n"
 
 
 def schema_of(values: Iterable[Value], chart: str = "dimse-ingestion") -> dict[str, Any]:
-    """The schema of a whole values file."""
+    """Return the schema of a whole values file."""
     root = _group()
     for value in values:
         _put(root, value)
-    # Helm itself hands these to a chart that stands in another
+    # Helm itself passes these to a subchart
     root["properties"]["global"] = {
         "type": "object",
         "description": "Values that a parent chart shares; none is used here.",
@@ -35,7 +35,7 @@ def schema_of(values: Iterable[Value], chart: str = "dimse-ingestion") -> dict[s
 
 
 def value_schema(value: Value) -> dict[str, Any]:
-    """The schema of one value: what its default shows, its fragment merged over it."""
+    """Return the schema of one value: what its default shows, its fragment merged over it."""
     shown: dict[str, Any] = {"description": value.sentence, "default": value.default}
     if value.default is not None and not {"enum", "type"} & value.fragment.keys():
         shown["type"] = _TYPES.get(type(value.default), "object")

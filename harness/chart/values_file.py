@@ -1,7 +1,7 @@
 """values.yaml with its comments: each value with its sentence, schema fragment and default.
 
-The convention stands at the head of values.yaml itself. A key that is told by nothing, or a comment
-that tells nothing, is a mistake here, so that no value goes without a word.
+values.yaml describes the convention at its head. A key without a comment, or an empty comment, is
+an error, so that every value is described.
 """
 
 import re
@@ -30,7 +30,7 @@ class Value:
 
     @property
     def name(self) -> str:
-        """As --set has it: `ingestion.autoscaling.enabled`."""
+        """The path as --set has it: `ingestion.autoscaling.enabled`."""
         return ".".join(self.path)
 
 
@@ -44,7 +44,7 @@ class Section:
 
 
 def read(file: Path) -> tuple[Section, ...]:
-    """The sections of a values file in their order. Raises ValuesFileMistake."""
+    """Return the sections of a values file in their order. Raises ValuesFileMistake."""
     lines = file.read_text(encoding="utf-8").splitlines()
     root = yaml.compose("\n".join(lines), Loader=yaml.SafeLoader)
     if not isinstance(root, yaml.MappingNode):
@@ -54,7 +54,7 @@ def read(file: Path) -> tuple[Section, ...]:
 
 
 def values_of(file: Path) -> tuple[Value, ...]:
-    """Every value of a values file in its order."""
+    """Return every value of a values file in its order."""
     return tuple(value for section in read(file) for value in section.values)
 
 
@@ -69,11 +69,11 @@ def _values(
         elif isinstance(content, yaml.MappingNode) and content.value:
             yield from _values(content, path, lines)
         else:
-            raise ValuesFileMistake(f"{'.'.join(path)} is told by no comment: begin one by `# --`.")
+            raise ValuesFileMistake(f"{'.'.join(path)} has no comment: begin one with `# --`.")
 
 
 def _comment_above(line: int, lines: list[str]) -> list[str]:
-    """The comment lines right above a line, without their signs."""
+    """Return the comment lines right above a line, without their signs."""
     message: list[str] = []
     for each in reversed(lines[:line]):
         if not each.strip().startswith("#"):

@@ -54,7 +54,7 @@ def test_sentence_may_go_on_and_a_section_has_its_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "output"),
     [
-        ("# ## First\n\nkey: a\n", "key is told by no comment"),
+        ("# ## First\n\nkey: a\n", "key has no comment"),
         ("# ## First\n\n# -- One.\n# @schema {}\n# @schema {}\nkey: a\n", "is one line"),
         ("# -- One.\nkey: a\n", "a section begins"),
         ("- a\n", "holds no values"),

@@ -16,7 +16,7 @@ for command in kubelet kubeadm kubectl; do ln -sf kubernetes /usr/bin/$command; 
 mv /usr/sbin/runc /usr/sbin/runc.real
 mv /runc-caps.sh /usr/sbin/runc
 
-# what no process may ask for where the host grants no CAP_SYS_RESOURCE
+# settings that need CAP_SYS_RESOURCE, which the host may not grant
 sed -i 's/restrict_oom_score_adj = false/restrict_oom_score_adj = true/' /etc/containerd/config.toml
 ctr oci spec |
   jq '.hooks.createContainer |= [{path: "/kind/bin/mount-product-files.sh"}] | del(.process.rlimits)' \

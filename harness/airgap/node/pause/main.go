@@ -1,4 +1,4 @@
-// Command pause holds a pod's namespaces until it is told to end, and buries what is left to it.
+// Command pause holds a pod's namespaces until SIGTERM, and reaps orphaned processes.
 package main
 
 import (
