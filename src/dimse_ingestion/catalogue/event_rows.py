@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from dimse_ingestion.dicom import comparison, uids
-from dimse_ingestion.dicom.elements import Element
+from dimse_ingestion.dicom.elements import SOP_CLASS_UID, SOP_INSTANCE_UID, Element
 from dimse_ingestion.dicom.encoder import SPECIFIC_CHARACTER_SET
 from dimse_ingestion.dicom.query_levels import COUNTS, KEYS, UNIQUE_KEYS
 from dimse_ingestion.events.contract import ImageStoredEvent
@@ -21,7 +21,6 @@ from dimse_ingestion.events.contract import ImageStoredEvent
 PATIENT_NAME = 0x00100010
 _PATIENT_ID = 0x00100020
 _ISSUER = 0x00100021
-_SOP_CLASS_UID = 0x00080016
 _COMPRESSED = b"z"
 _PLAIN = b"j"
 _COMPRESSED_FROM = 512
@@ -50,8 +49,8 @@ COLUMNS: dict[str, dict[int, tuple[str, str]]] = {
         0x00200011: ("series_number", "IS"),
     },
     "IMAGE": {
-        0x00080018: ("sop_instance_uid", "UI"),
-        _SOP_CLASS_UID: ("sop_class_uid", "UI"),
+        SOP_INSTANCE_UID: ("sop_instance_uid", "UI"),
+        SOP_CLASS_UID: ("sop_class_uid", "UI"),
         0x00200013: ("instance_number", "IS"),
     },
 }

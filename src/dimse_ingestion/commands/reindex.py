@@ -16,7 +16,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from rich.console import Console
 
-from dimse_ingestion.dicom.elements import by_tag
+from dimse_ingestion.dicom.elements import SOP_CLASS_UID, by_tag
 from dimse_ingestion.events.contract import EventSink
 from dimse_ingestion.failures import AccessDenied, Failure, LimitExceeded, Unavailable
 from dimse_ingestion.observability import logging
@@ -35,7 +35,6 @@ from dimse_ingestion.storage import keys
 from dimse_ingestion.storage.contract import Bucket, StoredObject
 
 _LOG = logger(__name__)
-_SOP_CLASS_UID = 0x00080016
 _PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds; together as long as a catalogue takes to restart
 _EVERY = 1000
 _PAGE = 1000  # names compared at once
@@ -233,7 +232,7 @@ def _first(several: BaseExceptionGroup[BaseException]) -> BaseException:
 def _instance(each: StoredObject, read: ObjectMetadata) -> Instance:
     """Return the instance as key and object describe it; `check_elements` compares both."""
     key = keys.parse_key(each.key)
-    sop_class = by_tag(read.elements).get(_SOP_CLASS_UID)
+    sop_class = by_tag(read.elements).get(SOP_CLASS_UID)
     return Instance(
         sop_class_uid=sop_class.value.strip() if sop_class else "",
         sop_instance_uid=key.sop_instance_uid if key else "",

@@ -11,6 +11,9 @@ from itertools import islice
 
 import msgspec
 
+SOP_CLASS_UID = 0x00080016
+SOP_INSTANCE_UID = 0x00080018
+
 
 class BulkReference(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A reference to the place of a large value in the stored object.

@@ -66,12 +66,12 @@ class Dispatch:
         return _record_stored(open_, stored) if stored else None
 
     async def store(self, open_: StoreOpen, chunks: AsyncIterator[bytes]) -> StoreResult:
-        """Store the instance of `chunks` and return the result."""
+        """Store the instance of `chunks`, which is not stored already, and return the result."""
         with (
             _record_failures("store", store_status, sop_instance_uid=open_.sop_instance_uid),
             metrics.ingestion_store_seconds.time(),
         ):
-            stored = await self._storer.store(open_.operation_id, _instance(open_), chunks)
+            stored = await self._storer.store_new(open_.operation_id, _instance(open_), chunks)
         return _record_stored(open_, stored)
 
     async def find(self, open_: FindOpen, sink: MatchSink) -> FindResult:

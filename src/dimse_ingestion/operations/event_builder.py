@@ -11,14 +11,12 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from dimse_ingestion.dicom import uids
 from dimse_ingestion.dicom.contexts import NON_PATIENT
-from dimse_ingestion.dicom.elements import Element, by_tag
+from dimse_ingestion.dicom.elements import SOP_CLASS_UID, SOP_INSTANCE_UID, Element, by_tag
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.events.contract import Image, ImageStored, ImageStoredEvent, Store
 from dimse_ingestion.observability import tracing
 
-_SOP_CLASS_UID = 0x00080016
-_SOP_INSTANCE_UID = 0x00080018
 _REQUIRED = {0x0020000D: "Study Instance UID", 0x0020000E: "Series Instance UID"}
 
 
@@ -74,9 +72,9 @@ def check_elements(instance: Instance, elements: Iterable[Element]) -> None:
     PS3.4 B.2.3: A900 where the data set does not match the SOP class.
     """
     elements_by_tag = by_tag(elements)
-    if _uid(elements_by_tag, _SOP_CLASS_UID) != instance.sop_class_uid:
+    if _uid(elements_by_tag, SOP_CLASS_UID) != instance.sop_class_uid:
         raise _mismatch("SOP Class UID (0008,0016) is not the command's.")
-    if _uid(elements_by_tag, _SOP_INSTANCE_UID) != instance.sop_instance_uid:
+    if _uid(elements_by_tag, SOP_INSTANCE_UID) != instance.sop_instance_uid:
         raise _mismatch("SOP Instance UID (0008,0018) is not the command's.")
     for tag, name in _REQUIRED.items():
         if not uids.is_valid(_uid(elements_by_tag, tag)):

@@ -88,8 +88,18 @@ class Storer:
         An exception from `chunks` is raised again, and no object becomes visible. Raises Failure
         as bucket and sink do, and DimseFailure C000 or A900 for a data set that is refused.
         """
-        if metadata := await self.already(operation_id, instance):
-            return metadata
+        if stored := await self.already(operation_id, instance):
+            return stored
+        return await self.store_new(operation_id, instance, chunks)
+
+    async def store_new(
+        self, operation_id: str, instance: Instance, chunks: AsyncIterator[bytes]
+    ) -> Stored:
+        """Store the data set of `chunks` like `store`, after `already` has returned None.
+
+        The bucket is not asked again: if another replica has stored the instance meanwhile, the
+        same content is put under the same key, and the catalogue knows the object by its name.
+        """
         key = _object_key(instance)
         header = part10.header(
             instance.sop_class_uid, instance.sop_instance_uid, instance.transfer_syntax_uid

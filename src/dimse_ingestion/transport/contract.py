@@ -84,9 +84,10 @@ class Operations(Protocol):
     async def store(self, open_: StoreOpen, chunks: AsyncIterator[bytes]) -> StoreResult:
         """Store one data set; each chunk read from `chunks` gives the sender new credit.
 
+        Called after `already_stored` has returned None for the same open.
         `chunks` raises Unavailable when the transfer ends early (lease expired, ABORT) or when its
         size or digest differs from what was announced: nothing of it may then become visible.
-        A success without reading `chunks` to the end is accepted only for a `duplicate`.
+        A success without reading `chunks` to the end is not accepted.
         """
 
     async def find(self, open_: FindOpen, sink: MatchSink) -> FindResult:

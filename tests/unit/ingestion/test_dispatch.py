@@ -19,6 +19,8 @@ from dimse_ingestion.operations.echo import BackendHealthCheck
 from dimse_ingestion.operations.find import Finder
 from dimse_ingestion.queries.contract import Query
 from dimse_ingestion.queries.memory import MemoryQueryClient
+from dimse_ingestion.storage.contract import StoredObject
+from dimse_ingestion.storage.memory import MemoryBucket
 from dimse_ingestion.transport.protocol.messages import (
     EchoRequest,
     FindMatch,
@@ -38,8 +40,10 @@ from tests.unit.operations.instances import (
     chunks,
     data_set,
     key_of,
+    object_of,
     space,
 )
+from tests.unit.transport.client_server import KIB, BytesSource, client_server_pair
 
 ORIGIN = Origin(calling_ae_title="CT1", called_ae_title="DICOM-INGEST")
 
@@ -64,10 +68,10 @@ def dispatch(storage: Space, queries: MemoryQueryClient | None = None) -> Dispat
     return Dispatch("replica-1", storage.storer, Finder(client, 100), health_check)
 
 
-def store_open(content: bytes) -> StoreOpen:
+def store_open(content: bytes, operation_id: str = OPERATION) -> StoreOpen:
     instance = announced(content)
     return StoreOpen(
-        operation_id=OPERATION,
+        operation_id=operation_id,
         sop_class_uid=CT,
         sop_instance_uid=SOP_INSTANCE,
         transfer_syntax_uid=EXPLICIT,
@@ -142,6 +146,34 @@ async def test_an_existing_instance_is_a_duplicate_and_a_new_one_is_none() -> No
     result = await operations.already_stored(store_open(content))
     assert result is not None
     assert (result.duplicate, result.key) == (True, key_of(announced(content)))
+
+
+class HeadCountingBucket(MemoryBucket):
+    """A bucket that counts the HEADs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads = 0
+
+    async def head(self, key: str) -> StoredObject | None:
+        self.heads += 1
+        return await super().head(key)
+
+
+@pytest.mark.parametrize("size", [1000, 100 * KIB], ids=["inline", "in a session"])
+async def test_a_new_store_and_a_repeated_one_each_cost_one_head(size: int) -> None:
+    bucket = HeadCountingBucket()
+    storage, content = space(bucket), data_set(pixels=bytes(size))
+    async with client_server_pair() as pair:
+        await pair.add_replica(dispatch(storage))
+        for heads, (operation_id, duplicate) in enumerate([("op1", False), ("op2", True)], 1):
+            result = await pair.requester.store(
+                store_open(content, operation_id), BytesSource(content), deadline=60
+            )
+            assert (result.status, result.duplicate) == (Status.SUCCESS, duplicate)
+            assert bucket.heads == heads
+    assert bucket.objects == {key_of(announced(content)): object_of(announced(content), content)}
+    assert len(storage.events) == 1
 
 
 async def test_a_failure_is_counted_logged_once_and_raised(lines: io.StringIO) -> None:

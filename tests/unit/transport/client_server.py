@@ -12,7 +12,7 @@ from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.failures import Failure
 from dimse_ingestion.transport.carrier import Delivery
 from dimse_ingestion.transport.client.client import CarrierClient
-from dimse_ingestion.transport.contract import MatchSink
+from dimse_ingestion.transport.contract import MatchSink, Operations
 from dimse_ingestion.transport.memory import Bus, MemoryCarrier
 from dimse_ingestion.transport.protocol.codec import OPERATION
 from dimse_ingestion.transport.protocol.messages import (
@@ -210,11 +210,11 @@ class ClientServerPair:
         await requester.start()
         return requester, carrier
 
-    async def add_replica(self, operations: FakeOperations) -> TransportServer:
+    async def add_replica(self, operations: Operations, name: str = "r1") -> TransportServer:
         carrier = self.bus.carrier(ingestion_permissions(ROOT))
-        name = f"{operations.replica}-{len(self.replicas)}"
+        replica = f"{name}-{len(self.replicas)}"
         responder = TransportServer(
-            carrier, Subjects(ROOT), name, operations, timeouts=self.timeouts, limits=self.limits
+            carrier, Subjects(ROOT), replica, operations, timeouts=self.timeouts, limits=self.limits
         )
         await responder.start()
         self.replicas.append(carrier)
@@ -259,7 +259,7 @@ async def client_server_pair(
     )
     pair.requester, pair.proxy = await pair.add_proxy("p1")
     for each in operations:
-        await pair.add_replica(each)
+        await pair.add_replica(each, each.replica)
     try:
         yield pair
     finally:

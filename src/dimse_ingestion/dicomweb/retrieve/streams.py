@@ -13,7 +13,7 @@ from http import HTTPStatus
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dimse_ingestion.dicom.elements import Element, by_tag
+from dimse_ingestion.dicom.elements import SOP_CLASS_UID, Element, by_tag
 from dimse_ingestion.dicomweb.http.media_types import MULTIPART, is_video, media_type_of
 from dimse_ingestion.dicomweb.http.multipart_writer import (
     Part,
@@ -26,7 +26,7 @@ from dimse_ingestion.dicomweb.retrieve.context import RetrieveContext
 from dimse_ingestion.queries.contract import Located
 
 ENCAPSULATED_DOCUMENT = 0x00420011
-_ENCAPSULATED_DOCUMENT_LENGTH, _SOP_CLASS_UID = 0x00420015, 0x00080016
+_ENCAPSULATED_DOCUMENT_LENGTH = 0x00420015
 _ENCAPSULATED = "1.2.840.10008.5.1.4.1.1.104"
 _DOCUMENTS = {
     f"{_ENCAPSULATED}.1": "application/pdf",
@@ -65,7 +65,7 @@ def document_type(instance: Located) -> str:
     elements_by_tag = by_tag(instance.elements)
     document, sop_class = (
         elements_by_tag.get(ENCAPSULATED_DOCUMENT),
-        elements_by_tag.get(_SOP_CLASS_UID),
+        elements_by_tag.get(SOP_CLASS_UID),
     )
     if document is None or sop_class is None:
         return ""

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
 from dimse_ingestion.dicom import part10, uids
-from dimse_ingestion.dicom.elements import Element, by_tag
+from dimse_ingestion.dicom.elements import SOP_CLASS_UID, SOP_INSTANCE_UID, Element, by_tag
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.limits import ParserLimits
 from dimse_ingestion.dicom.scanner import Scanner
@@ -18,11 +18,9 @@ from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.operations.event_builder import Instance
 from dimse_ingestion.spooling.spooled import SpooledDataSet
 
-_SOP_CLASS_UID = 0x00080016
-_SOP_INSTANCE_UID = 0x00080018
 _STUDY_INSTANCE_UID = 0x0020000D
 _SERIES_INSTANCE_UID = 0x0020000E
-_UID_TAGS = (_SOP_CLASS_UID, _SOP_INSTANCE_UID, _STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID)
+_UID_TAGS = (SOP_CLASS_UID, SOP_INSTANCE_UID, _STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID)
 _BEGINNING = 144  # preamble, prefix and the group length of group 2 (PS3.10 section 7.1)
 _LONGEST_HEAD = 64 * 1024
 _READ_AT_ONCE = 64 * 1024

@@ -77,14 +77,13 @@ class OperationExecutor:
     async def _store(
         self, open_: StoreOpen, driver: SessionDriver[StoreReceiver], window: int, *, inline: bool
     ) -> StoreResult:
-        known = None if inline else await self._operations.already_stored(open_)
-        if known is not None:
-            return known
+        if stored := await self._operations.already_stored(open_):
+            return stored
         if not inline:
             driver.send(driver.machine.grant(window, driver.now()))
         chunks = VerifiedChunks(driver, open_.sha256)
         result = await self._operations.store(open_, chunks)
-        if result.status == Status.SUCCESS and not (chunks.verified or result.duplicate):
+        if result.status == Status.SUCCESS and not chunks.verified:
             raise DimseFailure(
                 Status.PROCESSING_FAILURE, "Stored without reading the whole data set"
             )
