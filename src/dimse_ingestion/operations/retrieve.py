@@ -27,6 +27,7 @@ READ_SIZE = 2 * 2**20
 """Bytes of one read of a large object."""
 
 CONCURRENT_READS = 16
+_REFILLED_AT = 12  # reads
 _MAX_PREFETCHED = 2 * 2**20
 _MEMORY_BUDGET = 64 * 2**20
 _REDUCTION = 8
@@ -101,7 +102,9 @@ class Retriever:
         more, missing = True, -1
         try:
             while True:
-                while more and len(waiting) < CONCURRENT_READS:
+                refill = len(waiting) <= _REFILLED_AT
+                # some at once, because the folder bucket reads those in one call of a thread
+                while more and len(waiting) < (CONCURRENT_READS if refill else 0):
                     located = await anext(instances, None)
                     more = located is not None
                     if located is not None:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from dimse_ingestion.storage.contract import StoredObject
 from dimse_ingestion.storage.folder_failures import folder_failure
+from dimse_ingestion.storage.folder_reads import FileReads
 from dimse_ingestion.storage.folder_sync import FolderSyncs
 from dimse_ingestion.storage.folder_upload import UPLOADS, Upload
 
@@ -37,6 +38,7 @@ class FolderBucket:
         self._root = root
         self._folders = FolderSyncs(str(root))
         self._threads = ThreadPoolExecutor(_UPLOADS_AT_ONCE, "folder")
+        self._reads = FileReads()
         self._swept = False
 
     async def head(self, key: str) -> StoredObject | None:
@@ -71,7 +73,7 @@ class FolderBucket:
         """Return at most `length` bytes from `offset`; raises KeyError."""
         path = self._path(key)
         with folder_failure(self._root, key):
-            return await asyncio.to_thread(_read, path, offset, length)
+            return await self._reads.read(path, offset, length)
 
     async def stream(self, key: str) -> AsyncIterator[bytes]:
         """Yield the whole object in pieces of 1 MiB; raises KeyError."""
@@ -147,12 +149,6 @@ def _stat_object(path: Path, key: str) -> StoredObject | None:
         return StoredObject(key, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
     except (FileNotFoundError, NotADirectoryError):
         return None
-
-
-def _read(path: Path, offset: int, length: int) -> bytes:
-    with path.open("rb") as file:
-        file.seek(offset)
-        return file.read(length)
 
 
 def _list_files(root: Path, prefix: str) -> Iterator[StoredObject]:

@@ -1,11 +1,11 @@
 """Streamed responses of one part or of many parts (RFC 2387, PS3.18 section 8.6.1).
 
-Parts are written as they arrive and never buffered. When a part fails after the response has
-started, its status can't be changed any more: the body then ends without its last boundary and the
-connection is closed, so that no client takes the response for complete.
+Parts are written as they arrive; at most 1 MiB of one is buffered. When a part fails after the
+response has started, its status can't be changed any more: the body then ends without its last
+boundary and the connection is closed, so that no client takes the response for complete.
 """
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
@@ -22,6 +22,9 @@ from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.operations.retrieve import ObjectMissing
 
 _LOG = logger(__name__)
+_MOST_BUFFERED = 2**20  # bytes of a part that is sent with its length
+_LEAST_WRITTEN = 2**17  # bytes that are written at once
+_MOST_JOINED = 2**20  # bytes of a piece that is copied into a longer one
 
 
 class IncompleteResponse(Exception):
@@ -54,16 +57,37 @@ async def multipart_response(
     and can still change the status.
     """
     boundary = uuid4().hex
-    content_type = f'multipart/related; type="{part_type}"; boundary={boundary}'
+    content_type = _multipart_type(part_type, boundary)
     if request.method == "HEAD":
         await parts.aclose()
         return _without_body(content_type, head)
     first = await anext(parts, None)
     if first is not None:
-        chunks = _chain(await anext(first.chunks, b""), first.chunks)
+        chunks = _prepend([await anext(first.chunks, b"")], first.chunks)
         first = replace(first, chunks=chunks)
     body = _body(boundary, first, parts)
     return StreamedResponse(body, head.status, head.headers, media_type=content_type)
+
+
+async def single_part_response(
+    request: Request, part: Part, part_type: str, head: ResponseHead
+) -> Response:
+    """Return a multipart/related response with one part; a short one with Content-Length.
+
+    Errors of a short part, and of the beginning of a long one, are raised to the caller.
+    """
+    boundary = uuid4().hex
+    content_type = _multipart_type(part_type, boundary)
+    if request.method == "HEAD":
+        await part.chunks.aclose()
+        return _without_body(content_type, head)
+    begun, is_whole = await _begin(part.chunks)
+    if is_whole:
+        body = b"".join((_head(boundary, part), *begun, b"\r\n", _end(boundary)))
+        return _whole_response(body, content_type, head)
+    part = replace(part, chunks=_prepend(begun, part.chunks))
+    stream = _body(boundary, part, _no_more_parts())
+    return StreamedResponse(stream, head.status, head.headers, media_type=content_type)
 
 
 async def single_response(
@@ -78,7 +102,10 @@ async def single_response(
     head = ResponseHead(head.status, headers)
     if request.method == "HEAD":
         return _without_body(part.content_type, head)
-    body = _chain(await anext(part.chunks, b""), part.chunks)
+    begun, is_whole = await _begin(part.chunks)
+    if is_whole and length in (None, sum(map(len, begun))):
+        return _whole_response(b"".join(begun), part.content_type, head)
+    body = _prepend(begun, part.chunks)
     return StreamedResponse(body, head.status, headers, media_type=part.content_type)
 
 
@@ -90,14 +117,56 @@ def _without_body(content_type: str, head: ResponseHead) -> Response:
     return response
 
 
-async def _chain(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+def _whole_response(body: bytes, content_type: str, head: ResponseHead) -> Response:
+    response = Response(body, head.status, dict(head.headers))
+    response.headers["content-type"] = content_type
+    return response
+
+
+async def _begin(chunks: AsyncGenerator[bytes, None]) -> tuple[list[bytes], bool]:
+    """Read the first chunks up to `_MOST_BUFFERED` bytes; return them and whether they are all."""
+    begun: list[bytes] = []
+    length = 0
+    async for chunk in chunks:
+        begun.append(chunk)
+        length += len(chunk)
+        if length >= _MOST_BUFFERED:
+            return begun, False
+    return begun, True
+
+
+async def _prepend(
+    begun: Sequence[bytes], rest: AsyncGenerator[bytes, None]
+) -> AsyncGenerator[bytes, None]:
     async with aclosing(rest):
-        yield first
+        for chunk in begun:
+            yield chunk
         async for chunk in rest:
             yield chunk
 
 
 async def _body(
+    boundary: str, first: Part | None, parts: AsyncGenerator[Part, None]
+) -> AsyncGenerator[bytes, None]:
+    """Yield the body; short pieces are joined, because each one costs a message and a write."""
+    async with aclosing(_pieces(boundary, first, parts)) as pieces:
+        joined: list[bytes] = []
+        length = 0
+        async for piece in pieces:
+            if len(piece) >= _MOST_JOINED:
+                yield b"".join(joined)
+                yield piece
+                joined, length = [], 0
+                continue
+            joined.append(piece)
+            length += len(piece)
+            if length >= _LEAST_WRITTEN:
+                yield b"".join(joined)
+                joined, length = [], 0
+        yield b"".join(joined)
+
+
+async def _pieces(
     boundary: str, first: Part | None, parts: AsyncGenerator[Part, None]
 ) -> AsyncGenerator[bytes, None]:
     async with aclosing(parts):
@@ -109,12 +178,26 @@ async def _body(
                     yield chunk
             yield b"\r\n"
             part = await anext(parts, None)
-    yield f"--{boundary}--\r\n".encode()
+    yield _end(boundary)
+
+
+async def _no_more_parts() -> AsyncGenerator[Part, None]:
+    nothing: tuple[Part, ...] = ()
+    for each in nothing:
+        yield each
+
+
+def _multipart_type(part_type: str, boundary: str) -> str:
+    return f'multipart/related; type="{part_type}"; boundary={boundary}'
 
 
 def _head(boundary: str, part: Part) -> bytes:
     location = f"Content-Location: {part.location}\r\n" if part.location else ""
     return f"--{boundary}\r\nContent-Type: {part.content_type}\r\n{location}\r\n".encode()
+
+
+def _end(boundary: str) -> bytes:
+    return f"--{boundary}--\r\n".encode()
 
 
 class StreamedResponse(StreamingResponse):

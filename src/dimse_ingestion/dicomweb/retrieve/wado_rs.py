@@ -29,6 +29,7 @@ from dimse_ingestion.dicomweb.http.multipart_writer import (
     Part,
     ResponseHead,
     multipart_response,
+    single_part_response,
 )
 from dimse_ingestion.dicomweb.http.problems import Problem
 from dimse_ingestion.dicomweb.http.urls import BASE_PATH, resource
@@ -39,6 +40,7 @@ from dimse_ingestion.dicomweb.retrieve.context import (
     entity_tag,
     object_missing_problem,
     open_context,
+    resource_of,
 )
 from dimse_ingestion.dicomweb.retrieve.instance import instance_response
 from dimse_ingestion.dicomweb.retrieve.transcoding import transcode, untranscodable_reason
@@ -115,10 +117,9 @@ class WholeInstances:
         try:
             if choice.offer == DICOM:
                 return await instance_response(self._context, request, instance, syntax)
-            part = self._part(request, instance, syntax, self._stored_object(instance))
-            return await multipart_response(
-                request, _single_part(part), DICOM, ResponseHead(headers=headers)
-            )
+            base = self._context.urls.base(request)
+            part = self._part(base, instance, syntax, self._stored_object(instance))
+            return await single_part_response(request, part, DICOM, ResponseHead(headers=headers))
         except ObjectMissing as missing:
             raise object_missing_problem(missing) from None
 
@@ -155,13 +156,14 @@ class WholeInstances:
         answer: ResponseHead,
     ) -> AsyncGenerator[Part, None]:
         missing = 0
+        base = self._context.urls.base(request)
         async with aclosing(rest):
             async for each in _prepend(first, rest):
                 syntax = _acceptable_syntax(each.located, syntaxes)
                 if each.chunks is None or syntax is None:
                     missing += 1
                 else:
-                    yield self._part(request, each.located, syntax, each.chunks)
+                    yield self._part(base, each.located, syntax, each.chunks)
         if missing and answer.status == HTTPStatus.OK:
             self._remember_incomplete(resource(request).path)
             raise IncompleteResponse(
@@ -170,12 +172,12 @@ class WholeInstances:
 
     def _part(
         self,
-        request: Request,
+        base: str,
         instance: Located,
         syntax: str,
         chunks: AsyncGenerator[bytes, None],
     ) -> Part:
-        location = self._context.instance_url(request, instance)
+        location = f"{base}{resource_of(instance).path}"
         if syntax != instance.transfer_syntax_uid:
             chunks = transcode(self._context, instance, chunks)
         return Part(f"{DICOM}; transfer-syntax={syntax}", chunks, location)
@@ -241,10 +243,6 @@ async def _prepend(
     yield first
     async for each in rest:
         yield each
-
-
-async def _single_part(part: Part) -> AsyncGenerator[Part, None]:
-    yield part
 
 
 async def _no_parts() -> AsyncGenerator[Part, None]:
