@@ -18,7 +18,7 @@ EXPIRED = datetime.now(UTC) - timedelta(days=1)
 def certificate_keys(
     authority: trustme.CA, host: str = "127.0.0.1", not_after: datetime | None = None
 ) -> dict[str, bytes]:
-    """The keys of a Secret of type kubernetes.io/tls, with `ca.crt`."""
+    """Return the keys of a Secret of type kubernetes.io/tls, with `ca.crt`."""
     not_before = not_after - timedelta(days=9) if not_after else None
     leaf = authority.issue_cert(host, not_before=not_before, not_after=not_after)
     return {
@@ -36,7 +36,7 @@ class CatalogueSecret:
     authority: trustme.CA = field(default_factory=trustme.CA)
 
     def put(self, keys: Mapping[str, bytes | str]) -> "CatalogueSecret":
-        """Have the Secret hold exactly these keys."""
+        """Write exactly these keys into the Secret."""
         content = self.folder / f"..{uuid.uuid4().hex}"
         content.mkdir(parents=True)
         for name, value in keys.items():
@@ -53,7 +53,7 @@ class CatalogueSecret:
         return self
 
     def put_all(self, token: str = "secret-1", **more: str) -> "CatalogueSecret":
-        """Have a certificate for 127.0.0.1 and this token."""
+        """Write a certificate for 127.0.0.1 and this token."""
         return self.put({**certificate_keys(self.authority), "token": token, **more})
 
     def server(self, data: Path, **more: Any) -> CatalogueSettings:
@@ -73,7 +73,7 @@ class CatalogueSecret:
         )
 
     def access(self, **more: object) -> PeerAccess:
-        """What a client with this Secret knows."""
+        """Return the settings of a client with this Secret."""
         known = {
             "token": str(self.folder),
             "authority": self.folder / "ca.crt",

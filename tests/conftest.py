@@ -35,7 +35,7 @@ def pytest_runtest_makereport(
 def pytest_make_collect_report(
     collector: pytest.Collector,
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """The same for a module that skips as a whole."""
+    """Yield the same for a module that skips as a whole."""
     report = yield
     if _LET_NONE_SKIP and report.outcome == "skipped":
         report.outcome = "failed"

@@ -8,7 +8,7 @@ from threading import Thread
 
 @contextmanager
 def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    """The address at which `handler` answers, on a free port of this machine."""
+    """Yield the address at which `handler` answers, on a free port of this machine."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = Thread(target=server.serve_forever)
     thread.start()

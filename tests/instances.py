@@ -53,7 +53,7 @@ KEYWORDS = {
 
 
 def elements(**values: str) -> list[Element]:
-    """Elements by keyword, in the order of their tags."""
+    """Return elements by keyword, in the order of their tags."""
     made = (element(*KEYWORDS[keyword], value) for keyword, value in values.items())
     return sorted(made, key=lambda each: each.tag)
 
@@ -69,7 +69,7 @@ def event(
     more: Iterable[Element] = (),
     **values: str,
 ) -> ImageStoredEvent:
-    """The object `name`, stored at a second; every event has an id of its own."""
+    """Return the object `name`, stored at a second; every event has an id of its own."""
     name = name or f"instances/{instance}"
     unique = {"StudyInstanceUID": study, "SeriesInstanceUID": series, "SOPInstanceUID": instance}
     attributes = elements(**({"SOPClassUID": CT_IMAGE} | unique | values))
@@ -85,12 +85,12 @@ def event(
 
 
 def query(scope: str, limit: int | None = None, offset: int = 0, **values: str) -> Query:
-    """A question by keywords."""
+    """Return a question by keywords."""
     return Query(scope=scope, keys=elements(**values), limit=limit, offset=offset)
 
 
 def read(match: Iterable[Element], keyword: str) -> str | None:
-    """A match's value, None when it has none."""
+    """Return a match's value, None when it has none."""
     found = by_tag(match).get(KEYWORDS[keyword][0])
     return found.value if found else None
 
@@ -116,7 +116,7 @@ class Expected:
         self._instances = [_read(each) for each in answering]
 
     def matches(self, request: Query) -> list[list[Element]]:
-        """All matches, in no certain order."""
+        """Return all matches, in no certain order."""
         test = predicate(request.keys, combined_date_time=request.combined_date_time)
         wanted = {key.tag for key in request.keys} | {_CHARACTER_SET}
         wanted |= {UNIQUE_KEYS[level] for level in levels_to(request.scope)}

@@ -12,7 +12,7 @@ from dimse_ingestion.observability.logging import configure
 
 @pytest.fixture
 def lines() -> Iterator[io.StringIO]:
-    """The log's lines."""
+    """Yield the log's lines."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     out = io.StringIO()

@@ -38,7 +38,7 @@ def associate_rq(
     items: Sequence[Any] = (),
     maximum_length: int = 16382,
 ) -> bytes:
-    """An A-ASSOCIATE-RQ; `items` are pynetdicom's user information primitives."""
+    """Return an A-ASSOCIATE-RQ; `items` are pynetdicom's user information primitives."""
     primitive = A_ASSOCIATE()
     primitive.application_context_name = "1.2.840.10008.3.1.1.1"
     primitive.calling_ae_title, primitive.called_ae_title = "MODALITY", "DICOM-INGEST"
@@ -65,7 +65,7 @@ def _user_information(maximum_length: int) -> list[Any]:
 
 
 def command(command_field: int, message_id: int = 1, **elements: Any) -> bytes:
-    """A command set; elements by keyword, without a data set unless CommandDataSetType says so."""
+    """Return a command set; without a data set unless CommandDataSetType is given."""
     ds = Dataset()
     ds.CommandField = command_field
     ds.MessageID = message_id
@@ -81,7 +81,7 @@ def command(command_field: int, message_id: int = 1, **elements: Any) -> bytes:
 
 
 def store_command(message_id: int = 1) -> bytes:
-    """A C-STORE-RQ that announces a data set."""
+    """Return a C-STORE-RQ that announces a data set."""
     return command(
         0x0001,
         message_id,
@@ -93,12 +93,12 @@ def store_command(message_id: int = 1) -> bytes:
 
 
 def cancel_command(message_id: int) -> bytes:
-    """A C-CANCEL-RQ."""
+    """Return a C-CANCEL-RQ."""
     return command(0x0FFF, MessageID=None, MessageIDBeingRespondedTo=message_id)
 
 
 def p_data(*values: tuple[int, int, bytes]) -> bytes:
-    """One P-DATA-TF with these (context id, control header, content)."""
+    """Return one P-DATA-TF with these (context id, control header, content)."""
     pdu = P_DATA_TF()
     for context_id, control, content in values:
         item = PresentationDataValueItem()
@@ -111,7 +111,7 @@ def p_data(*values: tuple[int, int, bytes]) -> bytes:
 def message(
     command_set: bytes, data_set: bytes | None = None, *, context_id: int = 1, longest: int = 16000
 ) -> bytes:
-    """A command and its data set, one value a PDU, each of at most `longest` bytes."""
+    """Return a command and its data set, one value a PDU, each of at most `longest` bytes."""
     pdus = _values(context_id, COMMAND, command_set, longest)
     if data_set is not None:
         pdus += _values(context_id, 0, data_set, longest)
@@ -132,24 +132,24 @@ def _values(context_id: int, control: int, content: bytes, longest: int) -> list
 
 
 def store(data_set: bytes, message_id: int = 1, *, longest: int = 16000) -> bytes:
-    """A C-STORE-RQ and its data set."""
+    """Return a C-STORE-RQ and its data set."""
     return message(store_command(message_id), data_set, longest=longest)
 
 
 def release_rq() -> bytes:
-    """An A-RELEASE-RQ."""
+    """Return an A-RELEASE-RQ."""
     return bytes(A_RELEASE_RQ(A_RELEASE()).encode())
 
 
 def release_rp() -> bytes:
-    """An A-RELEASE-RP."""
+    """Return an A-RELEASE-RP."""
     primitive = A_RELEASE()
     primitive.result = "affirmative"
     return bytes(A_RELEASE_RP(primitive).encode())
 
 
 def abort() -> bytes:
-    """An A-ABORT of the requestor's user."""
+    """Return an A-ABORT of the requestor's user."""
     primitive = A_ABORT()
     primitive.abort_source = 0
     return bytes(A_ABORT_RQ(primitive).encode())

@@ -69,7 +69,7 @@ class Shipped:
 
 
 def shipped() -> Iterator[Shipped]:
-    """All of them, in order."""
+    """Yield all of them, in order."""
     for root in (_PYDICOM, _PYDICOM_DATA):
         for path in sorted(root.rglob("*")):
             if path.is_file() and path.suffix not in _NO_IMAGES:
@@ -77,12 +77,12 @@ def shipped() -> Iterator[Shipped]:
 
 
 def storable() -> list[Path]:
-    """Those that can be stored."""
+    """Return those that can be stored."""
     return [each.path for each in shipped() if not each.reason]
 
 
 def data_set_of(path: Path) -> bytes:
-    """The bytes behind the file meta information (PS3.10 section 7.1)."""
+    """Return the bytes behind the file meta information (PS3.10 section 7.1)."""
     content = path.read_bytes()
     if content[128:132] != b"DICM" or content[136:138] != b"UL":
         raise ValueError(f"{path.name} {_NO_PART_10}")

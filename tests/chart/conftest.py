@@ -7,5 +7,5 @@ from harness.chart.rendering import Rendering, rendered, shipped_values, values_
 
 @pytest.fixture(params=sorted(values_files()))
 def rendering(request: pytest.FixtureRequest) -> Rendering:
-    """A rendering of one values file of `ci/` or `examples/`."""
+    """Return a rendering of one values file of `ci/` or `examples/`."""
     return rendered(shipped_values(request.param))

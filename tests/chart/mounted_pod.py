@@ -52,7 +52,7 @@ class MountedPod:
     root: Path
 
     def mount(self, *missing: str) -> None:
-        """Lay every volume out; those named `missing` stay empty, as optional ones do."""
+        """Create every volume's files; those named `missing` stay empty, as optional ones do."""
         for mount in self.pod.container["volumeMounts"]:
             folder = self.path(mount["mountPath"])
             folder.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ class MountedPod:
                 (folder / key).write_text(text, encoding="utf-8")
 
     def settings(self, monkeypatch: pytest.MonkeyPatch) -> ServiceSettings:
-        """The settings as the pod's own command would load them. Raises ConfigurationMistake."""
+        """Return the settings as the pod's command loads them; may raise ConfigurationMistake."""
         settings_class = self.settings_class
         for name in settings_class.names().values():
             monkeypatch.delenv(name, raising=False)
@@ -75,7 +75,7 @@ class MountedPod:
         return SETTINGS_CLASSES[self.pod.container["args"][0]]
 
     def path(self, path: str) -> Path:
-        """Where a path of the container's lies here."""
+        """Return the local path of a path in the container."""
         return self.root / path.removeprefix("/")
 
     def _content(self, volume: str) -> dict[str, str]:
@@ -86,7 +86,7 @@ class MountedPod:
         return MADE_BY_USERS.get(volume, {})
 
     def _here(self, text: str) -> str:
-        """A file of ours with its paths below the root."""
+        """Return a file of ours with its paths below the root."""
         for folder in ("/etc/dicom-tls", "/var/lib"):
             text = text.replace(folder, str(self.path(folder)))
         return text

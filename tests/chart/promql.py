@@ -30,7 +30,7 @@ class Samples:
 
 
 def evaluated(expression: str, series: list[Samples], at: float) -> Vector:
-    """The instant vector that an expression is at a time. Raises NotImplementedError."""
+    """Return the instant vector that an expression is at a time. Raises NotImplementedError."""
     result = _value(promql_parser.parse(expression), series, at)
     return {_NONE: result} if isinstance(result, float) else result
 
@@ -108,7 +108,7 @@ def _called(node: Any, series: list[Samples], at: float) -> Vector:
 
 
 def _quantile(quantile: float, buckets: Vector) -> Vector:
-    """The upper bound of the bucket that the quantile is in."""
+    """Return the upper bound of the bucket that the quantile is in."""
     groups: dict[Labels, list[tuple[float, float]]] = defaultdict(list)
     for labels, count in buckets.items():
         bound = float(dict(labels)["le"])

@@ -28,7 +28,7 @@ class Series:
 
 @pytest.fixture(scope="module")
 def everything() -> Rendering:
-    """A release with every component and every alert."""
+    """Return a release with every component and every alert."""
     return rendered(shipped_values("ci/everything-on-values.yaml"))
 
 
@@ -142,7 +142,7 @@ def _written() -> dict[str, set[str]]:
 
 
 def _series(expression: Any) -> Iterator[Series]:
-    """The selectors of an expression, however deep."""
+    """Yield the selectors of an expression, however deep."""
     if isinstance(expression, promql_parser.VectorSelector):
         labels = frozenset(matcher.name for matcher in expression.matchers.matchers)
         yield Series(str(expression.name), labels)

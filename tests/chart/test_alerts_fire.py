@@ -88,7 +88,7 @@ OF_STATES = {
 
 @pytest.fixture(scope="module")
 def rules() -> dict[str, dict[str, Any]]:
-    """Every alert of a release with every component."""
+    """Return every alert of a release with every component."""
     everything = rendered(shipped_values("ci/everything-on-values.yaml"))
     return {rule["alert"]: rule for rule in _rules(everything)}
 
@@ -101,7 +101,7 @@ def _rules(rendering: Rendering) -> Iterator[dict[str, Any]]:
 
 @cache
 def scraped(service: str) -> tuple[tuple[str, tuple[tuple[str, str], ...], float], ...]:
-    """What a service that has just begun shows at /metrics."""
+    """Return /metrics of a service that has just started."""
     program = (
         "from prometheus_client import generate_latest\n"
         "from dimse_ingestion.observability.series import start_series\n"
@@ -119,7 +119,7 @@ def scraped(service: str) -> tuple[tuple[str, tuple[tuple[str, str], ...], float
 
 
 def series(service: str, event: tuple[str, Mapping[str, str]] | None) -> list[Samples]:
-    """Ten scrapes of a service; before the last three, one event is counted."""
+    """Return ten scrapes of a service; before the last three, one event is counted."""
     target = {name: value.format(service) for name, value in PODS.items()}
     wanted = (event[0], tuple(sorted(event[1].items()))) if event else None
     times = [EVERY * number for number in range(1, 11)]

@@ -20,13 +20,13 @@ ACCESS = {"DIMSE_CATALOGUE_TOKEN", "DIMSE_CATALOGUE_CA_PATH", "DIMSE_CATALOGUE_S
 
 
 def generated(rendering: Rendering) -> dict[str, str]:
-    """The keys of the one Secret that a release makes, decoded."""
+    """Return the keys of the one Secret that a release makes, decoded."""
     (made,) = rendering.of_kind("Secret")
     return {key: base64.b64decode(value).decode() for key, value in made["data"].items()}
 
 
 def mounted(rendering: Rendering, component: str, root: Path, keys: dict[str, str]) -> MountedPod:
-    """A component's pod with these keys of the catalogue's Secret, as far as it mounts them."""
+    """Return a component's pod and mount the keys of the catalogue's Secret that it uses."""
     pod = MountedPod(rendering.pod(component), rendering, root / component)
     pod.mount()
     volume = next(each for each in pod.pod.spec["volumes"] if each["name"].startswith("catalogue-"))
@@ -81,7 +81,7 @@ def test_the_certificate_is_for_each_name_of_its_service(
 
 
 def handshake(settings: CatalogueSettings, authority: str, host: str) -> str:
-    """Why a client that trusts `authority` doesn't connect to `host`; empty when it does."""
+    """Return why a client that trusts `authority` can't connect to `host`; empty when it can."""
     assert settings.certificate_path is not None
     assert settings.key_path is not None
     certificate = ServerCertificate(settings.certificate_path, settings.key_path, "catalogue")

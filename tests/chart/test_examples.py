@@ -21,14 +21,14 @@ ABOUT = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
 
 
 def _commands(name: str) -> str:
-    """The indented lines of an example's comment, without the ends of lines that go on."""
+    """Return the indented lines of an example's comment, without the ends of lines that go on."""
     text = (CHART / "examples" / name).read_text(encoding="utf-8")
     lines = [line.removeprefix("#   ") for line in text.splitlines() if line.startswith("#   ")]
     return "\n".join(lines).replace("\\\n", "")
 
 
 def _named(rendering: Rendering) -> Iterator[tuple[str, str]]:
-    """The Secrets and ConfigMaps that pods mount."""
+    """Yield the Secrets and ConfigMaps that pods mount."""
     for pod in rendering.pods():
         for volume in pod.spec["volumes"]:
             if "secret" in volume:
@@ -54,13 +54,13 @@ def test_everything_that_is_named_is_made(name: str) -> None:
 
 
 def _own(rendering: Rendering) -> Iterator[tuple[str, str]]:
-    """The Secrets and ConfigMaps that a release makes."""
+    """Yield the Secrets and ConfigMaps that a release makes."""
     for each in rendering.of_kind("Secret", "ConfigMap"):
         yield each["kind"].lower(), each["metadata"]["name"]
 
 
 def _of_the_catalogue(rendering: Rendering) -> Iterator[tuple[str, str]]:
-    """Those of the catalogue's release, where that is in the same namespace."""
+    """Yield those of the catalogue's release, where that is in the same namespace."""
     if rendering.values["dicomEventDrivenIngestionName"] == "core":
         yield from _own(rendered(shipped_values("examples/core.yaml"), name="core"))
 

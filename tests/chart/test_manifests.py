@@ -226,7 +226,7 @@ def test_names_that_yaml_would_misread_stay_names(name: str) -> None:
 
 
 def _every_name(name: str) -> Values:
-    """Each value that is the name of an object, with that name."""
+    """Return each value that is the name of an object, with that name."""
     ends = ("Secret", "ConfigName", "SecretName", "secretName", "className")
     keys = [path for path in VALUE_PATHS if path[-1].endswith(ends)]
     values: Values = {"providerName": name}
@@ -236,7 +236,7 @@ def _every_name(name: str) -> Values:
 
 
 def _own(rendering: Rendering) -> Iterator[Manifest]:
-    """The manifests that are the chart's, not of `extraObjects`."""
+    """Return the manifests that are the chart's, not of `extraObjects`."""
     return (each for each in rendering.manifests if "labels" in each["metadata"])
 
 

@@ -275,12 +275,12 @@ def test_mistakes_fail_in_one_place() -> None:
 
 
 def _template_sentences() -> Iterator[str]:
-    """The lines of the mistakes' templates that are neither comment nor control."""
+    """Yield the lines of the mistakes' templates that are neither comment nor control."""
     for file in (CHART / "templates").glob("_mistakes*.tpl"):
         text = re.sub(r"\{\{-?/\*.*?\*/-?\}\}", "", file.read_text(), flags=re.DOTALL)
         yield from (line for line in text.splitlines() if line and not line.startswith("{{-"))
 
 
 def _pattern(sentence: str) -> str:
-    """What a template's line may become."""
+    """Return a pattern for the sentences that a template's line may make."""
     return ".+".join(re.escape(part) for part in re.split(r"\{\{.*?\}\}", sentence))

@@ -13,7 +13,7 @@ Rule = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def whole() -> Rendering:
-    """A release with every component, and policies for both directions."""
+    """Return a release with every component, and policies for both directions."""
     return rendered(shipped_values("ci/everything-on-values.yaml"))
 
 

@@ -98,7 +98,7 @@ def test_notes_have_no_holes(rendering: Rendering) -> None:
 
 
 def _printed(rendering: Rendering, folder: Path, monkeypatch: pytest.MonkeyPatch) -> ProxySettings:
-    """The proxy.yaml of the notes, loaded without a variable of this machine's."""
+    """Return the proxy.yaml of the notes, loaded without a variable of this machine's."""
     for name in ProxySettings.names().values():
         monkeypatch.delenv(name, raising=False)
     (block,) = re.findall(r"with this proxy\.yaml:\n\n((?:  .*\n)+)", rendering.notes)

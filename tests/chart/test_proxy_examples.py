@@ -31,23 +31,23 @@ class _Unit(RawConfigParser):
         self.lines = [(key, value) for key, sign, value in pairs if sign]
 
     def optionxform(self, optionstr: str) -> str:
-        """A key as it is written."""
+        """Return a key as it is written."""
         return optionstr
 
     def every(self, key: str) -> list[str]:
-        """Each value of a key, in order."""
+        """Return each value of a key, in order."""
         return [value for name, value in self.lines if name == key]
 
 
 @pytest.fixture
 def settings(monkeypatch: pytest.MonkeyPatch) -> ProxySettings:
-    """The example's proxy.yaml as the proxy loads it."""
+    """Return the example's proxy.yaml as the proxy loads it."""
     return _loaded({}, monkeypatch)
 
 
 @pytest.fixture
 def compose() -> dict[str, Any]:
-    """The service of compose.yaml."""
+    """Return the service of compose.yaml."""
     content = yaml.safe_load((FOLDER / "compose.yaml").read_text(encoding="utf-8"))
     assert content["volumes"].keys() == {"spool"}
     service: dict[str, Any] = content["services"]["dimse-proxy"]

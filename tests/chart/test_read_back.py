@@ -141,7 +141,7 @@ def test_every_setting_of_a_service_is_within_reach(component: str) -> None:
 
 
 def _variable(component: str, key: str) -> str:
-    """The variable that a key of `settings` stands for; the proxy's are those of proxy.yaml."""
+    """Return the variable of a key of `settings`; the proxy's keys are those of proxy.yaml."""
     if component != "proxy":
         return key
     field = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key).lower()
@@ -149,7 +149,7 @@ def _variable(component: str, key: str) -> str:
 
 
 def _written(component: str) -> set[str]:
-    """What the chart writes into proxy.yaml by itself."""
+    """Return the fields that the chart writes into proxy.yaml by itself."""
     rendering = rendered(shipped_values("ci/everything-on-values.yaml"))
     files = [
         yaml.safe_load(each["data"]["proxy.yaml"])

@@ -21,7 +21,7 @@ from tests.chart.mounted_pod import MADE_BY_USERS, MountedPod
 
 @pytest.fixture
 def pod(tmp_path: Path) -> MountedPod:
-    """An ingestion service with everything mounted that can be."""
+    """Return an ingestion service with everything mounted that can be."""
     rendering = rendered(shipped_values("ci/everything-on-values.yaml"))
     return MountedPod(rendering.pod("ingestion"), rendering, tmp_path)
 

@@ -78,7 +78,7 @@ def test_every_value_that_a_template_reads_exists() -> None:
 
 
 def _other(value: Value, base: Values) -> Any:
-    """Another value than the one in use that the schema takes."""
+    """Return another value than the one in use that the schema takes."""
     if value.name in SPECIAL:
         return SPECIAL[value.name]
     schema = value_schema(value)
@@ -94,7 +94,7 @@ def _changed(value: Value, base: Values) -> bool:
 
 
 def _seen(values: Values) -> object:
-    """Everything that a user sees of a rendering, refused ones included."""
+    """Return everything that a user sees of a rendering, refused ones included."""
     try:
         rendering: Rendering = rendered(values)
     except Refused as refused:

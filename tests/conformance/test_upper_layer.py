@@ -82,7 +82,7 @@ async def acceptor() -> AsyncIterator[Acceptor]:
 
 
 def sample(name: str, transfer_syntax_uid: str, folder: Path) -> FileDataset:
-    """One of pydicom's files; declared as another transfer syntax where there is no file in it.
+    """Return a file of pydicom, declared as another transfer syntax if none of it exists.
 
     An SCU doesn't look into a compressed stream.
     """
@@ -295,7 +295,7 @@ async def test_storescu_over_tls(tmp_path: Path) -> None:
 
 
 def data_set_bytes(path: str) -> bytes:
-    """What follows the file meta information, as it is in the file."""
+    """Return the bytes after the file meta information."""
     content = Path(path).read_bytes()
     length = int.from_bytes(content[140:144], "little")
     return content[144 + length :]

@@ -42,7 +42,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _group(item: pytest.Item) -> str:
-    """Whose tests run one after the other: what they share is there once in the cluster."""
+    """Return the group of tests that run one after another, because they share one object."""
     request = getattr(item, "fixturenames", ())
     shared = [each for each in ("operator", "observed") if each in request]
     return shared[0] if shared else item.path.stem

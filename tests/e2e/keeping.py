@@ -14,7 +14,7 @@ from harness.provisioning import Space
 
 
 def key_of(path: Path) -> str:
-    """Where docs/architecture.md says that an instance stands."""
+    """Return an instance's key by the rule in docs/architecture.md."""
     digest = hashlib.sha256(data_set_in(path.read_bytes())).hexdigest()
     meta = dcmread(path, stop_before_pixels=True).file_meta
     syntax, uid = meta.TransferSyntaxUID, meta.MediaStorageSOPInstanceUID
@@ -26,7 +26,7 @@ def sop_instance_uid(path: Path) -> str:
 
 
 def assert_stored(space: Space, files: Iterable[Path]) -> None:
-    """Each is in the space's bucket byte for byte, and the catalogue knows it."""
+    """Assert that each is in the space's bucket byte for byte, and in the catalogue."""
     keys, catalogued_uids = space.instances(), space.catalogued_uids()
     for path in files:
         assert key_of(path) in keys, path
@@ -36,7 +36,7 @@ def assert_stored(space: Space, files: Iterable[Path]) -> None:
 
 
 def assert_stores(space: Space, peer: Peer, folder: Path) -> Path:
-    """An image made now is answered with success, and kept; gives its file."""
+    """Return an image made now is answered with success, and kept; gives its file."""
     (made,) = made_instances(folder / uuid4().hex, 1, 2**16)
     (answer,) = scu.store(peer, [made.path])
     assert answer.status == 0, answer
@@ -45,7 +45,7 @@ def assert_stores(space: Space, peer: Peer, folder: Path) -> Path:
 
 
 def study(path: Path) -> Dataset:
-    """The identifier that asks for an image's study."""
+    """Return the identifier that asks for an image's study."""
     identifier = Dataset()
     identifier.QueryRetrieveLevel = "STUDY"
     identifier.StudyInstanceUID = dcmread(path, stop_before_pixels=True).StudyInstanceUID

@@ -38,7 +38,7 @@ def eventually_mounted(space: Space, path: str, content: str, component: str = "
 
 
 def restarts(space: Space) -> list[int]:
-    """How often each of the ingestion service's containers was started again."""
+    """Return how often each container of the ingestion service was restarted."""
     pods = space.release.pods("ingestion")
     containers = [each for pod in pods for each in pod["status"]["containerStatuses"]]
     return [int(each["restartCount"]) for each in containers]

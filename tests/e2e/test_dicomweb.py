@@ -48,7 +48,7 @@ class Sent:
 
 
 def copied(name: str, folder: Path) -> Sent:
-    """One of pydicom's images under UIDs that no other test uses."""
+    """Return one of pydicom's images under UIDs that no other test uses."""
     (result,) = [path for path in storable() if path.name == name]
     image = dcmread(result)
     image.StudyInstanceUID, image.SeriesInstanceUID = generate_uid(), generate_uid()
@@ -73,7 +73,7 @@ def sent_by_dimse(observed: Observed, name: str, folder: Path) -> Sent:
 
 @pytest.fixture(scope="module")
 def by_dimse(observed: Observed, tmp_path_factory: pytest.TempPathFactory) -> Sent:
-    """Ten frames, stored by C-STORE."""
+    """Store ten frames by C-STORE."""
     return sent_by_dimse(observed, "emri_small.dcm", tmp_path_factory.mktemp("by_dimse"))
 
 

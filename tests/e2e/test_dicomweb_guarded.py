@@ -35,7 +35,7 @@ class Gate:
     key: SigningKey
 
     def get(self, path: str, bearing: str = "") -> Answered:
-        """The answer to a GET, with a token if there is one."""
+        """Return the answer to a GET, with a token if there is one."""
         (pod,) = self.release.pod_names("dicomweb")
         headers = {"Authorization": f"Bearer {bearing}"} if bearing else {}
         return pod_http.get(self.release.namespace, pod, path, port=_PORT, headers=headers)
@@ -53,7 +53,7 @@ def gate(module_bench: Workbench, observed: Observed) -> Iterator[Gate]:
 
 
 def issuer(namespace: Namespace, image: str, key: SigningKey) -> None:
-    """Have the key published, as an identity provider does."""
+    """Publish the key, as an identity provider does."""
     namespace.put_secret(KEYS, {"jwks.json": json.dumps({"keys": [key.published()]})})
     serving = Workload(
         name=KEYS,

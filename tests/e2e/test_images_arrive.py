@@ -80,7 +80,7 @@ def test_both_replicas_serve(observed: Observed, tmp_path: Path) -> None:
 
 
 def stored_by_replicas(observed: Observed) -> Iterator[int]:
-    """How many instances each replica says it stored, replicas in the order of their names."""
+    """Return how many instances each replica has stored, in the order of their names."""
     for pod in sorted(observed.space.release.pod_names("ingestion")):
         metrics = pod_http.get(observed.space.namespace, pod, "/metrics").text
         lines = [line for line in metrics.splitlines() if not line.startswith("#")]

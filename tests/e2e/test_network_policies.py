@@ -27,13 +27,13 @@ else:
 
 
 def connecting(namespace: Namespace, pod: str, host: str, port: int = 8443) -> str:
-    """What a connection from within a pod comes to."""
+    """Return the result of a connection from within a pod."""
     return namespace.execute(pod, ["python3", "-c", _CONNECT, host, str(port)]).strip()
 
 
 @pytest.fixture
 def stranger(bench: Workbench) -> tuple[Namespace, str]:
-    """A pod of somebody else's in another namespace."""
+    """Return a pod of somebody else's in another namespace."""
     namespace = bench.namespace("stranger")
     namespace.apply(idle_pod(bench.platform.image))
     eventually(namespace.pods, lambda pods: pods[0]["status"].get("phase") == "Running")

@@ -31,7 +31,7 @@ class Asked:
 
 
 def another(name: str) -> dict[str, Any]:
-    """A second space on the same `core`, small, with its own of all that is a space's own."""
+    """Return a second, small space on the same `core`, with bucket and credential of its own."""
     return changed(
         SPACE,
         name,
@@ -46,7 +46,7 @@ def another(name: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def imaging(module_bench: Workbench, operator: Operator) -> Asked:
-    """The example, applied by kubectl from its file, beside `core`; both Ready."""
+    """Return the example, applied by kubectl from its file, beside `core`; both Ready."""
     namespace = module_bench.namespace("imaging")
     core = module_bench.resource(CORE, namespace)
     space = module_bench.resource_space(SPACE, namespace).create_objects()

@@ -19,7 +19,7 @@ OBJECTS = ("ServiceAccount", "Service", "Deployment", "NetworkPolicy")
 
 
 def whole(name: str, **more: Any) -> dict[str, Any]:
-    """A storage space of one pod, with a catalogue of its own."""
+    """Return a storage space of one pod, with a catalogue of its own."""
     own = {"providerName": name, "natsSubjectRoot": f"DIMSE.{name}", "replicas": 1}
     return changed(SPACE, name, **{"dicomEventDrivenIngestionName": None, **own, **more})
 
@@ -36,7 +36,7 @@ def ward(module_bench: Workbench, space: AskedSpace) -> ImagingZone:
 
 
 def observed_state(space: AskedSpace) -> tuple[Any, ...]:
-    """What a test edits of the Deployment, as it stands."""
+    """Return the Deployment's fields that a test edits."""
     match = space.namespace.read("Deployment", space.resource.deployment)
     if match is None:
         return ()
@@ -85,7 +85,7 @@ def test_an_operator_killed_in_mid_install_finishes_it(
 
 
 def made(namespace: Namespace) -> set[str]:
-    """The objects of the resources, each by its uid: the very same must be there later."""
+    """Return the objects of the resources, each by its uid: the very same must be there later."""
     every = (each for kind in OBJECTS for each in namespace.list_objects(kind))
     return {
         each["metadata"]["uid"] for each in every if each["metadata"]["name"].startswith("space")
@@ -127,7 +127,7 @@ def test_an_operator_uninstalled_leaves_spaces_at_work_and_watches_them_when_it_
 
 
 def left_of(operator: Operator) -> set[str]:
-    """What the chart made, definitions apart, and is still there."""
+    """Return what the chart made and still exists, without definitions."""
     everywhere = [
         f"{kind}/{each['metadata']['name']}"
         for kind in ("ClusterRole", "ClusterRoleBinding")

@@ -92,7 +92,7 @@ def test_a_process_killed_loses_nothing_that_was_answered_with_success(
 
 
 def container(space: Space, pod: str) -> dict[str, Any]:
-    """What Kubernetes says of a pod's only container."""
+    """Return the status of a pod's only container."""
     (match,) = [p for p in space.release.pods("ingestion") if p["metadata"]["name"] == pod]
     (status,) = match["status"]["containerStatuses"]
     return dict(status)

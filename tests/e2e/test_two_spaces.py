@@ -111,7 +111,7 @@ async def test_an_ingestion_service_s_credential_hears_no_other_s_subjects(
 
 
 async def refused(access: NatsAccess, folder: Path, *, publish: str = "", hear: str = "") -> str:
-    """What the server complains of when a client does this; empty when it doesn't."""
+    """Return the server's error when a client does this; empty when there is none."""
     complaints: list[str] = []
 
     async def complained(complaint: Exception) -> None:

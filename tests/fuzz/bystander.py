@@ -51,7 +51,7 @@ class Bystander:
         ]
 
     def until(self, stop: threading.Event) -> None:
-        """Go on until told to stop."""
+        """Repeat until the stop event is set."""
         while not stop.wait(_PAUSE):
             self.once()
 
@@ -92,7 +92,7 @@ class Bystander:
         return done
 
     def echo(self) -> None:
-        """C-ECHO, all the way to the catalogue."""
+        """Send a C-ECHO, which reaches the catalogue."""
         with scu.associate(self.peer, [(scu.VERIFICATION, None)]) as association:
             status = association.send_c_echo()
         assert status.get("Status") == 0, status

@@ -26,7 +26,7 @@ Conversation = list[bytes]
 
 
 def pdus(stream: bytes) -> Conversation:
-    """Cut a recorded stream into its PDUs; what is left over is the last of them."""
+    """Split a recorded stream into its PDUs; the rest is the last of them."""
     match = []
     while len(stream) >= _HEADER.size:
         length = _HEADER.size + _HEADER.unpack_from(stream)[1]
@@ -51,7 +51,7 @@ def _with_pdu_changed(choices: random.Random, conversation: Conversation) -> Con
 
 
 def _with_body_changed(choices: random.Random, conversation: Conversation) -> Conversation:
-    """A PDU whose own length is right, whatever is in it."""
+    """Return a PDU whose own length is right, whatever is in it."""
     at = choices.randrange(len(conversation))
     kind, body = conversation[at][0], mutate(choices, conversation[at][_HEADER.size :], WORDS)
     conversation[at] = _HEADER.pack(kind, len(body)) + body
@@ -59,7 +59,7 @@ def _with_body_changed(choices: random.Random, conversation: Conversation) -> Co
 
 
 def _with_values_changed(choices: random.Random, conversation: Conversation) -> Conversation:
-    """Command sets or data sets changed; all lengths of the upper layer are right."""
+    """Change command sets or data sets; all lengths of the upper layer are right."""
     carrying = [at for at, pdu in enumerate(conversation) if pdu[0] == _P_DATA_TF]
     if not carrying:
         return _with_body_changed(choices, conversation)

@@ -84,7 +84,7 @@ def file(folder: Path, name: str) -> Path:
 
 @contextmanager
 def recording(address: tuple[str, int], into: Path) -> Iterator[int]:
-    """Pass connections on, and write what their clients send to `into`, one after another."""
+    """Forward connections, and write what their clients send to `into`, one after another."""
     port = free_port()
     content = bytearray()
     with socket.create_server(("127.0.0.1", port)) as listening:

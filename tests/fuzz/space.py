@@ -65,7 +65,7 @@ class AttackedSpace:
         return [each.encode() for each in inside]
 
     def measure_idle(self) -> None:
-        """Learn how long operations take here without an attack.
+        """Measure how long operations take here without an attack.
 
         A second is what a bystander may wait; a machine that is loaded by others needs more for the
         same work, so a multiple of the slowest is added.
@@ -128,7 +128,7 @@ class Findings:
         return EVIDENCE / f"{self.service}-seed{self.seed}"
 
     def sent(self, index: int, content: bytes) -> None:
-        """Note an input."""
+        """Record an input."""
         self._recent.append((index, content))
 
     def add(self, sentence: str) -> None:
@@ -204,7 +204,7 @@ def _shortened(sentence: str) -> str:
 
 
 def _peaks(service: ServiceProcess) -> Iterator[tuple[int, int]]:
-    """The most resident memory of a service's process, and of its workers while they live."""
+    """Yield the most resident memory of a service's process, and of its workers while they live."""
     try:
         yield service.pid, service.peak_memory()
         for child in psutil.Process(service.pid).children(recursive=True):

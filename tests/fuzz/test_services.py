@@ -152,7 +152,7 @@ def _check_processes(attacked: AttackedSpace, findings: Findings) -> None:
 
 
 def _check_recovery(attacked: AttackedSpace, findings: Findings) -> None:
-    """Everything is served again, memory was bounded, and what was acknowledged is there."""
+    """Assert that everything is served, memory was bounded, and acknowledged data is stored."""
     try:
         eventually(
             lambda: [each for each in attacked.bystander.once() if each.problem],

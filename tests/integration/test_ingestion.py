@@ -182,7 +182,7 @@ class System:
         (self.config / "LOCAL_STORAGE_PATH").write_text(str(self.bucket))
 
     def configure_s3(self, server: S3Server, secret_key: str) -> None:
-        """Have the bucket `space` of a server in place of the folder."""
+        """Use the bucket `space` of a server instead of the folder."""
         (self.config / "LOCAL_STORAGE_PATH").unlink(missing_ok=True)
         for name, value in {
             "BUCKET_NAME": "space",
@@ -216,7 +216,7 @@ class System:
         return found, finding.result
 
     async def found_instances(self) -> list[str]:
-        """The SOP Instance UIDs the catalogue knows of the one series that is stored."""
+        """Return the SOP Instance UIDs the catalogue knows of the one series that is stored."""
         study, series = ELEMENTS[0x0020000D], ELEMENTS[0x0020000E]
         found, result = await self.find("IMAGE", study, series, element(SOP_INSTANCE_UID, "UI"))
         assert result.status == Status.SUCCESS, result
@@ -235,7 +235,7 @@ async def system_in(folder: Path) -> AsyncIterator[System]:
 
 @pytest.fixture
 async def system(tmp_path: Path) -> AsyncIterator[System]:
-    """Everything running and ready."""
+    """Yield everything running and ready."""
     async with system_in(tmp_path) as made:
         made.configure_bucket()
         await made.start_catalogue()
@@ -246,7 +246,7 @@ async def system(tmp_path: Path) -> AsyncIterator[System]:
 async def wait_for_problems(
     health: Health, wanted: Callable[[dict[str, str]], bool], seconds: float = 20.0
 ) -> dict[str, str]:
-    """The problems once they are as wanted; fails with the last ones seen."""
+    """Return the problems once they are as wanted; fails with the last ones seen."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
     while not wanted(found := dict(await health.problems())):
@@ -336,7 +336,7 @@ async def test_a_bucket_that_refuses_the_key_for_a_while_costs_no_image(
 
 
 def refusals() -> float:
-    """C-STOREs that a replica ended with 0124 so far."""
+    """Return how many C-STOREs a replica has ended with 0124."""
     labels = {"service": "store", "status": "0124"}
     return REGISTRY.get_sample_value("dimse_ingestion_failures_total", labels) or 0.0
 
@@ -519,7 +519,7 @@ async def test_a_catalogue_that_was_lost_is_rebuilt_from_the_bucket(system: Syst
 
 
 async def reindexed(system: System) -> str:
-    """What the command says; it must end well."""
+    """Return the output of the command, which must succeed."""
     settings = system.settings()
     environment = {
         IngestionSettings.names()[name]: str(getattr(settings, name))

@@ -27,7 +27,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database."""
+    """Return an empty database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/catalogue.db"
     running: PostgreSQL = request.getfixturevalue("server")

@@ -137,7 +137,7 @@ async def test_a_question_that_would_take_too_long_ends_in_a900(
 
 
 def within(part: bytes) -> bytes:
-    """An event with something more among its elements."""
+    """Return an event with something more among its elements."""
     whole = encode(event("hostile"))
     begin = whole.index(b'"elements":[') + len(b'"elements":[')
     return whole[:begin] + part + b"," + whole[begin:]

@@ -88,7 +88,7 @@ async def post(client: httpx2.AsyncClient, names: list[str]) -> None:
 
 
 async def ask_at_once(client: httpx2.AsyncClient) -> None:
-    """Have the catalogue open several connections, as questions at the same time do."""
+    """Send concurrent queries, so that the catalogue opens several connections."""
     path = f"{wire.PATHS['IMAGE']}?{wire.SOURCE}={PROVIDER}"
     body = wire.encode_query(query("IMAGE"))
     answers = await asyncio.gather(*(client.post(path, content=body) for _ in range(16)))

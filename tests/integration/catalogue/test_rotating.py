@@ -32,7 +32,7 @@ def looked_at_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def secret(tmp_path: Path) -> Path:
-    """The folder of an optional volume whose Secret was not created."""
+    """Return the folder of an optional volume whose Secret was not created."""
     folder = tmp_path / "secret"
     folder.mkdir()
     return folder
@@ -141,7 +141,7 @@ _DISCONNECT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usen
 
 
 def _ask_for_a_password(server: PostgreSQL, administrator: str, wrong: str) -> None:
-    """Have the server refuse `wrong`; repeated, because a server may miss a signal."""
+    """Make the server refuse `wrong`; repeated, because a server may miss a signal."""
     rules = server.folder / "data" / "pg_hba.conf"
     rules.write_text(f"host rotated rotating 127.0.0.1/32 scram-sha-256\n{rules.read_text()}")
     eventually(lambda: _admits(administrator, wrong), lambda admitted: not admitted)

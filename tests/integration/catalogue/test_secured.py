@@ -50,7 +50,7 @@ def probes() -> int:
 
 @asynccontextmanager
 async def catalogue(secret: CatalogueSecret, probes: int, **more: object) -> AsyncIterator[str]:
-    """A catalogue that runs; its base URL."""
+    """Yield a catalogue that runs; its base URL."""
     settings = secret.server(secret.folder.parent, http_port=probes, **more)
     async with running(settings) as port:
         yield f"https://127.0.0.1:{port}"
@@ -89,7 +89,7 @@ async def becomes(read_value: Callable[[], Awaitable[T]], wanted: Callable[[T], 
 
 
 async def stored(url: str, access: PeerAccess, name: str = "a") -> None:
-    """An event posted, and the connection checked as readiness does."""
+    """Post an event, and check the connection as readiness does."""
     sink = HttpSink(f"{url}/events", access, timeout=5)
     try:
         await sink.check()
@@ -99,7 +99,7 @@ async def stored(url: str, access: PeerAccess, name: str = "a") -> None:
 
 
 async def found(url: str, access: PeerAccess) -> int:
-    """How many instances are found, the connection checked as readiness does."""
+    """Return how many instances are found, and check the connection as readiness does."""
     client = HttpQueryClient(url, PROVIDER, access, timeout=5)
     try:
         await client.check()
@@ -110,7 +110,7 @@ async def found(url: str, access: PeerAccess) -> int:
 
 
 async def failures(url: str, access: PeerAccess) -> list[Failure]:
-    """The failures of a check, an event and a query."""
+    """Return the failures of a check, an event and a query."""
     sink = HttpSink(f"{url}/events", access, timeout=5)
     client = HttpQueryClient(url, PROVIDER, access, timeout=5)
     failures = []
@@ -275,7 +275,7 @@ async def test_the_scheme_may_be_written_in_any_case(url: str, secret: Catalogue
 
 
 async def refusal(url: str, access: PeerAccess) -> str:
-    """Why an event is refused; nothing when it is accepted."""
+    """Return why an event is refused; nothing when it is accepted."""
     try:
         await stored(url, access)
     except Failure as failure:

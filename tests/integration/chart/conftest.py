@@ -10,7 +10,7 @@ from tests.integration.chart.installed import MONITORING, Installed
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    """One that knows the Prometheus Operator's kinds."""
+    """Yield one that knows the Prometheus Operator's kinds."""
     if absent := why_not():
         pytest.skip(absent)
     with api_server(tmp_path_factory.mktemp("api")) as started:
@@ -24,7 +24,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
 
 @pytest.fixture
 def installed(server: ApiServer) -> Iterator[Installed]:
-    """A release called `radiology` in a namespace that is this test's own, not yet there."""
+    """Yield a release called `radiology` in a namespace that is this test's own, not yet there."""
     installed = Installed.in_new_namespace(server)
     yield installed
     installed.uninstall()

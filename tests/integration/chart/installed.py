@@ -13,7 +13,7 @@ NAME = "radiology"
 
 
 def _definition(kind: str, plural: str) -> Manifest:
-    """A kind of the Prometheus Operator's that takes any spec."""
+    """Return a kind of the Prometheus Operator's that takes any spec."""
     group = "monitoring.coreos.com"
     schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
@@ -45,34 +45,34 @@ class Installed:
 
     @classmethod
     def in_new_namespace(cls, server: ApiServer) -> "Installed":
-        """In a namespace that is made for it."""
+        """Create a namespace for it."""
         return cls(server, NamespaceApi.in_new_namespace(server))
 
     def install(self, values: Values) -> None:
-        """`helm install`. Raises HelmError."""
+        """Run `helm install`. Raises HelmError."""
         self._helm.install(CHART, NAME, values, namespace=self.api.namespace)
 
     def upgrade(self, values: Values) -> None:
-        """`helm upgrade`, with these values alone. Raises HelmError."""
+        """Run `helm upgrade` with these values alone. Raises HelmError."""
         self._helm.upgrade(CHART, NAME, values, namespace=self.api.namespace, reset_values=True)
 
     def roll_back(self, revision: int) -> None:
-        """`helm rollback`. Raises HelmError."""
+        """Run `helm rollback`. Raises HelmError."""
         self._helm.rollback(NAME, version=revision)
 
     def uninstall(self) -> None:
-        """`helm uninstall`, if it is there."""
+        """Run `helm uninstall`, if it is installed."""
         if self._helm.list():
             self._helm.uninstall(NAME)
         self._helm.close()
 
     def replicas(self, component: str = "ingestion") -> int:
-        """How many the component's Deployment asks for."""
+        """Return the replicas in the component's Deployment."""
         deployment = self.api.get("apps/v1", "Deployment", f"{NAME}-{component}")
         assert deployment is not None
         return int(deployment["spec"]["replicas"])
 
     def scale(self, replicas: int, component: str = "ingestion") -> None:
-        """What a HorizontalPodAutoscaler does."""
+        """Scale as a HorizontalPodAutoscaler does."""
         change = {"spec": {"replicas": replicas}}
         self.api.patch("apps/v1", "Deployment", f"{NAME}-{component}", change, "scale")

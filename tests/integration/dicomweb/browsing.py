@@ -42,7 +42,7 @@ def missing() -> str:
 
 @asynccontextmanager
 async def browsing(size: tuple[int, int] = DESKTOP) -> AsyncIterator[Browsing]:
-    """A browser with one page; fails at its end when the page made a mistake."""
+    """Yield a browser with one page; fails at its end when the page made a mistake."""
     width, height = size
     async with async_playwright() as playwright:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:

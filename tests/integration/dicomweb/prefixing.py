@@ -34,7 +34,7 @@ def below(prefix: str, server: str) -> Iterator[str]:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with served(Proxy) as address:
         yield f"{address}{prefix}/"

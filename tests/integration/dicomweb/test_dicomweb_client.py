@@ -56,7 +56,7 @@ def sizes(values: list[bytes]) -> list[int]:
 
 
 def refused(call: Callable[..., None], *uids: str) -> bool:
-    """Nothing is deleted here."""
+    """Assert that deletion is refused."""
     with pytest.raises(HTTPError) as raised:
         call(*uids)
     assert raised.value.response is not None

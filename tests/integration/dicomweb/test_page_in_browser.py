@@ -26,7 +26,7 @@ MULTI_FRAME, NO_IMAGE = "SC_rgb_rle_2frame.dcm", "rtplan.dcm"
 
 
 def series_in(folder: Path, name: str, patient: str, patient_id: str) -> list[Path]:
-    """A series of images made of one file, in a study of its own."""
+    """Return a series of images made of one file, in a study of its own."""
     study, series = generate_uid(), generate_uid()
     paths = []
     for number in range(1, IMAGES + 1):
@@ -68,7 +68,7 @@ async def opened_at(page: Page, patient_id: str) -> None:
 
 
 async def width_of_picture(page: Page) -> int:
-    """Pixels of the picture that is shown; fails when none is."""
+    """Return the width in pixels of the picture that is shown; fails when none is."""
     await expect(page.locator("#image")).to_be_visible()
     width: int = await page.locator("#image").evaluate("image => image.naturalWidth")
     return width

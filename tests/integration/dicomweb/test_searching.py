@@ -100,7 +100,7 @@ async def test_a_search_finds_what_the_rules_of_the_standard_find(
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def two_studies(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Space]:
-    """Two studies; the first has two series, of two instances and of one."""
+    """Yield two studies; the first has two series, of two instances and of one."""
     async with space_in(tmp_path_factory.mktemp("few") / "space") as opened:
         await store_two_studies(opened)
         yield opened

@@ -93,7 +93,7 @@ KNOWN = "was known with other content"
 
 
 def ct_with(study: str = "", **more: str) -> bytes:
-    """CT_small with other values."""
+    """Return CT_small with other values."""
     instance = dcmread(str(get_testdata_file("CT_small.dcm", download=False)))
     instance.StudyInstanceUID = study or instance.StudyInstanceUID
     for keyword, value in more.items():

@@ -69,7 +69,7 @@ def reason(response: httpx2.Response) -> int:
 
 
 async def stored(space: Space, response: httpx2.Response) -> Dataset:
-    """The only instance a request stored, retrieved."""
+    """Return the only instance a request stored, retrieved."""
     assert response.status_code == 200, response.text
     (referenced,) = Dataset.from_json(response.json()).ReferencedSOPSequence
     answer = await space.client.get(
@@ -88,7 +88,7 @@ def bulk_addresses(data_set: dict[str, Any]) -> Iterator[str]:
 
 
 async def bulk_parts(space: Space, addresses: set[str]) -> Parts:
-    """What is at the addresses, each as it is kept."""
+    """Return the stored bytes at the URLs."""
     found: Parts = []
     for address in addresses:
         anything = 'multipart/related; type="*/*"; transfer-syntax=*'
@@ -118,7 +118,7 @@ def plain(data_set: Dataset) -> Dataset:
 
 
 def frames(data_set: Dataset) -> list[bytes]:
-    """The frames as they are stored, without padding; native ones in little endian."""
+    """Return the frames as they are stored, without padding; native ones in little endian."""
     if "PixelData" not in data_set:
         return []
     syntax = data_set.file_meta.TransferSyntaxUID
@@ -136,7 +136,7 @@ def frames(data_set: Dataset) -> list[bytes]:
 
 
 async def round_trip(space: Space, name: str) -> tuple[Dataset, Dataset]:
-    """An instance as it was, and as it is after metadata and bulk data of it were stored."""
+    """Return an instance as it was, and as it is after metadata and bulk data of it were stored."""
     await space.store(FILES[name])
     (model,) = (await space.client.get(f"{path_of(name)}/metadata")).json()
     parts = await bulk_parts(space, set(bulk_addresses(model)))

@@ -33,7 +33,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
 
 @pytest.fixture
 def api(server: ApiServer) -> Iterator[NamespaceApi]:
-    """Requests in a namespace that is this test's own."""
+    """Yield requests in a namespace of this test."""
     api = NamespaceApi.in_new_namespace(server)
     yield api
     api.delete_resources()
@@ -43,7 +43,7 @@ def api(server: ApiServer) -> Iterator[NamespaceApi]:
 def operator(
     server: ApiServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ServiceProcess]:
-    """A running operator that looks after every namespace."""
+    """Yield a running operator that looks after every namespace."""
     log = tmp_path_factory.mktemp("operator") / "operator.log"
     process = operator_process(server, log).start().ready()
     yield process
@@ -53,7 +53,7 @@ def operator(
 def operator_process(
     server: ApiServer, log: Path, namespace: str = "", identity: str = "first"
 ) -> ServiceProcess:
-    """An operator of one namespace, or of all, not started; there is one Lease for all of it."""
+    """Return an operator of one namespace, or of all, not started; all share one Lease."""
     port = free_port()
     return ServiceProcess(
         ["operator"],

@@ -33,7 +33,7 @@ _NUMBERS = itertools.count(1)
 
 
 def example(name: str) -> Manifest:
-    """A resource of the chart's examples, unchanged."""
+    """Return a resource of the chart's examples, unchanged."""
     manifest: Manifest = yaml.safe_load((Path(EXAMPLES) / name).read_text(encoding="utf-8"))
     return manifest
 
@@ -49,7 +49,7 @@ class NamespaceApi:
 
     @classmethod
     def in_new_namespace(cls, server: ApiServer) -> "NamespaceApi":
-        """Requests in a namespace that is made for them."""
+        """Yield requests in a new namespace."""
         api = cls(server, f"space-{next(_NUMBERS)}")
         api.create_namespace()
         return api
@@ -60,7 +60,7 @@ class NamespaceApi:
         kind.create(body={"metadata": {"name": self.namespace}})
 
     def apply(self, manifest: Manifest) -> Manifest:
-        """What `kubectl apply --server-side` does. Raises DynamicApiError."""
+        """Apply as `kubectl apply --server-side` does. Raises DynamicApiError."""
         kind = self._client.resources.get(api_version=manifest["apiVersion"], kind=manifest["kind"])
         namespace = manifest["metadata"].get("namespace", self.namespace)
         place = {"namespace": namespace} if kind.namespaced else {}
@@ -70,7 +70,7 @@ class NamespaceApi:
         return dict(answer.to_dict())
 
     def refused(self, manifest: Manifest) -> str:
-        """Why the API server doesn't take it; AssertionError when it does."""
+        """Return why the API server refuses it; AssertionError when it does not."""
         try:
             self.apply(manifest)
         except DynamicApiError as error:
@@ -78,7 +78,7 @@ class NamespaceApi:
         raise AssertionError(f"{manifest} was taken")
 
     def get(self, api_version: str, kind: str, name: str) -> Manifest | None:
-        """The object, or None."""
+        """Return the object, or None."""
         resource = self._client.resources.get(api_version=api_version, kind=kind)
         try:
             return dict(resource.get(name=name, namespace=self.namespace).to_dict())
@@ -86,17 +86,17 @@ class NamespaceApi:
             return None
 
     def names(self, api_version: str, kind: str) -> set[str]:
-        """The names of a kind's objects."""
+        """Return the names of a kind's objects."""
         resource = self._client.resources.get(api_version=api_version, kind=kind)
         items = resource.get(namespace=self.namespace).to_dict()["items"]
         return {each["metadata"]["name"] for each in items}
 
     def release_objects(self) -> set[str]:
-        """Everything of the kinds that a release is made of, as `Kind/name`."""
+        """Return everything of the kinds that a release is made of, as `Kind/name`."""
         return {f"{kind}/{name}" for version, kind in MADE for name in self.names(version, kind)}
 
     def events(self, name: str) -> list[str]:
-        """The messages of the Events about an object."""
+        """Return the messages of the Events about an object."""
         resource = self._client.resources.get(api_version="v1", kind="Event")
         items = resource.get(namespace=self.namespace).to_dict()["items"]
         return [each["message"] for each in items if each["involvedObject"]["name"] == name]
@@ -110,7 +110,7 @@ class NamespaceApi:
     def patch(
         self, api_version: str, kind: str, name: str, change: Manifest, sub: str = ""
     ) -> None:
-        """A merge patch, of a subresource when one is named."""
+        """Apply a merge patch, to a subresource when one is named."""
         resource = self._client.resources.get(api_version=api_version, kind=kind)
         place = resource.subresources[sub] if sub else resource
         self._client.patch(
@@ -122,7 +122,7 @@ class NamespaceApi:
         )
 
     def edit(self, api_version: str, kind: str, name: str, change: Manifest) -> None:
-        """What `kubectl patch` does: lists are joined by their keys."""
+        """Patch as `kubectl patch` does: lists are joined by their keys."""
         resource = self._client.resources.get(api_version=api_version, kind=kind)
         resource.patch(
             body=change,
@@ -132,7 +132,7 @@ class NamespaceApi:
         )
 
     def define(self, name: str, versions: list[Manifest]) -> None:
-        """Have a definition with these versions, and wait until all are served."""
+        """Install a definition with these versions, and wait until all are served."""
         kind = self._client.resources.get(
             api_version="apiextensions.k8s.io/v1", kind="CustomResourceDefinition"
         )
@@ -176,7 +176,7 @@ class NamespaceApi:
                 self.delete(OURS, kind, name)
 
     def status(self, manifest: Manifest) -> Manifest:
-        """A custom resource's status; empty when nothing is told yet."""
+        """Return a custom resource's status; empty when nothing is told yet."""
         object_ = self.get(OURS, manifest["kind"], manifest["metadata"]["name"])
         return dict((object_ or {}).get("status") or {})
 
@@ -188,7 +188,7 @@ class NamespaceApi:
         )
 
     def set_pods(self, name: str, available: int | None = None) -> None:
-        """Say of a Deployment, once it is there, that its pods are; all unless told how many."""
+        """Write an existing Deployment's status: all pods are ready unless a number is given."""
         deployment = eventually(
             lambda: self.get("apps/v1", "Deployment", name), lambda value: value is not None
         )
@@ -204,7 +204,7 @@ class NamespaceApi:
         self.patch("apps/v1", "Deployment", name, {"status": status}, "status")
 
     def create_referenced_objects(self) -> None:
-        """What the examples name: the bucket's objects, NATS' credential, a certificate."""
+        """Create what the examples name: the bucket's objects, NATS' credential, a certificate."""
         self.apply(config_map("img-ingest-s3", BUCKET_NAME="images"))
         self.apply(secret("img-ingest-s3", AWS_ACCESS_KEY_ID="key", AWS_SECRET_ACCESS_KEY="secret"))
         self.apply(secret("nats-dicom-ingest-token-lhllv", token="token"))
@@ -212,10 +212,10 @@ class NamespaceApi:
 
 
 def config_map(name: str, **data: str) -> Manifest:
-    """A ConfigMap."""
+    """Return a ConfigMap."""
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
 
 
 def secret(name: str, **data: str) -> Manifest:
-    """A Secret."""
+    """Return a Secret."""
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}

@@ -24,7 +24,7 @@ def replicas(api: NamespaceApi) -> int:
 
 
 def level(api: NamespaceApi) -> str:
-    """What the Deployment's pods log, to see that a change has come."""
+    """Return the log level of the Deployment's pods, which shows that a change was applied."""
     deployment = api.get("apps/v1", "Deployment", INGESTION)
     assert deployment is not None
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
@@ -32,7 +32,7 @@ def level(api: NamespaceApi) -> str:
 
 
 def applied(api: NamespaceApi, log: str) -> None:
-    """The autoscaled space with another value, and the operator having made it so."""
+    """Apply the autoscaled space with another value, and wait for the operator."""
     api.apply(changed(SPACE, values=SCALING | {"logLevel": log}))
     eventually(lambda: level(api), lambda seen: seen == log)
 
@@ -52,7 +52,7 @@ def test_switching_it_on_takes_no_replica_away_nor_does_what_follows(
 
 
 def owners_of_replicas(api: NamespaceApi) -> set[str]:
-    """The field managers that say the number of replicas."""
+    """Return the field managers that say the number of replicas."""
     deployment = api.get("apps/v1", "Deployment", INGESTION)
     assert deployment is not None
     return {

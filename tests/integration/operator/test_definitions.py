@@ -18,7 +18,7 @@ DEFINITION = f"dimseingestionservices.{GROUP}"
 
 
 def changed(manifest: Manifest, **spec: Any) -> Manifest:
-    """The resource with fields of its spec changed; None takes one out."""
+    """Return the resource with fields of its spec changed; None takes one out."""
     result = copy.deepcopy(manifest)
     result["spec"] = {
         name: content
@@ -96,7 +96,7 @@ def test_open_field_is_kept_as_it_is(api: NamespaceApi) -> None:
 
 @pytest.fixture
 def two_versions(api: NamespaceApi) -> Iterator[None]:
-    """The definition with a second version served, as a later release may have it."""
+    """Yield the definition with a second version served, as a later release may have it."""
     definition = api.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", DEFINITION)
     assert definition is not None
     (first,) = definition["spec"]["versions"]

@@ -17,13 +17,13 @@ RESTARTED = "kubectl.kubernetes.io/restartedAt"
 
 @pytest.fixture
 def made(api: NamespaceApi, operator: ServiceProcess) -> Manifest:
-    """The Deployment of the example's space, as the operator has made it."""
+    """Return the Deployment of the example's space, as the operator has made it."""
     api.apply(SPACE)
     return there(api, DEPLOYMENT)
 
 
 def there(api: NamespaceApi, which: tuple[str, str, str]) -> Manifest:
-    """The object, once it is there and the operator has told of its release."""
+    """Return the object, once it is there and the operator has told of its release."""
     api.wait_for_phase(SPACE, "Pending")
     match = api.get(*which)
     assert match is not None

@@ -14,7 +14,7 @@ SECRET = ("v1", "Secret", "core-catalogue")
 
 @pytest.fixture
 def generated(api: NamespaceApi, operator: ServiceProcess) -> Manifest:
-    """The Secret, once its resource's release is there."""
+    """Return the Secret, once its resource's release is there."""
     api.apply(CORE)
     api.set_pods("core-catalogue")
     api.wait_for_phase(CORE, "Ready")
@@ -34,7 +34,7 @@ def annotations(deployment: Manifest) -> Manifest:
 
 
 def looked_at_again(api: NamespaceApi, size: str) -> None:
-    """Have the resource changed, and wait until its release is what it says now."""
+    """Change the resource, and wait until its release is reconciled."""
     catalogue = CORE["spec"]["values"]["catalogue"] | {"podAnnotations": {"size": size}}
     api.apply(changed(CORE, values={"catalogue": catalogue}))
     eventually(

@@ -43,7 +43,7 @@ def by_name(manifests: Iterable[Manifest]) -> dict[tuple[str, str], Manifest]:
 
 
 def unmarked(manifest: Manifest, resource: Resource) -> Manifest:
-    """Without what tells the operator that it is the resource's."""
+    """Return it without the labels and annotations of the operator."""
     metadata: dict[str, Any] = dict(manifest["metadata"])
     metadata.pop("ownerReferences", None)
     marks = resource.key.labels
@@ -54,7 +54,7 @@ def unmarked(manifest: Manifest, resource: Resource) -> Manifest:
 
 
 def without_generated(manifest: Manifest) -> Manifest:
-    """With the keys alone of what each rendering makes anew."""
+    """Return it with only the keys of values that each rendering generates."""
     if not is_generated(manifest):
         return manifest
     return {**manifest, "data": sorted(manifest["data"])}

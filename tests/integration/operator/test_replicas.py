@@ -19,7 +19,7 @@ Replica = Callable[[str], ServiceProcess]
 
 @pytest.fixture
 def replica(server: ApiServer, api: NamespaceApi, tmp_path: Path) -> Iterator[Replica]:
-    """Makes operators of the test's namespace, not started; what still runs is killed."""
+    """Yield a factory of operators of the test's namespace; running ones are killed at the end."""
     operators: list[ServiceProcess] = []
 
     def made(identity: str) -> ServiceProcess:
@@ -41,7 +41,7 @@ def stored(api: NamespaceApi) -> set[str]:
 
 
 def uids(api: NamespaceApi, resources: list[Manifest]) -> list[str]:
-    """Of the Deployments: the same ones must still be there after a crash."""
+    """Return the UIDs of the Deployments: the same ones must exist after a crash."""
     match = [
         api.get("apps/v1", "Deployment", f"{each['metadata']['name']}-ingestion")
         for each in resources

@@ -21,13 +21,13 @@ INGESTION = "img-ingest-ingestion"
 
 
 def extra(api_version: str, kind: str) -> Manifest:
-    """An object of a kind that the operator has no rights to."""
+    """Return an object of a kind that the operator has no rights to."""
     return {"apiVersion": api_version, "kind": kind, "metadata": {"name": "a"}}
 
 
 @pytest.fixture
 def space(api: NamespaceApi, operator: ServiceProcess) -> Manifest:
-    """The example, Ready."""
+    """Return the example, Ready."""
     api.create_referenced_objects()
     api.apply(CORE)
     api.apply(SPACE)
@@ -334,7 +334,7 @@ def test_nothing_is_written_where_nothing_changes(api: NamespaceApi, space: Mani
 
 
 def _observed(manifest: Manifest) -> tuple[Any, ...]:
-    """What the release says of a Deployment, as far as the edits touch it."""
+    """Return the fields of a Deployment that the edits touch."""
     pod = manifest["spec"]["template"]["spec"]
     return (
         manifest["spec"]["replicas"],

@@ -113,7 +113,7 @@ def unreachable() -> float:
 
 
 def _watched_objects(api: NamespaceApi) -> list[Manifest]:
-    """Every object whose watch is looked after."""
+    """Return every object whose watch is looked after."""
     return [
         {"kind": kind} | match
         for version, kind in (

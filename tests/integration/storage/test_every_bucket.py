@@ -55,7 +55,7 @@ def server(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Se
 
 @pytest.fixture
 def space(request: pytest.FixtureRequest) -> str:
-    """A bucket's name that no other test has."""
+    """Return a bucket's name that no other test has."""
     digest = hashlib.sha256(request.node.nodeid.encode()).hexdigest()
     return f"space-{digest[:20]}"
 

@@ -45,7 +45,7 @@ asyncio.run(main())
 
 
 def growth(at_once: int, *where: str) -> int:
-    """Bytes by which the process has grown at its peak."""
+    """Return the bytes by which the process has grown at its peak."""
     ran = subprocess.run(
         [sys.executable, "-c", PUT_AND_MEASURE, str(SIZE), str(at_once), *where],
         capture_output=True,

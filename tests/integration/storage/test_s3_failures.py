@@ -44,7 +44,7 @@ async def zeros(size: int) -> AsyncIterator[bytes]:
 
 
 async def failures(bucket: Bucket) -> list[Failure]:
-    """What every way to use the bucket fails with."""
+    """Return the failure of each operation on the bucket."""
     calls = [
         bucket.put("small", zeros(10), 10),
         bucket.put("large", zeros(12 * MIB), 12 * MIB),

@@ -28,7 +28,7 @@ class System:
         return Peer("127.0.0.1", self.space.dimse_port)
 
     def objects(self) -> dict[str, Path]:
-        """The objects in the bucket by the digest that leads their key."""
+        """Return the objects in the bucket by the digest that leads their key."""
         return {path.parent.parent.name: path for path in self.space.bucket.rglob("*.dcm")}
 
     def catalogued(self, sop_instance_uid: str) -> bool:

@@ -11,7 +11,7 @@ from harness.modalities import Peer
 
 
 def command(*arguments: str) -> list[str]:
-    """A command line of ours."""
+    """Return a command line of ours."""
     return [sys.executable, "-m", "dimse_ingestion", *arguments]
 
 
@@ -19,7 +19,7 @@ def command(*arguments: str) -> list[str]:
 def standing(
     data: Path, *options: str, host: str = r"127\.0\.0\.1"
 ) -> Iterator[tuple[subprocess.Popen[str], Peer, str]]:
-    """The process, its AE, and the address of its DICOMweb service; `host` is a pattern."""
+    """Yield the process, its AE, and the address of its DICOMweb service; `host` is a pattern."""
     ports = ("--dimse-port", "0", "--http-port", "0")
     with (data.parent / "standalone.log").open("ab") as log:
         process = subprocess.Popen(

@@ -36,12 +36,12 @@ class Secured:
         return Peer("127.0.0.1", self.space.dimse_port)
 
     def give_both(self, token: str) -> None:
-        """Have both sides the same certificate authority and token."""
+        """Give both sides the same certificate authority and token."""
         self.server.put_all(token)
         self.client.put_all(token)
 
     def checked(self, service: ServiceProcess) -> str:
-        """What `check` says."""
+        """Return the output of `check`."""
         ended = subprocess.run(
             command("check", *service.arguments),
             env={"PATH": "/usr/bin:/bin", **service.environment},

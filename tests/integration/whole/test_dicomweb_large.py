@@ -41,7 +41,7 @@ def part(content: Iterable[bytes], *headers: str) -> Iterator[bytes]:
 
 
 def posted(space: StorageSpace, kind: str, *parts: Iterable[bytes]) -> tuple[int, bytes]:
-    """Status and body for a request whose parts are made while it is sent."""
+    """Yield status and body for a request whose parts are made while it is sent."""
 
     def body() -> Iterator[bytes]:
         for each in parts:
@@ -71,7 +71,7 @@ def digest(pieces: Iterable[bytes]) -> str:
 
 
 def read(service: ServiceProcess) -> int:
-    """Bytes the process has read so far, from files and peers."""
+    """Return the bytes the process has read so far, from files and peers."""
     counts = Path(f"/proc/{service.pid}/io").read_text().split()
     return int(counts[counts.index("rchar:") + 1])
 
@@ -136,7 +136,7 @@ def test_a_flood_of_headers_is_refused_and_the_service_stays(
 
 
 def _flooded(peer: socket.socket) -> bytes:
-    """What a request of endless headers is answered, by who reads while writing."""
+    """Return the answer to a request of endless headers, to a client that reads while it writes."""
     peer.sendall(b"GET /dicomweb/studies HTTP/1.1\r\nHost: localhost\r\n")
     for line in repeat(b"X-Header: " + b"x" * 1000 + b"\r\n", 10_000):
         if select([peer], [], [], 0)[0]:

@@ -20,7 +20,7 @@ needs_dcmtk = pytest.mark.skipif(bool(modalities.missing()), reason=modalities.m
 
 
 def named_rightly(path: Path, folder: Path) -> Path:
-    """The file, its meta information naming what the data set is: some of pydicom's don't."""
+    """Return the file with file meta information that names its data set; some lack it."""
     header = dcmread(path, stop_before_pixels=True, force=True)
     meta = header.file_meta
     if meta.get("MediaStorageSOPInstanceUID") == header.SOPInstanceUID:

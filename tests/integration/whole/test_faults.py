@@ -13,7 +13,7 @@ MIB = 2**20
 
 
 def assert_stored(system: System, made: list[MadeInstance], answers: list[Answer]) -> list[Answer]:
-    """Every success is in bucket and catalogue; the answers that were successes."""
+    """Return every success is in bucket and catalogue; the answers that were successes."""
     by_path = {each.path: each for each in made}
     successes = [answer for answer in answers if answer.status == 0]
     objects = system.objects()

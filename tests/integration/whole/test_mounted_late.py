@@ -33,7 +33,7 @@ def nats(tmp_path: Path, tls: ServerTls) -> Iterator[NatsServer]:
 
 @pytest.fixture
 def mounts(tmp_path: Path) -> Path:
-    """Optional volumes whose ConfigMaps and Secrets were not created: empty folders."""
+    """Create empty folders, as for optional volumes whose Secrets do not exist."""
     for name in ("token", "ca", "client", "bucket-config", "bucket-secret", "database"):
         (tmp_path / "mounts" / name).mkdir(parents=True)
     return tmp_path / "mounts"
@@ -70,7 +70,7 @@ def says(service: ServiceProcess, sentence: str) -> None:
 
 
 def readiness_names(service: ServiceProcess) -> list[str]:
-    """What the log says of readiness, in its order."""
+    """Return the log's events about readiness, in order."""
     lines = [json.loads(line) for line in service.lines()]
     return [
         f"{line['event']} {json.dumps(line.get('reason', ''))}"

@@ -32,7 +32,7 @@ IS_DRAWN = """() => {
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The viewer's package, as npm has it."""
+    """Return the viewer's package, as npm has it."""
     folder = tmp_path_factory.mktemp("package")
     npm = shutil.which("npm")
     if not npm:
@@ -52,7 +52,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def registered(archive: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A registry that has the package, and that the environment names."""
+    """Yield a registry that has the package, and that the environment names."""
     path = OHIF.address("")
     with registry({path: archive}) as address:
         monkeypatch.setenv("NPM_CONFIG_REGISTRY", address)
@@ -84,7 +84,7 @@ async def test_a_study_is_drawn_by_the_viewer(tmp_path: Path, registered: str) -
 
 
 async def lists(browser: Browsing, address: str) -> None:
-    """The viewer's own list has the study, and nothing was asked of anybody else."""
+    """Assert that the viewer lists the study, and that no other host got a request."""
     page = browser.page
     await page.goto(f"{address}/viewer/")
     name = str(dcmread(FILES[PLAIN], stop_before_pixels=True).PatientName)

@@ -40,14 +40,14 @@ def engine(path: Path) -> Iterator[Engine]:
 
 
 def locks(path: Path) -> list[str]:
-    """The POSIX locks that this process holds on the file, as the kernel lists them."""
+    """Return the POSIX locks that this process holds on the file, as the kernel lists them."""
     inode = f":{path.stat().st_ino}"
     lines = (line.split() for line in Path("/proc/locks").read_text().splitlines())
     return [each[3] for each in lines if each[4] == str(os.getpid()) and each[5].endswith(inode)]
 
 
 def open_several(engine: Engine) -> None:
-    """Have the pool open connections beside the first, as concurrent queries do."""
+    """Open further connections of the pool, as concurrent queries do."""
     connections: list[Connection] = [engine.connect() for _ in range(5)]
     for each in connections:
         each.execute(text("SELECT 1 FROM objects")).all()

@@ -27,7 +27,7 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def put(bucket: MemoryBucket, number: int) -> str:
-    """Put an instance into the bucket; its key."""
+    """Put an instance into the bucket, and return its key."""
     sop_instance = f"1.2.9.{number}"
     content = data_set(element(0x00080018, "UI", sop_instance), pixels=bytes(1000))
     instance = announced(content, sop_instance=sop_instance)

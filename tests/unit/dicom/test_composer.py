@@ -17,7 +17,7 @@ def bulk(tag: int, vr: str, number: int) -> Element:
 
 
 def written(elements: list[Element], *, encapsulated: bool = False) -> bytes:
-    """The data set, with the values of VALUES where their number is named."""
+    """Return the data set, with the values of VALUES where their number is named."""
     stretches = {
         number: [BulkReference(place, len(part)) for place, part in enumerate(parts)]
         for number, parts in enumerate(VALUES)

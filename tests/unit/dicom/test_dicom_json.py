@@ -46,7 +46,7 @@ def theirs(file: Shipped) -> dict[str, Any]:
 
 
 def plain(attribute: dict[str, Any]) -> object:
-    """A value as both models mean it."""
+    """Return a value as both models mean it."""
     values = attribute.get("Value") or []
     return [_comparable(value) for value in values]
 

@@ -93,7 +93,7 @@ def test_encapsulated_frames_are_those_of_pydicom(path: Path) -> None:
 
 
 def image(number_of_frames: int, pixel_data: bytes) -> bytes:
-    """A data set of 8 by 8 pixels."""
+    """Return a data set of 8 by 8 pixels."""
     frames_text = str(number_of_frames).encode().ljust(10)
     short = [
         (0x0002, b"US", struct.pack("<H", 1)),
@@ -155,7 +155,7 @@ def test_a_table_that_fits_tells_the_first_fragments(code: str) -> None:
 
 
 def jpeg(number: int, length: int = 40) -> bytes:
-    """What begins and ends as a JPEG does, with a thumbnail in an APP segment."""
+    """Return bytes that begin and end as a JPEG does, with a thumbnail in an APP segment."""
     thumbnail = b"\xff\xd8\xff\xe0\x00\x02" + b"\xff\xd9"
     return b"\xff\xd8\xff\xe1\x00\x0a" + thumbnail + bytes([number]) * length + b"\xff\xd9"
 

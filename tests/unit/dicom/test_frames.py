@@ -92,7 +92,7 @@ def stored(
     samples: int = 1,
     colour: str = "MONOCHROME2",
 ) -> frames.ImagePixels:
-    """What is known of square frames of which `length` bytes are stored."""
+    """Return the attributes of square frames of which `length` bytes are stored."""
     return image_pixels(
         [
             element(0x00280002, "US", str(samples)),

@@ -29,7 +29,7 @@ def placeholder(tag: str, vr: str, uri: str) -> Element:
 
 
 def significant(model: object) -> object:
-    """Without empty components at a name's end, and names that have no other."""
+    """Drop empty components at a name's end, and names that have no other."""
     match model:
         case {"vr": "PN", "Value": [*names]}:
             significant_names = [significant(name) for name in names]

@@ -48,7 +48,7 @@ MEANT = [[Element("0008", "0100", "SH", "A")]]
 
 
 def between(data: bytes, syntax: str = EXPLICIT) -> Element:
-    """The one element that is read between two others, which are read as well."""
+    """Return the one element that is read between two others, which are read as well."""
     before, found, after = scan(BEFORE + data + AFTER, syntax)
     assert (before.value, after.value) == ("1.2.3", "4711")
     return found

@@ -50,7 +50,7 @@ def syntax_of(path: Path) -> str:
 
 
 def inflated(file: Shipped) -> bytes:
-    """What offsets count in."""
+    """Return the inflated data set, in which offsets count."""
     data_set = data_set_of(file.path)
     if syntax_of(file.path) != DEFLATED:
         return data_set
@@ -58,7 +58,7 @@ def inflated(file: Shipped) -> bytes:
 
 
 def assert_alike(mine: list[Element], theirs: Dataset, data_set: bytes) -> None:
-    """All elements of one data set or item are pydicom's, private VRs it knows by name aside."""
+    """Assert that all elements are pydicom's, except private VRs that it knows by name."""
     found = by_tag(mine)
     for each in theirs:
         if each.tag.element == 0 or each.tag == 0xFFFCFFFC or each.tag.group in (2, 4, 6):
@@ -147,7 +147,7 @@ def test_one_byte_at_a_time_changes_nothing(file: Shipped) -> None:
 
 
 def read_of_the_beginning(data_set: bytes, syntax: str) -> list[Element]:
-    """What can be read of it, nothing where that is told to end early."""
+    """Return the elements before the end; none where the scanner reports an early end."""
     try:
         return scan(data_set, syntax)
     except DimseFailure:

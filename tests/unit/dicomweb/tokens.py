@@ -48,7 +48,7 @@ def issuer(keys: list[SigningKey]) -> Iterator[str]:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with served(Published) as address:
         yield f"{address}/keys"

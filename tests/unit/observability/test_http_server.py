@@ -46,7 +46,7 @@ class Serving:
         return Connection(*await asyncio.open_connection("127.0.0.1", self.port))
 
     async def begin_to_end(self) -> asyncio.Task[None]:
-        """Have it end; gives the end, once nobody new is let in."""
+        """Start its end; return the task once no new connection is accepted."""
         end = asyncio.create_task(self.stack.aclose())
         while await self._lets_in():
             pass

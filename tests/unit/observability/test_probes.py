@@ -71,7 +71,7 @@ async def test_a_draining_service_is_not_ready(health: Health, port: int) -> Non
 
 
 def take_logged(lines: io.StringIO) -> list[tuple[str, object]]:
-    """What was logged since it was last asked for."""
+    """Return what was logged since the last call."""
     result = [json.loads(line) for line in lines.getvalue().splitlines()]
     lines.seek(lines.truncate(0))
     return [(line["event"], line.get("reason")) for line in result]

@@ -19,7 +19,7 @@ KEYS = (element(NAME, "PN"), element(STUDY_UID, "UI"), element(STUDY_DATE, "DA")
 
 
 def instance(number: int, *changed: Element) -> list[Element]:
-    """One of a study of its own."""
+    """Return one of a study of its own."""
     own = (
         element(0x00080018, "UI", f"1.2.9.{number}"),
         element(STUDY_UID, "UI", f"1.2.3.{number}"),

@@ -63,7 +63,7 @@ def halves(number: int) -> list[bytes]:
 
 
 def offsets(code: str, *fragment: int) -> bytes:
-    """Offsets of fragments that are halves."""
+    """Return offsets of fragments that are halves."""
     return struct.pack(code, *[n // 2 * 76 + n % 2 * 38 for n in fragment])
 
 

@@ -103,7 +103,7 @@ async def test_an_object_that_does_not_exist_raises_key_error() -> None:
 
 
 def shipped_files() -> list[bytes]:
-    """What pydicom ships, as far as it has file meta information that tells its length."""
+    """Return pydicom's files whose file meta information has its length."""
     paths = (Path(pydicom.__file__).parent / "data").rglob("*.dcm")
     contents = [path.read_bytes() for path in sorted(paths)]
     return [each for each in contents if each[128:132] == b"DICM" and each[136:138] == b"UL"]

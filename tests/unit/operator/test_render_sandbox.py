@@ -26,7 +26,7 @@ CIRCLE = "apiVersion: v1\nkind: A\nmetadata: {name: a}\ndata: &a [*a]"
 
 
 def aliases(levels: int) -> str:
-    """A million of something for each six levels."""
+    """Return a million of something for each six levels."""
     lines = [
         f"  a{each + 1}: &a{each + 1} [{', '.join([f'*a{each}'] * 10)}]" for each in range(levels)
     ]

@@ -99,7 +99,7 @@ def test_manifests_are_those_of_a_values_file(which: str) -> None:
 
 
 def without_generated(manifests: Iterable[Manifest]) -> list[Manifest]:
-    """With the keys alone of what each rendering makes anew."""
+    """Return it with only the keys of values that each rendering generates."""
     return [
         each | {"data": sorted(each["data"])} if is_generated(each) else each for each in manifests
     ]

@@ -25,7 +25,7 @@ def files(tmp_path: Path, authority: trustme.CA) -> dict[str, Path]:
 
 
 def handshake(server: ssl.SSLContext, client: ssl.SSLContext) -> str:
-    """The version both agree on, over memory."""
+    """Return the version both agree on, over memory."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     here = server.wrap_bio(to_server, to_client, server_side=True)
     there = client.wrap_bio(to_client, to_server, server_hostname="localhost")

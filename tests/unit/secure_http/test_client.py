@@ -12,7 +12,7 @@ from tests.catalogue_secret import CatalogueSecret
 
 
 def sent(auth: BearerToken, *taken: str) -> list[str]:
-    """The headers of the requests that it takes until one of `taken` is sent."""
+    """Return the headers of the requests that it takes until one of `taken` is sent."""
     headers: list[str] = []
     flow = auth.auth_flow(httpx2.Request("POST", "https://core"))
     request = next(flow)

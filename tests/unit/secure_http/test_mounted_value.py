@@ -11,7 +11,7 @@ __all__ = ["lines"]
 
 
 def reading(*values: str | None) -> Callable[[], str]:
-    """Each value in turn; None stands for a Secret that is gone."""
+    """Return each value in turn; None stands for a Secret that is gone."""
     left = iter(values)
 
     def read() -> str:

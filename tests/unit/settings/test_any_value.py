@@ -36,7 +36,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def judged(service: type[ServiceSettings], file: Path | None = None) -> tuple[str, ...]:
-    """The sentences that the settings are refused with; none when they are taken."""
+    """Return the sentences that the settings are refused with; none when they are taken."""
     try:
         service.load(file)
     except ConfigurationMistake as mistake:

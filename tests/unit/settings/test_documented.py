@@ -28,7 +28,7 @@ PAGE = (Path(__file__).parents[3] / "docs" / "operating.md").read_text(encoding=
 
 
 def metric_names() -> set[str]:
-    """As /metrics shows them; a histogram by the name before `_bucket`."""
+    """Return the names in /metrics; a histogram's without `_bucket`."""
     match = [each for each in vars(metrics).values() if isinstance(each, MetricWrapperBase)]
     families = [family for each in match for family in each.collect()]
     return {each.name + ("_total" if each.type == "counter" else "") for each in families}

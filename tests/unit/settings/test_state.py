@@ -8,7 +8,7 @@ from dimse_ingestion.settings.state import state_directory
 
 @pytest.fixture(autouse=True)
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A user with a home who may not write to the system's folder."""
+    """Simulate a user with a home who may not write to the system's folder."""
     monkeypatch.delenv("STATE_DIRECTORY", raising=False)
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))

@@ -45,7 +45,7 @@ FOLDERS = ["instances/ab/abcd/1.2", "instances/ab/abcd", "instances/ab", "instan
 
 @pytest.fixture
 def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What was synced or renamed, in order."""
+    """Return what was synced or renamed, in order."""
     done: list[str] = []
     fsync, replace = os.fsync, os.replace
 

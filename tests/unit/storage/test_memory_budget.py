@@ -4,7 +4,7 @@ from dimse_ingestion.storage.memory_budget import MemoryBudget
 
 
 async def settled() -> None:
-    """Let every task go as far as it can."""
+    """Let every task run until it waits."""
     for _ in range(20):
         await asyncio.sleep(0)
 

@@ -227,7 +227,7 @@ class ClientServerPair:
         self.replicas[index].subscriptions.clear()
 
     def hang(self, index: int) -> None:
-        """Let a replica ignore and send nothing, while the server keeps its subscriptions."""
+        """Make a replica ignore and send nothing, while the server keeps its subscriptions."""
         for subscription in self.replicas[index].subscriptions:
             subscription.take = lambda _: None
         self.replicas[index].publish = lambda *_, **__: None  # type: ignore[method-assign] # sends nothing

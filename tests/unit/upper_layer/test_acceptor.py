@@ -36,7 +36,7 @@ class Requestor:
         await self.writer.drain()
 
     async def receive(self) -> tuple[int, bytes]:
-        """Type and content of the next PDU."""
+        """Return type and content of the next PDU."""
         async with asyncio.timeout(10):
             header = await self.reader.readexactly(6)
             return header[0], await self.reader.readexactly(int.from_bytes(header[2:]))

@@ -73,7 +73,7 @@ class Acceptor:
         return self
 
     def take_answers(self) -> list[str]:
-        """What was sent since the last look: PDUs by name, responses by status, aborts by cause."""
+        """Return what was sent since the last call: names of PDUs, statuses, causes of aborts."""
         answers: list[str] = []
         values = bytearray()
         for found in PduReader(2**17).feed(memoryview(bytes(self.wire.written))):

@@ -17,7 +17,7 @@ LONGEST = 16384
 def read(
     pieces: Iterable[bytes], longest: int = LONGEST
 ) -> tuple[list[PduType], list[tuple[int, bool, bytes]]]:
-    """The PDUs, and the values they carried put together: (context, is command, content)."""
+    """Return the PDUs, and the values they carried put together: (context, is command, content)."""
     reader, types, values, open_value = PduReader(longest), [], [], bytearray()
     for piece in pieces:
         for found in reader.feed(memoryview(piece)):

@@ -20,7 +20,7 @@ FILES = {
 
 
 def packed(files: Mapping[str, bytes], *others: tarfile.TarInfo) -> bytes:
-    """An archive of these files, and of entries without content."""
+    """Return an archive of these files, and of entries without content."""
     out = BytesIO()
     with tarfile.open(fileobj=out, mode="w:gz") as archive:
         for name, content in files.items():
@@ -33,13 +33,13 @@ def packed(files: Mapping[str, bytes], *others: tarfile.TarInfo) -> bytes:
 
 
 def package_of(archive: bytes) -> Package:
-    """The package that this archive is."""
+    """Return the package that this archive is."""
     return Package("@ohif/app", "1.2.3", len(archive), sha512(archive).hexdigest())
 
 
 @contextmanager
 def registry(archives: Mapping[str, bytes | Path]) -> Iterator[str]:
-    """The address of a registry that has these archives, by their paths."""
+    """Yield the address of a registry that has these archives, by their paths."""
 
     class Registry(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -51,7 +51,7 @@ def registry(archives: Mapping[str, bytes | Path]) -> Iterator[str]:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with served(Registry) as address:
         yield address

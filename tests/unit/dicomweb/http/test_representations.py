@@ -48,7 +48,7 @@ def test_xml_is_one_part_for_each(number: int) -> None:
 
 
 def large() -> list[Element]:
-    """Some thousand elements, in one sequence of many items, one item of many elements."""
+    """Return some thousand elements, in one sequence of many items, one item of many elements."""
     code = Element("0008", "0100", "SH", "A")
     bulk = Element("0042", "0011", "OB", bulk=BulkReference(0, 9))
     many = [element(0x00410000 + number, "LO", str(number)) for number in range(1, 1800)]

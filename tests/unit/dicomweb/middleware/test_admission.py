@@ -47,7 +47,7 @@ class Client:
 
 
 async def service(scope: Scope, receive: Receive, send: Send) -> None:
-    """Reads at most 100 kB of a body and responds."""
+    """Read at most 100 kB of a body and respond."""
     length = 0
     try:
         async for data in Request(scope, receive).stream():

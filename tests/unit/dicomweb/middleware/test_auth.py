@@ -20,7 +20,7 @@ class KnownKeys(SigningKeys):
         self._keys = {each.key_id: jwt.PyJWK(each.published()) for each in keys}
 
     async def _fetch(self, key_id: str) -> None:
-        """Nothing new."""
+        """Fetch nothing new."""
 
 
 def request_with(authorization: str, path: str = "/dicomweb/studies") -> Request:

@@ -75,7 +75,7 @@ async def test_every_image_is_decoded_as_by_pydicom_and_rendered(path: Path) -> 
 
 
 def greys(values: list[int], *more: Element, photometric: str = "MONOCHROME2") -> DecodeJob:
-    """A frame of one row of 16 bits, signed; an element of `more` takes its tag's place."""
+    """Return a frame of one row of 16 bits, signed; an element of `more` takes its tag's place."""
     elements = [
         element(0x00280002, "US", "1"),
         element(0x00280004, "CS", photometric),
@@ -318,7 +318,7 @@ def test_strips_are_scaled_by_the_range_of_the_whole_image(monkeypatch: pytest.M
 
 
 def rle(*segments: bytes) -> bytes:
-    """A frame of rows of one value each, PackBits (PS3.5 annex G)."""
+    """Return a frame of rows of one value each, PackBits (PS3.5 annex G)."""
     ends = [64 + sum(map(len, segments[:n])) for n in range(len(segments))]
     ends += [0] * (15 - len(segments))
     return struct.pack("<16I", len(segments), *ends) + b"".join(segments)

@@ -101,7 +101,7 @@ async def test_a_decode_that_exceeds_its_timeout_fails_and_the_next_one_succeeds
 
 
 def jpeg_of(side: int) -> bytes:
-    """A JPEG of a few bytes whose header claims a square image."""
+    """Return a JPEG of a few bytes whose header claims a square image."""
     header = struct.pack(">BBHBHHB", 0xFF, 0xC0, 11, 8, side, side, 1) + b"\x01\x11\x00"
     tables = b"\xff\xdb\x00\x43\x00" + b"\1" * 64 + b"\xff\xc4\x00\x14\x00\1" + bytes(16)
     scan = b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00" + bytes(20)

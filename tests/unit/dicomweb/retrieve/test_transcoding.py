@@ -76,7 +76,7 @@ async def test_samples_in_fragments_become_native(tmp_path: Path) -> None:
 
 
 def rle(*values: int) -> bytes:
-    """256 pixels of each value, of one byte."""
+    """Return 256 pixels of each value, of one byte."""
     run = b"".join(struct.pack("bB", -127, value) * 2 for value in values)
     return struct.pack("<16I", 1, 64, *[0] * 14) + run
 
