@@ -110,13 +110,14 @@ class SpooledDataSet:
         if self._spilling:
             return os.pread(self._file, length, offset)
         first, start = divmod(offset, _BLOCK)
-        data = bytearray()
+        parts = []
         for block in self._blocks[first:]:
-            data += memoryview(block.content)[start : start + length - len(data)]
-            start = 0
-            if len(data) == length:
+            part = memoryview(block.content)[start : start + length]
+            parts.append(part)
+            start, length = 0, length - len(part)
+            if not length:
                 break
-        return bytes(data)
+        return b"".join(parts)
 
     def close(self) -> None:
         """Release memory and disk as soon as no thread uses them; harmless if repeated."""

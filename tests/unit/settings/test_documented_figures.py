@@ -26,9 +26,10 @@ from dimse_ingestion.settings import (
 from dimse_ingestion.settings.service import ServiceSettings
 from dimse_ingestion.spooling.spool import Limits as SpoolLimits
 from dimse_ingestion.storage.object_store import PART_SIZE
+from dimse_ingestion.transport.client.client import SLOW_LINE
 from dimse_ingestion.transport.nats.options import NatsOptions
 from dimse_ingestion.transport.protocol import find
-from dimse_ingestion.transport.protocol.codec import HEADROOM, MAXIMUM_CHUNK
+from dimse_ingestion.transport.protocol.codec import HEADROOM, MAXIMUM_CHUNK, MAXIMUM_INLINE
 from dimse_ingestion.transport.protocol.timeouts import Timeouts
 from dimse_ingestion.transport.server import result_cache
 from dimse_ingestion.transport.server.flow_limits import FlowLimits
@@ -117,6 +118,10 @@ def test_times_of_the_transport_are_those_of_the_code() -> None:
     assert documented == {field.default for field in fields}
 
 
+def test_the_time_for_an_open_with_its_data_set_is_that_of_the_code() -> None:
+    assert f"{SLOW_LINE // 1024} KiB/s" in section(TRANSPORT, "Times and sizes")
+
+
 def test_busy_pause_and_kept_results_are_those_of_the_code() -> None:
     text = section(TRANSPORT, "Times and sizes")
     assert re.search(rf"busy.*\| {Timeouts().busy_retry_after:g} s \|", text)
@@ -128,6 +133,7 @@ def test_sizes_of_the_transport_are_those_of_the_code() -> None:
     allowed = FlowLimits()
     sizes = (
         f"{MAXIMUM_CHUNK // 1024} KiB",
+        f"{MAXIMUM_INLINE // 1024} KiB",
         f"{HEADROOM // 1024} KiB",
         f"{allowed.window // 2**20} MiB",
         f"{allowed.total_window // 2**20} MiB",

@@ -57,6 +57,43 @@ def test_a_small_instance_takes_one_round_trip() -> None:
     run_in_virtual_time(it())
 
 
+@pytest.mark.parametrize(("size", "chunks"), [(512 * KIB + 20_000, 0), (640 * KIB, 2)])
+def test_an_image_of_a_ct_takes_one_round_trip(size: int, chunks: int) -> None:
+    async def it() -> None:
+        replica = FakeOperations()
+        limits = FlowLimits()
+        async with client_server_pair(replica, maximum_payload=KIB**2, limits=limits) as both:
+            assert (await both.store(patterned_bytes(size))).status == Status.SUCCESS
+            assert (both.bus.kinds["STORE"], both.bus.kinds["DATA"]) == (1, chunks)
+        assert replica.stored == [patterned_bytes(size)]
+
+    run_in_virtual_time(it())
+
+
+def test_an_open_with_its_data_set_is_not_sent_twice_over_a_slow_line() -> None:
+    async def it() -> None:
+        replica = FakeOperations()
+        size = 512 * KIB
+        async with client_server_pair(replica, maximum_payload=KIB**2) as both:
+            both.bus.delivery_delays = lambda message: (len(message.body) / (200 * KIB),)
+            assert (await both.store(patterned_bytes(size))).status == Status.SUCCESS
+            assert both.bus.kinds["STORE"] == 1
+
+    run_in_virtual_time(it())
+
+
+def test_a_lost_open_with_its_data_set_is_sent_again() -> None:
+    async def it() -> None:
+        replica = FakeOperations()
+        async with client_server_pair(replica, maximum_payload=KIB**2) as both:
+            both.bus.delivery_delays = drop("STORE", first=1)
+            assert (await both.store(patterned_bytes(512 * KIB))).status == Status.SUCCESS
+            assert clock() < 6
+        assert replica.stored == [patterned_bytes(512 * KIB)]
+
+    run_in_virtual_time(it())
+
+
 def test_a_stored_instance_is_not_sent_again() -> None:
     async def it() -> None:
         known_results = StoreResult(status=0, key="k", duplicate=True)

@@ -4,10 +4,13 @@ It builds the open of each service and converts the end of an operation into its
 are in `retry`, the stream of a query in `find_client`.
 """
 
+from contextlib import suppress
+from dataclasses import replace
+
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.failures import Unavailable
-from dimse_ingestion.transport.carrier import Carrier
+from dimse_ingestion.transport.carrier import Carrier, CarrierDown
 from dimse_ingestion.transport.client.attempt import Attempt, StoreAttempt
 from dimse_ingestion.transport.client.find_client import CarrierFindStream
 from dimse_ingestion.transport.client.inboxes import Inboxes
@@ -19,6 +22,7 @@ from dimse_ingestion.transport.protocol.codec import (
     Reject,
     chunk_size,
     encode,
+    inline_size,
 )
 from dimse_ingestion.transport.protocol.messages import (
     EchoRequest,
@@ -32,6 +36,8 @@ from dimse_ingestion.transport.protocol.store_sender import StoreSender
 from dimse_ingestion.transport.protocol.subjects import Subjects
 from dimse_ingestion.transport.protocol.timeouts import Timeouts
 
+SLOW_LINE = 256 * 1024
+"""Bytes per second at which an open with its data set still arrives before it is sent again."""
 _INLINE_OVERHEAD = 16  # bytes that msgpack and the field name add to an inline data set
 
 
@@ -87,17 +93,29 @@ class CarrierClient:
     async def _run_store_attempt(
         self, operation: Operation, open_: StoreOpen, source: Source
     ) -> Outcome:
-        retrier = self._retrier
-        chunk = chunk_size(self._carrier.maximum_payload)
-        machine = StoreSender(open_.size, open_.sha256, chunk, retrier.timeouts, retrier.now())
-        attempt = StoreAttempt(self._carrier, self._inboxes.new(), machine, source)
-        return await retrier.run_attempt(operation, attempt, _build_open(open_, source, chunk))
+        retrier, carrier = self._retrier, self._carrier
+        with suppress(CarrierDown):  # the attempt itself finds that out
+            await carrier.wait_writable()
+        opening = _build_open(open_, source, inline_size(carrier.maximum_payload))
+        timeouts = _timeouts(opening, retrier.timeouts)
+        chunk = chunk_size(carrier.maximum_payload)
+        machine = StoreSender(open_.size, open_.sha256, chunk, timeouts, retrier.now())
+        attempt = StoreAttempt(carrier, self._inboxes.new(), machine, source)
+        return await retrier.run_attempt(operation, attempt, opening)
 
 
-def _build_open(open_: StoreOpen, source: Source, chunk: int) -> OpenStore:
-    """Return the open, with the data set inline if both fit into one chunk."""
+def _timeouts(opening: OpenStore, timeouts: Timeouts) -> Timeouts:
+    """Give an open more time by the length of its data set, which may still be on its way."""
+    if opening.inline is None:
+        return timeouts
+    seconds = timeouts.open_timeout + opening.open.size / SLOW_LINE
+    return replace(timeouts, open_timeout=seconds)
+
+
+def _build_open(open_: StoreOpen, source: Source, most: int) -> OpenStore:
+    """Return the open, with the data set inline if both fit into `most` bytes."""
     bare = OpenStore(open=open_)
-    if open_.size + len(encode(bare)[1]) + _INLINE_OVERHEAD > chunk:
+    if open_.size + len(encode(bare)[1]) + _INLINE_OVERHEAD > most:
         return bare
     return OpenStore(open=open_, inline=source.read(0, open_.size))
 

@@ -14,6 +14,7 @@ from nats.errors import ProtocolError
 
 _LINE_END = b"\r\n"
 _MAX_LINE = 1024 * 1024  # bytes; an INFO names every server of a cluster
+_LONG_BODY = 32 * 1024  # bytes missing; a shorter rest is appended to the buffer
 _MESSAGES_PER_TURN = 128
 """Messages after which other tasks may run, so that many small ones do not block the loop."""
 
@@ -47,10 +48,13 @@ class Parser:
         self._buffer = bytearray()
         self._fields: list[bytes] = []
         self._headers = self._total = 0
+        self._header_block = b""
+        self._pieces: list[bytes] = []  # of a long body, which is joined once
+        self._missing = 0  # bytes of that body
 
     async def parse(self, data: bytes) -> None:
         """Parse the next bytes. Raises ProtocolError for data that no server sends."""
-        self._buffer += data
+        self._buffer += self._collect(data) if self._missing else data
         while await (self._read_message() if self._fields else self._read_line()):
             pass
 
@@ -96,19 +100,42 @@ class Parser:
 
     async def _read_message(self) -> bool:
         """Pass on one message; return whether it was complete."""
-        total = self._total
-        if len(self._buffer) < total + len(_LINE_END):
+        if self._missing or len(self._buffer) < self._length_left:
+            self._collect_long_body()
             return False
-        headers = bytes(self._buffer[: self._headers]) if self._headers else None
-        body = bytes(self._buffer[self._headers : total])
-        del self._buffer[: total + len(_LINE_END)]
+        headers, body = self._header_block, b"".join(self._pieces)
+        if not self._pieces:
+            headers = bytes(self._buffer[: self._headers])
+            body = bytes(memoryview(self._buffer)[self._headers : self._total])
+        del self._buffer[: self._length_left]
         subject, number, *reply = self._fields
-        self._fields = []
+        self._fields, self._pieces = [], []
         await self._handler._process_msg(
-            int(number), subject, reply[0] if reply else b"", body, headers
+            int(number), subject, reply[0] if reply else b"", body, headers or None
         )
         await self._yield_to_others()
         return True
+
+    @property
+    def _length_left(self) -> int:
+        """Return how many bytes the buffer must hold to complete the message."""
+        return len(_LINE_END) + (0 if self._pieces else self._total)
+
+    def _collect_long_body(self) -> None:
+        """Collect the pieces of a long body, of which the buffer has the beginning."""
+        missing = self._total - len(self._buffer)
+        if not self._pieces and self._headers <= len(self._buffer) and missing > _LONG_BODY:
+            self._header_block = bytes(self._buffer[: self._headers])
+            self._pieces = [bytes(memoryview(self._buffer)[self._headers :])]
+            self._missing = missing
+            self._buffer.clear()
+
+    def _collect(self, data: bytes) -> bytes:
+        """Take what belongs to the long body, and return the rest."""
+        piece, rest = data[: self._missing], data[self._missing :]
+        self._pieces.append(piece)
+        self._missing -= len(piece)
+        return rest
 
     async def _yield_to_others(self) -> None:
         self._messages += 1

@@ -29,6 +29,8 @@ HEADROOM = 4 * 1024
 """Bytes of a message reserved for headers: the server closes a connection that sends more than
 its maximum payload."""
 MAXIMUM_CHUNK = 512 * 1024
+MAXIMUM_INLINE = 640 * 1024
+"""Bytes of an open with its data set: a CT image of 512 x 512 pixels and its header fit."""
 _MAX_OFFSET_DIGITS = 18  # digits
 
 _Position = Annotated[int, msgspec.Meta(ge=0)]
@@ -207,6 +209,11 @@ _DECODE_ERRORS = (
 def chunk_size(maximum_payload: int) -> int:
     """Return how many bytes of body fit into a message of at most `maximum_payload` bytes."""
     return max(1, min(MAXIMUM_CHUNK, maximum_payload - HEADROOM))
+
+
+def inline_size(maximum_payload: int) -> int:
+    """Return how many bytes of body an open may have on a connection with that payload."""
+    return max(1, min(MAXIMUM_INLINE, maximum_payload - HEADROOM))
 
 
 def encode(message: Message) -> tuple[dict[str, str], bytes]:

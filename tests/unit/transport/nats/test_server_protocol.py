@@ -71,6 +71,54 @@ async def test_one_byte_at_a_time_changes_nothing() -> None:
     assert await parsed(*(LINES[at : at + 1] for at in range(len(LINES)))) == READ
 
 
+LONG = bytes(range(256)) * 800
+LONG_LINES = (
+    LINES
+    + b"MSG A.b 7 %d\r\n%b\r\n" % (len(LONG), LONG)
+    + b"HMSG A.b 8 R.x 12 %d\r\nNATS/1.0\r\n\r\n%b\r\n" % (12 + len(LONG), LONG)
+    + LINES
+)
+LONG_READ = [
+    *READ,
+    ("message", 7, b"A.b", b"", LONG, None),
+    ("message", 8, b"A.b", b"R.x", LONG, b"NATS/1.0\r\n\r\n"),
+    *READ,
+]
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.integers(0, len(LONG_LINES)), max_size=12))
+def test_long_messages_may_be_cut_anywhere(cuts: list[int]) -> None:
+    places = [0, *sorted(cuts), len(LONG_LINES)]
+
+    async def read() -> None:
+        pieces = [LONG_LINES[start:end] for start, end in itertools.pairwise(places)]
+        assert await parsed(*pieces) == LONG_READ
+
+    run_in_virtual_time(read())
+
+
+@pytest.mark.parametrize("place", ["headers", "body", "line end"])
+async def test_a_long_message_may_be_cut_by_one_byte_at_each_boundary(place: str) -> None:
+    start = LONG_LINES.index(b"HMSG A.b 8")
+    head = LONG_LINES.index(b"\r\n", start) + 2
+    boundary = {"headers": head, "body": head + 12, "line end": head + 12 + len(LONG)}[place]
+    for shift in (-1, 0, 1, 2):
+        cut = boundary + shift
+        assert await parsed(LONG_LINES[:cut], LONG_LINES[cut:]) == LONG_READ
+        step = LONG_LINES[cut : cut + 1]
+        assert await parsed(LONG_LINES[:cut], step, LONG_LINES[cut + 1 :]) == LONG_READ
+
+
+async def test_a_reset_drops_a_long_message_in_part() -> None:
+    recording = Recording()
+    parser = Parser(recording)
+    await parser.parse(LONG_LINES[len(LINES) : len(LINES) + 100_000])
+    parser.reset()
+    await parser.parse(LINES)
+    assert recording.read == READ
+
+
 @pytest.mark.parametrize(
     "name", [b"A.\x0bx", b"A.\x0cx", b"A.\rx", b"A.\xff", b"A.\x85", b"A.\x1c"]
 )
