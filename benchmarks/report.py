@@ -42,6 +42,8 @@ class Results:
     """Before and after: more before than a few tenths means that others used the machine."""
     machine: Mapping[str, str]
     rows: Sequence[Row] = field(default_factory=list)
+    failures: Sequence[str] = ()
+    """Families that ended early; what was measured until then is in `rows`."""
 
 
 def write(results: Results, folder: Path) -> None:
@@ -49,7 +51,7 @@ def write(results: Results, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.json").write_text(json.dumps(asdict(results), indent=1) + "\n")
     (folder / "table.md").write_text(document(results))
-    (folder / "chart.svg").write_text(draw(results.rows, _origin(results)))
+    (folder / "chart.svg").write_text(draw(results.rows, ", ".join(origin(results).values())))
 
 
 def read(folder: Path) -> Results:
@@ -62,12 +64,14 @@ def read(folder: Path) -> Results:
 def document(results: Results) -> str:
     """Return the Markdown page."""
     before, after = results.load_average
-    facts = {
+    facts: dict[str, str] = {
         "date": results.date,
         "form": f"{results.plan}, {results.seconds / 60:.0f} minutes",
         "load average": f"{before} before, {after} after",
         **results.machine,
     }
+    if results.failures:
+        facts["not measured to the end"] = ", ".join(results.failures)
     lines = ["# Benchmarks", "", _INTRODUCTION, "", "| | |", "|---|---|"]
     lines += [f"| {name} | {value} |" for name, value in facts.items()]
     for family, rows in groupby(results.rows, lambda row: row.family):
@@ -133,7 +137,10 @@ def figure(value: float) -> str:
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def _origin(results: Results) -> str:
-    machine = results.machine
-    parts = [results.date, machine.get("processor", ""), machine.get("file system", "")]
-    return ", ".join(part for part in parts if part)
+def origin(results: Results) -> dict[str, str]:
+    """Return when and where the results were measured, and how busy the machine was before."""
+    return {
+        "on": results.date,
+        "with": results.machine.get("processor", "an unknown processor"),
+        "load average before": results.load_average[0],
+    }

@@ -59,13 +59,17 @@ def rows(plan: Plan, senders: Senders, selection: Selection) -> Iterator[list[Ro
     for size in plan.catalogue_sizes:
         cases = [f"{protocol}, {each}" for protocol in _PROTOCOLS for each in _questions_at(size)]
         wanted = [case for case in cases if selection.wants(FAMILY, case)]
-        records = selection.wants(recording.FAMILY, recording.case_name(size))
-        if wanted or records:
-            yield from _rows_at(plan, senders, size, wanted, records=records)
+        batches = [
+            each
+            for each, case in recording.case_names(size).items()
+            if selection.wants(recording.FAMILY, case)
+        ]
+        if wanted or batches:
+            yield from _rows_at(plan, senders, size, wanted, batches)
 
 
 def _rows_at(
-    plan: Plan, senders: Senders, size: int, wanted: list[str], *, records: bool
+    plan: Plan, senders: Senders, size: int, wanted: list[str], batches: list[int]
 ) -> Iterator[list[Row]]:
     identity = senders.new_identity(images_a_study=1)
     with tempfile.TemporaryDirectory(prefix="bench-") as name, ExitStack() as stack:
@@ -81,9 +85,9 @@ def _rows_at(
                 if case in wanted:
                     contestants = _contestants(systems, searching, question, plan.queries)
                     yield measure(FAMILY, case, contestants, plan.rounds, ORTHANC)
-        if records:
+        for a_request in batches:
             events = Events(senders.new_identity(images_a_study=1))
-            yield recording.measure_recording(ours, events, size, plan)
+            yield recording.measure_recording(ours, events, size, a_request, plan)
 
 
 def _questions_at(size: int) -> list[str]:
