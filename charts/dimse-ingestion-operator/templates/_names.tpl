@@ -15,7 +15,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
-{{/* The metadata of an object of the release; `suffix` goes behind its name. */}}
+{{/* The metadata of an object of the release; `suffix` follows its name. */}}
 {{- define "dimse-ingestion-operator.metadata" -}}
 name: {{ include "dimse-ingestion-operator.fullname" .root }}{{ .suffix | default "" }}
 namespace: {{ .namespace | default .root.Release.Namespace | quote }}
@@ -28,7 +28,7 @@ labels:
 {{- .Values.serviceAccount.name | default $made }}
 {{- end }}
 
-{{/* Tag or digest is looked for behind the last slash: a registry's port is no tag. */}}
+{{/* A tag or digest follows the last slash: a registry's port is no tag. */}}
 {{- define "dimse-ingestion-operator.image" -}}
 {{- $last := splitList "/" .image | last }}
 {{- if or (contains ":" $last) (contains "@" $last) }}

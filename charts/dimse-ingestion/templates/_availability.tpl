@@ -10,8 +10,8 @@
 {{/* What a Deployment says of its replicas. With an autoscaler nothing: the number is its own. But
      what Helm once wrote and then leaves out, Kubernetes makes 1: as long as the field is Helm's, the
      number there is now is written. It is no longer Helm's once the autoscaler has changed it; to
-     write it then would be a conflict, which ends the upgrade. Without server-side apply nobody
-     knows whose it is: it is always written. Where nothing is looked up (`helm template`, Argo CD,
+     write it then would be a conflict, which ends the upgrade. Without server-side apply the owner is
+     unknown: it is always written. Where nothing is looked up (`helm template`, Argo CD,
      the operator) it is left out: a number written there would undo the scaling at each sync. */}}
 {{- define "dimse-ingestion.replicas" -}}
 {{- $scaling := (index .root.Values .component).autoscaling }}

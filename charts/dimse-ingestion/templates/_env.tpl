@@ -40,7 +40,7 @@
 {{- end }}
 
 {{/* Volumes and mounts are lists of {name, mountPath, and a volume's source}; `volumes` and
-     `volumeMounts` part them. What may be missing is optional: readiness tells about it. */}}
+     `volumeMounts` part them. What may be missing is optional: readiness reports it. */}}
 {{- define "dimse-ingestion.mounts.nats" -}}
 {{- if .secret }}
 - name: nats-token

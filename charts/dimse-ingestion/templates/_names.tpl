@@ -9,7 +9,7 @@
 {{- . | trunc 46 | trimSuffix "-" }}
 {{- end }}
 
-{{/* Of a dict of root and component; `suffix` tells a second object of a kind. */}}
+{{/* Of a dict of root and component; `suffix` distinguishes a second object of a kind. */}}
 {{- define "dimse-ingestion.name" -}}
 {{- printf "%s-%s%s" (include "dimse-ingestion.fullname" .root) .component (.suffix | default "") }}
 {{- end }}
@@ -54,7 +54,7 @@ annotations:
 {{- end }}
 {{- end }}
 
-{{/* Tag or digest is looked for behind the last slash: a registry's port is no tag. */}}
+{{/* A tag or digest follows the last slash: a registry's port is no tag. */}}
 {{- define "dimse-ingestion.image" -}}
 {{- $last := splitList "/" .Values.image | last }}
 {{- if or (contains ":" $last) (contains "@" $last) }}

@@ -1,5 +1,5 @@
 {{/* A component's Service, from a dict of root, component and ports (YAML); `service` is its values,
-     `suffix` goes behind its name. */}}
+     `suffix` follows its name. */}}
 {{- define "dimse-ingestion.service" -}}
 {{- $service := .service | default dict }}
 {{- $type := $service.type | default "ClusterIP" }}

@@ -35,8 +35,8 @@
 {{- define "dimse-ingestion.openDicomweb" -}}
 {{- $own := .Values.dicomweb }}
 {{- $out := or $own.ingress.enabled (ne $own.service.type "ClusterIP") }}
-{{- $asks := has (get $own.settings "DICOMWEB_AUTH") (list "bearer" "header") }}
-{{- if and (include "dimse-ingestion.hasDicomweb" .) $out (not $asks) }}true{{ end }}
+{{- $authenticates := has (get $own.settings "DICOMWEB_AUTH") (list "bearer" "header") }}
+{{- if and (include "dimse-ingestion.hasDicomweb" .) $out (not $authenticates) }}true{{ end }}
 {{- end }}
 
 {{- define "dimse-ingestion.eventSink" -}}
@@ -64,7 +64,7 @@
 {{- end }}
 {{- end }}
 
-{{/* "true" where an address has a scheme that speaks TLS, or has none and natsSecure says so. */}}
+{{/* "true" where an address has a TLS scheme, or has none and natsSecure is true. */}}
 {{- define "dimse-ingestion.natsTls" -}}
 {{- range splitList "," .Values.natsUrl }}
 {{- if or (hasPrefix "tls://" (trim .)) (hasPrefix "wss://" (trim .)) (and $.Values.natsSecure (not (contains "://" .))) }}true{{ end }}

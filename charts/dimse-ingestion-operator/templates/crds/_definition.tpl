@@ -86,7 +86,7 @@ properties:
       {{- include "dimse-ingestion-operator.fields" . | trim | nindent 6 }}
       values:
         type: object
-        description: Whatever else the chart dimse-ingestion can be told, as in its values file; not what has a field of its own.
+        description: Further values of the chart dimse-ingestion, as in its values file; not those that have a field here.
         x-kubernetes-preserve-unknown-fields: true
   status:
     {{- include "dimse-ingestion-operator.status" . | nindent 4 }}

@@ -1,7 +1,7 @@
 {{/* The status of a resource: the original project's fields, and Kubernetes' conditions. */}}
 {{- define "dimse-ingestion-operator.status" -}}
 type: object
-description: What there is, told by the operator.
+description: The state of the release, written by the operator.
 properties:
   phase:
     type: string
@@ -23,7 +23,7 @@ properties:
     description: Pods of the component that the kind is named after.
   selector:
     type: string
-    description: Labels of those pods, for whoever scales them.
+    description: Labels of those pods, for an autoscaler.
   conditions:
     type: array
     description: Released (the manifests are applied), ReferencesFound (what the spec names is there), Ready.

@@ -2,8 +2,8 @@
      Ingress, or if trusted proxies report the address in headers (TLS ends before this Ingress). */}}
 {{- define "dimse-ingestion.dicomweb.externalAddress" -}}
 {{- $ingress := .Values.dicomweb.ingress }}
-{{- $told := and (index .Values.dicomweb.settings "DICOMWEB_TRUSTED_PROXIES") (not $ingress.tlsSecret) }}
-{{- if and (include "dimse-ingestion.hasDicomweb" .) $ingress.enabled (not $told) (not (contains "*" $ingress.host)) }}
+{{- $byHeaders := and (index .Values.dicomweb.settings "DICOMWEB_TRUSTED_PROXIES") (not $ingress.tlsSecret) }}
+{{- if and (include "dimse-ingestion.hasDicomweb" .) $ingress.enabled (not $byHeaders) (not (contains "*" $ingress.host)) }}
 {{- include "dimse-ingestion.dicomweb.ingressAddress" . }}
 {{- end }}
 {{- end }}

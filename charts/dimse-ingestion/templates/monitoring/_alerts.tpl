@@ -39,7 +39,7 @@
   expr: sum by (status) (increase(dimse_ingestion_failures_total{service="store",OF}[10m])) > 0
   severity: warning
   summary: C-STOREs fail.
-  todo: Find the status and the "why" of the log line "An operation failed." in the runbook. The modality still has the images.
+  todo: Find the status and the "reason" of the log line "An operation failed." in the runbook. The modality still has the images.
 - alert: DimseStoreSlow
   component: ingestion
   expr: histogram_quantile(0.99, sum by (le) (rate(dimse_ingestion_store_seconds_bucket{OF}[10m]))) > 25
@@ -52,7 +52,7 @@
   expr: sum(rate(dimse_transport_refused_total{OF}[5m])) > 0
   for: 10m
   severity: warning
-  summary: Ingestion replicas tell proxies to ask again.
+  summary: Ingestion replicas are busy, and proxies repeat their requests.
   todo: Add replicas, or switch on ingestion.autoscaling.
 - alert: DimseCatalogueRefusesEvents
   component: catalogue
@@ -65,7 +65,7 @@
   expr: sum(increase(dimse_catalogue_compared_total{outcome="missing",OF}[10m])) > 0
   severity: warning
   summary: Objects of the bucket had no entry in the catalogue.
-  todo: reindex --missing told of them, unless it says what it left out. Which service ended between bucket and catalogue?
+  todo: See the output of reindex --missing, which names what it left out. Which service ended between bucket and catalogue?
 - alert: DimseCatalogueQueriesFail
   component: catalogue
   expr: sum(increase(dimse_catalogue_queries_total{outcome="failed",OF}[10m])) > 0
@@ -84,7 +84,7 @@
   expr: sum by (status) (increase(dimse_dicomweb_store_failures_total{OF}[10m])) > 0
   severity: warning
   summary: Instances of STOW-RS are not stored.
-  todo: Find the status and the "why" of the log line "An instance was not stored." in the runbook. The client was told, and still has the instances.
+  todo: Find the status and the "reason" of the log line "An instance was not stored." in the runbook. The client got a failure, and still has the instances.
 - alert: DimseDicomwebRequestsFail
   component: dicomweb
   expr: sum by (status) (increase(dimse_dicomweb_requests_total{status=~"5..",OF}[10m])) > 0
