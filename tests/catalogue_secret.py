@@ -72,11 +72,11 @@ class CatalogueSecret:
             }
         )
 
-    def access(self, **more: object) -> PeerAccess:
+    def access(self, **more: Any) -> PeerAccess:
         """Return the settings of a client with this Secret."""
-        known = {
+        known: dict[str, Any] = {
             "token": str(self.folder),
             "authority": self.folder / "ca.crt",
             "secret_name": "core-catalogue",
         }
-        return PeerAccess(**known | more)  # type: ignore[arg-type]
+        return PeerAccess(**known | more)

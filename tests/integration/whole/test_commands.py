@@ -17,6 +17,7 @@ from pydicom import Dataset, dcmread
 from harness import scu
 from harness.instances import made_instances
 from harness.modalities import Peer
+from harness.services import ServiceProcess
 from tests.integration.whole.conftest import System
 from tests.integration.whole.standing import command, standing
 
@@ -194,8 +195,8 @@ def test_the_demo_proves_itself(tmp_path: Path) -> None:
     assert "http://127.0.0.1:8080/ " in ended.stdout
 
 
-def environment_of(service: object) -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], **service.environment}  # type: ignore[attr-defined]
+def environment_of(service: ServiceProcess) -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], **service.environment}
 
 
 @pytest.mark.parametrize("which", ["proxy", "ingestion", "dicomweb", "catalogue"])

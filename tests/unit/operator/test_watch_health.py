@@ -1,6 +1,6 @@
 """A resource that a list shows and no watch has told of, for too long, is a dead watch."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -29,6 +29,12 @@ class Clock:
         return self.now
 
 
+def watch_check(
+    listing: Listing, seen: dict[Key, Resource], wake: Callable[[Key], None], clock: Clock
+) -> ResourceWatchCheck:
+    return ResourceWatchCheck(listing, seen, (), wake, clock)  # type: ignore[arg-type] # only listed
+
+
 def changed(**metadata: Any) -> Resource:
     body = resource().body
     return Resource({**body, "metadata": body["metadata"] | metadata})
@@ -49,7 +55,7 @@ async def test_a_resource_without_an_event_in_time_is_a_dead_watch(
 ) -> None:
     output: dict[Key, Resource] = {known.key: known} if known else {}
     clock = Clock()
-    resource_watch = ResourceWatchCheck(Listing(there), output, (), [].append, clock)  # type: ignore[arg-type]
+    resource_watch = watch_check(Listing(there), output, list[Key]().append, clock)
     await resource_watch.compare()
     assert resource_watch.problem == ""
     clock.now = 121.0
@@ -60,7 +66,7 @@ async def test_a_resource_without_an_event_in_time_is_a_dead_watch(
 async def test_what_comes_late_is_no_problem() -> None:
     output: dict[Key, Resource] = {}
     clock = Clock()
-    resource_watch = ResourceWatchCheck(Listing(resource()), output, (), [].append, clock)  # type: ignore[arg-type]
+    resource_watch = watch_check(Listing(resource()), output, list[Key]().append, clock)
     await resource_watch.compare()
     output[resource().key] = resource()
     await resource_watch.compare()
@@ -71,7 +77,7 @@ async def test_what_comes_late_is_no_problem() -> None:
 async def test_a_resource_deleted_without_an_event_is_reconciled_first() -> None:
     one = resource()
     output, woken, clock = {one.key: one}, list[Key](), Clock()
-    resource_watch = ResourceWatchCheck(Listing(), output, (), woken.append, clock)  # type: ignore[arg-type]
+    resource_watch = watch_check(Listing(), output, woken.append, clock)
     await resource_watch.compare()
     assert woken == [one.key]
     clock.now = 121.0
@@ -93,7 +99,7 @@ async def test_what_comes_or_goes_during_the_comparison_is_no_problem() -> None:
             return []
 
     clock = Clock()
-    resource_watch = ResourceWatchCheck(Going(), output, (), woken.append, clock)  # type: ignore[arg-type]
+    resource_watch = watch_check(Going(), output, woken.append, clock)
     await resource_watch.compare()
     clock.now = 121.0
     assert resource_watch.problem == ""

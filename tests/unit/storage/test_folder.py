@@ -4,7 +4,7 @@ import errno
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -113,9 +113,9 @@ async def test_a_small_object_is_one_call_in_a_thread(
     calls: list[object] = []
     submit = ThreadPoolExecutor.submit
 
-    def counted(self: ThreadPoolExecutor, call: object, *args: object) -> object:
+    def counted(self: ThreadPoolExecutor, call: Callable[..., object], *args: object) -> object:
         calls.append(call)
-        return submit(self, call, *args)  # type: ignore[arg-type]
+        return submit(self, call, *args)
 
     monkeypatch.setattr(ThreadPoolExecutor, "submit", counted)
     await bucket.put(KEY, chunks(b"header", b"", bytes(500_000), b"end"), 500_009)

@@ -189,7 +189,7 @@ async def test_a_peer_that_reads_nothing_is_aborted() -> None:
         connected(address) as requestor,
     ):
         await requestor.associated()
-        requestor.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        requestor.writer.transport.pause_reading()  # type: ignore[attr-defined] # it is a WriteTransport to typeshed
         await requestor.send(FIND)
         await services.eventually(lambda: services.ends == ["aborted"])
 

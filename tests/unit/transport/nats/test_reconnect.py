@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from dimse_ingestion.transport.carrier import CarrierDown
@@ -14,12 +16,12 @@ class Nobody:
     def on_lame_duck(self, connection: Connection) -> None: ...
 
 
-def connecting(addresses: str, **settings: float) -> Connector:
-    return Connector(NatsOptions(addresses=addresses, name="test", **settings))  # type: ignore[arg-type]
+def connector(addresses: str, **settings: Any) -> Connector:
+    return Connector(NatsOptions(addresses=addresses, name="test", **settings))
 
 
 def test_servers_take_turns() -> None:
-    tries = connecting("nats://a:1,nats://b:2,nats://c:3")
+    tries = connector("nats://a:1,nats://b:2,nats://c:3")
     order = []
     for _ in range(6):
         order.append(tries.server.host)
@@ -37,7 +39,7 @@ async def test_a_pause_grows_only_when_all_servers_have_failed(
         pauses.append(seconds)
 
     monkeypatch.setattr("asyncio.sleep", sleep)
-    tries = connecting("nats://a:1,nats://b:2", max_backoff=1.0)
+    tries = connector("nats://a:1,nats://b:2", max_backoff=1.0)
     for _ in range(20):
         await tries.pause()
         tries.count_failure()
@@ -51,11 +53,11 @@ async def test_a_pause_grows_only_when_all_servers_have_failed(
 
 
 async def test_a_failed_attempt_reports_its_reason() -> None:
-    tries = connecting("nats://127.0.0.1:1")
+    tries = connector("nats://127.0.0.1:1")
     with pytest.raises(CarrierDown, match=r"nats://127\.0\.0\.1:1 is not reached"):
         await tries.open(Nobody())
 
 
 def test_an_empty_address_is_refused() -> None:
     with pytest.raises(AddressError):
-        connecting("")
+        connector("")
