@@ -1,8 +1,9 @@
 """Gather the events that arrive while a post is under way into the next post.
 
-There is no timer: an event that arrives while no post is under way is posted at once, and under
-load batches grow by themselves. Each caller gets the result of its own event; a caller that is
-cancelled takes only its own event back. How a batch is posted is in `http_sink`.
+An event that arrives while no post is under way is posted at once, and under load batches grow by
+themselves. Each caller gets the result of its own event; a caller that is cancelled takes only its
+own event back. A post that takes long, for example to a replica that hangs, holds up no other. How
+a batch is posted is in `http_sink`.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from dimse_ingestion.failures import Unavailable
 
 MOST_EVENTS = 100
 MOST_BYTES = 2**20
-_MOST_POSTS = 1
+_LONG_POST = 1.0  # seconds after which the next post does not wait for this one
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +40,21 @@ class _Waiting:
 class Batcher:
     """Posts events in batches by `post`, which returns a result for each event.
 
-    At most `most_posts` posts are under way at a time.
+    The next post starts when the last one has ended, or has taken `long_post` seconds.
     """
 
-    def __init__(self, post: Post, most_posts: int = _MOST_POSTS) -> None:
+    def __init__(self, post: Post, long_post: float = _LONG_POST) -> None:
         self._post = post
-        self._most_posts = most_posts
+        self._long_post = long_post
         self._waiting: deque[_Waiting] = deque()
         self._posts: set[asyncio.Task[None]] = set()
+        self._latest: asyncio.Task[None] | None = None
 
     async def submit(self, event: EncodedEvent) -> int:
         """Return the HTTP status of the answer to an event; raises what prevented an answer."""
         status: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(event, status))
-        self._start_posts()
+        self._start_post()
         return await status
 
     async def close(self) -> None:
@@ -63,15 +65,22 @@ class Batcher:
         await asyncio.gather(*self._posts, return_exceptions=True)
         _fail(waiting, _closed())
 
-    def _start_posts(self) -> None:
-        if self._waiting and len(self._posts) < self._most_posts:
-            task = asyncio.create_task(self._post_next(), name="post events")
-            self._posts.add(task)
-            task.add_done_callback(self._end_post)
+    def _start_post(self) -> None:
+        """Post the events that wait, unless they have to wait for the latest post."""
+        if self._latest is not None or not self._waiting:
+            return
+        task = self._latest = asyncio.create_task(self._post_next(), name="post events")
+        self._posts.add(task)
+        timer = asyncio.get_running_loop().call_later(self._long_post, self._go_on, task)
+        task.add_done_callback(lambda _: timer.cancel())
+        task.add_done_callback(self._posts.discard)
+        task.add_done_callback(self._go_on)
 
-    def _end_post(self, task: "asyncio.Task[None]") -> None:
-        self._posts.discard(task)
-        self._start_posts()
+    def _go_on(self, task: "asyncio.Task[None]") -> None:
+        """Start the next post, if it was this one that it waited for."""
+        if task is self._latest:
+            self._latest = None
+            self._start_post()
 
     async def _post_next(self) -> None:
         """Post the events that wait now: those that arrived before this task started, too."""

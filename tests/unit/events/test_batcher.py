@@ -35,7 +35,7 @@ async def posts() -> Posts:
 
 @pytest.fixture
 async def batcher(posts: Posts) -> AsyncIterator[Batcher]:
-    batcher = Batcher(posts, most_posts=1)
+    batcher = Batcher(posts, long_post=60)
     yield batcher
     await batcher.close()
 
@@ -73,15 +73,19 @@ async def test_events_that_arrive_during_a_post_form_the_next_one_in_their_order
     assert posts.batches == [[b"first"], [b"a", b"b", b"c"]]
 
 
-async def test_several_posts_are_under_way_where_that_is_allowed(posts: Posts) -> None:
-    batcher = Batcher(posts, most_posts=2)
-    tasks = await submit_during_a_post(batcher, posts, b"a")
-    await asyncio.sleep(0)
-    tasks += submit(batcher, b"b", b"c")
-    await asyncio.sleep(0)
+async def test_a_post_that_takes_long_holds_up_no_other(posts: Posts) -> None:
+    batcher = Batcher(posts, long_post=0.01)
+    tasks = await submit_during_a_post(batcher, posts, b"a", b"b")
+    async with asyncio.timeout(10):
+        while len(posts.batches) < 2:
+            posts.started.clear()
+            await posts.started.wait()
+    assert posts.batches == [[b"first"], [b"a", b"b"]]
     posts.go_on.set()
-    assert await asyncio.gather(*tasks) == [202] * 4
-    assert posts.batches == [[b"first"], [b"a"], [b"b", b"c"]]
+    assert await asyncio.gather(*tasks) == [202] * 3
+    assert await batcher.submit(EncodedEvent(b"c", {})) == 202
+    assert posts.batches[2:] == [[b"c"]]
+    await batcher.close()
 
 
 async def test_a_batch_has_at_most_a_hundred_events(batcher: Batcher, posts: Posts) -> None:
