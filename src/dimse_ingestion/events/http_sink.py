@@ -12,9 +12,8 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from functools import partial
 
-import httpx2
+import aiohttp
 
 from dimse_ingestion.events.batch_codec import BATCH_TYPE, decode_results, encode_batch
 from dimse_ingestion.events.batcher import Batcher, EncodedEvent, Result
@@ -23,19 +22,13 @@ from dimse_ingestion.events.contract import ImageStoredEvent
 from dimse_ingestion.failures import Failure
 from dimse_ingestion.observability import metrics, tracing
 from dimse_ingestion.secure_http.client import SecureClient
-from dimse_ingestion.secure_http.failures import PeerFailures
-from dimse_ingestion.secure_http.path_probe import PathProbe
+from dimse_ingestion.secure_http.failures import PeerFailures, is_broken_off
+from dimse_ingestion.secure_http.path_probe import PathProbe, is_success
 from dimse_ingestion.settings import PeerAccess
 
 _CHECK_TIMEOUT = 2.5  # seconds at most
 _PROBE_INTERVAL = 10.0  # seconds until a sink without batches is probed again
 _LARGE = 256 * 1024  # bytes of an event that is sent alone, so that no other waits for it
-_CONNECTION_BROKEN = (
-    httpx2.RemoteProtocolError,
-    httpx2.ReadError,
-    httpx2.WriteError,
-    httpx2.CloseError,
-)
 _BATCH = {"content-type": BATCH_TYPE}
 
 
@@ -56,9 +49,7 @@ class HttpSink:
         self._path = PathProbe(url, self._check_timeout)
         access = access or PeerAccess(peer="event sink", url_setting="K_SINK")
         self._failures = PeerFailures(access, url, "event", "events")
-        limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
-        make = partial(httpx2.AsyncClient, timeout=timeout, limits=limits)
-        self._client = SecureClient(access, make)
+        self._client = SecureClient(access, timeout=timeout, connections=connections)
         self._batcher = Batcher(self._post_batch)
         self._accepts_batches = False
         self._probed_at = float("-inf")
@@ -88,7 +79,7 @@ class HttpSink:
         """
         async with self._deadline(self._check_timeout):
             status = await self._probed_status()
-        if not httpx2.codes.is_success(status):
+        if not is_success(status):
             raise self._failures.refusal(status)
 
     async def close(self) -> None:
@@ -106,7 +97,7 @@ class HttpSink:
                 status = await self._batcher.submit(encoded)
             else:
                 status = await self._post_single(encoded)
-        if not httpx2.codes.is_success(status):
+        if not is_success(status):
             raise self._failures.refusal(status)
 
     async def _probed_status(self) -> int:
@@ -115,7 +106,7 @@ class HttpSink:
         It is repeated by readiness checks, so that a sink of another release is seen.
         """
         self._probed_at = time.monotonic()
-        status = await self._path.status(self._client.current())
+        status = await self._path.status(self._client)
         self._accepts_batches = BATCH_TYPE in self._path.accept_post
         return status
 
@@ -138,12 +129,12 @@ class HttpSink:
         async with asyncio.timeout(self._timeout):
             if len(events) == 1:
                 return [await self._post(events[0])]
-            answer = await self._request(encode_batch([each.body for each in events]), _BATCH)
-            results = decode_results(answer.content, len(events)) if answer.is_success else None
-            if results:
+            body = encode_batch([each.body for each in events])
+            status, answer = await self._request(body, _BATCH)
+            if is_success(status) and (results := decode_results(answer, len(events))):
                 return [each.status for each in results]
-            if self._failures.refusal(answer.status_code).transient:
-                return [answer.status_code] * len(events)
+            if self._failures.refusal(status).transient:
+                return [status] * len(events)
             # a catalogue of an earlier release, or another sink at the same address
             self._accepts_batches = False
             return await asyncio.gather(*map(self._post, events), return_exceptions=True)
@@ -157,21 +148,29 @@ class HttpSink:
             self._single_posts -= 1
 
     async def _post(self, event: EncodedEvent) -> int:
-        answer = await self._request(event.body, {**event.headers, "content-type": CONTENT_TYPE})
-        return answer.status_code
+        headers = {**event.headers, "content-type": CONTENT_TYPE}
+        status, _ = await self._request(event.body, headers)
+        return status
 
-    async def _request(self, body: bytes, headers: Mapping[str, str]) -> httpx2.Response:
-        client = self._client.current()
+    async def _request(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        """Return the status and body of the answer to a POST."""
         try:
-            return await client.post(self._url, content=body, headers=headers)
-        except _CONNECTION_BROKEN:  # by a sink that closed an idle connection, most often
-            return await client.post(self._url, content=body, headers=headers)
+            return await self._request_once(body, headers)
+        except aiohttp.ClientError as error:
+            if not is_broken_off(error):
+                raise
+        # the sink closed an idle connection, most often
+        return await self._request_once(body, headers)
+
+    async def _request_once(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        async with self._client.request("POST", self._url, body, headers=headers) as answer:
+            return answer.status, await answer.read()
 
     @asynccontextmanager
     async def _deadline(self, seconds: float) -> AsyncIterator[None]:
         """Raise Unavailable for errors within the block, and when it takes too long.
 
-        httpx2's timeouts are for each read: a sink that sends a byte now and then would outlast
+        The client's timeouts are for each read: a sink that sends a byte now and then would outlast
         them.
         """
         with self._failures.mapped(seconds):

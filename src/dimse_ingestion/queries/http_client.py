@@ -7,11 +7,10 @@ which ends the query at the catalogue. The bodies are encoded in `wire`.
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
-from functools import partial
 from http import HTTPStatus
 from typing import TypeVar
 
-import httpx2
+import aiohttp
 
 from dimse_ingestion.dicom.elements import Element
 from dimse_ingestion.failures import Failure, Unavailable
@@ -33,7 +32,7 @@ from dimse_ingestion.queries.wire import (
 )
 from dimse_ingestion.secure_http.client import SecureClient
 from dimse_ingestion.secure_http.failures import PeerFailures
-from dimse_ingestion.secure_http.path_probe import NO_HANDLER, PathProbe
+from dimse_ingestion.secure_http.path_probe import NO_HANDLER, PathProbe, is_success
 from dimse_ingestion.settings import PeerAccess
 
 _CHECK_TIMEOUT = 2.5  # seconds at most
@@ -64,9 +63,7 @@ class HttpQueryClient:
         self._path = PathProbe(studies, self._check_timeout)
         access = access or PeerAccess()
         self._failures = PeerFailures(access, self._endpoint, "query", "queries")
-        limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=8)
-        make = partial(httpx2.AsyncClient, timeout=timeout, limits=limits)
-        self._client = SecureClient(access, make)
+        self._client = SecureClient(access, timeout=timeout, connections=connections)
 
     def matches(self, query: Query) -> AsyncGenerator[list[Element], None]:
         """Yield matches as they arrive.
@@ -101,16 +98,13 @@ class HttpQueryClient:
     async def missing(self, bucket_name: str, object_names: Sequence[str]) -> list[str]:
         """Return those of the object names that have no entry; raises as `matches` does."""
         with self._failures.mapped(self._timeout):
-            answer = await self._client.current().post(
-                self._endpoint + MISSING,
-                params={SOURCE: self._provider},
-                content=encode_names(ObjectNames(bucket_name, list(object_names))),
-                headers={"content-type": "application/json", **tracing.headers()},
-            )
-        if not answer.is_success:
-            raise self._failures.refusal(answer.status_code)
+            names = encode_names(ObjectNames(bucket_name, list(object_names)))
+            async with self._request(MISSING, names, "application/json") as answer:
+                status, body = answer.status, await answer.read()
+        if not is_success(status):
+            raise self._failures.refusal(status)
         try:
-            return decode_names(answer.content).object_names
+            return decode_names(body).object_names
         except ValueError:
             raise Unavailable("The catalogue sent a malformed answer.") from None
 
@@ -121,13 +115,13 @@ class HttpQueryClient:
         needs no token, so token and path are checked where queries are sent.
         """
         with self._failures.mapped(self._check_timeout):
-            client = self._client.current()
             readyz = f"{self._endpoint}/readyz"
-            answer = await client.get(readyz, timeout=self._check_timeout)
-            status = await self._path.status(client)
+            async with self._client.request("GET", readyz, seconds=self._check_timeout) as answer:
+                readiness = answer.status
+            status = await self._path.status(self._client)
         if status in _CHECK_REFUSALS:
             raise self._failures.refusal(status)
-        if answer.is_server_error:
+        if readiness >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise Unavailable(f"The catalogue is not ready: see its /readyz ({self._endpoint}).")
 
     async def close(self) -> None:
@@ -138,23 +132,18 @@ class HttpQueryClient:
         self, path: str, query: Query, reader: AnswerReader[_Match]
     ) -> AsyncGenerator[_Match, None]:
         with self._failures.mapped(self._timeout):
-            async with self._request(path, query) as response:
-                if not response.is_success:
-                    raise self._failures.refusal(response.status_code)
-                async for data in response.aiter_bytes():
+            async with self._request(path, encode_query(query), MEDIA_TYPE) as answer:
+                if not is_success(answer.status):
+                    raise self._failures.refusal(answer.status)
+                async for data in answer.content.iter_any():
                     for match in reader.feed(data):
                         yield match
         reader.finish()
 
-    def _request(self, path: str, query: Query) -> AbstractAsyncContextManager[httpx2.Response]:
-        return self._client.current().stream(
-            "POST",
-            self._endpoint + path,
-            params={SOURCE: self._provider},
-            content=encode_query(query),
-            headers={
-                "content-type": "application/json",
-                "accept": MEDIA_TYPE,
-                **tracing.headers(),
-            },
-        )
+    def _request(
+        self, path: str, body: bytes, accept: str
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        headers = {"content-type": "application/json", "accept": accept, **tracing.headers()}
+        parameters = {SOURCE: self._provider}
+        url = self._endpoint + path
+        return self._client.request("POST", url, body, headers=headers, params=parameters)

@@ -1,6 +1,6 @@
 """Failures of a peer (the event sink or the catalogue) with sentences that say what to do.
 
-Errors of httpx2 and TLS and HTTP statuses become a Failure here, in one place for every client.
+Errors of aiohttp and TLS and HTTP statuses become a Failure here, in one place for every client.
 The sentences name the setting to correct; no token stands in them. Which requests are sent is
 `events.http_sink`'s and `queries.http_client`'s part.
 """
@@ -11,14 +11,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 
-import httpx2
+import aiohttp
 
 from dimse_ingestion.failures import Failure, Refused, Unavailable
 from dimse_ingestion.secure_http.path_probe import NO_HANDLER
 from dimse_ingestion.settings import MountedMissing, PeerAccess
 
 _TRANSIENT = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
-_BROKEN_OFF = (httpx2.ReadError, httpx2.RemoteProtocolError)
+_BROKEN_OFF = (
+    aiohttp.ClientConnectionError,
+    aiohttp.ClientPayloadError,
+    aiohttp.ClientResponseError,
+)
+_NOT_REACHED = (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError)
 _EXPIRED = {9, 10}  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
 _OTHER_HOST = {62, 64}  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
 
@@ -42,12 +47,12 @@ class PeerFailures:
         peer = self.access.peer
         try:
             yield
-        except (TimeoutError, httpx2.TimeoutException):
+        except TimeoutError:
             sentence = f"The {peer} gave no answer in {seconds:g} s ({self.url})."
             raise Unavailable(sentence) from None
         except MountedMissing as missing:
             raise Unavailable(str(missing)) from None
-        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+        except (aiohttp.ClientError, OSError) as error:
             raise Unavailable(self._sentence(error)) from error
 
     def refusal(self, status: int) -> Failure:
@@ -72,12 +77,21 @@ class PeerFailures:
 
     def _sentence(self, error: Exception) -> str:
         access = self.access
-        if known := tls_failure(error, access) or clear_text_failure(error, self.url, access):
+        if known := (
+            tls_failure(error, access)
+            or handshake_failure(error, self.url, access)
+            or clear_text_failure(error, self.url, access)
+        ):
             return known
-        if isinstance(error, _BROKEN_OFF):
+        if is_broken_off(error):
             return f"The {access.peer} broke off its answer ({self.url})."
         setting = access.url_setting
         return f"The {access.peer} is not reached: start it or correct {setting} ({self.url})."
+
+
+def is_broken_off(error: BaseException) -> bool:
+    """Return whether the peer was reached and then closed the connection, or sent no HTTP."""
+    return isinstance(error, _BROKEN_OFF) and not isinstance(error, _NOT_REACHED)
 
 
 def tls_failure(error: BaseException, access: PeerAccess) -> str:
@@ -88,16 +102,32 @@ def tls_failure(error: BaseException, access: PeerAccess) -> str:
         if isinstance(cause, ssl.SSLError) and cause.reason == "WRONG_VERSION_NUMBER":
             return f"The {access.peer} does not speak TLS: correct {access.url_setting}."
         if isinstance(cause, ssl.SSLError):
-            return (
-                f"TLS with the {access.peer} fails ({cause.reason}): see the log of the "
-                f"{access.peer}, which may have no certificate."
-            )
+            return _no_handshake(str(cause.reason), access)
     return ""
+
+
+def handshake_failure(error: BaseException, url: str, access: PeerAccess) -> str:
+    """Return a sentence if the peer closed the connection during the TLS handshake."""
+    is_closed = isinstance(error, _NOT_REACHED) and any(
+        isinstance(cause, ConnectionResetError) for cause in _causes(error)
+    )
+    return _no_handshake("connection closed", access) if is_closed and _is_https(url) else ""
+
+
+def _no_handshake(reason: str, access: PeerAccess) -> str:
+    return (
+        f"TLS with the {access.peer} fails ({reason}): see the log of the {access.peer}, which may "
+        "have no certificate."
+    )
+
+
+def _is_https(url: str) -> bool:
+    return url.startswith("https://")
 
 
 def clear_text_failure(error: BaseException, url: str, access: PeerAccess) -> str:
     """Return a sentence if plain HTTP may have been sent to a TLS server; else an empty one."""
-    if not url.startswith("http://") or not isinstance(error, _BROKEN_OFF):
+    if not url.startswith("http://") or not is_broken_off(error):
         return ""
     return (
         f"The {access.peer} broke off: if it speaks TLS, {access.url_setting} must begin with "
@@ -135,6 +165,8 @@ def _not_verified(error: ssl.SSLCertVerificationError, access: PeerAccess) -> st
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield the error and what caused it, without aiohttp's, which lack the attributes of ssl's."""
     while error is not None:
-        yield error
+        if not isinstance(error, aiohttp.ClientError):
+            yield error
         error = error.__cause__ or error.__context__

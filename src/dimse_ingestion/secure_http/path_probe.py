@@ -7,7 +7,7 @@ Where it does not, an empty POST is sent, which a sink or catalogue refuses as m
 
 from http import HTTPStatus
 
-import httpx2
+from dimse_ingestion.secure_http.client import SecureClient
 
 NO_HANDLER = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.GONE})
 """Statuses of an answer that show that no POST is handled at its URL."""
@@ -25,35 +25,43 @@ class PathProbe:
         self.accept_post = ""
         """The media types that the last answer to OPTIONS announced (the header Accept-Post)."""
 
-    async def status(self, client: httpx2.AsyncClient) -> int:
+    async def status(self, client: SecureClient) -> int:
         """Return the expected status of a POST; 2xx when the path is right.
 
         Raises the client's exceptions.
         """
-        options = await client.options(self._url, timeout=self._timeout)
-        self.accept_post = options.headers.get("accept-post", "")
-        allowed = options.headers.get("allow", "").upper()
-        if "POST" in allowed and options.status_code != HTTPStatus.NOT_FOUND:
-            return _status_of_allowed(options.status_code)
-        if allowed and options.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            return options.status_code
-        if not (options.is_success or options.status_code in _UNCLEAR):
-            return options.status_code
+        async with client.request("OPTIONS", self._url, seconds=self._timeout) as options:
+            status = options.status
+            self.accept_post = options.headers.get("accept-post", "")
+            allowed = options.headers.get("allow", "").upper()
+        if "POST" in allowed and status != HTTPStatus.NOT_FOUND:
+            return _status_of_allowed(status)
+        if allowed and status == HTTPStatus.METHOD_NOT_ALLOWED:
+            return status
+        if not (is_success(status) or status in _UNCLEAR):
+            return status
         return HTTPStatus.OK if self._has_handler else await self._post(client)
 
-    async def _post(self, client: httpx2.AsyncClient) -> int:
+    async def _post(self, client: SecureClient) -> int:
         headers = {"content-type": "application/json"}
-        answer = await client.post(self._url, headers=headers, timeout=self._timeout)
-        self._has_handler = answer.is_success or (
-            answer.is_client_error and not _is_refusal(answer)
-        )
-        return HTTPStatus.OK if self._has_handler else answer.status_code
+        async with client.request(
+            "POST", self._url, headers=headers, seconds=self._timeout
+        ) as answer:
+            status = answer.status
+        self._has_handler = is_success(status) or _is_about_the_body(status)
+        return HTTPStatus.OK if self._has_handler else status
 
 
-def _is_refusal(answer: httpx2.Response) -> bool:
-    """Return whether a client error is about the path or the client, not about the body."""
+def is_success(status: int) -> bool:
+    """Return whether an HTTP status is a 2xx."""
+    return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
+
+
+def _is_about_the_body(status: int) -> bool:
+    """Return whether it is a client error about the body, not about the path or the client."""
+    is_client_error = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
     about_the_client = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
-    return answer.status_code in NO_HANDLER | about_the_client
+    return is_client_error and status not in NO_HANDLER | about_the_client
 
 
 def _status_of_allowed(status: int) -> int:

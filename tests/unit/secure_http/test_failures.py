@@ -1,13 +1,16 @@
 import ssl
 from dataclasses import replace
+from unittest.mock import Mock
 
-import httpx2
+import aiohttp
 import pytest
+from aiohttp.client_reqrep import ConnectionKey
 
 from dimse_ingestion.failures import Refused, Unavailable
 from dimse_ingestion.secure_http.failures import (
     PeerFailures,
     clear_text_failure,
+    handshake_failure,
     tls_failure,
     token_failure,
     wrong_port_failure,
@@ -17,12 +20,28 @@ from dimse_ingestion.settings import MountedMissing, PeerAccess
 SINK = PeerAccess("event sink", "K_SINK", "DIMSE_EVENT_SINK_TOKEN", "DIMSE_EVENT_SINK_CA_PATH")
 
 
-def raised(cause: Exception) -> httpx2.ConnectError:
-    """Return an error of httpx with the cause in asyncio."""
-    error = httpx2.ConnectError("no connection")
-    error.__cause__ = RuntimeError("httpcore's")
+KEY = ConnectionKey("sink", 443, True, True, None, None, None)
+
+
+def raised(cause: Exception) -> aiohttp.ClientConnectorError:
+    """Return an error of aiohttp with the cause in asyncio."""
+    kind = (
+        aiohttp.ClientConnectorCertificateError
+        if isinstance(cause, ssl.SSLCertVerificationError)
+        else aiohttp.ClientConnectorError
+    )
+    error = kind(KEY, OSError("no connection"))
+    error.__cause__ = RuntimeError("the event loop's")
     error.__cause__.__context__ = cause
     return error
+
+
+BROKEN_OFF = [
+    aiohttp.ServerDisconnectedError(),
+    aiohttp.ClientOSError(104, "Connection reset by peer"),
+    aiohttp.ClientPayloadError("not complete"),
+    aiohttp.ClientResponseError(Mock(), (), status=400, message="Expected HTTP/"),
+]
 
 
 def not_verified(code: int, message: str) -> ssl.SSLCertVerificationError:
@@ -60,10 +79,20 @@ def test_a_tls_error_has_a_sentence_that_names_the_setting(
 
 def test_another_failure_is_not_of_tls() -> None:
     assert tls_failure(raised(ConnectionRefusedError()), SINK) == ""
-    broken = httpx2.RemoteProtocolError("Server disconnected")
+    broken = aiohttp.ServerDisconnectedError()
     assert clear_text_failure(broken, "https://core", SINK) == ""
     assert clear_text_failure(raised(OSError()), "http://core", SINK) == ""
     assert "must begin with https://" in clear_text_failure(broken, "http://core", SINK)
+
+
+def test_a_connection_that_is_closed_during_the_handshake_is_of_tls() -> None:
+    closed = raised(ConnectionResetError())
+    sentence = "TLS with the event sink fails (connection closed): see the log of the event sink"
+    assert handshake_failure(closed, "https://core", SINK).startswith(sentence)
+    assert handshake_failure(closed, "http://core", SINK) == ""
+    assert handshake_failure(raised(ConnectionRefusedError()), "https://core", SINK) == ""
+    broken = aiohttp.ClientOSError(104, "Connection reset by peer")
+    assert handshake_failure(broken, "https://core", SINK) == ""
 
 
 def test_a_421_names_the_setting() -> None:
@@ -109,19 +138,29 @@ def test_a_status_that_may_pass_is_transient(status: int) -> None:
     ("error", "sentence"),
     [
         (TimeoutError(), "The event sink gave no answer in 2.5 s (http://sink/events)."),
-        (httpx2.ReadTimeout(""), "The event sink gave no answer in 2.5 s (http://sink/events)."),
+        (
+            aiohttp.SocketTimeoutError(),
+            "The event sink gave no answer in 2.5 s (http://sink/events).",
+        ),
         (MountedMissing("The Secret is missing."), "The Secret is missing."),
         (
-            httpx2.ConnectError(""),
+            aiohttp.ClientConnectorError(KEY, OSError()),
             "The event sink is not reached: start it or correct K_SINK (http://sink/events).",
         ),
         (
-            httpx2.RemoteProtocolError(""),
-            "The event sink broke off: if it speaks TLS, K_SINK must begin with https://.",
+            aiohttp.ClientHttpProxyError(Mock(), (), status=502),
+            "The event sink is not reached: start it or correct K_SINK (http://sink/events).",
         ),
         (
-            httpx2.ReadError(""),
-            "The event sink broke off: if it speaks TLS, K_SINK must begin with https://.",
+            aiohttp.InvalidURL("http://["),
+            "The event sink is not reached: start it or correct K_SINK (http://sink/events).",
+        ),
+        *(
+            (
+                each,
+                "The event sink broke off: if it speaks TLS, K_SINK must begin with https://.",
+            )
+            for each in BROKEN_OFF
         ),
     ],
 )
@@ -132,7 +171,7 @@ def test_errors_of_a_request_are_transient_failures(error: Exception, sentence: 
     assert raised.value.transient
 
 
-@pytest.mark.parametrize("error", [httpx2.ReadError(""), httpx2.RemoteProtocolError("")])
+@pytest.mark.parametrize("error", BROKEN_OFF)
 def test_an_answer_over_tls_that_was_broken_off_names_the_address(error: Exception) -> None:
     secure = replace(FAILURES, url="https://sink/events")
     with pytest.raises(Unavailable) as raised, secure.mapped(2.5):
