@@ -116,9 +116,10 @@ class Connection(asyncio.BufferedProtocol):
     # TransportConnection: called by the association
 
     def write(self, content: bytes) -> None:
-        """Send bytes without blocking."""
+        """Send bytes without blocking; drop them when the connection is closed."""
         self._last_activity = self._loop.time()
-        self._transport.write(content)
+        if not self._transport.is_closing():
+            self._transport.write(content)
 
     async def drain(self) -> None:
         """Wait until the write buffer has space, or the connection is lost."""

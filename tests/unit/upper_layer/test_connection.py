@@ -30,6 +30,8 @@ class MemoryTransport(asyncio.Transport):
         return self._reading
 
     def write(self, data: Any) -> None:
+        if self.closed.is_set():
+            raise RuntimeError("the handler is closed")  # as uvloop does
         self.written += data
 
     def abort(self) -> None:
@@ -118,6 +120,14 @@ async def test_artim_closes(transport: MemoryTransport, connection: Connection) 
         await transport.closed.wait()
     assert not transport.written
     assert connection.silent_for() > 0
+
+
+async def test_bytes_for_a_closed_connection_are_dropped(
+    transport: MemoryTransport, connection: Connection
+) -> None:
+    connection.close()
+    connection.write(b"late")
+    assert transport.written == b""
 
 
 async def test_a_writer_waits_until_it_may_write(connection: Connection) -> None:

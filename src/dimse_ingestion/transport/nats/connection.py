@@ -94,14 +94,17 @@ class Connection(Client):
         Raises OSError, TimeoutError, nats.errors.Error, aiohttp.ClientError or PlaintextServer;
         the caller sets a timeout, and calls `cut` whenever opening failed.
         """
-        await self.connect(
-            servers=[self.server.url],
-            allow_reconnect=False,
-            error_cb=_ignore_error,
-            lame_duck_mode_cb=self._lame_duck,
-            skip_subject_validation=True,
-            **options,
-        )
+        try:
+            await self.connect(
+                servers=[self.server.url],
+                allow_reconnect=False,
+                error_cb=_ignore_error,
+                lame_duck_mode_cb=self._lame_duck,
+                skip_subject_validation=True,
+                **options,
+            )
+        except RuntimeError as closed:  # of uvloop, for a write to a closed connection
+            raise ConnectionResetError("the server ended it") from closed
         if self._writer is None:
             self._writer = self._new_writer()
         await self._request_pong()

@@ -79,6 +79,8 @@ class _TcpWriter:
         return self._written - self._writer.transport.get_write_buffer_size()
 
     def write(self, head: bytes, body: bytes = b"", tail: bytes = b"") -> None:
+        if self._writer.transport.is_closing():
+            return  # uvloop would raise; the end of the connection is reported by the read loop
         self._written += len(head) + len(body) + len(tail)
         if len(body) < _JOIN_LIMIT:
             self._writer.write(b"".join((head, body, tail)))
