@@ -17,7 +17,15 @@ from benchmarks import distance, limits, receiving, replicas, retrieving, search
 from benchmarks.machine import describe, load_average
 from benchmarks.plan import PLANS, Plan, Selection
 from benchmarks.readme import README, update
-from benchmarks.report import RESULTS, Results, origin, read, table, write
+from benchmarks.report import (
+    RESULTS,
+    Results,
+    by_family,
+    describe_origin,
+    read,
+    table,
+    write,
+)
 from benchmarks.requirements import missing
 from benchmarks.samples import Row
 from benchmarks.sender import Senders, open_senders
@@ -64,7 +72,7 @@ def _publish(results: Results, folder: Path) -> None:
     """Write the results; those that are committed are summarized in the README, too."""
     write(results, folder)
     if folder.resolve() == RESULTS:
-        update(README, results.rows, origin(results))
+        update(README, results.rows, describe_origin(results))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -103,7 +111,7 @@ def measure(form: str, selection: Selection) -> Results:
         seconds=time.monotonic() - started,
         load_average=(before, load_average()),
         machine=describe(Path(tempfile.gettempdir())),
-        rows=rows,
+        rows=by_family(rows),
         failures=failures,
     )
 

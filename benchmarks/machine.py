@@ -8,12 +8,14 @@ from pathlib import Path
 
 import psutil
 
+from harness.airgap.pins import MINIO
 from harness.modalities import program
 from harness.nats_server import nats_server_binary
 from harness.postgresql import binary as postgresql_binary
 from harness.s3_server import binary as s3_binary
 
-_VERSION = re.compile(r"\bv?(\d+\.\d+(?:\.\d+)*)|RELEASE\.(\S+)")
+_VERSION = re.compile(r"\bv?(\d+\.\d+(?:\.\d+)*)")
+_MINIO_RELEASE = re.compile(r"RELEASE\.(\S+)")
 
 
 def describe(folder: Path) -> dict[str, str]:
@@ -59,15 +61,17 @@ def _versions() -> dict[str, str]:
         "Orthanc": ["Orthanc", "--version"],
         "nats-server": [str(nats_server_binary()), "--version"],
         "PostgreSQL": [str(postgresql_binary("postgres")), "--version"],
-        "MinIO": [str(s3_binary("minio")), "--version"],
     }
-    return {name: _version(command) for name, command in programs.items()}
+    versions = {name: _version(command, _VERSION) for name, command in programs.items()}
+    minio = _version([str(s3_binary("minio")), "--version"], _MINIO_RELEASE)
+    return versions | {"MinIO": minio or f"module {MINIO}"}
 
 
-def _version(command: list[str]) -> str:
+def _version(command: list[str], pattern: re.Pattern[str]) -> str:
+    """Return the version that a program prints; empty when it prints none."""
     try:
         printed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     except OSError:
         return "not installed"
-    match = _VERSION.search(printed)
-    return (match[1] or match[2]) if match else "unknown"
+    match = pattern.search(printed)
+    return match[1] if match else ""

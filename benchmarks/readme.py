@@ -5,7 +5,7 @@ remember which sentence a new figure makes wrong.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -17,7 +17,7 @@ _OURS = "dimse-ingestion"
 _EVEN = 1.0
 
 
-def update(readme: Path, rows: Sequence[Row], origin: Mapping[str, str]) -> None:
+def update(readme: Path, rows: Sequence[Row], origin: str) -> None:
     """Replace the summary in a README; `origin` says when and where it was measured."""
     before, rest = readme.read_text().split(_BEGIN)
     _, after = rest.split(_END)
@@ -29,11 +29,10 @@ def read_summary(readme: Path) -> str:
     return readme.read_text().split(_BEGIN)[1].split(_END)[0].strip()
 
 
-def summary(rows: Sequence[Row], origin: Mapping[str, str]) -> str:
+def summary(rows: Sequence[Row], origin: str) -> str:
     """Return a line for each family and baseline, in Markdown."""
-    measured = ", ".join(f"{name} {value}" for name, value in origin.items())
     lines = [
-        f"Measured: {measured}. The ratio is operations a second, ours divided by the other's:",
+        f"Measured: {origin}. The ratio is operations a second, ours divided by the other's:",
         "above 1 ours is ahead, below 1 behind.",
         "",
         "| | against | ratio, median (least to most) | ahead in | best | worst |",

@@ -51,7 +51,7 @@ def write(results: Results, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.json").write_text(json.dumps(asdict(results), indent=1) + "\n")
     (folder / "table.md").write_text(document(results))
-    (folder / "chart.svg").write_text(draw(results.rows, ", ".join(origin(results).values())))
+    (folder / "chart.svg").write_text(draw(results.rows, describe_origin(results)))
 
 
 def read(folder: Path) -> Results:
@@ -137,10 +137,15 @@ def figure(value: float) -> str:
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def origin(results: Results) -> dict[str, str]:
+def describe_origin(results: Results) -> str:
     """Return when and where the results were measured, and how busy the machine was before."""
-    return {
-        "on": results.date,
-        "with": results.machine.get("processor", "an unknown processor"),
-        "load average before": results.load_average[0],
-    }
+    processor = results.machine.get("processor", "unknown processor")
+    return f"{results.date}, {processor}, load average before: {results.load_average[0]}"
+
+
+def by_family(rows: Iterable[Row]) -> list[Row]:
+    """Return the rows of each family together, families in the order of their first rows."""
+    families: dict[str, list[Row]] = {}
+    for row in rows:
+        families.setdefault(row.family, []).append(row)
+    return [row for each in families.values() for row in each]

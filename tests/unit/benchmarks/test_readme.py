@@ -21,26 +21,26 @@ ROWS = [
 
 
 def test_a_family_has_its_median_and_its_extremes() -> None:
-    assert summary(ROWS, {"on": "2026-01-01"}).splitlines()[-1] == (
+    assert summary(ROWS, "2026-01-01").splitlines()[-1] == (
         "| storing | Orthanc | 1.00 (0.25 to 4.00) | 2 of 3 | 500 MB | 3 KB |"
     )
 
 
 def test_half_and_twice_as_fast_are_even_in_the_median() -> None:
-    assert "| 1.00 (0.50 to 2.00) |" in summary([row("a", 0.5), row("b", 2.0)], {})
+    assert "| 1.00 (0.50 to 2.00) |" in summary([row("a", 0.5), row("b", 2.0)], "")
 
 
 def test_a_peer_has_no_line_of_its_own() -> None:
-    assert "| storing |" not in summary([row("3 KB", 2.0, "pynetdicom")], {})
+    assert "| storing |" not in summary([row("3 KB", 2.0, "pynetdicom")], "")
 
 
 def test_only_the_text_between_the_comments_is_replaced(tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- benchmarks -->\nold\n<!-- end of benchmarks -->\nafter\n")
 
-    update(readme, ROWS, {"on": "2026-01-01"})
+    update(readme, ROWS, "2026-01-01")
 
     text = readme.read_text()
-    assert text.startswith("before\n<!-- benchmarks -->\nMeasured: on 2026-01-01.")
+    assert text.startswith("before\n<!-- benchmarks -->\nMeasured: 2026-01-01.")
     assert text.endswith("\n<!-- end of benchmarks -->\nafter\n")
     assert "old" not in text

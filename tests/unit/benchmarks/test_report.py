@@ -5,7 +5,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from benchmarks.chart import draw
-from benchmarks.report import Results, document, figure, read, table, write
+from benchmarks.report import Results, by_family, document, figure, read, table, write
 from benchmarks.samples import Row
 
 OURS = Row(
@@ -60,6 +60,10 @@ def test_the_page_names_date_machine_and_load() -> None:
     assert "| load average | 0.1 before, 1.5 after |" in page
     assert "| kernel | Linux 6 |" in page
     assert page.index("## Storing") < page.index("## Searching")
+
+
+def test_rows_of_a_family_come_together() -> None:
+    assert by_family([OURS, AHEAD, PEER]) == [OURS, PEER, AHEAD]
 
 
 def test_figures_have_as_many_digits_as_they_deserve() -> None:
