@@ -2,8 +2,8 @@
 
 Senders share the machine with what they measure, so this one encodes nothing while the clock runs:
 PDUs are prepared, and only identifiers are written into them. DCMTK's `storescu` reads and encodes
-a file for each object and starts a process for each association, which takes from two cores what
-is to be measured, and it tells no time of a single answer.
+a file for each object and starts a process for each association, which takes processor time from
+what is measured, and it does not report the time of each answer.
 """
 
 import socket

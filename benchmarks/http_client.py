@@ -101,13 +101,16 @@ def store_length(lengths: Sequence[int]) -> int:
 
 
 def repeat(count: int, request: Callable[[int], Answer], octets: int | None = None) -> Outcome:
-    """Send so many requests one after another; `octets` of each, its answer's if None."""
-    cpu, started = time.process_time(), time.perf_counter()
+    """Send so many requests one after another; `octets` of each, its answer's if None.
+
+    What the client does between requests, such as reading JSON, is not counted.
+    """
+    cpu = time.process_time()
     answers = [request(number) for number in range(count)]
     return Outcome(
         operations=count,
         octets=sum(len(each.body) for each in answers) if octets is None else count * octets,
-        seconds=time.perf_counter() - started,
+        seconds=sum(each.last for each in answers),
         latencies=[each.last for each in answers],
         first=[each.first for each in answers],
         cpu={"client": time.process_time() - cpu},

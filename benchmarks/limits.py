@@ -32,7 +32,7 @@ def rows(plan: Plan, _: object, selection: Selection) -> Iterator[list[Row]]:
         few = max(2, count // 40)
         cases: dict[str, tuple[Processes, int, int, Callable[[], object]]] = {
             f"write, fsync, rename and fsync of the folder, {_label(length)}": (
-                Processes({}), count, length, _Syncing(folder, length),
+                Processes({}), count, length, _SyncedWrite(folder, length),
             )
             for length in (_SMALL, _CT)
         }  # fmt: skip
@@ -43,7 +43,7 @@ def rows(plan: Plan, _: object, selection: Selection) -> Iterator[list[Row]]:
         cases["SHA-256 of 64 MiB"] = (Processes({}), few, _BLOCK, lambda: hashlib.sha256(block))
         for case, (processes, operations, octets, operate) in cases.items():
             if selection.wants(FAMILY, case):
-                contestant = Contestant(_repeating(operations, octets, operate), processes)
+                contestant = Contestant(_repetition(operations, octets, operate), processes)
                 yield measure(FAMILY, case, {_THIS: contestant}, plan.rounds)
 
 
@@ -51,7 +51,7 @@ def _label(length: int) -> str:
     return f"{length // 1000} KB" if length < 2**17 else f"{length // 1024} KiB"
 
 
-def _repeating(count: int, octets: int, operate: Callable[[], object]) -> Callable[[], Outcome]:
+def _repetition(count: int, octets: int, operate: Callable[[], object]) -> Callable[[], Outcome]:
     def repeat() -> Outcome:
         latencies = []
         cpu, started = time.process_time(), time.perf_counter()
@@ -66,7 +66,7 @@ def _repeating(count: int, octets: int, operate: Callable[[], object]) -> Callab
     return repeat
 
 
-class _Syncing:
+class _SyncedWrite:
     """A file written so that it survives a power cut, at each call."""
 
     def __init__(self, folder: Path, length: int) -> None:

@@ -74,10 +74,10 @@ def _serve_pynetdicom(port: int) -> None:
 
 
 async def _serve_upper_layer(port: int) -> None:
-    from benchmarks.forgetful import ForgetfulServices
+    from benchmarks.discarding_services import DiscardingServices
     from dimse_ingestion.upper_layer.acceptor import listener
 
-    async with listener(ForgetfulServices(), "127.0.0.1", port):
+    async with listener(DiscardingServices(), "127.0.0.1", port):
         await asyncio.Event().wait()
 
 

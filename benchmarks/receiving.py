@@ -10,7 +10,7 @@ from benchmarks.plan import Plan, Selection
 from benchmarks.receivers import RECEIVERS, STORESCP, receiver
 from benchmarks.rounds import Contestant, measure
 from benchmarks.samples import Row
-from benchmarks.sender import Senders, Sending
+from benchmarks.sender import LoadSender, Senders
 
 FAMILY = "receiving"
 
@@ -26,7 +26,7 @@ def rows(plan: Plan, senders: Senders, selection: Selection) -> Iterator[list[Ro
             senders.warm_up(port)
         for load in loads:
             contestants = {
-                name: Contestant(Sending(senders, port, load), processes)
+                name: Contestant(LoadSender(senders, port, load), processes)
                 for name, (port, processes) in started.items()
             }
             yield measure(FAMILY, str(load), contestants, plan.rounds, STORESCP)

@@ -37,7 +37,9 @@ def measure_recording(
     """Measure at each catalogue, then check that each has all events."""
     before = {name: system.count() for name, system in systems.items()}
     contestants = {
-        name: Contestant(_recording(system, events, plan.events, a_request), system.processes)
+        name: Contestant(
+            _record_operation(system, events, plan.events, a_request), system.processes
+        )
         for name, system in systems.items()
     }
     rows = measure(FAMILY, case_names(size)[a_request], contestants, plan.rounds)
@@ -48,7 +50,9 @@ def measure_recording(
     return rows
 
 
-def _recording(system: System, events: Events, count: int, a_request: int) -> Callable[[], Outcome]:
+def _record_operation(
+    system: System, events: Events, count: int, a_request: int
+) -> Callable[[], Outcome]:
     assert system.space is not None
     requests = max(1, count // a_request // _CLIENTS) * _CLIENTS
     port, first = system.space.catalogue_port, 0
@@ -60,7 +64,7 @@ def _recording(system: System, events: Events, count: int, a_request: int) -> Ca
         groups = [bodies[start::_CLIENTS] for start in range(_CLIENTS)]
         cpu, started = time.process_time(), time.perf_counter()
         with ThreadPoolExecutor(_CLIENTS) as clients:
-            latencies = [each for some in clients.map(_posting(port), groups) for each in some]
+            latencies = [each for some in clients.map(_poster(port), groups) for each in some]
         return Outcome(
             operations=requests * a_request,
             octets=sum(len(body) for _, body in bodies),
@@ -80,7 +84,7 @@ def _body(events: Events, first: int, count: int) -> tuple[str, bytes]:
     return "application/cloudevents-batch+json", msgspec.json.encode(batch)
 
 
-def _posting(port: int) -> Callable[[list[tuple[str, bytes]]], list[float]]:
+def _poster(port: int) -> Callable[[list[tuple[str, bytes]]], list[float]]:
     def post(bodies: list[tuple[str, bytes]]) -> list[float]:
         connection, latencies = HTTPConnection("127.0.0.1", port, timeout=60), []
         for content_type, body in bodies:

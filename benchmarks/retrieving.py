@@ -95,7 +95,7 @@ def _store_study(services: Mapping[str, _Service], study: _Study) -> list[Row]:
     share = -(-len(files) // rounds // _A_REQUEST) * _A_REQUEST
     case = f"STOW-RS of {_A_REQUEST} CT of 128 KiB a request"
     contestants = {
-        name: Contestant(_Storing(service.client, files, share), service.system.processes)
+        name: Contestant(_StudyStore(service.client, files, share), service.system.processes)
         for name, service in services.items()
     }
     measured = measure(FAMILY, case, contestants, rounds, ORTHANC)
@@ -103,7 +103,7 @@ def _store_study(services: Mapping[str, _Service], study: _Study) -> list[Row]:
     return measured
 
 
-class _Storing:
+class _StudyStore:
     """Store the next share of the files at each call."""
 
     def __init__(self, client: Client, files: list[bytes], share: int) -> None:
@@ -126,7 +126,7 @@ def _store_large(services: Mapping[str, _Service], large: MultiFrame) -> list[Ro
     """Store a large instance, its body sent frame by frame."""
     length = store_length([sum(map(len, large.file()))])
 
-    def storing(service: _Service) -> Contestant:
+    def contestant(service: _Service) -> Contestant:
         def store() -> Outcome:
             started = time.perf_counter()
             answer = service.client.store([large.file()], length)
@@ -134,7 +134,7 @@ def _store_large(services: Mapping[str, _Service], large: MultiFrame) -> list[Ro
 
         return Contestant(store, service.system.processes)
 
-    contestants = {name: storing(service) for name, service in services.items()}
+    contestants = {name: contestant(service) for name, service in services.items()}
     return measure(FAMILY, f"STOW-RS of {_large_name(large)}", contestants, 1, ORTHANC)
 
 
@@ -190,7 +190,7 @@ def _is_jpeg(body: bytes) -> bool:
 
 
 def _measure_request(services: Mapping[str, _Service], request: _Request, rounds: int) -> list[Row]:
-    def requesting(service: _Service) -> Contestant:
+    def contestant(service: _Service) -> Contestant:
         def send(number: int) -> Answer:
             return service.client.get(request.path(number), request.accept)
 
@@ -198,7 +198,7 @@ def _measure_request(services: Mapping[str, _Service], request: _Request, rounds
             raise RuntimeError(f"The answer is not complete: {request.name}")
         return Contestant(lambda: repeat(request.count, send), service.system.processes)
 
-    contestants = {name: requesting(service) for name, service in services.items()}
+    contestants = {name: contestant(service) for name, service in services.items()}
     return measure(FAMILY, request.name, contestants, rounds, ORTHANC)
 
 

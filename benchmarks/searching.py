@@ -80,10 +80,10 @@ def _rows_at(
             peer = filled_orthanc(folder, senders, identity, size)
             systems[ORTHANC] = stack.enter_context(peer)
         for question in _questions(identity, size):
-            for protocol, searching in _PROTOCOLS.items():
+            for protocol, operation in _PROTOCOLS.items():
                 case = f"{protocol}, {question.name}"
                 if case in wanted:
-                    contestants = _contestants(systems, searching, question, plan.queries)
+                    contestants = _contestants(systems, operation, question, plan.queries)
                     yield measure(FAMILY, case, contestants, plan.rounds, ORTHANC)
         for a_request in batches:
             events = Events(senders.new_identity(images_a_study=1))
@@ -105,21 +105,22 @@ def _questions(identity: Identity, size: int) -> list[_Question]:
 
 def _contestants(
     systems: Mapping[str, System],
-    searching: Callable[[str, System, _Question, int], Callable[[], Outcome]],
+    operation: Callable[[str, System, _Question, int], Callable[[], Outcome]],
     question: _Question,
     count: int,
 ) -> dict[str, Contestant]:
     return {
-        name: Contestant(searching(name, system, question, count), system.processes)
+        name: Contestant(operation(name, system, question, count), system.processes)
         for name, system in systems.items()
     }
 
 
-def _by_c_find(_: str, system: System, question: _Question, count: int) -> Callable[[], Outcome]:
+def _c_find_operation(
+    _: str, system: System, question: _Question, count: int
+) -> Callable[[], Outcome]:
     def search() -> Outcome:
         association = Association(system.port, STUDY_ROOT_FIND)
-        cpu, started = time.process_time(), time.perf_counter()
-        answers = []
+        cpu, answers = time.process_time(), []
         for _ in range(count):
             key = (*_KEYS[question.keyword], question.value())
             answers.append(association.find([*_RETURNED, key]))
@@ -127,7 +128,7 @@ def _by_c_find(_: str, system: System, question: _Question, count: int) -> Calla
         outcome = Outcome(
             operations=count,
             octets=0,
-            seconds=time.perf_counter() - started,
+            seconds=sum(each.last for each in answers),
             latencies=[each.last for each in answers],
             first=[each.first for each in answers],
             cpu={"client": time.process_time() - cpu},
@@ -139,7 +140,9 @@ def _by_c_find(_: str, system: System, question: _Question, count: int) -> Calla
     return search
 
 
-def _by_qido(name: str, system: System, question: _Question, count: int) -> Callable[[], Outcome]:
+def _qido_operation(
+    name: str, system: System, question: _Question, count: int
+) -> Callable[[], Outcome]:
     client = Client(Target(system.http_port, "/dicom-web" if name == ORTHANC else "/dicomweb"))
 
     def send(_: int) -> Answer:
@@ -151,4 +154,4 @@ def _by_qido(name: str, system: System, question: _Question, count: int) -> Call
     return lambda: repeat(count, send)
 
 
-_PROTOCOLS = {"C-FIND": _by_c_find, "QIDO-RS": _by_qido}
+_PROTOCOLS = {"C-FIND": _c_find_operation, "QIDO-RS": _qido_operation}

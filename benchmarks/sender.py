@@ -107,7 +107,7 @@ class Senders:
         )
 
 
-class Sending:
+class LoadSender:
     """A send of new images at each call; `stored` counts them."""
 
     def __init__(self, senders: Senders, port: int, load: Load) -> None:

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from benchmarks.bucket_put import put_operation
 from benchmarks.plan import Plan, Selection
 from benchmarks.processes import Processes
-from benchmarks.putting import putting
 from benchmarks.rounds import Contestant, measure
 from benchmarks.samples import Row
-from benchmarks.sender import Load, Senders, Sending
+from benchmarks.sender import Load, LoadSender, Senders
 from benchmarks.systems import ORTHANC, OURS, Deployment, System, orthanc, our_services
 from harness.s3_server import s3_server
 
@@ -48,10 +48,10 @@ def minio_rows(plan: Plan, senders: Senders, selection: Selection) -> Iterator[l
         bucket = server.store(server.make_bucket("alone"))
         alone = Processes({"MinIO": server.process.pid})
         for load in loads:
-            sending = Sending(senders, ours.port, load)
+            sending = LoadSender(senders, ours.port, load)
             contestants = {
                 OURS: Contestant(sending, ours.processes),
-                MINIO_ALONE: Contestant(putting(bucket, load), alone),
+                MINIO_ALONE: Contestant(put_operation(bucket, load), alone),
             }
             yield measure(MINIO, str(load), contestants, plan.rounds, MINIO_ALONE)
             sent += sending.stored
@@ -69,7 +69,7 @@ def storing_rows(
     """Measure each load at each system, then check that each has everything that was sent."""
     stored = {name: senders.warm_up(system.port) for name, system in systems.items()}
     for load in loads:
-        sending = {name: Sending(senders, each.port, load) for name, each in systems.items()}
+        sending = {name: LoadSender(senders, each.port, load) for name, each in systems.items()}
         contestants = {name: Contestant(sending[name], systems[name].processes) for name in systems}
         yield measure(family, str(load), contestants, rounds, baseline)
         stored = {name: stored[name] + sending[name].stored for name in systems}

@@ -13,7 +13,7 @@ from benchmarks.samples import Outcome
 from benchmarks.sender import Load
 
 
-def putting(bucket: S3Store, load: Load) -> Callable[[], Outcome]:
+def put_operation(bucket: S3Store, load: Load) -> Callable[[], Outcome]:
     """Return what puts a load's objects when called; obstore puts large ones in parts."""
     content = pixels(load.length)
 

@@ -1,4 +1,4 @@
-"""Services of the upper layer that take each data set into memory, answer, and forget it."""
+"""Services of the upper layer that take each data set into memory, answer, and discard it."""
 
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.upper_layer.services import (
@@ -29,7 +29,7 @@ def _first(_: str, transfer_syntaxes: tuple[str, ...]) -> str:
     return transfer_syntaxes[0]
 
 
-class ForgetfulServices:
+class DiscardingServices:
     """Accept everything and answer Success."""
 
     async def associate(self, _: AssociationRequest) -> Acceptance | Rejection:
