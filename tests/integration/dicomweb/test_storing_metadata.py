@@ -9,6 +9,7 @@ from typing import Any
 import httpx2
 import numpy as np
 import pytest
+from prometheus_client import REGISTRY
 from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
 from pydicom.encaps import generate_frames
@@ -327,12 +328,23 @@ async def test_a_full_spool_is_503_and_is_released(tmp_path: Path) -> None:
             assert fits.status_code == 200
 
 
+def sent_events() -> tuple[float, float]:
+    """Return the number of requests to the event sink so far, and of the events in them."""
+    name = "dimse_events_batch_events"
+    requests, events = (REGISTRY.get_sample_value(name + each) for each in ("_count", "_sum"))
+    return requests or 0, events or 0
+
+
 async def test_a_thousand_instances_are_stored_by_one_request(space: Space) -> None:
     uids = [f"1.2.3.{number}" for number in range(1000)]
     model = [image(_00080018={"vr": "UI", "Value": [uid]}) for uid in uids]
+    before = sent_events()
     response = await post(space, [metadata(*model), pixels(b"twelve bytes")])
     assert response.status_code == 200
     assert len(Dataset.from_json(response.json()).ReferencedSOPSequence) == 1000
+    requests, events = (now - then for now, then in zip(sent_events(), before, strict=True))
+    assert events == 1000
+    assert requests <= 500  # the events share requests and commits
 
 
 async def test_more_instances_than_parts_are_413(tmp_path: Path) -> None:
