@@ -5,24 +5,25 @@ says how it ended. Addresses and ports are in `app`.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
+from functools import partial
 from http import HTTPStatus
-from typing import TypeVar
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
 from dimse_ingestion.catalogue import database, known_objects
 from dimse_ingestion.catalogue.event_batch import record_batch
 from dimse_ingestion.catalogue.group_commit import GroupCommit
-from dimse_ingestion.catalogue.query import located_pages, pages
+from dimse_ingestion.catalogue.query import Page, count_matches, located_pages, pages
+from dimse_ingestion.catalogue.query_response import Lines, query_response
 from dimse_ingestion.catalogue.record import Outcome, record
-from dimse_ingestion.catalogue.request_body import BodyReader, BodyTooLong
+from dimse_ingestion.catalogue.request_body import BodyReader, BodyTooLong, decode_body
 from dimse_ingestion.catalogue.rotating import RotatingDatabase
 from dimse_ingestion.dicom.elements import Element
 from dimse_ingestion.events import batch_codec, cloudevents
@@ -30,7 +31,7 @@ from dimse_ingestion.events.batch_codec import BATCH_TYPE
 from dimse_ingestion.events.contract import ImageStoredEvent
 from dimse_ingestion.failures import Failure, LimitExceeded, Unavailable
 from dimse_ingestion.observability import metrics, probes, tracing
-from dimse_ingestion.queries import wire
+from dimse_ingestion.queries import count_codec, wire
 from dimse_ingestion.queries.contract import Query
 from dimse_ingestion.secure_http.bearer import RequireToken
 from dimse_ingestion.secure_http.mounted_value import MountedValue
@@ -39,9 +40,8 @@ from dimse_ingestion.settings import CatalogueSettings, MountedMissing
 _RETRY_INTERVAL = 1.0
 _REFRESH_INTERVAL = 5.0  # seconds until a rotated password is used
 _RESERVED_CONNECTIONS = 2  # connections not for queries: the commit and the probe
-_DECODED_IN_PLACE = 256 * 1024  # bytes, some milliseconds
+_MOST_COUNTED = 1000  # rows that are decoded to count matches
 _REFUSALS = (BodyTooLong, ValueError, Failure)
-_Decoded = TypeVar("_Decoded")
 
 
 class HttpApi:
@@ -72,6 +72,7 @@ class HttpApi:
     def _protected_app(self) -> ASGIApp:
         paths = [*wire.PATHS.values(), wire.OBJECTS]
         queries = [Route(path, self._query, methods=["POST"]) for path in paths]
+        queries.append(Route(wire.COUNT, self._count, methods=["POST"]))
         queries.append(Route(wire.MISSING, self._missing_objects, methods=["POST"]))
         events = [
             Route("/events", self._receive_events, methods=["POST"]),
@@ -117,7 +118,7 @@ class HttpApi:
         """Record a batch; answer 200 after the commit, with a result for each event."""
         try:
             async with self._body_reader.body(request) as body:
-                events = await _decode(body, lambda: batch_codec.decode_batch(body))
+                events = await decode_body(body, lambda: batch_codec.decode_batch(body))
                 results = await record_batch(events, self._commit_all)
         except _REFUSALS as refusal:
             return _refusal(refusal)
@@ -127,7 +128,7 @@ class HttpApi:
         """Record an event; answer 2xx only after the commit."""
         try:
             async with self._body_reader.body(request) as body:
-                event = await _decode(body, lambda: cloudevents.decode(request.headers, body))
+                event = await decode_body(body, lambda: cloudevents.decode(request.headers, body))
                 self._check_database()
                 with tracing.span("catalogue event", event.traceparent):
                     outcome = await self._group_commit.submit(event)
@@ -159,7 +160,7 @@ class HttpApi:
         try:
             source = _source(request)
             async with self._body_reader.body(request) as body:
-                names = await _decode(body, lambda: wire.decode_names(body))
+                names = await decode_body(body, lambda: wire.decode_names(body))
             engine, bucket_name = self._database.engine, names.bucket_name
             loop = asyncio.get_running_loop()
             missing = await loop.run_in_executor(
@@ -176,39 +177,58 @@ class HttpApi:
         return Response(answer, media_type="application/json")
 
     async def _query(self, request: Request) -> Response:
+        """Answer a query by its matches."""
         try:
-            source = _source(request)
-            async with self._body_reader.body(request) as body:
-                query = await _decode(body, lambda: wire.decode_query(request.url.path, body))
+            source, query = await self._read_query(request)
         except _REFUSALS as refusal:
             return _refusal(refusal)
         parent = request.headers.get(tracing.TRACEPARENT, "")
-        lines = self._answer(query, source, parent, objects=request.url.path == wire.OBJECTS)
-        return StreamingResponse(lines, media_type=wire.MEDIA_TYPE)
+        answer = self._answer(query, source, parent, objects=request.url.path == wire.OBJECTS)
+        return await query_response(answer, wire.MEDIA_TYPE)
+
+    async def _count(self, request: Request) -> Response:
+        """Answer the number of matches, if it is known without decoding very many rows."""
+        try:
+            source, query = await self._read_query(request)
+            engine, timeout = self._database.engine, self._settings.query_timeout
+            count = partial(count_matches, engine, query, source, timeout, _MOST_COUNTED)
+            number = await asyncio.get_running_loop().run_in_executor(self._readers, count)
+        except _REFUSALS as refusal:
+            return _refusal(refusal)
+        return Response(count_codec.encode_count(number), media_type="application/json")
+
+    async def _read_query(self, request: Request) -> tuple[str, Query]:
+        source, path = _source(request), request.url.path
+        async with self._body_reader.body(request) as body:
+            return source, await decode_body(body, lambda: wire.decode_query(path, body))
 
     async def _answer(
         self, query: Query, source: str, parent: str, *, objects: bool
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[Lines, None]:
         """Yield the lines of the answer, those of a page at once."""
         outcome = "left"
-        count = 0
+        count, lines = 0, b""
         try:
             with tracing.detached_span("catalogue query", parent, level=query.scope):
                 async with aclosing(self._pages(query, source, objects=objects)) as matches:
                     async for page in matches:
                         count += len(page)
-                        yield b"".join(map(wire.encode_match, page))
+                        lines = b"".join(map(wire.encode_match, page))
+                        if page.is_last:
+                            break
+                        yield Lines(lines)
+                        lines = b""
             outcome = "done"
-            yield wire.encode_end(count)
+            yield Lines(lines + wire.encode_end(count), is_last=True)
         except Failure as failure:
             outcome = "failed"
-            yield wire.encode_error(failure)
+            yield Lines(wire.encode_error(failure), is_last=True)
         finally:
             metrics.catalogue_queries.labels(query.scope, outcome).inc()
 
     async def _pages(
         self, query: Query, source: str, *, objects: bool
-    ) -> AsyncGenerator[Sequence[list[Element] | wire.EncodedLocated], None]:
+    ) -> AsyncGenerator[Page[list[Element]] | Page[wire.EncodedLocated], None]:
         """Yield pages of matches; raises LimitExceeded beyond the largest number of matches."""
         engine = self._database.engine
         left = self._settings.maximum_matches
@@ -216,9 +236,11 @@ class HttpApi:
         find = located_pages if objects else pages
         async with aclosing(find(engine, query, source, self._readers, timeout)) as matches:
             async for page in matches:
-                yield page[:left]
-                left -= len(page)
-                if left < 0:
+                if len(page) <= left:
+                    left -= len(page)
+                    yield page
+                else:
+                    yield page.first(left)
                     sentence = f"More than {self._settings.maximum_matches} matches: narrow it."
                     raise LimitExceeded(sentence)
 
@@ -242,11 +264,6 @@ async def _wrong_port(_: Request) -> Response:
     return _problem(
         HTTPStatus.MISDIRECTED_REQUEST, "Events and queries are served over TLS, at another port."
     )
-
-
-async def _decode(body: bytes, decode: Callable[[], _Decoded]) -> _Decoded:
-    """Return the result of `decode`, in a thread if the body is long."""
-    return decode() if len(body) <= _DECODED_IN_PLACE else await asyncio.to_thread(decode)
 
 
 def _source(request: Request) -> str:

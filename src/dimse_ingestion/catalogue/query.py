@@ -8,19 +8,21 @@ page.
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from threading import Event
 from typing import Any, Generic, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, Engine, Select
+from sqlalchemy import Connection, Engine
 
 from dimse_ingestion.catalogue import sql_statements
 from dimse_ingestion.catalogue.computed_keys import ComputedKeys, DecodedRow, Known
 from dimse_ingestion.catalogue.database import database_errors, read_connection
 from dimse_ingestion.catalogue.event_rows import decode_json, decompress
-from dimse_ingestion.dicom.criteria import Criterion, criteria
+from dimse_ingestion.catalogue.sql_statements import RowSelection
+from dimse_ingestion.dicom.criteria import criteria
 from dimse_ingestion.dicom.elements import Element, by_tag, element
 from dimse_ingestion.dicom.encoder import SPECIFIC_CHARACTER_SET
 from dimse_ingestion.dicom.matching import all_of
@@ -48,7 +50,7 @@ _Format = Callable[[DecodedRow], _Match]
 
 def pages(
     engine: Engine, query: Query, source: str, executor: Executor, timeout: float
-) -> AsyncGenerator[list[list[Element]], None]:
+) -> "AsyncGenerator[Page[list[Element]], None]":
     """Yield pages of the matches in one storage space, each match with the keys that have a value.
 
     Pages are fetched in `executor`; each may take `timeout` seconds. Raises Invalid for an
@@ -60,22 +62,44 @@ def pages(
 
 def located_pages(
     engine: Engine, query: Query, source: str, executor: Executor, timeout: float
-) -> AsyncGenerator[list[EncodedLocated], None]:
+) -> "AsyncGenerator[Page[EncodedLocated], None]":
     """Yield pages of the matching instances with their current objects; otherwise like `pages`."""
     paged_query = _PagedQuery(engine, query, source, timeout, _located, needs_known=False)
     return _pages(paged_query, query, executor)
 
 
+def count_matches(
+    engine: Engine, query: Query, source: str, timeout: float, most: int
+) -> int | None:
+    """Count the matches in one storage space; None if more than `most` rows had to be decoded.
+
+    Blocks. Raises Failure as `pages`.
+    """
+    paged_query = _PagedQuery(engine, query, source, timeout, lambda _: None)
+    return paged_query.count(most)
+
+
+class Page(list[_Match]):
+    """Matches; `is_last` when it is known that no more follow."""
+
+    is_last = False
+
+    def first(self, number: int) -> "Page[_Match]":
+        """Return the first matches as a page that is not the last."""
+        return Page(self[:number])
+
+
 async def _pages(
     paged_query: "_PagedQuery[_Match]", query: Query, executor: Executor
-) -> AsyncGenerator[list[_Match], None]:
+) -> AsyncGenerator[Page[_Match], None]:
     loop = asyncio.get_running_loop()
-    skip, remaining = query.offset, query.limit
+    remaining = query.limit
     try:
         while remaining != 0 and paged_query.has_more:
             matches = await loop.run_in_executor(executor, paged_query.next_page)
-            page, skip = matches[skip:][:remaining], max(0, skip - len(matches))
+            page = Page(matches[:remaining])
             remaining = remaining if remaining is None else remaining - len(page)
+            page.is_last = remaining == 0 or not paged_query.has_more
             if page:
                 yield page
     finally:
@@ -103,21 +127,43 @@ class _PagedQuery(Generic[_Match]):
         self._deadline = 0.0
         self._query = query
         self._level = query.scope
-        self._source = source
         self._format = format_row
         self._needs_known = needs_known
-        self._criteria: Mapping[int, Criterion] = {}
+        self._selection = RowSelection(query.scope, source, {})
         self._matches = all_of({})
         self._computed_keys = ComputedKeys(source, query)
         self._limit = query.limit
+        self._skip = query.offset
         self._is_started = False
         self._places: deque[Any] | None = None
         self._rows: deque[Any] = deque()
         self._after: object = None
-        self._size = _FIRST_PAGE
+        wanted = _FIRST_PAGE if query.limit is None else query.limit + query.offset
+        self._size = max(1, min(_FIRST_PAGE, wanted))
 
     def next_page(self) -> list[_Match]:
         """Return the matches among the next rows, possibly none, and set `has_more`."""
+        with self._connection() as connection:
+            matches = self._page(connection)
+        page, self._skip = matches[self._skip :], max(0, self._skip - len(matches))
+        return page
+
+    def count(self, most: int) -> int | None:
+        """Return the number of all matches; None if more than `most` rows had to be decoded."""
+        with self._connection() as connection:
+            if self._selection.is_exact:
+                return int(connection.execute(*self._selection.count()).scalar_one())
+            places = connection.execute(*self._selection.candidates(most + 1)).scalars().all()
+        if len(places) > most:
+            return None
+        number = 0
+        while self.has_more:
+            number += len(self.next_page())
+        return number
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        """Connect; keys are parsed before, in this thread, because there may be many."""
         self._deadline = time.monotonic() + self._timeout
         if not self._is_started:
             self._parse_keys()
@@ -125,17 +171,18 @@ class _PagedQuery(Generic[_Match]):
             database_errors(),
             read_connection(self._engine, self._timeout, self.cancelled) as connection,
         ):
-            return self._page(connection)
+            yield connection
 
     def _parse_keys(self) -> None:
-        """Parse the keys: here, in the thread of the first page, because there may be many."""
-        combined = self._query.combined_date_time
-        self._criteria = criteria(self._query.keys, combined_date_time=combined)
-        self._matches = all_of(self._criteria)
-        if sql_statements.is_exact(self._level, self._criteria):
+        query = self._query
+        parsed = criteria(query.keys, combined_date_time=query.combined_date_time)
+        self._selection = RowSelection(
+            self._level, self._selection.source, parsed, query.newest_first, query.after
+        )
+        if self._selection.is_exact:
             self._matches = all_of({})
         else:
-            self._needs_known = True
+            self._matches, self._needs_known = all_of(parsed), True
 
     def _page(self, connection: Connection) -> list[_Match]:
         if not self._is_started:
@@ -149,20 +196,21 @@ class _PagedQuery(Generic[_Match]):
 
     def _start(self, connection: Connection) -> None:
         """Fetch the rows themselves if unique keys name a few, else the places of candidates."""
-        if sql_statements.is_pinpointed(self._level, self._criteria, _FIRST_PAGE):
-            statement = sql_statements.pinpointed(
-                self._level, self._source, self._criteria, _FIRST_PAGE + 1
-            )
-            rows = connection.execute(statement).all()
+        if self._selection.is_pinpointed(_FIRST_PAGE):
+            rows = connection.execute(*self._selection.pinpointed(_FIRST_PAGE + 1)).all()
             if len(rows) <= _FIRST_PAGE:
-                self._rows.extend(sorted(rows, key=lambda row: row.place))
+                self._rows.extend(self._ordered(rows, key=lambda row: row.place))
                 self._places = deque()
                 return
-        if self._criteria:
+        if self._selection.criteria:
             self._places = self._candidates(connection)
+        if self._places is not None and self._selection.is_exact:
+            while self._skip and self._places:  # each place is a match
+                self._places.popleft()
+                self._skip -= 1
 
     def _fetch_rows(self, connection: Connection) -> None:
-        rows = connection.execute(self._next_rows()).all()
+        rows = connection.execute(*self._next_rows()).all()
         if self._places is None and len(rows) < self._size:
             self._places = deque()  # these were the last
         self._after = rows[-1].place if rows else self._after
@@ -173,18 +221,20 @@ class _PagedQuery(Generic[_Match]):
         """Return the places of all rows that may match, in order; None if there are very many."""
         has_small_limit = self._limit is not None and self._limit <= _LARGEST_PAGE
         most = _LARGEST_PAGE if has_small_limit else _MOST_CANDIDATES
-        statement = sql_statements.candidates(self._level, self._source, self._criteria, most + 1)
-        places = connection.execute(statement).scalars().all()
-        return deque(sorted(places)) if len(places) <= most else None
+        places = connection.execute(*self._selection.candidates(most + 1)).scalars().all()
+        return deque(self._ordered(places)) if len(places) <= most else None
 
-    def _next_rows(self) -> Select[Any]:
+    def _ordered(self, rows: Iterable[Any], key: Callable[[Any], Any] | None = None) -> list[Any]:
+        return sorted(rows, key=key, reverse=self._selection.newest_first)
+
+    def _next_rows(self) -> sql_statements.Statement:
         if self._places is None:
-            return sql_statements.page(
-                self._level, self._source, self._criteria, self._after, self._size
-            )
+            skip = self._skip if self._selection.is_exact else 0  # each row is a match
+            self._skip -= skip
+            return self._selection.page(self._after, self._size, skip)
         number = min(self._size, len(self._places))
         places = [self._places.popleft() for _ in range(number)]
-        return sql_statements.rows_at(self._level, self._source, places)
+        return self._selection.rows_at(places)
 
     def _decode_rows(self) -> Iterator[DecodedRow]:
         """Yield the next rows with their elements, as many as may be in memory at once."""

@@ -1,13 +1,17 @@
 """Bodies of requests, read whole within limits: of each, and of all in memory at once."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
 from dimse_ingestion.failures import Unavailable
 
 _MOST_HELD = 64 * 2**20
+_DECODED_IN_PLACE = 256 * 1024  # bytes, some milliseconds
+_Decoded = TypeVar("_Decoded")
 
 
 class BodyTooLong(Exception):
@@ -46,3 +50,8 @@ class BodyReader:
             raise BodyTooLong(f"The body has more than {self._longest} bytes.")
         if self._held > length and self._held + more > self._most:
             raise Unavailable("The catalogue has too many requests in memory.")
+
+
+async def decode_body(body: bytes, decode: Callable[[], _Decoded]) -> _Decoded:
+    """Return the result of `decode`, in a thread if the body is long."""
+    return decode() if len(body) <= _DECODED_IN_PLACE else await asyncio.to_thread(decode)

@@ -4,14 +4,16 @@ The conditions are made in `sql_conditions`; what they leave open `query` decide
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BindParameter,
     ColumnElement,
     FromClause,
+    Integer,
     Select,
     bindparam,
     exists,
@@ -55,77 +57,160 @@ _JOINED: dict[str, FromClause] = {
     ),
 }
 _MOST_EXACT = 100
+_ALL = 2**31 - 1
 _UID = re.compile(r"[0-9.]{1,64}")
+_UID_COLUMNS = {
+    UNIQUE_KEYS["STUDY"]: studies.c.study_instance_uid,
+    UNIQUE_KEYS["SERIES"]: series.c.series_instance_uid,
+    UNIQUE_KEYS["IMAGE"]: instances.c.sop_instance_uid,
+}
+_earlier = studies.alias()
+_PLACE_OF_STUDY = (
+    select(_earlier.c.id)
+    .where(
+        _earlier.c.study_instance_uid == bindparam("after"),
+        _earlier.c.source == bindparam("source"),
+    )
+    .scalar_subquery()
+)
 _IDENTITIES: BindParameter[object] = bindparam("identities", expanding=True)
 _ELEMENTS = {"STUDY": studies, "SERIES": series, "IMAGE": objects}
 
 
-def candidates(
-    level: str, source: str, criteria: Mapping[int, Criterion], most: int
-) -> Select[tuple[object]]:
-    """Select the keys of rows that may match, at most `most`; unordered, so indexes are used."""
-    return _rows(level, source, criteria, select(KEYSET[level])).limit(most)
+class _Form(NamedTuple):
+    """The form of a statement: keys of rows alone or whole rows, their order, where they begin."""
+
+    keys_alone: bool = False
+    is_ordered: bool = False
+    newest_first: bool = False
+    after_place: bool = False
+    after_study: bool = False
+    skips: bool = False
 
 
-def page(
-    level: str, source: str, criteria: Mapping[int, Criterion], after: object, size: int
-) -> Select[tuple[object, ...]]:
-    """Select the next `size` rows that may match, in order, after the key `after`.
+Parameters = dict[str, Any]
+Statement = tuple[Select[Any], Parameters]
 
-    None for `after` selects the first rows. A row has the columns of `_columns`.
+
+@dataclass(frozen=True, slots=True)
+class RowSelection:
+    """Statements for the rows of a level that may match, each with its parameters.
+
+    Rows are ordered as they were first stored, or the other way round with `newest_first`. `after`
+    is the UID of a study, behind which the rows begin.
     """
+
+    level: str
+    source: str
+    criteria: Mapping[int, Criterion]
+    newest_first: bool = False
+    after: str = ""
+
+    @property
+    def is_exact(self) -> bool:
+        """Return whether SQL alone decides: all criteria are a few UIDs of the levels.
+
+        Their columns have exactly the values that Python would compare.
+        """
+        unique = {UNIQUE_KEYS[each] for each in levels_to(self.level) if each != "PATIENT"}
+        return self.level != "PATIENT" and all(
+            tag in unique
+            and isinstance(each, OneOf)
+            and len(each.values) <= _MOST_EXACT
+            and all(map(_UID.fullmatch, each.values))
+            for tag, each in self.criteria.items()
+        )
+
+    def is_pinpointed(self, most: int) -> bool:
+        """Return whether the unique key of the level has values, and at most `most` of them."""
+        key = self.criteria.get(UNIQUE_KEYS[self.level])
+        return self.level != "PATIENT" and isinstance(key, OneOf) and len(key.values) <= most
+
+    def candidates(self, most: int) -> Statement:
+        """Select the keys of rows, at most `most`; unordered, so that indexes are used."""
+        return self._statement(_Form(keys_alone=True), {"most": most})
+
+    def pinpointed(self, most: int) -> Statement:
+        """Select at most `most` rows; unordered, so that the index of the unique key is used."""
+        return self._statement(_Form(), {"most": most})
+
+    def page(self, after: object, size: int, skip: int = 0) -> Statement:
+        """Select the next `size` rows in order after the key `after`, of which `skip` are left out.
+
+        None for `after` selects the first rows. A row has the columns of `_columns`.
+        """
+        form = _Form(
+            is_ordered=True,
+            newest_first=self.newest_first,
+            after_place=after is not None,
+            skips=bool(skip),
+        )
+        parameters = {"most": size} | ({} if after is None else {"place": after})
+        return self._statement(form, parameters | ({"skip": skip} if skip else {}))
+
+    def count(self) -> Statement:
+        """Count the rows."""
+        statement, parameters = self._statement(_Form(keys_alone=True), {"most": _ALL})
+        return select(func.count()).select_from(statement.subquery()), parameters
+
+    def rows_at(self, places: Sequence[object]) -> Statement:
+        """Select the rows with these keys, in order, with the columns of `page`."""
+        parameters = {"source": self.source, "places": places}
+        return _rows_at(self.level, self.newest_first), parameters
+
+    def _statement(self, form: _Form, parameters: Parameters) -> Statement:
+        parameters["source"] = self.source
+        if self.after:
+            form, parameters["after"] = form._replace(after_study=True), self.after
+        if not self.is_exact:
+            return _select(self.level, conditions(self.level, self.criteria), form), parameters
+        for tag, each in self.criteria.items():
+            if isinstance(each, OneOf):  # it is, as `is_exact` says
+                parameters[_parameter(tag)] = sorted(each.values)
+        return _select_exact(self.level, tuple(sorted(self.criteria)), form), parameters
+
+
+@cache
+def _select_exact(level: str, tags: tuple[int, ...], form: _Form) -> Select[Any]:
+    """Return the statement for these UIDs. Built once: that costs more than its execution."""
+    has_uid = (_UID_COLUMNS[tag].in_(bindparam(_parameter(tag), expanding=True)) for tag in tags)
+    return _select(level, has_uid, form)
+
+
+@cache
+def _rows_at(level: str, newest_first: bool) -> Select[Any]:
+    at_places = KEYSET[level].in_(bindparam("places", expanding=True))
+    rows = _from_source(level, select(*_columns(level))).where(at_places)
+    return rows.order_by(_order(level, newest_first=newest_first))
+
+
+def _select(level: str, that_hold: Iterable[ColumnElement[bool]], form: _Form) -> Select[Any]:
     keyset = KEYSET[level]
-    rows = _rows(level, source, criteria, select(*_columns(level)))
-    if after is not None:
-        rows = rows.where(keyset > after)
-    return rows.order_by(keyset).limit(size)
+    selected = select(keyset) if form.keys_alone else select(*_columns(level))
+    rows = _from_source(level, selected).where(*that_hold)
+    if form.after_study:
+        rows = rows.where(studies.c.id < _PLACE_OF_STUDY)
+    if form.after_place:
+        place = bindparam("place", type_=keyset.type)
+        rows = rows.where(keyset < place if form.newest_first else keyset > place)
+    if form.is_ordered:
+        rows = rows.order_by(_order(level, newest_first=form.newest_first))
+    rows = rows.limit(bindparam("most", type_=Integer()))
+    return rows.offset(bindparam("skip", type_=Integer())) if form.skips else rows
 
 
-def rows_at(level: str, source: str, places: Sequence[object]) -> Select[tuple[object, ...]]:
-    """Select the rows with these keys, in order, with the columns of `page`."""
-    keyset = KEYSET[level]
-    rows = _rows(level, source, {}, select(*_columns(level)))
-    return rows.where(keyset.in_(places)).order_by(keyset)
-
-
-def is_exact(level: str, criteria: Mapping[int, Criterion]) -> bool:
-    """Return whether SQL alone decides: the criteria are a few UIDs of studies, series, instances.
-
-    Their columns have exactly the values that Python would compare.
-    """
-    unique = {UNIQUE_KEYS[each] for each in levels_to(level) if each != "PATIENT"}
-    return all(
-        tag in unique
-        and isinstance(each, OneOf)
-        and len(each.values) <= _MOST_EXACT
-        and all(map(_UID.fullmatch, each.values))
-        for tag, each in criteria.items()
-    )
-
-
-def is_pinpointed(level: str, criteria: Mapping[int, Criterion], most: int) -> bool:
-    """Return whether the unique key of the level has values, and at most `most` of them."""
-    key = criteria.get(UNIQUE_KEYS[level])
-    return level != "PATIENT" and isinstance(key, OneOf) and len(key.values) <= most
-
-
-def pinpointed(
-    level: str, source: str, criteria: Mapping[int, Criterion], most: int
-) -> Select[tuple[object, ...]]:
-    """Select at most `most` rows that may match, with the columns of `page`.
-
-    They are unordered, so that the index of the unique key is used.
-    """
-    return _rows(level, source, criteria, select(*_columns(level))).limit(most)
-
-
-def _rows(
-    level: str, source: str, criteria: Mapping[int, Criterion], selected: Select[Any]
-) -> Select[Any]:
-    rows = selected.select_from(_JOINED[level]).where(
-        studies.c.source == source, *conditions(level, criteria)
-    )
+def _from_source(level: str, selected: Select[Any]) -> Select[Any]:
+    rows = selected.select_from(_JOINED[level]).where(studies.c.source == bindparam("source"))
     return rows.where(_is_patient_s_highest()) if level == "PATIENT" else rows
+
+
+def _order(level: str, *, newest_first: bool) -> ColumnElement[Any]:
+    keyset = KEYSET[level]
+    return keyset.desc() if newest_first else keyset.asc()
+
+
+def _parameter(tag: int) -> str:
+    return f"uids_{tag:08X}"
 
 
 def levels_with_elements(level: str) -> list[str]:

@@ -37,6 +37,8 @@ _EXPOSED_HEADERS = (
     "Warning",
     "Content-Range",
     "Content-Location",
+    "Link",
+    "X-Total-Count",
     "Retry-After",
     "WWW-Authenticate",
 )

@@ -20,6 +20,9 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     a date and its time one range (PS3.4 C.2.2.2.5). `limit` is the largest number of matches; no
     match beyond it is computed. `all_keys` returns all elements known at the level, not the keys
     alone (PS3.18 8.3.4.3, `includefield=all`).
+
+    Studies come as they were first stored, or with `newest_first` the other way round; then
+    `after` is the UID of a study, and only studies behind it are returned.
     """
 
     scope: str
@@ -28,6 +31,8 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     limit: int | None = None
     offset: int = 0
     all_keys: bool = False
+    newest_first: bool = False
+    after: str = ""
 
 
 class Located(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -62,6 +67,12 @@ class QueryClient(Protocol):
         """Yield the matching instances with their objects; raises as `matches` does.
 
         The scope is IMAGE; keys only select, and `all_keys` changes nothing.
+        """
+
+    async def count(self, query: Query) -> int | None:
+        """Return the number of matching studies, None where counting would take long.
+
+        Raises Failure as `matches` does.
         """
 
     async def missing(self, bucket_name: str, object_names: Sequence[str]) -> list[str]:

@@ -16,7 +16,9 @@ from dimse_ingestion.dicom.elements import Element
 from dimse_ingestion.failures import Failure, Unavailable
 from dimse_ingestion.observability import metrics, tracing
 from dimse_ingestion.queries.contract import Located, Query
+from dimse_ingestion.queries.count_codec import decode_count
 from dimse_ingestion.queries.wire import (
+    COUNT,
     MEDIA_TYPE,
     MISSING,
     OBJECTS,
@@ -105,6 +107,22 @@ class HttpQueryClient:
             raise self._failures.refusal(status)
         try:
             return decode_names(body).object_names
+        except ValueError:
+            raise Unavailable("The catalogue sent a malformed answer.") from None
+
+    async def count(self, query: Query) -> int | None:
+        """Return the number of matching studies, None where counting would take long."""
+        with self._failures.mapped(self._timeout):
+            answer = await self._client.current().post(
+                self._endpoint + COUNT,
+                params={SOURCE: self._provider},
+                content=encode_query(query),
+                headers={"content-type": "application/json", **tracing.headers()},
+            )
+        if not answer.is_success:
+            raise self._failures.refusal(answer.status_code)
+        try:
+            return decode_count(answer.content)
         except ValueError:
             raise Unavailable("The catalogue sent a malformed answer.") from None
 

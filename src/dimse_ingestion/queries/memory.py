@@ -54,6 +54,11 @@ class MemoryQueryClient:
             if located := self._objects.get(_instance_uid(each)):
                 yield located
 
+    async def count(self, query: "Query") -> int | None:
+        """Return the number of matches."""
+        self._refuse()
+        return len(self._matching_entities(query))
+
     async def missing(self, bucket_name: str, object_names: Sequence[str]) -> list[str]:
         """Return the names of objects that were not added."""
         self._refuse()
@@ -73,7 +78,13 @@ class MemoryQueryClient:
 
     def _matching_entities(self, query: "Query") -> list[_Instance]:
         matches = predicate(query.keys, combined_date_time=query.combined_date_time)
-        matching = [each for each in self._entities(query.scope) if matches(each)]
+        entities = self._entities(query.scope)
+        if query.newest_first:
+            entities.reverse()
+        if query.after:
+            uids = [each[UNIQUE_KEYS["STUDY"]].value for each in entities]
+            entities = entities[uids.index(query.after) + 1 :] if query.after in uids else []
+        matching = [each for each in entities if matches(each)]
         end = None if query.limit is None else query.offset + query.limit
         return matching[query.offset : end]
 

@@ -34,6 +34,9 @@ PATHS = {
 OBJECTS = "/query/objects"
 """The path for queries whose answers have instances with their objects."""
 
+COUNT = "/query/count"
+"""The path for queries of studies that are answered by the number of matches."""
+
 MISSING = "/query/missing"
 """The path at which the names of a bucket's objects are compared with the catalogue's."""
 
@@ -49,7 +52,7 @@ LONGEST_LINE = 64 * 2**20
 """Bytes of the longest accepted match: twice those of the elements recorded of a data set."""
 
 _MOST_STRUCTURES = 200_000  # keys and items: more than an identifier of 1 MiB has
-_SCOPES = {path: scope for scope, path in PATHS.items()} | {OBJECTS: "IMAGE"}
+_SCOPES = {path: scope for scope, path in PATHS.items()} | {OBJECTS: "IMAGE", COUNT: "STUDY"}
 _Match = TypeVar("_Match", list[Element], Located)
 """A match: elements, or an instance with its object; both are arrays, the last line is none."""
 
@@ -61,6 +64,8 @@ class _QueryBody(msgspec.Struct, frozen=True, omit_defaults=True):
     offset: int = 0
     combined_date_time: bool = msgspec.field(default=False, name="combinedDateTime")
     all_keys: bool = msgspec.field(default=False, name="allKeys")
+    newest_first: bool = msgspec.field(default=False, name="newestFirst")
+    after: str = ""
 
 
 class EncodedLocated(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -129,6 +134,8 @@ def encode_query(query: Query) -> bytes:
             query.offset,
             query.combined_date_time,
             query.all_keys,
+            query.newest_first,
+            query.after,
         )
     )
 
@@ -147,6 +154,7 @@ def decode_query(path: str, body: bytes) -> Query:
         raise ValueError("The query's scope is not that of the path it was posted to.")
     if body_query.offset < 0 or (body_query.limit is not None and body_query.limit < 0):
         raise ValueError("The query's limit and offset can't be negative.")
+    _check_order(body_query)
     return Query(
         scope=body_query.scope,
         keys=body_query.query_attributes,
@@ -154,7 +162,18 @@ def decode_query(path: str, body: bytes) -> Query:
         offset=body_query.offset,
         combined_date_time=body_query.combined_date_time,
         all_keys=body_query.all_keys,
+        newest_first=body_query.newest_first,
+        after=body_query.after,
     )
+
+
+def _check_order(body_query: _QueryBody) -> None:
+    if body_query.newest_first and body_query.scope != "STUDY":
+        raise ValueError("Only studies can be ordered with the newest first.")
+    if body_query.after and not body_query.newest_first:
+        raise ValueError("Only studies in the order with the newest first can begin after one.")
+    if "\0" in body_query.after:
+        raise ValueError("The UID of the study is malformed.")
 
 
 def encode_names(names: ObjectNames) -> bytes:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import httpx2
 import pytest
 import pytest_asyncio
 from dicomweb_client.api import DICOMwebClient
@@ -218,6 +219,34 @@ async def test_pages_are_consecutive_and_warn_of_further_results(two_studies: Sp
         seen += identities("IMAGE", answer.json() if answer.content else [])
     assert [each[-1] for each in seen] == ["3.1", "3.2", "3.3", "3.4"]
     assert (await two_studies.client.get("/instances?limit=0")).status_code == 204
+
+
+def study_uids(answer: httpx2.Response) -> list[str]:
+    return [each["0020000D"]["Value"][0] for each in answer.json()]
+
+
+async def test_the_pages_of_studies_are_linked_with_the_newest_first(tmp_path: Path) -> None:
+    async with space_in(tmp_path / "space") as opened:
+        await opened.add_events(event(study=f"1.{n}", instance=f"3.{n}") for n in range(5))
+        seen: list[list[str]] = []
+        address, total = "/studies?limit=2&total=true&PatientName=*", ""
+        while address:
+            answer = await opened.client.get(address)
+            total = answer.headers["x-total-count"]
+            seen.append(study_uids(answer))
+            address = answer.links["next"]["url"].removeprefix(opened.base) if answer.links else ""
+        assert (seen, total) == ([["1.4", "1.3"], ["1.2", "1.1"], ["1.0"]], "5")
+        plain = await opened.client.get("/studies?limit=5")
+        assert "link" not in plain.headers
+        assert "x-total-count" not in plain.headers
+        offset = await opened.client.get("/studies?limit=2&offset=2")
+        assert study_uids(offset) == ["1.2", "1.1"]
+
+
+async def test_the_pages_of_instances_are_linked_by_their_offset(two_studies: Space) -> None:
+    answer = await two_studies.client.get("/instances?limit=3")
+    [last] = (await two_studies.client.get(answer.links["next"]["url"])).json()
+    assert identities("IMAGE", [last])[0][-1] == "3.4"
 
 
 async def test_the_maximum_of_matches_limits_results_with_a_warning(tmp_path: Path) -> None:

@@ -17,11 +17,13 @@ export function useToken(value) {
   token = value.trim();
 }
 
-/** Search by QIDO-RS; return the matches and whether there are more. */
+/** Search by QIDO-RS; return the matches, whether there are more, and the total if it is known. */
 export async function query(path, parameters, signal) {
   const answer = await request(path, parameters, "application/dicom+json", signal);
   const isMore = /additional results/.test(answer.headers.get("warning") ?? "");
-  return { matches: answer.status === 204 ? [] : await answer.json(), isMore };
+  const total = answer.headers.get("x-total-count");
+  const matches = answer.status === 204 ? [] : await answer.json();
+  return { matches, isMore, total: total === null ? null : Number(total) };
 }
 
 /** Fetch an image; return the URL of a blob: revoke it when the image is shown. */

@@ -7,7 +7,8 @@ import { thumbnail } from "./pictures.js";
 import { counted, date, names, number, text, time, values } from "./reading.js";
 
 const PAGE = 24;
-const state = { offset: 0, controller: new AbortController() };
+// The pages before this one, by the study that each began behind; `last` is this page's last study.
+const state = { begins: [""], last: "", total: null, controller: new AbortController() };
 
 /** Attach handlers to the list's controls; `search` shows the list and reports errors. */
 export function prepareStudies(search) {
@@ -41,10 +42,14 @@ export async function showStudies() {
   const list = byId("studies");
   list.setAttribute("aria-busy", "true");
   try {
-    const parameters = { ...wanted(), limit: PAGE, offset: state.offset };
-    const { matches, isMore } = await query("studies", parameters, state.controller.signal);
-    list.replaceChildren(...matches.map(row));
-    tell(matches.length, isMore);
+    const after = state.begins.at(-1);
+    const position = after ? { after } : { total: true };
+    const parameters = { ...wanted(), limit: PAGE, ...position };
+    const answer = await query("studies", parameters, state.controller.signal);
+    list.replaceChildren(...answer.matches.map(row));
+    if (!after) state.total = answer.total;
+    state.last = answer.matches.length ? text(answer.matches.at(-1), "StudyInstanceUID") : after;
+    tell(answer.matches.length, answer.isMore);
   } finally {
     list.removeAttribute("aria-busy");
   }
@@ -75,11 +80,13 @@ function tell(count, isMore) {
   nothing.textContent = isFiltered
     ? "No study matches: take something out of the filter."
     : "There is no study here yet: send one by C-STORE or STOW-RS.";
-  byId("pages").hidden = !isMore && state.offset === 0;
-  byId("previous-page").disabled = state.offset === 0;
+  const before = (state.begins.length - 1) * PAGE;
+  byId("pages").hidden = !isMore && before === 0;
+  byId("previous-page").disabled = before === 0;
   byId("next-page").disabled = !isMore;
+  const total = state.total === null ? "" : ` of ${state.total}`;
   byId("page-description").textContent = count
-    ? `Studies ${state.offset + 1} to ${state.offset + count}`
+    ? `Studies ${before + 1} to ${before + count}${total}`
     : "No more studies";
 }
 

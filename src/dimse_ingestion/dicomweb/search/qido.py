@@ -4,11 +4,14 @@ A search is the same catalogue query as a C-FIND, so both services find the same
 the query that `query_parameters` parsed, and completes each match with the fields of its level.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
+from typing import NamedTuple
+from urllib.parse import urlencode
 
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -114,7 +117,27 @@ class _SearchRequest:
             limit=limit + 1,
             offset=self.search.offset,
             all_keys=self.search.all_fields,
+            newest_first=self.level == "STUDY",
+            after=self.search.after,
         )
+
+    def count_query(self) -> Query:
+        """Return the query for the number of all matching studies."""
+        keys = [each for each in self.search.keys if each.value or each.items]
+        return Query(scope=self.level, keys=keys)
+
+    def next_page(self, last: Resource, count: int) -> dict[str, str]:
+        """Return the parameters of the page behind `last`, the last of `count` matches."""
+        if self.level == "STUDY":
+            return {"after": last.study}
+        return {"offset": str(self.search.offset + count)}
+
+
+class _EncodedMatch(NamedTuple):
+    """A match in the format of the response, and the resource it is about."""
+
+    resource: Resource
+    encoded: bytes
 
 
 def routes(context: ServiceContext) -> Iterable[BaseRoute]:
@@ -151,17 +174,31 @@ class _SearchHandlers:
         maximum = self._context.settings.maximum_matches
         requested = search_request.search.limit
         limit = maximum if requested is None else min(maximum, requested)
-        encoded = await self._encoded_matches(search_request, limit, form, base)
-        warnings = list(search_request.search.warnings)
-        if len(encoded) > limit:
-            warnings.append("There are additional results that can be requested.")
-        return _response(form, encoded[:limit], [warning(base, each) for each in warnings])
+        matches, total = await asyncio.gather(
+            self._matches(search_request, limit, form, base), self._total(search_request)
+        )
+        headers = [("warning", warning(base, each)) for each in search_request.search.warnings]
+        if len(matches) > limit:
+            sentence = "There are additional results that can be requested."
+            headers.append(("warning", warning(base, sentence)))
+            parameters = search_request.next_page(matches[limit - 1].resource, limit)
+            headers.append(
+                ("link", _next_link(self._context.urls.root(request), request, parameters))
+            )
+        if total is not None:
+            headers.append(("x-total-count", str(total)))
+        return _response(form, [each.encoded for each in matches[:limit]], headers)
 
-    async def _encoded_matches(
+    async def _total(self, search_request: _SearchRequest) -> int | None:
+        if not search_request.search.with_total:
+            return None
+        return await self._context.backends.queries.count(search_request.count_query())
+
+    async def _matches(
         self, search_request: _SearchRequest, limit: int, form: DataSetFormat, base: str
-    ) -> list[bytes]:
+    ) -> list[_EncodedMatch]:
         """Return the encoded matches; one more than `limit` when there are more."""
-        encoded: list[bytes] = []
+        encoded: list[_EncodedMatch] = []
         if limit == 0:
             return encoded
         async with aclosing(
@@ -173,17 +210,28 @@ class _SearchHandlers:
                     *search_request.returned(match),
                     *_returned_urls(search_request.level, f"{base}{target.path}"),
                 ]
-                encoded.append(form.encoded(completed, partial(bulk_data, base, target)))
+                content = form.encoded(completed, partial(bulk_data, base, target))
+                encoded.append(_EncodedMatch(target, content))
         return encoded
 
 
-def _response(form: DataSetFormat, encoded: Sequence[bytes], warnings: list[str]) -> Response:
+def _next_link(root: str, request: Request, parameters: Mapping[str, str]) -> str:
+    """Return the Link to the next page: the request with other parameters (RFC 8288)."""
+    replaced = {"offset", "after"}
+    remaining = [each for each in request.query_params.multi_items() if each[0] not in replaced]
+    query_string = urlencode([*remaining, *parameters.items()])
+    return f'<{root}{request.url.path}?{query_string}>; rel="next"'
+
+
+def _response(
+    form: DataSetFormat, encoded: Sequence[bytes], headers: Iterable[tuple[str, str]]
+) -> Response:
     if not encoded:
         response = Response(status_code=HTTPStatus.NO_CONTENT)
     else:
         response = Response(form.body(encoded), media_type=form.media_type)
-    for each in warnings:
-        response.headers.append("warning", each)
+    for name, value in headers:
+        response.headers.append(name, value)
     return response
 
 

@@ -12,6 +12,7 @@ from http import HTTPStatus
 
 from pydicom.datadict import tag_for_keyword
 
+from dimse_ingestion.dicom import uids
 from dimse_ingestion.dicom.elements import Element, element
 from dimse_ingestion.dicom.query_levels import supported_keys
 from dimse_ingestion.dicom.value_representations import vr_of
@@ -38,13 +39,19 @@ _NAME_CHARACTERS = frozenset(string.ascii_letters + string.digits + "._-")
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """One search; `warnings` name the parameters that were ignored."""
+    """One search; `warnings` name the parameters that were ignored.
+
+    `after` is the UID of the study behind which a page of studies begins; `with_total` asks for the
+    number of all matching studies.
+    """
 
     keys: list[Element]
     included: frozenset[int] = frozenset()
     all_fields: bool = False
     limit: int | None = None
     offset: int = 0
+    after: str = ""
+    with_total: bool = False
     warnings: list[str] = field(default_factory=list)
 
 
@@ -61,6 +68,8 @@ def parse_search(level: str, parameters: Iterable[tuple[str, str]]) -> Search:
         each.strip() for value in values.pop("includefield", []) for each in value.split(",")
     ]
     limit, offset = _number(values, "limit"), _number(values, "offset")
+    after = _after(values) if level == "STUDY" else ""
+    with_total = level == "STUDY" and _is_true(values, "total")
     warnings = list(_unsupported(values))
     _check_count(len(values) + len(included))
     conditions, ignored = _attributes(values)
@@ -74,6 +83,8 @@ def parse_search(level: str, parameters: Iterable[tuple[str, str]]) -> Search:
         all_fields="all" in included,
         limit=limit,
         offset=offset or 0,
+        after=after,
+        with_total=with_total,
         warnings=warnings,
     )
 
@@ -87,15 +98,27 @@ def _number(values: dict[str, list[str]], name: str) -> int | None:
     return min(int(texts[0].lstrip("0")[:18] or "0"), 2**53)
 
 
+def _after(values: dict[str, list[str]]) -> str:
+    """Return the study behind which a page begins, as in the Link of the page before it."""
+    texts = values.pop("after", [""])
+    if len(texts) > 1 or not (texts[0] == "" or uids.is_valid(texts[0])):
+        raise Problem(HTTPStatus.BAD_REQUEST, "after must be one Study Instance UID.")
+    return texts[0]
+
+
+def _is_true(values: dict[str, list[str]], name: str) -> bool:
+    value = values.pop(name, ["false"])[-1].lower()
+    if value not in ("true", "false"):
+        raise Problem(HTTPStatus.BAD_REQUEST, f"{name} must be true or false.")
+    return value == "true"
+
+
 def _unsupported(values: dict[str, list[str]]) -> Iterable[str]:
     """Remove the parameters that are not attributes from `values`; yield a warning for each."""
     for name in _HANDLED_ELSEWHERE:
         values.pop(name, None)
     for name, replacement in _UNSUPPORTED.items():
-        value = values.pop(name, ["false"])[-1].lower()
-        if value not in ("true", "false"):
-            raise Problem(HTTPStatus.BAD_REQUEST, f"{name} must be true or false.")
-        if value == "true":
+        if _is_true(values, name):
             yield f"The {name} parameter is not supported. {replacement}"
 
 

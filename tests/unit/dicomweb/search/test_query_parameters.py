@@ -49,6 +49,24 @@ def test_limit_and_offset_are_read_and_accept_and_charset_ignored() -> None:
     assert (search.limit, search.offset, search.keys, search.warnings) == (5, 10, [], [])
 
 
+def test_pages_and_totals_are_of_studies_only() -> None:
+    parameters = [("after", "1.2.3"), ("total", "true")]
+    search = parse_search("STUDY", parameters)
+    assert (search.after, search.with_total, search.warnings) == ("1.2.3", True, [])
+    search = parse_search("SERIES", parameters)
+    assert (search.after, search.with_total) == ("", False)
+    assert "after" in search.warnings[0]
+
+
+@pytest.mark.parametrize(
+    "parameters", [[("after", "*")], [("after", "1.2"), ("after", "1.3")], [("total", "1")]]
+)
+def test_an_invalid_page_or_total_is_400(parameters: list[tuple[str, str]]) -> None:
+    with pytest.raises(Problem) as raised:
+        parse_search("STUDY", parameters)
+    assert raised.value.status == 400
+
+
 @pytest.mark.parametrize(
     "parameters",
     [
