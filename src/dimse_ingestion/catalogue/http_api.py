@@ -1,47 +1,37 @@
-"""HTTP API of the catalogue: events, queries, probes.
+"""HTTP API of the catalogue: events and probes here, queries in `query_api`.
 
-A 2xx for an event means that it is committed. The answer to a query is streamed, and its last line
-says how it ended. Addresses and ports are in `app`.
+A 2xx for an event means that it is committed. Addresses and ports are in `app`.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
-from functools import partial
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
-from dimse_ingestion.catalogue import database, known_objects
+from dimse_ingestion.catalogue import database
 from dimse_ingestion.catalogue.event_batch import record_batch
 from dimse_ingestion.catalogue.group_commit import GroupCommit
-from dimse_ingestion.catalogue.query import Page, count_matches, located_pages, pages
-from dimse_ingestion.catalogue.query_response import Lines, query_response
+from dimse_ingestion.catalogue.problems import REFUSALS, problem, refusal_response
+from dimse_ingestion.catalogue.query_api import QueryApi
 from dimse_ingestion.catalogue.record import Outcome, record
 from dimse_ingestion.catalogue.request_body import BodyReader, BodyTooLong, decode_body
 from dimse_ingestion.catalogue.rotating import RotatingDatabase
-from dimse_ingestion.dicom.elements import Element
 from dimse_ingestion.events import batch_codec, cloudevents
 from dimse_ingestion.events.batch_codec import BATCH_TYPE
 from dimse_ingestion.events.contract import ImageStoredEvent
-from dimse_ingestion.failures import Failure, LimitExceeded, Unavailable
+from dimse_ingestion.failures import Failure, Unavailable
 from dimse_ingestion.observability import metrics, probes, tracing
-from dimse_ingestion.queries import count_codec, wire
-from dimse_ingestion.queries.contract import Query
 from dimse_ingestion.secure_http.bearer import RequireToken
 from dimse_ingestion.secure_http.mounted_value import MountedValue
 from dimse_ingestion.settings import CatalogueSettings, MountedMissing
 
 _RETRY_INTERVAL = 1.0
 _REFRESH_INTERVAL = 5.0  # seconds until a rotated password is used
-_RESERVED_CONNECTIONS = 2  # connections not for queries: the commit and the probe
-_MOST_COUNTED = 1000  # rows that are decoded to count matches
-_REFUSALS = (BodyTooLong, ValueError, Failure)
 
 
 class HttpApi:
@@ -56,8 +46,7 @@ class HttpApi:
             settings.commit_size,
         )
         self._body_reader = BodyReader(settings.maximum_event_length)
-        readers = max(1, settings.maximum_connections - _RESERVED_CONNECTIONS)
-        self._readers = ThreadPoolExecutor(readers, "query")
+        self._queries = QueryApi(database_in_use, settings, self._body_reader)
         self.health.add("database", self._database_problem)
         probed = probes.routes(self.health)
         self.app = Starlette(routes=[*probed, Mount("/", self._protected_app())])
@@ -70,15 +59,11 @@ class HttpApi:
         """The probes alone, for deployments where events and queries have their own port."""
 
     def _protected_app(self) -> ASGIApp:
-        paths = [*wire.PATHS.values(), wire.OBJECTS]
-        queries = [Route(path, self._query, methods=["POST"]) for path in paths]
-        queries.append(Route(wire.COUNT, self._count, methods=["POST"]))
-        queries.append(Route(wire.MISSING, self._missing_objects, methods=["POST"]))
         events = [
             Route("/events", self._receive_events, methods=["POST"]),
             Route("/events", _announce_batches, methods=["OPTIONS"]),
         ]
-        app = Starlette(routes=[*events, *queries])
+        app = Starlette(routes=[*events, *self._queries.routes()])
         access = self._settings.access
         if not access.token:
             return app
@@ -98,7 +83,7 @@ class HttpApi:
 
     def close(self) -> None:
         """End the threads."""
-        self._readers.shutdown(wait=False, cancel_futures=True)
+        self._queries.close()
 
     async def _database_problem(self) -> str:
         if problem := self._database.problem or self._group_commit.problem:
@@ -120,8 +105,8 @@ class HttpApi:
             async with self._body_reader.body(request) as body:
                 events = await decode_body(body, lambda: batch_codec.decode_batch(body))
                 results = await record_batch(events, self._commit_all)
-        except _REFUSALS as refusal:
-            return _refusal(refusal)
+        except REFUSALS as refusal:
+            return refusal_response(refusal)
         return Response(batch_codec.encode_results(results), media_type="application/json")
 
     async def _event(self, request: Request) -> Response:
@@ -138,7 +123,7 @@ class HttpApi:
             return _event_refusal(HTTPStatus.BAD_REQUEST, str(wrong))
         except Failure as failure:
             metrics.catalogue_events.labels("failed").inc()
-            return _problem(HTTPStatus.SERVICE_UNAVAILABLE, failure.comment)
+            return problem(HTTPStatus.SERVICE_UNAVAILABLE, failure.comment)
         if isinstance(outcome, ValueError):
             return _event_refusal(HTTPStatus.UNPROCESSABLE_ENTITY, str(outcome))
         metrics.catalogue_events.labels(outcome).inc()
@@ -154,95 +139,6 @@ class HttpApi:
     def _check_database(self) -> None:
         if self._database.problem:
             raise Unavailable(self._database.problem)
-
-    async def _missing_objects(self, request: Request) -> Response:
-        """Answer which of some objects have no entry."""
-        try:
-            source = _source(request)
-            async with self._body_reader.body(request) as body:
-                names = await decode_body(body, lambda: wire.decode_names(body))
-            engine, bucket_name = self._database.engine, names.bucket_name
-            loop = asyncio.get_running_loop()
-            missing = await loop.run_in_executor(
-                self._readers,
-                known_objects.missing,
-                engine,
-                source,
-                bucket_name,
-                names.object_names,
-            )
-        except _REFUSALS as refusal:
-            return _refusal(refusal)
-        answer = wire.encode_names(wire.ObjectNames(bucket_name, missing))
-        return Response(answer, media_type="application/json")
-
-    async def _query(self, request: Request) -> Response:
-        """Answer a query by its matches."""
-        try:
-            source, query = await self._read_query(request)
-        except _REFUSALS as refusal:
-            return _refusal(refusal)
-        parent = request.headers.get(tracing.TRACEPARENT, "")
-        answer = self._answer(query, source, parent, objects=request.url.path == wire.OBJECTS)
-        return await query_response(answer, wire.MEDIA_TYPE)
-
-    async def _count(self, request: Request) -> Response:
-        """Answer the number of matches, if it is known without decoding very many rows."""
-        try:
-            source, query = await self._read_query(request)
-            engine, timeout = self._database.engine, self._settings.query_timeout
-            count = partial(count_matches, engine, query, source, timeout, _MOST_COUNTED)
-            number = await asyncio.get_running_loop().run_in_executor(self._readers, count)
-        except _REFUSALS as refusal:
-            return _refusal(refusal)
-        return Response(count_codec.encode_count(number), media_type="application/json")
-
-    async def _read_query(self, request: Request) -> tuple[str, Query]:
-        source, path = _source(request), request.url.path
-        async with self._body_reader.body(request) as body:
-            return source, await decode_body(body, lambda: wire.decode_query(path, body))
-
-    async def _answer(
-        self, query: Query, source: str, parent: str, *, objects: bool
-    ) -> AsyncGenerator[Lines, None]:
-        """Yield the lines of the answer, those of a page at once."""
-        outcome = "left"
-        count, lines = 0, b""
-        try:
-            with tracing.detached_span("catalogue query", parent, level=query.scope):
-                async with aclosing(self._pages(query, source, objects=objects)) as matches:
-                    async for page in matches:
-                        count += len(page)
-                        lines = b"".join(map(wire.encode_match, page))
-                        if page.is_last:
-                            break
-                        yield Lines(lines)
-                        lines = b""
-            outcome = "done"
-            yield Lines(lines + wire.encode_end(count), is_last=True)
-        except Failure as failure:
-            outcome = "failed"
-            yield Lines(wire.encode_error(failure), is_last=True)
-        finally:
-            metrics.catalogue_queries.labels(query.scope, outcome).inc()
-
-    async def _pages(
-        self, query: Query, source: str, *, objects: bool
-    ) -> AsyncGenerator[Page[list[Element]] | Page[wire.EncodedLocated], None]:
-        """Yield pages of matches; raises LimitExceeded beyond the largest number of matches."""
-        engine = self._database.engine
-        left = self._settings.maximum_matches
-        timeout = self._settings.query_timeout
-        find = located_pages if objects else pages
-        async with aclosing(find(engine, query, source, self._readers, timeout)) as matches:
-            async for page in matches:
-                if len(page) <= left:
-                    left -= len(page)
-                    yield page
-                else:
-                    yield page.first(left)
-                    sentence = f"More than {self._settings.maximum_matches} matches: narrow it."
-                    raise LimitExceeded(sentence)
 
 
 def _token_problem(tokens: MountedValue[tuple[str, ...]]) -> str:
@@ -261,37 +157,11 @@ async def _announce_batches(_: Request) -> Response:
 
 async def _wrong_port(_: Request) -> Response:
     """Answer 421 to events and queries at the port of the probes (RFC 9110 15.5.20)."""
-    return _problem(
+    return problem(
         HTTPStatus.MISDIRECTED_REQUEST, "Events and queries are served over TLS, at another port."
     )
 
 
-def _source(request: Request) -> str:
-    source = request.query_params.get(wire.SOURCE, "")
-    if not source or "\0" in source:
-        raise ValueError("The provider is missing: send ?source=PROVIDER.")
-    return source
-
-
-def _refusal(refusal: Exception) -> Response:
-    """Return the answer to a request that is refused, or can't be answered now."""
-    if isinstance(refusal, BodyTooLong):
-        return _problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(refusal))
-    if isinstance(refusal, Failure):
-        return _problem(HTTPStatus.SERVICE_UNAVAILABLE, refusal.comment)
-    return _problem(HTTPStatus.BAD_REQUEST, str(refusal))
-
-
 def _event_refusal(status: HTTPStatus, detail: str) -> Response:
     metrics.catalogue_events.labels("refused").inc()
-    return _problem(status, detail)
-
-
-def _problem(status: HTTPStatus, detail: str) -> Response:
-    """Return problem details (RFC 9457); a 503 says after how long to retry."""
-    return JSONResponse(
-        {"title": detail, "status": int(status)},
-        status_code=int(status),
-        headers={"retry-after": "1"} if status == HTTPStatus.SERVICE_UNAVAILABLE else None,
-        media_type="application/problem+json",
-    )
+    return problem(status, detail)

@@ -153,6 +153,12 @@ class RowSelection:
         statement, parameters = self._statement(_Form(keys_alone=True), {"most": _ALL})
         return select(func.count()).select_from(statement.subquery()), parameters
 
+    def ranks(self) -> Statement:
+        """Select rank, digest and transfer syntax of each instance's object, in order."""
+        statement, parameters = self._statement(_Form(is_ordered=True), {"most": _ALL})
+        columns = instances.c.rank, objects.c.sha256, objects.c.transfer_syntax_uid
+        return statement.with_only_columns(*columns), parameters
+
     def rows_at(self, places: Sequence[object]) -> Statement:
         """Select the rows with these keys, in order, with the columns of `page`."""
         parameters = {"source": self.source, "places": places}

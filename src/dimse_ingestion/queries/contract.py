@@ -51,6 +51,13 @@ class Located(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     sha256: str
 
 
+class ObjectsDigest(msgspec.Struct, frozen=True):
+    """The number of matching instances, and a digest that changes when one of them is replaced."""
+
+    count: int
+    digest: str
+
+
 class QueryClient(Protocol):
     """Client of the catalogue."""
 
@@ -74,6 +81,9 @@ class QueryClient(Protocol):
 
         Raises Failure as `matches` does.
         """
+
+    async def digest(self, query: Query) -> ObjectsDigest:
+        """Return the digest of the matching instances; keys are UIDs alone. Raises as `matches`."""
 
     async def missing(self, bucket_name: str, object_names: Sequence[str]) -> list[str]:
         """Return those of the object names that have no entry; at most a page of a listing.

@@ -5,7 +5,7 @@ down the catalogue's answer instead of filling memory. Closing the generator clo
 which ends the query at the catalogue. The bodies are encoded in `wire`.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from http import HTTPStatus
 from typing import TypeVar
@@ -15,10 +15,11 @@ import aiohttp
 from dimse_ingestion.dicom.elements import Element
 from dimse_ingestion.failures import Failure, Unavailable
 from dimse_ingestion.observability import metrics, tracing
-from dimse_ingestion.queries.contract import Located, Query
-from dimse_ingestion.queries.count_codec import decode_count
+from dimse_ingestion.queries.contract import Located, ObjectsDigest, Query
+from dimse_ingestion.queries.summary_codec import decode_count, decode_digest
 from dimse_ingestion.queries.wire import (
     COUNT,
+    DIGEST,
     MEDIA_TYPE,
     MISSING,
     OBJECTS,
@@ -39,6 +40,7 @@ from dimse_ingestion.settings import PeerAccess
 
 _CHECK_TIMEOUT = 2.5  # seconds at most
 _CHECK_REFUSALS = NO_HANDLER | {HTTPStatus.UNAUTHORIZED, HTTPStatus.MISDIRECTED_REQUEST}
+_Summary = TypeVar("_Summary")
 _Match = TypeVar("_Match", list[Element], Located)
 
 
@@ -112,17 +114,22 @@ class HttpQueryClient:
 
     async def count(self, query: Query) -> int | None:
         """Return the number of matching studies, None where counting would take long."""
+        return await self._summary(COUNT, query, decode_count)
+
+    async def digest(self, query: Query) -> ObjectsDigest:
+        """Return the digest of the matching instances; keys are UIDs alone."""
+        return await self._summary(DIGEST, query, decode_digest)
+
+    async def _summary(
+        self, path: str, query: Query, decode: Callable[[bytes], _Summary]
+    ) -> _Summary:
         with self._failures.mapped(self._timeout):
-            answer = await self._client.current().post(
-                self._endpoint + COUNT,
-                params={SOURCE: self._provider},
-                content=encode_query(query),
-                headers={"content-type": "application/json", **tracing.headers()},
-            )
-        if not answer.is_success:
-            raise self._failures.refusal(answer.status_code)
+            async with self._request(path, encode_query(query), "application/json") as answer:
+                status, body = answer.status, await answer.read()
+        if not is_success(status):
+            raise self._failures.refusal(status)
         try:
-            return decode_count(answer.content)
+            return decode(body)
         except ValueError:
             raise Unavailable("The catalogue sent a malformed answer.") from None
 

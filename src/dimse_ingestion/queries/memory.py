@@ -17,7 +17,7 @@ from dimse_ingestion.dicom.query_levels import (
     levels_to,
     supported_keys,
 )
-from dimse_ingestion.queries.contract import Located
+from dimse_ingestion.queries.contract import Located, ObjectsDigest
 
 if TYPE_CHECKING:
     from dimse_ingestion.failures import Failure
@@ -58,6 +58,12 @@ class MemoryQueryClient:
         """Return the number of matches."""
         self._refuse()
         return len(self._matching_entities(query))
+
+    async def digest(self, query: "Query") -> ObjectsDigest:
+        """Return a digest of the matching instances' objects."""
+        located = [each async for each in self.objects(query)]
+        digests = "".join(each.sha256 + each.transfer_syntax_uid for each in located)
+        return ObjectsDigest(len(located), digests)
 
     async def missing(self, bucket_name: str, object_names: Sequence[str]) -> list[str]:
         """Return the names of objects that were not added."""

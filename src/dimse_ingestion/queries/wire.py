@@ -37,6 +37,9 @@ OBJECTS = "/query/objects"
 COUNT = "/query/count"
 """The path for queries of studies that are answered by the number of matches."""
 
+DIGEST = "/query/digest"
+"""The path for queries of instances by UIDs that are answered by a digest of their objects."""
+
 MISSING = "/query/missing"
 """The path at which the names of a bucket's objects are compared with the catalogue's."""
 
@@ -52,7 +55,11 @@ LONGEST_LINE = 64 * 2**20
 """Bytes of the longest accepted match: twice those of the elements recorded of a data set."""
 
 _MOST_STRUCTURES = 200_000  # keys and items: more than an identifier of 1 MiB has
-_SCOPES = {path: scope for scope, path in PATHS.items()} | {OBJECTS: "IMAGE", COUNT: "STUDY"}
+_SCOPES = {path: scope for scope, path in PATHS.items()} | {
+    OBJECTS: "IMAGE",
+    COUNT: "STUDY",
+    DIGEST: "IMAGE",
+}
 _Match = TypeVar("_Match", list[Element], Located)
 """A match: elements, or an instance with its object; both are arrays, the last line is none."""
 

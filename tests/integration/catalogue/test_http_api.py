@@ -22,7 +22,7 @@ from dimse_ingestion.events.batch_codec import BATCH_TYPE
 from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encode
 from dimse_ingestion.events.http_sink import HttpSink
 from dimse_ingestion.failures import Invalid, LimitExceeded, Refused, Unavailable
-from dimse_ingestion.queries.contract import Query
+from dimse_ingestion.queries.contract import ObjectsDigest, Query
 from dimse_ingestion.queries.http_client import HttpQueryClient
 from dimse_ingestion.settings import CatalogueSettings, ConfigurationMistake
 from harness.postgresql import PostgreSQL
@@ -95,6 +95,29 @@ async def test_recorded_events_are_found(client: httpx2.AsyncClient) -> None:
     first = await find(client, query("IMAGE", limit=7, offset=3))
     assert first == (await find(client, query("IMAGE")))[3:10]
     assert await find(client, query("IMAGE", limit=0)) == []
+
+
+async def test_a_digest_changes_with_an_object_of_the_instances(client: httpx2.AsyncClient) -> None:
+    sink = HttpSink(f"{client.base_url}/events")
+    catalogue = HttpQueryClient(str(client.base_url), PROVIDER)
+
+    async def digest(study: str) -> ObjectsDigest:
+        return await catalogue.digest(query("IMAGE", StudyInstanceUID=study))
+
+    for number in range(3):
+        await sink.accept(event(f"o{number}", instance=f"3.{number}"))
+    first = await digest("1.2.1")
+    assert first == await digest("1.2.1")
+    assert first.count == 3
+    await sink.accept(event("again", instance="3.1", second=1))
+    second = await digest("1.2.1")
+    assert (second.count, second.digest != first.digest) == (3, True)
+    assert (await digest("9.9")).count == 0
+    with pytest.raises(Refused):
+        await catalogue.digest(query("IMAGE", PatientName="A*"))
+    assert await catalogue.count(query("STUDY", PatientName="")) == 1
+    await catalogue.close()
+    await sink.close()
 
 
 @pytest.mark.parametrize(

@@ -123,11 +123,11 @@ async def test_a_study_can_be_browsed_by_keyboard(shown: Space, browser: Browsin
     await expect(page.locator(".study")).to_have_count(4)
     await page.keyboard.press("Tab")
     await expect(page.get_by_text("Skip to the content")).to_be_focused()
-    first = page.locator(".study").first
-    while not await first.evaluate("link => link === document.activeElement"):
+    oldest = page.locator(".study").last
+    while not await oldest.evaluate("link => link === document.activeElement"):
         await page.keyboard.press("Tab")
-    await page.keyboard.press("ArrowDown")
     await page.keyboard.press("ArrowUp")
+    await page.keyboard.press("ArrowDown")
     await page.keyboard.press("Enter")
     picture = page.locator("#image")
     for key, number in (("ArrowRight", 2), ("End", IMAGES), ("ArrowLeft", 2), ("Home", 1)):
@@ -135,7 +135,7 @@ async def test_a_study_can_be_browsed_by_keyboard(shown: Space, browser: Browsin
         await page.keyboard.press(key)
         await expect(picture).to_have_attribute("alt", f"Image {number} of {IMAGES}, 128 × 128")
     await page.keyboard.press("Escape")
-    await expect(first).to_be_focused()
+    await expect(oldest).to_be_focused()
 
 
 async def test_frames_can_be_browsed(shown: Space, browser: Browsing) -> None:
@@ -197,9 +197,9 @@ async def test_many_studies_are_paged(tmp_path: Path, browser: Browsing) -> None
             for number in range(1, 31)
         )
         await page.goto(space.address)
-        await expect(page.locator("#page-description")).to_have_text("Studies 1 to 24")
+        await expect(page.locator("#page-description")).to_have_text("Studies 1 to 24 of 30")
         await page.get_by_role("button", name="Next", exact=True).click()
-        await expect(page.locator("#page-description")).to_have_text("Studies 25 to 30")
+        await expect(page.locator("#page-description")).to_have_text("Studies 25 to 30 of 30")
         await expect(page.locator(".study")).to_have_count(6)
         await expect(page.get_by_role("button", name="Next", exact=True)).to_be_disabled()
         await page.get_by_role("button", name="Previous", exact=True).click()

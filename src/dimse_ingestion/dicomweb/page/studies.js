@@ -14,7 +14,7 @@ const state = { begins: [""], last: "", total: null, controller: new AbortContro
 export function prepareStudies(search) {
   const filter = byId("filter");
   const begin = () => {
-    state.offset = 0;
+    state.begins = [""];
     search();
   };
   filter.addEventListener("submit", (event) => {
@@ -23,13 +23,13 @@ export function prepareStudies(search) {
   });
   filter.addEventListener("reset", () => setTimeout(begin));
   filter.elements.modality.addEventListener("change", begin);
-  byId("previous-page").addEventListener("click", () => turn(-PAGE, search));
-  byId("next-page").addEventListener("click", () => turn(PAGE, search));
+  byId("previous-page").addEventListener("click", () => turn(state.begins.slice(0, -1), search));
+  byId("next-page").addEventListener("click", () => turn([...state.begins, state.last], search));
   byId("studies").addEventListener("keydown", walk);
 }
 
-function turn(by, search) {
-  state.offset = Math.max(0, state.offset + by);
+function turn(begins, search) {
+  state.begins = begins;
   search();
   byId("content").focus();
   window.scrollTo(0, 0);

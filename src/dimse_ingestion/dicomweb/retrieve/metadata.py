@@ -1,25 +1,27 @@
 """Metadata of a study, a series or an instance (PS3.18 section 10.4.1.1.2), from the catalogue.
 
-No object is read: the catalogue has every element, and large values are replaced by URLs. A
-response that fits into memory has an entity tag, so that a repeated request is answered with 304; a
-longer one is streamed.
+No object is read: the catalogue has every element, and large values are replaced by URLs. The
+catalogue computes a digest of a study's or series' objects first, so that a response has an entity
+tag before its first instance is encoded. A short response is sent whole, a longer one streamed.
 """
 
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from functools import partial
 from http import HTTPStatus
 
+import msgspec
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from dimse_ingestion.dicom import uids
 from dimse_ingestion.dicom.elements import element
 from dimse_ingestion.dicom.query_levels import UNIQUE_KEYS
 from dimse_ingestion.dicomweb.http.conditional import is_unchanged
+from dimse_ingestion.dicomweb.http.multipart_writer import StreamedResponse
 from dimse_ingestion.dicomweb.http.problems import Problem
 from dimse_ingestion.dicomweb.http.representations import DataSetFormat, data_set_format
 from dimse_ingestion.dicomweb.http.urls import BASE_PATH, Resource, bulk_data, resource
@@ -27,7 +29,7 @@ from dimse_ingestion.dicomweb.middleware.compression import CompressionMiddlewar
 from dimse_ingestion.dicomweb.routing import ServiceContext
 from dimse_ingestion.queries.contract import Located, Query
 
-_MAX_BUFFERED = 16 * 2**20
+_MOST_BUFFERED = 2**16  # bytes of a response that is sent whole; also of what is written at once
 _UNIQUE = [f"{UNIQUE_KEYS[level]:08X}" for level in ("STUDY", "SERIES", "IMAGE")]
 _PATHS = (
     "/studies/{study}/metadata",
@@ -38,16 +40,53 @@ _PATHS = (
 
 def routes(context: ServiceContext) -> Iterable[BaseRoute]:
     """Yield the routes of metadata."""
-
-    async def answer(request: Request) -> Response:
-        target = resource(request)
-        form, base = data_set_format(request), context.urls.base(request)
-        instances = context.backends.queries.objects(instances_query(target))
-        return await _response(request, form, _encode(instances, form, base))
-
+    handlers = _Metadata(context)
     compressing = [Middleware(CompressionMiddleware)]
     for path in _PATHS:
-        yield Route(f"{BASE_PATH}{path}", answer, methods=["GET"], middleware=compressing)
+        handler = handlers.of_instance if "{instance}" in path else handlers.of_instances
+        yield Route(f"{BASE_PATH}{path}", handler, methods=["GET"], middleware=compressing)
+
+
+class _Metadata:
+    """Request handlers for metadata."""
+
+    def __init__(self, context: ServiceContext) -> None:
+        self._queries = context.backends.queries
+        self._urls = context.urls
+
+    async def of_instance(self, request: Request) -> Response:
+        """Return the metadata of one instance, which is encoded before the response begins."""
+        form, base = data_set_format(request), self._urls.base(request)
+        query = msgspec.structs.replace(instances_query(resource(request)), limit=1)
+        found = [each async for each in self._queries.objects(query)]
+        if not found:
+            raise _nothing_stored()
+        headers = _headers(form, base, f"{found[0].sha256} {found[0].transfer_syntax_uid}")
+        if is_unchanged(request, headers["etag"]):
+            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+        encoded = await _encode(found[0], form, base)
+        return Response(form.body([encoded]), headers=headers, media_type=form.media_type)
+
+    async def of_instances(self, request: Request) -> Response:
+        """Return the metadata of a study's or a series' instances."""
+        form, base = data_set_format(request), self._urls.base(request)
+        query = instances_query(resource(request))
+        summary = await self._queries.digest(query)
+        if not summary.count:
+            raise _nothing_stored()
+        headers = _headers(form, base, summary.digest)
+        if is_unchanged(request, headers["etag"]):
+            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+        if request.method == "HEAD":
+            return StreamedResponse(_no_bytes(), HTTPStatus.OK, headers, form.media_type)
+        return await _response(form, headers, self._encoded(query, form, base))
+
+    async def _encoded(
+        self, query: Query, form: DataSetFormat, base: str
+    ) -> AsyncGenerator[bytes, None]:
+        async with aclosing(self._queries.objects(query)) as located:
+            async for each in located:
+                yield await _encode(each, form, base)
 
 
 def instances_query(target: Resource) -> Query:
@@ -57,15 +96,9 @@ def instances_query(target: Resource) -> Query:
     return Query(scope="IMAGE", keys=keys)
 
 
-async def _encode(
-    instances: AsyncGenerator[Located, None], form: DataSetFormat, base: str
-) -> AsyncGenerator[tuple[bytes, str], None]:
-    """Yield each instance's encoded metadata, and the text its entity tag is computed from."""
-    async with aclosing(instances) as located:
-        async for each in located:
-            address = partial(bulk_data, base, _resource(each))
-            encoded = await form.encode(each.elements, address)
-            yield encoded, f"{base} {each.sha256} {each.transfer_syntax_uid}"
+async def _encode(instance: Located, form: DataSetFormat, base: str) -> bytes:
+    address = partial(bulk_data, base, _resource(instance))
+    return await form.encode(instance.elements, address)
 
 
 def _resource(instance: Located) -> Resource:
@@ -73,32 +106,46 @@ def _resource(instance: Located) -> Resource:
     return Resource(*(uids.strip_padding(values.get(tag, "")) for tag in _UNIQUE))
 
 
+def _headers(form: DataSetFormat, base: str, digest: str) -> dict[str, str]:
+    """Return the headers of a response; `digest` changes with an instance's object."""
+    content = f"{form.media_type.partition(';')[0]} {base} {digest}"
+    tag = hashlib.sha256(content.encode()).hexdigest()[:32]
+    return {"etag": f'W/"{tag}"', "cache-control": "private, no-cache"}
+
+
+def _nothing_stored() -> Problem:
+    return Problem(HTTPStatus.NOT_FOUND, "Nothing with these UIDs is stored here.")
+
+
 async def _response(
-    request: Request, form: DataSetFormat, encoded: AsyncGenerator[tuple[bytes, str], None]
+    form: DataSetFormat, headers: dict[str, str], encoded: AsyncGenerator[bytes, None]
 ) -> Response:
     buffered: list[bytes] = []
-    tag = hashlib.sha256(form.media_type.partition(";")[0].encode())
     length = 0
-    async for each, digest in encoded:
+    async for each in encoded:
         buffered.append(each)
-        tag.update(digest.encode())
         length += len(each)
-        if length > _MAX_BUFFERED:
-            return StreamingResponse(_stream(form, buffered, encoded), media_type=form.media_type)
-    if not buffered:
-        raise Problem(HTTPStatus.NOT_FOUND, "Nothing with these UIDs is stored here.")
-    headers = {"etag": f'W/"{tag.hexdigest()[:32]}"', "cache-control": "private, no-cache"}
-    if is_unchanged(request, headers["etag"]):
-        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+        if length > _MOST_BUFFERED:
+            body = _stream(form, buffered, encoded)
+            return StreamedResponse(body, HTTPStatus.OK, headers, form.media_type)
     return Response(form.body(buffered), headers=headers, media_type=form.media_type)
 
 
 async def _stream(
-    form: DataSetFormat, buffered: list[bytes], rest: AsyncGenerator[tuple[bytes, str], None]
-) -> AsyncIterator[bytes]:
+    form: DataSetFormat, buffered: list[bytes], rest: AsyncGenerator[bytes, None]
+) -> AsyncGenerator[bytes, None]:
+    """Yield the body; instances are joined, because each piece costs a message and a write."""
     async with aclosing(rest) as remaining:
         yield form.begin + form.between.join(buffered)
-        buffered.clear()
-        async for each, _ in remaining:
-            yield form.between + each
-        yield form.end
+        joined = bytearray()
+        async for each in remaining:
+            joined += form.between
+            joined += each
+            if len(joined) > _MOST_BUFFERED:
+                yield bytes(joined)
+                joined.clear()
+        yield bytes(joined) + form.end
+
+
+async def _no_bytes() -> AsyncGenerator[bytes, None]:
+    yield b""
