@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from xml.sax.saxutils import escape
 
-from benchmarks.samples import Row
+from benchmarks.samples import Row, format_ratio
 
-_WIDTH, _LABELS, _VALUES = 860, 330, 60
+_WIDTH, _LABELS, _VALUES = 940, 400, 60
 _ROW, _HEAD, _TITLE = 18, 28, 64
 _AHEAD, _BEHIND = "#0072b2", "#d55e00"
 _OURS = "dimse-ingestion"
@@ -89,7 +89,7 @@ def _bar(row: Row, y: int, span: float) -> Iterator[str]:
     yield (
         f'<rect x="{left:.1f}" y="{y}" width="{width:.1f}" height="{_ROW - 5}" fill="{colour}"/>'
     )
-    yield _text(_WIDTH - 8, y + 10, f"{ratio:.2f}", "value", "end")
+    yield _text(_WIDTH - 8, y + 10, format_ratio(ratio), "value", "end")
 
 
 def _text(x: float, y: float, content: str, name: str, anchor: str = "start") -> str:

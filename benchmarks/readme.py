@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from benchmarks.samples import Row
+from benchmarks.samples import Row, format_ratio
 
 README = Path(__file__).parent.parent / "README.md"
 _BEGIN, _END = "<!-- benchmarks -->", "<!-- end of benchmarks -->"
@@ -48,10 +48,11 @@ def _lines(rows: Iterable[Row]) -> Iterator[str]:
         ranked = sorted(each, key=lambda row: row.ratio or _EVEN)
         ratios = [row.ratio or _EVEN for row in ranked]
         ahead = sum(ratio >= _EVEN for ratio in ratios)
+        span = f"{format_ratio(ratios[0])} to {format_ratio(ratios[-1])}"
         cells = [
             family,
             baseline,
-            f"{_median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})",
+            f"{format_ratio(_median(ratios))} ({span})",
             f"{ahead} of {len(ratios)}",
             _name(ranked[-1]),
             _name(ranked[0]),

@@ -62,6 +62,11 @@ def percentile(values: Iterable[float], percent: float) -> float:
     return ranked[max(0, int(position) - 1)]
 
 
+def format_ratio(ratio: float) -> str:
+    """Return a ratio with two decimals; without any where they say nothing."""
+    return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
+
+
 def summarize(
     family: str,
     case: str,

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-from benchmarks.readme import summary, update
+import pytest
+
+from benchmarks.readme import README, read_summary, summary, update
+from benchmarks.report import RESULTS, describe_origin, read
 from benchmarks.samples import Row
 
 
@@ -44,3 +47,14 @@ def test_only_the_text_between_the_comments_is_replaced(tmp_path: Path) -> None:
     assert text.startswith("before\n<!-- benchmarks -->\nMeasured: 2026-01-01.")
     assert text.endswith("\n<!-- end of benchmarks -->\nafter\n")
     assert "old" not in text
+
+
+@pytest.mark.parametrize("name", ["table.md", "chart.svg"])
+def test_what_is_committed_beside_the_results_is_there(name: str) -> None:
+    assert (RESULTS / name).exists()
+
+
+def test_the_readme_has_the_summary_of_the_committed_results() -> None:
+    results = read(RESULTS)
+
+    assert read_summary(README) == summary(results.rows, describe_origin(results))
