@@ -64,8 +64,8 @@ def claimed_managed_fields(live: Manifest) -> list[dict[str, Any]] | None:
     claimed: Fields = {}
     for each in entries:
         if _is_of_a_writer(each, ours["apiVersion"]):
-            claimed, each["fieldsV1"] = _split_spec(each.get("fieldsV1") or {}, live["kind"])
-            claimed = _merge(claimed, claimed)
+            foreign, each["fieldsV1"] = _split_spec(each.get("fieldsV1") or {}, live["kind"])
+            claimed = _merge(claimed, foreign)
     if not claimed:
         return None
     ours["fieldsV1"] = _merge(ours["fieldsV1"], {"f:spec": claimed})

@@ -52,7 +52,17 @@ def test_fields_of_other_managers_stay() -> None:
     assert "f:metadata" in (managed or [])[1]["fieldsV1"]
 
 
-def test_a_map_stays_of_which_something_stays() -> None:
+@pytest.mark.parametrize("last", [RESTART, {"f:minReadySeconds": {}}], ids=["none", "some"])
+def test_fields_of_every_manager_are_claimed(last: dict[str, Any]) -> None:
+    template: dict[str, Any] = {"f:template": {"f:spec": {"f:hostNetwork": {}}}}
+    managed = claimed_managed_fields(
+        there(entry(PAUSE), entry(template, "other"), entry(last, "last"))
+    )
+    claimed = PAUSE | template | (last if last is not RESTART else {})
+    assert specs(managed)[MANAGER] == {"f:selector": {}} | claimed
+
+
+def test_a_map_with_a_remaining_field_remains() -> None:
     annotations: dict[str, Any] = {
         ".": {},
         "f:kubectl.kubernetes.io/restartedAt": {},
