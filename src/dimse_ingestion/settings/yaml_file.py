@@ -14,6 +14,9 @@ import yaml
 
 from dimse_ingestion.settings.errors import ConfigurationMistake
 
+_DEEPEST = 4
+"""Maximum nesting of sections: no setting's name has more words that could be sections."""
+
 
 class _Loader(yaml.SafeLoader):
     """Refuses duplicate keys in a mapping, of which PyYAML would keep the last."""
@@ -75,11 +78,18 @@ def _where(file: Path, broken: yaml.MarkedYAMLError) -> str:
     return f"{file} is not YAML: {place}{problem}."
 
 
-def _flat(file: Path, section: Mapping[Any, Any], above: str = "") -> dict[str, Any]:
+def _flat(
+    file: Path, section: Mapping[Any, Any], above: str = "", depth: int = 0
+) -> dict[str, Any]:
+    if depth > _DEEPEST:  # by an alias a section can even hold itself
+        raise ConfigurationMistake(
+            [f"{file} nests sections more than {_DEEPEST} deep: give `key: value` lines."]
+        )
     flat: dict[str, Any] = {}
     for key, value in section.items():
         name = above + _snake(str(key))
-        below = _flat(file, value, f"{name}_") if isinstance(value, Mapping) else {name: value}
+        is_section = isinstance(value, Mapping)
+        below = _flat(file, value, f"{name}_", depth + 1) if is_section else {name: value}
         if duplicates := sorted(flat.keys() & below.keys()):
             raise ConfigurationMistake(
                 [f"{file}: {duplicates[0]} is given twice: keep one of them."]

@@ -41,6 +41,7 @@ def test_an_empty_file_has_no_settings(tmp_path: Path) -> None:
         ("{}{}", "line 1, column 3: expected"),
         ("port: 2001-99-99", "is not YAML of settings"),
         ("[" * 20000, "is not YAML of settings"),
+        ("nats: &n {url: a, nats: *n}", "nests sections more than 4 deep: give `key: value`"),
         ("a: \x01", "remove the character U+0001."),
         ("aeTitle: A\nae_title: B", "ae_title is given twice: keep one of them."),
         ("natsUrl: a\nnats: {url: b}", "nats_url is given twice: keep one of them."),
