@@ -137,7 +137,7 @@ class Expected:
         return groups
 
     def _identity(self, instance: _Instance, scope: str) -> tuple[str, ...]:
-        """Patients are told apart by what their study says last; without an ID, by the study."""
+        """Identify a patient by the latest values of the study; without an ID, by the study."""
         study = _value(instance, UNIQUE_KEYS["STUDY"])
         if scope == "PATIENT":
             last = self._last(instance, "STUDY")

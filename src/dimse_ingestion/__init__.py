@@ -1,1 +1,1 @@
-"""DIMSE into the cloud: a proxy in the hospital, NATS, and an ingestion service on a bucket."""
+"""Storage and query of DICOM objects in a cloud bucket: DIMSE proxy, services and operator."""

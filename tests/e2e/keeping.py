@@ -36,7 +36,7 @@ def assert_stored(space: Space, files: Iterable[Path]) -> None:
 
 
 def assert_stores(space: Space, peer: Peer, folder: Path) -> Path:
-    """Return an image made now is answered with success, and kept; gives its file."""
+    """Store an image made now, check the success and the stored object, and return its file."""
     (made,) = made_instances(folder / uuid4().hex, 1, 2**16)
     (answer,) = scu.store(peer, [made.path])
     assert answer.status == 0, answer

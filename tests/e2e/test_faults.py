@@ -1,4 +1,4 @@
-"""What is wrong or down outside the release: refused, told in a sentence, and got over."""
+"""Faults outside the release: requests are refused with a reason, and service recovers."""
 
 from dataclasses import replace
 from pathlib import Path

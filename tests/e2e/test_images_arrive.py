@@ -1,4 +1,4 @@
-"""Images of real modalities through a proxy outside the cluster: kept, found, told to nobody."""
+"""Images of real modalities through a proxy outside the cluster: stored, found, and not logged."""
 
 from collections.abc import Iterator
 from pathlib import Path

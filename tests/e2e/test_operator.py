@@ -71,7 +71,7 @@ def test_kubectl_shows_at_a_glance_how_it_is(imaging: Asked) -> None:
     assert heads.split() == ["NAME", "PHASE", "READY", "AE", "TITLE", "PROVIDER", "AGE"]
     assert row.split()[:-1] == ["img-ingest", "Ready", "true", "DICOM-INGEST", "provider"]
     every = kubectl(namespace, "get", "imaging", "-o", "wide")
-    assert every.count("Everything is there and ready.") >= 2
+    assert every.count("All resources exist and are ready.") >= 2
     output = kubectl(namespace, "describe", "dimseis", "img-ingest")
     assert "PodsReady" in output
     assert "img-ingest-ingestion" in output

@@ -51,7 +51,7 @@ def test_other_sentences_stay_as_they_are(sentence: str) -> None:
     assert redact(sentence) == sentence
 
 
-def test_what_is_unavailable_may_pass_and_a_refusal_only_where_it_says_so() -> None:
+def test_unavailable_is_transient_and_refused_only_if_marked() -> None:
     assert Unavailable("It is down.").transient
     assert not Refused("It says no.").transient
     assert Refused("It says no for now.", transient=True).transient

@@ -28,17 +28,17 @@ _Key = tuple[Any, str]
 class _Statements:
     """Statements for one table, built once: building them costs more than their execution."""
 
-    def __init__(self, table: Table, whose: str, which: str) -> None:
-        keys = table.c[whose], table.c[which]
+    def __init__(self, table: Table, parent: str, uid: str) -> None:
+        keys = table.c[parent], table.c[uid]
         self.find = select(table.c.id, table.c.rank, *keys).where(
-            keys[0].in_(bindparam("whose", expanding=True)),
-            keys[1].in_(bindparam("which", expanding=True)),
+            keys[0].in_(bindparam("parents", expanding=True)),
+            keys[1].in_(bindparam("uids", expanding=True)),
         )
         self.insert = insert(table).returning(table.c.id, sort_by_parameter_order=True)
         new: dict[Any, Any] = {
             each: bindparam(f"new_{each.name}") for each in table.c if each is not table.c.id
         }
-        self.update = update(table).where(table.c.id == bindparam("its_id")).values(new)
+        self.update = update(table).where(table.c.id == bindparam("row_id")).values(new)
 
 
 _STUDIES = _Statements(studies, "source", "study_instance_uid")
@@ -115,7 +115,7 @@ def _find(
     connection: Connection, statements: _Statements, keys: Collection[_Key]
 ) -> dict[_Key, tuple[int, str]]:
     """Return id and rank by key, of those of `keys` that exist."""
-    wanted = {"whose": list({key[0] for key in keys}), "which": list({key[1] for key in keys})}
+    wanted = {"parents": list({key[0] for key in keys}), "uids": list({key[1] for key in keys})}
     rows = connection.execute(statements.find, wanted)
     existing = {(row[2], row[3]): (row[0], row[1]) for row in rows}
     return {key: existing[key] for key in keys if key in existing}
@@ -127,7 +127,7 @@ def _update(
     """Write rows by their ids."""
     if rows:
         parameters = [
-            {"its_id": identity} | {f"new_{name}": value for name, value in row.items()}
+            {"row_id": identity} | {f"new_{name}": value for name, value in row.items()}
             for identity, row in rows
         ]
         connection.execute(statements.update, parameters)

@@ -67,21 +67,21 @@ async def _check_proxy(report: Report, config: Path | None) -> None:
     settings = ProxySettings.load(config)
     report.ok(f"settings: AE title {settings.ae_title}, port {settings.port}")
     needs = proxy_permissions(settings.nats_subject_root, settings.proxy_id)
-    async with _connection(report, settings, f"proxy {settings.proxy_id}", needs) as link:
-        if link is not None:
-            await _check_whole_path(report, settings, link)
+    async with _connection(report, settings, f"proxy {settings.proxy_id}", needs) as nats:
+        if nats is not None:
+            await _check_whole_path(report, settings, nats)
 
 
-async def _check_whole_path(report: Report, settings: ProxySettings, link: NatsClient) -> None:
-    requester = CarrierClient(link, Subjects(settings.nats_subject_root), settings.proxy_id)
-    await requester.start()
-    path = UpstreamProbe(requester, settings.ae_title, lambda: link.problem)
+async def _check_whole_path(report: Report, settings: ProxySettings, nats: NatsClient) -> None:
+    client = CarrierClient(nats, Subjects(settings.nats_subject_root), settings.proxy_id)
+    await client.start()
+    path = UpstreamProbe(client, settings.ae_title, lambda: nats.problem)
     await path.probe()
     if path.problem:
         report.fail("the path to bucket and catalogue", path.problem)
     else:
         report.ok("the path to bucket and catalogue: a C-ECHO succeeded")
-    await requester.close()
+    await client.close()
 
 
 async def _check_ingestion(report: Report, _: Path | None) -> None:
@@ -166,23 +166,23 @@ async def _connection(
         lambda: _async_call(settings.read_credential),
     )
     try:
-        link = NatsClient(nats_options(settings, name, needs))
+        nats = NatsClient(nats_options(settings, name, needs))
     except ValueError as error:
         report.fail("NATS address", str(error))
         yield None
         return
-    await link.start()
+    await nats.start()
     try:
         reached = has_credential and await report.check(
             f"NATS at {settings.nats_url}",
-            lambda: link.wait_connected(_LONGEST_CONNECT),
+            lambda: nats.wait_connected(_LONGEST_CONNECT),
             _connection_text(settings),
         )
         if reached:
-            _report_permissions(report, link, needs)
-        yield link if reached else None
+            _report_permissions(report, nats, needs)
+        yield nats if reached else None
     finally:
-        await link.close()
+        await nats.close()
 
 
 def _connection_text(settings: NatsSettings) -> str:
@@ -192,8 +192,8 @@ def _connection_text(settings: NatsSettings) -> str:
     return f"reached {how}, the credential accepted"
 
 
-def _report_permissions(report: Report, link: NatsClient, needs: Permissions) -> None:
-    denied = {(denial.publish, denial.subject) for denial in link.denials}
+def _report_permissions(report: Report, nats: NatsClient, needs: Permissions) -> None:
+    denied = {(denial.publish, denial.subject) for denial in nats.denials}
     for publish, subjects in ((True, needs.publish), (False, needs.subscribe)):
         for subject in subjects:
             verb = "publish to" if publish else "subscribe to"

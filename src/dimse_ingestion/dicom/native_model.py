@@ -90,12 +90,12 @@ def _add_attribute(
     parent: Node, each: Element, address: BulkDataUri, path: Path, creators: dict[str, str]
 ) -> None:
     vr = "UN" if each.vr == "SQ" and each.bulk is not None else each.vr
-    about = {"tag": path[-1], "vr": vr}
+    attributes = {"tag": path[-1], "vr": vr}
     if keyword := keyword_for_tag(each.tag):
-        about["keyword"] = keyword
+        attributes["keyword"] = keyword
     if int(each.group, 16) & 1 and (creator := creators.get(each.group + each.element[:2])):
-        about["privateCreator"] = _strip_invalid(creator)
-    _fill(SubElement(parent, "DicomAttribute", about), each, address, path)
+        attributes["privateCreator"] = _strip_invalid(creator)
+    _fill(SubElement(parent, "DicomAttribute", attributes), each, address, path)
 
 
 def _fill(node: Node, each: Element, address: BulkDataUri, path: Path) -> None:

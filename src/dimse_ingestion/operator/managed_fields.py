@@ -1,9 +1,9 @@
 """Fields that other managers wrote into the spec of a release's object; no request is made here.
 
-A server-side apply repairs only the fields in the manifest, and leaves what somebody adds beside
-them: a command, another container, a pause. `metadata.managedFields` says who owns each field.
-Fields made ours there are removed by the next apply, unless the manifest sets them. Labels and
-annotations of the object itself may be anybody's.
+A server-side apply repairs only the fields in the manifest, and leaves what another manager adds: a
+command, a container, a pause. `metadata.managedFields` lists the owner of each field. Fields that
+the operator claims there are removed by the next apply, unless the manifest sets them. Labels and
+annotations of the object itself are not claimed.
 """
 
 from collections.abc import Mapping
@@ -51,7 +51,7 @@ the controllers that bind it write there."""
 
 
 def claimed_managed_fields(live: Manifest) -> list[dict[str, Any]] | None:
-    """Return an object's managedFields with foreign fields of its spec as ours; None without any.
+    """Return managedFields with foreign fields of the spec claimed by us; None if there are none.
 
     Managers of a subresource are left out: they are controllers, or `kubectl scale`.
     """

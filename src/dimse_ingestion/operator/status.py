@@ -88,7 +88,7 @@ def _summarize(resource: Resource, observation: Observation) -> Summary:
         )
     waiting = [each for each in observation.deployments if not _is_ready(each)]
     if not waiting:
-        return Summary("Ready", "PodsReady", "Everything is there and ready.")
+        return Summary("Ready", "PodsReady", "All resources exist and are ready.")
     stuck = [each for each in waiting if _is_stuck(each)]
     has_degraded = was_ready and all(_is_rolled_out(each) for each in waiting)
     phase = "Degraded" if has_degraded or stuck else "Progressing"
@@ -124,15 +124,15 @@ def _conditions(
 def _released_condition(observation: Observation, summary: Summary) -> tuple[str, str, str]:
     if observation.mistakes or observation.failures:
         return "False", summary.reason, summary.message
-    return "True", "Applied", "The release's objects are as the chart writes them."
+    return "True", "Applied", "All objects of the release are applied."
 
 
 def _references_condition(observation: Observation) -> tuple[str, str, str]:
     if observation.mistakes:
-        return "Unknown", "SpecRefused", "Not looked for, since the spec is refused."
+        return "Unknown", "SpecRefused", "Not checked, because the spec is refused."
     if observation.missing:
         return "False", "ReferencesMissing", _join_sentences(observation.missing)
-    return "True", "Found", "What the spec names is there."
+    return "True", "Found", "All objects that the spec refers to exist."
 
 
 def _of_component(

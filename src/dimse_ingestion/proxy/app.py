@@ -39,26 +39,26 @@ async def running(settings: ProxySettings) -> AsyncIterator[RunningProxy]:
     def acceptor(services: Services) -> Acceptor:
         return Acceptor(services, _limits(settings), tls)
 
-    async with _transport(settings) as (link, requester):
-        wires = ProxyDependencies(requester, acceptor, transport_problem=lambda: link.problem)
-        async with open_proxy(settings, wires) as proxy:
+    async with _transport(settings) as (nats, client):
+        dependencies = ProxyDependencies(client, acceptor, transport_problem=lambda: nats.problem)
+        async with open_proxy(settings, dependencies) as proxy:
             yield proxy
 
 
 @asynccontextmanager
 async def _transport(settings: ProxySettings) -> AsyncIterator[tuple[NatsClient, CarrierClient]]:
     needs = proxy_permissions(settings.nats_subject_root, settings.proxy_id)
-    link = NatsClient(nats_options(settings, f"proxy {settings.proxy_id}", needs))
+    nats = NatsClient(nats_options(settings, f"proxy {settings.proxy_id}", needs))
     subjects = Subjects(settings.nats_subject_root)
     timeouts = Timeouts(deadline=settings.operation_timeout)
-    requester = CarrierClient(link, subjects, settings.proxy_id, timeouts)
-    await link.start()
+    client = CarrierClient(nats, subjects, settings.proxy_id, timeouts)
+    await nats.start()
     try:
-        await requester.start()
-        yield link, requester
+        await client.start()
+        yield nats, client
     finally:
-        await requester.close()
-        await link.close()
+        await client.close()
+        await nats.close()
 
 
 def _limits(settings: ProxySettings) -> UpperLayerLimits:

@@ -41,10 +41,10 @@ atexit.register(time.sleep, _EXIT_DELAY)
 class ObjectStoreBucket:
     """One bucket at one endpoint."""
 
-    def __init__(self, name: str, store: "ObjectStore", place: BucketAddress) -> None:
+    def __init__(self, name: str, store: "ObjectStore", address: BucketAddress) -> None:
         self.name = name
         self._store = store
-        self._address = place
+        self._address = address
         self._budget = MemoryBudget(_UPLOAD_MEMORY)
 
     async def head(self, key: str) -> StoredObject | None:

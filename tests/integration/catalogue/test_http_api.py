@@ -40,12 +40,12 @@ def settings_for(database_url: str, **more: Any) -> CatalogueSettings:
 
 
 async def ready(client: httpx2.AsyncClient, wanted: int = 200, saying: str = "") -> None:
-    """Wait until /readyz answers `wanted`, and says this."""
+    """Wait until /readyz answers `wanted` with this text."""
     await shown(client, "/readyz", wanted, saying)
 
 
 async def shown(client: httpx2.AsyncClient, path: str, wanted: int = 200, saying: str = "") -> None:
-    """Wait until a GET of `path` answers `wanted`, and says this."""
+    """Wait until a GET of `path` answers `wanted` with this text."""
     answer = None
     try:
         async with asyncio.timeout(20):

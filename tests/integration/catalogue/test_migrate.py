@@ -1,4 +1,4 @@
-"""The schema comes about by itself, whoever starts first, and is what the tables say."""
+"""The schema is created by the first catalogue that starts, and matches the tables."""
 
 from concurrent.futures import ThreadPoolExecutor
 

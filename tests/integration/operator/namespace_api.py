@@ -165,7 +165,7 @@ class NamespaceApi:
         eventually(lambda: self._answers(path), bool)
 
     def delete(self, api_version: str, kind: str, name: str, **how: Any) -> None:
-        """Delete it; what it owns goes after it, unless told otherwise."""
+        """Delete it; the objects it owns are deleted too, unless requested otherwise."""
         resource = self._client.resources.get(api_version=api_version, kind=kind)
         resource.delete(name=name, namespace=self.namespace, **how)
 
@@ -176,7 +176,7 @@ class NamespaceApi:
                 self.delete(OURS, kind, name)
 
     def status(self, manifest: Manifest) -> Manifest:
-        """Return a custom resource's status; empty when nothing is told yet."""
+        """Return a custom resource's status; empty when it has none yet."""
         object_ = self.get(OURS, manifest["kind"], manifest["metadata"]["name"])
         return dict((object_ or {}).get("status") or {})
 

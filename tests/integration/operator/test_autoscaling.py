@@ -1,4 +1,4 @@
-"""An autoscaler that a spec switches on has its number from then on, whenever it says it."""
+"""An autoscaler that a spec enables sets the number of replicas from then on."""
 
 import asyncio
 
@@ -52,7 +52,7 @@ def test_switching_it_on_takes_no_replica_away_nor_does_what_follows(
 
 
 def owners_of_replicas(api: NamespaceApi) -> set[str]:
-    """Return the field managers that say the number of replicas."""
+    """Return the field managers that set the number of replicas."""
     deployment = api.get("apps/v1", "Deployment", INGESTION)
     assert deployment is not None
     return {

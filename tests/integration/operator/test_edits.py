@@ -1,4 +1,4 @@
-"""What somebody adds by hand to an object of a release is taken away, but what is theirs to say."""
+"""Manual edits of the objects of a release are removed, except fields that users may set."""
 
 from typing import Any
 
@@ -65,7 +65,7 @@ def container(**edit: Any) -> dict[str, Any]:
         "volume",
     ],
 )
-def test_what_is_added_to_a_deployment_is_taken_away(
+def test_fields_added_to_a_deployment_are_removed(
     api: NamespaceApi, made: Manifest, edit: dict[str, Any]
 ) -> None:
     api.edit(*DEPLOYMENT, edit)
@@ -98,7 +98,7 @@ def test_so_it_is_from_other_objects(
     eventually(lambda: there(api, which)["spec"], lambda seen: seen == before["spec"])
 
 
-def test_what_another_applies_is_taken_away(api: NamespaceApi, made: Manifest) -> None:
+def test_fields_applied_by_another_manager_are_removed(api: NamespaceApi, made: Manifest) -> None:
     api.apply(
         {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": INGESTION}}
         | {"spec": {"paused": True}}

@@ -18,7 +18,7 @@ RENDERER = Renderer(chart_folder())
 
 
 @pytest.mark.parametrize("name", ["core", "img-ingest", "img-ingest-web", "ward7"])
-def test_objects_are_helms_but_for_whose_they_are(name: str) -> None:
+def test_objects_are_those_of_helm_except_for_their_owner(name: str) -> None:
     manifest = example(f"{name}.yaml")
     resource = resource_of(manifest)
     values = values_of(resource.kind, resource.key.name, resource.spec)

@@ -49,7 +49,7 @@ def uids(api: NamespaceApi, resources: list[Manifest]) -> list[str]:
     return [each["metadata"]["uid"] for each in match if each]
 
 
-def test_killed_in_mid_install_another_goes_on_where_it_was(
+def test_another_replica_completes_an_interrupted_installation(
     api: NamespaceApi, replica: Replica
 ) -> None:
     for each in MANY:
@@ -104,7 +104,9 @@ def test_without_an_answer_it_gives_up_its_lease_and_begins_anew(
     assert "The Lease could not be renewed" in operator.last_lines(100)
 
 
-def test_what_changed_while_nobody_worked_is_seen(api: NamespaceApi, replica: Replica) -> None:
+def test_changes_without_a_running_operator_are_applied_later(
+    api: NamespaceApi, replica: Replica
+) -> None:
     first = replica("first").start().ready()
     api.apply(SPACE)
     api.wait_for_phase(SPACE, "Pending")
@@ -126,7 +128,9 @@ def test_what_changed_while_nobody_worked_is_seen(api: NamespaceApi, replica: Re
     api.wait_for_phase(SPACE, "Ready")
 
 
-def test_what_is_deleted_while_nobody_works_goes(api: NamespaceApi, replica: Replica) -> None:
+def test_deletions_without_a_running_operator_are_applied_later(
+    api: NamespaceApi, replica: Replica
+) -> None:
     first = replica("first").start().ready()
     api.apply(SPACE)
     api.wait_for_phase(SPACE, "Pending")

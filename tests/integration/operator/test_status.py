@@ -1,4 +1,4 @@
-"""What may be missing, wrong or in the way: told in a sentence, and put right by itself."""
+"""Missing and wrong objects: reported in the status, which recovers when they are corrected."""
 
 from typing import Any
 
@@ -114,7 +114,9 @@ def test_a_change_of_the_spec_reaches_the_pods(api: NamespaceApi, space: Manifes
     assert api.wait_for_phase(SPACE, "Ready")["observedGeneration"] == 2
 
 
-def test_what_the_spec_no_longer_asks_for_is_taken_away(api: NamespaceApi, space: Manifest) -> None:
+def test_objects_that_the_spec_no_longer_names_are_deleted(
+    api: NamespaceApi, space: Manifest
+) -> None:
     assert f"PodDisruptionBudget/{INGESTION}" in api.release_objects()
     api.patch(OURS, "DimseIngestionService", "img-ingest", {"spec": {"replicas": 1}}, "scale")
     eventually(api.release_objects, lambda seen: f"PodDisruptionBudget/{INGESTION}" not in seen)

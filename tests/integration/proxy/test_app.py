@@ -1,4 +1,4 @@
-"""The proxy's process-to-be on its real wires, with NATS away, and with nobody behind NATS."""
+"""The proxy with a real NATS server, without NATS, and without a replica."""
 
 import asyncio
 from collections.abc import Callable

@@ -116,7 +116,7 @@ def test_the_code_stream_of_a_file_is_found_behind_long_boxes(extended: bool) ->
         (b"", RLE),
     ],
 )
-def test_what_tells_no_size_is_refused(image: bytes, syntax: str) -> None:
+def test_a_code_stream_without_a_size_is_refused(image: bytes, syntax: str) -> None:
     with pytest.raises(InvalidCodeStream):
         claimed_size(image, syntax)
 

@@ -120,7 +120,7 @@ def test_frames_of_several_fragments_are_put_together(
     assert encapsulated_frames(data_set, JPEG_BASELINE) == whole
 
 
-def test_fragments_that_nothing_tells_apart_are_refused() -> None:
+def test_fragments_without_frame_boundaries_are_refused() -> None:
     data = encapsulate([b"ab" * 20, b"cd" * 20], fragments_per_frame=2, has_bot=False)
     data_set = image(2, data)
     with pytest.raises(FrameNotFound, match="4 fragments for 2 frames"):
@@ -143,13 +143,13 @@ def test_fragments_that_nothing_tells_apart_are_refused() -> None:
         b"123",
     ],
 )
-def test_a_table_that_does_not_fit_tells_nothing(table: bytes) -> None:
+def test_an_offset_table_that_does_not_fit_is_ignored(table: bytes) -> None:
     index = index_of(image(3, encapsulate([b"ab"] * 6, has_bot=False)))
     assert index.starts_by_table(table) is None
 
 
 @pytest.mark.parametrize("code", ["<3I", "<3Q"])
-def test_a_table_that_fits_tells_the_first_fragments(code: str) -> None:
+def test_an_offset_table_that_fits_gives_the_first_fragments(code: str) -> None:
     index = index_of(image(3, encapsulate([b"ab"] * 6, has_bot=False)))
     assert index.starts_by_table(struct.pack(code, 0, 10, 40)) == (0, 1, 4)
 

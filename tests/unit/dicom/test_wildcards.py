@@ -1,4 +1,4 @@
-"""Wild cards mean what the standard says, in time that grows with the text alone."""
+"""Wild cards match as PS3.4 defines, in time that is linear in the length of the text."""
 
 import re
 import time

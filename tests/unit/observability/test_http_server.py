@@ -1,4 +1,4 @@
-"""The end of what is served: no request is lost that was on its way, and nobody is waited for."""
+"""Shutdown of the HTTP server: no request in progress is lost, and idle clients do not delay it."""
 
 import asyncio
 import socket
@@ -115,7 +115,7 @@ async def test_an_answer_under_way_is_finished_and_one_more_is_given(serving: Se
     await end
 
 
-async def test_who_asks_nothing_more_is_not_waited_for(serving: Serving) -> None:
+async def test_an_idle_connection_does_not_delay_the_shutdown(serving: Serving) -> None:
     remaining, silent = await serving.connected(), await serving.connected()
     remaining.send("/quick")
     await remaining.until(b"all of it")

@@ -49,7 +49,7 @@ async def only_match(
 
 
 class RecordingClient(MemoryQueryClient):
-    """A catalogue that answers what it is given, and remembers what it was asked."""
+    """A catalogue that returns given matches, and records the queries it received."""
 
     def __init__(self, *matches: list[Element]) -> None:
         super().__init__()

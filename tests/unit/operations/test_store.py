@@ -256,7 +256,7 @@ async def test_an_object_of_the_announced_instance_under_another_class_is_refuse
 
 
 class _Faults:
-    """Fails at the calls it is told to, counting them all."""
+    """Fails at the given calls, and counts all calls."""
 
     def __init__(self, failing_calls: set[int]) -> None:
         self._failing_calls = failing_calls

@@ -1,4 +1,4 @@
-"""Whose each field of a spec is: others' become ours, but those that are theirs to say."""
+"""Claimed fields: those of other managers become the operator's, with documented exceptions."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def specs(managed: list[dict[str, Any]] | None) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("operation", ["Update", "Apply"])
-def test_what_another_has_written_becomes_ours(operation: str) -> None:
+def test_fields_of_another_manager_are_claimed(operation: str) -> None:
     container: dict[str, Any] = {"k:other": {".": {}, "f:image": {}}}
     spec = PAUSE | {"f:template": {"f:spec": {"f:containers": container}}}
     managed = claimed_managed_fields(there(entry(spec, operation=operation)))
@@ -89,5 +89,5 @@ def test_a_map_with_a_remaining_field_remains() -> None:
     ],
     ids=["ours", "restart", "status", "webhook", "version", "claim", "never applied", "unmanaged"],
 )
-def test_nothing_else_is_touched(object_: Manifest) -> None:
+def test_other_objects_are_not_changed(object_: Manifest) -> None:
     assert claimed_managed_fields(object_) is None

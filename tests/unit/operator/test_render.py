@@ -24,7 +24,7 @@ def objects(**spec: Any) -> list[Manifest]:
     return RENDERER.render(resource(SPEC | spec), values(**spec))
 
 
-def test_they_are_what_helm_template_writes() -> None:
+def test_objects_are_those_of_helm_template() -> None:
     helms = rendered(values(), name="img-ingest").manifests
     ours = objects()
     assert sorted((each["kind"], each["metadata"]["name"]) for each in ours) == sorted(

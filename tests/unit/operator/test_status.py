@@ -19,7 +19,7 @@ def summarize(observation: Observation, before: dict[str, Any] | None = None) ->
 @pytest.mark.parametrize(
     ("observation", "before", "phase", "text"),
     [
-        (Observation(deployments=[deployment()]), {}, "Ready", "Everything is there"),
+        (Observation(deployments=[deployment()]), {}, "Ready", "All resources exist"),
         (Observation(deployments=[deployment(available=1)]), {}, "Progressing", "has 1 of 2 pods"),
         (
             Observation(deployments=[deployment(updated=1)]),

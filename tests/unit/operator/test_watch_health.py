@@ -1,4 +1,4 @@
-"""A resource that a list shows and no watch has told of, for too long, is a dead watch."""
+"""A resource that a list shows, and that no watch event reported for too long, is a dead watch."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

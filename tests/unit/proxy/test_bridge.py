@@ -233,13 +233,13 @@ async def test_a_c_echo_goes_all_the_way(house: House) -> None:
     assert request.origin.calling_ae_title == "CT1"
 
 
-async def test_a_c_echo_tells_what_is_wrong_behind(house: House) -> None:
+async def test_a_c_echo_reports_the_failure_of_the_upstream(house: House) -> None:
     house.requester.echo_result = EchoResult(status=0x0110, bucket="Missing bucket Secret s3")
     message = await house.answered(echo(), VERIFICATION)
     assert message.responses == [(Status.PROCESSING_FAILURE, "Missing bucket Secret s3", None)]
 
 
-async def test_a_c_echo_that_nobody_answers_fails(house: House) -> None:
+async def test_a_c_echo_without_an_answer_fails(house: House) -> None:
     house.requester.echo_result = Unavailable("No ingestion service listens")
     message = await house.answered(echo(), VERIFICATION)
     assert message.responses == [(Status.OUT_OF_RESOURCES, "No ingestion service listens", None)]
@@ -268,7 +268,7 @@ async def test_a_query_is_relational_only_when_negotiated(house: House) -> None:
     assert open_.relational
 
 
-async def test_a_failed_query_tells_why(house: House) -> None:
+async def test_a_failed_query_has_its_reason_in_the_comment(house: House) -> None:
     house.requester.find_result = FindResult(status=0xA900, comment="PatientID is required")
     message = await house.answered(find(), STUDY_ROOT, b"identifier")
     assert message.responses == [(Status.DOES_NOT_MATCH_SOP_CLASS, "PatientID is required", None)]

@@ -33,7 +33,7 @@ def test_nothing_else_does(method: str, token: str) -> None:
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-def test_without_a_token_to_compare_with_nobody_is_let_in() -> None:
+def test_without_a_configured_token_every_request_is_refused() -> None:
     def missing() -> tuple[str, ...]:
         raise MountedMissing("Missing key token in catalogue Secret core-catalogue: add it.")
 

@@ -15,7 +15,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(state, "_SYSTEM", tmp_path / "none" / "dimse")
 
 
-def test_it_is_where_systemd_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_state_folder_is_that_of_systemd(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/one:/var/lib/other")
     assert state_directory("spool") == Path("/var/lib/one/spool")
 

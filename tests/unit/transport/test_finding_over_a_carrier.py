@@ -123,7 +123,7 @@ def test_a_cancel_before_any_match() -> None:
     run_in_virtual_time(it())
 
 
-def test_a_cancel_while_nobody_listens() -> None:
+def test_a_cancel_without_a_listener() -> None:
     async def it() -> None:
         async with client_server_pair() as both:
             finding = both.requester.find(find_open())
@@ -134,7 +134,7 @@ def test_a_cancel_while_nobody_listens() -> None:
     run_in_virtual_time(it())
 
 
-def test_a_lost_cancel_is_told_again() -> None:
+def test_a_lost_cancel_is_sent_again() -> None:
     async def it() -> None:
         replica = FakeOperations(endless=True)
         async with client_server_pair(replica) as both:
@@ -197,7 +197,7 @@ def test_a_replica_that_dies_before_the_first_match_is_left_for_another() -> Non
     run_in_virtual_time(it())
 
 
-def test_a_replica_that_dies_after_the_first_match_is_told() -> None:
+def test_a_replica_that_dies_after_the_first_match_is_reported() -> None:
     async def it() -> None:
         replicas = [FakeOperations(f"r{n}", matches=numbered(50), step_seconds=0.5) for n in (1, 2)]
         async with client_server_pair(*replicas) as both:
@@ -244,7 +244,7 @@ def test_a_match_too_long_for_a_message() -> None:
     run_in_virtual_time(it())
 
 
-def test_a_query_whose_last_matches_nobody_has_any_more_is_a700_and_not_asked_for_ever() -> None:
+def test_a_query_whose_last_matches_are_lost_ends_as_a700() -> None:
     async def it() -> None:
         async with client_server_pair(FakeOperations(matches=numbered(200, size=900))) as both:
             finding = both.requester.find(find_open())
@@ -275,7 +275,7 @@ def test_an_open_that_came_twice_is_one_query() -> None:
     run_in_virtual_time(it())
 
 
-def test_a_cancel_nobody_asked_for_is_not_the_end() -> None:
+def test_an_unrequested_cancel_does_not_end_the_query() -> None:
     asker = FindReceiver(Timeouts(), 0.0)
     asker.receive(Result(find=FindResult(status=Status.CANCEL)), 0.0, "session")
     assert isinstance(asker.outcome, AttemptFailed)

@@ -364,14 +364,14 @@ async def test_a_release_within_a_message_ends_it() -> None:
     assert acceptor.wire.is_closed()
 
 
-async def test_before_a_proposal_there_is_nobody_to_send_an_abort() -> None:
+async def test_no_abort_is_sent_before_a_proposal() -> None:
     acceptor = Acceptor()
     acceptor.association.abort("shutting down")
     assert acceptor.take_answers() == []
     assert acceptor.wire.is_closed()
 
 
-async def test_a_port_that_is_only_looked_at_is_not_worth_a_line() -> None:
+async def test_a_connection_without_data_is_not_logged() -> None:
     with capture_logs() as lines:
         Acceptor().association.connection_lost()
     assert lines == []
