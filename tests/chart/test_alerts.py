@@ -40,7 +40,7 @@ def test_alerts_name_metrics_and_labels_that_exist(everything: Rendering) -> Non
             assert series.labels - OF_TARGETS <= written[series.name], rule["alert"]
 
 
-def test_alerts_look_at_their_own_release(everything: Rendering) -> None:
+def test_alerts_select_their_own_release(everything: Rendering) -> None:
     for rule in _rules(everything):
         for series in _series(promql_parser.parse(rule["expr"])):
             assert series.labels >= OF_TARGETS, rule["alert"]

@@ -112,7 +112,7 @@ def test_it_is_shown_as_a_picture(viewer: Viewer, by_dimse: Sent) -> None:
     assert max(Image.open(BytesIO(thumbnail.content)).size) <= 200
 
 
-def test_what_a_reader_stores_is_kept_found_by_dimse_and_read_again(
+def test_what_a_client_stores_is_found_by_dimse_and_retrieved_again(
     observed: Observed, viewer: Viewer, tmp_path: Path
 ) -> None:
     sent = copied("CT_small.dcm", tmp_path)

@@ -31,7 +31,7 @@ async def test_echo_goes_all_the_way(observed: Observed) -> None:
     assert (await modalities.echoscu(observed.zone.peer)).status == 0
 
 
-def test_every_transfer_syntax_of_pynetdicom_is_kept_byte_for_byte(observed: Observed) -> None:
+def test_every_transfer_syntax_of_pynetdicom_is_stored_byte_for_byte(observed: Observed) -> None:
     files = one_of_each_transfer_syntax()
     assert len(files) >= 10
     answers = scu.store(observed.zone.peer, files)
@@ -39,7 +39,7 @@ def test_every_transfer_syntax_of_pynetdicom_is_kept_byte_for_byte(observed: Obs
     assert_stored(observed.space, files)
 
 
-async def test_a_series_of_dcmtk_is_kept_and_found(observed: Observed) -> None:
+async def test_a_series_of_dcmtk_is_stored_and_found(observed: Observed) -> None:
     files = ct_slices()
     ended = await modalities.storescu(observed.zone.peer, *files, options=("-v",))
     assert ended.status == 0, ended.output

@@ -280,7 +280,7 @@ async def test_the_same_again_is_success_without_a_transfer(system: System) -> N
     assert await system.found_instances() == ["1.2.9.1"]
 
 
-async def test_other_bytes_under_the_same_uid_are_kept_beside_and_the_latest_answers(
+async def test_other_bytes_under_the_same_uid_are_stored_beside_and_the_latest_answers(
     system: System,
 ) -> None:
     first = image(size=1000)

@@ -145,7 +145,7 @@ def test_what_only_the_database_refuses_is_refused_alone(
     assert count(engine, objects) == count(engine, instances) == 2
 
 
-def test_values_no_database_likes_are_kept_and_found(engine: Engine) -> None:
+def test_values_that_databases_refuse_are_stored_and_found(engine: Engine) -> None:
     odd: dict[str, Any] = {
         "PatientName": "Nul\0in^Name",
         "PatientID": "A\0B",

@@ -49,7 +49,7 @@ def test_with_it_from_the_first_a_release_may_be_undone(installed: Installed) ->
     assert installed.replicas() == 4
 
 
-def test_none_at_all_is_not_kept(installed: Installed) -> None:
+def test_zero_replicas_are_not_retained(installed: Installed) -> None:
     """An autoscaler leaves alone what has none."""
     installed.install(FIXED | {"replicas": 0})
     assert installed.replicas() == 0

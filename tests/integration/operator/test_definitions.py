@@ -89,7 +89,7 @@ def test_a_catalogue_needs_no_spec(api: NamespaceApi) -> None:
     assert api.apply(bare)["spec"]["replicas"] == 1
 
 
-def test_open_field_is_kept_as_it_is(api: NamespaceApi) -> None:
+def test_an_open_field_is_stored_unchanged(api: NamespaceApi) -> None:
     values = {"ingestion": {"podLabels": {"ward": "7"}}, "extraObjects": [{"a": [1, 2.5, None]}]}
     assert api.apply(changed(SPACE, values=values))["spec"]["values"] == values
 

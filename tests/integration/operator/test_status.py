@@ -287,7 +287,7 @@ def test_resources_of_one_name_live_beside_each_other(api: NamespaceApi, space: 
     assert f"Deployment/{INGESTION}" in api.release_objects()
 
 
-def test_a_kept_claim_is_found_again(api: NamespaceApi, space: Manifest) -> None:
+def test_a_retained_claim_is_adopted_again(api: NamespaceApi, space: Manifest) -> None:
     claim = api.get("v1", "PersistentVolumeClaim", "core-catalogue")
     api.delete(OURS, "DicomEventDrivenIngestion", "core")
     eventually(api.release_objects, lambda seen: "Deployment/core-catalogue" not in seen, 60)

@@ -153,7 +153,7 @@ async def test_sixteen_associations_at_once(system: System, tmp_path: Path) -> N
     assert system.proxy.peak_memory() < 300 * MIB
 
 
-async def test_other_bytes_under_one_uid_are_both_kept(system: System, tmp_path: Path) -> None:
+async def test_other_bytes_under_one_uid_are_both_stored(system: System, tmp_path: Path) -> None:
     (first,) = made_instances(tmp_path / "in", 1, 4096)
     other = tmp_path / "other.dcm"
     other.write_bytes(first.path.read_bytes()[:-1] + b"\xff")

@@ -38,7 +38,7 @@ def test_a_silent_command_is_reported_while_it_runs(tmp_path: Path) -> None:
     assert lines[1].startswith("building, for ")
 
 
-def test_the_status_of_a_command_that_fails_is_kept(tmp_path: Path) -> None:
+def test_the_status_of_a_failing_command_is_returned(tmp_path: Path) -> None:
     status, lines = run_with_progress(tmp_path, "sh -c 'exit 3'")
     assert status == 3
     assert not any("done" in line for line in lines)

@@ -42,7 +42,7 @@ def test_each_is_marked_and_goes_with_its_resource() -> None:
         assert [owner["uid"] for owner in metadata["ownerReferences"]] == ["one"]
 
 
-def test_a_claim_that_is_to_be_kept_has_no_owner() -> None:
+def test_a_claim_to_retain_has_no_owner() -> None:
     keep = {"catalogue": {"persistence": {"keep": True}}}
     claims = {
         has_keep_policy(each): "ownerReferences" in each["metadata"]

@@ -122,7 +122,7 @@ def test_the_time_for_an_open_with_its_data_set_is_that_of_the_code() -> None:
     assert f"{SLOW_LINE // 1024} KiB/s" in section(TRANSPORT, "Times and sizes")
 
 
-def test_busy_pause_and_kept_results_are_those_of_the_code() -> None:
+def test_busy_pause_and_cached_results_are_those_of_the_code() -> None:
     text = section(TRANSPORT, "Times and sizes")
     assert re.search(rf"busy.*\| {Timeouts().busy_retry_after:g} s \|", text)
     remaining = f"{Timeouts().result_retention:g} s, at most {result_cache._MAX_RESULTS} "

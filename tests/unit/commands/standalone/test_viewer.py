@@ -104,7 +104,7 @@ def link(name: str, to: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarInfo:
     return entry
 
 
-def test_only_the_viewers_files_are_kept_and_led_below_their_path(tmp_path: Path) -> None:
+def test_only_the_viewers_files_are_unpacked_and_below_their_path(tmp_path: Path) -> None:
     assert unpacked(tmp_path, packed(FILES)) == {
         "index.html": b'<script src="/viewer/app.js"></script>',
         "app.js": b'__webpack_require__.p = "/viewer/";',
