@@ -4,13 +4,13 @@ They are computed for a page of rows at once, by a statement for each key. Rows 
 `query`.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
 from dimse_ingestion.catalogue import sql_statements
-from dimse_ingestion.dicom.elements import Element, element
+from dimse_ingestion.catalogue.row_decoder import DecodedRow
+from dimse_ingestion.dicom.elements import element
 from dimse_ingestion.dicom.query_levels import (
     COUNTS,
     MODALITIES_IN_STUDY,
@@ -20,15 +20,6 @@ from dimse_ingestion.dicom.query_levels import (
 from dimse_ingestion.queries.contract import Query
 
 _IN_STUDY = {MODALITIES_IN_STUDY: "CS", SOP_CLASSES_IN_STUDY: "UI"}
-Known = dict[int, Element]
-
-
-class DecodedRow(NamedTuple):
-    """A row: its columns, the JSON of each level's elements, and all of them decoded by tag."""
-
-    columns: Mapping[str, Any]
-    json: Mapping[str, bytes]
-    known: Known
 
 
 def _computed_for_all(query: Query) -> set[int]:

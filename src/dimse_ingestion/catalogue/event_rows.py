@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from dimse_ingestion.dicom import comparison, uids
+from dimse_ingestion.dicom import comparison, packed_elements, uids
 from dimse_ingestion.dicom.elements import SOP_CLASS_UID, SOP_INSTANCE_UID, Element
 from dimse_ingestion.dicom.encoder import SPECIFIC_CHARACTER_SET
 from dimse_ingestion.dicom.query_levels import COUNTS, KEYS, UNIQUE_KEYS
@@ -25,9 +25,9 @@ _COMPRESSED = b"z"
 _PLAIN = b"j"
 _COMPRESSED_FROM = 512
 _LONGEST_KEY = 300  # characters: PostgreSQL's index entries have at most 2.7 KB
+_COUNTED_AT_ONCE = 256 * 1024  # bytes
 _LONGEST_NAME = 1024  # bytes of an object's name, as S3 allows
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(list[Element])
 Row = dict[str, Any]
 Elements = Mapping[int, Element]
 
@@ -244,14 +244,29 @@ def encode_elements(elements: list[Element]) -> bytes:
 
 def decode_elements(data: bytes) -> list[Element]:
     """Return the elements that `encode_elements` has encoded."""
-    return _decoder.decode(decompress(data))
+    return packed_elements.decode_elements(decompress(data))
 
 
 def decompress(data: bytes) -> bytes:
-    """Return the JSON of stored elements; its length shows how much memory they will take."""
+    """Return the JSON of stored elements."""
     return zlib.decompress(data[1:]) if data[:1] == _COMPRESSED else data[1:]
 
 
-def decode_json(elements: bytes) -> list[Element]:
-    """Return the elements of `decompress`."""
-    return _decoder.decode(elements)
+def decompress_short(data: bytes, longest: int) -> bytes | None:
+    """Return the JSON of stored elements, None if it has more than `longest` bytes."""
+    if data[:1] != _COMPRESSED:
+        return data[1:] if len(data) - 1 <= longest else None
+    decompressor = zlib.decompressobj()
+    json = decompressor.decompress(data[1:], max(1, longest))
+    return json if decompressor.eof else None
+
+
+def json_length(data: bytes) -> int:
+    """Return the length of the JSON of stored elements, without holding it in memory."""
+    if data[:1] != _COMPRESSED:
+        return len(data) - 1
+    decompressor = zlib.decompressobj()
+    length = len(decompressor.decompress(data[1:], _COUNTED_AT_ONCE))
+    while not decompressor.eof:
+        length += len(decompressor.decompress(decompressor.unconsumed_tail, _COUNTED_AT_ONCE))
+    return length

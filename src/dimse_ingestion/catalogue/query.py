@@ -1,71 +1,76 @@
 """Execution of queries: pages of matches, decided in Python by the standard's matching rules.
 
 SQL selects candidates (`sql_statements`), `dicom.matching` decides. Each page is a transaction of
-its own, so that a slow reader holds neither a connection nor a snapshot, and memory is bounded by a
-page.
+its own, so that a slow reader holds neither a connection nor a snapshot. A page is small, or of
+one long match; the long matches of all queries share a budget (`answer_memory`).
 """
 
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from threading import Event
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import msgspec
 from sqlalchemy import Connection, Engine
 
 from dimse_ingestion.catalogue import sql_statements
-from dimse_ingestion.catalogue.computed_keys import ComputedKeys, DecodedRow, Known
+from dimse_ingestion.catalogue.answer_memory import AnswerMemory
+from dimse_ingestion.catalogue.computed_keys import ComputedKeys
 from dimse_ingestion.catalogue.database import database_errors, read_connection
-from dimse_ingestion.catalogue.event_rows import decode_json, decompress
+from dimse_ingestion.catalogue.match_formats import Format, elements_of_match, located
+from dimse_ingestion.catalogue.row_decoder import DecodedRow, RowDecoder
 from dimse_ingestion.catalogue.sql_statements import RowSelection
 from dimse_ingestion.dicom.criteria import criteria
-from dimse_ingestion.dicom.elements import Element, by_tag, element
-from dimse_ingestion.dicom.encoder import SPECIFIC_CHARACTER_SET
 from dimse_ingestion.dicom.matching import all_of
-from dimse_ingestion.dicom.query_levels import (
-    KEYS,
-    LEVELS,
-    UNIQUE_KEYS,
-    levels_to,
-)
 from dimse_ingestion.failures import LimitExceeded
 from dimse_ingestion.queries.contract import Query
-from dimse_ingestion.queries.wire import EncodedLocated
+
+if TYPE_CHECKING:
+    from dimse_ingestion.dicom.elements import Element
+    from dimse_ingestion.queries.wire import EncodedLocated
 
 _FIRST_PAGE = 50
 _LARGEST_PAGE = 800
 _MOST_CANDIDATES = 50_000
 _LONG_PAGE = 2 * 2**20  # bytes, compressed
-_LONG_DECODED = 8 * 2**20  # bytes of JSON, of which the elements take some ten times as many
-_LEVELS_WITH_ELEMENTS = {level: sql_statements.levels_with_elements(level) for level in LEVELS}
+_LONG_DECODED = 2 * 2**20  # bytes of JSON, of which the elements take some ten times as many
 _NO_PLACES: deque[Any] = deque()
 _Match = TypeVar("_Match")
-_Format = Callable[[DecodedRow], _Match]
-"""Makes a match from a row."""
 
 
 def pages(
-    engine: Engine, query: Query, source: str, executor: Executor, timeout: float
+    engine: Engine,
+    query: Query,
+    source: str,
+    executor: Executor,
+    timeout: float,
+    memory: AnswerMemory | None = None,
 ) -> "AsyncGenerator[Page[list[Element]], None]":
     """Yield pages of the matches in one storage space, each match with the keys that have a value.
 
-    Pages are fetched in `executor`; each may take `timeout` seconds. Raises Invalid for an
-    invalid key, LimitExceeded for a page that takes too long, Unavailable when the database fails.
+    Pages are fetched in `executor`; each may take `timeout` seconds. A long match is a page of its
+    own, and has its share of `memory` until the next page is asked for. Raises Invalid for an
+    invalid key, LimitExceeded for a page that takes too long, Unavailable when the database fails
+    or long matches of other queries take up the memory.
     """
-    paged_query = _PagedQuery(engine, query, source, timeout, _elements_of_match(query))
-    return _pages(paged_query, query, executor)
+    paged_query = _PagedQuery(engine, query, source, timeout, elements_of_match(query))
+    return _pages(paged_query, query, executor, memory or AnswerMemory(timeout))
 
 
 def located_pages(
-    engine: Engine, query: Query, source: str, executor: Executor, timeout: float
+    engine: Engine,
+    query: Query,
+    source: str,
+    executor: Executor,
+    timeout: float,
+    memory: AnswerMemory | None = None,
 ) -> "AsyncGenerator[Page[EncodedLocated], None]":
     """Yield pages of the matching instances with their current objects; otherwise like `pages`."""
-    paged_query = _PagedQuery(engine, query, source, timeout, _located, needs_known=False)
-    return _pages(paged_query, query, executor)
+    paged_query = _PagedQuery(engine, query, source, timeout, located, needs_known=False)
+    return _pages(paged_query, query, executor, memory or AnswerMemory(timeout))
 
 
 def count_matches(
@@ -90,18 +95,20 @@ class Page(list[_Match]):
 
 
 async def _pages(
-    paged_query: "_PagedQuery[_Match]", query: Query, executor: Executor
+    paged_query: "_PagedQuery[_Match]", query: Query, executor: Executor, memory: AnswerMemory
 ) -> AsyncGenerator[Page[_Match], None]:
     loop = asyncio.get_running_loop()
     remaining = query.limit
     try:
         while remaining != 0 and paged_query.has_more:
-            matches = await loop.run_in_executor(executor, paged_query.next_page)
-            page = Page(matches[:remaining])
-            remaining = remaining if remaining is None else remaining - len(page)
-            page.is_last = remaining == 0 or not paged_query.has_more
-            if page:
-                yield page
+            async with memory.reserved(paged_query.length_of_long_row):
+                page = Page(await loop.run_in_executor(executor, paged_query.next_page))
+                if remaining is not None:
+                    del page[remaining:]
+                    remaining -= len(page)
+                page.is_last = remaining == 0 or not paged_query.has_more
+                if page:
+                    yield page
     finally:
         paged_query.cancelled.set()
 
@@ -115,13 +122,15 @@ class _PagedQuery(Generic[_Match]):
         query: Query,
         source: str,
         timeout: float,
-        format_row: _Format[_Match],
+        format_row: Format[_Match],
         *,
         needs_known: bool = True,
     ) -> None:
         self.cancelled = Event()
         self.has_more = True
         """Whether there may be more matches."""
+        self.length_of_long_row = 0
+        """Bytes of JSON of the next row, if `next_page` left it out because it is long."""
         self._engine = engine
         self._timeout = timeout
         self._deadline = 0.0
@@ -142,7 +151,10 @@ class _PagedQuery(Generic[_Match]):
         self._size = max(1, min(_FIRST_PAGE, wanted))
 
     def next_page(self) -> list[_Match]:
-        """Return the matches among the next rows, possibly none, and set `has_more`."""
+        """Return the matches among the next rows, possibly none, and set `has_more`.
+
+        A long row that comes next is left to the next call, before which its memory is reserved.
+        """
         with self._connection() as connection:
             matches = self._page(connection)
         page, self._skip = matches[self._skip :], max(0, self._skip - len(matches))
@@ -238,14 +250,18 @@ class _PagedQuery(Generic[_Match]):
 
     def _decode_rows(self) -> Iterator[DecodedRow]:
         """Yield the next rows with their elements, as many as may be in memory at once."""
-        levels = _LEVELS_WITH_ELEMENTS[self._level]
-        length = 0
-        while self._rows and length < _LONG_DECODED:
-            row = self._rows.popleft()._mapping
-            needed = levels if self._needs_known else levels[-1:]
-            json = {each: decompress(row[f"{each}_elements"]) for each in needed}
-            length += sum(map(len, json.values()))
-            yield DecodedRow(row, json, _known(self._level, json) if self._needs_known else {})
+        decoder = RowDecoder(self._level, needs_known=self._needs_known)
+        if self.length_of_long_row:
+            self.length_of_long_row = 0
+            yield decoder.decode(self._rows.popleft()._mapping)
+            return
+        left = _LONG_DECODED
+        while self._rows and (row := decoder.decode_short(self._rows[0]._mapping, left)):
+            self._rows.popleft()
+            left -= row.length
+            yield row
+        if self._rows and left == _LONG_DECODED:
+            self.length_of_long_row = decoder.length(self._rows[0]._mapping)
 
     def _matching(self, connection: Connection) -> Iterator[_Match]:
         rows = list(self._decode_rows())
@@ -262,36 +278,8 @@ class _PagedQuery(Generic[_Match]):
             raise LimitExceeded(sentence)
 
 
-def _elements_of_match(query: Query) -> _Format[list[Element]]:
-    """Return the format of a match: the query's keys and the unique keys, or all elements."""
-    unique = (UNIQUE_KEYS[level] for level in levels_to(query.scope))
-    wanted = {key.tag for key in query.keys} | {SPECIFIC_CHARACTER_SET, *unique}
-
-    def elements_of_match(row: DecodedRow) -> list[Element]:
-        known = row.known
-        return [known[tag] for tag in sorted(known) if query.all_keys or tag in wanted]
-
-    return elements_of_match
-
-
-def _located(row: DecodedRow) -> EncodedLocated:
-    """Return the elements of the object itself, not those of its study's and series' rows."""
-    place = {column: row.columns[column] for column in sql_statements.PLACE}
-    return EncodedLocated(elements=msgspec.Raw(row.json["IMAGE"]), **place)
-
-
 def _next_size(size: int, level: str, rows: Any) -> int:
     """Return twice the number of rows, or half of it if the elements of these rows are long."""
-    length = sum(len(row._mapping[f"{_LEVELS_WITH_ELEMENTS[level][-1]}_elements"]) for row in rows)
+    column = f"{sql_statements.levels_with_elements(level)[-1]}_elements"
+    length = sum(len(row._mapping[column]) for row in rows)
     return max(1, size // 2) if length > _LONG_PAGE else min(2 * size, _LARGEST_PAGE)
-
-
-def _known(level: str, level_elements: Mapping[str, bytes]) -> Known:
-    """Return a row's elements; keys of a level above only from that level, so that levels agree."""
-    elements = {SPECIFIC_CHARACTER_SET: element(SPECIFIC_CHARACTER_SET, "CS")}
-    above: frozenset[int] = frozenset()
-    for each in _LEVELS_WITH_ELEMENTS[level]:
-        own = by_tag(decode_json(level_elements[each]))
-        elements |= {tag: value for tag, value in own.items() if tag not in above}
-        above |= KEYS[each] | KEYS["PATIENT"]
-    return elements

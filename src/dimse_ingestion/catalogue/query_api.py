@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from dimse_ingestion.catalogue import known_objects
+from dimse_ingestion.catalogue.answer_memory import AnswerMemory
 from dimse_ingestion.catalogue.problems import REFUSALS, refusal_response
 from dimse_ingestion.catalogue.query import Page, count_matches, located_pages, pages
 from dimse_ingestion.catalogue.query_response import Lines, query_response
@@ -32,6 +33,7 @@ from dimse_ingestion.settings import CatalogueSettings
 
 _RESERVED_CONNECTIONS = 2  # connections not for queries: the commit and the probe
 _MOST_COUNTED = 1000  # rows that are decoded to count matches
+_LONGEST_PIECE = 256 * 1024  # bytes that are sent at once
 _Summary = TypeVar("_Summary")
 
 
@@ -46,6 +48,7 @@ class QueryApi:
         self._body_reader = body_reader
         readers = max(1, settings.maximum_connections - _RESERVED_CONNECTIONS)
         self._readers = ThreadPoolExecutor(readers, "query")
+        self._memory = AnswerMemory(settings.query_timeout)
 
     def routes(self) -> Iterable[Route]:
         """Yield the routes."""
@@ -133,10 +136,13 @@ class QueryApi:
                 async with aclosing(self._pages(query, source, objects=objects)) as matches:
                     async for page in matches:
                         count += len(page)
+                        is_last = page.is_last
                         lines = b"".join(map(wire.encode_match, page))
-                        if page.is_last:
+                        page.clear()  # a long match is in memory only once while it is sent
+                        if is_last and len(lines) <= _LONGEST_PIECE:
                             break
-                        yield Lines(lines)
+                        for start in range(0, len(lines), _LONGEST_PIECE):
+                            yield Lines(lines[start : start + _LONGEST_PIECE])
                         lines = b""
             outcome = "done"
             yield Lines(lines + wire.encode_end(count), is_last=True)
@@ -154,7 +160,9 @@ class QueryApi:
         left = self._settings.maximum_matches
         timeout = self._settings.query_timeout
         find = located_pages if objects else pages
-        async with aclosing(find(engine, query, source, self._readers, timeout)) as matches:
+        async with aclosing(
+            find(engine, query, source, self._readers, timeout, self._memory)
+        ) as matches:
             async for page in matches:
                 if len(page) <= left:
                     left -= len(page)

@@ -132,7 +132,6 @@ def _range_test(vr: str, low: str, high: str) -> Callable[[Element | None], bool
 
 def _items_test(holds: Predicate) -> Callable[[Element | None], bool]:
     def test(stored: Element | None) -> bool:
-        items = stored.items if stored is not None else None
-        return any(holds(by_tag(item)) for item in items or ())
+        return stored is not None and any(holds(by_tag(item)) for item in stored.each_item())
 
     return test

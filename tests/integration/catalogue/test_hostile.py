@@ -1,27 +1,22 @@
 """One hostile question or event holds up nobody else, and ends with a status and a sentence."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import aclosing
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import httpx2
 import msgspec
-import psutil
 import pytest
 
 from dimse_ingestion.dicom.elements import Element, element
 from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encode
 from dimse_ingestion.failures import Invalid
 from dimse_ingestion.queries.contract import Query
-from dimse_ingestion.queries.http_client import HttpQueryClient
 from harness.services import ServiceProcess, free_port
-from tests.instances import PROVIDER, event, query
+from tests.catalogue_cpu import beside, matches
+from tests.instances import PROVIDER, event
 
 HEADERS = {"content-type": CONTENT_TYPE}
-MOST_CPU = 2.0  # seconds; the inputs here have cost from ten to hundreds
 NAME, COMMENTS, STUDY_DATE, STUDY_UID = 0x00100010, 0x00104000, 0x00080020, 0x0020000D
-T = TypeVar("T")
 
 
 @pytest.fixture(scope="module")
@@ -54,34 +49,6 @@ STORED: dict[str, Any] = {
     "PatientID": "1",
     "ImageComments": "a" * 5000,
 }
-
-
-async def beside(catalogue: ServiceProcess, client: httpx2.AsyncClient, attack: Awaitable[T]) -> T:
-    """Attack while another client sends small queries, each of which is answered in time.
-
-    The time is the catalogue's CPU time: how much of it passes in a second depends on what else the
-    machine does.
-    """
-    under_way = asyncio.ensure_future(attack)
-    while not under_way.done():
-        before = cpu_seconds(catalogue)
-        assert (await client.get("/livez")).status_code == 200
-        assert await matches(client, query("STUDY", StudyInstanceUID="1.2.1"))
-        assert cpu_seconds(catalogue) - before < MOST_CPU
-    return await under_way
-
-
-def cpu_seconds(catalogue: ServiceProcess) -> float:
-    used = psutil.Process(catalogue.pid).cpu_times()
-    return used.user + used.system
-
-
-async def matches(client: httpx2.AsyncClient, query_sent: Query) -> list[list[Element]]:
-    queries = HttpQueryClient(str(client.base_url), PROVIDER, timeout=60)
-    async with aclosing(queries.matches(query_sent)) as found:
-        collected = [each async for each in found]
-    await queries.close()
-    return collected
 
 
 def listed(template: str, number: int) -> str:

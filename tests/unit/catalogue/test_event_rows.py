@@ -5,7 +5,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from dimse_ingestion.catalogue.event_rows import decode_elements, encode_elements, extract_rows
+from dimse_ingestion.catalogue.event_rows import (
+    decode_elements,
+    decompress,
+    decompress_short,
+    encode_elements,
+    extract_rows,
+    json_length,
+)
 from dimse_ingestion.dicom.elements import by_tag
 from tests.instances import CT_IMAGE, elements, event
 
@@ -75,3 +82,13 @@ def test_elements_are_decoded_as_they_were_encoded() -> None:
     assert decode_elements(encode_elements(many)) == many
     assert len(encode_elements(many)) < 500
     assert by_tag(decode_elements(encode_elements([*few, *few]))) == by_tag(few)
+
+
+@pytest.mark.parametrize("length", [1, 2000, 3_000_000])
+def test_the_length_of_json_is_known_before_it_is_in_memory(length: int) -> None:
+    stored = encode_elements(elements(ImageComments="a" * length))
+    json = decompress(stored)
+    assert json_length(stored) == len(json)
+    assert decompress_short(stored, len(json)) == json
+    assert decompress_short(stored, len(json) - 1) is None
+    assert decompress_short(stored, 0) is None

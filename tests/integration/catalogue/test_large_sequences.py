@@ -1,0 +1,140 @@
+"""Instances with a sequence of 227,000 items take little memory and hold up nobody.
+
+That is 4 MiB of a data set, the longest sequence whose items are recorded.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx2
+import msgspec
+import pytest
+
+from dimse_ingestion.dicom.elements import Element, element
+from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encode
+from dimse_ingestion.events.contract import ImageStoredEvent
+from dimse_ingestion.queries import wire
+from dimse_ingestion.queries.contract import Query
+from harness.services import ServiceProcess, free_port
+from tests.catalogue_cpu import beside
+from tests.instances import PROVIDER, event
+
+HEADERS = {"content-type": CONTENT_TYPE}
+ITEMS = 227_000
+MOST_MEMORY = 400 * 2**20  # bytes
+REFERENCED_IMAGES, CODE = 0x00081140, 0x00080100
+STUDY = "1.2.5"
+STUDY_KEY = element(0x0020000D, "UI", STUDY)
+INSTANCES = [f"{STUDY}.1.{number}" for number in range(5)]
+
+
+def sequence(*last: Element) -> Element:
+    items = [[element(CODE, "SH", "A")]] * ITEMS
+    empty = Element("0008", "1115", "SQ", items=[])
+    return Element("0008", "1140", "SQ", items=[*items, [empty, *last]])
+
+
+def stored(instance: str) -> ImageStoredEvent:
+    last = element(CODE, "SH", f"last of {instance}")
+    nested = Element("0040", "0275", "SQ", items=[[last], []])
+    return event(study=STUDY, series=f"{STUDY}.1", instance=instance, more=[sequence(nested, last)])
+
+
+@pytest.fixture(scope="module")
+def events() -> list[ImageStoredEvent]:
+    return [stored(each) for each in INSTANCES]
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
+    """Start a catalogue."""
+    folder = tmp_path_factory.mktemp("catalogue")
+    port = free_port()
+    environment = {
+        "DATABASE_URL": f"sqlite:///{folder}/catalogue.db",
+        "DIMSE_HTTP_HOST": "127.0.0.1",
+        "DIMSE_HTTP_PORT": str(port),
+    }
+    service = ServiceProcess(["catalogue"], environment, folder / "log", port)
+    yield service.start().ready()
+    service.kill()
+
+
+@pytest.fixture(scope="module")
+def catalogue(recording: ServiceProcess, events: list[ImageStoredEvent]) -> ServiceProcess:
+    """Return a catalogue that was started again after it has recorded the events."""
+    address = f"http://127.0.0.1:{recording.http_port}/events"
+    for each in (event("small", study="1.2.1", instance="1.2.1.1"), *events):
+        answer = httpx2.post(address, content=encode(each), headers=HEADERS, timeout=60)
+        assert answer.status_code == 202, answer.text
+    recording.kill()
+    return recording.start().ready()
+
+
+@pytest.fixture
+async def client(catalogue: ServiceProcess) -> AsyncIterator[httpx2.AsyncClient]:
+    address = f"http://127.0.0.1:{catalogue.http_port}"
+    async with httpx2.AsyncClient(base_url=address, timeout=60) as opened:
+        yield opened
+
+
+async def lines(client: httpx2.AsyncClient, path: str, **attributes: Any) -> list[bytes]:
+    sent = Query(scope="IMAGE", **attributes)
+    answer = await client.post(path, params={"source": PROVIDER}, content=wire.encode_query(sent))
+    *matches, end = answer.content.splitlines()
+    assert end == wire.encode_end(len(matches)).strip()
+    return matches
+
+
+def encoded(elements: list[Element]) -> bytes:
+    return msgspec.json.encode(sorted(elements, key=lambda each: each.tag))
+
+
+def whole(of: ImageStoredEvent) -> bytes:
+    """Return the match with all elements; ASCII has no Specific Character Set, but a match has."""
+    return encoded([*of.data.image.elements, element(0x00080005, "CS")])
+
+
+async def test_all_elements_come_as_they_were_sent(
+    catalogue: ServiceProcess, client: httpx2.AsyncClient, events: list[ImageStoredEvent]
+) -> None:
+    asked = (lines(client, "/query/instances", keys=[STUDY_KEY], all_keys=True) for _ in range(4))
+    for matches in await beside(catalogue, client, asyncio.gather(*asked)):
+        assert sorted(matches) == sorted(map(whole, events))
+    assert catalogue.peak_memory() < MOST_MEMORY
+
+
+async def test_objects_come_with_the_elements_as_they_were_sent(
+    catalogue: ServiceProcess, client: httpx2.AsyncClient, events: list[ImageStoredEvent]
+) -> None:
+    asked = (lines(client, "/query/objects", keys=[STUDY_KEY]) for _ in range(4))
+    for matches in await beside(catalogue, client, asyncio.gather(*asked)):
+        assert len(matches) == len(events)
+        for each in events:
+            elements = b"[" + msgspec.json.encode(each.data.image.elements) + b","
+            assert sum(match.startswith(elements) for match in matches) == 1
+    assert catalogue.peak_memory() < MOST_MEMORY
+
+
+def within(value: str, *, nested: bool) -> Element:
+    inner = element(CODE, "SH", value)
+    key = Element("0040", "0275", "SQ", items=[[inner]]) if nested else inner
+    return Element("0008", "1140", "SQ", items=[[key]])
+
+
+@pytest.mark.parametrize("nested", [False, True])
+async def test_a_key_matches_within_the_last_of_the_items(
+    catalogue: ServiceProcess,
+    client: httpx2.AsyncClient,
+    events: list[ImageStoredEvent],
+    *,
+    nested: bool,
+) -> None:
+    for value, number in ((f"last of {INSTANCES[3]}", 1), ("last of*", 5), ("none", 0)):
+        keys = [STUDY_KEY, within(value, nested=nested)]
+        asked = lines(client, "/query/instances", keys=keys, all_keys=True)
+        matches = await beside(catalogue, client, asked)
+        assert len(matches) == number
+        assert set(matches) <= set(map(whole, events))
+    assert catalogue.peak_memory() < MOST_MEMORY
