@@ -2,10 +2,12 @@
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
+from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
 _TICK = 1e-9  # without it, a timer could fire for ever at the same time
 
 
@@ -15,12 +17,13 @@ class _JumpingSelector(selectors.DefaultSelector):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
+        self.threads = 0  # calls under way, during which the clock stands still
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
         if ready:
             return ready
-        if timeout is None:  # no timer is set: only a thread can wake the loop
+        if timeout is None or (timeout > 0 and self.threads):  # the end of a thread wakes the loop
             return super().select(2)
         self.now += max(0.0, timeout) + _TICK
         return []
@@ -35,6 +38,21 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._jumping.now
+
+    def run_in_executor(
+        self,
+        executor: Executor | None,
+        func: Callable[[Unpack[Arguments]], T],
+        *args: *Arguments,
+    ) -> asyncio.Future[T]:
+        """Stop the clock until the call has ended: its duration is real, not virtual."""
+        future = super().run_in_executor(executor, func, *args)
+        self._jumping.threads += 1
+        future.add_done_callback(self._resume_clock)
+        return future
+
+    def _resume_clock(self, _: "asyncio.Future[Any]") -> None:
+        self._jumping.threads -= 1
 
 
 def run_in_virtual_time(client_server_pair: Coroutine[Any, Any, T], *, within: float = 3600.0) -> T:
