@@ -6,7 +6,7 @@ information: items of a sequence, binary values, and references to bulk data. Re
 bytes is in `scanner` and `encoder`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 import msgspec
@@ -43,7 +43,7 @@ class Element(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     element: str
     vr: str
     value: str = ""
-    items: list[list["Element"]] | None = None
+    items: Sequence[list["Element"]] | None = None
     inline_binary: str | None = None
     bulk: BulkReference | None = None
 

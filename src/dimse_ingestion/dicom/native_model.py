@@ -12,11 +12,11 @@ from pydicom.datadict import keyword_for_tag
 
 from dimse_ingestion.dicom import charsets
 from dimse_ingestion.dicom.dicom_json import GROUPS, BulkDataUri, BulkElement, Path, from_json
-from dimse_ingestion.dicom.elements import Element
+from dimse_ingestion.dicom.elements import Element, is_large
 from dimse_ingestion.dicom.native_model_reader import COMPONENTS, InvalidXml, NativeModelReader
 from dimse_ingestion.dicom.value_representations import SINGLE_VALUED
 
-__all__ = ["NAMESPACE", "InvalidXml", "from_xml", "to_xml"]
+__all__ = ["NAMESPACE", "InvalidXml", "from_xml", "to_xml", "xml_pieces"]
 NAMESPACE = "http://dicom.nema.org/PS3.19/models/NativeDICOM"
 _BEGIN = (
     b"<?xml version='1.0' encoding='utf-8'?>\n"
@@ -25,37 +25,54 @@ _BEGIN = (
 _END = b"</NativeDicomModel>"
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0010ffff]")
 _RETURN = "\ufdd0"  # no character: stands for the carriage return, which is lost unless escaped
+_RETURN_IN_UTF_8 = _RETURN.encode()
 _SPECIFIC_CHARACTER_SET = "00080005"
 
 
 def to_xml(elements: Iterable[Element], address: BulkDataUri) -> bytes:
     """Convert a data set to XML in UTF-8; `address` returns the URI of bulk data by path."""
+    return b"".join(xml_pieces(elements, address))
+
+
+def xml_pieces(elements: Iterable[Element], address: BulkDataUri) -> Iterator[bytes]:
+    """Yield the XML of a data set piece by piece; only one piece is in memory at a time."""
+    yield _BEGIN
+    for piece in _attributes_in_xml(elements, address, ()):
+        yield piece.replace(_RETURN_IN_UTF_8, b"&#13;")
+    yield _END
+
+
+def _attributes_in_xml(
+    elements: Iterable[Element], address: BulkDataUri, above: Path
+) -> Iterator[bytes]:
     creators: dict[str, str] = {}
-    pieces = [_BEGIN]
     for each in sorted(elements, key=lambda each: each.tag):
-        pieces += _attribute_in_xml(each, address, creators)
-    document = b"".join([*pieces, _END])
-    return document.replace(_RETURN.encode(), b"&#13;")
+        yield from _attribute_in_xml(each, address, above, creators)
 
 
 def _attribute_in_xml(
-    each: Element, address: BulkDataUri, creators: dict[str, str]
+    each: Element, address: BulkDataUri, above: Path, creators: dict[str, str]
 ) -> Iterator[bytes]:
-    """Yield the XML of one attribute, one piece for each item of a sequence.
+    """Yield the XML of one attribute, at least one piece for each item of a sequence.
 
-    So only the nodes of one item are in memory at a time.
+    So only the nodes of one item are in memory at a time, and of a large item those of a part.
     """
     holder = Node("NativeDicomModel")
     if not each.items:
-        _add(holder, [each], address, (), creators)
+        _add(holder, [each], address, above, creators)
         yield tostring(holder[0], encoding="utf-8")
         return
-    _add(holder, [Element(each.group, each.element, "SQ")], address, (), creators)
+    _add(holder, [Element(each.group, each.element, "SQ")], address, above, creators)
     yield tostring(holder[0], encoding="utf-8").removesuffix(b" />") + b">"
+    path = (*above, each.group + each.element)
     for number, item in enumerate(each.items, start=1):
-        node = _item_node(holder, number, item, address, (each.group + each.element,))
-        yield tostring(node, encoding="utf-8")
-        holder.clear()
+        if is_large(item):
+            yield b'<Item number="%d">' % number
+            yield from _attributes_in_xml(item, address, (*path, str(number)))
+            yield b"</Item>"
+        else:
+            yield tostring(_item_node(holder, number, item, address, path), encoding="utf-8")
+            holder.clear()
     yield b"</DicomAttribute>"
 
 

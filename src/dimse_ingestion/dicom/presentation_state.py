@@ -48,7 +48,7 @@ def _is_table(each: Element) -> bool:
 
 
 def _items(sequence: Element | None) -> list[list[Element]]:
-    return (sequence.items or []) if sequence else []
+    return list(sequence.items or ()) if sequence else []
 
 
 def _writable(elements: Iterable[Element]) -> Iterator[Element]:

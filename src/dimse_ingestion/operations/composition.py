@@ -14,7 +14,10 @@ from dimse_ingestion.queries.contract import QueryClient
 from dimse_ingestion.queries.http_client import HttpQueryClient
 from dimse_ingestion.settings import StorageSpaceSettings
 from dimse_ingestion.storage.contract import Bucket
+from dimse_ingestion.storage.memory_budget import MemoryBudget
 from dimse_ingestion.storage.rotating import RotatingBucket
+
+_MATCHES_MEMORY = 160 * 2**20  # bytes of the long matches that are read and sent at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,7 @@ async def open_backends(settings: StorageSpaceSettings) -> AsyncIterator[Backend
         settings.provider_name,
         settings.catalogue_access,
         timeout=settings.query_timeout,
+        memory=MemoryBudget(_MATCHES_MEMORY),
     )
     try:
         yield Backends(bucket, sink, queries)

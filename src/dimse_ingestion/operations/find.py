@@ -4,11 +4,12 @@
 This module sends the query, completes each match and encodes it in the right character set.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from dimse_ingestion.dicom import charsets, encoder, limits
-from dimse_ingestion.dicom.elements import Element, by_tag, element
+from dimse_ingestion.dicom.elements import Element, by_tag, element, is_large
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.query_levels import (
     INSTANCE_AVAILABILITY,
@@ -85,7 +86,13 @@ class Finder:
                     sentence = f"More than {maximum} matches: narrow the query."
                     raise LimitExceeded(sentence)
                 count += 1
-                yield _identifier(match, query, retrieve_ae_title, transfer_syntax_uid)
+                if is_large(match):  # the event loop goes on
+                    yield await asyncio.to_thread(
+                        _identifier, match, query, retrieve_ae_title, transfer_syntax_uid
+                    )
+                else:
+                    yield _identifier(match, query, retrieve_ae_title, transfer_syntax_uid)
+                del match  # a large one is in memory no longer than it is reserved
 
 
 def pending_status(query: QueryKeys) -> Status:

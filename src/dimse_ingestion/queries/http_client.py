@@ -6,7 +6,7 @@ which ends the query at the catalogue. The bodies are encoded in `wire`.
 """
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from http import HTTPStatus
 from typing import TypeVar
 
@@ -16,6 +16,7 @@ from dimse_ingestion.dicom.elements import Element
 from dimse_ingestion.failures import Failure, Unavailable
 from dimse_ingestion.observability import metrics, tracing
 from dimse_ingestion.queries.contract import Located, ObjectsDigest, Query
+from dimse_ingestion.queries.line_memory import Budget, LineMemory
 from dimse_ingestion.queries.summary_codec import decode_count, decode_digest
 from dimse_ingestion.queries.wire import (
     COUNT,
@@ -47,7 +48,8 @@ _Match = TypeVar("_Match", list[Element], Located)
 class HttpQueryClient:
     """Client of the catalogue at `endpoint`, for the storage space of `provider`.
 
-    `timeout` is for how many seconds it may be silent, not how long an answer may take.
+    `timeout` is for how many seconds it may be silent, not how long an answer may take. `memory`
+    bounds the long matches of all answers, each until the caller takes the next.
     """
 
     def __init__(
@@ -58,10 +60,12 @@ class HttpQueryClient:
         *,
         timeout: float = 30.0,
         connections: int = 64,
+        memory: Budget | None = None,
     ) -> None:
         self._endpoint = endpoint.rstrip("/")
         self._provider = provider
         self._timeout = timeout
+        self._memory = memory
         studies = f"{self._endpoint}{PATHS['STUDY']}"
         self._check_timeout = min(timeout, _CHECK_TIMEOUT)
         self._path = PathProbe(studies, self._check_timeout)
@@ -92,6 +96,7 @@ class HttpQueryClient:
                     async for match in answer:
                         metrics.queries_matches.inc()
                         yield match
+                        del match
             outcome = "done"
         except Failure as failure:
             outcome = "failed" if failure.transient else "refused"
@@ -157,12 +162,20 @@ class HttpQueryClient:
         self, path: str, query: Query, reader: AnswerReader[_Match]
     ) -> AsyncGenerator[_Match, None]:
         with self._failures.mapped(self._timeout):
-            async with self._request(path, encode_query(query), MEDIA_TYPE) as answer:
+            async with (
+                AsyncExitStack() as stack,
+                self._request(path, encode_query(query), MEDIA_TYPE) as answer,
+            ):
                 if not is_success(answer.status):
                     raise self._failures.refusal(answer.status)
+                memory = LineMemory(self._memory, self._timeout, stack)
                 async for data in answer.content.iter_any():
                     for match in reader.feed(data):
+                        memory.shrink(reader.cost)
                         yield match
+                        del match  # a long one is in memory no longer than its reservation
+                        await memory.release()
+                    await memory.reserve(reader.arrived)
         reader.finish()
 
     def _request(

@@ -6,7 +6,7 @@ that last line is a failure: with HTTP alone, half an answer could be taken for 
 happens here.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 import msgspec
@@ -22,6 +22,7 @@ from dimse_ingestion.failures import (
     Unavailable,
 )
 from dimse_ingestion.queries.contract import Located, Query
+from dimse_ingestion.queries.match_line import decode_match, decode_object
 
 PATHS = {
     "PATIENT": "/query/patients",
@@ -125,8 +126,6 @@ _KINDS = tuple(_FORMER_STATUSES)  # AccessDenied before Refused, which it is too
 
 _encoder = msgspec.json.Encoder()
 _query_bodies = msgspec.json.Decoder(_QueryBody)
-_matches = msgspec.json.Decoder(list[Element])
-_objects = msgspec.json.Decoder(Located)
 _names = msgspec.json.Decoder(ObjectNames)
 _last_lines = msgspec.json.Decoder(_LastLine)
 
@@ -222,14 +221,20 @@ def encode_error(failure: Failure) -> bytes:
 class AnswerReader(Generic[_Match]):
     """Incremental reader of an answer: `feed` its bytes, take the matches, then `finish`.
 
-    Bytes after the last line (`ended`) are ignored. Made by `match_reader` and `object_reader`.
+    Bytes after the last line (`ended`) are ignored. `cost` is about the last match's memory.
     """
 
-    def __init__(self, matches: msgspec.json.Decoder[_Match]) -> None:
-        self._matches: msgspec.json.Decoder[_Match] = matches
+    def __init__(self, decode: Callable[[bytearray], tuple[_Match, int]]) -> None:
+        self._decode: Callable[[bytearray], tuple[_Match, int]] = decode
         self._partial_line = bytearray()
         self._count = 0
         self.ended = False
+        self.cost = 0
+
+    @property
+    def arrived(self) -> int:
+        """Bytes of the line that still arrives."""
+        return len(self._partial_line)
 
     def feed(self, data: bytes) -> Iterator[_Match]:
         """Yield the matches that `data` completes.
@@ -239,10 +244,8 @@ class AnswerReader(Generic[_Match]):
         """
         *ends_of_lines, rest = data.split(b"\n")
         for end_of_line in ends_of_lines:
-            line = bytes(self._partial_line) + end_of_line
-            self._partial_line.clear()
-            if line and not self.ended:
-                yield from self._read(line)
+            self._partial_line += end_of_line
+            yield from self._read()
         self._partial_line += rest
         if len(self._partial_line) > LONGEST_LINE:
             raise Unavailable("The catalogue sent a match that is too long.")
@@ -252,12 +255,15 @@ class AnswerReader(Generic[_Match]):
         if not self.ended:
             raise Unavailable("The catalogue broke off its answer.")
 
-    def _read(self, line: bytes) -> Iterator[_Match]:
+    def _read(self) -> Iterator[_Match]:
+        line, self._partial_line = self._partial_line, bytearray()
+        if not line or self.ended:
+            return
         try:
             if line.startswith(b"{"):
                 self._end(_last_lines.decode(line))
                 return
-            match = self._matches.decode(line)
+            match, self.cost = self._decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise Unavailable("The catalogue sent a malformed answer.") from None
         self._count += 1
@@ -273,12 +279,12 @@ class AnswerReader(Generic[_Match]):
 
 def match_reader() -> AnswerReader[list[Element]]:
     """Return a reader for the answer to a query at one of `PATHS`."""
-    return AnswerReader(_matches)
+    return AnswerReader(decode_match)
 
 
 def object_reader() -> AnswerReader[Located]:
     """Return a reader for the answer to a query at `OBJECTS`."""
-    return AnswerReader(_objects)
+    return AnswerReader(decode_object)
 
 
 def _failure(error: _Error) -> Failure:

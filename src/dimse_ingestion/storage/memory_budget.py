@@ -1,13 +1,28 @@
-"""Memory budget of a bucket's uploads: many at once wait for each other, so memory stays bounded.
+"""Memory budget of a process: large tasks wait for each other, so memory stays bounded.
 
-An upload reserves the most memory it will use and releases it at its end. Reservations are served
-in order of arrival, so that small uploads do not starve a large one.
+A task (an upload, a match of a query) reserves the most memory it will use and releases it at its
+end. Reservations are served in order of arrival, so that small ones do not starve a large one.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+
+
+class Reservation:
+    """A part of a budget, of which what is not needed can be returned early."""
+
+    def __init__(self, share: int, release: Callable[[int], None]) -> None:
+        self.share = share
+        self._release = release
+
+    def shrink(self, wanted: int) -> None:
+        """Return all but `wanted` bytes."""
+        if wanted < self.share:
+            returned = self.share - wanted
+            self.share = wanted
+            self._release(returned)
 
 
 class MemoryBudget:
@@ -19,14 +34,15 @@ class MemoryBudget:
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     @asynccontextmanager
-    async def reserved(self, wanted: int) -> AsyncIterator[None]:
+    async def reserved(self, wanted: int) -> AsyncIterator[Reservation]:
         """Reserve `wanted` bytes, at most the whole budget, until the end of the block."""
         share = min(wanted, self._total)
         await self._take(share)
+        reservation = Reservation(share, self._release)
         try:
-            yield
+            yield reservation
         finally:
-            self._release(share)
+            reservation.shrink(0)
 
     async def _take(self, share: int) -> None:
         if not self._waiting and share <= self._free:

@@ -2,6 +2,7 @@ import json
 from collections.abc import Iterator
 from itertools import pairwise
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -210,3 +211,40 @@ def test_objects_have_a_path_of_their_own() -> None:
 def test_objects_are_of_instances_only() -> None:
     with pytest.raises(ValueError, match="scope is not"):
         decode_query(wire.OBJECTS, encode_query(Query(scope="STUDY", keys=[])))
+
+
+def long_match(items: int) -> list[Element]:
+    item = [element(0x00080100, "SH", "A")]
+    return [*MATCHES[0], Element("0008", "1140", "SQ", items=[item] * items)]
+
+
+def test_a_long_match_is_read_like_a_short_one_and_costs_memory() -> None:
+    match = long_match(20_000)
+    line = wire.encode_match(match)
+    reader = match_reader()
+    parts = (line[start : start + 10_000] for start in range(0, len(line), 10_000))
+    assert read(reader, parts) == [match]
+    assert 2 * len(line) < reader.cost < 4 * len(line)
+    assert list(reader.feed(wire.encode_match(MATCHES[1]))) == MATCHES[1:2]
+    assert reader.cost == 0
+
+
+def test_a_long_object_is_read_like_a_short_one() -> None:
+    found = msgspec.structs.replace(located(1), elements=long_match(20_000))
+    reader = wire.object_reader()
+    assert list(reader.feed(wire.encode_match(found))) == [found]
+    assert reader.cost > 2**20
+
+
+@pytest.mark.parametrize("line", [b"x" * 2**20, b"[1," + b"2," * 2**18 + b"3]"])
+def test_a_malformed_long_line_is_a_failure(line: bytes) -> None:
+    for reader in (match_reader(), wire.object_reader()):
+        with pytest.raises(Unavailable, match="malformed"):
+            list(reader.feed(line + b"\n"))
+
+
+def test_the_length_of_a_line_that_arrives_is_known() -> None:
+    reader = match_reader()
+    line = wire.encode_match(MATCHES[0])
+    assert list(reader.feed(line + line[:10])) == MATCHES[:1]
+    assert reader.arrived == 10

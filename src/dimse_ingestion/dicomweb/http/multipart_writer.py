@@ -63,7 +63,7 @@ async def multipart_response(
         return _without_body(content_type, head)
     first = await anext(parts, None)
     if first is not None:
-        chunks = _prepend([await anext(first.chunks, b"")], first.chunks)
+        chunks = prepend([await anext(first.chunks, b"")], first.chunks)
         first = replace(first, chunks=chunks)
     body = _body(boundary, first, parts)
     return StreamedResponse(body, head.status, head.headers, media_type=content_type)
@@ -81,11 +81,11 @@ async def single_part_response(
     if request.method == "HEAD":
         await part.chunks.aclose()
         return _without_body(content_type, head)
-    first_chunks, is_whole = await _begin(part.chunks)
+    first_chunks, is_whole = await read_beginning(part.chunks)
     if is_whole:
         body = b"".join((_head(boundary, part), *first_chunks, b"\r\n", _end(boundary)))
         return _whole_response(body, content_type, head)
-    part = replace(part, chunks=_prepend(first_chunks, part.chunks))
+    part = replace(part, chunks=prepend(first_chunks, part.chunks))
     stream = _body(boundary, part, _no_more_parts())
     return StreamedResponse(stream, head.status, head.headers, media_type=content_type)
 
@@ -102,10 +102,10 @@ async def single_response(
     head = ResponseHead(head.status, headers)
     if request.method == "HEAD":
         return _without_body(part.content_type, head)
-    first_chunks, is_whole = await _begin(part.chunks)
+    first_chunks, is_whole = await read_beginning(part.chunks)
     if is_whole and length in (None, sum(map(len, first_chunks))):
         return _whole_response(b"".join(first_chunks), part.content_type, head)
-    body = _prepend(first_chunks, part.chunks)
+    body = prepend(first_chunks, part.chunks)
     return StreamedResponse(body, head.status, headers, media_type=part.content_type)
 
 
@@ -123,21 +123,24 @@ def _whole_response(body: bytes, content_type: str, head: ResponseHead) -> Respo
     return response
 
 
-async def _begin(chunks: AsyncGenerator[bytes, None]) -> tuple[list[bytes], bool]:
-    """Read the first chunks up to `_MOST_BUFFERED` bytes; return them and whether they are all."""
+async def read_beginning(
+    chunks: AsyncGenerator[bytes, None], most: int = _MOST_BUFFERED
+) -> tuple[list[bytes], bool]:
+    """Read the first chunks up to `most` bytes; return them and whether they are all."""
     first_chunks: list[bytes] = []
     length = 0
     async for chunk in chunks:
         first_chunks.append(chunk)
         length += len(chunk)
-        if length >= _MOST_BUFFERED:
+        if length >= most:
             return first_chunks, False
     return first_chunks, True
 
 
-async def _prepend(
+async def prepend(
     first_chunks: Sequence[bytes], rest: AsyncGenerator[bytes, None]
 ) -> AsyncGenerator[bytes, None]:
+    """Yield the chunks that were read, and then the rest."""
     async with aclosing(rest):
         for chunk in first_chunks:
             yield chunk

@@ -7,7 +7,7 @@ tag before its first instance is encoded. A short response is sent whole, a long
 
 import hashlib
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from functools import partial
 from http import HTTPStatus
 
@@ -21,7 +21,16 @@ from dimse_ingestion.dicom import uids
 from dimse_ingestion.dicom.elements import element
 from dimse_ingestion.dicom.query_levels import UNIQUE_KEYS
 from dimse_ingestion.dicomweb.http.conditional import is_unchanged
-from dimse_ingestion.dicomweb.http.multipart_writer import StreamedResponse
+from dimse_ingestion.dicomweb.http.data_set_body import (
+    AddressedDataSet,
+    data_sets_body,
+    no_bytes,
+)
+from dimse_ingestion.dicomweb.http.multipart_writer import (
+    StreamedResponse,
+    prepend,
+    read_beginning,
+)
 from dimse_ingestion.dicomweb.http.problems import Problem
 from dimse_ingestion.dicomweb.http.representations import DataSetFormat, data_set_format
 from dimse_ingestion.dicomweb.http.urls import BASE_PATH, Resource, bulk_data, resource
@@ -29,7 +38,7 @@ from dimse_ingestion.dicomweb.middleware.compression import CompressionMiddlewar
 from dimse_ingestion.dicomweb.routing import ServiceContext
 from dimse_ingestion.queries.contract import Located, Query
 
-_MOST_BUFFERED = 2**16  # bytes of a response that is sent whole; also of what is written at once
+_MOST_BUFFERED = 2**16  # bytes of a response that is sent whole
 _UNIQUE = [f"{UNIQUE_KEYS[level]:08X}" for level in ("STUDY", "SERIES", "IMAGE")]
 _PATHS = (
     "/studies/{study}/metadata",
@@ -55,17 +64,21 @@ class _Metadata:
         self._urls = context.urls
 
     async def of_instance(self, request: Request) -> Response:
-        """Return the metadata of one instance, which is encoded before the response begins."""
+        """Return the metadata of one instance."""
         form, base = data_set_format(request), self._urls.base(request)
         query = msgspec.structs.replace(instances_query(resource(request)), limit=1)
-        found = [each async for each in self._queries.objects(query)]
-        if not found:
-            raise _nothing_stored()
-        headers = _headers(form, base, f"{found[0].sha256} {found[0].transfer_syntax_uid}")
-        if is_unchanged(request, headers["etag"]):
-            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-        encoded = await _encode(found[0], form, base)
-        return Response(form.body([encoded]), headers=headers, media_type=form.media_type)
+        async with AsyncExitStack() as stack:
+            found = await stack.enter_async_context(aclosing(self._queries.objects(query)))
+            first = await anext(found, None)
+            if first is None:
+                raise _nothing_stored()
+            headers = _headers(form, base, f"{first.sha256} {first.transfer_syntax_uid}")
+            if is_unchanged(request, headers["etag"]):
+                return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+            stack.pop_all()  # the body closes it
+            return await _response(
+                request, form, headers, _addressed(_and_rest(first, found), base)
+            )
 
     async def of_instances(self, request: Request) -> Response:
         """Return the metadata of a study's or a series' instances."""
@@ -78,15 +91,9 @@ class _Metadata:
         if is_unchanged(request, headers["etag"]):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
         if request.method == "HEAD":
-            return StreamedResponse(_no_bytes(), HTTPStatus.OK, headers, form.media_type)
-        return await _response(form, headers, self._encoded(query, form, base))
-
-    async def _encoded(
-        self, query: Query, form: DataSetFormat, base: str
-    ) -> AsyncGenerator[bytes, None]:
-        async with aclosing(self._queries.objects(query)) as located:
-            async for each in located:
-                yield await _encode(each, form, base)
+            return StreamedResponse(no_bytes(), HTTPStatus.OK, headers, form.media_type)
+        located = self._queries.objects(query)
+        return await _response(request, form, headers, _addressed(located, base))
 
 
 def instances_query(target: Resource) -> Query:
@@ -96,9 +103,24 @@ def instances_query(target: Resource) -> Query:
     return Query(scope="IMAGE", keys=keys)
 
 
-async def _encode(instance: Located, form: DataSetFormat, base: str) -> bytes:
-    address = partial(bulk_data, base, _resource(instance))
-    return await form.encode(instance.elements, address)
+async def _and_rest(
+    first: Located, rest: AsyncGenerator[Located, None]
+) -> AsyncGenerator[Located, None]:
+    """Yield all instances; the answer is read to its end, so that its connection stays open."""
+    async with aclosing(rest):
+        yield first
+        del first  # a large one is in memory no longer than it is reserved
+        async for each in rest:
+            yield each
+
+
+async def _addressed(
+    located: AsyncGenerator[Located, None], base: str
+) -> AsyncGenerator[AddressedDataSet, None]:
+    async with aclosing(located):
+        async for each in located:
+            yield each.elements, partial(bulk_data, base, _resource(each))
+            del each
 
 
 def _resource(instance: Located) -> Resource:
@@ -118,34 +140,17 @@ def _nothing_stored() -> Problem:
 
 
 async def _response(
-    form: DataSetFormat, headers: dict[str, str], encoded: AsyncGenerator[bytes, None]
+    request: Request,
+    form: DataSetFormat,
+    headers: dict[str, str],
+    data_sets: AsyncGenerator[AddressedDataSet, None],
 ) -> Response:
-    buffered: list[bytes] = []
-    length = 0
-    async for each in encoded:
-        buffered.append(each)
-        length += len(each)
-        if length > _MOST_BUFFERED:
-            body = _stream(form, buffered, encoded)
-            return StreamedResponse(body, HTTPStatus.OK, headers, form.media_type)
-    return Response(form.body(buffered), headers=headers, media_type=form.media_type)
-
-
-async def _stream(
-    form: DataSetFormat, buffered: list[bytes], rest: AsyncGenerator[bytes, None]
-) -> AsyncGenerator[bytes, None]:
-    """Yield the body; instances are joined, because each piece costs a message and a write."""
-    async with aclosing(rest) as remaining:
-        yield form.begin + form.between.join(buffered)
-        joined = bytearray()
-        async for each in remaining:
-            joined += form.between
-            joined += each
-            if len(joined) > _MOST_BUFFERED:
-                yield bytes(joined)
-                joined.clear()
-        yield bytes(joined) + form.end
-
-
-async def _no_bytes() -> AsyncGenerator[bytes, None]:
-    yield b""
+    body = data_sets_body(form, data_sets)
+    begun, is_whole = await read_beginning(body, _MOST_BUFFERED)
+    if is_whole:
+        content = b"".join(begun) or form.body([])
+        return Response(content, headers=headers, media_type=form.media_type)
+    if request.method == "HEAD":
+        await body.aclose()
+        return StreamedResponse(no_bytes(), HTTPStatus.OK, headers, form.media_type)
+    return StreamedResponse(prepend(begun, body), HTTPStatus.OK, headers, form.media_type)
