@@ -96,3 +96,61 @@ async def test_a_cancelled_waiter_does_not_cancel_the_check_of_others() -> None:
     slow.may_answer.set()
     assert (await patient).catalogue == "It is down."
     assert (impatient.cancelled(), slow.checks) == (True, 1)
+
+
+async def test_a_backend_that_is_busy_for_a_moment_stays_healthy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(echo, "_CACHE_SECONDS", 0.0)
+    monkeypatch.setattr(echo, "_PATIENCE", 0.01)
+    busy = Backend()
+    check = health_check(Backend(), busy, Backend())
+    await check.health()
+    busy.may_answer.clear()
+    assert await check.health() == BackendHealth()
+    assert await check.health() == BackendHealth()
+    assert busy.checks == 2
+
+
+async def test_a_backend_that_is_silent_for_longer_is_not_healthy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(echo, "_CACHE_SECONDS", 0.0)
+    monkeypatch.setattr(echo, "_PATIENCE", 0.01)
+    monkeypatch.setattr(echo, "_CHECK_TIMEOUT", 0.05)
+    silent = Backend()
+    check = health_check(Backend(), silent, Backend())
+    await check.health()
+    silent.may_answer.clear()
+    monkeypatch.setattr(echo, "_MAX_AGE", 0.0)
+    assert "No answer" in (await check.health()).event_sink
+
+
+async def test_an_answer_that_comes_late_counts_until_it_is_old(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A check without an answer does not make the last answer younger."""
+    monkeypatch.setattr(echo, "_CACHE_SECONDS", 0.0)
+    monkeypatch.setattr(echo, "_CHECK_TIMEOUT", 0.01)
+    silent = Backend()
+    check = health_check(silent, Backend(), Backend())
+    await check.health()
+    silent.may_answer.clear()
+    assert not (await check.health()).bucket
+    monkeypatch.setattr(echo, "_MAX_AGE", 0.0)
+    assert "No answer" in (await check.health()).bucket
+
+
+async def test_a_backend_that_refuses_is_not_healthy_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(echo, "_CACHE_SECONDS", 0.0)
+    catalogue = Backend()
+    check = health_check(Backend(), Backend(), catalogue)
+    await check.health()
+    catalogue.error = Unavailable("It is down.")
+    assert (await check.health()).catalogue == "It is down."
+    catalogue.may_answer.clear()
+    monkeypatch.setattr(echo, "_PATIENCE", 0.0)
+    monkeypatch.setattr(echo, "_CHECK_TIMEOUT", 0.01)
+    assert "No answer" in (await check.health()).catalogue
