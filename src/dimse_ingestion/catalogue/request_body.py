@@ -33,17 +33,21 @@ class BodyReader:
         Raises BodyTooLong, ValueError when the client disconnects, and Unavailable when too much
         memory is in use.
         """
-        body = bytearray()
+        pieces: list[bytes] = []
+        length = 0
         try:
             async for piece in request.stream():
-                self._check_limits(len(body), len(piece))
-                body += piece
+                self._check_limits(length, len(piece))
+                pieces.append(piece)
                 self._held += len(piece)
-            yield bytes(body)
+                length += len(piece)
+            body = b"".join(pieces)
+            pieces.clear()
+            yield body
         except ClientDisconnect:
             raise ValueError("The body did not arrive whole.") from None
         finally:
-            self._held -= len(body)
+            self._held -= length
 
     def _check_limits(self, length: int, more: int) -> None:
         if length + more > self._longest:

@@ -7,7 +7,8 @@ is in `dicom_json`.
 
 import binascii
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TypeVar
 
@@ -33,8 +34,15 @@ def decode(decoder: msgspec.json.Decoder[_Decoded], body: bytes, most: int) -> _
     """
     if len(body) > most:
         _check_structures(body, most)
-    try:
+    with decoding_errors():
         return decoder.decode(body)
+
+
+@contextmanager
+def decoding_errors() -> Iterator[None]:
+    """Raise errors of decoding as ValueError with a sentence that repeats no value of the JSON."""
+    try:
+        yield
     except msgspec.ValidationError as error:
         raise ValueError(str(error)) from None
     except RecursionError:

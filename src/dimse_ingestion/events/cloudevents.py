@@ -10,9 +10,16 @@ from urllib.parse import unquote
 
 import msgspec
 
-from dimse_ingestion.dicom import element_json
+from dimse_ingestion.dicom import element_json, packed_validation
+from dimse_ingestion.dicom.packed_elements import PackedElement
 from dimse_ingestion.events import validity
-from dimse_ingestion.events.contract import IMAGE_STORED, ImageStored, ImageStoredEvent
+from dimse_ingestion.events.contract import (
+    IMAGE_STORED,
+    Image,
+    ImageStored,
+    ImageStoredEvent,
+    Store,
+)
 
 _Decoded = TypeVar("_Decoded")
 
@@ -26,6 +33,25 @@ MOST_STRUCTURES = 800_000
 _encoder = msgspec.json.Encoder()
 _events = msgspec.json.Decoder(ImageStoredEvent)
 _data = msgspec.json.Decoder(ImageStored)
+_PACKED_FROM = 256 * 1024  # bytes of a body; the elements of a longer one are decoded in slices
+
+
+class _PackedImage(msgspec.Struct, rename={"transfer_syntax_uid": "transferSyntaxUID"}):
+    transfer_syntax_uid: str
+    elements: list[PackedElement]
+
+
+class _PackedData(msgspec.Struct):
+    image: _PackedImage
+    store: Store
+
+
+class _PackedEvent(ImageStoredEvent, frozen=True, rename="lower"):
+    data: _PackedData  # type: ignore[assignment] # replaced as soon as it is decoded
+
+
+_packed_events = msgspec.json.Decoder(_PackedEvent)
+_packed_data = msgspec.json.Decoder(_PackedData)
 
 
 class _RequiredAttributes(msgspec.Struct, frozen=True):
@@ -49,7 +75,7 @@ def decode(headers: Mapping[str, str], body: bytes) -> ImageStoredEvent:
     the body, when the request is no such event or the event is invalid.
     """
     structured = headers.get("content-type", "").lower().startswith(CONTENT_TYPE)
-    event = _decode_json(_events, body) if structured else _binary(headers, body)
+    event = _structured(body) if structured else _binary(headers, body)
     if event.specversion != _SPECVERSION or event.type != IMAGE_STORED:
         raise ValueError(f"Only {IMAGE_STORED} of CloudEvents {_SPECVERSION} is accepted.")
     if not event.id or not event.source:
@@ -65,6 +91,28 @@ def _decode_json(decoder: msgspec.json.Decoder[_Decoded], body: bytes) -> _Decod
         raise ValueError(f"This is not an {IMAGE_STORED}: {wrong}.") from None
 
 
+def _structured(body: bytes) -> ImageStoredEvent:
+    if len(body) < _PACKED_FROM:
+        return _decode_json(_events, body)
+    packed = _decode_json(_packed_events, body)
+    attributes = {name: getattr(packed, name) for name in ImageStoredEvent.__struct_fields__}
+    return ImageStoredEvent(**attributes | {"data": _validated(packed.data)})
+
+
+def _binary_data(body: bytes) -> ImageStored:
+    if len(body) < _PACKED_FROM:
+        return _decode_json(_data, body)
+    return _validated(_decode_json(_packed_data, body))
+
+
+def _validated(packed: _PackedData) -> ImageStored:
+    try:
+        elements = packed_validation.validate(packed.image.elements)
+    except ValueError as wrong:
+        raise ValueError(f"The event's data set is impossible: {wrong}.") from None
+    return ImageStored(Image(packed.image.transfer_syntax_uid, elements), packed.store)
+
+
 def _other_attributes(event: ImageStoredEvent) -> dict[str, object]:
     optional = {"time": event.time, "subject": event.subject, "traceparent": event.traceparent}
     present = {name: value for name, value in optional.items() if value}
@@ -75,4 +123,4 @@ def _binary(headers: Mapping[str, str], body: bytes) -> ImageStoredEvent:
     attributes = {name: unquote(headers.get(f"ce-{name}", "")) for name in _HEADERS}
     if not attributes["type"]:
         raise ValueError(f"Send {CONTENT_TYPE}, or the attributes of a CloudEvent as headers.")
-    return ImageStoredEvent(data=_decode_json(_data, body), **attributes)
+    return ImageStoredEvent(data=_binary_data(body), **attributes)

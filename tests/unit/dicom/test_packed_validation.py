@@ -1,0 +1,93 @@
+"""Long JSON of elements is refused for the same reasons as short, and leaves as we encode it."""
+
+import json
+
+import msgspec
+import pytest
+
+from dimse_ingestion.dicom import element_json
+from dimse_ingestion.dicom.elements import Element, element
+from dimse_ingestion.dicom.packed_elements import PACKED_FROM, PackedElement
+from dimse_ingestion.dicom.packed_validation import validate
+
+CODE = 0x00080100
+PACKED = msgspec.json.Decoder(list[PackedElement])
+MANY = [[element(CODE, "SH", 'A "\\é"')]] * 5000
+
+
+def sequence(*items: list[Element]) -> Element:
+    return Element("0008", "1140", "SQ", items=[*items])
+
+
+def nested(levels: int, *, within: Element) -> Element:
+    for _ in range(levels):
+        within = sequence([within])
+    return within
+
+
+VALID = [
+    [element(0x00100010, "PN", "Doe^Jane"), sequence(*MANY, [], [sequence([], *MANY)])],
+    [sequence([element(CODE, "LT", "a" * PACKED_FROM)], [])],
+    [sequence(*MANY), sequence([]), Element("0008", "1115", "SQ", items=[])],
+    [nested(40, within=sequence(*MANY))],
+    [Element("0009", "1001", "OB", inline_binary="AAE=")],
+]
+
+
+@pytest.mark.parametrize("elements", VALID)
+def test_valid_elements_have_the_same_json(elements: list[Element]) -> None:
+    encoded = msgspec.json.encode(elements)
+    assert msgspec.json.encode(validate(PACKED.decode(encoded))) == encoded
+    spaced = json.dumps(json.loads(encoded), indent=1).encode()
+    assert msgspec.json.encode(validate(PACKED.decode(spaced))) == encoded
+
+
+def test_only_long_sequences_are_packed() -> None:
+    short, long, none = sequence([]), sequence(*MANY), element(CODE, "SH", "A")
+    validated = validate(PACKED.decode(msgspec.json.encode([short, long, none])))
+    assert validated[::2] == [short, none]
+    assert isinstance(validated[1], PackedElement)
+    assert list(validated[1].each_item()) == long.items
+
+
+def test_fields_and_nulls_that_we_would_not_write_are_left_out() -> None:
+    items = msgspec.json.encode(MANY)[1:-1]
+    body = (
+        b'[{"group":"0008","element":"1140","vr":"SQ","items":null,"more":1},'
+        b'{"group":"0008","element":"1140","vr":"SQ","items":[' + items + b',[{"group":"0008",'
+        b'"element":"0100","vr":"SH","value":"","items":null,"more":[{}]}]]}]'
+    )
+    expected = [Element("0008", "1140", "SQ"), sequence(*MANY, [element(CODE, "SH")])]
+    assert msgspec.json.encode(validate(PACKED.decode(body))) == msgspec.json.encode(expected)
+
+
+INVALID = {
+    "tag": [sequence(*MANY, [Element("zz", "0100", "SH")])],
+    "tag within": [sequence(*MANY, [sequence([Element("zz", "0100", "SH")], *MANY)])],
+    "VR of the sequence": [Element("0008", "1140", "sq", items=MANY)],
+    "base64": [sequence(*MANY, [Element("0009", "1001", "OB", inline_binary="A")])],
+    "levels": [nested(70, within=sequence(*MANY))],
+    "levels in short items": [sequence(*MANY, [nested(70, within=element(CODE, "SH"))])],
+}
+
+
+@pytest.mark.parametrize("which", INVALID)
+def test_invalid_elements_are_refused(which: str) -> None:
+    packed = PACKED.decode(msgspec.json.encode(INVALID[which]))
+    with pytest.raises(ValueError, match=r"invalid|base64|deeper") as refused:
+        validate(packed)
+    with pytest.raises(ValueError, match=r"invalid|base64|deeper") as expected:
+        element_json.check(INVALID[which])
+    assert str(refused.value) == str(expected.value)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [b"[{}]", b'["A"]', b"{}", b'[{"group":1}]', b'[{"group":"\\ud800"}]', b'[{"group":"\xff"}]'],
+)
+def test_json_that_has_no_elements_is_refused(wrong: bytes) -> None:
+    items = msgspec.json.encode(MANY)[:-1] + b"," + wrong + b"]"
+    body = b'[{"group":"0008","element":"1140","vr":"SQ","items":' + items + b"}]"
+    packed = PACKED.decode(body)
+    with pytest.raises(ValueError, match=r"required field|Expected|malformed JSON"):
+        validate(packed)
