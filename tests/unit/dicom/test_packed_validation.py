@@ -88,6 +88,10 @@ def test_invalid_elements_are_refused(which: str) -> None:
 def test_json_that_has_no_elements_is_refused(wrong: bytes) -> None:
     items = msgspec.json.encode(MANY)[:-1] + b"," + wrong + b"]"
     body = b'[{"group":"0008","element":"1140","vr":"SQ","items":' + items + b"}]"
-    packed = PACKED.decode(body)
     with pytest.raises(ValueError, match=r"required field|Expected|malformed JSON"):
-        validate(packed)
+        decode_and_validate(body)
+
+
+def decode_and_validate(body: bytes) -> list[Element]:
+    packed: list[PackedElement] = element_json.decode(PACKED, body, 100_000)
+    return validate(packed)
