@@ -23,6 +23,7 @@ _BEGIN = (
     b'<NativeDicomModel xmlns="%s" xml:space="preserve">' % NAMESPACE.encode()
 )
 _END = b"</NativeDicomModel>"
+_ITEMS_AT_ONCE = 50  # of which the nodes are in memory
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0010ffff]")
 _RETURN = "\ufdd0"  # no character: stands for the carriage return, which is lost unless escaped
 _RETURN_IN_UTF_8 = _RETURN.encode()
@@ -53,9 +54,9 @@ def _attributes_in_xml(
 def _attribute_in_xml(
     each: Element, address: BulkDataUri, above: Path, creators: dict[str, str]
 ) -> Iterator[bytes]:
-    """Yield the XML of one attribute, at least one piece for each item of a sequence.
+    """Yield the XML of one attribute, one piece for some items of a sequence.
 
-    So only the nodes of one item are in memory at a time, and of a large item those of a part.
+    So only the nodes of these are in memory at a time, and of a large item those of a part.
     """
     holder = Node("NativeDicomModel")
     if not each.items:
@@ -65,15 +66,28 @@ def _attribute_in_xml(
     _add(holder, [Element(each.group, each.element, "SQ")], address, above, creators)
     yield tostring(holder[0], encoding="utf-8").removesuffix(b" />") + b">"
     path = (*above, each.group + each.element)
+    items = Node("Items")
     for number, item in enumerate(each.items, start=1):
         if is_large(item):
+            yield _take(items)
             yield b'<Item number="%d">' % number
             yield from _attributes_in_xml(item, address, (*path, str(number)))
             yield b"</Item>"
         else:
-            yield tostring(_item_node(holder, number, item, address, path), encoding="utf-8")
-            holder.clear()
+            _item_node(items, number, item, address, path)
+            if len(items) == _ITEMS_AT_ONCE:
+                yield _take(items)
+    yield _take(items)
     yield b"</DicomAttribute>"
+
+
+def _take(items: Node) -> bytes:
+    """Return the XML of the items, and remove them from their parent."""
+    if not len(items):
+        return b""
+    written = tostring(items, encoding="utf-8")
+    items.clear()
+    return written.removeprefix(b"<Items>").removesuffix(b"</Items>")
 
 
 def _item_node(

@@ -120,3 +120,18 @@ def test_invalid_xml_differs_from_an_invalid_instance(document: bytes) -> None:
 def test_an_empty_sequence_and_an_empty_value_come_back() -> None:
     elements = [element(0x00080050, "SH"), Element("0040", "0275", "SQ", items=[[]])]
     assert from_xml(to_xml(elements, address), placeholder) == elements
+
+
+def test_items_of_any_number_and_size_are_written_and_read_again() -> None:
+    code = element(0x00080100, "SH", "A")
+    many = [element(0x00410000 + number, "LO", str(number)) for number in range(1, 900)]
+    items = [[code], many, [], *[[code]] * 120, [Element("0008", "1199", "SQ", items=[many, []])]]
+    elements = [Element("0008", "1115", "SQ", items=items), code]
+    elements.sort(key=lambda each: each.tag)
+    written = to_xml(elements, address)
+    assert from_xml(written, placeholder) == elements
+    numbers = [
+        each.get("number")
+        for each in ET.fromstring(written).iterfind("n:DicomAttribute/n:Item", IN)
+    ]
+    assert numbers == [str(number) for number in range(1, len(items) + 1)]
