@@ -85,7 +85,7 @@ def _take(items: Node) -> bytes:
     """Return the XML of the items, and remove them from their parent."""
     if not len(items):
         return b""
-    written = tostring(items, encoding="utf-8")
+    written: bytes = tostring(items, encoding="utf-8")
     items.clear()
     return written.removeprefix(b"<Items>").removesuffix(b"</Items>")
 

@@ -2,10 +2,11 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from email import message_from_bytes
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 from xml.etree import ElementTree as ET
 
 import httpx2
@@ -15,8 +16,12 @@ from dicomweb_client.api import DICOMwebClient
 
 from dimse_ingestion.dicom.elements import Element, element
 from dimse_ingestion.dicom.query_levels import UNIQUE_KEYS, levels_to
+from dimse_ingestion.dicomweb.http import data_set_body, representations
+from dimse_ingestion.dicomweb.search import qido
 from dimse_ingestion.events.contract import ImageStoredEvent
+from dimse_ingestion.failures import Unavailable
 from dimse_ingestion.queries.contract import Query
+from dimse_ingestion.queries.http_client import HttpQueryClient
 from tests.instances import KEYWORDS, Expected, elements, event
 from tests.integration.dicomweb.conftest import Space, space_in
 from tests.query_examples import INSTANCES, KEYS, LEVELS, SERIES, STUDIES, UNIQUE
@@ -255,6 +260,81 @@ async def test_the_maximum_of_matches_limits_results_with_a_warning(tmp_path: Pa
         answer = await opened.client.get("/studies")
     assert len(answer.json()) == 2
     assert "additional results" in answer.headers["warning"]
+
+
+@pytest.mark.parametrize(
+    "accept", ["application/dicom+json", 'multipart/related; type="application/dicom+xml"']
+)
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/studies",
+        "/studies?limit=1",
+        "/studies?limit=1&total=true&PatientName=*",
+        "/instances?limit=3&includefield=all",
+        "/instances?limit=2&offset=1",
+        "/instances?limit=4",
+        "/instances?limit=1&offset=9",
+        "/studies?PatientName=nobody",
+    ],
+)
+async def test_a_streamed_answer_is_that_of_a_whole_one(
+    two_studies: Space, path: str, accept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def answer() -> tuple[int, bytes, list[str | None]]:
+        monkeypatch.setattr(representations, "uuid4", lambda: UUID(int=0))
+        got = await two_studies.client.get(path, headers={"accept": accept})
+        headers = [got.headers.get(name) for name in ("warning", "link", "x-total-count")]
+        if got.status_code == 200:
+            assert ("content-length" in got.headers) == (not is_streamed)
+        return got.status_code, got.content, headers
+
+    is_streamed = False
+    whole = await answer()
+    is_streamed = True
+    monkeypatch.setattr(qido, "_MOST_BUFFERED", 1)
+    assert await answer() == whole
+
+
+async def test_a_long_answer_to_head_has_no_body(
+    two_studies: Space, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(qido, "_MOST_BUFFERED", 1)
+    answer = await two_studies.client.head("/instances?limit=3")
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert "additional results" in answer.headers["warning"]
+
+
+async def breaking_off(
+    matches: AsyncGenerator[list[Element], None], after: int
+) -> AsyncIterator[list[Element]]:
+    for _ in range(after):
+        yield await anext(matches)
+    await matches.aclose()
+    raise Unavailable("The catalogue broke off its answer.")
+
+
+@pytest.mark.parametrize("after", [0, 1])
+async def test_a_long_answer_that_fails_is_a_problem_or_is_broken_off(
+    two_studies: Space, after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = HttpQueryClient.matches
+    calls: list[Query] = []
+
+    def matches(client: HttpQueryClient, query: Query) -> Any:
+        calls.append(query)
+        found = original(client, query)
+        return breaking_off(found, after) if len(calls) == 3 else found
+
+    monkeypatch.setattr(HttpQueryClient, "matches", matches)
+    monkeypatch.setattr(qido, "_MOST_BUFFERED", 1)
+    monkeypatch.setattr(data_set_body, "_WRITTEN_AT_ONCE", 1)
+    if after:
+        with pytest.raises(httpx2.RemoteProtocolError):
+            await two_studies.client.get("/instances")
+    else:
+        assert (await two_studies.client.get("/instances")).status_code == 503
+    assert len(calls) == 3
 
 
 async def test_unsupported_parameters_are_warned_of(two_studies: Space) -> None:
