@@ -9,6 +9,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,7 +64,7 @@ def _runner() -> dict[str, Any]:
 
 @dataclass
 class PostgreSQL:
-    """One server with the user `catalogue`, its files below `folder`.
+    """One server with the user `catalogue`; `folder` has its log.
 
     `durable` has it wait for the disk at each commit, as in production.
     """
@@ -72,6 +73,17 @@ class PostgreSQL:
     durable: bool = False
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    _temporary: tempfile.TemporaryDirectory[str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # each pytest that starts closes the folder of all runs to other users, and with it to a
+        # server that runs as one
+        self._temporary = tempfile.TemporaryDirectory(prefix="postgresql-")
+
+    @property
+    def data(self) -> Path:
+        """The folder of databases and configuration, deleted with this object."""
+        return Path(self._temporary.name, "data")
 
     def url(self, database: str = "postgres") -> str:
         """Return the SQLAlchemy URL of one of its databases."""
@@ -79,11 +91,11 @@ class PostgreSQL:
 
     def start(self) -> "PostgreSQL":
         """Start it and wait until it answers; made at the first start."""
-        if not self._data.exists():
+        if not self.data.exists():
             self._make()
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [str(binary("postgres")), "-D", str(self._data), *self._options()],
+                [str(binary("postgres")), "-D", str(self.data), *self._options()],
                 env=_environment(),
                 cwd="/",
                 stdout=log,
@@ -107,23 +119,19 @@ class PostgreSQL:
             connection.execute(f'CREATE DATABASE "{name}"'.encode())
         return self.url(name)
 
-    @property
-    def _data(self) -> Path:
-        return self.folder / "data"
-
     def _options(self) -> list[str]:
         quick = [] if self.durable else ["-c", "fsync=off", "-c", "synchronous_commit=off"]
         return ["-p", str(self.port), "-h", "127.0.0.1", "-k", "", *quick]
 
     def _make(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._data.mkdir()
+        self.data.mkdir()
         runner = _runner()
         if runner:
-            os.chown(self._data, runner["user"], runner["group"])
-            _let_pass(self._data)
+            os.chown(self.data, runner["user"], runner["group"])
+            _let_pass(self.data)
         subprocess.run(
-            [str(binary("initdb")), "-D", str(self._data), *_MAKING],
+            [str(binary("initdb")), "-D", str(self.data), *_MAKING],
             env=_environment(),
             cwd="/",
             check=True,
@@ -164,7 +172,7 @@ def _environment() -> dict[str, str]:
 
 
 def _let_pass(folder: Path) -> None:
-    """Grant another user access to `folder`: pytest's own folders are closed to others."""
+    """Grant another user access to `folder`: temporary folders are closed to others."""
     for above in folder.parents:
         if above.stat().st_uid == os.getuid() and not above.stat().st_mode & 0o001:
             above.chmod(above.stat().st_mode | 0o011)

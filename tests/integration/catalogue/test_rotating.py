@@ -142,7 +142,7 @@ _DISCONNECT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usen
 
 def _ask_for_a_password(server: PostgreSQL, administrator: str, wrong: str) -> None:
     """Make the server refuse `wrong`; repeated, because a server may miss a signal."""
-    rules = server.folder / "data" / "pg_hba.conf"
+    rules = server.data / "pg_hba.conf"
     rules.write_text(f"host rotated rotating 127.0.0.1/32 scram-sha-256\n{rules.read_text()}")
     eventually(lambda: _admits(administrator, wrong), lambda admitted: not admitted)
 
