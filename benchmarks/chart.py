@@ -1,7 +1,7 @@
 """The ratios of all rows that have a peer, as a bar chart in SVG for the README.
 
 The axis is logarithmic, so that twice and half as fast have bars of one length. Text takes the
-reader's colour scheme; the bars' colours are told apart without colour vision, too.
+reader's colour scheme; the bars' colours differ without colour vision, too.
 """
 
 import math

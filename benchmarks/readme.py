@@ -25,7 +25,7 @@ def update(readme: Path, rows: Sequence[Row], origin: str) -> None:
 
 
 def read_summary(readme: Path) -> str:
-    """Return the summary that stands in a README."""
+    """Return the summary in a README."""
     return readme.read_text().split(_BEGIN)[1].split(_END)[0].strip()
 
 

@@ -40,7 +40,7 @@ class _Service:
 class _Request:
     """A GET that is sent `count` times a round; `path` gives it for the number of a request.
 
-    `is_complete` tells an answer that has everything from one that is quick because it has less.
+    `is_complete` is false for an answer that is quick because something is missing.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The Kubernetes cluster that end-to-end tests run on: one of kind's, or one that is there already.
+"""The Kubernetes cluster that end-to-end tests run on: one of kind's, or an existing one.
 
 What kind needs is found, downloaded or built (harness.tools, harness.airgap). A cluster made here
 stays until `deleted` is called, so that a second run starts at once.
@@ -73,7 +73,7 @@ class Cluster:
 
 
 def create(name: str = NAME, *, say: Say) -> Cluster:
-    """Return the cluster called `name`, made unless it is there. Raises Unusable with the cure."""
+    """Return the cluster called `name`, made unless it exists. Raises Unusable with the cure."""
     image = _node_image(say)
     kind, cluster = tool("kind", say), Cluster(name, kubeconfig_of(name))
     if answers(name):

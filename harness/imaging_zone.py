@@ -1,6 +1,6 @@
 """The imaging zone: a proxy as a process outside the cluster, which reaches NATS over TLS.
 
-Its spool, its credential and its log stand in a folder of its own. Modalities are
+Its spool, its credential and its log are in a folder of its own. Modalities are
 `harness.modalities` and `harness.scu`.
 """
 

@@ -53,7 +53,7 @@ class Namespace:
         eventually(lambda: self.read("Namespace", self.name), lambda seen: seen is None, seconds)
 
     def apply(self, *manifests: Manifest) -> None:
-        """Make each object so, whether it is there or not (server-side apply)."""
+        """Create or change each object (server-side apply)."""
         for manifest in manifests:
             kind = self._kind(manifest["kind"], manifest["apiVersion"])
             self._dynamic.server_side_apply(

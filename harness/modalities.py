@@ -74,7 +74,7 @@ def command(
 
 
 async def ran(tool: str, *arguments: str | Path, seconds: float = 120) -> Ended:
-    """Run a tool while the loop goes on."""
+    """Run a tool while the event loop runs."""
     process = await asyncio.create_subprocess_exec(
         program(tool) if tool in _TOOLS else tool,
         *(str(argument) for argument in arguments),

@@ -1,4 +1,4 @@
-"""Processes that hold their connections and do nothing: stopped by a signal, and let go on again.
+"""Processes that hold their connections and do nothing: stopped and continued by signals.
 
 A signal stops the threads of a process one after another; until the last one has stopped, on a busy
 machine a request may still be answered. So who pauses one waits until all stand.

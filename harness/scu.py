@@ -81,7 +81,7 @@ def _read_responses_only(assoc: Association) -> None:
 
 
 def store(peer: Peer, files: Sequence[Path]) -> list[Answer]:
-    """Send files, on as many associations as their contexts need; goes on after a lost one."""
+    """Send files, on as many associations as their contexts need; continues after a lost one."""
     answers: list[Answer] = []
     for contexts, group in _group_by_contexts(files):
         waiting = list(group)
@@ -140,7 +140,7 @@ def _group_by_contexts(
 
 
 async def store_in_thread(peer: Peer, files: Sequence[Path]) -> list[Answer]:
-    """Call `store` in a thread, while the loop goes on."""
+    """Call `store` in a thread, while the event loop runs."""
     return await asyncio.to_thread(store, peer, files)
 
 

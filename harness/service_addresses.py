@@ -1,6 +1,6 @@
 """Addresses of Services on a cluster whose network lets every packet out: no other host answers.
 
-Until kube-proxy hears of a Service, and once it was removed, a packet to its address would leave
+Until kube-proxy knows a Service, and after it was removed, a packet to its address would leave
 the node by the host's default route. Where something answers there for every address, a pod that
 starts early would take it for the Service, and keep the connection.
 """

@@ -1,4 +1,4 @@
-"""What holds for every test: none may skip where everything it needs is said to be installed."""
+"""Rules for every test: none may skip where everything that it needs must be installed."""
 
 import os
 from asyncio import AbstractEventLoop

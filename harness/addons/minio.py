@@ -3,7 +3,7 @@
 A bucket's user may do what docs/operating.md requires (list, read, write, remove, abort uploads) in
 that bucket alone. Objects stand on a volume, so that `stop` and `start` lose none. The root user
 and
-the CA stand in the Secret `minio-authority`; a bucket's keys follow from the root user's.
+the CA are in the Secret `minio-authority`; a bucket's keys follow from the root user's.
 """
 
 import io

@@ -1,7 +1,7 @@
 """NATS in the cluster as in a hospital: TLS by an own CA, operator mode, a user for each service.
 
 What a user may do is the table of docs/operating.md, *NATS permissions*, and no more. JetStream is
-off. The operator's seeds, the CA and the server's key stand in the Secret `nats-authority`.
+off. The operator's seeds, the CA and the server's key are in the Secret `nats-authority`.
 """
 
 import json

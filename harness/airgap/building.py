@@ -1,4 +1,4 @@
-"""The airgap's steps in their order: what is missing is built, what is there is taken.
+"""The airgap's steps in their order: what is missing is built, what exists is used.
 
 Every step leaves what it built in the cache or in the engine's store, so that after an interruption
 the next run begins where this one was cut off.

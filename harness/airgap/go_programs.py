@@ -1,4 +1,4 @@
-"""Programs built from Go modules into the cache; one that is there isn't built again.
+"""Programs built from Go modules into the cache; an existing one isn't built again.
 
 A file beside each names its sources, so that another pin rebuilds it. A program without that file
 was copied there and is used as it is.

@@ -55,7 +55,7 @@ def import_root(folder: Path, image: str) -> None:
 
 
 def debian(cache: Cache) -> None:
-    """Make the Debian image unless it is there."""
+    """Make the Debian image unless it exists."""
     if not exists(pins.DEBIAN_IMAGE):
         with root_folder(cache, BASE_PACKAGES) as folder:
             import_root(folder, pins.DEBIAN_IMAGE)
@@ -71,7 +71,7 @@ def build(image: str, lines: Sequence[str], programs: Sequence[Path] = ()) -> No
 
 
 def of_program(image: str, program: Path, base: str = "scratch") -> None:
-    """Make an image that runs one program, unless it is there."""
+    """Make an image that runs one program, unless it exists."""
     if not exists(image):
         place = f"/usr/local/bin/{program.name}"
         build(

@@ -56,7 +56,7 @@ SANDBOX = "registry.k8s.io/pause:3.10"
 
 
 def create(cache: Cache) -> None:
-    """Make the node image unless it is there; its programs have been built."""
+    """Make the node image unless it exists; its programs have been built."""
     if images.exists(pins.NODE_IMAGE):
         return
     base(cache)
@@ -70,7 +70,7 @@ def create(cache: Cache) -> None:
 
 
 def base(cache: Cache) -> None:
-    """Make the image without images in it, unless it is there."""
+    """Make the image without images in it, unless it exists."""
     if images.exists(BASE_IMAGE):
         return
     with images.root_folder(cache, PACKAGES) as folder:

@@ -1,6 +1,6 @@
 """The versions that the airgap builds, each in this one place, with its reason.
 
-Kubernetes, etcd and CoreDNS stand in node/go.mod with the sums of all they consist of.
+Kubernetes, etcd and CoreDNS are in node/go.mod with the sums of all they consist of.
 """
 
 import re

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from harness.commands import Say
 
 _QUIET = 25.0
-"""Seconds between two lines of a step that goes on; a loaded machine makes some more of them."""
+"""Seconds between two lines of a running step; a loaded machine makes some more of them."""
 
 
 def clock(seconds: float) -> str:
@@ -33,7 +33,7 @@ class Progress:
 
     @contextmanager
     def step(self, title: str) -> Iterator[None]:
-        """Report one step: at its begin, while it goes on, and at its end."""
+        """Report one step: at its start, while it runs, and at its end."""
         self.done += 1
         began, over = time.monotonic(), threading.Event()
         self._tell(f"{title} ...")

@@ -1,6 +1,6 @@
 """A rendered pod laid out on this machine: its mounts as folders, its environment pointing there.
 
-What stands in the Secrets and ConfigMaps that a user makes is made up here.
+The content of the Secrets and ConfigMaps that a user makes is made up here.
 """
 
 from dataclasses import dataclass

@@ -15,13 +15,13 @@ from harness.chart.rendering import Rendering, rendered, shipped_values
 
 EXAMPLES = sorted(file.name for file in (CHART / "examples").glob("*.yaml"))
 FILES = [file for file in (CHART / "examples").rglob("*") if file.is_file()]
-# made by the hospital, or as docs/kubernetes.md tells
+# made by the hospital, or as docs/kubernetes.md describes
 BROUGHT = {"ingestion.creds", "helm-test.creds", "hospital-ca.pem", "client.pem", "client-key.pem"}
 ABOUT = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
 
 
 def _commands(name: str) -> str:
-    """Return the indented lines of an example's comment, without the ends of lines that go on."""
+    """Return the indented lines of an example's comment, with continued lines joined."""
     text = (CHART / "examples" / name).read_text(encoding="utf-8")
     lines = [line.removeprefix("#   ") for line in text.splitlines() if line.startswith("#   ")]
     return "\n".join(lines).replace("\\\n", "")

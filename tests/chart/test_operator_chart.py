@@ -50,7 +50,7 @@ def spec_of(kind: str) -> dict[str, Any]:
 
 
 def described(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
-    """Yield each named field below a schema, with what is said of it."""
+    """Yield each named field below a schema, with its description."""
     for name, field in schema.get("properties", {}).items():
         yield f"{path}.{name}", field.get("description", "")
         yield from described(field, f"{path}.{name}")

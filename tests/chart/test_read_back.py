@@ -92,7 +92,7 @@ def test_every_variable_is_one_that_the_service_knows(rendering: Rendering, tmp_
 def test_settings_of_a_component_reach_its_service(
     component: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As text in the environment they mean what they mean as they stand in the values."""
+    """As text in the environment they mean what they mean as in the values."""
     rendering = rendered(shipped_values("ci/everything-on-values.yaml"))
     settings = _loaded(rendering, component, tmp_path, monkeypatch)
     fields = {variable: field for field, variable in settings.names().items()}
@@ -131,7 +131,7 @@ def test_spools_lie_where_a_volume_is_mounted(
 
 @pytest.mark.parametrize("component", ["ingestion", "catalogue", "dicomweb", "proxy"])
 def test_every_setting_of_a_service_is_within_reach(component: str) -> None:
-    """Each is written by the chart, or may stand in the component's `settings`; and no other."""
+    """Each is written by the chart, or may be in the component's `settings`; and no other."""
     pod = rendered(shipped_values("ci/everything-on-values.yaml")).pod(component)
     (settings,) = [each for each in VALUES if each.name == f"{component}.settings"]
     known = set(SETTINGS_CLASSES[component].names().values())

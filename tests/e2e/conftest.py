@@ -1,7 +1,7 @@
 """What end-to-end tests take from the harness, and the space that those share who only look.
 
 No test here knows the product's source: it is met by DIMSE, HTTP, S3, NATS and Kubernetes.
-`make e2e` runs them; elsewhere they skip. docs/end-to-end.md tells of a cluster that exists.
+`make e2e` runs them; elsewhere they skip. docs/end-to-end.md describes existing clusters.
 """
 
 from dataclasses import dataclass

@@ -11,7 +11,7 @@ MOUNTED_WITHIN = 150.0
 
 
 def says(space: Space, check: str, sentence: str) -> None:
-    """Wait until the ingestion service says this of a check in /readyz, and then in its log."""
+    """Wait until /readyz of the ingestion service has this for a check, and then in its log."""
     (pod,) = space.release.pod_names("ingestion")
 
     def readiness() -> str:

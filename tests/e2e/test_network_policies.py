@@ -1,4 +1,4 @@
-"""Who comes in to the catalogue when the cluster's network enforces what the chart says.
+"""Access to the catalogue where the cluster's network enforces the chart's policies.
 
 It asks for a token, and beside that only services of this chart in its namespace may knock. Where
 nothing is enforced (the airgap's node has a plain bridge) these tests are deselected.

@@ -1,6 +1,6 @@
 """Custom resources as the original's users bring them: the example, unchanged, and its like.
 
-All on one `core` in one namespace; NATS is led to by the name that stands in the example.
+All on one `core` in one namespace; the example's name resolves to NATS.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What the operator keeps as its resource says, whatever becomes of it and of the operator."""
+"""The operator keeps its objects as the resource specifies, through edits and restarts."""
 
 from pathlib import Path
 from typing import Any

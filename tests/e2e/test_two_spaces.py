@@ -131,7 +131,7 @@ async def refused(access: NatsAccess, folder: Path, *, publish: str = "", hear: 
             subject, _, queue = hear.partition(" ")
             await client.subscribe(subject, queue)
         await client.flush()
-        await client.flush()  # the first one's PING may overtake what was said before it
+        await client.flush()  # the first one's PING may overtake what was sent before it
         return " ".join(complaints)
     finally:
         await client.close()

@@ -54,7 +54,7 @@ class Request:
 
     @property
     def wire(self) -> bytes:
-        """The request as it is sent, its length told rightly."""
+        """Return the request as it is sent, with its right length."""
         length = [b"Content-Length: %d" % len(self.body)] if self.body else []
         return b"\r\n".join([self.line, *self.head, *length, b"", self.body])
 

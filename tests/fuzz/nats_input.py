@@ -120,7 +120,7 @@ def _renamed(choices: random.Random, session: list[Message]) -> list[Message]:
 
 
 OPERATION_ID = b"01890000-0000-7000-8000-000000000000"
-"""Stands in every recorded open."""
+"""A part of every recorded open."""
 
 
 async def play(client: Client, session: Sequence[Message], number: int) -> bytes:

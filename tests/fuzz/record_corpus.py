@@ -242,7 +242,7 @@ def _write(service: str, name: str, line: str, headers: dict[str, str], body: by
 
 
 async def record_nats(space: AttackedSpace, folder: Path) -> None:
-    """Write what a proxy says of an echo, a store of each length and a find."""
+    """Write the messages of a proxy for an echo, a store of each length and a find."""
     for name in ("echo", "store-inline", "find"):
         await _record_session(space, name, file(folder, "explicit"))
     (chunked,) = made_instances(folder / "chunked", 1, 3 * _PAYLOAD)

@@ -1,7 +1,7 @@
 """Random and changed input at each service, beside a bystander: all is served, nothing is lost.
 
 Not for functions alone, which have tests of their own: what counts here is what a process does, and
-whom else it makes wait. `make fuzz SECONDS=600 FUZZ_SEED=1` goes on for longer, from that seed.
+whom else it makes wait. `make fuzz SECONDS=600 FUZZ_SEED=1` runs for longer, from that seed.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ SERVERS = {"max_payload": 2**20}
 _AT_ONCE = 2
 _LATEST_RECOVERY = 60.0
 
-pytestmark = pytest.mark.timeout(0)  # it lasts as long as it is told to
+pytestmark = pytest.mark.timeout(0)  # it lasts FUZZ_SECONDS
 
 
 def corpus(name: str) -> list[bytes]:

@@ -1,6 +1,6 @@
 """The ingestion service between a real NATS, a folder as bucket and the real catalogue (SQLite).
 
-The transport's own requester stands for the proxy. What a modality is told is compared with what
+The transport's own requester stands for the proxy. The status for a modality is compared with what
 is in the bucket and what a query finds.
 """
 
@@ -130,7 +130,7 @@ class System:
 
     @property
     def objects(self) -> dict[str, bytes]:
-        """What stands in the bucket, checks and unfinished uploads left out."""
+        """Return the bucket's objects without checks and unfinished uploads."""
         root = self.bucket / "instances"
         return {
             str(path.relative_to(self.bucket)): path.read_bytes()

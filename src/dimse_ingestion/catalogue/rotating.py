@@ -47,7 +47,7 @@ class RotatingDatabase:
             return self._keep_last(failure.comment)
         except (MountedMissing, ValueError) as wrong:
             return self._keep_last(str(wrong))
-        except Exception as mistake:  # noqa: BLE001 - the task that refreshes must go on
+        except Exception as mistake:  # noqa: BLE001 - the task that refreshes must not end
             return self._keep_last(f"The database failed ({type(mistake).__name__}).")
         self.problem = self._logged = ""
         return True

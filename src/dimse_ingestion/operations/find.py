@@ -86,7 +86,7 @@ class Finder:
                     sentence = f"More than {maximum} matches: narrow the query."
                     raise LimitExceeded(sentence)
                 count += 1
-                if is_large(match):  # the event loop goes on
+                if is_large(match):  # the event loop runs other tasks
                     yield await asyncio.to_thread(
                         _identifier, match, query, retrieve_ae_title, transfer_syntax_uid
                     )

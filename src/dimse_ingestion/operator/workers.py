@@ -62,7 +62,7 @@ class Workers:
     async def _reconcile_safely(self, key: Key) -> bool:
         try:
             return await self._reconcile(key)
-        except Exception as error:  # noqa: BLE001 - this resource is retried, the others go on
+        except Exception as error:  # noqa: BLE001 - this resource is retried, the others continue
             _LOG.warning(
                 "A resource could not be reconciled.", resource=str(key), reason=str(error)
             )

@@ -73,7 +73,7 @@ class UpstreamProbe:
             return f"No ingestion service answered an echo within {_LONGEST_ECHO:.0f} s."
         except Failure as failure:
             return failure.comment
-        except Exception as mistake:  # noqa: BLE001 - the loop goes on, and `problem` shows the error
+        except Exception as mistake:  # noqa: BLE001 - the loop continues, and `problem` shows the error
             _LOG.exception("The upstream probe failed because of an error in this software.")
             return f"The echo failed ({type(mistake).__name__}): see the log."
 

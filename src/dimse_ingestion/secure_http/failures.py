@@ -1,7 +1,7 @@
 """Failures of a peer (the event sink or the catalogue) with sentences that say what to do.
 
 Errors of aiohttp and TLS and HTTP statuses become a Failure here, in one place for every client.
-The sentences name the setting to correct; no token stands in them. Which requests are sent is
+The sentences name the setting to correct; they contain no token. Which requests are sent is
 `events.http_sink`'s and `queries.http_client`'s part.
 """
 

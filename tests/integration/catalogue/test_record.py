@@ -164,7 +164,7 @@ def test_values_that_databases_refuse_are_stored_and_found(engine: Engine) -> No
 
 
 def test_replicas_record_at_once(database_url: str, engine: Engine) -> None:
-    """Two engines, as two replicas have, telling each other's events in other orders."""
+    """Two engines, as two replicas have, record the same events in different orders."""
     rows = [
         event(f"o{number}", second=number, study=f"1.{number % 3}", instance=f"3.{number % 20}")
         for number in range(60)

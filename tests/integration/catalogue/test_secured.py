@@ -65,7 +65,7 @@ async def url(secret: CatalogueSecret, probes: int) -> AsyncIterator[str]:
 
 
 async def readiness(probes: int, wanted: Callable[[str], bool]) -> str:
-    """Wait until /readyz at the port of the probes says what is wanted."""
+    """Wait until /readyz at the port of the probes has the wanted answer."""
     async with httpx2.AsyncClient() as client:
 
         async def readyz() -> str:

@@ -1,7 +1,7 @@
 """A real API server with the operator's chart in it, and the operator as a process of its own.
 
 The operator comes with the account and the roles of its chart, so that a right that is missing
-fails here. No pod runs: what a Deployment has is said by the tests.
+fails here. No pod runs: the tests set a Deployment's status.
 """
 
 from collections.abc import Iterator

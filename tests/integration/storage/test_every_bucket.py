@@ -82,7 +82,7 @@ async def whole(bucket: Bucket, key: str) -> bytes:
 
 
 async def nothing_unfinished(server: S3Server | None, space: str) -> None:
-    """Wait until no part is left: an abort goes on alone where the server is slow to do it."""
+    """Wait until no part is left: an abort continues in the background where the server is slow."""
     if server is not None:
         left = lambda: server.unfinished_uploads(space)  # noqa: E731
         await asyncio.to_thread(eventually, left, lambda found: not found, 60)

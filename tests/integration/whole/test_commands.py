@@ -262,7 +262,7 @@ def test_reindex_rebuilds_the_catalogue_from_the_bucket(system: System, tmp_path
 
 
 def reindexed(system: System, *options: str) -> str:
-    """Run the command beside the bucket; what it says."""
+    """Run the command beside the bucket; return its output."""
     ended = subprocess.run(
         command("reindex", *options),
         env=environment_of(system.ingestion[0]),

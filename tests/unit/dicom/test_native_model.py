@@ -1,4 +1,4 @@
-"""The XML model says what the JSON model says, over the files that pydicom ships."""
+"""The XML model equals the JSON model, for the files that pydicom ships."""
 
 from xml.etree import ElementTree as ET
 

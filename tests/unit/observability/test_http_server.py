@@ -36,7 +36,7 @@ class Connection:
 
 @dataclass
 class Serving:
-    """What is served, with an answer that goes on until `rest` is set."""
+    """Serve an answer that does not end until `rest` is set."""
 
     port: int
     stack: AsyncExitStack

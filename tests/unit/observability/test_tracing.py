@@ -1,4 +1,4 @@
-"""Traces go on from service to service; spans exist only where they are exported."""
+"""A trace continues from service to service; spans exist only where they are exported."""
 
 import subprocess
 import sys

@@ -154,7 +154,7 @@ async def test_a_data_set_of_another_size_than_announced_is_not_stored(more: int
         await storage.storer.store(OPERATION, instance, counted())
     assert (refused.value.status, refused.value.transient) == (Status.PROCESSING_FAILURE, False)
     assert (storage.bucket.objects, storage.events) == ({}, [])
-    assert len(b"".join(read)) <= instance.size + 100  # no source can go on without end
+    assert len(b"".join(read)) <= instance.size + 100  # no source can be endless
 
 
 async def test_the_same_instance_many_times_at_once_is_one_object() -> None:

@@ -1,4 +1,4 @@
-"""What is generated once is made once; all else is what the last rendering says."""
+"""Generated values are made once; everything else is as in the last rendering."""
 
 from typing import Any
 

@@ -33,7 +33,7 @@ def quoted_sentences() -> Iterator[str]:
 
 
 def fixed_parts(cell: str) -> Iterator[str]:
-    """Yield what must stand in the code word by word: at least three words in a row."""
+    """Yield the parts that must be in the code word by word: at least three words in a row."""
     for sentence in re.split(r"\.? / |; ?|(?<=[a-z])\. ", cell):
         for part in re.split(INSERTED, sentence):
             text = part.strip(" .:,")

@@ -103,7 +103,7 @@ def _status(command: bytes) -> str:
     return f"{int.from_bytes(command[at : at + 2], 'little'):04X}"
 
 
-# the whole walk, however it is split
+# the whole sequence, however it is split
 
 DATA_SET = random.Random(0).randbytes(40_001)  # an odd length
 WALK = HELLO + ECHO + peer.store(DATA_SET, 8) + FIND + peer.release_rq()

@@ -26,7 +26,7 @@ class MemoryTransport(asyncio.Transport):
         self._reading = True
 
     def is_reading(self) -> bool:
-        """Return whether reading goes on; asyncio has this under the same name."""
+        """Return whether reading continues; asyncio has this under the same name."""
         return self._reading
 
     def write(self, data: Any) -> None:

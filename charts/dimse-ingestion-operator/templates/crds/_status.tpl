@@ -26,7 +26,7 @@ properties:
     description: Labels of those pods, for an autoscaler.
   conditions:
     type: array
-    description: Released (the manifests are applied), ReferencesFound (what the spec names is there), Ready.
+    description: Released (the manifests are applied), ReferencesFound (what the spec names exists), Ready.
     x-kubernetes-list-type: map
     x-kubernetes-list-map-keys: [type]
     items:

@@ -1,4 +1,4 @@
-"""The demo from start to end: send, query, compare, and print how to go on."""
+"""The demo from start to end: send, query, compare, and print the next steps."""
 
 import sys
 import tempfile

@@ -137,10 +137,10 @@ class _SearchHandlers:
     async def _begin(
         self, search_request: SearchRequest, limit: int, form: DataSetFormat, base: str
     ) -> "_Answer":
-        """Return the answer, of which a long one is only begun.
+        """Return the answer, of which a long one is sent later, in pieces.
 
         The headers say whether there are more matches, so those of a long answer are searched
-        first. The answer is begun again then: two queries at a time could wait for each other.
+        first. The query is sent again then: two queries at a time could wait for each other.
         """
         end = _End()
         if limit == 0:

@@ -1,4 +1,4 @@
-"""The stand-in for runc, with a runc that only tells how it was called."""
+"""The stand-in for runc, with a runc that only prints its arguments."""
 
 import json
 import re
