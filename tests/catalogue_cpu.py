@@ -1,8 +1,9 @@
-"""A bystander of attacks on a catalogue, bounded by the catalogue's CPU time."""
+"""A catalogue to attack, and a bystander bounded by the catalogue's CPU time."""
 
 import asyncio
-from collections.abc import Awaitable
-from contextlib import aclosing
+from collections.abc import Awaitable, Iterator
+from contextlib import aclosing, contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 import httpx2
@@ -11,11 +12,25 @@ import psutil
 from dimse_ingestion.dicom.elements import Element
 from dimse_ingestion.queries.contract import Query
 from dimse_ingestion.queries.http_client import HttpQueryClient
-from harness.services import ServiceProcess
+from harness.services import ServiceProcess, free_port
 from tests.instances import PROVIDER, query
 
 MOST_CPU = 2.0  # seconds; the inputs of attacks have cost from ten to hundreds
 T = TypeVar("T")
+
+
+@contextmanager
+def running_catalogue(folder: Path) -> Iterator[ServiceProcess]:
+    """Run a catalogue on SQLite until the end of the block; `folder` is its own."""
+    port = free_port()
+    environment = {
+        "DATABASE_URL": f"sqlite:///{folder}/catalogue.db",
+        "DIMSE_HTTP_HOST": "127.0.0.1",
+        "DIMSE_HTTP_PORT": str(port),
+    }
+    service = ServiceProcess(["catalogue"], environment, folder / "log", port)
+    yield service.start().ready()
+    service.kill()
 
 
 async def beside(catalogue: ServiceProcess, client: httpx2.AsyncClient, attack: Awaitable[T]) -> T:

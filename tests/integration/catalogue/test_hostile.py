@@ -11,8 +11,8 @@ from dimse_ingestion.dicom.elements import Element, element
 from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encode
 from dimse_ingestion.failures import Invalid
 from dimse_ingestion.queries.contract import Query
-from harness.services import ServiceProcess, free_port
-from tests.catalogue_cpu import beside, matches
+from harness.services import ServiceProcess
+from tests.catalogue_cpu import beside, matches, running_catalogue
 from tests.instances import PROVIDER, event
 
 HEADERS = {"content-type": CONTENT_TYPE}
@@ -21,16 +21,8 @@ NAME, COMMENTS, STUDY_DATE, STUDY_UID = 0x00100010, 0x00104000, 0x00080020, 0x00
 
 @pytest.fixture(scope="module")
 def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
-    folder = tmp_path_factory.mktemp("catalogue")
-    port = free_port()
-    environment = {
-        "DATABASE_URL": f"sqlite:///{folder}/catalogue.db",
-        "DIMSE_HTTP_HOST": "127.0.0.1",
-        "DIMSE_HTTP_PORT": str(port),
-    }
-    service = ServiceProcess(["catalogue"], environment, folder / "log", port)
-    yield service.start().ready()
-    service.kill()
+    with running_catalogue(tmp_path_factory.mktemp("catalogue")) as running:
+        yield running
 
 
 @pytest.fixture

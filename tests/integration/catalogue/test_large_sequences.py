@@ -16,8 +16,8 @@ from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encode
 from dimse_ingestion.events.contract import ImageStoredEvent
 from dimse_ingestion.queries import wire
 from dimse_ingestion.queries.contract import Query
-from harness.services import ServiceProcess, free_port
-from tests.catalogue_cpu import beside
+from harness.services import ServiceProcess
+from tests.catalogue_cpu import beside, running_catalogue
 from tests.instances import PROVIDER, event
 
 HEADERS = {"content-type": CONTENT_TYPE}
@@ -50,16 +50,8 @@ def events() -> list[ImageStoredEvent]:
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
     """Start a catalogue."""
-    folder = tmp_path_factory.mktemp("catalogue")
-    port = free_port()
-    environment = {
-        "DATABASE_URL": f"sqlite:///{folder}/catalogue.db",
-        "DIMSE_HTTP_HOST": "127.0.0.1",
-        "DIMSE_HTTP_PORT": str(port),
-    }
-    service = ServiceProcess(["catalogue"], environment, folder / "log", port)
-    yield service.start().ready()
-    service.kill()
+    with running_catalogue(tmp_path_factory.mktemp("catalogue")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

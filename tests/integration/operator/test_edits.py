@@ -23,7 +23,7 @@ def made(api: NamespaceApi, operator: ServiceProcess) -> Manifest:
 
 
 def there(api: NamespaceApi, which: tuple[str, str, str]) -> Manifest:
-    """Return the object, once it is there and the operator has told of its release."""
+    """Return the object, once it exists and the operator has reported its release."""
     api.wait_for_phase(SPACE, "Pending")
     match = api.get(*which)
     assert match is not None

@@ -146,11 +146,11 @@ async def _response(
     data_sets: AsyncGenerator[AddressedDataSet, None],
 ) -> Response:
     body = data_sets_body(form, data_sets)
-    begun, is_whole = await read_beginning(body, _MOST_BUFFERED)
+    beginning, is_whole = await read_beginning(body, _MOST_BUFFERED)
     if is_whole:
-        content = b"".join(begun) or form.body([])
+        content = b"".join(beginning) or form.body([])
         return Response(content, headers=headers, media_type=form.media_type)
     if request.method == "HEAD":
         await body.aclose()
         return StreamedResponse(no_bytes(), HTTPStatus.OK, headers, form.media_type)
-    return StreamedResponse(prepend(begun, body), HTTPStatus.OK, headers, form.media_type)
+    return StreamedResponse(prepend(beginning, body), HTTPStatus.OK, headers, form.media_type)

@@ -65,7 +65,7 @@ class _End:
 class _Answer(NamedTuple):
     """The beginning of a body, its rest (None if it is whole), and where the matches end."""
 
-    begun: list[bytes]
+    beginning: list[bytes]
     rest: AsyncGenerator[bytes, None] | None
     end: _End
 
@@ -109,7 +109,7 @@ class _SearchHandlers:
         )
         if request.method == "HEAD" and answer.rest is not None:
             await answer.rest.aclose()
-            answer = answer._replace(begun=[], rest=no_bytes())
+            answer = answer._replace(beginning=[], rest=no_bytes())
         response = _response(form, answer)
         for name, value in self._headers(request, search_request, limit, answer.end):
             response.headers.append(name, value)
@@ -146,15 +146,15 @@ class _SearchHandlers:
         if limit == 0:
             return _Answer([], None, end)
         body = data_sets_body(form, self._matches(search_request, limit, base, end))
-        begun, is_whole = await read_beginning(body, _MOST_BUFFERED)
+        beginning, is_whole = await read_beginning(body, _MOST_BUFFERED)
         if is_whole:
-            return _Answer(begun, None, end)
-        begun.clear()
+            return _Answer(beginning, None, end)
+        beginning.clear()
         await body.aclose()
         end = await self._end(search_request, limit)
         body = data_sets_body(form, self._matches(search_request, limit, base, _End()))
-        begun, _ = await read_beginning(body, 1)
-        return _Answer(begun, body, end)
+        beginning, _ = await read_beginning(body, 1)
+        return _Answer(beginning, body, end)
 
     async def _matches(
         self, search_request: SearchRequest, limit: int, base: str, end: "_End"
@@ -195,8 +195,8 @@ def _next_link(root: str, request: Request, parameters: Mapping[str, str]) -> st
 
 def _response(form: DataSetFormat, answer: _Answer) -> Response:
     if answer.rest is not None:
-        body = prepend(answer.begun, answer.rest)
+        body = prepend(answer.beginning, answer.rest)
         return StreamedResponse(body, HTTPStatus.OK, {}, form.media_type)
-    if not answer.begun:
+    if not answer.beginning:
         return Response(status_code=HTTPStatus.NO_CONTENT)
-    return Response(b"".join(answer.begun), media_type=form.media_type)
+    return Response(b"".join(answer.beginning), media_type=form.media_type)
