@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
-
-from dimse_ingestion.dicom import comparison, packed_elements, uids
+from dimse_ingestion.dicom import comparison, raw_items, uids
 from dimse_ingestion.dicom.elements import SOP_CLASS_UID, SOP_INSTANCE_UID, Element
 from dimse_ingestion.dicom.encoder import SPECIFIC_CHARACTER_SET
 from dimse_ingestion.dicom.query_levels import COUNTS, KEYS, UNIQUE_KEYS
@@ -27,7 +25,6 @@ _COMPRESSED_FROM = 512
 _LONGEST_KEY = 300  # characters: PostgreSQL's index entries have at most 2.7 KB
 _COUNTED_AT_ONCE = 256 * 1024  # bytes
 _LONGEST_NAME = 1024  # bytes of an object's name, as S3 allows
-_encoder = msgspec.json.Encoder()
 Row = dict[str, Any]
 Elements = Mapping[int, Element]
 
@@ -236,7 +233,7 @@ def _object_row(event: ImageStoredEvent, instance: Row) -> Row:
 
 def encode_elements(elements: list[Element]) -> bytes:
     """Return elements as they are stored in a column, compressed if they are long."""
-    json = _encoder.encode(elements)
+    json = raw_items.encoder.encode(elements)
     if len(json) < _COMPRESSED_FROM:
         return _PLAIN + json
     return _COMPRESSED + zlib.compress(json, 1)
@@ -244,7 +241,7 @@ def encode_elements(elements: list[Element]) -> bytes:
 
 def decode_elements(data: bytes) -> list[Element]:
     """Return the elements that `encode_elements` has encoded."""
-    return packed_elements.decode_elements(decompress(data))
+    return raw_items.decode_elements(decompress(data))
 
 
 def decompress(data: bytes) -> bytes:

@@ -11,8 +11,8 @@ from dimse_ingestion.catalogue.event_rows import decompress, decompress_short, j
 from dimse_ingestion.catalogue.sql_statements import levels_with_elements
 from dimse_ingestion.dicom.elements import Element, by_tag, element
 from dimse_ingestion.dicom.encoder import SPECIFIC_CHARACTER_SET
-from dimse_ingestion.dicom.packed_elements import decode_elements
 from dimse_ingestion.dicom.query_levels import KEYS, LEVELS
+from dimse_ingestion.dicom.raw_items import decode_elements
 
 _LEVELS_WITH_ELEMENTS = {level: levels_with_elements(level) for level in LEVELS}
 _Columns = Mapping[str, Any]

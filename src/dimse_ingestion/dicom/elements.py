@@ -57,10 +57,6 @@ class Element(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         """The single values of `value`, with outer blanks; an empty list without a value."""
         return self.value.split("\\") if self.value else []
 
-    def each_item(self) -> Iterator[list["Element"]]:
-        """Yield the items of a sequence."""
-        yield from self.items or ()
-
 
 def element(tag: int, vr: str, value: str = "") -> Element:
     """Return the element with this tag, given as one number."""

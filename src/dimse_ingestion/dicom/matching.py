@@ -132,6 +132,6 @@ def _range_test(vr: str, low: str, high: str) -> Callable[[Element | None], bool
 
 def _items_test(holds: Predicate) -> Callable[[Element | None], bool]:
     def test(stored: Element | None) -> bool:
-        return stored is not None and any(holds(by_tag(item)) for item in stored.each_item())
+        return stored is not None and any(holds(by_tag(item)) for item in stored.items or ())
 
     return test

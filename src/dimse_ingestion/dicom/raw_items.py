@@ -2,7 +2,8 @@
 
 A sequence of some MiB may have hundreds of thousands of items, whose elements take ten times the
 memory of their JSON, and are decoded in one call that holds up every other thread. `RawItems` takes
-the place of the list of items wherever it is only read. Elements are defined in `elements`.
+the place of the list of items wherever it is only read, compared or encoded again; `encoder` writes
+its JSON unchanged. Elements are defined in `elements`, and validated in `raw_validation`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,8 @@ import msgspec
 from dimse_ingestion.dicom.elements import BulkReference, Element
 from dimse_ingestion.failures import Unavailable
 
-_LONG = 64 * 1024  # bytes of JSON; what is shorter is decoded at once
+LONG = 64 * 1024
+"""Bytes of JSON above which items are not decoded; shorter ones are decoded faster than that."""
 _NONE = (b"", b"null")
 
 _elements = msgspec.json.Decoder(list[Element])
@@ -21,7 +23,7 @@ _items = msgspec.json.Decoder(list[list[Element]])
 _raw_values = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-class _RawElement(msgspec.Struct, frozen=True, gc=False):
+class RawElement(msgspec.Struct, frozen=True, gc=False):
     """An `Element` whose items are not decoded."""
 
     group: str
@@ -33,7 +35,7 @@ class _RawElement(msgspec.Struct, frozen=True, gc=False):
     bulk: BulkReference | None = None
 
 
-_raw_elements = msgspec.json.Decoder(list[_RawElement])
+_raw_elements = msgspec.json.Decoder(list[RawElement])
 
 
 class RawItems(Sequence[list[Element]]):
@@ -43,6 +45,11 @@ class RawItems(Sequence[list[Element]]):
 
     def __init__(self, json: msgspec.Raw) -> None:
         self._json = json
+
+    @property
+    def json(self) -> msgspec.Raw:
+        """The items as JSON."""
+        return self._json
 
     def __bool__(self) -> bool:
         """Return True: a sequence without items is not long, so it is decoded at once."""
@@ -79,18 +86,27 @@ def decode_elements(json: bytes | bytearray | msgspec.Raw) -> list[Element]:
 
     Raises msgspec.DecodeError and UnicodeDecodeError.
     """
-    if _length(json) <= _LONG:
+    if not is_long(json):
         return _elements.decode(json)
-    return [_element(each) for each in _raw_elements.decode(json)]
+    return [decode_element(each) for each in _raw_elements.decode(json)]
 
 
-def _element(raw: _RawElement) -> Element:
+def decode_element(raw: RawElement) -> Element:
+    """Return the element; the items of a long sequence as `RawItems`.
+
+    Raises msgspec.DecodeError and UnicodeDecodeError.
+    """
     items: Sequence[list[Element]] | None = None
-    if _length(raw.items) > _LONG:
+    if is_long(raw.items):
         items = RawItems(raw.items)
     elif (json := bytes(raw.items)) not in _NONE:
         items = _items.decode(json)
     return Element(raw.group, raw.element, raw.vr, raw.value, items, raw.inline_binary, raw.bulk)
+
+
+def is_long(json: bytes | bytearray | msgspec.Raw) -> bool:
+    """Return whether this JSON is too long to be decoded at once."""
+    return memoryview(json).nbytes > LONG
 
 
 def _decode_item(json: msgspec.Raw) -> list[Element]:
@@ -104,5 +120,11 @@ def _malformed() -> Unavailable:
     return Unavailable("The catalogue sent a malformed answer.")
 
 
-def _length(json: bytes | bytearray | msgspec.Raw) -> int:
-    return memoryview(json).nbytes
+def _encode_items(items: object) -> msgspec.Raw:
+    if isinstance(items, RawItems):
+        return items.json
+    raise NotImplementedError(f"{type(items).__name__} has no JSON")
+
+
+encoder = msgspec.json.Encoder(enc_hook=_encode_items)
+"""The encoder of elements, whether their items are decoded or not."""

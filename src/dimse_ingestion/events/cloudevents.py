@@ -10,8 +10,8 @@ from urllib.parse import unquote
 
 import msgspec
 
-from dimse_ingestion.dicom import element_json, packed_validation
-from dimse_ingestion.dicom.packed_elements import PackedElement
+from dimse_ingestion.dicom import element_json, raw_validation
+from dimse_ingestion.dicom.raw_items import RawElement, encoder
 from dimse_ingestion.events import validity
 from dimse_ingestion.events.contract import (
     IMAGE_STORED,
@@ -30,28 +30,27 @@ _HEADERS = ("id", "source", "type", "specversion", "time", "subject", "tracepare
 
 MOST_STRUCTURES = 800_000
 """The most elements and items of a body: more than the event of a data set can have."""
-_encoder = msgspec.json.Encoder()
 _events = msgspec.json.Decoder(ImageStoredEvent)
 _data = msgspec.json.Decoder(ImageStored)
-_PACKED_FROM = 256 * 1024  # bytes of a body; the elements of a longer one are decoded in slices
+_RAW_FROM = 256 * 1024  # bytes of a body; the elements of a longer one are decoded in slices
 
 
-class _PackedImage(msgspec.Struct, rename={"transfer_syntax_uid": "transferSyntaxUID"}):
+class _RawImage(msgspec.Struct, rename={"transfer_syntax_uid": "transferSyntaxUID"}):
     transfer_syntax_uid: str
-    elements: list[PackedElement]
+    elements: list[RawElement]
 
 
-class _PackedData(msgspec.Struct):
-    image: _PackedImage
+class _RawData(msgspec.Struct):
+    image: _RawImage
     store: Store
 
 
-class _PackedEvent(ImageStoredEvent, frozen=True, rename="lower"):
-    data: _PackedData  # type: ignore[assignment] # replaced as soon as it is decoded
+class _RawEvent(ImageStoredEvent, frozen=True, rename="lower"):
+    data: _RawData  # type: ignore[assignment] # replaced as soon as it is decoded
 
 
-_packed_events = msgspec.json.Decoder(_PackedEvent)
-_packed_data = msgspec.json.Decoder(_PackedData)
+_raw_events = msgspec.json.Decoder(_RawEvent)
+_raw_data = msgspec.json.Decoder(_RawData)
 
 
 class _RequiredAttributes(msgspec.Struct, frozen=True):
@@ -65,7 +64,7 @@ class _RequiredAttributes(msgspec.Struct, frozen=True):
 def encode(event: ImageStoredEvent) -> bytes:
     """Return the event in structured mode, to be sent as CONTENT_TYPE."""
     required = _RequiredAttributes(event.specversion, event.type, event.datacontenttype)
-    return _encoder.encode(msgspec.structs.asdict(required) | _other_attributes(event))
+    return encoder.encode(msgspec.structs.asdict(required) | _other_attributes(event))
 
 
 def decode(headers: Mapping[str, str], body: bytes) -> ImageStoredEvent:
@@ -92,25 +91,25 @@ def _decode_json(decoder: msgspec.json.Decoder[_Decoded], body: bytes) -> _Decod
 
 
 def _structured(body: bytes) -> ImageStoredEvent:
-    if len(body) < _PACKED_FROM:
+    if len(body) < _RAW_FROM:
         return _decode_json(_events, body)
-    packed = _decode_json(_packed_events, body)
-    attributes = {name: getattr(packed, name) for name in ImageStoredEvent.__struct_fields__}
-    return ImageStoredEvent(**attributes | {"data": _validated(packed.data)})
+    raw = _decode_json(_raw_events, body)
+    attributes = {name: getattr(raw, name) for name in ImageStoredEvent.__struct_fields__}
+    return ImageStoredEvent(**attributes | {"data": _validated(raw.data)})
 
 
 def _binary_data(body: bytes) -> ImageStored:
-    if len(body) < _PACKED_FROM:
+    if len(body) < _RAW_FROM:
         return _decode_json(_data, body)
-    return _validated(_decode_json(_packed_data, body))
+    return _validated(_decode_json(_raw_data, body))
 
 
-def _validated(packed: _PackedData) -> ImageStored:
+def _validated(raw: _RawData) -> ImageStored:
     try:
-        elements = packed_validation.validate(packed.image.elements)
+        elements = raw_validation.validate(raw.image.elements)
     except ValueError as wrong:
         raise ValueError(f"The event's data set is impossible: {wrong}.") from None
-    return ImageStored(Image(packed.image.transfer_syntax_uid, elements), packed.store)
+    return ImageStored(Image(raw.image.transfer_syntax_uid, elements), raw.store)
 
 
 def _other_attributes(event: ImageStoredEvent) -> dict[str, object]:

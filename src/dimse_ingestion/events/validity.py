@@ -7,7 +7,7 @@ instance's UIDs itself, because it records the instance by them.
 import re
 
 from dimse_ingestion.dicom import element_json, uids
-from dimse_ingestion.dicom.packed_elements import PackedElement
+from dimse_ingestion.dicom.raw_items import RawItems
 from dimse_ingestion.events.contract import ImageStoredEvent, Store
 
 _LONGEST_KEY = 1024  # bytes of an object's name, as S3 allows
@@ -36,9 +36,9 @@ def check(event: ImageStoredEvent) -> None:
     if not uids.is_valid(event.data.image.transfer_syntax_uid.strip(" \0")):
         raise ValueError("The event's transferSyntaxUID is no UID.")
     try:
-        # packed elements are validated when they are decoded
+        # elements of long sequences are validated when they are decoded
         element_json.check(
-            each for each in event.data.image.elements if not isinstance(each, PackedElement)
+            each for each in event.data.image.elements if not isinstance(each.items, RawItems)
         )
     except ValueError as wrong:
         raise ValueError(f"The event's data set is impossible: {wrong}.") from None

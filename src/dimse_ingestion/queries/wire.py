@@ -13,6 +13,7 @@ import msgspec
 
 from dimse_ingestion.dicom import element_json
 from dimse_ingestion.dicom.elements import Element
+from dimse_ingestion.dicom.raw_items import encoder
 from dimse_ingestion.failures import (
     AccessDenied,
     Failure,
@@ -124,7 +125,6 @@ _FORMER_STATUSES: Mapping[type[Failure], int] = {
 """DIMSE status of each kind in the form of former releases; goes with the next release."""
 _KINDS = tuple(_FORMER_STATUSES)  # AccessDenied before Refused, which it is too
 
-_encoder = msgspec.json.Encoder()
 _query_bodies = msgspec.json.Decoder(_QueryBody)
 _names = msgspec.json.Decoder(ObjectNames)
 _last_lines = msgspec.json.Decoder(_LastLine)
@@ -132,7 +132,7 @@ _last_lines = msgspec.json.Decoder(_LastLine)
 
 def encode_query(query: Query) -> bytes:
     """Return the body of a request for `query`."""
-    return _encoder.encode(
+    return encoder.encode(
         _QueryBody(
             query.scope,
             query.keys,
@@ -184,7 +184,7 @@ def _check_order(body_query: _QueryBody) -> None:
 
 def encode_names(names: ObjectNames) -> bytes:
     """Return the body with names to compare, or with those that have no entry."""
-    return _encoder.encode(names)
+    return encoder.encode(names)
 
 
 def decode_names(body: bytes) -> ObjectNames:
@@ -203,19 +203,19 @@ def decode_names(body: bytes) -> ObjectNames:
 
 def encode_match(match: list[Element] | Located | EncodedLocated) -> bytes:
     """Return the line of an answer for one match."""
-    return _encoder.encode(match) + b"\n"
+    return encoder.encode(match) + b"\n"
 
 
 def encode_end(count: int) -> bytes:
     """Return the last line of a complete answer, in which `count` matches were sent."""
-    return _encoder.encode(_LastLine(end=True, count=count)) + b"\n"
+    return encoder.encode(_LastLine(end=True, count=count)) + b"\n"
 
 
 def encode_error(failure: Failure) -> bytes:
     """Return the last line of an answer that failed."""
     kind = next((each for each in _KINDS if isinstance(failure, each)), Refused)
     error = _Error(failure.comment, failure.transient, kind.__name__, _FORMER_STATUSES[kind])
-    return _encoder.encode(_LastLine(error=error)) + b"\n"
+    return encoder.encode(_LastLine(error=error)) + b"\n"
 
 
 class AnswerReader(Generic[_Match]):

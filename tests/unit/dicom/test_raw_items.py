@@ -1,8 +1,9 @@
 import msgspec
 import pytest
 
-from dimse_ingestion.dicom.elements import BulkReference, Element, element, is_large
-from dimse_ingestion.dicom.raw_items import RawItems, decode_elements
+from dimse_ingestion.dicom.elements import BulkReference, Element, by_tag, element, is_large
+from dimse_ingestion.dicom.matching import predicate
+from dimse_ingestion.dicom.raw_items import RawItems, decode_elements, encoder
 from dimse_ingestion.failures import Unavailable
 
 CODE = element(0x00080100, "SH", "Ünal")
@@ -24,6 +25,30 @@ def test_elements_are_the_same_whether_their_items_are_decoded_or_not() -> None:
     for data in (json, bytearray(json), msgspec.Raw(json)):
         assert decode_elements(data) == ELEMENTS
     assert decode_elements(msgspec.json.encode(ELEMENTS[2:4])) == ELEMENTS[2:4]
+
+
+def test_elements_are_encoded_as_they_were() -> None:
+    json = msgspec.json.encode(ELEMENTS)
+    assert encoder.encode(decode_elements(json)) == json
+
+
+@pytest.mark.parametrize(
+    ("key", "is_match"),
+    [
+        (element(0x00080100, "SH", "last"), True),
+        (element(0x00080100, "SH", "B"), False),
+        (Element("0040", "0275", "SQ", items=[[element(0x00080100, "SH", "deep*")]]), True),
+        (Element("0040", "0275", "SQ", items=[[element(0x00080100, "SH", "last")]]), False),
+    ],
+)
+def test_a_key_matches_items_whether_they_are_decoded_or_not(key: Element, is_match: bool) -> None:
+    deep = Element("0040", "0275", "SQ", items=[[], [element(0x00080100, "SH", 'deep "é" {},\\')]])
+    items = [*([[CODE]] * 2000), [deep, element(0x00080100, "SH", "last")], []]
+    stored = [Element("0008", "1140", "SQ", items=items)]
+    raw = decode_elements(msgspec.json.encode(stored))
+    assert isinstance(raw[0].items, RawItems)
+    matches = predicate([Element("0008", "1140", "SQ", items=[[key]])])
+    assert matches(by_tag(raw)) == matches(by_tag(stored)) == is_match
 
 
 def test_items_of_long_sequences_stay_json_at_every_depth() -> None:

@@ -7,11 +7,11 @@ import pytest
 
 from dimse_ingestion.dicom import element_json
 from dimse_ingestion.dicom.elements import Element, element
-from dimse_ingestion.dicom.packed_elements import PACKED_FROM, PackedElement
-from dimse_ingestion.dicom.packed_validation import validate
+from dimse_ingestion.dicom.raw_items import LONG, RawElement, RawItems, encoder
+from dimse_ingestion.dicom.raw_validation import validate
 
 CODE = 0x00080100
-PACKED = msgspec.json.Decoder(list[PackedElement])
+RAW = msgspec.json.Decoder(list[RawElement])
 MANY = [[element(CODE, "SH", 'A "\\é"')]] * 5000
 
 
@@ -27,7 +27,7 @@ def nested(levels: int, *, within: Element) -> Element:
 
 VALID = [
     [element(0x00100010, "PN", "Doe^Jane"), sequence(*MANY, [], [sequence([], *MANY)])],
-    [sequence([element(CODE, "LT", "a" * PACKED_FROM)], [])],
+    [sequence([element(CODE, "LT", "a" * LONG)], [])],
     [sequence(*MANY), sequence([]), Element("0008", "1115", "SQ", items=[])],
     [nested(40, within=sequence(*MANY))],
     [Element("0009", "1001", "OB", inline_binary="AAE=")],
@@ -37,17 +37,17 @@ VALID = [
 @pytest.mark.parametrize("elements", VALID)
 def test_valid_elements_have_the_same_json(elements: list[Element]) -> None:
     encoded = msgspec.json.encode(elements)
-    assert msgspec.json.encode(validate(PACKED.decode(encoded))) == encoded
+    assert encoder.encode(validate(RAW.decode(encoded))) == encoded
     spaced = json.dumps(json.loads(encoded), indent=1).encode()
-    assert msgspec.json.encode(validate(PACKED.decode(spaced))) == encoded
+    assert encoder.encode(validate(RAW.decode(spaced))) == encoded
 
 
-def test_only_long_sequences_are_packed() -> None:
+def test_only_items_of_long_sequences_stay_json() -> None:
     short, long, none = sequence([]), sequence(*MANY), element(CODE, "SH", "A")
-    validated = validate(PACKED.decode(msgspec.json.encode([short, long, none])))
+    validated = validate(RAW.decode(msgspec.json.encode([short, long, none])))
     assert validated[::2] == [short, none]
-    assert isinstance(validated[1], PackedElement)
-    assert list(validated[1].each_item()) == long.items
+    assert isinstance(validated[1].items, RawItems)
+    assert list(validated[1].items) == long.items
 
 
 def test_fields_and_nulls_that_we_would_not_write_are_left_out() -> None:
@@ -58,7 +58,7 @@ def test_fields_and_nulls_that_we_would_not_write_are_left_out() -> None:
         b'"element":"0100","vr":"SH","value":"","items":null,"more":[{}]}]]}]'
     )
     expected = [Element("0008", "1140", "SQ"), sequence(*MANY, [element(CODE, "SH")])]
-    assert msgspec.json.encode(validate(PACKED.decode(body))) == msgspec.json.encode(expected)
+    assert encoder.encode(validate(RAW.decode(body))) == msgspec.json.encode(expected)
 
 
 INVALID = {
@@ -73,9 +73,9 @@ INVALID = {
 
 @pytest.mark.parametrize("which", INVALID)
 def test_invalid_elements_are_refused(which: str) -> None:
-    packed = PACKED.decode(msgspec.json.encode(INVALID[which]))
+    raw = RAW.decode(msgspec.json.encode(INVALID[which]))
     with pytest.raises(ValueError, match=r"invalid|base64|deeper") as refused:
-        validate(packed)
+        validate(raw)
     with pytest.raises(ValueError, match=r"invalid|base64|deeper") as expected:
         element_json.check(INVALID[which])
     assert str(refused.value) == str(expected.value)
@@ -93,5 +93,5 @@ def test_json_that_has_no_elements_is_refused(wrong: bytes) -> None:
 
 
 def decode_and_validate(body: bytes) -> list[Element]:
-    packed: list[PackedElement] = element_json.decode(PACKED, body, 100_000)
-    return validate(packed)
+    raw: list[RawElement] = element_json.decode(RAW, body, 100_000)
+    return validate(raw)
