@@ -16,6 +16,8 @@ _INNER = (
     "catalogue.replicas",
     "dicomweb.replicas",
     "proxy.natsTokenSecret",
+    "proxy.peerCaSecret",
+    "proxy.peers",
     "proxy.proxyId",
     "proxy.tlsClientCaSecret",
     "proxy.tlsSecret",

@@ -39,6 +39,7 @@ MADE_BY_USERS = {
     "database": {"DATABASE_URL": "postgresql+psycopg://catalogue@database/catalogue"},
     "dicom-tls": {"tls.crt": "certificate", "tls.key": "key"},
     "dicom-client-ca": {"ca.crt": "authority"},
+    "dicom-peer-ca": {"ca.crt": "authority"},
 }
 """The content of each volume, by its name."""
 

@@ -98,6 +98,11 @@ def test_nats_is_reached_at_the_ports_of_its_address(url: str, ports: set[int]) 
     assert ports in [{port["port"] for port in rule["ports"]} for rule in rules]
 
 
+def test_peers_of_the_proxy_are_reached_at_their_ports(whole: Rendering) -> None:
+    rules = _rules(whole, whole.pod("proxy"), "egress")
+    assert {11112, 2762} in [{port["port"] for port in rule["ports"]} for rule in rules]
+
+
 def test_names_are_resolved_wherever_egress_is_bounded(whole: Rendering) -> None:
     """A policy sees the port of the pod behind the Service; OpenShift's is 5353."""
     wanted = [(53, "UDP"), (53, "TCP"), (5353, "UDP"), (5353, "TCP")]

@@ -13,6 +13,7 @@ from harness.chart.rendering import Pod, Rendering, rendered, shipped_values
 TAG = re.compile(r"[^/]+(:[\w.-]+|@sha256:[0-9a-f]{64})$")
 SLACK = 20  # seconds from the end of the drain until the kill
 DRAINING = ("ingestion", "dicomweb", "proxy")
+READ_AT_START = {"dicom-tls", "dicom-client-ca", "dicom-peer-ca", "config"}
 
 
 def test_nobody_is_root(rendering: Rendering) -> None:
@@ -130,7 +131,7 @@ def test_missing_secrets_and_config_maps_hold_no_pod_up(rendering: Rendering) ->
     for pod in rendering.pods():
         for volume in pod.spec["volumes"]:
             source = volume.get("secret") or volume.get("configMap") or {"optional": True}
-            read_at_start = volume["name"] in {"dicom-tls", "dicom-client-ca", "config"}
+            read_at_start = volume["name"] in READ_AT_START
             assert read_at_start or source["optional"] is True
 
 

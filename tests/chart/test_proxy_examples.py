@@ -79,6 +79,7 @@ def test_lines_to_be_uncommented_are_settings(
         "natsCaPath",
         "callingAeTitles",
         "sourceNetworks",
+        "peers",
         "tlsCertificatePath",
         "tlsKeyPath",
     }

@@ -115,6 +115,11 @@ def test_settings_of_the_proxy_reach_it_by_its_file(
     assert settings.maximum_pdu_length == 262144
     assert settings.spool_limit == 8 * 2**30
     assert settings.tls_client_ca_path == tmp_path / "etc/dicom-tls/client-ca/ca.crt"
+    assert settings.peer_ca_path == tmp_path / "etc/dicom-tls/peer-ca/ca.crt"
+    assert [(peer.ae_title, peer.address, set(peer.may)) for peer in settings.peers] == [
+        ("WORKSTATION1", ("10.1.2.3", 11112), {"move", "get"}),
+        ("CT1", ("ct1.example.org", 2762), {"commit"}),
+    ]
 
 
 def test_spools_lie_where_a_volume_is_mounted(

@@ -96,6 +96,8 @@ DIMSE_PROXY = Kind(
         "proxyId": ("proxy", "proxyId"),
         "tlsSecret": ("proxy", "tlsSecret"),
         "tlsClientCaSecret": ("proxy", "tlsClientCaSecret"),
+        "peers": ("proxy", "peers"),
+        "peerCaSecret": ("proxy", "peerCaSecret"),
     },
 )
 

@@ -24,6 +24,7 @@ _ROLES = {
     "database": "database",
     "dicom-tls": "DICOM TLS certificate",
     "dicom-client-ca": "DICOM TLS authority",
+    "dicom-peer-ca": "DICOM TLS authority of peers",
 }
 """The purpose of the chart's volumes; they are reported missing even if optional for a pod."""
 _LONGEST_NAME = 46

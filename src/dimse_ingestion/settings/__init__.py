@@ -23,6 +23,7 @@ from dimse_ingestion.settings.mounted import (
 from dimse_ingestion.settings.nats import NatsSettings
 from dimse_ingestion.settings.operator import OperatorSettings
 from dimse_ingestion.settings.peer_access import PeerAccess
+from dimse_ingestion.settings.peers import Peer
 from dimse_ingestion.settings.proxy import ProxySettings
 from dimse_ingestion.settings.service import ServiceSettings
 from dimse_ingestion.settings.storage_space import StorageSpaceSettings
@@ -38,6 +39,7 @@ __all__ = [
     "MountedMissing",
     "NatsSettings",
     "OperatorSettings",
+    "Peer",
     "PeerAccess",
     "ProxySettings",
     "S3Bucket",

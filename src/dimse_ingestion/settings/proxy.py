@@ -11,6 +11,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from dimse_ingestion.settings.nats import NatsSettings
+from dimse_ingestion.settings.peers import Peer, Peers
 from dimse_ingestion.settings.state import state_directory
 from dimse_ingestion.settings.types import (
     AeTitle,
@@ -70,6 +71,12 @@ class ProxySettings(NatsSettings):
     )
     """If set, a modality must present a certificate of this CA."""
 
+    # other AEs
+    peers: Peers = Field(default=(), validation_alias="DIMSE_PEERS")
+    """The AEs with rights beyond storing and queries, and those that this proxy connects to."""
+    peer_ca_path: OptionalFile = Field(default=None, validation_alias="DIMSE_PEER_CA_PATH")
+    """The CA (PEM) of the certificates of peers with `tls`; None: the system's CAs."""
+
     # limits
     maximum_associations: Count = Field(default=64, validation_alias="DIMSE_MAXIMUM_ASSOCIATIONS")
     maximum_pdu_length: Size = Field(
@@ -125,3 +132,7 @@ class ProxySettings(NatsSettings):
                 "DIMSE_TLS_CERTIFICATE_PATH and DIMSE_TLS_KEY_PATH."
             )
         return self
+
+    def peer(self, ae_title: str) -> Peer | None:
+        """Return the peer with this AE title, or None."""
+        return next((peer for peer in self.peers if peer.ae_title == ae_title), None)

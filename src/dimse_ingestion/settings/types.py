@@ -40,13 +40,17 @@ def trim(value: object, *, any_character: bool = False) -> object:
     return text
 
 
+def is_host(value: str) -> bool:
+    """Return whether a value can be a host's name or IP address."""
+    try:
+        return bool(value) and bool(value.encode("idna")) and not re.search(r"[\s/\[\]]", value)
+    except UnicodeError:
+        return False
+
+
 def check_host(value: str) -> str:
     """Return an address to listen on, or a host name, if it can be one. Raises ValueError."""
-    try:
-        is_name = bool(value) and bool(value.encode("idna")) and not re.search(r"[\s/\[\]]", value)
-    except UnicodeError:
-        is_name = False
-    if not is_name:
+    if not is_host(value):
         raise ValueError(
             f"{value!r} is no address to listen on: give an IP address of this host, its name, "
             "or 0.0.0.0 for all."
@@ -64,7 +68,7 @@ def _port(value: object) -> object:
     return value
 
 
-def _split_list(value: object) -> object:
+def split_list(value: object) -> object:
     """Return a list as YAML has it, or one of comma-separated parts, as the environment has it."""
     if not isinstance(value, str):
         return value
@@ -157,14 +161,14 @@ def _exists(path: Path) -> bool:
 
 AeTitle = Annotated[str, AfterValidator(validate)]
 AeTitles = Annotated[
-    tuple[str, ...], NoDecode, BeforeValidator(_split_list), AfterValidator(_titles)
+    tuple[str, ...], NoDecode, BeforeValidator(split_list), AfterValidator(_titles)
 ]
-Uids = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_list), AfterValidator(_uids)]
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_list)]
+Uids = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_list), AfterValidator(_uids)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_list)]
 Networks = Annotated[
     tuple[IPv4Network | IPv6Network, ...],
     NoDecode,
-    BeforeValidator(lambda value: _networks(_split_list(value))),
+    BeforeValidator(lambda value: _networks(split_list(value))),
 ]
 Subject = Annotated[str, AfterValidator(_subject)]
 SubjectToken = Annotated[str, AfterValidator(_token)]

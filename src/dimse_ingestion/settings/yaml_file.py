@@ -50,6 +50,14 @@ def read_settings(file: Path, names: Mapping[str, str]) -> dict[str, Any]:
     return settings
 
 
+def parse_value(text: str) -> Any:
+    """Return the value that a text in JSON or YAML stands for. Raises ValueError."""
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506 - is a SafeLoader
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError):
+        raise ValueError("it can't be read: give JSON or YAML in one line.") from None
+
+
 def _content(file: Path) -> Any:
     try:
         return yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - is a SafeLoader
@@ -87,7 +95,7 @@ def _flat(
         )
     flat: dict[str, Any] = {}
     for key, value in section.items():
-        name = above + _snake(str(key))
+        name = above + snake_case(str(key))
         is_section = isinstance(value, Mapping)
         below = _flat(file, value, f"{name}_", depth + 1) if is_section else {name: value}
         if duplicates := sorted(flat.keys() & below.keys()):
@@ -98,9 +106,15 @@ def _flat(
     return flat
 
 
-def _snake(key: str) -> str:
+def snake_case(key: str) -> str:
     """Return a key in snake case: `natsUrl`, `nats-url` and `nats_url` are one key."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key).replace("-", "_").lower()
+
+
+def camel_case(name: str) -> str:
+    """Return a field's name as the documentation writes its key: `natsUrl`."""
+    first, *others = name.split("_")
+    return first + "".join(map(str.capitalize, others))
 
 
 def _unknown(file: Path, key: str, names: Mapping[str, str]) -> str:

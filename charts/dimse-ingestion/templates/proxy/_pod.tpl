@@ -11,6 +11,12 @@
 {{- if .Values.proxy.tlsClientCaSecret }}
 {{- $_ := set $file "tlsClientCaPath" "/etc/dicom-tls/client-ca/ca.crt" }}
 {{- end }}
+{{- if .Values.proxy.peerCaSecret }}
+{{- $_ := set $file "peerCaPath" "/etc/dicom-tls/peer-ca/ca.crt" }}
+{{- end }}
+{{- with .Values.proxy.peers }}
+{{- $_ := set $file "peers" . }}
+{{- end }}
 {{- merge (dict) .Values.proxy.settings $file | toYaml }}
 {{- end }}
 
@@ -32,7 +38,21 @@
   mountPath: /etc/dicom-tls/client-ca
   secret: {secretName: {{ . | quote }}}
 {{- end }}
+{{- with .Values.proxy.peerCaSecret }}
+- name: dicom-peer-ca
+  mountPath: /etc/dicom-tls/peer-ca
+  secret: {secretName: {{ . | quote }}}
+{{- end }}
 {{ include "dimse-ingestion.mounts.nats" (dict "root" . "secret" .Values.proxy.natsTokenSecret) }}
+{{- end }}
+
+{{/* The ports of the peers, as a list in JSON. */}}
+{{- define "dimse-ingestion.peerPorts" -}}
+{{- $ports := list }}
+{{- range .Values.proxy.peers }}
+{{- with .port }}{{ $ports = append $ports (int .) }}{{ end }}
+{{- end }}
+{{- $ports | uniq | toJson }}
 {{- end }}
 
 {{- define "dimse-ingestion.proxy.ports" -}}
