@@ -17,6 +17,8 @@ from dimse_ingestion.transport.contract import MatchSink
 from dimse_ingestion.transport.nats.client import NatsClient
 from dimse_ingestion.transport.nats.options import NatsOptions
 from dimse_ingestion.transport.protocol.messages import (
+    CommitOpen,
+    CommitResult,
     EchoRequest,
     EchoResult,
     FindOpen,
@@ -54,6 +56,9 @@ class Folder:
 
     async def find(self, open_: FindOpen, sink: MatchSink) -> FindResult:
         return FindResult(status=0)
+
+    async def commit(self, open_: CommitOpen) -> CommitResult:
+        return CommitResult(status=0, reasons=(0,) * len(open_.references))
 
 
 async def main(url: str, root: str, replica: str, folder: str, pause: str = "0") -> None:

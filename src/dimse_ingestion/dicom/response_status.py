@@ -39,6 +39,11 @@ def store_status(failure: Failure) -> Status:
     return _status(failure, _ANY_SERVICE)
 
 
+def commit_status(failure: Failure) -> Status:
+    """Return the status of a check for storage commitment that could find out nothing."""
+    return _status(failure, _ANY_SERVICE)
+
+
 def find_status(failure: Failure) -> Status:
     """Return the status of a C-FIND response."""
     return _status(failure, _FIND)

@@ -15,6 +15,7 @@ from dimse_ingestion.observability.http_server import serve
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.observability.process import run_service
 from dimse_ingestion.observability.series import start_series
+from dimse_ingestion.operations.commitment import CommitmentCheck
 from dimse_ingestion.operations.composition import Backends, open_backends, storage_space
 from dimse_ingestion.operations.echo import BackendHealthCheck
 from dimse_ingestion.operations.find import Finder
@@ -91,6 +92,7 @@ def _transport_server(
         Storer(backends.bucket, backends.sink, storage_space(settings), pacing),
         Finder(backends.queries, settings.maximum_matches, pacing),
         health_check,
+        CommitmentCheck(backends.bucket, backends.queries),
     )
     subjects = Subjects(settings.nats_subject_root)
     return TransportServer(

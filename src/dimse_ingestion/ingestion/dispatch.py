@@ -9,17 +9,20 @@ from contextlib import aclosing, asynccontextmanager, contextmanager
 from importlib.metadata import version
 
 from dimse_ingestion.dicom.query_levels import QueryKeys
-from dimse_ingestion.dicom.response_status import find_status, store_status
+from dimse_ingestion.dicom.response_status import commit_status, find_status, store_status
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.failures import Failure
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.operations.commitment import CommitmentCheck, InstanceReference
 from dimse_ingestion.operations.echo import BackendHealthCheck
 from dimse_ingestion.operations.event_builder import Instance
 from dimse_ingestion.operations.find import Finder, pending_status
 from dimse_ingestion.operations.store import Stored, Storer
 from dimse_ingestion.transport.contract import MatchSink
 from dimse_ingestion.transport.protocol.messages import (
+    CommitOpen,
+    CommitResult,
     EchoRequest,
     EchoResult,
     FindMatch,
@@ -37,12 +40,18 @@ class Dispatch:
     """Implements `transport.contract.Operations`."""
 
     def __init__(
-        self, replica: str, storer: Storer, finder: Finder, health_check: BackendHealthCheck
+        self,
+        replica: str,
+        storer: Storer,
+        finder: Finder,
+        health_check: BackendHealthCheck,
+        commitment: CommitmentCheck,
     ) -> None:
         self._replica = replica
         self._storer = storer
         self._finder = finder
         self._health_check = health_check
+        self._commitment = commitment
 
     async def echo(self, request: EchoRequest) -> EchoResult:
         """Return the health of the backends as the result of a C-ECHO."""
@@ -92,6 +101,20 @@ class Dispatch:
             status=f"{ended:04X}",
         )
         return FindResult(status=ended, matches=sent)
+
+    async def commit(self, open_: CommitOpen) -> CommitResult:
+        """Check the references of a storage commitment, and return a reason for each."""
+        references = [
+            InstanceReference(each.sop_class_uid, each.sop_instance_uid)
+            for each in open_.references
+        ]
+        with _record_failures("commit", commit_status):
+            reasons = await self._commitment.reasons(references, reads_objects=open_.reads_objects)
+        for reason in reasons:
+            metrics.ingestion_commitment_references.labels(f"{reason:04X}").inc()
+        safe = reasons.count(Status.SUCCESS)
+        _LOG.info("References checked.", references=len(reasons), safe=safe)
+        return CommitResult(status=Status.SUCCESS, reasons=tuple(map(int, reasons)))
 
     async def _send_matches(self, query: QueryKeys, open_: FindOpen, sink: MatchSink) -> int:
         """Send matches until there are no more or the query is cancelled; return their number."""

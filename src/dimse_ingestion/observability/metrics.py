@@ -116,8 +116,14 @@ ingestion_store_seconds = Histogram(
 )
 ingestion_failures = Counter(
     "dimse_ingestion_failures_total",
-    "Operations that failed, by service (store, find) and DIMSE status",
+    "Operations that failed, by service (store, find, commit) and DIMSE status",
     ["service", "status"],
+)
+ingestion_commitment_references = Counter(
+    "dimse_ingestion_commitment_references_total",
+    "References of storage commitments checked, by Failure Reason (hexadecimal, 0000 if the "
+    "instance is stored)",
+    ["reason"],
 )
 
 # dicomweb

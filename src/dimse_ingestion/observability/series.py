@@ -17,7 +17,8 @@ from dimse_ingestion.observability import metrics
 _Labels = tuple[Iterable[str], ...]
 STATUSES = tuple(f"{status:04X}" for status in Status if not status.is_pending)
 FAILURES = tuple(status for status in STATUSES if status != "0000")
-OPERATIONS = ("store", "find", "echo")
+OPERATIONS = ("store", "find", "echo", "commit")
+COMMITMENT_REASONS = ("0000", "0110", "0112", "0119")
 METHODS = ("GET", "HEAD", "POST", "OPTIONS", "other")
 SERVER_ERRORS = tuple(str(status.value) for status in HTTPStatus if 500 <= status <= 505)
 ASSOCIATIONS = (
@@ -49,7 +50,8 @@ SERIES: Mapping[str, Mapping[Counter, _Labels]] = {
     "ingestion": {
         **_SPACE,
         metrics.ingestion_stored: (("new", "again"),),
-        metrics.ingestion_failures: (("store", "find"), FAILURES),
+        metrics.ingestion_failures: (("store", "find", "commit"), FAILURES),
+        metrics.ingestion_commitment_references: (COMMITMENT_REASONS,),
         metrics.transport_refused: (OPERATIONS,),
     },
     "dicomweb": {

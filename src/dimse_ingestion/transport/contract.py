@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator
 from typing import Protocol
 
 from dimse_ingestion.transport.protocol.messages import (
+    CommitOpen,
+    CommitResult,
     EchoRequest,
     EchoResult,
     FindMatch,
@@ -56,6 +58,12 @@ class TransportClient(Protocol):
     def find(self, open_: FindOpen) -> FindStream:
         """Start one query. The iteration raises no Failure: a failure is the result."""
 
+    async def commit(self, open_: CommitOpen) -> CommitResult:
+        """Have references checked, and return a result with a reason for each.
+
+        Raises Failure when nothing could be found out: no replica serves it, or a backend failed.
+        """
+
 
 class MatchSink(Protocol):
     """The receiver of the matches of `Operations.find`."""
@@ -92,3 +100,6 @@ class Operations(Protocol):
 
     async def find(self, open_: FindOpen, sink: MatchSink) -> FindResult:
         """Answer one query; check `sink.cancelled` between matches."""
+
+    async def commit(self, open_: CommitOpen) -> CommitResult:
+        """Check for each reference whether its instance is stored."""

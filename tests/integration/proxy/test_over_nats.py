@@ -17,6 +17,8 @@ from dimse_ingestion.transport.contract import MatchSink
 from dimse_ingestion.transport.nats.client import NatsClient
 from dimse_ingestion.transport.nats.from_settings import nats_options
 from dimse_ingestion.transport.protocol.messages import (
+    CommitOpen,
+    CommitResult,
     EchoRequest,
     EchoResult,
     FindMatch,
@@ -60,6 +62,9 @@ class KeptInMemory:
             await sink.send(FindMatch(status=0xFF00, identifier=MATCH))
             sent += 1
         return FindResult(status=0xFE00 if sink.cancelled else 0, matches=sent)
+
+    async def commit(self, open_: CommitOpen) -> CommitResult:
+        return CommitResult(status=0, reasons=(0,) * len(open_.references))
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.failures import Unavailable
 from dimse_ingestion.ingestion.dispatch import Dispatch
 from dimse_ingestion.observability import logging
+from dimse_ingestion.operations.commitment import CommitmentCheck
 from dimse_ingestion.operations.echo import BackendHealthCheck
 from dimse_ingestion.operations.find import Finder
 from dimse_ingestion.queries.contract import Query
@@ -65,7 +66,8 @@ def lines(caplog: pytest.LogCaptureFixture) -> Iterator[io.StringIO]:
 def dispatch(storage: Space, queries: MemoryQueryClient | None = None) -> Dispatch:
     client = queries or MemoryQueryClient()
     health_check = BackendHealthCheck(storage.bucket.check, storage.sink.check, client.check)
-    return Dispatch("replica-1", storage.storer, Finder(client, 100), health_check)
+    commitment = CommitmentCheck(storage.bucket, client)
+    return Dispatch("replica-1", storage.storer, Finder(client, 100), health_check, commitment)
 
 
 def store_open(content: bytes, operation_id: str = OPERATION) -> StoreOpen:

@@ -9,6 +9,8 @@ from dimse_ingestion.failures import Failure
 from dimse_ingestion.settings import ProxySettings
 from dimse_ingestion.transport.contract import Source
 from dimse_ingestion.transport.protocol.messages import (
+    CommitOpen,
+    CommitResult,
     EchoRequest,
     EchoResult,
     FindMatch,
@@ -121,7 +123,9 @@ class FakeRequester:
     matches: list[FindMatch] = field(default_factory=list)
     find_result: FindResult = field(default_factory=lambda: FindResult(status=0))
     endless: bool = False
-    opens: list[StoreOpen | FindOpen | EchoRequest] = field(default_factory=list)
+    commit_results: list[CommitResult | Failure] = field(default_factory=list)
+    """The results of the first checks, one each; then every instance is stored."""
+    opens: list[StoreOpen | FindOpen | EchoRequest | CommitOpen] = field(default_factory=list)
     carried: list[bytes] = field(default_factory=list)
     deadlines: list[float] = field(default_factory=list)
     findings: list[FakeFinding] = field(default_factory=list)
@@ -138,6 +142,14 @@ class FakeRequester:
         self.deadlines.append(deadline)
         self.carried.append(source.read(0, open_.size + 1))
         return self.store_result
+
+    async def commit(self, open_: CommitOpen) -> CommitResult:
+        self.opens.append(open_)
+        everything = CommitResult(status=0, reasons=(0,) * len(open_.references))
+        result = self.commit_results.pop(0) if self.commit_results else everything
+        if isinstance(result, Failure):
+            raise result
+        return result
 
     def find(self, open_: FindOpen) -> FakeFinding:
         self.opens.append(open_)

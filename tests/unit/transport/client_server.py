@@ -16,12 +16,15 @@ from dimse_ingestion.transport.contract import MatchSink, Operations
 from dimse_ingestion.transport.memory import Bus, MemoryCarrier
 from dimse_ingestion.transport.protocol.codec import OPERATION
 from dimse_ingestion.transport.protocol.messages import (
+    CommitOpen,
+    CommitResult,
     EchoRequest,
     EchoResult,
     FindMatch,
     FindOpen,
     FindResult,
     Origin,
+    Reference,
     StoreOpen,
     StoreResult,
 )
@@ -84,6 +87,13 @@ def echo_request(operation_id: str = "echo1") -> EchoRequest:
     return EchoRequest(operation_id=operation_id, origin=ORIGIN)
 
 
+def commit_open(operation_id: str = "commit1", count: int = 3) -> CommitOpen:
+    references = tuple(
+        Reference("1.2.840.10008.5.1.4.1.1.2", f"1.2.3.{number}") for number in range(count)
+    )
+    return CommitOpen(operation_id=operation_id, references=references, origin=ORIGIN)
+
+
 @dataclass
 class FakeOperations:
     """`Operations` that record their calls, and are slow or fail as configured."""
@@ -112,6 +122,7 @@ class FakeOperations:
     store_calls: int = 0
     store_failures: list[Failure] = field(default_factory=list)
     find_opens: list[FindOpen] = field(default_factory=list)
+    commit_opens: list[CommitOpen] = field(default_factory=list)
     cancelled: int = 0
     matches_sent: int = 0
 
@@ -163,6 +174,12 @@ class FakeOperations:
             self.cancelled += 1
             return FindResult(status=Status.CANCEL, matches=sent)
         return FindResult(status=0, matches=sent)
+
+    async def commit(self, open_: CommitOpen) -> CommitResult:
+        await asyncio.sleep(self.finish_seconds)
+        self._fail()
+        self.commit_opens.append(open_)
+        return CommitResult(status=0, reasons=(0,) * len(open_.references))
 
     def _fail(self) -> None:
         if self.failures:

@@ -17,6 +17,7 @@ from dimse_ingestion.transport.client.inboxes import Inboxes
 from dimse_ingestion.transport.client.retry import FinalResult, Operation, Retrier, RetriesExhausted
 from dimse_ingestion.transport.contract import Source
 from dimse_ingestion.transport.protocol.codec import (
+    OpenCommit,
     OpenEcho,
     OpenStore,
     Reject,
@@ -25,6 +26,8 @@ from dimse_ingestion.transport.protocol.codec import (
     inline_size,
 )
 from dimse_ingestion.transport.protocol.messages import (
+    CommitOpen,
+    CommitResult,
     EchoRequest,
     EchoResult,
     FindOpen,
@@ -90,6 +93,23 @@ class CarrierClient:
         """Start one query."""
         return CarrierFindStream(self._retrier, open_)
 
+    async def commit(self, open_: CommitOpen) -> CommitResult:
+        """Have references checked. Raises Failure when nothing could be found out."""
+        retrier = self._retrier
+        operation = Operation(
+            "commit", open_.operation_id, retrier.timeouts.deadline, limits_attempts=False
+        )
+
+        async def run_attempt() -> Outcome:
+            machine = AttemptState(retrier.timeouts, retrier.now())
+            attempt = Attempt(self._carrier, self._inboxes.new(), machine)
+            return await retrier.run_attempt(operation, attempt, OpenCommit(open=open_))
+
+        try:
+            return _to_commit_result(await retrier.run(operation, run_attempt), open_)
+        except RetriesExhausted as error:
+            raise Unavailable(str(error)) from None
+
     async def _run_store_attempt(
         self, operation: Operation, open_: StoreOpen, source: Source
     ) -> Outcome:
@@ -134,3 +154,15 @@ def _to_echo_result(final: FinalResult) -> EchoResult:
     if final.echo is None:
         raise DimseFailure(Status.PROCESSING_FAILURE, "The answer has no result")
     return final.echo
+
+
+def _to_commit_result(final: FinalResult, open_: CommitOpen) -> CommitResult:
+    """Return a result that has a reason for each reference. Raises Unavailable for any other."""
+    if isinstance(final, Reject):
+        raise Unavailable(final.comment)
+    result = final.commit
+    if result is None or (result.status == 0 and len(result.reasons) != len(open_.references)):
+        raise Unavailable("The answer has no result")
+    if result.status:
+        raise Unavailable(result.comment)
+    return result

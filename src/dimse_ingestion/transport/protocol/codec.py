@@ -12,6 +12,8 @@ from typing import Annotated, Any
 import msgspec
 
 from dimse_ingestion.transport.protocol.messages import (
+    CommitOpen,
+    CommitResult,
     EchoRequest,
     EchoResult,
     FindMatch,
@@ -72,6 +74,12 @@ class OpenFind(Message, frozen=True, kw_only=True):
     limit: _Position
 
 
+class OpenCommit(Message, frozen=True, kw_only=True):
+    """Open a check of a storage commitment's references."""
+
+    open: CommitOpen
+
+
 # Sent by the replica to the inbox of the attempt.
 
 
@@ -107,6 +115,7 @@ class Result(Message, frozen=True, kw_only=True, omit_defaults=True):
     echo: EchoResult | None = None
     store: StoreResult | None = None
     find: FindResult | None = None
+    commit: CommitResult | None = None
     batches: _Position = 0
 
 
@@ -180,7 +189,12 @@ class Abort(Message, frozen=True, kw_only=True, omit_defaults=True):
     status: int = 0
 
 
-_OPENS: dict[str, type[Message]] = {"ECHO": OpenEcho, "STORE": OpenStore, "FIND": OpenFind}
+_OPENS: dict[str, type[Message]] = {
+    "ECHO": OpenEcho,
+    "STORE": OpenStore,
+    "FIND": OpenFind,
+    "COMMIT": OpenCommit,
+}
 _KINDS: dict[str, type[Message]] = _OPENS | {
     kind.__name__.upper(): kind
     for kind in (

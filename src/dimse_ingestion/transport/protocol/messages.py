@@ -6,6 +6,9 @@ set itself travels as raw bytes in DATA (see `codec`). A DIMSE status is its num
 
 import msgspec
 
+MOST_REFERENCES = 100
+"""The most references of one commitment check: an open with them fits any maximum payload."""
+
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Identify the requesting AE as the proxy saw it; no field names a patient."""
@@ -101,3 +104,34 @@ class EchoResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     bucket: str = ""
     event_sink: str = ""
     catalogue: str = ""
+
+
+class Reference(msgspec.Struct, frozen=True, array_like=True):
+    """Name an instance whose safekeeping is to be confirmed (PS3.4 table J.3-1)."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+
+
+class CommitOpen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Request a check of at most MOST_REFERENCES references of a storage commitment.
+
+    `reads_objects`: each object is read whole and its digest compared, not its size alone.
+    """
+
+    operation_id: str
+    references: tuple[Reference, ...]
+    origin: Origin
+    reads_objects: bool = False
+
+
+class CommitResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Report a check: with `status` 0 `reasons` has a Failure Reason for each reference, in order.
+
+    A reason is 0 for an instance that is stored (PS3.3 C.14.1.1). Another status says that nothing
+    could be found out, because a backend failed.
+    """
+
+    status: int
+    comment: str = ""
+    reasons: tuple[int, ...] = ()

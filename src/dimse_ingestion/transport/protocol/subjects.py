@@ -13,7 +13,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SESSION_BITS = 96
 QUEUE = "svc"
 """The queue group of all replicas: each open is delivered to one of them."""
-SERVICES = ("echo", "store", "find")
+SERVICES = ("echo", "store", "find", "commit")
 
 
 def validate_token(token: str, what: str) -> str:

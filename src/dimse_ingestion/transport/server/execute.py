@@ -9,7 +9,12 @@ from collections.abc import Awaitable
 from typing import TypeVar
 
 from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.response_status import echo_status, find_status, store_status
+from dimse_ingestion.dicom.response_status import (
+    commit_status,
+    echo_status,
+    find_status,
+    store_status,
+)
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.failures import Failure
 from dimse_ingestion.observability.logging import logger
@@ -17,6 +22,8 @@ from dimse_ingestion.transport.contract import Operations
 from dimse_ingestion.transport.protocol.codec import Result
 from dimse_ingestion.transport.protocol.find import FindSender
 from dimse_ingestion.transport.protocol.messages import (
+    CommitOpen,
+    CommitResult,
     EchoRequest,
     EchoResult,
     FindOpen,
@@ -73,6 +80,14 @@ class OperationExecutor:
             )
         except Failure as failure:
             return Result(find=FindResult(status=find_status(failure), comment=failure.comment))
+
+    async def commit(self, open_: CommitOpen) -> Result:
+        """Check the references of a storage commitment."""
+        try:
+            return Result(commit=await _run_operation(self._operations.commit(open_)))
+        except Failure as failure:
+            status = commit_status(failure)
+            return Result(commit=CommitResult(status=status, comment=failure.comment))
 
     async def _store(
         self, open_: StoreOpen, driver: SessionDriver[StoreReceiver], window: int, *, inline: bool

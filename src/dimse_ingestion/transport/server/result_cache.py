@@ -7,10 +7,15 @@ same request is opened again, it is performed again. The cache is bounded in num
 from collections import OrderedDict
 
 from dimse_ingestion.transport.protocol.codec import Result
-from dimse_ingestion.transport.protocol.messages import EchoRequest, FindOpen, StoreOpen
+from dimse_ingestion.transport.protocol.messages import (
+    CommitOpen,
+    EchoRequest,
+    FindOpen,
+    StoreOpen,
+)
 
 _MAX_RESULTS = 10_000
-Request = EchoRequest | StoreOpen | FindOpen
+Request = EchoRequest | StoreOpen | FindOpen | CommitOpen
 
 
 class ResultCache:

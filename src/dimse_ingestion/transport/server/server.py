@@ -17,6 +17,7 @@ from dimse_ingestion.transport.contract import Operations
 from dimse_ingestion.transport.protocol.codec import (
     MalformedMessage,
     Message,
+    OpenCommit,
     OpenEcho,
     OpenFind,
     OpenStore,
@@ -113,7 +114,7 @@ class TransportServer:
         except MalformedMessage as error:
             self._reject(delivery, str(error))
             return
-        if isinstance(message, OpenEcho | OpenStore | OpenFind):
+        if isinstance(message, OpenEcho | OpenStore | OpenFind | OpenCommit):
             parent = delivery.headers.get(TRACEPARENT, "")
             self._sessions.open(message, delivery.reply, parent)
 

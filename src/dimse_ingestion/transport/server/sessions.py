@@ -22,6 +22,7 @@ from dimse_ingestion.transport.protocol.codec import (
     Cancel,
     Credit,
     Message,
+    OpenCommit,
     OpenEcho,
     OpenFind,
     OpenStore,
@@ -32,7 +33,7 @@ from dimse_ingestion.transport.protocol.codec import (
     encode,
 )
 from dimse_ingestion.transport.protocol.find import FindSender
-from dimse_ingestion.transport.protocol.messages import StoreOpen
+from dimse_ingestion.transport.protocol.messages import MOST_REFERENCES, CommitOpen, StoreOpen
 from dimse_ingestion.transport.protocol.state import SessionState
 from dimse_ingestion.transport.protocol.store_receiver import StoreReceiver
 from dimse_ingestion.transport.protocol.subjects import Subjects, last_token, new_session
@@ -45,7 +46,7 @@ from dimse_ingestion.transport.server.session_driver import SessionDriver
 _WITHOUT_ANSWER = (Abort, Cancel, Credit)
 _LONGEST_OPERATION_ID = 64
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-Opening = OpenEcho | OpenStore | OpenFind
+Opening = OpenEcho | OpenStore | OpenFind | OpenCommit
 
 
 @dataclass(slots=True, eq=False)
@@ -180,8 +181,10 @@ class Sessions:
             answerer = FindSender(subject, opening.limit, self._chunk, timeouts, now)
             finding = SessionDriver(self._carrier, answerer, inbox)
             return finding, executor.find(opening.open, finding)
-        echoing = SessionDriver(self._carrier, SessionState(subject, timeouts, now), inbox)
-        return echoing, executor.echo(opening.request)
+        plain = SessionDriver(self._carrier, SessionState(subject, timeouts, now), inbox)
+        if isinstance(opening, OpenCommit):
+            return plain, executor.commit(opening.open)
+        return plain, executor.echo(opening.request)
 
     def _receiver(self, opening: OpenStore, subject: str) -> StoreReceiver:
         size, sha256 = opening.open.size, opening.open.sha256
@@ -239,7 +242,9 @@ def _request(opening: Opening) -> Request:
 
 
 def _service(opening: Opening) -> str:
-    return {OpenEcho: "echo", OpenStore: "store", OpenFind: "find"}[type(opening)]
+    return {OpenEcho: "echo", OpenStore: "store", OpenFind: "find", OpenCommit: "commit"}[
+        type(opening)
+    ]
 
 
 def _is_valid(opening: Opening) -> bool:
@@ -248,4 +253,6 @@ def _is_valid(opening: Opening) -> bool:
     named = 0 < len(request.operation_id) <= _LONGEST_OPERATION_ID
     if isinstance(request, StoreOpen):
         return named and request.size >= 0 and bool(_DIGEST.fullmatch(request.sha256))
+    if isinstance(request, CommitOpen):
+        return named and len(request.references) <= MOST_REFERENCES
     return named

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from dimse_ingestion.transport.protocol import codec
 from dimse_ingestion.transport.protocol.codec import MalformedMessage, Message, decode, encode
 from dimse_ingestion.transport.protocol.messages import FindMatch, StoreResult
-from tests.unit.transport.client_server import echo_request, find_open, store_open
+from tests.unit.transport.client_server import commit_open, echo_request, find_open, store_open
 
 DIGEST = "0" * 64
 EACH = [
@@ -17,6 +17,7 @@ EACH = [
     codec.OpenStore(open=store_open(b"x")),
     codec.OpenStore(open=store_open(b"\0\xff"), inline=b"\0\xff"),
     codec.OpenFind(open=find_open(), limit=8),
+    codec.OpenCommit(open=commit_open()),
     codec.Accept(subject="R.v1.in.r.s", expected=3, limit=7, chunk=9),
     codec.Busy(retry_after=0.5),
     codec.Reject(status=0x110, comment="no"),
