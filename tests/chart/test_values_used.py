@@ -47,6 +47,7 @@ SPECIAL = {
     "dicomweb.podDisruptionBudget.minAvailable": 1,
     "prometheusRule.disabled": ["DimseStoreSlow"],
     "bucketFolder.volume": {"emptyDir": {}},
+    "proxy.peers": [{"aeTitle": "OTHER", "may": ["get"]}],
     "proxy.spoolVolume": {"emptyDir": {"sizeLimit": "77Gi"}},
     "dicomweb.spoolVolume": {"emptyDir": {"sizeLimit": "77Gi"}},
 }
