@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Table, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Table, delete, select, update
 
 from dimse_ingestion.catalogue.event_rows import (
     EventRows,
@@ -19,6 +19,7 @@ from dimse_ingestion.catalogue.event_rows import (
     series_row,
     study_row,
 )
+from dimse_ingestion.catalogue.prepared import Insertion, Lookup, Replacement
 from dimse_ingestion.catalogue.tables import instances, objects, series, studies
 
 Duplicates = Literal["latest", "first"]
@@ -26,19 +27,14 @@ _Key = tuple[Any, str]
 
 
 class _Statements:
-    """Statements for one table, built once: building them costs more than their execution."""
+    """Statements for one table, whose rows have a key of two columns."""
 
     def __init__(self, table: Table, parent: str, uid: str) -> None:
-        keys = table.c[parent], table.c[uid]
-        self.find = select(table.c.id, table.c.rank, *keys).where(
-            keys[0].in_(bindparam("parents", expanding=True)),
-            keys[1].in_(bindparam("uids", expanding=True)),
-        )
-        self.insert = insert(table).returning(table.c.id, sort_by_parameter_order=True)
-        new: dict[Any, Any] = {
-            each: bindparam(f"new_{each.name}") for each in table.c if each is not table.c.id
-        }
-        self.update = update(table).where(table.c.id == bindparam("row_id")).values(new)
+        self.names = (parent, uid)
+        self.find = Lookup(table.c, table.c[parent], table.c[uid])
+        self.insert = Insertion(table)
+        self.update = Replacement(table)
+        self.update_rank = Replacement(table, "rank")
 
 
 _STUDIES = _Statements(studies, "source", "study_instance_uid")
@@ -102,45 +98,45 @@ def _upsert(
 ) -> dict[_Key, int]:
     """Insert missing rows, update those with a lower rank, and return the ids of all by key."""
     existing = _find(connection, statements, rows)
-    ids = {key: identity for key, (identity, _) in existing.items()}
+    ids = {key: each.id for key, each in existing.items()}
     if missing := [key for key in rows if key not in existing]:
-        new_ids = connection.execute(statements.insert, [row(key) for key in missing]).scalars()
+        new_ids = statements.insert.ids(connection, [row(key) for key in missing])
         ids |= dict(zip(missing, new_ids, strict=True))
-    outranked = [key for key, (_, rank) in existing.items() if rows[key].rank > rank]
-    _update(connection, statements, [(ids[key], row(key)) for key in outranked])
+    outranked = [key for key, each in existing.items() if rows[key].rank > each.rank]
+    _replace(connection, statements, [(existing[key], row(key)) for key in outranked])
     return ids
 
 
 def _find(
     connection: Connection, statements: _Statements, keys: Collection[_Key]
-) -> dict[_Key, tuple[int, str]]:
-    """Return id and rank by key, of those of `keys` that exist."""
-    wanted = {"parents": list({key[0] for key in keys}), "uids": list({key[1] for key in keys})}
-    rows = connection.execute(statements.find, wanted)
-    existing = {(row[2], row[3]): (row[0], row[1]) for row in rows}
+) -> dict[_Key, Any]:
+    """Return the rows of those of `keys` that exist, by key."""
+    parent, uid = statements.names
+    rows = statements.find.rows(connection, {key[0] for key in keys}, {key[1] for key in keys})
+    existing = {(getattr(each, parent), getattr(each, uid)): each for each in rows}
     return {key: existing[key] for key in keys if key in existing}
 
 
-def _update(
-    connection: Connection, statements: _Statements, rows: Sequence[tuple[int, Row]]
+def _replace(
+    connection: Connection, statements: _Statements, rows: Iterable[tuple[Any, Row]]
 ) -> None:
-    """Write rows by their ids."""
-    if rows:
-        parameters = [
-            {"row_id": identity} | {f"new_{name}": value for name, value in row.items()}
-            for identity, row in rows
-        ]
-        connection.execute(statements.update, parameters)
+    """Replace rows; if only the rank changes, as in most studies, leave other indexes alone."""
+    changed: list[tuple[int, Row]] = []
+    reranked: list[tuple[int, Row]] = []
+    for existing, row in rows:
+        same = all(getattr(existing, name) == row[name] for name in row if name != "rank")
+        (reranked if same else changed).append((existing.id, row))
+    statements.update.execute(connection, changed)
+    statements.update_rank.execute(connection, reranked)
 
 
 def _write(
     connection: Connection, current: Sequence[CurrentObject], instance_rows: Sequence[Row]
 ) -> None:
     pairs = list(zip(current, instance_rows, strict=True))
-    if new := [row for each, row in pairs if each.earlier is None]:
-        connection.execute(_INSTANCES.insert, new)
+    _INSTANCES.insert.ids(connection, [row for each, row in pairs if each.earlier is None])
     again = [(each.earlier.id, row) for each, row in pairs if each.earlier is not None]
-    _update(connection, _INSTANCES, again)
+    _INSTANCES.update.execute(connection, again)
 
 
 def _outdated(current: Sequence[CurrentObject], instance_rows: Sequence[Row]) -> list[Any]:

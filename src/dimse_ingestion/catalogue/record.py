@@ -8,7 +8,7 @@ the catalogue. Batches are formed in `group_commit`.
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Engine, bindparam, insert, select
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError, IntegrityError
 
 from dimse_ingestion.catalogue.database import database_errors, write_transaction
@@ -19,6 +19,7 @@ from dimse_ingestion.catalogue.hierarchy import (
     supersedes,
     update_hierarchy,
 )
+from dimse_ingestion.catalogue.prepared import Insertion, Lookup
 from dimse_ingestion.catalogue.tables import instances, objects
 from dimse_ingestion.events.contract import ImageStoredEvent
 from dimse_ingestion.observability.logging import logger
@@ -26,13 +27,11 @@ from dimse_ingestion.observability.logging import logger
 _LOG = logger(__name__)
 Outcome = Literal["new", "known"] | ValueError
 _Key = tuple[str, ...]
-_OBJECTS = select(objects.c.source, objects.c.bucket_name, objects.c.object_name).where(
-    objects.c.object_name.in_(bindparam("names", expanding=True))
+_OBJECTS = Lookup(
+    (objects.c.source, objects.c.bucket_name, objects.c.object_name), objects.c.object_name
 )
-_INSTANCES = select(instances).where(
-    instances.c.sop_instance_uid.in_(bindparam("uids", expanding=True))
-)
-_INSERT_OBJECTS = insert(objects).returning(objects.c.id, sort_by_parameter_order=True)
+_INSTANCES = Lookup(instances.c, instances.c.sop_instance_uid)
+_INSERT_OBJECTS = Insertion(objects)
 _REFUSALS = (DataError, IntegrityError)
 
 
@@ -86,15 +85,12 @@ def _without_entry(connection: Connection, rows: Sequence[EventRows]) -> list[Ev
     first: dict[_Key, EventRows] = {}
     for each in rows:
         first.setdefault(each.key, each)
-    names = list({key[-1] for key in first})
-    known = {tuple(row) for row in connection.execute(_OBJECTS, {"names": names})}
+    known = {tuple(row) for row in _OBJECTS.rows(connection, {key[-1] for key in first})}
     return [each for key, each in first.items() if key not in known]
 
 
 def _insert(connection: Connection, new: list[EventRows]) -> list[tuple[EventRows, int]]:
-    if not new:
-        return []
-    ids = connection.execute(_INSERT_OBJECTS, [each.object for each in new]).scalars()
+    ids = _INSERT_OBJECTS.ids(connection, [each.object for each in new])
     return list(zip(new, ids, strict=True))
 
 
@@ -104,7 +100,7 @@ def _current_objects(
     """Return the new objects that become current, with the instances whose objects they replace."""
     best: dict[_Key, tuple[EventRows, int]] = {}
     for each in new:
-        key = _instance(each[0].instance)
+        key = each[0].source, each[0].instance["sop_instance_uid"]
         if key not in best or supersedes(duplicates, each[0].rank, best[key][0].rank):
             best[key] = each
     earlier = _earlier(connection, best)
@@ -116,9 +112,5 @@ def _current_objects(
 
 
 def _earlier(connection: Connection, keys: Iterable[_Key]) -> dict[_Key, Any]:
-    rows = connection.execute(_INSTANCES, {"uids": list({key[-1] for key in keys})}).all()
-    return {_instance(row._mapping): row for row in rows}
-
-
-def _instance(row: Any) -> _Key:
-    return row["source"], row["sop_instance_uid"]
+    rows = _INSTANCES.rows(connection, {key[-1] for key in keys})
+    return {(row.source, row.sop_instance_uid): row for row in rows}
