@@ -87,8 +87,10 @@ def _latest(node: Any, series: list[Samples], at: float) -> Vector:
     return result
 
 
-def _called(node: Any, series: list[Samples], at: float) -> Vector:
+def _called(node: Any, series: list[Samples], at: float) -> Vector | float:
     name, arguments = node.func.name, node.args
+    if name == "time":
+        return at
     if name == "vector":
         return {_NONE: float(arguments[0].val)}
     if name == "histogram_quantile":
@@ -121,7 +123,7 @@ def _quantile(quantile: float, buckets: Vector) -> Vector:
     return result
 
 
-_FOLDS: dict[str, Callable[[list[float]], float]] = {"sum": sum, "count": len}
+_FOLDS: dict[str, Callable[[list[float]], float]] = {"sum": sum, "count": len, "max": max}
 
 
 def _aggregated(node: Any, vector: Vector) -> Vector:
@@ -146,6 +148,7 @@ def _combined(node: Any, series: list[Samples], at: float) -> Vector:
         raise NotImplementedError("two vectors compared")
     holds: Callable[[float], bool] = {
         ">": lambda value: value > limit,
+        "<": lambda value: value < limit,
         "==": lambda value: value == limit,
     }[operator]
     return {labels: value for labels, value in left.items() if holds(value)}

@@ -82,6 +82,7 @@ OF_STATES = {
     "DimseIngestionNotScraped",
     *(f"Dimse{part}NotReady" for part in ("Ingestion", "Catalogue", "Dicomweb", "Proxy")),
     "DimseStoreSlow",
+    "DimseProxyModalitySilent",
 }
 """Alerts on what is there all the time, or on many events."""
 
@@ -199,6 +200,34 @@ def test_slow_stores_fire_their_alert(
         for bound in bounds
     ]
     assert bool(evaluated(rules["DimseStoreSlow"]["expr"], counted, 60.0)) is fires
+
+
+@pytest.mark.parametrize(("after", "fires"), [(59.0, True), (61.0, False)])
+def test_a_silent_modality_fires_its_alert_and_is_named(
+    after: float, fires: bool, rules: dict[str, dict[str, Any]]
+) -> None:
+    name = "dimse_proxy_silent_after_timestamp_seconds"
+    target = {name: value.format("proxy") for name, value in PODS.items()}
+    titles = {"CT1": after, "MR1": 3600.0}
+    shown = [
+        Samples(name, {"calling_ae_title": title, **target}, ((30.0, value), (60.0, value)))
+        for title, value in titles.items()
+    ]
+    fired = evaluated(rules["DimseProxyModalitySilent"]["expr"], shown, 60.0)
+    assert fired == ({frozenset({("calling_ae_title", "CT1")}): after} if fires else {})
+
+
+def test_a_modality_that_sent_to_another_replica_is_not_silent(
+    rules: dict[str, dict[str, Any]],
+) -> None:
+    name = "dimse_proxy_silent_after_timestamp_seconds"
+    target = {name: value.format("proxy") for name, value in PODS.items()}
+    pods = {target["pod"]: 10.0, target["pod"].replace("x2x4z", "abcde"): 90.0}
+    shown = [
+        Samples(name, {"calling_ae_title": "CT1", **target, "pod": pod}, ((60.0, value),))
+        for pod, value in pods.items()
+    ]
+    assert not evaluated(rules["DimseProxyModalitySilent"]["expr"], shown, 60.0)
 
 
 def test_a_series_that_is_born_counting_has_no_increase() -> None:

@@ -14,7 +14,7 @@ from dimse_ingestion.dicom import comparison, raw_items, uids
 from dimse_ingestion.dicom.elements import SOP_CLASS_UID, SOP_INSTANCE_UID, Element
 from dimse_ingestion.dicom.encoder import SPECIFIC_CHARACTER_SET
 from dimse_ingestion.dicom.query_levels import COUNTS, KEYS, UNIQUE_KEYS
-from dimse_ingestion.events.contract import ImageStoredEvent
+from dimse_ingestion.events.contract import ImageStoredEvent, InstanceOrigin
 
 PATIENT_NAME = 0x00100010
 _PATIENT_ID = 0x00100020
@@ -25,6 +25,7 @@ _COMPRESSED_FROM = 512
 _LONGEST_KEY = 300  # characters: PostgreSQL's index entries have at most 2.7 KB
 _COUNTED_AT_ONCE = 256 * 1024  # bytes
 _LONGEST_NAME = 1024  # bytes of an object's name, as S3 allows
+_NO_ORIGIN = InstanceOrigin()
 Row = dict[str, Any]
 Elements = Mapping[int, Element]
 
@@ -209,7 +210,7 @@ def _bounded(text: str) -> str:
 
 
 def _object_row(event: ImageStoredEvent, instance: Row) -> Row:
-    store = event.data.store
+    store, origin = event.data.store, event.data.origin or _NO_ORIGIN
     texts = {
         "bucket_name": store.bucket_name,
         "object_name": store.object_name,
@@ -218,6 +219,11 @@ def _object_row(event: ImageStoredEvent, instance: Row) -> Row:
         "sha256": store.sha256,
         "wado_internal_endpoint": store.wado_internal_endpoint,
         "wado_external_endpoint": store.wado_external_endpoint,
+        "calling_ae_title": origin.calling_ae_title,
+        "called_ae_title": origin.called_ae_title,
+        "proxy_id": origin.proxy_id,
+        "peer_address": origin.peer_address,
+        "received_at": origin.received_at,
     }
     shared = {name: instance[name] for name in ("source", "rank", "sop_instance_uid")}
     return (

@@ -45,8 +45,12 @@ PLACE = (
     "size",
     "header_size",
     "sha256",
+    "calling_ae_title",
+    "called_ae_title",
+    "proxy_id",
+    "received_at",
 )
-"""The columns of IMAGE rows with the object's location."""
+"""The columns of IMAGE rows with the object's location, and who sent it; not the peer's address."""
 _SERIES_OF_STUDIES = studies.join(series, series.c.study == studies.c.id)
 _JOINED: dict[str, FromClause] = {
     "PATIENT": studies,

@@ -18,6 +18,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData(
@@ -44,6 +45,11 @@ def _text(name: str) -> "Column[str]":
 def _key(name: str) -> "Column[str]":
     """Return the column of a normalized key: empty without value, NULL if SQL can't compare it."""
     return Column(name, Text, nullable=True)
+
+
+def _added_text(name: str) -> "Column[str]":
+    """Return a text column that was added to a table with rows: empty in those."""
+    return Column(name, Text, nullable=False, server_default=text("''"))
 
 
 def _elements() -> "Column[bytes]":
@@ -116,11 +122,17 @@ objects = Table(
     _text("wado_internal_endpoint"),
     _text("wado_external_endpoint"),
     _elements(),
+    _added_text("calling_ae_title"),
+    _added_text("called_ae_title"),
+    _added_text("proxy_id"),
+    _added_text("peer_address"),
+    _added_text("received_at"),
     UniqueConstraint("object_name", "bucket_name", "source"),
     Index(None, "sop_instance_uid", "source"),
 )
 """`elements` are all of the instance's; `size` counts the data set's bytes. `rank` orders objects
-by when they were stored."""
+by when they were stored. `calling_ae_title` and what follows it are the AE that sent the object,
+the proxy that received it and when, empty where that is not known."""
 
 instances = Table(
     "instances",

@@ -18,6 +18,7 @@ from dimse_ingestion.events.contract import (
     Image,
     ImageStored,
     ImageStoredEvent,
+    InstanceOrigin,
     Store,
 )
 
@@ -43,6 +44,7 @@ class _RawImage(msgspec.Struct, rename={"transfer_syntax_uid": "transferSyntaxUI
 class _RawData(msgspec.Struct):
     image: _RawImage
     store: Store
+    origin: InstanceOrigin | None = None
 
 
 class _RawEvent(ImageStoredEvent, frozen=True, rename="lower"):
@@ -109,7 +111,8 @@ def _validated(raw: _RawData) -> ImageStored:
         elements = raw_validation.validate(raw.image.elements)
     except ValueError as wrong:
         raise ValueError(f"The event's data set is impossible: {wrong}.") from None
-    return ImageStored(Image(raw.image.transfer_syntax_uid, elements), raw.store)
+    image = Image(raw.image.transfer_syntax_uid, elements)
+    return ImageStored(image, raw.store, raw.origin)
 
 
 def _other_attributes(event: ImageStoredEvent) -> dict[str, object]:

@@ -37,11 +37,27 @@ class Store(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     header_size: int = 0
 
 
-class ImageStored(msgspec.Struct, frozen=True):
-    """The data of an ImageStoredEvent."""
+class InstanceOrigin(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """The AE that sent the instance, and the proxy that received it.
+
+    `peer_address` is the AE's address as the proxy saw it: it is for operators, and no service
+    that modalities or web clients use answers with it. `received_at` is when the proxy had received
+    the data set, RFC 3339 in UTC.
+    """
+
+    calling_ae_title: str = ""
+    called_ae_title: str = ""
+    proxy_id: str = ""
+    peer_address: str = ""
+    received_at: str = ""
+
+
+class ImageStored(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The data of an ImageStoredEvent; without `origin`, no AE sent the instance, or none known."""
 
     image: Image
     store: Store
+    origin: InstanceOrigin | None = None
 
 
 class ImageStoredEvent(msgspec.Struct, frozen=True, rename="lower", omit_defaults=True):

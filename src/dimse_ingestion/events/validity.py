@@ -8,7 +8,7 @@ import re
 
 from dimse_ingestion.dicom import element_json, uids
 from dimse_ingestion.dicom.raw_items import RawItems
-from dimse_ingestion.events.contract import ImageStoredEvent, Store
+from dimse_ingestion.events.contract import ImageStoredEvent, InstanceOrigin, Store
 
 _LONGEST_KEY = 1024  # bytes of an object's name, as S3 allows
 _LONGEST_NAME = 255  # characters of a provider or bucket
@@ -33,6 +33,8 @@ def check(event: ImageStoredEvent) -> None:
     }.items():
         _check_text(name, text, _LONGEST_TEXT)
     _check_store(store)
+    if event.data.origin is not None:
+        _check_origin(event.data.origin)
     if not uids.is_valid(event.data.image.transfer_syntax_uid.strip(" \0")):
         raise ValueError("The event's transferSyntaxUID is no UID.")
     try:
@@ -63,6 +65,17 @@ def _check_store(store: Store) -> None:
         raise ValueError("The event's size or headerSize is negative or too large.")
     if not _SHA256.fullmatch(store.sha256):
         raise ValueError("The event's sha256 is not in lower-case hexadecimal.")
+
+
+def _check_origin(origin: InstanceOrigin) -> None:
+    for name, text in {
+        "callingAeTitle": origin.calling_ae_title,
+        "calledAeTitle": origin.called_ae_title,
+        "proxyId": origin.proxy_id,
+        "peerAddress": origin.peer_address,
+        "receivedAt": origin.received_at,
+    }.items():
+        _check_text(name, text, _LONGEST_NAME)
 
 
 def _check_text(name: str, text: str, longest: int) -> None:

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from dimse_ingestion.dicom.query_levels import QueryKeys
 from dimse_ingestion.dicom.response_status import commit_status, find_status, store_status
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.events.contract import InstanceOrigin
 from dimse_ingestion.failures import Failure
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
@@ -28,12 +29,14 @@ from dimse_ingestion.transport.protocol.messages import (
     FindMatch,
     FindOpen,
     FindResult,
+    Origin,
     StoreOpen,
     StoreResult,
 )
 
 _LOG = logger(__name__)
 _CANCEL_SEEN_WITHIN = 0.2  # seconds, while no match comes
+_LONGEST_TEXT = 64  # characters of an AE title, an address or a time
 
 
 class Dispatch:
@@ -183,7 +186,23 @@ def _instance(open_: StoreOpen) -> Instance:
         transfer_syntax_uid=open_.transfer_syntax_uid,
         size=open_.size,
         sha256=open_.sha256,
+        origin=_instance_origin(open_.origin),
     )
+
+
+def _instance_origin(origin: Origin) -> InstanceOrigin:
+    """Return who sent an instance; text from the network must not make the catalogue refuse it."""
+    return InstanceOrigin(
+        calling_ae_title=_printable(origin.calling_ae_title),
+        called_ae_title=_printable(origin.called_ae_title),
+        proxy_id=_printable(origin.proxy_id),
+        peer_address=_printable(origin.peer_address),
+        received_at=_printable(origin.received_at),
+    )
+
+
+def _printable(text: str) -> str:
+    return "".join(each if each.isprintable() else "?" for each in text[:_LONGEST_TEXT])
 
 
 def _record_stored(open_: StoreOpen, stored: Stored) -> StoreResult:

@@ -1,7 +1,8 @@
 """The Prometheus metrics of all services.
 
-A label has few, known values, and never a patient, a UID or a peer. A metric's name begins with the
-service or the package that counts it. Readiness checks are not here (see `probes`).
+A label has few, known values, and never a patient, a UID, or a peer that no setting names. A
+metric's name begins with the service or the package that counts it. Readiness checks are not here
+(see `probes`).
 """
 
 from typing import Any, Self
@@ -61,6 +62,18 @@ proxy_received_bytes = Counter(
     "dimse_proxy_received_bytes_total", "Bytes of data sets received from modalities"
 )
 proxy_matches = Counter("dimse_proxy_matches_total", "C-FIND matches sent to modalities")
+proxy_last_success = Gauge(
+    "dimse_proxy_last_success_timestamp_seconds",
+    "Unix time of the last C-STORE answered 0000, by calling AE title (those of the setting "
+    "modalities; all others together are other)",
+    ["calling_ae_title"],
+)
+proxy_silent_after = Gauge(
+    "dimse_proxy_silent_after_timestamp_seconds",
+    "Unix time at which a modality has sent nothing for its expectedEvery, counted from the last "
+    "success or the proxy's start, by calling AE title",
+    ["calling_ae_title"],
+)
 
 # spooling
 spool_memory_bytes = Gauge("dimse_spool_memory_bytes", "Bytes of data sets held in memory")

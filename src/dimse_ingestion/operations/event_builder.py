@@ -14,7 +14,13 @@ from dimse_ingestion.dicom.contexts import NON_PATIENT
 from dimse_ingestion.dicom.elements import SOP_CLASS_UID, SOP_INSTANCE_UID, Element, by_tag
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
-from dimse_ingestion.events.contract import Image, ImageStored, ImageStoredEvent, Store
+from dimse_ingestion.events.contract import (
+    Image,
+    ImageStored,
+    ImageStoredEvent,
+    InstanceOrigin,
+    Store,
+)
 from dimse_ingestion.observability import tracing
 
 _REQUIRED = {0x0020000D: "Study Instance UID", 0x0020000E: "Series Instance UID"}
@@ -32,13 +38,17 @@ class StorageSpace:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """An instance to store, as announced; `size` in bytes, `sha256` in hexadecimal."""
+    """An instance to store, as announced; `size` in bytes, `sha256` in hexadecimal.
+
+    `origin` is the AE that sent it, None if none did.
+    """
 
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
     size: int
     sha256: str
+    origin: InstanceOrigin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,5 +134,9 @@ def stored_event(
         subject=instance.sop_instance_uid,
         time=(stored_at or datetime.now(UTC)).astimezone(UTC).isoformat(),
         traceparent=tracing.traceparent(),
-        data=ImageStored(image=Image(instance.transfer_syntax_uid, elements), store=store),
+        data=ImageStored(
+            image=Image(instance.transfer_syntax_uid, elements),
+            store=store,
+            origin=instance.origin,
+        ),
     )

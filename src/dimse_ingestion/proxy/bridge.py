@@ -7,6 +7,9 @@ arrive as a result with the status to answer (PS3.7 annex C; PS3.4 annexes B and
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import UTC, datetime
+
+from msgspec.structs import replace
 
 from dimse_ingestion.dicom.contexts import is_storage
 from dimse_ingestion.dicom.failure import DimseFailure
@@ -64,6 +67,8 @@ class Bridge:
         self._requester = requester
         self.request_probe: Callable[[], None] = lambda: None
         """Called when an operation failed upstream (see `upstream_probe`)."""
+        self.record_success: Callable[[str], None] = lambda _: None
+        """Called with the calling AE title when a C-STORE was answered with success."""
 
     async def associate(self, request: AssociationRequest) -> Acceptance | Rejection:
         """Decide on an association."""
@@ -103,6 +108,8 @@ class Bridge:
                     message.data_set.abandon()
                 if record.status in _PROBE_STATUSES:
                     self.request_probe()
+                if name == "store" and record.status is Status.SUCCESS:
+                    self.record_success(message.association.request.calling_ae_title)
 
     async def _echo(self, message: Message, record: RequestRecord) -> None:
         request = EchoRequest(operation_id=record.operation_id, origin=_origin(message))
@@ -117,7 +124,7 @@ class Bridge:
         metrics.proxy_received_bytes.inc(sealed.size)
         record.facts |= {"size": sealed.size, "sha256": sealed.sha256}
         result = await self._requester.store(
-            _store_open(message, spooled.operation_id, sealed),
+            _store_open(message, spooled.operation_id, sealed, self._settings.proxy_id),
             spooled,
             deadline=self._settings.operation_timeout,
         )
@@ -217,8 +224,9 @@ def _query_identifier(message: Message) -> bytes:
     return content
 
 
-def _store_open(message: Message, operation_id: str, sealed: Sealed) -> StoreOpen:
+def _store_open(message: Message, operation_id: str, sealed: Sealed, proxy_id: str) -> StoreOpen:
     command = message.command
+    received_at = datetime.now(UTC).isoformat(timespec="milliseconds")
     return StoreOpen(
         operation_id=operation_id,
         sop_class_uid=command.affected_sop_class_uid,
@@ -226,7 +234,7 @@ def _store_open(message: Message, operation_id: str, sealed: Sealed) -> StoreOpe
         transfer_syntax_uid=message.context.transfer_syntax_uid,
         size=sealed.size,
         sha256=sealed.sha256,
-        origin=_origin(message),
+        origin=replace(_origin(message), proxy_id=proxy_id, received_at=received_at),
         move_originator_ae_title=command.move_originator_ae_title,
         move_originator_message_id=command.move_originator_message_id,
     )

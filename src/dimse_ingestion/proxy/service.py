@@ -23,6 +23,7 @@ from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.observability.series import start_series
 from dimse_ingestion.proxy.acceptance import Admission
 from dimse_ingestion.proxy.bridge import Bridge
+from dimse_ingestion.proxy.last_success import LastSuccess
 from dimse_ingestion.proxy.upstream_probe import UpstreamProbe
 from dimse_ingestion.settings import ProxySettings
 from dimse_ingestion.settings.errors import address_mistake, directory_mistake
@@ -81,6 +82,7 @@ async def open_proxy(
             dependencies.requester, settings.ae_title, dependencies.transport_problem
         )
         bridge.request_probe = path.request_probe
+        bridge.record_success = LastSuccess(settings.modalities).record
         listener = dependencies.listener(bridge)
         _add_checks(health, dependencies, spool, path)
         http = f"{settings.http_host}:{settings.http_port}"

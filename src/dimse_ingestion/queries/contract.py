@@ -39,7 +39,8 @@ class Located(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """An instance, and the location of its object in the bucket.
 
     `elements` are all of the instance's. `size` and `sha256` are the data set's, header left out;
-    `header_size` is the byte offset of the data set in the object.
+    `header_size` is the byte offset of the data set in the object. The AE titles, the proxy and
+    when it had received the data set (RFC 3339) are empty where they are not known.
     """
 
     elements: list[Element]
@@ -49,6 +50,10 @@ class Located(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     size: int
     header_size: int
     sha256: str
+    calling_ae_title: str = ""
+    called_ae_title: str = ""
+    proxy_id: str = ""
+    received_at: str = ""
 
 
 class ObjectsDigest(msgspec.Struct, frozen=True):

@@ -87,6 +87,10 @@ class EncodedLocated(msgspec.Struct, frozen=True, kw_only=True, array_like=True)
     size: int
     header_size: int
     sha256: str
+    calling_ae_title: str = ""
+    called_ae_title: str = ""
+    proxy_id: str = ""
+    received_at: str = ""
 
 
 class ObjectNames(msgspec.Struct, frozen=True, rename="camel"):

@@ -10,6 +10,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from dimse_ingestion.settings.modalities import Modalities
 from dimse_ingestion.settings.nats import NatsSettings
 from dimse_ingestion.settings.peers import Peer, Peers
 from dimse_ingestion.settings.state import state_directory
@@ -59,6 +60,9 @@ class ProxySettings(NatsSettings):
     """The accepted storage classes; empty accepts every one, private ones too."""
     transfer_syntaxes: Uids = Field(default=(), validation_alias="DIMSE_TRANSFER_SYNTAXES")
     """The accepted transfer syntaxes; empty accepts every one."""
+
+    modalities: Modalities = Field(default=(), validation_alias="DIMSE_MODALITIES")
+    """The modalities that metrics name, and how often each is expected to send."""
 
     # DICOM TLS
     tls_certificate_path: OptionalFile = Field(

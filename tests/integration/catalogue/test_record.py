@@ -16,9 +16,10 @@ from dimse_ingestion.catalogue.event_rows import EventRows, extract_rows
 from dimse_ingestion.catalogue.record import record
 from dimse_ingestion.catalogue.tables import instances, objects, series, studies
 from dimse_ingestion.dicom.elements import BulkReference, Element
-from dimse_ingestion.events.contract import ImageStoredEvent
+from dimse_ingestion.events.contract import ImageStoredEvent, InstanceOrigin
 from dimse_ingestion.queries.contract import Query
-from tests.catalogue_queries import find_all
+from dimse_ingestion.queries.wire import encode_match
+from tests.catalogue_queries import find_all, located_all
 from tests.instances import event, query, read
 
 
@@ -179,3 +180,16 @@ def test_replicas_record_at_once(database_url: str, engine: Engine) -> None:
     assert (outcomes.count("new"), outcomes.count("known")) == (60, 60)
     assert count(engine, objects) == 60
     assert len(find_all(engine, query("IMAGE"))) == 20
+
+
+def test_who_sent_an_object_is_recorded_and_returned_without_its_address(engine: Engine) -> None:
+    origin = InstanceOrigin("CT1", "DICOM-INGEST", "ward7", "10.1.2.3", "2026-01-02T03:04:05Z")
+    sent = event("a")
+    with_origin = msgspec.structs.replace(sent.data, origin=origin)
+    record(engine, [msgspec.structs.replace(sent, data=with_origin)], "latest")
+    with engine.connect() as connection:
+        assert connection.execute(select(objects.c.peer_address)).scalar_one() == "10.1.2.3"
+    (located,) = located_all(engine, query("IMAGE"))
+    assert (located.calling_ae_title, located.called_ae_title) == ("CT1", "DICOM-INGEST")
+    assert (located.proxy_id, located.received_at) == ("ward7", "2026-01-02T03:04:05Z")
+    assert b"10.1.2.3" not in encode_match(located)

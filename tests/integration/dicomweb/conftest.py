@@ -13,7 +13,7 @@ from pydicom import dcmread
 
 from dimse_ingestion.catalogue import app as catalogue
 from dimse_ingestion.dicomweb import app as dicomweb
-from dimse_ingestion.events.contract import ImageStoredEvent
+from dimse_ingestion.events.contract import ImageStoredEvent, InstanceOrigin
 from dimse_ingestion.operations.composition import Backends, open_backends, storage_space
 from dimse_ingestion.operations.event_builder import Instance
 from dimse_ingestion.operations.store import Stored, Storer
@@ -41,7 +41,7 @@ class Space:
         for each in events:
             await self.backends.sink.accept(each)
 
-    async def store(self, path: Path) -> Stored:
+    async def store(self, path: Path, origin: InstanceOrigin | None = None) -> Stored:
         """Store a file as the ingestion service does."""
         head = dcmread(path, stop_before_pixels=True)
         data_set = data_set_of(path)
@@ -51,6 +51,7 @@ class Space:
             transfer_syntax_uid=str(head.file_meta.TransferSyntaxUID),
             size=len(data_set),
             sha256=sha256(data_set).hexdigest(),
+            origin=origin,
         )
 
         async def chunks() -> AsyncIterator[bytes]:

@@ -9,6 +9,7 @@ from playwright.async_api import Page, expect
 from pydicom import dcmread
 from pydicom.uid import generate_uid
 
+from dimse_ingestion.events.contract import InstanceOrigin
 from tests.instances import event
 from tests.integration.dicomweb.browsing import PHONE, Browsing, browsing, missing
 from tests.integration.dicomweb.conftest import Space, space_in
@@ -21,6 +22,7 @@ pytestmark = [
     pytest.mark.skipif(bool(missing()), reason=missing()),
 ]
 IMAGES = 3
+ORIGIN = InstanceOrigin("CT1", "DICOM-INGEST", "ward7", "10.1.2.3", "2026-01-02T03:04:05Z")
 MARKUP = "<h2>Jane</h2><script>document.title.taken()</script>"
 MULTI_FRAME, NO_IMAGE = "SC_rgb_rle_2frame.dcm", "rtplan.dcm"
 
@@ -43,8 +45,9 @@ def series_in(folder: Path, name: str, patient: str, patient_id: str) -> list[Pa
 async def shown(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Space]:
     folder = tmp_path_factory.mktemp("page")
     async with space_in(folder / "space") as opened:
+        for path in series_in(folder, "CT_small.dcm", "Doe^Jane", "J1"):
+            await opened.store(path, ORIGIN)
         for path in (
-            *series_in(folder, "CT_small.dcm", "Doe^Jane", "J1"),
             *series_in(folder, "MR_small.dcm", MARKUP, "M1"),
             FILES[MULTI_FRAME],
             FILES[NO_IMAGE],
@@ -156,6 +159,21 @@ async def test_an_instance_without_an_image_has_a_notice(shown: Space, browser: 
     await opened_at(page, str(dcmread(FILES[NO_IMAGE]).PatientID))
     await expect(page.get_by_text("This is no image")).to_be_visible()
     await expect(page.get_by_role("button", name="Apply")).to_be_hidden()
+
+
+async def test_a_series_has_who_sent_it_where_that_is_known(
+    shown: Space, browser: Browsing
+) -> None:
+    page = browser.page
+    await page.goto(shown.address)
+    await opened_at(page, "J1")
+    await expect(page.locator("#origin")).to_have_text(
+        "Received from CT1 by proxy ward7, 2026-01-02 03:04 UTC"
+    )
+    await page.get_by_role("link", name="All studies").click()
+    await opened_at(page, "M1")
+    await width_of_picture(page)
+    await expect(page.locator("#origin")).to_have_text("")
 
 
 async def test_a_name_with_markup_is_shown_as_text(shown: Space, browser: Browsing) -> None:

@@ -14,8 +14,14 @@ from cloudevents.core.bindings.http import (
 )
 from cloudevents.core.v1.event import CloudEvent
 
+from dimse_ingestion.dicom.elements import element
 from dimse_ingestion.events.cloudevents import CONTENT_TYPE, decode, encode
-from dimse_ingestion.events.contract import ImageStoredEvent
+from dimse_ingestion.events.contract import (
+    Image,
+    ImageStored,
+    ImageStoredEvent,
+    InstanceOrigin,
+)
 from tests.unit.events.examples import event
 
 STRUCTURED = {"content-type": f"{CONTENT_TYPE}; charset=utf-8"}
@@ -113,3 +119,20 @@ def test_no_value_of_the_body_is_repeated() -> None:
 
 def test_the_same_event_is_the_same_bytes() -> None:
     assert encode(event()) == encode(msgspec.structs.replace(event()))
+
+
+@pytest.mark.parametrize("size", [100, 300_000])
+def test_the_sender_of_an_instance_is_an_addition_to_the_data(size: int) -> None:
+    origin = InstanceOrigin("CT1", "DICOM-INGEST", "ward7", "10.1.2.3", "2026-01-02T03:04:05Z")
+    data = event().data
+    long = Image(data.image.transfer_syntax_uid, [element(0x00104000, "LT", "x" * size)])
+    sent = msgspec.structs.replace(event(), data=ImageStored(long, data.store, origin))
+    assert decode(STRUCTURED, encode(sent)) == sent
+    assert json.loads(encode(sent))["data"]["origin"] == {
+        "callingAeTitle": "CT1",
+        "calledAeTitle": "DICOM-INGEST",
+        "proxyId": "ward7",
+        "peerAddress": "10.1.2.3",
+        "receivedAt": "2026-01-02T03:04:05Z",
+    }
+    assert "origin" not in json.loads(encode(event()))["data"]

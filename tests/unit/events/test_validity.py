@@ -4,7 +4,12 @@ import msgspec
 import pytest
 
 from dimse_ingestion.dicom.elements import BulkReference, Element
-from dimse_ingestion.events.contract import Image, ImageStored, ImageStoredEvent
+from dimse_ingestion.events.contract import (
+    Image,
+    ImageStored,
+    ImageStoredEvent,
+    InstanceOrigin,
+)
 from dimse_ingestion.events.validity import check, is_possible_key
 from tests.unit.events.examples import event
 
@@ -17,6 +22,11 @@ def stored(**fields: object) -> ImageStoredEvent:
     original = event()
     store = msgspec.structs.replace(original.data.store, **fields)
     return changed(data=ImageStored(original.data.image, store))
+
+
+def sent_by(**fields: str) -> ImageStoredEvent:
+    data = event().data
+    return changed(data=msgspec.structs.replace(data, origin=InstanceOrigin(**fields)))
 
 
 def of(element: Element) -> ImageStoredEvent:
@@ -35,6 +45,7 @@ def nested(depth: int) -> Element:
 def test_ordinary_events_pass() -> None:
     check(event())
     check(stored(sha256="", size=0, object_name="é %#?[]/ü"))
+    check(sent_by(calling_ae_title="CT1", peer_address="fe80::1%eth0"))
     check(of(nested(64)))
     check(of(Element("7FE0", "0010", "OB", bulk=BulkReference(0, 9, (0, 9)))))
 
@@ -52,6 +63,8 @@ def test_ordinary_events_pass() -> None:
         (stored(size=2**63), "size or headerSize"),
         (stored(header_size=2**31), "size or headerSize"),
         (stored(sha256="AB"), "sha256"),
+        (sent_by(calling_ae_title="CT\0"), "callingAeTitle has"),
+        (sent_by(peer_address="1" * 256), "peerAddress has"),
         (
             changed(data=ImageStored(Image("no uid", []), event().data.store)),
             "transferSyntaxUID is no UID",

@@ -6,12 +6,14 @@ from collections.abc import AsyncGenerator, Iterator
 
 import pytest
 import structlog
+from msgspec.structs import replace
 from prometheus_client import REGISTRY
 
 from dimse_ingestion.dicom import encoder, uids
 from dimse_ingestion.dicom.elements import Element, element
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.events.contract import InstanceOrigin
 from dimse_ingestion.failures import Unavailable
 from dimse_ingestion.ingestion.dispatch import Dispatch
 from dimse_ingestion.observability import logging
@@ -138,6 +140,26 @@ async def test_the_result_of_a_store_has_key_size_digest_and_event() -> None:
     assert result.key in storage.bucket.objects
     assert (result.size, result.sha256) == (len(content), announced(content).sha256)
     assert [result.event] == storage.events
+
+
+async def test_the_event_has_who_sent_the_instance() -> None:
+    storage, content = space(), data_set()
+    sender = replace(
+        ORIGIN,
+        calling_ae_title="CT\x07" + "1" * 80,
+        peer_address="10.1.2.3",
+        proxy_id="ward7",
+        received_at="2026-01-02T03:04:05.678+00:00",
+    )
+    await dispatch(storage).store(replace(store_open(content), origin=sender), chunks(content))
+    (event,) = storage.sink.accepted
+    assert event.data.origin == InstanceOrigin(
+        calling_ae_title="CT?" + "1" * 61,
+        called_ae_title="DICOM-INGEST",
+        proxy_id="ward7",
+        peer_address="10.1.2.3",
+        received_at="2026-01-02T03:04:05.678+00:00",
+    )
 
 
 async def test_an_existing_instance_is_a_duplicate_and_a_new_one_is_none() -> None:

@@ -1,6 +1,7 @@
 import asyncio
 import hashlib
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -49,7 +50,7 @@ class House:
     """A bridge between fakes."""
 
     def __init__(self, directory: Path, **changed: object) -> None:
-        settings = proxy_settings(**changed)
+        settings = proxy_settings(**{"proxy_id": "ward7"} | changed)
         self.spool = Spool(directory, Limits(disk=8 * 2**20))
         self.spool.prepare()
         self.requester = FakeRequester()
@@ -58,6 +59,8 @@ class House:
             spool_problem=lambda: self.spool.problem,
         )
         self.bridge = Bridge(settings, admission, self.spool, self.requester)
+        self.successes: list[str] = []
+        self.bridge.record_success = self.successes.append
 
     async def answered(
         self,
@@ -137,8 +140,11 @@ async def test_a_c_store_is_carried_whole_and_answered_with_its_result(house: Ho
     assert (open_.move_originator_ae_title, open_.move_originator_message_id) == ("WS", 3)
     assert (open_.origin.calling_ae_title, open_.origin.message_id) == ("CT1", 7)
     assert (open_.origin.peer_address, open_.origin.association_id) == ("10.1.2.3", "a1")
+    assert open_.origin.proxy_id == "ward7"
+    assert datetime.fromisoformat(open_.origin.received_at).utcoffset() == timedelta(0)
     assert house.requester.carried == [DATA_SET]
     assert house.requester.deadlines == [50.0]
+    assert house.successes == ["CT1"]
 
 
 async def test_the_reason_of_a_failed_c_store_comes_back_short_and_in_ascii(house: House) -> None:
@@ -150,6 +156,7 @@ async def test_the_reason_of_a_failed_c_store_comes_back_short_and_in_ascii(hous
     assert status is Status.OUT_OF_RESOURCES
     assert comment.startswith("The bucket schl?ft: x")
     assert len(comment) == 64
+    assert not house.successes
 
 
 @pytest.mark.parametrize(

@@ -195,7 +195,16 @@ def located(number: int) -> Located:
         size=1000,
         header_size=300,
         sha256="ab" * 32,
+        calling_ae_title="CT1",
+        proxy_id="ward7",
     )
+
+
+def test_an_object_of_a_former_catalogue_has_no_sender() -> None:
+    *fields, _, _, _, _ = json.loads(wire.encode_match(located(0)))
+    body = json.dumps(fields).encode() + b"\n" + wire.encode_end(1)
+    (read_object,) = wire.object_reader().feed(body)
+    assert read_object == msgspec.structs.replace(located(0), calling_ae_title="", proxy_id="")
 
 
 def test_objects_have_a_path_of_their_own() -> None:

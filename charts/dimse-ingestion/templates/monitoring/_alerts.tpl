@@ -104,6 +104,12 @@
   severity: warning
   summary: A modality is refused.
   todo: The log line "Association rejected." says why.
+- alert: DimseProxyModalitySilent
+  component: proxy
+  expr: max by (calling_ae_title) (dimse_proxy_silent_after_timestamp_seconds{OF}) < time()
+  severity: warning
+  summary: A modality has sent nothing for longer than its expectedEvery.
+  todo: Test its connection by a C-ECHO from its console; see the log for "Association rejected." with its AE title, then its own queue. Correct expectedEvery in proxy.settings.modalities if it is idle by plan.
 - alert: DimseProxySpoolFull
   component: proxy
   expr: sum(increase(dimse_spool_refused_total{OF}[10m])) > 0

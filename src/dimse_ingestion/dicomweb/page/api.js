@@ -26,6 +26,11 @@ export async function query(path, parameters, signal) {
   return { matches, isMore, total: total === null ? null : Number(total) };
 }
 
+/** Fetch a JSON object. */
+export async function object(path, signal) {
+  return (await request(path, {}, "application/json", signal)).json();
+}
+
 /** Fetch an image; return the URL of a blob: revoke it when the image is shown. */
 export async function picture(path, parameters, signal) {
   const answer = await request(path, parameters, "image/jpeg", signal);

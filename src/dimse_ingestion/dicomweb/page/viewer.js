@@ -2,6 +2,7 @@
 
 import { query } from "./api.js";
 import { byId } from "./building.js";
+import { clearOrigin, showOrigin } from "./origin.js";
 import { counted, number, text, values } from "./reading.js";
 import { forget, rendered } from "./rendering.js";
 
@@ -39,6 +40,7 @@ export function clearViewer() {
   state.instances = [];
   state.isWanted = false;
   byId("viewer").hidden = true;
+  clearOrigin();
   forget();
 }
 
@@ -53,6 +55,8 @@ export async function showSeries(path) {
   byId("image-number").max = state.instances.length;
   byId("image-control").hidden = state.instances.length < 2;
   toImage(0);
+  const [first] = state.instances;
+  if (first) showOrigin(`${path}/instances/${text(first, "SOPInstanceUID")}`, state.controller.signal);
 }
 
 async function instances(path, signal) {

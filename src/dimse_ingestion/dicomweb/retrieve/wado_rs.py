@@ -33,7 +33,7 @@ from dimse_ingestion.dicomweb.http.multipart_writer import (
 )
 from dimse_ingestion.dicomweb.http.problems import Problem
 from dimse_ingestion.dicomweb.http.urls import BASE_PATH, resource
-from dimse_ingestion.dicomweb.retrieve import bulk_data, frames, rendered, wado_uri
+from dimse_ingestion.dicomweb.retrieve import bulk_data, frames, origin, rendered, wado_uri
 from dimse_ingestion.dicomweb.retrieve.context import (
     RetrieveContext,
     caching_headers,
@@ -65,7 +65,7 @@ def routes(context: ServiceContext) -> Iterable[BaseRoute]:
     for path in (_STUDY, _SERIES):
         yield Route(path, handlers.study_or_series, methods=["GET"])
     yield Route(_INSTANCE, handlers.instance, methods=["GET"])
-    for service in (frames, bulk_data, rendered, wado_uri):
+    for service in (frames, bulk_data, rendered, origin, wado_uri):
         yield from service.routes(retrieve_context)
 
 

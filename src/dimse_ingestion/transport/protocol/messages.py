@@ -11,7 +11,11 @@ MOST_REFERENCES = 100
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Identify the requesting AE as the proxy saw it; no field names a patient."""
+    """Identify the requesting AE as the proxy saw it; no field names a patient.
+
+    `proxy_id` is the proxy's, and `received_at` when it had received the data set, RFC 3339 in UTC;
+    proxies of former releases send neither.
+    """
 
     calling_ae_title: str
     called_ae_title: str
@@ -20,6 +24,8 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     implementation_version_name: str = ""
     association_id: str = ""
     message_id: int = 0
+    proxy_id: str = ""
+    received_at: str = ""
 
 
 class StoreOpen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
