@@ -10,7 +10,7 @@ COVERAGE ?= --cov --cov-report=
 # only one that was asked for in so many words: a KUBECONFIG of the shell's may be a hospital's
 CHOSEN_CLUSTER := $(if $(filter command line,$(origin KUBECONFIG)),$(KUBECONFIG))
 
-.PHONY: help demo test lint unit chart chart-documents docs integration fuzz e2e image up down status bench environment s3-servers api-server helm clean
+.PHONY: help demo test lint unit chart chart-documents docs integration fuzz e2e image up down status bench faults soak environment s3-servers api-server helm clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,7 +20,7 @@ demo: .venv/.locked ## Send real images through the whole system, look them up a
 
 test: lint unit chart integration fuzz ## Lint, unit, chart, integration and conformance tests, a minute of fuzzing
 
-lint: .venv/.locked ## ruff, mypy over src, harness, benchmarks and tests, import contracts
+lint: .venv/.locked ## ruff, mypy over src, harness, benchmarks, faults and tests, import contracts
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy
@@ -62,6 +62,12 @@ status: .venv/.locked ## Print the state of that cluster and its addresses
 
 bench: .venv/.locked ## Measure against DCMTK, pynetdicom and Orthanc; ONLY=ROW some rows, LONG=1 more, SHORT=1 in seconds
 	$(RUN) python -m benchmarks $(if $(ONLY),--only "$(ONLY)") $(if $(LONG),--long) $(if $(SHORT),--short)
+
+faults: .venv/.locked ## Break one service, server or disk at a time under load, and count what is lost; ONLY=FAULT some
+	$(RUN) python -m faults $(if $(ONLY),--only "$(ONLY)")
+
+soak: .venv/.locked ## Load all services for MINUTES=30, and compare memory, descriptors, threads and tasks
+	$(RUN) python -m faults.soak --minutes $(or $(MINUTES),30)
 
 environment: .venv/.locked ## Only prepare what the other commands run in
 

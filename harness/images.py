@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from harness import registries
+from harness import bill_of_materials, registries
 from harness.airgap import building, images, pins
 from harness.airgap.progress import Progress
 from harness.commands import Say, Unusable, output, print_line, succeeds
@@ -240,7 +240,9 @@ def main(
 ) -> None:
     """Build the product's image."""
     try:
-        typer.echo(product_image(print_line, base, extras, anew=anew))
+        image = product_image(print_line, base, extras, anew=anew)
+        bill = bill_of_materials.write(image.partition(":")[0], extras)
+        typer.echo(f"its bill of materials: {bill.relative_to(_PROJECT)}\n{image}")
     except Unusable as error:
         typer.echo(str(error), err=True)
         sys.exit(1)

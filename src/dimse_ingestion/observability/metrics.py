@@ -40,6 +40,8 @@ class Histogram(_ResolvedLabels, prometheus_client.Histogram):
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100)
 
+event_loop_tasks = Gauge("dimse_event_loop_tasks", "Tasks of the event loop that have not ended")
+
 # proxy
 proxy_associations = Gauge("dimse_proxy_associations", "Associations open now")
 proxy_association_requests = Counter(

@@ -17,6 +17,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.observability.metrics import event_loop_tasks
 
 _LOG = logger(__name__)
 Check = Callable[[], str | Awaitable[str]]
@@ -104,6 +105,7 @@ def routes(health: Health) -> list[Route]:
         return _readiness(await health.problems())
 
     async def metrics(_: Request) -> Response:
+        event_loop_tasks.set(len(asyncio.all_tasks()))
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     return [Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics)]
