@@ -16,7 +16,9 @@ def refusal_response(refusal: Exception) -> Response:
     if isinstance(refusal, BodyTooLong):
         return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(refusal))
     if isinstance(refusal, Failure):
-        return problem(HTTPStatus.SERVICE_UNAVAILABLE, refusal.comment)
+        later = refusal.transient
+        status = HTTPStatus.SERVICE_UNAVAILABLE if later else HTTPStatus.UNPROCESSABLE_ENTITY
+        return problem(status, refusal.comment)
     return problem(HTTPStatus.BAD_REQUEST, str(refusal))
 
 

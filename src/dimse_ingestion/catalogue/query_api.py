@@ -109,10 +109,11 @@ class QueryApi:
         summarize: Callable[[Engine, Query, str, float], _Summary],
         encode: Callable[[_Summary], bytes],
     ) -> Response:
-        engine, timeout = self._database.engine, self._settings.query_timeout
+        timeout = self._settings.query_timeout
         loop = asyncio.get_running_loop()
         try:
             source, query = await self._read_query(request)
+            engine = self._database.engine
             summary = await loop.run_in_executor(
                 self._readers, summarize, engine, query, source, timeout
             )

@@ -17,7 +17,7 @@ from dimse_ingestion.failures import Failure, Unavailable
 from dimse_ingestion.observability import metrics, tracing
 from dimse_ingestion.queries.contract import Located, ObjectsDigest, Query
 from dimse_ingestion.queries.line_memory import Budget, LineMemory
-from dimse_ingestion.queries.summary_codec import decode_count, decode_digest
+from dimse_ingestion.queries.summary_codec import decode_count, decode_digest, decode_refusal
 from dimse_ingestion.queries.wire import (
     COUNT,
     DIGEST,
@@ -131,6 +131,8 @@ class HttpQueryClient:
         with self._failures.mapped(self._timeout):
             async with self._request(path, encode_query(query), "application/json") as answer:
                 status, body = answer.status, await answer.read()
+        if status == HTTPStatus.UNPROCESSABLE_ENTITY:
+            raise decode_refusal(body)
         if not is_success(status):
             raise self._failures.refusal(status)
         try:

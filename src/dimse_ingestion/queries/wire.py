@@ -200,6 +200,8 @@ def decode_names(body: bytes) -> ObjectNames:
         names = element_json.decode(_names, body, _MOST_STRUCTURES)
     except ValueError as wrong:
         raise ValueError(f"The list of names is malformed: {wrong}.") from None
+    if "\0" in names.bucket_name or any("\0" in each for each in names.object_names):
+        raise ValueError("The list of names is malformed: a name contains a NUL character.")
     if len(names.object_names) > MOST_NAMES:
         raise ValueError(f"The list has more than {MOST_NAMES} names: send fewer at once.")
     return names

@@ -17,11 +17,12 @@ from dimse_ingestion.catalogue.app import running
 from dimse_ingestion.catalogue.database import open_engine
 from dimse_ingestion.catalogue.migrate import upgrade
 from dimse_ingestion.catalogue.record import record
-from dimse_ingestion.dicom.elements import Element
+from dimse_ingestion.dicom.elements import Element, element
 from dimse_ingestion.events.batch_codec import BATCH_TYPE
 from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encode
 from dimse_ingestion.events.http_sink import HttpSink
 from dimse_ingestion.failures import Invalid, LimitExceeded, Refused, Unavailable
+from dimse_ingestion.queries import wire
 from dimse_ingestion.queries.contract import ObjectsDigest, Query
 from dimse_ingestion.queries.http_client import HttpQueryClient
 from dimse_ingestion.settings import CatalogueSettings, ConfigurationMistake
@@ -154,6 +155,55 @@ async def test_an_invalid_key_ends_in_a900(client: httpx2.AsyncClient) -> None:
     assert not failure.value.transient
 
 
+async def test_an_invalid_key_of_matches_to_count_is_not_retried(
+    client: httpx2.AsyncClient,
+) -> None:
+    catalogue = HttpQueryClient(str(client.base_url), PROVIDER)
+    with pytest.raises(Invalid, match=r"^Key \(0008,0020\) is no value") as failure:
+        await catalogue.count(query("STUDY", StudyDate="yesterday"))
+    await catalogue.close()
+    assert not failure.value.transient
+
+
+NUL_IN_QUERIES = {
+    path: wire.encode_query(Query(scope=scope, keys=[element(tag, vr, value)]))
+    for scope, path in (*wire.PATHS.items(), ("STUDY", wire.COUNT), ("IMAGE", wire.DIGEST))
+    for tag, vr, value in (
+        (0x00100010, "PN", "a\0*"),
+        (0x00100020, "LO", "a\0"),
+        (0x00080061, "CS", "\0"),
+        (0x0020000D, "UI", "1\0"),
+    )
+}
+
+
+@pytest.mark.parametrize("path", NUL_IN_QUERIES)
+async def test_a_key_with_nul_matches_nothing(client: httpx2.AsyncClient, path: str) -> None:
+    answer = await client.post(f"{path}?source=a", content=NUL_IN_QUERIES[path])
+    assert answer.status_code == 200
+    assert answer.json().get("count", 0) == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/query/missing?source=a", b'{"bucketName":"a\\u0000","objectNames":["a"]}'),
+        ("/query/missing?source=a", b'{"bucketName":"a","objectNames":["a","b\\u0000"]}'),
+        ("/query/missing?source=%00", b'{"bucketName":"a","objectNames":["a"]}'),
+        ("/query/studies?source=a%00", b'{"scope":"STUDY","queryAttributes":[]}'),
+        ("/query/count?source=a%00", b'{"scope":"STUDY","queryAttributes":[]}'),
+        (
+            "/query/studies?source=a",
+            b'{"scope":"STUDY","queryAttributes":[],"newestFirst":true,"after":"1\\u0000"}',
+        ),
+        ("/query/studies?source=a", b'{"scope":"STUDY\\u0000","queryAttributes":[]}'),
+    ],
+)
+async def test_nul_in_a_name_is_refused(client: httpx2.AsyncClient, path: str, body: bytes) -> None:
+    answer = await client.post(path, content=body)
+    assert answer.status_code == 400, answer.text
+
+
 async def test_too_many_matches_end_in_a700_not_in_memory(
     client: httpx2.AsyncClient, database_url: str
 ) -> None:
@@ -262,6 +312,9 @@ async def test_the_catalogue_waits_for_its_database(server: PostgreSQL, tmp_path
         await ready(client, 503, "can't be reached")
         answer = await client.post("/events", content=encode(event("a")), headers=HEADERS)
         assert answer.status_code == 503
+        for path, scope in ((wire.COUNT, "STUDY"), (wire.DIGEST, "IMAGE")):
+            answer = await client.post(f"{path}?source=a", content=wire.encode_query(query(scope)))
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
         with pytest.raises(Unavailable, match="can't be reached") as failure:
             await find(client, query("STUDY"))
         assert failure.value.transient

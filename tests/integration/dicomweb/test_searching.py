@@ -248,6 +248,14 @@ async def test_the_pages_of_studies_are_linked_with_the_newest_first(tmp_path: P
         assert study_uids(offset) == ["1.2", "1.1"]
 
 
+async def test_a_total_of_an_invalid_key_is_400_however_many_results_are_wanted(
+    two_studies: Space,
+) -> None:
+    for limit in (0, 1):
+        answer = await two_studies.client.get(f"/studies?limit={limit}&total=true&StudyDate=x")
+        assert (answer.status_code, "(0008,0020)" in answer.text) == (400, True)
+
+
 async def test_the_pages_of_instances_are_linked_by_their_offset(two_studies: Space) -> None:
     answer = await two_studies.client.get("/instances?limit=3")
     [last] = (await two_studies.client.get(answer.links["next"]["url"])).json()
