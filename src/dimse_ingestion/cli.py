@@ -21,15 +21,26 @@ app = typer.Typer(
 )
 
 _REGISTRY = "https://registry.npmjs.org"
+
+
+def _path(value: str | Path) -> Path:
+    """Return an option's path; an empty one, as of an unset variable, would mean this folder."""
+    if not str(value).strip():
+        raise typer.BadParameter("it is empty: give a path.")
+    return Path(value)
+
+
 _Config = Annotated[
-    Path | None, typer.Option(help="proxy.yaml: the settings as keys; the environment wins.")
+    Path | None,
+    typer.Option(parser=_path, help="proxy.yaml: the settings as keys; the environment wins."),
 ]
 
 
 @app.command()
 def demo(
     data: Annotated[
-        Path | None, typer.Option(help="Keep bucket, catalogue and log in this folder.")
+        Path | None,
+        typer.Option(parser=_path, help="Keep bucket, catalogue and log in this folder."),
     ] = None,
 ) -> None:
     """Send real images through the whole system, query them, and prove that all arrived."""
@@ -42,9 +53,9 @@ def demo(
 
 @app.command()
 def standalone(
-    data: Annotated[Path, typer.Option(help="bucket/, catalogue.db and spool/.")] = Path(
-        "dimse-data"
-    ),
+    data: Annotated[
+        Path, typer.Option(parser=_path, help="bucket/, catalogue.db and spool/.")
+    ] = Path("dimse-data"),
     dimse_port: Annotated[
         int, typer.Option(min=0, max=65535, envvar="DIMSE_PORT", help="0 = any free one.")
     ] = 11112,

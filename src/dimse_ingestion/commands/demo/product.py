@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Timer
+from typing import BinaryIO
+
+from dimse_ingestion.settings.errors import directory_mistake
 
 _READY = re.compile(
     r"^ready dimse=(?P<title>.+)@(?P<host>[^@ ]+):(?P<port>\d+) http=(?P<http>\S+)$"
@@ -38,16 +41,23 @@ def running(data: Path) -> Iterator[Product]:
     """Run the product on free ports within the block, with its data in `data`.
 
     Raises RuntimeError, with the last log lines, when it isn't ready in 60 seconds or does not
-    stop cleanly.
+    stop cleanly; ConfigurationMistake when nothing can be written there.
     """
-    data.mkdir(parents=True, exist_ok=True)
     log = data / "standalone.log"
-    with log.open("ab") as lines:
+    with _opened_log(log) as lines:
         process = _start(data, lines.fileno())
         try:
             yield _ready(process, data, log)
         finally:
             _stop(process, log)
+
+
+def _opened_log(log: Path) -> BinaryIO:
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        return log.open("ab")
+    except OSError as error:
+        raise directory_mistake("--data", str(log.parent), error) from None
 
 
 def _start(data: Path, log: int) -> subprocess.Popen[str]:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dimse_ingestion.settings import ConfigurationMistake
+from dimse_ingestion.settings.errors import directory_mistake
 
 _LOCK = "standalone.lock"
 
@@ -22,7 +23,7 @@ def lock_folder(data: Path) -> Iterator[None]:
         data.mkdir(parents=True, exist_ok=True)
         lock = os.open(data / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise ConfigurationMistake([f"--data: {data} can't be used: {error.strerror}."]) from None
+        raise directory_mistake("--data", str(data), error) from None
     try:
         _take(lock, data)
         yield

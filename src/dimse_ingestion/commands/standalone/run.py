@@ -6,7 +6,6 @@ stop in the reverse order, so that each can finish its work.
 
 import asyncio
 import secrets
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from dimse_ingestion.catalogue import app as catalogue
 from dimse_ingestion.commands.standalone.advertised_host import advertised_host
 from dimse_ingestion.commands.standalone.embedded_nats import EmbeddedNats
 from dimse_ingestion.commands.standalone.folder_lock import lock_folder
+from dimse_ingestion.commands.standalone.ports import check_ports, free_port
 from dimse_ingestion.commands.standalone.viewer import fetch_viewer
 from dimse_ingestion.dicomweb import app as dicomweb
 from dimse_ingestion.ingestion import app as ingestion
@@ -33,7 +33,6 @@ from dimse_ingestion.settings import (
     IngestionSettings,
     ProxySettings,
 )
-from dimse_ingestion.settings.errors import address_mistake
 from dimse_ingestion.settings.types import check_host
 
 _LOG = logger(__name__)
@@ -115,7 +114,8 @@ async def opened(options: Standalone, viewer: Path | None = None) -> AsyncIterat
         check_host(options.host)
     except ValueError as wrong:
         raise ConfigurationMistake([f"--host: {wrong}"]) from None
-    http_port = options.http_port or _free_port(options.host)
+    http_port = options.http_port or free_port(options.host)
+    check_ports(options.host, {"DICOMWEB_HTTP_PORT": http_port, "DIMSE_PORT": options.dimse_port})
     http = f"http://{_in_url(advertised_host(options.host))}:{http_port}"
     async with AsyncExitStack() as stack:
         stack.enter_context(lock_folder(data))
@@ -150,17 +150,6 @@ async def _announce_ready(services: RunningServices) -> None:
     host, port = services.proxy.address
     dimse = f"dimse={services.proxy.ae_title}@{advertised_host(host)}:{port}"
     print(f"ready {dimse} http={services.http}", flush=True)  # noqa: T201 - is the interface
-
-
-def _free_port(host: str) -> int:
-    """Return a free port: events contain DICOMweb's URL before it listens."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        with socket.create_server((host, 0), family=family) as listening:
-            port: int = listening.getsockname()[1]
-            return port
-    except OSError as error:
-        raise address_mistake("--host", host, error) from None
 
 
 def _in_url(host: str) -> str:
