@@ -6,6 +6,7 @@ one for each statement. The URL chooses SQLite or PostgreSQL. Tables are in `tab
 """
 
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -14,20 +15,16 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnectionInTime
 
+from dimse_ingestion.catalogue.database_url import parse_database_url
 from dimse_ingestion.catalogue.sqlite_file import OpenFile, create_private
 from dimse_ingestion.failures import Unavailable
 from dimse_ingestion.observability.logging import logger
 
 _LOG = logger(__name__)
-_DRIVERS = {
-    "sqlite+aiosqlite": "sqlite",
-    "postgresql": "postgresql+psycopg",
-    "postgres": "postgresql+psycopg",
-}
 _WRITERS_LOCK = 0x44494D53  # key of the advisory lock of this catalogue's writers; any number
 _LOCK_TIMEOUT = 10  # seconds for a lock, a connection from the pool, a reply on a dead connection
 _RETRY_INTERVAL = 0.02  # seconds until a busy SQLite is tried again
@@ -50,28 +47,20 @@ _POSTGRESQL = {
 }
 
 
-def open_engine(url: str, connections: int = 10) -> Engine:
-    """Return an engine, not connected yet.
+def open_engine(url: str, connections: int = 10, *, read_only: bool = False) -> Engine:
+    """Return an engine, not connected yet; a `read_only` one leaves a SQLite file as it is.
 
     Raises ValueError with a sentence, without the URL's password, when the URL is invalid.
     """
+    parsed = parse_database_url(url)
     try:
-        parsed = make_url(url)
-        parsed = parsed.set(drivername=_DRIVERS.get(parsed.drivername, parsed.drivername))
-        return _engine(parsed, max(connections, _LEAST_CONNECTIONS))
-    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError, ValueError) as wrong:
-        raise ValueError(
-            "DATABASE_URL is no database this catalogue knows: give "
-            "postgresql+psycopg://user:password@host/name or sqlite:////path/catalogue.db."
-        ) from wrong
+        return _engine(parsed, max(connections, _LEAST_CONNECTIONS), read_only=read_only)
+    except (ArgumentError, ModuleNotFoundError, TypeError, ValueError) as wrong:
+        raise ValueError("DATABASE_URL can't be used: correct its options after `?`.") from wrong
 
 
-def _engine(url: URL, connections: int) -> Engine:
+def _engine(url: URL, connections: int, *, read_only: bool) -> Engine:
     sqlite = url.drivername == "sqlite"
-    if not url.database or url.drivername not in ("sqlite", "postgresql+psycopg"):
-        raise ValueError(url.drivername)
-    if sqlite and ":memory:" in url.database:
-        raise ValueError("A catalogue in memory would lose events that it has accepted.")
     engine = create_engine(
         url,
         pool_size=connections,
@@ -81,7 +70,7 @@ def _engine(url: URL, connections: int) -> Engine:
         hide_parameters=True,
         connect_args={"timeout": _LOCK_TIMEOUT} if sqlite else _POSTGRESQL,
     )
-    if sqlite:
+    if sqlite and not read_only:
         path = _sqlite_path(url)
         event.listen(engine, "do_connect", lambda *_: create_private(Path(path)))
         event.listen(engine, "connect", lambda each, record: _prepare_sqlite(each, record, path))
@@ -90,7 +79,7 @@ def _engine(url: URL, connections: int) -> Engine:
 
 
 def _sqlite_path(url: URL) -> str:
-    """Return the file's path, also of a SQLite URI (`file:…?uri=true`)."""
+    """Return the path of a SQLite URL's file, also of a SQLite URI (`file:…?uri=true`)."""
     return str(url.database).removeprefix("file:")
 
 
@@ -175,15 +164,35 @@ def read_connection(engine: Engine, timeout: float, cancelled: Event) -> Iterato
             driver.set_progress_handler(None, 0)
 
 
+def missing_file(engine: Engine) -> Path | None:
+    """Return the SQLite file that does not exist yet; None when it does, or is PostgreSQL's."""
+    if engine.dialect.name != "sqlite":
+        return None
+    path = Path(_sqlite_path(engine.url))
+    return None if path.exists() else path
+
+
+def probe(engine: Engine) -> None:
+    """Raise Unavailable when the database can't be reached or written; it may have no tables."""
+    with database_errors(), engine.connect() as connection:
+        sqlite = connection.dialect.name == "sqlite"
+        connection.execute(text("SELECT count(*) FROM sqlite_master" if sqlite else "SELECT 1"))
+        _check_writable(connection)
+
+
 def check(engine: Engine) -> None:
     """Raise Unavailable when the database can't be read, or is read-only."""
     with database_errors(), engine.connect() as connection:
         connection.execute(text("SELECT 1 FROM objects WHERE id < 0"))
         _check_in_place(connection)
-        if connection.dialect.name == "postgresql":
-            read_only = connection.execute(text("SHOW transaction_read_only")).scalar() == "on"
-        else:
-            read_only = not os.access(_sqlite_path(engine.url), os.W_OK)
+        _check_writable(connection)
+
+
+def _check_writable(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        read_only = connection.execute(text("SHOW transaction_read_only")).scalar() == "on"
+    else:
+        read_only = not os.access(_sqlite_path(connection.engine.url), os.W_OK)
     if read_only:
         raise Unavailable(_KNOWN["readonly"])
 
@@ -203,6 +212,11 @@ def database_errors() -> Iterator[None]:
         raise Unavailable(f"The database's file can't be used: {error.strerror}.") from error
 
 
+_WRONG_OPTION = re.compile(
+    r'(?:invalid |connection option "|configuration parameter "|for parameter "|definition of )'
+    r'(\w+)(?: value: |" ?$|": | ".*" not found)'
+)
+"""Messages of libpq and PostgreSQL about an option of a connection; the group is its name."""
 _KNOWN = {
     "locked": "The catalogue's database is locked.",
     "lock timeout": "The catalogue's database is locked.",
@@ -221,6 +235,13 @@ _KNOWN = {
     "not a database": "The catalogue's file is no database: move it away, then reindex.",
     "malformed": "The catalogue's file is damaged: move it away, then reindex.",
     "unable to open": "The catalogue's database file can't be opened.",
+    "resolve host": "The catalogue's database server has an unknown name: correct DATABASE_URL.",
+    "root certificate": "The file of DATABASE_URL's sslrootcert can't be read.",
+    "does not support ssl": "The catalogue's database has no TLS, but DATABASE_URL requires it.",
+    "certificate verify failed": "The certificate of the catalogue's database is not verified.",
+    "pg_hba": "The catalogue's database refuses this user or host: allow it in pg_hba.conf.",
+    "fatal:  database": "The database that DATABASE_URL names does not exist: create it.",
+    "fatal:  role": "The catalogue's database refused the credential.",
     "connection": "The catalogue's database can't be reached.",
 }
 
@@ -228,6 +249,8 @@ _KNOWN = {
 def _sentence(error: DBAPIError) -> str:
     """Return our sentence for a known error, else its type: its own text may name a patient."""
     lines = str(error.orig).lower().splitlines() or [""]
+    if option := _WRONG_OPTION.search(lines[0]):
+        return f"DATABASE_URL's {option[1]} has a value that PostgreSQL does not accept."
     for word, sentence in _KNOWN.items():
         if word in lines[0]:
             return sentence

@@ -6,6 +6,7 @@ program that reads the catalogue would then take itself for its only user, and d
 this process writes to. See "POSIX Advisory Locks Are Broken By Design" in SQLite's `os_unix.c`.
 """
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +21,30 @@ def create_private(path: Path) -> None:
     """Create the file, empty and with mode 0600, and its folder; leave one that exists."""
     path = path.resolve()
     with _creating:  # no other thread may lock the new file before this closes it
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         try:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         except FileExistsError:
             return
+
+
+def creation_problem(path: Path) -> str:
+    """Return why `create_private` would fail; empty when it would not. Creates nothing."""
+    folder = path.resolve().parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir():
+        return f"{folder} is no folder: give the path of a file in a folder."
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return f"{path} can't be created: this user may not write to {folder}."
+    return ""
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:  # what exists is no folder
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from error
 
 
 @dataclass(frozen=True, slots=True)

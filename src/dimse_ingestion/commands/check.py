@@ -13,6 +13,7 @@ from rich.console import Console
 from sqlalchemy import Engine
 
 from dimse_ingestion.catalogue import database
+from dimse_ingestion.catalogue.sqlite_file import creation_problem
 from dimse_ingestion.commands.report import Report
 from dimse_ingestion.observability import logging
 from dimse_ingestion.operations.composition import open_backends
@@ -120,14 +121,25 @@ async def _check_catalogue(report: Report, _: Path | None) -> None:
     report.ok(f"settings: duplicates {settings.duplicates}")
     await _check_access(report, settings)
     try:
-        engine = database.open_engine(settings.read_database_url())
+        engine = database.open_engine(settings.read_database_url(), read_only=True)
     except (MountedMissing, ValueError) as error:
         report.fail("database", str(error))
         return
     try:
-        await report.check("database", lambda: asyncio.to_thread(_connect, engine), "reached")
+        await _check_database(report, engine)
     finally:
         engine.dispose()
+
+
+async def _check_database(report: Report, engine: Engine) -> None:
+    """Check that the database is reached, or that its SQLite file can be created."""
+    path = database.missing_file(engine)
+    if path is None:
+        await report.check("database", lambda: asyncio.to_thread(database.probe, engine), "reached")
+    elif problem := creation_problem(path):
+        report.fail("database", problem)
+    else:
+        report.ok(f"database: {path} does not exist yet: the catalogue creates it at its start")
 
 
 async def _check_access(report: Report, settings: CatalogueSettings) -> None:
@@ -149,11 +161,6 @@ async def _check_access(report: Report, settings: CatalogueSettings) -> None:
         report.fail("certificate", server_certificate.problem)
     else:
         report.ok("certificate: certificate and key belong together, and are valid now")
-
-
-def _connect(engine: Engine) -> None:
-    with database.database_errors(), engine.connect():
-        pass
 
 
 @asynccontextmanager

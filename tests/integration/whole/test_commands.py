@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -103,10 +104,26 @@ def refused(*arguments: str) -> str:
 
 def test_standalone_refuses_what_it_cannot_use_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "a-file").touch()
-    assert "--data" in refused("--data", str(tmp_path / "a-file"))
+    assert "it is no folder" in refused("--data", str(tmp_path / "a-file"))
+    assert "it is no folder" in refused("--data", str(tmp_path / "a-file" / "within"))
+    assert "it is empty" in refused("--data", "")
     assert "--ae-title" in refused("--data", str(tmp_path / "d"), "--ae-title", "X" * 17)
     with standalone(tmp_path / "data"):
         assert "in use by another" in refused("--data", str(tmp_path / "data"))
+
+
+@pytest.mark.parametrize("option", ["--dimse-port", "--http-port"])
+def test_standalone_ends_before_it_starts_a_service_when_a_port_is_in_use(
+    tmp_path: Path, option: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as in_use:
+        port = in_use.getsockname()[1]
+        output = refused("--data", str(tmp_path / "data"), option, str(port))
+    assert output == (
+        f"--host, {option}: 127.0.0.1:{port} can't be used: it is in use by another process: "
+        "stop that, or give another port.\n"
+    )
+    assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.parametrize(
@@ -213,6 +230,28 @@ def test_check_finds_nothing_wrong_in_a_right_configuration(shared: System, whic
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "wrong" not in ended.stdout
+
+
+def checked_catalogue(url: str) -> subprocess.CompletedProcess[str]:
+    return ended("check", "catalogue", DATABASE_URL=url, DIMSE_HTTP_HOST="127.0.0.1")
+
+
+def test_check_creates_no_database(tmp_path: Path) -> None:
+    checked = checked_catalogue(f"sqlite:///{tmp_path}/new/catalogue.db")
+    assert checked.returncode == 0
+    assert "new/catalogue.db does not exist yet: the catalogue creates it" in checked.stdout
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "a-file").touch()
+    checked = checked_catalogue(f"sqlite:///{tmp_path}/a-file/catalogue.db")
+    assert checked.returncode == 1
+    assert "a-file is no folder" in checked.stdout
+
+
+def test_check_names_a_port_that_is_none() -> None:
+    checked = checked_catalogue("postgresql://user:secret@127.0.0.1:99999/name")
+    assert checked.returncode == 1
+    assert "the port 99999 is none: give one from 1 to 65535" in checked.stdout
+    assert "secret" not in checked.stdout + checked.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,82 @@
+"""A database that can't be used is named with its mistake, and probing changes no file."""
+
+import io
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from dimse_ingestion.catalogue.database import missing_file, open_engine, probe
+from dimse_ingestion.catalogue.migrate import upgrade
+from dimse_ingestion.failures import Unavailable
+from harness.postgresql import PostgreSQL
+
+
+def problem(url: str) -> str:
+    engine = open_engine(url, read_only=True)
+    try:
+        with pytest.raises(Unavailable) as failure:
+            probe(engine)
+    finally:
+        engine.dispose()
+    return failure.value.comment
+
+
+@pytest.mark.parametrize(
+    ("end", "sentence"),
+    [
+        ("nosuch", "The database that DATABASE_URL names does not exist: create it."),
+        ("postgres?user=nosuch", "The catalogue's database refused the credential."),
+        ("postgres?sslmode=nonsense", "DATABASE_URL's sslmode has a value that PostgreSQL"),
+        ("postgres?keepalives=abc", "DATABASE_URL's keepalives has a value that PostgreSQL"),
+        ("postgres?options=-cnosuch%3D1", "DATABASE_URL's nosuch has a value that PostgreSQL"),
+        ("postgres?client_encoding=zz", "DATABASE_URL's client_encoding has a value"),
+        ("postgres?service=nosuch", "DATABASE_URL's service has a value that PostgreSQL"),
+        ("postgres?sslmode=require", "The catalogue's database has no TLS"),
+        ("postgres?host=nosuch.invalid", "The catalogue's database server has an unknown name"),
+        ("postgres?port=1", "The catalogue's database can't be reached."),
+    ],
+)
+def test_a_connection_that_postgresql_refuses_is_named(
+    server: PostgreSQL, lines: io.StringIO, end: str, sentence: str
+) -> None:
+    assert problem(server.url(end)).startswith(sentence)
+    assert "unknown error" not in lines.getvalue()
+
+
+def test_a_probe_reaches_a_database_without_tables(database_url: str) -> None:
+    engine = open_engine(database_url)
+    with engine.connect():
+        pass
+    probe(engine)
+    engine.dispose()
+
+
+def test_a_probe_leaves_a_sqlite_file_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "catalogue.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE t (x)")
+    before = path.read_bytes(), path.stat().st_mtime_ns
+    engine = open_engine(f"sqlite:///{path}", read_only=True)
+    probe(engine)
+    engine.dispose()
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == before
+    assert [each.name for each in tmp_path.iterdir()] == ["catalogue.db"]
+
+
+def test_a_missing_sqlite_file_is_none_once_the_catalogue_has_created_it(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path}/new/catalogue.db")
+    assert missing_file(engine) == tmp_path / "new" / "catalogue.db"
+    assert list(tmp_path.iterdir()) == []
+    upgrade(engine)
+    assert missing_file(engine) is None
+    engine.dispose()
+
+
+def test_a_file_in_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a-file").touch()
+    engine = open_engine(f"sqlite:///{tmp_path}/a-file/catalogue.db")
+    with pytest.raises(Unavailable, match="Not a directory"):
+        upgrade(engine)
+    engine.dispose()
