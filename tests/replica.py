@@ -1,4 +1,4 @@
-"""A replica in a process of its own, for tests that kill it; it stores to a folder.
+"""A replica in a process of its own, for tests that kill it; it stores to and reads from a folder.
 
 `python -m tests.replica URL ROOT REPLICA FOLDER [SECONDS_PER_CHUNK]`; prints `ready`, drains at
 SIGTERM. An object's name is its digest, and it has that name only once it is whole.
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dimse_ingestion.observability import event_loop
 from dimse_ingestion.observability.logging import configure
-from dimse_ingestion.transport.contract import MatchSink
+from dimse_ingestion.transport.contract import ByteSink, InstanceSink, MatchSink
 from dimse_ingestion.transport.nats.client import NatsClient
 from dimse_ingestion.transport.nats.options import NatsOptions
 from dimse_ingestion.transport.protocol.messages import (
@@ -21,13 +21,20 @@ from dimse_ingestion.transport.protocol.messages import (
     CommitResult,
     EchoRequest,
     EchoResult,
+    FetchOpen,
+    FetchResult,
     FindOpen,
     FindResult,
+    RetrieveInstance,
+    RetrieveOpen,
+    RetrieveResult,
     StoreOpen,
     StoreResult,
 )
 from dimse_ingestion.transport.protocol.subjects import Subjects, ingestion_permissions
 from dimse_ingestion.transport.server.server import TransportServer
+
+_PIECE = 256 * 1024
 
 
 class Folder:
@@ -59,6 +66,33 @@ class Folder:
 
     async def commit(self, open_: CommitOpen) -> CommitResult:
         return CommitResult(status=0, reasons=(0,) * len(open_.references))
+
+    async def retrieve(self, open_: RetrieveOpen, sink: InstanceSink) -> RetrieveResult:
+        """List every object of the folder as a CT image."""
+        paths = sorted(self._folder.glob("?" * 64))
+        for number, path in enumerate(paths):
+            await sink.send(
+                RetrieveInstance(
+                    sop_class_uid="1.2.840.10008.5.1.4.1.1.2",
+                    sop_instance_uid=f"1.2.3.{number}",
+                    transfer_syntax_uid="1.2.840.10008.1.2.1",
+                    key=path.name,
+                    size=path.stat().st_size,
+                    sha256=path.name,
+                )
+            )
+        return RetrieveResult(status=0, instances=len(paths))
+
+    async def fetch(self, open_: FetchOpen, sink: ByteSink) -> FetchResult:
+        offset = open_.offset
+        with (self._folder / open_.sha256).open("rb") as file:
+            file.seek(offset)
+            while not sink.cancelled and (piece := file.read(_PIECE)):
+                await sink.send(piece)
+                await asyncio.sleep(self._pause)
+        # the mark tells the test that this replica sent the end, and from which byte on
+        (self._folder / f"{offset}.{self._replica}.sent").touch()
+        return FetchResult(status=0, size=open_.size, sha256=open_.sha256)
 
 
 async def main(url: str, root: str, replica: str, folder: str, pause: str = "0") -> None:

@@ -44,13 +44,8 @@ class NatsAddon:
     def proxy_credentials(self, root: str, proxy_id: str, expires_in: float | None = None) -> str:
         """Return a credentials file for proxy `proxy_id` on the subject root; `expires_in` is in seconds."""  # noqa: E501
         return self.operator.user(
-            may_publish=[f"{root}.v1.svc.*", f"{root}.v1.in.>", f"{root}._SINBOX.>"],
-            may_subscribe=[
-                f"{root}._INBOX.{proxy_id}.>",
-                f"{root}.v1.out.{proxy_id}.>",
-                f"{root}.v1.px.{proxy_id}.>",
-                f"{root}.v1.px.* px",
-            ],
+            may_publish=[f"{root}.v1.svc.*", f"{root}.v1.in.>"],
+            may_subscribe=[f"{root}._INBOX.{proxy_id}.>"],
             expires_in=expires_in,
         ).credentials_file
 
@@ -64,8 +59,8 @@ class NatsAddon:
 
     def _ingestion(self, root: str, **how: Any) -> User:
         return self.operator.user(
-            may_publish=[f"{root}._INBOX.>", f"{root}.v1.px.>", f"{root}.v1.out.>"],
-            may_subscribe=[f"{root}.v1.svc.* svc", f"{root}.v1.in.>", f"{root}._SINBOX.>"],
+            may_publish=[f"{root}._INBOX.>"],
+            may_subscribe=[f"{root}.v1.svc.* svc", f"{root}.v1.in.>"],
             **how,
         )
 

@@ -10,7 +10,7 @@ import msgspec
 
 from dimse_ingestion.catalogue import sql_statements
 from dimse_ingestion.catalogue.row_decoder import DecodedRow
-from dimse_ingestion.dicom.elements import Element
+from dimse_ingestion.dicom.elements import SOP_CLASS_UID, SOP_INSTANCE_UID, Element, element
 from dimse_ingestion.dicom.encoder import SPECIFIC_CHARACTER_SET
 from dimse_ingestion.dicom.query_levels import UNIQUE_KEYS, levels_to
 from dimse_ingestion.queries.contract import Query
@@ -31,6 +31,16 @@ def elements_of_match(query: Query) -> Format[list[Element]]:
         return [known[tag] for tag in sorted(known) if query.all_keys or tag in wanted]
 
     return format_row
+
+
+def located_only(row: DecodedRow) -> EncodedLocated:
+    """Return SOP class and instance UID with the object's place: what a C-MOVE or C-GET needs."""
+    place = {column: row.columns[column] for column in sql_statements.PLACE}
+    elements = [
+        element(SOP_CLASS_UID, "UI", row.columns["sop_class_uid"]),
+        element(SOP_INSTANCE_UID, "UI", row.columns["sop_instance_uid"]),
+    ]
+    return EncodedLocated(elements=msgspec.Raw(msgspec.json.encode(elements)), **place)
 
 
 def located(row: DecodedRow) -> EncodedLocated:

@@ -20,7 +20,7 @@ from dimse_ingestion.catalogue import sql_statements
 from dimse_ingestion.catalogue.answer_memory import AnswerMemory
 from dimse_ingestion.catalogue.computed_keys import ComputedKeys
 from dimse_ingestion.catalogue.database import database_errors, read_connection
-from dimse_ingestion.catalogue.match_formats import Format, elements_of_match, located
+from dimse_ingestion.catalogue.match_formats import Format, elements_of_match, located, located_only
 from dimse_ingestion.catalogue.row_decoder import DecodedRow, RowDecoder
 from dimse_ingestion.catalogue.sql_statements import RowSelection
 from dimse_ingestion.dicom.criteria import criteria
@@ -69,7 +69,8 @@ def located_pages(
     memory: AnswerMemory | None = None,
 ) -> "AsyncGenerator[Page[EncodedLocated], None]":
     """Yield pages of the matching instances with their current objects; otherwise like `pages`."""
-    paged_query = _PagedQuery(engine, query, source, timeout, located, needs_known=False)
+    format_row = located_only if query.locations_only else located
+    paged_query = _PagedQuery(engine, query, source, timeout, format_row, needs_known=False)
     return _pages(paged_query, query, executor, memory or AnswerMemory(timeout))
 
 

@@ -231,7 +231,7 @@ def levels_with_elements(level: str) -> list[str]:
 def _columns(level: str) -> Iterator[ColumnElement[Any]]:
     """Yield `place`, `<level>_id` for each level down to this one, and the elements.
 
-    For IMAGE also the columns of `PLACE`.
+    For IMAGE also the columns of `PLACE`, and the UIDs of class and instance.
     """
     yield KEYSET[level].label("place")
     for each in levels_to(level):
@@ -240,6 +240,7 @@ def _columns(level: str) -> Iterator[ColumnElement[Any]]:
         yield _ELEMENTS[each].c.elements.label(f"{each}_elements")
     if level == "IMAGE":
         yield from (objects.c[name] for name in PLACE)
+        yield from (instances.c.sop_class_uid, instances.c.sop_instance_uid)
 
 
 def _is_patient_s_highest() -> ColumnElement[bool]:

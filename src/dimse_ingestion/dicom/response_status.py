@@ -28,6 +28,12 @@ _ANY_SERVICE: _Statuses = {
 }
 _FIND: _Statuses = {**_ANY_SERVICE, Refused: Status.UNABLE_TO_PROCESS}  # PS3.4 table C.4-1
 
+_RETRIEVE: _Statuses = {  # PS3.4 tables C.4-2 and C.4-3: what the number of matches depends on
+    **_FIND,
+    Unavailable: Status.UNABLE_TO_COUNT_MATCHES,
+    LimitExceeded: Status.UNABLE_TO_COUNT_MATCHES,
+}
+
 
 def echo_status(failure: Failure) -> Status:
     """Return the status of a C-ECHO response, or of one to an unknown request."""
@@ -47,6 +53,16 @@ def commit_status(failure: Failure) -> Status:
 def find_status(failure: Failure) -> Status:
     """Return the status of a C-FIND response."""
     return _status(failure, _FIND)
+
+
+def retrieve_status(failure: Failure) -> Status:
+    """Return the status of a C-MOVE or C-GET response whose instances can't be listed."""
+    return _status(failure, _RETRIEVE)
+
+
+def fetch_status(failure: Failure) -> Status:
+    """Return the status of a data set that can't be read; it fails one sub-operation."""
+    return _status(failure, _ANY_SERVICE)
 
 
 def _status(failure: Failure, statuses: _Statuses) -> Status:

@@ -18,7 +18,9 @@ from dimse_ingestion.observability.series import start_series
 from dimse_ingestion.operations.commitment import CommitmentCheck
 from dimse_ingestion.operations.composition import Backends, open_backends, storage_space
 from dimse_ingestion.operations.echo import BackendHealthCheck
+from dimse_ingestion.operations.fetch import DataSetReader
 from dimse_ingestion.operations.find import Finder
+from dimse_ingestion.operations.instance_list import InstanceLister
 from dimse_ingestion.operations.scan_pacing import ScanPacing
 from dimse_ingestion.operations.store import Storer
 from dimse_ingestion.settings import IngestionSettings
@@ -91,6 +93,8 @@ def _transport_server(
         settings.replica_id,
         Storer(backends.bucket, backends.sink, storage_space(settings), pacing),
         Finder(backends.queries, settings.maximum_matches, pacing),
+        InstanceLister(backends.queries, pacing),
+        DataSetReader(backends.bucket),
         health_check,
         CommitmentCheck(backends.bucket, backends.queries),
     )

@@ -8,8 +8,15 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from importlib.metadata import version
 
+from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.query_levels import QueryKeys
-from dimse_ingestion.dicom.response_status import commit_status, find_status, store_status
+from dimse_ingestion.dicom.response_status import (
+    commit_status,
+    fetch_status,
+    find_status,
+    retrieve_status,
+    store_status,
+)
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.events.contract import InstanceOrigin
 from dimse_ingestion.failures import Failure
@@ -18,18 +25,26 @@ from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.operations.commitment import CommitmentCheck, InstanceReference
 from dimse_ingestion.operations.echo import BackendHealthCheck
 from dimse_ingestion.operations.event_builder import Instance
+from dimse_ingestion.operations.fetch import DataSetReader, checked_key
 from dimse_ingestion.operations.find import Finder, pending_status
+from dimse_ingestion.operations.instance_list import InstanceLister
 from dimse_ingestion.operations.store import Stored, Storer
-from dimse_ingestion.transport.contract import MatchSink
+from dimse_ingestion.queries.contract import Located
+from dimse_ingestion.transport.contract import ByteSink, InstanceSink, MatchSink
 from dimse_ingestion.transport.protocol.messages import (
     CommitOpen,
     CommitResult,
     EchoRequest,
     EchoResult,
+    FetchOpen,
+    FetchResult,
     FindMatch,
     FindOpen,
     FindResult,
     Origin,
+    RetrieveInstance,
+    RetrieveOpen,
+    RetrieveResult,
     StoreOpen,
     StoreResult,
 )
@@ -37,6 +52,8 @@ from dimse_ingestion.transport.protocol.messages import (
 _LOG = logger(__name__)
 _CANCEL_SEEN_WITHIN = 0.2  # seconds, while no match comes
 _LONGEST_TEXT = 64  # characters of an AE title, an address or a time
+_LONGEST_KEY = 256  # characters in a log line: a key comes from the network
+_Cancellable = MatchSink | InstanceSink | ByteSink
 
 
 class Dispatch:
@@ -47,12 +64,16 @@ class Dispatch:
         replica: str,
         storer: Storer,
         finder: Finder,
+        lister: InstanceLister,
+        reader: DataSetReader,
         health_check: BackendHealthCheck,
         commitment: CommitmentCheck,
     ) -> None:
         self._replica = replica
         self._storer = storer
         self._finder = finder
+        self._lister = lister
+        self._reader = reader
         self._health_check = health_check
         self._commitment = commitment
 
@@ -119,6 +140,42 @@ class Dispatch:
         _LOG.info("References checked.", references=len(reasons), safe=safe)
         return CommitResult(status=Status.SUCCESS, reasons=tuple(map(int, reasons)))
 
+    async def retrieve(self, open_: RetrieveOpen, sink: InstanceSink) -> RetrieveResult:
+        """Send the instances that the identifier of a C-MOVE or C-GET names."""
+        with _record_failures("retrieve", retrieve_status):
+            keys = await self._lister.parse(
+                open_.identifier,
+                open_.sop_class_uid,
+                open_.transfer_syntax_uid,
+                relational=open_.relational,
+            )
+            sent = 0
+            async with (
+                _until_cancelled(sink),
+                aclosing(self._lister.instances(keys, open_.maximum)) as instances,
+            ):
+                async for sop_class_uid, sop_instance_uid, located in instances:
+                    await sink.send(_retrievable(sop_class_uid, sop_instance_uid, located))
+                    sent += 1
+        _LOG.info("Instances listed.", query_retrieve_level=keys.level, instances=sent)
+        ended = Status.CANCEL if sink.cancelled else Status.SUCCESS
+        return RetrieveResult(status=ended, instances=sent)
+
+    async def fetch(self, open_: FetchOpen, sink: ByteSink) -> FetchResult:
+        """Send the data set of one object from the open's offset on."""
+        with _record_failures("fetch", fetch_status, object=open_.key[:_LONGEST_KEY]):
+            key = checked_key(open_.key, open_.sha256)
+            if open_.transfer_syntax_uid != key.transfer_syntax_uid:
+                raise DimseFailure(
+                    Status.TRANSFER_SYNTAX_NOT_SUPPORTED, "Only the stored transfer syntax is sent"
+                )
+            pieces = self._reader.data_set(key, open_.size, open_.offset)
+            async with _until_cancelled(sink), aclosing(pieces):
+                async for piece in pieces:
+                    await sink.send(piece)
+                    metrics.ingestion_fetched_bytes.inc(len(piece))
+        return FetchResult(status=Status.SUCCESS, size=open_.size, sha256=open_.sha256)
+
     async def _send_matches(self, query: QueryKeys, open_: FindOpen, sink: MatchSink) -> int:
         """Send matches until there are no more or the query is cancelled; return their number."""
         status = pending_status(query)
@@ -139,7 +196,7 @@ class Dispatch:
 
 
 @asynccontextmanager
-async def _until_cancelled(sink: MatchSink) -> AsyncIterator[None]:
+async def _until_cancelled(sink: _Cancellable) -> AsyncIterator[None]:
     """Leave the block soon after a C-CANCEL, even while the catalogue sends nothing."""
     deadline = asyncio.timeout(None)
     watching = asyncio.create_task(_watch_for_cancel(sink, deadline), name="watch for C-CANCEL")
@@ -153,7 +210,7 @@ async def _until_cancelled(sink: MatchSink) -> AsyncIterator[None]:
         watching.cancel()
 
 
-async def _watch_for_cancel(sink: MatchSink, deadline: asyncio.Timeout) -> None:
+async def _watch_for_cancel(sink: _Cancellable, deadline: asyncio.Timeout) -> None:
     while not sink.cancelled:  # noqa: ASYNC110 - the contract has no event for it
         await asyncio.sleep(_CANCEL_SEEN_WITHIN)
     deadline.reschedule(asyncio.get_running_loop().time())
@@ -177,6 +234,17 @@ def _record_failures(
             **log_fields,
         )
         raise
+
+
+def _retrievable(sop_class_uid: str, sop_instance_uid: str, located: Located) -> RetrieveInstance:
+    return RetrieveInstance(
+        sop_class_uid=sop_class_uid,
+        sop_instance_uid=sop_instance_uid,
+        transfer_syntax_uid=located.transfer_syntax_uid,
+        key=located.object_name,
+        size=located.size,
+        sha256=located.sha256,
+    )
 
 
 def _instance(open_: StoreOpen) -> Instance:

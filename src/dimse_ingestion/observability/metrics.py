@@ -131,7 +131,7 @@ ingestion_store_seconds = Histogram(
 )
 ingestion_failures = Counter(
     "dimse_ingestion_failures_total",
-    "Operations that failed, by service (store, find, commit) and DIMSE status",
+    "Operations that failed, by service (store, find, commit, retrieve, fetch) and DIMSE status",
     ["service", "status"],
 )
 ingestion_commitment_references = Counter(
@@ -139,6 +139,10 @@ ingestion_commitment_references = Counter(
     "References of storage commitments checked, by Failure Reason (hexadecimal, 0000 if the "
     "instance is stored)",
     ["reason"],
+)
+ingestion_fetched_bytes = Counter(
+    "dimse_ingestion_fetched_bytes_total",
+    "Bytes of stored data sets sent to proxies for C-MOVE and C-GET",
 )
 
 # dicomweb
@@ -232,4 +236,8 @@ transport_refused = Counter(
 )
 transport_granted_bytes = Gauge(
     "dimse_transport_granted_bytes", "Bytes of credit that this replica has granted to senders"
+)
+transport_fetch_bytes = Gauge(
+    "dimse_transport_fetch_bytes",
+    "Bytes that this replica may keep for data sets on their way to proxies (C-MOVE, C-GET)",
 )

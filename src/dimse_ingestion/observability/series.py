@@ -19,6 +19,7 @@ STATUSES = tuple(f"{status:04X}" for status in Status if not status.is_pending)
 FAILURES = tuple(status for status in STATUSES if status != "0000")
 OPERATIONS = ("store", "find", "echo", "commit")
 COMMITMENT_REASONS = ("0000", "0110", "0112", "0119")
+TRANSPORT_OPERATIONS = (*OPERATIONS, "retrieve", "fetch")
 METHODS = ("GET", "HEAD", "POST", "OPTIONS", "other")
 SERVER_ERRORS = tuple(str(status.value) for status in HTTPStatus if 500 <= status <= 505)
 ASSOCIATIONS = (
@@ -45,14 +46,14 @@ SERIES: Mapping[str, Mapping[Counter, _Labels]] = {
     "proxy": {
         metrics.proxy_association_requests: (ASSOCIATIONS,),
         metrics.proxy_operations: ((*OPERATIONS, "other"), STATUSES),
-        metrics.transport_retries: (OPERATIONS,),
+        metrics.transport_retries: (TRANSPORT_OPERATIONS,),
     },
     "ingestion": {
         **_SPACE,
         metrics.ingestion_stored: (("new", "again"),),
-        metrics.ingestion_failures: (("store", "find", "commit"), FAILURES),
+        metrics.ingestion_failures: (("store", "find", "commit", "retrieve", "fetch"), FAILURES),
         metrics.ingestion_commitment_references: (COMMITMENT_REASONS,),
-        metrics.transport_refused: (OPERATIONS,),
+        metrics.transport_refused: (TRANSPORT_OPERATIONS,),
     },
     "dicomweb": {
         **_SPACE,

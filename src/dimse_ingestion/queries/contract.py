@@ -19,7 +19,8 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     zero-length value matches everything and is returned. `combined_date_time` makes the ranges of
     a date and its time one range (PS3.4 C.2.2.2.5). `limit` is the largest number of matches; no
     match beyond it is computed. `all_keys` returns all elements known at the level, not the keys
-    alone (PS3.18 8.3.4.3, `includefield=all`).
+    alone (PS3.18 8.3.4.3, `includefield=all`). `locations_only` leaves of an instance's elements
+    only its SOP class and instance UID; an older catalogue returns all.
 
     Studies come as they were first stored, or with `newest_first` the other way round; then
     `after` is the UID of a study, and only studies behind it are returned.
@@ -31,6 +32,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     limit: int | None = None
     offset: int = 0
     all_keys: bool = False
+    locations_only: bool = False
     newest_first: bool = False
     after: str = ""
 

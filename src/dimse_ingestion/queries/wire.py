@@ -75,6 +75,7 @@ class _QueryBody(msgspec.Struct, frozen=True, omit_defaults=True):
     all_keys: bool = msgspec.field(default=False, name="allKeys")
     newest_first: bool = msgspec.field(default=False, name="newestFirst")
     after: str = ""
+    locations_only: bool = msgspec.field(default=False, name="locationsOnly")
 
 
 class EncodedLocated(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -146,6 +147,7 @@ def encode_query(query: Query) -> bytes:
             query.all_keys,
             query.newest_first,
             query.after,
+            query.locations_only,
         )
     )
 
@@ -174,6 +176,7 @@ def decode_query(path: str, body: bytes) -> Query:
         all_keys=body_query.all_keys,
         newest_first=body_query.newest_first,
         after=body_query.after,
+        locations_only=body_query.locations_only,
     )
 
 

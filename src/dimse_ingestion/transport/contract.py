@@ -13,9 +13,14 @@ from dimse_ingestion.transport.protocol.messages import (
     CommitResult,
     EchoRequest,
     EchoResult,
+    FetchOpen,
+    FetchResult,
     FindMatch,
     FindOpen,
     FindResult,
+    RetrieveInstance,
+    RetrieveOpen,
+    RetrieveResult,
     StoreOpen,
     StoreResult,
 )
@@ -42,6 +47,30 @@ class FindStream(Protocol):
         """Return the result; valid only after the iteration ended."""
 
 
+class FetchStream(Protocol):
+    """A data set that is being fetched at the proxy: iterate over its pieces, then it is verified.
+
+    Its transfer starts with the construction and is bounded by one window, so that several
+    streams can be filled ahead of the one that is read. Close it in every case.
+    """
+
+    async def wait_until_buffered(self) -> None:
+        """Wait until the whole data set has arrived and is verified, or a window of it.
+
+        Raises Failure as the iteration does: nothing of a data set that fails here was delivered.
+        """
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Iterate over the pieces; the last one is delivered when the digest is verified.
+
+        Raises Failure when the object is missing, its bytes are not those announced, or no replica
+        sends the rest in time.
+        """
+
+    async def close(self) -> None:
+        """End the transfer, wherever it is."""
+
+
 class TransportClient(Protocol):
     """The proxy's end of the transport."""
 
@@ -64,6 +93,15 @@ class TransportClient(Protocol):
         Raises Failure when nothing could be found out: no replica serves it, or a backend failed.
         """
 
+    async def retrieve(self, open_: RetrieveOpen) -> tuple[RetrieveResult, list[RetrieveInstance]]:
+        """Return the instances that an identifier names; the list is empty after a failure.
+
+        Never raises Failure: A702 when the service is older than this operation.
+        """
+
+    def fetch(self, open_: FetchOpen, *, stored: bool) -> FetchStream:
+        """Start to fetch a data set; with `stored` its digest must be the announced one."""
+
 
 class MatchSink(Protocol):
     """The receiver of the matches of `Operations.find`."""
@@ -74,6 +112,28 @@ class MatchSink(Protocol):
 
     async def send(self, match: FindMatch) -> None:
         """Send one match; wait while the proxy has granted no credit."""
+
+
+class InstanceSink(Protocol):
+    """The receiver of the instances of `Operations.retrieve`."""
+
+    @property
+    def cancelled(self) -> bool:
+        """Return whether no more instances are needed."""
+
+    async def send(self, instance: RetrieveInstance) -> None:
+        """Send one instance; wait while the proxy has granted no credit."""
+
+
+class ByteSink(Protocol):
+    """The receiver of the bytes of `Operations.fetch`."""
+
+    @property
+    def cancelled(self) -> bool:
+        """Return whether no more bytes are needed."""
+
+    async def send(self, content: bytes) -> None:
+        """Send the next bytes; wait while the proxy has granted no credit."""
 
 
 class Operations(Protocol):
@@ -103,3 +163,9 @@ class Operations(Protocol):
 
     async def commit(self, open_: CommitOpen) -> CommitResult:
         """Check for each reference whether its instance is stored."""
+
+    async def retrieve(self, open_: RetrieveOpen, sink: InstanceSink) -> RetrieveResult:
+        """Send the instances that an identifier names; check `sink.cancelled` between them."""
+
+    async def fetch(self, open_: FetchOpen, sink: ByteSink) -> FetchResult:
+        """Send the bytes of a data set from the open's offset on; return its size and digest."""

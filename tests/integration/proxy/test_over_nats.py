@@ -13,7 +13,7 @@ from pydicom.data import get_testdata_file
 from dimse_ingestion.proxy.app import running
 from dimse_ingestion.proxy.service import RunningProxy
 from dimse_ingestion.settings import ProxySettings
-from dimse_ingestion.transport.contract import MatchSink
+from dimse_ingestion.transport.contract import ByteSink, InstanceSink, MatchSink
 from dimse_ingestion.transport.nats.client import NatsClient
 from dimse_ingestion.transport.nats.from_settings import nats_options
 from dimse_ingestion.transport.protocol.messages import (
@@ -21,9 +21,13 @@ from dimse_ingestion.transport.protocol.messages import (
     CommitResult,
     EchoRequest,
     EchoResult,
+    FetchOpen,
+    FetchResult,
     FindMatch,
     FindOpen,
     FindResult,
+    RetrieveOpen,
+    RetrieveResult,
     StoreOpen,
     StoreResult,
 )
@@ -65,6 +69,12 @@ class KeptInMemory:
 
     async def commit(self, open_: CommitOpen) -> CommitResult:
         return CommitResult(status=0, reasons=(0,) * len(open_.references))
+
+    async def retrieve(self, open_: RetrieveOpen, sink: InstanceSink) -> RetrieveResult:
+        return RetrieveResult(status=0)
+
+    async def fetch(self, open_: FetchOpen, sink: ByteSink) -> FetchResult:
+        return FetchResult(status=0x0110)
 
 
 @pytest.fixture

@@ -168,8 +168,8 @@ async def test_every_missing_permission_is_reported_at_start(
 ) -> None:
     required_permissions = proxy_permissions("R", "p")
     user = operator.user(
-        may_publish=["R.v1.svc.*", "R._SINBOX.>"],
-        may_subscribe=["R._INBOX.p.>", "R.v1.out.p.>", "R.v1.px.p.>", "R.v1.px.* px"],
+        may_publish=["R.v1.svc.*"],
+        may_subscribe=["R._INBOX.p.>"],
     )
     keys = {"token": user.credentials_file}
     async with connected_client(

@@ -57,6 +57,18 @@ async def test_small_instances_come_in_one_page(engine: Engine) -> None:
     assert [len(page) for page in await pages(engine)] == [40]
 
 
+async def test_locations_alone_have_the_uids_of_class_and_instance(engine: Engine) -> None:
+    record(engine, [event(instance="1.2.1.1.1", more=ABOUT_3_MIB)], "latest")
+    wanted = Query(scope="IMAGE", keys=[], locations_only=True)
+    with ThreadPoolExecutor(1) as executor:
+        found = located_pages(engine, wanted, PROVIDER, executor, 60.0)
+        ((located,),) = [page async for page in found]
+    elements = msgspec.json.decode(located.elements, type=list[Element])
+    assert [each.tag for each in elements] == [0x00080016, 0x00080018]
+    assert _uid(located) == "1.2.1.1.1"
+    assert located.object_name
+
+
 def key(instance: str) -> Query:
     return Query(scope="IMAGE", keys=[element(0x00080018, "UI", instance)], limit=1)
 

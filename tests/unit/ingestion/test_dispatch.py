@@ -4,6 +4,7 @@ import json
 import logging as stdlib_logging
 from collections.abc import AsyncGenerator, Iterator
 
+import msgspec
 import pytest
 import structlog
 from msgspec.structs import replace
@@ -12,23 +13,29 @@ from prometheus_client import REGISTRY
 from dimse_ingestion.dicom import encoder, uids
 from dimse_ingestion.dicom.elements import Element, element
 from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.response_status import retrieve_status
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.events.contract import InstanceOrigin
-from dimse_ingestion.failures import Unavailable
+from dimse_ingestion.failures import Failure, Unavailable
 from dimse_ingestion.ingestion.dispatch import Dispatch
 from dimse_ingestion.observability import logging
 from dimse_ingestion.operations.commitment import CommitmentCheck
 from dimse_ingestion.operations.echo import BackendHealthCheck
+from dimse_ingestion.operations.fetch import DataSetReader
 from dimse_ingestion.operations.find import Finder
-from dimse_ingestion.queries.contract import Query
+from dimse_ingestion.operations.instance_list import InstanceLister
+from dimse_ingestion.queries.contract import Located, Query
 from dimse_ingestion.queries.memory import MemoryQueryClient
 from dimse_ingestion.storage.contract import StoredObject
 from dimse_ingestion.storage.memory import MemoryBucket
 from dimse_ingestion.transport.protocol.messages import (
     EchoRequest,
+    FetchOpen,
     FindMatch,
     FindOpen,
     Origin,
+    RetrieveInstance,
+    RetrieveOpen,
     StoreOpen,
 )
 from tests.unit.operations.instances import (
@@ -68,8 +75,15 @@ def lines(caplog: pytest.LogCaptureFixture) -> Iterator[io.StringIO]:
 def dispatch(storage: Space, queries: MemoryQueryClient | None = None) -> Dispatch:
     client = queries or MemoryQueryClient()
     health_check = BackendHealthCheck(storage.bucket.check, storage.sink.check, client.check)
-    commitment = CommitmentCheck(storage.bucket, client)
-    return Dispatch("replica-1", storage.storer, Finder(client, 100), health_check, commitment)
+    return Dispatch(
+        "replica-1",
+        storage.storer,
+        Finder(client, 100),
+        InstanceLister(client),
+        DataSetReader(storage.bucket),
+        health_check,
+        CommitmentCheck(storage.bucket, client),
+    )
 
 
 def store_open(content: bytes, operation_id: str = OPERATION) -> StoreOpen:
@@ -282,3 +296,124 @@ async def test_an_echo_returns_the_error_of_an_unhealthy_backend() -> None:
     result = await dispatch(storage).echo(EchoRequest(operation_id=OPERATION, origin=ORIGIN))
     assert (result.status, result.comment) == (Status.OUT_OF_RESOURCES, "It is down.")
     assert (result.bucket, result.event_sink, result.catalogue) == ("", "It is down.", "")
+
+
+# C-MOVE and C-GET
+
+
+class InstanceRecorder:
+    """An `InstanceSink` and `ByteSink` that keep what they get."""
+
+    def __init__(self) -> None:
+        self.instances: list[RetrieveInstance] = []
+        self.content = b""
+        self.cancelled = False
+
+    async def send(self, sent: RetrieveInstance | bytes) -> None:
+        if isinstance(sent, RetrieveInstance):
+            self.instances.append(sent)
+        else:
+            self.content += sent
+
+
+def retrieve_open(maximum: int = 10, **keys: str) -> RetrieveOpen:
+    elements = [element(0x00080052, "CS", "STUDY"), element(0x0020000D, "UI", keys["study"])]
+    return RetrieveOpen(
+        operation_id=OPERATION,
+        sop_class_uid=uids.STUDY_ROOT_GET,
+        transfer_syntax_uid=EXPLICIT,
+        identifier=encoder.encode(elements, EXPLICIT),
+        origin=ORIGIN,
+        maximum=maximum,
+    )
+
+
+def fetch_open(instance: RetrieveInstance, **changed: object) -> FetchOpen:
+    fields: dict[str, object] = {
+        "operation_id": OPERATION,
+        "key": instance.key,
+        "size": instance.size,
+        "sha256": instance.sha256,
+        "transfer_syntax_uid": instance.transfer_syntax_uid,
+        "origin": ORIGIN,
+    }
+    return FetchOpen(**(fields | changed))  # type: ignore[arg-type] # by name
+
+
+async def stored_study(count: int = 1) -> tuple[Dispatch, Space, MemoryQueryClient, bytes]:
+    """Return a service whose study 1.2.3.1 has so many instances, and the last data set."""
+    storage, queries = space(), MemoryQueryClient()
+    content = b""
+    for number in range(count):
+        uid = element(0x00080018, "UI", f"{SOP_INSTANCE}.{number}")
+        content = data_set(uid)
+        instance = announced(content, sop_instance=uid.value)
+        await storage.storer.store(OPERATION, instance, chunks(content))
+        queries.add(
+            Located(
+                elements=list((ELEMENTS | {uid.tag: uid}).values()),
+                transfer_syntax_uid=EXPLICIT,
+                bucket_name=storage.bucket.name,
+                object_name=key_of(instance),
+                size=instance.size,
+                header_size=len(object_of(instance, content)) - len(content),
+                sha256=instance.sha256,
+            )
+        )
+    return dispatch(storage, queries), storage, queries, content
+
+
+async def test_the_instances_of_a_study_are_listed_and_fetched() -> None:
+    service, _, _, content = await stored_study(3)
+    sink = InstanceRecorder()
+    result = await service.retrieve(retrieve_open(study="1.2.3.1"), sink)
+    assert (result.status, result.instances, len(sink.instances)) == (Status.SUCCESS, 3, 3)
+    last = sink.instances[-1]
+    assert (last.sop_class_uid, last.sop_instance_uid) == (CT, f"{SOP_INSTANCE}.2")
+    for offset in (0, 10):
+        bytes_ = InstanceRecorder()
+        fetched = await service.fetch(fetch_open(last, offset=offset), bytes_)
+        assert (fetched.status, fetched.size, fetched.sha256) == (0, len(content), last.sha256)
+        assert bytes_.content == content[offset:]
+
+
+async def test_a_study_that_is_not_there_has_no_instances() -> None:
+    service, *_ = await stored_study()
+    sink = InstanceRecorder()
+    result = await service.retrieve(retrieve_open(study="9.9"), sink)
+    assert (result.status, result.instances, sink.instances) == (Status.SUCCESS, 0, [])
+
+
+async def test_more_instances_than_the_proxy_takes_are_a701() -> None:
+    service, *_ = await stored_study(3)
+    with pytest.raises(Failure) as raised:
+        await service.retrieve(retrieve_open(2, study="1.2.3.1"), InstanceRecorder())
+    assert retrieve_status(raised.value) == Status.UNABLE_TO_COUNT_MATCHES
+
+
+async def test_a_catalogue_that_is_down_is_a701() -> None:
+    service, _, queries, _ = await stored_study()
+    queries.refusing = DOWN
+    with pytest.raises(Unavailable) as raised:
+        await service.retrieve(retrieve_open(study="1.2.3.1"), InstanceRecorder())
+    assert retrieve_status(raised.value) == Status.UNABLE_TO_COUNT_MATCHES
+
+
+async def test_an_identifier_that_is_no_data_set_is_c001() -> None:
+    service, *_ = await stored_study()
+    open_ = msgspec.structs.replace(retrieve_open(study="1"), identifier=b"\xff\xff\xff")
+    with pytest.raises(DimseFailure) as raised:
+        await service.retrieve(open_, InstanceRecorder())
+    assert raised.value.status == Status.UNABLE_TO_PROCESS
+
+
+async def test_a_key_of_another_object_and_another_transfer_syntax_are_not_read() -> None:
+    service, *_ = await stored_study()
+    sink = InstanceRecorder()
+    await service.retrieve(retrieve_open(study="1.2.3.1"), sink)
+    (listed,) = sink.instances
+    for changed in ({"key": "check/1"}, {"sha256": "0" * 64}, {"transfer_syntax_uid": "1.2"}):
+        bytes_ = InstanceRecorder()
+        with pytest.raises(DimseFailure):
+            await service.fetch(fetch_open(listed, **changed), bytes_)
+        assert bytes_.content == b""

@@ -13,9 +13,13 @@ from dimse_ingestion.transport.protocol.messages import (
     CommitResult,
     EchoRequest,
     EchoResult,
+    FetchOpen,
     FindMatch,
     FindOpen,
     FindResult,
+    RetrieveInstance,
+    RetrieveOpen,
+    RetrieveResult,
     StoreOpen,
     StoreResult,
 )
@@ -112,6 +116,29 @@ class FakeFinding:
         return self._result
 
 
+class FakeFetch:
+    """A `FetchStream` in memory; raises `failure` after `delivered` bytes."""
+
+    def __init__(self, content: bytes, failure: Failure | None = None, piece: int = 1000) -> None:
+        self._content, self._failure, self._piece = content, failure, piece
+        self.closed = False
+
+    async def wait_until_buffered(self) -> None:
+        await asyncio.sleep(0)
+        if self._failure and not self._content:
+            raise self._failure
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for start in range(0, len(self._content), self._piece):
+            await asyncio.sleep(0)
+            yield self._content[start : start + self._piece]
+        if self._failure:
+            raise self._failure
+
+    async def close(self) -> None:
+        self.closed = True
+
+
 @dataclass
 class FakeRequester:
     """Return the configured results, and record the requests."""
@@ -130,6 +157,15 @@ class FakeRequester:
     deadlines: list[float] = field(default_factory=list)
     findings: list[FakeFinding] = field(default_factory=list)
     find_requested: asyncio.Event = field(default_factory=asyncio.Event)
+    retrieve_result: RetrieveResult = field(default_factory=lambda: RetrieveResult(status=0))
+    instances: list[RetrieveInstance] = field(default_factory=list)
+    contents: dict[str, bytes | Failure] = field(default_factory=dict)
+    """What a fetch of a key delivers, or how it fails before its first byte."""
+    broken: dict[str, Failure] = field(default_factory=dict)
+    """How the fetch of a key fails after its content."""
+    retrieves: list[RetrieveOpen] = field(default_factory=list)
+    fetches: list[FetchOpen] = field(default_factory=list)
+    streams: list[FakeFetch] = field(default_factory=list)
 
     async def echo(self, request: EchoRequest) -> EchoResult:
         self.opens.append(request)
@@ -157,3 +193,17 @@ class FakeRequester:
         self.findings.append(finding)
         self.find_requested.set()
         return finding
+
+    async def retrieve(self, open_: RetrieveOpen) -> tuple[RetrieveResult, list[RetrieveInstance]]:
+        self.retrieves.append(open_)
+        return self.retrieve_result, self.instances
+
+    def fetch(self, open_: FetchOpen, *, stored: bool) -> FakeFetch:
+        self.fetches.append(open_)
+        content = self.contents[open_.key]
+        if isinstance(content, Failure):
+            stream = FakeFetch(b"", content)
+        else:
+            stream = FakeFetch(content, self.broken.get(open_.key))
+        self.streams.append(stream)
+        return stream

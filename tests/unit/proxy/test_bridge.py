@@ -337,7 +337,8 @@ async def test_each_answer_is_counted(house: House) -> None:
     ("number", "status"),
     [
         (0x0000, Status.SUCCESS),
-        (0xA701, Status.OUT_OF_RESOURCES),
+        (0xA712, Status.OUT_OF_RESOURCES),
+        (0xA701, Status.UNABLE_TO_COUNT_MATCHES),
         (0xC123, Status.CANNOT_UNDERSTAND),
         (0xFF00, Status.PENDING),
         (0x0001, Status.PROCESSING_FAILURE),

@@ -28,7 +28,7 @@ from dimse_ingestion.spooling.spool import Limits as SpoolLimits
 from dimse_ingestion.storage.object_store import PART_SIZE
 from dimse_ingestion.transport.client.client import SLOW_LINE
 from dimse_ingestion.transport.nats.options import NatsOptions
-from dimse_ingestion.transport.protocol import find
+from dimse_ingestion.transport.protocol import batches, fetch
 from dimse_ingestion.transport.protocol.codec import HEADROOM, MAXIMUM_CHUNK, MAXIMUM_INLINE
 from dimse_ingestion.transport.protocol.timeouts import Timeouts
 from dimse_ingestion.transport.server import result_cache
@@ -140,7 +140,9 @@ def test_sizes_of_the_transport_are_those_of_the_code() -> None:
         f"{allowed.min_window // 2**20} MiB",
         f"{allowed.sessions} ",
         f"{allowed.echoes}",
-        f"{find.BATCH // 1024} KiB",
+        f"{allowed.fetches} are open",
+        f"{fetch.WINDOW // 2**20} MiB beyond",
+        f"{batches.BATCH // 1024} KiB",
     )
     flow = section(TRANSPORT, "Flow")
     assert not [size for size in sizes if size not in flow]

@@ -12,7 +12,7 @@ from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.failures import Failure
 from dimse_ingestion.transport.carrier import Delivery
 from dimse_ingestion.transport.client.client import CarrierClient
-from dimse_ingestion.transport.contract import MatchSink, Operations
+from dimse_ingestion.transport.contract import ByteSink, InstanceSink, MatchSink, Operations
 from dimse_ingestion.transport.memory import Bus, MemoryCarrier
 from dimse_ingestion.transport.protocol.codec import OPERATION
 from dimse_ingestion.transport.protocol.messages import (
@@ -20,11 +20,16 @@ from dimse_ingestion.transport.protocol.messages import (
     CommitResult,
     EchoRequest,
     EchoResult,
+    FetchOpen,
+    FetchResult,
     FindMatch,
     FindOpen,
     FindResult,
     Origin,
     Reference,
+    RetrieveInstance,
+    RetrieveOpen,
+    RetrieveResult,
     StoreOpen,
     StoreResult,
 )
@@ -83,6 +88,42 @@ def find_open(operation_id: str = "find1", identifier: bytes = b"identifier") ->
     )
 
 
+def retrieve_open(operation_id: str = "retrieve1", identifier: bytes = b"id") -> RetrieveOpen:
+    return RetrieveOpen(
+        operation_id=operation_id,
+        sop_class_uid="1.2.840.10008.5.1.4.1.2.2.3",
+        transfer_syntax_uid="1.2.840.10008.1.2",
+        identifier=identifier,
+        origin=ORIGIN,
+    )
+
+
+def fetch_open(content: bytes, operation_id: str = "fetch1", **overrides: object) -> FetchOpen:
+    fields: dict[str, object] = {
+        "operation_id": operation_id,
+        "key": "the key",
+        "size": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "transfer_syntax_uid": "1.2.840.10008.1.2.1",
+        "origin": ORIGIN,
+    }
+    return FetchOpen(**(fields | overrides))  # type: ignore[arg-type] # by name
+
+
+def instances(count: int) -> list[RetrieveInstance]:
+    return [
+        RetrieveInstance(
+            sop_class_uid="1.2.840.10008.5.1.4.1.1.2",
+            sop_instance_uid=f"1.2.3.{number}",
+            transfer_syntax_uid="1.2.840.10008.1.2.1",
+            key=f"instances/{number}",
+            size=number,
+            sha256=hashlib.sha256(number.to_bytes(4)).hexdigest(),
+        )
+        for number in range(count)
+    ]
+
+
 def echo_request(operation_id: str = "echo1") -> EchoRequest:
     return EchoRequest(operation_id=operation_id, origin=ORIGIN)
 
@@ -111,6 +152,11 @@ class FakeOperations:
     matches: list[FindMatch] = field(default_factory=list)
     first_match_seconds: float = 0.0
     """Seconds before the first match."""
+    instances: list[RetrieveInstance] = field(default_factory=list)
+    data_set: bytes = b""
+    """What every fetch sends."""
+    piece: int = 8 * KIB
+    """Bytes that a fetch sends at once."""
     endless: bool = False
     reads_nothing: bool = False
 
@@ -125,6 +171,8 @@ class FakeOperations:
     commit_opens: list[CommitOpen] = field(default_factory=list)
     cancelled: int = 0
     matches_sent: int = 0
+    fetch_opens: list[FetchOpen] = field(default_factory=list)
+    bytes_sent: int = 0
 
     async def echo(self, request: EchoRequest) -> EchoResult:
         await asyncio.sleep(self.step_seconds)
@@ -180,6 +228,26 @@ class FakeOperations:
         self._fail()
         self.commit_opens.append(open_)
         return CommitResult(status=0, reasons=(0,) * len(open_.references))
+
+    async def retrieve(self, open_: RetrieveOpen, sink: InstanceSink) -> RetrieveResult:
+        self._fail()
+        for instance in self.instances:
+            await sink.send(instance)
+            await asyncio.sleep(self.step_seconds)
+        return RetrieveResult(status=0, instances=len(self.instances))
+
+    async def fetch(self, open_: FetchOpen, sink: ByteSink) -> FetchResult:
+        self.fetch_opens.append(open_)
+        self._fail()
+        for start in range(open_.offset, len(self.data_set), self.piece):
+            if sink.cancelled:
+                self.cancelled += 1
+                break
+            await sink.send(self.data_set[start : start + self.piece])
+            self.bytes_sent = start + self.piece
+            await asyncio.sleep(self.step_seconds)
+        digest = hashlib.sha256(self.data_set).hexdigest()
+        return FetchResult(status=0, size=len(self.data_set), sha256=digest)
 
     def _fail(self) -> None:
         if self.failures:

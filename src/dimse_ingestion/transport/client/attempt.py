@@ -72,6 +72,10 @@ class Attempt:
         for message in messages:
             self._publish(self.machine.subject, message, {})
 
+    async def take_rest(self) -> None:
+        """Take what arrived with the outcome."""
+        await self._send_flow()
+
     # for subclasses
 
     async def _send_flow(self) -> None:

@@ -1,7 +1,8 @@
 """The proxy's end of the transport: a `TransportClient` over any carrier.
 
 It builds the open of each service and converts the end of an operation into its result. Retries
-are in `retry`, the stream of a query in `find_client`.
+are in `retry`, the stream of a query in `find_client`, those of a retrieve in `retrieve_client` and
+`fetch_client`.
 """
 
 from contextlib import suppress
@@ -12,8 +13,10 @@ from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.failures import Unavailable
 from dimse_ingestion.transport.carrier import Carrier, CarrierDown
 from dimse_ingestion.transport.client.attempt import Attempt, StoreAttempt
+from dimse_ingestion.transport.client.fetch_client import CarrierFetchStream
 from dimse_ingestion.transport.client.find_client import CarrierFindStream
 from dimse_ingestion.transport.client.inboxes import Inboxes
+from dimse_ingestion.transport.client.retrieve_client import InstanceLister
 from dimse_ingestion.transport.client.retry import FinalResult, Operation, Retrier, RetriesExhausted
 from dimse_ingestion.transport.contract import Source
 from dimse_ingestion.transport.protocol.codec import (
@@ -30,7 +33,11 @@ from dimse_ingestion.transport.protocol.messages import (
     CommitResult,
     EchoRequest,
     EchoResult,
+    FetchOpen,
     FindOpen,
+    RetrieveInstance,
+    RetrieveOpen,
+    RetrieveResult,
     StoreOpen,
     StoreResult,
 )
@@ -109,6 +116,14 @@ class CarrierClient:
             return _to_commit_result(await retrier.run(operation, run_attempt), open_)
         except RetriesExhausted as error:
             raise Unavailable(str(error)) from None
+
+    async def retrieve(self, open_: RetrieveOpen) -> tuple[RetrieveResult, list[RetrieveInstance]]:
+        """Return the instances that an identifier names, and how the list ended."""
+        return await InstanceLister(self._retrier, open_).run()
+
+    def fetch(self, open_: FetchOpen, *, stored: bool) -> CarrierFetchStream:
+        """Start to fetch a data set."""
+        return CarrierFetchStream(self._retrier, open_, stored=stored)
 
     async def _run_store_attempt(
         self, operation: Operation, open_: StoreOpen, source: Source

@@ -98,7 +98,8 @@ async def _run_within_deadline(
 
 
 def _is_transient(result: Result) -> bool:
-    return result.store is not None and result.store.transient
+    ended = result.store or result.fetch
+    return ended is not None and ended.transient
 
 
 def _last_result(failed: Result | None, budget: RetryBudget) -> Result:
@@ -121,4 +122,5 @@ def _log_retry(operation: Operation, outcome: AttemptFailed | Result, pause: flo
 
 
 def _comment(result: Result) -> str:
-    return result.store.comment if result.store else ""
+    ended = result.store or result.fetch
+    return ended.comment if ended else ""

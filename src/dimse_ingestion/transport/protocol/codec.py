@@ -3,7 +3,7 @@
 The header `Dimse-Op` names the kind of a message. The body of a control message is a msgpack map
 whose unknown keys are ignored; the body of DATA is a piece of the data set, unchanged, with its
 offset in a header. How each side reacts to a message is in `state`, `store_sender`,
-`store_receiver` and `find`.
+`store_receiver`, `batches` and `fetch`.
 """
 
 from collections.abc import Mapping
@@ -16,9 +16,14 @@ from dimse_ingestion.transport.protocol.messages import (
     CommitResult,
     EchoRequest,
     EchoResult,
+    FetchOpen,
+    FetchResult,
     FindMatch,
     FindOpen,
     FindResult,
+    RetrieveInstance,
+    RetrieveOpen,
+    RetrieveResult,
     StoreOpen,
     StoreResult,
 )
@@ -80,6 +85,20 @@ class OpenCommit(Message, frozen=True, kw_only=True):
     open: CommitOpen
 
 
+class OpenRetrieve(Message, frozen=True, kw_only=True):
+    """Open the list of a C-MOVE or C-GET; `limit` batches may be sent before the next credit."""
+
+    open: RetrieveOpen
+    limit: _Position
+
+
+class OpenFetch(Message, frozen=True, kw_only=True):
+    """Open a transfer of one data set; bytes before `limit` may be sent before the next credit."""
+
+    open: FetchOpen
+    limit: _Position
+
+
 # Sent by the replica to the inbox of the attempt.
 
 
@@ -110,12 +129,14 @@ class Progress(Message, frozen=True):
 
 
 class Result(Message, frozen=True, kw_only=True, omit_defaults=True):
-    """Give the result of an operation; `batches` of matches were sent before it."""
+    """Give the result of an operation; `batches` of matches or instances were sent before it."""
 
     echo: EchoResult | None = None
     store: StoreResult | None = None
     find: FindResult | None = None
     commit: CommitResult | None = None
+    retrieve: RetrieveResult | None = None
+    fetch: FetchResult | None = None
     batches: _Position = 0
 
 
@@ -134,7 +155,14 @@ class Match(Message, frozen=True, kw_only=True):
     matches: list[FindMatch]
 
 
-# Sent by the proxy to the session's subject.
+class Instances(Message, frozen=True, kw_only=True):
+    """Carry a numbered batch of instances to retrieve."""
+
+    number: _Position
+    instances: list[RetrieveInstance]
+
+
+# Sent by the proxy to the session's subject; DATA of a fetch by the replica.
 
 
 class Data(Message, frozen=True, kw_only=True):
@@ -154,7 +182,8 @@ class End(Message, frozen=True, kw_only=True):
 class Probe(Message, frozen=True, kw_only=True, omit_defaults=True):
     """Ask for the replica's state.
 
-    `position` is the number of bytes sent (DATA) or of batches received (MATCH), `limit` a credit.
+    `position` is the number of bytes sent (DATA of a store) or received (DATA of a fetch), or of
+    batches received (MATCH, INSTANCES), `limit` a credit.
     """
 
     position: _Position = 0
@@ -194,11 +223,13 @@ _OPENS: dict[str, type[Message]] = {
     "STORE": OpenStore,
     "FIND": OpenFind,
     "COMMIT": OpenCommit,
+    "RETRIEVE": OpenRetrieve,
+    "FETCH": OpenFetch,
 }
 _KINDS: dict[str, type[Message]] = _OPENS | {
     kind.__name__.upper(): kind
     for kind in (
-        *(Accept, Busy, Reject, Progress, Result, Leaving, Unknown, Match),
+        *(Accept, Busy, Reject, Progress, Result, Leaving, Unknown, Match, Instances),
         *(Data, End, Probe, Cancel, Credit, Resume, Abort),
     )
 }

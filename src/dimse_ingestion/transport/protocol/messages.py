@@ -90,6 +90,66 @@ class FindResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     matches: int = 0
 
 
+class RetrieveOpen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Request the list of the instances that the identifier of a C-MOVE or C-GET names.
+
+    With more than `maximum` instances the result is A701, and the list is incomplete.
+    """
+
+    operation_id: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    identifier: bytes
+    origin: Origin
+    relational: bool = False
+    maximum: int = 65_535
+
+
+class RetrieveInstance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Identify one instance to retrieve; `size` and `sha256` are those of its stored data set."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    key: str
+    size: int
+    sha256: str
+
+
+class RetrieveResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Report how the list of instances ended: 0000, or a failure with its comment."""
+
+    status: int
+    comment: str = ""
+    instances: int = 0
+
+
+class FetchOpen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Request the data set of one stored object from byte `offset` on.
+
+    `key`, `size` and `sha256` are those of a `RetrieveInstance`; `transfer_syntax_uid` is the one
+    in which the data set is wanted. The offset counts the bytes of the data set as it is sent.
+    """
+
+    operation_id: str
+    key: str
+    size: int
+    sha256: str
+    transfer_syntax_uid: str
+    origin: Origin
+    offset: int = 0
+
+
+class FetchResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Report the end of a data set: size and digest of the whole as sent, or a failure."""
+
+    status: int
+    comment: str = ""
+    transient: bool = False
+    size: int = 0
+    sha256: str = ""
+
+
 class EchoRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Request a C-ECHO of the ingestion service and of the services behind it."""
 

@@ -2,8 +2,8 @@
 
 Sans-IO: messages and the time go in, messages come out; there is no clock and no socket here.
 `AttemptState` is the proxy's side of one attempt, `SessionState` the replica's side of one
-session. `store_sender`, `store_receiver` and `find` add the flow of data; C-ECHO has none and
-uses these two alone.
+session. `store_sender`, `store_receiver`, `batches` and `fetch` add the flow of data; C-ECHO has
+none and uses these two alone.
 
 NATS delivers at most once, so each side has to find out by itself that a message or the other
 side is lost: the proxy probes after a silence, the replica ends a session whose lease ran out.
@@ -27,6 +27,8 @@ from dimse_ingestion.transport.protocol.codec import (
 from dimse_ingestion.transport.protocol.timeouts import Timeouts
 
 NEVER = float("inf")
+NO_REPLICA = "No replica is subscribed"
+"""The reason of an attempt that failed because the subject of its open has no subscriber."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class AttemptState:
         if self.outcome is not None:
             return
         if not self.subject:
-            self.outcome = AttemptFailed("No replica is subscribed", replica_answered=False)
+            self.outcome = AttemptFailed(NO_REPLICA, replica_answered=False)
         elif self._no_responders_since == NEVER:
             self._no_responders_since = now
             self._last_probe = now

@@ -13,7 +13,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SESSION_BITS = 96
 QUEUE = "svc"
 """The queue group of all replicas: each open is delivered to one of them."""
-SERVICES = ("echo", "store", "find", "commit")
+SERVICES = ("echo", "store", "find", "commit", "retrieve", "fetch")
 
 
 def validate_token(token: str, what: str) -> str:
@@ -112,13 +112,8 @@ def proxy_permissions(root: str, proxy: str) -> Permissions:
     """Return the permissions of one proxy's user."""
     root, proxy = validate_root(root), validate_token(proxy, "proxy id")
     return Permissions(
-        publish=(f"{root}.v1.svc.*", f"{root}.v1.in.>", f"{root}._SINBOX.>"),
-        subscribe=(
-            f"{root}._INBOX.{proxy}.>",
-            f"{root}.v1.out.{proxy}.>",
-            f"{root}.v1.px.{proxy}.>",
-            f"{root}.v1.px.* px",
-        ),
+        publish=(f"{root}.v1.svc.*", f"{root}.v1.in.>"),
+        subscribe=(f"{root}._INBOX.{proxy}.>",),
     )
 
 
@@ -126,8 +121,8 @@ def ingestion_permissions(root: str) -> Permissions:
     """Return the permissions of the ingestion service's user, which its replicas share."""
     root = validate_root(root)
     return Permissions(
-        publish=(f"{root}._INBOX.>", f"{root}.v1.px.>", f"{root}.v1.out.>"),
-        subscribe=(f"{root}.v1.svc.* {QUEUE}", f"{root}.v1.in.>", f"{root}._SINBOX.>"),
+        publish=(f"{root}._INBOX.>",),
+        subscribe=(f"{root}.v1.svc.* {QUEUE}", f"{root}.v1.in.>"),
     )
 
 

@@ -12,7 +12,9 @@ from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.response_status import (
     commit_status,
     echo_status,
+    fetch_status,
     find_status,
+    retrieve_status,
     store_status,
 )
 from dimse_ingestion.dicom.status import Status
@@ -20,21 +22,30 @@ from dimse_ingestion.failures import Failure
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.transport.contract import Operations
 from dimse_ingestion.transport.protocol.codec import Result
+from dimse_ingestion.transport.protocol.fetch import FetchSender
 from dimse_ingestion.transport.protocol.find import FindSender
 from dimse_ingestion.transport.protocol.messages import (
     CommitOpen,
     CommitResult,
     EchoRequest,
     EchoResult,
+    FetchOpen,
+    FetchResult,
+    FindMatch,
     FindOpen,
     FindResult,
+    RetrieveInstance,
+    RetrieveOpen,
+    RetrieveResult,
     StoreOpen,
     StoreResult,
 )
+from dimse_ingestion.transport.protocol.retrieve import RetrieveSender
 from dimse_ingestion.transport.protocol.store_receiver import StoreReceiver
 from dimse_ingestion.transport.server.session_driver import (
+    SessionByteSink,
     SessionDriver,
-    SessionMatchSink,
+    SessionItemSink,
     VerifiedChunks,
 )
 
@@ -74,10 +85,9 @@ class OperationExecutor:
 
     async def find(self, open_: FindOpen, driver: SessionDriver[FindSender]) -> Result:
         """Perform a C-FIND."""
+        sink = SessionItemSink[FindMatch](driver)
         try:
-            return Result(
-                find=await _run_operation(self._operations.find(open_, SessionMatchSink(driver)))
-            )
+            return Result(find=await _run_operation(self._operations.find(open_, sink)))
         except Failure as failure:
             return Result(find=FindResult(status=find_status(failure), comment=failure.comment))
 
@@ -88,6 +98,31 @@ class OperationExecutor:
         except Failure as failure:
             status = commit_status(failure)
             return Result(commit=CommitResult(status=status, comment=failure.comment))
+
+    async def retrieve(self, open_: RetrieveOpen, driver: SessionDriver[RetrieveSender]) -> Result:
+        """List the instances of a C-MOVE or C-GET."""
+        sink = SessionItemSink[RetrieveInstance](driver)
+        try:
+            return Result(retrieve=await _run_operation(self._operations.retrieve(open_, sink)))
+        except Failure as failure:
+            status = retrieve_status(failure)
+            return Result(retrieve=RetrieveResult(status=status, comment=failure.comment))
+
+    async def fetch(
+        self, open_: FetchOpen, driver: SessionDriver[FetchSender], chunk: int
+    ) -> Result:
+        """Send one data set, in chunks of at most `chunk` bytes."""
+        sink = SessionByteSink(driver, chunk)
+        try:
+            return Result(fetch=await _run_operation(self._operations.fetch(open_, sink)))
+        except Failure as failure:
+            return Result(
+                fetch=FetchResult(
+                    status=fetch_status(failure),
+                    comment=failure.comment,
+                    transient=failure.transient,
+                )
+            )
 
     async def _store(
         self, open_: StoreOpen, driver: SessionDriver[StoreReceiver], window: int, *, inline: bool

@@ -2,10 +2,13 @@
 
 nats-server disconnects a client for which too many bytes are pending (a slow consumer), and with it
 every transfer to this replica. So the granted credit is counted, and an open beyond it is answered
-BUSY.
+BUSY. The bytes that fetches keep until they are confirmed are counted in a pool of their own, so
+that a retrieve takes no credit from a store.
 """
 
 from dataclasses import dataclass
+
+from prometheus_client import Gauge
 
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.transport.protocol.codec import MAXIMUM_CHUNK
@@ -20,20 +23,24 @@ class FlowLimits:
     sessions: int = 64
     echoes: int = 256
     """Sessions of any kind above which a C-ECHO is answered BUSY, too."""
+    fetches: int = 64
+    """Sessions that send a data set; they do not count as `sessions`."""
     window: int = 4 * _MEBIBYTE
     """Bytes in flight of one session."""
     min_window: int = _MEBIBYTE
     """A smaller window would make a long data set slow: BUSY is better."""
     total_window: int = 32 * _MEBIBYTE
-    """Bytes in flight of all sessions: half of what makes the server disconnect."""
+    """Bytes in flight of all sessions: half of what makes the server disconnect. As many again
+    may be kept by fetches."""
     chunk: int = MAXIMUM_CHUNK
 
 
 class CreditPool:
-    """The credit that this replica may still grant."""
+    """The credit that this replica may still grant; `gauge` shows how much it has granted."""
 
-    def __init__(self, limits: FlowLimits) -> None:
+    def __init__(self, limits: FlowLimits, gauge: Gauge = metrics.transport_granted_bytes) -> None:
         self._limits = limits
+        self._gauge = gauge
         self._granted = 0
 
     def reserve(self, size: int) -> int | None:
@@ -52,4 +59,4 @@ class CreditPool:
 
     def _count(self, length: int) -> None:
         self._granted += length
-        metrics.transport_granted_bytes.set(self._granted)
+        self._gauge.set(self._granted)

@@ -1,7 +1,8 @@
 """A cache of results of finished sessions, in case the proxy did not receive them.
 
-A transient failure and a result that follows matches are returned to their session only: when the
-same request is opened again, it is performed again. The cache is bounded in number and in time.
+A transient failure and a result that follows matches, instances or bytes are returned to their
+session only: when the same request is opened again, it is performed again. The cache is bounded in
+number and in time.
 """
 
 from collections import OrderedDict
@@ -10,12 +11,14 @@ from dimse_ingestion.transport.protocol.codec import Result
 from dimse_ingestion.transport.protocol.messages import (
     CommitOpen,
     EchoRequest,
+    FetchOpen,
     FindOpen,
+    RetrieveOpen,
     StoreOpen,
 )
 
 _MAX_RESULTS = 10_000
-Request = EchoRequest | StoreOpen | FindOpen | CommitOpen
+Request = EchoRequest | StoreOpen | FindOpen | CommitOpen | RetrieveOpen | FetchOpen
 
 
 class ResultCache:

@@ -17,10 +17,6 @@ from dimse_ingestion.transport.contract import Operations
 from dimse_ingestion.transport.protocol.codec import (
     MalformedMessage,
     Message,
-    OpenCommit,
-    OpenEcho,
-    OpenFind,
-    OpenStore,
     Reject,
     decode,
     encode,
@@ -28,6 +24,7 @@ from dimse_ingestion.transport.protocol.codec import (
 from dimse_ingestion.transport.protocol.subjects import QUEUE, SERVICES, Subjects
 from dimse_ingestion.transport.protocol.timeouts import Timeouts
 from dimse_ingestion.transport.server.flow_limits import FlowLimits
+from dimse_ingestion.transport.server.openings import Opening
 from dimse_ingestion.transport.server.sessions import Sessions
 
 _LOG = logger(__name__)
@@ -114,7 +111,7 @@ class TransportServer:
         except MalformedMessage as error:
             self._reject(delivery, str(error))
             return
-        if isinstance(message, OpenEcho | OpenStore | OpenFind | OpenCommit):
+        if isinstance(message, Opening):
             parent = delivery.headers.get(TRACEPARENT, "")
             self._sessions.open(message, delivery.reply, parent)
 

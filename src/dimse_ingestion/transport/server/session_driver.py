@@ -1,8 +1,8 @@
 """The driver of one session at a replica: connects a state machine to a carrier and a timer.
 
 A session belongs to the attempt that opened or joined it last; messages of an older attempt are
-ignored. An operation reads a data set from `VerifiedChunks` and sends matches to a
-`SessionMatchSink`.
+ignored. An operation reads a data set from `VerifiedChunks`, and sends matches and instances to a
+`SessionItemSink`, the bytes of a data set to a `SessionByteSink`.
 """
 
 import asyncio
@@ -12,9 +12,9 @@ from typing import Generic, TypeVar
 
 from dimse_ingestion.failures import Unavailable
 from dimse_ingestion.transport.carrier import Carrier, CarrierDown
+from dimse_ingestion.transport.protocol.batches import BatchSender, ItemT
 from dimse_ingestion.transport.protocol.codec import Message, Result, encode
-from dimse_ingestion.transport.protocol.find import FindSender
-from dimse_ingestion.transport.protocol.messages import FindMatch
+from dimse_ingestion.transport.protocol.fetch import FetchSender
 from dimse_ingestion.transport.protocol.state import NEVER, SessionState
 from dimse_ingestion.transport.protocol.store_receiver import StoreReceiver
 
@@ -157,25 +157,53 @@ class VerifiedChunks:
         self.verified = True
 
 
-class SessionMatchSink:
-    """A `MatchSink` that sends matches as fast as the proxy grants credit."""
+class SessionItemSink(Generic[ItemT]):
+    """A `MatchSink` or `InstanceSink` that sends items as fast as the proxy grants credit."""
 
-    def __init__(self, driver: SessionDriver[FindSender]) -> None:
+    def __init__(self, driver: SessionDriver[BatchSender[ItemT]]) -> None:
         self._driver = driver
 
     @property
     def cancelled(self) -> bool:
-        """Return whether no more matches are needed."""
+        """Return whether no more items are needed."""
         machine = self._driver.machine
         return machine.cancelled or bool(machine.failure_reason)
 
-    async def send(self, match: FindMatch) -> None:
-        """Send one match; wait while the proxy has granted no credit."""
+    async def send(self, item: ItemT) -> None:
+        """Send one item; wait while the proxy has granted no credit."""
         driver, machine = self._driver, self._driver.machine
         while not machine.can_add and not self.cancelled:
             await driver.wait_for_change()
         if self.cancelled:
             return
-        if messages := machine.add(match, driver.now()):
+        if messages := machine.add(item, driver.now()):
+            driver.send(messages)
+            await driver.wait_writable()
+
+
+class SessionByteSink:
+    """A `ByteSink` that sends chunks as fast as the proxy grants credit."""
+
+    def __init__(self, driver: SessionDriver[FetchSender], chunk: int) -> None:
+        self._driver = driver
+        self._chunk = chunk
+
+    @property
+    def cancelled(self) -> bool:
+        """Return whether no more bytes are needed."""
+        return self._driver.machine.cancelled
+
+    async def send(self, content: bytes) -> None:
+        """Send the next bytes, in chunks; wait while the proxy has granted no credit."""
+        for start in range(0, len(content), self._chunk):
+            await self._send_chunk(content[start : start + self._chunk])
+
+    async def _send_chunk(self, chunk: bytes) -> None:
+        driver, machine = self._driver, self._driver.machine
+        while not machine.can_add and not self.cancelled:
+            await driver.wait_for_change()
+        if self.cancelled:
+            return
+        if messages := machine.add(chunk, driver.now()):
             driver.send(messages)
             await driver.wait_writable()

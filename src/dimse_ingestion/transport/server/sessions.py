@@ -5,7 +5,6 @@ Each session has a task that performs its operation. The callbacks here must not
 """
 
 import asyncio
-import re
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from dimse_ingestion.observability import metrics, tracing
 from dimse_ingestion.observability.logging import log_context
 from dimse_ingestion.transport.carrier import Carrier, CarrierDown, Delivery
 from dimse_ingestion.transport.contract import Operations
+from dimse_ingestion.transport.protocol.batches import BatchSender
 from dimse_ingestion.transport.protocol.codec import (
     Abort,
     Busy,
@@ -24,7 +24,9 @@ from dimse_ingestion.transport.protocol.codec import (
     Message,
     OpenCommit,
     OpenEcho,
+    OpenFetch,
     OpenFind,
+    OpenRetrieve,
     OpenStore,
     Reject,
     Result,
@@ -32,21 +34,25 @@ from dimse_ingestion.transport.protocol.codec import (
     chunk_size,
     encode,
 )
+from dimse_ingestion.transport.protocol.fetch import FetchSender
 from dimse_ingestion.transport.protocol.find import FindSender
-from dimse_ingestion.transport.protocol.messages import MOST_REFERENCES, CommitOpen, StoreOpen
+from dimse_ingestion.transport.protocol.retrieve import RetrieveSender
 from dimse_ingestion.transport.protocol.state import SessionState
 from dimse_ingestion.transport.protocol.store_receiver import StoreReceiver
 from dimse_ingestion.transport.protocol.subjects import Subjects, last_token, new_session
 from dimse_ingestion.transport.protocol.timeouts import Timeouts
 from dimse_ingestion.transport.server.execute import OperationExecutor
 from dimse_ingestion.transport.server.flow_limits import CreditPool, FlowLimits
+from dimse_ingestion.transport.server.openings import (
+    Opening,
+    is_valid,
+    request_of,
+    service_of,
+)
 from dimse_ingestion.transport.server.result_cache import Request, ResultCache
 from dimse_ingestion.transport.server.session_driver import SessionDriver
 
 _WITHOUT_ANSWER = (Abort, Cancel, Credit)
-_LONGEST_OPERATION_ID = 64
-_DIGEST = re.compile(r"[0-9a-f]{64}")
-Opening = OpenEcho | OpenStore | OpenFind | OpenCommit
 
 
 @dataclass(slots=True, eq=False)
@@ -55,6 +61,11 @@ class _Session:
     request: Request
     driver: SessionDriver[SessionState]
     window: int = 0
+
+    @property
+    def is_fetch(self) -> bool:
+        """Return whether it sends a data set, so that its window is one of fetches."""
+        return isinstance(self.driver.machine, FetchSender)
 
 
 class Sessions:
@@ -73,6 +84,8 @@ class Sessions:
         self._executor = OperationExecutor(operations)
         self._timeouts, self._limits = timeouts, limits
         self._credit_pool = CreditPool(limits)
+        self._fetch_pool = CreditPool(limits, metrics.transport_fetch_bytes)
+        self._fetches = 0
         self._results = ResultCache(timeouts.result_retention)
         self._by_name: dict[str, _Session] = {}
         self._by_request: dict[Request, _Session] = {}
@@ -86,7 +99,7 @@ class Sessions:
 
         The answers go to `inbox`; `parent` is the operation's traceparent.
         """
-        request = _request(opening)
+        request = request_of(opening)
         known = self._results.by_request(request, self._now())
         if known is not None:
             self._answer(inbox, known)
@@ -141,31 +154,38 @@ class Sessions:
     def _start_session(self, opening: Opening, inbox: str, parent: str) -> None:
         window = self._reserve(opening)
         if isinstance(window, Message):
-            metrics.transport_refused.labels(_service(opening)).inc()
+            metrics.transport_refused.labels(service_of(opening)).inc()
             self._answer(inbox, window)
             return
         name = new_session()
         subject = self._subjects.session(self._replica_id, name)
         driver, work = self._create_work(opening, subject, inbox, window)
-        session = _Session(name, _request(opening), driver, window)
+        session = _Session(name, request_of(opening), driver, window)
         self._by_name[name] = self._by_request[session.request] = session
-        metrics.transport_sessions.labels(_service(opening)).inc()
-        task = asyncio.create_task(self._run(session, work, _service(opening), parent))
+        self._fetches += session.is_fetch
+        metrics.transport_sessions.labels(service_of(opening)).inc()
+        task = asyncio.create_task(self._run(session, work, service_of(opening), parent))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(lambda _: self._remove(session, _service(opening)))
+        task.add_done_callback(lambda _: self._remove(session, service_of(opening)))
         task.add_done_callback(
             lambda _: work.close()
         )  # the task may be cancelled before the coroutine starts
 
     def _reserve(self, opening: Opening) -> int | Busy | Reject:
         """Return the window reserved for the session, or the message that declines it."""
-        if not _is_valid(opening):
+        if not is_valid(opening):
             return Reject(status=Status.PROCESSING_FAILURE, comment="The open is malformed")
-        if isinstance(opening, OpenEcho) and len(self) < self._limits.echoes:
+        others = len(self) - self._fetches
+        if isinstance(opening, OpenEcho) and others < self._limits.echoes:
             return 0
-        size = opening.open.size if isinstance(opening, OpenStore) else 0
-        window = self._credit_pool.reserve(size) if len(self) < self._limits.sessions else None
+        if isinstance(opening, OpenFetch):
+            wanted = opening.limit - opening.open.offset
+            has_place = self._fetches < self._limits.fetches
+            window = self._fetch_pool.reserve(wanted) if has_place else None
+        else:
+            size = opening.open.size if isinstance(opening, OpenStore) else 0
+            window = self._credit_pool.reserve(size) if others < self._limits.sessions else None
         return Busy(retry_after=self._timeouts.busy_retry_after) if window is None else window
 
     def _create_work(
@@ -181,6 +201,15 @@ class Sessions:
             answerer = FindSender(subject, opening.limit, self._chunk, timeouts, now)
             finding = SessionDriver(self._carrier, answerer, inbox)
             return finding, executor.find(opening.open, finding)
+        if isinstance(opening, OpenRetrieve):
+            lister = RetrieveSender(subject, opening.limit, self._chunk, timeouts, now)
+            listing = SessionDriver(self._carrier, lister, inbox)
+            return listing, executor.retrieve(opening.open, listing)
+        if isinstance(opening, OpenFetch):
+            offset, limit = opening.open.offset, opening.limit
+            sender = FetchSender(subject, offset, limit, window, timeouts, now)
+            fetching = SessionDriver(self._carrier, sender, inbox)
+            return fetching, executor.fetch(opening.open, fetching, min(self._chunk, window))
         plain = SessionDriver(self._carrier, SessionState(subject, timeouts, now), inbox)
         if isinstance(opening, OpenCommit):
             return plain, executor.commit(opening.open)
@@ -215,7 +244,8 @@ class Sessions:
 
     def _remove(self, session: _Session, service: str) -> None:
         session.driver.close()
-        self._credit_pool.release(session.window)
+        (self._fetch_pool if session.is_fetch else self._credit_pool).release(session.window)
+        self._fetches -= session.is_fetch
         del self._by_name[session.name]
         if self._by_request.get(session.request) is session:
             del self._by_request[session.request]
@@ -231,28 +261,8 @@ class Sessions:
 
 
 async def _wait_until_confirmed(driver: SessionDriver[SessionState]) -> None:
-    """Wait until the proxy has confirmed every batch of matches, or is gone."""
+    """Wait until the proxy has confirmed every batch or byte, or is gone."""
     machine = driver.machine
-    while isinstance(machine, FindSender) and not machine.is_done and not machine.failure_reason:
-        await driver.wait_for_change()
-
-
-def _request(opening: Opening) -> Request:
-    return opening.request if isinstance(opening, OpenEcho) else opening.open
-
-
-def _service(opening: Opening) -> str:
-    return {OpenEcho: "echo", OpenStore: "store", OpenFind: "find", OpenCommit: "commit"}[
-        type(opening)
-    ]
-
-
-def _is_valid(opening: Opening) -> bool:
-    """Return whether the fields that are used in logs, sizes and object keys are valid."""
-    request = _request(opening)
-    named = 0 < len(request.operation_id) <= _LONGEST_OPERATION_ID
-    if isinstance(request, StoreOpen):
-        return named and request.size >= 0 and bool(_DIGEST.fullmatch(request.sha256))
-    if isinstance(request, CommitOpen):
-        return named and len(request.references) <= MOST_REFERENCES
-    return named
+    if isinstance(machine, BatchSender | FetchSender):
+        while not machine.is_done and not machine.failure_reason:
+            await driver.wait_for_change()

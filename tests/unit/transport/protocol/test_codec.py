@@ -8,8 +8,16 @@ from hypothesis import strategies as st
 
 from dimse_ingestion.transport.protocol import codec
 from dimse_ingestion.transport.protocol.codec import MalformedMessage, Message, decode, encode
-from dimse_ingestion.transport.protocol.messages import FindMatch, StoreResult
-from tests.unit.transport.client_server import commit_open, echo_request, find_open, store_open
+from dimse_ingestion.transport.protocol.messages import FetchResult, FindMatch, StoreResult
+from tests.unit.transport.client_server import (
+    commit_open,
+    echo_request,
+    fetch_open,
+    find_open,
+    instances,
+    retrieve_open,
+    store_open,
+)
 
 DIGEST = "0" * 64
 EACH = [
@@ -18,14 +26,18 @@ EACH = [
     codec.OpenStore(open=store_open(b"\0\xff"), inline=b"\0\xff"),
     codec.OpenFind(open=find_open(), limit=8),
     codec.OpenCommit(open=commit_open()),
+    codec.OpenRetrieve(open=retrieve_open(), limit=8),
+    codec.OpenFetch(open=fetch_open(b"x", offset=1), limit=9),
     codec.Accept(subject="R.v1.in.r.s", expected=3, limit=7, chunk=9),
     codec.Busy(retry_after=0.5),
     codec.Reject(status=0x110, comment="no"),
     codec.Progress(),
     codec.Result(store=StoreResult(status=0, key="k"), batches=3),
+    codec.Result(fetch=FetchResult(status=0, size=5, sha256=DIGEST)),
     codec.Leaving(),
     codec.Unknown(),
     codec.Match(number=2, matches=[FindMatch(status=0xFF00, identifier=b"\0")]),
+    codec.Instances(number=2, instances=instances(2)),
     codec.Data(offset=10**12, content=b"\0\xff"),
     codec.End(size=5, sha256=DIGEST),
     codec.Probe(position=5, limit=8),
