@@ -48,11 +48,12 @@ def associate_rq(
         context.context_id = 2 * index + 1
         proposed.append(context)
     primitive.presentation_context_definition_list = proposed
-    primitive.user_information = [*_user_information(maximum_length), *items]
+    primitive.user_information = [*user_information(maximum_length), *items]
     return bytes(A_ASSOCIATE_RQ(primitive).encode())
 
 
-def _user_information(maximum_length: int) -> list[Any]:
+def user_information(maximum_length: int) -> list[Any]:
+    """Return the user information that every A-ASSOCIATE PDU has."""
     length, uid, name = (
         MaximumLengthNotification(),
         ImplementationClassUIDNotification(),

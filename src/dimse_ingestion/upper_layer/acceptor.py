@@ -12,9 +12,11 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.upper_layer.association import Association
 from dimse_ingestion.upper_layer.connection import BUFFER_LENGTH, Connection
 from dimse_ingestion.upper_layer.limits import UpperLayerLimits
 from dimse_ingestion.upper_layer.services import Services
+from dimse_ingestion.upper_layer.transport_connection import TransportConnection
 
 _LOG = logger(__name__)
 _BACKLOG = 256
@@ -99,6 +101,12 @@ class Acceptor:
             _LOG.warning("Connection closed: there are too many.", open=count)
             return False
         return True
+
+    def create_association(
+        self, connection: TransportConnection, peer: tuple[str, int]
+    ) -> Association:
+        """Return the association of a new connection."""
+        return Association(self.services, self.limits, connection, self.spawn, peer)
 
     def add_connection(self, connection: Connection) -> bool:
         """Register a new connection; return False when the limit is reached."""

@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from dimse_ingestion.upper_layer import command_set
 from dimse_ingestion.upper_layer.pdata import Fragment
 from dimse_ingestion.upper_layer.pdus import AbortReason, ProtocolError
-from dimse_ingestion.upper_layer.services import Command, DataSetSink, PresentationContext
+from dimse_ingestion.upper_layer.services import (
+    Command,
+    DataSetSink,
+    PresentationContext,
+    Response,
+)
 
 _INVALID = AbortReason.INVALID_PDU_PARAMETER_VALUE
 _UNEXPECTED = AbortReason.UNEXPECTED_PDU_PARAMETER
@@ -23,6 +28,24 @@ class CompleteMessage:
     context: PresentationContext
     command: Command
     data_set: DataSetSink | None
+
+
+@dataclass(frozen=True, slots=True)
+class CompleteResponse:
+    """A response that has arrived completely; a data set with it was discarded."""
+
+    context: PresentationContext
+    response: Response
+
+
+class _Discarded:
+    """The sink for data sets of responses: nothing that is sent here is answered with one."""
+
+    def write(self, fragment: bytes | memoryview) -> None:
+        """Discard a fragment."""
+
+    def abandon(self) -> None:
+        """Do nothing."""
 
 
 class Assembly:
@@ -43,7 +66,7 @@ class Assembly:
         self._hold = hold
         self._command_bytes = bytearray()
         self._context: PresentationContext | None = None
-        self._command: Command | None = None
+        self._command: Command | Response | None = None
         self._sink: DataSetSink | None = None
 
     @property
@@ -51,7 +74,7 @@ class Assembly:
         """Return whether a message has started and is incomplete."""
         return self._context is not None
 
-    def take(self, fragment: Fragment) -> CompleteMessage | None:
+    def take(self, fragment: Fragment) -> CompleteMessage | CompleteResponse | None:
         """Add a fragment; return the message if this is its last one. Raises ProtocolError."""
         if self._context is None or self._context.context_id != fragment.context_id:
             self._begin(fragment)
@@ -79,7 +102,7 @@ class Assembly:
             raise ProtocolError(_INVALID, explanation)
         self._context = context
 
-    def _take_command(self, fragment: Fragment) -> CompleteMessage | None:
+    def _take_command(self, fragment: Fragment) -> CompleteMessage | CompleteResponse | None:
         if self._command is not None:
             raise ProtocolError(_UNEXPECTED, "A command set where a data set was announced.")
         if len(self._command_bytes) + len(fragment.content) > command_set.LONGEST:
@@ -92,17 +115,26 @@ class Assembly:
         self._command_bytes.clear()
         return None if self._command.has_data_set else self._finish()
 
-    def _take_data(self, fragment: Fragment) -> CompleteMessage | None:
+    def _take_data(self, fragment: Fragment) -> CompleteMessage | CompleteResponse | None:
         if self._command is None or self._context is None:
             raise ProtocolError(_UNEXPECTED, "A data set without a whole command set before it.")
         if self._sink is None:
-            self._sink = self._open_data_set(self._context, self._command)
+            self._sink = self._open_sink(self._context, self._command)
         if len(fragment.content) and (waiting := self._sink.write(fragment.content)) is not None:
             self._hold(waiting)
         return self._finish() if fragment.last else None
 
-    def _finish(self) -> CompleteMessage | None:
+    def _open_sink(self, context: PresentationContext, command: Command | Response) -> DataSetSink:
+        if isinstance(command, Response):
+            return _Discarded()
+        return self._open_data_set(context, command)
+
+    def _finish(self) -> CompleteMessage | CompleteResponse | None:
         context, command, sink = self._context, self._command, self._sink
         self._context = self._command = self._sink = None
         self._command_bytes.clear()
-        return CompleteMessage(context, command, sink) if context and command else None
+        if context is None or command is None:
+            return None
+        if isinstance(command, Response):
+            return CompleteResponse(context, command)
+        return CompleteMessage(context, command, sink)

@@ -1,38 +1,39 @@
-"""One association of an acceptor: it carries out the effects of its state machine (PS3.8 9.2).
+"""One association of an acceptor: requests of the peer go to the services (PS3.8 9.2).
 
-Bytes come from `connection`, requests go to the services. In between it joins the parts without
-I/O: reading, negotiation, assembly, performing. It has no socket and no clock of its own.
+What both roles do is in `association_end`.
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
-from dimse_ingestion.observability.logging import Logger, logger
+from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.upper_layer import negotiation, pdata, pdus, proposals
 from dimse_ingestion.upper_layer.assembly import Assembly, CompleteMessage
+from dimse_ingestion.upper_layer.association_end import COMMON_EFFECTS, AssociationEnd
 from dimse_ingestion.upper_layer.decisions import decide
 from dimse_ingestion.upper_layer.execute import Performer
-from dimse_ingestion.upper_layer.flow_control import FlowControl
-from dimse_ingestion.upper_layer.incoming_data import IncomingData
 from dimse_ingestion.upper_layer.limits import UpperLayerLimits
-from dimse_ingestion.upper_layer.pdus import AbortReason, AbortSource, PduType, ProtocolError
+from dimse_ingestion.upper_layer.pdus import PduType
 from dimse_ingestion.upper_layer.services import (
     AssociationRequest,
     Command,
     CommandField,
     DataSetSink,
+    DataSetSource,
     PresentationContext,
     Rejection,
+    Response,
     Services,
 )
-from dimse_ingestion.upper_layer.states import Effect, Event, Machine, Role, State
+from dimse_ingestion.upper_layer.states import Effect, Event, Role, State
 from dimse_ingestion.upper_layer.transport_connection import Spawn, TransportConnection
 
-_EVENTS = {each: Event[each.name] for each in PduType}
 
-
-class Association:
+class Association(AssociationEnd):
     """Run one association; it is an `AssociationHandle` after its A-ASSOCIATE-RQ."""
+
+    role = Role.ACCEPTOR
 
     def __init__(
         self,
@@ -42,29 +43,16 @@ class Association:
         spawn: Spawn,
         peer: tuple[str, int],
     ) -> None:
-        self._services = services
-        self._limits = limits
-        self._connection = connection
-        self._spawn = spawn
-        self._peer = peer
         self._id = secrets.token_hex(8)
-        self._log: Logger = logger(__name__).bind(association_id=self._id, peer_address=peer[0])
-        self._machine = Machine(Role.ACCEPTOR)
-        self._incoming = IncomingData(
-            limits.maximum_pdu_length, connection, self._take, self._is_deciding
-        )
+        log = logger(__name__).bind(association_id=self._id, peer_address=peer[0])
+        super().__init__(limits, connection, spawn, log)
+        self._services = services
+        self._peer = peer
         self._performer = Performer(services, self, spawn)
-        self._flow = FlowControl(connection, spawn)
         self._proposal: proposals.Proposal | None = None
         self._request: AssociationRequest | None = None
         self._agreement: negotiation.Agreement | None = None
-        self._assembly: Assembly | None = None
-        self._to_send = b""
-        self._abort_reason = AbortReason.UNEXPECTED_PDU
-        self._last_type = PduType.ABORT
-        self._explanation = ""
         self._accepted = False
-        self._outcome = ""
 
     # AssociationHandle: called by services
 
@@ -75,52 +63,22 @@ class Association:
             raise RuntimeError("No A-ASSOCIATE-RQ has arrived yet.")
         return self._request
 
-    def abort(self, explanation: str) -> None:
-        """Send A-ABORT as service user and close; `explanation` is for the log."""
-        if self._machine.allows(Event.ABORT_REQUEST):
-            self._explanation = explanation
-            self._on(Event.ABORT_REQUEST)
-        elif self._machine.state is State.AWAITING_ASSOCIATE_RQ:  # no association to abort
-            self._connection.close()
+    @property
+    def contexts(self) -> Mapping[int, PresentationContext]:
+        """The accepted presentation contexts."""
+        return {} if self._agreement is None else self._agreement.contexts
+
+    async def invoke(
+        self, context: PresentationContext, command: Command, data_set: DataSetSource | None = None
+    ) -> Response:
+        """Send a request to the peer and return its response (see `Invoker.invoke`)."""
+        return await self._invoker.invoke(context, command, data_set)
 
     # callbacks of the connection
 
     def connection_made(self) -> None:
         """Start: the connection is open."""
         self._on(Event.CONNECTION_INDICATED)
-
-    def data_received(self, received: memoryview) -> int:
-        """Read bytes of the peer and return how many were consumed; the view is not used later.
-
-        The caller passes the rest again in a later turn of the loop, or when reading resumes.
-        """
-        try:
-            return self._incoming.read(received)
-        except ProtocolError as error:
-            self._incoming.stop()
-            self._abort_reason = error.reason
-            if self._machine.allows(
-                Event.INVALID_PDU
-            ):  # not after an A-ABORT: the association has ended
-                self._explanation = error.explanation
-                self._on(Event.INVALID_PDU)
-        except Exception:  # noqa: BLE001 - a service's sink failed: end this association only
-            self._incoming.stop()
-            self._log.exception("Receiving failed because of an error in this software.")
-            self.abort("Receiving failed.")
-        return len(received)
-
-    def connection_lost(self) -> None:
-        """End the association: the connection is closed."""
-        if self._machine.allows(Event.CONNECTION_CLOSED):
-            self._on(Event.CONNECTION_CLOSED)
-
-    def artim_expired(self) -> None:
-        """Close: the peer sent no A-ASSOCIATE-RQ in time, or did not close the connection."""
-        if self._machine.allows(Event.ARTIM_EXPIRED):
-            if self._machine.state is State.AWAITING_ASSOCIATE_RQ:
-                self._log.warning("Connection closed: no whole A-ASSOCIATE-RQ came in time.")
-            self._on(Event.ARTIM_EXPIRED)
 
     @property
     def longest_silence(self) -> float | None:
@@ -138,18 +96,13 @@ class Association:
         """Return whether no message is being received, performed or answered."""
         return not (self._performer.is_busy or self._is_within_message)
 
-    @property
-    def _is_within_message(self) -> bool:
-        assembling = self._assembly is not None and self._assembly.is_in_progress
-        return assembling or self._incoming.is_within_pdu
-
     # ResponseSender: called by the performer
 
     async def respond(self, context_id: int, command: bytes, data_set: bytes | None) -> None:
         """Send a response, unless the association has ended; wait while the peer reads slowly."""
         if self._agreement is None or not self._machine.allows(Event.P_DATA_REQUEST):
             return
-        length = self._agreement.peer_maximum_pdu_length
+        length = self._peer_maximum_pdu_length
         self._on(Event.P_DATA_REQUEST, pdata.encode(context_id, command, data_set, length))
         await self._connection.drain()
 
@@ -162,13 +115,8 @@ class Association:
     def _take_pdu(self, pdu: pdata.Pdu) -> None:
         if pdu.type is PduType.ASSOCIATE_RQ and self._machine.state is State.AWAITING_ASSOCIATE_RQ:
             self._take_proposal(proposals.decode(pdu.content))
-            return
-        if pdu.type is PduType.ABORT:
-            self._explanation = pdus.decode_abort(pdu.content).description
-        self._last_type = pdu.type
-        event = _EVENTS[pdu.type]
-        if self._machine.allows(event):
-            self._on(event)
+        else:
+            super()._take_pdu(pdu)
 
     def _take_proposal(self, proposal: proposals.Proposal) -> None:
         rejection = negotiation.provider_rejection(proposal)
@@ -179,21 +127,6 @@ class Association:
             return
         self._log.warning("Association rejected.", reason=rejection.explanation)
         self._on(Event.ASSOCIATE_RQ, pdus.encode_reject(rejection), acceptable=False)
-
-    def _is_deciding(self) -> bool:
-        return self._machine.state is State.AWAITING_LOCAL_ANSWER
-
-    def _take(self, item: pdata.Fragment | pdata.Pdu) -> None:
-        if isinstance(item, pdata.Fragment):
-            self._take_fragment(item)
-        else:
-            self._take_pdu(item)
-
-    def _take_fragment(self, fragment: pdata.Fragment) -> None:
-        if self._assembly is None or self._outcome:
-            return
-        if (whole := self._assembly.take(fragment)) is not None:
-            self._take_message(whole)
 
     def _take_message(self, whole: CompleteMessage) -> None:
         if whole.command.command_field == CommandField.C_CANCEL_RQ:
@@ -223,42 +156,11 @@ class Association:
             self._services.association_ended(self, self._outcome)
             return
         self._agreement = decision
+        self._peer_maximum_pdu_length = decision.peer_maximum_pdu_length
         self._assembly = Assembly(decision.contexts, self._open_data_set, self._flow.hold)
         self._on(Event.ACCEPT_RESPONSE, decision.answer)
 
-    # state machine
-
-    def _on(self, event: Event, to_send: bytes = b"", *, acceptable: bool = True) -> None:
-        """Handle an event; `to_send` are the bytes that a SEND effect of it writes.
-
-        Effects may raise further events: the machine has changed its state before they run.
-        """
-        self._to_send = to_send
-        for effect in self._machine.on(event, acceptable=acceptable):
-            _EFFECTS[effect](self)
-
-    def _send(self) -> None:
-        self._connection.write(self._to_send)
-
-    def _send_release_rp(self) -> None:
-        self._connection.write(pdus.encode_release_rp())
-        self._finish("released")
-
-    def _send_abort_as_user(self) -> None:
-        self._connection.write(pdus.encode_abort(AbortSource.USER))
-        self._log.warning("Association aborted.", reason=self._explanation)
-        self._finish("aborted")
-
-    def _send_abort_as_provider(self) -> None:
-        reason = self._abort_reason
-        self._connection.write(pdus.encode_abort(AbortSource.PROVIDER, reason))
-        if not self._outcome:
-            explanation = (
-                self._explanation or f"A PDU of type {self._last_type.name} is not expected now."
-            )
-            self._log.warning(
-                "Association aborted.", reason=explanation, abort_reason=reason.name.lower()
-            )
+    # effects
 
     def _indicate_associate(self) -> None:
         if self._proposal is not None:
@@ -269,45 +171,15 @@ class Association:
         if not self._performer.is_busy:
             self._on(Event.RELEASE_RESPONSE)
 
-    def _indicate_abort(self) -> None:
-        self._log.info("Association aborted by the peer.", reason=self._explanation)
-        self._finish("aborted")
-
-    def _indicate_provider_abort(self) -> None:
-        lost = self._machine.state is State.IDLE
-        if lost:
-            self._log.warning("Connection lost within an association.")
-        self._finish("lost" if lost else "aborted")
-
-    def _finish(self, outcome: str) -> None:
-        """Release everything the association holds, once: several effects can end it."""
-        if self._outcome:
-            return
-        self._outcome = outcome
-        if self._assembly is not None:
-            self._assembly.abandon()
+    def _end(self, outcome: str) -> None:
         self._performer.end()
         if self._accepted:
             self._services.association_ended(self, outcome)
 
-    def _nothing(self) -> None:
-        """Do nothing: the fragments of a P-DATA-TF follow and are taken one by one."""
-
-
-# The effects that occur in the role of acceptor.
-_EFFECTS: dict[Effect, Callable[[Association], None]] = {
-    Effect.SEND_ASSOCIATE_AC: Association._send,
-    Effect.SEND_ASSOCIATE_RJ: Association._send,
-    Effect.SEND_P_DATA: Association._send,
-    Effect.SEND_RELEASE_RP: Association._send_release_rp,
-    Effect.SEND_ABORT_AS_USER: Association._send_abort_as_user,
-    Effect.SEND_ABORT_AS_PROVIDER: Association._send_abort_as_provider,
-    Effect.INDICATE_ASSOCIATE: Association._indicate_associate,
-    Effect.INDICATE_P_DATA: Association._nothing,
-    Effect.INDICATE_RELEASE: Association._indicate_release,
-    Effect.INDICATE_ABORT: Association._indicate_abort,
-    Effect.INDICATE_PROVIDER_ABORT: Association._indicate_provider_abort,
-    Effect.START_ARTIM: lambda each: each._connection.start_artim(),
-    Effect.STOP_ARTIM: lambda each: each._connection.stop_artim(),
-    Effect.CLOSE: lambda each: each._connection.close(),
-}
+    effects: ClassVar[Mapping[Effect, Callable[[Any], None]]] = {
+        **COMMON_EFFECTS,
+        Effect.SEND_ASSOCIATE_AC: AssociationEnd._send,
+        Effect.SEND_ASSOCIATE_RJ: AssociationEnd._send,
+        Effect.INDICATE_ASSOCIATE: _indicate_associate,
+        Effect.INDICATE_RELEASE: _indicate_release,
+    }

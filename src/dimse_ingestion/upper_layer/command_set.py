@@ -10,7 +10,7 @@ from enum import IntEnum
 
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.upper_layer.pdus import AbortReason, ProtocolError
-from dimse_ingestion.upper_layer.services import Command, CommandField
+from dimse_ingestion.upper_layer.services import Command, CommandField, Response
 
 LONGEST = 64 * 1024
 """Maximum bytes of a command set; real ones have a few hundred."""
@@ -40,20 +40,38 @@ class _Element(IntEnum):
     ERROR_COMMENT = 0x0902
     AFFECTED_SOP_INSTANCE_UID = 0x1000
     REQUESTED_SOP_INSTANCE_UID = 0x1001
+    EVENT_TYPE_ID = 0x1002
     MOVE_ORIGINATOR_AE_TITLE = 0x1030
     MOVE_ORIGINATOR_MESSAGE_ID = 0x1031
 
 
-def decode(content: bytes) -> Command:
-    """Decode a request's command set; `message_id` of a C-CANCEL-RQ is the request to cancel.
+def decode(content: bytes) -> Command | Response:
+    """Decode a command set; `message_id` of a C-CANCEL-RQ is the request to cancel.
 
     For N-services the requested SOP class and instance are returned as the affected ones. Raises
-    ProtocolError for a response, and when it is malformed or a mandatory element is missing.
+    ProtocolError when it is malformed or a mandatory element is missing.
     """
     elements = dict(_elements(content))
     command_field = _number(elements, _Element.COMMAND_FIELD)
     if command_field & _RESPONSE:
-        raise _invalid(f"it is a response ({command_field:04X}H) without a request")
+        return _decode_response(elements, command_field & ~_RESPONSE)
+    return _decode_request(elements, command_field)
+
+
+def _decode_response(elements: Mapping[int, bytes], request_field: int) -> Response:
+    return Response(
+        command_field=request_field,
+        message_id=_number(elements, _Element.MESSAGE_ID_BEING_RESPONDED_TO),
+        status=_number(elements, _Element.STATUS),
+        error_comment=_text(elements, _Element.ERROR_COMMENT),
+        affected_sop_class_uid=_text(elements, _Element.AFFECTED_SOP_CLASS_UID),
+        affected_sop_instance_uid=_text(elements, _Element.AFFECTED_SOP_INSTANCE_UID),
+        has_data_set=_optional_number(elements, _Element.DATA_SET_TYPE, _NO_DATA_SET)
+        != _NO_DATA_SET,
+    )
+
+
+def _decode_request(elements: Mapping[int, bytes], command_field: int) -> Command:
     cancel = command_field == CommandField.C_CANCEL_RQ
     message_id = _Element.MESSAGE_ID_BEING_RESPONDED_TO if cancel else _Element.MESSAGE_ID
     return Command(
@@ -81,8 +99,41 @@ def encode_response(
     `comment` is cut to 64 characters and otherwise sent unchanged, so it must not name an internal
     address: `DimseFailure.error_comment` removes them.
     """
-    elements = b"".join(_response(command, status, comment, has_data_set))
-    return _ELEMENT.pack(0, _Element.GROUP_LENGTH, _UL.size) + _UL.pack(len(elements)) + elements
+    return _with_group_length(_response(command, status, comment, has_data_set))
+
+
+def encode_request(command: Command) -> bytes:
+    """Encode the command set of a request that this side sends."""
+    return _with_group_length(_request(command))
+
+
+def _with_group_length(elements: Iterator[bytes]) -> bytes:
+    content = b"".join(elements)
+    return _ELEMENT.pack(0, _Element.GROUP_LENGTH, _UL.size) + _UL.pack(len(content)) + content
+
+
+def _request(command: Command) -> Iterator[bytes]:
+    """Yield the encoded elements in ascending order."""
+    yield _encode_text(_Element.AFFECTED_SOP_CLASS_UID, command.affected_sop_class_uid, b"\0")
+    yield _encode_number(_Element.COMMAND_FIELD, command.command_field)
+    yield _encode_number(_Element.MESSAGE_ID, command.message_id)
+    if command.command_field == CommandField.C_STORE_RQ:
+        yield _encode_number(_Element.PRIORITY, command.priority)
+    yield _encode_number(
+        _Element.DATA_SET_TYPE, _DATA_SET if command.has_data_set else _NO_DATA_SET
+    )
+    if command.affected_sop_instance_uid:
+        yield _encode_text(
+            _Element.AFFECTED_SOP_INSTANCE_UID, command.affected_sop_instance_uid, b"\0"
+        )
+    if command.command_field == CommandField.N_EVENT_REPORT_RQ:
+        yield _encode_number(_Element.EVENT_TYPE_ID, command.event_type_id)
+    if command.move_originator_ae_title:
+        title = command.move_originator_ae_title
+        yield _encode_text(_Element.MOVE_ORIGINATOR_AE_TITLE, title, b" ")
+        yield _encode_number(
+            _Element.MOVE_ORIGINATOR_MESSAGE_ID, command.move_originator_message_id
+        )
 
 
 def _response(
@@ -126,10 +177,10 @@ def _number(elements: Mapping[int, bytes], wanted: _Element) -> int:
     return number
 
 
-def _optional_number(elements: Mapping[int, bytes], wanted: _Element) -> int:
-    """Return an optional number, or 0 if it is missing or malformed."""
+def _optional_number(elements: Mapping[int, bytes], wanted: _Element, default: int = 0) -> int:
+    """Return an optional number, or the default if it is missing or malformed."""
     value = elements.get(wanted, b"")
-    return int(_US.unpack_from(value)[0]) if len(value) >= _US.size else 0
+    return int(_US.unpack_from(value)[0]) if len(value) >= _US.size else default
 
 
 def _text(elements: Mapping[int, bytes], *alternatives: _Element) -> str:

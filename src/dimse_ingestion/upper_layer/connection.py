@@ -1,30 +1,32 @@
 """One TCP or TLS connection on asyncio: it gives an association its bytes and timers.
 
-All connections of an acceptor read into one shared buffer. What arrives is consumed before another
+All connections of a host read into one shared buffer. What arrives is consumed before another
 connection reads, so that memory doesn't grow with the number of connections. The protocol is in
 `association`.
 """
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
-from dimse_ingestion.upper_layer.association import Association
 from dimse_ingestion.upper_layer.limits import UpperLayerLimits
-from dimse_ingestion.upper_layer.services import Services
+from dimse_ingestion.upper_layer.transport_connection import (
+    ConnectedAssociation,
+    TransportConnection,
+)
 
 BUFFER_LENGTH = 256 * 1024
 
 
 class Host(Protocol):
-    """The acceptor as its connections see it."""
+    """The acceptor or requestor as its connections see it."""
 
-    services: Services
     limits: UpperLayerLimits
     buffer: memoryview
 
-    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Start a task; it is cancelled when the acceptor stops."""
+    def create_association(
+        self, connection: TransportConnection, peer: tuple[str, int]
+    ) -> ConnectedAssociation:
+        """Return the association of a new connection to this address."""
 
     def add_connection(self, connection: "Connection") -> bool:
         """Register a new connection; return False when the limit is reached."""
@@ -51,7 +53,7 @@ class Connection(asyncio.BufferedProtocol):
         self._write_timer: asyncio.TimerHandle | None = None
         self._silence_timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport
-        self.association: Association
+        self.association: ConnectedAssociation
 
     # callbacks of asyncio
 
@@ -60,9 +62,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername") or ("", 0)
         host = self._host
-        self.association = Association(
-            host.services, host.limits, self, host.spawn, (str(peer[0]), int(peer[1]))
-        )
+        self.association = host.create_association(self, (str(peer[0]), int(peer[1])))
         self.association.connection_made()
         if host.add_connection(self):
             self._check_silence()

@@ -1,11 +1,11 @@
-"""The limits of an acceptor for its peers; times in seconds, lengths in bytes."""
+"""The limits of one side for its peers; times in seconds, lengths in bytes."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class UpperLayerLimits:
-    """Limits of an acceptor. The number of associations is limited by the service."""
+    """Limits of one side. The number of associations is limited by the service."""
 
     maximum_pdu_length: int = 128 * 1024
     """Of a P-DATA-TF from a peer; announced to it, a longer one aborts (PS3.8 D.1)."""
@@ -19,3 +19,5 @@ class UpperLayerLimits:
     """Without a byte from the peer within a message."""
     write_timeout: float = 60.0
     """For the peer to read some of the bytes sent."""
+    response_timeout: float = 60.0
+    """For the peer to answer a request of this side."""

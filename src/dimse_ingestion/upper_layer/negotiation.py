@@ -8,16 +8,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from dimse_ingestion.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from dimse_ingestion.upper_layer.pdus import AbortReason, ProtocolError
-from dimse_ingestion.upper_layer.proposals import (
+from dimse_ingestion.upper_layer.associate_ac import ContextAnswer, ContextResult, encode_accept
+from dimse_ingestion.upper_layer.associate_items import (
     APPLICATION_CONTEXT_NAME,
-    ContextAnswer,
-    ContextResult,
-    Proposal,
+    SHORTEST_PDU_LENGTH,
     Roles,
     UserInformation,
-    encode_accept,
 )
+from dimse_ingestion.upper_layer.pdus import AbortReason, ProtocolError
+from dimse_ingestion.upper_layer.proposals import Proposal
 from dimse_ingestion.upper_layer.services import (
     Acceptance,
     AssociationRequest,
@@ -28,7 +27,6 @@ from dimse_ingestion.upper_layer.services import (
 )
 
 _IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
-_SHORTEST_PDU = 14  # bytes: the header of a presentation data value and eight bytes of it
 _ONE_AT_A_TIME = (1, 1)
 _AS_SCU = Roles(scu=True, scp=False)  # the requestor's roles where none were negotiated
 
@@ -77,7 +75,7 @@ def provider_rejection(proposal: Proposal) -> Rejection | None:
             RejectReason.APPLICATION_CONTEXT_NOT_SUPPORTED,
             "The application context is not DICOM's.",
         )
-    if 0 < proposal.user.maximum_pdu_length < _SHORTEST_PDU:
+    if 0 < proposal.user.maximum_pdu_length < SHORTEST_PDU_LENGTH:
         length = proposal.user.maximum_pdu_length
         explanation = f"The peer takes PDUs of {length} bytes at most, too short for any message."
         raise ProtocolError(AbortReason.INVALID_PDU_PARAMETER_VALUE, explanation)

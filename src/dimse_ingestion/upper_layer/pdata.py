@@ -163,11 +163,49 @@ def encode(
     `maximum_pdu_length` is the peer's, 0 for unlimited (PS3.8 D.1). A PDU has one value, because
     some peers don't understand a command and a data set in one. Fragments have an even length.
     """
-    longest = min(maximum_pdu_length or _LONGEST_SENT, _LONGEST_SENT) - _PDV.size & ~1
+    longest = _longest_fragment(maximum_pdu_length)
     pieces = list(_pdus(context_id, _COMMAND, command, longest))
     if data_set is not None:
         pieces += _pdus(context_id, 0, data_set, longest)
     return b"".join(pieces)
+
+
+class DataSetEncoder:
+    """Encode a data set that comes in chunks as P-DATA-TF PDUs within the peer's maximum length.
+
+    The last PDU is held back until `finish`: without it, the peer never has the whole data set.
+    """
+
+    def __init__(self, context_id: int, maximum_pdu_length: int) -> None:
+        self._context_id = context_id
+        self._longest = _longest_fragment(maximum_pdu_length)
+        self._held = b""
+
+    def feed(self, chunk: bytes | memoryview) -> bytes:
+        """Return the PDUs that are complete and not the last one."""
+        view, pieces, start = memoryview(chunk), list[bytes | memoryview](), 0
+        if self._held and len(self._held) + len(view) > self._longest:
+            start = self._longest - len(self._held)
+            pieces += self._pdu(self._held + view[:start])
+            self._held = b""
+        while len(view) - start > self._longest:
+            pieces += self._pdu(view[start : start + self._longest])
+            start += self._longest
+        self._held += view[start:]
+        return b"".join(pieces)
+
+    def finish(self) -> bytes:
+        """Return the last PDU."""
+        return b"".join(self._pdu(self._held, _LAST))
+
+    def _pdu(self, part: bytes | memoryview, control: int = 0) -> Iterator[bytes | memoryview]:
+        yield HEADER.pack(PduType.P_DATA_TF, len(part) + _PDV.size)
+        yield _PDV.pack(len(part) + _COUNTED, self._context_id, control)
+        yield part
+
+
+def _longest_fragment(maximum_pdu_length: int) -> int:
+    return min(maximum_pdu_length or _LONGEST_SENT, _LONGEST_SENT) - _PDV.size & ~1
 
 
 def _pdus(context_id: int, control: int, content: bytes, longest: int) -> Iterator[bytes]:

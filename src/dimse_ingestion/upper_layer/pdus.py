@@ -16,6 +16,7 @@ _FIXED = struct.Struct(">BxIxBBB")  # A-ASSOCIATE-RJ, A-RELEASE-RQ and -RP, A-AB
 _FIXED_LENGTH = 4
 _REASON = 3  # offset of the reason in what follows the header of an A-ABORT
 _SOURCE = 2
+_RESULT = 1
 
 
 class PduType(IntEnum):
@@ -75,6 +76,12 @@ def encode_reject(rejection: Rejection) -> bytes:
     """Encode an A-ASSOCIATE-RJ (PS3.8 9.3.4)."""
     source, reason = divmod(rejection.reason, 16)
     return _FIXED.pack(PduType.ASSOCIATE_RJ, _FIXED_LENGTH, rejection.result, source, reason)
+
+
+def decode_reject(content: bytes) -> tuple[int, int, int]:
+    """Return result, source and reason of an A-ASSOCIATE-RJ from the bytes after its header."""
+    padded = content.ljust(_FIXED_LENGTH, b"\0")
+    return padded[_RESULT], padded[_SOURCE], padded[_REASON]
 
 
 def encode_release_rq() -> bytes:

@@ -5,7 +5,7 @@ of PS3.8 and the meaning of messages are not part of it.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Protocol
@@ -14,14 +14,15 @@ from dimse_ingestion.dicom.status import Status
 
 
 class CommandField(IntEnum):
-    """Command Field (0000,0100) of the requests that are served (PS3.7 E.1).
+    """Command Field (0000,0100) of the requests that are served or sent (PS3.7 E.1).
 
-    The upper layer handles C-CANCEL-RQ itself.
+    The upper layer handles C-CANCEL-RQ itself; N-EVENT-REPORT-RQ is only sent.
     """
 
     C_STORE_RQ = 0x0001
     C_FIND_RQ = 0x0020
     C_ECHO_RQ = 0x0030
+    N_EVENT_REPORT_RQ = 0x0100
     C_CANCEL_RQ = 0x0FFF
 
 
@@ -105,6 +106,30 @@ class Command:
     move_originator_ae_title: str = ""
     move_originator_message_id: int = 0
     move_destination: str = ""
+    event_type_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """The elements of a response's command set that are used (PS3.7 annex E); empty if absent."""
+
+    command_field: int
+    message_id: int
+    """Of the request: Message ID Being Responded To (0000,0120)."""
+    status: int
+    """Status (0000,0900): a peer may send one that `dicom.status` does not list."""
+    error_comment: str = ""
+    affected_sop_class_uid: str = ""
+    affected_sop_instance_uid: str = ""
+    has_data_set: bool = False
+
+
+DataSetSource = bytes | AsyncIterator[bytes]
+"""A data set in its context's transfer syntax, whole or in chunks.
+
+Its last P-DATA is sent after the iterator has ended. An iterator that raises, because a digest is
+wrong, aborts the association, so the peer never has the whole data set.
+"""
 
 
 class DataSetSink(Protocol):
@@ -127,6 +152,18 @@ class AssociationHandle(Protocol):
     @property
     def request(self) -> AssociationRequest:
         """The A-ASSOCIATE-RQ that opened the association."""
+
+    @property
+    def contexts(self) -> Mapping[int, PresentationContext]:
+        """The accepted presentation contexts."""
+
+    async def invoke(
+        self, context: PresentationContext, command: Command, data_set: DataSetSource | None = None
+    ) -> Response:
+        """Send a request to the peer, with a message id of its own, and return its response.
+
+        Raises AssociationLost when the association ends before the response.
+        """
 
     def abort(self, explanation: str) -> None:
         """Send A-ABORT as service user and close; `explanation` is for the log."""

@@ -1,4 +1,4 @@
-"""The interface of an association to its connection and to tasks, without implementation."""
+"""The interfaces between an association, its connection and tasks, without implementation."""
 
 from asyncio import Task
 from collections.abc import Callable, Coroutine
@@ -6,6 +6,33 @@ from typing import Any, Protocol
 
 Spawn = Callable[[Coroutine[Any, Any, None], str], Task[None]]
 """Start a named task; it is cancelled when the acceptor stops."""
+
+
+class ConnectedAssociation(Protocol):
+    """An association as its connection uses it."""
+
+    def connection_made(self) -> None:
+        """Start: the connection is open."""
+
+    def data_received(self, received: memoryview) -> int:
+        """Read bytes of the peer and return how many were consumed; the view is not used later."""
+
+    def connection_lost(self) -> None:
+        """End the association: the connection is closed."""
+
+    def artim_expired(self) -> None:
+        """Close the connection: the ARTIM timer has expired."""
+
+    def abort(self, explanation: str) -> None:
+        """Send A-ABORT as service user and close; `explanation` is for the log."""
+
+    @property
+    def longest_silence(self) -> float | None:
+        """Seconds the peer may be silent now; None if this side must act or ARTIM runs."""
+
+    @property
+    def is_quiet(self) -> bool:
+        """Return whether no message is being received, performed or answered."""
 
 
 class TransportConnection(Protocol):

@@ -30,6 +30,7 @@ from dimse_ingestion.upper_layer.services import (
     DataSetSink,
     PresentationContext,
 )
+from tests.silent_association import SilentAssociation
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 STUDY_ROOT = "1.2.840.10008.5.1.4.1.2.2.1"
@@ -56,7 +57,7 @@ def proxy_settings(**changed: object) -> ProxySettings:
 
 
 @dataclass
-class Association:
+class Association(SilentAssociation):
     request: AssociationRequest = field(default_factory=association_request)
     aborted: str = ""
 

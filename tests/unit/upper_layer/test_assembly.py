@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from dimse_ingestion.upper_layer.assembly import Assembly, CompleteMessage
+from dimse_ingestion.upper_layer.assembly import Assembly, CompleteMessage, CompleteResponse
 from dimse_ingestion.upper_layer.pdata import Fragment
 from dimse_ingestion.upper_layer.pdus import AbortReason, ProtocolError
 from dimse_ingestion.upper_layer.services import Command, PresentationContext
@@ -30,6 +30,13 @@ class Association:
     def take(
         self, content: bytes, *, context_id: int = 1, is_command: bool = False, last: bool = False
     ) -> CompleteMessage | None:
+        whole = self.take_any(content, context_id=context_id, is_command=is_command, last=last)
+        assert not isinstance(whole, CompleteResponse)
+        return whole
+
+    def take_any(
+        self, content: bytes, *, context_id: int = 1, is_command: bool = False, last: bool = False
+    ) -> CompleteMessage | CompleteResponse | None:
         return self.assembly.take(Fragment(context_id, is_command, last, memoryview(content)))
 
     def reason(self, content: bytes, **kinds: Any) -> AbortReason:
@@ -51,6 +58,18 @@ def test_a_message_is_whole_with_its_last_fragment() -> None:
     assert whole.data_set.content == b"dataset"
     assert association.opened == [(whole.context, whole.command)]
     assert not association.assembly.is_in_progress
+
+
+def test_a_response_is_whole_with_its_data_set_which_is_discarded() -> None:
+    association = Association()
+    response = command(0x8100, MessageIDBeingRespondedTo=3, Status=0, CommandDataSetType=1)
+    assert association.take_any(response, is_command=True, last=True) is None
+    assert association.take_any(b"event reply") is None
+    whole = association.take_any(b"", last=True)
+    assert isinstance(whole, CompleteResponse)
+    assert whole.context == CONTEXTS[1]
+    assert (whole.response.message_id, whole.response.status) == (3, 0)
+    assert not association.opened
 
 
 def test_a_command_without_data_set_is_whole_alone() -> None:

@@ -19,11 +19,14 @@ from dimse_ingestion.upper_layer.pdus import PduType, decode_abort
 from dimse_ingestion.upper_layer.services import (
     Acceptance,
     AssociationRequest,
+    Command,
+    CommandField,
     Message,
     Rejection,
     RejectReason,
     RejectResult,
 )
+from tests import acceptor_bytes
 from tests import requestor_bytes as peer
 from tests.recording_services import MemorySink, RecordingServices
 from tests.unit.upper_layer.memory_connection import MemoryConnection
@@ -507,3 +510,27 @@ async def test_how_long_a_peer_may_be_silent() -> None:
     assert acceptor.longest_silence() == 300
     await acceptor.get(peer.p_data((1, 3, peer.store_command())))
     assert acceptor.longest_silence() == 60
+
+
+async def test_a_service_sends_a_request_on_the_association_while_it_answers_one() -> None:
+    statuses: list[int] = []
+
+    async def answer(message: Message) -> None:
+        command = Command(CommandField.C_STORE_RQ, 0, peer.CT, peer.INSTANCE)
+        context = message.association.contexts[1]
+        response = await message.association.invoke(context, command, b"an instance")
+        statuses.append(response.status)
+        await message.respond(Status.SUCCESS)
+
+    acceptor = await Acceptor(RecordingServices(answer)).established()
+    await acceptor.get(ECHO)
+    acceptor.wire.written.clear()
+    await acceptor.get(peer.message(acceptor_bytes.response(0x0001, 1, 0xB000)))
+    assert statuses == [0xB000]
+    assert acceptor.take_answers() == ["0000"]
+
+
+async def test_a_response_that_nobody_waits_for_aborts() -> None:
+    acceptor = await Acceptor().established()
+    await acceptor.get(peer.message(acceptor_bytes.response(0x0001, 1)))
+    assert acceptor.take_answers()[0].startswith("ABORT")

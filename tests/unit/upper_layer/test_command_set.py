@@ -9,10 +9,17 @@ from pydicom import Dataset
 from pynetdicom.dsutils import decode as their_decode
 
 from dimse_ingestion.dicom.status import Status
-from dimse_ingestion.upper_layer.command_set import decode, encode_response
+from dimse_ingestion.upper_layer.command_set import decode, encode_request, encode_response
 from dimse_ingestion.upper_layer.pdus import AbortReason, ProtocolError
-from dimse_ingestion.upper_layer.services import Command
+from dimse_ingestion.upper_layer.services import Command, CommandField, Response
 from tests.requestor_bytes import CT, INSTANCE, cancel_command, command, store_command
+
+
+def request(content: bytes) -> Command:
+    """Return a command set that must be a request's."""
+    read = decode(content)
+    assert isinstance(read, Command)
+    return read
 
 
 def test_a_store_is_read() -> None:
@@ -26,7 +33,7 @@ def test_a_store_is_read() -> None:
 
 
 def test_what_a_sub_operation_and_a_move_add_is_read() -> None:
-    read = decode(
+    read = request(
         command(
             0x0021,
             MoveOriginatorApplicationEntityTitle="MOVER",
@@ -84,7 +91,7 @@ def element(number: int, value: bytes, group: int = 0) -> bytes:
     ],
 )
 def test_what_devices_add_or_get_wrong_is_passed_over(added: bytes) -> None:
-    read = decode(store_command(7) + added)
+    read = request(store_command(7) + added)
     assert (read.command_field, read.message_id, read.priority) == (0x0001, 7, 0)
     assert (read.affected_sop_instance_uid, read.has_data_set) == (INSTANCE, True)
 
@@ -101,7 +108,8 @@ MALFORMED = {
     "no command field": command(1, CommandField=None),
     "no message id": command(1, MessageID=None),
     "no data set type": command(1, CommandDataSetType=None),
-    "a response": command(0x8001, MessageIDBeingRespondedTo=1),
+    "a response without status": command(0x8001, MessageIDBeingRespondedTo=1),
+    "a response to nothing": command(0x8001, Status=0),
     "empty": b"",
 }
 
@@ -113,6 +121,56 @@ def test_what_is_no_request_is_refused(content: bytes) -> None:
     assert caught.value.reason is AbortReason.INVALID_PDU_PARAMETER_VALUE
 
 
+def test_a_response_is_read() -> None:
+    content = command(
+        0x8001,
+        MessageID=None,
+        MessageIDBeingRespondedTo=9,
+        Status=0xA700,
+        ErrorComment="disk full ",
+        AffectedSOPClassUID=CT,
+        AffectedSOPInstanceUID=INSTANCE,
+    )
+    assert decode(content) == Response(
+        CommandField.C_STORE_RQ, 9, 0xA700, "disk full", CT, INSTANCE, has_data_set=False
+    )
+
+
+def encoded(sent: Command) -> Dataset:
+    """Return a request's command set as pynetdicom reads it."""
+    content = encode_request(sent)
+    read: Dataset = their_decode(BytesIO(content), True, True)
+    assert read.CommandGroupLength == len(content) - 12
+    return read
+
+
+def test_a_store_for_a_move_is_encoded() -> None:
+    store = Command(CommandField.C_STORE_RQ, 7, CT, INSTANCE, 2, True, "MOVER", 12)
+    read = encoded(store)
+    assert (read.CommandField, read.MessageID, read.Priority) == (1, 7, 2)
+    assert (read.AffectedSOPClassUID, read.AffectedSOPInstanceUID) == (CT, INSTANCE)
+    assert read.CommandDataSetType != 0x0101
+    assert read.MoveOriginatorApplicationEntityTitle == "MOVER"
+    assert read.MoveOriginatorMessageID == 12
+    assert request(encode_request(store)) == store
+
+
+def test_a_store_without_a_move_names_none() -> None:
+    read = encoded(Command(CommandField.C_STORE_RQ, 7, CT, INSTANCE, 0, True))
+    assert "MoveOriginatorMessageID" not in read
+    assert "MoveOriginatorApplicationEntityTitle" not in read
+
+
+def test_an_echo_and_an_event_report_are_encoded() -> None:
+    echo = encoded(Command(CommandField.C_ECHO_RQ, 1, "1.2.840.10008.1.1"))
+    assert (echo.CommandField, echo.CommandDataSetType) == (0x0030, 0x0101)
+    assert "Priority" not in echo
+    report = encoded(
+        Command(CommandField.N_EVENT_REPORT_RQ, 2, CT, INSTANCE, has_data_set=True, event_type_id=1)
+    )
+    assert (report.CommandField, report.EventTypeID) == (0x0100, 1)
+
+
 @given(st.binary(max_size=200))
 @settings(max_examples=200)
 def test_garbage_is_refused_and_nothing_worse(garbage: bytes) -> None:
@@ -122,7 +180,7 @@ def test_garbage_is_refused_and_nothing_worse(garbage: bytes) -> None:
 
 def answered(status: Status, comment: str = "", *, has_data_set: bool = False) -> Dataset:
     content = encode_response(
-        decode(store_command(77)), status, comment=comment, has_data_set=has_data_set
+        request(store_command(77)), status, comment=comment, has_data_set=has_data_set
     )
     read: Dataset = their_decode(BytesIO(content), True, True)
     assert read.CommandGroupLength == len(content) - 12

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dimse_ingestion.upper_layer.association import Association
 from dimse_ingestion.upper_layer.connection import Connection
 from dimse_ingestion.upper_layer.limits import UpperLayerLimits
 from tests import requestor_bytes as peer
@@ -14,6 +15,7 @@ from tests.recording_services import RecordingServices
 
 if TYPE_CHECKING:
     from dimse_ingestion.upper_layer.services import Services
+    from dimse_ingestion.upper_layer.transport_connection import TransportConnection
 
 
 class MemoryTransport(asyncio.Transport):
@@ -60,6 +62,11 @@ class Host:
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
         return asyncio.create_task(work, name=name)
+
+    def create_association(
+        self, connection: "TransportConnection", peer: tuple[str, int]
+    ) -> Association:
+        return Association(self.services, self.limits, connection, self.spawn, peer)
 
     def add_connection(self, connection: Connection) -> bool:
         return self.accepts

@@ -12,12 +12,13 @@ from dimse_ingestion.upper_layer.services import (
 )
 from tests.recording_services import RecordingServices
 from tests.requestor_bytes import associate_rq
+from tests.silent_association import SilentAssociation
 
 PROPOSAL = decode(associate_rq()[6:])
 NO = Rejection(RejectResult.PERMANENT, RejectReason.NO_REASON_GIVEN, "no")
 
 
-class Handle:
+class Handle(SilentAssociation):
     """An association that only has its request."""
 
     request = association_request(PROPOSAL, "id", "10.0.0.1", 1)

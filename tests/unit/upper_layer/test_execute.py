@@ -11,11 +11,12 @@ from dimse_ingestion.upper_layer.services import (
 )
 from tests.recording_services import C_ECHO_RQ, MemorySink, RecordingServices
 from tests.requestor_bytes import CT, EXPLICIT
+from tests.silent_association import SilentAssociation
 
 CONTEXT = PresentationContext(3, CT, EXPLICIT)
 
 
-class Answers:
+class Answers(SilentAssociation):
     """An association that records its responses."""
 
     request = AssociationRequest("id", "A", "B", "10.0.0.1", 1, "1.2", "N", {})

@@ -5,6 +5,7 @@ from pydicom.uid import UID
 from pynetdicom.pdu import A_ASSOCIATE_AC
 from pynetdicom.pdu_items import UserInformationItem
 
+from dimse_ingestion.upper_layer.associate_items import Roles, UserInformation
 from dimse_ingestion.upper_layer.negotiation import (
     Agreement,
     agree,
@@ -12,7 +13,7 @@ from dimse_ingestion.upper_layer.negotiation import (
     provider_rejection,
 )
 from dimse_ingestion.upper_layer.pdus import ProtocolError
-from dimse_ingestion.upper_layer.proposals import Proposal, Roles, UserInformation
+from dimse_ingestion.upper_layer.proposals import Proposal
 from dimse_ingestion.upper_layer.services import Acceptance, PresentationContext, RejectReason
 from tests.requestor_bytes import CT, EXPLICIT, IMPLICIT, STUDY_ROOT_FIND
 

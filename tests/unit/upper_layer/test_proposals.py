@@ -14,16 +14,10 @@ from pynetdicom.pdu_primitives import (
     UserIdentityNegotiation,
 )
 
+from dimse_ingestion.upper_layer.associate_ac import ContextAnswer, ContextResult, encode_accept
+from dimse_ingestion.upper_layer.associate_items import Roles, UserInformation
 from dimse_ingestion.upper_layer.pdus import AbortReason, ProtocolError
-from dimse_ingestion.upper_layer.proposals import (
-    ContextAnswer,
-    ContextResult,
-    Proposal,
-    Roles,
-    UserInformation,
-    decode,
-    encode_accept,
-)
+from dimse_ingestion.upper_layer.proposals import Proposal, decode
 from tests.requestor_bytes import CT, EXPLICIT, IMPLICIT, STUDY_ROOT_FIND, associate_rq
 
 HEADER = 6
