@@ -76,6 +76,8 @@ EVENTS: dict[str, tuple[str, list[tuple[str, Mapping[str, str]]]]] = {
             for outcome in ("temporary_congestion", "called_ae_title_not_recognized")
         ],
     ),
+    "DimseProxyWorkerEnds": ("proxy", [("dimse_worker_restarts_total", {})]),
+    "DimseIngestionWorkerEnds": ("ingestion", [("dimse_worker_restarts_total", {})]),
     "DimseProxySpoolFull": ("proxy", [("dimse_spool_refused_total", {})]),
 }
 OF_STATES = {

@@ -4,6 +4,7 @@ Order matters: probes are served first and stopped last. A drain refuses new req
 finish, and only then closes the connection to NATS, so that a rolling update fails no operation.
 """
 
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -29,8 +30,11 @@ from dimse_ingestion.transport.nats.from_settings import nats_options
 from dimse_ingestion.transport.protocol.subjects import Subjects, ingestion_permissions
 from dimse_ingestion.transport.server.flow_limits import FlowLimits
 from dimse_ingestion.transport.server.server import TransportServer
+from dimse_ingestion.workers.supervisor import Supervised, supervise
+from dimse_ingestion.workers.worker import Worker
 
 _LOG = logger(__name__)
+_LONGEST_ID = 64
 
 
 async def run(settings: IngestionSettings) -> int:
@@ -38,21 +42,36 @@ async def run(settings: IngestionSettings) -> int:
 
     Raises ConfigurationMistake when it can't start.
     """
-    return await run_service("ingestion", settings, running(settings))
+    if settings.workers == 1:
+        return await run_service("ingestion", settings, running(settings))
+    return await supervise(
+        Supervised(
+            service="ingestion",
+            description="ingestion service",
+            target=f"{__name__}:{running.__name__}",
+            settings=settings,
+            workers=settings.workers,
+        )
+    )
 
 
 @asynccontextmanager
-async def running(settings: IngestionSettings) -> AsyncIterator[probes.Health]:
+async def running(
+    settings: IngestionSettings, worker: Worker | None = None
+) -> AsyncIterator[probes.Health]:
     """Serve within the block and drain at its end.
 
-    It starts whether NATS, bucket and catalogue are reachable or not. Raises ConfigurationMistake
-    when the HTTP address can't be used.
+    With `worker`, it is one of several processes (see `workers`), and a replica of its own. It
+    starts whether NATS, bucket and catalogue are reachable or not. Raises ConfigurationMistake when
+    the HTTP address can't be used.
     """
+    if worker is not None:
+        settings = settings.model_copy(update={"replica_id": _worker_replica_id(settings, worker)})
     health = probes.Health("ingestion service")
     start_series("ingestion")
     async with AsyncExitStack() as stack:
         backends = await stack.enter_async_context(open_backends(settings))
-        await _serve_probes(stack, settings, health)
+        await _serve_probes(stack, settings, health, worker)
         client = _nats_client(settings)
         server = _transport_server(settings, client, backends, health)
         stack.push_async_callback(client.close)
@@ -69,11 +88,23 @@ async def running(settings: IngestionSettings) -> AsyncIterator[probes.Health]:
 
 
 async def _serve_probes(
-    stack: AsyncExitStack, settings: IngestionSettings, health: probes.Health
+    stack: AsyncExitStack,
+    settings: IngestionSettings,
+    health: probes.Health,
+    worker: Worker | None,
 ) -> None:
+    if worker is not None:
+        await stack.enter_async_context(worker.answer_probes(health))
+        return
     app = Starlette(routes=probes.routes(health))
     host, port = settings.http_host, settings.http_port
     await stack.enter_async_context(serve(app, host, port, setting="DIMSE_HTTP_PORT"))
+
+
+def _worker_replica_id(settings: IngestionSettings, worker: Worker) -> str:
+    """Return an id that changes with each start of each worker."""
+    suffix = f"-{worker.number}-{secrets.token_hex(3)}"
+    return settings.replica_id[: _LONGEST_ID - len(suffix)] + suffix
 
 
 def _nats_client(settings: IngestionSettings) -> NatsClient:

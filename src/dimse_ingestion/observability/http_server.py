@@ -20,6 +20,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from dimse_ingestion.settings.errors import address_mistake
 
 _LONGEST_STOP = 10.0
+_BACKLOG = 256
 _HEAD_TIMEOUT = 20  # seconds until a request's head must be complete
 _KEEP_ALIVE = 75  # seconds; longer than a reverse proxy keeps its idle connections (nginx: 60)
 _LINGER = 1.0  # seconds for a client to read an error, or to send a last request at shutdown
@@ -132,7 +133,7 @@ async def serve(
     seconds to finish.
     """
     try:
-        listener = _listener(host, port)
+        listener = listening_socket(host, port)
     except OSError as error:
         if setting:
             raise address_mistake(setting, f"{host}:{port}", error) from None
@@ -161,11 +162,16 @@ async def serve(
         listener.close()
 
 
-def _listener(host: str, port: int) -> socket.socket:
-    """Return a listening socket, so that no connection is refused before uvicorn runs."""
+def listening_socket(host: str, port: int) -> socket.socket:
+    """Return a listening socket, so that no connection is refused before its server runs.
+
+    Raises OSError.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     both = family == socket.AF_INET6 and host == "::" and socket.has_dualstack_ipv6()
-    listener = socket.create_server((host, port), family=family, dualstack_ipv6=both)
+    listener = socket.create_server(
+        (host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=both
+    )
     # asyncio sets TCP_NODELAY only on sockets created with IPPROTO_TCP; accepted ones inherit it
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listener.setblocking(False)

@@ -7,7 +7,7 @@ Metrics and traces are not here.
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import Any, Protocol, TextIO, cast
@@ -67,14 +67,17 @@ def log_context(**fields: str) -> AbstractContextManager[None]:
     return cast("AbstractContextManager[None]", structlog.contextvars.bound_contextvars(**fields))
 
 
-def configure(service: str, level: str = "info", *, stream: TextIO | None = None) -> None:
+def configure(
+    service: str, level: str = "info", *, stream: TextIO | None = None, worker: int = 0
+) -> None:
     """Write JSON lines of `level` and above to `stream` (standard error).
 
-    Called once, when a service starts; `service` is a field of each line.
+    Called once, when a service starts; `service` is a field of each line, and `worker` if it is one
+    of several processes.
     """
     out = stream or sys.stderr
     number = logging.getLevelNamesMapping()[level.upper()]
-    shared = _shared(service)
+    shared = _shared({"service": service} | ({"worker": worker} if worker else {}))
     structlog.configure(
         processors=[*shared, _as_json],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -93,9 +96,9 @@ def configure(service: str, level: str = "info", *, stream: TextIO | None = None
         logging.getLogger(name).setLevel(max(number, logging.WARNING))
 
 
-def _shared(service: str) -> list[structlog.typing.Processor]:
+def _shared(origin: Mapping[str, str | int]) -> list[structlog.typing.Processor]:
     def add_origin(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        line["service"] = service
+        line.update(origin)
         if _NAME in line:
             line["logger"] = line.pop(_NAME)
         return line

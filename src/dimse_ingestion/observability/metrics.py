@@ -8,7 +8,14 @@ metric's name begins with the service or the package that counts it. Readiness c
 from typing import Any, Self
 
 import prometheus_client
-from prometheus_client import Gauge
+
+
+class Gauge(prometheus_client.Gauge):
+    """A number that goes up and down; by default the sum over the workers of a service."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        options.setdefault("multiprocess_mode", "livesum")
+        super().__init__(*args, **options)
 
 
 class _ResolvedLabels(prometheus_client.metrics.MetricWrapperBase):
@@ -42,6 +49,11 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100
 
 event_loop_tasks = Gauge("dimse_event_loop_tasks", "Tasks of the event loop that have not ended")
 
+# workers
+worker_restarts = Counter(
+    "dimse_worker_restarts_total", "Worker processes that ended and were started again"
+)
+
 # proxy
 proxy_associations = Gauge("dimse_proxy_associations", "Associations open now")
 proxy_association_requests = Counter(
@@ -69,12 +81,14 @@ proxy_last_success = Gauge(
     "Unix time of the last C-STORE answered 0000, by calling AE title (those of the setting "
     "modalities; all others together are other)",
     ["calling_ae_title"],
+    multiprocess_mode="max",
 )
 proxy_silent_after = Gauge(
     "dimse_proxy_silent_after_timestamp_seconds",
     "Unix time at which a modality has sent nothing for its expectedEvery, counted from the last "
     "success or the proxy's start, by calling AE title",
     ["calling_ae_title"],
+    multiprocess_mode="livemax",
 )
 
 # spooling

@@ -23,6 +23,9 @@ _LOG = logger(__name__)
 Check = Callable[[], str | Awaitable[str]]
 """Returns an empty string, or a sentence that says what is wrong and what to do."""
 
+CheckGroup = Callable[[], Awaitable[Mapping[str, str]]]
+"""Returns the sentences of several checks that fail, by name."""
+
 _CHECK_TIMEOUT = 3.0
 _CHECK_INTERVAL = 10.0
 
@@ -33,6 +36,7 @@ class Health:
     def __init__(self, name: str = "service") -> None:
         self._name = name
         self._checks: dict[str, Check] = {}
+        self._groups: list[CheckGroup] = []
         self._draining = False
         self._last_logged: Mapping[str, str] | None = None
         self._checked_at = float("-inf")
@@ -40,6 +44,10 @@ class Health:
     def add(self, name: str, check: Check) -> None:
         """Add a check; the service is ready when all checks pass."""
         self._checks[name] = check
+
+    def add_group(self, group: CheckGroup) -> None:
+        """Add checks whose names are known when they have run."""
+        self._groups.append(group)
 
     def drain(self) -> None:
         """Make the service not ready: it finishes its work and accepts nothing new."""
@@ -50,6 +58,8 @@ class Health:
         self._checked_at = time.monotonic()
         results = await asyncio.gather(*(_run(check) for check in self._checks.values()))
         problems = {name: text for name, text in zip(self._checks, results, strict=True) if text}
+        for group in self._groups:
+            problems |= await group()
         if self._draining:
             return {"draining": "The service is shutting down."} | problems
         self._log_change(problems)
@@ -95,20 +105,34 @@ async def _run(check: Check) -> str:
     return result
 
 
-def routes(health: Health) -> list[Route]:
-    """Return the routes /livez (200 as long as the event loop runs), /readyz and /metrics."""
+async def _alive() -> str:
+    return ""
+
+
+def routes(
+    health: Health,
+    *,
+    metrics: Callable[[], bytes] = generate_latest,
+    liveness: Callable[[], Awaitable[str]] = _alive,
+) -> list[Route]:
+    """Return the routes /livez (200 as long as the event loop runs), /readyz and /metrics.
+
+    `liveness` returns a sentence when the service can only be helped by a restart.
+    """
 
     async def livez(_: Request) -> Response:
+        if problem := await liveness():
+            return PlainTextResponse(f"{problem}\n", HTTPStatus.SERVICE_UNAVAILABLE)
         return PlainTextResponse("alive\n")
 
     async def readyz(_: Request) -> Response:
         return _readiness(await health.problems())
 
-    async def metrics(_: Request) -> Response:
+    async def metrics_text(_: Request) -> Response:
         event_loop_tasks.set(len(asyncio.all_tasks()))
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        return Response(metrics(), media_type=CONTENT_TYPE_LATEST)
 
-    return [Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics)]
+    return [Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics_text)]
 
 
 def _readiness(problems: Mapping[str, str]) -> Response:

@@ -19,6 +19,7 @@ from dimse_ingestion.upper_layer.services import (
     RejectReason,
     RejectResult,
 )
+from dimse_ingestion.workers.counts import Count, LocalCount
 
 _LOG = logger(__name__)
 
@@ -27,28 +28,32 @@ _RELATIONAL = 0  # byte of the application information of a query class (PS3.4 C
 
 
 class Admission:
-    """Decide on associations and count the open ones."""
+    """Decide on associations and count the open ones; `count` is that of all processes."""
 
     def __init__(
         self,
         settings: ProxySettings,
         spool_problem: Callable[[], str],
+        count: Count | None = None,
     ) -> None:
         self._settings = settings
         self._choose = context_policy(settings.image_sop_classes, settings.transfer_syntaxes)
         self._spool_problem = spool_problem
         self._open: set[str] = set()
+        self._count = count or LocalCount()
         self.draining = False
         """True if every new association is rejected, because the proxy is shutting down."""
 
     @property
     def open_associations(self) -> int:
-        """The number of associations that are accepted and have not ended."""
+        """The number of associations that this process accepted and that have not ended."""
         return len(self._open)
 
     def decide(self, request: AssociationRequest) -> Acceptance | Rejection:
         """Accept an association, or return the rejection."""
+        self._count.add(1)  # before the check: other processes may do the same at this moment
         if rejection := self._transient_rejection() or self._permanent_rejection(request):
+            self._count.add(-1)
             metrics.proxy_association_requests.labels(rejection.reason.name.lower()).inc()
             _LOG.warning(
                 "Association rejected.", **_log_fields(request), reason=rejection.explanation
@@ -70,14 +75,15 @@ class Admission:
         """Stop counting an association that has ended."""
         if request.association_id in self._open:
             self._open.remove(request.association_id)
+            self._count.add(-1)
             metrics.proxy_associations.set(len(self._open))
             _LOG.info("Association ended.", association_id=request.association_id, outcome=outcome)
 
     def _transient_rejection(self) -> Rejection | None:
         if self.draining:
             return _transient(RejectReason.TEMPORARY_CONGESTION, "The proxy is shutting down.")
-        if len(self._open) >= self._settings.maximum_associations:
-            most = f"{len(self._open)} associations are open (DIMSE_MAXIMUM_ASSOCIATIONS)."
+        if (others := self._count.total - 1) >= self._settings.maximum_associations:
+            most = f"{others} associations are open (DIMSE_MAXIMUM_ASSOCIATIONS)."
             return _transient(RejectReason.LOCAL_LIMIT_EXCEEDED, most)
         if problem := self._spool_problem():
             return _transient(RejectReason.TEMPORARY_CONGESTION, problem)

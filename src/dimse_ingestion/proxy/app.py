@@ -1,15 +1,19 @@
 """The proxy with its real connections: DIMSE by `upper_layer`, NATS by `transport.nats`.
 
-`run` is the process of its own; `running` is the same within another (`standalone`).
+`run` is the process of its own, or the supervisor of several workers; `running` is the proxy within
+a worker, or within another process (`standalone`).
 """
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from dimse_ingestion.observability.http_server import listening_socket
 from dimse_ingestion.observability.process import run_service
 from dimse_ingestion.proxy.dicom_tls import server_context
 from dimse_ingestion.proxy.service import ProxyDependencies, RunningProxy, open_proxy
 from dimse_ingestion.settings import ProxySettings
+from dimse_ingestion.settings.errors import address_mistake
 from dimse_ingestion.transport.client.client import CarrierClient
 from dimse_ingestion.transport.nats.client import NatsClient
 from dimse_ingestion.transport.nats.from_settings import nats_options
@@ -18,6 +22,8 @@ from dimse_ingestion.transport.protocol.timeouts import Timeouts
 from dimse_ingestion.upper_layer.acceptor import Acceptor
 from dimse_ingestion.upper_layer.limits import UpperLayerLimits
 from dimse_ingestion.upper_layer.services import Services
+from dimse_ingestion.workers.supervisor import Supervised, supervise
+from dimse_ingestion.workers.worker import Worker
 
 
 async def run(settings: ProxySettings) -> int:
@@ -25,33 +31,62 @@ async def run(settings: ProxySettings) -> int:
 
     Raises ConfigurationMistake when it can't start.
     """
-    return await run_service("proxy", settings, running(settings))
+    if settings.workers == 1:
+        return await run_service("proxy", settings, running(settings))
+    with _listener(settings) as listener:
+        return await supervise(
+            Supervised(
+                service="proxy",
+                description="proxy",
+                target=f"{__name__}:{running.__name__}",
+                settings=settings,
+                workers=settings.workers,
+                listener=listener,
+                maximum_connections=_limits(settings).maximum_connections,
+            )
+        )
+
+
+def _listener(settings: ProxySettings) -> socket.socket:
+    """Return the socket that the supervisor of several workers accepts connections from."""
+    try:
+        return listening_socket(settings.host, settings.port)
+    except OSError as error:
+        address = f"{settings.host}:{settings.port}"
+        raise address_mistake("DIMSE_PORT", address, error) from None
 
 
 @asynccontextmanager
-async def running(settings: ProxySettings) -> AsyncIterator[RunningProxy]:
+async def running(
+    settings: ProxySettings, worker: Worker | None = None
+) -> AsyncIterator[RunningProxy]:
     """Run the proxy within the block and drain it at the end; it starts without NATS as well.
 
-    Raises ConfigurationMistake when it can't start.
+    With `worker`, it is one of several processes (see `workers`). Raises ConfigurationMistake when
+    it can't start.
     """
     tls = server_context(settings)
 
     def acceptor(services: Services) -> Acceptor:
         return Acceptor(services, _limits(settings), tls)
 
-    async with _transport(settings) as (nats, client):
+    async with _transport(settings, worker) as (nats, client):
         dependencies = ProxyDependencies(client, acceptor, transport_problem=lambda: nats.problem)
-        async with open_proxy(settings, dependencies) as proxy:
+        async with open_proxy(settings, dependencies, worker) as proxy:
             yield proxy
 
 
 @asynccontextmanager
-async def _transport(settings: ProxySettings) -> AsyncIterator[tuple[NatsClient, CarrierClient]]:
+async def _transport(
+    settings: ProxySettings, worker: Worker | None
+) -> AsyncIterator[tuple[NatsClient, CarrierClient]]:
     needs = proxy_permissions(settings.nats_subject_root, settings.proxy_id)
     nats = NatsClient(nats_options(settings, f"proxy {settings.proxy_id}", needs))
     subjects = Subjects(settings.nats_subject_root)
     timeouts = Timeouts(deadline=settings.operation_timeout)
-    client = CarrierClient(nats, subjects, settings.proxy_id, timeouts)
+    client = CarrierClient(
+        nats, subjects, settings.proxy_id, timeouts, has_siblings=worker is not None
+    )
     await nats.start()
     try:
         await client.start()

@@ -5,6 +5,7 @@ ones finish, so that no image being sent is lost.
 """
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import (
     AbstractAsyncContextManager,
@@ -30,6 +31,8 @@ from dimse_ingestion.settings.errors import address_mistake, directory_mistake
 from dimse_ingestion.spooling.spool import Limits, Spool
 from dimse_ingestion.transport.contract import TransportClient
 from dimse_ingestion.upper_layer.services import Services
+from dimse_ingestion.workers.counts import Count, Kind, LocalCount
+from dimse_ingestion.workers.worker import Worker
 
 _LOG = logger(__name__)
 _Opened = TypeVar("_Opened")
@@ -40,6 +43,9 @@ class Listener(Protocol):
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
         """Listen, and return the address. Raises OSError."""
+
+    def adopt(self, plain: socket.socket, closed: Callable[[], None]) -> None:
+        """Serve a connection that another process accepted; call `closed` when it is closed."""
 
     async def stop(self, drain: float) -> None:
         """Stop listening; let associations finish for `drain` seconds, then abort them."""
@@ -67,16 +73,18 @@ class RunningProxy:
 
 @asynccontextmanager
 async def open_proxy(
-    settings: ProxySettings, dependencies: ProxyDependencies
+    settings: ProxySettings, dependencies: ProxyDependencies, worker: Worker | None = None
 ) -> AsyncIterator[RunningProxy]:
     """Run a proxy that listens within the block and is drained at the end.
 
-    Raises ConfigurationMistake when an address or the spool can't be used.
+    A worker of several gets its connections from their supervisor, which serves the probes. Raises
+    ConfigurationMistake when an address or the spool can't be used.
     """
     health = probes.Health("proxy")
     start_series("proxy")
-    with _spool(settings) as spool:
-        admission = Admission(settings, lambda: spool.problem)
+    with _spool(settings, worker) as spool:
+        count = _count(worker, Kind.ASSOCIATIONS)
+        admission = Admission(settings, lambda: spool.problem, count)
         bridge = Bridge(settings, admission, spool, dependencies.requester)
         path = UpstreamProbe(
             dependencies.requester, settings.ae_title, dependencies.transport_problem
@@ -88,10 +96,12 @@ async def open_proxy(
         http = f"{settings.http_host}:{settings.http_port}"
         dimse = f"{settings.host}:{settings.port}"
         async with (
-            _address_errors(_probes(settings, health), "DIMSE_HTTP_PORT", http) as http_port,
+            _address_errors(
+                _probes(settings, health, worker), "DIMSE_HTTP_PORT", http
+            ) as http_port,
             _probing(path),
             probes.watch_readiness(health),
-            _address_errors(_listening(settings, listener), "DIMSE_PORT", dimse) as address,
+            _address_errors(_listening(settings, listener, worker), "DIMSE_PORT", dimse) as address,
         ):
             _LOG.info("Listening for associations.", ae_title=settings.ae_title, address=address)
             try:
@@ -102,20 +112,33 @@ async def open_proxy(
                 _LOG.info("Draining.", open_associations=admission.open_associations)
 
 
-def _probes(settings: ProxySettings, health: probes.Health) -> AbstractAsyncContextManager[int]:
+def _count(worker: Worker | None, kind: Kind) -> Count:
+    return worker.count(kind) if worker else LocalCount()
+
+
+def _probes(
+    settings: ProxySettings, health: probes.Health, worker: Worker | None
+) -> AbstractAsyncContextManager[int]:
+    if worker is not None:
+        return worker.answer_probes(health)
     app = Starlette(routes=probes.routes(health))
     return serve(app, settings.http_host, settings.http_port)
 
 
 @contextmanager
-def _spool(settings: ProxySettings) -> Iterator[Spool]:
+def _spool(settings: ProxySettings, worker: Worker | None) -> Iterator[Spool]:
     limits = Limits(
         memory=settings.spool_memory,
         memory_in_all=settings.spool_memory_in_all,
         disk=settings.spool_limit,
         high_water=settings.spool_high_water,
     )
-    spool = Spool(settings.spool_directory, limits)
+    spool = Spool(
+        settings.spool_directory,
+        limits,
+        _count(worker, Kind.SPOOL_MEMORY),
+        _count(worker, Kind.SPOOL_DISK),
+    )
     try:
         spool.prepare()
     except OSError as error:
@@ -141,12 +164,23 @@ async def _address_errors(
 
 
 @asynccontextmanager
-async def _listening(settings: ProxySettings, listener: Listener) -> AsyncIterator[tuple[str, int]]:
-    address = await listener.start(settings.host, settings.port)
+async def _listening(
+    settings: ProxySettings, listener: Listener, worker: Worker | None
+) -> AsyncIterator[tuple[str, int]]:
+    if worker is None:
+        address = await listener.start(settings.host, settings.port)
+    else:
+        address = settings.host, settings.port
+        _adopt_connections(listener, worker)
     try:
         yield address
     finally:
         await listener.stop(settings.drain_timeout)
+
+
+def _adopt_connections(listener: Listener, worker: Worker) -> None:
+    closed = worker.count(Kind.CLOSED_CONNECTIONS)
+    worker.take_connections(lambda plain: listener.adopt(plain, lambda: closed.add(1)))
 
 
 @asynccontextmanager

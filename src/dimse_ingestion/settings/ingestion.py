@@ -8,7 +8,7 @@ from pydantic import Field
 
 from dimse_ingestion.settings.nats import NatsSettings
 from dimse_ingestion.settings.storage_space import StorageSpaceSettings
-from dimse_ingestion.settings.types import Count, Size, SubjectToken
+from dimse_ingestion.settings.types import Count, Size, SubjectToken, Workers
 
 
 def _replica_name() -> str:
@@ -23,6 +23,9 @@ class IngestionSettings(NatsSettings, StorageSpaceSettings):
     replica_id: SubjectToken = Field(
         default_factory=_replica_name, validation_alias="DIMSE_REPLICA_ID"
     )
+
+    workers: Workers = Field(default=1, validation_alias="DIMSE_WORKERS")
+    """Processes, each of which is a replica with limits of its own."""
 
     # limits
     maximum_sessions: Count = Field(default=64, validation_alias="DIMSE_MAXIMUM_SESSIONS")

@@ -26,6 +26,7 @@ from dimse_ingestion.settings.types import (
     Size,
     SubjectToken,
     Uids,
+    Workers,
 )
 
 
@@ -43,6 +44,9 @@ class ProxySettings(NatsSettings):
         default_factory=_host_as_token, validation_alias="DIMSE_PROXY_ID"
     )
     """The part of this proxy's subjects that differs from other proxies on the same root."""
+
+    workers: Workers = Field(default=1, validation_alias="DIMSE_WORKERS")
+    """Processes that serve the port; limits apply to all of them together."""
 
     # the AE
     ae_title: AeTitle = Field(default="DICOM-INGEST", validation_alias="DIMSE_AE")

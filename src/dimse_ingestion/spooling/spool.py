@@ -20,6 +20,7 @@ from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.spooling import directory as folder
 from dimse_ingestion.spooling.spooled import SpooledDataSet
+from dimse_ingestion.workers.counts import Count, LocalCount
 
 _LOG = logger(__name__)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -40,15 +41,34 @@ class Limits:
 
 
 class Spool:
-    """All data sets that a service holds, and the memory and disk they use."""
+    """All data sets that a service holds, and the memory and disk they use.
 
-    def __init__(self, directory: Path, limits: Limits) -> None:
+    `memory` and `disk` count the bytes of all processes of the service; default: of this one.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        limits: Limits,
+        memory: Count | None = None,
+        disk: Count | None = None,
+    ) -> None:
         self._directory = directory
         self.limits = limits
-        self.memory_used = 0
-        self.disk_used = 0
+        self._memory = memory or LocalCount()
+        self._disk = disk or LocalCount()
         self._broken = ""
         self.executor: Executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="spool")
+
+    @property
+    def memory_used(self) -> int:
+        """The bytes in memory, of all processes that share the limits."""
+        return self._memory.total
+
+    @property
+    def disk_used(self) -> int:
+        """The bytes in files, of all processes that share the limits."""
+        return self._disk.total
 
     def prepare(self) -> None:
         """Create the directory, write to it, and remove files that a crash left there.
@@ -92,17 +112,20 @@ class Spool:
 
     def count(self, *, memory: int = 0, disk: int = 0) -> None:
         """Add to the bytes in use; negative numbers give bytes back."""
-        self.memory_used += memory
-        self.disk_used += disk
-        metrics.spool_memory_bytes.inc(memory)
-        metrics.spool_disk_bytes.inc(disk)
+        if memory:
+            self._memory.add(memory)
+            metrics.spool_memory_bytes.inc(memory)
+        if disk:
+            self._disk.add(disk)
+            metrics.spool_disk_bytes.inc(disk)
 
     def reserve(self, length: int) -> None:
         """Count bytes that will go to a file. Raises Unavailable above the limit."""
-        if self.disk_used + length > self.limits.disk:
+        self.count(disk=length)  # before the check: other processes may do the same at this moment
+        if self.disk_used > self.limits.disk:
+            self.count(disk=-length)
             metrics.spool_refused.inc()
             raise Unavailable("The spool is full, send again later")
-        self.count(disk=length)
 
     def open_file(self, operation_id: str) -> int:
         """Return the descriptor of a new file without a name. Raises OSError."""

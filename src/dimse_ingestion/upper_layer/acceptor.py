@@ -7,7 +7,7 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -51,6 +51,23 @@ class Acceptor:
         self._server = await loop.create_server(self._protocol, host, port, backlog=_BACKLOG)
         address = self._server.sockets[0].getsockname()
         return str(address[0]), int(address[1])
+
+    def adopt(self, plain: socket.socket, closed: Callable[[], None]) -> None:
+        """Serve a connection that another process accepted; call `closed` when it is closed."""
+        plain.setblocking(False)
+        self.spawn(self._adopt(plain, closed), "connection of another process")
+
+    async def _adopt(self, plain: socket.socket, closed: Callable[[], None]) -> None:
+        loop = asyncio.get_running_loop()
+        connection = Connection(self, closed)
+        if self._tls is None:
+            try:
+                await loop.connect_accepted_socket(lambda: connection, plain)
+            except OSError:  # it was closed meanwhile
+                closed()
+        elif not self.has_capacity() or not await self.secure(plain, self._tls, connection):
+            plain.close()
+            closed()
 
     async def stop(self, drain: float = 0.0) -> None:
         """Stop listening; let associations finish for `drain` seconds, then abort the rest.
@@ -119,18 +136,27 @@ class Acceptor:
         """Remove a closed connection."""
         self._connections.discard(connection)
 
-    async def secure(self, plain: socket.socket, tls: ssl.SSLContext) -> None:
-        """Do the TLS handshake on a new connection, then start the association as without TLS."""
-        peer = plain.getpeername()
+    async def secure(
+        self, plain: socket.socket, tls: ssl.SSLContext, connection: Connection | None = None
+    ) -> bool:
+        """Do the TLS handshake on a new connection, then start the association as without TLS.
+
+        Return whether it succeeded.
+        """
+        protocol = connection or Connection(self)
         loop = asyncio.get_running_loop()
         longest = self.limits.artim_timeout
         self._handshakes += 1
         try:
             await loop.connect_accepted_socket(
-                lambda: Connection(self), plain, ssl=tls, ssl_handshake_timeout=longest
+                lambda: protocol, plain, ssl=tls, ssl_handshake_timeout=longest
             )
         except OSError as error:  # ssl.SSLError is one
-            _LOG.warning("TLS handshake failed.", peer_address=str(peer[0]), reason=str(error))
+            address = _peer_address(plain)
+            _LOG.warning("TLS handshake failed.", peer_address=address, reason=str(error))
+            return False
+        else:
+            return True
         finally:
             self._handshakes -= 1
 
@@ -151,8 +177,19 @@ class _BeforeTls(asyncio.Protocol):
         if self._acceptor.has_capacity():
             plain = socket.socket(fileno=os.dup(accepted.fileno()))
             plain.setblocking(False)
-            self._acceptor.spawn(self._acceptor.secure(plain, self._tls), "TLS handshake")
+            self._acceptor.spawn(self._secure(plain), "TLS handshake")
         cast("asyncio.Transport", transport).abort()
+
+    async def _secure(self, plain: socket.socket) -> None:
+        await self._acceptor.secure(plain, self._tls)
+
+
+def _peer_address(plain: socket.socket) -> str:
+    """Return a connection's peer, or an empty string if it is not connected any more."""
+    try:
+        return str(plain.getpeername()[0])
+    except OSError:
+        return ""
 
 
 def _is_over(connection: Connection, quiet: float) -> bool:

@@ -6,6 +6,7 @@ connection reads, so that memory doesn't grow with the number of connections. Th
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol, cast
 
 from dimse_ingestion.upper_layer.limits import UpperLayerLimits
@@ -36,10 +37,14 @@ class Host(Protocol):
 
 
 class Connection(asyncio.BufferedProtocol):
-    """Connect asyncio's protocol callbacks to an association; it is its `TransportConnection`."""
+    """Connect asyncio's protocol callbacks to an association; it is its `TransportConnection`.
 
-    def __init__(self, host: Host) -> None:
+    `lost` is called when the connection is closed.
+    """
+
+    def __init__(self, host: Host, lost: Callable[[], None] | None = None) -> None:
         self._host = host
+        self._lost = lost
         self._limits = host.limits
         self._buffer = host.buffer
         self._loop = asyncio.get_running_loop()
@@ -101,6 +106,8 @@ class Connection(asyncio.BufferedProtocol):
         self._unread = memoryview(b"")
         self.association.connection_lost()
         self._host.remove_connection(self)
+        if self._lost is not None:
+            self._lost()
 
     def pause_writing(self) -> None:
         """Start the write time-out: the peer reads too slowly."""

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from dimse_ingestion.observability.http_server import _listener, serve
+from dimse_ingestion.observability.http_server import listening_socket, serve
 
 LONGEST = 1.5
 
@@ -136,7 +136,7 @@ async def test_an_answer_that_does_not_end_is_given_up(serving: Serving) -> None
 def test_an_answer_in_several_writes_waits_for_no_acknowledgement(host: str) -> None:
     """asyncio sets TCP_NODELAY only where a socket was made for TCP by name."""
     with (
-        _listener(host, 0) as listener,
+        listening_socket(host, 0) as listener,
         socket.create_connection(listener.getsockname()[:2]),
     ):
         listener.setblocking(True)

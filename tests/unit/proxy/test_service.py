@@ -1,4 +1,6 @@
 import asyncio
+import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,9 @@ class FakeListener:
         self.drain = drain
         await asyncio.wait_for(self.let_go.wait(), 60)
         self._closed = True
+
+    def adopt(self, plain: socket.socket, closed: Callable[[], None]) -> None:
+        raise AssertionError("A single process accepts its own connections.")
 
     async def associate(self, association_id: str) -> Acceptance | Rejection:
         assert self.services is not None

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -322,3 +323,69 @@ async def test_a_peer_without_a_required_certificate_is_refused(
         async with connected(address, client_tls) as known:
             await known.associated()
     assert len(services.requests) == 1
+
+
+@asynccontextmanager
+async def adopting(
+    acceptor: Acceptor, closed: asyncio.Queue[None]
+) -> AsyncIterator[tuple[str, int]]:
+    """Yield an address whose connections are accepted here and served by the acceptor."""
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setblocking(False)
+
+        async def accept() -> None:
+            while True:
+                plain, _ = await loop.sock_accept(listening)
+                acceptor.adopt(plain, lambda: closed.put_nowait(None))
+
+        accepting = asyncio.create_task(accept())
+        try:
+            yield listening.getsockname()
+        finally:
+            accepting.cancel()
+            await acceptor.stop()
+
+
+async def test_a_connection_that_another_process_accepted_is_served_until_it_closes() -> None:
+    services, closed = RecordingServices(), asyncio.Queue[None]()
+    async with adopting(Acceptor(services), closed) as address:
+        async with connected(address) as requestor:
+            await requestor.associated()
+            await requestor.send(peer.store(bytes(10**6)))
+            assert (await requestor.receive())[0] == P_DATA
+            assert closed.empty()
+            await requestor.release()
+        await asyncio.wait_for(closed.get(), 10)
+    assert services.stored == [bytes(10**6)]
+    assert services.requests[0].peer_address == "127.0.0.1"
+    assert closed.empty()
+
+
+async def test_an_adopted_connection_uses_tls_and_is_closed_when_its_handshake_fails(
+    server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
+    closed = asyncio.Queue[None]()
+    async with adopting(Acceptor(RecordingServices(), tls=server_tls), closed) as address:
+        async with connected(address) as plain:
+            await plain.send(peer.associate_rq())
+            assert await plain.is_closed()
+        await asyncio.wait_for(closed.get(), 10)
+        async with connected(address, client_tls) as secure:
+            await secure.associated()
+            await secure.echo()
+        await asyncio.wait_for(closed.get(), 10)
+    assert closed.empty()
+
+
+async def test_an_adopted_connection_too_many_is_closed() -> None:
+    closed = asyncio.Queue[None]()
+    limits = UpperLayerLimits(maximum_connections=1)
+    async with adopting(Acceptor(RecordingServices(), limits), closed) as address:
+        async with connected(address) as first:
+            await first.associated()
+            async with connected(address) as second:
+                assert await second.is_closed()
+            await asyncio.wait_for(closed.get(), 10)
+            await first.echo()
+        await asyncio.wait_for(closed.get(), 10)

@@ -47,6 +47,12 @@
   severity: warning
   summary: One C-STORE in a hundred takes more than 25 s.
   todo: Half of the time until A700 is used. Compare dimse_storage_put_seconds with dimse_events_seconds to see which is slow.
+- alert: DimseIngestionWorkerEnds
+  component: ingestion
+  expr: sum(increase(dimse_worker_restarts_total{OF}[10m])) > 0
+  severity: warning
+  summary: A worker process of the ingestion service ended and was started again.
+  todo: The log line "A worker process ended and is started again." has its signal or exit status; SIGKILL is usually the memory limit.
 - alert: DimseReplicasFull
   component: ingestion
   expr: sum(rate(dimse_transport_refused_total{OF}[5m])) > 0
@@ -110,6 +116,12 @@
   severity: warning
   summary: A modality has sent nothing for longer than its expectedEvery.
   todo: Test its connection by a C-ECHO from its console; see the log for "Association rejected." with its AE title, then its own queue. Correct expectedEvery in proxy.settings.modalities if it is idle by plan.
+- alert: DimseProxyWorkerEnds
+  component: proxy
+  expr: sum(increase(dimse_worker_restarts_total{OF}[10m])) > 0
+  severity: warning
+  summary: A worker process of the proxy ended and was started again.
+  todo: The log line "A worker process ended and is started again." has its signal or exit status; SIGKILL is usually the memory limit.
 - alert: DimseProxySpoolFull
   component: proxy
   expr: sum(increase(dimse_spool_refused_total{OF}[10m])) > 0

@@ -52,13 +52,22 @@ _INLINE_OVERHEAD = 16  # bytes that msgpack and the field name add to an inline 
 
 
 class CarrierClient:
-    """A `TransportClient` over a carrier; `proxy_id` names this proxy's inboxes."""
+    """A `TransportClient` over a carrier; `proxy_id` names this proxy's inboxes.
+
+    `has_siblings`: other processes of the same proxy have clients too.
+    """
 
     def __init__(
-        self, carrier: Carrier, subjects: Subjects, proxy_id: str, timeouts: Timeouts | None = None
+        self,
+        carrier: Carrier,
+        subjects: Subjects,
+        proxy_id: str,
+        timeouts: Timeouts | None = None,
+        *,
+        has_siblings: bool = False,
     ) -> None:
         self._carrier = carrier
-        self._inboxes = Inboxes(carrier, subjects, proxy_id)
+        self._inboxes = Inboxes(carrier, subjects, proxy_id, has_siblings=has_siblings)
         self._retrier = Retrier(carrier, subjects, self._inboxes, timeouts or Timeouts())
 
     async def start(self) -> None:

@@ -32,19 +32,23 @@ _FINAL_MESSAGES = (Busy, Reject, Result, Leaving, Unknown, Abort)
 class Inboxes:
     """The inboxes of one proxy on one carrier."""
 
-    def __init__(self, carrier: Carrier, subjects: Subjects, proxy_id: str) -> None:
+    def __init__(
+        self, carrier: Carrier, subjects: Subjects, proxy_id: str, *, has_siblings: bool = False
+    ) -> None:
         self._carrier = carrier
         self._subjects = subjects
         self._proxy_id = proxy_id
         self._instance_id = new_session()  # another process may be started with the same proxy id
+        self._has_siblings = has_siblings  # then each receives only its own messages
         self._attempts: dict[str, Attempt] = {}
         self._reconnected = asyncio.Event()
         self._subscription: Subscription | None = None
 
     async def start(self) -> None:
-        """Subscribe to every inbox of this proxy."""
+        """Subscribe to every inbox of this proxy, or of this one of its processes."""
         self._carrier.on_change(self._on_connection_change)
-        everything = self._subjects.inboxes(self._proxy_id)
+        process = self._instance_id if self._has_siblings else ""
+        everything = self._subjects.inboxes(self._proxy_id, process)
         self._subscription = await self._carrier.subscribe(everything, self._take)
 
     async def close(self) -> None:
@@ -54,7 +58,9 @@ class Inboxes:
 
     def new(self) -> str:
         """Return the subject of a new inbox."""
-        return self._subjects.inbox(self._proxy_id, f"{self._instance_id}-{new_session()}")
+        name = f"{self._instance_id}-{new_session()}"
+        process = self._instance_id if self._has_siblings else ""
+        return self._subjects.inbox(self._proxy_id, name, process)
 
     @contextmanager
     def registered(self, attempt: Attempt) -> Iterator[None]:

@@ -67,29 +67,29 @@ class Subjects:
         """Return the subject of one session at a replica."""
         return f"{self.root}.v1.in.{validate_token(replica, 'replica id')}.{session}"
 
-    def inboxes(self, proxy: str) -> str:
-        """Return the wildcard for every inbox of one proxy."""
-        return f"{self.inbox_prefix(proxy)}.>"
+    def inboxes(self, proxy: str, process: str = "") -> str:
+        """Return the wildcard for every inbox of one proxy, or of one of its processes."""
+        return ".".join(filter(None, (self.inbox_prefix(proxy), process, ">")))
 
-    def inbox(self, proxy: str, session: str) -> str:
+    def inbox(self, proxy: str, session: str, process: str = "") -> str:
         """Return the inbox that receives the answers to one attempt."""
-        return f"{self.inbox_prefix(proxy)}.{session}"
+        return ".".join(filter(None, (self.inbox_prefix(proxy), process, session)))
 
     def inbox_prefix(self, proxy: str) -> str:
         """Return the common prefix of all inboxes of one proxy."""
         return f"{self.root}._INBOX.{validate_token(proxy, 'proxy id')}"
 
     def is_inbox(self, subject: str) -> bool:
-        """Return whether this is an inbox of some proxy.
+        """Return whether this is an inbox of some proxy, or of one of its processes.
 
         A replica answers to no other subject: the sender chooses the reply subject, and one that
         the replica may not publish to would look like a missing permission of the replica.
         """
-        return _is_pair_below(f"{self.root}._INBOX.", subject)
+        return _has_tokens_below(f"{self.root}._INBOX.", subject, (2, 3))
 
     def is_session(self, subject: str) -> bool:
         """Return whether this is a session of some replica; a proxy sends to no other subject."""
-        return _is_pair_below(f"{self.root}.v1.in.", subject)
+        return _has_tokens_below(f"{self.root}.v1.in.", subject, (2,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +126,11 @@ def ingestion_permissions(root: str) -> Permissions:
     )
 
 
-def _is_pair_below(prefix: str, subject: str) -> bool:
+def _has_tokens_below(prefix: str, subject: str, numbers: tuple[int, ...]) -> bool:
     tokens = subject.removeprefix(prefix).split(".")
-    return subject.startswith(prefix) and len(tokens) == 2 and all(map(_TOKEN.fullmatch, tokens))
+    if not subject.startswith(prefix) or len(tokens) not in numbers:
+        return False
+    return all(map(_TOKEN.fullmatch, tokens))
 
 
 def matches(pattern: str, subject: str) -> bool:

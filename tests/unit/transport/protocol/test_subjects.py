@@ -87,7 +87,9 @@ def test_each_user_has_its_permissions_and_none_in_another_space() -> None:
         ("A.b._INBOX.p1.s-1", True, False),
         ("A.b.v1.in.r1.s1", False, True),
         ("A.b._INBOX.p1", False, False),
-        ("A.b._INBOX.p1.s.t", False, False),
+        ("A.b._INBOX.p1.process.s", True, False),
+        ("A.b._INBOX.p1.s.t.u", False, False),
+        ("A.b.v1.in.r1.s1.t", False, False),
         ("A.b._INBOX.p1.>", False, False),
         ("A.b._INBOX.*.s", False, False),
         ("A.b._INBOX.p1.", False, False),
@@ -104,3 +106,14 @@ def test_only_inboxes_and_sessions_are_valid_reply_subjects(
 ) -> None:
     subjects = Subjects("A.b")
     assert (subjects.is_inbox(subject), subjects.is_session(subject)) == (inbox, session)
+
+
+def test_the_inboxes_of_a_process_are_within_its_proxys_and_no_other_processs() -> None:
+    subjects = Subjects("R")
+    inbox = subjects.inbox("ward7", "s1", "w1")
+    assert inbox == "R._INBOX.ward7.w1.s1"
+    assert subjects.is_inbox(inbox)
+    assert matches(subjects.inboxes("ward7", "w1"), inbox)
+    assert not matches(subjects.inboxes("ward7", "w2"), inbox)
+    assert proxy_permissions("R", "ward7").may_subscribe(subjects.inboxes("ward7", "w1"))
+    assert ingestion_permissions("R").may_publish(inbox)
