@@ -7,6 +7,7 @@ service would and changes nothing but an object of its own in the bucket.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -17,6 +18,7 @@ from dimse_ingestion.catalogue.sqlite_file import creation_problem
 from dimse_ingestion.commands.report import Report
 from dimse_ingestion.observability import logging
 from dimse_ingestion.operations.composition import open_backends
+from dimse_ingestion.proxy.peers import PeerAssociations, echo
 from dimse_ingestion.proxy.upstream_probe import UpstreamProbe
 from dimse_ingestion.secure_http.server_certificate import ServerCertificate
 from dimse_ingestion.settings import (
@@ -71,6 +73,22 @@ async def _check_proxy(report: Report, config: Path | None) -> None:
     async with _connection(report, settings, f"proxy {settings.proxy_id}", needs) as nats:
         if nats is not None:
             await _check_whole_path(report, settings, nats)
+    await _check_peers(report, settings)
+
+
+async def _check_peers(report: Report, settings: ProxySettings) -> None:
+    """Send a C-ECHO to each peer that has an address."""
+    associations = PeerAssociations(settings)
+    for peer in settings.peers:
+        if peer.address is None:
+            report.ok(f"peer {peer.ae_title}: no address, so it is not connected to")
+            continue
+        host, port = peer.address
+        await report.check(
+            f"peer {peer.ae_title} at {host}:{port}",
+            partial(echo, associations, peer, settings.ae_title),
+            "a C-ECHO succeeded",
+        )
 
 
 async def _check_whole_path(report: Report, settings: ProxySettings, nats: NatsClient) -> None:

@@ -15,7 +15,7 @@ import pytest
 from dicomweb_client.api import DICOMwebClient
 from pydicom import Dataset, dcmread
 
-from harness import scu
+from harness import modalities, scu
 from harness.instances import made_instances
 from harness.modalities import Peer
 from harness.services import ServiceProcess
@@ -156,6 +156,22 @@ def test_brackets_in_a_setting_are_shown_as_they_are() -> None:
     assert checked.stderr == (
         "warning: DIMSE_SPOOL_DIR is not a setting: did you mean DIMSE_SPOOL_DIRECTORY?\n"
     )
+
+
+@pytest.mark.skipif(bool(modalities.missing()), reason=modalities.missing())
+def test_check_echoes_each_peer(tmp_path: Path) -> None:
+    with modalities.storescp(tmp_path) as peer:
+        at = {"host": peer.host, "port": peer.port}
+        peers = [
+            {"aeTitle": "ARCHIVE"} | at,
+            {"aeTitle": "GONE", "host": "127.0.0.1", "port": 1},
+            {"aeTitle": "VIEWER", "may": ["get"]},
+        ]
+        checked = ended("check", "proxy", DIMSE_PEERS=json.dumps(peers))
+    assert checked.returncode == 1
+    assert f"peer ARCHIVE at 127.0.0.1:{peer.port}: a C-ECHO succeeded" in checked.stdout
+    assert "peer GONE at 127.0.0.1:1: GONE at 127.0.0.1:1 is not reached" in checked.stdout
+    assert "peer VIEWER: no address, so it is not connected to" in checked.stdout
 
 
 @pytest.mark.parametrize(

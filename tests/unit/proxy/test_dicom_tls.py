@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from dimse_ingestion.proxy.dicom_tls import server_context
+from dimse_ingestion.proxy.dicom_tls import client_context, server_context
 from dimse_ingestion.settings import ConfigurationMistake
 from tests.unit.proxy.fakes import proxy_settings
 
@@ -82,3 +82,33 @@ def test_files_that_can_not_be_used_are_named(files: dict[str, Path]) -> None:
     )
     with pytest.raises(ConfigurationMistake, match="DIMSE_TLS_CLIENT_CA_PATH"):
         server_context(wrong)
+
+
+PEER = {"ae_title": "CT1", "host": "localhost", "port": 2762, "tls": True}
+
+
+def test_without_a_peer_with_tls_no_file_is_read(files: dict[str, Path]) -> None:
+    plain = proxy_settings(peers=[PEER | {"tls": False}], peer_ca_path=files["empty"])
+    assert client_context(plain) is None
+
+
+def test_a_peer_is_verified_and_gets_the_certificate_it_requires(
+    files: dict[str, Path], authority: trustme.CA
+) -> None:
+    pair = {"tls_certificate_path": files["tls.crt"], "tls_key_path": files["tls.key"]}
+    ours = proxy_settings(peers=[PEER], peer_ca_path=files["ca.crt"], **pair)
+    theirs = server_context(proxy_settings(tls_client_ca_path=files["ca.crt"], **pair))
+    client = client_context(ours)
+    assert theirs is not None
+    assert client is not None
+    assert handshake(theirs, client) == "TLSv1.3"
+    stranger = client_context(proxy_settings(peers=[PEER], **pair))
+    assert stranger is not None
+    with pytest.raises(ssl.SSLCertVerificationError):
+        handshake(theirs, stranger)
+
+
+def test_an_authority_of_peers_that_can_not_be_used_is_named(files: dict[str, Path]) -> None:
+    wrong = proxy_settings(peers=[PEER], peer_ca_path=files["empty"])
+    with pytest.raises(ConfigurationMistake, match="DIMSE_PEER_CA_PATH"):
+        client_context(wrong)
