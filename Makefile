@@ -7,6 +7,7 @@ UV := $(shell command -v uv 2>/dev/null || echo $(TOOLS)/bin/uv)
 RUN := $(UV) run --no-sync
 PYTEST_OPTIONS ?=
 COVERAGE ?= --cov --cov-report=
+FUZZED_FOR := $(if $(filter command line,$(origin SECONDS)),$(SECONDS))
 # only one that was asked for in so many words: a KUBECONFIG of the shell's may be a hospital's
 CHOSEN_CLUSTER := $(if $(filter command line,$(origin KUBECONFIG)),$(KUBECONFIG))
 
@@ -42,8 +43,9 @@ docs: .venv/.locked ## Build the site of docs/, with --strict, in build/site
 integration: .venv/.locked ## Real NATS, S3, PostgreSQL, DCMTK and Orthanc, as far as they are installed
 	$(RUN) pytest tests/integration tests/conformance -n 2 --dist loadfile $(PYTEST_OPTIONS)
 
-fuzz: .venv/.locked ## Random and mutated input at each service; SECONDS=600 for longer, FUZZ_SEED=1 from that seed
-	FUZZ_SECONDS=$(if $(filter command line,$(origin SECONDS)),$(SECONDS),60) $(RUN) pytest tests/fuzz $(PYTEST_OPTIONS)
+fuzz: .venv/.locked ## Mutated input at each service, FUZZ_SEED=1 from that seed, and at each parser; SECONDS=600 for longer
+	FUZZ_SECONDS=$(or $(FUZZED_FOR),60) $(RUN) pytest tests/fuzz --ignore tests/fuzz/test_parsers.py $(PYTEST_OPTIONS)
+	FUZZ_PARSER_SECONDS=$(or $(FUZZED_FOR),$(FUZZ_PARSER_SECONDS),10) $(RUN) pytest tests/fuzz/test_parsers.py -n 2 $(PYTEST_OPTIONS)
 
 e2e: .venv/.locked ## On a kind cluster, end to end; KEEP=1 leaves it, KUBECONFIG=FILE uses one that exists
 	$(RUN) python -m harness e2e $(if $(KEEP),--keep) $(if $(CHOSEN_CLUSTER),--kubeconfig $(CHOSEN_CLUSTER)) $(PYTEST_OPTIONS)
