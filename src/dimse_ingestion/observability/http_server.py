@@ -2,7 +2,7 @@
 
 A service has one event loop and handles its signals itself; uvicorn implements HTTP/1.1 alone. The
 application is the caller's (see `probes`). A shutdown loses no request that a client may already
-have sent on a persistent connection: one that arrives within `_LINGER` seconds is answered, with
+have sent on a persistent connection: one that arrives within a second is answered, with
 `Connection: close` (RFC 9112, 9.6).
 """
 
@@ -12,18 +12,15 @@ import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-import h11
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from dimse_ingestion.observability.http_protocol import HttpProtocol
 from dimse_ingestion.settings.errors import address_mistake
 
 _LONGEST_STOP = 10.0
 _BACKLOG = 256
-_HEAD_TIMEOUT = 20  # seconds until a request's head must be complete
 _KEEP_ALIVE = 75  # seconds; longer than a reverse proxy keeps its idle connections (nginx: 60)
-_LINGER = 1.0  # seconds for a client to read an error, or to send a last request at shutdown
 
 
 class _Server(uvicorn.Server):
@@ -31,68 +28,6 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Install no signal handlers: the service has its own."""
         yield
-
-
-class _Protocol(H11Protocol):
-    """HTTP/1.1 with a timeout for a request's head, and errors as problem details (RFC 9457)."""
-
-    _head_timer: asyncio.TimerHandle | None = None
-    _refused = False
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the timer of the first request's head."""
-        super().connection_made(transport)
-        self._wait_for_head()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Cancel the timer."""
-        self._cancel_head_timer()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        """Parse bytes; cancel the timer when a head is complete, start it for the next one."""
-        if self._refused:
-            return
-        super().data_received(data)
-        if self._refused or self.conn.their_state is not h11.IDLE:
-            self._cancel_head_timer()
-        elif self._head_timer is None:
-            self._wait_for_head()
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer 400 to bytes that are not HTTP/1.1, or to a head that is too long."""
-        self._refuse("400 Bad Request", f"{msg.rstrip('.')}, or its head is too long.")
-
-    def shutdown(self) -> None:
-        """Close an idle connection after `_LINGER` seconds, so that a request in flight arrives."""
-        self.timeout_keep_alive = _LINGER  # type: ignore[assignment] # only ever a timer's delay
-        if self.cycle is None or self.cycle.response_complete:
-            self._unset_keepalive_if_required()
-            self.timeout_keep_alive_task = self.loop.call_later(
-                _LINGER, self.timeout_keep_alive_handler
-            )
-
-    def _wait_for_head(self) -> None:
-        self._head_timer = self.loop.call_later(_HEAD_TIMEOUT, self._refuse_slow_head)
-
-    def _cancel_head_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-        self._head_timer = None
-
-    def _refuse_slow_head(self) -> None:
-        self._refuse("408 Request Timeout", f"No complete request arrived in {_HEAD_TIMEOUT} s.")
-
-    def _refuse(self, status: str, detail: str) -> None:
-        number, _, title = status.partition(" ")
-        body = f'{{"title":"{title}","status":{number},"detail":"{detail}"}}'
-        head = f"HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\n"
-        tail = f"content-length: {len(body)}\r\nconnection: close\r\n\r\n{body}"
-        self.transport.write((head + tail).encode("ascii", "replace"))
-        self._refused = True
-        # bytes that still arrive are read and dropped: closing the socket with unread bytes in it
-        # would send a TCP reset, and the client would lose the answer
-        self.loop.call_later(_LINGER, self.transport.close)
 
 
 class _CloseHeader:
@@ -141,7 +76,7 @@ async def serve(
     close_header = _CloseHeader(app)
     configuration = uvicorn.Config(
         close_header,
-        http=_Protocol,
+        http=HttpProtocol,
         proxy_headers=False,  # the application decides which proxy's headers it trusts
         log_config=None,
         access_log=False,

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from dimse_ingestion.dicomweb import app as dicomweb
-from dimse_ingestion.observability import http_server
+from dimse_ingestion.observability import http_protocol
 from dimse_ingestion.settings import ConfigurationMistake, DicomwebSettings
 from tests.instances import event
 from tests.integration.dicomweb.conftest import Space, space_in
@@ -218,7 +218,7 @@ async def test_a_malformed_request_is_a_problem(space: Space, request_bytes: byt
 async def test_a_request_head_that_never_ends_is_408(
     space: Space, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_server, "_HEAD_TIMEOUT", 0.2)
+    monkeypatch.setattr(http_protocol, "_HEAD_TIMEOUT", 0.2)
     response = await raw_response(space, b"GET /dicomweb/studies HTTP/1.1\r\nhost: x\r\n")
     assert response.startswith(b"HTTP/1.1 408 ")
     first = b"GET /dicomweb/studies HTTP/1.1\r\nhost: x\r\n\r\n"

@@ -1,0 +1,146 @@
+"""HTTP/1.1 on one connection for uvicorn, with a parser in C (httptools, of Node.js' llhttp).
+
+It costs a fraction of h11, which needed most of a short request's time. What h11 checks and
+httptools does not is checked here: the length of a head, its header Host, that fields of a trailer
+are no headers, and that an offered upgrade is ignored. A head has to arrive in time. Errors are
+problem details (RFC 9457). Sockets and the end of a server are in `http_server`.
+"""
+
+import asyncio
+import re
+from enum import Enum, auto
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+LINGER = 1.0  # seconds for a client to read an error, or to send a last request at shutdown
+_HEAD_TIMEOUT = 20  # seconds until a request's head must be complete
+_LONGEST_HEAD = 64 * 1024  # bytes of request line and headers
+_HEAD_END = b"\r\n\r\n"
+_UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
+
+
+class _InvalidHead(Exception):
+    """A head without exactly one Host (RFC 9112, 3.2), or that ends HTTP/1.1 (CONNECT)."""
+
+
+class _Place(Enum):
+    """The place of the parser in a request."""
+
+    BEFORE = auto()
+    HEAD = auto()
+    BODY = auto()
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """HTTP/1.1 with a timeout for a request's head, and errors as problem details."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the timer of the first request's head."""
+        super().connection_made(transport)
+        self._place = _Place.BEFORE
+        self._head_length = 0
+        self._refused = False
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._wait_for_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Cancel the timer."""
+        self._cancel_head_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse bytes; refuse a head that is too long, or takes too long."""
+        if self._refused:
+            return
+        if self._place is _Place.BEFORE:
+            # an empty line may precede a request (RFC 9112, 2.2); many of them are no request
+            data = data.lstrip(b"\r\n")
+        if self._place is not _Place.BODY:
+            data = _without_upgrade(data)
+        if data:
+            super().data_received(data)
+        self._check_head(len(data))
+
+    def _check_head(self, received: int) -> None:
+        """Check length and time of a head that is incomplete after so many more bytes."""
+        if self._refused:
+            return
+        if self._place is _Place.HEAD:
+            self._head_length += received
+        if self._head_length > _LONGEST_HEAD:
+            self.send_400_response("Invalid HTTP request received.")
+        elif self._head_timer is None and (self._place is _Place.HEAD or not received):
+            self._wait_for_head()
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        super().on_message_begin()
+        self._place = _Place.HEAD
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Add a header; fields of a trailer are dropped, because nothing limits their number."""
+        if self._place is _Place.HEAD:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Start the request. Raises _InvalidHead, which the parser takes as an error."""
+        self._place, self._head_length = _Place.BODY, 0
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or not (hosts or self.parser.get_http_version() == "1.0"):
+            raise _InvalidHead
+        if self.parser.should_upgrade():  # CONNECT
+            raise _InvalidHead
+        self._cancel_head_timer()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """End the request's body."""
+        super().on_message_complete()
+        self._place = _Place.BEFORE
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer 400 to bytes that are not HTTP/1.1, or to a head that is too long."""
+        self._refuse("400 Bad Request", f"{msg.rstrip('.')}, or its head is too long.")
+
+    def shutdown(self) -> None:
+        """Close an idle connection after `LINGER` seconds, so that a request in flight arrives."""
+        self.timeout_keep_alive = LINGER  # type: ignore[assignment] # only ever a timer's delay
+        if self.cycle is None or self.cycle.response_complete:
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                LINGER, self.timeout_keep_alive_handler
+            )
+
+    def _wait_for_head(self) -> None:
+        self._head_timer = self.loop.call_later(_HEAD_TIMEOUT, self._refuse_slow_head)
+
+    def _cancel_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+        self._head_timer = None
+
+    def _refuse_slow_head(self) -> None:
+        self._refuse("408 Request Timeout", f"No complete request arrived in {_HEAD_TIMEOUT} s.")
+
+    def _refuse(self, status: str, detail: str) -> None:
+        number, _, title = status.partition(" ")
+        body = f'{{"title":"{title}","status":{number},"detail":"{detail}"}}'
+        head = f"HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\n"
+        tail = f"content-length: {len(body)}\r\nconnection: close\r\n\r\n{body}"
+        self.transport.write((head + tail).encode("ascii", "replace"))
+        self._refused = True
+        # bytes that still arrive are read and dropped: closing the socket with unread bytes in it
+        # would send a TCP reset, and the client would lose the answer
+        self.loop.call_later(LINGER, self.transport.close)
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """Drop the header Upgrade of a head: after it, the parser would not read the body.
+
+    A server may ignore it (RFC 9110, 7.8), and clients that offer HTTP/2 so send it with any body.
+    """
+    end = data.find(_HEAD_END)
+    if not _UPGRADE.search(data, 0, end if end >= 0 else len(data)):
+        return data
+    head, separator, rest = data.partition(_HEAD_END)
+    return _UPGRADE.sub(b"", head) + separator + rest
