@@ -13,6 +13,8 @@ _BASE = "1.2.840.10008.1.2"
 _JPEG = frozenset(f"{_BASE}.4.{n}" for n in (50, 51, 57, 70, 80, 81))
 _JPEG_2000 = frozenset(f"{_BASE}.4.{n}" for n in (90, 91, 92, 93, 201, 202, 203))
 RLE_LOSSLESS = f"{_BASE}.5"
+STANDARD_SYNTAXES = "1.2.840.10008."
+"""The beginning of every transfer syntax that is not private."""
 
 _START_OF_IMAGE, _START_OF_CODE_STREAM = b"\xff\xd8", b"\xff\x4f\xff\x51"
 _END_OF_IMAGE = b"\xff\xd9"  # of JPEG, JPEG-LS and JPEG 2000 alike
@@ -65,22 +67,37 @@ def claimed_size(code_stream: bytes, transfer_syntax_uid: str) -> Size | None:
 
 
 def has_markers(transfer_syntax_uid: str) -> bool:
-    """Return whether images of a transfer syntax begin and end with markers."""
-    return transfer_syntax_uid in _JPEG or transfer_syntax_uid in _JPEG_2000
+    """Return whether images of a transfer syntax may begin and end with markers.
+
+    What a private transfer syntax contains is not known: often it is one of these code streams.
+    """
+    known = transfer_syntax_uid in _JPEG or transfer_syntax_uid in _JPEG_2000
+    return known or not transfer_syntax_uid.startswith(STANDARD_SYNTAXES)
 
 
 def begins_image(begin: bytes, transfer_syntax_uid: str) -> bool:
-    """Return whether a fragment that starts with these bytes begins an image."""
-    if transfer_syntax_uid in _JPEG_2000:
-        return begin.startswith((_START_OF_CODE_STREAM, _JP2_SIGNATURE[:BEGIN_LENGTH]))
-    if transfer_syntax_uid in _JPEG:
-        return begin[:2] == _START_OF_IMAGE and begin[2:3] in (b"", b"\xff")
-    return transfer_syntax_uid == RLE_LOSSLESS and _is_rle_header(begin)
+    """Return whether a fragment that starts with these bytes begins an image.
+
+    JPEG and JPEG 2000 are recognized in each other's transfer syntaxes, as writers confuse them.
+    """
+    if transfer_syntax_uid == RLE_LOSSLESS:
+        return _is_rle_header(begin)
+    if not has_markers(transfer_syntax_uid):
+        return False
+    is_jpeg = begin[:2] == _START_OF_IMAGE and begin[2:3] in (b"", b"\xff")
+    return is_jpeg or begin.startswith((_START_OF_CODE_STREAM, _JP2_SIGNATURE[:BEGIN_LENGTH]))
 
 
 def ends_image(end: bytes) -> bool:
     """Return whether these last bytes of fragments end an image."""
     return _END_OF_IMAGE in end[-END_LENGTH:]
+
+
+def is_between_images(end: bytes, begin: bytes, transfer_syntax_uid: str) -> bool:
+    """Return whether one image ends with the bytes `end`, and another begins with `begin`."""
+    if not begins_image(begin, transfer_syntax_uid):
+        return False
+    return transfer_syntax_uid == RLE_LOSSLESS or ends_image(end)
 
 
 def _is_rle_header(begin: bytes) -> bool:

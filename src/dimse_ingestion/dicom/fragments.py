@@ -15,6 +15,7 @@ from dimse_ingestion.dicom.code_streams import (
     BEGIN_LENGTH,
     END_LENGTH,
     RLE_LOSSLESS,
+    STANDARD_SYNTAXES,
     begins_image,
     ends_image,
     has_markers,
@@ -49,6 +50,10 @@ class EncapsulatedFrame:
         begins = accumulate((each + ITEM_HEADER for each in self.fragments), initial=0)
         pairs = zip(begins, self.fragments, strict=False)
         return b"".join(read[begin : begin + length] for begin, length in pairs)
+
+    def seams(self) -> Iterable[int]:
+        """Return the places in the frame at which a fragment ends and the next begins."""
+        return accumulate(self.fragments[:-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +105,12 @@ class FragmentIndex:
     def is_plain(self) -> bool:
         """Return whether each fragment is a frame."""
         return self._pixels.number_of_frames == self.number
+
+    @property
+    def needs_markers(self) -> bool:
+        """Return whether only markers show frames: a private syntax has a format of its own."""
+        is_private = not self._syntax.startswith(STANDARD_SYNTAXES)
+        return is_private and self._pixels.number_of_frames > 1
 
     @property
     def has_table(self) -> bool:

@@ -28,15 +28,22 @@ _ITEM = b"\xfe\xff\x00\xe0"
 _SCAN_READ_SIZE = 64 * 1024
 _MAX_FRAGMENTS = 1_000_000
 _CACHED_INSTANCES = 64
+_MOST_VERIFIED = 128
+"""Boundaries that are all read to verify an offset table; of more, those around a frame."""
 
 
 @dataclass(slots=True)
 class _FrameStarts:
-    """The first fragment of each frame; when `is_unverified`, frames are compared with markers."""
+    """The first fragment of each frame; when `is_unverified`, frames are compared with markers.
+
+    `is_plain_checked` once every boundary of an instance with a fragment for each frame was read.
+    """
 
     index: FragmentIndex
     starts: Sequence[int]
     is_unverified: bool = False
+    is_plain_checked: bool = False
+    is_refused: bool = False
 
 
 class FragmentReader:
@@ -56,6 +63,8 @@ class FragmentReader:
     ) -> list[EncapsulatedFrame]:
         """Return the locations of frames by their numbers from 1; raises FrameNotFound."""
         cached = await self._frame_starts(located, pixels)
+        if cached.is_refused:
+            raise cached.index.no_frames()
         located_frames = []
         for number in numbers:
             pixels.check_number(number)
@@ -69,11 +78,19 @@ class FragmentReader:
     async def check_plain(self, located: Located, pixels: ImagePixels) -> None:
         """Raise FrameNotFound if fragments are as many as frames, but an image spans fragments."""
         cached = await self._frame_starts(located, pixels)
-        if not cached.index.is_plain or not await self._begins_image(located, cached.index):
+        if not cached.index.is_plain:
             return
-        boundaries = await self._boundaries(located, cached.index, range(cached.index.number - 1))
-        if any(each.is_within_frame for each in boundaries):
+        if not cached.is_plain_checked:
+            cached.is_refused = await self._has_image_in_fragments(located, cached.index)
+            cached.is_plain_checked = True
+        if cached.is_refused:
             raise cached.index.no_frames()
+
+    async def _has_image_in_fragments(self, located: Located, index: FragmentIndex) -> bool:
+        if not await self._begins_image(located, index):
+            return False
+        boundaries = await self._boundaries(located, index, range(index.number - 1))
+        return any(each.is_within_frame for each in boundaries)
 
     async def data_set(self, located: Located, offset: int, length: int) -> bytes:
         """Return `length` bytes of the data set from `offset`."""
@@ -100,6 +117,8 @@ class FragmentReader:
     async def _find_starts(
         self, located: Located, pixels: ImagePixels, index: FragmentIndex
     ) -> _FrameStarts:
+        if index.needs_markers and not await self._begins_image(located, index):
+            raise index.no_frames()
         if index.is_plain:
             return _FrameStarts(index, index.plain_starts())
         if pixels.number_of_frames == 1:
@@ -142,13 +161,20 @@ class FragmentReader:
         return index.begins_image(await self.data_set(located, *index.first_bytes()))
 
     async def _is_consistent(self, located: Located, cached: _FrameStarts, number: int) -> bool:
-        """Tell whether the bytes around a frame's fragments are consistent with a frame there."""
-        around = cached.index.around(cached.starts, number)
+        """Return whether the markers at boundaries are consistent with the frames.
+
+        If the fragments are many, only the boundaries around the frame are read.
+        """
+        index = cached.index
+        around = index.around(cached.starts, number)
         if len(cached.starts) == 1:
             around = around[:1]  # a second image would show at the first boundary
-        boundaries = await self._boundaries(located, cached.index, around)
+        elif index.number - 1 <= _MOST_VERIFIED:
+            around = range(index.number - 1)
+            cached.is_unverified = False
+        boundaries = await self._boundaries(located, index, around)
         pairs = zip(boundaries, around, strict=True)
-        return not any(cached.index.contradicts(each, n, cached.starts) for each, n in pairs)
+        return not any(index.contradicts(each, n, cached.starts) for each, n in pairs)
 
     async def _boundaries(
         self, located: Located, index: FragmentIndex, numbers: Sequence[int]

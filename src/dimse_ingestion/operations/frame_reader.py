@@ -9,7 +9,15 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from dimse_ingestion.dicom import frames, uids
-from dimse_ingestion.dicom.code_streams import begins_image, ends_image, has_markers
+from dimse_ingestion.dicom.code_streams import (
+    BEGIN_LENGTH,
+    END_LENGTH,
+    RLE_LOSSLESS,
+    begins_image,
+    ends_image,
+    has_markers,
+    is_between_images,
+)
 from dimse_ingestion.dicom.elements import BulkReference, Element
 from dimse_ingestion.dicom.fragments import ITEM_HEADER, ByteRange, EncapsulatedFrame
 from dimse_ingestion.dicom.frames import FrameNotFound, ImagePixels, NativeFrame
@@ -87,12 +95,19 @@ class FrameReader:
         if place.length <= _MAX_WHOLE_READ or _must_be_read_whole(place):
             yield await self.read_frame(place)
             return
-        offset = place.place.offset
+        if isinstance(place.place, EncapsulatedFrame):
+            await self._check_long_frame(place, place.place)
+        offset, end = place.place.offset, b""
         fragments = getattr(place.place, "fragments", (place.place.length,))
-        for length in fragments:
+        for number, length in enumerate(fragments):
             pieces = self._retriever.data_set_range(place.located, offset, length)
+            is_seam = number > 0
             async with aclosing(pieces):
                 async for piece in pieces:
+                    if is_seam and is_between_images(end, piece, place.located.transfer_syntax_uid):
+                        raise _several_images(place)
+                    is_seam = False
+                    end = (end + piece[-END_LENGTH:])[-END_LENGTH:]
                     yield _little_endian(place, piece)
             offset += length + ITEM_HEADER
 
@@ -119,24 +134,50 @@ class FrameReader:
     async def read_frame(self, place: FrameLocation) -> bytes:
         """Return a frame's bytes; raises FrameNotFound where they are not one frame."""
         frame_place = place.place
+        if isinstance(frame_place, EncapsulatedFrame):
+            return await self._read_encapsulated(place, frame_place)
         if not _has_bytes_in_words(place):
             read = await self._fragments.data_set(
                 place.located, frame_place.offset, frame_place.length
             )
-            frame = frame_place.frame(_little_endian(place, read))
-            await self._check_markers(place, frame)
-            return frame[: place.length]
+            return frame_place.frame(_little_endian(place, read))[: place.length]
         odd = (frame_place.offset - place.pixels.bulk.offset) % 2
         words = -(-(odd + frame_place.length) // 2) * 2
         read = await self._fragments.data_set(place.located, frame_place.offset - odd, words)
         return frame_place.frame(_little_endian(place, read)[odd : odd + frame_place.length])
 
-    async def _check_markers(self, place: FrameLocation, frame: bytes) -> None:
+    async def _read_encapsulated(self, place: FrameLocation, fragments: EncapsulatedFrame) -> bytes:
+        more = _length_until_next_image(place, fragments)
+        read = await self._fragments.data_set(
+            place.located, fragments.offset, fragments.length + more
+        )
+        frame = _little_endian(place, fragments.frame(read[: fragments.length]))
+        syntax = place.located.transfer_syntax_uid
+        if any(is_between_images(frame[:at], frame[at:], syntax) for at in fragments.seams()):
+            raise _several_images(place)
+        after = read[fragments.length + ITEM_HEADER :]
+        await self._check_markers(place, frame, is_cut=more > 0 and not begins_image(after, syntax))
+        return frame[: place.length]
+
+    async def _check_long_frame(self, place: FrameLocation, fragments: EncapsulatedFrame) -> None:
+        """Raise FrameNotFound as `read_frame` does, but read only the frame's begin and end."""
+        length = min(END_LENGTH, fragments.fragments[-1])
+        more = _length_until_next_image(place, fragments)
+        end_offset = fragments.offset + fragments.length - length
+        begin = await self._fragments.data_set(place.located, fragments.offset, BEGIN_LENGTH)
+        end = await self._fragments.data_set(place.located, end_offset, length + more)
+        after = end[length + ITEM_HEADER :]
+        is_cut = more > 0 and not begins_image(after, place.located.transfer_syntax_uid)
+        await self._check_markers(place, begin + end[:length], is_cut=is_cut)
+
+    async def _check_markers(self, place: FrameLocation, frame: bytes, *, is_cut: bool) -> None:
         """Raise FrameNotFound where a fragment taken for a frame begins or ends within an image."""
         syntax = place.located.transfer_syntax_uid
-        if not has_markers(syntax) or isinstance(place.place, NativeFrame):
+        if syntax != RLE_LOSSLESS and not has_markers(syntax):
             return
-        if begins_image(frame[:12], syntax) != ends_image(frame[-10:]):
+        is_image = begins_image(frame[:BEGIN_LENGTH], syntax)
+        ends = syntax == RLE_LOSSLESS or ends_image(frame[-END_LENGTH:])
+        if is_cut or not is_image or not ends:
             await self._fragments.check_plain(place.located, place.pixels)
 
     async def presentation_attributes(self, located: Located, number: int) -> list[Element]:
@@ -181,6 +222,26 @@ def _encapsulated_location(
     single_frame = frames.native_pixels(replace(pixels, bulk=stored, number_of_frames=1))
     whole = replace(single_frame, bulk=pixels.bulk, number_of_frames=pixels.number_of_frames)
     return FrameLocation(located, whole, number, place)
+
+
+def _length_until_next_image(place: FrameLocation, fragments: EncapsulatedFrame) -> int:
+    """Return how many bytes to read beyond a frame to see whether another image begins there.
+
+    RLE has no marker at an image's end; of other frames, the marker is compared.
+    """
+    is_last = place.number == place.pixels.number_of_frames
+    if place.located.transfer_syntax_uid != RLE_LOSSLESS or is_last:
+        return 0
+    bulk = place.pixels.bulk
+    left = bulk.offset + bulk.length - fragments.offset - fragments.length
+    return max(0, min(ITEM_HEADER + BEGIN_LENGTH, left))
+
+
+def _several_images(place: FrameLocation) -> FrameNotFound:
+    return FrameNotFound(
+        f"Frame {place.number} would contain several images: the pixel data has more images than "
+        "Number of Frames. Retrieve the instance or its bulk data as a whole."
+    )
 
 
 def _must_be_read_whole(place: FrameLocation) -> bool:
