@@ -9,7 +9,14 @@ from collections.abc import Callable
 from pydicom.config import IGNORE
 from pydicom.uid import UID
 
-from dimse_ingestion.dicom.uids import FIND_CLASSES, IDENTIFIER_SYNTAXES, VERIFICATION
+from dimse_ingestion.dicom.uids import (
+    EXPLICIT_VR_LITTLE_ENDIAN,
+    FIND_CLASSES,
+    IDENTIFIER_SYNTAXES,
+    IMPLICIT_VR_LITTLE_ENDIAN,
+    STORAGE_COMMITMENT,
+    VERIFICATION,
+)
 
 ContextPolicy = Callable[[str, tuple[str, ...]], str | None]
 """Abstract syntax, proposed transfer syntaxes → the accepted one; None refuses the abstract
@@ -33,10 +40,14 @@ NON_PATIENT = frozenset(
 _NO_STORAGE = NON_PATIENT | frozenset(
     {
         "1.2.840.10008.1.3.10",  # Media Storage Directory Storage: DICOMDIR, PS3.4 I
-        "1.2.840.10008.1.20.1",  # Storage Commitment Push Model
+        STORAGE_COMMITMENT,
         "1.2.840.10008.1.20.2",  # Storage Commitment Pull Model
     }
 )
+
+
+COMMITMENT_SYNTAXES = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
+"""Transfer syntaxes of storage commitment, in both directions."""
 
 
 def is_storage(abstract_syntax: str) -> bool:
@@ -54,9 +65,14 @@ def is_storage(abstract_syntax: str) -> bool:
 
 
 def context_policy(
-    sop_classes: tuple[str, ...] = (), transfer_syntaxes: tuple[str, ...] = ()
+    sop_classes: tuple[str, ...] = (),
+    transfer_syntaxes: tuple[str, ...] = (),
+    *,
+    commitment: bool = False,
 ) -> ContextPolicy:
     """Return the policy of an AE; non-empty lists restrict what is stored.
+
+    `commitment` accepts the Storage Commitment Push Model.
 
     The requestor's first acceptable transfer syntax is chosen, because it reflects how the
     requestor has its objects.
@@ -65,6 +81,8 @@ def context_policy(
     def choose(abstract_syntax: str, proposed: tuple[str, ...]) -> str | None:
         if abstract_syntax == VERIFICATION or abstract_syntax in FIND_CLASSES:
             return _first(proposed, IDENTIFIER_SYNTAXES)
+        if abstract_syntax == STORAGE_COMMITMENT and commitment:
+            return _first(proposed, frozenset(COMMITMENT_SYNTAXES))
         if not is_storage(abstract_syntax) or (sop_classes and abstract_syntax not in sop_classes):
             return None
         return _first(proposed, frozenset(transfer_syntaxes or proposed))

@@ -26,6 +26,12 @@ _ANY_SERVICE: _Statuses = {
     Refused: Status.PROCESSING_FAILURE,
     Failure: Status.PROCESSING_FAILURE,
 }
+_ACTION: _Statuses = {
+    **_ANY_SERVICE,
+    Unavailable: Status.RESOURCE_LIMITATION,
+    LimitExceeded: Status.RESOURCE_LIMITATION,
+    Invalid: Status.INVALID_ARGUMENT_VALUE,
+}  # PS3.7 10.1.4.1.10
 _FIND: _Statuses = {**_ANY_SERVICE, Refused: Status.UNABLE_TO_PROCESS}  # PS3.4 table C.4-1
 
 _RETRIEVE: _Statuses = {  # PS3.4 tables C.4-2 and C.4-3: what the number of matches depends on
@@ -43,6 +49,11 @@ def echo_status(failure: Failure) -> Status:
 def store_status(failure: Failure) -> Status:
     """Return the status of a C-STORE response, which is the Failure Reason of STOW-RS too."""
     return _status(failure, _ANY_SERVICE)
+
+
+def action_status(failure: Failure) -> Status:
+    """Return the status of an N-ACTION response."""
+    return _status(failure, _ACTION)
 
 
 def commit_status(failure: Failure) -> Status:

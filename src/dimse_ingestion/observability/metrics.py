@@ -63,7 +63,8 @@ proxy_association_requests = Counter(
 )
 proxy_operations = Counter(
     "dimse_proxy_operations_total",
-    "DIMSE requests answered, by service (echo, store, find, other) and final status (hexadecimal)",
+    "DIMSE requests answered, by service (echo, store, find, commit, other) and final status "
+    "(hexadecimal)",
     ["service", "status"],
 )
 proxy_operation_seconds = Histogram(
@@ -89,6 +90,35 @@ proxy_silent_after = Gauge(
     "success or the proxy's start, by calling AE title",
     ["calling_ae_title"],
     multiprocess_mode="livemax",
+)
+
+# storage commitment
+commitment_transactions = Gauge(
+    "dimse_commitment_transactions",
+    "Storage commitment transactions in the journal, by state (checking, reporting)",
+    ["state"],
+)
+commitment_oldest_seconds = Gauge(
+    "dimse_commitment_oldest_seconds",
+    "Seconds since the oldest transaction of a state was received (checking) or decided "
+    "(reporting); 0 without one",
+    ["state"],
+)
+commitment_journal_bytes = Gauge(
+    "dimse_commitment_journal_bytes", "Bytes of the storage commitment journal"
+)
+commitment_references = Counter(
+    "dimse_commitment_references_total",
+    "References decided, by Failure Reason (hexadecimal, 0000 if the instance is stored)",
+    ["reason"],
+)
+commitment_reports = Counter(
+    "dimse_commitment_reports_total",
+    "Attempts to send a report, by outcome (delivered, failed), and reports given up (given_up)",
+    ["outcome"],
+)
+commitment_damaged = Counter(
+    "dimse_commitment_damaged_total", "Transactions whose file in the journal is damaged"
 )
 
 # spooling

@@ -20,6 +20,7 @@ FAILURES = tuple(status for status in STATUSES if status != "0000")
 OPERATIONS = ("store", "find", "echo", "commit")
 COMMITMENT_REASONS = ("0000", "0110", "0112", "0119")
 TRANSPORT_OPERATIONS = (*OPERATIONS, "retrieve", "fetch")
+REPORTED_REASONS = (*COMMITMENT_REASONS, "0122", "0131", "0213")
 METHODS = ("GET", "HEAD", "POST", "OPTIONS", "other")
 SERVER_ERRORS = tuple(str(status.value) for status in HTTPStatus if 500 <= status <= 505)
 ASSOCIATIONS = (
@@ -47,6 +48,8 @@ SERIES: Mapping[str, Mapping[Counter, _Labels]] = {
         metrics.proxy_association_requests: (ASSOCIATIONS,),
         metrics.proxy_operations: ((*OPERATIONS, "other"), STATUSES),
         metrics.transport_retries: (TRANSPORT_OPERATIONS,),
+        metrics.commitment_references: (REPORTED_REASONS,),
+        metrics.commitment_reports: (("delivered", "failed", "given_up"),),
     },
     "ingestion": {
         **_SPACE,

@@ -37,7 +37,11 @@ class Admission:
         count: Count | None = None,
     ) -> None:
         self._settings = settings
-        self._choose = context_policy(settings.image_sop_classes, settings.transfer_syntaxes)
+        self._choose = context_policy(
+            settings.image_sop_classes,
+            settings.transfer_syntaxes,
+            commitment=settings.storage_commitment_enabled,
+        )
         self._spool_problem = spool_problem
         self._open: set[str] = set()
         self._count = count or LocalCount()

@@ -13,12 +13,18 @@ from msgspec.structs import replace
 
 from dimse_ingestion.dicom.contexts import is_storage
 from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.response_status import echo_status, find_status, store_status
+from dimse_ingestion.dicom.response_status import (
+    action_status,
+    echo_status,
+    find_status,
+    store_status,
+)
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.dicom.uids import FIND_CLASSES, is_valid
 from dimse_ingestion.failures import Failure
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.proxy.acceptance import Admission, is_date_time_combined, is_relational
+from dimse_ingestion.proxy.commitment.service import StorageCommitment
 from dimse_ingestion.proxy.identifier import IdentifierBuffer
 from dimse_ingestion.proxy.operation_ids import new_operation_id
 from dimse_ingestion.proxy.request_log import RequestRecord, request_log
@@ -46,7 +52,8 @@ from dimse_ingestion.upper_layer.services import (
 )
 
 _Serve = Callable[[Message, RequestRecord], Awaitable[None]]
-_STATUSES = {"store": store_status, "find": find_status}
+_STATUSES = {"store": store_status, "find": find_status, "commit": action_status}
+_WITHOUT_COMMENT = (Status.SUCCESS, Status.INVALID_ARGUMENT_VALUE)  # PS3.7 C.5.10
 _PROBE_STATUSES = (Status.OUT_OF_RESOURCES, Status.NOT_AUTHORIZED)
 """Statuses of an upstream that is down or denies access: they trigger a probe for readiness."""
 
@@ -60,11 +67,13 @@ class Bridge:
         admission: Admission,
         spool: Spool,
         requester: TransportClient,
+        commitment: StorageCommitment | None = None,
     ) -> None:
         self._settings = settings
         self._admission = admission
         self._spool = spool
         self._requester = requester
+        self._commitment = commitment
         self.request_probe: Callable[[], None] = lambda: None
         """Called when an operation failed upstream (see `upstream_probe`)."""
         self.record_success: Callable[[str], None] = lambda _: None
@@ -87,6 +96,8 @@ class Bridge:
         """Return the spool for the instance of a C-STORE, or a buffer for any other data set."""
         if command.command_field == CommandField.C_STORE_RQ:
             return self._spool.open(new_operation_id())
+        if command.command_field == CommandField.N_ACTION_RQ and self._commitment:
+            return self._commitment.open_data_set()
         return IdentifierBuffer(self._settings.maximum_identifier_length)
 
     async def perform(self, message: Message) -> None:
@@ -95,6 +106,7 @@ class Bridge:
             CommandField.C_STORE_RQ: ("store", self._store),
             CommandField.C_FIND_RQ: ("find", self._find),
             CommandField.C_ECHO_RQ: ("echo", self._echo),
+            CommandField.N_ACTION_RQ: ("commit", self._commit),
         }
         name, serve = services.get(message.command.command_field, ("other", _unrecognized))
         with request_log(name, message, _operation_id(message)) as record:
@@ -153,6 +165,17 @@ class Bridge:
             result = finding.result
             await _answer(message, record, known_status(result.status), result.comment)
 
+    async def _commit(self, message: Message, record: RequestRecord) -> None:
+        if self._commitment is None:
+            await _unrecognized(message, record)
+            return
+        entry = await self._commitment.accept(message)
+        record.facts |= {"transaction_uid": entry.transaction_uid, "references": entry.references}
+        try:
+            await _answer(message, record, Status.SUCCESS, "")
+        finally:
+            self._commitment.start(entry, message.association)
+
     async def _send_matches(self, message: Message, finding: FindStream) -> int:
         """Send matches and return their number, or one more than the maximum if there are more."""
         count = 0
@@ -180,7 +203,7 @@ async def _unrecognized(message: Message, record: RequestRecord) -> None:
 async def _answer(message: Message, record: RequestRecord, status: Status, comment: str) -> None:
     """Send the final response."""
     record.status, record.comment = status, comment
-    short = DimseFailure(status, comment).error_comment if status is not Status.SUCCESS else ""
+    short = "" if status in _WITHOUT_COMMENT else DimseFailure(status, comment).error_comment
     await message.respond(status, comment=short)
 
 

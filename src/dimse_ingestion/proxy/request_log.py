@@ -14,6 +14,7 @@ from dimse_ingestion.observability.logging import log_context, logger
 from dimse_ingestion.upper_layer.services import Message
 
 _LOG = logger(__name__)
+_NAMES = {"commit": "N-ACTION"}
 _NOT_WORTH_A_WARNING = (Status.SUCCESS, Status.CANCEL)
 
 
@@ -38,7 +39,7 @@ def request_log(service: str, message: Message, operation_id: str) -> Iterator[R
     record = RequestRecord(service, operation_id)
     started = time.monotonic()
     ids = {"association_id": request.association_id, "operation_id": operation_id}
-    with log_context(**ids), tracing.span(f"C-{service.upper()}", **ids) as span:
+    with log_context(**ids), tracing.span(_name(service), **ids) as span:
         try:
             yield record
         finally:
@@ -49,10 +50,15 @@ def request_log(service: str, message: Message, operation_id: str) -> Iterator[R
             _log(record, message, seconds)
 
 
+def _name(service: str) -> str:
+    """Return the DIMSE service's name (PS3.7)."""
+    return _NAMES.get(service, f"C-{service.upper()}")
+
+
 def _log(record: RequestRecord, message: Message, seconds: float) -> None:
     well = record.status in _NOT_WORTH_A_WARNING
     (_LOG.info if well else _LOG.warning)(
-        f"C-{record.service.upper()} {'done' if well else 'failed'}.",
+        f"{_name(record.service)} {'done' if well else 'failed'}.",
         status=f"{record.status:04X}",
         comment=record.comment,
         message_id=message.command.message_id,

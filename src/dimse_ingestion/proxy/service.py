@@ -13,7 +13,7 @@ from contextlib import (
     asynccontextmanager,
     contextmanager,
 )
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from starlette.applications import Starlette
@@ -24,6 +24,8 @@ from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.observability.series import start_series
 from dimse_ingestion.proxy.acceptance import Admission
 from dimse_ingestion.proxy.bridge import Bridge
+from dimse_ingestion.proxy.commitment.reports import ReportSender
+from dimse_ingestion.proxy.commitment.service import NoReports, open_commitment
 from dimse_ingestion.proxy.last_success import LastSuccess
 from dimse_ingestion.proxy.upstream_probe import UpstreamProbe
 from dimse_ingestion.settings import ProxySettings
@@ -58,6 +60,7 @@ class ProxyDependencies:
     requester: TransportClient
     listener: Callable[[Services], Listener]
     transport_problem: Callable[[], str]
+    reports: ReportSender = field(default_factory=NoReports)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +85,14 @@ async def open_proxy(
     """
     health = probes.Health("proxy")
     start_series("proxy")
-    with _spool(settings, worker) as spool:
+    async with AsyncExitStack() as stack:
+        spool = stack.enter_context(_spool(settings, worker))
+        commitment = await stack.enter_async_context(
+            open_commitment(settings, dependencies.requester, dependencies.reports)
+        )
         count = _count(worker, Kind.ASSOCIATIONS)
         admission = Admission(settings, lambda: spool.problem, count)
-        bridge = Bridge(settings, admission, spool, dependencies.requester)
+        bridge = Bridge(settings, admission, spool, dependencies.requester, commitment)
         path = UpstreamProbe(
             dependencies.requester, settings.ae_title, dependencies.transport_problem
         )

@@ -6,7 +6,7 @@ They can also be a YAML file (`proxy.yaml`), with these field names in snake or 
 import re
 import socket
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -84,6 +84,29 @@ class ProxySettings(NatsSettings):
     """The AEs with rights beyond storing and queries, and those that this proxy connects to."""
     peer_ca_path: OptionalFile = Field(default=None, validation_alias="DIMSE_PEER_CA_PATH")
     """The CA (PEM) of the certificates of peers with `tls`; None: the system's CAs."""
+
+    # storage commitment
+    storage_commitment_enabled: bool = Field(
+        default=False, validation_alias="DIMSE_STORAGE_COMMITMENT_ENABLED"
+    )
+    """Whether peers with the right `commit` may request storage commitment (PS3.4 annex J)."""
+    storage_commitment_grace: Seconds = Field(
+        default=300.0, validation_alias="DIMSE_STORAGE_COMMITMENT_GRACE"
+    )
+    """Seconds after which an instance that is missing is looked for again, then fails."""
+    storage_commitment_retry_for: Seconds = Field(
+        default=7 * 24 * 3600.0, validation_alias="DIMSE_STORAGE_COMMITMENT_RETRY_FOR"
+    )
+    """Seconds for which a report is sent again, and for which a check is repeated."""
+    storage_commitment_verify: Literal["size", "digest"] = Field(
+        default="size", validation_alias="DIMSE_STORAGE_COMMITMENT_VERIFY"
+    )
+    """What is compared of an object: its size, or the digest of its data set, which reads it."""
+    storage_commitment_directory: Path = Field(
+        default_factory=lambda: state_directory("commitment"),
+        validation_alias="DIMSE_STORAGE_COMMITMENT_DIRECTORY",
+    )
+    """The journal of transactions."""
 
     # limits
     maximum_associations: Count = Field(default=64, validation_alias="DIMSE_MAXIMUM_ASSOCIATIONS")

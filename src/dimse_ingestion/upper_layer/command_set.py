@@ -41,6 +41,7 @@ class _Element(IntEnum):
     AFFECTED_SOP_INSTANCE_UID = 0x1000
     REQUESTED_SOP_INSTANCE_UID = 0x1001
     EVENT_TYPE_ID = 0x1002
+    ACTION_TYPE_ID = 0x1008
     MOVE_ORIGINATOR_AE_TITLE = 0x1030
     MOVE_ORIGINATOR_MESSAGE_ID = 0x1031
 
@@ -88,6 +89,7 @@ def _decode_request(elements: Mapping[int, bytes], command_field: int) -> Comman
         move_originator_ae_title=_text(elements, _Element.MOVE_ORIGINATOR_AE_TITLE),
         move_originator_message_id=_optional_number(elements, _Element.MOVE_ORIGINATOR_MESSAGE_ID),
         move_destination=_text(elements, _Element.MOVE_DESTINATION),
+        action_type_id=_optional_number(elements, _Element.ACTION_TYPE_ID),
     )
 
 
@@ -152,6 +154,8 @@ def _response(
         yield _encode_text(
             _Element.AFFECTED_SOP_INSTANCE_UID, command.affected_sop_instance_uid, b"\0"
         )
+    if command.command_field == CommandField.N_ACTION_RQ:
+        yield _encode_number(_Element.ACTION_TYPE_ID, command.action_type_id)
 
 
 def _elements(content: bytes) -> Iterator[tuple[int, bytes]]:

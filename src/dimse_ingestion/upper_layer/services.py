@@ -23,6 +23,7 @@ class CommandField(IntEnum):
     C_FIND_RQ = 0x0020
     C_ECHO_RQ = 0x0030
     N_EVENT_REPORT_RQ = 0x0100
+    N_ACTION_RQ = 0x0130
     C_CANCEL_RQ = 0x0FFF
 
 
@@ -107,6 +108,7 @@ class Command:
     move_originator_message_id: int = 0
     move_destination: str = ""
     event_type_id: int = 0
+    action_type_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)

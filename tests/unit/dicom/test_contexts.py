@@ -76,3 +76,11 @@ def test_lists_narrow_what_is_stored() -> None:
 )
 def test_rare_storage_classes_are_not_taken_for_services(rare: str) -> None:
     assert context_policy()(rare, (JPEG,)) == JPEG
+
+
+def test_storage_commitment_is_accepted_where_it_is_enabled() -> None:
+    choose = context_policy((CT,), (J2K,), commitment=True)
+    both = (uids.EXPLICIT_VR_BIG_ENDIAN, uids.IMPLICIT_VR_LITTLE_ENDIAN)
+    assert choose(uids.STORAGE_COMMITMENT, both) == uids.IMPLICIT_VR_LITTLE_ENDIAN
+    assert choose(uids.STORAGE_COMMITMENT, (J2K,)) == ""
+    assert choose("1.2.840.10008.1.20.2", both) is None

@@ -210,3 +210,27 @@ def test_a_comment_is_cut_and_ascii() -> None:
 def test_elements_are_in_the_order_of_their_numbers() -> None:
     tags = [element.tag for element in answered(Status.OUT_OF_RESOURCES, "comment")]
     assert tags == sorted(tags)
+
+
+def action_command(**elements: object) -> bytes:
+    return command(
+        0x0130,
+        5,
+        RequestedSOPClassUID="1.2.840.10008.1.20.1",
+        RequestedSOPInstanceUID="1.2.840.10008.1.20.1.1",
+        CommandDataSetType=1,
+        **elements,
+    )
+
+
+def test_an_action_and_its_response_have_the_action_type() -> None:
+    request = decode(action_command(ActionTypeID=1))
+    assert (request.action_type_id, request.has_data_set) == (1, True)
+    response = their_decode(BytesIO(encode_response(request, Status.SUCCESS)), True, True)
+    assert response.CommandField == 0x8130
+    assert response.AffectedSOPInstanceUID == "1.2.840.10008.1.20.1.1"
+    assert response.ActionTypeID == 1
+
+
+def test_an_action_without_a_type_has_none() -> None:
+    assert decode(action_command()).action_type_id == 0

@@ -1,0 +1,110 @@
+"""Storage commitment as a whole: the journal, the worker, and the answer to requests.
+
+It starts before associations are accepted and stops after the last one, so that a request that is
+answered during a drain is recorded too.
+"""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+
+from dimse_ingestion.dicom.contexts import is_storage
+from dimse_ingestion.failures import Unavailable
+from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.proxy.commitment.action_information import LONGEST
+from dimse_ingestion.proxy.commitment.check import (
+    Checker,
+    CheckPolicy,
+    NothingPending,
+    PendingInstances,
+)
+from dimse_ingestion.proxy.commitment.journal import Entry, Journal
+from dimse_ingestion.proxy.commitment.reports import Report, Reporter, ReportSender
+from dimse_ingestion.proxy.commitment.requests import CommitmentRequests
+from dimse_ingestion.proxy.commitment.worker import CommitmentWorker
+from dimse_ingestion.proxy.identifier import IdentifierBuffer
+from dimse_ingestion.settings import ProxySettings
+from dimse_ingestion.settings.errors import directory_mistake
+from dimse_ingestion.transport.contract import TransportClient
+from dimse_ingestion.upper_layer.services import AssociationHandle, DataSetSink, Message
+
+_LOG = logger(__name__)
+
+
+class NoReports:
+    """A `ReportSender` without connections."""
+
+    async def send_on(self, association: AssociationHandle, report: Report) -> None:  # noqa: ARG002 - the interface's
+        """Raise Unavailable."""
+        raise Unavailable("This proxy sends no reports on the association of the request.")
+
+    async def send(self, report: Report) -> None:  # noqa: ARG002 - the interface's
+        """Raise Unavailable."""
+        raise Unavailable("This proxy opens no associations.")
+
+
+class StorageCommitment:
+    """Storage commitment as the bridge uses it."""
+
+    def __init__(self, requests: CommitmentRequests, worker: CommitmentWorker) -> None:
+        self._requests = requests
+        self._worker = worker
+
+    def open_data_set(self) -> DataSetSink:
+        """Return the sink for the Action Information of an N-ACTION."""
+        return IdentifierBuffer(LONGEST)
+
+    async def accept(self, message: Message) -> Entry:
+        """Record a request durably, and return its transaction. Raises Failure."""
+        return await self._requests.accept(message)
+
+    def start(self, entry: Entry, association: AssociationHandle) -> None:
+        """Start a transaction, after its request was answered."""
+        self._worker.add(entry, association)
+
+
+@asynccontextmanager
+async def open_commitment(
+    settings: ProxySettings,
+    client: TransportClient,
+    sender: ReportSender,
+    pending: PendingInstances | None = None,
+    clock: Callable[[], float] = time.time,
+) -> AsyncIterator[StorageCommitment | None]:
+    """Run storage commitment within the block; yield None where it is not enabled.
+
+    Raises ConfigurationMistake when the journal's folder can't be used.
+    """
+    if not settings.storage_commitment_enabled:
+        yield None
+        return
+    journal = Journal(settings.storage_commitment_directory)
+    try:
+        journal.open()
+    except OSError as error:
+        directory = str(settings.storage_commitment_directory)
+        raise directory_mistake("DIMSE_STORAGE_COMMITMENT_DIRECTORY", directory, error) from None
+    checker = Checker(client, pending or NothingPending(), _policy(settings), clock)
+    reporter = Reporter(sender, settings.storage_commitment_retry_for, clock)
+    worker = CommitmentWorker(journal, checker, reporter, clock)
+    worker.start()
+    try:
+        yield StorageCommitment(CommitmentRequests(journal, settings.peer, clock), worker)
+    finally:
+        await worker.stop()
+        journal.close()
+
+
+def _policy(settings: ProxySettings) -> CheckPolicy:
+    return CheckPolicy(
+        grace=settings.storage_commitment_grace,
+        give_up_after=settings.storage_commitment_retry_for,
+        reads_objects=settings.storage_commitment_verify == "digest",
+        is_accepted=partial(_is_accepted, settings.image_sop_classes),
+    )
+
+
+def _is_accepted(image_sop_classes: tuple[str, ...], sop_class_uid: str) -> bool:
+    allowed = not image_sop_classes or sop_class_uid in image_sop_classes
+    return allowed and is_storage(sop_class_uid)
