@@ -14,7 +14,7 @@ from harness.chart.rendering import COMPONENT, Rendering, rendered, shipped_valu
 METRICS = Path(__file__).parents[2] / "src/dimse_ingestion/observability/metrics.py"
 OTHERS = {"up": set[str](), "kube_pod_status_ready": {"condition"}}
 OF_TARGETS = {"namespace", "pod"}  # labels that Prometheus' operator, and kube-state-metrics, give
-COMPOSED = {"C-STORE failed."}  # in proxy/request_log.py, of the service's name
+COMPOSED = {"C-STORE failed.", "N-ACTION failed."}  # in proxy/request_log.py, of the service's name
 SUFFIXES = {"Counter": ("",), "Gauge": ("",), "Histogram": ("_bucket", "_count", "_sum")}
 
 

@@ -78,12 +78,33 @@ EVENTS: dict[str, tuple[str, list[tuple[str, Mapping[str, str]]]]] = {
     ),
     "DimseProxyWorkerEnds": ("proxy", [("dimse_worker_restarts_total", {})]),
     "DimseIngestionWorkerEnds": ("ingestion", [("dimse_worker_restarts_total", {})]),
+    "DimseCommitmentRefused": (
+        "proxy",
+        [
+            ("dimse_proxy_operations_total", {"service": "commit", "status": status})
+            for status in ("0110", "0213")
+        ],
+    ),
+    "DimseCommitmentFails": (
+        "proxy",
+        [
+            ("dimse_commitment_references_total", {"reason": reason})
+            for reason in ("0110", "0112", "0119", "0122", "0131", "0213")
+        ],
+    ),
+    "DimseCommitmentReportsGivenUp": (
+        "proxy",
+        [("dimse_commitment_reports_total", {"outcome": "given_up"})],
+    ),
+    "DimseCommitmentJournalDamaged": ("proxy", [("dimse_commitment_damaged_total", {})]),
     "DimseProxySpoolFull": ("proxy", [("dimse_spool_refused_total", {})]),
 }
 OF_STATES = {
     "DimseIngestionNotScraped",
     *(f"Dimse{part}NotReady" for part in ("Ingestion", "Catalogue", "Dicomweb", "Proxy")),
     "DimseStoreSlow",
+    "DimseCommitmentWaits",
+    "DimseCommitmentReportsWait",
     "DimseProxyModalitySilent",
 }
 """Alerts on what is there all the time, or on many events."""
@@ -163,6 +184,9 @@ def test_what_is_fine_fires_nothing(rules: dict[str, dict[str, Any]]) -> None:
         ("ingestion", ("dimse_storage_requests_total", {"asked": "put", "outcome": "done"})),
         ("catalogue", ("dimse_catalogue_events_total", {"outcome": "new"})),
         ("catalogue", ("dimse_catalogue_compared_total", {"outcome": "known"})),
+        ("proxy", ("dimse_proxy_operations_total", {"service": "commit", "status": "0000"})),
+        ("proxy", ("dimse_commitment_references_total", {"reason": "0000"})),
+        ("proxy", ("dimse_commitment_reports_total", {"outcome": "failed"})),
     ]
     for service, event in fine:
         for alert in EVENTS:
@@ -202,6 +226,22 @@ def test_slow_stores_fire_their_alert(
         for bound in bounds
     ]
     assert bool(evaluated(rules["DimseStoreSlow"]["expr"], counted, 60.0)) is fires
+
+
+@pytest.mark.parametrize(
+    ("alert", "state"),
+    [("DimseCommitmentWaits", "checking"), ("DimseCommitmentReportsWait", "reporting")],
+)
+@pytest.mark.parametrize(("seconds", "fires"), [(0.0, False), (3599.0, False), (3601.0, True)])
+def test_old_transactions_fire_their_alert(
+    alert: str, state: str, seconds: float, *, fires: bool, rules: dict[str, dict[str, Any]]
+) -> None:
+    target = {name: value.format("proxy") for name, value in PODS.items()}
+    oldest = [
+        Samples("dimse_commitment_oldest_seconds", {"state": each, **target}, ((1.0, value),))
+        for each, value in {"checking": 0.0, "reporting": 0.0, state: seconds}.items()
+    ]
+    assert bool(evaluated(rules[alert]["expr"], oldest, 2.0)) is fires
 
 
 @pytest.mark.parametrize(("after", "fires"), [(59.0, True), (61.0, False)])

@@ -23,6 +23,10 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "no provider": ({"providerName": ""}, "providerName is missing: "),
     "no NATS": ({"natsUrl": ""}, "natsUrl is missing: "),
     "proxy without id": ({"proxy": {"enabled": True}}, "proxy.proxyId is missing: "),
+    "journal that is lost with its pod": (
+        {"proxy": {**PROXY, "settings": {"storageCommitment": {"enabled": True}}}},
+        "proxy.settings.storageCommitment would lose its journal with the pod: ",
+    ),
     "no catalogue": ({"catalogue": {"enabled": False}}, "There is no catalogue: "),
     "only half of a foreign catalogue": (
         {"catalogue": {"enabled": False}, "eventSink": "http://broker"},
@@ -236,6 +240,14 @@ def test_mistake_is_reported_alone_and_with_a_cure(mistaken: dict[str, Any], sen
         {"catalogue": {"enabled": False}, "dicomEventDrivenIngestionName": "radiology"},
         {"bucketFolder": {"volume": {"emptyDir": {}}, "mountPath": "/var/lib/dimse-images"}},
         {"natsUrl": "nats:65535,[fd00::1]:4222"},
+        {
+            "proxy": {
+                **PROXY,
+                "settings": {"storageCommitment": {"enabled": True}},
+                "spoolVolume": {"persistentVolumeClaim": {"claimName": "ward7"}},
+            }
+        },
+        {"proxy": {**PROXY, "settings": {"storageCommitment": {"enabled": False}}}},
     ],
     ids=str,
 )

@@ -80,6 +80,7 @@ def test_lines_to_be_uncommented_are_settings(
         "callingAeTitles",
         "sourceNetworks",
         "peers",
+        "storageCommitment",
         "modalities",
         "tlsCertificatePath",
         "tlsKeyPath",

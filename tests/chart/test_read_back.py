@@ -5,8 +5,9 @@ of the rendered pods, laid out below a temporary folder.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -120,6 +121,10 @@ def test_settings_of_the_proxy_reach_it_by_its_file(
         ("WORKSTATION1", ("10.1.2.3", 11112), {"move", "get"}),
         ("CT1", ("ct1.example.org", 2762), {"commit"}),
     ]
+    assert settings.storage_commitment_enabled
+    assert settings.storage_commitment_grace == 600
+    assert settings.storage_commitment_retry_for == 86400
+    assert settings.storage_commitment_verify == "digest"
 
 
 def test_spools_lie_where_a_volume_is_mounted(
@@ -132,6 +137,9 @@ def test_spools_lie_where_a_volume_is_mounted(
         mounts = rendering.pod(component).container["volumeMounts"]
         (spool,) = [mount["mountPath"] for mount in mounts if mount["name"] == "spool"]
         assert settings.spool_directory.is_relative_to(tmp_path / component / spool[1:])
+        if isinstance(settings, ProxySettings):
+            journal = settings.storage_commitment_directory
+            assert journal.is_relative_to(tmp_path / component / spool[1:])
 
 
 @pytest.mark.parametrize("component", ["ingestion", "catalogue", "dicomweb", "proxy"])
@@ -140,9 +148,18 @@ def test_every_setting_of_a_service_is_within_reach(component: str) -> None:
     pod = rendered(shipped_values("ci/everything-on-values.yaml")).pod(component)
     (settings,) = [each for each in VALUES if each.name == f"{component}.settings"]
     known = set(SETTINGS_CLASSES[component].names().values())
-    allowed = {_variable(component, key) for key in settings.fragment["properties"]}
+    allowed = {_variable(component, key) for key in _keys(settings.fragment["properties"])}
     assert allowed <= known
     assert known - allowed - set(pod.environment) - NOT_SET_BY_THE_CHART <= _written(component)
+
+
+def _keys(properties: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the keys, and of a section those within it, with its name before them."""
+    for key, schema in properties.items():
+        if "properties" in schema:
+            yield from (f"{key}{each[0].upper()}{each[1:]}" for each in _keys(schema["properties"]))
+        else:
+            yield key
 
 
 def _variable(component: str, key: str) -> str:

@@ -10,6 +10,9 @@ applicationEntityTitle has only spaces: set the AE title of the space's proxies.
 {{- if and $v.proxy.tlsClientCaSecret (not $v.proxy.tlsSecret) }}
 proxy.tlsClientCaSecret needs a certificate of the proxy: name its Secret in proxy.tlsSecret.
 {{- end }}
+{{- if and $v.proxy.enabled (include "dimse-ingestion.proxy.keepsState" .) (eq (keys $v.proxy.spoolVolume | sortAlpha | join " ") "emptyDir") }}
+proxy.settings.storageCommitment would lose its journal with the pod: set proxy.spoolVolume to a volume that survives it, such as persistentVolumeClaim.
+{{- end }}
 {{- if and $v.proxy.enabled $v.test.enabled $v.ingestion.enabled (eq $v.proxy.proxyId $v.test.proxyId) }}
 proxy.proxyId and test.proxyId are both {{ $v.test.proxyId }}: set different ids.
 {{- end }}

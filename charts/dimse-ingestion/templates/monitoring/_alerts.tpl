@@ -128,6 +128,42 @@
   severity: critical
   summary: The proxy's spool is full.
   todo: Look why forwarding is slow; else raise proxy.settings.spoolLimit and proxy.spoolVolume.
+- alert: DimseCommitmentRefused
+  component: proxy
+  expr: sum by (status) (increase(dimse_proxy_operations_total{service="commit",status=~"0110|0213",OF}[10m])) > 0
+  severity: warning
+  summary: A storage commitment request was not accepted.
+  todo: 'Find the status and the comment of the log line "N-ACTION failed." in the runbook. The console keeps its images.'
+- alert: DimseCommitmentFails
+  component: proxy
+  expr: sum by (reason) (increase(dimse_commitment_references_total{reason!="0000",OF}[10m])) > 0
+  severity: warning
+  summary: Instances were not committed.
+  todo: 'Find the reason in the runbook under "Storage commitment". The console keeps the images; send them again.'
+- alert: DimseCommitmentWaits
+  component: proxy
+  expr: max(dimse_commitment_oldest_seconds{state="checking",OF}) > 3600
+  severity: warning
+  summary: Storage commitment requests have waited for an hour.
+  todo: 'The log line "Storage commitment waits: its references could not be checked." says why. Is the ingestion service of an older release?'
+- alert: DimseCommitmentReportsWait
+  component: proxy
+  expr: max(dimse_commitment_oldest_seconds{state="reporting",OF}) > 3600
+  severity: warning
+  summary: An AE has not taken a storage commitment report for an hour.
+  todo: 'The log line "A storage commitment report was not delivered; it is sent again." names the AE and says why. Is the console on, and its address in peers right?'
+- alert: DimseCommitmentReportsGivenUp
+  component: proxy
+  expr: sum(increase(dimse_commitment_reports_total{outcome="given_up",OF}[10m])) > 0
+  severity: critical
+  summary: A storage commitment report was given up.
+  todo: 'The log line "A storage commitment report was given up: the AE has not taken it in time." names the transaction; request it again at the console.'
+- alert: DimseCommitmentJournalDamaged
+  component: proxy
+  expr: sum(increase(dimse_commitment_damaged_total{OF}[10m])) > 0
+  severity: critical
+  summary: A transaction in the storage commitment journal is damaged.
+  todo: 'Check the disk. The log names the file; the console must request again.'
 {{- end }}
 
 {{/* An alert's expression for this release's component. */}}

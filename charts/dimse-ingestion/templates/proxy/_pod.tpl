@@ -17,7 +17,15 @@
 {{- with .Values.proxy.peers }}
 {{- $_ := set $file "peers" . }}
 {{- end }}
+{{- if include "dimse-ingestion.proxy.keepsState" . }}
+{{- $_ := set $file "storageCommitmentDirectory" "/var/lib/dimse/commitment" }}
+{{- end }}
 {{- merge (dict) .Values.proxy.settings $file | toYaml }}
+{{- end }}
+
+{{/* Not empty if the proxy has a journal, which must survive its pod and which one process alone may use. */}}
+{{- define "dimse-ingestion.proxy.keepsState" -}}
+{{- if dig "storageCommitment" "enabled" false .Values.proxy.settings }}true{{ end }}
 {{- end }}
 
 {{/* DICOM TLS is read once, at the start: its Secrets are required, not optional. */}}
