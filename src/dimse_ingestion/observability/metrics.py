@@ -103,6 +103,7 @@ commitment_oldest_seconds = Gauge(
     "Seconds since the oldest transaction of a state was received (checking) or decided "
     "(reporting); 0 without one",
     ["state"],
+    multiprocess_mode="livemax",
 )
 commitment_journal_bytes = Gauge(
     "dimse_commitment_journal_bytes", "Bytes of the storage commitment journal"

@@ -10,7 +10,9 @@ from contextlib import asynccontextmanager
 
 from dimse_ingestion.observability.http_server import listening_socket
 from dimse_ingestion.observability.process import run_service
+from dimse_ingestion.proxy.commitment.event_reports import EventReports
 from dimse_ingestion.proxy.dicom_tls import server_context
+from dimse_ingestion.proxy.peers import PeerAssociations
 from dimse_ingestion.proxy.service import ProxyDependencies, RunningProxy, open_proxy
 from dimse_ingestion.settings import ProxySettings
 from dimse_ingestion.settings.errors import address_mistake
@@ -71,7 +73,12 @@ async def running(
         return Acceptor(services, _limits(settings), tls)
 
     async with _transport(settings, worker) as (nats, client):
-        dependencies = ProxyDependencies(client, acceptor, transport_problem=lambda: nats.problem)
+        dependencies = ProxyDependencies(
+            client,
+            acceptor,
+            transport_problem=lambda: nats.problem,
+            reports=EventReports(PeerAssociations(settings), settings.peer),
+        )
         async with open_proxy(settings, dependencies, worker) as proxy:
             yield proxy
 

@@ -88,7 +88,12 @@ async def open_proxy(
     async with AsyncExitStack() as stack:
         spool = stack.enter_context(_spool(settings, worker))
         commitment = await stack.enter_async_context(
-            open_commitment(settings, dependencies.requester, dependencies.reports)
+            open_commitment(
+                settings,
+                dependencies.requester,
+                dependencies.reports,
+                worker_number=worker.number if worker else 1,
+            )
         )
         count = _count(worker, Kind.ASSOCIATIONS)
         admission = Admission(settings, lambda: spool.problem, count)

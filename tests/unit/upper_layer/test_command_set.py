@@ -224,13 +224,13 @@ def action_command(**elements: object) -> bytes:
 
 
 def test_an_action_and_its_response_have_the_action_type() -> None:
-    request = decode(action_command(ActionTypeID=1))
-    assert (request.action_type_id, request.has_data_set) == (1, True)
-    response = their_decode(BytesIO(encode_response(request, Status.SUCCESS)), True, True)
+    action = request(action_command(ActionTypeID=1))
+    assert (action.action_type_id, action.has_data_set) == (1, True)
+    response = their_decode(BytesIO(encode_response(action, Status.SUCCESS)), True, True)
     assert response.CommandField == 0x8130
     assert response.AffectedSOPInstanceUID == "1.2.840.10008.1.20.1.1"
     assert response.ActionTypeID == 1
 
 
 def test_an_action_without_a_type_has_none() -> None:
-    assert decode(action_command()).action_type_id == 0
+    assert request(action_command()).action_type_id == 0

@@ -85,13 +85,31 @@ class Journal:
     def open(self) -> None:
         """Lock the folder, and read what the last process left in it. Raises OSError."""
         self._directory.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._lock = _locked(self._directory)
         for leftover in self._directory.glob(f"*{_NEW}"):  # never answered
             leftover.unlink(missing_ok=True)
         for path in sorted(self._directory.glob(f"*{_SUFFIX}")):
             self._load(path)
         record_file.sync_directory(self._directory)
+
+    def adopt(self, directory: Path) -> None:
+        """Take over the transactions of another folder, unless a process uses it. Raises OSError.
+
+        They belonged to a worker, and fewer workers run now.
+        """
+        try:
+            lock = _locked(directory)
+        except BlockingIOError:
+            return
+        try:
+            for path in sorted(directory.glob(f"*{_SUFFIX}")):
+                adopted = self._directory / path.name
+                path.rename(adopted)
+                self._load(adopted)
+            record_file.sync_directory(self._directory)
+            record_file.sync_directory(directory)
+        finally:
+            os.close(lock)
 
     def close(self) -> None:
         """Wait for writes under way, and unlock the folder."""
@@ -182,6 +200,17 @@ class Journal:
         """Run in the journal's thread to the end, even if the caller is cancelled."""
         loop = asyncio.get_running_loop()
         return await asyncio.shield(loop.run_in_executor(self._thread, work))
+
+
+def _locked(directory: Path) -> int:
+    """Return the descriptor of a folder's lock. Raises BlockingIOError if a process has it."""
+    lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise
+    return lock
 
 
 def _entry(name: str, content: Content) -> Entry:

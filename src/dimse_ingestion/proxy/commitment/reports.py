@@ -43,11 +43,15 @@ class Report:
         )
 
 
+class ReportRefused(Refused):
+    """The AE has answered the report with a failure."""
+
+
 class ReportSender(Protocol):
     """Sends N-EVENT-REPORT requests and waits for their response.
 
-    Both methods raise Refused for a response with a failure, and another Failure without a
-    response.
+    Both methods raise ReportRefused for a response with a failure, and another Failure without
+    a response.
     """
 
     async def send_on(self, association: AssociationHandle, report: Report) -> None:
@@ -129,7 +133,7 @@ class Reporter:
                 **_log_fields(report.accepted),
                 reason=failure.comment,
             )
-            if isinstance(failure, Refused):
+            if isinstance(failure, ReportRefused):
                 destination.reached()
                 return _Outcome.REFUSED
             destination.not_reached()

@@ -71,20 +71,18 @@ async def open_commitment(
     sender: ReportSender,
     pending: PendingInstances | None = None,
     clock: Callable[[], float] = time.time,
+    worker_number: int = 1,
 ) -> AsyncIterator[StorageCommitment | None]:
     """Run storage commitment within the block; yield None where it is not enabled.
+
+    Each worker of a proxy, by its number from 1, has a journal of its own.
 
     Raises ConfigurationMistake when the journal's folder can't be used.
     """
     if not settings.storage_commitment_enabled:
         yield None
         return
-    journal = Journal(settings.storage_commitment_directory)
-    try:
-        journal.open()
-    except OSError as error:
-        directory = str(settings.storage_commitment_directory)
-        raise directory_mistake("DIMSE_STORAGE_COMMITMENT_DIRECTORY", directory, error) from None
+    journal = _open_journal(settings, worker_number)
     checker = Checker(client, pending or NothingPending(), _policy(settings), clock)
     reporter = Reporter(sender, settings.storage_commitment_retry_for, clock)
     worker = CommitmentWorker(journal, checker, reporter, clock)
@@ -94,6 +92,22 @@ async def open_commitment(
     finally:
         await worker.stop()
         journal.close()
+
+
+def _open_journal(settings: ProxySettings, worker_number: int) -> Journal:
+    folder = settings.storage_commitment_directory
+    journal = Journal(folder / str(worker_number))
+    try:
+        journal.open()
+        if worker_number == 1:
+            for other in sorted(each for each in folder.iterdir() if each.name.isdecimal()):
+                if int(other.name) > settings.workers:
+                    journal.adopt(other)
+    except OSError as error:
+        journal.close()
+        variable = "DIMSE_STORAGE_COMMITMENT_DIRECTORY"
+        raise directory_mistake(variable, str(folder), error) from None
+    return journal
 
 
 def _policy(settings: ProxySettings) -> CheckPolicy:

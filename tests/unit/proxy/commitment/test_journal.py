@@ -131,6 +131,27 @@ def test_two_processes_do_not_share_a_journal(tmp_path: Path) -> None:
         pass
 
 
+async def test_the_transactions_of_a_worker_that_is_no_more_are_adopted(tmp_path: Path) -> None:
+    with opened(tmp_path / "2") as journal:
+        entry = await journal.add(accepted())
+        await journal.decide(entry, Decided(decided_at=9.0, failures={}))
+    with opened(tmp_path / "1") as journal:
+        journal.adopt(tmp_path / "2")
+        assert [(each.id, each.decided_at) for each in journal.entries] == [(entry.id, 9.0)]
+        assert (await journal.read(journal.entries[0])).accepted == accepted()
+    with opened(tmp_path / "2") as journal:
+        assert journal.entries == []
+    with opened(tmp_path / "1") as journal:
+        assert len(journal.entries) == 1
+
+
+async def test_the_transactions_of_a_worker_that_runs_are_left_to_it(tmp_path: Path) -> None:
+    with opened(tmp_path / "1") as journal, opened(tmp_path / "2") as other:
+        await other.add(accepted())
+        journal.adopt(tmp_path / "2")
+        assert (len(journal.entries), len(other.entries)) == (0, 1)
+
+
 _PROGRAM = """
 import asyncio, sys
 from pathlib import Path

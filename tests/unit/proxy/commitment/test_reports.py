@@ -4,9 +4,9 @@ from itertools import pairwise
 import pytest
 from prometheus_client import REGISTRY
 
-from dimse_ingestion.failures import Failure, Refused, Unavailable
+from dimse_ingestion.failures import Failure, Unavailable
 from dimse_ingestion.proxy.commitment.journal import Entry
-from dimse_ingestion.proxy.commitment.reports import Report, Reporter
+from dimse_ingestion.proxy.commitment.reports import Report, Reporter, ReportRefused
 from dimse_ingestion.proxy.commitment.transactions import Decided
 from tests.unit.proxy.commitment_examples import STARTED_AT, FakeSender, accepted, clock
 from tests.unit.proxy.fakes import Association
@@ -79,14 +79,14 @@ def test_a_report_is_given_up_after_a_week_and_counted() -> None:
 
 
 def test_a_report_that_the_ae_refuses_is_sent_again_too() -> None:
-    sender = delivered_after([Refused("0110")] * 3)
+    sender = delivered_after([ReportRefused("0110")] * 3)
     pauses = [round(after - before) for before, after in pairwise(sender.attempts)]
     assert pauses == [30, 60, 120]
     assert len(sender.sent) == 1
 
 
 def test_a_refused_report_holds_up_no_other_of_its_ae() -> None:
-    sender = FakeSender([Refused("0110")])
+    sender = FakeSender([ReportRefused("0110")])
 
     async def it() -> None:
         reporter = Reporter(sender, WEEK, clock)

@@ -109,7 +109,7 @@ class SilentSender(FakeSender):
 
 
 def transactions(folder: Path) -> int:
-    return len(list((folder / "journal").glob("*.transaction")))
+    return len(list((folder / "journal" / "1").glob("*.transaction")))
 
 
 async def test_success_is_answered_after_the_request_is_durable(
@@ -172,7 +172,9 @@ async def test_other_references_under_a_transaction_uid_in_use_are_a_duplicate(
 ) -> None:
     await proxy.answer()
     assert (await proxy.answer(encoded(action_data_set(references(2)))))[0] is Status.SUCCESS
-    journal = [each.read_text() for each in sorted((tmp_path / "journal").glob("*.transaction"))]
+    journal = [
+        each.read_text() for each in sorted((tmp_path / "journal" / "1").glob("*.transaction"))
+    ]
     assert ['"is_duplicate":true' in each for each in journal] == [False, True]
 
 
@@ -192,7 +194,7 @@ async def test_two_aes_may_use_one_transaction_uid(tmp_path: Path) -> None:
         await proxy.answer(encoded(action_data_set(references(2))), calling_ae_title="CT2")
         proxy.spool.close()
     assert "true" not in "".join(
-        each.read_text() for each in (tmp_path / "journal").glob("*.transaction")
+        each.read_text() for each in (tmp_path / "journal" / "1").glob("*.transaction")
     )
 
 
@@ -266,3 +268,25 @@ async def test_a_request_is_reported_after_its_response(tmp_path: Path) -> None:
     (report,) = sender.sent
     assert report.accepted.references == accepted().references
     assert report.accepted.called_ae_title == "DICOM-INGEST"
+
+
+async def test_each_worker_has_a_journal_and_the_first_adopts_those_of_none(
+    tmp_path: Path,
+) -> None:
+    settings = proxy_settings(
+        storage_commitment_enabled=True,
+        storage_commitment_directory=tmp_path / "journal",
+        peers=PEERS,
+        workers=2,
+    )
+    for number in (1, 2):
+        async with open_commitment(
+            settings, FakeRequester(), SilentSender(), worker_number=number
+        ) as commitment:
+            proxy = Proxy(tmp_path, commitment, enabled=True)
+            await proxy.answer(encoded(action_data_set(transaction_uid=f"1.2.{number}")))
+            proxy.spool.close()
+    assert transactions(tmp_path) == 1
+    one = settings.model_copy(update={"workers": 1})
+    async with open_commitment(one, FakeRequester(), SilentSender()):
+        assert transactions(tmp_path) == 2
