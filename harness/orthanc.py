@@ -56,10 +56,10 @@ class Orthanc:
 
 @contextmanager
 def running_orthanc(
-    folder: Path, modalities: Mapping[str, Peer] | None = None
+    folder: Path, modalities: Mapping[str, Peer] | None = None, port: int = 0
 ) -> Iterator[Orthanc]:
-    """Run an Orthanc that knows these other AEs, by name."""
-    peer, http_port = Peer("127.0.0.1", free_port(), called=_AE_TITLE), free_port()
+    """Run an Orthanc that knows these other AEs, by name; without `port` it takes a free one."""
+    peer, http_port = Peer("127.0.0.1", port or free_port(), called=_AE_TITLE), free_port()
     folder.mkdir(parents=True, exist_ok=True)
     settings = {
         "Name": "other",
