@@ -21,7 +21,7 @@ _INVALID = AbortReason.INVALID_PDU_PARAMETER_VALUE
 _UNEXPECTED = AbortReason.UNEXPECTED_PDU_PARAMETER
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CompleteMessage:
     """A request whose command set and data set have arrived completely."""
 
@@ -108,11 +108,14 @@ class Assembly:
         if len(self._command_bytes) + len(fragment.content) > command_set.LONGEST:
             explanation = f"A command set is longer than {command_set.LONGEST} bytes."
             raise ProtocolError(_INVALID, explanation)
-        self._command_bytes += fragment.content
-        if not fragment.last:
-            return None
-        self._command = command_set.decode(bytes(self._command_bytes))
-        self._command_bytes.clear()
+        if fragment.last and not self._command_bytes:  # as a rule it is one fragment
+            self._command = command_set.decode(bytes(fragment.content))
+        else:
+            self._command_bytes += fragment.content
+            if not fragment.last:
+                return None
+            self._command = command_set.decode(bytes(self._command_bytes))
+            self._command_bytes.clear()
         return None if self._command.has_data_set else self._finish()
 
     def _take_data(self, fragment: Fragment) -> CompleteMessage | CompleteResponse | None:

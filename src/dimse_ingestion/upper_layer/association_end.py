@@ -129,8 +129,9 @@ class AssociationEnd:
     def _take(self, item: pdata.Fragment | pdata.Pdu) -> None:
         if isinstance(item, pdata.Fragment):
             self._take_fragment(item)
-        else:
+        elif item is not pdata.P_DATA or self._machine.state is not State.ESTABLISHED:
             self._take_pdu(item)
+        # else action DT-2, which changes nothing: the fragments follow
 
     def _take_pdu(self, pdu: pdata.Pdu) -> None:
         if pdu.type is PduType.ABORT:

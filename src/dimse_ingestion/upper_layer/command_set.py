@@ -6,7 +6,7 @@ object. It does not know services: each service checks the elements that it need
 
 import struct
 from collections.abc import Iterator, Mapping
-from enum import IntEnum
+from functools import lru_cache
 
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.upper_layer.pdus import AbortReason, ProtocolError
@@ -18,14 +18,16 @@ LONGEST = 64 * 1024
 _ELEMENT = struct.Struct("<HHI")
 _US = struct.Struct("<H")
 _UL = struct.Struct("<I")
+_NUMBER = struct.Struct("<HHIH")
+_GROUP_LENGTH = struct.Struct("<HHII")
 _RESPONSE = 0x8000  # PS3.7 E.1: a response's Command Field is its request's with this bit
 _NO_DATA_SET = 0x0101
 _DATA_SET = 0x0001
 _COMMENT_LENGTH = 64
 
 
-class _Element(IntEnum):
-    """Element numbers of group 0000 (PS3.7 table E.1-1)."""
+class _Element:
+    """Element numbers of group 0000 (PS3.7 table E.1-1); not an Enum, whose look-ups cost more."""
 
     GROUP_LENGTH = 0x0000
     AFFECTED_SOP_CLASS_UID = 0x0002
@@ -52,7 +54,7 @@ def decode(content: bytes) -> Command | Response:
     For N-services the requested SOP class and instance are returned as the affected ones. Raises
     ProtocolError when it is malformed or a mandatory element is missing.
     """
-    elements = dict(_elements(content))
+    elements = _elements(content)
     command_field = _number(elements, _Element.COMMAND_FIELD)
     if command_field & _RESPONSE:
         return _decode_response(elements, command_field & ~_RESPONSE)
@@ -101,7 +103,16 @@ def encode_response(
     `comment` is cut to 64 characters and otherwise sent unchanged, so it must not name an internal
     address: `DimseFailure.error_comment` removes them.
     """
-    return _with_group_length(_response(command, status, comment, has_data_set))
+    sop_class, instance = command.affected_sop_class_uid, command.affected_sop_instance_uid
+    head, tail = _response(sop_class, command.command_field, status, has_data_set)
+    content = head + _US.pack(command.message_id) + tail
+    if comment:
+        content += _encode_text(_Element.ERROR_COMMENT, comment[:_COMMENT_LENGTH], b" ")
+    if instance:
+        content += _encode_text(_Element.AFFECTED_SOP_INSTANCE_UID, instance, b"\0")
+    if command.command_field == CommandField.N_ACTION_RQ:
+        content += _encode_number(_Element.ACTION_TYPE_ID, command.action_type_id)
+    return _GROUP_LENGTH.pack(0, _Element.GROUP_LENGTH, _UL.size, len(content)) + content
 
 
 def encode_request(command: Command) -> bytes:
@@ -111,7 +122,7 @@ def encode_request(command: Command) -> bytes:
 
 def _with_group_length(elements: Iterator[bytes]) -> bytes:
     content = b"".join(elements)
-    return _ELEMENT.pack(0, _Element.GROUP_LENGTH, _UL.size) + _UL.pack(len(content)) + content
+    return _GROUP_LENGTH.pack(0, _Element.GROUP_LENGTH, _UL.size, len(content)) + content
 
 
 def _request(command: Command) -> Iterator[bytes]:
@@ -138,72 +149,69 @@ def _request(command: Command) -> Iterator[bytes]:
         )
 
 
+@lru_cache(maxsize=1024)  # of a few classes and statuses; no element of an instance
 def _response(
-    command: Command, status: Status, comment: str, has_data_set: bool
-) -> Iterator[bytes]:
-    """Yield the encoded elements in ascending order."""
-    if command.affected_sop_class_uid:
-        yield _encode_text(_Element.AFFECTED_SOP_CLASS_UID, command.affected_sop_class_uid, b"\0")
-    yield _encode_number(_Element.COMMAND_FIELD, command.command_field | _RESPONSE)
-    yield _encode_number(_Element.MESSAGE_ID_BEING_RESPONDED_TO, command.message_id)
-    yield _encode_number(_Element.DATA_SET_TYPE, _DATA_SET if has_data_set else _NO_DATA_SET)
-    yield _encode_number(_Element.STATUS, status)
-    if comment:
-        yield _encode_text(_Element.ERROR_COMMENT, comment[:_COMMENT_LENGTH], b" ")
-    if command.affected_sop_instance_uid:
-        yield _encode_text(
-            _Element.AFFECTED_SOP_INSTANCE_UID, command.affected_sop_instance_uid, b"\0"
-        )
-    if command.command_field == CommandField.N_ACTION_RQ:
-        yield _encode_number(_Element.ACTION_TYPE_ID, command.action_type_id)
+    sop_class_uid: str, command_field: int, status: int, has_data_set: bool
+) -> tuple[bytes, bytes]:
+    """Encode what the responses to many requests have in common.
+
+    Return the elements up to the message id's value, and those behind it, in ascending order.
+    """
+    head = b""
+    if sop_class_uid:
+        head = _encode_text(_Element.AFFECTED_SOP_CLASS_UID, sop_class_uid, b"\0")
+    head += _encode_number(_Element.COMMAND_FIELD, command_field | _RESPONSE)
+    head += _ELEMENT.pack(0, _Element.MESSAGE_ID_BEING_RESPONDED_TO, _US.size)
+    tail = _encode_number(_Element.DATA_SET_TYPE, _DATA_SET if has_data_set else _NO_DATA_SET)
+    return head, tail + _encode_number(_Element.STATUS, status)
 
 
-def _elements(content: bytes) -> Iterator[tuple[int, bytes]]:
+def _elements(content: bytes) -> dict[int, bytes]:
+    """Return the values of group 0000 by their element numbers."""
+    elements: dict[int, bytes] = {}
+    unpack, header = _ELEMENT.unpack_from, _ELEMENT.size
     position, end = 0, len(content)
     while position < end:
-        if position + _ELEMENT.size > end:
+        start = position + header
+        if start > end:
             raise _invalid("it ends within an element")
-        group, number, length = _ELEMENT.unpack_from(content, position)
-        position += _ELEMENT.size
-        if length > end - position:
+        group, number, length = unpack(content, position)
+        position = start + length
+        if position > end:
             raise _invalid(f"its element ({group:04X},{number:04X}) has length {length}")
         if not group:  # elements of other groups, such as a character set, are ignored
-            yield number, content[position : position + length]
-        position += length
+            elements[number] = content[start:position]
+    return elements
 
 
-def _number(elements: Mapping[int, bytes], wanted: _Element) -> int:
+def _number(elements: Mapping[int, bytes], wanted: int) -> int:
     """Return a mandatory number; the first one of several values."""
     value = elements.get(wanted, b"")
-    if len(value) < _US.size:
+    if len(value) < 2:  # bytes of US
         raise _invalid(f"(0000,{wanted:04X}) is missing or no number")
-    number: int = _US.unpack_from(value)[0]
-    return number
+    return value[0] | value[1] << 8
 
 
-def _optional_number(elements: Mapping[int, bytes], wanted: _Element, default: int = 0) -> int:
+def _optional_number(elements: Mapping[int, bytes], wanted: int, default: int = 0) -> int:
     """Return an optional number, or the default if it is missing or malformed."""
     value = elements.get(wanted, b"")
-    return int(_US.unpack_from(value)[0]) if len(value) >= _US.size else default
+    return value[0] | value[1] << 8 if len(value) >= 2 else default  # bytes of US
 
 
-def _text(elements: Mapping[int, bytes], *alternatives: _Element) -> str:
+def _text(elements: Mapping[int, bytes], *alternatives: int) -> str:
     """Return the first one present, without padding; non-ASCII becomes question marks."""
     for number in alternatives:
         if value := elements.get(number):
-            return (
-                value.decode("ascii", "replace")
-                .replace("\N{REPLACEMENT CHARACTER}", "?")
-                .strip(" \0")
-            )
+            text = value.decode("ascii", "replace")
+            return text.replace("\N{REPLACEMENT CHARACTER}", "?").strip(" \0")
     return ""
 
 
-def _encode_number(number: _Element, value: int) -> bytes:
-    return _ELEMENT.pack(0, number, _US.size) + _US.pack(value)
+def _encode_number(number: int, value: int) -> bytes:
+    return _NUMBER.pack(0, number, _US.size, value)
 
 
-def _encode_text(number: _Element, text: str, padding: bytes) -> bytes:
+def _encode_text(number: int, text: str, padding: bytes) -> bytes:
     value = text.encode("ascii", "replace")
     value += padding * (len(value) % 2)
     return _ELEMENT.pack(0, number, len(value)) + value

@@ -31,7 +31,7 @@ class ResponseSender(AssociationHandle, Protocol):
 class Request:
     """A request with its response method: the implementation of `services.Message`."""
 
-    __slots__ = ("_sender", "association", "cancelled", "command", "context", "data_set")
+    __slots__ = ("_cancelled", "_sender", "association", "command", "context", "data_set")
 
     def __init__(self, sender: ResponseSender, whole: CompleteMessage) -> None:
         self._sender = sender
@@ -39,7 +39,23 @@ class Request:
         self.context = whole.context
         self.command = whole.command
         self.data_set = whole.data_set
-        self.cancelled = asyncio.Event()
+        self._cancelled: asyncio.Event | bool = False
+
+    @property
+    def cancelled(self) -> asyncio.Event:
+        """The event that a cancel sets; created when a service first uses it."""
+        if isinstance(self._cancelled, bool):
+            is_cancelled, self._cancelled = self._cancelled, asyncio.Event()
+            if is_cancelled:
+                self._cancelled.set()
+        return self._cancelled
+
+    def cancel(self) -> None:
+        """Cancel the request; harmless if repeated."""
+        if isinstance(self._cancelled, bool):
+            self._cancelled = True
+        else:
+            self._cancelled.set()
 
     async def respond(
         self, status: Status, *, comment: str = "", identifier: bytes | None = None
@@ -82,12 +98,12 @@ class Performer:
         """Cancel the request with this message id, if it is not finished yet."""
         for request in self._known():
             if request.command.message_id == message_id:
-                request.cancelled.set()
+                request.cancel()
 
     def cancel_all(self) -> None:
         """Cancel all requests."""
         for request in self._known():
-            request.cancelled.set()
+            request.cancel()
 
     def end(self) -> None:
         """End with the association: drop queued requests and cancel the one being performed."""

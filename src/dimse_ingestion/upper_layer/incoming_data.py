@@ -46,13 +46,15 @@ class IncomingData:
         """
         if self._stopped:
             return self._ignore(received)
-        if self._must_wait(received):
+        if self._must_wait(received, 0):
             return 0
-        for count, item in enumerate(self._reader.feed(received), start=1):
+        reader = self._reader
+        for count, item in enumerate(reader.feed(received), start=1):
             self._take(item)
-            consumed = self._reader.consumed
-            if count >= _AT_ONCE or self._must_wait(received[consumed:]):
-                return consumed
+            if count >= _AT_ONCE or (
+                isinstance(item, Pdu) and self._must_wait(received, reader.consumed)
+            ):
+                return reader.consumed
         return len(received)
 
     def stop(self) -> None:
@@ -71,11 +73,11 @@ class IncomingData:
             self._connection.close()
         return len(received)
 
-    def _must_wait(self, received: memoryview) -> bool:
+    def _must_wait(self, received: memoryview, position: int) -> bool:
         """Return whether P-DATA comes next that the requestor sent before it had the answer."""
         if not self._is_deciding() or self._reader.is_within_pdu:
             return False
-        if not received or received[0] != PduType.P_DATA_TF:
+        if position == len(received) or received[position] != PduType.P_DATA_TF:
             return False
         if not self._early_data:
             self._early_data = True

@@ -13,6 +13,7 @@ from dimse_ingestion.upper_layer.pdus import HEADER, AbortReason, PduType, Proto
 
 _PDV = struct.Struct(">IBB")
 """Item length, presentation context id, message control header (PS3.8 9.3.5.1, annex E.2)."""
+_P_DATA_START = struct.Struct(">BxIIBB")  # both headers
 _COUNTED = 2  # bytes of that header that the item length includes
 _COMMAND, _LAST = 0x01, 0x02
 _LONGEST_OTHER = 512 * 1024  # bytes; 128 contexts of 40 transfer syntaxes take 360 KB
@@ -41,7 +42,8 @@ class Pdu:
     content: bytes
 
 
-_P_DATA = Pdu(PduType.P_DATA_TF, b"")
+P_DATA = Pdu(PduType.P_DATA_TF, b"")
+"""The start of a P-DATA-TF; it is always this object."""
 
 
 class PduReader:
@@ -63,21 +65,17 @@ class PduReader:
         read after that.
         """
         self.consumed, end = 0, len(received)
-        while self.consumed < end:
-            if (item := self._next(received, self.consumed, end)) is not None:
-                yield item
-
-    def _next(self, received: memoryview, position: int, end: int) -> Pdu | Fragment | None:
-        """Read one item from a position, or up to the end if it is incomplete."""
-        if self._pdv_left:
-            length = min(self._pdv_left, end - position)
-            self.consumed = position + length
-            return self._fragment(received[position : self.consumed])
-        if self._pdu_left:
-            header, self.consumed = self._gather(received, position, _PDV.size)
-            return self._begin_pdv(header) if header else None
-        item, self.consumed = self._next_pdu(received, position)
-        return item
+        while (position := self.consumed) < end:
+            if self._pdv_left:
+                self.consumed = min(position + self._pdv_left, end)
+                yield self._fragment(received[position : self.consumed])
+            elif self._pdu_left:
+                if (empty := self._next_pdv(received, position)) is not None:
+                    yield empty
+            else:
+                item, self.consumed = self._next_pdu(received, position)
+                if item is not None:
+                    yield item
 
     @property
     def is_within_pdu(self) -> bool:
@@ -85,14 +83,22 @@ class PduReader:
         return bool(self._partial or self._pdu_left)
 
     def _fragment(self, content: memoryview) -> Fragment:
-        self._pdv_left -= len(content)
-        self._pdu_left -= len(content)
+        length = len(content)
+        self._pdv_left -= length
+        self._pdu_left -= length
         context_id, control = self._pdv
-        last = not self._pdv_left and bool(control & _LAST)
-        return Fragment(context_id, bool(control & _COMMAND), last, content)
+        last = not self._pdv_left and control & _LAST != 0
+        return Fragment(context_id, control & _COMMAND != 0, last, content)
 
-    def _begin_pdv(self, header: bytes | memoryview) -> Fragment | None:
-        length, context_id, control = _PDV.unpack(header)
+    def _next_pdv(self, received: memoryview, position: int) -> Fragment | None:
+        """Read the header of a value; return a fragment if the value is empty."""
+        if not self._partial and len(received) - position >= _PDV.size:
+            self.consumed = position + _PDV.size
+            return self._begin_pdv(*_PDV.unpack_from(received, position))
+        header, self.consumed = self._gather(received, position, _PDV.size)
+        return self._begin_pdv(*_PDV.unpack(header)) if header else None
+
+    def _begin_pdv(self, length: int, context_id: int, control: int) -> Fragment | None:
         self._pdv = (context_id, control)
         rest = self._pdu_left - _PDV.size + _COUNTED - length
         if length < _COUNTED or rest < 0 or 0 < rest < _PDV.size:
@@ -118,6 +124,12 @@ class PduReader:
 
     def _next_pdu(self, received: memoryview, position: int) -> tuple[Pdu | None, int]:
         partial = self._partial
+        if not partial and len(received) - position >= HEADER.size:
+            number, length = HEADER.unpack_from(received, position)
+            if number == PduType.P_DATA_TF:
+                self._check_length(PduType.P_DATA_TF, length)
+                self._pdu_left = length
+                return P_DATA, position + HEADER.size
         if len(partial) < HEADER.size:
             header, position = self._gather(received, position, HEADER.size)
             if not header:
@@ -126,7 +138,7 @@ class PduReader:
             pdu_type, length = self._check_header(header)
             if pdu_type is PduType.P_DATA_TF:
                 self._pdu_left = length
-                return _P_DATA, position
+                return P_DATA, position
             partial += header
         else:
             pdu_type, length = self._check_header(partial[: HEADER.size])
@@ -136,14 +148,17 @@ class PduReader:
     def _check_header(self, header: bytes | bytearray | memoryview) -> tuple[PduType, int]:
         number, length = HEADER.unpack(header)
         pdu_type = self._check_type(number)
+        self._check_length(pdu_type, length)
+        return pdu_type, length
+
+    def _check_length(self, pdu_type: PduType, length: int) -> None:
         longest = self._maximum_pdu_length if pdu_type is PduType.P_DATA_TF else _LONGEST_OTHER
         if length > longest:
-            reason = f"A PDU of type {number} has length {length}, more than {longest}."
+            reason = f"A PDU of type {pdu_type} has length {length}, more than {longest}."
             raise ProtocolError(_INVALID, reason)
         if pdu_type is PduType.P_DATA_TF and length < _PDV.size:
             reason = f"A P-DATA-TF has length {length}: no presentation data value fits in it."
             raise ProtocolError(_INVALID, reason)
-        return pdu_type, length
 
     def _check_type(self, number: int) -> PduType:
         if not PduType.ASSOCIATE_RQ <= number <= PduType.ABORT:
@@ -164,6 +179,12 @@ def encode(
     some peers don't understand a command and a data set in one. Fragments have an even length.
     """
     longest = _longest_fragment(maximum_pdu_length)
+    if data_set is None and len(command) <= longest:
+        length, control = len(command) + _PDV.size, _COMMAND | _LAST
+        start = _P_DATA_START.pack(
+            PduType.P_DATA_TF, length, length - _PDV.size + _COUNTED, context_id, control
+        )
+        return start + command
     pieces = list(_pdus(context_id, _COMMAND, command, longest))
     if data_set is not None:
         pieces += _pdus(context_id, 0, data_set, longest)

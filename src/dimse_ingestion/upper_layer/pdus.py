@@ -22,6 +22,8 @@ _RESULT = 1
 class PduType(IntEnum):
     """Type of a PDU (PS3.8 9.3.2 to 9.3.8)."""
 
+    __hash__ = int.__hash__  # that of an Enum is a Python function
+
     ASSOCIATE_RQ = 0x01
     ASSOCIATE_AC = 0x02
     ASSOCIATE_RJ = 0x03

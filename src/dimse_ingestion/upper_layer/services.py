@@ -94,7 +94,7 @@ class PresentationContext:
     transfer_syntax_uid: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Command:
     """The elements of a command set that services use (PS3.7 annex E); empty if absent."""
 
@@ -178,8 +178,10 @@ class Message(Protocol):
     context: PresentationContext
     command: Command
     data_set: DataSetSink | None
-    cancelled: asyncio.Event
-    """Set by a C-CANCEL-RQ for this message, and when the association ends."""
+
+    @property
+    def cancelled(self) -> asyncio.Event:
+        """Set by a C-CANCEL-RQ for this message, and when the association ends."""
 
     async def respond(
         self,

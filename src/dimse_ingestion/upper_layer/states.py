@@ -11,6 +11,8 @@ from enum import Enum, IntEnum, auto
 class State(IntEnum):
     """States of an association (PS3.8 tables 9-1 to 9-5)."""
 
+    __hash__ = int.__hash__  # that of an Enum is a Python function
+
     IDLE = 1
     AWAITING_ASSOCIATE_RQ = 2
     AWAITING_LOCAL_ANSWER = 3
@@ -28,6 +30,8 @@ class State(IntEnum):
 
 class Event(IntEnum):
     """Events by their number in table 9-10; REQUEST and RESPONSE come from the local user."""
+
+    __hash__ = int.__hash__
 
     ASSOCIATE_REQUEST = 1
     CONNECTION_CONFIRMED = 2
@@ -52,6 +56,8 @@ class Event(IntEnum):
 
 class Effect(Enum):
     """An effect to carry out; INDICATE and CONFIRM notify the local user."""
+
+    __hash__ = object.__hash__  # that of an Enum is a Python function
 
     CONNECT = auto()
     SEND_ASSOCIATE_RQ = auto()

@@ -2,7 +2,7 @@ import asyncio
 
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.upper_layer.assembly import CompleteMessage
-from dimse_ingestion.upper_layer.execute import Performer
+from dimse_ingestion.upper_layer.execute import Performer, Request
 from dimse_ingestion.upper_layer.services import (
     AssociationRequest,
     Command,
@@ -90,3 +90,21 @@ async def test_at_the_end_what_waits_is_abandoned() -> None:
     await drain(performer)
     assert sink.abandoned
     assert services.performed == []
+
+
+async def test_a_cancel_is_seen_whether_the_service_looked_before_it_or_looks_after_it() -> None:
+    services = RecordingServices()
+    performer, _ = made(services)
+    for number in (1, 2):
+        performer.add(whole(number))
+    performer.cancel(1)
+    performer.cancel(1)
+    await drain(performer)
+    first, second = services.performed
+    assert (first.cancelled.is_set(), second.cancelled.is_set()) == (True, False)
+    assert first.cancelled is first.cancelled
+    request = Request(made(services)[1], whole(3))
+    waiting = asyncio.create_task(request.cancelled.wait())
+    await asyncio.sleep(0)
+    request.cancel()
+    assert await asyncio.wait_for(waiting, 10)
