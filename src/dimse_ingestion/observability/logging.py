@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, MutableMapping
 from contextlib import AbstractContextManager
 from functools import lru_cache
+from traceback import TracebackException
 from typing import Any, Protocol, TextIO, cast
 
 import orjson
@@ -23,6 +24,8 @@ _PATIENT_DATA = re.compile(
     r"patient|person|birth|accession|physician|operator_name|issuer|identifier$|^identifier"
     r"|^elements?$|^data_set$|^values?$|^keys?_asked$|^query$|^body$|password|secret|token"
 )
+_NO_UID = re.compile(r"[^0-9.\0 ]|.{65}", re.DOTALL)
+_QUOTED = re.compile(r"""'[^']*'|"[^"]*\"""")
 _BYTES = (bytes, bytearray, memoryview)
 _CHATTY = (
     "uvicorn.error",
@@ -109,7 +112,7 @@ def _shared(origin: Mapping[str, str | int]) -> list[structlog.typing.Processor]
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         add_origin,
         add_trace_id,
-        structlog.processors.format_exc_info,
+        structlog.processors.ExceptionRenderer(_format_exception),
         withhold_patient_data,
     ]
 
@@ -126,14 +129,34 @@ def withhold_patient_data(
 ) -> MutableMapping[str, Any]:
     """Replace patient data and credentials, recognized by the field's name, and all bytes.
 
+    Also what stands in the place of a UID: of a damaged data set, that may be any other element.
     The last line of defence: callers must not log such fields in the first place.
     """
     for name, value in line.items():
         if isinstance(value, _BYTES):
             line[name] = f"[{len(value)} bytes]"
-        elif _names_patient_data(name) and not isinstance(value, int):
+        elif _is_patient_data(name, value):
             line[name] = _WITHHELD
     return line
+
+
+def _is_patient_data(name: str, value: object) -> bool:
+    if name.endswith("_uid") and isinstance(value, str) and _NO_UID.search(value):
+        return True
+    return _names_patient_data(name) and not isinstance(value, int)
+
+
+def _format_exception(exc_info: structlog.typing.ExcInfo) -> str:
+    """Return the traceback; quoted values in the texts of exceptions may be a patient's."""
+    return "".join(_withhold_quoted(TracebackException(*exc_info)).format()).rstrip("\n")
+
+
+def _withhold_quoted(error: TracebackException) -> TracebackException:
+    error._str = _QUOTED.sub(f"'{_WITHHELD}'", error._str)  # type: ignore[attr-defined]
+    for each in (error.__cause__, error.__context__, *(error.exceptions or ())):
+        if each is not None:
+            _withhold_quoted(each)
+    return error
 
 
 @lru_cache(maxsize=1024)  # the names are literals of this program's calls: a few hundred

@@ -89,6 +89,28 @@ def test_bytes_are_never_written(lines: io.StringIO) -> None:
     assert (line["fragment"], line["other"]) == ("[12 bytes]", "[3 bytes]")
 
 
+@pytest.mark.parametrize("value", ["1.2\0\x10\0\x10\0PN Yamada", "Yamada", "1" * 65, "1.2\n3"])
+def test_what_is_no_uid_is_withheld_in_the_place_of_one(lines: io.StringIO, value: str) -> None:
+    LOG.warning("Damaged.", sop_instance_uid=value, sop_class_uid="1.2.840 ", study_uid="1.2\0")
+    line = only_line(lines)
+    assert line["sop_instance_uid"] == "[withheld]"
+    assert (line["sop_class_uid"], line["study_uid"]) == ("1.2.840 ", "1.2\0")
+
+
+def test_values_in_the_texts_of_exceptions_are_withheld(lines: io.StringIO) -> None:
+    name = "^".join(("Yamada", "Tarou"))  # source lines are in a traceback
+    try:
+        try:
+            int(name)
+        except ValueError as error:
+            raise ExceptionGroup("several", [KeyError(f"{name}'s"), error]) from error
+    except ExceptionGroup:
+        logging.getLogger("asyncio").exception("A mistake of ours.")
+    text = only_line(lines)["exception"]
+    assert "Yamada^Tarou" not in text
+    assert "invalid literal for int() with base 10: '[withheld]'" in text
+
+
 def test_an_exception_comes_with_its_traceback_but_no_local_values(lines: io.StringIO) -> None:
     def careless(patient: str) -> None:
         raise ValueError(len(patient))
