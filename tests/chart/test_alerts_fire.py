@@ -65,14 +65,14 @@ EVENTS: dict[str, tuple[str, list[tuple[str, Mapping[str, str]]]]] = {
     "DimseProxyStoreFails": (
         "proxy",
         [
-            ("dimse_proxy_operations_total", {"service": "store", "status": status})
+            ("dimse_proxy_operations_total", {"service": "store", "status": status, "space": ""})
             for status in ("A700", "A900", "C000", "0110", "0117", "0122", "0124")
         ],
     ),
     "DimseProxyAssociationsRejected": (
         "proxy",
         [
-            ("dimse_proxy_associations_asked_total", {"outcome": outcome})
+            ("dimse_proxy_associations_asked_total", {"outcome": outcome, "space": ""})
             for outcome in ("temporary_congestion", "called_ae_title_not_recognized")
         ],
     ),
@@ -81,7 +81,7 @@ EVENTS: dict[str, tuple[str, list[tuple[str, Mapping[str, str]]]]] = {
     "DimseCommitmentRefused": (
         "proxy",
         [
-            ("dimse_proxy_operations_total", {"service": "commit", "status": status})
+            ("dimse_proxy_operations_total", {"service": "commit", "status": status, "space": ""})
             for status in ("0110", "0213")
         ],
     ),
@@ -97,7 +97,7 @@ EVENTS: dict[str, tuple[str, list[tuple[str, Mapping[str, str]]]]] = {
         [("dimse_commitment_reports_total", {"outcome": "given_up"})],
     ),
     "DimseCommitmentJournalDamaged": ("proxy", [("dimse_commitment_damaged_total", {})]),
-    "DimseProxySpoolFull": ("proxy", [("dimse_spool_refused_total", {})]),
+    "DimseProxySpoolFull": ("proxy", [("dimse_spool_refused_total", {"space": ""})]),
 }
 OF_STATES = {
     "DimseIngestionNotScraped",
@@ -106,6 +106,7 @@ OF_STATES = {
     "DimseCommitmentWaits",
     "DimseCommitmentReportsWait",
     "DimseProxyModalitySilent",
+    "DimseProxySpaceNotReady",
 }
 """Alerts on what is there all the time, or on many events."""
 
@@ -179,8 +180,11 @@ def test_every_alert_is_tested(rules: dict[str, dict[str, Any]]) -> None:
 
 def test_what_is_fine_fires_nothing(rules: dict[str, dict[str, Any]]) -> None:
     fine = [
-        ("proxy", ("dimse_proxy_operations_total", {"service": "store", "status": "0000"})),
-        ("proxy", ("dimse_proxy_associations_asked_total", {"outcome": "accepted"})),
+        (
+            "proxy",
+            ("dimse_proxy_operations_total", {"service": "store", "status": "0000", "space": ""}),
+        ),
+        ("proxy", ("dimse_proxy_associations_asked_total", {"outcome": "accepted", "space": ""})),
         ("ingestion", ("dimse_storage_requests_total", {"asked": "put", "outcome": "done"})),
         ("catalogue", ("dimse_catalogue_events_total", {"outcome": "new"})),
         ("catalogue", ("dimse_catalogue_compared_total", {"outcome": "known"})),
@@ -270,6 +274,18 @@ def test_a_modality_that_sent_to_another_replica_is_not_silent(
         for pod, value in pods.items()
     ]
     assert not evaluated(rules["DimseProxyModalitySilent"]["expr"], shown, 60.0)
+
+
+def test_a_space_that_is_not_ready_fires_its_alert_and_is_named(
+    rules: dict[str, dict[str, Any]],
+) -> None:
+    target = {name: value.format("proxy") for name, value in PODS.items()}
+    shown = [
+        Samples("dimse_proxy_space_ready", {"space": space, **target}, ((1.0, value),))
+        for space, value in (("RADIOLOGY", 0.0), ("CARDIOLOGY", 1.0))
+    ]
+    (fired,) = evaluated(rules["DimseProxySpaceNotReady"]["expr"], shown, 2.0)
+    assert ("space", "RADIOLOGY") in fired
 
 
 def test_a_series_that_is_born_counting_has_no_increase() -> None:

@@ -68,11 +68,12 @@ async def run(service: str, config: Path | None = None) -> int:
 
 async def _check_proxy(report: Report, config: Path | None) -> None:
     settings = ProxySettings.load(config)
-    report.ok(f"settings: AE title {settings.ae_title}, port {settings.port}")
-    needs = proxy_permissions(settings.nats_subject_root, settings.proxy_id)
-    async with _connection(report, settings, f"proxy {settings.proxy_id}", needs) as nats:
-        if nats is not None:
-            await _check_whole_path(report, settings, nats)
+    for space in settings.storage_spaces:
+        report.ok(f"settings: AE title {space.ae_title}, port {space.port}")
+        needs = proxy_permissions(space.nats_subject_root, space.proxy_id)
+        async with _connection(report, space, f"proxy {space.proxy_id}", needs) as nats:
+            if nats is not None:
+                await _check_whole_path(report, space, nats)
     await _check_peers(report, settings)
 
 
@@ -86,7 +87,7 @@ async def _check_peers(report: Report, settings: ProxySettings) -> None:
         host, port = peer.address
         await report.check(
             f"peer {peer.ae_title} at {host}:{port}",
-            partial(echo, associations, peer, settings.ae_title),
+            partial(echo, associations, peer, settings.storage_spaces[0].ae_title),
             "a C-ECHO succeeded",
         )
 

@@ -55,28 +55,34 @@ worker_restarts = Counter(
 )
 
 # proxy
-proxy_associations = Gauge("dimse_proxy_associations", "Associations open now")
+proxy_associations = Gauge("dimse_proxy_associations", "Associations open now", ["space"])
 proxy_association_requests = Counter(
     "dimse_proxy_associations_asked_total",
     "Associations requested, by outcome (accepted, or the reason of the rejection)",
-    ["outcome"],
+    ["outcome", "space"],
 )
 proxy_operations = Counter(
     "dimse_proxy_operations_total",
     "DIMSE requests answered, by service (echo, store, find, commit, other) and final status "
     "(hexadecimal)",
-    ["service", "status"],
+    ["service", "status", "space"],
 )
 proxy_operation_seconds = Histogram(
     "dimse_proxy_operation_seconds",
     "Seconds from a request's last byte to its final response",
-    ["service"],
+    ["service", "space"],
     buckets=_SECONDS,
 )
 proxy_received_bytes = Counter(
-    "dimse_proxy_received_bytes_total", "Bytes of data sets received from modalities"
+    "dimse_proxy_received_bytes_total", "Bytes of data sets received from modalities", ["space"]
 )
-proxy_matches = Counter("dimse_proxy_matches_total", "C-FIND matches sent to modalities")
+proxy_matches = Counter("dimse_proxy_matches_total", "C-FIND matches sent to modalities", ["space"])
+proxy_space_ready = Gauge(
+    "dimse_proxy_space_ready",
+    "1 if all checks of a storage space pass, 0 if not, of a proxy with several spaces",
+    ["space"],
+    multiprocess_mode="livemin",
+)
 proxy_last_success = Gauge(
     "dimse_proxy_last_success_timestamp_seconds",
     "Unix time of the last C-STORE answered 0000, by calling AE title (those of the setting "
@@ -123,9 +129,15 @@ commitment_damaged = Counter(
 )
 
 # spooling
-spool_memory_bytes = Gauge("dimse_spool_memory_bytes", "Bytes of data sets held in memory")
-spool_disk_bytes = Gauge("dimse_spool_disk_bytes", "Bytes of data sets held in files of the spool")
-spool_refused = Counter("dimse_spool_refused_total", "Data sets refused because the spool is full")
+spool_memory_bytes = Gauge(
+    "dimse_spool_memory_bytes", "Bytes of data sets held in memory", ["space"]
+)
+spool_disk_bytes = Gauge(
+    "dimse_spool_disk_bytes", "Bytes of data sets held in files of the spool", ["space"]
+)
+spool_refused = Counter(
+    "dimse_spool_refused_total", "Data sets refused because the spool is full", ["space"]
+)
 
 # storage
 storage_requests = Counter(
@@ -269,7 +281,7 @@ operator_leading = Gauge(
 transport_retries = Counter(
     "dimse_transport_retries_total",
     "Attempts without a final result that were followed by another, by service",
-    ["service"],
+    ["service", "space"],
 )
 transport_sessions = Gauge(
     "dimse_transport_sessions", "Operations in progress in this replica, by service", ["service"]

@@ -37,6 +37,8 @@ class Health:
         self._name = name
         self._checks: dict[str, Check] = {}
         self._groups: list[CheckGroup] = []
+        self._notes: dict[str, Check] = {}
+        self._note_groups: list[CheckGroup] = []
         self._draining = False
         self._last_logged: Mapping[str, str] | None = None
         self._checked_at = float("-inf")
@@ -49,6 +51,18 @@ class Health:
         """Add checks whose names are known when they have run."""
         self._groups.append(group)
 
+    def add_note(self, name: str, check: Check) -> None:
+        """Add a check whose sentence is shown at /readyz and does not make the service unready."""
+        self._notes[name] = check
+
+    def add_note_group(self, group: CheckGroup) -> None:
+        """Add notes whose names are known when they have been asked for."""
+        self._note_groups.append(group)
+
+    def remove_note(self, name: str) -> None:
+        """Remove a check that `add_note` has added."""
+        self._notes.pop(name, None)
+
     def drain(self) -> None:
         """Make the service not ready: it finishes its work and accepts nothing new."""
         self._draining = True
@@ -56,14 +70,20 @@ class Health:
     async def problems(self) -> Mapping[str, str]:
         """Run the checks and return the sentences of those that fail, by name."""
         self._checked_at = time.monotonic()
-        results = await asyncio.gather(*(_run(check) for check in self._checks.values()))
-        problems = {name: text for name, text in zip(self._checks, results, strict=True) if text}
+        problems = await _failing(self._checks)
         for group in self._groups:
             problems |= await group()
         if self._draining:
             return {"draining": "The service is shutting down."} | problems
         self._log_change(problems)
         return problems
+
+    async def notes(self) -> Mapping[str, str]:
+        """Return the sentences that say what is going on, by name."""
+        notes = await _failing(self._notes)
+        for group in self._note_groups:
+            notes |= await group()
+        return notes
 
     async def watch(self) -> None:
         """Run the checks every 10 seconds, unless /readyz does, so that changes are logged."""
@@ -91,6 +111,11 @@ async def watch_readiness(health: Health) -> AsyncIterator[None]:
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
+
+
+async def _failing(checks: Mapping[str, Check]) -> dict[str, str]:
+    results = await asyncio.gather(*(_run(check) for check in checks.values()))
+    return {name: text for name, text in zip(checks, results, strict=True) if text}
 
 
 async def _run(check: Check) -> str:
@@ -126,7 +151,7 @@ def routes(
         return PlainTextResponse("alive\n")
 
     async def readyz(_: Request) -> Response:
-        return _readiness(await health.problems())
+        return _readiness(*await asyncio.gather(health.problems(), health.notes()))
 
     async def metrics_text(_: Request) -> Response:
         event_loop_tasks.set(len(asyncio.all_tasks()))
@@ -135,8 +160,9 @@ def routes(
     return [Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics_text)]
 
 
-def _readiness(problems: Mapping[str, str]) -> Response:
+def _readiness(problems: Mapping[str, str], notes: Mapping[str, str]) -> Response:
+    lines = [f"{name}: {text}" for name, text in (*problems.items(), *notes.items())]
     if not problems:
-        return PlainTextResponse("ready\n")
-    lines = ["not ready", *(f"{name}: {problem}" for name, problem in problems.items())]
-    return PlainTextResponse("\n".join(lines) + "\n", HTTPStatus.SERVICE_UNAVAILABLE)
+        return PlainTextResponse("\n".join(["ready", *lines]) + "\n")
+    body = "\n".join(["not ready", *lines]) + "\n"
+    return PlainTextResponse(body, HTTPStatus.SERVICE_UNAVAILABLE)

@@ -5,7 +5,7 @@ see that event: an alert would miss the first failure. So each counter with know
 starts with all of them, in the service that counts it. Gauges and histograms are left out.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from itertools import product
 
@@ -45,9 +45,8 @@ _SPACE: Mapping[Counter, _Labels] = {
 }
 SERIES: Mapping[str, Mapping[Counter, _Labels]] = {
     "proxy": {
-        metrics.proxy_association_requests: (ASSOCIATIONS,),
-        metrics.proxy_operations: ((*OPERATIONS, "other"), STATUSES),
-        metrics.transport_retries: (TRANSPORT_OPERATIONS,),
+        # of a called AE title that no storage space has
+        metrics.proxy_association_requests: (("called_ae_title_not_recognized",), ("",)),
         metrics.commitment_references: (REPORTED_REASONS,),
         metrics.commitment_reports: (("delivered", "failed", "given_up"),),
     },
@@ -71,10 +70,27 @@ SERIES: Mapping[str, Mapping[Counter, _Labels]] = {
     },
 }
 """The counters of each service, and the values that each of their labels may have."""
+SERIES_OF_SPACES: Mapping[str, Mapping[Counter, _Labels]] = {
+    "proxy": {
+        metrics.proxy_association_requests: (ASSOCIATIONS,),
+        metrics.proxy_operations: ((*OPERATIONS, "other"), STATUSES),
+        metrics.proxy_received_bytes: (),
+        metrics.spool_refused: (),
+        metrics.transport_retries: (TRANSPORT_OPERATIONS,),
+    },
+    "dicomweb": {metrics.spool_refused: ()},
+}
+"""The same of counters with the label `space`, which comes last."""
 
 
-def start_series(service: str) -> None:
-    """Create every series of the service's counters at 0; those that have counted stay as is."""
+def start_series(service: str, spaces: Sequence[str] = ("",)) -> None:
+    """Create every series of the service's counters at 0; those that have counted stay as is.
+
+    `spaces` are the values of the label `space`, for the counters of a proxy.
+    """
     for counter, labels in SERIES[service].items():
         for values in product(*labels):
+            counter.labels(*values)
+    for counter, labels in SERIES_OF_SPACES.get(service, {}).items():
+        for values in product(*labels, spaces):
             counter.labels(*values)

@@ -4,7 +4,7 @@ A wrong title or network is rejected as permanent; a temporary condition is reje
 so that the modality tries again. Presentation contexts are decided in `dicom.contexts`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from dimse_ingestion.dicom.contexts import NON_PATIENT, context_policy
@@ -45,6 +45,7 @@ class Admission:
         self._spool_problem = spool_problem
         self._open: set[str] = set()
         self._count = count or LocalCount()
+        metrics.proxy_associations.labels(settings.ae_title).set(0)
         self.draining = False
         """True if every new association is rejected, because the proxy is shutting down."""
 
@@ -55,17 +56,14 @@ class Admission:
 
     def decide(self, request: AssociationRequest) -> Acceptance | Rejection:
         """Accept an association, or return the rejection."""
+        space = self._settings.ae_title
         self._count.add(1)  # before the check: other processes may do the same at this moment
         if rejection := self._transient_rejection() or self._permanent_rejection(request):
             self._count.add(-1)
-            metrics.proxy_association_requests.labels(rejection.reason.name.lower()).inc()
-            _LOG.warning(
-                "Association rejected.", **_log_fields(request), reason=rejection.explanation
-            )
-            return rejection
+            return reject(request, rejection, space)
         self._open.add(request.association_id)
-        metrics.proxy_associations.set(len(self._open))
-        metrics.proxy_association_requests.labels("accepted").inc()
+        metrics.proxy_associations.labels(space).set(len(self._open))
+        metrics.proxy_association_requests.labels("accepted", space).inc()
         _LOG.info("Association accepted.", **_log_fields(request), contexts=len(request.proposed))
         if classes := sorted({name for name, _ in request.proposed.values()} & NON_PATIENT):
             _LOG.info(
@@ -80,7 +78,7 @@ class Admission:
         if request.association_id in self._open:
             self._open.remove(request.association_id)
             self._count.add(-1)
-            metrics.proxy_associations.set(len(self._open))
+            metrics.proxy_associations.labels(self._settings.ae_title).set(len(self._open))
             _LOG.info("Association ended.", association_id=request.association_id, outcome=outcome)
 
     def _transient_rejection(self) -> Rejection | None:
@@ -119,6 +117,22 @@ class Admission:
             return True
         address = _address(peer_address)
         return address is not None and any(address in network for network in networks)
+
+
+def reject(request: AssociationRequest, rejection: Rejection, space: str = "") -> Rejection:
+    """Count and log a rejection, and return it; `space` is empty if none has the called title."""
+    metrics.proxy_association_requests.labels(rejection.reason.name.lower(), space).inc()
+    _LOG.warning("Association rejected.", **_log_fields(request), reason=rejection.explanation)
+    return rejection
+
+
+def unknown_called_ae_title(titles: Iterable[str]) -> Rejection:
+    """Return the rejection of a called AE title that no storage space has."""
+    return _permanent(
+        RejectReason.CALLED_AE_TITLE_NOT_RECOGNIZED,
+        f"The spaces of this proxy are {', '.join(titles)}: correct the title at the modality or "
+        "spaces.",
+    )
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:

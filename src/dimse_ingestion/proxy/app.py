@@ -6,14 +6,16 @@ a worker, or within another process (`standalone`).
 
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from dimse_ingestion.observability.http_server import listening_socket
 from dimse_ingestion.observability.process import run_service
 from dimse_ingestion.proxy.commitment.event_reports import EventReports
+from dimse_ingestion.proxy.commitment.reports import ReportSender
 from dimse_ingestion.proxy.dicom_tls import server_context
 from dimse_ingestion.proxy.peers import PeerAssociations
 from dimse_ingestion.proxy.service import ProxyDependencies, RunningProxy, open_proxy
+from dimse_ingestion.proxy.space import SpaceDependencies
 from dimse_ingestion.settings import ProxySettings
 from dimse_ingestion.settings.errors import address_mistake
 from dimse_ingestion.transport.client.client import CarrierClient
@@ -72,32 +74,36 @@ async def running(
     def acceptor(services: Services) -> Acceptor:
         return Acceptor(services, _limits(settings), tls)
 
-    async with _transport(settings, worker) as (nats, client):
-        dependencies = ProxyDependencies(
-            client,
-            acceptor,
-            transport_problem=lambda: nats.problem,
-            reports=EventReports(PeerAssociations(settings), settings.peer),
-        )
-        async with open_proxy(settings, dependencies, worker) as proxy:
-            yield proxy
+    reports = EventReports(PeerAssociations(settings), settings.peer)
+
+    def connect(space: ProxySettings) -> AbstractAsyncContextManager[SpaceDependencies]:
+        return _transport(space, worker, reports)
+
+    async with open_proxy(settings, ProxyDependencies(acceptor, connect), worker) as proxy:
+        yield proxy
 
 
 @asynccontextmanager
 async def _transport(
-    settings: ProxySettings, worker: Worker | None
-) -> AsyncIterator[tuple[NatsClient, CarrierClient]]:
+    settings: ProxySettings, worker: Worker | None, reports: ReportSender
+) -> AsyncIterator[SpaceDependencies]:
+    """Connect one storage space to NATS within the block."""
     needs = proxy_permissions(settings.nats_subject_root, settings.proxy_id)
     nats = NatsClient(nats_options(settings, f"proxy {settings.proxy_id}", needs))
     subjects = Subjects(settings.nats_subject_root)
     timeouts = Timeouts(deadline=settings.operation_timeout)
     client = CarrierClient(
-        nats, subjects, settings.proxy_id, timeouts, has_siblings=worker is not None
+        nats,
+        subjects,
+        settings.proxy_id,
+        timeouts,
+        has_siblings=worker is not None,
+        space=settings.ae_title,
     )
     await nats.start()
     try:
         await client.start()
-        yield nats, client
+        yield SpaceDependencies(client, lambda: nats.problem, reports)
     finally:
         await client.close()
         await nats.close()

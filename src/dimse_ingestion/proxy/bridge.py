@@ -109,7 +109,8 @@ class Bridge:
             CommandField.N_ACTION_RQ: ("commit", self._commit),
         }
         name, serve = services.get(message.command.command_field, ("other", _unrecognized))
-        with request_log(name, message, _operation_id(message)) as record:
+        space = self._settings.ae_title
+        with request_log(name, message, _operation_id(message), space) as record:
             try:
                 await serve(message, record)
             except Failure as failure:
@@ -133,7 +134,7 @@ class Bridge:
         record.facts |= _instance(message.command)
         spooled = _storable(message)
         sealed = await spooled.seal()
-        metrics.proxy_received_bytes.inc(sealed.size)
+        metrics.proxy_received_bytes.labels(self._settings.ae_title).inc(sealed.size)
         record.facts |= {"size": sealed.size, "sha256": sealed.sha256}
         result = await self._requester.store(
             _store_open(message, spooled.operation_id, sealed, self._settings.proxy_id),
@@ -186,7 +187,7 @@ class Bridge:
             if count > self._settings.maximum_matches:
                 break
             await message.respond(known_status(match.status), identifier=match.identifier)
-            metrics.proxy_matches.inc()
+            metrics.proxy_matches.labels(self._settings.ae_title).inc()
         return count
 
 

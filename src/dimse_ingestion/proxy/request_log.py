@@ -30,10 +30,13 @@ class RequestRecord:
 
 
 @contextmanager
-def request_log(service: str, message: Message, operation_id: str) -> Iterator[RequestRecord]:
+def request_log(
+    service: str, message: Message, operation_id: str, space: str = ""
+) -> Iterator[RequestRecord]:
     """Log and count the request at the end of the block, however it ends.
 
-    Log lines and spans within the block carry the ids of its association and operation.
+    `space` is the AE title of its storage space, as label of the metrics. Log lines and spans
+    within the block carry the ids of its association and operation.
     """
     request = message.association.request
     record = RequestRecord(service, operation_id)
@@ -45,8 +48,8 @@ def request_log(service: str, message: Message, operation_id: str) -> Iterator[R
         finally:
             seconds = time.monotonic() - started
             span.set_attribute("dicom.status", f"{record.status:04X}")
-            metrics.proxy_operation_seconds.labels(service).observe(seconds)
-            metrics.proxy_operations.labels(service, f"{record.status:04X}").inc()
+            metrics.proxy_operation_seconds.labels(service, space).observe(seconds)
+            metrics.proxy_operations.labels(service, f"{record.status:04X}", space).inc()
             _log(record, message, seconds)
 
 

@@ -4,36 +4,27 @@ The order matters: probes start first and stop last; a drain rejects new associa
 ones finish, so that no image being sent is lost.
 """
 
-import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import (
-    AbstractAsyncContextManager,
-    AsyncExitStack,
-    asynccontextmanager,
-    contextmanager,
-)
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from starlette.applications import Starlette
 
 from dimse_ingestion.observability import probes
 from dimse_ingestion.observability.http_server import serve
-from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.observability.logging import log_context, logger
 from dimse_ingestion.observability.series import start_series
-from dimse_ingestion.proxy.acceptance import Admission
-from dimse_ingestion.proxy.bridge import Bridge
-from dimse_ingestion.proxy.commitment.reports import ReportSender
-from dimse_ingestion.proxy.commitment.service import NoReports, open_commitment
 from dimse_ingestion.proxy.last_success import LastSuccess
+from dimse_ingestion.proxy.space import Space, SpaceDependencies, SpaceWorker, open_space
+from dimse_ingestion.proxy.space_health import SpaceHealth
+from dimse_ingestion.proxy.space_router import SpaceRouter
 from dimse_ingestion.proxy.upstream_probe import UpstreamProbe
 from dimse_ingestion.settings import ProxySettings
-from dimse_ingestion.settings.errors import address_mistake, directory_mistake
-from dimse_ingestion.spooling.spool import Limits, Spool
-from dimse_ingestion.transport.contract import TransportClient
+from dimse_ingestion.settings.errors import address_mistake
 from dimse_ingestion.upper_layer.services import Services
-from dimse_ingestion.workers.counts import Count, Kind, LocalCount
+from dimse_ingestion.workers.counts import Kind
 from dimse_ingestion.workers.worker import Worker
 
 _LOG = logger(__name__)
@@ -57,21 +48,29 @@ class Listener(Protocol):
 class ProxyDependencies:
     """The parts that connect the proxy to the upper layer and the transport."""
 
-    requester: TransportClient
     listener: Callable[[Services], Listener]
-    transport_problem: Callable[[], str]
-    reports: ReportSender = field(default_factory=NoReports)
+    connect: Callable[[ProxySettings], AbstractAsyncContextManager[SpaceDependencies]]
+    """Opens the connection of the storage space that has these settings."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunningProxy:
     """A proxy that is listening, with its addresses and health."""
 
-    ae_title: str
+    spaces: tuple[Space, ...]
     address: tuple[str, int]
     http_port: int
     health: probes.Health
-    path: UpstreamProbe
+
+    @property
+    def ae_title(self) -> str:
+        """The AE title of the first storage space."""
+        return self.spaces[0].settings.ae_title
+
+    @property
+    def path(self) -> UpstreamProbe:
+        """The path of the first storage space to its bucket and catalogue."""
+        return self.spaces[0].path
 
 
 @asynccontextmanager
@@ -84,48 +83,49 @@ async def open_proxy(
     ConfigurationMistake when an address or the spool can't be used.
     """
     health = probes.Health("proxy")
-    start_series("proxy")
+    titles = [each.ae_title for each in settings.storage_spaces]
+    start_series("proxy", titles)
+    router = SpaceRouter()
+    http = f"{settings.http_host}:{settings.http_port}"
+    dimse = f"{settings.host}:{settings.port}"
+    async with (
+        _spaces(settings, dependencies, health, router, worker) as spaces,
+        _address_errors(_probes(settings, health, worker), "DIMSE_HTTP_PORT", http) as http_port,
+        probes.watch_readiness(health),
+        _address_errors(
+            _listening(settings, dependencies.listener(router), worker), "DIMSE_PORT", dimse
+        ) as address,
+    ):
+        _LOG.info("Listening for associations.", ae_titles=titles, address=address)
+        try:
+            yield RunningProxy(spaces, address, http_port, health)
+        finally:
+            health.drain()
+            router.drain()
+            _LOG.info("Draining.", open_associations=router.open_associations)
+
+
+@asynccontextmanager
+async def _spaces(
+    settings: ProxySettings,
+    dependencies: ProxyDependencies,
+    health: probes.Health,
+    router: SpaceRouter,
+    worker: Worker | None,
+) -> AsyncIterator[tuple[Space, ...]]:
+    """Open all storage spaces within the block, and pass them to the router."""
+    last_success = LastSuccess(settings.modalities)
+    space_health = SpaceHealth(health, is_alone=not settings.spaces)
     async with AsyncExitStack() as stack:
-        spool = stack.enter_context(_spool(settings, worker))
-        commitment = await stack.enter_async_context(
-            open_commitment(
-                settings,
-                dependencies.requester,
-                dependencies.reports,
-                worker_number=worker.number if worker else 1,
-            )
-        )
-        count = _count(worker, Kind.ASSOCIATIONS)
-        admission = Admission(settings, lambda: spool.problem, count)
-        bridge = Bridge(settings, admission, spool, dependencies.requester, commitment)
-        path = UpstreamProbe(
-            dependencies.requester, settings.ae_title, dependencies.transport_problem
-        )
-        bridge.request_probe = path.request_probe
-        bridge.record_success = LastSuccess(settings.modalities).record
-        listener = dependencies.listener(bridge)
-        _add_checks(health, dependencies, spool, path)
-        http = f"{settings.http_host}:{settings.http_port}"
-        dimse = f"{settings.host}:{settings.port}"
-        async with (
-            _address_errors(
-                _probes(settings, health, worker), "DIMSE_HTTP_PORT", http
-            ) as http_port,
-            _probing(path),
-            probes.watch_readiness(health),
-            _address_errors(_listening(settings, listener, worker), "DIMSE_PORT", dimse) as address,
-        ):
-            _LOG.info("Listening for associations.", ae_title=settings.ae_title, address=address)
-            try:
-                yield RunningProxy(settings.ae_title, address, http_port, health, path)
-            finally:
-                health.drain()
-                admission.draining = True
-                _LOG.info("Draining.", open_associations=admission.open_associations)
-
-
-def _count(worker: Worker | None, kind: Kind) -> Count:
-    return worker.count(kind) if worker else LocalCount()
+        for index, each in enumerate(settings.storage_spaces):
+            # tasks that begin here have the space in their log lines
+            with log_context(space=each.ae_title):
+                connection = await stack.enter_async_context(dependencies.connect(each))
+                own_health = space_health.add(each.ae_title)
+                process = SpaceWorker(worker, index)
+                opening = open_space(each, connection, own_health, last_success, process)
+                router.add(await stack.enter_async_context(opening))
+        yield tuple(router.spaces.values())
 
 
 def _probes(
@@ -135,31 +135,6 @@ def _probes(
         return worker.answer_probes(health)
     app = Starlette(routes=probes.routes(health))
     return serve(app, settings.http_host, settings.http_port)
-
-
-@contextmanager
-def _spool(settings: ProxySettings, worker: Worker | None) -> Iterator[Spool]:
-    limits = Limits(
-        memory=settings.spool_memory,
-        memory_in_all=settings.spool_memory_in_all,
-        disk=settings.spool_limit,
-        high_water=settings.spool_high_water,
-    )
-    spool = Spool(
-        settings.spool_directory,
-        limits,
-        _count(worker, Kind.SPOOL_MEMORY),
-        _count(worker, Kind.SPOOL_DISK),
-    )
-    try:
-        spool.prepare()
-    except OSError as error:
-        directory = str(settings.spool_directory)
-        raise directory_mistake("DIMSE_SPOOL_DIRECTORY", directory, error) from None
-    try:
-        yield spool
-    finally:
-        spool.close()
 
 
 @asynccontextmanager
@@ -193,21 +168,3 @@ async def _listening(
 def _adopt_connections(listener: Listener, worker: Worker) -> None:
     closed = worker.count(Kind.CLOSED_CONNECTIONS)
     worker.take_connections(lambda plain: listener.adopt(plain, lambda: closed.add(1)))
-
-
-@asynccontextmanager
-async def _probing(path: UpstreamProbe) -> AsyncIterator[None]:
-    watching = asyncio.create_task(path.watch(), name="upstream probe")
-    try:
-        yield
-    finally:
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
-
-
-def _add_checks(
-    health: probes.Health, dependencies: ProxyDependencies, spool: Spool, path: UpstreamProbe
-) -> None:
-    health.add("nats", dependencies.transport_problem)
-    health.add("spool", lambda: spool.problem)
-    health.add("path", lambda: "" if dependencies.transport_problem() else path.problem)

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from dimse_ingestion.settings.modalities import Modalities
 from dimse_ingestion.settings.nats import NatsSettings
 from dimse_ingestion.settings.peers import Peer, Peers
+from dimse_ingestion.settings.spaces import Spaces, check_spaces
 from dimse_ingestion.settings.state import state_directory
 from dimse_ingestion.settings.types import (
     AeTitle,
@@ -67,6 +68,9 @@ class ProxySettings(NatsSettings):
 
     modalities: Modalities = Field(default=(), validation_alias="DIMSE_MODALITIES")
     """The modalities that metrics name, and how often each is expected to send."""
+
+    spaces: Spaces = Field(default=(), validation_alias="DIMSE_SPACES")
+    """The storage spaces on this port, if there are several; see `storage_spaces`."""
 
     # DICOM TLS
     tls_certificate_path: OptionalFile = Field(
@@ -150,6 +154,39 @@ class ProxySettings(NatsSettings):
         default=0.9, gt=0, le=1, validation_alias="DIMSE_SPOOL_HIGH_WATER"
     )
     """The part of the limit above which no new association is accepted."""
+
+    @property
+    def storage_spaces(self) -> tuple[Self, ...]:
+        """The settings of each storage space; without `spaces`, these settings alone."""
+        number = len(self.spaces)
+        return tuple(
+            self.model_copy(
+                update={
+                    "spaces": (),
+                    "maximum_associations": max(1, self.maximum_associations // number),
+                    "spool_memory_in_all": self.spool_memory_in_all // number,
+                    "spool_limit": self.spool_limit // number,
+                    "spool_directory": each.folder(self.spool_directory),
+                    "storage_commitment_directory": each.folder(self.storage_commitment_directory),
+                    **each.own(),
+                }
+            )
+            for each in self.spaces
+        ) or (self,)
+
+    @model_validator(mode="after")
+    def _spaces_are_chosen_by_their_titles(self) -> Self:
+        check_spaces(self.spaces)
+        if self.spaces and not self.called_ae_title_must_match:
+            raise ValueError(
+                "DIMSE_CALLED_AE_TITLE_MUST_MATCH must be true with spaces: the called AE title "
+                "chooses the space."
+            )
+        if self.spaces and "ae_title" in self.model_fields_set:
+            raise ValueError(
+                "DIMSE_AE and spaces exclude each other: give each AE title in spaces."
+            )
+        return self
 
     @model_validator(mode="after")
     def _certificate_has_its_key(self) -> Self:

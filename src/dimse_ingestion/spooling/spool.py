@@ -44,6 +44,7 @@ class Spool:
     """All data sets that a service holds, and the memory and disk they use.
 
     `memory` and `disk` count the bytes of all processes of the service; default: of this one.
+    `space` is the label of the metrics, empty for a service of one storage space.
     """
 
     def __init__(
@@ -52,12 +53,17 @@ class Spool:
         limits: Limits,
         memory: Count | None = None,
         disk: Count | None = None,
+        *,
+        space: str = "",
     ) -> None:
         self._directory = directory
         self.limits = limits
         self._memory = memory or LocalCount()
         self._disk = disk or LocalCount()
         self._broken = ""
+        self._memory_bytes = metrics.spool_memory_bytes.labels(space)
+        self._disk_bytes = metrics.spool_disk_bytes.labels(space)
+        self._refused = metrics.spool_refused.labels(space)
         self.executor: Executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="spool")
 
     @property
@@ -114,17 +120,17 @@ class Spool:
         """Add to the bytes in use; negative numbers give bytes back."""
         if memory:
             self._memory.add(memory)
-            metrics.spool_memory_bytes.inc(memory)
+            self._memory_bytes.inc(memory)
         if disk:
             self._disk.add(disk)
-            metrics.spool_disk_bytes.inc(disk)
+            self._disk_bytes.inc(disk)
 
     def reserve(self, length: int) -> None:
         """Count bytes that will go to a file. Raises Unavailable above the limit."""
         self.count(disk=length)  # before the check: other processes may do the same at this moment
         if self.disk_used > self.limits.disk:
             self.count(disk=-length)
-            metrics.spool_refused.inc()
+            self._refused.inc()
             raise Unavailable("The spool is full, send again later")
 
     def open_file(self, operation_id: str) -> int:
@@ -133,7 +139,7 @@ class Spool:
 
     def mark_broken(self, problem: OSError) -> Failure:
         """Refuse associations until the disk works again; return the failure for this data set."""
-        metrics.spool_refused.inc()
+        self._refused.inc()
         self._broken = self._sentence(problem)
         _LOG.error("The spool can't take a data set.", reason=problem.strerror)
         return Unavailable("The spool's disk is full or broken, send again later")

@@ -12,15 +12,20 @@ from pathlib import Path
 from typing import Protocol
 
 _NUMBER = 8  # bytes
+MOST_SPACES = 64
+"""The most storage spaces of a proxy, each of which has counts of its own."""
 
 
 class Kind(IntEnum):
-    """The columns of the file."""
+    """What is counted: a column of the file for each storage space."""
 
     ASSOCIATIONS = 0
     SPOOL_MEMORY = 1
     SPOOL_DISK = 2
     CLOSED_CONNECTIONS = 3
+
+
+_ROW = MOST_SPACES * len(Kind)
 
 
 class Count(Protocol):
@@ -58,7 +63,7 @@ class SharedCounts:
     """The counts of all workers: one row of the file for each of them."""
 
     def __init__(self, path: Path, workers: int) -> None:
-        length = workers * len(Kind) * _NUMBER
+        length = workers * _ROW * _NUMBER
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             if os.fstat(descriptor).st_size < length:
@@ -67,14 +72,14 @@ class SharedCounts:
         finally:
             os.close(descriptor)
 
-    def count(self, worker: int, kind: Kind) -> "SharedCount":
-        """Return one worker's count of this kind; workers are numbered from 1."""
-        return SharedCount(self._numbers[kind :: len(Kind)], worker - 1)
+    def count(self, worker: int, kind: Kind, space: int = 0) -> "SharedCount":
+        """Return one worker's count of this kind; workers are numbered from 1, spaces from 0."""
+        return SharedCount(self._numbers[space * len(Kind) + kind :: _ROW], worker - 1)
 
     def clear(self, worker: int) -> None:
         """Set the counts of a worker that has ended to 0."""
-        first = (worker - 1) * len(Kind)
-        for each in range(first, first + len(Kind)):
+        first = (worker - 1) * _ROW
+        for each in range(first, first + _ROW):
             self._numbers[each] = 0
 
 

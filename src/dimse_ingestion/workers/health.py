@@ -13,7 +13,17 @@ async def all_health(workers: Sequence[WorkerProcess]) -> Mapping[str, str]:
 
     A sentence that is not every worker's names those it is from.
     """
-    found = await asyncio.gather(*(_problems(worker) for worker in workers))
+    return _together(workers, await asyncio.gather(*(_problems(worker) for worker in workers)))
+
+
+async def all_notes(workers: Sequence[WorkerProcess]) -> Mapping[str, str]:
+    """Return the notes of all workers that answer, in the same form."""
+    return _together(workers, await asyncio.gather(*(_notes(worker) for worker in workers)))
+
+
+def _together(
+    workers: Sequence[WorkerProcess], found: Sequence[Mapping[str, str]]
+) -> Mapping[str, str]:
     by_sentence: dict[tuple[str, str], list[int]] = defaultdict(list)
     for worker, problems in zip(workers, found, strict=True):
         for name, sentence in problems.items():
@@ -42,6 +52,15 @@ async def _problems(worker: WorkerProcess) -> Mapping[str, str]:
         return {"worker": "The process does not answer."}
     problems: Mapping[str, str] = answer.get("problems", {})
     return problems
+
+
+async def _notes(worker: WorkerProcess) -> Mapping[str, str]:
+    try:
+        answer = await worker.request(HEALTH)
+    except WorkerGone:
+        return {}
+    notes: Mapping[str, str] = answer.get("notes", {})
+    return notes
 
 
 async def _is_hanging(worker: WorkerProcess) -> bool:

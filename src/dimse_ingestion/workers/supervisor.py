@@ -26,7 +26,7 @@ from dimse_ingestion.settings.errors import ConfigurationMistake
 from dimse_ingestion.settings.service import ServiceSettings
 from dimse_ingestion.workers.counts import SharedCounts
 from dimse_ingestion.workers.dispatcher import Dispatcher
-from dimse_ingestion.workers.health import all_health, hanging
+from dimse_ingestion.workers.health import all_health, all_notes, hanging
 from dimse_ingestion.workers.metrics_of_all import MetricsOfAll
 from dimse_ingestion.workers.process import WorkerProcess
 from dimse_ingestion.workers.worker import WRONG_CONFIGURATION, WorkerStart
@@ -78,6 +78,7 @@ class _Supervisor:
         ]
         self._health = probes.Health(supervised.description)
         self._health.add_group(lambda: all_health(self._workers))
+        self._health.add_note_group(lambda: all_notes(self._workers))
         self._mistake: tuple[str, ...] = ()
 
     def _start(self, number: int) -> WorkerStart:

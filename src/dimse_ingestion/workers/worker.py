@@ -60,9 +60,9 @@ class Worker:
         self._take: Callable[[socket.socket], None] = lambda plain: plain.close()
         channel.start(self._take_connection, self._answer)
 
-    def count(self, kind: Kind) -> Count:
-        """Return a count of this worker, with its sum over all workers."""
-        return self._counts.count(self.number, kind)
+    def count(self, kind: Kind, space: int = 0) -> Count:
+        """Return a count of this worker, with its sum over all workers; spaces count from 0."""
+        return self._counts.count(self.number, kind, space)
 
     @asynccontextmanager
     async def answer_probes(self, health: Health) -> AsyncIterator[int]:
@@ -94,10 +94,11 @@ class Worker:
 
     async def _answer_health(self, number: int) -> None:
         problems: Mapping[str, str] = {"start": "The worker is starting."}
+        notes: Mapping[str, str] = {}
         if self._health is not None:
-            problems = await self._health.problems()
+            problems, notes = await self._health.problems(), await self._health.notes()
         event_loop_tasks.set(len(asyncio.all_tasks()))
-        self._channel.send({"number": number, "problems": dict(problems)})
+        self._channel.send({"number": number, "problems": dict(problems), "notes": dict(notes)})
 
 
 _Service = Callable[[ServiceSettings, Worker], AbstractAsyncContextManager[object]]

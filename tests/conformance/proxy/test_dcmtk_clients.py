@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from io import BytesIO
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from pydicom.data import get_testdata_file
 
 from dimse_ingestion.failures import Unavailable
 from dimse_ingestion.proxy.service import ProxyDependencies, RunningProxy, open_proxy
+from dimse_ingestion.proxy.space import SpaceDependencies
 from dimse_ingestion.transport.protocol.messages import FindMatch, StoreOpen, StoreResult
 from dimse_ingestion.upper_layer.acceptor import Acceptor
 from harness import modalities
@@ -39,7 +41,8 @@ async def proxy(tmp_path: Path, requester: FakeRequester) -> AsyncIterator[Runni
         maximum_matches=50,
         calling_ae_titles=("MODALITY",),
     )
-    wires = ProxyDependencies(requester, Acceptor, transport_problem=lambda: "")
+    connection = SpaceDependencies(requester, transport_problem=lambda: "")
+    wires = ProxyDependencies(Acceptor, lambda _: nullcontext(connection))
     async with open_proxy(settings, wires) as proxy:
         yield proxy
 

@@ -21,7 +21,9 @@ from tests.integration.whole.test_faults import all_well, assert_stored
 KIB = 2**10
 WORKERS = 2
 MOST_ASSOCIATIONS = 9
-STORED = 'dimse_proxy_operations_total{service="store",status="0000"}'
+SPACE = 'space="DICOM-INGEST"'
+STORED = f'dimse_proxy_operations_total{{service="store",{SPACE},status="0000"}}'
+OPEN = f"dimse_proxy_associations{{{SPACE}}}"
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +93,7 @@ async def test_a_killed_worker_of_the_proxy_loses_no_image_and_is_started_again(
     answered = sum(answer.status == 0 for answer in (*answers, *again))
     in_all = counted(system.proxy, STORED) - answered_before
     assert in_all >= answered  # the killed worker's are not lost
-    assert counted(system.proxy, "dimse_proxy_associations") == 0
+    assert counted(system.proxy, OPEN) == 0
 
 
 async def test_a_killed_worker_of_the_ingestion_service_fails_no_image(
@@ -120,8 +122,8 @@ def test_connections_are_shared_evenly_and_the_limit_of_associations_holds_over_
         assert max(served) - min(served) == 1  # of nine, five and four
         with pytest.raises(ConnectionError), associate(system.peer, context):
             pass
-        assert counted(system.proxy, "dimse_proxy_associations") == MOST_ASSOCIATIONS
-    eventually(lambda: counted(system.proxy, "dimse_proxy_associations"), lambda open_: not open_)
+        assert counted(system.proxy, OPEN) == MOST_ASSOCIATIONS
+    eventually(lambda: counted(system.proxy, OPEN), lambda open_: not open_)
     with associate(system.peer, context) as assoc:
         assert assoc.send_c_echo().Status == 0
 
@@ -149,7 +151,7 @@ async def test_sigterm_drains_all_workers_and_fails_no_image(
     sending = asyncio.create_task(sent(system, [[each.path for each in group] for group in made]))
     await asyncio.to_thread(
         eventually,
-        lambda: counted(system.proxy, "dimse_proxy_associations"),
+        lambda: counted(system.proxy, OPEN),
         lambda open_: open_ == len(made),
     )
     assert await asyncio.to_thread(system.proxy.stop) == 0

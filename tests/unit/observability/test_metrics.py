@@ -7,6 +7,7 @@ from dimse_ingestion.observability import metrics
 ALLOWED_LABELS = {
     "outcome", "service", "status", "result", "reason", "operation", "kind",
     "direction", "scope", "level", "le", "quantile", "asked", "method",
+    "space", "calling_ae_title", "state",
 }  # fmt: skip
 
 

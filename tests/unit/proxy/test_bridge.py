@@ -325,7 +325,7 @@ async def test_an_identifier_without_end_is_refused_with_bounded_memory(tmp_path
 
 async def test_each_answer_is_counted(house: House) -> None:
     def counted() -> float:
-        labels = {"service": "store", "status": "0000"}
+        labels = {"service": "store", "status": "0000", "space": "DICOM-INGEST"}
         return REGISTRY.get_sample_value("dimse_proxy_operations_total", labels) or 0
 
     before = counted()

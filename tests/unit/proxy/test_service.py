@@ -1,12 +1,14 @@
 import asyncio
 import socket
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from dimse_ingestion.failures import Unavailable
 from dimse_ingestion.proxy.service import ProxyDependencies, RunningProxy, open_proxy
+from dimse_ingestion.proxy.space import SpaceDependencies
 from dimse_ingestion.settings import ConfigurationMistake, ProxySettings
 from dimse_ingestion.upper_layer.services import Acceptance, Rejection, RejectResult, Services
 from tests.unit.proxy.fakes import Association, FakeRequester, association_request, proxy_settings
@@ -75,11 +77,8 @@ def local(directory: Path, **changed: object) -> ProxySettings:
 
 
 def wires(listener: FakeListener, requester: FakeRequester, problem: str = "") -> ProxyDependencies:
-    return ProxyDependencies(
-        requester=requester,
-        listener=listener.serving,
-        transport_problem=lambda: problem,
-    )
+    connection = SpaceDependencies(requester, transport_problem=lambda: problem)
+    return ProxyDependencies(listener.serving, lambda _: nullcontext(connection))
 
 
 async def test_a_proxy_is_ready_after_an_echo_to_bucket_and_catalogue(
@@ -158,6 +157,6 @@ async def test_a_spool_that_can_not_be_made_is_a_configuration_mistake(
 ) -> None:
     (tmp_path / "file").touch()
     settings = local(tmp_path / "file" / "spool")
-    with pytest.raises(ConfigurationMistake, match=r"DIMSE_SPOOL_DIRECTORY: .* Not a directory"):
+    with pytest.raises(ConfigurationMistake, match=r"DIMSE_SPOOL_DIRECTORY: .* it is no folder"):
         async with open_proxy(settings, wires(listener, requester)):
             pass

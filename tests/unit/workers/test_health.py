@@ -2,7 +2,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from dimse_ingestion.workers.channel import WorkerGone
-from dimse_ingestion.workers.health import all_health, hanging
+from dimse_ingestion.workers.health import all_health, all_notes, hanging
 from dimse_ingestion.workers.process import WorkerProcess
 
 
@@ -18,7 +18,7 @@ class FakeWorker:
     async def request(self, kind: bytes) -> Mapping[str, Any]:
         if self._problems is None:
             raise WorkerGone
-        return {"problems": self._problems}
+        return {"problems": self._problems, "notes": self._problems}
 
 
 def workers(*problems: Mapping[str, str] | None, running: bool = True) -> list[WorkerProcess]:
@@ -47,6 +47,14 @@ async def test_a_worker_that_starts_or_hangs_is_not_ready() -> None:
     }
     assert await all_health(workers({}, {}, running=False)) == {
         "worker": "The process is starting."
+    }
+
+
+async def test_notes_are_those_of_the_workers_that_answer() -> None:
+    space = {"space RADIOLOGY": "path: The bucket is not reached."}
+    assert await all_notes(workers(space, space)) == space
+    assert await all_notes(workers(space, None)) == {
+        "space RADIOLOGY (worker 1)": "path: The bucket is not reached."
     }
 
 

@@ -13,9 +13,9 @@ from dimse_ingestion.workers.process import METRICS_VARIABLE
 
 COUNT = """
 from dimse_ingestion.observability import metrics
-metrics.proxy_operations.labels("store", "0000").inc(5)
-metrics.proxy_associations.set(2)
-metrics.proxy_operation_seconds.labels("store").observe(0.02)
+metrics.proxy_operations.labels("store", "0000", "A").inc(5)
+metrics.proxy_associations.labels("A").set(2)
+metrics.proxy_operation_seconds.labels("store", "A").observe(0.02)
 import os, sys
 print(os.getpid(), flush=True)
 sys.stdin.read()
@@ -44,18 +44,18 @@ def test_counters_of_ended_processes_stay_and_their_gauges_do_not(tmp_path: Path
         assert process.stdout.readline()
     pids = [process.pid for process in processes]
     metrics = MetricsOfAll(tmp_path, lambda: pids)
-    series = 'dimse_proxy_operations_total{service="store",status="0000"}'
+    series = 'dimse_proxy_operations_total{service="store",space="A",status="0000"}'
     text = metrics.generate().decode()
     assert value(text, series) == 10
-    assert value(text, "dimse_proxy_associations") == 4
-    assert value(text, 'dimse_proxy_operation_seconds_count{service="store"}') == 2
+    assert value(text, 'dimse_proxy_associations{space="A"}') == 4
+    assert value(text, 'dimse_proxy_operation_seconds_count{service="store",space="A"}') == 2
     assert text.count("# TYPE dimse_worker_restarts_total") == 1
     assert value(text, "process_resident_memory_bytes") > 2 * 2**20
     processes[0].kill()
     processes[0].wait()
     multiprocess.mark_process_dead(pids.pop(0), str(tmp_path))  # type: ignore[no-untyped-call]
     text = metrics.generate().decode()
-    assert (value(text, series), value(text, "dimse_proxy_associations")) == (10, 2)
+    assert (value(text, series), value(text, 'dimse_proxy_associations{space="A"}')) == (10, 2)
     processes[1].communicate(b"")
     for process in processes:
         if process.stdout is not None:

@@ -122,6 +122,13 @@
   severity: warning
   summary: A worker process of the proxy ended and was started again.
   todo: The log line "A worker process ended and is started again." has its signal or exit status; SIGKILL is usually the memory limit.
+- alert: DimseProxySpaceNotReady
+  component: proxy
+  expr: dimse_proxy_space_ready{OF} == 0
+  for: 5m
+  severity: critical
+  summary: A storage space of a proxy with several is not ready.
+  todo: Its line in the proxy's /readyz has a sentence that names what is missing. The other spaces go on.
 - alert: DimseProxySpoolFull
   component: proxy
   expr: sum(increase(dimse_spool_refused_total{OF}[10m])) > 0

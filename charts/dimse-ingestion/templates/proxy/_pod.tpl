@@ -5,6 +5,9 @@
 
 {{- define "dimse-ingestion.proxy.file" -}}
 {{- $file := dict "aeTitle" .Values.applicationEntityTitle "proxyId" .Values.proxy.proxyId "port" 11112 "spoolDirectory" "/var/lib/dimse/spool" }}
+{{- if hasKey .Values.proxy.settings "spaces" }}
+{{- $_ := unset $file "aeTitle" }}
+{{- end }}
 {{- if .Values.proxy.tlsSecret }}
 {{- $file = merge $file (dict "tlsCertificatePath" "/etc/dicom-tls/certificate/tls.crt" "tlsKeyPath" "/etc/dicom-tls/certificate/tls.key") }}
 {{- end }}

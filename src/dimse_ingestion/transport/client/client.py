@@ -55,6 +55,7 @@ class CarrierClient:
     """A `TransportClient` over a carrier; `proxy_id` names this proxy's inboxes.
 
     `has_siblings`: other processes of the same proxy have clients too.
+    `space` is the label of its metrics.
     """
 
     def __init__(
@@ -65,10 +66,12 @@ class CarrierClient:
         timeouts: Timeouts | None = None,
         *,
         has_siblings: bool = False,
+        space: str = "",
     ) -> None:
         self._carrier = carrier
         self._inboxes = Inboxes(carrier, subjects, proxy_id, has_siblings=has_siblings)
-        self._retrier = Retrier(carrier, subjects, self._inboxes, timeouts or Timeouts())
+        timeouts = timeouts or Timeouts()
+        self._retrier = Retrier(carrier, subjects, self._inboxes, timeouts, space)
 
     async def start(self) -> None:
         """Subscribe to the inboxes. Raises CarrierDown."""

@@ -45,9 +45,15 @@ class Retrier:
     """Runs the attempts of all operations of one proxy."""
 
     def __init__(
-        self, carrier: Carrier, subjects: Subjects, inboxes: Inboxes, timeouts: Timeouts
+        self,
+        carrier: Carrier,
+        subjects: Subjects,
+        inboxes: Inboxes,
+        timeouts: Timeouts,
+        space: str = "",
     ) -> None:
         self.carrier, self.inboxes, self.timeouts = carrier, inboxes, timeouts
+        self._space = space
         self._subjects = subjects
 
     def now(self) -> float:
@@ -83,6 +89,7 @@ class Retrier:
             pause = budget.pause(outcome, self.now())
             if pause is None:
                 return _last_result(failed, budget)
+            metrics.transport_retries.labels(operation.service, self._space).inc()
             _log_retry(operation, outcome, pause)
             await self.inboxes.pause(pause)
 
@@ -110,7 +117,6 @@ def _last_result(failed: Result | None, budget: RetryBudget) -> Result:
 
 
 def _log_retry(operation: Operation, outcome: AttemptFailed | Result, pause: float) -> None:
-    metrics.transport_retries.labels(operation.service).inc()
     failed = outcome.reason if isinstance(outcome, AttemptFailed) else _comment(outcome)
     _LOG.info(
         "The operation is retried.",

@@ -1,0 +1,139 @@
+"""One storage space of the proxy: its admission, spool, requests and readiness.
+
+Spaces share the port and nothing that one of them can use up: each has its own connection to NATS,
+spool, and number of associations. Which association belongs to which space is in `space_router`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+
+from dimse_ingestion.observability import probes
+from dimse_ingestion.proxy.acceptance import Admission
+from dimse_ingestion.proxy.bridge import Bridge
+from dimse_ingestion.proxy.commitment.reports import ReportSender
+from dimse_ingestion.proxy.commitment.service import NoReports, open_commitment
+from dimse_ingestion.proxy.last_success import LastSuccess
+from dimse_ingestion.proxy.upstream_probe import UpstreamProbe
+from dimse_ingestion.settings import ProxySettings
+from dimse_ingestion.settings.errors import directory_mistake
+from dimse_ingestion.spooling.spool import Limits, Spool
+from dimse_ingestion.transport.contract import TransportClient
+from dimse_ingestion.workers.counts import Count, Kind, LocalCount
+from dimse_ingestion.workers.worker import Worker
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceDependencies:
+    """The connection of one storage space to NATS, and to the AEs that get its reports."""
+
+    requester: TransportClient
+    transport_problem: Callable[[], str]
+    reports: ReportSender = field(default_factory=NoReports)
+
+
+class SpaceWorker:
+    """The process of a space: its number, and its counts over all processes of the proxy."""
+
+    def __init__(self, worker: Worker | None = None, space: int = 0) -> None:
+        self._worker = worker
+        self._space = space
+
+    @property
+    def number(self) -> int:
+        """The worker's number, from 1."""
+        return self._worker.number if self._worker else 1
+
+    def count(self, kind: Kind) -> Count:
+        """Return a count of the space."""
+        return self._worker.count(kind, self._space) if self._worker else LocalCount()
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """A storage space that takes associations; `settings` are its own."""
+
+    settings: ProxySettings
+    admission: Admission
+    bridge: Bridge
+    path: UpstreamProbe
+
+
+@asynccontextmanager
+async def open_space(
+    settings: ProxySettings,
+    dependencies: SpaceDependencies,
+    health: probes.Health,
+    last_success: LastSuccess,
+    worker: SpaceWorker | None = None,
+) -> AsyncIterator[Space]:
+    """Open a space within the block, and add its checks to `health`.
+
+    Raises ConfigurationMistake when a folder of it can't be used.
+    """
+    worker = worker or SpaceWorker()
+    async with AsyncExitStack() as stack:
+        spool = stack.enter_context(_spool(settings, worker.count))
+        commitment = await stack.enter_async_context(
+            open_commitment(
+                settings,
+                dependencies.requester,
+                dependencies.reports,
+                worker_number=worker.number,
+            )
+        )
+        admission = Admission(settings, lambda: spool.problem, worker.count(Kind.ASSOCIATIONS))
+        bridge = Bridge(settings, admission, spool, dependencies.requester, commitment)
+        path = UpstreamProbe(
+            dependencies.requester, settings.ae_title, dependencies.transport_problem
+        )
+        bridge.request_probe = path.request_probe
+        bridge.record_success = last_success.record
+        _add_checks(health, dependencies, spool, path)
+        async with _probing(path):
+            yield Space(settings, admission, bridge, path)
+
+
+@contextmanager
+def _spool(settings: ProxySettings, counts: Callable[[Kind], Count]) -> Iterator[Spool]:
+    limits = Limits(
+        memory=settings.spool_memory,
+        memory_in_all=settings.spool_memory_in_all,
+        disk=settings.spool_limit,
+        high_water=settings.spool_high_water,
+    )
+    spool = Spool(
+        settings.spool_directory,
+        limits,
+        counts(Kind.SPOOL_MEMORY),
+        counts(Kind.SPOOL_DISK),
+        space=settings.ae_title,
+    )
+    try:
+        spool.prepare()
+    except OSError as error:
+        directory = str(settings.spool_directory)
+        raise directory_mistake("DIMSE_SPOOL_DIRECTORY", directory, error) from None
+    try:
+        yield spool
+    finally:
+        spool.close()
+
+
+@asynccontextmanager
+async def _probing(path: UpstreamProbe) -> AsyncIterator[None]:
+    watching = asyncio.create_task(path.watch(), name="upstream probe")
+    try:
+        yield
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+
+def _add_checks(
+    health: probes.Health, dependencies: SpaceDependencies, spool: Spool, path: UpstreamProbe
+) -> None:
+    health.add("nats", dependencies.transport_problem)
+    health.add("spool", lambda: spool.problem)
+    health.add("path", lambda: "" if dependencies.transport_problem() else path.problem)
