@@ -67,19 +67,22 @@ def is_storage(abstract_syntax: str) -> bool:
 def context_policy(
     sop_classes: tuple[str, ...] = (),
     transfer_syntaxes: tuple[str, ...] = (),
+    retrieve_classes: frozenset[str] = frozenset(),
     *,
     commitment: bool = False,
 ) -> ContextPolicy:
     """Return the policy of an AE; non-empty lists restrict what is stored.
 
-    `commitment` accepts the Storage Commitment Push Model.
+    `retrieve_classes` are the classes of C-MOVE and C-GET that are served; `commitment` accepts
+    the Storage Commitment Push Model.
 
     The requestor's first acceptable transfer syntax is chosen, because it reflects how the
     requestor has its objects.
     """
+    served = FIND_CLASSES | retrieve_classes | {VERIFICATION}
 
     def choose(abstract_syntax: str, proposed: tuple[str, ...]) -> str | None:
-        if abstract_syntax == VERIFICATION or abstract_syntax in FIND_CLASSES:
+        if abstract_syntax in served:
             return _first(proposed, IDENTIFIER_SYNTAXES)
         if abstract_syntax == STORAGE_COMMITMENT and commitment:
             return _first(proposed, frozenset(COMMITMENT_SYNTAXES))

@@ -3,6 +3,7 @@
 Other modules use these names instead of numbers. The error type is in `failure`.
 """
 
+from contextlib import suppress
 from enum import IntEnum
 
 
@@ -43,3 +44,13 @@ class Status(IntEnum):
     def is_pending(self) -> bool:
         """Return whether more responses follow this one."""
         return self in (Status.PENDING, Status.PENDING_WITHOUT_OPTIONAL_KEYS)
+
+
+def known_status(number: int) -> Status:
+    """Return the status, or for an unknown one of a newer release the nearest known status."""
+    with suppress(ValueError):
+        return Status(number)
+    if number & 0xF000 == Status.CANNOT_UNDERSTAND:
+        return Status.CANNOT_UNDERSTAND
+    coarse = (Status.OUT_OF_RESOURCES, Status.DOES_NOT_MATCH_SOP_CLASS)  # A7xx, A9xx
+    return next((each for each in coarse if number & 0xFF00 == each), Status.PROCESSING_FAILURE)

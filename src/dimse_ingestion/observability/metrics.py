@@ -83,6 +83,12 @@ proxy_space_ready = Gauge(
     ["space"],
     multiprocess_mode="livemin",
 )
+proxy_sub_operations = Counter(
+    "dimse_proxy_sub_operations_total",
+    "Sub-operations of C-MOVE and C-GET, by service (move, get) and outcome (completed, warned, "
+    "failed)",
+    ["service", "outcome", "space"],
+)
 proxy_last_success = Gauge(
     "dimse_proxy_last_success_timestamp_seconds",
     "Unix time of the last C-STORE answered 0000, by calling AE title (those of the setting "

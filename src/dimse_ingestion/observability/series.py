@@ -73,7 +73,8 @@ SERIES: Mapping[str, Mapping[Counter, _Labels]] = {
 SERIES_OF_SPACES: Mapping[str, Mapping[Counter, _Labels]] = {
     "proxy": {
         metrics.proxy_association_requests: (ASSOCIATIONS,),
-        metrics.proxy_operations: ((*OPERATIONS, "other"), STATUSES),
+        metrics.proxy_operations: ((*OPERATIONS, "get", "other"), STATUSES),
+        metrics.proxy_sub_operations: (("get",), ("completed", "warned", "failed")),
         metrics.proxy_received_bytes: (),
         metrics.spool_refused: (),
         metrics.transport_retries: (TRANSPORT_OPERATIONS,),

@@ -11,6 +11,11 @@ from dimse_ingestion.dicom.contexts import NON_PATIENT, context_policy
 from dimse_ingestion.dicom.uids import FIND_CLASSES
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.proxy.retrieve.negotiation import (
+    RETRIEVE_CLASSES,
+    acceptance,
+    served_classes,
+)
 from dimse_ingestion.settings import ProxySettings
 from dimse_ingestion.upper_layer.services import (
     Acceptance,
@@ -40,6 +45,7 @@ class Admission:
         self._choose = context_policy(
             settings.image_sop_classes,
             settings.transfer_syntaxes,
+            served_classes(settings),
             commitment=settings.storage_commitment_enabled,
         )
         self._spool_problem = spool_problem
@@ -71,7 +77,7 @@ class Admission:
                 association_id=request.association_id,
                 sop_classes=classes,
             )
-        return Acceptance(self._choose, _extended_answers(request))
+        return acceptance(self._settings, request, self._choose, _extended_answers(request))
 
     def association_ended(self, request: AssociationRequest, outcome: str) -> None:
         """Stop counting an association that has ended."""
@@ -146,18 +152,20 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
 
 
 def _extended_answers(request: AssociationRequest) -> Mapping[str, bytes]:
-    """Grant relational queries and combined date-time matching if requested, and nothing else."""
+    """Grant relational queries and combined date-time matching if requested, and nothing else.
+
+    Of a retrieve class only the first byte is granted (PS3.4 C.5.2.1 and C.5.3.1).
+    """
     return {
-        sop_class_uid: _granted(information)
+        sop_class_uid: _granted(information, is_query=sop_class_uid in FIND_CLASSES)
         for sop_class_uid, information in request.extended.items()
-        if sop_class_uid in FIND_CLASSES
+        if sop_class_uid in FIND_CLASSES | RETRIEVE_CLASSES
     }
 
 
-def _granted(information: bytes) -> bytes:
-    granted = bytes([is_relational(information), is_date_time_combined(information)])[
-        : len(information)
-    ]
+def _granted(information: bytes, *, is_query: bool) -> bytes:
+    combined = is_query and is_date_time_combined(information)
+    granted = bytes([is_relational(information), combined])[: len(information)]
     return granted + bytes(len(information) - len(granted))
 
 

@@ -116,4 +116,5 @@ def _limits(settings: ProxySettings) -> UpperLayerLimits:
         idle_timeout=settings.association_idle_timeout,
         dimse_timeout=settings.message_timeout,
         write_timeout=settings.write_timeout,
+        response_timeout=settings.association_idle_timeout,
     )

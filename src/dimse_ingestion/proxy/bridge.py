@@ -6,7 +6,6 @@ arrive as a result with the status to answer (PS3.7 annex C; PS3.4 annexes B and
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 
 from msgspec.structs import replace
@@ -17,9 +16,10 @@ from dimse_ingestion.dicom.response_status import (
     action_status,
     echo_status,
     find_status,
+    retrieve_status,
     store_status,
 )
-from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.dicom.status import Status, known_status
 from dimse_ingestion.dicom.uids import FIND_CLASSES, is_valid
 from dimse_ingestion.failures import Failure
 from dimse_ingestion.observability import metrics
@@ -28,6 +28,7 @@ from dimse_ingestion.proxy.commitment.service import StorageCommitment
 from dimse_ingestion.proxy.identifier import IdentifierBuffer
 from dimse_ingestion.proxy.operation_ids import new_operation_id
 from dimse_ingestion.proxy.request_log import RequestRecord, request_log
+from dimse_ingestion.proxy.retrieve.service import RetrieveService
 from dimse_ingestion.settings import ProxySettings
 from dimse_ingestion.spooling.spool import Spool
 from dimse_ingestion.spooling.spooled import Sealed, SpooledDataSet
@@ -52,7 +53,12 @@ from dimse_ingestion.upper_layer.services import (
 )
 
 _Serve = Callable[[Message, RequestRecord], Awaitable[None]]
-_STATUSES = {"store": store_status, "find": find_status, "commit": action_status}
+_STATUSES = {
+    "store": store_status,
+    "find": find_status,
+    "get": retrieve_status,
+    "commit": action_status,
+}
 _WITHOUT_COMMENT = (Status.SUCCESS, Status.INVALID_ARGUMENT_VALUE)  # PS3.7 C.5.10
 _PROBE_STATUSES = (Status.OUT_OF_RESOURCES, Status.NOT_AUTHORIZED)
 """Statuses of an upstream that is down or denies access: they trigger a probe for readiness."""
@@ -74,6 +80,7 @@ class Bridge:
         self._spool = spool
         self._requester = requester
         self._commitment = commitment
+        self._retrieves = RetrieveService(settings, requester)
         self.request_probe: Callable[[], None] = lambda: None
         """Called when an operation failed upstream (see `upstream_probe`)."""
         self.record_success: Callable[[str], None] = lambda _: None
@@ -107,6 +114,7 @@ class Bridge:
             CommandField.C_FIND_RQ: ("find", self._find),
             CommandField.C_ECHO_RQ: ("echo", self._echo),
             CommandField.N_ACTION_RQ: ("commit", self._commit),
+            CommandField.C_GET_RQ: ("get", self._get),
         }
         name, serve = services.get(message.command.command_field, ("other", _unrecognized))
         space = self._settings.ae_title
@@ -177,6 +185,9 @@ class Bridge:
         finally:
             self._commitment.start(entry, message.association)
 
+    async def _get(self, message: Message, record: RequestRecord) -> None:
+        await self._retrieves.get(message, record, _origin(message))
+
     async def _send_matches(self, message: Message, finding: FindStream) -> int:
         """Send matches and return their number, or one more than the maximum if there are more."""
         count = 0
@@ -198,7 +209,9 @@ async def _cancel_on_request(message: Message, finding: FindStream) -> None:
 
 async def _unrecognized(message: Message, record: RequestRecord) -> None:
     record.facts["command_field"] = f"{message.command.command_field:04X}"
-    raise DimseFailure(Status.UNRECOGNIZED_OPERATION, "Only C-ECHO, C-STORE and C-FIND are served")
+    raise DimseFailure(
+        Status.UNRECOGNIZED_OPERATION, "Only C-ECHO, C-STORE, C-FIND and C-GET are served"
+    )
 
 
 async def _answer(message: Message, record: RequestRecord, status: Status, comment: str) -> None:
@@ -218,7 +231,11 @@ def _operation_id(message: Message) -> str:
 def _storable(message: Message) -> SpooledDataSet:
     """Return the data set of a valid C-STORE. Raises DimseFailure for an invalid one."""
     command, context = message.command, message.context
-    if not is_storage(context.abstract_syntax) or not _matches_context_class(message):
+    if not (
+        is_storage(context.abstract_syntax)
+        and context.requestor_is_scu
+        and _matches_context_class(message)
+    ):
         raise DimseFailure(
             Status.SOP_CLASS_NOT_SUPPORTED, "The SOP class is not the presentation context's"
         )
@@ -298,16 +315,6 @@ def _instance(command: Command) -> dict[str, str]:
         "sop_instance_uid": command.affected_sop_instance_uid,
     }
     return {name: uid if is_valid(uid) else "" for name, uid in identifiers.items()}
-
-
-def known_status(number: int) -> Status:
-    """Return the status, or for an unknown one of a newer release the nearest known status."""
-    with suppress(ValueError):
-        return Status(number)
-    if number & 0xF000 == Status.CANNOT_UNDERSTAND:
-        return Status.CANNOT_UNDERSTAND
-    coarse = (Status.OUT_OF_RESOURCES, Status.DOES_NOT_MATCH_SOP_CLASS)  # A7xx, A9xx
-    return next((each for each in coarse if number & 0xFF00 == each), Status.PROCESSING_FAILURE)
 
 
 def upstream_error(result: EchoResult) -> str:

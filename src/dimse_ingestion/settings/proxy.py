@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from dimse_ingestion.settings.modalities import Modalities
 from dimse_ingestion.settings.nats import NatsSettings
-from dimse_ingestion.settings.peers import Peer, Peers
+from dimse_ingestion.settings.peers import Peer, Peers, Right
 from dimse_ingestion.settings.spaces import Spaces, check_spaces
 from dimse_ingestion.settings.state import state_directory
 from dimse_ingestion.settings.types import (
@@ -112,6 +112,26 @@ class ProxySettings(NatsSettings):
     )
     """The journal of transactions."""
 
+    # C-MOVE and C-GET
+    retrieve_enabled: bool = Field(default=False, validation_alias="DIMSE_RETRIEVE_ENABLED")
+    """True serves retrieves to peers that have the right `move` or `get`."""
+    retrieve_maximum_operations: Count = Field(
+        default=4, validation_alias="DIMSE_RETRIEVE_MAXIMUM_OPERATIONS"
+    )
+    """The most retrieves at once; a further one is answered A702."""
+    retrieve_pending_interval: Seconds = Field(
+        default=2.0, validation_alias="DIMSE_RETRIEVE_PENDING_INTERVAL"
+    )
+    """Between two pending responses, at least."""
+    retrieve_maximum_instances: int = Field(
+        default=65_535, ge=1, le=65_535, validation_alias="DIMSE_RETRIEVE_MAXIMUM_INSTANCES"
+    )
+    """The most instances of a retrieve; one with more is answered A701."""
+    retrieve_assume_get_roles: bool = Field(
+        default=False, validation_alias="DIMSE_RETRIEVE_ASSUME_GET_ROLES"
+    )
+    """True sends C-GET sub-operations also to peers that negotiate no SCP role."""
+
     # limits
     maximum_associations: Count = Field(default=64, validation_alias="DIMSE_MAXIMUM_ASSOCIATIONS")
     maximum_pdu_length: Size = Field(
@@ -200,6 +220,11 @@ class ProxySettings(NatsSettings):
                 "DIMSE_TLS_CERTIFICATE_PATH and DIMSE_TLS_KEY_PATH."
             )
         return self
+
+    def may(self, ae_title: str, right: Right) -> bool:
+        """Return whether the peer with this AE title has a right."""
+        peer = self.peer(ae_title)
+        return peer is not None and right in peer.may
 
     def peer(self, ae_title: str) -> Peer | None:
         """Return the peer with this AE title, or None."""

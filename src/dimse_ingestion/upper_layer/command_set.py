@@ -10,7 +10,12 @@ from functools import lru_cache
 
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.upper_layer.pdus import AbortReason, ProtocolError
-from dimse_ingestion.upper_layer.services import Command, CommandField, Response
+from dimse_ingestion.upper_layer.services import (
+    Command,
+    CommandField,
+    Response,
+    SubOperationCounts,
+)
 
 LONGEST = 64 * 1024
 """Maximum bytes of a command set; real ones have a few hundred."""
@@ -44,6 +49,10 @@ class _Element:
     REQUESTED_SOP_INSTANCE_UID = 0x1001
     EVENT_TYPE_ID = 0x1002
     ACTION_TYPE_ID = 0x1008
+    REMAINING_SUB_OPERATIONS = 0x1020
+    COMPLETED_SUB_OPERATIONS = 0x1021
+    FAILED_SUB_OPERATIONS = 0x1022
+    WARNING_SUB_OPERATIONS = 0x1023
     MOVE_ORIGINATOR_AE_TITLE = 0x1030
     MOVE_ORIGINATOR_MESSAGE_ID = 0x1031
 
@@ -96,7 +105,12 @@ def _decode_request(elements: Mapping[int, bytes], command_field: int) -> Comman
 
 
 def encode_response(
-    command: Command, status: Status, *, comment: str = "", has_data_set: bool = False
+    command: Command,
+    status: Status,
+    *,
+    comment: str = "",
+    has_data_set: bool = False,
+    sub_operations: SubOperationCounts | None = None,
 ) -> bytes:
     """Encode the command set of a response.
 
@@ -112,6 +126,8 @@ def encode_response(
         content += _encode_text(_Element.AFFECTED_SOP_INSTANCE_UID, instance, b"\0")
     if command.command_field == CommandField.N_ACTION_RQ:
         content += _encode_number(_Element.ACTION_TYPE_ID, command.action_type_id)
+    if sub_operations is not None:
+        content += b"".join(_counts(sub_operations))
     return _GROUP_LENGTH.pack(0, _Element.GROUP_LENGTH, _UL.size, len(content)) + content
 
 
@@ -164,6 +180,15 @@ def _response(
     head += _ELEMENT.pack(0, _Element.MESSAGE_ID_BEING_RESPONDED_TO, _US.size)
     tail = _encode_number(_Element.DATA_SET_TYPE, _DATA_SET if has_data_set else _NO_DATA_SET)
     return head, tail + _encode_number(_Element.STATUS, status)
+
+
+def _counts(counts: SubOperationCounts) -> Iterator[bytes]:
+    """Yield the numbers of sub-operations in ascending order of their elements."""
+    if counts.remaining is not None:
+        yield _encode_number(_Element.REMAINING_SUB_OPERATIONS, counts.remaining)
+    yield _encode_number(_Element.COMPLETED_SUB_OPERATIONS, counts.completed)
+    yield _encode_number(_Element.FAILED_SUB_OPERATIONS, counts.failed)
+    yield _encode_number(_Element.WARNING_SUB_OPERATIONS, counts.warning)
 
 
 def _elements(content: bytes) -> dict[int, bytes]:

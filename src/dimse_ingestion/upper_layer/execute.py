@@ -12,7 +12,11 @@ from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.upper_layer.assembly import CompleteMessage
 from dimse_ingestion.upper_layer.command_set import encode_response
-from dimse_ingestion.upper_layer.services import AssociationHandle, Services
+from dimse_ingestion.upper_layer.services import (
+    AssociationHandle,
+    Services,
+    SubOperationCounts,
+)
 from dimse_ingestion.upper_layer.transport_connection import Spawn
 
 _LOG = logger(__name__)
@@ -58,11 +62,20 @@ class Request:
             self._cancelled.set()
 
     async def respond(
-        self, status: Status, *, comment: str = "", identifier: bytes | None = None
+        self,
+        status: Status,
+        *,
+        comment: str = "",
+        identifier: bytes | None = None,
+        sub_operations: SubOperationCounts | None = None,
     ) -> None:
         """Send one response (see `services.Message`)."""
         command = encode_response(
-            self.command, status, comment=comment, has_data_set=identifier is not None
+            self.command,
+            status,
+            comment=comment,
+            has_data_set=identifier is not None,
+            sub_operations=sub_operations,
         )
         await self._sender.respond(self.context.context_id, command, identifier)
 

@@ -55,6 +55,7 @@ def association_request(
         implementation_version_name=proposal.user.implementation_version_name,
         proposed=proposal.contexts,
         extended=proposal.user.extended,
+        proposed_scp={uid: offered.scp for uid, offered in proposal.user.roles.items()},
     )
 
 
@@ -87,12 +88,15 @@ def agree(proposal: Proposal, acceptance: Acceptance, maximum_pdu_length: int) -
 
     `maximum_pdu_length` is this side's limit.
     """
-    roles = {uid: _granted(offered) for uid, offered in proposal.user.roles.items()}
+    roles = {
+        uid: Roles(scu=offered.scu, scp=offered.scp and acceptance.may_be_scp(uid))
+        for uid, offered in proposal.user.roles.items()
+    }
     answers = {
         context_id: _answer(proposed, acceptance.choose, roles)
         for context_id, proposed in proposal.contexts.items()
     }
-    accepted = _accepted(proposal, answers)
+    accepted = _accepted(proposal, answers, roles, acceptance)
     classes = {context.abstract_syntax for context in accepted.values()}
     user = UserInformation(
         maximum_pdu_length=maximum_pdu_length,
@@ -106,11 +110,6 @@ def agree(proposal: Proposal, acceptance: Acceptance, maximum_pdu_length: int) -
     return Agreement(answer, accepted, proposal.user.maximum_pdu_length)
 
 
-def _granted(offered: Roles) -> Roles:
-    """Grant the requestor the SCU role only, because this side is an SCP."""
-    return Roles(scu=offered.scu, scp=False)
-
-
 def _answer(
     proposed: tuple[str, tuple[str, ...]],
     choose: Callable[[str, tuple[str, ...]], str | None],
@@ -122,7 +121,8 @@ def _answer(
         return ContextAnswer(ContextResult.ABSTRACT_SYNTAX_NOT_SUPPORTED, insignificant)
     chosen = choose(abstract_syntax, transfer_syntaxes)
     if chosen and chosen in transfer_syntaxes:
-        usable = roles.get(abstract_syntax, _AS_SCU).scu
+        granted = roles.get(abstract_syntax, _AS_SCU)
+        usable = granted.scu or granted.scp
         result = ContextResult.ACCEPTED if usable else ContextResult.USER_REJECTION
         return ContextAnswer(result, chosen)
     insignificant = next(iter(transfer_syntaxes), _IMPLICIT_VR_LITTLE_ENDIAN)
@@ -132,12 +132,23 @@ def _answer(
 
 
 def _accepted(
-    proposal: Proposal, answers: Mapping[int, ContextAnswer]
+    proposal: Proposal,
+    answers: Mapping[int, ContextAnswer],
+    roles: Mapping[str, Roles],
+    acceptance: Acceptance,
 ) -> dict[int, PresentationContext]:
-    return {
-        context_id: PresentationContext(
-            context_id, proposal.contexts[context_id][0], answer.transfer_syntax_uid
-        )
-        for context_id, answer in answers.items()
-        if answer.result is ContextResult.ACCEPTED
-    }
+    accepted = {}
+    for context_id, answer in answers.items():
+        if answer.result is ContextResult.ACCEPTED:
+            abstract_syntax = proposal.contexts[context_id][0]
+            role = roles.get(abstract_syntax) or _assumed(abstract_syntax, acceptance)
+            accepted[context_id] = PresentationContext(
+                context_id, abstract_syntax, answer.transfer_syntax_uid, role.scu, role.scp
+            )
+    return accepted
+
+
+def _assumed(abstract_syntax: str, acceptance: Acceptance) -> Roles:
+    """Return the requestor's roles of a class without a role selection."""
+    scp = acceptance.assumes_scp and acceptance.may_be_scp(abstract_syntax)
+    return Roles(scu=True, scp=scp)

@@ -20,7 +20,9 @@ class CommandField(IntEnum):
     """
 
     C_STORE_RQ = 0x0001
+    C_GET_RQ = 0x0010
     C_FIND_RQ = 0x0020
+    C_MOVE_RQ = 0x0021
     C_ECHO_RQ = 0x0030
     N_EVENT_REPORT_RQ = 0x0100
     N_ACTION_RQ = 0x0130
@@ -61,6 +63,8 @@ class AssociationRequest:
     """Context id → (abstract syntax, transfer syntaxes in the requestor's order)."""
     extended: Mapping[str, bytes] = field(default_factory=dict)
     """SOP class UID → application information of its extended negotiation (PS3.7 D.3.3.5)."""
+    proposed_scp: Mapping[str, bool] = field(default_factory=dict)
+    """SOP class UID of each role selection → whether the requestor proposes to be its SCP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +82,15 @@ class Acceptance:
 
     `choose` returns the accepted one of an abstract syntax's proposed transfer syntaxes, None to
     refuse the abstract syntax (result 3), or an empty string to refuse all its transfer syntaxes
-    (result 4). `extended` are the answers to extended negotiation, by SOP class UID.
+    (result 4). `extended` are the answers to extended negotiation, by SOP class UID. `may_be_scp`
+    returns whether the requestor is granted the SCP role of a class (PS3.7 D.3.3.4);
+    `assumes_scp` says that it has the role also for classes without a role selection.
     """
 
     choose: Callable[[str, tuple[str, ...]], str | None]
     extended: Mapping[str, bytes] = field(default_factory=dict)
+    may_be_scp: Callable[[str], bool] = lambda _: False
+    assumes_scp: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +100,19 @@ class PresentationContext:
     context_id: int
     abstract_syntax: str
     transfer_syntax_uid: str
+    requestor_is_scu: bool = True
+    requestor_is_scp: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SubOperationCounts:
+    """Numbers of sub-operations in a C-MOVE or C-GET response (PS3.7 9.1.3 and 9.1.4)."""
+
+    completed: int
+    failed: int
+    warning: int
+    remaining: int | None = None
+    """None in a final response."""
 
 
 @dataclass(slots=True)
@@ -189,6 +210,7 @@ class Message(Protocol):
         *,
         comment: str = "",
         identifier: bytes | None = None,
+        sub_operations: SubOperationCounts | None = None,
     ) -> None:
         """Send one response; `identifier` is a data set in the context's transfer syntax.
 

@@ -29,6 +29,7 @@ from dimse_ingestion.upper_layer.services import (
     Command,
     DataSetSink,
     PresentationContext,
+    SubOperationCounts,
 )
 from tests.silent_association import SilentAssociation
 
@@ -74,13 +75,22 @@ class FakeMessage:
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     responses: list[tuple[Status, str, bytes | None]] = field(default_factory=list)
 
+    counts: list[SubOperationCounts | None] = field(default_factory=list)
+    """The numbers of sub-operations of each response."""
+
     cancel_after: int = -1
     """The responses after which the modality cancels."""
 
     async def respond(
-        self, status: Status, *, comment: str = "", identifier: bytes | None = None
+        self,
+        status: Status,
+        *,
+        comment: str = "",
+        identifier: bytes | None = None,
+        sub_operations: SubOperationCounts | None = None,
     ) -> None:
         self.responses.append((status, comment, identifier))
+        self.counts.append(sub_operations)
         if len(self.responses) == self.cancel_after:
             self.cancelled.set()
         await asyncio.sleep(0)

@@ -9,10 +9,10 @@ import pytest
 from prometheus_client import REGISTRY
 
 from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.dicom.status import Status, known_status
 from dimse_ingestion.failures import Unavailable
 from dimse_ingestion.proxy.acceptance import Admission
-from dimse_ingestion.proxy.bridge import Bridge, known_status
+from dimse_ingestion.proxy.bridge import Bridge
 from dimse_ingestion.spooling.spool import Limits, Spool
 from dimse_ingestion.transport.protocol.messages import (
     EchoRequest,

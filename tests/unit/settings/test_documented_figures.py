@@ -209,7 +209,8 @@ def test_times_of_the_probes_and_sizes_of_uploads_are_those_of_the_code() -> Non
 
 def test_extended_negotiation_is_that_of_the_code() -> None:
     text = section(CONFORMANCE, "2.6 Extended negotiation")
-    assert acceptance._granted(b"\1\1\1\1\1") == b"\1\1\0\0\0"
+    assert acceptance._granted(b"\1\1\1\1\1", is_query=True) == b"\1\1\0\0\0"
+    assert acceptance._granted(b"\1\1\1\1\1", is_query=False) == b"\1\0\0\0\0"
     assert re.search(r"relational queries \(byte 1\) and combined date-time .*\(byte 2\)", text)
     assert "no combined" not in CONFORMANCE
 

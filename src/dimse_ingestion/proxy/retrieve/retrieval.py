@@ -1,0 +1,176 @@
+"""One C-MOVE or C-GET under way: its sub-operations in order, its pending and final responses.
+
+PS3.4 C.4.2 and C.4.3. The list of instances and the right to retrieve are checked before (see
+`service`); a C-CANCEL, or the end of the requestor's association, lets the sub-operation under way
+end and begins no other.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import aclosing
+
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.dicom.uids import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
+from dimse_ingestion.failures import Failure
+from dimse_ingestion.observability import metrics
+from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.proxy.operation_ids import new_operation_id
+from dimse_ingestion.proxy.retrieve.prefetch import FetchedDataSet, Planned, prefetched
+from dimse_ingestion.proxy.retrieve.sender import SubOperationSender
+from dimse_ingestion.proxy.retrieve.sub_operations import SubOperations
+from dimse_ingestion.transport.contract import FetchStream, TransportClient
+from dimse_ingestion.transport.protocol.messages import FetchOpen, Origin, RetrieveInstance
+from dimse_ingestion.upper_layer.services import Message
+
+_LOG = logger(__name__)
+_CONVERTED = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
+"""Transfer syntaxes into which the service may convert, the preferred one first."""
+MAXIMUM_CONVERTED = 512 * 2**20
+"""Bytes of the largest data set that is not sent as it is stored."""
+
+
+def chosen_syntax(instance: RetrieveInstance, accepted: Sequence[str]) -> str:
+    """Return the transfer syntax to send an instance in, or nothing if none is possible."""
+    if instance.transfer_syntax_uid in accepted:
+        return instance.transfer_syntax_uid
+    if instance.size > MAXIMUM_CONVERTED:
+        return ""
+    return next((each for each in _CONVERTED if each in accepted), "")
+
+
+class Retrieval:
+    """Perform the sub-operations of one request of `space`; `service` is get or move."""
+
+    def __init__(
+        self,
+        service: str,
+        client: TransportClient,
+        sender: SubOperationSender,
+        message: Message,
+        origin: Origin,
+        pending_interval: float,
+        space: str,
+    ) -> None:
+        self._service = service
+        self._client = client
+        self._sender = sender
+        self._message = message
+        self._origin = origin
+        self._pending_interval = pending_interval
+        self._space = space
+        self._last_pending = float("-inf")
+        self._reasons: Counter[str] = Counter()
+        self.sub_operations = SubOperations(0)
+
+    async def run(self, instances: Sequence[RetrieveInstance]) -> tuple[Status, str]:
+        """Send the instances; return the final status and its comment."""
+        self.sub_operations = SubOperations(len(instances))
+        if not instances:
+            return Status.SUCCESS, ""
+        await self._send_pending()
+        try:
+            ordered = await self._sender.open(instances)
+            await self._send_all(self._plan(ordered))
+        except Failure as failure:
+            self._fail_rest(instances, failure)
+        finally:
+            await self._sender.close()
+            self._log_reasons()
+        if self._message.cancelled.is_set() and self.sub_operations.remaining:
+            return Status.CANCEL, ""
+        return self.sub_operations.final_status, self._comment()
+
+    def _plan(self, instances: Sequence[RetrieveInstance]) -> list[Planned]:
+        """Return what is to be sent; an instance without a transfer syntax fails at once."""
+        plan = []
+        for instance in instances:
+            if syntax := chosen_syntax(instance, self._sender.transfer_syntaxes(instance)):
+                plan.append(Planned(instance, syntax))
+            else:
+                self._count(instance, None, self._sender.refusal(instance))
+        return plan
+
+    async def _send_all(self, plan: list[Planned]) -> None:
+        async with aclosing(prefetched(plan, self._open_stream)) as data_sets:
+            async for planned, data_set in data_sets:
+                if self._message.cancelled.is_set():
+                    return
+                await self._send(planned, data_set)
+                await self._send_pending_when_due()
+
+    def _open_stream(self, planned: Planned) -> FetchStream:
+        instance = planned.instance
+        return self._client.fetch(
+            FetchOpen(
+                operation_id=new_operation_id(),
+                key=instance.key,
+                size=instance.size,
+                sha256=instance.sha256,
+                transfer_syntax_uid=planned.transfer_syntax_uid,
+                origin=self._origin,
+            ),
+            stored=planned.is_stored,
+        )
+
+    async def _send(self, planned: Planned, data_set: FetchedDataSet) -> None:
+        instance = planned.instance
+        try:
+            await data_set.wait_until_buffered()
+            if self._message.cancelled.is_set():
+                return
+            status = await self._store(planned, data_set)
+        except Failure as failure:
+            self._count(instance, None, failure.comment)
+        else:
+            self._count(instance, status, f"The receiver answered {status:04X}H")
+
+    async def _store(self, planned: Planned, data_set: FetchedDataSet) -> int:
+        """Perform a sub-operation; with an association of its own, report while it is long."""
+        storing = asyncio.ensure_future(
+            self._sender.store(planned.instance, planned.transfer_syntax_uid, data_set)
+        )
+        try:
+            while not storing.done():
+                await asyncio.wait({storing}, timeout=self._pending_interval)
+                if not storing.done() and self._sender.is_separate:
+                    await self._send_pending()
+            return storing.result()
+        finally:
+            storing.cancel()
+            await asyncio.gather(storing, return_exceptions=True)
+
+    def _count(self, instance: RetrieveInstance, status: int | None, reason: str) -> None:
+        outcome = self.sub_operations.add(instance.sop_instance_uid, status)
+        metrics.proxy_sub_operations.labels(self._service, outcome, self._space).inc()
+        if outcome != "completed":
+            self._reasons[reason] += 1
+
+    def _fail_rest(self, instances: Sequence[RetrieveInstance], failure: Failure) -> None:
+        """Count every instance as failed: the receiver can't be reached."""
+        failed = set(self.sub_operations.failed_uids)
+        for instance in instances:
+            if instance.sop_instance_uid not in failed:
+                self._count(instance, None, failure.comment)
+
+    def _comment(self) -> str:
+        """Return the reason of the most frequent failure."""
+        return self._reasons.most_common(1)[0][0] if self._reasons else ""
+
+    def _log_reasons(self) -> None:
+        for reason, instances in self._reasons.most_common():
+            _LOG.warning(
+                "Sub-operations were not completed.",
+                operation=self._service,
+                reason=reason,
+                instances=instances,
+            )
+
+    async def _send_pending_when_due(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if self.sub_operations.remaining and now - self._last_pending >= self._pending_interval:
+            await self._send_pending()
+
+    async def _send_pending(self) -> None:
+        self._last_pending = asyncio.get_running_loop().time()
+        await self._message.respond(Status.PENDING, sub_operations=self.sub_operations.counts)
