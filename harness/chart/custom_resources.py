@@ -18,6 +18,7 @@ _INNER = (
     "proxy.natsTokenSecret",
     "proxy.peerCaSecret",
     "proxy.peers",
+    "proxy.retrieve",
     "proxy.proxyId",
     "proxy.tlsClientCaSecret",
     "proxy.tlsSecret",

@@ -125,6 +125,9 @@ def test_settings_of_the_proxy_reach_it_by_its_file(
     assert settings.storage_commitment_grace == 600
     assert settings.storage_commitment_retry_for == 86400
     assert settings.storage_commitment_verify == "digest"
+    assert (settings.retrieve_enabled, settings.retrieve_maximum_operations) == (True, 2)
+    assert (settings.retrieve_pending_interval, settings.retrieve_maximum_instances) == (5, 10_000)
+    assert settings.retrieve_assume_get_roles
 
 
 def test_spools_lie_where_a_volume_is_mounted(
@@ -178,7 +181,16 @@ def _written(component: str) -> set[str]:
         for each in rendering.of_kind("ConfigMap")
         if each["metadata"]["name"] == f"radiology-{component}"
     ]
-    return {_variable(component, key) for file in files for key in file}
+    return {_variable(component, key) for file in files for key in _keys_in(file)}
+
+
+def _keys_in(file: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the keys of a file, and of a section those within it, with its name before them."""
+    for key, value in file.items():
+        if isinstance(value, dict):
+            yield from (f"{key}{each[0].upper()}{each[1:]}" for each in value)
+        else:
+            yield key
 
 
 def test_helm_test_is_a_proxy_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,6 +48,7 @@ SPECIAL = {
     "prometheusRule.disabled": ["DimseStoreSlow"],
     "bucketFolder.volume": {"emptyDir": {}},
     "proxy.peers": [{"aeTitle": "OTHER", "may": ["get"]}],
+    "proxy.retrieve": {"enabled": True},
     "proxy.spoolVolume": {"emptyDir": {"sizeLimit": "77Gi"}},
     "dicomweb.spoolVolume": {"emptyDir": {"sizeLimit": "77Gi"}},
 }

@@ -63,7 +63,7 @@ proxy_association_requests = Counter(
 )
 proxy_operations = Counter(
     "dimse_proxy_operations_total",
-    "DIMSE requests answered, by service (echo, store, find, commit, other) and final status "
+    "DIMSE requests answered, by service (echo, store, find, get, commit, other) and final status "
     "(hexadecimal)",
     ["service", "status", "space"],
 )

@@ -53,7 +53,7 @@ class DataSetReader:
                 read = next_read or self._read_task(name, position, end)
                 piece = await read
                 if not piece:
-                    raise _damaged("is shorter than the catalogue says")
+                    raise _damaged("The object is shorter than the catalogue says")
                 position += len(piece)
                 next_read = self._read_task(name, position, end) if position < end else None
                 yield piece
@@ -70,7 +70,7 @@ class DataSetReader:
         try:
             return await self._bucket.get_range(name, offset, length)
         except KeyError:
-            raise _damaged("is not in the bucket any more") from None
+            raise _damaged("The object is not in the bucket any more") from None
 
 
 def checked_key(key: str, sha256: str) -> InstanceKey:
@@ -97,8 +97,8 @@ def _data_set_offset(head: bytes) -> int:
     try:
         return part10.data_set_offset(head)
     except DimseFailure:
-        raise _damaged("is not a DICOM file") from None
+        raise _damaged("The object is not a DICOM file") from None
 
 
-def _damaged(what: str) -> DimseFailure:
-    return DimseFailure(Status.PROCESSING_FAILURE, f"The object {what}")
+def _damaged(sentence: str) -> DimseFailure:
+    return DimseFailure(Status.PROCESSING_FAILURE, sentence)

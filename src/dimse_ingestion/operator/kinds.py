@@ -97,6 +97,7 @@ DIMSE_PROXY = Kind(
         "tlsSecret": ("proxy", "tlsSecret"),
         "tlsClientCaSecret": ("proxy", "tlsClientCaSecret"),
         "peers": ("proxy", "peers"),
+        "retrieve": ("proxy", "retrieve"),
         "peerCaSecret": ("proxy", "peerCaSecret"),
     },
 )

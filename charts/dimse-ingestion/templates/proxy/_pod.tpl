@@ -23,6 +23,9 @@
 {{- if include "dimse-ingestion.proxy.keepsState" . }}
 {{- $_ := set $file "storageCommitmentDirectory" "/var/lib/dimse/commitment" }}
 {{- end }}
+{{- with .Values.proxy.retrieve }}
+{{- $_ := set $file "retrieve" . }}
+{{- end }}
 {{- merge (dict) .Values.proxy.settings $file | toYaml }}
 {{- end }}
 
