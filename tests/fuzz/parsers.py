@@ -5,6 +5,7 @@ that takes seconds or gigabytes. Where bytes are read in pieces, a target reads 
 in two, and both results must be equal.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
@@ -17,7 +18,9 @@ from dimse_ingestion.dicom.native_model import from_xml
 from dimse_ingestion.dicom.scanner import Scanner
 from dimse_ingestion.dicomweb.http import header_values, multipart_reader
 from dimse_ingestion.events import cloudevents
-from dimse_ingestion.failures import Failure
+from dimse_ingestion.failures import Failure, LimitExceeded
+from dimse_ingestion.proxy.commitment import action_information as action
+from dimse_ingestion.proxy.commitment import record_file
 from dimse_ingestion.queries import wire
 from dimse_ingestion.transport.nats import headers
 from dimse_ingestion.transport.protocol import codec
@@ -99,6 +102,20 @@ def _scan(syntax: str, pieces: Iterable[bytes]) -> tuple[list[Element], str]:
         return scanner.finish(), ""
     except DimseFailure as failure:
         return [], f"{failure.status:04X}"
+
+
+def action_information(data: bytes) -> None:
+    """The Action Information of a storage commitment request, in one of its transfer syntaxes."""
+    if data:
+        syntax = _SYNTAXES[data[0] % 2]
+        with suppress(DimseFailure, LimitExceeded):
+            asyncio.run(action.parse(data[1:], syntax))
+
+
+def commitment_journal(data: bytes) -> None:
+    """A file of the storage commitment journal."""
+    with suppress(record_file.Damaged):
+        record_file.decode(data, "a")
 
 
 def part10_header(data: bytes) -> None:
@@ -206,5 +223,6 @@ TARGETS: Mapping[str, Target] = {
     for each in (
         *(pdus, association, command, data_set, deflated_data_set, part10_header, text),
         *(transport, multipart, media_type, dicom_json, native_model, event, query, answer),
+        *(action_information, commitment_journal),
     )
 }

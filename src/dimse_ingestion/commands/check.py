@@ -31,6 +31,7 @@ from dimse_ingestion.settings import (
     ProxySettings,
     StorageSpaceSettings,
 )
+from dimse_ingestion.spooling.directory import check_writable
 from dimse_ingestion.transport.client.client import CarrierClient
 from dimse_ingestion.transport.nats.client import NatsClient
 from dimse_ingestion.transport.nats.from_settings import nats_options
@@ -75,6 +76,25 @@ async def _check_proxy(report: Report, config: Path | None) -> None:
             if nats is not None:
                 await _check_whole_path(report, space, nats)
     await _check_peers(report, settings)
+    if settings.storage_commitment_enabled:
+        await _check_commitment(report, settings)
+
+
+async def _check_commitment(report: Report, settings: ProxySettings) -> None:
+    """Check that requests for storage commitment can be accepted."""
+    folder = settings.storage_commitment_directory
+    subject = f"journal of storage commitment in {folder}"
+    try:
+        await asyncio.to_thread(check_writable, folder)
+    except OSError as error:
+        report.fail(subject, f"{error.strerror}: give a folder that this user may write to.")
+    else:
+        report.ok(f"{subject}: can be written")
+    titles = [peer.ae_title for peer in settings.peers if "commit" in peer.may]
+    if titles:
+        report.ok(f"storage commitment for {', '.join(titles)}")
+    else:
+        report.fail("storage commitment", "no peer has the right commit: give may: [commit].")
 
 
 async def _check_peers(report: Report, settings: ProxySettings) -> None:

@@ -88,6 +88,7 @@ def _settings(config: Path | None, folder: Path) -> ProxySettings:
         http_host=_LOOPBACK,
         http_port=0,
         spool_directory=folder / "spool",
+        storage_commitment_enabled=False,
         calling_ae_titles=(),
         source_networks=(),
         image_sop_classes=(),

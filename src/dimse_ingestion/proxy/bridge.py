@@ -96,7 +96,7 @@ class Bridge:
 
     def open_data_set(
         self,
-        association: AssociationHandle,  # noqa: ARG002 - the interface's
+        association: AssociationHandle,
         context: PresentationContext,  # noqa: ARG002 - the interface's
         command: Command,
     ) -> DataSetSink:
@@ -104,7 +104,7 @@ class Bridge:
         if command.command_field == CommandField.C_STORE_RQ:
             return self._spool.open(new_operation_id())
         if command.command_field == CommandField.N_ACTION_RQ and self._commitment:
-            return self._commitment.open_data_set()
+            return self._commitment.open_data_set(association)
         return IdentifierBuffer(self._settings.maximum_identifier_length)
 
     async def perform(self, message: Message) -> None:

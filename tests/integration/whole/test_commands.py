@@ -174,6 +174,22 @@ def test_check_echoes_each_peer(tmp_path: Path) -> None:
     assert "peer VIEWER: no address, so it is not connected to" in checked.stdout
 
 
+def test_check_tells_whether_storage_commitment_can_be_accepted(tmp_path: Path) -> None:
+    peers = [{"aeTitle": "CT1", "host": "127.0.0.1", "port": 1, "may": ["commit"]}]
+    enabled = {
+        "DIMSE_STORAGE_COMMITMENT_ENABLED": "true",
+        "DIMSE_STORAGE_COMMITMENT_DIRECTORY": str(tmp_path / "journal"),
+    }
+    checked = ended("check", "proxy", DIMSE_PEERS=json.dumps(peers), **enabled)
+    assert f"journal of storage commitment in {tmp_path}/journal: can be written" in checked.stdout
+    assert "storage commitment for CT1" in checked.stdout
+    (tmp_path / "file").touch()
+    enabled["DIMSE_STORAGE_COMMITMENT_DIRECTORY"] = str(tmp_path / "file" / "journal")
+    checked = ended("check", "proxy", **enabled)
+    assert "wrong   journal of storage commitment" in checked.stdout
+    assert "no peer has the right commit: give may: [commit]." in checked.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [

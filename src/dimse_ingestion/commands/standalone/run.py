@@ -218,4 +218,5 @@ def _proxy(options: Standalone, data: Path, nats: EmbeddedNats) -> ProxySettings
         http_host=_LOOPBACK,
         http_port=0,
         spool_directory=data / "spool",
+        storage_commitment_directory=data / "commitment",
     )

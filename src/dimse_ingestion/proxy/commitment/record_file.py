@@ -77,10 +77,15 @@ def append(path: Path, record: Record, length: int) -> int:
 
 def read(path: Path) -> Content:
     """Return what the file has. Raises Damaged and OSError."""
+    return decode(path.read_bytes(), path.name)
+
+
+def decode(data: bytes, name: str) -> Content:
+    """Return what the bytes of the file `name` have. Raises Damaged."""
     accepted: Accepted | None = None
     decided: Decided | None = None
     length = 0
-    for record, line_length in _records(path.read_bytes()):
+    for record, line_length in _records(data):
         if accepted is None and isinstance(record, Accepted):
             accepted = record
         elif accepted is not None and isinstance(record, Decided):
@@ -89,7 +94,7 @@ def read(path: Path) -> Content:
             break
         length += line_length
     if accepted is None:
-        raise Damaged(path.name)
+        raise Damaged(name)
     return Content(accepted, decided, length)
 
 
@@ -109,7 +114,7 @@ def _records(content: bytes) -> Iterator[tuple[Record, int]]:
             return
         try:
             yield _DECODER.decode(text), len(line)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, ValueError, RecursionError):  # what is no UTF-8, or nested
             return
 
 

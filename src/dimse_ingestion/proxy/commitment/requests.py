@@ -3,13 +3,14 @@
 0000 says that the request is durable in the journal; every other status that nothing was recorded.
 """
 
+import asyncio
 from collections.abc import Callable
 
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.dicom.uids import STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE
 from dimse_ingestion.observability.logging import logger
-from dimse_ingestion.proxy.commitment.action_information import ActionInformation, parse
+from dimse_ingestion.proxy.commitment.action_information import LONGEST, ActionInformation, parse
 from dimse_ingestion.proxy.commitment.journal import Entry, Journal
 from dimse_ingestion.proxy.commitment.transactions import Accepted, digest
 from dimse_ingestion.proxy.identifier import IdentifierBuffer
@@ -19,6 +20,7 @@ from dimse_ingestion.upper_layer.services import Message
 _LOG = logger(__name__)
 _REQUEST_STORAGE_COMMITMENT = 1
 """Action Type ID (PS3.4 table J.3-1)."""
+_LONGEST_OF_OTHERS = 64 * 1024  # bytes; their requests are refused
 
 
 class CommitmentRequests:
@@ -30,12 +32,19 @@ class CommitmentRequests:
         self._journal = journal
         self._peer = peer
         self._clock = clock
+        self._parsing = asyncio.Lock()  # a long request takes some 20 MiB while it is parsed
+
+    def longest(self, calling_ae_title: str) -> int:
+        """Return the bytes of Action Information that are held for an AE."""
+        peer = self._peer(calling_ae_title)
+        return LONGEST if peer is not None and "commit" in peer.may else _LONGEST_OF_OTHERS
 
     async def accept(self, message: Message) -> Entry:
         """Record a request durably, and return its transaction. Raises Failure."""
         _check_command(message)
         self._check_caller(message.association.request.calling_ae_title)
-        information = await parse(_content(message), message.context.transfer_syntax_uid)
+        async with self._parsing:
+            information = await parse(_content(message), message.context.transfer_syntax_uid)
         return await self._record(message, information)
 
     async def _record(self, message: Message, information: ActionInformation) -> Entry:

@@ -11,8 +11,6 @@ from functools import partial
 
 from dimse_ingestion.dicom.contexts import is_storage
 from dimse_ingestion.failures import Unavailable
-from dimse_ingestion.observability.logging import logger
-from dimse_ingestion.proxy.commitment.action_information import LONGEST
 from dimse_ingestion.proxy.commitment.check import (
     Checker,
     CheckPolicy,
@@ -28,8 +26,6 @@ from dimse_ingestion.settings import ProxySettings
 from dimse_ingestion.settings.errors import directory_mistake
 from dimse_ingestion.transport.contract import TransportClient
 from dimse_ingestion.upper_layer.services import AssociationHandle, DataSetSink, Message
-
-_LOG = logger(__name__)
 
 
 class NoReports:
@@ -51,9 +47,9 @@ class StorageCommitment:
         self._requests = requests
         self._worker = worker
 
-    def open_data_set(self) -> DataSetSink:
+    def open_data_set(self, association: AssociationHandle) -> DataSetSink:
         """Return the sink for the Action Information of an N-ACTION."""
-        return IdentifierBuffer(LONGEST)
+        return IdentifierBuffer(self._requests.longest(association.request.calling_ae_title))
 
     async def accept(self, message: Message) -> Entry:
         """Record a request durably, and return its transaction. Raises Failure."""
