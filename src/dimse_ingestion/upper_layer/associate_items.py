@@ -24,6 +24,7 @@ ITEM_HEADER = struct.Struct(">BxH")
 _U16 = struct.Struct(">H")
 _U32 = struct.Struct(">I")
 _PAIR = struct.Struct(">HH")
+_LONGEST_NAME = 64  # characters of an implementation's UID or name, which lines of the log repeat
 _PADDING = " \t\r\n"
 _MOST_ITEMS = 32 * 1024
 """Maximum items of a PDU, nested ones included; 256 contexts of 60 syntaxes have half."""
@@ -104,9 +105,9 @@ def _add_known(user: UserInformation, item_type: int, content: bytes) -> None:
         case Item.MAXIMUM_LENGTH:
             (user.maximum_pdu_length,) = _U32.unpack_from(content)
         case Item.IMPLEMENTATION_CLASS_UID:
-            user.implementation_class_uid = text(content)
+            user.implementation_class_uid = text(content)[:_LONGEST_NAME]
         case Item.IMPLEMENTATION_VERSION_NAME:
-            user.implementation_version_name = text(content)
+            user.implementation_version_name = text(content)[:_LONGEST_NAME]
         case Item.ASYNCHRONOUS_OPERATIONS:
             user.asynchronous_operations = _PAIR.unpack_from(content)
         case Item.ROLE_SELECTION:

@@ -143,6 +143,13 @@ def test_user_information_that_is_cut_short_counts_as_absent(broken: bytes) -> N
     assert decode(GOOD[:FIXED] + item(0x50, broken)).user == UserInformation()
 
 
+def test_the_name_of_an_implementation_is_cut() -> None:
+    names = item(0x52, b"1." * 10_000) + item(0x55, b"SCANNER " * 5000)
+    user = decode(GOOD[:FIXED] + item(0x50, names)).user
+    assert user.implementation_class_uid == "1." * 32
+    assert user.implementation_version_name == "SCANNER " * 8
+
+
 def test_a_peer_without_a_maximum_length_gets_the_usual_one() -> None:
     assert decode(GOOD[:FIXED]).user.maximum_pdu_length == 16 * 1024
 
