@@ -82,17 +82,17 @@ class Header(NamedTuple):
 
     def element(self, value: str = "") -> Element:
         """Return the element with a text value."""
-        group, number = _digits(self.tag)
+        group, number = digits(self.tag)
         return Element(group, number, self.vr, value)
 
     def sequence(self, items: list[list[Element]]) -> Element:
         """Return the element with items."""
-        group, number = _digits(self.tag)
+        group, number = digits(self.tag)
         return Element(group, number, "SQ", items=items)
 
     def binary(self, base64: str) -> Element:
         """Return the element with a short binary value."""
-        group, number = _digits(self.tag)
+        group, number = digits(self.tag)
         return Element(group, number, self.vr, inline_binary=base64)
 
     def reference(self, begin: int, end: int) -> Element:
@@ -101,12 +101,13 @@ class Header(NamedTuple):
 
     def referring(self, bulk: BulkReference) -> Element:
         """Return the element with a reference to its value."""
-        group, number = _digits(self.tag)
+        group, number = digits(self.tag)
         return Element(group, number, self.vr, bulk=bulk)
 
 
 @lru_cache(maxsize=8192)
-def _digits(tag: int) -> tuple[str, str]:
+def digits(tag: int) -> tuple[str, str]:
+    """Return group and element number of a tag as four hexadecimal digits each."""
     return f"{tag >> 16:04X}", f"{tag & 0xFFFF:04X}"
 
 

@@ -22,12 +22,13 @@ from dimse_ingestion.dicom.limits import (
     Scope,
     SequenceBudget,
 )
+from dimse_ingestion.dicom.short_elements import LONGEST_VALUE, read_short_elements
 
 _DATA_SET_TRAILING_PADDING = 0xFFFCFFFC
 _FILE_META = 0x0002
 _NOT_OF_DATA_SETS = frozenset({0x0000, 0x0002, 0x0004, 0x0006})
 """Groups of command sets, file meta information and directories, ignored in data sets."""
-_SHORT = 255
+_SHORT = LONGEST_VALUE
 _SIMPLE = representations.SHORT_LENGTH
 _BYTES_OF_A_PART = (256, 16)  # of text, of numbers: they take as long as one more element
 
@@ -55,7 +56,7 @@ class Parser:
     def data_set(self, syntax: Syntax) -> ParserSteps:
         """Parse a whole data set; raises EndOfData if it is truncated."""
         place = Scope(syntax, charsets.codecs(""), SequenceBudget(self.budget))
-        while not (yield from self._is_over()):
+        while not (yield from self._is_over(place)):
             header = self._headers.next_available(place) or (yield from self._headers.next(place))
             if header.tag == element_headers.ITEM_END and not header.length:
                 continue  # some senders end the data set like an item
@@ -68,6 +69,16 @@ class Parser:
                     place.apply(header.tag, found)
                 self._keep(header, found)
 
+    def _read_short_elements(self, place: Scope) -> None:
+        """Store the next elements, as far as they need no decision."""
+        if not self._is_file_meta:
+            work_left = self._headers.work_left
+            read = read_short_elements(
+                self._source, place, self._tags, self.budget, max(0, work_left)
+            )
+            self._headers.work_left = work_left - len(read)
+            self.elements += read
+
     def _keep(self, header: Header, found: Element) -> None:
         """Store an element; text that exceeds the budget becomes a reference."""
         text = stored_text(found)
@@ -78,9 +89,10 @@ class Parser:
                 raise cannot_understand("The data set has more elements than can be taken.")
         self.elements.append(found)
 
-    def _is_over(self) -> Generator[None, None, bool]:
-        """Return whether only a few zeros follow, with which some senders pad."""
+    def _is_over(self, place: Scope) -> Generator[None, None, bool]:
+        """Read short elements; return whether then only a few zeros follow, as padding."""
         source = self._source
+        self._read_short_elements(place)
         if source.available >= element_headers.SHORTEST:
             return False
         rest = yield from source.peek_up_to(element_headers.SHORTEST)

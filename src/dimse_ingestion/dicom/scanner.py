@@ -19,6 +19,7 @@ from dimse_ingestion.dicom.limits import ParserLimits
 from dimse_ingestion.dicom.parser import Parser
 
 _PIECES_OF_A_SLICE = 8  # inflated
+_BEGINNING = 16 * 1024  # bytes of a chunk: most data sets have their header in so many
 
 
 class Scanner:
@@ -52,7 +53,10 @@ class Scanner:
     def feed_in_slices(self, chunk: bytes | memoryview) -> Iterator[None]:
         """Scan the next bytes in slices of work; the caller can do other work in between."""
         if self._inflating is None:
-            yield from self._resume(chunk)
+            # what a value to skip has in a long chunk is not buffered when its header came before
+            yield from self._resume(chunk[:_BEGINNING])
+            if len(chunk) > _BEGINNING:
+                yield from self._resume(memoryview(chunk)[_BEGINNING:])
             return
         try:
             for number, piece in enumerate(self._inflating.pieces(chunk), start=1):
