@@ -61,6 +61,9 @@ class Folder:
         part.rename(self._folder / digest.hexdigest())
         return StoreResult(status=0, key=digest.hexdigest(), size=size, sha256=open_.sha256)
 
+    async def store_inline(self, open_: StoreOpen, chunks: AsyncIterator[bytes]) -> StoreResult:
+        return await self.already_stored(open_) or await self.store(open_, chunks)
+
     async def find(self, open_: FindOpen, sink: MatchSink) -> FindResult:
         return FindResult(status=0)
 

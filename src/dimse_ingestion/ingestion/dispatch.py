@@ -4,7 +4,7 @@ It only translates: `operations` does the work, and `transport` delivers the mes
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from importlib.metadata import version
 
@@ -54,6 +54,7 @@ _CANCEL_SEEN_WITHIN = 0.2  # seconds, while no match comes
 _LONGEST_TEXT = 64  # characters of an AE title, an address or a time
 _LONGEST_KEY = 256  # characters in a log line: a key comes from the network
 _Cancellable = MatchSink | InstanceSink | ByteSink
+_Store = Callable[[str, Instance, AsyncIterator[bytes]], Awaitable[Stored]]
 
 
 class Dispatch:
@@ -100,11 +101,20 @@ class Dispatch:
 
     async def store(self, open_: StoreOpen, chunks: AsyncIterator[bytes]) -> StoreResult:
         """Store the instance of `chunks`, which is not stored already, and return the result."""
+        return await self._store(open_, chunks, self._storer.store_new)
+
+    async def store_inline(self, open_: StoreOpen, chunks: AsyncIterator[bytes]) -> StoreResult:
+        """Store the instance of `chunks` unless it is stored already, and return the result."""
+        return await self._store(open_, chunks, self._storer.store_small)
+
+    async def _store(
+        self, open_: StoreOpen, chunks: AsyncIterator[bytes], store: _Store
+    ) -> StoreResult:
         with (
             _record_failures("store", store_status, sop_instance_uid=open_.sop_instance_uid),
             metrics.ingestion_store_seconds.time(),
         ):
-            stored = await self._storer.store_new(open_.operation_id, _instance(open_), chunks)
+            stored = await store(open_.operation_id, _instance(open_), chunks)
         return _record_stored(open_, stored)
 
     async def find(self, open_: FindOpen, sink: MatchSink) -> FindResult:

@@ -5,7 +5,7 @@ is complete and is the announced instance. Storing twice is harmless: the key is
 content, and the event's id of operation and key. Nothing here depends on DIMSE or HTTP.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
 from dimse_ingestion.dicom import part10
@@ -21,7 +21,6 @@ from dimse_ingestion.operations.event_builder import (
     StorageSpace,
     check_elements,
     check_uids,
-    event_id,
     stored_event,
 )
 from dimse_ingestion.operations.event_cache import AcceptedEvents
@@ -63,10 +62,16 @@ class Storer:
 
         Raises Failure as the bucket and the sink do, DimseFailure A900 for invalid UIDs.
         """
-        key = _object_key(instance)
-        existing = await self._bucket.head(key)
+        existing = await self._bucket.head(_object_key(instance))
         if existing is None:
             return None
+        return await self._existing(operation_id, instance, existing)
+
+    async def _existing(
+        self, operation_id: str, instance: Instance, existing: StoredObject
+    ) -> Stored | None:
+        """Return the instance of an existing object, or None if the object is damaged."""
+        key = existing.key
         if accepted_events := self._accepted_events.event_id(key, instance.sop_class_uid):
             return Stored(key, accepted_events, duplicate=True)
         with self._pacing.share() as share:
@@ -92,6 +97,24 @@ class Storer:
             return stored
         return await self.store_new(operation_id, instance, chunks)
 
+    async def store_small(
+        self, operation_id: str, instance: Instance, chunks: AsyncIterator[bytes]
+    ) -> Stored:
+        """Store the data set of `chunks` like `store`, but read it, into memory, in any case.
+
+        So whether the object exists is found by the put itself.
+        """
+        content = [chunk async for chunk in chunks]
+        key, header = _object_key(instance), _header(instance)
+        with self._pacing.share() as share:
+            upload = _Upload(instance, header, _each(content), share)
+            existing = await self._bucket.put_new(key, upload.object(), upload.size)
+            if existing is None:
+                return await self._stored(operation_id, key, upload)
+        if stored := await self._existing(operation_id, instance, existing):
+            return stored
+        return await self.store_new(operation_id, instance, _each(content))
+
     async def store_new(
         self, operation_id: str, instance: Instance, chunks: AsyncIterator[bytes]
     ) -> Stored:
@@ -101,15 +124,16 @@ class Storer:
         same content is put under the same key, and the catalogue knows the object by its name.
         """
         key = _object_key(instance)
-        header = part10.header(
-            instance.sop_class_uid, instance.sop_instance_uid, instance.transfer_syntax_uid
-        )
         with self._pacing.share() as share:
-            upload = _Upload(instance, header, chunks, share)
-            await self._bucket.put(key, upload.object(), len(header) + instance.size)
-            accepted = await self._send_event(
-                operation_id, instance, key, len(header), upload.elements
-            )
+            upload = _Upload(instance, _header(instance), chunks, share)
+            await self._bucket.put(key, upload.object(), upload.size)
+            return await self._stored(operation_id, key, upload)
+
+    async def _stored(self, operation_id: str, key: str, upload: "_Upload") -> Stored:
+        """Send the event of an object that is stored now."""
+        accepted = await self._send_event(
+            operation_id, upload.instance, key, len(upload.header), upload.elements
+        )
         return Stored(key, accepted, duplicate=False)
 
     async def _read_existing(
@@ -143,9 +167,8 @@ class Storer:
         location = Location(self._bucket.name, key, header_size)
         event = stored_event(operation_id, self._space, instance, location, elements)
         await self._sink.accept(event)
-        accepted = event_id(operation_id, key)
-        self._accepted_events.add(key, instance.sop_class_uid, accepted)
-        return accepted
+        self._accepted_events.add(key, instance.sop_class_uid, event.id)
+        return event.id
 
 
 class _Upload:
@@ -154,11 +177,16 @@ class _Upload:
     def __init__(
         self, instance: Instance, header: bytes, chunks: AsyncIterator[bytes], share: ScanShare
     ) -> None:
+        self.instance = instance
+        self.header = header
         self.elements: list[Element] = []
         self._share = share
-        self._instance = instance
-        self._header = header
         self._chunks = chunks
+
+    @property
+    def size(self) -> int:
+        """The object's bytes."""
+        return len(self.header) + self.instance.size
 
     async def object(self) -> AsyncIterator[bytes]:
         """Yield header and data set.
@@ -166,23 +194,23 @@ class _Upload:
         The last chunk is held back until all checks have passed, so that the upload of a bad data
         set never completes. The size is checked here alone: buckets rely on it.
         """
-        scanner = Scanner(self._instance.transfer_syntax_uid)
-        waiting = self._header
+        scanner = Scanner(self.instance.transfer_syntax_uid)
+        waiting = self.header
         received = 0
         async for chunk in self._chunks:
             await self._share.feed(scanner, chunk)
             received += len(chunk)
-            if received > self._instance.size:
+            if received > self.instance.size:
                 break
             yield waiting
             waiting = chunk
-        if received != self._instance.size:
+        if received != self.instance.size:
             raise DimseFailure(
                 Status.PROCESSING_FAILURE,
                 "The data set has another size than announced: send it again.",
             )
         self.elements = scanner.finish()
-        check_elements(self._instance, self.elements)
+        check_elements(self.instance, self.elements)
         yield waiting
 
 
@@ -194,3 +222,14 @@ def _object_key(instance: Instance) -> str:
         )
     except ValueError as wrong:
         raise DimseFailure(Status.DOES_NOT_MATCH_SOP_CLASS, str(wrong)) from wrong
+
+
+def _header(instance: Instance) -> bytes:
+    return part10.header(
+        instance.sop_class_uid, instance.sop_instance_uid, instance.transfer_syntax_uid
+    )
+
+
+async def _each(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk

@@ -44,6 +44,15 @@ class Bucket(Protocol):
         are durable; an exception from `chunks` aborts the upload and is raised again unchanged.
         """
 
+    async def put_new(
+        self, key: str, chunks: AsyncIterator[bytes], size: int
+    ) -> StoredObject | None:
+        """Store `chunks` as `put` does unless an object exists, which is then returned.
+
+        For a few chunks, which may be read although the object exists. Of two calls at the same
+        time both may store.
+        """
+
     async def get_range(self, key: str, offset: int, length: int) -> bytes:
         """Return at most `length` bytes from `offset`; raises KeyError for a missing object."""
 

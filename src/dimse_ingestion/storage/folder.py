@@ -9,7 +9,6 @@ taken for an empty bucket.
 import asyncio
 import os
 import secrets
-import stat
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,12 +16,15 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from dimse_ingestion.storage.contract import StoredObject
 from dimse_ingestion.storage.folder_failures import folder_failure
 from dimse_ingestion.storage.folder_reads import FileReads
 from dimse_ingestion.storage.folder_sync import FolderSyncs
-from dimse_ingestion.storage.folder_upload import UPLOADS, Upload
+from dimse_ingestion.storage.folder_upload import UPLOADS, Upload, status_of_file
+
+T = TypeVar("T")
 
 _UPLOADS_AT_ONCE = 32
 _PIECE = 1 << 20
@@ -45,7 +47,8 @@ class FolderBucket:
         """Return the object's size and time, or None."""
         path = self._path(key)
         with folder_failure(self._root):
-            return await asyncio.to_thread(_stat_object, path, key)
+            status = await asyncio.to_thread(status_of_file, path)
+        return None if status is None else _stored_object(key, status)
 
     async def put(
         self,
@@ -57,17 +60,51 @@ class FolderBucket:
 
         Each batch is one call in a thread, so that a small object is one in all.
         """
-        upload = Upload(str(self._root), str(self._path(key)), self._folders)
+        await self._upload(key, chunks, Upload.publish)
+
+    async def put_new(
+        self,
+        key: str,
+        chunks: AsyncIterator[bytes],
+        size: int,  # noqa: ARG002 - the contract's
+    ) -> StoredObject | None:
+        """Store an object unless it exists; the thread that writes looks whether it does."""
+        existing = await self._upload(key, chunks, Upload.publish_new)
+        return None if existing is None else _stored_object(key, existing)
+
+    async def _upload(
+        self,
+        key: str,
+        chunks: AsyncIterator[bytes],
+        publish: Callable[[Upload, list[bytes]], T],
+    ) -> T:
+        """Write the chunks and return the result of `publish` with the last of them."""
+        upload = Upload(self.name, self._path(key), self._folders)
         try:
-            async for batch, is_last in _batches(chunks):
-                step = upload.publish if is_last else upload.write
-                with folder_failure(self._root):
-                    await self._run_to_end(partial(step, batch))
+            batch = await self._write_all_but_the_last(upload, chunks)
+            with folder_failure(self._root):
+                result = await self._run_to_end(partial(publish, upload, batch))
         except BaseException:
             await self._run_to_end(upload.abandon)
             raise
         if not self._swept:
             await self._sweep_once()
+        return result
+
+    async def _write_all_but_the_last(
+        self, upload: Upload, chunks: AsyncIterator[bytes]
+    ) -> list[bytes]:
+        """Write chunks in batches of 1 MiB; return those that are left."""
+        batch: list[bytes] = []
+        length = 0
+        async for chunk in chunks:
+            batch.append(chunk)
+            length += len(chunk)
+            if length >= _PIECE:
+                with folder_failure(self._root):
+                    await self._run_to_end(partial(upload.write, batch))
+                batch, length = [], 0
+        return batch
 
     async def get_range(self, key: str, offset: int, length: int) -> bytes:
         """Return at most `length` bytes from `offset`; raises KeyError."""
@@ -97,24 +134,24 @@ class FolderBucket:
         """Delete an object; do nothing if there is none."""
         path = self._path(key)
         with folder_failure(self._root):
-            await asyncio.to_thread(path.unlink, missing_ok=True)
+            await asyncio.to_thread(Path(path).unlink, missing_ok=True)
 
     async def check(self, *, write: bool = False) -> None:
         """Raise Failure when the folder is missing, not accessible, or full."""
         with folder_failure(self._root):
             await asyncio.to_thread(_check_folder, self._root, write=write)
 
-    def _path(self, key: str) -> Path:
+    def _path(self, key: str) -> str:
         if not key or any(part in ("", ".", "..") for part in key.split("/")):
             raise ValueError("A key must have parts, none of them empty or dots only.")
-        return self._root / key
+        return f"{self.name}/{key}"
 
     async def _sweep_once(self) -> None:
         self._swept = True
         with suppress(OSError):
             await asyncio.to_thread(_sweep, self._root / UPLOADS)
 
-    async def _run_to_end(self, step: Callable[[], None]) -> None:
+    async def _run_to_end(self, step: Callable[[], T]) -> T:
         """Run a step in a thread and wait for its end, even when cancelled: it uses an open file.
 
         The threads are the bucket's own, because many uploads wait for the disk at the same time,
@@ -122,33 +159,14 @@ class FolderBucket:
         """
         running = asyncio.get_running_loop().run_in_executor(self._threads, step)
         try:
-            await asyncio.shield(running)
+            return await asyncio.shield(running)
         except asyncio.CancelledError:
             await asyncio.wait({running})
             raise
 
 
-async def _batches(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[list[bytes], bool]]:
-    """Yield lists of chunks of about 1 MiB in all, and whether it is the last one."""
-    batch: list[bytes] = []
-    length = 0
-    async for chunk in chunks:
-        batch.append(chunk)
-        length += len(chunk)
-        if length >= _PIECE:
-            yield batch, False
-            batch, length = [], 0
-    yield batch, True
-
-
-def _stat_object(path: Path, key: str) -> StoredObject | None:
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            return None
-        return StoredObject(key, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+def _stored_object(key: str, status: os.stat_result) -> StoredObject:
+    return StoredObject(key, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
 
 
 def _list_files(root: Path, prefix: str) -> Iterator[StoredObject]:
@@ -162,8 +180,8 @@ def _list_files(root: Path, prefix: str) -> Iterator[StoredObject]:
         for file in sorted(files):
             path = Path(folder, file)
             key = path.relative_to(root).as_posix()
-            if key.startswith(prefix) and (stored := _stat_object(path, key)) is not None:
-                yield stored
+            if key.startswith(prefix) and (status := status_of_file(str(path))) is not None:
+                yield _stored_object(key, status)
 
 
 def _raise_unless_missing(error: OSError) -> None:

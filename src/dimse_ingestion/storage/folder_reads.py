@@ -18,7 +18,7 @@ _MOST_BYTES = 2**20  # in one call
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    path: Path
+    path: str | Path
     offset: int
     length: int
     result: "asyncio.Future[bytes]"
@@ -31,7 +31,7 @@ class FileReads:
         self._threads = ThreadPoolExecutor(_THREADS, "folder read")
         self._requested: list[_Read] = []
 
-    async def read(self, path: Path, offset: int, length: int) -> bytes:
+    async def read(self, path: str | Path, offset: int, length: int) -> bytes:
         """Return at most `length` bytes from `offset`; raises OSError."""
         loop = asyncio.get_running_loop()
         requested = _Read(path, offset, length, loop.create_future())

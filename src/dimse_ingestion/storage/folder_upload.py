@@ -6,6 +6,7 @@ All methods block; `folder` calls them in a thread. Which folders need a sync is
 
 import os
 import secrets
+import stat
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,6 +16,15 @@ from dimse_ingestion.storage.folder_sync import FolderSyncs
 
 UPLOADS = ".uploads"
 _MOST_PIECES = 1024  # of one writev (IOV_MAX of Linux and macOS)
+
+
+def status_of_file(path: str) -> os.stat_result | None:
+    """Return the status of a file, or None if there is none. Raises OSError."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - a plain string
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None
 
 
 class Upload:
@@ -42,6 +52,19 @@ class Upload:
         created = self._folders.create(folder)
         os.replace(self._part, self.path)  # noqa: PTH105 - plain strings
         self._folders.sync(folder, created)
+
+    def publish_new(self, pieces: Sequence[bytes]) -> os.stat_result | None:
+        """Publish the object unless its file exists, whose status is then returned.
+
+        An existing file may be another upload's, which has not synced its folders yet.
+        """
+        existing = status_of_file(self.path)
+        if existing is None:
+            self.publish(pieces)
+        else:
+            self.abandon()
+            self._folders.sync(os.path.dirname(self.path), set())  # noqa: PTH120 - a plain string
+        return existing
 
     def abandon(self) -> None:
         """Delete the unfinished file; harmless after `publish`."""

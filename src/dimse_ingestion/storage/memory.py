@@ -42,6 +42,14 @@ class MemoryBucket:
         self._refuse()
         self.objects[key] = bytes(data)
 
+    async def put_new(
+        self, key: str, chunks: AsyncIterator[bytes], size: int
+    ) -> StoredObject | None:
+        """Store an object unless it exists, and return the existing one."""
+        if (existing := await self.head(key)) is None:
+            await self.put(key, chunks, size)
+        return existing
+
     async def get_range(self, key: str, offset: int, length: int) -> bytes:
         """Return at most `length` bytes from `offset`; raises KeyError."""
         self._refuse()

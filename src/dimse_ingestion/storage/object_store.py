@@ -81,6 +81,14 @@ class ObjectStoreBucket:
         async with self._budget.reserved(part_size * (_PARTS_AT_ONCE + 1)):
             await upload_parts(send, chunks)
 
+    async def put_new(
+        self, key: str, chunks: AsyncIterator[bytes], size: int
+    ) -> StoredObject | None:
+        """Store an object unless it exists, and return the existing one."""
+        if (existing := await self.head(key)) is None:
+            await self.put(key, chunks, size)
+        return existing
+
     async def _put_small(self, key: str, chunks: AsyncIterator[bytes], size: int) -> None:
         data = bytearray(size)
         end = 0

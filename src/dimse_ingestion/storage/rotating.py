@@ -62,8 +62,20 @@ class RotatingBucket:
             metrics.storage_put_seconds.time(),
             tracing.exported_span("bucket put", size=size),
         ):
-            await self._put(key, chunks, size)
+            await self._with_keys_of_now(lambda each: each.put(key, chunks, size))
         metrics.storage_put_bytes.inc(size)
+
+    async def put_new(
+        self, key: str, chunks: AsyncIterator[bytes], size: int
+    ) -> "StoredObject | None":
+        """Store an object unless it exists, and return the existing one; refused as `put`."""
+        with request_count("put"), tracing.exported_span("bucket put", size=size):
+            started = time.perf_counter()
+            existing = await self._with_keys_of_now(lambda each: each.put_new(key, chunks, size))
+        if existing is None:
+            metrics.storage_put_seconds.observe(time.perf_counter() - started)
+            metrics.storage_put_bytes.inc(size)
+        return existing
 
     async def get_range(self, key: str, offset: int, length: int) -> bytes:
         """Return at most `length` bytes from `offset`; raises KeyError."""
@@ -89,10 +101,10 @@ class RotatingBucket:
         """Raise Failure when there is no configuration, or the bucket does not work."""
         await self._request("check", lambda bucket: bucket.check(write=write))
 
-    async def _put(self, key: str, chunks: AsyncIterator[bytes], size: int) -> None:
+    async def _with_keys_of_now(self, call: Callable[["Bucket"], Awaitable[T]]) -> T:
         bucket = self._current()
         try:
-            await bucket.put(key, chunks, size)
+            return await call(bucket)
         except AccessDenied as denied:
             if self._has_new_keys(bucket):
                 raise Unavailable(

@@ -158,6 +158,12 @@ class Operations(Protocol):
         A success without reading `chunks` to the end is not accepted.
         """
 
+    async def store_inline(self, open_: StoreOpen, chunks: AsyncIterator[bytes]) -> StoreResult:
+        """Store one data set that came with its open, unless it is stored already.
+
+        As `already_stored` and `store` together; a duplicate needs no reading of `chunks`.
+        """
+
     async def find(self, open_: FindOpen, sink: MatchSink) -> FindResult:
         """Answer one query; check `sink.cancelled` between matches."""
 

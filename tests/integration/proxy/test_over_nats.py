@@ -60,6 +60,9 @@ class KeptInMemory:
         self.stored.append((open_, content))
         return StoreResult(status=0, size=len(content))
 
+    async def store_inline(self, open_: StoreOpen, chunks: AsyncIterator[bytes]) -> StoreResult:
+        return await self.already_stored(open_) or await self.store(open_, chunks)
+
     async def find(self, open_: FindOpen, sink: MatchSink) -> FindResult:
         sent = 0
         while sent < self.matches and not sink.cancelled:

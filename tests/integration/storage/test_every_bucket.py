@@ -100,6 +100,12 @@ async def test_gives_back_what_was_put(bucket: Bucket, size: int) -> None:
     assert await whole(bucket, "instances/ab/1.2.dcm") == data
 
 
+async def test_a_new_object_is_put_and_an_existing_one_returned(bucket: Bucket) -> None:
+    assert await bucket.put_new("new", pieces(b"first"), 5) is None
+    assert await bucket.put_new("new", pieces(b"second!"), 7) == StoredObject("new", 5)
+    assert await whole(bucket, "new") == b"first"
+
+
 async def test_chunks_of_any_length_make_the_same_object(bucket: Bucket) -> None:
     data = pattern(7 * MIB)
 

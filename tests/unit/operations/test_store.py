@@ -131,6 +131,37 @@ async def test_a_damaged_object_is_overwritten(damage: bytes | None) -> None:
     assert not stored.duplicate
 
 
+async def test_a_small_instance_again_is_a_duplicate_without_a_second_event() -> None:
+    storage, content = space(), data_set()
+    instance = announced(content)
+    first = await storage.storer.store_small(OPERATION, instance, chunks(content))
+    again = await storage.storer.store_small("another operation", instance, chunks(content))
+    assert (first.duplicate, again.duplicate) == (False, True)
+    assert again.event_id == first.event_id
+    assert storage.events == [first.event_id]
+    assert storage.bucket.objects == {key_of(instance): object_of(instance, content)}
+
+
+async def test_a_small_instance_of_another_replica_has_its_event_sent_again() -> None:
+    storage, content = space(), data_set(pixels=PIXELS)
+    instance = announced(content)
+    await storage.storer.store_small(OPERATION, instance, chunks(content))
+    other = space(storage.bucket)
+    assert (await other.storer.store_small(OPERATION, instance, chunks(content))).duplicate
+    assert other.sink.accepted[0].data == storage.sink.accepted[0].data
+
+
+@pytest.mark.parametrize("damage", [b"", b"no DICOM", None], ids=["empty", "foreign", "cut"])
+async def test_a_damaged_object_is_overwritten_by_a_small_instance(damage: bytes | None) -> None:
+    storage, content = space(), data_set(pixels=PIXELS)
+    instance = announced(content)
+    whole = object_of(instance, content)
+    storage.bucket.objects[key_of(instance)] = whole[:-2] if damage is None else damage
+    stored = await storage.storer.store_small(OPERATION, instance, chunks(content))
+    assert storage.bucket.objects[key_of(instance)] == whole
+    assert not stored.duplicate
+
+
 async def test_an_object_of_another_size_than_announced_is_not_taken_for_the_instance() -> None:
     storage, content = space(), data_set(pixels=PIXELS)
     instance = announced(content)
@@ -208,12 +239,14 @@ async def test_the_same_instance_many_times_at_once_is_one_object() -> None:
         (announced(b""), b"", Status.DOES_NOT_MATCH_SOP_CLASS, "(0008,0016)"),
     ],
 )
+@pytest.mark.parametrize("small", [False, True])
 async def test_a_data_set_other_than_announced_never_becomes_visible(
-    instance: Instance, content: bytes, status: Status, named: str
+    instance: Instance, content: bytes, status: Status, named: str, small: bool
 ) -> None:
     storage = space()
+    store = storage.storer.store_small if small else storage.storer.store
     with pytest.raises(DimseFailure) as refused:
-        await storage.storer.store(OPERATION, instance, chunks(content, range(0, 9000, 99)))
+        await store(OPERATION, instance, chunks(content, range(0, 9000, 99)))
     assert refused.value.status == status
     assert named in refused.value.comment
     assert (refused.value.transient, storage.bucket.objects, storage.events) == (False, {}, [])
@@ -310,15 +343,16 @@ class _FaultySink(MemorySink):
     cuts=st.lists(st.integers(1, 800), max_size=6),
     failing_calls=st.sets(st.integers(1, 40), max_size=12),
     breaks=st.lists(st.booleans(), max_size=3),
+    small=st.booleans(),
 )
 def test_success_means_object_and_event_and_every_failure_ends_by_retrying(
-    cuts: list[int], failing_calls: set[int], breaks: list[bool]
+    cuts: list[int], failing_calls: set[int], breaks: list[bool], small: bool
 ) -> None:
-    asyncio.run(_repeat_until_stored(cuts, failing_calls, breaks))
+    asyncio.run(_repeat_until_stored(cuts, failing_calls, breaks, small))
 
 
 async def _repeat_until_stored(
-    cuts: list[int], failing_calls: set[int], breaks: list[bool]
+    cuts: list[int], failing_calls: set[int], breaks: list[bool], small: bool
 ) -> None:
     faults = _Faults(failing_calls)
     storage = space(_FaultyBucket(faults), _FaultySink(faults))
@@ -328,9 +362,8 @@ async def _repeat_until_stored(
     for attempt in range(len(failing_calls) + len(breaks) + 1):
         breaking = BROKEN_OFF if attempt < len(breaks) and breaks[attempt] else None
         try:
-            stored = await storage.storer.store(
-                OPERATION, instance, chunks(content, cuts, breaking)
-            )
+            store = storage.storer.store_small if small else storage.storer.store
+            stored = await store(OPERATION, instance, chunks(content, cuts, breaking))
         except Unavailable:
             assert storage.bucket.objects in ({}, whole)
             continue

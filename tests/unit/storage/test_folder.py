@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from dimse_ingestion.failures import AccessDenied, Failure, LimitExceeded, Unavailable
+from dimse_ingestion.storage.contract import StoredObject
 from dimse_ingestion.storage.folder import FolderBucket
 
 KEY = "instances/ab/abcd/1.2/1.2.3.dcm"
@@ -94,6 +95,20 @@ async def test_folders_of_the_first_upload_are_synced_again_by_the_second(
     steps.clear()
     await bucket.put(KEY, chunks(b"abc"), 3)
     assert steps == ["file", "rename", "instances/ab/abcd/1.2"]
+
+
+async def test_a_new_object_is_put_once_and_its_folders_are_synced_each_time(
+    tmp_path: Path, steps: list[str]
+) -> None:
+    bucket = FolderBucket(tmp_path)
+    assert await bucket.put_new(KEY, chunks(b"abc"), 3) is None
+    assert steps == ["file", "rename", *FOLDERS]
+    steps.clear()
+    existing = await FolderBucket(tmp_path).put_new(KEY, chunks(b"other"), 5)
+    assert existing == StoredObject(KEY, 3)
+    assert steps == FOLDERS
+    assert (tmp_path / KEY).read_bytes() == b"abc"
+    assert list((tmp_path / ".uploads").iterdir()) == []
 
 
 async def test_a_removed_folder_is_created_again(tmp_path: Path) -> None:

@@ -196,6 +196,9 @@ class FakeOperations:
         finally:
             self.concurrent -= 1
 
+    async def store_inline(self, open_: StoreOpen, chunks: AsyncIterator[bytes]) -> StoreResult:
+        return await self.already_stored(open_) or await self.store(open_, chunks)
+
     async def _stored(self, open_: StoreOpen, chunks: AsyncIterator[bytes]) -> StoreResult:
         self.current_data = received = bytearray()
         if not self.reads_nothing:

@@ -127,13 +127,16 @@ class OperationExecutor:
     async def _store(
         self, open_: StoreOpen, driver: SessionDriver[StoreReceiver], window: int, *, inline: bool
     ) -> StoreResult:
-        if stored := await self._operations.already_stored(open_):
-            return stored
-        if not inline:
-            driver.send(driver.machine.grant(window, driver.now()))
         chunks = VerifiedChunks(driver, open_.sha256)
-        result = await self._operations.store(open_, chunks)
-        if result.status == Status.SUCCESS and not chunks.verified:
+        if inline:
+            result = await self._operations.store_inline(open_, chunks)
+        elif stored := await self._operations.already_stored(open_):
+            return stored
+        else:
+            driver.send(driver.machine.grant(window, driver.now()))
+            result = await self._operations.store(open_, chunks)
+        read = chunks.verified or (inline and result.duplicate)
+        if result.status == Status.SUCCESS and not read:
             raise DimseFailure(
                 Status.PROCESSING_FAILURE, "Stored without reading the whole data set"
             )
