@@ -393,8 +393,8 @@ async def test_a_query_finds_by_wildcard_at_every_level(system: System) -> None:
         found, result = await system.find(level, *keys, root=uids.PATIENT_ROOT_FIND)
         assert (result.status, result.matches, len(found)) == (Status.SUCCESS, 1, 1), level
         assert found[0][LEVEL].value == level
-        assert found[0][0x00080056].value == "ONLINE"
-        assert found[0][0x00080054].value == "DICOM-INGEST"
+        assert found[0][0x00080056].value == "UNAVAILABLE"
+        assert found[0][0x00080054].value == ""
 
 
 async def test_a_cancelled_query_ends_with_fe00(system: System) -> None:

@@ -192,7 +192,7 @@ class Dispatch:
         sent = 0
         identifiers = self._finder.matches(
             query,
-            open_.origin.called_ae_title,
+            open_.origin.called_ae_title if open_.retrievable else "",
             open_.transfer_syntax_uid,
             combined_date_time=open_.combined_date_time,
         )

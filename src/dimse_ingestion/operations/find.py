@@ -70,6 +70,8 @@ class Finder:
     ) -> AsyncGenerator[bytes, None]:
         """Yield the matches, each as an identifier in `transfer_syntax_uid`.
 
+        Without a `retrieve_ae_title` they are unavailable: no AE would send them to the requestor.
+
         Raises Failure as the catalogue's client does, and LimitExceeded after the most matches.
         """
         maximum = self._maximum_matches
@@ -135,7 +137,7 @@ def _completed(
     for tag, vr, value in (
         (QUERY_RETRIEVE_LEVEL, "CS", query.level),
         (RETRIEVE_AE_TITLE, "AE", retrieve_ae_title),
-        (INSTANCE_AVAILABILITY, "CS", "ONLINE"),
+        (INSTANCE_AVAILABILITY, "CS", "ONLINE" if retrieve_ae_title else "UNAVAILABLE"),
     ):
         elements_by_tag[tag] = element(tag, vr, value)
     return [

@@ -28,6 +28,7 @@ from dimse_ingestion.proxy.commitment.service import StorageCommitment
 from dimse_ingestion.proxy.identifier import IdentifierBuffer
 from dimse_ingestion.proxy.operation_ids import new_operation_id
 from dimse_ingestion.proxy.request_log import RequestRecord, request_log
+from dimse_ingestion.proxy.retrieve.negotiation import is_retrievable_by
 from dimse_ingestion.proxy.retrieve.service import RetrieveService
 from dimse_ingestion.settings import ProxySettings
 from dimse_ingestion.spooling.spool import Spool
@@ -153,8 +154,12 @@ class Bridge:
         await _answer(message, record, known_status(result.status), result.comment)
 
     async def _find(self, message: Message, record: RequestRecord) -> None:
+        caller = message.association.request.calling_ae_title
+        retrievable = is_retrievable_by(self._settings, caller)
         finding = self._requester.find(
-            _find_open(message, record.operation_id, _query_identifier(message))
+            _find_open(
+                message, record.operation_id, _query_identifier(message), retrievable=retrievable
+            )
         )
         watching = asyncio.create_task(_cancel_on_request(message, finding))
         try:
@@ -281,7 +286,9 @@ def _store_open(message: Message, operation_id: str, sealed: Sealed, proxy_id: s
     )
 
 
-def _find_open(message: Message, operation_id: str, identifier: bytes) -> FindOpen:
+def _find_open(
+    message: Message, operation_id: str, identifier: bytes, *, retrievable: bool
+) -> FindOpen:
     sop_class_uid = message.context.abstract_syntax
     information = message.association.request.extended.get(sop_class_uid, b"")
     return FindOpen(
@@ -292,6 +299,7 @@ def _find_open(message: Message, operation_id: str, identifier: bytes) -> FindOp
         origin=_origin(message),
         relational=is_relational(information),
         combined_date_time=is_date_time_combined(information),
+        retrievable=retrievable,
     )
 
 

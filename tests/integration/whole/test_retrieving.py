@@ -215,3 +215,21 @@ async def test_an_object_that_is_gone_fails_alone(retrievable: System, tmp_path:
     assert (final.Status, counts(final)) == (0xB000, (3, 1, 0, None))
     assert gone not in scu.received
     assert len(scu.received) == 3
+
+
+@pytest.mark.parametrize(
+    ("calling", "title", "availability"),
+    [("WS1", "DICOM-INGEST", "ONLINE"), ("OTHER", "", "UNAVAILABLE")],
+)
+async def test_a_query_says_to_whom_instances_would_be_sent(
+    retrievable: System, tmp_path: Path, calling: str, title: str, availability: str
+) -> None:
+    study = f"{STUDY}.7"
+    await stored_study(retrievable, tmp_path / "in", 1, study)
+    keys = ("0008,0052=STUDY", f"0020,000d={study}", "0008,0054", "0008,0056")
+    ended = await modalities.findscu(workstation(retrievable, calling), *keys)
+    lines = [each for each in ended.output.splitlines() if "(0008,0054) AE" in each]
+    line = lines[-1]  # the first one is the key of the request
+    assert title in line
+    assert ("no value available" in line) is (title == "")
+    assert f"[{availability}" in ended.output

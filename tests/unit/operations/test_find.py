@@ -80,6 +80,14 @@ async def test_a_match_has_every_requested_key_and_the_keys_of_the_scp(syntax: s
     }
 
 
+async def test_matches_that_no_ae_sends_to_the_requestor_are_unavailable() -> None:
+    finder = Finder(MemoryQueryClient([instance(1)]), 10)
+    query = await finder.parse_query(identifier(), uids.STUDY_ROOT_FIND, EXPLICIT, relational=False)
+    (match,) = [each async for each in finder.matches(query, "", EXPLICIT)]
+    elements = by_tag(scan(match, EXPLICIT))
+    assert (elements[0x00080054].value, elements[0x00080056].value) == ("", "UNAVAILABLE")
+
+
 async def test_unique_keys_of_the_levels_above_are_added_to_the_query() -> None:
     catalogue = RecordingClient()
     requested = [element(STUDY_UID, "UI", "1.2"), element(0x0020000E, "UI")]

@@ -14,9 +14,12 @@ from dimse_ingestion.dicom.uids import (
     IMPLICIT_VR_LITTLE_ENDIAN,
 )
 from dimse_ingestion.settings import ProxySettings
+from dimse_ingestion.settings.peers import Right
 from dimse_ingestion.upper_layer.services import Acceptance, AssociationRequest
 
 RETRIEVE_CLASSES = GET_CLASSES
+SERVED_RIGHTS: tuple[Right, ...] = ("get",)
+"""The rights of peers whose requests are served."""
 _PREFERRED = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN)
 """Uncompressed transfer syntaxes, in which every image can be sent."""
 
@@ -24,6 +27,13 @@ _PREFERRED = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_
 def served_classes(settings: ProxySettings) -> frozenset[str]:
     """Return the classes of C-MOVE and C-GET whose presentation contexts are accepted."""
     return RETRIEVE_CLASSES if settings.retrieve_enabled else frozenset()
+
+
+def is_retrievable_by(settings: ProxySettings, calling_ae_title: str) -> bool:
+    """Return whether a retrieve of this AE would be served (PS3.3 C.4.23.1)."""
+    return settings.retrieve_enabled and any(
+        settings.may(calling_ae_title, right) for right in SERVED_RIGHTS
+    )
 
 
 def acceptance(

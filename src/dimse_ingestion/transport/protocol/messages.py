@@ -64,7 +64,10 @@ class StoreResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class FindOpen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Announce one C-FIND, its identifier as it came in P-DATA (a data set without group 2)."""
+    """Announce one C-FIND, its identifier as it came in P-DATA (a data set without group 2).
+
+    `retrievable`: this proxy would serve a C-MOVE or C-GET of the requesting AE.
+    """
 
     operation_id: str
     sop_class_uid: str
@@ -73,6 +76,7 @@ class FindOpen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     origin: Origin
     relational: bool = False
     combined_date_time: bool = False
+    retrievable: bool = False
 
 
 class FindMatch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
