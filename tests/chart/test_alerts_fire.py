@@ -98,6 +98,12 @@ EVENTS: dict[str, tuple[str, list[tuple[str, Mapping[str, str]]]]] = {
     ),
     "DimseCommitmentJournalDamaged": ("proxy", [("dimse_commitment_damaged_total", {})]),
     "DimseProxySpoolFull": ("proxy", [("dimse_spool_refused_total", {"space": ""})]),
+    "DimseOutboxNotForwarded": (
+        "proxy",
+        [("dimse_outbox_failures_total", {"outcome": each}) for each in ("denied", "failed")],
+    ),
+    "DimseOutboxDeadLetters": ("proxy", [("dimse_outbox_dead_letters", {})]),
+    "DimseOutboxDamaged": ("proxy", [("dimse_outbox_quarantined", {})]),
 }
 OF_STATES = {
     "DimseIngestionNotScraped",
@@ -107,6 +113,8 @@ OF_STATES = {
     "DimseCommitmentReportsWait",
     "DimseProxyModalitySilent",
     "DimseProxySpaceNotReady",
+    "DimseOutboxOld",
+    "DimseOutboxFilling",
 }
 """Alerts on what is there all the time, or on many events."""
 
@@ -291,3 +299,20 @@ def test_a_space_that_is_not_ready_fires_its_alert_and_is_named(
 def test_a_series_that_is_born_counting_has_no_increase() -> None:
     born = [Samples("failures_total", {}, ((60.0, 1.0), (90.0, 1.0)))]
     assert evaluated("increase(failures_total[10m]) > 0", born, 90.0) == {}
+
+
+@pytest.mark.parametrize(
+    ("alert", "values", "fires"),
+    [
+        ("DimseOutboxOld", {"dimse_outbox_oldest_seconds": 3500.0}, False),
+        ("DimseOutboxOld", {"dimse_outbox_oldest_seconds": 3700.0}, True),
+        ("DimseOutboxFilling", {"dimse_outbox_used_ratio": 0.4}, False),
+        ("DimseOutboxFilling", {"dimse_outbox_used_ratio": 0.6}, True),
+    ],
+)
+def test_an_outbox_that_is_old_or_filling_fires_its_alert(
+    alert: str, values: dict[str, float], fires: bool, rules: dict[str, dict[str, Any]]
+) -> None:
+    target = {name: value.format("proxy") for name, value in PODS.items()}
+    states = [Samples(name, target, ((1.0, value),)) for name, value in values.items()]
+    assert bool(evaluated(rules[alert]["expr"], states, 2.0)) is fires

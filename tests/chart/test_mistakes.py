@@ -96,6 +96,10 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
         {"proxy": PROXY | {"tlsClientCaSecret": "ca"}},
         "proxy.tlsClientCaSecret needs a certificate of the proxy: ",
     ),
+    "images answered as stored on a volume of the pod": (
+        {"proxy": PROXY | {"settings": {"acknowledge": "spooled"}}},
+        "proxy.settings.acknowledge is spooled, but proxy.spoolVolume is deleted with the pod, ",
+    ),
     "two proxies of one id": (
         {"proxy": PROXY, "test": {"proxyId": "ward7"}},
         "proxy.proxyId and test.proxyId are both ward7: ",
@@ -248,6 +252,13 @@ def test_mistake_is_reported_alone_and_with_a_cure(mistaken: dict[str, Any], sen
             }
         },
         {"proxy": {**PROXY, "settings": {"storageCommitment": {"enabled": False}}}},
+        {
+            "proxy": PROXY
+            | {
+                "settings": {"acknowledge": "spooled"},
+                "spoolVolume": {"persistentVolumeClaim": {"claimName": "spool"}},
+            }
+        },
     ],
     ids=str,
 )

@@ -13,6 +13,9 @@ proxy.tlsClientCaSecret needs a certificate of the proxy: name its Secret in pro
 {{- if and $v.proxy.enabled (include "dimse-ingestion.proxy.keepsState" .) (eq (keys $v.proxy.spoolVolume | sortAlpha | join " ") "emptyDir") }}
 proxy.settings.storageCommitment would lose its journal with the pod: set proxy.spoolVolume to a volume that survives it, such as persistentVolumeClaim.
 {{- end }}
+{{- if and $v.proxy.enabled (eq (get $v.proxy.settings "acknowledge" | toString) "spooled") (not (include "dimse-ingestion.proxy.spoolPersists" .)) }}
+proxy.settings.acknowledge is spooled, but proxy.spoolVolume is deleted with the pod, and with it images that were answered as stored: set proxy.spoolVolume to a persistentVolumeClaim.
+{{- end }}
 {{- if and $v.proxy.enabled $v.test.enabled $v.ingestion.enabled (eq $v.proxy.proxyId $v.test.proxyId) }}
 proxy.proxyId and test.proxyId are both {{ $v.test.proxyId }}: set different ids.
 {{- end }}

@@ -145,6 +145,43 @@ spool_refused = Counter(
     "dimse_spool_refused_total", "Data sets refused because the spool is full", ["space"]
 )
 
+# outbox
+outbox_waiting = Gauge(
+    "dimse_outbox_waiting", "Data sets answered with success that wait to be forwarded"
+)
+outbox_waiting_bytes = Gauge("dimse_outbox_waiting_bytes", "Bytes of the data sets that wait")
+outbox_oldest_seconds = Gauge(
+    "dimse_outbox_oldest_seconds",
+    "Seconds since the oldest data set that waits was received",
+    multiprocess_mode="livemax",
+)
+outbox_used_bytes = Gauge(
+    "dimse_outbox_used_bytes", "Bytes of all files of the outbox, dead letters included"
+)
+outbox_used_ratio = Gauge(
+    "dimse_outbox_used_ratio", "The part of the outbox's limit that is in use, from 0 to 1"
+)
+outbox_free_bytes = Gauge(
+    "dimse_outbox_free_bytes", "Free bytes of the outbox's disk", multiprocess_mode="livemin"
+)
+outbox_dead_letters = Gauge(
+    "dimse_outbox_dead_letters", "Data sets that the service refuses for good"
+)
+outbox_quarantined = Gauge("dimse_outbox_quarantined", "Damaged files and ranges in quarantine")
+outbox_acknowledged = Counter(
+    "dimse_outbox_acknowledged_total", "Data sets made durable in the outbox and answered"
+)
+outbox_forwarded = Counter("dimse_outbox_forwarded_total", "Data sets forwarded from the outbox")
+outbox_forwarded_bytes = Counter(
+    "dimse_outbox_forwarded_bytes_total", "Bytes of data sets forwarded from the outbox"
+)
+outbox_failures = Counter(
+    "dimse_outbox_failures_total",
+    "Attempts to forward that failed, by outcome (unavailable: tried again; denied and failed: "
+    "tried again, somebody must act; refused: a dead letter; damaged: in quarantine)",
+    ["outcome"],
+)
+
 # storage
 storage_requests = Counter(
     "dimse_storage_requests_total",

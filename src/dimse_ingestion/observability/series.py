@@ -49,6 +49,7 @@ SERIES: Mapping[str, Mapping[Counter, _Labels]] = {
         metrics.proxy_association_requests: (("called_ae_title_not_recognized",), ("",)),
         metrics.commitment_references: (REPORTED_REASONS,),
         metrics.commitment_reports: (("delivered", "failed", "given_up"),),
+        metrics.outbox_failures: (("unavailable", "denied", "failed", "refused", "damaged"),),
     },
     "ingestion": {
         **_SPACE,

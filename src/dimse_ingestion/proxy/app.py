@@ -103,7 +103,7 @@ async def _transport(
     await nats.start()
     try:
         await client.start()
-        yield SpaceDependencies(client, lambda: nats.problem, reports)
+        yield SpaceDependencies(client, lambda: nats.problem, reports, nats.on_change)
     finally:
         await client.close()
         await nats.close()

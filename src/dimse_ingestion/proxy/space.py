@@ -15,6 +15,7 @@ from dimse_ingestion.proxy.bridge import Bridge
 from dimse_ingestion.proxy.commitment.reports import ReportSender
 from dimse_ingestion.proxy.commitment.service import NoReports, open_commitment
 from dimse_ingestion.proxy.last_success import LastSuccess
+from dimse_ingestion.proxy.outbox_service import OutboxService
 from dimse_ingestion.proxy.upstream_probe import UpstreamProbe
 from dimse_ingestion.settings import ProxySettings
 from dimse_ingestion.settings.errors import directory_mistake
@@ -31,6 +32,8 @@ class SpaceDependencies:
     requester: TransportClient
     transport_problem: Callable[[], str]
     reports: ReportSender = field(default_factory=NoReports)
+    on_connection_change: Callable[[Callable[[bool], None]], None] = lambda _: None
+    """Registers a function to call with whether the transport is connected, at each change."""
 
 
 class SpaceWorker:
@@ -75,6 +78,8 @@ async def open_space(
     worker = worker or SpaceWorker()
     async with AsyncExitStack() as stack:
         spool = stack.enter_context(_spool(settings, worker.count))
+        outbox = OutboxService(settings, dependencies, worker.number, worker.count)
+        await stack.enter_async_context(outbox.running())
         commitment = await stack.enter_async_context(
             open_commitment(
                 settings,
@@ -83,14 +88,16 @@ async def open_space(
                 worker_number=worker.number,
             )
         )
-        admission = Admission(settings, lambda: spool.problem, worker.count(Kind.ASSOCIATIONS))
-        bridge = Bridge(settings, admission, spool, dependencies.requester, commitment)
+        admission = Admission(
+            settings, lambda: spool.problem or outbox.problem, worker.count(Kind.ASSOCIATIONS)
+        )
+        bridge = Bridge(settings, admission, spool, outbox.client, commitment)
         path = UpstreamProbe(
             dependencies.requester, settings.ae_title, dependencies.transport_problem
         )
         bridge.request_probe = path.request_probe
         bridge.record_success = last_success.record
-        _add_checks(health, dependencies, spool, path)
+        _add_checks(health, dependencies, spool, path, outbox)
         async with _probing(path):
             yield Space(settings, admission, bridge, path)
 
@@ -132,8 +139,15 @@ async def _probing(path: UpstreamProbe) -> AsyncIterator[None]:
 
 
 def _add_checks(
-    health: probes.Health, dependencies: SpaceDependencies, spool: Spool, path: UpstreamProbe
+    health: probes.Health,
+    dependencies: SpaceDependencies,
+    spool: Spool,
+    path: UpstreamProbe,
+    outbox: OutboxService,
 ) -> None:
-    health.add("nats", dependencies.transport_problem)
-    health.add("spool", lambda: spool.problem)
-    health.add("path", lambda: "" if dependencies.transport_problem() else path.problem)
+    """Add the checks of readiness; with a spool that forwards, NATS may be away."""
+    add_upstream = health.add_note if outbox.acknowledges else health.add
+    add_upstream("nats", dependencies.transport_problem)
+    health.add("spool", lambda: spool.problem or outbox.problem)
+    add_upstream("path", lambda: "" if dependencies.transport_problem() else path.problem)
+    health.add_note("outbox", outbox.describe_backlog)

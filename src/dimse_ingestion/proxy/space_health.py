@@ -36,7 +36,9 @@ class SpaceHealth:
         metrics.proxy_space_ready.remove(title)
 
     async def _sentence(self, title: str) -> str:
-        return _joined(await self._problems(title))
+        problems = await self._problems(title)
+        health = self._spaces.get(title)
+        return _joined({**problems, **(await health.notes() if health else {})})
 
     async def _problem_of_all(self) -> str:
         problems = [await self._problems(title) for title in list(self._spaces)]

@@ -36,6 +36,9 @@ def _host_as_token() -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname())[:64] or "proxy"
 
 
+_OUTBOX = "outbox"
+
+
 class ProxySettings(NatsSettings):
     """The proxy's settings."""
 
@@ -157,6 +160,14 @@ class ProxySettings(NatsSettings):
     operation_timeout: Seconds = Field(default=50.0, validation_alias="DIMSE_OPERATION_TIMEOUT")
     """From the last byte of a data set until A700."""
 
+    # when a C-STORE is answered with success
+    acknowledge: Literal["stored", "spooled"] = Field(
+        default="stored", validation_alias="DIMSE_ACKNOWLEDGE"
+    )
+    """`stored`: in the bucket and the catalogue; `spooled`: durable in the spool directory."""
+    forward_parallel: Count = Field(default=8, validation_alias="DIMSE_FORWARD_PARALLEL")
+    """The most data sets forwarded from the spool at once."""
+
     # the spool
     spool_directory: Path = Field(
         default_factory=lambda: state_directory("spool"),
@@ -207,6 +218,19 @@ class ProxySettings(NatsSettings):
                 "DIMSE_AE and spaces exclude each other: give each AE title in spaces."
             )
         return self
+
+    def outbox_directory(self, worker: int) -> Path:
+        """Return the folder of what a worker has answered with success and not forwarded yet."""
+        return self.spool_directory / (_OUTBOX if worker == 1 else f"{_OUTBOX}-{worker}")
+
+    def outbox_directories(self) -> dict[int, Path]:
+        """Return the existing folders of this kind by the worker's number."""
+        found = {}
+        for path in self.spool_directory.glob(f"{_OUTBOX}*"):
+            number = path.name.removeprefix(_OUTBOX)
+            if not number or re.fullmatch(r"-[2-9]|-[1-9][0-9]+", number):
+                found[int(number[1:] or 1)] = path
+        return dict(sorted(found.items()))
 
     @model_validator(mode="after")
     def _certificate_has_its_key(self) -> Self:

@@ -29,7 +29,7 @@ class ProxySpace(BaseModel):
     nats_subject_root: Subject
     nats_auth_token: SecretStr | None = None
     """The token, or the absolute path of the file or folder that holds it."""
-    acknowledge: Literal["stored"] | None = None
+    acknowledge: Literal["stored", "spooled"] | None = None
     """When a C-STORE is answered with success."""
     calling_ae_titles: AeTitles | None = None
     source_networks: Networks | None = None

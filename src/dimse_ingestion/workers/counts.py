@@ -23,6 +23,7 @@ class Kind(IntEnum):
     SPOOL_MEMORY = 1
     SPOOL_DISK = 2
     CLOSED_CONNECTIONS = 3
+    OUTBOX_DISK = 4
 
 
 _ROW = MOST_SPACES * len(Kind)

@@ -171,6 +171,36 @@
   severity: critical
   summary: A transaction in the storage commitment journal is damaged.
   todo: 'Check the disk. The log names the file; the console must request again.'
+- alert: DimseOutboxOld
+  component: proxy
+  expr: max(dimse_outbox_oldest_seconds{OF}) > 3600
+  severity: warning
+  summary: Images that were answered as stored have waited in the proxy's spool for an hour.
+  todo: The proxy's /readyz says why, at outbox, nats and path. Nothing is lost while the spool's disk has space.
+- alert: DimseOutboxFilling
+  component: proxy
+  expr: max(dimse_outbox_used_ratio{OF}) > 0.5
+  severity: warning
+  summary: Half of the proxy's spool is in use.
+  todo: See why images are not forwarded (/readyz of the proxy), and its dead letters; else raise proxy.settings.spoolLimit and proxy.spoolVolume.
+- alert: DimseOutboxNotForwarded
+  component: proxy
+  expr: sum by (outcome) (increase(dimse_outbox_failures_total{outcome=~"denied|failed",OF}[10m])) > 0
+  severity: critical
+  summary: Images that were answered as stored are refused until somebody acts.
+  todo: The log line "A data set is not forwarded yet." has the reason - a credential, a policy, an event sink. They are tried for ever.
+- alert: DimseOutboxDeadLetters
+  component: proxy
+  expr: sum(dimse_outbox_dead_letters{OF}) > 0
+  severity: critical
+  summary: The service refuses images that were answered as stored.
+  todo: See them and their reasons by dimse-ingestion spool list; correct the cause and use spool retry, or spool export and spool drop.
+- alert: DimseOutboxDamaged
+  component: proxy
+  expr: sum(dimse_outbox_quarantined{OF}) > 0
+  severity: critical
+  summary: Bytes of the proxy's spool were damaged.
+  todo: The log says which; the bytes are in the folder outbox/quarantine. Check the disk, send the images of that time again, then delete the files.
 {{- end }}
 
 {{/* An alert's expression for this release's component. */}}

@@ -72,3 +72,9 @@
 {{- define "dimse-ingestion.proxy.ports" -}}
 - {name: dimse, containerPort: 11112}
 {{- end }}
+
+{{/* Not empty if the spool's volume is there when the pod is gone. */}}
+{{- define "dimse-ingestion.proxy.spoolPersists" -}}
+{{- $volume := include "dimse-ingestion.spoolVolume" .Values.proxy.spoolVolume | fromYaml }}
+{{- if not (or (hasKey $volume "emptyDir") (hasKey $volume "ephemeral")) }}true{{ end }}
+{{- end }}
