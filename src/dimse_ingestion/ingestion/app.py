@@ -139,6 +139,7 @@ def _limits(settings: IngestionSettings) -> FlowLimits:
     return FlowLimits(
         sessions=settings.maximum_sessions,
         window=settings.window,
+        largest_window=max(settings.window, settings.grant_limit // 2),
         total_window=settings.grant_limit,
     )
 

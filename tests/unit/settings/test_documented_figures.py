@@ -136,6 +136,7 @@ def test_sizes_of_the_transport_are_those_of_the_code() -> None:
         f"{MAXIMUM_INLINE // 1024} KiB",
         f"{HEADROOM // 1024} KiB",
         f"{allowed.window // 2**20} MiB",
+        f"{allowed.largest_window // 2**20} MiB",
         f"{allowed.total_window // 2**20} MiB",
         f"{allowed.min_window // 2**20} MiB",
         f"{allowed.sessions} ",

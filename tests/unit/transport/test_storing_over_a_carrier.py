@@ -7,6 +7,7 @@ import pytest
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.failures import Unavailable
+from dimse_ingestion.observability import metrics
 from dimse_ingestion.transport.protocol.codec import OpenStore, encode
 from dimse_ingestion.transport.protocol.messages import StoreResult
 from dimse_ingestion.transport.protocol.subjects import SERVICES, Subjects
@@ -78,6 +79,30 @@ def test_an_open_with_its_data_set_is_not_sent_twice_over_a_slow_line() -> None:
             both.bus.delivery_delays = lambda message: (len(message.body) / (200 * KIB),)
             assert (await both.store(patterned_bytes(size))).status == Status.SUCCESS
             assert both.bus.kinds["STORE"] == 1
+
+    run_in_virtual_time(it())
+
+
+@pytest.mark.parametrize(
+    ("largest_window", "round_trips"), [(16 * 64 * KIB, 13), (4 * 64 * KIB, 32)]
+)
+def test_the_window_grows_with_the_distance(largest_window: int, round_trips: int) -> None:
+    async def it() -> None:
+        limits = FlowLimits(
+            window=4 * 64 * KIB,
+            min_window=64 * KIB,
+            largest_window=largest_window,
+            total_window=32 * 64 * KIB,
+            chunk=64 * KIB,
+        )
+        content = bytes(8 * KIB**2)
+        replica = FakeOperations()
+        async with client_server_pair(replica, maximum_payload=KIB**2, limits=limits) as both:
+            both.bus.delivery_delays = lambda _: (0.02,)
+            started = clock()
+            assert (await both.store(content)).status == Status.SUCCESS
+            assert (clock() - started) / 0.04 == pytest.approx(round_trips, abs=2)
+        assert metrics.transport_granted_bytes._value.get() == 0
 
     run_in_virtual_time(it())
 

@@ -113,7 +113,9 @@ class StoreAttempt(Attempt):
         while piece := self.machine.next_chunk():
             offset, length = piece
             content = self._source.read(offset, length)
-            self._publish(self.machine.subject, Data(offset=offset, content=content), {})
+            blocked = self.machine.is_blocked
+            data = Data(offset=offset, content=content, blocked=blocked)
+            self._publish(self.machine.subject, data, {})
             await self._wait_writable()
         self._send(self.machine.on_timer(self._clock()))
 

@@ -31,6 +31,7 @@ from dimse_ingestion.transport.protocol.messages import (
 OPERATION = "Dimse-Op"
 PROTOCOL = "Dimse-Proto"
 OFFSET = "Dimse-Offset"
+BLOCKED = "Dimse-Blocked"
 VERSION = "1"
 HEADROOM = 4 * 1024
 """Bytes of a message reserved for headers: the server closes a connection that sends more than
@@ -166,10 +167,14 @@ class Instances(Message, frozen=True, kw_only=True):
 
 
 class Data(Message, frozen=True, kw_only=True):
-    """Carry bytes of the data set, starting at `offset`."""
+    """Carry bytes of the data set, starting at `offset`.
+
+    `blocked`: there are more bytes, and the sender has no credit for them.
+    """
 
     offset: _Position
     content: bytes
+    blocked: bool = False
 
 
 class End(Message, frozen=True, kw_only=True):
@@ -265,7 +270,8 @@ def encode(message: Message) -> tuple[dict[str, str], bytes]:
     """Return the headers and the body of a message."""
     name = _NAMES[type(message)]
     if isinstance(message, Data):
-        return {OPERATION: name, OFFSET: str(message.offset)}, message.content
+        position = {OPERATION: name, OFFSET: str(message.offset)}
+        return position | ({BLOCKED: "1"} if message.blocked else {}), message.content
     headers = {OPERATION: name}
     if name in _OPENS:
         headers[PROTOCOL] = VERSION
@@ -280,7 +286,8 @@ def decode(headers: Mapping[str, str], body: bytes) -> Message:
     if name in _OPENS and headers.get(PROTOCOL) != VERSION:
         raise UnsupportedVersion("The message has another version of the protocol.")
     if name == "DATA":
-        return Data(offset=_offset(headers.get(OFFSET, "")), content=body)
+        blocked = BLOCKED in headers
+        return Data(offset=_offset(headers.get(OFFSET, "")), content=body, blocked=blocked)
     try:
         message: Message = _DECODERS[name].decode(body)
     except _DECODE_ERRORS:

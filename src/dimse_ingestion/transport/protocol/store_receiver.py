@@ -7,6 +7,7 @@ storing, are done by the caller.
 """
 
 from collections import deque
+from collections.abc import Callable
 
 from dimse_ingestion.transport.protocol.codec import (
     Accept,
@@ -19,10 +20,12 @@ from dimse_ingestion.transport.protocol.codec import (
     Resume,
 )
 from dimse_ingestion.transport.protocol.flow_control import ArrivalAction, ReceiveWindow
-from dimse_ingestion.transport.protocol.state import SessionState
+from dimse_ingestion.transport.protocol.state import NEVER, SessionState
 from dimse_ingestion.transport.protocol.timeouts import Timeouts
 
 _CREDITS_PER_WINDOW = 4
+Grow = Callable[[int], int]
+"""Returns the window that replaces one of this length: a larger one, or the same."""
 
 
 class StoreReceiver(SessionState):
@@ -45,6 +48,8 @@ class StoreReceiver(SessionState):
         self._size, self._sha256, self._chunk = size, sha256, chunk
         self._receive_window = ReceiveWindow()
         self._window = 0
+        self._grow: Grow = lambda window: window
+        self._blocked_at = NEVER  # position at which the sender had no credit left
         self._consumed = 0
         self._end_received = False
         if inline is not None:
@@ -69,9 +74,10 @@ class StoreReceiver(SessionState):
         """Return whether bytes are still missing."""
         return not self.complete
 
-    def grant(self, window: int, now: float) -> list[Message]:
-        """Grant the first window, so that the sender begins."""
+    def grant(self, window: int, now: float, grow: Grow | None = None) -> list[Message]:
+        """Grant the first window, so that the sender begins; `grow` may enlarge it later."""
         self._window = window
+        self._grow = grow or self._grow
         self._receive_window.limit = max(
             self._receive_window.limit, min(self._size, self._consumed + window)
         )
@@ -83,8 +89,14 @@ class StoreReceiver(SessionState):
         Credit follows what was consumed, not what was received: a slow bucket slows the sender
         down. It is sent for each quarter of a window, because one message for each chunk would
         double the traffic, and once per window would stall the sender.
+
+        When the sender had no credit left and everything it sent is consumed, both sides wait for
+        credit on its way: the window is smaller than what bandwidth and distance have room for.
         """
         self._consumed += length
+        if self._blocked_at <= self._consumed == self._receive_window.expected:
+            self._blocked_at = NEVER
+            self._window = self._grow(self._window)
         limit = min(self._size, self._consumed + self._window)
         is_worth_sending = limit - self._receive_window.limit >= self._window // _CREDITS_PER_WINDOW
         if limit <= self._receive_window.limit or not (is_worth_sending or limit == self._size):
@@ -122,6 +134,8 @@ class StoreReceiver(SessionState):
         action = self._receive_window.take(message.offset, len(message.content))
         if action is ArrivalAction.ACCEPT:
             self.arrived.append(message.content)
+            if message.blocked:
+                self._blocked_at = self._receive_window.expected
         return [self._resume()] if action is ArrivalAction.RESUME else []
 
     def _end(self, message: End) -> list[Message]:

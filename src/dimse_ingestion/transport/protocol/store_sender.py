@@ -47,6 +47,11 @@ class StoreSender(AttemptState):
         self._send_window.next += length
         return offset, length
 
+    @property
+    def is_blocked(self) -> bool:
+        """Return whether there are more bytes, and no credit for them."""
+        return self._send_window.next < self._size and not self._send_window.available
+
     def on_timer(self, now: float) -> list[Message]:
         """Return the messages that are due, and END once every byte was sent."""
         return [*super().on_timer(now), *self._end_if_all_sent()]

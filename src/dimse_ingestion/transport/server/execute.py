@@ -41,7 +41,7 @@ from dimse_ingestion.transport.protocol.messages import (
     StoreResult,
 )
 from dimse_ingestion.transport.protocol.retrieve import RetrieveSender
-from dimse_ingestion.transport.protocol.store_receiver import StoreReceiver
+from dimse_ingestion.transport.protocol.store_receiver import Grow, StoreReceiver
 from dimse_ingestion.transport.server.session_driver import (
     SessionByteSink,
     SessionDriver,
@@ -67,13 +67,18 @@ class OperationExecutor:
             return Result(echo=EchoResult(status=echo_status(failure), comment=failure.comment))
 
     async def store(
-        self, open_: StoreOpen, driver: SessionDriver[StoreReceiver], window: int, *, inline: bool
+        self,
+        open_: StoreOpen,
+        driver: SessionDriver[StoreReceiver],
+        window: int,
+        grow: Grow,
+        *,
+        inline: bool,
     ) -> Result:
         """Perform a C-STORE; the sender gets its `window` if the instance is not stored already."""
         try:
-            return Result(
-                store=await _run_operation(self._store(open_, driver, window, inline=inline))
-            )
+            work = self._store(open_, driver, window, grow, inline=inline)
+            return Result(store=await _run_operation(work))
         except Failure as failure:
             return Result(
                 store=StoreResult(
@@ -125,7 +130,13 @@ class OperationExecutor:
             )
 
     async def _store(
-        self, open_: StoreOpen, driver: SessionDriver[StoreReceiver], window: int, *, inline: bool
+        self,
+        open_: StoreOpen,
+        driver: SessionDriver[StoreReceiver],
+        window: int,
+        grow: Grow,
+        *,
+        inline: bool,
     ) -> StoreResult:
         chunks = VerifiedChunks(driver, open_.sha256)
         if inline:
@@ -133,7 +144,7 @@ class OperationExecutor:
         elif stored := await self._operations.already_stored(open_):
             return stored
         else:
-            driver.send(driver.machine.grant(window, driver.now()))
+            driver.send(driver.machine.grant(window, driver.now(), grow))
             result = await self._operations.store(open_, chunks)
         read = chunks.verified or (inline and result.duplicate)
         if result.status == Status.SUCCESS and not read:

@@ -26,7 +26,9 @@ class FlowLimits:
     fetches: int = 64
     """Sessions that send a data set; they do not count as `sessions`."""
     window: int = 4 * _MEBIBYTE
-    """Bytes in flight of one session."""
+    """Bytes in flight of one session at its start."""
+    largest_window: int = 16 * _MEBIBYTE
+    """Bytes in flight of one session, once its distance needs them."""
     min_window: int = _MEBIBYTE
     """A smaller window would make a long data set slow: BUSY is better."""
     total_window: int = 32 * _MEBIBYTE
@@ -52,6 +54,18 @@ class CreditPool:
         window = min(wanted, free)
         self._count(window)
         return window
+
+    def grow(self, window: int) -> int:
+        """Double a reserved window as far as limits allow, and return the new one.
+
+        Only the first half of all credit is used for this: the other half is for new sessions.
+        """
+        wanted = min(window, self._limits.largest_window - window)
+        more = min(wanted, self._limits.total_window // 2 - self._granted)
+        if more <= 0:
+            return window
+        self._count(more)
+        return window + more
 
     def release(self, window: int) -> None:
         """Return a window whose bytes are no longer in flight."""

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from dimse_ingestion.dicom.status import Status
@@ -196,7 +197,8 @@ class Sessions:
         if isinstance(opening, OpenStore):
             storing = SessionDriver(self._carrier, self._receiver(opening, subject), inbox)
             inline = opening.inline is not None
-            return storing, executor.store(opening.open, storing, window, inline=inline)
+            grow = partial(self._grow, subject)
+            return storing, executor.store(opening.open, storing, window, grow, inline=inline)
         if isinstance(opening, OpenFind):
             answerer = FindSender(subject, opening.limit, self._chunk, timeouts, now)
             finding = SessionDriver(self._carrier, answerer, inbox)
@@ -214,6 +216,12 @@ class Sessions:
         if isinstance(opening, OpenCommit):
             return plain, executor.commit(opening.open)
         return plain, executor.echo(opening.request)
+
+    def _grow(self, subject: str, window: int) -> int:
+        """Return a larger window for a session if there is credit for it."""
+        session = self._by_name[last_token(subject)]
+        session.window = self._credit_pool.grow(window)
+        return session.window
 
     def _receiver(self, opening: OpenStore, subject: str) -> StoreReceiver:
         size, sha256 = opening.open.size, opening.open.sha256

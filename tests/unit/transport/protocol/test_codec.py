@@ -39,6 +39,7 @@ EACH = [
     codec.Match(number=2, matches=[FindMatch(status=0xFF00, identifier=b"\0")]),
     codec.Instances(number=2, instances=instances(2)),
     codec.Data(offset=10**12, content=b"\0\xff"),
+    codec.Data(offset=0, content=b"x", blocked=True),
     codec.End(size=5, sha256=DIGEST),
     codec.Probe(position=5, limit=8),
     codec.Cancel(),

@@ -37,7 +37,8 @@ def ends(size: int = 100, window: int = 40) -> tuple[StoreSender, StoreReceiver]
 def data(sender: StoreSender) -> list[Data]:
     sent = []
     while piece := sender.next_chunk():
-        sent.append(Data(offset=piece[0], content=bytes(piece[1])))
+        content = bytes(piece[1])
+        sent.append(Data(offset=piece[0], content=content, blocked=sender.is_blocked))
     return sent
 
 
@@ -224,3 +225,51 @@ def test_a_fast_inline_store_sends_no_accept() -> None:
 
 def test_inline_bytes_of_another_length_break_the_session() -> None:
     assert StoreReceiver(SUBJECT, 4, DIGEST, 10, TIMES, 0.0, inline=b"abc").failure_reason
+
+
+def doubled(window: int) -> int:
+    return window * 2
+
+
+def test_only_the_last_chunk_that_credit_allows_says_that_the_sender_is_blocked() -> None:
+    sender, _ = ends(size=100, window=40)
+    assert [each.blocked for each in data(sender)] == [False, False, False, True]
+    sender.receive(Credit(expected=40, limit=100), 0.0, SUBJECT)
+    assert not any(each.blocked for each in data(sender))  # the last byte needs no more credit
+
+
+def test_the_window_grows_when_both_sides_wait_for_credit() -> None:
+    sender = StoreSender(1000, DIGEST, 10, TIMES, 0.0)
+    receiver = StoreReceiver(SUBJECT, 1000, DIGEST, 10, TIMES, 0.0)
+    for message in receiver.grant(40, 0.0, doubled):
+        sender.receive(message, 0.0, SUBJECT)
+    taken(receiver, data(sender))
+    credits_ = [answer for _ in range(4) for answer in receiver.consumed(10, 0.0)]
+    assert [each.limit for each in credits_ if isinstance(each, Credit)] == [50, 60, 70, 120]
+    for message in credits_[:1]:
+        sender.receive(message, 0.0, SUBJECT)
+    taken(receiver, data(sender))  # the next round begins: the sender is blocked again at 50
+    assert [each.limit for each in receiver.consumed(10, 0.0) if isinstance(each, Credit)] == [210]
+
+
+def test_the_window_stays_while_the_bucket_is_slower_than_the_sender() -> None:
+    sender = StoreSender(1000, DIGEST, 10, TIMES, 0.0)
+    receiver = StoreReceiver(SUBJECT, 1000, DIGEST, 10, TIMES, 0.0)
+    answers = receiver.grant(40, 0.0, doubled)
+    for _ in range(20):
+        for message in answers:
+            sender.receive(message, 0.0, SUBJECT)
+        taken(receiver, data(sender))  # always ahead of what is consumed
+        answers = receiver.consumed(10, 0.0)
+    assert isinstance(answers[0], Credit)
+    assert answers[0].limit == 20 * 10 + 40
+
+
+def test_the_window_stays_while_the_sender_has_credit_left() -> None:
+    receiver = StoreReceiver(SUBJECT, 1000, DIGEST, 10, TIMES, 0.0)
+    receiver.grant(40, 0.0, doubled)
+    limits = []
+    for offset in range(0, 200, 10):  # a slow line: each chunk is consumed before the next comes
+        receiver.receive(Data(offset=offset, content=bytes(10)), 0.0)
+        limits += [each.limit for each in receiver.consumed(10, 0.0) if isinstance(each, Credit)]
+    assert limits[-1] == 200 + 40
