@@ -34,7 +34,7 @@ def address_mistake(variable: str, address: str, error: OSError) -> Configuratio
 def directory_mistake(variable: str, directory: str, error: OSError) -> ConfigurationMistake:
     """Return the error about a folder that can't be written."""
     cure = "give a folder that this user may write to."
-    reason = "it is no folder" if error.errno == errno.EEXIST else error.strerror
+    reason = _FOLDER_REASONS.get(error.errno or 0, error.strerror)
     return ConfigurationMistake([f"{variable}: {directory} can't be used: {reason}: {cure}"])
 
 
@@ -45,6 +45,10 @@ def _reason(error: OSError) -> str:
     return _REASONS.get(number, f"{error.strerror or error}.")
 
 
+_FOLDER_REASONS = {
+    errno.EEXIST: "it is no folder",
+    errno.ENOTDIR: "what it is in is no folder",
+}
 _UNKNOWN_NAME = (socket.EAI_NONAME, socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_NODATA)
 _REASONS = {
     errno.EADDRINUSE: "it is in use by another process: stop that, or give another port.",

@@ -157,6 +157,6 @@ async def test_a_spool_that_can_not_be_made_is_a_configuration_mistake(
 ) -> None:
     (tmp_path / "file").touch()
     settings = local(tmp_path / "file" / "spool")
-    with pytest.raises(ConfigurationMistake, match=r"DIMSE_SPOOL_DIRECTORY: .* it is no folder"):
+    with pytest.raises(ConfigurationMistake, match=r"DIMSE_SPOOL_DIRECTORY: .* is no folder: give"):
         async with open_proxy(settings, wires(listener, requester)):
             pass
