@@ -88,15 +88,15 @@ EVENTS: dict[str, tuple[str, list[tuple[str, Mapping[str, str]]]]] = {
     "DimseCommitmentFails": (
         "proxy",
         [
-            ("dimse_commitment_references_total", {"reason": reason})
+            ("dimse_commitment_references_total", {"reason": reason, "space": ""})
             for reason in ("0110", "0112", "0119", "0122", "0131", "0213")
         ],
     ),
     "DimseCommitmentReportsGivenUp": (
         "proxy",
-        [("dimse_commitment_reports_total", {"outcome": "given_up"})],
+        [("dimse_commitment_reports_total", {"outcome": "given_up", "space": ""})],
     ),
-    "DimseCommitmentJournalDamaged": ("proxy", [("dimse_commitment_damaged_total", {})]),
+    "DimseCommitmentJournalDamaged": ("proxy", [("dimse_commitment_damaged_total", {"space": ""})]),
     "DimseProxySpoolFull": ("proxy", [("dimse_spool_refused_total", {"space": ""})]),
     "DimseOutboxNotForwarded": (
         "proxy",
@@ -197,8 +197,8 @@ def test_what_is_fine_fires_nothing(rules: dict[str, dict[str, Any]]) -> None:
         ("catalogue", ("dimse_catalogue_events_total", {"outcome": "new"})),
         ("catalogue", ("dimse_catalogue_compared_total", {"outcome": "known"})),
         ("proxy", ("dimse_proxy_operations_total", {"service": "commit", "status": "0000"})),
-        ("proxy", ("dimse_commitment_references_total", {"reason": "0000"})),
-        ("proxy", ("dimse_commitment_reports_total", {"outcome": "failed"})),
+        ("proxy", ("dimse_commitment_references_total", {"reason": "0000", "space": ""})),
+        ("proxy", ("dimse_commitment_reports_total", {"outcome": "failed", "space": ""})),
     ]
     for service, event in fine:
         for alert in EVENTS:
@@ -250,7 +250,11 @@ def test_old_transactions_fire_their_alert(
 ) -> None:
     target = {name: value.format("proxy") for name, value in PODS.items()}
     oldest = [
-        Samples("dimse_commitment_oldest_seconds", {"state": each, **target}, ((1.0, value),))
+        Samples(
+            "dimse_commitment_oldest_seconds",
+            {"state": each, "space": "", **target},
+            ((1.0, value),),
+        )
         for each, value in {"checking": 0.0, "reporting": 0.0, state: seconds}.items()
     ]
     assert bool(evaluated(rules[alert]["expr"], oldest, 2.0)) is fires

@@ -108,30 +108,32 @@ proxy_silent_after = Gauge(
 commitment_transactions = Gauge(
     "dimse_commitment_transactions",
     "Storage commitment transactions in the journal, by state (checking, reporting)",
-    ["state"],
+    ["state", "space"],
 )
 commitment_oldest_seconds = Gauge(
     "dimse_commitment_oldest_seconds",
     "Seconds since the oldest transaction of a state was received (checking) or decided "
     "(reporting); 0 without one",
-    ["state"],
+    ["state", "space"],
     multiprocess_mode="livemax",
 )
 commitment_journal_bytes = Gauge(
-    "dimse_commitment_journal_bytes", "Bytes of the storage commitment journal"
+    "dimse_commitment_journal_bytes", "Bytes of the storage commitment journal", ["space"]
 )
 commitment_references = Counter(
     "dimse_commitment_references_total",
     "References decided, by Failure Reason (hexadecimal, 0000 if the instance is stored)",
-    ["reason"],
+    ["reason", "space"],
 )
 commitment_reports = Counter(
     "dimse_commitment_reports_total",
     "Attempts to send a report, by outcome (delivered, failed), and reports given up (given_up)",
-    ["outcome"],
+    ["outcome", "space"],
 )
 commitment_damaged = Counter(
-    "dimse_commitment_damaged_total", "Transactions whose file in the journal is damaged"
+    "dimse_commitment_damaged_total",
+    "Transactions whose file in the journal is damaged",
+    ["space"],
 )
 
 # spooling

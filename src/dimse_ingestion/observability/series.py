@@ -47,8 +47,6 @@ SERIES: Mapping[str, Mapping[Counter, _Labels]] = {
     "proxy": {
         # of a called AE title that no storage space has
         metrics.proxy_association_requests: (("called_ae_title_not_recognized",), ("",)),
-        metrics.commitment_references: (REPORTED_REASONS,),
-        metrics.commitment_reports: (("delivered", "failed", "given_up"),),
         metrics.outbox_failures: (("unavailable", "denied", "failed", "refused", "damaged"),),
     },
     "ingestion": {
@@ -77,6 +75,9 @@ SERIES_OF_SPACES: Mapping[str, Mapping[Counter, _Labels]] = {
         metrics.proxy_operations: ((*OPERATIONS, "get", "other"), STATUSES),
         metrics.proxy_sub_operations: (("get",), ("completed", "warned", "failed")),
         metrics.proxy_received_bytes: (),
+        metrics.commitment_references: (REPORTED_REASONS,),
+        metrics.commitment_reports: (("delivered", "failed", "given_up"),),
+        metrics.commitment_damaged: (),
         metrics.spool_refused: (),
         metrics.transport_retries: (TRANSPORT_OPERATIONS,),
     },

@@ -45,7 +45,7 @@ class Console:
     async def listening(
         self,
         abstract_syntax: str = STORAGE_COMMITMENT,
-        configure: Callable[[AE], None] | None = None,
+        configure: Callable[[AE], object] = bool,
     ) -> AsyncIterator[None]:
         ae = AE("CT1")
         ae.add_supported_context(abstract_syntax, scu_role=False, scp_role=True)

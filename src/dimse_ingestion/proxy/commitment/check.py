@@ -63,7 +63,8 @@ class Progress:
 
     open: set[int]
     grace_from: float
-    """When the last instance was seen in the spool, else when the request was received."""
+    """From when a missing instance has its grace: the request, or a later check that failed or
+    found instances in the spool, because what is on its way was held up then."""
     reasons: dict[int, int] = field(default_factory=dict)
     failures: int = 0
     """Checks in a row that found out nothing."""
@@ -161,6 +162,7 @@ class Checker:
         )
         if self._clock() >= accepted.received_at + self._policy.give_up_after:
             return self._given_up(progress)
+        progress.grace_from = self._clock()
         pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(progress.failures, 16))
         progress.failures += 1
         return pause

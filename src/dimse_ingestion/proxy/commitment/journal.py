@@ -58,14 +58,17 @@ class JournalFull(LimitExceeded):
 
 
 class Journal:
-    """All transactions whose report has not arrived; `open` comes first.
+    """All transactions of a storage space whose report has not arrived; `open` comes first.
 
     Files are read and written in one thread, in the order of calls.
     """
 
-    def __init__(self, directory: Path, limits: JournalLimits | None = None) -> None:
+    def __init__(
+        self, directory: Path, limits: JournalLimits | None = None, space: str = ""
+    ) -> None:
         self._directory = directory
         self._limits = limits or JournalLimits()
+        self._space = space
         self._entries: dict[str, Entry] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commitment journal")
         self._lock = -1
@@ -179,7 +182,7 @@ class Journal:
         self._entries[name] = _entry(name, content)
 
     def _set_aside(self, path: Path) -> None:
-        metrics.commitment_damaged.inc()
+        metrics.commitment_damaged.labels(self._space).inc()
         _LOG.error(
             "A storage commitment transaction is damaged: no report is sent for it.",
             file=path.with_suffix(_DAMAGED).name,

@@ -84,12 +84,19 @@ class _Destination:
 
 
 class Reporter:
-    """Delivers reports; `clock` returns the Unix time."""
+    """Delivers the reports of a storage space; `clock` returns the Unix time."""
 
-    def __init__(self, sender: ReportSender, retry_for: float, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        sender: ReportSender,
+        retry_for: float,
+        clock: Callable[[], float],
+        space: str = "",
+    ) -> None:
         self._sender = sender
         self._retry_for = retry_for
         self._clock = clock
+        self._space = space
         self._destinations: dict[str, _Destination] = {}
 
     async def deliver_on(self, association: AssociationHandle, report: Report) -> bool:
@@ -103,7 +110,7 @@ class Reporter:
                 reason=failure.comment,
             )
             return False
-        _record_delivered(report)
+        self._record_delivered(report)
         return True
 
     async def deliver(self, entry: Entry, load: Callable[[], Awaitable[Report]]) -> None:
@@ -121,13 +128,13 @@ class Reporter:
             if outcome is _Outcome.REFUSED:
                 await asyncio.sleep(min(self._left(entry), _pause(refusals)))
                 refusals += 1
-        _record_given_up(entry, self._retry_for)
+        self._record_given_up(entry)
 
     async def _attempt(self, destination: _Destination, report: Report) -> "_Outcome":
         try:
             await self._sender.send(report)
         except Failure as failure:
-            metrics.commitment_reports.labels("failed").inc()
+            metrics.commitment_reports.labels("failed", self._space).inc()
             _LOG.warning(
                 "A storage commitment report was not delivered; it is sent again.",
                 **_log_fields(report.accepted),
@@ -139,8 +146,26 @@ class Reporter:
             destination.not_reached()
             return _Outcome.NOT_REACHED
         destination.reached()
-        _record_delivered(report)
+        self._record_delivered(report)
         return _Outcome.DELIVERED
+
+    def _record_delivered(self, report: Report) -> None:
+        metrics.commitment_reports.labels("delivered", self._space).inc()
+        _LOG.info(
+            "Storage commitment reported.",
+            **_log_fields(report.accepted),
+            references=len(report.accepted.references),
+            failures=len(report.decided.failures),
+        )
+
+    def _record_given_up(self, entry: Entry) -> None:
+        metrics.commitment_reports.labels("given_up", self._space).inc()
+        _LOG.error(
+            "A storage commitment report was given up: the AE has not taken it in time.",
+            transaction_uid=entry.transaction_uid,
+            calling_ae_title=entry.calling_ae_title,
+            seconds=self._retry_for,
+        )
 
     def _left(self, entry: Entry) -> float:
         """Return the seconds until a report is given up."""
@@ -161,28 +186,8 @@ def _pause(failures: int) -> float:
     return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures, 16))
 
 
-def _record_given_up(entry: Entry, retry_for: float) -> None:
-    metrics.commitment_reports.labels("given_up").inc()
-    _LOG.error(
-        "A storage commitment report was given up: the AE has not taken it in time.",
-        transaction_uid=entry.transaction_uid,
-        calling_ae_title=entry.calling_ae_title,
-        seconds=retry_for,
-    )
-
-
 def _log_fields(accepted: Accepted) -> dict[str, str]:
     return {
         "transaction_uid": accepted.transaction_uid,
         "calling_ae_title": accepted.calling_ae_title,
     }
-
-
-def _record_delivered(report: Report) -> None:
-    metrics.commitment_reports.labels("delivered").inc()
-    _LOG.info(
-        "Storage commitment reported.",
-        **_log_fields(report.accepted),
-        references=len(report.accepted.references),
-        failures=len(report.decided.failures),
-    )

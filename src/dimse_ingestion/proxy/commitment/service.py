@@ -80,8 +80,9 @@ async def open_commitment(
         return
     journal = _open_journal(settings, worker_number)
     checker = Checker(client, pending or NothingPending(), _policy(settings), clock)
-    reporter = Reporter(sender, settings.storage_commitment_retry_for, clock)
-    worker = CommitmentWorker(journal, checker, reporter, clock)
+    space = settings.ae_title
+    reporter = Reporter(sender, settings.storage_commitment_retry_for, clock, space)
+    worker = CommitmentWorker(journal, checker, reporter, clock, space)
     worker.start()
     try:
         yield StorageCommitment(CommitmentRequests(journal, settings.peer, clock), worker)
@@ -92,7 +93,7 @@ async def open_commitment(
 
 def _open_journal(settings: ProxySettings, worker_number: int) -> Journal:
     folder = settings.storage_commitment_directory
-    journal = Journal(folder / str(worker_number))
+    journal = Journal(folder / str(worker_number), space=settings.ae_title)
     try:
         journal.open()
         if worker_number == 1:

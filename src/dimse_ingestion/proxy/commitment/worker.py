@@ -24,15 +24,21 @@ _GAUGE_INTERVAL = 5.0
 
 
 class CommitmentWorker:
-    """Runs the transactions of a journal; `clock` returns the Unix time."""
+    """Runs the transactions of a storage space's journal; `clock` returns the Unix time."""
 
     def __init__(
-        self, journal: Journal, checker: Checker, reporter: Reporter, clock: Callable[[], float]
+        self,
+        journal: Journal,
+        checker: Checker,
+        reporter: Reporter,
+        clock: Callable[[], float],
+        space: str = "",
     ) -> None:
         self._journal = journal
         self._checker = checker
         self._reporter = reporter
         self._clock = clock
+        self._space = space
         self._checks = asyncio.Semaphore(_CONCURRENT_CHECKS)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._gauges: asyncio.Task[None] | None = None
@@ -101,7 +107,7 @@ class CommitmentWorker:
             del content
             await asyncio.sleep(result)
         await self._journal.decide(entry, result)
-        _record_decided(content, result)
+        self._record_decided(content, result)
 
     async def _report(self, entry: Entry) -> Report:
         content = await self._journal.read(entry)
@@ -122,21 +128,20 @@ class CommitmentWorker:
             "reporting": [each.decided_at for each in entries if each.decided_at is not None],
         }
         for state, times in since.items():
-            metrics.commitment_transactions.labels(state).set(len(times))
+            metrics.commitment_transactions.labels(state, self._space).set(len(times))
             oldest = max(0.0, now - min(times)) if times else 0.0
-            metrics.commitment_oldest_seconds.labels(state).set(oldest)
-        metrics.commitment_journal_bytes.set(self._journal.bytes_used)
+            metrics.commitment_oldest_seconds.labels(state, self._space).set(oldest)
+        metrics.commitment_journal_bytes.labels(self._space).set(self._journal.bytes_used)
 
-
-def _record_decided(content: Content, decided: Decided) -> None:
-    accepted = content.accepted
-    reasons = dict(count_reasons(accepted, decided))
-    for reason, number in reasons.items():
-        metrics.commitment_references.labels(reason).inc(number)
-    _LOG.info(
-        "Storage commitment decided.",
-        transaction_uid=accepted.transaction_uid,
-        calling_ae_title=accepted.calling_ae_title,
-        references=len(accepted.references),
-        reasons={reason: number for reason, number in reasons.items() if number},
-    )
+    def _record_decided(self, content: Content, decided: Decided) -> None:
+        accepted = content.accepted
+        reasons = dict(count_reasons(accepted, decided))
+        for reason, number in reasons.items():
+            metrics.commitment_references.labels(reason, self._space).inc(number)
+        _LOG.info(
+            "Storage commitment decided.",
+            transaction_uid=accepted.transaction_uid,
+            calling_ae_title=accepted.calling_ae_title,
+            references=len(accepted.references),
+            reasons={reason: number for reason, number in reasons.items() if number},
+        )

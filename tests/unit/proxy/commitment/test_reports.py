@@ -36,7 +36,7 @@ async def report() -> Report:
 
 def count(outcome: str) -> float:
     name = "dimse_commitment_reports_total"
-    return REGISTRY.get_sample_value(name, {"outcome": outcome}) or 0.0
+    return REGISTRY.get_sample_value(name, {"outcome": outcome, "space": ""}) or 0.0
 
 
 def delivered_after(failures: list[Failure], retry_for: float = WEEK) -> FakeSender:
