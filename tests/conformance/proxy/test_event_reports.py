@@ -45,11 +45,12 @@ class Console:
     async def listening(
         self,
         abstract_syntax: str = STORAGE_COMMITMENT,
-        configure: Callable[[AE], object] = bool,
+        configure: Callable[[AE], None] | None = None,
     ) -> AsyncIterator[None]:
         ae = AE("CT1")
         ae.add_supported_context(abstract_syntax, scu_role=False, scp_role=True)
-        configure(ae)
+        if configure is not None:
+            configure(ae)
         server: Any = ae.start_server(
             ("127.0.0.1", self.port),
             block=False,
