@@ -8,9 +8,11 @@ problem details (RFC 9457). Sockets and the end of a server are in `http_server`
 
 import asyncio
 import re
+from collections import deque
 from enum import Enum, auto
+from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 LINGER = 1.0  # seconds for a client to read an error, or to send a last request at shutdown
 _HEAD_TIMEOUT = 20  # seconds until a request's head must be complete
@@ -40,6 +42,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._place = _Place.BEFORE
         self._head_length = 0
         self._refused = False
+        self._last_answer = b""
+        self._performed: RequestResponseCycle | None = None
         self._head_timer: asyncio.TimerHandle | None = None
         self._wait_for_head()
 
@@ -84,7 +88,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Start the request. Raises _InvalidHead, which the parser takes as an error."""
-        self._place, self._head_length = _Place.BODY, 0
+        self._head_length = 0
         hosts = sum(name == b"host" for name, _ in self.headers)
         if hosts > 1 or not (hosts or self.parser.get_http_version() == "1.0"):
             raise _InvalidHead
@@ -92,6 +96,7 @@ class HttpProtocol(HttpToolsProtocol):
             raise _InvalidHead
         self._cancel_head_timer()
         super().on_headers_complete()
+        self._place = _Place.BODY
 
     def on_message_complete(self) -> None:
         """End the request's body."""
@@ -123,12 +128,49 @@ class HttpProtocol(HttpToolsProtocol):
         self._refuse("408 Request Timeout", f"No complete request arrived in {_HEAD_TIMEOUT} s.")
 
     def _refuse(self, status: str, detail: str) -> None:
+        """Answer an error as the connection's last answer, behind those to earlier requests."""
+        self._refused = True
+        self._cancel_head_timer()
+        if self._place is _Place.BODY and not self._give_up(self.cycle):
+            return
         number, _, title = status.partition(" ")
         body = f'{{"title":"{title}","status":{number},"detail":"{detail}"}}'
         head = f"HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\n"
         tail = f"content-length: {len(body)}\r\nconnection: close\r\n\r\n{body}"
-        self.transport.write((head + tail).encode("ascii", "replace"))
-        self._refused = True
+        self._last_answer = (head + tail).encode("ascii", "replace")
+        if not self._is_performing():
+            self._send_last_answer()
+
+    def _give_up(self, broken: RequestResponseCycle) -> bool:
+        """End a request whose body is broken; return whether it can still be answered.
+
+        Bytes of another answer would be taken for a part of one that has begun.
+        """
+        if not broken.response_complete:
+            broken.disconnected = True
+            broken.message_event.set()
+            self.pipeline = deque(each for each in self.pipeline if each[0] is not broken)
+        if broken.response_started:
+            self.loop.call_later(LINGER if broken.response_complete else 0, self.transport.close)
+        return not broken.response_started
+
+    def _is_performing(self) -> bool:
+        performed = self._performed
+        return performed is not None and not (performed.response_complete or performed.disconnected)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._performed = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        """Perform the next request; send the last answer when there is none."""
+        super().on_response_complete()
+        if self._last_answer and not self._is_performing():
+            self._send_last_answer()
+
+    def _send_last_answer(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(self._last_answer)
         # bytes that still arrive are read and dropped: closing the socket with unread bytes in it
         # would send a TCP reset, and the client would lose the answer
         self.loop.call_later(LINGER, self.transport.close)

@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from dimse_ingestion.observability import http_protocol
+from dimse_ingestion.observability.http_protocol import HttpProtocol
 from dimse_ingestion.observability.http_server import serve
 
 _BODY = b"POST /echo HTTP/1.1\r\nhost: here\r\ncontent-length: 4\r\n"
@@ -109,6 +110,71 @@ async def test_a_head_without_end_is_refused_before_it_fills_the_memory(
     endless = b"POST /echo HTTP/1.1\r\nhost: a\r\nx: "
     received = await answers(port, before + endless, *[b"a" * 10_000] * 30)
     assert b"HTTP/1.1 400 Bad Request" in received
+
+
+_NO_HTTP = b"no HTTP\r\n\r\n"
+_NO_CHUNK = b"POST /echo HTTP/1.1\r\nhost: here\r\ntransfer-encoding: chunked\r\n\r\nxyz\r\n"
+
+
+@pytest.mark.parametrize("whole", [1, 3])
+@pytest.mark.parametrize("wrong", [_NO_HTTP, _NO_CHUNK], ids=["head", "body"])
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_an_error_is_answered_behind_the_requests_before_it(
+    port: int, whole: int, wrong: bytes, *, at_once: bool
+) -> None:
+    requests = [_BODY + b"\r\nbody"] * whole + [wrong]
+    received = await answers(port, *([b"".join(requests)] if at_once else requests))
+    statuses = [line for line in received.split(b"\r\n") if b"HTTP/1.1 " in line]
+    assert [each[-15:] for each in statuses[:-1]] == [b"HTTP/1.1 200 OK"] * whole
+    assert statuses[-1].endswith(b"HTTP/1.1 400 Bad Request")
+
+
+async def test_a_body_that_breaks_has_one_answer(port: int) -> None:
+    received = await answers(port, _NO_CHUNK)
+    assert received.startswith(b"HTTP/1.1 400 Bad Request")
+    assert received.count(b"HTTP/1.1 ") == 1
+    answered = _NO_CHUNK.replace(b"/echo", b"/elsewhere")  # before its body arrives
+    head, _, rest = answered.partition(b"\r\n\r\n")
+    received = await answers(port, head + b"\r\n\r\n1\r\nx\r\n", *[b""] * 50, rest)
+    assert received.startswith(b"HTTP/1.1 404 Not Found")
+    assert received.count(b"HTTP/1.1 ") == 1
+
+
+async def test_an_error_does_not_become_a_part_of_an_answer_that_has_begun(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun, refused, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    refuse = HttpProtocol.send_400_response
+
+    def send_400_response(protocol: HttpProtocol, reason: str) -> None:
+        refuse(protocol, reason)
+        refused.set()
+
+    monkeypatch.setattr(HttpProtocol, "send_400_response", send_400_response)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"first"
+        begun.set()
+        await go_on.wait()
+        yield b"second"
+
+    async def stream(_: Request) -> Response:
+        return StreamingResponse(pieces(), headers={"content-length": "11"})
+
+    app = Starlette(routes=[Route("/stream", stream)])
+    async with serve(app, "127.0.0.1", 0) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /stream HTTP/1.1\r\nhost: here\r\n\r\n")
+        await begun.wait()
+        writer.write(_NO_HTTP)
+        await refused.wait()
+        go_on.set()
+        async with asyncio.timeout(10):
+            received = await reader.read()
+        writer.close()
+    head, _, rest = received.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK")
+    assert rest.startswith(b"firstsecondHTTP/1.1 400 Bad Request")
 
 
 @pytest.mark.parametrize("sent", [b"", b"\r\n\r\n", b"POST /ec", _BODY + b"\r\nbodyPOST /ec"])
