@@ -29,7 +29,12 @@ from dimse_ingestion.storage.object_store import PART_SIZE
 from dimse_ingestion.transport.client.client import SLOW_LINE
 from dimse_ingestion.transport.nats.options import NatsOptions
 from dimse_ingestion.transport.protocol import batches, fetch
-from dimse_ingestion.transport.protocol.codec import HEADROOM, MAXIMUM_CHUNK, MAXIMUM_INLINE
+from dimse_ingestion.transport.protocol.codec import (
+    HEADROOM,
+    INLINE_IN_FLIGHT,
+    MAXIMUM_CHUNK,
+    MAXIMUM_INLINE,
+)
 from dimse_ingestion.transport.protocol.timeouts import Timeouts
 from dimse_ingestion.transport.server import result_cache
 from dimse_ingestion.transport.server.flow_limits import FlowLimits
@@ -134,6 +139,7 @@ def test_sizes_of_the_transport_are_those_of_the_code() -> None:
     sizes = (
         f"{MAXIMUM_CHUNK // 1024} KiB",
         f"{MAXIMUM_INLINE // 1024} KiB",
+        f"{INLINE_IN_FLIGHT // 2**20} MiB of a proxy's",
         f"{HEADROOM // 1024} KiB",
         f"{allowed.window // 2**20} MiB",
         f"{allowed.largest_window // 2**20} MiB",

@@ -8,7 +8,7 @@ from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.failures import Unavailable
 from dimse_ingestion.observability import metrics
-from dimse_ingestion.transport.protocol.codec import OpenStore, encode
+from dimse_ingestion.transport.protocol.codec import INLINE_IN_FLIGHT, OpenStore, encode
 from dimse_ingestion.transport.protocol.messages import StoreResult
 from dimse_ingestion.transport.protocol.subjects import SERVICES, Subjects
 from dimse_ingestion.transport.protocol.timeouts import Timeouts
@@ -58,7 +58,7 @@ def test_a_small_instance_takes_one_round_trip() -> None:
     run_in_virtual_time(it())
 
 
-@pytest.mark.parametrize(("size", "chunks"), [(512 * KIB + 20_000, 0), (640 * KIB, 2)])
+@pytest.mark.parametrize(("size", "chunks"), [(512 * KIB + 20_000, 0), (1020 * KIB, 2)])
 def test_an_image_of_a_ct_takes_one_round_trip(size: int, chunks: int) -> None:
     async def it() -> None:
         replica = FakeOperations()
@@ -67,6 +67,26 @@ def test_an_image_of_a_ct_takes_one_round_trip(size: int, chunks: int) -> None:
             assert (await both.store(patterned_bytes(size))).status == Status.SUCCESS
             assert (both.bus.kinds["STORE"], both.bus.kinds["DATA"]) == (1, chunks)
         assert replica.stored == [patterned_bytes(size)]
+
+    run_in_virtual_time(it())
+
+
+def test_only_so_many_bytes_travel_without_credit_at_once() -> None:
+    async def it() -> None:
+        replica = FakeOperations()
+        size = 1000 * KIB
+        contents = [bytes([number]) * size for number in range(20)]
+        async with client_server_pair(replica, maximum_payload=KIB**2, limits=FlowLimits()) as both:
+            both.bus.delivery_delays = lambda _: (0.02,)
+            results = await asyncio.gather(
+                *(both.store(each, operation_id=f"op{each[0]}") for each in contents)
+            )
+            assert [result.status for result in results] == [Status.SUCCESS] * 20
+            in_sessions = both.bus.kinds["END"]
+            assert in_sessions == 20 - INLINE_IN_FLIGHT // size
+            await both.store(bytes(size + 1))
+            assert both.bus.kinds["END"] == in_sessions  # there is room again
+        assert sorted(replica.stored) == sorted([*contents, bytes(size + 1)])
 
     run_in_virtual_time(it())
 

@@ -20,6 +20,7 @@ from dimse_ingestion.transport.client.retrieve_client import InstanceLister
 from dimse_ingestion.transport.client.retry import FinalResult, Operation, Retrier, RetriesExhausted
 from dimse_ingestion.transport.contract import Source
 from dimse_ingestion.transport.protocol.codec import (
+    INLINE_IN_FLIGHT,
     OpenCommit,
     OpenEcho,
     OpenStore,
@@ -72,6 +73,7 @@ class CarrierClient:
         self._inboxes = Inboxes(carrier, subjects, proxy_id, has_siblings=has_siblings)
         timeouts = timeouts or Timeouts()
         self._retrier = Retrier(carrier, subjects, self._inboxes, timeouts, space)
+        self._inline_in_flight = 0
 
     async def start(self) -> None:
         """Subscribe to the inboxes. Raises CarrierDown."""
@@ -143,12 +145,18 @@ class CarrierClient:
         retrier, carrier = self._retrier, self._carrier
         with suppress(CarrierDown):  # the attempt itself finds that out
             await carrier.wait_writable()
-        opening = _build_open(open_, source, inline_size(carrier.maximum_payload))
+        free = INLINE_IN_FLIGHT - self._inline_in_flight
+        opening = _build_open(open_, source, min(inline_size(carrier.maximum_payload), free))
         timeouts = _timeouts(opening, retrier.timeouts)
         chunk = chunk_size(carrier.maximum_payload)
         machine = StoreSender(open_.size, open_.sha256, chunk, timeouts, retrier.now())
         attempt = StoreAttempt(carrier, self._inboxes.new(), machine, source)
-        return await retrier.run_attempt(operation, attempt, opening)
+        inline = len(opening.inline or b"")
+        self._inline_in_flight += inline
+        try:
+            return await retrier.run_attempt(operation, attempt, opening)
+        finally:
+            self._inline_in_flight -= inline
 
 
 def _timeouts(opening: OpenStore, timeouts: Timeouts) -> Timeouts:

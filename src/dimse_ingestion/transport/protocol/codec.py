@@ -37,8 +37,11 @@ HEADROOM = 4 * 1024
 """Bytes of a message reserved for headers: the server closes a connection that sends more than
 its maximum payload."""
 MAXIMUM_CHUNK = 512 * 1024
-MAXIMUM_INLINE = 640 * 1024
-"""Bytes of an open with its data set: a CT image of 512 x 512 pixels and its header fit."""
+MAXIMUM_INLINE = 1024 * 1024
+"""Bytes of an open with its data set: as much as a server's usual maximum payload takes."""
+INLINE_IN_FLIGHT = 16 * 1024 * 1024
+"""Bytes of all data sets of a proxy that travel with their opens at once: they need no credit, and
+a replica for which too many bytes are pending is disconnected."""
 _MAX_OFFSET_DIGITS = 18  # digits
 
 _Position = Annotated[int, msgspec.Meta(ge=0)]

@@ -172,7 +172,7 @@ def test_a_chunk_leaves_room_for_headers(maximum_payload: int, chunk: int) -> No
 
 @pytest.mark.parametrize(
     ("maximum_payload", "size"),
-    [(1024 * 1024, 640 * 1024), (64 * 1024, 60 * 1024), (8 * 1024 * 1024, 640 * 1024)],
+    [(1024 * 1024, 1020 * 1024), (64 * 1024, 60 * 1024), (8 * 1024 * 1024, 1024 * 1024)],
 )
 def test_an_open_with_its_data_set_leaves_room_for_headers(maximum_payload: int, size: int) -> None:
     assert codec.inline_size(maximum_payload) == size
