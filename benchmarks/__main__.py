@@ -13,7 +13,16 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import distance, limits, receiving, replicas, retrieving, searching, storing
+from benchmarks import (
+    distance,
+    limits,
+    moving,
+    receiving,
+    replicas,
+    retrieving,
+    searching,
+    storing,
+)
 from benchmarks.machine import describe, load_average
 from benchmarks.plan import PLANS, Plan, Selection
 from benchmarks.readme import README, update
@@ -40,6 +49,7 @@ FAMILIES: Sequence[Family] = (
     replicas.rows,
     searching.rows,
     retrieving.rows,
+    moving.rows,
     limits.rows,
 )
 

@@ -137,12 +137,24 @@ def _catalogued(space: StorageSpace) -> int:
 
 
 @contextmanager
-def orthanc(folder: Path, *, synced: bool = True, dicomweb: bool = False) -> Iterator[System]:
-    """Start an Orthanc; `synced` files are what its answer to a C-STORE stands for."""
+def orthanc(
+    folder: Path,
+    *,
+    synced: bool = True,
+    dicomweb: bool = False,
+    modalities: Mapping[str, int] | None = None,
+) -> Iterator[System]:
+    """Start an Orthanc; `synced` files are what its answer to a C-STORE stands for.
+
+    `modalities` are the ports of the AEs that it knows, by title.
+    """
     port, http_port = free_port(), free_port()
     folder.mkdir(parents=True)
     (folder / "orthanc.json").write_text(
-        json.dumps(_orthanc_settings(folder, port, http_port, synced, dicomweb))
+        json.dumps(
+            _orthanc_settings(folder, port, http_port, synced, dicomweb)
+            | {"DicomModalities": _modalities(modalities or {})}
+        )
     )
     process = subprocess.Popen(
         ["Orthanc", str(folder / "orthanc.json")],
@@ -184,6 +196,10 @@ def _orthanc_settings(
         "StorageAccessOnFind": "Never",
         "Plugins": [str(DICOMWEB_PLUGIN)] if dicomweb else [],
     }
+
+
+def _modalities(ports: Mapping[str, int]) -> dict[str, list[object]]:
+    return {title: [title, "127.0.0.1", port] for title, port in ports.items()}
 
 
 def _orthanc_count(http_port: int) -> int:

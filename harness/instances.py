@@ -24,6 +24,7 @@ class MadeInstance:
     sop_instance_uid: str
     sha256: str
     size: int
+    study_instance_uid: str
 
 
 def data_set_in(content: bytes) -> bytes:
@@ -58,7 +59,7 @@ def _made(path: Path, study: UID, series: UID, number: int, pixel_bytes: int) ->
         file.write(b"\xe0\x7f\x10\x00OW\x00\x00" + pixel_bytes.to_bytes(4, "little"))
         _pixels(file, pixel_bytes, number)
     sha256, size = _digest(path, begin)
-    return MadeInstance(path, str(data_set.SOPInstanceUID), sha256, size)
+    return MadeInstance(path, str(data_set.SOPInstanceUID), sha256, size, str(study))
 
 
 def _head(file: BinaryIO, data_set: Dataset) -> int:
