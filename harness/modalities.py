@@ -18,7 +18,10 @@ from pathlib import Path
 from harness.services import eventually, free_port
 
 _ENVIRONMENT = {"TCP_NODELAY": "1"}
-_TOOLS = ("echoscu", "storescu", "findscu", "storescp", "dcmdump", "dcmconv", "dump2dcm")
+_TOOLS = (
+    *("echoscu", "storescu", "findscu", "movescu", "getscu", "storescp"),
+    *("dcmdump", "dcmconv", "dump2dcm"),
+)
 
 
 def missing() -> str:
@@ -109,9 +112,9 @@ async def findscu(peer: Peer, *keys: str, options: Sequence[str] = ("-S",)) -> E
 
 
 @contextmanager
-def storescp(folder: Path, *options: str) -> Iterator[Peer]:
-    """Run DCMTK's server, which stores to `folder`."""
-    port = free_port()
+def storescp(folder: Path, *options: str, port: int = 0) -> Iterator[Peer]:
+    """Run DCMTK's server, which stores to `folder`; port 0 takes a free port."""
+    port = port or free_port()
     process = subprocess.Popen(
         [program("storescp"), *options, "-od", str(folder), str(port)],
         stdout=subprocess.DEVNULL,

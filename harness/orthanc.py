@@ -53,6 +53,12 @@ class Orthanc:
         with urlopen(request, timeout=120) as answer:
             return json.load(answer)
 
+    def delete(self, path: str) -> None:
+        """Delete a resource of its REST API."""
+        url = f"http://127.0.0.1:{self.http_port}{path}"
+        with urlopen(Request(url, method="DELETE"), timeout=60):
+            pass
+
 
 @contextmanager
 def running_orthanc(

@@ -72,8 +72,8 @@ SERIES: Mapping[str, Mapping[Counter, _Labels]] = {
 SERIES_OF_SPACES: Mapping[str, Mapping[Counter, _Labels]] = {
     "proxy": {
         metrics.proxy_association_requests: (ASSOCIATIONS,),
-        metrics.proxy_operations: ((*OPERATIONS, "get", "other"), STATUSES),
-        metrics.proxy_sub_operations: (("get",), ("completed", "warned", "failed")),
+        metrics.proxy_operations: ((*OPERATIONS, "get", "move", "other"), STATUSES),
+        metrics.proxy_sub_operations: (("get", "move"), ("completed", "warned", "failed")),
         metrics.proxy_received_bytes: (),
         metrics.commitment_references: (REPORTED_REASONS,),
         metrics.commitment_reports: (("delivered", "failed", "given_up"),),

@@ -74,10 +74,11 @@ async def running(
     def acceptor(services: Services) -> Acceptor:
         return Acceptor(services, _limits(settings), tls)
 
-    reports = EventReports(PeerAssociations(settings), settings.peer)
+    peers = PeerAssociations(settings)
+    reports = EventReports(peers, settings.peer)
 
     def connect(space: ProxySettings) -> AbstractAsyncContextManager[SpaceDependencies]:
-        return _transport(space, worker, reports)
+        return _transport(space, worker, reports, peers)
 
     async with open_proxy(settings, ProxyDependencies(acceptor, connect), worker) as proxy:
         yield proxy
@@ -85,7 +86,10 @@ async def running(
 
 @asynccontextmanager
 async def _transport(
-    settings: ProxySettings, worker: Worker | None, reports: ReportSender
+    settings: ProxySettings,
+    worker: Worker | None,
+    reports: ReportSender,
+    peers: PeerAssociations,
 ) -> AsyncIterator[SpaceDependencies]:
     """Connect one storage space to NATS within the block."""
     needs = proxy_permissions(settings.nats_subject_root, settings.proxy_id)
@@ -103,7 +107,7 @@ async def _transport(
     await nats.start()
     try:
         await client.start()
-        yield SpaceDependencies(client, lambda: nats.problem, reports, nats.on_change)
+        yield SpaceDependencies(client, lambda: nats.problem, reports, nats.on_change, peers)
     finally:
         await client.close()
         await nats.close()

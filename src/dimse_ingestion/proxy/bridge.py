@@ -27,6 +27,7 @@ from dimse_ingestion.proxy.acceptance import Admission, is_date_time_combined, i
 from dimse_ingestion.proxy.commitment.service import StorageCommitment
 from dimse_ingestion.proxy.identifier import IdentifierBuffer
 from dimse_ingestion.proxy.operation_ids import new_operation_id
+from dimse_ingestion.proxy.peers import PeerAssociations
 from dimse_ingestion.proxy.request_log import RequestRecord, request_log
 from dimse_ingestion.proxy.retrieve.negotiation import is_retrievable_by
 from dimse_ingestion.proxy.retrieve.service import RetrieveService
@@ -58,6 +59,7 @@ _STATUSES = {
     "store": store_status,
     "find": find_status,
     "get": retrieve_status,
+    "move": retrieve_status,
     "commit": action_status,
 }
 _WITHOUT_COMMENT = (Status.SUCCESS, Status.INVALID_ARGUMENT_VALUE)  # PS3.7 C.5.10
@@ -75,13 +77,14 @@ class Bridge:
         spool: Spool,
         requester: TransportClient,
         commitment: StorageCommitment | None = None,
+        peers: PeerAssociations | None = None,
     ) -> None:
         self._settings = settings
         self._admission = admission
         self._spool = spool
         self._requester = requester
         self._commitment = commitment
-        self._retrieves = RetrieveService(settings, requester)
+        self._retrieves = RetrieveService(settings, requester, peers)
         self.request_probe: Callable[[], None] = lambda: None
         """Called when an operation failed upstream (see `upstream_probe`)."""
         self.record_success: Callable[[str], None] = lambda _: None
@@ -116,6 +119,7 @@ class Bridge:
             CommandField.C_ECHO_RQ: ("echo", self._echo),
             CommandField.N_ACTION_RQ: ("commit", self._commit),
             CommandField.C_GET_RQ: ("get", self._get),
+            CommandField.C_MOVE_RQ: ("move", self._move),
         }
         name, serve = services.get(message.command.command_field, ("other", _unrecognized))
         space = self._settings.ae_title
@@ -193,6 +197,9 @@ class Bridge:
     async def _get(self, message: Message, record: RequestRecord) -> None:
         await self._retrieves.get(message, record, _origin(message))
 
+    async def _move(self, message: Message, record: RequestRecord) -> None:
+        await self._retrieves.move(message, record, _origin(message))
+
     async def _send_matches(self, message: Message, finding: FindStream) -> int:
         """Send matches and return their number, or one more than the maximum if there are more."""
         count = 0
@@ -215,7 +222,7 @@ async def _cancel_on_request(message: Message, finding: FindStream) -> None:
 async def _unrecognized(message: Message, record: RequestRecord) -> None:
     record.facts["command_field"] = f"{message.command.command_field:04X}"
     raise DimseFailure(
-        Status.UNRECOGNIZED_OPERATION, "Only C-ECHO, C-STORE, C-FIND and C-GET are served"
+        Status.UNRECOGNIZED_OPERATION, "Only C-ECHO, C-STORE, C-FIND, C-GET and C-MOVE are served"
     )
 
 

@@ -16,6 +16,7 @@ from dimse_ingestion.proxy.commitment.reports import ReportSender
 from dimse_ingestion.proxy.commitment.service import NoReports, open_commitment
 from dimse_ingestion.proxy.last_success import LastSuccess
 from dimse_ingestion.proxy.outbox_service import OutboxService
+from dimse_ingestion.proxy.peers import PeerAssociations
 from dimse_ingestion.proxy.upstream_probe import UpstreamProbe
 from dimse_ingestion.settings import ProxySettings
 from dimse_ingestion.settings.errors import directory_mistake
@@ -27,13 +28,15 @@ from dimse_ingestion.workers.worker import Worker
 
 @dataclass(frozen=True, slots=True)
 class SpaceDependencies:
-    """The connection of one storage space to NATS, and to the AEs that get its reports."""
+    """The connection of one storage space to NATS, and to the other AEs."""
 
     requester: TransportClient
     transport_problem: Callable[[], str]
     reports: ReportSender = field(default_factory=NoReports)
     on_connection_change: Callable[[Callable[[bool], None]], None] = lambda _: None
     """Registers a function to call with whether the transport is connected, at each change."""
+    peers: PeerAssociations | None = None
+    """Associations to peers, counted for all spaces together; None: counted for this one."""
 
 
 class SpaceWorker:
@@ -91,7 +94,7 @@ async def open_space(
         admission = Admission(
             settings, lambda: spool.problem or outbox.problem, worker.count(Kind.ASSOCIATIONS)
         )
-        bridge = Bridge(settings, admission, spool, outbox.client, commitment)
+        bridge = Bridge(settings, admission, spool, outbox.client, commitment, dependencies.peers)
         path = UpstreamProbe(
             dependencies.requester, settings.ae_title, dependencies.transport_problem
         )

@@ -177,7 +177,8 @@ async def test_the_reason_of_a_failed_c_store_comes_back_short_and_in_ascii(hous
         (store(affected_sop_instance_uid="1" * 65), CT, DATA_SET, Status.INVALID_SOP_INSTANCE),
         (find(), STUDY_ROOT, None, Status.DOES_NOT_MATCH_SOP_CLASS),
         (find(), CT, b"identifier", Status.SOP_CLASS_NOT_SUPPORTED),
-        (Command(0x0021, 1), STUDY_ROOT, b"identifier", Status.UNRECOGNIZED_OPERATION),
+        (Command(0x0021, 1), STUDY_ROOT, b"identifier", Status.SOP_CLASS_NOT_SUPPORTED),
+        (Command(0x0140, 1), STUDY_ROOT, b"identifier", Status.UNRECOGNIZED_OPERATION),
         (Command(0x0130, 1), CT, None, Status.UNRECOGNIZED_OPERATION),
     ],
 )

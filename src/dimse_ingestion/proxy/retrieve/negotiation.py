@@ -12,13 +12,14 @@ from dimse_ingestion.dicom.uids import (
     EXPLICIT_VR_LITTLE_ENDIAN,
     GET_CLASSES,
     IMPLICIT_VR_LITTLE_ENDIAN,
+    MOVE_CLASSES,
 )
 from dimse_ingestion.settings import ProxySettings
 from dimse_ingestion.settings.peers import Right
 from dimse_ingestion.upper_layer.services import Acceptance, AssociationRequest
 
-RETRIEVE_CLASSES = GET_CLASSES
-SERVED_RIGHTS: tuple[Right, ...] = ("get",)
+RETRIEVE_CLASSES = GET_CLASSES | MOVE_CLASSES
+SERVED_RIGHTS: tuple[Right, ...] = ("get", "move")
 """The rights of peers whose requests are served."""
 _PREFERRED = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN)
 """Uncompressed transfer syntaxes, in which every image can be sent."""

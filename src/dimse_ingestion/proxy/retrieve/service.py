@@ -7,11 +7,13 @@ from collections.abc import Callable
 
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status, known_status
-from dimse_ingestion.dicom.uids import GET_CLASSES
+from dimse_ingestion.dicom.uids import GET_CLASSES, MOVE_CLASSES
 from dimse_ingestion.proxy.acceptance import is_relational
 from dimse_ingestion.proxy.identifier import IdentifierBuffer
+from dimse_ingestion.proxy.peers import PeerAssociations
 from dimse_ingestion.proxy.request_log import RequestRecord
 from dimse_ingestion.proxy.retrieve.get_sender import GetSender
+from dimse_ingestion.proxy.retrieve.move_sender import MoveSender
 from dimse_ingestion.proxy.retrieve.retrieval import Retrieval
 from dimse_ingestion.proxy.retrieve.sender import SubOperationSender
 from dimse_ingestion.settings import ProxySettings
@@ -24,8 +26,14 @@ from dimse_ingestion.upper_layer.services import Message
 class RetrieveService:
     """Perform the retrieves of one proxy."""
 
-    def __init__(self, settings: ProxySettings, client: TransportClient) -> None:
+    def __init__(
+        self,
+        settings: ProxySettings,
+        client: TransportClient,
+        associations: PeerAssociations | None = None,
+    ) -> None:
         self._settings = settings
+        self._associations = associations or PeerAssociations(settings)
         self._client = client
         self._operations = 0
 
@@ -33,6 +41,25 @@ class RetrieveService:
         """Perform and answer one C-GET. Raises Failure."""
         sender = GetSender(message.association, message.command.priority)
         await self.perform("get", message, record, origin, GET_CLASSES, lambda: sender)
+
+    async def move(self, message: Message, record: RequestRecord, origin: Origin) -> None:
+        """Perform and answer one C-MOVE. Raises Failure."""
+
+        def sender() -> MoveSender:
+            return self._move_sender(message, record)
+
+        await self.perform("move", message, record, origin, MOVE_CLASSES, sender)
+
+    def _move_sender(self, message: Message, record: RequestRecord) -> MoveSender:
+        title = message.command.move_destination
+        destination = self._settings.peer(title)
+        if destination is None or destination.address is None:
+            raise DimseFailure(
+                Status.MOVE_DESTINATION_UNKNOWN,
+                f"The move destination {title!r} has no address in peers",
+            )
+        record.facts["destination"] = destination.ae_title
+        return MoveSender(self._associations, destination, message)
 
     async def perform(
         self,
