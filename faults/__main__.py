@@ -21,7 +21,7 @@ from faults.system import System, open_system
 from faults.tally import Tally
 from harness.services import eventually
 
-MODES = ("stored",)
+MODES = ("stored", "spooled")
 _PART = Path("build/faults")
 _LONGEST_DRAIN = 300.0  # seconds
 

@@ -43,6 +43,11 @@ class Load:
         """C-STOREs that were sent, -1 for those without a response included."""
         return self.statuses.total()
 
+    @property
+    def refused(self) -> int:
+        """C-STOREs that were not acknowledged."""
+        return self.operations - self.statuses[0]
+
     def wait_for_successes(self, more: int, seconds: float = 120) -> None:
         """Wait for so many further acknowledged instances."""
         wanted = len(self.acknowledged) + more

@@ -192,12 +192,11 @@ def _revoke_the_bucket_key(system: System, load: Load) -> float:
     """Give ingestion a wrong key, until an operation has failed for it, then the right one."""
     assert system.minio is not None
     system.write_key("revoked")
-    refused = sum(load.statuses[each] for each in load.statuses if each != 0)
-    eventually(
-        lambda: sum(load.statuses[each] for each in load.statuses if each != 0),
-        lambda seen: seen > refused,
-        120,
-    )
+    if system.acknowledge == "spooled":
+        load.wait_for_successes(12)
+    else:
+        refused = load.refused
+        eventually(lambda: load.refused, lambda seen: seen > refused, 120)
     system.write_key(system.minio.secret_key)
     return time.monotonic()
 

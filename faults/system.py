@@ -48,6 +48,7 @@ class System:
     catalogue: ServiceProcess
     ingestion: list[ServiceProcess]
     proxy: ServiceProcess
+    acknowledge: str
     dicomweb: ServiceProcess | None = None
     minio: S3Server | None = None
     postgresql: PostgreSQL | None = None
@@ -121,6 +122,7 @@ def open_system(folder: Path, deployment: Deployment) -> Iterator[System]:
             space.catalogue(),
             ingestion,
             proxy,
+            deployment.acknowledge,
             space.dicomweb() if deployment.dicomweb else None,
             minio,
             database,
