@@ -88,6 +88,14 @@ class OutboxService:
         reason = self._upstream.transport_problem() or next(filter(None, failures), "")
         return f"{text}: {reason}" if reason else f"{text}."
 
+    def is_pending(self, sop_instance_uid: str, received_before: float) -> bool:  # noqa: ARG002 - no index by UID
+        """Return whether an instance received before a Unix time may wait to be forwarded.
+
+        True as long as any data set waits that came before it: they leave in about their order.
+        """
+        oldest = (each.outbox.queue.oldest for each in self._all)
+        return any(each is not None and each.received_at <= received_before for each in oldest)
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Open the outboxes and forward from them within the block.

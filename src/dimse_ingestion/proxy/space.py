@@ -88,6 +88,7 @@ async def open_space(
                 settings,
                 dependencies.requester,
                 dependencies.reports,
+                outbox,
                 worker_number=worker.number,
             )
         )

@@ -256,6 +256,28 @@ def test_a_catalogue_that_is_down_is_no_failure(own_archive: Archive, tmp_path: 
     assert (status, report.failed) == (0, {})
 
 
+def test_what_is_in_the_spool_is_committed_when_it_is_stored(tmp_path: Path) -> None:
+    with nats_server(tmp_path / "nats") as nats:
+        archive = archive_of(tmp_path / "space", nats, free_port(), DIMSE_ACKNOWLEDGE="spooled")
+        try:
+            for service in archive.system.ingestion:
+                service.kill()
+            requested = references(archive.store(tmp_path / "in", 20))
+            with archive.console.listening(archive.console_port):
+                status, _ = archive.console.request(requested)
+                assert archive.system.objects() == {}
+                archive.system.proxy.kill()
+                archive.system.proxy.start()
+                for service in archive.system.ingestion:
+                    service.start().ready()
+                report = archive.console.report(seconds=120)
+        finally:
+            archive.system.space.close()
+    assert (status, report.failed) == (0, {})
+    assert_whole(report, requested)
+    assert report.event_type_id == 1
+
+
 def test_the_digest_finds_a_changed_byte(tmp_path: Path) -> None:
     with nats_server(tmp_path / "nats") as nats:
         extra = {"DIMSE_STORAGE_COMMITMENT_VERIFY": "digest"}

@@ -1,5 +1,6 @@
 import asyncio
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,3 +121,19 @@ async def test_an_outbox_in_use_and_one_of_a_newer_release_are_mistakes(tmp_path
     with pytest.raises(ConfigurationMistake, match="written by a newer release"):
         async with service(tmp_path, Upstream()).running():
             pass
+
+
+async def test_an_instance_may_be_pending_while_anything_older_waits(tmp_path: Path) -> None:
+    upstream = Upstream(problem="NATS is not reached.")
+    spooled = service(tmp_path, upstream, acknowledge="spooled")
+    async with spooled.running():
+        before = time.time() - 1
+        assert not spooled.is_pending("1.2.3", time.time())
+        await store(spooled, 1)
+        assert spooled.is_pending("1.2.3", time.time())
+        assert not spooled.is_pending("1.2.3", before)
+        upstream.problem = ""
+        for changed in upstream.callbacks:
+            changed(True)
+        await until(lambda: not spooled.is_pending("1.2.3", time.time()))
+    assert upstream.requester.carried == [content(1)]

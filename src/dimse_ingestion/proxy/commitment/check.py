@@ -1,9 +1,9 @@
 """The decision on a transaction: its references are checked until each has a result.
 
 What is missing at first is looked for again when `grace` is over, because an instance may still be
-on its way; what is in this proxy's spool is waited for. A service, catalogue or bucket that fails
-decides nothing: the check is repeated. When nothing could be found out for `give_up_after`, the
-references that are left fail with 0213.
+on its way; what may be in this proxy's spool is waited for. A service, catalogue or bucket that
+fails decides nothing: the check is repeated. When nothing could be found out for `give_up_after`,
+the references that are left fail with 0213.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,21 +27,24 @@ from dimse_ingestion.transport.protocol.messages import (
 _LOG = logger(__name__)
 _READ_AT_ONCE = 10  # references of a check that reads the objects
 _FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 300.0
-_SPOOL_PAUSE = 30.0
+_LONGEST_SPOOL_PAUSE = 30.0
 _UNDECIDED = (Status.NO_SUCH_SOP_INSTANCE,)
 
 
 class PendingInstances(Protocol):
     """The instances that this proxy has acknowledged and not forwarded yet."""
 
-    def is_pending(self, sop_instance_uid: str) -> bool:
-        """Return whether an instance with this UID waits to be forwarded."""
+    def is_pending(self, sop_instance_uid: str, received_before: float) -> bool:
+        """Return whether this instance, received before a Unix time, may wait to be forwarded.
+
+        True may be returned for one that does not wait; its decision then takes longer.
+        """
 
 
 class NothingPending:
     """The `PendingInstances` of a proxy that acknowledges only what is stored."""
 
-    def is_pending(self, sop_instance_uid: str) -> bool:  # noqa: ARG002 - the interface's
+    def is_pending(self, sop_instance_uid: str, received_before: float) -> bool:  # noqa: ARG002 - the interface's
         """Return False."""
         return False
 
@@ -68,6 +71,7 @@ class Progress:
     reasons: dict[int, int] = field(default_factory=dict)
     failures: int = 0
     """Checks in a row that found out nothing."""
+    spool_pauses: int = 0
 
     def failed(self) -> dict[int, int]:
         """Return the reasons of the references that are not committed."""
@@ -97,19 +101,21 @@ class Checker:
         """Check what is open; return the decision, or the seconds until the next check."""
         if accepted.is_duplicate:
             return self._all(accepted, Status.DUPLICATE_TRANSACTION_UID)
-        spooled = {each for each in progress.open if self._is_pending(accepted.references[each])}
+        # before the question: an instance is forwarded before it leaves the spool
+        spooled = {each for each in progress.open if self._is_pending(accepted, each)}
         asked_at = self._clock()
         if spooled:
             progress.grace_from = asked_at
         try:
-            await self._check(accepted, progress, sorted(progress.open - spooled), asked_at)
+            await self._check(accepted, progress, sorted(progress.open), asked_at)
         except Failure as failure:
             return self._after_failure(accepted, progress, failure)
         progress.failures = 0
         return self._result(accepted, progress, spooled)
 
-    def _is_pending(self, reference: Reference) -> bool:
-        return self._pending.is_pending(reference.sop_instance_uid)
+    def _is_pending(self, accepted: Accepted, position: int) -> bool:
+        sop_instance_uid = accepted.references[position].sop_instance_uid
+        return self._pending.is_pending(sop_instance_uid, accepted.received_at)
 
     async def _check(
         self, accepted: Accepted, progress: Progress, positions: list[int], asked_at: float
@@ -173,8 +179,11 @@ class Checker:
         now = self._clock()
         if now >= accepted.received_at + self._policy.give_up_after:
             return self._given_up(progress)
-        left = progress.grace_from + self._policy.grace - now
-        return _SPOOL_PAUSE if spooled else max(0.0, left)
+        if spooled & progress.open:
+            pause = min(_LONGEST_SPOOL_PAUSE, 2.0 ** min(progress.spool_pauses, 16))
+            progress.spool_pauses += 1
+            return pause
+        return max(0.0, progress.grace_from + self._policy.grace - now)
 
     def _given_up(self, progress: Progress) -> Decided:
         for each in progress.open:

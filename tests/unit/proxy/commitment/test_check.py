@@ -49,7 +49,8 @@ class Spool:
     def __init__(self, until: dict[str, float]) -> None:
         self._until = until
 
-    def is_pending(self, sop_instance_uid: str) -> bool:
+    def is_pending(self, sop_instance_uid: str, received_before: float) -> bool:
+        assert received_before <= clock()
         return asyncio.get_running_loop().time() < self._until.get(sop_instance_uid, 0.0)
 
 
@@ -154,15 +155,26 @@ def test_what_can_not_be_checked_in_time_fails_for_lack_of_resources() -> None:
     assert 2 * HOUR <= seconds < 2 * HOUR + 301
 
 
-def test_what_is_in_the_spool_is_waited_for_and_not_asked_about() -> None:
-    service = Service(stored_at={"1.2.3.2": 2 * HOUR - 1})
-    failures, seconds = decide(
-        service, accepted(3), CheckPolicy(grace=300), Spool({"1.2.3.2": 2 * HOUR})
-    )
+def test_what_is_in_the_spool_is_waited_for() -> None:
+    service = Service(stored_at={"1.2.3.2": 2 * HOUR})
+    spool = Spool({"1.2.3.2": 2 * HOUR})
+    failures, seconds = decide(service, accepted(3), CheckPolicy(grace=300), spool)
     assert failures == {}
-    assert 2 * HOUR <= seconds < 2 * HOUR + 60
-    asked = [each.sop_instance_uid for open_ in service.opens for each in open_.references]  # type: ignore[union-attr] # all are of commit
-    assert asked.count("1.2.3.2") == 1
+    assert 2 * HOUR <= seconds < 2 * HOUR + 31
+    assert [count for _, count in service.checks[:2]] == [3, 1]
+
+
+def test_what_leaves_the_spool_soon_is_decided_soon() -> None:
+    service = Service(stored_at={"1.2.3.1": 3.0})
+    failures, seconds = decide(service, accepted(1), spool=Spool({"1.2.3.1": 3.0}))
+    assert failures == {}
+    assert seconds < 5
+
+
+def test_what_is_stored_is_committed_though_the_spool_may_have_it() -> None:
+    """The spool has no index of UIDs: it says so of all while it has something older."""
+    failures, seconds = decide(Service(), accepted(2), spool=Spool({"1.2.3.1": 1e9}))
+    assert (failures, round(seconds)) == ({}, 0)
 
 
 def test_what_left_the_spool_has_the_grace_to_reach_the_catalogue() -> None:
@@ -181,7 +193,8 @@ def test_what_left_the_spool_without_being_stored_fails() -> None:
 
 def test_a_spool_that_is_never_emptied_ends_the_wait_too() -> None:
     policy = CheckPolicy(give_up_after=2 * HOUR)
-    failures, _ = decide(Service(), accepted(2), policy, Spool({"1.2.3.2": 1e9}))
+    service = Service(stored_at={"1.2.3.2": 1e9})
+    failures, _ = decide(service, accepted(2), policy, Spool({"1.2.3.2": 1e9}))
     assert failures == {1: Status.RESOURCE_LIMITATION}
 
 
