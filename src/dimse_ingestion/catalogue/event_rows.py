@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache, lru_cache
 from typing import Any
 
 from dimse_ingestion.dicom import comparison, raw_items, uids
@@ -22,6 +23,7 @@ _ISSUER = 0x00100021
 _COMPRESSED = b"z"
 _PLAIN = b"j"
 _COMPRESSED_FROM = 512
+_LONGEST_SHARED = 16 * 1024  # bytes of JSON
 _LONGEST_KEY = 300  # characters: PostgreSQL's index entries have at most 2.7 KB
 _COUNTED_AT_ONCE = 256 * 1024  # bytes
 _LONGEST_NAME = 1024  # bytes of an object's name, as S3 allows
@@ -175,8 +177,14 @@ def _name_columns(element: Element | None) -> Row:
 
 
 def _encode_levels(elements: Elements, *names: str) -> bytes:
-    wanted = _EACH_LEVEL.union(*(KEYS[name] for name in names))
-    return encode_elements([each for tag, each in elements.items() if tag in wanted])
+    wanted = _wanted(names)
+    json = raw_items.encoder.encode([each for tag, each in elements.items() if tag in wanted])
+    return _shared_as_stored(json) if len(json) <= _LONGEST_SHARED else _as_stored(json)
+
+
+@cache
+def _wanted(levels: tuple[str, ...]) -> frozenset[int]:
+    return _EACH_LEVEL.union(*(KEYS[name] for name in levels))
 
 
 def _columns(level: str, elements: Elements) -> Row:
@@ -239,10 +247,19 @@ def _object_row(event: ImageStoredEvent, instance: Row) -> Row:
 
 def encode_elements(elements: list[Element]) -> bytes:
     """Return elements as they are stored in a column, compressed if they are long."""
-    json = raw_items.encoder.encode(elements)
+    return _as_stored(raw_items.encoder.encode(elements))
+
+
+def _as_stored(json: bytes) -> bytes:
     if len(json) < _COMPRESSED_FROM:
         return _PLAIN + json
     return _COMPRESSED + zlib.compress(json, 1)
+
+
+@lru_cache(maxsize=64)
+def _shared_as_stored(json: bytes) -> bytes:
+    """Return what many instances share, such as the elements of their study."""
+    return _as_stored(json)
 
 
 def decode_elements(data: bytes) -> list[Element]:

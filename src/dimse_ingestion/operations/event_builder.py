@@ -25,6 +25,8 @@ from dimse_ingestion.observability import tracing
 
 _REQUIRED = {0x0020000D: "Study Instance UID", 0x0020000E: "Series Instance UID"}
 
+_GROUPS_OF_UIDS = ("0008", "0020")
+
 
 @dataclass(frozen=True, slots=True)
 class StorageSpace:
@@ -81,7 +83,7 @@ def check_elements(instance: Instance, elements: Iterable[Element]) -> None:
 
     PS3.4 B.2.3: A900 where the data set does not match the SOP class.
     """
-    elements_by_tag = by_tag(elements)
+    elements_by_tag = by_tag(each for each in elements if each.group in _GROUPS_OF_UIDS)
     if _uid(elements_by_tag, SOP_CLASS_UID) != instance.sop_class_uid:
         raise _mismatch("SOP Class UID (0008,0016) is not the command's.")
     if _uid(elements_by_tag, SOP_INSTANCE_UID) != instance.sop_instance_uid:
