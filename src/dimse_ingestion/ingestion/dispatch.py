@@ -280,6 +280,8 @@ def _instance_origin(origin: Origin) -> InstanceOrigin:
 
 
 def _printable(text: str) -> str:
+    if text.isprintable() and len(text) <= _LONGEST_TEXT:
+        return text
     return "".join(each if each.isprintable() else "?" for each in text[:_LONGEST_TEXT])
 
 
