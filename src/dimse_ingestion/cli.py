@@ -7,7 +7,7 @@ Commands and services are imported when chosen, which makes the start fast. Defa
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="A hospital's images into the cloud: DIMSE proxy, ingestion service and catalogue.",
 )
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _REGISTRY = "https://registry.npmjs.org"
 
@@ -205,6 +208,75 @@ def reindex(
     _run(lambda: run(IngestionSettings.load(), parallel=parallel, missing=missing))
 
 
+spool_app = typer.Typer(no_args_is_help=True, help="See and handle what a proxy's spool holds.")
+app.add_typer(spool_app, name="spool")
+_Directory = Annotated[
+    Path | None, typer.Option(help="The spool directory; else that of the proxy's settings.")
+]
+_Ids = Annotated[list[str] | None, typer.Argument(help="Operation ids, as `spool list` has them.")]
+
+
+@spool_app.command("list")
+def spool_list(config: _Config = None, directory: _Directory = None) -> None:
+    """List the data sets that wait and the dead letters."""
+    from dimse_ingestion.commands import spool
+
+    _act(lambda console: spool.list_items(spool.spool_directory(config, directory), console))
+
+
+@spool_app.command("show")
+def spool_show(operation_id: str, config: _Config = None, directory: _Directory = None) -> None:
+    """Show what is known of one data set, and why it was refused."""
+    from dimse_ingestion.commands import spool
+
+    _act(
+        lambda console: spool.show(spool.spool_directory(config, directory), operation_id, console)
+    )
+
+
+@spool_app.command("retry")
+def spool_retry(ids: _Ids = None, config: _Config = None, directory: _Directory = None) -> None:
+    """Forward dead letters again; without ids, all of them."""
+    from dimse_ingestion.commands import spool
+
+    _act(lambda console: spool.retry(spool.spool_directory(config, directory), ids or [], console))
+
+
+@spool_app.command("export")
+def spool_export(
+    to: Annotated[Path, typer.Option(help="Folder for the DICOM files.")],
+    ids: _Ids = None,
+    config: _Config = None,
+    directory: _Directory = None,
+) -> None:
+    """Write data sets as DICOM files; without ids, all dead letters."""
+    from dimse_ingestion.commands import spool
+
+    _act(
+        lambda console: spool.export(
+            spool.spool_directory(config, directory), ids or [], to, console
+        )
+    )
+
+
+@spool_app.command("drop")
+def spool_drop(
+    ids: Annotated[list[str], typer.Argument(help="Operation ids, as `spool list` has them.")],
+    config: _Config = None,
+    directory: _Directory = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete data sets for good, after asking twice."""
+    from dimse_ingestion.commands import spool
+
+    def confirm(question: str) -> bool:
+        return yes or typer.confirm(question)
+
+    _act(
+        lambda console: spool.drop(spool.spool_directory(config, directory), ids, confirm, console)
+    )
+
+
 def main() -> None:
     """Entry point of the `dimse-ingestion` command."""
     app()
@@ -235,3 +307,12 @@ def _warn_of_unknown_variables(*, logs: bool) -> None:
 
 async def _run_coroutine(service: Callable[[], Awaitable[int]]) -> int:
     return await service()
+
+
+def _act(command: Callable[["Console"], int]) -> None:
+    """Run a command that prints to the terminal."""
+    from rich.console import Console
+
+    with errors_as_sentences():
+        status = command(Console())
+    raise typer.Exit(status)

@@ -36,6 +36,7 @@ class Housekeeping:
         self._outbox = outbox
         self._task: asyncio.Task[None] | None = None
         self._requested = asyncio.Event()
+        self._lock = asyncio.Lock()
         self._idle = 0
         self._until_measured = 0
         self._counted: dict[metrics.Gauge, float] = {}
@@ -57,7 +58,11 @@ class Housekeeping:
         self._requested.set()
 
     async def run_once(self) -> None:
-        """Do all of the work. Raises OSError."""
+        """Do all of the work, after what is being done now. Raises OSError."""
+        async with self._lock:
+            await self._work()
+
+    async def _work(self) -> None:
         outbox = self._outbox
         await outbox.in_thread(lambda: outbox.usage.check(outbox.folders.segments))
         await self._take_retried()

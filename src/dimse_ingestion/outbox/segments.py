@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dimse_ingestion.outbox.durable import sync_folder, write_whole
+from dimse_ingestion.outbox.files import file_length
 from dimse_ingestion.outbox.records import (
     VERSION,
     Metadata,
@@ -84,14 +85,14 @@ class Segment:
         self.marks_path.unlink(missing_ok=True)
 
 
-def existing(folder: Path) -> list[Segment]:
-    """Return the segments of a folder, the oldest first; remove marks without a segment."""
+def existing(folder: Path, *, tidy: bool = True) -> list[Segment]:
+    """Return the segments of a folder, the oldest first; with `tidy` remove marks without one."""
     found = []
     for path in sorted(folder.iterdir()):
         if match := _NAME.fullmatch(path.name):
-            length = path.stat().st_size
+            length = file_length(path)
             found.append(Segment(path, int(match[1]), int(match[2], 16), counted=length))
-    for path in folder.glob(f"*{_MARKS}"):
+    for path in folder.glob(f"*{_MARKS}") if tidy else ():
         if not path.with_name(path.name.removesuffix(_MARKS) + _SUFFIX).exists():
             path.unlink(missing_ok=True)
     return found
