@@ -25,7 +25,7 @@ _PATIENT_DATA = re.compile(
     r"|^elements?$|^data_set$|^values?$|^keys?_asked$|^query$|^body$|password|secret|token"
 )
 _NO_UID = re.compile(r"[^0-9.\0 ]|.{65}", re.DOTALL)
-_QUOTED = re.compile(r"""'[^']*'|"[^"]*\"""")
+_QUOTED = re.compile(r"""['"].*['"]""", re.DOTALL)  # to the last quote: a value may contain some
 _BYTES = (bytes, bytearray, memoryview)
 _CHATTY = (
     "uvicorn.error",

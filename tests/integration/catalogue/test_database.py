@@ -5,12 +5,15 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
 
-from dimse_ingestion.catalogue.database import missing_file, open_engine, probe
+from dimse_ingestion.catalogue.database import missing_file, open_engine, probe, write_transaction
 from dimse_ingestion.catalogue.migrate import upgrade
 from dimse_ingestion.failures import Unavailable
 from harness.postgresql import PostgreSQL
+
+FULL = 2  # of SQLite's PRAGMA synchronous
 
 
 def problem(url: str) -> str:
@@ -80,3 +83,31 @@ def test_a_file_in_a_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="Not a directory"):
         upgrade(engine)
     engine.dispose()
+
+
+def test_a_commit_to_sqlite_waits_for_the_disk(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path}/catalogue.db")
+    for _ in range(2):  # a new connection, and one from the pool
+        with write_transaction(engine) as connection:
+            assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == FULL
+            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("of_the_server", "of_a_commit"), [("off", "on"), ("on", "on"), ("local", "local")]
+)
+def test_a_commit_to_postgresql_waits_for_the_disk_at_least(
+    server: PostgreSQL, of_the_server: str, of_a_commit: str
+) -> None:
+    url = server.make_database(f"durable-{of_the_server}")
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+        name = f"durable-{of_the_server}"
+        connection.execute(
+            f'ALTER DATABASE "{name}" SET synchronous_commit = {of_the_server}'.encode()
+        )
+    engine = open_engine(url)
+    with write_transaction(engine) as transaction:
+        setting = transaction.exec_driver_sql("SHOW synchronous_commit").scalar()
+    engine.dispose()
+    assert setting == of_a_commit

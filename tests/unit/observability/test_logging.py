@@ -103,7 +103,9 @@ def test_values_in_the_texts_of_exceptions_are_withheld(lines: io.StringIO) -> N
         try:
             int(name)
         except ValueError as error:
-            raise ExceptionGroup("several", [KeyError(f"{name}'s"), error]) from error
+            raise ExceptionGroup(
+                "several", [KeyError(f"{name}'s"), TypeError(f"it's '{name}'"), error]
+            ) from error
     except ExceptionGroup:
         logging.getLogger("asyncio").exception("A mistake of ours.")
     text = only_line(lines)["exception"]
