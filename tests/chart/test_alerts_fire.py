@@ -115,6 +115,7 @@ OF_STATES = {
     "DimseProxySpaceNotReady",
     "DimseOutboxOld",
     "DimseOutboxFilling",
+    "DimseProxyReloadFails",
 }
 """Alerts on what is there all the time, or on many events."""
 
@@ -298,6 +299,15 @@ def test_a_space_that_is_not_ready_fires_its_alert_and_is_named(
     ]
     (fired,) = evaluated(rules["DimseProxySpaceNotReady"]["expr"], shown, 2.0)
     assert ("space", "RADIOLOGY") in fired
+
+
+@pytest.mark.parametrize(("value", "fires"), [(0.0, True), (1.0, False)])
+def test_a_failed_reload_fires_its_alert(
+    value: float, fires: bool, rules: dict[str, dict[str, Any]]
+) -> None:
+    target = {name: value.format("proxy") for name, value in PODS.items()}
+    shown = [Samples("dimse_proxy_last_reload_successful", target, ((1.0, value),))]
+    assert bool(evaluated(rules["DimseProxyReloadFails"]["expr"], shown, 2.0)) is fires
 
 
 def test_a_series_that_is_born_counting_has_no_increase() -> None:

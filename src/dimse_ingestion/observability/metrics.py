@@ -104,6 +104,17 @@ proxy_silent_after = Gauge(
     multiprocess_mode="livemax",
 )
 
+proxy_last_reload = Gauge(
+    "dimse_proxy_last_reload_success_timestamp_seconds",
+    "Unix time at which the settings were last loaded with success",
+    multiprocess_mode="livemin",
+)
+proxy_last_reload_successful = Gauge(
+    "dimse_proxy_last_reload_successful",
+    "1 if the last reload of the settings succeeded, 0 if the old ones stay in use",
+    multiprocess_mode="livemin",
+)
+
 # storage commitment
 commitment_transactions = Gauge(
     "dimse_commitment_transactions",

@@ -42,18 +42,23 @@ class Admission:
         count: Count | None = None,
     ) -> None:
         self._settings = settings
-        self._choose = context_policy(
-            settings.image_sop_classes,
-            settings.transfer_syntaxes,
-            served_classes(settings),
-            commitment=settings.storage_commitment_enabled,
-        )
+        self.configure()
         self._spool_problem = spool_problem
         self._open: set[str] = set()
         self._count = count or LocalCount()
         metrics.proxy_associations.labels(settings.ae_title).set(0)
         self.draining = False
         """True if every new association is rejected, because the proxy is shutting down."""
+
+    def configure(self) -> None:
+        """Use the settings' classes and transfer syntaxes, which may have changed."""
+        settings = self._settings
+        self._choose = context_policy(
+            settings.image_sop_classes,
+            settings.transfer_syntaxes,
+            served_classes(settings),
+            commitment=settings.storage_commitment_enabled,
+        )
 
     @property
     def open_associations(self) -> int:

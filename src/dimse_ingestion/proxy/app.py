@@ -5,16 +5,18 @@ a worker, or within another process (`standalone`).
 """
 
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 
 from dimse_ingestion.observability.http_server import listening_socket
 from dimse_ingestion.observability.process import run_service
 from dimse_ingestion.proxy.commitment.event_reports import EventReports
 from dimse_ingestion.proxy.commitment.reports import ReportSender
-from dimse_ingestion.proxy.dicom_tls import server_context
+from dimse_ingestion.proxy.dicom_tls import client_context, server_context
 from dimse_ingestion.proxy.peers import PeerAssociations
-from dimse_ingestion.proxy.service import ProxyDependencies, RunningProxy, open_proxy
+from dimse_ingestion.proxy.reload import Reloader, reloading
+from dimse_ingestion.proxy.service import Listener, ProxyDependencies, RunningProxy, open_proxy
 from dimse_ingestion.proxy.space import SpaceDependencies
 from dimse_ingestion.settings import ProxySettings
 from dimse_ingestion.settings.errors import address_mistake
@@ -36,7 +38,7 @@ async def run(settings: ProxySettings) -> int:
     Raises ConfigurationMistake when it can't start.
     """
     if settings.workers == 1:
-        return await run_service("proxy", settings, running(settings))
+        return await run_service("proxy", settings, running(settings, reloads=True))
     with _listener(settings) as listener:
         return await supervise(
             Supervised(
@@ -47,6 +49,7 @@ async def run(settings: ProxySettings) -> int:
                 workers=settings.workers,
                 listener=listener,
                 maximum_connections=_limits(settings).maximum_connections,
+                reloads=True,
             )
         )
 
@@ -62,12 +65,12 @@ def _listener(settings: ProxySettings) -> socket.socket:
 
 @asynccontextmanager
 async def running(
-    settings: ProxySettings, worker: Worker | None = None
+    settings: ProxySettings, worker: Worker | None = None, *, reloads: bool = False
 ) -> AsyncIterator[RunningProxy]:
     """Run the proxy within the block and drain it at the end; it starts without NATS as well.
 
-    With `worker`, it is one of several processes (see `workers`). Raises ConfigurationMistake when
-    it can't start.
+    With `worker`, it is one of several processes (see `workers`). It `reloads` its settings if the
+    process is its own. Raises ConfigurationMistake when it can't start.
     """
     tls = server_context(settings)
 
@@ -81,7 +84,28 @@ async def running(
         return _transport(space, worker, reports, peers)
 
     async with open_proxy(settings, ProxyDependencies(acceptor, connect), worker) as proxy:
-        yield proxy
+        if not (reloads or worker):
+            yield proxy
+            return
+        prepare = partial(_prepare_certificates, proxy.listener, peers)
+        reloader = Reloader(settings, proxy.change, prepare)
+        if worker is not None:  # started again, it has the settings of the supervisor's start
+            await reloader.reload()
+        async with reloading(reloader):
+            yield proxy
+
+
+def _prepare_certificates(
+    listener: Listener, associations: PeerAssociations, settings: ProxySettings
+) -> Callable[[], None]:
+    """Load certificates; return the function that uses them. Raises ConfigurationMistake."""
+    server, client = server_context(settings), client_context(settings)
+
+    def use() -> None:
+        listener.replace_tls(server)
+        associations.replace_tls(client)
+
+    return use
 
 
 @asynccontextmanager

@@ -31,6 +31,10 @@ class PeerAssociations:
         )
         self._free: dict[tuple[str, int], asyncio.Semaphore] = {}
 
+    def replace_tls(self, tls: ssl.SSLContext | None) -> None:
+        """Use another TLS context for new associations."""
+        self._tls = tls
+
     @asynccontextmanager
     async def open(
         self,

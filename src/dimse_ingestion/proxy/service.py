@@ -5,7 +5,8 @@ ones finish, so that no image being sent is lost.
 """
 
 import socket
-from collections.abc import AsyncIterator, Callable
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -14,11 +15,10 @@ from starlette.applications import Starlette
 
 from dimse_ingestion.observability import probes
 from dimse_ingestion.observability.http_server import serve
-from dimse_ingestion.observability.logging import log_context, logger
+from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.observability.series import start_series
-from dimse_ingestion.proxy.last_success import LastSuccess
-from dimse_ingestion.proxy.space import Space, SpaceDependencies, SpaceWorker, open_space
-from dimse_ingestion.proxy.space_health import SpaceHealth
+from dimse_ingestion.proxy.open_spaces import Connect, OpenSpaces
+from dimse_ingestion.proxy.space import Space
 from dimse_ingestion.proxy.space_router import SpaceRouter
 from dimse_ingestion.proxy.upstream_probe import UpstreamProbe
 from dimse_ingestion.settings import ProxySettings
@@ -40,6 +40,9 @@ class Listener(Protocol):
     def adopt(self, plain: socket.socket, closed: Callable[[], None]) -> None:
         """Serve a connection that another process accepted; call `closed` when it is closed."""
 
+    def replace_tls(self, tls: ssl.SSLContext | None) -> None:
+        """Use another TLS context, or none, for new connections."""
+
     async def stop(self, drain: float) -> None:
         """Stop listening; let associations finish for `drain` seconds, then abort them."""
 
@@ -49,7 +52,7 @@ class ProxyDependencies:
     """The parts that connect the proxy to the upper layer and the transport."""
 
     listener: Callable[[Services], Listener]
-    connect: Callable[[ProxySettings], AbstractAsyncContextManager[SpaceDependencies]]
+    connect: Connect
     """Opens the connection of the storage space that has these settings."""
 
 
@@ -61,6 +64,9 @@ class RunningProxy:
     address: tuple[str, int]
     http_port: int
     health: probes.Health
+    listener: Listener
+    change: Callable[[ProxySettings], Awaitable[None]]
+    """Uses the storage spaces and allow-lists of other settings. Raises ConfigurationMistake."""
 
     @property
     def ae_title(self) -> str:
@@ -88,44 +94,21 @@ async def open_proxy(
     router = SpaceRouter()
     http = f"{settings.http_host}:{settings.http_port}"
     dimse = f"{settings.host}:{settings.port}"
+    open_spaces = OpenSpaces(settings, dependencies.connect, health, router, worker)
+    listener = dependencies.listener(router)
     async with (
-        _spaces(settings, dependencies, health, router, worker) as spaces,
+        open_spaces.opened() as spaces,
         _address_errors(_probes(settings, health, worker), "DIMSE_HTTP_PORT", http) as http_port,
         probes.watch_readiness(health),
-        _address_errors(
-            _listening(settings, dependencies.listener(router), worker), "DIMSE_PORT", dimse
-        ) as address,
+        _address_errors(_listening(settings, listener, worker), "DIMSE_PORT", dimse) as address,
     ):
         _LOG.info("Listening for associations.", ae_titles=titles, address=address)
         try:
-            yield RunningProxy(spaces, address, http_port, health)
+            yield RunningProxy(spaces, address, http_port, health, listener, open_spaces.change)
         finally:
             health.drain()
             router.drain()
             _LOG.info("Draining.", open_associations=router.open_associations)
-
-
-@asynccontextmanager
-async def _spaces(
-    settings: ProxySettings,
-    dependencies: ProxyDependencies,
-    health: probes.Health,
-    router: SpaceRouter,
-    worker: Worker | None,
-) -> AsyncIterator[tuple[Space, ...]]:
-    """Open all storage spaces within the block, and pass them to the router."""
-    last_success = LastSuccess(settings.modalities)
-    space_health = SpaceHealth(health, is_alone=not settings.spaces)
-    async with AsyncExitStack() as stack:
-        for index, each in enumerate(settings.storage_spaces):
-            # tasks that begin here have the space in their log lines
-            with log_context(space=each.ae_title):
-                connection = await stack.enter_async_context(dependencies.connect(each))
-                own_health = space_health.add(each.ae_title)
-                process = SpaceWorker(worker, index)
-                opening = open_space(each, connection, own_health, last_success, process)
-                router.add(await stack.enter_async_context(opening))
-        yield tuple(router.spaces.values())
 
 
 def _probes(

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 from dimse_ingestion.observability import probes
+from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.proxy.acceptance import Admission
 from dimse_ingestion.proxy.bridge import Bridge
 from dimse_ingestion.proxy.commitment.reports import ReportSender
@@ -24,6 +25,8 @@ from dimse_ingestion.spooling.spool import Limits, Spool
 from dimse_ingestion.transport.contract import TransportClient
 from dimse_ingestion.workers.counts import Count, Kind, LocalCount
 from dimse_ingestion.workers.worker import Worker
+
+_LOG = logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,20 @@ class Space:
     admission: Admission
     bridge: Bridge
     path: UpstreamProbe
+    spool: Spool
+
+    def configure(self, settings: ProxySettings) -> None:
+        """Use what a reload may change, for new associations and data sets."""
+        _, fixed = self.settings.differences(settings)
+        if fixed:
+            _LOG.warning(
+                "Changed settings of a storage space need a restart of the proxy.",
+                space=self.settings.ae_title,
+                settings=fixed,
+            )
+        self.settings.take_over(settings)
+        self.admission.configure()
+        self.spool.limits = _limits(self.settings)
 
 
 @asynccontextmanager
@@ -103,20 +120,23 @@ async def open_space(
         bridge.record_success = last_success.record
         _add_checks(health, dependencies, spool, path, outbox)
         async with _probing(path):
-            yield Space(settings, admission, bridge, path)
+            yield Space(settings, admission, bridge, path, spool)
 
 
-@contextmanager
-def _spool(settings: ProxySettings, counts: Callable[[Kind], Count]) -> Iterator[Spool]:
-    limits = Limits(
+def _limits(settings: ProxySettings) -> Limits:
+    return Limits(
         memory=settings.spool_memory,
         memory_in_all=settings.spool_memory_in_all,
         disk=settings.spool_limit,
         high_water=settings.spool_high_water,
     )
+
+
+@contextmanager
+def _spool(settings: ProxySettings, counts: Callable[[Kind], Count]) -> Iterator[Spool]:
     spool = Spool(
         settings.spool_directory,
-        limits,
+        _limits(settings),
         counts(Kind.SPOOL_MEMORY),
         counts(Kind.SPOOL_DISK),
         space=settings.ae_title,

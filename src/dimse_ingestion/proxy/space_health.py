@@ -30,8 +30,9 @@ class SpaceHealth:
         return health
 
     def remove(self, title: str) -> None:
-        """Forget a space."""
-        self._spaces.pop(title, None)
+        """Forget a space, if it is known."""
+        if self._spaces.pop(title, None) is None:
+            return
         self._process.remove_note(f"space {title}")
         metrics.proxy_space_ready.remove(title)
 

@@ -38,6 +38,14 @@ class SpaceRouter:
         space.admission.draining = self._is_draining
         self.spaces[space.settings.ae_title] = space
 
+    def remove(self, title: str) -> Space:
+        """Take no more associations for a space, and return it."""
+        return self.spaces.pop(title)
+
+    def has_associations(self, space: Space) -> bool:
+        """Return whether an association of this space is open."""
+        return any(each is space for each in self._by_association.values())
+
     def drain(self) -> None:
         """Reject every new association, because the proxy is shutting down."""
         self._is_draining = True

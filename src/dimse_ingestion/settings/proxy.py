@@ -30,6 +30,27 @@ from dimse_ingestion.settings.types import (
     Workers,
 )
 
+_RELOADABLE = frozenset(
+    {
+        "calling_ae_titles",
+        "source_networks",
+        "image_sop_classes",
+        "transfer_syntaxes",
+        "modalities",
+        "peers",
+        "peer_ca_path",
+        "spaces",
+        "nats_auth_token",
+        "tls_certificate_path",
+        "tls_key_path",
+        "tls_client_ca_path",
+        "maximum_associations",
+        "spool_memory_in_all",
+        "spool_limit",
+    }
+)
+"""What a reload changes (see `proxy.reload`); other settings need a restart."""
+
 
 def _host_as_token() -> str:
     """Return the host's name, with what a NATS subject can't contain replaced."""
@@ -185,6 +206,24 @@ class ProxySettings(NatsSettings):
         default=0.9, gt=0, le=1, validation_alias="DIMSE_SPOOL_HIGH_WATER"
     )
     """The part of the limit above which no new association is accepted."""
+
+    @property
+    def reloadable_files(self) -> tuple[Path, ...]:
+        """The files whose change is a reason to reload."""
+        certificates = (self.tls_certificate_path, self.tls_key_path, self.tls_client_ca_path)
+        return tuple(each for each in (self.file, *certificates, self.peer_ca_path) if each)
+
+    def differences(self, other: Self) -> tuple[list[str], list[str]]:
+        """Return the settings that another's differ in: those that can be taken over, the rest."""
+        fields = type(self).model_fields
+        differing = [each for each in fields if getattr(self, each) != getattr(other, each)]
+        changed = [each for each in differing if each in _RELOADABLE]
+        return changed, [each for each in differing if each not in _RELOADABLE]
+
+    def take_over(self, other: Self) -> None:
+        """Change what a reload may change, for everything that has these settings."""
+        for name in _RELOADABLE:
+            self.__dict__[name] = getattr(other, name)
 
     @property
     def storage_spaces(self) -> tuple[Self, ...]:

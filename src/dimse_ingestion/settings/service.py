@@ -7,9 +7,9 @@ default.
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dimse_ingestion.settings.errors import ConfigurationMistake, configuration_mistake
@@ -17,8 +17,15 @@ from dimse_ingestion.settings.types import Host, HttpUrl, Port, Seconds, trim
 from dimse_ingestion.settings.yaml_file import read_settings
 
 
+class _Source(NamedTuple):
+    """Where settings were loaded from, besides the environment."""
+
+    file: Path | None
+    arguments: dict[str, Any]
+
+
 class ServiceSettings(BaseSettings):
-    """Settings of any service. Frozen: a change needs a restart."""
+    """Settings of any service. Frozen: a change needs a restart, or a service that reloads them."""
 
     model_config = SettingsConfigDict(
         frozen=True,
@@ -28,6 +35,8 @@ class ServiceSettings(BaseSettings):
         case_sensitive=True,
         hide_input_in_errors=True,
     )
+
+    _source: _Source | None = PrivateAttr(default=None)
 
     other_names: ClassVar[Mapping[str, str]] = {}
     """Other names of variables, and the field that each one sets."""
@@ -60,9 +69,24 @@ class ServiceSettings(BaseSettings):
         given = {name: os.environ[variable] for name, variable in by_other_name.items()}
         sources = by_other_name | {name: f"{file}: {name}" for name in from_file}
         try:
-            return cls(**(from_file | given | arguments))
+            settings = cls(**(from_file | given | arguments))
         except ValidationError as invalid:
             raise configuration_mistake(invalid, _labels(cls.names(), sources)) from None
+        settings._source = _Source(file, arguments)
+        return settings
+
+    def reload(self) -> Self:
+        """Load the settings again, from where `load` had them; without `load`, return them.
+
+        Raises ConfigurationMistake.
+        """
+        source = self._source
+        return type(self).load(source.file, **source.arguments) if source else self
+
+    @property
+    def file(self) -> Path | None:
+        """The YAML file that the settings are from, if there is one."""
+        return self._source.file if self._source else None
 
     @classmethod
     def names(cls) -> dict[str, str]:

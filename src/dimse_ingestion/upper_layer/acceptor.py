@@ -69,6 +69,10 @@ class Acceptor:
             plain.close()
             closed()
 
+    def replace_tls(self, tls: ssl.SSLContext | None) -> None:
+        """Use another TLS context, or none, for new connections; open ones stay as they are."""
+        self._tls = tls
+
     async def stop(self, drain: float = 0.0) -> None:
         """Stop listening; let associations finish for `drain` seconds, then abort the rest.
 

@@ -54,6 +54,8 @@ class Supervised:
     workers: int
     listener: socket.socket | None = None
     maximum_connections: int = 0
+    reloads: bool = False
+    """True if a worker reloads its settings at SIGHUP, which is then passed to all workers."""
 
 
 async def supervise(supervised: Supervised) -> int:
@@ -63,7 +65,11 @@ async def supervise(supervised: Supervised) -> int:
     """
     logging.configure(supervised.service, supervised.settings.log_level)
     with TemporaryDirectory(prefix="dimse-workers-") as folder, stop_signal() as stop:
-        await _Supervisor(supervised, Path(folder)).run(stop)
+        supervisor = _Supervisor(supervised, Path(folder))
+        if supervised.reloads:
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGHUP, supervisor.reload)
+        await supervisor.run(stop)
     return 0
 
 
@@ -92,6 +98,12 @@ class _Supervisor:
             channel=-1,
             counts=self._folder / "counts",
         )
+
+    def reload(self) -> None:
+        """Have the workers reload their settings; one that starts has the new ones anyway."""
+        for worker in self._workers:
+            if worker.is_running:
+                worker.send_signal(signal.SIGHUP)
 
     async def run(self, stop: asyncio.Event) -> None:
         supervised = self._supervised

@@ -1,5 +1,6 @@
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -22,6 +23,7 @@ class FakeListener:
         self._closed = False
         self.error: OSError | None = None
         self.drain = 0.0
+        self.tls: list[ssl.SSLContext | None] = []
         self.let_go = asyncio.Event()
         self.let_go.set()
 
@@ -31,6 +33,9 @@ class FakeListener:
     def serving(self, services: Services) -> "FakeListener":
         self.services = services
         return self
+
+    def replace_tls(self, tls: ssl.SSLContext | None) -> None:
+        self.tls.append(tls)
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
         if self.error is not None:

@@ -122,6 +122,12 @@
   severity: warning
   summary: A worker process of the proxy ended and was started again.
   todo: The log line "A worker process ended and is started again." has its signal or exit status; SIGKILL is usually the memory limit.
+- alert: DimseProxyReloadFails
+  component: proxy
+  expr: dimse_proxy_last_reload_successful{OF} == 0
+  severity: warning
+  summary: The proxy can't reload its settings and goes on with the old ones.
+  todo: The proxy's log has the reason; correct proxy.settings or the Secret.
 - alert: DimseProxySpaceNotReady
   component: proxy
   expr: dimse_proxy_space_ready{OF} == 0

@@ -34,7 +34,7 @@
 {{- if dig "storageCommitment" "enabled" false .Values.proxy.settings }}true{{ end }}
 {{- end }}
 
-{{/* DICOM TLS is read once, at the start: its Secrets are required, not optional. */}}
+{{/* DICOM TLS is read at the start, and again when it changes: its Secrets are required, not optional. */}}
 {{- define "dimse-ingestion.proxy.mounts" -}}
 - name: config
   mountPath: /etc/dimse

@@ -1,0 +1,220 @@
+"""A reload changes what new associations may do, and drops no open one."""
+
+import asyncio
+import io
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import REGISTRY
+
+from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.proxy.reload import Reloader
+from dimse_ingestion.proxy.service import ProxyDependencies, RunningProxy, open_proxy
+from dimse_ingestion.proxy.space import SpaceDependencies
+from dimse_ingestion.settings import ConfigurationMistake, ProxySettings
+from dimse_ingestion.upper_layer.services import Acceptance, Rejection, RejectReason
+from tests.log_lines import lines
+from tests.unit.proxy.fakes import FakeRequester
+from tests.unit.proxy.test_spaces import TwoSpaces
+
+__all__ = ["lines"]
+BOTH = """spaces:
+- {aeTitle: RADIOLOGY, natsSubjectRoot: RAD}
+- {aeTitle: CARDIOLOGY, natsSubjectRoot: CAR}
+"""
+RADIOLOGY_ALONE = "spaces: [{aeTitle: RADIOLOGY, natsSubjectRoot: RAD}]\n"
+
+
+class Reloadable(TwoSpaces):
+    """A proxy with a settings file, which `write` replaces."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+        self.file = folder / "proxy.yaml"
+        self.closed: list[str] = []
+        self.certificates: list[ProxySettings] = []
+        self.mistake = ""
+
+    def write(self, text: str) -> None:
+        own = f"natsUrl: nats:4222\nspoolDirectory: {self.folder}/spool\n"
+        self.file.write_text(f"{own}httpHost: 127.0.0.1\nhttpPort: 0\n{text}")
+
+    @asynccontextmanager
+    async def started(self, text: str) -> AsyncIterator[tuple[RunningProxy, Reloader]]:
+        self.write(text)
+        settings = ProxySettings.load(self.file)
+        dependencies = ProxyDependencies(self.listener.serving, self._connection)
+        async with open_proxy(settings, dependencies) as proxy:
+            yield proxy, Reloader(settings, proxy.change, self._prepare, interval=0.01)
+
+    @asynccontextmanager
+    async def _connection(self, settings: ProxySettings) -> AsyncIterator[SpaceDependencies]:
+        requester = self.requesters.setdefault(settings.ae_title, FakeRequester())
+        try:
+            yield SpaceDependencies(requester, lambda: "")
+        finally:
+            self.closed.append(settings.ae_title)
+
+    def _prepare(self, settings: ProxySettings) -> Callable[[], None]:
+        if self.mistake:
+            raise ConfigurationMistake([self.mistake])
+        return lambda: self.certificates.append(settings)
+
+
+@pytest.fixture
+def proxy(tmp_path: Path) -> Reloadable:
+    return Reloadable(tmp_path)
+
+
+def value(name: str) -> float | None:
+    return REGISTRY.get_sample_value(name)
+
+
+async def is_accepted(proxy: Reloadable, number: int, title: str) -> bool:
+    return isinstance(await proxy.associate(number, title), Acceptance)
+
+
+async def test_an_allow_list_holds_for_new_associations_and_drops_no_open_one(
+    proxy: Reloadable,
+) -> None:
+    async with proxy.started(BOTH) as (_, reloader):
+        assert await is_accepted(proxy, 1, "RADIOLOGY")
+        proxy.write(BOTH + "callingAeTitles: [MR1]\n")
+        assert await reloader.reload()
+        rejection = await proxy.associate(2, "RADIOLOGY")
+        assert isinstance(rejection, Rejection)
+        assert rejection.reason is RejectReason.CALLING_AE_TITLE_NOT_RECOGNIZED
+        assert await proxy.store(1, "RADIOLOGY") == [Status.SUCCESS]
+        proxy.write(BOTH)
+        assert await reloader.reload()
+        assert await is_accepted(proxy, 3, "RADIOLOGY")
+
+
+async def test_a_space_that_is_added_takes_associations(proxy: Reloadable) -> None:
+    async with proxy.started(RADIOLOGY_ALONE) as (running, reloader):
+        proxy.write(BOTH)
+        assert await reloader.reload()
+        assert await is_accepted(proxy, 1, "CARDIOLOGY")
+        assert await proxy.store(1, "CARDIOLOGY") == [Status.SUCCESS]
+        assert proxy.requesters["CARDIOLOGY"].carried == [b"data set"]
+        assert running.spaces[0].settings.maximum_associations == 32
+
+
+async def test_a_space_that_is_removed_ends_with_its_last_association(proxy: Reloadable) -> None:
+    async with proxy.started(BOTH) as (running, reloader):
+        assert await is_accepted(proxy, 1, "CARDIOLOGY")
+        proxy.write(RADIOLOGY_ALONE)
+        assert await reloader.reload()
+        assert await proxy.store(1, "CARDIOLOGY") == [Status.SUCCESS]
+        assert await is_accepted(proxy, 2, "RADIOLOGY")
+        assert not proxy.closed
+        proxy.end(1, "CARDIOLOGY")
+        async with asyncio.timeout(60):
+            while not proxy.closed:  # noqa: ASYNC110 - the claim is that it is closed
+                await asyncio.sleep(0.01)
+        assert proxy.closed == ["CARDIOLOGY"]
+        assert not any("CARDIOLOGY" in name for name in await running.health.notes())
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("spaces: [{aeTitle: RADIOLOGY}]", "natsSubjectRoot: it is missing"),
+        ("callingAeTitles: [", "is not YAML"),
+        ("aeTitle: RADIOLOGY", "restart the proxy to begin or end using it"),
+    ],
+)
+async def test_settings_that_can_not_be_used_change_nothing_and_are_logged(
+    proxy: Reloadable, lines: io.StringIO, text: str, reason: str
+) -> None:
+    async with proxy.started(BOTH) as (_, reloader):
+        loaded_at = value("dimse_proxy_last_reload_success_timestamp_seconds")
+        assert value("dimse_proxy_last_reload_successful") == 1
+        proxy.write(text)
+        assert not await reloader.reload()
+        assert value("dimse_proxy_last_reload_successful") == 0
+        assert value("dimse_proxy_last_reload_success_timestamp_seconds") == loaded_at
+        assert "the old ones stay in use" in lines.getvalue()
+        assert reason in lines.getvalue()
+        assert await is_accepted(proxy, 1, "CARDIOLOGY")
+        assert not proxy.certificates
+        proxy.write(BOTH)
+        assert await reloader.reload()
+        assert value("dimse_proxy_last_reload_successful") == 1
+
+
+async def test_a_space_that_can_not_be_opened_leaves_all_as_it_was(proxy: Reloadable) -> None:
+    async with proxy.started(RADIOLOGY_ALONE) as (_, reloader):
+        (proxy.folder / "spool" / "space-CARDIOLOGY").touch()
+        proxy.write(BOTH + "callingAeTitles: [MR1]\n")
+        assert not await reloader.reload()
+        assert await is_accepted(proxy, 1, "RADIOLOGY")
+        assert proxy.closed == ["CARDIOLOGY"]
+
+
+async def test_certificates_that_can_not_be_read_change_nothing(proxy: Reloadable) -> None:
+    async with proxy.started(BOTH) as (_, reloader):
+        proxy.mistake = "DIMSE_TLS_CERTIFICATE_PATH: no PEM pair."
+        proxy.write(BOTH + "callingAeTitles: [MR1]\n")
+        assert not await reloader.reload()
+        assert await is_accepted(proxy, 1, "RADIOLOGY")
+        proxy.mistake = ""
+        assert await reloader.reload()
+        assert len(proxy.certificates) == 1
+
+
+async def test_settings_that_need_a_restart_are_named(
+    proxy: Reloadable, lines: io.StringIO
+) -> None:
+    async with proxy.started(BOTH) as (_, reloader):
+        proxy.write(BOTH + "maximumMatches: 5\npeers: [{aeTitle: WS1, may: [move]}]\n")
+        assert await reloader.reload()
+    assert '"changed":["peers"]' in lines.getvalue()
+    assert '"settings":["maximum_matches"]' in lines.getvalue()
+
+
+async def test_peers_are_those_of_the_last_reload_for_whoever_has_the_settings(
+    proxy: Reloadable,
+) -> None:
+    async with proxy.started(BOTH) as (running, reloader):
+        peer_of: Any = running.spaces[0].settings.peer
+        assert peer_of("WS1") is None
+        proxy.write(BOTH + "peers: [{aeTitle: WS1, may: [move]}]\n")
+        assert await reloader.reload()
+        assert peer_of("WS1").may == {"move"}
+
+
+async def test_a_changed_file_and_a_request_each_cause_a_reload(proxy: Reloadable) -> None:
+    async with proxy.started(BOTH) as (_, reloader):
+        watching = asyncio.create_task(reloader.watch())
+        async with asyncio.timeout(60):
+            proxy.write(BOTH + "callingAeTitles: [MR1]\n")
+            while await is_accepted(proxy, 1, "RADIOLOGY"):
+                proxy.end(1, "RADIOLOGY")
+                await asyncio.sleep(0.01)
+            reloader.request()
+            while len(proxy.certificates) < 2:  # noqa: ASYNC110 - the claim is that it happens
+                await asyncio.sleep(0.01)
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+
+async def test_a_file_that_is_replaced_as_kubernetes_does_causes_a_reload(
+    proxy: Reloadable,
+) -> None:
+    async with proxy.started(BOTH) as (_, reloader):
+        watching = asyncio.create_task(reloader.watch())
+        content = proxy.file.read_text() + "callingAeTitles: [MR1]\n"
+        (proxy.folder / "new.yaml").write_text(content)
+        os.replace(proxy.folder / "new.yaml", proxy.file)  # noqa: PTH105 - as a mount does
+        async with asyncio.timeout(60):
+            while await is_accepted(proxy, 1, "RADIOLOGY"):
+                proxy.end(1, "RADIOLOGY")
+                await asyncio.sleep(0.01)
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
