@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from starlette.applications import Starlette
 
 from dimse_ingestion.ingestion.dispatch import Dispatch
+from dimse_ingestion.ingestion.retrieve_dispatch import RetrieveDispatch
 from dimse_ingestion.observability import probes
 from dimse_ingestion.observability.http_server import serve
 from dimse_ingestion.observability.logging import logger
@@ -124,8 +125,7 @@ def _transport_server(
         settings.replica_id,
         Storer(backends.bucket, backends.sink, storage_space(settings), pacing),
         Finder(backends.queries, settings.maximum_matches, pacing),
-        InstanceLister(backends.queries, pacing),
-        DataSetReader(backends.bucket),
+        RetrieveDispatch(InstanceLister(backends.queries, pacing), DataSetReader(backends.bucket)),
         health_check,
         CommitmentCheck(backends.bucket, backends.queries),
     )

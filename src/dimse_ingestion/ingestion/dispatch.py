@@ -3,33 +3,27 @@
 It only translates: `operations` does the work, and `transport` delivers the messages.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from importlib.metadata import version
 
-from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.query_levels import QueryKeys
 from dimse_ingestion.dicom.response_status import (
     commit_status,
-    fetch_status,
     find_status,
-    retrieve_status,
     store_status,
 )
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.events.contract import InstanceOrigin
-from dimse_ingestion.failures import Failure
+from dimse_ingestion.ingestion.outcomes import record_failures, until_cancelled
+from dimse_ingestion.ingestion.retrieve_dispatch import RetrieveDispatch
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.operations.commitment import CommitmentCheck, InstanceReference
 from dimse_ingestion.operations.echo import BackendHealthCheck
 from dimse_ingestion.operations.event_builder import Instance
-from dimse_ingestion.operations.fetch import DataSetReader, checked_key
 from dimse_ingestion.operations.find import Finder, pending_status
-from dimse_ingestion.operations.instance_list import InstanceLister
 from dimse_ingestion.operations.store import Stored, Storer
-from dimse_ingestion.queries.contract import Located
 from dimse_ingestion.transport.contract import ByteSink, InstanceSink, MatchSink
 from dimse_ingestion.transport.protocol.messages import (
     CommitOpen,
@@ -42,7 +36,6 @@ from dimse_ingestion.transport.protocol.messages import (
     FindOpen,
     FindResult,
     Origin,
-    RetrieveInstance,
     RetrieveOpen,
     RetrieveResult,
     StoreOpen,
@@ -50,10 +43,7 @@ from dimse_ingestion.transport.protocol.messages import (
 )
 
 _LOG = logger(__name__)
-_CANCEL_SEEN_WITHIN = 0.2  # seconds, while no match comes
 _LONGEST_TEXT = 64  # characters of an AE title, an address or a time
-_LONGEST_KEY = 256  # characters in a log line: a key comes from the network
-_Cancellable = MatchSink | InstanceSink | ByteSink
 _Store = Callable[[str, Instance, AsyncIterator[bytes]], Awaitable[Stored]]
 
 
@@ -65,16 +55,14 @@ class Dispatch:
         replica: str,
         storer: Storer,
         finder: Finder,
-        lister: InstanceLister,
-        reader: DataSetReader,
+        retrieves: RetrieveDispatch,
         health_check: BackendHealthCheck,
         commitment: CommitmentCheck,
     ) -> None:
         self._replica = replica
         self._storer = storer
         self._finder = finder
-        self._lister = lister
-        self._reader = reader
+        self._retrieves = retrieves
         self._health_check = health_check
         self._commitment = commitment
 
@@ -95,7 +83,7 @@ class Dispatch:
 
     async def already_stored(self, open_: StoreOpen) -> StoreResult | None:
         """Return the result if the instance is stored already, else None."""
-        with _record_failures("store", store_status, sop_instance_uid=open_.sop_instance_uid):
+        with record_failures("store", store_status, sop_instance_uid=open_.sop_instance_uid):
             stored = await self._storer.already(open_.operation_id, _instance(open_))
         return _record_stored(open_, stored) if stored else None
 
@@ -111,7 +99,7 @@ class Dispatch:
         self, open_: StoreOpen, chunks: AsyncIterator[bytes], store: _Store
     ) -> StoreResult:
         with (
-            _record_failures("store", store_status, sop_instance_uid=open_.sop_instance_uid),
+            record_failures("store", store_status, sop_instance_uid=open_.sop_instance_uid),
             metrics.ingestion_store_seconds.time(),
         ):
             stored = await store(open_.operation_id, _instance(open_), chunks)
@@ -119,7 +107,7 @@ class Dispatch:
 
     async def find(self, open_: FindOpen, sink: MatchSink) -> FindResult:
         """Send the matches of a query and return the result."""
-        with _record_failures("find", find_status):
+        with record_failures("find", find_status):
             query = await self._finder.parse_query(
                 open_.identifier,
                 open_.sop_class_uid,
@@ -142,7 +130,7 @@ class Dispatch:
             InstanceReference(each.sop_class_uid, each.sop_instance_uid)
             for each in open_.references
         ]
-        with _record_failures("commit", commit_status):
+        with record_failures("commit", commit_status):
             reasons = await self._commitment.reasons(references, reads_objects=open_.reads_objects)
         for reason in reasons:
             metrics.ingestion_commitment_references.labels(f"{reason:04X}").inc()
@@ -152,39 +140,11 @@ class Dispatch:
 
     async def retrieve(self, open_: RetrieveOpen, sink: InstanceSink) -> RetrieveResult:
         """Send the instances that the identifier of a C-MOVE or C-GET names."""
-        with _record_failures("retrieve", retrieve_status):
-            keys = await self._lister.parse(
-                open_.identifier,
-                open_.sop_class_uid,
-                open_.transfer_syntax_uid,
-                relational=open_.relational,
-            )
-            sent = 0
-            async with (
-                _until_cancelled(sink),
-                aclosing(self._lister.instances(keys, open_.maximum)) as instances,
-            ):
-                async for sop_class_uid, sop_instance_uid, located in instances:
-                    await sink.send(_retrievable(sop_class_uid, sop_instance_uid, located))
-                    sent += 1
-        _LOG.info("Instances listed.", query_retrieve_level=keys.level, instances=sent)
-        ended = Status.CANCEL if sink.cancelled else Status.SUCCESS
-        return RetrieveResult(status=ended, instances=sent)
+        return await self._retrieves.retrieve(open_, sink)
 
     async def fetch(self, open_: FetchOpen, sink: ByteSink) -> FetchResult:
         """Send the data set of one object from the open's offset on."""
-        with _record_failures("fetch", fetch_status, object=open_.key[:_LONGEST_KEY]):
-            key = checked_key(open_.key, open_.sha256)
-            if open_.transfer_syntax_uid != key.transfer_syntax_uid:
-                raise DimseFailure(
-                    Status.TRANSFER_SYNTAX_NOT_SUPPORTED, "Only the stored transfer syntax is sent"
-                )
-            pieces = self._reader.data_set(key, open_.size, open_.offset)
-            async with _until_cancelled(sink), aclosing(pieces):
-                async for piece in pieces:
-                    await sink.send(piece)
-                    metrics.ingestion_fetched_bytes.inc(len(piece))
-        return FetchResult(status=Status.SUCCESS, size=open_.size, sha256=open_.sha256)
+        return await self._retrieves.fetch(open_, sink)
 
     async def _send_matches(self, query: QueryKeys, open_: FindOpen, sink: MatchSink) -> int:
         """Send matches until there are no more or the query is cancelled; return their number."""
@@ -196,65 +156,13 @@ class Dispatch:
             open_.transfer_syntax_uid,
             combined_date_time=open_.combined_date_time,
         )
-        async with _until_cancelled(sink), aclosing(identifiers) as answers:
+        async with until_cancelled(sink), aclosing(identifiers) as answers:
             async for identifier in answers:
                 if sink.cancelled:
                     break
                 await sink.send(FindMatch(status=status, identifier=identifier))
                 sent += 1
         return sent
-
-
-@asynccontextmanager
-async def _until_cancelled(sink: _Cancellable) -> AsyncIterator[None]:
-    """Leave the block soon after a C-CANCEL, even while the catalogue sends nothing."""
-    deadline = asyncio.timeout(None)
-    watching = asyncio.create_task(_watch_for_cancel(sink, deadline), name="watch for C-CANCEL")
-    try:
-        async with deadline:
-            yield
-    except TimeoutError:
-        if not deadline.expired():
-            raise
-    finally:
-        watching.cancel()
-
-
-async def _watch_for_cancel(sink: _Cancellable, deadline: asyncio.Timeout) -> None:
-    while not sink.cancelled:  # noqa: ASYNC110 - the contract has no event for it
-        await asyncio.sleep(_CANCEL_SEEN_WITHIN)
-    deadline.reschedule(asyncio.get_running_loop().time())
-
-
-@contextmanager
-def _record_failures(
-    service: str, status_of: Callable[[Failure], Status], **log_fields: str
-) -> Iterator[None]:
-    """Count and log a failed operation, and raise its failure again for the transport."""
-    try:
-        yield
-    except Failure as failure:
-        status = f"{status_of(failure):04X}"
-        metrics.ingestion_failures.labels(service, status).inc()
-        _LOG.warning(
-            "An operation failed.",
-            operation=service,
-            status=status,
-            reason=failure.comment,
-            **log_fields,
-        )
-        raise
-
-
-def _retrievable(sop_class_uid: str, sop_instance_uid: str, located: Located) -> RetrieveInstance:
-    return RetrieveInstance(
-        sop_class_uid=sop_class_uid,
-        sop_instance_uid=sop_instance_uid,
-        transfer_syntax_uid=located.transfer_syntax_uid,
-        key=located.object_name,
-        size=located.size,
-        sha256=located.sha256,
-    )
 
 
 def _instance(open_: StoreOpen) -> Instance:

@@ -5,10 +5,13 @@ outside, so only a key that `storage.keys` would build is read, and only from th
 """
 
 import asyncio
+import hashlib
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 from dimse_ingestion.dicom import part10
 from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.native_conversion import NativeConverter
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.storage.contract import Bucket
 from dimse_ingestion.storage.keys import InstanceKey, parse_key
@@ -71,6 +74,34 @@ class DataSetReader:
             return await self._bucket.get_range(name, offset, length)
         except KeyError:
             raise _damaged("The object is not in the bucket any more") from None
+
+    async def converted(
+        self, key: InstanceKey, size: int, transfer_syntax_uid: str
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield a whole data set in another native transfer syntax.
+
+        Raises DimseFailure: C122 for a transfer syntax to or from which none is converted, 0110
+        when the stored bytes are not those of the key's digest, C000 when they can't be converted;
+        and as `data_set`.
+        """
+        try:
+            converter = NativeConverter(key.transfer_syntax_uid, transfer_syntax_uid)
+        except ValueError:
+            raise DimseFailure(
+                Status.TRANSFER_SYNTAX_NOT_SUPPORTED,
+                f"Propose {key.transfer_syntax_uid}: it is not converted to {transfer_syntax_uid}",
+            ) from None
+        stored = hashlib.sha256()
+        async with aclosing(self.data_set(key, size)) as pieces:
+            async for piece in pieces:
+                stored.update(piece)
+                # a piece may have thousands of elements: the event loop runs other tasks meanwhile
+                if output := await asyncio.to_thread(converter.feed, piece):
+                    yield output
+        if stored.hexdigest() != key.sha256:
+            raise _damaged("The object does not have its digest: it is damaged")
+        if output := converter.finish():
+            yield output
 
 
 def checked_key(key: str, sha256: str) -> InstanceKey:

@@ -4,12 +4,14 @@ import asyncio
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
+from pydicom.filereader import read_dataset
 from pydicom.uid import UID
 from pynetdicom import AE, build_role, evt
 
@@ -165,6 +167,22 @@ async def test_pynetdicom_gets_a_study_with_counts_and_failures(
     assert counts(scu.answers[0]) == (0, 0, 0, 5)
     assert scu.identifiers[-1] is not None
     assert scu.identifiers[-1].FailedSOPInstanceUIDList == refused
+
+
+async def test_an_instance_is_re_encoded_where_only_another_native_syntax_is_accepted(
+    retrievable: System, tmp_path: Path
+) -> None:
+    study = f"{STUDY}.8"
+    written = await stored_study(retrievable, tmp_path / "in", 3, study)
+    scu = Scu(retrievable, [IMPLICIT])
+    final = await asyncio.to_thread(scu.get, study)
+    assert (final.Status, counts(final)) == (0x0000, (3, 0, 0, None))
+    for uid, content in scu.received.items():
+        received = read_dataset(BytesIO(content), True, True)
+        stored = read_dataset(BytesIO(written[uid]), False, True)
+        assert received.PixelData == stored.PixelData
+        assert {each.tag for each in received} == {each.tag for each in stored if each.tag.element}
+        assert received.PatientName == stored.PatientName
 
 
 async def test_nothing_found_is_a_success_with_zero_counts(retrievable: System) -> None:

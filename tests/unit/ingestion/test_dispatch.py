@@ -1,4 +1,5 @@
 import asyncio
+import hashlib
 import io
 import json
 import logging as stdlib_logging
@@ -13,11 +14,13 @@ from prometheus_client import REGISTRY
 from dimse_ingestion.dicom import encoder, uids
 from dimse_ingestion.dicom.elements import Element, element
 from dimse_ingestion.dicom.failure import DimseFailure
+from dimse_ingestion.dicom.native_conversion import NativeConverter
 from dimse_ingestion.dicom.response_status import retrieve_status
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.events.contract import InstanceOrigin
 from dimse_ingestion.failures import Failure, Unavailable
 from dimse_ingestion.ingestion.dispatch import Dispatch
+from dimse_ingestion.ingestion.retrieve_dispatch import RetrieveDispatch
 from dimse_ingestion.observability import logging
 from dimse_ingestion.operations.commitment import CommitmentCheck
 from dimse_ingestion.operations.echo import BackendHealthCheck
@@ -43,6 +46,7 @@ from tests.unit.operations.instances import (
     DOWN,
     ELEMENTS,
     EXPLICIT,
+    IMPLICIT,
     OPERATION,
     SOP_INSTANCE,
     Space,
@@ -79,8 +83,7 @@ def dispatch(storage: Space, queries: MemoryQueryClient | None = None) -> Dispat
         "replica-1",
         storage.storer,
         Finder(client, 100),
-        InstanceLister(client),
-        DataSetReader(storage.bucket),
+        RetrieveDispatch(InstanceLister(client), DataSetReader(storage.bucket)),
         health_check,
         CommitmentCheck(storage.bucket, client),
     )
@@ -417,3 +420,18 @@ async def test_a_key_of_another_object_and_another_transfer_syntax_are_not_read(
         with pytest.raises(DimseFailure):
             await service.fetch(fetch_open(listed, **changed), bytes_)
         assert bytes_.content == b""
+
+
+@pytest.mark.parametrize("offset", [0, 40])
+async def test_a_data_set_is_sent_in_another_native_transfer_syntax(offset: int) -> None:
+    service, _, _, content = await stored_study()
+    sink = InstanceRecorder()
+    await service.retrieve(retrieve_open(study="1.2.3.1"), sink)
+    open_ = fetch_open(sink.instances[0], transfer_syntax_uid=IMPLICIT, offset=offset)
+    bytes_ = InstanceRecorder()
+    result = await service.fetch(open_, bytes_)
+    converter = NativeConverter(EXPLICIT, IMPLICIT)
+    expected = converter.feed(content) + converter.finish()
+    assert bytes_.content == expected[offset:]
+    assert (result.status, result.size) == (Status.SUCCESS, len(expected))
+    assert result.sha256 == hashlib.sha256(expected).hexdigest()
