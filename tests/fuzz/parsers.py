@@ -24,13 +24,21 @@ from dimse_ingestion.proxy.commitment import record_file
 from dimse_ingestion.queries import wire
 from dimse_ingestion.transport.nats import headers
 from dimse_ingestion.transport.protocol import codec
-from dimse_ingestion.upper_layer import command_set, proposals
+from dimse_ingestion.upper_layer import associate_ac, command_set, proposals
 from dimse_ingestion.upper_layer.pdata import Fragment, Pdu, PduReader
 from dimse_ingestion.upper_layer.pdus import ProtocolError
+from dimse_ingestion.upper_layer.requestor_negotiation import ProposedContext, conclude, propose
 
 Target = Callable[[bytes], None]
 _MAXIMUM_PDU_LENGTH = 16 * 1024
 _SYNTAXES = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
+_PROPOSAL = propose(
+    "ARCHIVE",
+    "DICOM-INGEST",
+    [ProposedContext("1.2.840.10008.5.1.4.1.1.2", _SYNTAXES[:2])] * 3,
+    maximum_pdu_length=_MAXIMUM_PDU_LENGTH,
+    outstanding=4,
+)
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _CHARACTER_SETS = ("", "ISO_IR 100", "ISO_IR 192", "\\ISO 2022 IR 87\\ISO 2022 IR 149", "GB18030")
 
@@ -71,6 +79,12 @@ def association(data: bytes) -> None:
     """The content of an A-ASSOCIATE-RQ (PS3.8 9.3.2)."""
     with suppress(ProtocolError):
         proposals.decode(data)
+
+
+def association_answer(data: bytes) -> None:
+    """The content of an A-ASSOCIATE-AC to our request (PS3.8 9.3.3)."""
+    with suppress(ProtocolError):
+        conclude(_PROPOSAL, associate_ac.decode_accept(data))
 
 
 def command(data: bytes) -> None:
@@ -221,7 +235,16 @@ def answer(data: bytes) -> None:
 TARGETS: Mapping[str, Target] = {
     each.__name__: each
     for each in (
-        *(pdus, association, command, data_set, deflated_data_set, part10_header, text),
+        *(
+            pdus,
+            association,
+            association_answer,
+            command,
+            data_set,
+            deflated_data_set,
+            part10_header,
+            text,
+        ),
         *(transport, multipart, media_type, dicom_json, native_model, event, query, answer),
         *(action_information, commitment_journal),
     )

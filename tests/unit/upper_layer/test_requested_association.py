@@ -482,3 +482,22 @@ async def test_both_sides_release_at_once() -> None:
     assert requestor.wire.is_closed()
     requestor.association.connection_lost()
     await release
+
+
+@pytest.mark.parametrize("length", [1, 2, 7, 100, 10_000])
+async def test_the_result_does_not_depend_on_how_the_bytes_are_split(length: int) -> None:
+    requestor = Requestor()
+    content = acceptor_bytes.associate_ac(ACCEPTED)
+    await requestor.get(*(content[at : at + length] for at in range(0, len(content), length)))
+    await requestor.association.wait_established()
+    store = await requestor.store(chunks(b"data"))
+    content = requestor_bytes.message(acceptor_bytes.response(C_STORE, 1, 0xB000))
+    await requestor.get(*(content[at : at + length] for at in range(0, len(content), length)))
+    assert (await store).status == 0xB000
+    release = requestor.start(requestor.association.release())
+    await settled()
+    content = requestor_bytes.release_rp()
+    await requestor.get(*(content[at : at + length] for at in range(0, len(content), length)))
+    assert requestor.wire.is_closed()
+    requestor.association.connection_lost()
+    await release
