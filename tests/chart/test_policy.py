@@ -126,6 +126,17 @@ def test_one_file_has_one_process() -> None:
     assert catalogue["spec"]["replicas"] == 1
 
 
+def test_one_journal_of_storage_commitment_has_one_process() -> None:
+    values = shipped_values("ci/everything-on-values.yaml")
+    assert values["proxy"]["settings"]["storageCommitment"]["enabled"]
+    (proxy,) = [
+        each
+        for each in rendered(values).of_kind("Deployment")
+        if each["metadata"]["name"] == "radiology-proxy"
+    ]
+    assert proxy["spec"]["strategy"] == {"type": "Recreate"}
+
+
 def test_missing_secrets_and_config_maps_hold_no_pod_up(rendering: Rendering) -> None:
     """What rotates is optional: a service runs without it and reports what is missing."""
     for pod in rendering.pods():

@@ -278,6 +278,26 @@ def test_what_is_in_the_spool_is_committed_when_it_is_stored(tmp_path: Path) -> 
     assert report.event_type_id == 1
 
 
+def test_each_worker_of_a_proxy_commits_for_itself(tmp_path: Path) -> None:
+    with nats_server(tmp_path / "nats") as nats:
+        archive = archive_of(tmp_path / "space", nats, free_port(), DIMSE_WORKERS="2")
+        try:
+            requested = references(archive.store(tmp_path / "in"))
+            missing = [(CT, generate_uid())]
+            for _ in range(4):  # the supervisor passes connections to its workers in turn
+                archive.console.request([*requested, *missing])
+            with archive.console.listening(archive.console_port):
+                reports = [archive.console.report() for _ in range(4)]
+        finally:
+            archive.system.space.close()
+    folders = [each.name for each in (tmp_path / "space" / "commitment").iterdir()]
+    assert sorted(folders) == ["1", "2"]
+    assert len({each.transaction_uid for each in reports}) == 4
+    for report in reports:
+        assert_whole(report, [*requested, *missing])
+        assert list(report.failed.values()) == [0x0112]
+
+
 def test_the_digest_finds_a_changed_byte(tmp_path: Path) -> None:
     with nats_server(tmp_path / "nats") as nats:
         extra = {"DIMSE_STORAGE_COMMITMENT_VERIFY": "digest"}
