@@ -22,6 +22,7 @@ from benchmarks import (
     retrieving,
     searching,
     storing,
+    workers,
 )
 from benchmarks.machine import describe, load_average
 from benchmarks.plan import PLANS, Plan, Selection
@@ -47,6 +48,7 @@ FAMILIES: Sequence[Family] = (
     storing.minio_rows,
     distance.rows,
     replicas.rows,
+    workers.rows,
     searching.rows,
     retrieving.rows,
     moving.rows,

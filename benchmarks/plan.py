@@ -19,6 +19,8 @@ class Plan:
     distance: Sequence[Load]
     replicas: Sequence[int]
     replicas_load: Load
+    workers: Sequence[int]
+    """Of proxy and ingestion service, under the load of `replicas_load`."""
     delay: float
     """Seconds that a byte needs to the other end; the way there and back takes twice that."""
     catalogue_sizes: Sequence[int]
@@ -45,6 +47,7 @@ DEFAULT = Plan(
     distance=_loads(_SMALL, 64, (1, 8)) + _loads(_CT, 48, (1, 8)),
     replicas=(1, 2, 3),
     replicas_load=Load(64, *_CT, 8),
+    workers=(1, 2),
     delay=0.020,
     catalogue_sizes=(1_000, 100_000),
     peer_catalogue_sizes=(1_000, 100_000),
@@ -62,6 +65,7 @@ LONG = Plan(
     distance=DEFAULT.distance,
     replicas=DEFAULT.replicas,
     replicas_load=DEFAULT.replicas_load,
+    workers=DEFAULT.workers,
     delay=DEFAULT.delay,
     catalogue_sizes=(1_000, 100_000, 1_000_000),
     peer_catalogue_sizes=(1_000, 100_000),
@@ -79,6 +83,7 @@ SHORT = Plan(
     distance=_loads(_SMALL, 4, (1,)),
     replicas=(1, 2),
     replicas_load=Load(4, *_CT, 2),
+    workers=(1, 2),
     delay=0.002,
     catalogue_sizes=(200,),
     peer_catalogue_sizes=(200,),

@@ -72,6 +72,7 @@ def test_every_load_is_stored(results: Results, family: str, peer: str) -> None:
     [
         ("storing over 4 ms there and back", 1, {"dimse-ingestion", "Orthanc"}),
         ("replicas of ingestion", 1, {"1 replica", "2 replicas"}),
+        ("workers of proxy and ingestion", 1, {"1 worker", "2 workers"}),
         ("searching", 4, {*CATALOGUES, "Orthanc"}),
         ("recording events", 2, CATALOGUES),
         ("DICOMweb", 10, {"dimse-ingestion", "Orthanc"}),
@@ -94,6 +95,7 @@ def test_every_case_is_measured_at_every_system(
     [
         ("storing over 4 ms there and back", SHORT.distance[0].total),
         ("replicas of ingestion", SHORT.replicas_load.total),
+        ("workers of proxy and ingestion", SHORT.replicas_load.total),
         ("searching", SHORT.queries),
         ("recording events", SHORT.events),
     ],
