@@ -1,7 +1,8 @@
 """The storage spaces that are open, and the change to those of other settings.
 
 A space that is added takes associations at once; one that is removed takes no new ones, and is
-closed when its last association has ended. All others stay open, with their associations.
+closed when its last association has ended and its outbox is empty. All others stay open, with their
+associations.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from dimse_ingestion.settings import ConfigurationMistake, ProxySettings
 from dimse_ingestion.workers.worker import Worker
 
 _LOG = logger(__name__)
-_CLOSE_INTERVAL = 0.2  # seconds between looks whether a removed space has associations
+_CLOSE_INTERVAL = 0.2  # seconds between checks whether a removed space is used
 Connect = Callable[[ProxySettings], AbstractAsyncContextManager[SpaceDependencies]]
 
 
@@ -124,7 +125,8 @@ class OpenSpaces:
         task.add_done_callback(self._closing.discard)
 
     async def _close_when_unused(self, space: Space) -> None:
-        while self._router.has_associations(space):  # noqa: ASYNC110 - they may last for hours
+        # both may last for hours
+        while self._router.has_associations(space) or space.backlog():  # noqa: ASYNC110
             await asyncio.sleep(_CLOSE_INTERVAL)
         await self._close(space)
         _LOG.info("The storage space is closed.", space=space.settings.ae_title)

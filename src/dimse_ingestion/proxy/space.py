@@ -68,6 +68,8 @@ class Space:
     bridge: Bridge
     path: UpstreamProbe
     spool: Spool
+    backlog: Callable[[], str]
+    """Returns what its outbox has to forward, as a sentence; empty if nothing."""
 
     def configure(self, settings: ProxySettings) -> None:
         """Use what a reload may change, for new associations and data sets."""
@@ -120,7 +122,7 @@ async def open_space(
         bridge.record_success = last_success.record
         _add_checks(health, dependencies, spool, path, outbox)
         async with _probing(path):
-            yield Space(settings, admission, bridge, path, spool)
+            yield Space(settings, admission, bridge, path, spool, outbox.describe_backlog)
 
 
 def _limits(settings: ProxySettings) -> Limits:

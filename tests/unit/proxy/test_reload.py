@@ -16,6 +16,7 @@ from dimse_ingestion.proxy.reload import Reloader
 from dimse_ingestion.proxy.service import ProxyDependencies, RunningProxy, open_proxy
 from dimse_ingestion.proxy.space import SpaceDependencies
 from dimse_ingestion.settings import ConfigurationMistake, ProxySettings
+from dimse_ingestion.transport.protocol.messages import StoreResult
 from dimse_ingestion.upper_layer.services import Acceptance, Rejection, RejectReason
 from tests.log_lines import lines
 from tests.unit.proxy.fakes import FakeRequester
@@ -119,6 +120,28 @@ async def test_a_space_that_is_removed_ends_with_its_last_association(proxy: Rel
                 await asyncio.sleep(0.01)
         assert proxy.closed == ["CARDIOLOGY"]
         assert not any("CARDIOLOGY" in name for name in await running.health.notes())
+
+
+async def test_a_space_that_is_removed_stays_open_while_its_outbox_has_data_sets(
+    proxy: Reloadable,
+) -> None:
+    proxy.requesters["CARDIOLOGY"].store_result = StoreResult(
+        status=Status.OUT_OF_RESOURCES, transient=True
+    )
+    async with proxy.started(BOTH + "acknowledge: spooled\n") as (_, reloader):
+        assert await is_accepted(proxy, 1, "CARDIOLOGY")
+        assert await proxy.store(1, "CARDIOLOGY") == [Status.SUCCESS]
+        proxy.end(1, "CARDIOLOGY")
+        proxy.write(RADIOLOGY_ALONE + "acknowledge: spooled\n")
+        assert await reloader.reload()
+        async with asyncio.timeout(60):
+            while not proxy.requesters["CARDIOLOGY"].carried:  # noqa: ASYNC110 - it is tried
+                await asyncio.sleep(0.01)
+            assert not proxy.closed
+            proxy.requesters["CARDIOLOGY"].store_result = StoreResult(status=Status.SUCCESS)
+            while not proxy.closed:  # noqa: ASYNC110 - the claim is that it is closed
+                await asyncio.sleep(0.01)
+    assert proxy.requesters["CARDIOLOGY"].carried[-1] == b"data set"
 
 
 @pytest.mark.parametrize(
