@@ -1,3 +1,4 @@
+import struct
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,40 @@ def test_a_name_comes_back_in_its_own_character_set(path: str) -> None:
 )
 def test_the_stored_character_set_is_used_if_it_has_every_character(name: str, stored: str) -> None:
     assert response_character_set([element(PATIENT_NAME, "PN", name)], stored) == stored
+
+
+@pytest.mark.parametrize("spelling", ["ISO_IR {}", "ISO 2022 IR {}", "ISO_IR_{}", "ISO-IR {}"])
+@pytest.mark.parametrize(
+    ("number", "codec", "name"),
+    [
+        (13, "shift_jis", "ﾔﾏﾀﾞ"),
+        (100, "latin_1", "Äneas"),
+        (101, "iso8859_2", "Čapek"),
+        (109, "iso8859_3", "Ħaż"),
+        (110, "iso8859_4", "Ķīlis"),
+        (126, "iso8859_7", "Διονυσιος"),
+        (127, "iso8859_6", "قباني"),
+        (138, "iso8859_8", "שרון"),
+        (144, "iso8859_5", "Люк"),
+        (148, "iso8859_9", "Çavuşoğlu"),
+        (166, "tis_620", "กมล"),
+        (192, "utf_8", "山田"),
+        (203, "iso8859_15", "Œuvrard"),
+    ],
+)
+def test_each_single_term_is_read_however_it_is_spelt(
+    number: int, codec: str, name: str, spelling: str
+) -> None:
+    term, value = spelling.format(number).encode(), name.encode(codec)
+    data_set = b"".join(
+        tag + vr + struct.pack("<H", len(each) + len(each) % 2) + each + b" " * (len(each) % 2)
+        for tag, vr, each in (
+            (b"\x08\0\x05\0", b"CS", term),
+            (b"\x10\0\x10\0", b"PN", value),
+        )
+    )
+    (_, read) = scan(data_set, "1.2.840.10008.1.2.1")
+    assert read.value.rstrip(" =") == name
 
 
 def test_utf_8_where_the_stored_character_set_lacks_a_character() -> None:
