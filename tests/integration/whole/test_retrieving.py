@@ -18,6 +18,7 @@ from pynetdicom import AE, build_role, evt
 from harness import modalities
 from harness.modalities import Peer
 from harness.nats_server import nats_server
+from harness.services import ServiceProcess, eventually
 from tests.integration.whole.conftest import System, started
 
 pytestmark = pytest.mark.skipif(bool(modalities.missing()), reason=modalities.missing())
@@ -251,3 +252,53 @@ async def test_a_query_says_to_whom_instances_would_be_sent(
     assert title in line
     assert ("no value available" in line) is (title == "")
     assert f"[{availability}" in ended.output
+
+
+def large_file(path: Path, study: str, megabytes: int) -> str:
+    """Write a multi-frame CT of this size; return its SOP instance UID."""
+    image: Any = dcmread(str(get_testdata_file("CT_small.dcm", download=False)))
+    image.StudyInstanceUID, image.SOPInstanceUID = study, f"{study}.1"
+    image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
+    image.Rows = image.Columns = 1024
+    image.NumberOfFrames = megabytes // 2
+    image.PixelData = b"".join(bytes([frame]) * 2**21 for frame in range(megabytes // 2))
+    image.save_as(path)
+    return str(image.SOPInstanceUID)
+
+
+async def test_a_replica_that_is_killed_in_mid_transfer_costs_no_byte(
+    tmp_path: Path,
+) -> None:
+    study = f"{STUDY}.9"
+    with nats_server(tmp_path / "nats") as nats:
+        system = started(tmp_path / "space", nats, replicas=2, **RIGHTS)
+        try:
+            uid = await asyncio.to_thread(large_file, tmp_path / "large.dcm", study, 96)
+            ended = await modalities.storescu(system.peer, tmp_path / "large.dcm")
+            assert ended.status == 0, ended.output
+            (stored,) = system.space.bucket.rglob(f"{uid}.dcm")
+            scu = Scu(system, [EXPLICIT])
+            getting = asyncio.create_task(asyncio.to_thread(scu.get, study))
+            survivor = await asyncio.to_thread(kill_a_sender, system)
+            final = await getting
+            assert sent(survivor) > 2**20
+            assert (final.Status, counts(final)) == (0x0000, (1, 0, 0, None))
+            assert scu.received == {uid: data_set_of(stored.read_bytes())}
+        finally:
+            system.space.close()
+
+
+def kill_a_sender(system: System) -> ServiceProcess:
+    """Kill the replica that has sent a part of a data set; return the other one."""
+    (sender, *_) = eventually(
+        lambda: [each for each in system.ingestion if sent(each) > 8 * 2**20], bool
+    )
+    sender.kill()
+    return next(each for each in system.ingestion if each is not sender)
+
+
+def sent(replica: ServiceProcess) -> float:
+    """Return the bytes of data sets that a replica has sent."""
+    lines = replica.get("/metrics")[1].splitlines()
+    name = "dimse_ingestion_fetched_bytes_total"
+    return sum(float(each.rsplit(" ", 1)[1]) for each in lines if each.startswith(name))
