@@ -78,11 +78,10 @@ def test_an_instance_that_was_never_stored_is_lost(
 def test_a_second_object_of_an_instance_is_doubled(stored: tuple[System, Load]) -> None:
     system, load = stored
     with closing(sqlite3.connect(system.space.folder / "catalogue.db")) as database:
-        database.execute(
-            "INSERT INTO objects SELECT NULL, source, bucket_name, 'another', rank, event_id, "
-            "sop_instance_uid, transfer_syntax_uid, sha256, size, header_size, "
-            "wado_internal_endpoint, wado_external_endpoint, elements FROM objects LIMIT 1"
-        )
+        columns = [row[1] for row in database.execute("PRAGMA table_info(objects)")]
+        others = {"id": "NULL", "object_name": "'another'"}
+        copied = ", ".join(others.get(column, f'"{column}"') for column in columns)
+        database.execute(f"INSERT INTO objects SELECT {copied} FROM objects LIMIT 1")
         database.commit()
         counted = tally.count(system, load, recovery=0)
         database.execute("DELETE FROM objects WHERE object_name = 'another'")

@@ -77,7 +77,7 @@ async def failures(bucket: Bucket) -> list[Failure]:
 async def test_a_wrong_configuration_has_a_sentence_that_says_what_to_do(
     location: S3Bucket, wrong: dict[str, str], kind: tuple[type[Failure], bool], sentence: str
 ) -> None:
-    bucket = open_bucket(replace(location, **wrong), timeout=5)
+    bucket = open_bucket(replace(location, **wrong), timeout=20)
     for failure in await failures(bucket):
         assert (type(failure), failure.transient) == kind
         assert sentence in failure.comment

@@ -96,6 +96,7 @@ def refused(*arguments: str) -> str:
         text=True,
         timeout=60,
         check=False,
+        env={name: text for name, text in os.environ.items() if not name.startswith("DIMSE_")},
     )
     assert ended.returncode == 2
     assert "Traceback" not in ended.stderr
@@ -105,7 +106,7 @@ def refused(*arguments: str) -> str:
 def test_standalone_refuses_what_it_cannot_use_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "a-file").touch()
     assert "it is no folder" in refused("--data", str(tmp_path / "a-file"))
-    assert "Not a directory" in refused("--data", str(tmp_path / "a-file" / "within"))
+    assert "what it is in is no folder" in refused("--data", str(tmp_path / "a-file" / "within"))
     assert "it is empty" in refused("--data", "")
     assert "--ae-title" in refused("--data", str(tmp_path / "d"), "--ae-title", "X" * 17)
     with standalone(tmp_path / "data"):
