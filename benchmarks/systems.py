@@ -28,6 +28,7 @@ from harness.s3_server import S3Server
 from harness.services import ServiceProcess, StorageSpace, eventually, free_port
 
 OURS, ORTHANC = "dimse-ingestion", "Orthanc"
+SPOOLED = "dimse-ingestion, spooled"
 DICOMWEB_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 
 
@@ -52,6 +53,8 @@ class Deployment:
     delay: float = 0.0
     dicomweb: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
+    spooled: bool = False
+    """True if the proxy answers when a data set is in its spool."""
 
 
 @contextmanager
@@ -69,6 +72,9 @@ def our_services(folder: Path, deployment: Deployment | None = None) -> Iterator
             relay = stack.enter_context(delaying_relay(nats.port, chosen.delay))
             url = {"DIMSE_NATS_URL": f"nats://127.0.0.1:{relay}"}
             services["proxy"].environment = {**services["proxy"].environment, **url}
+        if chosen.spooled:
+            mode = {"DIMSE_ACKNOWLEDGE": "spooled"}
+            services["proxy"].environment = {**services["proxy"].environment, **mode}
         for service in services.values():
             service.start()
         pids = {name: service.ready().pid for name, service in services.items()}
