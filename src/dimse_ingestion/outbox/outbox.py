@@ -74,6 +74,8 @@ class Outbox:
         self.queue = WaitingQueue()
         self.added = asyncio.Event()
         """Set whenever an entry may be taken; whoever waits for it clears it."""
+        self.last_added = float("-inf")
+        """The event loop's time at which a data set was added last."""
         self._space = space
         self._segment_length = segment_length
         self._marks = MarkLog()
@@ -147,6 +149,7 @@ class Outbox:
             _LOG.error("The outbox can't take a data set.", reason=error.strerror)
             raise Unavailable("The spool's disk is full or broken, send again later") from None
         self.queue.add(entry)
+        self.last_added = asyncio.get_running_loop().time()
         metrics.outbox_acknowledged.inc()
         self.added.set()
 

@@ -29,6 +29,11 @@ _SLOW_LINE = 256 * 1024
 _POLL = 1.0
 """Seconds after which the connection is looked at again, should no callback have come."""
 _SHORTEST_PAUSE = 0.01
+_ARRIVING = 0.05
+"""Seconds after a data set was taken in which others are expected: one is forwarded at a time then,
+so that modalities are answered fast, and the backlog is forwarded when they are done."""
+_MOST_WHILE_ARRIVING = 0.25
+"""The used part of the limit above which forwarding no longer gives way."""
 _VERIFIED_AFTER = 1
 """Failures after which the digest of a long data set is compared before it is sent."""
 
@@ -82,6 +87,8 @@ class Forwarder:
 
     def _start_attempts(self) -> None:
         now = _now()
+        if self._running and self._gives_way(now):
+            return
         while not self._connection.problem() and self._pace.may_start(len(self._running), now):
             entry = self._outbox.queue.take(now)
             if entry is None:
@@ -89,6 +96,14 @@ class Forwarder:
             task = asyncio.create_task(self._attempt(entry), name="forwarding")
             self._running.add(task)
             task.add_done_callback(self._ended)
+            if self._gives_way(now):
+                return
+
+    def _gives_way(self, now: float) -> bool:
+        """Return whether modalities are sending, and the disk has space to let them go first."""
+        usage = self._outbox.usage
+        has_space = usage.octets < _MOST_WHILE_ARRIVING * usage.limits.octets
+        return has_space and now - self._outbox.last_added < _ARRIVING
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._running.discard(task)
@@ -99,7 +114,8 @@ class Forwarder:
         if not len(self._outbox.queue):
             return None
         now = _now()
-        times = (self._pace.wake_at(now), self._outbox.queue.next_due(), now + _POLL)
+        poll = _ARRIVING if self._gives_way(now) else _POLL
+        times = (self._pace.wake_at(now), self._outbox.queue.next_due(), now + poll)
         return max(_SHORTEST_PAUSE, min(each for each in times if each is not None) - now)
 
     async def _attempt(self, entry: Entry) -> None:

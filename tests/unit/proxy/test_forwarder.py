@@ -124,6 +124,7 @@ async def test_the_oldest_go_first_and_no_more_than_the_limit_at_once(outbox: Ou
     service = Service()
     service.gate.clear()
     await spool(outbox, range(10))
+    outbox.last_added = float("-inf")
     async with forwarded(outbox, service):
         await until(lambda: service.at_once == 4)
         assert sorted(service.attempts) == [f"0190-{n:06d}" for n in range(4)]
@@ -131,6 +132,28 @@ async def test_the_oldest_go_first_and_no_more_than_the_limit_at_once(outbox: Ou
         await until(lambda: not len(outbox.queue))
     assert service.most_at_once == 4
     assert sorted(service.attempts) == [f"0190-{n:06d}" for n in range(10)]
+
+
+async def test_while_data_sets_arrive_one_is_forwarded_at_a_time(outbox: Outbox) -> None:
+    service = Service()
+    await spool(outbox, range(10))
+    outbox.last_added = float("inf")  # others arrive all the time
+    async with forwarded(outbox, service):
+        await until(lambda: not len(outbox.queue))
+    assert len(service.arrived) == 10
+    assert service.most_at_once == 1
+
+
+async def test_a_spool_that_fills_gives_way_no_longer(tmp_path: Path) -> None:
+    service = Service()
+    service.gate.clear()
+    async with opened(tmp_path, octets=4 * MIB) as outbox:  # a segment begins with 1 MiB
+        await spool(outbox, range(10))
+        outbox.last_added = float("inf")
+        async with forwarded(outbox, service):
+            await until(lambda: service.at_once == 4)
+            service.gate.set()
+            await until(lambda: not len(outbox.queue))
 
 
 async def test_while_the_service_is_away_one_is_tried_and_nothing_is_lost(outbox: Outbox) -> None:
