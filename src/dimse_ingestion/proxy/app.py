@@ -78,10 +78,10 @@ async def running(
         return Acceptor(services, _limits(settings), tls)
 
     peers = PeerAssociations(settings)
-    reports = EventReports(peers, settings.peer)
 
     def connect(space: ProxySettings) -> AbstractAsyncContextManager[SpaceDependencies]:
-        return _transport(space, worker, reports, peers)
+        # the peers of the space's own settings, which a reload changes
+        return _transport(space, worker, EventReports(peers, space.peer), peers)
 
     async with open_proxy(settings, ProxyDependencies(acceptor, connect), worker) as proxy:
         if not (reloads or worker):

@@ -112,10 +112,12 @@ def _policy(settings: ProxySettings) -> CheckPolicy:
         grace=settings.storage_commitment_grace,
         give_up_after=settings.storage_commitment_retry_for,
         reads_objects=settings.storage_commitment_verify == "digest",
-        is_accepted=partial(_is_accepted, settings.image_sop_classes),
+        is_accepted=partial(_is_accepted, settings),
     )
 
 
-def _is_accepted(image_sop_classes: tuple[str, ...], sop_class_uid: str) -> bool:
-    allowed = not image_sop_classes or sop_class_uid in image_sop_classes
+def _is_accepted(settings: ProxySettings, sop_class_uid: str) -> bool:
+    """Return whether this AE stores a class now: a reload may change the list."""
+    classes = settings.image_sop_classes
+    allowed = not classes or sop_class_uid in classes
     return allowed and is_storage(sop_class_uid)

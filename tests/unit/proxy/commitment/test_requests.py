@@ -290,3 +290,15 @@ async def test_each_worker_has_a_journal_and_the_first_adopts_those_of_none(
     one = settings.model_copy(update={"workers": 1})
     async with open_commitment(one, FakeRequester(), SilentSender()):
         assert transactions(tmp_path) == 2
+
+
+async def test_an_ae_that_a_reload_adds_may_request(tmp_path: Path) -> None:
+    settings = proxy_settings(
+        storage_commitment_enabled=True, storage_commitment_directory=tmp_path / "journal"
+    )
+    async with open_commitment(settings, FakeRequester(), SilentSender()) as commitment:
+        proxy = Proxy(tmp_path, commitment, enabled=True)
+        assert (await proxy.answer())[0] is Status.PROCESSING_FAILURE
+        settings.take_over(settings.model_copy(update={"peers": PEERS}))
+        assert (await proxy.answer())[0] is Status.SUCCESS
+        proxy.spool.close()
