@@ -165,6 +165,12 @@ def test_file_meta_information_in_a_data_set_is_refused() -> None:
     assert failure.value.status == Status.CANNOT_UNDERSTAND
 
 
+def test_file_meta_information_in_an_item_is_not_believed() -> None:
+    stray = short(0x00020010, b"UI", b"9.9\0")
+    assert between(long(0x00081115, b"SQ", item(stray + CODE))).items == MEANT
+    assert between(long(0x00081115, b"SQ", item(CODE + stray))).items == MEANT
+
+
 def test_group_lengths_are_passed_over_whatever_they_say() -> None:
     lengths = short(0x00080000, b"UL", b"\xff" * 4) + short(0x00100000, b"UL", b"\0\0")
     assert len(scan(lengths + BEFORE, EXPLICIT)) == 1
