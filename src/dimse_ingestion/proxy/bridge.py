@@ -6,11 +6,7 @@ arrive as a result with the status to answer (PS3.7 annex C; PS3.4 annexes B and
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 
-from msgspec.structs import replace
-
-from dimse_ingestion.dicom.contexts import is_storage
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.response_status import (
     action_status,
@@ -20,10 +16,9 @@ from dimse_ingestion.dicom.response_status import (
     store_status,
 )
 from dimse_ingestion.dicom.status import Status, known_status
-from dimse_ingestion.dicom.uids import FIND_CLASSES, is_valid
 from dimse_ingestion.failures import Failure
 from dimse_ingestion.observability import metrics
-from dimse_ingestion.proxy.acceptance import Admission, is_date_time_combined, is_relational
+from dimse_ingestion.proxy.acceptance import Admission
 from dimse_ingestion.proxy.commitment.service import StorageCommitment
 from dimse_ingestion.proxy.identifier import IdentifierBuffer
 from dimse_ingestion.proxy.operation_ids import new_operation_id
@@ -31,17 +26,19 @@ from dimse_ingestion.proxy.peers import PeerAssociations
 from dimse_ingestion.proxy.request_log import RequestRecord, request_log
 from dimse_ingestion.proxy.retrieve.negotiation import is_retrievable_by
 from dimse_ingestion.proxy.retrieve.service import RetrieveService
+from dimse_ingestion.proxy.transport_requests import (
+    find_open,
+    instance_uids,
+    origin_of,
+    query_identifier,
+    storable,
+    store_open,
+)
 from dimse_ingestion.settings import ProxySettings
 from dimse_ingestion.spooling.spool import Spool
-from dimse_ingestion.spooling.spooled import Sealed, SpooledDataSet
+from dimse_ingestion.spooling.spooled import SpooledDataSet
 from dimse_ingestion.transport.contract import FindStream, TransportClient
-from dimse_ingestion.transport.protocol.messages import (
-    EchoRequest,
-    EchoResult,
-    FindOpen,
-    Origin,
-    StoreOpen,
-)
+from dimse_ingestion.transport.protocol.messages import EchoRequest, EchoResult
 from dimse_ingestion.upper_layer.services import (
     Acceptance,
     AssociationHandle,
@@ -138,19 +135,19 @@ class Bridge:
                     self.record_success(message.association.request.calling_ae_title)
 
     async def _echo(self, message: Message, record: RequestRecord) -> None:
-        request = EchoRequest(operation_id=record.operation_id, origin=_origin(message))
+        request = EchoRequest(operation_id=record.operation_id, origin=origin_of(message))
         result = await self._requester.echo(request)
         record.facts |= {"replica": result.replica, "version": result.version}
         await _answer(message, record, known_status(result.status), upstream_error(result))
 
     async def _store(self, message: Message, record: RequestRecord) -> None:
-        record.facts |= _instance(message.command)
-        spooled = _storable(message)
+        record.facts |= instance_uids(message.command)
+        spooled = storable(message)
         sealed = await spooled.seal()
         metrics.proxy_received_bytes.labels(self._settings.ae_title).inc(sealed.size)
         record.facts |= {"size": sealed.size, "sha256": sealed.sha256}
         result = await self._requester.store(
-            _store_open(message, spooled.operation_id, sealed, self._settings.proxy_id),
+            store_open(message, spooled.operation_id, sealed, self._settings.proxy_id),
             spooled,
             deadline=self._settings.operation_timeout,
         )
@@ -161,8 +158,8 @@ class Bridge:
         caller = message.association.request.calling_ae_title
         retrievable = is_retrievable_by(self._settings, caller)
         finding = self._requester.find(
-            _find_open(
-                message, record.operation_id, _query_identifier(message), retrievable=retrievable
+            find_open(
+                message, record.operation_id, query_identifier(message), retrievable=retrievable
             )
         )
         watching = asyncio.create_task(_cancel_on_request(message, finding))
@@ -195,10 +192,10 @@ class Bridge:
             self._commitment.start(entry, message.association)
 
     async def _get(self, message: Message, record: RequestRecord) -> None:
-        await self._retrieves.get(message, record, _origin(message))
+        await self._retrieves.get(message, record, origin_of(message))
 
     async def _move(self, message: Message, record: RequestRecord) -> None:
-        await self._retrieves.move(message, record, _origin(message))
+        await self._retrieves.move(message, record, origin_of(message))
 
     async def _send_matches(self, message: Message, finding: FindStream) -> int:
         """Send matches and return their number, or one more than the maximum if there are more."""
@@ -238,98 +235,6 @@ def _operation_id(message: Message) -> str:
     if isinstance(message.data_set, SpooledDataSet):
         return message.data_set.operation_id
     return new_operation_id()
-
-
-def _storable(message: Message) -> SpooledDataSet:
-    """Return the data set of a valid C-STORE. Raises DimseFailure for an invalid one."""
-    command, context = message.command, message.context
-    if not (
-        is_storage(context.abstract_syntax)
-        and context.requestor_is_scu
-        and _matches_context_class(message)
-    ):
-        raise DimseFailure(
-            Status.SOP_CLASS_NOT_SUPPORTED, "The SOP class is not the presentation context's"
-        )
-    if not is_valid(command.affected_sop_instance_uid):
-        raise DimseFailure(
-            Status.INVALID_SOP_INSTANCE, "The Affected SOP Instance UID is not a UID"
-        )
-    if not isinstance(message.data_set, SpooledDataSet) or not message.data_set.size:
-        raise DimseFailure(Status.CANNOT_UNDERSTAND, "The C-STORE has no data set")
-    return message.data_set
-
-
-def _matches_context_class(message: Message) -> bool:
-    identifiers = message.command.affected_sop_class_uid
-    return identifiers == message.context.abstract_syntax and is_valid(identifiers)
-
-
-def _query_identifier(message: Message) -> bytes:
-    """Return the identifier of a valid C-FIND. Raises DimseFailure for an invalid one."""
-    if message.context.abstract_syntax not in FIND_CLASSES or not _matches_context_class(message):
-        raise DimseFailure(
-            Status.SOP_CLASS_NOT_SUPPORTED, "C-FIND is served for Patient and Study Root"
-        )
-    content = message.data_set.content() if isinstance(message.data_set, IdentifierBuffer) else b""
-    if not content:
-        raise DimseFailure(Status.DOES_NOT_MATCH_SOP_CLASS, "The C-FIND has no identifier")
-    return content
-
-
-def _store_open(message: Message, operation_id: str, sealed: Sealed, proxy_id: str) -> StoreOpen:
-    command = message.command
-    received_at = datetime.now(UTC).isoformat(timespec="milliseconds")
-    return StoreOpen(
-        operation_id=operation_id,
-        sop_class_uid=command.affected_sop_class_uid,
-        sop_instance_uid=command.affected_sop_instance_uid,
-        transfer_syntax_uid=message.context.transfer_syntax_uid,
-        size=sealed.size,
-        sha256=sealed.sha256,
-        origin=replace(_origin(message), proxy_id=proxy_id, received_at=received_at),
-        move_originator_ae_title=command.move_originator_ae_title,
-        move_originator_message_id=command.move_originator_message_id,
-    )
-
-
-def _find_open(
-    message: Message, operation_id: str, identifier: bytes, *, retrievable: bool
-) -> FindOpen:
-    sop_class_uid = message.context.abstract_syntax
-    information = message.association.request.extended.get(sop_class_uid, b"")
-    return FindOpen(
-        operation_id=operation_id,
-        sop_class_uid=sop_class_uid,
-        transfer_syntax_uid=message.context.transfer_syntax_uid,
-        identifier=identifier,
-        origin=_origin(message),
-        relational=is_relational(information),
-        combined_date_time=is_date_time_combined(information),
-        retrievable=retrievable,
-    )
-
-
-def _origin(message: Message) -> Origin:
-    request = message.association.request
-    return Origin(
-        calling_ae_title=request.calling_ae_title,
-        called_ae_title=request.called_ae_title,
-        peer_address=request.peer_address,
-        implementation_class_uid=request.implementation_class_uid,
-        implementation_version_name=request.implementation_version_name,
-        association_id=request.association_id,
-        message_id=message.command.message_id,
-    )
-
-
-def _instance(command: Command) -> dict[str, str]:
-    """Return the UIDs for a log line, without invalid ones: they are text from the network."""
-    identifiers = {
-        "sop_class_uid": command.affected_sop_class_uid,
-        "sop_instance_uid": command.affected_sop_instance_uid,
-    }
-    return {name: uid if is_valid(uid) else "" for name, uid in identifiers.items()}
 
 
 def upstream_error(result: EchoResult) -> str:
