@@ -231,13 +231,6 @@ def _fill_the_spool(system: System, load: Load) -> float:
     return time.monotonic()
 
 
-def _spool_read_only(system: System, load: Load) -> float:
-    _mount("-o", "remount,ro", system.spool)
-    _wait(_SHORT)
-    _mount("-o", "remount,rw", system.spool)
-    return time.monotonic()
-
-
 def _nothing(system: System, load: Load) -> float:
     """Break nothing for a while: the network is the fault."""
     load.wait_for_successes(12)
@@ -246,9 +239,9 @@ def _nothing(system: System, load: Load) -> float:
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[None]:
-    """Mount a file system of 64 MiB in memory at `folder`; needs root."""
+    """Mount a file system of 256 MiB in memory at `folder`; needs root."""
     folder.mkdir(parents=True)
-    _mount("-t", "tmpfs", "-o", "size=64m", "tmpfs", folder)
+    _mount("-t", "tmpfs", "-o", "size=256m", "tmpfs", folder)
     try:
         yield
     finally:
@@ -320,7 +313,6 @@ FAULTS: Sequence[Fault] = (
     Fault("bucket gone for 15 s", _bucket_read_only, Deployment(environment=_PATIENCE)),
     Fault("spool directory deleted", _spool_gone, modes=("stored",)),
     Fault("spool full", _fill_the_spool, needs_root=True, spool_on_small_disk=True),
-    Fault("spool read-only", _spool_read_only, needs_root=True, spool_on_small_disk=True),
     Fault("200 associations, 50 allowed", peers.crowd, peers.FEW_ASSOCIATIONS),
     Fault("a modality sends a byte a second", peers.crawl),
     Fault("a modality never releases", peers.stay),
