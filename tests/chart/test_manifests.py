@@ -15,6 +15,10 @@ from harness.chart.rendering import Manifest, Pod, Rendering, Values, rendered, 
 from harness.chart.values_file import values_of
 
 EVERYTHING = shipped_values("ci/everything-on-values.yaml")
+WITH_DEFAULT_SPOOL = {
+    "dicomweb": EVERYTHING,
+    "proxy": shipped_values("ci/proxy-in-cluster-values.yaml"),
+}
 VALUE_PATHS = [value.path for value in values_of(CHART / "values.yaml")]
 VERSIONS = ("1.30", "1.34", kubernetes_validate.latest_version())  # Chart.yaml's oldest, kind's
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -140,7 +144,9 @@ def test_mounts_have_their_volumes_and_volumes_their_mounts(rendering: Rendering
 def test_spool_is_of_one_kind(component: str, kind: str) -> None:
     """Helm merges the default's volume into what is given."""
     given = {"emptyDir": {"medium": "Memory"}, "persistentVolumeClaim": {"claimName": "spool"}}
-    values = with_value(EVERYTHING, (component, "spoolVolume"), {kind: given[kind]})
+    values = WITH_DEFAULT_SPOOL[component]
+    assert "spoolVolume" not in values[component]
+    values = with_value(values, (component, "spoolVolume"), {kind: given[kind]})
     volume = rendered(values).pod(component).volume("spool")
     assert volume.keys() == {"name", kind}
     assert given[kind].items() <= volume[kind].items()

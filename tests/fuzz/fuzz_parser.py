@@ -1,7 +1,7 @@
 """Fuzz one parser, guided by the branches that an input reaches (libFuzzer, by atheris).
 
 `python -m tests.fuzz.fuzz_parser NAME CORPUS [libFuzzer's options]`; it ends with an error and the
-input where a parser raises what it may not, takes more than ten seconds, or two gigabytes.
+input where a parser raises what it may not, takes more than thirty seconds, or two gigabytes.
 """
 
 import sys
@@ -11,7 +11,7 @@ import atheris  # type: ignore[import-untyped] # it has no types
 with atheris.instrument_imports(include=["dimse_ingestion", "tests.fuzz.parsers"]):
     from tests.fuzz.parsers import TARGETS
 
-_OPTIONS = ("-timeout=10", "-rss_limit_mb=2048", "-max_len=8192", "-print_final_stats=1")
+_OPTIONS = ("-timeout=30", "-rss_limit_mb=2048", "-max_len=8192", "-print_final_stats=1")
 
 
 def main() -> None:
