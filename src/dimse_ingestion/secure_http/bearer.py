@@ -21,7 +21,8 @@ _LOG = logger(__name__)
 _MISSING = "The bearer token is missing: send `Authorization: Bearer TOKEN`."
 _WRONG = "The bearer token is wrong: send the one this service was given."
 _LOG_INTERVAL = 10.0  # seconds
-_REREAD_INTERVAL = 1.0  # seconds: a wrong token does not make the Secret be read each time
+_REREAD_INTERVAL = 1.0  # seconds: not every wrong token makes the Secret be read
+_NEWEST = 0.0  # as the age of a value: read it again now
 
 
 class RefusalLog:
@@ -56,10 +57,13 @@ class RequireToken:
         app: ASGIApp,
         tokens: MountedValue[tuple[str, ...]],
         refusals: RefusalLog | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
         self._tokens = tokens
         self._refusals = refusals or RefusalLog()
+        self._clock = clock
+        self._reread_at = float("-inf")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -81,10 +85,19 @@ class RequireToken:
         if scheme.lower() != "bearer":
             return _MISSING
         sent = token.strip().encode()
-        # an unknown token may be a new one that was mounted since the last read
         if _is_one_of(sent, self._tokens.value()):
             return ""
-        return "" if _is_one_of(sent, self._tokens.value(_REREAD_INTERVAL)) else _WRONG
+        return "" if _is_one_of(sent, self._reread()) else _WRONG
+
+    def _reread(self) -> tuple[str, ...]:
+        """Return the tokens, read again: a client may know a new one before this service.
+
+        Wrong tokens make the Secret be read once a second at most.
+        """
+        if self._clock() - self._reread_at < _REREAD_INTERVAL:
+            return self._tokens.value()
+        self._reread_at = self._clock()
+        return self._tokens.value(_NEWEST)
 
 
 def _is_one_of(sent: bytes, tokens: tuple[str, ...]) -> bool:

@@ -55,3 +55,27 @@ def test_the_log_has_a_line_in_ten_seconds_for_all(lines: io.StringIO) -> None:
     assert "requests" in last
     assert "3" in last.split("requests")[1]
     assert "another" not in lines.getvalue()
+
+
+def test_a_token_that_was_mounted_just_after_a_read_is_accepted() -> None:
+    mounted, now, reads = ["one"], [0.0], [0]
+
+    def read() -> tuple[str, ...]:
+        reads[0] += 1
+        return (mounted[0],)
+
+    tokens = MountedValue(read, lambda: now[0])
+    guarded = TestClient(RequireToken(PlainTextResponse("inside"), tokens, clock=lambda: now[0]))
+
+    def status(token: str) -> int:
+        return guarded.get("/", headers={"authorization": f"Bearer {token}"}).status_code
+
+    assert status("one") == 200
+    mounted[0] = "two"
+    now[0] = 0.1
+    assert status("two") == 200
+    assert [status("wrong") for _ in range(5)] == [401] * 5
+    assert reads[0] == 2
+    now[0] = 1.2
+    assert status("wrong") == 401
+    assert reads[0] == 3
