@@ -15,21 +15,18 @@ import msgspec
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.transport.protocol.codec import (
-    Abort,
     Cancel,
     Credit,
     Message,
     Probe,
     Progress,
-    Reject,
     Result,
     Resume,
 )
-from dimse_ingestion.transport.protocol.flow_control import ArrivalAction, ReceiveWindow, SendWindow
+from dimse_ingestion.transport.protocol.flow_control import ArrivalAction, SendWindow
+from dimse_ingestion.transport.protocol.receiving_attempt import ReceivingAttempt
 from dimse_ingestion.transport.protocol.state import (
-    NEVER,
     AttemptFailed,
-    AttemptState,
     SessionState,
 )
 from dimse_ingestion.transport.protocol.timeouts import Timeouts
@@ -42,16 +39,11 @@ ItemT = TypeVar("ItemT")
 """What a batch consists of."""
 
 
-class BatchReceiver(AttemptState, Generic[ItemT]):
+class BatchReceiver(ReceivingAttempt[list[ItemT]], Generic[ItemT]):
     """The proxy's side: collects batches in `arrived`, in order and each once."""
 
     def __init__(self, timeouts: Timeouts, now: float) -> None:
-        super().__init__(timeouts, now)
-        self.arrived: deque[list[ItemT]] = deque()
-        """Batches received and not yet delivered to the modality."""
-        self._receive_window = ReceiveWindow()
-        self._receive_window.limit = WINDOW
-        self._last_progress = now
+        super().__init__(deque(), 0, WINDOW, timeouts, now)
 
     # for subclasses
 
@@ -69,16 +61,6 @@ class BatchReceiver(AttemptState, Generic[ItemT]):
 
     # events
 
-    @property
-    def limit(self) -> int:
-        """Return the credit to send with the open."""
-        return self._receive_window.limit
-
-    @property
-    def received(self) -> int:
-        """Return the number of batches received."""
-        return self._receive_window.expected
-
     def pop_batch(self, now: float) -> list[Message]:
         """Remove the oldest batch, which the modality has now; return credit for another."""
         self.arrived.popleft()
@@ -92,25 +74,6 @@ class BatchReceiver(AttemptState, Generic[ItemT]):
             return []
         self.outcome = self._cancelled_result()
         return [Cancel()] if self.subject else []
-
-    def on_timer(self, now: float) -> list[Message]:
-        """Return the messages that are due; end a query without progress."""
-        if self.outcome is None and now >= self._progress_deadline:
-            self.outcome = Reject(status=Status.OUT_OF_RESOURCES, comment="No answer in time")
-            return [Abort(reason="No answer in time")] if self.subject else []
-        return super().on_timer(now)
-
-    @property
-    def wake_at(self) -> float:
-        """Return when `on_timer` must be called, unless something happens earlier."""
-        return NEVER if self.outcome is not None else min(super().wake_at, self._progress_deadline)
-
-    @property
-    def _progress_deadline(self) -> float:
-        return NEVER if self.arrived else self._last_progress + self.timeouts.deadline
-
-    def _probe_message(self) -> Message:
-        return Probe(position=self._receive_window.expected, limit=self._receive_window.limit)
 
     def _handle_flow(self, message: Message, now: float) -> list[Message]:
         batch = self._batch(message)
@@ -139,12 +102,6 @@ class BatchReceiver(AttemptState, Generic[ItemT]):
             self.outcome = None
             return [self._resume()]
         return [self._credit()]
-
-    def _credit(self) -> Credit:
-        return Credit(expected=self._receive_window.expected, limit=self._receive_window.limit)
-
-    def _resume(self) -> Resume:
-        return Resume(expected=self._receive_window.expected, limit=self._receive_window.limit)
 
 
 class BatchSender(SessionState, Generic[ItemT]):

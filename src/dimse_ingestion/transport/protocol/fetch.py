@@ -10,19 +10,18 @@ from collections import deque
 
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.transport.protocol.codec import (
-    Abort,
     Cancel,
     Credit,
     Data,
     Message,
     Probe,
     Progress,
-    Reject,
     Result,
     Resume,
 )
-from dimse_ingestion.transport.protocol.flow_control import ArrivalAction, ReceiveWindow, SendWindow
-from dimse_ingestion.transport.protocol.state import NEVER, AttemptState, SessionState
+from dimse_ingestion.transport.protocol.flow_control import ArrivalAction, SendWindow
+from dimse_ingestion.transport.protocol.receiving_attempt import ReceivingAttempt
+from dimse_ingestion.transport.protocol.state import SessionState
 from dimse_ingestion.transport.protocol.timeouts import Timeouts
 
 WINDOW = 4 * 1024 * 1024
@@ -31,7 +30,7 @@ _CREDITS_PER_WINDOW = 4
 _CONFIRMED_EACH = 64 * 1024  # bytes: a replica with little memory keeps no more unconfirmed
 
 
-class FetchReceiver(AttemptState):
+class FetchReceiver(ReceivingAttempt[bytes]):
     """The proxy's side: appends chunks to `arrived`, in order and each once.
 
     The first `received` bytes have arrived in earlier attempts, and `consumed` of them were taken
@@ -46,23 +45,8 @@ class FetchReceiver(AttemptState):
         timeouts: Timeouts,
         now: float,
     ) -> None:
-        super().__init__(timeouts, now)
-        self.arrived = arrived
-        self._receive_window = ReceiveWindow()
-        self._receive_window.expected = received
-        self._receive_window.limit = consumed + WINDOW
+        super().__init__(arrived, received, consumed + WINDOW, timeouts, now)
         self._confirmed = received
-        self._last_progress = now
-
-    @property
-    def limit(self) -> int:
-        """Return the credit to send with the open."""
-        return self._receive_window.limit
-
-    @property
-    def received(self) -> int:
-        """Return how many bytes of the data set have arrived."""
-        return self._receive_window.expected
 
     def consume(self, consumed: int, now: float) -> list[Message]:
         """Note that `consumed` bytes in all were taken; grant credit when it is worth a message."""
@@ -72,25 +56,6 @@ class FetchReceiver(AttemptState):
             return []
         self._receive_window.limit = limit
         return [self._credit()] if self.outcome is None and self.subject else []
-
-    def on_timer(self, now: float) -> list[Message]:
-        """Return the messages that are due; end a transfer without progress."""
-        if self.outcome is None and now >= self._progress_deadline:
-            self.outcome = Reject(status=Status.OUT_OF_RESOURCES, comment="No answer in time")
-            return [Abort(reason="No answer in time")] if self.subject else []
-        return super().on_timer(now)
-
-    @property
-    def wake_at(self) -> float:
-        """Return when `on_timer` must be called, unless something happens earlier."""
-        return NEVER if self.outcome is not None else min(super().wake_at, self._progress_deadline)
-
-    @property
-    def _progress_deadline(self) -> float:
-        return NEVER if self.arrived else self._last_progress + self.timeouts.deadline
-
-    def _probe_message(self) -> Message:
-        return Probe(position=self._receive_window.expected, limit=self._receive_window.limit)
 
     def _handle_flow(self, message: Message, now: float) -> list[Message]:
         if not isinstance(message, Data):
@@ -117,10 +82,7 @@ class FetchReceiver(AttemptState):
 
     def _credit(self) -> Credit:
         self._confirmed = self._receive_window.expected
-        return Credit(expected=self._receive_window.expected, limit=self._receive_window.limit)
-
-    def _resume(self) -> Resume:
-        return Resume(expected=self._receive_window.expected, limit=self._receive_window.limit)
+        return super()._credit()
 
 
 class FetchSender(SessionState):
