@@ -87,8 +87,8 @@ class Folders:
 
     def has_content(self) -> bool:
         """Return whether a process before this one has left data sets to forward."""
-        kept = (self.segments, self.files, self.retry)
-        return any(folder.is_dir() and any(folder.iterdir()) for folder in kept)
+        folders = (self.segments, self.files, self.retry)
+        return any(folder.is_dir() and any(folder.iterdir()) for folder in folders)
 
     def refuse_newer(self) -> None:
         """Raise NewerFormat when a file is of a version that this release can't read."""

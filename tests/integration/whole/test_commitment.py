@@ -1,4 +1,4 @@
-"""Storage commitment with real services: what a console is told is what bucket and catalogue have.
+"""Storage commitment with real services: a report says what bucket and catalogue have.
 
 The SCUs are pynetdicom, which takes the report on either kind of association, and Orthanc.
 """
@@ -85,8 +85,8 @@ def journal(archive: Archive) -> list[Path]:
 
 def assert_whole(report: Report, requested: list[tuple[str, str]]) -> None:
     """Check that each reference is in exactly one sequence."""
-    told = [*report.committed, *report.failed]
-    assert sorted(told) == sorted(uid for _, uid in requested)
+    reported = [*report.committed, *report.failed]
+    assert sorted(reported) == sorted(uid for _, uid in requested)
 
 
 def test_what_is_stored_is_reported_on_a_new_association(archive: Archive, tmp_path: Path) -> None:
@@ -337,15 +337,15 @@ def test_orthanc_is_told_that_its_instances_are_safe(tmp_path: Path) -> None:
                         ]
                     },
                 )
-                told = eventually(
+                job = eventually(
                     lambda: other.get(answer["Path"]), lambda seen: seen["Status"] != "Pending"
                 )
         finally:
             archive.system.space.close()
-    assert told["Status"] == "Failure"
-    assert sorted(each["SOPInstanceUID"] for each in told["Success"]) == sorted(
+    assert job["Status"] == "Failure"
+    assert sorted(each["SOPInstanceUID"] for each in job["Success"]) == sorted(
         each.sop_instance_uid for each in made
     )
-    assert [(each["SOPInstanceUID"], each["FailureReason"]) for each in told["Failures"]] == [
+    assert [(each["SOPInstanceUID"], each["FailureReason"]) for each in job["Failures"]] == [
         (never, 0x0112)
     ]

@@ -143,7 +143,7 @@ async def test_a_body_that_breaks_has_one_answer(port: int) -> None:
 async def test_an_error_does_not_become_a_part_of_an_answer_that_has_begun(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    begun, refused, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    started, refused, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
     refuse = HttpProtocol.send_400_response
 
     def send_400_response(protocol: HttpProtocol, reason: str) -> None:
@@ -154,7 +154,7 @@ async def test_an_error_does_not_become_a_part_of_an_answer_that_has_begun(
 
     async def pieces() -> AsyncIterator[bytes]:
         yield b"first"
-        begun.set()
+        started.set()
         await go_on.wait()
         yield b"second"
 
@@ -165,7 +165,7 @@ async def test_an_error_does_not_become_a_part_of_an_answer_that_has_begun(
     async with serve(app, "127.0.0.1", 0) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /stream HTTP/1.1\r\nhost: here\r\n\r\n")
-        await begun.wait()
+        await started.wait()
         writer.write(_NO_HTTP)
         await refused.wait()
         go_on.set()

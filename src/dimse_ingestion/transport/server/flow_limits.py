@@ -33,7 +33,7 @@ class FlowLimits:
     """A smaller window would make a long data set slow: BUSY is better."""
     total_window: int = 32 * _MEBIBYTE
     """Bytes in flight of all sessions: half of what makes the server disconnect. As many again
-    may be kept by fetches."""
+    may be held by fetches."""
     chunk: int = MAXIMUM_CHUNK
 
 
