@@ -29,9 +29,9 @@ RUN set -eu; \
 COPY README.md LICENSE ./
 COPY src src
 COPY charts/dimse-ingestion charts/dimse-ingestion
-# What only its authors need goes, and Helm's library but for the one of three that is loaded; every
-# file gets one time, and no record of what is gone stays, so that the same tree makes the same layer;
-# bytecode is bound to no time and is never looked at again.
+# What only its authors need goes, Helm's library but for the one of three that is loaded, and what
+# zstandard has for another interpreter; every file gets one time, and no record of what is gone stays,
+# so that the same tree makes the same layer; bytecode is bound to no time and is never looked at again.
 RUN set -eu; \
     /build/tools/bin/hatchling build -t wheel -d wheel; \
     /build/tools/bin/uv pip install --quiet --no-cache --no-deps --offline \
@@ -41,6 +41,7 @@ RUN set -eu; \
     find "$packages" -type d \( -name tests -o -name test_files \) -prune -exec rm -rf {} +; \
     find "$packages" \( -name '*.pyx' -o -name '*.pxd' -o -name '*.c' -o -name '*.h' -o -name '*.cpp' \) -delete; \
     rm -f "$packages"/helm_python/lib/libhelm_c.so "$packages"/helm_python/lib/libhelm_c.so.[0-9]; \
+    rm -f "$packages"/zstandard/_cffi*.so; \
     rm -f bin/activate* bin/Activate.ps1 "$packages"/*.dist-info/direct_url.json \
         "$packages"/*.dist-info/uv_cache.json; \
     sed -i '/uv_cache\.json\|direct_url\.json/d' "$packages"/*.dist-info/RECORD; \

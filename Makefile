@@ -41,7 +41,7 @@ docs: .venv/.locked ## Build the site of docs/, with --strict, in build/site
 	$(RUN) python -m harness.docs_site
 
 integration: .venv/.locked ## Real NATS, S3, PostgreSQL, DCMTK and Orthanc, as far as they are installed
-	$(RUN) pytest tests/integration tests/conformance -n 2 --dist loadfile $(PYTEST_OPTIONS)
+	$(RUN) pytest tests/integration tests/conformance -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST_OPTIONS)
 
 fuzz: .venv/.locked ## Mutated input at each service, FUZZ_SEED=1 from that seed, and at each parser; SECONDS=600 for longer
 	FUZZ_SECONDS=$(or $(FUZZED_FOR),60) $(RUN) pytest tests/fuzz --ignore tests/fuzz/test_parsers.py $(PYTEST_OPTIONS)
@@ -65,8 +65,8 @@ status: .venv/.locked ## Print the state of that cluster and its addresses
 bench: .venv/.locked ## Measure against DCMTK, pynetdicom and Orthanc; ONLY=ROW some rows, LONG=1 more, SHORT=1 in seconds
 	$(RUN) python -m benchmarks $(if $(ONLY),--only "$(ONLY)") $(if $(LONG),--long) $(if $(SHORT),--short)
 
-faults: .venv/.locked ## Break one service, server or disk at a time under load, and count what is lost; ONLY=FAULT some
-	$(RUN) python -m faults $(if $(ONLY),--only "$(ONLY)")
+faults: .venv/.locked ## Break one service, server or disk at a time under load, and count what is lost; ONLY=FAULT some, BACKLOG=100000 a long drain
+	$(RUN) python -m faults $(if $(ONLY),--only "$(ONLY)") $(if $(BACKLOG),--backlog $(BACKLOG))
 
 soak: .venv/.locked ## Load all services for MINUTES=30, and compare memory, descriptors, threads and tasks
 	$(RUN) python -m faults.soak --minutes $(or $(MINUTES),30)

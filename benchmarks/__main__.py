@@ -14,15 +14,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks import (
+    compressing,
     distance,
+    filling,
+    growth,
     limits,
     moving,
     receiving,
-    replicas,
     retrieving,
     searching,
     storing,
-    workers,
 )
 from benchmarks.machine import describe, load_average
 from benchmarks.plan import PLANS, Plan, Selection
@@ -47,9 +48,11 @@ FAMILIES: Sequence[Family] = (
     storing.folder_rows,
     storing.minio_rows,
     distance.rows,
-    replicas.rows,
-    workers.rows,
+    compressing.rows,
+    growth.replicas_rows,
+    growth.workers_rows,
     searching.rows,
+    filling.rows,
     retrieving.rows,
     moving.rows,
     limits.rows,

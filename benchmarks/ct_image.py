@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import cached_property
 
+from benchmarks.pictures import pixels_of
+
 CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
 EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 STUDIES_A_DAY = 100
@@ -112,11 +114,15 @@ def patch(message: bytearray, offsets: Mapping[str, list[int]], values: Mapping[
 
 @dataclass(frozen=True)
 class CtImage:
-    """An image of so many rows and columns of 16 bits; its identifiers are those of number 0."""
+    """An image of so many rows and columns of 16 bits; its identifiers are those of number 0.
+
+    Its pixels are a pattern, or those of a `picture` that a scanner made (see `pictures`).
+    """
 
     rows: int
     columns: int
     identity: Identity = field(default_factory=lambda: Identity(0))
+    picture: str = ""
 
     @property
     def length(self) -> int:
@@ -148,6 +154,10 @@ class CtImage:
 
     def chunks(self, length: int) -> Iterator[bytes]:
         """Yield the data set in chunks of this length; the same object where pixels repeat."""
+        if self.picture:
+            whole = self.header + pixels_of(self.picture, self._pixel_bytes)
+            yield from (whole[at : at + length] for at in range(0, len(whole), length))
+            return
         left = self._pixel_bytes
         first = pixels(min(left, max(0, length - len(self.header))))
         yield self.header + first

@@ -16,10 +16,10 @@ class _MemorySink:
     """The data set in memory, as pynetdicom has it."""
 
     def __init__(self) -> None:
-        self._content = bytearray()
+        self._content: list[bytes] = []
 
     def write(self, fragment: bytes | memoryview) -> None:
-        self._content += fragment
+        self._content.append(bytes(fragment))
 
     def abandon(self) -> None:
         self._content.clear()

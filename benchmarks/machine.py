@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.interpreter import measured_interpreter
 from harness.airgap.pins import MINIO
 from harness.modalities import program
 from harness.nats_server import nats_server_binary
@@ -25,7 +26,7 @@ def describe(folder: Path) -> dict[str, str]:
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
         "kernel": f"{platform.system()} {platform.release()}",
         "file system": _file_system(folder),
-        "Python": platform.python_version(),
+        "Python": measured_interpreter().description,
         "commit": _commit(),
         **_versions(),
     }

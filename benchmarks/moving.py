@@ -21,7 +21,7 @@ from benchmarks.systems import ORTHANC, OURS, Deployment, System, orthanc, our_s
 from harness import modalities
 from harness.instances import MadeInstance, made_instances
 from harness.modalities import Peer
-from harness.services import free_port
+from harness.ports import free_port
 
 FAMILY = "retrieving by DIMSE"
 NEAR = "dimse-ingestion without distance"

@@ -21,6 +21,9 @@ class Plan:
     replicas_load: Load
     workers: Sequence[int]
     """Of proxy and ingestion service, under the load of `replicas_load`."""
+    compressing: Sequence[Load]
+    rates: Sequence[str]
+    """Rate limits in bytes per second, under the loads of `compressing`."""
     delay: float
     """Seconds that a byte needs to the other end; the way there and back takes twice that."""
     catalogue_sizes: Sequence[int]
@@ -28,6 +31,8 @@ class Plan:
     """The sizes at which Orthanc is filled, too: each study goes through its C-STORE."""
     queries: int
     events: int
+    filling: Sequence[int]
+    """The numbers of instances between which a catalogue's rate is measured from empty on."""
     study_instances: int
     requests: int
     large_frames: int
@@ -40,6 +45,15 @@ def _loads(
     return [Load(objects, *shape, each) for each in associations]
 
 
+def _pictures(objects: int, associations: Sequence[int]) -> list[Load]:
+    shapes = (("CT", 512, 512, 1), ("MR", 484, 484, 1), ("large MR", 1024, 1024, 3))
+    return [
+        Load(objects // share, rows, columns, each, picture)
+        for picture, rows, columns, share in shapes
+        for each in associations
+    ]
+
+
 DEFAULT = Plan(
     rounds=3,
     receiving=_loads(_SMALL, 800, (1, 4)) + _loads(_CT, 240, (1, 4)),
@@ -48,11 +62,14 @@ DEFAULT = Plan(
     replicas=(1, 2, 3),
     replicas_load=Load(64, *_CT, 8),
     workers=(1, 2),
+    compressing=_pictures(48, (1, 8)),
+    rates=("10M",),
     delay=0.020,
     catalogue_sizes=(1_000, 100_000),
     peer_catalogue_sizes=(1_000, 100_000),
     queries=10,
     events=1_024,
+    filling=(10_000, 20_000),
     study_instances=500,
     requests=20,
     large_frames=512,
@@ -66,11 +83,14 @@ LONG = Plan(
     replicas=DEFAULT.replicas,
     replicas_load=DEFAULT.replicas_load,
     workers=DEFAULT.workers,
+    compressing=_pictures(96, (1, 8)),
+    rates=("1M", "10M"),
     delay=DEFAULT.delay,
     catalogue_sizes=(1_000, 100_000, 1_000_000),
     peer_catalogue_sizes=(1_000, 100_000),
     queries=50,
     events=2_048,
+    filling=(100_000, 500_000, 1_000_000, 2_000_000, 5_000_000),
     study_instances=500,
     requests=50,
     large_frames=2048,
@@ -84,11 +104,14 @@ SHORT = Plan(
     replicas=(1, 2),
     replicas_load=Load(4, *_CT, 2),
     workers=(1, 2),
+    compressing=_pictures(2, (1,))[:1],
+    rates=("10M",),
     delay=0.002,
     catalogue_sizes=(200,),
     peer_catalogue_sizes=(200,),
     queries=2,
     events=128,
+    filling=(200, 400),
     study_instances=10,
     requests=2,
     large_frames=4,

@@ -12,10 +12,12 @@ from contextlib import contextmanager
 
 from benchmarks.association import LONGEST_PDU, Association
 from benchmarks.ct_image import CT_IMAGE_STORAGE, EXPLICIT_VR_LITTLE_ENDIAN
+from benchmarks.interpreter import measured_interpreter
 from benchmarks.processes import Processes
 from dimse_ingestion.observability.event_loop import run
 from harness.modalities import program
-from harness.services import eventually, free_port
+from harness.ports import free_port
+from harness.services import eventually
 
 OURS, STORESCP, PYNETDICOM = "dimse-ingestion", "storescp", "pynetdicom"
 RECEIVERS = (OURS, STORESCP, PYNETDICOM)
@@ -27,7 +29,7 @@ def receiver(name: str) -> Iterator[tuple[int, Processes]]:
     port = free_port()
     process = subprocess.Popen(
         _command(name, port),
-        env=os.environ | {"TCP_NODELAY": "1"},
+        env={**os.environ, **measured_interpreter().variables, "TCP_NODELAY": "1"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -52,7 +54,7 @@ def _command(name: str, port: int) -> list[str]:
     if name == STORESCP:
         options = ["--fork", "--ignore", "-pdu", str(LONGEST_PDU)]
         return [program("storescp"), *options, str(port)]
-    return [sys.executable, "-m", "benchmarks.receivers", name, str(port)]
+    return [measured_interpreter().program, "-m", "benchmarks.receivers", name, str(port)]
 
 
 def serve(name: str, port: int) -> None:

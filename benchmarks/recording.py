@@ -37,9 +37,7 @@ def measure_recording(
     """Measure at each catalogue, then check that each has all events."""
     before = {name: system.count() for name, system in systems.items()}
     contestants = {
-        name: Contestant(
-            _record_operation(system, events, plan.events, a_request), system.processes
-        )
+        name: Contestant(record_operation(system, events, plan.events, a_request), system.processes)
         for name, system in systems.items()
     }
     rows = measure(FAMILY, case_names(size)[a_request], contestants, plan.rounds)
@@ -50,9 +48,13 @@ def measure_recording(
     return rows
 
 
-def _record_operation(
+def record_operation(
     system: System, events: Events, count: int, a_request: int
 ) -> Callable[[], Outcome]:
+    """Return an operation that records so many more events at each call.
+
+    `count` is a multiple of the clients' number and of the events a request.
+    """
     assert system.space is not None
     requests = max(1, count // a_request // _CLIENTS) * _CLIENTS
     port, first = system.space.catalogue_port, 0

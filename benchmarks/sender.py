@@ -28,6 +28,8 @@ class Load:
     rows: int
     columns: int
     associations: int = 1
+    picture: str = ""
+    """Whose pixels the images have (see `pictures`); without one, those of a pattern."""
 
     @property
     def length(self) -> int:
@@ -46,6 +48,8 @@ class Load:
     @property
     def _size_name(self) -> str:
         pixel_bytes = self.rows * self.columns * 2
+        if self.picture:
+            return f"{self.picture} of a scanner, {pixel_bytes // 1024} KiB"
         if pixel_bytes < 2**16:
             return f"{self.length / 1000:.0f} KB"
         if pixel_bytes < 2**20:
@@ -79,7 +83,7 @@ class Senders:
     def send(self, port: int, load: Load) -> Outcome:
         """Send a load of new images, a study for each association."""
         share = load.total // load.associations
-        image = CtImage(load.rows, load.columns, self.new_identity(share))
+        image = CtImage(load.rows, load.columns, self.new_identity(share), load.picture)
         begin = time.monotonic() + _UNTIL_OPEN + _UNTIL_ONE_IS_OPEN * load.associations
         tasks = [(port, image, n * share, share, begin) for n in range(load.associations)]
         return self._outcome(tasks, load.length)

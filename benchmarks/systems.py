@@ -18,14 +18,16 @@ from urllib.request import urlopen
 import psycopg
 
 from benchmarks.association import LONGEST_PDU
+from benchmarks.interpreter import measured_interpreter
 from benchmarks.processes import Processes
 from benchmarks.receivers import accepts_associations
 from benchmarks.relay import delaying_relay
 from benchmarks.sender import LONGEST_ASSOCIATIONS
 from harness.nats_server import nats_server
+from harness.ports import free_port
 from harness.postgresql import PostgreSQL
 from harness.s3_server import S3Server
-from harness.services import ServiceProcess, StorageSpace, eventually, free_port
+from harness.services import ServiceProcess, StorageSpace, eventually
 
 OURS, ORTHANC = "dimse-ingestion", "Orthanc"
 SPOOLED = "dimse-ingestion, spooled"
@@ -75,7 +77,10 @@ def our_services(folder: Path, deployment: Deployment | None = None) -> Iterator
         if chosen.spooled:
             mode = {"DIMSE_ACKNOWLEDGE": "spooled"}
             services["proxy"].environment = {**services["proxy"].environment, **mode}
+        python = measured_interpreter()
         for service in services.values():
+            service.python = python.program
+            service.environment = {**python.variables, **service.environment}
             service.start()
         pids = {name: service.ready().pid for name, service in services.items()}
         assert nats.process is not None

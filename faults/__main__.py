@@ -14,22 +14,20 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from faults import load, tally
+from faults import backlog
+from faults.fault import MODES, Fault, prepared, problem
 from faults.report import RESULTS, Row, line, table, write
-from faults.scenarios import FAULTS, Fault, prepared, problem
-from faults.system import System, open_system
-from faults.tally import Tally
-from harness.services import eventually
+from faults.scenarios import FAULTS
+from faults.system import open_system
 
-MODES = ("stored", "spooled")
 _PART = Path("build/faults")
-_LONGEST_DRAIN = 300.0  # seconds
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run, print and write."""
     options = _parser().parse_args(arguments)
-    chosen = [each for each in FAULTS if options.only in each.name]
+    faults = (*FAULTS, backlog.of(options.backlog)) if options.backlog else FAULTS
+    chosen = [each for each in faults if options.only in each.name]
     if not chosen:
         sys.exit(f"No fault has {options.only!r} in its name.")
     started = time.monotonic()
@@ -48,7 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="faults", description=__doc__)
     parser.add_argument("--only", metavar="FAULT", default="", help="faults with this in the name")
-    parser.add_argument("--acknowledge", action="append", choices=("stored", "spooled"))
+    parser.add_argument(
+        "--backlog", metavar="INSTANCES", type=int, help="drain a spool of so many, too"
+    )
+    parser.add_argument("--acknowledge", action="append", choices=MODES)
     return parser
 
 
@@ -68,31 +69,10 @@ def run(fault: Fault, acknowledge: str) -> Row:
         deployment = replace(fault.deployment, acknowledge=acknowledge)
         try:
             with prepared(fault, folder), open_system(folder, deployment) as system:
-                return Row(fault.name, acknowledge, _broken(fault, system, folder))
+                return Row(fault.name, acknowledge, fault.measure(system, folder))
         except Exception as error:  # noqa: BLE001 - the other faults are worth counting
             traceback.print_exc()
             return Row(fault.name, acknowledge, None, f"not to its end: {type(error).__name__}")
-
-
-def _broken(fault: Fault, system: System, folder: Path) -> Tally:
-    """Break the system under load, repair it, wait for the load to go on, and count."""
-    with load.sending(system.peer, folder / "modalities") as sent:
-        repaired = fault.happen(system, sent)
-        before = sent.last_success
-        eventually(lambda: sent.last_success, lambda last: last > max(before, repaired), 120)
-        recovery = sent.last_success - repaired
-        sent.wait_for_successes(4)
-    _wait_for_delivery(system, sent)
-    return tally.count(system, sent, recovery)
-
-
-def _wait_for_delivery(system: System, sent: load.Load) -> None:
-    """Wait until everything acknowledged is in the catalogue, as far as it ever gets there."""
-    instances = list(sent.acknowledged.values())
-    try:
-        eventually(lambda: tally.missing(system, instances), lambda left: left == 0, _LONGEST_DRAIN)
-    except AssertionError:
-        print("not everything acknowledged is in the catalogue", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from faults.tally import Tally
 
 RESULTS = Path("faults/results")
 _HEAD = (
-    "| fault | acknowledge | C-STOREs | 0000 | other responses | lost | wrong | doubled |"
+    "| fault | acknowledge | operations | 0000 | other responses | lost | wrong | doubled |"
     " recovery, s |\n|---|---|---:|---:|---|---:|---:|---:|---:|"
 )
 
@@ -52,11 +52,17 @@ def write(rows: Sequence[Row], folder: Path, origin: str) -> None:
     """Write table.md and results.json."""
     folder.mkdir(parents=True, exist_ok=True)
     text = (
-        "# Faults\n\nModalities send while one thing is broken and repaired; each sends an "
+        "# Faults\n\nModalities store while one thing is broken and repaired; each sends an "
         "instance again until its status is 0000. **0000** counts acknowledged instances; **lost** "
         "are those without an object or a catalogue entry, **wrong** those with other bytes, "
-        "**doubled** those with two entries. **Recovery** is the time from the repair to the next "
-        f"0000.\n\n{origin}\n\n{table(rows)}\n"
+        "**doubled** those with two entries. In rows of storage commitment, the operations are a "
+        "console's requests for what is stored; lost, too, is a transaction without a report, "
+        "wrong a reference with a wrong result, doubled a report that contradicts an earlier one. "
+        "In rows of C-MOVE and C-GET, the operations retrieve one study again and again; lost is "
+        "an instance that was counted as completed and did not arrive, wrong one with other bytes, "
+        "doubled one sent again after success. **Recovery** is the time from the repair to the "
+        "next 0000, of commitment to the next report, of a spool until it is drained."
+        f"\n\n{origin}\n\n{table(rows)}\n"
     )
     (folder / "table.md").write_text(text)
     content = [asdict(row) for row in rows]

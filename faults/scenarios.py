@@ -1,43 +1,44 @@
 """The faults: what is broken, how it is repaired, and the system it happens to.
 
 A fault returns the moment of its repair. Each is one that a hospital, a cluster or a network
-causes; the moment of a kill is chosen by the message or the file that it follows.
+causes; the moment of a kill is chosen by the message or the file that it follows. Here are those
+that happen while modalities store; `FAULTS` are all.
 """
 
-import os
 import shutil
 import signal
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from functools import partial
 
-from faults import peers
+from faults import backlog, commitment, decoding, disks, peers, retrieval, stores
+from faults.fault import MODES, STORED, Fault
 from faults.load import Load
+from faults.stores import Happen
 from faults.system import Deployment, System
 from harness.pausing import pause, resume
 from harness.services import ServiceProcess, eventually
 
-Happen = Callable[[System, Load], float]
 _SHORT = 3.0  # seconds that a part is away
 _LONG = 15.0  # seconds, longer than the time-out set with it
 _PATIENCE = {"DIMSE_OPERATION_TIMEOUT": "5"}
 _SOON = 60.0
 
 
-@dataclass(frozen=True)
-class Fault:
-    """One row of the table."""
-
-    name: str
-    happen: Happen
-    deployment: Deployment = field(default_factory=Deployment)
-    needs_root: bool = False
-    spool_on_small_disk: bool = False
-    modes: Sequence[str] = ("stored", "spooled")
+def _storing(
+    name: str,
+    happen: Happen,
+    deployment: Deployment | None = None,
+    *,
+    needs_root: bool = False,
+    spool_on_small_disk: bool = False,
+    modes: Sequence[str] = MODES,
+) -> Fault:
+    """Return the fault that happens while modalities store."""
+    measure = partial(stores.measure, happen)
+    deployment = deployment or Deployment()
+    return Fault(name, measure, deployment, needs_root, spool_on_small_disk, modes)
 
 
 def _wait(seconds: float) -> None:
@@ -219,15 +220,17 @@ def _spool_gone(system: System, load: Load) -> float:
 
 def _fill_the_spool(system: System, load: Load) -> float:
     """Fill the disk of the spool to its last byte, then free it."""
-    filler = system.spool / "filler"
-    with filler.open("wb") as file:
-        try:
-            while file.write(bytes(1 << 20)):
-                file.flush()
-        except OSError:
-            pass
-    _wait(_SHORT)
-    filler.unlink()
+    with disks.filled(system.spool):
+        _wait(_SHORT)
+    return time.monotonic()
+
+
+def _make_the_spool_read_only(system: System, load: Load) -> float:
+    """Make the spool's disk read-only until a C-STORE has failed for it, then writable again."""
+    with disks.read_only(system.spool):
+        refused = load.refused
+        eventually(lambda: load.refused, lambda seen: seen > refused, 120)
+        _wait(_SHORT)
     return time.monotonic()
 
 
@@ -237,83 +240,63 @@ def _nothing(system: System, load: Load) -> float:
     return time.monotonic()
 
 
-@contextmanager
-def small_disk(folder: Path) -> Iterator[None]:
-    """Mount a file system of 256 MiB in memory at `folder`; needs root."""
-    folder.mkdir(parents=True)
-    _mount("-t", "tmpfs", "-o", "size=256m", "tmpfs", folder)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def _mount(*arguments: str | Path) -> None:
-    subprocess.run(["mount", *map(str, arguments)], check=True, capture_output=True)
-
-
-def problem(fault: Fault) -> str:
-    """Return why a fault can't happen on this machine; empty when it can."""
-    return "it mounts a file system: needs root" if fault.needs_root and os.geteuid() else ""
-
-
-@contextmanager
-def prepared(fault: Fault, folder: Path) -> Iterator[None]:
-    """Prepare the disk that a fault breaks."""
-    with ExitStack() as stack:
-        if fault.spool_on_small_disk:
-            stack.enter_context(small_disk(folder / "space" / "spool-proxy"))
-        yield
-
-
 _TWO = Deployment(replicas=2)
 _MINIO = Deployment(minio=True)
 _POSTGRESQL = Deployment(postgresql=True)
 
-FAULTS: Sequence[Fault] = (
-    Fault("proxy killed five times at any moment", _kill_at_random),
-    Fault("proxy killed as it opens a store", _kill_on("STORE")),
-    Fault("proxy killed as a chunk passes", _kill_on("DATA")),
-    Fault("proxy killed as the end passes", _kill_on("END")),
-    Fault("proxy killed as the result passes", _kill_on("RESULT")),
-    Fault("everything killed at once", _kill_everything),
-    Fault("ingestion killed between object and event", _kill_ingestion_between_object_and_event),
-    Fault("ingestion stopped and started", _stop_one(lambda system: system.ingestion[0])),
-    Fault("ingestion holds still", _pause_one(lambda system: system.ingestion[0])),
-    Fault("one of two replicas killed", _kill_a_replica, _TWO),
-    Fault("two replicas rolled over", _roll_replicas, _TWO),
-    Fault("catalogue killed with an event", _kill_catalogue_with_an_event),
-    Fault("response to an event lost", _lose_the_answer_to_an_event),
-    Fault("catalogue stopped and started", _stop_one(lambda system: system.catalogue)),
-    Fault("catalogue holds still", _pause_one(lambda system: system.catalogue)),
-    Fault("PostgreSQL killed and started", _restart_postgresql, _POSTGRESQL),
-    Fault("NATS killed for 3 s", _nats_away(_SHORT)),
-    Fault(
+_STORING: Sequence[Fault] = (
+    _storing("proxy killed five times at any moment", _kill_at_random),
+    _storing("proxy killed as it opens a store", _kill_on("STORE")),
+    _storing("proxy killed as a chunk passes", _kill_on("DATA")),
+    _storing("proxy killed as the end passes", _kill_on("END")),
+    _storing("proxy killed as the result passes", _kill_on("RESULT")),
+    _storing("everything killed at once", _kill_everything),
+    _storing("ingestion killed between object and event", _kill_ingestion_between_object_and_event),
+    _storing("ingestion stopped and started", _stop_one(lambda system: system.ingestion[0])),
+    _storing("ingestion holds still", _pause_one(lambda system: system.ingestion[0])),
+    _storing("one of two replicas killed", _kill_a_replica, _TWO),
+    _storing("two replicas rolled over", _roll_replicas, _TWO),
+    _storing("catalogue killed with an event", _kill_catalogue_with_an_event),
+    _storing("response to an event lost", _lose_the_answer_to_an_event),
+    _storing("catalogue stopped and started", _stop_one(lambda system: system.catalogue)),
+    _storing("catalogue holds still", _pause_one(lambda system: system.catalogue)),
+    _storing("PostgreSQL killed and started", _restart_postgresql, _POSTGRESQL),
+    _storing("NATS killed for 3 s", _nats_away(_SHORT)),
+    _storing(
         "NATS away longer than the operation time-out",
         _nats_away(_LONG),
         Deployment(environment=_PATIENCE),
     ),
-    Fault("NATS holds still", _pause_nats),
-    Fault("connection to NATS cut ten times", _cut_nats),
-    Fault(
+    _storing("NATS holds still", _pause_nats),
+    _storing("connection to NATS cut ten times", _cut_nats),
+    _storing(
         "100 ms of distance, cut now and then", _nothing, Deployment(delay=0.05, cut_share=0.001)
     ),
-    Fault("bucket away for 3 s", _minio_away(_SHORT), _MINIO),
-    Fault(
+    _storing("bucket away for 3 s", _minio_away(_SHORT), _MINIO),
+    _storing(
         "bucket away longer than the operation time-out",
         _minio_away(_LONG),
         Deployment(minio=True, environment=_PATIENCE),
     ),
-    Fault("bucket answers nothing for 15 s", _pause_minio, _MINIO),
-    Fault(
+    _storing("bucket answers nothing for 15 s", _pause_minio, _MINIO),
+    _storing(
         "bucket key revoked and granted again",
         _revoke_the_bucket_key,
         Deployment(minio=True, environment=_PATIENCE),
     ),
-    Fault("bucket gone for 15 s", _bucket_read_only, Deployment(environment=_PATIENCE)),
-    Fault("spool directory deleted", _spool_gone, modes=("stored",)),
-    Fault("spool full", _fill_the_spool, needs_root=True, spool_on_small_disk=True),
-    Fault("200 associations, 50 allowed", peers.crowd, peers.FEW_ASSOCIATIONS),
-    Fault("a modality sends a byte a second", peers.crawl),
-    Fault("a modality never releases", peers.stay),
+    _storing("bucket gone for 15 s", _bucket_read_only, Deployment(environment=_PATIENCE)),
+    _storing("spool directory deleted", _spool_gone, modes=(STORED,)),
+    _storing("spool full", _fill_the_spool, needs_root=True, spool_on_small_disk=True),
+    _storing("spool read-only", _make_the_spool_read_only, needs_root=True),
+    _storing("200 associations, 50 allowed", peers.crowd, peers.FEW_ASSOCIATIONS),
+    _storing("a modality sends a byte a second", peers.crawl),
+    _storing("a modality never releases", peers.stay),
+)
+
+FAULTS = (
+    *_STORING,
+    *commitment.FAULTS,
+    *retrieval.FAULTS,
+    *decoding.FAULTS,
+    *backlog.FAULTS,
 )

@@ -24,6 +24,7 @@ from pydicom import Dataset
 from faults import load, tally
 from faults.system import Deployment, System, open_system
 from harness import scu
+from harness.service_logs import serious_lines
 from harness.services import ServiceProcess, eventually
 
 _WARM_UP = 30  # acknowledged instances
@@ -88,6 +89,8 @@ def run(seconds: float) -> bool:
             _wait_until_idle(system, before)
             after = {each.arguments[0]: read(each) for each in system.services}
             missing = tally.missing(system, sent.acknowledged.values())
+            if failures:
+                print(serious_lines(each.log for each in system.services))
     _print(before, after)
     wrong = [f"{name}: {', '.join(grown(before[name], after[name]))}" for name in before]
     wrong = [line for line in wrong if not line.endswith(": ")]

@@ -56,7 +56,7 @@ def count(system: System, load: Load, recovery: float) -> Tally:
     return Tally(
         operations=load.operations,
         acknowledged=len(acknowledged),
-        refused={_name(status): many for status, many in sorted(refused.items())},
+        refused={status_name(status): many for status, many in sorted(refused.items())},
         lost=sum(not _is_known(each, entries, digests) for each in acknowledged),
         wrong=sum(_is_wrong(each, entries, digests) for each in acknowledged),
         doubled=sum(per_instance[each.sop_instance_uid] > 1 for each in acknowledged),
@@ -70,7 +70,8 @@ def missing(system: System, instances: Iterable[MadeInstance]) -> int:
     return sum(each.sop_instance_uid not in known for each in instances)
 
 
-def _name(status: int) -> str:
+def status_name(status: int) -> str:
+    """Return a status in hexadecimal, `none` for -1."""
     return "none" if status < 0 else f"{status:04X}"
 
 

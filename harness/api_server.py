@@ -28,7 +28,7 @@ from harness.airgap import go_programs
 from harness.airgap.cache import cache
 from harness.airgap.progress import Progress
 from harness.commands import Say, print_line
-from harness.services import free_port
+from harness.ports import free_port
 
 _PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager")
 _LONGEST_START = 60.0

@@ -50,6 +50,11 @@ class Cluster:
             return _address(self.kubeconfig), node_port
         return published_address(output("docker", "port", self.node, f"{node_port}/tcp"))
 
+    def this_machine(self) -> str:
+        """Return the address at which pods of a cluster made here reach this machine."""
+        route = self.on_node("ip", "-4", "route", "show", "default")
+        return gateway(route)
+
     def enforces_network_policies(self) -> bool:
         """Return whether its network does: kind's own does, the airgap's bridge doesn't."""
         return not self.name or registries.reached()
@@ -130,6 +135,14 @@ def published_address(answer: str) -> tuple[str, int]:
     if not result:
         raise Unusable("that NodePort is not published: see extraPortMappings in kind-config.yaml")
     return result[1], int(result[2])
+
+
+def gateway(route: str) -> str:
+    """Parse the gateway from the output of `ip route show default`. Raises Unusable."""
+    result = re.search(r"^default via ([\d.]+)", route, re.MULTILINE)
+    if not result:
+        raise Unusable("the node has no default route: this machine is not reached from its pods")
+    return result[1]
 
 
 def _node_image(say: Say) -> str:

@@ -4,7 +4,7 @@ Reports come on new associations to its own port, or on that of the request. Not
 here.
 """
 
-import queue
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -40,12 +40,14 @@ class Report:
 
 @dataclass
 class CommitmentScu:
-    """An AE that requests storage commitment of `archive`; reports arrive in `reports`."""
+    """An AE that requests storage commitment of `archive`; reports arrive in `received`."""
 
     archive: Peer
     answer: int = 0
     """The status with which reports are answered."""
-    reports: "queue.Queue[Report]" = field(default_factory=queue.Queue)
+    received: list[Report] = field(default_factory=list)
+    """All reports, in the order in which they came."""
+    _arrival: threading.Condition = field(default_factory=threading.Condition)
 
     def request(
         self,
@@ -80,14 +82,23 @@ class CommitmentScu:
                 UID(sop_instance_uid),
             )
             if stay:
-                self.reports.put(self.report())
+                self.report(transaction_uid)
         finally:
             association.release()
         return int(response.get("Status", -1)), transaction_uid
 
-    def report(self, seconds: float = _LONGEST_WAIT) -> Report:
-        """Return the next report. Raises queue.Empty when none comes."""
-        return self.reports.get(timeout=seconds)
+    def report(self, transaction_uid: str, seconds: float = _LONGEST_WAIT) -> Report:
+        """Return the first report of a transaction. Raises TimeoutError when none comes."""
+        return self.reports(transaction_uid, 1, seconds)[0]
+
+    def reports(
+        self, transaction_uid: str, count: int, seconds: float = _LONGEST_WAIT
+    ) -> list[Report]:
+        """Return the reports of a transaction. Raises TimeoutError when fewer than `count` come."""
+        with self._arrival:
+            if not self._arrival.wait_for(lambda: len(self._of(transaction_uid)) >= count, seconds):
+                raise TimeoutError(f"no report of transaction {transaction_uid} in {seconds} s")
+            return self._of(transaction_uid)
 
     @contextmanager
     def listening(self, port: int) -> Iterator[None]:
@@ -118,8 +129,13 @@ class CommitmentScu:
                 role.scp_role for role in event.assoc.requestor.role_selection.values()
             ),
         )
-        self.reports.put(report)
+        with self._arrival:
+            self.received.append(report)
+            self._arrival.notify_all()
         return self.answer, None
+
+    def _of(self, transaction_uid: str) -> list[Report]:
+        return [each for each in self.received if each.transaction_uid == transaction_uid]
 
 
 def _action_information(references: Sequence[tuple[str, str]], transaction_uid: str) -> Dataset:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.modalities import Peer
-from harness.services import ServiceProcess, free_port
+from harness.ports import free_port
+from harness.services import ServiceProcess
 
 AE_TITLE = "DICOM-INGEST"
 

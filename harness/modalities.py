@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.services import eventually, free_port
+from harness.ports import free_port
+from harness.services import eventually
 
 _ENVIRONMENT = {"TCP_NODELAY": "1"}
 _TOOLS = (
@@ -109,6 +110,23 @@ async def findscu(peer: Peer, *keys: str, options: Sequence[str] = ("-S",)) -> E
     """Run findscu; each key as `0008,0052=STUDY`."""
     request = [part for key in keys for part in ("-k", key)]
     return await ran("findscu", *peer.arguments("-v", *options, *request))
+
+
+async def movescu(peer: Peer, destination: str, study: str, *options: str) -> Ended:
+    """Request a C-MOVE of a study to an AE title; the output has each response."""
+    request = [*_study_keys(study), "-aem", destination]
+    return await ran("movescu", *peer.arguments("-d", "-S", *request, *options))
+
+
+async def getscu(peer: Peer, folder: Path, study: str, *options: str) -> Ended:
+    """Get a study by C-GET into a new folder, each data set as it was received."""
+    await asyncio.to_thread(folder.mkdir, parents=True)
+    request = [*_study_keys(study), "+B", "-od", str(folder)]
+    return await ran("getscu", *peer.arguments("-d", "-S", *request, *options))
+
+
+def _study_keys(study: str) -> list[str]:
+    return ["-k", "0008,0052=STUDY", "-k", f"0020,000d={study}"]
 
 
 @contextmanager

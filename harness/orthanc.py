@@ -15,7 +15,8 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 from harness.modalities import Peer, is_listening
-from harness.services import eventually, free_port
+from harness.ports import free_port
+from harness.services import eventually
 
 _AE_TITLE = "ORTHANC"
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import psycopg
 
-from harness.services import free_port
+from harness.ports import free_port
 
 _DEBIAN = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
 _LONGEST_START = 30.0

@@ -29,7 +29,7 @@ from harness.airgap import go_programs
 from harness.airgap.cache import cache
 from harness.airgap.progress import Progress
 from harness.commands import Say, print_line
-from harness.services import free_port
+from harness.ports import free_port
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig
@@ -145,7 +145,9 @@ class S3Server:
             "minio": self._data / ".minio.sys" / "multipart",
             "versitygw": self._data / bucket / ".sgwtmp" / "multipart",
         }
-        return [str(path) for path in places[self.kind].rglob("*") if path.is_file()]
+        # os.walk goes on where the server removes a folder meanwhile
+        found = os.walk(places[self.kind])
+        return [str(Path(folder, name)) for folder, _, names in found for name in names]
 
     @property
     def _data(self) -> Path:

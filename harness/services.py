@@ -7,10 +7,10 @@ again on the same ports. Nothing of the product is imported.
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,18 +18,14 @@ from typing import TypeVar
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from harness.ports import free_port
+
 T = TypeVar("T")
 
 _LONGEST_START = 60.0
 _LONGEST_STOP = 60.0
+_STARTED: "weakref.WeakSet[ServiceProcess]" = weakref.WeakSet()
 _INHERITED = ("PATH", "HOME", "LANG", "SSL_CERT_FILE", "TMPDIR", "VIRTUAL_ENV")
-
-
-def free_port() -> int:
-    """Return a port on 127.0.0.1 that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def eventually(read: Callable[[], T], wanted: Callable[[T], bool], seconds: float = 60.0) -> T:
@@ -42,14 +38,15 @@ def eventually(read: Callable[[], T], wanted: Callable[[T], bool], seconds: floa
     return value
 
 
-@dataclass
+@dataclass(eq=False)
 class ServiceProcess:
-    """One service's process; `arguments` come after `dimse-ingestion`."""
+    """One service's process; `arguments` come after `dimse-ingestion`, `python` runs it."""
 
     arguments: list[str]
     environment: Mapping[str, str]
     log: Path
     http_port: int = 0
+    python: str = sys.executable
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def start(self) -> "ServiceProcess":
@@ -57,12 +54,18 @@ class ServiceProcess:
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         with self.log.open("ab") as lines:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "dimse_ingestion", *self.arguments],
+                [self.python, "-m", "dimse_ingestion", *self.arguments],
                 env=inherited | dict(self.environment),
                 stdout=lines,
                 stderr=lines,
             )
+        _STARTED.add(self)
         return self
+
+    @staticmethod
+    def running() -> "list[ServiceProcess]":
+        """Return the services that this process has started and that have not ended."""
+        return [each for each in _STARTED if each.process and each.process.poll() is None]
 
     def ready(self, seconds: float = _LONGEST_START) -> "ServiceProcess":
         """Wait until /readyz answers 200; AssertionError with its last answer and the log."""
@@ -162,7 +165,10 @@ class StorageSpace:
 
     def ingestion(self, name: str = "ingestion") -> ServiceProcess:
         """Return one replica of the ingestion service, not started."""
-        replica = {"DIMSE_REPLICA_ID": name}
+        replica = {
+            "DIMSE_REPLICA_ID": name,
+            "DIMSE_DECODER_DIRECTORY": str(self.folder / "decompression"),
+        }
         return self._service("ingestion", self._messaging | self._storage | replica, log=name)
 
     def dicomweb(self) -> ServiceProcess:

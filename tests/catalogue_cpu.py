@@ -12,7 +12,8 @@ import psutil
 from dimse_ingestion.dicom.elements import Element
 from dimse_ingestion.queries.contract import Query
 from dimse_ingestion.queries.http_client import HttpQueryClient
-from harness.services import ServiceProcess, free_port
+from harness.ports import free_port
+from harness.services import ServiceProcess
 from tests.instances import PROVIDER, query
 
 MOST_CPU = 2.0  # seconds; the inputs of attacks have cost from ten to hundreds

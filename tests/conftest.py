@@ -1,13 +1,15 @@
-"""Rules for every test: none may skip where everything that it needs must be installed."""
+"""Rules for every test: none may skip where all it needs must be installed; logs of failures."""
 
 import os
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Generator
+from pathlib import Path
 
 import hypothesis
 import pytest
 
 from dimse_ingestion.observability.event_loop import new_event_loop
+from harness.service_logs import logs_of, serious_lines
 
 # both measure elapsed time, which a busy machine decides and not the code under test
 hypothesis.settings.register_profile(
@@ -22,13 +24,21 @@ _LET_NONE_SKIP = bool(os.environ.get("DIMSE_TESTS_LET_NONE_SKIP"))
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Turn a skip into a failure that says what was missing."""
+    """Turn a skip into a failure that says what was missing; add services' logs to a failure."""
     report = yield
     if _LET_NONE_SKIP and report.skipped and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} skipped, but nothing may skip here: {reason}"
+    if report.failed and (lines := serious_lines(logs_of(_folder_of(item)))):
+        report.sections.append(("Warnings and errors of services", lines))
     return report
+
+
+def _folder_of(item: pytest.Item) -> Path | None:
+    """Return the `tmp_path` of a test that has one."""
+    folder = getattr(item, "funcargs", {}).get("tmp_path")
+    return folder if isinstance(folder, Path) else None
 
 
 @pytest.hookimpl(wrapper=True)

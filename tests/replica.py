@@ -16,6 +16,7 @@ from dimse_ingestion.observability.logging import configure
 from dimse_ingestion.transport.contract import ByteSink, InstanceSink, MatchSink
 from dimse_ingestion.transport.nats.client import NatsClient
 from dimse_ingestion.transport.nats.options import NatsOptions
+from dimse_ingestion.transport.protocol.fetch_batch import objects_of
 from dimse_ingestion.transport.protocol.messages import (
     CommitOpen,
     CommitResult,
@@ -87,15 +88,17 @@ class Folder:
         return RetrieveResult(status=0, instances=len(paths))
 
     async def fetch(self, open_: FetchOpen, sink: ByteSink) -> FetchResult:
-        offset = open_.offset
-        with (self._folder / open_.sha256).open("rb") as file:
-            file.seek(offset)
-            while not sink.cancelled and (piece := file.read(_PIECE)):
-                await sink.send(piece)
-                await asyncio.sleep(self._pause)
+        offset, objects = open_.offset, objects_of(open_)
+        for each in objects:
+            with (self._folder / each.sha256).open("rb") as file:
+                file.seek(offset)
+                while not sink.cancelled and (piece := file.read(_PIECE)):
+                    await sink.send(piece)
+                    await asyncio.sleep(self._pause)
         # the mark tells the test that this replica sent the end, and from which byte on
         (self._folder / f"{offset}.{self._replica}.sent").touch()
-        return FetchResult(status=0, size=open_.size, sha256=open_.sha256)
+        size = sum(each.size for each in objects)
+        return FetchResult(status=0, size=size, sha256=open_.sha256, objects=len(objects))
 
 
 async def main(url: str, root: str, replica: str, folder: str, pause: str = "0") -> None:

@@ -5,6 +5,8 @@ off. The operator's seeds, the CA and the server's key are in the Secret `nats-a
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +79,15 @@ class NatsAddon:
     def start(self) -> None:
         """Scale up and wait until it is ready."""
         self.namespace.scale("nats", 1)
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Have no server within the block, and one that is ready after it."""
+        self.stop()
+        try:
+            yield
+        finally:
+            self.start()
 
     def remove(self) -> None:
         """Remove it, its keys too; credentials minted before are worth nothing then."""

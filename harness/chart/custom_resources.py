@@ -12,6 +12,10 @@ from harness.chart.values_file import Section, Value
 
 _SECTIONS = ("The storage space", "Image")
 _INNER = (
+    "audit.caSecret",
+    "audit.clientCertificateSecret",
+    "audit.repository",
+    "audit.siteId",
     "catalogue.database.secretName",
     "catalogue.replicas",
     "dicomweb.replicas",

@@ -179,7 +179,12 @@ def prove(
     to: Annotated[
         str, typer.Option(help="HOST:PORT of a running proxy; else one is started.")
     ] = "",
-    called: Annotated[str, typer.Option(help="AE title of that proxy.")] = "DICOM-INGEST",
+    called: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="AE title of that proxy (DICOM-INGEST), or of a storage space; repeat it for each."
+        ),
+    ] = None,
     calling: Annotated[str, typer.Option(help="Calling AE title.")] = "DIMSE-PROVE",
     wait: Annotated[
         float, typer.Option(min=0, help="Seconds until the started proxy's echo must succeed.")
@@ -188,7 +193,8 @@ def prove(
     """Store a test instance and find it again, by a proxy configured as `proxy` is."""
     from dimse_ingestion.commands.prove import address_of, run, run_at
 
-    _run(lambda: run_at(address_of(to), called, calling) if to else run(config, wait), logs=False)
+    titles = called or ["DICOM-INGEST"]
+    _run(lambda: run_at(address_of(to), titles, calling) if to else run(config, wait), logs=False)
 
 
 @app.command()

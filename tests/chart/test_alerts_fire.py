@@ -104,6 +104,10 @@ EVENTS: dict[str, tuple[str, list[tuple[str, Mapping[str, str]]]]] = {
     ),
     "DimseOutboxDeadLetters": ("proxy", [("dimse_outbox_dead_letters", {})]),
     "DimseOutboxDamaged": ("proxy", [("dimse_outbox_quarantined", {})]),
+    "DimseProxyAuditLost": ("proxy", [("dimse_audit_lost_total", {})]),
+    "DimseProxyAuditDamaged": ("proxy", [("dimse_audit_quarantined", {})]),
+    "DimseDicomwebAuditLost": ("dicomweb", [("dimse_audit_lost_total", {})]),
+    "DimseDicomwebAuditDamaged": ("dicomweb", [("dimse_audit_quarantined", {})]),
 }
 OF_STATES = {
     "DimseIngestionNotScraped",
@@ -115,6 +119,8 @@ OF_STATES = {
     "DimseProxySpaceNotReady",
     "DimseOutboxOld",
     "DimseOutboxFilling",
+    "DimseProxyAuditWaits",
+    "DimseDicomwebAuditWaits",
     "DimseProxyReloadFails",
 }
 """Alerts on what is there all the time, or on many events."""

@@ -27,6 +27,16 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
         {"proxy": {**PROXY, "settings": {"storageCommitment": {"enabled": True}}}},
         "proxy.settings.storageCommitment would lose its journal with the pod: ",
     ),
+    "journal on a volume that is made for each pod": (
+        {
+            "proxy": PROXY
+            | {
+                "settings": {"storageCommitment": {"enabled": True}},
+                "spoolVolume": {"ephemeral": {"volumeClaimTemplate": {}}},
+            }
+        },
+        "proxy.settings.storageCommitment would lose its journal with the pod: ",
+    ),
     "no catalogue": ({"catalogue": {"enabled": False}}, "There is no catalogue: "),
     "only half of a foreign catalogue": (
         {"catalogue": {"enabled": False}, "eventSink": "http://broker"},
@@ -84,6 +94,18 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
         {"eventSinkCaSecret": "broker", "eventSink": "http://broker.example.org"},
         "eventSinkCaSecret needs an event sink with TLS: ",
     ),
+    "authority of an audit repository without TLS": (
+        {"audit": {"repository": "udp://arr.example.org", "caSecret": "arr-ca"}},
+        "audit.caSecret needs a repository with TLS: ",
+    ),
+    "client certificate without an audit repository": (
+        {"audit": {"clientCertificateSecret": "arr-client"}},
+        "audit.clientCertificateSecret needs a repository with TLS: ",
+    ),
+    "audit repository of services that report nothing": (
+        {"audit": {"repository": "tls://arr.example.org"}, "dicomweb": {"enabled": False}},
+        "audit.repository gets nothing from this release: ",
+    ),
     "AE title too long": (
         {"applicationEntityTitle": "SEVENTEEN-LETTERS"},
         'applicationEntityTitle "SEVENTEEN-LETTERS" is not an AE title: ',
@@ -99,6 +121,34 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "images answered as stored on a volume of the pod": (
         {"proxy": PROXY | {"settings": {"acknowledge": "spooled"}}},
         "proxy.settings.acknowledge is spooled, but proxy.spoolVolume is deleted with the pod, ",
+    ),
+    "images answered as stored on a volume that is made for each pod": (
+        {
+            "proxy": PROXY
+            | {
+                "settings": {"acknowledge": "spooled"},
+                "spoolVolume": {"ephemeral": {"volumeClaimTemplate": {}}},
+            }
+        },
+        "proxy.settings.acknowledge is spooled, but proxy.spoolVolume is deleted with the pod, ",
+    ),
+    "images of one space answered as stored on a volume of the pod": (
+        {
+            "proxy": PROXY
+            | {
+                "settings": {
+                    "spaces": [
+                        {"aeTitle": "CT", "natsSubjectRoot": "CT", "acknowledge": "spooled"},
+                        {"aeTitle": "MR", "natsSubjectRoot": "MR"},
+                    ]
+                }
+            }
+        },
+        "acknowledge of CT in proxy.settings.spaces is spooled, but proxy.spoolVolume is deleted ",
+    ),
+    "images answered as stored by a variable on a volume of the pod": (
+        {"proxy": PROXY | {"extraEnv": [{"name": "DIMSE_ACKNOWLEDGE", "value": "spooled"}]}},
+        "DIMSE_ACKNOWLEDGE in proxy.extraEnv is spooled, but proxy.spoolVolume is deleted ",
     ),
     "two proxies of one id": (
         {"proxy": PROXY, "test": {"proxyId": "ward7"}},
@@ -257,6 +307,15 @@ def test_mistake_is_reported_alone_and_with_a_cure(mistaken: dict[str, Any], sen
             | {
                 "settings": {"acknowledge": "spooled"},
                 "spoolVolume": {"persistentVolumeClaim": {"claimName": "spool"}},
+            }
+        },
+        {"proxy": PROXY | {"settings": {"acknowledge": "stored"}}},
+        {
+            "proxy": PROXY
+            | {
+                "settings": {
+                    "spaces": [{"aeTitle": "CT", "natsSubjectRoot": "CT", "acknowledge": "stored"}]
+                }
             }
         },
     ],

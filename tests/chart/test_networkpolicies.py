@@ -122,6 +122,28 @@ def _policies_of(rendering: Rendering, pod: Pod) -> Iterator[Manifest]:
             yield policy
 
 
+@pytest.mark.parametrize(
+    ("repository", "port"),
+    [
+        ("tls://arr.example.org", {"port": 6514, "protocol": "TCP"}),
+        ("tls://arr.example.org:7514/", {"port": 7514, "protocol": "TCP"}),
+        ("udp://[fd00::1]", {"port": 514, "protocol": "UDP"}),
+    ],
+)
+def test_the_audit_repository_is_reached_by_those_who_report(
+    repository: str, port: dict[str, Any]
+) -> None:
+    values = shipped_values("ci/minimal-values.yaml")
+    more = {"networkPolicy": {"egress": {"enabled": True}}, "audit": {"repository": repository}}
+    proxy = {"enabled": True, "proxyId": "ward7"}
+    rendering = rendered(values | more | {"dicomweb": {"enabled": True}, "proxy": proxy})
+    for component in ("proxy", "dicomweb"):
+        rules = _rules(rendering, rendering.pod(component), "egress")
+        assert {"ports": [port]} in rules, component
+    ingestion = _rules(rendering, rendering.pod("ingestion"), "egress")
+    assert {"ports": [port]} not in ingestion
+
+
 def _rules(rendering: Rendering, pod: Pod, direction: str) -> list[Rule]:
     return [rule for each in _policies_of(rendering, pod) for rule in each["spec"][direction]]
 

@@ -77,6 +77,8 @@ def test_lines_to_be_uncommented_are_settings(
     keys = set(re.findall(r"^# (\w+): ", text, re.MULTILINE))
     assert keys == {
         "natsCaPath",
+        "natsRateLimit",
+        "natsRateLimitTimeZone",
         "callingAeTitles",
         "sourceNetworks",
         "peers",

@@ -39,6 +39,7 @@ OTHERS: tuple[Any, ...] = (
 )
 SPECIAL = {
     "natsUrl": "other.example.org:4222",
+    "audit.repository": "tls://other.example.org",
     "dicomEventDrivenIngestionName": "core",
     "catalogue.enabled": False,
     "dicomweb.enabled": False,

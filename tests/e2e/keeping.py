@@ -18,7 +18,7 @@ def key_of(path: Path) -> str:
     digest = hashlib.sha256(data_set_in(path.read_bytes())).hexdigest()
     meta = dcmread(path, stop_before_pixels=True).file_meta
     syntax, uid = meta.TransferSyntaxUID, meta.MediaStorageSOPInstanceUID
-    return f"instances/{digest[:2]}/{digest}/{syntax}/{uid}.dcm"
+    return f"instances/{digest[:2]}/{digest}-{syntax}/{uid}.dcm"
 
 
 def sop_instance_uid(path: Path) -> str:
@@ -33,6 +33,21 @@ def assert_stored(space: Space, files: Iterable[Path]) -> None:
         stored = data_set_in(space.read(key_of(path)))
         assert stored == data_set_in(path.read_bytes()), path
         assert sop_instance_uid(path) in catalogued_uids, path
+
+
+def assert_stored_once(space: Space, files: Iterable[Path]) -> None:
+    """Assert that each is stored, and no second object has its SOP Instance UID."""
+    files = list(files)
+    assert_stored(space, files)
+    names = [key.rpartition("/")[2].removesuffix(".dcm") for key in space.instances()]
+    uids = {sop_instance_uid(path) for path in files}
+    assert sorted(name for name in names if name in uids) == sorted(uids)
+
+
+def waiting(metrics: str) -> int:
+    """Return how many data sets a proxy has answered and not forwarded yet; -1 without metrics."""
+    lines = [line for line in metrics.splitlines() if line.startswith("dimse_outbox_waiting ")]
+    return int(float(lines[0].split()[1])) if lines else -1
 
 
 def assert_stores(space: Space, peer: Peer, folder: Path) -> Path:

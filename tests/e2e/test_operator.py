@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 from pydicom import dcmread
 
-from harness import pod_http, scu
+from harness import pod_http, proxy_in_cluster, scu
+from harness.cluster import Cluster
 from harness.imaging_zone import ImagingZone
 from harness.operating import EXAMPLES, AskedSpace, Operator, changed, example, kubectl
 from harness.plugin import Workbench
+from harness.proxy_in_cluster import SERVICE
 from harness.services import eventually
 from tests.e2e.keeping import assert_stores, key_of, sop_instance_uid, study
+from tests.e2e.retrieving import RETRIEVE, assert_gets, peers, stored_study
 
 CORE, SPACE = example("core.yaml"), example("img-ingest.yaml")
 WEB, PROXY = example("img-ingest-web.yaml"), example("ward7.yaml")
@@ -105,15 +108,20 @@ def test_two_spaces_on_one_core_find_each_its_own(
         assert sop_instance_uid(path) not in other.space.catalogued_uids()
 
 
-def test_dicomweb_and_a_proxy_in_the_cluster_are_resources_too(
-    imaging: Asked, bench: Workbench, tmp_path: Path
+async def test_dicomweb_and_a_proxy_in_the_cluster_are_resources_too(
+    imaging: Asked, bench: Workbench, tmp_path: Path, cluster: Cluster
 ) -> None:
     space, namespace = imaging.space, imaging.space.namespace
     credentials = space.platform.nats.proxy_credentials(space.subject_root, "ward7")
     namespace.put_secret("nats-ward7", {"nats.creds": credentials})
     namespace.put_secret("images-tls", {"tls.crt": "nobody reads it", "tls.key": "here"})
-    service = {"proxy": {"service": {"type": "ClusterIP"}}}
-    proxy = bench.resource(changed(PROXY, "ward7", tlsSecret=None, values=service), namespace)
+    fields = {
+        "tlsSecret": None,
+        "peers": peers(("192.0.2.1", 104)),
+        "retrieve": dict(RETRIEVE),
+        "values": {"proxy": {"service": dict(SERVICE)}},
+    }
+    proxy = bench.resource(changed(PROXY, "ward7", **fields), namespace)
     web = bench.resource(changed(WEB, WEB["metadata"]["name"], replicas=1), namespace)
     for each in (proxy.apply(), web.apply()):
         each.becomes("Ready")  # a proxy is once an echo went all the way
@@ -124,3 +132,5 @@ def test_dicomweb_and_a_proxy_in_the_cluster_are_resources_too(
     assert answer.status == 200, answer
     (match,) = json.loads(answer.text)
     assert match["00080018"]["Value"] == [uid]
+    ward = proxy_in_cluster.peer(cluster)
+    await assert_gets(ward, stored_study(ward, tmp_path / "study"), tmp_path / "out")

@@ -19,11 +19,12 @@ from dimse_ingestion.dicom.scanner import Scanner
 from dimse_ingestion.dicomweb.http import header_values, multipart_reader
 from dimse_ingestion.events import cloudevents
 from dimse_ingestion.failures import Failure, LimitExceeded
+from dimse_ingestion.outbox import records
 from dimse_ingestion.proxy.commitment import action_information as action
 from dimse_ingestion.proxy.commitment import record_file
 from dimse_ingestion.queries import wire
 from dimse_ingestion.transport.nats import headers
-from dimse_ingestion.transport.protocol import codec
+from dimse_ingestion.transport.protocol import codec, compression
 from dimse_ingestion.upper_layer import associate_ac, command_set, proposals
 from dimse_ingestion.upper_layer.pdata import Fragment, Pdu, PduReader
 from dimse_ingestion.upper_layer.pdus import ProtocolError
@@ -39,6 +40,7 @@ _PROPOSAL = propose(
     maximum_pdu_length=_MAXIMUM_PDU_LENGTH,
     outstanding=4,
 )
+OUTBOX_SALT = 0x5EA1
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _CHARACTER_SETS = ("", "ISO_IR 100", "ISO_IR 192", "\\ISO 2022 IR 87\\ISO 2022 IR 149", "GB18030")
 
@@ -132,6 +134,22 @@ def commitment_journal(data: bytes) -> None:
         record_file.decode(data, "a")
 
 
+def outbox_segment(data: bytes) -> None:
+    """A segment of the proxy's spool: what is found must cover all its bytes, but for zeros."""
+    position = 0
+    for found in records.scan(data, OUTBOX_SALT):
+        assert found.start == position, "bytes are left out, or read twice"
+        assert found.start < found.end <= len(data), "a range is empty or beyond the end"
+        position = found.end
+    assert not data[position:].strip(b"\0"), "bytes at the end are left out"
+
+
+def outbox_marks(data: bytes) -> None:
+    """The marks of a segment of the proxy's spool."""
+    for offset in records.decode_marks(data, OUTBOX_SALT):
+        assert records.encode_mark(offset, OUTBOX_SALT) in data, "a mark that is not there"
+
+
 def part10_header(data: bytes) -> None:
     """The head of a Part-10 file (PS3.10 7.1)."""
     with suppress(DimseFailure, ValueError):
@@ -156,6 +174,14 @@ def transport(data: bytes) -> None:
     block, _, body = data.partition(b"\r\n\r\n")
     with suppress(codec.MalformedMessage):
         codec.decode(headers.decode(block), body)
+
+
+def compressed_piece(data: bytes) -> None:
+    """A piece of a data set as a Zstandard frame, of the size that its first three bytes tell."""
+    size = int.from_bytes(data[:3], "big") % codec.MAXIMUM_INLINE
+    with suppress(compression.DamagedFrame):
+        content = compression.decompress(compression.CompressedPiece(data[3:], size))
+        assert len(content) == size, "the size is not the announced one"
 
 
 def multipart(data: bytes) -> None:
@@ -245,7 +271,17 @@ TARGETS: Mapping[str, Target] = {
             part10_header,
             text,
         ),
-        *(transport, multipart, media_type, dicom_json, native_model, event, query, answer),
-        *(action_information, commitment_journal),
+        *(
+            transport,
+            compressed_piece,
+            multipart,
+            media_type,
+            dicom_json,
+            native_model,
+            event,
+            query,
+            answer,
+        ),
+        *(action_information, commitment_journal, outbox_segment, outbox_marks),
     )
 }

@@ -33,7 +33,7 @@ from dimse_ingestion.queries import wire
 from harness import scu
 from harness.instances import made_instances
 from harness.modalities import Peer
-from harness.services import free_port
+from harness.ports import free_port
 from tests.fuzz.nats_input import OPERATION_ID, Message, saved
 from tests.fuzz.space import AttackedSpace, attacked_space
 from tests.instances import event

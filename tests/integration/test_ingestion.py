@@ -36,8 +36,9 @@ from dimse_ingestion.transport.protocol.messages import (
 )
 from dimse_ingestion.transport.protocol.subjects import Subjects
 from harness.nats_server import NatsServer, nats_server
+from harness.ports import free_port
 from harness.s3_server import S3Server, s3_server, why_not
-from harness.services import StorageSpace, free_port
+from harness.services import StorageSpace
 from tests.nats_clients import connected_client
 from tests.unit.operations.instances import (
     CT,

@@ -32,6 +32,22 @@
 {{- toJson $map }}
 {{- end }}
 
+{{/* The audit trail of `.component`; as a map, in JSON. Without a repository there is none. */}}
+{{- define "dimse-ingestion.env.audit" -}}
+{{- $audit := .root.Values.audit }}
+{{- $map := dict }}
+{{- if $audit.repository }}
+{{- $map = dict "DIMSE_AUDIT_REPOSITORY" $audit.repository "DIMSE_AUDIT_SOURCE_ID" (include "dimse-ingestion.name" .) "DIMSE_AUDIT_SITE_ID" $audit.siteId "DIMSE_AUDIT_DIRECTORY" "/var/lib/dimse/audit" "DIMSE_AUDIT_LIMIT" $audit.limit }}
+{{- if $audit.caSecret }}
+{{- $_ := set $map "DIMSE_AUDIT_CA_PATH" "/etc/audit/ca/ca.crt" }}
+{{- end }}
+{{- if $audit.clientCertificateSecret }}
+{{- $map = merge $map (dict "DIMSE_AUDIT_CERTIFICATE_PATH" "/etc/audit/client/tls.crt" "DIMSE_AUDIT_KEY_PATH" "/etc/audit/client/tls.key") }}
+{{- end }}
+{{- end }}
+{{- toJson $map }}
+{{- end }}
+
 {{/* Bucket, provider and catalogue; as a map, in JSON. */}}
 {{- define "dimse-ingestion.env.space" -}}
 {{- $map := dict "PROVIDER_NAME" .Values.providerName "K_SINK" (include "dimse-ingestion.eventSink" .) "QUERY_ENDPOINT" (include "dimse-ingestion.queryEndpoint" .) "WADO_INTERNAL_ENDPOINT" (include "dimse-ingestion.wadoInternalEndpoint" .) "WADO_EXTERNAL_ENDPOINT" (include "dimse-ingestion.wadoExternalEndpoint" .) }}
@@ -56,6 +72,21 @@
 - name: nats-client
   mountPath: /etc/nats/client
   secret: {secretName: {{ . | quote }}, optional: true}
+{{- end }}
+{{- end }}
+
+{{- define "dimse-ingestion.mounts.audit" -}}
+{{- with .Values.audit }}
+{{- if and .repository .caSecret }}
+- name: audit-ca
+  mountPath: /etc/audit/ca
+  secret: {secretName: {{ .caSecret | quote }}, optional: true}
+{{- end }}
+{{- if and .repository .clientCertificateSecret }}
+- name: audit-client
+  mountPath: /etc/audit/client
+  secret: {secretName: {{ .clientCertificateSecret | quote }}, optional: true}
+{{- end }}
 {{- end }}
 {{- end }}
 

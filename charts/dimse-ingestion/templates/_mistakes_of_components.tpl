@@ -7,14 +7,24 @@ applicationEntityTitle {{ $v.applicationEntityTitle | quote }} is not an AE titl
 {{- else if not (trim $v.applicationEntityTitle) }}
 applicationEntityTitle has only spaces: set the AE title of the space's proxies.
 {{- end }}
+{{- range $name := list "caSecret" "clientCertificateSecret" }}
+{{- if and (index $v.audit $name) (not (hasPrefix "tls://" $v.audit.repository)) }}
+audit.{{ $name }} needs a repository with TLS: set audit.repository to tls://host:6514, or clear audit.{{ $name }}.
+{{- end }}
+{{- end }}
+{{- if and $v.audit.repository (not (or $v.proxy.enabled (include "dimse-ingestion.hasDicomweb" .))) }}
+audit.repository gets nothing from this release: enable proxy or dicomweb, which have audit trails, or clear it.
+{{- end }}
 {{- if and $v.proxy.tlsClientCaSecret (not $v.proxy.tlsSecret) }}
 proxy.tlsClientCaSecret needs a certificate of the proxy: name its Secret in proxy.tlsSecret.
 {{- end }}
-{{- if and $v.proxy.enabled (include "dimse-ingestion.proxy.keepsState" .) (eq (keys $v.proxy.spoolVolume | sortAlpha | join " ") "emptyDir") }}
+{{- if and $v.proxy.enabled (not (include "dimse-ingestion.proxy.spoolPersists" .)) }}
+{{- if include "dimse-ingestion.proxy.keepsState" . }}
 proxy.settings.storageCommitment would lose its journal with the pod: set proxy.spoolVolume to a volume that survives it, such as persistentVolumeClaim.
 {{- end }}
-{{- if and $v.proxy.enabled (eq (get $v.proxy.settings "acknowledge" | toString) "spooled") (not (include "dimse-ingestion.proxy.spoolPersists" .)) }}
-proxy.settings.acknowledge is spooled, but proxy.spoolVolume is deleted with the pod, and with it images that were answered as stored: set proxy.spoolVolume to a persistentVolumeClaim.
+{{- with include "dimse-ingestion.proxy.spooled" . | fromJsonArray }}
+{{ join ", " . }} is spooled, but proxy.spoolVolume is deleted with the pod, and with it images that were answered as stored: set proxy.spoolVolume to a persistentVolumeClaim.
+{{- end }}
 {{- end }}
 {{- if and $v.proxy.enabled $v.test.enabled $v.ingestion.enabled (eq $v.proxy.proxyId $v.test.proxyId) }}
 proxy.proxyId and test.proxyId are both {{ $v.test.proxyId }}: set different ids.

@@ -36,6 +36,18 @@ spec:
 {{- end }}
 {{- end }}
 
+{{/* The audit record repository, of a proxy or DICOMweb. */}}
+{{- define "dimse-ingestion.networkPolicy.toAuditRepository" -}}
+{{- with .Values.networkPolicy.egress.audit }}
+{{- toYaml . }}
+{{- else }}
+{{- $isUdp := hasPrefix "udp://" .Values.audit.repository }}
+{{- $port := regexFind ":[0-9]+/?$" .Values.audit.repository | trimAll ":/" }}
+- ports:
+    - {port: {{ $port | default (ternary "514" "6514" $isUdp) }}, protocol: {{ ternary "UDP" "TCP" $isUdp }}}
+{{- end }}
+{{- end }}
+
 {{/* A policy sees the port of the name server's pod, which on OpenShift is 5353. */}}
 {{- define "dimse-ingestion.networkPolicy.toNameServers" -}}
 - ports:

@@ -6,7 +6,12 @@ them. Rows are decoded in `query`.
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    nullcontext,
+)
 
 from dimse_ingestion.failures import Unavailable
 from dimse_ingestion.storage.memory_budget import MemoryBudget
@@ -21,19 +26,18 @@ class AnswerMemory:
         self._budget = MemoryBudget(total)
         self._timeout = timeout
 
-    @asynccontextmanager
-    async def reserved(self, length: int) -> AsyncIterator[None]:
+    def reserved(self, length: int) -> AbstractAsyncContextManager[None]:
         """Reserve memory for `length` bytes until the block's end; raises Unavailable."""
-        async with AsyncExitStack() as stack:
-            if length:
-                await self._reserve(length, stack)
-            yield
+        return self._reserved(length) if length else nullcontext()
 
-    async def _reserve(self, length: int, stack: AsyncExitStack) -> None:
-        try:
-            async with asyncio.timeout(self._timeout):
-                await stack.enter_async_context(self._budget.reserved(length))
-        except TimeoutError:
-            raise Unavailable(
-                "The catalogue sends too many long matches at once: ask again later."
-            ) from None
+    @asynccontextmanager
+    async def _reserved(self, length: int) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await stack.enter_async_context(self._budget.reserved(length))
+            except TimeoutError:
+                raise Unavailable(
+                    "The catalogue sends too many long matches at once: ask again later."
+                ) from None
+            yield

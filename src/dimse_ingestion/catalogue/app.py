@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from dimse_ingestion.background_tasks import background_tasks
 from dimse_ingestion.catalogue.database import open_engine
 from dimse_ingestion.catalogue.http_api import HttpApi
 from dimse_ingestion.catalogue.rotating import RotatingDatabase
@@ -53,7 +54,7 @@ async def running(settings: CatalogueSettings) -> AsyncIterator[int]:
     database = _rotating_database(settings)
     try:
         async with (
-            _background_tasks(HttpApi(database, settings)) as api,
+            _api_tasks(HttpApi(database, settings)) as api,
             _listen(api, settings) as port,
         ):
             try:
@@ -70,7 +71,9 @@ async def _listen(api: HttpApi, settings: CatalogueSettings) -> AsyncIterator[in
     host, http_port = settings.http_host, settings.http_port
     certificate, key = settings.certificate_path, settings.key_path
     if certificate is None or key is None:
-        async with serve(api.app, host, http_port, setting="DIMSE_HTTP_PORT") as port:
+        async with serve(
+            api.app, host, http_port, setting="DIMSE_HTTP_PORT", short_requests=api.events
+        ) as port:
             _LOG.info("Listening for events and queries without TLS.", port=port)
             yield port
         return
@@ -83,6 +86,7 @@ async def _listen(api: HttpApi, settings: CatalogueSettings) -> AsyncIterator[in
             settings.catalogue_port,
             tls=server_certificate.context,
             setting="DIMSE_CATALOGUE_PORT",
+            short_requests=api.events,
         ) as port,
     ):
         _LOG.info("Listening for events and queries with TLS.", port=port, probes=probes)
@@ -97,14 +101,10 @@ async def _reloaded_certificate(
     server_certificate = ServerCertificate(certificate, key, "catalogue", settings.secret_name)
     api.health.add("certificate", lambda: server_certificate.problem)
     server_certificate.reload()
-    reloading = asyncio.create_task(
+    async with background_tasks(
         _reload_periodically(server_certificate), name="reload of the certificate"
-    )
-    try:
+    ):
         yield server_certificate
-    finally:
-        reloading.cancel()
-        await asyncio.gather(reloading, return_exceptions=True)
 
 
 async def _reload_periodically(certificate: ServerCertificate) -> None:
@@ -114,18 +114,13 @@ async def _reload_periodically(certificate: ServerCertificate) -> None:
 
 
 @asynccontextmanager
-async def _background_tasks(api: HttpApi) -> AsyncIterator[HttpApi]:
+async def _api_tasks(api: HttpApi) -> AsyncIterator[HttpApi]:
     """Refresh the database, commit events and watch health within the block."""
-    tasks = [
-        asyncio.create_task(each)
-        for each in (api.refresh_database(), api.run_commits(), api.health.watch())
-    ]
+    work = (api.refresh_database(), api.run_commits(), api.health.watch())
     try:
-        yield api
+        async with background_tasks(*work, name="catalogue"):
+            yield api
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
         api.close()
 
 

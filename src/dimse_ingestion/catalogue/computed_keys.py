@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from dimse_ingestion.catalogue import sql_statements
 from dimse_ingestion.catalogue.row_decoder import DecodedRow
+from dimse_ingestion.catalogue.sql_execution import Statement
 from dimse_ingestion.dicom.elements import element
 from dimse_ingestion.dicom.query_levels import (
     COUNTS,
@@ -45,9 +46,9 @@ class ComputedKeys:
         for tag in self._counts:
             of, below = COUNTS[tag]
             identities = list({row.columns[f"{of}_id"] for row in rows})
-            statement = sql_statements.count_related(of, below)
             parameters = {"source": self._source, "identities": identities}
-            numbers = {row[0]: row[1] for row in connection.execute(statement, parameters)}
+            statement = Statement(sql_statements.count_related(of, below), parameters)
+            numbers = {row[0]: row[1] for row in statement.tuples(connection)}
             for row in rows:
                 number = numbers.get(row.columns[f"{of}_id"], 0)
                 row.known[tag] = element(tag, "IS", str(number))
@@ -62,8 +63,9 @@ class ComputedKeys:
         self, connection: Connection, tag: int, studies: set[object]
     ) -> dict[object, set[str]]:
         collected: dict[object, set[str]] = {}
-        statement = sql_statements.distinct_in_studies(tag)
-        for study, value in connection.execute(statement, {"identities": list(studies)}):
+        selected = sql_statements.distinct_in_studies(tag)
+        statement = Statement(selected, {"identities": list(studies)})
+        for study, value in statement.tuples(connection):
             if value:
                 collected.setdefault(study, set()).add(value)
         return collected

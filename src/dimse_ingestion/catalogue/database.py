@@ -9,7 +9,7 @@ import os
 import re
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
@@ -20,6 +20,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnectionInTime
 
 from dimse_ingestion.catalogue.database_url import parse_database_url
+from dimse_ingestion.catalogue.prepared import Transaction
 from dimse_ingestion.catalogue.sqlite_file import OpenFile, create_private
 from dimse_ingestion.failures import Unavailable
 from dimse_ingestion.observability.logging import logger
@@ -29,12 +30,14 @@ _WRITERS_LOCK = 0x44494D53  # key of the advisory lock of this catalogue's write
 _LOCK_TIMEOUT = 10  # seconds for a lock, a connection from the pool, a reply on a dead connection
 _RETRY_INTERVAL = 0.02  # seconds until a busy SQLite is tried again
 _LEAST_CONNECTIONS = 3  # one to commit, one for queries, one for the probe
-_WRITERS_SETTINGS = text("""
-    SELECT set_config('lock_timeout', :milliseconds, true),
+_BEGIN_WRITING_SQLITE = "BEGIN IMMEDIATE"
+_BEGIN_WRITING = """
+    SELECT set_config('lock_timeout', %s, true),
            set_config('synchronous_commit', CASE synchronous WHEN 'off' THEN 'on'
-                                            ELSE synchronous END, true)
+                                            ELSE synchronous END, true),
+           pg_advisory_xact_lock(%s)
       FROM current_setting('synchronous_commit') AS synchronous
-""")
+"""
 """A server with `synchronous_commit=off` waits for its disk here: a 2xx must outlive a crash."""
 _OPEN_FILE = "open_file"  # key of the `OpenFile` in the info of a SQLite connection
 _PROGRESS_STEPS = 20_000  # of SQLite's virtual machine, some milliseconds
@@ -114,7 +117,9 @@ def _begin_sqlite(connection: Connection) -> None:
     the transaction's first read, SQLite then fails at once (SQLITE_BUSY) instead of waiting.
     """
     writes = connection.get_execution_options().get("writes")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    driver: Any = connection.connection.driver_connection
+    if not driver.in_transaction:  # as one of `sql_execution` may be
+        connection.exec_driver_sql(_BEGIN_WRITING_SQLITE if writes else "BEGIN")
 
 
 @contextmanager
@@ -128,21 +133,48 @@ def write_transaction(engine: Engine) -> Iterator[Connection]:
     with engine.connect().execution_options(writes=True) as connection:
         with connection.begin():
             if connection.dialect.name == "postgresql":
-                _wait_for_other_writers(connection)
+                _wait_for_other_writers(connection.connection.driver_connection)
             yield connection
-        _check_in_place(connection)
+        _check_in_place(connection.info)
 
 
-def _check_in_place(connection: Connection) -> None:
-    open_file: OpenFile | None = connection.info.get(_OPEN_FILE)
+@contextmanager
+def events_transaction(engine: Engine) -> Iterator[Transaction]:
+    """Open a transaction as `write_transaction` does, for prepared statements alone.
+
+    It is the driver's own: SQLAlchemy's work for a transaction costs as much as some statements.
+    """
+    base: Any = engine.dialect.loaded_dbapi.Error
+    try:
+        pooled = engine.raw_connection()
+        driver: Any = pooled.driver_connection
+        try:
+            transaction = Transaction(driver, engine.dialect.name == "sqlite")
+            if transaction.is_sqlite:
+                driver.execute(_BEGIN_WRITING_SQLITE)
+            else:
+                _wait_for_other_writers(driver)
+            yield transaction
+            driver.commit()
+            _check_in_place(pooled.info)
+        except base as error:
+            if engine.dialect.is_disconnect(error, driver, None):
+                pooled.invalidate(error)
+            raise
+        finally:
+            pooled.close()  # which rolls back what was not committed
+    except base as error:
+        raise DBAPIError.instance(None, None, error, base, hide_parameters=True) from error
+
+
+def _check_in_place(info: Mapping[Any, Any]) -> None:
+    open_file: OpenFile | None = info.get(_OPEN_FILE)
     if open_file is not None:
         open_file.check_in_place()
 
 
-def _wait_for_other_writers(connection: Connection) -> None:
-    timeout = {"milliseconds": str(int(_LOCK_TIMEOUT * 1000))}
-    connection.execute(_WRITERS_SETTINGS, timeout)
-    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITERS_LOCK})
+def _wait_for_other_writers(driver: Any) -> None:
+    driver.execute(_BEGIN_WRITING, (str(_LOCK_TIMEOUT * 1000), _WRITERS_LOCK))
 
 
 @contextmanager
@@ -184,7 +216,7 @@ def check(engine: Engine) -> None:
     """Raise Unavailable when the database can't be read, or is read-only."""
     with database_errors(), engine.connect() as connection:
         connection.execute(text("SELECT 1 FROM objects WHERE id < 0"))
-        _check_in_place(connection)
+        _check_in_place(connection.info)
         _check_writable(connection)
 
 

@@ -5,7 +5,7 @@ No database is used here. `dicom.query_levels` has the tags of each level.
 
 import hashlib
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, lru_cache
@@ -23,7 +23,7 @@ _ISSUER = 0x00100021
 _COMPRESSED = b"z"
 _PLAIN = b"j"
 _COMPRESSED_FROM = 512
-_LONGEST_SHARED = 16 * 1024  # bytes of JSON
+_LONGEST_SHARED = 16 * 1024  # characters of values
 _LONGEST_KEY = 300  # characters: PostgreSQL's index entries have at most 2.7 KB
 _COUNTED_AT_ONCE = 256 * 1024  # bytes
 _LONGEST_NAME = 1024  # bytes of an object's name, as S3 allows
@@ -125,20 +125,56 @@ def by_known_tag(elements: Iterable[Element]) -> dict[int, Element]:
 
 def study_row(elements: Elements, source: str, rank: str) -> Row:
     """Return a study's row from the elements of an instance."""
-    row = {"source": source, "rank": rank, "elements": _encode_levels(elements, "PATIENT", "STUDY")}
-    return (
-        row
-        | _columns("PATIENT", elements)
-        | _columns("STUDY", elements)
-        | _patient_columns(elements)
-    )
+    own = _of_levels(elements, "PATIENT", "STUDY")
+    make = _shared_study_row if _are_short(own) else _study_row
+    return make(own) | {"source": source, "rank": rank}
 
 
 def series_row(elements: Elements, rank: str) -> Row:
     """Return a series' row from the elements of an instance, without the study's id."""
-    return {"rank": rank, "elements": _encode_levels(elements, "SERIES")} | _columns(
-        "SERIES", elements
+    own = _of_levels(elements, "SERIES")
+    make = _shared_series_row if _are_short(own) else _series_row
+    return make(own) | {"rank": rank}
+
+
+def _of_levels(elements: Elements, *levels: str) -> tuple[Element, ...]:
+    wanted = _wanted(levels)
+    return tuple([each for tag, each in elements.items() if tag in wanted])
+
+
+@cache
+def _wanted(levels: tuple[str, ...]) -> frozenset[int]:
+    return _EACH_LEVEL.union(*(KEYS[name] for name in levels))
+
+
+def _are_short(elements: Iterable[Element]) -> bool:
+    """Return whether elements are text that may stay in memory."""
+    length = 0
+    for each in elements:
+        if each.items is not None or each.inline_binary is not None or each.bulk is not None:
+            return False
+        length += len(each.value)
+    return length <= _LONGEST_SHARED
+
+
+def _study_row(elements: tuple[Element, ...]) -> Row:
+    by_tag = by_known_tag(elements)
+    return (
+        {"elements": encode_elements(elements)}
+        | _columns("PATIENT", by_tag)
+        | _columns("STUDY", by_tag)
+        | _patient_columns(by_tag)
     )
+
+
+def _series_row(elements: tuple[Element, ...]) -> Row:
+    by_tag = by_known_tag(elements)
+    return {"elements": encode_elements(elements)} | _columns("SERIES", by_tag)
+
+
+_shared_study_row = lru_cache(maxsize=64)(_study_row)
+_shared_series_row = lru_cache(maxsize=64)(_series_row)
+"""The same, made once for the instances of a study or series that arrive together."""
 
 
 def _check_uid(elements: Elements, tag: int) -> None:
@@ -176,17 +212,6 @@ def _name_columns(element: Element | None) -> Row:
     }
 
 
-def _encode_levels(elements: Elements, *names: str) -> bytes:
-    wanted = _wanted(names)
-    json = raw_items.encoder.encode([each for tag, each in elements.items() if tag in wanted])
-    return _shared_as_stored(json) if len(json) <= _LONGEST_SHARED else _as_stored(json)
-
-
-@cache
-def _wanted(levels: tuple[str, ...]) -> frozenset[int]:
-    return _EACH_LEVEL.union(*(KEYS[name] for name in levels))
-
-
 def _columns(level: str, elements: Elements) -> Row:
     return {name: _comparable(elements.get(tag), vr) for tag, (name, vr) in COLUMNS[level].items()}
 
@@ -195,10 +220,21 @@ def _comparable(element: Element | None, vr: str) -> str | None:
     """Return a value as SQL compares it, or None if only Python can compare it."""
     if element is None or not element.value:
         return None if element is not None and (element.items or element.bulk) else ""
-    value = comparison.comparable(element.value, vr)
+    value = _comparable_text(element.value, vr)
     has_nul = "\0" in (element.value if vr == "PN" else value)
     only_in_python = has_nul or "\\" in value or len(value) > _LONGEST_KEY
     return None if only_in_python else value
+
+
+@lru_cache(maxsize=1024)
+def _short_comparable(value: str, vr: str) -> str:
+    return comparison.comparable(value, vr)
+
+
+def _comparable_text(value: str, vr: str) -> str:
+    """Return the value's form; that of a short one is remembered, because many instances share."""
+    shared = len(value) <= _LONGEST_KEY
+    return _short_comparable(value, vr) if shared else comparison.comparable(value, vr)
 
 
 def _stripped(elements: Elements, tag: int) -> str:
@@ -245,7 +281,7 @@ def _object_row(event: ImageStoredEvent, instance: Row) -> Row:
     )
 
 
-def encode_elements(elements: list[Element]) -> bytes:
+def encode_elements(elements: Sequence[Element]) -> bytes:
     """Return elements as they are stored in a column, compressed if they are long."""
     return _as_stored(raw_items.encoder.encode(elements))
 
@@ -254,12 +290,6 @@ def _as_stored(json: bytes) -> bytes:
     if len(json) < _COMPRESSED_FROM:
         return _PLAIN + json
     return _COMPRESSED + zlib.compress(json, 1)
-
-
-@lru_cache(maxsize=64)
-def _shared_as_stored(json: bytes) -> bytes:
-    """Return what many instances share, such as the elements of their study."""
-    return _as_stored(json)
 
 
 def decode_elements(data: bytes) -> list[Element]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Table, delete, select, update
+from sqlalchemy import BindParameter, Column, Table, bindparam, delete, literal_column, select
 
 from dimse_ingestion.catalogue.event_rows import (
     EventRows,
@@ -19,7 +19,13 @@ from dimse_ingestion.catalogue.event_rows import (
     series_row,
     study_row,
 )
-from dimse_ingestion.catalogue.prepared import Insertion, Lookup, Replacement
+from dimse_ingestion.catalogue.prepared import (
+    Insertion,
+    Lookup,
+    Replacement,
+    Statement,
+    Transaction,
+)
 from dimse_ingestion.catalogue.tables import instances, objects, series, studies
 
 Duplicates = Literal["latest", "first"]
@@ -37,6 +43,31 @@ class _Statements:
         self.update_rank = Replacement(table, "rank")
 
 
+class _Level:
+    """Statements that recompute a study or series from its instances, and the row made of one."""
+
+    def __init__(self, table: Table, own: Column[int], row: Callable[..., Row], *but: str) -> None:
+        identity: BindParameter[int] = bindparam("identity")
+        highest = (
+            select(objects.c.elements, instances.c.source, instances.c.rank)
+            .join_from(instances, objects, instances.c.object == objects.c.id)
+            .where(own == identity)
+            .order_by(instances.c.rank.desc())
+            .limit(literal_column("1"))
+            .offset(literal_column("0"))  # else SQLite's text has a parameter for it
+        )
+        self.highest = Statement(highest)
+        self.delete = Statement(delete(table).where(table.c.id == identity))
+        self.replace = Replacement(
+            table, *(each.name for each in table.c if each.name not in ("id", *but))
+        )
+        self.row = row
+
+
+_OUTDATED_STUDIES = _Level(studies, instances.c.study, study_row)
+_OUTDATED_SERIES = _Level(
+    series, instances.c.series, lambda elements, _, rank: series_row(elements, rank), "study"
+)
 _STUDIES = _Statements(studies, "source", "study_instance_uid")
 _SERIES = _Statements(series, "study", "series_instance_uid")
 _INSTANCES = _Statements(instances, "source", "sop_instance_uid")
@@ -56,14 +87,14 @@ class CurrentObject:
     earlier: Any
 
 
-def update_hierarchy(connection: Connection, current: Sequence[CurrentObject]) -> None:
+def update_hierarchy(transaction: Transaction, current: Sequence[CurrentObject]) -> None:
     """Write the rows of instances, series and studies for objects that become current."""
     if not current:
         return
     rows = [each.rows for each in current]
     study_keys = [(each.source, each.study_instance_uid) for each in rows]
     best = _best(study_keys, rows)
-    study_of = _upsert(connection, _STUDIES, best, lambda key: best[key].study())
+    study_of = _upsert(transaction, _STUDIES, best, lambda key: best[key].study())
 
     series_keys = [
         (study_of[key], each.series_instance_uid)
@@ -71,14 +102,14 @@ def update_hierarchy(connection: Connection, current: Sequence[CurrentObject]) -
     ]
     first = _best(series_keys, rows)
     series_of = _upsert(
-        connection, _SERIES, first, lambda key: first[key].series() | {"study": key[0]}
+        transaction, _SERIES, first, lambda key: first[key].series() | {"study": key[0]}
     )
     instance_rows = [
         each.rows.instance | {"study": key[0], "series": series_of[key], "object": each.object}
         for each, key in zip(current, series_keys, strict=True)
     ]
-    _write(connection, current, instance_rows)
-    _recompute_outdated(connection, _outdated(current, instance_rows))
+    _write(transaction, current, instance_rows)
+    _recompute_outdated(transaction, _outdated(current, instance_rows))
 
 
 def _best(keys: Iterable[_Key], rows: Iterable[EventRows]) -> dict[_Key, EventRows]:
@@ -91,34 +122,34 @@ def _best(keys: Iterable[_Key], rows: Iterable[EventRows]) -> dict[_Key, EventRo
 
 
 def _upsert(
-    connection: Connection,
+    transaction: Transaction,
     statements: _Statements,
     rows: Mapping[_Key, EventRows],
     row: Callable[[_Key], Row],
 ) -> dict[_Key, int]:
     """Insert missing rows, update those with a lower rank, and return the ids of all by key."""
-    existing = _find(connection, statements, rows)
+    existing = _find(transaction, statements, rows)
     ids = {key: each.id for key, each in existing.items()}
     if missing := [key for key in rows if key not in existing]:
-        new_ids = statements.insert.ids(connection, [row(key) for key in missing])
+        new_ids = statements.insert.ids(transaction, [row(key) for key in missing])
         ids |= dict(zip(missing, new_ids, strict=True))
     outranked = [key for key, each in existing.items() if rows[key].rank > each.rank]
-    _replace(connection, statements, [(existing[key], row(key)) for key in outranked])
+    _replace(transaction, statements, [(existing[key], row(key)) for key in outranked])
     return ids
 
 
 def _find(
-    connection: Connection, statements: _Statements, keys: Collection[_Key]
+    transaction: Transaction, statements: _Statements, keys: Collection[_Key]
 ) -> dict[_Key, Any]:
     """Return the rows of those of `keys` that exist, by key."""
     parent, uid = statements.names
-    rows = statements.find.rows(connection, {key[0] for key in keys}, {key[1] for key in keys})
+    rows = statements.find.rows(transaction, {key[0] for key in keys}, {key[1] for key in keys})
     existing = {(getattr(each, parent), getattr(each, uid)): each for each in rows}
     return {key: existing[key] for key in keys if key in existing}
 
 
 def _replace(
-    connection: Connection, statements: _Statements, rows: Iterable[tuple[Any, Row]]
+    transaction: Transaction, statements: _Statements, rows: Iterable[tuple[Any, Row]]
 ) -> None:
     """Replace rows; if only the rank changes, as in most studies, leave other indexes alone."""
     changed: list[tuple[int, Row]] = []
@@ -126,17 +157,17 @@ def _replace(
     for existing, row in rows:
         same = all(getattr(existing, name) == row[name] for name in row if name != "rank")
         (reranked if same else changed).append((existing.id, row))
-    statements.update.execute(connection, changed)
-    statements.update_rank.execute(connection, reranked)
+    statements.update.execute(transaction, changed)
+    statements.update_rank.execute(transaction, reranked)
 
 
 def _write(
-    connection: Connection, current: Sequence[CurrentObject], instance_rows: Sequence[Row]
+    transaction: Transaction, current: Sequence[CurrentObject], instance_rows: Sequence[Row]
 ) -> None:
     pairs = list(zip(current, instance_rows, strict=True))
-    _INSTANCES.insert.ids(connection, [row for each, row in pairs if each.earlier is None])
+    _INSTANCES.insert.ids(transaction, [row for each, row in pairs if each.earlier is None])
     again = [(each.earlier.id, row) for each, row in pairs if each.earlier is not None]
-    _INSTANCES.update.execute(connection, again)
+    _INSTANCES.update.execute(transaction, again)
 
 
 def _outdated(current: Sequence[CurrentObject], instance_rows: Sequence[Row]) -> list[Any]:
@@ -152,32 +183,20 @@ def _outdated(current: Sequence[CurrentObject], instance_rows: Sequence[Row]) ->
     ]
 
 
-def _recompute_outdated(connection: Connection, outdated: Iterable[Any]) -> None:
+def _recompute_outdated(transaction: Transaction, outdated: Iterable[Any]) -> None:
     outdated = list(outdated)
     for identity in {each.series for each in outdated}:
-        _recompute(connection, series, identity)
+        _recompute(transaction, _OUTDATED_SERIES, identity)
     for identity in {each.study for each in outdated}:
-        _recompute(connection, studies, identity)
+        _recompute(transaction, _OUTDATED_STUDIES, identity)
 
 
-def _recompute(connection: Connection, table: Table, identity: int) -> None:
+def _recompute(transaction: Transaction, level: _Level, identity: int) -> None:
     """Update a series or study from its instances; delete it if it has none."""
-    own = instances.c.series if table is series else instances.c.study
-    highest = (
-        select(objects.c.elements, instances.c.source, instances.c.rank)
-        .join_from(instances, objects, instances.c.object == objects.c.id)
-        .where(own == identity)
-        .order_by(instances.c.rank.desc())
-        .limit(1)
-    )
-    existing = connection.execute(highest).first()
+    existing = level.highest.execute(transaction, identity=identity).fetchone()
     if existing is None:
-        connection.execute(delete(table).where(table.c.id == identity))
+        level.delete.execute(transaction, identity=identity)
         return
-    rows = by_known_tag(decode_elements(existing.elements))
-    row = (
-        series_row(rows, existing.rank)
-        if table is series
-        else study_row(rows, existing.source, existing.rank)
-    )
-    connection.execute(update(table).where(table.c.id == identity).values(row))
+    elements, source, rank = existing
+    row = level.row(by_known_tag(decode_elements(elements)), source, rank)
+    level.replace.execute(transaction, [(identity, row)])

@@ -1,10 +1,11 @@
-"""HTTP API of the catalogue: events and probes here, queries in `query_api`.
+"""HTTP API of the catalogue: routes, token and probes.
 
-A 2xx for an event means that it is committed. Addresses and ports are in `app`.
+Events are received in `event_receiver`, queries answered in `query_api`. Addresses and ports are in
+`app`.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection
 from http import HTTPStatus
 
 from starlette.applications import Starlette
@@ -14,19 +15,17 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dimse_ingestion.catalogue import database
-from dimse_ingestion.catalogue.event_batch import record_batch
+from dimse_ingestion.catalogue.event_receiver import EventReceiver
 from dimse_ingestion.catalogue.group_commit import GroupCommit
-from dimse_ingestion.catalogue.problems import REFUSALS, problem, refusal_response
+from dimse_ingestion.catalogue.problems import problem
 from dimse_ingestion.catalogue.query_api import QueryApi
-from dimse_ingestion.catalogue.record import Outcome, record
-from dimse_ingestion.catalogue.request_body import BodyReader, BodyTooLong, decode_body
+from dimse_ingestion.catalogue.record import record
+from dimse_ingestion.catalogue.request_body import BodyReader
 from dimse_ingestion.catalogue.rotating import RotatingDatabase
-from dimse_ingestion.events import batch_codec, cloudevents
-from dimse_ingestion.events.batch_codec import BATCH_TYPE
-from dimse_ingestion.events.contract import ImageStoredEvent
-from dimse_ingestion.failures import Failure, Unavailable
-from dimse_ingestion.observability import metrics, probes, tracing
-from dimse_ingestion.secure_http.bearer import RefusalLog, RequireToken
+from dimse_ingestion.events import batch_codec
+from dimse_ingestion.failures import Failure
+from dimse_ingestion.observability import probes
+from dimse_ingestion.secure_http.bearer import RefusalLog, RequireToken, TokenCheck
 from dimse_ingestion.secure_http.mounted_value import MountedValue
 from dimse_ingestion.settings import CatalogueSettings, MountedMissing
 
@@ -34,19 +33,22 @@ _RETRY_INTERVAL = 1.0
 _REFRESH_INTERVAL = 5.0  # seconds until a rotated password is used
 
 
-class _EventsFirst:
-    """ASGI application that has events received without Starlette's routing and middleware.
+_Handler = Callable[[Request], Awaitable[Response]]
 
-    These cost as much as the rest of a request with one event.
+
+class _DirectFirst:
+    """ASGI application that passes POST requests of some paths on without Starlette's routing.
+
+    Routing and its middleware cost as much as the rest of a request with one event or query.
     """
 
-    def __init__(self, events: ASGIApp, others: ASGIApp) -> None:
-        self._events, self._others = events, others
+    def __init__(self, paths: Collection[str], direct: ASGIApp, others: ASGIApp) -> None:
+        self._paths, self._direct, self._others = paths, direct, others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
-        is_event = (scope.get("method"), scope.get("path")) == ("POST", "/events")
-        await (self._events if is_event else self._others)(scope, receive, send)
+        is_direct = scope.get("method") == "POST" and scope["path"] in self._paths
+        await (self._direct if is_direct else self._others)(scope, receive, send)
 
 
 class HttpApi:
@@ -60,13 +62,22 @@ class HttpApi:
             lambda events: record(database_in_use.engine, events, settings.duplicates),
             settings.commit_size,
         )
-        self._body_reader = BodyReader(settings.maximum_event_length)
-        self._queries = QueryApi(database_in_use, settings, self._body_reader)
+        body_reader = BodyReader(settings.maximum_event_length)
+        self._queries = QueryApi(database_in_use, settings, body_reader)
         self.health.add("database", self._database_problem)
         probed = probes.routes(self.health)
-        protect = self._protection()
-        self.app = _EventsFirst(
-            protect(self._serve_events),
+        protect, is_authorized = self._protection()
+        self.events = EventReceiver(
+            self._group_commit, body_reader, lambda: database_in_use.problem, is_authorized
+        )
+        """Takes most events before `app`, which takes them all."""
+        self._handlers: dict[str, _Handler] = {
+            "/events": self.events.receive,
+            **self._queries.handlers(),
+        }
+        self.app = _DirectFirst(
+            self._handlers.keys(),
+            protect(self._serve_direct),
             Starlette(routes=[*probed, Mount("/", protect(self._events_and_queries()))]),
         )
         """Events and queries with the token, and the probes without."""
@@ -78,23 +89,22 @@ class HttpApi:
         """The probes alone, for deployments where events and queries have their own port."""
 
     def _events_and_queries(self) -> ASGIApp:
-        events = [
-            Route("/events", self._receive_events, methods=["POST"]),
-            Route("/events", _announce_batches, methods=["OPTIONS"]),
-        ]
-        return Starlette(routes=[*events, *self._queries.routes()])
+        posted = [Route(path, each, methods=["POST"]) for path, each in self._handlers.items()]
+        announced = Route("/events", _announce_batches, methods=["OPTIONS"])
+        return Starlette(routes=[*posted, announced])
 
-    def _protection(self) -> Callable[[ASGIApp], ASGIApp]:
-        """Return what makes an application require the token, if there is one."""
+    def _protection(self) -> tuple[Callable[[ASGIApp], ASGIApp], Callable[[str], bool]]:
+        """Return what makes an application require the token, if there is one, and its check."""
         access = self._settings.access
         if not access.token:
-            return lambda app: app
+            return lambda app: app, lambda _: True
         tokens, refusals = MountedValue(access.read_tokens), RefusalLog()
         self.health.add("token", lambda: _token_problem(tokens))
-        return lambda app: RequireToken(app, tokens, refusals)
+        check = TokenCheck(tokens)
+        return lambda app: RequireToken(app, tokens, refusals), check.is_right
 
-    async def _serve_events(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = await self._receive_events(Request(scope, receive))
+    async def _serve_direct(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self._handlers[scope["path"]](Request(scope, receive))
         await response(scope, receive, send)
 
     async def refresh_database(self) -> None:
@@ -120,52 +130,6 @@ class HttpApi:
             return failure.comment
         return ""
 
-    async def _receive_events(self, request: Request) -> Response:
-        """Record an event or a batch of events."""
-        is_batch = request.headers.get("content-type", "").lower().startswith(BATCH_TYPE)
-        return await (self._event_batch(request) if is_batch else self._event(request))
-
-    async def _event_batch(self, request: Request) -> Response:
-        """Record a batch; answer 200 after the commit, with a result for each event."""
-        try:
-            async with self._body_reader.body(request) as body:
-                events = await decode_body(body, lambda: batch_codec.decode_batch(body))
-                results = await record_batch(events, self._commit_all)
-        except REFUSALS as refusal:
-            return refusal_response(refusal)
-        return Response(batch_codec.encode_results(results), media_type="application/json")
-
-    async def _event(self, request: Request) -> Response:
-        """Record an event; answer 2xx only after the commit."""
-        try:
-            async with self._body_reader.body(request) as body:
-                event = await decode_body(body, lambda: cloudevents.decode(request.headers, body))
-                self._check_database()
-                with tracing.span("catalogue event", event.traceparent):
-                    outcome = await self._group_commit.submit(event)
-        except BodyTooLong as wrong:
-            return _event_refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(wrong))
-        except ValueError as wrong:
-            return _event_refusal(HTTPStatus.BAD_REQUEST, str(wrong))
-        except Failure as failure:
-            metrics.catalogue_events.labels("failed").inc()
-            return problem(HTTPStatus.SERVICE_UNAVAILABLE, failure.comment)
-        if isinstance(outcome, ValueError):
-            return _event_refusal(HTTPStatus.UNPROCESSABLE_ENTITY, str(outcome))
-        metrics.catalogue_events.labels(outcome).inc()
-        return Response(status_code=HTTPStatus.ACCEPTED)
-
-    async def _commit_all(
-        self, events: Sequence[ImageStoredEvent]
-    ) -> Sequence[Outcome | BaseException]:
-        if self._database.problem:
-            return [Unavailable(self._database.problem)] * len(events)
-        return await self._group_commit.submit_all(events)
-
-    def _check_database(self) -> None:
-        if self._database.problem:
-            raise Unavailable(self._database.problem)
-
 
 def _token_problem(tokens: MountedValue[tuple[str, ...]]) -> str:
     try:
@@ -186,8 +150,3 @@ async def _wrong_port(_: Request) -> Response:
     return problem(
         HTTPStatus.MISDIRECTED_REQUEST, "Events and queries are served over TLS, at another port."
     )
-
-
-def _event_refusal(status: HTTPStatus, detail: str) -> Response:
-    metrics.catalogue_events.labels("refused").inc()
-    return problem(status, detail)

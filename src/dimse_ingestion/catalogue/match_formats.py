@@ -17,6 +17,12 @@ from dimse_ingestion.queries.contract import Query
 from dimse_ingestion.queries.wire import EncodedLocated
 
 _Match = TypeVar("_Match")
+_UIDS = (
+    (SOP_CLASS_UID, "sop_class_uid"),
+    (SOP_INSTANCE_UID, "sop_instance_uid"),
+    (UNIQUE_KEYS["STUDY"], "study_instance_uid"),
+    (UNIQUE_KEYS["SERIES"], "series_instance_uid"),
+)
 Format = Callable[[DecodedRow], _Match]
 """Makes a match from a row."""
 
@@ -34,12 +40,9 @@ def elements_of_match(query: Query) -> Format[list[Element]]:
 
 
 def located_only(row: DecodedRow) -> EncodedLocated:
-    """Return SOP class and instance UID with the object's place: what a C-MOVE or C-GET needs."""
+    """Return the instance's SOP class and UIDs with the object's place: what names and reads it."""
     place = {column: row.columns[column] for column in sql_statements.PLACE}
-    elements = [
-        element(SOP_CLASS_UID, "UI", row.columns["sop_class_uid"]),
-        element(SOP_INSTANCE_UID, "UI", row.columns["sop_instance_uid"]),
-    ]
+    elements = [element(tag, "UI", row.columns[column]) for tag, column in _UIDS]
     return EncodedLocated(elements=msgspec.Raw(msgspec.json.encode(elements)), **place)
 
 

@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
+from dataclasses import replace
+from operator import itemgetter
 from threading import Event
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -22,7 +24,8 @@ from dimse_ingestion.catalogue.computed_keys import ComputedKeys
 from dimse_ingestion.catalogue.database import database_errors, read_connection
 from dimse_ingestion.catalogue.match_formats import Format, elements_of_match, located, located_only
 from dimse_ingestion.catalogue.row_decoder import DecodedRow, RowDecoder
-from dimse_ingestion.catalogue.sql_statements import RowSelection
+from dimse_ingestion.catalogue.sql_execution import Row, Statement
+from dimse_ingestion.catalogue.sql_statements import Columns, RowSelection
 from dimse_ingestion.dicom.criteria import criteria
 from dimse_ingestion.dicom.matching import all_of
 from dimse_ingestion.failures import LimitExceeded
@@ -70,7 +73,8 @@ def located_pages(
 ) -> "AsyncGenerator[Page[EncodedLocated], None]":
     """Yield pages of the matching instances with their current objects; otherwise like `pages`."""
     format_row = located_only if query.locations_only else located
-    paged_query = _PagedQuery(engine, query, source, timeout, format_row, needs_known=False)
+    columns: Columns = "place" if query.locations_only else "own level"
+    paged_query = _PagedQuery(engine, query, source, timeout, format_row, columns)
     return _pages(paged_query, query, executor, memory or AnswerMemory(timeout))
 
 
@@ -124,8 +128,7 @@ class _PagedQuery(Generic[_Match]):
         source: str,
         timeout: float,
         format_row: Format[_Match],
-        *,
-        needs_known: bool = True,
+        columns: Columns = "all levels",
     ) -> None:
         self.cancelled = Event()
         self.has_more = True
@@ -138,15 +141,15 @@ class _PagedQuery(Generic[_Match]):
         self._query = query
         self._level = query.scope
         self._format = format_row
-        self._needs_known = needs_known
-        self._selection = RowSelection(query.scope, source, {})
+        self._columns = columns
+        self._selection = RowSelection(query.scope, source, {}, query.newest_first, query.after)
         self._matches = all_of({})
         self._computed_keys = ComputedKeys(source, query)
         self._limit = query.limit
         self._skip = query.offset
         self._is_started = False
         self._places: deque[Any] | None = None
-        self._rows: deque[Any] = deque()
+        self._rows: deque[Row] = deque()
         self._after: object = None
         wanted = _FIRST_PAGE if query.limit is None else query.limit + query.offset
         self._size = max(1, min(_FIRST_PAGE, wanted))
@@ -165,8 +168,8 @@ class _PagedQuery(Generic[_Match]):
         """Return the number of all matches; None if more than `most` rows had to be decoded."""
         with self._connection() as connection:
             if self._selection.is_exact:
-                return int(connection.execute(*self._selection.count()).scalar_one())
-            places = connection.execute(*self._selection.candidates(most + 1)).scalars().all()
+                return int(self._selection.count().column(connection)[0])
+            places = self._selection.candidates(most + 1).column(connection)
         if len(places) > most:
             return None
         number = 0
@@ -189,13 +192,10 @@ class _PagedQuery(Generic[_Match]):
     def _parse_keys(self) -> None:
         query = self._query
         parsed = criteria(query.keys, combined_date_time=query.combined_date_time)
-        self._selection = RowSelection(
-            self._level, self._selection.source, parsed, query.newest_first, query.after
-        )
-        if self._selection.is_exact:
-            self._matches = all_of({})
-        else:
-            self._matches, self._needs_known = all_of(parsed), True
+        selection = replace(self._selection, criteria=parsed)
+        if not selection.is_exact:
+            self._matches, self._columns = all_of(parsed), "all levels"
+        self._selection = replace(selection, columns=self._columns)
 
     def _page(self, connection: Connection) -> list[_Match]:
         if not self._is_started:
@@ -210,9 +210,9 @@ class _PagedQuery(Generic[_Match]):
     def _start(self, connection: Connection) -> None:
         """Fetch the rows themselves if unique keys name a few, else the places of candidates."""
         if self._selection.is_pinpointed(_FIRST_PAGE):
-            rows = connection.execute(*self._selection.pinpointed(_FIRST_PAGE + 1)).all()
+            rows = self._selection.pinpointed(_FIRST_PAGE + 1).rows(connection)
             if len(rows) <= _FIRST_PAGE:
-                self._rows.extend(self._ordered(rows, key=lambda row: row.place))
+                self._rows.extend(self._ordered(rows, key=itemgetter("place")))
                 self._places = deque()
                 return
         if self._selection.criteria:
@@ -223,10 +223,10 @@ class _PagedQuery(Generic[_Match]):
                 self._skip -= 1
 
     def _fetch_rows(self, connection: Connection) -> None:
-        rows = connection.execute(*self._next_rows()).all()
+        rows = self._next_rows().rows(connection)
         if self._places is None and len(rows) < self._size:
             self._places = deque()  # these were the last
-        self._after = rows[-1].place if rows else self._after
+        self._after = rows[-1]["place"] if rows else self._after
         self._size = _next_size(self._size, self._level, rows)
         self._rows.extend(rows)
 
@@ -234,13 +234,13 @@ class _PagedQuery(Generic[_Match]):
         """Return the places of all rows that may match, in order; None if there are very many."""
         has_small_limit = self._limit is not None and self._limit <= _LARGEST_PAGE
         most = _LARGEST_PAGE if has_small_limit else _MOST_CANDIDATES
-        places = connection.execute(*self._selection.candidates(most + 1)).scalars().all()
+        places = self._selection.candidates(most + 1).column(connection)
         return deque(self._ordered(places)) if len(places) <= most else None
 
     def _ordered(self, rows: Iterable[Any], key: Callable[[Any], Any] | None = None) -> list[Any]:
         return sorted(rows, key=key, reverse=self._selection.newest_first)
 
-    def _next_rows(self) -> sql_statements.Statement:
+    def _next_rows(self) -> Statement:
         if self._places is None:
             skip = self._skip if self._selection.is_exact else 0  # each row is a match
             self._skip -= skip
@@ -251,18 +251,18 @@ class _PagedQuery(Generic[_Match]):
 
     def _decode_rows(self) -> Iterator[DecodedRow]:
         """Yield the next rows with their elements, as many as may be in memory at once."""
-        decoder = RowDecoder(self._level, needs_known=self._needs_known)
+        decoder = RowDecoder(self._level, self._columns)
         if self.length_of_long_row:
             self.length_of_long_row = 0
-            yield decoder.decode(self._rows.popleft()._mapping)
+            yield decoder.decode(self._rows.popleft())
             return
         left = _LONG_DECODED
-        while self._rows and (row := decoder.decode_short(self._rows[0]._mapping, left)):
+        while self._rows and (row := decoder.decode_short(self._rows[0], left)):
             self._rows.popleft()
             left -= row.length
             yield row
         if self._rows and left == _LONG_DECODED:
-            self.length_of_long_row = decoder.length(self._rows[0]._mapping)
+            self.length_of_long_row = decoder.length(self._rows[0])
 
     def _matching(self, connection: Connection) -> Iterator[_Match]:
         rows = list(self._decode_rows())
@@ -279,8 +279,8 @@ class _PagedQuery(Generic[_Match]):
             raise LimitExceeded(sentence)
 
 
-def _next_size(size: int, level: str, rows: Any) -> int:
+def _next_size(size: int, level: str, rows: Iterable[Row]) -> int:
     """Return twice the number of rows, or half of it if the elements of these rows are long."""
     column = f"{sql_statements.levels_with_elements(level)[-1]}_elements"
-    length = sum(len(row._mapping[column]) for row in rows)
+    length = sum(len(row.get(column, b"")) for row in rows)
     return max(1, size // 2) if length > _LONG_PAGE else min(2 * size, _LARGEST_PAGE)

@@ -5,7 +5,7 @@ ended. Events and probes are in `http_api`.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from functools import partial
@@ -14,7 +14,6 @@ from typing import TypeVar
 from sqlalchemy import Engine
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from dimse_ingestion.catalogue import known_objects
 from dimse_ingestion.catalogue.answer_memory import AnswerMemory
@@ -50,13 +49,14 @@ class QueryApi:
         self._readers = ThreadPoolExecutor(readers, "query")
         self._memory = AnswerMemory(settings.query_timeout)
 
-    def routes(self) -> Iterable[Route]:
-        """Yield the routes."""
-        for path in (*wire.PATHS.values(), wire.OBJECTS):
-            yield Route(path, self._query, methods=["POST"])
-        yield Route(wire.COUNT, self._count, methods=["POST"])
-        yield Route(wire.DIGEST, self._digest, methods=["POST"])
-        yield Route(wire.MISSING, self._missing_objects, methods=["POST"])
+    def handlers(self) -> Mapping[str, Callable[[Request], Awaitable[Response]]]:
+        """Return the handlers of POST requests by their paths."""
+        handlers = dict.fromkeys((*wire.PATHS.values(), wire.OBJECTS), self._query)
+        return handlers | {
+            wire.COUNT: self._count,
+            wire.DIGEST: self._digest,
+            wire.MISSING: self._missing_objects,
+        }
 
     def close(self) -> None:
         """End the threads."""

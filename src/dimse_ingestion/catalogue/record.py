@@ -8,10 +8,10 @@ the catalogue. Batches are formed in `group_commit`.
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 from sqlalchemy.exc import DataError, IntegrityError
 
-from dimse_ingestion.catalogue.database import database_errors, write_transaction
+from dimse_ingestion.catalogue.database import database_errors, events_transaction
 from dimse_ingestion.catalogue.event_rows import EventRows, extract_rows
 from dimse_ingestion.catalogue.hierarchy import (
     CurrentObject,
@@ -19,7 +19,7 @@ from dimse_ingestion.catalogue.hierarchy import (
     supersedes,
     update_hierarchy,
 )
-from dimse_ingestion.catalogue.prepared import Insertion, Lookup
+from dimse_ingestion.catalogue.prepared import Insertion, Lookup, Transaction
 from dimse_ingestion.catalogue.tables import instances, objects
 from dimse_ingestion.events.contract import ImageStoredEvent
 from dimse_ingestion.observability.logging import logger
@@ -27,11 +27,8 @@ from dimse_ingestion.observability.logging import logger
 _LOG = logger(__name__)
 Outcome = Literal["new", "known"] | ValueError
 _Key = tuple[str, ...]
-_OBJECTS = Lookup(
-    (objects.c.source, objects.c.bucket_name, objects.c.object_name), objects.c.object_name
-)
 _INSTANCES = Lookup(instances.c, instances.c.sop_instance_uid)
-_INSERT_OBJECTS = Insertion(objects)
+_INSERT_OBJECTS = Insertion(objects, unless_known=True)
 _REFUSALS = (DataError, IntegrityError)
 
 
@@ -62,8 +59,8 @@ def _extract(event: ImageStoredEvent) -> EventRows | ValueError:
 
 def _commit(engine: Engine, rows: Sequence[EventRows], duplicates: Duplicates) -> Sequence[Outcome]:
     try:
-        with write_transaction(engine) as connection:
-            return _write(connection, rows, duplicates)
+        with events_transaction(engine) as transaction:
+            return _write(transaction, rows, duplicates)
     except _REFUSALS as refused:
         if len(rows) == 1:
             return [ValueError(f"The database refuses the event ({type(refused).__name__}).")]
@@ -72,30 +69,28 @@ def _commit(engine: Engine, rows: Sequence[EventRows], duplicates: Duplicates) -
 
 
 def _write(
-    connection: Connection, rows: Sequence[EventRows], duplicates: Duplicates
+    transaction: Transaction, rows: Sequence[EventRows], duplicates: Duplicates
 ) -> list[Outcome]:
-    new = _without_entry(connection, rows)
-    ids = _insert(connection, new)
-    update_hierarchy(connection, _current_objects(connection, ids, duplicates))
-    return ["new" if any(each is inserted for inserted, _ in ids) else "known" for each in rows]
+    new = _insert_objects(transaction, rows)
+    update_hierarchy(transaction, _current_objects(transaction, new, duplicates))
+    inserted = {id(each) for each, _ in new}
+    return ["new" if id(each) in inserted else "known" for each in rows]
 
 
-def _without_entry(connection: Connection, rows: Sequence[EventRows]) -> list[EventRows]:
-    """Return the rows whose object has no entry yet, each object once."""
+def _insert_objects(
+    transaction: Transaction, rows: Sequence[EventRows]
+) -> list[tuple[EventRows, int]]:
+    """Insert objects that have no entry yet, each once; return their events' rows and ids."""
     first: dict[_Key, EventRows] = {}
     for each in rows:
         first.setdefault(each.key, each)
-    known = {tuple(row) for row in _OBJECTS.rows(connection, {key[-1] for key in first})}
-    return [each for key, each in first.items() if key not in known]
-
-
-def _insert(connection: Connection, new: list[EventRows]) -> list[tuple[EventRows, int]]:
-    ids = _INSERT_OBJECTS.ids(connection, [each.object for each in new])
-    return list(zip(new, ids, strict=True))
+    ids = _INSERT_OBJECTS.ids(transaction, [each.object for each in first.values()])
+    pairs = zip(first.values(), ids, strict=True)
+    return [(each, identity) for each, identity in pairs if identity is not None]
 
 
 def _current_objects(
-    connection: Connection, new: Iterable[tuple[EventRows, int]], duplicates: Duplicates
+    transaction: Transaction, new: Iterable[tuple[EventRows, int]], duplicates: Duplicates
 ) -> list[CurrentObject]:
     """Return the new objects that become current, with the instances whose objects they replace."""
     best: dict[_Key, tuple[EventRows, int]] = {}
@@ -103,7 +98,7 @@ def _current_objects(
         key = each[0].source, each[0].instance["sop_instance_uid"]
         if key not in best or supersedes(duplicates, each[0].rank, best[key][0].rank):
             best[key] = each
-    earlier = _earlier(connection, best)
+    earlier = _earlier(transaction, best) if best else {}
     return [
         CurrentObject(rows, identity, earlier.get(key))
         for key, (rows, identity) in best.items()
@@ -111,6 +106,6 @@ def _current_objects(
     ]
 
 
-def _earlier(connection: Connection, keys: Iterable[_Key]) -> dict[_Key, Any]:
-    rows = _INSTANCES.rows(connection, {key[-1] for key in keys})
+def _earlier(transaction: Transaction, keys: Iterable[_Key]) -> dict[_Key, Any]:
+    rows = _INSTANCES.rows(transaction, {key[-1] for key in keys})
     return {(row.source, row.sop_instance_uid): row for row in rows}

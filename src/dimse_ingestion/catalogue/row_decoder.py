@@ -8,7 +8,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from dimse_ingestion.catalogue.event_rows import decompress, decompress_short, json_length
-from dimse_ingestion.catalogue.sql_statements import levels_with_elements
+from dimse_ingestion.catalogue.sql_statements import (
+    Columns,
+    levels_with_columns,
+    levels_with_elements,
+)
 from dimse_ingestion.dicom.elements import Element, by_tag, element
 from dimse_ingestion.dicom.encoder import SPECIFIC_CHARACTER_SET
 from dimse_ingestion.dicom.query_levels import KEYS, LEVELS
@@ -33,13 +37,12 @@ class DecodedRow(NamedTuple):
 
 
 class RowDecoder:
-    """Decode rows of a level; without `needs_known`, only the JSON of the level itself."""
+    """Decode rows of a level, selected with these columns; all levels make its elements known."""
 
-    def __init__(self, level: str, *, needs_known: bool) -> None:
+    def __init__(self, level: str, columns: Columns) -> None:
         self._level = level
-        self._needs_known = needs_known
-        levels = _LEVELS_WITH_ELEMENTS[level]
-        self._levels = levels if needs_known else levels[-1:]
+        self._needs_known = columns == "all levels"
+        self._levels = levels_with_columns(level, columns)
 
     def length(self, row: _Columns) -> int:
         """Return the bytes of JSON that the row has, without holding them in memory."""

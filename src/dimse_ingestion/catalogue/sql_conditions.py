@@ -4,9 +4,21 @@ They never exclude a match: what SQL can't decide exactly, `query` decides in Py
 is NULL where only Python can compare the value, so each condition lets NULL pass.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import ColumnElement, FromClause, and_, exists, literal, or_, select, true
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    FromClause,
+    and_,
+    bindparam,
+    exists,
+    literal,
+    or_,
+    select,
+    true,
+)
 
 from dimse_ingestion.catalogue.event_rows import COLUMNS, PATIENT_NAME
 from dimse_ingestion.catalogue.tables import instances, series, studies
@@ -69,48 +81,116 @@ def _has_no_nul(texts: Iterable[str]) -> bool:
     return not any("\0" in each for each in texts)
 
 
+class _TestShape(NamedTuple):
+    """A criterion without its values."""
+
+    tag: int
+    kind: Literal["one of", "between"]
+    vr: str
+
+
+Shape = tuple[_TestShape, ...]
+"""The shape of criteria: a statement for it can be used with any values."""
+
+
+class ShapedCriteria(NamedTuple):
+    """Criteria as their shape, and their values as the parameters of its conditions."""
+
+    shape: Shape
+    parameters: dict[str, Any]
+
+
+def shape_of(criteria: Mapping[int, Criterion]) -> ShapedCriteria | None:
+    """Return the criteria by shape; None if the conditions depend on values, as of wild cards."""
+    shape: list[_TestShape] = []
+    parameters: dict[str, Any] = {}
+    values_left = _MOST_VALUES_IN_ALL
+    for tag, criterion in sorted(criteria.items()):
+        match criterion:
+            case OneOf(vr, values) if not (tag == PATIENT_NAME and vr == "PN"):
+                values_left -= len(values)
+                if values_left < 0 or not _fits_a_statement(tag, criterion):
+                    return None
+                shape.append(_TestShape(tag, "one of", vr))
+                parameters[_name(tag, "values")] = sorted(values)
+            case Between(vr, low, high):
+                shape.append(_TestShape(tag, "between", vr))
+                parameters |= {_name(tag, "low"): low, _name(tag, "high"): high}
+            case DateTimeRange(_, low, high):
+                shape.append(_TestShape(tag, "between", "DA"))
+                parameters |= {_name(tag, "low"): low[:8], _name(tag, "high"): high[:8]}
+            case _:
+                return None
+    return ShapedCriteria(tuple(shape), parameters)
+
+
+def conditions_of_shape(level: str, shape: Shape) -> Iterator[ColumnElement[bool]]:
+    """Yield the conditions of `conditions` with parameters for the values."""
+    for tag, kind, vr in shape:
+        if kind == "one of":
+            values: BindParameter[str] = bindparam(_name(tag, "values"), expanding=True)
+            yield from _one_of(level, tag, vr, values)
+        else:
+            low: BindParameter[str] = bindparam(_name(tag, "low"))
+            high: BindParameter[str] = bindparam(_name(tag, "high"))
+            yield from _between(level, tag, vr, low, high)
+
+
+def _name(tag: int, of: str) -> str:
+    return f"{of}_{tag:08X}"
+
+
 def _conditions(level: str, tag: int, criterion: Criterion) -> Iterator[ColumnElement[bool]]:
     match criterion:
-        case OneOf("CS", values) if tag == MODALITIES_IN_STUDY and level != "PATIENT":
-            yield _has(series, series.c.modality, values)
-        case OneOf("UI", values) if tag == SOP_CLASSES_IN_STUDY and level != "PATIENT":
-            yield _has(instances, instances.c.sop_class_uid, values)
         case OneOf("PN") | Like("PN") | NameGroups() if tag == PATIENT_NAME:
             yield or_(studies.c.patient_name.is_(None), *_name_tests(criterion))
+        case OneOf(vr, values):
+            yield from _one_of(level, tag, vr, sorted(values))
+        case Between(vr, low, high):
+            yield from _between(level, tag, vr, low, high)
         case DateTimeRange(_, low, high):
-            days = Between("DA", low[:8], high[:8])
-            yield from _column_condition(level, tag, days)
-        case OneOf() | Like() | Between():
-            yield from _column_condition(level, tag, criterion)
+            yield from _between(level, tag, "DA", low[:8], high[:8])
+        case Like(vr, patterns):
+            yield from _on_column(
+                level, tag, vr, lambda column: or_(*(_like(column, each) for each in patterns))
+            )
+
+
+def _one_of(
+    level: str, tag: int, vr: str, values: Sequence[str] | BindParameter[str]
+) -> Iterator[ColumnElement[bool]]:
+    is_below_patient = level != "PATIENT"
+    if is_below_patient and (tag, vr) == (MODALITIES_IN_STUDY, "CS"):
+        yield _has(series, series.c.modality, values)
+    elif is_below_patient and (tag, vr) == (SOP_CLASSES_IN_STUDY, "UI"):
+        yield _has(instances, instances.c.sop_class_uid, values)
+    else:
+        yield from _on_column(level, tag, vr, lambda column: column.in_(values))
+
+
+def _between(
+    level: str, tag: int, vr: str, low: str | BindParameter[str], high: str | BindParameter[str]
+) -> Iterator[ColumnElement[bool]]:
+    yield from _on_column(level, tag, vr, lambda column: (column >= low) & (column <= high))
 
 
 def _has(
-    table: FromClause, column: ColumnElement[str], values: Iterable[str]
+    table: FromClause, column: ColumnElement[str], values: Sequence[str] | BindParameter[str]
 ) -> ColumnElement[bool]:
     below = table.alias()
-    has = below.c.study == studies.c.id, below.c[str(column.key)].in_(sorted(values))
+    has = below.c.study == studies.c.id, below.c[str(column.key)].in_(values)
     return exists(select(below.c.id).where(*has).correlate(studies))
 
 
-def _column_condition(
-    level: str, tag: int, criterion: OneOf | Like | Between
+def _on_column(
+    level: str, tag: int, vr: str, test: Callable[[ColumnElement[str]], ColumnElement[bool]]
 ) -> Iterator[ColumnElement[bool]]:
+    """Yield the test on the column of a key, if it has one of this VR."""
     for each in levels_to(level):
-        name, vr = COLUMNS[each].get(tag, ("", ""))
-        if vr == criterion.vr:
+        name, vr_of_column = COLUMNS[each].get(tag, ("", ""))
+        if vr_of_column == vr:
             column = _TABLES[each].c[name]
-            compared = _compared(column, criterion)
-            yield or_(column.is_(None), compared) if column.nullable else compared
-
-
-def _compared(column: ColumnElement[str], criterion: OneOf | Like | Between) -> ColumnElement[bool]:
-    match criterion:
-        case OneOf(_, values):
-            return column.in_(sorted(values))
-        case Like(_, patterns):
-            return or_(*(_like(column, each) for each in patterns))
-        case Between(_, low, high):
-            return (column >= low) & (column <= high)
+            yield or_(column.is_(None), test(column)) if column.nullable else test(column)
 
 
 def _like(column: ColumnElement[str], pattern: str) -> ColumnElement[bool]:

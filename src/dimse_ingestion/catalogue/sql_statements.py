@@ -6,8 +6,8 @@ The conditions are made in `sql_conditions`; what they leave open `query` decide
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, NamedTuple
+from functools import cache, lru_cache
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import (
     BindParameter,
@@ -21,7 +21,13 @@ from sqlalchemy import (
     select,
 )
 
-from dimse_ingestion.catalogue.sql_conditions import conditions
+from dimse_ingestion.catalogue.sql_conditions import (
+    Shape,
+    conditions,
+    conditions_of_shape,
+    shape_of,
+)
+from dimse_ingestion.catalogue.sql_execution import Statement
 from dimse_ingestion.catalogue.tables import instances, objects, series, studies
 from dimse_ingestion.dicom.criteria import Criterion, OneOf
 from dimse_ingestion.dicom.query_levels import (
@@ -81,10 +87,14 @@ _IDENTITIES: BindParameter[object] = bindparam("identities", expanding=True)
 _ELEMENTS = {"STUDY": studies, "SERIES": series, "IMAGE": objects}
 
 
-class _Form(NamedTuple):
-    """The form of a statement: keys of rows alone or whole rows, their order, where they begin."""
+Columns = Literal["all levels", "own level", "place"]
+"""Elements of all levels, of the rows' own level, or of none; other columns are always selected."""
 
-    keys_alone: bool = False
+
+class _Form(NamedTuple):
+    """The form of a statement: what it selects of rows, their order, where they begin."""
+
+    selected: Columns | Literal["keys", "number", "ranks"] = "all levels"
     is_ordered: bool = False
     newest_first: bool = False
     after_place: bool = False
@@ -93,7 +103,6 @@ class _Form(NamedTuple):
 
 
 Parameters = dict[str, Any]
-Statement = tuple[Select[Any], Parameters]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +110,7 @@ class RowSelection:
     """Statements for the rows of a level that may match, each with its parameters.
 
     Rows are ordered as they were first stored, or the other way round with `newest_first`. `after`
-    is the UID of a study, behind which the rows begin.
+    is the UID of a study, behind which the rows begin. Whole rows have these `columns`.
     """
 
     level: str
@@ -109,6 +118,7 @@ class RowSelection:
     criteria: Mapping[int, Criterion]
     newest_first: bool = False
     after: str = ""
+    columns: Columns = "all levels"
 
     @property
     def is_exact(self) -> bool:
@@ -132,11 +142,11 @@ class RowSelection:
 
     def candidates(self, most: int) -> Statement:
         """Select the keys of rows, at most `most`; unordered, so that indexes are used."""
-        return self._statement(_Form(keys_alone=True), {"most": most})
+        return self._statement(_Form("keys"), {"most": most})
 
     def pinpointed(self, most: int) -> Statement:
         """Select at most `most` rows; unordered, so that the index of the unique key is used."""
-        return self._statement(_Form(), {"most": most})
+        return self._statement(_Form(self.columns), {"most": most})
 
     def page(self, after: object, size: int, skip: int = 0) -> Statement:
         """Select the next `size` rows in order after the key `after`, of which `skip` are left out.
@@ -144,6 +154,7 @@ class RowSelection:
         None for `after` selects the first rows. A row has the columns of `_columns`.
         """
         form = _Form(
+            self.columns,
             is_ordered=True,
             newest_first=self.newest_first,
             after_place=after is not None,
@@ -154,30 +165,32 @@ class RowSelection:
 
     def count(self) -> Statement:
         """Count the rows."""
-        statement, parameters = self._statement(_Form(keys_alone=True), {"most": _ALL})
-        return select(func.count()).select_from(statement.subquery()), parameters
+        return self._statement(_Form("number"), {"most": _ALL})
 
     def ranks(self) -> Statement:
         """Select rank, digest and transfer syntax of each instance's object, in order."""
-        statement, parameters = self._statement(_Form(is_ordered=True), {"most": _ALL})
-        columns = instances.c.rank, objects.c.sha256, objects.c.transfer_syntax_uid
-        return statement.with_only_columns(*columns), parameters
+        return self._statement(_Form("ranks", is_ordered=True), {"most": _ALL})
 
     def rows_at(self, places: Sequence[object]) -> Statement:
         """Select the rows with these keys, in order, with the columns of `page`."""
-        parameters = {"source": self.source, "places": places}
-        return _rows_at(self.level, self.newest_first), parameters
+        parameters = {"source": self.source, "places": list(places)}
+        return Statement(_rows_at(self.level, self.columns, self.newest_first), parameters)
 
     def _statement(self, form: _Form, parameters: Parameters) -> Statement:
         parameters["source"] = self.source
         if self.after:
             form, parameters["after"] = form._replace(after_study=True), self.after
-        if not self.is_exact:
-            return _select(self.level, conditions(self.level, self.criteria), form), parameters
-        for tag, each in self.criteria.items():
-            if isinstance(each, OneOf):  # it is, as `is_exact` says
-                parameters[_parameter(tag)] = sorted(each.values)
-        return _select_exact(self.level, tuple(sorted(self.criteria)), form), parameters
+        if self.is_exact:
+            for tag, each in self.criteria.items():
+                if isinstance(each, OneOf):  # it is, as `is_exact` says
+                    parameters[_parameter(tag)] = sorted(each.values)
+            tags = tuple(sorted(self.criteria))
+            return Statement(_select_exact(self.level, tags, form), parameters)
+        if (shape := shape_of(self.criteria)) is not None:
+            select_of_shape = _select_of_shape(self.level, shape.shape, form)
+            return Statement(select_of_shape, parameters | shape.parameters)
+        selected = _select(self.level, conditions(self.level, self.criteria), form)
+        return Statement(selected, parameters, is_prepared=False)
 
 
 @cache
@@ -187,17 +200,22 @@ def _select_exact(level: str, tags: tuple[int, ...], form: _Form) -> Select[Any]
     return _select(level, has_uid, form)
 
 
+@lru_cache(maxsize=256)
+def _select_of_shape(level: str, shape: Shape, form: _Form) -> Select[Any]:
+    """Return the statement for criteria of this shape, whatever their values."""
+    return _select(level, conditions_of_shape(level, shape), form)
+
+
 @cache
-def _rows_at(level: str, newest_first: bool) -> Select[Any]:
+def _rows_at(level: str, columns: Columns, newest_first: bool) -> Select[Any]:
     at_places = KEYSET[level].in_(bindparam("places", expanding=True))
-    rows = _from_source(level, select(*_columns(level))).where(at_places)
+    rows = _from_source(level, select(*_columns(level, columns))).where(at_places)
     return rows.order_by(_order(level, newest_first=newest_first))
 
 
 def _select(level: str, that_hold: Iterable[ColumnElement[bool]], form: _Form) -> Select[Any]:
     keyset = KEYSET[level]
-    selected = select(keyset) if form.keys_alone else select(*_columns(level))
-    rows = _from_source(level, selected).where(*that_hold)
+    rows = _from_source(level, select(*_selected(level, form))).where(*that_hold)
     if form.after_study:
         rows = rows.where(studies.c.id < _PLACE_OF_STUDY)
     if form.after_place:
@@ -206,7 +224,18 @@ def _select(level: str, that_hold: Iterable[ColumnElement[bool]], form: _Form) -
     if form.is_ordered:
         rows = rows.order_by(_order(level, newest_first=form.newest_first))
     rows = rows.limit(bindparam("most", type_=Integer()))
-    return rows.offset(bindparam("skip", type_=Integer())) if form.skips else rows
+    rows = rows.offset(bindparam("skip", type_=Integer())) if form.skips else rows
+    return select(func.count()).select_from(rows.subquery()) if form.selected == "number" else rows
+
+
+def _selected(level: str, form: _Form) -> Iterable[ColumnElement[Any]]:
+    match form.selected:
+        case "keys" | "number":
+            return [KEYSET[level]]
+        case "ranks":
+            return [instances.c.rank, objects.c.sha256, objects.c.transfer_syntax_uid]
+        case columns:
+            return _columns(level, columns)
 
 
 def _from_source(level: str, selected: Select[Any]) -> Select[Any]:
@@ -223,24 +252,30 @@ def _parameter(tag: int) -> str:
     return f"uids_{tag:08X}"
 
 
+def levels_with_columns(level: str, columns: Columns) -> list[str]:
+    """Return the levels whose elements rows with these columns have."""
+    levels = levels_with_elements(level)
+    return {"all levels": levels, "own level": levels[-1:], "place": []}[columns]
+
+
 def levels_with_elements(level: str) -> list[str]:
     """Return the levels whose rows have the elements known at `level`; a patient has a study's."""
     return [each for each in levels_to(level) if each in _ELEMENTS] or ["STUDY"]
 
 
-def _columns(level: str) -> Iterator[ColumnElement[Any]]:
-    """Yield `place`, `<level>_id` for each level down to this one, and the elements.
+def _columns(level: str, columns: Columns) -> Iterator[ColumnElement[Any]]:
+    """Yield `place`, `<level>_id` for each level down to this one, and elements.
 
-    For IMAGE also the columns of `PLACE`, and the UIDs of class and instance.
+    For IMAGE also the columns of `PLACE`, the class, and the UIDs of all levels.
     """
     yield KEYSET[level].label("place")
     for each in levels_to(level):
         yield KEYSET[each].label(f"{each}_id")
-    for each in levels_with_elements(level):
+    for each in levels_with_columns(level, columns):
         yield _ELEMENTS[each].c.elements.label(f"{each}_elements")
     if level == "IMAGE":
         yield from (objects.c[name] for name in PLACE)
-        yield from (instances.c.sop_class_uid, instances.c.sop_instance_uid)
+        yield from (instances.c.sop_class_uid, *_UID_COLUMNS.values())
 
 
 def _is_patient_s_highest() -> ColumnElement[bool]:
@@ -255,7 +290,7 @@ def _is_patient_s_highest() -> ColumnElement[bool]:
 
 
 @cache
-def count_related(of: str, below: str) -> Select[object, int]:
+def count_related(of: str, below: str) -> Select[Any]:
     """Count the rows of level `below` for each of some rows of level `of`.
 
     Its parameters are `source` and `identities`. Built once: that costs more than its execution.
@@ -275,7 +310,7 @@ def count_related(of: str, below: str) -> Select[object, int]:
 
 
 @cache
-def distinct_in_studies(tag: int) -> Select[object, str]:
+def distinct_in_studies(tag: int) -> Select[Any]:
     """Select the modalities or SOP classes of each of the studies `identities`. Built once."""
     table, column = {
         MODALITIES_IN_STUDY: (series, series.c.modality),

@@ -51,14 +51,15 @@ def _make_folder(folder: Path) -> None:
 class OpenFile:
     """Identity of the file that a connection has open, taken when it was opened."""
 
-    path: str
+    path: Path
     identity: tuple[int, int]
-    has_log: bool
+    log: Path | None
 
     @classmethod
     def at(cls, path: str, *, has_log: bool) -> "OpenFile":
         """Return the file at `path`; `has_log` when SQLite keeps a write-ahead log beside it."""
-        return cls(path, _identity(path), has_log)
+        file = Path(path)
+        return cls(file, _identity(file), Path(f"{path}-wal") if has_log else None)
 
     def check_in_place(self) -> None:
         """Raise Unavailable when the file or its log was moved, replaced or removed.
@@ -67,8 +68,8 @@ class OpenFile:
         """
         try:
             in_place = _identity(self.path) == self.identity
-            if self.has_log:
-                Path(f"{self.path}-wal").stat()
+            if self.log is not None:
+                self.log.stat()
         except FileNotFoundError:
             in_place = False
         if not in_place:
@@ -78,6 +79,6 @@ class OpenFile:
             )
 
 
-def _identity(path: str) -> tuple[int, int]:
-    status = Path(path).stat()
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
     return status.st_dev, status.st_ino

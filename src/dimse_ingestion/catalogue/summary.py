@@ -24,6 +24,6 @@ def digest_objects(engine: Engine, query: Query, source: str, timeout: float) ->
     if not selection.is_exact:
         raise ValueError("A digest is of instances that UIDs name, and of a few UIDs only.")
     with database_errors(), read_connection(engine, timeout, Event()) as connection:
-        rows = connection.execute(*selection.ranks()).all()
-    lines = "".join(f"{row.rank} {row.sha256} {row.transfer_syntax_uid}\n" for row in rows)
+        rows = selection.ranks().tuples(connection)
+    lines = "".join(f"{rank} {sha256} {syntax}\n" for rank, sha256, syntax in rows)
     return ObjectsDigest(len(rows), hashlib.sha256(lines.encode()).hexdigest())

@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from sqlalchemy import Engine
 
+from dimse_ingestion.audit.repository import repository
 from dimse_ingestion.catalogue import database
 from dimse_ingestion.catalogue.sqlite_file import creation_problem
 from dimse_ingestion.commands.report import Report
@@ -31,6 +32,7 @@ from dimse_ingestion.settings import (
     ProxySettings,
     StorageSpaceSettings,
 )
+from dimse_ingestion.settings.audit import AuditSettings
 from dimse_ingestion.spooling.directory import check_writable
 from dimse_ingestion.transport.client.client import CarrierClient
 from dimse_ingestion.transport.nats.client import NatsClient
@@ -78,6 +80,27 @@ async def _check_proxy(report: Report, config: Path | None) -> None:
     await _check_peers(report, settings)
     if settings.storage_commitment_enabled:
         await _check_commitment(report, settings)
+    await _check_audit(report, settings)
+
+
+async def _check_audit(report: Report, settings: AuditSettings) -> None:
+    """Check that the audit queue can be written, and the repository reached; sends nothing."""
+    address = settings.audit_repository
+    if address is None:
+        report.ok("audit trail: off (DIMSE_AUDIT_REPOSITORY)")
+        return
+    folder = settings.audit_directory
+    try:
+        await asyncio.to_thread(check_writable, folder)
+    except OSError as error:
+        reason = f"{error.strerror}: give a folder that this user may write to."
+        report.fail(f"audit queue in {folder}", reason)
+    else:
+        report.ok(f"audit queue in {folder}: can be written")
+    found = repository(settings)
+    ok = "its name is known; UDP has no answer" if address.is_udp else "reached over TLS"
+    await report.check(f"audit repository {address}", lambda: asyncio.to_thread(found.connect), ok)
+    await asyncio.to_thread(found.close)
 
 
 async def _check_commitment(report: Report, settings: ProxySettings) -> None:
@@ -137,6 +160,7 @@ async def _check_dicomweb(report: Report, _: Path | None) -> None:
     settings = DicomwebSettings.load()
     report.ok(f"settings: provider {settings.provider_name}, access {settings.access}")
     await _check_space(report, settings)
+    await _check_audit(report, settings)
 
 
 async def _check_space(report: Report, settings: StorageSpaceSettings) -> None:

@@ -1,12 +1,14 @@
 """The command `prove`: stores a test instance through the installed services, and finds it again.
 
-It prints one line for each step, as `check` does. The proxy is one of its own within this process,
-unless another is named. It leaves a small instance behind that is marked as a test's.
+It prints one line for each step, as `check` does, for each storage space. The proxy is one of its
+own within this process, unless another is named. It leaves a small instance in each space that is
+marked as a test's.
 """
 
 import asyncio
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydicom import Dataset
@@ -39,22 +41,27 @@ async def run(config: Path | None, longest: float) -> int:
         with tempfile.TemporaryDirectory(prefix="dimse-prove-") as folder:
             settings = _settings(config, Path(folder))
             async with running(settings) as proxy:
-                if await _is_ready(report, proxy, longest):
-                    modality = Modality(proxy.address, proxy.ae_title, CALLING_AE_TITLE)
-                    await _prove(report, modality, Path(folder))
+                await _prove_all(report, proxy, longest, Path(folder))
     except ConfigurationMistake as mistake:
         for sentence in mistake.sentences:
             report.fail("settings", sentence)
     return int(report.failed)
 
 
-async def run_at(address: tuple[str, int], called_ae_title: str, calling_ae_title: str) -> int:
-    """Prove the path by the proxy that listens at `address`; return 0 when all went well."""
-    called, calling = _title("--called", called_ae_title), _title("--calling", calling_ae_title)
+async def run_at(
+    address: tuple[str, int], called_ae_titles: Sequence[str], calling_ae_title: str
+) -> int:
+    """Prove the path by the proxy that listens at `address`, for each AE title that it is called.
+
+    Return 0 when all went well, else 1.
+    """
+    called = [_title("--called", each) for each in called_ae_titles]
+    calling = _title("--calling", calling_ae_title)
     report = _report()
     with tempfile.TemporaryDirectory(prefix="dimse-prove-") as folder:
-        modality = Modality(address, called, calling)
-        await _prove(report, modality, Path(folder))
+        for title in called:
+            modality = Modality(address, title, calling)
+            await _prove(report, modality, Path(folder), _prefix(title, len(called)))
     return int(report.failed)
 
 
@@ -80,15 +87,20 @@ def _report() -> Report:
 
 
 def _settings(config: Path | None, folder: Path) -> ProxySettings:
-    """Load the proxy's settings, with its access and its filters replaced: only we use it."""
-    return ProxySettings.load(
+    """Load the proxy's settings, with its access and its filters replaced: only we use it.
+
+    A C-STORE is answered when the whole path has the instance, whatever the setting is.
+    """
+    settings = ProxySettings.load(
         config,
         host=_LOOPBACK,
         port=0,
         http_host=_LOOPBACK,
         http_port=0,
         spool_directory=folder / "spool",
+        acknowledge="stored",
         storage_commitment_enabled=False,
+        audit_repository=None,
         calling_ae_titles=(),
         source_networks=(),
         image_sop_classes=(),
@@ -97,22 +109,46 @@ def _settings(config: Path | None, folder: Path) -> ProxySettings:
         tls_key_path=None,
         tls_client_ca_path=None,
     )
+    theirs = {"acknowledge": None, "calling_ae_titles": None, "source_networks": None}
+    spaces = tuple(each.model_copy(update=theirs) for each in settings.spaces)
+    return settings.model_copy(update={"spaces": spaces})
 
 
-async def _is_ready(report: Report, proxy: RunningProxy, longest: float) -> bool:
-    try:
-        await asyncio.wait_for(proxy.path.wait_until_open(), longest)
-    except TimeoutError:
-        for name, problem in (await proxy.health.problems()).items():
-            report.fail(name, problem)
-        if not report.failed:
-            report.fail("path", f"No C-ECHO has succeeded within {longest:g} s.")
-        return False
-    report.ok("proxy: NATS, ingestion service, bucket and catalogue are reached")
-    return True
+async def _prove_all(report: Report, proxy: RunningProxy, longest: float, folder: Path) -> None:
+    """Prove the path of each storage space, whether the others' work or not."""
+    deadline = asyncio.get_running_loop().time() + longest
+    for space in proxy.spaces:
+        title = space.settings.ae_title
+        prefix = _prefix(title, len(proxy.spaces))
+        try:
+            async with asyncio.timeout_at(deadline):
+                await space.path.wait_until_open()
+        except TimeoutError:
+            await _report_problems(report, proxy, title, longest)
+            continue
+        report.ok(f"{prefix}proxy: NATS, ingestion service, bucket and catalogue are reached")
+        modality = Modality(proxy.address, title, CALLING_AE_TITLE)
+        await _prove(report, modality, folder, prefix)
 
 
-async def _prove(report: Report, modality: Modality, folder: Path) -> None:
+def _prefix(title: str, spaces: int) -> str:
+    """Return what a line begins with: the storage space, if there are several."""
+    return f"{title}, " if spaces > 1 else ""
+
+
+async def _report_problems(report: Report, proxy: RunningProxy, title: str, longest: float) -> None:
+    """Print why the path of a storage space was not open within `longest` seconds."""
+    problems = dict(await proxy.health.problems())
+    if len(proxy.spaces) > 1:
+        name = f"space {title}"
+        problems = {name: (await proxy.health.notes()).get(name, "")}
+    for name, problem in problems.items():
+        report.fail(name, problem or f"No C-ECHO has succeeded within {longest:g} s.")
+    if not problems:
+        report.fail("path", f"No C-ECHO has succeeded within {longest:g} s.")
+
+
+async def _prove(report: Report, modality: Modality, folder: Path, prefix: str = "") -> None:
     sample = write_sample(folder)
     header = sample.header
     steps = {
@@ -123,9 +159,9 @@ async def _prove(report: Report, modality: Modality, folder: Path) -> None:
     }
     for name, step in steps.items():
         try:
-            report.ok(f"{name}: {await asyncio.to_thread(step)}")
+            report.ok(f"{prefix}{name}: {await asyncio.to_thread(step)}")
         except NoAnswer as error:
-            report.fail(name, str(error))
+            report.fail(f"{prefix}{name}", str(error))
             return
 
 

@@ -12,13 +12,14 @@ from rich.console import Console
 from rich.table import Table
 
 from dimse_ingestion.dicom import part10
+from dimse_ingestion.durable.files import new_file, write_whole
 from dimse_ingestion.outbox import dead_letters, files
 from dimse_ingestion.outbox.browse import Item, State, items, outboxes
-from dimse_ingestion.outbox.durable import new_file, write_whole
 from dimse_ingestion.outbox.segments import DamagedRecord
 from dimse_ingestion.proxy.spooled_client import decode_request
 from dimse_ingestion.settings import ConfigurationMistake, ProxySettings
 
+_WIDEST = 10_000  # columns
 _GONE = (FileNotFoundError, files.DamagedFile, DamagedRecord)
 Confirm = Callable[[str], bool]
 """Asks a question at the terminal and returns whether the answer is yes."""
@@ -47,6 +48,9 @@ def list_items(spool: Path, console: Console) -> int:
             f"{item.reason.status} {item.reason.comment}".strip(),
         )
     if found:
+        # whole operation ids, also where the terminal is narrow or there is none
+        options = console.options.update(width=_WIDEST)
+        table.width = console.measure(table, options=options).maximum
         console.print(table, soft_wrap=True, highlight=False, markup=False)
     dead = sum(item.state is State.DEAD for item in found)
     damaged = sum(len(each.quarantined()) for each in outboxes(spool))

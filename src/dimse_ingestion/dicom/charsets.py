@@ -149,14 +149,19 @@ def _registered_number(term: str) -> int | None:
     return number if number in _DOUBLE_BYTE or number == _DEFAULT_REPERTOIRE else None
 
 
+def is_ascii(value: bytes) -> bool:
+    """Return whether a value is ASCII without code extensions: the same text in every set."""
+    return value.isascii() and code_extensions.ESCAPE not in value
+
+
 def decode(value: bytes, vr: str, in_codecs: Codecs) -> str:
     """Decode a value to text without trailing padding.
 
     Undecodable bytes become U+FFFD.
     """
-    escaped = code_extensions.ESCAPE in value
-    if value.isascii() and not escaped:
+    if is_ascii(value):
         return value.decode("ascii").rstrip(_PADDING)
+    escaped = code_extensions.ESCAPE in value
     if vr not in _GOVERNED:
         return value.decode("latin-1").rstrip(_PADDING)
     return _decode(value, vr, in_codecs, escaped=escaped).rstrip(_PADDING)

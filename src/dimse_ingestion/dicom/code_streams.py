@@ -12,6 +12,9 @@ from dataclasses import dataclass
 _BASE = "1.2.840.10008.1.2"
 _JPEG = frozenset(f"{_BASE}.4.{n}" for n in (50, 51, 57, 70, 80, 81))
 _JPEG_2000 = frozenset(f"{_BASE}.4.{n}" for n in (90, 91, 92, 93, 201, 202, 203))
+_LOSSY_JPEG = frozenset(f"{_BASE}.4.{n}" for n in (50, 51))
+_NEAR_LOSSLESS_JPEG_LS = f"{_BASE}.4.81"
+_ANY_JPEG_2000 = frozenset(f"{_BASE}.4.{n}" for n in (91, 93, 203))
 RLE_LOSSLESS = f"{_BASE}.5"
 STANDARD_SYNTAXES = "1.2.840.10008."
 """The beginning of every transfer syntax that is not private."""
@@ -22,6 +25,8 @@ _JP2_SIGNATURE = b"\0\0\0\x0cjP  \r\n\x87\n"
 _CODE_STREAM_BOX = b"jp2c"
 _STARTS_OF_FRAME = frozenset({*range(0xC0, 0xD0), 0xDE, 0xF7}) - {0xC4, 0xC8, 0xCC}
 _START_OF_SCAN, _JPEG_LS_PARAMETERS, _OVERSIZE = 0xDA, 0xF8, 4
+_CODING_STYLE, _START_OF_TILE = 0x52, 0x90
+_TRANSFORMATION = 9  # bytes of the coding style before it: 0 is irreversible, 1 reversible
 _DEFINE_NUMBER_OF_LINES = b"\xff\xdc\x00\x04"
 _WITHOUT_LENGTH = frozenset({0x00, 0x01, *range(0xD0, 0xDA)})
 _MOST_SEGMENTS, _RLE_HEADER = 15, 64
@@ -64,6 +69,20 @@ def claimed_size(code_stream: bytes, transfer_syntax_uid: str) -> Size | None:
     if transfer_syntax_uid == RLE_LOSSLESS and not _is_rle_header(code_stream):
         raise InvalidCodeStream("The frame has no RLE header.")
     return None
+
+
+def is_lossy(code_stream: bytes, transfer_syntax_uid: str) -> bool:
+    """Return whether a frame's compression has certainly lost information.
+
+    JPEG Baseline and Extended always have; JPEG-LS says by NEAR, and JPEG 2000 by the irreversible
+    wavelet (ISO/IEC 14495-1 C.2.3, 15444-1 A.6.1). A reversible code stream may have been cut off,
+    which it does not say.
+    """
+    if transfer_syntax_uid == _NEAR_LOSSLESS_JPEG_LS:
+        return _jpeg_ls_near(code_stream) > 0
+    if transfer_syntax_uid in _ANY_JPEG_2000:
+        return _has_irreversible_wavelet(code_stream)
+    return transfer_syntax_uid in _LOSSY_JPEG
 
 
 def has_markers(transfer_syntax_uid: str) -> bool:
@@ -120,6 +139,28 @@ def _jpeg_2000_size(code_stream: bytes) -> Size:
     return Size(bottom - top, right - left, samples, tiles)
 
 
+def _has_irreversible_wavelet(code_stream: bytes) -> bool:
+    """Read the coding style default, which follows SIZ in the main header."""
+    place = _code_stream_offset(code_stream) + len(_START_OF_IMAGE)
+    while place + 4 <= len(code_stream) and code_stream[place] == 0xFF:
+        marker, length = struct.unpack_from(">xBH", code_stream, place)
+        segment = code_stream[place + 4 : place + 2 + length]
+        if marker == _CODING_STYLE:
+            return len(segment) > _TRANSFORMATION and segment[_TRANSFORMATION] == 0
+        if marker == _START_OF_TILE:
+            break
+        place += 2 + length
+    return False
+
+
+def _jpeg_ls_near(code_stream: bytes) -> int:
+    """Return NEAR of the first scan, which follows the list of its components."""
+    for marker, segment in _segments(code_stream):
+        if marker == _START_OF_SCAN and segment:
+            return int.from_bytes(segment[1 + 2 * segment[0] :][:1], "big")
+    return 0
+
+
 def _code_stream_offset(data: bytes) -> int:
     """Return the code stream's offset: 0, or that of its box in a JP2 file."""
     place = 0
@@ -166,7 +207,7 @@ def _number_of_lines(code_stream: bytes) -> int:
 
 
 def _segments(code_stream: bytes) -> Iterator[tuple[int, memoryview]]:
-    """Yield the marker segments before the first scan, skipping fill bytes and other bytes."""
+    """Yield the marker segments up to the first scan's, skipping fill bytes and other bytes."""
     view = memoryview(code_stream)
     place = code_stream.find(0xFF)
     while 0 <= place < len(code_stream) - 3:
@@ -174,11 +215,11 @@ def _segments(code_stream: bytes) -> Iterator[tuple[int, memoryview]]:
         if marker == 0xFF:
             place += 1
             continue
-        if marker == _START_OF_SCAN:
-            return
         begin = place + 2
         if marker not in _WITHOUT_LENGTH:
             length = max(2, int.from_bytes(view[begin : begin + 2], "big"))
             yield marker, view[begin + 2 : begin + length]
             begin += length
+        if marker == _START_OF_SCAN:
+            return
         place = code_stream.find(0xFF, begin)

@@ -6,9 +6,7 @@ are stored as well. The negotiation itself is in the upper layer.
 
 from collections.abc import Callable
 
-from pydicom.config import IGNORE
-from pydicom.uid import UID
-
+from dimse_ingestion.dicom.data_dictionary import registered_uid
 from dimse_ingestion.dicom.uids import (
     EXPLICIT_VR_LITTLE_ENDIAN,
     FIND_CLASSES,
@@ -58,10 +56,10 @@ def is_storage(abstract_syntax: str) -> bool:
     """
     if abstract_syntax in _NO_STORAGE:
         return False
-    known = UID(abstract_syntax, validation_mode=IGNORE)
-    if not known.type:
+    registered = registered_uid(abstract_syntax)
+    if registered is None:
         return True
-    return known.type == "SOP Class" and ("Storage" in known.name or not known.name)
+    return registered.type == "SOP Class" and ("Storage" in registered.name or not registered.name)
 
 
 def context_policy(

@@ -36,11 +36,12 @@ class Syntax:
     tag_and_length: struct.Struct
     tag_vr_and_length: struct.Struct
     """With a length of 16 bits."""
+    short_length: struct.Struct
     long_length: struct.Struct
 
 
 def _layout(order: str, *, explicit: bool) -> Syntax:
-    layouts = (struct.Struct(order + fields) for fields in ("HHI", "HH2sH", "I"))
+    layouts = (struct.Struct(order + fields) for fields in ("HHI", "HH2sH", "H", "I"))
     return Syntax(explicit, order, *layouts)
 
 

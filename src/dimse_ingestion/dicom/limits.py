@@ -64,7 +64,10 @@ class Budget:
 
         Small values may use the reserve too, so that long text can't displace a later UID.
         """
-        cost = _VALUED_COST + _text_cost(value) if value else _EMPTY_COST
+        return self.spend_cost(cost_of_element(value), on_small=on_small)
+
+    def spend_cost(self, cost: int, *, on_small: bool = False) -> bool:
+        """Spend the cost of an element and return True, or return False and spend nothing."""
         if cost > self.left - (0 if on_small else self._reserve):
             return False
         self.left -= cost
@@ -77,6 +80,11 @@ class Budget:
             return False
         self.left -= cost
         return True
+
+
+def cost_of_element(value: str) -> int:
+    """Return the cost of an element with a text value, or of an item without one."""
+    return _VALUED_COST + _text_cost(value) if value else _EMPTY_COST
 
 
 def _text_cost(text: str) -> int:

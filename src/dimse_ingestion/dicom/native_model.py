@@ -8,9 +8,8 @@ from collections.abc import Iterable, Iterator
 from xml.etree.ElementTree import Element as Node
 from xml.etree.ElementTree import SubElement, tostring
 
-from pydicom.datadict import keyword_for_tag
-
 from dimse_ingestion.dicom import charsets
+from dimse_ingestion.dicom.data_dictionary import attribute
 from dimse_ingestion.dicom.dicom_json import GROUPS, BulkDataUri, BulkElement, Path, from_json
 from dimse_ingestion.dicom.elements import Element, is_large
 from dimse_ingestion.dicom.native_model_reader import COMPONENTS, InvalidXml, NativeModelReader
@@ -122,8 +121,8 @@ def _add_attribute(
 ) -> None:
     vr = "UN" if each.vr == "SQ" and each.bulk is not None else each.vr
     attributes = {"tag": path[-1], "vr": vr}
-    if keyword := keyword_for_tag(each.tag):
-        attributes["keyword"] = keyword
+    if (standard := attribute(each.tag)) is not None and standard.keyword:
+        attributes["keyword"] = standard.keyword
     if int(each.group, 16) & 1 and (creator := creators.get(each.group + each.element[:2])):
         attributes["privateCreator"] = _strip_invalid(creator)
     _fill(SubElement(parent, "DicomAttribute", attributes), each, address, path)

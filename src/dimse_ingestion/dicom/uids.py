@@ -47,6 +47,8 @@ IDENTIFIER_SYNTAXES = frozenset(
     }
 )
 """Transfer syntaxes in which an identifier can be written: those without encapsulation."""
+UNCOMPRESSED = IDENTIFIER_SYNTAXES | {ENCAPSULATED_UNCOMPRESSED}
+"""Transfer syntaxes in which pixels are their samples, in fragments or not."""
 
 
 def strip_padding(value: str) -> str:

@@ -6,7 +6,7 @@
 import struct
 from functools import lru_cache
 
-from pydicom.datadict import dictionary_VR
+from dimse_ingestion.dicom.data_dictionary import attribute
 
 LONG_LENGTH = frozenset(
     ["OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"]
@@ -74,12 +74,11 @@ def vr_of(tag: int, *, signed: bool = False) -> str:
         return "UL"
     if (tag >> 16) & 1:
         return "LO" if 0x10 <= tag & 0xFFFF <= 0xFF else "UN"
-    try:
-        vr = dictionary_VR(tag)
-    except KeyError:
+    standard = attribute(tag)
+    if standard is None:
         return "UN"
-    unsigned_and_signed = _AMBIGUOUS.get(vr)
-    return unsigned_and_signed[signed] if unsigned_and_signed else vr
+    unsigned_and_signed = _AMBIGUOUS.get(standard.vr)
+    return unsigned_and_signed[signed] if unsigned_and_signed else standard.vr
 
 
 def numbers_as_text(value: bytes, vr: str, order: str) -> str:

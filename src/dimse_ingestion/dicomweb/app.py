@@ -12,6 +12,7 @@ from pathlib import Path
 
 from starlette.applications import Starlette
 
+from dimse_ingestion.audit.trail import AuditProcess, open_audit_trail
 from dimse_ingestion.dicomweb import page, viewer
 from dimse_ingestion.dicomweb.http.urls import ServiceUrls
 from dimse_ingestion.dicomweb.retrieve import metadata, wado_rs
@@ -75,7 +76,10 @@ async def running(
         urls = ServiceUrls(
             settings.external_address, settings.trusted_proxies, settings.external_port
         )
-        context = ServiceContext(settings, backends, urls, stack, viewer_files)
+        trail = await stack.enter_async_context(
+            open_audit_trail(settings, AuditProcess("dicomweb"))
+        )
+        context = ServiceContext(settings, backends, urls, stack, viewer_files, trail)
         services = application(context, SERVICES)
         host, port = settings.dicomweb_host, settings.dicomweb_port
         port = await stack.enter_async_context(

@@ -18,7 +18,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp
 
+from dimse_ingestion.audit.trail import AuditTrail
 from dimse_ingestion.dicomweb import capabilities
+from dimse_ingestion.dicomweb.audit import AuditMiddleware
 from dimse_ingestion.dicomweb.http import problems
 from dimse_ingestion.dicomweb.http.urls import ServiceUrls
 from dimse_ingestion.dicomweb.middleware.admission import (
@@ -49,7 +51,7 @@ class ServiceContext:
     """The dependencies of services: settings, connections to other services, URLs for responses.
 
     A service pushes what it opens to `exit_stack`, which is closed when the server stops. `viewer`
-    is the folder of a viewer's files, None without a viewer.
+    is the folder of a viewer's files, None without a viewer; `audit_trail` is None without one.
     """
 
     settings: DicomwebSettings
@@ -57,6 +59,7 @@ class ServiceContext:
     urls: ServiceUrls
     exit_stack: AsyncExitStack
     viewer: Path | None = None
+    audit_trail: AuditTrail | None = None
 
 
 Service = Callable[[ServiceContext], Iterable[BaseRoute]]
@@ -84,6 +87,8 @@ def _middleware(context: ServiceContext) -> Iterable[Middleware]:
     if settings.cors_origins:
         yield Middleware(_with_cors, settings=settings)
     yield Middleware(PathPrefixMiddleware, urls=context.urls)
+    if trail := context.audit_trail:
+        yield Middleware(AuditMiddleware, trail=trail, is_trusted=context.urls.is_trusted)
     if authenticate := authenticator(settings, context.urls):
         yield Middleware(AuthMiddleware, authenticate=authenticate)
 

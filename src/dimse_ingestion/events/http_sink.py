@@ -22,6 +22,7 @@ from dimse_ingestion.events.contract import ImageStoredEvent
 from dimse_ingestion.failures import Failure
 from dimse_ingestion.observability import metrics, tracing
 from dimse_ingestion.secure_http.client import SecureClient
+from dimse_ingestion.secure_http.connection import BrokenOff
 from dimse_ingestion.secure_http.failures import PeerFailures, is_broken_off
 from dimse_ingestion.secure_http.path_probe import PathProbe, is_success
 from dimse_ingestion.settings import PeerAccess
@@ -62,13 +63,15 @@ class HttpSink:
         Raises Unavailable when the sink is down, slow or answers 5xx, 408, 425 or 429; Refused when
         it refuses the event.
         """
-        with metrics.events_seconds.time():
-            try:
-                await self._accept(event)
-            except Failure as failure:
-                outcome = "failed" if failure.transient else "refused"
-                metrics.events_sent.labels(outcome).inc()
-                raise
+        started = time.perf_counter()
+        try:
+            await self._accept(event)
+        except Failure as failure:
+            outcome = "failed" if failure.transient else "refused"
+            metrics.events_sent.labels(outcome).inc()
+            raise
+        finally:
+            metrics.events_seconds.observe(time.perf_counter() - started)
         metrics.events_sent.labels("accepted").inc()
 
     async def check(self) -> None:
@@ -92,13 +95,17 @@ class HttpSink:
     async def _accept(self, event: ImageStoredEvent) -> None:
         headers = {tracing.TRACEPARENT: event.traceparent} if event.traceparent else {}
         encoded = EncodedEvent(encode(event), {**headers, **tracing.headers()})
-        async with self._deadline(self._timeout):
-            if self._accepts_batches and len(encoded.body) < _LARGE:
-                status = await self._batcher.submit(encoded)
-            else:
-                status = await self._post_single(encoded)
+        with self._failures.mapped(self._timeout):
+            status = await self._status_of(encoded)
         if not is_success(status):
             raise self._failures.refusal(status)
+
+    async def _status_of(self, encoded: EncodedEvent) -> int:
+        """Return the HTTP status of an event's answer; raises what prevented one."""
+        async with asyncio.timeout(self._timeout):
+            if self._accepts_batches and len(encoded.body) < _LARGE:
+                return await self._batcher.submit(encoded)
+            return await self._post_single(encoded)
 
     async def _probed_status(self) -> int:
         """Return the status of a probe of the URL, which also shows whether batches are accepted.
@@ -156,14 +163,14 @@ class HttpSink:
         """Return the status and body of the answer to a POST."""
         try:
             return await self._request_once(body, headers)
-        except aiohttp.ClientError as error:
+        except (aiohttp.ClientError, BrokenOff) as error:
             if not is_broken_off(error):
                 raise
         # the sink closed an idle connection, most often
         return await self._request_once(body, headers)
 
     async def _request_once(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
-        async with self._client.request("POST", self._url, body, headers=headers) as answer:
+        async with self._client.post(self._url, body, headers=headers) as answer:
             return answer.status, await answer.read()
 
     @asynccontextmanager

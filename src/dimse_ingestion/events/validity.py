@@ -40,7 +40,9 @@ def check(event: ImageStoredEvent) -> None:
     try:
         # elements of long sequences are validated when they are decoded
         element_json.check(
-            each for each in event.data.image.elements if not isinstance(each.items, RawItems)
+            each
+            for each in event.data.image.elements
+            if each.items is None or not isinstance(each.items, RawItems)
         )
     except ValueError as wrong:
         raise ValueError(f"The event's data set is impossible: {wrong}.") from None

@@ -19,12 +19,14 @@ from dimse_ingestion.observability.process import run_service
 from dimse_ingestion.observability.series import start_series
 from dimse_ingestion.operations.commitment import CommitmentCheck
 from dimse_ingestion.operations.composition import Backends, open_backends, storage_space
+from dimse_ingestion.operations.decompression import Decompressor
 from dimse_ingestion.operations.echo import BackendHealthCheck
 from dimse_ingestion.operations.fetch import DataSetReader
 from dimse_ingestion.operations.find import Finder
 from dimse_ingestion.operations.instance_list import InstanceLister
 from dimse_ingestion.operations.scan_pacing import ScanPacing
 from dimse_ingestion.operations.store import Storer
+from dimse_ingestion.pixels.decoder_pool import DecoderPool, missing_libraries
 from dimse_ingestion.settings import IngestionSettings
 from dimse_ingestion.transport.nats.client import NatsClient
 from dimse_ingestion.transport.nats.from_settings import nats_options
@@ -74,7 +76,9 @@ async def running(
         backends = await stack.enter_async_context(open_backends(settings))
         await _serve_probes(stack, settings, health, worker)
         client = _nats_client(settings)
-        server = _transport_server(settings, client, backends, health)
+        pacing = ScanPacing()
+        decompressor = await _decompressor(stack, settings, pacing)
+        server = _transport_server(settings, client, backends, health, pacing, decompressor)
         stack.push_async_callback(client.close)
         await client.start()
         await stack.enter_async_context(probes.watch_readiness(health))
@@ -113,19 +117,40 @@ def _nats_client(settings: IngestionSettings) -> NatsClient:
     return NatsClient(nats_options(settings, f"ingestion {settings.replica_id}", needs))
 
 
+async def _decompressor(
+    stack: AsyncExitStack, settings: IngestionSettings, pacing: ScanPacing
+) -> Decompressor | None:
+    """Return what decompresses for C-MOVE and C-GET; its processes start with the first image."""
+    missing = missing_libraries()
+    if settings.decoders == 0 or missing:
+        _LOG.warning(
+            "Nothing is decompressed: C-MOVE and C-GET send compressed instances as stored alone.",
+            reason="DIMSE_DECODERS is 0" if settings.decoders == 0 else f"not installed: {missing}",
+            todo="Set DIMSE_DECODERS and install dimse-ingestion[pixels].",
+        )
+        return None
+    decoders = await stack.enter_async_context(DecoderPool(settings.decoders))
+    return Decompressor(decoders, settings.decoder_directory, pacing)
+
+
 def _transport_server(
-    settings: IngestionSettings, client: NatsClient, backends: Backends, health: probes.Health
+    settings: IngestionSettings,
+    client: NatsClient,
+    backends: Backends,
+    health: probes.Health,
+    pacing: ScanPacing,
+    decompressor: Decompressor | None,
 ) -> TransportServer:
     health_check = BackendHealthCheck(
         lambda: backends.bucket.check(write=True), backends.sink.check, backends.queries.check
     )
     _add_checks(health, client, health_check)
-    pacing = ScanPacing()
+    reader = DataSetReader(backends.bucket, decompressor)
     dispatch = Dispatch(
         settings.replica_id,
         Storer(backends.bucket, backends.sink, storage_space(settings), pacing),
         Finder(backends.queries, settings.maximum_matches, pacing),
-        RetrieveDispatch(InstanceLister(backends.queries, pacing), DataSetReader(backends.bucket)),
+        RetrieveDispatch(InstanceLister(backends.queries, pacing), reader),
         health_check,
         CommitmentCheck(backends.bucket, backends.queries),
     )

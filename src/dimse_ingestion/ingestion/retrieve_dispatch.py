@@ -1,10 +1,14 @@
 """The requests behind C-MOVE and C-GET, mapped to operations: lists of instances, data sets."""
 
+import asyncio
 import hashlib
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
 
 from dimse_ingestion.dicom.response_status import fetch_status, retrieve_status
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.failures import Failure
 from dimse_ingestion.ingestion.outcomes import record_failures, until_cancelled
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
@@ -13,7 +17,9 @@ from dimse_ingestion.operations.instance_list import InstanceLister
 from dimse_ingestion.queries.contract import Located
 from dimse_ingestion.storage.keys import InstanceKey
 from dimse_ingestion.transport.contract import ByteSink, InstanceSink
+from dimse_ingestion.transport.protocol.fetch_batch import objects_of
 from dimse_ingestion.transport.protocol.messages import (
+    FetchObject,
     FetchOpen,
     FetchResult,
     RetrieveInstance,
@@ -54,17 +60,45 @@ class RetrieveDispatch:
         return RetrieveResult(status=ended, instances=sent)
 
     async def fetch(self, open_: FetchOpen, sink: ByteSink) -> FetchResult:
-        """Send the data set of one object from the open's offset on."""
+        """Send the data set of one object from the open's offset on, or those of a batch."""
         with record_failures("fetch", fetch_status, object=open_.key[:_LONGEST_KEY]):
             key = checked_key(open_.key, open_.sha256)
             if open_.transfer_syntax_uid != key.transfer_syntax_uid:
                 return await self._fetch_converted(open_, key, sink)
+            if open_.more:
+                return await self._fetch_batch(open_, sink)
             pieces = self._reader.data_set(key, open_.size, open_.offset)
-            async with until_cancelled(sink), aclosing(pieces):
+            async with aclosing(pieces):
                 async for piece in pieces:
+                    if sink.cancelled:
+                        break
                     await sink.send(piece)
                     metrics.ingestion_fetched_bytes.inc(len(piece))
-        return FetchResult(status=Status.SUCCESS, size=open_.size, sha256=open_.sha256)
+        return FetchResult(status=Status.SUCCESS, size=open_.size, sha256=open_.sha256, objects=1)
+
+    async def _fetch_batch(self, open_: FetchOpen, sink: ByteSink) -> FetchResult:
+        """Send whole data sets, up to the first one that can't be read; fail if it is the first.
+
+        All are read at once, because a bucket may take long for each.
+        """
+        size = sent = 0
+        async with _reads_at_once(self._read_whole(each) for each in objects_of(open_)) as reads:
+            for read in reads:
+                try:
+                    content = await read
+                except Failure:
+                    if not sent:
+                        raise
+                    break  # the proxy requests it again, and gets its failure then
+                if sink.cancelled:
+                    break
+                await sink.send(content)
+                size, sent = size + len(content), sent + 1
+                metrics.ingestion_fetched_bytes.inc(len(content))
+        return FetchResult(status=Status.SUCCESS, size=size, objects=sent)
+
+    async def _read_whole(self, each: FetchObject) -> bytes:
+        return await self._reader.whole(checked_key(each.key, each.sha256), each.size)
 
     async def _fetch_converted(
         self, open_: FetchOpen, key: InstanceKey, sink: ByteSink
@@ -80,7 +114,21 @@ class RetrieveDispatch:
                 if wanted:
                     await sink.send(wanted)
                     metrics.ingestion_fetched_bytes.inc(len(wanted))
-        return FetchResult(status=Status.SUCCESS, size=size, sha256=digest.hexdigest())
+        return FetchResult(status=Status.SUCCESS, size=size, sha256=digest.hexdigest(), objects=1)
+
+
+@asynccontextmanager
+async def _reads_at_once(
+    reads: Iterable[Coroutine[Any, Any, bytes]],
+) -> AsyncIterator[Sequence[asyncio.Task[bytes]]]:
+    """Begin all reads at once; end those at the end of the block that nobody has waited for."""
+    tasks = [asyncio.create_task(each) for each in reads]
+    try:
+        yield tasks
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _retrievable(sop_class_uid: str, sop_instance_uid: str, located: Located) -> RetrieveInstance:

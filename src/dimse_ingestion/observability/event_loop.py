@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import uvloop
 
+from dimse_ingestion.observability.allocator import keep_freed_memory
+
 _Result = TypeVar("_Result")
 
 
@@ -18,6 +20,10 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
 
 
 def run(main: Coroutine[Any, Any, _Result]) -> _Result:
-    """Run a coroutine to its end as `asyncio.run` does, on a new event loop."""
+    """Run a coroutine to its end as `asyncio.run` does, on a new event loop.
+
+    The process keeps the memory of data sets for those that follow (see `allocator`).
+    """
+    keep_freed_memory()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(main)

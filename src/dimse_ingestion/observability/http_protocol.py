@@ -3,21 +3,32 @@
 It costs a fraction of h11, which needed most of a short request's time. What h11 checks and
 httptools does not is checked here: the length of a head, its header Host, that fields of a trailer
 are no headers, and that an offered upgrade is ignored. A head has to arrive in time. Errors are
-problem details (RFC 9457). Sockets and the end of a server are in `http_server`.
+problem details (RFC 9457). Sockets and the end of a server are in `http_server`; how a response is
+written is in `response_pieces`.
 """
 
 import asyncio
 import re
 from collections import deque
+from collections.abc import Callable
 from enum import Enum, auto
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.observability.response_pieces import PIECES, JoinedWrites, ResponseCycle
+from dimse_ingestion.observability.short_requests import ShortCycle, ShortRequests
+
+if TYPE_CHECKING:
+    from starlette.types import Scope
+
+_LOG = logger(__name__)
 LINGER = 1.0  # seconds for a client to read an error, or to send a last request at shutdown
 _HEAD_TIMEOUT = 20  # seconds until a request's head must be complete
 _LONGEST_HEAD = 64 * 1024  # bytes of request line and headers
 _HEAD_END = b"\r\n\r\n"
+_NONE = (b"", b"")  # the method and URL of no request
 _UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
 
 
@@ -34,7 +45,25 @@ class _Place(Enum):
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """HTTP/1.1 with a timeout for a request's head, and errors as problem details."""
+    """HTTP/1.1 with a timeout for a request's head, and errors as problem details.
+
+    `short_requests` take those of their requests that are behind no other on the connection; the
+    application gets the rest. `is_closing` returns whether an answer is its connection's last.
+    """
+
+    def __init__(
+        self,
+        *arguments: Any,
+        short_requests: ShortRequests | None = None,
+        is_closing: Callable[[], bool] = lambda: False,
+        **options: Any,
+    ) -> None:
+        super().__init__(*arguments, **options)
+        self._short_requests = short_requests
+        self._target = short_requests.target if short_requests else _NONE
+        self._is_closing = is_closing
+        self._withheld: list[bytes] | None = None
+        """The body so far of a request that the application has not got."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the timer of the first request's head."""
@@ -50,6 +79,7 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel the timer."""
         self._cancel_head_timer()
+        self._drop_withheld()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -79,6 +109,7 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin a request."""
         super().on_message_begin()
+        cast("Scope", self.scope)["extensions"] = {PIECES: {}}
         self._place = _Place.HEAD
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -95,13 +126,86 @@ class HttpProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():  # CONNECT
             raise _InvalidHead
         self._cancel_head_timer()
-        super().on_headers_complete()
+        if self._may_be_short():
+            self._withheld = []
+        else:
+            super().on_headers_complete()
         self._place = _Place.BODY
 
+    def on_body(self, body: bytes) -> None:
+        """Add a piece of the body."""
+        if self._withheld is not None:
+            if self._hold(body):
+                return
+            self._pass_on()
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
-        """End the request's body."""
-        super().on_message_complete()
+        """End the request's body, and perform a request that was withheld."""
+        is_taken = self._withheld is not None and self._take(self._withheld)
+        if not is_taken:
+            self._pass_on()
+            super().on_message_complete()
         self._place = _Place.BEFORE
+
+    def _may_be_short(self) -> bool:
+        """Return whether a request is taken when its body is whole and short."""
+        return (
+            (self.parser.get_method(), self.url) == self._target
+            and (self.cycle is None or self.cycle.response_complete)
+            and not self.expect_100_continue
+            and not self.flow.write_paused
+        )
+
+    def _hold(self, piece: bytes) -> bool:
+        """Withhold a piece of the body; return False if it is too much."""
+        short, withheld = self._short_requests, self._withheld
+        if short is None or withheld is None:
+            return False
+        if sum(map(len, withheld)) + len(piece) > short.longest or not short.hold(len(piece)):
+            return False
+        withheld.append(piece)
+        return True
+
+    def _take(self, pieces: list[bytes]) -> bool:
+        """Have a whole request taken; return False if it is not."""
+        keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
+        cycle: Any = ShortCycle(
+            self.transport,
+            self.server_state.default_headers,
+            self.on_response_complete,
+            keep_alive=lambda: keep_alive and not self._is_closing(),
+        )
+        before, self.cycle = self.cycle, cycle
+        try:
+            is_taken = bool(
+                self._short_requests
+                and self._short_requests.take(self.headers, b"".join(pieces), cycle.answer)
+            )
+        except Exception:  # noqa: BLE001 - the parser would take it for a mistake of the client
+            _LOG.exception("A request could not be taken.")
+            is_taken = False
+        if is_taken:
+            self._performed, self._withheld = cycle, None
+        else:
+            self.cycle = before
+        return is_taken
+
+    def _pass_on(self) -> None:
+        """Have the application perform a request that is withheld, with the body so far."""
+        if self._withheld is None:
+            return
+        pieces = self._drop_withheld()
+        super().on_headers_complete()
+        for piece in pieces:
+            super().on_body(piece)
+
+    def _drop_withheld(self) -> list[bytes]:
+        """Withhold nothing; return what was withheld."""
+        pieces, self._withheld = self._withheld or [], None
+        if self._short_requests:
+            self._short_requests.release(sum(map(len, pieces)))
+        return pieces
 
     def send_400_response(self, msg: str) -> None:
         """Answer 400 to bytes that are not HTTP/1.1, or to a head that is too long."""
@@ -109,6 +213,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """Close an idle connection after `LINGER` seconds, so that a request in flight arrives."""
+        self._pass_on()
         self.timeout_keep_alive = LINGER  # type: ignore[assignment] # only ever a timer's delay
         if self.cycle is None or self.cycle.response_complete:
             self._unset_keepalive_if_required()
@@ -131,7 +236,9 @@ class HttpProtocol(HttpToolsProtocol):
         """Answer an error as the connection's last answer, behind those to earlier requests."""
         self._refused = True
         self._cancel_head_timer()
-        if self._place is _Place.BODY and not self._give_up(self.cycle):
+        if self._withheld is not None:
+            self._drop_withheld()
+        elif self._place is _Place.BODY and not self._give_up(self.cycle):
             return
         number, _, title = status.partition(" ")
         body = f'{{"title":"{title}","status":{number},"detail":"{detail}"}}'
@@ -160,6 +267,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._performed = cycle
+        cycle.__class__ = ResponseCycle  # uvicorn makes it, and has no setting for its class
+        cycle.transport = cast("asyncio.Transport", JoinedWrites(self.transport, self.loop))
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:

@@ -11,11 +11,13 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dimse_ingestion.observability.http_protocol import HttpProtocol
+from dimse_ingestion.observability.short_requests import ShortRequests
 from dimse_ingestion.settings.errors import address_mistake
 
 _LONGEST_STOP = 10.0
@@ -58,10 +60,12 @@ async def serve(
     tls: ssl.SSLContext | None = None,
     *,
     setting: str = "",
+    short_requests: ShortRequests | None = None,
 ) -> AsyncIterator[int]:
     """Serve `app` until the end of the block, whose value is the port (a free one for port 0).
 
-    With `tls`, a server-side context, every connection has to use TLS.
+    With `tls`, a server-side context, every connection has to use TLS. `short_requests` take
+    requests before `app`.
 
     Raises OSError when the address can't be bound, or ConfigurationMistake if `setting`, the name
     of the setting with the address, is given. At the end, requests in progress have `longest_stop`
@@ -76,7 +80,11 @@ async def serve(
     close_header = _CloseHeader(app)
     configuration = uvicorn.Config(
         close_header,
-        http=HttpProtocol,
+        http=partial(  # type: ignore[arg-type] # it is only called
+            HttpProtocol,
+            short_requests=short_requests,
+            is_closing=lambda: close_header.enabled,
+        ),
         proxy_headers=False,  # the application decides which proxy's headers it trusts
         log_config=None,
         access_log=False,

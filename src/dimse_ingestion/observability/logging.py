@@ -7,11 +7,13 @@ Metrics and traces are not here.
 import logging
 import re
 import sys
-from collections.abc import Mapping, MutableMapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping, MutableMapping
+from contextvars import ContextVar, Token
+from datetime import UTC, datetime
 from functools import lru_cache
 from traceback import TracebackException
-from typing import Any, Protocol, TextIO, cast
+from types import MappingProxyType
+from typing import Any, Protocol, TextIO
 
 import orjson
 import structlog
@@ -26,7 +28,13 @@ _PATIENT_DATA = re.compile(
 )
 _NO_UID = re.compile(r"[^0-9.\0 ]|.{65}", re.DOTALL)
 _QUOTED = re.compile(r"""['"].*['"]""", re.DOTALL)  # to the last quote: a value may contain some
+_UID, _OF_PATIENT = 1, 2  # kinds of fields
+_LEVELS = {"exception": "error", "warn": "warning"}  # names of methods that are no levels
 _BYTES = (bytes, bytearray, memoryview)
+_NO_FIELDS: Mapping[str, str] = MappingProxyType({})
+_configuration = 0
+"""The number of the configuration, so that loggers see a new one."""
+_context: ContextVar[Mapping[str, str]] = ContextVar("log_context", default=_NO_FIELDS)
 _CHATTY = (
     "uvicorn.error",
     "uvicorn.access",
@@ -61,13 +69,56 @@ class Logger(Protocol):
 
 
 def logger(name: str) -> Logger:
-    """Return a logger whose lines have `name` (a module's `__name__`) in the field `logger`."""
-    return cast("Logger", structlog.get_logger(**{_NAME: name}))
+    """Return a logger whose lines all have `name` (a module's `__name__`) in the field `logger`."""
+    return _ConfiguredLogger({_NAME: name})
 
 
-def log_context(**fields: str) -> AbstractContextManager[None]:
+class _ConfiguredLogger:
+    """A logger with fields, which structlog's configuration of the moment makes once.
+
+    Modules create their loggers before `configure` is called.
+    """
+
+    __slots__ = ("_bound", "_configuration", "_fields")
+
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        self._fields = fields
+        self._configuration = -1
+        self._bound: Logger
+
+    def bind(self, **fields: Any) -> Logger:
+        """Return a logger with further fields."""
+        return _ConfiguredLogger({**self._fields, **fields})
+
+    def __getattr__(self, method: str) -> Any:
+        """Return a method of structlog's logger."""
+        if self._configuration != _configuration or not structlog.is_configured():
+            number = _configuration
+            self._bound = structlog.get_logger().bind(**self._fields)
+            self._configuration = number  # last: another thread may look at the same time
+        return getattr(self._bound, method)
+
+    debug: Callable[..., Any]
+    info: Callable[..., Any]
+    warning: Callable[..., Any]
+    error: Callable[..., Any]
+    exception: Callable[..., Any]
+
+
+class log_context:  # noqa: N801 - used as a function
     """Add fields (association_id, operation_id) to every line of this task within the block."""
-    return cast("AbstractContextManager[None]", structlog.contextvars.bound_contextvars(**fields))
+
+    __slots__ = ("_fields", "_token")
+    _token: Token[Mapping[str, str]]
+
+    def __init__(self, **fields: str) -> None:
+        self._fields = fields
+
+    def __enter__(self) -> None:
+        self._token = _context.set({**_context.get(), **self._fields})
+
+    def __exit__(self, *_: object) -> None:
+        _context.reset(self._token)
 
 
 def configure(
@@ -78,6 +129,8 @@ def configure(
     Called once, when a service starts; `service` is a field of each line, and `worker` if it is one
     of several processes.
     """
+    global _configuration  # noqa: PLW0603 - as structlog's, one for the process
+    _configuration += 1
     out = stream or sys.stderr
     number = logging.getLevelNamesMapping()[level.upper()]
     shared = _shared({"service": service} | ({"worker": worker} if worker else {}))
@@ -85,7 +138,6 @@ def configure(
         processors=[*shared, _as_json],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.WriteLoggerFactory(out),
-        cache_logger_on_first_use=False,  # modules create their loggers before this call
     )
     handler = logging.StreamHandler(out)
     handler.setFormatter(
@@ -100,28 +152,25 @@ def configure(
 
 
 def _shared(origin: Mapping[str, str | int]) -> list[structlog.typing.Processor]:
-    def add_origin(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    def add_common_fields(
+        _: Any, level: str, line: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        for name, value in _context.get().items():
+            line.setdefault(name, value)
+        line["level"] = _LEVELS.get(level, level)
+        line["timestamp"] = f"{datetime.now(UTC).replace(tzinfo=None).isoformat()}Z"
         line.update(origin)
         if _NAME in line:
             line["logger"] = line.pop(_NAME)
+        if trace_id := tracing.trace_id():
+            line["trace_id"] = trace_id
         return line
 
     return [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        add_origin,
-        add_trace_id,
+        add_common_fields,
         structlog.processors.ExceptionRenderer(_format_exception),
         withhold_patient_data,
     ]
-
-
-def add_trace_id(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Add the current trace's id, if there is a trace."""
-    if trace_id := tracing.trace_id():
-        line["trace_id"] = trace_id
-    return line
 
 
 def withhold_patient_data(
@@ -135,15 +184,15 @@ def withhold_patient_data(
     for name, value in line.items():
         if isinstance(value, _BYTES):
             line[name] = f"[{len(value)} bytes]"
-        elif _is_patient_data(name, value):
+        elif (kind := _kind(name)) and _is_patient_data(kind, value):
             line[name] = _WITHHELD
     return line
 
 
-def _is_patient_data(name: str, value: object) -> bool:
-    if name.endswith("_uid") and isinstance(value, str) and _NO_UID.search(value):
+def _is_patient_data(kind: int, value: object) -> bool:
+    if kind & _UID and isinstance(value, str) and _NO_UID.search(value):
         return True
-    return _names_patient_data(name) and not isinstance(value, int)
+    return kind & _OF_PATIENT != 0 and not isinstance(value, int)
 
 
 def _format_exception(exc_info: structlog.typing.ExcInfo) -> str:
@@ -160,8 +209,10 @@ def _withhold_quoted(error: TracebackException) -> TracebackException:
 
 
 @lru_cache(maxsize=1024)  # the names are literals of this program's calls: a few hundred
-def _names_patient_data(field: str) -> bool:
-    return _PATIENT_DATA.search(field) is not None
+def _kind(field: str) -> int:
+    """Return what a field's name says of its value; 0 for most."""
+    uid = _UID if field.endswith("_uid") else 0
+    return uid | (_OF_PATIENT if _PATIENT_DATA.search(field) else 0)
 
 
 def _as_json(_: Any, __: str, line: MutableMapping[str, Any]) -> str:

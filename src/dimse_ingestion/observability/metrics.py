@@ -195,6 +195,32 @@ outbox_failures = Counter(
     ["outcome"],
 )
 
+# audit
+audit_queued = Counter("dimse_audit_queued_total", "Audit messages made durable in the queue")
+audit_sent = Counter("dimse_audit_sent_total", "Audit messages sent to the repository")
+audit_waiting = Gauge(
+    "dimse_audit_waiting", "Audit messages that wait to be sent to the repository"
+)
+audit_oldest_seconds = Gauge(
+    "dimse_audit_oldest_seconds",
+    "Seconds since the oldest audit message that waits was queued",
+    multiprocess_mode="livemax",
+)
+audit_used_bytes = Gauge("dimse_audit_used_bytes", "Bytes of all files of the audit queue")
+audit_used_ratio = Gauge(
+    "dimse_audit_used_ratio", "The part of the audit queue's limit that is in use, from 0 to 1"
+)
+audit_quarantined = Gauge(
+    "dimse_audit_quarantined", "Damaged files and ranges of the audit queue in quarantine"
+)
+audit_lost = Counter(
+    "dimse_audit_lost_total",
+    "Audit messages lost because the queue was full or its disk could not be written",
+)
+audit_failures = Counter(
+    "dimse_audit_failures_total", "Batches of audit messages that could not be sent, tried again"
+)
+
 # storage
 storage_requests = Counter(
     "dimse_storage_requests_total",
@@ -338,6 +364,21 @@ transport_retries = Counter(
     "dimse_transport_retries_total",
     "Attempts without a final result that were followed by another, by service",
     ["service", "space"],
+)
+transport_sent_bytes = Counter(
+    "dimse_transport_sent_bytes_total",
+    "Bytes of data sets sent to NATS, as they were sent: compressed, and again after a loss",
+    ["space"],
+)
+transport_saved_bytes = Counter(
+    "dimse_transport_saved_bytes_total",
+    "Bytes of data sets that compression saved on their way to NATS",
+    ["space"],
+)
+transport_rate_limit_wait = Counter(
+    "dimse_transport_rate_limit_wait_seconds_total",
+    "Seconds for which data sets waited for the rate limit, those of several at once added up",
+    ["space"],
 )
 transport_sessions = Gauge(
     "dimse_transport_sessions", "Operations in progress in this replica, by service", ["service"]

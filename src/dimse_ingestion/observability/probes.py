@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from dimse_ingestion.background_tasks import background_tasks
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.observability.metrics import event_loop_tasks
 
@@ -105,12 +106,8 @@ class Health:
 @asynccontextmanager
 async def watch_readiness(health: Health) -> AsyncIterator[None]:
     """Log changes of a service's readiness within the block, whether it is probed or not."""
-    watching = asyncio.create_task(health.watch(), name="watch of readiness")
-    try:
+    async with background_tasks(health.watch(), name="watch of readiness"):
         yield
-    finally:
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
 
 
 async def _failing(checks: Mapping[str, Check]) -> dict[str, str]:

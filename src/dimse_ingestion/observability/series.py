@@ -80,6 +80,9 @@ SERIES_OF_SPACES: Mapping[str, Mapping[Counter, _Labels]] = {
         metrics.commitment_damaged: (),
         metrics.spool_refused: (),
         metrics.transport_retries: (TRANSPORT_OPERATIONS,),
+        metrics.transport_sent_bytes: (),
+        metrics.transport_saved_bytes: (),
+        metrics.transport_rate_limit_wait: (),
     },
     "dicomweb": {metrics.spool_refused: ()},
 }

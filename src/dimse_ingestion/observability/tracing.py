@@ -48,6 +48,11 @@ def configure(service: str, otlp_endpoint: str = "") -> None:
     _exporting = True
 
 
+def is_exporting() -> bool:
+    """Return whether spans are recorded and exported."""
+    return _exporting
+
+
 def shut_down() -> None:
     """Export the remaining spans; called when a service ends."""
     if _exporting:

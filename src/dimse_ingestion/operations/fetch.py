@@ -6,13 +6,19 @@ outside, so only a key that `storage.keys` would build is read, and only from th
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 
 from dimse_ingestion.dicom import part10
 from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.native_conversion import NativeConverter
+from dimse_ingestion.dicom.native_conversion import READABLE, WRITABLE
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.failures import LimitExceeded
+from dimse_ingestion.operations.decompression import Decompressor
+from dimse_ingestion.operations.re_encoding import re_encoded
+from dimse_ingestion.pixels.decoder_pool import DECODABLE
+from dimse_ingestion.pixels.failures import DecodersMissing, Undecodable
+from dimse_ingestion.queries.contract import Located
 from dimse_ingestion.storage.contract import Bucket
 from dimse_ingestion.storage.keys import InstanceKey, parse_key
 
@@ -23,10 +29,11 @@ _HEAD = 144
 
 
 class DataSetReader:
-    """Reads the data sets of one bucket."""
+    """Reads the data sets of one bucket; without `decompressor`, no pixels are decompressed."""
 
-    def __init__(self, bucket: Bucket) -> None:
+    def __init__(self, bucket: Bucket, decompressor: Decompressor | None = None) -> None:
         self._bucket = bucket
+        self._decompressor = decompressor
 
     async def data_set(
         self, key: InstanceKey, size: int, offset: int = 0
@@ -47,6 +54,15 @@ class DataSetReader:
             yield first
         async for piece in self._range(name, position, end):
             yield piece
+
+    async def whole(self, key: InstanceKey, size: int) -> bytes:
+        """Return the `size` bytes of a short data set, as they are stored.
+
+        Raises as `data_set`, and before any byte is returned.
+        """
+        async with aclosing(self.data_set(key, size)) as pieces:
+            read = [piece async for piece in pieces]
+        return b"".join(read)
 
     async def _range(self, name: str, position: int, end: int) -> AsyncGenerator[bytes, None]:
         """Yield the bytes from `position` to `end`, one piece read ahead."""
@@ -75,33 +91,46 @@ class DataSetReader:
         except KeyError:
             raise _damaged("The object is not in the bucket any more") from None
 
-    async def converted(
+    def converted(
         self, key: InstanceKey, size: int, transfer_syntax_uid: str
     ) -> AsyncGenerator[bytes, None]:
-        """Yield a whole data set in another native transfer syntax.
+        """Return the pieces of a whole data set in another native transfer syntax.
 
-        Raises DimseFailure: C122 for a transfer syntax to or from which none is converted, 0110
-        when the stored bytes are not those of the key's digest, C000 when they can't be converted;
-        and as `data_set`.
+        Compressed pixels are decompressed. Raises DimseFailure: C122 for a transfer syntax to or
+        from which none is converted, 0110 when the stored bytes are not those of the key's digest,
+        C000 when they can't be converted, A700 when they are too large; Failure as `Decompressor`
+        does; and as `data_set`.
         """
-        try:
-            converter = NativeConverter(key.transfer_syntax_uid, transfer_syntax_uid)
-        except ValueError:
-            raise DimseFailure(
-                Status.TRANSFER_SYNTAX_NOT_SUPPORTED,
-                f"Propose {key.transfer_syntax_uid}: it is not converted to {transfer_syntax_uid}",
-            ) from None
-        stored = hashlib.sha256()
+        stored = key.transfer_syntax_uid
+        if transfer_syntax_uid not in WRITABLE:
+            raise _not_converted(key, f"nothing is converted to {transfer_syntax_uid}")
+        if stored in READABLE:
+            return re_encoded(self._verified(key, size), stored, transfer_syntax_uid)
+        if stored not in DECODABLE:
+            raise _not_converted(key, "its pixels can't be decoded")
+        if self._decompressor is None:
+            raise _not_converted(key, "this ingestion service has no decoders")
+        return self._decompressed(self._decompressor, key, size, transfer_syntax_uid)
+
+    async def _decompressed(
+        self, decompressor: Decompressor, key: InstanceKey, size: int, transfer_syntax_uid: str
+    ) -> AsyncGenerator[bytes, None]:
+        located, verified = _located(key, size), self._verified(key, size)
+        pieces = decompressor.converted(located, verified, transfer_syntax_uid)
+        with _decoding_failures(key):
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    yield piece
+
+    async def _verified(self, key: InstanceKey, size: int) -> AsyncGenerator[bytes, None]:
+        """Yield a data set as it is stored; raises DimseFailure 0110 unless it has its digest."""
+        digest = hashlib.sha256()
         async with aclosing(self.data_set(key, size)) as pieces:
             async for piece in pieces:
-                stored.update(piece)
-                # a piece may have thousands of elements: the event loop runs other tasks meanwhile
-                if output := await asyncio.to_thread(converter.feed, piece):
-                    yield output
-        if stored.hexdigest() != key.sha256:
+                digest.update(piece)
+                yield piece
+        if digest.hexdigest() != key.sha256:
             raise _damaged("The object does not have its digest: it is damaged")
-        if output := converter.finish():
-            yield output
 
 
 def checked_key(key: str, sha256: str) -> InstanceKey:
@@ -133,3 +162,37 @@ def _data_set_offset(head: bytes) -> int:
 
 def _damaged(sentence: str) -> DimseFailure:
     return DimseFailure(Status.PROCESSING_FAILURE, sentence)
+
+
+def _located(key: InstanceKey, size: int) -> Located:
+    """Return what is known of a data set whose elements are not."""
+    return Located(
+        elements=[],
+        transfer_syntax_uid=key.transfer_syntax_uid,
+        bucket_name="",
+        object_name=str(key),
+        size=size,
+        header_size=0,
+        sha256=key.sha256,
+    )
+
+
+@contextmanager
+def _decoding_failures(key: InstanceKey) -> Iterator[None]:
+    """Give failures of decoding their status, and say what would avoid them."""
+    try:
+        yield
+    except DecodersMissing as failure:
+        raise _not_converted(key, failure.comment) from None
+    except Undecodable as failure:
+        raise DimseFailure(Status.CANNOT_UNDERSTAND, _cure(key, failure.comment)) from None
+    except LimitExceeded as failure:
+        raise DimseFailure(Status.OUT_OF_RESOURCES, _cure(key, failure.comment)) from None
+
+
+def _not_converted(key: InstanceKey, reason: str) -> DimseFailure:
+    return DimseFailure(Status.TRANSFER_SYNTAX_NOT_SUPPORTED, _cure(key, reason))
+
+
+def _cure(key: InstanceKey, reason: str) -> str:
+    return f"Let the receiver accept transfer syntax {key.transfer_syntax_uid}: {reason}"

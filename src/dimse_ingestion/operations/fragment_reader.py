@@ -20,7 +20,7 @@ from dimse_ingestion.dicom.fragments import (
     FragmentIndex,
 )
 from dimse_ingestion.dicom.frames import FrameNotFound, ImagePixels
-from dimse_ingestion.operations.retrieve import CONCURRENT_READS, Retriever
+from dimse_ingestion.operations.retrieve import CONCURRENT_READS, ObjectBytes
 from dimse_ingestion.queries.contract import Located
 
 _EXTENDED_OFFSET_TABLE = 0x7FE00001
@@ -49,8 +49,8 @@ class _FrameStarts:
 class FragmentReader:
     """Finds frames among the fragments of the instances of one storage space."""
 
-    def __init__(self, retriever: Retriever) -> None:
-        self._retriever = retriever
+    def __init__(self, objects: ObjectBytes) -> None:
+        self._objects = objects
         self._cache: OrderedDict[str, _FrameStarts] = OrderedDict()
 
     async def index(self, located: Located, pixels: ImagePixels) -> FragmentIndex:
@@ -97,8 +97,8 @@ class FragmentReader:
         if not length:
             return b""  # buckets refuse a range of no bytes
         if located.transfer_syntax_uid != uids.DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
-            return await self._retriever.read(located, located.header_size + offset, length)
-        pieces = self._retriever.data_set_range(located, offset, length)
+            return await self._objects.read(located, located.header_size + offset, length)
+        pieces = self._objects.data_set_range(located, offset, length)
         return b"".join([piece async for piece in pieces])
 
     async def _frame_starts(self, located: Located, pixels: ImagePixels) -> _FrameStarts:
@@ -148,7 +148,7 @@ class FragmentReader:
             return b64decode(element_.inline_binary or "")
         if element_.bulk.length > 8 * maximum:
             return b""
-        return b"".join([piece async for piece in self._retriever.value(located, element_)])
+        return b"".join([piece async for piece in self._objects.value(located, element_)])
 
     async def _starts_by_markers(self, located: Located, index: FragmentIndex) -> _FrameStarts:
         if not index.has_markers:

@@ -24,7 +24,7 @@ from dimse_ingestion.dicom.frames import FrameNotFound, ImagePixels, NativeFrame
 from dimse_ingestion.dicom.presentation_state import presentation_elements
 from dimse_ingestion.dicom.value_representations import little_endian
 from dimse_ingestion.operations.fragment_reader import FragmentReader
-from dimse_ingestion.operations.retrieve import READ_SIZE, Retriever
+from dimse_ingestion.operations.retrieve import READ_SIZE, ObjectBytes
 from dimse_ingestion.queries.contract import Located
 
 _MAX_WHOLE_READ = 4 * READ_SIZE
@@ -58,9 +58,9 @@ class FrameLocation:
 class FrameReader:
     """Reads frames of the instances of one storage space."""
 
-    def __init__(self, retriever: Retriever) -> None:
-        self._retriever = retriever
-        self._fragments = FragmentReader(retriever)
+    def __init__(self, objects: ObjectBytes) -> None:
+        self._objects = objects
+        self._fragments = FragmentReader(objects)
 
     async def locate(self, located: Located, numbers: Sequence[int]) -> list[FrameLocation]:
         """Return the locations of frames by their numbers from 1.
@@ -100,7 +100,7 @@ class FrameReader:
         offset, end = place.place.offset, b""
         fragments = getattr(place.place, "fragments", (place.place.length,))
         for number, length in enumerate(fragments):
-            pieces = self._retriever.data_set_range(place.located, offset, length)
+            pieces = self._objects.data_set_range(place.located, offset, length)
             is_seam = number > 0
             async with aclosing(pieces):
                 async for piece in pieces:
@@ -126,7 +126,7 @@ class FrameReader:
             first, last = max(offset - begin, 0), min(end - begin, size)
             begin += size
             if first < last:
-                pieces = self._retriever.data_set_range(located, at + first, last - first)
+                pieces = self._objects.data_set_range(located, at + first, last - first)
                 async with aclosing(pieces):
                     async for piece in pieces:
                         yield piece
@@ -196,7 +196,7 @@ class FrameReader:
             return Element(each.group, each.element, each.vr, items=items)
         if each.bulk is None:
             return each
-        value = b"".join([piece async for piece in self._retriever.value(located, each)])
+        value = b"".join([piece async for piece in self._objects.value(located, each)])
         # OW, because the length field of US has only 16 bits
         return Element(each.group, each.element, "OW", inline_binary=b64encode(value).decode())
 

@@ -21,7 +21,7 @@ from dimse_ingestion.dicom.query_levels import UNIQUE_KEYS
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.dicom.value_representations import little_endian
 from dimse_ingestion.queries.contract import Located, Query, QueryClient
-from dimse_ingestion.storage.contract import Bucket
+from dimse_ingestion.storage.contract import RangeSource
 
 READ_SIZE = 2 * 2**20
 """Bytes of one read of a large object."""
@@ -68,60 +68,12 @@ def _level_keys(study: str, series: str, instance: str) -> list[Element]:
     return [element(UNIQUE_KEYS[level], "UI", uid) for level, uid in levels if uid]
 
 
-class Retriever:
-    """Retrieves from one storage space; every method raises Failure as the backends do."""
+class ObjectBytes:
+    """Reads the bytes of objects, within a memory budget; raises Failure as the source does."""
 
-    def __init__(self, bucket: Bucket, queries: QueryClient) -> None:
-        self._bucket = bucket
-        self._queries = queries
+    def __init__(self, source: RangeSource) -> None:
+        self._source = source
         self._budget = _MEMORY_BUDGET
-
-    def instances(
-        self, study: str, series: str = "", instance: str = ""
-    ) -> AsyncGenerator[Located, None]:
-        """Yield the instances with these UIDs; close the generator when stopping early."""
-        keys = _level_keys(study, series, instance)
-        return self._queries.objects(Query(scope="IMAGE", keys=keys))
-
-    async def instance(self, study: str, series: str, instance: str) -> Located | None:
-        """Return one instance, or None when it is not in the catalogue."""
-        query = Query(scope="IMAGE", keys=_level_keys(study, series, instance), limit=1)
-        # read to the end: leaving an answer early closes the connection to the catalogue
-        instances = [each async for each in self._queries.objects(query)]
-        return instances[0] if instances else None
-
-    async def objects(
-        self, instances: AsyncGenerator[Located, None]
-    ) -> AsyncGenerator[RetrievedObject, None]:
-        """Yield the objects of instances in order, small ones prefetched.
-
-        The chunks of one object must be read or abandoned before the next object is requested.
-        """
-        waiting: deque[_Prefetched] = deque()
-        # the first batch is awaited for its missing objects: a response's status depends on them
-        more, missing = True, -1
-        try:
-            while True:
-                refill = len(waiting) <= _REFILLED_AT
-                # some at once, because the folder bucket reads those in one call of a thread
-                while more and len(waiting) < (CONCURRENT_READS if refill else 0):
-                    located = await anext(instances, None)
-                    more = located is not None
-                    if located is not None:
-                        waiting.append(self._prefetch(located))
-                if not waiting:
-                    return
-                if missing < 0:
-                    missing = await _count_missing([each.task for each in waiting])
-                prefetched = waiting.popleft()
-                try:
-                    yield await self._open(prefetched, missing)
-                finally:
-                    self._budget += prefetched.reserved
-        finally:
-            self._budget += sum(prefetched.reserved for prefetched in waiting)
-            await _cancel([each.task for each in waiting if each.task is not None])
-            await instances.aclose()
 
     async def object_range(
         self, located: Located, offset: int, length: int
@@ -160,7 +112,7 @@ class Retriever:
     async def read(self, located: Located, offset: int, length: int) -> bytes:
         """Return `length` bytes of the object with one read; raises as `object_range`."""
         try:
-            content = await self._bucket.get_range(located.object_name, offset, length)
+            content = await self._source.get_range(located.object_name, offset, length)
         except KeyError:
             raise ObjectMissing(located) from None
         if len(content) != length:
@@ -200,6 +152,87 @@ class Retriever:
                 odd, length = 0, length - len(converted)
                 yield converted
 
+    async def _inflated_range(
+        self, located: Located, offset: int, length: int
+    ) -> AsyncGenerator[bytes, None]:
+        inflating, place, end = Inflater(), 0, offset + length
+        whole = self.object_range(located, located.header_size, located.size)
+        async with aclosing(whole) as pieces:
+            async for piece in pieces:
+                for converted in _inflate(inflating, piece):
+                    begin = max(0, offset - place)
+                    needed = converted[begin : max(begin, end - place)]
+                    place += len(converted)
+                    if needed:
+                        yield needed
+                if place >= end:
+                    return
+
+
+class Retriever(ObjectBytes):
+    """Retrieves from one storage space; every method raises Failure as the backends do."""
+
+    def __init__(self, source: RangeSource, queries: QueryClient) -> None:
+        super().__init__(source)
+        self._queries = queries
+
+    def instances(
+        self, study: str, series: str = "", *, locations_only: bool = False
+    ) -> AsyncGenerator[Located, None]:
+        """Yield the instances with these UIDs; close the generator when stopping early.
+
+        With `locations_only` they have no elements but the class and UIDs.
+        """
+        keys = _level_keys(study, series, "")
+        return self._queries.objects(Query(scope="IMAGE", keys=keys, locations_only=locations_only))
+
+    async def instance(
+        self, study: str, series: str, instance: str, *, locations_only: bool = False
+    ) -> Located | None:
+        """Return one instance, or None when it is not in the catalogue."""
+        query = Query(
+            scope="IMAGE",
+            keys=_level_keys(study, series, instance),
+            limit=1,
+            locations_only=locations_only,
+        )
+        # read to the end: leaving an answer early closes the connection to the catalogue
+        instances = [each async for each in self._queries.objects(query)]
+        return instances[0] if instances else None
+
+    async def objects(
+        self, instances: AsyncGenerator[Located, None]
+    ) -> AsyncGenerator[RetrievedObject, None]:
+        """Yield the objects of instances in order, small ones prefetched.
+
+        The chunks of one object must be read or abandoned before the next object is requested.
+        """
+        waiting: deque[_Prefetched] = deque()
+        # the first batch is awaited for its missing objects: a response's status depends on them
+        more, missing = True, -1
+        try:
+            while True:
+                refill = len(waiting) <= _REFILLED_AT
+                # some at once, because the folder bucket reads those in one call of a thread
+                while more and len(waiting) < (CONCURRENT_READS if refill else 0):
+                    located = await anext(instances, None)
+                    more = located is not None
+                    if located is not None:
+                        waiting.append(self._prefetch(located))
+                if not waiting:
+                    return
+                if missing < 0:
+                    missing = await _count_missing([each.task for each in waiting])
+                prefetched = waiting.popleft()
+                try:
+                    yield await self._open(prefetched, missing)
+                finally:
+                    self._budget += prefetched.reserved
+        finally:
+            self._budget += sum(prefetched.reserved for prefetched in waiting)
+            await _cancel([each.task for each in waiting if each.task is not None])
+            await instances.aclose()
+
     def _prefetch(self, located: Located) -> "_Prefetched":
         size = object_size(located)
         if size > min(_MAX_PREFETCHED, self._budget):
@@ -216,22 +249,6 @@ class Retriever:
             return RetrievedObject(located, None, missing)
         chunks = _single_chunk(first) if prefetched.task else _prepend(first, pieces)
         return RetrievedObject(located, chunks, missing)
-
-    async def _inflated_range(
-        self, located: Located, offset: int, length: int
-    ) -> AsyncGenerator[bytes, None]:
-        inflating, place, end = Inflater(), 0, offset + length
-        whole = self.object_range(located, located.header_size, located.size)
-        async with aclosing(whole) as pieces:
-            async for piece in pieces:
-                for converted in _inflate(inflating, piece):
-                    begin = max(0, offset - place)
-                    needed = converted[begin : max(begin, end - place)]
-                    place += len(converted)
-                    if needed:
-                        yield needed
-                if place >= end:
-                    return
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from dimse_ingestion.background_tasks import background_tasks
 from dimse_ingestion.observability import logging
 from dimse_ingestion.observability.http_server import serve
 from dimse_ingestion.observability.logging import logger
@@ -82,11 +83,10 @@ class Operator:
         namespaces = self._settings.namespaces
         resource_watch = ResourceWatchCheck(cluster, reconciler.known, namespaces, workers.wake)
         self._resource_watch = resource_watch
-        tasks = [
-            asyncio.create_task(resource_watch.run(), name="comparing"),
-            asyncio.create_task(_forward(lost, stop), name="stop without a Lease"),
-        ]
-        try:
+        async with (
+            background_tasks(resource_watch.run(), name="comparison"),
+            background_tasks(_forward(lost, stop), name="stop without a Lease"),
+        ):
             await kopf.operator(
                 registry=Handlers(reconciler, workers, stop).registry(),
                 settings=kopf_settings(self._settings),
@@ -97,10 +97,6 @@ class Operator:
                 namespaces=namespaces,
                 stop_flag=stop,
             )
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
     @property
     def _defaults(self) -> dict[str, object]:

@@ -59,6 +59,12 @@ _NATS = _same_path(
     "natsAuthMode",
     "natsTlsHandshakeFirst",
 )
+_AUDIT: dict[str, Path] = {
+    "auditRepository": ("audit", "repository"),
+    "auditSiteId": ("audit", "siteId"),
+    "auditCaSecret": ("audit", "caSecret"),
+    "auditClientCertificateSecret": ("audit", "clientCertificateSecret"),
+}
 _AE_TITLE = _same_path("applicationEntityTitle")
 
 DIMSE_INGESTION_SERVICE = Kind(
@@ -71,7 +77,7 @@ DICOMWEB_INGESTION_SERVICE = Kind(
     "DicomwebIngestionService",
     "dicomwebingestionservices",
     "dicomweb",
-    _IMAGE | _SPACE | {"replicas": ("dicomweb", "replicas")},
+    _IMAGE | _SPACE | _AUDIT | {"replicas": ("dicomweb", "replicas")},
 )
 DICOM_EVENT_DRIVEN_INGESTION = Kind(
     "DicomEventDrivenIngestion",
@@ -91,6 +97,7 @@ DIMSE_PROXY = Kind(
     _IMAGE
     | _AE_TITLE
     | _NATS
+    | _AUDIT
     | {
         "natsTokenSecret": ("proxy", "natsTokenSecret"),
         "proxyId": ("proxy", "proxyId"),

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
+from dimse_ingestion.durable.files import move, new_file, sync_folder, write_whole
 from dimse_ingestion.outbox import files
-from dimse_ingestion.outbox.durable import move, new_file, sync_folder, write_whole
 from dimse_ingestion.outbox.folders import Folders
 from dimse_ingestion.outbox.records import Metadata
 

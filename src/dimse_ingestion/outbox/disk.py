@@ -36,8 +36,9 @@ class Usage:
     `octets` are those of this outbox; the limit is that of all workers of a service together.
     """
 
-    def __init__(self, directory: Path, limits: Limits, count: Count) -> None:
+    def __init__(self, directory: Path, limits: Limits, count: Count, setting: str) -> None:
         self._directory = directory
+        self._setting = setting
         self._count = count
         self.limits = limits
         self.octets = 0
@@ -51,7 +52,7 @@ class Usage:
         if total > self.limits.octets * self.limits.high_water:
             return (
                 f"The spool holds {total} of {self.limits.octets} bytes: see why nothing is "
-                "forwarded, drop dead letters, or raise DIMSE_SPOOL_LIMIT."
+                f"forwarded, drop dead letters, or raise {self._setting}."
             )
         return self._broken
 
@@ -105,7 +106,7 @@ def quarantine(entry: Entry, folders: Folders, reason: str) -> None:
     content = place.read_range(entry.offset, entry.length)
     quarantine_range(place, entry.offset, content, folders)
     _LOG.error(
-        "A damaged record of the outbox is in quarantine: its data set can't be forwarded.",
+        "A damaged record of the outbox is in quarantine: what it held can't be forwarded.",
         file=place.path.name,
         start=entry.offset,
         end=entry.offset + entry.length,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 from zlib import crc32
 
-from dimse_ingestion.outbox.durable import new_file, write_whole
+from dimse_ingestion.durable.files import new_file, write_whole
 from dimse_ingestion.outbox.records import Metadata, decode_metadata, encode_metadata
 
 SUFFIX = ".v1.dataset"

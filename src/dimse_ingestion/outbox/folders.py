@@ -9,16 +9,14 @@ requests/         requests of the command line to the process
 quarantine/       damaged bytes, and files that are not understood
 """
 
-import fcntl
-import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from dimse_ingestion.durable.files import PART, create_folder, folder_lock
 from dimse_ingestion.outbox import files
-from dimse_ingestion.outbox.durable import PART, create_folder, sync_folder
 from dimse_ingestion.outbox.records import VERSION
 
 _OTHER_VERSION = re.compile(r"\.v(\d+)\.(segment|dataset)$")
@@ -90,6 +88,10 @@ class Folders:
         folders = (self.segments, self.files, self.retry)
         return any(folder.is_dir() and any(folder.iterdir()) for folder in folders)
 
+    def has_data_sets(self) -> bool:
+        """Return whether any data set is here: one to forward, a dead letter, or a damaged one."""
+        return self.has_content() or bool(self.dead() or self.quarantined())
+
     def refuse_newer(self) -> None:
         """Raise NewerFormat when a file is of a version that this release can't read."""
         for folder in (self.segments, self.files, self.retry, self.dead_letters):
@@ -116,18 +118,10 @@ class Folders:
 
 @contextmanager
 def lock(root: Path) -> Iterator[None]:
-    """Hold the lock of an outbox within the block. Raises OutboxInUse, OSError.
-
-    The kernel releases it when the process ends, however that is.
-    """
-    create_folder(root)
-    descriptor = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
+    """Hold the lock of an outbox within the block. Raises OutboxInUse, OSError."""
+    with ExitStack() as stack:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stack.enter_context(folder_lock(root))
         except BlockingIOError:
             raise OutboxInUse(str(root)) from None
-        sync_folder(root)
         yield
-    finally:
-        os.close(descriptor)

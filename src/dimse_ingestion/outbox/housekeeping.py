@@ -4,12 +4,11 @@ import asyncio
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
+from dimse_ingestion.durable.files import move
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.outbox import dead_letters, disk, files
-from dimse_ingestion.outbox.durable import move
 from dimse_ingestion.outbox.recovery import file_entry
 from dimse_ingestion.outbox.segments import DamagedRecord
 from dimse_ingestion.outbox.waiting import Entry
@@ -25,15 +24,12 @@ _IDLE = 5
 """Intervals without a data set after which the last segment is deleted."""
 
 
-_OLDEST: "WeakKeyDictionary[Housekeeping, float]" = WeakKeyDictionary()
-"""The age of the oldest data set of each outbox of this process: the metric is their maximum."""
-
-
 class Housekeeping:
     """A task that does this work for one outbox."""
 
     def __init__(self, outbox: "Outbox") -> None:
         self._outbox = outbox
+        self._metrics = outbox.kind.metrics
         self._task: asyncio.Task[None] | None = None
         self._requested = asyncio.Event()
         self._lock = asyncio.Lock()
@@ -46,11 +42,13 @@ class Housekeeping:
         self._task = asyncio.create_task(self._run(), name="outbox housekeeping")
 
     async def stop(self) -> None:
-        """Stop working."""
+        """Stop working, and take this outbox out of the metrics: it may be opened again."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        _OLDEST.pop(self, None)
+        for gauge in self._counted:
+            self._add_up(gauge, 0)
+        self._metrics.oldest.pop(self, None)
 
     def request(self) -> None:
         """Work soon, because files were moved."""
@@ -72,8 +70,8 @@ class Housekeeping:
             measured = await outbox.in_thread(lambda: disk.measure(outbox.folders))
             outbox.usage.count(measured - outbox.usage.octets)
             dead, quarantined = await outbox.in_thread(self._count_files)
-            self._add_up(metrics.outbox_dead_letters, dead)
-            self._add_up(metrics.outbox_quarantined, quarantined)
+            self._add_up(self._metrics.dead_letters, dead)
+            self._add_up(self._metrics.quarantined, quarantined)
         self._until_measured -= 1
         self._seal_when_idle()
         self._set_metrics()
@@ -133,18 +131,21 @@ class Housekeeping:
         return len(folders.dead()), len(folders.quarantined())
 
     def _set_metrics(self) -> None:
-        outbox = self._outbox
-        self._add_up(metrics.outbox_waiting, len(outbox.queue))
-        self._add_up(metrics.outbox_waiting_bytes, outbox.queue.octets)
-        self._add_up(metrics.outbox_used_bytes, outbox.usage.octets)
+        outbox, kind = self._outbox, self._metrics
+        self._add_up(kind.waiting, len(outbox.queue))
+        self._add_up(kind.waiting_bytes, outbox.queue.octets)
+        self._add_up(kind.used_bytes, outbox.usage.octets)
         limit = max(1, outbox.usage.limits.octets)
-        self._add_up(metrics.outbox_used_ratio, outbox.usage.octets / limit)
-        _OLDEST[self] = outbox.oldest_seconds
-        metrics.outbox_oldest_seconds.set(max(_OLDEST.values()))
-        metrics.outbox_free_bytes.set(outbox.usage.free)
+        self._add_up(kind.used_ratio, outbox.usage.octets / limit)
+        kind.oldest[self] = outbox.oldest_seconds
+        kind.oldest_seconds.set(max(kind.oldest.values()))
+        if kind.free_bytes is not None:
+            kind.free_bytes.set(outbox.usage.free)
 
-    def _add_up(self, gauge: metrics.Gauge, value: float) -> None:
+    def _add_up(self, gauge: metrics.Gauge | None, value: float) -> None:
         """Set this outbox's part of a gauge, which is the sum over several outboxes."""
+        if gauge is None:
+            return
         gauge.inc(value - self._counted.get(gauge, 0))
         self._counted[gauge] = value
 

@@ -13,16 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from dimse_ingestion.durable.files import remove_durably
 from dimse_ingestion.failures import Unavailable
-from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.outbox import dead_letters, disk, files
 from dimse_ingestion.outbox.dead_letters import Reason
 from dimse_ingestion.outbox.disk import Limits, Usage
 from dimse_ingestion.outbox.folders import Folders, lock
 from dimse_ingestion.outbox.housekeeping import Housekeeping
+from dimse_ingestion.outbox.kind import DATA_SETS, OutboxKind
 from dimse_ingestion.outbox.records import Metadata, encode_metadata
-from dimse_ingestion.outbox.recovery import recover
+from dimse_ingestion.outbox.recovery import Progress, recover
 from dimse_ingestion.outbox.segment_writer import SEGMENT_LENGTH, SegmentWriter, Written
 from dimse_ingestion.outbox.segments import DamagedRecord, MarkLog, Segment
 from dimse_ingestion.outbox.waiting import Entry, WaitingQueue
@@ -31,6 +32,8 @@ from dimse_ingestion.workers.counts import Count, LocalCount
 _LOG = logger(__name__)
 _INTO_A_SEGMENT = 1024 * 1024
 _THREADS = 4
+_ADDED_AT_ONCE = 5000
+"""Recovered entries that are queued before the event loop does something else."""
 _T = TypeVar("_T")
 
 
@@ -68,9 +71,11 @@ class Outbox:
         count: Count | None = None,
         space: str = "",
         segment_length: int = SEGMENT_LENGTH,
+        kind: OutboxKind = DATA_SETS,
     ) -> None:
         self.folders = Folders(directory)
-        self.usage = Usage(directory, limits or Limits(), count or LocalCount())
+        self.kind = kind
+        self.usage = Usage(directory, limits or Limits(), count or LocalCount(), kind.limit_setting)
         self.queue = WaitingQueue()
         self.added = asyncio.Event()
         """Set whenever an entry may be taken; whoever waits for it clears it."""
@@ -83,19 +88,40 @@ class Outbox:
         self._stack = ExitStack()
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="outbox")
         self._writer: SegmentWriter | None = None
+        self._progress = Progress()
+        self._recovery_error = ""
         self.housekeeping = Housekeeping(self)
 
     async def open(self) -> None:
-        """Take the lock and recover what is there.
+        """Take the lock and recover what is there: `lock` and `recover` in one."""
+        await self.lock()
+        await self.recover()
+
+    async def lock(self) -> None:
+        """Take the lock and create the folders: quick, whatever waits there.
 
         Raises OutboxInUse, NewerFormat, and OSError for a folder that can't be used.
         """
         await self.in_thread(lambda: self._stack.enter_context(lock(self.folders.root)))
-        self.folders.refuse_newer()
+        await self.in_thread(self.folders.refuse_newer)
         await self.in_thread(self.folders.create)
-        recovered = await self.in_thread(lambda: recover(self.folders))
-        for entry in recovered.entries:
+
+    async def recover(self) -> None:
+        """Read what the process before has left, and take data sets from then on.
+
+        It takes minutes for a large outbox. Raises OSError, and then it may be called again.
+        """
+        try:
+            recovered = await self.in_thread(
+                lambda: recover(self.folders, self._progress, self.kind)
+            )
+        except OSError as error:
+            self._recovery_error = error.strerror or str(error)
+            raise
+        for number, entry in enumerate(recovered.entries, start=1):
             self.queue.add(entry)
+            if number % _ADDED_AT_ONCE == 0:
+                await asyncio.sleep(0)
         for segment in recovered.segments:
             self._delete_if_done(segment)
         self._writer = SegmentWriter(
@@ -105,25 +131,41 @@ class Outbox:
             self._sealed,
             self._segment_length,
         )
-        await self.housekeeping.run_once()
+        try:
+            await self.housekeeping.run_once()
+        except OSError as error:
+            self.usage.mark_broken(error)
         self.housekeeping.start()
         self.added.set()
 
     async def close(self) -> None:
         """Write what was added, stop all threads and release the lock."""
+        self._progress.is_cancelled = True
         await self.housekeeping.stop()
         if self._writer is not None:
             await self._writer.close()
-        self._executor.shutdown(wait=True)
+        await asyncio.to_thread(self._executor.shutdown)  # a recovery may read a segment to its end
         self._marks.close()
         self._stack.close()
 
     @property
     def problem(self) -> str:
         """Return why nothing can be added, as a sentence; empty when there is space."""
-        if self._writer is None:
-            return "The spool of an earlier run is being read."
-        return self.usage.problem
+        return self.recovery or self.usage.problem
+
+    @property
+    def recovery(self) -> str:
+        """Return how far the recovery is, as a sentence; empty when it is over."""
+        if self._writer is not None:
+            return ""
+        if self._recovery_error:
+            directory = self.folders.root
+            return f"The spool {directory} can't be read ({self._recovery_error}): see its disk."
+        progress = self._progress
+        return (
+            "The spool of an earlier run is being read: recovering "
+            f"{progress.files} of {progress.total} files."
+        )
 
     @property
     def oldest_seconds(self) -> float:
@@ -135,7 +177,7 @@ class Outbox:
         """Add a data set; it is durable on return. Raises Unavailable when the disk can't."""
         writer = self._writer
         if writer is None or self.problem:
-            metrics.spool_refused.labels(self._space).inc()
+            self.kind.metrics.refused(self._space).inc()
             raise Unavailable(self.problem)
         try:
             entry = await (
@@ -144,13 +186,13 @@ class Outbox:
                 else self._add_file(metadata, source)
             )
         except OSError as error:
-            metrics.spool_refused.labels(self._space).inc()
+            self.kind.metrics.refused(self._space).inc()
             self.usage.mark_broken(error)
-            _LOG.error("The outbox can't take a data set.", reason=error.strerror)
+            _LOG.error(f"The outbox can't take a {self.kind.noun}.", reason=error.strerror)
             raise Unavailable("The spool's disk is full or broken, send again later") from None
         self.queue.add(entry)
         self.last_added = asyncio.get_running_loop().time()
-        metrics.outbox_acknowledged.inc()
+        self.kind.metrics.added.inc()
         self.added.set()
 
     async def open_entry(self, entry: Entry, *, verify: bool = False) -> OpenedEntry:
@@ -162,12 +204,21 @@ class Outbox:
 
     def delivered(self, entry: Entry) -> None:
         """Remove a data set that the service has."""
-        metrics.outbox_forwarded.inc()
-        metrics.outbox_forwarded_bytes.inc(entry.size)
+        self.kind.metrics.delivered.inc()
+        if self.kind.metrics.delivered_bytes is not None:
+            self.kind.metrics.delivered_bytes.inc(entry.size)
         self._finish(entry)
 
     async def refuse(self, entry: Entry, opened: OpenedEntry, reason: Reason) -> None:
-        """Move a data set to the dead letters. Raises OSError, and then it still waits."""
+        """Move a data set to the dead letters, unless it was dropped meanwhile.
+
+        Raises OSError, and Damaged for a file whose bytes have changed, which may be why it was
+        refused; then it still waits.
+        """
+        if opened.file is not None and not await self.in_thread(opened.file.is_intact):
+            raise Damaged("its bytes on the disk have changed")
+        if entry.done:
+            return
         operation_id = opened.metadata.operation_id
         place = entry.place
         if isinstance(place, Path):
@@ -188,10 +239,14 @@ class Outbox:
         self.housekeeping.request()
 
     async def drop(self, entry: Entry) -> None:
-        """Delete a data set that nobody wants any more. Raises OSError."""
-        if isinstance(entry.place, Segment):
-            self._marks.append(entry.place, entry.offset, durable=True)
-        self._finish(entry)
+        """Delete a data set that nobody wants any more, durably. Raises OSError."""
+        place = entry.place
+        if isinstance(place, Segment):
+            self._marks.append(place, entry.offset, durable=True)
+            self._finish(entry)
+        else:
+            self._finish(entry)  # before its file is gone: nobody tries to forward it
+            await self.in_thread(lambda: remove_durably(place))
 
     def seal(self) -> None:
         """Start another segment, so that the present one can be deleted."""
@@ -207,19 +262,13 @@ class Outbox:
     ) -> Entry:
         data = source.read(0, metadata.size)
         written = await writer.submit(encode_metadata(metadata), data)
-        return Entry(
-            metadata.size,
-            metadata.received_at,
-            written.segment,
-            written.length,
-            offset=written.offset,
-        )
+        return Entry.of(metadata, written.segment, written.length, written.offset)
 
     async def _add_file(self, metadata: Metadata, source: files.Source) -> Entry:
         path = await self.in_thread(lambda: files.write_file(self.folders.files, metadata, source))
         length = files.file_length(path)
         self.usage.count(length)
-        return Entry(metadata.size, metadata.received_at, path, length)
+        return Entry.of(metadata, path, length)
 
     def _finish(self, entry: Entry) -> None:
         """Remove an entry; a disk that takes no mark costs one more transfer, nothing else."""

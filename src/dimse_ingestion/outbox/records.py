@@ -1,9 +1,8 @@
-"""The format of the outbox on disk, version 1: records with checksums, pure functions on bytes.
+"""The format of the outbox on disk, version 1: pure functions on bytes.
 
-A record is a header, the metadata (msgpack) and the data set. Every checksum of a segment begins
-with the segment's salt, a random number that no sender of data sets knows: bytes within a data set
-can't be taken for a record when a damaged segment is searched. A mark says that the record at an
-offset needs no more work. Files and folders are `segments` and `files`.
+A segment has records (`durable.records`) with the metadata (msgpack) as head and the data set as
+data; the salt is the segment's, a random number that no sender of data sets knows. A mark says that
+the record at an offset needs no more work. Files and folders are `segments` and `files`.
 """
 
 import re
@@ -14,12 +13,13 @@ from zlib import crc32
 
 import msgspec
 
+from dimse_ingestion.durable import records
+
 VERSION = 1
 MARK_LENGTH = 16
-_MAGIC = b"\x89DOB"
-_HEADER = struct.Struct("<4sIII")  # magic, length of metadata, length of data, CRC of the data
-_CHECK = struct.Struct("<I")  # CRC of header and metadata
-_BEFORE_METADATA = _HEADER.size + _CHECK.size
+LONGEST_METADATA = 64 * 1024
+"""Bytes of encoded metadata; where bytes are damaged, a data set may look like many long ones."""
+_KIND = b"\x89DOB"
 _MARK_MAGIC = b"\x89DOM"
 _MARK = struct.Struct("<4sQI")  # magic, offset, CRC
 _NOT_ZERO = re.compile(rb"[^\0]")
@@ -28,8 +28,8 @@ _NOT_ZERO = re.compile(rb"[^\0]")
 class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is known of a data set; `request` is the forwarder's, encoded by itself.
 
-    `received_at` is in seconds since 1970, `sha256` in hexadecimal. Unknown keys of a newer release
-    are ignored.
+    `received_at` is in seconds since 1970, `sha256` in hexadecimal; `sop_instance_uid` is empty
+    where it is not known. Unknown keys of a newer release are ignored.
     """
 
     operation_id: str
@@ -37,6 +37,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     size: int
     sha256: str
     request: bytes
+    sop_instance_uid: str = ""
 
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -74,10 +75,10 @@ class Damage:
 
 
 def encode_record(metadata: bytes, data: bytes, salt: int) -> bytes:
-    """Return a record of encoded metadata and a data set."""
-    header = _HEADER.pack(_MAGIC, len(metadata), len(data), crc32(data, salt))
-    check = _CHECK.pack(crc32(metadata, crc32(header, salt)))
-    return b"".join((header, check, metadata, data))
+    """Return a record of encoded metadata and a data set. Raises ValueError for long metadata."""
+    if len(metadata) > LONGEST_METADATA:
+        raise ValueError(f"Metadata have {len(metadata)} bytes, above {LONGEST_METADATA}.")
+    return records.encode(_KIND, metadata, data, salt)
 
 
 def scan(segment: bytes, salt: int) -> Iterator[Record | Damage]:
@@ -102,26 +103,19 @@ def scan(segment: bytes, salt: int) -> Iterator[Record | Damage]:
 
 def record_at(content: bytes, position: int, salt: int) -> Record | None:
     """Return the record whose header and metadata begin at a position; None if they are damaged."""
-    metadata_start = position + _BEFORE_METADATA
-    if metadata_start > len(content) or not content.startswith(_MAGIC, position):
-        return None
-    header = content[position : position + _HEADER.size]
-    _, metadata_length, data_length, data_crc = _HEADER.unpack(header)
-    data_start = metadata_start + metadata_length
-    (expected,) = _CHECK.unpack_from(content, position + _HEADER.size)
-    encoded = content[metadata_start:data_start]
-    if len(encoded) != metadata_length or crc32(encoded, crc32(header, salt)) != expected:
+    found = records.record_at(_KIND, content, position, salt, LONGEST_METADATA)
+    if found is None:
         return None
     try:
-        metadata = decode_metadata(encoded)
+        metadata = decode_metadata(found.head)
     except ValueError:
         return None
-    return Record(position, data_start, data_start + data_length, metadata, data_crc)
+    return Record(found.start, found.data_start, found.end, metadata, found.data_crc)
 
 
 def is_intact(data: bytes, record: Record, salt: int) -> bool:
     """Return whether a record's data set is as it was written."""
-    return len(data) == record.end - record.data_start and crc32(data, salt) == record.data_crc
+    return records.is_intact(data, record.end - record.data_start, record.data_crc, salt)
 
 
 def encode_mark(offset: int, salt: int) -> bytes:
@@ -148,7 +142,7 @@ def decode_marks(content: bytes, salt: int) -> set[int]:
 
 def _next_record(segment: bytes, position: int, salt: int) -> int:
     """Return where the next record with intact metadata begins, or the end of the segment."""
-    while (found := segment.find(_MAGIC, position)) >= 0:
+    while (found := segment.find(_KIND, position)) >= 0:
         if record_at(segment, found, salt) is not None:
             return found
         position = found + 1

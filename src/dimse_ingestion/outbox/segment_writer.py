@@ -16,6 +16,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
 
+from dimse_ingestion.durable.files import write_at
 from dimse_ingestion.outbox import segments
 from dimse_ingestion.outbox.records import encode_record
 from dimse_ingestion.outbox.segments import Segment
@@ -126,7 +127,7 @@ class SegmentWriter:
     def _write(self, batch: list[_Submission]) -> None:
         try:
             written = self._append(batch)
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - the thread must go on for what comes next
             self._seal()
             self._loop.call_soon_threadsafe(_fail, batch, error)
         else:
@@ -136,18 +137,18 @@ class SegmentWriter:
         current = self._opened()
         salt = current.segment.salt
         records = [encode_record(each.metadata, each.data, salt) for each in batch]
-        content = records[0] if len(records) == 1 else b"".join(records)
+        content = b"".join(records)
         end = current.position + len(content)
         try:
-            _write_at(current.descriptor, content, current.position)
+            write_at(current.descriptor, content, current.position)
             if end > current.zeroed:
                 current.zeroed = end
                 if len(content) < _SHORT:
                     with suppress(OSError):
-                        _write_at(current.descriptor, _AHEAD, end)
+                        write_at(current.descriptor, _AHEAD, end)
                         current.zeroed += len(_AHEAD)
             os.fdatasync(current.descriptor)
-        except OSError:
+        except Exception:
             with suppress(OSError):
                 os.ftruncate(current.descriptor, current.position)
             raise
@@ -185,14 +186,7 @@ class SegmentWriter:
                 submission.future.set_result(each)
 
 
-def _write_at(descriptor: int, content: bytes, offset: int) -> None:
-    rest = memoryview(content)
-    while rest:
-        written = os.pwrite(descriptor, rest, offset)
-        rest, offset = rest[written:], offset + written
-
-
-def _fail(batch: list[_Submission], error: OSError) -> None:
+def _fail(batch: list[_Submission], error: Exception) -> None:
     for submission in batch:
         if not submission.future.done():
             submission.future.set_exception(error)

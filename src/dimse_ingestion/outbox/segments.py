@@ -11,7 +11,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from dimse_ingestion.outbox.durable import sync_folder, write_whole
+from dimse_ingestion.durable.files import sync_folder, write_whole
 from dimse_ingestion.outbox.files import file_length
 from dimse_ingestion.outbox.records import (
     VERSION,

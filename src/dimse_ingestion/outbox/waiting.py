@@ -9,6 +9,8 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
+from dimse_ingestion.outbox.instance_index import UNKNOWN, InstanceIndex, fingerprint
+from dimse_ingestion.outbox.records import Metadata
 from dimse_ingestion.outbox.segments import Segment
 
 
@@ -23,10 +25,18 @@ class Entry:
     length: int
     """The bytes of the record or the file."""
     offset: int = 0
+    instance: int = UNKNOWN
+    """Its fingerprint in the index of instances."""
     number: int = 0
     failures: int = 0
     done: bool = False
     """True if it needs no more work: it is forwarded, refused, dropped or in quarantine."""
+
+    @classmethod
+    def of(cls, metadata: Metadata, place: Segment | Path, length: int, offset: int = 0) -> "Entry":
+        """Return the entry of a data set with these metadata."""
+        instance = fingerprint(metadata.sop_instance_uid)
+        return cls(metadata.size, metadata.received_at, place, length, offset, instance)
 
 
 class WaitingQueue:
@@ -40,6 +50,8 @@ class WaitingQueue:
         self._last_number = 0
         self.octets = 0
         """The bytes of all data sets."""
+        self.instances = InstanceIndex()
+        """The instances of all entries that are not done."""
 
     def __len__(self) -> int:
         return len(self._all)
@@ -57,6 +69,7 @@ class WaitingQueue:
         """Add an entry behind all others."""
         self._last_number += 1
         entry.number = self._last_number
+        entry.instance = self.instances.add(entry.instance)
         self._all[entry.number] = entry
         self._fresh.append(entry)
         self.octets += entry.size
@@ -91,6 +104,7 @@ class WaitingQueue:
             entry.done = True
             del self._all[entry.number]
             self.octets -= entry.size
+            self.instances.remove(entry.instance)
 
     def _return(self, entry: Entry) -> None:
         heapq.heappush(self._returned, (entry.number, entry))

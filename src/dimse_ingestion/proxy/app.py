@@ -5,12 +5,15 @@ a worker, or within another process (`standalone`).
 """
 
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 
+from dimse_ingestion.audit.trail import AuditProcess, AuditTrail, open_audit_trail
 from dimse_ingestion.observability.http_server import listening_socket
 from dimse_ingestion.observability.process import run_service
+from dimse_ingestion.proxy.audit import AssociationAudit
 from dimse_ingestion.proxy.commitment.event_reports import EventReports
 from dimse_ingestion.proxy.commitment.reports import ReportSender
 from dimse_ingestion.proxy.dicom_tls import client_context, server_context
@@ -73,17 +76,11 @@ async def running(
     process is its own. Raises ConfigurationMistake when it can't start.
     """
     tls = server_context(settings)
-
-    def acceptor(services: Services) -> Acceptor:
-        return Acceptor(services, _limits(settings), tls)
-
     peers = PeerAssociations(settings)
-
-    def connect(space: ProxySettings) -> AbstractAsyncContextManager[SpaceDependencies]:
-        # the peers of the space's own settings, which a reload changes
-        return _transport(space, worker, EventReports(peers, space.peer), peers)
-
-    async with open_proxy(settings, ProxyDependencies(acceptor, connect), worker) as proxy:
+    async with (
+        open_audit_trail(settings, _audit_process(settings)) as trail,
+        open_proxy(settings, _dependencies(settings, worker, tls, peers, trail), worker) as proxy,
+    ):
         if not (reloads or worker):
             yield proxy
             return
@@ -93,6 +90,34 @@ async def running(
             await reloader.reload()
         async with reloading(reloader):
             yield proxy
+
+
+def _audit_process(settings: ProxySettings) -> AuditProcess:
+    return AuditProcess(
+        service="proxy",
+        processes=settings.workers,
+        ae_titles=tuple(each.ae_title for each in settings.storage_spaces),
+    )
+
+
+def _dependencies(
+    settings: ProxySettings,
+    worker: Worker | None,
+    tls: ssl.SSLContext | None,
+    peers: PeerAssociations,
+    trail: AuditTrail | None,
+) -> ProxyDependencies:
+    audit = AssociationAudit(trail) if trail else None
+
+    def acceptor(services: Services) -> Acceptor:
+        handshake_failed = audit.handshake_failed if audit else None
+        return Acceptor(services, _limits(settings), tls, handshake_failed)
+
+    def connect(space: ProxySettings) -> AbstractAsyncContextManager[SpaceDependencies]:
+        # the peers of the space's own settings, which a reload changes
+        return _transport(space, worker, EventReports(peers, space.peer), peers, trail)
+
+    return ProxyDependencies(acceptor, connect, audit)
 
 
 def _prepare_certificates(
@@ -114,12 +139,19 @@ async def _transport(
     worker: Worker | None,
     reports: ReportSender,
     peers: PeerAssociations,
+    trail: AuditTrail | None,
 ) -> AsyncIterator[SpaceDependencies]:
     """Connect one storage space to NATS within the block."""
     needs = proxy_permissions(settings.nats_subject_root, settings.proxy_id)
     nats = NatsClient(nats_options(settings, f"proxy {settings.proxy_id}", needs))
     subjects = Subjects(settings.nats_subject_root)
     timeouts = Timeouts(deadline=settings.operation_timeout)
+
+    def rate() -> float | None:
+        """Return this process's share of the limit, which a reload may have changed."""
+        limit = settings.nats_rate()
+        return limit and limit / settings.workers
+
     client = CarrierClient(
         nats,
         subjects,
@@ -127,11 +159,15 @@ async def _transport(
         timeouts,
         has_siblings=worker is not None,
         space=settings.ae_title,
+        rate=rate,
+        compresses=lambda: settings.nats_compression == "zstd",
     )
     await nats.start()
     try:
         await client.start()
-        yield SpaceDependencies(client, lambda: nats.problem, reports, nats.on_change, peers)
+        yield SpaceDependencies(
+            client, lambda: nats.problem, reports, nats.on_change, peers, rate, trail
+        )
     finally:
         await client.close()
         await nats.close()

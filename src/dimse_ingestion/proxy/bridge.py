@@ -19,6 +19,7 @@ from dimse_ingestion.dicom.status import Status, known_status
 from dimse_ingestion.failures import Failure
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.proxy.acceptance import Admission
+from dimse_ingestion.proxy.audit import RequestAudit
 from dimse_ingestion.proxy.commitment.service import StorageCommitment
 from dimse_ingestion.proxy.identifier import IdentifierBuffer
 from dimse_ingestion.proxy.operation_ids import new_operation_id
@@ -75,13 +76,15 @@ class Bridge:
         requester: TransportClient,
         commitment: StorageCommitment | None = None,
         peers: PeerAssociations | None = None,
+        audit: RequestAudit | None = None,
     ) -> None:
         self._settings = settings
+        self._audit = audit
         self._admission = admission
         self._spool = spool
         self._requester = requester
         self._commitment = commitment
-        self._retrieves = RetrieveService(settings, requester, peers)
+        self._retrieves = RetrieveService(settings, requester, peers, audit)
         self.request_probe: Callable[[], None] = lambda: None
         """Called when an operation failed upstream (see `upstream_probe`)."""
         self.record_success: Callable[[str], None] = lambda _: None
@@ -127,6 +130,8 @@ class Bridge:
                 status_of = _STATUSES.get(name, echo_status)
                 await _answer(message, record, status_of(failure), failure.comment)
             finally:
+                if self._audit is not None:
+                    self._audit.performed(name, message, record)
                 if message.data_set is not None:
                     message.data_set.abandon()
                 if record.status in _PROBE_STATUSES:

@@ -7,6 +7,7 @@ follows from its content and the event's id from operation and key. When to send
 """
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Callable
@@ -40,10 +41,12 @@ _VERIFIED_AFTER = 1
 
 @dataclass(frozen=True, slots=True)
 class ForwarderConnection:
-    """The way to the service: the client, and what is wrong with its connection, if anything."""
+    """The way to the service: its client, its connection's problem, if any, and its rate limit."""
 
     requester: TransportClient
     problem: Callable[[], str]
+    rate: Callable[[], float | None] = lambda: None
+    """Returns the rate limit now in bytes per second, which all data sets share, or None."""
 
 
 class Forwarder:
@@ -59,7 +62,8 @@ class Forwarder:
         self._outbox = outbox
         self._connection = connection
         self._deadline = deadline
-        self._pace = Pace(limits or PaceLimits(), random.random)
+        self._limits = limits or PaceLimits()
+        self._pace = Pace(self._limits, random.random)
         self._running: set[asyncio.Task[None]] = set()
         self.last_failure = ""
         """The comment of the last failed attempt; empty after a delivery."""
@@ -141,12 +145,16 @@ class Forwarder:
         try:
             request = decode_request(opened.metadata)
             with log_context(operation_id=request.operation_id):
-                deadline = self._deadline + entry.size / _SLOW_LINE
-                requester = self._connection.requester
+                requester, deadline = self._connection.requester, self._deadline_of(entry.size)
                 result = await requester.store(request, opened, deadline=deadline)
                 await self._finish(entry, opened, result, started)
         finally:
             opened.close()
+
+    def _deadline_of(self, size: int) -> float:
+        """Return the seconds in which a data set can arrive over a line that others share."""
+        rate, share = self._connection.rate(), 1 / self._limits.parallel
+        return self._deadline + size / min(_SLOW_LINE, (rate or math.inf) * share)
 
     async def _finish(
         self, entry: Entry, opened: OpenedEntry, result: StoreResult, started: float
@@ -166,6 +174,9 @@ class Forwarder:
         self._succeed()
 
     async def _refuse(self, entry: Entry, opened: OpenedEntry, result: StoreResult) -> None:
+        if entry.done:  # somebody dropped it meanwhile
+            self._succeed()
+            return
         reason = Reason(
             status=f"{result.status:04X}", comment=result.comment, refused_at=time.time()
         )

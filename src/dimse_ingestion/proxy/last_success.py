@@ -5,6 +5,7 @@ there is no end. The alert compares the time with `dimse_proxy_silent_after_time
 that a proxy which has just started gives each modality its whole interval.
 """
 
+import math
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -46,6 +47,8 @@ class LastSuccess:
 
 
 def _remove(title: str) -> None:
+    """Remove a title's series; the files of several workers keep it, but it is never late."""
+    metrics.proxy_silent_after.labels(title).set(math.inf)
     for metric in (metrics.proxy_last_success, metrics.proxy_silent_after):
         with suppress(KeyError):
             metric.remove(title)

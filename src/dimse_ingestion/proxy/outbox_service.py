@@ -1,7 +1,9 @@
 """The outbox and its forwarder as parts of the proxy, by the setting `acknowledge`.
 
-Each worker of the proxy has an outbox of its own. What an earlier run left is forwarded whatever
-the settings are now: with `acknowledge: stored`, and by the first worker where there are fewer now.
+Each worker of the proxy has an outbox of its own. What an earlier run left is read in the
+background, so that probes answer meanwhile, and nothing is taken until it is read. It is forwarded
+whatever the settings are now: with `acknowledge: stored`, and by the first worker where there are
+fewer now. An outbox with dead letters alone is used, too: they are counted, and may be retried.
 """
 
 import asyncio
@@ -11,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from dimse_ingestion.background_tasks import background_tasks
+from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.outbox.disk import Limits
 from dimse_ingestion.outbox.folders import Folders, NewerFormat, OutboxInUse
 from dimse_ingestion.outbox.outbox import Outbox
@@ -22,7 +26,10 @@ from dimse_ingestion.settings.errors import directory_mistake
 from dimse_ingestion.transport.contract import TransportClient
 from dimse_ingestion.workers.counts import Count, Kind, LocalCount
 
+_LOG = logger(__name__)
 _SETTING = "DIMSE_SPOOL_DIRECTORY"
+_RECOVERY_PAUSE = 5.0
+"""Seconds until an outbox that could not be read is read again."""
 
 
 class Upstream(Protocol):
@@ -39,6 +46,10 @@ class Upstream(Protocol):
     @property
     def on_connection_change(self) -> Callable[[Callable[[bool], None]], None]:
         """Registers a function to call at each change of the connection."""
+
+    @property
+    def rate(self) -> Callable[[], float | None]:
+        """Returns the rate limit now in bytes per second, or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +88,8 @@ class OutboxService:
 
     def describe_backlog(self) -> str:
         """Return what waits as a sentence for /readyz; empty when nothing does."""
+        if recoveries := [each.outbox.recovery for each in self._all if each.outbox.recovery]:
+            return " ".join(recoveries)
         waiting = [each for each in self._all if len(each.outbox.queue)]
         if not waiting:
             return ""
@@ -88,35 +101,38 @@ class OutboxService:
         reason = self._upstream.transport_problem() or next(filter(None, failures), "")
         return f"{text}: {reason}" if reason else f"{text}."
 
-    def is_pending(self, sop_instance_uid: str, received_before: float) -> bool:  # noqa: ARG002 - no index by UID
-        """Return whether an instance received before a Unix time may wait to be forwarded.
+    def has_instance(self, fingerprint: int) -> bool:
+        """Return whether an instance with this fingerprint waits to be forwarded."""
+        return any(fingerprint in each.outbox.queue.instances for each in self._all)
 
-        True as long as any data set waits that came before it: they leave in about their order.
-        """
-        oldest = (each.outbox.queue.oldest for each in self._all)
-        return any(each is not None and each.received_at <= received_before for each in oldest)
+    @property
+    def knows_instances(self) -> bool:
+        """Return whether `has_instance` is right about every instance that waits."""
+        outboxes = (each.outbox for each in self._all)
+        return all(not each.recovery and each.queue.instances.is_complete for each in outboxes)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Open the outboxes and forward from them within the block.
+        """Lock the outboxes, then recover them and forward from them, within the block.
 
-        Raises ConfigurationMistake.
+        An empty one takes data sets at once, any other when it is recovered. Raises
+        ConfigurationMistake.
         """
         async with AsyncExitStack() as stack:
             for each in self._all:
                 stack.push_async_callback(each.outbox.close)
                 await _open(each.outbox)
-                await stack.enter_async_context(_forward(each.forwarder))
+                await stack.enter_async_context(_recover_and_forward(each))
             yield
 
     def _directories(self, worker: int) -> list[Path]:
         """Return the outboxes of this process: its own, and those that no worker has now."""
         own = self._settings.outbox_directory(worker)
-        directories = [own] if self.acknowledges or Folders(own).has_content() else []
+        directories = [own] if self.acknowledges or Folders(own).has_data_sets() else []
         if worker == 1:
             found = self._settings.outbox_directories()
             left = [path for number, path in found.items() if number > self._settings.workers]
-            directories += [path for path in left if Folders(path).has_content()]
+            directories += [path for path in left if Folders(path).has_data_sets()]
         return directories
 
     def _forwarding(self, directory: Path) -> _Forwarding:
@@ -125,7 +141,7 @@ class OutboxService:
         outbox = Outbox(directory, limits, self._count, settings.ae_title)
         forwarder = Forwarder(
             outbox,
-            ForwarderConnection(upstream.requester, upstream.transport_problem),
+            ForwarderConnection(upstream.requester, upstream.transport_problem, upstream.rate),
             settings.operation_timeout,
             PaceLimits(settings.forward_parallel),
         )
@@ -134,19 +150,35 @@ class OutboxService:
 
 
 @asynccontextmanager
-async def _forward(forwarder: Forwarder) -> AsyncIterator[None]:
-    running = asyncio.create_task(forwarder.run(), name="forwarder")
-    try:
+async def _recover_and_forward(part: _Forwarding) -> AsyncIterator[None]:
+    async def run() -> None:
+        if part.outbox.recovery:
+            await _recover(part.outbox)
+        await part.forwarder.run()
+
+    async with background_tasks(run(), name="forwarder"):
         yield
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+
+
+async def _recover(outbox: Outbox) -> None:
+    """Recover an outbox; try again after a pause while that fails."""
+    while True:
+        try:
+            return await outbox.recover()
+        except OSError as error:
+            _LOG.error("The spool of an earlier run can't be read.", reason=error.strerror)
+        except Exception:  # noqa: BLE001 - the proxy says at /readyz that it takes nothing
+            _LOG.exception("The recovery failed because of an error in this software.")
+        await asyncio.sleep(_RECOVERY_PAUSE)
 
 
 async def _open(outbox: Outbox) -> None:
+    """Lock an outbox, and recover one that is empty. Raises ConfigurationMistake."""
     directory = outbox.folders.root
     try:
-        await outbox.open()
+        await outbox.lock()
+        if not outbox.folders.has_content():
+            await outbox.recover()
     except OutboxInUse:
         raise ConfigurationMistake(
             [f"{_SETTING}: {directory} is in use by another proxy: give each its own."]

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from dimse_ingestion.background_tasks import background_tasks
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.settings import ConfigurationMistake, ProxySettings
@@ -87,12 +88,10 @@ async def reloading(reloader: Reloader) -> AsyncIterator[None]:
     """Reload at SIGHUP, and when a file has changed, within the block."""
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, reloader.request)
-    watching = asyncio.create_task(reloader.watch(), name="reload of settings")
     try:
-        yield
+        async with background_tasks(reloader.watch(), name="reload of settings"):
+            yield
     finally:
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
         loop.remove_signal_handler(signal.SIGHUP)
 
 

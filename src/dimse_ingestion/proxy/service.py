@@ -1,9 +1,10 @@
 """The proxy's start and drain, independent of its real connections (see `app`).
 
-The order matters: probes start first and stop last; a drain rejects new associations while open
-ones finish, so that no image being sent is lost.
+The order matters: probes start first and stop last, so that they answer while a large spool is
+read; a drain rejects new associations while open ones finish, so that no image being sent is lost.
 """
 
+import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,6 +18,7 @@ from dimse_ingestion.observability import probes
 from dimse_ingestion.observability.http_server import serve
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.observability.series import start_series
+from dimse_ingestion.proxy.audit import AssociationAudit
 from dimse_ingestion.proxy.open_spaces import Connect, OpenSpaces
 from dimse_ingestion.proxy.space import Space
 from dimse_ingestion.proxy.space_router import SpaceRouter
@@ -54,6 +56,7 @@ class ProxyDependencies:
     listener: Callable[[Services], Listener]
     connect: Connect
     """Opens the connection of the storage space that has these settings."""
+    audit: AssociationAudit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +94,20 @@ async def open_proxy(
     health = probes.Health("proxy")
     titles = [each.ae_title for each in settings.storage_spaces]
     start_series("proxy", titles)
-    router = SpaceRouter()
+    router = SpaceRouter(dependencies.audit)
     http = f"{settings.http_host}:{settings.http_port}"
     dimse = f"{settings.host}:{settings.port}"
     open_spaces = OpenSpaces(settings, dependencies.connect, health, router, worker)
     listener = dependencies.listener(router)
+    listening = asyncio.Event()
+    health.add("start", lambda: "" if listening.is_set() else "The proxy is starting.")
     async with (
-        open_spaces.opened() as spaces,
         _address_errors(_probes(settings, health, worker), "DIMSE_HTTP_PORT", http) as http_port,
+        open_spaces.opened() as spaces,
         probes.watch_readiness(health),
         _address_errors(_listening(settings, listener, worker), "DIMSE_PORT", dimse) as address,
     ):
+        listening.set()
         _LOG.info("Listening for associations.", ae_titles=titles, address=address)
         try:
             yield RunningProxy(spaces, address, http_port, health, listener, open_spaces.change)

@@ -4,20 +4,28 @@ Spaces share the port and nothing that one of them can use up: each has its own 
 spool, and number of associations. Which association belongs to which space is in `space_router`.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
+from dimse_ingestion.audit.trail import AuditTrail
+from dimse_ingestion.background_tasks import background_tasks
 from dimse_ingestion.observability import probes
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.proxy.acceptance import Admission
+from dimse_ingestion.proxy.audit import RequestAudit
 from dimse_ingestion.proxy.bridge import Bridge
 from dimse_ingestion.proxy.commitment.reports import ReportSender
-from dimse_ingestion.proxy.commitment.service import NoReports, open_commitment
+from dimse_ingestion.proxy.commitment.service import (
+    NoReports,
+    StorageCommitment,
+    open_commitment,
+)
 from dimse_ingestion.proxy.last_success import LastSuccess
 from dimse_ingestion.proxy.outbox_service import OutboxService
 from dimse_ingestion.proxy.peers import PeerAssociations
+from dimse_ingestion.proxy.spooled_instances import SpooledInstances
 from dimse_ingestion.proxy.upstream_probe import UpstreamProbe
 from dimse_ingestion.settings import ProxySettings
 from dimse_ingestion.settings.errors import directory_mistake
@@ -40,6 +48,10 @@ class SpaceDependencies:
     """Registers a function to call with whether the transport is connected, at each change."""
     peers: PeerAssociations | None = None
     """Associations to peers, counted for all spaces together; None: counted for this one."""
+    rate: Callable[[], float | None] = lambda: None
+    """Returns the rate limit now in bytes per second, or None."""
+    audit_trail: AuditTrail | None = None
+    """The audit trail of the proxy; None: there is none."""
 
 
 class SpaceWorker:
@@ -53,6 +65,11 @@ class SpaceWorker:
     def number(self) -> int:
         """The worker's number, from 1."""
         return self._worker.number if self._worker else 1
+
+    def spooled_instances(self, outboxes: OutboxService) -> SpooledInstances:
+        """Return the instances in the spool of the space, over all processes."""
+        siblings = self._worker.siblings if self._worker else None
+        return SpooledInstances(outboxes, siblings, f"spooled-{self._space}")
 
     def count(self, kind: Kind) -> Count:
         """Return a count of the space."""
@@ -68,8 +85,8 @@ class Space:
     bridge: Bridge
     path: UpstreamProbe
     spool: Spool
-    backlog: Callable[[], str]
-    """Returns what its outbox has to forward, as a sentence; empty if nothing."""
+    is_busy: Callable[[], bool]
+    """Returns whether it has data sets to forward, or storage commitment reports to send."""
 
     def configure(self, settings: ProxySettings) -> None:
         """Use what a reload may change, for new associations and data sets."""
@@ -102,27 +119,49 @@ async def open_space(
         spool = stack.enter_context(_spool(settings, worker.count))
         outbox = OutboxService(settings, dependencies, worker.number, worker.count)
         await stack.enter_async_context(outbox.running())
+        spooled = worker.spooled_instances(outbox)
+        await stack.enter_async_context(spooled.answering())
         commitment = await stack.enter_async_context(
             open_commitment(
                 settings,
                 dependencies.requester,
                 dependencies.reports,
-                outbox,
+                spooled,
                 worker_number=worker.number,
             )
         )
         admission = Admission(
             settings, lambda: spool.problem or outbox.problem, worker.count(Kind.ASSOCIATIONS)
         )
-        bridge = Bridge(settings, admission, spool, outbox.client, commitment, dependencies.peers)
+        bridge = Bridge(
+            settings,
+            admission,
+            spool,
+            outbox.client,
+            commitment,
+            dependencies.peers,
+            _audit(settings, dependencies.audit_trail),
+        )
         path = UpstreamProbe(
             dependencies.requester, settings.ae_title, dependencies.transport_problem
         )
         bridge.request_probe = path.request_probe
         bridge.record_success = last_success.record
         _add_checks(health, dependencies, spool, path, outbox)
-        async with _probing(path):
-            yield Space(settings, admission, bridge, path, spool, outbox.describe_backlog)
+        async with background_tasks(path.watch(), name="upstream probe"):
+            is_busy = partial(_is_busy, outbox, commitment)
+            yield Space(settings, admission, bridge, path, spool, is_busy)
+
+
+def _is_busy(outbox: OutboxService, commitment: StorageCommitment | None) -> bool:
+    return bool(outbox.describe_backlog()) or (commitment is not None and commitment.is_busy)
+
+
+def _audit(settings: ProxySettings, trail: AuditTrail | None) -> RequestAudit | None:
+    if trail is None:
+        return None
+    is_stored = settings.acknowledge == "stored"
+    return RequestAudit(trail, settings.ae_title, knows_duplicates=is_stored)
 
 
 def _limits(settings: ProxySettings) -> Limits:
@@ -152,16 +191,6 @@ def _spool(settings: ProxySettings, counts: Callable[[Kind], Count]) -> Iterator
         yield spool
     finally:
         spool.close()
-
-
-@asynccontextmanager
-async def _probing(path: UpstreamProbe) -> AsyncIterator[None]:
-    watching = asyncio.create_task(path.watch(), name="upstream probe")
-    try:
-        yield
-    finally:
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
 
 
 def _add_checks(

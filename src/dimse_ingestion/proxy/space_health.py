@@ -21,20 +21,24 @@ class SpaceHealth:
         if not is_alone:
             process.add("spaces", self._problem_of_all)
 
-    def add(self, title: str) -> probes.Health:
-        """Return the health for a space's checks; that of the process if there is one space."""
+    def add(self, title: str, health: probes.Health | None = None) -> probes.Health:
+        """Return the health for a space's checks; that of the process if there is one space.
+
+        `health` is that of a space that was removed, and is added again.
+        """
         if self._is_alone:
             return self._process
-        health = self._spaces[title] = probes.Health(f"space {title}")
+        health = self._spaces[title] = health or probes.Health(f"space {title}")
         self._process.add_note(f"space {title}", partial(self._sentence, title))
         return health
 
-    def remove(self, title: str) -> None:
-        """Forget a space, if it is known."""
-        if self._spaces.pop(title, None) is None:
-            return
-        self._process.remove_note(f"space {title}")
-        metrics.proxy_space_ready.remove(title)
+    def remove(self, title: str) -> probes.Health | None:
+        """Forget a space, and return its health, if it is known."""
+        health = self._spaces.pop(title, None)
+        if health is not None:
+            self._process.remove_note(f"space {title}")
+            metrics.proxy_space_ready.remove(title)
+        return health
 
     async def _sentence(self, title: str) -> str:
         problems = await self._problems(title)

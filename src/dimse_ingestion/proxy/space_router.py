@@ -6,6 +6,7 @@ space that accepted it, whatever the settings are later.
 
 from dimse_ingestion.observability.logging import log_context
 from dimse_ingestion.proxy.acceptance import reject, unknown_called_ae_title
+from dimse_ingestion.proxy.audit import AssociationAudit
 from dimse_ingestion.proxy.space import Space
 from dimse_ingestion.upper_layer.services import (
     Acceptance,
@@ -20,9 +21,10 @@ from dimse_ingestion.upper_layer.services import (
 
 
 class SpaceRouter:
-    """Pass each association and its requests to a space."""
+    """Pass each association and its requests to a space; report the associations to `audit`."""
 
-    def __init__(self) -> None:
+    def __init__(self, audit: AssociationAudit | None = None) -> None:
+        self._audit = audit
         self.spaces: dict[str, Space] = {}
         """The spaces that take new associations, by AE title."""
         self._by_association: dict[str, Space] = {}
@@ -54,6 +56,12 @@ class SpaceRouter:
 
     async def associate(self, request: AssociationRequest) -> Acceptance | Rejection:
         """Have the space of the called AE title decide; an unknown title is rejected."""
+        decision = await self._decide(request)
+        if self._audit is not None and isinstance(decision, Rejection):
+            self._audit.rejected(request, decision)
+        return decision
+
+    async def _decide(self, request: AssociationRequest) -> Acceptance | Rejection:
         space = self._called(request)
         if space is None:
             return reject(request, unknown_called_ae_title(self.spaces))
@@ -69,6 +77,8 @@ class SpaceRouter:
         if space is not None:
             with log_context(space=space.settings.ae_title):
                 space.bridge.association_ended(association, outcome)
+            if self._audit is not None:
+                self._audit.ended(association.request.association_id)
 
     def open_data_set(
         self, association: AssociationHandle, context: PresentationContext, command: Command

@@ -6,7 +6,7 @@ queries go through to the service. `forwarder` sends what the outbox has.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -14,6 +14,7 @@ from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.outbox.outbox import Outbox
 from dimse_ingestion.outbox.records import Metadata
 from dimse_ingestion.transport.contract import FetchStream, FindStream, Source, TransportClient
+from dimse_ingestion.transport.protocol.fetch import WINDOW
 from dimse_ingestion.transport.protocol.messages import (
     CommitOpen,
     CommitResult,
@@ -62,6 +63,7 @@ class SpooledClient:
             size=open_.size,
             sha256=open_.sha256,
             request=_ENCODER.encode(open_),
+            sop_instance_uid=open_.sop_instance_uid,
         )
         await self._outbox.add(metadata, source)
         return StoreResult(status=Status.SUCCESS, size=open_.size, sha256=open_.sha256)
@@ -80,9 +82,13 @@ class SpooledClient:
         """Return the instances that an identifier names."""
         return await self._requester.retrieve(open_)
 
-    def fetch(self, open_: FetchOpen, *, stored: bool) -> FetchStream:
+    def fetch(self, open_: FetchOpen, *, stored: bool, window: int = WINDOW) -> FetchStream:
         """Start to fetch a data set from the service."""
-        return self._requester.fetch(open_, stored=stored)
+        return self._requester.fetch(open_, stored=stored, window=window)
+
+    def fetch_batch(self, open_: FetchOpen) -> Sequence[FetchStream]:
+        """Start to fetch several data sets from the service."""
+        return self._requester.fetch_batch(open_)
 
 
 def decode_request(metadata: Metadata) -> StoreOpen:

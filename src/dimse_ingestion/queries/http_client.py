@@ -10,8 +10,6 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from http import HTTPStatus
 from typing import TypeVar
 
-import aiohttp
-
 from dimse_ingestion.dicom.elements import Element
 from dimse_ingestion.failures import Failure, Unavailable
 from dimse_ingestion.observability import metrics, tracing
@@ -34,7 +32,7 @@ from dimse_ingestion.queries.wire import (
     match_reader,
     object_reader,
 )
-from dimse_ingestion.secure_http.client import SecureClient
+from dimse_ingestion.secure_http.client import Answer, SecureClient
 from dimse_ingestion.secure_http.failures import PeerFailures
 from dimse_ingestion.secure_http.path_probe import NO_HANDLER, PathProbe, is_success
 from dimse_ingestion.settings import PeerAccess
@@ -171,7 +169,7 @@ class HttpQueryClient:
                 if not is_success(answer.status):
                     raise self._failures.refusal(answer.status)
                 memory = LineMemory(self._memory, self._timeout, stack)
-                async for data in answer.content.iter_any():
+                async for data in answer.pieces():
                     for match in reader.feed(data):
                         memory.shrink(reader.cost)
                         yield match
@@ -180,10 +178,7 @@ class HttpQueryClient:
                     await memory.reserve(reader.arrived)
         reader.finish()
 
-    def _request(
-        self, path: str, body: bytes, accept: str
-    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+    def _request(self, path: str, body: bytes, accept: str) -> AbstractAsyncContextManager[Answer]:
         headers = {"content-type": "application/json", "accept": accept, **tracing.headers()}
         parameters = {SOURCE: self._provider}
-        url = self._endpoint + path
-        return self._client.request("POST", url, body, headers=headers, params=parameters)
+        return self._client.post(self._endpoint + path, body, headers=headers, params=parameters)

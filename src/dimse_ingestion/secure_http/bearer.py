@@ -49,37 +49,26 @@ class RefusalLog:
         self._logged_at, self._count = self._clock(), 0
 
 
-class RequireToken:
-    """Pass on requests that carry one of the tokens; refuse all others with 401."""
+class TokenCheck:
+    """Checks the header Authorization of requests for one of the tokens."""
 
     def __init__(
         self,
-        app: ASGIApp,
         tokens: MountedValue[tuple[str, ...]],
-        refusals: RefusalLog | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._app = app
         self._tokens = tokens
-        self._refusals = refusals or RefusalLog()
         self._clock = clock
         self._reread_at = float("-inf")
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See ASGI."""
+    def is_right(self, authorization: str) -> bool:
+        """Return whether a request may be served."""
         try:
-            reason = self._reason(Headers(scope=scope).get("authorization", ""))
-        except MountedMissing as missing:
-            await _problem(HTTPStatus.SERVICE_UNAVAILABLE, str(missing))(scope, receive, send)
-            return
-        if not reason:
-            await self._app(scope, receive, send)
-            return
-        self._refusals.add(scope, reason)
-        metrics.catalogue_unauthorized.inc()
-        await _problem(HTTPStatus.UNAUTHORIZED, reason)(scope, receive, send)
+            return not self.problem(authorization)
+        except MountedMissing:
+            return False
 
-    def _reason(self, authorization: str) -> str:
+    def problem(self, authorization: str) -> str:
         """Return why a request is refused, or an empty text. Raises MountedMissing."""
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer":
@@ -98,6 +87,35 @@ class RequireToken:
             return self._tokens.value()
         self._reread_at = self._clock()
         return self._tokens.value(_NEWEST)
+
+
+class RequireToken:
+    """Pass on requests that carry one of the tokens; refuse all others with 401."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        tokens: MountedValue[tuple[str, ...]],
+        refusals: RefusalLog | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._app = app
+        self._check = TokenCheck(tokens, clock)
+        self._refusals = refusals or RefusalLog()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        try:
+            reason = self._check.problem(Headers(scope=scope).get("authorization", ""))
+        except MountedMissing as missing:
+            await _problem(HTTPStatus.SERVICE_UNAVAILABLE, str(missing))(scope, receive, send)
+            return
+        if not reason:
+            await self._app(scope, receive, send)
+            return
+        self._refusals.add(scope, reason)
+        metrics.catalogue_unauthorized.inc()
+        await _problem(HTTPStatus.UNAUTHORIZED, reason)(scope, receive, send)
 
 
 def _is_one_of(sent: bytes, tokens: tuple[str, ...]) -> bool:

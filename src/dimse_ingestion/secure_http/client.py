@@ -7,16 +7,19 @@ Redirects are not followed. Errors are mapped in `failures`.
 
 import io
 import ssl
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx2
 from aiohttp import hdrs
 
 from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.secure_http import direct
+from dimse_ingestion.secure_http.connection import Target
 from dimse_ingestion.secure_http.mounted_value import MountedValue
 from dimse_ingestion.settings import MountedMissing, PeerAccess
 
@@ -35,22 +38,43 @@ class BearerToken:
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
         """Add the token to the request, and repeat it with another after a 401."""
-        first = self._tokens.value()[0]
-        response = await handler(_authorized(request, first))
-        if response.status == HTTPStatus.UNAUTHORIZED:
-            for other in self._tokens.value(_NEWEST):
-                if other != first and response.status == HTTPStatus.UNAUTHORIZED:
-                    response.release()
-                    response = await handler(_authorized(request, other))
+        tokens = _tokens_in_turn(self._tokens)
+        response = await handler(_authorized(request, next(tokens)))
+        while response.status == HTTPStatus.UNAUTHORIZED and (other := next(tokens, "")):
+            response.release()
+            response = await handler(_authorized(request, other))
         return response
+
+
+class Answer(Protocol):
+    """The answer to a request; its body is read once, as a whole or in pieces."""
+
+    status: int
+
+    async def read(self) -> bytes:
+        """Return the whole body."""
+
+    def pieces(self) -> AsyncIterator[bytes]:
+        """Yield the body as it arrives."""
+
+
+class _AiohttpAnswer:
+    """The answer to a request that aiohttp has sent."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self.status = response.status
+        self.read = response.read
+        self.pieces = response.content.iter_any
 
 
 class SecureClient:
     """The HTTP client for one peer.
 
     A request waits at most `timeout` seconds for a connection, and as long for each piece of the
-    answer. At most `connections` are open.
+    answer. At most `connections` are open, and as many for `post`.
     """
+
+    _context_in_use: ssl.SSLContext
 
     def __init__(self, access: PeerAccess, *, timeout: float, connections: int) -> None:
         self.access = access
@@ -61,6 +85,9 @@ class SecureClient:
         self._middlewares = (BearerToken(tokens),) if access.token else ()
         self._trusted: str | None = None
         self._sessions: list[aiohttp.ClientSession] = []
+        self._tokens = tokens
+        self._kept = direct.Connections(timeout=timeout, most=connections)
+        self._targets: dict[tuple[str, ...], Target | None] = {}
 
     def request(
         self,
@@ -89,6 +116,69 @@ class SecureClient:
             **options,
         )
 
+    @asynccontextmanager
+    async def post(
+        self,
+        url: str,
+        body: bytes,
+        *,
+        headers: Mapping[str, str],
+        params: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[Answer]:
+        """Send a POST that may be sent twice: a query, or events, which are known by their ids.
+
+        The answer's body is read in the block. It costs a fraction of `request`. Raises
+        MountedMissing, exceptions of aiohttp and of `direct`, and TimeoutError.
+        """
+        self.session()  # a new CA makes a new context
+        target = self._target(url, params or {})
+        if target is None or len(body) > _SENT_AT_ONCE:
+            async with self.request("POST", url, body, headers=headers, params=params) as response:
+                yield _AiohttpAnswer(response)
+        elif not self.access.token:
+            async with self._kept.post(target, body, headers, self._context_in_use) as answer:
+                yield answer
+        else:
+            async with AsyncExitStack() as stack:
+                yield await self._post_with_token(target, body, headers, stack)
+
+    async def _post_with_token(
+        self,
+        target: Target,
+        body: bytes,
+        headers: Mapping[str, str],
+        stack: AsyncExitStack,
+    ) -> Answer:
+        """Return the answer to a request that is sent as `BearerToken` sends requests."""
+
+        async def send(token: str) -> direct.Answer:
+            authorized = {**headers, "authorization": f"Bearer {token}"}
+            post = self._kept.post(target, body, authorized, self._context_in_use)
+            return await stack.enter_async_context(post)
+
+        tokens = _tokens_in_turn(self._tokens)
+        answer = await send(next(tokens))
+        while answer.status == HTTPStatus.UNAUTHORIZED and (other := next(tokens, "")):
+            await answer.read()
+            await stack.aclose()
+            answer = await send(other)
+        return answer
+
+    def _target(self, url: str, params: Mapping[str, str]) -> Target | None:
+        """Return where a request is sent directly; None if a proxy, or aiohttp's rules, apply."""
+        key = url, *params.values()
+        if key not in self._targets:
+            self._targets[key] = self._direct_target(url, params)
+        return self._targets[key]
+
+    def _direct_target(self, url: str, params: Mapping[str, str]) -> Target | None:
+        target = direct.parse_target(url, params)
+        if target is None or self.access.authority is not None:
+            return target
+        proxies = getproxies()
+        has_proxy = target.scheme in proxies and not proxy_bypass(target.host)
+        return None if has_proxy else target
+
     def session(self) -> aiohttp.ClientSession:
         """Return the session that trusts what is mounted now. Raises MountedMissing.
 
@@ -111,10 +201,12 @@ class SecureClient:
             )
         else:
             self._sessions.append(self._open_session(context))
+            self._context_in_use = context
         self._trusted = authority
 
     async def close(self) -> None:
         """Close all connections."""
+        self._kept.close()
         for session in self._sessions:
             await session.close()
 
@@ -142,6 +234,13 @@ class SecureClient:
             raise self.access.no_authority() from None
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         return context
+
+
+def _tokens_in_turn(tokens: MountedValue[tuple[str, ...]]) -> Iterator[str]:
+    """Yield the token in use, then, from a volume that is read again, each other token."""
+    first = tokens.value()[0]
+    yield first
+    yield from (other for other in tokens.value(_NEWEST) if other != first)
 
 
 def _authorized(request: aiohttp.ClientRequest, token: str) -> aiohttp.ClientRequest:

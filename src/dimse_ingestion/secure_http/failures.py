@@ -1,7 +1,7 @@
 """Failures of a peer (the event sink or the catalogue) with sentences that say what to do.
 
-Errors of aiohttp and TLS and HTTP statuses become a Failure here, in one place for every client.
-The sentences name the setting to correct; they contain no token. Which requests are sent is
+Errors of connections and TLS and HTTP statuses become a Failure here, in one place for every
+client. The sentences name the setting to correct; they contain no token. Which requests are sent is
 `events.http_sink`'s and `queries.http_client`'s part.
 """
 
@@ -14,6 +14,8 @@ from http import HTTPStatus
 import aiohttp
 
 from dimse_ingestion.failures import Failure, Refused, Unavailable
+from dimse_ingestion.secure_http.connection import BrokenOff
+from dimse_ingestion.secure_http.direct import NotReached
 from dimse_ingestion.secure_http.path_probe import NO_HANDLER
 from dimse_ingestion.settings import MountedMissing, PeerAccess
 
@@ -22,8 +24,9 @@ _BROKEN_OFF = (
     aiohttp.ClientConnectionError,
     aiohttp.ClientPayloadError,
     aiohttp.ClientResponseError,
+    BrokenOff,
 )
-_NOT_REACHED = (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError)
+_NOT_REACHED = (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError, NotReached)
 _EXPIRED = {9, 10}  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
 _OTHER_HOST = {62, 64}  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
 

@@ -1,7 +1,9 @@
 """A server's certificate, loaded again when its files change: new connections get the new one.
 
-Without a certificate the port is open and every handshake fails until the Secret exists; `problem`
-says why. Files that do not belong together leave the last certificate in use.
+Each certificate has a context of its own, which a handshake takes when it begins: one that is under
+way while another certificate is loaded, in a thread, keeps certificate and key together. Without a
+certificate the port is open and every handshake fails until the Secret exists; `problem` says why.
+Files that do not belong together leave the last certificate in use.
 """
 
 import ssl
@@ -21,6 +23,9 @@ class ServerCertificate:
 
     def __init__(self, certificate: Path, key: Path, kind: str, secret_name: str = "") -> None:
         self.context = _server_context()
+        # OpenSSL calls it for every ClientHello, also for one without a server name (RFC 6066 3)
+        self.context.sni_callback = self._choose
+        self._in_use: ssl.SSLContext | None = None
         self._files = (certificate, key)
         self._kind = kind
         self._secret_name = secret_name
@@ -59,11 +64,17 @@ class ServerCertificate:
         if content == self._loaded:
             return
         expires = x509.load_pem_x509_certificate(content[0]).not_valid_after_utc
-        # first into a context of its own: a key of another certificate must not spoil the one used
-        _server_context().load_cert_chain(*self._files)
-        self.context.load_cert_chain(*self._files)
+        context = _server_context()
+        context.load_cert_chain(*self._files)
+        self._in_use = context
         self._loaded, self._expires, self._problem = content, expires, ""
         _LOG.info("The certificate is in use.", expires=f"{expires:%Y-%m-%d}")
+
+    def _choose(
+        self, connection: ssl.SSLObject | ssl.SSLSocket, _: str | None, __: ssl.SSLContext
+    ) -> None:
+        if self._in_use is not None:
+            connection.context = self._in_use
 
     def _keep_last(self, problem: str) -> None:
         if problem != self._problem:

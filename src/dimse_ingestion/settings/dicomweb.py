@@ -5,6 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from dimse_ingestion.settings.audit import AuditSettings
 from dimse_ingestion.settings.state import state_directory
 from dimse_ingestion.settings.storage_space import StorageSpaceSettings
 from dimse_ingestion.settings.types import (
@@ -19,7 +20,7 @@ from dimse_ingestion.settings.types import (
 )
 
 
-class DicomwebSettings(StorageSpaceSettings):
+class DicomwebSettings(StorageSpaceSettings, AuditSettings):
     """The settings of DICOMweb. Probes and metrics stay on `http_port`."""
 
     # the address

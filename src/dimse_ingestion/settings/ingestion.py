@@ -1,14 +1,16 @@
-"""Settings of the ingestion service beside its storage space: NATS and limits."""
+"""Settings of the ingestion service beside its storage space: NATS, limits and decoders."""
 
 import re
 import secrets
 import socket
+from pathlib import Path
 
 from pydantic import Field
 
 from dimse_ingestion.settings.nats import NatsSettings
+from dimse_ingestion.settings.state import state_directory
 from dimse_ingestion.settings.storage_space import StorageSpaceSettings
-from dimse_ingestion.settings.types import Count, Size, SubjectToken, Workers
+from dimse_ingestion.settings.types import Count, Decoders, Size, SubjectToken, Workers
 
 
 def _replica_name() -> str:
@@ -35,3 +37,12 @@ class IngestionSettings(NatsSettings, StorageSpaceSettings):
     """Bytes of credit for one session of the transport."""
     grant_limit: Size = Field(default=32 * 2**20, validation_alias="DIMSE_GRANT_LIMIT")
     """Bytes of credit for all sessions of this replica together."""
+
+    # decompression for receivers that take only native transfer syntaxes
+    decoders: Decoders = Field(default=2, validation_alias="DIMSE_DECODERS")
+    """Processes that decode pixels, in each worker; 0: nothing is decompressed."""
+    decoder_directory: Path = Field(
+        default_factory=lambda: state_directory("decompression"),
+        validation_alias="DIMSE_DECODER_DIRECTORY",
+    )
+    """The folder of the files that exist while data sets are decompressed: 2 GiB in each worker."""

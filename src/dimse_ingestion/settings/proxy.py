@@ -10,8 +10,9 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from dimse_ingestion.settings.audit import AuditSettings
 from dimse_ingestion.settings.modalities import Modalities
-from dimse_ingestion.settings.nats import NatsSettings
+from dimse_ingestion.settings.nats_sending import NatsSendingSettings
 from dimse_ingestion.settings.peers import Peer, Peers, Right
 from dimse_ingestion.settings.spaces import Spaces, check_spaces
 from dimse_ingestion.settings.state import state_directory
@@ -41,6 +42,9 @@ _RELOADABLE = frozenset(
         "peer_ca_path",
         "spaces",
         "nats_auth_token",
+        "nats_rate_limit",
+        "nats_rate_limit_time_zone",
+        "nats_compression",
         "tls_certificate_path",
         "tls_key_path",
         "tls_client_ca_path",
@@ -60,7 +64,7 @@ def _host_as_token() -> str:
 _OUTBOX = "outbox"
 
 
-class ProxySettings(NatsSettings):
+class ProxySettings(NatsSendingSettings, AuditSettings):
     """The proxy's settings."""
 
     other_names = {"DIMSE_AE_TITLE": "ae_title"}  # noqa: RUF012 - is a ClassVar of the base
@@ -140,7 +144,7 @@ class ProxySettings(NatsSettings):
     retrieve_enabled: bool = Field(default=False, validation_alias="DIMSE_RETRIEVE_ENABLED")
     """True serves retrieves to peers that have the right `move` or `get`."""
     retrieve_maximum_operations: Count = Field(
-        default=4, validation_alias="DIMSE_RETRIEVE_MAXIMUM_OPERATIONS"
+        default=20, validation_alias="DIMSE_RETRIEVE_MAXIMUM_OPERATIONS"
     )
     """The most retrieves at once; a further one is answered A702."""
     retrieve_pending_interval: Seconds = Field(
@@ -236,6 +240,7 @@ class ProxySettings(NatsSettings):
                     "maximum_associations": max(1, self.maximum_associations // number),
                     "spool_memory_in_all": self.spool_memory_in_all // number,
                     "spool_limit": self.spool_limit // number,
+                    "nats_rate_limit": self.nats_rate_limit.divided(number),
                     "spool_directory": each.folder(self.spool_directory),
                     "storage_commitment_directory": each.folder(self.storage_commitment_directory),
                     **each.own(),

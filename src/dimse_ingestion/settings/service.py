@@ -34,6 +34,7 @@ class ServiceSettings(BaseSettings):
         populate_by_name=True,
         case_sensitive=True,
         hide_input_in_errors=True,
+        defer_build=True,  # a process uses the settings of one service
     )
 
     _source: _Source | None = PrivateAttr(default=None)

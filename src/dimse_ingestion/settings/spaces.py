@@ -14,7 +14,16 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr
 from pydantic_settings import NoDecode
 
 from dimse_ingestion.settings.entries import parse_entries
-from dimse_ingestion.settings.types import AeTitle, AeTitles, Count, Networks, Size, Subject
+from dimse_ingestion.settings.rate_limit import NatsRateLimit
+from dimse_ingestion.settings.types import (
+    AeTitle,
+    AeTitles,
+    Compression,
+    Count,
+    Networks,
+    Size,
+    Subject,
+)
 
 _MOST = 64  # as many as worker processes have counts for (see `workers.counts`)
 _EXAMPLE = "spaces like [{aeTitle: RADIOLOGY, natsSubjectRoot: RADIOLOGY}]"
@@ -29,6 +38,8 @@ class ProxySpace(BaseModel):
     nats_subject_root: Subject
     nats_auth_token: SecretStr | None = None
     """The token, or the absolute path of the file or folder that holds it."""
+    nats_rate_limit: NatsRateLimit | None = None
+    nats_compression: Compression | None = None
     acknowledge: Literal["stored", "spooled"] | None = None
     """When a C-STORE is answered with success."""
     calling_ae_titles: AeTitles | None = None

@@ -3,7 +3,7 @@
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import NoDecode
@@ -116,7 +116,7 @@ def _token(value: str) -> str:
     return _subject(value)
 
 
-def _size(value: object) -> object:
+def parse_size(value: object) -> object:
     """Return bytes from a number, or from one with a unit as Kubernetes has it (512Mi, 4G)."""
     if not isinstance(value, str):
         return value
@@ -159,6 +159,11 @@ def _exists(path: Path) -> bool:
         return False
 
 
+def _off(value: object) -> object:
+    """Return `off` for what YAML 1.1 makes of it."""
+    return "off" if value is False else value
+
+
 AeTitle = Annotated[str, AfterValidator(validate)]
 AeTitles = Annotated[
     tuple[str, ...], NoDecode, BeforeValidator(split_list), AfterValidator(_titles)
@@ -174,10 +179,12 @@ Subject = Annotated[str, AfterValidator(_subject)]
 SubjectToken = Annotated[str, AfterValidator(_token)]
 NatsServers = Annotated[str, AfterValidator(_nats_servers)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
-Size = Annotated[int, BeforeValidator(_size), Field(ge=0, le=2**60)]
+Size = Annotated[int, BeforeValidator(parse_size), Field(ge=0, le=2**60)]
 Seconds = Annotated[float, Field(gt=0, le=_LONGEST, allow_inf_nan=False)]
 Host = Annotated[str, AfterValidator(check_host)]
 Port = Annotated[int, BeforeValidator(_port), Field(ge=0, le=65535)]
 Count = Annotated[int, Field(ge=1, le=_MOST)]
+Compression = Annotated[Literal["off", "zstd"], BeforeValidator(_off)]
+Decoders = Annotated[int, Field(ge=0, le=64)]
 Workers = Annotated[int, Field(ge=1, le=64)]
 OptionalFile = Annotated[Path | None, AfterValidator(_check_exists)]

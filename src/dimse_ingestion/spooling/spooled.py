@@ -1,15 +1,16 @@
 """A data set in the spool: takes fragments, computes the digest, and is read at any offset.
 
-It is the sink of the upper layer and the source of the transport. Bytes are held in blocks. A full
-block is hashed by a thread, in order, because the digest depends on it; once the data set has
-outgrown memory, the same thread writes it to the file. The data set is not parsed here.
+It is the sink of the upper layer and the source of the transport. Bytes are held in blocks of
+pieces. A full block is hashed by a thread, in order, because the digest depends on it; once the
+data set has outgrown memory, the same thread writes it to the file. The data set is not parsed
+here.
 """
 
 import asyncio
 import hashlib
 import os
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -19,17 +20,34 @@ from dimse_ingestion.failures import Failure
 _BLOCK = 512 * 1024
 _MOST_WAITING = 2  # blocks that may wait for the thread before the peer must wait
 _HASHED_IN_PLACE = 64 * 1024  # bytes: below, a thread costs more than the hashing
+_GATHERED = 64 * 1024  # bytes of short fragments in one piece
 
 
 @dataclass(slots=True, eq=False)
 class _Block:
-    content: bytearray = field(default_factory=bytearray)
+    pieces: list[bytearray] = field(default_factory=list)
+    length: int = 0
     hashed: bool = False
 
     @property
     def free(self) -> int:
         """Return how many more bytes fit."""
-        return _BLOCK - len(self.content)
+        return _BLOCK - self.length
+
+    def add(self, part: memoryview) -> None:
+        """Add bytes: short ones to the last piece, long ones as a piece, which never grows."""
+        self.length += len(part)
+        if self.pieces and len(self.pieces[-1]) + len(part) <= _GATHERED:
+            self.pieces[-1] += part
+        else:
+            self.pieces.append(bytearray(part))
+
+    def read(self, start: int, length: int) -> Iterator[memoryview]:
+        """Yield at most `length` bytes from `start`."""
+        for piece in self.pieces:
+            part = memoryview(piece)[start : start + length]
+            yield part
+            start, length = max(0, start - len(piece)), length - len(part)
 
 
 class SpoolResources(Protocol):
@@ -110,11 +128,11 @@ class SpooledDataSet:
         if self._spilling:
             return os.pread(self._file, length, offset)
         first, start = divmod(offset, _BLOCK)
-        parts = []
+        parts: list[memoryview] = []
         for block in self._blocks[first:]:
-            part = memoryview(block.content)[start : start + length]
-            parts.append(part)
-            start, length = 0, length - len(part)
+            found = list(block.read(start, length))
+            parts += found
+            start, length = 0, length - sum(map(len, found))
             if not length:
                 break
         return b"".join(parts)
@@ -134,7 +152,7 @@ class SpooledDataSet:
                 self._blocks.append(_Block())
             block = self._blocks[-1]
             part = fragment[: block.free]
-            block.content += part
+            block.add(part)
             self._count_memory(len(part))
             fragment = fragment[len(part) :]
             if not block.free:
@@ -154,7 +172,7 @@ class SpooledDataSet:
 
     def _finish(self, block: _Block) -> None:
         """Hash a block that gets no more bytes, and write it if there is a file."""
-        if not (self._spilling or self._task) and len(block.content) < _HASHED_IN_PLACE:
+        if not (self._spilling or self._task) and block.length < _HASHED_IN_PLACE:
             self._process(block, to_file=False)
             return
         self._waiting.append(block)
@@ -176,7 +194,7 @@ class SpooledDataSet:
                 self._release()
 
     async def _process_one(self, block: _Block, *, to_file: bool) -> None:
-        length = len(block.content)
+        length = block.length
         if to_file:
             self._resources.reserve(length)
             self._on_disk += length
@@ -192,12 +210,14 @@ class SpooledDataSet:
     def _process(self, block: _Block, to_file: bool) -> None:
         """Hash the block, and write it to the file; in a thread, one block after another."""
         if not block.hashed:
-            self._digest.update(block.content)
+            for piece in block.pieces:
+                self._digest.update(piece)
             block.hashed = True
         if to_file:
             if self._file < 0:
                 self._file = self._resources.open_file(self.operation_id)
-            _write_whole(self._file, block.content)
+            for piece in block.pieces:
+                _write_whole(self._file, piece)
 
     def _count_memory(self, length: int) -> None:
         self._in_memory += length

@@ -21,7 +21,14 @@ class StoredObject:
     stored_at: datetime | None = field(default=None, compare=False)
 
 
-class Bucket(Protocol):
+class RangeSource(Protocol):
+    """Where parts of objects are read from: a bucket, or copies of its objects."""
+
+    async def get_range(self, key: str, offset: int, length: int) -> bytes:
+        """Return at most `length` bytes from `offset`; raises KeyError for a missing object."""
+
+
+class Bucket(RangeSource, Protocol):
     """One bucket (or container, or folder).
 
     Every method raises Unavailable when the bucket is down, full, throttling or missing, and
@@ -52,9 +59,6 @@ class Bucket(Protocol):
         For a few chunks, which may be read although the object exists. Of two calls at the same
         time both may store.
         """
-
-    async def get_range(self, key: str, offset: int, length: int) -> bytes:
-        """Return at most `length` bytes from `offset`; raises KeyError for a missing object."""
 
     def stream(self, key: str) -> AsyncIterator[bytes]:
         """Yield the whole object in pieces; raises KeyError for a missing object."""

@@ -5,7 +5,7 @@ NATS (`nats.client`) and over the in-memory carrier (`memory`), so that a servic
 a server.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from dimse_ingestion.transport.protocol.messages import (
@@ -60,6 +60,12 @@ class FetchStream(Protocol):
         Raises Failure as the iteration does: nothing of a data set that fails here was delivered.
         """
 
+    def take_whole(self) -> bytes | None:
+        """Return a verified data set that is in memory as a whole; else None: iterate over it.
+
+        After `wait_until_buffered`, and instead of the iteration.
+        """
+
     def __aiter__(self) -> AsyncIterator[bytes]:
         """Iterate over the pieces; the last one is delivered when the digest is verified.
 
@@ -99,8 +105,18 @@ class TransportClient(Protocol):
         Never raises Failure: A702 when the service is older than this operation.
         """
 
-    def fetch(self, open_: FetchOpen, *, stored: bool) -> FetchStream:
-        """Start to fetch a data set; with `stored` its digest must be the announced one."""
+    def fetch(self, open_: FetchOpen, *, stored: bool, window: int = ...) -> FetchStream:
+        """Start to fetch a data set, at most `window` bytes of it ahead of its reader.
+
+        With `stored` its digest must be the announced one.
+        """
+
+    def fetch_batch(self, open_: FetchOpen) -> Sequence[FetchStream]:
+        """Start to fetch the objects of an open by one request; return a stream for each, in order.
+
+        They are data sets as they are stored, in a number and of sizes that
+        `fetch_batch.batch_length` allows. Each stream fails, and is closed, without the others.
+        """
 
 
 class MatchSink(Protocol):
@@ -174,4 +190,8 @@ class Operations(Protocol):
         """Send the instances that an identifier names; check `sink.cancelled` between them."""
 
     async def fetch(self, open_: FetchOpen, sink: ByteSink) -> FetchResult:
-        """Send the bytes of a data set from the open's offset on; return its size and digest."""
+        """Send the bytes of a data set from the open's offset on; return its size and digest.
+
+        An open with `more` is a batch: send its data sets one after the other, each whole, and
+        return how many; a Failure concerns the first one.
+        """

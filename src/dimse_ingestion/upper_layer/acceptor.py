@@ -28,14 +28,19 @@ _POLL_INTERVAL = 0.05
 
 
 class Acceptor:
-    """Listen for associations and have `services` answer them."""
+    """Listen for associations and have `services` answer them.
+
+    `handshake_failed` is called with the address of a peer that has no valid TLS or certificate.
+    """
 
     def __init__(
         self,
         services: Services,
         limits: UpperLayerLimits | None = None,
         tls: ssl.SSLContext | None = None,
+        handshake_failed: Callable[[str], None] | None = None,
     ) -> None:
+        self._handshake_failed = handshake_failed
         self.services = services
         self.limits = limits or UpperLayerLimits()
         self.buffer = memoryview(bytearray(BUFFER_LENGTH))
@@ -148,6 +153,7 @@ class Acceptor:
         Return whether it succeeded.
         """
         protocol = connection or Connection(self)
+        address = _peer_address(plain)  # a handshake that fails closes the socket
         loop = asyncio.get_running_loop()
         longest = self.limits.artim_timeout
         self._handshakes += 1
@@ -156,8 +162,9 @@ class Acceptor:
                 lambda: protocol, plain, ssl=tls, ssl_handshake_timeout=longest
             )
         except OSError as error:  # ssl.SSLError is one
-            address = _peer_address(plain)
             _LOG.warning("TLS handshake failed.", peer_address=address, reason=str(error))
+            if self._handshake_failed is not None and isinstance(error, ssl.SSLError):
+                self._handshake_failed(address)
             return False
         else:
             return True

@@ -50,7 +50,7 @@ class AssociationEnd:
         self._invoker = Invoker(self, limits.response_timeout)
         self._peer_maximum_pdu_length = USUAL_PDU_LENGTH
         self._assembly: Assembly | None = None
-        self._to_send = b""
+        self._to_send: pdata.Encoded = b""
         self._abort_reason = AbortReason.UNEXPECTED_PDU
         self._last_type = PduType.ABORT
         self._explanation = ""
@@ -111,7 +111,7 @@ class AssociationEnd:
         """Bytes of the longest P-DATA-TF the peer takes; 0 = unlimited."""
         return self._peer_maximum_pdu_length
 
-    def send_p_data(self, content: bytes) -> None:
+    def send_p_data(self, content: pdata.Encoded) -> None:
         """Send P-DATA-TF PDUs. Raises AssociationLost when the association has ended."""
         if not self._machine.allows(Event.P_DATA_REQUEST):
             raise AssociationLost(self._explanation or "The association has ended.")
@@ -156,7 +156,7 @@ class AssociationEnd:
 
     # state machine
 
-    def _on(self, event: Event, to_send: bytes = b"", *, acceptable: bool = True) -> None:
+    def _on(self, event: Event, to_send: pdata.Encoded = b"", *, acceptable: bool = True) -> None:
         """Handle an event; `to_send` are the bytes that a SEND effect of it writes.
 
         Effects may raise further events: the machine has changed its state before they run.
@@ -166,7 +166,11 @@ class AssociationEnd:
             self.effects[effect](self)
 
     def _send(self) -> None:
-        self._connection.write(self._to_send)
+        content, self._to_send = self._to_send, b""
+        if isinstance(content, bytes):
+            self._connection.write(content)
+        else:
+            self._connection.write_pieces(content)
 
     def _send_release_rp(self) -> None:
         self._connection.write(pdus.encode_release_rp())

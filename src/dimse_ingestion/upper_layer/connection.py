@@ -6,7 +6,7 @@ connection reads, so that memory doesn't grow with the number of connections. Th
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
 from dimse_ingestion.upper_layer.limits import UpperLayerLimits
@@ -65,6 +65,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Create the association and start its timers; close at once if there are too many."""
         self._transport = cast("asyncio.Transport", transport)
+        self._is_encrypted = transport.get_extra_info("ssl_object") is not None
         peer = transport.get_extra_info("peername") or ("", 0)
         host = self._host
         self.association = host.create_association(self, (str(peer[0]), int(peer[1])))
@@ -127,6 +128,14 @@ class Connection(asyncio.BufferedProtocol):
         self._last_activity = self._loop.time()
         if not self._transport.is_closing():
             self._transport.write(content)
+
+    def write_pieces(self, pieces: Sequence[bytes | memoryview]) -> None:
+        """Send bytes in pieces; joined over TLS, where each piece would become a record."""
+        self._last_activity = self._loop.time()
+        if self._is_encrypted:
+            self.write(b"".join(pieces))
+        elif not self._transport.is_closing():
+            self._transport.writelines(pieces)
 
     async def drain(self) -> None:
         """Wait until the write buffer has space, or the connection is lost."""

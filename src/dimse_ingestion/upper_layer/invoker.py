@@ -31,7 +31,7 @@ class Channel(Protocol):
     def peer_maximum_pdu_length(self) -> int:
         """Bytes of the longest P-DATA-TF the peer takes; 0 = unlimited."""
 
-    def send_p_data(self, content: bytes) -> None:
+    def send_p_data(self, content: pdata.Encoded) -> None:
         """Send P-DATA-TF PDUs. Raises AssociationLost when the association has ended."""
 
     async def drain(self) -> None:

@@ -19,9 +19,16 @@ _COMMAND, _LAST = 0x01, 0x02
 _LONGEST_OTHER = 512 * 1024  # bytes; 128 contexts of 40 transfer syntaxes take 360 KB
 _LONGEST_SENT = 128 * 1024  # bytes of a P-DATA-TF for a peer that sets no limit
 
+_LEAST_APART = 64 * 1024  # bytes of a data set: a copy of a shorter one costs less than pieces
+_LEAST_FRAGMENT_APART = 4 * 1024
+
 _TLS_HANDSHAKE = 0x16  # first byte of a ClientHello
 
 _INVALID = AbortReason.INVALID_PDU_PARAMETER_VALUE
+
+
+Encoded = bytes | list[bytes | memoryview]
+"""Bytes to send; a long data set is in pieces, so that it is not copied."""
 
 
 @dataclass(slots=True)
@@ -172,7 +179,7 @@ class PduReader:
 
 def encode(
     context_id: int, command: bytes, data_set: bytes | None, maximum_pdu_length: int
-) -> bytes:
+) -> Encoded:
     """Encode a command set and its data set as P-DATA-TF PDUs within the peer's maximum length.
 
     `maximum_pdu_length` is the peer's, 0 for unlimited (PS3.8 D.1). A PDU has one value, because
@@ -180,15 +187,13 @@ def encode(
     """
     longest = _longest_fragment(maximum_pdu_length)
     if data_set is None and len(command) <= longest:
-        length, control = len(command) + _PDV.size, _COMMAND | _LAST
-        start = _P_DATA_START.pack(
-            PduType.P_DATA_TF, length, length - _PDV.size + _COUNTED, context_id, control
-        )
-        return start + command
-    pieces = list(_pdus(context_id, _COMMAND, command, longest))
-    if data_set is not None:
-        pieces += _pdus(context_id, 0, data_set, longest)
-    return b"".join(pieces)
+        return _header(len(command), context_id, _COMMAND | _LAST) + command
+    pieces = _pdus(context_id, _COMMAND, command, longest)
+    if data_set is None:
+        return b"".join(pieces)
+    pieces += _pdus(context_id, 0, data_set, longest)
+    is_long = len(data_set) >= _LEAST_APART and longest >= _LEAST_FRAGMENT_APART
+    return pieces if is_long else b"".join(pieces)
 
 
 class DataSetEncoder:
@@ -220,8 +225,7 @@ class DataSetEncoder:
         return b"".join(self._pdu(self._held, _LAST))
 
     def _pdu(self, part: bytes | memoryview, control: int = 0) -> Iterator[bytes | memoryview]:
-        yield HEADER.pack(PduType.P_DATA_TF, len(part) + _PDV.size)
-        yield _PDV.pack(len(part) + _COUNTED, self._context_id, control)
+        yield _header(len(part), self._context_id, control)
         yield part
 
 
@@ -229,10 +233,20 @@ def _longest_fragment(maximum_pdu_length: int) -> int:
     return min(maximum_pdu_length or _LONGEST_SENT, _LONGEST_SENT) - _PDV.size & ~1
 
 
-def _pdus(context_id: int, control: int, content: bytes, longest: int) -> Iterator[bytes]:
-    for start in range(0, len(content) or 1, longest):
-        part = content[start : start + longest]
-        last = _LAST if start + longest >= len(content) else 0
-        yield HEADER.pack(PduType.P_DATA_TF, len(part) + _PDV.size)
-        yield _PDV.pack(len(part) + _COUNTED, context_id, control | last)
-        yield part
+def _pdus(context_id: int, control: int, content: bytes, longest: int) -> list[bytes | memoryview]:
+    """Return headers and parts of a message in turn; all but the last header are the same."""
+    view = memoryview(content)
+    last_start = max(0, len(content) - 1) // longest * longest
+    header = _header(longest, context_id, control)
+    pieces: list[bytes | memoryview] = []
+    for start in range(0, last_start, longest):
+        pieces += (header, view[start : start + longest])
+    last = view[last_start:]
+    return [*pieces, _header(len(last), context_id, control | _LAST), last]
+
+
+def _header(length: int, context_id: int, control: int) -> bytes:
+    """Return the header of a PDU with one value of so many bytes."""
+    return _P_DATA_START.pack(
+        PduType.P_DATA_TF, length + _PDV.size, length + _COUNTED, context_id, control
+    )

@@ -229,9 +229,6 @@ class RequestedAssociation(AssociationEnd):
     def _confirm_rejected(self) -> None:
         self._finish("rejected")
 
-    def _send_release_rq(self) -> None:
-        self._connection.write(self._to_send)
-
     def _confirm_release(self) -> None:
         self._finish("released")
 
@@ -261,7 +258,7 @@ class RequestedAssociation(AssociationEnd):
         Effect.SEND_ASSOCIATE_RQ: AssociationEnd._send,
         Effect.CONFIRM_ACCEPTED: _confirm_accepted,
         Effect.CONFIRM_REJECTED: _confirm_rejected,
-        Effect.SEND_RELEASE_RQ: _send_release_rq,
+        Effect.SEND_RELEASE_RQ: AssociationEnd._send,
         Effect.CONFIRM_RELEASE: _confirm_release,
         Effect.INDICATE_RELEASE: _indicate_release,
     }

@@ -1,7 +1,7 @@
 """The interfaces between an association, its connection and tasks, without implementation."""
 
 from asyncio import Task
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
 Spawn = Callable[[Coroutine[Any, Any, None], str], Task[None]]
@@ -40,6 +40,9 @@ class TransportConnection(Protocol):
 
     def write(self, content: bytes) -> None:
         """Send bytes without blocking."""
+
+    def write_pieces(self, pieces: Sequence[bytes | memoryview]) -> None:
+        """Send bytes in pieces without blocking, and without a copy where that can be."""
 
     async def drain(self) -> None:
         """Wait until the write buffer has space, or the connection is lost."""

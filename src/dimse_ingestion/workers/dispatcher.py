@@ -10,6 +10,7 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from dimse_ingestion.background_tasks import background_tasks
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.workers.process import WorkerProcess
 
@@ -30,12 +31,10 @@ class Dispatcher:
     @asynccontextmanager
     async def dispatching(self) -> AsyncIterator[None]:
         """Dispatch within the block, and close the listener at its end."""
-        task = asyncio.create_task(self._dispatch(), name="dispatch of connections")
         try:
-            yield
+            async with background_tasks(self._dispatch(), name="dispatch of connections"):
+                yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
             self._listener.close()
 
     async def _dispatch(self) -> None:

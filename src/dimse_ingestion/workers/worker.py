@@ -25,6 +25,7 @@ from dimse_ingestion.settings.errors import ConfigurationMistake
 from dimse_ingestion.settings.service import ServiceSettings
 from dimse_ingestion.workers.channel import HEALTH, WorkerEnd
 from dimse_ingestion.workers.counts import Count, Kind, SharedCounts
+from dimse_ingestion.workers.siblings import Siblings
 
 _LOG = logger(__name__)
 WRONG_CONFIGURATION = 2
@@ -51,8 +52,11 @@ class WorkerStart:
 class Worker:
     """A worker as its service sees it."""
 
-    def __init__(self, number: int, counts: SharedCounts, channel: WorkerEnd) -> None:
+    def __init__(
+        self, number: int, counts: SharedCounts, channel: WorkerEnd, siblings: Siblings
+    ) -> None:
         self.number = number
+        self.siblings = siblings
         self._counts = counts
         self._channel = channel
         self._health: Health | None = None
@@ -110,7 +114,9 @@ async def _run(start: WorkerStart, service: _Service, channel: socket.socket) ->
     try:
         with stop_signal() as stop:
             end = WorkerEnd(channel, stop.set)
-            worker = Worker(start.number, SharedCounts(start.counts, start.workers), end)
+            counts = SharedCounts(start.counts, start.workers)
+            siblings = Siblings(start.counts.parent, start.number, start.workers)
+            worker = Worker(start.number, counts, end, siblings)
             try:
                 async with service(start.settings, worker):
                     worker.announce()

@@ -17,7 +17,7 @@ from dimse_ingestion.proxy.commitment.reports import Report, Reporter, ReportRef
 from dimse_ingestion.proxy.commitment.transactions import Decided
 from dimse_ingestion.proxy.peers import PeerAssociations
 from dimse_ingestion.settings import Peer
-from harness.services import free_port
+from harness.ports import free_port
 from tests.unit.proxy.commitment_examples import STARTED_AT, accepted
 from tests.unit.proxy.fakes import proxy_settings
 

@@ -24,7 +24,7 @@ from dimse_ingestion.upper_layer.association_errors import (
 )
 from dimse_ingestion.upper_layer.services import Command, CommandField, PresentationContext
 from harness import modalities
-from harness.services import free_port
+from harness.ports import free_port
 from tests.requestor_bytes import CT, EXPLICIT, IMPLICIT
 from tests.unit.proxy.fakes import Association, FakeMessage, association_request, proxy_settings
 
@@ -66,12 +66,12 @@ class DataSet:
     """A data set that counts how often it was read; `failure` comes at its end."""
 
     def __init__(self, content: bytes = CONTENT, failure: Failure | None = None) -> None:
-        self.content, self.failure, self.reads = content, failure, 0
+        self.whole, self.failure, self.reads = content, failure, 0
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def content(self) -> AsyncIterator[bytes]:
         self.reads += 1
-        for start in range(0, len(self.content), 4096):
-            yield self.content[start : start + 4096]
+        for start in range(0, len(self.whole), 4096):
+            yield self.whole[start : start + 4096]
         if self.failure is not None:
             raise self.failure
 

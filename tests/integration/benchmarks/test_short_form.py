@@ -70,10 +70,13 @@ def test_every_load_is_stored(results: Results, family: str, systems: tuple[str,
     ("family", "cases", "systems"),
     [
         ("storing over 4 ms there and back", 1, {"dimse-ingestion", "Orthanc"}),
+        ("storing compressed", 1, {"not compressed", "zstd"}),
+        ("storing compressed over 4 ms there and back and 10MB/s", 1, {"not compressed", "zstd"}),
         ("replicas of ingestion", 1, {"1 replica", "2 replicas"}),
         ("workers of proxy and ingestion", 1, {"1 worker", "2 workers"}),
         ("searching", 4, {*CATALOGUES, "Orthanc"}),
         ("recording events", 2, CATALOGUES),
+        ("filling the catalogue", 2, {"dimse-ingestion, PostgreSQL"}),
         ("DICOMweb", 10, {"dimse-ingestion", "Orthanc"}),
         ("limits of the machine", 6, {"one process"}),
     ],
@@ -97,6 +100,7 @@ def test_every_case_is_measured_at_every_system(
         ("workers of proxy and ingestion", SHORT.replicas_load.total),
         ("searching", SHORT.queries),
         ("recording events", SHORT.events),
+        ("filling the catalogue", SHORT.filling[0]),
     ],
 )
 def test_every_system_does_equally_much(results: Results, family: str, operations: int) -> None:

@@ -8,7 +8,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from dimse_ingestion.catalogue.database import missing_file, open_engine, probe, write_transaction
+from dimse_ingestion.catalogue.database import (
+    events_transaction,
+    missing_file,
+    open_engine,
+    probe,
+    write_transaction,
+)
 from dimse_ingestion.catalogue.migrate import upgrade
 from dimse_ingestion.failures import Unavailable
 from harness.postgresql import PostgreSQL
@@ -91,6 +97,9 @@ def test_a_commit_to_sqlite_waits_for_the_disk(tmp_path: Path) -> None:
         with write_transaction(engine) as connection:
             assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == FULL
             assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        with events_transaction(engine) as transaction:
+            assert transaction.driver.execute("PRAGMA synchronous").fetchone() == (FULL,)
+            assert transaction.driver.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     engine.dispose()
 
 
@@ -107,7 +116,9 @@ def test_a_commit_to_postgresql_waits_for_the_disk_at_least(
             f'ALTER DATABASE "{name}" SET synchronous_commit = {of_the_server}'.encode()
         )
     engine = open_engine(url)
-    with write_transaction(engine) as transaction:
-        setting = transaction.exec_driver_sql("SHOW synchronous_commit").scalar()
+    with write_transaction(engine) as connection:
+        setting = connection.exec_driver_sql("SHOW synchronous_commit").scalar()
+    with events_transaction(engine) as transaction:
+        [for_events] = transaction.driver.execute("SHOW synchronous_commit").fetchone()
     engine.dispose()
-    assert setting == of_a_commit
+    assert setting == for_events == of_a_commit

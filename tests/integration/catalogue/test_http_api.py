@@ -26,8 +26,8 @@ from dimse_ingestion.queries import wire
 from dimse_ingestion.queries.contract import ObjectsDigest, Query
 from dimse_ingestion.queries.http_client import HttpQueryClient
 from dimse_ingestion.settings import CatalogueSettings, ConfigurationMistake
+from harness.ports import free_port
 from harness.postgresql import PostgreSQL
-from harness.services import free_port
 from tests.catalogue_queries import find_all
 from tests.instances import PROVIDER, event, query, read
 

@@ -15,7 +15,8 @@ from dimse_ingestion.events.cloudevents import CONTENT_TYPE, encode
 from dimse_ingestion.events.http_sink import HttpSink
 from dimse_ingestion.failures import Unavailable
 from dimse_ingestion.queries import wire
-from harness.services import ServiceProcess, free_port
+from harness.ports import free_port
+from harness.services import ServiceProcess
 from tests.catalogue_queries import find_all
 from tests.instances import PROVIDER, event, query, read
 

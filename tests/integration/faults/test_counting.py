@@ -9,8 +9,9 @@ import pytest
 
 from faults import tally
 from faults.__main__ import run
+from faults.fault import problem
 from faults.load import Load
-from faults.scenarios import FAULTS, problem
+from faults.scenarios import FAULTS
 from faults.system import Deployment, System, open_system
 from harness import scu
 from harness.instances import MadeInstance, made_instances

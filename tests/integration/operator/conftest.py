@@ -12,7 +12,8 @@ import pytest
 from harness.api_server import ApiServer, api_server, why_not
 from harness.chart import OPERATOR_CHART
 from harness.chart.rendering import rendered
-from harness.services import ServiceProcess, free_port
+from harness.ports import free_port
+from harness.services import ServiceProcess
 from tests.integration.operator.namespace_api import ACCOUNT, NamespaceApi
 
 OPERATORS, _, NAME = ACCOUNT.partition(":")

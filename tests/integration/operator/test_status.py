@@ -146,6 +146,16 @@ def test_an_autoscaler_decides_on_replicas_where_it_is_requested(
         ({"ingestion": {"enabled": False}}, "always runs it"),
         ({"catalogue": {"enabled": True}}, "There are two catalogues"),
         (
+            {
+                "proxy": {
+                    "enabled": True,
+                    "proxyId": "ward7",
+                    "settings": {"acknowledge": "spooled"},
+                }
+            },
+            "set proxy.spoolVolume to a persistentVolumeClaim",
+        ),
+        (
             {"extraObjects": [config_map("a") | {"metadata": {"name": "a", "namespace": "kube"}}]},
             "is in namespace kube",
         ),

@@ -15,7 +15,7 @@ from dimse_ingestion.operator.render_sandbox import SandboxedRenderer, open_rend
 from dimse_ingestion.operator.resources import Resource
 from dimse_ingestion.operator.watch_health import ObjectWatchCheck
 from harness.api_server import ApiServer
-from harness.services import free_port
+from harness.ports import free_port
 from tests.integration.operator.namespace_api import ACCOUNT, OURS, Manifest, NamespaceApi, example
 
 SPACE = example("img-ingest.yaml")

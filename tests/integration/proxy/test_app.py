@@ -12,7 +12,7 @@ from dimse_ingestion.settings import ProxySettings
 from harness import modalities
 from harness.modalities import Peer
 from harness.nats_server import NatsServer
-from harness.services import free_port
+from harness.ports import free_port
 
 pytestmark = pytest.mark.skipif(bool(modalities.missing()), reason=modalities.missing())
 

@@ -4,14 +4,16 @@ import asyncio
 import hashlib
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
 import pytest
 
 from dimse_ingestion.transport.client.client import CarrierClient
+from dimse_ingestion.transport.contract import FetchStream
 from dimse_ingestion.transport.protocol.fetch import WINDOW
+from dimse_ingestion.transport.protocol.messages import FetchObject, FetchOpen
 from harness.nats_server import NatsServer, nats_server
 from tests.integration.transport.test_transport_on_nats import (
     MIB,
@@ -157,3 +159,68 @@ async def test_several_fetches_at_once_arrive_unchanged(server: NatsServer) -> N
         for stream in streams:
             assert b"".join([piece async for piece in stream]) == content
             await stream.close()
+
+
+# batches
+
+
+def batch_of(sources: list[Generated]) -> FetchOpen:
+    first, *rest = sources
+    more = tuple(FetchObject("the key", each.size, each.sha256) for each in rest)
+    return fetch_open(b"", "b1", size=first.size, sha256=first.sha256, more=more)
+
+
+async def digests_of(streams: Sequence[FetchStream]) -> list[str]:
+    """Take the data sets of a batch; return their digests."""
+    digests = []
+    for stream in streams:
+        await stream.wait_until_buffered()
+        digests.append(hashlib.sha256(stream.take_whole() or b"").hexdigest())
+        await stream.close()
+    return digests
+
+
+def generated(replicas: Replicas, *sizes: int) -> list[Generated]:
+    sources = [Generated(size) for size in sizes]
+    for each in sources:
+        put(replicas, each)
+    return sources
+
+
+async def test_batches_at_once_arrive_unchanged(server: NatsServer, replicas: Replicas) -> None:
+    await replicas.start()
+    sources = generated(replicas, 1000, 524_288, 1, 1_044_480, 700_001, 300_000)
+    async with requester(server) as asking:
+        batches = [asking.fetch_batch(batch_of(sources)) for _ in range(4)]
+        for streams in batches:
+            assert await digests_of(streams) == [each.sha256 for each in sources]
+
+
+async def test_a_replica_that_is_killed_in_the_middle_of_a_batch_is_replaced(
+    server: NatsServer, replicas: Replicas
+) -> None:
+    sources = generated(replicas, *range(600_000, 606_000, 1000))
+    first = await replicas.start(pause=0.1)
+    async with requester(server) as asking:
+        streams = asking.fetch_batch(batch_of(sources))
+        got = await digests_of(streams[:2])
+        first.send_signal(signal.SIGSTOP)
+        await replicas.start()
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+        got += await digests_of(streams[2:])
+    assert got == [each.sha256 for each in sources]
+    assert [each.name for each in replicas.folder.glob("*.sent")] == ["0.r1.sent"]
+
+
+async def test_a_restart_of_the_server_loses_no_data_set_of_a_batch(
+    server: NatsServer, replicas: Replicas
+) -> None:
+    sources = generated(replicas, *range(600_000, 606_000, 1000))
+    await replicas.start(pause=0.05)
+    async with requester(server) as asking:
+        streams = asking.fetch_batch(batch_of(sources))
+        got = await digests_of(streams[:2])
+        server.restart()
+        got += await digests_of(streams[2:])
+    assert got == [each.sha256 for each in sources]

@@ -13,7 +13,7 @@ import pytest
 
 from dimse_ingestion.transport.carrier import CarrierDown, Delivery
 from harness.nats_server import NatsServer, nats_server
-from harness.services import free_port
+from harness.ports import free_port
 from tests.nats_clients import QUICK, ReceivedMessages, connected_client, eventually, started_client
 
 

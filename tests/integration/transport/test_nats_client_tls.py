@@ -9,7 +9,7 @@ import pytest
 
 from dimse_ingestion.transport.nats.tls import TlsFiles
 from harness.nats_server import NatsServer, ServerTls, nats_server
-from harness.services import free_port
+from harness.ports import free_port
 from tests.nats_clients import QUICK, ReceivedMessages, connected_client, eventually, started_client
 
 SECRET = "do-not-tell-anyone"
@@ -173,10 +173,12 @@ async def test_a_frozen_web_socket_with_bytes_unsent_is_cut(
     web: tuple[NatsServer, str], tls: ServerTls
 ) -> None:
     server, address = web
+    changes = list[bool]()
     async with connected_client(address, tls=TlsFiles(tls.ca_file), **QUICK) as client:
+        client.on_change(changes.append)
         server.pause()
         for _ in range(40):
             client.publish("a", bytes(1_000_000))
-        await eventually(lambda: client.connected, wanted=False)
+        await eventually(lambda: changes, [False])
         server.resume()
         await eventually(lambda: (client.connected, client.generation > 1), (True, True))

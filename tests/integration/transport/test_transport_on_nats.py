@@ -39,6 +39,7 @@ from tests.unit.transport.client_server import (
 
 ROOT = "TEST.DIMSE"
 MIB = 1024 * 1024
+COMPRESSED = pytest.mark.parametrize("compresses", [False, True], ids=["as it is", "compressed"])
 ORIGIN = Origin(calling_ae_title="CT1", called_ae_title="DICOM-INGEST")
 
 
@@ -131,11 +132,15 @@ def replicas(server: NatsServer, tmp_path: Path) -> Iterator[Replicas]:
 
 @asynccontextmanager
 async def requester(
-    server: NatsServer, timeouts: Timeouts | None = None, proxy: str = "p1"
+    server: NatsServer,
+    timeouts: Timeouts | None = None,
+    proxy: str = "p1",
+    *,
+    compresses: bool = False,
 ) -> AsyncIterator[CarrierClient]:
     required_permissions = proxy_permissions(ROOT, proxy)
     async with connected_client(server.url, required_permissions=required_permissions) as client:
-        pair = CarrierClient(client, Subjects(ROOT), proxy, timeouts)
+        pair = CarrierClient(client, Subjects(ROOT), proxy, timeouts, compresses=lambda: compresses)
         await pair.start()
         yield pair
         await pair.close()
@@ -265,13 +270,14 @@ async def test_a_store_survives_a_restart_of_nats(server: NatsServer, replicas: 
     assert replicas.has(source)
 
 
+@COMPRESSED
 async def test_a_store_survives_the_death_of_its_replica(
-    server: NatsServer, replicas: Replicas
+    server: NatsServer, replicas: Replicas, compresses: bool
 ) -> None:
     for _ in range(2):
         await replicas.start(pause=0.01)
     source = Generated(40 * MIB)
-    async with requester(server) as asking:
+    async with requester(server, compresses=compresses) as asking:
         storing = asyncio.create_task(carried(asking, source, "op1"))
         await eventually(lambda: sum(replicas.parts().values()) > source.size // 3)
         (at_work,) = replicas.parts()
@@ -294,22 +300,24 @@ async def test_a_store_survives_a_hanging_nats(server: NatsServer, replicas: Rep
     assert replicas.has(source)
 
 
+@COMPRESSED
 async def test_a_slow_bucket_bounds_memory_at_both_ends(
-    server: NatsServer, replicas: Replicas
+    server: NatsServer, replicas: Replicas, compresses: bool
 ) -> None:
     process = await replicas.start(pause=0.02)
     source = Generated(100 * MIB)
     here, there = psutil.Process(), psutil.Process(process.pid)
     before = here.memory_info().rss, there.memory_info().rss
     most = [0, 0]
-    async with requester(server) as asking:
+    async with requester(server, compresses=compresses) as asking:
         storing = asyncio.create_task(carried(asking, source, "op1"))
         while not storing.done():
             now = here.memory_info().rss, there.memory_info().rss
             most = [max(pair) for pair in zip(most, now, strict=True)]
             # a complete object has no part, and its result may still be on its way
             written = sum(replicas.parts().values()) or replicas.has(source) * source.size
-            assert source.read_to - written <= 6 * MIB
+            # the window grows where the machine is busy, as it does over a distance
+            assert source.read_to - written <= FlowLimits().largest_window + 2 * MIB
             await asyncio.sleep(0.02)
         assert (await storing).status == Status.SUCCESS
     assert most[0] - before[0] < 40 * MIB

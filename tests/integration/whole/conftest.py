@@ -29,7 +29,8 @@ class System:
 
     def objects(self) -> dict[str, Path]:
         """Return the objects in the bucket by the digest that leads their key."""
-        return {path.parent.parent.name: path for path in self.space.bucket.rglob("*.dcm")}
+        paths = self.space.bucket.rglob("*.dcm")
+        return {path.parent.name.partition("-")[0]: path for path in paths}
 
     def catalogued(self, sop_instance_uid: str) -> bool:
         """Return whether the catalogue knows an instance, asked by HTTP."""

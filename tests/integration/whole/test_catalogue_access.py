@@ -13,7 +13,8 @@ from harness import scu
 from harness.instances import made_instances
 from harness.modalities import Peer
 from harness.nats_server import nats_server
-from harness.services import ServiceProcess, StorageSpace, eventually, free_port
+from harness.ports import free_port
+from harness.services import ServiceProcess, StorageSpace, eventually
 from tests.catalogue_secret import EXPIRED, CatalogueSecret, certificate_keys
 from tests.integration.whole.standing import command
 

@@ -4,8 +4,8 @@ The SCUs are pynetdicom, which takes the report on either kind of association, a
 """
 
 import json
-import queue
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,8 @@ from harness.commitment_scu import CommitmentScu, Report
 from harness.instances import MadeInstance, made_instances
 from harness.modalities import Peer
 from harness.nats_server import NatsServer, nats_server
-from harness.services import eventually, free_port
+from harness.ports import free_port
+from harness.services import eventually
 from tests.integration.whole.conftest import System, started
 
 CT, MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
@@ -93,9 +94,8 @@ def test_what_is_stored_is_reported_on_a_new_association(archive: Archive, tmp_p
     requested = references(archive.store(tmp_path))
     with archive.console.listening(archive.console_port):
         status, transaction_uid = archive.console.request(requested)
-        report = archive.console.report()
-    assert status == 0
-    assert (report.transaction_uid, report.event_type_id) == (transaction_uid, 1)
+        report = archive.console.report(transaction_uid)
+    assert (status, report.event_type_id) == (0, 1)
     assert report.failed == {}
     assert_whole(report, requested)
     assert report.sop_instance_uid == "1.2.840.10008.1.20.1.1"
@@ -108,12 +108,12 @@ def test_a_console_that_stays_gets_the_report_on_its_association(
 ) -> None:
     requested = references(archive.store(tmp_path))
     status, transaction_uid = archive.console.request(requested, stay=True)
-    report = archive.console.report()
-    assert (status, report.transaction_uid, report.event_type_id) == (0, transaction_uid, 1)
+    report = archive.console.report(transaction_uid)
+    assert (status, report.event_type_id) == (0, 1)
     assert report.calling_ae_title == "CONSOLE"
     assert_whole(report, requested)
-    with pytest.raises(queue.Empty), archive.console.listening(archive.console_port):
-        archive.console.report(seconds=1)
+    eventually(lambda: journal(archive), lambda left: left == [])
+    assert archive.console.reports(transaction_uid, 1) == [report]
 
 
 def test_each_failure_has_its_reason(archive: Archive, tmp_path: Path) -> None:
@@ -129,8 +129,8 @@ def test_each_failure_has_its_reason(archive: Archive, tmp_path: Path) -> None:
         ("1.2.840.10008.5.1.4.38.1", "1.2.3.4"),
     ]
     with archive.console.listening(archive.console_port):
-        status, _ = archive.console.request(requested)
-        report = archive.console.report()
+        status, transaction_uid = archive.console.request(requested)
+        report = archive.console.report(transaction_uid)
     assert (status, report.event_type_id) == (0, 2)
     assert_whole(report, requested)
     assert report.committed == [stored.sop_instance_uid]
@@ -148,9 +148,9 @@ def test_an_instance_that_comes_within_the_grace_is_committed(
 ) -> None:
     made = made_instances(tmp_path, 1, 4096)
     with archive.console.listening(archive.console_port):
-        status, _ = archive.console.request(references(made))
+        status, transaction_uid = archive.console.request(references(made))
         scu.store(archive.system.peer, [made[0].path])
-        report = archive.console.report()
+        report = archive.console.report(transaction_uid)
     assert (status, report.failed) == (0, {})
 
 
@@ -160,8 +160,8 @@ def test_several_hundred_references_are_checked_in_batches(
     requested = references(archive.store(tmp_path, 10))
     requested += [(CT, f"1.2.3.{number}") for number in range(500)]
     with archive.console.listening(archive.console_port):
-        archive.console.request(requested)
-        report = archive.console.report()
+        _, transaction_uid = archive.console.request(requested)
+        report = archive.console.report(transaction_uid)
     assert_whole(report, requested)
     assert len(report.committed) == 10
 
@@ -196,7 +196,7 @@ def test_other_references_under_a_transaction_uid_in_use_are_a_duplicate(
     status, transaction_uid = archive.console.request([*requested, *missing])
     with archive.console.listening(archive.console_port):
         again, _ = archive.console.request(requested[:1], transaction_uid)
-        reports = [archive.console.report() for _ in range(2)]
+        reports = archive.console.reports(transaction_uid, 2)
     assert (status, again) == (0, 0)
     failures = sorted((list(report.failed.values()) for report in reports), key=len)
     assert sorted(reason for each in failures for reason in each) == [0x0112, 0x0131]
@@ -217,8 +217,8 @@ def test_a_proxy_killed_before_the_report_sends_it_after_its_start(
         archive.system.proxy.start()
         for service in archive.system.ingestion:
             service.start().ready()
-        report = archive.console.report()
-    assert (report.transaction_uid, report.failed) == (transaction_uid, {})
+        report = archive.console.report(transaction_uid)
+    assert report.failed == {}
     assert_whole(report, requested)
 
 
@@ -236,8 +236,8 @@ def test_a_console_that_is_down_gets_its_report_after_a_restart_of_the_proxy(
     assert proxy.stop() == 0
     with archive.console.listening(archive.console_port):
         proxy.start().ready()
-        report = archive.console.report()
-    assert (report.transaction_uid, report.failed) == (transaction_uid, {})
+        report = archive.console.report(transaction_uid)
+    assert report.failed == {}
     eventually(lambda: journal(archive), lambda left: left == [])
 
 
@@ -246,13 +246,13 @@ def test_a_catalogue_that_is_down_is_no_failure(own_archive: Archive, tmp_path: 
     requested = references(archive.store(tmp_path / "in"))
     archive.system.catalogue.kill()
     with archive.console.listening(archive.console_port):
-        status, _ = archive.console.request(requested)
+        status, transaction_uid = archive.console.request(requested)
         eventually(
             archive.system.proxy.lines,
             lambda lines: any("could not be checked" in each for each in lines),
         )
         archive.system.catalogue.start().ready()
-        report = archive.console.report()
+        report = archive.console.report(transaction_uid)
     assert (status, report.failed) == (0, {})
 
 
@@ -264,13 +264,13 @@ def test_what_is_in_the_spool_is_committed_when_it_is_stored(tmp_path: Path) -> 
                 service.kill()
             requested = references(archive.store(tmp_path / "in", 20))
             with archive.console.listening(archive.console_port):
-                status, _ = archive.console.request(requested)
+                status, transaction_uid = archive.console.request(requested)
                 assert archive.system.objects() == {}
                 archive.system.proxy.kill()
                 archive.system.proxy.start()
                 for service in archive.system.ingestion:
                     service.start().ready()
-                report = archive.console.report(seconds=120)
+                report = archive.console.report(transaction_uid, seconds=120)
         finally:
             archive.system.space.close()
     assert (status, report.failed) == (0, {})
@@ -284,18 +284,63 @@ def test_each_worker_of_a_proxy_commits_for_itself(tmp_path: Path) -> None:
         try:
             requested = references(archive.store(tmp_path / "in"))
             missing = [(CT, generate_uid())]
-            for _ in range(4):  # the supervisor passes connections to its workers in turn
-                archive.console.request([*requested, *missing])
+            # the supervisor passes connections to its workers in turn
+            accepted = [archive.console.request([*requested, *missing]) for _ in range(4)]
             with archive.console.listening(archive.console_port):
-                reports = [archive.console.report() for _ in range(4)]
+                reports = [archive.console.report(uid) for _, uid in accepted]
         finally:
             archive.system.space.close()
     folders = [each.name for each in (tmp_path / "space" / "commitment").iterdir()]
     assert sorted(folders) == ["1", "2"]
-    assert len({each.transaction_uid for each in reports}) == 4
     for report in reports:
         assert_whole(report, [*requested, *missing])
         assert list(report.failed.values()) == [0x0112]
+
+
+def test_what_another_worker_has_in_its_spool_is_waited_for(tmp_path: Path) -> None:
+    with nats_server(tmp_path / "nats") as nats:
+        settings = {"DIMSE_ACKNOWLEDGE": "spooled", "DIMSE_WORKERS": "2"}
+        archive = archive_of(tmp_path / "space", nats, free_port(), **settings)
+        try:
+            space = archive.system.space
+            space.bucket.rename(tmp_path / "aside")
+            space.bucket.write_text(
+                "no folder"
+            )  # the service refuses images, and checks references
+            with scu.associate(archive.console.archive, [(scu.VERIFICATION, None)]):
+                made = archive.store(tmp_path / "in")  # at one of the workers
+            never = (CT, generate_uid())
+            with archive.console.listening(archive.console_port):
+                uids = request_at_each_worker(archive, [*references(made), never])
+                with pytest.raises(TimeoutError):
+                    archive.console.report(uids[0], seconds=2 * GRACE)
+                assert archive.console.received == []
+                space.bucket.unlink()
+                (tmp_path / "aside").rename(space.bucket)
+                reports = [archive.console.report(uid) for uid in uids]
+        finally:
+            archive.system.space.close()
+    for report in reports:
+        assert report.failed == {never[1]: 0x0112}
+        assert sorted(report.committed) == sorted(each.sop_instance_uid for each in made)
+
+
+def request_at_each_worker(archive: Archive, requested: list[tuple[str, str]]) -> list[str]:
+    """Send requests until both workers have one; return their Transaction UIDs."""
+    folder = archive.system.space.folder / "commitment"
+    uids = list[str]()
+    while len(uids) < 20:
+        with ExitStack() as stack:
+            if len(uids) % 2 == 0:  # one connection more than the other worker has
+                stack.enter_context(
+                    scu.associate(archive.console.archive, [(scu.VERIFICATION, None)])
+                )
+            status, transaction_uid = archive.console.request(requested)
+        assert status == 0
+        uids.append(transaction_uid)
+        if len({each.parent.name for each in folder.rglob("*.transaction")}) == 2:
+            return uids
+    raise AssertionError("one worker got all requests")
 
 
 def test_the_digest_finds_a_changed_byte(tmp_path: Path) -> None:
@@ -309,8 +354,8 @@ def test_the_digest_finds_a_changed_byte(tmp_path: Path) -> None:
             content[-1] ^= 1
             path.write_bytes(content)
             with archive.console.listening(archive.console_port):
-                archive.console.request(references([whole, changed]))
-                report = archive.console.report()
+                _, transaction_uid = archive.console.request(references([whole, changed]))
+                report = archive.console.report(transaction_uid)
         finally:
             archive.system.space.close()
     assert report.committed == [whole.sop_instance_uid]

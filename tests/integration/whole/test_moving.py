@@ -16,7 +16,8 @@ from pynetdicom import AE, evt
 from harness import modalities, orthanc
 from harness.modalities import Peer
 from harness.nats_server import nats_server
-from harness.services import eventually, free_port
+from harness.ports import free_port
+from harness.services import eventually
 from tests.integration.whole.conftest import System, started
 from tests.integration.whole.test_retrieving import (
     counts,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydicom import dcmread
 
-from harness.services import free_port
+from harness.ports import free_port
 from tests.integration.whole.conftest import System
 
 

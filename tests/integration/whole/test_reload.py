@@ -13,8 +13,9 @@ import trustme
 from pynetdicom import AE
 from pynetdicom.association import Association
 
+from harness.ports import free_port
 from harness.scu import VERIFICATION
-from harness.services import ServiceProcess, eventually, free_port
+from harness.services import ServiceProcess, eventually
 
 
 @dataclass

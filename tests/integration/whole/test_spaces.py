@@ -1,9 +1,11 @@
 """Two storage spaces on one port of a proxy: two buckets, and one that is flooded or away."""
 
 import os
+import re
 import signal
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,6 +81,41 @@ def two(tmp_path: Path) -> Iterator[TwoSpaces]:
         yield started_spaces
         for space in started_spaces.spaces.values():
             space.close()
+
+
+def test_prove_tests_each_space(two: TwoSpaces, tmp_path: Path) -> None:
+    steps = ["proxy", "C-ECHO", "C-STORE", "C-FIND at STUDY", "C-FIND at IMAGE"]
+    environment = {"PATH": os.environ["PATH"], **two.proxy.environment, "DIMSE_PROXY_ID": "prover"}
+    ended = proved(environment, "--wait", "30")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    expected = [f"ok {title}, {step}" for title in TITLES for step in steps]
+    assert [
+        re.sub(r"\s+", " ", line).split(":")[0] for line in ended.stdout.splitlines()
+    ] == expected
+    assert [len(two.objects(title)) for title in TITLES] == [1, 1]
+    to = ["--to", f"127.0.0.1:{two.port}"]
+    called = [part for title in TITLES for part in ("--called", title)]
+    ended = proved(environment, *to, *called)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert [len(two.objects(title)) for title in TITLES] == [2, 2]
+    two.ingestion["RADIOLOGY"].kill()
+    ended = proved(environment, "--wait", "10")
+    assert ended.returncode == 1
+    first, *others = (re.sub(r"\s+", " ", line) for line in ended.stdout.splitlines())
+    assert first.startswith("wrong space RADIOLOGY: path: No "), first
+    assert len(others) == len(steps)
+    assert all(line.startswith("ok CARDIOLOGY, ") for line in others)
+
+
+def proved(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "dimse_ingestion", "prove", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
 
 
 def measured(two: TwoSpaces, title: str, folder: Path) -> list[float]:

@@ -19,36 +19,48 @@ from tests.integration.whole.conftest import System, started
 
 MIB = 2**20
 KILL = """
-import os, signal
+import itertools, os, signal
 from dimse_ingestion.outbox import outbox, segment_writer
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
-calls = 0
+numbers = itertools.count(1)  # several calls may be under way at once
 
 def dying(function, before):
     def call(*arguments, **named):
-        global calls
-        calls += 1
-        if calls == {call} and before:
+        number = next(numbers)
+        if number == {call} and before:
             die()
         result = function(*arguments, **named)
-        if calls == {call}:
+        if number == {call}:
             die()
         return result
     return call
 
 def dying_later(function):
     async def call(*arguments, **named):
-        global calls
-        calls += 1
+        number = next(numbers)
         result = await function(*arguments, **named)
-        if calls == {call}:
+        if number == {call}:
             die()
         return result
     return call
 
+"""
+SLOW_RECOVERY = """
+import time
+from pathlib import Path
+from dimse_ingestion.outbox import recovery
+
+scan = recovery.scan
+
+def slow(content, salt):
+    while not Path("{file}").exists():
+        time.sleep(0.01)
+    return scan(content, salt)
+
+recovery.scan = slow
 """
 STEPS = {
     "before the fsync": "os.fdatasync = dying(os.fdatasync, True)",
@@ -172,6 +184,32 @@ def test_many_taken_without_nats_survive_kills_and_are_drained(
     spooled.proxy.kill()
     spooled.proxy.start().ready()
     assert_all_arrived_once(spooled, made)
+
+
+def test_probes_answer_while_a_spool_is_read_and_modalities_are_put_off(
+    spooled: System, tmp_path: Path
+) -> None:
+    made = made_instances(tmp_path / "in", 5, 2000)
+    late = made_instances(tmp_path / "late", 1, 2000)
+    spooled.nats.kill()
+    assert len(succeeded(made, store(spooled, made))) == 5
+    proxy, environment = spooled.proxy, spooled.proxy.environment
+    proxy.kill()
+    spooled.nats.start()
+    (tmp_path / "patches").mkdir()
+    go_on = tmp_path / "go-on"
+    (tmp_path / "patches" / "sitecustomize.py").write_text(SLOW_RECOVERY.format(file=go_on))
+    proxy.environment = {**environment, "PYTHONPATH": str(tmp_path / "patches")}
+    proxy.start()
+    reading = "spool: The spool of an earlier run is being read: recovering 0 of 1 files."
+    eventually(proxy.readiness, lambda seen: seen[0] == 503 and reading in seen[1])
+    assert proxy.get("/livez") == (200, "alive\n")
+    assert [answer.status for answer in store(spooled, late)] == [-1]
+    eventually(proxy.lines, lambda lines: any("Association rejected." in each for each in lines))
+    go_on.touch()
+    proxy.ready()
+    assert len(succeeded(late, store(spooled, late))) == 1
+    assert_all_arrived_once(spooled, made + late)
 
 
 def test_what_was_spooled_is_forwarded_after_the_setting_is_changed(

@@ -10,6 +10,7 @@ from pynetdicom.pdu import P_DATA_TF
 
 from benchmarks.association import StoreMessage
 from benchmarks.ct_image import CtImage, Identity
+from benchmarks.pictures import FILES, pixels_of
 
 
 def sent(message: StoreMessage) -> tuple[Dataset, Dataset]:
@@ -41,6 +42,16 @@ def test_pydicom_reads_the_images(shape: tuple[int, int]) -> None:
     assert len({each.SOPInstanceUID for each in (first, second, other)}) == 3
     assert first.StudyInstanceUID == second.StudyInstanceUID != other.StudyInstanceUID
     assert first.file_meta.MediaStorageSOPInstanceUID == first.SOPInstanceUID
+
+
+@pytest.mark.parametrize("picture", FILES)
+def test_an_image_has_the_pixels_of_a_scanner(picture: str) -> None:
+    image = CtImage(512, 512, Identity(7), picture)
+
+    read = dcmread(BytesIO(image.part10(3)))
+
+    assert read.PixelData == pixels_of(picture, 512 * 512 * 2)
+    assert len(set(read.PixelData)) > 10
 
 
 def test_every_hundred_studies_have_a_date_of_their_own() -> None:

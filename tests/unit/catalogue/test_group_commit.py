@@ -10,7 +10,7 @@ import pytest
 from dimse_ingestion.catalogue.group_commit import Commit, GroupCommit
 from dimse_ingestion.catalogue.record import Outcome
 from dimse_ingestion.events.contract import ImageStoredEvent
-from dimse_ingestion.failures import Unavailable
+from dimse_ingestion.failures import Failure, Unavailable
 from tests.instances import event
 
 
@@ -41,8 +41,15 @@ async def group_commit(commit: Commit, most: int = 10) -> AsyncIterator[GroupCom
     await asyncio.gather(running, return_exceptions=True)
 
 
+async def submit(group: GroupCommit, name: str) -> Outcome:
+    [outcome] = await group.submit([event(name)])
+    if isinstance(outcome, Failure):
+        raise outcome
+    return outcome
+
+
 def submit_all(group: GroupCommit, *names: str) -> "list[asyncio.Task[Outcome]]":
-    return [asyncio.create_task(group.submit(event(name))) for name in names]
+    return [asyncio.create_task(submit(group, name)) for name in names]
 
 
 async def started(commits: Commits) -> None:
@@ -120,11 +127,27 @@ async def test_the_events_of_a_request_are_committed_together_with_an_outcome_ea
     commits = Commits()
     commits.go_on.set()
     async with group_commit(commits) as group:
-        assert await group.submit_all([]) == []
-        good, bad, also_good = await group.submit_all([event("a"), event("bad"), event("b")])
+        assert await group.submit([]) == []
+        good, bad, also_good = await group.submit([event("a"), event("bad"), event("b")])
         assert (good, also_good) == ("new", "new")
         assert isinstance(bad, ValueError)
         commits.failing = Unavailable("The disk is full.")
-        failed = await group.submit_all([event("a"), event("b")])
+        failed = await group.submit([event("a"), event("b")])
     assert [type(each) for each in failed] == [Unavailable] * 2
     assert commits.sizes == [3, 2]
+
+
+async def test_a_request_may_have_more_events_than_a_commit() -> None:
+    commits = Commits()
+    commits.go_on.set()
+    async with group_commit(commits, most=2) as group:
+        outcomes = await group.submit([event(each) for each in ("a", "b", "bad", "c", "d")])
+    assert [isinstance(each, ValueError) for each in outcomes] == [False, False, True, False, False]
+    assert commits.sizes == [2, 2, 1]
+
+
+async def test_after_the_end_events_fail_at_once() -> None:
+    async with group_commit(Commits()) as group:
+        await asyncio.sleep(0)  # it has begun
+    [outcome] = await group.submit([event("a")])
+    assert isinstance(outcome, Unavailable)

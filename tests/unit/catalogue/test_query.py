@@ -57,15 +57,16 @@ async def test_small_instances_come_in_one_page(engine: Engine) -> None:
     assert [len(page) for page in await pages(engine)] == [40]
 
 
-async def test_locations_alone_have_the_uids_of_class_and_instance(engine: Engine) -> None:
+async def test_locations_alone_have_the_uids_of_class_and_levels(engine: Engine) -> None:
     record(engine, [event(instance="1.2.1.1.1", more=ABOUT_3_MIB)], "latest")
     wanted = Query(scope="IMAGE", keys=[], locations_only=True)
     with ThreadPoolExecutor(1) as executor:
         found = located_pages(engine, wanted, PROVIDER, executor, 60.0)
         ((located,),) = [page async for page in found]
     elements = msgspec.json.decode(located.elements, type=list[Element])
-    assert [each.tag for each in elements] == [0x00080016, 0x00080018]
-    assert _uid(located) == "1.2.1.1.1"
+    assert [each.tag for each in elements] == [0x00080016, 0x00080018, 0x0020000D, 0x0020000E]
+    uids = [each.value for each in elements]
+    assert uids[1:] == ["1.2.1.1.1", "1.2.1", "1.2.1.1"]
     assert located.object_name
 
 
@@ -76,8 +77,9 @@ def key(instance: str) -> Query:
 async def test_an_instance_by_its_uid_takes_one_statement(engine: Engine) -> None:
     record(engine, [event(instance=f"1.2.1.1.{number}") for number in range(3)], "latest")
     statements: list[str] = []
+    engine.dispose()  # the next connections are traced
     sqlalchemy_event.listen(
-        engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2])
+        engine, "connect", lambda driver, _: driver.set_trace_callback(statements.append)
     )
     with ThreadPoolExecutor(1) as executor:
         found = located_pages(engine, key("1.2.1.1.1"), PROVIDER, executor, 60.0)

@@ -4,6 +4,7 @@ import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from pydicom import dcmread
 from typer.testing import CliRunner, Result
@@ -11,6 +12,7 @@ from typer.testing import CliRunner, Result
 from dimse_ingestion.cli import app
 from dimse_ingestion.outbox.dead_letters import Reason
 from dimse_ingestion.outbox.outbox import Outbox
+from dimse_ingestion.proxy.operation_ids import new_operation_id
 from dimse_ingestion.proxy.spooled_client import SpooledClient
 from tests.unit.outbox.data_sets import Content, opened
 from tests.unit.proxy.fakes import FakeRequester
@@ -46,6 +48,22 @@ async def test_list_shows_what_waits_and_what_is_dead(outbox: Outbox) -> None:
     assert "0190-000001" in result.output
     assert "C000 Not [bold]DICOM" in re.sub(r"\s+", " ", result.output)
     assert "2 waiting, 1 dead letters, 0 in quarantine" in result.output
+
+
+@pytest.mark.parametrize("columns", ["40", "80", "200"])
+async def test_list_shows_whole_operation_ids_and_reasons_at_any_width(
+    outbox: Outbox, columns: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    operation_id, comment = new_operation_id(), "A long reason " * 20
+    open_ = msgspec.structs.replace(store_open(4, len(DATA_SET)), operation_id=operation_id)
+    await SpooledClient(outbox, FakeRequester()).store(open_, Content(DATA_SET), deadline=1.0)
+    entry = outbox.queue.entries()[-1]
+    reason = Reason(status="A900", comment=comment.strip())
+    await outbox.refuse(entry, await outbox.open_entry(entry), reason)
+    lines = [each for each in spool(outbox, "list").output.splitlines() if operation_id in each]
+    assert len(lines) == 1
+    assert comment.strip() in lines[0]
 
 
 async def test_show_has_the_reason_and_the_request(outbox: Outbox) -> None:

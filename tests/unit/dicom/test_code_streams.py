@@ -9,6 +9,7 @@ from dimse_ingestion.dicom.code_streams import (
     claimed_size,
     ends_image,
     has_markers,
+    is_lossy,
 )
 
 BASELINE = "1.2.840.10008.1.2.4.50"
@@ -153,3 +154,44 @@ def test_where_an_image_ends() -> None:
     assert ends_image(EOI + bytes(8))
     assert not ends_image(EOI + bytes(9))
     assert not ends_image(b"\xff")
+
+
+def coded(transformation: int) -> bytes:
+    """Return a JPEG 2000 code stream with this wavelet: 0 is irreversible."""
+    comment = segment(0x64, b"\0\1a comment")
+    style = segment(0x52, bytes((0, 0, 0, 1, 1, 5, 4, 4, 0, transformation)))
+    return code_stream(4, 4) + comment + style + segment(0x90, bytes(8))
+
+
+def near(number: int) -> bytes:
+    """Return a JPEG-LS of three components with this NEAR."""
+    scan = segment(0xDA, b"\3\1\0\2\0\3\0" + bytes((number, 2, 0)))
+    return SOI + frame_header(4, 4, 3, marker=0xF7) + scan
+
+
+@pytest.mark.parametrize(
+    ("image", "syntax", "expected"),
+    [
+        (b"anything", BASELINE, True),
+        (b"anything", "1.2.840.10008.1.2.4.51", True),
+        (b"anything", "1.2.840.10008.1.2.4.70", False),
+        (b"anything", RLE, False),
+        (near(0), JPEG_LS, False),
+        (near(3), JPEG_LS, False),
+        (near(0), "1.2.840.10008.1.2.4.81", False),
+        (near(3), "1.2.840.10008.1.2.4.81", True),
+        (SOI, "1.2.840.10008.1.2.4.81", False),
+        (SOI + b"\xff\xda\0\3\xff", "1.2.840.10008.1.2.4.81", False),
+        (coded(0), JPEG_2000, False),
+        (coded(0), "1.2.840.10008.1.2.4.91", True),
+        (coded(1), "1.2.840.10008.1.2.4.91", False),
+        (box(b"jP  ", b"\r\n\x87\n") + box(b"jp2c", coded(0)), "1.2.840.10008.1.2.4.91", True),
+        (coded(0), "1.2.840.10008.1.2.4.203", True),
+        (code_stream(4, 4), "1.2.840.10008.1.2.4.91", False),
+        (b"", "1.2.840.10008.1.2.4.91", False),
+    ],
+)
+def test_a_code_stream_says_whether_it_lost_information(
+    image: bytes, syntax: str, expected: bool
+) -> None:
+    assert is_lossy(image, syntax) is expected

@@ -10,7 +10,12 @@ from pydicom.filewriter import write_dataset
 
 from dimse_ingestion.dicom import uids
 from dimse_ingestion.dicom.failure import DimseFailure
-from dimse_ingestion.dicom.native_conversion import READABLE, WRITABLE, NativeConverter
+from dimse_ingestion.dicom.native_conversion import (
+    READABLE,
+    WRITABLE,
+    NativeConverter,
+    Replacement,
+)
 from dimse_ingestion.dicom.value_representations import little_endian
 
 EXPLICIT, IMPLICIT = uids.EXPLICIT_VR_LITTLE_ENDIAN, uids.IMPLICIT_VR_LITTLE_ENDIAN
@@ -60,7 +65,8 @@ def values(data_set: Dataset, *, is_big: bool = False) -> dict[str, object]:
         if each.VR == "SQ":
             value = [values(item, is_big=is_big) for item in value]
         elif is_big and isinstance(value, bytes):  # pydicom leaves the words as they are
-            value = little_endian(value, each.VR)
+            words = {32: "OL", 64: "OV"} if each.keyword == "PixelData" else {}
+            value = little_endian(value, words.get(data_set.get("BitsAllocated"), each.VR))
         if each.keyword == "LUTData" and not isinstance(value, bytes):  # US or OW
             value = b"".join(number.to_bytes(2, "little") for number in value)
         if each.keyword == "LUTDescriptor":  # US or SS
@@ -155,3 +161,60 @@ def test_a_data_set_that_ends_early_is_refused(cut: int) -> None:
 def test_other_transfer_syntaxes_are_refused(source: str, target: str) -> None:
     with pytest.raises(ValueError, match="not converted"):
         NativeConverter(source, target)
+
+
+def element_of(tag: int, vr: bytes, value: bytes) -> bytes:
+    head = (tag >> 16).to_bytes(2, "little") + (tag & 0xFFFF).to_bytes(2, "little")
+    return head + vr + len(value).to_bytes(2, "little") + value
+
+
+ROWS, COLOUR = element_of(0x00280010, b"US", b"\1\0"), element_of(0x00280004, b"CS", b"RGB ")
+LUT = element_of(0x00281201, b"LO", b"x ")
+
+
+@pytest.mark.parametrize("piece", [1, 1 << 20])
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (COLOUR + ROWS + LUT, b"new" + ROWS + LUT),
+        (ROWS + LUT, b"new" + ROWS + LUT),
+        (COLOUR, b"new"),
+        (b"", b"new"),
+        (COLOUR + COLOUR + LUT, b"new" + LUT),
+    ],
+    ids=["in its place", "in order", "alone", "at the end", "twice"],
+)
+def test_an_element_is_replaced_in_the_order_of_tags(
+    content: bytes, expected: bytes, piece: int
+) -> None:
+    new = element_of(0x00280004, b"CS", b"PALETTE COLOR ")
+    replaced = {0x00280004: Replacement("CS", b"PALETTE COLOR "), 0x00280011: None}
+    converter = NativeConverter(EXPLICIT, EXPLICIT, replaced)
+    columns = element_of(0x00280011, b"US", b"\1\0")
+    content = content.replace(LUT, columns + LUT)
+    result = b"".join(
+        converter.feed(content[at : at + piece]) for at in range(0, len(content), piece)
+    )
+    assert result + converter.finish() == expected.replace(b"new", new)
+
+
+def test_groups_that_no_data_set_may_have_are_left_out() -> None:
+    stray = element_of(0x00000002, b"UI", b"1.2\0") + element_of(0x00041500, b"CS", b"A ")
+    assert converted(stray + ROWS, EXPLICIT, EXPLICIT) == ROWS
+
+
+def test_an_icon_changes_nothing_for_the_words_of_the_image() -> None:
+    """Big endian words of Pixel Data are as long as its samples, whatever an icon's are."""
+    outer, icon = Dataset(), Dataset()
+    icon.BitsAllocated = 16
+    icon.PixelData = b"\1\2"
+    outer.BitsAllocated = 32
+    outer.IconImageSequence = [icon]
+    outer.PixelData = b"\1\2\3\4"
+    outer["PixelData"].VR = icon["PixelData"].VR = "OW"
+    output = DicomBytesIO()
+    output.is_little_endian, output.is_implicit_VR = False, False
+    write_dataset(output, outer)
+    result = read(converted(output.getvalue(), BIG, EXPLICIT), EXPLICIT)
+    assert result.PixelData == b"\4\3\2\1"
+    assert result.IconImageSequence[0].PixelData == b"\2\1"

@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness import reading
+from harness import proxy_in_cluster, reading
 from harness.__main__ import ADDRESSES, addresses
-from harness.cluster import Cluster, existing, merged, published_address
+from harness.cluster import Cluster, existing, gateway, merged, published_address
 from harness.commands import Unusable
 
 PROJECT = Path(__file__).parents[3]
@@ -30,10 +30,17 @@ def test_one_that_is_not_published_names_the_file() -> None:
         published_address("")
 
 
+def test_this_machine_is_the_gateway_of_the_node() -> None:
+    assert gateway("default via 172.18.0.1 dev eth0 proto static\n") == "172.18.0.1"
+    with pytest.raises(Unusable, match="no default route"):
+        gateway("")
+
+
 def test_the_configuration_lets_in_only_from_this_machine_what_up_reports() -> None:
     (node,) = yaml.safe_load((PROJECT / "kind-config.yaml").read_text())["nodes"]
     mappings = node["extraPortMappings"]
-    assert {each["containerPort"] for each in mappings} == {*ADDRESSES.values(), reading.NODE_PORT}
+    of_tests = {reading.NODE_PORT, proxy_in_cluster.NODE_PORT}
+    assert {each["containerPort"] for each in mappings} == {*ADDRESSES.values(), *of_tests}
     assert {each["listenAddress"] for each in mappings} == {"127.0.0.1"}
 
 

@@ -31,8 +31,10 @@ from dimse_ingestion.queries.contract import Located, Query
 from dimse_ingestion.queries.memory import MemoryQueryClient
 from dimse_ingestion.storage.contract import StoredObject
 from dimse_ingestion.storage.memory import MemoryBucket
+from dimse_ingestion.transport.protocol.fetch_batch import objects_of
 from dimse_ingestion.transport.protocol.messages import (
     EchoRequest,
+    FetchObject,
     FetchOpen,
     FindMatch,
     FindOpen,
@@ -307,16 +309,22 @@ async def test_an_echo_returns_the_error_of_an_unhealthy_backend() -> None:
 class InstanceRecorder:
     """An `InstanceSink` and `ByteSink` that keep what they get."""
 
-    def __init__(self) -> None:
+    def __init__(self, cancel_after: int = -1) -> None:
         self.instances: list[RetrieveInstance] = []
-        self.content = b""
+        self.pieces: list[bytes] = []
         self.cancelled = False
+        self._cancel_after = cancel_after
+
+    @property
+    def content(self) -> bytes:
+        return b"".join(self.pieces)
 
     async def send(self, sent: RetrieveInstance | bytes) -> None:
         if isinstance(sent, RetrieveInstance):
             self.instances.append(sent)
         else:
-            self.content += sent
+            self.pieces.append(sent)
+            self.cancelled = len(self.pieces) == self._cancel_after
 
 
 def retrieve_open(maximum: int = 10, **keys: str) -> RetrieveOpen:
@@ -420,6 +428,84 @@ async def test_a_key_of_another_object_and_another_transfer_syntax_are_not_read(
         with pytest.raises(DimseFailure):
             await service.fetch(fetch_open(listed, **changed), bytes_)
         assert bytes_.content == b""
+
+
+async def batch_of(service: Dispatch, **changed: object) -> FetchOpen:
+    """Return the open of all instances of the study as one batch."""
+    sink = InstanceRecorder()
+    await service.retrieve(retrieve_open(study="1.2.3.1"), sink)
+    first, *rest = sink.instances
+    more = tuple(FetchObject(each.key, each.size, each.sha256) for each in rest)
+    return fetch_open(first, **({"more": more} | changed))
+
+
+async def test_a_batch_is_sent_in_order_and_counted() -> None:
+    service, *_ = await stored_study(5)
+    open_, sink = await batch_of(service), InstanceRecorder()
+    result = await service.fetch(open_, sink)
+    assert (result.status, result.objects, result.size) == (0, 5, len(sink.content))
+    assert [hashlib.sha256(each).hexdigest() for each in sink.pieces] == [
+        each.sha256 for each in objects_of(open_)
+    ]
+
+
+async def test_a_single_data_set_is_counted_so_that_the_service_is_known_to_be_new() -> None:
+    service, *_ = await stored_study(2)
+    for changed in ({"more": ()}, {"transfer_syntax_uid": IMPLICIT}):
+        result = await service.fetch(await batch_of(service, **changed), InstanceRecorder())
+        assert result.objects == 1
+
+
+@pytest.mark.parametrize("failing", [1, 2, 4])
+async def test_a_batch_ends_before_an_object_that_fails(failing: int) -> None:
+    service, storage, *_ = await stored_study(5)
+    open_, sink = await batch_of(service), InstanceRecorder()
+    await storage.bucket.delete(objects_of(open_)[failing].key)
+    result = await service.fetch(open_, sink)
+    assert (result.status, result.objects, len(sink.pieces)) == (0, failing, failing)
+    assert result.size == sum(each.size for each in objects_of(open_)[:failing])
+
+
+async def test_a_batch_whose_first_object_fails_has_its_failure() -> None:
+    service, storage, *_ = await stored_study(3)
+    open_, sink = await batch_of(service), InstanceRecorder()
+    await storage.bucket.delete(open_.key)
+    with pytest.raises(DimseFailure, match="not in the bucket"):
+        await service.fetch(open_, sink)
+    assert sink.pieces == []
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_key_of_another_object_within_a_batch_is_not_read() -> None:
+    service, *_ = await stored_study(3)
+    (second, third) = (await batch_of(service)).more
+    for key in ("check/1", "../../etc/passwd", third.key):
+        forged = FetchObject(key, second.size, second.sha256)
+        sink = InstanceRecorder()
+        result = await service.fetch(await batch_of(service, more=(forged, third)), sink)
+        assert (result.objects, len(sink.pieces)) == (1, 1)
+
+
+async def test_a_cancelled_batch_sends_nothing_more_and_leaves_no_read_behind() -> None:
+    service, *_ = await stored_study(5)
+    sink = InstanceRecorder(cancel_after=2)
+    await service.fetch(await batch_of(service), sink)
+    assert len(sink.pieces) == 2
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_the_objects_of_a_batch_are_read_at_the_same_time() -> None:
+    service, storage, *_ = await stored_study(5)
+    open_, sink = await batch_of(service), InstanceRecorder()
+    all_reads, get_range = asyncio.Barrier(5), storage.bucket.get_range
+
+    async def wait_for_all(key: str, offset: int, length: int) -> bytes:
+        await all_reads.wait()
+        return await get_range(key, offset, length)
+
+    storage.bucket.get_range = wait_for_all  # type: ignore[method-assign] # a slow bucket
+    async with asyncio.timeout(10):
+        assert (await service.fetch(open_, sink)).objects == 5
 
 
 @pytest.mark.parametrize("offset", [0, 40])

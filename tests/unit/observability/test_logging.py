@@ -1,12 +1,14 @@
 import io
 import json
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import structlog
 
 from dimse_ingestion.observability import tracing
-from dimse_ingestion.observability.logging import log_context, logger
+from dimse_ingestion.observability.logging import configure, log_context, logger
 
 LOG = logger("a.module")
 
@@ -124,3 +126,43 @@ def test_an_exception_comes_with_its_traceback_but_no_local_values(lines: io.Str
     line = only_line(lines)
     assert "ValueError: 12" in line["exception"]
     assert "raise ValueError" in line["exception"]
+
+
+def test_a_logger_writes_to_where_the_latest_configuration_says(lines: io.StringIO) -> None:
+    bound = logger("a.module").bind(association_id="a1")
+    bound.info("Before.")
+    later = io.StringIO()
+    configure("ingestion", "warning", stream=later)
+    bound.info("Left out.")
+    bound.warning("After.")
+    assert only_line(lines)["event"] == "Before."
+    line = only_line(later)
+    assert (line["service"], line["association_id"]) == ("ingestion", "a1")
+    assert (line["event"], line["logger"], line["level"]) == ("After.", "a.module", "warning")
+
+
+def test_an_inner_context_adds_to_the_outer_one_and_a_lines_field_wins(lines: io.StringIO) -> None:
+    with log_context(association_id="a1", operation_id="o1"), log_context(operation_id="o2"):
+        LOG.info("Inner.")
+        LOG.info("Own.", operation_id="o3")
+    inner, own = (json.loads(line) for line in lines.getvalue().splitlines())
+    assert (inner["association_id"], inner["operation_id"]) == ("a1", "o2")
+    assert own["operation_id"] == "o3"
+
+
+def test_a_logger_can_be_used_first_by_two_threads_at_once(
+    lines: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, threads = logger("another.module"), ThreadPoolExecutor(1)
+    get_logger, is_first = structlog.get_logger, iter([True])
+
+    def interrupted() -> Any:
+        if next(is_first, False):
+            threads.submit(log.info, "From a thread.").result()
+        return get_logger()
+
+    monkeypatch.setattr(structlog, "get_logger", interrupted)
+    log.info("From the first.")
+    threads.shutdown()
+    events = [json.loads(line)["event"] for line in lines.getvalue().splitlines()]
+    assert events == ["From a thread.", "From the first."]

@@ -1,9 +1,11 @@
 """A spec becomes the values whose manifests are those of `helm template` with a file of them."""
 
 from collections.abc import Iterable
+from itertools import combinations
 from typing import Any
 
 import pytest
+import yaml
 
 from dimse_ingestion.operator.kinds import (
     DICOM_EVENT_DRIVEN_INGESTION,
@@ -34,6 +36,15 @@ NATS = {
     "natsTokenSecret": "nats-dicom-ingest-token-lhllv",
 }
 EXAMPLE = SPACE | {"applicationEntityTitle": "DICOM-INGEST"} | NATS
+
+PEERS = [
+    {"aeTitle": "WORKSTATION1", "may": ["move", "get"]},
+    {"aeTitle": "CT1", "host": "ct1.example.org", "port": 2762, "tls": True, "may": ["commit"]},
+]
+SPOOLED = {
+    "settings": {"acknowledge": "spooled", "storageCommitment": {"enabled": True}},
+    "spoolVolume": {"persistentVolumeClaim": {"claimName": "spool"}},
+}
 
 SPECS: dict[str, tuple[Kind, dict[str, Any], dict[str, Any]]] = {
     # a kind, a spec of it, and the values file that a person would write for the same
@@ -80,6 +91,28 @@ SPECS: dict[str, tuple[Kind, dict[str, Any], dict[str, Any]]] = {
                 "proxyId": "ward7",
                 "tlsSecret": "dicom-tls",
                 "natsTokenSecret": NATS["natsTokenSecret"],
+            },
+            "serviceAccount": {"name": "img-ingest-proxy"},
+        },
+    ),
+    "a proxy that spools, commits and gives images back": (
+        DIMSE_PROXY,
+        NATS
+        | {"peers": PEERS, "retrieve": {"enabled": True}, "peerCaSecret": "peers"}
+        | {"values": {"proxy": SPOOLED}},
+        NATS
+        | {
+            "natsTokenSecret": "",
+            "ingestion": {"enabled": False},
+            "catalogue": {"enabled": False},
+            "proxy": {
+                "enabled": True,
+                "proxyId": "img-ingest",
+                "natsTokenSecret": NATS["natsTokenSecret"],
+                "peers": PEERS,
+                "retrieve": {"enabled": True},
+                "peerCaSecret": "peers",
+                **SPOOLED,
             },
             "serviceAccount": {"name": "img-ingest-proxy"},
         },
@@ -143,11 +176,12 @@ def test_space_that_names_no_catalogue_runs_its_own() -> None:
 
 
 def test_resources_of_one_name_share_no_object() -> None:
-    observation: set[tuple[str, str]] = set()
+    objects: dict[str, set[tuple[str, str]]] = {}
     for kind, spec, _ in SPECS.values():
         names = {(each["kind"], each["metadata"]["name"]) for each in of_spec(kind, spec).manifests}
-        assert not names & observation
-        observation |= names
+        objects.setdefault(kind.name, set()).update(names)
+    for one, other in combinations(objects.values(), 2):
+        assert not one & other
 
 
 def test_a_long_name_is_shortened_as_the_chart_does() -> None:
@@ -167,6 +201,17 @@ def test_open_field_may_enable_another_component() -> None:
     spec = EXAMPLE | {"values": {"dicomweb": {"enabled": True}}}
     components = {pod.component for pod in of_spec(DIMSE_INGESTION_SERVICE, spec).pods()}
     assert components == {"ingestion", "dicomweb"}
+
+
+def test_a_space_may_run_its_proxy_with_all_that_a_proxy_can() -> None:
+    own = {"enabled": True, "proxyId": "ward7", "peers": PEERS, "retrieve": {"enabled": True}}
+    spec = EXAMPLE | {"values": {"proxy": own | SPOOLED}}
+    rendering = of_spec(DIMSE_INGESTION_SERVICE, spec)
+    assert {pod.component for pod in rendering.pods()} == {"ingestion", "proxy"}
+    (config,) = rendering.of_kind("ConfigMap")
+    file = yaml.safe_load(config["data"]["proxy.yaml"])
+    assert (file["acknowledge"], file["peers"]) == ("spooled", PEERS)
+    assert file["retrieve"] == file["storageCommitment"] == {"enabled": True}
 
 
 @pytest.mark.parametrize(
@@ -210,9 +255,13 @@ def test_every_field_is_a_value_of_the_chart(kind: Kind) -> None:
 
 
 def test_every_value_of_a_space_is_a_field() -> None:
-    """So that a value that is added to the chart is not forgotten here."""
+    """So that a value that is added to the chart is not forgotten here.
+
+    `bucketFolder` is for one machine. `audit.limit` has two types, and goes in `values`.
+    """
     sections = {section.heading: section.values for section in read(CHART / "values.yaml")}
     output = {path for kind in KINDS for path in kind.fields.values()}
     for heading in ("The storage space", "Image"):
         for value in sections[heading]:
-            assert value.path in output or value.path[0] == "bucketFolder", value.name
+            is_left_to_values = value.path[0] == "bucketFolder" or value.path == ("audit", "limit")
+            assert value.path in output or is_left_to_values, value.name

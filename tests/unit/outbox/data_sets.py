@@ -30,6 +30,7 @@ def metadata(number: int, content: bytes, received_at: float = 0.0) -> Metadata:
         size=len(content),
         sha256=hashlib.sha256(content).hexdigest(),
         request=b"request %d" % number,
+        sop_instance_uid=f"1.2.3.{number}",
     )
 
 

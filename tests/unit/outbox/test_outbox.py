@@ -1,12 +1,13 @@
 import asyncio
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from dimse_ingestion.failures import Unavailable
-from dimse_ingestion.outbox import dead_letters, files
+from dimse_ingestion.outbox import dead_letters, files, segment_writer
 from dimse_ingestion.outbox.dead_letters import Reason
 from dimse_ingestion.outbox.folders import Folders, NewerFormat, OutboxInUse
 from dimse_ingestion.outbox.outbox import Damaged, Outbox
@@ -87,6 +88,78 @@ async def test_additions_at_once_share_syncs_and_each_is_durable(
     assert 1 <= len(syncs) < 50
     async with opened(tmp_path) as outbox:
         assert await contents(outbox) == expected(range(100))
+
+
+@pytest.fixture
+def syncs(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """What is made durable, in order; a loss of power takes everything else."""
+    synced: list[Path] = []
+
+    def recording(sync: Callable[[int], None]) -> Callable[[int], None]:
+        def record(descriptor: int) -> None:
+            sync(descriptor)
+            synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+
+        return record
+
+    for name in ("fsync", "fdatasync"):
+        monkeypatch.setattr(os, name, recording(getattr(os, name)))
+    return synced
+
+
+async def test_a_record_and_the_name_of_its_segment_are_durable_when_it_is_added(
+    tmp_path: Path, syncs: list[Path]
+) -> None:
+    async with opened(tmp_path) as outbox:
+        syncs.clear()
+        await add(outbox, 1)
+        (segment,) = segment_paths(tmp_path)
+        assert syncs == [segment.parent, segment]
+        await add(outbox, 2)
+        assert syncs == [segment.parent, segment, segment]
+
+
+async def test_a_file_and_its_name_are_durable_when_it_is_added(
+    tmp_path: Path, syncs: list[Path]
+) -> None:
+    async with opened(tmp_path) as outbox:
+        syncs.clear()
+        await add(outbox, 1, 2 * MIB)
+        (file,) = (tmp_path / "files").iterdir()
+        assert syncs == [file.with_name(f"{file.name}.part"), file.parent]
+
+
+async def test_a_drop_is_durable(tmp_path: Path, syncs: list[Path]) -> None:
+    async with opened(tmp_path) as outbox:
+        await add(outbox, 1)
+        await add(outbox, 2, 2 * MIB)
+        record, file = take_all(outbox)
+        syncs.clear()
+        await outbox.drop(record)
+        assert [each.name for each in syncs] == [
+            segment_paths(tmp_path)[0].name.replace(".segment", ".marks"),
+            "segments",
+        ]
+        syncs.clear()
+        await outbox.drop(file)
+        assert syncs == [tmp_path / "files"]
+        assert not list((tmp_path / "files").iterdir())
+
+
+async def test_a_dead_letter_is_durable_before_its_data_set_waits_no_longer(
+    tmp_path: Path, syncs: list[Path]
+) -> None:
+    async with opened(tmp_path) as outbox:
+        await add(outbox, 1, 2 * MIB)
+        (entry,) = take_all(outbox)
+        opened_entry = await outbox.open_entry(entry)
+        syncs.clear()
+        await outbox.refuse(entry, opened_entry, Reason(status="C000"))
+        opened_entry.close()
+        folders = outbox.folders
+        reason = dead_letters.reason_path(folders.dead()[0])
+        part = reason.with_name(f"{reason.name}.part")
+        assert syncs == [part, folders.dead_letters, folders.dead_letters, folders.files]
 
 
 async def test_a_full_segment_is_deleted_when_all_of_it_is_delivered(tmp_path: Path) -> None:
@@ -267,6 +340,21 @@ async def test_a_disk_that_is_full_refuses_and_is_used_again(
         await add(outbox, 3)
     async with opened(tmp_path) as outbox:
         assert {"0190-000001", "0190-000003"} <= (await contents(outbox)).keys()
+
+
+async def test_an_error_that_is_not_the_disks_leaves_the_writer_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> bytes:
+        raise MemoryError
+
+    async with opened(tmp_path) as outbox, asyncio.timeout(60):
+        with monkeypatch.context() as patched:
+            patched.setattr(segment_writer, "encode_record", fail)
+            with pytest.raises(MemoryError):
+                await add(outbox, 1)
+        await add(outbox, 2)
+        assert await contents(outbox) == {"0190-000002": content(2)}
 
 
 async def test_a_deleted_folder_is_no_acknowledgement(tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dimse_ingestion.outbox.records import (
+    LONGEST_METADATA,
     MARK_LENGTH,
+    VERSION,
     Damage,
     Record,
     decode_marks,
@@ -45,6 +47,13 @@ def test_records_are_read_as_they_were_written() -> None:
         assert isinstance(each, Record)
         assert each.metadata == metadata(number, content(number, 40))
         assert whole[each.data_start : each.end] == content(number, 40)
+
+
+def test_the_format_on_disk_is_that_of_version_1() -> None:
+    assert VERSION == 1
+    assert encode_record(b"metadata", b"data set", SALT).hex() == (
+        "89444f4208000000080000006e2f32a4af1cacdb6d657461646174616461746120736574"
+    )
 
 
 def test_a_segment_truncated_anywhere_has_the_records_before_and_says_what_is_damaged() -> None:
@@ -115,3 +124,17 @@ def test_marks_are_read_whatever_is_damaged_between_them() -> None:
         assert decode_marks(bytes(broken), SALT) == {0, 2**40}
     assert decode_marks(marks[0], SALT + 1) == set()
     assert decode_marks(random.Random(1).randbytes(999), SALT) == set()
+
+
+def test_damage_before_a_data_set_full_of_long_headers_is_passed_over_in_linear_time() -> None:
+    # as a sender may write it who knows the format, but not the salt
+    fake = b"\x89DOB" + (8 * 2**20).to_bytes(4, "little")
+    hostile = b"x" + fake * 2**20  # 8 MiB, each header claims metadata up to the end
+    found = list(scan(hostile + record(1), SALT))
+    assert [type(each) for each in found] == [Damage, Record]
+    assert (found[0].start, found[0].end) == (0, len(hostile))
+
+
+def test_long_metadata_are_refused_before_they_are_written() -> None:
+    with pytest.raises(ValueError, match="65537 bytes"):
+        encode_record(bytes(LONGEST_METADATA + 1), b"", SALT)

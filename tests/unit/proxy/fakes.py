@@ -8,11 +8,13 @@ from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.failures import Failure
 from dimse_ingestion.settings import ProxySettings
 from dimse_ingestion.transport.contract import Source
+from dimse_ingestion.transport.protocol.fetch_batch import objects_of
 from dimse_ingestion.transport.protocol.messages import (
     CommitOpen,
     CommitResult,
     EchoRequest,
     EchoResult,
+    FetchObject,
     FetchOpen,
     FindMatch,
     FindOpen,
@@ -128,16 +130,27 @@ class FakeFinding:
 
 
 class FakeFetch:
-    """A `FetchStream` in memory; raises `failure` after `delivered` bytes."""
+    """A `FetchStream` in memory, in pieces or as a whole; raises `failure` after its content."""
 
-    def __init__(self, content: bytes, failure: Failure | None = None, piece: int = 1000) -> None:
+    def __init__(
+        self,
+        content: bytes,
+        failure: Failure | None = None,
+        piece: int = 1000,
+        *,
+        is_whole: bool = False,
+    ) -> None:
         self._content, self._failure, self._piece = content, failure, piece
+        self._is_whole = is_whole
         self.closed = False
 
     async def wait_until_buffered(self) -> None:
         await asyncio.sleep(0)
         if self._failure and not self._content:
             raise self._failure
+
+    def take_whole(self) -> bytes | None:
+        return None if self._failure or not self._is_whole else self._content
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for start in range(0, len(self._content), self._piece):
@@ -174,6 +187,8 @@ class FakeRequester:
     """What a fetch of a key delivers, or how it fails before its first byte."""
     broken: dict[str, Failure] = field(default_factory=dict)
     """How the fetch of a key fails after its content."""
+    delivers_whole: bool = False
+    """Whether data sets are in memory as a whole before they are sent."""
     retrieves: list[RetrieveOpen] = field(default_factory=list)
     fetches: list[FetchOpen] = field(default_factory=list)
     streams: list[FakeFetch] = field(default_factory=list)
@@ -209,12 +224,20 @@ class FakeRequester:
         self.retrieves.append(open_)
         return self.retrieve_result, self.instances
 
-    def fetch(self, open_: FetchOpen, *, stored: bool) -> FakeFetch:
+    def fetch(self, open_: FetchOpen, *, stored: bool, window: int = 0) -> FakeFetch:
         self.fetches.append(open_)
+        return self._stream(open_)
+
+    def fetch_batch(self, open_: FetchOpen) -> list[FakeFetch]:
+        self.fetches.append(open_)
+        return [self._stream(each) for each in objects_of(open_)]
+
+    def _stream(self, open_: FetchOpen | FetchObject) -> FakeFetch:
         content = self.contents[open_.key]
         if isinstance(content, Failure):
             stream = FakeFetch(b"", content)
         else:
-            stream = FakeFetch(content, self.broken.get(open_.key))
+            failure = self.broken.get(open_.key)
+            stream = FakeFetch(content, failure, is_whole=self.delivers_whole)
         self.streams.append(stream)
         return stream

@@ -184,6 +184,27 @@ async def test_nothing_is_tried_without_a_connection_and_at_once_with_it(outbox:
     await asyncio.gather(running, return_exceptions=True)
 
 
+@pytest.mark.parametrize(
+    ("rate", "deadline"),
+    [
+        (None, 50 + 2 * MIB / (256 * 1024)),
+        (64.0 * MIB, 50 + 2 * MIB / (256 * 1024)),
+        (64.0 * 1024, 50 + 2 * MIB / (64 * 1024 / 4)),
+    ],
+)
+async def test_a_deadline_has_time_for_a_rate_that_others_share(
+    rate: float | None, deadline: float, outbox: Outbox
+) -> None:
+    service = Service()
+    await spool(outbox, range(1), 2 * MIB)
+    connection = ForwarderConnection(service, lambda: "", lambda: rate)
+    running = asyncio.create_task(Forwarder(outbox, connection, 50.0, FAST).run())
+    await until(lambda: not len(outbox.queue) and bool(service.arrived))
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert service.deadlines == [deadline]
+
+
 async def test_a_reconnect_ends_the_pauses_of_those_that_failed(outbox: Outbox) -> None:
     results = [UNAVAILABLE]
     service = Service(lambda _: results.pop() if results else StoreResult(status=0))
@@ -264,6 +285,36 @@ async def test_a_damaged_record_goes_to_the_quarantine_and_the_others_on(
         await until(lambda: not len(outbox.queue))
     assert set(service.arrived) == {"0190-000000", "0190-000002"}
     assert len(outbox.folders.quarantined()) == 1
+
+
+async def test_a_damaged_file_that_the_service_refuses_goes_to_the_quarantine(
+    outbox: Outbox,
+) -> None:
+    service = Service(lambda _: REFUSED)
+    await spool(outbox, range(1), 2 * MIB)
+    (entry,) = outbox.queue.entries()
+    assert isinstance(entry.place, Path)
+    with entry.place.open("r+b") as damaged:
+        damaged.write(b"\x11")
+    async with forwarded(outbox, service):
+        await until(lambda: not len(outbox.queue))
+    assert len(outbox.folders.quarantined()) == 1
+    assert not outbox.folders.dead()
+
+
+@pytest.mark.parametrize("length", [300, 2 * MIB])
+async def test_one_that_is_dropped_while_it_is_refused_is_no_dead_letter(
+    outbox: Outbox, length: int
+) -> None:
+    service = Service(lambda _: REFUSED)
+    service.gate.clear()
+    await spool(outbox, range(1), length)
+    async with forwarded(outbox, service) as forwarder:
+        await until(lambda: service.at_once == 1)
+        await outbox.drop(outbox.queue.entries()[0])
+        service.gate.set()
+        await until(lambda: not forwarder._running)
+    assert not list(outbox.folders.dead_letters.iterdir())
 
 
 async def test_cancelled_attempts_wait_again(tmp_path: Path) -> None:

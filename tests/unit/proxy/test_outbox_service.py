@@ -1,13 +1,22 @@
 import asyncio
+import errno
 import os
-import time
-from collections.abc import Callable
+import shutil
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
 
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.failures import Unavailable
+from dimse_ingestion.outbox import dead_letters, recovery
+from dimse_ingestion.outbox.folders import Folders
+from dimse_ingestion.outbox.instance_index import fingerprint
+from dimse_ingestion.outbox.records import Damage, Record, scan
+from dimse_ingestion.proxy import outbox_service
 from dimse_ingestion.proxy.outbox_service import OutboxService
 from dimse_ingestion.proxy.spooled_client import SpooledClient
 from dimse_ingestion.settings import ConfigurationMistake
@@ -27,6 +36,9 @@ class Upstream:
 
     def transport_problem(self) -> str:
         return self.problem
+
+    def rate(self) -> float | None:
+        return None
 
     def on_connection_change(self, changed: Callable[[bool], None]) -> None:
         self.callbacks.append(changed)
@@ -69,7 +81,7 @@ async def test_spooled_answers_without_a_connection_and_says_what_waits(tmp_path
     upstream = Upstream(problem="NATS is not reached.")
     spooled = service(tmp_path, upstream, acknowledge="spooled")
     assert isinstance(spooled.client, SpooledClient)
-    assert spooled.problem == "The spool of an earlier run is being read."
+    assert spooled.problem.startswith("The spool of an earlier run is being read: recovering 0 of")
     async with spooled.running():
         assert spooled.problem == ""
         assert (await store(spooled, 1)).status == 0
@@ -100,6 +112,29 @@ async def test_what_is_left_is_forwarded_with_stored_too(tmp_path: Path) -> None
         await until(lambda: upstream.requester.carried == [content(1)])
 
 
+async def test_dead_letters_are_counted_and_retried_with_stored_too(tmp_path: Path) -> None:
+    upstream = Upstream()
+    upstream.requester.store_result = StoreResult(status=Status.CANNOT_UNDERSTAND)
+    before = dead_letter_count()
+    spooled = service(tmp_path, upstream, acknowledge="spooled")
+    async with spooled.running():
+        await store(spooled, 1)
+        await until(lambda: dead_letter_count() == before + 1)
+    assert dead_letter_count() == before  # the outbox may be opened again
+    folders = Folders(tmp_path / "outbox")
+    assert not folders.has_content()
+    upstream.requester.store_result = StoreResult(status=Status.SUCCESS)
+    upstream.requester.carried.clear()
+    async with service(tmp_path, upstream).running():
+        assert dead_letter_count() == before + 1
+        dead_letters.retry(folders, folders.dead()[0])
+        await until(lambda: upstream.requester.carried == [content(1)])
+
+
+def dead_letter_count() -> float:
+    return REGISTRY.get_sample_value("dimse_outbox_dead_letters") or 0
+
+
 async def test_what_a_worker_left_is_forwarded_when_there_are_fewer(tmp_path: Path) -> None:
     for worker in (1, 2, 3):
         await spool_without_a_connection(tmp_path, worker, workers=3)
@@ -123,17 +158,90 @@ async def test_an_outbox_in_use_and_one_of_a_newer_release_are_mistakes(tmp_path
             pass
 
 
-async def test_an_instance_may_be_pending_while_anything_older_waits(tmp_path: Path) -> None:
-    upstream = Upstream(problem="NATS is not reached.")
+async def test_a_large_outbox_is_recovered_while_the_service_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await spool_without_a_connection(tmp_path, 1)
+    go_on = threading.Event()
+
+    def slow(content: bytes, salt: int) -> Iterator[Record | Damage]:
+        assert go_on.wait(60)
+        return scan(content, salt)
+
+    monkeypatch.setattr(recovery, "scan", slow)
+    upstream = Upstream()
     spooled = service(tmp_path, upstream, acknowledge="spooled")
     async with spooled.running():
-        before = time.time() - 1
-        assert not spooled.is_pending("1.2.3", time.time())
+        reading = "The spool of an earlier run is being read: recovering 0 of 1 files."
+        await until(lambda: spooled.problem == reading)
+        assert spooled.describe_backlog() == reading
+        assert not spooled.knows_instances
+        with pytest.raises(Unavailable, match="recovering 0 of 1 files"):
+            await store(spooled, 2)
+        go_on.set()
+        await until(lambda: upstream.requester.carried == [content(1)])
+        assert (spooled.problem, spooled.knows_instances) == ("", True)
+        assert (await store(spooled, 2)).status == 0
+
+
+async def test_a_spool_that_can_not_be_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await spool_without_a_connection(tmp_path, 1)
+    is_broken = True
+
+    def broken(content: bytes, salt: int) -> Iterator[Record | Damage]:
+        if is_broken:
+            raise OSError(errno.EIO, "Input/output error")
+        return scan(content, salt)
+
+    monkeypatch.setattr(recovery, "scan", broken)
+    monkeypatch.setattr(outbox_service, "_RECOVERY_PAUSE", 0.001)
+    upstream = Upstream()
+    spooled = service(tmp_path, upstream, acknowledge="spooled")
+    async with spooled.running():
+        await until(lambda: "can't be read (Input/output error)" in spooled.problem)
+        is_broken = False
+        await until(lambda: upstream.requester.carried == [content(1)])
+        assert spooled.problem == ""
+
+
+async def test_a_recovery_ends_when_the_service_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await spool_without_a_connection(tmp_path, 1)
+    await asyncio.to_thread(shutil.copytree, tmp_path / "outbox", tmp_path / "copy")
+    read = threading.Event()
+    go_on = threading.Event()
+    waits = list[bool]()
+
+    def slow(content: bytes, salt: int) -> Iterator[Record | Damage]:
+        read.set()
+        waits.append(go_on.wait(60))
+        return iter(())
+
+    monkeypatch.setattr(recovery, "scan", slow)
+    spooled = service(tmp_path, Upstream(), acknowledge="spooled")
+    async with spooled.running():
+        assert await asyncio.to_thread(read.wait, 60)
+        asyncio.get_running_loop().call_later(0.05, go_on.set)
+    assert waits == [True]  # the event loop ran while the thread of the recovery ended
+    monkeypatch.undo()
+    upstream = Upstream()
+    async with service(tmp_path, upstream, acknowledge="spooled").running():
+        await until(lambda: upstream.requester.carried == [content(1)])
+
+
+async def test_the_instances_that_wait_are_known(tmp_path: Path) -> None:
+    upstream = Upstream(problem="NATS is not reached.")
+    spooled = service(tmp_path, upstream, acknowledge="spooled")
+    one, two = (fingerprint(store_open(number).sop_instance_uid) for number in (1, 2))
+    async with spooled.running():
+        assert not spooled.has_instance(one)
         await store(spooled, 1)
-        assert spooled.is_pending("1.2.3", time.time())
-        assert not spooled.is_pending("1.2.3", before)
+        assert (spooled.has_instance(one), spooled.has_instance(two)) == (True, False)
         upstream.problem = ""
         for changed in upstream.callbacks:
             changed(True)
-        await until(lambda: not spooled.is_pending("1.2.3", time.time()))
+        await until(lambda: not spooled.has_instance(one))
     assert upstream.requester.carried == [content(1)]

@@ -12,6 +12,10 @@ import pytest
 from prometheus_client import REGISTRY
 
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.proxy import open_spaces
+from dimse_ingestion.proxy.commitment import record_file
+from dimse_ingestion.proxy.commitment.reports import Report, ReportSender
+from dimse_ingestion.proxy.commitment.service import NoReports
 from dimse_ingestion.proxy.reload import Reloader
 from dimse_ingestion.proxy.service import ProxyDependencies, RunningProxy, open_proxy
 from dimse_ingestion.proxy.space import SpaceDependencies
@@ -19,6 +23,7 @@ from dimse_ingestion.settings import ConfigurationMistake, ProxySettings
 from dimse_ingestion.transport.protocol.messages import StoreResult
 from dimse_ingestion.upper_layer.services import Acceptance, Rejection, RejectReason
 from tests.log_lines import lines
+from tests.unit.proxy.commitment_examples import FakeSender, accepted
 from tests.unit.proxy.fakes import FakeRequester
 from tests.unit.proxy.test_spaces import TwoSpaces
 
@@ -40,6 +45,7 @@ class Reloadable(TwoSpaces):
         self.closed: list[str] = []
         self.certificates: list[ProxySettings] = []
         self.mistake = ""
+        self.sender: ReportSender = NoReports()
 
     def write(self, text: str) -> None:
         own = f"natsUrl: nats:4222\nspoolDirectory: {self.folder}/spool\n"
@@ -57,7 +63,7 @@ class Reloadable(TwoSpaces):
     async def _connection(self, settings: ProxySettings) -> AsyncIterator[SpaceDependencies]:
         requester = self.requesters.setdefault(settings.ae_title, FakeRequester())
         try:
-            yield SpaceDependencies(requester, lambda: "")
+            yield SpaceDependencies(requester, lambda: "", self.sender)
         finally:
             self.closed.append(settings.ae_title)
 
@@ -78,6 +84,12 @@ def value(name: str) -> float | None:
 
 async def is_accepted(proxy: Reloadable, number: int, title: str) -> bool:
     return isinstance(await proxy.associate(number, title), Acceptance)
+
+
+async def is_closed(proxy: Reloadable) -> None:
+    async with asyncio.timeout(60):
+        while not proxy.closed:  # noqa: ASYNC110 - the claim is that it is closed
+            await asyncio.sleep(0.01)
 
 
 async def test_an_allow_list_holds_for_new_associations_and_drops_no_open_one(
@@ -115,9 +127,7 @@ async def test_a_space_that_is_removed_ends_with_its_last_association(proxy: Rel
         assert await is_accepted(proxy, 2, "RADIOLOGY")
         assert not proxy.closed
         proxy.end(1, "CARDIOLOGY")
-        async with asyncio.timeout(60):
-            while not proxy.closed:  # noqa: ASYNC110 - the claim is that it is closed
-                await asyncio.sleep(0.01)
+        await is_closed(proxy)
         assert proxy.closed == ["CARDIOLOGY"]
         assert not any("CARDIOLOGY" in name for name in await running.health.notes())
 
@@ -142,6 +152,139 @@ async def test_a_space_that_is_removed_stays_open_while_its_outbox_has_data_sets
             while not proxy.closed:  # noqa: ASYNC110 - the claim is that it is closed
                 await asyncio.sleep(0.01)
     assert proxy.requesters["CARDIOLOGY"].carried[-1] == b"data set"
+
+
+async def test_a_space_that_is_removed_stays_open_until_its_reports_are_sent(
+    proxy: Reloadable,
+) -> None:
+    enabled = f"storageCommitment: {{enabled: true, directory: {proxy.folder}/commitment}}\n"
+    journal = proxy.folder / "commitment" / "space-CARDIOLOGY" / "1"
+    journal.mkdir(parents=True)
+    record_file.create(journal / "a.transaction", accepted())
+    proxy.sender = sender = WaitingSender()
+    async with proxy.started(BOTH + enabled) as (_, reloader):
+        proxy.write(RADIOLOGY_ALONE + enabled)
+        assert await reloader.reload()
+        async with asyncio.timeout(60):
+            await sender.is_asked.wait()
+        await asyncio.sleep(2 * open_spaces._CLOSE_INTERVAL)
+        assert not proxy.closed
+        sender.may_send.set()
+        await is_closed(proxy)
+    assert len(sender.sent) == 1
+
+
+class WaitingSender(FakeSender):
+    """A `ReportSender` whose peer takes no report until `may_send` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_asked = asyncio.Event()
+        self.may_send = asyncio.Event()
+
+    async def send(self, report: Report) -> None:
+        self.is_asked.set()
+        await self.may_send.wait()
+        await super().send(report)
+
+
+async def test_a_space_that_is_added_again_before_it_is_closed_goes_on(proxy: Reloadable) -> None:
+    service = proxy.requesters["CARDIOLOGY"]
+    service.store_result = StoreResult(status=Status.OUT_OF_RESOURCES, transient=True)
+    spooled = "acknowledge: spooled\n"
+    async with proxy.started(BOTH + spooled) as (running, reloader):
+        assert await is_accepted(proxy, 1, "CARDIOLOGY")
+        assert await proxy.store(1, "CARDIOLOGY", b"first") == [Status.SUCCESS]
+        proxy.write(RADIOLOGY_ALONE + spooled)
+        assert await reloader.reload()
+        proxy.write(BOTH + spooled + "callingAeTitles: [MR1]\n")
+        assert await reloader.reload()
+        assert not await is_accepted(proxy, 2, "CARDIOLOGY")
+        proxy.write(BOTH + spooled)
+        assert await reloader.reload()
+        assert await is_accepted(proxy, 3, "CARDIOLOGY")
+        assert "1 data sets" in (await running.health.notes())["space CARDIOLOGY"]
+        assert await proxy.store(1, "CARDIOLOGY", b"second") == [Status.SUCCESS]
+        assert await proxy.store(3, "CARDIOLOGY", b"third") == [Status.SUCCESS]
+        service.carried.clear()
+        service.store_result = StoreResult(status=Status.SUCCESS)
+        async with asyncio.timeout(60):
+            while len(service.carried) < 3:  # noqa: ASYNC110 - the claim is that they come
+                await asyncio.sleep(0.01)
+        assert sorted(service.carried) == [b"first", b"second", b"third"]
+        assert not proxy.closed
+        proxy.write(RADIOLOGY_ALONE + spooled)
+        assert await reloader.reload()
+        for number in (1, 3):
+            proxy.end(number, "CARDIOLOGY")
+        await is_closed(proxy)
+
+
+async def test_a_space_that_was_closed_is_opened_again(proxy: Reloadable) -> None:
+    async with proxy.started(BOTH) as (_, reloader):
+        for _ in range(2):
+            proxy.write(RADIOLOGY_ALONE)
+            assert await reloader.reload()
+            await is_closed(proxy)
+            proxy.write(BOTH)
+            assert await reloader.reload()
+            proxy.closed.clear()
+        assert await is_accepted(proxy, 1, "CARDIOLOGY")
+
+
+async def test_a_failed_reload_leaves_a_removed_space_to_its_end(proxy: Reloadable) -> None:
+    async with proxy.started(BOTH) as (_, reloader):
+        assert await is_accepted(proxy, 1, "CARDIOLOGY")
+        proxy.write(RADIOLOGY_ALONE)
+        assert await reloader.reload()
+        (proxy.folder / "spool" / "space-ONCOLOGY").touch()
+        proxy.write(BOTH + "- {aeTitle: ONCOLOGY, natsSubjectRoot: ONC}\n")
+        assert not await reloader.reload()
+        assert proxy.closed == ["ONCOLOGY"]
+        proxy.closed.clear()
+        proxy.end(1, "CARDIOLOGY")
+        await is_closed(proxy)
+        assert proxy.closed == ["CARDIOLOGY"]
+
+
+async def test_an_outbox_that_no_space_uses_is_told_until_its_space_is_back(
+    proxy: Reloadable, lines: io.StringIO
+) -> None:
+    spooled = "acknowledge: spooled\n"
+    service = proxy.requesters["CARDIOLOGY"]
+    service.store_result = StoreResult(status=Status.OUT_OF_RESOURCES, transient=True)
+    async with proxy.started(BOTH + spooled) as (running, _):
+        assert await is_accepted(proxy, 1, "CARDIOLOGY")
+        assert await proxy.store(1, "CARDIOLOGY") == [Status.SUCCESS]
+        assert "unused spool" not in await running.health.notes()
+    for alone in (RADIOLOGY_ALONE, "aeTitle: RADIOLOGY\n"):
+        lines.truncate(0)
+        async with proxy.started(alone) as (running, reloader):
+            note = (await running.health.notes())["unused spool"]
+            assert note == "No storage space forwards the data sets in space-CARDIOLOGY/outbox."
+            assert "A spool holds data sets that no storage space forwards" in lines.getvalue()
+            if alone == RADIOLOGY_ALONE:
+                proxy.write(BOTH)
+                assert await reloader.reload()
+                assert "unused spool" not in await running.health.notes()
+
+
+async def test_a_commitment_journal_that_no_space_uses_is_told_until_its_space_is_back(
+    proxy: Reloadable, lines: io.StringIO
+) -> None:
+    directory = f"storageCommitment: {{directory: {proxy.folder}/commitment}}\n"
+    enabled = f"storageCommitment: {{enabled: true, directory: {proxy.folder}/commitment}}\n"
+    journal = proxy.folder / "commitment" / "space-CARDIOLOGY" / "1"
+    journal.mkdir(parents=True)
+    record_file.create(journal / "a.transaction", accepted())
+    for unused in (RADIOLOGY_ALONE + enabled, BOTH + directory, "aeTitle: RADIOLOGY\n" + enabled):
+        lines.truncate(0)
+        async with proxy.started(unused) as (running, _):
+            note = (await running.health.notes())["unused commitment journal"]
+            assert note.endswith("the storage commitment requests in space-CARDIOLOGY/1.")
+            assert "requests that no storage space reports" in lines.getvalue()
+    async with proxy.started(BOTH + enabled) as (running, _):
+        assert "unused commitment journal" not in await running.health.notes()
 
 
 @pytest.mark.parametrize(

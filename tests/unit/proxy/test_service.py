@@ -1,17 +1,21 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable
-from contextlib import nullcontext
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
 import pytest
 
 from dimse_ingestion.failures import Unavailable
+from dimse_ingestion.outbox import recovery
+from dimse_ingestion.outbox.records import Damage, Record, scan
 from dimse_ingestion.proxy.service import ProxyDependencies, RunningProxy, open_proxy
 from dimse_ingestion.proxy.space import SpaceDependencies
 from dimse_ingestion.settings import ConfigurationMistake, ProxySettings
 from dimse_ingestion.upper_layer.services import Acceptance, Rejection, RejectResult, Services
+from tests.unit.outbox.data_sets import add, opened
 from tests.unit.proxy.fakes import Association, FakeRequester, association_request, proxy_settings
 
 
@@ -155,6 +159,64 @@ async def test_an_http_port_in_use_is_a_configuration_mistake(
         with pytest.raises(ConfigurationMistake, match=r"DIMSE_HTTP_PORT: .* in use"):
             async with open_proxy(second, wires(FakeListener(), requester)):
                 pass
+
+
+async def until_spool(proxy: RunningProxy, problem: str) -> None:
+    async with asyncio.timeout(60):
+        while (await proxy.health.problems()).get("spool", "") != problem:  # noqa: ASYNC110 - no event says it
+            await asyncio.sleep(0.005)
+
+
+async def test_probes_answer_and_associations_are_transiently_rejected_during_a_recovery(
+    tmp_path: Path,
+    listener: FakeListener,
+    requester: FakeRequester,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = local(tmp_path, acknowledge="spooled")
+    async with opened(settings.outbox_directory(1)) as outbox:
+        await add(outbox, 1)
+    go_on = threading.Event()
+
+    def slow(content: bytes, salt: int) -> Iterator[Record | Damage]:
+        assert go_on.wait(60)
+        return scan(content, salt)
+
+    monkeypatch.setattr(recovery, "scan", slow)
+    async with open_proxy(settings, wires(listener, requester)) as proxy:
+        reading = "The spool of an earlier run is being read: recovering 0 of 1 files."
+        await until_spool(proxy, reading)
+        refused = await listener.associate("a1")
+        assert isinstance(refused, Rejection)
+        assert (refused.result, refused.explanation) == (RejectResult.TRANSIENT, reading)
+        go_on.set()
+        await until_spool(proxy, "")
+        assert isinstance(await listener.associate("a2"), Acceptance)
+
+
+async def test_probes_answer_before_the_spaces_are_open(
+    tmp_path: Path, listener: FakeListener, requester: FakeRequester
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        settings = local(tmp_path, http_port=free.getsockname()[1])
+    answers: list[str] = []
+
+    @asynccontextmanager
+    async def connect(_: ProxySettings) -> AsyncIterator[SpaceDependencies]:
+        for path in ("livez", "readyz"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", settings.http_port)
+            writer.write(f"GET /{path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+            answers.append((await reader.read()).decode())
+            writer.close()
+        yield SpaceDependencies(requester, transport_problem=lambda: "")
+
+    async with open_proxy(settings, ProxyDependencies(listener.serving, connect)):
+        pass
+    alive, ready = answers
+    assert alive.startswith("HTTP/1.1 200")
+    assert ready.startswith("HTTP/1.1 503")
+    assert ready.endswith("not ready\nstart: The proxy is starting.\n")
 
 
 async def test_a_spool_that_can_not_be_made_is_a_configuration_mistake(

@@ -18,6 +18,7 @@ from starlette.routing import Route
 from dimse_ingestion.observability.http_server import serve
 from dimse_ingestion.secure_http import mounted_value
 from dimse_ingestion.secure_http.client import BearerToken, SecureClient
+from dimse_ingestion.secure_http.direct import NotReached
 from dimse_ingestion.secure_http.mounted_value import MountedValue
 from dimse_ingestion.settings import MountedMissing, PeerAccess
 from tests.catalogue_secret import CatalogueSecret
@@ -169,3 +170,42 @@ async def test_a_ca_that_is_none_is_a_sentence(tmp_path: Path, content: str) -> 
     async with client_of(PeerAccess(authority=file)) as client:
         with pytest.raises(MountedMissing, match=r"DIMSE_CATALOGUE_CA_PATH .*PEM file of the CA"):
             client.session()
+
+
+async def queried(client: SecureClient, url: str, body: bytes = b"query") -> tuple[int, bytes]:
+    async with client.post(url, body, headers={}, params={"source": "a"}) as answer:
+        return answer.status, b"".join([piece async for piece in answer.pieces()])
+
+
+async def test_a_query_is_sent_with_another_token_after_a_401(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("secret-1")
+    (tmp_path / "previous-token").write_text("secret-2")
+    echo = Echo()
+    async with (
+        serve(echo.app, "127.0.0.1", 0) as port,
+        client_of(PeerAccess(token=str(tmp_path))) as client,
+    ):
+        for _ in range(2):
+            assert await queried(client, f"http://127.0.0.1:{port}/") == (200, b"5")
+    sent = ["Bearer secret-1", "Bearer secret-2"]
+    assert [each["authorization"] for each in echo.headers] == 2 * sent
+
+
+async def test_a_query_goes_through_the_proxy_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    echo = Echo()
+    async with serve(echo.app, "127.0.0.1", 0) as port, client_of(PeerAccess()) as client:
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("no_proxy", "inside.invalid")
+        status, _ = await queried(client, "http://catalogue.invalid/")
+        assert (status, echo.headers[-1]["host"]) == (401, "catalogue.invalid")
+        with pytest.raises(NotReached):
+            await queried(client, "http://inside.invalid/")
+
+
+async def test_a_query_to_an_impossible_url_is_an_error_of_the_client() -> None:
+    async with client_of(PeerAccess()) as client:
+        for url in ("http://[", "ftp://host/"):
+            with pytest.raises(aiohttp.ClientError):
+                await queried(client, url)

@@ -1,3 +1,5 @@
+import ssl
+import threading
 from pathlib import Path
 
 import pytest
@@ -62,3 +64,47 @@ def test_an_expired_certificate_is_a_problem(secret: CatalogueSecret) -> None:
     secret.put_all()
     certificate.reload()
     assert certificate.problem == ""
+
+
+def handshake(server: ssl.SSLContext, client: ssl.SSLContext, name: str | None) -> None:
+    """Perform a handshake in memory. Raises ssl.SSLError."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = [
+        client.wrap_bio(to_client, to_server, server_hostname=name),
+        server.wrap_bio(to_server, to_client, server_side=True),
+    ]
+    waiting = list(ends)
+    while waiting:
+        for each in list(waiting):
+            try:
+                each.do_handshake()
+                waiting.remove(each)
+            except ssl.SSLWantReadError:
+                pass
+
+
+@pytest.mark.parametrize("name", [None, "127.0.0.1", "catalogue.example"])
+def test_a_handshake_never_meets_a_certificate_that_is_half_loaded(
+    secret: CatalogueSecret, name: str | None
+) -> None:
+    pairs = [certificate_keys(secret.authority) for _ in range(2)]
+    certificate = following(secret.put(pairs[0]))
+    certificate.reload()
+    client = ssl.create_default_context(cadata=secret.authority.cert_pem.bytes().decode())
+    client.check_hostname = False
+    ended = threading.Event()
+
+    def rotate() -> None:
+        while not ended.is_set():
+            for pair in pairs:
+                secret.put(pair)
+                certificate.reload()
+
+    rotating = threading.Thread(target=rotate)
+    rotating.start()
+    try:
+        for _ in range(300):
+            handshake(certificate.context, client, name)
+    finally:
+        ended.set()
+        rotating.join()

@@ -12,9 +12,9 @@ from dimse_ingestion.cli import app
 from dimse_ingestion.dicom import criteria, limits
 from dimse_ingestion.dicom.metadata_limits import MOST_ELEMENTS, MOST_VALUES
 from dimse_ingestion.dicom.status import Status
-from dimse_ingestion.dicomweb.pixels.decoder_pool import MAX_TRANSCODED
 from dimse_ingestion.dicomweb.store.metadata_upload import LONGEST_METADATA
 from dimse_ingestion.observability import metrics, probes
+from dimse_ingestion.operations.decompression import MAXIMUM_DECOMPRESSED
 from dimse_ingestion.proxy import acceptance
 from dimse_ingestion.settings import (
     CatalogueSettings,
@@ -26,15 +26,17 @@ from dimse_ingestion.settings import (
 from dimse_ingestion.settings.service import ServiceSettings
 from dimse_ingestion.spooling.spool import Limits as SpoolLimits
 from dimse_ingestion.storage.object_store import PART_SIZE
-from dimse_ingestion.transport.client.client import SLOW_LINE
+from dimse_ingestion.transport.client.batch_fetch import OLDER_FOR
+from dimse_ingestion.transport.client.store_client import SLOW_LINE
 from dimse_ingestion.transport.nats.options import NatsOptions
-from dimse_ingestion.transport.protocol import batches, fetch
+from dimse_ingestion.transport.protocol import batches, fetch, fetch_batch
 from dimse_ingestion.transport.protocol.codec import (
     HEADROOM,
     INLINE_IN_FLIGHT,
     MAXIMUM_CHUNK,
     MAXIMUM_INLINE,
 )
+from dimse_ingestion.transport.protocol.messages import MOST_OBJECTS
 from dimse_ingestion.transport.protocol.timeouts import Timeouts
 from dimse_ingestion.transport.server import result_cache
 from dimse_ingestion.transport.server.flow_limits import FlowLimits
@@ -148,7 +150,14 @@ def test_sizes_of_the_transport_are_those_of_the_code() -> None:
         f"{allowed.sessions} ",
         f"{allowed.echoes}",
         f"{allowed.fetches} are open",
+        f"{allowed.total_fetch_window // 2**20} MiB",
         f"{fetch.WINDOW // 2**20} MiB beyond",
+        f"{fetch.LEAST_WINDOW // 2**20} MiB while",
+        f"up to {fetch_batch.OBJECTS_PER_BATCH} data sets",
+        f"{fetch_batch.LONGEST_IN_BATCH // 1024} KiB each",
+        f"confirms each {fetch._BATCH_CONFIRMED_EACH // 1024} KiB",
+        f"more than {MOST_OBJECTS} objects",
+        f"no batches for {OLDER_FOR:g} s",
         f"{batches.BATCH // 1024} KiB",
     )
     flow = section(TRANSPORT, "Flow")
@@ -203,7 +212,7 @@ def test_limits_of_dicomweb_are_those_of_the_code() -> None:
     text = section(CONFORMANCE, "3.1 DICOMweb")
     assert f"{LONGEST_METADATA // 2**20} MiB a part" in text
     assert f"{MOST_ELEMENTS:,} elements and items and {MOST_VALUES:,} values" in text
-    assert f"up to {MAX_TRANSCODED // 2**20} MiB" in text
+    assert f"up to {MAXIMUM_DECOMPRESSED // 2**20} MiB" in text
 
 
 def test_times_of_the_probes_and_sizes_of_uploads_are_those_of_the_code() -> None:

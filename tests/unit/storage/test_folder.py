@@ -14,7 +14,7 @@ from dimse_ingestion.failures import AccessDenied, Failure, LimitExceeded, Unava
 from dimse_ingestion.storage.contract import StoredObject
 from dimse_ingestion.storage.folder import FolderBucket
 
-KEY = "instances/ab/abcd/1.2/1.2.3.dcm"
+KEY = "instances/ab/abcd-1.2/1.2.3.dcm"
 
 
 async def chunks(*given: bytes) -> AsyncIterator[bytes]:
@@ -41,7 +41,7 @@ async def test_no_key_leads_out_of_the_folder(tmp_path: Path, key: str) -> None:
         await bucket.get_range(key, 0, 1)
 
 
-FOLDERS = ["instances/ab/abcd/1.2", "instances/ab/abcd", "instances/ab", "instances", "."]
+FOLDERS = ["instances/ab/abcd-1.2", "instances/ab", "instances", "."]
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ async def test_folders_that_another_process_created_are_synced_once(
     assert steps == ["file", "rename", *FOLDERS]
     steps.clear()
     await bucket.put(KEY.replace("abcd", "abef"), chunks(b"abc"), 3)
-    folders = ["instances/ab/abef/1.2", "instances/ab/abef", "instances/ab"]
+    folders = ["instances/ab/abef-1.2", "instances/ab"]
     assert steps == ["file", "rename", *folders]
 
 
@@ -94,7 +94,7 @@ async def test_folders_of_the_first_upload_are_synced_again_by_the_second(
     assert steps == ["file", "rename", *FOLDERS]
     steps.clear()
     await bucket.put(KEY, chunks(b"abc"), 3)
-    assert steps == ["file", "rename", "instances/ab/abcd/1.2"]
+    assert steps == ["file", "rename", "instances/ab/abcd-1.2"]
 
 
 async def test_a_new_object_is_put_once_and_its_folders_are_synced_each_time(

@@ -10,7 +10,7 @@ UIDS = st.from_regex(r"[0-2](\.[1-9][0-9]{0,8}){1,5}", fullmatch=True)
 
 def test_the_key_begins_with_the_digest() -> None:
     key = instance_key(SHA256, "1.2.840.10008.1.2.1", "1.2.3")
-    assert key == f"instances/ab/{SHA256}/1.2.840.10008.1.2.1/1.2.3.dcm"
+    assert key == f"instances/ab/{SHA256}-1.2.840.10008.1.2.1/1.2.3.dcm"
     assert key.startswith(INSTANCES)
 
 
@@ -37,7 +37,14 @@ def test_a_digest_is_a_digest(digest: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["", "checks/x", f"instances/cd/{SHA256}/1.2/1.2.3.dcm", f"instances/ab/{SHA256}/1.2/1"]
+    "key",
+    [
+        "",
+        "checks/x",
+        f"instances/cd/{SHA256}-1.2/1.2.3.dcm",
+        f"instances/ab/{SHA256}-1.2/1",
+        f"instances/ab/{SHA256}/1.2/1.2.3.dcm",
+    ],
 )
 def test_other_keys_are_none(key: str) -> None:
     assert parse_key(key) is None

@@ -12,9 +12,11 @@ from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.failures import Failure
 from dimse_ingestion.transport.carrier import Delivery
 from dimse_ingestion.transport.client.client import CarrierClient
+from dimse_ingestion.transport.client.rate_limit import Rate, unlimited
 from dimse_ingestion.transport.contract import ByteSink, InstanceSink, MatchSink, Operations
 from dimse_ingestion.transport.memory import Bus, MemoryCarrier
 from dimse_ingestion.transport.protocol.codec import OPERATION
+from dimse_ingestion.transport.protocol.fetch_batch import objects_of
 from dimse_ingestion.transport.protocol.messages import (
     CommitOpen,
     CommitResult,
@@ -154,7 +156,11 @@ class FakeOperations:
     """Seconds before the first match."""
     instances: list[RetrieveInstance] = field(default_factory=list)
     data_set: bytes = b""
-    """What every fetch sends."""
+    """What every fetch sends whose key is not in `data_sets`."""
+    data_sets: dict[str, bytes | Failure] = field(default_factory=dict)
+    """What the fetch of a key sends, or how it fails."""
+    knows_batches: bool = True
+    """Whether `more` of a fetch is read, unlike in former releases."""
     piece: int = 8 * KIB
     """Bytes that a fetch sends at once."""
     endless: bool = False
@@ -242,15 +248,44 @@ class FakeOperations:
     async def fetch(self, open_: FetchOpen, sink: ByteSink) -> FetchResult:
         self.fetch_opens.append(open_)
         self._fail()
-        for start in range(open_.offset, len(self.data_set), self.piece):
+        if open_.more and self.knows_batches:
+            return await self._fetch_batch(open_, sink)
+        content = self._data_set(open_.key)
+        await self._send_content(content, open_.offset, sink)
+        return FetchResult(
+            status=0,
+            size=len(content),
+            sha256=hashlib.sha256(content).hexdigest(),
+            objects=int(self.knows_batches),
+        )
+
+    async def _fetch_batch(self, open_: FetchOpen, sink: ByteSink) -> FetchResult:
+        size = sent = 0
+        for each in objects_of(open_):
+            try:
+                content = self._data_set(each.key)
+            except Failure:
+                if not sent:
+                    raise
+                break
+            await self._send_content(content, 0, sink)
+            size, sent = size + len(content), sent + 1
+        return FetchResult(status=0, size=size, objects=sent)
+
+    async def _send_content(self, content: bytes, offset: int, sink: ByteSink) -> None:
+        for start in range(offset, len(content), self.piece):
             if sink.cancelled:
                 self.cancelled += 1
                 break
-            await sink.send(self.data_set[start : start + self.piece])
+            await sink.send(content[start : start + self.piece])
             self.bytes_sent = start + self.piece
             await asyncio.sleep(self.step_seconds)
-        digest = hashlib.sha256(self.data_set).hexdigest()
-        return FetchResult(status=0, size=len(self.data_set), sha256=digest)
+
+    def _data_set(self, key: str) -> bytes:
+        content = self.data_sets.get(key, self.data_set)
+        if isinstance(content, Failure):
+            raise content
+        return content
 
     def _fail(self) -> None:
         if self.failures:
@@ -269,14 +304,19 @@ def numbered(count: int, size: int = 100) -> list[FindMatch]:
 
 
 class CountingBus(Bus):
-    """A bus that counts the published messages of each kind."""
+    """A bus that counts the published messages of each kind, and may alter them."""
 
     def __init__(self, maximum_payload: int) -> None:
         super().__init__(maximum_payload)
         self.kinds: Counter[str] = Counter()
+        self.octets: Counter[str] = Counter()
+        self.alter: Callable[[Delivery], Delivery] = lambda message: message
+        """Returns what is delivered in place of a message."""
 
     def route(self, sender: MemoryCarrier, message: Delivery) -> None:
+        message = self.alter(message)
         self.kinds[message.headers.get(OPERATION, "")] += 1
+        self.octets[message.headers.get(OPERATION, "")] += len(message.body)
         super().route(sender, message)
 
 
@@ -287,6 +327,8 @@ class ClientServerPair:
     bus: CountingBus
     timeouts: Timeouts
     limits: FlowLimits
+    rate: Rate = unlimited
+    compresses: bool = False
     requester: CarrierClient = field(init=False)
     proxy: MemoryCarrier = field(init=False)
     responders: list[TransportServer] = field(default_factory=list)
@@ -294,7 +336,14 @@ class ClientServerPair:
 
     async def add_proxy(self, name: str) -> tuple[CarrierClient, MemoryCarrier]:
         carrier = self.bus.carrier(proxy_permissions(ROOT, name))
-        requester = CarrierClient(carrier, Subjects(ROOT), name, self.timeouts)
+        requester = CarrierClient(
+            carrier,
+            Subjects(ROOT),
+            name,
+            self.timeouts,
+            rate=self.rate,
+            compresses=lambda: self.compresses,
+        )
         await requester.start()
         return requester, carrier
 
@@ -339,12 +388,13 @@ async def client_server_pair(
     timeouts: Timeouts | None = None,
     limits: FlowLimits | None = None,
     maximum_payload: int = SMALL_PAYLOAD,
+    rate: Rate = unlimited,
+    compresses: bool = False,
 ) -> AsyncIterator[ClientServerPair]:
     """Start a proxy and a replica for each of `operations`, with their users' permissions."""
     bus = CountingBus(maximum_payload=maximum_payload)
-    pair = ClientServerPair(
-        bus, timeouts or Timeouts(), limits or FlowLimits(window=64 * KIB, min_window=16 * KIB)
-    )
+    limits = limits or FlowLimits(window=64 * KIB, min_window=16 * KIB)
+    pair = ClientServerPair(bus, timeouts or Timeouts(), limits, rate, compresses)
     pair.requester, pair.proxy = await pair.add_proxy("p1")
     for each in operations:
         await pair.add_replica(each, each.replica)

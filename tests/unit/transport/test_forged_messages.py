@@ -33,7 +33,9 @@ REPLIES = st.sampled_from(
     ]
 )
 HEADERS = st.dictionaries(
-    st.sampled_from(["Dimse-Op", "Dimse-Proto", "Dimse-Offset", "traceparent", "Status"]),
+    st.sampled_from(
+        ["Dimse-Op", "Dimse-Proto", "Dimse-Offset", "Dimse-Zstd", "traceparent", "Status"]
+    ),
     st.sampled_from([*_KINDS, "1", "0", "503", "-1", "9" * 30, "00-" + "a" * 32 + "-b-01", "\xff"]),
 )
 FRAMES = st.sampled_from(EACH).map(encode)

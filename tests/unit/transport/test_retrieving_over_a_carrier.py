@@ -1,6 +1,7 @@
 """Retrieve and fetch between a client and servers, with losses, in virtual time."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.failures import LimitExceeded, Unavailable
 from dimse_ingestion.transport.carrier import Delivery
 from dimse_ingestion.transport.protocol import subjects
-from dimse_ingestion.transport.protocol.fetch import WINDOW
+from dimse_ingestion.transport.protocol.fetch import LEAST_WINDOW, WINDOW
 from dimse_ingestion.transport.protocol.timeouts import Timeouts
 from dimse_ingestion.transport.server.flow_limits import FlowLimits
 from tests.unit.transport.client_server import (
@@ -154,6 +155,36 @@ def test_a_small_data_set_takes_one_round_trip() -> None:
     run_in_virtual_time(it())
 
 
+def test_a_data_set_that_fits_into_a_message_takes_four_messages() -> None:
+    async def it() -> None:
+        content = patterned_bytes(7 * KIB)
+        async with client_server_pair(FakeOperations(data_set=content)) as pair:
+            assert await fetched(pair, content) == content
+            await no_sessions(pair)
+            assert pair.bus.kinds == Counter({"FETCH": 1, "DATA": 1, "RESULT": 1, "CREDIT": 1})
+
+    run_in_virtual_time(it())
+
+
+def test_a_whole_data_set_is_taken_at_once_and_another_in_pieces() -> None:
+    async def it() -> None:
+        async with client_server_pair(FakeOperations(data_set=LONG)) as pair:
+            stream = pair.requester.fetch(fetch_open(LONG), stored=True)
+            assert stream.take_whole() is None
+            await stream.wait_until_buffered()
+            assert stream.take_whole() == LONG
+            await stream.close()
+        content = patterned_bytes(2 * WINDOW)
+        async with client_server_pair(FakeOperations(data_set=content)) as pair:
+            stream = pair.requester.fetch(fetch_open(content), stored=True)
+            await stream.wait_until_buffered()
+            assert stream.take_whole() is None
+            assert b"".join([piece async for piece in stream]) == content
+            await stream.close()
+
+    run_in_virtual_time(it())
+
+
 @pytest.mark.parametrize("lost", ["FETCH", "DATA", "RESULT", "CREDIT", "RESUME"])
 def test_a_lost_message_of_a_transfer_is_made_up_for(lost: str) -> None:
     async def it() -> None:
@@ -215,20 +246,36 @@ def test_a_transfer_that_goes_on_is_not_limited_by_the_deadline_of_attempts() ->
     run_in_virtual_time(it())
 
 
-def test_a_slow_reader_holds_the_replica_back() -> None:
+@pytest.mark.parametrize("window", [WINDOW, LEAST_WINDOW])
+def test_a_slow_reader_holds_the_replica_back(window: int) -> None:
     async def it() -> None:
         content = patterned_bytes(3 * WINDOW)
         replica = FakeOperations(data_set=content, piece=64 * KIB)
         async with client_server_pair(replica) as pair:
-            stream = pair.requester.fetch(fetch_open(content), stored=True)
+            stream = pair.requester.fetch(fetch_open(content), stored=True, window=window)
             taken = 0
             async for piece in stream:
                 taken += len(piece)
                 if taken % WINDOW == 0:
                     await asyncio.sleep(90)
-                assert replica.bytes_sent - taken <= WINDOW + 128 * KIB
+                assert replica.bytes_sent - taken <= window + 128 * KIB
             await stream.close()
             assert taken == len(content)
+
+    run_in_virtual_time(it())
+
+
+def test_a_replica_that_is_lost_while_the_window_is_full_is_replaced() -> None:
+    async def it() -> None:
+        content = patterned_bytes(2 * WINDOW)
+        replicas = [FakeOperations(replica=name, data_set=content) for name in "ab"]
+        async with client_server_pair(*replicas) as pair:
+            stream = pair.requester.fetch(fetch_open(content), stored=True)
+            await wait_until(lambda: any(each.bytes_sent > WINDOW for each in replicas))
+            pair.kill(next(i for i, each in enumerate(replicas) if each.bytes_sent))
+            await wait_until(lambda: all(each.fetch_opens for each in replicas), within=60)
+            assert b"".join([piece async for piece in stream]) == content
+            await stream.close()
 
     run_in_virtual_time(it())
 
@@ -318,6 +365,18 @@ def test_a_bucket_that_stays_down_ends_the_transfer_at_the_deadline() -> None:
     run_in_virtual_time(it())
 
 
+def test_a_replica_has_longer_for_a_data_set_that_it_decodes_first() -> None:
+    async def it() -> None:
+        content = patterned_bytes(1000)
+        slow = FakeOperations(data_set=content, step_seconds=150.0)
+        async with client_server_pair(slow) as pair:
+            assert await fetched(pair, content, stored=False) == content
+            with pytest.raises(Unavailable, match="No answer in time"):
+                await fetched(pair, content)
+
+    run_in_virtual_time(it())
+
+
 def test_fetches_leave_the_sessions_and_the_credit_of_stores_alone() -> None:
     async def it() -> None:
         limits = FlowLimits(
@@ -329,5 +388,17 @@ def test_fetches_leave_the_sessions_and_the_credit_of_stores_alone() -> None:
             await wait_until(lambda: pair.responders[0].sessions == 2)
             assert (await pair.store(patterned_bytes(1000))).status == Status.SUCCESS
             assert [await each == LONG for each in fetching] == [True] * 3
+
+    run_in_virtual_time(it())
+
+
+def test_a_short_data_set_reserves_no_more_than_its_length() -> None:
+    async def it() -> None:
+        limits = FlowLimits(total_fetch_window=16 * 300 * KIB)
+        replica = FakeOperations(data_set=LONG, step_seconds=1.0)
+        async with client_server_pair(replica, limits=limits) as pair:
+            fetching = [fetched(pair, LONG) for _ in range(16)]
+            assert await asyncio.gather(*fetching) == [LONG] * 16
+            assert pair.bus.kinds["BUSY"] == 0
 
     run_in_virtual_time(it())

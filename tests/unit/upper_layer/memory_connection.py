@@ -1,6 +1,7 @@
 """A transport connection in memory, for tests of what an association does to its connection."""
 
 import asyncio
+from collections.abc import Sequence
 
 
 class MemoryConnection:
@@ -30,6 +31,9 @@ class MemoryConnection:
     def write(self, content: bytes) -> None:
         assert not self._closed
         self.written += content
+
+    def write_pieces(self, pieces: Sequence[bytes | memoryview]) -> None:
+        self.write(b"".join(pieces))
 
     async def drain(self) -> None:
         await self.may_write.wait()

@@ -134,7 +134,28 @@ async def test_bytes_for_a_closed_connection_are_dropped(
 ) -> None:
     connection.close()
     connection.write(b"late")
+    connection.write_pieces([b"later", b"still"])
     assert transport.written == b""
+
+
+@pytest.mark.parametrize(("tls", "writes"), [(None, [b"ab", b"cd"]), (object(), [b"abcd"])])
+async def test_pieces_are_joined_only_over_tls(tls: object | None, writes: list[bytes]) -> None:
+    class Recording(MemoryTransport):
+        def write(self, data: Any) -> None:
+            written.append(data)
+
+        def writelines(self, list_of_data: Any) -> None:
+            written.extend(list_of_data)
+
+        def get_extra_info(self, name: str, default: Any = None) -> Any:
+            return tls if name == "ssl_object" else super().get_extra_info(name, default)
+
+    written: list[bytes] = []
+    made = Connection(Host())
+    made.connection_made(Recording())
+    made.write_pieces([b"ab", memoryview(b"cd")])
+    assert written == writes
+    made.connection_lost(None)
 
 
 async def test_a_writer_waits_until_it_may_write(connection: Connection) -> None:

@@ -7,11 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pynetdicom.pdu import P_DATA_TF
 
-from dimse_ingestion.upper_layer.pdata import Fragment, Pdu, PduReader, encode
+from dimse_ingestion.upper_layer.pdata import Encoded, Fragment, Pdu, PduReader, encode
 from dimse_ingestion.upper_layer.pdus import AbortReason, PduType, ProtocolError
 from tests.requestor_bytes import COMMAND, LAST, abort, associate_rq, p_data, release_rq
 
 LONGEST = 16384
+
+
+def whole(encoded: Encoded) -> bytes:
+    return encoded if isinstance(encoded, bytes) else b"".join(encoded)
 
 
 def read(
@@ -146,7 +150,7 @@ def test_garbage_is_read_or_refused_never_more(garbage: bytes, at: list[int]) ->
 def test_what_is_sent_is_read_again_and_keeps_to_the_peers_limit(
     command: bytes, data_set: bytes | None, maximum: int
 ) -> None:
-    sent = encode(3, command, data_set, maximum)
+    sent = whole(encode(3, command, data_set, maximum))
     values = [(3, True, command)]
     if data_set is not None:
         values.append((3, False, data_set))
@@ -157,14 +161,24 @@ def test_what_is_sent_is_read_again_and_keeps_to_the_peers_limit(
     assert not any(len(each.content) % 2 for each in fragments if not each.last)
 
 
+def test_a_long_data_set_is_sent_without_a_copy() -> None:
+    data_set = bytes(100_000)
+    pieces = encode(1, b"c", data_set, 16384)
+    assert isinstance(pieces, list)
+    parts = [each for each in pieces if isinstance(each, memoryview) and each.obj is data_set]
+    assert sum(map(len, parts)) == len(data_set)
+    assert isinstance(encode(1, b"c", data_set, 1000), bytes)  # pieces would be too many
+    assert isinstance(encode(1, b"c", data_set[:1000], 16384), bytes)
+
+
 def test_pynetdicom_reads_what_is_sent() -> None:
     pdu = P_DATA_TF()
-    pdu.decode(encode(5, b"command", None, 0))
+    pdu.decode(whole(encode(5, b"command", None, 0)))
     (value,) = pdu.presentation_data_value_items
     assert (value.presentation_context_id, value.presentation_data_value) == (5, b"\x03command")
 
 
 def test_a_peer_without_a_limit_still_gets_pdus_of_a_sane_length() -> None:
-    types, values = read([encode(1, b"c", bytes(10**6), 0)], 128 * 1024)
+    types, values = read([whole(encode(1, b"c", bytes(10**6), 0))], 128 * 1024)
     assert len(types) > 2
     assert values[1][2] == bytes(10**6)

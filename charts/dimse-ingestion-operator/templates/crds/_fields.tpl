@@ -37,6 +37,13 @@ natsTlsHandshakeFirst: natsTlsHandshakeFirst
 applicationEntityTitle: applicationEntityTitle
 {{- end }}
 
+{{- define "dimse-ingestion-operator.auditFields" -}}
+auditRepository: audit.repository
+auditSiteId: audit.siteId
+auditCaSecret: audit.caSecret
+auditClientCertificateSecret: audit.clientCertificateSecret
+{{- end }}
+
 {{/* Validation rules of one field, in addition to the chart's schema. */}}
 {{- define "dimse-ingestion-operator.fieldRules" -}}
 applicationEntityTitle:

@@ -19,7 +19,8 @@
 {{- with include "dimse-ingestion.dicomweb.externalAddress" . }}
 {{- $_ := set $map "DICOMWEB_EXTERNAL_ADDRESS" . }}
 {{- end }}
-{{- include "dimse-ingestion.env.space" . | fromJson | merge $map | toJson }}
+{{- $audit := include "dimse-ingestion.env.audit" (dict "root" . "component" "dicomweb") | fromJson }}
+{{- include "dimse-ingestion.env.space" . | fromJson | merge $map $audit | toJson }}
 {{- end }}
 
 {{- define "dimse-ingestion.dicomweb.mounts" -}}
@@ -27,6 +28,7 @@
 - name: spool
   mountPath: /var/lib/dimse
   {{- include "dimse-ingestion.spoolVolume" .Values.dicomweb.spoolVolume | nindent 2 }}
+{{ include "dimse-ingestion.mounts.audit" . }}
 {{- end }}
 
 {{- define "dimse-ingestion.dicomweb.ports" -}}

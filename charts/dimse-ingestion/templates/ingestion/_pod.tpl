@@ -1,6 +1,6 @@
 {{- define "dimse-ingestion.ingestion.env" -}}
 {{- $nats := include "dimse-ingestion.env.nats" (dict "root" . "secret" .Values.natsTokenSecret) | fromJson }}
-{{- include "dimse-ingestion.env.space" . | fromJson | merge $nats | toJson }}
+{{- include "dimse-ingestion.env.space" . | fromJson | merge $nats (dict "DIMSE_DECODER_DIRECTORY" "/tmp/decompression") | toJson }}
 {{- end }}
 
 {{- define "dimse-ingestion.ingestion.mounts" -}}

@@ -207,6 +207,42 @@
   severity: critical
   summary: Bytes of the proxy's spool were damaged.
   todo: The log says which; the bytes are in the folder outbox/quarantine. Check the disk, send the images of that time again, then delete the files.
+- alert: DimseProxyAuditLost
+  component: proxy
+  expr: sum(increase(dimse_audit_lost_total{OF}[10m])) > 0
+  severity: critical
+  summary: Audit messages of the proxy are lost.
+  todo: 'The log line "Audit messages are lost: the queue can''t take them." has the reason. Free or enlarge proxy.spoolVolume, raise audit.limit, and see why the repository takes nothing.'
+- alert: DimseProxyAuditWaits
+  component: proxy
+  expr: max(dimse_audit_oldest_seconds{OF}) > 900
+  severity: warning
+  summary: Audit messages of the proxy have waited for a quarter of an hour.
+  todo: 'The log line "The audit repository is not reached; messages wait and are sent again." has the reason. Nothing is lost while the queue has space.'
+- alert: DimseProxyAuditDamaged
+  component: proxy
+  expr: sum(dimse_audit_quarantined{OF}) > 0
+  severity: critical
+  summary: Bytes of the proxy's audit queue were damaged.
+  todo: The log says which; the bytes are in the folder quarantine of the queue. Check the disk, then keep or delete the files.
+- alert: DimseDicomwebAuditLost
+  component: dicomweb
+  expr: sum(increase(dimse_audit_lost_total{OF}[10m])) > 0
+  severity: critical
+  summary: Audit messages of the DICOMweb service are lost.
+  todo: 'The log line "Audit messages are lost: the queue can''t take them." has the reason. Free or enlarge dicomweb.spoolVolume, raise audit.limit, and see why the repository takes nothing.'
+- alert: DimseDicomwebAuditWaits
+  component: dicomweb
+  expr: max(dimse_audit_oldest_seconds{OF}) > 900
+  severity: warning
+  summary: Audit messages of the DICOMweb service have waited for a quarter of an hour.
+  todo: 'The log line "The audit repository is not reached; messages wait and are sent again." has the reason. Nothing is lost while the queue has space.'
+- alert: DimseDicomwebAuditDamaged
+  component: dicomweb
+  expr: sum(dimse_audit_quarantined{OF}) > 0
+  severity: critical
+  summary: Bytes of the DICOMweb service's audit queue were damaged.
+  todo: The log says which; the bytes are in the folder quarantine of the queue. Check the disk, then keep or delete the files.
 {{- end }}
 
 {{/* An alert's expression for this release's component. */}}

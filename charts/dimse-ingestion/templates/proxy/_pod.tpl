@@ -1,6 +1,7 @@
 {{/* NATS comes by the environment, as at the ingestion service; the AE by `proxy.yaml`, as in a hospital. */}}
 {{- define "dimse-ingestion.proxy.env" -}}
-{{- include "dimse-ingestion.env.nats" (dict "root" . "secret" .Values.proxy.natsTokenSecret) }}
+{{- $audit := include "dimse-ingestion.env.audit" (dict "root" . "component" "proxy") | fromJson }}
+{{- include "dimse-ingestion.env.nats" (dict "root" . "secret" .Values.proxy.natsTokenSecret) | fromJson | merge $audit | toJson }}
 {{- end }}
 
 {{- define "dimse-ingestion.proxy.file" -}}
@@ -34,6 +35,25 @@
 {{- if dig "storageCommitment" "enabled" false .Values.proxy.settings }}true{{ end }}
 {{- end }}
 
+{{/* What makes the proxy answer a C-STORE from its spool, as a list in JSON: the proxy, a space, a variable. */}}
+{{- define "dimse-ingestion.proxy.spooled" -}}
+{{- $by := list }}
+{{- if eq (get .Values.proxy.settings "acknowledge" | toString) "spooled" }}
+{{- $by = append $by "proxy.settings.acknowledge" }}
+{{- end }}
+{{- range (get .Values.proxy.settings "spaces" | default list) }}
+{{- if eq (get . "acknowledge" | toString) "spooled" }}
+{{- $by = append $by (printf "acknowledge of %s in proxy.settings.spaces" .aeTitle) }}
+{{- end }}
+{{- end }}
+{{- range .Values.proxy.extraEnv }}
+{{- if and (eq .name "DIMSE_ACKNOWLEDGE") (eq (get . "value" | toString) "spooled") }}
+{{- $by = append $by "DIMSE_ACKNOWLEDGE in proxy.extraEnv" }}
+{{- end }}
+{{- end }}
+{{- $by | toJson }}
+{{- end }}
+
 {{/* DICOM TLS is read at the start, and again when it changes: its Secrets are required, not optional. */}}
 {{- define "dimse-ingestion.proxy.mounts" -}}
 - name: config
@@ -58,6 +78,7 @@
   secret: {secretName: {{ . | quote }}}
 {{- end }}
 {{ include "dimse-ingestion.mounts.nats" (dict "root" . "secret" .Values.proxy.natsTokenSecret) }}
+{{ include "dimse-ingestion.mounts.audit" . }}
 {{- end }}
 
 {{/* The ports of the peers, as a list in JSON. */}}

@@ -125,7 +125,7 @@ async def opened(options: Standalone, viewer: Path | None = None) -> AsyncIterat
         token = secrets.token_urlsafe(32)  # keeps out other users of this machine
         port = await stack.enter_async_context(catalogue.running(_catalogue(data, token)))
         space = _space(options, data, port, http) | {"catalogue_token": token}
-        await stack.enter_async_context(ingestion.running(_ingestion(space, nats)))
+        await stack.enter_async_context(ingestion.running(_ingestion(data, space, nats)))
         web = await stack.enter_async_context(
             dicomweb.running(_dicomweb(options, data, space, http_port), viewer)
         )
@@ -185,13 +185,14 @@ def _space(options: Standalone, data: Path, catalogue_port: int, http: str) -> d
     }
 
 
-def _ingestion(space: dict[str, Any], nats: EmbeddedNats) -> IngestionSettings:
+def _ingestion(data: Path, space: dict[str, Any], nats: EmbeddedNats) -> IngestionSettings:
     return IngestionSettings.load(
         **space,
         nats_url=nats.url,
         nats_tls_enabled=False,
         nats_auth_token=nats.token,
         replica_id="standalone",
+        decoder_directory=data / "decompression",
     )
 
 
@@ -203,6 +204,7 @@ def _dicomweb(
         dicomweb_host=options.host,
         dicomweb_port=http_port,
         spool_directory=data / "dicomweb-spool",
+        audit_directory=data / "audit",
     )
 
 
@@ -218,5 +220,6 @@ def _proxy(options: Standalone, data: Path, nats: EmbeddedNats) -> ProxySettings
         http_host=_LOOPBACK,
         http_port=0,
         spool_directory=data / "spool",
+        audit_directory=data / "audit",
         storage_commitment_directory=data / "commitment",
     )

@@ -6,6 +6,7 @@ chooses the best of the representations that a service offers.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from http import HTTPStatus
 
 from starlette.requests import Request
@@ -16,6 +17,7 @@ from dimse_ingestion.dicomweb.http.problems import Problem
 JSON = "application/dicom+json"
 XML = 'multipart/related; type="application/dicom+xml"'
 _MOST_RANGES = 100
+_LONGEST_CACHED = 1024  # characters
 _ALIASES = {"application/json": "application/dicom+json"}
 
 
@@ -72,11 +74,22 @@ def accepted_types(request: Request) -> list[MediaType]:
     `accept` in the query string overrides the header (PS3.18 8.3.3.1). Raises Problem 400.
     """
     values = request.query_params.getlist("accept") or request.headers.getlist("accept")
+    is_short = sum(map(len, values)) <= _LONGEST_CACHED
+    return list(_cached_ranges(tuple(values)) if is_short else _ranges(values))
+
+
+def _ranges(values: Iterable[str]) -> tuple[MediaType, ...]:
     pieces = [piece for each in values for piece in split_unquoted(each, ",")]
     if len(pieces) > _MOST_RANGES:
         raise Problem(HTTPStatus.BAD_REQUEST, f"Accept has more than {_MOST_RANGES} media types.")
     ranges = [parse_media_type(piece) for piece in pieces]
-    return sorted(ranges, key=lambda each: (-each.quality, -each.specificity))
+    return tuple(sorted(ranges, key=lambda each: (-each.quality, -each.specificity)))
+
+
+@lru_cache(maxsize=256)
+def _cached_ranges(values: tuple[str, ...]) -> tuple[MediaType, ...]:
+    """Return the ranges of a short Accept: a client sends the same with each request."""
+    return _ranges(values)
 
 
 def parse_media_type(text: str) -> MediaType:
@@ -97,16 +110,19 @@ def choose_offer(ranges: Sequence[MediaType], offers: Sequence[str]) -> Choice:
     """
     if not ranges:
         return Choice(offers[0], [])
-    weighed = [(_weight(ranges, parse_media_type(offer)), offer) for offer in offers]
+    weighed = [(_weight(ranges, _offer(offer)), offer) for offer in offers]
     best, offer = max(weighed, key=lambda pair: pair[0])
     if best <= 0:
         raise Problem(
             HTTPStatus.NOT_ACCEPTABLE,
             f"Accept includes none of the available media types: {'; or '.join(offers)}.",
         )
-    return Choice(
-        offer, [each for each in ranges if each.quality and each.includes(parse_media_type(offer))]
-    )
+    return Choice(offer, [each for each in ranges if each.quality and each.includes(_offer(offer))])
+
+
+@lru_cache(maxsize=256)
+def _offer(text: str) -> MediaType:
+    return parse_media_type(text)
 
 
 def _weight(ranges: Iterable[MediaType], offer: MediaType) -> float:

@@ -29,11 +29,6 @@ _COMPRESSED = {
     **dict.fromkeys((f"{_BASE}.4.{n}" for n in (100, 101)), "video/mpeg"),
     **dict.fromkeys((f"{_BASE}.4.{n}" for n in range(102, 109)), "video/mp4"),
 }
-DECODABLE = frozenset(
-    f"{_BASE}.{end}" for end in ("1.98", "5", *(f"4.{n}" for n in (50, 51, 57, 70, 80, 81, 90, 91)))
-) | frozenset(f"{_BASE}.4.{n}" for n in (201, 202, 203))
-"""Compressed transfer syntaxes that can be decoded."""
-
 _FRAGMENTABLE = ".1"  # suffix of a video's transfer syntax whose stream may have several fragments
 _OLD_NAMES = {
     "image/x-dicom-rle": "image/dicom-rle",
@@ -82,7 +77,7 @@ def is_native(transfer_syntax_uid: str) -> bool:
 
 def has_samples(transfer_syntax_uid: str) -> bool:
     """Return whether frames are stored as their samples, in fragments or not."""
-    return is_native(transfer_syntax_uid) or transfer_syntax_uid == uids.ENCAPSULATED_UNCOMPRESSED
+    return transfer_syntax_uid in uids.UNCOMPRESSED
 
 
 def frame_formats(stored: str) -> list[FrameFormat]:

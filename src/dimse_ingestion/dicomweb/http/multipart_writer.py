@@ -19,12 +19,12 @@ from dimse_ingestion.dicom.frames import FrameNotFound
 from dimse_ingestion.dicomweb.http.problems import Problem
 from dimse_ingestion.failures import Failure
 from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.observability.response_pieces import body_message
 from dimse_ingestion.operations.retrieve import ObjectMissing
 
 _LOG = logger(__name__)
 _MOST_BUFFERED = 2**20  # bytes of a part that is sent with its length
-_LEAST_WRITTEN = 2**17  # bytes that are written at once
-_MOST_JOINED = 2**20  # bytes of a piece that is copied into a longer one
+_LEAST_WRITTEN = 2**19  # bytes that are written at once
 
 
 class IncompleteResponse(Exception):
@@ -83,8 +83,8 @@ async def single_part_response(
         return _without_body(content_type, head)
     first_chunks, is_whole = await read_beginning(part.chunks)
     if is_whole:
-        body = b"".join((_head(boundary, part), *first_chunks, b"\r\n", _end(boundary)))
-        return _whole_response(body, content_type, head)
+        body = [_head(boundary, part), *first_chunks, b"\r\n" + _end(boundary)]
+        return WholeResponse(body, head, content_type)
     part = replace(part, chunks=prepend(first_chunks, part.chunks))
     stream = _body(boundary, part, _no_more_parts())
     return StreamedResponse(stream, head.status, head.headers, media_type=content_type)
@@ -104,7 +104,7 @@ async def single_response(
         return _without_body(part.content_type, head)
     first_chunks, is_whole = await read_beginning(part.chunks)
     if is_whole and length in (None, sum(map(len, first_chunks))):
-        return _whole_response(b"".join(first_chunks), part.content_type, head)
+        return WholeResponse(first_chunks, head, part.content_type)
     body = prepend(first_chunks, part.chunks)
     return StreamedResponse(body, head.status, headers, media_type=part.content_type)
 
@@ -113,12 +113,6 @@ def _without_body(content_type: str, head: ResponseHead) -> Response:
     response = Response(status_code=head.status, headers=dict(head.headers))
     if "content-length" not in head.headers:
         del response.headers["content-length"]
-    response.headers["content-type"] = content_type
-    return response
-
-
-def _whole_response(body: bytes, content_type: str, head: ResponseHead) -> Response:
-    response = Response(body, head.status, dict(head.headers))
     response.headers["content-type"] = content_type
     return response
 
@@ -150,23 +144,18 @@ async def prepend(
 
 async def _body(
     boundary: str, first: Part | None, parts: AsyncGenerator[Part, None]
-) -> AsyncGenerator[bytes, None]:
-    """Yield the body; short pieces are joined, because each one costs a message and a write."""
+) -> AsyncGenerator[list[bytes], None]:
+    """Yield the body, some pieces at once, because each message costs much more than a piece."""
     async with aclosing(_pieces(boundary, first, parts)) as pieces:
-        joined: list[bytes] = []
+        some: list[bytes] = []
         length = 0
         async for piece in pieces:
-            if len(piece) >= _MOST_JOINED:
-                yield b"".join(joined)
-                yield piece
-                joined, length = [], 0
-                continue
-            joined.append(piece)
+            some.append(piece)
             length += len(piece)
             if length >= _LEAST_WRITTEN:
-                yield b"".join(joined)
-                joined, length = [], 0
-        yield b"".join(joined)
+                yield some
+                some, length = [], 0
+        yield some
 
 
 async def _pieces(
@@ -203,25 +192,56 @@ def _end(boundary: str) -> bytes:
     return f"--{boundary}--\r\n".encode()
 
 
+class WholeResponse(Response):
+    """A response with its length, whose body is sent in the pieces that it was read in."""
+
+    def __init__(self, pieces: Sequence[bytes], head: ResponseHead, content_type: str) -> None:
+        self._pieces = pieces
+        length = str(sum(map(len, pieces)))
+        headers = {"content-length": length, **head.headers, "content-type": content_type}
+        super().__init__(None, head.status, headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        """See ASGI."""
+        start = "http.response.start"
+        await send({"type": start, "status": self.status_code, "headers": self.raw_headers})
+        await send(body_message(scope, self._pieces, more_body=False))
+
+
 class StreamedResponse(StreamingResponse):
-    """A streamed response that closes the connection when its body fails."""
+    """A streamed response that closes the connection when its body fails.
+
+    The body is bytes, or lists of bytes that are sent together.
+    """
 
     def __init__(
         self,
-        content: AsyncGenerator[bytes, None],
+        content: AsyncGenerator[bytes, None] | AsyncGenerator[list[bytes], None],
         status_code: int,
         headers: Mapping[str, str],
         media_type: str,
     ) -> None:
-        super().__init__(content, status_code, dict(headers))
+        self._content = content
+        super().__init__((), status_code, dict(headers))
         self.headers["content-type"] = media_type
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI; the server closes the connection when the last message is not sent."""
+        self._scope = scope
         try:
             await super().__call__(scope, receive, send)
         except (IncompleteResponse, Failure, Problem, ObjectMissing, FrameNotFound) as error:
             _LOG.warning("A response was broken off.", reason=str(error))
         finally:
-            if isinstance(self.body_iterator, AsyncGenerator):
-                await self.body_iterator.aclose()
+            await self._content.aclose()
+
+    async def stream_response(self, send: Send) -> None:
+        """Send the response; called by Starlette."""
+        start = "http.response.start"
+        await send({"type": start, "status": self.status_code, "headers": self.raw_headers})
+        async for content in self._content:
+            if isinstance(content, bytes):  # as `CompressionMiddleware` needs it
+                await send({"type": "http.response.body", "body": content, "more_body": True})
+            else:
+                await send(body_message(self._scope, content, more_body=True))
+        await send({"type": "http.response.body", "body": b"", "more_body": False})

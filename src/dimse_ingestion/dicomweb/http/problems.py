@@ -15,11 +15,13 @@ from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.failures import Failure, Invalid, LimitExceeded, Refused
 from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.pixels.failures import Undecodable
 
 MEDIA_TYPE = "application/problem+json"
 _LOG = logger(__name__)
 _RETRY_LATER = {"retry-after": "1"}
 _STATUSES: Mapping[type[Failure], HTTPStatus] = {
+    Undecodable: HTTPStatus.NOT_ACCEPTABLE,
     Invalid: HTTPStatus.BAD_REQUEST,
     LimitExceeded: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     Refused: HTTPStatus.BAD_GATEWAY,

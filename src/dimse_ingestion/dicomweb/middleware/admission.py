@@ -15,6 +15,7 @@ from dimse_ingestion.dicomweb.http.problems import Problem
 from dimse_ingestion.dicomweb.middleware.slow_client import ProgressTimeout
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.observability.response_pieces import body_length
 
 _LOG = logger(__name__)
 _RETRY_LATER = {"retry-after": "1"}
@@ -151,7 +152,7 @@ class _Client:
             await self._download_timeout.wait(self._send(message))
         except TimeoutError:
             raise SlowReader from None
-        self._download_timeout.add_bytes(len(message.get("body", b"")))
+        self._download_timeout.add_bytes(body_length(message))
 
     def _abandon_body(self) -> Message:
         """Return a disconnect if the response has started, else raise Problem."""

@@ -11,6 +11,7 @@ import jwt
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from dimse_ingestion.dicomweb.audit import note_user
 from dimse_ingestion.dicomweb.http.problems import Problem
 from dimse_ingestion.dicomweb.http.urls import ServiceUrls
 from dimse_ingestion.dicomweb.middleware.jwks import SigningKeys
@@ -22,14 +23,16 @@ _ALGORITHMS = [
     *("ES256", "ES384", "ES512", "EdDSA"),
 ]
 """Only asymmetric algorithms: a signature made with the published key must not be valid."""
+_USER_CLAIMS = ("preferred_username", "sub")
+"""The claims that name the user, the more readable one first (OpenID Connect Core 5.1)."""
 _PROTECTED = ("/dicomweb", "/wado")
 
 
 class Authenticator(Protocol):
     """Authenticates one request."""
 
-    async def __call__(self, request: Request) -> None:
-        """Raise Problem when the request is not authenticated."""
+    async def __call__(self, request: Request) -> str:
+        """Return the user's name; raise Problem when the request is not authenticated."""
 
 
 class AuthMiddleware:
@@ -44,7 +47,7 @@ class AuthMiddleware:
         app = self._app
         if scope["type"] == "http" and scope["path"].startswith(_PROTECTED):
             try:
-                await self._authenticate(Request(scope))
+                note_user(scope, await self._authenticate(Request(scope)))
             except Problem as problem:
                 app = problem.response()
         await app(scope, receive, send)
@@ -68,16 +71,18 @@ class TrustedHeader:
         self._urls = urls
         self._header = header
 
-    async def __call__(self, request: Request) -> None:
-        """Raise Problem 401 without a trusted proxy or a user name."""
+    async def __call__(self, request: Request) -> str:
+        """Return the user's name; raise Problem 401 without a trusted proxy or a user name."""
         if not self._urls.is_trusted(request):
             raise _refused(
                 "Proxy", "Use the proxy that signs users in: other clients are not trusted."
             )
-        if not request.headers.get(self._header, "").strip():
+        user = request.headers.get(self._header, "").strip()
+        if not user:
             raise _refused(
                 "Proxy", f"The proxy gave no user in {self._header}: sign in at the proxy."
             )
+        return user
 
 
 class BearerToken:
@@ -88,13 +93,13 @@ class BearerToken:
         self._issuer = issuer
         self._audience = audience
 
-    async def __call__(self, request: Request) -> None:
-        """Raise Problem 401, or 503 when the issuer's keys are not available."""
+    async def __call__(self, request: Request) -> str:
+        """Return the token's subject; raise Problem 401, or 503 without the issuer's keys."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise _refused("Bearer", "Send a token: Authorization: Bearer ...")
         try:
-            await self._verify(token.strip())
+            return await self._verify(token.strip())
         except jwt.ExpiredSignatureError:
             raise _invalid("The token has expired: get a new one.") from None
         except jwt.InvalidAudienceError:
@@ -104,9 +109,9 @@ class BearerToken:
         except jwt.PyJWTError:
             raise _invalid("The token can't be verified: its form or signature is wrong.") from None
 
-    async def _verify(self, token: str) -> None:
+    async def _verify(self, token: str) -> str:
         key = await self._keys.key(jwt.get_unverified_header(token).get("kid", ""))
-        jwt.decode(
+        claims = jwt.decode(
             token,
             key,
             algorithms=_ALGORITHMS,
@@ -115,6 +120,7 @@ class BearerToken:
             leeway=_LEEWAY,
             options={"require": ["exp", "iss", "aud"]},
         )
+        return next((str(claims[name]) for name in _USER_CLAIMS if claims.get(name)), "")
 
 
 def _refused(scheme: str, reason: str) -> Problem:

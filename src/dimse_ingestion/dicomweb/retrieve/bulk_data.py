@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Route
 
 from dimse_ingestion.dicom.elements import Element, by_tag
 from dimse_ingestion.dicom.frames import PIXEL_DATA, FrameNotFound
+from dimse_ingestion.dicomweb.audit import note_access
 from dimse_ingestion.dicomweb.http.conditional import is_unchanged
 from dimse_ingestion.dicomweb.http.content_negotiation import accepted_types, choose_offer
 from dimse_ingestion.dicomweb.http.media_types import (
@@ -64,6 +65,7 @@ def routes(context: RetrieveContext) -> Iterable[BaseRoute]:
         headers = caching_headers(entity_tag(instance, "bulkdata", "-".join(path)))
         if is_unchanged(request, headers["etag"]):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=dict(headers))
+        note_access(request, [instance.elements])
         try:
             is_pixels = value.tag == PIXEL_DATA and len(path) == 1  # not those of an icon image
             if is_pixels and _is_encapsulated(instance, value):

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from dimse_ingestion.dicom.frames import FrameNotFound
+from dimse_ingestion.dicomweb.audit import note_access
 from dimse_ingestion.dicomweb.http.conditional import is_unchanged
 from dimse_ingestion.dicomweb.http.content_negotiation import accepted_types
 from dimse_ingestion.dicomweb.http.media_types import FrameFormat, frame_format, has_samples
@@ -22,11 +23,11 @@ from dimse_ingestion.dicomweb.http.multipart_writer import (
     Part,
     ResponseHead,
     multipart_response,
+    single_part_response,
     single_response,
 )
 from dimse_ingestion.dicomweb.http.problems import Problem
 from dimse_ingestion.dicomweb.http.urls import BASE_PATH, resource
-from dimse_ingestion.dicomweb.pixels.decoder_pool import check_size, frame_decode_job
 from dimse_ingestion.dicomweb.retrieve.context import (
     RetrieveContext,
     caching_headers,
@@ -36,6 +37,7 @@ from dimse_ingestion.dicomweb.retrieve.context import (
 from dimse_ingestion.operations.frame_reader import FrameLocation
 from dimse_ingestion.operations.prefetch import prefetch
 from dimse_ingestion.operations.retrieve import ObjectMissing
+from dimse_ingestion.pixels.decoder_pool import check_size, frame_decode_job
 from dimse_ingestion.queries.contract import Located
 
 _PATH = f"{BASE_PATH}/studies/{{study}}/series/{{series}}/instances/{{instance}}/frames/{{list}}"
@@ -57,6 +59,7 @@ def routes(context: RetrieveContext) -> Iterable[BaseRoute]:
         headers = caching_headers(entity_tag(instance, "frames", _digest(numbers), form.name))
         if is_unchanged(request, headers["etag"]):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=dict(headers))
+        note_access(request, [instance.elements])
         try:
             return await _frames_response(
                 context, request, instance, numbers, form, ResponseHead(headers=headers)
@@ -105,7 +108,11 @@ async def _frames_response(
     base = f"{context.instance_url(request, instance)}/frames"
     if form.is_multipart:
         parts = _parts(bodies, places, form, base)
-        return await multipart_response(request, parts, form.media_type, answer)
+        if len(places) > 1 or request.method == "HEAD":
+            return await multipart_response(request, parts, form.media_type, answer)
+        async with aclosing(parts):
+            part = await anext(parts)
+            return await single_part_response(request, part, form.media_type, answer)
     length = None if is_decoding_required(form, instance) else places[0].length
     body = _no_chunks() if request.method == "HEAD" else await anext(bodies)
     return await single_response(request, Part(form.content_type, body), length, answer)

@@ -8,6 +8,7 @@ from http import HTTPStatus
 from starlette.requests import Request
 from starlette.responses import Response
 
+from dimse_ingestion.dicomweb.audit import noted_sending
 from dimse_ingestion.dicomweb.http.media_types import DICOM
 from dimse_ingestion.dicomweb.http.multipart_writer import Part, ResponseHead, single_response
 from dimse_ingestion.dicomweb.http.ranges import ByteRange, byte_range
@@ -31,7 +32,8 @@ async def instance_response(
     if syntax != instance.transfer_syntax_uid:
         headers = caching_headers(entity_tag(instance, "explicit"))
         stored = context.retriever.object_range(instance, 0, size)
-        part = Part(content_type, transcode(context, instance, stored))
+        chunks = transcode(context, instance, stored)
+        part = Part(content_type, noted_sending(request, instance.elements, chunks))
         return await single_response(request, part, None, ResponseHead(headers=headers))
     headers = {**caching_headers(entity_tag(instance)), "accept-ranges": "bytes"}
     requested_range = byte_range(request, size, headers["etag"])
@@ -44,7 +46,10 @@ async def instance_response(
     answer = ResponseHead(HTTPStatus.PARTIAL_CONTENT if requested_range else HTTPStatus.OK, headers)
     try:
         return await single_response(
-            request, Part(content_type, chunks), effective_range.length, answer
+            request,
+            Part(content_type, noted_sending(request, instance.elements, chunks)),
+            effective_range.length,
+            answer,
         )
     except ObjectMissing as missing:
         raise object_missing_problem(missing) from None

@@ -20,6 +20,7 @@ from starlette.routing import BaseRoute, Route
 from dimse_ingestion.dicom import uids
 from dimse_ingestion.dicom.elements import element
 from dimse_ingestion.dicom.query_levels import UNIQUE_KEYS
+from dimse_ingestion.dicomweb.audit import note_access
 from dimse_ingestion.dicomweb.http.conditional import is_unchanged
 from dimse_ingestion.dicomweb.http.data_set_body import (
     AddressedDataSet,
@@ -76,9 +77,8 @@ class _Metadata:
             if is_unchanged(request, headers["etag"]):
                 return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
             stack.pop_all()  # the body closes it
-            return await _response(
-                request, form, headers, _addressed(_and_rest(first, found), base)
-            )
+            addressed = _addressed(request, _and_rest(first, found), base)
+            return await _response(request, form, headers, addressed)
 
     async def of_instances(self, request: Request) -> Response:
         """Return the metadata of a study's or a series' instances."""
@@ -93,7 +93,7 @@ class _Metadata:
         if request.method == "HEAD":
             return StreamedResponse(no_bytes(), HTTPStatus.OK, headers, form.media_type)
         located = self._queries.objects(query)
-        return await _response(request, form, headers, _addressed(located, base))
+        return await _response(request, form, headers, _addressed(request, located, base))
 
 
 def instances_query(target: Resource) -> Query:
@@ -115,10 +115,11 @@ async def _and_rest(
 
 
 async def _addressed(
-    located: AsyncGenerator[Located, None], base: str
+    request: Request, located: AsyncGenerator[Located, None], base: str
 ) -> AsyncGenerator[AddressedDataSet, None]:
     async with aclosing(located):
         async for each in located:
+            note_access(request, [each.elements])
             yield each.elements, partial(bulk_data, base, _resource(each))
             del each
 

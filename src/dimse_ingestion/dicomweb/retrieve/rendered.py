@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from dimse_ingestion.dicom.frames import FrameNotFound, image_pixels
+from dimse_ingestion.dicomweb.audit import note_access
 from dimse_ingestion.dicomweb.http.conditional import is_unchanged
 from dimse_ingestion.dicomweb.http.content_negotiation import (
     MediaType,
@@ -28,15 +29,6 @@ from dimse_ingestion.dicomweb.http.media_types import MULTIPART
 from dimse_ingestion.dicomweb.http.multipart_writer import Part, ResponseHead, multipart_response
 from dimse_ingestion.dicomweb.http.problems import Problem
 from dimse_ingestion.dicomweb.http.urls import BASE_PATH, resource
-from dimse_ingestion.dicomweb.pixels.decoder_pool import check_size, frame_decode_job
-from dimse_ingestion.dicomweb.pixels.render_parameters import (
-    JPEG,
-    PNG,
-    RenderParameters,
-    ignored_parameters,
-    rendered_parameters,
-    thumbnail_parameters,
-)
 from dimse_ingestion.dicomweb.retrieve import streams
 from dimse_ingestion.dicomweb.retrieve.context import (
     RetrieveContext,
@@ -45,9 +37,16 @@ from dimse_ingestion.dicomweb.retrieve.context import (
     object_missing_problem,
 )
 from dimse_ingestion.dicomweb.retrieve.frames import parse_frame_numbers
+from dimse_ingestion.dicomweb.retrieve.render_parameters import (
+    ignored_parameters,
+    rendered_parameters,
+    thumbnail_parameters,
+)
 from dimse_ingestion.dicomweb.retrieve.streams import rendered_type
 from dimse_ingestion.operations.prefetch import prefetch
 from dimse_ingestion.operations.retrieve import ObjectMissing
+from dimse_ingestion.pixels.decoder_pool import check_size, frame_decode_job
+from dimse_ingestion.pixels.jobs import JPEG, PNG, RenderParameters
 from dimse_ingestion.queries.contract import Located
 
 _STUDY = f"{BASE_PATH}/studies/{{study}}"
@@ -98,6 +97,7 @@ def _answer(
         }
         if is_unchanged(request, headers["etag"]):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+        note_access(request, [each.instance.elements for each in rendered_frames])
         if len(rendered_frames) == 1 and not offer.startswith(MULTIPART):
             return await rendered_response(context, rendered_frames[0], render_parameters, headers)
         parts = _parts(context, request, rendered_frames, render_parameters)
@@ -122,6 +122,7 @@ async def file_response(
     headers = caching_headers(entity_tag(instance, "whole"))
     if is_unchanged(request, headers["etag"]):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    note_access(request, [instance.elements])
     try:
         stream = await streams.open_stream(context, instance)
         is_multipart = offer.startswith(MULTIPART)

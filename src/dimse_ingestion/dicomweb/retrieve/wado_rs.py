@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from dimse_ingestion.dicomweb.audit import is_audited, noted_sending
 from dimse_ingestion.dicomweb.http.conditional import is_unchanged
 from dimse_ingestion.dicomweb.http.content_negotiation import accepted_types, choose_offer
 from dimse_ingestion.dicomweb.http.media_types import (
@@ -80,7 +81,9 @@ class WholeInstances:
         """Return the instances of a study or a series as multipart."""
         target = resource(request)
         syntaxes = wanted_syntaxes(choose_offer(accepted_types(request), [_OFFER]).ranges)
-        located = self._context.retriever.instances(target.study, target.series)
+        located = self._context.retriever.instances(
+            target.study, target.series, locations_only=_needs_no_elements(request, syntaxes)
+        )
         is_partial = target.path in self._incomplete
         if "*" not in syntaxes:
             is_partial |= await self._is_partial(target.study, target.series, syntaxes)
@@ -106,8 +109,10 @@ class WholeInstances:
         """Return one instance, as multipart of one part or as the body itself."""
         target = resource(request)
         choice = choose_offer(accepted_types(request), [_OFFER, DICOM])
-        instance = await self._context.instance(target)
         syntaxes = wanted_syntaxes(choice.ranges)
+        instance = await self._context.instance(
+            target, locations_only=_needs_no_elements(request, syntaxes)
+        )
         if (syntax := _acceptable_syntax(instance, syntaxes)) is None:
             raise Problem(HTTPStatus.NOT_ACCEPTABLE, _not_acceptable_reason(instance, syntaxes))
         is_stored = syntax == instance.transfer_syntax_uid
@@ -117,8 +122,8 @@ class WholeInstances:
         try:
             if choice.offer == DICOM:
                 return await instance_response(self._context, request, instance, syntax)
-            base = self._context.urls.base(request)
-            part = self._part(base, instance, syntax, self._stored_object(instance))
+            stored = self._stored_object(instance)
+            part = self._part(request, self._context.urls.base(request), instance, syntax, stored)
             return await single_part_response(request, part, DICOM, ResponseHead(headers=headers))
         except ObjectMissing as missing:
             raise object_missing_problem(missing) from None
@@ -163,7 +168,7 @@ class WholeInstances:
                 if each.chunks is None or syntax is None:
                     missing += 1
                 else:
-                    yield self._part(base, each.located, syntax, each.chunks)
+                    yield self._part(request, base, each.located, syntax, each.chunks)
         if missing and answer.status == HTTPStatus.OK:
             self._remember_incomplete(resource(request).path)
             raise IncompleteResponse(
@@ -172,6 +177,7 @@ class WholeInstances:
 
     def _part(
         self,
+        request: Request,
         base: str,
         instance: Located,
         syntax: str,
@@ -180,12 +186,18 @@ class WholeInstances:
         location = f"{base}{resource_of(instance).path}"
         if syntax != instance.transfer_syntax_uid:
             chunks = transcode(self._context, instance, chunks)
+        chunks = noted_sending(request, instance.elements, chunks)
         return Part(f"{DICOM}; transfer-syntax={syntax}", chunks, location)
 
     def _remember_incomplete(self, path: str) -> None:
         self._incomplete[path] = None
         while len(self._incomplete) > _MAX_REMEMBERED:
             self._incomplete.popitem(last=False)
+
+
+def _needs_no_elements(request: Request, syntaxes: Sequence[str]) -> bool:
+    """Return whether instances are returned as they are stored, and no audit trail names them."""
+    return syntaxes[0] == "*" and not is_audited(request)
 
 
 def _acceptable_syntax(instance: Located, target: Sequence[str]) -> str | None:

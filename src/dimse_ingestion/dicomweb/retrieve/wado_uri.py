@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from dimse_ingestion.dicom import uids
+from dimse_ingestion.dicomweb.audit import note_access
 from dimse_ingestion.dicomweb.http.conditional import is_unchanged
 from dimse_ingestion.dicomweb.http.content_negotiation import (
     accepted_types,
@@ -21,10 +22,10 @@ from dimse_ingestion.dicomweb.http.content_negotiation import (
 from dimse_ingestion.dicomweb.http.media_types import DICOM, offered_syntax
 from dimse_ingestion.dicomweb.http.problems import Problem
 from dimse_ingestion.dicomweb.http.urls import BASE_PATH, Resource
-from dimse_ingestion.dicomweb.pixels.render_parameters import JPEG, PNG, wado_uri_parameters
 from dimse_ingestion.dicomweb.retrieve.context import RetrieveContext, caching_headers
 from dimse_ingestion.dicomweb.retrieve.frames import parse_frame_numbers
 from dimse_ingestion.dicomweb.retrieve.instance import instance_response
+from dimse_ingestion.dicomweb.retrieve.render_parameters import wado_uri_parameters
 from dimse_ingestion.dicomweb.retrieve.rendered import (
     RenderedFrame,
     file_response,
@@ -34,6 +35,7 @@ from dimse_ingestion.dicomweb.retrieve.rendered import (
 )
 from dimse_ingestion.dicomweb.retrieve.streams import rendered_type
 from dimse_ingestion.dicomweb.retrieve.transcoding import untranscodable_reason
+from dimse_ingestion.pixels.jobs import JPEG, PNG
 from dimse_ingestion.queries.contract import Located
 
 _PATH = f"{BASE_PATH}/wado"
@@ -126,4 +128,5 @@ async def _rendered(
     headers = caching_headers(rendered_entity_tag([frame], render_parameters))
     if is_unchanged(request, headers["etag"]):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=dict(headers))
+    note_access(request, [instance.elements])
     return await rendered_response(context, frame, render_parameters, headers)

@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from dimse_ingestion.dicomweb.audit import note_search
 from dimse_ingestion.dicomweb.http.data_set_body import (
     AddressedDataSet,
     data_sets_body,
@@ -91,6 +92,7 @@ class _SearchHandlers:
         """Return the request handler for the searches of a level."""
 
         async def answer(request: Request) -> Response:
+            note_search(request)
             search_request = SearchRequest(
                 level, resource(request), parse_search(level, request.query_params.multi_items())
             )
@@ -103,10 +105,11 @@ class _SearchHandlers:
         maximum = self._context.settings.maximum_matches
         requested = search_request.search.limit
         limit = maximum if requested is None else min(maximum, requested)
-        answer, total = await asyncio.gather(
-            self._begin(search_request, limit, form, self._context.urls.base(request)),
-            self._total(search_request),
-        )
+        begin = self._begin(search_request, limit, form, self._context.urls.base(request))
+        if search_request.search.with_total:
+            answer, total = await asyncio.gather(begin, self._total(search_request))
+        else:
+            answer, total = await begin, None
         if request.method == "HEAD" and answer.rest is not None:
             await answer.rest.aclose()
             answer = answer._replace(beginning=[], rest=no_bytes())
@@ -130,8 +133,6 @@ class _SearchHandlers:
             yield "link", _next_link(self._context.urls.root(request), request, parameters)
 
     async def _total(self, search_request: SearchRequest) -> int | None:
-        if not search_request.search.with_total:
-            return None
         return await self._context.backends.queries.count(search_request.count_query())
 
     async def _begin(

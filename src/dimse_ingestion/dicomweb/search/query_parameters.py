@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from http import HTTPStatus
 
-from pydicom.datadict import tag_for_keyword
-
 from dimse_ingestion.dicom import uids
+from dimse_ingestion.dicom.data_dictionary import tag_of
 from dimse_ingestion.dicom.elements import Element, element
 from dimse_ingestion.dicom.query_levels import supported_keys
 from dimse_ingestion.dicom.value_representations import vr_of
@@ -239,4 +238,4 @@ def _printable(name: str) -> str:
 def _tag(part: str) -> int | None:
     if len(part) == 8 and _HEXADECIMAL.issuperset(part):
         return int(part, 16)
-    return tag_for_keyword(part) if part else None
+    return tag_of(part) if part else None

@@ -7,7 +7,7 @@ that is refused is read to its end all the same, so that the parts after it can 
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dimse_ingestion.dicom import part10, uids
 from dimse_ingestion.dicom.elements import SOP_CLASS_UID, SOP_INSTANCE_UID, Element, by_tag
@@ -20,6 +20,7 @@ from dimse_ingestion.spooling.spooled import SpooledDataSet
 
 _STUDY_INSTANCE_UID = 0x0020000D
 _SERIES_INSTANCE_UID = 0x0020000E
+_PATIENT_TAGS = (0x00100020, 0x00100010)  # Patient ID, Patient's Name
 _UID_TAGS = (SOP_CLASS_UID, SOP_INSTANCE_UID, _STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID)
 _BEGINNING = 144  # preamble, prefix and the group length of group 2 (PS3.10 section 7.1)
 _LONGEST_HEAD = 64 * 1024
@@ -30,19 +31,23 @@ _LIMITS = ParserLimits(sequence=0, retained=4 * 2**20)  # no sequence names an i
 
 @dataclass(frozen=True, slots=True)
 class InstanceIdentity:
-    """The UIDs of an instance's data set; empty where an element is missing."""
+    """The UIDs of an instance's data set, and its patient; empty where an element is missing."""
 
     sop_class_uid: str = ""
     sop_instance_uid: str = ""
     study_instance_uid: str = ""
     series_instance_uid: str = ""
+    patient_id: str = field(default="", repr=False)
+    patient_name: str = field(default="", repr=False)
 
 
 def identity_of(elements: Iterable[Element]) -> InstanceIdentity:
-    """Return the UIDs in the elements of a data set."""
+    """Return the UIDs and the patient in the elements of a data set."""
     values = by_tag(elements)
     texts = (uids.strip_padding(values[tag].value) if tag in values else "" for tag in _UID_TAGS)
-    return InstanceIdentity(*(text.encode("ascii", "replace").decode() for text in texts))
+    patient = (values[tag].value.strip(" \0") if tag in values else "" for tag in _PATIENT_TAGS)
+    ascii_texts = (text.encode("ascii", "replace").decode() for text in texts)
+    return InstanceIdentity(*ascii_texts, *patient)
 
 
 def check_identity(identity: InstanceIdentity) -> None:

@@ -157,7 +157,7 @@ class StorePipeline:
             upload.close()
         _record_stored(instance, stored.key, operation_id, duplicate=stored.duplicate)
         warnings = [ELEMENTS_OMITTED] * upload.has_omissions + [UID_CONFLICT] * has_conflict
-        return Outcome(upload.identity, warnings=tuple(warnings))
+        return Outcome(upload.identity, warnings=tuple(warnings), is_new=not stored.duplicate)
 
     async def _store_and_check(
         self, operation_id: str, instance: Instance, upload: UploadedInstance

@@ -49,6 +49,8 @@ class Outcome:
     identity: InstanceIdentity
     failure: Failure | None = None
     warnings: tuple[StoreWarning, ...] = ()
+    is_new: bool = False
+    """True if its object was not in the bucket before."""
 
 
 def http_status(outcomes: Sequence[Outcome]) -> int:

@@ -15,6 +15,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from dimse_ingestion.audit.codes import outcome_of_failure
+from dimse_ingestion.dicomweb.audit import note_stored
 from dimse_ingestion.dicomweb.http.header_values import media_type, warning
 from dimse_ingestion.dicomweb.http.media_types import DICOM, MULTIPART
 from dimse_ingestion.dicomweb.http.multipart_reader import (
@@ -89,6 +91,22 @@ def _response(form: DataSetFormat, outcomes: Sequence[Outcome], base: str) -> Re
     if response.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
         response.headers["retry-after"] = "1"
     return response
+
+
+async def _outcomes(request: Request, pipeline: StorePipeline) -> list[Outcome]:
+    """Return the outcomes of all instances so far, noted for the audit trail."""
+    outcomes = await pipeline.outcomes()
+    for each in outcomes:
+        identity = each.identity
+        note_stored(
+            request,
+            identity.study_instance_uid,
+            (identity.patient_id, identity.patient_name),
+            identity.sop_class_uid,
+            outcome=outcome_of_failure(each.failure),
+            is_new=each.is_new,
+        )
+    return outcomes
 
 
 def _spool(settings: DicomwebSettings) -> Spool:
@@ -173,10 +191,10 @@ class StowService:
                 await parts.finish()
             except MalformedMultipart as malformed:
                 problem = Problem(HTTPStatus.BAD_REQUEST, str(malformed))
-                raise _with_stored_count(problem, await pipeline.outcomes()) from None
+                raise _with_stored_count(problem, await _outcomes(request, pipeline)) from None
             except Problem as problem:
-                raise _with_stored_count(problem, await pipeline.outcomes()) from None
-            return await pipeline.outcomes()
+                raise _with_stored_count(problem, await _outcomes(request, pipeline)) from None
+            return await _outcomes(request, pipeline)
 
     def _parts(self, part_type: str, address: str, pipeline: StorePipeline) -> PartHandler:
         """Return the handler for parts of this media type."""

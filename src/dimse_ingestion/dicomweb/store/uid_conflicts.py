@@ -58,7 +58,7 @@ class UidConflicts:
     async def _digests(self, sop_instance_uids: Iterable[str]) -> Mapping[str, str]:
         """Return the digests of the stored data sets by UID, without UIDs that are not stored."""
         key = element(_UID, "UI", "\\".join(sop_instance_uids))
-        objects = self._queries.objects(Query(scope="IMAGE", keys=[key]))
+        objects = self._queries.objects(Query(scope="IMAGE", keys=[key], locations_only=True))
         return {_uid_of(each): each.sha256 async for each in objects}
 
 

@@ -1,12 +1,12 @@
 """The decision on a transaction: its references are checked until each has a result.
 
 What is missing at first is looked for again when `grace` is over, because an instance may still be
-on its way; what may be in this proxy's spool is waited for. A service, catalogue or bucket that
-fails decides nothing: the check is repeated. When nothing could be found out for `give_up_after`,
-the references that are left fail with 0213.
+on its way. What is in this proxy's spool is waited for, without a check; the other references are
+decided meanwhile. A service, catalogue or bucket that fails decides nothing: the check is repeated.
+When nothing could be found out for `give_up_after`, the references that are left fail with 0213.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -31,22 +31,31 @@ _LONGEST_SPOOL_PAUSE = 30.0
 _UNDECIDED = (Status.NO_SUCH_SOP_INSTANCE,)
 
 
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Instances that wait to be forwarded, by their position in the question."""
+
+    positions: frozenset[int] = frozenset()
+    is_complete: bool = True
+    """False if any other instance may wait, too."""
+
+
 class PendingInstances(Protocol):
     """The instances that this proxy has acknowledged and not forwarded yet."""
 
-    def is_pending(self, sop_instance_uid: str, received_before: float) -> bool:
-        """Return whether this instance, received before a Unix time, may wait to be forwarded.
+    async def pending(self, sop_instance_uids: Sequence[str]) -> Pending:
+        """Return which of these instances wait to be forwarded.
 
-        True may be returned for one that does not wait; its decision then takes longer.
+        One may be returned that does not wait; its decision then takes longer.
         """
 
 
 class NothingPending:
     """The `PendingInstances` of a proxy that acknowledges only what is stored."""
 
-    def is_pending(self, sop_instance_uid: str, received_before: float) -> bool:  # noqa: ARG002 - the interface's
-        """Return False."""
-        return False
+    async def pending(self, sop_instance_uids: Sequence[str]) -> Pending:  # noqa: ARG002 - the interface's
+        """Return that nothing waits."""
+        return Pending()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +75,20 @@ class Progress:
 
     open: set[int]
     grace_from: float
-    """From when a missing instance has its grace: the request, or a later check that failed or
-    found instances in the spool, because what is on its way was held up then."""
+    """From when a missing instance has its grace: the request, or a later check that failed,
+    because what is on its way was held up then."""
+    spooled_at: dict[int, float] = field(default_factory=dict)
+    """When a reference was in the spool at last: from then it has its grace."""
+    missing: set[int] = field(default_factory=set)
+    """What was looked for since, and is looked for again after its grace."""
     reasons: dict[int, int] = field(default_factory=dict)
     failures: int = 0
     """Checks in a row that found out nothing."""
     spool_pauses: int = 0
+
+    def grace_of(self, position: int) -> float:
+        """Return from when a reference has its grace."""
+        return max(self.grace_from, self.spooled_at.get(position, 0.0))
 
     def failed(self) -> dict[int, int]:
         """Return the reasons of the references that are not committed."""
@@ -101,32 +118,41 @@ class Checker:
         """Check what is open; return the decision, or the seconds until the next check."""
         if accepted.is_duplicate:
             return self._all(accepted, Status.DUPLICATE_TRANSACTION_UID)
-        # before the question: an instance is forwarded before it leaves the spool
-        spooled = {each for each in progress.open if self._is_pending(accepted, each)}
-        asked_at = self._clock()
-        if spooled:
-            progress.grace_from = asked_at
+        # before the check: an instance is forwarded before it leaves the spool
+        spooled = await self._spooled(accepted, progress)
         try:
-            await self._check(accepted, progress, sorted(progress.open), asked_at)
+            await self._check(accepted, progress, spooled)
         except Failure as failure:
             return self._after_failure(accepted, progress, failure)
         progress.failures = 0
         return self._result(accepted, progress, spooled)
 
-    def _is_pending(self, accepted: Accepted, position: int) -> bool:
-        sop_instance_uid = accepted.references[position].sop_instance_uid
-        return self._pending.is_pending(sop_instance_uid, accepted.received_at)
+    async def _spooled(self, accepted: Accepted, progress: Progress) -> Pending:
+        """Return which references are in the spool, by their position in the request."""
+        positions = sorted(progress.open)
+        references = accepted.references
+        found = await self._pending.pending([references[n].sop_instance_uid for n in positions])
+        spooled = frozenset(positions[n] for n in found.positions)
+        progress.spooled_at |= dict.fromkeys(spooled, self._clock())
+        progress.missing -= spooled
+        if not found.is_complete:
+            progress.grace_from = self._clock()
+            progress.missing.clear()
+        return Pending(spooled, is_complete=found.is_complete)
 
-    async def _check(
-        self, accepted: Accepted, progress: Progress, positions: list[int], asked_at: float
-    ) -> None:
-        """Check these references in batches, and record what is decided."""
-        is_final = asked_at >= progress.grace_from + self._policy.grace
-        for batch in self._batches(positions):
+    async def _check(self, accepted: Accepted, progress: Progress, spooled: Pending) -> None:
+        """Check in batches what is not in the spool and has no grace, and record the decisions."""
+        asked_at, grace = self._clock(), self._policy.grace
+        is_over = {n for n in progress.open if asked_at >= progress.grace_of(n) + grace}
+        due = progress.open - spooled.positions - (progress.missing - is_over)
+        for batch in self._batches(sorted(due)):
             references = tuple(accepted.references[each] for each in batch)
             result = await self._client.commit(self._open(accepted, references))
             for position, reason in zip(batch, result.reasons, strict=True):
-                if is_final or reason not in _UNDECIDED:
+                is_final = spooled.is_complete and position in is_over
+                if not is_final and reason in _UNDECIDED:
+                    progress.missing.add(position)
+                else:
                     reference = accepted.references[position]
                     progress.reasons[position] = self._reason(reference, reason)
                     progress.open.discard(position)
@@ -173,17 +199,20 @@ class Checker:
         progress.failures += 1
         return pause
 
-    def _result(self, accepted: Accepted, progress: Progress, spooled: set[int]) -> Decided | float:
+    def _result(self, accepted: Accepted, progress: Progress, spooled: Pending) -> Decided | float:
         if not progress.open:
             return self._decided(progress.failed())
         now = self._clock()
         if now >= accepted.received_at + self._policy.give_up_after:
             return self._given_up(progress)
-        if spooled & progress.open:
-            pause = min(_LONGEST_SPOOL_PAUSE, 2.0 ** min(progress.spool_pauses, 16))
+        graces = map(progress.grace_of, progress.open - spooled.positions)
+        pauses = [max(0.0, each + self._policy.grace - now) for each in graces]
+        if not spooled.is_complete:
+            pauses.clear()
+        if spooled.positions or not spooled.is_complete:
+            pauses.append(min(_LONGEST_SPOOL_PAUSE, 2.0 ** min(progress.spool_pauses, 16)))
             progress.spool_pauses += 1
-            return pause
-        return max(0.0, progress.grace_from + self._policy.grace - now)
+        return min(pauses)
 
     def _given_up(self, progress: Progress) -> Decided:
         for each in progress.open:

@@ -7,14 +7,14 @@ are read again when they are needed, so that memory does not grow with them.
 
 import asyncio
 import errno
-import fcntl
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from dimse_ingestion.durable.files import PART, folder_lock, sync_folder
 from dimse_ingestion.failures import LimitExceeded
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
@@ -24,7 +24,7 @@ from dimse_ingestion.proxy.commitment.transactions import Accepted, Decided, dig
 from dimse_ingestion.proxy.operation_ids import new_operation_id
 
 _LOG = logger(__name__)
-_SUFFIX, _NEW, _DAMAGED = ".transaction", ".new", ".damaged"
+_SUFFIX, _DAMAGED = ".transaction", ".damaged"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _Result = TypeVar("_Result")
 
@@ -57,6 +57,11 @@ class JournalFull(LimitExceeded):
     """The journal or its disk has no room for another transaction."""
 
 
+def transaction_files(directory: Path) -> list[Path]:
+    """Return the files of the transactions in a journal's folder, in the order of their names."""
+    return sorted(directory.glob(f"*{_SUFFIX}"))
+
+
 class Journal:
     """All transactions of a storage space whose report has not arrived; `open` comes first.
 
@@ -71,7 +76,7 @@ class Journal:
         self._space = space
         self._entries: dict[str, Entry] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commitment journal")
-        self._lock = -1
+        self._stack = ExitStack()
         self._reserved = 0  # bytes of requests that are being written
         self._adding = 0
 
@@ -87,39 +92,30 @@ class Journal:
 
     def open(self) -> None:
         """Lock the folder, and read what the last process left in it. Raises OSError."""
-        self._directory.mkdir(parents=True, exist_ok=True)
-        self._lock = _locked(self._directory)
-        for leftover in self._directory.glob(f"*{_NEW}"):  # never answered
+        self._stack.enter_context(folder_lock(self._directory))
+        for leftover in self._directory.glob(f"*{PART}"):  # never answered
             leftover.unlink(missing_ok=True)
-        for path in sorted(self._directory.glob(f"*{_SUFFIX}")):
+        for path in transaction_files(self._directory):
             self._load(path)
-        record_file.sync_directory(self._directory)
+        sync_folder(self._directory)
 
     def adopt(self, directory: Path) -> None:
         """Take over the transactions of another folder, unless a process uses it. Raises OSError.
 
         They belonged to a worker, and fewer workers run now.
         """
-        try:
-            lock = _locked(directory)
-        except BlockingIOError:
-            return
-        try:
-            for path in sorted(directory.glob(f"*{_SUFFIX}")):
+        with suppress(BlockingIOError), folder_lock(directory):
+            for path in transaction_files(directory):
                 adopted = self._directory / path.name
                 path.rename(adopted)
                 self._load(adopted)
-            record_file.sync_directory(self._directory)
-            record_file.sync_directory(directory)
-        finally:
-            os.close(lock)
+            sync_folder(self._directory)
+            sync_folder(directory)
 
     def close(self) -> None:
         """Wait for writes under way, and unlock the folder."""
         self._thread.shutdown(wait=True)
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        self._stack.close()
 
     def find(self, calling_ae_title: str, transaction_uid: str) -> Iterator[Entry]:
         """Yield the transactions of an AE with this Transaction UID."""
@@ -162,7 +158,7 @@ class Journal:
 
         def unlink() -> None:
             self._path(entry.id).unlink(missing_ok=True)
-            record_file.sync_directory(self._directory)
+            sync_folder(self._directory)
 
         await self._run(unlink)
         self._entries.pop(entry.id, None)
@@ -203,17 +199,6 @@ class Journal:
         """Run in the journal's thread to the end, even if the caller is cancelled."""
         loop = asyncio.get_running_loop()
         return await asyncio.shield(loop.run_in_executor(self._thread, work))
-
-
-def _locked(directory: Path) -> int:
-    """Return the descriptor of a folder's lock. Raises BlockingIOError if a process has it."""
-    lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        raise
-    return lock
 
 
 def _entry(name: str, content: Content) -> Entry:

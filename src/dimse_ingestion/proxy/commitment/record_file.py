@@ -1,22 +1,23 @@
-"""The file of one transaction: records, a line each, with their checksums.
+"""The file of one transaction: records (`durable.records`) of JSON, without data.
 
-`{CRC-32 as eight hexadecimal digits} {JSON}`. A line that is incomplete or damaged ends the file:
-what follows is not read, and the next record overwrites it. Every write is durable (fsync) when its
-function returns. All functions block; `journal` calls them in a thread.
+A record that is incomplete or damaged ends the file: what follows is not read, and the next record
+overwrites it. Every write is durable (fsync) when its function returns. All functions block;
+`journal` calls them in a thread.
 """
 
 import os
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
+from dimse_ingestion.durable import records
+from dimse_ingestion.durable.files import new_file, write_at, write_whole
 from dimse_ingestion.proxy.commitment.transactions import Accepted, Decided, Record
 
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Record)
-_CHECKSUM_LENGTH = 9  # eight digits and a space
+_KIND = b"\x89DCT"
 
 
 class Damaged(Exception):
@@ -33,9 +34,8 @@ class Content:
 
 
 def encode(record: Record) -> bytes:
-    """Return the line of a record."""
-    content = _ENCODER.encode(record)
-    return _checksum(content) + content + b"\n"
+    """Return a record as the file has it."""
+    return records.encode(_KIND, _ENCODER.encode(record))
 
 
 def create(path: Path, accepted: Accepted) -> int:
@@ -43,21 +43,14 @@ def create(path: Path, accepted: Accepted) -> int:
 
     It appears under its name only when it is whole.
     """
-    line = encode(accepted)
-    temporary = path.with_suffix(".new")
+    encoded = encode(accepted)
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            _write_at(descriptor, line, 0)
-        finally:
-            os.close(descriptor)
-        temporary.rename(path)
-        sync_directory(path.parent)
+        with new_file(path) as descriptor:
+            write_whole(descriptor, encoded)
     except OSError:
-        temporary.unlink(missing_ok=True)
         path.unlink(missing_ok=True)
         raise
-    return len(line)
+    return len(encoded)
 
 
 def append(path: Path, record: Record, length: int) -> int:
@@ -65,14 +58,15 @@ def append(path: Path, record: Record, length: int) -> int:
 
     Raises OSError; then the record does not count, and the next one overwrites it.
     """
-    line = encode(record)
+    encoded = encode(record)
     descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.ftruncate(descriptor, length)
-        _write_at(descriptor, line, length)
+        write_at(descriptor, encoded, length)
+        os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    return length + len(line)
+    return length + len(encoded)
 
 
 def read(path: Path) -> Content:
@@ -85,46 +79,25 @@ def decode(data: bytes, name: str) -> Content:
     accepted: Accepted | None = None
     decided: Decided | None = None
     length = 0
-    for record, line_length in _records(data):
+    for record, end in _records(data):
         if accepted is None and isinstance(record, Accepted):
             accepted = record
         elif accepted is not None and isinstance(record, Decided):
             decided = record
         else:
             break
-        length += line_length
+        length = end
     if accepted is None:
         raise Damaged(name)
     return Content(accepted, decided, length)
 
 
-def sync_directory(directory: Path) -> None:
-    """Make names in a folder durable. Raises OSError."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _records(content: bytes) -> Iterator[tuple[Record, int]]:
-    for line in content.splitlines(keepends=True):
-        checksum, text = line[:_CHECKSUM_LENGTH], line[_CHECKSUM_LENGTH:-1]
-        if not line.endswith(b"\n") or checksum != _checksum(text):
-            return
+    """Yield the intact records from the beginning on, each with the position of its end."""
+    position = 0
+    while (found := records.record_at(_KIND, content, position)) and found.end == found.data_start:
         try:
-            yield _DECODER.decode(text), len(line)
+            yield _DECODER.decode(found.head), found.end
         except (msgspec.MsgspecError, ValueError, RecursionError):  # what is no UTF-8, or nested
             return
-
-
-def _checksum(content: bytes) -> bytes:
-    return f"{zlib.crc32(content):08x} ".encode()
-
-
-def _write_at(descriptor: int, content: bytes, offset: int) -> None:
-    with memoryview(content) as rest:
-        written = 0
-        while written < len(rest):
-            written += os.pwrite(descriptor, rest[written:], offset + written)
-    os.fsync(descriptor)
+        position = found.end

@@ -4,6 +4,7 @@ It starts before associations are accepted and stops after the last one, so that
 answered during a drain is recorded too.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -43,9 +44,17 @@ class NoReports:
 class StorageCommitment:
     """Storage commitment as the bridge uses it."""
 
-    def __init__(self, requests: CommitmentRequests, worker: CommitmentWorker) -> None:
+    def __init__(
+        self, journal: Journal, requests: CommitmentRequests, worker: CommitmentWorker
+    ) -> None:
+        self._journal = journal
         self._requests = requests
         self._worker = worker
+
+    @property
+    def is_busy(self) -> bool:
+        """Return whether a transaction waits for its check or its report."""
+        return bool(self._journal.entries)
 
     def open_data_set(self, association: AssociationHandle) -> DataSetSink:
         """Return the sink for the Action Information of an N-ACTION."""
@@ -78,14 +87,15 @@ async def open_commitment(
     if not settings.storage_commitment_enabled:
         yield None
         return
-    journal = _open_journal(settings, worker_number)
+    journal = await asyncio.to_thread(_open_journal, settings, worker_number)
     checker = Checker(client, pending or NothingPending(), _policy(settings), clock)
     space = settings.ae_title
     reporter = Reporter(sender, settings.storage_commitment_retry_for, clock, space)
     worker = CommitmentWorker(journal, checker, reporter, clock, space)
     worker.start()
     try:
-        yield StorageCommitment(CommitmentRequests(journal, settings.peer, clock), worker)
+        requests = CommitmentRequests(journal, settings.peer, clock)
+        yield StorageCommitment(journal, requests, worker)
     finally:
         await worker.stop()
         journal.close()

@@ -74,9 +74,10 @@ class CommitmentWorker:
     async def _is_over(self, entry: Entry, association: AssociationHandle | None) -> bool:
         """Perform a transaction; return False if it must be tried again because of an error."""
         try:
-            await self._perform(entry, association)
-        except Damaged:
-            await self._journal.set_aside(entry)
+            try:
+                await self._perform(entry, association)
+            except Damaged:
+                await self._journal.set_aside(entry)
         except OSError as error:
             _LOG.error("The commitment journal can't be read or written.", reason=str(error))
             return False

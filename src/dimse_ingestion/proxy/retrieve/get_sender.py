@@ -59,7 +59,7 @@ class GetSender:
             instance.sop_instance_uid,
             priority=self._priority,
         )
-        response = await self._association.invoke(context, command, data_set.chunks())
+        response = await self._association.invoke(context, command, data_set.content())
         return response.status
 
     async def close(self) -> None:

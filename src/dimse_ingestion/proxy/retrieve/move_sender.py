@@ -140,7 +140,7 @@ class MoveSender:
         response = await association.store(
             context,
             instance.sop_instance_uid,
-            data_set.chunks(),
+            data_set.content(),
             priority=self._priority,
             move_originator=self._originator,
         )

@@ -2,25 +2,31 @@
 
 PS3.4 C.4.2 and C.4.3. The list of instances and the right to retrieve are checked before (see
 `service`); a C-CANCEL, or the end of the requestor's association, lets the sub-operation under way
-end and begins no other.
+end and begins no other. A data set that is still being fetched, or decoded, is then given up.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 
+from dimse_ingestion.background_tasks import background_tasks
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.dicom.uids import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 from dimse_ingestion.failures import Failure
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
-from dimse_ingestion.proxy.operation_ids import new_operation_id
-from dimse_ingestion.proxy.retrieve.prefetch import FetchedDataSet, Planned, prefetched
+from dimse_ingestion.proxy.retrieve.opener import FetchOpener
+from dimse_ingestion.proxy.retrieve.prefetch import (
+    FetchedDataSet,
+    Planned,
+    PrefetchBudget,
+    prefetched,
+)
 from dimse_ingestion.proxy.retrieve.sender import SubOperationSender
 from dimse_ingestion.proxy.retrieve.sub_operations import SubOperations
-from dimse_ingestion.transport.contract import FetchStream, TransportClient
-from dimse_ingestion.transport.protocol.messages import FetchOpen, Origin, RetrieveInstance
+from dimse_ingestion.transport.contract import TransportClient
+from dimse_ingestion.transport.protocol.messages import Origin, RetrieveInstance
 from dimse_ingestion.upper_layer.services import Message
 
 _LOG = logger(__name__)
@@ -51,15 +57,17 @@ class Retrieval:
         origin: Origin,
         pending_interval: float,
         space: str,
+        budget: PrefetchBudget,
     ) -> None:
         self._service = service
-        self._client = client
+        self._opener = FetchOpener(client, origin)
         self._sender = sender
         self._message = message
-        self._origin = origin
         self._pending_interval = pending_interval
         self._space = space
+        self._budget = budget
         self._last_pending = float("-inf")
+        self._buffering: asyncio.Timeout | None = None
         self._reasons: Counter[str] = Counter()
         self.sub_operations = SubOperations(0)
 
@@ -92,53 +100,67 @@ class Retrieval:
         return plan
 
     async def _send_all(self, plan: list[Planned]) -> None:
-        async with aclosing(prefetched(plan, self._open_stream)) as data_sets:
+        async with (
+            self._long_ones_reported(),
+            background_tasks(self._watch_for_cancel(), name="watch for C-CANCEL"),
+            aclosing(prefetched(plan, self._opener, self._budget)) as data_sets,
+        ):
             async for planned, data_set in data_sets:
                 if self._message.cancelled.is_set():
                     return
                 await self._send(planned, data_set)
                 await self._send_pending_when_due()
 
-    def _open_stream(self, planned: Planned) -> FetchStream:
-        instance = planned.instance
-        return self._client.fetch(
-            FetchOpen(
-                operation_id=new_operation_id(),
-                key=instance.key,
-                size=instance.size,
-                sha256=instance.sha256,
-                transfer_syntax_uid=planned.transfer_syntax_uid,
-                origin=self._origin,
-            ),
-            stored=planned.is_stored,
-        )
+    @asynccontextmanager
+    async def _long_ones_reported(self) -> AsyncIterator[None]:
+        """Report sub-operations of the block that are long, where that may be done meanwhile."""
+        if not self._sender.is_separate:
+            yield
+            return
+        async with background_tasks(self._report(), name="pending responses"):
+            yield
+
+    async def _report(self) -> None:
+        """Send a pending response whenever none was sent for the interval."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self._last_pending + self._pending_interval - loop.time())
+            await self._send_pending_when_due()
 
     async def _send(self, planned: Planned, data_set: FetchedDataSet) -> None:
         instance = planned.instance
         try:
-            await data_set.wait_until_buffered()
-            if self._message.cancelled.is_set():
+            if not await self._is_buffered(data_set):
                 return
-            status = await self._store(planned, data_set)
+            status = await self._sender.store(instance, planned.transfer_syntax_uid, data_set)
         except Failure as failure:
             self._count(instance, None, failure.comment)
         else:
             self._count(instance, status, f"The receiver answered {status:04X}H")
 
-    async def _store(self, planned: Planned, data_set: FetchedDataSet) -> int:
-        """Perform a sub-operation; with an association of its own, report while it is long."""
-        storing = asyncio.ensure_future(
-            self._sender.store(planned.instance, planned.transfer_syntax_uid, data_set)
-        )
+    async def _is_buffered(self, data_set: FetchedDataSet) -> bool:
+        """Wait until a data set can be sent; return False at once when a C-CANCEL comes before.
+
+        A data set may wait long for its pixels to be decoded. Raises Failure.
+        """
+        if self._message.cancelled.is_set():
+            return False
+        self._buffering = asyncio.timeout(None)
         try:
-            while not storing.done():
-                await asyncio.wait({storing}, timeout=self._pending_interval)
-                if not storing.done() and self._sender.is_separate:
-                    await self._send_pending()
-            return storing.result()
+            async with self._buffering:
+                await data_set.wait_until_buffered()
+        except TimeoutError:
+            if not self._buffering.expired():
+                raise
         finally:
-            storing.cancel()
-            await asyncio.gather(storing, return_exceptions=True)
+            self._buffering = None
+        return not self._message.cancelled.is_set()
+
+    async def _watch_for_cancel(self) -> None:
+        """End the wait for a data set when a C-CANCEL comes."""
+        await self._message.cancelled.wait()
+        if self._buffering is not None:
+            self._buffering.reschedule(asyncio.get_running_loop().time())
 
     def _count(self, instance: RetrieveInstance, status: int | None, reason: str) -> None:
         outcome = self.sub_operations.add(instance.sop_instance_uid, status)

@@ -13,11 +13,12 @@ from dimse_ingestion.transport.protocol.messages import RetrieveInstance
 class DataSet(Protocol):
     """The data set of one sub-operation, in the transfer syntax that was chosen for it."""
 
-    def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the data set from its first byte on, again with each call.
+    def content(self) -> bytes | AsyncIterator[bytes]:
+        """Return the data set, verified if it is whole; or its chunks, from the first byte on.
 
-        The last chunk comes when the digest is verified. Raises Failure when the data set can't be
-        completed: what was sent of it must not become a whole data set at the receiver.
+        The last chunk comes when the digest is verified. The iteration raises Failure when the data
+        set can't be completed: what was sent of it must not become a whole one at the receiver. The
+        data set can be had again by another call.
         """
 
 

@@ -9,11 +9,14 @@ from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status, known_status
 from dimse_ingestion.dicom.uids import GET_CLASSES, MOVE_CLASSES
 from dimse_ingestion.proxy.acceptance import is_relational
+from dimse_ingestion.proxy.audit import RequestAudit
 from dimse_ingestion.proxy.identifier import IdentifierBuffer
 from dimse_ingestion.proxy.peers import PeerAssociations
 from dimse_ingestion.proxy.request_log import RequestRecord
+from dimse_ingestion.proxy.retrieve.audit import AuditedSender
 from dimse_ingestion.proxy.retrieve.get_sender import GetSender
 from dimse_ingestion.proxy.retrieve.move_sender import MoveSender
+from dimse_ingestion.proxy.retrieve.prefetch import PrefetchBudget
 from dimse_ingestion.proxy.retrieve.retrieval import Retrieval
 from dimse_ingestion.proxy.retrieve.sender import SubOperationSender
 from dimse_ingestion.settings import ProxySettings
@@ -31,10 +34,13 @@ class RetrieveService:
         settings: ProxySettings,
         client: TransportClient,
         associations: PeerAssociations | None = None,
+        audit: RequestAudit | None = None,
     ) -> None:
         self._settings = settings
+        self._audit = audit
         self._associations = associations or PeerAssociations(settings)
         self._client = client
+        self._budget = PrefetchBudget()
         self._operations = 0
 
     async def get(self, message: Message, record: RequestRecord, origin: Origin) -> None:
@@ -76,7 +82,7 @@ class RetrieveService:
         list of instances fails.
         """
         identifier = self._checked_identifier(service, message, sop_classes)
-        receiver = sender()
+        receiver = self._audited(service, sender(), message)
         if self._operations >= self._settings.retrieve_maximum_operations:
             raise DimseFailure(
                 Status.UNABLE_TO_PERFORM_SUB_OPERATIONS, "Too many retrieves: try again later"
@@ -86,6 +92,15 @@ class RetrieveService:
             await self._perform(service, message, record, origin, identifier, receiver)
         finally:
             self._operations -= 1
+
+    def _audited(
+        self, service: Right, sender: SubOperationSender, message: Message
+    ) -> SubOperationSender:
+        if self._audit is None:
+            return sender
+        title = message.command.move_destination
+        destination = self._settings.peer(title) if service == "move" else None
+        return AuditedSender(sender, self._audit, message, destination)
 
     def _checked_identifier(
         self, service: Right, message: Message, sop_classes: frozenset[str]
@@ -128,6 +143,7 @@ class RetrieveService:
             origin,
             self._settings.retrieve_pending_interval,
             self._settings.ae_title,
+            self._budget,
         )
         status, comment = await retrieval.run(instances)
         ended = retrieval.sub_operations

@@ -13,6 +13,11 @@ _FAILED_SOP_INSTANCE_UID_LIST = 0x00080058
 _LONGEST_VALUE = 0xFFFE  # bytes of a UI value in an explicit VR, PS3.5 7.1.2
 
 
+def is_completed(status: int | None) -> bool:
+    """Return whether a sub-operation with this status, None without one, has stored its object."""
+    return status == Status.SUCCESS or status in _WARNINGS
+
+
 @dataclass(slots=True)
 class SubOperations:
     """The sub-operations of one C-MOVE or C-GET."""

@@ -1,17 +1,16 @@
 """The driver of one attempt: connects a state machine of `protocol` to a carrier and a clock.
 
 It sends the open, passes messages and the time to the state machine, and publishes the messages
-that it returns. Retries are in `retry`; `inboxes` routes received messages to attempts.
+that it returns. `store_attempt` adds the data of a C-STORE. Retries are in `retry`; `inboxes`
+routes received messages to attempts.
 """
 
 import asyncio
 from collections.abc import Mapping
 
 from dimse_ingestion.transport.carrier import Carrier, CarrierDown
-from dimse_ingestion.transport.contract import Source
-from dimse_ingestion.transport.protocol.codec import Data, Message, chunk_size, encode
+from dimse_ingestion.transport.protocol.codec import Message, encode
 from dimse_ingestion.transport.protocol.state import NEVER, AttemptState, Outcome
-from dimse_ingestion.transport.protocol.store_sender import StoreSender
 
 
 class Attempt:
@@ -21,8 +20,11 @@ class Attempt:
         self.inbox = inbox
         self.machine = machine
         self._carrier = carrier
-        self._clock = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
+        self._clock = self._loop.time
         self._wakeup = asyncio.Event()
+        self._flow_continues_at = NEVER
+        """When `_send_flow` is to be called although nothing else happens."""
 
     async def run(self, service: str, opening: Message, headers: Mapping[str, str]) -> Outcome:
         """Send the open and run until there is an outcome; send ABORT when cancelled."""
@@ -33,8 +35,9 @@ class Attempt:
                 self._send(self.machine.on_timer(self._clock()))
                 await self._send_flow()
                 if self.machine.outcome is None:
-                    await self._wait_until(self.machine.wake_at)
+                    await self._wait_until(min(self.machine.wake_at, self._flow_continues_at))
         finally:
+            self._end_flow()
             self.send(self.machine.abandon("The operation ended"))
         return self.machine.outcome
 
@@ -81,6 +84,9 @@ class Attempt:
     async def _send_flow(self) -> None:
         """Send the data that may be sent now."""
 
+    def _end_flow(self) -> None:
+        """Note that no more data will be sent."""
+
     def _update_chunk_size(self) -> None:
         """Adapt to the maximum payload of a new connection."""
 
@@ -93,37 +99,10 @@ class Attempt:
             self.machine.on_disconnect(self._clock())
 
     async def _wait_until(self, when: float) -> None:
+        """Wait until something happens, or the time has come; an early end does no harm."""
+        timer = None if when == NEVER else self._loop.call_at(when, self._wakeup.set)
         try:
-            async with asyncio.timeout_at(None if when == NEVER else when):
-                await self._wakeup.wait()
-        except TimeoutError:
-            return
-
-
-class StoreAttempt(Attempt):
-    """One attempt of a C-STORE; reads its source only when a chunk may be sent."""
-
-    machine: StoreSender
-
-    def __init__(self, carrier: Carrier, inbox: str, machine: StoreSender, source: Source) -> None:
-        super().__init__(carrier, inbox, machine)
-        self._source = source
-
-    async def _send_flow(self) -> None:
-        while piece := self.machine.next_chunk():
-            offset, length = piece
-            content = self._source.read(offset, length)
-            blocked = self.machine.is_blocked
-            data = Data(offset=offset, content=content, blocked=blocked)
-            self._publish(self.machine.subject, data, {})
-            await self._wait_writable()
-        self._send(self.machine.on_timer(self._clock()))
-
-    async def _wait_writable(self) -> None:
-        try:
-            await self._carrier.wait_writable()
-        except CarrierDown:
-            self.machine.on_disconnect(self._clock())
-
-    def _update_chunk_size(self) -> None:
-        self.machine.set_chunk_size(chunk_size(self._carrier.maximum_payload))
+            await self._wakeup.wait()
+        finally:
+            if timer is not None:
+                timer.cancel()

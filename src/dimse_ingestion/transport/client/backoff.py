@@ -26,6 +26,10 @@ class RetryBudget:
         self.reason = "No answer in time"
         """The reason why the last attempt had no result."""
 
+    def exclude(self, seconds: float) -> None:
+        """Exclude seconds in which nothing was sent from the open budget, not from the deadline."""
+        self._reached += seconds
+
     def pause(self, failed: AttemptFailed | Result, now: float) -> float | None:
         """Return the seconds until the next attempt, or None when there are no more attempts.
 

@@ -9,6 +9,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from dimse_ingestion.observability import metrics, tracing
 from dimse_ingestion.observability.logging import logger
@@ -23,6 +24,7 @@ from dimse_ingestion.transport.protocol.timeouts import Timeouts
 
 _LOG = logger(__name__)
 FinalResult = Result | Reject
+T = TypeVar("T")
 
 
 class RetriesExhausted(Exception):
@@ -69,17 +71,21 @@ class Retrier:
             return await attempt.run(service, opening, tracing.headers())
 
     async def run(
-        self, operation: Operation, attempt: Callable[[], Awaitable[Outcome]]
+        self,
+        operation: Operation,
+        attempt: Callable[[], Awaitable[Outcome]],
+        prepare: Callable[[], Awaitable[None]] | None = None,
     ) -> FinalResult:
         """Run attempts until one has a final result, and return it.
 
-        A transient failure is returned only when there is no time for another attempt. Raises
-        RetriesExhausted when no attempt had a result.
+        `prepare` is called before each attempt; its time does not count as one in which no replica
+        answered. A transient failure is returned only when there is no time for another attempt.
+        Raises RetriesExhausted when no attempt had a result.
         """
         budget = RetryBudget(self.timeouts, self.now(), operation.deadline, random.random)
         failed: Result | None = None
         while True:
-            outcome = await _run_within_deadline(attempt, budget, operation)
+            outcome = await self._run_prepared(operation, attempt, prepare, budget)
             if isinstance(outcome, Reject):
                 return outcome
             if isinstance(outcome, Result):
@@ -89,14 +95,35 @@ class Retrier:
             pause = budget.pause(outcome, self.now())
             if pause is None:
                 return _last_result(failed, budget)
-            metrics.transport_retries.labels(operation.service, self._space).inc()
-            _log_retry(operation, outcome, pause)
+            self.record_retry(operation, outcome, pause)
             await self.inboxes.pause(pause)
+
+    def record_retry(
+        self, operation: Operation, outcome: AttemptFailed | Result, pause: float
+    ) -> None:
+        """Count and log that an operation is tried again after `pause` seconds."""
+        metrics.transport_retries.labels(operation.service, self._space).inc()
+        _log_retry(operation, outcome, pause)
+
+    async def _run_prepared(
+        self,
+        operation: Operation,
+        attempt: Callable[[], Awaitable[Outcome]],
+        prepare: Callable[[], Awaitable[None]] | None,
+        budget: RetryBudget,
+    ) -> Outcome:
+        if prepare is not None:
+            started = self.now()
+            ended = await _run_within_deadline(prepare, budget, operation)
+            budget.exclude(self.now() - started)
+            if ended is not None:
+                return ended
+        return await _run_within_deadline(attempt, budget, operation)
 
 
 async def _run_within_deadline(
-    attempt: Callable[[], Awaitable[Outcome]], budget: RetryBudget, operation: Operation
-) -> Outcome:
+    attempt: Callable[[], Awaitable[T]], budget: RetryBudget, operation: Operation
+) -> T | AttemptFailed:
     try:
         async with asyncio.timeout_at(budget.deadline_at if operation.limits_attempts else None):
             return await attempt()

@@ -2,9 +2,9 @@
 
 nats-py does the INFO, TLS and CONNECT handshake. What follows is replaced, because nats-py may hang
 for minutes in a reconnect, may stop reading at a PONG that nobody awaits, and drops messages from
-full queues. `client` opens a new connection when this one is lost. This module and `socket_writer`
-are the only ones that use private parts of nats-py; tests/unit/transport/nats/test_connection.py
-lists them.
+full queues. `client` opens a new connection when this one is lost. This module, `socket_reader` and
+`socket_writer` are the only ones that use private parts of nats-py, which
+tests/unit/transport/nats/test_connection.py lists.
 """
 
 import asyncio
@@ -23,13 +23,13 @@ from dimse_ingestion.transport.nats import headers as header_block
 from dimse_ingestion.transport.nats.server_protocol import Parser
 from dimse_ingestion.transport.nats.server_urls import Server
 from dimse_ingestion.transport.nats.socket_writer import (
-    READ_SIZE,
     SocketWriter,
     abort,
     socket_writer_for,
 )
 
 _LOG = logger(__name__)
+_ANY_LENGTH = 1  # a WebSocket gives whole frames
 _UNSAFE_SUBJECT = re.compile(r"[\s\x00]")
 _DENIED = re.compile(
     r"permissions violation for (?P<what>publish(?: with reply of)?|subscription)"
@@ -79,7 +79,9 @@ class Connection(Client):
 
     def __init__(self, server: Server, listener: ConnectionListener) -> None:
         super().__init__()
-        self._ps = Parser(self)  # type: ignore[assignment] # replaces the parser of nats-py
+        self._parser = Parser(self)
+        self._ps = self._parser  # type: ignore[assignment] # replaces the parser of nats-py
+        self._noting: set[asyncio.Task[None]] = set()
         self.server = server
         self.last_sign_of_life = 0.0
         self.refusal = ""
@@ -238,8 +240,7 @@ class Connection(Client):
     async def _read_loop(self) -> None:
         reason = "the server ended it"
         try:
-            while self._transport is not None and (data := await self._transport.read(READ_SIZE)):
-                await self._ps.parse(data)
+            await self._read()
         except (OSError, NatsError) as error:
             reason = str(error)
         except Exception as error:  # noqa: BLE001 - a new connection follows, and it is logged
@@ -248,39 +249,61 @@ class Connection(Client):
         finally:
             self.cut(self.refusal or reason)
 
+    async def _read(self) -> None:
+        """Read until the connection ends, or raise the error that ends it."""
+        reader = self._writer.read_by(self._parser) if self._writer is not None else None
+        if reader is not None:
+            if (error := await reader.closed) is not None:
+                raise error
+            return
+        while self._transport is not None and (data := await self._transport.read(_ANY_LENGTH)):
+            await self._parser.parse(data)
+
     async def _ping_interval(self) -> None:
         """Do nothing: `client` calls `round_trip` instead."""
 
     async def _flusher(self) -> None:
         """Do nothing: `socket_writer` writes at once."""
 
-    async def _process_err(self, err_msg: str) -> None:
-        if violation := _DENIED.search(err_msg):
+    # callbacks of the parser
+
+    def on_error(self, text: str) -> None:
+        """Note a denied subject; end the connection at any other error."""
+        if violation := _DENIED.search(text):
             publish = violation["what"].lower().startswith("publish")
             self._listener.on_denied(Denial(publish, violation["subject"]))
             return
-        self.refusal = err_msg
-        self.cut(err_msg)
+        self.refusal = text
+        self.cut(text)
 
-    async def _process_ping(self) -> None:
+    def on_ping(self) -> None:
+        """Answer."""
         if not self._ended:
             self._open_writer.write(b"PONG\r\n")
 
-    async def _process_pong(self) -> None:
+    def on_pong(self) -> None:
+        """End the oldest round trip."""
         self.last_sign_of_life = time.monotonic()
         if self._pongs and not (pong := self._pongs.pop(0)).done():
             pong.set_result(True)
 
-    async def _process_msg(
-        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None
+    def on_info(self, info: dict[str, Any]) -> None:
+        """Have nats-py note the servers of the cluster, and whether this one shuts down."""
+        noting = asyncio.ensure_future(self._process_info(info))
+        self._noting.add(noting)
+        noting.add_done_callback(self._noting.discard)
+
+    def on_message(
+        self, number: int, subject: bytes, reply: bytes, body: bytes, headers: bytes | None
     ) -> None:
+        """Deliver a message."""
         fields = header_block.decode(headers) if headers else {}
         try:
-            delivery = Delivery(subject.decode(), data, reply.decode(), fields)
+            delivery = Delivery(subject.decode(), body, reply.decode(), fields)
         except UnicodeDecodeError:
             return  # not a subject of ours, and no reply subject to answer to
         try:
-            self._listener.on_message(sid, delivery)
+            self._listener.on_message(number, delivery)
         except Exception:  # noqa: BLE001 - reading must continue, and it is logged
             _LOG.exception("A message could not be processed.", subject=delivery.subject)
 

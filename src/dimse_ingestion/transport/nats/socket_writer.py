@@ -16,10 +16,11 @@ from typing import Protocol
 import aiohttp
 from nats.aio.transport import TcpTransport, Transport, WebSocketTransport
 
+from dimse_ingestion.transport.nats.server_protocol import Parser
+from dimse_ingestion.transport.nats.socket_reader import SocketReader, read_socket
+
 HIGH_WATER = 2 * 1024 * 1024
 """Unsent bytes at which `wait_writable` starts to wait."""
-READ_SIZE = 256 * 1024
-"""Bytes per read, as asyncio itself reads; the 32 KiB of nats-py cost a fifth more CPU time."""
 _JOIN_LIMIT = 16 * 1024
 
 
@@ -37,6 +38,9 @@ class SocketWriter(Protocol):
 
     async def wait_writable(self) -> None:
         """Wait until less than HIGH_WATER is unsent. Raises OSError when the connection broke."""
+
+    def read_by(self, parser: Parser) -> SocketReader | None:
+        """Have all further bytes read by the reader that is returned; None for a WebSocket."""
 
     def abort(self) -> None:
         """Close now and drop unsent bytes."""
@@ -69,9 +73,9 @@ class _TcpWriter:
         self._writer = writer
         self._transport = transport
         self._written = 0
+        self._reader: SocketReader | None = None
         self.encrypted = writer.get_extra_info("ssl_object") is not None
         _suppress_eof_warning(writer)
-        vars(transport._io_reader)["_limit"] = READ_SIZE  # as StreamReader's own argument would
         writer.transport.set_write_buffer_limits(high=HIGH_WATER)
 
     @property
@@ -85,12 +89,17 @@ class _TcpWriter:
         if len(body) < _JOIN_LIMIT:
             self._writer.write(b"".join((head, body, tail)))
             return
-        self._writer.write(head)
-        self._writer.write(body)
-        self._writer.write(tail)
+        self._writer.writelines((head, body, tail))  # one call of the system on uvloop
 
     async def wait_writable(self) -> None:
-        await self._writer.drain()
+        if self._reader is None:
+            await self._writer.drain()
+        else:
+            await self._reader.wait_writable()
+
+    def read_by(self, parser: Parser) -> SocketReader | None:
+        self._reader = read_socket(self._transport, parser)
+        return self._reader
 
     def abort(self) -> None:
         abort(self._transport)
@@ -129,6 +138,9 @@ class _WebSocketWriter:
         self._frames_queued.set()
         if self._unsent > HIGH_WATER:
             self._below_high_water.clear()
+
+    def read_by(self, parser: Parser) -> SocketReader | None:  # noqa: ARG002 - aiohttp reads
+        return None
 
     async def wait_writable(self) -> None:
         await self._below_high_water.wait()

@@ -1,9 +1,9 @@
 """The messages of transport v1, and their encoding into NATS headers and a body.
 
 The header `Dimse-Op` names the kind of a message. The body of a control message is a msgpack map
-whose unknown keys are ignored; the body of DATA is a piece of the data set, unchanged, with its
-offset in a header. How each side reacts to a message is in `state`, `store_sender`,
-`store_receiver`, `batches` and `fetch`.
+whose unknown keys are ignored; the body of DATA is a piece of the data set, unchanged or as a frame
+(see `compression`), with its offset in a header. How each side reacts to a message is in `state`,
+`store_sender`, `store_receiver`, `batches` and `fetch`.
 """
 
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from dimse_ingestion.transport.protocol.compression import CompressedPiece
 from dimse_ingestion.transport.protocol.messages import (
     CommitOpen,
     CommitResult,
@@ -32,6 +33,7 @@ OPERATION = "Dimse-Op"
 PROTOCOL = "Dimse-Proto"
 OFFSET = "Dimse-Offset"
 BLOCKED = "Dimse-Blocked"
+ZSTD = "Dimse-Zstd"
 VERSION = "1"
 HEADROOM = 4 * 1024
 """Bytes of a message reserved for headers: the server closes a connection that sends more than
@@ -42,7 +44,7 @@ MAXIMUM_INLINE = 1024 * 1024
 INLINE_IN_FLIGHT = 16 * 1024 * 1024
 """Bytes of all data sets of a proxy that travel with their opens at once: they need no credit, and
 a replica for which too many bytes are pending is disconnected."""
-_MAX_OFFSET_DIGITS = 18  # digits
+_MAX_DIGITS = 18  # of a position
 
 _Position = Annotated[int, msgspec.Meta(ge=0)]
 _Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
@@ -70,10 +72,15 @@ class OpenEcho(Message, frozen=True, kw_only=True):
 
 
 class OpenStore(Message, frozen=True, kw_only=True):
-    """Open a C-STORE; `inline` is the whole data set if it fits into the message."""
+    """Open a C-STORE; `inline` is the whole data set if it fits into the message.
+
+    `inline_zstd` is the same as a frame, for a service that offers it. An older replica ignores it
+    and takes the data set in a session.
+    """
 
     open: StoreOpen
     inline: bytes | None = None
+    inline_zstd: bytes | None = None
 
 
 class OpenFind(Message, frozen=True, kw_only=True):
@@ -107,12 +114,16 @@ class OpenFetch(Message, frozen=True, kw_only=True):
 
 
 class Accept(Message, frozen=True, kw_only=True, omit_defaults=True):
-    """Accept the operation: give the session's subject, the position and the limit."""
+    """Accept the operation: give the session's subject, the position and the limit.
+
+    `encodings` are those of DATA that this replica expands.
+    """
 
     subject: str
     expected: _Position = 0
     limit: _Position = 0
     chunk: _Position = MAXIMUM_CHUNK
+    encodings: tuple[str, ...] = ()
 
 
 class Busy(Message, frozen=True, kw_only=True):
@@ -133,7 +144,10 @@ class Progress(Message, frozen=True):
 
 
 class Result(Message, frozen=True, kw_only=True, omit_defaults=True):
-    """Give the result of an operation; `batches` of matches or instances were sent before it."""
+    """Give the result of an operation; `batches` of matches or instances were sent before it.
+
+    `encodings` of an echo or store are those of ACCEPT, which a short operation does without.
+    """
 
     echo: EchoResult | None = None
     store: StoreResult | None = None
@@ -142,6 +156,7 @@ class Result(Message, frozen=True, kw_only=True, omit_defaults=True):
     retrieve: RetrieveResult | None = None
     fetch: FetchResult | None = None
     batches: _Position = 0
+    encodings: tuple[str, ...] = ()
 
 
 class Leaving(Message, frozen=True):
@@ -172,12 +187,19 @@ class Instances(Message, frozen=True, kw_only=True):
 class Data(Message, frozen=True, kw_only=True):
     """Carry bytes of the data set, starting at `offset`.
 
-    `blocked`: there are more bytes, and the sender has no credit for them.
+    `blocked`: there are more bytes, and the sender has no credit for them. With a `size`, `content`
+    is a frame of so many bytes of the data set.
     """
 
     offset: _Position
     content: bytes
     blocked: bool = False
+    size: _Position = 0
+
+    @property
+    def piece(self) -> "bytes | CompressedPiece":
+        """Return the bytes, or the frame that has them."""
+        return CompressedPiece(self.content, self.size) if self.size else self.content
 
 
 class End(Message, frozen=True, kw_only=True):
@@ -274,7 +296,11 @@ def encode(message: Message) -> tuple[dict[str, str], bytes]:
     name = _NAMES[type(message)]
     if isinstance(message, Data):
         position = {OPERATION: name, OFFSET: str(message.offset)}
-        return position | ({BLOCKED: "1"} if message.blocked else {}), message.content
+        if message.blocked:
+            position[BLOCKED] = "1"
+        if message.size:
+            position[ZSTD] = str(message.size)
+        return position, message.content
     headers = {OPERATION: name}
     if name in _OPENS:
         headers[PROTOCOL] = VERSION
@@ -289,8 +315,7 @@ def decode(headers: Mapping[str, str], body: bytes) -> Message:
     if name in _OPENS and headers.get(PROTOCOL) != VERSION:
         raise UnsupportedVersion("The message has another version of the protocol.")
     if name == "DATA":
-        blocked = BLOCKED in headers
-        return Data(offset=_offset(headers.get(OFFSET, "")), content=body, blocked=blocked)
+        return _data(headers, body)
     try:
         message: Message = _DECODERS[name].decode(body)
     except _DECODE_ERRORS:
@@ -298,7 +323,15 @@ def decode(headers: Mapping[str, str], body: bytes) -> Message:
     return message
 
 
-def _offset(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) <= _MAX_OFFSET_DIGITS):
-        raise MalformedMessage("A DATA message has no offset.")
+def _data(headers: Mapping[str, str], body: bytes) -> Data:
+    offset = _number(headers.get(OFFSET, ""), "offset")
+    size = _number(headers[ZSTD], "size") if ZSTD in headers else 0
+    if ZSTD in headers and size <= len(body):  # a queue of them must not outgrow the credit
+        raise MalformedMessage("A compressed DATA message is not shorter than its bytes.")
+    return Data(offset=offset, content=body, blocked=BLOCKED in headers, size=size)
+
+
+def _number(text: str, name: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS):
+        raise MalformedMessage(f"A DATA message has no {name}.")
     return int(text)

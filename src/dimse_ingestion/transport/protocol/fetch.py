@@ -26,15 +26,27 @@ from dimse_ingestion.transport.protocol.timeouts import Timeouts
 
 WINDOW = 4 * 1024 * 1024
 """Bytes of one data set that may be on their way or wait for the sub-operation."""
+LEAST_WINDOW = 1024 * 1024
+"""The same while many retrieves share the memory."""
 _CREDITS_PER_WINDOW = 4
 _CONFIRMED_EACH = 64 * 1024  # bytes: a replica with little memory keeps no more unconfirmed
+_BATCH_CONFIRMED_EACH = 1024 * 1024  # bytes: a replica has memory for the whole batch
+_SLACK = 64 * 1024
+"""Bytes that may come beyond the announced size, so that a wrong one is found by its digest."""
+
+
+def window_of(size: int, window: int = WINDOW) -> int:
+    """Return the credit of a data set of `size` bytes: a replica reserves no more for it."""
+    return min(window, size + _SLACK)
 
 
 class FetchReceiver(ReceivingAttempt[bytes]):
     """The proxy's side: appends chunks to `arrived`, in order and each once.
 
     The first `received` bytes have arrived in earlier attempts, and `consumed` of them were taken
-    from `arrived`, which all attempts share.
+    from `arrived`, which all attempts share. `size` is that of the data set if it is known: it
+    bounds the credit, and its last byte is confirmed with the result. `window` is the credit of a
+    longer one. Of a batch, positions and `size` count the bytes of all its data sets.
     """
 
     def __init__(
@@ -44,21 +56,30 @@ class FetchReceiver(ReceivingAttempt[bytes]):
         consumed: int,
         timeouts: Timeouts,
         now: float,
+        size: int | None = None,
+        window: int = WINDOW,
+        *,
+        is_batch: bool = False,
     ) -> None:
-        super().__init__(arrived, received, consumed + WINDOW, timeouts, now)
+        self._window = window if size is None else window_of(size, window)
+        super().__init__(arrived, received, consumed + self._window, timeouts, now)
         self._confirmed = received
+        self._confirmed_each = _BATCH_CONFIRMED_EACH if is_batch else _CONFIRMED_EACH
+        self._size = size
 
     def consume(self, consumed: int, now: float) -> list[Message]:
         """Note that `consumed` bytes in all were taken; grant credit when it is worth a message."""
         self._last_progress = now
-        limit = consumed + WINDOW
-        if limit - self._receive_window.limit < WINDOW // _CREDITS_PER_WINDOW:
+        if self._size is not None and self._receive_window.limit >= self._size:
+            return []
+        limit = consumed + self._window
+        if limit - self._receive_window.limit < self._window // _CREDITS_PER_WINDOW:
             return []
         self._receive_window.limit = limit
         return [self._credit()] if self.outcome is None and self.subject else []
 
     def _handle_flow(self, message: Message, now: float) -> list[Message]:
-        if not isinstance(message, Data):
+        if not isinstance(message, Data) or message.size:  # no replica was offered to compress
             return []
         action = self._receive_window.take(message.offset, len(message.content))
         if action is ArrivalAction.RESUME:
@@ -67,8 +88,9 @@ class FetchReceiver(ReceivingAttempt[bytes]):
             return []
         self._last_progress = now
         self.arrived.append(message.content)
-        unconfirmed = self._receive_window.expected - self._confirmed
-        return [self._credit()] if self.subject and unconfirmed >= _CONFIRMED_EACH else []
+        is_worth_it = self.received - self._confirmed >= self._confirmed_each
+        is_last = self.received == self._size
+        return [self._credit()] if self.subject and is_worth_it and not is_last else []
 
     def _handle_end(self, message: Message, now: float) -> list[Message]:  # noqa: ARG002 - the interface's
         """Confirm the last byte, or withdraw a result that has overtaken lost chunks."""

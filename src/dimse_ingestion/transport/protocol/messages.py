@@ -8,6 +8,8 @@ import msgspec
 
 MOST_REFERENCES = 100
 """The most references of one commitment check: an open with them fits any maximum payload."""
+MOST_OBJECTS = 32
+"""The most objects of one fetch that a replica accepts; a proxy requests fewer."""
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -128,11 +130,21 @@ class RetrieveResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     instances: int = 0
 
 
+class FetchObject(msgspec.Struct, frozen=True, array_like=True):
+    """Name one more object of a batch; the fields are those of its `RetrieveInstance`."""
+
+    key: str
+    size: int
+    sha256: str
+
+
 class FetchOpen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Request the data set of one stored object from byte `offset` on.
 
     `key`, `size` and `sha256` are those of a `RetrieveInstance`; `transfer_syntax_uid` is the one
     in which the data set is wanted. The offset counts the bytes of the data set as it is sent.
+    `more` are the objects of a batch that follow the first one, each as it is stored; services of
+    former releases ignore them.
     """
 
     operation_id: str
@@ -142,16 +154,22 @@ class FetchOpen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     transfer_syntax_uid: str
     origin: Origin
     offset: int = 0
+    more: tuple[FetchObject, ...] = ()
 
 
 class FetchResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Report the end of a data set: size and digest of the whole as sent, or a failure."""
+    """Report the end of a data set: size and digest of the whole as sent, or a failure.
+
+    Of a batch, `size` is that of all data sets sent and `objects` their number, which may be less
+    than requested; a failure concerns the first one. Services of former releases send no `objects`.
+    """
 
     status: int
     comment: str = ""
     transient: bool = False
     size: int = 0
     sha256: str = ""
+    objects: int = 0
 
 
 class EchoRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -61,6 +61,8 @@ class AttemptState:
         self.outcome: Outcome | None = None
         self.subject = ""
         """The session's subject; empty until a replica has answered."""
+        self.encodings: tuple[str, ...] = ()
+        """What the replica offered last, in ACCEPT or RESULT."""
         self._last_received = now
         self._last_probe = now
         self._no_responders_since = NEVER
@@ -74,6 +76,8 @@ class AttemptState:
             return []
         self._last_received, self._no_responders_since = now, NEVER
         self.subject = self.subject or subject
+        if isinstance(message, Accept | Result):
+            self.encodings = message.encodings
         self.outcome = _end(message)
         return (
             self._handle_flow(message, now)

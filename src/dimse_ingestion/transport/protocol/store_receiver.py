@@ -2,8 +2,8 @@
 
 Sans-IO (see `state`). It counts bytes and queues chunks, at most one window of them, because the
 announced size bounds the credit and says when the transfer is complete: a message of another size
-fails the transfer, which the sender repeats. Checking the size and digest of what is stored, and
-storing, are done by the caller.
+fails the transfer, which the sender repeats. A compressed chunk counts as the bytes it stands for.
+Checking the size and digest of what is stored, and storing, are done by the caller.
 """
 
 from collections import deque
@@ -19,6 +19,7 @@ from dimse_ingestion.transport.protocol.codec import (
     Progress,
     Resume,
 )
+from dimse_ingestion.transport.protocol.compression import ENCODINGS, CompressedPiece
 from dimse_ingestion.transport.protocol.flow_control import ArrivalAction, ReceiveWindow
 from dimse_ingestion.transport.protocol.state import NEVER, SessionState
 from dimse_ingestion.transport.protocol.timeouts import Timeouts
@@ -40,10 +41,10 @@ class StoreReceiver(SessionState):
         timeouts: Timeouts,
         now: float,
         *,
-        inline: bytes | None = None,
+        inline: bytes | CompressedPiece | None = None,
     ) -> None:
         super().__init__(subject, timeouts, now)
-        self.arrived: deque[bytes] = deque()
+        self.arrived: deque[bytes | CompressedPiece] = deque()
         """Chunks received and not yet consumed, in order."""
         self._size, self._sha256, self._chunk = size, sha256, chunk
         self._receive_window = ReceiveWindow()
@@ -55,7 +56,7 @@ class StoreReceiver(SessionState):
         if inline is not None:
             self._take_inline(inline)
 
-    def _take_inline(self, content: bytes) -> None:
+    def _take_inline(self, content: bytes | CompressedPiece) -> None:
         if len(content) != self._size:
             self._fail("The data set does not have the announced size")
             return
@@ -116,6 +117,7 @@ class StoreReceiver(SessionState):
             expected=self._receive_window.expected,
             limit=self._receive_window.limit,
             chunk=self._chunk,
+            encodings=ENCODINGS,
         )
 
     def _handle_flow(self, message: Message, now: float) -> list[Message]:
@@ -131,9 +133,10 @@ class StoreReceiver(SessionState):
         return []
 
     def _take(self, message: Data) -> list[Message]:
-        action = self._receive_window.take(message.offset, len(message.content))
+        piece = message.piece
+        action = self._receive_window.take(message.offset, len(piece))
         if action is ArrivalAction.ACCEPT:
-            self.arrived.append(message.content)
+            self.arrived.append(piece)
             if message.blocked:
                 self._blocked_at = self._receive_window.expected
         return [self._resume()] if action is ArrivalAction.RESUME else []

@@ -1,10 +1,11 @@
 """The proxy's state machine of one C-STORE attempt: chunks within the credit, END, resume.
 
-Sans-IO (see `state`): `next_chunk` gives the caller the bytes to send, so that they are read from
-the spool only when they may be sent. This module holds no bytes of the data set.
+Sans-IO (see `state`): `peek_chunk` gives the caller the range to send next, so that it is read from
+the spool only when it may be sent. This module holds no bytes of the data set.
 """
 
 from dimse_ingestion.transport.protocol.codec import (
+    MAXIMUM_CHUNK,
     Abort,
     Accept,
     Credit,
@@ -35,17 +36,32 @@ class StoreSender(AttemptState):
         """Set the chunk size: a new connection may have another maximum payload."""
         self._chunk = chunk
 
-    def next_chunk(self) -> tuple[int, int] | None:
-        """Return offset and length of the next DATA, or None when none may be sent now.
+    def peek_chunk(self, most: int = MAXIMUM_CHUNK) -> tuple[int, int] | None:
+        """Return offset and length of the next DATA, of at most `most` bytes, or None.
 
-        The position advances at once: the caller must send what it got.
+        None when no DATA may be sent now. The position stays: see `advance`.
         """
-        length = min(self._chunk, self._send_window.available, self._size - self._send_window.next)
+        left = self._size - self._send_window.next
+        length = min(self._chunk, most, self._send_window.available, left)
         if not self.may_send or length <= 0:
             return None
-        offset = self._send_window.next
+        return self._send_window.next, length
+
+    def advance(self, offset: int, length: int) -> bool:
+        """Move the position behind a chunk, which the caller must then send.
+
+        Return False, and stay, when the chunk is no longer the next: after a resume or a loss.
+        """
+        if not self.may_send or offset != self._send_window.next:
+            return False
         self._send_window.next += length
-        return offset, length
+        return True
+
+    def next_chunk(self) -> tuple[int, int] | None:
+        """Return offset and length of the next DATA, and advance at once; None if there is none."""
+        if chunk := self.peek_chunk():
+            self.advance(*chunk)
+        return chunk
 
     @property
     def is_blocked(self) -> bool:

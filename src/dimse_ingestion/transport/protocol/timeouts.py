@@ -16,6 +16,8 @@ class Timeouts:
     """An operation ends with A700 when no replica answers for this time."""
     deadline: float = 50.0
     """The limit for a whole C-STORE, and for the next progress of a C-FIND."""
+    conversion_deadline: float = 200.0
+    """The limit for the next progress of a fetch whose data set the replica converts first."""
     echo_deadline: float = 20.0
     """The limit for a C-ECHO that a replica has accepted."""
     first_backoff: float = 0.05

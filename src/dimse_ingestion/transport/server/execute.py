@@ -22,6 +22,7 @@ from dimse_ingestion.failures import Failure
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.transport.contract import Operations
 from dimse_ingestion.transport.protocol.codec import Result
+from dimse_ingestion.transport.protocol.compression import ENCODINGS
 from dimse_ingestion.transport.protocol.fetch import FetchSender
 from dimse_ingestion.transport.protocol.find import FindSender
 from dimse_ingestion.transport.protocol.messages import (
@@ -62,7 +63,8 @@ class OperationExecutor:
     async def echo(self, request: EchoRequest) -> Result:
         """Perform a C-ECHO."""
         try:
-            return Result(echo=await _run_operation(self._operations.echo(request)))
+            result = await _run_operation(self._operations.echo(request))
+            return Result(echo=result, encodings=ENCODINGS)
         except Failure as failure:
             return Result(echo=EchoResult(status=echo_status(failure), comment=failure.comment))
 
@@ -78,14 +80,15 @@ class OperationExecutor:
         """Perform a C-STORE; the sender gets its `window` if the instance is not stored already."""
         try:
             work = self._store(open_, driver, window, grow, inline=inline)
-            return Result(store=await _run_operation(work))
+            return Result(store=await _run_operation(work), encodings=ENCODINGS)
         except Failure as failure:
             return Result(
                 store=StoreResult(
                     status=store_status(failure),
                     comment=failure.comment,
                     transient=failure.transient,
-                )
+                ),
+                encodings=ENCODINGS,
             )
 
     async def find(self, open_: FindOpen, driver: SessionDriver[FindSender]) -> Result:

@@ -23,7 +23,7 @@ class FlowLimits:
     sessions: int = 64
     echoes: int = 256
     """Sessions of any kind above which a C-ECHO is answered BUSY, too."""
-    fetches: int = 64
+    fetches: int = 256
     """Sessions that send a data set; they do not count as `sessions`."""
     window: int = 4 * _MEBIBYTE
     """Bytes in flight of one session at its start."""
@@ -32,23 +32,30 @@ class FlowLimits:
     min_window: int = _MEBIBYTE
     """A smaller window would make a long data set slow: BUSY is better."""
     total_window: int = 32 * _MEBIBYTE
-    """Bytes in flight of all sessions: half of what makes the server disconnect. As many again
-    may be held by fetches."""
+    """Bytes in flight of all sessions: half of what makes the server disconnect."""
+    total_fetch_window: int = 48 * _MEBIBYTE
+    """Bytes that all fetches keep until they are confirmed: those of one proxy, and some."""
     chunk: int = MAXIMUM_CHUNK
 
 
 class CreditPool:
     """The credit that this replica may still grant; `gauge` shows how much it has granted."""
 
-    def __init__(self, limits: FlowLimits, gauge: Gauge = metrics.transport_granted_bytes) -> None:
+    def __init__(
+        self,
+        limits: FlowLimits,
+        gauge: Gauge = metrics.transport_granted_bytes,
+        total: int | None = None,
+    ) -> None:
         self._limits = limits
         self._gauge = gauge
+        self._total = limits.total_window if total is None else total
         self._granted = 0
 
     def reserve(self, size: int) -> int | None:
         """Reserve a window for a data set of `size` bytes; return None when too little is left."""
         wanted = min(size, self._limits.window)
-        free = self._limits.total_window - self._granted
+        free = self._total - self._granted
         if free < min(wanted, self._limits.min_window):
             return None
         window = min(wanted, free)
@@ -61,7 +68,7 @@ class CreditPool:
         Only the first half of all credit is used for this: the other half is for new sessions.
         """
         wanted = min(window, self._limits.largest_window - window)
-        more = min(wanted, self._limits.total_window // 2 - self._granted)
+        more = min(wanted, self._total // 2 - self._granted)
         if more <= 0:
             return window
         self._count(more)

@@ -14,11 +14,16 @@ from dimse_ingestion.failures import Unavailable
 from dimse_ingestion.transport.carrier import Carrier, CarrierDown
 from dimse_ingestion.transport.protocol.batches import BatchSender, ItemT
 from dimse_ingestion.transport.protocol.codec import Message, Result, encode
+from dimse_ingestion.transport.protocol.compression import (
+    CompressedPiece,
+    DamagedFrame,
+    decompress,
+)
 from dimse_ingestion.transport.protocol.fetch import FetchSender
 from dimse_ingestion.transport.protocol.state import NEVER, SessionState
 from dimse_ingestion.transport.protocol.store_receiver import StoreReceiver
 
-_HASH_INLINE_LIMIT = 64 * 1024  # below this size in bytes, a thread costs more than hashing
+_IN_LOOP_LIMIT = 64 * 1024  # below this size in bytes, a thread costs more than hashing
 
 M_co = TypeVar("M_co", bound=SessionState, covariant=True)
 
@@ -33,7 +38,8 @@ class SessionDriver(Generic[M_co]):
         self._carrier = carrier
         self._inbox = inbox
         self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_at = NEVER  # held here: uvloop's handle of a timer that is due has no `when`
         self.send([])
 
     def now(self) -> float:
@@ -85,22 +91,23 @@ class SessionDriver(Generic[M_co]):
         """Stop the timer."""
         if self._timer:
             self._timer.cancel()
+        self._timer, self._timer_at = None, NEVER
 
     def _schedule_wake(self) -> None:
         """Set the timer, unless it fires earlier already: an early call does no harm."""
         when = self.machine.wake_at
-        if when == NEVER or (self._timer and self._timer.when() <= when):
+        if when == NEVER or self._timer_at <= when:
             return
         self.close()
-        self._timer = self._loop.call_at(when, self._wake)
+        self._timer, self._timer_at = self._loop.call_at(when, self._wake), when
 
     def _wake(self) -> None:
-        self._timer = None
+        self._timer, self._timer_at = None, NEVER
         self.send(self.machine.on_timer(self.now()))
 
 
 class VerifiedChunks:
-    """The chunks of a data set in order, with the digest verified at the end.
+    """The chunks of a data set in order, expanded, with the digest verified at the end.
 
     Asking for the next chunk means that the previous one was consumed, and gives its credit back
     to the sender.
@@ -120,11 +127,11 @@ class VerifiedChunks:
     async def __anext__(self) -> bytes:
         """Return the next chunk. Raises Unavailable for a failed transfer or wrong digest."""
         self._grant_credit()
-        chunk = await self._next()
-        if not chunk:
+        piece = await self._next()
+        if not piece:
             self._verify()
             raise StopAsyncIteration
-        await self._hash(chunk)
+        chunk = await self._open(piece)
         self._uncredited = len(chunk)
         return chunk
 
@@ -133,7 +140,7 @@ class VerifiedChunks:
             driver, length, self._uncredited = self._driver, self._uncredited, 0
             driver.send(driver.machine.consumed(length, driver.now()))
 
-    async def _next(self) -> bytes:
+    async def _next(self) -> bytes | CompressedPiece:
         machine = self._driver.machine
         while not machine.failure_reason:
             if machine.arrived:
@@ -144,12 +151,20 @@ class VerifiedChunks:
         machine.arrived.clear()
         raise Unavailable(machine.failure_reason)
 
-    async def _hash(self, chunk: bytes) -> None:
-        if len(chunk) <= _HASH_INLINE_LIMIT:
-            self._digest.update(chunk)
-        else:
+    async def _open(self, piece: bytes | CompressedPiece) -> bytes:
+        """Return the bytes of a piece, which then count for the digest. Raises Unavailable."""
+        try:
+            if len(piece) <= _IN_LOOP_LIMIT:
+                return self._expand_and_hash(piece)
             loop = asyncio.get_running_loop()
-            await loop.run_in_executor(None, self._digest.update, chunk)
+            return await loop.run_in_executor(None, self._expand_and_hash, piece)
+        except DamagedFrame as damaged:
+            raise Unavailable(str(damaged)) from None
+
+    def _expand_and_hash(self, piece: bytes | CompressedPiece) -> bytes:
+        chunk = decompress(piece) if isinstance(piece, CompressedPiece) else piece
+        self._digest.update(chunk)
+        return chunk
 
     def _verify(self) -> None:
         if self._digest.hexdigest() != self._sha256:

@@ -34,9 +34,12 @@ from dimse_ingestion.transport.protocol.codec import (
     Unknown,
     chunk_size,
     encode,
+    inline_size,
 )
 from dimse_ingestion.transport.protocol.fetch import FetchSender
+from dimse_ingestion.transport.protocol.fetch_batch import within
 from dimse_ingestion.transport.protocol.find import FindSender
+from dimse_ingestion.transport.protocol.messages import FetchOpen
 from dimse_ingestion.transport.protocol.retrieve import RetrieveSender
 from dimse_ingestion.transport.protocol.state import SessionState
 from dimse_ingestion.transport.protocol.store_receiver import StoreReceiver
@@ -46,6 +49,7 @@ from dimse_ingestion.transport.server.execute import OperationExecutor
 from dimse_ingestion.transport.server.flow_limits import CreditPool, FlowLimits
 from dimse_ingestion.transport.server.openings import (
     Opening,
+    inline_of,
     is_valid,
     request_of,
     service_of,
@@ -54,6 +58,8 @@ from dimse_ingestion.transport.server.result_cache import Request, ResultCache
 from dimse_ingestion.transport.server.session_driver import SessionDriver
 
 _WITHOUT_ANSWER = (Abort, Cancel, Credit)
+_LEAST_FETCHED = 64 * 1024
+"""Bytes reserved for a fetch at least: a proxy whose buffer is full grants none with its open."""
 
 
 @dataclass(slots=True, eq=False)
@@ -85,7 +91,9 @@ class Sessions:
         self._executor = OperationExecutor(operations)
         self._timeouts, self._limits = timeouts, limits
         self._credit_pool = CreditPool(limits)
-        self._fetch_pool = CreditPool(limits, metrics.transport_fetch_bytes)
+        self._fetch_pool = CreditPool(
+            limits, metrics.transport_fetch_bytes, limits.total_fetch_window
+        )
         self._fetches = 0
         self._results = ResultCache(timeouts.result_retention)
         self._by_name: dict[str, _Session] = {}
@@ -181,7 +189,7 @@ class Sessions:
         if isinstance(opening, OpenEcho) and others < self._limits.echoes:
             return 0
         if isinstance(opening, OpenFetch):
-            wanted = opening.limit - opening.open.offset
+            wanted = max(_LEAST_FETCHED, opening.limit - opening.open.offset)
             has_place = self._fetches < self._limits.fetches
             window = self._fetch_pool.reserve(wanted) if has_place else None
         else:
@@ -196,7 +204,7 @@ class Sessions:
         now, timeouts, executor = self._now(), self._timeouts, self._executor
         if isinstance(opening, OpenStore):
             storing = SessionDriver(self._carrier, self._receiver(opening, subject), inbox)
-            inline = opening.inline is not None
+            inline = inline_of(opening) is not None
             grow = partial(self._grow, subject)
             return storing, executor.store(opening.open, storing, window, grow, inline=inline)
         if isinstance(opening, OpenFind):
@@ -211,7 +219,8 @@ class Sessions:
             offset, limit = opening.open.offset, opening.limit
             sender = FetchSender(subject, offset, limit, window, timeouts, now)
             fetching = SessionDriver(self._carrier, sender, inbox)
-            return fetching, executor.fetch(opening.open, fetching, min(self._chunk, window))
+            chunk = self._fetch_chunk(opening.open, window)
+            return fetching, executor.fetch(within(opening.open, window), fetching, chunk)
         plain = SessionDriver(self._carrier, SessionState(subject, timeouts, now), inbox)
         if isinstance(opening, OpenCommit):
             return plain, executor.commit(opening.open)
@@ -225,15 +234,17 @@ class Sessions:
 
     def _receiver(self, opening: OpenStore, subject: str) -> StoreReceiver:
         size, sha256 = opening.open.size, opening.open.sha256
-        content = opening.inline
-        now = self._now()
-        return StoreReceiver(
-            subject, size, sha256, self._chunk, self._timeouts, now, inline=content
-        )
+        inline, now = inline_of(opening), self._now()
+        return StoreReceiver(subject, size, sha256, self._chunk, self._timeouts, now, inline=inline)
 
     @property
     def _chunk(self) -> int:
         return min(self._limits.chunk, chunk_size(self._carrier.maximum_payload))
+
+    def _fetch_chunk(self, open_: FetchOpen, window: int) -> int:
+        """Return the bytes of a DATA message: a long data set has two of them on their way."""
+        is_whole = open_.size - open_.offset <= window
+        return min(inline_size(self._carrier.maximum_payload), window if is_whole else window // 2)
 
     async def _run(
         self, session: _Session, work: Coroutine[Any, Any, Result], service: str, parent: str

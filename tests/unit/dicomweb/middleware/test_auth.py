@@ -83,7 +83,7 @@ async def test_a_signature_by_the_public_key_is_refused() -> None:
 
 
 async def status_at(path: str) -> int:
-    async def refuse(request: Request) -> None:
+    async def refuse(request: Request) -> str:
         raise Problem(401, "No.")
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

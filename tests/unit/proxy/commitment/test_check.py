@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -7,7 +7,7 @@ import pytest
 
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.failures import Failure, Refused, Unavailable
-from dimse_ingestion.proxy.commitment.check import Checker, CheckPolicy, count_reasons
+from dimse_ingestion.proxy.commitment.check import Checker, CheckPolicy, Pending, count_reasons
 from dimse_ingestion.proxy.commitment.transactions import Accepted, Decided
 from dimse_ingestion.transport.protocol.messages import CommitOpen, CommitResult
 from tests.unit.proxy.commitment_examples import STARTED_AT, accepted, clock, references
@@ -44,14 +44,16 @@ class Service(FakeRequester):
 
 
 class Spool:
-    """Instances that are forwarded at certain times."""
+    """Instances that are forwarded at certain times; until one of them any other may wait."""
 
-    def __init__(self, until: dict[str, float]) -> None:
+    def __init__(self, until: dict[str, float], unknown_until: float = 0.0) -> None:
         self._until = until
+        self._unknown_until = unknown_until
 
-    def is_pending(self, sop_instance_uid: str, received_before: float) -> bool:
-        assert received_before <= clock()
-        return asyncio.get_running_loop().time() < self._until.get(sop_instance_uid, 0.0)
+    async def pending(self, sop_instance_uids: Sequence[str]) -> Pending:
+        now = asyncio.get_running_loop().time()
+        waiting = (n for n, uid in enumerate(sop_instance_uids) if now < self._until.get(uid, 0.0))
+        return Pending(frozenset(waiting), is_complete=now >= self._unknown_until)
 
 
 def decide(
@@ -161,7 +163,45 @@ def test_what_is_in_the_spool_is_waited_for() -> None:
     failures, seconds = decide(service, accepted(3), CheckPolicy(grace=300), spool)
     assert failures == {}
     assert 2 * HOUR <= seconds < 2 * HOUR + 31
-    assert [count for _, count in service.checks[:2]] == [3, 1]
+    assert [count for _, count in service.checks] == [2, 1]
+
+
+def test_what_is_in_the_spool_holds_up_no_other_reference() -> None:
+    """Missing ones have their result after the grace; the report is for all of them."""
+    service = Service(stored_at={"1.2.3.1": HOUR, "1.2.3.3": 1e9})
+    spool = Spool({"1.2.3.1": HOUR})
+    failures, seconds = decide(service, accepted(3), CheckPolicy(grace=300), spool)
+    assert failures == {2: Status.NO_SUCH_SOP_INSTANCE}
+    assert HOUR <= seconds < HOUR + 31
+    assert [count for _, count in service.checks] == [2, 1, 1]
+    assert service.checks[1][0] == pytest.approx(300, abs=31)
+
+
+def test_an_instance_that_comes_into_the_spool_after_the_request_is_waited_for() -> None:
+    service = Service(stored_at={"1.2.3.1": HOUR})
+
+    class LateSpool(Spool):
+        async def pending(self, sop_instance_uids: Sequence[str]) -> Pending:
+            is_there = asyncio.get_running_loop().time() > 100
+            return await super().pending(sop_instance_uids) if is_there else Pending()
+
+    late = LateSpool({"1.2.3.1": HOUR})
+    assert decide(service, accepted(1), CheckPolicy(grace=300), late)[0] == {}
+
+
+def test_nothing_is_missing_while_it_is_not_known_what_waits() -> None:
+    service = Service(stored_at={"1.2.3.1": HOUR, "1.2.3.2": 1e9})
+    spool = Spool({}, unknown_until=HOUR)
+    failures, seconds = decide(service, accepted(3), CheckPolicy(grace=300), spool)
+    assert failures == {1: Status.NO_SUCH_SOP_INSTANCE}
+    assert HOUR < seconds < HOUR + 331
+
+
+@pytest.mark.parametrize("grace", [0, 300])
+def test_without_a_grace_it_is_waited_for_too(grace: float) -> None:
+    service = Service(stored_at={"1.2.3.1": HOUR})
+    spool = Spool({}, unknown_until=HOUR)
+    assert decide(service, accepted(1), CheckPolicy(grace=grace), spool)[0] == {}
 
 
 def test_what_leaves_the_spool_soon_is_decided_soon() -> None:
@@ -172,8 +212,7 @@ def test_what_leaves_the_spool_soon_is_decided_soon() -> None:
 
 
 def test_what_is_stored_is_committed_though_the_spool_may_have_it() -> None:
-    """The spool has no index of UIDs: it says so of all while it has something older."""
-    failures, seconds = decide(Service(), accepted(2), spool=Spool({"1.2.3.1": 1e9}))
+    failures, seconds = decide(Service(), accepted(2), spool=Spool({}, unknown_until=1e9))
     assert (failures, round(seconds)) == ({}, 0)
 
 

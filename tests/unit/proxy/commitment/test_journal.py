@@ -50,7 +50,7 @@ async def test_a_transaction_that_is_over_is_gone(tmp_path: Path) -> None:
 
 
 def test_a_request_that_was_never_answered_is_removed(tmp_path: Path) -> None:
-    (tmp_path / "a.new").write_bytes(record_file.encode(accepted())[:50])
+    (tmp_path / "a.transaction.part").write_bytes(record_file.encode(accepted())[:50])
     with opened(tmp_path) as journal:
         assert journal.entries == []
     assert [each.name for each in tmp_path.iterdir()] == ["lock"]
@@ -109,7 +109,7 @@ async def test_a_full_disk_is_a_full_journal(
 
     with opened(tmp_path) as journal:
         with monkeypatch.context() as patched:
-            patched.setattr(os, "pwrite", full)
+            patched.setattr(os, "write", full)
             with pytest.raises(JournalFull):
                 await journal.add(accepted())
         assert (journal.entries, journal.bytes_used) == ([], 0)

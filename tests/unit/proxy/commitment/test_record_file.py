@@ -9,14 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dimse_ingestion.durable import records
 from dimse_ingestion.proxy.commitment import record_file
 from dimse_ingestion.proxy.commitment.record_file import Damaged
 from dimse_ingestion.proxy.commitment.transactions import Decided
 from tests.unit.proxy.commitment_examples import accepted
 
 DECIDED = Decided(decided_at=5.0, failures={1: 0x0112})
-ACCEPTED_LINE, DECIDED_LINE = record_file.encode(accepted()), record_file.encode(DECIDED)
-WHOLE = ACCEPTED_LINE + DECIDED_LINE
+REQUEST, DECISION = record_file.encode(accepted()), record_file.encode(DECIDED)
+WHOLE = REQUEST + DECISION
 
 
 def written(folder: Path, content: bytes) -> Path:
@@ -39,13 +40,13 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 
 def test_a_request_cut_anywhere_is_damaged(tmp_path: Path) -> None:
-    for length in range(len(ACCEPTED_LINE)):
+    for length in range(len(REQUEST)):
         with pytest.raises(Damaged):
             record_file.read(written(tmp_path, WHOLE[:length]))
 
 
 def test_a_decision_cut_anywhere_does_not_count_and_is_overwritten(tmp_path: Path) -> None:
-    for length in range(len(ACCEPTED_LINE), len(WHOLE)):
+    for length in range(len(REQUEST), len(WHOLE)):
         path = written(tmp_path, WHOLE[:length])
         content = record_file.read(path)
         assert (content.accepted, content.decided) == (accepted(), None)
@@ -58,22 +59,36 @@ def test_a_changed_byte_is_found_wherever_it_is(tmp_path: Path) -> None:
         content = bytearray(WHOLE)
         content[position] ^= 0x01
         path = written(tmp_path, bytes(content))
-        if position < len(ACCEPTED_LINE):
+        if position < len(REQUEST):
             with pytest.raises(Damaged):
                 record_file.read(path)
         else:
             assert record_file.read(path).decided is None
 
 
+def test_a_record_that_is_no_transactions_ends_the_file(tmp_path: Path) -> None:
+    """Such a record was never written; its checksum alone makes it no part of a transaction."""
+    for kind, head, data in (
+        (b"\x89DOB", DECISION[20:], b""),
+        (b"\x89DCT", DECISION[20:], b"data"),
+        (b"\x89DCT", b"{}", b""),
+        (b"\x89DCT", b"\xff", b""),
+        (b"\x89DCT", b"[" * 100_000, b""),
+    ):
+        path = written(tmp_path, REQUEST + records.encode(kind, head, data) + DECISION)
+        content = record_file.read(path)
+        assert (content.decided, content.length) == (None, len(REQUEST))
+
+
 @given(st.binary(max_size=300))
 @settings(max_examples=200)
 def test_any_bytes_behind_a_request_are_passed_over(rest: bytes) -> None:
     with TemporaryDirectory() as folder:
-        content = record_file.read(written(Path(folder), ACCEPTED_LINE + rest))
+        content = record_file.read(written(Path(folder), REQUEST + rest))
     assert (content.accepted, content.decided) == (accepted(), None)
 
 
-@pytest.mark.parametrize("call", ["open", "pwrite", "fsync"])
+@pytest.mark.parametrize("call", ["open", "write", "fsync"])
 def test_a_request_whose_write_fails_leaves_nothing(
     call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

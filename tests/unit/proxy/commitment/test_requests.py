@@ -173,9 +173,9 @@ async def test_other_references_under_a_transaction_uid_in_use_are_a_duplicate(
     await proxy.answer()
     assert (await proxy.answer(encoded(action_data_set(references(2)))))[0] is Status.SUCCESS
     journal = [
-        each.read_text() for each in sorted((tmp_path / "journal" / "1").glob("*.transaction"))
+        each.read_bytes() for each in sorted((tmp_path / "journal" / "1").glob("*.transaction"))
     ]
-    assert ['"is_duplicate":true' in each for each in journal] == [False, True]
+    assert [b'"is_duplicate":true' in each for each in journal] == [False, True]
 
 
 async def test_two_aes_may_use_one_transaction_uid(tmp_path: Path) -> None:
@@ -193,15 +193,15 @@ async def test_two_aes_may_use_one_transaction_uid(tmp_path: Path) -> None:
         await proxy.answer()
         await proxy.answer(encoded(action_data_set(references(2))), calling_ae_title="CT2")
         proxy.spool.close()
-    assert "true" not in "".join(
-        each.read_text() for each in (tmp_path / "journal" / "1").glob("*.transaction")
+    assert b"true" not in b"".join(
+        each.read_bytes() for each in (tmp_path / "journal" / "1").glob("*.transaction")
     )
 
 
 async def test_a_full_disk_is_a_resource_limitation(
     proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "pwrite", failing(errno.ENOSPC))
+    monkeypatch.setattr(os, "write", failing(errno.ENOSPC))
     assert (await proxy.answer())[0] is Status.RESOURCE_LIMITATION
     assert transactions(tmp_path) == 0
 

@@ -16,15 +16,25 @@ from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.failures import Unavailable
 from dimse_ingestion.proxy.identifier import IdentifierBuffer
 from dimse_ingestion.proxy.request_log import RequestRecord
-from dimse_ingestion.proxy.retrieve.prefetch import BUDGET, Planned, prefetched
+from dimse_ingestion.proxy.retrieve.prefetch import (
+    Planned,
+    PrefetchBudget,
+    prefetched,
+)
 from dimse_ingestion.proxy.retrieve.retrieval import MAXIMUM_CONVERTED, Retrieval, chosen_syntax
 from dimse_ingestion.proxy.retrieve.sender import DataSet
 from dimse_ingestion.proxy.retrieve.service import RetrieveService
 from dimse_ingestion.proxy.retrieve.sub_operations import SubOperations
 from dimse_ingestion.settings.peers import Peer
 from dimse_ingestion.transport.contract import FetchStream
-from dimse_ingestion.transport.protocol.fetch import WINDOW
-from dimse_ingestion.transport.protocol.messages import Origin, RetrieveInstance, RetrieveResult
+from dimse_ingestion.transport.protocol.fetch import LEAST_WINDOW, WINDOW
+from dimse_ingestion.transport.protocol.fetch_batch import OBJECTS_PER_BATCH
+from dimse_ingestion.transport.protocol.messages import (
+    FetchOpen,
+    Origin,
+    RetrieveInstance,
+    RetrieveResult,
+)
 from dimse_ingestion.upper_layer.services import (
     Command,
     CommandField,
@@ -65,6 +75,13 @@ def requester(count: int) -> FakeRequester:
     )
 
 
+async def whole(data_set: DataSet) -> bytes:
+    content = data_set.content()
+    if isinstance(content, bytes):
+        return content
+    return b"".join([chunk async for chunk in content])
+
+
 @dataclass
 class Receiver:
     """A `SubOperationSender` that answers with the statuses given, by SOP instance UID."""
@@ -94,7 +111,7 @@ class Receiver:
         self, instance: RetrieveInstance, transfer_syntax_uid: str, data_set: DataSet
     ) -> int:
         self.began.set()
-        content = b"".join([chunk async for chunk in data_set.chunks()])
+        content = await whole(data_set)
         await asyncio.sleep(self.seconds)
         self.received[instance.sop_instance_uid] = content
         self.used.append(transfer_syntax_uid)
@@ -119,14 +136,16 @@ def get_message(calling: str = "WS1", sop_class: str = uids.STUDY_ROOT_GET) -> F
 async def run(
     client: FakeRequester, receiver: Receiver, message: FakeMessage, interval: float = 1e9
 ) -> tuple[Status, SubOperations]:
-    retrieval = Retrieval("get", client, receiver, message, ORIGIN, interval, "")
+    retrieval = Retrieval("get", client, receiver, message, ORIGIN, interval, "", PrefetchBudget())
     status, _ = await retrieval.run(client.instances)
     assert all(stream.closed for stream in client.streams)
     return status, retrieval.sub_operations
 
 
-async def test_every_instance_is_sent_and_counted() -> None:
+@pytest.mark.parametrize("is_whole", [True, False])
+async def test_every_instance_is_sent_and_counted(is_whole: bool) -> None:
     client, receiver, message = requester(20), Receiver(), get_message()
+    client.delivers_whole = is_whole
     status, ended = await run(client, receiver, message)
     assert (status, ended.completed, ended.remaining) == (Status.SUCCESS, 20, 0)
     expected = {f"1.2.{number}": client.contents[f"k{number}"] for number in range(20)}
@@ -197,6 +216,28 @@ async def test_a_cancel_lets_the_store_under_way_end_and_begins_no_other() -> No
     assert len(receiver.received) == 3
 
 
+async def test_a_cancel_gives_a_data_set_up_that_is_still_fetched() -> None:
+    class Decoding(FakeFetch):
+        async def wait_until_buffered(self) -> None:
+            message.cancelled.set()
+            await asyncio.Event().wait()
+
+    message, receiver, streams = get_message(), Receiver(), []
+
+    class Requester(FakeRequester):
+        def fetch(self, open_: FetchOpen, *, stored: bool, window: int = WINDOW) -> FakeFetch:
+            streams.append(Decoding(b""))
+            return streams[-1]
+
+    client = Requester(instances=requester(3).instances)
+    async with asyncio.timeout(10):
+        status, ended = await run(client, receiver, message)
+    assert status == Status.CANCEL
+    assert ended.counts == SubOperationCounts(0, 0, 0, 3)
+    assert receiver.received == {}
+    assert all(each.closed for each in streams)
+
+
 async def test_pending_responses_come_at_most_each_interval() -> None:
     message = get_message()
     await run(requester(10), Receiver(), message, interval=0.0)
@@ -235,26 +276,135 @@ def test_the_stored_transfer_syntax_comes_first_and_large_instances_are_sent_as_
     assert chosen_syntax(large, (EXPLICIT, JPEG)) == JPEG
 
 
-async def test_several_data_sets_are_fetched_ahead_within_the_budget() -> None:
-    streams: list[FakeFetch] = []
+class Streams:
+    """The streams that were opened, and the most that were open at once."""
 
-    def open_stream(_: Planned) -> FetchStream:
-        streams.append(FakeFetch(b"x"))
-        return streams[-1]
+    def __init__(self) -> None:
+        self.opened: list[FakeFetch] = []
+        self.most = 0
+        self.windows: list[int] = []
+        self.batches: list[list[int]] = []
 
-    def open_now() -> int:
-        return sum(not stream.closed for stream in streams)
+    def open(self, _: Planned, window: int) -> FetchStream:
+        self.windows.append(window)
+        return self._stream()
 
-    small = [Planned(instance(n, size=BUDGET // 4), EXPLICIT) for n in range(20)]
-    most = 0
-    async for _ in prefetched(small, open_stream):
-        most = max(most, open_now())
-    assert (most, open_now()) == (4, 0)
-    large = [Planned(instance(n, size=100 * WINDOW), EXPLICIT) for n in range(5)]
-    most = 0
-    async for _ in prefetched(large, open_stream):
-        most = max(most, open_now())
-    assert most == BUDGET // WINDOW
+    def open_batch(self, batch: Sequence[Planned]) -> Sequence[FetchStream]:
+        self.batches.append([each.instance.size for each in batch])
+        return [self._stream() for _ in batch]
+
+    def _stream(self) -> FetchStream:
+        self.opened.append(FakeFetch(b"x"))
+        self.most = max(self.most, self.open_now)
+        return self.opened[-1]
+
+    @property
+    def open_now(self) -> int:
+        return sum(not stream.closed for stream in self.opened)
+
+
+BUDGET = 12 * 2**20
+
+
+def planned(count: int, size: int) -> list[Planned]:
+    return [Planned(instance(number, size=size), EXPLICIT) for number in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("size", "most"),
+    [(BUDGET // 4, 1 + 3), (BUDGET // 4 - 64 * 1024, 1 + 4), (100 * WINDOW, 1 + 3), (100, 1 + 64)],
+)
+async def test_data_sets_are_fetched_ahead_within_the_budget(size: int, most: int) -> None:
+    streams, shared = Streams(), PrefetchBudget(BUDGET)
+    async for _ in prefetched(planned(70, size), streams, shared):
+        await asyncio.sleep(0)
+    assert (streams.most, streams.open_now, len(streams.opened)) == (most, 0, 70)
+    assert set(streams.windows) == {WINDOW}
+    assert shared.take(BUDGET)
+
+
+async def test_retrieves_share_the_budget_and_each_has_its_current_data_set() -> None:
+    all_streams, shared = [Streams() for _ in range(10)], PrefetchBudget(BUDGET)
+    runs = [prefetched(planned(5, 2 * WINDOW), each, shared) for each in all_streams]
+    for run in runs:
+        await anext(run)
+        await asyncio.sleep(0)
+    assert [each.open_now for each in all_streams] == [4, 1, 1, 1, 1, 1, 1, 1, 1, 1]
+    assert [each.windows[0] for each in all_streams] == [WINDOW] * 4 + [LEAST_WINDOW] * 6
+    for run in runs[:9]:
+        await run.aclose()
+    assert sum(each.open_now for each in all_streams) == 1
+    await anext(runs[9])
+    await asyncio.sleep(0)
+    assert all_streams[9].open_now == 4
+    await runs[9].aclose()
+    assert shared.take(BUDGET)
+
+
+CT_SIZE = 525_000
+
+
+async def test_short_data_sets_are_requested_in_batches_after_the_first() -> None:
+    streams, shared = Streams(), PrefetchBudget(BUDGET)
+    async for _ in prefetched(planned(29, CT_SIZE), streams, shared):
+        await asyncio.sleep(0)
+    assert [len(each) for each in streams.batches] == [7, 7, 7, 7]
+    assert len(streams.windows) == 1
+    assert (streams.most, len(streams.opened), streams.open_now) == (1 + 23, 29, 0)
+    assert shared.take(BUDGET)
+
+
+async def test_the_smallest_data_sets_are_requested_in_whole_batches() -> None:
+    streams = Streams()
+    async for _ in prefetched(planned(101, 100), streams, PrefetchBudget(BUDGET)):
+        await asyncio.sleep(0)
+    assert [len(each) for each in streams.batches] == [OBJECTS_PER_BATCH] * 6 + [4]
+    assert len(streams.windows) == 1
+
+
+async def test_long_and_converted_data_sets_are_in_no_batch() -> None:
+    streams = Streams()
+    plan = planned(3, 1000) + planned(1, 2 * WINDOW) + planned(3, 2000)
+    plan += [Planned(instance(9, JPEG), EXPLICIT), *planned(2, 3000)]
+    async for _ in prefetched(plan, streams, PrefetchBudget(BUDGET)):
+        await asyncio.sleep(0)
+    assert streams.batches == [[1000] * 2, [2000] * 3, [3000] * 2]
+    assert len(streams.windows) == 3
+
+
+async def test_a_batch_waits_for_its_memory_while_others_are_ahead() -> None:
+    streams, shared = Streams(), PrefetchBudget(10 * CT_SIZE + 64 * 1024)
+    running = prefetched(planned(22, CT_SIZE), streams, shared)
+    opened = []
+    for _ in range(9):
+        await anext(running)
+        await asyncio.sleep(0)
+        opened.append(len(streams.opened))
+    assert opened == [8, 8, 8, 8, 15, 15, 15, 15, 15]
+    await running.aclose()
+    assert streams.open_now == 0
+
+
+async def test_a_retrieve_with_nothing_ahead_takes_what_memory_there_is() -> None:
+    streams, shared = Streams(), PrefetchBudget(3 * CT_SIZE + 64 * 1024)
+    async for _ in prefetched(planned(8, CT_SIZE), streams, shared):
+        await asyncio.sleep(0)
+    assert [len(each) for each in streams.batches] == [3, 3]
+    assert streams.most == 1 + 3
+    streams, shared = Streams(), PrefetchBudget(0)
+    async for _ in prefetched(planned(8, CT_SIZE), streams, shared):
+        await asyncio.sleep(0)
+    assert (streams.batches, streams.most) == ([], 1)
+
+
+async def test_a_cancel_in_the_middle_of_a_batch_closes_the_rest_of_it() -> None:
+    message, receiver, client = get_message(), Receiver(), requester(20)
+    client.delivers_whole = True
+    message.cancel_after = 5
+    status, ended = await run(client, receiver, message, interval=0.0)
+    assert (status, ended.completed, ended.remaining) == (Status.CANCEL, 4, 16)
+    assert len(client.fetches[1].more) == OBJECTS_PER_BATCH - 1
+    assert len(client.streams) > 5
 
 
 # the failed list

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nats.errors import ProtocolError
 
-from dimse_ingestion.transport.nats.server_protocol import Parser
+from dimse_ingestion.transport.nats.server_protocol import MalformedServerData, Parser
 from tests.unit.transport.virtual_time import run_in_virtual_time
 
 LINES = (
@@ -37,21 +36,21 @@ class Recording:
     def __init__(self) -> None:
         self.read: list[tuple[Any, ...]] = []
 
-    async def _process_msg(
-        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None
+    def on_message(
+        self, number: int, subject: bytes, reply: bytes, body: bytes, headers: bytes | None
     ) -> None:
-        self.read.append(("message", sid, subject, reply, data, headers))
+        self.read.append(("message", number, subject, reply, body, headers))
 
-    async def _process_err(self, err_msg: str) -> None:
-        self.read.append(("error", err_msg))
+    def on_error(self, text: str) -> None:
+        self.read.append(("error", text))
 
-    async def _process_ping(self) -> None:
+    def on_ping(self) -> None:
         self.read.append(("ping",))
 
-    async def _process_pong(self) -> None:
+    def on_pong(self) -> None:
         self.read.append(("pong",))
 
-    async def _process_info(self, info: dict[str, Any]) -> None:
+    def on_info(self, info: dict[str, Any]) -> None:
         self.read.append(("info", info))
 
 
@@ -84,6 +83,27 @@ LONG_READ = [
     ("message", 8, b"A.b", b"R.x", LONG, b"NATS/1.0\r\n\r\n"),
     *READ,
 ]
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.integers(0, len(LONG_LINES)), max_size=12))
+def test_bytes_may_be_written_where_a_long_body_wants_them(cuts: list[int]) -> None:
+    recording = Recording()
+    parser = Parser(recording)
+    direct = 0
+    for start, end in itertools.pairwise([0, *sorted(cuts), len(LONG_LINES)]):
+        piece = LONG_LINES[start:end]
+        while piece:
+            if (space := parser.body_space) is None:
+                parser.feed(piece)
+                break
+            length = min(len(space), len(piece))
+            space[:length] = piece[:length]
+            parser.body_received(length)
+            direct += length
+            piece = piece[length:]
+    assert recording.read == LONG_READ
+    assert direct == 0 or direct <= 2 * len(LONG)
 
 
 @settings(deadline=None, max_examples=200)
@@ -134,12 +154,18 @@ async def test_a_subject_and_a_reply_may_have_any_bytes_but_blanks(name: bytes) 
         b"MSG A 1\r\n",
         b"MSG A 1 R 2 3\r\n",
         b"MSG A 1 x\r\n",
+        b"MSG A x 1\r\n",
+        b"MSG A 1 -1\r\n",
+        b"MSG A 1 99999999999\r\n",
+        b"HMSG A 1 12 2\r\n",
+        b"INFO [1]\r\n",
+        b"INFO {\r\n",
         b"\r\n",
         b"x" * 2_000_000,
     ],
 )
-async def test_a_line_that_no_server_sends_is_refused(line: bytes) -> None:
-    with pytest.raises(ProtocolError):
+async def test_a_line_that_no_server_sends_is_refused_with_its_reason(line: bytes) -> None:
+    with pytest.raises(MalformedServerData, match=r"^it sent an? "):
         await parsed(line)
 
 
@@ -149,7 +175,7 @@ def test_garbage_is_refused_and_nothing_else_is_raised(line: bytes) -> None:
     async def read() -> None:
         try:
             await parsed(line + b"\r\n")
-        except (ProtocolError, ValueError):
+        except MalformedServerData:
             return
 
     run_in_virtual_time(read())

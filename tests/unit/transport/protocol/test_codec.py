@@ -8,7 +8,12 @@ from hypothesis import strategies as st
 
 from dimse_ingestion.transport.protocol import codec
 from dimse_ingestion.transport.protocol.codec import MalformedMessage, Message, decode, encode
-from dimse_ingestion.transport.protocol.messages import FetchResult, FindMatch, StoreResult
+from dimse_ingestion.transport.protocol.messages import (
+    FetchObject,
+    FetchResult,
+    FindMatch,
+    StoreResult,
+)
 from tests.unit.transport.client_server import (
     commit_open,
     echo_request,
@@ -24,11 +29,14 @@ EACH = [
     codec.OpenEcho(request=echo_request()),
     codec.OpenStore(open=store_open(b"x")),
     codec.OpenStore(open=store_open(b"\0\xff"), inline=b"\0\xff"),
+    codec.OpenStore(open=store_open(bytes(50)), inline_zstd=b"\0\xff"),
     codec.OpenFind(open=find_open(), limit=8),
     codec.OpenCommit(open=commit_open()),
     codec.OpenRetrieve(open=retrieve_open(), limit=8),
     codec.OpenFetch(open=fetch_open(b"x", offset=1), limit=9),
+    codec.OpenFetch(open=fetch_open(b"x", more=(FetchObject("k", 1, DIGEST),)), limit=9),
     codec.Accept(subject="R.v1.in.r.s", expected=3, limit=7, chunk=9),
+    codec.Accept(subject="R.v1.in.r.s", encodings=("zstd",)),
     codec.Busy(retry_after=0.5),
     codec.Reject(status=0x110, comment="no"),
     codec.Progress(),
@@ -40,6 +48,7 @@ EACH = [
     codec.Instances(number=2, instances=instances(2)),
     codec.Data(offset=10**12, content=b"\0\xff"),
     codec.Data(offset=0, content=b"x", blocked=True),
+    codec.Data(offset=10**12, content=b"\0\xff", blocked=True, size=10**12),
     codec.End(size=5, sha256=DIGEST),
     codec.Probe(position=5, limit=8),
     codec.Cancel(),
@@ -82,6 +91,11 @@ def test_unknown_keys_are_ignored() -> None:
         ({"Dimse-Op": "DATA", "Dimse-Offset": "-1"}, b"x"),
         ({"Dimse-Op": "DATA", "Dimse-Offset": "²"}, b"x"),
         ({"Dimse-Op": "DATA", "Dimse-Offset": "9" * 5000}, b"x"),
+        ({"Dimse-Op": "DATA", "Dimse-Offset": "0", "Dimse-Zstd": ""}, b"x"),
+        ({"Dimse-Op": "DATA", "Dimse-Offset": "0", "Dimse-Zstd": "0"}, b""),
+        ({"Dimse-Op": "DATA", "Dimse-Offset": "0", "Dimse-Zstd": "-5"}, b"x"),
+        ({"Dimse-Op": "DATA", "Dimse-Offset": "0", "Dimse-Zstd": "9" * 5000}, b"x"),
+        ({"Dimse-Op": "DATA", "Dimse-Offset": "0", "Dimse-Zstd": "4"}, b"long"),
         ({"Dimse-Op": "ECHO"}, b""),
         ({"Dimse-Op": "ECHO", "Dimse-Proto": "2"}, b""),
         ({"Dimse-Op": "BUSY"}, msgspec.msgpack.encode({"retry_after": 1e9})),
@@ -141,7 +155,10 @@ VALUES = st.recursive(
     ),
 )
 KEYS = st.sampled_from(
-    ["open", "request", "inline", "limit", "expected", "matches", "status", "subject", "size"]
+    [
+        *("open", "request", "inline", "inline_zstd", "limit", "expected", "matches", "status"),
+        *("subject", "size", "encodings"),
+    ]
 )
 
 

@@ -1,0 +1,61 @@
+"""Tasks beside a block of code."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from dimse_ingestion.background_tasks import background_tasks
+
+
+async def test_tasks_run_until_the_block_ends() -> None:
+    began, ended = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async with background_tasks(work(), name="work"):
+        await began.wait()
+        assert not ended.is_set()
+    assert ended.is_set()
+
+
+async def test_the_block_s_exception_ends_the_tasks_too() -> None:
+    ended = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async def fail_beside_it() -> None:
+        async with background_tasks(work(), name="work"):
+            await asyncio.sleep(0)
+            raise ValueError("block")
+
+    with pytest.raises(ValueError, match="block"):
+        await fail_beside_it()
+    assert ended.is_set()
+
+
+async def test_a_task_that_fails_is_reported_at_once_and_ends_nothing_else() -> None:
+    loop = asyncio.get_running_loop()
+    reported: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    previous = loop.get_exception_handler()
+    loop.set_exception_handler(lambda _, context: reported.put_nowait(context))
+
+    async def fail() -> None:
+        raise OSError("gone")
+
+    try:
+        async with background_tasks(fail(), name="watch"):
+            context = await reported.get()
+    finally:
+        loop.set_exception_handler(previous)
+    assert context["message"] == "The task 'watch' failed."
+    assert isinstance(context["exception"], OSError)
