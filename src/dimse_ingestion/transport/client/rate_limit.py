@@ -69,7 +69,8 @@ class RateLimiter:
             return 0.0
         self._add_tokens(rate, now)
         earlier = self._earlier(sender)
-        if not earlier and self._balance >= 0:
+        # one that leaves enough for those that wait passes them: a pause is a millisecond at least
+        if self._balance >= (earlier + size if earlier else 0):
             self._waiting.pop(sender, None)
             self._balance -= size
             self._sent.inc(size)

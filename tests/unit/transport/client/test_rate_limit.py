@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
@@ -138,6 +138,7 @@ def test_what_is_sent_is_counted() -> None:
     assert value("dimse_transport_rate_limit_wait_seconds_total") - waited == 2.5
 
 
+@example(sizes=[1, 1], rate=2012.0, seconds=19.0)
 @given(
     sizes=st.lists(st.integers(1, 3000), min_size=1, max_size=8),
     rate=st.floats(100, 100_000),
