@@ -97,7 +97,7 @@ class RetrieveDispatch:
                 metrics.ingestion_fetched_bytes.inc(len(content))
         return FetchResult(status=Status.SUCCESS, size=size, objects=sent)
 
-    async def _read_whole(self, each: FetchObject) -> bytes:
+    async def _read_whole(self, each: FetchObject) -> memoryview:
         return await self._reader.whole(checked_key(each.key, each.sha256), each.size)
 
     async def _fetch_converted(
@@ -119,8 +119,8 @@ class RetrieveDispatch:
 
 @asynccontextmanager
 async def _reads_at_once(
-    reads: Iterable[Coroutine[Any, Any, bytes]],
-) -> AsyncIterator[Sequence[asyncio.Task[bytes]]]:
+    reads: Iterable[Coroutine[Any, Any, memoryview]],
+) -> AsyncIterator[Sequence[asyncio.Task[memoryview]]]:
     """Begin all reads at once; end those at the end of the block that nobody has waited for."""
     tasks = [asyncio.create_task(each) for each in reads]
     try:

@@ -148,7 +148,7 @@ class ByteSink(Protocol):
     def cancelled(self) -> bool:
         """Return whether no more bytes are needed."""
 
-    async def send(self, content: bytes) -> None:
+    async def send(self, content: bytes | memoryview) -> None:
         """Send the next bytes; wait while the proxy has granted no credit."""
 
 

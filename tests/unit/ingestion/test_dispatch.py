@@ -319,11 +319,11 @@ class InstanceRecorder:
     def content(self) -> bytes:
         return b"".join(self.pieces)
 
-    async def send(self, sent: RetrieveInstance | bytes) -> None:
+    async def send(self, sent: RetrieveInstance | bytes | memoryview) -> None:
         if isinstance(sent, RetrieveInstance):
             self.instances.append(sent)
         else:
-            self.pieces.append(sent)
+            self.pieces.append(bytes(sent))
             self.cancelled = len(self.pieces) == self._cancel_after
 
 

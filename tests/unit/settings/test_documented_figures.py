@@ -155,7 +155,6 @@ def test_sizes_of_the_transport_are_those_of_the_code() -> None:
         f"{fetch.LEAST_WINDOW // 2**20} MiB while",
         f"up to {fetch_batch.OBJECTS_PER_BATCH} data sets",
         f"{fetch_batch.LONGEST_IN_BATCH // 1024} KiB each",
-        f"confirms each {fetch._BATCH_CONFIRMED_EACH // 1024} KiB",
         f"more than {MOST_OBJECTS} objects",
         f"no batches for {OLDER_FOR:g} s",
         f"{batches.BATCH // 1024} KiB",

@@ -7,6 +7,7 @@ of the whole data set, so that another replica can continue from where the last 
 """
 
 from collections import deque
+from typing import cast
 
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.transport.protocol.codec import (
@@ -30,7 +31,6 @@ LEAST_WINDOW = 1024 * 1024
 """The same while many retrieves share the memory."""
 _CREDITS_PER_WINDOW = 4
 _CONFIRMED_EACH = 64 * 1024  # bytes: a replica with little memory keeps no more unconfirmed
-_BATCH_CONFIRMED_EACH = 1024 * 1024  # bytes: a replica has memory for the whole batch
 _SLACK = 64 * 1024
 """Bytes that may come beyond the announced size, so that a wrong one is found by its digest."""
 
@@ -46,7 +46,8 @@ class FetchReceiver(ReceivingAttempt[bytes]):
     The first `received` bytes have arrived in earlier attempts, and `consumed` of them were taken
     from `arrived`, which all attempts share. `size` is that of the data set if it is known: it
     bounds the credit, and its last byte is confirmed with the result. `window` is the credit of a
-    longer one. Of a batch, positions and `size` count the bytes of all its data sets.
+    longer one. Of a batch, positions and `size` count the bytes of all its data sets, and only the
+    result is confirmed: the replica has memory for the whole.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class FetchReceiver(ReceivingAttempt[bytes]):
         self._window = window if size is None else window_of(size, window)
         super().__init__(arrived, received, consumed + self._window, timeouts, now)
         self._confirmed = received
-        self._confirmed_each = _BATCH_CONFIRMED_EACH if is_batch else _CONFIRMED_EACH
+        self._confirmed_each = self._window if is_batch else _CONFIRMED_EACH
         self._size = size
 
     def consume(self, consumed: int, now: float) -> list[Message]:
@@ -153,9 +154,10 @@ class FetchSender(SessionState):
         """Return whether the result is sent and the proxy has every byte, or is gone."""
         return self.result is not None and (not self._unconfirmed or bool(self.failure_reason))
 
-    def add(self, chunk: bytes, now: float) -> list[Message]:
+    def add(self, chunk: bytes | memoryview, now: float) -> list[Message]:
         """Add the next bytes of the data set; return the messages that may be sent now."""
-        self._unconfirmed.append(Data(offset=self._added, content=chunk))
+        content = cast("bytes", chunk)  # a carrier writes a view as it writes bytes
+        self._unconfirmed.append(Data(offset=self._added, content=content))
         self._added += len(chunk)
         return self._record_sent(self._send(now), now)
 

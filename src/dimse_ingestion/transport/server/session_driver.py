@@ -208,12 +208,12 @@ class SessionByteSink:
         """Return whether no more bytes are needed."""
         return self._driver.machine.cancelled
 
-    async def send(self, content: bytes) -> None:
+    async def send(self, content: bytes | memoryview) -> None:
         """Send the next bytes, in chunks; wait while the proxy has granted no credit."""
         for start in range(0, len(content), self._chunk):
             await self._send_chunk(content[start : start + self._chunk])
 
-    async def _send_chunk(self, chunk: bytes) -> None:
+    async def _send_chunk(self, chunk: bytes | memoryview) -> None:
         driver, machine = self._driver, self._driver.machine
         while not machine.can_add and not self.cancelled:
             await driver.wait_for_change()

@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.transport.protocol.codec import (
     Credit,
     Data,
     OpenCommit,
     OpenFetch,
+    Result,
     Resume,
     encode,
     inline_size,
@@ -31,6 +33,7 @@ from dimse_ingestion.transport.protocol.messages import (
     CommitOpen,
     FetchObject,
     FetchOpen,
+    FetchResult,
     Origin,
     Reference,
 )
@@ -144,13 +147,15 @@ def test_the_open_of_a_batch_grants_all_its_credit() -> None:
     assert size < receiver(size).limit <= WINDOW
 
 
-def test_a_batch_is_confirmed_each_mebibyte_and_the_rest_with_its_result() -> None:
+def test_a_batch_is_confirmed_with_its_result_alone() -> None:
     piece, size = bytes(525_000), 7 * 525_000
     machine, confirmed = receiver(size), []
-    for offset in range(0, size, len(piece)):
-        answers = machine.receive(Data(offset=offset, content=piece), 0.0, "session")
-        confirmed += [each.expected for each in answers if isinstance(each, Credit)]
-    assert confirmed == [2 * 525_000, 4 * 525_000, 6 * 525_000]
+    data = [Data(offset=offset, content=piece) for offset in range(0, size, len(piece))]
+    result = Result(fetch=FetchResult(status=Status.SUCCESS, size=size, objects=7))
+    for message in (*data, result):
+        answers = machine.receive(message, 0.0, "session")
+        confirmed += [(type(message), each) for each in answers]
+    assert confirmed == [(Result, Credit(expected=size, limit=machine.limit))]
     assert sum(map(len, machine.arrived)) == size
 
 
