@@ -124,12 +124,17 @@ def _schema() -> Any:
 
 
 class Repository:
-    """What was received so far; `address` is that of the setting DIMSE_AUDIT_REPOSITORY."""
+    """What was received so far; `address` is that of the setting DIMSE_AUDIT_REPOSITORY.
+
+    `is_reached` is set by a TCP connection, `connections` counts those whose TLS handshake ended
+    well: a client that closes at once may end its own before the repository does.
+    """
 
     def __init__(self, address: str) -> None:
         self.address = address
         self.messages: list[Received] = []
         self.mistakes: list[BaseException] = []
+        self.is_reached = threading.Event()
         self.connections = 0
         self.client_certificates: list[dict[str, Any]] = []
         self._changed = threading.Condition()
@@ -190,6 +195,7 @@ class TlsServer:
                 plain, _ = self._listener.accept()
             except OSError:
                 return
+            self.repository.is_reached.set()
             thread = threading.Thread(target=self._serve, args=(plain,), daemon=True)
             self._threads.append(thread)
             thread.start()

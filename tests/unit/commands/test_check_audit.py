@@ -27,7 +27,7 @@ async def test_a_repository_that_is_reached_gets_no_message(tmp_path: Path) -> N
     own = certificates(tmp_path)
     with tls_repository(own.server) as there:
         printed, failed = await checked(tmp_path, there.address, own.authority)
-        assert there.connections == 1
+        assert there.is_reached.wait(30)
     assert not there.messages
     assert not failed
     assert f"ok      audit queue in {tmp_path}/audit: can be written" in printed
