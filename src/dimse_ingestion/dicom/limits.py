@@ -47,9 +47,17 @@ class ParserLimits:
 
 
 IDENTIFIER = ParserLimits(
-    sequence=_MEBIBYTE, retained=8 * _MEBIBYTE, parts=200_000, inflated=8 * _MEBIBYTE, fragments=0
+    text=_MEBIBYTE,
+    sequence=_MEBIBYTE,
+    retained=8 * _MEBIBYTE,
+    parts=200_000,
+    inflated=8 * _MEBIBYTE,
+    fragments=0,
 )
-"""The limits for a query's identifier, which has some dozens of keys."""
+"""The limits for an identifier, which has some dozens of keys, one of them perhaps a long UID list.
+
+No key of an identifier is left out because of its length: it would not restrict what matches.
+"""
 
 
 class Budget:

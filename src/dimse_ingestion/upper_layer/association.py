@@ -13,6 +13,7 @@ from dimse_ingestion.upper_layer.assembly import Assembly, CompleteMessage
 from dimse_ingestion.upper_layer.association_end import COMMON_EFFECTS, AssociationEnd
 from dimse_ingestion.upper_layer.decisions import decide
 from dimse_ingestion.upper_layer.execute import Performer
+from dimse_ingestion.upper_layer.flow_control import MAXIMUM_QUEUED
 from dimse_ingestion.upper_layer.limits import UpperLayerLimits
 from dimse_ingestion.upper_layer.pdus import PduType
 from dimse_ingestion.upper_layer.services import (
@@ -108,7 +109,7 @@ class Association(AssociationEnd):
 
     def request_finished(self) -> None:
         """Resume reading, and answer a pending release, after a request was performed."""
-        self._flow.update_backlog(self._performer.queued)
+        self._limit_backlog()
         if not self._performer.is_busy and self._machine.state is State.AWAITING_LOCAL_RELEASE:
             self._on(Event.RELEASE_RESPONSE)
 
@@ -135,7 +136,18 @@ class Association(AssociationEnd):
                 whole.data_set.abandon()
             return
         self._performer.add(whole)
-        self._flow.update_backlog(self._performer.queued)
+        self._limit_backlog()
+
+    def _limit_backlog(self) -> None:
+        """Stop reading behind too many requests, and abort where reading has to go on."""
+        waiting = self._performer.queued
+        if waiting >= MAXIMUM_QUEUED and self._performer.needs_reading:
+            self.abort(
+                f"The peer sent {waiting} requests behind a C-MOVE or C-GET that is not answered: "
+                "only one operation at a time is agreed (PS3.7 D.3.3.3)."
+            )
+            return
+        self._flow.update_backlog(waiting)
 
     def _open_data_set(self, context: PresentationContext, command: Command) -> DataSetSink:
         return self._services.open_data_set(self, context, command)
@@ -167,9 +179,16 @@ class Association(AssociationEnd):
             self._spawn(self._decide(self._proposal), "deciding on an association")
 
     def _indicate_release(self) -> None:
+        """Answer, or cancel what is performed and answer then.
+
+        Abort where a C-GET waits for a response, which a peer that releases must not send any more
+        (PS3.8 9.2.1, Sta7).
+        """
         self._performer.cancel_all()
         if not self._performer.is_busy:
             self._on(Event.RELEASE_RESPONSE)
+        elif self._invoker.outstanding:
+            self.abort("The peer asked for release before it answered a C-STORE of its C-GET.")
 
     def _end(self, outcome: str) -> None:
         self._performer.end()

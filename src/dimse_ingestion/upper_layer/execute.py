@@ -14,12 +14,14 @@ from dimse_ingestion.upper_layer.assembly import CompleteMessage
 from dimse_ingestion.upper_layer.command_set import encode_response
 from dimse_ingestion.upper_layer.services import (
     AssociationHandle,
+    CommandField,
     Services,
     SubOperationCounts,
 )
 from dimse_ingestion.upper_layer.transport_connection import Spawn
 
 _LOG = logger(__name__)
+_RETRIEVES = (CommandField.C_GET_RQ, CommandField.C_MOVE_RQ)
 
 
 class ResponseSender(AssociationHandle, Protocol):
@@ -98,8 +100,19 @@ class Performer:
 
     @property
     def queued(self) -> int:
-        """The number of queued requests, without the one being performed."""
-        return len(self._queue)
+        """The number of queued requests, without the one being performed or about to be."""
+        is_about_to = self._current is None and bool(self._queue)
+        return len(self._queue) - is_about_to
+
+    @property
+    def needs_reading(self) -> bool:
+        """Whether a C-GET or C-MOVE is being performed, or about to be.
+
+        Reading must not pause for these: the peer answers the sub-operations of a C-GET, cancels
+        them, or is gone, which is noticed only by reading.
+        """
+        request = self._current or next(iter(self._queue), None)
+        return request is not None and request.command.command_field in _RETRIEVES
 
     def add(self, whole: CompleteMessage) -> None:
         """Queue a request, and start performing if idle."""

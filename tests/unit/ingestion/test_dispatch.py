@@ -388,6 +388,28 @@ async def test_the_instances_of_a_study_are_listed_and_fetched() -> None:
         assert bytes_.content == content[offset:]
 
 
+async def test_a_uid_list_is_read_whatever_its_length() -> None:
+    """Implicit VR has 32 bits for the length of a value (PS3.5 7.1.3)."""
+    service, *_ = await stored_study(3)
+    others = [f"1.2.840.99999.{number}" for number in range(20_000)]
+    wanted = f"{SOP_INSTANCE}.1"
+    elements = [
+        element(0x00080018, "UI", "\\".join([*others, wanted])),
+        element(0x00080052, "CS", "IMAGE"),
+        element(0x0020000D, "UI", "1.2.3.1"),
+    ]
+    open_ = msgspec.structs.replace(
+        retrieve_open(study="1.2.3.1"),
+        transfer_syntax_uid=uids.IMPLICIT_VR_LITTLE_ENDIAN,
+        identifier=encoder.encode(elements, uids.IMPLICIT_VR_LITTLE_ENDIAN),
+        relational=True,
+    )
+    sink = InstanceRecorder()
+    result = await service.retrieve(open_, sink)
+    assert (result.status, result.instances) == (Status.SUCCESS, 1)
+    assert [each.sop_instance_uid for each in sink.instances] == [wanted]
+
+
 async def test_a_study_that_is_not_there_has_no_instances() -> None:
     service, *_ = await stored_study()
     sink = InstanceRecorder()

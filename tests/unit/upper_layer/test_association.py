@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.upper_layer.association import Association
+from dimse_ingestion.upper_layer.association_errors import AssociationLost
 from dimse_ingestion.upper_layer.limits import UpperLayerLimits
 from dimse_ingestion.upper_layer.pdata import Fragment, PduReader
 from dimse_ingestion.upper_layer.pdus import PduType, decode_abort
@@ -433,6 +434,59 @@ async def test_a_release_waits_for_the_request_being_performed() -> None:
     await settled()
     assert acceptor.take_answers() == ["0000", "RELEASE_RP"]
     assert acceptor.services.ends == ["released"]
+
+
+@pytest.mark.parametrize("kind", [CommandField.C_GET_RQ, CommandField.C_MOVE_RQ])
+async def test_reading_never_pauses_for_a_retrieve(kind: CommandField) -> None:
+    """A cancel or the end would go unnoticed, and the responses to a C-GET's sub-operations."""
+    answer = Waiting()
+    acceptor = await Acceptor(RecordingServices(answer)).established()
+    retrieve = peer.message(peer.command(kind, 1))
+    echoes = [peer.message(peer.command(0x30, number)) for number in (2, 3)]
+    await acceptor.get(retrieve + echoes[0])
+    assert acceptor.wire.is_reading()
+    with capture_logs() as lines:
+        await acceptor.get(echoes[1])
+    assert acceptor.take_answers() == ["ABORT 0 0"]
+    assert acceptor.services.performed[0].cancelled.is_set()
+    (aborted,) = [each for each in lines if each["event"] == "Association aborted."]
+    assert "2 requests behind a C-MOVE or C-GET" in aborted["reason"]
+    answer.go.set()
+    await settled()
+
+
+async def test_requests_that_come_before_a_retrieve_begins_count_as_behind_it() -> None:
+    answer = Waiting()
+    acceptor = await Acceptor(RecordingServices(answer)).established()
+    retrieve = peer.message(peer.command(CommandField.C_GET_RQ, 2))
+    echoes = [peer.message(peer.command(0x30, number)) for number in (1, 3, 4)]
+    await acceptor.get(echoes[0], retrieve, echoes[1])
+    assert not acceptor.wire.is_reading()
+    acceptor.wire.resume_reading()
+    await acceptor.get(echoes[2])  # was read with the one before
+    assert acceptor.take_answers() == []
+    answer.go.set()
+    await settled()
+    assert acceptor.take_answers() == ["0000", "ABORT 0 0"]
+
+
+async def test_a_release_before_a_response_to_a_sub_operation_aborts() -> None:
+    """The peer must not send a response after its A-RELEASE-RQ (PS3.8 9.2.1)."""
+    failures: list[str] = []
+
+    async def get(message: Message) -> None:
+        command = Command(CommandField.C_STORE_RQ, 0, peer.CT, peer.INSTANCE)
+        try:
+            await message.association.invoke(message.association.contexts[1], command, b"image")
+        except AssociationLost as lost:
+            failures.append(str(lost))
+
+    acceptor = await Acceptor(RecordingServices(get)).established()
+    await acceptor.get(peer.message(peer.command(CommandField.C_GET_RQ, 1)))
+    acceptor.wire.written.clear()
+    await acceptor.get(peer.release_rq())
+    assert acceptor.take_answers() == ["ABORT 0 0"]
+    assert failures == ["The peer asked for release before it answered a C-STORE of its C-GET."]
 
 
 async def test_after_the_end_responses_are_dropped_and_what_waits_is_abandoned() -> None:
