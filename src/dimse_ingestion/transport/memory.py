@@ -76,10 +76,19 @@ class Bus:
         for carrier in self.carriers:
             for each in carrier.subscriptions_to(subject):
                 (groups.setdefault(each.queue, []) if each.queue else recipients).append(each)
-        for members in groups.values():
-            self._next_member += 1
-            recipients.append(members[self._next_member % len(members)])
-        return recipients
+        return [
+            *recipients,
+            *(self.choose_member(subject, members) for members in groups.values()),
+        ]
+
+    def choose_member(
+        self,
+        subject: str,  # noqa: ARG002 - for subclasses
+        members: list[MemorySubscription],
+    ) -> MemorySubscription:
+        """Return the member of a queue group that gets a message: each in turn."""
+        self._next_member += 1
+        return members[self._next_member % len(members)]
 
 
 class MemoryCarrier:

@@ -1,8 +1,10 @@
-"""C-MOVE while a replica is killed or NATS restarts, and of an instance larger than any memory."""
+"""C-MOVE while a replica dies or hangs, or NATS restarts, and of one larger than any memory."""
 
 import asyncio
 import hashlib
 import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -61,7 +63,7 @@ class Once:
             self.action()
 
 
-@pytest.mark.parametrize("fault", ["replica", "nats"])
+@pytest.mark.parametrize("fault", ["replica", "hung replica", "nats"])
 async def test_a_move_survives_a_fault_and_delivers_nothing_wrong(
     fault: str, house: House, tmp_path: Path
 ) -> None:
@@ -72,6 +74,8 @@ async def test_a_move_survives_a_fault_and_delivers_nothing_wrong(
         if fault == "nats":
             system.nats.kill()
             system.nats.start()
+        elif fault == "hung replica":
+            os.kill(system.ingestion[0].pid, signal.SIGSTOP)
         else:
             system.ingestion[0].kill()
 

@@ -14,7 +14,7 @@ from dimse_ingestion.transport.carrier import Delivery
 from dimse_ingestion.transport.client.client import CarrierClient
 from dimse_ingestion.transport.client.rate_limit import Rate, unlimited
 from dimse_ingestion.transport.contract import ByteSink, InstanceSink, MatchSink, Operations
-from dimse_ingestion.transport.memory import Bus, MemoryCarrier
+from dimse_ingestion.transport.memory import Bus, MemoryCarrier, MemorySubscription
 from dimse_ingestion.transport.protocol.codec import OPERATION
 from dimse_ingestion.transport.protocol.fetch_batch import objects_of
 from dimse_ingestion.transport.protocol.messages import (
@@ -38,6 +38,7 @@ from dimse_ingestion.transport.protocol.messages import (
 from dimse_ingestion.transport.protocol.subjects import (
     Subjects,
     ingestion_permissions,
+    last_token,
     proxy_permissions,
 )
 from dimse_ingestion.transport.protocol.timeouts import Timeouts
@@ -312,12 +313,18 @@ class CountingBus(Bus):
         self.octets: Counter[str] = Counter()
         self.alter: Callable[[Delivery], Delivery] = lambda message: message
         """Returns what is delivered in place of a message."""
+        self.members: dict[str, Iterator[int]] = {}
+        """By service, the members of its queue group that get the next opens; then each in turn."""
 
     def route(self, sender: MemoryCarrier, message: Delivery) -> None:
         message = self.alter(message)
         self.kinds[message.headers.get(OPERATION, "")] += 1
         self.octets[message.headers.get(OPERATION, "")] += len(message.body)
         super().route(sender, message)
+
+    def choose_member(self, subject: str, members: list[MemorySubscription]) -> MemorySubscription:
+        chosen = next(self.members.get(last_token(subject), iter(())), None)
+        return super().choose_member(subject, members) if chosen is None else members[chosen]
 
 
 @dataclass

@@ -176,10 +176,8 @@ def test_a_store_without_replicas_is_a700() -> None:
         async with client_server_pair() as both:
             store_calls = clock()
             result = await both.store(LONG)
-            assert (result.status, result.comment) == (
-                Status.OUT_OF_RESOURCES,
-                "No replica is subscribed",
-            )
+            assert result.status == Status.OUT_OF_RESOURCES
+            assert result.comment.startswith("No replica is subscribed: ")
             assert clock() - store_calls == pytest.approx(both.timeouts.open_budget, abs=0.1)
 
     run_in_virtual_time(it())

@@ -79,6 +79,7 @@ class CarrierClient:
 
     async def close(self) -> None:
         """Unsubscribe; the carrier stays open."""
+        await self._retrier.close()
         await self._inboxes.close()
 
     async def echo(self, request: EchoRequest) -> EchoResult:

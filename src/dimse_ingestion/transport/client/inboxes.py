@@ -42,6 +42,8 @@ class Inboxes:
         self._has_siblings = has_siblings  # then each receives only its own messages
         self._attempts: dict[str, Attempt] = {}
         self._reconnected = asyncio.Event()
+        self.answered_at = float("-inf")
+        """When a replica last sent anything, in the event loop's time."""
         self._subscription: Subscription | None = None
 
     async def start(self) -> None:
@@ -102,6 +104,7 @@ class Inboxes:
         except MalformedMessage as error:
             _LOG.warning("A replica's message was dropped.", reason=str(error))
             return
+        self.answered_at = asyncio.get_running_loop().time()
         if not (attempt and attempt.receive(message, delivery.reply)):
             self._abort_sender(message, delivery)
 

@@ -15,10 +15,11 @@ from dimse_ingestion.observability import metrics, tracing
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.transport.carrier import Carrier
 from dimse_ingestion.transport.client.attempt import Attempt
-from dimse_ingestion.transport.client.backoff import RetryBudget
+from dimse_ingestion.transport.client.backoff import NO_TIME, RetryBudget
 from dimse_ingestion.transport.client.inboxes import Inboxes
+from dimse_ingestion.transport.client.replica_search import ReplicaSearch
 from dimse_ingestion.transport.protocol.codec import Message, Reject, Result
-from dimse_ingestion.transport.protocol.state import AttemptFailed, Outcome
+from dimse_ingestion.transport.protocol.state import NO_ANSWER, AttemptFailed, Outcome
 from dimse_ingestion.transport.protocol.subjects import Subjects
 from dimse_ingestion.transport.protocol.timeouts import Timeouts
 
@@ -57,6 +58,11 @@ class Retrier:
         self.carrier, self.inboxes, self.timeouts = carrier, inboxes, timeouts
         self._space = space
         self._subjects = subjects
+        self._search = ReplicaSearch(carrier, subjects, inboxes, timeouts)
+
+    async def close(self) -> None:
+        """End what runs beside the operations."""
+        await self._search.close()
 
     def now(self) -> float:
         """Return the event loop's time in seconds."""
@@ -92,10 +98,12 @@ class Retrier:
                 if not _is_transient(outcome):
                     return outcome
                 failed = outcome
-            pause = budget.pause(outcome, self.now())
+            pause = budget.pause(outcome, self.now(), self.inboxes.answered_at)
             if pause is None:
                 return _last_result(failed, budget)
             self.record_retry(operation, outcome, pause)
+            if isinstance(outcome, AttemptFailed) and outcome.reason == NO_ANSWER:
+                self._search.start()
             await self.inboxes.pause(pause)
 
     def record_retry(
@@ -128,7 +136,7 @@ async def _run_within_deadline(
         async with asyncio.timeout_at(budget.deadline_at if operation.limits_attempts else None):
             return await attempt()
     except TimeoutError:
-        return AttemptFailed("No answer in time", replica_answered=False)
+        return AttemptFailed(NO_TIME, replica_answered=False)
 
 
 def _is_transient(result: Result) -> bool:

@@ -29,6 +29,8 @@ from dimse_ingestion.transport.protocol.timeouts import Timeouts
 NEVER = float("inf")
 NO_REPLICA = "No replica is subscribed"
 """The reason of an attempt that failed because the subject of its open has no subscriber."""
+NO_ANSWER = "No answer to the open"
+"""The reason of an attempt that failed because the replica that got its open is silent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +171,7 @@ class AttemptState:
         if now < self._give_up_at:
             return None
         if not self.subject:
-            return AttemptFailed("No answer to the open", replica_answered=False)
+            return AttemptFailed(NO_ANSWER, replica_answered=False)
         return AttemptFailed("The replica is gone")
 
     def _probe(self, now: float) -> list[Message]:
