@@ -6,7 +6,6 @@ end and begins no other. A data set that is still being fetched, or decoded, is 
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 
@@ -15,7 +14,6 @@ from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.dicom.uids import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 from dimse_ingestion.failures import Failure
 from dimse_ingestion.observability import metrics
-from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.proxy.retrieve.opener import FetchOpener
 from dimse_ingestion.proxy.retrieve.prefetch import (
     FetchedDataSet,
@@ -25,11 +23,11 @@ from dimse_ingestion.proxy.retrieve.prefetch import (
 )
 from dimse_ingestion.proxy.retrieve.sender import SubOperationSender
 from dimse_ingestion.proxy.retrieve.sub_operations import SubOperations
+from dimse_ingestion.proxy.retrieve.unsent import UnsentInstances
 from dimse_ingestion.transport.contract import TransportClient
 from dimse_ingestion.transport.protocol.messages import Origin, RetrieveInstance
 from dimse_ingestion.upper_layer.services import Message
 
-_LOG = logger(__name__)
 _CONVERTED = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
 """Transfer syntaxes into which the service may convert, the preferred one first."""
 MAXIMUM_CONVERTED = 512 * 2**20
@@ -68,7 +66,7 @@ class Retrieval:
         self._budget = budget
         self._last_pending = float("-inf")
         self._buffering: asyncio.Timeout | None = None
-        self._reasons: Counter[str] = Counter()
+        self._unsent = UnsentInstances(service)
         self.sub_operations = SubOperations(0)
 
     async def run(self, instances: Sequence[RetrieveInstance]) -> tuple[Status, str]:
@@ -84,10 +82,10 @@ class Retrieval:
             self._fail_rest(instances, failure)
         finally:
             await self._sender.close()
-            self._log_reasons()
+            self._unsent.log()
         if self._message.cancelled.is_set() and self.sub_operations.remaining:
             return Status.CANCEL, ""
-        return self.sub_operations.final_status, self._comment()
+        return self.sub_operations.final_status, self._unsent.comment
 
     def _plan(self, instances: Sequence[RetrieveInstance]) -> list[Planned]:
         """Return what is to be sent; an instance without a transfer syntax fails at once."""
@@ -134,6 +132,7 @@ class Retrieval:
                 return
             status = await self._sender.store(instance, planned.transfer_syntax_uid, data_set)
         except Failure as failure:
+            self._unsent.report_object(instance, failure)
             self._count(instance, None, failure.comment)
         else:
             self._count(instance, status, f"The receiver answered {status:04X}H")
@@ -166,7 +165,7 @@ class Retrieval:
         outcome = self.sub_operations.add(instance.sop_instance_uid, status)
         metrics.proxy_sub_operations.labels(self._service, outcome, self._space).inc()
         if outcome != "completed":
-            self._reasons[reason] += 1
+            self._unsent.add(instance, reason)
 
     def _fail_rest(self, instances: Sequence[RetrieveInstance], failure: Failure) -> None:
         """Count every instance as failed: the receiver can't be reached."""
@@ -174,19 +173,6 @@ class Retrieval:
         for instance in instances:
             if instance.sop_instance_uid not in failed:
                 self._count(instance, None, failure.comment)
-
-    def _comment(self) -> str:
-        """Return the reason of the most frequent failure."""
-        return self._reasons.most_common(1)[0][0] if self._reasons else ""
-
-    def _log_reasons(self) -> None:
-        for reason, instances in self._reasons.most_common():
-            _LOG.warning(
-                "Sub-operations were not completed.",
-                operation=self._service,
-                reason=reason,
-                instances=instances,
-            )
 
     async def _send_pending_when_due(self) -> None:
         now = asyncio.get_running_loop().time()

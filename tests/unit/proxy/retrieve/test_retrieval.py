@@ -7,6 +7,7 @@ from io import BytesIO
 
 import pytest
 from pydicom.filereader import read_dataset
+from structlog.testing import capture_logs
 
 from dimse_ingestion.dicom import encoder, uids
 from dimse_ingestion.dicom.elements import by_tag, element
@@ -196,6 +197,39 @@ async def test_a_data_set_that_breaks_off_is_not_received_as_a_whole_one() -> No
     receiver = Receiver()
     _, ended = await run(client, receiver, get_message())
     assert (ended.failed_uids, list(receiver.received)) == (["1.2.0"], ["1.2.1"])
+
+
+@pytest.mark.parametrize("number", [0, 2])
+async def test_each_object_that_is_damaged_is_named_in_the_log(number: int) -> None:
+    client = requester(4)
+    damaged = DimseFailure(Status.PROCESSING_FAILURE, "It is damaged")
+    client.contents[f"k{number}"] = damaged
+    client.broken["k3"] = damaged
+    with capture_logs() as lines:
+        await run(client, Receiver(), get_message())
+    objects = [each for each in lines if "key" in each]
+    assert [(each["sop_instance_uid"], each["key"]) for each in objects] == [
+        (f"1.2.{number}", f"k{number}"),
+        ("1.2.3", "k3"),
+    ]
+    assert {(each["log_level"], each["reason"]) for each in objects} == {
+        ("warning", "It is damaged")
+    }
+
+
+async def test_reasons_are_logged_with_an_example_and_without_each_object() -> None:
+    client = requester(4)
+    client.contents["k1"] = Unavailable("The bucket is slow")
+    receiver = Receiver({"1.2.2": 0xA700, "1.2.3": 0xA700})
+    with capture_logs() as lines:
+        await run(client, receiver, get_message())
+    logged = [
+        (each["reason"], each["instances"], each["example_sop_instance_uid"]) for each in lines
+    ]
+    assert logged == [
+        ("The receiver answered A700H", 2, "1.2.2"),
+        ("The bucket is slow", 1, "1.2.1"),
+    ]
 
 
 async def test_a_receiver_that_is_not_reached_fails_every_instance() -> None:
