@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dimse_ingestion.background_tasks import background_tasks
+from dimse_ingestion.background_tasks import background_tasks, result_unless
 
 
 async def test_tasks_run_until_the_block_ends() -> None:
@@ -59,3 +59,42 @@ async def test_a_task_that_fails_is_reported_at_once_and_ends_nothing_else() -> 
         loop.set_exception_handler(previous)
     assert context["message"] == "The task 'watch' failed."
     assert isinstance(context["exception"], OSError)
+
+
+async def _returned(value: int) -> int:
+    return value
+
+
+async def _failed() -> int:
+    raise OSError("gone")
+
+
+async def test_work_that_ends_before_the_event_has_its_result_or_failure() -> None:
+    assert await result_unless(asyncio.Event(), _returned(3)) == 3
+    with pytest.raises(OSError, match="gone"):
+        await result_unless(asyncio.Event(), _failed())
+
+
+@pytest.mark.parametrize("end", ["event", "caller"])
+async def test_work_is_cancelled_when_the_event_comes_and_with_its_caller(end: str) -> None:
+    event, began, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def work() -> int:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        return 3
+
+    waiting = asyncio.create_task(result_unless(event, work()))
+    await began.wait()
+    if end == "event":
+        event.set()
+        assert await waiting is None
+    else:
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    assert ended.is_set()
+    assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -102,7 +102,8 @@ class TransportClient(Protocol):
     async def retrieve(self, open_: RetrieveOpen) -> tuple[RetrieveResult, list[RetrieveInstance]]:
         """Return the instances that an identifier names; the list is empty after a failure.
 
-        Never raises Failure: A702 when the service is older than this operation.
+        Never raises Failure: A702 when the service is older than this operation. A caller that is
+        cancelled ends the list, and the replica is sent an ABORT.
         """
 
     def fetch(self, open_: FetchOpen, *, stored: bool, window: int = ...) -> FetchStream:

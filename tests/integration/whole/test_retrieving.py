@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO
@@ -14,6 +16,7 @@ from pydicom.data import get_testdata_file
 from pydicom.filereader import read_dataset
 from pydicom.uid import UID
 from pynetdicom import AE, build_role, evt
+from pynetdicom.pdu import P_DATA_TF
 
 from harness import modalities
 from harness.modalities import Peer
@@ -26,6 +29,8 @@ pytestmark = pytest.mark.skipif(bool(modalities.missing()), reason=modalities.mi
 CT = UID("1.2.840.10008.5.1.4.1.1.2")
 STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
 EXPLICIT, IMPLICIT = UID("1.2.840.10008.1.2.1"), UID("1.2.840.10008.1.2")
+LAST_OF_DATA_SET = b"\x02"
+"""Message Control Header of the last fragment of a data set, PS3.8 E.2."""
 STUDY = "1.2.826.0.1.3680043.8.498.77"
 RIGHTS = {
     "DIMSE_RETRIEVE_ENABLED": "true",
@@ -125,7 +130,7 @@ class Scu:
             self.peer.port,
             ae_title=self.peer.called,
             ext_neg=roles,
-            evt_handlers=[(evt.EVT_C_STORE, self._store)],
+            evt_handlers=[(evt.EVT_C_STORE, self._store), (evt.EVT_PDU_SENT, self._sent)],
         )
         assert association.is_established
         query: Any = Dataset()
@@ -137,6 +142,14 @@ class Scu:
                 association.send_c_cancel(9, query_model=STUDY_ROOT_GET)
         association.release()
         return self.answers[-1]
+
+    def _sent(self, event: evt.Event) -> None:
+        """Cancel when the identifier is sent, if that is an option."""
+        if not (self._options.get("cancels_at_once") and isinstance(event.pdu, P_DATA_TF)):
+            return
+        items = event.pdu.presentation_data_value_items
+        if any((each.presentation_data_value or b"")[:1] == LAST_OF_DATA_SET for each in items):
+            event.assoc.send_c_cancel(9, query_model=STUDY_ROOT_GET)
 
     def _store(self, event: evt.Event) -> int:
         request: Any = event.request
@@ -223,17 +236,37 @@ async def test_a_cancel_ends_it_with_the_numbers_so_far(
     assert completed == len(scu.received) < 60
 
 
-async def test_an_object_that_is_gone_fails_alone(retrievable: System, tmp_path: Path) -> None:
+async def test_a_cancel_does_not_wait_for_a_catalogue_that_is_silent(
+    retrievable: System, tmp_path: Path
+) -> None:
+    study = f"{STUDY}.8"
+    await stored_study(retrievable, tmp_path / "in", 2, study)
+    scu = Scu(retrievable, [EXPLICIT], cancels_at_once=True)
+    os.kill(retrievable.catalogue.pid, signal.SIGSTOP)
+    try:
+        final = await asyncio.to_thread(scu.get, study)
+    finally:
+        os.kill(retrievable.catalogue.pid, signal.SIGCONT)
+    assert (final.Status, counts(final)) == (0xFE00, (0, 0, 0, 0))
+    assert len(scu.answers) == 1
+
+
+async def test_an_object_that_is_gone_or_damaged_fails_alone_and_is_named_in_the_log(
+    retrievable: System, tmp_path: Path
+) -> None:
     study = f"{STUDY}.6"
     written = await stored_study(retrievable, tmp_path / "in", 4, study)
-    gone = next(iter(written))
-    (lost,) = retrievable.space.bucket.rglob(f"{gone}.dcm")
+    bad = [f"{study}.1.1", f"{study}.1.3"]
+    lost, damaged = (next(retrievable.space.bucket.rglob(f"{each}.dcm")) for each in bad)
     lost.unlink()
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"!")
     scu = Scu(retrievable, [EXPLICIT])
     final = await asyncio.to_thread(scu.get, study)
-    assert (final.Status, counts(final)) == (0xB000, (3, 1, 0, None))
-    assert gone not in scu.received
-    assert len(scu.received) == 3
+    assert (final.Status, counts(final)) == (0xB000, (2, 2, 0, None))
+    assert scu.received.keys() == written.keys() - set(bad)
+    named = [json.loads(line) for line in retrievable.proxy.lines() if "An object can't" in line]
+    objects = {each["sop_instance_uid"]: retrievable.space.bucket / each["key"] for each in named}
+    assert objects == {bad[0]: lost, bad[1]: damaged}
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,24 @@ def test_a_list_whose_replica_is_lost_begins_again_at_another_replica() -> None:
     run_in_virtual_time(it())
 
 
+@pytest.mark.parametrize("seconds", [0.1, 5.0])
+def test_a_list_whose_caller_is_cancelled_is_aborted_at_the_replica(seconds: float) -> None:
+    """Before the ACCEPT, which comes after 0.5 s, the session is not known to the proxy."""
+
+    async def it() -> None:
+        replica = FakeOperations(instances=instances(100), step_seconds=1.0)
+        async with client_server_pair(replica) as pair:
+            listing = asyncio.create_task(pair.requester.retrieve(retrieve_open()))
+            await asyncio.sleep(seconds)
+            listing.cancel()
+            await asyncio.gather(listing, return_exceptions=True)
+            await wait_until(lambda: pair.bus.kinds["ABORT"], within=1.0)
+            await asyncio.sleep(pair.timeouts.open_timeout)
+            assert (pair.bus.kinds["RETRIEVE"], pair.bus.kinds["ABORT"]) == (1, 1)
+
+    run_in_virtual_time(it())
+
+
 def sessions_of(pair: ClientServerPair) -> list[range]:
     return [range(each.sessions) for each in pair.responders]
 

@@ -5,6 +5,7 @@ PS3.4 C.4.2 and C.4.3. The sub-operations are in `retrieval`; a sender brings th
 
 from collections.abc import Callable
 
+from dimse_ingestion.background_tasks import result_unless
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status, known_status
 from dimse_ingestion.dicom.uids import GET_CLASSES, MOVE_CLASSES
@@ -19,6 +20,7 @@ from dimse_ingestion.proxy.retrieve.move_sender import MoveSender
 from dimse_ingestion.proxy.retrieve.prefetch import PrefetchBudget
 from dimse_ingestion.proxy.retrieve.retrieval import Retrieval
 from dimse_ingestion.proxy.retrieve.sender import SubOperationSender
+from dimse_ingestion.proxy.retrieve.sub_operations import SubOperations
 from dimse_ingestion.settings import ProxySettings
 from dimse_ingestion.settings.peers import Right
 from dimse_ingestion.transport.contract import TransportClient
@@ -134,7 +136,12 @@ class RetrieveService:
         identifier: bytes,
         receiver: SubOperationSender,
     ) -> None:
-        instances = await self._instances(message, record, origin, identifier)
+        instances = await result_unless(
+            message.cancelled, self._instances(message, record, origin, identifier)
+        )
+        if instances is None:
+            await _respond(message, record, Status.CANCEL, "", SubOperations(0))
+            return
         retrieval = Retrieval(
             service,
             self._client,
@@ -146,21 +153,7 @@ class RetrieveService:
             self._budget,
         )
         status, comment = await retrieval.run(instances)
-        ended = retrieval.sub_operations
-        record.status, record.comment = status, comment
-        record.facts |= {
-            "instances": ended.total,
-            "completed": ended.completed,
-            "failed": len(ended.failed_uids),
-            "warned": ended.warned,
-        }
-        counts = ended.counts if status is Status.CANCEL else ended.final_counts
-        await message.respond(
-            status,
-            comment=DimseFailure(status, comment).error_comment if comment else "",
-            identifier=ended.failed_list(message.context.transfer_syntax_uid),
-            sub_operations=counts,
-        )
+        await _respond(message, record, status, comment, retrieval.sub_operations)
 
     async def _instances(
         self, message: Message, record: RequestRecord, origin: Origin, identifier: bytes
@@ -182,3 +175,22 @@ class RetrieveService:
         if result.status != Status.SUCCESS:
             raise DimseFailure(known_status(result.status), result.comment)
         return instances
+
+
+async def _respond(
+    message: Message, record: RequestRecord, status: Status, comment: str, ended: SubOperations
+) -> None:
+    """Send the final response."""
+    record.status, record.comment = status, comment
+    record.facts |= {
+        "instances": ended.total,
+        "completed": ended.completed,
+        "failed": len(ended.failed_uids),
+        "warned": ended.warned,
+    }
+    await message.respond(
+        status,
+        comment=DimseFailure(status, comment).error_comment if comment else "",
+        identifier=ended.failed_list(message.context.transfer_syntax_uid),
+        sub_operations=ended.counts if status is Status.CANCEL else ended.final_counts,
+    )

@@ -34,6 +34,7 @@ from dimse_ingestion.transport.protocol.messages import (
     FetchOpen,
     Origin,
     RetrieveInstance,
+    RetrieveOpen,
     RetrieveResult,
 )
 from dimse_ingestion.upper_layer.services import (
@@ -544,6 +545,43 @@ async def test_more_retrieves_than_allowed_are_refused() -> None:
     assert raised.value.status is Status.UNABLE_TO_PERFORM_SUB_OPERATIONS
     first.cancel()
     await asyncio.gather(first, return_exceptions=True)
+
+
+async def test_a_cancel_ends_the_list_of_instances_and_frees_its_place() -> None:
+    class Silent(FakeRequester):
+        is_silent = True
+        ended = False
+
+        async def retrieve(
+            self, open_: RetrieveOpen
+        ) -> tuple[RetrieveResult, list[RetrieveInstance]]:
+            if self.is_silent:
+                message.cancelled.set()
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    self.ended = True
+            return await super().retrieve(open_)
+
+    message, receiver, client = get_message(), Receiver(), Silent()
+    retrieves = service(client, retrieve_maximum_operations=1)
+    written = record()
+
+    async def perform(message: FakeMessage) -> None:
+        async with asyncio.timeout(10):
+            await retrieves.perform(
+                "get", message, written, ORIGIN, uids.GET_CLASSES, lambda: receiver
+            )
+
+    await perform(message)
+    assert client.ended
+    assert message.responses == [(Status.CANCEL, "", None)]
+    assert message.counts == [SubOperationCounts(0, 0, 0, 0)]
+    assert written.status is Status.CANCEL
+    client.is_silent = False
+    next_message = get_message()
+    await perform(next_message)
+    assert next_message.statuses == [Status.SUCCESS]
 
 
 @pytest.mark.parametrize("number", [0xA701, 0xA702, 0xA900])
