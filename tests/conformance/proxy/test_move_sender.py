@@ -2,7 +2,7 @@
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from pynetdicom import AE, AllStoragePresentationContexts, evt
 from dimse_ingestion.failures import Failure, Invalid
 from dimse_ingestion.proxy.peers import PeerAssociations
 from dimse_ingestion.proxy.retrieve.move_sender import MoveSender
+from dimse_ingestion.proxy.retrieve.sender import NotBegun
 from dimse_ingestion.settings import Peer
 from dimse_ingestion.transport.protocol.messages import RetrieveInstance
 from dimse_ingestion.upper_layer.association_errors import (
@@ -76,15 +77,23 @@ class DataSet:
             raise self.failure
 
 
-def sender(host: str, port: int, message: FakeMessage | None = None) -> MoveSender:
-    peer = Peer(ae_title="WS1", host=host, port=port, maximum_associations=1)
+def move_message() -> FakeMessage:
     command = Command(CommandField.C_STORE_RQ, 77, MOVE, priority=1)
     request = dataclasses.replace(association_request(), calling_ae_title="VIEWER")
-    message = message or FakeMessage(
-        PresentationContext(1, MOVE, IMPLICIT), command, association=Association(request)
-    )
+    context = PresentationContext(1, MOVE, IMPLICIT)
+    return FakeMessage(context, command, association=Association(request))
+
+
+def sender(
+    host: str,
+    port: int,
+    message: FakeMessage | None = None,
+    reopened_after: Sequence[float] = (0.05, 0.1),
+) -> MoveSender:
+    peer = Peer(ae_title="WS1", host=host, port=port, maximum_associations=1)
+    message = message or move_message()
     associations = PeerAssociations(proxy_settings(peers=[peer]))
-    return MoveSender(associations, peer, message, reopened_after=(0.05, 0.1))
+    return MoveSender(associations, peer, message, reopened_after=reopened_after)
 
 
 @asynccontextmanager
@@ -236,17 +245,16 @@ async def test_a_data_set_that_fails_is_not_sent_again_and_not_whole(tmp_path: P
     assert received(tmp_path) == [CONTENT]
 
 
+def beside(move: MoveSender, message: FakeMessage) -> MoveSender:
+    """Return another move to the same destination, which takes one association at once."""
+    return MoveSender(move._associations, move._destination, message, reopened_after=(0.0, 0.0))
+
+
 async def test_a_cancel_ends_the_wait_for_a_busy_destination() -> None:
     async with served(lambda _: 0) as port:
         first = sender("127.0.0.1", port)
         await first.open([instance()])
-        second = MoveSender(
-            first._associations,
-            first._destination,
-            message := FakeMessage(
-                PresentationContext(1, MOVE, IMPLICIT), Command(CommandField.C_STORE_RQ, 1, MOVE)
-            ),
-        )
+        second = beside(first, message := move_message())
         waiting = asyncio.create_task(second.open([instance()]))
         await asyncio.sleep(0)
         assert not waiting.done()
@@ -254,3 +262,61 @@ async def test_a_cancel_ends_the_wait_for_a_busy_destination() -> None:
         assert not await waiting
         await second.close()
         await first.close()
+
+
+class Aborting:
+    """A destination that aborts during each C-STORE, after `then` was called."""
+
+    def __init__(self, then: Callable[[], None] = lambda: None) -> None:
+        self.then, self.stores = then, 0
+        self._loop = asyncio.get_running_loop()
+
+    def __call__(self, event: Any) -> int:
+        self.stores += 1
+        self._loop.call_soon_threadsafe(self.then)
+        event.assoc.abort()
+        return 0
+
+
+async def test_after_a_cancel_a_lost_association_is_not_opened_again() -> None:
+    message = move_message()
+    destination = Aborting(message.cancelled.set)
+    async with served(destination) as port, asyncio.timeout(60):
+        move = sender("127.0.0.1", port, message, reopened_after=(3600.0, 3600.0))
+        await move.open([instance()])
+        with pytest.raises(AssociationLost):
+            await move.store(instance(), EXPLICIT, DataSet())
+        await move.close()
+    assert destination.stores == 1
+
+
+async def test_a_cancel_ends_the_wait_for_the_association_in_which_to_send_again() -> None:
+    destination = Aborting()
+    async with served(destination) as port, asyncio.timeout(60):
+        move = beside(sender("127.0.0.1", port), message := move_message())
+        await move.open([instance()])
+        other = beside(move, move_message())
+        opening = asyncio.create_task(other.open([instance()]))
+        await asyncio.sleep(0)
+        storing = asyncio.create_task(move.store(instance(), EXPLICIT, DataSet()))
+        assert await opening
+        assert not storing.done()
+        message.cancelled.set()
+        with pytest.raises(AssociationLost):
+            await storing
+        await move.close()
+        await other.close()
+    assert destination.stores == 1
+
+
+async def test_after_a_cancel_an_instance_that_needs_another_association_remains() -> None:
+    async with served(lambda _: 0) as port:
+        move = sender("127.0.0.1", port, message := move_message())
+        await move.open([instance()])
+        await move.close()
+        message.cancelled.set()
+        data_set = DataSet()
+        with pytest.raises(NotBegun):
+            await move.store(instance(), EXPLICIT, data_set)
+        assert not data_set.reads
+        await move.close()

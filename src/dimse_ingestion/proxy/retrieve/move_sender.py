@@ -5,14 +5,15 @@ is lost it is opened again, and the instance without a response is sent again.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
+from typing import Any, TypeVar
 
 from dimse_ingestion.failures import Failure, Refused
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.proxy.peers import PeerAssociations
 from dimse_ingestion.proxy.retrieve.move_contexts import proposals
-from dimse_ingestion.proxy.retrieve.sender import DataSet
+from dimse_ingestion.proxy.retrieve.sender import DataSet, NotBegun
 from dimse_ingestion.settings import Peer
 from dimse_ingestion.transport.protocol.messages import RetrieveInstance
 from dimse_ingestion.upper_layer.association_errors import (
@@ -28,6 +29,7 @@ _LOG = logger(__name__)
 REOPENED_AFTER = (0.5, 2.0)
 """Seconds before each time that a lost association is opened again for one instance."""
 _OF_THE_ASSOCIATION = (AssociationLost, AssociationRejected, PeerUnreachable)
+_Result = TypeVar("_Result")
 _MOST_LOST = 3
 """Instances lost in a row, after which the destination is given up."""
 
@@ -74,24 +76,14 @@ class MoveSender:
                 self._groups[sop_class_uid] = contexts
                 order[sop_class_uid] = number
         ordered = sorted(instances, key=lambda each: order[each.sop_class_uid])
-        opening = asyncio.ensure_future(self._open(ordered))
-        cancelled = asyncio.ensure_future(self._message.cancelled.wait())
-        try:
-            await asyncio.wait([opening, cancelled], return_when=asyncio.FIRST_COMPLETED)
-            if not opening.done():
-                return ()
-            opening.result()
-        finally:
-            for task in (opening, cancelled):
-                task.cancel()
-            await asyncio.gather(opening, cancelled, return_exceptions=True)
-        return ordered
+        return await self._unless_cancelled(self._open(ordered)) or ()
 
-    async def _open(self, ordered: Sequence[RetrieveInstance]) -> None:
+    async def _open(self, ordered: Sequence[RetrieveInstance]) -> Sequence[RetrieveInstance]:
         groups = {id(each): each for each in self._groups.values()}
         first = self._groups[ordered[0].sop_class_uid]
         for contexts in (*(each for each in groups.values() if each is not first), first):
-            await self._use(contexts)
+            await self._open_association(contexts)
+        return ordered
 
     def transfer_syntaxes(self, instance: RetrieveInstance) -> Sequence[str]:
         """Return the transfer syntaxes that the destination accepted for the class."""
@@ -108,17 +100,27 @@ class MoveSender:
     async def store(
         self, instance: RetrieveInstance, transfer_syntax_uid: str, data_set: DataSet
     ) -> int:
-        """Send one instance, again when the association is lost. Raises Failure."""
+        """Send one instance, again when the association is lost. Raises Failure and NotBegun.
+
+        After a C-CANCEL it is not sent again, and no association is awaited for it.
+        """
         if self._given_up is not None:
             raise self._given_up
+        lost: Failure | None = None
         for delay in (*self._reopened_after, None):
             try:
                 status = await self._store(instance, transfer_syntax_uid, data_set)
+            except NotBegun:
+                if lost is None:
+                    raise
+                raise lost from None  # its C-STORE was begun before, and has failed
             except _OF_THE_ASSOCIATION as error:  # another failure is the data set's
                 if delay is None:
                     self._count_lost(error)
                     raise
-                await asyncio.sleep(delay)
+                if isinstance(error, AssociationLost):  # the others come before its C-STORE
+                    lost = error
+                await self._unless_cancelled(asyncio.sleep(delay))
             else:
                 self._lost_in_a_row = 0
                 return status
@@ -147,14 +149,17 @@ class MoveSender:
         return response.status
 
     async def _use(self, contexts: list[ProposedContext]) -> RequestedAssociation:
-        """Return an established association with these contexts. Raises Failure."""
+        """Return an established association with these contexts. Raises Failure and NotBegun."""
         association = self._association
-        if (
-            association is not None
-            and association.is_established
-            and self._open_contexts is contexts
-        ):
-            return association
+        is_usable = association is not None and association.is_established
+        if not is_usable or self._open_contexts is not contexts:
+            association = await self._unless_cancelled(self._open_association(contexts))
+        if association is None or self._message.cancelled.is_set():
+            raise NotBegun
+        return association
+
+    async def _open_association(self, contexts: list[ProposedContext]) -> RequestedAssociation:
+        """Open an association with these contexts in place of the one there is. Raises Failure."""
         await self.close()
         association = await self._stack.enter_async_context(
             self._associations.open(self._destination, self._calling_ae_title, contexts)
@@ -163,6 +168,18 @@ class MoveSender:
             self._accepted.setdefault(each.abstract_syntax, {})[each.transfer_syntax_uid] = None
         self._association, self._open_contexts = association, contexts
         return association
+
+    async def _unless_cancelled(self, work: Coroutine[Any, Any, _Result]) -> _Result | None:
+        """Return the result of `work`; end it and return None when a C-CANCEL comes before."""
+        working = asyncio.ensure_future(work)
+        cancelled = asyncio.ensure_future(self._message.cancelled.wait())
+        try:
+            await asyncio.wait([working, cancelled], return_when=asyncio.FIRST_COMPLETED)
+            return None if self._message.cancelled.is_set() else working.result()
+        finally:
+            for task in (working, cancelled):
+                task.cancel()
+            await asyncio.gather(working, cancelled, return_exceptions=True)
 
     def _count_lost(self, error: Failure) -> None:
         """Give the destination up when it is not reached, or loses one instance after another."""

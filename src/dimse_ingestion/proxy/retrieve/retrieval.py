@@ -21,7 +21,7 @@ from dimse_ingestion.proxy.retrieve.prefetch import (
     PrefetchBudget,
     prefetched,
 )
-from dimse_ingestion.proxy.retrieve.sender import SubOperationSender
+from dimse_ingestion.proxy.retrieve.sender import NotBegun, SubOperationSender
 from dimse_ingestion.proxy.retrieve.sub_operations import SubOperations
 from dimse_ingestion.proxy.retrieve.unsent import UnsentInstances
 from dimse_ingestion.transport.contract import TransportClient
@@ -131,6 +131,8 @@ class Retrieval:
             if not await self._is_buffered(data_set):
                 return
             status = await self._sender.store(instance, planned.transfer_syntax_uid, data_set)
+        except NotBegun:
+            return
         except Failure as failure:
             self._unsent.report_object(instance, failure)
             self._count(instance, None, failure.comment)

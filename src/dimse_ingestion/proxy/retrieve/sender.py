@@ -22,6 +22,10 @@ class DataSet(Protocol):
         """
 
 
+class NotBegun(Exception):
+    """A sub-operation was cancelled before its C-STORE began: it remains (PS3.4 C.4.2.3.1)."""
+
+
 class SubOperationSender(Protocol):
     """Sends the sub-operations of one C-MOVE or C-GET, one after the other."""
 
@@ -46,6 +50,7 @@ class SubOperationSender(Protocol):
         """Send one instance by C-STORE and return the status of its response.
 
         Raises Failure when there is no response: the data set failed, or the association did.
+        Raises NotBegun when a C-CANCEL came while it waited for an association.
         """
 
     async def close(self) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
+from typing import Any
 
 import pytest
 from pydicom.filereader import read_dataset
@@ -23,7 +24,7 @@ from dimse_ingestion.proxy.retrieve.prefetch import (
     prefetched,
 )
 from dimse_ingestion.proxy.retrieve.retrieval import MAXIMUM_CONVERTED, Retrieval, chosen_syntax
-from dimse_ingestion.proxy.retrieve.sender import DataSet
+from dimse_ingestion.proxy.retrieve.sender import DataSet, NotBegun
 from dimse_ingestion.proxy.retrieve.service import RetrieveService
 from dimse_ingestion.proxy.retrieve.sub_operations import SubOperations
 from dimse_ingestion.settings.peers import Peer
@@ -271,6 +272,18 @@ async def test_a_cancel_gives_a_data_set_up_that_is_still_fetched() -> None:
     assert ended.counts == SubOperationCounts(0, 0, 0, 3)
     assert receiver.received == {}
     assert all(each.closed for each in streams)
+
+
+async def test_a_sub_operation_that_a_cancel_kept_from_beginning_remains() -> None:
+    message = get_message()
+
+    class Cancelling(Receiver):
+        async def store(self, *given: Any) -> int:
+            message.cancelled.set()
+            return await super().store(*given)
+
+    status, ended = await run(requester(3), Cancelling({"1.2.0": NotBegun()}), message)
+    assert (status, ended.counts) == (Status.CANCEL, SubOperationCounts(0, 0, 0, 3))
 
 
 async def test_pending_responses_come_at_most_each_interval() -> None:
