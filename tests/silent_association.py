@@ -13,6 +13,8 @@ from dimse_ingestion.upper_layer.services import (
 class SilentAssociation:
     """Has no presentation contexts, and fails a test that sends a request to the peer."""
 
+    aborted: str = ""
+
     @property
     def contexts(self) -> Mapping[int, PresentationContext]:
         return {}

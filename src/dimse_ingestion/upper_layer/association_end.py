@@ -55,6 +55,12 @@ class AssociationEnd:
         self._last_type = PduType.ABORT
         self._explanation = ""
         self._outcome = ""
+        self._aborted = ""
+
+    @property
+    def aborted(self) -> str:
+        """Why this side has aborted the association; empty if it has not."""
+        return self._aborted
 
     def abort(self, explanation: str) -> None:
         """Send A-ABORT as service user and close; `explanation` is for the log."""
@@ -177,6 +183,7 @@ class AssociationEnd:
         self._finish("released")
 
     def _send_abort_as_user(self) -> None:
+        self._aborted = self._explanation
         self._connection.write(pdus.encode_abort(AbortSource.USER))
         self._log.warning("Association aborted.", reason=self._explanation)
         self._finish("aborted")
@@ -188,6 +195,7 @@ class AssociationEnd:
             self._explanation = (
                 self._explanation or f"A PDU of type {self._last_type.name} is not expected now."
             )
+            self._aborted = self._explanation
             self._log.warning(
                 "Association aborted.", reason=self._explanation, abort_reason=reason.name.lower()
             )

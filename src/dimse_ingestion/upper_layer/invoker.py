@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from dimse_ingestion.failures import Failure
 from dimse_ingestion.upper_layer import pdata
 from dimse_ingestion.upper_layer.association_errors import AssociationLost
 from dimse_ingestion.upper_layer.command_set import encode_request
@@ -89,16 +90,20 @@ class Invoker:
             response = asyncio.get_running_loop().create_future()
             waiting = _Waiting(context.context_id, command.command_field, response)
             self._waiting[message_id] = waiting
+            explanation = "A request was given up before its response."
             try:
                 async with self._sending:
                     await self._send(waiting, numbered, data_set)
                 return await self._receive(waiting, message_id)
+            except Failure as failure:
+                explanation = f"A data set can't be sent to its end: {failure.comment}"
+                raise
             finally:
                 del self._waiting[message_id]
                 if response.done():
                     response.exception()  # it is raised above, or another error is
                 elif waiting.is_begun:
-                    self._channel.abort("A request was given up before its response.")
+                    self._channel.abort(explanation)
 
     def take(self, context: PresentationContext, response: Response) -> None:
         """Pass a response to the request that waits for it. Raises ProtocolError if none does."""

@@ -180,6 +180,10 @@ class AssociationHandle(Protocol):
     def contexts(self) -> Mapping[int, PresentationContext]:
         """The accepted presentation contexts."""
 
+    @property
+    def aborted(self) -> str:
+        """Why this side has aborted the association; empty if it has not."""
+
     async def invoke(
         self, context: PresentationContext, command: Command, data_set: DataSetSource | None = None
     ) -> Response:

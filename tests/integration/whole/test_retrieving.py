@@ -251,6 +251,39 @@ async def test_a_cancel_does_not_wait_for_a_catalogue_that_is_silent(
     assert len(scu.answers) == 1
 
 
+async def test_a_get_that_is_aborted_for_a_damaged_object_is_logged_as_failed(
+    retrievable: System, tmp_path: Path
+) -> None:
+    study = f"{STUDY}.10"
+    for number in (1, 2):
+        file = tmp_path / f"{number}.dcm"
+        uid = await asyncio.to_thread(large_file, file, study, 8, number)
+        ended = await modalities.storescu(retrievable.peer, file)
+        assert ended.status == 0, ended.output
+        (stored,) = retrievable.space.bucket.rglob(f"{uid}.dcm")
+        with stored.open("r+b") as damaged:
+            damaged.seek(-1, 2)
+            damaged.write(b"\xee")
+    scu = Scu(retrievable, [EXPLICIT])
+    before = len(retrievable.proxy.lines())
+    with pytest.raises(AttributeError):  # the last response has no status: there is none
+        await asyncio.to_thread(lambda: scu.get(study).Status)
+
+    def ends() -> list[str]:
+        return [each for each in retrievable.proxy.lines()[before:] if '"C-GET' in each]
+
+    (line,) = await asyncio.to_thread(eventually, ends, bool)
+    record = json.loads(line)
+    assert (record["level"], record["event"], record["status"]) == (
+        "warning",
+        "C-GET failed.",
+        "A702",
+    )
+    assert "aborted" in record["comment"]
+    assert "does not have its digest" in record["comment"]
+    assert scu.received == {}
+
+
 async def test_an_object_that_is_gone_or_damaged_fails_alone_and_is_named_in_the_log(
     retrievable: System, tmp_path: Path
 ) -> None:
@@ -264,7 +297,8 @@ async def test_an_object_that_is_gone_or_damaged_fails_alone_and_is_named_in_the
     final = await asyncio.to_thread(scu.get, study)
     assert (final.Status, counts(final)) == (0xB000, (2, 2, 0, None))
     assert scu.received.keys() == written.keys() - set(bad)
-    named = [json.loads(line) for line in retrievable.proxy.lines() if "An object can't" in line]
+    lines = [each for each in retrievable.proxy.lines() if f'"{study}.' in each]
+    named = [json.loads(line) for line in lines if "An object can't" in line]
     objects = {each["sop_instance_uid"]: retrievable.space.bucket / each["key"] for each in named}
     assert objects == {bad[0]: lost, bad[1]: damaged}
 
@@ -287,10 +321,10 @@ async def test_a_query_says_to_whom_instances_would_be_sent(
     assert f"[{availability}" in ended.output
 
 
-def large_file(path: Path, study: str, megabytes: int) -> str:
+def large_file(path: Path, study: str, megabytes: int, number: int = 1) -> str:
     """Write a multi-frame CT of this size; return its SOP instance UID."""
     image: Any = dcmread(str(get_testdata_file("CT_small.dcm", download=False)))
-    image.StudyInstanceUID, image.SOPInstanceUID = study, f"{study}.1"
+    image.StudyInstanceUID, image.SOPInstanceUID = study, f"{study}.{number}"
     image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
     image.Rows = image.Columns = 1024
     image.NumberOfFrames = megabytes // 2

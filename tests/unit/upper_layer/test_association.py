@@ -238,6 +238,7 @@ async def test_a_mistake_of_the_peer_aborts_its_association(sent: bytes, reason:
         ("Association aborted.", "warning")
     ]
     assert lines[0]["reason"].endswith(".")
+    assert acceptor.association.aborted == lines[0]["reason"]
     assert lines[0]["peer_address"] == "10.0.0.1"
     assert acceptor.services.ends == ["aborted"]
     assert acceptor.wire.is_artim_running()
@@ -318,6 +319,7 @@ async def test_an_abort_within_a_message() -> None:
     acceptor = await Acceptor().established()
     half_sent = peer.p_data((1, 3, peer.store_command())) + peer.p_data((1, 0, b"half"))
     await acceptor.get(half_sent, peer.abort())
+    assert not acceptor.association.aborted
     assert acceptor.services.ends == ["aborted"]
     assert acceptor.services.sinks[0].abandoned
     assert acceptor.wire.is_closed()
@@ -327,6 +329,7 @@ async def test_a_service_may_abort() -> None:
     acceptor = await Acceptor().established()
     acceptor.association.abort("for a reason")
     acceptor.association.abort("and another one")
+    assert acceptor.association.aborted == "for a reason"
     assert acceptor.take_answers() == [f"ABORT {USER} 0"]
     assert acceptor.services.ends == ["aborted"]
     acceptor.association.artim_expired()

@@ -12,6 +12,7 @@ from pynetdicom.pdu_primitives import (
     SCP_SCU_RoleSelectionNegotiation,
 )
 
+from dimse_ingestion.failures import Invalid
 from dimse_ingestion.upper_layer.associate_ac import ContextResult
 from dimse_ingestion.upper_layer.associate_items import Roles
 from dimse_ingestion.upper_layer.association_errors import (
@@ -293,6 +294,22 @@ async def test_a_source_that_raises_aborts_before_the_data_set_is_whole(length: 
     assert last == "ABORT"
     assert not any(each[1] for each in fragments if each[0] is False)
     assert not requestor.association.is_established
+
+
+async def test_an_abort_says_why_the_data_set_failed() -> None:
+    requestor = await Requestor().established()
+
+    async def source() -> AsyncIterator[bytes]:
+        yield bytes(1)
+        raise Invalid("The data set does not have its digest")
+
+    store = await requestor.store(source())
+    with pytest.raises(Invalid):
+        await store
+    assert requestor.sent()[-1] == "ABORT"
+    assert requestor.association.aborted == (
+        "A data set can't be sent to its end: The data set does not have its digest"
+    )
 
 
 async def test_an_empty_data_set_is_one_last_fragment() -> None:

@@ -83,9 +83,21 @@ class Retrieval:
         finally:
             await self._sender.close()
             self._unsent.log()
-        if self._message.cancelled.is_set() and self.sub_operations.remaining:
+        return self._ending()
+
+    def _ending(self) -> tuple[Status, str]:
+        """Return the final status and its comment.
+
+        When this side has aborted the requestor's association, nobody gets the response, and nobody
+        has cancelled: the status is then that of a failure, for the log and the metrics.
+        """
+        ended, aborted = self.sub_operations, self._message.association.aborted
+        if aborted and (ended.remaining or ended.failed_uids):
+            comment = f"The association of the requestor was aborted here. {aborted}"
+            return Status.UNABLE_TO_PERFORM_SUB_OPERATIONS, comment
+        if self._message.cancelled.is_set() and ended.remaining:
             return Status.CANCEL, ""
-        return self.sub_operations.final_status, self._unsent.comment
+        return ended.final_status, self._unsent.comment
 
     def _plan(self, instances: Sequence[RetrieveInstance]) -> list[Planned]:
         """Return what is to be sent; an instance without a transfer syntax fails at once."""

@@ -15,7 +15,7 @@ from dimse_ingestion.dicom.elements import by_tag, element
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.scanner import scan
 from dimse_ingestion.dicom.status import Status
-from dimse_ingestion.failures import Unavailable
+from dimse_ingestion.failures import Invalid, Unavailable
 from dimse_ingestion.proxy.identifier import IdentifierBuffer
 from dimse_ingestion.proxy.request_log import RequestRecord
 from dimse_ingestion.proxy.retrieve.prefetch import (
@@ -284,6 +284,27 @@ async def test_a_sub_operation_that_a_cancel_kept_from_beginning_remains() -> No
 
     status, ended = await run(requester(3), Cancelling({"1.2.0": NotBegun()}), message)
     assert (status, ended.counts) == (Status.CANCEL, SubOperationCounts(0, 0, 0, 3))
+
+
+async def test_a_get_whose_association_is_aborted_here_was_not_cancelled() -> None:
+    message, association = get_message(), Association()
+    message.association = association
+
+    class Aborting(Receiver):
+        async def store(self, *given: Any) -> int:
+            association.abort("A data set can't be sent to its end: damaged")
+            message.cancelled.set()  # as the end of the association does
+            raise Invalid("damaged")
+
+    for count in (1, 3):
+        client = requester(count)
+        retrieval = Retrieval("get", client, Aborting(), message, ORIGIN, 1e9, "", PrefetchBudget())
+        status, comment = await retrieval.run(client.instances)
+        assert status == Status.UNABLE_TO_PERFORM_SUB_OPERATIONS
+        assert comment == (
+            "The association of the requestor was aborted here. "
+            "A data set can't be sent to its end: damaged"
+        )
 
 
 async def test_pending_responses_come_at_most_each_interval() -> None:
