@@ -20,6 +20,7 @@ from dimse_ingestion.commands.report import Report
 from dimse_ingestion.observability import logging
 from dimse_ingestion.operations.composition import open_backends
 from dimse_ingestion.proxy.peers import PeerAssociations, echo
+from dimse_ingestion.proxy.retrieve.negotiation import has_move_destination
 from dimse_ingestion.proxy.upstream_probe import UpstreamProbe
 from dimse_ingestion.secure_http.server_certificate import ServerCertificate
 from dimse_ingestion.settings import (
@@ -132,6 +133,18 @@ async def _check_peers(report: Report, settings: ProxySettings) -> None:
             f"peer {peer.ae_title} at {host}:{port}",
             partial(echo, associations, peer, settings.storage_spaces[0].ae_title),
             "a C-ECHO succeeded",
+        )
+    _check_move_destinations(report, settings)
+
+
+def _check_move_destinations(report: Report, settings: ProxySettings) -> None:
+    """Warn when peers may request a C-MOVE, which then has no destination."""
+    movers = [peer.ae_title for peer in settings.peers if "move" in peer.may]
+    if settings.retrieve_enabled and movers and not has_move_destination(settings):
+        report.warn(
+            f"C-MOVE for {', '.join(movers)}",
+            "no peer has an address, so each C-MOVE is answered A801: give host and port of each "
+            "destination in peers.",
         )
 
 

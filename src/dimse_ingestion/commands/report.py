@@ -1,4 +1,4 @@
-"""The results of checks at a terminal: a line each, `ok` or `wrong`.
+"""The results of checks at a terminal: a line each, `ok`, `wrong` or `warning`.
 
 The checks themselves are the commands' (`check`, `prove`).
 """
@@ -31,6 +31,10 @@ class Report:
         """Print a failure and the cure."""
         self.failed = True
         self._print("wrong", "red", f"{subject}: {reason}")
+
+    def warn(self, subject: str, reason: str) -> None:
+        """Print what works, though hardly as intended, and the cure."""
+        self._print("warning", "yellow", f"{subject}: {reason}")
 
     async def check(self, subject: str, check: Check, ok: str = "") -> bool:
         """Run a check and print the result; return whether it raised nothing."""

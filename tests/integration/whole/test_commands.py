@@ -175,6 +175,20 @@ def test_check_echoes_each_peer(tmp_path: Path) -> None:
     assert "peer VIEWER: no address, so it is not connected to" in checked.stdout
 
 
+@pytest.mark.parametrize(
+    ("port", "enabled", "is_told"), [(None, "true", True), (1, "true", False), (None, "", False)]
+)
+def test_check_warns_when_no_move_can_have_a_destination(
+    port: int | None, enabled: str, is_told: bool
+) -> None:
+    peers: list[dict[str, object]] = [{"aeTitle": "MV", "may": ["move"]}]
+    if port:
+        peers.append({"aeTitle": "ARCHIVE", "host": "127.0.0.1", "port": port})
+    rights = {"DIMSE_PEERS": json.dumps(peers), "DIMSE_RETRIEVE_ENABLED": enabled or "false"}
+    checked = ended("check", "proxy", **rights)
+    assert ("warning C-MOVE for MV: no peer has an address" in checked.stdout) is is_told
+
+
 def test_check_tells_whether_storage_commitment_can_be_accepted(tmp_path: Path) -> None:
     peers = [{"aeTitle": "CT1", "host": "127.0.0.1", "port": 1, "may": ["commit"]}]
     enabled = {

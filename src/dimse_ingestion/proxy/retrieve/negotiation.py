@@ -15,12 +15,9 @@ from dimse_ingestion.dicom.uids import (
     MOVE_CLASSES,
 )
 from dimse_ingestion.settings import ProxySettings
-from dimse_ingestion.settings.peers import Right
 from dimse_ingestion.upper_layer.services import Acceptance, AssociationRequest
 
 RETRIEVE_CLASSES = GET_CLASSES | MOVE_CLASSES
-SERVED_RIGHTS: tuple[Right, ...] = ("get", "move")
-"""The rights of peers whose requests are served."""
 _PREFERRED = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN)
 """Uncompressed transfer syntaxes, in which every image can be sent."""
 
@@ -31,10 +28,19 @@ def served_classes(settings: ProxySettings) -> frozenset[str]:
 
 
 def is_retrievable_by(settings: ProxySettings, calling_ae_title: str) -> bool:
-    """Return whether a retrieve of this AE would be served (PS3.3 C.4.23.1)."""
-    return settings.retrieve_enabled and any(
-        settings.may(calling_ae_title, right) for right in SERVED_RIGHTS
-    )
+    """Return whether a retrieve of this AE would be served (PS3.3 C.4.23.1).
+
+    A C-MOVE is not, as long as no peer has an address to which instances could be sent.
+    """
+    if not settings.retrieve_enabled:
+        return False
+    may_move = settings.may(calling_ae_title, "move") and has_move_destination(settings)
+    return may_move or settings.may(calling_ae_title, "get")
+
+
+def has_move_destination(settings: ProxySettings) -> bool:
+    """Return whether any peer has an address, so that a C-MOVE can have a destination."""
+    return any(peer.address is not None for peer in settings.peers)
 
 
 def acceptance(

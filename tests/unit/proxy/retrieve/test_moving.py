@@ -9,9 +9,10 @@ from dimse_ingestion.dicom import uids
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.status import Status
 from dimse_ingestion.proxy.retrieve.move_contexts import proposals
+from dimse_ingestion.proxy.retrieve.negotiation import is_retrievable_by
 from dimse_ingestion.settings.peers import Peer
 from dimse_ingestion.upper_layer.requestor_negotiation import MOST_CONTEXTS, ProposedContext
-from tests.unit.proxy.fakes import CT, EXPLICIT, FakeMessage
+from tests.unit.proxy.fakes import CT, EXPLICIT, FakeMessage, proxy_settings
 from tests.unit.proxy.retrieve.test_retrieval import (
     JPEG,
     ORIGIN,
@@ -57,6 +58,24 @@ async def test_a_move_that_can_not_begin_reaches_no_service(
         )
     assert raised.value.status is status
     assert client.retrieves == []
+
+
+@pytest.mark.parametrize(
+    ("calling", "peers", "enabled", "is_retrievable"),
+    [
+        ("WS1", PEERS, True, True),
+        ("WS1", PEERS, False, False),
+        ("WS1", PEERS[:2], True, False),  # nobody has an address: each C-MOVE would be A801
+        ("GETTER", PEERS[:2], True, True),
+        ("ARCHIVE", PEERS, True, False),
+        ("STRANGER", PEERS, True, False),
+    ],
+)
+def test_instances_are_online_for_a_caller_whose_retrieve_would_be_served(
+    calling: str, peers: tuple[Peer, ...], enabled: bool, is_retrievable: bool
+) -> None:
+    settings = proxy_settings(peers=peers, retrieve_enabled=enabled)
+    assert is_retrievable_by(settings, calling) is is_retrievable
 
 
 async def test_a_destination_that_is_not_reached_fails_every_instance() -> None:
