@@ -152,6 +152,19 @@ async def test_the_stored_syntax_is_proposed_alone_and_a_native_one_beside() -> 
         await move.close()
 
 
+async def test_a_destination_without_a_transfer_syntax_is_told_which_were_offered() -> None:
+    lossless = "1.2.840.10008.1.2.4.57"
+    async with served(lambda _: 0, (CT, [lossless])) as port:
+        move = sender("127.0.0.1", port)
+        (first, second) = await move.open([instance(1, CT, JPEG), instance(2, MR, JPEG)])
+        assert move.refusal(first) == (
+            f"WS1 refuses the transfer syntaxes of SOP class {CT}: let it accept one of "
+            f"{JPEG}, {EXPLICIT}, {IMPLICIT}"
+        )
+        assert move.refusal(second) == f"WS1 refuses SOP class {MR}: let it accept that class"
+        await move.close()
+
+
 async def test_more_classes_than_an_association_has_contexts_use_several_in_turn() -> None:
     classes = [str(each.abstract_syntax) for each in AllStoragePresentationContexts[:150]]
     stored: list[str] = []

@@ -16,6 +16,7 @@ from dimse_ingestion.proxy.retrieve.move_contexts import proposals
 from dimse_ingestion.proxy.retrieve.sender import DataSet, NotBegun
 from dimse_ingestion.settings import Peer
 from dimse_ingestion.transport.protocol.messages import RetrieveInstance
+from dimse_ingestion.upper_layer.associate_ac import ContextResult
 from dimse_ingestion.upper_layer.association_errors import (
     AssociationLost,
     AssociationRejected,
@@ -56,6 +57,7 @@ class MoveSender:
         self._reopened_after = reopened_after
         self._groups: dict[str, list[ProposedContext]] = {}  # by class: those of its association
         self._accepted: dict[str, dict[str, None]] = {}
+        self._refused_syntaxes: set[str] = set()  # classes without an accepted transfer syntax
         self._open_contexts: list[ProposedContext] | None = None
         self._association: RequestedAssociation | None = None
         self._stack = AsyncExitStack()
@@ -92,10 +94,27 @@ class MoveSender:
     def refusal(self, instance: RetrieveInstance) -> str:
         """Return that the destination refuses the instance, and what to configure there."""
         title, sop_class_uid = self._destination.ae_title, instance.sop_class_uid
+        if sop_class_uid in self._refused_syntaxes:
+            offered = self._offered_syntaxes(sop_class_uid)
+            return (
+                f"{title} refuses the transfer syntaxes of SOP class {sop_class_uid}: let it "
+                f"accept one of {', '.join(offered)}"
+            )
         if sop_class_uid not in self._accepted:
             return f"{title} refuses SOP class {sop_class_uid}: let it accept that class"
         syntax = instance.transfer_syntax_uid
         return f"{title} refuses transfer syntax {syntax}: let it accept that for {sop_class_uid}"
+
+    def _offered_syntaxes(self, sop_class_uid: str) -> Sequence[str]:
+        """Return the transfer syntaxes that were proposed for a class, in all of its contexts."""
+        return tuple(
+            dict.fromkeys(
+                syntax
+                for context in self._groups[sop_class_uid]
+                if context.abstract_syntax == sop_class_uid
+                for syntax in context.transfer_syntaxes
+            )
+        )
 
     async def store(
         self, instance: RetrieveInstance, transfer_syntax_uid: str, data_set: DataSet
@@ -166,6 +185,12 @@ class MoveSender:
         )
         for each in association.contexts.values():
             self._accepted.setdefault(each.abstract_syntax, {})[each.transfer_syntax_uid] = None
+        self._refused_syntaxes |= {
+            sop_class_uid
+            for sop_class_uid, result in association.negotiated.refused.items()
+            if result is ContextResult.TRANSFER_SYNTAXES_NOT_SUPPORTED
+        }
+        self._refused_syntaxes -= self._accepted.keys()
         self._association, self._open_contexts = association, contexts
         return association
 
