@@ -113,6 +113,11 @@ class AssociationEnd:
     # Channel: called by the requests of this side
 
     @property
+    def peer_name(self) -> str:
+        """What sentences call the other end."""
+        return "The peer"
+
+    @property
     def peer_maximum_pdu_length(self) -> int:
         """Bytes of the longest P-DATA-TF the peer takes; 0 = unlimited."""
         return self._peer_maximum_pdu_length
@@ -141,7 +146,7 @@ class AssociationEnd:
 
     def _take_pdu(self, pdu: pdata.Pdu) -> None:
         if pdu.type is PduType.ABORT:
-            self._explanation = pdus.decode_abort(pdu.content).description
+            self._explanation = pdus.decode_abort(pdu.content).description(self.peer_name)
         self._last_type = pdu.type
         event = _EVENTS[pdu.type]
         if self._machine.allows(event):
@@ -207,8 +212,8 @@ class AssociationEnd:
     def _indicate_provider_abort(self) -> None:
         lost = self._machine.state is State.IDLE
         if lost:
-            self._explanation = "Connection lost within an association."
-            self._log.warning(self._explanation)
+            self._explanation = f"{self.peer_name} closed the connection, or it was lost."
+            self._log.warning("Connection lost within an association.")
         self._finish("lost" if lost else "aborted")
 
     def _finish(self, outcome: str) -> None:

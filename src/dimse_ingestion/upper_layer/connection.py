@@ -200,7 +200,7 @@ class Connection(asyncio.BufferedProtocol):
         longest = self.association.longest_silence
         left = self._shortest if longest is None else longest - self.silent_for()
         if left <= 0:
-            self.association.abort(f"The peer was silent for {longest} s.")
+            self.association.abort(f"{self.association.peer_name} was silent for {longest} s.")
             left = self._shortest
         self._silence_timer = self._loop.call_later(min(left, self._shortest), self._check_silence)
 
@@ -209,5 +209,6 @@ class Connection(asyncio.BufferedProtocol):
         return min(self._limits.dimse_timeout, self._limits.idle_timeout)
 
     def _give_up_writing(self) -> None:
-        self.association.abort(f"The peer read nothing for {self._limits.write_timeout} s.")
+        name, seconds = self.association.peer_name, self._limits.write_timeout
+        self.association.abort(f"{name} read nothing for {seconds} s.")
         self._transport.abort()

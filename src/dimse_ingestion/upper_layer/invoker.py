@@ -29,6 +29,10 @@ class Channel(Protocol):
     """The association as its requests use it."""
 
     @property
+    def peer_name(self) -> str:
+        """What sentences call the other end."""
+
+    @property
     def peer_maximum_pdu_length(self) -> int:
         """Bytes of the longest P-DATA-TF the peer takes; 0 = unlimited."""
 
@@ -172,7 +176,7 @@ class Invoker:
             await asyncio.wait({response}, timeout=self._response_timeout)
         if not response.done():
             explanation = (
-                f"The peer did not answer message {message_id} (kind "
+                f"{self._channel.peer_name} did not answer message {message_id} (kind "
                 f"{waiting.command_field:04X}H) within {self._response_timeout:g} s."
             )
             self._channel.abort(explanation)  # this ends all requests

@@ -67,11 +67,13 @@ class Abort:
     source: int
     reason: int
 
-    @property
-    def description(self) -> str:
-        """The abort as a sentence for the log."""
+    def description(self, peer: str) -> str:
+        """Return a sentence for the log: that `peer` has aborted, and where its reason is found."""
         who = "its user" if self.source == AbortSource.USER else "its provider"
-        return f"A-ABORT by {who}, reason {self.reason}."
+        return (
+            f"{peer} aborted the association (A-ABORT by {who}, reason {self.reason}): "
+            "its log may say why."
+        )
 
 
 def encode_reject(rejection: Rejection) -> bytes:

@@ -59,6 +59,11 @@ class RequestedAssociation(AssociationEnd):
         self._established = asyncio.get_running_loop().create_future()
         self._released = asyncio.Event()
 
+    @property
+    def peer_name(self) -> str:
+        """The AE title that was called."""
+        return self._proposal.called_ae_title
+
     # the negotiation
 
     @property
@@ -234,11 +239,13 @@ class RequestedAssociation(AssociationEnd):
 
     def _indicate_release(self) -> None:
         """Answer the peer's A-RELEASE-RQ at once; requests without a response fail."""
-        self._explanation = self._explanation or "The peer released the association."
+        self._explanation = self._explanation or f"{self.peer_name} released the association."
         self._on(Event.RELEASE_RESPONSE)
 
     def _end(self, outcome: str) -> None:
-        no_answer = "The peer closed the connection without an answer to the association request."
+        no_answer = (
+            f"{self.peer_name} closed the connection without an answer to the association request."
+        )
         self._fail(PeerUnreachable(no_answer if outcome == "lost" else self._explanation))
 
     def _fail(self, error: Exception) -> None:

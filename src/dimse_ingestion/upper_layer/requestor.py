@@ -172,7 +172,8 @@ class _Host:
             async with asyncio.timeout(self._release_timeout):
                 await self.association.release()
         except TimeoutError:
-            self.association.abort(f"The peer did not release within {self._release_timeout:g} s.")
+            name, seconds = self.association.peer_name, self._release_timeout
+            self.association.abort(f"{name} did not release within {seconds:g} s.")
 
     async def close(self, connection: Connection) -> None:
         """Abort the association if it has not ended, and close the connection."""

@@ -11,6 +11,10 @@ Spawn = Callable[[Coroutine[Any, Any, None], str], Task[None]]
 class ConnectedAssociation(Protocol):
     """An association as its connection uses it."""
 
+    @property
+    def peer_name(self) -> str:
+        """What sentences call the other end."""
+
     def connection_made(self) -> None:
         """Start: the connection is open."""
 

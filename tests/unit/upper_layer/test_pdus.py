@@ -44,5 +44,6 @@ def test_an_abort_is_understood_however_short() -> None:
 
 
 def test_an_abort_is_described_in_a_sentence() -> None:
-    assert Abort(2, 6).description == "A-ABORT by its provider, reason 6."
-    assert Abort(0, 0).description == "A-ABORT by its user, reason 0."
+    by_provider, by_user = Abort(2, 6).description("D1"), Abort(0, 0).description("The peer")
+    assert by_provider.startswith("D1 aborted the association (A-ABORT by its provider, reason 6)")
+    assert by_user.startswith("The peer aborted the association (A-ABORT by its user, reason 0)")
