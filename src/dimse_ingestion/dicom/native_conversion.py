@@ -76,12 +76,19 @@ class NativeConverter:
 
     def feed(self, chunk: bytes) -> bytes:
         """Return the bytes that these complete."""
+        return b"".join(self.outputs(chunk))
+
+    def outputs(self, chunk: bytes) -> Iterator[bytes]:
+        """Yield the bytes that these complete, at most as many at once as are inflated at once.
+
+        A chunk that is deflated may have a thousand times its length.
+        """
         try:
             for piece in self._inflated(chunk):
                 self._resume(piece)
+                yield self._taken()
         except zlib.error:
             raise _unreadable("The deflated data set is damaged") from None
-        return self._taken()
 
     def finish(self) -> bytes:
         """Return the rest after all bytes were fed."""

@@ -13,9 +13,14 @@ from dimse_ingestion.dicom import part10
 from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.native_conversion import READABLE, WRITABLE
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.dicom.uids import DEFLATED
 from dimse_ingestion.failures import LimitExceeded
-from dimse_ingestion.operations.decompression import Decompressor
-from dimse_ingestion.operations.re_encoding import re_encoded
+from dimse_ingestion.operations.decompression import MAXIMUM_DECOMPRESSED, Decompressor
+from dimse_ingestion.operations.re_encoding import (
+    check_inflated,
+    may_inflate_beyond,
+    re_encoded,
+)
 from dimse_ingestion.pixels.decoder_pool import DECODABLE
 from dimse_ingestion.pixels.failures import DecodersMissing, Undecodable
 from dimse_ingestion.queries.contract import Located
@@ -29,11 +34,21 @@ _HEAD = 144
 
 
 class DataSetReader:
-    """Reads the data sets of one bucket; without `decompressor`, no pixels are decompressed."""
+    """Reads the data sets of one bucket; without `decompressor`, no pixels are decompressed.
 
-    def __init__(self, bucket: Bucket, decompressor: Decompressor | None = None) -> None:
+    A deflated one of more than `maximum_converted` bytes is not re-encoded.
+    """
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        decompressor: Decompressor | None = None,
+        *,
+        maximum_converted: int = MAXIMUM_DECOMPRESSED,
+    ) -> None:
         self._bucket = bucket
         self._decompressor = decompressor
+        self._maximum_converted = maximum_converted
 
     async def data_set(
         self, key: InstanceKey, size: int, offset: int = 0
@@ -108,12 +123,24 @@ class DataSetReader:
         if transfer_syntax_uid not in WRITABLE:
             raise _not_converted(key, f"nothing is converted to {transfer_syntax_uid}")
         if stored in READABLE:
-            return re_encoded(self._verified(key, size), stored, transfer_syntax_uid)
+            return self._re_encoded(key, size, transfer_syntax_uid)
         if stored not in DECODABLE:
             raise _not_converted(key, "its pixels can't be decoded")
         if self._decompressor is None:
             raise _not_converted(key, "this ingestion service has no decoders")
         return self._decompressed(self._decompressor, key, size, transfer_syntax_uid)
+
+    async def _re_encoded(
+        self, key: InstanceKey, size: int, transfer_syntax_uid: str
+    ) -> AsyncGenerator[bytes, None]:
+        stored, most = key.transfer_syntax_uid, self._maximum_converted
+        if stored in DEFLATED and may_inflate_beyond(size, most):
+            with _decoding_failures(key):
+                await check_inflated(self._verified(key, size), most)
+        pieces = re_encoded(self._verified(key, size), stored, transfer_syntax_uid)
+        async with aclosing(pieces):
+            async for piece in pieces:
+                yield piece
 
     async def _decompressed(
         self, decompressor: Decompressor, key: InstanceKey, size: int, transfer_syntax_uid: str

@@ -1,5 +1,6 @@
 import asyncio
 import hashlib
+import zlib
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -203,6 +204,48 @@ async def test_what_is_never_decoded_is_not_read(
     with pytest.raises(DimseFailure, match=reason) as raised:
         await converted(tmp_path, **options)
     assert raised.value.status == Status.TRANSFER_SYNTAX_NOT_SUPPORTED
+
+
+def deflated(content: bytes) -> bytes:
+    deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    packed = deflater.compress(content) + deflater.flush()
+    return packed + bytes(len(packed) % 2)
+
+
+async def re_encoded(packed: bytes, maximum: int) -> list[bytes]:
+    """Store a deflated data set, and return the pieces of the re-encoded one."""
+    instance, bucket = announced(packed, syntax=DEFLATED), MemoryBucket()
+    whole = object_of(instance, packed)
+    await bucket.put(key_of(instance), chunks(whole), len(whole))
+    parts = parse_key(key_of(instance))
+    assert parts
+    reader = DataSetReader(bucket, maximum_converted=maximum)
+    async with aclosing(reader.converted(parts, len(packed), EXPLICIT)) as pieces:
+        return [piece async for piece in pieces]
+
+
+async def test_a_deflated_data_set_is_converted_up_to_the_maximum_in_bounded_pieces() -> None:
+    content = data_set(pixels=bytes(8 * 2**20))
+    pieces = await re_encoded(deflated(content), len(content))
+    assert b"".join(pieces)[-(8 * 2**20) :] == bytes(8 * 2**20)
+    assert max(len(piece) for piece in pieces) <= 2**19
+
+
+async def test_a_deflated_data_set_beyond_the_maximum_fails_before_its_first_byte() -> None:
+    content = data_set(pixels=bytes(8 * 2**20))
+    sentence = (
+        f"Let the receiver accept transfer syntax {DEFLATED}: "
+        f"Inflated it has more than {len(content) - 1} bytes"
+    )
+    with pytest.raises(DimseFailure, match=sentence) as raised:
+        await re_encoded(deflated(content), len(content) - 1)
+    assert (raised.value.status, raised.value.transient) == (Status.OUT_OF_RESOURCES, False)
+
+
+async def test_what_is_not_deflated_fails_as_damaged() -> None:
+    with pytest.raises(DimseFailure, match="damaged") as raised:
+        await re_encoded(b"\xff" * 1000, 100)
+    assert raised.value.status == Status.CANNOT_UNDERSTAND
 
 
 async def test_a_damaged_object_is_not_decoded(tmp_path: Path) -> None:
