@@ -76,8 +76,9 @@ class Retrieval:
             return Status.SUCCESS, ""
         await self._send_pending()
         try:
-            ordered = await self._sender.open(instances)
-            await self._send_all(self._plan(ordered))
+            async with self._long_ones_reported():
+                ordered = await self._sender.open(instances)
+                await self._send_all(self._plan(ordered))
         except Failure as failure:
             self._fail_rest(instances, failure)
         finally:
@@ -111,7 +112,6 @@ class Retrieval:
 
     async def _send_all(self, plan: list[Planned]) -> None:
         async with (
-            self._long_ones_reported(),
             background_tasks(self._watch_for_cancel(), name="watch for C-CANCEL"),
             aclosing(prefetched(plan, self._opener, self._budget)) as data_sets,
         ):
@@ -123,7 +123,7 @@ class Retrieval:
 
     @asynccontextmanager
     async def _long_ones_reported(self) -> AsyncIterator[None]:
-        """Report sub-operations of the block that are long, where that may be done meanwhile."""
+        """Report while the block waits for an association or for a sub-operation, where it may."""
         if not self._sender.is_separate:
             yield
             return
@@ -133,7 +133,7 @@ class Retrieval:
     async def _report(self) -> None:
         """Send a pending response whenever none was sent for the interval."""
         loop = asyncio.get_running_loop()
-        while True:
+        while self.sub_operations.remaining:
             await asyncio.sleep(self._last_pending + self._pending_interval - loop.time())
             await self._send_pending_when_due()
 

@@ -322,6 +322,27 @@ async def test_only_over_another_association_a_long_store_is_reported(is_separat
     assert (len(message.responses) > 3) is is_separate
 
 
+async def test_pending_responses_come_while_an_association_is_awaited() -> None:
+    client, message, is_told = requester(3), get_message(), asyncio.Event()
+
+    class Busy(Receiver):
+        async def open(self, instances: Sequence[RetrieveInstance]) -> Sequence[RetrieveInstance]:
+            await is_told.wait()
+            raise Unavailable("It does not answer")
+
+    class Telling(FakeMessage):
+        async def respond(self, *given: Any, **named: Any) -> None:
+            await super().respond(*given, **named)
+            if len(self.responses) == 3:
+                is_told.set()
+
+    message = Telling(message.context, message.command, message.data_set, message.association)
+    async with asyncio.timeout(60):
+        status, _ = await run(client, Busy(is_separate=True), message, interval=0.001)
+    assert status == Status.UNABLE_TO_PERFORM_SUB_OPERATIONS
+    assert set(message.counts) == {SubOperationCounts(0, 0, 0, 3)}
+
+
 async def test_an_instance_without_an_accepted_transfer_syntax_fails() -> None:
     client = requester(2)
     client.instances[0] = instance(0, JPEG)
