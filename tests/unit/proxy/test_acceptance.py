@@ -3,6 +3,7 @@ from ipaddress import ip_network
 import pytest
 
 from dimse_ingestion.proxy.acceptance import Admission
+from dimse_ingestion.settings.peers import Peer
 from dimse_ingestion.upper_layer.services import Acceptance, Rejection, RejectReason, RejectResult
 from tests.unit.proxy.fakes import CT, EXPLICIT, STUDY_ROOT, association_request, proxy_settings
 
@@ -104,3 +105,29 @@ def test_the_lists_of_classes_and_syntaxes_narrow_what_is_accepted() -> None:
     assert decision.choose(CT, ("1.2.840.10008.1.2", EXPLICIT)) == EXPLICIT
     assert decision.choose(CT, ("1.2.840.10008.1.2",)) == ""
     assert decision.choose("1.3.46.670589.2.5.1.1", (EXPLICIT,)) is None
+
+
+BIG, JPEG, IMPLICIT = "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2"
+
+
+@pytest.mark.parametrize(
+    ("proposed", "chosen"),
+    [
+        ((JPEG, BIG, IMPLICIT, EXPLICIT), EXPLICIT),
+        ((JPEG, BIG, IMPLICIT), IMPLICIT),
+        ((JPEG, BIG), JPEG),
+        ((BIG, JPEG), JPEG),  # nothing is converted to big endian
+        ((BIG,), BIG),
+    ],
+)
+def test_a_context_of_a_get_has_the_transfer_syntax_in_which_most_can_be_sent(
+    proposed: tuple[str, ...], chosen: str
+) -> None:
+    peers = (Peer(ae_title="CT1", may=frozenset({"get"})),)
+    getting = admission(retrieve_enabled=True, peers=peers)
+    decision = getting.decide(association_request(proposed_scp={CT: True}))
+    assert isinstance(decision, Acceptance)
+    assert decision.choose(CT, proposed) == chosen
+    decision = getting.decide(association_request())  # an SCU of C-STORE
+    assert isinstance(decision, Acceptance)
+    assert decision.choose(CT, proposed) == proposed[0]

@@ -18,8 +18,8 @@ from dimse_ingestion.settings import ProxySettings
 from dimse_ingestion.upper_layer.services import Acceptance, AssociationRequest
 
 RETRIEVE_CLASSES = GET_CLASSES | MOVE_CLASSES
-_PREFERRED = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN)
-"""Uncompressed transfer syntaxes, in which every image can be sent."""
+_PREFERRED = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
+"""Transfer syntaxes into which instances are converted, so that nearly all can be sent in them."""
 
 
 def served_classes(settings: ProxySettings) -> frozenset[str]:
@@ -49,20 +49,27 @@ def acceptance(
     choose: ContextPolicy,
     extended: Mapping[str, bytes],
 ) -> Acceptance:
-    """Return the acceptance of an association, with the SCP role for callers that may C-GET."""
+    """Return the acceptance of an association, with the SCP role for callers that may C-GET.
+
+    Nothing is converted to explicit VR big endian: a context has it only where no other transfer
+    syntax is proposed.
+    """
     if not (settings.retrieve_enabled and settings.may(request.calling_ae_title, "get")):
         return Acceptance(choose, extended)
     assumes = settings.retrieve_assume_get_roles and _proposes_get(request)
 
-    def choose_uncompressed(abstract_syntax: str, proposed: tuple[str, ...]) -> str | None:
+    def choose_convertible(abstract_syntax: str, proposed: tuple[str, ...]) -> str | None:
         is_scp = request.proposed_scp.get(abstract_syntax, assumes)
         if is_scp and is_storage(abstract_syntax):
             for syntax in _PREFERRED:
                 if syntax in proposed and (chosen := choose(abstract_syntax, (syntax,))):
                     return chosen
+            others = tuple(each for each in proposed if each != EXPLICIT_VR_BIG_ENDIAN)
+            if chosen := choose(abstract_syntax, others):
+                return chosen
         return choose(abstract_syntax, proposed)
 
-    return Acceptance(choose_uncompressed, extended, is_storage, assumes)
+    return Acceptance(choose_convertible, extended, is_storage, assumes)
 
 
 def _proposes_get(request: AssociationRequest) -> bool:
