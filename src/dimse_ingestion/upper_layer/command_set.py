@@ -29,6 +29,7 @@ _RESPONSE = 0x8000  # PS3.7 E.1: a response's Command Field is its request's wit
 _NO_DATA_SET = 0x0101
 _DATA_SET = 0x0001
 _COMMENT_LENGTH = 64
+_MEDIUM, _LOW = 0, 2  # values of Priority, PS3.7 table E.1-1; 1 is high
 
 
 class _Element:
@@ -95,7 +96,7 @@ def _decode_request(elements: Mapping[int, bytes], command_field: int) -> Comman
         affected_sop_instance_uid=_text(
             elements, _Element.AFFECTED_SOP_INSTANCE_UID, _Element.REQUESTED_SOP_INSTANCE_UID
         ),
-        priority=_optional_number(elements, _Element.PRIORITY),
+        priority=_priority(elements),
         has_data_set=_number(elements, _Element.DATA_SET_TYPE) != _NO_DATA_SET,
         move_originator_ae_title=_text(elements, _Element.MOVE_ORIGINATOR_AE_TITLE),
         move_originator_message_id=_optional_number(elements, _Element.MOVE_ORIGINATOR_MESSAGE_ID),
@@ -221,6 +222,15 @@ def _optional_number(elements: Mapping[int, bytes], wanted: int, default: int = 
     """Return an optional number, or the default if it is missing or malformed."""
     value = elements.get(wanted, b"")
     return value[0] | value[1] << 8 if len(value) >= 2 else default  # bytes of US
+
+
+def _priority(elements: Mapping[int, bytes]) -> int:
+    """Return the priority, or medium for a value that PS3.7 table E.1-1 does not define.
+
+    It is passed on in the C-STOREs of a C-MOVE, whose destination might abort because of it.
+    """
+    value = _optional_number(elements, _Element.PRIORITY)
+    return value if value <= _LOW else _MEDIUM
 
 
 def _text(elements: Mapping[int, bytes], *alternatives: int) -> str:

@@ -48,6 +48,13 @@ def test_what_a_sub_operation_and_a_move_add_is_read() -> None:
     assert read.priority == 1
 
 
+@pytest.mark.parametrize(
+    ("sent", "read"), [(0, 0), (1, 1), (2, 2), (3, 0), (0x0100, 0), (0xFFFF, 0)]
+)
+def test_a_priority_that_is_none_is_medium(sent: int, read: int) -> None:
+    assert request(command(0x0021, Priority=sent)).priority == read
+
+
 def test_an_n_services_requested_class_stands_for_the_affected_one() -> None:
     read = decode(command(0x0130, RequestedSOPClassUID=CT, RequestedSOPInstanceUID=INSTANCE))
     assert (read.affected_sop_class_uid, read.affected_sop_instance_uid) == (CT, INSTANCE)
