@@ -322,14 +322,20 @@ async def test_a_cancel_ends_the_wait_for_the_association_in_which_to_send_again
     assert destination.stores == 1
 
 
-async def test_after_a_cancel_an_instance_that_needs_another_association_remains() -> None:
+async def test_after_a_cancel_an_instance_that_needs_another_association_remains(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async with served(lambda _: 0) as port:
         move = sender("127.0.0.1", port, message := move_message())
         await move.open([instance()])
         await move.close()
         message.cancelled.set()
+        opened: list[Any] = []
+        monkeypatch.setattr(move._associations, "open", lambda *given: opened.append(given))
         data_set = DataSet()
         with pytest.raises(NotBegun):
             await move.store(instance(), EXPLICIT, data_set)
         assert not data_set.reads
+        assert not await move.open([instance()])
+        assert opened == []
         await move.close()

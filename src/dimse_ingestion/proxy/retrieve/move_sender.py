@@ -196,6 +196,9 @@ class MoveSender:
 
     async def _unless_cancelled(self, work: Coroutine[Any, Any, _Result]) -> _Result | None:
         """Return the result of `work`; end it and return None when a C-CANCEL comes before."""
+        if self._message.cancelled.is_set():
+            work.close()
+            return None
         working = asyncio.ensure_future(work)
         cancelled = asyncio.ensure_future(self._message.cancelled.wait())
         try:
