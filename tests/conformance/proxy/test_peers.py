@@ -21,6 +21,7 @@ async def test_no_more_associations_are_open_than_the_peer_allows(tmp_path: Path
         peer = Peer(ae_title="ARCHIVE", host=server.host, port=server.port, maximum_associations=2)
         associations = PeerAssociations(proxy_settings(peers=[peer]))
         now, most = 0, 0
+        all_are_open = asyncio.Event()
 
         async def use() -> None:
             nonlocal now, most
@@ -28,6 +29,9 @@ async def test_no_more_associations_are_open_than_the_peer_allows(tmp_path: Path
             async with associations.open(peer, "PROXY", contexts) as association:
                 now += 1
                 most = max(most, now)
+                if now == peer.maximum_associations:
+                    all_are_open.set()
+                await asyncio.wait_for(all_are_open.wait(), 30)
                 assert (await association.echo()).status == 0
                 now -= 1
 
