@@ -27,6 +27,7 @@ from faults.system import Deployment, System
 from faults.tally import Tally
 from harness import scu
 from harness.instances import made_instances
+from harness.pausing import pause, resume
 from harness.services import eventually
 
 _WORKSTATION, _ARCHIVE = "WORKSTATION", "ARCHIVE"
@@ -37,6 +38,8 @@ _TIME = 0.03  # seconds that a destination takes for an instance
 _SLOW = 1.0
 _BUCKET_DELAY = 0.5
 _AWAY = 8.0
+_HANGS = 15.0
+"""Seconds: operations that no replica answers end after 10 s."""
 _LONGEST_WAIT = 180.0
 _PAUSE = 0.3
 
@@ -248,6 +251,17 @@ def _kill_replicas(system: System, workstation: Workstation) -> float:
     return time.monotonic()
 
 
+def _hang_replica(system: System, workstation: Workstation) -> float:
+    """Pause one of two replicas, which stays subscribed and answers nothing."""
+    workstation.wait_for_instances()
+    process = system.ingestion[0].process
+    assert process is not None
+    pause(process)
+    threading.Event().wait(_HANGS)
+    resume(process)
+    return time.monotonic()
+
+
 def _restart_nats(system: System, workstation: Workstation) -> float:
     for _ in range(2):
         workstation.wait_for_instances()
@@ -316,6 +330,7 @@ def faults(
 
 FAULTS = (
     *faults("replicas killed in mid-fetch", _kill_replicas),
+    *faults("one of two replicas hangs for 15 s", _hang_replica),
     *faults("NATS restarted", _restart_nats),
     *faults("bucket slow", _slow_bucket, minio=True),
     *faults("destination slow", _slow_destination),
