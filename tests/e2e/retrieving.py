@@ -9,9 +9,11 @@ from typing import Any
 from harness import modalities, scu
 from harness.instances import MadeInstance, data_set_in, made_instances
 from harness.modalities import Peer
+from harness.services import eventually
 from tests.e2e.keeping import sop_instance_uid
 
 WORKSTATION, ARCHIVE = "WS1", "ARCHIVE"
+_LONGEST_ROUTING = 60.0
 RETRIEVE: Mapping[str, Any] = {"enabled": True, "pendingInterval": 1}
 
 
@@ -25,11 +27,23 @@ def peers(archive: tuple[str, int]) -> list[dict[str, Any]]:
 
 
 def stored_study(peer: Peer, folder: Path) -> list[MadeInstance]:
-    """Store a study of images that need more than one NATS message."""
+    """Store a study of images that need more than one NATS message, as soon as the AE is reached.
+
+    A node port leads to a pod some time after the pod is ready: kube-proxy has to learn of it.
+    """
     made = made_instances(folder, 8, 2**21)
+    eventually(lambda: _accepts_associations(peer), bool, _LONGEST_ROUTING)
     answers = scu.store(peer, [each.path for each in made])
     assert {answer.status for answer in answers} == {0}, answers
     return made
+
+
+def _accepts_associations(peer: Peer) -> bool:
+    try:
+        with scu.associate(peer, [(scu.VERIFICATION, None)]):
+            return True
+    except ConnectionError:
+        return False
 
 
 def sent(made: Iterable[MadeInstance]) -> dict[str, bytes]:
