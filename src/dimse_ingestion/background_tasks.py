@@ -27,7 +27,13 @@ async def background_tasks(*work: Coroutine[Any, Any, None], name: str) -> Async
 
 
 async def result_unless(event: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
-    """Return the result of a coroutine, or None when the event comes first, which cancels it."""
+    """Return the result of a coroutine, or None when the event comes first, which cancels it.
+
+    The coroutine does not begin when the event has come already.
+    """
+    if event.is_set():
+        work.close()
+        return None
     working = asyncio.create_task(work)
     waiting = asyncio.create_task(event.wait())
     try:

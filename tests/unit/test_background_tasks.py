@@ -98,3 +98,16 @@ async def test_work_is_cancelled_when_the_event_comes_and_with_its_caller(end: s
             await waiting
     assert ended.is_set()
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_work_does_not_begin_after_its_event() -> None:
+    begun: list[bool] = []
+
+    async def work() -> bool:
+        begun.append(True)
+        return True
+
+    event = asyncio.Event()
+    event.set()
+    assert await result_unless(event, work()) is None
+    assert not begun

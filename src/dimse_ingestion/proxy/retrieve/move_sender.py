@@ -5,10 +5,10 @@ is lost it is opened again, and the instance without a response is sent again.
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from typing import Any, TypeVar
 
+from dimse_ingestion.background_tasks import result_unless
 from dimse_ingestion.failures import Failure, Refused
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.proxy.peers import PeerAssociations
@@ -30,7 +30,6 @@ _LOG = logger(__name__)
 REOPENED_AFTER = (0.5, 2.0)
 """Seconds before each time that a lost association is opened again for one instance."""
 _OF_THE_ASSOCIATION = (AssociationLost, AssociationRejected, PeerUnreachable)
-_Result = TypeVar("_Result")
 _MOST_LOST = 3
 """Instances lost in a row, after which the destination is given up."""
 
@@ -78,7 +77,7 @@ class MoveSender:
                 self._groups[sop_class_uid] = contexts
                 order[sop_class_uid] = number
         ordered = sorted(instances, key=lambda each: order[each.sop_class_uid])
-        return await self._unless_cancelled(self._open(ordered)) or ()
+        return await result_unless(self._message.cancelled, self._open(ordered)) or ()
 
     async def _open(self, ordered: Sequence[RetrieveInstance]) -> Sequence[RetrieveInstance]:
         groups = {id(each): each for each in self._groups.values()}
@@ -139,7 +138,7 @@ class MoveSender:
                     raise
                 if isinstance(error, AssociationLost):  # the others come before its C-STORE
                     lost = error
-                await self._unless_cancelled(asyncio.sleep(delay))
+                await result_unless(self._message.cancelled, asyncio.sleep(delay))
             else:
                 self._lost_in_a_row = 0
                 return status
@@ -172,7 +171,9 @@ class MoveSender:
         association = self._association
         is_usable = association is not None and association.is_established
         if not is_usable or self._open_contexts is not contexts:
-            association = await self._unless_cancelled(self._open_association(contexts))
+            association = await result_unless(
+                self._message.cancelled, self._open_association(contexts)
+            )
         if association is None or self._message.cancelled.is_set():
             raise NotBegun
         return association
@@ -193,21 +194,6 @@ class MoveSender:
         self._refused_syntaxes -= self._accepted.keys()
         self._association, self._open_contexts = association, contexts
         return association
-
-    async def _unless_cancelled(self, work: Coroutine[Any, Any, _Result]) -> _Result | None:
-        """Return the result of `work`; end it and return None when a C-CANCEL comes before."""
-        if self._message.cancelled.is_set():
-            work.close()
-            return None
-        working = asyncio.ensure_future(work)
-        cancelled = asyncio.ensure_future(self._message.cancelled.wait())
-        try:
-            await asyncio.wait([working, cancelled], return_when=asyncio.FIRST_COMPLETED)
-            return None if self._message.cancelled.is_set() else working.result()
-        finally:
-            for task in (working, cancelled):
-                task.cancel()
-            await asyncio.gather(working, cancelled, return_exceptions=True)
 
     def _count_lost(self, error: Failure) -> None:
         """Give the destination up when it is not reached, or loses one instance after another."""
