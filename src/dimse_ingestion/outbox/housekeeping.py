@@ -1,4 +1,7 @@
-"""The work of an outbox each second: requests of the command line, disk, idle segments, metrics."""
+"""The work of an outbox each second: requests of the command line, disk, idle segments, metrics.
+
+What waits is counted at each change instead: an operator who sees 0 may rely on it.
+"""
 
 import asyncio
 from contextlib import suppress
@@ -36,6 +39,7 @@ class Housekeeping:
         self._idle = 0
         self._until_measured = 0
         self._counted: dict[metrics.Gauge, float] = {}
+        self._is_stopped = False
 
     def start(self) -> None:
         """Work each second from now on."""
@@ -46,9 +50,17 @@ class Housekeeping:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        self._is_stopped = True
         for gauge in self._counted:
             self._add_up(gauge, 0)
         self._metrics.oldest.pop(self, None)
+
+    def count_waiting(self) -> None:
+        """Set the metrics of what waits, because an entry was added or removed."""
+        if self._is_stopped:
+            return
+        self._add_up(self._metrics.waiting, len(self._outbox.queue))
+        self._add_up(self._metrics.waiting_bytes, self._outbox.queue.octets)
 
     def request(self) -> None:
         """Work soon, because files were moved."""
@@ -132,8 +144,7 @@ class Housekeeping:
 
     def _set_metrics(self) -> None:
         outbox, kind = self._outbox, self._metrics
-        self._add_up(kind.waiting, len(outbox.queue))
-        self._add_up(kind.waiting_bytes, outbox.queue.octets)
+        self.count_waiting()
         self._add_up(kind.used_bytes, outbox.usage.octets)
         limit = max(1, outbox.usage.limits.octets)
         self._add_up(kind.used_ratio, outbox.usage.octets / limit)

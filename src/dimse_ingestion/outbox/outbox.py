@@ -191,6 +191,7 @@ class Outbox:
             _LOG.error(f"The outbox can't take a {self.kind.noun}.", reason=error.strerror)
             raise Unavailable("The spool's disk is full or broken, send again later") from None
         self.queue.add(entry)
+        self.housekeeping.count_waiting()
         self.last_added = asyncio.get_running_loop().time()
         self.kind.metrics.added.inc()
         self.added.set()
@@ -275,6 +276,7 @@ class Outbox:
         if entry.done:
             return
         self.queue.finish(entry)
+        self.housekeeping.count_waiting()
         place = entry.place
         if isinstance(place, Path):
             self.usage.count(-entry.length)

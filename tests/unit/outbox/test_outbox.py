@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
 
 from dimse_ingestion.failures import Unavailable
 from dimse_ingestion.outbox import dead_letters, files, segment_writer
@@ -27,6 +28,12 @@ from tests.unit.outbox.data_sets import (
 
 def segment_paths(folder: Path) -> list[Path]:
     return sorted((folder / "segments").glob("*.segment"))
+
+
+def waiting_metrics() -> tuple[float, float]:
+    names = "dimse_outbox_waiting", "dimse_outbox_waiting_bytes"
+    entries, octets = (REGISTRY.get_sample_value(name) or 0.0 for name in names)
+    return entries, octets
 
 
 async def test_what_was_added_is_there_after_a_restart(tmp_path: Path) -> None:
@@ -69,6 +76,23 @@ async def test_what_is_delivered_is_gone_after_a_restart_and_its_segment_too(
     assert list((tmp_path / "files").iterdir()) == []
     async with opened(tmp_path) as outbox:
         assert len(outbox.queue) == 0
+
+
+async def test_the_metrics_of_what_waits_are_right_at_each_moment(tmp_path: Path) -> None:
+    at_first = waiting_metrics()
+    async with opened(tmp_path) as outbox:
+        await add_all(outbox, range(3))
+        await add(outbox, 3, 2 * MIB)
+        assert waiting_metrics() == (at_first[0] + 4, at_first[1] + 3 * 300 + 2 * MIB)
+        first, *_, last = take_all(outbox)
+        outbox.delivered(first)
+        assert waiting_metrics() == (at_first[0] + 3, at_first[1] + 2 * 300 + 2 * MIB)
+        await outbox.drop(last)
+        assert waiting_metrics() == (at_first[0] + 2, at_first[1] + 2 * 300)
+    outbox.housekeeping.count_waiting()
+    assert waiting_metrics() == at_first
+    async with opened(tmp_path):
+        assert waiting_metrics() == (at_first[0] + 2, at_first[1] + 2 * 300)
 
 
 async def test_additions_at_once_share_syncs_and_each_is_durable(
