@@ -137,6 +137,8 @@ class Repository:
         self.is_reached = threading.Event()
         self.connections = 0
         self.client_certificates: list[dict[str, Any]] = []
+        self.hangs_up_at = b""
+        """Bytes of a message at which the connection is closed, so that it is not taken."""
         self._changed = threading.Condition()
 
     def take(self, message: bytes) -> None:
@@ -219,7 +221,11 @@ class TlsServer:
                 end = header.end() + int(header[1])
                 if len(buffer) < end:
                     break
-                self.repository.take(buffer[header.end() : end])
+                message = buffer[header.end() : end]
+                if self.repository.hangs_up_at and self.repository.hangs_up_at in message:
+                    connection.shutdown(socket.SHUT_RDWR)
+                    return
+                self.repository.take(message)
                 buffer = buffer[end:]
             if buffer and not re.match(rb"[1-9][0-9]{0,9}( |$)", buffer):
                 self.repository.mistakes.append(AssertionError(f"no frame: {buffer[:40]!r}"))

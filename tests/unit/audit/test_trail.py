@@ -199,6 +199,32 @@ async def test_a_connection_that_is_cut_loses_no_message(
                 await asyncio.sleep(0.01)
 
 
+async def test_a_message_at_which_the_repository_hangs_up_delays_no_other(
+    tmp_path: Path,
+    own: Certificates,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("dimse_ingestion.audit.delivery.LONGEST_PAUSE", 0.1)
+    with tls_repository(own.server) as there:
+        there.hangs_up_at = b"1.2.666"
+        async with trail_of(settings(tmp_path, there.address, own)) as trail:
+            for study in ("1.2.666", "1.2.1", "1.2.2"):
+                record(trail, study)
+            others = await transferred(there, 2)
+            assert {each.study for each in others} == {"1.2.1", "1.2.2"}
+            record(trail, "1.2.3")
+            await transferred(there, 3)
+            await asyncio.to_thread(
+                eventually,
+                lambda: capsys.readouterr().out,
+                lambda output: "takes other messages but not this one" in output,
+            )
+            there.hangs_up_at = b""
+            found = await transferred(there, 4)
+        assert "1.2.666" in {each.study for each in found}
+
+
 async def test_what_an_earlier_run_left_is_sent_by_the_next(
     tmp_path: Path, own: Certificates
 ) -> None:
