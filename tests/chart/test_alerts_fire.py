@@ -103,6 +103,7 @@ EVENTS: dict[str, tuple[str, list[tuple[str, Mapping[str, str]]]]] = {
         [("dimse_outbox_failures_total", {"outcome": each}) for each in ("denied", "failed")],
     ),
     "DimseOutboxDeadLetters": ("proxy", [("dimse_outbox_dead_letters", {})]),
+    "DimseProxyUnusedFolders": ("proxy", [("dimse_proxy_unused_folders", {"kind": "spool"})]),
     "DimseOutboxDamaged": ("proxy", [("dimse_outbox_quarantined", {})]),
     "DimseProxyAuditLost": ("proxy", [("dimse_audit_lost_total", {})]),
     "DimseProxyAuditDamaged": ("proxy", [("dimse_audit_quarantined", {})]),

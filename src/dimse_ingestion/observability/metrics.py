@@ -83,6 +83,12 @@ proxy_space_ready = Gauge(
     ["space"],
     multiprocess_mode="livemin",
 )
+proxy_unused_folders = Gauge(
+    "dimse_proxy_unused_folders",
+    "Spools and storage commitment journals that hold what was answered with success, and that no "
+    "storage space uses, by kind (spool, commitment_journal); counted each minute",
+    ["kind"],
+)
 proxy_sub_operations = Counter(
     "dimse_proxy_sub_operations_total",
     "Sub-operations of C-MOVE and C-GET, by service (move, get) and outcome (completed, warned, "

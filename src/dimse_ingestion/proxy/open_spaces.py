@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from dimse_ingestion.background_tasks import background_tasks
 from dimse_ingestion.observability import probes
 from dimse_ingestion.observability.logging import log_context, logger
 from dimse_ingestion.proxy.last_success import LastSuccess
@@ -71,10 +72,10 @@ class OpenSpaces:
         try:
             for index, each in enumerate(self._settings.storage_spaces):
                 self._router.add(await self._open(each, index))
-            if self._is_first_process:
-                for folders in self._unused.values():
-                    await folders.log()
-            yield tuple(self._router.spaces.values())
+            async with AsyncExitStack() as stack:
+                if self._is_first_process:
+                    await self._watch_unused(stack)
+                yield tuple(self._router.spaces.values())
         finally:
             closing = list(self._closing.values())
             for task in closing:
@@ -82,6 +83,12 @@ class OpenSpaces:
             await asyncio.gather(*closing, return_exceptions=True)
             for stack in reversed(list(self._stacks.values())):
                 await stack.aclose()
+
+    async def _watch_unused(self, stack: AsyncExitStack) -> None:
+        """Log the folders that no space uses, and count them until the stack is closed."""
+        for name, folders in self._unused.items():
+            await folders.log()
+            await stack.enter_async_context(background_tasks(folders.count(), name=name))
 
     async def change(self, settings: ProxySettings) -> None:
         """Use the spaces and the allow-lists of other settings.

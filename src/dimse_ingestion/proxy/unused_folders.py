@@ -3,26 +3,31 @@
 They are left when a space is taken out of the settings and the proxy is restarted, when `spaces`
 begins or ends, and when storage commitment is switched off. What they hold was answered with
 success, and nothing forwards or reports it, so the log and /readyz name them until they are used
-again or empty. Nothing is changed here.
+again or empty, and a metric counts them. Nothing is changed here.
 """
 
 import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
 from dimse_ingestion.outbox.browse import outboxes
 from dimse_ingestion.proxy.commitment.journal import transaction_files
 
 _LOG = logger(__name__)
+_INTERVAL = 60.0  # seconds between two counts
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
     """What is sought; `find` yields each folder that is not empty after its space's directory."""
 
+    name: str
+    """The value of the metric's label."""
     find: Callable[[Path], Iterator[tuple[Path, Path]]]
     error: str
     note: str
@@ -43,12 +48,14 @@ def _find_journals(directory: Path) -> Iterator[tuple[Path, Path]]:
 
 
 OUTBOXES = Kind(
+    "spool",
     _find_outboxes,
     "A spool holds data sets that no storage space forwards: configure its space again, or export "
     "them (dimse-ingestion spool export).",
     "No storage space forwards the data sets in",
 )
 JOURNALS = Kind(
+    "commitment_journal",
     _find_journals,
     "A journal holds storage commitment requests that no storage space reports: configure its "
     "space with storage commitment again, or remove the folder; then the requestors get no report.",
@@ -73,6 +80,14 @@ class UnusedFolders:
         """Return them as a sentence for /readyz; empty without one."""
         found = ", ".join(str(each.relative_to(self._directory)) for each in await self._find())
         return f"{self._kind.note} {found}." if found else ""
+
+    async def count(self) -> None:
+        """Set the metric to their number, again and again until it is cancelled."""
+        gauge = metrics.proxy_unused_folders.labels(self._kind.name)
+        while True:
+            with suppress(OSError):  # a folder of the command line's that is gone meanwhile
+                gauge.set(len(await self._find()))
+            await asyncio.sleep(_INTERVAL)
 
     async def _find(self) -> list[Path]:
         used = self._used()

@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from dimse_ingestion.dicom.status import Status
-from dimse_ingestion.proxy import open_spaces
+from dimse_ingestion.proxy import open_spaces, unused_folders
 from dimse_ingestion.proxy.commitment import record_file
 from dimse_ingestion.proxy.commitment.reports import Report, ReportSender
 from dimse_ingestion.proxy.commitment.service import NoReports
@@ -248,8 +248,9 @@ async def test_a_failed_reload_leaves_a_removed_space_to_its_end(proxy: Reloadab
 
 
 async def test_an_outbox_that_no_space_uses_is_told_until_its_space_is_back(
-    proxy: Reloadable, lines: io.StringIO
+    proxy: Reloadable, lines: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(unused_folders, "_INTERVAL", 0.01)
     spooled = "acknowledge: spooled\n"
     service = proxy.requesters["CARDIOLOGY"]
     service.store_result = StoreResult(status=Status.OUT_OF_RESOURCES, transient=True)
@@ -263,10 +264,20 @@ async def test_an_outbox_that_no_space_uses_is_told_until_its_space_is_back(
             note = (await running.health.notes())["unused spool"]
             assert note == "No storage space forwards the data sets in space-CARDIOLOGY/outbox."
             assert "A spool holds data sets that no storage space forwards" in lines.getvalue()
+            await until_counted("spool", 1)
             if alone == RADIOLOGY_ALONE:
                 proxy.write(BOTH)
                 assert await reloader.reload()
                 assert "unused spool" not in await running.health.notes()
+                await until_counted("spool", 0)
+
+
+async def until_counted(kind: str, number: int) -> None:
+    """Wait until the metric has so many unused folders of a kind."""
+    name, labels = "dimse_proxy_unused_folders", {"kind": kind}
+    async with asyncio.timeout(30):
+        while REGISTRY.get_sample_value(name, labels) != number:  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(0.01)
 
 
 async def test_a_commitment_journal_that_no_space_uses_is_told_until_its_space_is_back(
@@ -283,6 +294,7 @@ async def test_a_commitment_journal_that_no_space_uses_is_told_until_its_space_i
             note = (await running.health.notes())["unused commitment journal"]
             assert note.endswith("the storage commitment requests in space-CARDIOLOGY/1.")
             assert "requests that no storage space reports" in lines.getvalue()
+            await until_counted("commitment_journal", 1)
     async with proxy.started(BOTH + enabled) as (running, _):
         assert "unused commitment journal" not in await running.health.notes()
 

@@ -201,6 +201,12 @@
   severity: critical
   summary: The service refuses images that were answered as stored.
   todo: See them and their reasons by dimse-ingestion spool list; correct the cause and use spool retry, or spool export and spool drop.
+- alert: DimseProxyUnusedFolders
+  component: proxy
+  expr: sum by (kind) (dimse_proxy_unused_folders{OF}) > 0
+  severity: critical
+  summary: Images that were answered as stored, or storage commitment requests, belong to no storage space of the proxy.
+  todo: /readyz of the proxy names the folders. Configure their storage space again; or export the images by dimse-ingestion spool export, or remove the journal, whose requestors then get no report.
 - alert: DimseOutboxDamaged
   component: proxy
   expr: sum(dimse_outbox_quarantined{OF}) > 0
