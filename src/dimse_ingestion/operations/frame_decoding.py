@@ -13,8 +13,9 @@ from dimse_ingestion.dicom.fragments import ITEM_HEADER
 from dimse_ingestion.dicom.frames import PIXEL_DATA, FrameNotFound, ImagePixels, image_pixels
 from dimse_ingestion.operations.frame_reader import FrameLocation, FrameReader
 from dimse_ingestion.operations.retrieve import ObjectBytes
-from dimse_ingestion.pixels.decoder_pool import DecoderPool, check_size, frame_decode_job
+from dimse_ingestion.pixels.decoder_pool import DecoderPool
 from dimse_ingestion.pixels.failures import Undecodable
+from dimse_ingestion.pixels.frame_job import check_size, frame_decode_job
 from dimse_ingestion.pixels.jobs import DecodedPixels, FrameRanges
 from dimse_ingestion.queries.contract import Located
 

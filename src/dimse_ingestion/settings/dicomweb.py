@@ -57,7 +57,7 @@ class DicomwebSettings(StorageSpaceSettings, AuditSettings):
     maximum_requests: Count = Field(default=128, validation_alias="DICOMWEB_MAXIMUM_REQUESTS")
     """The most requests in progress; one more is answered 503."""
     workers: Count = Field(default=2, validation_alias="DICOMWEB_WORKERS")
-    """Processes that decode pixels."""
+    """Processes that decode pixels, and threads that render small grey frames."""
 
     # time, in seconds
     silence: Seconds = Field(default=60.0, validation_alias="DICOMWEB_SILENCE")

@@ -16,7 +16,8 @@ from dimse_ingestion.operations.frame_reader import FrameReader
 from dimse_ingestion.operations.retrieve import Retriever
 from dimse_ingestion.pixels import decoder, display
 from dimse_ingestion.pixels.decoder import Undecodable
-from dimse_ingestion.pixels.decoder_pool import frame_decode_job
+from dimse_ingestion.pixels.frame_job import frame_decode_job
+from dimse_ingestion.pixels.image_data_set import image_data_set
 from dimse_ingestion.pixels.jobs import DecodeJob, Region, RenderParameters, Window
 from tests.retrievable import Archive
 from tests.storable import storable
@@ -170,7 +171,7 @@ async def test_a_palette_is_applied() -> None:
 async def test_a_code_stream_larger_than_the_instance_declares_is_refused(name: str) -> None:
     path = next(each for each in images() if each.name == name)
     job = await job_of(path)
-    small = decoder._data_set(job)
+    small = image_data_set(job)
     decoder.check_size(job.frame, small)
     small.Rows = small.Columns = 2
     with pytest.raises(Undecodable, match="larger than the instance says"):

@@ -3,7 +3,9 @@ import os
 import re
 import signal
 import struct
+import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,34 +16,42 @@ from dimse_ingestion.dicom.elements import BulkReference, Element, element
 from dimse_ingestion.dicom.frames import image_pixels
 from dimse_ingestion.failures import Failure, LimitExceeded, Unavailable
 from dimse_ingestion.pixels import decoder, decoder_pool
-from dimse_ingestion.pixels.decoder_pool import DecoderPool, check_size, frame_decode_job
-from dimse_ingestion.pixels.failures import Undecodable
+from dimse_ingestion.pixels.decoder_pool import DecoderPool
+from dimse_ingestion.pixels.failures import DecodersMissing, Undecodable
+from dimse_ingestion.pixels.frame_job import check_size, frame_decode_job
 from dimse_ingestion.pixels.jobs import DecodeJob, RenderParameters
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 JPEG = "1.2.840.10008.1.2.4.50"
 JPEG_2000 = "1.2.840.10008.1.2.4.90"
+PNG = RenderParameters(media_type="image/png")
 
 
 def job_for(
-    rows: int = 4, columns: int = 4, syntax: str = EXPLICIT, frame: bytes = b""
+    rows: int = 4,
+    columns: int = 4,
+    syntax: str = EXPLICIT,
+    frame: bytes = b"",
+    *,
+    colours: int = 1,
+    bits: int = 8,
 ) -> DecodeJob:
-    elements = image_elements(rows, columns)
+    elements = image_elements(rows, columns, colours, bits)
     stored_elements = [*elements, Element("7FE0", "0010", "OW", bulk=BulkReference(0, 1))]
     return frame_decode_job(
         frame or bytes(rows * columns), elements, image_pixels(stored_elements), syntax
     )
 
 
-def image_elements(rows: int, columns: int) -> list[Element]:
+def image_elements(rows: int, columns: int, colours: int = 1, bits: int = 8) -> list[Element]:
     return [
-        element(0x00280002, "US", "1"),
-        element(0x00280004, "CS", "MONOCHROME2"),
+        element(0x00280002, "US", str(colours)),
+        element(0x00280004, "CS", "MONOCHROME2" if colours == 1 else "RGB"),
         element(0x00280010, "US", str(rows)),
         element(0x00280011, "US", str(columns)),
-        element(0x00280100, "US", "8"),
-        element(0x00280101, "US", "8"),
-        element(0x00280102, "US", "7"),
+        element(0x00280100, "US", str(bits)),
+        element(0x00280101, "US", str(bits)),
+        element(0x00280102, "US", str(bits - 1)),
         element(0x00280103, "US", "0"),
     ]
 
@@ -58,10 +68,54 @@ async def test_processes_start_with_the_first_image_and_end_with_the_pool() -> N
     before = children()
     async with DecoderPool(1) as pool:
         assert children() == before
-        picture = await pool.render(job_for(), RenderParameters(media_type="image/png"))
+        picture = await pool.render(job_for(2048, 2048), PNG)
         assert picture.startswith(b"\x89PNG")
         assert len(children() - before) == 1
     assert children() == before
+
+
+async def test_a_small_grey_frame_is_rendered_without_a_process() -> None:
+    before = children()
+    frame = bytes(range(256)) * 16
+    async with DecoderPool(1) as pool:
+        for parameters in (PNG, RenderParameters(size=(200, 100), is_thumbnail=True)):
+            job = job_for(64, 64, frame=frame)
+            assert await pool.render(job, parameters) == decoder.render(job, parameters)
+        assert children() == before
+
+
+@pytest.mark.parametrize(
+    ("job", "parameters"),
+    [
+        (job_for(1024, 1025), RenderParameters()),
+        (job_for(), RenderParameters(size=(8192, 8192))),
+        (job_for(frame=bytes(48), colours=3), RenderParameters()),
+        (job_for(bits=1), RenderParameters()),
+    ],
+    ids=["a large frame", "a large picture", "colours", "bits"],
+)
+async def test_another_frame_is_rendered_in_a_process(
+    job: DecodeJob, parameters: RenderParameters
+) -> None:
+    before = children()
+    async with DecoderPool(1) as pool:
+        assert await pool.render(job, parameters) == decoder.render(job, parameters)
+        assert len(children() - before) == 1
+
+
+async def test_a_frame_that_fails_in_a_thread_is_undecodable() -> None:
+    broken = replace(job_for(), presentation=b"\x28\x00\x10\x00US\x02\x00\x04")
+    async with DecoderPool(1) as pool:
+        with pytest.raises(Undecodable, match="can't be decoded"):
+            await pool.render(broken, PNG)
+        assert (await pool.render(job_for(), PNG)).startswith(b"\x89PNG")
+
+
+async def test_rendering_needs_the_extra_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "dimse_ingestion.pixels.rendering", None)
+    async with DecoderPool(1) as pool:
+        with pytest.raises(DecodersMissing, match=r"without \[pixels\]"):
+            await pool.render(job_for(), PNG)
 
 
 def has_started(pool: DecoderPool) -> bool:
@@ -77,7 +131,7 @@ async def test_a_process_that_dies_fails_one_image_and_is_replaced() -> None:
         await pool.decode(job_for())
         [worker] = children() - before
         large = job_for(8000, 8000)
-        at_work = asyncio.create_task(pool.render(large, RenderParameters(media_type="image/png")))
+        at_work = asyncio.create_task(pool.render(large, PNG))
         while not has_started(pool):  # noqa: ASYNC110 - another process is watched
             await asyncio.sleep(0)
         os.kill(worker, signal.SIGKILL)
@@ -93,7 +147,7 @@ async def test_a_decode_that_exceeds_its_timeout_fails_and_the_next_one_succeeds
         pool._decode_timeout = 0.3
         started = time.monotonic()
         with pytest.raises(Failure, match=r"longer than 0\.3 s"):
-            await pool.render(job_for(12000, 12000), RenderParameters(media_type="image/png"))
+            await pool.render(job_for(12000, 12000), PNG)
         assert time.monotonic() - started < 10
         pool._decode_timeout = 60
         assert len(await pool.decode(job_for())) == 16
@@ -179,7 +233,7 @@ def test_a_frame_too_large_to_be_decoded_is_refused_before_it_is_read() -> None:
         check_size(image_pixels(stored_elements))
 
 
-def test_the_service_process_imports_no_pixel_library() -> None:
+def test_the_service_process_calls_no_codec() -> None:
     """Only worker processes import `decoder`: `decoder_pool` names it as a string."""
     source = Path(decoder.__file__).parent
     importing = [

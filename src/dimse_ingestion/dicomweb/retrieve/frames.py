@@ -37,7 +37,7 @@ from dimse_ingestion.dicomweb.retrieve.context import (
 from dimse_ingestion.operations.frame_reader import FrameLocation
 from dimse_ingestion.operations.prefetch import prefetch
 from dimse_ingestion.operations.retrieve import ObjectMissing
-from dimse_ingestion.pixels.decoder_pool import check_size, frame_decode_job
+from dimse_ingestion.pixels.frame_job import check_size, frame_decode_job
 from dimse_ingestion.queries.contract import Located
 
 _PATH = f"{BASE_PATH}/studies/{{study}}/series/{{series}}/instances/{{instance}}/frames/{{list}}"

@@ -45,7 +45,7 @@ from dimse_ingestion.dicomweb.retrieve.render_parameters import (
 from dimse_ingestion.dicomweb.retrieve.streams import rendered_type
 from dimse_ingestion.operations.prefetch import prefetch
 from dimse_ingestion.operations.retrieve import ObjectMissing
-from dimse_ingestion.pixels.decoder_pool import check_size, frame_decode_job
+from dimse_ingestion.pixels.frame_job import check_size, frame_decode_job
 from dimse_ingestion.pixels.jobs import JPEG, PNG, RenderParameters
 from dimse_ingestion.queries.contract import Located
 
