@@ -15,7 +15,8 @@ from dimse_ingestion.audit.repository import NotSent, Repository
 from dimse_ingestion.background_tasks import background_tasks
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
-from dimse_ingestion.outbox.outbox import Damaged, Outbox
+from dimse_ingestion.outbox.opened_entry import Damaged
+from dimse_ingestion.outbox.outbox import Outbox
 from dimse_ingestion.outbox.waiting import Entry
 
 _LOG = logger(__name__)

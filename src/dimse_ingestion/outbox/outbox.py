@@ -9,7 +9,6 @@ import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,10 +21,11 @@ from dimse_ingestion.outbox.disk import Limits, Usage
 from dimse_ingestion.outbox.folders import Folders, lock
 from dimse_ingestion.outbox.housekeeping import Housekeeping
 from dimse_ingestion.outbox.kind import DATA_SETS, OutboxKind
+from dimse_ingestion.outbox.opened_entry import Damaged, OpenedEntry, open_entry
 from dimse_ingestion.outbox.records import Metadata, encode_metadata
 from dimse_ingestion.outbox.recovery import Progress, recover
 from dimse_ingestion.outbox.segment_writer import SEGMENT_LENGTH, SegmentWriter, Written
-from dimse_ingestion.outbox.segments import DamagedRecord, MarkLog, Segment
+from dimse_ingestion.outbox.segments import MarkLog, Segment
 from dimse_ingestion.outbox.waiting import Entry, WaitingQueue
 from dimse_ingestion.workers.counts import Count, LocalCount
 
@@ -35,30 +35,6 @@ _THREADS = 4
 _ADDED_AT_ONCE = 5000
 """Recovered entries that are queued before the event loop does something else."""
 _T = TypeVar("_T")
-
-
-class Damaged(Exception):
-    """A data set is not what was added; the text says what is wrong."""
-
-
-@dataclass(slots=True)
-class OpenedEntry:
-    """A data set of the outbox that is being forwarded: a `Source`, until `close`."""
-
-    metadata: Metadata
-    data: bytes = b""
-    file: files.OpenFile | None = None
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Return at most `length` bytes from `offset`."""
-        if self.file is not None:
-            return self.file.read(offset, length)
-        return self.data[offset : offset + length]
-
-    def close(self) -> None:
-        """Close its file."""
-        if self.file is not None:
-            self.file.close()
 
 
 class Outbox:
@@ -201,7 +177,7 @@ class Outbox:
 
         A record is always verified; the digest of a file only with `verify`, as it reads all of it.
         """
-        return await self.in_thread(lambda: _open(entry, verify=verify))
+        return await self.in_thread(lambda: open_entry(entry, verify=verify))
 
     def delivered(self, entry: Entry) -> None:
         """Remove a data set that the service has."""
@@ -306,26 +282,3 @@ class Outbox:
         segment.counted = 0
         self._marks.close_of(segment)
         self._executor.submit(segment.delete)
-
-
-def _open(entry: Entry, *, verify: bool) -> OpenedEntry:
-    if isinstance(entry.place, Path):
-        return _open_file(entry.place, verify=verify)
-    try:
-        metadata, data = entry.place.read_record(entry.offset, entry.length)
-    except DamagedRecord:
-        raise Damaged("its bytes on the disk have changed") from None
-    return OpenedEntry(metadata, data)
-
-
-def _open_file(path: Path, *, verify: bool) -> OpenedEntry:
-    try:
-        opened = files.open_file(path)
-    except FileNotFoundError:
-        raise Damaged("its file is gone") from None
-    except files.DamagedFile as damaged:
-        raise Damaged(str(damaged)) from None
-    if verify and not opened.is_intact():
-        opened.close()
-        raise Damaged("its bytes on the disk have changed")
-    return OpenedEntry(opened.metadata, file=opened)

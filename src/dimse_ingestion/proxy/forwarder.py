@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import log_context, logger
 from dimse_ingestion.outbox.dead_letters import Reason
-from dimse_ingestion.outbox.outbox import Damaged, OpenedEntry, Outbox
+from dimse_ingestion.outbox.opened_entry import Damaged, OpenedEntry
+from dimse_ingestion.outbox.outbox import Outbox
 from dimse_ingestion.outbox.waiting import Entry
 from dimse_ingestion.proxy.forwarding_pace import Outcome, Pace, PaceLimits, outcome_of
 from dimse_ingestion.proxy.spooled_client import decode_request

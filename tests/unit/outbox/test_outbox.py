@@ -11,7 +11,8 @@ from dimse_ingestion.failures import Unavailable
 from dimse_ingestion.outbox import dead_letters, files, segment_writer
 from dimse_ingestion.outbox.dead_letters import Reason
 from dimse_ingestion.outbox.folders import Folders, NewerFormat, OutboxInUse
-from dimse_ingestion.outbox.outbox import Damaged, Outbox
+from dimse_ingestion.outbox.opened_entry import Damaged
+from dimse_ingestion.outbox.outbox import Outbox
 from tests.unit.outbox.data_sets import (
     MIB,
     Content,
