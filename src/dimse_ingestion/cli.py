@@ -254,13 +254,16 @@ def spool_export(
     ids: _Ids = None,
     config: _Config = None,
     directory: _Directory = None,
+    waiting: Annotated[
+        bool, typer.Option("--waiting", help="Without ids: also all that wait.")
+    ] = False,
 ) -> None:
     """Write data sets as DICOM files; without ids, all dead letters."""
     from dimse_ingestion.commands import spool
 
     _act(
         lambda console: spool.export(
-            spool.spool_directory(config, directory), ids or [], to, console
+            spool.spool_directory(config, directory), ids or [], to, console, waiting=waiting
         )
     )
 

@@ -32,7 +32,12 @@ _CIPHERS_OF_TLS_1_2 = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM"  # RFC 9325 4.2
 
 
 class NotSent(Unavailable):
-    """A batch, or a part of it, may not have arrived: send all of it again."""
+    """A batch, or a part of it, may not have arrived: send all of it again.
+
+    `was_reached` is True if a connection was open and the batch, or a part of it, was sent.
+    """
+
+    was_reached = False
 
 
 class Repository(Protocol):
@@ -100,7 +105,9 @@ class _Tls:
             _wait_until_acknowledged(connection)
         except OSError as error:
             self.close()
-            raise _not_sent(error) from None
+            failure = _not_sent(error)
+            failure.was_reached = True
+            raise failure from None
 
     def abort(self) -> None:
         """See `Repository`."""

@@ -1,9 +1,11 @@
 """The commands `spool list`, `show`, `retry`, `export` and `drop` on a proxy's spool directory.
 
 They are safe beside a running proxy: they read without its lock, and change only what it expects to
-change (dead letters), or leave it a request. Nothing of a patient is printed.
+change (dead letters), or leave it a request, which they carry out themselves in an outbox that no
+process uses. Nothing of a patient is printed.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,8 +15,11 @@ from rich.table import Table
 
 from dimse_ingestion.dicom import part10
 from dimse_ingestion.durable.files import new_file, write_whole
+from dimse_ingestion.observability import logging
 from dimse_ingestion.outbox import dead_letters, files
 from dimse_ingestion.outbox.browse import Item, State, items, outboxes
+from dimse_ingestion.outbox.folders import NewerFormat, OutboxInUse, lock
+from dimse_ingestion.outbox.outbox import Outbox
 from dimse_ingestion.outbox.segments import DamagedRecord
 from dimse_ingestion.proxy.spooled_client import decode_request
 from dimse_ingestion.settings import ConfigurationMistake, ProxySettings
@@ -99,10 +104,21 @@ def retry(spool: Path, operation_ids: Sequence[str], console: Console) -> int:
     return 0
 
 
-def export(spool: Path, operation_ids: Sequence[str], folder: Path, console: Console) -> int:
-    """Write data sets as DICOM files, all dead letters without ids; return the exit status."""
+def export(
+    spool: Path,
+    operation_ids: Sequence[str],
+    folder: Path,
+    console: Console,
+    *,
+    waiting: bool = False,
+) -> int:
+    """Write data sets as DICOM files; return the exit status.
+
+    Without ids these are all dead letters, and with `waiting` also all that wait.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    for item in _chosen(spool, operation_ids) if operation_ids else _dead(spool):
+    unchosen = _all(spool) if waiting else _dead(spool)
+    for item in _chosen(spool, operation_ids) if operation_ids else unchosen:
         try:
             path = _write_part10(item, folder)
         except _GONE:
@@ -123,13 +139,44 @@ def drop(spool: Path, operation_ids: Sequence[str], confirm: Confirm, console: C
     if not sure:
         console.print("Nothing is deleted.")
         return 1
+    requested: dict[Path, int] = {}
     for item in chosen:
         if item.state is State.DEAD and isinstance(item.place, Path):
             dead_letters.drop(item.place)
         else:
             dead_letters.request_drop(item.folders, item.metadata.operation_id)
-    console.print(f"{count} deleted; those that wait go when the proxy runs.")
+            requested[item.folders.root] = requested.get(item.folders.root, 0) + 1
+    left = sum(number for root, number in requested.items() if not _carry_out_requests(root))
+    by_proxy = f"; the proxy, which uses the spool, deletes {left} more now" if left else ""
+    console.print(f"{count - left} deleted{by_proxy}.")
     return 0
+
+
+def _carry_out_requests(root: Path) -> bool:
+    """Carry out the requests in an outbox; return False if a process uses it, which then does it.
+
+    Raises ConfigurationMistake.
+    """
+
+    async def open_and_close() -> None:
+        outbox = Outbox(root)
+        try:
+            await outbox.open()
+        finally:
+            await outbox.close()
+
+    try:
+        with lock(root):
+            pass  # else no event loop is needed
+        logging.configure("spool", "error")
+        asyncio.run(open_and_close())
+    except OutboxInUse:
+        return False
+    except NewerFormat as newer:
+        raise ConfigurationMistake(
+            [f"{newer} was written by a newer release: use its command."]
+        ) from None
+    return True
 
 
 def _write_part10(item: Item, folder: Path) -> Path:

@@ -1,6 +1,7 @@
 """The work of an outbox each second: requests of the command line, disk, idle segments, metrics.
 
-What waits is counted at each change instead: an operator who sees 0 may rely on it.
+What waits is counted at each change instead: once the outbox is recovered, an operator who sees 0
+may rely on it.
 """
 
 import asyncio
@@ -54,6 +55,7 @@ class Housekeeping:
         for gauge in self._counted:
             self._add_up(gauge, 0)
         self._metrics.oldest.pop(self, None)
+        self._metrics.oldest_seconds.set(max(self._metrics.oldest.values(), default=0.0))
 
     def count_waiting(self) -> None:
         """Set the metrics of what waits, because an entry was added or removed."""
@@ -103,6 +105,7 @@ class Housekeeping:
         outbox = self._outbox
         for entry in await outbox.in_thread(self._moved_back):
             outbox.queue.add(entry)
+            self.count_waiting()
             outbox.added.set()
             _LOG.info("A dead letter is forwarded again.", operation_id=_operation_id(entry))
 

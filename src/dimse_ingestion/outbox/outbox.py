@@ -97,7 +97,9 @@ class Outbox:
         for number, entry in enumerate(recovered.entries, start=1):
             self.queue.add(entry)
             if number % _ADDED_AT_ONCE == 0:
+                self.housekeeping.count_waiting()
                 await asyncio.sleep(0)
+        self.housekeeping.count_waiting()
         for segment in recovered.segments:
             self._delete_if_done(segment)
         self._writer = SegmentWriter(

@@ -2,8 +2,8 @@
 
 Windows, palettes and lookup tables are applied here. All are optional: one that is empty, invalid
 or not a number is ignored, because an image without its window is better than none. Some writers
-leave tables empty or shorter than their descriptor says: existing entries are used. Runs in the
-processes of `decoder_pool`.
+leave tables empty or shorter than their descriptor says: existing entries are used. `rendering`
+uses it, in a process or a thread.
 """
 
 import math

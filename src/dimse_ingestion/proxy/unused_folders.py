@@ -51,7 +51,7 @@ OUTBOXES = Kind(
     "spool",
     _find_outboxes,
     "A spool holds data sets that no storage space forwards: configure its space again, or export "
-    "them (dimse-ingestion spool export).",
+    "them (dimse-ingestion spool export --waiting) and drop them (spool drop).",
     "No storage space forwards the data sets in",
 )
 JOURNALS = Kind(

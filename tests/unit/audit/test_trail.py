@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from dimse_ingestion.audit import repository as repositories
+from dimse_ingestion.audit import send_order
 from dimse_ingestion.audit.codes import Action, EventId, Outcome
 from dimse_ingestion.audit.messages import Activity, Participant, Patient, destination, source
 from dimse_ingestion.audit.repository import NotSent, repository
@@ -37,6 +38,12 @@ CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 @pytest.fixture
 def own(tmp_path: Path) -> Certificates:
     return certificates(tmp_path)
+
+
+@pytest.fixture
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FIRST_PAUSE", "LONGEST_PAUSE", "_LONGEST_SEARCH_PAUSE", "_RETRY_INTERVAL"):
+        monkeypatch.setattr(send_order, name, 0.05)
 
 
 def settings(folder: Path, address: str, own: Certificates | None, **more: Any) -> AuditSettings:
@@ -161,9 +168,8 @@ async def test_an_old_tls_is_refused(tmp_path: Path, own: Certificates) -> None:
 
 
 async def test_messages_wait_for_a_repository_that_is_down_and_are_all_sent(
-    tmp_path: Path, own: Certificates, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, own: Certificates, short_pauses: None
 ) -> None:
-    monkeypatch.setattr("dimse_ingestion.audit.delivery.LONGEST_PAUSE", 0.1)
     port = free_port()
     given = settings(tmp_path, f"tls://localhost:{port}", own)
     failures = metrics.audit_failures._value.get()
@@ -177,9 +183,8 @@ async def test_messages_wait_for_a_repository_that_is_down_and_are_all_sent(
 
 
 async def test_a_connection_that_is_cut_loses_no_message(
-    tmp_path: Path, own: Certificates, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, own: Certificates, short_pauses: None
 ) -> None:
-    monkeypatch.setattr("dimse_ingestion.audit.delivery.LONGEST_PAUSE", 0.1)
     studies: set[str] = set()
     port = free_port()
     async with trail_of(settings(tmp_path, f"tls://localhost:{port}", own)) as trail:
@@ -199,17 +204,13 @@ async def test_a_connection_that_is_cut_loses_no_message(
                 await asyncio.sleep(0.01)
 
 
-async def test_a_message_at_which_the_repository_hangs_up_delays_no_other(
-    tmp_path: Path,
-    own: Certificates,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+async def test_messages_at_which_the_repository_hangs_up_delay_no_other(
+    tmp_path: Path, own: Certificates, short_pauses: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("dimse_ingestion.audit.delivery.LONGEST_PAUSE", 0.1)
     with tls_repository(own.server) as there:
         there.hangs_up_at = b"1.2.666"
         async with trail_of(settings(tmp_path, there.address, own)) as trail:
-            for study in ("1.2.666", "1.2.1", "1.2.2"):
+            for study in ("1.2.666", "1.2.6661", "1.2.1", "1.2.2"):
                 record(trail, study)
             others = await transferred(there, 2)
             assert {each.study for each in others} == {"1.2.1", "1.2.2"}
@@ -221,8 +222,24 @@ async def test_a_message_at_which_the_repository_hangs_up_delays_no_other(
                 lambda output: "takes other messages but not this one" in output,
             )
             there.hangs_up_at = b""
-            found = await transferred(there, 4)
-        assert "1.2.666" in {each.study for each in found}
+            found = await transferred(there, 5)
+        assert {"1.2.666", "1.2.6661"} <= {each.study for each in found}
+
+
+async def test_a_message_at_which_the_repository_hangs_up_does_not_hold_up_the_end(
+    tmp_path: Path, own: Certificates, short_pauses: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dimse_ingestion.audit.trail._LAST_DELIVERY", 3600.0)
+    with tls_repository(own.server) as there:
+        there.hangs_up_at = b"1.2.666"
+        async with asyncio.timeout(60), trail_of(settings(tmp_path, there.address, own)) as trail:
+            for study in ("1.2.666", "1.2.1"):
+                record(trail, study)
+            await transferred(there)
+        there.hangs_up_at = b""
+        async with trail_of(settings(tmp_path, there.address, own)):
+            found = await transferred(there, 2)
+    assert {each.study for each in found} == {"1.2.666", "1.2.1"}
 
 
 async def test_what_an_earlier_run_left_is_sent_by_the_next(

@@ -1,5 +1,6 @@
 """The commands on a proxy's spool, by their command line, beside an outbox that is in use."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -118,3 +119,21 @@ async def test_drop_deletes_dead_letters_at_once_and_what_waits_by_the_proxy(
     await outbox.housekeeping.run_once()
     assert (len(outbox.queue), outbox.folders.dead()) == (1, [])
     assert "1 waiting, 0 dead letters" in spool(outbox, "list").output
+
+
+async def test_export_also_writes_what_waits(outbox: Outbox, tmp_path: Path) -> None:
+    folder = tmp_path / "exported"
+    assert spool(outbox, "export", "--to", str(folder)).exit_code == 0
+    assert [path.name for path in folder.iterdir()] == ["0190-000001.dcm"]
+    assert spool(outbox, "export", "--to", str(folder), "--waiting").exit_code == 0
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == [f"0190-00000{number}.dcm" for number in (1, 2, 3)]
+
+
+async def test_drop_deletes_what_waits_where_no_proxy_runs(outbox: Outbox) -> None:
+    await outbox.close()
+    arguments = "0190-000001", "0190-000002", "0190-000003", "--yes"
+    result = await asyncio.to_thread(lambda: spool(outbox, "drop", *arguments))
+    assert (result.exit_code, result.output) == (0, "3 deleted.\n")
+    assert not outbox.folders.has_data_sets()
+    assert "0 waiting, 0 dead letters" in spool(outbox, "list").output

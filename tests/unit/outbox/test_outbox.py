@@ -96,6 +96,33 @@ async def test_the_metrics_of_what_waits_are_right_at_each_moment(tmp_path: Path
         assert waiting_metrics() == (at_first[0] + 2, at_first[1] + 2 * 300)
 
 
+async def test_the_metrics_of_what_waits_are_right_during_a_recovery(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(tmp_path) as outbox:
+        await add_all(outbox, range(5))
+    monkeypatch.setattr("dimse_ingestion.outbox.outbox._ADDED_AT_ONCE", 2)
+    at_first = waiting_metrics()[0]
+    outbox = Outbox(tmp_path)
+    await outbox.lock()
+    recovery = asyncio.create_task(outbox.recover())
+    seen = {0.0}
+    while not recovery.done():
+        await asyncio.sleep(0)
+        assert waiting_metrics()[0] - at_first == len(outbox.queue)
+        seen.add(waiting_metrics()[0] - at_first)
+    await outbox.close()
+    assert seen == {0, 2, 4, 5}
+
+
+async def test_the_age_of_the_oldest_ends_with_its_outbox(tmp_path: Path) -> None:
+    async with opened(tmp_path) as outbox:
+        await add(outbox, 1)
+        await outbox.housekeeping.run_once()
+        assert (REGISTRY.get_sample_value("dimse_outbox_oldest_seconds") or 0) > 1000
+    assert REGISTRY.get_sample_value("dimse_outbox_oldest_seconds") == 0
+
+
 async def test_additions_at_once_share_syncs_and_each_is_durable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

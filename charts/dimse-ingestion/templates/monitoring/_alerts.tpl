@@ -206,7 +206,7 @@
   expr: sum by (kind) (dimse_proxy_unused_folders{OF}) > 0
   severity: critical
   summary: Images that were answered as stored, or storage commitment requests, belong to no storage space of the proxy.
-  todo: /readyz of the proxy names the folders. Configure their storage space again; or export the images by dimse-ingestion spool export, or remove the journal, whose requestors then get no report.
+  todo: /readyz of the proxy names the folders. Configure their storage space again. Else write the images to files with dimse-ingestion spool export --waiting and delete them with spool drop; remove a journal, whose requestors then get no report.
 - alert: DimseOutboxDamaged
   component: proxy
   expr: sum(dimse_outbox_quarantined{OF}) > 0
