@@ -51,7 +51,7 @@ class Delivery:
     async def wait_until_sent(self, longest: float) -> None:
         """Wait until nothing waits, at most for `longest` seconds, and not while it is down.
 
-        Messages at which the repository hangs up are left.
+        Messages that the repository refuses are left.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(longest):
@@ -60,8 +60,8 @@ class Delivery:
                     await self._idle.wait()
 
     async def wait_until_empty(self) -> None:
-        """Wait until everything is sent, however long that takes; see `wait_until_sent`."""
-        while self._order.waiting:
+        """Wait until everything is sent, however long that takes."""
+        while len(self._queue.queue):
             self._idle.clear()
             await self._idle.wait()
 
@@ -82,9 +82,9 @@ class Delivery:
                 await asyncio.sleep(pause)
 
     async def _wait_until_due(self) -> None:
-        """Wait until a message is added, or one that was set aside is due."""
+        """Wait until a message is added, or a refused one is due."""
         with suppress(TimeoutError):
-            async with asyncio.timeout_at(self._queue.queue.next_due()):
+            async with asyncio.timeout_at(self._order.next_due()):
                 await self._queue.added.wait()
 
     async def _send_next(self) -> float | None:
@@ -96,19 +96,19 @@ class Delivery:
             if messages:
                 await self._send(messages)
         except NotSent as failure:
-            self._note_failure(entries, failure)
+            self._note_failure(_left(entries), failure)
             return self._order.pause * (0.5 + random.random() / 2)  # noqa: S311 - jitter
         except BaseException as error:
-            for entry in entries:
-                self._queue.queue.put_back(entry, 0.0)
+            self._order.put_back(_left(entries))
             if not isinstance(error, OSError):
                 raise
             _LOG.error("The audit queue can't be read.", reason=error.strerror)
             return _AFTER_ERROR
-        for entry in entries:
-            if not entry.done:
-                self._queue.delivered(entry)
-        self._order.note_taken(entries)
+        sent = _left(entries)
+        for entry in sent:
+            self._queue.delivered(entry)
+        if sent:
+            self._order.note_taken(sent, _now())
         return 0.0
 
     async def _send(self, messages: list[bytes]) -> None:
@@ -140,9 +140,8 @@ class Delivery:
                 reason=failure.comment,
                 size=entries[0].size,
             )
+        if not self._order.is_doubtful:
             return
-        elif len(entries) > 1:
-            return  # a smaller batch will show whether the fault is one message's
         if failure.comment != self.problem:
             _LOG.warning(
                 "The audit repository is not reached; messages wait and are sent again.",
@@ -150,6 +149,11 @@ class Delivery:
                 waiting=len(self._queue.queue),
             )
         self.problem = failure.comment
+
+
+def _left(entries: Sequence[Entry]) -> list[Entry]:
+    """Return the entries that are not done; a damaged one is in quarantine."""
+    return [entry for entry in entries if not entry.done]
 
 
 def _now() -> float:

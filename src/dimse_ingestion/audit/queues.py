@@ -52,11 +52,12 @@ class AuditQueues:
             await queue.close()
 
     async def send_left(self) -> None:
-        """Send what is in queues that no process uses, one after the other."""
-        for number in range(1, _MOST + 1):
-            directory = self._directory(number)
-            if await asyncio.to_thread(Folders(directory).has_content):
-                await self._send_left(directory)
+        """Send what is in queues that no process uses; one that isn't taken holds up no other."""
+        async with asyncio.TaskGroup() as group:
+            for number in range(1, _MOST + 1):
+                directory = self._directory(number)
+                if await asyncio.to_thread(Folders(directory).has_content):
+                    group.create_task(self._send_left(directory))
 
     async def _send_left(self, directory: Path) -> None:
         try:

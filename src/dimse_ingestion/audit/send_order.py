@@ -2,35 +2,34 @@
 
 Messages are sent in order, in batches, and wait while the repository is not reached. A repository
 may also hang up at one message each time, for example because of its length, and it does not say
-which. So a batch that was not taken is halved until the message is alone. One that fails alone
-again and again is set aside, and others are tried. When one of them is taken, those that were set
-aside are sent at once, each alone: what fails then is refused, and is sent again at growing
-intervals.
+which. So a batch that was not taken is halved until the message is alone. What fails alone lets
+others pass: it is either the message's fault or the repository's. When another message has been
+taken, it is sent again, and is refused if it fails again. Of the refused messages one is sent each
+minute.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dimse_ingestion.outbox.waiting import Entry, WaitingQueue
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
-"""Seconds between two attempts while the repository is not reached."""
-LONGEST_INTERVAL = 3600.0
-"""Seconds between two attempts of a message at which the repository hangs up."""
-_LONGEST_SEARCH_PAUSE = 5.0  # seconds between two attempts while a message is sought that is taken
-_RETRY_INTERVAL = 5.0  # seconds between attempts of messages that are set aside
-_ATTEMPTS = 3  # of the first message that fails alone; others that fail meanwhile have one
+"""Seconds between two attempts while the repository is not reached, or takes nothing."""
+REFUSED_INTERVAL = 60.0
+"""Seconds between two attempts of refused messages."""
+_SHORT_PAUSE = 0.05  # seconds after a failure that may be a message's
+_RECENT = 3.0  # seconds for which a message that was taken shows that the repository works
+_DOUBTFUL = 3
+"""Messages that failed, each alone, after which the repository is doubted."""
 
 
-@dataclass(slots=True)
-class _SetAside:
-    """A message that lets others pass until it is due."""
+@dataclass(frozen=True, slots=True)
+class _Passed:
+    """A message that failed alone, and how many had been taken before."""
 
-    due: float = float("-inf")
-    others_are_taken: bool = False
-    """True if another message was taken since it was set aside."""
-    refusals: int = 0
-    """How often it failed though others were taken."""
+    entry: Entry
+    taken: int
 
 
 class SendOrder:
@@ -38,87 +37,126 @@ class SendOrder:
 
     def __init__(self, queue: WaitingQueue, batch: int) -> None:
         self._queue = queue
-        self._batch = self._size = batch
+        self._batch = self._size = self._passed_size = batch
+        self._passed: deque[_Passed] = deque()
+        self._passed_are_next = True
+        self._refused: deque[Entry] = deque()
+        self._refused_due = float("-inf")
+        self._attempt: list[_Passed] = []
+        self._is_of_refused = False
+        self._taken = 0
+        self._taken_at = float("-inf")
         self._failures = 0
-        self._set_aside: dict[int, _SetAside] = {}
-        self._next_retry = float("-inf")
+        self._unreached = 0
         self.pause = 0.0
         """Seconds to wait before the next attempt."""
 
     @property
     def waiting(self) -> int:
-        """The messages that wait, without those at which the repository hangs up."""
-        return len(self._queue) - sum(each.refusals > 0 for each in self._set_aside.values())
+        """The messages that wait, without those that are refused."""
+        return len(self._queue) - len(self._refused) - self._is_of_refused
+
+    @property
+    def is_doubtful(self) -> bool:
+        """True if the repository is not reached, or has hung up at several messages in a row."""
+        return self._unreached > 0 or self._failures >= _DOUBTFUL
 
     def take(self, now: float) -> list[Entry]:
         """Return the next batch; empty if nothing is due."""
-        entries: list[Entry] = []
-        while len(entries) < self._size and (entry := self._queue.take(now)) is not None:
-            if (aside := self._set_aside.get(entry.number)) is None:
-                entries.append(entry)
-            elif (due := max(aside.due, self._next_retry)) > now:
-                self._queue.put_back(entry, due)
-            elif entries:
-                self._queue.put_back(entry, now)
-                break
-            else:
-                return [entry]
-        return entries
+        self._attempt, self._is_of_refused = [], False
+        if self._refused and self._refused_due <= now:
+            self._is_of_refused = True
+            return [self._refused.popleft()]
+        is_their_turn, self._passed_are_next = self._passed_are_next, True
+        if self._passed and self._passed[0].taken < self._taken and is_their_turn:
+            self._passed_are_next = False
+            return self._take_passed()
+        return self._take_waiting(now) or self._take_passed()
 
-    def note_taken(self, entries: Sequence[Entry]) -> None:
+    def next_due(self) -> float | None:
+        """Return when something is due although nothing was added; None if only that helps."""
+        return self._refused_due if self._refused else None
+
+    def note_taken(self, entries: Sequence[Entry], now: float) -> None:
         """Note that the repository has taken a batch, which is no longer in the queue."""
-        self._failures, self.pause = 0, 0.0
-        self._size = min(self._batch, 2 * self._size)
-        for entry in entries:
-            self._set_aside.pop(entry.number, None)
-        released = [each for each in self._set_aside.values() if not each.others_are_taken]
-        for each in released:
-            each.others_are_taken, each.due = True, float("-inf")
-        if released:
-            self._queue.release_delayed()
+        if self._is_of_refused:
+            self._refused_due = now
+        elif self._attempt:
+            self._passed_size = min(self._batch, 2 * self._passed_size)
+        else:
+            self._size = min(self._batch, 2 * self._size)
+        self._attempt, self._is_of_refused = [], False
+        self._taken += len(entries)
+        self._taken_at = now
+        self._failures = self._unreached = 0
+        self.pause = 0.0
 
     def note_unreached(self, entries: Sequence[Entry]) -> None:
         """Put back a batch of which nothing was sent."""
-        self._put_back(entries)
-        self._failures += 1
-        self.pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self._failures - 1, 10))
+        self.put_back(entries)
+        self._unreached += 1
+        self.pause = _pause(self._unreached)
 
     def note_not_taken(self, entries: Sequence[Entry], now: float) -> bool:
         """Put back a batch that was sent and may not have arrived.
 
-        Return True if it is one message at which the repository hangs up, while it takes others.
+        Return True if it is one message, which is refused from now on.
         """
-        self.pause = min(FIRST_PAUSE, LONGEST_PAUSE)
-        if len(entries) > 1:
-            self._size = max(1, len(entries) // 2)
-            self._put_back(entries)
+        self._unreached, self.pause = 0, _SHORT_PAUSE
+        if self._is_of_refused:
+            self._refused.extend(entries)
+            self._refused_due = now + REFUSED_INTERVAL
+            self._is_of_refused = False
             return False
-        (entry,) = entries
-        aside = self._set_aside.get(entry.number)
-        if aside is not None and aside.others_are_taken:
-            aside.refusals += 1
-            self._put_aside(entry, aside, now, _interval(aside.refusals))
+        if len(entries) > 1:
+            if self._attempt:
+                self._passed_size = len(entries) // 2
+            else:
+                self._size = len(entries) // 2
+            self.put_back(entries)
+            return False
+        earlier, self._attempt = self._attempt, []
+        if any(each.entry in entries and each.taken < self._taken for each in earlier):
+            self._refused.extend(entries)
+            self._refused_due = max(self._refused_due, now + REFUSED_INTERVAL)
             return True
-        self._size = 1
+        self._passed += [_Passed(entry, self._taken) for entry in entries]
         self._failures += 1
-        self.pause = min(_LONGEST_SEARCH_PAUSE, FIRST_PAUSE * 2.0 ** min(self._failures - 1, 10))
-        entry.failures += 1
-        if aside is None and entry.failures < (1 if self._set_aside else _ATTEMPTS):
-            self._put_back(entries)
-        else:
-            self._put_aside(entry, aside or _SetAside(), now, LONGEST_PAUSE)
+        if self._failures >= _DOUBTFUL and now - self._taken_at > _RECENT:
+            self.pause = _pause(self._failures - _DOUBTFUL + 1)
         return False
 
-    def _put_back(self, entries: Sequence[Entry]) -> None:
-        for entry in entries:
-            self._queue.put_back(entry, float("-inf"))
+    def put_back(self, entries: Sequence[Entry]) -> None:
+        """Put back a batch that was not sent to where it was."""
+        if self._is_of_refused:
+            self._refused.extendleft(entries)
+        elif self._attempt:
+            left = [each for each in self._attempt if not each.entry.done]
+            self._passed.extendleft(reversed(left))
+        else:
+            for entry in entries:
+                self._queue.put_back(entry, float("-inf"))
+        self._attempt, self._is_of_refused = [], False
 
-    def _put_aside(self, entry: Entry, aside: _SetAside, now: float, interval: float) -> None:
-        self._set_aside[entry.number] = aside
-        self._next_retry = now + self.pause + _RETRY_INTERVAL
-        aside.due = now + interval
-        self._queue.put_back(entry, aside.due)
+    def _take_passed(self) -> list[Entry]:
+        """Return the next of those that were passed."""
+        count = min(self._passed_size, len(self._passed))
+        self._attempt = [self._passed.popleft() for _ in range(count)]
+        return [each.entry for each in self._attempt]
+
+    def _take_waiting(self, now: float) -> list[Entry]:
+        """Return the oldest of those that never failed alone.
+
+        In doubt it is every other time the newest: others may all be refused.
+        """
+        is_doubted = self._failures >= _DOUBTFUL and self._failures % 2
+        if is_doubted and (newest := self._queue.take_newest(now)) is not None:
+            return [newest]
+        entries: list[Entry] = []
+        while len(entries) < self._size and (entry := self._queue.take(now)) is not None:
+            entries.append(entry)
+        return entries
 
 
-def _interval(refusals: int) -> float:
-    return min(LONGEST_INTERVAL, LONGEST_PAUSE * 2.0 ** min(refusals - 1, 10))
+def _pause(failures: int) -> float:
+    return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures - 1, 10))

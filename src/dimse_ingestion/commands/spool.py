@@ -1,12 +1,10 @@
 """The commands `spool list`, `show`, `retry`, `export` and `drop` on a proxy's spool directory.
 
 They are safe beside a running proxy: they read without its lock, and change only what it expects to
-change (dead letters), or leave it a request, which they carry out themselves in an outbox that no
-process uses. Nothing of a patient is printed.
+change (dead letters), or leave it a request. Nothing of a patient is printed.
 """
 
-import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,17 +13,20 @@ from rich.table import Table
 
 from dimse_ingestion.dicom import part10
 from dimse_ingestion.durable.files import new_file, write_whole
-from dimse_ingestion.observability import logging
 from dimse_ingestion.outbox import dead_letters, files
 from dimse_ingestion.outbox.browse import Item, State, items, outboxes
-from dimse_ingestion.outbox.folders import NewerFormat, OutboxInUse, lock
-from dimse_ingestion.outbox.outbox import Outbox
 from dimse_ingestion.outbox.segments import DamagedRecord
 from dimse_ingestion.proxy.spooled_client import decode_request
 from dimse_ingestion.settings import ConfigurationMistake, ProxySettings
 
 _WIDEST = 10_000  # columns
 _GONE = (FileNotFoundError, files.DamagedFile, DamagedRecord)
+
+
+class _Changed(Exception):
+    """The bytes of a data set are not those that were stored."""
+
+
 Confirm = Callable[[str], bool]
 """Asks a question at the terminal and returns whether the answer is yes."""
 
@@ -112,21 +113,31 @@ def export(
     *,
     waiting: bool = False,
 ) -> int:
-    """Write data sets as DICOM files; return the exit status.
+    """Write data sets as DICOM files; return the exit status, 1 if one is damaged.
 
     Without ids these are all dead letters, and with `waiting` also all that wait.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    unchosen = _all(spool) if waiting else _dead(spool)
-    for item in _chosen(spool, operation_ids) if operation_ids else unchosen:
+    if operation_ids:
+        chosen = _chosen(spool, operation_ids)
+    else:
+        chosen = _all(spool) if waiting else _dead(spool)
+    status = 0
+    for item in chosen:
+        operation_id = item.metadata.operation_id
         try:
             path = _write_part10(item, folder)
+        except _Changed:
+            console.print(f"{operation_id} is damaged: nothing is written.", highlight=False)
+            status = 1
         except _GONE:
-            raise ConfigurationMistake(
-                [f"{item.metadata.operation_id} is gone: it was forwarded meanwhile."]
-            ) from None
-        console.print(str(path), highlight=False, markup=False, soft_wrap=True)
-    return 0
+            if operation_ids:
+                raise ConfigurationMistake(
+                    [f"{operation_id} is gone: it was forwarded meanwhile."]
+                ) from None
+        else:
+            console.print(str(path), highlight=False, markup=False, soft_wrap=True)
+    return status
 
 
 def drop(spool: Path, operation_ids: Sequence[str], confirm: Confirm, console: Console) -> int:
@@ -139,50 +150,25 @@ def drop(spool: Path, operation_ids: Sequence[str], confirm: Confirm, console: C
     if not sure:
         console.print("Nothing is deleted.")
         return 1
-    requested: dict[Path, int] = {}
+    waiting = 0
     for item in chosen:
         if item.state is State.DEAD and isinstance(item.place, Path):
             dead_letters.drop(item.place)
         else:
             dead_letters.request_drop(item.folders, item.metadata.operation_id)
-            requested[item.folders.root] = requested.get(item.folders.root, 0) + 1
-    left = sum(number for root, number in requested.items() if not _carry_out_requests(root))
-    by_proxy = f"; the proxy, which uses the spool, deletes {left} more now" if left else ""
-    console.print(f"{count - left} deleted{by_proxy}.")
+            waiting += 1
+    by_proxy = f"; the proxy deletes {waiting} that wait, within a minute of its running"
+    console.print(f"{count - waiting} deleted{by_proxy if waiting else ''}.", soft_wrap=True)
     return 0
-
-
-def _carry_out_requests(root: Path) -> bool:
-    """Carry out the requests in an outbox; return False if a process uses it, which then does it.
-
-    Raises ConfigurationMistake.
-    """
-
-    async def open_and_close() -> None:
-        outbox = Outbox(root)
-        try:
-            await outbox.open()
-        finally:
-            await outbox.close()
-
-    try:
-        with lock(root):
-            pass  # else no event loop is needed
-        logging.configure("spool", "error")
-        asyncio.run(open_and_close())
-    except OutboxInUse:
-        return False
-    except NewerFormat as newer:
-        raise ConfigurationMistake(
-            [f"{newer} was written by a newer release: use its command."]
-        ) from None
-    return True
 
 
 def _write_part10(item: Item, folder: Path) -> Path:
     request = decode_request(item.metadata)
     path = folder / f"{item.metadata.operation_id}.dcm"
     source = item.open()
+    if isinstance(source, files.OpenFile) and not source.is_intact():
+        source.close()
+        raise _Changed
     with new_file(path) as descriptor:
         header = part10.header(
             request.sop_class_uid, request.sop_instance_uid, request.transfer_syntax_uid
@@ -201,7 +187,7 @@ def _all(spool: Path) -> list[Item]:
     return [item for each in outboxes(spool) for item in items(each)]
 
 
-def _dead(spool: Path) -> Iterable[Item]:
+def _dead(spool: Path) -> list[Item]:
     return [item for item in _all(spool) if item.state is State.DEAD]
 
 
@@ -212,7 +198,7 @@ def _chosen(spool: Path, operation_ids: Sequence[str]) -> list[Item]:
         raise ConfigurationMistake(
             [f"{each} is not in the spool: see `dimse-ingestion spool list`." for each in missing]
         )
-    return [by_id[each] for each in operation_ids]
+    return [by_id[each] for each in dict.fromkeys(operation_ids)]
 
 
 def _time(seconds: float) -> str:

@@ -76,12 +76,22 @@ class WaitingQueue:
 
     def take(self, now: float) -> Entry | None:
         """Return the oldest entry that may be forwarded now, or None."""
-        while self._delayed and self._delayed[0][0] <= now:
-            self._return(heapq.heappop(self._delayed)[2])
+        self._return_due(now)
         while entry := self._pop():
             if not entry.done:
                 return entry
         return None
+
+    def take_newest(self, now: float) -> Entry | None:
+        """Return the newest entry that may be forwarded now, or None; slow after many failures."""
+        self._return_due(now)
+        while self._fresh:
+            if not (entry := self._fresh.pop()).done:
+                return entry
+        left = sorted(each for each in self._returned if not each[1].done)
+        newest = left.pop()[1] if left else None
+        self._returned = left  # a sorted list is a heap
+        return newest
 
     def put_back(self, entry: Entry, due: float) -> None:
         """Put back an entry that was taken, for `due`; one that is done meanwhile is left out."""
@@ -105,6 +115,10 @@ class WaitingQueue:
             del self._all[entry.number]
             self.octets -= entry.size
             self.instances.remove(entry.instance)
+
+    def _return_due(self, now: float) -> None:
+        while self._delayed and self._delayed[0][0] <= now:
+            self._return(heapq.heappop(self._delayed)[2])
 
     def _return(self, entry: Entry) -> None:
         heapq.heappush(self._returned, (entry.number, entry))

@@ -88,7 +88,7 @@ class OpenSpaces:
         """Log the folders that no space uses, and count them until the stack is closed."""
         for name, folders in self._unused.items():
             await folders.log()
-            await stack.enter_async_context(background_tasks(folders.count(), name=name))
+            await stack.enter_async_context(background_tasks(folders.watch(), name=name))
 
     async def change(self, settings: ProxySettings) -> None:
         """Use the spaces and the allow-lists of other settings.

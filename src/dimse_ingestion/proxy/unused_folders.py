@@ -3,11 +3,12 @@
 They are left when a space is taken out of the settings and the proxy is restarted, when `spaces`
 begins or ends, and when storage commitment is switched off. What they hold was answered with
 success, and nothing forwards or reports it, so the log and /readyz name them until they are used
-again or empty, and a metric counts them. Nothing is changed here.
+again or empty, and a metric counts them. Nothing is changed here, unless the command line requests
+it (`spool drop`).
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -15,7 +16,10 @@ from pathlib import Path
 
 from dimse_ingestion.observability import metrics
 from dimse_ingestion.observability.logging import logger
+from dimse_ingestion.outbox import dead_letters
 from dimse_ingestion.outbox.browse import outboxes
+from dimse_ingestion.outbox.folders import Folders, NewerFormat, OutboxInUse
+from dimse_ingestion.outbox.outbox import Outbox
 from dimse_ingestion.proxy.commitment.journal import transaction_files
 
 _LOG = logger(__name__)
@@ -32,6 +36,8 @@ class Kind:
     error: str
     note: str
     """A sentence for /readyz, which the names of the folders end."""
+    carry_out: Callable[[Path], Awaitable[None]]
+    """Does what the command line has requested in a folder."""
 
 
 def _find_outboxes(directory: Path) -> Iterator[tuple[Path, Path]]:
@@ -47,12 +53,30 @@ def _find_journals(directory: Path) -> Iterator[tuple[Path, Path]]:
             yield folder.parent, folder
 
 
+async def _drop_requested(root: Path) -> None:
+    """Drop the data sets of an outbox whose drop is requested."""
+    if not await asyncio.to_thread(dead_letters.requested_drops, Folders(root)):
+        return
+    outbox = Outbox(root)
+    try:
+        await outbox.open()  # carries out the requests
+    except (OutboxInUse, NewerFormat, OSError) as error:
+        _LOG.warning("The drop that was requested failed.", folder=str(root), reason=str(error))
+    finally:
+        await outbox.close()
+
+
+async def _do_nothing(_: Path) -> None:
+    """Do nothing: journals get no requests."""
+
+
 OUTBOXES = Kind(
     "spool",
     _find_outboxes,
     "A spool holds data sets that no storage space forwards: configure its space again, or export "
     "them (dimse-ingestion spool export --waiting) and drop them (spool drop).",
     "No storage space forwards the data sets in",
+    _drop_requested,
 )
 JOURNALS = Kind(
     "commitment_journal",
@@ -60,6 +84,7 @@ JOURNALS = Kind(
     "A journal holds storage commitment requests that no storage space reports: configure its "
     "space with storage commitment again, or remove the folder; then the requestors get no report.",
     "No storage space reports the storage commitment requests in",
+    _do_nothing,
 )
 
 
@@ -81,11 +106,13 @@ class UnusedFolders:
         found = ", ".join(str(each.relative_to(self._directory)) for each in await self._find())
         return f"{self._kind.note} {found}." if found else ""
 
-    async def count(self) -> None:
-        """Set the metric to their number, again and again until it is cancelled."""
+    async def watch(self) -> None:
+        """Carry out requests and set the metric, each minute until it is cancelled."""
         gauge = metrics.proxy_unused_folders.labels(self._kind.name)
         while True:
-            with suppress(OSError):  # a folder of the command line's that is gone meanwhile
+            with suppress(OSError):  # a folder that is gone meanwhile
+                for folder in await self._find():
+                    await self._kind.carry_out(folder)
                 gauge.set(len(await self._find()))
             await asyncio.sleep(_INTERVAL)
 

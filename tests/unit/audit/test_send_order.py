@@ -1,5 +1,6 @@
 """The order of audit messages against a simulated repository, with a clock that is turned on."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,12 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dimse_ingestion.audit.send_order import LONGEST_INTERVAL, LONGEST_PAUSE, SendOrder
+from dimse_ingestion.audit.send_order import LONGEST_PAUSE, REFUSED_INTERVAL, SendOrder
 from dimse_ingestion.outbox.waiting import Entry, WaitingQueue
 
 BATCH = 256
 SENDING = 0.2
 """Seconds of an attempt."""
+HOUR = 3600.0
+State = Callable[[float], bool]
 
 
 @dataclass
@@ -21,13 +24,15 @@ class Simulation:
     """A queue, its order, and a repository that hangs up at some messages."""
 
     refused: set[int] = field(default_factory=set)
-    is_reached: Callable[[float], bool] = lambda _: True
-    hangs_up: Callable[[float], bool] = lambda _: False
+    is_reached: State = lambda _: True
+    hangs_up: State = lambda _: False
     now: float = 0.0
-    sent: int = 0
-    taken: list[int] = field(default_factory=list)
     attempts: list[float] = field(default_factory=list)
+    sent: Counter[int] = field(default_factory=Counter)
+    taken: dict[int, float] = field(default_factory=dict)
+    """When each message was taken, in order."""
     found: set[int] = field(default_factory=set)
+    added: dict[int, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.queue = WaitingQueue()
@@ -36,7 +41,9 @@ class Simulation:
     def add(self, count: int = 1) -> None:
         """Add messages; they are numbered from 1."""
         for _ in range(count):
-            self.queue.add(Entry(100, 0.0, Path("audit"), 100))
+            entry = Entry(100, 0.0, Path("audit"), 100)
+            self.queue.add(entry)
+            self.added[entry.number] = self.now
 
     def run(self, until: float) -> None:
         """Send until a time, and wait as `Delivery` does."""
@@ -45,7 +52,22 @@ class Simulation:
                 self._send(entries)
                 self.now += SENDING + self.order.pause
             else:
-                self.now = min(until, self.queue.next_due() or until)
+                due = self.order.next_due()
+                self.now = until if due is None else max(self.now, min(until, due))
+
+    def run_with_arrivals(self, until: float, interval: float) -> None:
+        """Send until a time, with a new message at each interval."""
+        while self.now < until:
+            self.add()
+            self.run(self.now + interval)
+
+    @property
+    def healthy(self) -> list[int]:
+        return [number for number in self.added if number not in self.refused]
+
+    def longest_wait(self) -> float:
+        """Return the longest time until a message that is not refused was taken, in seconds."""
+        return max(self.taken.get(each, self.now) - self.added[each] for each in self.healthy)
 
     def _send(self, entries: list[Entry]) -> None:
         self.attempts.append(self.now)
@@ -53,47 +75,56 @@ class Simulation:
         if not self.is_reached(self.now):
             self.order.note_unreached(entries)
             return
-        self.sent += len(numbers)
+        self.sent.update(numbers)
         if self.hangs_up(self.now) or not self.refused.isdisjoint(numbers):
             if self.order.note_not_taken(entries, self.now):
                 self.found.update(numbers)
             return
         for entry in entries:
             self.queue.finish(entry)
-        self.taken += numbers
-        self.order.note_taken(entries)
+            self.taken[entry.number] = self.now
+        self.order.note_taken(entries, self.now)
 
 
-def others(count: int, refused: Iterable[int]) -> list[int]:
-    return [number for number in range(1, count + 1) if number not in set(refused)]
+def before(end: float) -> State:
+    return lambda now: now < end
+
+
+def every(interval: float, of: float) -> State:
+    """True except in the first `of` seconds of each interval."""
+    return lambda now: now % interval >= of
 
 
 def test_messages_are_taken_in_order_in_batches() -> None:
     simulation = Simulation()
     simulation.add(600)
     simulation.run(1)
-    assert simulation.taken == list(range(1, 601))
+    assert list(simulation.taken) == list(range(1, 601))
     assert len(simulation.attempts) == 3
 
 
 def test_while_the_repository_is_not_reached_the_order_is_kept() -> None:
-    simulation = Simulation(is_reached=lambda now: now > 100)
-    simulation.add(7)
-    simulation.run(100)
-    assert simulation.taken == []
-    simulation.run(100 + LONGEST_PAUSE + 1)
-    assert simulation.taken == list(range(1, 8))
-    assert len(simulation.attempts) < 10
+    simulation = Simulation(is_reached=lambda now: now > 2 * HOUR)
+    simulation.add(5000)
+    simulation.run(2 * HOUR)
+    assert simulation.taken == {}
+    assert len(simulation.attempts) < 150
+    simulation.run(2 * HOUR + LONGEST_PAUSE + 30)
+    assert list(simulation.taken) == list(range(1, 5001))
+    assert max(simulation.sent.values()) == 1
 
 
 @pytest.mark.parametrize(
     ("count", "refused", "longest"),
     [
-        (5, {1}, 15),
-        (66, {61}, 25),
-        (8, {1, 2, 3}, 60),
-        (33, {5, 15, 25}, 60),
-        (300, {7, 100, 101, 299}, 90),
+        (5, {1}, 3),
+        (66, {61}, 8),
+        (8, {1, 2, 3}, 5),
+        (33, {5, 15, 25}, 10),
+        (300, {7, 100, 101, 299}, 15),
+        (60, set(range(1, 51)), 60),
+        (400, set(range(1, 301)), 200),
+        (5000, set(range(1, 5001, 500)), 90),
     ],
 )
 def test_others_pass_messages_at_which_the_repository_hangs_up(
@@ -101,66 +132,103 @@ def test_others_pass_messages_at_which_the_repository_hangs_up(
 ) -> None:
     simulation = Simulation(refused)
     simulation.add(count)
-    simulation.run(longest)
-    assert sorted(simulation.taken) == others(count, refused)
-    assert simulation.sent < 6 * count + 30 * len(refused)
+    simulation.run(1000)
+    assert sorted(simulation.taken) == simulation.healthy
+    assert simulation.longest_wait() < longest
+    assert sum(simulation.sent[each] for each in simulation.healthy) < 5 * count
+    assert simulation.found <= refused
 
 
-def test_later_messages_are_taken_soon_whatever_was_set_aside() -> None:
-    refused = {1, 2, 3, 11, 21, 31, 41, 51, 61, 71}
-    simulation = Simulation(refused)
-    simulation.add(80)
-    simulation.run(600)
-    assert sorted(simulation.taken) == others(80, refused)
-    assert simulation.found == refused
-    for _ in range(20):
-        simulation.add()
-        simulation.run(simulation.now + 10)
-    assert sorted(simulation.taken) == others(100, refused)
+@pytest.mark.parametrize(("refused", "longest"), [(1, 5), (6, 5), (100, 10), (1000, 600)])
+def test_later_messages_are_taken_soon_whatever_was_refused(refused: int, longest: float) -> None:
+    simulation = Simulation(set(range(1, refused + 1)))
+    simulation.add(refused)
+    simulation.run(3 * HOUR)
+    simulation.run_with_arrivals(simulation.now + 600, 10)
+    simulation.run(simulation.now + LONGEST_PAUSE)
+    assert sorted(simulation.taken) == simulation.healthy
+    assert simulation.longest_wait() < LONGEST_PAUSE + 5
+    simulation.add(20)
+    simulation.run(simulation.now + longest)
+    assert sorted(simulation.taken) == simulation.healthy
 
 
-def test_a_thousand_refused_messages_leave_time_for_others() -> None:
-    refused = set(range(1, 1001))
-    simulation = Simulation(refused)
-    simulation.add(1000)
-    simulation.run(3 * 3600)
-    simulation.add(50)
-    simulation.run(simulation.now + 120)
-    assert sorted(simulation.taken) == list(range(1001, 1051))
-
-
-def test_a_refused_message_is_sent_again_at_growing_intervals_and_taken_at_last() -> None:
-    simulation = Simulation({1})
-    simulation.add(2)
-    simulation.run(100)
-    tried = len(simulation.attempts)
-    simulation.run(24 * 3600)
-    assert 20 < len(simulation.attempts) - tried < 40
+def test_refused_messages_are_sent_again_one_each_minute_and_taken_at_last() -> None:
+    simulation = Simulation({1, 2, 3})
+    simulation.add(4)
+    simulation.run(HOUR)
+    assert simulation.found == {1, 2, 3}
     assert simulation.order.waiting == 0
-    assert len(simulation.queue) == 1
+    assert len(simulation.queue) == 3
+    assert min(simulation.sent[each] for each in (1, 2, 3)) >= 15
+    assert len(simulation.attempts) < HOUR / REFUSED_INTERVAL + 15
     simulation.refused.clear()
-    simulation.run(simulation.now + LONGEST_INTERVAL + 1)
-    assert simulation.taken == [2, 1]
-    assert len(simulation.queue) == 0
+    simulation.run(simulation.now + REFUSED_INTERVAL + 5)
+    assert sorted(simulation.taken) == [1, 2, 3, 4]
+    assert simulation.order.waiting == 0
 
 
-def test_after_hours_in_which_it_hangs_up_at_all_of_them_the_order_is_nearly_kept() -> None:
-    simulation = Simulation(hangs_up=lambda now: now < 7200)
-    simulation.add(100)
-    simulation.run(7200)
-    assert simulation.taken == []
+@pytest.mark.parametrize("count", [1, 10, 1000, 5000])
+@pytest.mark.parametrize("outage", [60, 8 * HOUR])
+def test_after_an_outage_in_which_it_hangs_up_at_once_all_are_taken_soon(
+    count: int, outage: float
+) -> None:
+    simulation = Simulation(hangs_up=before(outage))
+    simulation.add(count)
+    simulation.run(outage)
+    assert simulation.taken == {}
     assert simulation.found == set()
-    simulation.run(7200 + LONGEST_PAUSE + 20)
-    assert sorted(simulation.taken) == list(range(1, 101))
-    assert simulation.taken[1:] == sorted(simulation.taken[1:])
+    assert len(simulation.attempts) < 60 + outage / LONGEST_PAUSE * 1.1
+    simulation.run(outage + LONGEST_PAUSE + 30)
+    assert sorted(simulation.taken) == simulation.healthy
+    assert simulation.found == set()
 
 
-def test_an_alone_message_at_which_it_hangs_up_is_no_refused_one() -> None:
+def test_after_an_outage_healthy_ones_pass_the_refused_ones_too() -> None:
+    simulation = Simulation(set(range(1, 7)), hangs_up=before(600))
+    simulation.add(20)
+    simulation.run(600 + LONGEST_PAUSE + 20)
+    assert sorted(simulation.taken) == simulation.healthy
+    assert simulation.found == simulation.refused
+
+
+def test_two_outages_refuse_no_healthy_message() -> None:
+    simulation = Simulation(hangs_up=lambda now: now < 300 or 306 < now < 900)
+    simulation.add(100)
+    simulation.run(900 + LONGEST_PAUSE + 20)
+    assert sorted(simulation.taken) == simulation.healthy
+    assert len(simulation.found) < 3
+
+
+@pytest.mark.parametrize("interval", [20, 60])
+def test_a_repository_that_is_up_now_and_then_gets_all_of_them(interval: float) -> None:
+    simulation = Simulation(hangs_up=every(interval + 0.7, 3))
+    simulation.run_with_arrivals(HOUR, 5)
+    simulation.run(2.5 * HOUR)
+    assert sorted(simulation.taken) == simulation.healthy
+
+
+@pytest.mark.parametrize(
+    ("interval", "one_of"), [(1.0, 10), (1.0, 100), (0.1, 100), (0.1, 1000), (10.0, 2)]
+)
+def test_a_steady_stream_with_refused_messages_is_taken(interval: float, one_of: int) -> None:
+    count = int(HOUR / 4 / interval)
+    simulation = Simulation(set(range(1, count + 1, one_of)))
+    simulation.run_with_arrivals(HOUR / 4, interval)
+    simulation.run(simulation.now + 20)
+    assert sorted(simulation.taken) == simulation.healthy
+    assert simulation.longest_wait() < 25
+    assert simulation.found >= {
+        each for each in simulation.refused if each < 0.9 * len(simulation.added)
+    }
+
+
+def test_a_message_alone_at_which_it_hangs_up_is_not_refused() -> None:
     simulation = Simulation({1})
     simulation.add()
-    simulation.run(3600)
+    simulation.run(HOUR)
     assert simulation.found == set()
-    assert simulation.order.waiting == 1
+    assert simulation.order.is_doubtful
     assert 50 < len(simulation.attempts) < 80
 
 
@@ -170,16 +238,18 @@ def test_an_alone_message_at_which_it_hangs_up_is_no_refused_one() -> None:
     st.lists(st.tuples(st.floats(0, 300), st.sampled_from(["unreached", "hangs up"])), max_size=4),
 )
 def test_nothing_is_lost_or_held_up(
-    count: int, refused: set[int], outages: list[tuple[float, str]]
+    count: int, refused: Iterable[int], outages: list[tuple[float, str]]
 ) -> None:
-    def during(kind: str) -> Callable[[float], bool]:
-        return lambda now: any(begin <= now < begin + 60 for begin, each in outages if each == kind)
+    def during(kind: str) -> State:
+        begins = [begin for begin, each in outages if each == kind]
+        return lambda now: any(begin <= now < begin + 60 for begin in begins)
 
-    simulation = Simulation(refused, lambda now: not during("unreached")(now), during("hangs up"))
+    is_away = during("unreached")
+    simulation = Simulation(set(refused), lambda now: not is_away(now), during("hangs up"))
     simulation.add(count)
-    simulation.run(360 + 3 * LONGEST_PAUSE + 15 * len(refused))
-    assert sorted(simulation.taken) == others(count, refused)
+    simulation.run(360 + 2 * LONGEST_PAUSE + 10 * len(simulation.refused))
+    assert set(simulation.taken) >= set(simulation.healthy) - simulation.found
     simulation.refused = set()
-    simulation.run(simulation.now + 2 * LONGEST_INTERVAL)
+    simulation.run(simulation.now + 10 * REFUSED_INTERVAL)
     assert sorted(simulation.taken) == list(range(1, count + 1))
     assert len(simulation.queue) == 0

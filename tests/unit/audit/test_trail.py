@@ -42,7 +42,7 @@ def own(tmp_path: Path) -> Certificates:
 
 @pytest.fixture
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("FIRST_PAUSE", "LONGEST_PAUSE", "_LONGEST_SEARCH_PAUSE", "_RETRY_INTERVAL"):
+    for name in ("FIRST_PAUSE", "LONGEST_PAUSE", "REFUSED_INTERVAL", "_SHORT_PAUSE"):
         monkeypatch.setattr(send_order, name, 0.05)
 
 
@@ -272,6 +272,23 @@ async def test_each_process_has_a_queue_and_one_left_behind_is_sent_by_another(
             left = tmp_path / "queue" / "proxy-2"
             await until(lambda: not Folders(left).has_content())
     assert {each.study for each in found} == {"1.1", "1.2"}
+
+
+async def test_a_queue_left_with_a_refused_message_holds_up_no_other(
+    tmp_path: Path, own: Certificates, short_pauses: None
+) -> None:
+    port = free_port()
+    given = settings(tmp_path, f"tls://localhost:{port}", own)
+    async with trail_of(given), trail_of(given) as second, trail_of(given) as third:
+        record(second, "1.2.666")
+        record(third, "1.2.3")
+    with tls_repository(own.server, port) as there:
+        there.hangs_up_at = b"1.2.666"
+        async with trail_of(given):
+            (message,) = await transferred(there)
+            await until(lambda: not Folders(tmp_path / "queue" / "proxy-3").has_content())
+        assert message.study == "1.2.3"
+        assert Folders(tmp_path / "queue" / "proxy-2").has_content()
 
 
 async def test_the_files_of_the_queue_are_for_their_owner_alone(tmp_path: Path) -> None:

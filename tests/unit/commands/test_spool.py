@@ -1,6 +1,6 @@
 """The commands on a proxy's spool, by their command line, beside an outbox that is in use."""
 
-import asyncio
+import hashlib
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,6 +11,8 @@ from pydicom import dcmread
 from typer.testing import CliRunner, Result
 
 from dimse_ingestion.cli import app
+from dimse_ingestion.commands import spool as spool_commands
+from dimse_ingestion.outbox.browse import Item, State
 from dimse_ingestion.outbox.dead_letters import Reason
 from dimse_ingestion.outbox.outbox import Outbox
 from dimse_ingestion.proxy.operation_ids import new_operation_id
@@ -20,6 +22,7 @@ from tests.unit.proxy.fakes import FakeRequester
 from tests.unit.proxy.test_forwarder import store_open
 
 DATA_SET = b"\x08\x00\x18\x00UI\x06\x001.2.1\x00"
+DIGEST = hashlib.sha256(DATA_SET).hexdigest()
 REASON = Reason(status="C000", comment="Not [bold]DICOM", refused_at=1_700_000_000.0)
 
 
@@ -29,7 +32,7 @@ async def outbox(tmp_path: Path) -> AsyncIterator[Outbox]:
     async with opened(tmp_path / "spool" / "outbox") as outbox:
         client = SpooledClient(outbox, FakeRequester(), clock=lambda: 1_600_000_000.0)
         for number in (1, 2, 3):
-            open_ = store_open(number, len(DATA_SET))
+            open_ = msgspec.structs.replace(store_open(number, len(DATA_SET)), sha256=DIGEST)
             await client.store(open_, Content(DATA_SET), deadline=1.0)
         entry = outbox.queue.take(0.0)
         assert entry is not None
@@ -130,10 +133,35 @@ async def test_export_also_writes_what_waits(outbox: Outbox, tmp_path: Path) -> 
     assert names == [f"0190-00000{number}.dcm" for number in (1, 2, 3)]
 
 
-async def test_drop_deletes_what_waits_where_no_proxy_runs(outbox: Outbox) -> None:
-    await outbox.close()
-    arguments = "0190-000001", "0190-000002", "0190-000003", "--yes"
-    result = await asyncio.to_thread(lambda: spool(outbox, "drop", *arguments))
-    assert (result.exit_code, result.output) == (0, "3 deleted.\n")
-    assert not outbox.folders.has_data_sets()
-    assert "0 waiting, 0 dead letters" in spool(outbox, "list").output
+async def test_export_leaves_out_what_was_forwarded_meanwhile(
+    outbox: Outbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "exported"
+    write, is_first = spool_commands._write_part10, iter([True])
+
+    def forwarded_first(item: Item, folder: Path) -> Path:
+        if item.state is State.WAITING and next(is_first, False):
+            raise FileNotFoundError
+        return write(item, folder)
+
+    monkeypatch.setattr(spool_commands, "_write_part10", forwarded_first)
+    result = spool(outbox, "export", "--to", str(folder), "--waiting")
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "0190-000001.dcm",
+        "0190-000003.dcm",
+    ]
+
+
+async def test_export_refuses_bytes_that_have_changed(outbox: Outbox, tmp_path: Path) -> None:
+    (path,) = outbox.folders.dead()
+    path.write_bytes(path.read_bytes().replace(b"1.2.1\0", b"1.2.9\0"))
+    folder = tmp_path / "exported"
+    result = spool(outbox, "export", "--to", str(folder))
+    assert (result.exit_code, "0190-000001 is damaged" in result.output) == (1, True)
+    assert list(folder.iterdir()) == []
+
+
+async def test_an_id_that_is_given_twice_is_dropped_once(outbox: Outbox) -> None:
+    result = spool(outbox, "drop", "0190-000001", "0190-000001", "--yes")
+    assert (result.exit_code, result.output) == (0, "1 deleted.\n")

@@ -12,6 +12,9 @@ import pytest
 from prometheus_client import REGISTRY
 
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.outbox import dead_letters
+from dimse_ingestion.outbox.browse import items
+from dimse_ingestion.outbox.folders import Folders
 from dimse_ingestion.proxy import open_spaces, unused_folders
 from dimse_ingestion.proxy.commitment import record_file
 from dimse_ingestion.proxy.commitment.reports import Report, ReportSender
@@ -265,7 +268,14 @@ async def test_an_outbox_that_no_space_uses_is_told_until_its_space_is_back(
             assert note == "No storage space forwards the data sets in space-CARDIOLOGY/outbox."
             assert "A spool holds data sets that no storage space forwards" in lines.getvalue()
             await until_counted("spool", 1)
-            if alone == RADIOLOGY_ALONE:
+            outbox = Folders(proxy.folder / "spool" / "space-CARDIOLOGY" / "outbox")
+            if alone != RADIOLOGY_ALONE:
+                (item,) = items(outbox)
+                dead_letters.request_drop(outbox, item.metadata.operation_id)
+                await until_counted("spool", 0)
+                assert items(outbox) == []
+                assert "A data set is dropped on request." in lines.getvalue()
+            else:
                 proxy.write(BOTH)
                 assert await reloader.reload()
                 assert "unused spool" not in await running.health.notes()
