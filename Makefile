@@ -45,7 +45,7 @@ integration: .venv/.locked ## Real NATS, S3, PostgreSQL, DCMTK and Orthanc, as f
 
 fuzz: .venv/.locked ## Mutated input at each service, FUZZ_SEED=1 from that seed, and at each parser; SECONDS=600 for longer
 	FUZZ_SECONDS=$(or $(FUZZED_FOR),60) $(RUN) pytest tests/fuzz --ignore tests/fuzz/test_parsers.py $(PYTEST_OPTIONS)
-	FUZZ_PARSER_SECONDS=$(or $(FUZZED_FOR),$(FUZZ_PARSER_SECONDS),10) $(RUN) pytest tests/fuzz/test_parsers.py -n 2 $(PYTEST_OPTIONS)
+	FUZZ_PARSER_SECONDS=$(or $(FUZZED_FOR),$(FUZZ_PARSER_SECONDS),10) $(RUN) pytest tests/fuzz/test_parsers.py -v -n 2 $(PYTEST_OPTIONS)
 
 e2e: .venv/.locked ## On a kind cluster, end to end; KEEP=1 leaves it, KUBECONFIG=FILE uses one that exists
 	$(RUN) python -m harness e2e $(if $(KEEP),--keep) $(if $(CHOSEN_CLUSTER),--kubeconfig $(CHOSEN_CLUSTER)) $(PYTEST_OPTIONS)
