@@ -25,6 +25,9 @@ LONGEST = 12
 _SHORT_VRS = {vr.encode(): vr for vr in representations.SHORT_LENGTH}
 _LONG_VRS = {vr.encode(): vr for vr in representations.LONG_LENGTH}
 _PIXEL_DATA = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
+DATA_SET_TRAILING_PADDING = 0xFFFCFFFC
+DECIDED_BY_TAG = _PIXEL_DATA | {DATA_SET_TRAILING_PADDING}
+"""The tags of values that are referred to or skipped, whatever VR and length are written."""
 
 
 @dataclass(frozen=True, slots=True)

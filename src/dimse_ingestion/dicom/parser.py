@@ -24,7 +24,6 @@ from dimse_ingestion.dicom.limits import (
 )
 from dimse_ingestion.dicom.short_elements import LONGEST_VALUE, read_short_elements
 
-_DATA_SET_TRAILING_PADDING = 0xFFFCFFFC
 _FILE_META = 0x0002
 _NOT_OF_DATA_SETS = frozenset({0x0000, 0x0002, 0x0004, 0x0006})
 """Groups of command sets, file meta information and directories, ignored in data sets."""
@@ -117,6 +116,7 @@ class Parser:
             length > _SHORT
             or vr not in _SIMPLE
             or not tag & 0xFFFF
+            or tag in element_headers.DECIDED_BY_TAG
             or len(source.buffer) - source.start < length
             or source.offset + length > place.end
             or not place.budget.is_within
@@ -151,7 +151,8 @@ class Parser:
     def _plain(self, header: Header, place: Scope) -> Generator[None, None, Element | None]:
         tag, vr, length = header
         source = self._source
-        if tag & 0xFFFF == 0 or tag == _DATA_SET_TRAILING_PADDING or not place.budget.is_within:
+        is_padding = tag == element_headers.DATA_SET_TRAILING_PADDING
+        if tag & 0xFFFF == 0 or is_padding or not place.budget.is_within:
             yield from source.skip(length)
             return None
         longest = self._limits.text if vr in representations.TEXT else self._limits.binary

@@ -12,7 +12,13 @@ from typing import NamedTuple
 from dimse_ingestion.dicom import charsets
 from dimse_ingestion.dicom import value_representations as representations
 from dimse_ingestion.dicom.byte_feed import ByteFeed
-from dimse_ingestion.dicom.element_headers import LONGEST, SHORTEST, Syntax, digits
+from dimse_ingestion.dicom.element_headers import (
+    DECIDED_BY_TAG,
+    LONGEST,
+    SHORTEST,
+    Syntax,
+    digits,
+)
 from dimse_ingestion.dicom.elements import Element
 from dimse_ingestion.dicom.limits import ENCODING_TAGS, Budget, Scope, cost_of_element
 
@@ -26,6 +32,7 @@ _NUMBER_VRS = {
 _FIRST_GROUP = 0x0008
 """Groups before it are of command sets, file meta information and directories."""
 _DELIMITERS = 0xFFFE
+_DECIDED_ELSEWHERE = ENCODING_TAGS | DECIDED_BY_TAG
 _LENGTH_OFFSET = 6
 
 
@@ -90,7 +97,7 @@ def _decode(encoded: bytes, syntax: Syntax, codecs: charsets.Codecs) -> _Decoded
     """Decode an element of header and value; None if `parser` has to decide about it."""
     group, number, written, _ = syntax.tag_vr_and_length.unpack_from(encoded)
     tag = group << 16 | number
-    if not _FIRST_GROUP <= group < _DELIMITERS or not number or tag in ENCODING_TAGS:
+    if not _FIRST_GROUP <= group < _DELIMITERS or not number or tag in _DECIDED_ELSEWHERE:
         return None
     value = encoded[SHORTEST:]
     if vr := _TEXT_VRS.get(written):

@@ -1,9 +1,11 @@
 import random
+import struct
 import tracemalloc
 import zlib
 from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from dimse_ingestion.dicom.failure import DimseFailure
 from dimse_ingestion.dicom.limits import ParserLimits
 from dimse_ingestion.dicom.scanner import Scanner, scan
 from dimse_ingestion.dicom.status import Status
+from dimse_ingestion.dicom.uids import EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN
 from dimse_ingestion.dicom.value_representations import in_byte_order
 from tests.storable import NOT_STORABLE, Shipped, data_set_of, shipped
 
@@ -144,6 +147,40 @@ def test_one_byte_at_a_time_changes_nothing(file: Shipped) -> None:
     for place in range(len(data_set)):
         scanner.feed(data_set[place : place + 1])
     assert scanner.finish() == scan(data_set, syntax_of(file.path))
+
+
+_TAGS = (
+    *(0x00080000, 0x00080005, 0x00100010, 0x00280103, 0x60003000),
+    *(0x7FE00001, 0x7FE00008, 0x7FE00009, 0x7FE00010, 0xFFFCFFFC, 0xFFFE0010),
+)
+_VRS = ("CS", "LO", "UI", "US", "UL", "AT", "FD", "OB", "OW", "UN", "SQ", "UT", "ZZ")
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN])
+@pytest.mark.parametrize("tag", _TAGS, ids=hex)
+def test_an_element_is_the_same_wherever_the_bytes_are_cut(tag: int, syntax: str) -> None:
+    order = ">" if syntax == EXPLICIT_VR_BIG_ENDIAN else "<"
+    for vr, length, end in product(_VRS, (0, 1, 4), (b"", bytes(3), bytes(8) + b"\1")):
+        is_long = vr in ("OB", "OW", "UN", "SQ", "UT")
+        lengths = (
+            struct.pack(f"{order}HI", 0, length) if is_long else struct.pack(f"{order}H", length)
+        )
+        header = struct.pack(f"{order}HH2s", tag >> 16, tag & 0xFFFF, vr.encode()) + lengths
+        data_set = header + bytes(range(1, length + 1)) + end
+        whole = result([data_set], syntax)
+        for cut in range(1, len(data_set)):
+            assert result([data_set[:cut], data_set[cut:]], syntax) == whole, (vr, length, cut)
+
+
+def result(pieces: list[bytes], syntax: str) -> list[Element] | str:
+    """Return the elements of a data set, or the failure's sentence."""
+    scanner = Scanner(syntax)
+    try:
+        for piece in pieces:
+            scanner.feed(piece)
+        return scanner.finish()
+    except DimseFailure as failure:
+        return str(failure)
 
 
 def read_of_the_beginning(data_set: bytes, syntax: str) -> list[Element]:
