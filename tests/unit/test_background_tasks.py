@@ -101,13 +101,13 @@ async def test_work_is_cancelled_when_the_event_comes_and_with_its_caller(end: s
 
 
 async def test_work_does_not_begin_after_its_event() -> None:
-    begun: list[bool] = []
+    started: list[bool] = []
 
     async def work() -> bool:
-        begun.append(True)
+        started.append(True)
         return True
 
     event = asyncio.Event()
     event.set()
     assert await result_unless(event, work()) is None
-    assert not begun
+    assert not started

@@ -15,18 +15,13 @@ from dimse_ingestion.dicom import part10
 from dimse_ingestion.durable.files import new_file, write_whole
 from dimse_ingestion.outbox import dead_letters, files
 from dimse_ingestion.outbox.browse import Item, State, items, outboxes
+from dimse_ingestion.outbox.opened_entry import Damaged
 from dimse_ingestion.outbox.segments import DamagedRecord
 from dimse_ingestion.proxy.spooled_client import decode_request
 from dimse_ingestion.settings import ConfigurationMistake, ProxySettings
 
 _WIDEST = 10_000  # columns
 _GONE = (FileNotFoundError, files.DamagedFile, DamagedRecord)
-
-
-class _Changed(Exception):
-    """The bytes of a data set are not those that were stored."""
-
-
 Confirm = Callable[[str], bool]
 """Asks a question at the terminal and returns whether the answer is yes."""
 
@@ -127,7 +122,7 @@ def export(
         operation_id = item.metadata.operation_id
         try:
             path = _write_part10(item, folder)
-        except _Changed:
+        except Damaged:
             console.print(f"{operation_id} is damaged: nothing is written.", highlight=False)
             status = 1
         except _GONE:
@@ -168,7 +163,7 @@ def _write_part10(item: Item, folder: Path) -> Path:
     source = item.open()
     if isinstance(source, files.OpenFile) and not source.is_intact():
         source.close()
-        raise _Changed
+        raise Damaged("its bytes on the disk have changed")
     with new_file(path) as descriptor:
         header = part10.header(
             request.sop_class_uid, request.sop_instance_uid, request.transfer_syntax_uid

@@ -36,8 +36,8 @@ class Kind:
     error: str
     note: str
     """A sentence for /readyz, which the names of the folders end."""
-    carry_out: Callable[[Path], Awaitable[None]]
-    """Does what the command line has requested in a folder."""
+    carry_out: Callable[[Path], Awaitable[bool]] | None = None
+    """Does what the command line has requested in a folder; returns whether there was a request."""
 
 
 def _find_outboxes(directory: Path) -> Iterator[tuple[Path, Path]]:
@@ -53,10 +53,10 @@ def _find_journals(directory: Path) -> Iterator[tuple[Path, Path]]:
             yield folder.parent, folder
 
 
-async def _drop_requested(root: Path) -> None:
-    """Drop the data sets of an outbox whose drop is requested."""
+async def _drop_requested(root: Path) -> bool:
+    """Drop the data sets of an outbox whose drop is requested; return whether any is."""
     if not await asyncio.to_thread(dead_letters.requested_drops, Folders(root)):
-        return
+        return False
     outbox = Outbox(root)
     try:
         await outbox.open()  # carries out the requests
@@ -64,10 +64,7 @@ async def _drop_requested(root: Path) -> None:
         _LOG.warning("The drop that was requested failed.", folder=str(root), reason=str(error))
     finally:
         await outbox.close()
-
-
-async def _do_nothing(_: Path) -> None:
-    """Do nothing: journals get no requests."""
+    return True
 
 
 OUTBOXES = Kind(
@@ -84,7 +81,6 @@ JOURNALS = Kind(
     "A journal holds storage commitment requests that no storage space reports: configure its "
     "space with storage commitment again, or remove the folder; then the requestors get no report.",
     "No storage space reports the storage commitment requests in",
-    _do_nothing,
 )
 
 
@@ -111,9 +107,11 @@ class UnusedFolders:
         gauge = metrics.proxy_unused_folders.labels(self._kind.name)
         while True:
             with suppress(OSError):  # a folder that is gone meanwhile
-                for folder in await self._find():
-                    await self._kind.carry_out(folder)
-                gauge.set(len(await self._find()))
+                found = await self._find()
+                if carry_out := self._kind.carry_out:
+                    requested = [await carry_out(folder) for folder in found]
+                    found = await self._find() if any(requested) else found
+                gauge.set(len(found))
             await asyncio.sleep(_INTERVAL)
 
     async def _find(self) -> list[Path]:
